@@ -1,0 +1,1 @@
+"""What happens to an event: thin agents and the pure logic they call."""

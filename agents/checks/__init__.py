@@ -1,0 +1,1 @@
+"""The checks: pure functions from an event, or the bytes it names, to detections."""

@@ -1,0 +1,92 @@
+"""What an agent sees of the outside: records in, messages out, rows of state. No Kafka here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from schemas.channels import Channel
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One record as the broker holds it."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    """The broker's timestamp, milliseconds since the epoch."""
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Delivery(msgspec.Struct, Generic[T], frozen=True, kw_only=True, gc=False):
+    """A record together with what it was read as."""
+
+    record: Record
+    value: T
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One record to be written: which channel, under which key, with which value."""
+
+    channel: Channel
+    key: str
+    value: bytes | None
+    headers: Headers = ()
+    tenant: str | None = None
+    """The tenant whose own topic also gets it, when tenant topics are on."""
+
+
+class Publish(Protocol):
+    """Takes messages; the runtime delivers them before the batch is acknowledged."""
+
+    def __call__(self, message: Message) -> None:
+        """Enqueue `message` for delivery with this batch."""
+
+
+class Rows(Protocol):
+    """The state of one partition: small rows by key, in key order.
+
+    Writes are seen at once by later reads of the same batch, and become durable with it: one
+    changelog write per row and batch, however often the row was put.
+    """
+
+    def get(self, key: str) -> bytes | None:
+        """Return the row, or None."""
+
+    def put(self, key: str, value: bytes) -> None:
+        """Set the row."""
+
+    def delete(self, key: str) -> None:
+        """Remove the row."""
+
+    def scan(self, prefix: str, *, limit: int) -> Iterator[tuple[str, bytes]]:
+        """Yield at most `limit` rows whose key starts with `prefix`, in key order."""
+
+
+class Batch(Protocol[T_co]):
+    """Consecutive readable records of one partition."""
+
+    @property
+    def partition(self) -> int:
+        """The partition all records are from."""
+
+    @property
+    def deliveries(self) -> Sequence[Delivery[T_co]]:
+        """The records that could be read, in offset order."""
+
+    @property
+    def watermark_ms(self) -> int:
+        """The partition's greatest broker timestamp so far, milliseconds since the epoch."""

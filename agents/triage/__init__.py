@@ -1,0 +1,1 @@
+"""Triage: the component ledger, scoring, incidents and containment as pure functions."""

@@ -1,0 +1,41 @@
+"""Canonical JSON and identities that are the same on every replay."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import orjson
+
+ID_HEX_DIGITS = 32
+"""128 bits of SHA-256: no collision in practice, short enough for a key and a command id."""
+
+
+def canonical_json(document: Any) -> bytes:  # noqa: ANN401 -- any JSON document
+    """Return `document` as JSON with sorted keys and no spaces.
+
+    Args:
+        document: Anything orjson writes.
+
+    Returns:
+        UTF-8 bytes; equal documents give equal bytes.
+    """
+    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+
+
+def stable_hash(*parts: str) -> str:
+    """Return the SHA-256, in hex, over the length-prefixed UTF-8 of `parts`.
+
+    Length prefixes keep ("ab", "c") and ("a", "bc") apart.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        raw = part.encode("utf-8", "surrogatepass")
+        digest.update(len(raw).to_bytes(4, "big"))
+        digest.update(raw)
+    return digest.hexdigest()
+
+
+def stable_id(prefix: str, *parts: str) -> str:
+    """Return `prefix-` and 128 bits of the stable hash of `parts`, in hex."""
+    return f"{prefix}-{stable_hash(prefix, *parts)[:ID_HEX_DIGITS]}"

@@ -1,0 +1,37 @@
+"""Why a record could not be read: the reason codes of the dead-letter topic."""
+
+from __future__ import annotations
+
+from typing import Final
+
+NULL_VALUE: Final = "null-value"
+TOO_LARGE: Final = "too-large"
+INVALID_UTF8: Final = "invalid-utf8"
+INVALID_JSON: Final = "invalid-json"
+TOO_DEEP: Final = "too-deep"
+INVALID_ENVELOPE: Final = "invalid-envelope"
+INVALID_EVENT: Final = "invalid-event"
+MISSING_IDENTITY: Final = "missing-identity"
+UNKNOWN_TYPE: Final = "unknown-type"
+UNSUPPORTED_VERSION: Final = "unsupported-version"
+TENANT_MISMATCH: Final = "tenant-mismatch"
+INVALID_SIGNATURE: Final = "invalid-signature"
+OUTPUT_TOO_LARGE: Final = "output-too-large"
+
+REASONS: Final = frozenset(
+    {
+        NULL_VALUE,
+        TOO_LARGE,
+        INVALID_UTF8,
+        INVALID_JSON,
+        TOO_DEEP,
+        INVALID_ENVELOPE,
+        INVALID_EVENT,
+        MISSING_IDENTITY,
+        UNKNOWN_TYPE,
+        UNSUPPORTED_VERSION,
+        TENANT_MISMATCH,
+        INVALID_SIGNATURE,
+        OUTPUT_TOO_LARGE,
+    }
+)

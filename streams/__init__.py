@@ -1,0 +1,1 @@
+"""How events move: apps, topics, transport, tables, dead letters, adapters, broker, commands."""
