@@ -28,7 +28,6 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 
 class Delivery(msgspec.Struct, Generic[T], frozen=True, kw_only=True, gc=False):
@@ -76,7 +75,7 @@ class Rows(Protocol):
         """Yield at most `limit` rows whose key starts with `prefix`, in key order."""
 
 
-class Batch(Protocol[T_co]):
+class Batch(Protocol[T]):
     """Consecutive readable records of one partition."""
 
     @property
@@ -84,7 +83,7 @@ class Batch(Protocol[T_co]):
         """The partition all records are from."""
 
     @property
-    def deliveries(self) -> Sequence[Delivery[T_co]]:
+    def deliveries(self) -> Sequence[Delivery[T]]:
         """The records that could be read, in offset order."""
 
     @property

@@ -1,0 +1,1 @@
+"""Model artifacts: parsers over bytes and ranges that never load or run what they read."""

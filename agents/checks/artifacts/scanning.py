@@ -1,0 +1,191 @@
+"""What a parser gets and gives: bytes by range, a budget, and a place to report and to descend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from agents.checks.detection import Detection
+from schemas.errors import TidewatchError
+from schemas.severity import Severity
+
+MAX_DEPTH: Final = 6
+"""Containers within containers; beyond, the file is incomplete."""
+MAX_DETECTIONS: Final = 500
+"""Per file; beyond, one detection says how many were left out."""
+
+
+class BudgetExceededError(TidewatchError):
+    """A limit of the scan was reached: the file is incomplete, what was found stays."""
+
+
+class CorruptFileError(TidewatchError):
+    """The bytes are not what their format requires."""
+
+
+class Source(Protocol):
+    """Bytes by range: a file, a member of a container, a remote object."""
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes from `offset`; fewer at the end."""
+
+
+class BytesSource(msgspec.Struct, frozen=True):
+    """Bytes in memory as a source."""
+
+    raw: bytes
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return len(self.raw)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes from `offset`."""
+        return self.raw[offset : offset + length]
+
+
+class Budget:
+    """What one file may cost: bytes expanded and steps taken, over all its members."""
+
+    def __init__(self, expanded_bytes: int = 1 << 30, steps: int = 50_000_000) -> None:
+        """Set the limits: bytes out of decompression, and steps of parsers."""
+        self.expanded_bytes = expanded_bytes
+        self.steps = steps
+
+    def expand(self, count: int) -> None:
+        """Spend `count` expanded bytes.
+
+        Raises:
+            BudgetExceededError: none are left.
+        """
+        self.expanded_bytes -= count
+        if self.expanded_bytes < 0:
+            raise BudgetExceededError("the file expands beyond the limit of the scan")
+
+    def step(self, count: int = 1) -> None:
+        """Spend `count` steps.
+
+        Raises:
+            BudgetExceededError: none are left.
+        """
+        self.steps -= count
+        if self.steps < 0:
+            raise BudgetExceededError("the file takes more steps than the limit of the scan")
+
+
+class Scan:
+    """One file's scan: parsers report to it and hand it what they contain."""
+
+    def __init__(
+        self,
+        path: str,
+        descend: Callable[[Scan, str, Source], None],
+        budget: Budget | None = None,
+        *,
+        member: str | None = None,
+        depth: int = 0,
+        siblings: frozenset[str] = frozenset(),
+    ) -> None:
+        """Start with nothing found.
+
+        Args:
+            path: The file's path, as reported.
+            descend: Scans a member's bytes (sniffs its format, calls its parser).
+            budget: Shared by all members.
+            member: The path within the file, of a member.
+            depth: Containers around this one.
+            siblings: Paths of the other files of the same push or folder.
+        """
+        self.path = path
+        self.member = member
+        self.depth = depth
+        self.budget = budget or Budget()
+        self.siblings = siblings
+        self.detections: list[Detection] = []
+        self.dropped = 0
+        self.incomplete: list[str] = []
+        self.corrupt: list[str] = []
+        self.formats: list[str] = []
+        self._descend = descend
+
+    def report(
+        self,
+        rule_id: str,
+        description: str,
+        *,
+        severity: Severity | None = None,
+        confidence: float | None = None,
+        **evidence: Any,  # noqa: ANN401 -- evidence is JSON
+    ) -> None:
+        """Report that a rule met something here; file and member are added to the evidence.
+
+        Args:
+            rule_id: The rule.
+            description: What was seen, in a sentence.
+            severity: When other than the rule's.
+            confidence: When other than the rule's.
+            evidence: offset, opcode, global, line, key ...
+        """
+        if len(self.detections) >= MAX_DETECTIONS:
+            self.dropped += 1
+            return
+        place = {"file": self.path}
+        if self.member:
+            place["member"] = self.member
+        where = evidence.get("offset", evidence.get("key", evidence.get("line", "")))
+        what = evidence.get("global", evidence.get("name", ""))
+        self.detections.append(
+            Detection(
+                rule_id=rule_id,
+                description=description,
+                evidence={**place, **evidence},
+                locator=f"{self.path}!{self.member or ''}@{where}#{what}",
+                severity=severity,
+                confidence=confidence,
+            )
+        )
+
+    def mark_incomplete(self, reason: str) -> None:
+        """Say that something here was not analysed to its end."""
+        self.incomplete.append(f"{self.member or self.path}: {reason}")
+
+    def mark_corrupt(self, reason: str) -> None:
+        """Say that the bytes here are damaged."""
+        self.corrupt.append(f"{self.member or self.path}: {reason}")
+
+    def descend(self, name: str, source: Source) -> None:
+        """Scan what is contained here under `name`; its findings become this scan's.
+
+        A container too deep is incomplete; an error in the member never erases what was found.
+        """
+        if self.depth + 1 > MAX_DEPTH:
+            self.mark_incomplete(f"{name}: nested deeper than {MAX_DEPTH}")
+            return
+        inner = Scan(
+            self.path,
+            self._descend,
+            self.budget,
+            member=f"{self.member}!{name}" if self.member else name,
+            depth=self.depth + 1,
+            siblings=self.siblings,
+        )
+        try:
+            self._descend(inner, name, source)
+        finally:
+            self.absorb(inner)
+
+    def absorb(self, inner: Scan) -> None:
+        """Take over what a member's scan found."""
+        room = MAX_DETECTIONS - len(self.detections)
+        self.detections.extend(inner.detections[:room])
+        self.dropped += inner.dropped + max(len(inner.detections) - room, 0)
+        self.incomplete.extend(inner.incomplete)
+        self.corrupt.extend(inner.corrupt)
+        self.formats.extend(inner.formats)

@@ -1,0 +1,1 @@
+"""Package installs: pinning, known bad releases, names, origins, attestations."""

@@ -1,0 +1,1 @@
+"""Pipeline runs: data sources, configuration, behaviour, remote code."""

@@ -1,0 +1,1 @@
+"""Provenance of a pushed model: files, source, signatures, names, claims."""

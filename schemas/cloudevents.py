@@ -1,0 +1,299 @@
+"""CloudEvents 1.0 on Kafka: records in either mode to typed events, documents to binary mode."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeVar
+
+import msgspec
+import orjson
+
+from schemas import dead_letters as reasons
+from schemas.errors import UnreadableRecordError
+from schemas.events import (
+    TYPE_PACKAGE_INSTALL,
+    TYPE_PIPELINE_RUN,
+    TYPE_REGISTRY_PUSH,
+    Event,
+    PackageInstall,
+    PipelineRun,
+    RegistryPush,
+)
+
+STRUCTURED: Final = b"application/cloudevents"
+JSON: Final = "application/json"
+CLOCK_TOLERANCE: Final = timedelta(minutes=5)
+"""Event time later than the broker's by more than this is clamped: clocks differ, futures don't."""
+MAX_DEPTH: Final = 64
+"""Nesting of arrays and objects; deeper JSON is an attack on recursive readers."""
+ID_LIMIT: Final = 1024
+_TYPE: Final = re.compile(r"(?P<name>[a-z0-9.\-]+)\.v(?P<major>[0-9]{1,9})")
+_BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+
+T = TypeVar("T")
+Header = tuple[str, bytes]
+
+
+class _Structured(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    specversion: str = ""
+    id: str = ""
+    source: str = ""
+    type: str = ""
+    subject: str = ""
+    time: datetime | None = None
+    tenantid: str = ""
+    data: msgspec.Raw = msgspec.Raw()
+
+
+_ENVELOPE: Final = msgspec.json.Decoder(_Structured)
+_DATA: Final[dict[str, tuple[type, msgspec.json.Decoder[Any]]]] = {
+    name.rpartition(".v")[0]: (kind, msgspec.json.Decoder(kind))
+    for name, kind in (
+        (TYPE_REGISTRY_PUSH, RegistryPush),
+        (TYPE_PACKAGE_INSTALL, PackageInstall),
+        (TYPE_PIPELINE_RUN, PipelineRun),
+    )
+}
+_MAJOR: Final = 1
+
+
+def nesting(raw: bytes, limit: int = MAX_DEPTH) -> int:
+    """Return how deep the JSON text nests, without recursion; stops counting past `limit`.
+
+    Text without that many brackets is not scanned for strings at all, which keeps the usual
+    event cheap.
+    """
+    if raw.count(b"[") + raw.count(b"{") <= limit:
+        return 0
+    depth = deepest = 0
+    for match in _BRACKETS.finditer(raw):
+        token = match.group()
+        if token in {b"[", b"{"}:
+            depth += 1
+            deepest = max(deepest, depth)
+            if deepest > limit:
+                break
+        elif token in {b"]", b"}"}:
+            depth -= 1
+    return deepest
+
+
+def _text(raw: bytes, what: str) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UnreadableRecordError(
+            reasons.INVALID_UTF8, f"{what}: byte {error.start} is not UTF-8"
+        ) from error
+
+
+def _binary(value: bytes, headers: Mapping[str, bytes]) -> _Structured:
+    attributes = {
+        name: _text(headers.get(f"ce_{name}", b""), f"header ce_{name}")
+        for name in ("specversion", "id", "source", "type", "subject", "tenantid")
+    }
+    time: datetime | None = None
+    if raw_time := headers.get("ce_time"):
+        try:
+            time = msgspec.convert(_text(raw_time, "header ce_time"), datetime)
+        except msgspec.ValidationError as error:
+            raise UnreadableRecordError(
+                reasons.INVALID_ENVELOPE, f"header ce_time: {error}"
+            ) from error
+    return _Structured(**attributes, time=time, data=msgspec.Raw(value))
+
+
+def _decode(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw, reason: str) -> T:
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        raise UnreadableRecordError(reason, str(error)) from error
+    except msgspec.DecodeError as error:
+        raise UnreadableRecordError(reasons.INVALID_JSON, str(error)) from error
+    except UnicodeDecodeError as error:
+        raise UnreadableRecordError(reasons.INVALID_UTF8, f"byte {error.start}") from error
+    except RecursionError as error:
+        raise UnreadableRecordError(reasons.TOO_DEEP, "nested too deeply") from error
+
+
+def first_headers(headers: Sequence[Header]) -> dict[str, bytes]:
+    """Return the headers by lower-case name.
+
+    Equal duplicates are harmless; of different ones the first counts, on every replay alike.
+    """
+    result: dict[str, bytes] = {}
+    for name, value in headers:
+        result.setdefault(name.lower(), value or b"")
+    return result
+
+
+def read_event(
+    value: bytes | None,
+    headers: Sequence[Header],
+    *,
+    timestamp_ms: int,
+    max_bytes: int,
+    bound_tenant: str | None = None,
+) -> Event[Any]:
+    """Return the event of a record, in structured or binary mode.
+
+    The mode is told by the content type first, as the Kafka protocol binding for CloudEvents 1.0
+    says; a structured record may carry `ce_` headers as well.
+
+    Args:
+        value: The record's value.
+        headers: Its headers.
+        timestamp_ms: The broker's timestamp, milliseconds since the epoch.
+        max_bytes: The largest value that is read.
+        bound_tenant: The tenant the topic belongs to, where topics are bound to tenants.
+
+    Raises:
+        UnreadableRecordError: with the reason code the dead letter carries.
+    """
+    if value is None:
+        raise UnreadableRecordError(reasons.NULL_VALUE, "the record has no value")
+    if len(value) > max_bytes:
+        raise UnreadableRecordError(
+            reasons.TOO_LARGE, f"{len(value)} bytes, the limit is {max_bytes}"
+        )
+    if nesting(value) > MAX_DEPTH:
+        raise UnreadableRecordError(reasons.TOO_DEEP, f"nested deeper than {MAX_DEPTH}")
+    by_name = first_headers(headers)
+    content_type = by_name.get("content-type", b"").lstrip().lower()
+    if content_type.startswith(STRUCTURED) or "ce_type" not in by_name:
+        envelope = _decode(_ENVELOPE, value, reasons.INVALID_ENVELOPE)
+    else:
+        envelope = _binary(value, by_name)
+    return _event(envelope, timestamp_ms, bound_tenant)
+
+
+def _event(envelope: _Structured, timestamp_ms: int, bound_tenant: str | None) -> Event[Any]:
+    if envelope.specversion.partition(".")[0] not in {"", "1"}:
+        raise UnreadableRecordError(
+            reasons.UNSUPPORTED_VERSION, f"specversion {envelope.specversion[:20]!r}"
+        )
+    missing = [
+        name for name in ("id", "source", "type", "tenantid") if not getattr(envelope, name).strip()
+    ]
+    if bound_tenant is not None and "tenantid" in missing:
+        missing.remove("tenantid")
+    if missing:
+        raise UnreadableRecordError(reasons.MISSING_IDENTITY, f"no {', '.join(missing)}")
+    if envelope.time is None:
+        raise UnreadableRecordError(reasons.MISSING_IDENTITY, "no time")
+    for name in ("id", "source", "type", "subject", "tenantid"):
+        if len(getattr(envelope, name)) > ID_LIMIT:
+            raise UnreadableRecordError(
+                reasons.INVALID_ENVELOPE, f"{name} is longer than {ID_LIMIT} characters"
+            )
+    tenant = envelope.tenantid or bound_tenant or ""
+    if bound_tenant is not None and tenant != bound_tenant:
+        raise UnreadableRecordError(
+            reasons.TENANT_MISMATCH, "the event names another tenant than its topic's"
+        )
+    match = _TYPE.fullmatch(envelope.type)
+    if match is None or match["name"] not in _DATA:
+        raise UnreadableRecordError(reasons.UNKNOWN_TYPE, f"type {envelope.type[:100]!r}")
+    if int(match["major"]) != _MAJOR:
+        raise UnreadableRecordError(
+            reasons.UNSUPPORTED_VERSION, f"type {envelope.type!r}, version 1 is read"
+        )
+    _, decoder = _DATA[match["name"]]
+    if not bytes(envelope.data):
+        raise UnreadableRecordError(reasons.INVALID_EVENT, "the event has no data")
+    data = _decode(decoder, envelope.data, reasons.INVALID_EVENT)
+    received = datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+    time = envelope.time if envelope.time.tzinfo else envelope.time.replace(tzinfo=UTC)
+    return Event(
+        id=envelope.id,
+        source=envelope.source,
+        type=envelope.type,
+        subject=envelope.subject or _subject(data, envelope.source),
+        time=min(time.astimezone(UTC), received + CLOCK_TOLERANCE),
+        tenantid=tenant,
+        data=data,
+        received_ms=timestamp_ms,
+    )
+
+
+def _subject(data: RegistryPush | PackageInstall | PipelineRun, source: str) -> str:
+    match data:
+        case RegistryPush():
+            name = f"{data.registry or ''}/{data.repository or ''}".strip("/")
+            subject = f"{data.kind}:{name}" if name else ""
+        case PackageInstall():
+            name = data.system or data.image or ""
+            subject = f"host:{name}" if name else ""
+        case _:
+            subject = f"pipeline:{data.pipeline}" if data.pipeline else ""
+    if not subject:
+        raise UnreadableRecordError(
+            reasons.MISSING_IDENTITY, f"no subject, and nothing that tells it, from {source[:100]}"
+        )
+    return subject
+
+
+def binary_headers(
+    *,
+    id: str,  # noqa: A002 -- the attribute's name in CloudEvents
+    type: str,  # noqa: A002 -- the attribute's name in CloudEvents
+    source: str,
+    time: datetime,
+    tenant: str,
+    subject: str | None = None,
+    content_type: str = JSON,
+    correlation: str | None = None,
+    causation: str | None = None,
+    extra: Sequence[Header] = (),
+) -> tuple[Header, ...]:
+    """Return the headers of a binary-mode CloudEvent; the value is then the bare document.
+
+    Args:
+        id: Unique for the source; the same on every replay.
+        type: The event type.
+        source: The part of Tidewatch that made it.
+        time: When what it tells happened.
+        tenant: Whose it is.
+        subject: What it is about.
+        content_type: Of the value.
+        correlation: The incident it belongs to.
+        causation: The record that caused it.
+        extra: More headers, for instance a signature.
+    """
+    pairs = [
+        ("ce_specversion", "1.0"),
+        ("ce_id", id),
+        ("ce_source", source),
+        ("ce_type", type),
+        ("ce_time", format_time(time)),
+        ("ce_tenantid", tenant),
+        ("ce_subject", subject),
+        ("ce_correlationid", correlation),
+        ("ce_causationid", causation),
+        ("content-type", content_type),
+    ]
+    return (*((name, text.encode()) for name, text in pairs if text), *extra)
+
+
+def format_time(time: datetime) -> str:
+    """Return a time as RFC 3339 in UTC with milliseconds."""
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def write_structured(event: Event[Any]) -> bytes:
+    """Return an event as a structured-mode CloudEvent in JSON."""
+    return orjson.dumps(
+        {
+            "specversion": "1.0",
+            "id": event.id,
+            "source": event.source,
+            "type": event.type,
+            "subject": event.subject,
+            "time": format_time(event.time),
+            "tenantid": event.tenantid,
+            "datacontenttype": JSON,
+            "data": orjson.Fragment(msgspec.json.encode(event.data)),
+        }
+    )

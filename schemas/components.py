@@ -1,0 +1,121 @@
+"""Component keys: how a model, package, dataset, digest, domain or publisher is named."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from schemas.errors import TidewatchError
+
+PREFIXES: Final = frozenset(
+    {
+        "model",
+        "dataset",
+        "pypi",
+        "image",
+        "service",
+        "deployment",
+        "domain",
+        "publisher",
+        "sha256",
+        "pipeline",
+    }
+)
+KEY_LIMIT: Final = 512
+"""Characters of a component key; longer names are cut and marked with their hash."""
+_SEPARATORS: Final = re.compile(r"[-_.]+")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_MARK: Final = 24
+
+
+class InvalidComponentError(TidewatchError):
+    """A component key that can't be read."""
+
+
+def canonical_package(name: str) -> str:
+    """Return a package name as PEP 503 normalises it."""
+    return _SEPARATORS.sub("-", name.strip()).lower()
+
+
+def is_sha256(text: str) -> bool:
+    """Tell whether `text` is a SHA-256 in lower-case hex."""
+    return _SHA256.fullmatch(text) is not None
+
+
+def component_key(prefix: str, name: str) -> str:
+    """Return the key of a component: the prefix and the name in its canonical form.
+
+    Args:
+        prefix: One of `PREFIXES`.
+        name: The name; packages are normalised (PEP 503), digests and domains lower-cased.
+
+    Raises:
+        InvalidComponentError: unknown prefix or empty name.
+    """
+    if prefix not in PREFIXES:
+        raise InvalidComponentError(
+            f"unknown component kind {prefix!r}",
+            remedy=f"use one of {', '.join(sorted(PREFIXES))}",
+        )
+    if prefix == "pypi":
+        name = canonical_package(name)
+    elif prefix in {"sha256", "domain"}:
+        name = name.strip().lower().rstrip(".")
+    else:
+        name = name.strip()
+    if not name:
+        raise InvalidComponentError("empty component name", where=prefix)
+    if len(name) > KEY_LIMIT:
+        mark = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_MARK]
+        name = f"{name[: KEY_LIMIT - _MARK - 1]}~{mark}"
+    return f"{prefix}:{name}"
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """Return the prefix and the name of a component key.
+
+    Raises:
+        InvalidComponentError: no known prefix, or no name.
+    """
+    prefix, colon, name = key.partition(":")
+    if not colon or prefix not in PREFIXES or not name:
+        raise InvalidComponentError(
+            f"not a component key: {key[:80]!r}",
+            remedy="write it as kind:name, for instance pypi:numpy",
+        )
+    return prefix, name
+
+
+def normalise_key(key: str) -> str:
+    """Return `key` in canonical form.
+
+    Raises:
+        InvalidComponentError: not a component key.
+    """
+    return component_key(*split_key(key))
+
+
+def tenant_scoped(key: str, tenant: str) -> str:
+    """Return the key of a name that means something in one tenant only."""
+    prefix, name = split_key(key)
+    return f"{prefix}:@{tenant}/{name}"
+
+
+def digest_of_files(files: Mapping[str, str] | Iterable[tuple[str, str]]) -> str:
+    """Return the digest of a component of several files; of one file, its own.
+
+    Args:
+        files: Paths and their SHA-256 in hex.
+
+    Returns:
+        SHA-256 over the sorted lines `path NUL hex LF`, in hex.
+    """
+    pairs: list[tuple[str, str]] = sorted(files.items() if isinstance(files, Mapping) else files)
+    if len(pairs) == 1:
+        return pairs[0][1]
+    digest = hashlib.sha256()
+    for path, value in pairs:
+        digest.update(path.encode("utf-8", "surrogatepass") + b"\0" + value.encode() + b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,40 @@
+"""What a person or a system decided about an incident."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+
+class DecisionKind(StrEnum):
+    """The decisions the `decisions` topic takes."""
+
+    ACKNOWLEDGE = "acknowledge"
+    ASSIGN = "assign"
+    APPROVE = "approve"
+    REJECT = "reject"
+    SUPPRESS = "suppress"
+    CLOSE = "close"
+    FALSE_POSITIVE = "false-positive"
+    REOPEN = "reopen"
+    EVALUATION = "evaluation"
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One decision by an authenticated actor."""
+
+    id: str
+    incident: str
+    actor: str
+    decision: DecisionKind
+    reason: str
+    time: datetime
+    tenant: str | None = None
+    """None: the operator, for all tenants of the incident."""
+    target: str | None = None
+    """A command id (approve, reject), an assignee (assign), an indicator key (suppress), a task."""
+    expires: datetime | None = None
+    passed: bool | None = None
+    """For an evaluation: its result."""

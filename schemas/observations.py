@@ -1,0 +1,43 @@
+"""Who saw which component: what checks tell the component ledger."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+
+class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="sighting"):
+    """One tenant's system saw one component in one event."""
+
+    id: str
+    component: str
+    tenant: str
+    system: str
+    """The host, runner, registry or pipeline that had it."""
+    event_id: str
+    source: str
+    occurred_at: datetime
+    kind: str = "seen"
+    """seen, installed, pushed, pulled, used (input of a run), made (output of a run), served."""
+    name: str | None = None
+    """For a digest's key: the component it was seen as."""
+    version: str | None = None
+    tag: str | None = None
+    """The mutable name (tag, branch, alias) that pointed at `version`."""
+    digest: str | None = None
+    """SHA-256, hex."""
+    filename: str | None = None
+    publisher: str | None = None
+    publisher_id: str | None = None
+    origin: str | None = None
+    """Where it came from: registry, index or host."""
+    made_from: tuple[str, ...] = ()
+    """Component keys it was built from."""
+    stage: str | None = None
+    exposure: str = "delivered"
+    """staged, delivered, executed or serving."""
+    criticality: float | None = None
+    identities: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
+    signed: bool | None = None

@@ -1,0 +1,67 @@
+"""A tenant's policy: what it trusts, what is its own, what may be automatic."""
+
+from __future__ import annotations
+
+import msgspec
+
+from schemas.findings import Confidence
+
+
+class Trusted(msgspec.Struct, frozen=True, kw_only=True):
+    """Where things may come from; an empty list sets no limit."""
+
+    data_hosts: tuple[str, ...] = ()
+    publishers: tuple[str, ...] = ()
+    registries: tuple[str, ...] = ()
+    indexes: tuple[str, ...] = ()
+
+
+class Internal(msgspec.Struct, frozen=True, kw_only=True):
+    """The tenant's own names and where they may come from."""
+
+    prefixes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    indexes: tuple[str, ...] = ()
+    registries: tuple[str, ...] = ()
+    """Registries whose component names mean something in this tenant only."""
+
+
+class Suppression(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A rule, digest or path that is not to be reported, with a reason and an end."""
+
+    reason: str
+    expires: str
+    rule_id: str | None = None
+    digest: str | None = None
+    path: str | None = None
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """One tenant's policy record."""
+
+    tenant: str
+    version: int = 1
+    trusted: Trusted = Trusted()
+    internal: Internal = Internal()
+    roots: tuple[str, ...] = ()
+    """URI prefixes that this tenant's events may have fetched."""
+    credentials: str | None = None
+    """A reference, never a value."""
+    automatic: tuple[str, ...] = ()
+    """Containment actions that need no approval."""
+    advised: tuple[str, ...] = ()
+    """Containment actions that are only advised."""
+    dry_run: bool = True
+    criticality: dict[str, Confidence] = {}
+    evidence: dict[str, tuple[str, ...]] = {}
+    """System: paths of logs, caches and configurations to capture."""
+    blocked_sources: tuple[str, ...] = ()
+    required_checks: tuple[str, ...] = ()
+    signing_keys: tuple[str, ...] = ()
+    """PEM public keys, or references to them, that models must be signed with."""
+    suppressions: tuple[Suppression, ...] = ()
+
+
+def default_policy(tenant: str) -> Policy:
+    """Return the policy of a tenant that has set none: trusts by name no one, automates nothing."""
+    return Policy(tenant=tenant)

@@ -1,0 +1,78 @@
+"""Kinds of indicator and what MITRE ATLAS 5.6 and NIST SP 800-218/218A say of each."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib import resources
+from typing import Final
+
+import msgspec
+
+from schemas.severity import Severity, band
+
+
+class IocType(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of indicator of compromise."""
+
+    primary: str
+    """The ATLAS technique that names it best."""
+    techniques: tuple[str, ...]
+    mitigations: tuple[str, ...]
+    ssdf: tuple[str, ...]
+    base_severity: int
+    """0 to 100."""
+    stix_indicator_types: tuple[str, ...]
+    ecs_category: tuple[str, ...]
+    openc2: tuple[str, ...]
+    provenance: tuple[str, ...]
+    detector: str
+    reason: str | None = None
+    """Why the base severity is below the response procedure's, where it is."""
+
+    @property
+    def severity(self) -> Severity:
+        """The band of the base severity."""
+        return band(self.base_severity)
+
+
+class Technique(msgspec.Struct, frozen=True, kw_only=True):
+    """One ATLAS technique."""
+
+    name: str
+    tactics: tuple[str, ...] = ()
+
+
+class Taxonomy(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole table."""
+
+    atlas_version: str
+    tactics: dict[str, str]
+    techniques: dict[str, Technique]
+    mitigations: dict[str, str]
+    ioc_types: dict[str, IocType]
+
+
+SUB_TECHNIQUE_DOTS: Final = 2
+
+
+@cache
+def taxonomy() -> Taxonomy:
+    """Return the table, read once."""
+    raw = resources.files("schemas").joinpath("taxonomy.json").read_bytes()
+    return msgspec.convert(json.loads(raw), Taxonomy)
+
+
+def ioc_type(name: str) -> IocType:
+    """Return the kind of indicator called `name`.
+
+    Raises:
+        KeyError: no such kind.
+    """
+    return taxonomy().ioc_types[name]
+
+
+def parent_technique(technique_id: str) -> str | None:
+    """Return AML.T0010 for AML.T0010.003, None for a top-level technique."""
+    head, _, _ = technique_id.rpartition(".")
+    return head if technique_id.count(".") == SUB_TECHNIQUE_DOTS else None
