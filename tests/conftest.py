@@ -1,1 +1,35 @@
 """Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from streams.broker import EmbeddedBroker
+
+OwnKafka = Callable[..., EmbeddedBroker]
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of one real broker for the whole session; name your own topics and groups."""
+    with EmbeddedBroker(tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker.bootstrap
+
+
+@pytest.fixture
+def own_kafka(tmp_path: Path) -> Iterator[OwnKafka]:
+    """Start brokers of the test's own, to be restarted and killed: `own_kafka(properties={})`."""
+    started: list[EmbeddedBroker] = []
+
+    def start(properties: Mapping[str, str] | None = None) -> EmbeddedBroker:
+        broker = EmbeddedBroker(tmp_path / f"kafka-{len(started)}", properties=properties)
+        started.append(broker)
+        broker.start()
+        return broker
+
+    yield start
+    for broker in started:
+        broker.stop()
