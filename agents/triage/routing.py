@@ -1,0 +1,135 @@
+"""Where findings and sightings go: the messages by which checks reach the ledger and incidents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from agents.ports import Message
+from schemas.canonical import stable_id
+from schemas.channels import Channel
+from schemas.components import PREFIXES
+from schemas.events import Event
+from schemas.findings import Finding
+from schemas.incidents import FindingUpdate, IncidentMessage
+from schemas.ledger import FindingSeen, LedgerMessage, SourceSeen
+from schemas.observations import Sighting
+from schemas.severity import Severity
+
+_ENCODER: Final = msgspec.json.Encoder()
+SOURCE_PREFIX: Final = "source:"
+"""Of the key under which a tenant's source is filed in the ledger."""
+
+
+def split_version(key: str) -> tuple[str, str | None]:
+    """Return the component key and the version of `<key>@<version>`; None without a version.
+
+    An `@` that opens the name (`pypi:@tenant/name`, `model:@acme/x`) is part of the name.
+    """
+    start = key.find(":") + 2
+    at = key.find("@", start)
+    if at < 0:
+        return key, None
+    return key[:at], key[at + 1 :] or None
+
+
+def incident_root(finding: Finding) -> str:
+    """Return the key an incident is about: the finding's best indicator, by precedence.
+
+    Precedence: digest, name@version, model@revision, dataset, domain, publisher; then the
+    component itself. Only keys that name something bad count: `related_keys` add no root, since
+    they are context.
+
+    Args:
+        finding: Any finding.
+
+    Returns:
+        A component key, or `<key>@<version>`.
+    """
+    key = finding.indicator.key
+    if key.startswith("sha256:"):
+        return key
+    bare, version = split_version(key)
+    prefix = bare.partition(":")[0]
+    if prefix not in PREFIXES:
+        bare, version = split_version(finding.component)
+    if version is None and bare == split_version(finding.component)[0] and finding.version:
+        version = finding.version
+    if version is not None and bare.partition(":")[0] in {"pypi", "model", "image"}:
+        return f"{bare}@{version}"
+    return bare
+
+
+def incident_id(root: str) -> str:
+    """Return the id of the incident about `root`: the same on every replay."""
+    return stable_id("inc", root)
+
+
+def opens_incident(finding: Finding) -> bool:
+    """Tell whether a finding is severe enough (medium) to open an incident."""
+    return finding.severity.rank >= Severity.MEDIUM.rank
+
+
+def ledger_message(key: str, message: LedgerMessage) -> Message:
+    """Return the record that tells the component ledger, filed under `key`."""
+    return Message(channel=Channel.OBSERVATIONS, key=key, value=_ENCODER.encode(message))
+
+
+def incident_message(incident: str, message: IncidentMessage) -> Message:
+    """Return the record that tells the incident."""
+    return Message(channel=Channel.INCIDENT_UPDATES, key=incident, value=_ENCODER.encode(message))
+
+
+def sighting_message(sighting: Sighting) -> Message:
+    """Return the record of a sighting, filed under its component."""
+    return ledger_message(sighting.component, sighting)
+
+
+def finding_keys(finding: Finding) -> tuple[str, ...]:
+    """Return the component keys a finding is filed under: indicator, component, publisher."""
+    keys = [split_version(finding.indicator.key)[0], split_version(finding.component)[0]]
+    if finding.publisher:
+        keys.append(finding.publisher)
+    return tuple(dict.fromkeys(keys))
+
+
+def finding_messages(finding: Finding) -> Iterator[Message]:
+    """Yield every record by which a finding reaches the ledger and its incident.
+
+    Args:
+        finding: What a check found, of any severity; below medium none opens an incident, but the
+            ledger keeps the indicator.
+    """
+    root = incident_root(finding)
+    incident = incident_id(root)
+    for key in finding_keys(finding):
+        yield ledger_message(key, FindingSeen(key=key, incident=incident, finding=finding))
+    if opens_incident(finding):
+        yield incident_message(
+            incident, FindingUpdate(incident=incident, root=root, finding=finding)
+        )
+
+
+def source_message(event: Event[object], outcome: str = "ok") -> Message:
+    """Return the record that a source was heard.
+
+    The checks send it once per source and hour, and for each event that is not ok.
+
+    Args:
+        event: The event.
+        outcome: ok, incomplete or dead-letter.
+    """
+    key = f"{SOURCE_PREFIX}{event.tenantid}|{event.source}"
+    return ledger_message(
+        key,
+        SourceSeen(
+            key=key,
+            tenant=event.tenantid,
+            source=event.source,
+            event_id=event.id,
+            at_ms=event.received_ms,
+            outcome=outcome,
+        ),
+    )

@@ -1,0 +1,118 @@
+"""What flows on `observations`: everything the component ledger learns, keyed by component."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from schemas.findings import Finding
+from schemas.intel import IntelFact
+from schemas.observations import Sighting
+
+Revision = tuple[int, int]
+"""Broker timestamp in milliseconds and offset of the record that caused it: the later wins."""
+
+
+class FindingSeen(msgspec.Struct, frozen=True, kw_only=True, tag="finding-seen"):
+    """A check found something; sent under the indicator, the component and the publisher."""
+
+    key: str
+    """The component key it is filed under here."""
+    incident: str
+    """The incident the finding belongs to, or would if it were severe enough."""
+    finding: Finding
+
+
+class FactChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="fact"):
+    """An intel fact was published or withdrawn."""
+
+    key: str
+    """The component it is about: the fact's own key, or one of its digests."""
+    fact_key: str
+    """The key the fact has on the intel topic."""
+    fact: IntelFact | None = None
+    """None: withdrawn."""
+    revision: Revision = (0, 0)
+
+
+class Derived(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="derived"):
+    """Something was built from the component `key`."""
+
+    key: str
+    child: str
+    tenant: str
+    system: str
+    event_id: str
+    occurred_at: datetime
+    version: str | None = None
+    """The version of `key` that was used; None: not known."""
+    child_version: str | None = None
+    child_digest: str | None = None
+    stage: str | None = None
+
+
+class Taint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="taint"):
+    """A component it was built from is part of an incident; passed on to its own children."""
+
+    key: str
+    incident: str
+    origin: str
+    """The component key where the taint began."""
+    path: tuple[str, ...]
+    """From the origin to the parent of `key`."""
+    version: str | None = None
+    """The version of `key` that is tainted; None: all."""
+    digest: str | None = None
+    active: bool = True
+    revision: Revision = (0, 0)
+
+
+class CaseState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="case"):
+    """An incident that involves the component opened, closed or was dismissed."""
+
+    key: str
+    incident: str
+    state: str
+    """open, closed or dismissed (a false positive: marks are lifted)."""
+    revision: Revision = (0, 0)
+
+
+class SourceSeen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="source"):
+    """A source of events was heard; sampled by event id, keyed by tenant and source."""
+
+    key: str
+    tenant: str
+    source: str
+    event_id: str
+    at_ms: int
+    """The broker's timestamp of the event, milliseconds since the epoch."""
+    outcome: str = "ok"
+    """ok, incomplete or dead-letter."""
+
+
+class Tick(msgspec.Struct, frozen=True, kw_only=True, tag="tick"):
+    """Time passes: processing time enters here and nowhere else. Sent to every partition."""
+
+    at: datetime
+
+
+LedgerMessage = (
+    Sighting | FindingSeen | FactChange | Derived | Taint | CaseState | SourceSeen | Tick
+)
+
+
+class OperatorAlert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something the operator of Tidewatch must know: a blind spot, or a bound reached."""
+
+    id: str
+    kind: str
+    """source-silent, source-recovered, incomplete-share, dead-letters, over-correlating,
+    bound-reached, escalation."""
+    subject: str
+    """The source, component key or incident it is about."""
+    detail: str
+    tenant: str | None = None
+    since: datetime | None = None
+    runbook: str = ""
+    figures: dict[str, float] = {}
