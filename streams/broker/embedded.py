@@ -187,12 +187,9 @@ class EmbeddedBroker:
         guard, self._guard = self._guard, None
         if guard is None:
             return
-        if guard.stdin is not None:
-            with suppress(OSError):
-                guard.stdin.close()
         with suppress(ProcessLookupError):
             guard.terminate()
-        guard.wait(STOP_S + 5)
+        _wait_for(guard)
         log.info("broker_stopped", bootstrap=self.bootstrap)
 
     def kill(self) -> None:
@@ -231,7 +228,7 @@ class EmbeddedBroker:
                         f"a broker already runs ({known.bootstrap}, process {known.pid})",
                         where=str(self.places.root),
                         remedy="use it, stop it with: tidewatch broker stop, "
-                        "or choose another folder with TIDEWATCH_STATE",
+                        "or choose another folder with TIDEWATCH_STATE_DIR",
                     ) from None
                 time.sleep(_POLL_S)
             else:
@@ -245,7 +242,7 @@ class EmbeddedBroker:
                 f"only {free // 1024**2} MiB are free on the disk, and a broker needs "
                 f"{MIN_FREE_BYTES // 1024**2} MiB to start",
                 where=str(self.places.root),
-                remedy="free some, or choose another folder with TIDEWATCH_STATE",
+                remedy="free some, or choose another folder with TIDEWATCH_STATE_DIR",
             )
 
     def _start_on_free_ports(self, command: list[str], lock: int) -> None:
@@ -298,6 +295,7 @@ class EmbeddedBroker:
         while not is_ready(ports.client):
             if guard.poll() is not None:
                 self._guard = None
+                _wait_for(guard)
                 raise self._died(f"the broker ended at its start (exit code {guard.returncode})")
             if time.monotonic() - began > START_S:
                 self.stop()
@@ -320,7 +318,7 @@ class EmbeddedBroker:
             return NoSpaceError(
                 "the broker's disk is full",
                 where=str(self.places.data),
-                remedy="free some, or choose another folder with TIDEWATCH_STATE",
+                remedy="free some, or choose another folder with TIDEWATCH_STATE_DIR",
             )
         errors = [line for line in words.splitlines() if "ERROR" in line or "xception" in line]
         reason = " ".join(errors[-2:] or words.splitlines()[-2:])[-_SHOWN_CHARACTERS:]
@@ -372,6 +370,14 @@ def stop_background(state_dir: Path) -> bool:
             )
         time.sleep(_POLL_S)
     return True
+
+
+def _wait_for(guard: subprocess.Popen[bytes]) -> None:
+    """Close the pipe to the guard, and wait until it has ended."""
+    if guard.stdin is not None:
+        with suppress(OSError):
+            guard.stdin.close()
+    guard.wait(STOP_S + 5)
 
 
 def _read_record(places: Places) -> RunRecord | None:

@@ -66,10 +66,10 @@ def disk_errors(place: Path) -> Iterator[None]:
             raise NoSpaceError(
                 "no space left on the disk",
                 where=str(place),
-                remedy="free some, or choose another folder with TIDEWATCH_STATE",
+                remedy="free some, or choose another folder with TIDEWATCH_STATE_DIR",
             ) from error
         raise BrokerError(
             f"can't use the state folder ({error.strerror})",
             where=str(error.filename or place),
-            remedy="make it writable, or choose another folder with TIDEWATCH_STATE",
+            remedy="make it writable, or choose another folder with TIDEWATCH_STATE_DIR",
         ) from error

@@ -16,10 +16,10 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 def default_state_dir() -> Path:
     """Return the folder for everything kept between runs.
 
-    `TIDEWATCH_STATE` if set; else `.state` in the source checkout the program runs from; else
+    `TIDEWATCH_STATE_DIR` if set; else `.state` in the source checkout the program runs from; else
     `tidewatch` below `XDG_STATE_HOME` (`~/.local/state`).
     """
-    named = os.environ.get("TIDEWATCH_STATE")
+    named = os.environ.get("TIDEWATCH_STATE_DIR")
     if named:
         return Path(named).expanduser().resolve()
     if (_CHECKOUT / "pyproject.toml").is_file():
