@@ -1,0 +1,27 @@
+"""Crash-only: how a process ends when going on could lose a record."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import NoReturn
+
+import structlog
+
+EXIT_CRASH = 70
+"""sysexits' EX_SOFTWARE: what was read and not acknowledged is read again by the next process."""
+
+log = structlog.get_logger()
+
+
+def crash(reason: str, error: BaseException | None = None, **details: object) -> NoReturn:
+    """Log why and end this process at once, without acknowledging anything more.
+
+    Args:
+        reason: A short constant event name.
+        error: What was raised, if anything; its traceback is logged.
+        details: Key-values for the log line; never artifact bytes or secrets.
+    """
+    log.critical(reason, exc_info=error, exit_code=EXIT_CRASH, **details)
+    logging.shutdown()
+    os._exit(EXIT_CRASH)

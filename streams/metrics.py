@@ -1,0 +1,94 @@
+"""Every Prometheus metric of Tidewatch, declared and documented here and nowhere else."""
+
+from __future__ import annotations
+
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, generate_latest
+
+SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+"""Bucket bounds, seconds: from one hop on an idle broker to the longest scan."""
+
+EVENTS_IN = Counter(
+    "tidewatch_events_in_total", "Records read and handed to an agent", ["app", "channel"]
+)
+EVENTS_OUT = Counter(
+    "tidewatch_events_out_total", "Records delivered to the broker", ["app", "channel"]
+)
+DEAD_LETTERS = Counter(
+    "tidewatch_dead_letters_total", "Records refused, by reason code", ["app", "channel", "reason"]
+)
+CHUNK_SECONDS = Histogram(
+    "tidewatch_chunk_seconds", "Time an agent took for one chunk", ["app"], buckets=SECONDS
+)
+DELIVERY_SECONDS = Histogram(
+    "tidewatch_delivery_seconds",
+    "Time from an agent's return until outputs and state were durable on the broker",
+    ["app"],
+    buckets=SECONDS,
+)
+LAG_RECORDS = Gauge(
+    "tidewatch_committed_lag_records",
+    "Records on the broker that are not yet committed",
+    ["app", "topic", "partition"],
+)
+LAG_SECONDS = Gauge(
+    "tidewatch_committed_lag_seconds",
+    "Age of the oldest record that was read and is not yet committed",
+    ["app", "topic", "partition"],
+)
+COMMITS = Counter("tidewatch_commits_total", "Offset commits that the broker accepted", ["app"])
+REBALANCES = Counter("tidewatch_rebalances_total", "Partition assignments received", ["app"])
+RECOVERED_ROWS = Counter(
+    "tidewatch_recovered_rows_total", "Changelog records applied to local state", ["app"]
+)
+RECOVERY_SECONDS = Histogram(
+    "tidewatch_recovery_seconds", "Time to recover local state", ["app"], buckets=SECONDS
+)
+STORES_REBUILT = Counter(
+    "tidewatch_stores_rebuilt_total",
+    "Local stores thrown away and rebuilt from the changelog, by reason",
+    ["app", "reason"],
+)
+STATE_REPAIRS = Counter(
+    "tidewatch_state_repairs_total",
+    "Rows written again because another worker wrote to the changelog late",
+    ["app"],
+)
+TICKS = Counter("tidewatch_ticks_total", "Tick records written", ["app"])
+REFERENCE_RECORDS = Gauge(
+    "tidewatch_reference_records", "Live records of a compacted topic held in memory", ["channel"]
+)
+REFERENCE_REFUSED = Counter(
+    "tidewatch_reference_refused_total",
+    "Records of a compacted topic not held because the bound was reached",
+    ["channel"],
+)
+WORKER_RESTARTS = Counter(
+    "tidewatch_worker_restarts_total", "Child processes restarted after a crash", ["app"]
+)
+EVICTIONS = Counter(
+    "tidewatch_evictions_total", "Entries dropped because a bound was reached", ["what"]
+)
+FINDINGS = Counter(
+    "tidewatch_findings_total", "Findings by rule and severity", ["rule", "severity"]
+)
+ALERT_SECONDS = Histogram(
+    "tidewatch_event_to_alert_seconds",
+    "Time from an event's broker timestamp to the delivery of its alert",
+    ["action"],
+    buckets=SECONDS,
+)
+COMMANDS = Counter(
+    "tidewatch_commands_total", "Containment commands issued, by action", ["action", "state"]
+)
+FALSE_POSITIVES = Counter(
+    "tidewatch_false_positives_total", "Decisions that called a finding false, by rule", ["rule"]
+)
+SCANS = Counter("tidewatch_scans_total", "Artifact scans, by outcome", ["outcome"])
+SCAN_SECONDS = Histogram(
+    "tidewatch_scan_seconds", "Time one artifact scan took", ["outcome"], buckets=SECONDS
+)
+
+
+def exposition() -> bytes:
+    """Return all metrics in the Prometheus text format."""
+    return generate_latest(REGISTRY)

@@ -1,0 +1,213 @@
+"""The settings of Tidewatch: environment (`TIDEWATCH_…`) over file over defaults, checked at start."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from schemas.channels import Channel
+from schemas.errors import TidewatchError
+
+PREFIX = "TIDEWATCH_"
+NOT_SETTINGS = frozenset({"TIDEWATCH_CONFIG", "TIDEWATCH_SHARED"})
+"""Variables with the prefix that name the settings file and the reference data of tests."""
+
+MIB = 1024 * 1024
+
+
+class SettingsError(TidewatchError):
+    """A setting that is misspelt, missing or out of range."""
+
+
+class BoundTopic(BaseModel):
+    """A topic of one tenant's own: whatever a payload claims, its events are that tenant's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    channel: Channel
+    """What flows on it: one of the input channels."""
+    tenant: str
+    """The tenant all its events belong to."""
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set; each field is `TIDEWATCH_<FIELD>` or a key of the file."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    kafka: str | None = None
+    """Bootstrap servers, `host:port,host:port`; none means the embedded broker."""
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    kafka_username: str | None = None
+    kafka_password: SecretStr | None = None
+    kafka_tls: bool = False
+    """Encrypt the connection; implied by a CA or a certificate."""
+    kafka_ca: Path | None = None
+    """PEM file of the authorities to trust; the system's by default."""
+    kafka_cert: Path | None = None
+    """PEM file of the client's certificate, for mutual TLS."""
+    kafka_key: Path | None = None
+    """PEM file of the client's key."""
+    kafka_key_password: SecretStr | None = None
+
+    topic_prefix: str = "supplychain."
+    group_prefix: str = Field(default="tidewatch", min_length=1)
+    """Consumer groups are `<group_prefix>-<app>`."""
+    partitions: int = Field(default=4, ge=1, le=4096)
+    """Partitions of the topics Tidewatch creates."""
+    replication: int = Field(default=1, ge=1, le=32)
+    create_topics: bool = True
+    """Create missing topics at start; when off, a missing topic is an error."""
+    bound_topics: dict[str, BoundTopic] = Field(default_factory=dict)
+    """Further input topics by full name, each bound to one tenant."""
+    tenant_topics: bool = False
+    """Also write what a tenant may read to `tenant.<id>.<channel>`."""
+    ecs: bool = False
+    """Also write Elastic Common Schema siblings of alerts and indicators."""
+    privacy_k: int = Field(default=3, ge=2)
+    """Facts that cross tenants are told from this many tenants on."""
+
+    state_dir: Path = Path(".state")
+    instance: str = "0"
+    """Tells apart workers of one group: the static membership id is `<group>-<instance>`."""
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(default=0, ge=0, le=65535)
+    """Health and metrics; 0 takes a free port. With several apps, each takes the next one."""
+
+    max_event_bytes: int = Field(default=MIB, ge=1024, le=64 * MIB)
+    dead_letter_ratio: float = Field(default=0.5, gt=0, le=1)
+    """Share of unreadable records, of the last `dead_letter_window`, at which a worker stops."""
+    dead_letter_window: int = Field(default=2000, ge=10)
+    dead_letter_consecutive: int = Field(default=1000, ge=1)
+    """Unreadable records in a row, of one partition, at which a worker stops."""
+    chunk_records: int = Field(default=500, ge=1, le=10_000)
+    """Most records an agent gets at once."""
+    window_chunks: int = Field(default=8, ge=1, le=256)
+    """Chunks of one partition in flight at once."""
+    watchdog_seconds: float = Field(default=300, gt=0)
+    """Lag without committed progress for so long ends the worker."""
+    drain_seconds: float = Field(default=10, gt=0)
+    """How long a stop or a rebalance waits for chunks under way before abandoning them."""
+    commit_seconds: float = Field(default=0.3, gt=0)
+    session_seconds: float = Field(default=30, ge=1)
+    """A worker silent for so long loses its partitions."""
+    tick_seconds: float = Field(default=15, gt=0)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "console"] = "auto"
+
+    @field_validator("topic_prefix", "group_prefix")
+    @classmethod
+    def _legal_topic_characters(cls, value: str) -> str:
+        if not all(c.isascii() and (c.isalnum() or c in "._-") for c in value):
+            raise ValueError("may contain ASCII letters, digits, '.', '_' and '-' only")
+        return value
+
+    @classmethod
+    def settings_customise_sources(  # noqa: D102 -- pydantic-settings' own hook
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+
+def load_settings(config: Path | None = None, **overrides: Any) -> Settings:  # noqa: ANN401
+    """Read the settings.
+
+    Args:
+        config: A TOML file of settings; by default the one TIDEWATCH_CONFIG names, if any.
+        overrides: Settings by name that win over file and environment (command-line options).
+
+    Returns:
+        The checked settings.
+
+    Raises:
+        SettingsError: A name is unknown (the nearest is suggested), a value is out of range, or
+            the file can't be read.
+    """
+    named = os.environ.get("TIDEWATCH_CONFIG")
+    path = config or (Path(named) if named else None)
+    values = _read_file(path) if path else {}
+    _refuse_unknown(values, where=str(path))
+    env = {name.lower()[len(PREFIX) :]: name for name in os.environ if _is_setting(name)}
+    _refuse_unknown(env, where="environment", prefix=PREFIX)
+    _refuse_unknown(overrides, where="arguments")
+    try:
+        settings = Settings(**values)
+        if overrides:
+            settings = Settings.model_validate({**settings.model_dump(), **overrides})
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(
+            f"setting {name} is not valid",
+            where=env.get(name.split(".", maxsplit=1)[0].lower(), str(path or "environment")),
+            remedy=str(first["msg"]),
+        ) from None
+    _check_together(settings)
+    return settings
+
+
+def _is_setting(name: str) -> bool:
+    return name.upper().startswith(PREFIX) and name.upper() not in NOT_SETTINGS
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(
+            f"settings file can't be read ({error.strerror})",
+            where=str(path),
+            remedy="name an existing file in TIDEWATCH_CONFIG",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            "settings file is not TOML", where=str(path), remedy=str(error)
+        ) from error
+
+
+def _refuse_unknown(names: dict[str, Any], *, where: str, prefix: str = "") -> None:
+    known = list(Settings.model_fields)
+    for name in names:
+        if name in known:
+            continue
+        near = difflib.get_close_matches(name, known, n=1)
+        shown = prefix + (name.upper() if prefix else name)
+        guess = prefix + (near[0].upper() if prefix else near[0]) if near else ""
+        raise SettingsError(
+            f"unknown setting {shown}",
+            where=where,
+            remedy=f"did you mean {guess}?" if guess else "see: tidewatch doctor",
+        )
+
+
+def _check_together(settings: Settings) -> None:
+    if settings.kafka_sasl_mechanism and not (settings.kafka_username and settings.kafka_password):
+        raise SettingsError(
+            f"{settings.kafka_sasl_mechanism} needs a user and a password",
+            where="kafka_sasl_mechanism",
+            remedy="set TIDEWATCH_KAFKA_USERNAME and TIDEWATCH_KAFKA_PASSWORD",
+        )
+    if bool(settings.kafka_cert) != bool(settings.kafka_key):
+        raise SettingsError(
+            "a client certificate needs its key, and a key its certificate",
+            where="kafka_cert, kafka_key",
+            remedy="set both or neither",
+        )
+    for name in ("kafka_ca", "kafka_cert", "kafka_key"):
+        path = getattr(settings, name)
+        if path is not None and not path.is_file():
+            raise SettingsError(
+                f"file {path} does not exist", where=name, remedy="name an existing PEM file"
+            )
