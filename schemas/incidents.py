@@ -50,6 +50,8 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     stage: str | None = None
     criticality: float | None = None
     identities: tuple[str, ...] = ()
+    cause: str = ""
+    """The fact's key on whose account; empty: findings of events."""
     active: bool = True
     """False: the taint that led here was lifted."""
     revision: Revision = (0, 0)

@@ -22,6 +22,8 @@ class FindingSeen(msgspec.Struct, frozen=True, kw_only=True, tag="finding-seen")
     incident: str
     """The incident the finding belongs to, or would if it were severe enough."""
     finding: Finding
+    revision: Revision = (0, 0)
+    """Of the fact, or of the state of the ledger, that caused it: the later wins."""
 
 
 class FactChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="fact"):
@@ -57,6 +59,9 @@ class Taint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
 
     key: str
     incident: str
+    root: str
+    cause: str = ""
+    """The fact's key on whose account; empty: findings of events."""
     origin: str
     """The component key where the taint began."""
     path: tuple[str, ...]
@@ -94,7 +99,9 @@ class SourceSeen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 class Tick(msgspec.Struct, frozen=True, kw_only=True, tag="tick"):
     """Time passes: processing time enters here and nowhere else. Sent to every partition."""
 
-    at: datetime
+    time_ms: int
+    """Milliseconds since the epoch."""
+    partition: int = 0
 
 
 LedgerMessage = (

@@ -1,0 +1,88 @@
+"""Bounded sets whose content does not depend on the order of arrival, and clipped texts."""
+
+from __future__ import annotations
+
+from typing import Final, TypeVar
+
+import msgspec
+
+from schemas.canonical import stable_hash
+
+V = TypeVar("V")
+RANK_DIGITS: Final = 16
+_SPACE: Final = 1 << 64
+_MARK: Final = 12
+_BYTES_PER_CHAR: Final = 4
+
+
+def rank(*parts: str) -> str:
+    """Return 64 bits, in hex, of the stable hash of `parts`: the place of an element in a set."""
+    return stable_hash(*parts)[:RANK_DIGITS]
+
+
+def keep_smallest(elements: dict[str, V], cap: int) -> bool:
+    """Drop the elements with the greatest keys until `cap` are left.
+
+    The keys are ranks, so what is kept is the same whatever the order of arrival, and an element
+    that is kept at the end was never dropped before.
+
+    Returns:
+        Whether anything was dropped.
+    """
+    if len(elements) <= cap:
+        return False
+    for key in sorted(elements)[cap:]:
+        del elements[key]
+    return True
+
+
+def clip(text: str, limit: int) -> str:
+    """Return `text` in at most `limit` bytes of UTF-8; what is cut is marked with its hash."""
+    if len(text) * _BYTES_PER_CHAR <= limit:
+        return text
+    raw = text.encode("utf-8", "replace")
+    if len(raw) <= limit:
+        return text
+    head = raw[: limit - _MARK - 1].decode("utf-8", "ignore")
+    return f"{head}~{stable_hash(text)[:_MARK]}"
+
+
+def clip_or_none(text: str | None, limit: int) -> str | None:
+    """Return `text` clipped, None for None or an empty text."""
+    return clip(text, limit) if text else None
+
+
+class Tally(msgspec.Struct, array_like=True):
+    """How many different names there are: exact up to a cap, an estimate from the hashes beyond."""
+
+    smallest: set[int] = msgspec.field(default_factory=set)
+    full: bool = False
+
+    def add(self, name: str, cap: int) -> bool:
+        """Count `name`; return whether the tally changed."""
+        return self.add_rank(int(stable_hash(name)[:RANK_DIGITS], 16), cap)
+
+    def add_rank(self, value: int, cap: int) -> bool:
+        """Count an element by its 64-bit hash; return whether the tally changed."""
+        if value in self.smallest:
+            return False
+        if len(self.smallest) < cap:
+            self.smallest.add(value)
+            return True
+        was_full, self.full = self.full, True
+        greatest = max(self.smallest)
+        if value > greatest:
+            return not was_full
+        self.smallest.remove(greatest)
+        self.smallest.add(value)
+        return True
+
+    def count(self) -> int:
+        """Return the number of names, estimated (k minimum values) once the tally is full.
+
+        Source: Bar-Yossef et al., "Counting distinct elements in a data stream" (2002).
+        """
+        if not self.full:
+            return len(self.smallest)
+        greatest = max(self.smallest)
+        return max(len(self.smallest) + 1, int((len(self.smallest) - 1) * _SPACE / (greatest + 1)))

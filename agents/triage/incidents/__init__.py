@@ -1,0 +1,1 @@
+"""Incidents: what was found, whom it reaches, what is done about it, and how that went."""

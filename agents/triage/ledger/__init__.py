@@ -1,0 +1,1 @@
+"""The component ledger: who saw which component, what was made from it, what is known of it."""

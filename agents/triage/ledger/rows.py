@@ -1,0 +1,236 @@
+"""The rows of the component ledger: component, its tenants, systems, children, facts, files."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from agents.triage.bounded import Tally
+from schemas.findings import Finding
+from schemas.intel import IntelFact
+from schemas.ledger import Revision
+
+DAY_MS: Final = 86_400_000
+HOUR_MS: Final = 3_600_000
+KEEP_DAYS: Final = 400
+"""A sighting is forgotten so long after it was last seen, unless an incident is open."""
+HOLDINGS: Final = 32
+"""Versions of a component that one system's row holds."""
+INPUTS: Final = 256
+MARKS: Final = 24
+FACTS: Final = 64
+TENANTS: Final = 256
+SYSTEMS: Final = 64
+SLOTS: Final = 96
+VALUES: Final = 8
+EDGES: Final = 128
+SIGNALS: Final = 64
+FINDING_IDS: Final = 256
+MEMBERS: Final = 128
+SCAN: Final = 50_000
+"""Rows that one message may read."""
+MAX_DEPTH: Final = 8
+"""Steps that a taint is passed on."""
+NAME_BYTES: Final = 300
+TEXT_BYTES: Final = 120
+IDENTITIES: Final = 4
+
+EXPOSURE_RANK: Final = {"staged": 0, "delivered": 1, "executed": 2, "serving": 3}
+
+# Row kinds: the first part of a row's key.
+COMPONENT: Final = "c"
+TENANT: Final = "t"
+SYSTEM: Final = "s"
+CHILD: Final = "k"
+FACT: Final = "i"
+FILE: Final = "f"
+IOC: Final = "x"
+EXPIRY: Final = "e"
+SOURCE: Final = "b"
+CLOCK: Final = "z"
+
+
+def to_ms(moment: datetime) -> int:
+    """Return milliseconds since the epoch."""
+    return round(moment.timestamp() * 1000)
+
+
+def from_ms(milliseconds: int) -> datetime:
+    """Return the moment, in UTC."""
+    return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
+
+
+class Holding(msgspec.Struct, array_like=True):
+    """One version of a component on one system."""
+
+    name: str | None
+    """For a digest's or publisher's row: the component it was seen as."""
+    version: str | None
+    digest: str | None
+    first_ms: int
+    first_event: str
+    last_ms: int
+    last_event: str
+    exposure: str = "delivered"
+    kind: str = "seen"
+    tag: str | None = None
+    publisher: str | None = None
+    origin: str | None = None
+    stage: str | None = None
+    source: str = ""
+    filename: str | None = None
+    signed: bool | None = None
+    criticality: float | None = None
+    identities: list[str] = msgspec.field(default_factory=list)
+
+
+class SystemRow(msgspec.Struct, array_like=True):
+    """What one system of one tenant has of one component."""
+
+    tenant: str
+    system: str
+    holdings: dict[str, Holding] = msgspec.field(default_factory=dict)
+    inputs: Tally = msgspec.field(default_factory=Tally)
+    full: bool = False
+    last_ms: int = 0
+
+
+class Seen(msgspec.Struct, array_like=True, frozen=True, order=True):
+    """When and by which event a value was first seen."""
+
+    first_ms: int
+    event_id: str
+    value: str
+    system: str = ""
+    source: str = ""
+
+
+class TenantRow(msgspec.Struct, array_like=True):
+    """What one tenant knows of one component: values that should not change, and signals."""
+
+    tenant: str
+    slots: dict[str, dict[str, Seen]] = msgspec.field(default_factory=dict)
+    """Slot (publisher, version:…, tag:…): values by rank."""
+    pushes: dict[str, tuple[int, str, bool]] = msgspec.field(default_factory=dict)
+    """Version by rank: first seen, event, signed."""
+    signals: dict[str, tuple[int, str, str]] = msgspec.field(default_factory=dict)
+    """For combinations in time: when, what, event; by rank."""
+    formats: dict[str, Seen] = msgspec.field(default_factory=dict)
+    full: bool = False
+
+
+class Mark(msgspec.Struct, array_like=True):
+    """The component, or a version of it, is part of an incident."""
+
+    incident: str
+    root: str
+    cause: str
+    version: str | None
+    digest: str | None
+    path: list[str]
+    """From the origin to the component it came by; empty: it is the origin."""
+    active: bool
+    revision: Revision
+
+    def fits(self, version: str | None, digest: str | None) -> bool:
+        """Tell whether a holding is what is marked; what is not known may be."""
+        if self.digest is not None and digest is not None:
+            return self.digest == digest
+        if self.version is not None:
+            return version == self.version
+        return self.digest is None
+
+    def reaches(self, version: str | None) -> bool:
+        """Tell whether something built from `version` of the component is affected."""
+        if self.version is None:
+            return self.digest is None or version is None
+        return version is None or version == self.version
+
+
+class ComponentRow(msgspec.Struct, array_like=True):
+    """What is known of one component over all tenants."""
+
+    first_ms: int = 0
+    first_event: str = ""
+    tenants: Tally = msgspec.field(default_factory=Tally)
+    flagged: Tally = msgspec.field(default_factory=Tally)
+    """Tenants in which something was found against it."""
+    marks: dict[str, Mark] = msgspec.field(default_factory=dict)
+    facts: dict[str, str] = msgspec.field(default_factory=dict)
+    """Fact keys by rank."""
+    incidents: dict[str, str] = msgspec.field(default_factory=dict)
+    """Incidents about it, by rank: prevalence is told to them."""
+    bad_components: dict[str, str] = msgspec.field(default_factory=dict)
+    """For a publisher: its components with findings, by rank."""
+    full: bool = False
+    cases: dict[str, tuple[str, Revision]] = msgspec.field(default_factory=dict)
+    over_correlating: bool = False
+
+
+class ChildRow(msgspec.Struct, array_like=True):
+    """How one component was built from another."""
+
+    child: str
+    edges: dict[str, tuple[str | None, str | None, str | None]] = msgspec.field(
+        default_factory=dict
+    )
+    """By rank: version of the parent, version and digest of the child."""
+    full: bool = False
+
+
+class FactRow(msgspec.Struct, array_like=True):
+    """A fact as it was last told; None: withdrawn."""
+
+    fact_key: str
+    fact: IntelFact | None
+    revision: Revision
+
+
+class FileRow(msgspec.Struct, array_like=True):
+    """The digests of one package file name, and who first had each."""
+
+    digests: dict[str, list[Seen]] = msgspec.field(default_factory=dict)
+    full: bool = False
+
+
+class IocRow(msgspec.Struct, array_like=True):
+    """One indicator of one tenant and kind."""
+
+    finding: Finding
+    revision: Revision
+    ids: dict[str, str] = msgspec.field(default_factory=dict)
+    """Finding ids by rank."""
+    first_ms: int = 0
+    last_ms: int = 0
+    withdrawn: dict[str, Revision] = msgspec.field(default_factory=dict)
+    """By reason (fact key or incident): when it was taken back."""
+    published: str = ""
+    """What was last told, as a hash."""
+
+
+class SourceRow(msgspec.Struct, array_like=True):
+    """When one source of one tenant was heard, and how its events fared."""
+
+    tenant: str
+    source: str
+    last_ms: int = 0
+    hours: list[int] = msgspec.field(default_factory=list)
+    days: dict[int, tuple[Tally, Tally, Tally]] = msgspec.field(default_factory=dict)
+    """Day: all sampled events, the incomplete ones, dead letters."""
+    silent_since: int = 0
+    told: dict[str, int] = msgspec.field(default_factory=dict)
+
+
+class ExpiryRow(msgspec.Struct, array_like=True):
+    """Points to a system row to look at on a given day."""
+
+    component: str
+    key: str
+
+
+class ClockRow(msgspec.Struct, array_like=True):
+    """The last tick that was acted upon."""
+
+    time_ms: int = 0
