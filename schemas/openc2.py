@@ -54,12 +54,12 @@ class Extension(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rollback_digest: str | None = None
     paths: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
-    reason: str = ""
+    reason: str
     findings: tuple[str, ...] = ()
     expires: str | None = None
     undo: str | None = None
     undoes: str | None = None
-    mode: str = "automatic"
+    mode: str
     dry_run: bool = True
     attempt: int = 1
 
@@ -138,9 +138,8 @@ def read_command(raw: bytes) -> CommandSpec:
         document = msgspec.json.decode(raw, type=dict[str, Any])
         command_id = document["command_id"]
         extension = msgspec.convert(document["args"][EXTENSION], Extension)
-        expires = {"expires": extension.expires} if extension.expires else {}
         spec = msgspec.convert(
-            {**msgspec.to_builtins(extension), "command_id": command_id, **expires}, CommandSpec
+            {**msgspec.to_builtins(extension), "command_id": command_id}, CommandSpec
         )
     except (msgspec.MsgspecError, KeyError, TypeError) as error:
         raise InvalidCommandError(f"not a containment command: {error}") from error
