@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import orjson
+import msgspec
 
 from schemas.channels import Channel
+from schemas.ledger import Tick
 from streams import metrics
 from streams.topics import topic_name
 
@@ -19,9 +21,9 @@ TICK_KEY = b"tick"
 TICKED = (Channel.INCIDENT_UPDATES, Channel.OBSERVATIONS)
 
 
-def tick_value(time_ms: int, partition: int) -> bytes:
-    """Return a tick: `{"type": "tick", "time_ms": …, "partition": …}`."""
-    return orjson.dumps({"type": "tick", "time_ms": time_ms, "partition": partition})
+def tick_value(time_ms: int) -> bytes:
+    """Return a tick: `{"type": "tick", "at": …}`; `time_ms` is milliseconds since the epoch."""
+    return msgspec.json.encode(Tick(at=datetime.fromtimestamp(time_ms / 1000, UTC)))
 
 
 class Ticker:
@@ -38,11 +40,11 @@ class Ticker:
         """Write ticks until cancelled; a tick that can't be delivered ends the worker."""
         while True:
             await asyncio.sleep(self._seconds)
-            client = self._app.producer.client
+            client = self._app.tidewatch_producer.client
             now = int(time.time() * 1000)
             sends = [
                 await client.send(
-                    tp.topic, tick_value(now, tp.partition), TICK_KEY, partition=tp.partition
+                    tp.topic, tick_value(now), TICK_KEY, partition=tp.partition
                 )
                 for tp in sorted(self._app.flowing)
                 if tp.topic in self._topics
