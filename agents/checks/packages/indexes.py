@@ -1,0 +1,126 @@
+"""Package indexes and file hosts, read strictly: look-alikes of an allowed one are not it."""
+
+from __future__ import annotations
+
+import ipaddress
+import posixpath
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import idna
+import msgspec
+
+from agents.checks.packages.versions import CACHE_SIZE
+
+_DEFAULT_PORTS: Final = {"https": 443, "http": 80}
+_URL_LIMIT: Final = 8192
+_CONTROL_END: Final = 0x20
+_DELETE: Final = 0x7F
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where something was fetched from, without credentials, query or fragment."""
+
+    scheme: str
+    host: str
+    """Lower-case, IDNA, without a trailing dot."""
+    port: int | None
+    path: str
+    """Normalised, without a trailing slash."""
+    userinfo: bool = False
+
+    @property
+    def url(self) -> str:
+        """The origin as a URL that holds no secret."""
+        shown = "" if self.port == _DEFAULT_PORTS.get(self.scheme) else f":{self.port}"
+        return f"{self.scheme}://{self.host}{shown if self.port else ''}{self.path}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it lies on the host itself."""
+        if self.scheme == "file" or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return False
+
+
+@lru_cache(CACHE_SIZE)
+def read_origin(url: str) -> Origin | None:
+    """Return where a URL leads, None where readers could disagree about it.
+
+    Backslashes, control characters, white space, percent-encoded or non-IDNA hosts and odd ports
+    are refused: different programs would go to different hosts.
+    """
+    if not url or len(url) > _URL_LIMIT or "\\" in url:
+        return None
+    if any(ord(char) <= _CONTROL_END or ord(char) == _DELETE for char in url):
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    scheme = parts.scheme.lower().rpartition("+")[2]
+    if scheme == "file":
+        return Origin(scheme="file", host="", port=None, path=parts.path)
+    host = (parts.hostname or "").rstrip(".")
+    if not scheme or not host or "%" in host:
+        return None
+    if ":" not in host and not host.isascii():
+        try:
+            host = idna.encode(host, uts46=True).decode("ascii")
+        except idna.IDNAError:
+            return None
+    path = posixpath.normpath(unquote(parts.path)) if parts.path else ""
+    return Origin(
+        scheme=scheme,
+        host=host.lower(),
+        port=port or _DEFAULT_PORTS.get(scheme),
+        path="" if path in {"/", "."} else "/" + path.lstrip("/"),
+        userinfo=parts.username is not None,
+    )
+
+
+def shown_origin(url: str) -> str:
+    """Return a URL fit for evidence: no credentials, no query; a note where it can't be read."""
+    origin = read_origin(url)
+    return "unreadable URL" if origin is None else origin.url
+
+
+def same_site(left: Origin, right: Origin) -> bool:
+    """Tell whether two origins are one server."""
+    return (left.scheme, left.host, left.port) == (right.scheme, right.host, right.port)
+
+
+def is_within(origin: Origin, allowed: Origin) -> bool:
+    """Tell whether an origin lies at or below an allowed one: same server, path by segments."""
+    if not same_site(origin, allowed):
+        return False
+    return origin.path == allowed.path or origin.path.startswith(f"{allowed.path}/")
+
+
+@lru_cache(1024)
+def read_indexes(urls: tuple[str, ...]) -> tuple[Origin, ...]:
+    """Return the origins of a policy's index URLs; what can't be read allows nothing."""
+    found = (read_origin(url if "://" in url else f"https://{url}") for url in urls)
+    return tuple(origin for origin in found if origin is not None)
+
+
+def is_allowed(url: str, allowed: Iterable[Origin]) -> bool:
+    """Tell whether a URL leads to one of the allowed origins."""
+    origin = read_origin(url)
+    return origin is not None and any(is_within(origin, one) for one in allowed)
+
+
+def common_path(left: str, right: str) -> int:
+    """Return how many leading path segments two paths share."""
+    count = 0
+    for one, other in zip(left.split("/"), right.split("/"), strict=False):
+        if one != other:
+            break
+        count += 1
+    return count

@@ -1,0 +1,76 @@
+"""Package names and versions in canonical form, remembered in bounded caches."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+from packaging.version import InvalidVersion, Version
+
+from schemas.components import canonical_package
+
+CACHE_SIZE: Final = 65_536
+"""Entries per cache: some tens of megabytes at most."""
+VERSION_LIMIT: Final = 256
+"""Characters of a version that is still parsed; longer ones compare as text only."""
+_YEARS: Final = range(1900, 2101)
+_CROWDING_MAJOR: Final = 99
+_DATE_DIGITS: Final = 6
+
+canonical_name = lru_cache(CACHE_SIZE)(canonical_package)
+"""PEP 503 normalisation, remembered."""
+
+
+@lru_cache(CACHE_SIZE)
+def parse_version(text: str) -> Version | None:
+    """Return a PEP 440 version, None for text that is none."""
+    if len(text) > VERSION_LIMIT:
+        return None
+    try:
+        return Version(text)
+    except (InvalidVersion, ValueError):
+        return None
+
+
+def same_version(left: str, right: str) -> bool:
+    """Tell whether two versions are equal under PEP 440 (1.82.8.0 is 1.82.8), or as text."""
+    if left == right:
+        return True
+    first, second = parse_version(left), parse_version(right)
+    if first is None or second is None:
+        return left.strip().lower() == right.strip().lower()
+    return first == second
+
+
+@lru_cache(CACHE_SIZE)
+def canonical_version(text: str) -> str:
+    """Return a text that is equal for versions that are equal under PEP 440."""
+    parsed = parse_version(text)
+    if parsed is None:
+        return text.strip().lower()
+    release = list(parsed.release)
+    while len(release) > 1 and release[-1] == 0:
+        release.pop()
+    public = parsed.public
+    tail = public.partition("!")[2] or public
+    suffix = tail[len(".".join(map(str, parsed.release))) :]
+    local = f"+{parsed.local}" if parsed.local else ""
+    return f"{parsed.epoch}!{'.'.join(map(str, release))}{suffix}{local}"
+
+
+@lru_cache(CACHE_SIZE)
+def crowds_out(text: str) -> bool:
+    """Tell whether a version is one that only serves to beat every other (99.0.1, 9999.9).
+
+    Calendar versions (2026.11, 20261120) are ordinary.
+    """
+    parsed = parse_version(text)
+    if parsed is None:
+        return False
+    major = parsed.release[0]
+    if major < _CROWDING_MAJOR or major in _YEARS:
+        return False
+    digits = str(major)
+    if len(digits) >= _DATE_DIGITS and set(digits) != {"9"}:
+        return int(digits[:4]) not in _YEARS and int(digits[:2]) not in range(15, 60)
+    return True
