@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from collections import deque
@@ -15,7 +16,7 @@ from agents.ports import Headers, Record
 from schemas.channels import Channel
 from schemas.errors import TidewatchError
 from streams.kafka_client import client_options
-from streams.topics import topic_name
+from streams.topics import open_admin, partition_counts, topic_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -221,13 +222,17 @@ async def list_dead_letters(
         Typed dead letters.
     """
     topic = topic_name(settings, Channel.DEAD_LETTER)
+    admin = await open_admin(settings)
+    try:
+        count = (await partition_counts(admin, [topic])).get(topic, 0)
+    finally:
+        await admin.close()
+    if not count:
+        return
+    tps = [aiokafka.TopicPartition(topic, number) for number in range(count)]
     client = aiokafka.AIOKafkaConsumer(**client_options(settings), enable_auto_commit=False)
     await client.start()
     try:
-        numbers = client.partitions_for_topic(topic) or set()
-        tps = [aiokafka.TopicPartition(topic, number) for number in sorted(numbers)]
-        if not tps:
-            return
         client.assign(tps)
         await client.seek_to_beginning(*tps)
         remaining = dict(await client.end_offsets(tps))
@@ -248,6 +253,8 @@ async def list_dead_letters(
                     if given >= limit:
                         return
     finally:
+        # a client's task that is cancelled before it ever ran lets the cancellation out of stop()
+        await asyncio.sleep(0)
         await client.stop()
 
 

@@ -1,4 +1,4 @@
-"""The settings of Tidewatch: environment (`TIDEWATCH_…`) over file over defaults, checked at start."""
+"""The settings: environment (`TIDEWATCH_…`) over file over defaults, checked at start."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from schemas.channels import Channel
 from schemas.errors import TidewatchError
+from streams.broker.places import default_state_dir
 
 PREFIX = "TIDEWATCH_"
-NOT_SETTINGS = frozenset({"TIDEWATCH_CONFIG", "TIDEWATCH_SHARED"})
-"""Variables with the prefix that name the settings file and the reference data of tests."""
+NOT_SETTINGS = frozenset({"TIDEWATCH_CONFIG", "TIDEWATCH_JAVA", "TIDEWATCH_SHARED"})
+"""Variables with the prefix that name the settings file, the embedded broker's Java, and the
+reference data of tests."""
 
 MIB = 1024 * 1024
 
@@ -73,7 +75,7 @@ class Settings(BaseSettings):
     privacy_k: int = Field(default=3, ge=2)
     """Facts that cross tenants are told from this many tenants on."""
 
-    state_dir: Path = Path(".state")
+    state_dir: Path = Field(default_factory=default_state_dir)
     instance: str = "0"
     """Tells apart workers of one group: the static membership id is `<group>-<instance>`."""
     http_host: str = "127.0.0.1"

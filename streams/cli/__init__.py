@@ -1,0 +1,109 @@
+"""The command line: finds the module of a command, and turns an error into one line.
+
+A command, or group of commands, is a module here with a module-level `app` made by
+`streams.cli.frame.new_app`, and a line in `COMMANDS` below. Modules are imported only when their
+command is run, so that `tidewatch --help` is instant; keep imports of Kafka and Faust inside the
+functions that need them.
+
+In such a module: give every command a help text with an example (`frame.example`); raise
+`TidewatchError` for what the user can put right; take `--format` (`output.FormatOption`) where
+people read the output; print what came from outside through `output.plain`; end with
+`typer.Exit(1)` for findings.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final
+
+from schemas.errors import TidewatchError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    # command: (module, what it does)
+    "broker": ("streams.cli.broker", "start, stop and ask the embedded Kafka"),
+    "dead-letters": ("streams.cli.dead_letters", "see and replay what could not be read"),
+    "doctor": ("streams.cli.doctor", "check that everything needed is there"),
+    "send": ("streams.cli.send", "publish events from a file"),
+    "topics": ("streams.cli.topics", "list and create topics, print access rules"),
+    "watch": ("streams.cli.watch", "show a topic, readable"),
+    "worker": ("streams.cli.worker", "run the apps that read events"),
+}
+
+EXIT_USAGE: Final = 2
+EXIT_INTERRUPTED: Final = 130
+"""128 + SIGINT, as shells expect."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: The command line without the program's name; the process's own by default.
+
+    Returns:
+        0 fine, 1 findings, 2 could not do it, or the exit code of the error.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in {"--help", "-h", "help"}:
+        print(overview())  # noqa: T201 -- the command's output
+        return 0
+    if words[0] == "--version":
+        print(f"tidewatch {version('tidewatch')}")  # noqa: T201 -- the command's output
+        return 0
+    known = COMMANDS.get(words[0])
+    if known is None:
+        near = difflib.get_close_matches(words[0], COMMANDS, n=1)
+        guess = f"did you mean {near[0]}?" if near else "see: tidewatch --help"
+        return _fail(f"no command {words[0]!r}: {guess}", EXIT_USAGE)
+    return _run(known[0], words[0], words[1:])
+
+
+def overview() -> str:
+    """Return the help text of the program itself."""
+    width = max(map(len, COMMANDS))
+    listed = "\n".join(f"  {name:<{width}}  {what}" for name, (_, what) in sorted(COMMANDS.items()))
+    return (
+        "Usage: tidewatch COMMAND [OPTIONS]\n\n"
+        "Watches an AI supply chain on Kafka: indicators, incidents, containment.\n\n"
+        f"Commands:\n{listed}\n\n"
+        "Each has --help with an example: tidewatch watch --help\n"
+        "Exit codes: 0 fine, 1 findings, 2 could not do it."
+    )
+
+
+def _run(module: str, name: str, arguments: Sequence[str]) -> int:
+    """Import the command's module and run it."""
+    from typer.main import get_command  # noqa: PLC0415 -- the overview needs no typer
+
+    from streams.cli.output import quiet_logs  # noqa: PLC0415 -- the same
+
+    quiet_logs()
+    command = get_command(import_module(module).app)
+    try:
+        command(args=list(arguments), prog_name=f"tidewatch {name}")
+    except TidewatchError as error:
+        return _fail(error.explain(), error.exit_code)
+    except BrokenPipeError:
+        # the reader of a pipe, as in `tidewatch watch … | head`, had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def _fail(text: str, code: int) -> int:
+    """Print an error, in one line and without control characters, and return its exit code."""
+    from streams.cli.output import plain  # noqa: PLC0415 -- only errors need it
+
+    print(f"tidewatch: {plain(text)}", file=sys.stderr)  # noqa: T201 -- the command's output
+    return code

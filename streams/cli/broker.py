@@ -1,0 +1,89 @@
+"""`tidewatch broker`: the embedded Kafka in the background."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from schemas.errors import TidewatchError
+from streams.broker import EmbeddedBroker, status, stop_background
+from streams.broker.places import jars_dir
+from streams.cli.frame import example, new_app
+from streams.cli.output import Format, FormatOption, print_json, print_line
+from streams.settings import load_settings
+
+app = new_app("Start, stop and ask the embedded Kafka of the state folder.")
+
+
+@app.command(epilog=example("tidewatch broker start --fresh"))
+def start(
+    *,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="start empty: delete what was kept")
+    ] = False,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="the port it must have on 127.0.0.1")
+    ] = None,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Start Kafka in the background; it runs until `tidewatch broker stop`."""
+    settings = load_settings()
+    if settings.kafka is not None:
+        raise TidewatchError(
+            f"a Kafka is named already ({settings.kafka})",
+            where="TIDEWATCH_KAFKA",
+            remedy="unset it to use the embedded one",
+        )
+    if not jars_dir(settings.state_dir).is_dir():
+        typer.echo("fetching Kafka once, and preparing it: some 20 seconds …", err=True)
+    broker = EmbeddedBroker(
+        settings.state_dir,
+        fresh=fresh,
+        port=port,
+        jars=jars_dir(settings.state_dir),
+        detached=True,
+    )
+    bootstrap = broker.start()
+    if form is Format.JSON:
+        print_json({"bootstrap": bootstrap, "pid": broker.jvm_pid})
+    else:
+        print_line(f"Kafka listens on {bootstrap} (process {broker.jvm_pid})")
+        print_line("stop it with: tidewatch broker stop")
+
+
+@app.command(epilog=example("tidewatch broker stop"))
+def stop(*, form: FormatOption = Format.TEXT) -> None:
+    """Stop the embedded Kafka; its data is kept."""
+    stopped = stop_background(load_settings().state_dir)
+    if form is Format.JSON:
+        print_json({"stopped": stopped})
+    else:
+        print_line("stopped" if stopped else "it did not run")
+
+
+@app.command("status", epilog=example("tidewatch broker status --format json"))
+def show_status(*, form: FormatOption = Format.TEXT) -> None:
+    """Say whether the embedded Kafka runs, and where."""
+    found = status(load_settings().state_dir)
+    if form is Format.JSON:
+        print_json(
+            {
+                "running": found.running,
+                "ready": found.ready,
+                "bootstrap": found.bootstrap,
+                "pid": found.pid,
+                "data": found.data,
+                "log": found.log,
+            }
+        )
+        return
+    if not found.running:
+        print_line("it does not run")
+    else:
+        print_line(
+            f"it {'takes requests' if found.ready else 'runs and does not answer yet'} on "
+            f"{found.bootstrap} (process {found.pid})"
+        )
+    print_line(f"data: {found.data}")
+    print_line(f"log:  {found.log}")

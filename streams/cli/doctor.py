@@ -1,0 +1,155 @@
+"""`tidewatch doctor`: whether everything needed is there, and what to do where it is not."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from schemas.errors import TidewatchError
+from streams.cli.frame import connected_settings, example, new_app
+from streams.cli.output import Format, FormatOption, plain, print_json, print_line
+from streams.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from streams.settings import Settings
+
+app = new_app("Check that everything needed is there.")
+
+
+class Check(msgspec.Struct, frozen=True):
+    """The outcome of one check."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@app.command(epilog=example("tidewatch doctor", "tidewatch doctor --broker"))
+def doctor(
+    *,
+    broker_only: Annotated[
+        bool, typer.Option("--broker", help="only whether the broker answers (health checks)")
+    ] = False,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Check settings, disk, broker and topics; and for the embedded broker: Java, Maven, jars."""
+    settings = load_settings()
+    checks = [] if broker_only else [Check("settings", ok=True, detail="read and valid")]
+    if not broker_only:
+        checks += _machine(settings)
+    checks += _broker(with_topics=not broker_only)
+    if form is Format.JSON:
+        print_json([msgspec.structs.asdict(check) for check in checks])
+    else:
+        width = max(len(check.name) for check in checks)
+        for check in checks:
+            mark = "ok  " if check.ok else "FAIL"
+            print_line(f"{mark}  {check.name:<{width}}  {plain(check.detail)}")
+    if not all(check.ok for check in checks):
+        raise typer.Exit(2)
+
+
+def _attempt(name: str, look: Callable[[], str]) -> Check:
+    """Return the outcome of `look`, an error being one that explains itself."""
+    try:
+        return Check(name, ok=True, detail=look())
+    except TidewatchError as error:
+        return Check(name, ok=False, detail=error.explain())
+
+
+def _machine(settings: Settings) -> list[Check]:
+    """Check the disk and, where no Kafka is named, what the embedded one needs."""
+    checks = [_attempt("disk", lambda: _disk(settings))]
+    if settings.kafka is None:
+        checks += [
+            _attempt("java", _java),
+            _attempt("jars", lambda: _jars(settings)),
+        ]
+    return checks
+
+
+def _disk(settings: Settings) -> str:
+    """Say how much space the state folder has, and that it can be written."""
+    from streams.broker.embedded import MIN_FREE_BYTES  # noqa: PLC0415 -- not in other checks
+    from streams.broker.errors import NoSpaceError, disk_errors  # noqa: PLC0415 -- the same
+
+    folder = settings.state_dir
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".doctor"
+        probe.write_bytes(b"\0" * 65536)
+        probe.unlink()
+    free = shutil.disk_usage(folder).free
+    if free < MIN_FREE_BYTES:
+        raise NoSpaceError(
+            f"only {free // 1024**2} MiB are free",
+            where=str(folder),
+            remedy="free some, or choose another folder with TIDEWATCH_STATE_DIR",
+        )
+    return f"{free // 1024**3} GiB free in {folder}"
+
+
+def _java() -> str:
+    """Say which Java would run the embedded broker."""
+    from streams.broker.java import find_java  # noqa: PLC0415 -- not in other checks
+
+    java = find_java()
+    return f"Java {java.version}: {java.program}"
+
+
+def _jars(settings: Settings) -> str:
+    """Say whether the embedded broker's jars are there as pinned, or can be fetched."""
+    from streams.broker.errors import NoMavenError  # noqa: PLC0415 -- not in other checks
+    from streams.broker.jars import pins_key, read_pins, verify_jars  # noqa: PLC0415 -- the same
+    from streams.broker.places import description_dir, jars_dir  # noqa: PLC0415 -- the same
+
+    pins = read_pins(description_dir())
+    folder = jars_dir(settings.state_dir) / pins_key(pins)
+    if folder.is_dir():
+        verify_jars(folder, pins)
+        return f"{len(pins)} jars, each as pinned"
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise NoMavenError(
+            "the jars are not fetched yet, and there is no Maven",
+            where="PATH",
+            remedy="install Maven, or name a Kafka of your own with TIDEWATCH_KAFKA",
+        )
+    return f"not fetched yet; {maven} will fetch them at the first start"
+
+
+def _broker(*, with_topics: bool) -> list[Check]:
+    """Check that the broker answers and, if asked, that its topics are there."""
+    try:
+        settings = connected_settings()
+        missing = asyncio.run(_missing_topics(settings))
+    except TidewatchError as error:
+        return [Check("broker", ok=False, detail=error.explain())]
+    checks = [Check("broker", ok=True, detail=f"{settings.kafka} answers")]
+    if with_topics:
+        detail = "all there"
+        if missing:
+            detail = f"{len(missing)} missing; create them with: tidewatch topics create"
+            if settings.create_topics:
+                detail = f"{len(missing)} missing; the first worker creates them"
+        checks.append(Check("topics", ok=not missing or settings.create_topics, detail=detail))
+    return checks
+
+
+async def _missing_topics(settings: Settings) -> list[str]:
+    """Return the declared topics that the broker lacks."""
+    from streams.topics import TOPICS, input_topics, open_admin, partition_counts  # noqa: PLC0415
+
+    names = [name for channel in TOPICS for name in input_topics(settings, channel)]
+    admin = await open_admin(settings)
+    try:
+        counts = await partition_counts(admin, names)
+    finally:
+        await admin.close()
+    return sorted(set(names) - set(counts))

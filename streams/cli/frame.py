@@ -1,0 +1,56 @@
+"""What all commands have in common: how they are declared, and which broker they speak to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from schemas.errors import TidewatchError
+from streams.settings import load_settings
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+
+
+def new_app(what: str) -> typer.Typer:
+    """Return a command group without commands.
+
+    Args:
+        what: The group's help: what it is for, in a sentence.
+    """
+    return typer.Typer(
+        help=what,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def example(*lines: str) -> str:
+    """Return the `epilog` of a command: examples, each on a line of its own."""
+    return "Example: " + "  |  ".join(lines)
+
+
+def connected_settings() -> Settings:
+    """Return the settings with a broker: the one named, or the embedded one that runs.
+
+    Raises:
+        SettingsError: A setting is wrong.
+        TidewatchError: There is no broker to speak to.
+    """
+    settings = load_settings()
+    if settings.kafka is not None:
+        return settings
+    from streams.broker import status  # noqa: PLC0415 -- not needed where a Kafka is named
+
+    found = status(settings.state_dir)
+    if not found.ready:
+        raise TidewatchError(
+            "no Kafka is named, and no embedded one runs",
+            where=f"TIDEWATCH_KAFKA and {settings.state_dir}",
+            remedy="set TIDEWATCH_KAFKA=host:port, or start one with: tidewatch broker start",
+        )
+    return settings.model_copy(update={"kafka": found.bootstrap})

@@ -1,0 +1,88 @@
+"""How commands print: tables for people, JSON for programs, and nothing that drives a terminal."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+import unicodedata
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import orjson
+import structlog
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Format(StrEnum):
+    """Who reads the output."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+FormatOption = Annotated[
+    Format, typer.Option("--format", help="text for people, json for programs")
+]
+
+_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+"""Controls, direction overrides, surrogates: they drive a terminal or disguise what is shown."""
+
+ELLIPSIS = "…"
+
+
+def quiet_logs() -> None:
+    """Keep the logs of libraries off the screen, and our own warnings on its error side.
+
+    A command says itself what went wrong. `tidewatch worker` sets up its own logs.
+    """
+    logging.basicConfig(level=logging.CRITICAL)
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def plain(text: str, limit: int | None = None) -> str:
+    """Return `text` as one line that is safe to print.
+
+    Events are hostile: an escape sequence in a model's name must not reach a terminal.
+
+    Args:
+        text: Anything that came from outside.
+        limit: Most characters to keep; what is cut is marked.
+    """
+    if limit is not None and len(text) > limit:
+        text = text[: max(0, limit - 1)] + ELLIPSIS
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        f"\\u{ord(char):04x}" if unicodedata.category(char) in _HIDDEN_CATEGORIES else char
+        for char in text
+    )
+
+
+def print_json(document: Any) -> None:  # noqa: ANN401 -- any JSON document
+    """Print one document, on one line."""
+    raw = orjson.dumps(document, default=str, option=orjson.OPT_NON_STR_KEYS)
+    sys.stdout.write(raw.decode() + "\n")
+
+
+def print_line(text: str = "") -> None:
+    """Print one line for people, and make it seen at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows in aligned columns; the last column takes what the terminal has left."""
+    cells = [[plain(str(cell)) for cell in row] for row in rows]
+    widths = [max([len(name), *(len(row[at]) for row in cells)]) for at, name in enumerate(head)]
+    room = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else None
+    for row in [[name.upper() for name in head], *cells]:
+        padded = [cell.ljust(width) for cell, width in zip(row[:-1], widths[:-1], strict=True)]
+        line = "  ".join([*padded, row[-1]]).rstrip()
+        print_line(plain(line, room))

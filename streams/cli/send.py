@@ -1,0 +1,202 @@
+"""`tidewatch send`: a file of events, or a producer's own payload, to the topics they belong to."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import orjson
+import typer
+
+from schemas.channels import Channel
+from schemas.cloudevents import read_event, write_structured
+from schemas.errors import TidewatchError, UnreadableRecordError
+from schemas.events import TYPE_PACKAGE_INSTALL, TYPE_PIPELINE_RUN, TYPE_REGISTRY_PUSH, Event
+from streams.cli.frame import connected_settings, example, new_app
+from streams.cli.output import Format, FormatOption, print_json, print_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from streams.settings import Settings
+
+app = new_app("Publish events from a file.")
+
+CHANNEL_OF_TYPE = {
+    TYPE_REGISTRY_PUSH: Channel.REGISTRY_PUSH,
+    TYPE_PACKAGE_INSTALL: Channel.PACKAGE_INSTALL,
+    TYPE_PIPELINE_RUN: Channel.PIPELINE_RUN,
+}
+
+CONTENT_TYPE = ("content-type", b"application/cloudevents+json")
+
+MAX_FILE_BYTES = 512 * 1024 * 1024
+
+
+@app.command(
+    epilog=example(
+        "tidewatch send events.jsonl",
+        "pip install --dry-run --report - torch | tidewatch send --as pip-report --tenant acme -",
+    )
+)
+def send(
+    file: Annotated[Path, typer.Argument(help="JSON, a JSON array or JSON lines; - for stdin")],
+    *,
+    kind: Annotated[
+        str | None, typer.Option("--as", help="the file is a payload of this kind of producer")
+    ] = None,
+    tenant: Annotated[
+        str | None, typer.Option(help="the tenant, where the payload does not name one")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="read everything, send nothing")] = False,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Publish events, each to the topic of its type, as structured-mode CloudEvents.
+
+    All events are read first: nothing is sent if one of them could not be read.
+    """
+    settings = None if check else connected_settings()
+    limit = settings.max_event_bytes if settings else MAX_FILE_BYTES
+    events = read_events(file, kind=kind, tenant=tenant, max_bytes=limit)
+    if settings is not None:
+        asyncio.run(publish(settings, events))
+    counts: dict[str, int] = {}
+    for event in events:
+        counts[event.type] = counts.get(event.type, 0) + 1
+    if form is Format.JSON:
+        print_json({"sent": 0 if check else len(events), "read": len(events), "by_type": counts})
+        return
+    for name, count in sorted(counts.items()):
+        print_line(f"{count:8} {name}")
+    print_line(f"{len(events):8} {'read, none sent' if check else 'delivered'}")
+
+
+def read_events(
+    file: Path, *, kind: str | None = None, tenant: str | None = None, max_bytes: int
+) -> list[Event[Any]]:
+    """Return the events of a file.
+
+    Args:
+        file: JSON, a JSON array or JSON lines; `-` is the standard input.
+        kind: The kind of producer whose payload it is; our own events by default.
+        tenant: The tenant of payloads that do not name one.
+        max_bytes: The greatest event, in bytes.
+
+    Raises:
+        TidewatchError: The file or one of the events can't be read; says which.
+    """
+    now_ms = time.time_ns() // 1_000_000
+    events: list[Event[Any]] = []
+    for place, raw in _documents(file):
+        try:
+            if kind is None:
+                events.append(read_event(raw, (), timestamp_ms=now_ms, max_bytes=max_bytes))
+            else:
+                events += _adapted(kind, raw, tenant, now_ms)
+        except UnreadableRecordError as error:
+            raise TidewatchError(
+                f"not an event ({error.reason})",
+                where=f"{place}: {error.where}",
+                remedy="correct it, or name the producer of the payload with --as",
+            ) from error
+    if not events:
+        raise TidewatchError(
+            "there is no event in it", where=str(file), remedy="see: tidewatch send --help"
+        )
+    return events
+
+
+async def publish(settings: Settings, events: Sequence[Event[Any]]) -> None:
+    """Deliver `events`, each to the topic of its type, keyed by tenant and subject.
+
+    Raises:
+        BrokerUnreachableError: No broker answers, or it refuses the records.
+        TopicError: A topic is missing and may not be created.
+    """
+    import aiokafka  # noqa: PLC0415 -- checking a file needs no Kafka
+
+    from streams.kafka_client import (  # noqa: PLC0415 -- the same
+        BrokerUnreachableError,
+        client_options,
+    )
+    from streams.topics import ensure_topics, topic_name  # noqa: PLC0415 -- the same
+
+    channels = {CHANNEL_OF_TYPE[event.type] for event in events}
+    await ensure_topics(settings, channels=sorted(channels))
+    producer = aiokafka.AIOKafkaProducer(
+        **client_options(settings),
+        enable_idempotence=True,
+        compression_type="lz4",
+        linger_ms=5,
+        max_request_size=settings.max_event_bytes * 2,
+    )
+    try:
+        await producer.start()
+        pending = [
+            await producer.send(
+                topic_name(settings, CHANNEL_OF_TYPE[event.type]),
+                value=write_structured(event),
+                key=event_key(event).encode(),
+                headers=[CONTENT_TYPE],
+            )
+            for event in events
+        ]
+        for delivery in pending:
+            await delivery
+    except (aiokafka.errors.KafkaError, OSError) as error:
+        raise BrokerUnreachableError(
+            "the events were not delivered",
+            where=str(settings.kafka),
+            remedy=f"check the broker, then send the file again: an event counts once ({error!r})",
+        ) from error
+    finally:
+        await producer.stop()
+
+
+def event_key(event: Event[Any]) -> str:
+    """Return the key of an event's record: tenant and subject."""
+    return f"{event.tenantid}|{event.subject}"
+
+
+def _adapted(kind: str, raw: bytes, tenant: str | None, now_ms: int) -> list[Event[Any]]:
+    """Return the events that a producer's payload stands for."""
+    from streams.adapters import adapt  # noqa: PLC0415 -- only for payloads of others
+
+    return list(adapt(kind, raw, tenant=tenant, received_ms=now_ms))
+
+
+def _documents(file: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield each JSON document of a file, as bytes, with its place for error messages."""
+    try:
+        raw = sys.stdin.buffer.read(MAX_FILE_BYTES + 1) if str(file) == "-" else _read(file)
+    except OSError as error:
+        raise TidewatchError(
+            f"can't read it ({error.strerror})", where=str(file), remedy="name a readable file"
+        ) from error
+    if len(raw) > MAX_FILE_BYTES:
+        raise TidewatchError(
+            "too large to read at once",
+            where=str(file),
+            remedy=f"split it into files of at most {MAX_FILE_BYTES // 1024**2} MiB",
+        )
+    try:
+        whole = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        for number, line in enumerate(raw.splitlines(), start=1):
+            if line.strip():
+                yield f"{file}:{number}", line
+        return
+    if isinstance(whole, list):
+        for number, document in enumerate(whole):
+            yield f"{file}[{number}]", orjson.dumps(document)
+    else:
+        yield str(file), raw
+
+
+def _read(file: Path) -> bytes:
+    """Return at most one byte more than may be read of a file."""
+    with file.open("rb") as opened:
+        return opened.read(MAX_FILE_BYTES + 1)

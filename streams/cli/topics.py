@@ -1,0 +1,148 @@
+"""`tidewatch topics`: what is declared, what is on the broker, and who may read it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from schemas.channels import Channel
+from streams.cli.frame import connected_settings, example, new_app
+from streams.cli.output import Format, FormatOption, plain, print_json, print_line, print_table
+from streams.settings import Settings, load_settings
+from streams.topics import (
+    TENANT_CHANNELS,
+    TOPICS,
+    Cleanup,
+    Direction,
+    ensure_topics,
+    input_topics,
+    open_admin,
+    partition_counts,
+    tenant_topic_name,
+    topic_name,
+)
+
+app = new_app("List and create topics, print access rules.")
+
+TenantOption = Annotated[
+    list[str] | None, typer.Option("--tenant", help="a tenant with topics of its own; repeatable")
+]
+
+
+@app.command("list", epilog=example("tidewatch topics list"))
+def list_topics(*, form: FormatOption = Format.TEXT) -> None:
+    """List every topic with its direction, key, retention, and its partitions on the broker."""
+    settings = connected_settings()
+    names = {
+        name: spec for spec in TOPICS.values() for name in input_topics(settings, spec.channel)
+    }
+    counts = asyncio.run(_counts(settings, list(names)))
+    rows = [
+        {
+            "topic": name,
+            "direction": spec.direction.value,
+            "partitions": counts.get(name),
+            "kept": "compacted"
+            if spec.cleanup is Cleanup.COMPACT
+            else f"{spec.retention_days} days",
+            "key": spec.key,
+        }
+        for name, spec in names.items()
+    ]
+    if form is Format.JSON:
+        print_json(rows)
+    else:
+        print_table(
+            list(rows[0]),
+            [["missing" if cell is None else cell for cell in row.values()] for row in rows],
+        )
+
+
+@app.command(epilog=example("tidewatch topics create", "tidewatch topics create --tenant acme"))
+def create(*, tenant: TenantOption = None, form: FormatOption = Format.TEXT) -> None:
+    """Create the topics that are missing; existing ones are left as they are."""
+    settings = connected_settings().model_copy(update={"create_topics": True})
+    counts = asyncio.run(ensure_topics(settings, tenants=tenant or ()))
+    if form is Format.JSON:
+        print_json(counts)
+    else:
+        print_line(f"{len(counts)} topics are there")
+
+
+@app.command(epilog=example("tidewatch topics acls --tenant acme"))
+def acls(*, tenant: TenantOption = None, form: FormatOption = Format.TEXT) -> None:
+    """Print the access rules: who needs to read and write which topic.
+
+    Each row is one Kafka ACL: a principal, an operation, and a topic or consumer group by its name
+    or prefix. Anything that is not listed is not needed.
+    """
+    rules = access_rules(load_settings(), tenant or ())
+    if form is Format.JSON:
+        print_json(rules)
+        return
+    print_table(list(rules[0]), [list(rule.values()) for rule in rules])
+    print_line()
+    print_line("as commands of Kafka's own tool:")
+    for rule in rules:
+        pattern = " --resource-pattern-type prefixed" if rule["pattern"] == "prefixed" else ""
+        print_line(
+            plain(
+                f"kafka-acls.sh --bootstrap-server $KAFKA --add "
+                f"--allow-principal User:{rule['principal']} --operation {rule['operation']} "
+                f"--{rule['resource']} {rule['name']}{pattern}"
+            )
+        )
+
+
+def access_rules(settings: Settings, tenants: list[str] | tuple[str, ...]) -> list[dict[str, str]]:
+    """Return the ACLs that the workers, producers, consumers and tenants need.
+
+    Args:
+        settings: Names the topics and groups.
+        tenants: Tenants with topics of their own.
+    """
+    rules: list[dict[str, str]] = []
+
+    def allow(principal: str, operation: str, name: str, *, group: bool = False) -> None:
+        prefixed = name.endswith("*")
+        rules.append(
+            {
+                "principal": principal,
+                "operation": operation,
+                "resource": "group" if group else "topic",
+                "name": name.removesuffix("*"),
+                "pattern": "prefixed" if prefixed else "literal",
+            }
+        )
+
+    worker = "tidewatch-worker"
+    for operation in ("Read", "Write", "Describe", "Create", "DescribeConfigs"):
+        allow(worker, operation, f"{settings.topic_prefix}*")
+        allow(worker, operation, f"{settings.group_prefix}-*")
+    allow(worker, "Read", f"{settings.group_prefix}-*", group=True)
+    for channel, spec in TOPICS.items():
+        if spec.direction is Direction.IN:
+            for name in input_topics(settings, channel):
+                allow(f"{channel.value}-producer", "Write", name)
+    for name in settings.bound_topics:
+        allow(worker, "Read", name)
+    allow("containment", "Read", topic_name(settings, Channel.CONTAINMENT_COMMANDS))
+    allow("containment", "Write", topic_name(settings, Channel.CONTAINMENT_RESULTS))
+    allow("soc", "Read", topic_name(settings, Channel.ALERTS))
+    for tenant in tenants:
+        for channel in sorted(TENANT_CHANNELS):
+            allow(worker, "Write", tenant_topic_name(tenant, channel))
+            allow(tenant, "Read", tenant_topic_name(tenant, channel))
+        allow(tenant, "Read", f"{tenant}-*", group=True)
+    return rules
+
+
+async def _counts(settings: Settings, names: list[str]) -> dict[str, int]:
+    """Return the partitions of the topics that exist."""
+    admin = await open_admin(settings)
+    try:
+        return await partition_counts(admin, names)
+    finally:
+        await admin.close()

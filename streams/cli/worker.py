@@ -1,0 +1,37 @@
+"""`tidewatch worker`: the apps that read events, in the foreground."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from schemas.errors import TidewatchError
+from streams.bindings import APPS
+from streams.cli.frame import connected_settings, example, new_app
+
+app = new_app("Run the apps that read events.")
+
+
+@app.command(epilog=example("tidewatch worker", "tidewatch worker --agents checks,scan"))
+def worker(
+    *,
+    agents: Annotated[
+        str, typer.Option(help="which apps, separated by commas; all by default")
+    ] = "",
+) -> None:
+    """Run apps until told to stop (SIGTERM, Ctrl-C): all, as child processes, or those named.
+
+    Several workers share the partitions: give each its own TIDEWATCH_INSTANCE.
+    """
+    from streams.worker import run_worker  # noqa: PLC0415 -- brings Faust
+
+    names = [name.strip() for name in agents.split(",") if name.strip()] or sorted(APPS)
+    unknown = [name for name in names if name not in APPS]
+    if unknown or len(set(names)) != len(names):
+        raise TidewatchError(
+            f"no app is called {unknown[0]}" if unknown else "an app is named twice",
+            where="--agents",
+            remedy=f"choose from: {', '.join(sorted(APPS))}",
+        )
+    raise typer.Exit(run_worker(names, connected_settings()))
