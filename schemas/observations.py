@@ -19,7 +19,8 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     source: str
     occurred_at: datetime
     kind: str = "seen"
-    """seen, installed, pushed, pulled, used (input of a run), made (output of a run), served."""
+    """seen, installed, pushed, pulled, used (input of a run), made (output of a run), served,
+    deleted or moved (from its registry)."""
     name: str | None = None
     """For a digest's key: the component it was seen as."""
     version: str | None = None

@@ -1,0 +1,193 @@
+"""The files of a push: their formats by name, and their digests against the expected ones."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from agents.checks.detection import Detection, Outcome
+from agents.checks.provenance.findings_limit import limited
+from agents.checks.provenance.formats import SAFE, is_safe, may_execute, suffix_of
+from schemas.assessments import Check
+from schemas.components import component_key, is_sha256
+from schemas.events import File
+from schemas.findings import Indicator
+from schemas.severity import Disposition, Status
+
+NAMED: Final = 20
+"""File names told in one check's detail."""
+_SIGNATURE_NAME: Final = re.compile(r"(^|/)[^/]*\.(sig|sigstore|sigstore\.json)$", re.IGNORECASE)
+
+
+def plain_path(path: str) -> str:
+    """Return a file's path without leading `./`, with forward slashes."""
+    plain = path.replace("\\", "/")
+    while plain.startswith("./"):
+        plain = plain[2:]
+    return plain
+
+
+def sha256_of(digests: Mapping[str, str]) -> str | None:
+    """Return the SHA-256 among declared digests in lower case, or None."""
+    for name, value in digests.items():
+        if name.lower().replace("-", "") == "sha256":
+            bare = value.lower().removeprefix("sha256:")
+            return bare if is_sha256(bare) else None
+    return None
+
+
+def is_signature(path: str) -> bool:
+    """Tell whether a file name is that of a detached signature."""
+    return _SIGNATURE_NAME.search(plain_path(path)) is not None
+
+
+def _names(paths: Sequence[str]) -> str:
+    shown = ", ".join(path[:200] for path in paths[:NAMED])
+    return f"{shown} and {len(paths) - NAMED} more" if len(paths) > NAMED else shown
+
+
+def check_formats(paths: Sequence[str]) -> Check:
+    """Return whether every file's format is one that can't hold code (response procedure)."""
+    if not paths:
+        return Check(
+            name="format_safety", status=Status.INCOMPLETE, detail="the files are not listed"
+        )
+    unsafe = [path for path in paths if may_execute(path)]
+    if not unsafe:
+        if not any(is_safe(path) for path in paths):
+            return Check(name="format_safety", status=Status.PASS, detail="no weights")
+        return Check(name="format_safety", status=Status.PASS)
+    return Check(
+        name="format_safety",
+        status=Status.WARN,
+        expected=sorted(SAFE),
+        actual=sorted({suffix_of(path) or "none" for path in unsafe})[:NAMED],
+        detail=f"may support code execution: {_names(unsafe)}",
+    )
+
+
+def check_hashes(
+    actual: Mapping[str, frozenset[str] | None],
+    expected: Mapping[str, str],
+    *,
+    unread: Mapping[str, str] | None = None,
+) -> Outcome:
+    """Compare the digests of files with the expected ones.
+
+    Args:
+        actual: Of each file present, its SHA-256 (several, where a push names it several times);
+            None where it is not known.
+        expected: Path to SHA-256 in hex.
+        unread: Why the digest of a file could not be had, by path.
+
+    Returns:
+        A check `hash_<file>` for each expected file, `unexpected_files`, and the detections.
+    """
+    present = {plain_path(path): digests for path, digests in actual.items()}
+    reasons = {plain_path(path): reason for path, reason in (unread or {}).items()}
+    checks: list[Check] = []
+    mismatched: list[Detection] = []
+    missing: list[Detection] = []
+    for path, digest in sorted(expected.items()):
+        name = f"hash_{path}"
+        wanted = digest.strip().lower().removeprefix("sha256:")
+        plain = plain_path(path)
+        if not is_sha256(wanted):
+            checks.append(
+                Check(
+                    name=name,
+                    status=Status.FAIL,
+                    expected=digest[:128],
+                    detail="the expected digest is no SHA-256",
+                )
+            )
+        elif plain not in present:
+            checks.append(
+                Check(name=name, status=Status.FAIL, expected=wanted, detail="File not found")
+            )
+            missing.append(
+                Detection(
+                    rule_id="TW-PROV-FILE-MISSING",
+                    description=f"expected file {path[:200]} is not there",
+                    evidence={"file": path, "expected": wanted},
+                    locator=f"{plain}#missing",
+                )
+            )
+        elif (found := present[plain]) is None:
+            checks.append(
+                Check(
+                    name=name,
+                    status=Status.INCOMPLETE,
+                    expected=wanted,
+                    detail=reasons.get(plain, "its digest is not known yet"),
+                )
+            )
+        elif found == {wanted}:
+            checks.append(Check(name=name, status=Status.PASS, expected=wanted, actual=wanted))
+        else:
+            wrong = min(found - {wanted})
+            checks.append(Check(name=name, status=Status.FAIL, expected=wanted, actual=wrong))
+            mismatched.append(
+                Detection(
+                    rule_id="TW-PROV-HASH-MISMATCH",
+                    description=f"{path[:200]} has another SHA-256 than expected",
+                    evidence={
+                        "file": path, "expected": wanted, "actual": wrong, "sha256": wrong,
+                    },
+                    locator=f"{plain}#hash",
+                    indicator=Indicator(
+                        key=component_key("sha256", wrong),
+                        type="file-digest",
+                        value=wrong,
+                        disposition=Disposition.DETECT,
+                    ),
+                )
+            )  # fmt: skip
+    detections = [*limited(mismatched), *limited(missing)]
+    if expected and present:
+        extra = _unexpected(present, expected)
+        checks.append(
+            Check(
+                name="unexpected_files",
+                status=Status.WARN if extra else Status.PASS,
+                detail=f"may hold code and are not expected: {_names(extra)}" if extra else None,
+            )
+        )
+        detections += limited(
+            [
+                Detection(
+                    rule_id="TW-PROV-FILE-UNEXPECTED",
+                    description=f"{path[:200]} can hold code and is not among the expected files",
+                    evidence={"file": path},
+                    locator=f"{path}#unexpected",
+                )
+                for path in extra
+            ]
+        )
+    return Outcome(checks=tuple(checks), detections=tuple(detections))
+
+
+def _unexpected(present: Iterable[str], expected: Iterable[str]) -> list[str]:
+    named = {plain_path(path) for path in expected}
+    return sorted(
+        path
+        for path in present
+        if path not in named and may_execute(path) and not is_signature(path)
+    )
+
+
+def declared_digests(files: Iterable[File]) -> dict[str, frozenset[str] | None]:
+    """Return the SHA-256 that an event declares of each file; None where it declares none.
+
+    A path that stands twice has both digests, so that one good entry never hides a bad one.
+    """
+    result: dict[str, frozenset[str] | None] = {}
+    for file in files:
+        path = plain_path(file.path)
+        digest = sha256_of(file.digests)
+        if path not in result:
+            result[path] = frozenset({digest}) if digest else None
+        elif digest:
+            result[path] = (result[path] or frozenset()) | {digest}
+    return result

@@ -1,0 +1,169 @@
+"""What a push is about: its component and publisher keys, and where it really came from."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from schemas.components import (
+    InvalidComponentError,
+    component_key,
+    normalise_key,
+    split_key,
+    tenant_scoped,
+)
+from schemas.events import Event, RegistryPush
+from schemas.policy import Policy
+
+REGISTRY_ALIASES: Final = {
+    "hf": "huggingface",
+    "hf.co": "huggingface",
+    "huggingface.co": "huggingface",
+    "www.huggingface.co": "huggingface",
+}
+CASE_BLIND_REGISTRIES: Final = frozenset({"huggingface"})
+"""Registries whose repository names do not differ by case alone."""
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_SEGMENT: Final = re.compile(r"[^\s/@\\%?#\x00-\x1f\x7f]+")
+_KINDS: Final = {"model": "model", "adapter": "model", "tokenizer": "model", "dataset": "dataset"}
+_PRODUCTION: Final = frozenset({"production", "prod", "serving", "champion", "live"})
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """A registry, a repository of one or more segments, and a revision."""
+
+    registry: str
+    repository: str
+    revision: str | None = None
+
+    def text(self) -> str:
+        """Return it as `registry/repository[@revision]`."""
+        place = f"{self.registry}/{self.repository}"
+        return f"{place}@{self.revision}" if self.revision else place
+
+
+def registry_name(name: str) -> str:
+    """Return a registry's name in canonical form: no scheme, no trailing slash, lower case."""
+    bare = _SCHEME.sub("", name.strip(), count=1).rstrip("/").lower()
+    return REGISTRY_ALIASES.get(bare, bare)
+
+
+def parse_origin(text: str) -> Origin | None:
+    """Return the origin that `registry/organisation/name[@revision]` names, or None.
+
+    Strict on purpose: dot segments, percent signs, backslashes and white space are refused, so
+    that two spellings of one string never name two places.
+    """
+    scheme = _SCHEME.match(text)
+    bare = text[scheme.end() :] if scheme else text
+    if scheme and scheme.group().lower() == "hf://":
+        bare = f"huggingface/{bare}"
+    place, _, revision = bare.partition("@")
+    segments = place.removesuffix("/").split("/")
+    if len(segments) < 2 or any(  # noqa: PLR2004 -- a registry and a repository
+        segment in {".", ".."} or not _SEGMENT.fullmatch(segment) for segment in segments
+    ):
+        return None
+    if "@" in bare and not _SEGMENT.fullmatch(revision.replace("/", "-")):
+        return None
+    registry = registry_name(segments[0])
+    repository = "/".join(segments[1:])
+    if registry in CASE_BLIND_REGISTRIES:
+        repository = repository.lower()
+    return Origin(registry=registry, repository=repository, revision=revision or None)
+
+
+def push_origin(push: RegistryPush) -> Origin | None:
+    """Return where a push really is, by what the registry itself reported; None if untold."""
+    if not push.registry or not push.repository:
+        return None
+    return parse_origin(
+        f"{registry_name(push.registry)}/{push.repository}"
+        + (f"@{push.revision}" if push.revision else "")
+    )
+
+
+def same_origin(expected: Origin, actual: Origin, *, tag: str | None = None) -> bool:
+    """Tell whether the actual origin is the expected one.
+
+    Args:
+        expected: A revision counts only where it names one; it may be the tag's name.
+        actual: Where the component came from.
+        tag: The mutable name that pointed at the actual revision.
+    """
+    if (expected.registry, expected.repository) != (actual.registry, actual.repository):
+        return False
+    return expected.revision is None or expected.revision in {actual.revision, tag}
+
+
+def _is_internal(registry: str | None, policy: Policy) -> bool:
+    own = {registry_name(name) for name in policy.internal.registries}
+    return registry is not None and registry_name(registry) in own
+
+
+def push_component(event: Event[RegistryPush], policy: Policy) -> str:
+    """Return the component key of a push; of an internal registry, the tenant's own key."""
+    push = event.data
+    prefix = _KINDS.get(push.kind, "model")
+    if push.registry and push.repository:
+        key = component_key(prefix, f"{registry_name(push.registry)}/{push.repository.strip('/')}")
+        return tenant_scoped(key, event.tenantid) if _is_internal(push.registry, policy) else key
+    try:
+        return normalise_key(event.subject)
+    except InvalidComponentError:
+        # A subject that is no key means something to its tenant only.
+        return tenant_scoped(component_key(prefix, event.subject), event.tenantid)
+
+
+def reference_component(name: str, registry: str | None, prefix: str) -> str | None:
+    """Return the key of a model or dataset that a card names, or None for an unreadable name.
+
+    Args:
+        name: `organisation/name`, a component key, or a path with its registry.
+        registry: The registry of the card, for a bare name.
+        prefix: model or dataset.
+    """
+    bare = name.strip()
+    if not bare or not bare.isprintable():
+        return None
+    try:
+        return normalise_key(bare)
+    except InvalidComponentError:
+        pass
+    place = registry_name(registry) if registry else "huggingface"
+    return component_key(prefix, f"{place}/{bare.strip('/')}")
+
+
+def push_publisher(event: Event[RegistryPush], policy: Policy) -> str | None:
+    """Return the component key of who pushed, or None when the event does not say."""
+    push = event.data
+    name = push.publisher.name
+    if not name or not name.strip():
+        return None
+    registry = registry_name(push.registry) if push.registry else "unknown"
+    key = component_key("publisher", f"{registry}/{name}")
+    return tenant_scoped(key, event.tenantid) if _is_internal(push.registry, policy) else key
+
+
+def push_version(push: RegistryPush) -> str | None:
+    """Return the revision of a push, or its tag where no revision is told."""
+    return push.revision or push.tag
+
+
+def push_exposure(push: RegistryPush) -> str:
+    """Return how far a push has come: staged, delivered or serving.
+
+    A push that names no system only lies in its registry; a promotion to production serves.
+    """
+    if push.action == "promote" and (push.tag or "").lower() in _PRODUCTION:
+        return "serving"
+    if push.action in {"pull", "promote"} or (push.systems and push.action != "delete"):
+        return "delivered"
+    return "staged"
+
+
+def bare_name(key: str) -> str:
+    """Return the name part of a component key."""
+    return split_key(key)[1]

@@ -1,0 +1,351 @@
+"""Where a push came from and who pushed it: source, trust, blocks, intelligence, look-alikes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import urlsplit
+
+from agents.checks.detection import Detection, Outcome
+from agents.checks.knowledge import Knowledge
+from agents.checks.provenance.file_checks import declared_digests
+from agents.checks.provenance.findings_limit import limited
+from agents.checks.provenance.identity import (
+    Origin,
+    bare_name,
+    parse_origin,
+    push_component,
+    push_origin,
+    push_publisher,
+    reference_component,
+    registry_name,
+    same_origin,
+)
+from agents.checks.provenance.typosquats import LookAlike, find_look_alike
+from schemas.assessments import Check
+from schemas.components import component_key, digest_of_files
+from schemas.events import Event, RegistryPush
+from schemas.findings import Indicator
+from schemas.intel import IntelFact, IntelKind
+from schemas.policy import Policy
+from schemas.severity import Severity, Status
+
+_BAD: Final = {
+    IntelKind.MALICIOUS: Status.FAIL,
+    IntelKind.COMPROMISED: Status.FAIL,
+    IntelKind.BLOCKED: Status.FAIL,
+    IntelKind.WITHDRAWN: Status.WARN,
+}
+_TRICKS: Final = {
+    "homoglyph": "letters that look alike",
+    "separators": "other separators",
+    "misspelling": "one letter",
+    "affix": "a word added to it",
+}
+
+
+def check_source(event: Event[RegistryPush]) -> Outcome:
+    """Compare the expected source with the one the registry reported, strictly."""
+    expected = event.data.expected.source if event.data.expected else None
+    if not expected:
+        return Outcome()
+    return compare_sources(expected, push_origin(event.data), tag=event.data.tag)
+
+
+def compare_sources(
+    expected: str, actual: Origin | str | None, *, tag: str | None = None
+) -> Outcome:
+    """Compare an expected source with where a component came from.
+
+    Args:
+        expected: `registry/organisation/name[@revision]`.
+        actual: An `Origin`, its text, or None where it is not known.
+        tag: The mutable name that pointed at the actual revision.
+    """
+    wanted = parse_origin(expected)
+    found = parse_origin(actual) if isinstance(actual, str) else actual
+    shown = actual.text() if isinstance(actual, Origin) else actual
+    if actual is None:
+        return Outcome(
+            checks=(
+                Check(
+                    name="source",
+                    status=Status.INCOMPLETE,
+                    expected=expected,
+                    detail="where it came from is not known",
+                ),
+            )
+        )
+    if wanted is not None and found is not None and same_origin(wanted, found, tag=tag):
+        return Outcome(
+            checks=(Check(name="source", status=Status.PASS, expected=expected, actual=shown),)
+        )
+    detail = "the expected source can't be read" if wanted is None else None
+    return Outcome(
+        checks=(
+            Check(
+                name="source",
+                status=Status.FAIL,
+                expected=expected,
+                actual=shown,
+                detail=detail,
+            ),
+        ),
+        detections=(
+            Detection(
+                rule_id="TW-PROV-SOURCE-MISMATCH",
+                description=f"came from {str(shown)[:200]}, expected {expected[:200]}",
+                evidence={"expected": expected, "actual": shown},
+                locator="source",
+            ),
+        ),
+    )
+
+
+def check_trust(event: Event[RegistryPush], policy: Policy) -> Outcome:
+    """Compare publisher and registry with those the tenant trusts; no list sets no limit."""
+    push = event.data
+    checks: list[Check] = []
+    detections: list[Detection] = []
+    if policy.trusted.registries:
+        trusted = {registry_name(name) for name in policy.trusted.registries}
+        trusted |= {registry_name(name) for name in policy.internal.registries}
+        _judge_trust(
+            checks,
+            detections,
+            name="registry_trust",
+            actual=registry_name(push.registry) if push.registry else None,
+            trusted=trusted,
+        )
+    if policy.trusted.publishers:
+        key = push_publisher(event, policy)
+        _judge_trust(
+            checks,
+            detections,
+            name="publisher_trust",
+            actual=key,
+            trusted=set(policy.trusted.publishers),
+        )
+    return Outcome(checks=tuple(checks), detections=tuple(detections))
+
+
+def _judge_trust(
+    checks: list[Check],
+    detections: list[Detection],
+    *,
+    name: str,
+    actual: str | None,
+    trusted: set[str],
+) -> None:
+    if actual is None:
+        checks.append(Check(name=name, status=Status.INCOMPLETE, detail="the event does not say"))
+    elif actual in trusted:
+        checks.append(Check(name=name, status=Status.PASS, actual=actual))
+    else:
+        checks.append(
+            Check(name=name, status=Status.FAIL, actual=actual, detail="not on the tenant's list")
+        )
+        detections.append(
+            Detection(
+                rule_id="TW-PROV-UNTRUSTED",
+                description=f"{actual[:200]} is not trusted by the tenant's policy",
+                evidence={"check": name, "actual": actual},
+                locator=name,
+            )
+        )
+
+
+def _spellings(registry: str | None, repository: str) -> Iterable[str]:
+    """Yield the ways in which a block list may name a repository, its owner or its registry."""
+    segments = [segment for segment in repository.lower().strip("/").split("/") if segment]
+    for end in range(1, len(segments) + 1):
+        yield "/".join(segments[:end])
+        if registry:
+            yield f"{registry}/{'/'.join(segments[:end])}"
+    if registry:
+        yield registry
+
+
+def _blocked_form(entry: str) -> str:
+    bare = entry.strip().lower()
+    for prefix in ("model:", "dataset:", "publisher:"):
+        bare = bare.removeprefix(prefix)
+    if "://" in bare:
+        bare = bare.partition("://")[2]
+    first, slash, rest = bare.rstrip("/").partition("/")
+    return registry_name(first) + slash + rest
+
+
+def check_blocks(event: Event[RegistryPush], policy: Policy) -> Outcome:
+    """Look for the push, its files' hosts and its base models on the tenant's block list."""
+    if not policy.blocked_sources:
+        return Outcome()
+    push = event.data
+    registry = registry_name(push.registry) if push.registry else None
+    names: dict[str, str] = {}
+    for spelling in _spellings(registry, push.repository or ""):
+        names.setdefault(spelling, "repository")
+    if push.publisher.name:
+        for spelling in _spellings(registry, push.publisher.name):
+            names.setdefault(spelling, "publisher")
+    for base in push.card.base_model if push.card else ():
+        for spelling in _spellings(registry, base):
+            names.setdefault(spelling, "base model")
+    for file in push.files:
+        host = _host(file.uri)
+        if host:
+            names.setdefault(host, "file location")
+    hits = sorted(
+        (entry, names[form])
+        for entry in policy.blocked_sources
+        if (form := _blocked_form(entry)) in names
+    )
+    if not hits:
+        return Outcome(checks=(Check(name="blocked_source", status=Status.PASS),))
+    return Outcome(
+        checks=(
+            Check(
+                name="blocked_source",
+                status=Status.FAIL,
+                actual=[entry for entry, _ in hits[:20]],
+                detail="on the tenant's block list",
+            ),
+        ),
+        detections=tuple(
+            limited(
+                [
+                    Detection(
+                        rule_id="TW-PROV-BLOCKED",
+                        description=f"its {what} is blocked: {entry[:200]}",
+                        evidence={"blocked": entry, "what": what},
+                        locator=f"blocked#{entry}",
+                    )
+                    for entry, what in hits
+                ]
+            )
+        ),
+    )
+
+
+def _host(uri: str | None) -> str | None:
+    if not uri:
+        return None
+    try:
+        return urlsplit(uri).hostname
+    except ValueError:
+        return None
+
+
+def check_intelligence(event: Event[RegistryPush], knowledge: Knowledge) -> Outcome:
+    """Look up what is known of the component, its publisher, digests and bases.
+
+    It fails the assessment only: findings from intelligence are the ledger's to issue.
+    """
+    push = event.data
+    policy = knowledge.policy(event.tenantid)
+    digests = {d for found in declared_digests(push.files).values() if found for d in found}
+    files = declared_digests(push.files)
+    if files and all(found and len(found) == 1 for found in files.values()):
+        digests.add(digest_of_files({path: min(found) for path, found in files.items() if found}))
+    keys = [push_component(event, policy)]
+    if publisher := push_publisher(event, policy):
+        keys.append(publisher)
+    keys += [component_key("sha256", digest) for digest in sorted(digests)]
+    if push.card:
+        keys += filter(
+            None, (reference_component(n, push.registry, "model") for n in push.card.base_model)
+        )
+        keys += filter(
+            None, (reference_component(n, push.registry, "dataset") for n in push.card.datasets)
+        )
+    own = set(keys[:1])
+    bad: list[tuple[str, IntelFact]] = []
+    for key in dict.fromkeys(keys):
+        fact = knowledge.fact(key)
+        if fact and fact.kind in _BAD and _applies(fact, push, digests, own=key in own):
+            bad.append((key, fact))
+    if not bad:
+        return Outcome(checks=(Check(name="known_bad", status=Status.PASS),))
+    status = max((_BAD[fact.kind] for _, fact in bad), key=lambda found: found.rank)
+    return Outcome(
+        checks=(
+            Check(
+                name="known_bad",
+                status=status,
+                actual=[
+                    {"key": key, "kind": str(fact.kind), "sources": list(fact.sources[:5])}
+                    for key, fact in bad[:20]
+                ],
+                detail="known to the intelligence at hand",
+            ),
+        )
+    )
+
+
+def _applies(fact: IntelFact, push: RegistryPush, digests: set[str], *, own: bool) -> bool:
+    """Tell whether a fact of certain versions or digests is about this very push."""
+    if not own or not (fact.versions or fact.digests):
+        return True
+    named = {digest.lower().removeprefix("sha256:") for digest in fact.digests}
+    return bool(named & digests) or bool({push.revision, push.tag} & set(fact.versions))
+
+
+def _is_own_name(repository: str, policy: Policy) -> bool:
+    segments = repository.lower().strip("/").split("/")
+    own = {name.lower() for name in policy.internal.names}
+    prefixes = tuple(prefix.lower() for prefix in policy.internal.prefixes)
+    return any(
+        segment in own or (prefixes and segment.startswith(prefixes)) for segment in segments
+    )
+
+
+def check_name(event: Event[RegistryPush], policy: Policy) -> Outcome:
+    """Look for a popular model or organisation that the name passes itself off as.
+
+    The tenant's own names, internal registries and trusted publishers are left alone.
+    """
+    push = event.data
+    if push.kind == "dataset" or not push.repository:
+        return Outcome()
+    key = push_component(event, policy)
+    trusted = push_publisher(event, policy) in policy.trusted.publishers
+    if bare_name(key).startswith("@") or trusted or _is_own_name(push.repository, policy):
+        return Outcome(checks=(Check(name="model_name", status=Status.PASS),))
+    found = find_look_alike(push.repository)
+    if found is None:
+        return Outcome(checks=(Check(name="model_name", status=Status.PASS),))
+    by_organisation = found.part == "organisation" or not push.repository.isascii()
+    return Outcome(
+        checks=(
+            Check(
+                name="model_name",
+                status=Status.WARN,
+                expected=found.imitated,
+                actual=push.repository,
+                detail=f"looks like {found.imitated}, differs by {_TRICKS[found.mechanism]}",
+            ),
+        ),
+        detections=(_look_alike_detection(found, push.repository, key, strong=by_organisation),),
+    )
+
+
+def _look_alike_detection(
+    found: LookAlike, repository: str, key: str, *, strong: bool
+) -> Detection:
+    weak_organisation = strong and not found.exact_model and found.mechanism != "homoglyph"
+    return Detection(
+        rule_id="TW-PROV-LOOKALIKE-ORG" if strong else "TW-PROV-LOOKALIKE-NAME",
+        description=(
+            f"the {found.part} of {repository[:200]!r} looks like {found.imitated}, "
+            f"differs by {_TRICKS[found.mechanism]}"
+        ),
+        evidence={
+            "name": repository,
+            "similar_to": found.imitated,
+            "mechanism": found.mechanism,
+            "part": found.part,
+        },
+        locator=f"name#{found.imitated}",
+        severity=Severity.MEDIUM if weak_organisation else None,
+        indicator=Indicator(key=key, type="component", value=key),
+    )

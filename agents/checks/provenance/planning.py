@@ -1,0 +1,79 @@
+"""Which pushes need slow work, and where their files are to be listed."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from agents.checks.provenance.identity import registry_name
+from schemas.assessments import Check
+from schemas.events import Event, RegistryPush
+from schemas.policy import Policy
+from schemas.scans import ScanRequest, scan_request
+from schemas.severity import Status
+
+NEEDS_SCAN: Final = frozenset({"push", "promote"})
+"""Actions by which something arrives that nobody has looked at."""
+MAY_SCAN: Final = frozenset({"pull", "tag"})
+"""Actions whose files are scanned where the event names them."""
+_DIGEST_REFERENCE: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+_HOST: Final = re.compile(r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+)(:[0-9]{1,5})?|localhost:[0-9]+")
+
+
+def listing_uri(push: RegistryPush) -> str | None:
+    """Return the URI under which a push that names no files can be listed, or None.
+
+    Only a pinned revision is listed: a commit of the model hub, or the digest of an OCI manifest.
+    A branch may have moved on since the event.
+    """
+    if not push.registry or not push.repository or not push.revision:
+        return None
+    registry = registry_name(push.registry)
+    repository = push.repository.strip("/")
+    if registry == "huggingface" and _COMMIT.fullmatch(push.revision):
+        kind = "datasets/" if push.kind == "dataset" else ""
+        return f"hf://{kind}{repository}@{push.revision}"
+    if _HOST.fullmatch(registry) and _DIGEST_REFERENCE.fullmatch(push.revision):
+        return f"oci://{registry}/{repository}@{push.revision}"
+    return None
+
+
+def plan_scan(event: Event[RegistryPush], policy: Policy) -> ScanRequest | None:
+    """Return the slow work a push needs, or None where there is none or none is possible.
+
+    Args:
+        event: The push.
+        policy: Its tenant's policy; without roots nothing may be fetched.
+    """
+    push = event.data
+    if push.action not in NEEDS_SCAN | MAY_SCAN or not policy.roots:
+        return None
+    if push.files:
+        return scan_request(event, None) if any(file.uri for file in push.files) else None
+    listing = listing_uri(push) if push.action in NEEDS_SCAN else None
+    return scan_request(event, listing) if listing else None
+
+
+def scan_check(event: Event[RegistryPush], policy: Policy) -> Check | None:
+    """Return what the event's first assessment says of the scan: never that it is clean.
+
+    INCOMPLETE until the second assessment (`stage: scan`) tells the result, so that no gate
+    passes what nobody has looked at.
+    """
+    push = event.data
+    if push.action not in NEEDS_SCAN:
+        return None
+    if plan_scan(event, policy) is not None:
+        return Check(
+            name="scan",
+            status=Status.INCOMPLETE,
+            detail="pending: the result follows as a second assessment, stage scan",
+        )
+    if not policy.roots:
+        reason = "the tenant's policy names no roots that may be fetched"
+    elif push.files:
+        reason = "the event names no location of its files"
+    else:
+        reason = "the event names no files and no pinned revision that could be listed"
+    return Check(name="scan", status=Status.INCOMPLETE, detail=reason)

@@ -1,0 +1,166 @@
+"""The quick checks of a registry push: all that the event alone can tell."""
+
+from __future__ import annotations
+
+from agents.checks.detection import Detection, Outcome
+from agents.checks.knowledge import Knowledge
+from agents.checks.provenance.card_claims import claims_of_push
+from agents.checks.provenance.file_checks import (
+    check_formats,
+    check_hashes,
+    declared_digests,
+    is_signature,
+)
+from agents.checks.provenance.origin_checks import (
+    check_blocks,
+    check_intelligence,
+    check_name,
+    check_source,
+    check_trust,
+)
+from agents.checks.provenance.planning import NEEDS_SCAN, scan_check
+from agents.checks.provenance.sightings import sightings_of
+from schemas.assessments import Check
+from schemas.events import Event, RegistryPush
+from schemas.policy import Policy
+from schemas.severity import Status
+
+SIGNATURE_REQUIRED = "signature"
+"""The name in a policy's `required_checks` that makes an absent signature a failure."""
+
+
+def check_push(event: Event[RegistryPush], knowledge: Knowledge) -> Outcome:
+    """Return all that a push tells without its bytes: checks, detections and sightings.
+
+    Args:
+        event: The push.
+        knowledge: Intelligence and the tenants' policies.
+    """
+    push = event.data
+    policy = knowledge.policy(event.tenantid)
+    outcome = [check_origin(event, knowledge)]
+    if push.action in NEEDS_SCAN:
+        files = declared_digests(push.files)
+        outcome.append(Outcome(checks=(check_formats([file.path for file in push.files]),)))
+        outcome.append(_expected_hashes(push, files))
+        outcome.append(check_signature_presence(push, policy))
+    if push.card is not None:
+        claims = claims_of_push(push)
+        outcome.append(Outcome(checks=tuple(claims.checks), detections=tuple(claims.detections)))
+    known = {
+        path: min(found)
+        for path, found in declared_digests(push.files).items()
+        if found and len(found) == 1
+    }
+    told = sightings_of(
+        event,
+        policy,
+        known,
+        complete=bool(known) and len(known) == len(declared_digests(push.files)),
+        signed=False if push.action in NEEDS_SCAN and _is_unsigned(push) else None,
+    )
+    checks = [check for part in outcome for check in part.checks]
+    if told.left_out:
+        checks.append(
+            Check(
+                name="observations",
+                status=Status.INCOMPLETE,
+                detail=f"{told.left_out} sightings beyond the limit were left out",
+            )
+        )
+    if (scan := scan_check(event, policy)) is not None:
+        checks.append(scan)
+    return Outcome(
+        checks=tuple(checks),
+        detections=tuple(found for part in outcome for found in part.detections),
+        sightings=told.sightings,
+    )
+
+
+def check_origin(event: Event[RegistryPush], knowledge: Knowledge) -> Outcome:
+    """Return the checks of where a push came from: source, trust, blocks, names, intelligence."""
+    policy = knowledge.policy(event.tenantid)
+    parts = (
+        check_source(event),
+        check_trust(event, policy),
+        check_blocks(event, policy),
+        check_name(event, policy),
+        check_intelligence(event, knowledge),
+    )
+    return Outcome(
+        checks=tuple(check for part in parts for check in part.checks),
+        detections=tuple(found for part in parts for found in part.detections),
+    )
+
+
+def _expected_hashes(push: RegistryPush, files: dict[str, frozenset[str] | None]) -> Outcome:
+    expected = push.expected.hashes if push.expected else {}
+    if not expected:
+        return Outcome()
+    if not files:
+        return Outcome(
+            checks=tuple(
+                Check(
+                    name=f"hash_{path}",
+                    status=Status.INCOMPLETE,
+                    expected=digest,
+                    detail="the files are not listed",
+                )
+                for path, digest in sorted(expected.items())
+            )
+        )
+    return check_hashes(files, expected)
+
+
+def _is_unsigned(push: RegistryPush) -> bool:
+    return (
+        bool(push.files)
+        and not push.signatures
+        and not any(is_signature(file.path) for file in push.files)
+    )
+
+
+def check_signature_presence(push: RegistryPush, policy: Policy) -> Outcome:
+    """Return whether a push has a signature at all; whether it holds is the scan's to say."""
+    if push.signatures or any(is_signature(file.path) for file in push.files):
+        return Outcome(
+            checks=(Check(name="signature", status=Status.INCOMPLETE, detail="not verified yet"),)
+        )
+    if not push.files:
+        return Outcome(
+            checks=(
+                Check(
+                    name="signature", status=Status.INCOMPLETE, detail="the files are not listed"
+                ),
+            )
+        )
+    return unsigned(policy)
+
+
+def unsigned(policy: Policy) -> Outcome:
+    """Return what an unsigned model means: a warning, or a failure where the policy requires one.
+
+    Args:
+        policy: It requires a signature by `required_checks` or by naming signing keys.
+    """
+    required = SIGNATURE_REQUIRED in policy.required_checks or bool(policy.signing_keys)
+    rule = "TW-PROV-SIGNATURE-ABSENT" if required else "TW-PROV-UNSIGNED"
+    return Outcome(
+        checks=(
+            Check(
+                name="signature",
+                status=Status.FAIL if required else Status.WARN,
+                detail="unsigned, and the tenant's policy requires a signature"
+                if required
+                else "unsigned",
+            ),
+        ),
+        detections=(
+            Detection(
+                rule_id=rule,
+                description="the model has no signature",
+                evidence={"required": required},
+                locator="signature#absent",
+            ),
+        ),
+    )

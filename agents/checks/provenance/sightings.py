@@ -1,0 +1,177 @@
+"""What a push tells the component ledger: the model, its files, its publisher, its parents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Final
+
+import msgspec
+
+from agents.checks.provenance.formats import is_passive, suffix_of
+from agents.checks.provenance.identity import (
+    push_component,
+    push_exposure,
+    push_publisher,
+    push_version,
+    reference_component,
+    registry_name,
+)
+from schemas.canonical import stable_id
+from schemas.components import component_key, digest_of_files
+from schemas.events import Event, RegistryPush
+from schemas.observations import Sighting
+from schemas.policy import Policy
+
+MAX_SIGHTINGS: Final = 2000
+"""Of one event; weights and code first, then what only describes them."""
+MAX_PARENTS: Final = 64
+_KINDS: Final = {
+    "push": "pushed",
+    "promote": "pushed",
+    "tag": "pushed",
+    "pull": "pulled",
+    "delete": "deleted",
+    "move": "moved",
+}
+
+
+class PushSightings(msgspec.Struct, frozen=True, kw_only=True):
+    """The sightings of a push, and how many were left out by the limit."""
+
+    sightings: tuple[Sighting, ...]
+    left_out: int = 0
+
+
+def parents(push: RegistryPush) -> tuple[str, ...]:
+    """Return the component keys a pushed model says it was made from."""
+    if push.card is None and push.moved_from is None:
+        return ()
+    names = [(name, "model") for name in (push.card.base_model if push.card else ())]
+    names += [(name, "dataset") for name in (push.card.datasets if push.card else ())]
+    if push.moved_from:
+        # A repository that was renamed is made from what lay under its former name.
+        names.append((push.moved_from, "dataset" if push.kind == "dataset" else "model"))
+    keys = (reference_component(name, push.registry, prefix) for name, prefix in names)
+    return tuple(dict.fromkeys(key for key in keys if key))[:MAX_PARENTS]
+
+
+def sightings_of(
+    event: Event[RegistryPush],
+    policy: Policy,
+    digests: Mapping[str, str],
+    *,
+    complete: bool,
+    signed: bool | None = None,
+) -> PushSightings:
+    """Return what a push tells the ledger, once for each system it names.
+
+    Args:
+        event: The push.
+        policy: Its tenant's policy: internal registries name the tenant's own components.
+        digests: Path to SHA-256 of the files whose digest is known.
+        complete: Every file's digest is known, so that the model's own digest can be told.
+        signed: Whether a signature was verified; None where it was not.
+    """
+    push = event.data
+    registry = registry_name(push.registry) if push.registry else event.source
+    systems = tuple(dict.fromkeys(push.systems)) or (f"registry:{registry}",)
+    model = push_component(event, policy)
+    publisher = push_publisher(event, policy)
+    base = Sighting(
+        id="",
+        component=model,
+        tenant=event.tenantid,
+        system=systems[0],
+        event_id=event.id,
+        source=event.source,
+        occurred_at=event.time,
+        kind=_KINDS.get(push.action, "seen"),
+        version=push_version(push),
+        tag=push.tag,
+        publisher=publisher,
+        publisher_id=push.publisher.id,
+        origin=registry,
+        exposure=push_exposure(push),
+        identities=push.identities,
+        signed=signed,
+    )
+    whole = digest_of_files(digests) if complete and digests else None
+    total = len(systems) * (1 + (publisher is not None) + len(set(digests.values())))
+    found = tuple(
+        islice(
+            _all(
+                base,
+                push=push,
+                systems=systems,
+                publisher=publisher,
+                digests=digests,
+                whole=whole,
+                policy=policy,
+            ),
+            MAX_SIGHTINGS,
+        )
+    )
+    return PushSightings(sightings=found, left_out=max(total - len(found), 0))
+
+
+def _all(
+    base: Sighting,
+    *,
+    push: RegistryPush,
+    systems: tuple[str, ...],
+    publisher: str | None,
+    digests: Mapping[str, str],
+    whole: str | None,
+    policy: Policy,
+) -> Iterator[Sighting]:
+    made_from = parents(push)
+    paths = [file.path for file in push.files] or list(digests)
+    formats = tuple(sorted({suffix_of(path).lstrip(".") for path in paths} - {""}))[:32]
+    for system in systems:
+        yield _placed(
+            msgspec.structs.replace(base, digest=whole, made_from=made_from, formats=formats),
+            system,
+            policy,
+        )
+    if publisher:
+        for system in systems:
+            yield _placed(
+                msgspec.structs.replace(base, component=publisher, name=base.component),
+                system,
+                policy,
+            )
+    by_digest: dict[str, str] = {}
+    for path in sorted(digests, key=lambda path: (is_passive(path), path)):
+        by_digest.setdefault(digests[path], path)
+    for digest, path in by_digest.items():
+        for system in systems:
+            yield _placed(
+                msgspec.structs.replace(
+                    base,
+                    component=component_key("sha256", digest),
+                    name=base.component,
+                    digest=digest,
+                    filename=path,
+                    formats=(suffix_of(path).lstrip("."),) if suffix_of(path) else (),
+                ),
+                system,
+                policy,
+            )
+
+
+def _placed(sighting: Sighting, system: str, policy: Policy) -> Sighting:
+    return msgspec.structs.replace(
+        sighting,
+        id=stable_id(
+            "obs",
+            sighting.tenant,
+            sighting.source,
+            sighting.event_id,
+            sighting.component,
+            system,
+            sighting.digest or "",
+        ),
+        system=system,
+        criticality=policy.criticality.get(system),
+    )
