@@ -1,0 +1,236 @@
+"""What a run tells the component ledger: what it used, what it made of it, what it serves."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+import msgspec
+
+from agents.checks.pipelines.sources import (
+    RunSource,
+    dataset_key,
+    domain_key,
+    sha256_of,
+    vendor_key,
+)
+from agents.checks.provenance.identity import registry_name
+from schemas.canonical import stable_id
+from schemas.components import (
+    InvalidComponentError,
+    component_key,
+    split_key,
+    tenant_scoped,
+)
+from schemas.events import ComponentRef, Event, PipelineRun
+from schemas.observations import Sighting
+from schemas.policy import Policy
+
+MAX_PARENTS: Final = 512
+MAX_SIGHTINGS: Final = 4_000
+_LOCAL: Final = frozenset({"pipeline", "deployment", "service"})
+"""Kinds whose names mean something in one tenant only."""
+_IN_REGISTRY: Final = frozenset({"model", "dataset", "image"})
+_SERVING_STAGES: Final = frozenset({"deployment", "serving"})
+_GATHERING_STAGES: Final = frozenset({"crawl", "annotation"})
+_ENDED: Final = frozenset({"failed", "aborted"})
+
+
+class Lineage(msgspec.Struct, frozen=True, kw_only=True):
+    """Sightings of one run, and what could not be told."""
+
+    sightings: tuple[Sighting, ...]
+    unreadable: tuple[str, ...] = ()
+    """References that name no component."""
+    left_out: int = 0
+    """Sightings or parents beyond the limits."""
+
+
+def run_component(event: Event[PipelineRun]) -> str:
+    """Return the component key of the pipeline itself, apart for each tenant."""
+    name = event.data.pipeline or event.subject.removeprefix("pipeline:") or event.source
+    return tenant_scoped(component_key("pipeline", name), event.tenantid)
+
+
+def run_system(event: Event[PipelineRun]) -> str:
+    """Return the system that a run ran on."""
+    return event.data.system or event.data.pipeline or event.source
+
+
+def ref_component(ref: ComponentRef, tenant: str, policy: Policy) -> str:
+    """Return the key of an input or output: of an internal registry, the tenant's own key.
+
+    Raises:
+        InvalidComponentError: it names no component.
+    """
+    prefix, name = split_key(ref.component.strip())
+    if name.startswith("@"):
+        # An event may not speak of another tenant's names.
+        name = name.partition("/")[2] or name.lstrip("@")
+        return tenant_scoped(component_key(prefix, name), tenant)
+    if prefix in _LOCAL:
+        return tenant_scoped(component_key(prefix, name), tenant)
+    if prefix in _IN_REGISTRY and "/" in name:
+        registry, _, rest = name.partition("/")
+        key = component_key(prefix, f"{registry_name(registry)}/{rest.strip('/')}")
+        own = {registry_name(item) for item in policy.internal.registries}
+        return tenant_scoped(key, tenant) if registry_name(registry) in own else key
+    return component_key(prefix, name)
+
+
+def exposure_of(run: PipelineRun) -> tuple[str, str]:
+    """Return how far a run's inputs and its outputs have come, by its stage and state.
+
+    What is deployed and runs is serving; what a run loads is executed, what it only gathers is
+    delivered; what a run that ended badly, or has only begun, was to make is staged.
+    """
+    if run.stage in _SERVING_STAGES:
+        if run.state in {"running", "succeeded"}:
+            return "serving", "serving"
+        return ("executed" if run.state != "aborted" else "delivered"), "staged"
+    used = "delivered" if run.stage in _GATHERING_STAGES or run.state == "aborted" else "executed"
+    made = "staged" if run.state in _ENDED | {"started"} else "delivered"
+    return used, made
+
+
+def run_criticality(event: Event[PipelineRun], policy: Policy) -> float | None:
+    """Return the greatest criticality that policy or event give the run or what it makes."""
+    run = event.data
+    names = [
+        run.system or "",
+        f"host:{run.system}",
+        f"pipeline:{run.pipeline}",
+        event.subject,
+        *(ref.component for ref in run.outputs),
+    ]
+    known = [policy.criticality[name] for name in names if name in policy.criticality]
+    if run.criticality is not None:
+        known.append(run.criticality)
+    return max(known, default=None)
+
+
+def run_lineage(
+    event: Event[PipelineRun],
+    policy: Policy,
+    sources: list[RunSource],
+    *,
+    config_digest: str | None,
+) -> Lineage:
+    """Return the sightings of a run.
+
+    Args:
+        event: The run.
+        policy: Its tenant's policy: internal registries, criticality.
+        sources: Its data sources.
+        config_digest: The configuration's hash where it is to become the pipeline's baseline.
+    """
+    run, tenant = event.data, event.tenantid
+    used_as, made_as = exposure_of(run)
+    unreadable: list[str] = []
+    found: dict[str, Sighting] = {}
+    criticality = run_criticality(event, policy)
+
+    def see(component: str, kind: str, exposure: str, *, version: str | None = None,
+            digest: str | None = None, **more: object) -> None:  # fmt: skip
+        identity = stable_id(
+            "sgt", tenant, event.source, event.id, component, kind, version or "", digest or ""
+        )
+        sighting = Sighting(
+            id=identity,
+            component=component,
+            tenant=tenant,
+            system=run_system(event),
+            event_id=event.id,
+            source=event.source,
+            occurred_at=event.time,
+            kind=kind,
+            version=version,
+            digest=digest,
+            stage=run.stage,
+            exposure=exposure,
+            criticality=criticality,
+            identities=run.identities,
+        )
+        found.setdefault(identity, msgspec.structs.replace(sighting, **more) if more else sighting)
+
+    parents: dict[str, None] = {run_component(event): None}
+    for ref in run.inputs:
+        try:
+            key = ref_component(ref, tenant, policy)
+        except InvalidComponentError:
+            unreadable.append(ref.component[:100])
+            continue
+        digest = sha256_of(ref.digests)
+        parents[key] = None
+        see(key, "used", used_as, version=ref.revision, digest=digest)
+        if digest:
+            parents[f"sha256:{digest}"] = None
+            see(f"sha256:{digest}", "used", used_as, version=ref.revision, digest=digest, name=key)
+    for source in sources:
+        for key in _see_source(source, tenant, see, used_as):
+            parents[key] = None
+
+    made_from = tuple(parents)[:MAX_PARENTS]
+    for ref in run.outputs:
+        try:
+            key = ref_component(ref, tenant, policy)
+        except InvalidComponentError:
+            unreadable.append(ref.component[:100])
+            continue
+        digest = sha256_of(ref.digests)
+        own = {key, f"sha256:{digest}"}
+        of = tuple(parent for parent in made_from if parent not in own)
+        kind = "served" if made_as == "serving" else "made"
+        see(key, kind, made_as, version=ref.revision, digest=digest, made_from=of)
+        if digest:
+            see(f"sha256:{digest}", kind, made_as, version=ref.revision, digest=digest, name=key,
+                made_from=of)  # fmt: skip
+    if run.stage in _SERVING_STAGES and not run.outputs and (run.pipeline or run.system):
+        # A deployment that names no output still is one: what it was fed serves under its name.
+        name = run.pipeline or run.system or ""
+        key = tenant_scoped(component_key("deployment", name), tenant)
+        see(key, "served" if made_as == "serving" else "made", made_as, made_from=made_from)
+    if config_digest is not None:
+        see(run_component(event), "config", used_as, version=config_digest, digest=config_digest)
+    else:
+        see(run_component(event), "seen", used_as)
+    kept = tuple(found.values())[:MAX_SIGHTINGS]
+    return Lineage(
+        sightings=kept,
+        unreadable=tuple(dict.fromkeys(unreadable)),
+        left_out=len(found) - len(kept) + len(parents) - len(made_from),
+    )
+
+
+class _See(Protocol):
+    """Notes one sighting of the run."""
+
+    def __call__(
+        self,
+        component: str,
+        kind: str,
+        exposure: str,
+        *,
+        version: str | None = None,
+        digest: str | None = None,
+        **more: object,
+    ) -> None:
+        """Keep it, once."""
+
+
+def _see_source(source: RunSource, tenant: str, see: _See, exposure: str) -> list[str]:
+    """Note the sightings of one data source and return the keys that name it."""
+    dataset, domain, vendor = dataset_key(source, tenant), domain_key(source), vendor_key(source)
+    digest = source.digest or source.pinned
+    origin = source.place.host or None
+    keys = [dataset]
+    see(dataset, "used", exposure, digest=digest, origin=origin, name=source.name, publisher=vendor)
+    if digest:
+        keys.append(f"sha256:{digest}")
+        see(keys[-1], "used", exposure, digest=digest, name=dataset, origin=origin)
+    if domain:
+        keys.append(domain)
+        see(domain, "used", exposure, name=dataset)
+    if vendor:
+        keys.append(vendor)
+        see(vendor, "used", exposure, name=dataset)
+    return keys

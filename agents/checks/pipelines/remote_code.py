@@ -1,0 +1,205 @@
+"""Settings that let a run execute what it loads: remote code, unsafe loaders, moving revisions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from agents.checks.pipelines.configuration import Node
+from agents.checks.pipelines.names import plain_name
+
+MAX_TEXT: Final = 65_536
+_TRUE: Final = frozenset({"true", "1", "yes", "on", "y"})
+_FALSE: Final = frozenset({"false", "0", "no", "off", "n"})
+
+REMOTE_CODE: Final = "TW-PIPE-REMOTE-CODE"
+UNSAFE_LOADER: Final = "TW-PIPE-UNSAFE-LOADER"
+TLS_OFF: Final = "TW-PIPE-TLS-OFF"
+UNPINNED: Final = "TW-PIPE-UNPINNED-MODEL"
+
+_SWITCHES: Final[dict[str, tuple[str, bool]]] = {
+    "trust_remote_code": (REMOTE_CODE, True),
+    "hf_hub_trust_remote_code": (REMOTE_CODE, True),
+    "hf_datasets_trust_remote_code": (REMOTE_CODE, True),
+    "allow_remote_code": (REMOTE_CODE, True),
+    "allow_pickle": (UNSAFE_LOADER, True),
+    "weights_only": (UNSAFE_LOADER, False),
+    "torch_force_no_weights_only_load": (UNSAFE_LOADER, True),
+    "allow_dangerous_deserialization": (UNSAFE_LOADER, True),
+    "enable_unsafe_deserialization": (UNSAFE_LOADER, True),
+    "allow_unsafe_deserialization": (UNSAFE_LOADER, True),
+    "safe_mode": (UNSAFE_LOADER, False),
+    "verify_ssl": (TLS_OFF, False),
+    "ssl_verify": (TLS_OFF, False),
+    "verify_tls": (TLS_OFF, False),
+    "tls_verify": (TLS_OFF, False),
+    "insecure_skip_verify": (TLS_OFF, True),
+    "insecure_skip_tls_verify": (TLS_OFF, True),
+    "git_ssl_no_verify": (TLS_OFF, True),
+    "curl_ssl_no_verify": (TLS_OFF, True),
+}
+"""Settings by name, and the value that opens the door."""
+_LOADERS: Final = re.compile(
+    r"(?:^|[^\w.])(?:c?[Pp]ickle|cloudpickle|dill|joblib|marshal|shelve)(?:\.(?:loads?|Unpickler|open))?"
+    r"$|^yaml\.(?:unsafe_load|full_load|Loader|UnsafeLoader|load)(?:_all)?$|^(?:Unsafe|C)Loader$"
+)
+_LOADER_KEYS: Final = re.compile(
+    r"(?:^|_)(?:loader|load_fn|load_function|deserializer|serializer|serialization|unpickler|"
+    r"yaml_loader|pickle_module|load_format|save_format|weights_format)(?:_|$)"
+)
+_NEGATED: Final = r"(?!\s*(?:=|\s)\s*['\"]?(?:[Ff]alse|0|no|off)\b)"
+_TEXTS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
+    (rule, re.compile(pattern))
+    for rule, pattern in (
+        (REMOTE_CODE, r"--trust[-_]remote[-_]code\b" + _NEGATED),
+        (REMOTE_CODE, (r"\b(?:HF_\w{0,20})?(?:trust_remote_code|TRUST_REMOTE_CODE)"
+            r"\s*=\s*(?:[Tt]rue|TRUE|1)\b")),
+        (UNSAFE_LOADER, r"\bweights_only\s*=\s*False\b"),
+        (UNSAFE_LOADER, r"\ballow_pickle\s*=\s*True\b"),
+        (UNSAFE_LOADER, r"\ballow_dangerous_deserialization\s*=\s*True\b"),
+        (UNSAFE_LOADER, r"\bTORCH_FORCE_NO_WEIGHTS_ONLY_LOAD\s*=\s*(?:1|[Tt]rue)\b"),
+        (UNSAFE_LOADER, r"\b(?:c?[Pp]ickle|cloudpickle|dill|_pickle)\.(?:loads?|Unpickler)\s*\("),
+        (UNSAFE_LOADER, r"\b(?:joblib|marshal)\.loads?\s*\("),
+        (UNSAFE_LOADER, r"\byaml\.(?:unsafe_load|full_load)(?:_all)?\s*\("),
+        (UNSAFE_LOADER, r"\byaml\.load(?:_all)?\s*\((?![^)]{0,200}(?:Safe|Base)Loader)"),
+        (UNSAFE_LOADER, r"\bLoader\s*=\s*(?:yaml\.)?(?:Unsafe|C|Full)?Loader\b"),
+        (UNSAFE_LOADER, r"\bkeras\.\w[\w.]{0,60}load_model\s*\([^)]{0,200}safe_mode\s*=\s*False"),
+        (UNSAFE_LOADER, (r"\b(?:curl|wget)\s[^|;&\n]{1,300}"
+            r"\|\s*(?:sudo\s+)?(?:(?:ba|z|da)?sh|python3?)\b")),
+        (TLS_OFF, r"--(?:no-check-certificate|trusted-host|insecure-skip-tls-verify)\b"),
+        (TLS_OFF, r"\bcurl\s(?:[^|;&\n]{0,200}\s)?(?:-k|--insecure)\b"),
+        (TLS_OFF, r"\b(?:verify|verify_ssl|ssl_verify)\s*=\s*False\b"),
+        (TLS_OFF, r"\bGIT_SSL_NO_VERIFY\s*=\s*(?:1|true)\b"),
+        (TLS_OFF, r"\bPYTHONHTTPSVERIFY\s*=\s*0\b"),
+    )
+)  # fmt: skip
+"""What gives a loader away in a command line, a script or an environment."""
+_MODEL_KEYS: Final = re.compile(
+    r"^(?:base_?)?model(?:_name|_id|_name_or_path|_path|_repo|_uri)?$|^pretrained(?:_model)?"
+    r"(?:_name_or_path|_name|_path)?$|^(?:teacher|student|draft|reward|embedding|adapter|tokenizer)"
+    r"(?:_model)?(?:_name|_id|_name_or_path)?$|^(?:hf|hub)_(?:model|repo)(?:_id)?$|^repo_id$"
+)
+_HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+_HUB_URI: Final = re.compile(
+    r"(?:hf://(?:models/)?|https://huggingface\.co/)"
+    r"(?P<name>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@(?P<revision>[\w./-]{1,100}))?/?"
+)
+_FILE_LIKE: Final = re.compile(
+    r"\.(?:json|ya?ml|txt|csv|parquet|jsonl|py|sh|bin|pt|pth|ckpt|safetensors|gguf|onnx|h5|pkl|"
+    r"tar|gz|zip|model)$",
+    re.IGNORECASE,
+)
+_LOCAL: Final = frozenset(
+    {"models", "model", "checkpoints", "checkpoint", "outputs", "output", "data", "weights", "tmp",
+     "mnt", "opt", "artifacts", "runs", "cache", "home", "workspace", "app", "var", "root"}
+)  # fmt: skip
+_REVISION_KEYS: Final = (
+    "revision",
+    "commit",
+    "commit_hash",
+    "sha",
+    "model_revision",
+    "code_revision",
+)
+_COMMIT: Final = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64}|sha256:[0-9a-f]{64})")
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """A setting that a rule met."""
+
+    rule_id: str
+    path: str
+    shown: str
+    """The setting, at most 120 characters."""
+    model: str | None = None
+    """The hub model it names."""
+    revision: str | None = None
+
+
+def truth(value: Any) -> bool | None:  # noqa: ANN401 -- any JSON scalar
+    """Return what a setting's value says as a switch; None if it is none."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return bool(value) if value in {0, 1} else None
+    if isinstance(value, str):
+        text = value.strip().lower()
+        if text in _TRUE:
+            return True
+        if text in _FALSE:
+            return False
+    return None
+
+
+def pinned(revision: str | None) -> bool:
+    """Tell whether a model's revision is a commit or digest: a branch or tag moves."""
+    return revision is not None and _COMMIT.fullmatch(revision.strip().lower()) is not None
+
+
+def settings_of(node: Node) -> Iterator[Setting]:
+    """Yield what one value of a configuration opens.
+
+    Args:
+        node: The value; an object is read for its named settings, a list of strings as one
+            command line.
+    """
+    value = node.value
+    if isinstance(value, dict):
+        yield from _named(node, value)
+    elif isinstance(value, list):
+        words = [item for item in value if isinstance(item, str)]
+        if words:
+            yield from _in_text(node.path, " ".join(words)[:MAX_TEXT])
+    elif isinstance(value, str) and not node.path.endswith("]"):
+        yield from _in_text(node.path, value[:MAX_TEXT])
+
+
+def _named(node: Node, members: dict[str, Any]) -> Iterator[Setting]:
+    pairs = list(members.items())
+    # Kubernetes, Tekton and Argo write parameters and variables as {"name": ..., "value": ...}.
+    if isinstance(name := members.get("name"), str) and "value" in members:
+        pairs.append((name, members["value"]))
+    for key, value in pairs:
+        plain = plain_name(key)
+        path = f"{node.path}.{key}" if node.path else key
+        switch = _SWITCHES.get(plain)
+        if switch is not None and truth(value) is switch[1]:
+            yield Setting(rule_id=switch[0], path=path, shown=f"{plain}: {str(value)[:40]}")
+        if not isinstance(value, str):
+            continue
+        if _LOADER_KEYS.search(plain) and _LOADERS.search(value.strip()[:200]):
+            yield Setting(rule_id=UNSAFE_LOADER, path=path, shown=f"{plain}: {value[:100]}")
+        if _MODEL_KEYS.search(plain):
+            yield from _model(path, value.strip(), members)
+
+
+def _model(path: str, value: str, siblings: dict[str, Any]) -> Iterator[Setting]:
+    match = _HUB_URI.fullmatch(value)
+    if match is not None:
+        name, revision = match["name"], match["revision"]
+    elif (
+        _HUB_NAME.fullmatch(value)
+        and not _FILE_LIKE.search(value)
+        and value.partition("/")[0].lower() not in _LOCAL
+    ):
+        name, revision = value, None
+    else:
+        return
+    if revision is None:
+        found = (siblings.get(key) for key in _REVISION_KEYS)
+        revision = next((item for item in found if isinstance(item, str) and item), None)
+    if not pinned(revision):
+        shown = f"{name}@{revision}" if revision else name
+        yield Setting(rule_id=UNPINNED, path=path, shown=shown[:120], model=name, revision=revision)
+
+
+def _in_text(path: str, text: str) -> Iterator[Setting]:
+    seen: set[str] = set()
+    for rule_id, pattern in _TEXTS:
+        match = pattern.search(text)
+        if match is not None and rule_id not in seen:
+            seen.add(rule_id)
+            yield Setting(rule_id=rule_id, path=path, shown=match[0][:120])

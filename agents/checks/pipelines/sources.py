@@ -1,0 +1,236 @@
+"""The data sources of a run: those of its configuration and of its event, one per URL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from agents.checks.hosts import Place, below, read_place, within
+from agents.checks.provenance.identity import registry_name
+from schemas.components import component_key, is_sha256, tenant_scoped
+from schemas.events import DataSource
+
+MAX_SOURCES: Final = 2_000
+_DIGEST_NAMES: Final = ("sha256", "digest", "checksum", "hash")
+
+
+class RunSource(msgspec.Struct, frozen=True, kw_only=True):
+    """One data source, as all who name it say."""
+
+    url: str
+    name: str | None = None
+    verified: bool | None = None
+    """False if anyone says so, else true if anyone does."""
+    provider: str | None = None
+    digest: str | None = None
+    """SHA-256 of what the run read, as the event reports it."""
+    pinned: str | None = None
+    """SHA-256 that the configuration expects."""
+    conflicting: tuple[str, ...] = ()
+    """Further digests that the event reports for it."""
+    registered_at: datetime | None = None
+    place: Place
+
+    @property
+    def key(self) -> str:
+        """What tells it apart: its URL, else its name."""
+        return self.url or f"name:{self.name}"
+
+
+def sha256_of(digests: Mapping[str, str]) -> str | None:
+    """Return the SHA-256 of a `digests` object in lower-case hex, None if there is none."""
+    for name, value in digests.items():
+        if name.lower().replace("-", "") == "sha256":
+            text = value.strip().lower().removeprefix("sha256:")
+            if is_sha256(text):
+                return text
+    return None
+
+
+def config_sources(config: Any) -> list[DataSource]:  # noqa: ANN401 -- any JSON document
+    """Return the data sources that a configuration names in `data_sources`.
+
+    An entry is an object or a bare URL; what can't be read as one is left out here and stays in
+    the configuration.
+    """
+    entries = config.get("data_sources") if isinstance(config, dict) else None
+    if isinstance(entries, dict):
+        entries = list(entries.values())
+    result: list[DataSource] = []
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, str):
+            result.append(DataSource(url=entry))
+        elif isinstance(entry, dict):
+            verified = entry.get("verified")
+            result.append(
+                DataSource(
+                    url=_text(entry.get("url")) or _text(entry.get("uri")) or "",
+                    name=_text(entry.get("name")),
+                    # Only the literal counts: "true" or 1 is not a verification.
+                    verified=verified if isinstance(verified, bool) else None,
+                    provider=_text(entry.get("provider")),
+                    digests=_digests(entry),
+                )
+            )
+    return result
+
+
+def _text(value: Any) -> str | None:  # noqa: ANN401 -- any JSON value
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def _digests(entry: Mapping[str, Any]) -> dict[str, str]:
+    digests = entry.get("digests")
+    if isinstance(digests, dict):
+        return {str(name): value for name, value in digests.items() if isinstance(value, str)}
+    for name in _DIGEST_NAMES:
+        value = _text(entry.get(name))
+        if value is not None and is_sha256(value.strip().lower().removeprefix("sha256:")):
+            return {"sha256": value}
+    return {}
+
+
+def run_sources(
+    configured: Iterable[DataSource], reported: Iterable[DataSource]
+) -> tuple[list[RunSource], int]:
+    """Return the union of both by URL (by name where there is none), and how many were left out.
+
+    Args:
+        configured: Those of the configuration; their digests are what is expected.
+        reported: Those of the event; their digests are what was read.
+    """
+    merged: dict[str, RunSource] = {}
+    left_out: set[str] = set()
+    for sources, expected in ((configured, True), (reported, False)):
+        for source in sources:
+            url = source.url.strip()
+            key = url or f"name:{source.name}"
+            if not url and not (source.name or "").strip():
+                continue
+            known = merged.get(key)
+            if known is None and len(merged) >= MAX_SOURCES:
+                left_out.add(key)
+                continue
+            merged[key] = _merge(known, source, url, expected=expected)
+    return list(merged.values()), len(left_out)
+
+
+def _merge(known: RunSource | None, source: DataSource, url: str, *, expected: bool) -> RunSource:
+    digest = sha256_of(source.digests)
+    if known is None:
+        return RunSource(
+            url=url,
+            name=source.name,
+            verified=source.verified,
+            provider=source.provider,
+            digest=None if expected else digest,
+            pinned=digest if expected else None,
+            registered_at=source.registered_at,
+            place=read_place(url),
+        )
+    conflicting = known.conflicting
+    if not expected and digest and known.digest and digest != known.digest:
+        conflicting = tuple(dict.fromkeys((*conflicting, digest)))
+    said = {known.verified, source.verified}
+    return RunSource(
+        url=url,
+        name=known.name or source.name,
+        verified=False if False in said else (True if True in said else None),
+        provider=known.provider or source.provider,
+        digest=known.digest if expected else known.digest or digest,
+        pinned=known.pinned or digest if expected else known.pinned,
+        conflicting=conflicting,
+        registered_at=known.registered_at or source.registered_at,
+        place=known.place,
+    )
+
+
+def dataset_key(source: RunSource, tenant: str) -> str:
+    """Return the component key of a data source's content.
+
+    A URL means the same everywhere; a bare name means something to its tenant only.
+    """
+    place = source.place
+    if place.scheme and place.scheme != "file" and place.host:
+        path = place.path.partition("?")[0].partition("#")[0].strip("/")
+        if place.scheme == "hf":
+            name = f"{place.host}/{path}".removeprefix("datasets/").partition("@")[0]
+            return component_key("dataset", f"huggingface/{name}".rstrip("/"))
+        prefix = f"{place.scheme}/" if place.store else ""
+        return component_key("dataset", f"{prefix}{place.host}/{path}".rstrip("/"))
+    return tenant_scoped(component_key("dataset", source.name or source.url), tenant)
+
+
+def domain_key(source: RunSource) -> str | None:
+    """Return the key of the domain a source lies on; None for stores, files and names."""
+    if not source.place.host or source.place.store or source.place.scheme == "file":
+        return None
+    return component_key("domain", source.place.host)
+
+
+def vendor_key(source: RunSource) -> str | None:
+    """Return the publisher key of the vendor or annotation service of a source."""
+    if not source.provider or not source.provider.strip():
+        return None
+    return component_key("publisher", f"vendor/{' '.join(source.provider.casefold().split())}")
+
+
+def trusted(source: RunSource, data_hosts: Iterable[str]) -> bool:
+    """Tell whether the policy's trusted hosts, buckets or URL prefixes hold a source.
+
+    An entry with `://` is a prefix that ends at a path boundary; `*.name` is every subdomain;
+    anything else is a host or bucket by its exact name.
+    """
+    plain: list[str] = []
+    for entry in data_hosts:
+        if "://" not in entry:
+            plain.append(entry)
+            continue
+        allowed = read_place(entry)
+        root = allowed.path.rstrip("/")
+        if (
+            (allowed.scheme, allowed.host, allowed.port)
+            == (source.place.scheme, source.place.host, source.place.port)
+            and (source.place.path == root or source.place.path.startswith(root + "/"))
+            and "/.." not in source.place.path
+        ):
+            return True
+    return within(source.place.host, plain)
+
+
+def blocks(entry: str, keys: Iterable[str], place: Place | None = None) -> bool:
+    """Tell whether an entry of a blocklist names one of these components or this place.
+
+    An entry is a component key, `organisation/model`, a host (with its subdomains), a URL prefix
+    or a SHA-256.
+    """
+    text = entry.strip()
+    if not text:
+        return False
+    lowered = text.lower().rstrip(".")
+    if place is not None and place.host:
+        host = lowered.removeprefix("domain:")
+        if "://" in text:
+            blocked = read_place(text)
+            root = blocked.path.rstrip("/")
+            if below(place.host, blocked.host) and (
+                not root or place.path == root or place.path.startswith(root + "/")
+            ):
+                return True
+        elif below(place.host, host):
+            return True
+    for key in keys:
+        prefix, _, name = key.partition(":")
+        names = {key.lower(), name.lower()}
+        if prefix in {"model", "dataset", "image"}:
+            # Behind the registry (or the tenant's mark) stands what a blocklist line says.
+            registry, _, rest = name.partition("/")
+            names.add(rest.lower())
+            names.add(f"{registry_name(registry)}/{rest}".lower())
+            names.add(f"{prefix}:{rest}".lower())
+        if lowered in names:
+            return True
+    return False
