@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import faust
 import structlog
@@ -15,7 +15,6 @@ from faust.events import Event
 from faust.types import TP
 from yarl import URL
 
-from schemas.channels import Channel
 from schemas.errors import TidewatchError
 from streams import metrics
 from streams.crash import crash
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
     from streams.reference import Reference
     from streams.settings import Settings
+    from streams.transport import Consumer, Producer
 
 log = structlog.get_logger()
 
@@ -48,7 +48,7 @@ STOP_GRACE_SECONDS = 15.0
 SAMPLE_SECONDS = 1.0
 
 
-class _ChunkSchema(faust.Schema):
+class _ChunkSchema(faust.Schema):  # type: ignore[type-arg]  # generic for mypy only
     """Passes a chunk through Faust as it is."""
 
     def compile(self, app: Any, **_: Any) -> Any:  # noqa: ANN401 -- Faust's signature
@@ -71,6 +71,24 @@ class TidewatchApp(faust.App):
     engine: Engine
     _slow_topics: frozenset[str] = frozenset()
     stop_error: TidewatchError | None = None
+    stop_requested: asyncio.Event
+    health: Health
+    flowing: set[TP]
+    """The partitions records flow from."""
+
+    @property
+    def tidewatch_producer(self) -> Producer:
+        """The producer, as what it is."""
+        return cast("Producer", self.producer)
+
+    @property
+    def tidewatch_consumer(self) -> Consumer:
+        """The consumer, as what it is."""
+        return cast("Consumer", self.consumer)
+
+    def row_table(self, name: str) -> RowTable:
+        """Return the table of binding `name`."""
+        return cast("RowTable", self.tables[name])
 
     def chunk_limit(self, topic: str) -> int:
         """Return the most records of `topic` an agent gets at once."""
@@ -156,7 +174,7 @@ def build_app(name: str, bindings: Sequence[Binding], settings: Settings) -> Tid
         broker_commit_every=1_000_000_000,
         broker_request_timeout=max(60.0, settings.session_seconds + 10),
         broker_session_timeout=settings.session_seconds,
-        broker_heartbeat_interval=settings.session_seconds / 5,
+        broker_heartbeat_interval=min(3.0, settings.session_seconds / 5),
         broker_rebalance_timeout=settings.drain_seconds + 20,
         broker_max_poll_interval=24 * 3600.0,
         stream_buffer_maxsize=65_536,
@@ -314,7 +332,7 @@ async def _sample(app: TidewatchApp) -> None:
     name = app.tidewatch_name
     while True:
         stalled = 0.0
-        for tp, lag in app.consumer.lag(time.time() * 1000).items():
+        for tp, lag in app.tidewatch_consumer.lag(time.time() * 1000).items():
             metrics.LAG_RECORDS.labels(name, tp.topic, tp.partition).set(lag.records)
             metrics.LAG_SECONDS.labels(name, tp.topic, tp.partition).set(lag.seconds)
             stalled = max(stalled, lag.stalled_seconds)

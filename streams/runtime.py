@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 import structlog
@@ -33,7 +33,6 @@ from streams.dead_letters import DeadLetterLimit, Envelope, dead_letter
 from streams.kafka_client import client_options
 from streams.tables import PartitionRows
 from streams.topics import (
-    ENVELOPE_BYTES,
     TENANT_CHANNELS,
     TOPICS,
     Origin,
@@ -91,7 +90,7 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
 class _Flight:
     """A chunk whose outputs are on their way."""
 
-    event: EventT
+    event: EventT[Any]
     sends: list[asyncio.Future[Any]]
     batch: int
     changes: dict[bytes, bytes | None]
@@ -195,7 +194,7 @@ class Lane:
         self._engine = engine
         self._binding = binding
         self._partition = partition
-        self._queue: asyncio.Queue[EventT] = asyncio.Queue()
+        self._queue: asyncio.Queue[EventT[Any]] = asyncio.Queue()
         self._flights: deque[_Flight] = deque()
         self._landed = asyncio.Event()
         self._idle = asyncio.Event()
@@ -214,7 +213,7 @@ class Lane:
         self._rows = PartitionRows(self._store) if self._store is not None else None
         self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._settle())]
 
-    def submit(self, event: EventT) -> None:
+    def submit(self, event: EventT[Any]) -> None:
         """Take a chunk; the transport's window bounds how many there are."""
         self._idle.clear()
         self._queue.put_nowait(event)
@@ -229,9 +228,7 @@ class Lane:
             self._running = True
             try:
                 await self._run(event)
-            except TidewatchError as error:
-                if not isinstance(error, _Stop):
-                    self._crash("agent-failed", event, error)
+            except _StopError as error:
                 self._engine.stop_with(error.cause)
                 return
             except Exception as error:  # noqa: BLE001 -- rule 1: the unexpected ends the process
@@ -240,8 +237,8 @@ class Lane:
                 self._running = False
             self._landed.set()
 
-    def _crash(self, reason: str, event: EventT, error: BaseException) -> None:
-        records = event.value
+    def _crash(self, reason: str, event: EventT[Any], error: BaseException) -> None:
+        records = cast("list[Any]", event.value)
         crash(
             reason,
             error,
@@ -252,9 +249,9 @@ class Lane:
             offsets=[records[0].offset, records[-1].offset],
         )
 
-    async def _run(self, event: EventT) -> None:
+    async def _run(self, event: EventT[Any]) -> None:
         engine, binding = self._engine, self._binding
-        raw = event.value
+        raw = cast("list[Any]", event.value)
         topic = raw[0].topic
         origin = engine.origins[topic]
         sends: list[asyncio.Future[Any]] = []
@@ -285,7 +282,7 @@ class Lane:
         try:
             self._limit.count(unreadable, f"{topic}-{self._partition}")
         except TidewatchError as error:
-            raise _Stop(error) from error
+            raise _StopError(error) from error
         metrics.EVENTS_IN.labels(engine.name, origin.channel).inc(len(raw))
         outbox = Outbox()
         began = time.monotonic()
@@ -306,7 +303,8 @@ class Lane:
         for letter in letters:
             await engine.deliverer.send_dead(letter, sends)
         outputs = await self._send_outputs(outbox, deliveries, sends)
-        batch, changes = 0, {}
+        batch = 0
+        changes: dict[bytes, bytes | None] = {}
         if self._rows is not None:
             if watermark > self._watermark(topic):
                 self._rows.put(WATERMARK_ROW + topic, str(watermark).encode())
@@ -476,7 +474,7 @@ class Lane:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-class _Stop(TidewatchError):
+class _StopError(TidewatchError):
     """Carries an error that stops the worker in good order rather than crash it."""
 
     def __init__(self, cause: TidewatchError) -> None:
@@ -493,12 +491,12 @@ class Engine:
         self.name = name
         self.settings: Settings = app.tidewatch_settings
         self.origins: dict[str, Origin] = dict(app.origins)
-        self.deliverer = Deliverer(self.settings, lambda: app.producer.client)
+        self.deliverer = Deliverer(self.settings, lambda: app.tidewatch_producer.client)
         self.letter_limit = self.settings.max_event_bytes * 4
         self._bindings = {binding.name: binding for binding in bindings}
         self._lanes: dict[tuple[str, int], Lane] = {}
 
-    def submit(self, binding: Binding, event: EventT) -> None:
+    def submit(self, binding: Binding, event: EventT[Any]) -> None:
         """Give a chunk to its lane."""
         key = (binding.name, event.message.partition)
         lane = self._lanes.get(key)
@@ -506,7 +504,7 @@ class Engine:
             lane = self._lanes[key] = Lane(self, binding, event.message.partition)
         lane.submit(event)
 
-    def acknowledge(self, event: EventT) -> None:
+    def acknowledge(self, event: EventT[Any]) -> None:
         """Let the transport commit a chunk when all before it are acknowledged too."""
         event.message.ack(self.app.consumer)
 
@@ -518,11 +516,11 @@ class Engine:
 
     def store(self, binding: Binding, partition: int) -> Any:  # noqa: ANN401 -- PartitionStore
         """Return the store of a binding's partition, recovered before records flow."""
-        return self.app.tables[binding.name].data.partitions[partition]
+        return self.app.row_table(binding.name).data.partitions[partition]
 
     def changelog(self, binding: Binding) -> str:
         """Return the changelog topic of a binding's rows."""
-        name: str = self.app.tables[binding.name].changelog_topic.get_topic_name()
+        name: str = self.app.row_table(binding.name).changelog_topic.get_topic_name()
         return name
 
     async def changelog_keys(

@@ -12,7 +12,7 @@ import asyncio
 import shutil
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import aiokafka
 import faust
@@ -83,7 +83,8 @@ class PartitionStore:
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the rows whose key starts with `prefix`, in key order."""
         start = _ROW + prefix
-        for key, value in self._db.items(from_key=start):
+        for found, value in self._db.items(from_key=start):
+            key = cast("bytes", found)
             if not key.startswith(start):
                 return
             yield key[1:], value
@@ -112,9 +113,10 @@ class PartitionStore:
         self._db.close()
 
 
-class RowStore(faust_stores.Store):
+class RowStore(faust_stores.Store):  # type: ignore[type-arg]  # generic for mypy only
     """Faust's store driver: the partition stores of one table."""
 
+    app: Any
     mundane_level = "debug"
 
     def __post_init__(self) -> None:
@@ -147,7 +149,7 @@ class RowStore(faust_stores.Store):
             try:
                 store = PartitionStore(path, _options())
                 store.position()
-            except Exception as error:  # noqa: BLE001 -- rocksdict raises bare Exception
+            except Exception as error:  # rocksdict raises bare Exception
                 text = str(error).lower()
                 if "lock" in text:
                     if time.monotonic() < deadline:
@@ -200,6 +202,7 @@ class RowStore(faust_stores.Store):
         Raises:
             TypeError: Always.
         """
+        del batch, to_key, to_value
         raise TypeError("rows are recovered by streams.tables.Tables, not event by event")
 
     async def backup_partition(
@@ -215,10 +218,11 @@ class RowStore(faust_stores.Store):
         self.keep_only(set())
 
 
-class RowTable(faust.Table):
+class RowTable(faust.Table):  # type: ignore[type-arg]  # generic for mypy only
     """A table of raw rows; written through `PartitionRows`, never as a mapping."""
 
     mundane_level = "debug"
+    data: RowStore
     sources: frozenset[str] = frozenset()
     """The topics whose partitions this table follows."""
 
@@ -235,6 +239,7 @@ class Tables(TableManager):
     the disk, and then forgets about them.
     """
 
+    app: Any
     mundane_level = "debug"
     _task: asyncio.Task[None] | None = None
 
@@ -309,7 +314,7 @@ class Tables(TableManager):
         app.on_ready(assigned)
 
     async def _recover(self, table: RowTable, partitions: set[int]) -> None:
-        store: RowStore = table.data
+        store = table.data
         store.keep_only(partitions)
         if not partitions:
             return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,9 +20,9 @@ TICK_KEY = b"tick"
 TICKED = (Channel.INCIDENT_UPDATES, Channel.OBSERVATIONS)
 
 
-def tick_value(time_ms: int) -> bytes:
-    """Return a tick: `{"type": "tick", "at": …}`; `time_ms` is milliseconds since the epoch."""
-    return msgspec.json.encode(Tick(at=datetime.fromtimestamp(time_ms / 1000, UTC)))
+def tick_value(time_ms: int, partition: int) -> bytes:
+    """Return a tick of `partition`; `time_ms` is milliseconds since the epoch."""
+    return msgspec.json.encode(Tick(time_ms=time_ms, partition=partition))
 
 
 class Ticker:
@@ -44,7 +43,7 @@ class Ticker:
             now = int(time.time() * 1000)
             sends = [
                 await client.send(
-                    tp.topic, tick_value(now), TICK_KEY, partition=tp.partition
+                    tp.topic, tick_value(now, tp.partition), TICK_KEY, partition=tp.partition
                 )
                 for tp in sorted(self._app.flowing)
                 if tp.topic in self._topics

@@ -298,7 +298,7 @@ async def ensure_topics(
     for channel in channels:
         config = topic_config(TOPICS[channel], settings)
         declared.update(
-            {name: (settings.partitions, config) for name in input_topics(settings, channel)}
+            dict.fromkeys(input_topics(settings, channel), (settings.partitions, config))
         )
     for tenant in tenants:
         for channel in sorted(TENANT_CHANNELS):

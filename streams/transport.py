@@ -18,7 +18,7 @@ import asyncio
 import random
 from collections import deque
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import aiokafka
 from aiokafka.consumer.fetcher import FetchError, FetchResult
@@ -175,13 +175,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return end
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Do nothing: Faust's detector reads paths this transport does not use; see the watchdog."""
+        """Do nothing: Faust's detector reads paths this transport does not use."""
 
 
 class Consumer(driver.Consumer):
     """Cuts chunks from what the thread brought, and commits what was acknowledged, in order."""
 
     mundane_level = "debug"
+    app: Any
     _thread: ConsumerThread
     settings: Settings
     drain: Callable[[], Awaitable[None]]
@@ -286,7 +287,7 @@ class Consumer(driver.Consumer):
             first.timestamp_type,
             None,
             b"",
-            chunk,
+            cast("Any", chunk),
             None,
             0,
             0,
@@ -349,8 +350,10 @@ class Consumer(driver.Consumer):
         return True
 
     async def perform_seek(self) -> None:
-        """Do nothing: an assignment starts at its committed offsets, and what was read ahead of
-        it is dropped with the assignment, so there is never a place to go back to."""
+        """Do nothing: there is never a place to go back to.
+
+        An assignment starts at its committed offsets, and what was read ahead is dropped with it.
+        """
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Finish or abandon chunks, commit, and forget what was read ahead."""
@@ -397,6 +400,7 @@ class Consumer(driver.Consumer):
 class Producer(driver.Producer):
     """The app's one producer: idempotent, waiting for all replicas."""
 
+    app: Any
     mundane_level = "debug"
 
     def _settings_auth(self) -> Mapping[str, Any]:

@@ -1,0 +1,206 @@
+"""A bench of real worker processes on a real broker, each test under its own prefix."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiokafka
+import orjson
+import pytest
+
+from schemas.channels import Channel
+from streams.settings import Settings, load_settings
+from streams.topics import ensure_topics, topic_name
+
+SCRIPT = Path(__file__).with_name("trial_agents.py")
+DEADLINE = 30.0
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
+    """Return the first true result of `condition`; fail after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        got = condition()
+        if got:
+            return got
+        time.sleep(0.1)
+    pytest.fail(f"in {seconds:.0f} s it did not happen that {what}")
+
+
+class Worker:
+    """A worker process, and what it logged."""
+
+    def __init__(self, apps: str, options: dict[str, Any], log: Path) -> None:
+        self.log_path = log
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, str(SCRIPT), apps, json.dumps(options)],
+                stderr=file,
+                stdout=file,
+            )
+
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        lines = [line for line in self.log().splitlines() if line.startswith("{")]
+        return [entry for entry in map(json.loads, lines) if entry.get("event") == event]
+
+    def get(self, page: str) -> tuple[int, str]:
+        url = self.logged("health-listening")[0]["url"].replace("/healthz", page)
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def ready(self) -> None:
+        wait_for(lambda: self.logged("assigned") or self.ended(), "partitions were assigned")
+
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def exit_code(self) -> int:
+        wait_for(self.ended, f"the worker ended; it logged:\n{self.log()[-2000:]}")
+        return int(self.process.returncode)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+
+class Bench:
+    """One test's prefix on the broker."""
+
+    def __init__(self, kafka: str, folder: Path) -> None:
+        self.prefix = f"t{uuid.uuid4().hex[:8]}"
+        self.folder = folder
+        self.options: dict[str, Any] = {
+            "kafka": kafka,
+            "topic_prefix": f"{self.prefix}.",
+            "group_prefix": self.prefix,
+            "state_dir": str(folder / "state"),
+            "partitions": 2,
+            "session_seconds": 60,
+            "log_format": "json",
+        }
+        self.workers: list[Worker] = []
+
+    def settings(self, **options: Any) -> Settings:
+        return load_settings(**{**self.options, **options})
+
+    def topic(self, channel: Channel) -> str:
+        return topic_name(self.settings(), channel)
+
+    def start(self, apps: str, **options: Any) -> Worker:
+        log = self.folder / f"worker-{len(self.workers)}.log"
+        worker = Worker(apps, {**self.options, **options}, log)
+        self.workers.append(worker)
+        return worker
+
+    def make_topics(self, **options: Any) -> None:
+        self.do(ensure_topics(self.settings(**options)))
+
+    @staticmethod
+    def do(work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run(work)
+
+    def send(self, *records: tuple[Any, ...], channel: Channel = Channel.OBSERVATIONS) -> None:
+        """Write records: (key, value) or (key, value, partition); a dict goes as JSON."""
+        self.do(self._send(self.topic(channel), records))
+
+    async def _send(self, topic: str, records: tuple[tuple[Any, ...], ...]) -> None:
+        async with aiokafka.AIOKafkaProducer(
+            bootstrap_servers=self.options["kafka"], max_request_size=20_000_000
+        ) as producer:
+            sends = []
+            for key, value, *partition in records:
+                raw = orjson.dumps(value) if isinstance(value, dict) else value
+                name = None if key is None else key.encode()
+                number = partition[0] if partition else None
+                sends.append(await producer.send(topic, raw, name, partition=number))
+            await asyncio.gather(*sends)
+
+    def read(self, topic: str) -> list[Any]:
+        """Return all records now in `topic`."""
+        return list(self.do(self._read(topic)))
+
+    async def _read(self, topic: str) -> list[Any]:
+        found: list[Any] = []
+        async with aiokafka.AIOKafkaConsumer(
+            bootstrap_servers=self.options["kafka"], enable_auto_commit=False
+        ) as consumer:
+            await consumer._client.force_metadata_update()
+            await consumer._client.set_topics([topic])
+            numbers = consumer.partitions_for_topic(topic) or set()
+            tps = [aiokafka.TopicPartition(topic, number) for number in numbers]
+            if not tps:
+                return found
+            consumer.assign(tps)
+            await consumer.seek_to_beginning(*tps)
+            ends = await consumer.end_offsets(tps)
+            while any([await consumer.position(tp) < ends[tp] for tp in tps]):  # noqa: C419
+                for records in (await consumer.getmany(timeout_ms=200)).values():
+                    found.extend(records)
+        return found
+
+    def outputs(self) -> list[Any]:
+        """Return the ids published so far."""
+        return [orjson.loads(r.value)["id"] for r in self.read(self.topic(Channel.IOCS))]
+
+    def wait_outputs(self, wanted: set[Any]) -> list[Any]:
+        """Return the ids published, once all `wanted` are among them."""
+        return list(
+            wait_for(
+                lambda: (got := self.outputs()) and wanted <= set(got) and got,
+                f"{len(wanted)} outputs came",
+            )
+        )
+
+    def rows(self, table: str = "collect") -> dict[str, Any]:
+        """Return the state as its changelog tells it."""
+        state: dict[str, Any] = {}
+        changelog = f"{self.prefix}-{table}-{table}-changelog"
+        for record in sorted(self.read(changelog), key=lambda r: r.offset):
+            if not record.key.startswith(b"\x00"):
+                state[record.key.decode()] = orjson.loads(record.value)
+        return state
+
+    def committed(self, app: str) -> int:
+        """Return how many records the group has committed."""
+        return int(self.do(self._committed(f"{self.prefix}-{app}")))
+
+    async def _committed(self, group: str) -> int:
+        topic = self.topic(Channel.OBSERVATIONS)
+        async with aiokafka.AIOKafkaConsumer(
+            bootstrap_servers=self.options["kafka"], group_id=group, enable_auto_commit=False
+        ) as consumer:
+            total = 0
+            for number in range(self.options["partitions"]):
+                total += await consumer.committed(aiokafka.TopicPartition(topic, number)) or 0
+            return total
+
+
+@pytest.fixture
+def bench(kafka: str, tmp_path: Path) -> Iterator[Bench]:
+    """Workers, topics and records of one test."""
+    made = Bench(kafka, tmp_path)
+    yield made
+    for worker in made.workers:
+        if not worker.ended():
+            worker.kill()

@@ -1,0 +1,159 @@
+"""Small agents that the engine's tests run in worker processes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[3]
+sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
+
+import orjson  # noqa: E402
+
+from agents.ports import Batch, Message, Publish, Record, Rows  # noqa: E402
+from schemas import dead_letters as reasons  # noqa: E402
+from schemas.channels import Channel  # noqa: E402
+from schemas.errors import TidewatchError, UnreadableRecordError  # noqa: E402
+from streams.bindings import APPS, AppParts  # noqa: E402
+from streams.reference import Reference  # noqa: E402
+from streams.runtime import Binding  # noqa: E402
+from streams.settings import Settings, load_settings  # noqa: E402
+from streams.topics import Origin  # noqa: E402
+from streams.worker import run_worker  # noqa: E402
+
+
+def decode(record: Record, origin: Origin) -> Any:
+    """Read JSON objects; ticks pass too."""
+    if record.value is None:
+        raise UnreadableRecordError(reasons.NULL_VALUE, "no value")
+    try:
+        body = orjson.loads(record.value)
+    except ValueError as error:
+        raise UnreadableRecordError(reasons.INVALID_JSON, str(error)) from error
+    if origin.tenant is not None and body.get("tenant") != origin.tenant:
+        raise UnreadableRecordError(reasons.TENANT_MISMATCH, "not the topic's tenant")
+    return body
+
+
+def _output(body: dict[str, Any], size: int = 0) -> Message:
+    value = orjson.dumps({"id": body["id"], "fill": "x" * size})
+    return Message(channel=Channel.IOCS, key=str(body["id"]), value=value, tenant="acme")
+
+
+async def collect(batch: Batch[Any], publish: Publish, rows: Rows) -> None:
+    """Keep the set of ids by key, and publish every event."""
+    for delivery in batch.deliveries:
+        body = delivery.value
+        if body.get("type") == "tick":
+            publish(_output({"id": f"tick-{body['partition']}"}))
+            continue
+        key = (delivery.record.key or b"none").decode()
+        old = rows.get(key)
+        ids = set(orjson.loads(old)) if old else set()
+        rows.put(key, orjson.dumps(sorted(ids | {body["id"]})))
+        publish(_output(body, body.get("size", 0)))
+
+
+async def copy(batch: Batch[Any], publish: Publish) -> None:
+    """Publish every event."""
+    for delivery in batch.deliveries:
+        publish(_output(delivery.value))
+
+
+async def hang(batch: Batch[Any], publish: Publish) -> None:
+    """Never return for an event that says so."""
+    for delivery in batch.deliveries:
+        if delivery.value.get("hang"):
+            await asyncio.Event().wait()
+        publish(_output(delivery.value))
+
+
+async def block(batch: Batch[Any], publish: Publish) -> None:
+    """Hold the event loop itself for the seconds an event says."""
+    for delivery in batch.deliveries:
+        time.sleep(delivery.value.get("block", 0))  # noqa: ASYNC251 -- what is tested
+        publish(_output(delivery.value))
+
+
+async def work_long(batch: Batch[Any], publish: Publish) -> None:
+    """Work for the seconds an event says, as a scan does."""
+    for delivery in batch.deliveries:
+        await asyncio.sleep(delivery.value.get("work", 0))
+        publish(_output(delivery.value))
+
+
+async def fail(batch: Batch[Any], publish: Publish) -> None:
+    """Raise what nobody expected."""
+    del publish
+    raise ZeroDivisionError(len(batch.deliveries))
+
+
+def _app(name: str, agent: Any, **options: Any) -> None:
+    def parts(settings: Settings) -> AppParts:
+        del settings
+        return AppParts(
+            bindings=[
+                Binding(
+                    name=name,
+                    channels=(Channel.OBSERVATIONS,),
+                    agent=agent,
+                    decode=decode,
+                    **options,
+                )
+            ]
+        )
+
+    globals()[f"{name}_parts"] = parts
+    APPS[name] = f"{__name__}:{name}_parts"
+
+
+def join_parts(settings: Settings) -> AppParts:
+    """Two channels in one binding, with a reference topic read whole before."""
+    del settings
+    known: dict[str, bytes] = {}
+
+    def feed(key: str, value: bytes | None) -> None:
+        if value is None:
+            known.pop(key, None)
+        else:
+            known[key] = value
+
+    async def join(batch: Batch[Any], publish: Publish, rows: Rows) -> None:
+        for delivery in batch.deliveries:
+            key = (delivery.record.key or b"").decode()
+            rows.put(f"{key}|{batch.topic.rsplit('.', 1)[1]}", b"1")  # type: ignore[attr-defined]
+            both = len(list(rows.scan(f"{key}|", limit=10)))
+            publish(_output({"id": f"{delivery.value['id']}/{both}/{key in known}"}))
+
+    return AppParts(
+        bindings=[
+            Binding(
+                name="join",
+                channels=(Channel.OBSERVATIONS, Channel.INTEL),
+                agent=join,
+                decode=decode,
+                rows=True,
+            )
+        ],
+        references=[Reference(Channel.INTEL, feed)],
+    )
+
+
+_app("collect", collect, rows=True)
+_app("copy", copy)
+_app("hang", hang)
+_app("block", block)
+_app("long", work_long, slow=True)
+_app("fail", fail)
+APPS["join"] = f"{__name__}:join_parts"
+
+if __name__ == "__main__":
+    try:
+        options = orjson.loads(sys.argv[2])
+        sys.exit(run_worker(sys.argv[1].split(","), load_settings(**options)))
+    except TidewatchError as problem:
+        sys.stderr.write(problem.explain())
+        sys.exit(problem.exit_code)
