@@ -134,7 +134,7 @@ def _leaves(config: Any) -> dict[str, Node]:  # noqa: ANN401 -- any JSON
     return {
         node.path: node
         for node in walk(config)
-        if not isinstance(node.value, dict | list) or not node.value
+        if not isinstance(node.value, dict | list) or (not node.value and node.path)
     }
 
 

@@ -1,0 +1,126 @@
+"""Runs the examples that rules carry: from what an example gives to the ids of rules it yields."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import msgspec
+import orjson
+
+from agents.checks.detection import Outcome
+from agents.checks.knowledge import MemoryKnowledge
+from schemas.cloudevents import read_event
+from schemas.intel import IntelFact
+from schemas.policy import Policy
+
+TENANT = "tenant-a"
+NOW_MS = 1_795_000_000_000
+MINIMAL: dict[str, tuple[str, dict[str, Any]]] = {
+    "pipelines": ("tidewatch.pipeline.run.v1", {"pipeline": "train", "run_id": "r1"}),
+    "packages": ("tidewatch.package.install.v1", {"system": "host-1"}),
+    "provenance": (
+        "tidewatch.registry.push.v1",
+        {"registry": "huggingface", "repository": "acme-labs/encoder", "revision": "1"},
+    ),
+}
+"""The event that an example's data is merged into, by family."""
+_OUTER = frozenset({"data", "policy", "intel"})
+"""What an example may say beside the event's data."""
+_CHECKS = {
+    "pipelines": ("agents.checks.pipelines", "check_pipeline"),
+    "packages": ("agents.checks.packages.install", "check_install"),
+    "provenance": ("agents.checks.provenance.push", "check_push"),
+}
+
+
+def knowledge_of(given: Mapping[str, Any]) -> MemoryKnowledge:
+    """Return what an example says is known: `policy` of its tenant, `intel` facts."""
+    knowledge = MemoryKnowledge()
+    if "policy" in given:
+        policy = msgspec.convert({"tenant": TENANT, **given["policy"]}, Policy)
+        knowledge.set_policy(TENANT, policy)
+    for document in given.get("intel", ()):
+        fact = msgspec.convert(document, IntelFact)
+        knowledge.set_fact(fact.key, fact)
+    return knowledge
+
+
+def event_of(family: str, data: Mapping[str, Any]) -> Any:
+    """Return the minimal event of a family with `data` merged into it."""
+    kind, minimal = MINIMAL[family]
+    envelope = {
+        "specversion": "1.0",
+        "id": "example",
+        "source": "//example",
+        "type": kind,
+        "time": "2026-11-20T09:00:00Z",
+        "tenantid": TENANT,
+        "data": {**minimal, **data},
+    }
+    raw = orjson.dumps(envelope)
+    return read_event(raw, (), timestamp_ms=NOW_MS, max_bytes=1 << 20)
+
+
+def _event_family(family: str, given: Mapping[str, Any]) -> set[str]:
+    outer = given if set(given) & _OUTER else {"data": given}
+    data = outer.get("data") or {k: v for k, v in outer.items() if k not in _OUTER}
+    module, name = _CHECKS[family]
+    check: Callable[..., Outcome] = getattr(import_module(module), name)
+    outcome = check(event_of(family, data), knowledge_of(outer))
+    return {detection.rule_id for detection in outcome.detections}
+
+
+def _packages(family: str, given: Mapping[str, Any]) -> set[str]:
+    if "name" in given:
+        data: Any = {"packages": [{"name": given["name"], "version": "1.0.0", "requested": True}]}
+    elif "requirement" in given:
+        data = {"requirements": [given["requirement"]]}
+    else:
+        data = given["install"]
+    known = {key: value for key, value in given.items() if key in {"policy", "intel"}}
+    return _event_family(family, {"data": data, **known})
+
+
+def bytes_of(given: Mapping[str, Any]) -> bytes:
+    """Return the bytes that an example of a file gives as text, hex, base64 or by its builder."""
+    if "text" in given:
+        return str(given["text"]).encode()
+    if "hex" in given:
+        return bytes.fromhex(given["hex"])
+    if "base64" in given:
+        return base64.b64decode(given["base64"])
+    build = import_module("tests.agents.artifacts.corpus").build
+    raw: bytes = build(given["corpus"])
+    return raw
+
+
+def _file_family(_family: str, given: Mapping[str, Any]) -> set[str]:
+    scan_bytes = import_module("agents.checks.artifacts").scan_bytes
+    report = scan_bytes(given["name"], bytes_of(given))
+    return {detection.rule_id for detection in report.detections}
+
+
+RUNNERS: dict[str, Callable[[str, Mapping[str, Any]], set[str]]] = {
+    "pipelines": _event_family,
+    "packages": _packages,
+    "provenance": _event_family,
+    "artifacts": _file_family,
+    "artifacts.formats": _file_family,
+}
+
+
+def run_example(family: str, given: Mapping[str, Any]) -> set[str]:
+    """Return the ids of the rules that `given` meets in the checks of its family.
+
+    A family whose examples need more than an event or a file reads them itself, in
+    `tests/agents/<family>/examples.py`, by a function of the same name that takes `given`.
+    """
+    own = f"tests.agents.{family}"
+    if find_spec(own.partition(".formats")[0]) and find_spec(f"{own}.examples"):
+        ids: set[str] = import_module(f"{own}.examples").run_example(given)
+        return ids
+    return RUNNERS[family](family, given)
