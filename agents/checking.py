@@ -1,0 +1,174 @@
+"""From what the checks of an event say to the records that go out."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from agents.checks.detection import Outcome, to_finding
+from agents.ports import Message
+from agents.triage.routing import finding_messages, sighting_message, source_message
+from schemas.assessments import Assessment, Check
+from schemas.canonical import stable_id
+from schemas.channels import Channel
+from schemas.cloudevents import binary_headers
+from schemas.events import Event
+from schemas.findings import Finding
+from schemas.observations import Sighting
+from schemas.severity import Status, worst
+from schemas.version import SOURCE
+
+ASSESSMENT_TYPE: Final = "tidewatch.assessment.v1"
+REMEMBERED: Final = 200_000
+"""Sightings remembered as told, per agent; a forgotten one is told again, which is harmless."""
+_NO_TIME: Final = datetime.min.replace(tzinfo=UTC)
+_HOUR_MS: Final = 3_600_000
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """What an event says of everything found in it."""
+
+    component: str
+    version: str | None = None
+    systems: tuple[str, ...] = ()
+    identities: tuple[str, ...] = ()
+    exposure: str = "delivered"
+    publisher: str | None = None
+
+
+class Told:
+    """What was told to the ledger lately, so that the same is told once per event-day.
+
+    An earlier sighting than the one told is told as well: what the ledger ends up with then does
+    not depend on when a worker was restarted.
+    """
+
+    def __init__(self, limit: int = REMEMBERED) -> None:
+        """Remember nothing yet, and at most `limit` things."""
+        self._limit = limit
+        self._seen: OrderedDict[Any, tuple[datetime, str]] = OrderedDict()
+
+    def is_news(self, sighting: Sighting) -> bool:
+        """Tell whether the ledger has not heard this sighting, or only a later one of its day."""
+        key = (
+            sighting.occurred_at.date(),
+            msgspec.structs.astuple(
+                msgspec.structs.replace(sighting, id="", event_id="", occurred_at=_NO_TIME)
+            ),
+        )
+        return self._note(key, (sighting.occurred_at, sighting.event_id))
+
+    def is_new_source(self, event: Event[Any]) -> bool:
+        """Tell whether the source was not heard within the hour of the event's arrival."""
+        key = (event.tenantid, event.source, event.received_ms // _HOUR_MS)
+        return self._note(key, (_NO_TIME, ""))
+
+    def _note(self, key: Any, order: tuple[datetime, str]) -> bool:  # noqa: ANN401 -- hashable
+        known = self._seen.get(key)
+        if known is not None and known <= order:
+            return False
+        self._seen[key] = order
+        self._seen.move_to_end(key)
+        if len(self._seen) > self._limit:
+            self._seen.popitem(last=False)
+        return True
+
+
+def assessment_of(
+    event: Event[Any], checks: tuple[Check, ...], findings: tuple[str, ...], stage: str
+) -> Assessment:
+    """Return the assessment of an event: the worst status overall.
+
+    Args:
+        event: What was checked.
+        checks: The results.
+        findings: The ids of the findings.
+        stage: event or scan.
+    """
+    return Assessment(
+        id=stable_id("asm", event.tenantid, event.source, event.id, stage),
+        event_id=event.id,
+        tenant=event.tenantid,
+        subject=event.subject,
+        overall_status=worst(check.status for check in checks),
+        checks=checks,
+        stage=stage,
+        findings=findings,
+    )
+
+
+def assessment_message(assessment: Assessment, time: datetime) -> Message:
+    """Return the record of an assessment, keyed by tenant and subject.
+
+    Args:
+        assessment: What is told.
+        time: When the event occurred.
+    """
+    return Message(
+        channel=Channel.ASSESSMENTS,
+        key=f"{assessment.tenant}|{assessment.subject}",
+        value=msgspec.json.encode(assessment),
+        headers=binary_headers(
+            id=assessment.id,
+            type=ASSESSMENT_TYPE,
+            source=f"{SOURCE}/checks",
+            time=time,
+            tenant=assessment.tenant,
+            subject=assessment.subject,
+            causation=assessment.event_id,
+        ),
+        tenant=assessment.tenant,
+    )
+
+
+def findings_of(event: Event[Any], outcome: Outcome, context: Context) -> tuple[Finding, ...]:
+    """Return the findings of an outcome, each id once."""
+    findings = {
+        finding.id: finding
+        for finding in (
+            to_finding(
+                detection,
+                event,
+                component=context.component,
+                version=context.version,
+                systems=context.systems,
+                identities=context.identities,
+                exposure=context.exposure,
+                publisher=context.publisher,
+            )
+            for detection in outcome.detections
+        )
+    }
+    return tuple(findings.values())
+
+
+def outcome_messages(
+    event: Event[Any], outcome: Outcome, context: Context, told: Told, *, stage: str = "event"
+) -> Iterator[Message]:
+    """Yield every record that the checks of one event put out.
+
+    Args:
+        event: What was checked.
+        outcome: What the checks say.
+        context: What the event says of everything found in it.
+        told: What the ledger has already heard from this agent.
+        stage: event, or scan for what slow work adds.
+    """
+    findings = findings_of(event, outcome, context)
+    assessment = assessment_of(
+        event, outcome.checks, tuple(finding.id for finding in findings), stage
+    )
+    for sighting in outcome.sightings:
+        if told.is_news(sighting):
+            yield sighting_message(sighting)
+    for finding in findings:
+        yield from finding_messages(finding)
+    if assessment.overall_status is Status.INCOMPLETE:
+        yield source_message(event, "incomplete")
+    elif told.is_new_source(event):
+        yield source_message(event)
+    yield assessment_message(assessment, event.time)

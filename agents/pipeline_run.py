@@ -1,0 +1,38 @@
+"""The agent of pipeline-run events."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from agents.checking import Context, Told, outcome_messages
+from agents.checks.knowledge import Knowledge
+from agents.checks.pipelines.check import check_pipeline
+from agents.checks.pipelines.lineage import exposure_of, run_component, run_system
+from agents.ports import Batch, Publish
+from schemas.events import Event, PipelineRun
+
+
+def run_context(event: Event[PipelineRun]) -> Context:
+    """Return what a run says of everything found in it."""
+    return Context(
+        component=run_component(event),
+        systems=(run_system(event),),
+        identities=event.data.identities,
+        exposure=exposure_of(event.data)[0],
+    )
+
+
+def pipeline_run_agent(
+    knowledge: Knowledge,
+) -> Callable[[Batch[Event[PipelineRun]], Publish], Awaitable[None]]:
+    """Return the agent that checks pipeline runs with this knowledge."""
+    told = Told()
+
+    async def pipeline_run(batch: Batch[Event[PipelineRun]], publish: Publish) -> None:
+        for delivery in batch.deliveries:
+            event = delivery.value
+            outcome = check_pipeline(event, knowledge)
+            for message in outcome_messages(event, outcome, run_context(event), told):
+                publish(message)
+
+    return pipeline_run

@@ -1,0 +1,62 @@
+"""The agent of registry-push events: the quick checks, and the request for the slow ones."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from agents.checking import Context, Told, outcome_messages
+from agents.checks.knowledge import Knowledge
+from agents.checks.provenance.identity import (
+    push_component,
+    push_exposure,
+    push_publisher,
+    push_version,
+)
+from agents.checks.provenance.planning import plan_scan
+from agents.checks.provenance.push import check_push
+from agents.ports import Batch, Message, Publish
+from schemas.channels import Channel
+from schemas.events import Event, RegistryPush
+from schemas.policy import Policy
+from schemas.scans import ScanRequest
+
+
+def push_context(event: Event[RegistryPush], policy: Policy) -> Context:
+    """Return what a push says of everything found in it."""
+    return Context(
+        component=push_component(event, policy),
+        version=push_version(event.data),
+        systems=event.data.systems,
+        identities=event.data.identities,
+        exposure=push_exposure(event.data),
+        publisher=push_publisher(event, policy),
+    )
+
+
+def scan_message(request: ScanRequest) -> Message:
+    """Return the record that asks the scan app for slow work."""
+    return Message(
+        channel=Channel.SCAN_REQUESTS, key=request.key, value=msgspec.json.encode(request)
+    )
+
+
+def registry_push_agent(
+    knowledge: Knowledge,
+) -> Callable[[Batch[Event[RegistryPush]], Publish], Awaitable[None]]:
+    """Return the agent that checks registry pushes with this knowledge."""
+    told = Told()
+
+    async def registry_push(batch: Batch[Event[RegistryPush]], publish: Publish) -> None:
+        for delivery in batch.deliveries:
+            event = delivery.value
+            policy = knowledge.policy(event.tenantid)
+            outcome = check_push(event, knowledge)
+            for message in outcome_messages(event, outcome, push_context(event, policy), told):
+                publish(message)
+            request = plan_scan(event, policy)
+            if request is not None:
+                publish(scan_message(request))
+
+    return registry_push
