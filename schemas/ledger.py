@@ -14,7 +14,9 @@ Revision = tuple[int, int]
 """Broker timestamp in milliseconds and offset of the record that caused it: the later wins."""
 
 
-class FindingSeen(msgspec.Struct, frozen=True, kw_only=True, tag="finding-seen"):
+class FindingSeen(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="finding-seen"
+):
     """A check found something; sent under the indicator, the component and the publisher."""
 
     key: str
@@ -24,6 +26,8 @@ class FindingSeen(msgspec.Struct, frozen=True, kw_only=True, tag="finding-seen")
     finding: Finding
     revision: Revision = (0, 0)
     """Of the fact, or of the state of the ledger, that caused it: the later wins."""
+    active: bool = True
+    """False: it was taken back."""
 
 
 class FactChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="fact"):

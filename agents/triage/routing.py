@@ -10,15 +10,17 @@ import msgspec
 from agents.ports import Message
 from schemas.canonical import stable_id
 from schemas.channels import Channel
-from schemas.components import PREFIXES
+from schemas.components import PREFIXES, tenant_scoped
 from schemas.events import Event
 from schemas.findings import Finding
 from schemas.incidents import FindingUpdate, IncidentMessage
-from schemas.ledger import FindingSeen, LedgerMessage, SourceSeen
+from schemas.ledger import FindingSeen, LedgerMessage, Revision, SourceSeen
 from schemas.observations import Sighting
 from schemas.severity import Severity
 
 _ENCODER: Final = msgspec.json.Encoder()
+_LOCAL: Final = frozenset({"pipeline", "service", "deployment"})
+"""Names of these kinds mean something within one tenant only."""
 SOURCE_PREFIX: Final = "source:"
 """Of the key under which a tenant's source is filed in the ledger."""
 
@@ -55,6 +57,9 @@ def incident_root(finding: Finding) -> str:
     prefix = bare.partition(":")[0]
     if prefix not in PREFIXES:
         bare, version = split_version(finding.component)
+        prefix = bare.partition(":")[0]
+    if prefix in _LOCAL and not bare.startswith(f"{prefix}:@"):
+        return tenant_scoped(bare, finding.tenant)
     if version is None and bare == split_version(finding.component)[0] and finding.version:
         version = finding.version
     if version is not None and bare.partition(":")[0] in {"pypi", "model", "image"}:
@@ -95,21 +100,22 @@ def finding_keys(finding: Finding) -> tuple[str, ...]:
     return tuple(dict.fromkeys(keys))
 
 
-def finding_messages(finding: Finding) -> Iterator[Message]:
+def finding_messages(finding: Finding, revision: Revision = (0, 0)) -> Iterator[Message]:
     """Yield every record by which a finding reaches the ledger and its incident.
 
     Args:
         finding: What a check found, of any severity; below medium none opens an incident, but the
             ledger keeps the indicator.
+        revision: The ledger's own findings say by which state of a fact they came about.
     """
     root = incident_root(finding)
     incident = incident_id(root)
     for key in finding_keys(finding):
-        yield ledger_message(key, FindingSeen(key=key, incident=incident, finding=finding))
+        seen = FindingSeen(key=key, incident=incident, finding=finding, revision=revision)
+        yield ledger_message(key, seen)
     if opens_incident(finding):
-        yield incident_message(
-            incident, FindingUpdate(incident=incident, root=root, finding=finding)
-        )
+        update = FindingUpdate(incident=incident, root=root, finding=finding, revision=revision)
+        yield incident_message(incident, update)
 
 
 def source_message(event: Event[object], outcome: str = "ok") -> Message:

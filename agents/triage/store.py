@@ -50,13 +50,13 @@ class Store:
     def __init__(self, rows: Rows) -> None:
         """Start on the rows of a partition."""
         self._rows = rows
-        self._loaded: dict[str, msgspec.Struct | None] = {}
+        self._loaded: dict[str, Any] = {}
         self._dirty: dict[str, None] = {}
 
     def load(self, key: str, row_type: type[S]) -> S | None:
         """Return the row, or None. The same object for the whole batch."""
         if key in self._loaded:
-            found: S | None = self._loaded[key]  # type: ignore[assignment] -- one type per key
+            found: S | None = self._loaded[key]
             return found
         raw = self._rows.get(key)
         row = None if raw is None else _decode(raw, row_type)
@@ -73,7 +73,9 @@ class Store:
         self._loaded[key] = None
         self._dirty[key] = None
 
-    def scan(self, kind: str, *parts: str, row_type: type[S], limit: int) -> Iterator[tuple[str, S]]:
+    def scan(
+        self, kind: str, *parts: str, row_type: type[S], limit: int
+    ) -> Iterator[tuple[str, S]]:
         """Yield at most `limit` rows below `parts`, in key order."""
         self.flush()
         prefix = row_key(kind, *parts) + SEPARATOR if parts else kind + SEPARATOR
@@ -82,7 +84,7 @@ class Store:
             if held is None:
                 held = _decode(raw, row_type)
                 self._loaded[key] = held
-            yield key, held  # type: ignore[misc] -- one type per kind
+            yield key, held
 
     def scan_keys(self, prefix: str, limit: int) -> list[str]:
         """Return the keys of at most `limit` rows that start with `prefix`, in key order."""

@@ -200,14 +200,20 @@ class IocRow(msgspec.Struct, array_like=True):
 
     finding: Finding
     revision: Revision
-    ids: dict[str, str] = msgspec.field(default_factory=dict)
-    """Finding ids by rank."""
+    ids: dict[str, tuple[str, Revision, bool]] = msgspec.field(default_factory=dict)
+    """Finding ids by rank, each with its latest revision and whether it still holds."""
     first_ms: int = 0
     last_ms: int = 0
-    withdrawn: dict[str, Revision] = msgspec.field(default_factory=dict)
-    """By reason (fact key or incident): when it was taken back."""
-    published: str = ""
-    """What was last told, as a hash."""
+    suppressed: dict[str, tuple[Revision, bool]] = msgspec.field(default_factory=dict)
+    """By reason (fact key or incident): since when, and whether it still holds."""
+    told: str = ""
+    """What was last published, as a hash."""
+
+    def active(self) -> bool:
+        """Tell whether any finding still holds and nothing suppresses it."""
+        return any(one[2] for one in self.ids.values()) and not any(
+            one[1] for one in self.suppressed.values()
+        )
 
 
 class SourceRow(msgspec.Struct, array_like=True):

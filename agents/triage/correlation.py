@@ -1,0 +1,157 @@
+"""The correlation rules, read from `rules.toml`, and the pure questions they ask."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib import resources
+from typing import Final
+
+import msgspec
+
+from agents.checks.rules import Rule, load_rules
+
+HOUR_MS: Final = 3_600_000
+
+
+class When(msgspec.Struct, frozen=True, kw_only=True):
+    """How a rule is recognised."""
+
+    kind: str
+    """drift, absence, first-seen, value-count, combination, fact or taint."""
+    slot: str = ""
+    prefixes: tuple[str, ...] = ()
+    minimum: int = 0
+    distinct: str = ""
+    thresholds: tuple[int, ...] = ()
+    signals: tuple[str, ...] = ()
+    """Kinds of indicator, alternatives parted by `|`."""
+    ordered: bool = False
+    hours: float = 0.0
+    kinds: tuple[str, ...] = ()
+
+
+class Correlation(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule and how it is recognised."""
+
+    rule: Rule
+    when: When
+
+
+class TaintRule(msgspec.Struct, frozen=True, kw_only=True):
+    """Which findings taint what is built from a component."""
+
+    confidence: float
+    kinds: frozenset[str]
+
+
+class _Conditions(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    when: When
+
+
+@cache
+def _text() -> str:
+    return resources.files("agents.triage").joinpath("rules.toml").read_text(encoding="utf-8")
+
+
+@cache
+def correlations() -> dict[str, Correlation]:
+    """Return the correlation rules by id, read once."""
+    text = _text()
+    rules = load_rules(text, "triage/rules.toml")
+    conditions = msgspec.convert(tomllib.loads(text)["rule"], list[_Conditions])
+    return {entry.id: Correlation(rule=rules[entry.id], when=entry.when) for entry in conditions}
+
+
+@cache
+def taint_rule() -> TaintRule:
+    """Return which findings taint."""
+    return msgspec.convert(tomllib.loads(_text())["taint"], TaintRule)
+
+
+@cache
+def of_kind(kind: str, slot: str = "") -> tuple[Correlation, ...]:
+    """Return the rules recognised by `kind`, of one slot where it is named."""
+    return tuple(
+        one
+        for one in correlations().values()
+        if one.when.kind == kind and (not slot or one.when.slot == slot)
+    )
+
+
+@cache
+def for_prefix(kind: str, slot: str, prefix: str) -> Correlation | None:
+    """Return the first rule of `kind` and `slot` about components of `prefix`, or None."""
+    for one in of_kind(kind, slot):
+        if prefix in one.when.prefixes:
+            return one
+    return None
+
+
+@cache
+def for_fact(fact_kind: str, prefix: str) -> Correlation | None:
+    """Return the rule for a fact of `fact_kind` about components of `prefix`, or None."""
+    for one in of_kind("fact"):
+        if fact_kind in one.when.kinds and prefix in one.when.prefixes:
+            return one
+    return None
+
+
+def reached(thresholds: Sequence[int], count: int) -> int | None:
+    """Return the greatest threshold that `count` reaches, or None."""
+    return max((one for one in thresholds if count >= one), default=None)
+
+
+Signal = tuple[int, str, str]
+"""When (milliseconds), what (a kind of indicator), by which event or finding."""
+
+
+def combination(when: When, signals: Iterable[Signal]) -> tuple[Signal, ...] | None:
+    """Return the signals that fulfil a combination, the earliest such set, or None.
+
+    A window slides over event times, so no boundary hides a match. Signals at the same time may
+    stand in any order.
+
+    Args:
+        when: A condition of kind `combination`.
+        signals: What happened, in any order.
+    """
+    wanted = [frozenset(step.split("|")) for step in when.signals]
+    window = int(when.hours * HOUR_MS)
+    ordered = sorted(signals)
+    for start, first in enumerate(ordered):
+        near = [one for one in ordered[start:] if one[0] - first[0] <= window]
+        found = _in_order(wanted, near) if when.ordered else _in_any_order(wanted, near)
+        if found is not None:
+            return found
+    return None
+
+
+def _in_order(
+    wanted: Sequence[frozenset[str]], signals: Sequence[Signal]
+) -> tuple[Signal, ...] | None:
+    chosen: list[Signal] = []
+    for step in wanted:
+        after = chosen[-1][0] if chosen else 0
+        match = next(
+            (one for one in signals if one[1] in step and one[0] >= after and one not in chosen),
+            None,
+        )
+        if match is None:
+            return None
+        chosen.append(match)
+    return tuple(chosen)
+
+
+def _in_any_order(
+    wanted: Sequence[frozenset[str]], signals: Sequence[Signal]
+) -> tuple[Signal, ...] | None:
+    chosen: list[Signal] = []
+    for step in wanted:
+        match = next((one for one in signals if one[1] in step and one not in chosen), None)
+        if match is None:
+            return None
+        chosen.append(match)
+    return tuple(chosen)

@@ -1,0 +1,332 @@
+"""Drift and absence: values that should not change did, signatures always there are missing."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from agents.triage.bounded import clip, keep_smallest, rank
+from agents.triage.correlation import Correlation, combination, for_prefix, of_kind
+from agents.triage.ledger.outlet import NEVER, Desk, indicator_of, make_finding
+from agents.triage.ledger.rows import (
+    FILE,
+    SIGNALS,
+    SLOTS,
+    TENANT,
+    TEXT_BYTES,
+    VALUES,
+    ComponentRow,
+    FileRow,
+    Seen,
+    TenantRow,
+    from_ms,
+    to_ms,
+)
+from agents.triage.store import row_key
+from schemas.findings import Finding
+from schemas.ledger import Revision
+from schemas.observations import Sighting
+
+_RELEASE: Final = re.compile(r"v?\d+(\.\d+)+([-+.]?[0-9a-z]+)*", re.IGNORECASE | re.ASCII)
+"""A tag that names a release and should not move; `main` and `latest` may."""
+_MAX_TAG: Final = 64
+FILE_TENANTS: Final = 3
+"""A digest elsewhere is only told of when so many tenants have it."""
+
+
+def on_new_holding(
+    desk: Desk, seen: Sighting, component: ComponentRow, version: str | None
+) -> None:
+    """Compare a newly seen version with what was known of the component in this tenant."""
+    del component
+    prefix = seen.component.partition(":")[0]
+    if prefix == "sha256":
+        return
+    key = row_key(TENANT, seen.component, seen.tenant)
+    row = desk.store.load(key, TenantRow) or TenantRow(tenant=clip(seen.tenant, TEXT_BYTES))
+    changed = False
+    for entry in _slots(seen, prefix):
+        changed = _note(desk, seen, row, entry) or changed
+    changed = _note_push(desk, seen, row, prefix, version) or changed
+    if prefix == "domain" and not row.slots:
+        changed = _note_domain(desk, seen, row) or changed
+    if changed:
+        desk.store.save(key, row)
+    if seen.filename and seen.digest and for_prefix("drift", "filename", prefix):
+        _note_file(desk, seen)
+
+
+def _slots(seen: Sighting, prefix: str) -> list[tuple[str, str, str]]:
+    """Return the slots a sighting fills: kind of slot, name of the slot, value."""
+    slots: list[tuple[str, str, str]] = []
+    if seen.publisher_id:
+        slots.append(("publisher", "publisher-id", seen.publisher_id))
+    elif seen.publisher:
+        slots.append(("publisher", "publisher", seen.publisher))
+    pushed = seen.kind == "pushed"
+    if seen.version and seen.digest and (pushed or prefix == "dataset") and prefix != "pypi":
+        slots.append(("version", f"version:{seen.version}", seen.digest))
+    if (
+        pushed
+        and seen.tag
+        and len(seen.tag) <= _MAX_TAG
+        and _RELEASE.fullmatch(seen.tag)
+        and (seen.digest or seen.version)
+    ):
+        slots.append(("tag", f"tag:{seen.tag}", seen.digest or seen.version or ""))
+    if prefix == "pipeline" and seen.digest:
+        slots.append(("digest", "digest", seen.digest))
+    return [(slot, name, value) for slot, name, value in slots if for_prefix("drift", slot, prefix)]
+
+
+def _note(desk: Desk, seen: Sighting, row: TenantRow, entry_of: tuple[str, str, str]) -> bool:
+    slot, name, value = entry_of
+    place = rank(name)
+    values = row.slots.setdefault(place, {})
+    entry = Seen(
+        first_ms=to_ms(seen.occurred_at),
+        event_id=clip(seen.event_id, TEXT_BYTES),
+        value=clip(value, TEXT_BYTES),
+        system=clip(seen.system, TEXT_BYTES),
+        source=clip(seen.source, TEXT_BYTES),
+    )
+    at = rank(value)
+    known = values.get(at)
+    if known is not None and known <= entry:
+        return False
+    values[at] = entry
+    over = keep_smallest(values, VALUES)
+    if keep_smallest(row.slots, SLOTS) or over:
+        row.full = True
+        desk.bound_reached("values compared in one tenant", seen.component, SLOTS)
+    if len(values) > 1 and place in row.slots:
+        rule = for_prefix("drift", slot, seen.component.partition(":")[0])
+        if rule is not None:
+            _tell_drift(desk, seen, rule, name, values)
+    return True
+
+
+def _tell_drift(
+    desk: Desk, seen: Sighting, one: Correlation, name: str, values: dict[str, Seen]
+) -> None:
+    """Tell of one drift: the same finding, grown, whenever a further value is seen."""
+    ordered = sorted(values.values())
+    was, now = ordered[0], ordered[-1]
+    version = name.partition(":")[2] or None
+    what = name.partition(":")[0]
+    finding = make_finding(
+        one.rule,
+        locator=(seen.tenant, one.rule.id, seen.component, name),
+        tenant=seen.tenant,
+        component=seen.component,
+        version=version,
+        indicator=indicator_of(seen.component, version),
+        description=f"{one.rule.title}: {what} was {was.value}, is {now.value}",
+        evidence={
+            "was": was.value,
+            "is": now.value,
+            "values": [value.value for value in ordered],
+            "since": from_ms(was.first_ms).isoformat(),
+        },
+        source=now.source,
+        event_id=now.event_id,
+        occurred_at=from_ms(now.first_ms),
+        systems=tuple(sorted({value.system for value in ordered[1:]})),
+        publisher=seen.publisher,
+    )
+    tell(desk, finding, one, (0, len(ordered)))
+
+
+def tell(desk: Desk, finding: Finding, one: Correlation, revision: Revision = NEVER) -> None:
+    """Send a finding of the ledger and the baseline assessment that goes with it."""
+    desk.found(finding, revision)
+    desk.assess(finding, one.rule)
+
+
+def _note_push(
+    desk: Desk, seen: Sighting, row: TenantRow, prefix: str, version: str | None
+) -> bool:
+    """Note whether a pushed version was signed; tell if it is the first that was not."""
+    one = for_prefix("absence", "", prefix)
+    if one is None or seen.kind != "pushed" or seen.signed is None:
+        return False
+    place = rank(version or seen.digest or "")
+    entry = (to_ms(seen.occurred_at), clip(seen.event_id, TEXT_BYTES), seen.signed)
+    known = row.pushes.get(place)
+    if known is not None and known <= entry:
+        return False
+    row.pushes[place] = entry
+    if keep_smallest(row.pushes, SLOTS):
+        row.full = True
+    pushes = sorted(row.pushes.values())
+    signed = 0
+    for at, event_id, is_signed in pushes:
+        if is_signed:
+            signed += 1
+            continue
+        if signed >= one.when.minimum:
+            finding = make_finding(
+                one.rule,
+                locator=(seen.tenant, one.rule.id, seen.component),
+                tenant=seen.tenant,
+                component=seen.component,
+                version=version if event_id == entry[1] else None,
+                indicator=indicator_of(seen.component),
+                description=f"{one.rule.title}: {signed} versions before it were signed",
+                evidence={"signed_before": signed, "was": "signed", "is": "unsigned"},
+                source=seen.source,
+                event_id=event_id,
+                occurred_at=from_ms(at),
+                systems=(seen.system,),
+                publisher=seen.publisher,
+            )
+            tell(desk, finding, one, (0, signed))
+        break
+    return True
+
+
+def _note_domain(desk: Desk, seen: Sighting, row: TenantRow) -> bool:
+    """Tell that a component reached a domain for the first time in this tenant."""
+    one = for_prefix("first-seen", "", "domain")
+    if one is None or not seen.name:
+        return False
+    place = rank("used-by", seen.name)
+    if place in row.formats:
+        return False
+    row.formats[place] = Seen(to_ms(seen.occurred_at), clip(seen.event_id, TEXT_BYTES), "")
+    if keep_smallest(row.formats, SIGNALS):
+        row.full = True
+        return False
+    finding = make_finding(
+        one.rule,
+        locator=(seen.tenant, one.rule.id, seen.component, seen.name),
+        tenant=seen.tenant,
+        component=seen.name,
+        version=None,
+        indicator=indicator_of(seen.component),
+        description=f"{seen.name} reached {seen.component} for the first time",
+        evidence={"domain": seen.component},
+        source=seen.source,
+        event_id=seen.event_id,
+        occurred_at=seen.occurred_at,
+        systems=(seen.system,),
+    )
+    desk.found(finding)
+    return True
+
+
+def _note_file(desk: Desk, seen: Sighting) -> None:
+    """Compare a package file's digest with what this tenant, or k others, have under its name."""
+    assert seen.filename is not None
+    assert seen.digest is not None
+    one = for_prefix("drift", "filename", seen.component.partition(":")[0])
+    assert one is not None
+    key = row_key(FILE, seen.component, seen.filename)
+    row = desk.store.load(key, FileRow) or FileRow()
+    holders = row.digests.setdefault(seen.digest, [])
+    entry = Seen(
+        first_ms=to_ms(seen.occurred_at),
+        event_id=clip(seen.event_id, TEXT_BYTES),
+        value=clip(seen.tenant, TEXT_BYTES),
+        system=clip(seen.system, TEXT_BYTES),
+        source=clip(seen.source, TEXT_BYTES),
+    )
+    by_tenant = {holder.value: holder for holder in holders}
+    known = by_tenant.get(entry.value)
+    if known is not None and known <= entry and len(row.digests) == 1:
+        return
+    by_tenant[entry.value] = min(entry, known) if known is not None else entry
+    kept = sorted(by_tenant.values(), key=lambda holder: rank(holder.value))
+    dropped = len(kept) > MAX_HOLDERS
+    row.digests[seen.digest] = kept[:MAX_HOLDERS]
+    if dropped or len(row.digests) > VALUES:
+        row.full = True
+        for extra in sorted(row.digests, key=rank)[VALUES:]:
+            del row.digests[extra]
+    desk.store.save(key, row)
+    if len(row.digests) > 1:
+        _tell_file(desk, seen, one, row)
+
+
+MAX_HOLDERS: Final = 32
+
+
+def _tell_file(desk: Desk, seen: Sighting, one: Correlation, row: FileRow) -> None:
+    wide = {digest for digest, holders in row.digests.items() if len(holders) >= FILE_TENANTS}
+    tenants: dict[str, dict[str, Seen]] = {}
+    for digest, holders in row.digests.items():
+        for holder in holders:
+            tenants.setdefault(holder.value, {})[digest] = holder
+    for tenant, own in sorted(tenants.items()):
+        told = sorted({*own, *wide})
+        if len(told) < 2:  # noqa: PLR2004 -- two digests make a difference
+            continue
+        latest = max(own.values())
+        finding = make_finding(
+            one.rule,
+            locator=(tenant, one.rule.id, seen.component, seen.filename or ""),
+            tenant=tenant,
+            component=seen.component,
+            version=seen.version,
+            indicator=indicator_of(seen.component, seen.version),
+            description=f"{one.rule.title}: {seen.filename}",
+            evidence={
+                "file": seen.filename,
+                "is": max(own, key=lambda digest: own[digest]),
+                "digests": told,
+                "elsewhere": sorted(wide - set(own)),
+            },
+            source=latest.source,
+            event_id=latest.event_id,
+            occurred_at=from_ms(latest.first_ms),
+            systems=tuple(sorted({holder.system for holder in own.values()})),
+        )
+        tell(desk, finding, one, (0, len(told)))
+
+
+def note_signal(desk: Desk, component: str, finding: Finding) -> None:
+    """Note a kind of indicator on a component and look for combinations in time."""
+    rules = of_kind("combination")
+    if not any(finding.ioc_type in step.split("|") for one in rules for step in one.when.signals):
+        return
+    key = row_key(TENANT, component, finding.tenant)
+    row = desk.store.load(key, TenantRow) or TenantRow(tenant=clip(finding.tenant, TEXT_BYTES))
+    place = rank(finding.id)
+    entry = (to_ms(finding.occurred_at), finding.ioc_type, clip(finding.event_id, TEXT_BYTES))
+    if place in row.signals and row.signals[place] <= entry:
+        return
+    row.signals[place] = entry
+    if keep_smallest(row.signals, SIGNALS):
+        row.full = True
+        desk.bound_reached("signals on one component", component, SIGNALS)
+    desk.store.save(key, row)
+    for one in rules:
+        chain = combination(one.when, row.signals.values())
+        if chain is None:
+            continue
+        last = max(chain)
+        tell(
+            desk,
+            make_finding(
+                one.rule,
+                locator=(finding.tenant, one.rule.id, component),
+                tenant=finding.tenant,
+                component=component,
+                version=None,
+                indicator=indicator_of(component),
+                description=f"{one.rule.title} on {component}",
+                evidence={
+                    "signals": [
+                        {"at": from_ms(at).isoformat(), "kind": kind, "event": event}
+                        for at, kind, event in chain
+                    ]
+                },
+                source=finding.source,
+                event_id=last[2],
+                occurred_at=from_ms(last[0]),
+                systems=finding.systems,
+                identities=finding.identities,
+                publisher=finding.publisher,
+            ),
+            one,
+        )

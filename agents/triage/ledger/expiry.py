@@ -1,0 +1,81 @@
+"""Expiry: sightings are forgotten 400 days after they were last seen, unless an incident is open."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from agents.triage.ledger.outlet import Desk
+from agents.triage.ledger.rows import (
+    CHILD,
+    CLOCK,
+    COMPONENT,
+    DAY_MS,
+    EXPIRY,
+    FACT,
+    FILE,
+    IOC,
+    KEEP_DAYS,
+    SYSTEM,
+    TENANT,
+    ClockRow,
+    ComponentRow,
+    ExpiryRow,
+    SystemRow,
+)
+from agents.triage.store import SEPARATOR, row_key
+
+AT_ONCE: Final = 1_000
+"""Rows that one tick looks at; the next tick goes on."""
+PERIOD_MS: Final = 300_000
+
+
+def due(desk: Desk, now_ms: int) -> bool:
+    """Tell whether the periodic work is due, and note that it is done."""
+    key = row_key(CLOCK, "ledger")
+    clock = desk.store.load(key, ClockRow) or ClockRow()
+    if now_ms < clock.time_ms + PERIOD_MS:
+        return False
+    clock.time_ms = now_ms
+    desk.store.save(key, clock)
+    return True
+
+
+def expire(desk: Desk, now_ms: int) -> int:
+    """Forget what has not been seen for 400 days; return how many system rows were dropped."""
+    today = now_ms // DAY_MS
+    dropped = 0
+    for key, pointer in desk.store.scan(EXPIRY, row_type=ExpiryRow, limit=AT_ONCE):
+        if int(key.split(SEPARATOR)[1]) > today:
+            break
+        desk.store.delete(key)
+        row = desk.store.load(pointer.key, SystemRow)
+        if row is None:
+            continue
+        component = desk.store.load(row_key(COMPONENT, pointer.component), ComponentRow)
+        open_case = component is not None and _is_open(component)
+        due_day = row.last_ms // DAY_MS + KEEP_DAYS
+        if due_day > today or open_case:
+            again = max(due_day, today + 30)
+            moved = key.split(SEPARATOR)
+            desk.store.save(SEPARATOR.join((moved[0], f"{again:08d}", *moved[2:])), pointer)
+            continue
+        desk.store.delete(pointer.key)
+        dropped += 1
+        _drop_component(desk, pointer.component)
+    return dropped
+
+
+def _is_open(row: ComponentRow) -> bool:
+    closed = {incident for incident, (state, _) in row.cases.items() if state != "open"}
+    return any(mark.active and mark.incident not in closed for mark in row.marks.values())
+
+
+def _drop_component(desk: Desk, component: str) -> None:
+    """Remove a component's rows when no system has it any more; facts about it stay."""
+    if desk.store.scan_keys(row_key(SYSTEM, component) + SEPARATOR, 1):
+        return
+    for kind in (TENANT, CHILD, FILE, IOC):
+        for key in desk.store.scan_keys(row_key(kind, component) + SEPARATOR, AT_ONCE):
+            desk.store.delete(key)
+    if not desk.store.scan_keys(row_key(FACT, component) + SEPARATOR, 1):
+        desk.store.delete(row_key(COMPONENT, component))

@@ -1,0 +1,385 @@
+"""Indicators: one record per value, tenant and kind; how many tenants have it; what it taints."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from agents.triage.bounded import clip, keep_smallest, rank
+from agents.triage.correlation import correlations, of_kind, reached, taint_rule
+from agents.triage.ledger import drift
+from agents.triage.ledger.outlet import Desk, content_hash, indicator_of, make_finding
+from agents.triage.ledger.propagation import add_mark, component_row, fresh_mark, is_dismissed
+from agents.triage.ledger.rows import (
+    COMPONENT,
+    DAY_MS,
+    FACT,
+    FINDING_IDS,
+    IOC,
+    MARKS,
+    MEMBERS,
+    NAME_BYTES,
+    SCAN,
+    TENANTS,
+    ComponentRow,
+    FactRow,
+    IocRow,
+    from_ms,
+    to_ms,
+)
+from agents.triage.routing import incident_id, incident_root, opens_incident, split_version
+from agents.triage.store import row_key
+from schemas.canonical import stable_id
+from schemas.findings import Finding, Indicator, SupplyChainIoC
+from schemas.incidents import FindingUpdate, Prevalence, Withdrawal
+from schemas.intel import IntelKind
+from schemas.ledger import FindingSeen, OperatorAlert, Revision
+from schemas.severity import Disposition, Severity
+
+VALID_DAYS: Final = 365
+OVER_CORRELATING: Final = 200
+"""Tenants with the same hygiene finding beyond which the value says nothing any more."""
+PRIVATE_TENANTS: Final = 3
+"""Fewer tenants than this are never counted aloud."""
+_TENANT_RULE: Final = "TW-LEDGER-PREVALENCE"
+_SUPPRESSING: Final = frozenset({IntelKind.WARNINGLIST, IntelKind.KNOWN_GOOD})
+
+
+def taints(finding: Finding) -> bool:
+    """Tell whether what is built from the finding's component is suspect as well."""
+    rule = taint_rule()
+    return (
+        finding.ioc_type in rule.kinds
+        and finding.severity.rank >= Severity.HIGH.rank
+        and finding.confidence >= rule.confidence
+    )
+
+
+def on_finding(desk: Desk, seen: FindingSeen) -> None:
+    """File a finding under one of its keys: indicator, component or publisher."""
+    finding = seen.finding
+    indicator_key, indicator_version = split_version(finding.indicator.key)
+    component_key = split_version(finding.component)[0]
+    row = component_row(desk, seen.key)
+    if seen.key == indicator_key:
+        _file(desk, seen, row)
+    if seen.key == component_key and seen.active:
+        drift.note_signal(desk, seen.key, finding)
+    if taints(finding) and seen.key in {indicator_key, component_key}:
+        _mark(desk, seen, row, indicator_key, indicator_version)
+    if seen.key == finding.publisher and seen.key != indicator_key and seen.active:
+        _count_components(desk, seen, row)
+
+
+def _mark(
+    desk: Desk,
+    seen: FindingSeen,
+    row: ComponentRow,
+    indicator_key: str,
+    indicator_version: str | None,
+) -> None:
+    finding = seen.finding
+    digest: str | None = None
+    version: str | None
+    if seen.key == indicator_key:
+        version = None if seen.key.startswith("sha256:") else indicator_version
+    else:
+        version = finding.version
+        digest = indicator_key[7:] if indicator_key.startswith("sha256:") else None
+        if version is None and digest is None:
+            return  # nothing says which of its versions is meant
+    mark = fresh_mark(
+        seen.incident,
+        incident_root(finding),
+        cause=str(finding.evidence.get("fact", "")) if "fact" in finding.evidence else "",
+        version=version,
+        digest=digest,
+        revision=seen.revision,
+    )
+    dismissed = is_dismissed(row, seen.incident)
+    mark.active = seen.active and (dismissed is None or dismissed < seen.revision)
+    add_mark(desk, seen.key, row, mark)
+
+
+def _preference(finding: Finding, revision: Revision) -> tuple[object, ...]:
+    """Order findings so that the one that stands for an indicator depends on no arrival."""
+    return (finding.severity.rank, finding.confidence, revision, content_hash(finding))
+
+
+def _file(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
+    finding = seen.finding
+    key = row_key(IOC, seen.key, finding.tenant, finding.indicator.key, finding.ioc_type)
+    ioc = desk.store.load(key, IocRow)
+    at = to_ms(finding.occurred_at)
+    lean = _lean(finding)
+    if ioc is None:
+        ioc = IocRow(finding=lean, revision=seen.revision, first_ms=at, last_ms=at)
+        ioc.suppressed = _standing_suppression(desk, seen.key, row)
+    elif _preference(lean, seen.revision) > _preference(ioc.finding, ioc.revision):
+        ioc.finding, ioc.revision = lean, seen.revision
+    ioc.first_ms = min(ioc.first_ms, at)
+    ioc.last_ms = max(ioc.last_ms, at)
+    place = rank(finding.id)
+    known = ioc.ids.get(place)
+    if known is None or seen.revision > known[1]:
+        ioc.ids[place] = (finding.id, seen.revision, seen.active)
+        if keep_smallest(ioc.ids, FINDING_IDS):
+            desk.bound_reached("findings of one indicator", seen.key, FINDING_IDS)
+    desk.store.save(key, ioc)
+    _count_tenants(desk, seen, row)
+    if not ioc.active() and seen.active and ioc.suppressed:
+        _withdraw_findings(desk, ioc)
+    _publish(desk, key, ioc, row)
+
+
+def _lean(finding: Finding) -> Finding:
+    """Return a finding small enough for a row."""
+    evidence = finding.evidence
+    if len(msgspec.msgpack.encode(evidence)) > 8_000:  # noqa: PLR2004 -- an eighth of a row
+        evidence = {"cut": "evidence too large; see the finding", "fields": sorted(evidence)[:32]}
+    return msgspec.structs.replace(
+        finding,
+        description=clip(finding.description, 1_000),
+        evidence=evidence,
+        systems=finding.systems[:64],
+        identities=finding.identities[:16],
+        related_keys=finding.related_keys[:16],
+    )
+
+
+def _standing_suppression(
+    desk: Desk, component: str, row: ComponentRow
+) -> dict[str, tuple[Revision, bool]]:
+    standing: dict[str, tuple[Revision, bool]] = {}
+    for fact_key in row.facts.values():
+        known = desk.store.load(row_key(FACT, component, fact_key), FactRow)
+        if known is not None and known.fact is not None and known.fact.kind in _SUPPRESSING:
+            standing[fact_key] = (known.revision, True)
+    return standing
+
+
+def _count_tenants(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
+    finding = seen.finding
+    if not seen.active:
+        return
+    changed = row.flagged.add(finding.tenant, TENANTS)
+    place = rank(seen.incident)
+    if opens_incident(finding) and place not in row.incidents:
+        row.incidents[place] = seen.incident
+        changed = True
+        if keep_smallest(row.incidents, MARKS):
+            row.full = True
+    if not changed:
+        return
+    count = row.flagged.count()
+    if count > OVER_CORRELATING and not taints(finding):
+        row.over_correlating = True
+        desk.tell_operator(
+            OperatorAlert(
+                id=stable_id("opa", "over-correlating", seen.key),
+                kind="over-correlating",
+                subject=seen.key,
+                detail=f"found in more than {OVER_CORRELATING} tenants: it no longer correlates",
+                figures={"limit": float(OVER_CORRELATING)},
+                runbook="If it is harmless, publish a warninglist fact for it.",
+            )
+        )
+    else:
+        one = correlations()[_TENANT_RULE]
+        for incident in row.incidents.values():
+            for threshold in one.when.thresholds:
+                if count >= threshold:
+                    desk.tell_incident(
+                        incident,
+                        Prevalence(
+                            incident=incident,
+                            root=incident_root(finding),
+                            indicator=seen.key,
+                            threshold=threshold,
+                            rule_id=one.rule.id,
+                        ),
+                    )
+    desk.store.save(row_key(COMPONENT, seen.key), row)
+
+
+def _publish(desk: Desk, key: str, ioc: IocRow, row: ComponentRow) -> None:
+    """Publish the record when something changed that its reader would act on."""
+    finding = ioc.finding
+    active = ioc.active()
+    count = row.flagged.count()
+    thresholds = correlations()[_TENANT_RULE].when.thresholds
+    prevalence = reached(thresholds, count) if count >= PRIVATE_TENANTS else None
+    revision = (
+        len(ioc.ids)
+        + sum(1 for one in ioc.ids.values() if not one[2])
+        + len(ioc.suppressed)
+        + sum(1 for one in ioc.suppressed.values() if not one[1])
+    )
+    record = SupplyChainIoC(
+        id=stable_id("ioc", finding.indicator.key, finding.tenant, finding.ioc_type),
+        ioc_type=finding.ioc_type,
+        severity=finding.severity,
+        confidence=finding.confidence,
+        description=finding.description,
+        evidence=finding.evidence,
+        mitre_atlas_id=finding.mitre_atlas_id,
+        techniques=finding.techniques,
+        rule_id=finding.rule_id,
+        ssdf=finding.ssdf,
+        remediation=finding.remediation,
+        indicator=_disposed(finding),
+        component=finding.component,
+        tenant=finding.tenant,
+        event_id=finding.event_id,
+        occurred_at=finding.occurred_at,
+        status="active" if active else "withdrawn",
+        revision=max(revision, 1),
+        valid_from=from_ms(ioc.first_ms),
+        valid_until=from_ms(ioc.last_ms + VALID_DAYS * DAY_MS),
+        first_seen=from_ms(ioc.first_ms),
+        last_seen=from_ms(ioc.last_ms),
+        prevalence=prevalence,
+    )
+    told = stable_id(
+        "told",
+        content_hash(finding),
+        record.status,
+        str(prevalence),
+        str(ioc.last_ms // DAY_MS),
+    )
+    if told != ioc.told:
+        ioc.told = told
+        desk.store.save(key, ioc)
+        desk.indicator(record)
+
+
+def _disposed(finding: Finding) -> Indicator:
+    """Return the indicator with a disposition no reader can come to harm by.
+
+    `block` only for values a finding confirms as hostile; the kinds of hygiene are `context`.
+    """
+    indicator = finding.indicator
+    confirmed = taints(finding) and finding.severity is Severity.CRITICAL
+    whole_name = indicator.key == finding.component and not indicator.key.startswith(
+        ("sha256:", "domain:", "publisher:")
+    )
+    by_fact = "fact" in finding.evidence
+    if finding.severity.rank < Severity.MEDIUM.rank:
+        wanted = Disposition.CONTEXT
+    elif indicator.disposition is Disposition.BLOCK and confirmed and (by_fact or not whole_name):
+        wanted = Disposition.BLOCK
+    elif indicator.disposition is Disposition.BLOCK:
+        wanted = Disposition.DETECT
+    else:
+        wanted = indicator.disposition
+    return msgspec.structs.replace(indicator, disposition=wanted)
+
+
+def suppress(
+    desk: Desk,
+    component: str,
+    reason: str,
+    revision: Revision,
+    *,
+    active: bool,
+    incident: str | None = None,
+) -> None:
+    """Take the indicators of a component back, or let them hold again.
+
+    Args:
+        desk: Where to.
+        component: The component key.
+        reason: The fact's key, or the incident that was dismissed.
+        revision: When: the later wins.
+        active: Whether the suppression begins or ends.
+        incident: Only indicators of this incident; None: all.
+    """
+    row = component_row(desk, component)
+    found = desk.store.scan(IOC, component, row_type=IocRow, limit=SCAN)
+    for key, ioc in list(found):
+        if incident is not None and incident_id(incident_root(ioc.finding)) != incident:
+            continue
+        known = ioc.suppressed.get(reason)
+        if known is not None and known[0] >= revision:
+            continue
+        if known is None and not active:
+            continue
+        ioc.suppressed[reason] = (revision, active)
+        desk.store.save(key, ioc)
+        if incident is None:
+            if active:
+                _withdraw_findings(desk, ioc)
+            elif ioc.active():
+                _restore_finding(desk, ioc, revision)
+        _publish(desk, key, ioc, row)
+
+
+def _withdraw_findings(desk: Desk, ioc: IocRow) -> None:
+    incident = incident_id(incident_root(ioc.finding))
+    reason, (revision, _) = max(
+        ((name, state) for name, state in ioc.suppressed.items() if state[1]),
+        key=lambda one: one[1][0],
+    )
+    for finding_id, _, _ in ioc.ids.values():
+        desk.tell_incident(
+            incident,
+            Withdrawal(
+                incident=incident,
+                finding=finding_id,
+                reason=f"{clip(reason, NAME_BYTES)} is listed as harmless",
+                at=from_ms(revision[0]),
+                revision=revision,
+            ),
+        )
+
+
+def _restore_finding(desk: Desk, ioc: IocRow, revision: Revision) -> None:
+    root = incident_root(ioc.finding)
+    incident = incident_id(root)
+    if opens_incident(ioc.finding):
+        desk.tell_incident(
+            incident,
+            FindingUpdate(incident=incident, root=root, finding=ioc.finding, revision=revision),
+        )
+
+
+def _count_components(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
+    """Count a publisher's hostile components; enough of them are a campaign."""
+    finding = seen.finding
+    if not taints(finding):
+        return
+    component = split_version(finding.component)[0]
+    place = rank(component)
+    key = row_key(COMPONENT, seen.key)
+    changed = place not in row.bad_components
+    row.bad_components[place] = clip(component, NAME_BYTES)
+    if keep_smallest(row.bad_components, MEMBERS):
+        row.full = True
+    if row.flagged.add(finding.tenant, TENANTS) or changed:
+        desk.store.save(key, row)
+    for one in of_kind("value-count"):
+        if one.when.distinct != "component":
+            continue
+        threshold = reached(one.when.thresholds, len(row.bad_components))
+        if threshold is None:
+            continue
+        drift.tell(
+            desk,
+            make_finding(
+                one.rule,
+                locator=(finding.tenant, one.rule.id, seen.key, str(threshold)),
+                tenant=finding.tenant,
+                component=seen.key,
+                version=None,
+                indicator=indicator_of(seen.key),
+                description=f"{one.rule.title}: at least {threshold} from {seen.key}",
+                evidence={"threshold": threshold},
+                source=finding.source,
+                event_id=finding.event_id,
+                occurred_at=finding.occurred_at,
+                systems=finding.systems,
+                publisher=seen.key,
+            ),
+            one,
+        )

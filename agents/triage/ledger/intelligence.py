@@ -1,0 +1,292 @@
+"""Intelligence against the ledger: retro-hunt, matches of later sightings, and withdrawals."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from agents.checks.packages.intel_match import ADVERSE, matches
+from agents.triage.bounded import clip, keep_smallest, rank
+from agents.triage.correlation import for_fact
+from agents.triage.ledger import indicators
+from agents.triage.ledger.outlet import Desk, indicator_of, make_finding
+from agents.triage.ledger.propagation import add_mark, component_row, fresh_mark
+from agents.triage.ledger.rows import (
+    COMPONENT,
+    FACT,
+    FACTS,
+    NAME_BYTES,
+    SCAN,
+    SYSTEM,
+    ComponentRow,
+    FactRow,
+    Holding,
+    SystemRow,
+    from_ms,
+)
+from agents.triage.routing import finding_keys, incident_id, incident_root
+from agents.triage.store import row_key
+from schemas.components import is_sha256
+from schemas.findings import Finding
+from schemas.incidents import Withdrawal
+from schemas.intel import IntelFact, IntelKind
+from schemas.ledger import FactChange, FindingSeen, Revision
+from schemas.severity import Disposition
+
+FACT_BYTES: Final = 40_000
+DIGESTS: Final = 1_000
+SUPPRESSING: Final = frozenset({IntelKind.WARNINGLIST, IntelKind.KNOWN_GOOD})
+
+
+def on_fact(desk: Desk, change: FactChange) -> None:
+    """Learn or forget a fact: find the earlier sightings it is about, take back what it was.
+
+    The later revision wins, so that a repeated or late record changes nothing.
+    """
+    fact = _bounded(desk, change.fact)
+    key = row_key(FACT, change.key, change.fact_key)
+    known = desk.store.load(key, FactRow)
+    if known is not None and known.revision >= change.revision:
+        return
+    before = known.fact if known is not None else None
+    desk.store.save(key, FactRow(change.fact_key, fact, change.revision))
+    row = component_row(desk, change.key)
+    place = rank(change.fact_key)
+    if place not in row.facts:
+        row.facts[place] = change.fact_key
+        if keep_smallest(row.facts, FACTS):
+            row.full = True
+            desk.bound_reached("facts about one component", change.key, FACTS)
+    desk.store.save(row_key(COMPONENT, change.key), row)
+    if change.key == change.fact_key:
+        _tell_digests(desk, change, before, fact)
+    _retro_hunt(desk, change, row, before, fact)
+    was = before is not None and before.kind in SUPPRESSING
+    now = fact is not None and fact.kind in SUPPRESSING
+    if was != now:
+        indicators.suppress(desk, change.key, change.fact_key, change.revision, active=now)
+
+
+def _bounded(desk: Desk, fact: IntelFact | None) -> IntelFact | None:
+    """Return the fact in a size that fits a row."""
+    if fact is None or len(msgspec.msgpack.encode(fact)) <= FACT_BYTES:
+        return fact
+    desk.bound_reached("size of one fact", fact.key, FACT_BYTES)
+    share = FACT_BYTES // 4
+    lean = msgspec.structs.replace(
+        fact, details=None, summary=clip(fact.summary or "", NAME_BYTES), sources=fact.sources[:16]
+    )
+    versions = sorted(lean.versions, key=rank)[: share // 32]
+    digests = sorted(lean.digests, key=rank)[: share // 70]
+    return msgspec.structs.replace(
+        lean,
+        versions=tuple(clip(one, 30) for one in versions),
+        digests=tuple(clip(one, 70) for one in digests),
+        ranges=lean.ranges[: share // 100],
+    )
+
+
+def _tell_digests(
+    desk: Desk, change: FactChange, before: IntelFact | None, fact: IntelFact | None
+) -> None:
+    """Tell the rows of the digests that a fact names, and those it names no longer."""
+    now = _digest_keys(fact)
+    for key in sorted(now | _digest_keys(before)):
+        if key != change.key:
+            desk.tell_ledger(
+                key,
+                FactChange(
+                    key=key,
+                    fact_key=change.fact_key,
+                    fact=fact if key in now else None,
+                    revision=change.revision,
+                ),
+            )
+
+
+def _digest_keys(fact: IntelFact | None) -> set[str]:
+    if fact is None:
+        return set()
+    plain = (one.removeprefix("sha256:").lower() for one in fact.digests[:DIGESTS])
+    return {f"sha256:{one}" for one in plain if is_sha256(one)}
+
+
+def _retro_hunt(
+    desk: Desk,
+    change: FactChange,
+    row: ComponentRow,
+    before: IntelFact | None,
+    fact: IntelFact | None,
+) -> None:
+    if not _adverse(before) and not _adverse(fact):
+        return
+    count = 0
+    for _, system in desk.store.scan(SYSTEM, change.key, row_type=SystemRow, limit=SCAN):
+        count += 1
+        for holding in system.holdings.values():
+            now = _match(change.key, change.fact_key, fact, system, holding)
+            then = _match(change.key, change.fact_key, before, system, holding)
+            if now is not None:
+                _issue(desk, change.key, row, now, change)
+            if then is not None and (now is None or now.id != then.id):
+                _take_back(desk, change.key, row, then, change)
+    if count >= SCAN:
+        desk.bound_reached("systems searched for a fact", change.key, SCAN)
+
+
+def on_holding(
+    desk: Desk, component: str, row: ComponentRow, system: SystemRow, holding: Holding
+) -> None:
+    """Match a new or changed holding against the facts known of its component."""
+    for fact_key in row.facts.values():
+        known = desk.store.load(row_key(FACT, component, fact_key), FactRow)
+        if known is None:
+            continue
+        found = _match(component, fact_key, known.fact, system, holding)
+        if found is not None:
+            change = FactChange(
+                key=component, fact_key=fact_key, fact=known.fact, revision=known.revision
+            )
+            _issue(desk, component, row, found, change)
+
+
+def _adverse(fact: IntelFact | None) -> bool:
+    return fact is not None and fact.kind in ADVERSE
+
+
+def _match(
+    component: str, fact_key: str, fact: IntelFact | None, system: SystemRow, holding: Holding
+) -> Finding | None:
+    """Return the finding that a fact makes of a holding, None if it is about something else."""
+    if fact is None or fact.kind not in ADVERSE:
+        return None
+    seen_as = holding.name or component
+    of_digest = component.startswith("sha256:")
+    if of_digest and fact_key != component and seen_as == fact_key:
+        return None  # found under the name already
+    digests = (holding.digest,) if holding.digest else ()
+    if not of_digest and matches(fact, holding.version, digests) is not True:
+        return None
+    one = for_fact(fact.kind.value, component.partition(":")[0])
+    if one is None:
+        return None
+    by_digest = of_digest or bool(
+        holding.digest and holding.digest in {key[7:] for key in _digest_keys(fact)}
+    )
+    by_version = not of_digest and matches(fact, holding.version) is True
+    if by_digest and not by_version:
+        digest = component[7:] if of_digest else holding.digest or ""
+        indicator = indicator_of(f"sha256:{digest}", None, Disposition.BLOCK)
+    elif component.startswith(("pypi:", "model:", "image:")) and holding.version:
+        indicator = indicator_of(component, holding.version, Disposition.BLOCK)
+    else:
+        indicator = indicator_of(component, None, Disposition.BLOCK)
+    guarded = fact.popular and not by_digest and len(set(fact.sources)) < 2  # noqa: PLR2004 -- one source
+    if guarded:
+        indicator = msgspec.structs.replace(indicator, disposition=Disposition.DETECT)
+    rule = one.rule
+    return make_finding(
+        rule,
+        locator=(
+            fact_key,
+            fact.kind.value,
+            system.tenant,
+            seen_as,
+            holding.digest or holding.version or "",
+            system.system,
+        ),
+        tenant=system.tenant,
+        component=seen_as,
+        version=holding.version,
+        indicator=indicator,
+        description=clip(fact.summary or f"{rule.title}: {indicator.key}", NAME_BYTES),
+        evidence={
+            "fact": fact_key,
+            "kind": fact.kind.value,
+            "sources": sorted(fact.sources)[:8],
+            "matched": "digest" if by_digest else "version",
+            "digest": holding.digest,
+            "file": holding.filename,
+            "guarded": guarded,
+            "retro": True,
+        },
+        source=holding.source,
+        event_id=holding.first_event,
+        occurred_at=from_ms(holding.first_ms),
+        systems=(system.system,),
+        exposure=holding.exposure,
+        publisher=holding.publisher,
+        confidence=min(rule.confidence, fact.confidence),
+        identities=tuple(holding.identities),
+    )
+
+
+def _issue(
+    desk: Desk, component: str, row: ComponentRow, finding: Finding, change: FactChange
+) -> None:
+    desk.found(finding, change.revision)
+    root = incident_root(finding)
+    add_mark(
+        desk,
+        component,
+        row,
+        fresh_mark(
+            incident_id(root),
+            root,
+            cause=change.fact_key,
+            version=None if component.startswith(("sha256:", "domain:")) else finding.version,
+            digest=_mark_digest(component, finding),
+            revision=change.revision,
+        ),
+    )
+
+
+def _mark_digest(component: str, finding: Finding) -> str | None:
+    if component.startswith("sha256:") or not finding.indicator.key.startswith("sha256:"):
+        return None
+    return finding.indicator.key[7:]
+
+
+def _take_back(
+    desk: Desk, component: str, row: ComponentRow, finding: Finding, change: FactChange
+) -> None:
+    root = incident_root(finding)
+    incident = incident_id(root)
+    reason = f"intelligence on {change.fact_key} was withdrawn"
+    desk.tell_incident(
+        incident,
+        Withdrawal(
+            incident=incident,
+            finding=finding.id,
+            reason=reason,
+            at=from_ms(change.revision[0]),
+            revision=change.revision,
+        ),
+    )
+    for key in finding_keys(finding):
+        desk.tell_ledger(
+            key,
+            FindingSeen(
+                key=key,
+                incident=incident,
+                finding=finding,
+                revision=change.revision,
+                active=False,
+            ),
+        )
+    mark = fresh_mark(
+        incident,
+        root,
+        cause=change.fact_key,
+        version=None if component.startswith(("sha256:", "domain:")) else finding.version,
+        digest=_mark_digest(component, finding),
+        revision=change.revision,
+    )
+    mark.active = False
+    add_mark(desk, component, row, mark)
+
+
+def fact_of(key: str, fact: IntelFact | None, revision: Revision) -> FactChange:
+    """Return the change that a record of the intel topic makes."""
+    return FactChange(key=key, fact_key=key, fact=fact, revision=revision)

@@ -1,0 +1,210 @@
+"""What the ledger tells others: the desk of one batch, with its rows and its outgoing messages."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from agents.checks.rules import Rule
+from agents.ports import Message, Publish, Rows
+from agents.triage.bounded import clip
+from agents.triage.ledger.rows import NAME_BYTES
+from agents.triage.routing import finding_messages, incident_message, ledger_message
+from agents.triage.store import Store
+from schemas.assessments import Assessment, Check
+from schemas.canonical import canonical_json, stable_id
+from schemas.channels import Channel
+from schemas.findings import Finding, Indicator, SupplyChainIoC
+from schemas.incidents import IncidentMessage
+from schemas.ledger import LedgerMessage, OperatorAlert, Revision
+from schemas.severity import Disposition, Severity, Status
+
+NEVER: Final[Revision] = (0, 0)
+
+
+class Desk:
+    """Rows and outgoing messages of one batch."""
+
+    def __init__(self, rows: Rows, publish: Publish) -> None:
+        """Open the desk on the rows of a partition."""
+        self.store = Store(rows)
+        self._publish = publish
+
+    def tell_ledger(self, key: str, message: LedgerMessage) -> None:
+        """Tell another component's rows."""
+        self._publish(ledger_message(key, message))
+
+    def tell_incident(self, incident: str, message: IncidentMessage) -> None:
+        """Tell an incident."""
+        self._publish(incident_message(incident, message))
+
+    def found(self, finding: Finding, revision: Revision = NEVER) -> None:
+        """Send a finding of the ledger's own to the ledger and to its incident."""
+        for message in finding_messages(finding, revision):
+            self._publish(message)
+
+    def assess(self, finding: Finding, rule: Rule) -> None:
+        """Publish the baseline assessment that a finding of the ledger amounts to."""
+        status = {Severity.HIGH: Status.FAIL, Severity.CRITICAL: Status.FAIL}.get(
+            finding.severity, Status.WARN
+        )
+        if finding.severity is Severity.INFORMATIONAL:
+            status = Status.PASS
+        assessment = Assessment(
+            id=stable_id("asm", finding.tenant, finding.event_id, "baseline", finding.id),
+            event_id=finding.event_id,
+            tenant=finding.tenant,
+            subject=finding.component,
+            overall_status=status,
+            checks=(
+                Check(
+                    name=rule.id,
+                    status=status,
+                    expected=finding.evidence.get("was"),
+                    actual=finding.evidence.get("is"),
+                    detail=rule.title,
+                ),
+            ),
+            stage="baseline",
+            findings=(finding.id,),
+        )
+        self._publish(
+            Message(
+                channel=Channel.ASSESSMENTS,
+                key=f"{finding.tenant}|{finding.component}",
+                value=msgspec.json.encode(assessment),
+                tenant=finding.tenant,
+            )
+        )
+
+    def indicator(self, ioc: SupplyChainIoC) -> None:
+        """Publish an indicator record."""
+        self._publish(
+            Message(
+                channel=Channel.IOCS,
+                key=ioc.indicator.key,
+                value=msgspec.json.encode(ioc),
+                tenant=ioc.tenant,
+            )
+        )
+
+    def tell_operator(self, alert: OperatorAlert) -> None:
+        """Publish what the operator must know."""
+        self._publish(
+            Message(
+                channel=Channel.OPERATOR_ALERTS, key=alert.subject, value=msgspec.json.encode(alert)
+            )
+        )
+
+    def bound_reached(self, what: str, subject: str, limit: int) -> None:
+        """Tell the operator that a bound was reached: the same record however often it is."""
+        self.tell_operator(
+            OperatorAlert(
+                id=stable_id("opa", "bound", what, subject),
+                kind="bound-reached",
+                subject=clip(subject, NAME_BYTES),
+                detail=f"{what}: more than {limit}; the rest is estimated, not listed",
+                figures={"limit": float(limit)},
+                runbook="Nothing is lost on the topics; look there for what the row leaves out.",
+            )
+        )
+
+
+def make_finding(
+    rule: Rule,
+    *,
+    locator: tuple[str, ...],
+    tenant: str,
+    component: str,
+    version: str | None,
+    indicator: Indicator,
+    description: str,
+    evidence: dict[str, Any],
+    source: str,
+    event_id: str,
+    occurred_at: datetime,
+    systems: tuple[str, ...] = (),
+    exposure: str = "delivered",
+    publisher: str | None = None,
+    confidence: float | None = None,
+    severity: Severity | None = None,
+    identities: tuple[str, ...] = (),
+    related: tuple[str, ...] = (),
+) -> Finding:
+    """Return a finding of the ledger's own; its id is the hash of `locator` alone.
+
+    Args:
+        rule: The correlation rule.
+        locator: What makes the finding one and the same on every replay.
+        tenant: Whose it is.
+        component: The component key it is about.
+        version: Its version.
+        indicator: The value to look for elsewhere.
+        description: What was seen, in a sentence.
+        evidence: What shows it.
+        source: The event source of the sighting.
+        event_id: The event of the sighting.
+        occurred_at: When.
+        systems: The tenant's systems.
+        exposure: staged, delivered, executed or serving.
+        publisher: Its publisher's key.
+        confidence: None: the rule's.
+        severity: None: the rule's.
+        identities: References to credentials in reach.
+        related: Other component keys.
+    """
+    return Finding(
+        id=stable_id("fnd", *locator),
+        ioc_type=rule.ioc_type,
+        rule_id=rule.id,
+        severity=severity or rule.severity,
+        confidence=rule.confidence if confidence is None else confidence,
+        description=description,
+        evidence=evidence,
+        mitre_atlas_id=rule.atlas,
+        techniques=rule.all_techniques,
+        ssdf=rule.practices,
+        remediation=rule.runbook,
+        indicator=indicator,
+        component=component,
+        version=version,
+        tenant=tenant,
+        source=source,
+        event_id=event_id,
+        occurred_at=occurred_at,
+        systems=systems,
+        identities=identities,
+        exposure=exposure,
+        publisher=publisher,
+        related_keys=related,
+    )
+
+
+_TYPES: Final = {
+    "sha256": "file-digest",
+    "pypi": "package-version",
+    "model": "model-revision",
+    "dataset": "dataset",
+    "domain": "domain",
+    "publisher": "publisher",
+    "pipeline": "config",
+}
+
+
+def indicator_of(
+    key: str, version: str | None = None, disposition: Disposition = Disposition.DETECT
+) -> Indicator:
+    """Return the indicator of a component key, of one version where it is named."""
+    prefix, _, name = key.partition(":")
+    full = f"{key}@{version}" if version is not None and prefix != "sha256" else key
+    value = full.partition(":")[2] if prefix != "sha256" else name
+    return Indicator(
+        key=full, type=_TYPES.get(prefix, "component"), value=value, disposition=disposition
+    )
+
+
+def content_hash(document: msgspec.Struct) -> str:
+    """Return an id of a document's content: equal content, equal id."""
+    return stable_id("doc", canonical_json(msgspec.to_builtins(document)).decode())

@@ -1,0 +1,352 @@
+"""Propagation: what a mark on a component means for who holds it and what was made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from agents.triage.bounded import clip, keep_smallest, rank
+from agents.triage.ledger.outlet import NEVER, Desk
+from agents.triage.ledger.rows import (
+    CHILD,
+    COMPONENT,
+    EDGES,
+    MARKS,
+    MAX_DEPTH,
+    NAME_BYTES,
+    SCAN,
+    SYSTEM,
+    TEXT_BYTES,
+    ChildRow,
+    ComponentRow,
+    Holding,
+    Mark,
+    SystemRow,
+    from_ms,
+)
+from agents.triage.store import row_key
+from schemas.incidents import Exposure, KnownGood, Proof
+from schemas.ledger import CaseState, Derived, Revision, Taint
+
+PATH_BYTES: Final = 200
+_PROOF: Final = {"pypi": "clean-install", "model": "verified-push", "image": "verified-push"}
+
+
+def component_row(desk: Desk, component: str) -> ComponentRow:
+    """Return the row of a component, a new one if there is none."""
+    return desk.store.load(row_key(COMPONENT, component), ComponentRow) or ComponentRow()
+
+
+def add_mark(desk: Desk, component: str, row: ComponentRow, mark: Mark) -> bool:
+    """Mark a component as part of an incident, or change or lift the mark.
+
+    The later revision says whether the mark is active; the shortest path stays.
+
+    Returns:
+        Whether anything changed; then exposures and taints were told.
+    """
+    key = rank(mark.incident, mark.cause, mark.version or "", mark.digest or "")
+    known = row.marks.get(key)
+    if known is None:
+        if not mark.active:
+            return False
+        row.marks[key] = mark
+        if keep_smallest(row.marks, MARKS):
+            row.full = True
+            desk.bound_reached("incidents of one component", component, MARKS)
+            if key not in row.marks:
+                return False
+    else:
+        shorter = (len(mark.path), mark.path) < (len(known.path), known.path)
+        newer = mark.revision > known.revision
+        if not shorter and not newer:
+            return False
+        merged = Mark(
+            incident=mark.incident,
+            root=mark.root,
+            cause=mark.cause,
+            version=mark.version,
+            digest=mark.digest,
+            path=mark.path if shorter else known.path,
+            active=mark.active if newer else known.active,
+            revision=max(mark.revision, known.revision),
+        )
+        if (merged.active, merged.path, merged.revision) == (
+            known.active,
+            known.path,
+            known.revision,
+        ):
+            return False
+        row.marks[key] = mark = merged
+    desk.store.save(row_key(COMPONENT, component), row)
+    _tell_systems(desk, component, row, mark)
+    _tell_children(desk, component, mark)
+    return True
+
+
+def _tell_systems(desk: Desk, component: str, row: ComponentRow, mark: Mark) -> None:
+    count = 0
+    for _, system in desk.store.scan(SYSTEM, component, row_type=SystemRow, limit=SCAN):
+        count += 1
+        tell_exposures(desk, component, row, system, marks=(mark,))
+    if count >= SCAN:
+        desk.bound_reached("systems told of a mark", component, SCAN)
+
+
+def _tell_children(desk: Desk, component: str, mark: Mark) -> None:
+    count = 0
+    for _, child in desk.store.scan(CHILD, component, row_type=ChildRow, limit=SCAN):
+        count += 1
+        for edge in child.edges.values():
+            _pass_on(desk, component, child.child, edge, mark)
+    if count >= SCAN:
+        desk.bound_reached("children told of a taint", component, SCAN)
+
+
+def _pass_on(
+    desk: Desk,
+    component: str,
+    child: str,
+    edge: tuple[str | None, str | None, str | None],
+    mark: Mark,
+) -> None:
+    parent_version, child_version, child_digest = edge
+    if not mark.reaches(parent_version) or child in mark.path or child == component:
+        return
+    path = (*mark.path, clip(component, PATH_BYTES))
+    if len(path) > MAX_DEPTH:
+        desk.bound_reached("steps of propagation", component, MAX_DEPTH)
+        return
+    desk.tell_ledger(
+        child,
+        Taint(
+            key=child,
+            incident=mark.incident,
+            root=mark.root,
+            cause=mark.cause,
+            origin=path[0],
+            path=path,
+            version=child_version,
+            digest=child_digest if child_version is None else None,
+            active=mark.active,
+            revision=mark.revision,
+        ),
+    )
+
+
+def on_derived(desk: Desk, edge: Derived) -> None:
+    """Note that `edge.child` was built from `edge.key`; pass on what taints it."""
+    key = row_key(CHILD, edge.key, edge.child)
+    row = desk.store.load(key, ChildRow) or ChildRow(child=clip(edge.child, NAME_BYTES))
+    versions = (
+        clip(edge.version, TEXT_BYTES) if edge.version else None,
+        clip(edge.child_version, TEXT_BYTES) if edge.child_version else None,
+        edge.child_digest,
+    )
+    place = rank(*(part or "" for part in versions))
+    if place in row.edges:
+        return
+    row.edges[place] = versions
+    if keep_smallest(row.edges, EDGES):
+        row.full = True
+        desk.bound_reached("builds of one component from another", edge.key, EDGES)
+    desk.store.save(key, row)
+    parent = desk.store.load(row_key(COMPONENT, edge.key), ComponentRow)
+    if parent is None:
+        # The row keeps the component alive until its sightings expire.
+        desk.store.save(row_key(COMPONENT, edge.key), ComponentRow())
+        return
+    for mark in parent.marks.values():
+        if mark.active:
+            _pass_on(desk, edge.key, edge.child, versions, mark)
+
+
+def on_taint(desk: Desk, taint: Taint) -> None:
+    """Mark the component and pass the taint on."""
+    add_mark(
+        desk,
+        taint.key,
+        component_row(desk, taint.key),
+        Mark(
+            incident=taint.incident,
+            root=taint.root,
+            cause=taint.cause,
+            version=taint.version,
+            digest=taint.digest,
+            path=list(taint.path),
+            active=taint.active,
+            revision=taint.revision,
+        ),
+    )
+
+
+def on_case(desk: Desk, case: CaseState) -> None:
+    """Note that an incident opened, closed or was dismissed; a dismissal lifts its marks."""
+    row = component_row(desk, case.key)
+    known = row.cases.get(case.incident)
+    if known is not None and known[1] >= case.revision:
+        return
+    row.cases[case.incident] = (case.state, case.revision)
+    if len(row.cases) > MARKS:
+        for extra in sorted(row.cases, key=rank)[MARKS:]:
+            del row.cases[extra]
+        desk.bound_reached("incidents of one component", case.key, MARKS)
+    desk.store.save(row_key(COMPONENT, case.key), row)
+    dismissed = case.state == "dismissed"
+    reopened = known is not None and known[0] == "dismissed" and not dismissed
+    if not dismissed and not reopened:
+        return
+    for mark in tuple(row.marks.values()):
+        if mark.incident == case.incident and not mark.path:
+            add_mark(
+                desk,
+                case.key,
+                row,
+                Mark(
+                    incident=mark.incident,
+                    root=mark.root,
+                    cause=mark.cause,
+                    version=mark.version,
+                    digest=mark.digest,
+                    path=mark.path,
+                    active=not dismissed,
+                    revision=case.revision,
+                ),
+            )
+
+
+def is_dismissed(row: ComponentRow, incident: str) -> Revision | None:
+    """Return the revision at which the incident was dismissed, None if it was not."""
+    state = row.cases.get(incident)
+    return state[1] if state is not None and state[0] == "dismissed" else None
+
+
+def tell_exposures(
+    desk: Desk,
+    component: str,
+    row: ComponentRow,
+    system: SystemRow,
+    *,
+    marks: Iterable[Mark] | None = None,
+    only: frozenset[str] | None = None,
+) -> None:
+    """Tell the incidents what one system holds of a marked component.
+
+    Args:
+        desk: Where to.
+        component: The component key.
+        row: Its row.
+        system: The system's row.
+        marks: The marks that changed; None: all active ones.
+        only: The places of the holdings that changed; None: all.
+    """
+    chosen = [mark for mark in row.marks.values() if mark.active] if marks is None else list(marks)
+    for mark in chosen:
+        bad = {
+            place: holding
+            for place, holding in system.holdings.items()
+            if mark.fits(holding.version, holding.digest)
+        }
+        for place, holding in bad.items():
+            if only is None or place in only:
+                desk.tell_incident(mark.incident, _exposure(component, system, holding, mark))
+        if mark.active and not component.startswith(("sha256:", "publisher:", "domain:")):
+            _tell_good(desk, component, row, system, mark, bad)
+
+
+def _exposure(component: str, system: SystemRow, holding: Holding, mark: Mark) -> Exposure:
+    return Exposure(
+        incident=mark.incident,
+        root=mark.root,
+        tenant=system.tenant,
+        system=system.system,
+        component=holding.name or component,
+        occurred_at=from_ms(holding.first_ms),
+        event_id=holding.first_event,
+        last_seen=from_ms(holding.last_ms),
+        version=holding.version,
+        digest=holding.digest,
+        exposure=holding.exposure,
+        path=tuple(mark.path),
+        origin=holding.origin,
+        publisher=holding.publisher,
+        stage=holding.stage,
+        criticality=holding.criticality,
+        identities=tuple(holding.identities),
+        cause=mark.cause,
+        active=mark.active,
+        revision=mark.revision,
+    )
+
+
+def _tell_good(
+    desk: Desk,
+    component: str,
+    row: ComponentRow,
+    system: SystemRow,
+    mark: Mark,
+    bad: dict[str, Holding],
+) -> None:
+    clean = list(_clean(row, system))
+    first_bad = min((one.first_ms for one in bad.values()), default=None)
+    last_bad = max((one.last_ms for one in bad.values()), default=None)
+    for holding in clean:
+        if holding.digest is not None and (first_bad is None or holding.first_ms < first_bad):
+            desk.tell_incident(
+                mark.incident,
+                KnownGood(
+                    incident=mark.incident,
+                    tenant=system.tenant,
+                    component=component,
+                    version=holding.version,
+                    digest=holding.digest,
+                    seen_at=from_ms(holding.first_ms),
+                    signed=holding.signed is True,
+                    by_intel=False,
+                ),
+            )
+        if last_bad is not None and holding.last_ms > last_bad:
+            prefix = component.partition(":")[0]
+            desk.tell_incident(
+                mark.incident,
+                Proof(
+                    incident=mark.incident,
+                    tenant=system.tenant,
+                    system=system.system,
+                    component=component,
+                    event_id=holding.last_event,
+                    occurred_at=from_ms(holding.last_ms),
+                    kind="clean-run" if mark.path else _PROOF.get(prefix, "clean-run"),
+                    version=holding.version,
+                    digest=holding.digest,
+                ),
+            )
+
+
+def _clean(row: ComponentRow, system: SystemRow) -> Iterator[Holding]:
+    marks = [mark for mark in row.marks.values() if mark.active]
+    for holding in system.holdings.values():
+        if not any(mark.fits(holding.version, holding.digest) for mark in marks):
+            yield holding
+
+
+def fresh_mark(
+    incident: str,
+    root: str,
+    *,
+    cause: str = "",
+    version: str | None = None,
+    digest: str | None = None,
+    revision: Revision = NEVER,
+) -> Mark:
+    """Return a mark on the component where an incident began."""
+    return Mark(
+        incident=incident,
+        root=root,
+        cause=cause,
+        version=version,
+        digest=digest,
+        path=[],
+        active=True,
+        revision=revision,
+    )

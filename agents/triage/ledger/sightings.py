@@ -1,0 +1,215 @@
+"""Sightings: who has a component, since when, with which digest; one read where nothing is new."""
+
+from __future__ import annotations
+
+from agents.triage.bounded import clip, clip_or_none, keep_smallest, rank
+from agents.triage.ledger import drift, intelligence
+from agents.triage.ledger.outlet import Desk
+from agents.triage.ledger.propagation import tell_exposures
+from agents.triage.ledger.rows import (
+    COMPONENT,
+    DAY_MS,
+    EXPIRY,
+    EXPOSURE_RANK,
+    HOLDINGS,
+    IDENTITIES,
+    INPUTS,
+    KEEP_DAYS,
+    NAME_BYTES,
+    SYSTEM,
+    TENANT,
+    TENANTS,
+    TEXT_BYTES,
+    ComponentRow,
+    ExpiryRow,
+    Holding,
+    SystemRow,
+    TenantRow,
+    to_ms,
+)
+from agents.triage.routing import split_version
+from agents.triage.store import row_key
+from schemas.canonical import stable_hash
+from schemas.components import PREFIXES
+from schemas.ledger import Derived
+from schemas.observations import Sighting
+
+
+def on_sighting(desk: Desk, seen: Sighting) -> None:
+    """Add a sighting to the rows; tell what follows from what is new.
+
+    One already known, of the same day, costs one read and no write.
+    """
+    at = to_ms(seen.occurred_at)
+    key = row_key(SYSTEM, seen.component, seen.tenant, seen.system)
+    system = desk.store.load(key, SystemRow)
+    version = seen.version or _version_by_inputs(seen)
+    place = rank(seen.name or "", version or "", seen.digest or "", seen.filename or "")
+    if system is None:
+        system = SystemRow(
+            tenant=clip(seen.tenant, TEXT_BYTES), system=clip(seen.system, TEXT_BYTES)
+        )
+        _expect_expiry(desk, seen.component, key, at)
+    known = system.holdings.get(place)
+    changed = _merge(system, place, known, seen, at, version)
+    if seen.made_from:
+        changed = _tell_parents(desk, system, seen, version) or changed
+    if not changed:
+        return
+    system.last_ms = max(system.last_ms, at)
+    if keep_smallest(system.holdings, HOLDINGS):
+        system.full = True
+        desk.bound_reached("versions on one system", seen.component, HOLDINGS)
+    desk.store.save(key, system)
+    component = _component(desk, seen, at)
+    holding = system.holdings.get(place)
+    if holding is None:
+        return
+    if known is None:
+        drift.on_new_holding(desk, seen, component, version)
+    if component.facts:
+        intelligence.on_holding(desk, seen.component, component, system, holding)
+    if component.marks:
+        tell_exposures(desk, seen.component, component, system)
+
+
+def _version_by_inputs(seen: Sighting) -> str | None:
+    """Return a version for what names none but says what it was made from."""
+    if seen.digest is not None or not seen.made_from:
+        return None
+    return f"from:{stable_hash(*sorted(seen.made_from))[:16]}"
+
+
+def _merge(
+    system: SystemRow,
+    place: str,
+    known: Holding | None,
+    seen: Sighting,
+    at: int,
+    version: str | None,
+) -> bool:
+    if known is None:
+        system.holdings[place] = _holding(seen, at, version)
+        return True
+    changed = False
+    if (at, seen.event_id) < (known.first_ms, known.first_event):
+        earlier = _holding(seen, at, version)
+        earlier.last_ms, earlier.last_event = known.last_ms, known.last_event
+        earlier.exposure = max(known.exposure, earlier.exposure, key=_exposure_rank)
+        earlier.criticality = _greater(known.criticality, earlier.criticality)
+        earlier.identities = sorted({*known.identities, *earlier.identities}, key=rank)[:IDENTITIES]
+        system.holdings[place] = known = earlier
+        changed = True
+    # Within a day only a system that has other versions too needs the exact time: it tells which
+    # version came last.
+    if (at, seen.event_id) > (known.last_ms, known.last_event) and (
+        at // DAY_MS > known.last_ms // DAY_MS or len(system.holdings) > 1
+    ):
+        known.last_ms, known.last_event = at, clip(seen.event_id, TEXT_BYTES)
+        changed = True
+    if _exposure_rank(seen.exposure) > _exposure_rank(known.exposure):
+        known.exposure = seen.exposure
+        changed = True
+    if seen.criticality is not None and seen.criticality > (known.criticality or -1.0):
+        known.criticality = seen.criticality
+        changed = True
+    if seen.identities:
+        identities = sorted(
+            {*known.identities, *(clip(one, TEXT_BYTES) for one in seen.identities)}, key=rank
+        )[:IDENTITIES]
+        if identities != known.identities:
+            known.identities = identities
+            changed = True
+    return changed
+
+
+def _exposure_rank(exposure: str) -> int:
+    return EXPOSURE_RANK.get(exposure, 1)
+
+
+def _greater(one: float | None, other: float | None) -> float | None:
+    return max((value for value in (one, other) if value is not None), default=None)
+
+
+def _holding(seen: Sighting, at: int, version: str | None) -> Holding:
+    event = clip(seen.event_id, TEXT_BYTES)
+    return Holding(
+        name=clip_or_none(seen.name, NAME_BYTES),
+        version=clip_or_none(version, TEXT_BYTES),
+        digest=clip_or_none(seen.digest, TEXT_BYTES),
+        first_ms=at,
+        first_event=event,
+        last_ms=at,
+        last_event=event,
+        exposure=seen.exposure if seen.exposure in EXPOSURE_RANK else "delivered",
+        kind=clip(seen.kind, TEXT_BYTES),
+        tag=clip_or_none(seen.tag, TEXT_BYTES),
+        publisher=clip_or_none(seen.publisher, TEXT_BYTES),
+        origin=clip_or_none(seen.origin, TEXT_BYTES),
+        stage=clip_or_none(seen.stage, TEXT_BYTES),
+        source=clip(seen.source, TEXT_BYTES),
+        filename=clip_or_none(seen.filename, TEXT_BYTES),
+        signed=seen.signed,
+        criticality=seen.criticality,
+        identities=sorted({clip(one, TEXT_BYTES) for one in seen.identities}, key=rank)[
+            :IDENTITIES
+        ],
+    )
+
+
+def _tell_parents(desk: Desk, system: SystemRow, seen: Sighting, version: str | None) -> bool:
+    """Tell the components it was built from; return whether one of them was new."""
+    changed = False
+    for entry in seen.made_from:
+        parent, parent_version = split_version(entry)
+        if parent.partition(":")[0] not in PREFIXES or parent == seen.component:
+            continue
+        if not system.inputs.add(f"{entry}|{version or ''}|{seen.digest or ''}", INPUTS):
+            continue
+        changed = True
+        desk.tell_ledger(
+            parent,
+            Derived(
+                key=parent,
+                child=seen.component,
+                tenant=seen.tenant,
+                system=seen.system,
+                event_id=seen.event_id,
+                occurred_at=seen.occurred_at,
+                version=parent_version,
+                child_version=clip_or_none(version, TEXT_BYTES),
+                child_digest=seen.digest,
+                stage=seen.stage,
+            ),
+        )
+    if system.inputs.full:
+        desk.bound_reached("inputs of what one system builds", seen.component, INPUTS)
+    return changed
+
+
+def _component(desk: Desk, seen: Sighting, at: int) -> ComponentRow:
+    key = row_key(COMPONENT, seen.component)
+    row = desk.store.load(key, ComponentRow)
+    changed = row is None
+    if row is None:
+        row = ComponentRow(first_ms=at, first_event=clip(seen.event_id, TEXT_BYTES))
+    if row.first_ms == 0 or (at, seen.event_id) < (row.first_ms, row.first_event):
+        row.first_ms, row.first_event = at, clip(seen.event_id, TEXT_BYTES)
+        changed = True
+    if row.tenants.add(seen.tenant, TENANTS):
+        changed = True
+    if changed:
+        desk.store.save(key, row)
+    return row
+
+
+def _expect_expiry(desk: Desk, component: str, key: str, at: int) -> None:
+    day = at // DAY_MS + KEEP_DAYS
+    pointer = row_key(EXPIRY, f"{max(day, 0):08d}", component, rank(key))
+    desk.store.save(pointer, ExpiryRow(component=component, key=key))
+
+
+def tenant_row(desk: Desk, component: str, tenant: str) -> TenantRow:
+    """Return what a tenant knows of a component, a new row if there is none."""
+    key = row_key(TENANT, component, tenant)
+    return desk.store.load(key, TenantRow) or TenantRow(tenant=clip(tenant, TEXT_BYTES))
