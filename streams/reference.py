@@ -12,7 +12,7 @@ import structlog
 from streams import metrics
 from streams.crash import crash
 from streams.kafka_client import client_options
-from streams.topics import input_topics
+from streams.topics import existing_partitions, input_topics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,17 +52,12 @@ class Reference:
 
     async def load(self, settings: Settings) -> None:
         """Read the channel to its end, then go on following it in the background."""
-        topics = sorted(input_topics(settings, self.channel))
+        tps = await existing_partitions(settings, input_topics(settings, self.channel))
         client = aiokafka.AIOKafkaConsumer(
             **client_options(settings), enable_auto_commit=False, auto_offset_reset="earliest"
         )
         await client.start()
         self._client = client
-        tps = [
-            aiokafka.TopicPartition(topic, number)
-            for topic in topics
-            for number in sorted(client.partitions_for_topic(topic) or ())
-        ]
         client.assign(tps)
         await client.seek_to_beginning(*tps)
         ends = await client.end_offsets(tps)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
@@ -269,6 +270,22 @@ async def partition_counts(admin: AIOKafkaAdminClient, names: Iterable[str]) -> 
         return {}
     described = await admin.describe_topics(wanted)
     return {entry["topic"]: len(entry["partitions"]) for entry in described}
+
+
+async def existing_partitions(settings: Settings, names: Iterable[str]) -> list[TopicPartition]:
+    """Return the partitions of those of `names` that exist, in order.
+
+    Raises:
+        BrokerUnreachableError: No broker answers.
+    """
+    admin = await open_admin(settings)
+    try:
+        counts = await partition_counts(admin, names)
+    finally:
+        await admin.close()
+    return [
+        TopicPartition(name, number) for name in sorted(counts) for number in range(counts[name])
+    ]
 
 
 async def ensure_topics(
