@@ -29,7 +29,14 @@ from streams.runtime import (
 )
 from streams.tables import STORE_SCHEME, RowTable, Tables
 from streams.ticks import Ticker
-from streams.topics import Origin, changelog_name, ensure_topics, input_topics, topic_name
+from streams.topics import (
+    Origin,
+    changelog_name,
+    ensure_topics,
+    group_id,
+    input_topics,
+    topic_name,
+)
 from streams.transport import SCHEME
 
 if TYPE_CHECKING:
@@ -115,11 +122,6 @@ class TidewatchApp(faust.App):
             self.stop_error = error
             log.error("stopping", app=self.tidewatch_name, reason=error.explain())
         self.stop_requested.set()
-
-
-def group_id(settings: Settings, name: str) -> str:
-    """Return the consumer group of app `name`."""
-    return f"{settings.group_prefix}-{name}"
 
 
 def build_app(name: str, bindings: Sequence[Binding], settings: Settings) -> TidewatchApp:

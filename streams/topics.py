@@ -201,6 +201,11 @@ def topic_name(settings: Settings, channel: Channel) -> str:
     return settings.topic_prefix + channel.value
 
 
+def group_id(settings: Settings, name: str) -> str:
+    """Return the consumer group of app `name`."""
+    return f"{settings.group_prefix}-{name}"
+
+
 def tenant_topic_name(tenant: str, channel: Channel) -> str:
     """Return the topic of `tenant` for `channel`, one of `TENANT_CHANNELS`."""
     return f"tenant.{tenant}.{channel.value}"
