@@ -6,6 +6,8 @@ import asyncio
 import base64
 import binascii
 from collections import deque
+from contextlib import aclosing
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import aiokafka
@@ -19,12 +21,14 @@ from streams.kafka_client import client_options
 from streams.topics import open_admin, partition_counts, topic_name
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from streams.settings import Settings
 
 MAX_ERROR_CHARS = 2000
 """Of the error text kept in a header."""
+ALL = 1_000_000_000
+"""More dead letters than any topic holds."""
 
 
 class DeadLetterLimitError(TidewatchError):
@@ -210,7 +214,7 @@ def read_dead_letter(record: Any) -> DeadLetter:  # noqa: ANN401 -- aiokafka's r
 
 async def list_dead_letters(
     settings: Settings, *, limit: int = 1000, reason: str | None = None
-) -> AsyncIterator[DeadLetter]:
+) -> AsyncGenerator[DeadLetter, None]:
     """Yield the dead letters now on the broker, oldest first within each partition.
 
     Args:
@@ -264,9 +268,10 @@ async def show_dead_letter(settings: Settings, key: str) -> DeadLetter:
     Raises:
         TidewatchError: There is none.
     """
-    async for letter in list_dead_letters(settings, limit=1_000_000_000):
-        if letter.key == key:
-            return letter
+    async with aclosing(list_dead_letters(settings, limit=1_000_000_000)) as letters:
+        async for letter in letters:
+            if letter.key == key:
+                return letter
     raise TidewatchError(
         "no such dead letter", where=key, remedy="list them with: tidewatch dead-letters list"
     )
@@ -294,7 +299,7 @@ async def replay_dead_letters(
     await producer.start()
     sent: list[Any] = []
     try:
-        async for letter in list_dead_letters(settings, limit=1_000_000_000, reason=reason):
+        async for letter in list_dead_letters(settings, limit=ALL, reason=reason):
             if letter.truncated_from is not None or not letter.source_topic:
                 continue
             if keys is not None and letter.key not in keys:

@@ -14,7 +14,7 @@ from streams.kafka_client import client_options
 from streams.topics import open_admin, partition_counts, topic_name
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from streams.settings import Settings
 
@@ -48,7 +48,7 @@ async def _open_reader(settings: Settings) -> AsyncIterator[aiokafka.AIOKafkaCon
 
 async def read_topic(
     settings: Settings, topic: str, *, from_start: bool, follow: bool
-) -> AsyncIterator[Any]:
+) -> AsyncGenerator[Any, None]:
     """Yield records of all partitions of `topic`, as they are.
 
     Args:

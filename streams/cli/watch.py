@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,15 +68,18 @@ async def _watch(
 
     shown = 0
     name = full_name(settings, topic)
-    async for record in read_topic(settings, name, from_start=from_start, follow=follow):
-        if form is Format.JSON:
-            print_json(as_document(record))
-        else:
-            for line in as_text(record, full=full):
-                print_line(line)
-        shown += 1
-        if shown == count:
-            return
+    async with aclosing(
+        read_topic(settings, name, from_start=from_start, follow=follow)
+    ) as records:
+        async for record in records:
+            if form is Format.JSON:
+                print_json(as_document(record))
+            else:
+                for line in as_text(record, full=full):
+                    print_line(line)
+            shown += 1
+            if shown == count:
+                return
 
 
 def as_document(record: Any) -> dict[str, Any]:  # noqa: ANN401 -- aiokafka's record

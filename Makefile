@@ -1,0 +1,80 @@
+# Everything from a bare machine with Python 3.11, pip, make, Java 17 and Maven: `make run`, `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+SECONDS ?= 60
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test lint format bench bench-scale fuzz lock setup setup-dev clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: setup ## set up, then show the main job live (ARGS=--exit-when-done for a summary)
+	$(BIN)/tidewatch up $(ARGS)
+
+test: setup-dev ## set up, then run the tests (ARGS="tests/streams -k broker" for some)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup-dev ## style, types, and the walls between the rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy agents schemas streams tests
+	$(BIN)/lint-imports
+
+format: setup-dev ## put the code in its one format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup-dev $(VENV)/bench.stamp ## throughput and latency, beside stock Faust and Quix Streams
+	$(BIN)/python tests/bench/run.py $(ARGS)
+
+bench-scale: setup-dev ## how throughput grows with workers, and state with events
+	$(BIN)/python tests/bench/scale.py $(ARGS)
+
+fuzz: setup-dev ## feed mutated input to every parser for SECONDS (60)
+	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) $(ARGS)
+
+lock: setup ## resolve all dependencies anew, with hashes
+	$(LOCK) pyproject.toml --extra build --output-file requirements.lock
+	$(LOCK) pyproject.toml --extra build --extra dev --constraints requirements.lock --output-file requirements-dev.lock
+	for name in bench interop scanners; do $(LOCK) locks/$$name.in --output-file locks/$$name.lock || exit 1; done
+
+LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
+
+setup: $(VENV)/run.stamp
+
+setup-dev: $(VENV)/dev.stamp
+
+# the dependencies as locked, then this checkout, from what is installed already
+INSTALL = $(BIN)/python -m pip install --quiet --require-hashes --requirement
+EDITABLE = $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --no-index --editable .
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tidewatch needs Python 3.11 or later; name one with: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: requirements.lock pyproject.toml | $(BIN)/python
+	$(INSTALL) requirements.lock
+	$(EDITABLE)
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.lock pyproject.toml | $(BIN)/python
+	$(INSTALL) requirements-dev.lock
+	$(EDITABLE)
+	@touch $@ $(VENV)/run.stamp
+
+# an environment of its own: it brings other versions of the Kafka clients
+$(VENV)/bench.stamp: locks/bench.lock | $(BIN)/python
+	$(PYTHON) -m venv $(VENV)/bench
+	$(VENV)/bench/bin/python -m pip install --quiet --require-hashes --requirement locks/bench.lock
+	@touch $@
+
+clean: ## remove the environment and caches; the broker's data in .state stays
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

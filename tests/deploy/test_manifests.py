@@ -1,0 +1,73 @@
+"""The manifests run workers without privileges, by names that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from streams.settings import PREFIX, Settings
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+
+
+def stateful_set() -> dict[str, Any]:
+    """The workers' manifest."""
+    manifest: dict[str, Any] = yaml.safe_load(
+        (DEPLOY / "kubernetes" / "worker" / "statefulset.yaml").read_text()
+    )
+    return manifest
+
+
+def pod() -> dict[str, Any]:
+    """The workers' pod."""
+    spec: dict[str, Any] = stateful_set()["spec"]["template"]["spec"]
+    return spec
+
+
+def environment() -> set[str]:
+    """Every setting that the manifests and the image name."""
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    config = yaml.safe_load((DEPLOY / "kubernetes" / "settings.yaml").read_text())
+    names = set(compose["x-worker"]["environment"]) | set(config["data"])
+    names |= {entry["name"] for entry in pod()["containers"][0]["env"]}
+    image = (DEPLOY.parent / "Dockerfile").read_text()
+    return names | set(re.findall(rf"\b{PREFIX}[A-Z_]+\b", image))
+
+
+def test_settings_that_are_set_exist() -> None:
+    named = {name for name in environment() if name.startswith(PREFIX)}
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    assert named
+    assert named - known == set()
+
+
+def test_the_pod_has_no_privileges() -> None:
+    security = pod()["securityContext"]
+    assert security["runAsNonRoot"] is True
+    (container,) = pod()["containers"]
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["securityContext"]["capabilities"]["drop"] == ["ALL"]
+    assert pod()["automountServiceAccountToken"] is False
+
+
+def test_a_stop_has_time_to_finish() -> None:
+    drain = Settings.model_fields["drain_seconds"].default
+    assert pod()["terminationGracePeriodSeconds"] > drain
+
+
+def test_each_app_has_a_manifest_and_a_service_and_all_are_listed() -> None:
+    apps = {path.name for path in (DEPLOY / "kubernetes" / "apps").iterdir()}
+    listed = yaml.safe_load((DEPLOY / "kubernetes" / "kustomization.yaml").read_text())
+    assert {name for name in listed["resources"] if name.startswith("apps/")} == {
+        f"apps/{app}" for app in apps
+    }
+    for app in apps:
+        text = (DEPLOY / "kubernetes" / "apps" / app / "kustomization.yaml").read_text()
+        labels = yaml.safe_load(text)["labels"][0]["pairs"]
+        assert labels == {"app.kubernetes.io/component": app}
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    assert {"kafka", "topics"} | apps == set(services)

@@ -1,0 +1,127 @@
+"""Every command explains itself, and a user's mistake is one line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from streams.cli import COMMANDS, main
+from streams.cli.output import plain, print_table
+
+
+def leaves() -> list[tuple[str, ...]]:
+    """Every command there is, as words."""
+    found: list[tuple[str, ...]] = []
+    for name, (module, _) in COMMANDS.items():
+        command = get_command(import_module(module).app)
+        children = getattr(command, "commands", None)
+        found += [(name, child) for child in children] if children else [(name,)]
+    return found
+
+
+@pytest.mark.parametrize("words", leaves(), ids=" ".join)
+def test_help_has_an_example(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words, "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"tidewatch {' '.join(words)}" in shown.split("Example", 1)[1]
+
+
+def test_the_overview_lists_every_command_without_importing_any() -> None:
+    code = (
+        "import sys; from streams.cli import main; main(['--help']);"
+        "print([m for m in sys.modules if m in ('typer', 'faust', 'aiokafka', 'pydantic')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.rstrip().endswith("[]")
+    for name in COMMANDS:
+        assert f"\n  {name} " in done.stdout
+
+
+def test_a_misspelt_command_is_answered_with_the_nearest(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["wach"]) == 2
+    assert "did you mean watch?" in capsys.readouterr().err
+
+
+def test_a_misspelt_option_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["watch", "--from-strat", "iocs"]) == 2
+    assert "--from-start" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("environment", "words", "said"),
+    [
+        ({"TIDEWATCH_KAFKKA": "x"}, ["topics", "list"], "did you mean TIDEWATCH_KAFKA?"),
+        ({}, ["topics", "list"], "tidewatch broker start"),
+        ({"TIDEWATCH_KAFKA": "127.0.0.1:1"}, ["topics", "list"], "no Kafka broker answers"),
+        ({"TIDEWATCH_KAFKA": "127.0.0.1:1"}, ["watch", "iocs"], "no Kafka broker answers"),
+        ({"TIDEWATCH_KAFKA": "127.0.0.1:1"}, ["dead-letters", "list"], "no Kafka broker answers"),
+        ({"TIDEWATCH_KAFKA": "127.0.0.1:1"}, ["broker", "start"], "TIDEWATCH_KAFKA"),
+        ({}, ["dead-letters", "list", "--reason", "odd"], "invalid-json"),
+        ({}, ["dead-letters", "replay"], "--reason or --key"),
+        ({}, ["worker", "--agents", "chequers"], "choose from"),
+        ({}, ["send", "--check", "absent.json"], "No such file"),
+    ],
+)
+def test_a_users_mistake_is_one_line_with_a_remedy(
+    environment: dict[str, str],
+    words: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("TIDEWATCH_KAFKA", raising=False)
+    monkeypatch.setenv("TIDEWATCH_STATE_DIR", str(tmp_path))
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert main(words) == 2
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1
+    assert said in printed.err
+
+
+def test_status_of_a_broker_that_never_ran(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TIDEWATCH_STATE_DIR", str(tmp_path))
+    assert main(["broker", "status", "--format", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["running"], told["bootstrap"]) == (False, None)
+    assert main(["broker", "stop"]) == 0
+    assert "did not run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("\x1b[2Jgone", "\\u001b[2Jgone"),
+        ("two\nlines", "two\\u000alines"),
+        ("\u202egpj.exe", "\\u202egpj.exe"),
+        ("grün 模型", "grün 模型"),
+        ("\ud800", "\\ud800"),
+    ],
+)
+def test_nothing_that_drives_a_terminal_is_printed(text: str, shown: str) -> None:
+    assert plain(text) == shown
+
+
+def test_what_is_cut_is_marked() -> None:
+    assert plain("x" * 100, 10) == "x" * 9 + "…"
+
+
+def test_a_table_aligns_and_disarms(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(["a", "b"], [["long cell", "\x1b"], ["x", 1]])
+    assert capsys.readouterr().out.splitlines() == [
+        "A          B",
+        "long cell  \\u001b",
+        "x          1",
+    ]

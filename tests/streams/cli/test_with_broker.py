@@ -1,0 +1,115 @@
+"""Commands that speak to a broker, on a real one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from streams.cli import main
+
+pytestmark = [pytest.mark.kafka]
+
+EVENT: dict[str, Any] = {
+    "specversion": "1.0",
+    "id": "cli-1",
+    "source": "//host/build-7",
+    "type": "tidewatch.package.install.v1",
+    "subject": "pypi:left-pad",
+    "time": "2026-01-01T00:00:00Z",
+    "tenantid": "acme",
+    "data": {"packages": [{"name": "left-pad", "version": "1.0"}]},
+}
+
+
+@pytest.fixture
+def cli(
+    kafka: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> pytest.MonkeyPatch:
+    """The environment of a user with topics of this test's own."""
+    monkeypatch.setenv("TIDEWATCH_KAFKA", kafka)
+    monkeypatch.setenv("TIDEWATCH_TOPIC_PREFIX", f"cli-{request.node.originalname}.")
+    monkeypatch.setenv("TIDEWATCH_PARTITIONS", "2")
+    return monkeypatch
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> list[Any]:
+    """Run a command with JSON output; return its documents."""
+    capsys.readouterr()
+    assert main([*words, "--format", "json"]) == 0, capsys.readouterr().err
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.mark.usefixtures("cli")
+def test_a_file_of_events_is_sent_and_seen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "events.jsonl"
+    events = [EVENT | {"id": f"cli-{number}"} for number in range(3)]
+    file.write_bytes(b"\n".join(map(orjson.dumps, events)) + b"\n")
+    (sent,) = run(capsys, "send", str(file))
+    assert sent["by_type"] == {"tidewatch.package.install.v1": 3}
+    records = run(capsys, "watch", "package-install", "--from-start", "--no-follow")
+    assert [record["value"]["id"] for record in records] == ["cli-0", "cli-1", "cli-2"]
+    assert {record["key"] for record in records} == {"acme|pypi:left-pad"}
+    assert main(["watch", "package-install", "--from-start", "--count", "1"]) == 0
+    assert "pypi:left-pad" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("cli")
+def test_nothing_is_sent_if_one_event_can_not_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "events.json"
+    file.write_bytes(orjson.dumps([EVENT, EVENT | {"tenantid": ""}]))
+    run(capsys, "topics", "create")
+    assert main(["send", str(file)]) == 2
+    assert "events.json[1]" in capsys.readouterr().err
+    assert run(capsys, "watch", "package-install", "--from-start", "--no-follow") == []
+
+
+@pytest.mark.usefixtures("cli")
+def test_topics_are_missing_then_created(capsys: pytest.CaptureFixture[str]) -> None:
+    (before,) = run(capsys, "topics", "list")
+    assert {row["partitions"] for row in before} == {None}
+    run(capsys, "topics", "create", "--tenant", "acme")
+    (after,) = run(capsys, "topics", "list")
+    assert {row["partitions"] for row in after} == {2}
+    (checks,) = run(capsys, "doctor")
+    assert {check["name"]: check["ok"] for check in checks} == {
+        "settings": True,
+        "disk": True,
+        "broker": True,
+        "topics": True,
+    }
+
+
+@pytest.mark.usefixtures("cli")
+def test_a_topic_that_is_not_there_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["watch", "nowhere"]) == 2
+    assert "there is no topic nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("cli")
+def test_without_dead_letters_the_list_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "dead-letters", "list") == []
+    run(capsys, "topics", "create")
+    assert run(capsys, "dead-letters", "list") == []
+    assert main(["dead-letters", "show", "x-0-0"]) == 2
+
+
+def test_access_rules_give_a_tenant_its_own_topics_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (rules,) = run(capsys, "topics", "acls", "--tenant", "acme")
+    own = [rule for rule in rules if rule["principal"] == "acme"]
+    assert {rule["operation"] for rule in own} == {"Read"}
+    assert {rule["name"] for rule in own if rule["resource"] == "topic"} == {
+        "tenant.acme.alerts",
+        "tenant.acme.assessments",
+        "tenant.acme.containment-commands",
+        "tenant.acme.iocs",
+    }

@@ -1,0 +1,171 @@
+"""What must hold for the repository as a whole."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = ["requirements.lock", "requirements-dev.lock", *map(str, Path("locks").glob("*.lock"))]
+
+# in parts, so that this file does not name them either
+REGISTRY_HOSTS = [
+    ".".join(parts)
+    for parts in (
+        ("pypi", "org"),
+        ("pythonhosted", "org"),
+        ("repo1", "maven"),
+        ("repo", "maven"),
+        ("maven", "apache", "org/maven2"),
+        ("registry", "npmjs"),
+        ("crates", "io"),
+        ("proxy", "golang"),
+    )
+]
+LOCAL_PATH = re.compile(r"(?<![\w.])/(?:root|work|home/\w+|Users/\w+|tmp/tw)/")
+
+
+def tracked() -> list[Path]:
+    """The files of the repository, as committed or about to be."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def texts() -> dict[Path, str]:
+    """The text files of the repository."""
+    found = {}
+    for path in tracked():
+        raw = path.read_bytes()
+        if b"\0" not in raw:
+            found[path.relative_to(ROOT)] = raw.decode("utf-8", "replace")
+    return found
+
+
+def locked(path: Path) -> dict[str, list[str]]:
+    """The locked packages of a file, `name==version`, each with its hashes."""
+    packages: dict[str, list[str]] = {}
+    name = ""
+    for line in path.read_text().splitlines():
+        if line and not line.startswith((" ", "#")):
+            name = line.split("\\")[0].split(";")[0].strip()
+            packages.setdefault(name, [])
+        packages.setdefault(name, []).extend(re.findall(r"--hash=(sha256:[0-9a-f]{64})", line))
+    return {package: hashes for package, hashes in packages.items() if package}
+
+
+def test_no_registry_host_is_named() -> None:
+    hits = [
+        (str(path), host)
+        for path, text in texts().items()
+        for host in REGISTRY_HOSTS
+        if host in text.lower()
+    ]
+    assert hits == []
+
+
+def test_no_path_of_a_machine_is_named() -> None:
+    own = Path(__file__).resolve().relative_to(ROOT)
+    hits = [
+        (str(path), match.group())
+        for path, text in texts().items()
+        if path != own
+        for match in LOCAL_PATH.finditer(text)
+    ]
+    assert hits == []
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_locked_package_has_one_version_and_hashes(name: str) -> None:
+    packages = locked(ROOT / name)
+    assert packages
+    for package, hashes in packages.items():
+        assert re.fullmatch(r"[a-z0-9-]+==[^\s=]+", package), package
+        assert hashes, package
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_locks_name_no_address(name: str) -> None:
+    text = (ROOT / name).read_text()
+    assert "://" not in text
+    assert "--index" not in text
+    assert "--find-links" not in text
+
+
+def test_every_declared_dependency_is_locked() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+
+    def names(path: str) -> set[str]:
+        return {package.split("==")[0] for package in locked(ROOT / path)}
+
+    def declared(requirements: list[str]) -> set[str]:
+        return {str(canonicalize_name(Requirement(text).name)) for text in requirements}
+
+    runtime = declared(project["dependencies"]) | declared(extras["build"])
+    assert runtime - names("requirements.lock") == set()
+    assert (runtime | declared(extras["dev"])) - names("requirements-dev.lock") == set()
+
+
+def test_development_has_the_same_versions_as_production() -> None:
+    runtime = set(locked(ROOT / "requirements.lock"))
+    assert runtime - set(locked(ROOT / "requirements-dev.lock")) == set()
+
+
+def test_every_import_of_the_product_is_declared() -> None:
+    """What works only because another package happens to bring the module breaks later."""
+    distributions = packages_distributions()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
+    rooms = {"agents", "schemas", "streams"}
+    missing = set()
+    for room in rooms:
+        for path in (ROOT / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                modules = []
+                if isinstance(node, ast.Import):
+                    modules = [alias.name for alias in node.names]
+                elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+                    modules = [node.module]
+                for module in modules:
+                    top = module.split(".")[0]
+                    if top in sys.stdlib_module_names or top in rooms or top == "__future__":
+                        continue
+                    names = {canonicalize_name(name) for name in distributions.get(top, [top])}
+                    # the stream library's own foundation comes with it, pinned through it
+                    if not names & (declared | {"mode-streaming"}):
+                        missing.add((str(path.relative_to(ROOT)), top))
+    assert missing == set()
+
+
+def test_the_rooms_keep_apart() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_yaml_files_are_yaml() -> None:
+    files = [path for path in tracked() if path.suffix in {".yaml", ".yml"}]
+    assert files
+    for path in files:
+        assert list(yaml.safe_load_all(path.read_text())), path
