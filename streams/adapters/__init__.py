@@ -1,0 +1,79 @@
+"""Producers' own payloads as native events: `tidewatch send --as KIND`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, Final
+
+from schemas.cloudevents import read_event, write_structured
+from schemas.errors import TidewatchError
+from schemas.events import Event
+
+ADAPTERS: Final[dict[str, str]] = {
+    "argo": "streams.adapters.argo:adapt",
+    "cdevents": "streams.adapters.cdevents:adapt",
+    "github-package": "streams.adapters.github:adapt_package",
+    "github-workflow-run": "streams.adapters.github:adapt_workflow_run",
+    "harbor": "streams.adapters.harbor:adapt",
+    "huggingface": "streams.adapters.huggingface:adapt",
+    "jfrog": "streams.adapters.jfrog:adapt",
+    "kubeflow": "streams.adapters.kubeflow:adapt",
+    "mlflow": "streams.adapters.mlflow:adapt",
+    "oci": "streams.adapters.oci:adapt",
+    "openlineage": "streams.adapters.openlineage:adapt",
+    "sagemaker-model-package": "streams.adapters.sagemaker:adapt_model_package",
+    "sagemaker-pipeline": "streams.adapters.sagemaker:adapt_pipeline",
+    "tekton": "streams.adapters.tekton:adapt",
+    "wandb": "streams.adapters.wandb:adapt",
+}
+"""Kind of payload to `module:function`; a module is imported when its kind is first used."""
+MAX_EVENT_BYTES: Final = 8 << 20
+
+
+class UnknownProducerError(TidewatchError):
+    """A kind of payload that there is no adapter for."""
+
+
+def adapt(
+    kind: str,
+    payload: bytes | str | Mapping[str, Any],
+    *,
+    tenant: str | None,
+    **options: Any,  # noqa: ANN401 -- each kind has its own
+) -> list[Event[Any]]:
+    """Return the native events that a producer's payload stands for.
+
+    Ids are derived from the payload, so a payload sent twice gives the same events. What the
+    producer does not say stays None. A payload that says nothing about a supply chain (a
+    discussion, a quota) gives no event.
+
+    Args:
+        kind: One of `ADAPTERS`.
+        payload: JSON, or for packages the file of the kind.
+        tenant: Whose it is; producers don't know.
+        options: `source` and `system` of the events, `time` or `received_ms` of reception for
+            payloads that bear no time, `headers` of the request, and what the kind itself takes.
+
+    Raises:
+        UnknownProducerError: no such kind.
+        UnreadableRecordError: the payload can't be read as one of its kind.
+    """
+    place = ADAPTERS.get(kind)
+    if place is None:
+        raise UnknownProducerError(
+            f"no adapter for {kind[:60]!r}",
+            remedy=f"use one of {', '.join(sorted(ADAPTERS))}",
+        )
+    module, _, name = place.partition(":")
+    function: Callable[..., list[Event[Any]]] = getattr(import_module(module), name)
+    events = function(payload, tenant=tenant, **options)
+    for event in events:
+        # What would not be readable on its topic is refused here, where its sender sees it.
+        read_event(
+            write_structured(event),
+            (),
+            timestamp_ms=int(event.time.timestamp() * 1000),
+            max_bytes=MAX_EVENT_BYTES,
+        )
+    return events
