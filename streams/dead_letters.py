@@ -7,7 +7,6 @@ import base64
 import binascii
 from collections import deque
 from contextlib import aclosing
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import aiokafka

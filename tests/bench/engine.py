@@ -90,7 +90,9 @@ async def make_topics(bootstrap: str, prefix: str) -> None:
     await admin.close()
 
 
-async def outputs(bootstrap: str, prefix: str, wanted: int, deadline: float) -> list[tuple[int, float]]:
+async def outputs(
+    bootstrap: str, prefix: str, wanted: int, deadline: float
+) -> list[tuple[int, float]]:
     """Return (append time ms, latency s) of each output, once `wanted` have come."""
     consumer = aiokafka.AIOKafkaConsumer(
         f"{prefix}.iocs", bootstrap_servers=bootstrap, auto_offset_reset="earliest"
@@ -221,7 +223,9 @@ def _stock(name: str, bootstrap: str, prefix: str, every: int, state: str) -> No
     worker.execute_from_commandline()
 
 
-def start(name: str, bootstrap: str, prefix: str, every: int, state: str) -> subprocess.Popen[bytes]:
+def start(
+    name: str, bootstrap: str, prefix: str, every: int, state: str
+) -> subprocess.Popen[bytes]:
     """Start a contestant in a process of its own."""
     command = [
         sys.executable,
