@@ -126,16 +126,15 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     digest: str | None = None
 
 
-class CheckProof(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="check-proof"):
-    """A check of a later event, by name, for a recovery that requires it."""
+class Related(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="related"):
+    """Another incident is about the same component, digest or publisher."""
 
     incident: str
-    tenant: str
-    system: str
-    check: str
-    passed: bool
-    event_id: str
-    occurred_at: datetime
+    other: str
+    via: str
+    """The component key they share; `campaign` where `other` is the campaign's id."""
+    tenant: str | None = None
+    """The tenant that is part of both; None: for the operator only."""
 
 
 class ForgedResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="forged"):
@@ -157,7 +156,7 @@ IncidentMessage = (
     | DecisionUpdate
     | ResultUpdate
     | Proof
-    | CheckProof
+    | Related
     | ForgedResult
     | Tick
 )
@@ -241,6 +240,8 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     system: str | None = None
     ref: str | None = None
     """The id of the finding, event, decision or command."""
+    processing: bool = False
+    """`at` is processing time: not part of comparisons of replays."""
 
 
 class CommandSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -276,7 +277,7 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     undoes: str | None = None
     """For a reversal: the command it takes back."""
     mode: str
-    """automatic, proposal or advised."""
+    """automatic, proposal, advised, or approved (a proposal that was)."""
     dry_run: bool = True
     attempt: int = 1
 

@@ -1,4 +1,4 @@
-"""Expiry: sightings are forgotten 400 days after they were last seen, unless an incident is open."""
+"""Expiry: sightings are forgotten 400 days after the last, unless an incident is open."""
 
 from __future__ import annotations
 

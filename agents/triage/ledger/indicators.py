@@ -20,6 +20,7 @@ from agents.triage.ledger.rows import (
     MARKS,
     MEMBERS,
     NAME_BYTES,
+    RELATED,
     SCAN,
     TENANTS,
     ComponentRow,
@@ -32,7 +33,7 @@ from agents.triage.routing import incident_id, incident_root, opens_incident, sp
 from agents.triage.store import row_key
 from schemas.canonical import stable_id
 from schemas.findings import Finding, Indicator, SupplyChainIoC
-from schemas.incidents import FindingUpdate, Prevalence, Withdrawal
+from schemas.incidents import FindingUpdate, Prevalence, Related, Withdrawal
 from schemas.intel import IntelKind
 from schemas.ledger import FindingSeen, OperatorAlert, Revision
 from schemas.severity import Disposition, Severity
@@ -62,6 +63,8 @@ def on_finding(desk: Desk, seen: FindingSeen) -> None:
     indicator_key, indicator_version = split_version(finding.indicator.key)
     component_key = split_version(finding.component)[0]
     row = component_row(desk, seen.key)
+    if seen.active and opens_incident(finding):
+        _relate(desk, seen, row)
     if seen.key == indicator_key:
         _file(desk, seen, row)
     if seen.key == component_key and seen.active:
@@ -163,14 +166,12 @@ def _count_tenants(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
     finding = seen.finding
     if not seen.active:
         return
-    changed = row.flagged.add(finding.tenant, TENANTS)
     place = rank(seen.incident)
-    if opens_incident(finding) and place not in row.incidents:
-        row.incidents[place] = seen.incident
-        changed = True
-        if keep_smallest(row.incidents, MARKS):
-            row.full = True
-    if not changed:
+    first = opens_incident(finding) and place not in row.prevalent
+    if first:
+        row.prevalent[place] = seen.incident
+        keep_smallest(row.prevalent, MARKS)
+    if not row.flagged.add(finding.tenant, TENANTS) and not first:
         return
     count = row.flagged.count()
     if count > OVER_CORRELATING and not taints(finding):
@@ -187,7 +188,7 @@ def _count_tenants(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
         )
     else:
         one = correlations()[_TENANT_RULE]
-        for incident in row.incidents.values():
+        for incident in row.prevalent.values():
             for threshold in one.when.thresholds:
                 if count >= threshold:
                     desk.tell_incident(
@@ -201,6 +202,33 @@ def _count_tenants(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
                         ),
                     )
     desk.store.save(row_key(COMPONENT, seen.key), row)
+
+
+def _relate(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
+    """Link the incidents that are about one component, publisher or digest."""
+    tenant = seen.finding.tenant
+    place = rank(seen.incident)
+    known = row.incidents.get(place)
+    if known is not None and (tenant in known[1] or len(known[1]) >= RELATED):
+        return
+    row.incidents[place] = (seen.incident, sorted({*(known[1] if known else ()), tenant}))
+    if keep_smallest(row.incidents, RELATED):
+        row.full = True
+        desk.bound_reached("incidents linked by one key", seen.key, RELATED)
+    desk.store.save(row_key(COMPONENT, seen.key), row)
+    if place not in row.incidents:
+        return
+    own = row.incidents[place]
+    for other in row.incidents.values():
+        if other[0] == own[0]:
+            continue
+        both: list[str | None] = [None]
+        both.extend(sorted(set(own[1]) & set(other[1])))
+        for one in both:
+            for this, that in ((own[0], other[0]), (other[0], own[0])):
+                desk.tell_incident(
+                    this, Related(incident=this, other=that, via=seen.key, tenant=one)
+                )
 
 
 def _publish(desk: Desk, key: str, ioc: IocRow, row: ComponentRow) -> None:

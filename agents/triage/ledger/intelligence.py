@@ -11,7 +11,7 @@ from agents.triage.bounded import clip, keep_smallest, rank
 from agents.triage.correlation import for_fact
 from agents.triage.ledger import indicators
 from agents.triage.ledger.outlet import Desk, indicator_of, make_finding
-from agents.triage.ledger.propagation import add_mark, component_row, fresh_mark
+from agents.triage.ledger.propagation import add_mark, component_row, fresh_mark, lift
 from agents.triage.ledger.rows import (
     COMPONENT,
     FACT,
@@ -66,6 +66,7 @@ def on_fact(desk: Desk, change: FactChange) -> None:
     now = fact is not None and fact.kind in SUPPRESSING
     if was != now:
         indicators.suppress(desk, change.key, change.fact_key, change.revision, active=now)
+        lift(desk, change.key, row, change.revision, active=not now)
 
 
 def _bounded(desk: Desk, fact: IntelFact | None) -> IntelFact | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+import msgspec
+
 from agents.triage.bounded import clip, keep_smallest, rank
 from agents.triage.ledger.outlet import NEVER, Desk
 from agents.triage.ledger.rows import (
@@ -196,23 +198,32 @@ def on_case(desk: Desk, case: CaseState) -> None:
     reopened = known is not None and known[0] == "dismissed" and not dismissed
     if not dismissed and not reopened:
         return
+    lift(desk, case.key, row, case.revision, active=not dismissed, incident=case.incident)
+
+
+def lift(
+    desk: Desk,
+    component: str,
+    row: ComponentRow,
+    revision: Revision,
+    *,
+    active: bool,
+    incident: str | None = None,
+) -> None:
+    """Lift the marks that began at a component, or let them hold again.
+
+    Args:
+        desk: Where to tell it.
+        component: The component key.
+        row: Its row.
+        revision: When: the later wins.
+        active: Whether the marks hold.
+        incident: Only marks of this incident; None: all.
+    """
     for mark in tuple(row.marks.values()):
-        if mark.incident == case.incident and not mark.path:
-            add_mark(
-                desk,
-                case.key,
-                row,
-                Mark(
-                    incident=mark.incident,
-                    root=mark.root,
-                    cause=mark.cause,
-                    version=mark.version,
-                    digest=mark.digest,
-                    path=mark.path,
-                    active=not dismissed,
-                    revision=case.revision,
-                ),
-            )
+        if not mark.path and (incident is None or mark.incident == incident):
+            changed = msgspec.structs.replace(mark, active=active, revision=revision)
+            add_mark(desk, component, row, changed)
 
 
 def is_dismissed(row: ComponentRow, incident: str) -> Revision | None:
@@ -251,7 +262,7 @@ def tell_exposures(
             if only is None or place in only:
                 desk.tell_incident(mark.incident, _exposure(component, system, holding, mark))
         if mark.active and not component.startswith(("sha256:", "publisher:", "domain:")):
-            _tell_good(desk, component, row, system, mark, bad)
+            _tell_good(desk, component, _clean(row, system), system=system, mark=mark, bad=bad)
 
 
 def _exposure(component: str, system: SystemRow, holding: Holding, mark: Mark) -> Exposure:
@@ -282,12 +293,12 @@ def _exposure(component: str, system: SystemRow, holding: Holding, mark: Mark) -
 def _tell_good(
     desk: Desk,
     component: str,
-    row: ComponentRow,
+    clean: Iterable[Holding],
+    *,
     system: SystemRow,
     mark: Mark,
     bad: dict[str, Holding],
 ) -> None:
-    clean = list(_clean(row, system))
     first_bad = min((one.first_ms for one in bad.values()), default=None)
     last_bad = max((one.last_ms for one in bad.values()), default=None)
     for holding in clean:

@@ -29,6 +29,8 @@ EDGES: Final = 128
 SIGNALS: Final = 64
 FINDING_IDS: Final = 256
 MEMBERS: Final = 128
+RELATED: Final = 8
+"""Incidents that one key links, and tenants told of it; more, and the key says nothing."""
 SCAN: Final = 50_000
 """Rows that one message may read."""
 MAX_DEPTH: Final = 8
@@ -160,13 +162,15 @@ class ComponentRow(msgspec.Struct, array_like=True):
     marks: dict[str, Mark] = msgspec.field(default_factory=dict)
     facts: dict[str, str] = msgspec.field(default_factory=dict)
     """Fact keys by rank."""
-    incidents: dict[str, str] = msgspec.field(default_factory=dict)
-    """Incidents about it, by rank: prevalence is told to them."""
+    incidents: dict[str, tuple[str, list[str]]] = msgspec.field(default_factory=dict)
+    """Incidents about it, by rank, each with its tenants as far as few."""
     bad_components: dict[str, str] = msgspec.field(default_factory=dict)
     """For a publisher: its components with findings, by rank."""
     full: bool = False
     cases: dict[str, tuple[str, Revision]] = msgspec.field(default_factory=dict)
     over_correlating: bool = False
+    prevalent: dict[str, str] = msgspec.field(default_factory=dict)
+    """Incidents whose prevalence is told, by rank."""
 
 
 class ChildRow(msgspec.Struct, array_like=True):

@@ -51,7 +51,7 @@ def on_sighting(desk: Desk, seen: Sighting) -> None:
         )
         _expect_expiry(desk, seen.component, key, at)
     known = system.holdings.get(place)
-    changed = _merge(system, place, known, seen, at, version)
+    changed = _merge(system, place, seen, at=at, version=version)
     if seen.made_from:
         changed = _tell_parents(desk, system, seen, version) or changed
     if not changed:
@@ -83,11 +83,12 @@ def _version_by_inputs(seen: Sighting) -> str | None:
 def _merge(
     system: SystemRow,
     place: str,
-    known: Holding | None,
     seen: Sighting,
+    *,
     at: int,
     version: str | None,
 ) -> bool:
+    known = system.holdings.get(place)
     if known is None:
         system.holdings[place] = _holding(seen, at, version)
         return True

@@ -1,0 +1,320 @@
+"""Containment: which commands a finding calls for, in which order, and who may let them run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from schemas.canonical import stable_hash
+from schemas.findings import Finding
+from schemas.incidents import CommandSpec, KnownGood, SystemView
+from schemas.policy import Policy
+from schemas.severity import Disposition, Severity
+from schemas.taxonomy import taxonomy
+
+CONTAIN_CONFIDENCE: Final = 0.75
+TARGETS: Final = 64
+"""Commands of one action; more systems than that are contained by component, not one by one."""
+UNDO: Final = {
+    "quarantine": "restore",
+    "rollback": "roll-forward",
+    "block": "unblock",
+    "hold-pipeline": "release-pipeline",
+}
+_NAMED: Final = frozenset({"model", "image", "dataset", "pypi", "service", "deployment"})
+_RUNS: Final = frozenset({"training", "pre-training", "fine-tuning", "conversion", "crawl"})
+
+
+class Ground(msgspec.Struct, frozen=True, kw_only=True):
+    """A finding that may justify containment, as far as the plan asks."""
+
+    id: str
+    kind: str
+    severity: Severity
+    confidence: float
+    indicator_key: str
+    disposition: Disposition
+    component: str
+    version: str | None = None
+    publisher: str | None = None
+    guarded: bool = False
+
+    @property
+    def contains(self) -> bool:
+        """Whether it is severe and sure enough to act on; guarded ones are only advised."""
+        return (
+            self.severity.rank >= Severity.HIGH.rank
+            and self.confidence >= CONTAIN_CONFIDENCE
+            and not self.guarded
+        )
+
+    @property
+    def actions(self) -> frozenset[str]:
+        """The OpenC2 actions its kind calls for (ioc_mapping)."""
+        kind = taxonomy().ioc_types.get(self.kind)
+        return frozenset(kind.openc2) if kind is not None else frozenset()
+
+
+def ground_of(finding: Finding) -> Ground:
+    """Return what the plan asks of a finding."""
+    return Ground(
+        id=finding.id,
+        kind=finding.ioc_type,
+        severity=finding.severity,
+        confidence=finding.confidence,
+        indicator_key=finding.indicator.key,
+        disposition=finding.indicator.disposition,
+        component=finding.component,
+        version=finding.version,
+        publisher=finding.publisher,
+        guarded=finding.evidence.get("guarded") is True,
+    )
+
+
+def command_id(incident: str, tenant: str, action: str, target: str, generation: int = 0) -> str:
+    """Return the id of a command: 36 characters in the shape of a UUID (version 5).
+
+    The same for (incident, tenant, action, target, generation), on every replay.
+    """
+    digits = stable_hash("cmd", incident, tenant, action, target, str(generation))
+    variant = "89ab"[int(digits[16], 16) % 4]
+    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
+
+
+def mode_of(action: str, policy: Policy, *, sure: bool) -> str:
+    """Return automatic, proposal or advised: what the tenant's policy lets an action be.
+
+    Args:
+        action: The action.
+        policy: The tenant's policy.
+        sure: Whether a finding justifies acting at all; else it is advised at most.
+    """
+    if not sure or action in policy.advised:
+        return "advised"
+    return "automatic" if action in policy.automatic else "proposal"
+
+
+def plan(
+    incident: str,
+    tenant: str,
+    grounds: Sequence[Ground],
+    systems: Sequence[SystemView],
+    good: Iterable[KnownGood],
+    policy: Policy,
+    *,
+    generation: int = 0,
+) -> tuple[CommandSpec, ...]:
+    """Return the commands that an incident calls for in one tenant.
+
+    Evidence is captured before anything else touches a system. The plan follows from severity and
+    confidence of the findings, not from the incident's band, and only ever grows with them.
+
+    Args:
+        incident: Its id.
+        tenant: The tenant.
+        grounds: The findings that hold.
+        systems: The tenant's affected systems.
+        good: Versions that may be rolled back to.
+        policy: The tenant's policy.
+        generation: How often containment was lifted before: commands issued anew get new ids.
+    """
+    severe = [one for one in grounds if one.severity.rank >= Severity.HIGH.rank]
+    if not severe:
+        return ()
+    sure = any(one.contains for one in severe)
+    firm = [one for one in severe if one.contains] or severe
+    actions = frozenset().union(*(one.actions for one in firm))
+    ids = tuple(sorted(one.id for one in firm))[:8]
+    best = min(firm, key=lambda one: (-one.severity.rank, -one.confidence, one.id))
+    why = f"{best.kind} ({best.severity}, confidence {best.confidence:.2f}) at {best.indicator_key}"
+
+    def command(
+        action: str, target: str, target_type: str, *, mode: str | None = None, **more: object
+    ) -> CommandSpec:
+        return msgspec.convert(
+            {
+                "command_id": command_id(incident, tenant, action, target, generation),
+                "incident": incident,
+                "tenant": tenant,
+                "action": action,
+                "target": target,
+                "target_type": target_type,
+                "reason": why,
+                "findings": ids,
+                "undo": UNDO.get(action),
+                "mode": mode or mode_of(action, policy, sure=sure),
+                "dry_run": policy.dry_run,
+                **more,
+            },
+            CommandSpec,
+        )
+
+    names = sorted({system.system for system in systems})[:TARGETS]
+    evidence = [
+        command(
+            "capture-evidence", name, "system", system=name, paths=policy.evidence.get(name, ())
+        )
+        for name in names
+    ]
+    first = tuple(one.command_id for one in evidence)
+    commands = list(evidence)
+    held = _held(systems, firm)
+    if "contain" in actions or "remediate" in actions:
+        quarantined = []
+        for component, version, digest in held:
+            spec = command(
+                "quarantine",
+                _target(component, version, digest),
+                "component",
+                version=version,
+                digest=digest,
+                after=first,
+            )
+            quarantined.append(spec.command_id)
+            commands.append(spec)
+        commands.extend(
+            _rollbacks(command, held, tuple(good), (*first, *quarantined), policy, sure=sure)
+        )
+    if "deny" in actions or "contain" in actions:
+        commands.extend(
+            command("block", target, "source", after=first) for target in _blocked(firm)
+        )
+    identities = sorted({one for system in systems for one in system.identities})[:TARGETS]
+    commands.extend(
+        command("revoke", identity, "identity", after=first)
+        for identity in identities
+        if "contain" in actions or "remediate" in actions
+    )
+    pipelines = sorted(
+        {system.component for system in systems if system.component.startswith("pipeline:")}
+    )[:TARGETS]
+    commands.extend(
+        command("hold-pipeline", pipeline, "pipeline", after=first) for pipeline in pipelines
+    )
+    derived = sorted(
+        {
+            system.component
+            for system in systems
+            if system.path and system.component.startswith(("model:", "image:"))
+        }
+    )[:TARGETS]
+    commands.extend(command("rebuild", target, "component", after=first) for target in derived)
+    return tuple(commands)
+
+
+def _target(component: str, version: str | None, digest: str | None) -> str:
+    if version is not None:
+        return f"{component}@{version}"
+    return component if digest is None else f"{component}#{digest}"
+
+
+def _held(
+    systems: Sequence[SystemView], grounds: Sequence[Ground]
+) -> list[tuple[str, str | None, str | None]]:
+    """Return what is to be taken out of use: what systems hold, or what the findings name."""
+    held: dict[str, tuple[str, str | None, str | None]] = {}
+    listed = [(one.component, one.version, one.digest) for one in systems]
+    listed += [(one.component, one.version, _digest(one.indicator_key)) for one in grounds]
+    for one in sorted(listed, key=lambda entry: tuple(part or "" for part in entry)):
+        if one[0].partition(":")[0] in _NAMED:
+            held[_target(*one)] = one  # the one with a digest sorts last
+    return [held[target] for target in sorted(held)][:TARGETS]
+
+
+def _digest(key: str) -> str | None:
+    return key[7:] if key.startswith("sha256:") else None
+
+
+def _blocked(grounds: Sequence[Ground]) -> list[str]:
+    """Return what must not come in again: the value itself, never a whole good name."""
+    targets = {one.indicator_key for one in grounds if one.disposition is Disposition.BLOCK}
+    targets.update(
+        one.indicator_key
+        for one in grounds
+        if "deny" in one.actions or one.indicator_key.startswith(("sha256:", "domain:"))
+    )
+    return sorted(targets)[:TARGETS]
+
+
+def _rollbacks(
+    command: object,
+    held: Sequence[tuple[str, str | None, str | None]],
+    good: Sequence[KnownGood],
+    after: tuple[str, ...],
+    policy: Policy,
+    *,
+    sure: bool,
+) -> list[CommandSpec]:
+    assert callable(command)
+    specs: list[CommandSpec] = []
+    bad = {digest for _, _, digest in held if digest}
+    for component in sorted({component for component, _, _ in held}):
+        if not component.startswith(("model:", "image:", "service:", "deployment:")):
+            continue
+        best = last_known_good(component, good, bad)
+        if best is None:
+            # The same id as the command that follows once a good version is known.
+            specs.append(
+                command(
+                    "rollback",
+                    component,
+                    "component",
+                    mode="advised",
+                    after=after,
+                    reason=f"no known-good version of {component} is known: choose one and verify",
+                )
+            )
+        else:
+            specs.append(
+                command(
+                    "rollback",
+                    component,
+                    "component",
+                    mode=mode_of("rollback", policy, sure=sure),
+                    after=after,
+                    rollback_version=best.version,
+                    rollback_digest=best.digest,
+                )
+            )
+    return specs
+
+
+def last_known_good(
+    component: str, good: Iterable[KnownGood], bad: frozenset[str] | set[str] = frozenset()
+) -> KnownGood | None:
+    """Return the version to roll back to: vouched for first, then signed, then the latest.
+
+    Args:
+        component: Its key.
+        good: Candidates of any component.
+        bad: Digests that are part of the incident.
+    """
+    candidates = [
+        one
+        for one in good
+        if one.component == component and one.digest is not None and one.digest not in bad
+    ]
+    return max(
+        candidates,
+        key=lambda one: (one.by_intel, one.signed, one.seen_at, one.digest or ""),
+        default=None,
+    )
+
+
+def reversal(spec: CommandSpec, reason: str) -> CommandSpec | None:
+    """Return the command that takes `spec` back, None where there is nothing to take back."""
+    if spec.undo is None or spec.undoes is not None:
+        return None
+    return msgspec.structs.replace(
+        spec,
+        command_id=command_id(spec.incident, spec.tenant, spec.undo, spec.command_id),
+        action=spec.undo,
+        undo=None,
+        undoes=spec.command_id,
+        after=(),
+        reason=reason,
+        expires=None,
+        attempt=1,
+    )

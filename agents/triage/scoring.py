@@ -1,0 +1,179 @@
+"""The severity of an incident: a score from 0 to 100, explained term by term.
+
+`100·I·(0.40 + 0.60·(0.35·B + 0.25·E + 0.15·T + 0.15·C + 0.10·R))`, shaped after CISA's National
+Cyber Incident Scoring System, with correlation across tenants added. I multiplies everything, so
+hygiene never becomes critical by fan-out; B is logarithmic, since the step from 1 to 8 systems
+matters more than that from 57 to 64. The weights are judgement, not fitted to data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from schemas.findings import Finding
+from schemas.incidents import Score, ScoreTerm
+from schemas.severity import Severity, band
+from schemas.taxonomy import taxonomy
+
+ALONE: Final = 0.40
+CONTEXT: Final = 0.60
+WEIGHTS: Final = {
+    "blast_radius": 0.35,
+    "exposure": 0.25,
+    "tenants": 0.15,
+    "criticality": 0.15,
+    "recoverability": 0.10,
+}
+EXPOSURES: Final = {"staged": 0.2, "delivered": 0.5, "executed": 0.8, "serving": 1.0}
+RECOVERY: Final = {"clean rollback": 0.0, "no signed baseline": 0.5, "none": 1.0}
+UNKNOWN_CRITICALITY: Final = 0.5
+FLOOR_CONFIRMED: Final = 60
+FLOOR_EXECUTED: Final = 80
+CONFIRMED_CONFIDENCE: Final = 0.8
+CONFIRMED: Final = frozenset(
+    {
+        "malicious_payload",
+        "embedded_executable",
+        "template_injection",
+        "known_compromised_package",
+        "poisoned_dataset",
+        "account_compromise",
+        "hash_mismatch",
+        "package_hash_mismatch",
+        "invalid_signature",
+        "config_tampering",
+        "dependency_confusion",
+    }
+)
+"""Kinds that say a component is hostile, or differs from a trusted hash."""
+_OF_SEVERITY: Final = {
+    Severity.INFORMATIONAL: 10,
+    Severity.LOW: 30,
+    Severity.MEDIUM: 50,
+    Severity.HIGH: 70,
+    Severity.CRITICAL: 90,
+}
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """One finding, as far as the score asks."""
+
+    kind: str
+    base: float
+    """0 to 100."""
+    confidence: float
+    severity: Severity
+
+
+def evidence_of(finding: Finding) -> Evidence:
+    """Return what the score asks of a finding.
+
+    The base is the kind's (ioc_mapping), unless the finding's severity is of another band.
+    """
+    kind = taxonomy().ioc_types.get(finding.ioc_type)
+    base = (
+        kind.base_severity
+        if kind is not None and kind.severity is finding.severity
+        else _OF_SEVERITY[finding.severity]
+    )
+    return Evidence(
+        kind=finding.ioc_type,
+        base=float(base),
+        confidence=finding.confidence,
+        severity=finding.severity,
+    )
+
+
+def confirmed(evidence: Evidence) -> bool:
+    """Tell whether it shows a hostile component, or tampering against a trusted hash."""
+    return (
+        evidence.kind in CONFIRMED
+        and evidence.confidence >= CONFIRMED_CONFIDENCE
+        and evidence.severity.rank >= Severity.HIGH.rank
+    )
+
+
+def score(
+    evidence: Iterable[Evidence],
+    *,
+    affected: int,
+    exposure: str,
+    tenants: int,
+    criticality: float | None,
+    recovery: str,
+) -> Score:
+    """Return the score of an incident, monotone in every input.
+
+    Args:
+        evidence: What was found; of each kind the strongest counts.
+        affected: Systems and components reached.
+        exposure: The farthest: staged, delivered, executed or serving.
+        tenants: Tenants reached, as far as the reader may know.
+        criticality: Of the most critical asset, 0 to 1; None: not known.
+        recovery: clean rollback, no signed baseline or none.
+    """
+    found = tuple(evidence)
+    strongest: dict[str, float] = {}
+    for one in found:
+        weight = min(max(one.base / 100.0, 0.0), 1.0) * min(max(one.confidence, 0.0), 1.0)
+        strongest[one.kind] = max(strongest.get(one.kind, 0.0), weight)
+    indicators = 1.0 - math.prod(1.0 - weight for _, weight in sorted(strongest.items()))
+    important = UNKNOWN_CRITICALITY if criticality is None else min(max(criticality, 0.0), 1.0)
+    values = {
+        "blast_radius": min(1.0, math.log2(1 + max(affected, 0)) / math.log2(65)),
+        "exposure": EXPOSURES.get(exposure, EXPOSURES["delivered"]),
+        "tenants": min(1.0, max(tenants - 1, 0) / 2),
+        "criticality": important,
+        "recoverability": RECOVERY.get(recovery, 1.0),
+    }
+    reasons = {
+        "blast_radius": f"{affected} systems and components reached",
+        "exposure": exposure,
+        "tenants": "one tenant" if tenants <= 1 else f"{tenants} tenants or more",
+        "criticality": "not known: taken as middling" if criticality is None else "stated",
+        "recoverability": recovery,
+    }
+    kinds = ", ".join(sorted(strongest)) or "none"
+    terms = [
+        ScoreTerm(
+            name="indicators",
+            value=round(indicators, 4),
+            points=round(100 * indicators * ALONE, 2),
+            why=f"kinds of indicator: {kinds}",
+        )
+    ]
+    terms.extend(
+        ScoreTerm(
+            name=name,
+            value=round(value, 4),
+            points=round(100 * indicators * CONTEXT * WEIGHTS[name] * value, 2),
+            why=reasons[name],
+        )
+        for name, value in values.items()
+    )
+    context = sum(WEIGHTS[name] * value for name, value in values.items())
+    total = 100 * indicators * (ALONE + CONTEXT * context)
+    floor = _floor(found, exposure)
+    if floor > total:
+        why = (
+            "a confirmed payload was executed or serves"
+            if floor == FLOOR_EXECUTED
+            else "confirmed hostile, or tampered against a trusted hash"
+        )
+        terms.append(
+            ScoreTerm(name="floor", value=float(floor), points=round(floor - total, 2), why=why)
+        )
+        total = float(floor)
+    value = min(100, math.floor(total + 0.5))
+    return Score(value=value, band=band(value), terms=tuple(terms))
+
+
+def _floor(evidence: tuple[Evidence, ...], exposure: str) -> int:
+    if not any(confirmed(one) for one in evidence):
+        return 0
+    ran = EXPOSURES.get(exposure, 0.0) >= EXPOSURES["executed"]
+    return FLOOR_EXECUTED if ran else FLOOR_CONFIRMED
