@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
-SECONDS ?= 60
+export FUZZ_EXAMPLES ?= 2000
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -16,7 +16,7 @@ help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: setup ## set up, then show the main job live (ARGS=--exit-when-done for a summary)
-	$(BIN)/tidewatch up $(ARGS)
+	$(BIN)/tidewatch up --demo $(ARGS)
 
 test: setup-dev ## set up, then run the tests (ARGS="tests/streams -k broker" for some)
 	$(BIN)/python -m pytest $(ARGS)
@@ -31,14 +31,14 @@ format: setup-dev ## put the code in its one format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup-dev $(VENV)/bench.stamp ## throughput and latency, beside stock Faust and Quix Streams
-	$(BIN)/python tests/bench/run.py $(ARGS)
+bench: setup-dev $(VENV)/bench.stamp ## throughput and latency, beside a bare loop and stock Faust
+	$(BIN)/python tests/bench/engine.py $(ARGS)
 
-bench-scale: setup-dev ## how throughput grows with workers, and state with events
-	$(BIN)/python tests/bench/scale.py $(ARGS)
+bench-scale: setup-dev ## the same with a million events
+	$(BIN)/python tests/bench/engine.py --events 1000000 $(ARGS)
 
-fuzz: setup-dev ## feed mutated input to every parser for SECONDS (60)
-	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) $(ARGS)
+fuzz: setup-dev ## the property tests, each with FUZZ_EXAMPLES (2000) new random examples
+	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=fuzz $(ARGS)
 
 lock: setup ## resolve all dependencies anew, with hashes
 	$(LOCK) pyproject.toml --extra build --output-file requirements.lock

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from streams.broker import EmbeddedBroker
+
+# the same examples on every run, and no limit on their time, which depends on the machine's load
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.register_profile(
+    "fuzz", deadline=None, max_examples=int(os.environ.get("FUZZ_EXAMPLES", "2000"))
+)
+hypothesis.settings.load_profile("repeatable")
 
 OwnKafka = Callable[..., EmbeddedBroker]
 

@@ -32,6 +32,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "doctor": ("streams.cli.doctor", "check that everything needed is there"),
     "send": ("streams.cli.send", "publish events from a file"),
     "topics": ("streams.cli.topics", "list and create topics, print access rules"),
+    "up": ("streams.cli.up", "start everything, and show live what is found"),
     "watch": ("streams.cli.watch", "show a topic, readable"),
     "worker": ("streams.cli.worker", "run the apps that read events"),
 }

@@ -90,7 +90,7 @@ def read_events(
     """
     now_ms = time.time_ns() // 1_000_000
     events: list[Event[Any]] = []
-    for place, raw in _documents(file):
+    for place, raw in _documents(file, kind):
         try:
             if kind is None:
                 events.append(read_event(raw, (), timestamp_ms=now_ms, max_bytes=max_bytes))
@@ -168,8 +168,8 @@ def _adapted(kind: str, raw: bytes, tenant: str | None, now_ms: int) -> list[Eve
     return list(adapt(kind, raw, tenant=tenant, received_ms=now_ms))
 
 
-def _documents(file: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield each JSON document of a file, as bytes, with its place for error messages."""
+def _documents(file: Path, kind: str | None) -> Iterator[tuple[str, bytes]]:
+    """Yield each document of a file, as bytes, with its place for error messages."""
     try:
         raw = sys.stdin.buffer.read(MAX_FILE_BYTES + 1) if str(file) == "-" else _read(file)
     except OSError as error:
@@ -185,15 +185,28 @@ def _documents(file: Path) -> Iterator[tuple[str, bytes]]:
     try:
         whole = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        for number, line in enumerate(raw.splitlines(), start=1):
-            if line.strip():
-                yield f"{file}:{number}", line
+        lines = [(number, line) for number, line in enumerate(raw.splitlines(), 1) if line.strip()]
+        if kind is not None and not all(_is_json(line) for _, line in lines):
+            # some producers write TOML or plain text
+            yield str(file), raw
+            return
+        for number, line in lines:
+            yield f"{file}:{number}", line
         return
     if isinstance(whole, list):
         for number, document in enumerate(whole):
             yield f"{file}[{number}]", orjson.dumps(document)
     else:
         yield str(file), raw
+
+
+def _is_json(line: bytes) -> bool:
+    """Return whether a line is a JSON document by itself."""
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _read(file: Path) -> bytes:
