@@ -203,7 +203,7 @@ class PipelineRun(msgspec.Struct, frozen=True, kw_only=True):
     stage: Name | None = None
     system: Name | None = None
     criticality: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] | None = None
-    config: msgspec.Raw = msgspec.Raw()
+    config: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"null"))
     """The configuration, still as the producer wrote it: its hash is over its own bytes."""
     expected_config_hash: Name | None = None
     data_sources: Annotated[tuple[DataSource, ...], msgspec.Meta(max_length=10_000)] = ()

@@ -1,0 +1,205 @@
+"""The JSON Schema (2020-12) of what flows on each topic."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from schemas.assessments import Assessment
+from schemas.channels import Channel
+from schemas.decisions import Decision
+from schemas.events import (
+    TYPE_PACKAGE_INSTALL,
+    TYPE_PIPELINE_RUN,
+    TYPE_REGISTRY_PUSH,
+    PackageInstall,
+    PipelineRun,
+    RegistryPush,
+)
+from schemas.findings import SupplyChainIoC
+from schemas.incidents import IncidentDocument, IncidentMessage
+from schemas.intel import IntelFact
+from schemas.ledger import LedgerMessage, OperatorAlert
+from schemas.ocsf import CLASS_DETECTION_FINDING, CLASS_REMEDIATION_ACTIVITY, SCHEMA_VERSION
+from schemas.openc2 import ACTIONS, EXTENSION, Extension
+from schemas.policy import Policy
+from schemas.scans import ScanRequest
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_EVENTS: Final = {
+    Channel.REGISTRY_PUSH: (TYPE_REGISTRY_PUSH, RegistryPush),
+    Channel.PACKAGE_INSTALL: (TYPE_PACKAGE_INSTALL, PackageInstall),
+    Channel.PIPELINE_RUN: (TYPE_PIPELINE_RUN, PipelineRun),
+}
+_RECORDS: Final[dict[Channel, Any]] = {
+    Channel.INTEL: IntelFact,
+    Channel.POLICY: Policy,
+    Channel.DECISIONS: Decision,
+    Channel.SCAN_REQUESTS: ScanRequest,
+    Channel.OBSERVATIONS: LedgerMessage,
+    Channel.INCIDENT_UPDATES: IncidentMessage,
+    Channel.IOCS: SupplyChainIoC,
+    Channel.ASSESSMENTS: Assessment,
+    Channel.INCIDENTS: IncidentDocument,
+    Channel.OPERATOR_ALERTS: OperatorAlert,
+}
+_TEXT: Final = {"type": "string"}
+_MILLISECONDS: Final = {"type": "integer"}
+
+
+def topic_schema(channel: Channel) -> dict[str, Any]:
+    """Return the JSON Schema of the values on a channel's topic.
+
+    Native events are described in structured mode; in binary mode the value is their `data`.
+    """
+    if channel in _EVENTS:
+        body = _event(*_EVENTS[channel])
+    elif channel in _RECORDS:
+        body = msgspec.json.schema(_RECORDS[channel])
+    else:
+        body = _STANDARD[channel]
+    return {"$schema": DIALECT, "title": f"supplychain.{channel}, version 1", **body}
+
+
+def all_schemas() -> dict[Channel, dict[str, Any]]:
+    """Return the schema of every channel."""
+    return {channel: topic_schema(channel) for channel in Channel}
+
+
+def _event(event_type: str, data: type) -> dict[str, Any]:
+    (reference,), definitions = msgspec.json.schema_components([data])
+    return {
+        "type": "object",
+        "required": ["specversion", "id", "source", "type", "time", "tenantid", "data"],
+        "properties": {
+            "specversion": {"const": "1.0"},
+            "id": {"type": "string", "minLength": 1, "maxLength": 1024},
+            "source": {"type": "string", "minLength": 1, "maxLength": 1024},
+            "type": {"const": event_type},
+            "subject": {"type": "string", "maxLength": 1024},
+            "time": {"type": "string", "format": "date-time"},
+            "tenantid": {"type": "string", "minLength": 1, "maxLength": 1024},
+            "data": reference,
+        },
+        "$defs": definitions,
+    }
+
+
+def _ocsf(class_uid: int, *required: str) -> dict[str, Any]:
+    names = ("activity_id", "category_uid", "class_uid", "metadata", "severity_id", "time")
+    return {
+        "description": f"OCSF {SCHEMA_VERSION}, class {class_uid}",
+        "type": "object",
+        "required": sorted({*names, "type_uid", *required}),
+        "properties": {
+            "class_uid": {"const": class_uid},
+            "activity_id": {"type": "integer"},
+            "category_uid": {"type": "integer"},
+            "type_uid": {"type": "integer"},
+            "severity_id": {"enum": [1, 2, 3, 4, 5]},
+            "time": _MILLISECONDS,
+            "metadata": {
+                "type": "object",
+                "required": ["version", "uid", "tenant_uid", "correlation_uid", "product"],
+                "properties": {
+                    "version": {"const": SCHEMA_VERSION},
+                    "uid": _TEXT,
+                    "tenant_uid": _TEXT,
+                    "correlation_uid": _TEXT,
+                    "product": {"type": "object", "required": ["name"]},
+                },
+            },
+            "finding_info": {
+                "type": "object",
+                "required": ["uid", "title", "analytic", "attacks", "types"],
+            },
+            "command_uid": {"type": "string", "maxLength": 36},
+            "unmapped": {"type": "object"},
+        },
+    }
+
+
+def _command() -> dict[str, Any]:
+    (reference,), definitions = msgspec.json.schema_components([Extension])
+    return {
+        "description": "OpenC2 1.0 command",
+        "type": "object",
+        "required": ["action", "target", "args", "command_id"],
+        "properties": {
+            "action": {"enum": sorted(set(ACTIONS.values()))},
+            "target": {"type": "object", "minProperties": 1, "maxProperties": 1},
+            "args": {
+                "type": "object",
+                "required": ["response_requested", EXTENSION],
+                "properties": {"response_requested": _TEXT, EXTENSION: reference},
+            },
+            "command_id": {"type": "string", "maxLength": 36, "pattern": r"^\S+$"},
+        },
+        "$defs": definitions,
+    }
+
+
+def _ecs(kind: str, *required: str) -> dict[str, Any]:
+    return {
+        "description": "Elastic Common Schema 9.4 document",
+        "type": "object",
+        "required": ["@timestamp", "ecs", "event", "organization", "threat", *required],
+        "properties": {
+            "@timestamp": {"type": "string", "format": "date-time"},
+            "event": {
+                "type": "object",
+                "required": ["kind", "category", "type", "id"],
+                "properties": {"kind": {"const": kind}},
+            },
+            "organization": {"type": "object", "required": ["id"]},
+            "threat": {"type": "object"},
+        },
+    }
+
+
+_STANDARD: Final[dict[Channel, dict[str, Any]]] = {
+    Channel.ALERTS: _ocsf(
+        CLASS_DETECTION_FINDING,
+        "finding_info",
+        "evidences",
+        "resources",
+        "observables",
+        "remediation",
+        "unmapped",
+    ),
+    Channel.CONTAINMENT_AUDIT: _ocsf(CLASS_REMEDIATION_ACTIVITY, "command_uid"),
+    Channel.CONTAINMENT_COMMANDS: _command(),
+    Channel.CONTAINMENT_PROPOSALS: _command(),
+    Channel.CONTAINMENT_RESULTS: {
+        "description": "OpenC2 1.0 response",
+        "type": "object",
+        "required": ["status", "results"],
+        "properties": {
+            "status": {"type": "integer"},
+            "status_text": _TEXT,
+            "results": {
+                "type": "object",
+                "required": [EXTENSION],
+                "properties": {EXTENSION: {"type": "object", "required": ["command_id"]}},
+            },
+        },
+    },
+    Channel.INTEL_SHARE: {
+        "description": "STIX 2.1 bundle",
+        "type": "object",
+        "required": ["type", "id", "objects"],
+        "properties": {
+            "type": {"const": "bundle"},
+            "id": {"type": "string", "pattern": "^bundle--"},
+            "objects": {"type": "array", "items": {"type": "object", "required": ["type", "id"]}},
+        },
+    },
+    Channel.ALERTS_ECS: _ecs("alert", "rule", "message"),
+    Channel.IOCS_ECS: _ecs("enrichment"),
+    Channel.DEAD_LETTER: {
+        "description": "The refused record's own bytes: anything. What is told of it is in the "
+        "headers source_topic, source_partition, source_offset, reason, error, app, "
+        "original_headers.",
+    },
+}

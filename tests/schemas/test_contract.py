@@ -1,0 +1,100 @@
+"""Version 1 of every topic: golden records stay readable, schemas only grow where that is safe."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import orjson
+import pytest
+
+from schemas.channels import Channel
+from schemas.cloudevents import read_event
+from schemas.decisions import Decision
+from schemas.export import topic_schema
+from schemas.incidents import IncidentMessage
+from schemas.intel import IntelFact
+from schemas.ledger import LedgerMessage
+from schemas.openc2 import read_command, read_response
+from schemas.policy import Policy
+from schemas.reading import record_reader
+from schemas.scans import ScanRequest
+from tests.schemas.golden import GOLDEN, SCHEMAS, samples
+
+CHANNELS = list(Channel)
+READERS = {
+    Channel.INTEL: record_reader(IntelFact),
+    Channel.POLICY: record_reader(Policy),
+    Channel.DECISIONS: record_reader(Decision),
+    Channel.SCAN_REQUESTS: record_reader(ScanRequest),
+    Channel.OBSERVATIONS: record_reader(LedgerMessage),
+    Channel.INCIDENT_UPDATES: record_reader(IncidentMessage),
+    Channel.CONTAINMENT_COMMANDS: read_command,
+    Channel.CONTAINMENT_PROPOSALS: read_command,
+    Channel.CONTAINMENT_RESULTS: read_response,
+}
+EVENTS = (Channel.REGISTRY_PUSH, Channel.PACKAGE_INSTALL, Channel.PIPELINE_RUN)
+
+
+def golden(channel):
+    return json.loads((GOLDEN / f"{channel}.json").read_bytes())
+
+
+def published(channel):
+    return json.loads((SCHEMAS / f"{channel}.json").read_bytes())
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_every_topic_has_a_schema_that_its_golden_record_and_todays_records_meet(channel):
+    schema = topic_schema(channel)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    for document in (golden(channel), samples()[channel]):
+        jsonschema.Draft202012Validator(schema).validate(document)
+        jsonschema.Draft202012Validator(published(channel)).validate(document)
+
+
+@pytest.mark.parametrize("channel", sorted(READERS))
+def test_golden_records_are_still_read(channel):
+    assert READERS[channel]((GOLDEN / f"{channel}.json").read_bytes()) is not None
+
+
+@pytest.mark.parametrize("channel", EVENTS)
+def test_golden_events_are_still_read(channel):
+    raw = (GOLDEN / f"{channel}.json").read_bytes()
+    assert read_event(raw, (), timestamp_ms=2_000_000_000_000, max_bytes=1 << 20).id
+
+
+def fields(schema, document, path=""):
+    """Yield every property of a schema: its path, its types, and whether it is required."""
+    if "$ref" in schema:
+        name = schema["$ref"].rsplit("/", 1)[-1]
+        if f"<{name}>" in path:
+            return
+        schema, path = document["$defs"][name], f"{path}<{name}>"
+    for branch in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
+        yield from fields(branch, document, path)
+    for name, inner in schema.get("properties", {}).items():
+        place = f"{path}.{name}"
+        yield (
+            place,
+            orjson.dumps(inner.get("type", inner.get("enum", ""))),
+            name in schema.get("required", ()),
+        )
+        yield from fields(inner, document, place)
+    if isinstance(schema.get("items"), dict):
+        yield from fields(schema["items"], document, f"{path}[]")
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_the_published_schema_only_grows(channel):
+    """No field goes, changes its type, or becomes required: what is on the broker stays valid."""
+    old_schema, new_schema = published(channel), topic_schema(channel)
+    new = {place: (kind, needed) for place, kind, needed in fields(new_schema, new_schema)}
+    for place, kind, needed in fields(old_schema, old_schema):
+        assert place in new, f"{place} is gone"
+        assert new[place][0] == kind, f"{place} changed its type"
+        assert needed or not new[place][1], f"{place} became required"
+    old_places = {place for place, _, _ in fields(old_schema, old_schema)}
+    if channel in (*EVENTS, *READERS):
+        added = [place for place, (_, needed) in new.items() if needed and place not in old_places]
+        assert not added, f"new required fields {added}"
