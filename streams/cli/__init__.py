@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "broker": ("streams.cli.broker", "start, stop and ask the embedded Kafka"),
     "dead-letters": ("streams.cli.dead_letters", "see and replay what could not be read"),
     "doctor": ("streams.cli.doctor", "check that everything needed is there"),
+    "schema": ("streams.cli.schema", "print the JSON Schema of each topic"),
     "send": ("streams.cli.send", "publish events from a file"),
     "topics": ("streams.cli.topics", "list and create topics, print access rules"),
     "up": ("streams.cli.up", "start everything, and show live what is found"),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from schemas.channels import Channel
 from streams.cli import COMMANDS, main
 from streams.cli.output import plain, print_table
 
@@ -125,3 +126,15 @@ def test_a_table_aligns_and_disarms(capsys: pytest.CaptureFixture[str]) -> None:
         "long cell  \\u001b",
         "x          1",
     ]
+
+
+def test_a_schema_file_is_written_for_every_channel(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["schema", "--directory", str(tmp_path / "out")]) == 0
+    written = {path.name.removesuffix(".schema.json") for path in (tmp_path / "out").iterdir()}
+    assert written == {channel.value for channel in Channel}
+    capsys.readouterr()
+    assert main(["schema", "iocs"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((tmp_path / "out" / "iocs.schema.json").read_text())
