@@ -75,8 +75,8 @@ class _Popular(msgspec.Struct, frozen=True):
     organisations: dict[str, str]
     """Folded name: as written."""
     by_skeleton: dict[str, str]
-    models: dict[str, frozenset[str]]
-    """Folded organisation: skeletons of its models."""
+    owners: dict[str, tuple[str, ...]]
+    """Skeleton of a model's name: the organisations that have one so called."""
     names: dict[tuple[str, ...], str]
     """Words of a model's name: its identifier."""
     by_one_gap: dict[tuple[int, tuple[str, ...]], tuple[str, ...]]
@@ -119,7 +119,7 @@ def popular_identifiers() -> tuple[str, ...]:
 @cache
 def _popular() -> _Popular:
     organisations: dict[str, str] = {}
-    models: dict[str, set[str]] = {}
+    owners: dict[str, list[str]] = {}
     names: dict[tuple[str, ...], str] = {}
     legacy: dict[str, str] = {}
     gaps: dict[tuple[int, tuple[str, ...]], list[str]] = {}
@@ -127,7 +127,7 @@ def _popular() -> _Popular:
         organisation, _, name = identifier.rpartition("/")
         if organisation:
             organisations[organisation.lower()] = organisation
-            models.setdefault(organisation.lower(), set()).add(_name_skeleton(name))
+            owners.setdefault(_name_skeleton(name), []).append(organisation)
         else:
             legacy[_name_skeleton(name)] = name
         words = _words(name)
@@ -139,7 +139,7 @@ def _popular() -> _Popular:
     return _Popular(
         organisations=organisations,
         by_skeleton={_skeleton(name): name for name in organisations.values()},
-        models={name: frozenset(skeletons) for name, skeletons in models.items()},
+        owners={skeleton: tuple(found) for skeleton, found in owners.items()},
         names=names,
         by_one_gap={gap: tuple(words) for gap, words in gaps.items()},
         vocabulary=frozenset(word for words in names for word in words),
@@ -199,9 +199,8 @@ def _organisation_look_alike(organisation: str, name: str) -> LookAlike | None:
             part="organisation",
             exact_model=_is_model_of(twin, name),
         )
-    for folded, written in popular.organisations.items():
-        if not _is_model_of(written, name):
-            continue
+    for written in popular.owners.get(_name_skeleton(name), ()):
+        folded = written.lower()
         if len(folded) >= MIN_ORGANISATION and (
             OSA.distance(_fold(organisation), folded, score_cutoff=1) <= 1
             or OSA.distance(skeleton, _skeleton(written), score_cutoff=1) <= 1
@@ -231,8 +230,7 @@ def _has_affix(organisation: str, written: str) -> bool:
 
 
 def _is_model_of(organisation: str, name: str) -> bool:
-    models = _popular().models.get(organisation.lower(), frozenset())
-    return _name_skeleton(name) in models
+    return organisation in _popular().owners.get(_name_skeleton(name), ())
 
 
 def _name_look_alike(name: str, organisation: str) -> LookAlike | None:

@@ -1,0 +1,170 @@
+"""Reading over HTTP: ranges, redirects, cut bodies, addresses."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import random
+
+import pytest
+
+from agents.checks.fetching.addresses import checked_address, is_public
+from agents.checks.fetching.errors import FetchError, RefusedError
+from agents.checks.fetching.sources import BLOCK, sha256_stream
+
+BODY = random.Random(1).randbytes(3 * BLOCK + 17)
+
+
+def test_only_the_blocks_asked_for_are_fetched(server, fetcher):
+    server.serve("/m/model.bin", BODY)
+    with fetcher(f"http://{server.host}/m").open(f"http://{server.host}/m/model.bin") as source:
+        assert source.size == len(BODY)
+        assert source.read(BLOCK + 5, 10) == BODY[BLOCK + 5 : BLOCK + 15]
+        assert source.read(BLOCK + 20, 10) == BODY[BLOCK + 20 : BLOCK + 30]
+        assert source.fetched == BLOCK
+        assert source.read(len(BODY) - 3, 100) == BODY[-3:]
+        assert sha256_stream(source) == hashlib.sha256(BODY).hexdigest()
+
+
+def test_empty_object_is_read_as_empty(server, fetcher):
+    server.serve("/m/empty", b"")
+    with fetcher(f"http://{server.host}/m").open(f"http://{server.host}/m/empty") as source:
+        assert source.size == 0
+        assert source.read(0, 10) == b""
+
+
+def test_server_without_ranges_is_spooled_up_to_a_limit(server, fetcher):
+    server.answer("/m/model.bin", 200, {}, BODY)
+    uri = f"http://{server.host}/m/model.bin"
+    with fetcher(f"http://{server.host}/m").open(uri) as source:
+        assert source.read(5, 10) == BODY[5:15]
+        assert sha256_stream(source) == hashlib.sha256(BODY).hexdigest()
+    with pytest.raises(FetchError, match="no ranges"):
+        fetcher(f"http://{server.host}/m", spool_bytes=1000).open(uri)
+
+
+def test_cut_body_is_an_error_and_never_a_shorter_file(server, fetcher):
+    server.answer("/m/a", 200, {"Content-Length": "1000"}, b"x" * 500)
+    server.answer(
+        "/m/b", 206, {"Content-Range": "bytes 0-999/1000", "Content-Length": "1000"}, b"x" * 500
+    )
+    one = fetcher(f"http://{server.host}/m")
+    with pytest.raises(FetchError, match="cut"):
+        one.open(f"http://{server.host}/m/a")
+    with one.open(f"http://{server.host}/m/b") as source, pytest.raises(FetchError, match="cut"):
+        source.read(0, 10)
+
+
+def test_server_that_recovers_is_asked_again(server, fetcher):
+    server.serve("/m/a", b"0123456789")
+    good = server.routes["/m/a"]
+    answers = [(503, {}, b""), None]
+    server.routes["/m/a"] = lambda request: answers.pop(0) if answers else good(request)
+    with fetcher(f"http://{server.host}/m").open(f"http://{server.host}/m/a") as source:
+        assert source.read(0, 10) == b"0123456789"
+    assert len(server.asked) == 4
+
+
+def test_object_that_changes_while_read_is_an_error(server, fetcher):
+    server.serve("/m/a", BODY)
+    with fetcher(f"http://{server.host}/m").open(f"http://{server.host}/m/a") as source:
+        source.read(0, 10)
+        server.serve("/m/a", BODY[::-1], ETag='"v2"')
+        with pytest.raises(FetchError, match="changed"):
+            source.read(2 * BLOCK, 10)
+
+
+def test_wrong_range_and_unasked_encoding_are_errors(server, fetcher):
+    one = fetcher(f"http://{server.host}/m")
+    server.answer("/m/r", 206, {"Content-Range": "bytes 5-9/10"}, b"56789")
+    server.answer("/m/e", 200, {"Content-Encoding": "gzip"}, b"xx")
+    for name in ("r", "e"):
+        with pytest.raises(FetchError):
+            one.open(f"http://{server.host}/m/{name}")
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/other/secret", "http://127.0.0.1:1/m/a", "http://169.254.169.254/latest", "file:///etc/passwd",
+     "//127.0.0.1:1/m/a", "/m/../other/secret", "https://user@host.example/m"],
+)  # fmt: skip
+def test_redirect_out_of_the_root_is_refused(server, fetcher, target):
+    server.redirect("/m/a", target)
+    server.serve("/other/secret", b"secret")
+    with pytest.raises(RefusedError):
+        fetcher(f"http://{server.host}/m").open(f"http://{server.host}/m/a")
+    assert [path for path, _ in server.asked] == ["/m/a"]
+
+
+def test_redirect_within_the_root_is_followed_and_loops_end(server, fetcher):
+    server.redirect("/m/a", "b")
+    server.serve("/m/b", b"here")
+    server.redirect("/m/loop", "/m/loop")
+    one = fetcher(f"http://{server.host}/m")
+    with one.open(f"http://{server.host}/m/a") as source:
+        assert source.read(0, 4) == b"here"
+    with pytest.raises(FetchError, match="redirects"):
+        one.open(f"http://{server.host}/m/loop")
+
+
+def test_token_goes_to_its_own_host_only(server, fetcher):
+    server.serve("/m/a", b"x")
+    secret = {"token": "s3cret", "hosts": (server.host,)}
+    fetcher(f"http://{server.host}/m", credentials=secret, private=(server.host,)).open(
+        f"http://{server.host}/m/a"
+    ).close()
+    fetcher(f"http://{server.host}/m", credentials={**secret, "hosts": ("else.example",)}).open(
+        f"http://{server.host}/m/a"
+    ).close()
+    fetcher(f"http://{server.host}/m", credentials=secret, tenant="tenant-b").open(
+        f"http://{server.host}/m/a"
+    ).close()
+    assert [headers.get("authorization") for _, headers in server.asked] == [
+        "Bearer s3cret",
+        None,
+        None,
+    ]
+
+
+def test_name_that_leads_to_a_private_address_is_refused_and_not_connected(server, fetcher):
+    one = fetcher(
+        f"http://models.example:{server.port}/", private=(), resolve=lambda *_: ["127.0.0.1"]
+    )
+    with pytest.raises(RefusedError, match="not public"):
+        one.open(f"http://models.example:{server.port}/a")
+    assert server.asked == []
+
+
+def test_connection_goes_to_the_address_that_was_checked(server, fetcher):
+    server.serve("/a", BODY)
+    answers = [["127.0.0.1"], ["10.0.0.1"], ["10.0.0.1"]]
+    one = fetcher(f"http://models.example:{server.port}/", resolve=lambda *_: answers.pop(0))
+    with one.open(f"http://models.example:{server.port}/a") as source:
+        assert source.read(2 * BLOCK, 4) == BODY[2 * BLOCK : 2 * BLOCK + 4]
+    assert len(answers) == 2
+    assert server.asked[0][1]["host"] == f"models.example:{server.port}"
+
+
+def test_one_private_answer_among_public_ones_is_enough_to_refuse():
+    with pytest.raises(RefusedError):
+        checked_address("a.example", 443, (), lambda *_: ["93.184.216.34", "10.0.0.8"])
+    assert checked_address("a.example", 443, ("10.0.0.0/8",), lambda *_: ["10.0.0.8"]) == "10.0.0.8"
+    with pytest.raises(FetchError):
+        checked_address("a.example", 443, (), lambda *_: [])
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.100.100.200",
+     "0.0.0.0", "224.0.0.1", "255.255.255.255", "168.63.129.16", "::1", "fe80::1", "fd00:ec2::254",
+     "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "::", "ff02::1"],
+)  # fmt: skip
+def test_internal_addresses_are_not_public(address):
+    assert not is_public(ipaddress.ip_address(address))
+
+
+@pytest.mark.parametrize(
+    "address", ["93.184.216.34", "8.8.8.8", "2606:4700::1111", "64:ff9b::808:808"]
+)
+def test_public_addresses_are(address):
+    assert is_public(ipaddress.ip_address(address))
