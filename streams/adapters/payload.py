@@ -101,9 +101,7 @@ def read_payload(
     else:
         raw = payload.encode() if isinstance(payload, str) else bytes(payload)
     if len(raw) > MAX_PAYLOAD_BYTES:
-        raise refuse(
-            f"{len(raw)} bytes, the limit is {MAX_PAYLOAD_BYTES}", reasons.TOO_LARGE
-        )
+        raise refuse(f"{len(raw)} bytes, the limit is {MAX_PAYLOAD_BYTES}", reasons.TOO_LARGE)
     if nesting(raw) > MAX_DEPTH:
         raise refuse(f"nested deeper than {MAX_DEPTH}", reasons.TOO_DEEP)
     try:
@@ -358,4 +356,14 @@ def read_purl(value: str) -> Purl | None:
     )
 
 
-Adapter = Callable[[Payload], list[Event[Any]]]
+def adapter(
+    read: Callable[[Payload], list[Event[Any]]],
+) -> Callable[..., list[Event[Any]]]:
+    """Return an adapter that takes a payload as it came, and the options of `read_payload`."""
+
+    def adapted(payload: bytes | str | Mapping[str, Any], **options: Any) -> list[Event[Any]]:  # noqa: ANN401 -- see read_payload
+        return read(read_payload(payload, **options))
+
+    adapted.__doc__ = read.__doc__
+    adapted.__name__ = read.__name__
+    return adapted

@@ -27,7 +27,13 @@ CASE_BLIND_REGISTRIES: Final = frozenset({"huggingface"})
 """Registries whose repository names do not differ by case alone."""
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _SEGMENT: Final = re.compile(r"[^\s/@\\%?#\x00-\x1f\x7f]+")
-_KINDS: Final = {"model": "model", "adapter": "model", "tokenizer": "model", "dataset": "dataset"}
+_KINDS: Final = {
+    "model": "model",
+    "adapter": "model",
+    "tokenizer": "model",
+    "dataset": "dataset",
+    "image": "image",
+}
 _PRODUCTION: Final = frozenset({"production", "prod", "serving", "champion", "live"})
 
 

@@ -1,0 +1,97 @@
+"""Hugging Face Hub webhooks (version 3) as registry pushes.
+
+The payload says which references moved, not which files: they are listed when the push is scanned.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from schemas.events import Event, Publisher, RegistryPush
+from streams.adapters.payload import (
+    Payload,
+    adapter,
+    derived_id,
+    items,
+    refuse,
+    registry_event,
+    text,
+)
+
+REGISTRY: Final = "huggingface"
+_KINDS: Final = {"model": "model", "dataset": "dataset"}
+_ACTIONS: Final = {"create": "push", "update": "push", "delete": "delete", "move": "move"}
+_TAGS: Final = "refs/tags/"
+_HEADS: Final = "refs/heads/"
+
+
+@adapter
+def adapt(payload: Payload) -> list[Event[Any]]:
+    """Return one event for each reference that moved, or one for the repository.
+
+    Discussions and spaces give none. An unknown, narrower scope counts as an update of the wider
+    one, as the Hub's documentation asks.
+
+    Source: Hugging Face Hub documentation, webhooks, payload version 3.
+    """
+    body = payload.body
+    scope = text(body, "event", "scope") or ""
+    action = text(body, "event", "action")
+    repository = text(body, "repo", "name")
+    if action is None or not scope:
+        raise refuse("no event.action or event.scope")
+    kind = _KINDS.get(text(body, "repo", "type") or "model")
+    if scope.partition(".")[0] != "repo" or kind is None:
+        return []
+    if repository is None:
+        raise refuse("no repo.name")
+    owner = repository.partition("/")[0] if "/" in repository else None
+    publisher = Publisher(name=owner, id=text(body, "repo", "owner", "id"))
+    private = body["repo"].get("private")
+    visibility = None
+    if isinstance(private, bool):
+        visibility = "private" if private else "public"
+    base = RegistryPush(
+        kind=kind,
+        registry=payload.registry(REGISTRY),
+        repository=repository,
+        publisher=publisher,
+        visibility=visibility,
+    )
+    head = text(body, "repo", "headSha")
+    identity = text(body, "repo", "id") or repository
+    refs = [ref for ref in items(body, "updatedRefs") if isinstance(ref, dict)]
+    pushes: list[tuple[str, RegistryPush]] = []
+    for ref in refs:
+        name, old, new = text(ref, "ref") or "", text(ref, "oldSha"), text(ref, "newSha")
+        moved = "delete" if new is None else "tag" if name.startswith(_TAGS) else "push"
+        push = msgspec.structs.replace(
+            base,
+            action=moved,
+            revision=new or old,
+            previous_revision=old,
+            tag=name.removeprefix(_TAGS).removeprefix(_HEADS) or None,
+        )
+        pushes.append((f"{name}\0{old}\0{new}", push))
+    if not pushes:
+        target = text(body, "movedTo", "name") if action == "move" else None
+        push = msgspec.structs.replace(
+            base,
+            action=_ACTIONS.get(action, "push"),
+            repository=target or repository,
+            revision=head,
+            moved_from=repository if target else None,
+        )
+        pushes.append((target or "", push))
+    return [
+        registry_event(
+            payload,
+            push,
+            id=derived_id("hf", identity, scope, action, head, mark),
+            source=f"//huggingface/{owner or repository}",
+            time=None,
+        )
+        for mark, push in pushes
+    ]

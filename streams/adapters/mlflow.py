@@ -1,0 +1,211 @@
+"""MLflow 3 webhooks as registry pushes, MLflow runs as pipeline runs; webhook signatures."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import orjson
+
+from schemas import dead_letters as reasons
+from schemas.events import ComponentRef, DataSource, Event, PipelineRun, RegistryPush
+from streams.adapters.payload import (
+    PRODUCTION,
+    Payload,
+    adapter,
+    at,
+    derived_id,
+    items,
+    moment,
+    read_parameters,
+    refuse,
+    registry_event,
+    run_event,
+    text,
+)
+
+TOLERANCE: Final = timedelta(minutes=5)
+"""How old a signed delivery may be: beyond it, it may be replayed by someone else."""
+_RUN_STATES: Final = {
+    "SCHEDULED": "started",
+    "RUNNING": "running",
+    "FINISHED": "succeeded",
+    "FAILED": "failed",
+    "KILLED": "aborted",
+}
+_MODEL_ENTITIES: Final = frozenset(
+    {"registered_model", "model_version", "model_version_tag", "model_version_alias"}
+)
+
+
+def verify_signature(
+    body: bytes, headers: Mapping[str, str], secret: str, *, now: datetime
+) -> None:
+    """Check the signature of a webhook delivery.
+
+    Args:
+        body: The request's body, byte for byte.
+        headers: The request's headers.
+        secret: The webhook's secret.
+        now: The time of reception.
+
+    Raises:
+        UnreadableRecordError: no signature, a wrong one, or a delivery older than `TOLERANCE`.
+
+    Source: MLflow 3 webhooks: `v1,` and the base64 of HMAC-SHA256 over
+    `delivery_id.timestamp.body`.
+    """
+    given = {name.lower(): value for name, value in headers.items()}
+    delivery = given.get("x-mlflow-delivery-id", "")
+    stamp = given.get("x-mlflow-timestamp", "")
+    signature = given.get("x-mlflow-signature", "")
+    sent = moment(stamp)
+    if not delivery or sent is None:
+        raise refuse("no delivery id or timestamp", reasons.INVALID_SIGNATURE)
+    if abs(now - sent) > TOLERANCE:
+        raise refuse("the delivery is too old, or from the future", reasons.INVALID_SIGNATURE)
+    signed = f"{delivery}.{stamp}.".encode("utf-8", "surrogatepass") + body
+    digest = hmac.new(secret.encode(), signed, hashlib.sha256).digest()
+    expected = "v1," + base64.b64encode(digest).decode()
+    if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "surrogatepass")):
+        raise refuse("the signature does not hold", reasons.INVALID_SIGNATURE)
+
+
+@adapter
+def adapt(payload: Payload) -> list[Event[Any]]:
+    """Return the event of a webhook delivery or of a run as the REST API gives it.
+
+    Options: `registry` (the server's name, default `mlflow`), `secret` (verifies the delivery
+    first; needs `time` and the request's `headers`). Prompts and budgets give no event.
+
+    Source: mlflow 3.17 `mlflow/webhooks/types.py`, REST API `runs/get`.
+    """
+    secret = payload.options.get("secret")
+    if isinstance(secret, str) and secret:
+        if payload.time is None:
+            raise refuse("the time of reception is needed to verify", reasons.INVALID_SIGNATURE)
+        verify_signature(payload.raw, payload.headers, secret, now=payload.time)
+    if at(payload.body, "run", "info") or at(payload.body, "info", "run_id"):
+        return [_run(payload)]
+    return _webhook(payload)
+
+
+def _webhook(payload: Payload) -> list[Event[Any]]:
+    body = payload.body
+    entity, action = text(body, "entity"), text(body, "action")
+    if entity is None or action is None:
+        raise refuse("no entity or action")
+    if entity not in _MODEL_ENTITIES:
+        return []
+    name = text(body, "data", "name")
+    if name is None:
+        raise refuse("no data.name")
+    workspace = text(body, "workspace")
+    version = text(body, "data", "version")
+    alias = text(body, "data", "alias")
+    if alias is None and entity == "model_version_tag":
+        alias = text(body, "data", "key")
+    registry = payload.registry("mlflow")
+    removed = action == "deleted"
+    if entity == "model_version_alias":
+        promoted = not removed and (alias or "").lower() in PRODUCTION
+        done = "promote" if promoted else "tag"
+    elif entity == "model_version_tag":
+        done = "tag"
+    else:
+        done = "delete" if removed else "push"
+    push = RegistryPush(
+        action=done,
+        kind="model",
+        registry=registry,
+        repository=f"{workspace}/{name}" if workspace and workspace != "default" else name,
+        revision=version,
+        tag=alias,
+    )
+    delivery = payload.header("x-mlflow-delivery-id")
+    known = delivery if delivery and "<" not in delivery else None
+    stamp = text(body, "timestamp")
+    return [
+        registry_event(
+            payload,
+            push,
+            id=known
+            or derived_id("mlflow", entity, action, push.repository, version, alias, stamp),
+            source=f"//mlflow/{registry}",
+            time=moment(stamp) or moment(payload.header("x-mlflow-timestamp")),
+        )
+    ]
+
+
+def _pairs(document: Any, *path: str) -> dict[str, Any]:  # noqa: ANN401 -- any JSON value
+    found: dict[str, Any] = {}
+    for entry in items(document, *path):
+        key = text(entry, "key")
+        if key is not None:
+            found[key] = at(entry, "value")
+    return found
+
+
+def _run(payload: Payload) -> Event[Any]:
+    run = payload.body.get("run", payload.body)
+    run_id = text(run, "info", "run_id") or text(run, "info", "run_uuid")
+    if run_id is None:
+        raise refuse("no info.run_id", reasons.MISSING_IDENTITY)
+    tags = _pairs(run, "data", "tags")
+    parameters = read_parameters(_pairs(run, "data", "params"))
+    status = text(run, "info", "status") or ""
+    inputs, sources = list(parameters.inputs), list(parameters.data_sources)
+    for entry in items(run, "inputs", "dataset_inputs"):
+        dataset = at(entry, "dataset")
+        name = text(dataset, "name")
+        if name is None:
+            continue
+        # MLflow's digest is its own short one: it tells versions apart, but is no SHA-256.
+        digest = text(dataset, "digest")
+        inputs.append(ComponentRef(component=f"dataset:mlflow/{name}", revision=digest))
+        url = _source_url(text(dataset, "source"))
+        if url is not None:
+            sources.append(DataSource(url=url, name=name))
+    for entry in items(run, "inputs", "model_inputs"):
+        model = text(entry, "model_id")
+        if model is not None:
+            inputs.append(ComponentRef(component=f"model:mlflow/{model}"))
+    outputs = [
+        ComponentRef(component=f"model:mlflow/{model}")
+        for entry in items(run, "outputs", "model_outputs")
+        if (model := text(entry, "model_id")) is not None
+    ]
+    project = tags.get("mlflow.source.name")
+    experiment = text(run, "info", "experiment_id")
+    named = text({"name": project}, "name") or text(run, "info", "run_name")
+    state = _RUN_STATES.get(status, "running")
+    data = PipelineRun(
+        pipeline=named or (f"experiment-{experiment}" if experiment else None),
+        run_id=run_id,
+        state=state,
+        config=parameters.config,
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        data_sources=tuple(sources),
+    )
+    return run_event(
+        payload,
+        data,
+        id=derived_id("mlflow-run", run_id, status),
+        source=f"//mlflow/{payload.registry('mlflow')}",
+        time=moment(at(run, "info", "end_time")) or moment(at(run, "info", "start_time")),
+    )
+
+
+def _source_url(source: str | None) -> str | None:
+    if source is None:
+        return None
+    try:
+        document = orjson.loads(source)
+    except orjson.JSONDecodeError:
+        return source if "://" in source else None
+    return text(document, "uri") or text(document, "url")
