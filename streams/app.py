@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import faust
 import structlog
 import uvloop
+from aiokafka.errors import KafkaError
 from faust.events import Event
 from faust.types import TP
 from yarl import URL
@@ -53,6 +54,7 @@ SLOW_WATCHDOG_SECONDS = 45 * 60.0
 STOP_GRACE_SECONDS = 15.0
 """After the drain time, for leaving the group and closing connections."""
 SAMPLE_SECONDS = 1.0
+LOOK_EVERY_SECONDS = 10.0
 
 
 class _ChunkSchema(faust.Schema):  # type: ignore[type-arg]  # generic for mypy only
@@ -332,7 +334,16 @@ async def _until_stopped(app: TidewatchApp, stop: asyncio.Event) -> None:
 async def _sample(app: TidewatchApp) -> None:
     """Measure the lag each second, and tell the watchdog the loop is alive."""
     name = app.tidewatch_name
+    asked = time.monotonic()
     while True:
+        if time.monotonic() - asked > LOOK_EVERY_SECONDS:
+            asked = time.monotonic()
+            try:
+                await app.tidewatch_consumer.look_for_lag()
+            except (TimeoutError, KafkaError) as error:
+                log.warning("broker-silent", app=name, error=repr(error))
+            except Exception as error:  # noqa: BLE001 -- aiokafka: partitions just revoked
+                log.info("lag-unknown", app=name, error=repr(error))
         stalled = 0.0
         for tp, lag in app.tidewatch_consumer.lag(time.time() * 1000).items():
             metrics.LAG_RECORDS.labels(name, tp.topic, tp.partition).set(lag.records)

@@ -495,9 +495,16 @@ class Engine:
         self.letter_limit = self.settings.max_event_bytes * 4
         self._bindings = {binding.name: binding for binding in bindings}
         self._lanes: dict[tuple[str, int], Lane] = {}
+        self._open = False
+
+    def open(self) -> None:
+        """Take chunks from now on: the assigned partitions are recovered."""
+        self._open = True
 
     def submit(self, binding: Binding, event: EventT[Any]) -> None:
-        """Give a chunk to its lane."""
+        """Give a chunk to its lane; one of an assignment that is over is dropped."""
+        if not self._open or event.message.generation_id != self.app.consumer_generation_id:
+            return
         key = (binding.name, event.message.partition)
         lane = self._lanes.get(key)
         if lane is None:
@@ -550,6 +557,7 @@ class Engine:
 
     async def drain(self) -> None:
         """Finish or abandon all chunks within the drain time."""
+        self._open = False
         lanes, self._lanes = list(self._lanes.values()), {}
         if lanes:
             await asyncio.gather(*(lane.close(self.settings.drain_seconds) for lane in lanes))

@@ -304,6 +304,7 @@ class Tables(TableManager):
             return
         log.info("assigned", partitions=sorted(f"{t.topic}-{t.partition}" for t in assigned))
         await app.on_rebalance_complete.send()
+        app.engine.open()
         app.flow_control.resume()
         app.consumer.resume_partitions(assigned)
         app.consumer.resume_flow()

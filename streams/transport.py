@@ -47,6 +47,9 @@ BUFFER_CHUNKS = 8
 BUFFER_BYTES = 8 * 1024 * 1024
 """Bytes of a partition read ahead before it is paused."""
 
+LOOK_SECONDS = 10.0
+"""How long to wait for the broker's answer where its partitions end."""
+
 Block = tuple[TP, list[Any], int, bool]
 """Records of one partition from one fetch, their bytes, and whether the partition was paused."""
 
@@ -67,7 +70,16 @@ class Lag(NamedTuple):
 class _Intake:
     """Records of one partition that were read and not yet handed out, and chunks under way."""
 
-    __slots__ = ("bytes", "chunks", "committed", "next_offset", "paused", "progress", "records")
+    __slots__ = (
+        "bytes",
+        "chunks",
+        "committed",
+        "end",
+        "next_offset",
+        "paused",
+        "progress",
+        "records",
+    )
 
     def __init__(self) -> None:
         self.records: deque[Any] = deque()
@@ -79,6 +91,8 @@ class _Intake:
         self.committed: int | None = None
         self.progress = monotonic()
         """When it last had nothing to do, or committed something."""
+        self.end = 0
+        """The offset after the broker's last record, as last asked for."""
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -374,6 +388,28 @@ class Consumer(driver.Consumer):
 
     # -- how far it is -----------------------------------------------------------------------
 
+    async def look_for_lag(self) -> None:
+        """Ask the broker where its partitions end, so that one whose fetches stopped is seen.
+
+        Raises:
+            TimeoutError, KafkaError: The broker does not answer now.
+        """
+        tps = self.assignment()
+        if not tps or not self.flow_active:
+            return
+        async with asyncio.timeout(LOOK_SECONDS):
+            ends = await self.highwaters(*tps)
+            for tp, end in ends.items():
+                own = TP(tp.topic, tp.partition)
+                if own not in self._intakes:
+                    position = await self.position(own)
+                    if position is None or position >= end:
+                        continue
+                    intake = self._intakes.setdefault(own, _Intake())
+                    if intake.next_offset is None:
+                        intake.next_offset = intake.committed = position
+                self._intakes[own].end = end
+
     def lag(self, now_ms: float) -> dict[TP, Lag]:
         """Return how far each partition that gave records is behind the broker."""
         lags: dict[TP, Lag] = {}
@@ -383,7 +419,7 @@ class Consumer(driver.Consumer):
             done = intake.committed
             if end is None or done is None:
                 continue
-            behind = max(0, end - done)
+            behind = max(0, max(end, intake.end) - done)
             oldest = None
             if intake.chunks:
                 oldest = intake.chunks[0][1].timestamp * 1000

@@ -57,7 +57,7 @@ def test_slow_work_longer_than_the_session_causes_no_rebalance_and_loses_no_plac
     """The session is 6 s (the broker's least); the work takes longer, twice."""
     worker = bench.start("long", session_seconds=6)
     worker.ready()
-    bench.send(("k", {"id": 1, "work": 8}, 0), ("k", {"id": 2}, 0), ("k", {"id": 3}, 1))
+    bench.send(("k", {"id": 1, "work": 7}, 0), ("k", {"id": 2}, 0), ("k", {"id": 3}, 1))
     outputs = bench.wait_outputs({1, 2, 3})
     assert sorted(outputs) == [1, 2, 3]
     assert 'tidewatch_rebalances_total{app="long"} 1.0' in worker.get("/metrics")[1]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,3 +152,25 @@ def test_channels_of_one_binding_share_rows_and_references_are_read_first(bench:
     bench.wait_outputs({"fact/1/True"})
     bench.send(("x", {"id": "seen"}))
     bench.wait_outputs({"seen/2/True"})
+
+
+@pytest.mark.fault
+def test_a_broker_restart_loses_nothing(own_kafka: Callable[..., Any], tmp_path: Path) -> None:
+    """The broker goes and comes back while events are under way."""
+    broker = own_kafka()
+    bench = Bench(broker.bootstrap, tmp_path)
+    worker = bench.start("collect")
+    try:
+        worker.ready()
+        bench.send(*events(0, 1000))
+        broker.stop()
+        broker.start()
+        assert broker.bootstrap == bench.options["kafka"]
+        bench.send(*events(1000, 2000))
+        if worker.ended():
+            assert worker.exit_code() == 70
+            worker = bench.start("collect")
+        bench.wait_outputs(set(range(2000)))
+        wait_for(lambda: bench.rows() == expected_rows(2000), "the rows were complete")
+    finally:
+        worker.kill()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,9 +99,7 @@ def test_tls_reaches_the_client(tmp_path: Path) -> None:
         ({"kafka_ca": Path("/nonexistent/ca.pem")}, "does not exist"),
     ],
 )
-def test_settings_that_do_not_fit_together_are_refused(
-    options: dict[str, object], match: str
-) -> None:
+def test_settings_that_do_not_fit_together_are_refused(options: dict[str, Any], match: str) -> None:
     with pytest.raises(SettingsError, match=match):
         load_settings(**options)
 
