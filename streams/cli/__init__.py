@@ -31,6 +31,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "dead-letters": ("streams.cli.dead_letters", "see and replay what could not be read"),
     "doctor": ("streams.cli.doctor", "check that everything needed is there"),
     "schema": ("streams.cli.schema", "print the JSON Schema of each topic"),
+    "incidents": ("streams.cli.incidents", "list, explain, decide and export incidents"),
     "send": ("streams.cli.send", "publish events from a file"),
     "topics": ("streams.cli.topics", "list and create topics, print access rules"),
     "up": ("streams.cli.up", "start everything, and show live what is found"),

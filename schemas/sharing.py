@@ -1,0 +1,64 @@
+"""What of an incident may be told to partners: indicators without anything of a tenant."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from schemas.incidents import FindingView, IncidentDocument
+from schemas.stix import SharedIndicator
+from schemas.taxonomy import taxonomy
+
+K_DEFAULT: Final = 3
+
+
+def is_shareable(finding: FindingView) -> bool:
+    """Tell whether a finding's indicator means something outside the tenant.
+
+    Names and hosts of a tenant's own (`kind:@tenant/…`), its pipelines and deployments stay.
+    """
+    kind, _, name = finding.indicator_key.partition(":")
+    return kind in {"sha256", "pypi", "model", "dataset", "domain", "publisher", "image"} and not (
+        name.startswith("@")
+    )
+
+
+def shared_indicators(incident: IncidentDocument, k: int = K_DEFAULT) -> list[SharedIndicator]:
+    """Return the shareable indicators of an incident, each key and kind once.
+
+    Descriptions are those of the kind, since a finding's own text may quote what a tenant wrote.
+
+    Args:
+        incident: The operator's record.
+        k: From so many tenants on, their number is told.
+    """
+    count = incident.tenant_count if incident.tenant_count >= k else None
+    shared: dict[tuple[str, str], SharedIndicator] = {}
+    for finding in incident.findings:
+        if not is_shareable(finding):
+            continue
+        kind = taxonomy().ioc_types[finding.ioc_type]
+        known = shared.get((finding.indicator_key, finding.ioc_type))
+        if known is not None and known.confidence >= finding.confidence:
+            continue
+        shared[finding.indicator_key, finding.ioc_type] = SharedIndicator(
+            key=finding.indicator_key,
+            value=finding.indicator_value,
+            ioc_type=finding.ioc_type,
+            severity=finding.severity,
+            confidence=finding.confidence,
+            description=f"{finding.ioc_type.replace('_', ' ')} ({finding.rule_id})",
+            techniques=finding.techniques or kind.techniques,
+            first_seen=finding.occurred_at,
+            last_seen=finding.occurred_at,
+            version=finding.version if "@" in finding.indicator_key else None,
+            publisher=finding.publisher,
+            sightings=count,
+            revoked=not finding.active,
+        )
+    return [shared[key] for key in sorted(shared)]
+
+
+def shared_title(incident: IncidentDocument) -> str:
+    """Return a title that names the kinds found and no tenant."""
+    kinds = sorted({finding.ioc_type.replace("_", " ") for finding in incident.findings})
+    return f"AI supply chain: {', '.join(kinds)}"

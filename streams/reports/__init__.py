@@ -1,0 +1,1 @@
+"""Reports: findings and incidents as documents for people and tools."""

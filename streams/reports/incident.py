@@ -1,0 +1,301 @@
+"""The report of an incident, in Markdown and HTML, from its record alone."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from agents.checks.rules import all_rules
+from schemas.atlas import attacks, mitigations
+from schemas.cloudevents import format_time
+from schemas.incidents import IncidentDocument, SystemView
+from streams.cli.output import plain
+
+_MARKDOWN_ACTIVE = str.maketrans({char: f"\\{char}" for char in "\\`*_[]<>|#"})
+
+
+def _cell(value: object) -> str:
+    """Return text from an event as inert Markdown, in one line."""
+    return plain(str(value), 400).translate(_MARKDOWN_ACTIVE)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    lines.extend(f"| {' | '.join(_cell(value) for value in row)} |" for row in rows)
+    return [*lines, ""]
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "not yet"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min {rest} s" if hours else f"{minutes} min {rest} s"
+
+
+def _path(system: SystemView) -> str:
+    return " → ".join([*system.path, system.component]) if system.path else "holds it directly"
+
+
+def _at(time: datetime) -> str:
+    return format_time(time)
+
+
+def lessons(incident: IncidentDocument) -> list[str]:
+    """Return what would have prevented or shortened the incident, from what happened.
+
+    Each is a proposal for a policy, a check or a rule, never a change by itself.
+    """
+    types = {finding.ioc_type for finding in incident.findings}
+    proposals: list[str] = []
+    if incident.status != "false-positive":
+        proposals.extend(
+            f"Block the source {publisher} in the policy (`blocked_sources`)."
+            for publisher in incident.publishers
+        )
+    if types & {"malicious_payload", "dangerous_serialization", "embedded_executable"}:
+        proposals.append("Require safetensors: add `format_safety` to `required_checks`.")
+    if types & {"unsigned_artifact", "signature_absent", "invalid_signature", "hash_mismatch"}:
+        proposals.append("Require signatures: add `signature` to `required_checks`.")
+    if types & {"unpinned_dependency", "hash_missing", "package_hash_mismatch"}:
+        proposals.append("Install from a lock with hashes: `tidewatch lock`, `--require-hashes`.")
+    if "dependency_confusion" in types:
+        proposals.append("Name the internal prefixes and their one index in the policy.")
+    if types & {"insecure_data_source", "unverified_data_source", "poisoned_dataset"}:
+        proposals.append("Pin data sources by digest, and list trusted hosts in the policy.")
+    if "config_tampering" in types:
+        proposals.append("Give `expected_config_hash` with each run, from version control.")
+    open_tasks = sum(task.state != "done" for task in incident.tasks)
+    if open_tasks:
+        proposals.append(f"{open_tasks} recovery tasks are still open.")
+    return proposals
+
+
+def markdown(incident: IncidentDocument) -> str:
+    """Return the report of an incident as Markdown.
+
+    Args:
+        incident: The operator's record; the report names tenants and is for the operator.
+    """
+    score = incident.score
+    lines = [
+        f"# {_cell(incident.title)}",
+        "",
+        (
+            f"Incident `{incident.id}`, {incident.status}, phase {incident.phase}. "
+            f"Severity **{score.band}** ({score.value} of 100)."
+        ),
+        "",
+        f"Root: `{plain(incident.root)}`. {_cell(incident.pattern_why)}.",
+        "",
+        "## Times",
+        "",
+        *_table(
+            ("what", "when or how long"),
+            [
+                ("first seen", _at(incident.first_seen)),
+                (
+                    "detected",
+                    _at(incident.processing.detected_at)
+                    if incident.processing.detected_at
+                    else "not known",
+                ),
+                ("time to detect", _duration(incident.processing.seconds_to_detect)),
+                ("time to contain", _duration(incident.processing.seconds_to_contain)),
+            ],
+        ),
+        "## Severity, term by term",
+        "",
+        *_table(
+            ("term", "value", "points", "why"),
+            [(t.name, round(t.value, 3), round(t.points, 1), t.why) for t in score.terms],
+        ),
+        "## What was found",
+        "",
+        *_table(
+            ("rule", "severity", "confidence", "component", "where", "what"),
+            [
+                (
+                    f.rule_id,
+                    f.severity,
+                    f.confidence,
+                    f.component,
+                    ", ".join(
+                        f"{name} {f.evidence[name]}"
+                        for name in ("file", "member", "offset", "line", "global")
+                        if name in f.evidence
+                    ),
+                    f.description + ("" if f.active else " (withdrawn)"),
+                )
+                for f in incident.findings
+            ],
+        ),
+        f"## Scope: {incident.system_count} systems of {incident.tenant_count} tenants",
+        "",
+        *_table(
+            ("tenant", "system", "exposure", "since", "how it came there"),
+            [(s.tenant, s.system, s.exposure, _at(s.since), _path(s)) for s in incident.systems],
+        ),
+        "## Timeline",
+        "",
+        *_table(
+            ("when", "what", "tenant", "text"),
+            [(_at(e.at), e.what, e.tenant or "", e.text) for e in incident.timeline],
+        ),
+        "## Containment",
+        "",
+        *_table(
+            ("tenant", "action", "target", "mode", "state", "answer"),
+            [
+                (
+                    c.spec.tenant,
+                    c.spec.action,
+                    c.spec.target,
+                    c.spec.mode + (", dry run" if c.spec.dry_run else ""),
+                    c.state,
+                    c.status_text,
+                )
+                for c in incident.commands
+            ],
+        ),
+        "## Recovery",
+        "",
+        *_table(
+            ("tenant", "system", "task", "state", "shown by", "text"),
+            [(t.tenant, t.system, t.kind, t.state, t.proof or "", t.text) for t in incident.tasks],
+        ),
+        "## Attribution",
+        "",
+        *_table(
+            ("what", "value"),
+            [
+                ("publishers", ", ".join(incident.publishers) or "none named"),
+                ("campaign", incident.campaign or "none"),
+                ("related incidents", ", ".join(incident.related) or "none"),
+                ("isolated or pattern", f"{incident.pattern}: {incident.pattern_why}"),
+            ],
+        ),
+        "## Controls",
+        "",
+        *_controls(incident),
+        "## Proposed changes",
+        "",
+        *[f"- {_cell(lesson)}" for lesson in lessons(incident)],
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _controls(incident: IncidentDocument) -> list[str]:
+    kinds = sorted({finding.ioc_type for finding in incident.findings})
+    rules = all_rules()
+    techniques = [
+        (a.sub_technique_id or a.technique_id, a.sub_technique or a.technique)
+        for a in attacks(incident.techniques)
+    ]
+    return _table(
+        ("what", "ids"),
+        [
+            ("ATLAS techniques", "; ".join(f"{uid} {name}" for uid, name in techniques)),
+            (
+                "ATLAS mitigations that would have helped",
+                "; ".join(f"{uid} {name}" for uid, name in mitigations(kinds)),
+            ),
+            ("SSDF practices", ", ".join(incident.ssdf)),
+            (
+                "rules that fired",
+                "; ".join(
+                    f"{rule_id} ({rules[rule_id].title})" if rule_id in rules else rule_id
+                    for rule_id in sorted({f.rule_id for f in incident.findings})
+                ),
+            ),
+        ],
+    )
+
+
+def to_html(incident: IncidentDocument) -> str:
+    """Return the report of an incident as one HTML page without scripts or links outside.
+
+    Made from the Markdown, whose shapes it knows: headings, tables, lists and paragraphs.
+    """
+    body: list[str] = []
+    rows: list[list[str]] = []
+    items: list[str] = []
+
+    def flush() -> None:
+        if rows:
+            head, *rest = rows
+            body.append(
+                "<table><tr>"
+                + "".join(f"<th>{cell}</th>" for cell in head)
+                + "</tr>"
+                + "".join(
+                    "<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rest
+                )
+                + "</table>"
+            )
+            rows.clear()
+        if items:
+            body.append("<ul>" + "".join(f"<li>{item}</li>" for item in items) + "</ul>")
+            items.clear()
+
+    for line in markdown(incident).splitlines():
+        if line.startswith("|---"):
+            continue
+        if line.startswith("| "):
+            rows.append([_inline(cell) for cell in _cells(line)])
+        elif line.startswith("- "):
+            items.append(_inline(line[2:]))
+        else:
+            flush()
+            if line.startswith("## "):
+                body.append(f"<h2>{_inline(line[3:])}</h2>")
+            elif line.startswith("# "):
+                body.append(f"<h1>{_inline(line[2:])}</h1>")
+            elif line:
+                body.append(f"<p>{_inline(line)}</p>")
+    flush()
+    title = html.escape(plain(incident.title))
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"<title>{title}</title><style>{_STYLE}</style></head><body>"
+        + "\n".join(body)
+        + "</body></html>\n"
+    )
+
+
+_STYLE = (
+    "body{font:15px/1.45 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem}"
+    "table{border-collapse:collapse;width:100%;margin:.6rem 0}"
+    "td,th{border:1px solid #ccc;padding:.3rem .5rem;text-align:left;vertical-align:top;"
+    "overflow-wrap:anywhere}th{background:#f2f2f2}"
+)
+
+
+def _cells(line: str) -> list[str]:
+    """Return the cells of a Markdown row; an escaped bar is text."""
+    cells: list[str] = [""]
+    escaped = False
+    for char in line.strip()[1:-1]:
+        if char == "|" and not escaped:
+            cells.append("")
+        else:
+            cells[-1] += char
+        escaped = char == "\\" and not escaped
+    return [cell.strip() for cell in cells]
+
+
+def _inline(text: str) -> str:
+    """Return a line of our Markdown as HTML: escapes undone, everything else escaped."""
+    out: list[str] = []
+    escaped = False
+    for char in text:
+        if escaped:
+            out.append(html.escape(char))
+            escaped = False
+        elif char == "\\":
+            escaped = True
+        elif char not in "`*":
+            out.append(html.escape(char))
+    return "".join(out)

@@ -1,0 +1,125 @@
+"""The propagation of an incident as a graph: a tree for the terminal, Graphviz, SVG."""
+
+from __future__ import annotations
+
+import html
+from collections import defaultdict
+from collections.abc import Iterator
+
+import msgspec
+
+from schemas.incidents import IncidentDocument
+from streams.cli.output import plain
+
+
+class Graph(msgspec.Struct, frozen=True, kw_only=True):
+    """Components and systems, and what leads from one to the other."""
+
+    root: str
+    children: dict[str, tuple[str, ...]]
+    systems: dict[str, str]
+    """Node of a system: what is said of it."""
+
+
+def incident_graph(incident: IncidentDocument) -> Graph:
+    """Return the graph of an incident: from its root by way of what was built to the systems."""
+    children: dict[str, dict[str, None]] = defaultdict(dict)
+    systems: dict[str, str] = {}
+    for system in incident.systems:
+        way = [incident.root]
+        for component in (*system.path, system.component):
+            if component != way[-1] and component not in way:
+                way.append(component)
+        node = f"{system.tenant} / {system.system}"
+        systems[node] = f"{system.exposure} since {system.since:%Y-%m-%d %H:%M}"
+        for parent, child in zip([*way], [*way[1:], node], strict=True):
+            children[parent][child] = None
+    return Graph(
+        root=incident.root,
+        children={parent: tuple(sorted(below)) for parent, below in children.items()},
+        systems=systems,
+    )
+
+
+def _walk(graph: Graph) -> Iterator[tuple[int, str, bool]]:
+    """Yield depth, node and whether it is the last of its parent, each node's children once."""
+    seen: set[str] = set()
+    stack = [(0, graph.root, True)]
+    while stack:
+        depth, node, last = stack.pop()
+        yield depth, node, last
+        if node in seen:
+            continue
+        seen.add(node)
+        below = graph.children.get(node, ())
+        stack.extend((depth + 1, child, index == 0) for index, child in enumerate(reversed(below)))
+
+
+def tree(graph: Graph) -> str:
+    """Return the graph as a tree of text."""
+    lines: list[str] = []
+    open_at: dict[int, bool] = {}
+    for depth, node, last in _walk(graph):
+        note = f"  ({graph.systems[node]})" if node in graph.systems else ""
+        indent = "".join("│  " if open_at.get(level) else "   " for level in range(1, depth))
+        branch = ("└─ " if last else "├─ ") if depth else ""
+        open_at[depth] = not last
+        lines.append(f"{indent}{branch}{plain(node)}{note}")
+    return "\n".join(lines)
+
+
+def dot(graph: Graph) -> str:
+    """Return the graph in Graphviz' language."""
+
+    def quoted(text: str) -> str:
+        return '"' + plain(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    lines = ["digraph incident {", "  rankdir=LR;", "  node [shape=box];"]
+    lines.append(f"  {quoted(graph.root)} [style=filled, fillcolor=lightcoral];")
+    for node, note in sorted(graph.systems.items()):
+        lines.append(f"  {quoted(node)} [shape=ellipse, tooltip={quoted(note)}];")
+    for parent, below in sorted(graph.children.items()):
+        lines.extend(f"  {quoted(parent)} -> {quoted(child)};" for child in below)
+    return "\n".join([*lines, "}", ""])
+
+
+_COLUMN = 360
+_ROW = 44
+_BOX = (320, 30)
+
+
+def svg(graph: Graph) -> str:
+    """Return the graph as an SVG picture: a column for each step from the root."""
+    place: dict[str, tuple[int, int]] = {}
+    row = 0
+    for depth, node, _ in _walk(graph):
+        if node not in place:
+            place[node] = (20 + depth * _COLUMN, 20 + row * _ROW)
+            row += 1
+    width = max((x for x, _ in place.values()), default=0) + _BOX[0] + 20
+    height = max((y for _, y in place.values()), default=0) + _BOX[1] + 20
+    parts = [
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+            'font-family="sans-serif" font-size="12">'
+        )
+    ]
+    for parent, below in sorted(graph.children.items()):
+        if parent not in place:
+            continue
+        x1, y1 = place[parent]
+        for child in below:
+            x2, y2 = place[child]
+            parts.append(
+                f'<path d="M{x1 + _BOX[0]} {y1 + _BOX[1] // 2} L{x2} {y2 + _BOX[1] // 2}" '
+                'stroke="#888" fill="none"/>'
+            )
+    for node, (x, y) in place.items():
+        fill = "#f4c7c3" if node == graph.root else "#e8f0fe" if node in graph.systems else "#fff"
+        parts.append(
+            f"<g><title>{html.escape(plain(node))} {html.escape(graph.systems.get(node, ''))}"
+            f'</title><rect x="{x}" y="{y}" width="{_BOX[0]}" height="{_BOX[1]}" rx="4" '
+            f'fill="{fill}" stroke="#555"/><text x="{x + 8}" y="{y + 20}">'
+            f"{html.escape(plain(node, 46))}</text></g>"
+        )
+    return "\n".join([*parts, "</svg>", ""])

@@ -1,0 +1,126 @@
+"""Reports of incidents: complete, inert whatever the events contained, and safe to share."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+
+import msgspec
+import pytest
+
+from schemas.incidents import IncidentDocument, TenantPart
+from schemas.sharing import shared_indicators, shared_title
+from streams.cli.incidents import case_metrics
+from streams.reports import incident_graph
+from streams.reports.incident import lessons, markdown, to_html
+from tests.schemas import examples
+
+
+def incident(**changes):
+    alert = examples.alert()
+    fields = {
+        "id": "inc-1",
+        "root": alert.root,
+        "title": alert.title,
+        "status": "contained",
+        "phase": "containment",
+        "score": alert.score,
+        "pattern": "pattern",
+        "pattern_why": alert.pattern_why,
+        "tenants": (TenantPart(tenant="tenant-a", score=alert.score, status="new", systems=1),),
+        "tenant_count": 3,
+        "findings": alert.findings,
+        "systems": alert.systems,
+        "system_count": 1,
+        "timeline": alert.timeline,
+        "commands": alert.commands,
+        "tasks": alert.tasks,
+        "related": (),
+        "publishers": ("publisher:huggingface/acme-labs",),
+        "first_seen": examples.TIME,
+        "techniques": alert.techniques,
+        "ssdf": alert.ssdf,
+    }
+    return IncidentDocument(**{**fields, **changes})
+
+
+def test_the_report_tells_findings_scope_commands_tasks_and_controls():
+    text = markdown(incident())
+    for part in ("posix.system", "inference-eu-1", "quarantine", "replace", "AML.M0014", "PW.4.4"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    "hostile", ["<script>alert(1)</script>", "a|b|c", "[x](javascript:y)", "\x1b[31mred", "`x`*_#"]
+)
+def test_what_an_event_contained_cannot_become_markup(hostile):
+    finding = msgspec.structs.replace(examples.finding(), description=hostile, component=hostile)
+    page = to_html(incident(title=hostile, findings=(finding,)))
+    seen = []
+
+    class Tags(HTMLParser):
+        def handle_starttag(self, tag, attrs):  # noqa: ARG002 -- the parser's signature
+            seen.append(tag)
+
+    Tags().feed(page)
+    assert not {"script", "a", "img", "em", "code"} & set(seen)
+    assert "\x1b" not in page
+    rows = [
+        line for line in markdown(incident(findings=(finding,))).splitlines() if "EXAMPLE" in line
+    ]
+    assert rows
+    assert all(line.replace("\\|", "").count("|") == 7 for line in rows if "AML" not in line[:9])
+
+
+def test_the_graph_leads_from_the_root_over_what_was_built_to_the_systems():
+    system = msgspec.structs.replace(
+        examples.alert().systems[0],
+        path=("dataset:acme/reviews", "model:registry/b"),
+        component="deployment:@tenant-a/api",
+    )
+    graph = incident_graph.incident_graph(incident(systems=(system,), root="dataset:acme/reviews"))
+    text = incident_graph.tree(graph).splitlines()
+    assert [line.count("─") > 0 for line in text] == [False, True, True, True]
+    assert "inference-eu-1" in text[-1]
+    assert incident_graph.dot(graph).count("->") == 3
+    picture = ET.fromstring(incident_graph.svg(graph))
+    assert len(picture.findall("{http://www.w3.org/2000/svg}path")) == 3
+
+
+def test_a_graph_with_a_circle_ends():
+    graph = incident_graph.Graph(root="a", children={"a": ("b",), "b": ("a",)}, systems={})
+    assert incident_graph.tree(graph).splitlines() == ["a", "└─ b", "   └─ a"]
+
+
+def test_what_is_shared_names_no_tenant_and_nothing_of_its_own():
+    private = msgspec.structs.replace(
+        examples.finding(), id="fnd-2", indicator_key="pipeline:@tenant-a/train"
+    )
+    document = incident(findings=(examples.finding(), private))
+    shared = shared_indicators(document)
+    raw = msgspec.json.encode(shared).decode() + shared_title(document)
+    assert len(shared) == 1
+    for secret in ("tenant-a", "inference-eu-1", "acme.example", "weights/"):
+        assert secret not in raw
+    assert shared[0].sightings == 3
+    assert shared_indicators(incident(tenant_count=2))[0].sightings is None
+
+
+def test_proposed_changes_follow_from_what_happened():
+    assert any("publisher:huggingface/acme-labs" in line for line in lessons(incident()))
+    assert not any("Block" in line for line in lessons(incident(status="false-positive")))
+
+
+def test_metrics_keep_retro_hunts_apart():
+    def timed(seconds, *, retro):
+        return incident(
+            processing=msgspec.convert(
+                {"seconds_to_detect": seconds, "retro": retro}, type(incident().processing)
+            )
+        )
+
+    figures = case_metrics([timed(1, retro=False), timed(3, retro=False), timed(900, retro=True)])
+    assert figures["detect_first_sight_mean"] == 2
+    assert figures["detect_retro_hunt_median"] == 900
+    assert json.dumps(figures)
