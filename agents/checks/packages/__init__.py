@@ -1,1 +1,1 @@
-"""Package installs: pinning, known bad releases, names, origins, attestations."""
+"""Checks of installed packages: pins and hashes, names, origins, attestations, intelligence."""

@@ -58,9 +58,7 @@ def is_about_every_version(fact: IntelFact) -> bool:
     return fact.kind is not IntelKind.COMPROMISED or not fact.versions
 
 
-def matches(
-    fact: IntelFact, version: str | None, digests: Collection[str] = ()
-) -> bool | None:
+def matches(fact: IntelFact, version: str | None, digests: Collection[str] = ()) -> bool | None:
     """Tell whether `fact` is about what was seen under its key.
 
     Args:

@@ -265,9 +265,7 @@ def _pin(requirement: Requirement) -> str | None:
 def _from_url(reference: str, fields: dict[str, object]) -> dict[str, object]:
     """Fill in what a URL or path says by itself: VCS, commit, egg, digest, wheel name."""
     target, _, fragment = reference.partition("#")
-    parts = dict(
-        pair.partition("=")[::2] for pair in fragment.split("&") if "=" in pair
-    )
+    parts = dict(pair.partition("=")[::2] for pair in fragment.split("&") if "=" in pair)
     hashes = _fragment_hashes(fragment)
     if hashes:
         fields["hashes"] = hashes

@@ -1,0 +1,330 @@
+"""PEP 740 attestations and sigstore bundles, verified offline against a pinned trust root."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import orjson
+import pydantic
+from cryptography import x509
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+from pypi_attestations import Attestation, AttestationError, AttestationType
+from sigstore.errors import Error as SigstoreError
+from sigstore.models import Bundle, InvalidBundle, TrustedRoot
+from sigstore.verify import Verifier, policy
+
+from agents.checks.detection import Detection
+from agents.checks.packages.seen import Seen, detect
+from schemas.assessments import Check
+from schemas.components import component_key
+from schemas.errors import TidewatchError
+from schemas.findings import Indicator
+from schemas.severity import Status
+
+ATTESTATIONS_LIMIT: Final = 16
+"""Attestations of one package that are verified."""
+_TRUST_ROOT: Final = "https%3A%2F%2Ftuf-repo-cdn.sigstore.dev/trusted_root.json"
+_STATEMENT: Final = "application/vnd.in-toto+json"
+_ISSUER: Final = "1.3.6.1.4.1.57264.1.8"
+_REPOSITORY: Final = "1.3.6.1.4.1.57264.1.12"
+_FORGES: Final = {
+    "https://github.com/": "github",
+    "https://gitlab.com/": "gitlab",
+    "https://circleci.com/": "circleci",
+}
+_ISSUERS: Final = {
+    "github": "https://token.actions.githubusercontent.com",
+    "gitlab": "https://gitlab.com",
+}
+"""Who may vouch for a repository of a forge: anyone else's word for it is refused."""
+_BLOCK: Final = 1024 * 1024
+
+
+class UnverifiedDistributionError(TidewatchError):
+    """A distribution whose signature or attestation does not verify."""
+
+
+class Verified(msgspec.Struct, frozen=True, kw_only=True):
+    """What a verified signature says of a distribution."""
+
+    filename: str
+    digest: str
+    """SHA-256, hex."""
+    publisher: str | None = None
+    """Component key of the publisher: `publisher:github/owner/repository`."""
+    predicate: str | None = None
+    """The type of the attestation; None for a plain signature."""
+
+
+@cache
+def verifier() -> Verifier:
+    """Return a verifier on the trust root that the sigstore package ships.
+
+    The root is read from the installed package itself: sigstore's own offline mode trusts a copy
+    in the user's cache, which others may have written to.
+    """
+    source = resources.files("sigstore").joinpath("_store", _TRUST_ROOT)
+    with resources.as_file(source) as path:
+        return Verifier(trusted_root=TrustedRoot.from_file(str(path)))
+
+
+def _claims_publisher(attestation: Attestation) -> str | None:
+    """Return who signed, from the certificate's own claims."""
+    claims = attestation.certificate_claims
+    repository = claims.get(_REPOSITORY, "")
+    for prefix, forge in _FORGES.items():
+        if repository.startswith(prefix) and claims.get(_ISSUER) == _ISSUERS.get(forge):
+            return component_key("publisher", f"{forge}/{repository.removeprefix(prefix)}")
+    return _mail_publisher(attestation)
+
+
+def _mail_publisher(attestation: Attestation) -> str | None:
+    certificate = x509.load_der_x509_certificate(attestation.verification_material.certificate)
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return None
+    mails = names.get_values_for_type(x509.RFC822Name)
+    return component_key("publisher", f"mail/{mails[0]}") if mails else None
+
+
+def _release(filename: str) -> tuple[str, str] | None:
+    try:
+        if filename.endswith(".whl"):
+            wheel = parse_wheel_filename(filename)
+            return str(wheel[0]), f"{wheel[1]}-{wheel[2]}-{sorted(map(str, wheel[3]))}"
+        name, version = parse_sdist_filename(filename)
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        return None
+    return str(name), str(version)
+
+
+def verify_attestation(document: dict[str, Any], filename: str, digest: str) -> Verified:
+    """Return what a PEP 740 attestation object says of a file, once it verifies.
+
+    Args:
+        document: The attestation object.
+        filename: The distribution's file name.
+        digest: Its SHA-256, hex.
+
+    Returns:
+        The publisher its certificate names.
+
+    Raises:
+        UnverifiedDistributionError: malformed, not signed under the trust root, or about another
+            file or digest.
+
+    Source: PEP 740; in-toto Statement v1.
+    """
+    try:
+        attestation = Attestation.model_validate(document)
+        kind, payload = verifier().verify_dsse(attestation.to_bundle(), policy.UnsafeNoOp())
+        publisher = _claims_publisher(attestation)
+        statement = orjson.loads(payload)
+    except (pydantic.ValidationError, AttestationError, SigstoreError, ValueError) as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise UnverifiedDistributionError(
+            f"the attestation does not verify: {reason}", where=filename
+        ) from error
+    subjects = statement.get("subject") if isinstance(statement, dict) else None
+    if kind != _STATEMENT or not isinstance(subjects, list) or len(subjects) != 1:
+        raise UnverifiedDistributionError("the attestation is no statement on one file")
+    subject = subjects[0]
+    named, shown = _release(str(subject.get("name"))), _release(filename)
+    if named is None or named != shown:
+        raise UnverifiedDistributionError(
+            f"the attestation is about {str(subject.get('name'))[:200]}", where=filename
+        )
+    if (subject.get("digest") or {}).get("sha256") != digest:
+        raise UnverifiedDistributionError(
+            "the attestation is about a file with another digest", where=filename
+        )
+    predicate = str(statement.get("predicateType"))
+    if predicate not in {one.value for one in AttestationType}:
+        raise UnverifiedDistributionError(
+            f"unknown kind of attestation {predicate[:200]}", where=filename
+        )
+    return Verified(filename=filename, digest=digest, publisher=publisher, predicate=predicate)
+
+
+def _declared(publisher: Any) -> str | None:  # noqa: ANN401 -- part of a producer's document
+    """Return the publisher that an index says it checked, as a component key."""
+    if not isinstance(publisher, dict) or not publisher.get("repository"):
+        return None
+    kind = str(publisher.get("kind", "")).lower()
+    return component_key("publisher", f"{kind}/{publisher['repository']}")
+
+
+def attestation_objects(
+    documents: Sequence[dict[str, Any]],
+) -> list[tuple[dict[str, Any], str | None]]:
+    """Return the attestation objects in provenance objects, bundles or bare, each with the
+    publisher its bundle declares.
+    """
+    result: list[tuple[dict[str, Any], str | None]] = []
+    for document in documents:
+        bundles = document.get("attestation_bundles")
+        if bundles is None:
+            bundles = [document] if "attestations" in document else None
+        if bundles is None:
+            result.append((document, None))
+            continue
+        for bundle in bundles if isinstance(bundles, list) else [{}]:
+            inner = bundle.get("attestations") if isinstance(bundle, dict) else None
+            objects = inner if isinstance(inner, list) else [{}]
+            declared = _declared(bundle.get("publisher")) if isinstance(bundle, dict) else None
+            result.extend((one if isinstance(one, dict) else {}, declared) for one in objects)
+    return result[: ATTESTATIONS_LIMIT + 1]
+
+
+def check_attestations(seen: Sequence[Seen]) -> tuple[Check, list[Detection], dict[int, str]]:
+    """Return the check of the attestations that an event carries.
+
+    Args:
+        seen: The packages; those without attestations are passed over.
+
+    Returns:
+        The check, the findings, and the verified publishers by place in `seen`.
+    """
+    found: list[Detection] = []
+    publishers: dict[int, str] = {}
+    verified = unsure = 0
+    for place, one in enumerate(seen):
+        package = one.package
+        if not package.attestations:
+            continue
+        filename = package.filename or (package.url or "").partition("#")[0].rpartition("/")[2]
+        objects = attestation_objects(package.attestations)
+        if not filename or one.digest is None or len(objects) > ATTESTATIONS_LIMIT:
+            unsure += 1
+            continue
+        for document, declared in objects:
+            try:
+                result = verify_attestation(document, filename, one.digest)
+                if declared and result.publisher and declared.lower() != result.publisher.lower():
+                    raise UnverifiedDistributionError(
+                        f"signed by {result.publisher}, not by {declared}", where=filename
+                    )
+            except UnverifiedDistributionError as error:
+                found.append(_failed(one, filename, error))
+                break
+            verified += 1
+            if result.publisher:
+                publishers[place] = result.publisher
+    if found:
+        check = Check(name="attestations", status=Status.FAIL, detail=found[0].description[:300])
+    elif unsure:
+        detail = f"{unsure} without the file name or digest to compare, or with too many"
+        check = Check(name="attestations", status=Status.INCOMPLETE, detail=detail)
+    else:
+        check = Check(name="attestations", status=Status.PASS, detail=f"{verified} verified")
+    return check, found, publishers
+
+
+def _failed(one: Seen, filename: str, error: UnverifiedDistributionError) -> Detection:
+    digest = one.digest or ""
+    return detect(
+        "TW-PKG-ATTESTATION",
+        one,
+        f"{one.name} {one.package.version or ''}: {error.what}",
+        {"filename": filename, "sha256": digest},
+        indicator=Indicator(key=f"sha256:{digest}", type="file-digest", value=digest),
+        locator=f"attestation:{one.name}:{filename}",
+    )
+
+
+def verify_distribution(
+    path: Path, identity: str, issuer: str, bundle: Path | bytes | None = None
+) -> Verified:
+    """Return what is known of a sigstore-signed distribution, once it verifies offline.
+
+    Args:
+        path: The wheel or source distribution.
+        identity: Who must have signed: the certificate's mail address or workflow URI.
+        issuer: Who must have vouched for that identity: an OpenID issuer's URL.
+        bundle: The sigstore bundle or PEP 740 attestation, as a file or its bytes; None: the file
+            beside the distribution named `<file>.sigstore.json`, `.sigstore` or
+            `.publish.attestation`.
+
+    Returns:
+        File name, digest and identity.
+
+    Raises:
+        UnverifiedDistributionError: no bundle, or it does not verify for this file and identity.
+    """
+    raw = _bundle_bytes(path, bundle)
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    except OSError as error:
+        raise UnverifiedDistributionError(
+            f"can't read it ({error.strerror})", where=str(path)
+        ) from error
+    hexadecimal = digest.hexdigest()
+    expected = policy.Identity(identity=identity, issuer=issuer)
+    try:
+        document = orjson.loads(raw)
+        if isinstance(document, dict) and "mediaType" not in document:
+            objects = attestation_objects([document])
+            result = verify_attestation(objects[0][0], path.name, hexadecimal)
+            attestation = Attestation.model_validate(objects[0][0])
+            verifier().verify_dsse(attestation.to_bundle(), expected)
+            return result
+        signed = Bundle.from_json(raw)
+        if "dsseEnvelope" in document:
+            attested = verify_attestation(
+                orjson.loads(Attestation.from_bundle(signed).model_dump_json()),
+                path.name,
+                hexadecimal,
+            )
+            verifier().verify_dsse(signed, expected)
+            return attested
+        with path.open("rb") as file:
+            verifier().verify_artifact(file.read(), signed, expected)
+    except (
+        pydantic.ValidationError,
+        AttestationError,
+        SigstoreError,
+        InvalidBundle,
+        ValueError,
+        IndexError,
+    ) as error:
+        reason = str(error).partition("\n")[0][:300]
+        raise UnverifiedDistributionError(
+            f"the signature does not verify: {reason}",
+            where=str(path),
+            remedy="check --identity and --issuer; if they are right, do not install the file",
+        ) from error
+    return Verified(
+        filename=path.name,
+        digest=hexadecimal,
+        publisher=component_key("publisher", f"sigstore/{identity}"),
+    )
+
+
+def _bundle_bytes(path: Path, bundle: Path | bytes | None) -> bytes:
+    if isinstance(bundle, bytes):
+        return bundle
+    names = (".sigstore.json", ".sigstore", ".publish.attestation", ".provenance")
+    places = [bundle] if bundle is not None else [Path(f"{path}{end}") for end in names]
+    for place in places:
+        if place.is_file():
+            return place.read_bytes()
+    raise UnverifiedDistributionError(
+        "no sigstore bundle or attestation was found",
+        where=str(path),
+        remedy="name it with --bundle, or put it beside the file as <file>.sigstore.json",
+    )

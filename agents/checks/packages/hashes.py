@@ -1,0 +1,150 @@
+"""Whether the files that were installed are the ones that were meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from agents.checks.detection import Detection
+from agents.checks.packages.pinning import SHOWN_LIMIT, detect_line
+from agents.checks.packages.requirements import RequirementLine, read_line
+from agents.checks.packages.seen import Seen, detect
+from agents.checks.packages.versions import canonical_name, canonical_version
+from schemas.assessments import Check
+from schemas.events import PackageInstall
+from schemas.findings import Indicator
+from schemas.severity import Status
+
+_PASS: Final = Check(name="hashes", status=Status.PASS)
+_UNCOMPARED: Final = Check(
+    name="hashes", status=Status.WARN, detail="no lock and no required hashes to compare with"
+)
+_STRONG: Final = ("sha256:", "sha384:", "sha512:")
+Wanted = dict[tuple[str, str], frozenset[str]]
+
+
+def _digests(texts: Sequence[str]) -> frozenset[str]:
+    plain = (text.lower().replace("=", ":", 1) for text in texts)
+    return frozenset(
+        text.partition(":")[2] if text.startswith("sha256:") else text for text in plain
+    )
+
+
+def locked(lock: dict[str, tuple[str, ...]]) -> Wanted:
+    """Return the SHA-256 digests of a lock by canonical name and version."""
+    result: Wanted = {}
+    for entry, texts in lock.items():
+        name, equals, version = entry.partition("==")
+        if not equals:
+            line = read_line(entry)
+            name, version = line.name or entry, line.version or ""
+        key = (canonical_name(name.partition("[")[0]), canonical_version(version.lstrip("=")))
+        result[key] = result.get(key, frozenset()) | _digests(texts)
+    return result
+
+
+def required(lines: Sequence[RequirementLine]) -> Wanted:
+    """Return the SHA-256 digests that requirement lines demand."""
+    result: Wanted = {}
+    for line in lines:
+        if line.name and line.version and line.hashes:
+            key = (canonical_name(line.name), canonical_version(line.version))
+            result[key] = result.get(key, frozenset()) | _digests(line.hashes)
+    return result
+
+
+def _mismatch(one: Seen, actual: str, wanted: frozenset[str], what: str) -> Detection:
+    return detect(
+        "TW-PKG-HASH-MISMATCH",
+        one,
+        f"{one.name} {one.package.version or ''} has a digest that {what}",
+        {
+            "filename": one.package.filename,
+            "actual": f"sha256:{actual}",
+            "expected": sorted(f"sha256:{text}" for text in wanted)[:20],
+        },
+        indicator=Indicator(key=f"sha256:{actual}", type="file-digest", value=actual),
+        locator=f"digest:{one.name}:{one.package.filename or ''}:{actual}",
+        related_keys=(one.key,),
+    )
+
+
+def _own_digests(one: Seen) -> frozenset[str]:
+    """Return the digests that a package's own URL fragment names."""
+    fragment = (one.package.url or "").partition("#")[2]
+    return frozenset(
+        part.partition("=")[2].lower()
+        for part in fragment.split("&")
+        if part.lower().startswith("sha256=")
+    )
+
+
+def check_hashes(
+    data: PackageInstall, seen: Sequence[Seen], lines: Sequence[RequirementLine]
+) -> tuple[Check | None, list[Detection]]:
+    """Return the check of digests against lock, requirements, URL and each other."""
+    found: list[Detection] = []
+    lock = locked(data.lock) if data.lock else {}
+    wanted = required(lines)
+    names = {name for name, _ in lock}
+    bad = missing = strangers = 0
+    files: dict[str, str] = {}
+    for one in seen:
+        package = one.package
+        actual = one.digest
+        key = (one.name, canonical_version(package.version)) if package.version else None
+        stated = package.hashes.get("sha256")
+        if stated is not None and actual is None:
+            bad += 1
+            found.append(_mismatch(one, stated[:200], frozenset(), "is no SHA-256"))
+            continue
+        if actual is not None:
+            own = _own_digests(one) if package.url and "#" in package.url else None
+            for digests, what in (
+                (lock.get(key) if key else None, "the lock does not list"),
+                (wanted.get(key) if key else None, "its requirement does not list"),
+                (own, "its own URL contradicts"),
+            ):
+                if digests and actual not in digests and _comparable(digests):
+                    bad += 1
+                    found.append(_mismatch(one, actual, digests, what))
+                    break
+            if package.filename:
+                before = files.setdefault(package.filename, actual)
+                if before != actual:
+                    bad += 1
+                    what = "another file of the same name contradicts"
+                    found.append(_mismatch(one, actual, frozenset({before}), what))
+        if lock and key not in lock and not package.direct and not package.editable:
+            strangers += 1
+            if strangers <= SHOWN_LIMIT:
+                known = one.name in names
+                text = "is not the locked version" if known else "is not in the lock"
+                found.append(detect("TW-PKG-NOT-LOCKED", one, f"{one.name} {text}", {}))
+    for line in lines:
+        if not line.is_requirement or line.constraint or line.url is not None:
+            continue
+        if any(text.startswith(_STRONG) for text in line.hashes):
+            continue
+        name = canonical_name(line.name or "")
+        if name in names and (
+            line.version is None or (name, canonical_version(line.version)) in lock
+        ):
+            continue
+        missing += 1
+        if missing <= SHOWN_LIMIT:
+            weak = " stronger than MD5 or SHA-1" if line.hashes else ""
+            found.append(detect_line("TW-PKG-NO-HASH", line, f"{line.name} carries no hash{weak}"))
+    if bad:
+        return Check(name="hashes", status=Status.FAIL, detail=f"{bad} digests differ"), found
+    if missing or strangers:
+        detail = f"{missing} without a hash, {strangers} not in the lock"
+        return Check(name="hashes", status=Status.WARN, detail=detail), found
+    if lock or wanted:
+        return _PASS, found
+    return (_UNCOMPARED if seen else None), found
+
+
+def _comparable(digests: frozenset[str]) -> bool:
+    """Tell whether a set holds SHA-256 digests (bare hex), not only other algorithms."""
+    return any(":" not in text for text in digests)

@@ -1,0 +1,284 @@
+"""All checks of one package-install event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from agents.checks.detection import Detection, Outcome
+from agents.checks.knowledge import Knowledge
+from agents.checks.packages.hashes import check_hashes
+from agents.checks.packages.intel_match import ADVERSE, matches
+from agents.checks.packages.names import NameVerdict, is_plausible, judge_name
+from agents.checks.packages.origin import check_origin
+from agents.checks.packages.pinning import check_pinning, check_reference, read_lines
+from agents.checks.packages.requirements import RequirementLine
+from agents.checks.packages.seen import Seen, detect, see, sightings
+from agents.checks.packages.tree import Tree
+from schemas.assessments import Check
+from schemas.components import component_key
+from schemas.events import Event, Package, PackageInstall
+from schemas.intel import IntelKind
+from schemas.severity import Severity, Status
+
+YOUNG: Final = timedelta(days=30)
+"""Age of an upload up to which an unknown name is young."""
+_ECOSYSTEMS: Final = frozenset({"pypi", "pip", "python"})
+_GOOD: Final = Check(name="known_compromised", status=Status.PASS)
+_NAMES: Final = Check(name="names", status=Status.PASS)
+_EMPTY: Final[dict[int, str]] = {}
+_SHOWN: Final = 20
+
+
+def check_packages(event: Event[PackageInstall], knowledge: Knowledge) -> Outcome:
+    """Return all that can be said of an install from the event, intelligence and policy.
+
+    Intelligence fails the `known_compromised` check but yields no detection here: the component
+    ledger issues those, whichever came first, the fact or the sighting.
+
+    Args:
+        event: The install; several parts of one are checked each by itself.
+        knowledge: Facts and policies.
+
+    Returns:
+        Checks, detections, and one sighting for each package and for each digest.
+    """
+    data = event.data
+    tenant = event.tenantid
+    if data.ecosystem.lower() not in _ECOSYSTEMS:
+        detail = f"packages of {data.ecosystem[:40]} are not checked"
+        return Outcome(checks=(Check(name="ecosystem", status=Status.INCOMPLETE, detail=detail),))
+    policy = knowledge.policy(tenant)
+    seen = [see(package, policy, tenant) for package in data.packages]
+    lines = read_lines(data.requirements) if data.requirements else []
+    checks: list[Check] = []
+    found: list[Detection] = []
+
+    origin, origin_found, outside = check_origin(data, seen, policy)
+    for place in outside:
+        one = seen[place]
+        seen[place] = Seen(
+            one.package, one.name, component_key("pypi", one.name), one.digest, internal=False
+        )
+    for check, detections in (
+        check_pinning(data, lines),
+        check_hashes(data, seen, lines),
+        (_known(seen, knowledge), []),
+        _names_of(seen, knowledge, event.time),
+        (origin, origin_found),
+        _releases(seen, lines),
+    ):
+        if check is not None:
+            checks.append(check)
+        if detections:
+            found.extend(detections)
+    attested = _EMPTY
+    if any(one.package.attestations for one in seen):
+        # Imported on demand: verification is heavy to load and few events carry attestations.
+        from agents.checks.packages.attestations import (  # noqa: PLC0415
+            check_attestations,
+        )
+
+        check, detections, attested = check_attestations(seen)
+        checks.append(check)
+        found.extend(detections)
+    failed = checks and any(check.status is Status.FAIL for check in checks)
+    if found or failed:
+        tree = Tree(data.packages)
+        found = [_with_path(one, tree) for one in found]
+        check = _tree_check(found, seen, knowledge, tree)
+        if check is not None:
+            checks.append(check)
+    return Outcome(
+        checks=tuple(checks),
+        detections=tuple(found),
+        sightings=tuple(sightings(event, seen, attested)),
+    )
+
+
+def _verdict(one: Seen, knowledge: Knowledge) -> bool | None:
+    """Tell whether intelligence is against a package; None where that hangs on its version."""
+    fact = knowledge.fact(one.key)
+    answer: bool | None = False
+    digests = (one.digest,) if one.digest else ()
+    if fact is not None and fact.kind in ADVERSE:
+        answer = matches(fact, one.package.version, digests)
+    if one.digest and answer is not True:
+        by_digest = knowledge.fact(f"sha256:{one.digest}")
+        if by_digest is not None and by_digest.kind in ADVERSE:
+            answer = True
+    return answer
+
+
+def _known(seen: Sequence[Seen], knowledge: Knowledge) -> Check | None:
+    """Return the check of what intelligence says."""
+    if not seen:
+        return None
+    bad: list[str] = []
+    unsure: list[str] = []
+    for one in seen:
+        answer = _verdict(one, knowledge)
+        if answer is False:
+            continue
+        release = f"{one.name}=={one.package.version}" if one.package.version else one.name
+        (bad if answer else unsure).append(release)
+    if bad:
+        return Check(
+            name="known_compromised",
+            status=Status.FAIL,
+            actual=bad[:_SHOWN],
+            detail=f"{len(bad)} known to be malicious or compromised: {', '.join(bad[:_SHOWN])}",
+        )
+    if unsure:
+        detail = f"bad releases exist, the version is not known: {', '.join(unsure[:_SHOWN])}"
+        return Check(name="known_compromised", status=Status.WARN, detail=detail)
+    return _GOOD
+
+
+def _exempt(one: Seen, knowledge: Knowledge) -> bool:
+    """Tell whether a name need not be judged: internal, on the warninglist, or known good."""
+    if one.internal:
+        return True
+    fact = knowledge.fact(one.key)
+    return fact is not None and fact.kind in {IntelKind.WARNINGLIST, IntelKind.KNOWN_GOOD}
+
+
+def _names_of(
+    seen: Sequence[Seen], knowledge: Knowledge, when: datetime
+) -> tuple[Check | None, list[Detection]]:
+    """Return the check of names: imitations and inventions."""
+    if not seen:
+        return None, []
+    found: list[Detection] = []
+    for one in seen:
+        verdict = judge_name(one.name)
+        if verdict is None:
+            uploaded = one.package.uploaded_at
+            if uploaded is None or not _young(uploaded, when) or not is_plausible(one.name):
+                continue
+        if _exempt(one, knowledge):
+            continue
+        found.append(_imitation(one, verdict, when))
+    if not found:
+        return _NAMES, found
+    names = ", ".join(sorted({str(one.evidence["package"]) for one in found})[:_SHOWN])
+    detail = f"{len(found)} names to look at: {names}"
+    return Check(name="names", status=Status.WARN, detail=detail), found
+
+
+def _young(uploaded: datetime, when: datetime) -> bool:
+    return uploaded.tzinfo is not None and abs(when - uploaded) <= YOUNG
+
+
+def _imitation(one: Seen, verdict: NameVerdict | None, when: datetime) -> Detection:
+    uploaded = one.package.uploaded_at
+    young = uploaded is not None and _young(uploaded, when)
+    if verdict is None:
+        return detect(
+            "TW-PKG-SLOPSQUAT",
+            one,
+            f"{one.name} is unknown, was uploaded days ago, and has a name such as models invent",
+            {"uploaded_at": str(uploaded)},
+        )
+    evidence: dict[str, Any] = {"similar_to": verdict.target, "technique": verdict.technique}
+    rule_id, severity, confidence = verdict.rule_id, verdict.severity, verdict.confidence
+    text = f"{one.name} is easily mistaken for {verdict.target} ({verdict.technique})"
+    if young:
+        evidence["uploaded_at"] = str(uploaded)
+        if rule_id == "TW-PKG-COMBOSQUAT":
+            rule_id, severity, confidence = f"{rule_id}-SIGNAL", Severity.MEDIUM, 0.7
+        elif severity is Severity.LOW:
+            severity = Severity.MEDIUM
+        text = f"{text}; it was uploaded days ago"
+    return detect(
+        rule_id,
+        one,
+        text,
+        evidence,
+        severity=severity,
+        confidence=confidence,
+        locator=f"name:{one.name}",
+        related_keys=(component_key("pypi", verdict.target),),
+    )
+
+
+def _releases(
+    seen: Sequence[Seen], lines: Sequence[RequirementLine]
+) -> tuple[Check | None, list[Detection]]:
+    """Return the check of what the installer recorded: yanked releases, direct references."""
+    found: list[Detection] = []
+    asked: set[str] | None = None
+    for one in seen:
+        package = one.package
+        if package.yanked:
+            text = f"{one.name} {package.version or ''} was yanked by its publisher"
+            found.append(detect("TW-PKG-YANKED", one, text, {}, locator=f"yanked:{one.name}"))
+        direct = package.direct or package.editable or package.vcs is not None
+        if not direct and (package.url is None or package.url[:5] != "http:"):
+            continue
+        if asked is None:
+            asked = {
+                see_name
+                for line in lines
+                if line.url is not None and line.name
+                for see_name in (component_key("pypi", line.name),)
+            }
+        if component_key("pypi", one.name) in asked:
+            continue
+        reference = check_reference(_reference(package))
+        if reference is not None and (direct or reference.rule_id == "TW-PKG-HTTP"):
+            found.append(
+                msgspec.structs.replace(reference, component=one.key, version=package.version)
+            )
+    if not found:
+        return None, found
+    return Check(name="releases", status=Status.WARN, detail=f"{len(found)} to look at"), found
+
+
+def _reference(package: Package) -> RequirementLine:
+    """Return what an installer recorded of a direct reference as a requirement line."""
+    vcs = package.vcs
+    digest = package.hashes.get("sha256")
+    url = (vcs.url if vcs is not None else package.url) or package.url or "."
+    commit = vcs.commit_id if vcs is not None else None
+    asked = vcs.requested_revision if vcs is not None else None
+    return RequirementLine(
+        text=package.name,
+        name=package.name,
+        url=url,
+        vcs=vcs.vcs if vcs is not None else None,
+        # What was installed always has a commit; a branch or tag that was asked for can move.
+        commit=commit if asked is None or asked == commit else None,
+        editable=package.editable,
+        hashes=(f"sha256:{digest}",) if digest and package.url and "#" in package.url else (),
+    )
+
+
+def _with_path(detection: Detection, tree: Tree) -> Detection:
+    """Add to a detection on a package the path that brought it in."""
+    name = detection.evidence.get("package")
+    if not isinstance(name, str):
+        return detection
+    shown = tree.evidence(component_key("pypi", name).partition(":")[2])
+    if not shown:
+        return detection
+    return msgspec.structs.replace(detection, evidence={**detection.evidence, **shown})
+
+
+def _tree_check(
+    found: Sequence[Detection], seen: Sequence[Seen], knowledge: Knowledge, tree: Tree
+) -> Check | None:
+    """Return the paths by which packages in question came in; None where none was brought in."""
+    paths = {str(one.evidence["path"]) for one in found if "path" in one.evidence}
+    bad = [one for one in seen if _verdict(one, knowledge) is True]
+    for one in bad:
+        shown = tree.evidence(one.name)
+        if shown:
+            paths.add(str(shown["path"]))
+    if not paths:
+        return None
+    status = Status.FAIL if bad else Status.WARN
+    return Check(name="tree", status=status, actual=sorted(paths)[:_SHOWN])

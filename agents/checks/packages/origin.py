@@ -1,0 +1,222 @@
+"""Where packages came from against where they may come from: dependency confusion, strange indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from agents.checks.detection import Detection
+from agents.checks.packages.indexes import (
+    Origin,
+    common_path,
+    is_allowed,
+    is_within,
+    read_indexes,
+    read_origin,
+    same_site,
+    shown_origin,
+)
+from agents.checks.packages.names import slip_of
+from agents.checks.packages.popularity import name_table
+from agents.checks.packages.seen import Seen, detect
+from agents.checks.packages.versions import canonical_name, crowds_out
+from schemas.assessments import Check
+from schemas.components import component_key
+from schemas.events import PackageInstall
+from schemas.findings import Indicator
+from schemas.policy import Policy
+from schemas.severity import Disposition, Status
+
+_PASS: Final = Check(name="origin", status=Status.PASS)
+_UNKNOWN: Final = "an internal name whose index is not recorded, with public ones in reach"
+
+
+def _from_file_host(
+    origin: Origin, internal: tuple[Origin, ...], known: tuple[Origin, ...]
+) -> bool | None:
+    """Tell by a file's own URL whether an internal index served it; None where it does not say."""
+    if origin.scheme == "file":
+        return None
+    here = [one for one in internal if same_site(origin, one)]
+    if here:
+        best = max(common_path(origin.path, one.path) for one in here)
+        others = (one for one in known if same_site(origin, one) and one not in internal)
+        return all(common_path(origin.path, one.path) <= best for one in others)
+    return False
+
+
+def came_from_inside(seen: Seen, data: PackageInstall, policy: Policy) -> bool | None:
+    """Tell whether a package came from an internal index of the policy.
+
+    Returns:
+        True or False where the event shows it; None where it does not, or no index is declared.
+    """
+    internal = read_indexes(policy.internal.indexes)
+    if not policy.internal.indexes:
+        return None
+    package = seen.package
+    if package.index_url is not None:
+        return is_allowed(package.index_url, internal)
+    if package.editable:
+        return None
+    named = tuple(url for url in (data.index_url, *data.extra_index_urls) if url)
+    known = read_indexes((*named, *policy.trusted.indexes))
+    if package.url:
+        origin = read_origin(package.url)
+        if origin is None:
+            return False
+        if package.vcs is not None or package.direct:
+            # Asked for by URL: no index could be confused; the reference is judged on its own.
+            return None
+        inside = _from_file_host(origin, internal, known)
+        if (
+            inside is not None
+            and not inside
+            and named
+            and all(is_allowed(url, internal) for url in named)
+        ):
+            # Only internal indexes were asked; they may keep their files on another host, unless
+            # that host is known to belong to another index.
+            return not any(_same_family(origin, one) for one in known if one not in internal)
+        return inside
+    if not named:
+        return None
+    allowed = [is_allowed(url, internal) for url in named]
+    if all(allowed):
+        return True
+    return None if any(allowed) else False
+
+
+def _same_family(origin: Origin, index: Origin) -> bool:
+    """Tell whether a file's host is an index's own or beside it (files.x.example, x.example)."""
+    host, other = origin.host, index.host
+    return host == other or host.endswith(f".{other}")
+
+
+def _confused(one: Seen, data: PackageInstall, policy: Policy) -> Detection:
+    package = one.package
+    came = package.index_url or package.url or data.index_url or ""
+    host = read_origin(came)
+    odd = {"userinfo": True} if host is not None and host.userinfo else {}
+    evidence: dict[str, Any] = {
+        "origin": shown_origin(came),
+        "allowed": [shown_origin(url) for url in policy.internal.indexes],
+        **odd,
+    }
+    public = component_key("pypi", one.name)
+    return detect(
+        "TW-PKG-CONFUSION",
+        one,
+        f"Internal package {one.name} came from {shown_origin(came)}",
+        evidence,
+        component=public,
+        indicator=Indicator(
+            key=f"{public}@{package.version}" if package.version else public,
+            type="package-version",
+            value=f"{one.name}=={package.version}" if package.version else one.name,
+        ),
+        related_keys=(one.key,),
+    )
+
+
+def check_origin(
+    data: PackageInstall, seen: Sequence[Seen], policy: Policy
+) -> tuple[Check | None, list[Detection], frozenset[int]]:
+    """Return the check of origins, its findings, and which packages are not the tenant's own.
+
+    Args:
+        data: The install.
+        seen: Its packages.
+        policy: The tenant's policy.
+
+    Returns:
+        The check (None where the policy sets no limit), the findings, and the places in `seen` of
+        internal names that came from outside: the public packages of that name.
+    """
+    own, trusted = policy.internal, policy.trusted.indexes
+    if not own.names and not own.prefixes and not trusted:
+        return None, [], frozenset()
+    found: list[Detection] = []
+    outside: set[int] = set()
+    unsure = 0
+    for place, one in enumerate(seen):
+        if one.internal:
+            inside = came_from_inside(one, data, policy)
+            version = one.package.version
+            if inside is False:
+                outside.add(place)
+                found.append(_confused(one, data, policy))
+            elif version and crowds_out(version):
+                found.append(
+                    detect(
+                        "TW-PKG-CONFUSION-VERSION",
+                        one,
+                        f"Internal package {one.name} has a version made to win: {version[:80]}",
+                        {"origin": shown_origin(one.package.index_url or data.index_url or "")},
+                    )
+                )
+            elif inside is None and data.extra_index_urls:
+                unsure += 1
+        elif own.names and own.indexes and one.name not in name_table().known:
+            slip = slip_of(one.name, tuple(map(canonical_name, own.names[:1000])))
+            if slip is not None:
+                found.append(
+                    detect(
+                        "TW-PKG-TYPOSQUAT",
+                        one,
+                        f"{one.name} is a single slip from the internal package {slip}",
+                        {"similar_to": slip, "technique": "internal name"},
+                    )
+                )
+    if trusted:
+        found.extend(_strange_indexes(data, seen, policy))
+    if found:
+        bad = any(one.rule_id.startswith("TW-PKG-CONFUSION") for one in found)
+        status = Status.FAIL if bad else Status.WARN
+        return (
+            Check(name="origin", status=status, detail=found[0].description),
+            found,
+            frozenset(outside),
+        )
+    if unsure:
+        return Check(name="origin", status=Status.WARN, detail=_UNKNOWN), found, frozenset()
+    return _PASS, found, frozenset()
+
+
+def _strange_indexes(data: PackageInstall, seen: Sequence[Seen], policy: Policy) -> list[Detection]:
+    """Return one finding for each index in use that the policy does not name."""
+    allowed = read_indexes((*policy.trusted.indexes, *policy.internal.indexes))
+    urls: dict[str, list[str]] = {}
+    for url in (data.index_url, *data.extra_index_urls):
+        if url:
+            urls.setdefault(url, [])
+    for one in seen:
+        if one.package.index_url:
+            urls.setdefault(one.package.index_url, []).append(one.name)
+    found = []
+    for url, names in urls.items():
+        origin = read_origin(url)
+        if origin is not None and (
+            origin.scheme == "file" or any(is_within(origin, one) for one in allowed)
+        ):
+            continue
+        shown = shown_origin(url)
+        evidence: dict[str, Any] = {"index": shown, "packages": names[:20], "count": len(names)}
+        if origin is not None and origin.userinfo:
+            evidence["userinfo"] = True
+        key = component_key("domain", origin.host) if origin is not None else None
+        found.append(
+            Detection(
+                rule_id="TW-PKG-INDEX-POLICY",
+                description=f"Packages came from {shown}, which the policy does not name",
+                evidence=evidence,
+                locator=f"index:{shown}",
+                component=key,
+                indicator=Indicator(
+                    key=key, type="url", value=shown, disposition=Disposition.CONTEXT
+                )
+                if key
+                else None,
+            )
+        )
+    return found

@@ -1,0 +1,178 @@
+"""Whether what was asked for can only ever be one version, fetched safely."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from agents.checks.detection import Detection
+from agents.checks.packages.indexes import read_origin, shown_origin
+from agents.checks.packages.requirements import RequirementLine, read_line
+from agents.checks.packages.versions import canonical_name
+from schemas.assessments import Check
+from schemas.components import component_key
+from schemas.events import PackageInstall
+from schemas.findings import Indicator
+from schemas.severity import Disposition, Status
+
+SHOWN_LIMIT: Final = 500
+"""Findings of one kind in one event; how many more there were is said in the check."""
+_STRONG: Final = ("sha256:", "sha384:", "sha512:")
+_PASS: Final = Check(name="pinning", status=Status.PASS)
+
+
+def read_lines(texts: Sequence[str]) -> list[RequirementLine]:
+    """Return the requirement lines of an event as pip reads them."""
+    return [read_line(text.strip()) for text in texts if text.strip()]
+
+
+def _about(line: RequirementLine) -> tuple[str, str]:
+    """Return the component key and the locator of a requirement."""
+    if line.name:
+        key = component_key("pypi", line.name)
+        return key, f"requirement:{canonical_name(line.name)}"
+    shown = shown_origin(line.url or "") if "://" in (line.url or "") else "local folder"
+    return "", f"requirement:{shown}"
+
+
+def detect_line(
+    rule_id: str, line: RequirementLine, description: str, **evidence: object
+) -> Detection:
+    """Return the detection of a rule on one requirement line; no secrets of its URLs are shown."""
+    key, locator = _about(line)
+    shown = line.text if "://" not in line.text else (line.name or "a URL")
+    where = {"line": line.line, "file": line.file} if line.file else {}
+    return Detection(
+        rule_id=rule_id,
+        description=description,
+        evidence={"requirement": shown[:300], **where, **evidence},
+        locator=locator,
+        component=key or None,
+        version=line.version if key else None,
+        indicator=Indicator(
+            key=key, type="package-version", value=shown[:300], disposition=Disposition.CONTEXT
+        )
+        if key
+        else None,
+    )
+
+
+def check_reference(line: RequirementLine) -> Detection | None:
+    """Return what is wrong with a direct reference, None for an ordinary one."""
+    url = line.url or ""
+    name = line.name or "A package"
+    origin = read_origin(url) if "://" in url else None
+    if origin is not None and origin.scheme in {"http", "git"} and not origin.is_local:
+        return detect_line("TW-PKG-HTTP", line, f"{name} is fetched without TLS", url=origin.url)
+    if line.vcs is not None:
+        if line.commit is not None:
+            return None
+        return detect_line(
+            "TW-PKG-VCS-UNPINNED",
+            line,
+            f"{name} comes from a {line.vcs} reference that can move",
+            url=shown_origin(url),
+        )
+    if line.is_local or any(text.startswith(_STRONG) for text in line.hashes):
+        return detect_line(
+            "TW-PKG-DIRECT-PINNED",
+            line,
+            f"{name} comes from a {'local path' if line.is_local else 'URL with a digest'}",
+        )
+    return detect_line(
+        "TW-PKG-DIRECT-URL", line, f"{name} comes from a URL, not an index", url=shown_origin(url)
+    )
+
+
+def check_option(line: RequirementLine) -> Detection | None:
+    """Return what is wrong with an option line, None for nothing."""
+    value = line.value or ""
+    if line.option == "trusted-host":
+        host = value.partition(":")[0]
+        local = read_origin(f"http://{value}")
+        if local is not None and local.is_local:
+            return None
+        return Detection(
+            rule_id="TW-PKG-TRUSTED-HOST",
+            description=f"TLS is not checked for {host[:200]}",
+            evidence={"option": "--trusted-host", "host": host[:200]},
+            locator=f"option:trusted-host:{host[:200]}",
+        )
+    if line.option in {"index-url", "extra-index-url", "find-links"}:
+        return check_index(value, f"--{line.option}")
+    return None
+
+
+def check_index(url: str, place: str) -> Detection | None:
+    """Return the finding on an index without TLS, None for one with it."""
+    origin = read_origin(url)
+    if origin is None or origin.scheme != "http" or origin.is_local:
+        return None
+    return Detection(
+        rule_id="TW-PKG-HTTP",
+        description=f"Packages are fetched from {origin.url} without TLS",
+        evidence={"option": place, "url": origin.url},
+        locator=f"index:{origin.url}",
+        indicator=Indicator(
+            key=component_key("domain", origin.host),
+            type="url",
+            value=origin.url,
+            disposition=Disposition.CONTEXT,
+        ),
+    )
+
+
+def check_pinning(
+    data: PackageInstall, lines: Sequence[RequirementLine]
+) -> tuple[Check | None, list[Detection]]:
+    """Return the check of what was asked for: pins, references, options.
+
+    Args:
+        data: The install.
+        lines: Its requirement lines.
+
+    Returns:
+        The check, None where the event says nothing of what was asked for; and the findings.
+    """
+    found: list[Detection] = []
+    for place, url in (
+        ("index_url", data.index_url),
+        *(("extra", u) for u in data.extra_index_urls),
+    ):
+        if url and url[:6] != "https:":
+            detection = check_index(url, place)
+            if detection is not None:
+                found.append(detection)
+    unpinned = refused = 0
+    for line in lines:
+        if line.error is not None:
+            refused += 1
+        elif line.option is not None:
+            detection = check_option(line)
+            if detection is not None:
+                found.append(detection)
+        elif line.constraint:
+            continue
+        elif line.url is not None:
+            detection = check_reference(line)
+            if detection is not None:
+                found.append(detection)
+        elif line.version is None:
+            unpinned += 1
+            if unpinned <= SHOWN_LIMIT:
+                asked = line.specifier or "any version"
+                found.append(
+                    detect_line("TW-PKG-UNPINNED", line, f"{line.name} is not pinned ({asked})")
+                )
+    if not lines and not found:
+        return None, found
+    if not found and not refused:
+        return _PASS, found
+    parts = [f"{len(found) - min(unpinned, SHOWN_LIMIT)} unsafe references" if found else ""]
+    if unpinned:
+        parts.append(f"{unpinned} of {len(lines)} not pinned")
+    if refused:
+        parts.append(f"{refused} lines that pip would refuse")
+    status = Status.INCOMPLETE if refused and not found else Status.WARN
+    detail = ", ".join(part for part in parts if part and not part.startswith("0 "))
+    return Check(name="pinning", status=status, detail=detail), found

@@ -1,0 +1,71 @@
+"""Which package names are well known, and how well: the table that names are judged against."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from typing import Final
+
+import msgspec
+
+from agents.checks.packages.versions import canonical_name
+
+BRAND_RANK: Final = 150
+"""Rank given to AI vendors' names, which are imitated whether or not they are packages."""
+
+
+class NameTable(msgspec.Struct, frozen=True):
+    """Names that are known, and the order of popularity of those worth imitating."""
+
+    ranks: dict[str, int]
+    """Canonical name to rank, 0 the most popular: the names that others imitate."""
+    known: frozenset[str]
+    """Every name known to be somebody's honest package; includes the ranked ones."""
+    brands: frozenset[str]
+    """AI vendors and products whose names are borrowed."""
+    bait: frozenset[str]
+    """Generic words that are added to a known name."""
+    claims: frozenset[str]
+    """Words that claim to be the vendor's own, or better than it."""
+    families: tuple[str, ...]
+    """Prefixes under which third parties publish extensions by custom."""
+    words: frozenset[str]
+    """Ordinary words: a name that is one is no slip of the hand."""
+
+
+def _names(text: str) -> list[str]:
+    return [
+        canonical_name(name)
+        for line in text.splitlines()
+        if not line.startswith("#")
+        for name in line.split()
+    ]
+
+
+@cache
+def name_table() -> NameTable:
+    """Return the table, read once."""
+    folder = resources.files("agents.checks.packages").joinpath("names")
+
+    def read(file: str) -> list[str]:
+        return _names(folder.joinpath(file).read_text(encoding="utf-8"))
+
+    popular = list(dict.fromkeys(read("popular.txt")))
+    brands = read("brands.txt")
+    ranks = {name: rank for rank, name in enumerate(popular)}
+    for brand in brands:
+        ranks[brand] = min(ranks.get(brand, BRAND_RANK), BRAND_RANK)
+    return NameTable(
+        ranks=ranks,
+        known=frozenset(popular) | frozenset(read("known.txt")) | frozenset(brands),
+        brands=frozenset(brands),
+        bait=frozenset(read("bait.txt")),
+        claims=frozenset(read("claims.txt")),
+        families=tuple(f"{name}-" for name in read("families.txt")),
+        words=frozenset(read("words.txt")),
+    )
+
+
+def is_popular(name: str, *, top: int = 1000) -> bool:
+    """Tell whether a name (canonical) is among the `top` most popular."""
+    return name_table().ranks.get(name, top) < top

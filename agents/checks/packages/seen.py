@@ -1,0 +1,213 @@
+"""The packages of an event under their canonical names, and what the ledger is told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any, Final
+
+import msgspec
+
+from agents.checks.detection import Detection
+from agents.checks.packages.indexes import read_origin
+from agents.checks.packages.versions import canonical_name
+from schemas.canonical import ID_HEX_DIGITS
+from schemas.components import component_key, is_sha256, tenant_scoped
+from schemas.events import Event, Package, PackageInstall
+from schemas.findings import Indicator
+from schemas.observations import Sighting
+from schemas.policy import Internal, Policy
+
+_CACHE: Final = 65_536
+_LENGTH: Final = 4
+
+
+class Seen(msgspec.Struct, frozen=True, gc=False):
+    """One package of an event."""
+
+    package: Package
+    name: str
+    """Canonical."""
+    key: str
+    """Component key; scoped to the tenant for an internal name from an internal index."""
+    digest: str | None
+    """SHA-256, hex; None where the event gives none that is one."""
+    internal: bool
+
+
+@lru_cache(_CACHE)
+def _public_key(name: str) -> str:
+    return component_key("pypi", name)
+
+
+@lru_cache(_CACHE)
+def is_internal(name: str, internal: Internal) -> bool:
+    """Tell whether a canonical name is one of a tenant's own."""
+    if any(canonical_name(one) == name for one in internal.names):
+        return True
+    return any(prefix and name.startswith(canonical_name(prefix)) for prefix in internal.prefixes)
+
+
+def digest_of(package: Package) -> str | None:
+    """Return the SHA-256 of a package's file in lower-case hex, None where none is given."""
+    text = package.hashes.get("sha256")
+    if text is None:
+        return None
+    text = text.lower()
+    return text if is_sha256(text) else None
+
+
+def see(package: Package, policy: Policy, tenant: str) -> Seen:
+    """Return a package under its canonical name and key."""
+    name = canonical_name(package.name)
+    own = policy.internal
+    internal = bool(own.names or own.prefixes) and is_internal(name, own)
+    key = _public_key(name)
+    if internal:
+        key = tenant_scoped(key, tenant)
+    return Seen(package, name, key, digest_of(package), internal)
+
+
+def origin_of(package: Package, data: PackageInstall) -> str | None:
+    """Return the index a package came from, or the host of its URL; no credentials.
+
+    An installer's report does not say which of several indexes served a file: then the file's own
+    host is all that is known.
+    """
+    index = package.index_url
+    if index is None and not package.direct and not data.extra_index_urls:
+        index = data.index_url
+    if index is not None:
+        return _shown(index)
+    return None if package.url is None else _host(package.url)
+
+
+@lru_cache(4096)
+def _shown(url: str) -> str | None:
+    origin = read_origin(url)
+    return None if origin is None else origin.url
+
+
+def _host(url: str) -> str | None:
+    origin = read_origin(url)
+    if origin is None:
+        return None
+    return "file:" if origin.scheme == "file" else f"{origin.scheme}://{origin.host}"
+
+
+def publisher_key(package: Package, attested: str | None = None) -> str | None:
+    """Return the component key of a package's publisher: the attested one, else the named one."""
+    name = attested or package.publisher
+    if not name:
+        return None
+    return name if name.startswith("publisher:") else component_key("publisher", f"pypi/{name}")
+
+
+def _hashed(parts: Sequence[str]) -> str:
+    # The same as `schemas.canonical.stable_id`, with one update: this runs for every package.
+    encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
+    joined = b"".join([len(raw).to_bytes(_LENGTH, "big") + raw for raw in encoded])
+    return f"{parts[0]}-{sha256(joined).hexdigest()[:ID_HEX_DIGITS]}"
+
+
+def sightings(
+    event: Event[PackageInstall], seen: Sequence[Seen], attested: dict[int, str]
+) -> list[Sighting]:
+    """Return what the ledger is told: each package by its name, and by its digest.
+
+    Args:
+        event: The event.
+        seen: Its packages.
+        attested: Verified publishers by place in `seen`.
+    """
+    data = event.data
+    tenant, occurred = event.tenantid, event.time
+    day = _day(occurred)
+    system = data.system or data.image or event.subject
+    result: list[Sighting] = []
+    for place, one in enumerate(seen):
+        package = one.package
+        digest = one.digest
+        version = package.version
+        publisher = publisher_key(package, attested.get(place))
+        origin = origin_of(package, data)
+        result.append(
+            Sighting(
+                id=_hashed(("obs", tenant, day, one.key, version or "", digest or "", system)),
+                component=one.key,
+                tenant=tenant,
+                system=system,
+                event_id=event.id,
+                source=event.source,
+                occurred_at=occurred,
+                kind="installed",
+                version=version,
+                digest=digest,
+                filename=package.filename,
+                publisher=publisher,
+                origin=origin,
+                identities=data.identities,
+            )
+        )
+        if digest is None:
+            continue
+        key = f"sha256:{digest}"
+        result.append(
+            Sighting(
+                id=_hashed(("obs", tenant, day, key, version or "", digest, system)),
+                component=key,
+                tenant=tenant,
+                system=system,
+                event_id=event.id,
+                source=event.source,
+                occurred_at=occurred,
+                kind="installed",
+                name=one.key,
+                version=version,
+                digest=digest,
+                filename=package.filename,
+                publisher=publisher,
+                origin=origin,
+                identities=data.identities,
+            )
+        )
+    return result
+
+
+def _day(when: datetime) -> str:
+    return f"{when.year:04d}-{when.month:02d}-{when.day:02d}"
+
+
+def detect(
+    rule_id: str, one: Seen, description: str, evidence: dict[str, Any], **fields: Any
+) -> Detection:
+    """Return the detection of a rule on one package; its indicator is the release.
+
+    Args:
+        rule_id: The rule.
+        one: The package.
+        description: What was seen.
+        evidence: What shows it; the package's name and version are added.
+        fields: More fields of the detection (severity, indicator ...).
+    """
+    version = one.package.version
+    release = f"{one.name}=={version}" if version else one.name
+    values: dict[str, Any] = {
+        "indicator": Indicator(
+            key=f"{one.key}@{version}" if version else one.key,
+            type="package-version",
+            value=release,
+        ),
+        "component": one.key,
+        "version": version,
+        "locator": f"package:{release}",
+        **fields,
+    }
+    return Detection(
+        rule_id=rule_id,
+        description=description,
+        evidence={"package": one.package.name, "version": version, **evidence},
+        **values,
+    )
