@@ -84,6 +84,7 @@ class Withdrawal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     """The reason of a finding no longer holds: its alert closes, its containment is undone."""
 
     incident: str
+    tenant: str
     finding: str
     reason: str
     at: datetime

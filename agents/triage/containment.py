@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from agents.triage.bounded import rank
 from schemas.canonical import stable_hash
 from schemas.findings import Finding
 from schemas.incidents import CommandSpec, KnownGood, SystemView
@@ -17,6 +18,8 @@ from schemas.taxonomy import taxonomy
 CONTAIN_CONFIDENCE: Final = 0.75
 TARGETS: Final = 64
 """Commands of one action; more systems than that are contained by component, not one by one."""
+EVIDENCE: Final = 12
+"""Systems of one incident and tenant whose evidence is captured by command."""
 UNDO: Final = {
     "quarantine": "restore",
     "rollback": "roll-forward",
@@ -151,7 +154,8 @@ def plan(
             CommandSpec,
         )
 
-    names = sorted({system.system for system in systems})[:TARGETS]
+    # The smallest ranks, so that one system more or less moves no other.
+    names = sorted(sorted({system.system for system in systems}, key=rank)[:EVIDENCE])
     evidence = [
         command(
             "capture-evidence", name, "system", system=name, paths=policy.evidence.get(name, ())

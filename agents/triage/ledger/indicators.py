@@ -354,6 +354,7 @@ def _withdraw_findings(desk: Desk, ioc: IocRow) -> None:
             incident,
             Withdrawal(
                 incident=incident,
+                tenant=ioc.finding.tenant,
                 finding=finding_id,
                 reason=f"{clip(reason, NAME_BYTES)} is listed as harmless",
                 at=from_ms(revision[0]),

@@ -259,6 +259,7 @@ def _take_back(
         incident,
         Withdrawal(
             incident=incident,
+            tenant=finding.tenant,
             finding=finding.id,
             reason=reason,
             at=from_ms(change.revision[0]),

@@ -1,0 +1,27 @@
+"""The incidents agent: what was found, decided and answered, into incidents, alerts, commands."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from agents.checks.knowledge import Knowledge
+from agents.ports import Batch, Publish, Rows
+from agents.triage.incidents.core import Documents, IncidentInput, Incidents
+
+IncidentsAgent = Callable[[Batch[IncidentInput], Publish, Rows], Awaitable[None]]
+
+
+def incidents_agent(knowledge: Knowledge, documents: Documents) -> IncidentsAgent:
+    """Return the agent that reads `incident-updates` and `decisions`.
+
+    Args:
+        knowledge: The tenants' policies.
+        documents: What makes records out of alerts, incidents and commands.
+    """
+    core = Incidents(knowledge, documents)
+
+    async def incidents(batch: Batch[IncidentInput], publish: Publish, rows: Rows) -> None:
+        """Take a batch of one partition into the incidents' rows."""
+        core.process(batch.deliveries, publish, rows)
+
+    return incidents

@@ -1,0 +1,221 @@
+"""The life of containment commands: proposed, approved, issued, answered, repeated, taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from agents.triage.bounded import keep_smallest
+from agents.triage.containment import plan, reversal
+from agents.triage.incidents.fold import Case
+from agents.triage.incidents.rows import COMMANDS, CommandState
+from agents.triage.incidents.standing import Standing
+from agents.triage.ledger.rows import from_ms, to_ms
+from schemas.decisions import DecisionKind
+from schemas.incidents import CommandSpec
+
+ISSUED_MS: Final = 24 * 3_600_000
+"""How long a command may be carried out."""
+PROPOSED_MS: Final = 72 * 3_600_000
+ANSWER_MS: Final = 15 * 60_000
+"""A responder answers within so long; each repetition waits twice as long."""
+ATTEMPTS: Final = 5
+
+Tell = Callable[[CommandSpec, bool], None]
+"""Publishes a command; True: as a proposal, which no one carries out."""
+Escalate = Callable[[CommandSpec, str], None]
+
+
+def update_commands(case: Case, standing: Standing, now_ms: int, tell: Tell) -> bool:
+    """Issue what is due, carry out decisions, take back what lost its reason.
+
+    Args:
+        case: The incident.
+        standing: The tenant's part.
+        now_ms: The broker's timestamp of the record that led here.
+        tell: Publishes commands.
+
+    Returns:
+        Whether anything changed.
+    """
+    gone = standing.status in {"withdrawn", "false-positive"}
+    changed = _take_back(standing, now_ms, tell) if gone else _issue(case, standing, now_ms, tell)
+    changed = _decide(standing, now_ms, tell) or changed
+    if changed:
+        case.save(standing.actions)
+    return changed
+
+
+def _issue(case: Case, standing: Standing, now_ms: int, tell: Tell) -> bool:
+    row = standing.actions
+    originals = [one for one in row.commands.values() if one.spec.undoes is None]
+    if originals and all(one.lifted or one.standing == "gone" for one in originals):
+        # The reason came back: what was taken back is issued anew, under new ids. What became of
+        # the old commands stands on the topics.
+        row.generation += 1
+        row.commands.clear()
+    changed = False
+    for planned_spec in planned(case, standing):
+        unknown_target = planned_spec.action == "rollback" and not planned_spec.rollback_digest
+        if planned_spec.command_id in row.commands or unknown_target:
+            continue
+        if len(originals) >= COMMANDS:
+            case.truncate("commands")
+            break
+        automatic = planned_spec.mode == "automatic"
+        lasts = ISSUED_MS if automatic else PROPOSED_MS
+        spec = msgspec.structs.replace(planned_spec, expires=from_ms(now_ms + lasts))
+        standing_word = {"automatic": "issued", "advised": "advised"}.get(spec.mode, "proposed")
+        row.commands[spec.command_id] = CommandState(
+            spec=spec,
+            standing=standing_word,
+            since_ms=now_ms,
+            expires_ms=now_ms + lasts,
+            next_ms=now_ms + ANSWER_MS if automatic else 0,
+        )
+        tell(spec, not automatic)
+        changed = True
+    return changed
+
+
+def planned(case: Case, standing: Standing) -> tuple[CommandSpec, ...]:
+    """Return the commands the tenant's part calls for now."""
+    specs = plan(
+        case.incident,
+        standing.tenant,
+        standing.grounds,
+        standing.systems,
+        standing.systems_row.good.values(),
+        standing.policy,
+        generation=standing.actions.generation,
+    )
+    kept = {spec.command_id: spec for spec in specs}
+    if len(kept) > COMMANDS:
+        case.truncate("commands")
+        evidence = {
+            spec.command_id for spec in specs if spec.action in {"capture-evidence", "block"}
+        }
+        others = {one: spec for one, spec in kept.items() if one not in evidence}
+        keep_smallest(others, COMMANDS // 2)
+        first = {one: spec for one, spec in kept.items() if one in evidence}
+        keep_smallest(first, COMMANDS // 2)
+        kept = {**first, **others}
+    return tuple(
+        msgspec.structs.replace(spec, after=tuple(one for one in spec.after if one in kept))
+        for spec in specs
+        if spec.command_id in kept
+    )
+
+
+def _decide(standing: Standing, now_ms: int, tell: Tell) -> bool:
+    changed = False
+    for command in standing.actions.commands.values():
+        if command.standing not in {"proposed", "advised"}:
+            continue
+        for decision, received_ms in standing.decisions:
+            named = decision.target == command.spec.command_id
+            everything = decision.target is None and command.since_ms <= received_ms
+            if decision.decision is DecisionKind.APPROVE and (
+                named or (everything and command.standing == "proposed")
+            ):
+                if to_ms(decision.time) > command.expires_ms:
+                    continue
+                _approve(command, now_ms, tell)
+                changed = True
+                break
+            if decision.decision is DecisionKind.REJECT and (named or everything):
+                command.standing = "rejected"
+                changed = True
+                break
+    return changed
+
+
+def _approve(command: CommandState, now_ms: int, tell: Tell) -> None:
+    command.spec = msgspec.structs.replace(
+        command.spec, mode="approved", expires=from_ms(now_ms + ISSUED_MS)
+    )
+    command.standing = "issued"
+    command.since_ms = now_ms
+    command.expires_ms = now_ms + ISSUED_MS
+    command.next_ms = now_ms + ANSWER_MS
+    tell(command.spec, False)
+
+
+def _take_back(standing: Standing, now_ms: int, tell: Tell) -> bool:
+    row = standing.actions
+    changed = False
+    for command in tuple(row.commands.values()):
+        if command.spec.undoes is not None or command.lifted:
+            continue
+        if command.standing in {"proposed", "advised"}:
+            command.standing = "gone"
+            changed = True
+            continue
+        if command.standing not in {"issued", "expired"}:
+            continue
+        failed = command.state() == "failed"
+        command.lifted = True
+        changed = True
+        undo = reversal(command.spec, f"its reason no longer holds: {standing.status}")
+        if undo is None or failed:
+            continue
+        undo = msgspec.structs.replace(undo, expires=from_ms(now_ms + ISSUED_MS))
+        row.commands[undo.command_id] = CommandState(
+            spec=undo,
+            standing="issued",
+            since_ms=now_ms,
+            expires_ms=now_ms + ISSUED_MS,
+            next_ms=now_ms + ANSWER_MS,
+        )
+        tell(undo, False)
+    return changed
+
+
+def on_time(standing: Standing, now_ms: int, tell: Tell, escalate: Escalate) -> bool:
+    """On a tick: issue again what was not answered or failed, let expire what is too old.
+
+    Returns:
+        Whether anything changed.
+    """
+    changed = False
+    for command in standing.actions.commands.values():
+        if command.standing == "proposed" and now_ms >= command.expires_ms:
+            command.standing = "expired"
+            escalate(command.spec, "nobody approved or rejected it in time")
+            changed = True
+        if command.standing != "issued" or command.lifted or command.state() == "done":
+            continue
+        if now_ms >= command.expires_ms:
+            command.standing = "expired"
+            escalate(command.spec, "it expired without success")
+            changed = True
+        elif command.spec.attempt >= ATTEMPTS:
+            if not command.escalated and now_ms >= command.next_ms:
+                command.escalated = True
+                escalate(command.spec, f"{ATTEMPTS} attempts brought no success")
+                changed = True
+        elif now_ms >= command.next_ms:
+            attempt = command.spec.attempt + 1
+            command.spec = msgspec.structs.replace(command.spec, attempt=attempt)
+            command.next_ms = now_ms + ANSWER_MS * (1 << (attempt - 1))
+            tell(command.spec, False)
+            changed = True
+    return changed
+
+
+def waits(standing: Standing) -> bool:
+    """Tell whether something of the tenant's part depends on time passing."""
+    if standing.status == "suppressed":
+        return True
+    return any(
+        command.standing == "proposed"
+        or (
+            command.standing == "issued"
+            and not command.lifted
+            and command.state() != "done"
+            and not command.escalated
+        )
+        for command in standing.actions.commands.values()
+    )

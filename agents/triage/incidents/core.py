@@ -1,0 +1,347 @@
+"""What incidents do with each batch: fold, decide, render, and tell what a person would act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Protocol
+
+import msgspec
+
+from agents.checks.knowledge import Knowledge
+from agents.ports import Delivery, Message, Publish, Rows
+from agents.triage.incidents import fold
+from agents.triage.incidents.commands import on_time, update_commands, waits
+from agents.triage.incidents.fold import Case
+from agents.triage.incidents.rows import CLOCK, WAITING, ClockRow, WaitingRow
+from agents.triage.incidents.standing import Standing, contained, stand
+from agents.triage.incidents.views import (
+    LISTED_TENANTS,
+    alert_view,
+    incident_document,
+    significance,
+)
+from agents.triage.routing import ledger_message
+from agents.triage.store import Store, row_key
+from schemas.canonical import stable_id
+from schemas.channels import Channel
+from schemas.decisions import Decision
+from schemas.incidents import (
+    AlertView,
+    CommandSpec,
+    DecisionUpdate,
+    Exposure,
+    FindingUpdate,
+    ForgedResult,
+    IncidentDocument,
+    IncidentMessage,
+    KnownGood,
+    Prevalence,
+    Proof,
+    Related,
+    ResultUpdate,
+    Withdrawal,
+)
+from schemas.ledger import CaseState, OperatorAlert, Revision, Tick
+
+IncidentInput = IncidentMessage | Decision
+WAITING_AT_ONCE: Final = 10_000
+
+
+class Documents(Protocol):
+    """Makes records out of views: the standards' documents, or the views themselves."""
+
+    def alert(self, view: AlertView, at_ms: int) -> Iterable[Message]:
+        """Return the records of a tenant's alert; `at_ms` is the broker's time that led to it."""
+
+    def incident(self, document: IncidentDocument, at_ms: int) -> Iterable[Message]:
+        """Return the records of the operator's document."""
+
+    def command(self, spec: CommandSpec, at_ms: int, *, proposal: bool) -> Iterable[Message]:
+        """Return the records of a command, or of a proposal that no one carries out."""
+
+
+class PlainDocuments:
+    """The views themselves, as JSON."""
+
+    def alert(self, view: AlertView, at_ms: int) -> Iterable[Message]:
+        """Return the view as it is."""
+        del at_ms
+        yield Message(
+            channel=Channel.ALERTS,
+            key=f"{view.incident}|{view.tenant}",
+            value=msgspec.json.encode(view),
+            tenant=view.tenant,
+        )
+
+    def incident(self, document: IncidentDocument, at_ms: int) -> Iterable[Message]:
+        """Return the document as it is."""
+        del at_ms
+        yield Message(
+            channel=Channel.INCIDENTS, key=document.id, value=msgspec.json.encode(document)
+        )
+
+    def command(self, spec: CommandSpec, at_ms: int, *, proposal: bool) -> Iterable[Message]:
+        """Return the command as it is."""
+        del at_ms
+        channel = Channel.CONTAINMENT_PROPOSALS if proposal else Channel.CONTAINMENT_COMMANDS
+        yield Message(
+            channel=channel,
+            key=f"{spec.incident}|{spec.tenant}",
+            value=msgspec.json.encode(spec),
+            tenant=spec.tenant,
+        )
+
+
+class Incidents:
+    """The incidents of all partitions of this worker; all state is in the rows."""
+
+    def __init__(self, knowledge: Knowledge, documents: Documents) -> None:
+        """Keep where policies come from and what makes documents."""
+        self._knowledge = knowledge
+        self._documents = documents
+
+    def process(
+        self, deliveries: Iterable[Delivery[IncidentInput]], publish: Publish, rows: Rows
+    ) -> None:
+        """Take a batch into the incidents' rows and tell what follows.
+
+        Args:
+            deliveries: Records of one partition of `incident-updates` and `decisions`.
+            publish: Where messages go.
+            rows: The partition's rows.
+        """
+        desk = _Desk(self._knowledge, self._documents, publish, rows)
+        for delivery in deliveries:
+            desk.take(delivery)
+        desk.finish()
+
+
+class _Desk:
+    """One batch: what it touched, and what follows."""
+
+    def __init__(
+        self, knowledge: Knowledge, documents: Documents, publish: Publish, rows: Rows
+    ) -> None:
+        self._knowledge = knowledge
+        self._documents = documents
+        self._publish = publish
+        self.store = Store(rows)
+        self._cases: dict[str, Case] = {}
+        self._touched: dict[str, dict[str, None]] = {}
+        self._whole: set[str] = set()
+        self._at: dict[str, Revision] = {}
+        self._clock = self.store.load(row_key(CLOCK, "incidents"), ClockRow) or ClockRow()
+
+    def case(self, incident: str) -> Case:
+        if incident not in self._cases:
+            self._cases[incident] = Case(self.store, incident)
+        return self._cases[incident]
+
+    def take(self, delivery: Delivery[IncidentInput]) -> None:
+        """Fold one message."""
+        record, message = delivery.record, delivery.value
+        if isinstance(message, Tick):
+            self._tick(message.time_ms)
+            return
+        case = self.case(message.incident)
+        self._at[case.incident] = max(
+            self._at.get(case.incident, (0, 0)), (record.timestamp_ms, record.offset)
+        )
+        touched = self._touched.setdefault(case.incident, {})
+        at_ms = record.timestamp_ms
+        tenants_before = case.core.tenant_tally.count()
+        match message:
+            case FindingUpdate():
+                fold.on_finding(case, message, at_ms)
+                touched[message.finding.tenant] = None
+            case Exposure():
+                fold.on_exposure(case, message, at_ms)
+                touched[message.tenant] = None
+            case KnownGood():
+                fold.on_known_good(case, message)
+                touched[message.tenant] = None
+            case Proof():
+                fold.on_proof(case, message)
+                touched[message.tenant] = None
+            case Withdrawal():
+                fold.on_withdrawal(case, message)
+                touched[message.tenant] = None
+            case Prevalence():
+                fold.on_prevalence(case, message)
+            case Related():
+                self._relate(case, message)
+            case ResultUpdate():
+                fold.on_result(case, message)
+                touched[message.tenant] = None
+            case DecisionUpdate():
+                self._decide(case, message.decision, at_ms)
+            case Decision():
+                self._decide(case, message, at_ms)
+            case ForgedResult():
+                self._forged(message)
+        if case.core.tenant_tally.count() != tenants_before or isinstance(
+            message, (FindingUpdate, Withdrawal)
+        ):
+            # Others read of the threshold reached, and of what is said of the component itself.
+            self._whole.add(case.incident)
+
+    def _decide(self, case: Case, decision: Decision, at_ms: int) -> None:
+        fold.on_decision(case, decision, at_ms)
+        if decision.tenant is None:
+            self._whole.add(case.incident)
+        else:
+            self._touched[case.incident][decision.tenant] = None
+
+    def _relate(self, case: Case, link: Related) -> None:
+        before = case.core.campaign
+        fold.on_related(case, link)
+        if link.tenant is not None:
+            self._touched[case.incident][link.tenant] = None
+        if case.core.campaign and (case.core.campaign != before or link.via != "campaign"):
+            for other, _, _ in case.core.related.values():
+                if other != case.core.campaign:
+                    self._tell_campaign(other, case.core.campaign)
+
+    def _tell_campaign(self, incident: str, campaign: str) -> None:
+        link = Related(incident=incident, other=campaign, via="campaign")
+        self._publish(
+            Message(channel=Channel.INCIDENT_UPDATES, key=incident, value=msgspec.json.encode(link))
+        )
+
+    def _forged(self, message: ForgedResult) -> None:
+        self._operator(
+            OperatorAlert(
+                id=stable_id("opa", "forged", message.id),
+                kind="forged-result",
+                subject=message.incident,
+                tenant=message.tenant,
+                detail=message.detail or "a result's signature did not verify",
+                since=message.at,
+                runbook="Find who can write to the results topic; rotate the responder's key.",
+            )
+        )
+
+    def _operator(self, alert: OperatorAlert) -> None:
+        self._publish(
+            Message(
+                channel=Channel.OPERATOR_ALERTS, key=alert.subject, value=msgspec.json.encode(alert)
+            )
+        )
+
+    # -- time --------------------------------------------------------------------------------------
+
+    def _tick(self, now_ms: int) -> None:
+        if now_ms <= self._clock.time_ms:
+            return
+        self._clock.time_ms = now_ms
+        self.store.save(row_key(CLOCK, "incidents"), self._clock)
+        for key, waiting in self.store.scan(WAITING, row_type=WaitingRow, limit=WAITING_AT_ONCE):
+            case = self.case(waiting.incident)
+            if not case.exists():
+                self.store.delete(key)
+                continue
+            standing = self._stand(case, waiting.tenant)
+            changed = on_time(
+                standing,
+                now_ms,
+                lambda spec, proposal: self._command(spec, now_ms, proposal=proposal),
+                lambda spec, why: self._escalate(spec, why, now_ms),
+            )
+            if changed:
+                case.save(standing.actions)
+            if changed or standing.actions.told_status == "suppressed":
+                self._touched.setdefault(case.incident, {})[waiting.tenant] = None
+                self._at.setdefault(case.incident, (now_ms, 0))
+            if not waits(standing):
+                self.store.delete(key)
+
+    def _escalate(self, spec: CommandSpec, why: str, now_ms: int) -> None:
+        self._operator(
+            OperatorAlert(
+                id=stable_id("opa", "escalation", spec.command_id, why),
+                kind="escalation",
+                subject=spec.incident,
+                tenant=spec.tenant,
+                detail=f"{spec.action} {spec.target}: {why}",
+                figures={"attempt": float(spec.attempt), "at_ms": float(now_ms)},
+                runbook="Carry it out by hand, then report the result or close the incident.",
+            )
+        )
+
+    def _command(self, spec: CommandSpec, at_ms: int, *, proposal: bool) -> None:
+        for message in self._documents.command(spec, at_ms, proposal=proposal):
+            self._publish(message)
+
+    # -- what follows ------------------------------------------------------------------------------
+
+    def _stand(self, case: Case, tenant: str) -> Standing:
+        return stand(case, tenant, self._knowledge.policy(tenant), self._clock.time_ms)
+
+    def finish(self) -> None:
+        """Decide and render what was touched, then write the rows."""
+        for incident, touched in self._touched.items():
+            case = self._cases[incident]
+            if case.exists():
+                self._settle(case, touched)
+        self.store.flush()
+
+    def _settle(self, case: Case, touched: Iterable[str]) -> None:
+        at_ms, offset = self._at[case.incident]
+        everyone = case.tenants()
+        chosen = everyone if case.incident in self._whole else sorted(set(touched) & set(everyone))
+        for tenant in chosen:
+            self._settle_tenant(case, tenant, at_ms)
+        standings = [self._stand(case, tenant) for tenant in everyone[:LISTED_TENANTS]]
+        document = incident_document(case, standings)
+        told = significance(document)
+        if told != case.core.told:
+            case.core.told = told
+            case.save_core()
+            for message in self._documents.incident(document, at_ms):
+                self._publish(message)
+        self._tell_ledger(case, standings, (at_ms, offset))
+
+    def _settle_tenant(self, case: Case, tenant: str, at_ms: int) -> None:
+        standing = self._stand(case, tenant)
+        changed = update_commands(
+            case,
+            standing,
+            at_ms,
+            lambda spec, proposal: self._command(spec, at_ms, proposal=proposal),
+        )
+        row = standing.actions
+        if not row.contained_ms and contained(standing):
+            row.contained_ms = at_ms
+            case.save(row)
+        if changed:
+            standing = self._stand(case, tenant)
+        waiting = row_key(WAITING, case.incident, tenant)
+        if waits(standing) and self.store.load(waiting, WaitingRow) is None:
+            self.store.save(waiting, WaitingRow(incident=case.incident, tenant=tenant))
+        view = alert_view(case, standing)
+        told = significance(view)
+        if told == row.told or (view.status == "suppressed" and row.told_status == "suppressed"):
+            return
+        if not row.told and view.status == "withdrawn":
+            return  # nobody was told of it, so there is nothing to take back
+        row.told, row.told_status = told, view.status
+        case.save(row)
+        for message in self._documents.alert(view, at_ms):
+            self._publish(message)
+
+    def _tell_ledger(self, case: Case, standings: list[Standing], revision: Revision) -> None:
+        """Tell the ledger's rows when the incident closed, was dismissed or reopened."""
+        if not standings:
+            return
+        state = "open"
+        if all(one.status == "false-positive" for one in standings):
+            state = "dismissed"
+        elif all(one.ended for one in standings):
+            state = "closed"
+        if state == case.core.case:
+            return
+        case.core.case = state
+        case.save_core()
+        for key in sorted(case.core.keys.values()):
+            change = CaseState(key=key, incident=case.incident, state=state, revision=revision)
+            self._publish(ledger_message(key, change))

@@ -1,0 +1,443 @@
+"""Takes messages into an incident's rows: grow-only sets, so that order does not matter."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from agents.triage.bounded import clip, clip_or_none, keep_smallest, rank
+from agents.triage.incidents.rows import (
+    ACTIONS,
+    CORE,
+    DECISIONS,
+    ENTRIES_BYTES,
+    EVIDENCE_BYTES,
+    FINDINGS,
+    GOOD,
+    GROUPS,
+    IDS,
+    KEYS,
+    LINKS,
+    PROOFS,
+    RESULTS,
+    SYSTEMS,
+    TENANTS,
+    TEXT_BYTES,
+    ActionsRow,
+    CoreRow,
+    Entry,
+    FindingsRow,
+    Group,
+    IdState,
+    SystemsRow,
+)
+from agents.triage.ledger.outlet import content_hash
+from agents.triage.ledger.rows import EXPOSURE_RANK, to_ms
+from agents.triage.routing import split_version
+from agents.triage.store import Store, row_key
+from schemas.decisions import Decision
+from schemas.findings import Finding
+from schemas.incidents import (
+    Exposure,
+    FindingUpdate,
+    KnownGood,
+    Prevalence,
+    Proof,
+    Related,
+    ResultUpdate,
+    Withdrawal,
+)
+from schemas.ledger import Revision
+
+SMALL_BYTES: Final = 120
+IDENTITIES: Final = 8
+
+
+class Case:
+    """The rows of one incident, in the store of one batch."""
+
+    def __init__(self, store: Store, incident: str) -> None:
+        """Open the incident; its core row is new when there is none."""
+        self.store = store
+        self.incident = incident
+        self._core_key = row_key(CORE, incident)
+        self.core = store.load(self._core_key, CoreRow) or CoreRow(incident=incident)
+
+    def exists(self) -> bool:
+        """Tell whether anything was found: without a root nothing is known of it yet."""
+        return bool(self.core.root)
+
+    def save_core(self) -> None:
+        """Have the core row written."""
+        self.store.save(self._core_key, self.core)
+
+    def findings(self, tenant: str) -> FindingsRow:
+        """Return the tenant's findings."""
+        key = row_key(FINDINGS, self.incident, tenant)
+        return self.store.load(key, FindingsRow) or FindingsRow(tenant=tenant)
+
+    def systems(self, tenant: str) -> SystemsRow:
+        """Return the tenant's systems."""
+        key = row_key(SYSTEMS, self.incident, tenant)
+        return self.store.load(key, SystemsRow) or SystemsRow(tenant=tenant)
+
+    def actions(self, tenant: str) -> ActionsRow:
+        """Return the tenant's actions."""
+        key = row_key(ACTIONS, self.incident, tenant)
+        return self.store.load(key, ActionsRow) or ActionsRow(tenant=tenant)
+
+    def save(self, row: FindingsRow | SystemsRow | ActionsRow) -> None:
+        """Have a tenant's row written."""
+        kind = {FindingsRow: FINDINGS, SystemsRow: SYSTEMS, ActionsRow: ACTIONS}[type(row)]
+        self.store.save(row_key(kind, self.incident, row.tenant), row)
+
+    def tenants(self) -> list[str]:
+        """Return the names of the tenants that are part of it, sorted, as far as kept."""
+        return sorted(self.core.tenants.values())
+
+    def meets(self, tenant: str, root: str) -> None:
+        """Note that a tenant is part of the incident."""
+        core = self.core
+        if not core.root:
+            core.root = root
+            self.save_core()
+            self.involves(split_version(root)[0])
+        place = rank(tenant)
+        if place in core.tenants:
+            return
+        if core.tenant_tally.add(tenant, TENANTS):
+            core.tenants[place] = tenant
+            if keep_smallest(core.tenants, TENANTS):
+                self.truncate("tenants")
+            self.save_core()
+
+    def involves(self, key: str) -> None:
+        """Note a component whose ledger row hears how the incident fares."""
+        place = rank(key)
+        if place not in self.core.keys:
+            self.core.keys[place] = key
+            if keep_smallest(self.core.keys, KEYS):
+                self.truncate("components")
+            self.save_core()
+
+    def truncate(self, part: str) -> None:
+        """Note that a part reached its bound."""
+        if part not in self.core.truncated:
+            self.core.truncated = sorted({*self.core.truncated, part})
+            self.save_core()
+
+
+def lean_finding(finding: Finding) -> Finding:
+    """Return a finding small enough that sixteen fit a row."""
+    evidence = finding.evidence
+    if len(msgspec.msgpack.encode(evidence)) > EVIDENCE_BYTES:
+        short = {name: value for name, value in sorted(evidence.items()) if _is_short(value)}
+        while short and len(msgspec.msgpack.encode(short)) > EVIDENCE_BYTES:
+            short.popitem()
+        evidence = {**short, "cut": "the indicator record has all of it"}
+    return msgspec.structs.replace(
+        finding,
+        description=clip(finding.description, TEXT_BYTES),
+        remediation=clip(finding.remediation, TEXT_BYTES),
+        evidence=evidence,
+        systems=(),
+        identities=(),
+        related_keys=(),
+        techniques=finding.techniques[:8],
+        ssdf=finding.ssdf[:8],
+        source=clip(finding.source, SMALL_BYTES),
+        event_id=clip(finding.event_id, SMALL_BYTES),
+    )
+
+
+def _is_short(value: object) -> bool:
+    return isinstance(value, (bool, int, float)) or (
+        isinstance(value, str) and len(value) <= SMALL_BYTES
+    )
+
+
+def _preference(finding: Finding, revision: Revision) -> tuple[object, ...]:
+    return (finding.severity.rank, finding.confidence, revision, content_hash(finding))
+
+
+def on_finding(case: Case, update: FindingUpdate, at_ms: int) -> None:
+    """Add a finding to its tenant's."""
+    finding = update.finding
+    case.meets(finding.tenant, update.root)
+    case.involves(split_version(finding.component)[0])
+    row = case.findings(finding.tenant)
+    group_key = rank(finding.rule_id, finding.indicator.key)
+    lean = lean_finding(finding)
+    at = to_ms(finding.occurred_at)
+    group = row.groups.get(group_key)
+    if group is None:
+        row.groups[group_key] = Group(finding=lean, revision=update.revision, first_ms=at)
+        if len(row.groups) > GROUPS:
+            row.full = True
+            case.truncate("findings")
+            # By severity first, then by rank: what is kept never depends on the order of arrival.
+            kept = sorted(row.groups, key=lambda one: (-row.groups[one].finding.severity.rank, one))
+            for extra in kept[GROUPS:]:
+                del row.groups[extra]
+    else:
+        if _preference(lean, update.revision) > _preference(group.finding, group.revision):
+            group.finding, group.revision = lean, update.revision
+        group.first_ms = min(group.first_ms, at)
+    place = rank(finding.id)
+    state = row.ids.get(place) or IdState(finding=finding.id)
+    state.group = group_key
+    state.revision = max(state.revision, update.revision)
+    row.ids[place] = state
+    _bound_ids(case, row)
+    row.detected_ms = min(row.detected_ms or at_ms, at_ms)
+    case.save(row)
+    if "fact" not in finding.evidence:
+        _systems_of(case, finding, at_ms)
+
+
+def _bound_ids(case: Case, row: FindingsRow) -> None:
+    if keep_smallest(row.ids, IDS):
+        row.full = True
+        case.truncate("finding ids")
+
+
+def _systems_of(case: Case, finding: Finding, at_ms: int) -> None:
+    digest = finding.indicator.key
+    for system in finding.systems[:64]:
+        _add_entry(
+            case,
+            finding.tenant,
+            Entry(
+                system=clip(system, SMALL_BYTES),
+                component=clip(finding.component, TEXT_BYTES),
+                version=clip_or_none(finding.version, SMALL_BYTES),
+                digest=digest[7:] if digest.startswith("sha256:") else None,
+                exposure=finding.exposure if finding.exposure in EXPOSURE_RANK else "delivered",
+                first_ms=to_ms(finding.occurred_at),
+                last_ms=to_ms(finding.occurred_at),
+                event_id=clip(finding.event_id, SMALL_BYTES),
+                path=[],
+                origin=None,
+                publisher=clip_or_none(finding.publisher, SMALL_BYTES),
+                stage=None,
+                criticality=None,
+                identities=_identities(finding.identities),
+                cause="",
+                active=True,
+                revision=(0, 0),
+            ),
+            at_ms,
+        )
+
+
+def _identities(names: tuple[str, ...]) -> list[str]:
+    return sorted({clip(one, SMALL_BYTES) for one in names}, key=rank)[:IDENTITIES]
+
+
+def on_exposure(case: Case, seen: Exposure, at_ms: int) -> None:
+    """Add what a system of a tenant holds."""
+    row = case.systems(seen.tenant)
+    if not seen.active and not row.entries:
+        return
+    case.meets(seen.tenant, seen.root)
+    case.involves(split_version(seen.component)[0])
+    first = to_ms(seen.occurred_at)
+    _add_entry(
+        case,
+        seen.tenant,
+        Entry(
+            system=clip(seen.system, SMALL_BYTES),
+            component=clip(seen.component, TEXT_BYTES),
+            version=clip_or_none(seen.version, SMALL_BYTES),
+            digest=clip_or_none(seen.digest, SMALL_BYTES),
+            exposure=seen.exposure if seen.exposure in EXPOSURE_RANK else "delivered",
+            first_ms=first,
+            last_ms=to_ms(seen.last_seen) if seen.last_seen else first,
+            event_id=clip(seen.event_id, SMALL_BYTES),
+            path=[clip(one, SMALL_BYTES) for one in seen.path[:16]],
+            origin=clip_or_none(seen.origin, SMALL_BYTES),
+            publisher=clip_or_none(seen.publisher, SMALL_BYTES),
+            stage=clip_or_none(seen.stage, SMALL_BYTES),
+            criticality=seen.criticality,
+            identities=_identities(seen.identities),
+            cause=clip(seen.cause, SMALL_BYTES),
+            active=seen.active,
+            revision=seen.revision,
+        ),
+        at_ms,
+    )
+
+
+def _add_entry(case: Case, tenant: str, entry: Entry, at_ms: int) -> None:
+    row = case.systems(tenant)
+    place = rank(
+        entry.system, entry.component, entry.version or "", entry.digest or "", entry.cause
+    )
+    known = row.entries.get(place)
+    row.entries[place] = entry if known is None else _merged(known, entry)
+    row.tally.add(f"{entry.system}|{entry.component}", TENANTS)
+    if len(row.entries) > IDENTITIES:
+        _bound_entries(case, row)
+    if entry.active:
+        row.detected_ms = min(row.detected_ms or at_ms, at_ms)
+    case.save(row)
+
+
+def _merged(one: Entry, other: Entry) -> Entry:
+    early, late = sorted(
+        (one, other), key=lambda entry: (entry.first_ms, entry.event_id, str(entry.origin))
+    )
+    newer = max(one, other, key=lambda entry: (entry.revision, entry.active))
+    return Entry(
+        system=one.system,
+        component=one.component,
+        version=one.version,
+        digest=one.digest,
+        exposure=max(one.exposure, other.exposure, key=lambda name: EXPOSURE_RANK[name]),
+        first_ms=early.first_ms,
+        last_ms=max(one.last_ms, other.last_ms),
+        event_id=early.event_id,
+        path=min(one.path, other.path, key=lambda path: (len(path), path)),
+        origin=early.origin or late.origin,
+        publisher=early.publisher or late.publisher,
+        stage=early.stage or late.stage,
+        criticality=max(
+            (value for value in (one.criticality, other.criticality) if value is not None),
+            default=None,
+        ),
+        identities=sorted({*one.identities, *other.identities}, key=rank)[:IDENTITIES],
+        cause=one.cause,
+        active=newer.active,
+        revision=newer.revision,
+    )
+
+
+def _bound_entries(case: Case, row: SystemsRow) -> None:
+    """Keep the entries of the smallest ranks that fit the row."""
+    total = 0
+    for count, place in enumerate(sorted(row.entries)):
+        total += len(msgspec.msgpack.encode(row.entries[place]))
+        if total > ENTRIES_BYTES:
+            keep_smallest(row.entries, count)
+            row.full = True
+            case.truncate("systems")
+            return
+
+
+def on_known_good(case: Case, good: KnownGood) -> None:
+    """Note a version that may be rolled back to."""
+    row = case.systems(good.tenant)
+    place = rank(good.component, good.version or "", good.digest or "")
+    known = row.good.get(place)
+    if known is not None:
+        good = msgspec.structs.replace(
+            good,
+            seen_at=min(known.seen_at, good.seen_at),
+            signed=known.signed or good.signed,
+            by_intel=known.by_intel or good.by_intel,
+        )
+        if good == known:
+            return
+    row.good[place] = good
+    keep_smallest(row.good, GOOD)
+    case.save(row)
+
+
+def on_proof(case: Case, proof: Proof) -> None:
+    """Note that a later event of a system was clean: of each version the latest counts."""
+    row = case.systems(proof.tenant)
+    place = rank(proof.system, proof.component, proof.version or "", proof.digest or "")
+    known = row.proofs.get(place)
+    if known is not None and (known.occurred_at, known.event_id) >= (
+        proof.occurred_at,
+        proof.event_id,
+    ):
+        return
+    row.proofs[place] = proof
+    if keep_smallest(row.proofs, PROOFS):
+        case.truncate("proofs")
+    case.save(row)
+
+
+def on_withdrawal(case: Case, gone: Withdrawal) -> None:
+    """Note that a finding no longer holds, also when it has not arrived yet."""
+    row = case.findings(gone.tenant)
+    place = rank(gone.finding)
+    state = row.ids.get(place) or IdState(finding=gone.finding)
+    if state.withdrawn is None or gone.revision > state.withdrawn:
+        state.withdrawn, state.reason = gone.revision, clip(gone.reason, SMALL_BYTES)
+    row.ids[place] = state
+    _bound_ids(case, row)
+    case.save(row)
+
+
+def on_prevalence(case: Case, seen: Prevalence) -> None:
+    """Note that the indicator reached a number of tenants."""
+    if seen.threshold not in case.core.thresholds:
+        case.core.thresholds = sorted({*case.core.thresholds, seen.threshold})[:8]
+        case.save_core()
+
+
+def on_related(case: Case, link: Related) -> None:
+    """Note another incident about the same key; a campaign is the smallest id of a linked set."""
+    core = case.core
+    smallest = min(link.other, case.incident, core.campaign or case.incident)
+    if smallest != (core.campaign or case.incident):
+        core.campaign = smallest
+        case.save_core()
+    if link.via == "campaign":
+        return
+    place = rank(link.other)
+    known = core.related.get(place)
+    tenants = sorted({*(known[2] if known else ()), *([link.tenant] if link.tenant else ())})
+    via = min(known[1], link.via) if known else link.via
+    entry = (link.other, clip(via, SMALL_BYTES), tenants[:LINKS])
+    if known != entry:
+        core.related[place] = entry
+        if keep_smallest(core.related, LINKS):
+            case.truncate("related incidents")
+        case.save_core()
+
+
+def on_decision(case: Case, decision: Decision, at_ms: int) -> None:
+    """Note a decision: of the operator for the whole, of a tenant for its part."""
+    decision = msgspec.structs.replace(
+        decision,
+        reason=clip(decision.reason, TEXT_BYTES),
+        actor=clip(decision.actor, SMALL_BYTES),
+        target=clip_or_none(decision.target, TEXT_BYTES),
+    )
+    place = rank(decision.id)
+    if decision.tenant is None:
+        if place not in case.core.decisions:
+            case.core.decisions[place] = (decision, at_ms)
+            if keep_smallest(case.core.decisions, DECISIONS):
+                case.truncate("decisions")
+            case.save_core()
+        return
+    if decision.tenant not in case.core.tenants.values():
+        return  # a tenant decides about its own part only
+    row = case.actions(decision.tenant)
+    if place not in row.decisions:
+        row.decisions[place] = (decision, at_ms)
+        if keep_smallest(row.decisions, DECISIONS):
+            case.truncate("decisions")
+        case.save(row)
+
+
+def on_result(case: Case, result: ResultUpdate) -> None:
+    """Note a responder's answer to a command of the tenant."""
+    row = case.actions(result.tenant)
+    command = row.commands.get(result.command_id)
+    if command is None:
+        return
+    place = rank(result.id)
+    if place in command.results:
+        return
+    at = to_ms(result.at)
+    command.results[place] = (at, result.status, clip(result.status_text, SMALL_BYTES))
+    if len(command.results) > RESULTS:
+        for extra in sorted(command.results, key=lambda one: command.results[one])[:-RESULTS]:
+            del command.results[extra]
+    case.save(row)

@@ -1,0 +1,185 @@
+"""The rows of an incident: its core, and per tenant its findings, systems and actions."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from agents.triage.bounded import Tally
+from schemas.decisions import Decision
+from schemas.findings import Finding
+from schemas.incidents import CommandSpec, KnownGood, Proof
+from schemas.ledger import Revision
+
+CORE: Final = "nc"
+FINDINGS: Final = "nf"
+SYSTEMS: Final = "ns"
+ACTIONS: Final = "na"
+WAITING: Final = "nt"
+CLOCK: Final = "nz"
+
+TENANTS: Final = 512
+GROUPS: Final = 16
+IDS: Final = 256
+ENTRIES_BYTES: Final = 40_000
+GOOD: Final = 16
+PROOFS: Final = 48
+COMMANDS: Final = 32
+DECISIONS: Final = 48
+RESULTS: Final = 4
+LINKS: Final = 32
+KEYS: Final = 32
+EVIDENCE_BYTES: Final = 1_200
+TEXT_BYTES: Final = 300
+
+
+class CoreRow(msgspec.Struct, array_like=True):
+    """What concerns the incident as a whole."""
+
+    incident: str
+    root: str = ""
+    tenants: dict[str, str] = msgspec.field(default_factory=dict)
+    """By rank."""
+    tenant_tally: Tally = msgspec.field(default_factory=Tally)
+    thresholds: list[int] = msgspec.field(default_factory=list)
+    related: dict[str, tuple[str, str, list[str]]] = msgspec.field(default_factory=dict)
+    """Other incident, by which key, and the tenants that are part of both; by rank."""
+    campaign: str = ""
+    decisions: dict[str, tuple[Decision, int]] = msgspec.field(default_factory=dict)
+    """The operator's, by rank of their id, each with when it was received (ms)."""
+    keys: dict[str, str] = msgspec.field(default_factory=dict)
+    """Component keys whose ledger rows hear how the incident fares."""
+    case: str = "open"
+    told: str = ""
+    truncated: list[str] = msgspec.field(default_factory=list)
+    last_ms: int = 0
+    """The latest broker timestamp of a record about it."""
+
+
+class Group(msgspec.Struct, array_like=True):
+    """Findings of one rule about one indicator: the worst stands for all."""
+
+    finding: Finding
+    revision: Revision
+    first_ms: int
+
+
+class IdState(msgspec.Struct, array_like=True):
+    """Whether one finding still holds: the later of the two revisions says it."""
+
+    finding: str
+    group: str = ""
+    revision: Revision = (0, 0)
+    withdrawn: Revision | None = None
+    reason: str = ""
+
+    def active(self) -> bool:
+        """Tell whether the finding is known and was not taken back since."""
+        return bool(self.group) and (self.withdrawn is None or self.revision > self.withdrawn)
+
+
+class FindingsRow(msgspec.Struct, array_like=True):
+    """What was found in one tenant."""
+
+    tenant: str
+    groups: dict[str, Group] = msgspec.field(default_factory=dict)
+    ids: dict[str, IdState] = msgspec.field(default_factory=dict)
+    detected_ms: int = 0
+    full: bool = False
+
+
+class Entry(msgspec.Struct, array_like=True):
+    """One version of a component on one system of the tenant."""
+
+    system: str
+    component: str
+    version: str | None
+    digest: str | None
+    exposure: str
+    first_ms: int
+    last_ms: int
+    event_id: str
+    path: list[str]
+    origin: str | None
+    publisher: str | None
+    stage: str | None
+    criticality: float | None
+    identities: list[str]
+    cause: str
+    active: bool
+    revision: Revision
+
+
+class SystemsRow(msgspec.Struct, array_like=True):
+    """Whom it reaches in one tenant, what can be rolled back to, what was shown clean since."""
+
+    tenant: str
+    entries: dict[str, Entry] = msgspec.field(default_factory=dict)
+    tally: Tally = msgspec.field(default_factory=Tally)
+    good: dict[str, KnownGood] = msgspec.field(default_factory=dict)
+    proofs: dict[str, Proof] = msgspec.field(default_factory=dict)
+    full: bool = False
+    detected_ms: int = 0
+
+
+class CommandState(msgspec.Struct, array_like=True):
+    """A command and what came of it."""
+
+    spec: CommandSpec
+    standing: str
+    """proposed, advised, issued, rejected, expired or gone (its reason was withdrawn)."""
+    since_ms: int
+    """When it was proposed or issued."""
+    expires_ms: int
+    next_ms: int = 0
+    """When it is issued again for want of an answer."""
+    results: dict[str, tuple[int, int, str]] = msgspec.field(default_factory=dict)
+    """Time, OpenC2 status and text, by rank of the result's id."""
+    lifted: bool = False
+    escalated: bool = False
+
+    def latest(self) -> tuple[int, int, str] | None:
+        """Return the answer that counts: a success, else the last."""
+        if not self.results:
+            return None
+        return max(self.results.values(), key=lambda one: (one[1] == 200, one))  # noqa: PLR2004 -- OpenC2's OK
+
+    def state(self) -> str:
+        """Return the state as a reader is told."""
+        answer = self.latest()
+        if self.lifted and self.standing == "issued":
+            return "reversed"
+        if answer is not None and self.standing in {"issued", "expired"}:
+            if answer[1] == 200:  # noqa: PLR2004 -- OpenC2's OK
+                return "done"
+            if answer[1] >= 400:  # noqa: PLR2004 -- OpenC2's errors
+                return "failed" if self.standing == "issued" else "expired"
+            return "working" if self.standing == "issued" else "expired"
+        return "rejected" if self.standing == "gone" else self.standing
+
+
+class ActionsRow(msgspec.Struct, array_like=True):
+    """What is decided and done in one tenant."""
+
+    tenant: str
+    commands: dict[str, CommandState] = msgspec.field(default_factory=dict)
+    decisions: dict[str, tuple[Decision, int]] = msgspec.field(default_factory=dict)
+    generation: int = 0
+    told: str = ""
+    told_status: str = ""
+    contained_ms: int = 0
+    full: bool = False
+
+
+class WaitingRow(msgspec.Struct, array_like=True):
+    """Something in this tenant's part waits for time to pass."""
+
+    incident: str
+    tenant: str
+
+
+class ClockRow(msgspec.Struct, array_like=True):
+    """The last tick."""
+
+    time_ms: int = 0

@@ -1,0 +1,239 @@
+"""A synchronous run of ledger and incidents in memory: messages are routed until none is left.
+
+Start with sightings and findings (what the checks would send), intel facts, decisions, results and
+ticks; look at `alerts`, `incidents`, `commands`, `proposals`, `iocs`, `assessments`, `operator`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from agents.checks.knowledge import MemoryKnowledge
+from agents.ports import Delivery, Message, Record
+from agents.triage.incidents.core import Incidents, PlainDocuments
+from agents.triage.ledger.core import process
+from agents.triage.routing import (
+    finding_messages,
+    incident_message,
+    ledger_message,
+    sighting_message,
+)
+from schemas.channels import Channel
+from schemas.decisions import Decision
+from schemas.findings import Finding, SupplyChainIoC
+from schemas.incidents import (
+    AlertView,
+    CommandSpec,
+    IncidentDocument,
+    IncidentMessage,
+    ResultUpdate,
+)
+from schemas.intel import IntelFact
+from schemas.ledger import LedgerMessage, OperatorAlert, Tick
+from schemas.observations import Sighting
+from schemas.policy import Policy
+from tests.agents.triage.memory_rows import MemoryRows
+
+START = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
+PARTITIONS = 4
+_LEDGER = msgspec.json.Decoder(LedgerMessage)
+_INCIDENT = msgspec.json.Decoder(IncidentMessage)
+
+
+def at(minutes: float = 0.0) -> datetime:
+    """Return a moment of the story, in minutes from its start."""
+    return START + timedelta(minutes=minutes)
+
+
+class Flow:
+    """Checks' messages in, documents out; `shuffle` mixes what is under way, `again` repeats it."""
+
+    def __init__(
+        self, *, shuffle: random.Random | None = None, again: float = 0.0, batch: int = 64
+    ) -> None:
+        self.knowledge = MemoryKnowledge()
+        self._shuffle = shuffle
+        self._again = again
+        self._batch = batch
+        self.ledger_rows = [MemoryRows() for _ in range(PARTITIONS)]
+        self.incident_rows = [MemoryRows() for _ in range(PARTITIONS)]
+        self._incidents = Incidents(self.knowledge, PlainDocuments())
+        self._queue: deque[tuple[Channel, str, Any]] = deque()
+        self._offset = 0
+        self.clock_ms = int(START.timestamp() * 1000)
+        self.sent: list[Message] = []
+        self.history: dict[str, list[AlertView]] = {}
+        self.alerts: dict[tuple[str, str], AlertView] = {}
+        self.incidents: dict[str, IncidentDocument] = {}
+        self.commands: dict[str, CommandSpec] = {}
+        self.issued: list[CommandSpec] = []
+        self.proposals: dict[str, CommandSpec] = {}
+        self.iocs: dict[str, SupplyChainIoC] = {}
+        self.assessments: dict[str, Any] = {}
+        self.operator: dict[str, OperatorAlert] = {}
+
+    # -- in ----------------------------------------------------------------------------------------
+
+    def send(self, messages: Iterable[Message]) -> None:
+        """Take records as the checks publish them; documents are collected, the rest is routed."""
+        for message in messages:
+            self._publish(message)
+        self.run()
+
+    def saw(self, *sightings: Sighting) -> None:
+        self.send(sighting_message(one) for one in sightings)
+
+    def found(self, *findings: Finding) -> None:
+        self.send(message for one in findings for message in finding_messages(one))
+
+    def fact(self, fact: IntelFact) -> None:
+        self._queue.append((Channel.INTEL, fact.key, fact))
+        self.run()
+
+    def withdraw(self, key: str) -> None:
+        self._queue.append((Channel.INTEL, key, None))
+        self.run()
+
+    def policy(self, policy: Policy) -> None:
+        self.knowledge.set_policy(policy.tenant, policy)
+
+    def decide(self, decision: Decision) -> None:
+        self._queue.append((Channel.DECISIONS, decision.incident, decision))
+        self.run()
+
+    def answer(self, spec: CommandSpec, status: int = 200, text: str = "done") -> None:
+        """Let a responder answer a command."""
+        self.clock_ms += 1000
+        result = ResultUpdate(
+            incident=spec.incident,
+            id=f"res-{spec.command_id}-{spec.attempt}-{status}",
+            command_id=spec.command_id,
+            tenant=spec.tenant,
+            status=status,
+            at=datetime.fromtimestamp(self.clock_ms / 1000, tz=UTC),
+            status_text=text,
+        )
+        self.send([incident_message(spec.incident, result)])
+
+    def tick(self, minutes: float = 0.0) -> None:
+        """Let time pass."""
+        self.clock_ms += int(minutes * 60_000)
+        for partition in range(PARTITIONS):
+            tick = Tick(time_ms=self.clock_ms, partition=partition)
+            self._take_ledger(partition, [("tick", tick)])
+            self._take_incidents(partition, [("tick", tick)])
+        self.run()
+
+    # -- through -----------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Route until nothing is under way."""
+        while self._queue:
+            waiting = list(self._queue)
+            self._queue.clear()
+            if self._shuffle is not None:
+                waiting += [
+                    one
+                    for one in waiting
+                    if one[0] is not Channel.INTEL and self._shuffle.random() < self._again
+                ]
+                facts = [one for one in waiting if one[0] is Channel.INTEL]
+                self._shuffle.shuffle(waiting)
+                # Facts keep their order among themselves: one partition, one key.
+                ordered = iter(facts)
+                waiting = [next(ordered) if one[0] is Channel.INTEL else one for one in waiting]
+            ledger: dict[int, list[tuple[str, Any]]] = {}
+            incidents: dict[int, list[tuple[str, Any]]] = {}
+            for channel, key, value in waiting:
+                into = ledger if channel in {Channel.OBSERVATIONS, Channel.INTEL} else incidents
+                into.setdefault(_partition(key), []).append((key, value))
+            for partition, many in sorted(ledger.items()):
+                for start in range(0, len(many), self._batch):
+                    self._take_ledger(partition, many[start : start + self._batch])
+            for partition, many in sorted(incidents.items()):
+                for start in range(0, len(many), self._batch):
+                    self._take_incidents(partition, many[start : start + self._batch])
+
+    def _take_ledger(self, partition: int, values: list[tuple[str, Any]]) -> None:
+        process(self._deliveries(partition, values), self._publish, self.ledger_rows[partition])
+
+    def _take_incidents(self, partition: int, values: list[tuple[str, Any]]) -> None:
+        self._incidents.process(
+            self._deliveries(partition, values), self._publish, self.incident_rows[partition]
+        )
+
+    def _deliveries(self, partition: int, values: list[tuple[str, Any]]) -> list[Delivery[Any]]:
+        deliveries = []
+        for key, value in values:
+            self._offset += 1
+            self.clock_ms += 1
+            record = Record(
+                topic="flow",
+                partition=partition,
+                offset=self._offset,
+                timestamp_ms=self.clock_ms,
+                key=key.encode(),
+                value=b"",
+            )
+            deliveries.append(Delivery(record=record, value=value))
+        return deliveries
+
+    # -- out ---------------------------------------------------------------------------------------
+
+    def _publish(self, message: Message) -> None:
+        self.sent.append(message)
+        value = message.value
+        assert value is not None
+        match message.channel:
+            case Channel.OBSERVATIONS:
+                self._queue.append((message.channel, message.key, _LEDGER.decode(value)))
+            case Channel.INCIDENT_UPDATES:
+                self._queue.append((message.channel, message.key, _INCIDENT.decode(value)))
+            case Channel.ALERTS:
+                view = msgspec.json.decode(value, type=AlertView)
+                self.alerts[view.incident, view.tenant] = view
+                self.history.setdefault(view.id, []).append(view)
+            case Channel.INCIDENTS:
+                document = msgspec.json.decode(value, type=IncidentDocument)
+                self.incidents[document.id] = document
+            case Channel.CONTAINMENT_COMMANDS:
+                spec = msgspec.json.decode(value, type=CommandSpec)
+                self.commands[spec.command_id] = spec
+                self.issued.append(spec)
+            case Channel.CONTAINMENT_PROPOSALS:
+                spec = msgspec.json.decode(value, type=CommandSpec)
+                self.proposals[spec.command_id] = spec
+            case Channel.IOCS:
+                ioc = msgspec.json.decode(value, type=SupplyChainIoC)
+                self.iocs[ioc.id] = ioc
+            case Channel.ASSESSMENTS:
+                assessment = msgspec.json.decode(value)
+                self.assessments[assessment["id"]] = assessment
+            case Channel.OPERATOR_ALERTS:
+                alert = msgspec.json.decode(value, type=OperatorAlert)
+                self.operator[alert.id] = alert
+            case _:
+                pass
+
+    # -- looking -----------------------------------------------------------------------------------
+
+    def alerts_of(self, tenant: str) -> list[AlertView]:
+        """Return a tenant's alerts as last told, by incident."""
+        return [view for (_, whose), view in sorted(self.alerts.items()) if whose == tenant]
+
+    def texts_for(self, tenant: str) -> str:
+        """Return everything that was ever published to a tenant, as one text."""
+        return "\n".join((one.value or b"").decode() for one in self.sent if one.tenant == tenant)
+
+
+def _partition(key: str) -> int:
+    return sum(key.encode()) % PARTITIONS
+
+
+__all__ = ["START", "Flow", "at", "ledger_message"]
