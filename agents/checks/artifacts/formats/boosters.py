@@ -1,0 +1,210 @@
+"""Recognises gradient-boosting models: XGBoost, LightGBM, CatBoost; bounds and embedded text."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from agents.checks.artifacts.formats.embedded import report_text
+from agents.checks.artifacts.formats.window import Cursor, Window, decode_text, read_document
+from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan, Source
+
+UBJ_SIZES: Final = {
+    b"Z": 0, b"N": 0, b"T": 0, b"F": 0, b"i": 1, b"U": 1, b"C": 1, b"I": 2, b"l": 4, b"L": 8,
+    b"d": 4, b"D": 8,
+}  # fmt: skip
+UBJ_INTEGERS: Final = {b"i": 1, b"U": 1, b"I": 2, b"l": 4, b"L": 8}
+MAX_DEPTH: Final = 256
+MAX_TEXT: Final = 1 << 20
+_LEARNER: Final = b"learner"
+ABSURD: Final = 1 << 40
+
+
+def matches_xgboost(name: str, head: bytes, source: Source) -> bool:
+    """Say whether a file is XGBoost in UBJSON or in its own binary form."""
+    del source
+    if head[:1] == b"{" and head[1:2] in UBJ_INTEGERS and not head[1:2].isspace():
+        width = UBJ_INTEGERS[head[1:2]]
+        length = int.from_bytes(head[2 : 2 + width], "big")
+        return 0 < length < 256 and head[2 + width : 2 + width + length].isascii()  # noqa: PLR2004
+    lower = name.lower()
+    return head.startswith((b"binf", b"bs64")) or (
+        lower.endswith((".ubj", ".xgb", ".xgboost")) and not head.startswith((b"\x80", b"PK", b"{"))
+    )
+
+
+def parse_xgboost(scan: Scan, name: str, source: Source) -> None:
+    """Walk UBJSON within its bounds; the older binary form is opaque.
+
+    Raises:
+        CorruptFileError: damaged.
+    """
+    head = source.read(0, 2)
+    if head[:1] != b"{":
+        if head == b"bs" and source.read(0, 4) == b"bs64":
+            raise CorruptFileError("XGBoost's base64 form is of before version 1")
+        if not source.read(0, 4) == b"binf" and name.lower().endswith(".ubj"):
+            raise CorruptFileError("no UBJSON object")
+        _judge_opaque(scan, source)
+        return
+    cursor = Cursor(Window(source))
+    _walk_ubj(scan, cursor)
+    if cursor.left:
+        scan.report(
+            "TW-MODEL-BOOSTER-TRAILING",
+            f"{cursor.left} bytes follow the model",
+            offset=cursor.offset,
+        )
+
+
+def _judge_opaque(scan: Scan, source: Source) -> None:
+    raw = source.read(0, MAX_TEXT)
+    if not re.search(rb"gbtree|gblinear|dart", raw):
+        raise CorruptFileError("no booster is named")
+    if raw[:4] != b"binf" and len(raw) < 136:  # noqa: PLR2004 -- its parameters
+        raise CorruptFileError("shorter than a model's parameters")
+    report_text(scan, "model", raw.decode("latin-1"))
+
+
+def _walk_ubj(scan: Scan, cursor: Cursor) -> None:
+    """Pass over one UBJSON object, without recursion."""
+    stack: list[tuple[bytes, int, bytes]] = []  # kind, values left or -1, type of each
+    first = cursor.take(1)
+    stack.append((first, *_container(cursor)))
+    while stack:
+        scan.budget.step(1)
+        kind, left, each = stack.pop()
+        if left == 0:
+            continue
+        marker = cursor.take(1) if left < 0 else b""
+        while marker == b"N":
+            marker = cursor.take(1)
+        closes = b"}" if kind == b"{" else b"]"
+        if left < 0 and marker == closes:
+            continue
+        if kind == b"{":
+            if left > 0:
+                marker = cursor.take(1)
+            key = _text(cursor, marker)
+            report_text(scan, "key", key)
+            marker = b""
+        stack.append((kind, left - 1 if left > 0 else left, each))
+        if len(stack) > MAX_DEPTH:
+            raise BudgetExceededError(f"values are nested deeper than {MAX_DEPTH}")
+        value = each or marker or cursor.take(1)
+        if value in UBJ_SIZES:
+            cursor.skip(UBJ_SIZES[value])
+        elif value in (b"S", b"H"):
+            report_text(scan, f"text@{cursor.offset}", _text(cursor, cursor.take(1)))
+        elif value in (b"{", b"["):
+            count, inner = _container(cursor)
+            if inner and inner in UBJ_SIZES and value == b"[":
+                if count * UBJ_SIZES[inner] > cursor.left and count >= ABSURD:
+                    scan.report(
+                        "TW-MODEL-BOOSTER-BOUNDS",
+                        f"an array of {count} values",
+                        offset=cursor.offset,
+                    )
+                cursor.skip(count * UBJ_SIZES[inner])
+            elif count > cursor.left:
+                raise CorruptFileError(f"{count} values declared at offset {cursor.offset}")
+            else:
+                stack.append((value, count, inner))
+        else:
+            raise CorruptFileError(f"no value begins at offset {cursor.offset - 1}")
+
+
+def _container(cursor: Cursor) -> tuple[int, bytes]:
+    """Return the count and the type that a container declares: -1 and none when it does not."""
+    if not cursor.left:
+        raise CorruptFileError("the file ends within a value")
+    mark = cursor.window.read(cursor.offset, 1)
+    inner = b""
+    if mark == b"$":
+        cursor.skip(1)
+        inner = cursor.take(1)
+        mark = cursor.window.read(cursor.offset, 1)
+    if mark == b"#":
+        cursor.skip(1)
+        return _integer(cursor, cursor.take(1)), inner
+    if inner:
+        raise CorruptFileError(f"a type without a count at offset {cursor.offset}")
+    return -1, b""
+
+
+def _integer(cursor: Cursor, marker: bytes) -> int:
+    if marker not in UBJ_INTEGERS:
+        raise CorruptFileError(f"no length at offset {cursor.offset}")
+    value = int.from_bytes(cursor.take(UBJ_INTEGERS[marker]), "big", signed=marker != b"U")
+    if value < 0:
+        raise CorruptFileError(f"a negative length at offset {cursor.offset}")
+    return value
+
+
+def _text(cursor: Cursor, marker: bytes) -> str:
+    length = _integer(cursor, marker)
+    kept = cursor.take(min(length, MAX_TEXT)) if length <= cursor.left else cursor.take(length)
+    cursor.skip(length - len(kept))
+    return kept.decode("utf-8", "replace")
+
+
+def matches_lightgbm(name: str, head: bytes, source: Source) -> bool:
+    """Say whether a file is a LightGBM model, which is text."""
+    del source
+    text = head.lstrip()
+    return (
+        text.startswith(b"tree\n")
+        or text.startswith(b"tree\r\n")
+        or (name.lower().endswith((".lgb", ".lightgbm")) and head[:1].isalpha())
+    )
+
+
+def parse_lightgbm(scan: Scan, name: str, source: Source) -> None:
+    """Hold a LightGBM model against its own lines.
+
+    Raises:
+        CorruptFileError: the trees it announces are not there.
+    """
+    del name
+    text = decode_text(read_document(scan, source))
+    if "end of trees" not in text:
+        raise CorruptFileError("the trees do not end")
+    if "\x00" in text:
+        raise CorruptFileError("zero bytes in a text")
+    announced = re.search(r"^tree_sizes=([\d ]*)$", text, re.MULTILINE)
+    trees = text.count("\nTree=")
+    if announced and len(announced.group(1).split()) != trees:
+        scan.mark_corrupt(f"{len(announced.group(1).split())} trees announced, {trees} found")
+    for line in re.finditer(r"^(num_leaves|num_cat|max_feature_idx|num_class)=(\S+)$", text, re.M):
+        if not line.group(2).isdigit() or int(line.group(2)[:30]) >= 1 << 31:
+            scan.report(
+                "TW-MODEL-BOOSTER-BOUNDS",
+                f"{line.group(1)} is {line.group(2)[:40]}",
+                offset=line.start(),
+            )
+    report_text(scan, "model", text)
+
+
+def matches_catboost(name: str, head: bytes, source: Source) -> bool:
+    """Say whether a file is a CatBoost model."""
+    return head.startswith(b"CBM1") or (name.lower().endswith(".cbm") and source.size > 0)
+
+
+def parse_catboost(scan: Scan, name: str, source: Source) -> None:
+    """Hold a CatBoost model's flatbuffer against the file's end.
+
+    Raises:
+        CorruptFileError: it is shorter than it says.
+    """
+    del name
+    window = Window(source)
+    if window.read(0, 4) != b"CBM1":
+        raise CorruptFileError("no CatBoost magic")
+    size = window.number(4, 4)
+    if 8 + size > source.size:
+        raise CorruptFileError(f"a core of {size} bytes in a file of {source.size}")
+    root = window.number(8, 4)
+    if not 4 <= root <= size:  # noqa: PLR2004 -- behind its own offset
+        raise CorruptFileError("the core's table lies outside of it")
+    core = window.read(8, min(size, MAX_TEXT * 16))
+    report_text(scan, "core", core.decode("latin-1"))

@@ -1,0 +1,67 @@
+"""Recognises compiled engines, whose content only their own runtime can read."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from agents.checks.artifacts.formats.embedded import report_text
+from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
+
+TENSORRT: Final = (b"ptrt", b"ftrt", b"trte")
+EXECUTORCH: Final = re.compile(rb"ET\d\d")
+TAIL: Final = 1 << 20
+MIN_ENGINE: Final = 32
+_PLUGIN: Final = re.compile(rb"[\w./\\-]{1,200}\.(?:so|dll|dylib)(?:\.\d+)*\b")
+_BACKEND: Final = re.compile(
+    rb"(?i)(?:executorch|et)_?(?:custom|shell|exec)\w*|\bcustom_?op\w*|/bin/\w+|system\("
+)
+
+
+def matches(name: str, head: bytes, source: Source) -> bool:
+    """Say whether a file is a TensorRT engine or an ExecuTorch program."""
+    del source
+    lower = name.lower()
+    if head.startswith(TENSORRT) or EXECUTORCH.match(head[4:8]):
+        return True
+    return lower.endswith((".engine", ".plan", ".trt", ".pte", ".ptrt")) and not head.startswith(
+        (b"PK\x03\x04", b"\x7fELF", b"version https://git-lfs", b"\x80", b"MZ")
+    )
+
+
+def parse(scan: Scan, name: str, source: Source) -> None:
+    """Report the libraries an engine names; the engine itself is opaque.
+
+    Raises:
+        CorruptFileError: shorter than any engine, or its table lies outside.
+    """
+    if source.size < MIN_ENGINE:
+        raise CorruptFileError("shorter than any engine")
+    head = source.read(0, TAIL)
+    executorch = bool(EXECUTORCH.match(head[4:8]))
+    if executorch and int.from_bytes(head[:4], "little") >= source.size:
+        raise CorruptFileError("its root table lies outside of the file")
+    if not executorch and name.lower().endswith(".pte"):
+        raise CorruptFileError("no ExecuTorch identifier")
+    tail = source.read(max(source.size - TAIL, 0), TAIL) if source.size > TAIL else b""
+    for raw in (head, tail):
+        scan.budget.step(len(raw) // 8)
+        for match in _PLUGIN.finditer(raw):
+            scan.report(
+                "TW-MODEL-ENGINE-PLUGIN",
+                f"the engine names {match.group()[:120].decode()!r}",
+                offset=match.start(),
+                name=match.group()[:120].decode(),
+            )
+        if match := _BACKEND.search(raw):
+            scan.report(
+                "TW-MODEL-ENGINE-PLUGIN",
+                f"the engine names {match.group()[:80].decode('latin-1')!r}",
+                offset=match.start(),
+                name=match.group()[:80].decode("latin-1"),
+            )
+        report_text(scan, "engine", raw.decode("latin-1"))
+    if not executorch:
+        scan.report(
+            "TW-MODEL-ENGINE-OPAQUE", "a compiled engine, readable by its runtime only", offset=0
+        )

@@ -1,0 +1,98 @@
+"""Recognises what runs by itself among a model's files: ELF, PE, Mach-O, scripts, llamafiles."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from agents.checks.artifacts.formats.commands import is_hostile_command, is_private_path
+from agents.checks.artifacts.formats.window import decode_text, read_document
+from agents.checks.artifacts.scanning import Scan, Source
+
+MACH: Final = (
+    b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe",
+)  # fmt: skip
+FAT: Final = (b"\xca\xfe\xba\xbe", b"\xca\xfe\xba\xbf")
+APE: Final = (b"MZqFpD", b"jartsr", b"APEDBG")
+_SCRIPTS: Final = (
+    ".sh", ".bash", ".zsh", ".bat", ".cmd", ".ps1", ".psm1", ".vbs", ".vbe", ".js", ".jse", ".wsf",
+    ".hta", ".scr", ".command", ".fish", ".csh", ".lnk", ".desktop", ".reg", ".lua", ".pl", ".rb",
+)  # fmt: skip
+_QUIET_SCRIPTS: Final = (".sh", ".bash", ".js", ".lua", ".pl", ".rb", ".bat", ".cmd", ".zsh")
+_OBFUSCATED: Final = re.compile(
+    r"(?i)-enc(odedcommand)?\s+[A-Za-z0-9+/=]{16,}|FromBase64String|IEX\b|Invoke-Expression|"
+    r"WScript\.Shell|ActiveXObject|CreateObject\(|child_process|eval\s*\(\s*(atob|unescape)|"
+    r"\beval\s+\"?\$\(|base64\s+(-d|--decode)[^\n]*\|\s*(ba|z)?sh|\|\s*(sudo\s+)?(ba|z)?sh\b|"
+    r"/dev/tcp/|DownloadString|Net\.WebClient|Start-BitsTransfer|\bxxd\s+-r"
+)
+_BUILD: Final = re.compile(
+    r"^\s*(set -|export |python[\d.]*\s+-?\w|pip |accelerate |torchrun |deepspeed )"
+)
+
+
+def matches_binary(name: str, head: bytes, source: Source) -> bool:
+    """Say whether a file is a native executable, a library or other machine's code."""
+    if head.startswith(b"\x7fELF") or head.startswith(APE) or head.startswith(MACH):
+        return True
+    if head.startswith(FAT):
+        return len(head) > 8  # noqa: PLR2004 -- architectures, or a Java class's version
+    if head.startswith(b"MZ"):
+        lower = name.lower()
+        at = int.from_bytes(head[60:64], "little")
+        return (
+            lower.endswith((".exe", ".dll", ".pyd", ".sys", ".scr", ".com", ".llamafile"))
+            or (0 < at < source.size and source.read(at, 2) in (b"PE", b"NE", b"LE", b"LX"))
+            or b"This program" in head
+        )
+    return head.startswith((b"\x00asm\x01", b"dex\n03"))
+
+
+def parse_binary(scan: Scan, name: str, source: Source) -> None:
+    """Report a native executable; what it would do is not analysed."""
+    head = source.read(0, 4096)
+    lower = name.lower()
+    if head.startswith(APE) or lower.endswith(".llamafile"):
+        scan.report(
+            "TW-MODEL-EXECUTABLE-LLAMAFILE", "a llamafile: weights and a program in one", offset=0
+        )
+        scan.mark_incomplete("the program of a llamafile is not analysed")
+        return
+    kind = "ELF" if head.startswith(b"\x7fELF") else "PE" if head.startswith(b"MZ") else "native"
+    scan.report("TW-MODEL-EXECUTABLE", f"a {kind} executable or library", offset=0, name=kind)
+
+
+def matches_script(name: str, head: bytes, source: Source) -> bool:
+    """Say whether a file is a script of a shell or of another interpreter than Python."""
+    del source
+    if head.startswith(b"#!") and b"python" not in head.split(b"\n", 1)[0]:
+        return True
+    return name.lower().endswith(_SCRIPTS) and b"\0" not in head[:64]
+
+
+def parse_script(scan: Scan, name: str, source: Source) -> None:
+    """Report a script, and what it fetches and runs."""
+    text = decode_text(read_document(scan, source))
+    lower = name.lower()
+    for number, line in enumerate(text.splitlines()[:200_000], 1):
+        stripped = line.strip()
+        if stripped.startswith(("#", "::", "//", "rem ", "REM ")):
+            continue
+        scan.budget.step(1 + len(line) // 16)
+        if match := _OBFUSCATED.search(line[:20_000]):
+            scan.report(
+                "TW-MODEL-SCRIPT-HOSTILE", f"the script runs {match.group()[:80]!r}", line=number
+            )
+        elif is_private_path(line) and re.search(r">|curl|nc |scp|base64|cat ", line):
+            scan.report(
+                "TW-MODEL-SCRIPT-HOSTILE", f"the script touches {stripped[:80]!r}", line=number
+            )
+        elif is_hostile_command(stripped) and not _BUILD.match(stripped):
+            fetches = re.search(r"(?i)\b(nc|ncat|socat|bash\s+-i|mkfifo|xmrig|crontab)\b", stripped)
+            rule = "TW-MODEL-SCRIPT-HOSTILE" if fetches else "TW-MODEL-SCRIPT-RISKY"
+            scan.report(rule, f"the script runs {stripped[:80]!r}", line=number)
+    quiet = lower.endswith(_QUIET_SCRIPTS)
+    scan.report(
+        "TW-MODEL-SCRIPT" if quiet else "TW-MODEL-SCRIPT-UNUSUAL",
+        "a script lies among the model's files",
+        key="script",
+    )

@@ -1,0 +1,242 @@
+"""Reads the metadata and the tensor table of a GGUF file; never its weights."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from agents.checks.artifacts.formats.embedded import report_text
+from agents.checks.artifacts.formats.jinja_templates import report_template
+from agents.checks.artifacts.formats.window import Cursor, Window
+from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan, Source
+
+MAGIC: Final = b"GGUF"
+LEGACY: Final = (b"lmgg", b"tjgg", b"fmgg", b"algg", b"ggml", b"ggmf", b"ggjt", b"ggla")
+MAX_STRING: Final = 16 << 20
+MAX_NAME: Final = 64
+"""Bytes of a tensor's name; GGML_MAX_NAME."""
+MAX_DIMENSIONS: Final = 4
+ABSURD: Final = 1 << 32
+"""A count or length from here on is no damage: it is there to overflow a reader."""
+SCALARS: Final = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+STRING: Final = 8
+ARRAY: Final = 9
+UINT32: Final = 4
+BLOCKS: Final = {
+    0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34),
+    9: (32, 36), 10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210),
+    15: (256, 292), 16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18),
+    21: (256, 110), 22: (256, 82), 23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8),
+    28: (1, 8), 29: (256, 56), 30: (1, 2), 34: (256, 54), 35: (256, 66), 39: (32, 17),
+}  # fmt: skip
+"""Tensor type to elements and bytes of a block; ggml.c `type_traits`."""
+RETIRED: Final = frozenset((4, 5, 31, 32, 33, 36, 37, 38, 40, 41, 42, 43, 44, 45, 46, 47, 48))
+VERSIONS: Final = (1, 2, 3)
+
+
+def matches(name: str, head: bytes, source: Source) -> bool:
+    """Say whether a file is GGUF, or a GGML file of before it."""
+    del source
+    return (
+        head.startswith((MAGIC, b"FUGG"))
+        or (head[:4] in LEGACY and name.lower().endswith((".bin", ".ggml", ".gguf", ".ggmlv3")))
+        or (
+            name.lower().endswith(".gguf")
+            and not head.startswith((b"PK", b"version https://git-lfs"))
+        )
+    )
+
+
+def parse(scan: Scan, name: str, source: Source) -> None:
+    """Report counts that overflow, keys that repeat and templates that escape.
+
+    Raises:
+        CorruptFileError: the file ends early or is none.
+
+    Source: the GGUF specification of ggml, versions 1 to 3; CVE-2024-34359, CVE-2026-7482.
+    """
+    del name
+    _Reader(scan, source).read()
+
+
+class _Reader:
+    def __init__(self, scan: Scan, source: Source) -> None:
+        self._scan = scan
+        self._cursor = Cursor(Window(source))
+        self._size = source.size
+        self._order: str = "little"
+        self._width = 8
+
+    def read(self) -> None:
+        magic = self._cursor.take(4)
+        if magic in LEGACY:
+            self._scan.mark_incomplete("a GGML file of before GGUF is not analysed")
+            return
+        if magic not in (MAGIC, b"FUGG"):
+            raise CorruptFileError("no GGUF magic")
+        raw = self._cursor.take(4)
+        version = int.from_bytes(raw, "little")
+        if version not in VERSIONS and int.from_bytes(raw, "big") in VERSIONS:
+            self._order = "big"
+            version = int.from_bytes(raw, "big")
+        if version not in VERSIONS:
+            raise CorruptFileError(f"GGUF version {version} is unknown")
+        self._width = 4 if version == 1 else 8
+        tensors, keys = self._number(self._width), self._number(self._width)
+        damage = None
+        for count, what, least in ((tensors, "tensors", 24), (keys, "metadata keys", 13)):
+            if count * least > self._size:
+                self._bounds(count, f"{count} {what}", 8)
+                damage = CorruptFileError(f"{count} {what} in {self._size} bytes")
+        seen: dict[str, object] = {}
+        for _ in range(keys):
+            self._scan.budget.step(1)
+            key = self._string("a metadata key")
+            value = self._value(key, self._number(4))
+            if key in seen:
+                self._scan.report(
+                    "TW-MODEL-GGUF-DUPLICATE",
+                    f"the key {key[:80]!r} stands twice; readers differ in which counts",
+                    key=key[:200],
+                )
+            seen[key] = value
+        if damage:
+            raise damage
+        alignment = seen.get("general.alignment", 32)
+        if not isinstance(alignment, int) or not 0 < alignment <= 1 << 20 or alignment % 8:
+            self._scan.report(
+                "TW-MODEL-GGUF-BOUNDS", f"an alignment of {alignment}", key="general.alignment"
+            )
+            raise CorruptFileError(f"an alignment of {alignment}")
+        self._tensors(tensors, alignment)
+
+    def _number(self, width: int) -> int:
+        raw = self._cursor.take(width)
+        return int.from_bytes(raw, "big" if self._order == "big" else "little")
+
+    def _bounds(self, count: int, what: str, size: int = 1) -> None:
+        """Report a count that no damage explains."""
+        if count >= ABSURD or count * size >= 1 << 64:
+            self._scan.report(
+                "TW-MODEL-GGUF-BOUNDS", f"declares {what}", offset=self._cursor.offset
+            )
+
+    def _string(self, what: str) -> str:
+        length = self._number(self._width)
+        if length > self._cursor.left:
+            self._bounds(length, f"{length} bytes for {what}")
+            raise CorruptFileError(f"{length} bytes declared for {what}, {self._cursor.left} left")
+        if length > MAX_STRING:
+            raise BudgetExceededError(f"{what} has {length} bytes")
+        self._scan.budget.step(1 + length // 64)
+        return self._cursor.take(length).decode("utf-8", "replace")
+
+    def _value(self, key: str, kind: int) -> object:
+        if kind in SCALARS:
+            return self._number(SCALARS[kind])
+        if kind == STRING:
+            text = self._string(key[:80])
+            self._judge_text(key, text)
+            return text
+        if kind == ARRAY:
+            return self._array(key)
+        raise CorruptFileError(f"the value of {key[:80]!r} has the unknown type {kind}")
+
+    def _array(self, key: str) -> None:
+        """Pass over an array, and arrays within it, without recursion."""
+        left = [1]
+        while left:
+            left[-1] -= 1
+            if left[-1] < 0:
+                left.pop()
+                continue
+            kind, count = self._number(4), self._number(self._width)
+            if kind in SCALARS:
+                if count * SCALARS[kind] > self._cursor.left:
+                    self._bounds(count, f"{count} values for {key[:80]!r}", SCALARS[kind])
+                self._cursor.skip(count * SCALARS[kind])
+            elif kind == STRING:
+                if count * self._width > self._cursor.left:
+                    self._bounds(count, f"{count} strings for {key[:80]!r}", self._width)
+                    raise CorruptFileError(f"{count} strings declared for {key[:80]!r}")
+                for index in range(count):
+                    text = self._string(key[:80])
+                    if not key.startswith("tokenizer.ggml.") or "{{" in text:
+                        self._judge_text(f"{key}[{index}]", text)
+            elif kind == ARRAY:
+                if count * (4 + self._width) > self._cursor.left:
+                    self._bounds(count, f"{count} arrays for {key[:80]!r}")
+                    raise CorruptFileError(f"{count} arrays declared for {key[:80]!r}")
+                if len(left) > 16:  # noqa: PLR2004 -- no writer nests arrays at all
+                    raise BudgetExceededError(f"arrays in {key[:80]!r} are nested too deep")
+                left.append(count)
+            else:
+                raise CorruptFileError(f"an array of the unknown type {kind} for {key[:80]!r}")
+            self._scan.budget.step(1)
+
+    def _judge_text(self, key: str, text: str) -> None:
+        is_template = "template" in key.lower() or "{%" in text or "{{" in text
+        if is_template and ("{%" in text or "{{" in text or "template" in key.lower()):
+            report_template(self._scan, text, key[:200])
+        else:
+            report_text(self._scan, key[:200], text)
+
+    def _tensors(self, count: int, alignment: int) -> None:
+        spans: list[tuple[int, int, str]] = []
+        names: set[str] = set()
+        for _ in range(count):
+            self._scan.budget.step(1)
+            name = self._string("a tensor's name")
+            if len(name.encode()) > MAX_NAME:
+                self._scan.report(
+                    "TW-MODEL-GGUF-BOUNDS", f"a tensor's name of {len(name)} bytes", key=name[:200]
+                )
+            if name in names:
+                self._scan.report(
+                    "TW-MODEL-GGUF-DUPLICATE", f"the tensor {name[:80]!r} stands twice", key=name
+                )
+            names.add(name)
+            dimensions = self._number(4)
+            if dimensions > MAX_DIMENSIONS:
+                self._scan.report(
+                    "TW-MODEL-GGUF-BOUNDS",
+                    f"tensor {name[:80]!r} declares {dimensions} dimensions",
+                    key=name[:200],
+                )
+                raise CorruptFileError(f"tensor {name[:80]!r} has {dimensions} dimensions")
+            elements = 1
+            for _ in range(dimensions):
+                elements *= self._number(self._width)
+            kind, offset = self._number(4), self._number(8)
+            if kind not in BLOCKS and kind not in RETIRED:
+                raise CorruptFileError(f"tensor {name[:80]!r} has the unknown type {kind}")
+            per_block, bytes_per_block = BLOCKS.get(kind, (256, 1))
+            size = elements // per_block * bytes_per_block
+            if elements >= 1 << 63 or size >= 1 << 63 or offset >= 1 << 63:
+                self._scan.report(
+                    "TW-MODEL-GGUF-BOUNDS",
+                    f"tensor {name[:80]!r} declares {elements} elements at offset {offset}",
+                    key=name[:200],
+                )
+            spans.append((offset, offset + size, name))
+        start = -(-self._cursor.offset // alignment) * alignment
+        self._judge_spans(spans, start, alignment)
+
+    def _judge_spans(self, spans: list[tuple[int, int, str]], start: int, alignment: int) -> None:
+        room = self._size - start
+        for offset, end, name in spans:
+            if end > max(room, 0):
+                self._bounds(offset, f"tensor {name[:80]!r} at {offset}")
+                self._bounds(end - offset, f"{end - offset} bytes for tensor {name[:80]!r}")
+                raise CorruptFileError(f"tensor {name[:80]!r} reaches beyond the file")
+            if offset % alignment:
+                self._scan.mark_corrupt(f"tensor {name[:80]!r} is not aligned")
+        spans.sort()
+        reached = 0
+        for offset, end, name in spans:
+            if offset < reached:
+                self._scan.report(
+                    "TW-MODEL-GGUF-OVERLAP",
+                    f"tensor {name[:80]!r} shares bytes with the one before it",
+                    offset=start + offset,
+                )
+            reached = max(reached, end)

@@ -1,0 +1,92 @@
+"""Reads JSON: model configurations, index files, schemas of serialisers, notebooks, boosters."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+import orjson
+
+from agents.checks.artifacts.formats.embedded import report_text
+from agents.checks.artifacts.formats.keras import is_keras, report_keras
+from agents.checks.artifacts.formats.notebooks import is_notebook, report_notebook
+from agents.checks.artifacts.formats.repository import report_repository
+from agents.checks.artifacts.formats.skops import is_skops, report_skops
+from agents.checks.artifacts.formats.targets import leaves, report_tree_targets
+from agents.checks.artifacts.formats.window import decode_text, read_document
+from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan, Source
+
+MAX_TEXT: Final = 1 << 16
+"""Characters of one value that are searched."""
+QUIET: Final = re.compile(r"(tokenizer|vocab|merges|added_tokens|special_tokens_map)[\w.-]*\.json$")
+_NAMES: Final = (".json", ".ipynb", ".jsonl", ".json.txt", ".webmanifest")
+
+
+def matches(name: str, head: bytes, source: Source) -> bool:
+    """Say whether a file is a JSON object or array, or its name says so."""
+    lower = name.lower()
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text[:1] in (b"{", b"["):
+        if text[:2] in (b"{%", b"{{"):
+            return False
+        rest = text[1:].lstrip()[:1]
+        starts = (b'"', b"}", b"") if text[:1] == b"{" else (b'"', b"{", b"[", b"]", b"-", b"")
+        return rest in starts or rest.isdigit() or lower.endswith(_NAMES)
+    return lower.endswith(_NAMES) and source.size > 0 and not head.startswith(b"version https://")
+
+
+def parse(scan: Scan, name: str, source: Source) -> None:
+    """Report what a document has its loader import, fetch, render or run.
+
+    Raises:
+        CorruptFileError: not JSON.
+    """
+    base = name.lower().rsplit("/", 1)[-1].rsplit("!", 1)[-1]
+    if base.endswith(".jsonl"):
+        _lines(scan, source)
+        return
+    document = load(scan, read_document(scan, source))
+    if is_notebook(document):
+        report_notebook(scan, document)
+        return
+    if is_skops(document):
+        report_skops(scan, document)
+    if is_keras(document):
+        report_keras(scan, document)
+    report_repository(scan, base, document)
+    report_tree_targets(scan, document)
+    if not QUIET.search(base):
+        for path, _, value in leaves(scan, document):
+            if isinstance(value, str) and 8 < len(value) < MAX_TEXT and "template" not in path:  # noqa: PLR2004
+                report_text(scan, path, value)
+
+
+def load(scan: Scan, raw: bytes) -> Any:  # noqa: ANN401 -- JSON
+    """Return a JSON document as Python's reader would see it.
+
+    Raises:
+        CorruptFileError: not JSON.
+        BudgetExceededError: nested too deep.
+    """
+    scan.budget.step(len(raw) // 32)
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        # NaN, byte order marks and control characters, which orjson refuses, and Python reads
+        return json.loads(decode_text(raw), strict=False)
+    except RecursionError as error:
+        raise BudgetExceededError("JSON nested too deep") from error
+    except ValueError as error:
+        raise CorruptFileError(f"not JSON: {error}") from error
+
+
+def _lines(scan: Scan, source: Source) -> None:
+    for number, line in enumerate(read_document(scan, source).splitlines()[:1_000_000], 1):
+        if line.strip():
+            try:
+                orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                raise CorruptFileError(f"line {number} is not JSON") from error

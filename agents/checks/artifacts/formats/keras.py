@@ -1,0 +1,242 @@
+"""Judges Keras model configurations, of every version: code in them, and what they import."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import re
+from typing import Any, Final
+
+from agents.checks.artifacts.formats.embedded import decoded_texts, descend_decoded, report_text
+from agents.checks.artifacts.formats.paths import escapes
+from agents.checks.artifacts.formats.targets import Standing, leaves, mappings, standing
+from agents.checks.artifacts.scanning import Scan
+from schemas.severity import Severity
+
+_ALLOWED: Final = re.compile(
+    r"^(tf_keras\.|tensorflow\.python\.|tensorflow\.|tf\.)?keras(\.src|\._tf_keras\.keras|\.api"
+    r"(\._v[12]\.keras)?)?(\.(layers|models|initializers|optimizers|losses|metrics|regularizers"
+    r"|constraints|activations|engine|dtype_policies|mixed_precision|random|quantizers|ops|wrappers"
+    r"|distribution|distillation|feature_column|premade_models|backend\.tensorflow\.layer)"
+    r"(\.\w+)*)?$"
+)
+_FAMILY: Final = re.compile(
+    r"^(keras_(hub|nlp|cv|core|rs|tuner|preprocessing|contrib|self_attention|bert|applications)"
+    r"|tensorflow_(addons|hub|text|probability|model_optimization|decision_forests|recommenders)"
+    r"|tfmot|tfa|transformers\.models|autokeras|efficientnet|qkeras|larq|spektral|kerastuner"
+    r"|segmentation_models|official\.|deepctr|vit_keras|medmnist|kecam|tensorflow\.python\.)"
+)
+_MARKERS: Final = frozenset(
+    "__tensor__ __numpy__ __bytes__ __ellipsis__ __slice__ __tuple__ __keras_tensor__ "
+    "__typespec__ __class__ dtype TensorShape function type TypeSpec CompositeTensor".split()
+)
+_LOOKUPS: Final = re.compile(r"^(String|Integer|Index)Lookup$|^TextVectorization$")
+_BAD_FUNCTIONS: Final = frozenset(
+    "get_file extract_archive enable_unsafe_deserialization load_model load_weights "
+    "deserialize_keras_object model_from_json model_from_config save_model func_load func_dump "
+    "exec eval system popen run Popen call check_output compile __import__ open getattr "
+    "py_function numpy_function custom_gradient image_dataset_from_directory "
+    "text_dataset_from_directory load_img save_img pad_sequences_from_file clear_session "
+    "deserialize from_config python_fn_code".split()
+)
+_CODE_HEADS: Final = (b"\xe3", b"c\x00\x00\x00", b"\x63\x00\x00")
+_BUILTIN_TYPES: Final = frozenset("float int str bool list tuple dict bytes slice set".split())
+MIN_CODE: Final = 24
+MAX_TREE_TEXT: Final = 4096
+
+
+def is_keras(document: object) -> bool:
+    """Say whether a JSON document is a Keras configuration."""
+    if not isinstance(document, dict):
+        return False
+    if "class_name" in document and ("config" in document or "module" in document):
+        return True
+    return "keras_version" in document or (
+        "config" in document
+        and isinstance(document["config"], dict)
+        and "layers" in document["config"]
+    )
+
+
+def report_keras_text(scan: Scan, text: str, key: str) -> None:
+    """Judge a configuration that is JSON within an attribute.
+
+    Args:
+        scan: Where to report.
+        text: The JSON.
+        key: Where it stands.
+    """
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        report_text(scan, key, text)
+        if re.search(r"\"(Lambda|__lambda__|TorchModuleWrapper)\"", text):
+            scan.report(
+                "TW-MODEL-KERAS-LAMBDA", "a configuration that does not parse has code", key=key
+            )
+        scan.mark_corrupt(f"{key} is no JSON: {error}")
+        return
+    report_keras(scan, document, key)
+
+
+def report_keras(scan: Scan, document: object, prefix: str = "") -> None:
+    """Report layers that hold code and objects that loading imports from elsewhere.
+
+    Args:
+        scan: Where to report.
+        document: A configuration, at any depth.
+        prefix: Put before the path in the evidence.
+
+    Source: CVE-2024-3660, CVE-2025-1550, CVE-2025-8747, CVE-2025-9905, CVE-2025-9906,
+    CVE-2025-12058, CVE-2025-12060, CVE-2025-49655, CVE-2026-1462.
+    """
+    for path, mapping in mappings(scan, document):
+        _judge_mapping(scan, mapping, f"{prefix}{path}" or "config")
+    for path, key, value in leaves(scan, document):
+        if isinstance(value, str) and len(value) >= MIN_CODE:
+            _judge_leaf(scan, f"{prefix}{path}", value)
+        elif key == "safe_mode" and value is False:
+            scan.report(
+                "TW-MODEL-KERAS-UNSAFE", f"{path} switches the safe mode off", key=path[:200]
+            )
+
+
+def _judge_leaf(scan: Scan, path: str, value: str) -> None:
+    for raw in decoded_texts(value):
+        if len(raw) > MIN_CODE and raw.startswith(_CODE_HEADS):
+            scan.report(
+                "TW-MODEL-KERAS-CODE", f"{path} holds marshalled Python code", key=path[:200]
+            )
+            break
+    if len(value) < MAX_TREE_TEXT or "\n" not in value:
+        report_text(scan, path[:200], value)
+
+
+def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
+    name = mapping.get("class_name")
+    registered = str(mapping.get("registered_name") or "")
+    module = mapping.get("module")
+    config = mapping.get("config")
+    inner = config if isinstance(config, dict) else {}
+    if not isinstance(name, str):
+        if isinstance(module, str) and ("registered_name" in mapping or "config" in mapping):
+            _judge_module(scan, module, "", registered, path)
+        _judge_code_fields(scan, mapping, path)
+        return
+    short = re.split(r"[>.:]", name)[-1]
+    names = {short, re.split(r"[>.:]", registered)[-1]}
+    if names & {"Lambda", "__lambda__"}:
+        scan.report("TW-MODEL-KERAS-LAMBDA", f"{path} is a {short} with code", key=path[:200])
+    if names & {"TorchModuleWrapper"}:
+        scan.report(
+            "TW-MODEL-KERAS-LAMBDA",
+            f"{path} unpickles a PyTorch module",
+            key=path[:200],
+            name="TorchModuleWrapper",
+        )
+        for field in inner.values():
+            for text in (field, *(field.values() if isinstance(field, dict) else ())):
+                if isinstance(text, str):
+                    descend_decoded(scan, f"{path}.module", text)
+    if names & {"TFSMLayer"}:
+        scan.report(
+            "TW-MODEL-KERAS-OUTSIDE",
+            f"{path} loads the SavedModel {str(inner.get('filepath'))[:120]!r}",
+            key=path[:200],
+            name=str(inner.get("filepath"))[:200],
+        )
+    if any(_LOOKUPS.match(one) for one in names):
+        _judge_lookup(scan, inner, path)
+    if names & {"HubLayer", "KerasLayer"} and isinstance(inner.get("handle"), str):
+        scan.report(
+            "TW-MODEL-KERAS-IMPORT",
+            f"{path} loads {inner['handle'][:120]!r}",
+            severity=Severity.HIGH,
+            key=path[:200],
+        )
+    target = config if short in ("function", "type", "class") and isinstance(config, str) else ""
+    _judge_module(scan, module, target or short, registered, path)
+
+
+def _judge_lookup(scan: Scan, config: dict[Any, Any], path: str) -> None:
+    for field in ("vocabulary", "idf_weights", "vocabulary_file", "vocab_file"):
+        value = config.get(field)
+        if isinstance(value, str) and value:
+            severity = None if escapes(value) else Severity.HIGH
+            scan.report(
+                "TW-MODEL-KERAS-OUTSIDE",
+                f"{path} reads its {field} from {value[:120]!r}",
+                severity=severity,
+                key=path[:200],
+                name=value[:200],
+            )
+
+
+def _judge_module(scan: Scan, module: object, name: str, registered: str, path: str) -> None:
+    full = f"{module}.{name}" if module else name
+    if name in _BAD_FUNCTIONS or registered.split(">")[-1] in _BAD_FUNCTIONS:
+        scan.report(
+            "TW-MODEL-KERAS-IMPORT",
+            f"{path} refers to {full[:120]}",
+            key=path[:200],
+            **{"global": full[:200]},
+        )
+        return
+    if "." in registered and standing(registered.replace(">", ".")) is Standing.DANGEROUS:
+        scan.report(
+            "TW-MODEL-KERAS-IMPORT",
+            f"{path} refers to {registered[:120]}",
+            key=path[:200],
+            **{"global": registered[:200]},
+        )
+    if "." in name and standing(name) is Standing.DANGEROUS:
+        scan.report(
+            "TW-MODEL-KERAS-IMPORT",
+            f"{path} refers to {name[:120]}",
+            key=path[:200],
+            **{"global": name[:200]},
+        )
+        return
+    if module is None:
+        if ">" in registered or ">" in name:
+            scan.report(
+                "TW-MODEL-KERAS-CUSTOM",
+                f"{path} needs the custom object {registered or name}",
+                key=path[:200],
+            )
+        return
+    if not isinstance(module, str) or _ALLOWED.match(module):
+        return
+    if module == "builtins":
+        if hasattr(builtins, name) and name not in _BUILTIN_TYPES:
+            scan.report(
+                "TW-MODEL-KERAS-IMPORT",
+                f"{path} refers to {full[:120]}",
+                key=path[:200],
+                **{"global": full[:200]},
+            )
+        return
+    if name in _MARKERS and module.startswith(("tensorflow", "numpy", "keras")):
+        return
+    if _FAMILY.match(module) and standing(full) is not Standing.DANGEROUS:
+        scan.report(
+            "TW-MODEL-KERAS-CUSTOM",
+            f"{path} needs {full[:120]}",
+            key=path[:200],
+            **{"global": full[:200]},
+        )
+        return
+    is_class = name[:1].isupper() and module.split(".")[0].isidentifier()
+    custom = is_class and standing(full) is Standing.UNKNOWN and ">" in registered
+    scan.report(
+        "TW-MODEL-KERAS-IMPORT",
+        f"{path} has its loader import {full[:120]}",
+        severity=Severity.MEDIUM if custom or module == "__main__" else None,
+        key=path[:200],
+        **{"global": full[:200]},
+    )
+
+
+def _judge_code_fields(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
+    if mapping.get("function_type") == "lambda" or mapping.get("output_shape_type") == "lambda":
+        scan.report("TW-MODEL-KERAS-LAMBDA", f"{path} holds a lambda's code", key=path[:200])

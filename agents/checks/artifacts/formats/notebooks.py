@@ -1,0 +1,82 @@
+"""Judges Jupyter notebooks: the code of their cells, and markup that acts on being opened."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from agents.checks.artifacts.formats.commands import is_hostile_command
+from agents.checks.artifacts.formats.python_code import python_faults
+from agents.checks.artifacts.scanning import Scan
+from schemas.severity import Severity
+
+MAX_CELLS: Final = 10_000
+_MAGIC: Final = re.compile(r"^\s*[!%]")
+_SCRIPT: Final = re.compile(r"(?i)<script\b[^>]*>(?!\s*</script>)|\bon(error|load)\s*=|javascript:")
+_FETCHES: Final = re.compile(r"(?i)fetch\(|XMLHttpRequest|document\.cookie|\.src\s*=|eval\(|atob\(")
+
+
+def is_notebook(document: object) -> bool:
+    """Say whether a JSON document is a notebook."""
+    return isinstance(document, dict) and "nbformat" in document and "cells" in document
+
+
+def report_notebook(scan: Scan, document: dict[str, Any]) -> None:
+    """Report what the cells of a notebook run; a notebook runs only when a person says so."""
+    cells = document.get("cells")
+    for index, cell in enumerate(cells[:MAX_CELLS] if isinstance(cells, list) else []):
+        if not isinstance(cell, dict):
+            continue
+        key = f"cells[{index}]"
+        if cell.get("cell_type") == "code":
+            _judge_code(scan, _joined(cell.get("source")), key)
+        for output in cell.get("outputs") or []:
+            data = output.get("data") if isinstance(output, dict) else None
+            html = _joined(data.get("text/html")) if isinstance(data, dict) else ""
+            if _SCRIPT.search(html) and _FETCHES.search(html) and len(html) < 20_000:  # noqa: PLR2004
+                scan.report("TW-MODEL-NOTEBOOK-MARKUP", "an output holds a script", key=key)
+
+
+def _judge_code(scan: Scan, text: str, key: str) -> None:
+    plain = []
+    for line in text.splitlines():
+        if _MAGIC.match(line):
+            command = line.strip().lstrip("!%")
+            if is_hostile_command(command) and re.search(
+                r"\|\s*(ba|z)?sh|/dev/tcp|base64 -d", command
+            ):
+                scan.report(
+                    "TW-MODEL-CODE-SPAWN", f"a cell runs {command[:80]!r}", key=key, line=len(plain)
+                )
+            plain.append(line[: len(line) - len(line.lstrip())] + "pass")
+        else:
+            plain.append(line)
+    try:
+        faults = python_faults("\n".join(plain))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        scan.report("TW-MODEL-NOTEBOOK-OTHER", "a cell is not Python", key=key)
+        return
+    for fault in faults:
+        # a cell runs by hand: only what is disguised or steals is more than worth a look
+        severe = fault.severity is Severity.CRITICAL
+        grave = severe and fault.rule_id in (
+            "TW-MODEL-CODE-DISGUISED",
+            "TW-MODEL-CODE-EXFILTRATES",
+        )
+        reverse = severe and "shell" in fault.what
+        hostile = severe and is_hostile_command(fault.what.partition(":")[2])
+        severity = Severity.CRITICAL if grave or reverse or hostile else Severity.LOW
+        scan.report(
+            fault.rule_id,
+            fault.what,
+            severity=severity,
+            key=key,
+            line=fault.line,
+            name=fault.what[:120],
+        )
+
+
+def _joined(source: object) -> str:
+    if isinstance(source, list):
+        return "".join(part for part in source if isinstance(part, str))
+    return source if isinstance(source, str) else ""

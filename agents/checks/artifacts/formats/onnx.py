@@ -1,0 +1,193 @@
+"""Reads ONNX models off the wire, without their weights: where data lies, which operators run."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from agents.checks.artifacts.formats.embedded import report_text
+from agents.checks.artifacts.formats.paths import escapes, is_remote
+from agents.checks.artifacts.formats.protobuf import LENGTH, VARINT, Message, looks_like, walk
+from agents.checks.artifacts.formats.window import Window
+from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
+
+SCHEMA: Final = {
+    "Model": {1: "int", 2: "text", 3: "text", 5: "int", 6: "text", 7: "Graph", 8: "Opset",
+              14: "Entry", 20: "Training", 25: "Function"},
+    "Training": {1: "Graph", 2: "Graph"},
+    "Opset": {1: "text", 2: "int"},
+    "Entry": {1: "text", 2: "text"},
+    "Graph": {1: "Node", 2: "text", 5: "Tensor", 10: "text", 15: "Sparse", 16: "Entry"},
+    "Node": {3: "text", 4: "text", 5: "Attribute", 6: "text", 7: "text", 9: "Entry"},
+    "Attribute": {1: "text", 4: "range", 5: "Tensor", 6: "Graph", 9: "range", 10: "Tensor",
+                  11: "Graph", 20: "int", 22: "Sparse", 23: "Sparse"},
+    "Tensor": {1: "int", 2: "int", 8: "text", 9: "range", 13: "External", 14: "int"},
+    "External": {1: "text", 2: "text"},
+    "Sparse": {1: "Tensor", 2: "Tensor"},
+    "Function": {1: "text", 7: "Node", 9: "Opset", 10: "text", 11: "Attribute", 14: "Entry"},
+}  # fmt: skip
+"""onnx.proto: the fields that matter."""
+TOP: Final = {
+    1: VARINT, 2: LENGTH, 3: LENGTH, 4: LENGTH, 5: VARINT, 6: LENGTH, 7: LENGTH, 8: LENGTH,
+    14: LENGTH, 20: LENGTH, 25: LENGTH, 26: LENGTH,
+}  # fmt: skip
+STANDARD_DOMAINS: Final = frozenset(
+    ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview", "ai.onnx.preview.training")
+)
+KNOWN_DOMAINS: Final = (
+    "com.microsoft", "com.ms.internal.nhwc", "org.pytorch.aten", "org.pytorch._caffe2", "pkg.onnxscript",
+    "pkg.torch", "pkg.", "onnxscript.", "this", "local", "local_functions", "com.nvidia", "trt.plugins",
+    "ai.onnx.contrib", "mmdeploy", "mmcv", "org.openvinotoolkit", "onnx.quantize", "com.xilinx",
+    "com.qti", "qti_aisw", "com.intel.ai", "brevitas", "qonnx.", "finn.", "torch.onnx", "ai.graphcore",
+    "com.amd", "vai_q_onnx", "com.microsoft.extensions", "com.habana", "xgboost", "sklearn", "torch",
+)  # fmt: skip
+_EXECUTES: Final = re.compile(
+    r"^(py_?op|python_?op|py_?func|pyfunc|py_?custom.*|python.*|external_?function|eval|exec\w*"
+    r"|system|shell\w*|run_?command|cmd|popen|spawn|subprocess|os_?\w*|load_?library|dlopen"
+    r"|.*(exec|shell|command|payload|backdoor|reverse|inject|malicious|evil|pickle|eval|cmd)(op)?)$",
+    re.IGNORECASE,
+)
+_STRING_OPS: Final = re.compile(r"(?i)^(read|write)_?file$")
+RAW_TYPE: Final = 6
+MAX_STRING: Final = 1 << 20
+
+
+def matches(name: str, head: bytes, source: Source) -> bool:
+    """Say whether a file is an ONNX model, by its first fields or its name."""
+    if name.lower().endswith((".onnx", ".ort", ".onnx.txt")) and not head.startswith(
+        (b"PK\x03\x04", b"version https://git-lfs")
+    ):
+        return True
+    # ir_version first, then the producer or the graph: no other protobuf format begins so.
+    return (
+        len(head) > 8  # noqa: PLR2004 -- two fields
+        and head[0] == 8  # noqa: PLR2004 -- field 1, varint
+        and 3 <= head[1] <= 20  # noqa: PLR2004 -- IR versions
+        and head[2] in (0x12, 0x1A, 0x22, 0x3A, 0x42)
+        and looks_like(head, TOP, 2)
+        and source.size > 16  # noqa: PLR2004
+        and not name.lower().endswith((".mlmodel", ".model", ".pb", ".spm"))
+    )
+
+
+def parse(scan: Scan, name: str, source: Source) -> None:
+    """Report external data outside the model's folder and operators that run foreign code.
+
+    Raises:
+        CorruptFileError: no ONNX protobuf.
+
+    Source: onnx.proto3; CVE-2022-25882, CVE-2024-27318, CVE-2026-27489, CVE-2026-34446.
+    """
+    window = Window(source)
+    if name.lower().endswith(".ort") or source.read(4, 4) == b"ORTM":
+        scan.mark_incomplete("an ONNX Runtime flatbuffer is not analysed")
+        return
+    nodes: dict[tuple[str, str], str] = {}
+    functions: set[tuple[str, str]] = set()
+    graphs = 0
+    try:
+        for message in walk(scan, window, SCHEMA, "Model"):
+            if message.kind == "Graph":
+                graphs += 1
+                report_text(scan, "doc_string", message.text(10)[:MAX_STRING])
+            elif message.kind == "Node":
+                for operator in message.texts(4) or [""]:
+                    for domain in message.texts(7) or [""]:
+                        nodes.setdefault((domain, operator), message.text(3))
+            elif message.kind == "Function":
+                functions.add((message.text(10), message.text(1)))
+            elif message.kind == "Tensor":
+                _judge_tensor(scan, message)
+            elif message.kind == "External":
+                _judge_external(scan, message, name)
+            elif message.kind == "Entry":
+                report_text(scan, f"metadata.{message.text(1)[:80]}", message.text(2))
+            elif message.kind == "Attribute":
+                _judge_attribute(scan, window, message)
+    finally:
+        _judge_operators(scan, nodes, functions)
+    if not graphs and not functions:
+        raise CorruptFileError("no graph in the model")
+
+
+def _judge_tensor(scan: Scan, tensor: Message) -> None:
+    elements = 1
+    for dimension in tensor.numbers.get(1, []):
+        elements *= dimension
+    if elements >= 1 << 63:
+        scan.report(
+            "TW-MODEL-ONNX-BOUNDS",
+            f"tensor {tensor.text(8)[:80]!r} declares {elements} elements",
+            key=tensor.text(8)[:200],
+        )
+
+
+def _judge_external(scan: Scan, entry: Message, name: str) -> None:
+    for key in entry.texts(1):
+        for value in entry.texts(2):
+            if key == "location":
+                _judge_location(scan, value, name)
+            elif key in ("offset", "length"):
+                if not value.strip().isdigit() or int(value[:40]) >= 1 << 62:
+                    scan.report(
+                        "TW-MODEL-ONNX-BOUNDS",
+                        f"external data with the {key} {value[:40]!r}",
+                        key=key,
+                        name=value[:80],
+                    )
+            elif key not in ("checksum", "basepath"):
+                # onnx set every key as an attribute of its object (CVE-2026-34445)
+                scan.report(
+                    "TW-MODEL-ONNX-EXTERNAL-KEY",
+                    f"external data with the key {key[:80]!r}",
+                    key=key[:200],
+                )
+
+
+def _judge_location(scan: Scan, location: str, name: str) -> None:
+    if escapes(location) or is_remote(location) or "\x00" in location:
+        scan.report(
+            "TW-MODEL-ONNX-EXTERNAL",
+            f"a tensor's data lies at {location[:120]!r}, outside the model's folder",
+            key="external_data.location",
+            name=location[:200],
+        )
+        return
+    folder = scan.path.rpartition("/")[0]
+    expected = f"{folder}/{location}" if folder else location
+    if scan.siblings and expected not in scan.siblings and location not in scan.siblings:
+        scan.mark_incomplete(f"{name}: its data {location[:120]!r} is not among the files")
+
+
+def _judge_attribute(scan: Scan, window: Window, attribute: Message) -> None:
+    for number in (4, 9):
+        for start, end in attribute.ranges.get(number, [])[:1000]:
+            if end - start > MAX_STRING:
+                continue
+            text = window.read(start, end - start).decode("utf-8", "replace")
+            report_text(scan, f"attribute.{attribute.text(1)[:80]}", text)
+
+
+def _judge_operators(
+    scan: Scan, nodes: dict[tuple[str, str], str], functions: set[tuple[str, str]]
+) -> None:
+    for (domain, operator), node in sorted(nodes.items()):
+        if (domain, operator) in functions or domain in STANDARD_DOMAINS:
+            if _EXECUTES.match(operator) and (domain, operator) not in functions:
+                _report_operator(scan, "TW-MODEL-ONNX-EXECUTES", domain, operator, node)
+            continue
+        if _EXECUTES.match(operator) or _STRING_OPS.match(operator):
+            _report_operator(scan, "TW-MODEL-ONNX-EXECUTES", domain, operator, node)
+        elif domain.startswith(KNOWN_DOMAINS):
+            _report_operator(scan, "TW-MODEL-ONNX-CONTRIB", domain, operator, node)
+        else:
+            _report_operator(scan, "TW-MODEL-ONNX-CUSTOM", domain, operator, node)
+
+
+def _report_operator(scan: Scan, rule_id: str, domain: str, operator: str, node: str) -> None:
+    scan.report(
+        rule_id,
+        f"the operator {operator[:80]!r} of the domain {domain[:80]!r} comes from outside ONNX",
+        key=f"{domain[:100]}::{operator[:100]}",
+        name=node[:200],
+    )

@@ -1,0 +1,32 @@
+"""Judges file paths that a model names: whether they stay beside it."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import unquote
+
+_SCHEME: Final = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]*://|^(file|data|jar|gopher):", re.IGNORECASE)
+_DRIVE: Final = re.compile(r"^[a-zA-Z]:")
+
+
+def escapes(path: str) -> bool:
+    """Say whether a path leads out of its folder on any system: up, absolute, a drive, a URL.
+
+    Source: CVE-2022-25882, CVE-2024-27318, CVE-2026-27489 (variants that a plain test misses).
+    """
+    for form in {path, unquote(path), unquote(unquote(path))}:
+        flat = form.replace("\\", "/").replace("\x00", "").strip()
+        if flat.startswith(("/", "~", "$", "%")) or _SCHEME.search(flat) or _DRIVE.match(flat):
+            return True
+        if any(
+            part.strip() == ".." or part.strip(". ") == "" and part.count(".") > 1
+            for part in flat.split("/")
+        ):
+            return True
+    return False
+
+
+def is_remote(path: str) -> bool:
+    """Say whether a path is a URL."""
+    return bool(_SCHEME.search(path.strip()))

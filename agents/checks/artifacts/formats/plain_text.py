@@ -1,0 +1,153 @@
+"""Reads the plain files of a repository: cards, vocabularies, licences, attributes, requirements."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import yaml
+
+from agents.checks.artifacts.formats.commands import is_hostile_command
+from agents.checks.artifacts.formats.jinja_templates import report_template
+from agents.checks.artifacts.formats.window import decode_text, read_document
+from agents.checks.artifacts.formats.yaml_documents import PYTHON_TAG, report_yaml
+from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
+
+_NAMES: Final = (
+    ".md", ".txt", ".rst", ".gitattributes", ".gitignore", ".csv", ".tsv", ".vocab", ".bpe",
+    ".merges", ".license", ".cfg", ".ini", ".toml", ".cff", ".bib", ".dockerignore", ".editorconfig",
+    ".gitmodules", ".pth.txt", ".log", ".html", ".css", ".svg", ".lock", ".modelfile", ".env",
+    ".jinja", ".j2", ".jinja2", ".tmpl", ".properties", ".conf", ".tokens", ".srt",
+)  # fmt: skip
+_BASES: Final = frozenset(
+    "license readme notice modelfile dockerfile makefile authors contributors copying version "
+    "changelog codeowners manifest usage requirements".split()
+)
+_TEMPLATES: Final = (".jinja", ".j2", ".jinja2")
+_FRONT: Final = re.compile(r"\A---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
+_REQUIREMENTS: Final = re.compile(r"(^|[/!])(requirements|constraints)[\w.-]*\.(txt|in)$")
+_FETCHED: Final = re.compile(
+    r"(?i)^(--?(index-url|i|extra-index-url|find-links|f|trusted-host)\b.*)"
+)
+_DIRECT: Final = re.compile(r"(?i)(^|@\s*)((git|hg|svn|bzr)\+\S+|https?://\S+|file:\S+)")
+_CONFIGURED: Final = re.compile(
+    r"(?i)\bfilter\s*=\s*(?!lfs\b)[\w-]+|\bmerge\s*=\s*(?!lfs\b|union|binary|ours)[\w-]+"
+)
+_SCRIPT: Final = re.compile(r"(?i)<script\b|\bon(error|load)\s*=\s*[\"']|javascript:")
+MAX_TEXT: Final = 32 << 20
+_PRINTABLE_SHARE: Final = 0.02
+
+
+def matches(name: str, head: bytes, source: Source) -> bool:
+    """Say whether a file is plain text of a repository, by its name and its bytes."""
+    base = name.lower().rsplit("/", 1)[-1].rsplit("!", 1)[-1]
+    named = base.endswith(_NAMES) or base.split(".")[0] in _BASES
+    if named and source.size == 0:
+        return True
+    utf16 = head.startswith((b"\xff\xfe", b"\xfe\xff"))
+    control = sum(byte < 9 or 13 < byte < 32 and byte != 27 for byte in head)  # noqa: PLR2004
+    if named:
+        return utf16 or control <= len(head) * _PRINTABLE_SHARE
+    return head.startswith(b"version https://git-lfs.github.com/spec/")
+
+
+def parse(scan: Scan, name: str, source: Source) -> None:
+    """Report front matter that constructs objects, packages fetched from elsewhere, templates.
+
+    Raises:
+        CorruptFileError: a template file that no one can read.
+    """
+    base = name.lower().rsplit("/", 1)[-1].rsplit("!", 1)[-1]
+    head = source.read(0, 64)
+    if head.startswith(b"version https://git-lfs.github.com/spec/"):
+        scan.report("TW-MODEL-LFS-POINTER", "a pointer in place of the file itself", key="lfs")
+        if not base.endswith((".md", ".txt")):
+            scan.mark_incomplete("the file's content is not here, only a pointer to it")
+        return
+    if source.size > MAX_TEXT:
+        return  # vocabularies and logs; nothing reads them but as data
+    text = decode_text(read_document(scan, source))
+    if base.endswith(_TEMPLATES) or base == "chat_template":
+        report_template(scan, text, base)
+    elif base.endswith(".md"):
+        _judge_card(scan, text, name)
+    elif _REQUIREMENTS.search(name.lower()):
+        _judge_requirements(scan, text)
+    elif base == ".gitattributes":
+        if match := _CONFIGURED.search(text):
+            scan.report(
+                "TW-MODEL-GIT-FILTER",
+                f"files pass through {match.group()[:80]!r}",
+                offset=match.start(),
+            )
+    elif base == "modelfile" or base.endswith(".modelfile"):
+        _judge_modelfile(scan, text)
+    elif base.startswith("dockerfile"):
+        _judge_dockerfile(scan, text)
+    elif base.endswith((".html", ".svg")) and (match := _SCRIPT.search(text)):
+        scan.report(
+            "TW-MODEL-MARKUP-SCRIPT", f"markup with {match.group()[:40]!r}", offset=match.start()
+        )
+
+
+def _judge_card(scan: Scan, text: str, name: str) -> None:
+    front = _FRONT.match(text)
+    if front:
+        try:
+            report_yaml(scan, front.group(1), name)
+        except CorruptFileError:
+            if PYTHON_TAG.search(front.group(1)):
+                scan.report("TW-MODEL-YAML-TAG", "a damaged front matter with a tag", key="front")
+        except yaml.YAMLError:
+            return
+    for match in re.finditer(r"(?i)\b(curl|wget)\b[^\n`]{0,300}\|\s*(sudo\s+)?(ba|z)?sh\b", text):
+        scan.report(
+            "TW-MODEL-CARD-COMMAND",
+            f"the card has readers run {match.group()[:80]!r}",
+            offset=match.start(),
+        )
+
+
+def _judge_requirements(scan: Scan, text: str) -> None:
+    for number, line in enumerate(text.splitlines()[:100_000], 1):
+        stripped = line.strip()
+        if _FETCHED.match(stripped) and not re.search(
+            r"download\.pytorch\.org|nvidia\.com", stripped
+        ):
+            scan.report(
+                "TW-MODEL-REQUIREMENTS-ELSEWHERE",
+                f"packages come from {stripped[:120]!r}",
+                line=number,
+            )
+        elif not stripped.startswith("#") and (match := _DIRECT.search(stripped)):
+            trusted = re.search(
+                r"(?i)github\.com/(huggingface|pytorch|openai|facebookresearch|"
+                r"nvidia|microsoft|google|dao-ailab)/|download\.pytorch\.org",
+                match.group(2),
+            )
+            rule = "TW-MODEL-REQUIREMENTS-DIRECT" if trusted else "TW-MODEL-REQUIREMENTS-ELSEWHERE"
+            scan.report(rule, f"a package comes from {match.group(2)[:120]!r}", line=number)
+
+
+def _judge_modelfile(scan: Scan, text: str) -> None:
+    for number, line in enumerate(text.splitlines()[:100_000], 1):
+        words = line.split(maxsplit=1)
+        if len(words) > 1 and words[0].upper() in ("FROM", "ADAPTER"):
+            path = words[1].strip().strip("\"'")
+            if path.startswith(("http://", "file:")) or "/etc/" in path or ".ssh" in path:
+                scan.report(
+                    "TW-MODEL-PATH-ESCAPES",
+                    f"{words[0]} {path[:120]!r}",
+                    line=number,
+                    name=path[:200],
+                )
+
+
+def _judge_dockerfile(scan: Scan, text: str) -> None:
+    for number, line in enumerate(text.splitlines()[:100_000], 1):
+        if re.search(r"\|\s*(ba|z)?sh\b|/dev/tcp/", line) and is_hostile_command(line):
+            scan.report(
+                "TW-MODEL-SCRIPT-RISKY",
+                f"the image's build runs {line.strip()[:80]!r}",
+                line=number,
+            )

@@ -1,0 +1,221 @@
+"""Judges the configuration files around a model's weights: code, templates and files they name."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from agents.checks.artifacts.formats.jinja_templates import report_template
+from agents.checks.artifacts.formats.paths import escapes, is_remote
+from agents.checks.artifacts.formats.targets import Standing, leaves, mappings, standing
+from agents.checks.artifacts.scanning import Scan
+from schemas.severity import Severity
+
+TEMPLATE_KEYS: Final = re.compile(r"(^|[._])(chat_template|prompt_template|template)s?($|[.\[_])")
+TRUSTED_CODE: Final = frozenset(
+    "tiiuae microsoft nvidia google facebook meta-llama mistralai qwen deepseek-ai thudm zai-org "
+    "baichuan-inc internlm opengvlab alibaba-nlp nomic-ai jinaai mosaicml databricks stabilityai "
+    "salesforce allenai openbmb bigscience bigcode huggingface huggingfaceh4 ibm-granite moonshotai "
+    "xlangai togethercomputer ai21labs cohereforai snowflake hkunlp zhihan1996 instadeepai 01-ai "
+    "state-spaces apple lmsys fnlp xverse yulan-team idea-ccnl vikhyatk minimaxai stepfun-ai "
+    "rhymes-ai openai-community sentence-transformers dunzhang briaai replit codellama".split()
+)
+"""Organisations whose code other repositories refer to, lower case."""
+_CODE: Final = re.compile(
+    r"^(?:(?P<repo>[\w.-]+(?:/[\w.-]+)?)--)?(?P<module>[\w./-]+)\.(?P<name>\w+)$"
+)
+_AUTO_KEYS: Final = re.compile(r"^Auto\w+$|^TFAuto\w+$|^FlaxAuto\w+$|^(Base)?Processor$")
+_PATHS: Final = frozenset(
+    "weight_map vocab_file merges_file tokenizer_file spm_file sp_model_kwargs file filename "
+    "weights_file checkpoint_file model_file resume_from path modules index_file source_spm "
+    "target_spm special_tokens_map_file quantizer_file passages_path index_path adapter_path".split()
+)
+_NEVER_LOCAL: Final = frozenset(
+    "special_tokens_map_file resume_from path index_path passages_path tokenizer_file vocab_file "
+    "name_or_path".split()
+)
+"""Keys in which training leaves paths of its own machine, which no loader opens."""
+_PRIVATE: Final = re.compile(r"/etc/|\.ssh|/proc/|\.aws|\.env$|/root/|\.\./\.\.|^(file|gopher):")
+_NAMES_CODE: Final = frozenset(
+    ("custom_pipeline", "custom_pipelines", "custom_pipeline_url", "impl")
+)
+
+
+def report_repository(scan: Scan, base: str, document: object) -> None:
+    """Report what a JSON document of a model repository has its loader fetch, run or open.
+
+    Args:
+        scan: Where to report.
+        base: The file's own name, lower case.
+        document: The document.
+
+    Source: transformers' dynamic modules, diffusers' custom pipelines, the index files of both.
+    """
+    if isinstance(document, str):
+        return
+    for path, mapping in mappings(scan, document):
+        _judge_mapping(scan, mapping, path)
+    for path, key, value in leaves(scan, document):
+        if not isinstance(value, str):
+            if key == "trust_remote_code" and value is True:
+                scan.report("TW-MODEL-REMOTE-CODE", f"{path} asks for remote code", key=path[:200])
+            continue
+        if TEMPLATE_KEYS.search(path) and ("{{" in value or "{%" in value):
+            report_template(scan, value, path[:200])
+    if isinstance(document, dict):
+        if base == "chat_template.json":
+            return
+        _judge_index(scan, document)
+        _judge_pipeline(scan, document)
+    if isinstance(document, list) and base == "modules.json":
+        _judge_modules(scan, document)
+
+
+def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
+    auto_map = mapping.get("auto_map")
+    if isinstance(auto_map, dict | list | str):
+        values = auto_map.values() if isinstance(auto_map, dict) else [auto_map]
+        for reference in _texts(values):
+            _judge_code(scan, reference, f"{path}.auto_map".lstrip("."))
+    for key in _NAMES_CODE & mapping.keys():
+        for reference in _texts([mapping[key]]):
+            _judge_code(scan, reference, f"{path}.{key}".lstrip("."))
+    custom = mapping.get("custom_pipelines")
+    if isinstance(custom, dict):
+        for task, description in custom.items():
+            if isinstance(description, dict):
+                _judge_code(scan, str(description.get("impl", "")), f"custom_pipelines.{task}")
+    for key in _PATHS & mapping.keys():
+        value = mapping[key]
+        if isinstance(value, str) and escapes(value):
+            if key in _NEVER_LOCAL and not _PRIVATE.search(value):
+                continue
+            if key in ("path", "file", "filename") and is_remote(value):
+                continue
+            scan.report(
+                "TW-MODEL-PATH-ESCAPES",
+                f"{path}.{key} is {value[:120]!r}",
+                severity=None if _PRIVATE.search(value) or ".." in value else Severity.MEDIUM,
+                key=f"{path}.{key}"[:200],
+                name=value[:200],
+            )
+
+
+def _texts(values: Any) -> list[str]:  # noqa: ANN401 -- JSON
+    found: list[str] = []
+    for value in values:
+        if isinstance(value, str):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            found.extend(item for item in value if isinstance(item, str))
+        elif isinstance(value, dict):
+            found.extend(item for item in value.values() if isinstance(item, str))
+    return found[:1000]
+
+
+def _judge_code(scan: Scan, reference: str, key: str) -> None:
+    """Report a reference to code: beside the weights, in another repository, or a disguise."""
+    if not reference:
+        return
+    repo, separator, local = reference.rpartition("--")
+    if (
+        escapes(reference)
+        or escapes(local)
+        or is_remote(reference)
+        or re.search(r"[;|&`$(]", reference)
+    ):
+        scan.report(
+            "TW-MODEL-REMOTE-CODE-ESCAPES",
+            f"{key} is {reference[:120]!r}",
+            key=key,
+            name=reference[:200],
+        )
+    elif separator:
+        trusted = repo.split("/", 1)[0].lower() in TRUSTED_CODE
+        scan.report(
+            "TW-MODEL-REMOTE-CODE-TRUSTED" if trusted else "TW-MODEL-REMOTE-CODE-ELSEWHERE",
+            f"{key} takes code from the repository {repo[:80]!r}",
+            key=key,
+            name=reference[:200],
+        )
+    elif standing(reference) is Standing.DANGEROUS:
+        scan.report(
+            "TW-MODEL-REMOTE-CODE-ESCAPES",
+            f"{key} refers to {reference[:120]!r}",
+            key=key,
+            name=reference[:200],
+        )
+    else:
+        module = reference.rpartition(".")[0] or reference
+        file = f"{module.replace('.', '/')}.py"
+        folder = scan.path.rpartition("/")[0]
+        seen = {file, f"{folder}/{file}" if folder else file}
+        here = bool(seen & scan.siblings) or any(
+            sibling.endswith(f"/{file}") for sibling in scan.siblings
+        )
+        scan.report(
+            "TW-MODEL-REMOTE-CODE" if here else "TW-MODEL-REMOTE-CODE-UNSEEN",
+            f"{key} has its loader run {reference[:120]!r}"
+            + ("" if here else ", which is not among the files"),
+            key=key,
+            name=reference[:200],
+        )
+
+
+def _judge_index(scan: Scan, document: dict[Any, Any]) -> None:
+    """Report shards of an index that lie elsewhere."""
+    weights = document.get("weight_map")
+    if not isinstance(weights, dict):
+        return
+    for shard in sorted({value for value in weights.values() if isinstance(value, str)})[:100_000]:
+        if escapes(shard):
+            scan.report(
+                "TW-MODEL-PATH-ESCAPES",
+                f"a shard lies at {shard[:120]!r}",
+                key="weight_map",
+                name=shard[:200],
+            )
+
+
+def _judge_pipeline(scan: Scan, document: dict[Any, Any]) -> None:
+    """Report components of a diffusers pipeline that come from elsewhere."""
+    name = document.get("_class_name")
+    if isinstance(name, list | tuple):
+        for reference in _texts([name])[:1]:
+            _judge_code(
+                scan, f"{reference}.py", "_class_name"
+            ) if "." in reference else _judge_code(scan, f"{reference}.{name[-1]}", "_class_name")
+    if not isinstance(name, str | list):
+        return
+    for key, value in document.items():
+        if not (isinstance(value, list) and len(value) == 2):  # noqa: PLR2004 -- library, class
+            continue
+        library, kind = value
+        if not (isinstance(library, str) and isinstance(kind, str)):
+            continue
+        if escapes(library) or standing(f"{library}.{kind}") is Standing.DANGEROUS:
+            scan.report(
+                "TW-MODEL-REMOTE-CODE-ESCAPES",
+                f"{key} is {library[:80]}.{kind[:80]}",
+                key=key,
+                name=f"{library}.{kind}"[:200],
+            )
+
+
+_SENTENCE: Final = ("sentence_transformers.", "pylate.", "model2vec.", "transformers.")
+
+
+def _judge_modules(scan: Scan, document: list[Any]) -> None:
+    """Report modules of a sentence-transformers model that are not its own."""
+    for index, module in enumerate(document[:1000]):
+        kind = module.get("type") if isinstance(module, dict) else None
+        if isinstance(kind, str) and not kind.startswith(_SENTENCE):
+            _judge_code(scan, kind, f"[{index}].type")
+        folder = module.get("path") if isinstance(module, dict) else None
+        if isinstance(folder, str) and folder and escapes(folder):
+            scan.report(
+                "TW-MODEL-PATH-ESCAPES",
+                f"a module lies at {folder[:120]!r}",
+                key=f"[{index}].path",
+                name=folder[:200],
+            )

@@ -1,0 +1,228 @@
+"""Reads the header of a safetensors file; the library's own rules, and what it lets pass."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any, Final
+
+import safetensors
+
+from agents.checks.artifacts.formats.embedded import report_text
+from agents.checks.artifacts.formats.jinja_templates import report_template
+from agents.checks.artifacts.formats.targets import report_targets
+from agents.checks.artifacts.scanning import BytesSource, CorruptFileError, Scan, Source
+
+MAX_HEADER: Final = 100_000_000
+"""Bytes; `MAX_HEADER_SIZE` of the library."""
+PREFIX: Final = 8
+ABSURD: Final = 1 << 40
+"""A header length from here on is no damage: no file is that large."""
+BITS: Final = {
+    "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8,
+    "F8_E5M2FNUZ": 8, "U16": 16, "I16": 16, "F16": 16, "BF16": 16, "U32": 32, "I32": 32, "F32": 32,
+    "U64": 64, "I64": 64, "F64": 64, "C64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
+}  # fmt: skip
+MAX_TRAILER: Final = 64 << 20
+
+
+def matches(name: str, head: bytes, source: Source) -> bool:
+    """Say whether a file is safetensors: a length, then a JSON object; or its name says so."""
+    length = int.from_bytes(head[:PREFIX], "little")
+    plausible = (
+        len(head) > PREFIX and 2 <= length <= MAX_HEADER and head[PREFIX : PREFIX + 1] == b"{"
+    )  # noqa: PLR2004, E501
+    if plausible and head[PREFIX + 1 : PREFIX + 2] in (b'"', b"}", b" ", b"\n"):
+        return True
+    return (
+        name.lower().endswith(".safetensors")
+        and not head.startswith((b"PK\x03\x04", b"\x80", b"version https://git-lfs"))
+        and source.size >= 0
+    )
+
+
+def parse(scan: Scan, name: str, source: Source) -> None:
+    """Judge a header against the rules of the library and report what they let pass.
+
+    Raises:
+        CorruptFileError: the library would refuse the file.
+
+    Source: safetensors `Metadata::validate` (tensor.rs).
+    """
+    if source.size < PREFIX:
+        raise CorruptFileError("shorter than the length of its header")
+    length = int.from_bytes(source.read(0, PREFIX), "little")
+    if length > MAX_HEADER or PREFIX + length > source.size:
+        if length > MAX_HEADER:
+            severity = None if length >= ABSURD or source.size < PREFIX + length else None
+            scan.report(
+                "TW-MODEL-SAFETENSORS-BOUNDS",
+                f"the header declares {length} bytes, the library reads up to {MAX_HEADER}",
+                severity=severity,
+                offset=0,
+            )
+        raise CorruptFileError(f"a header of {length} bytes in a file of {source.size}")
+    raw = source.read(PREFIX, length)
+    scan.budget.step(length // 8)
+    header = _header(scan, raw)
+    metadata = header.pop("__metadata__", None)
+    _judge_metadata(scan, metadata)
+    end = _judge_tensors(scan, header, source.size - PREFIX - length)
+    trailing = source.size - PREFIX - length - end
+    if trailing > 0:
+        start = PREFIX + length + end
+        tail = source.read(start, min(trailing, MAX_TRAILER))
+        if tail.strip(b"\x00"):
+            scan.report(
+                "TW-MODEL-SAFETENSORS-TRAILING",
+                f"{trailing} bytes follow the last tensor",
+                offset=start,
+            )
+            scan.descend("trailing", BytesSource(tail))
+        scan.mark_corrupt(f"{trailing} bytes follow the last tensor")
+    elif trailing < 0:
+        raise CorruptFileError(f"the tensors need {-trailing} bytes more than the file has")
+    _ask_library(scan, raw, end)
+    del name
+
+
+def _header(scan: Scan, raw: bytes) -> dict[str, Any]:
+    repeated: list[str] = []
+
+    def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in result:
+                repeated.append(key)
+            result[key] = value
+        return result
+
+    text = raw.rstrip(b" ")
+    try:
+        header = json.loads(text.decode("utf-8"), object_pairs_hook=build, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        stop = getattr(error, "pos", None)
+        extra = text[stop:] if isinstance(error, json.JSONDecodeError) and stop else b""
+        if extra and str(error).startswith("Extra data"):
+            scan.report(
+                "TW-MODEL-SAFETENSORS-TRAILING",
+                "bytes follow the JSON object within the header",
+                offset=PREFIX + int(stop or 0),
+            )
+            scan.descend("header-trailing", BytesSource(extra))
+        raise CorruptFileError(f"the header is no JSON object: {error}") from error
+    if not isinstance(header, dict):
+        raise CorruptFileError("the header is no JSON object")
+    for key in dict.fromkeys(repeated):
+        scan.report(
+            "TW-MODEL-SAFETENSORS-DUPLICATE",
+            f"the key {key[:80]!r} stands twice; readers differ in which of them counts",
+            key=key[:200],
+        )
+    if not raw.startswith(b"{"):
+        scan.mark_corrupt("the header does not begin with a brace")
+    return header
+
+
+def _refuse(text: str) -> float:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _judge_metadata(scan: Scan, metadata: object) -> None:
+    if metadata is None:
+        return
+    if not isinstance(metadata, dict):
+        raise CorruptFileError("__metadata__ is no object")
+    for key, value in metadata.items():
+        if not isinstance(value, str):
+            scan.mark_corrupt(f"__metadata__ holds {type(value).__name__} under {key[:80]!r}")
+            value = json.dumps(value)  # noqa: PLW2901 -- judged as the text it stands for
+        report_text(scan, f"__metadata__.{key[:80]}", value)
+        report_text(scan, "__metadata__ key", key)
+        if "{{" in value or "{%" in value:
+            report_template(scan, value, f"__metadata__.{key[:80]}")
+        report_targets(scan, f"__metadata__.{key[:80]}", value)
+
+
+def _judge_tensors(scan: Scan, header: dict[str, Any], room: int) -> int:
+    """Report tensors that overlap or leave holes; return where the last of them ends."""
+    spans: list[tuple[int, int, str]] = []
+    for tensor, info in header.items():
+        scan.budget.step(1)
+        if not isinstance(info, dict):
+            raise CorruptFileError(f"tensor {tensor[:80]!r} has no description")
+        dtype, shape, span = info.get("dtype"), info.get("shape"), info.get("data_offsets")
+        if not _is_counts(shape) or not _is_counts(span) or len(span) != 2:  # noqa: PLR2004
+            raise CorruptFileError(f"tensor {tensor[:80]!r} has no shape or no offsets")
+        bits = BITS.get(str(dtype))
+        if bits is None:
+            raise CorruptFileError(f"tensor {tensor[:80]!r} has the unknown type {dtype!r}")
+        begin, end = span
+        needed = bits
+        for dimension in shape:
+            needed *= dimension
+            if needed > 1 << 66:
+                scan.report(
+                    "TW-MODEL-SAFETENSORS-BOUNDS",
+                    f"the shape of {tensor[:80]!r} overflows",
+                    key=tensor[:200],
+                )
+                raise CorruptFileError(f"the shape of {tensor[:80]!r} overflows")
+        if needed != (end - begin) * 8:
+            if end <= room:
+                scan.report(
+                    "TW-MODEL-SAFETENSORS-BOUNDS",
+                    f"{tensor[:80]!r} declares {needed // 8} bytes and spans {end - begin}",
+                    key=tensor[:200],
+                )
+            scan.mark_corrupt(f"{tensor[:80]!r} declares {needed // 8} bytes, not {end - begin}")
+        if max(begin, end) >= ABSURD:
+            scan.report(
+                "TW-MODEL-SAFETENSORS-BOUNDS",
+                f"{tensor[:80]!r} lies at {begin} to {end}",
+                key=tensor[:200],
+            )
+        spans.append((begin, end, tensor))
+    spans.sort()
+    if spans and spans[0][0] > 0:
+        _hole(scan, 0, spans[0][0])
+    for (_, end, first), (begin, _, second) in itertools.pairwise(spans):
+        if begin < end:
+            scan.report(
+                "TW-MODEL-SAFETENSORS-OVERLAP",
+                f"{first[:80]!r} and {second[:80]!r} share bytes",
+                offset=begin,
+            )
+            scan.mark_corrupt("tensors share bytes")
+        elif begin > end:
+            _hole(scan, end, begin)
+    return max((end for _, end, _ in spans), default=0)
+
+
+def _hole(scan: Scan, begin: int, end: int) -> None:
+    scan.report(
+        "TW-MODEL-SAFETENSORS-HOLE",
+        f"{end - begin} bytes at offset {begin} of the data belong to no tensor",
+        offset=begin,
+    )
+    scan.mark_corrupt("bytes belong to no tensor")
+
+
+def _is_counts(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(item, int) and not isinstance(item, bool) and 0 <= item < 1 << 64
+        for item in value
+    )
+
+
+def _ask_library(scan: Scan, raw: bytes, end: int) -> None:
+    """Let the library judge the header, over data of the declared size that is all zero.
+
+    Larger data would cost its size in memory; its rules are those of `_judge_tensors`.
+    """
+    if end > MAX_TRAILER:
+        return
+    try:
+        safetensors.deserialize(len(raw).to_bytes(PREFIX, "little") + raw + bytes(end))
+    except safetensors.SafetensorError as error:
+        scan.mark_corrupt(f"the safetensors library refuses it: {error}")

@@ -1,0 +1,34 @@
+"""Recognises SentencePiece models: pieces and scores, harmless when whole."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from agents.checks.artifacts.formats.protobuf import LENGTH, looks_like, walk
+from agents.checks.artifacts.formats.window import Window
+from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
+
+SCHEMA: Final = {"Model": {1: "range"}}
+TOP: Final = {1: LENGTH, 2: LENGTH, 3: LENGTH, 4: LENGTH, 5: LENGTH}
+_NAMES: Final = (".model", ".spm", ".spiece")
+
+
+def matches(name: str, head: bytes, source: Source) -> bool:
+    """Say whether a file is a SentencePiece model: a list of pieces, each a text and a score."""
+    if head[:1] != b"\n" or len(head) < 8 or source.size < 8:  # noqa: PLR2004
+        return False
+    piece = head[2:3] == b"\n" and head[1] < 128  # noqa: PLR2004 -- one byte of length
+    scored = head[4 + head[3] : 5 + head[3]] == b"\x15"
+    return piece and scored and (looks_like(head, TOP, 2) or name.lower().endswith(_NAMES))
+
+
+def parse(scan: Scan, name: str, source: Source) -> None:
+    """Hold a SentencePiece model against its wire form.
+
+    Raises:
+        CorruptFileError: it is damaged, or has no pieces.
+    """
+    del name
+    for message in walk(scan, Window(source), SCHEMA, "Model"):
+        if not message.ranges.get(1):
+            raise CorruptFileError("no pieces")

@@ -1,0 +1,197 @@
+"""Judges the names of Python objects that a configuration has its loader import or call."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Any, Final
+
+from agents.checks.artifacts.scanning import BudgetExceededError, Scan
+from schemas.severity import Severity
+
+MAX_TREE: Final = 2_000_000
+"""Values of one document that are walked."""
+
+
+class Standing(StrEnum):
+    """What a name is known for."""
+
+    DANGEROUS = "dangerous"
+    UNKNOWN = "unknown"
+    ALLOWED = "allowed"
+
+
+_DANGEROUS_MODULES: Final = frozenset(
+    "os posix nt posixpath ntpath subprocess _posixsubprocess builtins __builtin__ __builtins__ sys "
+    "shutil pty commands socket ssl http urllib urllib2 urllib3 requests httpx ftplib smtplib "
+    "telnetlib xmlrpc webbrowser ctypes _ctypes cffi marshal pickle _pickle cPickle dill cloudpickle "
+    "jsonpickle shelve importlib imp runpy pkgutil code codeop pdb bdb cProfile profile timeit trace "
+    "types inspect gc signal threading _thread multiprocessing asyncio concurrent operator functools "
+    "itertools pydoc pip ensurepip setuptools distutils venv site zipimport zipapp tempfile io _io "
+    "pathlib fileinput glob mmap fcntl resource atexit weakref copyreg platform getpass pwd "
+    "logging.config doctest idlelib lib2to3 test unittest pexpect sh paramiko fabric nturl2path "
+    "linecache compileall py_compile faulthandler tracemalloc sysconfig antigravity this".split()
+)
+_DANGEROUS_PREFIXES: Final = (
+    "numpy.f2py", "numpy.testing", "numpy.load", "numpy.save", "numpy.distutils", "numpy.lib.npyio",
+    "numpy.memmap", "numpy.fromfile", "pandas.eval", "pandas.read_", "pandas.io", "joblib.load",
+    "torch.load", "torch.hub", "torch.jit.load", "torch.ops", "torch.classes", "torch.serialization",
+    "torch.utils.cpp_extension", "torch.utils.collect_env", "torch.utils.bottleneck", "torch._dynamo",
+    "torch._inductor", "torch.distributed.run", "torch.distributed.elastic", "torch.package",
+    "torch.multiprocessing", "torch.fx.", "torch.storage._load_from_bytes", "torch.testing",
+    "torch.utils.data.datapipes", "torch.utils.model_zoo", "torch.distributed.rpc", "torch.save",
+    "tensorflow.py_function", "tensorflow.numpy_function", "tensorflow.io", "tensorflow.load_",
+    "tensorflow.raw_ops", "tensorflow.keras.utils.get_file", "tensorflow.python", "keras.utils.get_file",
+    "keras.src.utils.file_utils", "keras.utils.extract_archive", "keras.src.utils.io_utils",
+    "keras.config.enable_unsafe_deserialization", "keras.src.saving.serialization_lib",
+    "keras.saving.load", "keras.models.load", "keras.src.legacy", "keras.src.backend",
+    "nemo.utils", "nemo.core.config.hydra_runner", "nemo.collections.common.parts.run", "mlflow",
+    "transformers.utils.hub", "transformers.dynamic_module_utils", "transformers.pipeline",
+    "huggingface_hub", "hydra.utils", "hydra._internal", "hydra.main", "omegaconf.OmegaConf.load",
+    "lightning.pytorch.cli", "pytorch_lightning.utilities.cloud_io", "sklearn.utils._testing",
+    "scipy.io", "sklearn.datasets", "sympy.sympify", "sympy.parsing", "datasets.load_dataset",
+    "IPython", "nbformat", "jinja2", "yaml.unsafe_load", "yaml.load", "wandb", "streamlit", "gradio",
+)  # fmt: skip
+_DANGEROUS_ENDINGS: Final = frozenset(
+    "system popen exec eval execfile compile spawn check_output check_call getoutput fork execv "
+    "execve import_module __import__ load_module run_path run_module load_library loads get_file "
+    "download urlretrieve urlopen rmtree remove unlink write_text write_bytes resolve_name locate "
+    "getattr setattr globals __reduce__ __getattribute__ load_from_bytes".split()
+)
+HYDRA_PREFIXES: Final = (
+    "nemo.", "torch.", "torchvision.", "torchaudio.", "torchmetrics.", "pytorch_lightning.",
+    "lightning.", "lightning_fabric.", "transformers.", "omegaconf.", "megatron.", "apex.", "monai.",
+    "diffusers.", "timm.", "modelopt.", "sentence_transformers.", "datasets.", "peft.", "optimum.",
+    "accelerate.", "fairseq.", "fairseq2.", "espnet.", "espnet2.", "speechbrain.", "kornia.",
+    "albumentations.", "einops.", "ldm.", "sgm.", "cldm.", "vocos.", "audiocraft.", "encodec.",
+    "stable_audio_tools.", "hydra_plugins.", "hydra.experimental.callbacks.", "torchtune.", "litgpt.",
+    "sklearn.", "numpy.", "nemo_text_processing.", "mmengine.", "detectron2.", "segment_anything.",
+    "sam2.", "training.", "cosmos_", "x_transformers.", "rotary_embedding_torch.", "nemo_toolkit.",
+    "scipy.", "jax.", "flax.", "optax.", "keras.", "flash_attn.", "xformers.", "bitsandbytes.",
+)  # fmt: skip
+_TARGET: Final = re.compile(
+    r"""["']?(?:_target_|__target__|_partial_target_)["']?\s*[:=]\s*["']?([\w.:]+)"""
+)
+_NAME: Final = re.compile(r"^[A-Za-z_][\w]*(?:[.:][A-Za-z_]\w*)*$")
+
+
+def standing(name: str, allowed: tuple[str, ...] = HYDRA_PREFIXES) -> Standing:
+    """Say what the full name of a Python object is known for.
+
+    Args:
+        name: Dotted, as `module.attribute`.
+        allowed: Prefixes of the modules that a format's loader has reason to import.
+    """
+    flat = name.replace(":", ".").strip().strip(".")
+    parts = flat.split(".")
+    if parts[0] in _DANGEROUS_MODULES or flat.startswith(_DANGEROUS_PREFIXES):
+        return Standing.DANGEROUS
+    if parts[-1] in _DANGEROUS_ENDINGS or any(part.startswith("__") for part in parts):
+        return Standing.DANGEROUS
+    if any(part in ("os", "sys", "subprocess", "builtins", "importlib") for part in parts[1:]):
+        return Standing.DANGEROUS  # another module's own import, reached through it
+    return Standing.ALLOWED if flat.startswith(allowed) else Standing.UNKNOWN
+
+
+def report_target(scan: Scan, key: str, name: str) -> None:
+    """Report what a configuration's target imports, when that is not what models need."""
+    found = standing(name)
+    if found is Standing.DANGEROUS:
+        scan.report(
+            "TW-MODEL-TARGET-DANGEROUS",
+            f"{key} has its loader call {name[:120]}",
+            key=key,
+            **{"global": name[:200]},
+        )
+    elif found is Standing.UNKNOWN:
+        scan.report(
+            "TW-MODEL-TARGET-UNKNOWN",
+            f"{key} has its loader call {name[:120]}, which no known framework defines",
+            key=key,
+            **{"global": name[:200]},
+        )
+
+
+def report_targets(scan: Scan, key: str, text: str) -> None:
+    """Report the targets that a text of metadata names, written as JSON or as YAML."""
+    for match in _TARGET.finditer(text.replace('\\"', '"')):
+        report_target(scan, key, match.group(1))
+
+
+def report_tree_targets(scan: Scan, document: object) -> None:
+    """Report the targets of a document: `_target_` of Hydra, `target` where it is dangerous."""
+    for path, key, value in leaves(scan, document):
+        if key in ("_target_", "__target__", "_partial_target_"):
+            report_target(scan, path, str(value))
+        elif (
+            key in ("target", "class_path", "factory", "callable", "func", "function")
+            and isinstance(value, str)
+            and "." in value
+            and _NAME.match(value)
+            and standing(value) is Standing.DANGEROUS
+        ):
+            severity = None if key in ("target", "class_path", "factory") else Severity.HIGH
+            scan.report(
+                "TW-MODEL-TARGET-DANGEROUS",
+                f"{path} names {value[:120]}",
+                severity=severity,
+                key=path,
+                **{"global": value[:200]},
+            )
+
+
+def leaves(scan: Scan, document: object) -> Iterator[tuple[str, str, Any]]:
+    """Yield every value of a document that holds no others, with its path and its key.
+
+    Raises:
+        BudgetExceededError: the document has more than `MAX_TREE` values.
+    """
+    stack: list[tuple[str, str, Any]] = [("", "", document)]
+    count = 0
+    while stack:
+        path, key, value = stack.pop()
+        count += 1
+        scan.budget.step(1)
+        if count > MAX_TREE:
+            raise BudgetExceededError(f"the document has more than {MAX_TREE} values")
+        if isinstance(value, dict):
+            prefix = f"{path}." if path else ""
+            stack.extend(
+                (f"{prefix}{name}"[:400], str(name), inner)
+                for name, inner in reversed(value.items())
+            )
+        elif isinstance(value, list | tuple | set | frozenset):
+            stack.extend((path, key, inner) for inner in reversed(list(value)))
+        else:
+            yield path, key, value
+
+
+def mappings(scan: Scan, document: object) -> Iterator[tuple[str, dict[Any, Any]]]:
+    """Yield every mapping of a document with its path, outer before inner.
+
+    Raises:
+        BudgetExceededError: the document has more than `MAX_TREE` values.
+    """
+    stack: list[tuple[str, object]] = [("", document)]
+    count = 0
+    while stack:
+        path, value = stack.pop()
+        count += 1
+        scan.budget.step(1)
+        if count > MAX_TREE:
+            raise BudgetExceededError(f"the document has more than {MAX_TREE} values")
+        if isinstance(value, dict):
+            yield path, value
+            prefix = f"{path}." if path else ""
+            stack.extend(
+                (f"{prefix}{name}"[:400], inner)
+                for name, inner in reversed(value.items())
+                if isinstance(inner, dict | list)
+            )
+        elif isinstance(value, list | tuple):
+            stack.extend(
+                (f"{path}[{index}]"[:400], inner)
+                for index, inner in reversed(list(enumerate(value)))
+                if isinstance(inner, dict | list)
+            )

@@ -1,0 +1,197 @@
+"""Reads TensorFlow graphs off the wire: SavedModel, MetaGraph, frozen GraphDef, event of ops."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from agents.checks.artifacts.formats.embedded import descend_decoded, report_text
+from agents.checks.artifacts.formats.paths import escapes
+from agents.checks.artifacts.formats.protobuf import LENGTH, VARINT, Message, looks_like, walk
+from agents.checks.artifacts.formats.window import Window
+from agents.checks.artifacts.scanning import BytesSource, CorruptFileError, Scan, Source
+
+_GRAPH: Final = {
+    "Graph": {1: "Node", 2: "Library", 4: "range"},
+    "Library": {1: "Function", 2: "Gradient"},
+    "Function": {1: "Signature", 3: "Node", 5: "AttrEntry"},
+    "Signature": {1: "text"},
+    "Gradient": {1: "text", 2: "text"},
+    "Node": {1: "text", 2: "text", 3: "text", 4: "text", 5: "AttrEntry"},
+    "AttrEntry": {1: "text", 2: "Attr"},
+    "Attr": {1: "List", 2: "range", 8: "Tensor", 10: "Func"},
+    "List": {2: "range", 8: "Tensor", 9: "Func"},
+    "Func": {1: "text", 2: "AttrEntry"},
+    "Tensor": {1: "int", 4: "range", 8: "range"},
+}
+SCHEMA: Final = {
+    **_GRAPH,
+    "SavedModel": {1: "int", 2: "MetaGraph"},
+    "MetaGraph": {1: "MetaInfo", 2: "Graph", 4: "CollectionEntry", 6: "Asset", 7: "Objects"},
+    "MetaInfo": {1: "text", 2: "OpList", 4: "text", 5: "text"},
+    "OpList": {1: "Signature"},
+    "CollectionEntry": {1: "text", 2: "Collection"},
+    "Collection": {2: "BytesList"},
+    "BytesList": {1: "range"},
+    "Asset": {2: "text"},
+    "Objects": {1: "Object"},
+    "Object": {4: "UserObject", 5: "AssetObject"},
+    "UserObject": {1: "text", 3: "text"},
+    "AssetObject": {1: "int"},
+}
+"""saved_model.proto, meta_graph.proto, graph.proto, function.proto, attr_value.proto."""
+TOPS: Final = {
+    "SavedModel": {1: VARINT, 2: LENGTH},
+    "MetaGraph": {1: LENGTH, 2: LENGTH, 3: LENGTH, 4: LENGTH, 5: LENGTH, 6: LENGTH, 7: LENGTH},
+    "Graph": {1: LENGTH, 2: LENGTH, 3: VARINT, 4: LENGTH, 5: LENGTH},
+}
+EXECUTES: Final = frozenset(
+    "PyFunc PyFuncStateless EagerPyFunc NumpyFunction _PyFunc ReadFile WriteFile MatchingFiles "
+    "WholeFileReader WholeFileReaderV2 LoadLibrary Unpickle RemoteCall ExecuteOp ShellExecute "
+    "SystemCall ImmutableConst LoadDataset SaveDataset SaveDatasetV2 SnapshotDataset "
+    "SnapshotDatasetV2 GeneratorDataset OpaquePyFunc DebugIdentity DebugIdentityV2 DebugIdentityV3 "
+    "DebugNanCount DebugNumericSummary RegisterDataset DataServiceDataset DataServiceDatasetV2 "
+    "DataServiceDatasetV3 DataServiceDatasetV4 CompressElement TensorArrayRead_Exec".split()
+) - {"TensorArrayRead_Exec", "CompressElement"}
+"""Operators that run Python, or read and write files that the graph names."""
+READERS: Final = frozenset(
+    "TextLineDataset TFRecordDataset FixedLengthRecordDataset TextLineReader TFRecordReader "
+    "FixedLengthRecordReader LMDBReader LMDBDataset SqlDataset IdentityReader CSVDataset "
+    "FixedLengthRecordDatasetV2 TFRecordDatasetV2 DirectedInterleaveDataset ExperimentalLMDBDataset "
+    "PrintV2 WriteSummary WriteScalarSummary CreateSummaryFileWriter WriteGraphSummary "
+    "WriteAudioSummary WriteImageSummary WriteHistogramSummary WriteRawProtoSummary SendTPUEmbedding "
+    "CreateSummaryDbWriter ImportEvent DecodeProtoV2 EncodeProto RpcCall Rpc TryRpc RpcClient "
+    "RpcServer RpcServerStart MapAndBatchDataset BigQueryReader CloudBigtable ".split()
+) - {"DirectedInterleaveDataset", "MapAndBatchDataset", "DecodeProtoV2", "EncodeProto"}
+"""Operators that read from or write to files and services; input pipelines have them."""
+SUSPECT: Final = re.compile(
+    r"(?i)(py_?func|exec|shell|system|popen|eval|pickle|command|payload|backdoor|readfile|writefile"
+    r"|custom_?op|load_?library)"
+)
+_NOT_SUSPECT: Final = re.compile(
+    r"(?i)(executor|execution|systemtime|XlaCompile|evaluate|interval|retrieval|Eval(uation)?Metric)"
+)
+FILE_INPUTS: Final = frozenset(("filename", "filenames", "contents", "shared_name", "file_path"))
+MAX_STRING: Final = 1 << 20
+PRIVATE: Final = re.compile(r"(/etc/(passwd|shadow|cron)|\.ssh/|\.bashrc|/proc/self|\.aws/)")
+STRING_TENSOR: Final = 7
+
+
+def matches(name: str, head: bytes, source: Source) -> bool:
+    """Say whether a file holds a TensorFlow graph, by its first fields and its name."""
+    return bool(_root(name, head)) and source.size > 0
+
+
+def _root(name: str, head: bytes) -> str:
+    base = name.lower().rsplit("/", 1)[-1].rsplit("!", 1)[-1]
+    if base.endswith((".pb", ".graphdef", ".meta")) or base == "saved_model.pb":
+        if base in ("keras_metadata.pb", "fingerprint.pb"):
+            return ""
+        for root in ("SavedModel", "Graph", "MetaGraph"):
+            if looks_like(head, TOPS[root]):
+                if root == "Graph" and not _is_graph(head):
+                    continue
+                return root
+        return "SavedModel"
+    if head[:1] == b"\x08" and len(head) > 6 and head[1] <= 2 and head[2] == 0x12:  # noqa: PLR2004
+        return "SavedModel" if b"serve" in head or b"\n" in head[3:16] else ""
+    return "Graph" if _is_graph(head) and looks_like(head, TOPS["Graph"], 2) else ""
+
+
+def _is_graph(head: bytes) -> bool:
+    """Say whether the first field is a node: a name, then an operator."""
+    if head[:1] == b"\x12":
+        return True
+    offset = 1
+    while offset < min(len(head), 11) and head[offset] >= 0x80:  # noqa: PLR2004 -- a varint
+        offset += 1
+    offset += 1
+    if head[:1] != b"\n" or head[offset : offset + 1] != b"\n":
+        return False
+    offset += 2 + (head[offset + 1] if offset + 1 < len(head) else 0)
+    return head[offset : offset + 1] == b"\x12"
+
+
+def parse(scan: Scan, name: str, source: Source) -> None:
+    """Report the operators of a graph and its function library that leave the graph.
+
+    Raises:
+        CorruptFileError: no such protobuf.
+
+    Source: TensorFlow's SECURITY.md ("models are programs"); op lists of `tensorflow/core/ops`.
+    """
+    window = Window(source)
+    root = _root(name, source.read(0, 4096)) or "SavedModel"
+    operators: dict[str, str] = {}
+    defined: set[str] = set()
+    used: dict[str, str] = {}
+    nodes = 0
+    for message in walk(scan, window, SCHEMA, root):
+        if message.kind == "Node":
+            nodes += 1
+            for operator in message.texts(2):
+                _judge_operator(scan, operator, message.text(1), operators)
+        elif message.kind == "Signature":
+            defined.update(message.texts(1))
+        elif message.kind == "Func":
+            used.setdefault(message.text(1), "")
+        elif message.kind in ("Attr", "List", "Tensor", "BytesList"):
+            _judge_strings(scan, window, message)
+        elif message.kind == "Asset":
+            if escapes(message.text(2)):
+                scan.report(
+                    "TW-MODEL-PATH-ESCAPES",
+                    f"an asset lies at {message.text(2)[:120]!r}",
+                    key="asset_file_def",
+                    name=message.text(2)[:200],
+                )
+        elif message.kind == "UserObject":
+            text = message.text(3)
+            if '"class_name"' in text:
+                scan.descend("object_graph.metadata.json", BytesSource(text.encode()))
+    if not nodes:
+        if root == "Graph":
+            raise CorruptFileError("no node in the graph")
+        scan.report("TW-MODEL-TF-EMPTY", "no node of a graph could be read", key="graph_def")
+
+
+def _judge_operator(scan: Scan, operator: str, node: str, seen: dict[str, str]) -> None:
+    if operator in seen:
+        return
+    seen[operator] = node
+    if operator in EXECUTES:
+        rule = "TW-MODEL-TF-EXECUTES"
+    elif operator in READERS:
+        rule = "TW-MODEL-TF-READS"
+    elif SUSPECT.search(operator) and not _NOT_SUSPECT.search(operator):
+        rule = "TW-MODEL-TF-EXECUTES"
+    else:
+        return
+    scan.report(
+        rule,
+        f"the graph runs {operator[:80]} as {node[:120]!r}",
+        key=operator[:100],
+        name=node[:200],
+    )
+
+
+def _judge_strings(scan: Scan, window: Window, message: Message) -> None:
+    for number in (1, 2, 4, 8):
+        for start, end in message.ranges.get(number, [])[:200]:
+            if not 8 <= end - start <= MAX_STRING:  # noqa: PLR2004 -- too short to hold anything
+                continue
+            scan.budget.step((end - start) // 16)
+            raw = window.read(start, end - start)
+            if message.kind == "Tensor" and number == 4:  # noqa: PLR2004 -- tensor_content
+                if message.number(1) != STRING_TENSOR:
+                    continue
+            text = raw.decode("utf-8", "replace")
+            report_text(scan, "attr", text)
+            descend_decoded(scan, "attr:decoded", text)
+            if PRIVATE.search(text):
+                scan.report(
+                    "TW-MODEL-TF-PATH",
+                    f"the graph names the file {text[:80]!r}",
+                    key="attr",
+                    name=text[:80],
+                )

@@ -1,0 +1,150 @@
+"""Reads TensorFlow Lite flatbuffers: offsets within bounds, and the operators they need."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from agents.checks.artifacts.formats.embedded import report_text
+from agents.checks.artifacts.formats.tensorflow import EXECUTES
+from agents.checks.artifacts.formats.window import Window
+from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
+
+IDENTIFIERS: Final = (b"TFL3", b"TFL2", b"TFL1")
+MAX_VECTOR: Final = 1_000_000
+CUSTOM: Final = 32
+"""BuiltinOperator.CUSTOM."""
+LAST_OPERATOR: Final = 400
+OPERATOR_CODES, SUBGRAPHS, DESCRIPTION, BUFFERS, METADATA = 1, 2, 3, 4, 6
+KNOWN_CUSTOM: Final = re.compile(
+    r"^(TFLite_Detection_PostProcess|Convolution2DTransposeBias|MaxPoolingWithArgmax2D"
+    r"|MaxUnpooling2D|TransformTensorBilinear|TransformLandmarks|Landmarks2TransformMatrix"
+    r"|edgetpu-custom-op|ethos-u|Multinomial|RandomStandardNormal|RandomUniform|Audio\w+|Mfcc"
+    r"|CustomOp\w*Stub|NumericVerify|Hashtable\w*|HashTable\w*|Sentencepiece\w*|SentencePiece\w*"
+    r"|NGrams|NORMALIZE|PREDICT|TFText\w*|tftext:\w+|ngrams|Whitespace\w*|aeon\.\w+|odml\.\w+)$"
+)
+
+
+def matches(name: str, head: bytes, source: Source) -> bool:
+    """Say whether a file is a TensorFlow Lite model, by its identifier or its name."""
+    del source
+    return head[4:8] in IDENTIFIERS or (
+        name.lower().endswith(".tflite") and not head.startswith((b"PK", b"version https://"))
+    )
+
+
+def parse(scan: Scan, name: str, source: Source) -> None:
+    """Report operators that are none of TensorFlow Lite's own.
+
+    Raises:
+        CorruptFileError: an offset leads out of the file.
+
+    Source: tensorflow/lite/schema/schema.fbs.
+    """
+    del name
+    buffer = _Flatbuffer(scan, Window(source))
+    if source.size < 8 or source.read(4, 4) not in IDENTIFIERS:  # noqa: PLR2004
+        raise CorruptFileError("no TensorFlow Lite identifier")
+    root = buffer.root()
+    codes = buffer.tables(root, OPERATOR_CODES)
+    if not buffer.tables(root, SUBGRAPHS):
+        raise CorruptFileError("no subgraph")
+    report_text(scan, "description", buffer.text(root, DESCRIPTION))
+    for index, code in enumerate(codes):
+        custom = buffer.text(code, 1)
+        builtin = max(buffer.scalar(code, 3, 4), buffer.scalar(code, 0, 1))
+        if builtin > LAST_OPERATOR:
+            scan.mark_corrupt(f"operator code {builtin} is unknown")
+        if builtin == CUSTOM or custom:
+            _judge_custom(scan, custom, index)
+    for subgraph in buffer.tables(root, SUBGRAPHS):
+        for operator in buffer.tables(subgraph, 3):
+            if buffer.scalar(operator, 0, 4) >= max(len(codes), 1):
+                scan.report(
+                    "TW-MODEL-TFLITE-BOUNDS",
+                    f"an operator names code {buffer.scalar(operator, 0, 4)} of {len(codes)}",
+                    offset=operator,
+                )
+                break
+        _judge_tensors(scan, buffer, subgraph, len(buffer.tables(root, BUFFERS)))
+    for table in buffer.tables(root, BUFFERS):
+        buffer.vector(table, 0, 1)
+    for entry in buffer.tables(root, METADATA):
+        report_text(scan, "metadata", buffer.text(entry, 0))
+
+
+def _judge_tensors(scan: Scan, buffer: _Flatbuffer, subgraph: int, buffers: int) -> None:
+    for tensor in buffer.tables(subgraph, 0):
+        if buffer.scalar(tensor, 2, 4) >= max(buffers, 1):
+            scan.report(
+                "TW-MODEL-TFLITE-BOUNDS",
+                f"a tensor names buffer {buffer.scalar(tensor, 2, 4)} of {buffers}",
+                offset=tensor,
+            )
+            return
+
+
+def _judge_custom(scan: Scan, custom: str, index: int) -> None:
+    flex = custom.removeprefix("Flex")
+    if custom.startswith("Flex"):
+        rule = "TW-MODEL-TFLITE-EXECUTES" if flex in EXECUTES else "TW-MODEL-TFLITE-FLEX"
+    elif re.search(r"(?i)exec|shell|system|pyfunc|py_func|eval|payload|evil|malicious", custom):
+        rule = "TW-MODEL-TFLITE-EXECUTES"
+    elif KNOWN_CUSTOM.match(custom):
+        rule = "TW-MODEL-TFLITE-FLEX"
+    else:
+        rule = "TW-MODEL-TFLITE-CUSTOM"
+    scan.report(rule, f"the model needs the operator {custom[:80]!r}", key=index, name=custom[:200])
+
+
+class _Flatbuffer:
+    """Tables of a flatbuffer; every offset is held against the file's end."""
+
+    def __init__(self, scan: Scan, window: Window) -> None:
+        self._scan = scan
+        self._window = window
+
+    def root(self) -> int:
+        return self._window.number(0, 4)
+
+    def _field(self, table: int, field: int) -> int:
+        """Return where a field lies, 0 when it is absent."""
+        self._scan.budget.step(1)
+        vtable = table - self._window.number(table, 4, signed=True)
+        size = self._window.number(vtable, 2)
+        if size < 4 or size % 2:  # noqa: PLR2004 -- the table's own two sizes
+            raise CorruptFileError(f"a table's layout at {vtable} is too short")
+        if 4 + 2 * field + 2 > size:
+            return 0
+        offset = self._window.number(vtable + 4 + 2 * field, 2)
+        return table + offset if offset else 0
+
+    def scalar(self, table: int, field: int, width: int) -> int:
+        at = self._field(table, field)
+        return self._window.number(at, width) if at else 0
+
+    def vector(self, table: int, field: int, width: int) -> tuple[int, int]:
+        """Return where a vector's first element lies, and how many there are."""
+        at = self._field(table, field)
+        if not at:
+            return 0, 0
+        begin = at + self._window.number(at, 4)
+        count = self._window.number(begin, 4)
+        if begin + 4 + count * width > self._window.size:
+            raise CorruptFileError(f"a vector of {count} at {begin} reaches beyond the file")
+        return begin + 4, count
+
+    def tables(self, table: int, field: int) -> list[int]:
+        begin, count = self.vector(table, field, 4)
+        if count > MAX_VECTOR:
+            raise CorruptFileError(f"a vector of {count} tables")
+        places = []
+        for index in range(count):
+            self._scan.budget.step(1)
+            at = begin + 4 * index
+            places.append(at + self._window.number(at, 4))
+        return places
+
+    def text(self, table: int, field: int) -> str:
+        begin, count = self.vector(table, field, 1)
+        return self._window.read(begin, min(count, 1 << 20)).decode("utf-8", "replace")

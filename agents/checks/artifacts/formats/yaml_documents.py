@@ -1,0 +1,151 @@
+"""Reads YAML by its node graph, never constructing objects: tags, Hydra targets, code."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import yaml
+
+from agents.checks.artifacts.formats.embedded import report_text
+from agents.checks.artifacts.formats.keras import is_keras, report_keras
+from agents.checks.artifacts.formats.repository import report_repository
+from agents.checks.artifacts.formats.targets import leaves, report_tree_targets
+from agents.checks.artifacts.formats.window import decode_text, read_document
+from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan, Source
+
+MAX_YAML: Final = 8 << 20
+MAX_EVENTS: Final = 500_000
+MAX_DEPTH: Final = 200
+MAX_ALIASES: Final = 10_000
+PYTHON_TAG: Final = re.compile(
+    r"python/|^!!?(ruby|java|php|js|exec|eval|call|new|import)", re.IGNORECASE
+)
+_HARMLESS_TAG: Final = re.compile(
+    r"python/(tuple|none|bool|str|unicode|int|long|float|complex|list|dict|bytes)$"
+)
+_STANDARD: Final = "tag:yaml.org,2002:"
+_INTERPOLATION: Final = re.compile(
+    r"\$\{(oc\.(env|decode)|eval|python|cmd|shell|exec)\s*:([^}]*)\}"
+)
+_PLAIN: Final = re.compile(r"^(---|%YAML|[\w.\"'-]+\s*:(\s|$)|- )", re.MULTILINE)
+
+
+def matches(name: str, head: bytes, source: Source) -> bool:
+    """Say whether a file is YAML, by its name or by its directive."""
+    del source
+    lower = name.lower()
+    return lower.endswith((".yaml", ".yml")) or head.startswith((b"%YAML", b"--- !!", b"!!python"))
+
+
+def parse(scan: Scan, name: str, source: Source) -> None:
+    """Report tags that construct objects and targets that a loader calls.
+
+    Raises:
+        CorruptFileError: not YAML.
+        BudgetExceededError: too large or too deep.
+
+    Source: CVE-2025-23304, CVE-2025-23249; PyYAML's `!!python` tags.
+    """
+    raw = read_document(scan, source)
+    report_yaml(scan, decode_text(raw), name)
+
+
+def report_yaml(scan: Scan, text: str, name: str) -> None:
+    """Judge a YAML text.
+
+    Args:
+        scan: Where to report.
+        text: YAML, of one document or several.
+        name: The file's name.
+
+    Raises:
+        CorruptFileError: not YAML.
+        BudgetExceededError: too large or too deep.
+    """
+    if len(text) > MAX_YAML:
+        raise BudgetExceededError(f"YAML of more than {MAX_YAML} characters")
+    base = name.lower().rsplit("/", 1)[-1]
+    try:
+        _judge_events(scan, text)
+        for document in yaml.load_all(text, Loader=_PlainLoader):  # noqa: S506 -- constructs text only
+            report_tree_targets(scan, document)
+            report_repository(scan, base, document)
+            if is_keras(document):
+                report_keras(scan, document)
+            for path, _, value in leaves(scan, document):
+                if isinstance(value, str) and len(value) > 8:  # noqa: PLR2004 -- holds nothing
+                    report_text(scan, path or "text", value)
+    except yaml.YAMLError as error:
+        report_text(scan, "text", text)
+        raise CorruptFileError(f"not YAML: {str(error)[:200]}") from error
+    except RecursionError as error:
+        raise BudgetExceededError("YAML nested too deep") from error
+    except (ValueError, TypeError) as error:
+        raise CorruptFileError(f"not YAML: {str(error)[:200]}") from error
+
+
+def _judge_events(scan: Scan, text: str) -> None:
+    depth = aliases = 0
+    for count, event in enumerate(yaml.parse(text, Loader=_Events)):
+        scan.budget.step(1)
+        if count > MAX_EVENTS:
+            raise BudgetExceededError(f"YAML of more than {MAX_EVENTS} nodes")
+        if isinstance(event, yaml.AliasEvent):
+            aliases += 1
+            if aliases > MAX_ALIASES:
+                scan.report("TW-MODEL-YAML-ALIASES", "more aliases than a person writes", key="*")
+                raise BudgetExceededError(f"YAML of more than {MAX_ALIASES} aliases")
+        elif isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise BudgetExceededError(f"YAML nested deeper than {MAX_DEPTH}")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        tag = getattr(event, "tag", None)
+        if tag and PYTHON_TAG.search(tag.removeprefix(_STANDARD)):
+            short = tag.removeprefix(_STANDARD)
+            if not _HARMLESS_TAG.search(short):
+                scan.report(
+                    "TW-MODEL-YAML-TAG",
+                    f"a tag constructs {short[:120]}",
+                    line=event.start_mark.line + 1,
+                    **{"global": short[:200]},
+                )
+        if isinstance(event, yaml.ScalarEvent):
+            for match in _INTERPOLATION.finditer(event.value):
+                if match.group(1) not in ("oc.env", "oc.decode"):
+                    scan.report(
+                        "TW-MODEL-YAML-RESOLVER",
+                        f"a value is computed by {match.group()[:80]!r}",
+                        line=event.start_mark.line + 1,
+                    )
+
+
+class _Events(yaml.SafeLoader):
+    """The plain parser; it is only asked for its events."""
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Reads every node as text, list or mapping; no tag constructs anything; no alias multiplies."""
+
+
+def _construct(loader: _PlainLoader, suffix: str, node: yaml.Node) -> Any:  # noqa: ANN401 -- YAML
+    del suffix
+    if isinstance(node, yaml.MappingNode):
+        return {
+            str(getattr(key, "value", ""))[:1000]: loader.construct_object(value, deep=True)
+            for key, value in node.value
+            if not isinstance(getattr(key, "value", ""), list)
+        }
+    if isinstance(node, yaml.SequenceNode):
+        return [loader.construct_object(value, deep=True) for value in node.value]
+    return node.value
+
+
+for _tag in ("map", "omap", "pairs", "set", "seq", "timestamp", "binary", "value"):
+    _PlainLoader.add_constructor(
+        f"{_STANDARD}{_tag}", lambda loader, node: _construct(loader, "", node)
+    )
+_PlainLoader.add_multi_constructor("", _construct)
+_PlainLoader.add_constructor(None, lambda loader, node: _construct(loader, "", node))
