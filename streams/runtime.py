@@ -31,7 +31,7 @@ from streams import metrics
 from streams.crash import crash
 from streams.dead_letters import DeadLetterLimit, Envelope, dead_letter
 from streams.kafka_client import client_options
-from streams.tables import PartitionRows
+from streams.tables import DiskFullError, PartitionRows
 from streams.topics import (
     TENANT_CHANNELS,
     TOPICS,
@@ -107,6 +107,7 @@ class Outbox:
     def __init__(self) -> None:
         """Start empty."""
         self.messages: list[Message] = []
+        self.refused: list[tuple[Record, str, str]] = []
 
     def __call__(self, message: Message) -> None:
         """Take `message` for delivery with this chunk.
@@ -121,6 +122,10 @@ class Outbox:
                 remedy="bound the fan-out of the agent",
             )
         self.messages.append(message)
+
+    def refuse(self, record: Record, reason: str, error: str) -> None:
+        """Take `record` for the dead letters with this chunk."""
+        self.refused.append((record, reason, error))
 
 
 class Deliverer:
@@ -279,10 +284,7 @@ class Lane:
                 continue
             deliveries.append(Delivery(record=own, value=value))
             unreadable.append(False)
-        try:
-            self._limit.count(unreadable, f"{topic}-{self._partition}")
-        except TidewatchError as error:
-            raise _StopError(error) from error
+        self._count(unreadable, topic)
         metrics.EVENTS_IN.labels(engine.name, origin.channel).inc(len(raw))
         outbox = Outbox()
         began = time.monotonic()
@@ -299,6 +301,10 @@ class Lane:
                 await binding.agent(chunk, outbox)
         since = time.monotonic()
         metrics.CHUNK_SECONDS.labels(engine.name).observe(since - began)
+        for refused, reason, detail in outbox.refused:
+            letters.append(engine.letter(refused, reason, detail))
+            metrics.DEAD_LETTERS.labels(engine.name, origin.channel, reason).inc()
+        self._count([True] * len(outbox.refused), topic)
         self._sending = True
         for letter in letters:
             await engine.deliverer.send_dead(letter, sends)
@@ -321,6 +327,12 @@ class Lane:
             )
         )
         self._sending = False
+
+    def _count(self, unreadable: list[bool], topic: str) -> None:
+        try:
+            self._limit.count(unreadable, f"{topic}-{self._partition}")
+        except TidewatchError as error:
+            raise _StopError(error) from error
 
     async def _send_outputs(
         self, outbox: Outbox, deliveries: Sequence[Delivery[Any]], sends: list[asyncio.Future[Any]]
@@ -378,6 +390,11 @@ class Lane:
                             await send
                         flights.append(later)
                     await self._make_durable(flights)
+                except DiskFullError as error:
+                    self._flights.clear()
+                    self._idle.set()
+                    self._engine.stop_with(error)
+                    return
                 except Exception as error:  # noqa: BLE001 -- rule 1: not delivered, not acked
                     self._crash("delivery-failed", flights[0].event, error)
                 for flight in flights:

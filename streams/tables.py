@@ -36,9 +36,9 @@ log = structlog.get_logger()
 
 STORE_SCHEME = "tidewatch-rows"
 MAX_ROW_BYTES = 64 * 1024
-BLOCK_CACHE_BYTES = 32 * 1024 * 1024
+BLOCK_CACHE_BYTES = 256 * 1024 * 1024
 """Shared by all stores of the process, index and filter blocks included."""
-WRITE_BUFFER_BYTES = 4 * 1024 * 1024
+WRITE_BUFFER_BYTES = 16 * 1024 * 1024
 """Of each store, at most two at once."""
 OPEN_FILES = 64
 """Table files each store keeps open."""
@@ -62,6 +62,18 @@ class RowTooLargeError(TidewatchError):
 
 class StoreLockedError(TidewatchError):
     """The state folder is in use by another process."""
+
+
+class DiskFullError(TidewatchError):
+    """The state folder's disk has no room; what was not written is in the changelog."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the folder."""
+        super().__init__(
+            "the disk is full",
+            where=str(path),
+            remedy="free space and start again; nothing is lost",
+        )
 
 
 class PartitionStore:
@@ -90,7 +102,11 @@ class PartitionStore:
             yield key[1:], value
 
     def write(self, changes: Iterable[tuple[bytes, bytes | None]], offset: int) -> None:
-        """Write rows, and that the changelog is applied up to and with `offset`, at once."""
+        """Write rows, and that the changelog is applied up to and with `offset`, at once.
+
+        Raises:
+            DiskFullError: There is no room.
+        """
         batch = WriteBatch(raw_mode=True)
         for key, value in changes:
             if value is None:
@@ -98,7 +114,12 @@ class PartitionStore:
             else:
                 batch.put(_ROW + key, value)
         batch.put(_OFFSET, f"{offset} {int(time.time() * 1000)}".encode())
-        self._db.write(batch)
+        try:
+            self._db.write(batch)
+        except Exception as error:  # rocksdict raises bare Exception
+            if _no_room(error):
+                raise DiskFullError(self.path) from error
+            raise
 
     def position(self) -> tuple[int, int] | None:
         """Return the last applied changelog offset and when it was written (ms), if any."""
@@ -109,8 +130,11 @@ class PartitionStore:
         return int(offset), int(written)
 
     def close(self) -> None:
-        """Flush and release the folder."""
-        self._db.close()
+        """Flush and release the folder; what can't be flushed is in the changelog."""
+        try:
+            self._db.close()
+        except Exception as error:  # noqa: BLE001 -- rocksdict raises bare Exception
+            log.warning("store-not-flushed", path=str(self.path), error=str(error))
 
 
 class RowStore(faust_stores.Store):  # type: ignore[type-arg]  # generic for mypy only
@@ -161,12 +185,8 @@ class RowStore(faust_stores.Store):  # type: ignore[type-arg]  # generic for myp
                         remedy="stop it, or give this worker its own TIDEWATCH_INSTANCE "
                         "or TIDEWATCH_STATE_DIR",
                     ) from error
-                if "no space" in text:
-                    raise TidewatchError(
-                        "the disk is full",
-                        where=str(path),
-                        remedy="free space and start again; nothing is lost",
-                    ) from error
+                if _no_room(error):
+                    raise DiskFullError(path) from error
                 if not path.exists():
                     raise
                 self.discard(partition, "corrupt", detail=str(error))
@@ -394,6 +414,10 @@ async def _apply(
             stalled = sorted(str(tp) for tp in remaining)
             raise TimeoutError(f"changelog gives no records: {', '.join(stalled)}")
     return rows
+
+
+def _no_room(error: Exception) -> bool:
+    return "no space left" in str(error).lower()
 
 
 _block_cache: list[Cache] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,30 @@ def test_a_port_that_is_taken_is_an_error_with_a_remedy(bench: Bench) -> None:
     second = bench.start("collect", http_port=port)
     assert second.exit_code() == 2
     assert "TIDEWATCH_HTTP_PORT" in second.log()
+
+
+@pytest.mark.fault
+def test_a_full_disk_is_an_error_with_a_remedy_and_loses_nothing(bench: Bench) -> None:
+    """State on a disk of 3 MB; with more room the same worker goes on where it was."""
+    disk = bench.folder / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount a small disk")
+    try:
+        worker = bench.start("collect", state_dir=str(disk))
+        worker.ready()
+        count = 5000
+        bench.send(*[(f"{number:0>1000}", {"id": number}) for number in range(count)])
+        assert worker.exit_code() == 2
+        assert "the disk is full" in worker.log()
+        assert bench.committed("collect") < count
+        remount = ["mount", "-o", "remount,size=100m", str(disk)]
+        subprocess.run(remount, check=True)
+        worker = bench.start("collect", state_dir=str(disk))
+        bench.wait_outputs(set(range(count)))
+        wait_for(lambda: len(bench.rows()) == count, "the rows were complete")
+        worker.terminate()
+        assert worker.exit_code() == 0
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
