@@ -1,0 +1,430 @@
+"""The slow work of a push: fetch its files, scan each in the sandbox, verify the whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, Protocol
+
+import msgspec
+import structlog
+
+from agents.checks.detection import Detection, Outcome, rule_of
+from agents.checks.fetching.errors import FetchError, RefusedError
+from agents.checks.fetching.sources import OpenSource
+from agents.checks.knowledge import Knowledge
+from agents.checks.provenance.card_claims import claims_of_push
+from agents.checks.provenance.file_checks import (
+    check_hashes,
+    declared_digests,
+    is_signature,
+    plain_path,
+    sha256_of,
+)
+from agents.checks.provenance.push import check_origin, unsigned
+from agents.checks.provenance.sightings import sightings_of
+from agents.checks.provenance.signatures import SIGNATURE_BYTES, Trust, policy_trust
+from agents.checks.provenance.verify import ModelFiles, verify_model
+from schemas.assessments import Check
+from schemas.components import component_key
+from schemas.events import Event, File, RegistryPush
+from schemas.findings import Indicator
+from schemas.observations import Sighting
+from schemas.policy import Policy
+from schemas.scans import ScanRequest
+from schemas.severity import Disposition, Severity, Status, Verdict, worst
+
+MAX_ATTEMPTS: Final = 5
+BACKOFF_MS: Final = (60_000, 300_000, 1_800_000, 7_200_000)
+"""Wait before attempts two to five."""
+FREE_DIGEST_BYTES: Final = 64 << 20
+"""Files up to this size are digested even where nothing asks for it."""
+AT_ONCE: Final = 4
+"""Files of one push scanned at the same time."""
+NAMED: Final = 100
+"""Files that are not clean with a check of their own; the rest are counted."""
+_STATUS: Final = {
+    Verdict.CLEAN: Status.PASS,
+    Verdict.SUSPICIOUS: Status.WARN,
+    Verdict.INCOMPLETE: Status.INCOMPLETE,
+    Verdict.CORRUPT: Status.FAIL,
+    Verdict.MALICIOUS: Status.FAIL,
+}
+_log = structlog.get_logger(__name__)
+
+
+class Report(Protocol):
+    """What the scanner says of one file."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the file is."""
+
+    @property
+    def detections(self) -> tuple[Detection, ...]:
+        """What was found in it."""
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it is incomplete or corrupt."""
+
+
+ScanFile = Callable[[str, OpenSource, frozenset[str]], Awaitable[Report]]
+"""Scans one file in the sandbox: its path, its bytes, the paths beside it."""
+
+
+class Fetch(Protocol):
+    """What the tenant may reach."""
+
+    def open(self, uri: str) -> OpenSource:
+        """Return the bytes behind a URI."""
+
+    def listing(self, uri: str) -> tuple[File, ...]:
+        """Return the files of a repository at its pinned revision."""
+
+
+class ScanOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the slow work of one push says, and the next attempt where one is needed."""
+
+    checks: tuple[Check, ...] = ()
+    detections: tuple[Detection, ...] = ()
+    sightings: tuple[Sighting, ...] = ()
+    retry: ScanRequest | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """The same without the next attempt."""
+        return Outcome(checks=self.checks, detections=self.detections, sightings=self.sightings)
+
+
+class _Scanned(msgspec.Struct, frozen=True, kw_only=True):
+    path: str
+    verdict: Verdict
+    detections: tuple[Detection, ...] = ()
+    reason: str = ""
+    again: bool = False
+    """It could not be had now, and may be later."""
+
+
+async def scan_push(
+    request: ScanRequest,
+    knowledge: Knowledge,
+    fetch: Fetch,
+    scan: ScanFile,
+    *,
+    now_ms: int,
+    trust: Trust | None = None,
+) -> ScanOutcome:
+    """Fetch, scan and verify what a push brought.
+
+    A file that can't be had or scanned makes the assessment INCOMPLETE and never stops the
+    others; what may be had later is asked for again, up to `MAX_ATTEMPTS` times.
+
+    Args:
+        request: What to scan.
+        knowledge: Intelligence and the tenants' policies.
+        fetch: Opens and lists what the tenant may reach.
+        scan: Scans one file in the sandbox.
+        now_ms: The broker's timestamp of the request, milliseconds since the epoch; the next
+            attempt counts from it, so that a replay asks for the same.
+        trust: Whose signatures count; what the policy says by default.
+    """
+    policy = knowledge.policy(request.tenant)
+    trust = policy_trust(policy) if trust is None else trust
+    try:
+        files = await _files(request, fetch)
+    except FetchError as error:
+        return _nothing(request, error, now_ms)
+    event = msgspec.structs.replace(
+        request.event, data=msgspec.structs.replace(request.event.data, files=files)
+    )
+    model = _model(files, fetch)
+    scanned = await _scan_all(model, scan)
+    await asyncio.to_thread(_digest, model, event, scanned, bool(trust))
+    verified = await asyncio.to_thread(_verify, event, model, fetch, policy, trust)
+    origin = check_origin(event, knowledge)
+    claims = claims_of_push(event.data) if event.data.card else None
+    digests = model.digests
+    signed = any(
+        check.name.startswith("signature") and check.status is Status.PASS
+        for check in verified.checks
+    )
+    told = sightings_of(
+        event,
+        policy,
+        {**_declared(event.data), **digests},
+        complete=len({**_declared(event.data), **digests}) == len(declared_digests(files)),
+        signed=signed,
+    )
+    retry = _retry(request, scanned, model, now_ms)
+    checks = [
+        *origin.checks,
+        *verified.checks,
+        *(claims.checks if claims else ()),
+        *_scan_checks(scanned, retry),
+    ]
+    found = [_bound(one, digests, file.path) for file in scanned for one in file.detections]
+    last = retry is None and any(file.again for file in scanned)
+    return ScanOutcome(
+        checks=tuple(_worst_by_name(checks)),
+        detections=(
+            *origin.detections,
+            *verified.detections,
+            *(claims.detections if claims else ()),
+            *found,
+            *((_not_analysed(scanned),) if last else ()),
+        ),
+        sightings=told.sightings,
+        retry=retry,
+    )
+
+
+async def _files(request: ScanRequest, fetch: Fetch) -> tuple[File, ...]:
+    if request.listing is None:
+        return request.event.data.files
+    return await asyncio.to_thread(fetch.listing, request.listing)
+
+
+def _model(files: Iterable[File], fetch: Fetch) -> ModelFiles:
+    places: dict[str, str | None] = {}
+    for file in files:
+        path = plain_path(file.path)
+        if places.get(path) is None:
+            places[path] = file.uri
+
+    def opener(path: str) -> OpenSource:
+        uri = places[path]
+        if uri is None:
+            raise RefusedError("the event names no location of the file", where=path[:200])
+        return fetch.open(uri)
+
+    return ModelFiles(places, opener)
+
+
+async def _scan_all(model: ModelFiles, scan: ScanFile) -> list[_Scanned]:
+    room = asyncio.Semaphore(AT_ONCE)
+    siblings = frozenset(model.paths())
+
+    async def one(path: str) -> _Scanned:
+        async with room:
+            return await _scan_one(path, model, scan, siblings)
+
+    return list(await asyncio.gather(*(one(path) for path in model.paths())))
+
+
+async def _scan_one(
+    path: str, model: ModelFiles, scan: ScanFile, siblings: frozenset[str]
+) -> _Scanned:
+    try:
+        source = await asyncio.to_thread(model.source(path).__enter__)
+    except FetchError as error:
+        model.unread[path] = error.explain()
+        return _Scanned(
+            path=path,
+            verdict=Verdict.INCOMPLETE,
+            reason=error.explain()[:300],
+            again=not isinstance(error, RefusedError),
+        )
+    try:
+        report = await scan(path, source, siblings)
+    except FetchError as error:
+        return _Scanned(
+            path=path,
+            verdict=Verdict.INCOMPLETE,
+            reason=error.explain()[:300],
+            again=not isinstance(error, RefusedError),
+        )
+    except Exception as error:  # noqa: BLE001 -- rule 4: one file's error never stops the others
+        _log.warning("file_not_scanned", error=type(error).__name__)
+        return _Scanned(
+            path=path,
+            verdict=Verdict.INCOMPLETE,
+            reason=f"the scan failed ({type(error).__name__})",
+        )
+    finally:
+        source.close()
+    return _Scanned(
+        path=path,
+        verdict=report.verdict,
+        detections=tuple(report.detections),
+        reason="; ".join(report.reasons)[:300],
+    )
+
+
+def _digest(
+    model: ModelFiles, event: Event[RegistryPush], scanned: list[_Scanned], signed: bool
+) -> None:
+    """Compute the digests that something depends on; others stay as the event declares them."""
+    declared = _declared(event.data)
+    sizes = {plain_path(file.path): file.size for file in event.data.files}
+    has_signature = signed and any(is_signature(path) for path in model.paths())
+    for file in scanned:
+        size = sizes.get(file.path)
+        small = size is not None and size <= FREE_DIGEST_BYTES
+        serious = any(_severity(one).rank >= Severity.MEDIUM.rank for one in file.detections)
+        if has_signature or serious or file.path not in declared or small:
+            model.try_sha256(file.path)
+
+
+def _verify(
+    event: Event[RegistryPush],
+    model: ModelFiles,
+    fetch: Fetch,
+    policy: Policy,
+    trust: Trust,
+) -> Outcome:
+    push = event.data
+    bundles: dict[str, bytes] = {}
+    missing: list[Check] = []
+    for reference in push.signatures:
+        if reference.uri is None:
+            continue
+        try:
+            with fetch.open(reference.uri) as source:
+                if source.size > SIGNATURE_BYTES:
+                    raise FetchError("the signature is too large", where=reference.uri[:200])  # noqa: TRY301 -- reported like any other
+                bundles[reference.uri.rpartition("/")[2]] = source.read(0, source.size)
+        except FetchError as error:
+            missing.append(
+                Check(name="signature", status=Status.INCOMPLETE, detail=error.explain()[:300])
+            )
+    own = {path for path in model.paths() if is_signature(path)}
+    bundles = {name: raw for name, raw in bundles.items() if name not in own}
+    result = verify_model(
+        model,
+        expected_hashes=push.expected.hashes if push.expected else None,
+        signatures=bundles,
+        trust=trust,
+        card=push.card,
+        kind=push.kind,
+    )
+    checks = [check for check in result.checks if check.detail != "unsigned"]
+    detections = list(result.detections)
+    if missing:
+        checks = [*(check for check in checks if check.name != "signature"), *missing]
+    elif not bundles and not own:
+        bare = unsigned(policy)
+        checks += bare.checks
+        detections += bare.detections
+    declared = _declared(push)
+    computed = {path: frozenset({digest}) for path, digest in model.digests.items()}
+    lied = check_hashes(
+        computed, {path: digest for path, digest in declared.items() if path in computed}
+    )
+    detections += lied.detections
+    checks += [
+        msgspec.structs.replace(check, detail="another digest than the event declares")
+        for check in lied.checks
+        if check.status is Status.FAIL
+    ]
+    once = {(found.rule_id, found.locator): found for found in detections}
+    return Outcome(checks=tuple(checks), detections=tuple(once.values()))
+
+
+def _declared(push: RegistryPush) -> dict[str, str]:
+    return {
+        plain_path(file.path): digest for file in push.files if (digest := sha256_of(file.digests))
+    }
+
+
+def _severity(detection: Detection) -> Severity:
+    return detection.severity or rule_of(detection).severity
+
+
+def _bound(detection: Detection, digests: dict[str, str], path: str) -> Detection:
+    """Return a scanner's detection bound to its file: by its digest, where that is known."""
+    digest = digests.get(path)
+    if digest is None:
+        return msgspec.structs.replace(detection, evidence={"file": path, **detection.evidence})
+    block = _severity(detection) is Severity.CRITICAL
+    return msgspec.structs.replace(
+        detection,
+        evidence={"file": path, **detection.evidence, "sha256": digest},
+        indicator=Indicator(
+            key=component_key("sha256", digest),
+            type="file-digest",
+            value=digest,
+            disposition=Disposition.BLOCK if block else Disposition.DETECT,
+        ),
+    )
+
+
+def _scan_checks(scanned: list[_Scanned], retry: ScanRequest | None) -> list[Check]:
+    bad = sorted(
+        (file for file in scanned if _file_status(file) is not Status.PASS),
+        key=lambda file: (-_file_status(file).rank, file.path),
+    )
+    checks = [
+        Check(
+            name=f"scan_{file.path}",
+            status=_file_status(file),
+            actual=str(file.verdict),
+            detail=file.reason or None,
+        )
+        for file in bad[:NAMED]
+    ]
+    detail = f"{len(scanned)} files, {len(bad)} not clean"
+    if retry is not None:
+        detail += f"; what could not be had is tried again (attempt {retry.attempt})"
+    status = worst(_file_status(file) for file in scanned) if scanned else Status.INCOMPLETE
+    return [Check(name="scan", status=status, detail=detail), *checks]
+
+
+def _file_status(file: _Scanned) -> Status:
+    status = _STATUS[file.verdict]
+    if status is Status.PASS and file.detections:
+        return Status.WARN
+    return status
+
+
+def _worst_by_name(checks: Iterable[Check]) -> list[Check]:
+    """Keep one check of each name: the worst."""
+    kept: dict[str, Check] = {}
+    for check in checks:
+        known = kept.get(check.name)
+        if known is None or check.status.rank > known.status.rank:
+            kept[check.name] = check
+    return list(kept.values())
+
+
+def _retry(
+    request: ScanRequest, scanned: list[_Scanned], model: ModelFiles, now_ms: int
+) -> ScanRequest | None:
+    cut = set(model.unread) - {file.path for file in scanned if file.reason and not file.again}
+    if not cut and not any(file.again for file in scanned):
+        return None
+    return _next(request, now_ms)
+
+
+def _next(request: ScanRequest, now_ms: int) -> ScanRequest | None:
+    if request.attempt >= MAX_ATTEMPTS:
+        return None
+    return msgspec.structs.replace(
+        request,
+        attempt=request.attempt + 1,
+        not_before_ms=now_ms + BACKOFF_MS[request.attempt - 1],
+    )
+
+
+def _nothing(request: ScanRequest, error: FetchError, now_ms: int) -> ScanOutcome:
+    """Return what is said of a push whose listing could not be had."""
+    retry = None if isinstance(error, RefusedError) else _next(request, now_ms)
+    detail = f"the files could not be listed: {error.explain()[:300]}"
+    if retry is not None:
+        detail += f"; tried again (attempt {retry.attempt})"
+    lost = _Scanned(path=request.listing or "", verdict=Verdict.INCOMPLETE, reason=detail)
+    return ScanOutcome(
+        checks=(Check(name="scan", status=Status.INCOMPLETE, detail=detail),),
+        detections=() if retry else (_not_analysed([lost]),),
+        retry=retry,
+    )
+
+
+def _not_analysed(scanned: list[_Scanned]) -> Detection:
+    lost = [file for file in scanned if file.verdict is Verdict.INCOMPLETE]
+    return Detection(
+        rule_id="TW-PROV-NOT-ANALYSED",
+        description=f"{len(lost)} files could not be fetched or scanned: {lost[0].reason}",
+        evidence={"files": [file.path for file in lost[:20]], "attempts": MAX_ATTEMPTS},
+        locator="scan#not-analysed",
+    )

@@ -1,0 +1,166 @@
+"""The slow work of a push."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from examples import run_example
+from pushes import knowing, push_event
+from scanning import MemoryFetch, by_content
+
+from agents.checks.fetching.errors import RefusedError
+from agents.checks.provenance.planning import plan_scan
+from agents.checks.provenance.scan_push import BACKOFF_MS, MAX_ATTEMPTS, scan_push
+from agents.checks.rules import family_rules
+from schemas.events import File
+from schemas.scans import ScanRequest
+from schemas.severity import Disposition, Status, worst
+
+ROOTS = {"roots": ["file:///m", "hf://acme-labs"]}
+REV = "9d1c3f0be0c1c2b0a9f1f8f9b0a7d6c5e4f3a2b1"
+
+
+def sha(raw):
+    return hashlib.sha256(raw).hexdigest()
+
+
+def run(contents, *, fetch=None, policy=None, **data):
+    knowledge = knowing({**ROOTS, **(policy or {})})
+    files = [{"path": name, "uri": f"file:///m/{name}"} for name in contents]
+    event = push_event(**{"files": files, **data})
+    request = plan_scan(event, knowledge.policy("tenant-a"))
+    fetch = fetch or MemoryFetch({f"file:///m/{name}": raw for name, raw in contents.items()})
+    outcome = asyncio.run(scan_push(request, knowledge, fetch, by_content, now_ms=1000))
+    return {check.name: check for check in outcome.checks}, outcome
+
+
+def test_clean_push_passes_once_scanned():
+    checks, outcome = run(
+        {"m.safetensors": b"fine"}, expected={"hashes": {"m.safetensors": sha(b"fine")}}
+    )
+    assert checks["scan"].status is Status.PASS
+    assert checks["hash_m.safetensors"].status is Status.PASS
+    assert outcome.retry is None
+    assert {s.component for s in outcome.sightings} >= {f"sha256:{sha(b'fine')}"}
+    assert next(s for s in outcome.sightings if s.component.startswith("model:")).digest == sha(
+        b"fine"
+    )
+
+
+def test_one_bad_file_never_stops_the_others():
+    checks, outcome = run(
+        {"a.bin": b"crash", "b.bin": b"evil", "c.bin": b"half", "d.safetensors": b"fine"}
+    )
+    assert checks["scan"].status is Status.FAIL
+    assert checks["scan_a.bin"].status is Status.INCOMPLETE
+    assert checks["scan_b.bin"].status is Status.FAIL
+    assert (checks["scan_c.bin"].status, checks["scan_c.bin"].detail) == (
+        Status.INCOMPLETE,
+        "too deep",
+    )
+    assert "scan_d.safetensors" not in checks
+    assert outcome.retry is None
+
+
+def test_finding_of_a_malicious_file_is_bound_to_its_digest_and_may_be_blocked():
+    _, outcome = run({"b.bin": b"evil"})
+    detection = next(d for d in outcome.detections if d.description == "evil")
+    assert detection.indicator.key == f"sha256:{sha(b'evil')}"
+    assert detection.indicator.disposition is Disposition.BLOCK
+    assert detection.evidence == {"file": "b.bin", "sha256": sha(b"evil")}
+
+
+def test_bytes_that_are_not_what_the_event_declares_fail():
+    files = [
+        {
+            "path": "m.safetensors",
+            "uri": "file:///m/m.safetensors",
+            "size": 4,
+            "digests": {"sha256": "0" * 64},
+        }
+    ]
+    checks, outcome = run({"m.safetensors": b"fine"}, files=files)
+    assert checks["hash_m.safetensors"].status is Status.FAIL
+    assert "TW-PROV-HASH-MISMATCH" in {d.rule_id for d in outcome.detections}
+
+
+def test_what_could_not_be_had_is_incomplete_and_tried_again():
+    fetch = MemoryFetch({"file:///m/a.gguf": b"fine"})
+    checks, outcome = run({"a.gguf": b"fine", "b.gguf": b"gone"}, fetch=fetch)
+    assert checks["scan"].status is Status.INCOMPLETE
+    assert checks["scan_b.gguf"].status is Status.INCOMPLETE
+    assert outcome.retry.attempt == 2
+    assert outcome.retry.not_before_ms == 1000 + BACKOFF_MS[0]
+    assert "TW-PROV-NOT-ANALYSED" not in {d.rule_id for d in outcome.detections}
+    assert (
+        msgspec.json.decode(msgspec.json.encode(outcome.retry), type=ScanRequest) == outcome.retry
+    )
+
+
+def test_the_last_attempt_says_so_and_asks_no_more():
+    knowledge = knowing(ROOTS)
+    event = push_event(files=[{"path": "a.gguf", "uri": "file:///m/a.gguf"}])
+    request = plan_scan(event, knowledge.policy("tenant-a"))
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        outcome = asyncio.run(scan_push(request, knowledge, MemoryFetch({}), by_content, now_ms=1))
+        assert worst(c.status for c in outcome.checks) is Status.INCOMPLETE
+        assert (outcome.retry is None) is (attempt == MAX_ATTEMPTS)
+        request = outcome.retry
+    assert "TW-PROV-NOT-ANALYSED" in {d.rule_id for d in outcome.detections}
+
+
+def test_location_outside_the_reach_is_incomplete_and_not_tried_again():
+    class Refusing(MemoryFetch):
+        def open(self, uri):
+            raise RefusedError("outside", where=uri)
+
+    checks, outcome = run({"a.gguf": b"x"}, fetch=Refusing({}))
+    assert checks["scan_a.gguf"].status is Status.INCOMPLETE
+    assert outcome.retry is None
+
+
+def test_push_without_files_is_scanned_by_the_listing_of_its_revision():
+    uri = f"hf://acme-labs/m@{REV}"
+    fetch = MemoryFetch(
+        {f"{uri}/m.safetensors": b"fine"},
+        listing=(File(path="m.safetensors", uri=f"{uri}/m.safetensors", size=4),),
+    )
+    checks, _ = run({}, fetch=fetch, files=[], revision=REV)
+    assert checks["scan"].status is Status.PASS
+    checks, outcome = run({}, fetch=MemoryFetch({}, failures=1), files=[], revision=REV)
+    assert checks["scan"].status is Status.INCOMPLETE
+    assert outcome.retry.listing == uri
+
+
+def test_unsigned_model_fails_where_the_policy_requires_a_signature():
+    checks, outcome = run({"m.safetensors": b"fine"}, policy={"required_checks": ["signature"]})
+    assert checks["signature"].status is Status.FAIL
+    assert "TW-PROV-SIGNATURE-ABSENT" in {d.rule_id for d in outcome.detections}
+
+
+def test_signature_that_can_not_be_fetched_is_incomplete():
+    checks, _ = run(
+        {"m.safetensors": b"fine"},
+        signatures=[{"kind": "model-signing", "uri": "file:///m/gone.sig"}],
+    )
+    assert checks["signature"].status is Status.INCOMPLETE
+
+
+def test_the_same_request_gives_the_same_outcome():
+    first = run({"a.bin": b"evil", "b.bin": b"half"})[1]
+    second = run({"a.bin": b"evil", "b.bin": b"half"})[1]
+    assert first == second
+
+
+@pytest.mark.parametrize("rule_id", ["TW-PROV-SIGNATURE-INVALID", "TW-PROV-NOT-ANALYSED"])
+def test_rules_of_bytes_meet_their_examples(rule_id):
+    examples = family_rules("provenance")[rule_id].examples
+    assert all(rule_id in run_example(example.given) for example in examples.hit)
+    assert all(rule_id not in run_example(example.given) for example in examples.miss)
