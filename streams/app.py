@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
+import os
 import signal
 import time
 from typing import TYPE_CHECKING, Any, cast
@@ -28,7 +30,7 @@ from streams.runtime import (
     Engine,
     check_agent,
 )
-from streams.tables import STORE_SCHEME, RowTable, Tables
+from streams.tables import LOCK_SECONDS, STORE_SCHEME, RowTable, StoreLockedError, Tables
 from streams.ticks import Ticker
 from streams.topics import (
     Origin,
@@ -264,7 +266,7 @@ async def serve(
         loop.add_signal_handler(number, stop.set)
     await ensure_topics(settings, changelogs=needed_changelogs(name, bindings, settings))
     app = build_app(name, bindings, settings)
-    _make_state_folder(app)
+    lock = await _hold_state_folder(app)
     app.stop_requested = stop
     app.health.serve(settings.http_host, settings.http_port if http_port is None else http_port)
     try:
@@ -279,21 +281,35 @@ async def serve(
         for reference in references:
             await reference.close()
         app.health.close()
+        os.close(lock)
     if app.stop_error is not None:
         raise app.stop_error
     return 0
 
 
-def _make_state_folder(app: TidewatchApp) -> None:
+async def _hold_state_folder(app: TidewatchApp) -> int:
+    """Make the state folder and lock it: two workers of one name would fence each other off."""
     folder = app.conf.datadir
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
     except OSError as error:
         raise TidewatchError(
             f"the state folder can't be made ({error.strerror})",
             where=str(folder),
             remedy="free space, or set TIDEWATCH_STATE_DIR to a folder this user may write",
         ) from error
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if time.monotonic() < deadline:
+                await asyncio.sleep(0.1)
+                continue
+            os.close(lock)
+            raise StoreLockedError(folder) from error
+        return lock
 
 
 async def _start_or_stop(app: TidewatchApp, stop: asyncio.Event) -> None:

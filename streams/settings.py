@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import socket
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -76,8 +77,9 @@ class Settings(BaseSettings):
     """Facts that cross tenants are told from this many tenants on."""
 
     state_dir: Path = Field(default_factory=default_state_dir)
-    instance: str = "0"
-    """Tells apart workers of one group: the static membership id is `<group>-<instance>`."""
+    instance: str = Field(default_factory=socket.gethostname, min_length=1, max_length=100)
+    """Tells apart workers of one group: the static membership id is `<group>-<instance>`. By
+    default the host's name, so a second worker on one host needs one of its own."""
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=0, ge=0, le=65535)
     """Health and metrics; 0 takes a free port. With several apps, each takes the next one."""
@@ -103,7 +105,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
 
-    @field_validator("topic_prefix", "group_prefix")
+    @field_validator("topic_prefix", "group_prefix", "instance")
     @classmethod
     def _legal_topic_characters(cls, value: str) -> str:
         if not all(c.isascii() and (c.isalnum() or c in "._-") for c in value):

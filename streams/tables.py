@@ -42,7 +42,7 @@ WRITE_BUFFER_BYTES = 16 * 1024 * 1024
 """Of each store, at most two at once."""
 OPEN_FILES = 64
 """Table files each store keeps open."""
-LOCK_SECONDS = 10.0
+LOCK_SECONDS = 5.0
 """How long to wait for a predecessor that is still dying to release a store."""
 RECOVERY_STALL_SECONDS = 60.0
 """Recovery that reads nothing for so long ends the process rather than hang."""
@@ -62,6 +62,14 @@ class RowTooLargeError(TidewatchError):
 
 class StoreLockedError(TidewatchError):
     """The state folder is in use by another process."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the folder."""
+        super().__init__(
+            "the state folder is in use by another process",
+            where=str(path),
+            remedy="stop that worker, or give this one its own TIDEWATCH_INSTANCE",
+        )
 
 
 class DiskFullError(TidewatchError):
@@ -179,12 +187,7 @@ class RowStore(faust_stores.Store):  # type: ignore[type-arg]  # generic for myp
                     if time.monotonic() < deadline:
                         await asyncio.sleep(0.1)
                         continue
-                    raise StoreLockedError(
-                        "the state folder is in use by another process",
-                        where=str(path),
-                        remedy="stop it, or give this worker its own TIDEWATCH_INSTANCE "
-                        "or TIDEWATCH_STATE_DIR",
-                    ) from error
+                    raise StoreLockedError(path) from error
                 if _no_room(error):
                     raise DiskFullError(path) from error
                 if not path.exists():

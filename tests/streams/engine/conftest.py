@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -48,6 +49,7 @@ class Worker:
                 [sys.executable, str(SCRIPT), apps, json.dumps(options)],
                 stderr=file,
                 stdout=file,
+                env=os.environ | {"PYTHONDONTWRITEBYTECODE": ""},
             )
 
     def log(self) -> str:

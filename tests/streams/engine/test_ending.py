@@ -24,7 +24,7 @@ def test_sigterm_abandons_a_stuck_agent_in_bounded_time_and_loses_nothing(bench:
     assert worker.exit_code() == 0
     assert worker.logged("chunk-abandoned")
     assert bench.committed("hang") == 0
-    bench.start("copy", group_prefix=bench.prefix)
+    bench.start("copy")
     bench.wait_outputs({1})
 
 
@@ -160,6 +160,15 @@ def test_a_port_that_is_taken_is_an_error_with_a_remedy(bench: Bench) -> None:
     second = bench.start("collect", http_port=port)
     assert second.exit_code() == 2
     assert "TIDEWATCH_HTTP_PORT" in second.log()
+
+
+def test_two_workers_of_one_name_do_not_fight_over_their_membership(bench: Bench) -> None:
+    first = bench.start("copy")
+    first.ready()
+    second = bench.start("copy")
+    assert second.exit_code() == 2
+    assert "TIDEWATCH_INSTANCE" in second.log()
+    assert not first.ended()
 
 
 @pytest.mark.fault
