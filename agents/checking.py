@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
+import structlog
 
 from agents.checks.detection import Outcome, to_finding
-from agents.ports import Message
+from agents.ports import Batch, Message, Publish
 from agents.triage.routing import finding_messages, sighting_message, source_message
 from schemas.assessments import Assessment, Check
 from schemas.canonical import stable_id
 from schemas.channels import Channel
 from schemas.cloudevents import binary_headers
+from schemas.dead_letters import CHECK_FAILED
 from schemas.events import Event
 from schemas.findings import Finding
 from schemas.observations import Sighting
 from schemas.severity import Status, worst
 from schemas.version import SOURCE
+
+log = structlog.get_logger()
+T = TypeVar("T")
+CheckingAgent = Callable[[Batch[Event[T]], Publish], Awaitable[None]]
 
 ASSESSMENT_TYPE: Final = "tidewatch.assessment.v1"
 REMEMBERED: Final = 200_000
@@ -76,6 +82,34 @@ class Told:
         if len(self._seen) > self._limit:
             self._seen.popitem(last=False)
         return True
+
+
+def checking_agent(check: Callable[[Event[T]], Iterable[Message]]) -> CheckingAgent[T]:
+    """Return an agent that checks event by event, and publishes all that a check says or nothing.
+
+    Args:
+        check: Checks one event and returns the messages that go out.
+    """
+
+    async def agent(batch: Batch[Event[T]], publish: Publish) -> None:
+        for delivery in batch.deliveries:
+            try:
+                messages = tuple(check(delivery.value))
+            except Exception as error:  # rule 1: an event that breaks a check must
+                # have an outcome, and must not stop its neighbours for ever: it is kept, loudly.
+                record = delivery.record
+                log.exception(
+                    "check-failed",
+                    topic=record.topic,
+                    partition=record.partition,
+                    offset=record.offset,
+                )
+                publish.refuse(record, CHECK_FAILED, f"{type(error).__name__} in the checks")
+                continue
+            for message in messages:
+                publish(message)
+
+    return agent
 
 
 def assessment_of(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator
 
-from agents.checking import Context, Told, outcome_messages
+from agents.checking import CheckingAgent, Context, Told, checking_agent, outcome_messages
 from agents.checks.knowledge import Knowledge
 from agents.checks.packages.check import check_packages
-from agents.ports import Batch, Publish
+from agents.ports import Message
 from schemas.components import component_key, tenant_scoped
 from schemas.events import Event, PackageInstall
 
@@ -24,17 +24,12 @@ def install_context(event: Event[PackageInstall]) -> Context:
     )
 
 
-def package_install_agent(
-    knowledge: Knowledge,
-) -> Callable[[Batch[Event[PackageInstall]], Publish], Awaitable[None]]:
+def package_install_agent(knowledge: Knowledge) -> CheckingAgent[PackageInstall]:
     """Return the agent that checks package installs with this knowledge."""
     told = Told()
 
-    async def package_install(batch: Batch[Event[PackageInstall]], publish: Publish) -> None:
-        for delivery in batch.deliveries:
-            event = delivery.value
-            outcome = check_packages(event, knowledge)
-            for message in outcome_messages(event, outcome, install_context(event), told):
-                publish(message)
+    def check(event: Event[PackageInstall]) -> Iterator[Message]:
+        outcome = check_packages(event, knowledge)
+        return outcome_messages(event, outcome, install_context(event), told)
 
-    return package_install
+    return checking_agent(check)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator
 
-from agents.checking import Context, Told, outcome_messages
+from agents.checking import CheckingAgent, Context, Told, checking_agent, outcome_messages
 from agents.checks.knowledge import Knowledge
 from agents.checks.pipelines.check import check_pipeline
 from agents.checks.pipelines.lineage import exposure_of, run_component, run_system
-from agents.ports import Batch, Publish
+from agents.ports import Message
 from schemas.events import Event, PipelineRun
 
 
@@ -22,17 +22,12 @@ def run_context(event: Event[PipelineRun]) -> Context:
     )
 
 
-def pipeline_run_agent(
-    knowledge: Knowledge,
-) -> Callable[[Batch[Event[PipelineRun]], Publish], Awaitable[None]]:
+def pipeline_run_agent(knowledge: Knowledge) -> CheckingAgent[PipelineRun]:
     """Return the agent that checks pipeline runs with this knowledge."""
     told = Told()
 
-    async def pipeline_run(batch: Batch[Event[PipelineRun]], publish: Publish) -> None:
-        for delivery in batch.deliveries:
-            event = delivery.value
-            outcome = check_pipeline(event, knowledge)
-            for message in outcome_messages(event, outcome, run_context(event), told):
-                publish(message)
+    def check(event: Event[PipelineRun]) -> Iterator[Message]:
+        outcome = check_pipeline(event, knowledge)
+        return outcome_messages(event, outcome, run_context(event), told)
 
-    return pipeline_run
+    return checking_agent(check)

@@ -54,6 +54,15 @@ class Publish(Protocol):
     def __call__(self, message: Message) -> None:
         """Enqueue `message` for delivery with this batch."""
 
+    def refuse(self, record: Record, reason: str, error: str) -> None:
+        """Send `record` to the dead letters with this batch: that is its outcome.
+
+        Args:
+            record: As it was delivered.
+            reason: One of the constants of `schemas.dead_letters`.
+            error: The detail, without the record's content.
+        """
+
 
 class Rows(Protocol):
     """The state of one partition: small rows by key, in key order.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator
 
 import msgspec
 
-from agents.checking import Context, Told, outcome_messages
+from agents.checking import CheckingAgent, Context, Told, checking_agent, outcome_messages
 from agents.checks.knowledge import Knowledge
 from agents.checks.provenance.identity import (
     push_component,
@@ -16,7 +16,7 @@ from agents.checks.provenance.identity import (
 )
 from agents.checks.provenance.planning import plan_scan
 from agents.checks.provenance.push import check_push
-from agents.ports import Batch, Message, Publish
+from agents.ports import Message
 from schemas.channels import Channel
 from schemas.events import Event, RegistryPush
 from schemas.policy import Policy
@@ -42,21 +42,16 @@ def scan_message(request: ScanRequest) -> Message:
     )
 
 
-def registry_push_agent(
-    knowledge: Knowledge,
-) -> Callable[[Batch[Event[RegistryPush]], Publish], Awaitable[None]]:
+def registry_push_agent(knowledge: Knowledge) -> CheckingAgent[RegistryPush]:
     """Return the agent that checks registry pushes with this knowledge."""
     told = Told()
 
-    async def registry_push(batch: Batch[Event[RegistryPush]], publish: Publish) -> None:
-        for delivery in batch.deliveries:
-            event = delivery.value
-            policy = knowledge.policy(event.tenantid)
-            outcome = check_push(event, knowledge)
-            for message in outcome_messages(event, outcome, push_context(event, policy), told):
-                publish(message)
-            request = plan_scan(event, policy)
-            if request is not None:
-                publish(scan_message(request))
+    def check(event: Event[RegistryPush]) -> Iterator[Message]:
+        policy = knowledge.policy(event.tenantid)
+        outcome = check_push(event, knowledge)
+        yield from outcome_messages(event, outcome, push_context(event, policy), told)
+        request = plan_scan(event, policy)
+        if request is not None:
+            yield scan_message(request)
 
-    return registry_push
+    return checking_agent(check)

@@ -17,6 +17,8 @@ UNSUPPORTED_VERSION: Final = "unsupported-version"
 TENANT_MISMATCH: Final = "tenant-mismatch"
 INVALID_SIGNATURE: Final = "invalid-signature"
 OUTPUT_TOO_LARGE: Final = "output-too-large"
+CHECK_FAILED: Final = "check-failed"
+"""A check met what it was not written for: the event is kept, and counted as not checked."""
 
 REASONS: Final = frozenset(
     {
@@ -33,5 +35,6 @@ REASONS: Final = frozenset(
         TENANT_MISMATCH,
         INVALID_SIGNATURE,
         OUTPUT_TOO_LARGE,
+        CHECK_FAILED,
     }
 )

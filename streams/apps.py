@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import structlog
 
 from agents.checks.knowledge import MemoryKnowledge
+from agents.containment_results import SignedResult, containment_results_agent, read_result
+from agents.documents import StandardDocuments, ecs_indicator_messages
+from agents.incidents import incidents_agent
+from agents.ledger import ledger
 from agents.package_install import package_install_agent
 from agents.pipeline_run import pipeline_run_agent
-from agents.ports import Record
+from agents.ports import Batch, Message, Publish, Record, Rows
 from agents.registry_push import registry_push_agent
 from schemas import dead_letters as reasons
 from schemas.channels import Channel
 from schemas.cloudevents import read_event
+from schemas.decisions import Decision
 from schemas.errors import UnreadableRecordError
 from schemas.events import PackageInstall, PipelineRun, RegistryPush
+from schemas.incidents import IncidentMessage
 from schemas.intel import IntelFact
+from schemas.ledger import LedgerMessage
+from schemas.openc2 import InvalidCommandError
 from schemas.policy import Policy
 from schemas.reading import record_reader
+from schemas.signing import InvalidSignatureError, verify_signature
 from streams.bindings import AppParts
+from streams.keys import (
+    COMMANDS,
+    OPERATOR,
+    RESPONDER,
+    keys_dir,
+    load_or_create_signing_key,
+    load_ring,
+    trusted_dir,
+)
 from streams.reference import Reference
-from streams.runtime import Binding, Decode
+from streams.runtime import Agent, Binding, Decode
 from streams.settings import Settings
 from streams.topics import Origin
 
 log = structlog.get_logger()
 
-_CARRIES: Final = {
+_CARRIES: Final[dict[Channel, type]] = {
     Channel.REGISTRY_PUSH: RegistryPush,
     Channel.PACKAGE_INSTALL: PackageInstall,
     Channel.PIPELINE_RUN: PipelineRun,
@@ -90,6 +108,128 @@ def _feeder(
             log.warning("reference-unreadable", channel=what, key=key[:200], reason=error.reason)
 
     return feed
+
+
+def ledger_decoder() -> Decode:
+    """Return what reads observations, and intel with its tombstones."""
+    read_observation = record_reader(LedgerMessage)
+
+    def decode(record: Record, origin: Origin) -> Any:  # noqa: ANN401 -- a message, fact or None
+        if origin.channel is not Channel.INTEL:
+            return read_observation(record.value)
+        if not record.key:
+            raise UnreadableRecordError(reasons.MISSING_IDENTITY, "a fact without a key")
+        return None if record.value is None else _read_fact(record.value)
+
+    return decode
+
+
+def incidents_decoder(decision_ring: Mapping[str, bytes]) -> Decode:
+    """Return what reads incident updates, and decisions that somebody authentic signed.
+
+    Args:
+        decision_ring: Public keys of those who may decide, by key id.
+    """
+    read_update = record_reader(IncidentMessage)
+    read_decision = record_reader(Decision)
+
+    def decode(record: Record, origin: Origin) -> Any:  # noqa: ANN401 -- an update or decision
+        if origin.channel is not Channel.DECISIONS:
+            return read_update(record.value)
+        decision = read_decision(record.value)
+        try:
+            verify_signature(
+                record.headers,
+                record.value or b"",
+                decision_ring,
+                timestamp_ms=record.timestamp_ms,
+            )
+        except InvalidSignatureError as error:
+            raise UnreadableRecordError(reasons.INVALID_SIGNATURE, error.what) from error
+        return decision
+
+    return decode
+
+
+def result_decoder() -> Decode:
+    """Return what reads a responder's answer."""
+
+    def decode(record: Record, origin: Origin) -> SignedResult:
+        del origin
+        if record.value is None:
+            raise UnreadableRecordError(reasons.NULL_VALUE, "the record has no value")
+        try:
+            return read_result(record)
+        except InvalidCommandError as error:
+            raise UnreadableRecordError(reasons.INVALID_EVENT, error.what) from error
+
+    return decode
+
+
+def with_ecs_indicators(agent: Agent) -> Agent:
+    """Return an agent that also publishes the ECS sibling of each indicator record."""
+
+    class _Siblings:
+        def __init__(self, publish: Publish) -> None:
+            self._publish = publish
+            self.refuse = publish.refuse
+
+        def __call__(self, message: Message) -> None:
+            self._publish(message)
+            for sibling in ecs_indicator_messages(message):
+                self._publish(sibling)
+
+    async def siblings(batch: Batch[Any], publish: Publish, rows: Rows) -> None:
+        await agent(batch, _Siblings(publish), rows)
+
+    return siblings
+
+
+def ledger_app(settings: Settings) -> AppParts:
+    """Return the parts of the app that keeps the component ledger."""
+    return AppParts(
+        bindings=(
+            Binding(
+                name="ledger",
+                channels=(Channel.OBSERVATIONS, Channel.INTEL),
+                agent=with_ecs_indicators(ledger) if settings.ecs else ledger,
+                decode=ledger_decoder(),
+                rows=True,
+            ),
+        )
+    )
+
+
+def incidents_app(settings: Settings) -> AppParts:
+    """Return the parts of the app that keeps incidents and commands their containment."""
+    knowledge = MemoryKnowledge()
+    folder = keys_dir(settings.state_dir)
+    for name in (OPERATOR, RESPONDER):
+        load_or_create_signing_key(folder, name)
+    documents = StandardDocuments(
+        load_or_create_signing_key(folder, COMMANDS), with_ecs=settings.ecs, k=settings.privacy_k
+    )
+    results_ring = load_ring(trusted_dir(folder, RESPONDER))
+    return AppParts(
+        bindings=(
+            Binding(
+                name="incidents",
+                channels=(Channel.INCIDENT_UPDATES, Channel.DECISIONS),
+                agent=incidents_agent(knowledge, documents),
+                decode=incidents_decoder(load_ring(trusted_dir(folder, OPERATOR))),
+                rows=True,
+            ),
+            Binding(
+                name="containment-results",
+                channels=(Channel.CONTAINMENT_RESULTS,),
+                agent=containment_results_agent(lambda: results_ring),
+                decode=result_decoder(),
+            ),
+        ),
+        references=(
+            Reference(Channel.POLICY, _feeder("policy", _read_policy, knowledge.set_policy)),
+        ),
+    )
 
 
 def checks_app(settings: Settings) -> AppParts:

@@ -23,7 +23,11 @@ class AppParts:
     references: Sequence[Reference] = field(default=())
 
 
-APPS: dict[str, str] = {}
+APPS: dict[str, str] = {
+    "checks": "streams.apps:checks_app",
+    "incidents": "streams.apps:incidents_app",
+    "ledger": "streams.apps:ledger_app",
+}
 """App name to `module:function`; the function takes the settings and returns `AppParts`."""
 
 

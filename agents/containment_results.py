@@ -1,0 +1,114 @@
+"""The agent of containment results: verifies who answered, files it under its incident."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from agents.ports import Batch, Publish, Record
+from agents.triage.routing import incident_message
+from schemas import openc2
+from schemas.canonical import stable_id
+from schemas.cloudevents import first_headers
+from schemas.dead_letters import INVALID_EVENT, INVALID_SIGNATURE
+from schemas.incidents import ForgedResult, ResultUpdate
+from schemas.signing import InvalidSignatureError, verify_signature
+
+ID_LIMIT: Final = 128
+DETAIL_LIMIT: Final = 300
+
+
+class SignedResult(msgspec.Struct, frozen=True, kw_only=True):
+    """A result as it came; nothing of it is trusted before its signature is verified."""
+
+    incident: str
+    tenant: str
+    response: openc2.Response
+
+
+def read_result(record: Record) -> SignedResult:
+    """Return a result with the incident and tenant its headers name.
+
+    Raises:
+        InvalidCommandError: not a response to one of our commands.
+    """
+    headers = first_headers(record.headers)
+    return SignedResult(
+        incident=headers.get("ce_correlationid", b"").decode("utf-8", "replace")[:ID_LIMIT],
+        tenant=headers.get("ce_tenantid", b"").decode("utf-8", "replace")[:ID_LIMIT],
+        response=openc2.read_response(record.value or b""),
+    )
+
+
+def containment_results_agent(
+    ring: Callable[[], Mapping[str, bytes]],
+) -> Callable[[Batch[SignedResult], Publish], Awaitable[None]]:
+    """Return the agent that trusts the responders whose public keys are in the ring.
+
+    Args:
+        ring: Gives the trusted public keys, by key id.
+    """
+
+    async def containment_results(batch: Batch[SignedResult], publish: Publish) -> None:
+        trusted = ring()
+        for delivery in batch.deliveries:
+            record, result = delivery.record, delivery.value
+            extension = result.response.results[openc2.EXTENSION]
+            command_id = str(extension["command_id"])[:ID_LIMIT]
+            if not result.incident or not result.tenant:
+                publish.refuse(record, INVALID_EVENT, "the result names no incident or tenant")
+                continue
+            at = datetime.fromtimestamp(record.timestamp_ms / 1000, UTC)
+            try:
+                verify_signature(
+                    record.headers,
+                    record.value or b"",
+                    trusted,
+                    timestamp_ms=record.timestamp_ms,
+                )
+            except InvalidSignatureError as error:
+                publish.refuse(record, INVALID_SIGNATURE, error.what)
+                publish(
+                    incident_message(
+                        result.incident,
+                        ForgedResult(
+                            incident=result.incident,
+                            id=stable_id(
+                                "fgd", record.topic, str(record.partition), str(record.offset)
+                            ),
+                            tenant=result.tenant,
+                            at=at,
+                            detail=error.what[:DETAIL_LIMIT],
+                        ),
+                    )
+                )
+                continue
+            publish(
+                incident_message(
+                    result.incident,
+                    ResultUpdate(
+                        incident=result.incident,
+                        id=stable_id(
+                            "res",
+                            command_id,
+                            str(extension.get("attempt", 1)),
+                            str(result.response.status),
+                        ),
+                        command_id=command_id,
+                        tenant=result.tenant,
+                        status=result.response.status,
+                        at=at,
+                        status_text=result.response.status_text[:DETAIL_LIMIT],
+                        results={
+                            str(name)[:ID_LIMIT]: value
+                            for name, value in extension.items()
+                            if isinstance(value, str | int | float | bool)
+                        },
+                    ),
+                )
+            )
+
+    return containment_results

@@ -1,0 +1,179 @@
+"""The records of alerts, incidents and commands: standard documents in binary-mode CloudEvents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from agents.ports import Message
+from schemas import ecs, ocsf, openc2, stix
+from schemas.canonical import stable_id
+from schemas.channels import Channel
+from schemas.cloudevents import binary_headers
+from schemas.findings import SupplyChainIoC
+from schemas.incidents import AlertView, CommandSpec, CommandView, IncidentDocument
+from schemas.severity import Severity, Tlp
+from schemas.sharing import shared_indicators
+from schemas.signing import SigningKey
+from schemas.version import SOURCE
+
+ALERT_TYPE: Final = "tidewatch.alert.v1"
+INCIDENT_TYPE: Final = "tidewatch.incident.v1"
+AUDIT_TYPE: Final = "tidewatch.containment.audit.v1"
+IOC_TYPE: Final = "tidewatch.ioc.v1"
+OPERATOR: Final = "operator"
+"""The tenant of what only the operator reads."""
+SHARED_FROM: Final = Severity.HIGH
+"""Findings of at least this severity are told to partners, once the incident is contained."""
+_SHARED_STATUSES: Final = frozenset(
+    {"contained", "recovering", "closed", "withdrawn", "false-positive"}
+)
+
+
+def _time(at_ms: int) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1000, UTC)
+
+
+def _json(document: Any) -> bytes:  # noqa: ANN401 -- any JSON document
+    return msgspec.json.encode(document)
+
+
+class StandardDocuments:
+    """OCSF alerts, signed OpenC2 commands, STIX to share; ECS siblings on request."""
+
+    def __init__(
+        self, key: SigningKey, *, with_ecs: bool = False, tlp: Tlp = Tlp.AMBER, k: int = 3
+    ) -> None:
+        """Keep how documents are made.
+
+        Args:
+            key: Signs commands.
+            with_ecs: Also write ECS alerts.
+            tlp: The marking of what is shared.
+            k: From so many tenants on, their number is told to partners.
+        """
+        self._key = key
+        self._ecs = with_ecs
+        self._tlp = tlp
+        self._k = k
+
+    def alert(self, view: AlertView, at_ms: int) -> Iterator[Message]:
+        """Yield the records of a tenant's alert; `at_ms` is the broker's time that led to it."""
+        headers = binary_headers(
+            id=stable_id("evt", view.id, view.activity, str(at_ms)),
+            type=ALERT_TYPE,
+            source=f"{SOURCE}/incidents",
+            time=_time(at_ms),
+            tenant=view.tenant,
+            subject=view.id,
+            correlation=view.incident,
+        )
+        key = f"{view.incident}|{view.tenant}"
+        yield Message(
+            channel=Channel.ALERTS,
+            key=key,
+            value=_json(ocsf.detection_finding(view)),
+            headers=headers,
+            tenant=view.tenant,
+        )
+        if self._ecs:
+            yield Message(
+                channel=Channel.ALERTS_ECS,
+                key=key,
+                value=_json(ecs.alert_document(view)),
+                headers=headers,
+            )
+
+    def incident(self, document: IncidentDocument, at_ms: int) -> Iterator[Message]:
+        """Yield the operator's record, and what partners are told of it."""
+        yield Message(
+            channel=Channel.INCIDENTS,
+            key=document.id,
+            value=_json(document),
+            headers=binary_headers(
+                id=stable_id("evt", document.id, document.status, str(at_ms)),
+                type=INCIDENT_TYPE,
+                source=f"{SOURCE}/incidents",
+                time=_time(at_ms),
+                tenant=OPERATOR,
+                subject=document.root,
+                correlation=document.id,
+            ),
+        )
+        yield from self._shared(document)
+
+    def _shared(self, document: IncidentDocument) -> Iterator[Message]:
+        if document.status not in _SHARED_STATUSES:
+            return
+        for shared in shared_indicators(document, self._k):
+            if shared.severity.rank < SHARED_FROM.rank:
+                continue
+            value = stix.indicator_bundle([shared], tlp=self._tlp)
+            yield Message(
+                channel=Channel.INTEL_SHARE,
+                key=shared.key,
+                value=value,
+                headers=binary_headers(
+                    id=stable_id("shr", shared.key, value.decode()),
+                    type=stix.SHARE_TYPE,
+                    source=f"{SOURCE}/incidents",
+                    time=shared.last_seen,
+                    tenant=OPERATOR,
+                    subject=shared.key,
+                    content_type=stix.CONTENT_TYPE,
+                ),
+            )
+
+    def command(self, spec: CommandSpec, at_ms: int, *, proposal: bool) -> Iterator[Message]:
+        """Yield the signed record of a command, or of a proposal that no one carries out."""
+        value = _json(openc2.command_document(spec))
+        headers = binary_headers(
+            id=stable_id("cmd", spec.command_id, str(spec.attempt), spec.mode),
+            type=openc2.PROPOSAL_TYPE if proposal else openc2.COMMAND_TYPE,
+            source=f"{SOURCE}/incidents",
+            time=_time(at_ms),
+            tenant=spec.tenant,
+            subject=spec.target,
+            content_type=openc2.CONTENT_TYPE,
+            correlation=spec.incident,
+        )
+        yield Message(
+            channel=Channel.CONTAINMENT_PROPOSALS if proposal else Channel.CONTAINMENT_COMMANDS,
+            key=f"{spec.incident}|{spec.tenant}",
+            value=value,
+            headers=(*headers, self._key.sign(headers, value)),
+            tenant=None if proposal else spec.tenant,
+        )
+
+
+def audit_message(view: CommandView, at_ms: int) -> Message:
+    """Return the audit record of a command's result."""
+    document = ocsf.remediation_activity(view, _time(at_ms))
+    return Message(
+        channel=Channel.CONTAINMENT_AUDIT,
+        key=f"{view.spec.incident}|{view.spec.tenant}",
+        value=_json(document),
+        headers=binary_headers(
+            id=stable_id("aud", document["metadata"]["uid"]),
+            type=AUDIT_TYPE,
+            source=f"{SOURCE}/incidents",
+            time=_time(at_ms),
+            tenant=view.spec.tenant,
+            subject=view.spec.command_id,
+            correlation=view.spec.incident,
+        ),
+    )
+
+
+def ecs_indicator_messages(message: Message) -> Iterable[Message]:
+    """Return the ECS sibling of an indicator record, nothing for any other message."""
+    if message.channel is not Channel.IOCS or message.value is None:
+        return ()
+    ioc = msgspec.json.decode(message.value, type=SupplyChainIoC)
+    document = _json(ecs.indicator_document(ioc))
+    return (
+        msgspec.structs.replace(message, channel=Channel.IOCS_ECS, value=document, tenant=None),
+    )

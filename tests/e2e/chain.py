@@ -1,0 +1,265 @@
+"""The whole chain as processes: topics, workers, and what came out of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import aiokafka
+import msgspec
+import orjson
+import psutil
+import pytest
+
+from schemas.channels import Channel
+from schemas.incidents import IncidentDocument, ProcessingTimes
+from streams.live import Follower, View
+from streams.settings import Settings, load_settings
+from streams.topics import ensure_topics, topic_name
+
+SETTLED_SECONDS = 3.0
+
+
+class Chain:
+    """One set of topics and groups on a broker, and the workers on it."""
+
+    def __init__(self, kafka: str, folder: Path, **options: Any) -> None:
+        self.prefix = f"c{uuid.uuid4().hex[:8]}"
+        self.folder = folder
+        self.options: dict[str, Any] = {
+            "kafka": kafka,
+            "topic_prefix": f"{self.prefix}.",
+            "group_prefix": self.prefix,
+            "state_dir": str(folder / self.prefix),
+            "partitions": 4,
+            "session_seconds": 12,
+            "tick_seconds": 2,
+            "log_format": "json",
+            **options,
+        }
+        self.workers: list[subprocess.Popen[bytes]] = []
+        asyncio.run(ensure_topics(self.settings))
+
+    @property
+    def settings(self) -> Settings:
+        return load_settings(**self.options)
+
+    def start(self, instance: str = "0") -> subprocess.Popen[bytes]:
+        """Start all apps as `tidewatch worker` does."""
+        environment = {
+            **os.environ,
+            **{f"TIDEWATCH_{name.upper()}": str(value) for name, value in self.options.items()},
+            "TIDEWATCH_INSTANCE": instance,
+        }
+        log = self.folder / f"{self.prefix}-worker-{len(self.workers)}.log"
+        with log.open("wb") as opened:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "streams", "worker"],
+                env=environment,
+                stdout=opened,
+                stderr=opened,
+            )
+        self.workers.append(worker)
+        return worker
+
+    def stop(self) -> None:
+        """End every worker, kindly at first."""
+        for worker in self.workers:
+            if worker.poll() is None:
+                worker.send_signal(signal.SIGTERM)
+        for worker in self.workers:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.wait(30)
+            if worker.poll() is None:
+                worker.kill()
+                worker.wait()
+
+    def logs(self) -> str:
+        """Return the end of every worker's log."""
+        return "\n".join(
+            f"{path.name}: {path.read_text(errors='replace')[-3000:]}"
+            for path in sorted(self.folder.glob(f"{self.prefix}-worker-*.log"))
+        )
+
+    def send(self, channel: Channel, records: Iterable[tuple[str | None, bytes | None]]) -> None:
+        """Write records with an idempotent producer."""
+        asyncio.run(self._send(channel, list(records)))
+
+    async def _send(self, channel: Channel, records: list[tuple[str | None, bytes | None]]) -> None:
+        producer = aiokafka.AIOKafkaProducer(
+            bootstrap_servers=self.options["kafka"],
+            enable_idempotence=True,
+            max_request_size=20_000_000,
+            linger_ms=5,
+        )
+        await producer.start()
+        try:
+            topic = topic_name(self.settings, channel)
+            pending = [
+                await producer.send(topic, value, key.encode() if key is not None else None)
+                for key, value in records
+            ]
+            for delivery in pending:
+                await delivery
+        finally:
+            await producer.stop()
+
+    def settle(self, seconds: float, *, until: Callable[[View], bool] | None = None) -> View:
+        """Wait until no app is behind for a while; fail after `seconds`."""
+        return asyncio.run(self._settle(seconds, until))
+
+    async def _settle(self, seconds: float, until: Callable[[View], bool] | None) -> View:
+        follower = Follower(self.settings)
+        tasks = [
+            asyncio.ensure_future(follower.run()),
+            asyncio.ensure_future(follower.sample(0.25)),
+        ]
+        deadline = time.monotonic() + seconds
+        quiet: float | None = None
+        try:
+            while True:
+                for task in tasks:
+                    if task.done():
+                        task.result()
+                now = time.monotonic()
+                view = follower.view
+                calm = view.events > 0 and view.behind == 0 and (until is None or until(view))
+                quiet = (quiet or now) if calm else None
+                if quiet is not None and now - quiet >= SETTLED_SECONDS:
+                    return view
+                if now > deadline:
+                    pytest.fail(
+                        f"not done after {seconds} s; behind {view.lag}, counts {view.counts}\n"
+                        f"{self.logs()}"
+                    )
+                await asyncio.sleep(0.1)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def read(self, channel: Channel) -> list[Any]:
+        """Return all records of a channel now on the broker, in order of partition and offset."""
+        return self.read_topic(topic_name(self.settings, channel))
+
+    def read_topic(self, topic: str) -> list[Any]:
+        """Return all records of a topic now on the broker."""
+        return asyncio.run(self._read(topic))
+
+    async def _read(self, topic: str) -> list[Any]:
+        consumer = aiokafka.AIOKafkaConsumer(
+            bootstrap_servers=self.options["kafka"], enable_auto_commit=False
+        )
+        await consumer.start()
+        found: list[Any] = []
+        try:
+            tps = [
+                aiokafka.TopicPartition(topic, number)
+                for number in range(self.options["partitions"])
+            ]
+            consumer.assign(tps)
+            await consumer.seek_to_beginning(*tps)
+            ends = await consumer.end_offsets(tps)
+            while any([await consumer.position(tp) < ends[tp] for tp in tps]):
+                for records in (await consumer.getmany(timeout_ms=200)).values():
+                    found.extend(records)
+        finally:
+            await asyncio.sleep(0)
+            await consumer.stop()
+        return found
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the app processes that run, of all workers."""
+        found: list[psutil.Process] = []
+        for worker in self.workers:
+            if worker.poll() is None:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    found.extend(psutil.Process(worker.pid).children())
+        return found
+
+
+class Results(msgspec.Struct, frozen=True, kw_only=True):
+    """What a chain put out, in a shape that two runs can be compared by."""
+
+    findings: frozenset[str]
+    commands: frozenset[str]
+    alerts: dict[str, Any]
+    incidents: dict[str, Any]
+    assessments: dict[str, Any]
+    dead_letters: frozenset[str]
+    events: frozenset[str]
+    """Ids of events with an assessment."""
+    indicators: dict[str, Any]
+
+
+def results(chain: Chain) -> Results:
+    """Read the outputs of a chain; processing times are left out."""
+    findings = set()
+    for record in chain.read(Channel.INCIDENT_UPDATES):
+        update = orjson.loads(record.value)
+        if update["type"] == "finding-update":
+            findings.add(update["finding"]["id"])
+    commands = {
+        orjson.loads(record.value)["command_id"]
+        for channel in (Channel.CONTAINMENT_COMMANDS, Channel.CONTAINMENT_PROPOSALS)
+        for record in chain.read(channel)
+    }
+    assessments = _last(chain.read(Channel.ASSESSMENTS), "id")
+    return Results(
+        findings=frozenset(findings),
+        commands=frozenset(commands),
+        alerts={
+            uid: _without_processing(document)
+            for uid, document in _last(chain.read(Channel.ALERTS), "metadata", "uid").items()
+        },
+        incidents={
+            uid: _incident(document)
+            for uid, document in _last(chain.read(Channel.INCIDENTS), "id").items()
+        },
+        assessments=assessments,
+        dead_letters=frozenset(
+            sha256(record.value or b"").hexdigest() for record in chain.read(Channel.DEAD_LETTER)
+        ),
+        events=frozenset(document["event_id"] for document in assessments.values()),
+        indicators={
+            uid: {key: value for key, value in document.items() if key != "revision"}
+            for uid, document in _last(chain.read(Channel.IOCS), "id").items()
+        },
+    )
+
+
+def _last(records: list[Any], *path: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for record in records:
+        if record.value is None:
+            continue
+        document = orjson.loads(record.value)
+        value: Any = document
+        for name in path:
+            value = value[name]
+        found[value] = document
+    return found
+
+
+def _without_processing(document: dict[str, Any]) -> dict[str, Any]:
+    metadata = {k: v for k, v in document["metadata"].items() if k != "processed_time"}
+    return {**document, "metadata": metadata, "activity_id": None, "activity_name": None,
+            "type_uid": None, "type_name": None}  # fmt: skip
+
+
+def _incident(document: dict[str, Any]) -> dict[str, Any]:
+    incident = msgspec.convert(document, IncidentDocument)
+    plain: dict[str, Any] = orjson.loads(
+        msgspec.json.encode(msgspec.structs.replace(incident, processing=ProcessingTimes()))
+    )
+    return plain
