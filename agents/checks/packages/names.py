@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache, lru_cache
-from itertools import combinations
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -16,9 +16,9 @@ from schemas.severity import Severity
 
 NAME_LIMIT: Final = 48
 """Characters up to which a name is compared letter by letter; imitations are no longer."""
-TWO_EDIT_FLOOR: Final = 9
+TWO_EDIT_FLOOR: Final = 10
 """Letters a target must have for two edits to be a slip rather than another word."""
-TWO_EDIT_TARGETS: Final = 600
+TWO_EDIT_TARGETS: Final = 350
 _TYPO: Final = "TW-PKG-TYPOSQUAT"
 _COMBO: Final = "TW-PKG-COMBOSQUAT"
 _BRAND: Final = "TW-PKG-BRAND"
@@ -28,18 +28,17 @@ _ANCHOR_FLOOR: Final = 4
 _TERM_FLOOR: Final = 5
 _MOST_TERMS: Final = 5
 _FAR_LIMIT: Final = 26
+_TELLING_LETTERS: Final = 8
+_VERY_POPULAR: Final = 300
 _LONGEST: Final = 128
 _OWN_FLOOR: Final = 6
 
 _ROWS: Final = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _NEIGHBOURS: Final = frozenset(
-    pair
-    for row in _ROWS
-    for one, other in zip(row, row[1:], strict=False)
-    for pair in ((one, other), (other, one))
+    pair for row in _ROWS for one, other in pairwise(row) for pair in ((one, other), (other, one))
 ) | frozenset(
     pair
-    for upper, lower in zip(_ROWS, _ROWS[1:], strict=False)
+    for upper, lower in pairwise(_ROWS)
     for index, one in enumerate(lower)
     for other in upper[index : index + 2]
     for pair in ((one, other), (other, one))
@@ -52,15 +51,11 @@ _SOUNDS: Final = frozenset(
     if one != other
 )
 _LOOKS: Final = str.maketrans(
-    {
-        "0": "o", "1": "l", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b", "i": "l",
-        "а": "a", "е": "e", "о": "o", "р": "p", "с": "c", "у": "y", "х": "x", "і": "l",
-        "ѕ": "s", "ո": "n", "к": "k", "м": "m", "т": "t", "н": "h", "в": "b", "ο": "o",
-        "α": "a", "ρ": "p", "ν": "v", "ι": "l", "τ": "t", "κ": "k", "ı": "l", "ɡ": "g",
-        "ł": "l", "ø": "o", "é": "e", "è": "e", "á": "a", "à": "a", "ö": "o", "ü": "u",
-        "ñ": "n", "ç": "c", "ӏ": "l", "ԁ": "d", "ɑ": "a",
-    }
-)  # fmt: skip
+    "0134578i"
+    + "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0455\u0578\u043a\u043c\u0442\u043d\u0432\u03bf\u03b1\u03c1\u03bd\u03b9\u03c4\u03ba\u0131\u0261\u0142\u00f8\u00e9\u00e8\u00e1\u00e0\u00f6\u00fc\u00f1\u00e7\u04cf\u0501\u0251",
+    "oleastbl" + "aeopcyxlsnkmthboapvltklgloeeaaounclda",
+)
+"""What the eye takes for another letter: digits, and Cyrillic, Greek and accented letters."""
 
 
 class NameVerdict(msgspec.Struct, frozen=True):
@@ -91,14 +86,6 @@ def _deletes(text: str) -> Iterator[str]:
         yield text[:index] + text[index + 1 :]
 
 
-def _double_deletes(text: str) -> set[str]:
-    size = len(text)
-    return {
-        text[:one] + text[one + 1 : two] + text[two + 1 :]
-        for one, two in combinations(range(size), 2)
-    }
-
-
 class _Index(msgspec.Struct, frozen=True):
     """Everything about the popular names that is computed once."""
 
@@ -106,7 +93,7 @@ class _Index(msgspec.Struct, frozen=True):
     near: dict[str, tuple[str, ...]]
     """Popular names by their deletion neighbourhood (SymSpell), without separators."""
     far: dict[str, tuple[str, ...]]
-    """The same with two deletions, for long names."""
+    """Long and very popular names, without separators, by their first letter."""
     skeletons: dict[str, str]
     sorted_terms: dict[str, str]
     anchors: frozenset[str]
@@ -127,8 +114,7 @@ def _index() -> _Index:
         for key in _deletes(compact):
             near.setdefault(key, []).append(name)
         if len(compact) >= TWO_EDIT_FLOOR and table.ranks[name] < TWO_EDIT_TARGETS:
-            for key in _double_deletes(compact):
-                far.setdefault(key, []).append(name)
+            far.setdefault(compact[0], []).append(name)
         skeletons.setdefault(looks(name), name)
         if "-" in name:
             ordered.setdefault("-".join(sorted(name.split("-"))), name)
@@ -173,6 +159,8 @@ def _one_edit(name: str, target: str) -> tuple[str, int] | None:
             return "another first letter", _WEAK
         if place == len(target) - 1 and pair not in _NEIGHBOURS and pair not in _SOUNDS:
             return "another last letter", _WEAK
+        if place == len(target) - 1:
+            return "another last letter", _PLAIN
         if pair in _NEIGHBOURS:
             return "neighbouring key", _STRONG
         if pair in _SOUNDS:
@@ -214,25 +202,33 @@ def _edited_term(name: str, target: str) -> tuple[str, str] | None:
     return pairs[0] if len(pairs) == 1 else None
 
 
+_SEVERITIES: Final[dict[int, tuple[tuple[int, int, Severity], ...]]] = {
+    _STRONG: (
+        (11, 10_000, Severity.HIGH),
+        (6, 900, Severity.HIGH),
+        (6, 10_000, Severity.LOW),
+        (5, 450, Severity.HIGH),
+        (5, 10_000, Severity.LOW),
+        (4, 250, Severity.MEDIUM),
+    ),
+    _PLAIN: (
+        (8, 900, Severity.HIGH),
+        (12, 10_000, Severity.MEDIUM),
+        (6, 500, Severity.HIGH),
+        (6, 10_000, Severity.LOW),
+        (5, 200, Severity.MEDIUM),
+    ),
+    _WEAK: ((5, 800, Severity.LOW),),
+}
+"""By how telling an edit is: letters at least, rank below, severity; the first that fits."""
+
+
 def _slip_severity(strength: int, letters: int, rank: int) -> Severity | None:
     """Return how bad one edit is: the more popular and the longer the target, the worse."""
-    if strength == _STRONG:
-        if letters >= 8:
-            return Severity.HIGH
-        if letters >= 6:
-            return Severity.HIGH if rank < 1200 else Severity.LOW
-        if letters == 5:
-            return Severity.HIGH if rank < 450 else Severity.LOW
-        return Severity.MEDIUM if rank < 250 else None
-    if strength == _PLAIN:
-        if letters >= 8:
-            return Severity.HIGH if rank < 1200 else Severity.MEDIUM
-        if letters >= 6:
-            return Severity.HIGH if rank < 500 else Severity.LOW
-        if letters == 5:
-            return Severity.MEDIUM if rank < 200 else None
-        return None
-    return Severity.LOW if letters >= 5 and rank < 800 else None
+    for floor, below, severity in _SEVERITIES[strength]:
+        if letters >= floor and rank < below:
+            return severity
+    return None
 
 
 def _offer(target: str, technique: str, severity: Severity, confidence: float) -> NameVerdict:
@@ -245,7 +241,7 @@ def _whole_name(name: str, index: _Index) -> Iterator[NameVerdict]:
     folded = index.skeletons.get(looks(name))
     if folded is not None and folded != name:
         if _compact(folded) == compact:
-            telling = len(compact) >= 8 and ranks[folded] < 2000
+            telling = len(compact) >= _TELLING_LETTERS and ranks[folded] < _VERY_POPULAR
             yield _offer(folded, "separators", Severity.MEDIUM if telling else Severity.LOW, 0.7)
         elif len(compact) >= _TERM_FLOOR or not name.isascii():
             yield _offer(folded, "look-alike characters", Severity.HIGH, 0.95)
@@ -253,7 +249,7 @@ def _whole_name(name: str, index: _Index) -> Iterator[NameVerdict]:
         return
     swapped = index.sorted_terms.get("-".join(sorted(name.split("-"))))
     if swapped is not None and swapped != name and len(compact) >= TWO_EDIT_FLOOR:
-        telling = ranks[swapped] < 1500
+        telling = ranks[swapped] < _VERY_POPULAR
         severity = Severity.MEDIUM if telling else Severity.LOW
         yield _offer(swapped, "words in another order", severity, 0.6)
 
@@ -277,6 +273,8 @@ def _near_slip(name: str, target: str, index: _Index) -> NameVerdict | None:
                 strength = min(strength, _PLAIN)
             if strength == _WEAK:
                 return None
+    elif name in index.table.words:
+        strength = _WEAK
     letters, rank = len(_compact(target)), index.table.ranks[target]
     severity = _slip_severity(strength, letters, rank)
     return severity and _offer(target, technique, severity, 0.85)
@@ -285,7 +283,7 @@ def _near_slip(name: str, target: str, index: _Index) -> NameVerdict | None:
 def _far_slip(name: str, target: str, index: _Index) -> NameVerdict | None:
     """Return the verdict on a name two edits from a long, very popular target."""
     compact, other = _compact(name), _compact(target)
-    if OSA.distance(compact, other, score_cutoff=2) != 2 or compact[0] != other[0]:
+    if abs(len(compact) - len(other)) > 1 or OSA.distance(compact, other, score_cutoff=2) != 2:
         return None
     if compact[-1].isdigit() != other[-1].isdigit():
         return None
@@ -293,7 +291,7 @@ def _far_slip(name: str, target: str, index: _Index) -> NameVerdict | None:
         pair = _edited_term(name, target)
         if pair is None or len(pair[1]) < TWO_EDIT_FLOOR - 1 or pair[0] in index.vocabulary:
             return None
-    if compact in index.vocabulary or abs(len(compact) - len(other)) > 1:
+    if compact in index.vocabulary:
         return None
     return _offer(target, "two slips", Severity.MEDIUM, 0.7)
 
@@ -306,8 +304,7 @@ def _typo(name: str, index: _Index) -> NameVerdict | None:
         if slip is not None:
             found.append(slip)
     if not found and TWO_EDIT_FLOOR - 1 <= len(compact) <= _FAR_LIMIT:
-        keys = (*_deletes(compact), *_double_deletes(compact))
-        for target in dict.fromkeys(t for key in keys for t in index.far.get(key, ())):
+        for target in index.far.get(compact[0], ()):
             slip = _far_slip(name, target, index)
             if slip is not None:
                 found.append(slip)

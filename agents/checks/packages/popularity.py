@@ -10,6 +10,8 @@ import msgspec
 
 from agents.checks.packages.versions import canonical_name
 
+WELL_KNOWN_RANK: Final = 1000
+"""Rank of names that are well known, but in what order is not known."""
 BRAND_RANK: Final = 150
 """Rank given to AI vendors' names, which are imitated whether or not they are packages."""
 
@@ -52,12 +54,14 @@ def name_table() -> NameTable:
 
     popular = list(dict.fromkeys(read("popular.txt")))
     brands = read("brands.txt")
-    ranks = {name: rank for rank, name in enumerate(popular)}
+    well_known = read("well_known.txt")
+    ranks = dict.fromkeys(well_known, WELL_KNOWN_RANK)
+    ranks.update((name, rank) for rank, name in enumerate(popular))
     for brand in brands:
         ranks[brand] = min(ranks.get(brand, BRAND_RANK), BRAND_RANK)
     return NameTable(
         ranks=ranks,
-        known=frozenset(popular) | frozenset(read("known.txt")) | frozenset(brands),
+        known=frozenset(ranks) | frozenset(read("known.txt")),
         brands=frozenset(brands),
         bait=frozenset(read("bait.txt")),
         claims=frozenset(read("claims.txt")),
