@@ -1,1 +1,1 @@
-"""Reports: findings and incidents as documents for people and tools."""
+"""What a scan found, in the formats people and programs read."""

@@ -10,6 +10,7 @@ import msgspec
 from schemas.components import (
     InvalidComponentError,
     component_key,
+    is_sha256,
     normalise_key,
     split_key,
     tenant_scoped,
@@ -151,6 +152,12 @@ def push_publisher(event: Event[RegistryPush], policy: Policy) -> str | None:
     registry = registry_name(push.registry) if push.registry else "unknown"
     key = component_key("publisher", f"{registry}/{name}")
     return tenant_scoped(key, event.tenantid) if _is_internal(push.registry, policy) else key
+
+
+def pinned_digest(push: RegistryPush) -> str | None:
+    """Return the digest that a revision itself is (`sha256:…`, of an OCI manifest), or None."""
+    bare = (push.revision or "").removeprefix("sha256:")
+    return bare if bare != push.revision and is_sha256(bare) else None
 
 
 def push_version(push: RegistryPush) -> str | None:

@@ -14,6 +14,7 @@ from agents.checks.provenance.identity import (
     Origin,
     bare_name,
     parse_origin,
+    pinned_digest,
     push_component,
     push_origin,
     push_publisher,
@@ -247,6 +248,8 @@ def check_intelligence(event: Event[RegistryPush], knowledge: Knowledge) -> Outc
     files = declared_digests(push.files)
     if files and all(found and len(found) == 1 for found in files.values()):
         digests.add(digest_of_files({path: min(found) for path, found in files.items() if found}))
+    if pinned := pinned_digest(push):
+        digests.add(pinned)
     keys = [push_component(event, policy)]
     if publisher := push_publisher(event, policy):
         keys.append(publisher)
@@ -305,7 +308,7 @@ def check_name(event: Event[RegistryPush], policy: Policy) -> Outcome:
     The tenant's own names, internal registries and trusted publishers are left alone.
     """
     push = event.data
-    if push.kind == "dataset" or not push.repository:
+    if push.kind in {"dataset", "image"} or not push.repository:
         return Outcome()
     key = push_component(event, policy)
     trusted = push_publisher(event, policy) in policy.trusted.publishers

@@ -22,7 +22,7 @@ _HOST: Final = re.compile(r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+)(:[0-9]{1,5})?|
 
 
 def listing_uri(push: RegistryPush) -> str | None:
-    """Return the URI under which a push that names no files can be listed, or None.
+    """Return the URI under which a push that locates no files can be listed, or None.
 
     Only a pinned revision is listed: a commit of the model hub, or the digest of an OCI manifest.
     A branch may have moved on since the event.
@@ -49,8 +49,8 @@ def plan_scan(event: Event[RegistryPush], policy: Policy) -> ScanRequest | None:
     push = event.data
     if push.action not in NEEDS_SCAN | MAY_SCAN or not policy.roots:
         return None
-    if push.files:
-        return scan_request(event, None) if any(file.uri for file in push.files) else None
+    if any(file.uri for file in push.files):
+        return scan_request(event, None)
     listing = listing_uri(push) if push.action in NEEDS_SCAN else None
     return scan_request(event, listing) if listing else None
 

@@ -10,6 +10,7 @@ import msgspec
 
 from agents.checks.provenance.formats import is_passive, suffix_of
 from agents.checks.provenance.identity import (
+    pinned_digest,
     push_component,
     push_exposure,
     push_publisher,
@@ -96,7 +97,8 @@ def sightings_of(
         identities=push.identities,
         signed=signed,
     )
-    whole = digest_of_files(digests) if complete and digests else None
+    # What an OCI registry addresses by digest has that one, whichever of its layers are known.
+    whole = pinned_digest(push) or (digest_of_files(digests) if complete and digests else None)
     total = len(systems) * (1 + (publisher is not None) + len(set(digests.values())))
     found = tuple(
         islice(

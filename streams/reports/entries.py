@@ -1,0 +1,120 @@
+"""What the command line knows of one scanned file, and of all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from agents.checks.detection import Detection, rule_of
+from schemas.severity import Severity, Verdict
+
+
+class FindingEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One finding of a file, as every format shows it."""
+
+    rule_id: str
+    ioc_type: str
+    severity: Severity
+    confidence: float
+    description: str
+    evidence: dict[str, Any]
+    mitre_atlas_id: str
+    techniques: tuple[str, ...]
+    remediation: str
+    suppressed: str | None = None
+    """The reason it is not to be reported."""
+
+
+class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One file, or other thing that was checked."""
+
+    path: str
+    format: str | None = None
+    size: int | None = None
+    sha256: str | None = None
+    verdict: Verdict
+    findings: tuple[FindingEntry, ...] = ()
+    reasons: tuple[str, ...] = ()
+    """Why it is corrupt or incomplete."""
+
+
+class ScanSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts over all files."""
+
+    files: int
+    verdicts: dict[str, int]
+    findings: dict[str, int]
+    """Findings that count, by severity."""
+    suppressed: int
+    expired_suppressions: tuple[str, ...] = ()
+    """Suppressions that no longer apply, by what they named."""
+
+
+def finding_entry(detection: Detection) -> FindingEntry:
+    """Return a detection with what its rule says."""
+    rule = rule_of(detection)
+    return FindingEntry(
+        rule_id=rule.id,
+        ioc_type=rule.ioc_type,
+        severity=detection.severity or rule.severity,
+        confidence=rule.confidence if detection.confidence is None else detection.confidence,
+        description=detection.description,
+        evidence=detection.evidence,
+        mitre_atlas_id=rule.atlas,
+        techniques=rule.all_techniques,
+        remediation=rule.runbook,
+    )
+
+
+def active(file: FileEntry) -> tuple[FindingEntry, ...]:
+    """Return the findings of a file that are not suppressed."""
+    return tuple(finding for finding in file.findings if finding.suppressed is None)
+
+
+def summarise(files: Iterable[FileEntry], expired: tuple[str, ...] = ()) -> ScanSummary:
+    """Count verdicts and findings over all files."""
+    verdicts = {str(verdict): 0 for verdict in Verdict}
+    findings = {str(severity): 0 for severity in reversed(Severity)}
+    suppressed = count = 0
+    for file in files:
+        count += 1
+        verdicts[str(file.verdict)] += 1
+        for finding in file.findings:
+            if finding.suppressed is None:
+                findings[str(finding.severity)] += 1
+            else:
+                suppressed += 1
+    return ScanSummary(
+        files=count,
+        verdicts=verdicts,
+        findings=findings,
+        suppressed=suppressed,
+        expired_suppressions=expired,
+    )
+
+
+def document(files: tuple[FileEntry, ...], summary: ScanSummary) -> dict[str, Any]:
+    """Return the one JSON object of `--format json`; suppressed findings are left out of it."""
+    return {
+        "files": [
+            {
+                "path": file.path,
+                "format": file.format,
+                "size": file.size,
+                "sha256": file.sha256,
+                "verdict": str(file.verdict),
+                "findings": [_finding(finding) for finding in active(file)],
+                "reasons": list(file.reasons),
+            }
+            for file in files
+        ],
+        "summary": msgspec.to_builtins(summary),
+    }
+
+
+def _finding(finding: FindingEntry) -> dict[str, Any]:
+    built: dict[str, Any] = msgspec.to_builtins(finding)
+    del built["suppressed"]
+    return built
