@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -57,6 +58,8 @@ _PAIRS: Final = (("rn", "m"), ("vv", "w"), ("cl", "d"), ("nn", "m"))
 _FLOOR: Final = 8
 """Shorter hosts are within one edit of too many honest ones."""
 _SECOND_LEVEL: Final = frozenset({"co", "com", "org", "net", "ac", "gov", "edu", "or", "ne"})
+CACHE_SIZE: Final = 4_096
+"""Hosts and addresses whose reading is kept: the same few come in every run."""
 MAX_HOST: Final = 253
 MAX_PORT: Final = 65_535
 
@@ -86,6 +89,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         return self.scheme in STORE_SCHEMES
 
 
+@lru_cache(CACHE_SIZE)
 def read_place(url: str) -> Place:
     """Return what `url` points at, read the way the most lenient fetcher would follow it.
 
@@ -193,6 +197,7 @@ def _mixed(label: str) -> bool:
     return len(scripts) > 1
 
 
+@lru_cache(CACHE_SIZE)
 def skeleton(host: str) -> str:
     """Return `host` with look-alike letters folded: equal skeletons read alike.
 
@@ -222,7 +227,8 @@ def below(host: str, name: str) -> bool:
     return host == name or host.endswith("." + name)
 
 
-def imitates(host: str, trusted: Iterable[str]) -> str | None:
+@lru_cache(CACHE_SIZE)
+def imitates(host: str, trusted: tuple[str, ...]) -> str | None:
     """Return the trusted host that `host` imitates, if it is none of them.
 
     Imitation is: an equal skeleton, one edit apart (hosts of 8 characters or more), or the

@@ -32,7 +32,7 @@ _OUTER = frozenset({"data", "policy", "intel"})
 """What an example may say beside the event's data."""
 _CHECKS = {
     "pipelines": ("agents.checks.pipelines", "check_pipeline"),
-    "packages": ("agents.checks.packages.install", "check_install"),
+    "packages": ("agents.checks.packages.check", "check_packages"),
     "provenance": ("agents.checks.provenance.push", "check_push"),
 }
 

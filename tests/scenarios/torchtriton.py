@@ -50,7 +50,7 @@ def events(root):
                 index_url=NIGHTLY,
                 extra_index_urls=[INDEX],
                 identities=[f"secret-ref:{tenant}-ssh"],
-            )  # fmt: skip
+            )
         )
         teller.wait(hours=5)
     return found

@@ -32,6 +32,7 @@ _LOCAL: Final = frozenset({"pipeline", "deployment", "service"})
 _IN_REGISTRY: Final = frozenset({"model", "dataset", "image"})
 _SERVING_STAGES: Final = frozenset({"deployment", "serving"})
 _GATHERING_STAGES: Final = frozenset({"crawl", "annotation"})
+_MADE: Final = frozenset({"made", "served", "config"})
 _ENDED: Final = frozenset({"failed", "aborted"})
 
 
@@ -193,7 +194,9 @@ def run_lineage(
         see(run_component(event), "config", used_as, version=config_digest, digest=config_digest)
     else:
         see(run_component(event), "seen", used_as)
-    kept = tuple(found.values())[:MAX_SIGHTINGS]
+    # Where the limit is reached, what the run made stays: without it no lineage goes on.
+    first = sorted(found.values(), key=lambda sighting: sighting.kind not in _MADE)
+    kept = tuple(first[:MAX_SIGHTINGS])
     return Lineage(
         sightings=kept,
         unreadable=tuple(dict.fromkeys(unreadable)),
