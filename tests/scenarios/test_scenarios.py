@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from agents.checks.knowledge import MemoryKnowledge
+from agents.checks.packages.check import check_packages
 from agents.checks.pipelines import check_pipeline
 from agents.checks.provenance.push import check_push
 from agents.checks.rules import family_rules
@@ -31,7 +32,7 @@ def severities(events, knowledge):
         elif isinstance(event.data, RegistryPush):
             family, outcome = "provenance", check_push(event, knowledge)
         else:
-            continue
+            family, outcome = "packages", check_packages(event, knowledge)
         for detection in outcome.detections:
             rule = family_rules(family)[detection.rule_id]
             yield event.tenantid, rule.ioc_type, detection.severity or rule.severity
@@ -84,6 +85,13 @@ def test_tenants_that_must_stay_quiet_have_no_finding_above_low(name, tmp_path):
         if tenant in scenario.expected.quiet and severity.rank > Severity.LOW.rank
     }
     assert not loud
+
+
+def test_dependency_confusion_is_seen_where_the_policy_names_the_internal_package(tmp_path):
+    scenario = load("torchtriton")
+    known = knowledge_of(scenario.policies(tmp_path), ())
+    found = set(severities(scenario.events(tmp_path), known))
+    assert ("vision", "dependency_confusion", Severity.CRITICAL) in found
 
 
 def test_the_leaked_configuration_is_seen_in_the_runs_themselves(tmp_path):
