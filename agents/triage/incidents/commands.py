@@ -58,8 +58,7 @@ def _issue(case: Case, standing: Standing, now_ms: int, tell: Tell) -> bool:
         row.commands.clear()
     changed = False
     for planned_spec in planned(case, standing):
-        unknown_target = planned_spec.action == "rollback" and not planned_spec.rollback_digest
-        if planned_spec.command_id in row.commands or unknown_target:
+        if planned_spec.command_id in row.commands or planned_spec.mode == "advised":
             continue
         if len(originals) >= COMMANDS:
             case.truncate("commands")
@@ -67,10 +66,9 @@ def _issue(case: Case, standing: Standing, now_ms: int, tell: Tell) -> bool:
         automatic = planned_spec.mode == "automatic"
         lasts = ISSUED_MS if automatic else PROPOSED_MS
         spec = msgspec.structs.replace(planned_spec, expires=from_ms(now_ms + lasts))
-        standing_word = {"automatic": "issued", "advised": "advised"}.get(spec.mode, "proposed")
         row.commands[spec.command_id] = CommandState(
             spec=spec,
-            standing=standing_word,
+            standing="issued" if automatic else "proposed",
             since_ms=now_ms,
             expires_ms=now_ms + lasts,
             next_ms=now_ms + ANSWER_MS if automatic else 0,
@@ -112,14 +110,12 @@ def planned(case: Case, standing: Standing) -> tuple[CommandSpec, ...]:
 def _decide(standing: Standing, now_ms: int, tell: Tell) -> bool:
     changed = False
     for command in standing.actions.commands.values():
-        if command.standing not in {"proposed", "advised"}:
+        if command.standing != "proposed":
             continue
         for decision, received_ms in standing.decisions:
             named = decision.target == command.spec.command_id
             everything = decision.target is None and command.since_ms <= received_ms
-            if decision.decision is DecisionKind.APPROVE and (
-                named or (everything and command.standing == "proposed")
-            ):
+            if decision.decision is DecisionKind.APPROVE and (named or everything):
                 if to_ms(decision.time) > command.expires_ms:
                     continue
                 _approve(command, now_ms, tell)
@@ -149,7 +145,7 @@ def _take_back(standing: Standing, now_ms: int, tell: Tell) -> bool:
     for command in tuple(row.commands.values()):
         if command.spec.undoes is not None or command.lifted:
             continue
-        if command.standing in {"proposed", "advised"}:
+        if command.standing == "proposed":
             command.standing = "gone"
             changed = True
             continue

@@ -128,7 +128,7 @@ class CommandState(msgspec.Struct, array_like=True):
 
     spec: CommandSpec
     standing: str
-    """proposed, advised, issued, rejected, expired or gone (its reason was withdrawn)."""
+    """proposed, issued, rejected, expired or gone (its reason was withdrawn)."""
     since_ms: int
     """When it was proposed or issued."""
     expires_ms: int

@@ -473,7 +473,6 @@ def contained(standing: Standing) -> bool:
         for command in standing.actions.commands.values()
         if command.spec.action in {"quarantine", "block", "hold-pipeline"}
         and command.spec.undoes is None
-        and command.standing != "advised"
     ]
     return bool(decisive) and all(command.state() == "done" for command in decisive)
 

@@ -24,6 +24,7 @@ from schemas.canonical import stable_id
 from schemas.findings import Finding
 from schemas.incidents import (
     AlertView,
+    CommandSpec,
     CommandView,
     FindingView,
     IncidentDocument,
@@ -201,23 +202,49 @@ def _pattern(others: int, standing: Standing, related: tuple[str, ...]) -> tuple
 
 
 def _commands(case: Case, standing: Standing) -> Iterable[CommandView]:
+    """Yield the commands as they are called for now, with what came of them, and the advice.
+
+    What was carried out follows from the command as it was issued; what is told of it here, why
+    and on account of which findings, follows from all that is known now.
+    """
     row = standing.actions
-    for _, command in sorted(
-        row.commands.items(),
-        key=lambda one: (one[1].spec.after != (), one[1].spec.action, one[0]),
-    ):
-        answer = command.latest()
-        yield CommandView(
-            spec=command.spec,
-            state=command.state(),
-            status=answer[1] if answer else None,
-            status_text=answer[2] if answer else "",
+    wanted = {spec.command_id: spec for spec in planned(case, standing)}
+    views = []
+    for command_id, command in row.commands.items():
+        spec = msgspec.structs.replace(
+            wanted.get(command_id, command.spec),
+            mode=command.spec.mode,
+            expires=command.spec.expires,
+            attempt=command.spec.attempt,
         )
-    if standing.ended:
-        return
-    for spec in planned(case, standing):
-        if spec.command_id not in row.commands and spec.action == "rollback":
-            yield CommandView(spec=spec, state="advised")
+        answer = command.latest()
+        views.append(
+            CommandView(
+                spec=_told(spec),
+                state=command.state(),
+                status=answer[1] if answer else None,
+                status_text=answer[2] if answer else "",
+            )
+        )
+    if not standing.ended:
+        views.extend(
+            CommandView(spec=_told(spec), state="advised")
+            for command_id, spec in wanted.items()
+            if command_id not in row.commands and spec.mode == "advised"
+        )
+    order = tuple(_WORDS)
+    return sorted(
+        views,
+        key=lambda one: (
+            order.index(one.spec.action) if one.spec.action in order else len(order),
+            one.spec.target,
+            one.spec.command_id,
+        ),
+    )
+
+
+def _told(spec: CommandSpec) -> CommandSpec:
+    return msgspec.structs.replace(spec, after=(), paths=())
 
 
 def _timeline(standing: Standing, findings: Iterable[FindingView]) -> list[TimelineEntry]:
@@ -315,7 +342,18 @@ def _timeline(standing: Standing, findings: Iterable[FindingView]) -> list[Timel
 
 
 def _bounded(entries: list[TimelineEntry]) -> tuple[TimelineEntry, ...]:
-    ordered = sorted(entries, key=lambda one: (one.processing, one.at, one.what, one.ref or ""))
+    """Return what occurred by time, then what Tidewatch did, in an order that no replay changes."""
+    ordered = sorted(
+        entries,
+        key=lambda one: (
+            one.processing,
+            from_ms(0) if one.processing else one.at,
+            one.what,
+            one.tenant or "",
+            one.ref or "",
+            one.text,
+        ),
+    )
     if len(ordered) > TIMELINE:
         ordered = ordered[: TIMELINE // 2] + ordered[-TIMELINE // 2 :]
     return tuple(ordered)

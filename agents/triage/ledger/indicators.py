@@ -65,12 +65,12 @@ def on_finding(desk: Desk, seen: FindingSeen) -> None:
     row = component_row(desk, seen.key)
     if seen.active and opens_incident(finding):
         _relate(desk, seen, row)
+    if taints(finding) and seen.key in {indicator_key, component_key}:
+        _mark(desk, seen, row, indicator_key, indicator_version)
     if seen.key == indicator_key:
         _file(desk, seen, row)
     if seen.key == component_key and seen.active:
         drift.note_signal(desk, seen.key, finding)
-    if taints(finding) and seen.key in {indicator_key, component_key}:
-        _mark(desk, seen, row, indicator_key, indicator_version)
     if seen.key == finding.publisher and seen.key != indicator_key and seen.active:
         _count_components(desk, seen, row)
 
@@ -102,7 +102,9 @@ def _mark(
     )
     dismissed = is_dismissed(row, seen.incident)
     mark.active = seen.active and (dismissed is None or dismissed < seen.revision)
-    add_mark(desk, seen.key, row, mark)
+    if add_mark(desk, seen.key, row, mark) and not row.over_correlating:
+        # Known to be hostile, it is counted wherever it was seen.
+        tell_prevalence(desk, seen.key, row)
 
 
 def _preference(finding: Finding, revision: Revision) -> tuple[object, ...]:
@@ -169,12 +171,11 @@ def _count_tenants(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
     place = rank(seen.incident)
     first = opens_incident(finding) and place not in row.prevalent
     if first:
-        row.prevalent[place] = seen.incident
+        row.prevalent[place] = (seen.incident, incident_root(finding))
         keep_smallest(row.prevalent, MARKS)
     if not row.flagged.add(finding.tenant, TENANTS) and not first:
         return
-    count = row.flagged.count()
-    if count > OVER_CORRELATING and not taints(finding):
+    if row.flagged.count() > OVER_CORRELATING and not taints(finding):
         row.over_correlating = True
         desk.tell_operator(
             OperatorAlert(
@@ -187,21 +188,32 @@ def _count_tenants(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
             )
         )
     else:
-        one = correlations()[_TENANT_RULE]
-        for incident in row.prevalent.values():
-            for threshold in one.when.thresholds:
-                if count >= threshold:
-                    desk.tell_incident(
-                        incident,
-                        Prevalence(
-                            incident=incident,
-                            root=incident_root(finding),
-                            indicator=seen.key,
-                            threshold=threshold,
-                            rule_id=one.rule.id,
-                        ),
-                    )
+        tell_prevalence(desk, seen.key, row)
     desk.store.save(row_key(COMPONENT, seen.key), row)
+
+
+def prevalence(row: ComponentRow) -> int:
+    """Return in how many tenants a component was found hostile or, if it was, merely seen."""
+    return max(row.flagged.count(), row.tenants.count() if row.marks else 0)
+
+
+def tell_prevalence(desk: Desk, component: str, row: ComponentRow) -> None:
+    """Tell the incidents about a component which thresholds its tenants reached."""
+    one = correlations()[_TENANT_RULE]
+    count = prevalence(row)
+    for incident, root in row.prevalent.values():
+        for threshold in one.when.thresholds:
+            if count >= threshold:
+                desk.tell_incident(
+                    incident,
+                    Prevalence(
+                        incident=incident,
+                        root=root,
+                        indicator=component,
+                        threshold=threshold,
+                        rule_id=one.rule.id,
+                    ),
+                )
 
 
 def _relate(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
@@ -235,9 +247,9 @@ def _publish(desk: Desk, key: str, ioc: IocRow, row: ComponentRow) -> None:
     """Publish the record when something changed that its reader would act on."""
     finding = ioc.finding
     active = ioc.active()
-    count = row.flagged.count()
+    count = prevalence(row)
     thresholds = correlations()[_TENANT_RULE].when.thresholds
-    prevalence = reached(thresholds, count) if count >= PRIVATE_TENANTS else None
+    told_of = reached(thresholds, count) if count >= PRIVATE_TENANTS else None
     revision = (
         len(ioc.ids)
         + sum(1 for one in ioc.ids.values() if not one[2])
@@ -267,13 +279,13 @@ def _publish(desk: Desk, key: str, ioc: IocRow, row: ComponentRow) -> None:
         valid_until=from_ms(ioc.last_ms + VALID_DAYS * DAY_MS),
         first_seen=from_ms(ioc.first_ms),
         last_seen=from_ms(ioc.last_ms),
-        prevalence=prevalence,
+        prevalence=told_of,
     )
     told = stable_id(
         "told",
         content_hash(finding),
         record.status,
-        str(prevalence),
+        str(told_of),
         str(ioc.last_ms // DAY_MS),
     )
     if told != ioc.told:

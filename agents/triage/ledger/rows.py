@@ -169,8 +169,8 @@ class ComponentRow(msgspec.Struct, array_like=True):
     full: bool = False
     cases: dict[str, tuple[str, Revision]] = msgspec.field(default_factory=dict)
     over_correlating: bool = False
-    prevalent: dict[str, str] = msgspec.field(default_factory=dict)
-    """Incidents whose prevalence is told, by rank."""
+    prevalent: dict[str, tuple[str, str]] = msgspec.field(default_factory=dict)
+    """Incidents whose prevalence is told, with their roots, by rank."""
 
 
 class ChildRow(msgspec.Struct, array_like=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agents.triage.bounded import clip, clip_or_none, keep_smallest, rank
-from agents.triage.ledger import drift, intelligence
+from agents.triage.ledger import drift, indicators, intelligence
 from agents.triage.ledger.outlet import Desk
 from agents.triage.ledger.propagation import tell_exposures
 from agents.triage.ledger.rows import (
@@ -199,6 +199,8 @@ def _component(desk: Desk, seen: Sighting, at: int) -> ComponentRow:
         changed = True
     if row.tenants.add(seen.tenant, TENANTS):
         changed = True
+        if row.prevalent and not row.over_correlating:
+            indicators.tell_prevalence(desk, seen.component, row)
     if changed:
         desk.store.save(key, row)
     return row

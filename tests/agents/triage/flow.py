@@ -86,6 +86,17 @@ class Flow:
             self._publish(message)
         self.run()
 
+    def put(self, *inputs: Sighting | Finding | IntelFact) -> None:
+        """Take inputs without running: they are under way together."""
+        for one in inputs:
+            if isinstance(one, Sighting):
+                self._publish(sighting_message(one))
+            elif isinstance(one, Finding):
+                for message in finding_messages(one):
+                    self._publish(message)
+            else:
+                self._queue.append((Channel.INTEL, one.key, one))
+
     def saw(self, *sightings: Sighting) -> None:
         self.send(sighting_message(one) for one in sightings)
 
