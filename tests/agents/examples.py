@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 import orjson
 
+from agents.checks.artifacts.dispatch import scan_source
+from agents.checks.artifacts.scanning import BytesSource
 from agents.checks.detection import Outcome
 from agents.checks.knowledge import MemoryKnowledge
 from schemas.cloudevents import read_event
@@ -99,8 +101,8 @@ def bytes_of(given: Mapping[str, Any]) -> bytes:
 
 
 def _file_family(_family: str, given: Mapping[str, Any]) -> set[str]:
-    scan_bytes = import_module("agents.checks.artifacts").scan_bytes
-    report = scan_bytes(given["name"], bytes_of(given))
+    siblings = frozenset(given.get("siblings", ()))
+    report = scan_source(given["name"], BytesSource(bytes_of(given)), siblings)
     return {detection.rule_id for detection in report.detections}
 
 

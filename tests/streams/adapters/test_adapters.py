@@ -204,10 +204,11 @@ def test_what_is_read_as_a_cdevent_is_one_by_its_schema(name):
     from referencing import Registry, Resource  # noqa: PLC0415 -- comes with jsonschema
 
     folder = shared_path("standards", "cdevents-0.5.1")
+    contents = (
+        Resource.from_contents(orjson.loads(path.read_bytes())) for path in folder.rglob("*.json")
+    )
     registry = Registry().with_resources(
-        (resource.id(), resource)
-        for path in folder.rglob("*.json")
-        if (resource := Resource.from_contents(orjson.loads(path.read_bytes()))).id()
+        (identity, resource) for resource in contents if (identity := resource.id())
     )
     schema = orjson.loads((folder / f"{name.replace('_', '')}.json").read_bytes())
     document = orjson.loads(sample(f"cdevents_0_5_1_{name}.json"))
