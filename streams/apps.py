@@ -8,6 +8,7 @@ from typing import Any, Final
 import structlog
 
 from agents.checks.knowledge import MemoryKnowledge
+from agents.checks.rules import all_rules
 from agents.containment_results import SignedResult, containment_results_agent, read_result
 from agents.documents import StandardDocuments, ecs_indicator_messages
 from agents.incidents import incidents_agent
@@ -234,6 +235,7 @@ def incidents_app(settings: Settings) -> AppParts:
 
 def checks_app(settings: Settings) -> AppParts:
     """Return the parts of the app that checks events."""
+    all_rules()  # a rule file that does not load is told at start, not by the first finding
     knowledge = MemoryKnowledge()
     decode = event_decoder(settings)
     return AppParts(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiokafka
 import orjson
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 
 from schemas.channels import Channel
 from streams.bindings import APPS
@@ -85,11 +86,13 @@ class View:
     """Events in the input topics."""
     rate: float = 0.0
     """Events finished per second, over the last seconds."""
+    measured: bool = False
+    """Whether the last try to measure the lag succeeded."""
 
     @property
-    def behind(self) -> int:
-        """Records that no app has finished yet."""
-        return sum(self.lag.values())
+    def settled(self) -> bool:
+        """Whether there were events, and every app has finished all it was given."""
+        return self.measured and self.events > 0 and not any(self.lag.values())
 
 
 class Follower:
@@ -184,7 +187,12 @@ class Follower:
         await reader.start()
         try:
             while True:
-                await self._measure(admin, reader)
+                try:
+                    await self._measure(admin, reader)
+                    self.view.measured = True
+                except KafkaError:
+                    # the broker starts, restarts or moves a coordinator; the next try will tell
+                    self.view.measured = False
                 await asyncio.sleep(seconds)
         finally:
             await asyncio.sleep(0)

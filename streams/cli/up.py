@@ -200,7 +200,7 @@ async def _until_settled(
                 where=f"behind by {follower.view.lag}",
                 remedy="see the worker's log in the state folder",
             )
-        settled = feeding.done() and follower.view.events > 0 and follower.view.behind == 0
+        settled = feeding.done() and follower.view.settled
         quiet_since = (quiet_since or now) if settled else None
         if quiet_since is not None and now - quiet_since >= SETTLED_SECONDS:
             return

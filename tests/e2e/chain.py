@@ -133,7 +133,7 @@ class Chain:
                         task.result()
                 now = time.monotonic()
                 view = follower.view
-                calm = view.events > 0 and view.behind == 0 and (until is None or until(view))
+                calm = view.settled and (until is None or until(view))
                 quiet = (quiet or now) if calm else None
                 if quiet is not None and now - quiet >= SETTLED_SECONDS:
                     return view
