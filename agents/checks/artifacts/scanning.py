@@ -92,6 +92,8 @@ class Scan:
         member: str | None = None,
         depth: int = 0,
         siblings: frozenset[str] = frozenset(),
+        within: tuple[str, ...] = (),
+        sink: Callable[[Detection], None] | None = None,
     ) -> None:
         """Start with nothing found.
 
@@ -102,7 +104,11 @@ class Scan:
             member: The path within the file, of a member.
             depth: Containers around this one.
             siblings: Paths of the other files of the same push or folder.
+            within: Formats of the containers around a member.
+            sink: Hears of each detection at once: what was found outlives the process.
         """
+        self.within = within
+        self.sink = sink
         self.path = path
         self.member = member
         self.depth = depth
@@ -141,16 +147,17 @@ class Scan:
             place["member"] = self.member
         where = evidence.get("offset", evidence.get("key", evidence.get("line", "")))
         what = evidence.get("global", evidence.get("name", ""))
-        self.detections.append(
-            Detection(
-                rule_id=rule_id,
-                description=description,
-                evidence={**place, **evidence},
-                locator=f"{self.path}!{self.member or ''}@{where}#{what}",
-                severity=severity,
-                confidence=confidence,
-            )
+        detection = Detection(
+            rule_id=rule_id,
+            description=description,
+            evidence={**place, **evidence},
+            locator=f"{self.path}!{self.member or ''}@{where}#{what}",
+            severity=severity,
+            confidence=confidence,
         )
+        self.detections.append(detection)
+        if self.sink is not None:
+            self.sink(detection)
 
     def mark_incomplete(self, reason: str) -> None:
         """Say that something here was not analysed to its end."""
@@ -175,6 +182,8 @@ class Scan:
             member=f"{self.member}!{name}" if self.member else name,
             depth=self.depth + 1,
             siblings=self.siblings,
+            within=(*self.within, *self.formats),
+            sink=self.sink,
         )
         try:
             self._descend(inner, name, source)

@@ -1,0 +1,255 @@
+"""Finds out what a file is by its content and hands it to each parser that it may be for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from agents.checks.artifacts.inflation import inflate
+from agents.checks.artifacts.numpy_arrays import MAGIC as NPY_MAGIC
+from agents.checks.artifacts.numpy_arrays import scan_npy
+from agents.checks.artifacts.pickles import scan_pickle
+from agents.checks.artifacts.report import FileReport, conclude
+from agents.checks.artifacts.scanning import (
+    Budget,
+    BudgetExceededError,
+    CorruptFileError,
+    Scan,
+    Source,
+)
+from agents.checks.artifacts.sevenzips import MAGIC as SEVENZIP_MAGIC
+from agents.checks.artifacts.sevenzips import scan_7z
+from agents.checks.artifacts.tars import is_tar, scan_tar
+from agents.checks.artifacts.torchscript import scan_torchscript_code
+from agents.checks.artifacts.zips import find_zip, scan_zip
+from agents.checks.detection import Detection
+
+if TYPE_CHECKING:
+    from agents.checks.artifacts.formats.registry import Format
+
+HEAD: Final = 8192
+PICKLE_NAMES: Final = re.compile(
+    r"\.(pkl|pickle|pickled|joblib|dill|dat\.pkl|pt|pth|ckpt|sav|pk|p|pcl|mdl|pytorch|model\.bin)(\.\w{1,3})?$|"
+    r"(^|/)(pytorch_model|adapter_model|diffusion_pytorch_model|training_args|optimizer|scheduler|"
+    r"consolidated|rng_state|scaler)[\w.-]*\.(bin|pt|pth)$",
+    re.IGNORECASE,
+)
+"""Names under which a loader unpickles."""
+SURE_PICKLE: Final = re.compile(r"\.(pkl|pickle|pickled|joblib|dill)$", re.IGNORECASE)
+_SCRIPT_CODE: Final = re.compile(r"(^|/)code/.*\.py$")
+_COMPRESSED: Final = (
+    ("gzip", re.compile(rb"\x1f\x8b\x08")),
+    ("bz2", re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)")),
+    ("xz", re.compile(rb"\xfd7zXZ\0")),
+    ("lzma", re.compile(rb"[\x5d\x6d]\0\0.{2}(\xff{8}|.{3,5}\0{3,5})", re.DOTALL)),
+    ("zstd", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")),
+    ("lz4", re.compile(rb"\x04\x22\x4d\x18")),
+)
+_UNREAD: Final = (
+    ("rar", re.compile(rb"Rar!\x1a\x07")),
+    ("cab", re.compile(rb"MSCF\0\0\0\0")),
+    ("arj", re.compile(rb"\x60\xea.{6}", re.DOTALL)),
+    ("lzh", re.compile(rb".{2}-lh[0-9a-z]-", re.DOTALL)),
+    ("lzip", re.compile(rb"LZIP\x01")),
+    ("compress", re.compile(rb"\x1f\x9d[\x80-\x90]")),
+    ("ar", re.compile(rb"!<arch>\n")),
+    ("cpio", re.compile(rb"07070[127]")),
+    ("xar", re.compile(rb"xar!")),
+    ("squashfs", re.compile(rb"hsqs")),
+    ("ace", re.compile(rb".{7}\*\*ACE\*\*", re.DOTALL)),
+    ("zoo", re.compile(rb".{20}\xdc\xa7\xc4\xfd", re.DOTALL)),
+)
+_EXPECTED: Final[dict[str, frozenset[str]]] = {
+    "safetensors": frozenset({"safetensors"}),
+    "gguf": frozenset({"gguf"}),
+    "onnx": frozenset({"onnx"}),
+    "npy": frozenset({"npy"}),
+    "npz": frozenset({"npz", "zip"}),
+    "json": frozenset(),
+    "txt": frozenset(),
+    "md": frozenset(),
+    "yaml": frozenset(),
+    "yml": frozenset(),
+    "py": frozenset(),
+    "csv": frozenset(),
+    "png": frozenset(),
+    "jpg": frozenset(),
+    "h5": frozenset({"hdf5", "keras", "keras-h5", "h5"}),
+    "tflite": frozenset({"tflite"}),
+    "pb": frozenset({"savedmodel", "tensorflow", "onnx"}),
+    "pt": frozenset({"pickle", "zip", "pytorch", "torchscript", "tar", "npz"}),
+    "pth": frozenset({"pickle", "zip", "pytorch", "torchscript", "tar", "npz"}),
+    "zip": frozenset({"zip"}),
+    "gz": frozenset({"gzip"}),
+    "tar": frozenset({"tar"}),
+}
+"""Formats a name promises; other recognised content makes it a lie."""
+_BINARY: Final = frozenset({"pickle", "zip", "7z", "rar", "tar", "executable", "hdf5"})
+"""Formats that never stand in text by chance."""
+
+
+def scan_source(
+    name: str,
+    source: Source,
+    siblings: frozenset[str] = frozenset(),
+    *,
+    path: str | None = None,
+    budget: Budget | None = None,
+    sha256: str | None = None,
+    sink: Callable[[Detection], None] | None = None,
+) -> FileReport:
+    """Scan one file in this process.
+
+    Args:
+        name: Its name, for what it says of the format.
+        source: Its bytes.
+        siblings: Paths of the other files of the same push or folder.
+        path: As reported, when other than `name`.
+        budget: What it may cost.
+        sha256: Its digest, when known.
+        sink: Hears of each detection at once.
+    """
+    scan = Scan(path or name, dispatch, budget, siblings=siblings, sink=sink)
+    _guarded(scan, name, source)
+    _note_pickle(scan)
+    return conclude(scan, source.size, sha256)
+
+
+def dispatch(scan: Scan, name: str, source: Source) -> None:
+    """Scan a file or member as all that its content may be."""
+    if source.size == 0:
+        if scan.member is None and PICKLE_NAMES.search(name):
+            scan.mark_corrupt("the file is empty")
+        return
+    head = source.read(0, HEAD)
+    before = len(scan.formats)
+    _containers(scan, name, source, head)
+    _formats(scan, name, source, head)
+    if head.startswith(NPY_MAGIC):
+        _part(scan, lambda: scan_npy(scan, source))
+    if _SCRIPT_CODE.search(name) and scan.depth:
+        _part(scan, lambda: scan_torchscript_code(scan, source))
+    found = scan.formats[before:]
+    unread = _unread(scan, head)
+    expected = _is_pickle(name, head, found or unread)
+    _part(scan, lambda: _pickle(scan, source, expected=expected))
+    _mismatch(scan, name, scan.formats[before:])
+
+
+def _is_pickle(name: str, head: bytes, found: object) -> bool:
+    """Say whether a file that breaks as a pickle is a damaged one, by its name or its magic."""
+    if found:
+        return False
+    return bool(PICKLE_NAMES.search(name))
+
+
+def _pickle(scan: Scan, source: Source, *, expected: bool) -> None:
+    scan_pickle(scan, source, expected=expected, script="torchscript" in scan.within)
+
+
+def _guarded(scan: Scan, name: str, source: Source) -> None:
+    _part(scan, lambda: dispatch(scan, name, source))
+
+
+def _part(scan: Scan, parse: object) -> None:
+    """Run one parser; what stops it never stops the others, nor erases what it found."""
+    assert callable(parse)
+    try:
+        parse()
+    except CorruptFileError as error:
+        scan.mark_corrupt(error.what)
+    except BudgetExceededError as error:
+        scan.mark_incomplete(error.what)
+    except (MemoryError, RecursionError) as error:
+        scan.mark_incomplete(f"the scan's limits were reached: {type(error).__name__}")
+    except Exception as error:  # noqa: BLE001 -- rule 4: a parser's own fault reads as incomplete, never clean
+        scan.mark_incomplete(f"the parser failed: {type(error).__name__}: {error}")
+
+
+def _containers(scan: Scan, name: str, source: Source, head: bytes) -> None:
+    if find_zip(source, head):
+        _part(scan, lambda: scan_zip(scan, name, source, head))
+    if is_tar(head):
+        _part(scan, lambda: scan_tar(scan, source))
+    if head.startswith(SEVENZIP_MAGIC):
+        _part(scan, lambda: scan_7z(scan, source))
+    for method, magic in _COMPRESSED:
+        if magic.match(head):
+            _part(scan, lambda method=method: _compressed(scan, method, name, source))  # type: ignore[misc]
+    if _is_zlib(head):
+        _part(scan, lambda: _compressed(scan, "zlib", name, source))
+
+
+def _is_zlib(head: bytes) -> bool:
+    if len(head) < 6 or head[0] & 0x0F != 8 or head[0] >> 4 > 7 or (head[0] << 8 | head[1]) % 31:  # noqa: PLR2004
+        return False
+    import zlib  # noqa: PLC0415 -- in the interpreter already
+
+    try:
+        return bool(zlib.decompressobj().decompress(head, 64))
+    except zlib.error:
+        return False
+
+
+def _compressed(scan: Scan, method: str, name: str, source: Source) -> None:
+    scan.formats.append(method)
+    inner = re.sub(r"\.(gz|bz2|xz|lzma|zst|lz4|z|zlib)$", "", name, flags=re.IGNORECASE)
+    content = inflate(scan, method, source)
+    scan.descend(inner.rsplit("/", 1)[-1] or "content", content)
+
+
+def _unread(scan: Scan, head: bytes) -> bool:
+    for kind, magic in _UNREAD:
+        if magic.match(head):
+            scan.formats.append(kind)
+            scan.mark_incomplete(f"{kind} archives are not read")
+            scan.report("TW-ARCHIVE-UNREADABLE", f"a {kind} archive, which is not read", name=kind)
+            return True
+    return False
+
+
+def _mismatch(scan: Scan, name: str, found: list[str]) -> None:
+    extension = name.rsplit("/", 1)[-1].rpartition(".")[2].lower()
+    promised = _EXPECTED.get(extension)
+    if promised is None or not found or promised.intersection(found):
+        return
+    if not promised and not _BINARY.intersection(found):
+        return
+    scan.report(
+        "TW-FILE-EXTENSION",
+        f"the name says {extension}, the content is {found[0]}",
+        expected=extension,
+        actual=found[0],
+        name=found[0],
+    )
+
+
+def _formats(scan: Scan, name: str, source: Source, head: bytes) -> None:
+    for one in _registered():
+        try:
+            fits = one.matches(name, head, source)
+        except Exception as error:  # noqa: BLE001 -- a parser's own fault reads as incomplete
+            scan.mark_incomplete(f"the parser failed: {type(error).__name__}: {error}")
+            continue
+        if fits:
+            scan.formats.append(one.name)
+            _part(scan, lambda one=one: one.parse(scan, name, source))  # type: ignore[misc]
+
+
+@cache
+def _registered() -> tuple[Format, ...]:
+    # Imported on first use: the formats descend into containers, which this module reads.
+    from agents.checks.artifacts.formats.registry import FORMATS  # noqa: PLC0415
+
+    return FORMATS
+
+
+def _note_pickle(scan: Scan) -> None:
+    if "pickle" in scan.formats:
+        scan.report(
+            "TW-PICKLE-PRESENT",
+            "loading the file unpickles, which can run code; what it does was analysed",
+            format=next(iter(scan.formats)),
+        )

@@ -1,0 +1,137 @@
+"""Scans files and folders on disk: what is opened, what is skipped, what is said of what can't be."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from agents.checks.artifacts.dispatch import scan_source
+from agents.checks.artifacts.report import FileReport, failed
+from agents.checks.artifacts.scanning import Budget
+from agents.checks.detection import Detection
+
+MAX_FILES: Final = 1_000_000
+"""Per folder."""
+
+
+class FileSource:
+    """A file on disk by range."""
+
+    def __init__(self, descriptor: int) -> None:
+        """Read from an open descriptor, which stays the caller's."""
+        self._descriptor = descriptor
+        self.size = os.fstat(descriptor).st_size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes from `offset`."""
+        if length <= 0 or offset >= self.size:
+            return b""
+        return os.pread(self._descriptor, min(length, self.size - offset), offset)
+
+
+def scan_descriptor(
+    descriptor: int,
+    path: str,
+    siblings: frozenset[str] = frozenset(),
+    *,
+    digest: bool = False,
+    budget: Budget | None = None,
+    sink: Callable[[Detection], None] | None = None,
+) -> FileReport:
+    """Scan an open regular file in this process.
+
+    Args:
+        descriptor: Open for reading.
+        path: Its name, as reported.
+        siblings: Paths of the other files of the same folder.
+        digest: Whether to compute its SHA-256 (one streaming pass).
+        budget: What it may cost.
+        sink: Hears of each detection at once.
+    """
+    sha256 = None
+    if digest:
+        with open(descriptor, "rb", buffering=0, closefd=False) as file:  # noqa: PTH123 -- a descriptor
+            file.seek(0)
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    source = FileSource(descriptor)
+    return scan_source(path, source, siblings, budget=budget, sha256=sha256, sink=sink)
+
+
+def open_regular(path: Path) -> int:
+    """Open a regular file for reading, following no link in its last part, blocking on no pipe.
+
+    Raises:
+        OSError: it can't be opened, or is no regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if (mode & 0o170000) != 0o100000:
+        os.close(descriptor)
+        raise OSError(f"not a regular file: {path}")
+    return descriptor
+
+
+def scan_file(
+    path: Path,
+    *,
+    name: str | None = None,
+    siblings: frozenset[str] = frozenset(),
+    digest: bool = False,
+) -> FileReport:
+    """Scan one file in this process, without the sandbox's limits.
+
+    Args:
+        path: Where it is; a link is followed.
+        name: As reported, when other than `path`.
+        siblings: Paths of the other files of the same folder.
+        digest: Whether to compute its SHA-256.
+    """
+    shown = name or str(path)
+    try:
+        descriptor = open_regular(path.resolve())
+    except OSError as error:
+        return failed(shown, 0, f"it can't be opened: {error.strerror or error}")
+    try:
+        return scan_descriptor(descriptor, shown, siblings, digest=digest)
+    finally:
+        os.close(descriptor)
+
+
+def list_tree(root: Path) -> Iterator[tuple[Path, str]]:
+    """Yield each regular file below a folder in a fixed order, with its path as reported.
+
+    Links to folders are not entered. Links to files are yielded: see `escapes`.
+    """
+    count = 0
+    for folder, folders, files in os.walk(root, followlinks=False):
+        folders.sort()
+        for entry in sorted(files):
+            count += 1
+            if count > MAX_FILES:
+                return
+            path = Path(folder, entry)
+            yield path, path.relative_to(root).as_posix()
+
+
+def escapes(path: Path, root: Path) -> bool:
+    """Say whether a path, its links followed, leaves `root`."""
+    return not path.resolve().is_relative_to(root.resolve())
+
+
+def scan_tree(root: Path, *, digest: bool = False) -> Iterator[FileReport]:
+    """Scan each file below a folder in this process; links out of it are never followed.
+
+    Args:
+        root: The folder.
+        digest: Whether to compute SHA-256 digests.
+    """
+    entries = list(list_tree(root))
+    siblings = frozenset(name for _, name in entries)
+    for path, name in entries:
+        if path.is_symlink() and escapes(path, root):
+            yield failed(name, 0, "a link that leads out of the folder is not followed")
+        else:
+            yield scan_file(path, name=name, siblings=siblings, digest=digest)

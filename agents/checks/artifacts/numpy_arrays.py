@@ -1,0 +1,72 @@
+"""Reads NumPy arrays: those of objects are pickles.
+
+Source: NEP 1 (the .npy format), versions 1 to 3.
+"""
+
+from __future__ import annotations
+
+import ast
+from math import prod
+from typing import Any, Final
+
+from agents.checks.artifacts.pickle_arrays import item_size
+from agents.checks.artifacts.pickles import Part, scan_pickle
+from agents.checks.artifacts.scanning import Scan, Source
+
+MAGIC: Final = b"\x93NUMPY"
+MAX_HEADER: Final = 1 << 20
+
+
+def scan_npy(scan: Scan, source: Source) -> None:
+    """Scan one array: its header's bounds, and the pickle of an array of objects."""
+    scan.formats.append("npy")
+    head = source.read(0, 12)
+    wide = len(head) > 6 and head[6] >= 2  # noqa: PLR2004 -- version 2 has a longer length
+    start = 12 if wide else 10
+    length = int.from_bytes(head[8:12] if wide else head[8:10], "little")
+    if len(head) < start or length > MAX_HEADER or start + length > source.size:
+        scan.mark_corrupt("the array's header is cut off")
+        _try(scan, source, start)
+        return
+    text = source.read(start, length).decode("latin-1")
+    try:
+        header = ast.literal_eval(text.strip())
+        descr, shape = header["descr"], header["shape"]
+    except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError):
+        scan.mark_corrupt("the array's header does not read")
+        scan.report("TW-FILE-MALFORMED", "the array's header does not read", offset=start)
+        _try(scan, source, start + length)
+        return
+    body = start + length
+    if _has_objects(descr):
+        rest = Part(source, body, source.size - body)
+        if not scan_pickle(scan, rest, expected=True):
+            scan.mark_corrupt("an array of objects without a pickle")
+        return
+    width = item_size(descr) if isinstance(descr, str) else None
+    if width is not None and isinstance(shape, tuple):
+        if not all(isinstance(side, int) and side >= 0 for side in shape):
+            scan.mark_corrupt("the array's shape is not one")
+            return
+        needed = prod(shape) * width
+        if body + needed > source.size:
+            scan.mark_corrupt(f"the array needs {needed} bytes, {source.size - body} are there")
+        elif body + needed < source.size:
+            _try(scan, source, body + needed)
+    elif not isinstance(descr, str | list):
+        scan.mark_corrupt("the array's type is not one")
+    _try(scan, source, body)
+
+
+def _try(scan: Scan, source: Source, offset: int) -> None:
+    """Scan for a pickle where none should be."""
+    if offset < source.size:
+        scan_pickle(scan, Part(source, offset, source.size - offset), expected=False)
+
+
+def _has_objects(descr: Any) -> bool:  # noqa: ANN401 -- what a hostile header says
+    if isinstance(descr, str):
+        return "O" in descr
+    if isinstance(descr, list | tuple):
+        return any(_has_objects(part) for part in descr)
+    return False

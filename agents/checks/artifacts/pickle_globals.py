@@ -1,0 +1,194 @@
+"""Judges what a pickle imports: by an exact allow-list with uses, and by what can do harm."""
+
+from __future__ import annotations
+
+import json
+import re
+from enum import IntEnum
+from functools import cache, lru_cache
+from importlib import resources
+from typing import Final
+
+import msgspec
+
+
+class Level(IntEnum):
+    """How an import is judged."""
+
+    ALLOWED = 0
+    UNKNOWN = 1
+    DANGEROUS = 2
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """The judgement of one import."""
+
+    level: Level
+    uses: frozenset[str] = frozenset()
+    """call, new, ref; or enum, type, ufunc, bytes: calls with particular arguments only."""
+    reason: str = ""
+    runner: bool = False
+    """Its name says that it runs, loads, fetches or looks up."""
+
+
+ML_PACKAGES: Final = frozenset(
+    "torch torchvision torchaudio torchtext numpy scipy sklearn joblib pandas transformers "
+    "sentence_transformers accelerate peft trl diffusers lightning pytorch_lightning "
+    "lightning_fabric xgboost lightgbm catboost keras tensorflow jax flax omegaconf datasets "
+    "tokenizers safetensors onnx onnxruntime mlflow nltk spacy gensim statsmodels timm "
+    "huggingface_hub polars pyarrow dask ray numba cupy matplotlib tensorflow_hub skl2onnx "
+    "fairseq espnet detectron2 ultralytics fastai nemo deepspeed bitsandbytes vllm".split()
+)
+"""Packages whose legitimate imports the allow-list knows: anything else in them is a gadget."""
+DANGEROUS_PACKAGES: Final = frozenset(
+    "pip setuptools pkg_resources wheel distutils _distutils_hack easy_install cloudpickle dill "
+    "fickling picklescan modelscan modelaudit modelaudit_picklescan saferpickle requests urllib3 "
+    "httpx aiohttp httplib2 pycurl paramiko fabric invoke sh plumbum pexpect ptyprocess psutil "
+    "boto3 botocore s3fs gcsfs fsspec smart_open IPython ipykernel jupyter_client jupyter_core "
+    "nbconvert nbformat notebook docker kubernetes git gitdb celery twisted gevent eventlet "
+    "tornado flask django werkzeug jinja2 mako yaml ruamel cffi win32api win32com win32process "
+    "pythoncom pywintypes pyautogui pynput selenium playwright numexpr sympy asteval "
+    "RestrictedPython simpleeval pyximport cython Cython jsonpickle shellingham delegator "
+    "envoy execnet rpyc zmq websocket websockets socketio scapy pwn pwnlib impacket ctypeslib "
+    "uvloop greenlet byteplay bytecode codetransformer hypothesis pytest _pytest nose "
+    "xonsh hydra streams".split()
+)
+_CORE: Final = frozenset(
+    "os nt posix sys subprocess builtins __builtin__ __builtins__ importlib imp runpy ctypes "
+    "socket pickle _pickle marshal shutil pty code codeop commands pdb pydoc pkgutil webbrowser "
+    "multiprocessing threading asyncio tempfile urllib http shelve platform types inspect "
+    "operator functools posixpath ntpath _posixsubprocess linecache distutils pip f2py "
+    "cpp_extension __globals__ __dict__ __class__ __bases__ __subclasses__ __init__ __reduce__ "
+    "__code__ __getattribute__ __import__ __loader__ __spec__ __self__ __func__ __wrapped__ "
+    "__call__ modules io _io base64 zlib requests system popen eval exec".split()
+)
+"""As one part of a dotted path, these lead out of the package they are found in."""
+RUNNER: Final = re.compile(
+    r"(?i)(?:^|_|(?<=[a-z]))(exec\w*|eval\w*|system|popen\w*|spawn\w*|shell\w*|run|runs|runner|call"
+    r"|cmd|command|import\w*|load|loads|loader|load\w+|unpickle|download\w*|fetch\w*|urlopen|get_file"
+    r"|open|opener|compile\w*|resolve\w*|locate|getattr\w*|attrgetter|methodcaller|apply|install\w*"
+    r"|invoke|launch|start|write\w*|remove|unlink|delete|rmtree|connect|read_pickle|from_file"
+    r"|read_csv|read_\w+|save|source|script|hook|inject|pwn|payload|evil|backdoor|trigger|reverse"
+    r"|exploit|getoutput|fork\w*|kill|chmod|decode\w*|render|parse_expr|sympify|lambdify|query)"
+    r"(?=$|_|[A-Z0-9])"
+)
+_REBUILD: Final = re.compile(
+    r"^_*(pyx_)?(rebuild|reconstruct|unpickle|restore|new|make|from|create|recreate|build)\w*$"
+)
+_IDENTIFIER: Final = re.compile(r"^[A-Za-z_][\w]*$")
+_CLASS: Final = re.compile(r"^_*[A-Z]\w*$")
+
+
+def _text(name: str) -> str:
+    source = resources.files("agents.checks.artifacts").joinpath(name)
+    return source.read_text(encoding="utf-8")
+
+
+@cache
+def _allowed() -> dict[tuple[str, str], frozenset[str]]:
+    table: dict[str, dict[str, list[str]]] = json.loads(_text("allowed_globals.json"))
+    result: dict[tuple[str, str], frozenset[str]] = {}
+    for module, uses in table.items():
+        for use, names in uses.items():
+            for name in names:
+                key = (module, name)
+                result[key] = result.get(key, frozenset()) | {use}
+    return result
+
+
+@cache
+def _stdlib() -> frozenset[str]:
+    return frozenset(_text("stdlib_modules.txt").split())
+
+
+@cache
+def _renames() -> tuple[dict[str, str], dict[tuple[str, str], tuple[str, str]]]:
+    table = json.loads(_text("renamed_globals.json"))
+    names = {(a, b): (c, d) for a, b, c, d in table["names"]}
+    return table["modules"], names
+
+
+def renamed(module: str, name: str, protocol: int) -> tuple[str, str]:
+    """Return the name that the machine looks up: below protocol 3 Python 2's names are mapped."""
+    if protocol >= 3:  # noqa: PLR2004 -- fix_imports
+        return module, name
+    modules, names = _renames()
+    return names.get((module, name)) or (modules.get(module, module), name)
+
+
+@lru_cache(maxsize=65536)
+def judge(module: str, name: str, protocol: int, *, script: bool = False) -> Standing:
+    """Judge an import.
+
+    Args:
+        module: As the stream names it.
+        name: The same; may be dotted.
+        protocol: That the stream declared by then.
+        script: Whether the stream belongs to a TorchScript archive, whose own classes
+            (`__torch__.…`) only its C++ reader resolves.
+    """
+    effective = renamed(module, name, protocol)
+    standing = _judge(*effective, script=script)
+    if effective == (module, name):
+        return standing
+    original = _judge(module, name, script=script)
+    if standing.level is Level.ALLOWED and (
+        module in _renames()[0] or (module, name) in _renames()[1]
+    ):
+        return standing
+    return max(standing, original, key=lambda one: one.level)
+
+
+def _judge(module: str, name: str, *, script: bool) -> Standing:
+    uses = _allowed().get((module, name))
+    if uses is not None:
+        return Standing(Level.ALLOWED, uses)
+    if script and (module == "__torch__" or module.startswith("__torch__.")):
+        if module.startswith("__torch__.torch.classes"):
+            return Standing(Level.UNKNOWN, reason="a custom C++ class")
+        return Standing(Level.ALLOWED, frozenset({"new", "ref", "call"}))
+    runner = bool(RUNNER.search(name))
+    parts = module.split(".")
+    top = parts[0]
+    if top in _stdlib():
+        return Standing(Level.DANGEROUS, reason="the standard library, outside the allow-list")
+    if top in DANGEROUS_PACKAGES:
+        return Standing(Level.DANGEROUS, reason="a package that runs, fetches or loads")
+    inner = [*parts[1:], *name.split(".")]
+    for part in inner[:-1] if len(inner) > 1 else ():
+        if part in _CORE:
+            return Standing(Level.DANGEROUS, reason=f"reaches {part!r} through another module")
+    last = inner[-1]
+    if last in _CORE or last in _stdlib() and (last.islower() and _in_known(top)):
+        return Standing(Level.DANGEROUS, reason=f"names {last!r} through another module")
+    if not all(_IDENTIFIER.match(part) for part in (*parts, *name.split("."))):
+        return Standing(Level.DANGEROUS, reason="not the name of anything Python can define")
+    if "." in name and not all(_CLASS.match(part) for part in name.split(".")[:-1]):
+        return Standing(Level.DANGEROUS, reason="reaches through a module, not a class")
+    if _in_known(top):
+        if _CLASS.match(last) or last.endswith("_gen"):
+            return Standing(Level.UNKNOWN, reason="a class outside the allow-list", runner=runner)
+        if not runner and (_REBUILD.match(last) or _private_reference(last)):
+            return Standing(Level.UNKNOWN, reason="outside the allow-list")
+        reason = f"a function of {top} that no saved model needs"
+        return Standing(Level.DANGEROUS if runner else Level.UNKNOWN, reason=reason, runner=True)
+    return Standing(Level.UNKNOWN, reason="outside the allow-list", runner=runner)
+
+
+def _in_known(top: str) -> bool:
+    return top in ML_PACKAGES
+
+
+def _private_reference(name: str) -> bool:
+    return name.startswith("__pyx_")
+
+
+CODE: Final = re.compile(
+    r"__import__|\bimport\s+\w|\bexec\s*\(|\beval\s*\(|\bos\.\w+|\bsubprocess\b|\bsystem\s*\(|"
+    r"lambda\b.*:|/bin/\w+|/dev/tcp|\bcurl\s|\bwget\s|\bnc\s+-|\bbash\b|\bsh\s+-c|powershell|cmd\.exe|"
+    r"^\s*(id|whoami|ls|touch|rm|cat|echo|ping|calc|nslookup|python3?|uname|sleep)\b(\s|$)|https?://|"
+    r"ftp://|\\\\[\w.]+\\|\.\./|^/(etc|tmp|root|home|proc|var|usr|dev)/|\.(pkl|pickle|pt|pth|so|dll|py|sh|exe)$|"
+    r"__class__|__globals__|__builtins__|\|\s*sh\b|>\s*/|\bopen\s*\(|base64|b64decode",
+    re.IGNORECASE,
+)
+"""Text that, given to a function as an argument, is code, a command, a path or an address."""

@@ -1,0 +1,85 @@
+"""What a scan says of one file, and how its verdict follows."""
+
+from __future__ import annotations
+
+import msgspec
+
+from agents.checks.artifacts.scanning import Scan
+from agents.checks.detection import Detection, rule_of
+from schemas.severity import Severity, Verdict
+
+
+class FileReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One scanned file."""
+
+    path: str
+    format: str
+    """The outermost format, `other` when none was recognised."""
+    formats: tuple[str, ...] = ()
+    """All formats met, also of members."""
+    size: int
+    sha256: str | None = None
+    """None unless asked for."""
+    verdict: Verdict
+    detections: tuple[Detection, ...] = ()
+    reasons: tuple[str, ...] = ()
+    """Why it is corrupt or incomplete."""
+
+
+def severity_of(detection: Detection) -> Severity:
+    """Return a detection's severity, its own or its rule's."""
+    return detection.severity or rule_of(detection).severity
+
+
+def verdict_of(
+    detections: tuple[Detection, ...], *, incomplete: bool = False, corrupt: bool = False
+) -> Verdict:
+    """Return the verdict: an error never hides a finding, and never reads as clean.
+
+    Args:
+        detections: What was found.
+        incomplete: Whether something was not analysed to its end.
+        corrupt: Whether bytes are damaged.
+    """
+    worst = max((severity_of(one).rank for one in detections), default=0)
+    if worst >= Severity.CRITICAL.rank:
+        return Verdict.MALICIOUS
+    if incomplete:
+        return Verdict.INCOMPLETE
+    if corrupt:
+        return Verdict.CORRUPT
+    if worst >= Severity.MEDIUM.rank:
+        return Verdict.SUSPICIOUS
+    return Verdict.CLEAN
+
+
+def conclude(scan: Scan, size: int, sha256: str | None = None) -> FileReport:
+    """Return the report of a finished scan."""
+    if scan.dropped:
+        scan.mark_incomplete(f"{scan.dropped} more findings were left out")
+    detections = tuple(scan.detections)
+    formats = tuple(dict.fromkeys(scan.formats))
+    return FileReport(
+        path=scan.path,
+        format=formats[0] if formats else "other",
+        formats=formats,
+        size=size,
+        sha256=sha256,
+        verdict=verdict_of(
+            detections, incomplete=bool(scan.incomplete), corrupt=bool(scan.corrupt)
+        ),
+        detections=detections,
+        reasons=tuple(dict.fromkeys((*scan.incomplete, *scan.corrupt)))[:50],
+    )
+
+
+def failed(path: str, size: int, reason: str, detections: tuple[Detection, ...] = ()) -> FileReport:
+    """Return the report of a file whose scan did not end: incomplete, or worse by what was found."""
+    return FileReport(
+        path=path,
+        format="unknown",
+        size=size,
+        verdict=verdict_of(detections, incomplete=True),
+        detections=detections,
+        reasons=(reason,),
+    )

@@ -1,0 +1,58 @@
+"""Judges TorchScript source: which operators it names, and what no such source contains.
+
+PyTorch's compiler reads a subset of Python; what it accepts can still read and write files.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from agents.checks.artifacts.scanning import Scan, Source
+
+MAX_SOURCE: Final = 16 << 20
+_FILES: Final = re.compile(
+    r"\b(?:torch|ops\.(?:aten|prim|image|torchaudio))\.(from_file|save|load|load_from_file|read_file|write_file|"
+    r"_load_from_\w+|write_png|write_jpeg|unpickle|open|set_data_from_file|fromfile|tofile)\s*\("
+)
+_OPERATORS: Final = re.compile(r"\bops\.(\w+)\.(\w+)")
+_KNOWN: Final = frozenset(
+    "aten prim quantized torchvision torchaudio torchtext prims profiler inductor_prims static_runtime "
+    "cuda onnx _quantized mkldnn mkldnn_prepacked xnnpack prepacked sparse caffe2 vision image tensorexpr "
+    "_caffe2 rand_dim metal metal_prepack vulkan vulkan_prepack torch_scatter torch_sparse torch_cluster "
+    "fbgemm c10d debugprims nestedtensor rngprims".split()
+)
+_PYTHON: Final = re.compile(
+    r"^\s*(?:import|from)\s+\w|\b(?:eval|exec|compile|__import__|open|getattr)\s*\(|"
+    r"\b(?:os|sys|subprocess|socket|shutil|ctypes|builtins|importlib)\.\w+|__globals__|__subclasses__|"
+    r"__reduce__|__builtins__|torch\.classes\.load_library|ops\.load_library",
+    re.MULTILINE,
+)
+
+
+def scan_torchscript_code(scan: Scan, source: Source) -> None:
+    """Scan one source file of a TorchScript archive."""
+    text = source.read(0, MAX_SOURCE).decode("utf-8", "replace")
+    if source.size > MAX_SOURCE:
+        scan.mark_incomplete(f"only {MAX_SOURCE} bytes of the source were read")
+    for match in _FILES.finditer(text):
+        scan.report(
+            "TW-TORCHSCRIPT-FILES",
+            f"the model's code calls {match.group(1)}, which reads or writes files",
+            line=text.count("\n", 0, match.start()) + 1,
+            name=match.group(1),
+        )
+    for match in _PYTHON.finditer(text):
+        scan.report(
+            "TW-TORCHSCRIPT-PYTHON",
+            f"the model's code contains {match.group().strip()[:80]!r}, which TorchScript does not know",
+            line=text.count("\n", 0, match.start()) + 1,
+            name=match.group().strip()[:80],
+        )
+    for space, name in sorted(set(_OPERATORS.findall(text))):
+        if space not in _KNOWN:
+            scan.report(
+                "TW-TORCHSCRIPT-OPERATOR",
+                f"the model's code calls the custom operator {space}::{name}",
+                name=f"{space}::{name}",
+            )
