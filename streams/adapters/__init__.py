@@ -13,6 +13,7 @@ from schemas.events import Event
 ADAPTERS: Final[dict[str, str]] = {
     "argo": "streams.adapters.argo:adapt",
     "cdevents": "streams.adapters.cdevents:adapt",
+    "cyclonedx": "streams.adapters.packages:adapt_cyclonedx",
     "github-package": "streams.adapters.github:adapt_package",
     "github-workflow-run": "streams.adapters.github:adapt_workflow_run",
     "harbor": "streams.adapters.harbor:adapt",
@@ -22,9 +23,14 @@ ADAPTERS: Final[dict[str, str]] = {
     "mlflow": "streams.adapters.mlflow:adapt",
     "oci": "streams.adapters.oci:adapt",
     "openlineage": "streams.adapters.openlineage:adapt",
+    "pip-inspect": "streams.adapters.packages:adapt_pip_inspect",
+    "pip-report": "streams.adapters.packages:adapt_pip_report",
+    "pylock": "streams.adapters.packages:adapt_pylock",
+    "requirements": "streams.adapters.packages:adapt_requirements",
     "sagemaker-model-package": "streams.adapters.sagemaker:adapt_model_package",
     "sagemaker-pipeline": "streams.adapters.sagemaker:adapt_pipeline",
     "tekton": "streams.adapters.tekton:adapt",
+    "uv-lock": "streams.adapters.packages:adapt_uv_lock",
     "wandb": "streams.adapters.wandb:adapt",
 }
 """Kind of payload to `module:function`; a module is imported when its kind is first used."""

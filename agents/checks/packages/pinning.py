@@ -149,7 +149,7 @@ def check_pinning(
             refused += 1
         elif line.option is not None:
             detection = check_option(line)
-            if detection is not None:
+            if detection is not None and all(one.locator != detection.locator for one in found):
                 found.append(detection)
         elif line.constraint:
             continue
