@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, Protocol
 
 import msgspec
@@ -30,6 +31,10 @@ MAX_SIGHTINGS: Final = 4_000
 _LOCAL: Final = frozenset({"pipeline", "deployment", "service"})
 """Kinds whose names mean something in one tenant only."""
 _IN_REGISTRY: Final = frozenset({"model", "dataset", "image"})
+_RELEASE: Final = re.compile(
+    r"[/_.@-](v[0-9]+(?:\.[0-9]+)*|[0-9]+\.[0-9]+(?:\.[0-9]+)*|20[0-9]{2}-?[01][0-9](?:-?[0-3][0-9])?)"
+    r"(?=[/_.-]|$)"
+)
 _SERVING_STAGES: Final = frozenset({"deployment", "serving"})
 _GATHERING_STAGES: Final = frozenset({"crawl", "annotation"})
 _MADE: Final = frozenset({"made", "served", "config"})
@@ -91,6 +96,20 @@ def exposure_of(run: PipelineRun) -> tuple[str, str]:
     used = "delivered" if run.stage in _GATHERING_STAGES or run.state == "aborted" else "executed"
     made = "staged" if run.state in _ENDED | {"started"} else "delivered"
     return used, made
+
+
+def source_version(source: RunSource, stage: str | None) -> str | None:
+    """Return the version an address names, under which its content may not change.
+
+    That is a release or date in its path, or the page itself for a crawl; an address without one
+    is expected to hold something new each day.
+    """
+    if stage == "crawl" and source.url:
+        return "crawl"
+    if not source.url:
+        return None
+    match = _RELEASE.search(source.place.path.partition("?")[0])
+    return match[1] if match else None
 
 
 def run_criticality(event: Event[PipelineRun], policy: Policy) -> float | None:
@@ -167,7 +186,7 @@ def run_lineage(
             parents[f"sha256:{digest}"] = None
             see(f"sha256:{digest}", "used", used_as, version=ref.revision, digest=digest, name=key)
     for source in sources:
-        for key in _see_source(source, tenant, see, used_as):
+        for key in _see_source(source, tenant, see, used_as, run.stage):
             parents[key] = None
 
     made_from = tuple(parents)[:MAX_PARENTS]
@@ -220,13 +239,17 @@ class _See(Protocol):
         """Keep it, once."""
 
 
-def _see_source(source: RunSource, tenant: str, see: _See, exposure: str) -> list[str]:
+def _see_source(
+    source: RunSource, tenant: str, see: _See, exposure: str, stage: str | None
+) -> list[str]:
     """Note the sightings of one data source and return the keys that name it."""
     dataset, domain, vendor = dataset_key(source, tenant), domain_key(source), vendor_key(source)
     digest = source.digest or source.pinned
     origin = source.place.host or None
     keys = [dataset]
-    see(dataset, "used", exposure, digest=digest, origin=origin, name=source.name, publisher=vendor)
+    # The vendor is no publisher of the dataset's registry: it has a sighting of its own.
+    version = source_version(source, stage)
+    see(dataset, "used", exposure, version=version, digest=digest, origin=origin, name=source.name)
     if digest:
         keys.append(f"sha256:{digest}")
         see(keys[-1], "used", exposure, digest=digest, name=dataset, origin=origin)

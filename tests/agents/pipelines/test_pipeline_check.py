@@ -292,6 +292,23 @@ def test_what_is_deployed_is_served_under_the_tenants_own_name():
     assert served[0].criticality == 1.0
 
 
+@pytest.mark.parametrize(
+    ("url", "stage", "version"),
+    [
+        ("https://d.example/reviews/v7.parquet", None, "v7"),
+        ("s3://acme/dumps/2026-11-01/all.jsonl", None, "2026-11-01"),
+        ("https://d.example/reviews-1.2.csv", None, "1.2"),
+        ("https://d.example/latest.csv", None, None),
+        ("https://d.example/reviews2.csv", None, None),
+        ("https://d.example/page", "crawl", "crawl"),
+    ],
+)
+def test_a_source_whose_address_names_a_version_may_not_change_under_it(url, stage, version):
+    source = {"url": url, "verified": True, "digests": {"sha256": "1" * 64}}
+    outcome = run({"stage": stage, "data_sources": [source]})
+    assert {s.version for s in outcome.sightings if s.component.startswith("dataset:")} == {version}
+
+
 def test_no_event_can_speak_of_another_tenants_names():
     outcome = run({"inputs": [{"component": "pipeline:@tenant-b/train"}]})
     assert not [s for s in outcome.sightings if "tenant-b" in s.component]
