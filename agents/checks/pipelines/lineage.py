@@ -27,6 +27,8 @@ from schemas.observations import Sighting
 from schemas.policy import Policy
 
 MAX_PARENTS: Final = 512
+MAX_REACHING: Final = 8
+"""Models of a run that are noted beside each domain it reached."""
 MAX_SIGHTINGS: Final = 4_000
 _LOCAL: Final = frozenset({"pipeline", "deployment", "service"})
 """Kinds whose names mean something in one tenant only."""
@@ -152,7 +154,15 @@ def run_lineage(
     def see(component: str, kind: str, exposure: str, *, version: str | None = None,
             digest: str | None = None, **more: object) -> None:  # fmt: skip
         identity = stable_id(
-            "sgt", tenant, event.source, event.id, component, kind, version or "", digest or ""
+            "sgt",
+            tenant,
+            event.source,
+            event.id,
+            component,
+            kind,
+            version or "",
+            digest or "",
+            str(more.get("name") or ""),
         )
         sighting = Sighting(
             id=identity,
@@ -185,8 +195,11 @@ def run_lineage(
         if digest:
             parents[f"sha256:{digest}"] = None
             see(f"sha256:{digest}", "used", used_as, version=ref.revision, digest=digest, name=key)
+    # Who reached a domain: the pipeline, and the models it loaded, whose code may have.
+    models = [key for key in parents if key.startswith("model:")][:MAX_REACHING]
+    reached_by = (run_component(event), *models)
     for source in sources:
-        for key in _see_source(source, tenant, see, used_as, run.stage):
+        for key in _see_source(source, tenant, see, used_as, run.stage, reached_by):
             parents[key] = None
 
     made_from = tuple(parents)[:MAX_PARENTS]
@@ -240,7 +253,12 @@ class _See(Protocol):
 
 
 def _see_source(
-    source: RunSource, tenant: str, see: _See, exposure: str, stage: str | None
+    source: RunSource,
+    tenant: str,
+    see: _See,
+    exposure: str,
+    stage: str | None,
+    reached_by: tuple[str, ...],
 ) -> list[str]:
     """Note the sightings of one data source and return the keys that name it."""
     dataset, domain, vendor = dataset_key(source, tenant), domain_key(source), vendor_key(source)
@@ -255,7 +273,8 @@ def _see_source(
         see(keys[-1], "used", exposure, digest=digest, name=dataset, origin=origin)
     if domain:
         keys.append(domain)
-        see(domain, "used", exposure, name=dataset)
+        for component in reached_by:
+            see(domain, "used", exposure, name=component)
     if vendor:
         keys.append(vendor)
         see(vendor, "used", exposure, name=dataset)

@@ -309,6 +309,17 @@ def test_a_source_whose_address_names_a_version_may_not_change_under_it(url, sta
     assert {s.version for s in outcome.sightings if s.component.startswith("dataset:")} == {version}
 
 
+def test_a_domain_is_noted_with_the_pipeline_and_the_models_that_reached_it():
+    outcome = run(
+        {
+            "inputs": [{"component": "model:r/a", "revision": COMMIT}],
+            "data_sources": [{"url": "https://d.example/x", "verified": True}],
+        }
+    )
+    reached = {s.name for s in outcome.sightings if s.component == "domain:d.example"}
+    assert reached == {f"pipeline:@{TENANT}/train", "model:r/a"}
+
+
 def test_no_event_can_speak_of_another_tenants_names():
     outcome = run({"inputs": [{"component": "pipeline:@tenant-b/train"}]})
     assert not [s for s in outcome.sightings if "tenant-b" in s.component]
