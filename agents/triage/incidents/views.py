@@ -506,7 +506,7 @@ def incident_document(case: Case, standings: Sequence[Standing]) -> IncidentDocu
         commands=commands[: LISTED * 4],
         tasks=tuple(tasks[: LISTED * 4]),
         related=related,
-        campaign=case.core.campaign or None,
+        campaign=case.core.campaign or (case.incident if related else None),
         publishers=_publishers(standings),
         techniques=_union(view.techniques for view in findings if view.active),
         ssdf=_union(view.ssdf for view in findings if view.active),

@@ -44,13 +44,13 @@ def on_source(desk: Desk, seen: SourceSeen) -> None:
     row.last_ms = max(row.last_ms, seen.at_ms)
     if hour not in row.hours:
         row.hours = sorted({*row.hours, hour})[-HOURS:]
-    everything, incomplete, dead = row.days.setdefault(day, (Tally(), Tally(), Tally()))
+    everything, incomplete, dead = row.days.setdefault(str(day), (Tally(), Tally(), Tally()))
     everything.add(seen.event_id, SAMPLE)
     if seen.outcome == "incomplete":
         incomplete.add(seen.event_id, SAMPLE)
     elif seen.outcome == "dead-letter":
         dead.add(seen.event_id, SAMPLE)
-    for old in sorted(row.days)[:-DAYS]:
+    for old in sorted(row.days, key=int)[:-DAYS]:
         del row.days[old]
     if row.silent_since:
         desk.tell_operator(_alert(row, "source-recovered", row.silent_since, "heard again"))
@@ -91,12 +91,12 @@ def look_for_silence(desk: Desk, now_ms: int) -> None:
 
 
 def _look_at_day(desk: Desk, key: str, row: SourceRow, day: int) -> None:
-    if day not in row.days:
+    if str(day) not in row.days:
         return
-    everything, incomplete, dead = row.days[day]
+    everything, incomplete, dead = row.days[str(day)]
     total = everything.count()
     share = incomplete.count() / total if total else 0.0
-    before = [row.days[one] for one in row.days if one < day]
+    before = [row.days[one] for one in row.days if int(one) < day]
     earlier = sum(one[0].count() for one in before)
     usual = sum(one[1].count() for one in before) / earlier if earlier else 0.0
     if total >= LEAST_EVENTS and share >= max(INCOMPLETE_SHARE, INCOMPLETE_RISE * usual):

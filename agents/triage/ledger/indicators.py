@@ -86,7 +86,10 @@ def _mark(
     digest: str | None = None
     version: str | None
     if seen.key == indicator_key:
-        version = None if seen.key.startswith("sha256:") else indicator_version
+        of_component = split_version(finding.component)[0] == seen.key
+        version = indicator_version or (finding.version if of_component else None)
+        if seen.key.startswith("sha256:"):
+            version = None
     else:
         version = finding.version
         digest = indicator_key[7:] if indicator_key.startswith("sha256:") else None

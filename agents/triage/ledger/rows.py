@@ -227,8 +227,8 @@ class SourceRow(msgspec.Struct, array_like=True):
     source: str
     last_ms: int = 0
     hours: list[int] = msgspec.field(default_factory=list)
-    days: dict[int, tuple[Tally, Tally, Tally]] = msgspec.field(default_factory=dict)
-    """Day: all sampled events, the incomplete ones, dead letters."""
+    days: dict[str, tuple[Tally, Tally, Tally]] = msgspec.field(default_factory=dict)
+    """By day since the epoch: all sampled events, the incomplete ones, dead letters."""
     silent_since: int = 0
     told: dict[str, int] = msgspec.field(default_factory=dict)
 
