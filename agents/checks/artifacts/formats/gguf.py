@@ -160,7 +160,7 @@ class _Reader:
                     raise CorruptFileError(f"{count} strings declared for {key[:80]!r}")
                 for index in range(count):
                     text = self._string(key[:80])
-                    if not key.startswith("tokenizer.ggml.") or "{{" in text:
+                    if not key.startswith("tokenizer.ggml."):  # a vocabulary holds any text
                         self._judge_text(f"{key}[{index}]", text)
             elif kind == ARRAY:
                 if count * (4 + self._width) > self._cursor.left:
@@ -174,8 +174,8 @@ class _Reader:
             self._scan.budget.step(1)
 
     def _judge_text(self, key: str, text: str) -> None:
-        is_template = "template" in key.lower() or "{%" in text or "{{" in text
-        if is_template and ("{%" in text or "{{" in text or "template" in key.lower()):
+        opens = "{%" in text or "{{" in text
+        if "template" in key.lower() or (opens and ("%}" in text or "}}" in text)):
             report_template(self._scan, text, key[:200])
         else:
             report_text(self._scan, key[:200], text)

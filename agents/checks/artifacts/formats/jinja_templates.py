@@ -311,8 +311,8 @@ class _Judge:
                 self._add("TW-MODEL-TEMPLATE-EXHAUSTION", "counts too far", node.lineno or 0)
             elif isinstance(node, nodes.Mul | nodes.Pow):
                 for side in (node.left, node.right):
-                    value = side.value if isinstance(side, nodes.Const) else 0
-                    if isinstance(value, int) and value > MAX_TURNS:
+                    value = _integer(side) or 0
+                    if value > MAX_TURNS:
                         self._add(
                             "TW-MODEL-TEMPLATE-EXHAUSTION",
                             f"multiplies by {value}",

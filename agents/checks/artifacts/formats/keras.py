@@ -90,6 +90,7 @@ def report_keras(scan: Scan, document: object, prefix: str = "") -> None:
     Source: CVE-2024-3660, CVE-2025-1550, CVE-2025-8747, CVE-2025-9905, CVE-2025-9906,
     CVE-2025-12058, CVE-2025-12060, CVE-2025-49655, CVE-2026-1462.
     """
+    prefix = f"{prefix}." if prefix else ""
     for path, mapping in mappings(scan, document):
         _judge_mapping(scan, mapping, f"{prefix}{path}" or "config")
     for path, key, value in leaves(scan, document):

@@ -11,6 +11,12 @@ from agents.checks.artifacts.scanning import Scan
 from schemas.severity import Severity
 
 MAX_CELLS: Final = 10_000
+_PIPED: Final = re.compile(r"\|\s*(sudo\s+)?(ba|z)?sh|/dev/tcp|base64 -d")
+_INSTALLER: Final = re.compile(
+    r"https://(ollama\.com|sh\.rustup\.rs|astral\.sh|get\.docker\.com|deb\.nodesource\.com|"
+    r"raw\.githubusercontent\.com/(pyenv|nvm-sh|conda-forge)/|packagecloud\.io/install/)"
+)
+"""Installers that notebooks pipe into a shell as their own instructions say."""
 _MAGIC: Final = re.compile(r"^\s*[!%]")
 _SCRIPT: Final = re.compile(r"(?i)<script\b[^>]*>(?!\s*</script>)|\bon(error|load)\s*=|javascript:")
 _FETCHES: Final = re.compile(r"(?i)fetch\(|XMLHttpRequest|document\.cookie|\.src\s*=|eval\(|atob\(")
@@ -42,11 +48,13 @@ def _judge_code(scan: Scan, text: str, key: str) -> None:
     for line in text.splitlines():
         if _MAGIC.match(line):
             command = line.strip().lstrip("!%")
-            if is_hostile_command(command) and re.search(
-                r"\|\s*(ba|z)?sh|/dev/tcp|base64 -d", command
-            ):
+            if is_hostile_command(command) and _PIPED.search(command):
                 scan.report(
-                    "TW-MODEL-CODE-SPAWN", f"a cell runs {command[:80]!r}", key=key, line=len(plain)
+                    "TW-MODEL-CODE-SPAWN",
+                    f"a cell runs {command[:80]!r}",
+                    severity=Severity.LOW if _INSTALLER.search(command) else Severity.CRITICAL,
+                    key=key,
+                    line=len(plain),
                 )
             plain.append(line[: len(line) - len(line.lstrip())] + "pass")
         else:

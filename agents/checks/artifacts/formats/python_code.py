@@ -244,7 +244,9 @@ class _Judge:
                 self._tainted.add(target.id)
 
     def _is_lookup(self, call: ast.Call) -> bool:
-        return isinstance(call.func, ast.Name) and call.func.id in ("getattr", "__import__")
+        called = call.func
+        name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+        return name in ("getattr", "__import__", "import_module")
 
     def _dotted(self, node: ast.AST, depth: int = 0) -> str:
         """Return the full name of what is referred to, as far as it is constant."""
@@ -265,6 +267,11 @@ class _Judge:
                 node = node.value
                 if isinstance(node, ast.Attribute) and node.attr in ("__dict__", "modules"):
                     node = node.value if node.attr == "__dict__" else ast.Name("")
+                elif isinstance(node, ast.Call) and node.args:
+                    if isinstance(node.func, ast.Name) and node.func.id == "vars":
+                        node = node.args[0]
+            elif isinstance(node, ast.NamedExpr):
+                node = node.value
             elif isinstance(node, ast.Name):
                 parts.append(self._aliases.get(node.id, node.id))
                 break
@@ -419,6 +426,8 @@ class _Judge:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
                 name = getattr(node, "name", "")
                 inner = METHOD if in_class else FUNCTION
+                if isinstance(node, ast.Lambda):
+                    inner = where
                 if where == MAIN:
                     inner = MAIN
                 elif name in self._called_on_import:
@@ -445,16 +454,20 @@ class _Judge:
     def _judge_call(self, node: ast.Call, where: str) -> None:
         name = self._dotted(node.func)
         line = node.lineno
+        arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
+        for argument in arguments:
+            if isinstance(argument, ast.Attribute | ast.Name | ast.Lambda):
+                given = self._dotted(argument)
+                if _SPAWN.match(given) or given in ("exec", "eval"):
+                    self._judge_spawn(given, self._command(node), [], where, line)
         if not name:
             if isinstance(node.func, ast.Call) and self._is_tainted(node):
                 self._add(
                     "TW-MODEL-CODE-DISGUISED", "calls what it decoded", line, Severity.CRITICAL
                 )
             return
-        arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
-        text = self._command(node)
         if _SPAWN.match(name):
-            self._judge_spawn(name, text, arguments, where, line)
+            self._judge_spawn(name, self._command(node), arguments, where, line)
         elif _EVAL.match(name) or name in ("compile", "exec", "eval"):
             self._judge_eval(name, arguments, where, line)
         elif _NETWORK.match(name):
@@ -522,7 +535,8 @@ class _Judge:
     def _judge_eval(self, name: str, arguments: list[ast.expr], where: str, line: int) -> None:
         first = arguments[0] if arguments else None
         constant = self._constant(first)
-        if first is not None and self._is_tainted(first):
+        built = first is not None and self._is_assembled(first)
+        if first is not None and (self._is_tainted(first) or built):
             self._add(
                 "TW-MODEL-CODE-DISGUISED",
                 f"gives {name} what it decoded or fetched",
@@ -537,8 +551,6 @@ class _Judge:
                 METHOD: Severity.LOW,
                 FUNCTION: Severity.LOW,
             }.get(where, Severity.LOW)
-            if first is not None and self._is_assembled(first):
-                severity = Severity.CRITICAL
             self._add("TW-MODEL-CODE-EVAL", f"calls {name} {where}", line, severity)
 
     def _is_assembled(self, node: ast.AST) -> bool:
@@ -579,9 +591,9 @@ class _Judge:
             self._add("TW-MODEL-CODE-NETWORK", f"calls {name} {where}", line, Severity.LOW)
 
     def _judge_native(self, name: str, where: str, line: int) -> None:
-        if re.search(r"VirtualAlloc|CreateThread|memmove|CFUNCTYPE", name):
+        if re.search(r"VirtualAlloc|CreateThread|RtlMove|mprotect", name):
             severity = Severity.CRITICAL if where != MAIN else Severity.HIGH
-        elif where == IMPORTED and not name.endswith("find_library"):
+        elif where == IMPORTED and not name.endswith(("find_library", "CFUNCTYPE")):
             severity = Severity.HIGH
         else:
             severity = Severity.LOW
