@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from schemas.events import Event
+    from streams.demo import Story
     from streams.live import Follower, View
     from streams.settings import Settings
 
@@ -116,10 +117,11 @@ async def _watch(
     from streams.topics import ensure_topics  # noqa: PLC0415 -- the same
 
     await ensure_topics(settings)
+    story = await _story(settings) if demo else None
     workers = _start_workers(settings)
     follower = Follower(settings)
     background = [asyncio.ensure_future(follower.run()), asyncio.ensure_future(follower.sample())]
-    feeding = asyncio.ensure_future(_feed(settings, replay, demo=demo))
+    feeding = asyncio.ensure_future(_feed(settings, replay, story))
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -165,17 +167,20 @@ def _stop_workers(workers: subprocess.Popen[bytes]) -> None:
             workers.wait()
 
 
-async def _feed(settings: Settings, replay: Path | None, *, demo: bool) -> None:
-    """Publish the file, and the story with the facts and policies it needs."""
+async def _story(settings: Settings) -> Story:
+    """Return the story, its facts and policies published: workers read them before any event."""
+    from streams.demo import Story  # noqa: PLC0415 -- only for the story
+
+    story = Story((settings.state_dir / "demo").absolute())
+    await story.publish_knowledge(settings)
+    return story
+
+
+async def _feed(settings: Settings, replay: Path | None, story: Story | None) -> None:
+    """Publish the story and the file."""
     from streams.cli.send import publish, read_events  # noqa: PLC0415 -- only when fed
 
-    events: list[Event[Any]] = []
-    if demo:
-        from streams.demo import Story  # noqa: PLC0415 -- only for the story
-
-        story = Story(settings.state_dir / "demo")
-        await story.publish_knowledge(settings)
-        events.extend(story.events())
+    events: list[Event[Any]] = list(story.events()) if story is not None else []
     if replay is not None:
         events.extend(read_events(replay, max_bytes=settings.max_event_bytes))
     for start in range(0, len(events), BATCH):

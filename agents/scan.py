@@ -1,0 +1,99 @@
+"""The agent of scan requests: slow work of a push, asked for again where it could not be done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from typing import Final, Protocol
+
+import structlog
+
+from agents.checking import Told, outcome_messages
+from agents.checks.fetching.errors import FetchError
+from agents.checks.knowledge import Knowledge
+from agents.checks.provenance.scan_push import Fetch, ScanFile, ScanOutcome, scan_push
+from agents.ports import Batch, Delivery, Message, Publish
+from agents.registry_push import push_context, scan_message
+from schemas.assessments import Check
+from schemas.dead_letters import CHECK_FAILED
+from schemas.policy import Policy
+from schemas.scans import ScanRequest
+from schemas.severity import Status
+
+log = structlog.get_logger()
+
+PAUSE_SECONDS: Final = 2.0
+"""Before requests that are all not due yet go to the end of the queue again."""
+
+
+class Clock(Protocol):
+    """The time, for when a request is due; nothing that goes out depends on it."""
+
+    def __call__(self) -> int:
+        """Return milliseconds since the epoch."""
+
+
+def scan_agent(
+    knowledge: Knowledge,
+    fetch: Callable[[Policy], AbstractContextManager[Fetch]],
+    scan: ScanFile,
+    now: Clock,
+) -> Callable[[Batch[ScanRequest], Publish], Awaitable[None]]:
+    """Return the agent that scans pushes.
+
+    Args:
+        knowledge: Intelligence and the tenants' policies.
+        fetch: Opens what a tenant may reach.
+        scan: Scans one file in the sandbox.
+        now: The time.
+    """
+    told = Told()
+
+    async def one(delivery: Delivery[ScanRequest]) -> list[Message] | None:
+        request = delivery.value
+        policy = knowledge.policy(request.tenant)
+        try:
+            with fetch(policy) as reach:
+                outcome = await scan_push(
+                    request, knowledge, reach, scan, now_ms=delivery.record.timestamp_ms
+                )
+        except FetchError as error:
+            outcome = _unreachable(error)
+        except Exception:  # rule 1: a push that breaks a check must have an outcome, and must not
+            # stop its neighbours for ever: it is kept, loudly.
+            log.exception("scan-failed", request=request.id, attempt=request.attempt)
+            return None
+        context = push_context(request.event, policy)
+        messages = list(
+            outcome_messages(request.event, outcome.outcome, context, told, stage="scan")
+        )
+        if outcome.retry is not None:
+            messages.append(scan_message(outcome.retry))
+        return messages
+
+    async def scan_requests(batch: Batch[ScanRequest], publish: Publish) -> None:
+        moment = now()
+        due = [one for one in batch.deliveries if one.value.not_before_ms <= moment]
+        early = [one for one in batch.deliveries if one.value.not_before_ms > moment]
+        if early and not due:
+            await asyncio.sleep(PAUSE_SECONDS)
+        for delivery, messages in zip(
+            due, await asyncio.gather(*(one(delivery) for delivery in due)), strict=True
+        ):
+            if messages is None:
+                publish.refuse(delivery.record, CHECK_FAILED, "the scan failed unexpectedly")
+                continue
+            for message in messages:
+                publish(message)
+        for delivery in early:
+            publish(scan_message(delivery.value))
+
+    return scan_requests
+
+
+def _unreachable(error: FetchError) -> ScanOutcome:
+    """Return what a push whose tenant can reach nothing says: never that it is clean."""
+    return ScanOutcome(
+        checks=(Check(name="scan", status=Status.INCOMPLETE, detail=error.explain()[:300]),)
+    )
