@@ -32,9 +32,11 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "doctor": ("streams.cli.doctor", "check that everything needed is there"),
     "schema": ("streams.cli.schema", "print the JSON Schema of each topic"),
     "incidents": ("streams.cli.incidents", "list, explain, decide and export incidents"),
+    "scan": ("streams.cli.scan", "check models, requirement files and pipeline definitions"),
     "send": ("streams.cli.send", "publish events from a file"),
     "topics": ("streams.cli.topics", "list and create topics, print access rules"),
     "up": ("streams.cli.up", "start everything, and show live what is found"),
+    "verify": ("streams.cli.verify", "verify where a model or package came from"),
     "watch": ("streams.cli.watch", "show a topic, readable"),
     "worker": ("streams.cli.worker", "run the apps that read events"),
 }

@@ -1,0 +1,1 @@
+"""Scanning for the command line: targets, parallel work, cache and suppressions."""

@@ -1,0 +1,95 @@
+"""Scans many targets at once; one that can't be read or scanned never stops the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from agents.checks.artifacts.dispatch import scan_source
+from agents.checks.artifacts.report import FileReport, failed, severity_of
+from agents.checks.fetching.errors import FetchError
+from agents.checks.fetching.sources import OpenSource, sha256_stream
+from schemas.severity import Severity
+from streams.reports.entries import FileEntry, finding_entry
+from streams.scanning.cache import ReportCache
+from streams.scanning.targets import Target
+
+ScanFile = Callable[[str, OpenSource, frozenset[str]], Awaitable[FileReport]]
+ALWAYS_DIGEST: Final = Severity.HIGH
+"""From this severity on a finding names the digest of its file."""
+
+
+async def scan_here(path: str, source: OpenSource, siblings: frozenset[str]) -> FileReport:
+    """Scan in a thread of this process."""
+    return await asyncio.to_thread(scan_source, path, source, siblings)
+
+
+def _entry(target: Target, report: FileReport) -> FileEntry:
+    return FileEntry(
+        path=target.path,
+        format=report.format,
+        size=report.size,
+        sha256=report.sha256,
+        verdict=report.verdict,
+        findings=tuple(finding_entry(found) for found in report.detections),
+        reasons=report.reasons,
+    )
+
+
+async def scan_targets(
+    targets: Sequence[Target],
+    scan: ScanFile,
+    *,
+    jobs: int,
+    digest: bool = False,
+    cache: ReportCache | None = None,
+    done: Callable[[], None] = lambda: None,
+) -> list[FileEntry]:
+    """Scan targets and return their entries in the same order.
+
+    Args:
+        targets: What to scan.
+        scan: Scans one file.
+        jobs: How many at the same time.
+        digest: Compute the SHA-256 of every file.
+        cache: Results of earlier runs; needs digests.
+        done: Called after each file.
+    """
+    room = asyncio.Semaphore(jobs)
+
+    async def one(target: Target) -> FileEntry:
+        async with room:
+            try:
+                return _entry(target, await _scan(target, scan, digest=digest, cache=cache))
+            except FetchError as error:
+                return _entry(target, failed(target.path, 0, error.explain()))
+            finally:
+                done()
+
+    return list(await asyncio.gather(*(one(target) for target in targets)))
+
+
+async def _scan(
+    target: Target, scan: ScanFile, *, digest: bool, cache: ReportCache | None
+) -> FileReport:
+    source = await asyncio.to_thread(target.open)
+    try:
+        sha256 = await asyncio.to_thread(sha256_stream, source) if digest or cache else None
+        if cache is not None and sha256 is not None:
+            known = cache.get(sha256, target.name, target.siblings)
+            if known is not None:
+                return known
+        report = await scan(target.name, source, target.siblings)
+        serious = any(severity_of(found).rank >= ALWAYS_DIGEST.rank for found in report.detections)
+        if sha256 is None and serious:
+            sha256 = await asyncio.to_thread(sha256_stream, source)
+        report = msgspec.structs.replace(report, sha256=sha256)
+        if cache is not None and not report.reasons:
+            # What did not end may end another time; only whole results are kept.
+            cache.put(report, target.siblings)
+        return report
+    finally:
+        source.close()

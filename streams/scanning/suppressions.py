@@ -1,0 +1,140 @@
+"""Findings that are not to be reported: by rule, digest and path, with a reason and an end."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import msgspec
+
+from schemas.components import is_sha256
+from schemas.errors import TidewatchError
+from schemas.policy import Suppression
+from streams.reports.entries import FileEntry
+
+
+class SuppressionError(TidewatchError):
+    """A suppression that does not say what it must say."""
+
+
+class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    reason: str
+    expires: date
+    rule: str | None = None
+    digest: str | None = None
+    path: str | None = None
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    suppression: tuple[_Entry, ...] = ()
+
+
+class Suppressions(msgspec.Struct, frozen=True, kw_only=True):
+    """Those that apply today, and what the expired ones named."""
+
+    active: tuple[Suppression, ...] = ()
+    expired: tuple[str, ...] = ()
+
+    @property
+    def need_digests(self) -> bool:
+        """Whether one of them names a digest."""
+        return any(one.digest for one in self.active)
+
+    def apply(self, file: FileEntry) -> FileEntry:
+        """Return a file with its suppressed findings marked; its verdict stays what it is."""
+        matching = [one for one in self.active if _is_about(one, file)]
+        if not matching or not file.findings:
+            return file
+        return msgspec.structs.replace(
+            file,
+            findings=tuple(
+                msgspec.structs.replace(
+                    finding,
+                    suppressed=next(
+                        (one.reason for one in matching if one.rule_id in {None, finding.rule_id}),
+                        None,
+                    ),
+                )
+                for finding in file.findings
+            ),
+        )
+
+
+def _is_about(one: Suppression, file: FileEntry) -> bool:
+    if one.digest is not None and one.digest != file.sha256:
+        return False
+    return one.path is None or fnmatchcase(file.path, one.path)
+
+
+def in_force(entries: Iterable[Suppression], today: date) -> Suppressions:
+    """Split suppressions into those that apply on a day and those that have ended.
+
+    Args:
+        entries: Each ends with the day it names.
+        today: The day.
+
+    Raises:
+        SuppressionError: an end that is no date.
+    """
+    active, expired = [], []
+    for one in entries:
+        try:
+            end = date.fromisoformat(one.expires[:10])
+        except ValueError as error:
+            raise SuppressionError(
+                f"not a date: {one.expires[:40]!r}", remedy="write it as 2027-01-31"
+            ) from error
+        if end >= today:
+            active.append(one)
+        else:
+            named = ", ".join(filter(None, (one.rule_id, one.digest, one.path)))
+            expired.append(f"{named} (ended {end})")
+    return Suppressions(active=tuple(active), expired=tuple(expired))
+
+
+def read_suppressions(path: Path, today: date | None = None) -> Suppressions:
+    """Return the suppressions of a TOML file with `[[suppression]]` tables.
+
+    Args:
+        path: Each table names `reason` and `expires`, and one or more of `rule`, `digest` (SHA-256)
+            and `path` (with `*`).
+        today: The day they are to apply on; today by default.
+
+    Raises:
+        SuppressionError: the file can't be read, or a table names too little.
+    """
+    try:
+        tables = msgspec.convert(tomllib.loads(path.read_text("utf-8")), _File)
+    except OSError as error:
+        raise SuppressionError(
+            f"can't be read ({error.strerror})", where=str(path), remedy="name an existing file"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        raise SuppressionError(
+            "not a suppressions file",
+            where=str(path),
+            remedy=f"{error}; each [[suppression]] has reason, expires, and rule, digest or path",
+        ) from error
+    entries = []
+    for one in tables.suppression:
+        if not (one.rule or one.digest or one.path):
+            raise SuppressionError(
+                "a suppression of everything", where=str(path), remedy="name a rule, digest or path"
+            )
+        if one.digest is not None and not is_sha256(one.digest.lower()):
+            raise SuppressionError("a digest that is no SHA-256", where=str(path))
+        if not one.reason.strip():
+            raise SuppressionError("a suppression without a reason", where=str(path))
+        entries.append(
+            Suppression(
+                reason=one.reason,
+                expires=one.expires.isoformat(),
+                rule_id=one.rule,
+                digest=one.digest.lower() if one.digest else None,
+                path=one.path,
+            )
+        )
+    return in_force(entries, today or datetime.now(UTC).date())
