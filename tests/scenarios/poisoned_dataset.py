@@ -71,7 +71,7 @@ expected = Expected(
         Alert(
             tenant="insure",
             about=frozenset({DATASET, f"sha256:{DIGEST}"}),
-            any_of=frozenset({"poisoned_dataset", "tainted_component"}),
+            any_of=frozenset({"poisoned_dataset", "tainted_component", "malicious_payload"}),
         ),
     ),
     quiet=("telco",),
