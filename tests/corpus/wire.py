@@ -1,4 +1,5 @@
 """Writers of protobuf, flatbuffer and other wire forms, by hand."""
+# ruff: noqa: E501 -- samples stand in one piece
 
 from __future__ import annotations
 

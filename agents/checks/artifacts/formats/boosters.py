@@ -1,4 +1,5 @@
 """Recognises gradient-boosting models: XGBoost, LightGBM, CatBoost; bounds and embedded text."""
+# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ def matches_xgboost(name: str, head: bytes, source: Source) -> bool:
     if head[:1] == b"{" and head[1:2] in UBJ_INTEGERS and not head[1:2].isspace():
         width = UBJ_INTEGERS[head[1:2]]
         length = int.from_bytes(head[2 : 2 + width], "big")
-        return 0 < length < 256 and head[2 + width : 2 + width + length].isascii()  # noqa: PLR2004
+        return 0 < length < 256 and head[2 + width : 2 + width + length].isascii()
     lower = name.lower()
     return head.startswith((b"binf", b"bs64")) or (
         lower.endswith((".ubj", ".xgb", ".xgboost")) and not head.startswith((b"\x80", b"PK", b"{"))
@@ -61,7 +62,7 @@ def _judge_opaque(scan: Scan, source: Source) -> None:
     raw = source.read(0, MAX_TEXT)
     if not re.search(rb"gbtree|gblinear|dart", raw):
         raise CorruptFileError("no booster is named")
-    if raw[:4] != b"binf" and len(raw) < 136:  # noqa: PLR2004 -- its parameters
+    if raw[:4] != b"binf" and len(raw) < 136:
         raise CorruptFileError("shorter than a model's parameters")
     report_text(scan, "model", raw.decode("latin-1"))
 
@@ -152,10 +153,8 @@ def matches_lightgbm(name: str, head: bytes, source: Source) -> bool:
     """Say whether a file is a LightGBM model, which is text."""
     del source
     text = head.lstrip()
-    return (
-        text.startswith(b"tree\n")
-        or text.startswith(b"tree\r\n")
-        or (name.lower().endswith((".lgb", ".lightgbm")) and head[:1].isalpha())
+    return text.startswith((b"tree\n", b"tree\r\n")) or (
+        name.lower().endswith((".lgb", ".lightgbm")) and head[:1].isalpha()
     )
 
 
@@ -175,7 +174,9 @@ def parse_lightgbm(scan: Scan, name: str, source: Source) -> None:
     trees = text.count("\nTree=")
     if announced and len(announced.group(1).split()) != trees:
         scan.mark_corrupt(f"{len(announced.group(1).split())} trees announced, {trees} found")
-    for line in re.finditer(r"^(num_leaves|num_cat|max_feature_idx|num_class)=(\S+)$", text, re.M):
+    for line in re.finditer(
+        r"^(num_leaves|num_cat|max_feature_idx|num_class)=(\S+)$", text, re.MULTILINE
+    ):
         if not line.group(2).isdigit() or int(line.group(2)[:30]) >= 1 << 31:
             scan.report(
                 "TW-MODEL-BOOSTER-BOUNDS",
@@ -204,7 +205,7 @@ def parse_catboost(scan: Scan, name: str, source: Source) -> None:
     if 8 + size > source.size:
         raise CorruptFileError(f"a core of {size} bytes in a file of {source.size}")
     root = window.number(8, 4)
-    if not 4 <= root <= size:  # noqa: PLR2004 -- behind its own offset
+    if not 4 <= root <= size:
         raise CorruptFileError("the core's table lies outside of it")
     core = window.read(8, min(size, MAX_TEXT * 16))
     report_text(scan, "core", core.decode("latin-1"))

@@ -22,10 +22,56 @@ _HOSTILE: Final = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _HARMLESS: Final = frozenset(
-    "git nvidia-smi nvcc rocm-smi rocminfo ffmpeg ffprobe which where espeak espeak-ng hostname "
-    "lscpu ldconfig ninja cmake make gcc g++ clang cc c++ nproc sox uname sysctl vcgencmd npu-smi "
-    "hipconfig lspci free df ls pwd xcrun sw_vers mecab tar unzip gzip file tree tput stty clear "
-    "cls conda docker".split()
+    [
+        "git",
+        "nvidia-smi",
+        "nvcc",
+        "rocm-smi",
+        "rocminfo",
+        "ffmpeg",
+        "ffprobe",
+        "which",
+        "where",
+        "espeak",
+        "espeak-ng",
+        "hostname",
+        "lscpu",
+        "ldconfig",
+        "ninja",
+        "cmake",
+        "make",
+        "gcc",
+        "g++",
+        "clang",
+        "cc",
+        "c++",
+        "nproc",
+        "sox",
+        "uname",
+        "sysctl",
+        "vcgencmd",
+        "npu-smi",
+        "hipconfig",
+        "lspci",
+        "free",
+        "df",
+        "ls",
+        "pwd",
+        "xcrun",
+        "sw_vers",
+        "mecab",
+        "tar",
+        "unzip",
+        "gzip",
+        "file",
+        "tree",
+        "tput",
+        "stty",
+        "clear",
+        "cls",
+        "conda",
+        "docker",
+    ]
 )
 _INSTALLERS: Final = re.compile(r"^\s*\S*(pip\d?|python[\d.]*\s+-m\s+pip|conda|uv|apt-get|apt)\b")
 _PRIVATE: Final = re.compile(

@@ -1,4 +1,5 @@
 """Reads Core ML models off the wire: custom layers and models, scripts and paths."""
+# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
 
 from __future__ import annotations
 
@@ -61,7 +62,7 @@ def matches(name: str, head: bytes, source: Source) -> bool:
         and head[2:3] == b"\x12"
         and lower.endswith((".mlpackage", ".mlm"))
         and looks_like(head, TOP, 2)
-        and source.size > 16  # noqa: PLR2004
+        and source.size > 16
     )
 
 
@@ -95,7 +96,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
                     offset=message.start,
                     name=message.text(1)[:200],
                 )
-        elif message.kind == "StringParameter" or message.kind == "BlobFile":
+        elif message.kind in {"StringParameter", "BlobFile"}:
             path = message.text(1)
             if path and escapes(path.replace("@model_path", ".")):
                 scan.report(
@@ -113,7 +114,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
             )
         for texts in message.strings.values():
             for text in texts[:1000]:
-                if len(text) > 8:  # noqa: PLR2004 -- too short to hold anything
+                if len(text) > 8:
                     report_text(scan, message.kind, text)
     if not content:
         raise CorruptFileError("no specification version")

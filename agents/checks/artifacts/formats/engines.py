@@ -53,12 +53,12 @@ def parse(scan: Scan, name: str, source: Source) -> None:
                 offset=match.start(),
                 name=match.group()[:120].decode(),
             )
-        if match := _BACKEND.search(raw):
+        if found := _BACKEND.search(raw):
             scan.report(
                 "TW-MODEL-ENGINE-PLUGIN",
-                f"the engine names {match.group()[:80].decode('latin-1')!r}",
-                offset=match.start(),
-                name=match.group()[:80].decode("latin-1"),
+                f"the engine names {found.group()[:80].decode('latin-1')!r}",
+                offset=found.start(),
+                name=found.group()[:80].decode("latin-1"),
             )
         report_text(scan, "engine", raw.decode("latin-1"))
     if not executorch:

@@ -1,4 +1,5 @@
 """Recognises what runs by itself among a model's files: ELF, PE, Mach-O, scripts, llamafiles."""
+# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
 
 from __future__ import annotations
 
@@ -32,10 +33,10 @@ _BUILD: Final = re.compile(
 
 def matches_binary(name: str, head: bytes, source: Source) -> bool:
     """Say whether a file is a native executable, a library or other machine's code."""
-    if head.startswith(b"\x7fELF") or head.startswith(APE) or head.startswith(MACH):
+    if head.startswith((b"\x7fELF", *APE, *MACH)):
         return True
     if head.startswith(FAT):
-        return len(head) > 8  # noqa: PLR2004 -- architectures, or a Java class's version
+        return len(head) > 8
     if head.startswith(b"MZ"):
         lower = name.lower()
         at = int.from_bytes(head[60:64], "little")

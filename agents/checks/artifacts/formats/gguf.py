@@ -1,4 +1,5 @@
 """Reads the metadata and the tensor table of a GGUF file; never its weights."""
+# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
 
 from __future__ import annotations
 
@@ -138,7 +139,8 @@ class _Reader:
             self._judge_text(key, text)
             return text
         if kind == ARRAY:
-            return self._array(key)
+            self._array(key)
+            return None
         raise CorruptFileError(f"the value of {key[:80]!r} has the unknown type {kind}")
 
     def _array(self, key: str) -> None:
@@ -166,7 +168,7 @@ class _Reader:
                 if count * (4 + self._width) > self._cursor.left:
                     self._bounds(count, f"{count} arrays for {key[:80]!r}")
                     raise CorruptFileError(f"{count} arrays declared for {key[:80]!r}")
-                if len(left) > 16:  # noqa: PLR2004 -- no writer nests arrays at all
+                if len(left) > 16:
                     raise BudgetExceededError(f"arrays in {key[:80]!r} are nested too deep")
                 left.append(count)
             else:

@@ -1,4 +1,5 @@
 """Walks HDF5 object headers: attributes, links and storage outside the file; never the data."""
+# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
 
 from __future__ import annotations
 
@@ -140,7 +141,7 @@ class _Walker:
                 continue  # shared: its content stands in another object
             if kind == LINK:
                 yield self._link(Cursor(_memory(body)))
-            elif kind == SYMBOLS and len(body) >= 16:  # noqa: PLR2004
+            elif kind == SYMBOLS and len(body) >= 16:
                 yield from self._symbols(_u64(body, 0), _u64(body, 8))
             elif kind == LINK_INFO:
                 yield from self._dense_links(body)
@@ -150,9 +151,8 @@ class _Walker:
                 self._dense_attributes(body, path)
             elif kind == EXTERNAL:
                 self._external_storage(body, path)
-            elif kind == LAYOUT and len(body) > 2:  # noqa: PLR2004
-                if body[0] >= VIRTUAL and body[1] == VIRTUAL:
-                    self._virtual(body, path)
+            elif kind == LAYOUT and body[:1] >= bytes([VIRTUAL]) and body[1:2] == bytes([VIRTUAL]):
+                self._virtual(body, path)
 
     def _messages(self, address: int) -> Iterator[tuple[int, int, bytes]]:
         at = self._at(address)
@@ -196,7 +196,7 @@ class _Walker:
                 if size > cursor.left and not modern:
                     raise CorruptFileError(f"a message reaches beyond its header at {offset}")
                 body = cursor.take(size)
-                if kind == CONTINUATION and size >= 16:  # noqa: PLR2004
+                if kind == CONTINUATION and size >= 16:
                     to, span = self._at(_u64(body, 0)), _u64(body, 8)
                     if span > self._window.size:
                         raise CorruptFileError("an object header continues beyond the file")
@@ -255,7 +255,7 @@ class _Walker:
                     raw = self._window.read(segment + name, min(256, size - name))
                     text = raw.split(b"\0")[0].decode("utf-8", "replace")
                     cached = self._window.number(entry + 16, 4)
-                    target = UNDEFINED if cached == 2 else self._window.number(entry + 8, 8)  # noqa: PLR2004
+                    target = UNDEFINED if cached == 2 else self._window.number(entry + 8, 8)
                     yield _Link(text, target)
             else:
                 raise CorruptFileError(f"no group node at {at}")
@@ -296,7 +296,7 @@ class _Walker:
             if len(identity) < 1 + offset_length + length_length:
                 raise CorruptFileError("a heap id is too short")
             if identity[0] & 0x30:
-                if identity[0] & 0x30 == 0x20:  # noqa: PLR2004 -- tiny: within the id itself
+                if identity[0] & 0x30 == 0x20:
                     yield identity[1:]
                     continue
                 self._raw_search()
@@ -375,7 +375,7 @@ class _Walker:
         cursor = Cursor(_memory(body))
         version, flags = cursor.unsigned(1), cursor.unsigned(1)
         name_size, type_size, space_size = cursor.unpack("HHH")
-        if version == 3:  # noqa: PLR2004
+        if version == 3:
             cursor.skip(1)
         elif version not in (1, 2):
             raise CorruptFileError(f"an attribute of version {version}")
@@ -383,7 +383,7 @@ class _Walker:
         name = cursor.take(-(-name_size // pad) * pad).split(b"\0")[0].decode("utf-8", "replace")
         kind = cursor.take(-(-type_size // pad) * pad)
         cursor.take(-(-space_size // pad) * pad)
-        if flags & 1 or len(kind) < 8:  # noqa: PLR2004 -- a shared type is never a string of Keras
+        if flags & 1 or len(kind) < 8:
             return
         value = cursor.take(min(cursor.left, MAX_TEXT))
         key = f"{path}@{name}"[:200]
@@ -403,7 +403,7 @@ class _Walker:
             raise CorruptFileError(f"no global heap at {at}")
         size = self._window.number(at + 8, 8)
         cursor = Cursor(self._window, at + 16, at + size)
-        while cursor.left >= 16:  # noqa: PLR2004 -- an object's head
+        while cursor.left >= 16:
             self._scan.budget.step(1)
             index = cursor.unsigned(2)
             cursor.skip(6)
@@ -427,7 +427,7 @@ class _Walker:
 
     def _external_storage(self, body: bytes, path: str) -> None:
         names = ""
-        if len(body) >= 16:  # noqa: PLR2004
+        if len(body) >= 16:
             heap = self._at(_u64(body, 8))
             if self._window.read(heap, 4) == b"HEAP":
                 size, segment = self._window.number(heap + 8, 8), self._window.number(heap + 24, 8)
@@ -442,7 +442,7 @@ class _Walker:
 
     def _virtual(self, body: bytes, path: str) -> None:
         source = ""
-        if len(body) >= 14:  # noqa: PLR2004
+        if len(body) >= 14:
             heap, item = _u64(body, 2), int.from_bytes(body[10:14], "little")
             if heap not in (0, UNDEFINED):
                 raw = self._global(heap, item)

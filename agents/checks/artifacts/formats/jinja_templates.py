@@ -1,4 +1,5 @@
 """Judges Jinja chat templates by their syntax tree; nothing is ever rendered."""
+# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
 
 from __future__ import annotations
 
@@ -34,18 +35,77 @@ _DANGEROUS_DUNDER: Final = re.compile(
     r"init_subclass|context|instancecheck|subclasscheck)__|_TemplateReference__"
 )
 _DANGEROUS_NAMES: Final = frozenset(
-    "mro subclasses func_globals func_code func_closure gi_frame gi_code cr_frame cr_code ag_frame "
-    "ag_code f_globals f_builtins f_locals f_back f_code tb_frame tb_next popen popen2 popen3 "
-    "check_output import_module builtins _module".split()
+    [
+        "mro",
+        "subclasses",
+        "func_globals",
+        "func_code",
+        "func_closure",
+        "gi_frame",
+        "gi_code",
+        "cr_frame",
+        "cr_code",
+        "ag_frame",
+        "ag_code",
+        "f_globals",
+        "f_builtins",
+        "f_locals",
+        "f_back",
+        "f_code",
+        "tb_frame",
+        "tb_next",
+        "popen",
+        "popen2",
+        "popen3",
+        "check_output",
+        "import_module",
+        "builtins",
+        "_module",
+    ]
 )
 """Attributes that lead out of the sandbox; no chat template has a use for them."""
 _DANGEROUS_CALLS: Final = frozenset(
-    "system exec eval execfile compile open __import__ getattr setattr globals locals vars popen "
-    "spawn execv execve execvp import_string input breakpoint".split()
+    [
+        "system",
+        "exec",
+        "eval",
+        "execfile",
+        "compile",
+        "open",
+        "__import__",
+        "getattr",
+        "setattr",
+        "globals",
+        "locals",
+        "vars",
+        "popen",
+        "spawn",
+        "execv",
+        "execve",
+        "execvp",
+        "import_string",
+        "input",
+        "breakpoint",
+    ]
 )
 _ESCAPE_GLOBALS: Final = frozenset(
-    "cycler joiner lipsum self request config url_for get_flashed_messages session g app "
-    "undefined context _context environment".split()
+    [
+        "cycler",
+        "joiner",
+        "lipsum",
+        "self",
+        "request",
+        "config",
+        "url_for",
+        "get_flashed_messages",
+        "session",
+        "g",
+        "app",
+        "undefined",
+        "context",
+        "_context",
+        "environment",
+    ]
 )
 """Names whose attributes lead to the interpreter where they exist."""
 _ATTRIBUTE_FILTERS: Final = frozenset(
@@ -74,7 +134,7 @@ class Fault(msgspec.Struct, frozen=True):
 class _Generation(Extension):
     """The tag that marks what an assistant says, as the readers of chat templates know it."""
 
-    tags = {"generation"}  # noqa: RUF012 -- jinja2's own declaration
+    tags = {"generation"}  # noqa: RUF012 -- as jinja2 declares it
 
     def parse(self, parser: Parser) -> nodes.Node:
         line = next(parser.stream).lineno
@@ -250,9 +310,13 @@ class _Judge:
             if _DUNDER.search(name) or name in _DANGEROUS_NAMES:
                 self._escape(f"reads the attribute {name[:60]!r}", node)
         owner = node.node
-        if isinstance(owner, nodes.Name) and owner.name in _ESCAPE_GLOBALS:
-            if owner.name not in self._values and not self._is_assigned(owner.name):
-                self._escape(f"reads an attribute of the global {owner.name!r}", node)
+        if (
+            isinstance(owner, nodes.Name)
+            and owner.name in _ESCAPE_GLOBALS
+            and owner.name not in self._values
+            and not self._is_assigned(owner.name)
+        ):
+            self._escape(f"reads an attribute of the global {owner.name!r}", node)
 
     def _is_assigned(self, name: str) -> bool:
         return any(
@@ -362,7 +426,7 @@ def _integer(node: nodes.Node) -> int | None:
             return None
         if isinstance(node, nodes.Mul):
             return left * right
-        if abs(right) > 64 or abs(left) > 1 << 32:  # noqa: PLR2004 -- already beyond any use
+        if abs(right) > 64 or abs(left) > 1 << 32:
             return 1 << 62
         return int(left**right) if right >= 0 else 0
     return None
@@ -392,7 +456,7 @@ def _values(node: nodes.Node | None, known: dict[str, list[str]], depth: int = 0
     try:
         for value in itertools.islice(_fold(node, known, depth), MAX_VALUES):
             if isinstance(value, str) and len(value) <= MAX_FOLDED:
-                results.append(value)
+                results.append(value)  # noqa: PERF401 -- what was folded before an error stays
     except (ValueError, TypeError, KeyError, IndexError, OverflowError):
         return results  # what the template engine would refuse too
     return results
@@ -519,7 +583,5 @@ def _apply(
         yield value[::-1]
     elif name == "list":
         yield list(value)
-    elif name in ("string", "safe", "e", "escape"):
-        yield value
-    elif name == "decode" and method:
+    elif name in ("string", "safe", "e", "escape") or (name == "decode" and method):
         yield value

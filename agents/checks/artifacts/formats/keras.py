@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from agents.checks.artifacts.formats.embedded import decoded_texts, descend_decoded, report_text
 from agents.checks.artifacts.formats.paths import escapes
-from agents.checks.artifacts.formats.targets import Standing, leaves, mappings, standing
+from agents.checks.artifacts.formats.targets import Standing, about, leaves, mappings, standing
 from agents.checks.artifacts.scanning import Scan
 from schemas.severity import Severity
 
@@ -27,20 +27,68 @@ _FAMILY: Final = re.compile(
     r"|segmentation_models|official\.|deepctr|vit_keras|medmnist|kecam|tensorflow\.python\.)"
 )
 _MARKERS: Final = frozenset(
-    "__tensor__ __numpy__ __bytes__ __ellipsis__ __slice__ __tuple__ __keras_tensor__ "
-    "__typespec__ __class__ dtype TensorShape function type TypeSpec CompositeTensor".split()
+    [
+        "__tensor__",
+        "__numpy__",
+        "__bytes__",
+        "__ellipsis__",
+        "__slice__",
+        "__tuple__",
+        "__keras_tensor__",
+        "__typespec__",
+        "__class__",
+        "dtype",
+        "TensorShape",
+        "function",
+        "type",
+        "TypeSpec",
+        "CompositeTensor",
+    ]
 )
 _LOOKUPS: Final = re.compile(r"^(String|Integer|Index)Lookup$|^TextVectorization$")
 _BAD_FUNCTIONS: Final = frozenset(
-    "get_file extract_archive enable_unsafe_deserialization load_model load_weights "
-    "deserialize_keras_object model_from_json model_from_config save_model func_load func_dump "
-    "exec eval system popen run Popen call check_output compile __import__ open getattr "
-    "py_function numpy_function custom_gradient image_dataset_from_directory "
-    "text_dataset_from_directory load_img save_img pad_sequences_from_file clear_session "
-    "deserialize from_config python_fn_code".split()
+    [
+        "get_file",
+        "extract_archive",
+        "enable_unsafe_deserialization",
+        "load_model",
+        "load_weights",
+        "deserialize_keras_object",
+        "model_from_json",
+        "model_from_config",
+        "save_model",
+        "func_load",
+        "func_dump",
+        "exec",
+        "eval",
+        "system",
+        "popen",
+        "run",
+        "Popen",
+        "call",
+        "check_output",
+        "compile",
+        "__import__",
+        "open",
+        "getattr",
+        "py_function",
+        "numpy_function",
+        "custom_gradient",
+        "image_dataset_from_directory",
+        "text_dataset_from_directory",
+        "load_img",
+        "save_img",
+        "pad_sequences_from_file",
+        "clear_session",
+        "deserialize",
+        "from_config",
+        "python_fn_code",
+    ]
 )
 _CODE_HEADS: Final = (b"\xe3", b"c\x00\x00\x00", b"\x63\x00\x00")
-_BUILTIN_TYPES: Final = frozenset("float int str bool list tuple dict bytes slice set".split())
+_BUILTIN_TYPES: Final = frozenset(
+    ["float", "int", "str", "bool", "list", "tuple", "dict", "bytes", "slice", "set"]
+)
 MIN_CODE: Final = 24
 MAX_TREE_TEXT: Final = 4096
 
@@ -175,12 +223,12 @@ def _judge_lookup(scan: Scan, config: dict[Any, Any], path: str) -> None:
 
 def _judge_module(scan: Scan, module: object, name: str, registered: str, path: str) -> None:
     full = f"{module}.{name}" if module else name
-    if name in _BAD_FUNCTIONS or registered.split(">")[-1] in _BAD_FUNCTIONS:
+    if name in _BAD_FUNCTIONS or registered.rsplit(">", maxsplit=1)[-1] in _BAD_FUNCTIONS:
         scan.report(
             "TW-MODEL-KERAS-IMPORT",
             f"{path} refers to {full[:120]}",
             key=path[:200],
-            **{"global": full[:200]},
+            **about(full[:200]),
         )
         return
     if "." in registered and standing(registered.replace(">", ".")) is Standing.DANGEROUS:
@@ -188,14 +236,14 @@ def _judge_module(scan: Scan, module: object, name: str, registered: str, path: 
             "TW-MODEL-KERAS-IMPORT",
             f"{path} refers to {registered[:120]}",
             key=path[:200],
-            **{"global": registered[:200]},
+            **about(registered[:200]),
         )
     if "." in name and standing(name) is Standing.DANGEROUS:
         scan.report(
             "TW-MODEL-KERAS-IMPORT",
             f"{path} refers to {name[:120]}",
             key=path[:200],
-            **{"global": name[:200]},
+            **about(name[:200]),
         )
         return
     if module is None:
@@ -214,7 +262,7 @@ def _judge_module(scan: Scan, module: object, name: str, registered: str, path: 
                 "TW-MODEL-KERAS-IMPORT",
                 f"{path} refers to {full[:120]}",
                 key=path[:200],
-                **{"global": full[:200]},
+                **about(full[:200]),
             )
         return
     if name in _MARKERS and module.startswith(("tensorflow", "numpy", "keras")):
@@ -224,7 +272,7 @@ def _judge_module(scan: Scan, module: object, name: str, registered: str, path: 
             "TW-MODEL-KERAS-CUSTOM",
             f"{path} needs {full[:120]}",
             key=path[:200],
-            **{"global": full[:200]},
+            **about(full[:200]),
         )
         return
     is_class = name[:1].isupper() and module.split(".")[0].isidentifier()
@@ -234,7 +282,7 @@ def _judge_module(scan: Scan, module: object, name: str, registered: str, path: 
         f"{path} has its loader import {full[:120]}",
         severity=Severity.MEDIUM if custom or module == "__main__" else None,
         key=path[:200],
-        **{"global": full[:200]},
+        **about(full[:200]),
     )
 
 

@@ -1,4 +1,5 @@
 """Walks MessagePack without building it: Flax checkpoints, their extension types and bounds."""
+# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
 
 from __future__ import annotations
 
@@ -35,19 +36,19 @@ def matches(name: str, head: bytes, source: Source) -> bool:
     lower = name.lower()
     if lower.endswith((".msgpack", ".flax")):
         return not head.startswith((b"PK\x03\x04", b"version https://git-lfs", b"\x80\x04\x95"))
-    if len(head) < 3 or source.size < 3:  # noqa: PLR2004 -- a map, a key, a value
+    if len(head) < 3 or source.size < 3:
         return False
-    key = head[3] if head[0] == 0xDE else head[1]  # noqa: PLR2004 -- a map of 16 bits
-    first = 0x81 <= head[0] <= 0x8F or head[0] == 0xDE  # noqa: PLR2004 -- a small map
-    text = head[4:] if head[0] == 0xDE else head[2:]  # noqa: PLR2004
+    key = head[3] if head[0] == 0xDE else head[1]
+    first = 0x81 <= head[0] <= 0x8F or head[0] == 0xDE
+    text = head[4:] if head[0] == 0xDE else head[2:]
     length = key & 0x1F
     return (
         first
-        and 0xA1 <= key <= 0xBF  # noqa: PLR2004 -- a short text
+        and 0xA1 <= key <= 0xBF
         and text[:length].isascii()
         and text[:length].decode("ascii", "replace").isprintable()
         and len(text) > length
-        and (head[0] > 0x85 or length > 2 or text[length] >= 0x80)  # noqa: PLR2004 -- not a pickle
+        and (head[0] > 0x85 or length > 2 or text[length] >= 0x80)
         and not head.startswith((b"\x80", b"\x81\xa1\xa1"))
     )
 
@@ -105,20 +106,20 @@ class _Walker:
         if start >= end:
             raise CorruptFileError("the file ends before its last value")
         tag = cursor.unsigned(1)
-        if tag <= 0x7F or tag >= 0xE0:  # noqa: PLR2004 -- small integers
+        if tag <= 0x7F or tag >= 0xE0:
             return 0
-        if tag <= 0x8F:  # noqa: PLR2004 -- a small map
+        if tag <= 0x8F:
             return 2 * (tag & 0x0F)
-        if tag <= 0x9F:  # noqa: PLR2004 -- a small array
+        if tag <= 0x9F:
             return tag & 0x0F
-        if tag <= 0xBF:  # noqa: PLR2004 -- a short text
+        if tag <= 0xBF:
             self._bytes(tag & 0x1F, start, text=True)
             return 0
         if tag in _FIXED:
             cursor.skip(_FIXED[tag])
             return 0
         if tag in _SIZED:
-            self._bytes(self._big(_SIZED[tag]), start, text=tag >= 0xD9)  # noqa: PLR2004
+            self._bytes(self._big(_SIZED[tag]), start, text=tag >= 0xD9)
             return 0
         if tag in _COUNTED:
             width, per = _COUNTED[tag]
@@ -148,9 +149,9 @@ class _Walker:
         kept = min(length, MAX_TEXT if text else 64)
         raw = self._cursor.take(min(kept, length))
         if text:
-            if length > 8:  # noqa: PLR2004 -- too short to hold anything
+            if length > 8:
                 report_text(self._scan, f"text@{start}", raw.decode("utf-8", "replace"))
-        elif raw.startswith(FILE_HEADS) and length > 16:  # noqa: PLR2004
+        elif raw.startswith(FILE_HEADS) and length > 16:
             whole = raw + self._cursor.take(min(length, MAX_TEXT) - len(raw))
             self._scan.descend(f"bytes@{start}", BytesSource(whole))
             kept = len(whole)
@@ -175,7 +176,7 @@ class _Walker:
         elif kind in FLAX_TYPES and depth == 0:
             # shape, type, bytes: a tuple of its own, in MessagePack again
             head = self._cursor.window.read(self._cursor.offset, min(length, 64))
-            if not (head and 0x90 <= head[0] <= 0x9F):  # noqa: PLR2004 -- a small array
+            if not (head and 0x90 <= head[0] <= 0x9F):
                 self._scan.mark_corrupt(f"the array at offset {start} is none")
             elif b"\xa1O" in head or b"|O" in head or b"object" in head:
                 self._scan.report(

@@ -1,4 +1,5 @@
 """Judges Jupyter notebooks: the code of their cells, and markup that acts on being opened."""
+# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
 
 from __future__ import annotations
 
@@ -39,12 +40,12 @@ def report_notebook(scan: Scan, document: dict[str, Any]) -> None:
         for output in cell.get("outputs") or []:
             data = output.get("data") if isinstance(output, dict) else None
             html = _joined(data.get("text/html")) if isinstance(data, dict) else ""
-            if _SCRIPT.search(html) and _FETCHES.search(html) and len(html) < 20_000:  # noqa: PLR2004
+            if _SCRIPT.search(html) and _FETCHES.search(html) and len(html) < 20_000:
                 scan.report("TW-MODEL-NOTEBOOK-MARKUP", "an output holds a script", key=key)
 
 
 def _judge_code(scan: Scan, text: str, key: str) -> None:
-    plain = []
+    plain: list[str] = []
     for line in text.splitlines():
         if _MAGIC.match(line):
             command = line.strip().lstrip("!%")

@@ -1,4 +1,6 @@
 """Reads ONNX models off the wire, without their weights: where data lies, which operators run."""
+# ruff: noqa: E501 -- lists of names
+# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
 
 from __future__ import annotations
 
@@ -60,12 +62,12 @@ def matches(name: str, head: bytes, source: Source) -> bool:
         return True
     # ir_version first, then the producer or the graph: no other protobuf format begins so.
     return (
-        len(head) > 8  # noqa: PLR2004 -- two fields
-        and head[0] == 8  # noqa: PLR2004 -- field 1, varint
-        and 3 <= head[1] <= 20  # noqa: PLR2004 -- IR versions
+        len(head) > 8
+        and head[0] == 8
+        and 3 <= head[1] <= 20
         and head[2] in (0x12, 0x1A, 0x22, 0x3A, 0x42)
         and looks_like(head, TOP, 2)
-        and source.size > 16  # noqa: PLR2004
+        and source.size > 16
         and not name.lower().endswith((".mlmodel", ".model", ".pb", ".spm"))
     )
 

@@ -20,7 +20,7 @@ def escapes(path: str) -> bool:
         if flat.startswith(("/", "~", "$", "%")) or _SCHEME.search(flat) or _DRIVE.match(flat):
             return True
         if any(
-            part.strip() == ".." or part.strip(". ") == "" and part.count(".") > 1
+            part.strip() == ".." or (part.strip(". ") == "" and part.count(".") > 1)
             for part in flat.split("/")
         ):
             return True

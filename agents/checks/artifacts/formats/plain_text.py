@@ -1,4 +1,6 @@
-"""Reads the plain files of a repository: cards, vocabularies, licences, attributes, requirements."""
+"""Reads the plain files of a repository: cards, vocabularies, attributes, requirements."""
+# ruff: noqa: E501 -- lists of names
+# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
 
 from __future__ import annotations
 
@@ -20,8 +22,23 @@ _NAMES: Final = (
     ".jinja", ".j2", ".jinja2", ".tmpl", ".properties", ".conf", ".tokens", ".srt",
 )  # fmt: skip
 _BASES: Final = frozenset(
-    "license readme notice modelfile dockerfile makefile authors contributors copying version "
-    "changelog codeowners manifest usage requirements".split()
+    [
+        "license",
+        "readme",
+        "notice",
+        "modelfile",
+        "dockerfile",
+        "makefile",
+        "authors",
+        "contributors",
+        "copying",
+        "version",
+        "changelog",
+        "codeowners",
+        "manifest",
+        "usage",
+        "requirements",
+    ]
 )
 _TEMPLATES: Final = (".jinja", ".j2", ".jinja2")
 _FRONT: Final = re.compile(r"\A---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
@@ -45,7 +62,7 @@ def matches(name: str, head: bytes, source: Source) -> bool:
     if named and source.size == 0:
         return True
     utf16 = head.startswith((b"\xff\xfe", b"\xfe\xff"))
-    control = sum(byte < 9 or 13 < byte < 32 and byte != 27 for byte in head)  # noqa: PLR2004
+    control = sum(byte < 9 or (13 < byte < 32 and byte != 27) for byte in head)
     if named:
         return utf16 or control <= len(head) * _PRINTABLE_SHARE
     return head.startswith(b"version https://git-lfs.github.com/spec/")

@@ -1,4 +1,5 @@
 """Reads protobuf messages off the wire by a table of fields, bounded and without recursion."""
+# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
 
 from __future__ import annotations
 
@@ -57,7 +58,7 @@ def read_varint(window: Window, offset: int, end: int) -> tuple[int, int]:
     value = 0
     for index, byte in enumerate(raw):
         value |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:  # noqa: PLR2004 -- the continuation bit
+        if byte < 0x80:
             return value & 0xFFFF_FFFF_FFFF_FFFF, offset + index + 1
     raise CorruptFileError(f"a number at offset {offset} does not end")
 
@@ -162,7 +163,7 @@ def looks_like(head: bytes, numbers: Mapping[int, int], least: int = 1) -> bool:
                 offset += 1
                 value |= (byte & 0x7F) << shift
                 shift += 7
-                if byte < 0x80 or shift > 63:  # noqa: PLR2004 -- the continuation bit, 64 bits
+                if byte < 0x80 or shift > 63:
                     break
             else:
                 return seen >= 1

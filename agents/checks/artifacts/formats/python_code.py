@@ -1,4 +1,5 @@
 """Judges Python source by its syntax tree: what runs on import, on use, and what is disguised."""
+# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import re
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -87,7 +88,9 @@ class CodeFault(msgspec.Struct, frozen=True):
 
 def matches(name: str, head: bytes, source: Source) -> bool:  # noqa: ARG001 -- the contract
     """Say whether a file is Python source, by its name or its first line."""
-    return name.lower().endswith((".py", ".pyw", ".pyi", ".pth.py")) or (
+    if "code/__torch__" in name:
+        return False  # TorchScript, which its own container judges
+    return name.lower().endswith((".py", ".pyw", ".pyi")) or (
         head.startswith(b"#!") and b"python" in head.split(b"\n", 1)[0]
     )
 
@@ -120,7 +123,7 @@ def report_python(scan: Scan, text: str, key: str) -> None:
         scan.mark_incomplete(f"{key or 'source'}: not readable as Python 3: {error}")
         return
     for fault in faults:
-        evidence = {"line": fault.line, "name": fault.what[:120]}
+        evidence: dict[str, Any] = {"line": fault.line, "name": fault.what[:120]}
         if key:
             evidence["key"] = key
         scan.report(fault.rule_id, fault.what, severity=fault.severity, **evidence)
@@ -236,10 +239,11 @@ class _Judge:
             if constant is not None:
                 self._constants[target.id] = constant
             dotted = self._dotted(value)
-            if isinstance(value, ast.Attribute | ast.Name | ast.Call) and dotted:
-                if not isinstance(value, ast.Call) or self._is_lookup(value):
-                    if dotted != target.id and target.id not in self._functions:
-                        self._aliases.setdefault(target.id, dotted)
+            refers = isinstance(value, ast.Attribute | ast.Name) or (
+                isinstance(value, ast.Call) and self._is_lookup(value)
+            )
+            if refers and dotted not in ("", target.id) and target.id not in self._functions:
+                self._aliases.setdefault(target.id, dotted)
             if self._is_tainted(value):
                 self._tainted.add(target.id)
 
@@ -267,9 +271,13 @@ class _Judge:
                 node = node.value
                 if isinstance(node, ast.Attribute) and node.attr in ("__dict__", "modules"):
                     node = node.value if node.attr == "__dict__" else ast.Name("")
-                elif isinstance(node, ast.Call) and node.args:
-                    if isinstance(node.func, ast.Name) and node.func.id == "vars":
-                        node = node.args[0]
+                elif (
+                    isinstance(node, ast.Call)
+                    and node.args
+                    and isinstance(node.func, ast.Name)
+                    and node.func.id == "vars"
+                ):
+                    node = node.args[0]
             elif isinstance(node, ast.NamedExpr):
                 node = node.value
             elif isinstance(node, ast.Name):
@@ -278,7 +286,7 @@ class _Judge:
             elif isinstance(node, ast.Call):
                 found = self._looked_up(node)
                 if not found:
-                    inner = self._dotted(node.func) if depth < 100 else ""  # noqa: PLR2004
+                    inner = self._dotted(node.func) if depth < 100 else ""
                     if not inner:
                         return ""
                     parts.append(inner)
@@ -323,7 +331,7 @@ class _Judge:
 
     def _constant(self, node: ast.AST | None, depth: int = 0) -> str | bytes | None:
         """Return the text that an expression of constants makes, or none."""
-        if node is None or depth > 60:  # noqa: PLR2004 -- far beyond what a person nests
+        if node is None or depth > 60:
             return None
         value: str | bytes | None = None
         if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
@@ -335,9 +343,9 @@ class _Judge:
                 self._constant(node.left, depth + 1),
                 self._constant(node.right, depth + 1),
             )
-            if isinstance(left, str) and isinstance(right, str):
-                value = left + right
-            elif isinstance(left, bytes) and isinstance(right, bytes):
+            if (isinstance(left, str) and isinstance(right, str)) or (
+                isinstance(left, bytes) and isinstance(right, bytes)
+            ):
                 value = left + right
         elif isinstance(node, ast.JoinedStr):
             parts = [
@@ -361,12 +369,12 @@ class _Judge:
         if isinstance(function, ast.Name) and function.id == "chr" and node.args:
             code = node.args[0]
             if isinstance(code, ast.Constant) and isinstance(code.value, int):
-                return chr(code.value) if 0 <= code.value < 0x110000 else None  # noqa: PLR2004
+                return chr(code.value) if 0 <= code.value < 0x110000 else None
         if isinstance(function, ast.Attribute):
             if function.attr == "join" and node.args:
                 return self._joined(function, node.args[0], depth)
             inner = self._constant(function.value, depth)
-            if function.attr in ("decode", "encode") and inner is not None and len(node.args) < 2:  # noqa: PLR2004
+            if function.attr in ("decode", "encode") and inner is not None and len(node.args) < 2:
                 codec = self._constant(node.args[0]) if node.args else "utf-8"
                 return _recode(inner, str(codec))
             if function.attr in ("strip", "lower", "upper") and inner is not None:
@@ -395,7 +403,7 @@ class _Judge:
                     for e in sequences[0].elts
                     if isinstance(e, ast.Constant)
                     and isinstance(e.value, int)
-                    and 0 <= e.value < 0x110000  # noqa: PLR2004
+                    and 0 <= e.value < 0x110000
                 ]
         if not isinstance(separator, str) or not parts:
             return None
@@ -434,11 +442,12 @@ class _Judge:
                     inner = IMPORTED
                 elif where == METHOD:
                     inner = METHOD
-                for decorator in getattr(node, "decorator_list", []):
-                    stack.append((decorator, where, False))
-                for default in [*node.args.defaults, *node.args.kw_defaults]:
-                    if default is not None:
-                        stack.append((default, where, False))
+                outer = [
+                    *getattr(node, "decorator_list", []),
+                    *node.args.defaults,
+                    *(default for default in node.args.kw_defaults if default is not None),
+                ]
+                stack.extend((child, where, False) for child in outer)
                 body = [node.body] if isinstance(node, ast.Lambda) else node.body
                 stack.extend((child, inner, False) for child in body)
                 continue

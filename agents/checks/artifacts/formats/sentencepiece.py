@@ -1,4 +1,5 @@
 """Recognises SentencePiece models: pieces and scores, harmless when whole."""
+# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
 
 from __future__ import annotations
 
@@ -15,9 +16,9 @@ _NAMES: Final = (".model", ".spm", ".spiece")
 
 def matches(name: str, head: bytes, source: Source) -> bool:
     """Say whether a file is a SentencePiece model: a list of pieces, each a text and a score."""
-    if head[:1] != b"\n" or len(head) < 8 or source.size < 8:  # noqa: PLR2004
+    if head[:1] != b"\n" or len(head) < 8 or source.size < 8:
         return False
-    piece = head[2:3] == b"\n" and head[1] < 128  # noqa: PLR2004 -- one byte of length
+    piece = head[2:3] == b"\n" and head[1] < 128
     scored = head[4 + head[3] : 5 + head[3]] == b"\x15"
     return piece and scored and (looks_like(head, TOP, 2) or name.lower().endswith(_NAMES))
 

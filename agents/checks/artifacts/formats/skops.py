@@ -1,11 +1,12 @@
 """Judges skops schemas: which types their loader imports, and what it calls."""
+# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
 
 from __future__ import annotations
 
 import re
 from typing import Any, Final
 
-from agents.checks.artifacts.formats.targets import Standing, mappings, standing
+from agents.checks.artifacts.formats.targets import Standing, about, mappings, standing
 from agents.checks.artifacts.scanning import Scan
 
 _TRUSTED: Final = (
@@ -14,8 +15,28 @@ _TRUSTED: Final = (
     "decimal", "random", "types", "inspect", "_io", "joblib", "re", "uuid", "pathlib",
 )  # fmt: skip
 _BUILTINS: Final = frozenset(
-    "str int float bool list dict tuple set frozenset bytes bytearray slice type NoneType complex "
-    "range object property NotImplementedType ellipsis".split()
+    [
+        "str",
+        "int",
+        "float",
+        "bool",
+        "list",
+        "dict",
+        "tuple",
+        "set",
+        "frozenset",
+        "bytes",
+        "bytearray",
+        "slice",
+        "type",
+        "NoneType",
+        "complex",
+        "range",
+        "object",
+        "property",
+        "NotImplementedType",
+        "ellipsis",
+    ]
 )
 _SAFE: Final = re.compile(
     r"^(collections\.(OrderedDict|defaultdict|Counter|deque)|functools\.partial|datetime\.\w+"
@@ -65,7 +86,7 @@ def _judge_type(scan: Scan, module: str, name: str, path: str) -> None:
         "TW-MODEL-SKOPS-DANGEROUS" if dangerous else "TW-MODEL-SKOPS-UNKNOWN",
         f"the schema has its loader import {full[:120]}",
         key=path[:200],
-        **{"global": full[:200]},
+        **about(full[:200]),
     )
 
 
@@ -79,14 +100,14 @@ def _judge_method(scan: Scan, node: dict[str, Any], full: str, path: str) -> Non
                 "TW-MODEL-SKOPS-DANGEROUS",
                 f"the schema takes the method {function[:80]!r}",
                 key=path[:200],
-                **{"global": f"{full}.{function}"[:200]},
+                **about(f"{full}.{function}"[:200]),
             )
     elif loader == "OperatorFuncNode" and not full.startswith("operator."):
         scan.report(
             "TW-MODEL-SKOPS-DANGEROUS",
             f"an operator of the schema is {full[:120]}",
             key=path[:200],
-            **{"global": full[:200]},
+            **about(full[:200]),
         )
     elif loader == "OperatorFuncNode" and full in ("operator.methodcaller", "operator.attrgetter"):
         for value in _constants(node.get("attrs")):
@@ -95,14 +116,14 @@ def _judge_method(scan: Scan, node: dict[str, Any], full: str, path: str) -> Non
                     "TW-MODEL-SKOPS-DANGEROUS",
                     f"{full} is given {value[:80]!r}",
                     key=path[:200],
-                    **{"global": full},
+                    **about(full),
                 )
 
 
 def _constants(node: object) -> list[str]:
     found: list[str] = []
     stack = [node]
-    while stack and len(found) < 1000:  # noqa: PLR2004 -- an operator has a handful
+    while stack and len(found) < 1000:
         value = stack.pop()
         if isinstance(value, dict):
             stack.extend(value.values())

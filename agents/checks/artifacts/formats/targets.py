@@ -1,4 +1,5 @@
 """Judges the names of Python objects that a configuration has its loader import or call."""
+# ruff: noqa: E501 -- lists of names
 
 from __future__ import annotations
 
@@ -23,15 +24,113 @@ class Standing(StrEnum):
 
 
 _DANGEROUS_MODULES: Final = frozenset(
-    "os posix nt posixpath ntpath subprocess _posixsubprocess builtins __builtin__ __builtins__ sys "
-    "shutil pty commands socket ssl http urllib urllib2 urllib3 requests httpx ftplib smtplib "
-    "telnetlib xmlrpc webbrowser ctypes _ctypes cffi marshal pickle _pickle cPickle dill cloudpickle "
-    "jsonpickle shelve importlib imp runpy pkgutil code codeop pdb bdb cProfile profile timeit trace "
-    "types inspect gc signal threading _thread multiprocessing asyncio concurrent operator functools "
-    "itertools pydoc pip ensurepip setuptools distutils venv site zipimport zipapp tempfile io _io "
-    "pathlib fileinput glob mmap fcntl resource atexit weakref copyreg platform getpass pwd "
-    "logging.config doctest idlelib lib2to3 test unittest pexpect sh paramiko fabric nturl2path "
-    "linecache compileall py_compile faulthandler tracemalloc sysconfig antigravity this".split()
+    [
+        "os",
+        "posix",
+        "nt",
+        "posixpath",
+        "ntpath",
+        "subprocess",
+        "_posixsubprocess",
+        "builtins",
+        "__builtin__",
+        "__builtins__",
+        "sys",
+        "shutil",
+        "pty",
+        "commands",
+        "socket",
+        "ssl",
+        "http",
+        "urllib",
+        "urllib2",
+        "urllib3",
+        "requests",
+        "httpx",
+        "ftplib",
+        "smtplib",
+        "telnetlib",
+        "xmlrpc",
+        "webbrowser",
+        "ctypes",
+        "_ctypes",
+        "cffi",
+        "marshal",
+        "pickle",
+        "_pickle",
+        "cPickle",
+        "dill",
+        "cloudpickle",
+        "jsonpickle",
+        "shelve",
+        "importlib",
+        "imp",
+        "runpy",
+        "pkgutil",
+        "code",
+        "codeop",
+        "pdb",
+        "bdb",
+        "cProfile",
+        "profile",
+        "timeit",
+        "trace",
+        "types",
+        "inspect",
+        "gc",
+        "signal",
+        "threading",
+        "_thread",
+        "multiprocessing",
+        "asyncio",
+        "concurrent",
+        "operator",
+        "functools",
+        "itertools",
+        "pydoc",
+        "pip",
+        "ensurepip",
+        "setuptools",
+        "distutils",
+        "venv",
+        "site",
+        "zipimport",
+        "zipapp",
+        "tempfile",
+        "io",
+        "_io",
+        "pathlib",
+        "fileinput",
+        "glob",
+        "mmap",
+        "fcntl",
+        "resource",
+        "atexit",
+        "weakref",
+        "copyreg",
+        "platform",
+        "getpass",
+        "pwd",
+        "logging.config",
+        "doctest",
+        "idlelib",
+        "lib2to3",
+        "test",
+        "unittest",
+        "pexpect",
+        "sh",
+        "paramiko",
+        "fabric",
+        "nturl2path",
+        "linecache",
+        "compileall",
+        "py_compile",
+        "faulthandler",
+        "tracemalloc",
+        "sysconfig",
+        "antigravity",
+        "this",
+    ]
 )
 _DANGEROUS_PREFIXES: Final = (
     "numpy.f2py", "numpy.testing", "numpy.load", "numpy.save", "numpy.distutils", "numpy.lib.npyio",
@@ -54,10 +153,45 @@ _DANGEROUS_PREFIXES: Final = (
     "IPython", "nbformat", "jinja2", "yaml.unsafe_load", "yaml.load", "wandb", "streamlit", "gradio",
 )  # fmt: skip
 _DANGEROUS_ENDINGS: Final = frozenset(
-    "system popen exec eval execfile compile spawn check_output check_call getoutput fork execv "
-    "execve import_module __import__ load_module run_path run_module load_library loads get_file "
-    "download urlretrieve urlopen rmtree remove unlink write_text write_bytes resolve_name locate "
-    "getattr setattr globals __reduce__ __getattribute__ load_from_bytes".split()
+    [
+        "system",
+        "popen",
+        "exec",
+        "eval",
+        "execfile",
+        "compile",
+        "spawn",
+        "check_output",
+        "check_call",
+        "getoutput",
+        "fork",
+        "execv",
+        "execve",
+        "import_module",
+        "__import__",
+        "load_module",
+        "run_path",
+        "run_module",
+        "load_library",
+        "loads",
+        "get_file",
+        "download",
+        "urlretrieve",
+        "urlopen",
+        "rmtree",
+        "remove",
+        "unlink",
+        "write_text",
+        "write_bytes",
+        "resolve_name",
+        "locate",
+        "getattr",
+        "setattr",
+        "globals",
+        "__reduce__",
+        "__getattribute__",
+        "load_from_bytes",
+    ]
 )
 HYDRA_PREFIXES: Final = (
     "nemo.", "torch.", "torchvision.", "torchaudio.", "torchmetrics.", "pytorch_lightning.",
@@ -94,6 +228,11 @@ def standing(name: str, allowed: tuple[str, ...] = HYDRA_PREFIXES) -> Standing:
     return Standing.ALLOWED if flat.startswith(allowed) else Standing.UNKNOWN
 
 
+def about(name: str) -> dict[str, Any]:
+    """Return the evidence of a finding on a Python object: its full name under `global`."""
+    return {"global": name[:200]}
+
+
 def report_target(scan: Scan, key: str, name: str) -> None:
     """Report what a configuration's target imports, when that is not what models need."""
     found = standing(name)
@@ -102,14 +241,14 @@ def report_target(scan: Scan, key: str, name: str) -> None:
             "TW-MODEL-TARGET-DANGEROUS",
             f"{key} has its loader call {name[:120]}",
             key=key,
-            **{"global": name[:200]},
+            **about(name[:200]),
         )
     elif found is Standing.UNKNOWN:
         scan.report(
             "TW-MODEL-TARGET-UNKNOWN",
             f"{key} has its loader call {name[:120]}, which no known framework defines",
             key=key,
-            **{"global": name[:200]},
+            **about(name[:200]),
         )
 
 
@@ -137,7 +276,7 @@ def report_tree_targets(scan: Scan, document: object) -> None:
                 f"{path} names {value[:120]}",
                 severity=severity,
                 key=path,
-                **{"global": value[:200]},
+                **about(value[:200]),
             )
 
 

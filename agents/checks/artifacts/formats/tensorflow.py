@@ -1,4 +1,5 @@
 """Reads TensorFlow graphs off the wire: SavedModel, MetaGraph, frozen GraphDef, event of ops."""
+# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
 
 from __future__ import annotations
 
@@ -46,22 +47,87 @@ TOPS: Final = {
     "Graph": {1: LENGTH, 2: LENGTH, 3: VARINT, 4: LENGTH, 5: LENGTH},
 }
 EXECUTES: Final = frozenset(
-    "PyFunc PyFuncStateless EagerPyFunc NumpyFunction _PyFunc ReadFile WriteFile MatchingFiles "
-    "WholeFileReader WholeFileReaderV2 LoadLibrary Unpickle RemoteCall ExecuteOp ShellExecute "
-    "SystemCall ImmutableConst LoadDataset SaveDataset SaveDatasetV2 SnapshotDataset "
-    "SnapshotDatasetV2 GeneratorDataset OpaquePyFunc DebugIdentity DebugIdentityV2 DebugIdentityV3 "
-    "DebugNanCount DebugNumericSummary RegisterDataset DataServiceDataset DataServiceDatasetV2 "
-    "DataServiceDatasetV3 DataServiceDatasetV4 CompressElement TensorArrayRead_Exec".split()
+    [
+        "PyFunc",
+        "PyFuncStateless",
+        "EagerPyFunc",
+        "NumpyFunction",
+        "_PyFunc",
+        "ReadFile",
+        "WriteFile",
+        "MatchingFiles",
+        "WholeFileReader",
+        "WholeFileReaderV2",
+        "LoadLibrary",
+        "Unpickle",
+        "RemoteCall",
+        "ExecuteOp",
+        "ShellExecute",
+        "SystemCall",
+        "ImmutableConst",
+        "LoadDataset",
+        "SaveDataset",
+        "SaveDatasetV2",
+        "SnapshotDataset",
+        "SnapshotDatasetV2",
+        "GeneratorDataset",
+        "OpaquePyFunc",
+        "DebugIdentity",
+        "DebugIdentityV2",
+        "DebugIdentityV3",
+        "DebugNanCount",
+        "DebugNumericSummary",
+        "RegisterDataset",
+        "DataServiceDataset",
+        "DataServiceDatasetV2",
+        "DataServiceDatasetV3",
+        "DataServiceDatasetV4",
+        "CompressElement",
+        "TensorArrayRead_Exec",
+    ]
 ) - {"TensorArrayRead_Exec", "CompressElement"}
 """Operators that run Python, or read and write files that the graph names."""
 READERS: Final = frozenset(
-    "TextLineDataset TFRecordDataset FixedLengthRecordDataset TextLineReader TFRecordReader "
-    "FixedLengthRecordReader LMDBReader LMDBDataset SqlDataset IdentityReader CSVDataset "
-    "FixedLengthRecordDatasetV2 TFRecordDatasetV2 DirectedInterleaveDataset ExperimentalLMDBDataset "
-    "PrintV2 WriteSummary WriteScalarSummary CreateSummaryFileWriter WriteGraphSummary "
-    "WriteAudioSummary WriteImageSummary WriteHistogramSummary WriteRawProtoSummary SendTPUEmbedding "
-    "CreateSummaryDbWriter ImportEvent DecodeProtoV2 EncodeProto RpcCall Rpc TryRpc RpcClient "
-    "RpcServer RpcServerStart MapAndBatchDataset BigQueryReader CloudBigtable ".split()
+    [
+        "TextLineDataset",
+        "TFRecordDataset",
+        "FixedLengthRecordDataset",
+        "TextLineReader",
+        "TFRecordReader",
+        "FixedLengthRecordReader",
+        "LMDBReader",
+        "LMDBDataset",
+        "SqlDataset",
+        "IdentityReader",
+        "CSVDataset",
+        "FixedLengthRecordDatasetV2",
+        "TFRecordDatasetV2",
+        "DirectedInterleaveDataset",
+        "ExperimentalLMDBDataset",
+        "PrintV2",
+        "WriteSummary",
+        "WriteScalarSummary",
+        "CreateSummaryFileWriter",
+        "WriteGraphSummary",
+        "WriteAudioSummary",
+        "WriteImageSummary",
+        "WriteHistogramSummary",
+        "WriteRawProtoSummary",
+        "SendTPUEmbedding",
+        "CreateSummaryDbWriter",
+        "ImportEvent",
+        "DecodeProtoV2",
+        "EncodeProto",
+        "RpcCall",
+        "Rpc",
+        "TryRpc",
+        "RpcClient",
+        "RpcServer",
+        "RpcServerStart",
+        "MapAndBatchDataset",
+        "BigQueryReader",
+        "CloudBigtable",
+    ]
 ) - {"DirectedInterleaveDataset", "MapAndBatchDataset", "DecodeProtoV2", "EncodeProto"}
 """Operators that read from or write to files and services; input pipelines have them."""
 SUSPECT: Final = re.compile(
@@ -93,7 +159,7 @@ def _root(name: str, head: bytes) -> str:
                     continue
                 return root
         return "SavedModel"
-    if head[:1] == b"\x08" and len(head) > 6 and head[1] <= 2 and head[2] == 0x12:  # noqa: PLR2004
+    if head[:1] == b"\x08" and len(head) > 6 and head[1] <= 2 and head[2] == 0x12:
         return "SavedModel" if b"serve" in head or b"\n" in head[3:16] else ""
     return "Graph" if _is_graph(head) and looks_like(head, TOPS["Graph"], 2) else ""
 
@@ -103,7 +169,7 @@ def _is_graph(head: bytes) -> bool:
     if head[:1] == b"\x12":
         return True
     offset = 1
-    while offset < min(len(head), 11) and head[offset] >= 0x80:  # noqa: PLR2004 -- a varint
+    while offset < min(len(head), 11) and head[offset] >= 0x80:
         offset += 1
     offset += 1
     if head[:1] != b"\n" or head[offset : offset + 1] != b"\n":
@@ -178,13 +244,13 @@ def _judge_operator(scan: Scan, operator: str, node: str, seen: dict[str, str]) 
 def _judge_strings(scan: Scan, window: Window, message: Message) -> None:
     for number in (1, 2, 4, 8):
         for start, end in message.ranges.get(number, [])[:200]:
-            if not 8 <= end - start <= MAX_STRING:  # noqa: PLR2004 -- too short to hold anything
+            if not 8 <= end - start <= MAX_STRING:
                 continue
             scan.budget.step((end - start) // 16)
             raw = window.read(start, end - start)
-            if message.kind == "Tensor" and number == 4:  # noqa: PLR2004 -- tensor_content
-                if message.number(1) != STRING_TENSOR:
-                    continue
+            content = message.kind == "Tensor" and number == 4
+            if content and message.number(1) != STRING_TENSOR:
+                continue
             text = raw.decode("utf-8", "replace")
             report_text(scan, "attr", text)
             descend_decoded(scan, "attr:decoded", text)

@@ -1,4 +1,5 @@
 """Reads TensorFlow Lite flatbuffers: offsets within bounds, and the operators they need."""
+# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     """
     del name
     buffer = _Flatbuffer(scan, Window(source))
-    if source.size < 8 or source.read(4, 4) not in IDENTIFIERS:  # noqa: PLR2004
+    if source.size < 8 or source.read(4, 4) not in IDENTIFIERS:
         raise CorruptFileError("no TensorFlow Lite identifier")
     root = buffer.root()
     codes = buffer.tables(root, OPERATOR_CODES)
@@ -112,7 +113,7 @@ class _Flatbuffer:
         self._scan.budget.step(1)
         vtable = table - self._window.number(table, 4, signed=True)
         size = self._window.number(vtable, 2)
-        if size < 4 or size % 2:  # noqa: PLR2004 -- the table's own two sizes
+        if size < 4 or size % 2:
             raise CorruptFileError(f"a table's layout at {vtable} is too short")
         if 4 + 2 * field + 2 > size:
             return 0

@@ -1,4 +1,5 @@
 """Reads XML models as events, entities refused: PMML, OpenVINO, and what they embed."""
+# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ _SCRIPT: Final = re.compile(
     r"System\.Diagnostics|new\s+Function\s*\("
 )
 _SCRIPT_TAGS: Final = frozenset(
-    "script scriptblock javascript jscript python rscript groovy".split()
+    ["script", "scriptblock", "javascript", "jscript", "python", "rscript", "groovy"]
 )
 _PLUGIN: Final = re.compile(r"(?i)\.(so|dll|dylib|exe|sh|bat|py|jar)(\.\d+)*$")
 
@@ -170,7 +171,7 @@ class _Reader:
             self._judge_value(tag, text)
 
     def _judge_value(self, place: str, value: str) -> None:
-        if len(value) > MAX_TEXT or len(value) < 8:  # noqa: PLR2004 -- too short to hold anything
+        if len(value) > MAX_TEXT or len(value) < 8:
             return
         if match := _SCRIPT.search(value):
             self._report("TW-MODEL-XML-SCRIPT", f"{place[:80]} holds {match.group()[:60]!r}")
@@ -207,7 +208,9 @@ class _Reader:
         for name, value in attributes.items():
             flat = name.lower()
             # names of tensors may begin with a slash; a library or a file is named by its ending
-            if _PLUGIN.search(value) and tag != "layer" or _PLUGIN.search(value) and flat != "name":
+            if (_PLUGIN.search(value) and tag != "layer") or (
+                _PLUGIN.search(value) and flat != "name"
+            ):
                 self._report("TW-MODEL-OPENVINO-EXECUTES", f"{tag}@{name[:40]} is {value[:120]!r}")
             elif flat in (
                 "path",

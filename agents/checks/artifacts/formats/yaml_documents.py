@@ -1,4 +1,5 @@
 """Reads YAML by its node graph, never constructing objects: tags, Hydra targets, code."""
+# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import yaml
 from agents.checks.artifacts.formats.embedded import report_text
 from agents.checks.artifacts.formats.keras import is_keras, report_keras
 from agents.checks.artifacts.formats.repository import report_repository
-from agents.checks.artifacts.formats.targets import leaves, report_tree_targets
+from agents.checks.artifacts.formats.targets import about, leaves, report_tree_targets
 from agents.checks.artifacts.formats.window import decode_text, read_document
 from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan, Source
 
@@ -68,13 +69,13 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
     base = name.lower().rsplit("/", 1)[-1]
     try:
         _judge_events(scan, text)
-        for document in yaml.load_all(text, Loader=_PlainLoader):  # noqa: S506 -- constructs text only
+        for document in yaml.load_all(text, Loader=_PlainLoader):
             report_tree_targets(scan, document)
             report_repository(scan, base, document)
             if is_keras(document):
                 report_keras(scan, document)
             for path, _, value in leaves(scan, document):
-                if isinstance(value, str) and len(value) > 8:  # noqa: PLR2004 -- holds nothing
+                if isinstance(value, str) and len(value) > 8:
                     report_text(scan, path or "text", value)
     except yaml.YAMLError as error:
         report_text(scan, "text", text)
@@ -109,8 +110,8 @@ def _judge_events(scan: Scan, text: str) -> None:
                 scan.report(
                     "TW-MODEL-YAML-TAG",
                     f"a tag constructs {short[:120]}",
-                    line=event.start_mark.line + 1,
-                    **{"global": short[:200]},
+                    line=_line(event),
+                    **about(short[:200]),
                 )
         if isinstance(event, yaml.ScalarEvent):
             for match in _INTERPOLATION.finditer(event.value):
@@ -118,8 +119,12 @@ def _judge_events(scan: Scan, text: str) -> None:
                     scan.report(
                         "TW-MODEL-YAML-RESOLVER",
                         f"a value is computed by {match.group()[:80]!r}",
-                        line=event.start_mark.line + 1,
+                        line=_line(event),
                     )
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 0
 
 
 class _Events(yaml.SafeLoader):
@@ -127,10 +132,10 @@ class _Events(yaml.SafeLoader):
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Reads every node as text, list or mapping; no tag constructs anything; no alias multiplies."""
+    """Reads every node as text, list or mapping; no tag constructs anything."""
 
 
-def _construct(loader: _PlainLoader, suffix: str, node: yaml.Node) -> Any:  # noqa: ANN401 -- YAML
+def _construct(loader: Any, suffix: str, node: yaml.Node) -> Any:  # noqa: ANN401 -- PyYAML's own
     del suffix
     if isinstance(node, yaml.MappingNode):
         return {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from schemas.severity import Severity
 
+from schemas.severity import Severity
 from tests.corpus import model_formats, repositories
 from tests.corpus.reading import PICKLE_HEADS, read_sample, severity
 
