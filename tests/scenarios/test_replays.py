@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from schemas.severity import Severity
-from tests.scenarios.expectation import SCENARIOS, load
+from streams.demo import facts, policies, story
+from tests.scenarios.expectation import SCENARIOS, Expected, Scenario, load
 from tests.scenarios.replay import Replay
 
 _BY_NAME = pytest.mark.xfail(
@@ -94,6 +95,39 @@ def test_the_blast_radius_names_what_was_built_from_it(name, played):
     for tenant, components in load(name).expected.exposed.items():
         reached = {system.component for view in replay.alerts(tenant) for system in view.systems}
         assert components <= reached
+
+
+def test_the_demonstration_alerts_each_of_its_attacks_and_nothing_else(tmp_path):
+    scenario = Scenario(
+        name="demo",
+        expected=Expected(title="the story of the demonstration"),
+        events=lambda root: list(story(root)),
+        intel=facts,
+        policies=policies,
+    )
+    replay = Replay(scenario, tmp_path)
+    told = {
+        (tenant, kind)
+        for (_, tenant), view in replay.flow.alerts.items()
+        for kind in {finding.ioc_type for finding in view.findings}
+        if view.score.band.rank > Severity.LOW.rank
+    }
+    assert {
+        ("northwind", "malicious_payload"),
+        ("globex", "malicious_payload"),
+        ("initech", "malicious_payload"),
+        ("acme", "known_compromised_package"),
+        ("umbra", "known_compromised_package"),
+        ("acme", "config_tampering"),
+        ("acme", "source_mismatch"),
+    } <= told
+    assert len(replay.flow.alerts) <= 10
+    poisoned = [
+        view
+        for view in replay.alerts("umbra")
+        if "deployment:@umbra/moderation-api" in {system.component for system in view.systems}
+    ]
+    assert poisoned
 
 
 def test_a_replay_told_twice_gives_the_same_alerts(tmp_path):
