@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-from servers import running
 
 from agents.checks.fetching.fetcher import Fetcher
 from agents.checks.fetching.reach import Credentials, FetchRules, tenant_reach
 from schemas.policy import Policy
+from tests.agents.fetching.servers import running
 
 
 @pytest.fixture

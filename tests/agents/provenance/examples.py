@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-sys.path.insert(0, str(Path(__file__).parent))
-from pushes import knowing, push_event
-from scanning import clean, failing_fetch
-from signing import make_model, new_key, public_pem, sign_with_key
 
 from agents.checks.provenance.planning import plan_scan
 from agents.checks.provenance.push import check_push
 from agents.checks.provenance.scan_push import MAX_ATTEMPTS, scan_push
 from agents.checks.provenance.signatures import Trust
 from agents.checks.provenance.verify import local_files, verify_model
+from tests.agents.provenance.pushes import knowing, push_event
+from tests.agents.provenance.scanning import clean, failing_fetch
+from tests.agents.provenance.signing import make_model, new_key, public_pem, sign_with_key
 
 
 def run_example(given):

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import msgspec
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parent))
-from pushes import knowing, push_event
 
 from agents.checks.detection import to_finding
 from agents.checks.provenance.identity import parse_origin, push_component
@@ -25,6 +19,7 @@ from schemas.intel import IntelFact, IntelKind
 from schemas.policy import default_policy
 from schemas.scans import ScanRequest
 from schemas.severity import Severity, Status
+from tests.agents.provenance.pushes import knowing, push_event
 from tests.shared_data import shared_path
 
 A, B = "a" * 64, "b" * 64

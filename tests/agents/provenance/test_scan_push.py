@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import sys
-from pathlib import Path
 
 import msgspec
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-from examples import run_example
-from pushes import knowing, push_event
-from scanning import MemoryFetch, by_content
 
 from agents.checks.fetching.errors import RefusedError
 from agents.checks.provenance.planning import plan_scan
@@ -22,6 +15,9 @@ from agents.checks.rules import family_rules
 from schemas.events import File
 from schemas.scans import ScanRequest
 from schemas.severity import Disposition, Status, worst
+from tests.agents.provenance.examples import run_example
+from tests.agents.provenance.pushes import knowing, push_event
+from tests.agents.provenance.scanning import MemoryFetch, by_content
 
 ROOTS = {"roots": ["file:///m", "hf://acme-labs"]}
 REV = "9d1c3f0be0c1c2b0a9f1f8f9b0a7d6c5e4f3a2b1"

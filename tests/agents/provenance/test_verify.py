@@ -5,13 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-from signing import make_model, new_key, public_pem, sign_with_certificate, sign_with_key
 
 from agents.checks.provenance.signatures import Trust, policy_trust
 from agents.checks.provenance.trust_root import pinned_trusted_root
@@ -19,6 +14,13 @@ from agents.checks.provenance.verify import local_files, verify_model
 from schemas.events import Card
 from schemas.policy import Policy
 from schemas.severity import Status, worst
+from tests.agents.provenance.signing import (
+    make_model,
+    new_key,
+    public_pem,
+    sign_with_certificate,
+    sign_with_key,
+)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import sys
 from datetime import date
 from pathlib import Path
 
@@ -14,9 +13,6 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "agents" / "fetching"))
-from servers import running
-
 from schemas.severity import Severity, Verdict
 from streams.cli import main
 from streams.reports.cyclonedx import cyclonedx
@@ -24,6 +20,7 @@ from streams.reports.entries import FileEntry, FindingEntry, document, summarise
 from streams.reports.sarif import sarif
 from streams.reports.table import table
 from streams.scanning.suppressions import SuppressionError, read_suppressions
+from tests.agents.fetching.servers import running
 
 
 class Payload:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "agents" / "provenance"))
-from signing import make_model, new_key, public_pem, sign_with_key
-
 from streams.cli import main
+from tests.agents.provenance.signing import make_model, new_key, public_pem, sign_with_key
 
 
 @pytest.fixture
