@@ -7,7 +7,6 @@ from typing import Final
 
 import msgspec
 
-from agents.triage.bounded import rank
 from schemas.canonical import stable_hash
 from schemas.findings import Finding
 from schemas.incidents import CommandSpec, KnownGood, SystemView
@@ -154,9 +153,17 @@ def plan(
             CommandSpec,
         )
 
-    # The smallest ranks, so that one system more or less moves no other.
-    names = sorted(sorted({system.system for system in systems}, key=rank)[:EVIDENCE])
+    # Of the component itself always, since it is known before the systems are; then of those
+    # that have it longest.
+    listed = [(one.component, one.version, one.digest) for one in systems if not one.path]
+    listed += [(one.component, one.version, _digest(one.indicator_key)) for one in firm]
+    components = {_target(*one) for one in listed}
     evidence = [
+        command("capture-evidence", target, "component") for target in sorted(components)[:EVIDENCE]
+    ]
+    by_time = sorted(systems, key=lambda one: (one.since, one.system))
+    names = list(dict.fromkeys(one.system for one in by_time))[:EVIDENCE]
+    evidence += [
         command(
             "capture-evidence", name, "system", system=name, paths=policy.evidence.get(name, ())
         )

@@ -157,8 +157,19 @@ def _is_short(value: object) -> bool:
     )
 
 
-def _preference(finding: Finding, revision: Revision) -> tuple[object, ...]:
-    return (finding.severity.rank, finding.confidence, revision, content_hash(finding))
+def preference(finding: Finding, revision: Revision) -> tuple[object, ...]:
+    """Order findings so that which of them stands for a group depends on no arrival.
+
+    The worst first, then the latest state of a fact, then the earliest event: a repetition does
+    not displace what was told already.
+    """
+    return (
+        finding.severity.rank,
+        finding.confidence,
+        revision,
+        -to_ms(finding.occurred_at),
+        content_hash(finding),
+    )
 
 
 def on_finding(case: Case, update: FindingUpdate, at_ms: int) -> None:
@@ -181,7 +192,7 @@ def on_finding(case: Case, update: FindingUpdate, at_ms: int) -> None:
             for extra in kept[GROUPS:]:
                 del row.groups[extra]
     else:
-        if _preference(lean, update.revision) > _preference(group.finding, group.revision):
+        if preference(lean, update.revision) > preference(group.finding, group.revision):
             group.finding, group.revision = lean, update.revision
         group.first_ms = min(group.first_ms, at)
     place = rank(finding.id)

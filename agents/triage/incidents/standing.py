@@ -34,6 +34,8 @@ INTRINSIC: Final = frozenset(
     }
 )
 """Kinds about the component itself: another tenant's finding of them betrays nothing of it."""
+EXACT: Final = 32
+"""Systems up to which a count is told exactly."""
 SHARED_TENANTS: Final = 64
 TAINTED_RULE: Final = "TW-LEDGER-TAINTED"
 PRIVATE_TENANTS: Final = 3
@@ -46,6 +48,14 @@ _STATES: Final = frozenset(
         DecisionKind.ACKNOWLEDGE,
     }
 )
+
+
+def bucket(count: int, exact: int) -> int:
+    """Return a count as it is told: exact up to `exact`, beyond it the power of two below.
+
+    Between two powers of two nothing changes that a person would act on.
+    """
+    return count if count <= exact else 1 << (count.bit_length() - 1)
 
 
 class Standing(msgspec.Struct, kw_only=True):
@@ -230,7 +240,7 @@ def _score(
         affected = max(affected, row.tally.count())
     return score(
         evidence,
-        affected=affected,
+        affected=bucket(affected, EXACT),
         exposure=exposure or "staged",
         tenants=tenants,
         criticality=max(stated, default=None),
@@ -270,7 +280,8 @@ def _systems(case: Case, tenant: str, entries: list[Entry]) -> list[SystemView]:
         )
         known = merged.get(key)
         merged[key] = view if known is None else _merge_views(known, view)
-    return [merged[key] for key in sorted(merged)]
+    # By time: a further system is listed behind those that were told already.
+    return sorted(merged.values(), key=lambda one: (one.since, one.system, one.component))
 
 
 def _readable_path(case: Case, path: list[str], own: set[str]) -> tuple[str, ...]:
@@ -314,7 +325,9 @@ def _tasks(
         places.setdefault((entry.system, entry.component), []).append(entry)
     tasks = [
         _replacement(case, tenant, place, held, row, decisions)
-        for place, held in sorted(places.items())
+        for place, held in sorted(
+            places.items(), key=lambda one: (min(entry.first_ms for entry in one[1]), one[0])
+        )
     ]
     identities = sorted({one for entry in entries for one in entry.identities})
     revoked = {
@@ -459,7 +472,7 @@ def _status(standing: Standing, now_ms: int) -> str:
             return "closed"
     if recovered(standing) and kind is not DecisionKind.REOPEN:
         return "closed"
-    if any(task.state == "done" for task in standing.tasks):
+    if any(task.state == "done" and task.kind != "rotate" for task in standing.tasks):
         return "recovering"
     if contained(standing):
         return "contained"

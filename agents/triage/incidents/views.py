@@ -14,6 +14,7 @@ from agents.triage.incidents.standing import (
     ENDED,
     Standing,
     alert_id,
+    bucket,
     known_tenants,
     phase_of,
     readable_root,
@@ -76,14 +77,6 @@ def finding_view(finding: Finding, *, active: bool) -> FindingView:
         occurred_at=finding.occurred_at,
         active=active,
     )
-
-
-def bucket(count: int, exact: int) -> int:
-    """Return a count as it is told: exact up to `exact`, beyond it the power of two below.
-
-    Between two powers of two nothing changes that a person would act on.
-    """
-    return count if count <= exact else 1 << (count.bit_length() - 1)
 
 
 def alert_view(case: Case, standing: Standing) -> AlertView:
@@ -390,7 +383,7 @@ def _next_action(
         return "Wait for the responder's answers."
     waiting = [task for task in standing.tasks if task.state != "done"]
     if waiting:
-        return f"{waiting[0].text} ({len(waiting)} tasks are open)."
+        return f"{waiting[0].text} ({bucket(len(waiting), LISTED)} tasks are open)."
     missing = standing.policy.required_checks
     if missing and standing.tasks:
         return f"Report the result of: {', '.join(missing[:8])}."
@@ -493,7 +486,7 @@ def incident_document(case: Case, standings: Sequence[Standing]) -> IncidentDocu
                 tenant=one.tenant,
                 score=one.score,
                 status=one.status,
-                systems=len(one.systems),
+                systems=bucket(len(one.systems), LISTED),
                 assignee=_assignee(one),
             )
             for one in standings
@@ -501,7 +494,7 @@ def incident_document(case: Case, standings: Sequence[Standing]) -> IncidentDocu
         tenant_count=count,
         findings=findings[: LISTED * 2],
         systems=tuple(systems[: LISTED * 4]),
-        system_count=held,
+        system_count=bucket(held, LISTED * 4),
         timeline=_bounded(timeline),
         commands=commands[: LISTED * 4],
         tasks=tuple(tasks[: LISTED * 4]),
@@ -556,7 +549,7 @@ def _operator_score(standings: Sequence[Standing], tenants: int) -> Score:
     order = ("clean rollback", "no signed baseline", "none")
     return score(
         evidence,
-        affected=len({(one.tenant, one.system, one.component) for one in systems}),
+        affected=bucket(len({(one.tenant, one.system, one.component) for one in systems}), LISTED),
         exposure=max(
             (one.exposure for one in systems),
             key=lambda name: EXPOSURE_RANK[name],

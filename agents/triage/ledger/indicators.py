@@ -112,7 +112,13 @@ def _mark(
 
 def _preference(finding: Finding, revision: Revision) -> tuple[object, ...]:
     """Order findings so that the one that stands for an indicator depends on no arrival."""
-    return (finding.severity.rank, finding.confidence, revision, content_hash(finding))
+    return (
+        finding.severity.rank,
+        finding.confidence,
+        revision,
+        -to_ms(finding.occurred_at),
+        content_hash(finding),
+    )
 
 
 def _file(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
