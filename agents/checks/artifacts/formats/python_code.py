@@ -343,9 +343,9 @@ class _Judge:
                 self._constant(node.left, depth + 1),
                 self._constant(node.right, depth + 1),
             )
-            if (isinstance(left, str) and isinstance(right, str)) or (
-                isinstance(left, bytes) and isinstance(right, bytes)
-            ):
+            if isinstance(left, str) and isinstance(right, str):
+                value = left + right
+            if isinstance(left, bytes) and isinstance(right, bytes):
                 value = left + right
         elif isinstance(node, ast.JoinedStr):
             parts = [

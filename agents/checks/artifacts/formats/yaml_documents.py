@@ -18,7 +18,7 @@ from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileErr
 MAX_YAML: Final = 8 << 20
 MAX_EVENTS: Final = 500_000
 MAX_DEPTH: Final = 200
-MAX_ALIASES: Final = 10_000
+MAX_ALIASES: Final = 1_000
 PYTHON_TAG: Final = re.compile(
     r"python/|^!!?(ruby|java|php|js|exec|eval|call|new|import)", re.IGNORECASE
 )
