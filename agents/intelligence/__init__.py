@@ -1,0 +1,1 @@
+"""Feeds of intelligence as facts: OSV, STIX, lists; snapshots; what changed."""

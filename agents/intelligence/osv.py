@@ -1,0 +1,305 @@
+"""OSV records of malicious and compromised packages: single ones, and an ecosystem's archive."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from io import BytesIO
+from typing import Any, Final
+
+import msgspec
+import orjson
+
+from agents.intelligence.feed import Feed, InvalidFeedError, with_popularity
+from schemas.components import InvalidComponentError, component_key, is_sha256
+from schemas.intel import IntelFact, IntelKind, VersionRange
+
+SOURCE: Final = "OSV:"
+ECOSYSTEM: Final = "pypi"
+MEMBERS_LIMIT: Final = 500_000
+MEMBER_BYTES: Final = 8 << 20
+TOTAL_BYTES: Final = 2 << 30
+RATIO_LIMIT: Final = 200
+"""Uncompressed bytes for each compressed one, over a whole archive: JSON stays far below it."""
+VERSIONS_LIMIT: Final = 20_000
+AFFECTED_LIMIT: Final = 10_000
+_DEPTH: Final = 8
+_KINDS: Final[dict[str, tuple[IntelKind, float]]] = {
+    "mal": (IntelKind.MALICIOUS, 0.95),
+    "pentest": (IntelKind.MALICIOUS, 0.8),
+    "susp": (IntelKind.MALICIOUS, 0.6),
+    "spam": (IntelKind.BLOCKED, 0.6),
+    "hacktool": (IntelKind.BLOCKED, 0.6),
+    "compromised": (IntelKind.COMPROMISED, 0.95),
+}
+
+
+class _Event(msgspec.Struct):
+    introduced: str | None = None
+    fixed: str | None = None
+    last_affected: str | None = None
+    limit: str | None = None
+
+
+class _Range(msgspec.Struct):
+    type: str = "ECOSYSTEM"
+    events: list[_Event] = []
+
+
+class _Package(msgspec.Struct):
+    ecosystem: str
+    name: str
+
+
+class _Affected(msgspec.Struct):
+    package: _Package | None = None
+    ranges: list[_Range] = []
+    versions: list[str] = []
+    database_specific: dict[str, Any] | None = None
+
+
+class _Record(msgspec.Struct):
+    id: str
+    modified: datetime | None = None
+    withdrawn: datetime | None = None
+    summary: str | None = None
+    affected: list[_Affected] = []
+    database_specific: dict[str, Any] | None = None
+
+
+_DECODER: Final = msgspec.json.Decoder(_Record)
+
+
+def _ranges(affected: _Affected) -> Iterator[VersionRange]:
+    """Yield the ranges of versions; those of commits say nothing of releases."""
+    for one in affected.ranges:
+        if one.type.upper() == "GIT":
+            continue
+        start: str | None = None
+        for event in one.events:
+            if event.introduced is not None:
+                if start is not None:
+                    yield VersionRange(introduced=start)
+                start = event.introduced
+            elif start is not None and (event.fixed or event.last_affected or event.limit):
+                yield VersionRange(
+                    introduced=start,
+                    fixed=event.fixed or event.limit,
+                    last_affected=event.last_affected,
+                )
+                start = None
+        if start is not None:
+            yield VersionRange(introduced=start)
+
+
+def _digests(value: Any, depth: int = 0) -> Iterator[str]:  # noqa: ANN401 -- any JSON value
+    """Yield the SHA-256 digests among a record's indicators, under whatever names they stand."""
+    if depth > _DEPTH:
+        return
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if isinstance(inner, str) and "sha256" in key.lower().replace("-", ""):
+                text = inner.lower().removeprefix("sha256:")
+                if is_sha256(text):
+                    yield text
+            else:
+                yield from _digests(inner, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _digests(inner, depth + 1)
+
+
+def _indicators(record: _Record, affected: _Affected) -> Any:  # noqa: ANN401 -- any JSON value
+    """Return the parts of a record that list bad files (its origins' digests are of reports)."""
+    parts = [affected.database_specific, record.database_specific]
+    return [
+        part.get(name)
+        for part in parts
+        if isinstance(part, dict)
+        for name in ("indicators", "iocs", "package_integrity")
+    ]
+
+
+def _kind(record: _Record, affected: _Affected, ranges: tuple[VersionRange, ...]) -> Any:  # noqa: ANN401
+    named = (record.database_specific or {}).get("kind")
+    if isinstance(named, str) and named in _KINDS:
+        return _KINDS[named]
+    if not record.id.startswith("MAL-"):
+        return None
+    # Listed versions and no range: a good package with bad releases.
+    bad_releases = bool(affected.versions) and not ranges
+    return (IntelKind.COMPROMISED if bad_releases else IntelKind.MALICIOUS), 0.9
+
+
+def read_record(raw: bytes, feed: Feed, where: str = "record") -> None:
+    """Read one OSV record into a feed.
+
+    Advisories of vulnerabilities, and packages of other ecosystems, are counted and passed over.
+
+    Args:
+        raw: JSON.
+        feed: What takes the facts.
+        where: The record's place, for problems.
+
+    Source: OSV schema 1.7.
+    """
+    feed.records += 1
+    try:
+        record = _DECODER.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        feed.refuse(where, str(error))
+        return
+    if not record.affected:
+        feed.refuse(where, "no affected package")
+        return
+    for affected in record.affected[:AFFECTED_LIMIT]:
+        package = affected.package
+        if package is None or package.ecosystem.partition(":")[0].lower() != ECOSYSTEM:
+            feed.skip(f"ecosystem {package.ecosystem if package else 'not named'}"[:60])
+            continue
+        try:
+            key = component_key("pypi", package.name)
+        except InvalidComponentError as error:
+            feed.refuse(where, str(error))
+            continue
+        if record.withdrawn is not None:
+            feed.withdrawn[key] = (*feed.withdrawn.get(key, ()), f"{SOURCE}{record.id}")
+            continue
+        ranges = tuple(_ranges(affected))
+        kind = _kind(record, affected, ranges)
+        if kind is None:
+            feed.skip("vulnerability, not malice")
+            continue
+        _take(record, affected, key, ranges, kind, feed)
+
+
+def _take(
+    record: _Record,
+    affected: _Affected,
+    key: str,
+    ranges: tuple[VersionRange, ...],
+    kind: tuple[IntelKind, float],
+    feed: Feed,
+) -> None:
+    digests = tuple(dict.fromkeys(_digests(_indicators(record, affected))))
+    sources = (f"{SOURCE}{record.id}",)
+    if len(affected.versions) > VERSIONS_LIMIT:
+        feed.refuse(record.id, f"more than {VERSIONS_LIMIT} versions")
+        return
+    feed.add(
+        with_popularity(
+            IntelFact(
+                key=key,
+                kind=kind[0],
+                versions=tuple(affected.versions),
+                ranges=ranges,
+                digests=digests,
+                sources=sources,
+                confidence=kind[1],
+                modified=record.modified,
+                summary=record.summary[:500] if record.summary else None,
+            )
+        )
+    )
+    for digest in digests:
+        feed.add(
+            IntelFact(
+                key=f"sha256:{digest}",
+                kind=IntelKind.MALICIOUS,
+                digests=(digest,),
+                sources=sources,
+                confidence=kind[1],
+                modified=record.modified,
+                summary=f"file of {key}: {record.summary or record.id}"[:500],
+                details={"component": key},
+            )
+        )
+
+
+def read_archive(raw: bytes, where: str = "archive") -> Feed:
+    """Return the facts of an ecosystem's archive (`all.zip`).
+
+    Args:
+        raw: The zip file.
+        where: Its name, for errors.
+
+    Raises:
+        InvalidFeedError: no zip, encrypted, a zip bomb, or nothing of this ecosystem in it.
+    """
+    feed = Feed(complete=True)
+    try:
+        with zipfile.ZipFile(BytesIO(raw)) as archive:
+            members = [one for one in archive.infolist() if one.filename.endswith(".json")]
+            total = sum(one.file_size for one in members)
+            if (
+                len(members) > MEMBERS_LIMIT
+                or total > TOTAL_BYTES
+                or total > max(len(raw), 1 << 20) * RATIO_LIMIT
+            ):
+                raise InvalidFeedError(
+                    f"an archive of {len(members):,} records that unfolds to {total:,} bytes",
+                    where=where,
+                    remedy="fetch it again from its source; this one would fill the memory",
+                )
+            for member in members:
+                _read_member(archive, member, feed)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+        raise InvalidFeedError(f"not a zip archive of records ({error})", where=where) from error
+    if not feed.records:
+        raise InvalidFeedError("an archive without OSV records", where=where)
+    _require_use(feed, where)
+    return feed
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, feed: Feed) -> None:
+    if member.file_size > MEMBER_BYTES:
+        feed.records += 1
+        feed.refuse(member.filename[:100], f"a record of {member.file_size:,} bytes")
+        return
+    # Read by the limit and not by the size it claims.
+    with archive.open(member) as file:
+        content = file.read(MEMBER_BYTES + 1)
+    if len(content) > MEMBER_BYTES:
+        feed.records += 1
+        feed.refuse(member.filename[:100], "it unfolds to more than it says")
+        return
+    read_record(content, feed, member.filename[:100])
+
+
+def _require_use(feed: Feed, where: str) -> None:
+    if feed.facts or feed.withdrawn:
+        return
+    if feed.malformed == feed.records:
+        raise InvalidFeedError(
+            f"none of {feed.records} records can be read ({feed.problems[0]})", where=where
+        )
+    reasons = ", ".join(sorted(feed.skipped)[:5])
+    raise InvalidFeedError(
+        f"nothing in it is about malicious packages of PyPI ({reasons})",
+        where=where,
+        remedy="import the archive of the ecosystem PyPI",
+    )
+
+
+def read_single(raw: bytes, where: str = "record") -> Feed:
+    """Return the facts of one OSV record, or of a JSON list of them.
+
+    Raises:
+        InvalidFeedError: not JSON, or nothing of use in it.
+    """
+    try:
+        document = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise InvalidFeedError(f"not JSON ({error})", where=where) from error
+    feed = Feed()
+    for number, one in enumerate(document if isinstance(document, list) else [document]):
+        if not isinstance(one, Mapping):
+            feed.records += 1
+            feed.refuse(f"{where}[{number}]", "no object")
+            continue
+        read_record(orjson.dumps(one), feed, f"{where}[{number}]")
+    if not feed.records:
+        raise InvalidFeedError("no record in it", where=where)
+    _require_use(feed, where)
+    return feed
