@@ -1,0 +1,249 @@
+"""Compares Tidewatch's scanner with fickling, picklescan, modelscan and modelaudit, in one run.
+
+Run it with `python tests/bench/scanners.py`; the other scanners are installed from the hash-locked
+`locks/scanners.lock` into an environment of their own below the state folder. Every contestant is
+one process that gets all files, and says of each: critical, warn, clean or error. What is printed:
+detection and false alarms on the corpus, wall time and peak memory on it and on two large files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import io
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+KINDS = ("hostile", "harmless", "damaged")
+LEVELS = ("clean", "error", "warn", "critical")
+MIB = 1 << 20
+
+TIDEWATCH = """
+import asyncio, json, sys, time
+sys.path.insert(0, {root!r})
+from agents.checks.artifacts.files import scan_file
+from pathlib import Path
+WORD = {{"malicious": "critical", "suspicious": "warn", "clean": "clean", "corrupt": "error",
+        "incomplete": "error"}}
+def judge(path): return WORD[str(scan_file(Path(path), name=Path(path).name).verdict)]
+"""
+FICKLING = """
+import fickling, io
+from fickling.fickle import StackedPickle
+from fickling.analysis import check_safety, Severity
+import zipfile
+def streams(path):
+    raw = open(path, "rb").read()
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                if name.endswith((".pkl", ".pickle", ".bin")): yield archive.read(name)
+    else:
+        yield raw
+def judge(path):
+    worst = "clean"
+    for raw in streams(path):
+        for one in StackedPickle.load(io.BytesIO(raw), fail_on_decode_error=False):
+            severity = check_safety(one).severity
+            if severity >= Severity.LIKELY_OVERTLY_MALICIOUS: return "critical"
+            if severity > Severity.LIKELY_SAFE: worst = "warn"
+    return worst
+"""
+PICKLESCAN = """
+from picklescan.scanner import scan_file_path, SafetyLevel
+def judge(path):
+    result = scan_file_path(path)
+    if result.infected_files: return "critical"
+    if result.scan_err: return "error"
+    if any(one.safety == SafetyLevel.Suspicious for one in result.globals): return "warn"
+    return "clean"
+"""
+MODELSCAN = """
+from modelscan.modelscan import ModelScan
+def judge(path):
+    result = ModelScan().scan(path)
+    counts = result["summary"]["total_issues_by_severity"]
+    if counts.get("CRITICAL"): return "critical"
+    if sum(counts.values()): return "warn"
+    return "error" if result["errors"] else "clean"
+"""
+MODELAUDIT = """
+import os
+os.environ["PROMPTFOO_DISABLE_TELEMETRY"] = os.environ["NO_ANALYTICS"] = "1"
+from modelaudit.core import scan_model_directory_or_file
+def judge(path):
+    result = scan_model_directory_or_file(path, cache_enabled=False)
+    words = {str(getattr(one.severity, "value", one.severity)) for one in result.issues}
+    if "critical" in words: return "critical"
+    if "warning" in words: return "warn"
+    return "clean" if result.success else "error"
+"""
+LOOP = """
+import json, sys, contextlib
+out = sys.stdout
+sys.stdout = sys.stderr
+for line in sys.stdin:
+    path = line.rstrip("\\n")
+    try:
+        with contextlib.redirect_stdout(sys.stderr): word = judge(path)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt): raise
+        word = "error"
+    out.write(json.dumps([path, word]) + "\\n")
+    out.flush()
+"""
+CONTESTANTS = {
+    "tidewatch": TIDEWATCH.format(root=str(ROOT)),
+    "fickling": FICKLING,
+    "picklescan": PICKLESCAN,
+    "modelscan": MODELSCAN,
+    "modelaudit": MODELAUDIT,
+}
+OWN_ENVIRONMENT = frozenset({"tidewatch", "fickling"})
+
+
+def samples(kind: str) -> Iterator[tuple[str, bytes | dict[str, bytes]]]:
+    """Yield the samples of a kind from every module of the corpus."""
+    for file in sorted((ROOT / "tests" / "corpus").glob("*.py")):
+        module = importlib.import_module(f"tests.corpus.{file.stem}")
+        for name, raw in getattr(module, kind, list)():
+            yield f"{file.stem}-{name}", raw
+
+
+def write_corpus(folder: Path) -> dict[str, dict[str, list[Path]]]:
+    """Write all samples; return kind, sample, files."""
+    written: dict[str, dict[str, list[Path]]] = {}
+    for kind in KINDS:
+        written[kind] = {}
+        for number, (name, raw) in enumerate(samples(kind)):
+            parts = raw if isinstance(raw, dict) else {name.rpartition("-")[2]: raw}
+            files = []
+            for part, content in parts.items():
+                path = folder / kind / str(number) / part
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+                files.append(path)
+            written[kind][f"{number}-{name}"] = files
+    return written
+
+
+def large_files(folder: Path) -> dict[str, Path]:
+    """Write a 200 MB PyTorch checkpoint and a 500 MB safetensors file (the latter sparse)."""
+    checkpoint = folder / "checkpoint.pt"
+    count = 50
+    size = 4 * MIB
+
+    body = io.BytesIO()
+    pickle.Pickler(body, protocol=2).dump({f"layer.{i}.weight": i for i in range(count)})
+    with zipfile.ZipFile(checkpoint, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("archive/data.pkl", body.getvalue())
+        archive.writestr("archive/version", "3\n")
+        for number in range(count):
+            archive.writestr(f"archive/data/{number}", os.urandom(1024) * (size // 1024))
+    weights = folder / "model.safetensors"
+    total = 500 * MIB
+    header = json.dumps({"w": {"dtype": "F32", "shape": [total // 4], "data_offsets": [0, total]}})
+    with weights.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header.encode())
+        file.truncate(8 + len(header) + total)
+    return {"200 MB torch": checkpoint, "500 MB safetensors": weights}
+
+
+def environment(state: Path) -> Path:
+    """Return the Python of the other scanners' environment, made if it is not there."""
+    place = state / "scanners"
+    python = place / "bin" / "python"
+    if not python.exists():
+        uv = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
+        subprocess.run([uv, "venv", "-q", "-p", sys.executable, str(place)], check=True)
+        subprocess.run(
+            [uv, "pip", "install", "-q", "--require-hashes", "-r", ROOT / "locks/scanners.lock"],
+            check=True,
+            env={**os.environ, "VIRTUAL_ENV": str(place)},
+        )
+    return python
+
+
+def run(name: str, python: Path, files: list[Path]) -> tuple[dict[str, str], float, float]:
+    """Return what a contestant says of each file, its wall time (s) and peak memory (MiB)."""
+    program = CONTESTANTS[name] + LOOP
+    interpreter = sys.executable if name in OWN_ENVIRONMENT else str(python)
+    with tempfile.TemporaryDirectory() as folder:
+        listing = Path(folder, "files")
+        listing.write_text("".join(f"{path}\n" for path in files))
+        answers = Path(folder, "answers")
+        started = time.perf_counter()
+        with listing.open() as given, answers.open("w") as out:
+            child = subprocess.Popen(
+                [interpreter, "-c", program],
+                stdin=given, stdout=out, stderr=subprocess.DEVNULL, cwd=folder,
+            )  # fmt: skip
+            _, _, usage = os.wait4(child.pid, 0)
+            child.returncode = 0
+        wall = time.perf_counter() - started
+        found = dict(json.loads(line) for line in answers.read_text().splitlines())
+    return found, wall, usage.ru_maxrss / 1024
+
+
+def share(words: list[str], *levels: str) -> str:
+    """Return how many of `words` are one of `levels`, as a percentage."""
+    if not words:
+        return "-"
+    return f"{100 * sum(word in levels for word in words) / len(words):.1f} %"
+
+
+def main() -> None:
+    """Run all contestants and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--state", type=Path, default=ROOT / ".state", help="state folder")
+    parser.add_argument("--only", nargs="*", default=list(CONTESTANTS), help="contestants")
+    options = parser.parse_args()
+    python = environment(options.state)
+    print("| | hostile critical | hostile warned | hostile clean | harmless critical | "
+          "harmless warned | damaged clean | corpus s | corpus MiB | torch s | torch MiB | "
+          "safetensors s | safetensors MiB |")  # fmt: skip
+    print("|---" * 13 + "|")
+    with tempfile.TemporaryDirectory() as name:
+        corpus = write_corpus(Path(name))
+        large = large_files(Path(name))
+        everything = [f for kind in KINDS for files in corpus[kind].values() for f in files]
+        for contestant in options.only:
+            found, wall, memory = run(contestant, python, everything)
+            words = {
+                kind: [
+                    max((found.get(str(f), "error") for f in files), key=LEVELS.index)
+                    for files in corpus[kind].values()
+                ]
+                for kind in KINDS
+            }
+            cells = [
+                share(words["hostile"], "critical"),
+                share(words["hostile"], "critical", "warn"),
+                share(words["hostile"], "clean"),
+                share(words["harmless"], "critical"),
+                share(words["harmless"], "critical", "warn"),
+                share(words["damaged"], "clean"),
+                f"{wall:.2f}",
+                f"{memory:.0f}",
+            ]
+            for path in large.values():
+                _, wall, memory = run(contestant, python, [path])
+                cells += [f"{wall:.2f}", f"{memory:.0f}"]
+            print(f"| {contestant} | " + " | ".join(cells) + " |", flush=True)
+        print({kind: len(corpus[kind]) for kind in KINDS})
+
+
+if __name__ == "__main__":
+    main()
