@@ -104,8 +104,8 @@ def reached(thresholds: Sequence[int], count: int) -> int | None:
     return max((one for one in thresholds if count >= one), default=None)
 
 
-Signal = tuple[int, str, str]
-"""When (milliseconds), what (a kind of indicator), by which event or finding."""
+Signal = tuple[int, str, str, str, str]
+"""When (milliseconds), what (a kind of indicator), event, system, source."""
 
 
 def combination(when: When, signals: Iterable[Signal]) -> tuple[Signal, ...] | None:

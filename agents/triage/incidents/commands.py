@@ -11,7 +11,7 @@ from agents.triage.bounded import keep_smallest
 from agents.triage.containment import plan, reversal
 from agents.triage.incidents.fold import Case
 from agents.triage.incidents.rows import COMMANDS, CommandState
-from agents.triage.incidents.standing import Standing
+from agents.triage.incidents.standing import Standing, good_of
 from agents.triage.ledger.rows import from_ms, to_ms
 from schemas.decisions import DecisionKind
 from schemas.incidents import CommandSpec
@@ -85,7 +85,7 @@ def planned(case: Case, standing: Standing) -> tuple[CommandSpec, ...]:
         standing.tenant,
         standing.grounds,
         standing.systems,
-        standing.systems_row.good.values(),
+        good_of(standing.systems_row),
         standing.policy,
         generation=standing.actions.generation,
     )

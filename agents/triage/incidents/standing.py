@@ -249,15 +249,26 @@ def _score(
 
 
 def _recovery(row: SystemsRow) -> str:
-    good = _good_of(row)
+    good = good_of(row)
     if any(one.signed or one.by_intel for one in good):
         return "clean rollback"
     return "no signed baseline" if good else "none"
 
 
-def _good_of(row: SystemsRow) -> list[KnownGood]:
+def good_of(row: SystemsRow) -> list[KnownGood]:
+    """Return the versions seen before the incident reached the component in this tenant."""
     bad = {entry.digest for entry in row.entries.values() if entry.active and entry.digest}
-    return [one for _, one in sorted(row.good.items()) if one.digest not in bad]
+    since: dict[str, int] = {}
+    for entry in row.entries.values():
+        if entry.active:
+            since[entry.component] = min(since.get(entry.component, entry.first_ms), entry.first_ms)
+    return [
+        one
+        for _, one in sorted(row.good.items())
+        if one.digest not in bad
+        and one.component in since
+        and to_ms(one.seen_at) < since[one.component]
+    ]
 
 
 def _systems(case: Case, tenant: str, entries: list[Entry]) -> list[SystemView]:

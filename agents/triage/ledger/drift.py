@@ -132,7 +132,7 @@ def _tell_drift(
         event_id=now.event_id,
         occurred_at=from_ms(now.first_ms),
         systems=tuple(sorted({value.system for value in ordered[1:]})),
-        publisher=seen.publisher,
+        publisher=now.value if now.value.startswith("publisher:") else None,
     )
     tell(desk, finding, one, (0, len(ordered)))
 
@@ -151,16 +151,23 @@ def _note_push(
     if one is None or seen.kind != "pushed" or seen.signed is None:
         return False
     place = rank(version or seen.digest or "")
-    entry = (to_ms(seen.occurred_at), clip(seen.event_id, TEXT_BYTES), seen.signed)
+    entry = (
+        to_ms(seen.occurred_at),
+        clip(seen.event_id, TEXT_BYTES),
+        seen.signed,
+        clip(version or "", TEXT_BYTES),
+        clip(seen.system, TEXT_BYTES),
+        clip(seen.source, TEXT_BYTES),
+    )
     known = row.pushes.get(place)
     if known is not None and known <= entry:
         return False
     row.pushes[place] = entry
     if keep_smallest(row.pushes, SLOTS):
         row.full = True
-    pushes = sorted(row.pushes.values())
+        desk.bound_reached("pushes compared in one tenant", seen.component, SLOTS)
     signed = 0
-    for at, event_id, is_signed in pushes:
+    for at, event_id, is_signed, pushed_version, system, source in sorted(row.pushes.values()):
         if is_signed:
             signed += 1
             continue
@@ -170,15 +177,14 @@ def _note_push(
                 locator=(seen.tenant, one.rule.id, seen.component),
                 tenant=seen.tenant,
                 component=seen.component,
-                version=version if event_id == entry[1] else None,
+                version=pushed_version or None,
                 indicator=indicator_of(seen.component),
                 description=f"{one.rule.title}: {signed} versions before it were signed",
                 evidence={"signed_before": signed, "was": "signed", "is": "unsigned"},
-                source=seen.source,
+                source=source,
                 event_id=event_id,
                 occurred_at=from_ms(at),
-                systems=(seen.system,),
-                publisher=seen.publisher,
+                systems=(system,),
             )
             tell(desk, finding, one, (0, signed))
         break
@@ -191,10 +197,12 @@ def _note_domain(desk: Desk, seen: Sighting, row: TenantRow) -> bool:
     if one is None or not seen.name:
         return False
     place = rank("used-by", seen.name)
-    if place in row.formats:
+    entry = Seen(to_ms(seen.occurred_at), clip(seen.event_id, TEXT_BYTES), "")
+    known = row.users.get(place)
+    if known is not None and known <= entry:
         return False
-    row.formats[place] = Seen(to_ms(seen.occurred_at), clip(seen.event_id, TEXT_BYTES), "")
-    if keep_smallest(row.formats, SIGNALS):
+    row.users[place] = entry
+    if keep_smallest(row.users, SIGNALS):
         row.full = True
         return False
     finding = make_finding(
@@ -292,7 +300,13 @@ def note_signal(desk: Desk, component: str, finding: Finding) -> None:
     key = row_key(TENANT, component, finding.tenant)
     row = desk.store.load(key, TenantRow) or TenantRow(tenant=clip(finding.tenant, TEXT_BYTES))
     place = rank(finding.id)
-    entry = (to_ms(finding.occurred_at), finding.ioc_type, clip(finding.event_id, TEXT_BYTES))
+    entry = (
+        to_ms(finding.occurred_at),
+        finding.ioc_type,
+        clip(finding.event_id, TEXT_BYTES),
+        clip(min(finding.systems, default=""), TEXT_BYTES),
+        clip(finding.source, TEXT_BYTES),
+    )
     if place in row.signals and row.signals[place] <= entry:
         return
     row.signals[place] = entry
@@ -318,15 +332,13 @@ def note_signal(desk: Desk, component: str, finding: Finding) -> None:
                 evidence={
                     "signals": [
                         {"at": from_ms(at).isoformat(), "kind": kind, "event": event}
-                        for at, kind, event in chain
+                        for at, kind, event, _, _ in chain
                     ]
                 },
-                source=finding.source,
+                source=last[4],
                 event_id=last[2],
                 occurred_at=from_ms(last[0]),
-                systems=finding.systems,
-                identities=finding.identities,
-                publisher=finding.publisher,
+                systems=tuple(sorted({signal[3] for signal in chain if signal[3]})),
             ),
             one,
         )

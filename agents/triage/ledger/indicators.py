@@ -6,11 +6,18 @@ from typing import Final
 
 import msgspec
 
+from agents.checks.packages.intel_match import matches
 from agents.triage.bounded import clip, keep_smallest, rank
 from agents.triage.correlation import correlations, of_kind, reached, taint_rule
 from agents.triage.ledger import drift
 from agents.triage.ledger.outlet import Desk, content_hash, indicator_of, make_finding
-from agents.triage.ledger.propagation import add_mark, component_row, fresh_mark, is_dismissed
+from agents.triage.ledger.propagation import (
+    About,
+    add_mark,
+    component_row,
+    fresh_mark,
+    is_dismissed,
+)
 from agents.triage.ledger.rows import (
     COMPONENT,
     DAY_MS,
@@ -34,7 +41,7 @@ from agents.triage.store import row_key
 from schemas.canonical import stable_id
 from schemas.findings import Finding, Indicator, SupplyChainIoC
 from schemas.incidents import FindingUpdate, Prevalence, Related, Withdrawal
-from schemas.intel import IntelKind
+from schemas.intel import IntelFact, IntelKind
 from schemas.ledger import FindingSeen, OperatorAlert, Revision
 from schemas.severity import Disposition, Severity
 
@@ -44,7 +51,15 @@ OVER_CORRELATING: Final = 200
 PRIVATE_TENANTS: Final = 3
 """Fewer tenants than this are never counted aloud."""
 _TENANT_RULE: Final = "TW-LEDGER-PREVALENCE"
-_SUPPRESSING: Final = frozenset({IntelKind.WARNINGLIST, IntelKind.KNOWN_GOOD})
+SUPPRESSING: Final = frozenset({IntelKind.WARNINGLIST, IntelKind.KNOWN_GOOD})
+"""Kinds of fact that take findings back."""
+
+
+def is_about(fact: IntelFact, version: str | None, digest: str | None) -> bool:
+    """Tell whether a suppressing fact is about a version and digest."""
+    if fact.kind is IntelKind.WARNINGLIST and not (fact.versions or fact.ranges or fact.digests):
+        return True
+    return matches(fact, version, (digest,) if digest else ()) is True
 
 
 def taints(finding: Finding) -> bool:
@@ -129,7 +144,7 @@ def _file(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
     lean = _lean(finding)
     if ioc is None:
         ioc = IocRow(finding=lean, revision=seen.revision, first_ms=at, last_ms=at)
-        ioc.suppressed = _standing_suppression(desk, seen.key, row)
+        ioc.suppressed = _standing_suppression(desk, seen.key, row, finding)
     elif _preference(lean, seen.revision) > _preference(ioc.finding, ioc.revision):
         ioc.finding, ioc.revision = lean, seen.revision
     ioc.first_ms = min(ioc.first_ms, at)
@@ -163,12 +178,17 @@ def _lean(finding: Finding) -> Finding:
 
 
 def _standing_suppression(
-    desk: Desk, component: str, row: ComponentRow
+    desk: Desk, component: str, row: ComponentRow, finding: Finding
 ) -> dict[str, tuple[Revision, bool]]:
     standing: dict[str, tuple[Revision, bool]] = {}
     for fact_key in row.facts.values():
         known = desk.store.load(row_key(FACT, component, fact_key), FactRow)
-        if known is not None and known.fact is not None and known.fact.kind in _SUPPRESSING:
+        if (
+            known is not None
+            and known.fact is not None
+            and known.fact.kind in SUPPRESSING
+            and is_about(known.fact, finding.version, _digest_of(finding))
+        ):
             standing[fact_key] = (known.revision, True)
     return standing
 
@@ -333,6 +353,7 @@ def suppress(
     *,
     active: bool,
     incident: str | None = None,
+    about: About | None = None,
 ) -> None:
     """Take the indicators of a component back, or let them hold again.
 
@@ -343,11 +364,14 @@ def suppress(
         revision: When: the later wins.
         active: Whether the suppression begins or ends.
         incident: Only indicators of this incident; None: all.
+        about: Only those of versions and digests it tells are meant; None: all.
     """
     row = component_row(desk, component)
     found = desk.store.scan(IOC, component, row_type=IocRow, limit=SCAN)
     for key, ioc in list(found):
         if incident is not None and incident_id(incident_root(ioc.finding)) != incident:
+            continue
+        if about is not None and not about(ioc.finding.version, _digest_of(ioc.finding)):
             continue
         known = ioc.suppressed.get(reason)
         if known is not None and known[0] >= revision:
@@ -362,6 +386,11 @@ def suppress(
             elif ioc.active():
                 _restore_finding(desk, ioc, revision)
         _publish(desk, key, ioc, row)
+
+
+def _digest_of(finding: Finding) -> str | None:
+    key = finding.indicator.key
+    return key[7:] if key.startswith("sha256:") else None
 
 
 def _withdraw_findings(desk: Desk, ioc: IocRow) -> None:

@@ -30,13 +30,12 @@ from agents.triage.store import row_key
 from schemas.components import is_sha256
 from schemas.findings import Finding
 from schemas.incidents import Withdrawal
-from schemas.intel import IntelFact, IntelKind
+from schemas.intel import IntelFact
 from schemas.ledger import FactChange, FindingSeen, Revision
 from schemas.severity import Disposition
 
 FACT_BYTES: Final = 40_000
 DIGESTS: Final = 1_000
-SUPPRESSING: Final = frozenset({IntelKind.WARNINGLIST, IntelKind.KNOWN_GOOD})
 
 
 def on_fact(desk: Desk, change: FactChange) -> None:
@@ -62,11 +61,37 @@ def on_fact(desk: Desk, change: FactChange) -> None:
     if change.key == change.fact_key:
         _tell_digests(desk, change, before, fact)
     _retro_hunt(desk, change, row, before, fact)
-    was = before is not None and before.kind in SUPPRESSING
-    now = fact is not None and fact.kind in SUPPRESSING
-    if was != now:
-        indicators.suppress(desk, change.key, change.fact_key, change.revision, active=now)
-        lift(desk, change.key, row, change.revision, active=not now)
+    _suppress(desk, change, row, before, fact)
+
+
+def _suppress(
+    desk: Desk,
+    change: FactChange,
+    row: ComponentRow,
+    before: IntelFact | None,
+    fact: IntelFact | None,
+) -> None:
+    """Take back what a warninglist or known-good fact is about; let hold again what it was."""
+
+    def meant(version: str | None, digest: str | None, one: IntelFact | None) -> bool:
+        return (
+            one is not None
+            and one.kind in indicators.SUPPRESSING
+            and indicators.is_about(one, version, digest)
+        )
+
+    for active in (False, True):
+
+        def about(version: str | None, digest: str | None, *, active: bool = active) -> bool:
+            was, now = meant(version, digest, before), meant(version, digest, fact)
+            return now if active else was and not now
+
+        if (fact if active else before) is None:
+            continue
+        indicators.suppress(
+            desk, change.key, change.fact_key, change.revision, active=active, about=about
+        )
+        lift(desk, change.key, row, change.revision, active=not active, about=about)
 
 
 def _bounded(desk: Desk, fact: IntelFact | None) -> IntelFact | None:

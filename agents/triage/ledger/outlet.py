@@ -31,6 +31,7 @@ class Desk:
         """Open the desk on the rows of a partition."""
         self.store = Store(rows)
         self._publish = publish
+        self._told: set[str] = set()
 
     def tell_ledger(self, key: str, message: LedgerMessage) -> None:
         """Tell another component's rows."""
@@ -91,7 +92,10 @@ class Desk:
         )
 
     def tell_operator(self, alert: OperatorAlert) -> None:
-        """Publish what the operator must know."""
+        """Publish what the operator must know, once a batch."""
+        if alert.id in self._told:
+            return
+        self._told.add(alert.id)
         self._publish(
             Message(
                 channel=Channel.OPERATOR_ALERTS, key=alert.subject, value=msgspec.json.encode(alert)

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import msgspec
 
+from agents.checks.packages.intel_match import matches
 from agents.triage.bounded import clip, keep_smallest, rank
 from agents.triage.ledger.outlet import NEVER, Desk
 from agents.triage.ledger.rows import (
     CHILD,
     COMPONENT,
     EDGES,
+    FACT,
     MARKS,
     MAX_DEPTH,
     NAME_BYTES,
     SCAN,
     SYSTEM,
+    TENANTS,
     TEXT_BYTES,
     ChildRow,
     ComponentRow,
+    FactRow,
     Holding,
     Mark,
     SystemRow,
@@ -28,8 +32,11 @@ from agents.triage.ledger.rows import (
 )
 from agents.triage.store import row_key
 from schemas.incidents import Exposure, KnownGood, Proof
+from schemas.intel import IntelKind
 from schemas.ledger import CaseState, Derived, Revision, Taint
 
+About = Callable[[str | None, str | None], bool]
+"""Tells whether something is about a version and digest."""
 PATH_BYTES: Final = 200
 _PROOF: Final = {"pypi": "clean-install", "model": "verified-push", "image": "verified-push"}
 
@@ -209,6 +216,7 @@ def lift(
     *,
     active: bool,
     incident: str | None = None,
+    about: About | None = None,
 ) -> None:
     """Lift the marks that began at a component, or let them hold again.
 
@@ -219,9 +227,14 @@ def lift(
         revision: When: the later wins.
         active: Whether the marks hold.
         incident: Only marks of this incident; None: all.
+        about: Only marks of versions and digests it tells are meant; None: all.
     """
     for mark in tuple(row.marks.values()):
-        if not mark.path and (incident is None or mark.incident == incident):
+        if (
+            not mark.path
+            and (incident is None or mark.incident == incident)
+            and (about is None or about(mark.version, mark.digest))
+        ):
             changed = msgspec.structs.replace(mark, active=active, revision=revision)
             add_mark(desk, component, row, changed)
 
@@ -262,7 +275,29 @@ def tell_exposures(
             if only is None or place in only:
                 desk.tell_incident(mark.incident, _exposure(component, system, holding, mark))
         if mark.active and not component.startswith(("sha256:", "publisher:", "domain:")):
-            _tell_good(desk, component, _clean(row, system), system=system, mark=mark, bad=bad)
+            if bad:
+                _hit(desk, component, row, system.tenant)
+                _tell_proofs(desk, component, row, system, mark=mark, bad=bad)
+            if rank(system.tenant) in row.hit:
+                for holding in _clean(row, system):
+                    _tell_good(desk, component, holding, system.tenant, mark)
+
+
+def _hit(desk: Desk, component: str, row: ComponentRow, tenant: str) -> None:
+    """Note that a tenant holds what is marked; tell which versions it could go back to."""
+    place = rank(tenant)
+    if place in row.hit:
+        return
+    row.hit[place] = True
+    if keep_smallest(row.hit, TENANTS):
+        row.full = True
+    desk.store.save(row_key(COMPONENT, component), row)
+    marks = [mark for mark in row.marks.values() if mark.active]
+    systems = desk.store.scan(SYSTEM, component, tenant, row_type=SystemRow, limit=TENANTS)
+    for _, system in list(systems):
+        for holding in _clean(row, system):
+            for mark in marks:
+                _tell_good(desk, component, holding, tenant, mark)
 
 
 def _exposure(component: str, system: SystemRow, holding: Holding, mark: Mark) -> Exposure:
@@ -290,48 +325,68 @@ def _exposure(component: str, system: SystemRow, holding: Holding, mark: Mark) -
     )
 
 
-def _tell_good(
+def _tell_good(desk: Desk, component: str, holding: Holding, tenant: str, mark: Mark) -> None:
+    if holding.digest is None:
+        return
+    desk.tell_incident(
+        mark.incident,
+        KnownGood(
+            incident=mark.incident,
+            tenant=tenant,
+            component=component,
+            version=holding.version,
+            digest=holding.digest,
+            seen_at=from_ms(holding.first_ms),
+            signed=holding.signed is True,
+            by_intel=_vouched(desk, component, holding),
+        ),
+    )
+
+
+def _vouched(desk: Desk, component: str, holding: Holding) -> bool:
+    """Tell whether intelligence knows a version to be good."""
+    row = component_row(desk, component)
+    for fact_key in row.facts.values():
+        known = desk.store.load(row_key(FACT, component, fact_key), FactRow)
+        if (
+            known is not None
+            and known.fact is not None
+            and known.fact.kind is IntelKind.KNOWN_GOOD
+            and matches(known.fact, holding.version, (holding.digest or "",)) is True
+        ):
+            return True
+    return False
+
+
+def _tell_proofs(
     desk: Desk,
     component: str,
-    clean: Iterable[Holding],
-    *,
+    row: ComponentRow,
     system: SystemRow,
+    *,
     mark: Mark,
     bad: dict[str, Holding],
 ) -> None:
-    first_bad = min((one.first_ms for one in bad.values()), default=None)
-    last_bad = max((one.last_ms for one in bad.values()), default=None)
-    for holding in clean:
-        if holding.digest is not None and (first_bad is None or holding.first_ms < first_bad):
-            desk.tell_incident(
-                mark.incident,
-                KnownGood(
-                    incident=mark.incident,
-                    tenant=system.tenant,
-                    component=component,
-                    version=holding.version,
-                    digest=holding.digest,
-                    seen_at=from_ms(holding.first_ms),
-                    signed=holding.signed is True,
-                    by_intel=False,
-                ),
-            )
-        if last_bad is not None and holding.last_ms > last_bad:
-            prefix = component.partition(":")[0]
-            desk.tell_incident(
-                mark.incident,
-                Proof(
-                    incident=mark.incident,
-                    tenant=system.tenant,
-                    system=system.system,
-                    component=component,
-                    event_id=holding.last_event,
-                    occurred_at=from_ms(holding.last_ms),
-                    kind="clean-run" if mark.path else _PROOF.get(prefix, "clean-run"),
-                    version=holding.version,
-                    digest=holding.digest,
-                ),
-            )
+    """Tell which clean versions came onto the system after the last that is marked."""
+    last_bad = max(one.last_ms for one in bad.values())
+    prefix = component.partition(":")[0]
+    for holding in _clean(row, system):
+        if holding.last_ms <= last_bad:
+            continue
+        desk.tell_incident(
+            mark.incident,
+            Proof(
+                incident=mark.incident,
+                tenant=system.tenant,
+                system=system.system,
+                component=component,
+                event_id=holding.last_event,
+                occurred_at=from_ms(holding.last_ms),
+                kind="clean-run" if mark.path else _PROOF.get(prefix, "clean-run"),
+                version=holding.version,
+                digest=holding.digest,
+            ),
+        )
 
 
 def _clean(row: ComponentRow, system: SystemRow) -> Iterator[Holding]:

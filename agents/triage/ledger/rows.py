@@ -115,11 +115,12 @@ class TenantRow(msgspec.Struct, array_like=True):
     tenant: str
     slots: dict[str, dict[str, Seen]] = msgspec.field(default_factory=dict)
     """Slot (publisher, version:…, tag:…): values by rank."""
-    pushes: dict[str, tuple[int, str, bool]] = msgspec.field(default_factory=dict)
-    """Version by rank: first seen, event, signed."""
-    signals: dict[str, tuple[int, str, str]] = msgspec.field(default_factory=dict)
-    """For combinations in time: when, what, event; by rank."""
-    formats: dict[str, Seen] = msgspec.field(default_factory=dict)
+    pushes: dict[str, tuple[int, str, bool, str, str, str]] = msgspec.field(default_factory=dict)
+    """Version by rank: first seen, event, signed, version, system, source."""
+    signals: dict[str, tuple[int, str, str, str, str]] = msgspec.field(default_factory=dict)
+    """For combinations in time: when, what, event, system, source; by rank."""
+    users: dict[str, Seen] = msgspec.field(default_factory=dict)
+    """For a domain: which components reached it, by rank."""
     full: bool = False
 
 
@@ -171,6 +172,8 @@ class ComponentRow(msgspec.Struct, array_like=True):
     over_correlating: bool = False
     prevalent: dict[str, tuple[str, str]] = msgspec.field(default_factory=dict)
     """Incidents whose prevalence is told, with their roots, by rank."""
+    hit: dict[str, bool] = msgspec.field(default_factory=dict)
+    """Tenants that hold what is marked, by rank: they hear of versions to go back to."""
 
 
 class ChildRow(msgspec.Struct, array_like=True):

@@ -183,7 +183,14 @@ def test_a_full_set_keeps_the_smallest(places):
 
 @given(
     st.lists(
-        st.tuples(st.integers(0, 10**9), st.sampled_from("abc"), st.text(max_size=3)), max_size=12
+        st.tuples(
+            st.integers(0, 10**9),
+            st.sampled_from("abc"),
+            st.text(max_size=3),
+            st.just("system"),
+            st.just("source"),
+        ),
+        max_size=12,
     ).flatmap(lambda many: st.tuples(st.just(many), st.permutations(many)))
 )
 def test_combinations_do_not_depend_on_order(both):
