@@ -19,10 +19,12 @@ from agents.checks.artifacts.scanning import (
     Scan,
     Source,
 )
+from agents.checks.artifacts.second_opinion import ask_fickling
 from agents.checks.artifacts.sevenzips import MAGIC as SEVENZIP_MAGIC
 from agents.checks.artifacts.sevenzips import scan_7z
 from agents.checks.artifacts.tars import is_tar, scan_tar
 from agents.checks.artifacts.torchscript import scan_torchscript_code
+from agents.checks.artifacts.zips import LOCAL as ZIP_HEAD
 from agents.checks.artifacts.zips import find_zip, scan_zip
 from agents.checks.detection import Detection
 
@@ -38,6 +40,12 @@ PICKLE_NAMES: Final = re.compile(
 )
 """Names under which a loader unpickles."""
 SURE_PICKLE: Final = re.compile(r"\.(pkl|pickle|pickled|joblib|dill)$", re.IGNORECASE)
+_WEIGHTS: Final = re.compile(
+    r"\.(safetensors|gguf|ggml|onnx|h5|hdf5|keras|pb|tflite|msgpack|np[yz]|bin|ubj|cbm|mlmodel|pmml|"
+    r"engine|plan|pte|nemo|skops|zip|tar|7z|mar|llamafile|json|xml|model)$",
+    re.IGNORECASE,
+)
+"""Names of files that can't be empty and whole."""
 _SCRIPT_CODE: Final = re.compile(r"(^|/)code/.*\.py$")
 _COMPRESSED: Final = (
     ("gzip", re.compile(rb"\x1f\x8b\x08")),
@@ -72,7 +80,7 @@ _EXPECTED: Final[dict[str, frozenset[str]]] = {
     "md": frozenset(),
     "yaml": frozenset(),
     "yml": frozenset(),
-    "py": frozenset(),
+    "py": frozenset({"python"}),
     "csv": frozenset(),
     "png": frozenset(),
     "jpg": frozenset(),
@@ -99,6 +107,7 @@ def scan_source(
     budget: Budget | None = None,
     sha256: str | None = None,
     sink: Callable[[Detection], None] | None = None,
+    second_opinion: bool = False,
 ) -> FileReport:
     """Scan one file in this process.
 
@@ -110,9 +119,12 @@ def scan_source(
         budget: What it may cost.
         sha256: Its digest, when known.
         sink: Hears of each detection at once.
+        second_opinion: Whether to ask fickling too, of pickles that have imports.
     """
     scan = Scan(path or name, dispatch, budget, siblings=siblings, sink=sink)
     _guarded(scan, name, source)
+    if second_opinion and "pickle" in scan.formats:
+        _part(scan, lambda: ask_fickling(scan, source))
     _note_pickle(scan)
     return conclude(scan, source.size, sha256)
 
@@ -120,7 +132,7 @@ def scan_source(
 def dispatch(scan: Scan, name: str, source: Source) -> None:
     """Scan a file or member as all that its content may be."""
     if source.size == 0:
-        if scan.member is None and PICKLE_NAMES.search(name):
+        if scan.member is None and (PICKLE_NAMES.search(name) or _WEIGHTS.search(name)):
             scan.mark_corrupt("the file is empty")
         return
     head = source.read(0, HEAD)
@@ -134,7 +146,8 @@ def dispatch(scan: Scan, name: str, source: Source) -> None:
     found = scan.formats[before:]
     unread = _unread(scan, head)
     expected = _is_pickle(name, head, found or unread)
-    _part(scan, lambda: _pickle(scan, source, expected=expected))
+    if not head.startswith(ZIP_HEAD):  # as a pickle, P would begin a persistent id
+        _part(scan, lambda: _pickle(scan, source, expected=expected))
     _mismatch(scan, name, scan.formats[before:])
 
 
@@ -236,6 +249,7 @@ def _formats(scan: Scan, name: str, source: Source, head: bytes) -> None:
         if fits:
             scan.formats.append(one.name)
             _part(scan, lambda one=one: one.parse(scan, name, source))  # type: ignore[misc]
+            break  # ordered from the surest to what only the name says; a file is one of them
 
 
 @cache

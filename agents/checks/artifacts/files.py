@@ -40,6 +40,7 @@ def scan_descriptor(
     digest: bool = False,
     budget: Budget | None = None,
     sink: Callable[[Detection], None] | None = None,
+    second_opinion: bool = True,
 ) -> FileReport:
     """Scan an open regular file in this process.
 
@@ -50,6 +51,7 @@ def scan_descriptor(
         digest: Whether to compute its SHA-256 (one streaming pass).
         budget: What it may cost.
         sink: Hears of each detection at once.
+        second_opinion: Whether to ask fickling too.
     """
     sha256 = None
     if digest:
@@ -57,7 +59,15 @@ def scan_descriptor(
             file.seek(0)
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     source = FileSource(descriptor)
-    return scan_source(path, source, siblings, budget=budget, sha256=sha256, sink=sink)
+    return scan_source(
+        path,
+        source,
+        siblings,
+        budget=budget,
+        sha256=sha256,
+        sink=sink,
+        second_opinion=second_opinion,
+    )
 
 
 def open_regular(path: Path) -> int:

@@ -29,6 +29,8 @@ class Standing(msgspec.Struct, frozen=True):
     reason: str = ""
     runner: bool = False
     """Its name says that it runs, loads, fetches or looks up."""
+    function: bool = False
+    """Its name is not that of a class."""
 
 
 ML_PACKAGES: Final = frozenset(
@@ -148,6 +150,7 @@ def _judge(module: str, name: str, *, script: bool) -> Standing:
             return Standing(Level.UNKNOWN, reason="a custom C++ class")
         return Standing(Level.ALLOWED, frozenset({"new", "ref", "call"}))
     runner = bool(RUNNER.search(name))
+    function = not _CLASS.match(name.rsplit(".", 1)[-1])
     parts = module.split(".")
     top = parts[0]
     if top in _stdlib():
@@ -163,16 +166,19 @@ def _judge(module: str, name: str, *, script: bool) -> Standing:
         return Standing(Level.DANGEROUS, reason=f"names {last!r} through another module")
     if not all(_IDENTIFIER.match(part) for part in (*parts, *name.split("."))):
         return Standing(Level.DANGEROUS, reason="not the name of anything Python can define")
-    if "." in name and not all(_CLASS.match(part) for part in name.split(".")[:-1]):
+    of_class = (module, name.split(".", 1)[0]) in _allowed()
+    if "." in name and not of_class and not all(map(_CLASS.match, name.split(".")[:-1])):
         return Standing(Level.DANGEROUS, reason="reaches through a module, not a class")
     if _in_known(top):
         if _CLASS.match(last) or last.endswith("_gen"):
             return Standing(Level.UNKNOWN, reason="a class outside the allow-list", runner=runner)
         if not runner and (_REBUILD.match(last) or _private_reference(last)):
-            return Standing(Level.UNKNOWN, reason="outside the allow-list")
+            return Standing(Level.UNKNOWN, reason="outside the allow-list", function=True)
         reason = f"a function of {top} that no saved model needs"
-        return Standing(Level.DANGEROUS if runner else Level.UNKNOWN, reason=reason, runner=True)
-    return Standing(Level.UNKNOWN, reason="outside the allow-list", runner=runner)
+        return Standing(Level.DANGEROUS if runner else Level.UNKNOWN, reason=reason, runner=True, function=True)
+    return Standing(
+        Level.UNKNOWN, reason="outside the allow-list", runner=runner, function=function
+    )
 
 
 def _in_known(top: str) -> bool:
@@ -183,12 +189,18 @@ def _private_reference(name: str) -> bool:
     return name.startswith("__pyx_")
 
 
-CODE: Final = re.compile(
-    r"__import__|\bimport\s+\w|\bexec\s*\(|\beval\s*\(|\bos\.\w+|\bsubprocess\b|\bsystem\s*\(|"
-    r"lambda\b.*:|/bin/\w+|/dev/tcp|\bcurl\s|\bwget\s|\bnc\s+-|\bbash\b|\bsh\s+-c|powershell|cmd\.exe|"
-    r"^\s*(id|whoami|ls|touch|rm|cat|echo|ping|calc|nslookup|python3?|uname|sleep)\b(\s|$)|https?://|"
-    r"ftp://|\\\\[\w.]+\\|\.\./|^/(etc|tmp|root|home|proc|var|usr|dev)/|\.(pkl|pickle|pt|pth|so|dll|py|sh|exe)$|"
-    r"__class__|__globals__|__builtins__|\|\s*sh\b|>\s*/|\bopen\s*\(|base64|b64decode",
+_CODE: Final = (
+    r"__import__|\bimport\s+\w|\bexec\s*\(|\beval\s*\(|\bos\.\w+\(|\bsubprocess\b|\bsystem\s*\(|"
+    r"lambda\b.*:|/bin/\w+|/dev/tcp|\bcurl\s|\bwget\s|\bnc\s+-|\bbash\s|\bsh\s+-c|powershell|cmd\.exe|"
+    r"^\s*(whoami|touch|rm|cat|echo|ping|nslookup|python3?|uname|sleep|ls|id|open)\s+\S|^\s*whoami|"
+    r"https?://|ftp://|\\\\[\w.]+\\|\.\./|^/(etc|tmp|root|home|proc|var|usr|dev)/|"
+    r"__class__|__globals__|__builtins__|\|\s*sh\b|>\s*/|\bopen\s*\(|b64decode"
+)
+CODE: Final = re.compile(_CODE, re.IGNORECASE)
+"""Text that, given to a call as an argument, is code, a command, a path or an address."""
+COMMAND: Final = re.compile(
+    _CODE + r"|^\s*(id|ls|calc|calc\.exe|xcalc|sh|bash|env|ps|pwd|true|os|sys|subprocess|builtins|posix|"
+    r"system|eval|exec|popen)\s*$|\.(pkl|pickle|pt|pth|so|dll|py|sh|exe)$",
     re.IGNORECASE,
 )
-"""Text that, given to a function as an argument, is code, a command, a path or an address."""
+"""The same, given to a function: single words and file names too."""

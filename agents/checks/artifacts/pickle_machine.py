@@ -463,6 +463,7 @@ class Machine:
                     if type(target) is Result:
                         target.state = state if target.args is not None else None
                     if moved != following:
+                        self.frame_end = -1  # joblib ends the frame before raw data
                         self._refill(moved)
                         buffer, base, position = self.buffer, moved, 0
                         more = base + len(buffer) < total
@@ -708,6 +709,11 @@ class Machine:
         return Unknown("import")
 
     def _call(self, callee: object, args: object, at: int, opcode: str) -> object:
+        if type(callee) is Result and callee.callee is PERSISTENT:
+            # PyTorch before 1.6 names a class beside its source: ("module", class, file, source).
+            pid = callee.args
+            if type(pid) is tuple and len(pid) > 1 and type(pid[1]) is Global:
+                callee = pid[1]
         result = self.observer.called(callee, args, at, opcode)
         return Result(callee, args, at) if result is None else result
 

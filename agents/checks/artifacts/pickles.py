@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from agents.checks.artifacts.pickle_arrays import array_end
-from agents.checks.artifacts.pickle_globals import CODE, Level, Standing, judge
+from agents.checks.artifacts.pickle_globals import CODE, COMMAND, Level, Standing, judge
 from agents.checks.artifacts.pickle_machine import (
     BUDGET_EXHAUSTED,
     Blob,
@@ -231,9 +231,9 @@ class _Stream:
     def convincing(self, end: End, magic: bool) -> bool:
         if self.strange:
             return False
-        if self.dangerous or self.dangerous_call:
+        if self.dangerous:
             return True
-        if end.stopped and (self.imports or (magic and end.opcodes > 2)):  # noqa: PLR2004
+        if end.stopped and (self.imports or (end.opcodes > 3 and (magic or self.dangerous_call))):  # noqa: PLR2004
             return True
         return bool(self.imports and magic and self.called_unknown)
 
@@ -291,9 +291,8 @@ class _Stream:
             found.creatable = "call" in uses or "new" in uses
             self._specialise(found, module, name, uses)
             return
-        if not _IDENTIFIERS.fullmatch(module) or not _IDENTIFIERS.fullmatch(name):
-            if not (module.isprintable() and name.isprintable()) or len(module) > 200:  # noqa: PLR2004
-                self.strange = True
+        if not (_IDENTIFIERS.fullmatch(module) and _IDENTIFIERS.fullmatch(name)):
+            self.strange |= not self.dangerous
         if standing.level is Level.DANGEROUS:
             self.dangerous = True
             if self._once("import", module, name):
@@ -358,7 +357,7 @@ class _Stream:
         elif standing.level is Level.UNKNOWN:
             self.called_unknown = True
             self.unknown[callee.module, callee.name] = (callee, standing, True)
-            text = _code_in(args)
+            text = _code_in(args, COMMAND if standing.function else CODE)
             if opcode not in ("NEWOBJ", "NEWOBJ_EX") and (standing.runner or text):
                 self.dangerous_call = True
                 why = f"with {text!r}" if text else "whose name says that it runs or loads"
@@ -589,7 +588,7 @@ def _decoded(raw: bytes) -> list[bytes]:
 _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 
 
-def _code_in(value: object) -> str:
+def _code_in(value: object, pattern: re.Pattern[str]) -> str:
     """Return the first text among arguments that is code, a command, a path or an address."""
     waiting, seen = [value], 0
     while waiting and seen < 200:  # noqa: PLR2004 -- arguments of a call are few
@@ -598,7 +597,7 @@ def _code_in(value: object) -> str:
         if isinstance(item, bytes):
             item = item[:4096].decode("latin-1")
         if isinstance(item, str):
-            if CODE.search(item[:4096]):
+            if pattern.search(item[:4096]):
                 return item[:120]
         elif isinstance(item, tuple | list):
             waiting.extend(item[:50])

@@ -23,7 +23,7 @@ _KNOWN: Final = frozenset(
     "fbgemm c10d debugprims nestedtensor rngprims".split()
 )
 _PYTHON: Final = re.compile(
-    r"^\s*(?:import|from)\s+\w|\b(?:eval|exec|compile|__import__|open|getattr)\s*\(|"
+    r"^\s*(?:import|from)\s+\w|\b(?:eval|exec|compile|__import__|open)\s*\(|"
     r"\b(?:os|sys|subprocess|socket|shutil|ctypes|builtins|importlib)\.\w+|__globals__|__subclasses__|"
     r"__reduce__|__builtins__|torch\.classes\.load_library|ops\.load_library",
     re.MULTILINE,

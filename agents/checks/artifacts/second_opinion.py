@@ -1,0 +1,79 @@
+"""Asks fickling about a pickle, within what it can be asked, and reports where it disagrees.
+
+Source: fickling 0.1.12. Only the analyses that judge imports and calls are used: the others hold
+each framework's imports for unsafe. `is_likely_safe`, `load` and `scan_zip_archive` are never
+called: they read the first stream only, or load.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import pickletools
+from typing import Final
+
+from agents.checks.artifacts.pickles import starts_like_pickle
+from agents.checks.artifacts.report import severity_of
+from agents.checks.artifacts.scanning import Scan, Source
+from schemas.severity import Severity
+
+MAX_OPCODES: Final = 50_000
+MAX_BYTES: Final = 8 << 20
+TRUSTED_ANALYSES: Final = frozenset(
+    ("UnsafeImports", "UnsafeImportsML", "OvertlyBadEval", "ScannerDeactivation")
+)
+
+
+def ask_fickling(scan: Scan, source: Source) -> None:
+    """Ask fickling about a file that is a pickle itself, when nothing critical was found.
+
+    Args:
+        scan: The file's scan; where it disagrees is reported there.
+        source: The file's bytes.
+    """
+    if any(severity_of(one) is Severity.CRITICAL for one in scan.detections):
+        return
+    if source.size > MAX_BYTES or not starts_like_pickle(source.read(0, 4096)):
+        return
+    raw = source.read(0, source.size)
+    if not _is_short(raw):
+        return
+    opinions = _opinions(raw)
+    for analysis, overt, message in opinions:
+        scan.report(
+            "TW-PICKLE-DISAGREEMENT" if overt else "TW-PICKLE-SECOND-OPINION",
+            f"fickling ({analysis}): {message[:300]}",
+            name=analysis,
+        )
+
+
+def _is_short(raw: bytes) -> bool:
+    """Say whether the first stream has few enough opcodes, as fickling itself counts them."""
+    count = 0
+    try:
+        for count, _ in enumerate(pickletools.genops(raw)):  # noqa: B007 -- counted
+            if count > MAX_OPCODES:
+                return False
+    except (ValueError, OverflowError, MemoryError):
+        return False
+    return True
+
+
+def _opinions(raw: bytes) -> list[tuple[str, bool, str]]:
+    """Return what the trusted analyses say: their name, whether overtly malicious, why."""
+    quiet = io.StringIO()  # it writes warnings to standard output and error
+    with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+        from fickling.analysis import Severity as Theirs  # noqa: PLC0415 -- costs 60 ms and 30 MB
+        from fickling.analysis import check_safety  # noqa: PLC0415 -- the same
+        from fickling.fickle import StackedPickle  # noqa: PLC0415 -- the same
+
+        found: list[tuple[str, bool, str]] = []
+        try:
+            for one in StackedPickle.load(io.BytesIO(raw), fail_on_decode_error=False).pickled:
+                for result in check_safety(one).results:
+                    if result.analysis_name in TRUSTED_ANALYSES and not result:
+                        overt = result.severity >= Theirs.LIKELY_OVERTLY_MALICIOUS
+                        found.append((result.analysis_name, overt, result.message or ""))
+        except Exception:  # noqa: BLE001 -- it raises errors of many kinds on what it does not know
+            return found
+    return found

@@ -1,0 +1,250 @@
+"""Runs in the sandboxed process: locks itself in, then scans what it is handed, one after another."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from agents.checks.artifacts.dispatch import scan_source
+from agents.checks.artifacts.files import scan_descriptor
+from agents.checks.artifacts.report import FileReport, failed
+from agents.checks.artifacts.scanning import Budget, BudgetExceededError, BytesSource
+from agents.checks.detection import Detection
+
+LENGTH: Final = struct.Struct("<I")
+MAX_MESSAGE: Final = 96 << 20
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one scanning process may use."""
+
+    memory_bytes: int = 1 << 30
+    """Of address space."""
+    cpu_seconds: float = 120.0
+    """Per file."""
+    wall_seconds: float = 180.0
+    """Per file; some seconds later the process is killed."""
+    expanded_bytes: int = 1 << 30
+    """Out of decompression, per file."""
+    steps: int = 50_000_000
+    """Of parsers, per file."""
+    open_files: int = 64
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, tag="scan"):
+    """One file to scan; its bytes come along, by a descriptor, or by ranges that are asked for."""
+
+    path: str
+    size: int
+    siblings: frozenset[str] = frozenset()
+    digest: bool = False
+    second_opinion: bool = True
+    content: bytes | None = None
+    remote: bool = False
+
+
+class Read(msgspec.Struct, frozen=True, tag="read"):
+    """The process asks for a range of a remote file."""
+
+    offset: int
+    length: int
+
+
+class Found(msgspec.Struct, frozen=True, tag="found"):
+    """The process found something, told at once."""
+
+    detection: Detection
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """The process has scanned the file."""
+
+    report: FileReport
+
+
+Answer = Read | Found | Done
+
+
+class Closed(Exception):  # noqa: N818 -- no error: the other side is gone
+    """The other side has closed the connection."""
+
+
+def send(connection: socket.socket, payload: bytes) -> None:
+    """Send one message: its length, then itself."""
+    connection.sendall(LENGTH.pack(len(payload)))
+    connection.sendall(payload)
+
+
+def receive(connection: socket.socket, limit: int = MAX_MESSAGE) -> bytes:
+    """Return the next message.
+
+    Raises:
+        Closed: there will be none.
+        BudgetExceededError: it is longer than `limit`.
+    """
+    (length,) = LENGTH.unpack(_exactly(connection, LENGTH.size))
+    if length > limit:
+        raise BudgetExceededError(f"a message of {length} bytes")
+    return _exactly(connection, length)
+
+
+def _exactly(connection: socket.socket, length: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < length:
+        piece = connection.recv(min(length - len(parts), 1 << 20))
+        if not piece:
+            raise Closed
+        parts += piece
+    return bytes(parts)
+
+
+class _RemoteSource:
+    """A file whose bytes the parent process reads."""
+
+    def __init__(self, connection: socket.socket, size: int) -> None:
+        self._connection = connection
+        self.size = size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes from `offset`."""
+        length = min(length, self.size - offset)
+        if length <= 0:
+            return b""
+        send(self._connection, msgspec.msgpack.encode(Read(offset, length)))
+        raw = receive(self._connection)
+        if raw[:1] != b"+":
+            raise BudgetExceededError(f"the file could not be read: {raw[1:200].decode('utf-8', 'replace')}")
+        return raw[1:]
+
+
+_WRITES: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_DENIED: Final = (
+    "socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "socket.gethostby",
+    "socket.__new__", "subprocess.", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.system",
+    "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.kill",
+    "os.chmod", "os.chown", "os.putenv", "shutil.", "ftplib.", "smtplib.", "urllib.", "http.client.",
+    "pty.spawn", "ctypes.dlopen", "webbrowser.", "pickle.find_class", "marshal.load", "code.__new__",
+)  # fmt: skip
+
+
+def _deny(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "open":
+        flags = arguments[2] if len(arguments) > 2 else 0  # noqa: PLR2004
+        if isinstance(flags, int) and flags & _WRITES:
+            raise PermissionError("the scanning process writes no files")
+    elif event.startswith(_DENIED) and event != "marshal.loads":
+        raise PermissionError(f"the scanning process may not: {event}")
+
+
+def confine(limits: Limits) -> None:
+    """Give up network, processes, files and memory beyond the limits, for good."""
+    import ctypes  # noqa: PLC0415 -- before it is denied
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    spaces = CLONE_NEWNET if os.geteuid() == 0 else CLONE_NEWUSER | CLONE_NEWNET
+    libc.unshare(spaces)  # where the kernel refuses, the hook below still denies sockets
+    libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
+    libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+    for kind, limit in (
+        (resource.RLIMIT_AS, limits.memory_bytes),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, limits.open_files),
+    ):
+        _, hard = resource.getrlimit(kind)
+        capped = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(kind, (capped, capped))
+    sys.addaudithook(_deny)
+
+
+def serve(connection: socket.socket, limits: Limits) -> None:
+    """Scan what comes over the connection until it closes."""
+    decoder = msgspec.msgpack.Decoder(Request)
+    while True:
+        try:
+            payload, descriptors, _, _ = socket.recv_fds(connection, LENGTH.size, 1)
+            if not payload:
+                return
+            payload += _exactly(connection, LENGTH.size - len(payload))
+            request = decoder.decode(_exactly(connection, LENGTH.unpack(payload)[0]))
+        except Closed:
+            return
+        descriptor = descriptors[0] if descriptors else -1
+        try:
+            report = _timed(lambda: _scan(connection, request, descriptor, limits), request, limits)
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+        send(connection, msgspec.msgpack.encode(Done(report)))
+        gc.collect()
+
+
+def _timed(scan: Callable[[], FileReport], request: Request, limits: Limits) -> FileReport:
+    def expire(number: int, _frame: object) -> None:
+        kind = "CPU" if number == signal.SIGPROF else "wall"
+        raise BudgetExceededError(f"the scan's limit of {kind} time was reached")
+
+    signal.signal(signal.SIGPROF, expire)
+    signal.signal(signal.SIGALRM, expire)
+    # Again each second: a parser that catches everything is interrupted again.
+    signal.setitimer(signal.ITIMER_PROF, limits.cpu_seconds, 1.0)
+    signal.setitimer(signal.ITIMER_REAL, limits.wall_seconds, 1.0)
+    try:
+        return scan()
+    except (BudgetExceededError, MemoryError) as error:
+        return failed(request.path, request.size, f"the scan's limits were reached: {error}")
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _scan(
+    connection: socket.socket, request: Request, descriptor: int, limits: Limits
+) -> FileReport:
+    budget = Budget(limits.expanded_bytes, limits.steps)
+    encoder = msgspec.msgpack.Encoder()
+
+    def sink(detection: Detection) -> None:
+        send(connection, encoder.encode(Found(detection)))
+
+    if descriptor >= 0:
+        return scan_descriptor(
+            descriptor,
+            request.path,
+            request.siblings,
+            digest=request.digest,
+            budget=budget,
+            sink=sink,
+            second_opinion=request.second_opinion,
+        )
+    source = (
+        _RemoteSource(connection, request.size)
+        if request.remote
+        else BytesSource(request.content or b"")
+    )
+    return scan_source(
+        request.path,
+        source,
+        request.siblings,
+        budget=budget,
+        sink=sink,
+        second_opinion=request.second_opinion,
+    )
+
+
+def main(descriptor: int, limits: bytes) -> None:
+    """Run a scanning process on an inherited connection."""
+    connection = socket.socket(fileno=descriptor)
+    bounds = msgspec.json.decode(limits, type=Limits)
+    confine(bounds)
+    serve(connection, bounds)
