@@ -39,6 +39,9 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "verify": ("streams.cli.verify", "verify where a model or package came from"),
     "watch": ("streams.cli.watch", "show a topic, readable"),
     "worker": ("streams.cli.worker", "run the apps that read events"),
+    "intel": ("streams.cli.intel", "import feeds of intelligence, see and withdraw facts"),
+    "lock": ("streams.cli.lock", "lock requirements with hashes"),
+    "policy": ("streams.cli.policy", "set, show and check tenants' policies"),
 }
 
 EXIT_USAGE: Final = 2

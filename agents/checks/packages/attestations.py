@@ -169,8 +169,10 @@ def _declared(publisher: Any) -> str | None:  # noqa: ANN401 -- part of a produc
 def attestation_objects(
     documents: Sequence[dict[str, Any]],
 ) -> list[tuple[dict[str, Any], str | None]]:
-    """Return the attestation objects in provenance objects, bundles or bare, each with the
-    publisher its bundle declares.
+    """Return attestation objects, each with the publisher that its bundle declares.
+
+    Args:
+        documents: Provenance objects, attestation bundles, or bare attestations (PEP 740).
     """
     result: list[tuple[dict[str, Any], str | None]] = []
     for document in documents:
@@ -186,6 +188,13 @@ def attestation_objects(
             declared = _declared(bundle.get("publisher")) if isinstance(bundle, dict) else None
             result.extend((one if isinstance(one, dict) else {}, declared) for one in objects)
     return result[: ATTESTATIONS_LIMIT + 1]
+
+
+def _require_publisher(result: Verified, declared: str | None) -> None:
+    if declared and result.publisher and declared.lower() != result.publisher.lower():
+        raise UnverifiedDistributionError(
+            f"signed by {result.publisher}, not by {declared}", where=result.filename
+        )
 
 
 def check_attestations(seen: Sequence[Seen]) -> tuple[Check, list[Detection], dict[int, str]]:
@@ -212,10 +221,7 @@ def check_attestations(seen: Sequence[Seen]) -> tuple[Check, list[Detection], di
         for document, declared in objects:
             try:
                 result = verify_attestation(document, filename, one.digest)
-                if declared and result.publisher and declared.lower() != result.publisher.lower():
-                    raise UnverifiedDistributionError(
-                        f"signed by {result.publisher}, not by {declared}", where=filename
-                    )
+                _require_publisher(result, declared)
             except UnverifiedDistributionError as error:
                 found.append(_failed(one, filename, error))
                 break

@@ -23,10 +23,13 @@ _TYPO: Final = "TW-PKG-TYPOSQUAT"
 _COMBO: Final = "TW-PKG-COMBOSQUAT"
 _BRAND: Final = "TW-PKG-BRAND"
 _STRONG, _PLAIN, _WEAK = 2, 1, 0
+_PAIR: Final = 2
+_LONG_TERM: Final = 6
 _ANCHORS: Final = 700
 _ANCHOR_FLOOR: Final = 4
 _TERM_FLOOR: Final = 5
 _MOST_TERMS: Final = 5
+_FRONTS: Final = frozenset({"python", "py", "lib", "pip", "open", "free", "real", "easy"})
 _FAR_LIMIT: Final = 26
 _TELLING_LETTERS: Final = 8
 _VERY_POPULAR: Final = 300
@@ -52,8 +55,10 @@ _SOUNDS: Final = frozenset(
 )
 _LOOKS: Final = str.maketrans(
     "0134578i"
-    + "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0455\u0578\u043a\u043c\u0442\u043d\u0432\u03bf\u03b1\u03c1\u03bd\u03b9\u03c4\u03ba\u0131\u0261\u0142\u00f8\u00e9\u00e8\u00e1\u00e0\u00f6\u00fc\u00f1\u00e7\u04cf\u0501\u0251",
-    "oleastbl" + "aeopcyxlsnkmthboapvltklgloeeaaounclda",
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0455\u0578\u043a\u043c\u0442"
+    "\u043d\u0432\u03bf\u03b1\u03c1\u03bd\u03b9\u03c4\u03ba\u0131\u0261\u0142\u00f8"
+    "\u00e9\u00e8\u00e1\u00e0\u00f6\u00fc\u00f1\u00e7\u04cf\u0501\u0251",
+    "oleastblaeopcyxlsnkmthboapvltklgloeeaaounclda",
 )
 """What the eye takes for another letter: digits, and Cyrillic, Greek and accented letters."""
 
@@ -142,7 +147,7 @@ def _one_edit(name: str, target: str) -> tuple[str, int] | None:
     """Return how two texts that are one edit apart differ, and how telling that is."""
     if len(name) == len(target):
         places = [index for index, (a, b) in enumerate(zip(name, target, strict=True)) if a != b]
-        if len(places) == 2 and places[1] == places[0] + 1:
+        if len(places) == _PAIR and places[1] == places[0] + 1:
             first = places[0]
             if name[first] == target[first + 1] and name[first + 1] == target[first]:
                 digits = name[first].isdigit() or name[first + 1].isdigit()
@@ -277,13 +282,16 @@ def _near_slip(name: str, target: str, index: _Index) -> NameVerdict | None:
         strength = _WEAK
     letters, rank = len(_compact(target)), index.table.ranks[target]
     severity = _slip_severity(strength, letters, rank)
-    return severity and _offer(target, technique, severity, 0.85)
+    return None if severity is None else _offer(target, technique, severity, 0.85)
 
 
 def _far_slip(name: str, target: str, index: _Index) -> NameVerdict | None:
     """Return the verdict on a name two edits from a long, very popular target."""
     compact, other = _compact(name), _compact(target)
-    if abs(len(compact) - len(other)) > 1 or OSA.distance(compact, other, score_cutoff=2) != 2:
+    if (
+        abs(len(compact) - len(other)) > 1
+        or OSA.distance(compact, other, score_cutoff=_PAIR) != _PAIR
+    ):
         return None
     if compact[-1].isdigit() != other[-1].isdigit():
         return None
@@ -317,10 +325,9 @@ def _glued(name: str, index: _Index) -> tuple[str, str] | None:
         head, tail = name[:cut], name[cut:]
         if len(head) >= _TERM_FLOOR and head in index.anchors and tail in index.table.bait:
             return head, tail
-        if head in {"python", "py", "lib", "pip"} or head in {"open", "free", "real", "easy"}:
-            if len(tail) >= _TERM_FLOOR and tail in index.anchors:
-                return tail, head
-    if name.startswith("py") and len(name) > 6 and name[2:] in index.anchors:
+        if head in _FRONTS and len(tail) >= _TERM_FLOOR and tail in index.anchors:
+            return tail, head
+    if name.startswith("py") and len(name) > _LONG_TERM and name[2:] in index.anchors:
         return name[2:], "py"
     return None
 
@@ -357,7 +364,7 @@ def _misspelt_combo(terms: list[str], index: _Index) -> NameVerdict | None:
     """Return the verdict on a misspelt known name with generic words around it."""
     for place, term in enumerate(terms):
         rest = terms[:place] + terms[place + 1 :]
-        if len(term) < 6 or term in index.vocabulary:
+        if len(term) < _LONG_TERM or term in index.vocabulary:
             continue
         if not all(_is_bait(one, index.table) for one in rest):
             continue
@@ -409,7 +416,7 @@ def is_plausible(name: str) -> bool:
     if name in index.table.known or any(name.startswith(one) for one in index.table.families):
         return False
     terms = name.split("-")
-    if not 2 <= len(terms) <= _MOST_TERMS:
+    if not _PAIR <= len(terms) <= _MOST_TERMS:
         return False
     return all(term in index.vocabulary for term in terms) and any(
         term in index.anchors for term in terms

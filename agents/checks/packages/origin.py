@@ -1,4 +1,4 @@
-"""Where packages came from against where they may come from: dependency confusion, strange indexes."""
+"""Where packages came from against where they may: dependency confusion, strange indexes."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import posixpath
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Final
@@ -68,6 +69,10 @@ _WITH_VALUE: Final = {
 _FLAGS: Final = frozenset(
     {"--no-index", "--require-hashes", "--pre", "--prefer-binary", "--always-unzip", "-Z"}
 )
+_PER_REQUIREMENT: Final = frozenset(
+    {"config-settings", "global-option", "install-option", "build-option"}
+)
+_EDITABLE_NAMED: Final = re.compile(r"[A-Za-z0-9._-]+(?:\[[^\]]*\])?\s*@\s*[A-Za-z+]+:")
 _BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32, "utf-32"),
@@ -213,6 +218,15 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
             yield start, cleaned
 
 
+def _separate(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    for number, logical in lines:
+        if logical.startswith("-"):
+            for one in _option_lines(logical):
+                yield number, one
+        else:
+            yield number, logical
+
+
 def _split_options(text: str) -> tuple[str, list[str]]:
     """Return the requirement and its options: the first token that starts with a dash on."""
     if " -" not in text and "\t-" not in text:
@@ -281,7 +295,7 @@ def _from_url(reference: str, fields: dict[str, object]) -> dict[str, object]:
         target = target[len(scheme) + 1 :]
         head, at, revision = target.rpartition("@")
         # An "@" before the path is the user's, not the revision's.
-        if at and "/" in head.partition("://")[2] and "/" not in revision.partition("@")[0][:0]:
+        if at and "/" in head.partition("://")[2]:
             target = head
             if _COMMIT.fullmatch(revision):
                 fields["commit"] = revision.lower()
@@ -375,55 +389,68 @@ def read_line(text: str, line: int = 1, file: str | None = None) -> RequirementL
             specifier=f"=={plain[2]}",
             version=plain[2],
         )
-    fields: dict[str, object] = {}
     shown = text[:LINE_LIMIT]
     try:
-        if len(text) > LINE_LIMIT:
-            raise ValueError(f"a line of more than {LINE_LIMIT} characters")
-        if text.startswith("-"):
-            return _option_line(shown, line, file)
-        head, tokens = _split_options(text)
-        hashes: list[str] = []
-        for option, value in _options(tokens):
-            if option == "hash":
-                found = _HASH.fullmatch(value or "")
-                if not found:
-                    raise ValueError("a hash that is not algorithm:hex")
-                hashes.append(f"{found[1]}:{found[2].lower()}")
-            elif option not in {
-                "config-settings",
-                "global-option",
-                "install-option",
-                "build-option",
-            }:
-                raise ValueError(f"--{option} can't stand behind a requirement")
-        _read_requirement(head, fields)
-        if hashes:
-            own = fields.get("hashes", ())
-            fields["hashes"] = (*hashes, *(own if isinstance(own, tuple) else ()))
+        fields = _read_fields(text)
     except (InvalidRequirement, ValueError) as error:
         reason = str(error).partition("\n")[0][:200]
         return RequirementLine(text=shown, line=line, file=file, error=reason)
     return msgspec.convert({"text": shown, "line": line, "file": file, **fields}, RequirementLine)
 
 
-def _option_line(text: str, line: int, file: str | None) -> RequirementLine:
-    found = list(_options(text.split()))
-    option, value = found[0]
-    if option == "editable" and value:
-        fields: dict[str, object] = {"editable": True}
-        rest = text.split(None, 1)[1] if text.split()[0] in _WITH_VALUE else value
-        head = rest.partition(" --")[0].strip("\"'")
-        if " @ " in head:
-            _read_requirement(head, fields)
-        else:
-            _read_reference(head, fields)
-        return msgspec.convert(
-            {"text": text, "line": line, "file": file, **fields}, RequirementLine
-        )
+def _read_fields(text: str) -> dict[str, object]:
+    """Return what a line says.
+
+    Raises:
+        ValueError: pip would refuse the line.
+    """
+    if len(text) > LINE_LIMIT:
+        raise ValueError(f"a line of more than {LINE_LIMIT} characters")
+    if text.startswith("-"):
+        return _option_fields(text)
+    head, tokens = _split_options(text)
+    hashes: list[str] = []
+    for option, value in _options(tokens):
+        if option == "hash":
+            found = _HASH.fullmatch(value or "")
+            if not found:
+                raise ValueError("a hash that is not algorithm:hex")
+            hashes.append(f"{found[1]}:{found[2].lower()}")
+        elif option not in _PER_REQUIREMENT:
+            raise ValueError(f"--{option} can't stand behind a requirement")
+    fields: dict[str, object] = {}
+    _read_requirement(head, fields)
+    if hashes:
+        own = fields.get("hashes", ())
+        fields["hashes"] = (*hashes, *(own if isinstance(own, tuple) else ()))
+    return fields
+
+
+def _option_fields(text: str) -> dict[str, object]:
+    option, value = next(_options(shlex.split(text)))
     if option == "hash":
         raise ValueError("a hash without a requirement")
-    return RequirementLine(text=text, line=line, file=file, option=option, value=value)
+    if option != "editable" or not value:
+        return {"option": option, "value": value}
+    fields: dict[str, object] = {"editable": True}
+    if " @ " in value or _EDITABLE_NAMED.match(value):
+        _read_requirement(value, fields)
+    else:
+        _read_reference(value, fields)
+    return fields
+
+
+def _option_lines(text: str) -> list[str]:
+    """Return the options of a line, each as a line of its own."""
+    try:
+        found = list(_options(shlex.split(text)))
+    except ValueError:
+        return [text]
+    if len(found) == 1 or found[0][0] == "editable":
+        return [text]
+    return [
+        f"--{name}" if value is None else f"--{name} {shlex.quote(value)}" for name, value in found
+    ]
 
 
 def read_requirements(
@@ -447,7 +474,7 @@ def read_requirements(
     seen: set[str] = set()
 
     def read(content: str, name: str | None, depth: int, constraint: bool) -> bool:
-        for number, logical in _logical_lines(content):
+        for number, logical in _separate(_logical_lines(content)):
             if len(lines) >= LINES_LIMIT:
                 return False
             line = read_line(logical, number, name)

@@ -181,7 +181,11 @@ def _day(when: datetime) -> str:
 
 
 def detect(
-    rule_id: str, one: Seen, description: str, evidence: dict[str, Any], **fields: Any
+    rule_id: str,
+    one: Seen,
+    description: str,
+    evidence: dict[str, Any],
+    **fields: Any,  # noqa: ANN401 -- fields of a detection, each of its own type
 ) -> Detection:
     """Return the detection of a rule on one package; its indicator is the release.
 

@@ -1,0 +1,274 @@
+"""`tidewatch intel`: import feeds, see what is known, take it back."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import orjson
+import typer
+
+from agents.intelligence.feed import Changes, Feed, InvalidFeedError, changes
+from agents.intelligence.lists import read_list
+from agents.intelligence.osv import SOURCE as OSV
+from agents.intelligence.osv import read_archive, read_single
+from agents.intelligence.snapshot import check_snapshot, require_count
+from agents.intelligence.stix import SOURCE as STIX
+from agents.intelligence.stix import read_bundle
+from schemas.channels import Channel
+from schemas.components import canonical_package, normalise_key
+from schemas.errors import TidewatchError
+from schemas.intel import IntelFact, IntelKind
+from streams.cli.compacted import keys_with, latest_values, publish_values
+from streams.cli.frame import connected_settings, example, new_app
+from streams.cli.output import Format, FormatOption, plain, print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+
+app = new_app("Import feeds of intelligence, see what is known, take it back.")
+
+MAX_FEED_BYTES = 512 << 20
+
+
+class FeedKind(StrEnum):
+    """What a file holds."""
+
+    AUTO = "auto"
+    OSV = "osv"
+    STIX = "stix"
+    BLOCKLIST = "blocklist"
+    WARNINGLIST = "warninglist"
+    KNOWN_GOOD = "known-good"
+
+
+_LISTS = {
+    FeedKind.BLOCKLIST: IntelKind.BLOCKED,
+    FeedKind.WARNINGLIST: IntelKind.WARNINGLIST,
+    FeedKind.KNOWN_GOOD: IntelKind.KNOWN_GOOD,
+}
+
+
+def read_feed(raw: bytes, kind: FeedKind, where: str, source: str | None) -> tuple[Feed, str]:
+    """Return the facts of a file, and the prefix of its source's names.
+
+    Args:
+        raw: The file's bytes.
+        kind: What it holds; `auto` tells zip archives, OSV records and STIX bundles apart.
+        where: Its name.
+        source: For a list: its name; the file's by default.
+
+    Raises:
+        InvalidFeedError: It can't be read as that.
+    """
+    if kind in _LISTS:
+        name = f"list:{source or Path(where).name}"
+        try:
+            text = raw.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise InvalidFeedError("not a text file", where=where) from error
+        return read_list(text, _LISTS[kind], source=name, where=where), name
+    if raw[:2] == b"PK" and kind in {FeedKind.AUTO, FeedKind.OSV}:
+        return read_archive(raw, where), OSV
+    if kind is FeedKind.AUTO:
+        try:
+            document = orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            raise InvalidFeedError(
+                "neither a zip archive nor JSON",
+                where=where,
+                remedy="for a plain list say which: --kind blocklist, warninglist or known-good",
+            ) from error
+        is_bundle = isinstance(document, dict) and document.get("type") == "bundle"
+        kind = FeedKind.STIX if is_bundle else FeedKind.OSV
+    if kind is FeedKind.STIX:
+        return read_bundle(raw, where), STIX
+    return read_single(raw, where), OSV
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_FEED_BYTES + 1)
+    except OSError as error:
+        raise TidewatchError(
+            f"can't read it ({error.strerror})", where=str(path), remedy="name a readable file"
+        ) from error
+    if len(raw) > MAX_FEED_BYTES:
+        raise InvalidFeedError(f"more than {MAX_FEED_BYTES >> 20} MiB", where=str(path))
+    return raw
+
+
+def _facts(values: dict[str, bytes]) -> dict[str, IntelFact]:
+    decoder = msgspec.json.Decoder(IntelFact)
+    facts: dict[str, IntelFact] = {}
+    for key, value in values.items():
+        try:
+            facts[key] = decoder.decode(value)
+        except msgspec.DecodeError:
+            # A record that no worker can read either: the import replaces it.
+            continue
+    return facts
+
+
+@app.command(
+    "import",
+    epilog=example(
+        "tidewatch intel import all.zip --manifest all.zip.manifest.json --key feed.pem",
+        "tidewatch intel import blocklist.txt --kind blocklist --allow-unsigned",
+    ),
+)
+def import_feed(
+    file: Annotated[Path, typer.Argument(help="OSV archive or record, STIX bundle, or a list")],
+    *,
+    kind: Annotated[FeedKind, typer.Option(help="what the file holds")] = FeedKind.AUTO,
+    source: Annotated[str | None, typer.Option(help="name of a list's source")] = None,
+    manifest: Annotated[Path | None, typer.Option(help="the snapshot's signed manifest")] = None,
+    key: Annotated[Path | None, typer.Option(help="its publisher's Ed25519 key, PEM")] = None,
+    allow_unsigned: Annotated[
+        bool, typer.Option("--allow-unsigned", help="import what nobody vouches for")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would change")] = False,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Publish what a feed says, and only what of it is new; what it took back is withdrawn.
+
+    A poisoned feed would name good software, so a feed is imported with a signed manifest, or
+    expressly without.
+    """
+    raw = _read_file(file)
+    signed = None
+    if manifest is not None and key is not None:
+        signed = check_snapshot(raw, _read_file(manifest), _read_file(key), str(file))
+    elif not allow_unsigned:
+        raise TidewatchError(
+            "nobody vouches for this feed",
+            where=str(file),
+            remedy="give --manifest and --key, or say --allow-unsigned",
+        )
+    feed, prefix = read_feed(raw, kind, str(file), source)
+    if signed is not None:
+        require_count(feed, signed, str(file))
+    change = asyncio.run(_import(connected_settings(), feed, prefix, publish=not dry_run))
+    report = {
+        "file": str(file),
+        "records": feed.records,
+        "facts": len(feed.facts),
+        "published": len(change.facts),
+        "withdrawn": len(change.tombstones),
+        "unchanged": change.unchanged,
+        "skipped": feed.skipped,
+        "malformed": feed.malformed,
+        "problems": feed.problems,
+        "signed_by": signed.key_id if signed else None,
+        "dry_run": dry_run,
+    }
+    if form is Format.JSON:
+        print_json(report)
+        return
+    print_line(
+        f"{feed.records:,} records, {len(feed.facts):,} facts: {len(change.facts):,} new or "
+        f"changed, {len(change.tombstones):,} withdrawn, {change.unchanged:,} as they were"
+    )
+    for reason, count in sorted(feed.skipped.items()):
+        print_line(plain(f"  passed over: {count:,} ({reason})"))
+    for problem in feed.problems:
+        print_line(plain(f"  can't be read: {problem}", 300))
+
+
+async def _import(settings: Settings, feed: Feed, prefix: str, *, publish: bool) -> Changes:
+    known = _facts(await latest_values(settings, Channel.INTEL))
+    change = changes(known, feed, source=prefix)
+    if publish:
+        encoder = msgspec.json.Encoder()
+        values: list[tuple[str, bytes | None]] = [
+            (fact.key, encoder.encode(fact)) for fact in change.facts
+        ]
+        values += [(key, None) for key in change.tombstones]
+        await publish_values(settings, Channel.INTEL, values, _show_progress)
+    return change
+
+
+def _show_progress(count: int) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{count:,} published")
+        sys.stderr.flush()
+
+
+@app.command("list", epilog=example("tidewatch intel list --prefix pypi: --limit 20"))
+def list_facts(
+    *,
+    prefix: Annotated[str, typer.Option(help="only keys that start so")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="show so many")] = 100,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """List what is known: component, kind, versions, sources."""
+    values = asyncio.run(latest_values(connected_settings(), Channel.INTEL))
+    facts = _facts(values)
+    keys = [key for key in keys_with(values, prefix) if key in facts]
+    if form is Format.JSON:
+        print_json([msgspec.to_builtins(facts[key]) for key in keys[:limit]])
+        return
+    rows = [
+        [
+            plain(key, 60),
+            facts[key].kind.value,
+            plain(", ".join(facts[key].versions) or "all", 40),
+            plain(", ".join(facts[key].sources), 40),
+        ]
+        for key in keys[:limit]
+    ]
+    print_table(["component", "kind", "versions", "sources"], rows)
+    if len(keys) > limit:
+        print_line(f"and {len(keys) - limit:,} more: --limit")
+
+
+def _key_of(component: str) -> str:
+    """Return the component key that a user means: a bare name is a package's."""
+    return normalise_key(component if ":" in component else f"pypi:{canonical_package(component)}")
+
+
+@app.command(epilog=example("tidewatch intel show pypi:litellm"))
+def show(
+    component: Annotated[str, typer.Argument(help="a component key, or a package's name")],
+    *,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Show what is known of one component; exit code 1 if it is known to be bad."""
+    key = _key_of(component)
+    fact = _facts(asyncio.run(latest_values(connected_settings(), Channel.INTEL))).get(key)
+    if form is Format.JSON:
+        print_json(None if fact is None else msgspec.to_builtins(fact))
+    elif fact is None:
+        print_line(f"nothing is known of {plain(key)}")
+    else:
+        for name, value in msgspec.to_builtins(fact).items():
+            print_line(plain(f"{name}: {value}"))
+    bad = {IntelKind.MALICIOUS, IntelKind.COMPROMISED, IntelKind.BLOCKED}
+    if fact is not None and fact.kind in bad:
+        raise typer.Exit(1)
+
+
+@app.command(epilog=example("tidewatch intel withdraw pypi:acme-features"))
+def withdraw(
+    component: Annotated[str, typer.Argument(help="a component key, or a package's name")],
+    *,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Take back what is known of a component: its alerts are closed, its containment lifted."""
+    key = _key_of(component)
+    settings = connected_settings()
+    known = asyncio.run(latest_values(settings, Channel.INTEL))
+    if key not in known:
+        raise TidewatchError(
+            f"nothing is known of {key}", where="intel", remedy="see: tidewatch intel list"
+        )
+    asyncio.run(publish_values(settings, Channel.INTEL, [(key, None)]))
+    if form is Format.JSON:
+        print_json({"withdrawn": key})
+    else:
+        print_line(plain(f"{key} is withdrawn"))

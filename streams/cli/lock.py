@@ -1,0 +1,130 @@
+"""`tidewatch lock`: from requirements to a lock with hashes, then read again and checked."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agents.checks.packages.requirements import Requirements, decode_requirements, read_requirements
+from schemas.errors import TidewatchError
+from streams.cli.frame import example, new_app
+from streams.cli.output import Format, FormatOption, plain, print_json, print_line
+
+app = new_app("Lock requirements with hashes.")
+
+TIMEOUT_SECONDS = 600
+_STRONG = ("sha256:", "sha384:", "sha512:")
+
+
+class LockError(TidewatchError):
+    """Requirements that could not be locked, or a lock that does not hold what it should."""
+
+
+def lock_problems(lock: Requirements) -> list[str]:
+    """Return what keeps a lock from fixing every file: pins or hashes that are missing."""
+    problems = [f"line {line.line}: {line.error}" for line in lock.lines if line.error]
+    wanted = [line for line in lock.lines if line.is_requirement]
+    problems += [f"{line.name or line.url} is not pinned" for line in wanted if not line.pinned]
+    problems += [
+        f"{line.name or line.url} has no hash"
+        for line in wanted
+        if line.vcs is None and not any(text.startswith(_STRONG) for text in line.hashes)
+    ]
+    if not wanted:
+        problems.append("nothing is locked")
+    if lock.cut:
+        problems.append("it is longer than is read")
+    return problems
+
+
+def make_lock(
+    requirements: Path, *, index_url: str | None, python_version: str | None, offline: bool
+) -> str:
+    """Return the text of a lock with hashes for a requirements file, by way of uv.
+
+    Args:
+        requirements: The file.
+        index_url: The index to resolve from; uv's own configuration by default.
+        python_version: Of the target.
+        offline: Use only what uv has in its cache.
+
+    Raises:
+        LockError: uv is not there, took too long, or can't resolve them.
+    """
+    from uv import find_uv_bin  # noqa: PLC0415 -- needed by this command only
+
+    command = [find_uv_bin(), "pip", "compile", "--generate-hashes", "--no-header", "--quiet"]
+    command += ["--index-url", index_url] if index_url else []
+    command += ["--python-version", python_version] if python_version else []
+    command += ["--offline"] if offline else []
+    command += ["--python", sys.executable, "--", str(requirements)]
+    try:
+        done = subprocess.run(  # noqa: S603 -- our own uv, no shell
+            command,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+            env={**os.environ, "NO_COLOR": "1"},
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise LockError(f"uv did not finish ({error})", where=str(requirements)) from error
+    if done.returncode != 0:
+        reason = " ".join(done.stderr.split())[:500]
+        raise LockError(
+            f"uv can't resolve it: {reason}",
+            where=str(requirements),
+            remedy="correct the requirements, or name the index with --index-url",
+        )
+    return done.stdout
+
+
+@app.command(epilog=example("tidewatch lock requirements.in -o requirements.txt"))
+def lock(
+    requirements: Annotated[Path, typer.Argument(help="what is asked for")],
+    *,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="write the lock here")
+    ] = None,
+    index_url: Annotated[str | None, typer.Option(help="resolve from this index")] = None,
+    python_version: Annotated[str | None, typer.Option(help="of the target, as 3.11")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="only from uv's cache")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="only check that the file is a whole lock")
+    ] = False,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Lock requirements: every package at one version, every file by its hash.
+
+    The lock is read again as pip reads it before it is written. With --check the file itself is
+    read so; exit code 1 if something in it is not pinned or has no hash.
+    """
+    if not requirements.is_file():
+        raise LockError("no such file", where=str(requirements), remedy="name a requirements file")
+    if check:
+        text = decode_requirements(requirements.read_bytes())
+    else:
+        text = make_lock(
+            requirements, index_url=index_url, python_version=python_version, offline=offline
+        )
+    parsed = read_requirements(text, file=str(output or requirements))
+    problems = lock_problems(parsed)
+    locked = sum(line.is_requirement for line in parsed.lines)
+    if problems and not check:
+        raise LockError(f"the lock is not whole: {problems[0]}", where=str(requirements))
+    if output is not None and not check:
+        output.write_text(text, encoding="utf-8")
+    if form is Format.JSON:
+        print_json({"locked": locked, "problems": problems, "output": str(output or "")})
+    elif check or output is not None:
+        for problem in problems[:50] or [f"{locked} packages, each pinned and hashed"]:
+            print_line(plain(problem, 300))
+    else:
+        sys.stdout.write(text)
+    if problems:
+        raise typer.Exit(1)

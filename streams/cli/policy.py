@@ -1,0 +1,159 @@
+"""`tidewatch policy`: what a tenant trusts, what is its own, what may be automatic."""
+
+from __future__ import annotations
+
+import asyncio
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import orjson
+import typer
+
+from agents.checks.packages.indexes import read_origin
+from schemas.channels import Channel
+from schemas.errors import TidewatchError
+from schemas.policy import Policy, default_policy
+from streams.cli.compacted import latest_values, publish_values
+from streams.cli.frame import connected_settings, example, new_app
+from streams.cli.output import Format, FormatOption, plain, print_json, print_line
+
+app = new_app("Set, show and check tenants' policies.")
+
+MAX_POLICY_BYTES = 1 << 20
+
+
+class InvalidPolicyError(TidewatchError):
+    """A policy that does not say what a policy says."""
+
+
+def read_policy(file: Path) -> Policy:
+    """Return the policy in a TOML or JSON file.
+
+    Raises:
+        InvalidPolicyError: Unreadable, an unknown field, or a field of the wrong kind.
+    """
+    try:
+        raw = file.read_bytes()[: MAX_POLICY_BYTES + 1]
+    except OSError as error:
+        raise InvalidPolicyError(
+            f"can't read it ({error.strerror})", where=str(file), remedy="name a readable file"
+        ) from error
+    if len(raw) > MAX_POLICY_BYTES:
+        raise InvalidPolicyError("a policy of more than 1 MiB", where=str(file))
+    try:
+        document: Any = (
+            orjson.loads(raw) if raw.lstrip()[:1] == b"{" else tomllib.loads(raw.decode())
+        )
+        unknown = sorted(_unknown(document, Policy))
+        if unknown:
+            raise InvalidPolicyError(
+                f"unknown fields: {', '.join(unknown)}",
+                where=str(file),
+                remedy=f"fields are {', '.join(Policy.__struct_fields__)}",
+            )
+        return msgspec.convert(document, Policy)
+    except (ValueError, msgspec.ValidationError) as error:
+        raise InvalidPolicyError(f"not a policy: {error}", where=str(file)) from error
+
+
+def _unknown(document: Any, kind: type[Any], path: str = "") -> list[str]:  # noqa: ANN401 -- any JSON value
+    """Return the fields that a policy does not have: a misspelt one would protect nothing."""
+    if not isinstance(document, dict):
+        return []
+    known = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    found: list[str] = []
+    for name, value in document.items():
+        inner = known.get(name)
+        if inner is None:
+            found.append(f"{path}{name}")
+        elif isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+            found += _unknown(value, inner, f"{path}{name}.")
+    return found
+
+
+def policy_problems(policy: Policy) -> list[str]:
+    """Return what in a policy will not do what it seems to do."""
+    problems = []
+    for place, urls in (
+        ("trusted.indexes", policy.trusted.indexes),
+        ("internal.indexes", policy.internal.indexes),
+    ):
+        for url in urls:
+            origin = read_origin(url if "://" in url else f"https://{url}")
+            if origin is None:
+                problems.append(f"{place}: {url[:100]!r} can't be read, so it allows nothing")
+            elif origin.userinfo:
+                problems.append(f"{place}: an index with credentials in it; use `credentials`")
+            elif origin.scheme == "http" and not origin.is_local:
+                problems.append(f"{place}: {origin.url} is without TLS")
+    if (policy.internal.names or policy.internal.prefixes) and not policy.internal.indexes:
+        problems.append("internal: names without indexes, so dependency confusion is not seen")
+    problems += [
+        f"internal.prefixes: {prefix!r} is so short that it takes in public packages"
+        for prefix in policy.internal.prefixes
+        if len(prefix.strip("-_.")) < 3  # noqa: PLR2004 -- letters of a prefix
+    ]
+    if policy.automatic and policy.dry_run:
+        problems.append("automatic: nothing happens while dry_run is on")
+    both = sorted(set(policy.automatic) & set(policy.advised))
+    if both:
+        problems.append(f"automatic and advised both name {', '.join(both)}")
+    return problems
+
+
+@app.command("set", epilog=example("tidewatch policy set tenant-a.toml"))
+def set_policy(
+    file: Annotated[Path, typer.Argument(help="the policy, TOML or JSON")],
+    *,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Publish a tenant's policy; it holds from the next event on."""
+    policy = read_policy(file)
+    value = msgspec.json.encode(policy)
+    asyncio.run(publish_values(connected_settings(), Channel.POLICY, [(policy.tenant, value)]))
+    if form is Format.JSON:
+        print_json({"tenant": policy.tenant, "version": policy.version})
+        return
+    print_line(plain(f"policy {policy.version} of {policy.tenant} is set"))
+    for problem in policy_problems(policy):
+        print_line(plain(f"  note: {problem}"))
+
+
+@app.command(epilog=example("tidewatch policy show tenant-a --format json"))
+def show(
+    tenant: Annotated[str, typer.Argument(help="whose")],
+    *,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Show a tenant's policy, or the default where it has set none."""
+    values = asyncio.run(latest_values(connected_settings(), Channel.POLICY))
+    raw = values.get(tenant)
+    policy = default_policy(tenant) if raw is None else msgspec.json.decode(raw, type=Policy)
+    document = msgspec.to_builtins(policy)
+    if form is Format.JSON:
+        print_json(document)
+        return
+    if raw is None:
+        print_line(plain(f"{tenant} has set none; the default:"))
+    for name, value in document.items():
+        print_line(plain(f"{name}: {orjson.dumps(value).decode()}"))
+
+
+@app.command(epilog=example("tidewatch policy check tenant-a.toml"))
+def check(
+    file: Annotated[Path, typer.Argument(help="the policy, TOML or JSON")],
+    *,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Check a policy file; exit code 1 if something in it will not do what it seems to do."""
+    policy = read_policy(file)
+    problems = policy_problems(policy)
+    if form is Format.JSON:
+        print_json({"tenant": policy.tenant, "problems": problems})
+    else:
+        for problem in problems or ["it is in order"]:
+            print_line(plain(problem))
+    if problems:
+        raise typer.Exit(1)
