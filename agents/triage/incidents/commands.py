@@ -201,17 +201,22 @@ def on_time(standing: Standing, now_ms: int, tell: Tell, escalate: Escalate) -> 
     return changed
 
 
-def waits(standing: Standing) -> bool:
-    """Tell whether something of the tenant's part depends on time passing."""
-    if standing.status == "suppressed":
-        return True
-    return any(
-        command.standing == "proposed"
-        or (
-            command.standing == "issued"
-            and not command.lifted
-            and command.state() != "done"
-            and not command.escalated
-        )
-        for command in standing.actions.commands.values()
-    )
+def next_due(standing: Standing) -> int | None:
+    """Return when time next matters to the tenant's part (ms), None if it does not."""
+    due = [
+        to_ms(decision.expires)
+        for decision, _ in standing.decisions
+        if standing.status == "suppressed"
+        and decision.decision is DecisionKind.SUPPRESS
+        and decision.expires is not None
+    ]
+    for command in standing.actions.commands.values():
+        if command.standing == "proposed":
+            due.append(command.expires_ms)
+        elif command.standing == "issued" and not command.lifted and command.state() != "done":
+            due.append(
+                command.expires_ms
+                if command.escalated
+                else min(command.next_ms, command.expires_ms)
+            )
+    return min(due, default=None)

@@ -10,9 +10,22 @@ import msgspec
 from agents.checks.knowledge import Knowledge
 from agents.ports import Delivery, Message, Publish, Rows
 from agents.triage.incidents import fold
-from agents.triage.incidents.commands import on_time, update_commands, waits
+from agents.triage.incidents.commands import next_due, on_time, update_commands
 from agents.triage.incidents.fold import Case
-from agents.triage.incidents.rows import CLOCK, WAITING, ClockRow, WaitingRow
+from agents.triage.incidents.rows import (
+    ACTIONS,
+    CLOCK,
+    CORE,
+    EXPIRY,
+    FINDINGS,
+    KEEP_DAYS,
+    SYSTEMS,
+    TENANTS,
+    WAITING,
+    ClockRow,
+    ExpiryRow,
+    WaitingRow,
+)
 from agents.triage.incidents.standing import Standing, contained, stand
 from agents.triage.incidents.views import (
     LISTED_TENANTS,
@@ -20,8 +33,9 @@ from agents.triage.incidents.views import (
     incident_document,
     significance,
 )
+from agents.triage.ledger.rows import DAY_MS
 from agents.triage.routing import ledger_message
-from agents.triage.store import Store, row_key
+from agents.triage.store import SEPARATOR, Store, row_key
 from schemas.canonical import stable_id
 from schemas.channels import Channel
 from schemas.decisions import Decision
@@ -236,6 +250,8 @@ class _Desk:
         self._clock.time_ms = now_ms
         self.store.save(row_key(CLOCK, "incidents"), self._clock)
         for key, waiting in self.store.scan(WAITING, row_type=WaitingRow, limit=WAITING_AT_ONCE):
+            if waiting.due_ms > now_ms:
+                continue
             case = self.case(waiting.incident)
             if not case.exists():
                 self.store.delete(key)
@@ -252,8 +268,47 @@ class _Desk:
             if changed or standing.actions.told_status == "suppressed":
                 self._touched.setdefault(case.incident, {})[waiting.tenant] = None
                 self._at.setdefault(case.incident, (now_ms, 0))
-            if not waits(standing):
+            self._wait(case, standing)
+        self._forget(now_ms)
+
+    def _wait(self, case: Case, standing: Standing) -> None:
+        """Note when time next matters to a tenant's part."""
+        key = row_key(WAITING, case.incident, standing.tenant)
+        known = self.store.load(key, WaitingRow)
+        due = next_due(standing)
+        if due is None:
+            if known is not None:
                 self.store.delete(key)
+        elif known is None or known.due_ms != due:
+            row = WaitingRow(incident=case.incident, tenant=standing.tenant, due_ms=due)
+            self.store.save(key, row)
+
+    def _forget(self, now_ms: int) -> None:
+        """Once a day: forget ended incidents 400 days after the last record about them."""
+        today = now_ms // DAY_MS
+        if today <= self._clock.day:
+            return
+        self._clock.day = today
+        for key, pointer in self.store.scan(EXPIRY, row_type=ExpiryRow, limit=WAITING_AT_ONCE):
+            if int(key.split(SEPARATOR)[1]) > today:
+                break
+            self.store.delete(key)
+            core = self.case(pointer.incident).core
+            due = core.last_ms // DAY_MS + KEEP_DAYS
+            if core.case == "open" or due > today:
+                self._expect_end(pointer.incident, max(due, today + 30))
+                continue
+            self.store.delete(row_key(CORE, pointer.incident))
+            for kind in (FINDINGS, SYSTEMS, ACTIONS, WAITING):
+                prefix = row_key(kind, pointer.incident) + SEPARATOR
+                for extra in self.store.scan_keys(prefix, TENANTS * 2):
+                    self.store.delete(extra)
+            self._cases.pop(pointer.incident, None)
+            self._touched.pop(pointer.incident, None)
+            self._publish(Message(channel=Channel.INCIDENTS, key=pointer.incident, value=None))
+
+    def _expect_end(self, incident: str, day: int) -> None:
+        self.store.save(row_key(EXPIRY, f"{day:08d}", incident), ExpiryRow(incident=incident))
 
     def _escalate(self, spec: CommandSpec, why: str, now_ms: int) -> None:
         self._operator(
@@ -287,6 +342,11 @@ class _Desk:
 
     def _settle(self, case: Case, touched: Iterable[str]) -> None:
         at_ms, offset = self._at[case.incident]
+        if at_ms // DAY_MS > case.core.last_ms // DAY_MS:
+            if not case.core.last_ms:
+                self._expect_end(case.incident, at_ms // DAY_MS + KEEP_DAYS)
+            case.core.last_ms = at_ms
+            case.save_core()
         everyone = case.tenants()
         chosen = everyone if case.incident in self._whole else sorted(set(touched) & set(everyone))
         for tenant in chosen:
@@ -315,9 +375,7 @@ class _Desk:
             case.save(row)
         if changed:
             standing = self._stand(case, tenant)
-        waiting = row_key(WAITING, case.incident, tenant)
-        if waits(standing) and self.store.load(waiting, WaitingRow) is None:
-            self.store.save(waiting, WaitingRow(incident=case.incident, tenant=tenant))
+        self._wait(case, standing)
         view = alert_view(case, standing)
         told = significance(view)
         if told == row.told or (view.status == "suppressed" and row.told_status == "suppressed"):

@@ -17,7 +17,10 @@ FINDINGS: Final = "nf"
 SYSTEMS: Final = "ns"
 ACTIONS: Final = "na"
 WAITING: Final = "nt"
+EXPIRY: Final = "ne"
 CLOCK: Final = "nz"
+KEEP_DAYS: Final = 400
+"""An incident is forgotten so long after the last record about it, if it has ended."""
 
 TENANTS: Final = 512
 GROUPS: Final = 16
@@ -177,9 +180,17 @@ class WaitingRow(msgspec.Struct, array_like=True):
 
     incident: str
     tenant: str
+    due_ms: int = 0
+
+
+class ExpiryRow(msgspec.Struct, array_like=True):
+    """Points to an incident to look at on a given day."""
+
+    incident: str
 
 
 class ClockRow(msgspec.Struct, array_like=True):
-    """The last tick."""
+    """The last tick, and the last day on which ended incidents were looked at."""
 
     time_ms: int = 0
+    day: int = 0

@@ -200,7 +200,10 @@ class Flow:
     def _publish(self, message: Message) -> None:
         self.sent.append(message)
         value = message.value
-        assert value is not None
+        if value is None:
+            assert message.channel is Channel.INCIDENTS
+            self.incidents.pop(message.key, None)
+            return
         match message.channel:
             case Channel.OBSERVATIONS:
                 self._queue.append((message.channel, message.key, _LEDGER.decode(value)))

@@ -521,3 +521,15 @@ def test_the_time_of_detection_counts_from_occurrence():
     assert times.detected_at is not None
     assert times.seconds_to_detect is not None
     assert at(1) - at(0) == timedelta(minutes=1)
+
+
+def test_an_ended_incident_is_forgotten_after_400_days_and_an_open_one_is_not():
+    ended, still_open = hostile("a"), hostile("a")
+    decide(ended, DecisionKind.CLOSE, 200, tenant="a")
+    for flow in (ended, still_open):
+        flow.tick(minutes=401 * 24 * 60)
+    assert CASE not in ended.incidents
+    assert not [
+        key for rows in ended.incident_rows for key in rows.content() if not key.startswith("nz")
+    ]
+    assert CASE in still_open.incidents
