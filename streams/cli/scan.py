@@ -156,13 +156,15 @@ def _write(report: str, output: Path | None) -> None:
 def _scan_all(
     arguments: Sequence[str], *, jobs: int, digest: bool, cache: ReportCache | None, quiet: bool
 ) -> list[FileEntry]:
-    from streams.scanning.engine import scan_here, scan_targets  # noqa: PLC0415 -- --help is quick
+    from agents.checks.artifacts.sandbox import SandboxPool  # noqa: PLC0415 -- --help is quick
+    from streams.scanning.engine import scan_targets  # noqa: PLC0415 -- the same
 
     with ExitStack() as held:
         entries, targets = _resolve(arguments, held)
+        pool = held.enter_context(SandboxPool(min(jobs, len(targets) or 1)))
         with _progress(len(targets), quiet=quiet) as done:
             entries += asyncio.run(
-                scan_targets(targets, scan_here, jobs=jobs, digest=digest, cache=cache, done=done)
+                scan_targets(targets, pool.scan, jobs=jobs, digest=digest, cache=cache, done=done)
             )
     return entries
 

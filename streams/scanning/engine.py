@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from agents.checks.artifacts.dispatch import scan_source
 from agents.checks.artifacts.report import FileReport, failed, severity_of
+from agents.checks.artifacts.scanning import Source
 from agents.checks.fetching.errors import FetchError
-from agents.checks.fetching.sources import OpenSource, sha256_stream
+from agents.checks.fetching.sources import sha256_stream
 from schemas.severity import Severity
 from streams.reports.entries import FileEntry, finding_entry
 from streams.scanning.cache import ReportCache
 from streams.scanning.targets import Target
 
-ScanFile = Callable[[str, OpenSource, frozenset[str]], Awaitable[FileReport]]
+ScanFile = Callable[[str, Path | Source, frozenset[str]], Awaitable[FileReport]]
+"""Scans a file of this machine, or what is read by ranges, in the sandbox."""
 ALWAYS_DIGEST: Final = Severity.HIGH
 """From this severity on a finding names the digest of its file."""
-
-
-async def scan_here(path: str, source: OpenSource, siblings: frozenset[str]) -> FileReport:
-    """Scan in a thread of this process."""
-    return await asyncio.to_thread(scan_source, path, source, siblings)
 
 
 def _entry(target: Target, report: FileReport) -> FileEntry:
@@ -82,7 +79,7 @@ async def _scan(
             known = cache.get(sha256, target.name, target.siblings)
             if known is not None:
                 return known
-        report = await scan(target.name, source, target.siblings)
+        report = await scan(target.name, target.local or source, target.siblings)
         serious = any(severity_of(found).rank >= ALWAYS_DIGEST.rank for found in report.detections)
         if sha256 is None and serious:
             sha256 = await asyncio.to_thread(sha256_stream, source)

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 import msgspec
 import structlog
 
+from agents.checks.artifacts.scanning import Source
 from agents.checks.detection import Detection, Outcome, rule_of
 from agents.checks.fetching.errors import FetchError, RefusedError
 from agents.checks.fetching.sources import OpenSource
@@ -69,7 +70,7 @@ class Report(Protocol):
         """Why it is incomplete or corrupt."""
 
 
-ScanFile = Callable[[str, OpenSource, frozenset[str]], Awaitable[Report]]
+ScanFile = Callable[[str, Source, frozenset[str]], Awaitable[Report]]
 """Scans one file in the sandbox: its path, its bytes, the paths beside it."""
 
 
@@ -95,6 +96,25 @@ class ScanOutcome(msgspec.Struct, frozen=True, kw_only=True):
     def outcome(self) -> Outcome:
         """The same without the next attempt."""
         return Outcome(checks=self.checks, detections=self.detections, sightings=self.sightings)
+
+
+class _Watched:
+    """A source that remembers that a read failed, whatever the scanner makes of it."""
+
+    def __init__(self, source: OpenSource) -> None:
+        self._source = source
+        self.error: FetchError | None = None
+
+    @property
+    def size(self) -> int:
+        return self._source.size
+
+    def read(self, offset: int, length: int) -> bytes:
+        try:
+            return self._source.read(offset, length)
+        except FetchError as error:
+            self.error = error
+            raise
 
 
 class _Scanned(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,15 +245,12 @@ async def _scan_one(
             reason=error.explain()[:300],
             again=not isinstance(error, RefusedError),
         )
+    watched = _Watched(source)
     try:
-        report = await scan(path, source, siblings)
+        report = await scan(path, watched, siblings)
     except FetchError as error:
-        return _Scanned(
-            path=path,
-            verdict=Verdict.INCOMPLETE,
-            reason=error.explain()[:300],
-            again=not isinstance(error, RefusedError),
-        )
+        watched.error = error
+        report = None
     except Exception as error:  # noqa: BLE001 -- rule 4: one file's error never stops the others
         _log.warning("file_not_scanned", error=type(error).__name__)
         return _Scanned(
@@ -243,6 +260,19 @@ async def _scan_one(
         )
     finally:
         source.close()
+    if watched.error is not None:
+        # The scanner only sees a read that fails; what it found until then stays.
+        found = tuple(report.detections) if report is not None else ()
+        malicious = report is not None and report.verdict is Verdict.MALICIOUS
+        model.unread[path] = watched.error.explain()
+        return _Scanned(
+            path=path,
+            verdict=Verdict.MALICIOUS if malicious else Verdict.INCOMPLETE,
+            detections=found,
+            reason=watched.error.explain()[:300],
+            again=not isinstance(watched.error, RefusedError),
+        )
+    assert report is not None, "it was returned, or an error was seen"
     return _Scanned(
         path=path,
         verdict=report.verdict,
