@@ -102,6 +102,18 @@ class Settings(BaseSettings):
     session_seconds: float = Field(default=30, ge=1)
     """A worker silent for so long loses its partitions."""
     tick_seconds: float = Field(default=15, gt=0)
+    fetch_schemes: frozenset[str] = frozenset({"file", "https", "s3", "oci", "hf"})
+    """Schemes of what may be fetched at all; each tenant's roots are in its policy."""
+    fetch_private_hosts: tuple[str, ...] = ()
+    """Hosts, `host:port` or networks that may be fetched from though they are not public."""
+    fetch_redirect_hosts: tuple[str, ...] = (".hf.co", "cdn-lfs.huggingface.co")
+    """Hosts a redirect may lead to besides a tenant's roots; `.suffix` for all below it."""
+    fetch_hub: str = "https://huggingface.co"
+    """The model hub that `hf://` means."""
+    fetch_fsspec_schemes: frozenset[str] = frozenset()
+    """Further schemes, read by fsspec implementations that are installed."""
+    fetch_credentials: Path | None = None
+    """TOML file of secrets by the reference that policies name; see `streams/fetching.py`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
 
