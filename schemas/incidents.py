@@ -254,7 +254,7 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     tenant: str
     action: str
     """capture-evidence, quarantine, rollback, block, revoke, hold-pipeline, rebuild, or
-    restore, unblock, release-pipeline: what undoes one."""
+    restore, roll-forward, unblock, release-pipeline: what undoes one."""
     target: str
     """A component key, an identity reference, or a system."""
     target_type: str

@@ -54,6 +54,7 @@ _REMEDIATIONS: Final = {
     "revoke": (2, "Evict"),
     "rollback": (3, "Restore"),
     "restore": (3, "Restore"),
+    "roll-forward": (3, "Restore"),
     "unblock": (3, "Restore"),
     "release-pipeline": (3, "Restore"),
     "rebuild": (4, "Harden"),

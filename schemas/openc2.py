@@ -29,6 +29,7 @@ ACTIONS: Final = {
     "hold-pipeline": "stop",
     "rebuild": "remediate",
     "restore": "restore",
+    "roll-forward": "restore",
     "unblock": "allow",
     "release-pipeline": "start",
 }

@@ -1,0 +1,246 @@
+"""The responder's configuration: whom it serves, and which folders, files and hooks are theirs."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from schemas.components import InvalidComponentError, split_key
+from schemas.errors import TidewatchError
+
+NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+HOOK_ACTIONS: Final = frozenset(
+    {
+        "revoke",
+        "hold-pipeline",
+        "release-pipeline",
+        "rebuild",
+        "block",
+        "unblock",
+        "rollback",
+        "roll-forward",
+        "quarantine",
+        "restore",
+    }
+)
+
+
+class ResponderConfigError(TidewatchError):
+    """A configuration that can't be read or contradicts itself."""
+
+
+class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model store on a file system."""
+
+    root: Path
+    """Models are at `<root>/<registry>/<org>/<name>/versions/<revision>/`."""
+    quarantine: Path
+    """Where what is taken out of use is kept."""
+    components: dict[str, Path] = {}
+    """Component key: a folder with `versions/` and `current`, or a plain folder or file."""
+    loose: tuple[Path, ...] = ()
+    """Folders whose direct children are components without a name, found by digest alone."""
+
+
+class EvidenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may be captured, and where archives are kept."""
+
+    folder: Path
+    roots: tuple[Path, ...]
+    """Only what lies below is captured, whatever a command names."""
+    systems: dict[str, tuple[Path, ...]] = {}
+    """System: what to capture beside what the command names."""
+    max_bytes: int = 10 * 1024**3
+    max_files: int = 50_000
+
+
+class BlocklistConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Files that loaders and installers read."""
+
+    sources: Path | None = None
+    """One value per line: `org/model`, `org/*`, `domain:…`, `sha256:…`."""
+    constraints: Path | None = None
+    """A pip constraint file: `name!=version`."""
+
+
+class MlflowConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An MLflow model registry."""
+
+    url: str
+    registry: str = "mlflow"
+    """The second part of its models' keys, `model:mlflow/name`."""
+    alias: str = "production"
+    """The alias that what serves follows; a rollback moves it."""
+    token_file: Path | None = None
+    """A file with a bearer token."""
+    artifact_roots: tuple[Path, ...] = ()
+    """Folders in which the artifacts of versions may be read, to verify them."""
+    timeout_seconds: float = 10.0
+
+
+class HookConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An HTTP service that carries out an action."""
+
+    url: str
+    secret_file: Path
+    """A file with the secret that requests are signed with."""
+    timeout_seconds: float = 10.0
+    attempts: int = 4
+    plain_http: bool = False
+    """Allow http:// to other hosts than this one."""
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is one tenant's: nothing of it is touched for another."""
+
+    store: StoreConfig | None = None
+    evidence: EvidenceConfig | None = None
+    blocklist: BlocklistConfig | None = None
+    mlflow: MlflowConfig | None = None
+    hooks: dict[str, HookConfig] = {}
+    """By action; an action of a hook's own, or after what is done here."""
+
+
+class ResponderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One responder."""
+
+    name: str = "responder"
+    """Names its consumer group and its entries in the chain of custody."""
+    state_dir: Path
+    """Its journal; on a disk that outlives it."""
+    topics: Literal["operator", "tenant"] = "operator"
+    """Read the operator's command topic, or the tenants' own."""
+    hold_seconds: int = 6 * 3600
+    """How long a command waits for those it comes after."""
+    tenants: dict[str, Site]
+
+
+def read_config(raw: str, where: str = "") -> ResponderConfig:
+    """Return a configuration.
+
+    Args:
+        raw: TOML.
+        where: Its place, for errors.
+
+    Raises:
+        ResponderConfigError: with the field that is wrong.
+    """
+    try:
+        config = msgspec.convert(tomllib.loads(raw), ResponderConfig, dec_hook=_path)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ResponderConfigError(
+            f"the responder's configuration is not valid ({error})",
+            where=where,
+            remedy="compare with deploy/responder.example.toml",
+        ) from error
+    problems = list(_contradictions(config))
+    if problems:
+        raise ResponderConfigError(problems[0], where=where, remedy="correct it")
+    return config
+
+
+def load_config(path: Path) -> ResponderConfig:
+    """Return the configuration of a file.
+
+    Raises:
+        ResponderConfigError: It can't be read, or is not valid.
+    """
+    try:
+        raw = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ResponderConfigError(
+            "the responder's configuration can't be read", where=str(path), remedy=str(error)
+        ) from error
+    return read_config(raw, str(path))
+
+
+def unmet(config: ResponderConfig) -> list[str]:
+    """Return what the configuration needs of this machine and does not find, in sentences."""
+    missing: list[str] = []
+
+    def folder(path: Path, what: str, *, writable: bool) -> None:
+        if not path.is_dir():
+            missing.append(f"{what}: {path} is no folder")
+        elif not os.access(path, os.R_OK | os.X_OK | (os.W_OK if writable else 0)):
+            missing.append(f"{what}: {path} can't be {'written' if writable else 'read'}")
+
+    def secret(path: Path, what: str) -> None:
+        if not path.is_file() or not os.access(path, os.R_OK):
+            missing.append(f"{what}: {path} can't be read")
+
+    for tenant, site in config.tenants.items():
+        if site.store is not None:
+            folder(site.store.root, f"{tenant}: store.root", writable=True)
+            for loose in site.store.loose:
+                folder(loose, f"{tenant}: store.loose", writable=True)
+        if site.evidence is not None:
+            for root in site.evidence.roots:
+                folder(root, f"{tenant}: evidence.roots", writable=False)
+        if site.blocklist is not None:
+            for name in ("sources", "constraints"):
+                if (path := getattr(site.blocklist, name)) is not None:
+                    folder(path.parent, f"{tenant}: blocklist.{name}", writable=True)
+        if site.mlflow is not None and site.mlflow.token_file is not None:
+            secret(site.mlflow.token_file, f"{tenant}: mlflow.token_file")
+        for action, hook in site.hooks.items():
+            secret(hook.secret_file, f"{tenant}: hooks.{action}.secret_file")
+    return missing
+
+
+def _path(kind: type, value: object) -> object:
+    if kind is Path and isinstance(value, str):
+        path = Path(value)
+        if not path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"{value!r} is not an absolute path")
+        return path
+    raise NotImplementedError(f"no configuration field is a {kind}")  # msgspec's protocol
+
+
+def _contradictions(config: ResponderConfig) -> list[str]:
+    wrong: list[str] = []
+    if not config.tenants:
+        wrong.append("it serves no tenant: add a table [tenants.<name>]")
+    if not NAME.fullmatch(config.name):
+        wrong.append(f"name {config.name!r} may have letters, digits, '.', '_' and '-' only")
+    for tenant, site in config.tenants.items():
+        if (store := site.store) is not None:
+            used = (store.root, *store.loose, *store.components.values())
+            wrong += [
+                f"{tenant}: {one} and the quarantine must lie apart"
+                for one in used
+                if _within(store.quarantine, one) or _within(one, store.quarantine)
+            ]
+            for key in store.components:
+                try:
+                    split_key(key)
+                except InvalidComponentError as error:
+                    wrong.append(f"{tenant}: store.components: {error.what}")
+        for action, hook in site.hooks.items():
+            if action not in HOOK_ACTIONS:
+                wrong.append(f"{tenant}: there is no action {action!r} for a hook")
+            wrong.extend(_bad_url(f"{tenant}: hooks.{action}", hook.url, plain=hook.plain_http))
+            if not 1 <= hook.attempts <= 10:  # noqa: PLR2004 -- ten tries take some minutes
+                wrong.append(f"{tenant}: hooks.{action}.attempts is 1 to 10")
+        if site.mlflow is not None:
+            wrong.extend(_bad_url(f"{tenant}: mlflow", site.mlflow.url, plain=True))
+    return wrong
+
+
+def _bad_url(what: str, url: str, *, plain: bool) -> list[str]:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
+        return [f"{what}: the url is http(s)://host…, without a password in it"]
+    if parts.scheme == "http" and not plain and parts.hostname not in _LOOPBACK:
+        return [f"{what}: http:// only to this host; use https:// or say plain_http = true"]
+    return []
+
+
+def _within(path: Path, folder: Path) -> bool:
+    return path == folder or folder in path.parents

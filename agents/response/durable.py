@@ -1,0 +1,141 @@
+"""File operations that leave the old state or the new one, whenever the process is killed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from agents.response.outcome import FAILED, NotCarriedOutError
+
+STAGING: Final = ".tidewatch-"
+"""Marks names that are on their way; nothing in use is called so."""
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents, private to this user, durably."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def write_whole(path: Path, raw: bytes, *, mode: int = 0o600) -> None:
+    """Replace a file's content at once: a reader sees the old bytes or the new ones.
+
+    Args:
+        path: The file; its folder exists.
+        raw: The new content.
+        mode: Permissions of a new file; one that is there keeps its own.
+    """
+    partial = path.with_name(f"{STAGING}{path.name}")
+    if path.exists():
+        mode = stat.S_IMODE(path.stat().st_mode)
+    partial.unlink(missing_ok=True)
+    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    with os.fdopen(handle, "wb") as opened:
+        os.fchmod(opened.fileno(), mode)
+        opened.write(raw)
+        opened.flush()
+        os.fsync(opened.fileno())
+    partial.replace(path)
+    sync_folder(path.parent)
+
+
+def switch_link(link: Path, target: str) -> None:
+    """Point a symbolic link elsewhere at once: at no moment is there none.
+
+    Args:
+        link: The link; it may not exist yet.
+        target: What it points to, relative to its folder.
+    """
+    partial = link.with_name(f"{STAGING}{link.name}")
+    partial.unlink(missing_ok=True)
+    partial.symlink_to(target)
+    partial.replace(link)
+    sync_folder(link.parent)
+
+
+def move(source: Path, target: Path, verified: Callable[[Path], bool]) -> None:
+    """Move a file or folder; across file systems by copy, verification and removal.
+
+    The source is out of use at the first step in both cases. A repetition finds out how far the
+    last one came. A target that is complete stays as it is, whatever is at the source by then.
+
+    Args:
+        source: What to move.
+        target: Its new place; the folder exists.
+        verified: Tells whether a copy is what was to be moved.
+
+    Raises:
+        NotCarriedOutError: The source is gone, or the copy is not the same.
+        OSError: The file system refuses.
+    """
+    staging = source.with_name(f"{STAGING}{source.name}")
+    if os.path.lexists(target):
+        _remove(staging)
+        return
+    if not os.path.lexists(staging):
+        if not os.path.lexists(source):
+            raise NotCarriedOutError(FAILED, "it is gone from its place", where=str(source))
+        try:
+            os.rename(source, target)  # noqa: PTH104 -- beside the EXDEV it may answer with
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            source.rename(staging)
+            sync_folder(source.parent)
+        else:
+            sync_folder(source.parent)
+            sync_folder(target.parent)
+            return
+    partial = target.with_name(f"{STAGING}{target.name}")
+    _remove(partial)
+    _copy(staging, partial)
+    if not verified(partial):
+        raise NotCarriedOutError(
+            FAILED,
+            "the copy differs from what was to be moved",
+            where=str(staging),
+            remedy="it is out of use; see who else writes there, then let the command be repeated",
+        )
+    partial.rename(target)
+    sync_folder(target.parent)
+    _remove(staging)
+    sync_folder(source.parent)
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_symlink() or not source.is_dir():
+        shutil.copy2(source, target, follow_symlinks=False)
+    else:
+        shutil.copytree(source, target, symlinks=True)
+    paths = [target, *target.rglob("*")] if target.is_dir() else [target]
+    for path in paths:
+        if not path.is_symlink():
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

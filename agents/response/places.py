@@ -1,0 +1,163 @@
+"""Where a component lies in a store, and that no name or link leads out of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+
+from agents.response.config import StoreConfig
+from agents.response.durable import STAGING
+from agents.response.inventory import FileEntry, digest_of, inventory
+from agents.response.outcome import ABSENT, BAD, REFUSED, NotCarriedOutError
+from schemas.components import InvalidComponentError, split_key
+from schemas.incidents import CommandSpec
+
+VERSIONS: Final = "versions"
+CURRENT: Final = "current"
+MAX_VERSIONS: Final = 10_000
+"""Children of a folder of versions or of a loose folder."""
+_PART: Final = re.compile(r"[^\x00-\x1f\x7f/\\]{1,255}")
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """A component, or a version of it, in the store."""
+
+    path: Path
+    files: tuple[FileEntry, ...]
+
+    @property
+    def digest(self) -> str | None:
+        """The component's digest; None where it holds links or devices."""
+        return digest_of(self.files)
+
+
+def component_of(spec: CommandSpec) -> str:
+    """Return the key of the component a command targets, without version or digest."""
+    for ending in (f"@{spec.version}", f"#{spec.digest}"):
+        if spec.target.endswith(ending):
+            return spec.target[: -len(ending)]
+    return spec.target
+
+
+def local_name(spec: CommandSpec) -> tuple[str, str]:
+    """Return the kind and name of a command's component, as its tenant calls it.
+
+    Raises:
+        NotCarriedOutError: The target is no component, or another tenant's.
+    """
+    try:
+        kind, name = split_key(component_of(spec))
+    except InvalidComponentError as error:
+        raise NotCarriedOutError(BAD, error.what) from error
+    if name.startswith("@"):
+        tenant, _, name = name[1:].partition("/")
+        if tenant != spec.tenant:
+            raise NotCarriedOutError(REFUSED, "the component is another tenant's")
+    return kind, name
+
+
+def base_of(spec: CommandSpec, store: StoreConfig) -> Path | None:
+    """Return the folder or file of a command's component; None where the store has no place.
+
+    Raises:
+        NotCarriedOutError: The name or a link leads out of the store.
+    """
+    kind, name = local_name(spec)
+    mapped = store.components.get(component_of(spec)) or store.components.get(f"{kind}:{name}")
+    if mapped is not None:
+        return confined(Path(os.path.realpath(mapped.parent)) / mapped.name)
+    if kind != "model":
+        return None
+    return confined(Path(os.path.realpath(store.root)).joinpath(*map(_part, name.split("/"))))
+
+
+def version_folder(base: Path, version: str) -> Path:
+    """Return the folder of a version; a `/` in its name is written `%2F`."""
+    return confined(base / VERSIONS / _part(quote(version, safe="@+:~ ")))
+
+
+def confined(path: Path) -> Path:
+    """Return `path` if no link is on the way to it, nor it itself one.
+
+    Raises:
+        NotCarriedOutError: A link is.
+    """
+    if os.path.realpath(path) != str(path):
+        raise NotCarriedOutError(REFUSED, "a link is on the way there", where=str(path))
+    return path
+
+
+def find(spec: CommandSpec, store: StoreConfig) -> list[Held]:
+    """Return what a command's component is in the store: by digest, else by version, else all.
+
+    A digest counts before a version: a tag may point to other content by now.
+
+    Raises:
+        NotCarriedOutError: It is not there, or there with other content.
+    """
+    base = base_of(spec, store)
+    found = [Held(path=path, files=inventory(path)) for path in _candidates(spec, store, base)]
+    if spec.digest is None:
+        if found:
+            return found
+    else:
+        same = [one for one in found if _is(one, spec.digest)]
+        named = version_folder(base, spec.version) if base and spec.version else None
+        exact = [one for one in same if one.path == named]
+        if same:
+            return exact or same
+        if found:
+            raise NotCarriedOutError(
+                ABSENT,
+                "the component is here, but nothing of it has that digest",
+                where=spec.target[:200],
+            )
+    raise NotCarriedOutError(ABSENT, "the component is not here", where=spec.target[:200])
+
+
+def _is(held: Held, digest: str) -> bool:
+    return held.digest == digest or any(entry.sha256 == digest for entry in held.files)
+
+
+def _candidates(spec: CommandSpec, store: StoreConfig, base: Path | None) -> Iterator[Path]:
+    if base is not None and (base / VERSIONS).is_dir():
+        if spec.digest is None and spec.version is not None:
+            folder = version_folder(base, spec.version)
+            if os.path.lexists(folder):
+                yield folder
+        else:
+            yield from children(confined(base / VERSIONS))
+    elif base is not None and os.path.lexists(base):
+        yield base
+    if spec.digest is not None:
+        for loose in store.loose:
+            yield from children(Path(os.path.realpath(loose)))
+
+
+def children(folder: Path) -> list[Path]:
+    """Return the direct children of a folder that are in use and no links, sorted.
+
+    Raises:
+        NotCarriedOutError: More than `MAX_VERSIONS`.
+    """
+    found: list[Path] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(STAGING) or entry.is_symlink():
+                continue
+            found.append(Path(entry.path))
+            if len(found) > MAX_VERSIONS:
+                raise NotCarriedOutError(BAD, f"more than {MAX_VERSIONS} in it", where=str(folder))
+    return sorted(found)
+
+
+def _part(name: str) -> str:
+    if name in {".", ".."} or name.startswith(STAGING) or not _PART.fullmatch(name):
+        raise NotCarriedOutError(REFUSED, "the name leads out of the store", where=name[:80])
+    return name

@@ -1,0 +1,230 @@
+"""Carries out one containment command: once, in its order, for a tenant that is served."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+import structlog
+
+from agents.response import blocklist, evidence, hooks, mlflow_registry, store
+from agents.response.config import ResponderConfig
+from agents.response.journal import Answered, Journal
+from agents.response.outcome import (
+    BAD,
+    FAILED,
+    OK,
+    REFUSED,
+    UNSUPPORTED,
+    WORKING,
+    NotCarriedOutError,
+    Outcome,
+)
+from agents.response.work import Work
+from schemas.incidents import CommandSpec
+
+log = structlog.get_logger()
+
+MAX_AFTER: Final = 256
+"""Commands that one may come after."""
+TAKEN_BACK: Final = "taken back by"
+_ID: Final = re.compile(r"[A-Za-z0-9-]{1,36}")
+Action = Callable[[Work], Outcome]
+_IN_STORE: Final[Mapping[str, Action]] = {
+    "quarantine": store.quarantine,
+    "restore": store.restore,
+    "rollback": store.rollback,
+    "roll-forward": store.roll_forward,
+}
+_IN_MLFLOW: Final[Mapping[str, Action]] = {
+    "quarantine": mlflow_registry.quarantine,
+    "restore": mlflow_registry.restore,
+    "rollback": mlflow_registry.rollback,
+    "roll-forward": mlflow_registry.roll_forward,
+}
+_ELSEWHERE: Final[Mapping[str, Action]] = {
+    "capture-evidence": evidence.capture,
+    "block": blocklist.block,
+    "unblock": blocklist.unblock,
+}
+
+
+def carry_out(
+    spec: CommandSpec, config: ResponderConfig, journal: Journal, now: datetime
+) -> Answered:
+    """Carry out a command, or tell why not.
+
+    Safe to repeat: an attempt that was answered is answered the same, and a command that succeeded
+    once is not carried out again. Safe to kill: what was begun is finished by the next run.
+
+    Args:
+        spec: The command; its signature is verified.
+        config: Whom the responder serves, and with what.
+        journal: What it did before.
+        now: The time by its own clock.
+
+    Returns:
+        The outcome and when it was reached. Status 102: it waits for commands it comes after; call
+        again later. That alone is not remembered as an answer.
+    """
+    earlier = journal.answer(spec.command_id, spec.attempt)
+    if earlier is not None:
+        return earlier
+    outcome = _outcome(spec, config, journal, now)
+    if outcome.status == WORKING:
+        return Answered(at=now, outcome=outcome, dry_run=spec.dry_run)
+    if spec.dry_run:
+        outcome = msgspec.structs.replace(outcome, results={**outcome.results, "dry_run": True})
+    log.info(
+        "command-answered",
+        command=spec.command_id,
+        action=spec.action,
+        attempt=spec.attempt,
+        tenant=spec.tenant,
+        status=outcome.status,
+    )
+    return journal.finish(spec.command_id, spec.attempt, outcome, now, dry_run=spec.dry_run)
+
+
+def preview(spec: CommandSpec, config: ResponderConfig, journal: Journal, now: datetime) -> Outcome:
+    """Return what carrying out a command would do now; nothing is done or remembered."""
+    try:
+        _check(spec, config, now)
+        dry = msgspec.structs.replace(spec, dry_run=True, after=())
+        return _act(_work(dry, config, journal, now), now)
+    except NotCarriedOutError as error:
+        return error.outcome()
+    except OSError as error:
+        return _failed(error)
+
+
+def _outcome(
+    spec: CommandSpec, config: ResponderConfig, journal: Journal, now: datetime
+) -> Outcome:
+    try:
+        _check(spec, config, now)
+        success = journal.success(spec.command_id)
+        if success is not None and (spec.dry_run or not success.dry_run):
+            return success.outcome
+        taken_back = journal.note(spec.command_id, TAKEN_BACK)
+        if taken_back is not None:
+            raise NotCarriedOutError(REFUSED, f"it was taken back by {taken_back}")  # noqa: TRY301 -- one place answers
+        waits = _waits_for(spec, journal)
+        if waits:
+            return _held(spec, config, journal, now, waits)
+        if spec.undoes is not None and not spec.dry_run:
+            # what it takes back may still wait, or come late: it is not carried out then
+            journal.keep(spec.undoes, TAKEN_BACK, spec.command_id, now)
+        return _act(_work(spec, config, journal, now), now)
+    except NotCarriedOutError as error:
+        return error.outcome()
+    except OSError as error:
+        return _failed(error)
+    except Exception as error:
+        log.exception("command-failed", command=spec.command_id, action=spec.action)
+        return Outcome(status=FAILED, status_text=f"unexpected: {type(error).__name__}")
+
+
+def _check(spec: CommandSpec, config: ResponderConfig, now: datetime) -> None:
+    ids = (spec.command_id, *spec.after, *([spec.undoes] if spec.undoes else []))
+    if not all(map(_ID.fullmatch, ids)) or len(spec.after) > MAX_AFTER:
+        raise NotCarriedOutError(BAD, "the command's ids are not ids")
+    if spec.tenant not in config.tenants:
+        raise NotCarriedOutError(REFUSED, "this responder does not serve the tenant")
+    if spec.mode not in {"automatic", "approved"}:
+        raise NotCarriedOutError(REFUSED, f"it is {spec.mode}: nobody approved it")
+    if spec.expires is not None and now >= spec.expires:
+        raise NotCarriedOutError(BAD, f"the command expired at {spec.expires.isoformat()}")
+
+
+def _waits_for(spec: CommandSpec, journal: Journal) -> list[str]:
+    """Return the commands that must succeed first and did not yet.
+
+    Raises:
+        NotCarriedOutError: One failed, was taken back, or was only tried dry.
+    """
+    waits: list[str] = []
+    for command_id in spec.after:
+        success = journal.success(command_id)
+        if success is not None:
+            if success.dry_run and not spec.dry_run:
+                raise NotCarriedOutError(
+                    REFUSED, "what it comes after was a dry run", where=command_id
+                )
+        elif journal.note(command_id, TAKEN_BACK) is not None:
+            raise NotCarriedOutError(
+                REFUSED, "what it comes after was taken back", where=command_id
+            )
+        elif journal.failed(command_id, spec.attempt):
+            raise NotCarriedOutError(
+                REFUSED, "what it comes after did not succeed", where=command_id
+            )
+        else:
+            waits.append(command_id)
+    return waits
+
+
+def _held(
+    spec: CommandSpec, config: ResponderConfig, journal: Journal, now: datetime, waits: list[str]
+) -> Outcome:
+    since = journal.keep(spec.command_id, f"held {spec.attempt}", now.isoformat(), now)
+    if now - datetime.fromisoformat(since) >= timedelta(seconds=config.hold_seconds):
+        raise NotCarriedOutError(
+            REFUSED, f"it waited {config.hold_seconds} s for what it comes after", where=waits[0]
+        )
+    return Outcome(
+        status=WORKING,
+        status_text=f"waits for {len(waits)} commands it comes after",
+        results={"waits_for": waits},
+    )
+
+
+def _work(spec: CommandSpec, config: ResponderConfig, journal: Journal, now: datetime) -> Work:
+    begun = now
+    if not spec.dry_run:
+        begun = datetime.fromisoformat(journal.keep(spec.command_id, "begun", now.isoformat(), now))
+    return Work(
+        spec=spec,
+        site=config.tenants[spec.tenant],
+        journal=journal,
+        responder=config.name,
+        begun=begun,
+    )
+
+
+def _act(work: Work, now: datetime) -> Outcome:
+    """Do what is done here, then call the hook of the action, if there is one."""
+    spec, site = work.spec, work.site
+    action = (_IN_MLFLOW if mlflow_registry.serves(spec, site.mlflow) else _IN_STORE).get(
+        spec.action, _ELSEWHERE.get(spec.action)
+    )
+    hook = site.hooks.get(spec.action)
+    if hook is None:
+        if action is None:
+            raise NotCarriedOutError(
+                UNSUPPORTED, f"no hook is configured for {spec.action}", where=spec.tenant
+            )
+        return action(work)
+    done = Outcome(status=OK, status_text="")
+    if action is not None:
+        try:
+            done = action(work)
+        except NotCarriedOutError as error:
+            if error.status != UNSUPPORTED:
+                raise
+    called = hooks.call(work, hook, now)
+    return Outcome(
+        status=OK,
+        status_text="; ".join(filter(None, (done.status_text, called.status_text))),
+        results={**done.results, **called.results},
+    )
+
+
+def _failed(error: OSError) -> Outcome:
+    where = f" at {error.filename}" if error.filename else ""
+    return Outcome(
+        status=FAILED, status_text=f"the system refused ({error.strerror or error}){where}"
+    )

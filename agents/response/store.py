@@ -1,0 +1,341 @@
+"""A model store on a file system: quarantine and restore, rollback and roll forward.
+
+Layout: `<root>/<registry>/<org>/<name>/versions/<revision>/…` are the files, and the link
+`<root>/<registry>/<org>/<name>/current` points to the version in use. A quarantine is
+`<quarantine>/<date>/<command id>/`, with `manifest.json` and what was moved, in numbered folders.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import orjson
+
+from agents.response.config import StoreConfig
+from agents.response.durable import make_folder, move, switch_link, write_whole
+from agents.response.inventory import FileEntry, digest_of, inventory
+from agents.response.outcome import (
+    ABSENT,
+    BAD,
+    FAILED,
+    OK,
+    REFUSED,
+    UNSUPPORTED,
+    NotCarriedOutError,
+    Outcome,
+)
+from agents.response.places import (
+    CURRENT,
+    VERSIONS,
+    base_of,
+    children,
+    component_of,
+    confined,
+    find,
+    version_folder,
+)
+from agents.response.work import Work
+from schemas.cloudevents import format_time
+
+MANIFEST: Final = "manifest.json"
+FORMAT: Final = "tidewatch.quarantine.v1"
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is moved."""
+
+    original: str
+    kept: str
+    """Its place below the quarantine's own folder."""
+    digest: str | None
+    files: tuple[FileEntry, ...]
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a quarantine holds, and why."""
+
+    format: str
+    command_id: str
+    incident: str
+    tenant: str
+    component: str
+    version: str | None = None
+    reason: str
+    responder: str
+    quarantined_at: datetime
+    items: tuple[Item, ...]
+    restored_at: datetime | None = None
+    restored_by: str | None = None
+    """The command that took it back."""
+
+
+def _store(work: Work) -> StoreConfig:
+    if work.site.store is None:
+        raise NotCarriedOutError(UNSUPPORTED, "no store is configured for this tenant")
+    return work.site.store
+
+
+def quarantine(work: Work) -> Outcome:
+    """Move a component out of use, never deleting; a manifest tells what, from where and why.
+
+    Raises:
+        NotCarriedOutError: It is not here, or a link leads out of the store.
+        OSError: The file system refuses.
+    """
+    store, spec = _store(work), work.spec
+    folder = store.quarantine / f"{work.begun:%Y%m%d}" / spec.command_id
+    manifest = _read_manifest(folder / MANIFEST)
+    if manifest is None:
+        held = find(spec, store)
+        manifest = Manifest(
+            format=FORMAT,
+            command_id=spec.command_id,
+            incident=spec.incident,
+            tenant=spec.tenant,
+            component=component_of(spec),
+            version=spec.version,
+            reason=spec.reason,
+            responder=work.responder,
+            quarantined_at=work.begun,
+            items=tuple(
+                Item(
+                    original=str(one.path),
+                    kept=f"{number}/{one.path.name}",
+                    digest=one.digest,
+                    files=one.files,
+                )
+                for number, one in enumerate(held)
+            ),
+        )
+        if spec.dry_run:
+            return _moved(manifest, folder, "would be moved to the quarantine")
+        make_folder(folder)
+        _write_manifest(folder, manifest)
+    for item in manifest.items:
+        kept = folder / item.kept
+        make_folder(kept.parent)
+        confined(Path(item.original).parent)
+        move(Path(item.original), kept, _same_as(item))
+    return _moved(manifest, folder, "moved to the quarantine")
+
+
+def _moved(manifest: Manifest, folder: Path, text: str) -> Outcome:
+    files = [entry for item in manifest.items for entry in item.files]
+    return Outcome(
+        status=OK,
+        status_text=text,
+        results={
+            "moved_to": str(folder),
+            "moved_from": [item.original for item in manifest.items],
+            "digests": [item.digest for item in manifest.items],
+            "files": len(files),
+            "bytes": sum(entry.size for entry in files),
+            "manifest": str(folder / MANIFEST),
+        },
+    )
+
+
+def restore(work: Work) -> Outcome:
+    """Move back what a quarantine took, after verifying every file by its manifest.
+
+    Raises:
+        NotCarriedOutError: What is kept was changed, or something else is in its place by now.
+        OSError: The file system refuses.
+    """
+    store, spec = _store(work), work.spec
+    folder, manifest = _quarantined(store, spec.undoes or "")
+    if manifest is None:
+        return Outcome(status=OK, status_text="nothing was moved: there is nothing to move back")
+    if manifest.tenant != spec.tenant:
+        raise NotCarriedOutError(REFUSED, "the quarantine is another tenant's")
+    originals = [item.original for item in manifest.items]
+    if manifest.restored_at is None:
+        for item in manifest.items:
+            _check_kept(folder / item.kept, item)
+        if spec.dry_run:
+            return Outcome(
+                status=OK, status_text="would be moved back", results={"restored": originals}
+            )
+        for item in manifest.items:
+            original = Path(item.original)
+            confined(original.parent)
+            original.parent.mkdir(parents=True, exist_ok=True)
+            move(folder / item.kept, original, _same_as(item))
+        manifest = msgspec.structs.replace(
+            manifest, restored_at=work.begun, restored_by=spec.command_id
+        )
+        _write_manifest(folder, manifest)
+    return Outcome(
+        status=OK, status_text="verified and moved back", results={"restored": originals}
+    )
+
+
+def _check_kept(kept: Path, item: Item) -> None:
+    if not os.path.lexists(kept):
+        # moved back before this process was killed, or on its way there: `move` finds out
+        return
+    if inventory(kept) != item.files:
+        raise NotCarriedOutError(
+            FAILED, "what is kept differs from the manifest: not restored", where=str(kept)
+        )
+    if os.path.lexists(item.original):
+        raise NotCarriedOutError(
+            BAD, "something else is in its place by now: not restored", where=item.original
+        )
+
+
+def _same_as(item: Item) -> Callable[[Path], bool]:
+    def same(copy: Path) -> bool:
+        found = inventory(copy)
+        if len(found) == 1 and len(item.files) == 1:
+            # a plain file on its way has another name
+            return msgspec.structs.replace(found[0], path=item.files[0].path) == item.files[0]
+        return found == item.files
+
+    return same
+
+
+def _quarantined(store: StoreConfig, command_id: str) -> tuple[Path, Manifest | None]:
+    if store.quarantine.is_dir():
+        for day in children(store.quarantine):
+            manifest = _read_manifest(day / command_id / MANIFEST)
+            if manifest is not None:
+                return day / command_id, manifest
+    return store.quarantine, None
+
+
+def _read_manifest(path: Path) -> Manifest | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        return None
+    except msgspec.MsgspecError as error:
+        raise NotCarriedOutError(
+            FAILED, f"the manifest is damaged ({error})", where=str(path)
+        ) from (error)
+
+
+def _write_manifest(folder: Path, manifest: Manifest) -> None:
+    raw = orjson.dumps(msgspec.to_builtins(manifest), option=orjson.OPT_INDENT_2)
+    write_whole(folder / MANIFEST, raw + b"\n")
+
+
+def rollback(work: Work) -> Outcome:
+    """Point `current` to the last known-good version, once its digest is verified.
+
+    Raises:
+        NotCarriedOutError: None is known, it is not here, or it is not what it should be.
+        OSError: The file system refuses.
+    """
+    store, spec = _store(work), work.spec
+    base = _versioned(work, store)
+    if spec.rollback_digest is None:
+        raise NotCarriedOutError(
+            REFUSED,
+            "no known-good digest is named",
+            where=spec.target[:200],
+            remedy="choose a version, verify it, and roll back by hand",
+        )
+    good = _verified(base, spec.rollback_version, spec.rollback_digest)
+    target = f"{VERSIONS}/{good.name}"
+    link = base / CURRENT
+    before = _pointed(link)
+    results = {
+        "current": str(link),
+        "version": good.name,
+        "digest": spec.rollback_digest,
+        "verified_at": format_time(work.begun),
+    }
+    if spec.dry_run:
+        return Outcome(
+            status=OK, status_text=f"would be rolled back to {good.name}", results=results
+        )
+    # noted before the switch, so that a repetition after a kill still knows
+    previous = work.keep("previous", before)
+    work.keep("target", target)
+    switch_link(link, target)
+    return Outcome(
+        status=OK,
+        status_text=f"rolled back to {good.name}, its digest verified",
+        results={**results, "previous": previous or None},
+    )
+
+
+def roll_forward(work: Work) -> Outcome:
+    """Point `current` back to what it was before a rollback.
+
+    Raises:
+        NotCarriedOutError: Someone switched it since, or that version is not there.
+        OSError: The file system refuses.
+    """
+    store, spec = _store(work), work.spec
+    base = _versioned(work, store)
+    previous = work.noted_by(spec.undoes or "", "previous")
+    switched = work.noted_by(spec.undoes or "", "target")
+    if not previous or switched is None:
+        return Outcome(status=OK, status_text="nothing was rolled back, or there was none before")
+    link = base / CURRENT
+    now = _pointed(link)
+    if now != previous:
+        if now != switched:
+            raise NotCarriedOutError(
+                BAD, "it was switched by someone else since: left as it is", where=str(link)
+            )
+        if Path(previous).parent != Path(VERSIONS) or not confined(base / previous).is_dir():
+            raise NotCarriedOutError(
+                ABSENT, "the version before is not there: is it restored?", where=previous
+            )
+        if spec.dry_run:
+            return Outcome(status=OK, status_text=f"would point to {previous} again")
+        switch_link(link, previous)
+    return Outcome(
+        status=OK,
+        status_text=f"points to {previous} again",
+        results={"current": str(link), "version": previous.rpartition("/")[2]},
+    )
+
+
+def _versioned(work: Work, store: StoreConfig) -> Path:
+    base = base_of(work.spec, store)
+    if base is None or not (base / VERSIONS).is_dir():
+        raise NotCarriedOutError(
+            ABSENT, "the component is not here with versions", where=work.spec.target[:200]
+        )
+    confined(base / VERSIONS)
+    return base
+
+
+def _pointed(link: Path) -> str:
+    """Return what `current` points to within its component; empty where there is none."""
+    if not os.path.lexists(link):
+        return ""
+    if not link.is_symlink():
+        raise NotCarriedOutError(BAD, "it is no link, so it can't be switched", where=str(link))
+    return str(link.readlink())
+
+
+def _verified(base: Path, version: str | None, digest: str) -> Path:
+    named = version_folder(base, version) if version else None
+    if named is not None and named.is_dir():
+        found = digest_of(inventory(named))
+        if found != digest:
+            raise NotCarriedOutError(
+                REFUSED,
+                f"the version does not have the known-good digest: it has {found}",
+                where=str(named),
+            )
+        return named
+    for one in children(base / VERSIONS):
+        if one.is_dir() and digest_of(inventory(one)) == digest:
+            return one
+    raise NotCarriedOutError(
+        ABSENT,
+        "the known-good version is not here",
+        where=f"{base}, version {version}, sha256 {digest}",
+        remedy="bring it there from where it was built, and let the command be repeated",
+    )

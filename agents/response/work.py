@@ -1,0 +1,34 @@
+"""What an action is given: the command, the time it was begun, and a memory for its steps."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from agents.response.config import Site
+from agents.response.journal import Journal
+from schemas.incidents import CommandSpec
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """One command being carried out."""
+
+    spec: CommandSpec
+    site: Site
+    journal: Journal
+    responder: str
+    begun: datetime
+    """When it was first begun: the same on every repetition."""
+
+    def note(self, name: str) -> str | None:
+        """Return what an earlier run of this command noted."""
+        return self.journal.note(self.spec.command_id, name)
+
+    def keep(self, name: str, value: str) -> str:
+        """Note something before acting on it; the first value stays."""
+        return self.journal.keep(self.spec.command_id, name, value, self.begun)
+
+    def noted_by(self, command_id: str, name: str) -> str | None:
+        """Return what another command noted: the one this takes back."""
+        return self.journal.note(command_id, name)

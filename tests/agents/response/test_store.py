@@ -1,0 +1,207 @@
+"""What a quarantine, a rollback and their reversals do to a real folder."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import orjson
+import pytest
+
+from agents.response.durable import move
+from agents.response.inventory import inventory
+from schemas.incidents import CommandSpec
+from tests.agents.response.bench import MODEL, Bench, spec_of
+
+BAD = {"config.json": b"{}", "pytorch_model.bin": b"\x80\x04evil"}
+GOOD = {"config.json": b"{}", "model.safetensors": b"good"}
+
+
+def reversal(spec: CommandSpec, action: str) -> CommandSpec:
+    return spec_of(
+        action, spec.target, undoes=spec.command_id, version=spec.version, digest=spec.digest
+    )
+
+
+def test_a_quarantined_version_is_moved_whole_with_a_manifest(bench: Bench) -> None:
+    digest = bench.version("r2", BAD, current=True)
+    spec = spec_of("quarantine", f"{MODEL}@r2", version="r2", digest=digest)
+    outcome = bench.run(spec).outcome
+    assert outcome.status == 200
+    assert not (bench.model / "versions/r2").exists()
+    folder = Path(outcome.results["moved_to"])
+    assert folder == bench.quarantine / "20261120" / spec.command_id
+    manifest = orjson.loads((folder / "manifest.json").read_bytes())
+    assert manifest["command_id"] == spec.command_id
+    assert manifest["incident"] == "inc-1"
+    (item,) = manifest["items"]
+    assert item["original"] == str(bench.model / "versions/r2")
+    assert item["digest"] == digest
+    assert {entry["path"]: entry["size"] for entry in item["files"]} == {
+        "config.json": 2,
+        "pytorch_model.bin": 6,
+    }
+    assert (folder / item["kept"] / "pytorch_model.bin").read_bytes() == BAD["pytorch_model.bin"]
+
+
+def test_the_digest_of_one_file_finds_its_version(bench: Bench) -> None:
+    bench.version("r1", GOOD)
+    bench.version("r2", BAD)
+    (file,) = (one for one in inventory(bench.model / "versions/r2") if "torch" in one.path)
+    assert bench.status(spec_of("quarantine", f"{MODEL}#{file.sha256}", digest=file.sha256)) == 200
+    assert sorted(path.name for path in (bench.model / "versions").iterdir()) == ["r1"]
+
+
+def test_a_version_that_holds_other_content_by_now_is_left(bench: Bench) -> None:
+    bench.version("main", GOOD)
+    spec = spec_of("quarantine", f"{MODEL}@main", version="main", digest="ab" * 32)
+    before = bench.tree()
+    assert bench.status(spec) == 404
+    assert bench.tree() == before
+
+
+def test_a_quarantine_is_taken_back_after_verification(bench: Bench) -> None:
+    digest = bench.version("r2", BAD)
+    before = bench.tree()
+    spec = spec_of("quarantine", f"{MODEL}@r2", version="r2", digest=digest)
+    bench.run(spec)
+    assert bench.status(reversal(spec, "restore")) == 200
+    after = bench.tree()
+    assert {path: after[path] for path in before} == before
+
+
+def test_what_was_changed_in_quarantine_is_not_restored(bench: Bench) -> None:
+    digest = bench.version("r2", BAD)
+    spec = spec_of("quarantine", f"{MODEL}@r2", version="r2", digest=digest)
+    folder = Path(bench.run(spec).outcome.results["moved_to"])
+    (folder / "0/r2/config.json").write_bytes(b"changed")
+    outcome = bench.run(reversal(spec, "restore")).outcome
+    assert outcome.status == 500
+    assert "differs from the manifest" in outcome.status_text
+    assert not (bench.model / "versions/r2").exists()
+
+
+def test_a_restore_replaces_nothing_that_came_meanwhile(bench: Bench) -> None:
+    spec = spec_of("quarantine", f"{MODEL}@r2", version="r2", digest=bench.version("r2", BAD))
+    bench.run(spec)
+    bench.version("r2", GOOD)
+    assert bench.status(reversal(spec, "restore")) == 400
+    assert (bench.model / "versions/r2/model.safetensors").read_bytes() == b"good"
+
+
+def test_a_rollback_switches_the_link_to_the_verified_version(bench: Bench) -> None:
+    good = bench.version("r1", GOOD)
+    bench.version("r2", BAD, current=True)
+    spec = spec_of("rollback", rollback_version="r1", rollback_digest=good)
+    outcome = bench.run(spec).outcome
+    assert (outcome.status, outcome.results["previous"]) == (200, "versions/r2")
+    assert str((bench.model / "current").readlink()) == "versions/r1"
+    undo = reversal(spec, "roll-forward")
+    assert bench.status(undo) == 200
+    assert str((bench.model / "current").readlink()) == "versions/r2"
+
+
+def test_a_rollback_finds_the_good_digest_under_another_name(bench: Bench) -> None:
+    good = bench.version("v1.2.3", GOOD)
+    bench.version("r2", BAD, current=True)
+    assert bench.status(spec_of("rollback", rollback_digest=good)) == 200
+    assert str((bench.model / "current").readlink()) == "versions/v1.2.3"
+
+
+@pytest.mark.parametrize(
+    ("version", "digest", "status", "said"),
+    [
+        (None, None, 403, "no known-good digest"),
+        ("r1", "ab" * 32, 403, "does not have the known-good digest"),
+        ("r9", "ab" * 32, 404, "not here"),
+        ("../../../../etc", "ab" * 32, 403, "link is on the way|not here|leads out"),
+    ],
+)
+def test_a_rollback_without_a_verified_target_is_refused(
+    bench: Bench, version: str | None, digest: str | None, status: int, said: str
+) -> None:
+    bench.version("r1", GOOD)
+    bench.version("r2", BAD, current=True)
+    outcome = bench.run(
+        spec_of("rollback", rollback_version=version, rollback_digest=digest)
+    ).outcome
+    assert outcome.status in {status, 404}
+    assert any(part in outcome.status_text for part in said.split("|"))
+    assert str((bench.model / "current").readlink()) == "versions/r2"
+
+
+def test_a_rollback_target_with_a_link_in_it_is_no_known_good(bench: Bench) -> None:
+    good = bench.version("r1", GOOD)
+    (bench.model / "versions/r1/extra.bin").symlink_to("/etc/passwd")
+    assert bench.status(spec_of("rollback", rollback_version="r1", rollback_digest=good)) == 403
+
+
+def test_a_switch_by_someone_else_is_not_undone(bench: Bench) -> None:
+    good = bench.version("r1", GOOD)
+    bench.version("r2", BAD, current=True)
+    spec = spec_of("rollback", rollback_version="r1", rollback_digest=good)
+    bench.run(spec)
+    bench.version("r3", {"model.safetensors": b"newer"}, current=True)
+    assert bench.status(reversal(spec, "roll-forward")) == 400
+    assert str((bench.model / "current").readlink()) == "versions/r3"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "model:../../etc",
+        "model:huggingface/../../../etc",
+        "model:huggingface//x",
+        "model:huggingface/a\x00b",
+        "model:@other/huggingface/acme-labs/sentiment",
+        "model:linked/secret",
+    ],
+)
+def test_no_name_and_no_link_leads_out_of_the_store(bench: Bench, target: str) -> None:
+    outside = bench.folder / "outside/secret"
+    outside.mkdir(parents=True)
+    (outside / "file").write_bytes(b"x")
+    (bench.folder / "models/linked").symlink_to(bench.folder / "outside")
+    before = bench.tree()
+    assert bench.status(spec_of("quarantine", target)) == 403
+    assert bench.tree() == before
+
+
+def test_a_mapped_file_and_a_loose_one_are_found(bench: Bench) -> None:
+    mapped, loose = bench.folder / "data/reviews.csv", bench.folder / "production"
+    mapped.parent.mkdir()
+    loose.mkdir()
+    mapped.write_bytes(b"text")
+    (loose / "stray.bin").write_bytes(b"stray")
+    bench.limit(store={"components": {"dataset:acme/reviews": mapped}, "loose": (loose,)})
+    assert bench.status(spec_of("quarantine", "dataset:acme/reviews")) == 200
+    assert not mapped.exists()
+    digest = inventory(loose / "stray.bin")[0].sha256
+    spec = spec_of("quarantine", f"model:x/y#{digest}", digest=digest)
+    assert bench.status(spec) == 200
+    assert not list(loose.iterdir())
+    assert bench.status(reversal(spec, "restore")) == 200
+    assert (loose / "stray.bin").read_bytes() == b"stray"
+
+
+@pytest.mark.skipif(
+    not os.access("/dev/shm", os.W_OK)
+    or Path("/dev/shm").stat().st_dev == Path("/tmp").stat().st_dev,
+    reason="needs two file systems",
+)
+def test_a_move_across_file_systems_is_verified_and_resumed(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        source, target = tmp_path / "r2", Path(other) / "r2"
+        source.mkdir()
+        (source / "a").write_bytes(b"a")
+        kept = inventory(source)
+        with pytest.raises(Exception, match="differs"):
+            move(source, target, lambda _: False)
+        assert not source.exists()
+        assert not target.exists()
+        move(source, target, lambda copy: inventory(copy) == kept)
+        assert inventory(target) == kept
+        assert list(tmp_path.iterdir()) == []
+        move(source, target, lambda _: False)
+        assert inventory(target) == kept
