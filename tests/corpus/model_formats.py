@@ -136,8 +136,10 @@ def _hostile_onnx() -> Iterator[Sample]:
     yield "on_renamed.bin", onnx(node, initializers=[away])
 
 
-def _layer(name: str, module: str | None = "keras.layers", **config: object) -> dict[str, object]:
-    return {"module": module, "class_name": name, "config": config, "registered_name": None}
+def _layer(
+    name: str, package: str | None = "keras.layers", /, **config: object
+) -> dict[str, object]:
+    return {"module": package, "class_name": name, "config": config, "registered_name": None}
 
 
 def _keras(*layers: object) -> bytes:
@@ -184,7 +186,7 @@ def _hostile_keras() -> Iterator[Sample]:
          ("keras.src.saving.saving_lib", "load_model"), ("tensorflow", "py_function"))
     ):  # fmt: skip
         reference = {
-            "module": module,
+            "module": package,
             "class_name": "function",
             "config": name,
             "registered_name": name,

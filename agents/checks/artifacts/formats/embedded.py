@@ -11,6 +11,7 @@ from typing import Final
 
 from agents.checks.artifacts.formats.commands import is_hostile_command
 from agents.checks.artifacts.scanning import BytesSource, Scan
+from schemas.severity import Severity
 
 
 def descend_decoded(scan: Scan, name: str, text: str) -> bool:
@@ -74,28 +75,34 @@ def decoded_texts(text: str) -> Iterator[bytes]:
             yield bytes.fromhex(run)
 
 
-def report_text(scan: Scan, key: str, text: str) -> None:
+def report_text(scan: Scan, key: str, text: str, severity: Severity | None = None) -> None:
     """Report what a text of metadata holds that is no metadata: encoded files, code, commands.
 
     Args:
         scan: Where to report.
         key: Where the text stands.
         text: The text.
+        severity: Of code and commands, when other than the rule's: where text is only data.
     """
     descend_decoded(scan, f"{key}:decoded", text)
     for raw in (text.encode("latin-1", "ignore")[:16],):
         if raw.startswith(FILE_HEADS[:11]):
             scan.descend(f"{key}:text", BytesSource(text.encode("latin-1", "replace")))
+    what = ""
     if match := _CODE.search(text):
-        scan.report("TW-MODEL-METADATA-CODE", f"{key} holds code: {match.group()[:80]!r}", key=key)
+        what = f"{key} holds code: {match.group()[:80]!r}"
     elif len(text) < MAX_COMMAND and _COMMAND.search(text) and is_hostile_command(text):
-        scan.report("TW-MODEL-METADATA-CODE", f"{key} holds a command: {text[:80]!r}", key=key)
+        what = f"{key} holds a command: {text[:80]!r}"
+    if what:
+        scan.report("TW-MODEL-METADATA-CODE", what, severity=severity, key=key)
 
 
 MAX_COMMAND: Final = 4096
-_COMMAND: Final = re.compile(r"/dev/tcp/|(curl|wget)\s[^\n]*\|\s*(ba|z)?sh|bash\s+-i|powershell\s")
+_COMMAND: Final = re.compile(
+    r"/dev/tcp/|(curl|wget)\s[^\n]*\|\s*(ba|z)?sh|bash\s+-i|powershell(\.exe)?\s+-"
+)
 _CODE: Final = re.compile(
     r"__import__\s*\(|\bos\.(system|popen)\s*\(|\bsubprocess\.\w+\s*\(|\bexec\s*\(\s*['\"b_]|"
-    r"\beval\s*\(\s*['\"_]|\bmarshal\.loads|__reduce__|!!python/|__globals__|__subclasses__|"
-    r"<script\b|<!ENTITY"
+    r"\beval\s*\(\s*['\"_]|\bmarshal\.loads|!!python/|__globals__|__subclasses__|"
+    r"<!ENTITY"
 )

@@ -261,6 +261,8 @@ class _Walker:
                 raise CorruptFileError(f"no group node at {at}")
 
     def _dense_links(self, body: bytes) -> Iterator[_Link]:
+        if len(body) < 2:
+            raise CorruptFileError("a message is too short")
         flags = body[1]
         offset = 2 + (8 if flags & 1 else 0)
         heap, tree = _u64(body, offset), _u64(body, offset + 8)
@@ -270,6 +272,8 @@ class _Walker:
             yield self._link(Cursor(_memory(raw)))
 
     def _dense_attributes(self, body: bytes, path: str) -> None:
+        if len(body) < 2:
+            raise CorruptFileError("a message is too short")
         flags = body[1]
         offset = 2 + (2 if flags & 1 else 0)
         heap, tree = _u64(body, offset), _u64(body, offset + 8)

@@ -17,9 +17,15 @@ from agents.checks.artifacts.formats.skops import is_skops, report_skops
 from agents.checks.artifacts.formats.targets import leaves, report_tree_targets
 from agents.checks.artifacts.formats.window import decode_text, read_document
 from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan, Source
+from schemas.severity import Severity
 
 MAX_TEXT: Final = 1 << 16
 """Characters of one value that are searched."""
+CONFIGURATION: Final = re.compile(
+    r"(^|[._-])(config|configs|configuration|index|metadata|schema|params|hparams|hyperparameters|"
+    r"args|model|signature|processor|settings|pipeline|state|card)([._-]|$)"
+)
+"""Names of documents that a loader reads; others are data, which may speak of code."""
 QUIET: Final = re.compile(r"(tokenizer|vocab|merges|added_tokens|special_tokens_map)[\w.-]*\.json$")
 _NAMES: Final = (".json", ".ipynb", ".jsonl", ".json.txt", ".webmanifest")
 
@@ -58,9 +64,13 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     report_repository(scan, base, document)
     report_tree_targets(scan, document)
     if not QUIET.search(base):
+        read_by_loader = CONFIGURATION.search(base) or (
+            isinstance(document, dict) and "learner" in document
+        )
+        severity = None if read_by_loader else Severity.LOW
         for path, _, value in leaves(scan, document):
             if isinstance(value, str) and 8 < len(value) < MAX_TEXT and "template" not in path:
-                report_text(scan, path, value)
+                report_text(scan, path, value, severity)
 
 
 def load(scan: Scan, raw: bytes) -> Any:  # noqa: ANN401 -- JSON

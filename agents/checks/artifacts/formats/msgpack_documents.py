@@ -36,7 +36,7 @@ def matches(name: str, head: bytes, source: Source) -> bool:
     lower = name.lower()
     if lower.endswith((".msgpack", ".flax")):
         return not head.startswith((b"PK\x03\x04", b"version https://git-lfs", b"\x80\x04\x95"))
-    if len(head) < 3 or source.size < 3:
+    if len(head) < 6 or source.size < 6:
         return False
     key = head[3] if head[0] == 0xDE else head[1]
     first = 0x81 <= head[0] <= 0x8F or head[0] == 0xDE

@@ -12,6 +12,7 @@ from agents.checks.artifacts.formats import (
     coreml,
     engines,
     executables,
+    foreign,
     gguf,
     hdf5,
     json_documents,
@@ -67,6 +68,7 @@ FORMATS: Final[tuple[Format, ...]] = (
         parse=boosters.parse_lightgbm,
         safe=True,
     ),
+    Format(name="foreign", matches=foreign.matches, parse=foreign.parse, safe=False),
     Format(name="coreml", matches=coreml.matches, parse=coreml.parse, safe=True),
     Format(
         name="sentencepiece", matches=sentencepiece.matches, parse=sentencepiece.parse, safe=True

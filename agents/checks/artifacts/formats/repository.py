@@ -262,11 +262,10 @@ def _judge_index(scan: Scan, document: dict[Any, Any]) -> None:
 def _judge_pipeline(scan: Scan, document: dict[Any, Any]) -> None:
     """Report components of a diffusers pipeline that come from elsewhere."""
     name = document.get("_class_name")
-    if isinstance(name, list | tuple):
-        for reference in _texts([name])[:1]:
-            _judge_code(
-                scan, f"{reference}.py", "_class_name"
-            ) if "." in reference else _judge_code(scan, f"{reference}.{name[-1]}", "_class_name")
+    if isinstance(name, list) and len(name) > 1:
+        module = str(name[0])
+        reference = f"{module}.{name[1]}" if "--" in module or "." not in module else module
+        _judge_code(scan, reference, "_class_name")
     if not isinstance(name, str | list):
         return
     for key, value in document.items():

@@ -149,8 +149,8 @@ _DANGEROUS_PREFIXES: Final = (
     "transformers.utils.hub", "transformers.dynamic_module_utils", "transformers.pipeline",
     "huggingface_hub", "hydra.utils", "hydra._internal", "hydra.main", "omegaconf.OmegaConf.load",
     "lightning.pytorch.cli", "pytorch_lightning.utilities.cloud_io", "sklearn.utils._testing",
-    "scipy.io", "sklearn.datasets", "sympy.sympify", "sympy.parsing", "datasets.load_dataset",
-    "IPython", "nbformat", "jinja2", "yaml.unsafe_load", "yaml.load", "wandb", "streamlit", "gradio",
+    "scipy.io", "sklearn.datasets", "sympy.sympify", "sympy.parsing",
+    "IPython", "nbformat", "jinja2", "yaml.unsafe_load", "yaml.load",
 )  # fmt: skip
 _DANGEROUS_ENDINGS: Final = frozenset(
     [
@@ -204,6 +204,26 @@ HYDRA_PREFIXES: Final = (
     "sam2.", "training.", "cosmos_", "x_transformers.", "rotary_embedding_torch.", "nemo_toolkit.",
     "scipy.", "jax.", "flax.", "optax.", "keras.", "flash_attn.", "xformers.", "bitsandbytes.",
 )  # fmt: skip
+_HARMLESS: Final = frozenset(
+    [
+        "functools.partial",
+        "pathlib.Path",
+        "collections.OrderedDict",
+        "collections.defaultdict",
+        "builtins.dict",
+        "builtins.list",
+        "builtins.tuple",
+        "builtins.str",
+        "builtins.int",
+        "builtins.float",
+        "builtins.bool",
+        "builtins.set",
+        "datetime.timedelta",
+        "random.Random",
+        "math.sqrt",
+        "math.prod",
+    ]
+)
 _TARGET: Final = re.compile(
     r"""["']?(?:_target_|__target__|_partial_target_)["']?\s*[:=]\s*["']?([\w.:]+)"""
 )
@@ -219,6 +239,8 @@ def standing(name: str, allowed: tuple[str, ...] = HYDRA_PREFIXES) -> Standing:
     """
     flat = name.replace(":", ".").strip().strip(".")
     parts = flat.split(".")
+    if flat in _HARMLESS:
+        return Standing.ALLOWED
     if parts[0] in _DANGEROUS_MODULES or flat.startswith(_DANGEROUS_PREFIXES):
         return Standing.DANGEROUS
     if parts[-1] in _DANGEROUS_ENDINGS or any(part.startswith("__") for part in parts):

@@ -39,6 +39,8 @@ SCHEMA: Final = {
     "Object": {4: "UserObject", 5: "AssetObject"},
     "UserObject": {1: "text", 3: "text"},
     "AssetObject": {1: "int"},
+    "KerasMetadata": {1: "KerasObject"},
+    "KerasObject": {4: "text", 5: "text"},
 }
 """saved_model.proto, meta_graph.proto, graph.proto, function.proto, attr_value.proto."""
 TOPS: Final = {
@@ -151,7 +153,9 @@ def matches(name: str, head: bytes, source: Source) -> bool:
 def _root(name: str, head: bytes) -> str:
     base = name.lower().rsplit("/", 1)[-1].rsplit("!", 1)[-1]
     if base.endswith((".pb", ".graphdef", ".meta")) or base == "saved_model.pb":
-        if base in ("keras_metadata.pb", "fingerprint.pb"):
+        if base == "keras_metadata.pb":
+            return "KerasMetadata"
+        if base == "fingerprint.pb":
             return ""
         for root in ("SavedModel", "Graph", "MetaGraph"):
             if looks_like(head, TOPS[root]):
@@ -211,11 +215,11 @@ def parse(scan: Scan, name: str, source: Source) -> None:
                     key="asset_file_def",
                     name=message.text(2)[:200],
                 )
-        elif message.kind == "UserObject":
-            text = message.text(3)
+        elif message.kind in ("UserObject", "KerasObject"):
+            text = message.text(3) or message.text(5)
             if '"class_name"' in text:
                 scan.descend("object_graph.metadata.json", BytesSource(text.encode()))
-    if not nodes:
+    if not nodes and root != "KerasMetadata":
         if root == "Graph":
             raise CorruptFileError("no node in the graph")
         scan.report("TW-MODEL-TF-EMPTY", "no node of a graph could be read", key="graph_def")

@@ -14,6 +14,7 @@ from agents.checks.artifacts.formats.repository import report_repository
 from agents.checks.artifacts.formats.targets import about, leaves, report_tree_targets
 from agents.checks.artifacts.formats.window import decode_text, read_document
 from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan, Source
+from schemas.severity import Severity
 
 MAX_YAML: Final = 8 << 20
 MAX_EVENTS: Final = 500_000
@@ -26,6 +27,8 @@ _HARMLESS_TAG: Final = re.compile(
     r"python/(tuple|none|bool|str|unicode|int|long|float|complex|list|dict|bytes)$"
 )
 _STANDARD: Final = "tag:yaml.org,2002:"
+_LOADED: Final = re.compile(r"config|hparams|params|model|overrides|mlmodel")
+"""Names of documents that a loader reads; others are for people and pipelines."""
 _INTERPOLATION: Final = re.compile(
     r"\$\{(oc\.(env|decode)|eval|python|cmd|shell|exec)\s*:([^}]*)\}"
 )
@@ -67,6 +70,7 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
     if len(text) > MAX_YAML:
         raise BudgetExceededError(f"YAML of more than {MAX_YAML} characters")
     base = name.lower().rsplit("/", 1)[-1]
+    severity = None if _LOADED.search(base) else Severity.LOW
     try:
         _judge_events(scan, text)
         for document in yaml.load_all(text, Loader=_PlainLoader):
@@ -76,7 +80,7 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
                 report_keras(scan, document)
             for path, _, value in leaves(scan, document):
                 if isinstance(value, str) and len(value) > 8:
-                    report_text(scan, path or "text", value)
+                    report_text(scan, path or "text", value, severity)
     except yaml.YAMLError as error:
         report_text(scan, "text", text)
         raise CorruptFileError(f"not YAML: {str(error)[:200]}") from error

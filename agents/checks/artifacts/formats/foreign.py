@@ -1,0 +1,56 @@
+"""Recognises formats of other worlds that can run code and are not analysed: R, Torch7, Paddle."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from agents.checks.artifacts.scanning import Scan, Source
+
+HEADS: Final = (
+    b"RDX2\n",
+    b"RDX3\n",
+    b"RDA2\n",
+    b"RDA3\n",
+    b"X\n\x00\x00\x00",
+    b"A\n2\n",
+    b"A\n3\n",
+)
+_NAMES: Final = (
+    ".rds",
+    ".rdata",
+    ".rda",
+    ".t7",
+    ".pdmodel",
+    ".rknn",
+    ".mnn",
+    ".dnn",
+    ".jl",
+    ".jlso",
+)
+PIECE: Final = 1 << 20
+_CALLS: Final = re.compile(
+    rb"py_func\b|\bsystem2?\b|\bshell\.exec\b|os\.execute|io\.popen|loadstring|\bcurl\b|/bin/(ba)?sh"
+)
+
+
+def matches(name: str, head: bytes, source: Source) -> bool:
+    """Say whether a file is one of them, by its first bytes or its name."""
+    return source.size > 0 and (
+        head.startswith(HEADS)
+        or (name.lower().endswith(_NAMES) and not head.startswith((b"\x1f\x8b", b"PK", b"\x80")))
+    )
+
+
+def parse(scan: Scan, name: str, source: Source) -> None:
+    """Report what runs commands by its name; the rest stays unread."""
+    del name
+    raw = source.read(0, PIECE)
+    scan.budget.step(len(raw) // 16)
+    if match := _CALLS.search(raw):
+        scan.report(
+            "TW-MODEL-FOREIGN-CALLS",
+            f"the file names {match.group().decode()!r}",
+            offset=match.start(),
+        )
+    scan.mark_incomplete("a format that is recognised and not analysed")
