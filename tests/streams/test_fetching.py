@@ -21,7 +21,8 @@ def test_secrets_are_read_by_reference_and_resolved(tmp_path, monkeypatch):
     (tmp_path / "key").write_text("k1\n")
     path = secrets_file(
         tmp_path,
-        '[secrets."ref:a"]\ntenants = ["tenant-a"]\nhosts = ["h.example"]\ntoken = "env:HUB_TOKEN_OF_A"\n'
+        '[secrets."ref:a"]\ntenants = ["tenant-a"]\nhosts = ["h.example"]\n'
+        'token = "env:HUB_TOKEN_OF_A"\n'
         f'[secrets."ref:s3"]\ntenants = ["tenant-a"]\nendpoint = "https://s3.example:9000"\n'
         f'access_key = "A"\nsecret_key = "file:{tmp_path}/key"\n',
     )

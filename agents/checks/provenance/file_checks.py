@@ -47,11 +47,22 @@ def _names(paths: Sequence[str]) -> str:
     return f"{shown} and {len(paths) - NAMED} more" if len(paths) > NAMED else shown
 
 
-def check_formats(paths: Sequence[str]) -> Check:
-    """Return whether every file's format is one that can't hold code (response procedure)."""
+def check_formats(paths: Sequence[str], disguised: Sequence[str] = ()) -> Check:
+    """Return whether every file's format is one that can't hold code (response procedure).
+
+    Args:
+        paths: All files.
+        disguised: Files whose content is not what their name says.
+    """
     if not paths:
         return Check(
             name="format_safety", status=Status.INCOMPLETE, detail="the files are not listed"
+        )
+    if disguised:
+        return Check(
+            name="format_safety",
+            status=Status.FAIL,
+            detail=f"the content is not what the name says: {_names(disguised)}",
         )
     unsafe = [path for path in paths if may_execute(path)]
     if not unsafe:

@@ -141,3 +141,33 @@ def may_execute(path: str) -> bool:
 def is_weight(path: str) -> bool:
     """Tell whether a file name is one of weights."""
     return suffix_of(path) in WEIGHTS
+
+
+HEAD_BYTES: Final = 16
+"""Bytes by which a file's content is told from another's."""
+_HEADER_LENGTH: Final = 8
+_MAX_HEADER: Final = 100_000_000
+"""Of a safetensors file, in bytes; `MAX_HEADER_SIZE` of its library."""
+_CODE_HEADS: Final = (
+    b"\x80", b"PK", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\x7fELF", b"MZ", b"#!",
+)  # fmt: skip
+
+
+def is_content_of(path: str, head: bytes) -> bool:
+    """Tell whether a file begins as its safe format must; other formats say nothing here.
+
+    Args:
+        path: The file's name.
+        head: Its first `HEAD_BYTES`, fewer of a shorter file.
+    """
+    match suffix_of(path):
+        case ".safetensors":
+            length = int.from_bytes(head[:_HEADER_LENGTH], "little")
+            return len(head) > _HEADER_LENGTH and length <= _MAX_HEADER and head[8:9] == b"{"
+        case ".gguf":
+            return head.startswith((b"GGUF", b"FUGG"))
+        case ".onnx":
+            # A protocol buffer has no magic; what begins as a loader's or shell's food is none.
+            return bool(head) and not head.startswith(_CODE_HEADS)
+        case _:
+            return True

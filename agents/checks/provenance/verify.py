@@ -23,6 +23,7 @@ from agents.checks.provenance.file_checks import (
     is_signature,
     plain_path,
 )
+from agents.checks.provenance.formats import HEAD_BYTES, is_content_of, is_safe
 from agents.checks.provenance.identity import Origin
 from agents.checks.provenance.origin_checks import compare_sources
 from agents.checks.provenance.signatures import (
@@ -144,7 +145,8 @@ def verify_model(
     """
     trust = trust or Trust()
     own = frozenset(path for path in files.paths() if is_signature(path))
-    parts = [Outcome(checks=(check_formats([p for p in files.paths() if p not in own]),))]
+    bare = [path for path in files.paths() if path not in own]
+    parts = [Outcome(checks=(check_formats(bare, _disguised(files, bare)),))]
     if expected_hashes:
         parts.append(_hashes(files, expected_hashes))
     if expected_source:
@@ -164,6 +166,21 @@ def verify_model(
         checks=tuple(check for part in parts for check in part.checks),
         detections=tuple(found for part in parts for found in part.detections),
     )
+
+
+def _disguised(files: ModelFiles, paths: Iterable[str]) -> list[str]:
+    """Return the files of a safe format by name that do not begin like it."""
+    found = []
+    for path in paths:
+        if not is_safe(path):
+            continue
+        try:
+            with files.source(path) as source:
+                if not is_content_of(path, source.read(0, HEAD_BYTES)):
+                    found.append(path)
+        except FetchError as error:
+            files.unread[path] = error.explain()
+    return found
 
 
 def _hashes(files: ModelFiles, expected: Mapping[str, str]) -> Outcome:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 
 import msgspec
 import pytest
 
-from agents.checks.fetching.errors import RefusedError
+from agents.checks.artifacts.sandbox import SandboxPool
+from agents.checks.fetching.errors import FetchError, RefusedError
+from agents.checks.fetching.fetcher import Fetcher
+from agents.checks.fetching.reach import FetchRules, tenant_reach
 from agents.checks.provenance.planning import plan_scan
 from agents.checks.provenance.scan_push import BACKOFF_MS, MAX_ATTEMPTS, scan_push
 from agents.checks.rules import family_rules
 from schemas.events import File
 from schemas.scans import ScanRequest
-from schemas.severity import Disposition, Status, worst
+from schemas.severity import Disposition, Status, Verdict, worst
+from tests.agents.fetching.servers import running
 from tests.agents.provenance.examples import run_example
 from tests.agents.provenance.pushes import knowing, push_event
-from tests.agents.provenance.scanning import MemoryFetch, by_content
+from tests.agents.provenance.scanning import FileResult, MemoryFetch, MemorySource, by_content
 
 ROOTS = {"roots": ["file:///m", "hf://acme-labs"]}
 REV = "9d1c3f0be0c1c2b0a9f1f8f9b0a7d6c5e4f3a2b1"
@@ -147,6 +152,52 @@ def test_signature_that_can_not_be_fetched_is_incomplete():
         signatures=[{"kind": "model-signing", "uri": "file:///m/gone.sig"}],
     )
     assert checks["signature"].status is Status.INCOMPLETE
+
+
+def test_read_that_fails_underway_is_tried_again_and_keeps_what_was_found():
+    class Breaking(MemorySource):
+        def read(self, offset, length):
+            raise FetchError("cut", where=f"{offset}+{length}")
+
+    class Cut(MemoryFetch):
+        def open(self, uri):
+            return Breaking(self.files[uri])
+
+    async def swallows(path, source, siblings):
+        del path, siblings
+        with contextlib.suppress(FetchError):
+            source.read(0, 10)
+        return FileResult(verdict=Verdict.INCOMPLETE, reasons=("a read failed",))
+
+    knowledge = knowing(ROOTS)
+    event = push_event(files=[{"path": "a.bin", "uri": "file:///m/a.bin"}])
+    request = plan_scan(event, knowledge.policy("tenant-a"))
+    fetch = Cut({"file:///m/a.bin": b"x"})
+    outcome = asyncio.run(scan_push(request, knowledge, fetch, swallows, now_ms=1))
+    assert outcome.retry is not None
+    assert next(c for c in outcome.checks if c.name == "scan").status is Status.INCOMPLETE
+
+
+def test_real_sandbox_reads_a_real_server_and_binds_the_finding():
+    payload = b"cposix\nsystem\n(S'id'\ntR."
+    with running() as server, SandboxPool(1) as pool:
+        root = f"http://{server.host}/m"
+        server.serve("/m/evil.pkl", payload)
+        server.serve("/m/ok.json", b"{}")
+        knowledge = knowing({"roots": [root]})
+        files = [{"path": n, "uri": f"{root}/{n}"} for n in ("evil.pkl", "ok.json", "absent.bin")]
+        request = plan_scan(push_event(files=files), knowledge.policy("tenant-a"))
+        rules = FetchRules(
+            schemes=frozenset({"http"}), private_hosts=("127.0.0.1",), backoff_seconds=0.001
+        )
+        with Fetcher(tenant_reach(knowledge.policy("tenant-a"), rules, {})) as fetch:
+            outcome = asyncio.run(scan_push(request, knowledge, fetch, pool.scan, now_ms=1))
+    checks = {check.name: check.status for check in outcome.checks}
+    assert checks["scan"] is Status.FAIL
+    assert checks["scan_absent.bin"] is Status.INCOMPLETE
+    found = [d for d in outcome.detections if d.indicator and d.indicator.value == sha(payload)]
+    assert {d.indicator.disposition for d in found} >= {Disposition.BLOCK}
+    assert outcome.retry is not None
 
 
 def test_the_same_request_gives_the_same_outcome():

@@ -13,7 +13,7 @@ from agents.checks.provenance.trust_root import pinned_trusted_root
 from agents.checks.provenance.verify import local_files, verify_model
 from schemas.events import Card
 from schemas.policy import Policy
-from schemas.severity import Status, worst
+from schemas.severity import Status
 from tests.agents.provenance.signing import (
     make_model,
     new_key,
@@ -225,4 +225,14 @@ def test_damaged_header_contradicts_nothing(model):
     found, outcome = check(model, card=Card(parameters=10))
     assert "card_parameters" not in found
     assert outcome.detections == ()
-    assert worst(found.values()) is Status.WARN
+    assert found["format_safety"] is Status.FAIL
+
+
+def test_pickle_under_a_safe_name_is_no_safe_format(model):
+    assert check(model)[0]["format_safety"] is Status.PASS
+    for name in ("model.safetensors", "m.gguf", "m.onnx"):
+        (model / name).write_bytes(b"\x80\x04N." + b"." * 20)
+        found, outcome = check(model)
+        assert found["format_safety"] is Status.FAIL
+        assert name in outcome.checks[0].detail
+        (model / name).unlink()

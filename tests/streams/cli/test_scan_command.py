@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import orjson
@@ -13,7 +13,10 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from agents.checks.knowledge import MemoryKnowledge
+from agents.checks.packages.check import check_packages
 from schemas.severity import Severity, Verdict
+from streams.adapters import adapt
 from streams.cli import main
 from streams.reports.cyclonedx import cyclonedx
 from streams.reports.entries import FileEntry, FindingEntry, document, summarise
@@ -21,6 +24,7 @@ from streams.reports.sarif import sarif
 from streams.reports.table import table
 from streams.scanning.suppressions import SuppressionError, read_suppressions
 from tests.agents.fetching.servers import running
+from tests.shared_data import shared_path
 
 
 class Payload:
@@ -240,3 +244,26 @@ def test_report_goes_into_a_file_when_asked(folder, capsys, tmp_path):
     assert out == ""
     assert json.loads(target.read_text())["summary"]["files"] == 3
     assert run(capsys, folder, "-o", tmp_path / "no" / "where")[0] == 2
+
+
+def test_requirement_file_gives_the_findings_of_its_event(tmp_path, capsys):
+    place = tmp_path / "requirements.txt"
+    place.write_text("torch\nnumpy==2.0.0\n")
+    _, found = scanned(capsys, place)
+    (entry,) = found["files"]
+    (event,) = adapt("requirements", place.read_bytes(), tenant="t", time=datetime.now(UTC))
+    expected = {one.rule_id for one in check_packages(event, MemoryKnowledge()).detections}
+    assert expected
+    assert {finding["rule_id"] for finding in entry["findings"]} == expected
+    assert entry["format"] == "requirements"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("pylock.transformers.toml", "pylock"), ("uv.lock", "uv-lock"),
+     ("cyclonedx.uv.json", "cyclonedx"), ("pip-report.transformers.json", "pip-report")],
+)  # fmt: skip
+def test_locks_and_reports_of_real_tools_are_recognised_and_checked(name, kind, capsys):
+    code, found = scanned(capsys, shared_path("samples", "packages", name))
+    assert found["files"][0]["format"] == kind
+    assert code in {0, 1}
