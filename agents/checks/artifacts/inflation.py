@@ -130,15 +130,13 @@ def expand(method: str, source: Source, budget: Budget) -> Iterator[bytes]:
         try:
             out = engine.decompress(data, CHUNK)
         except (*_ERRORS, *zstd_errors) as error:
-            if produced and offset - len(data) > 0 and method in ("gzip", "bz2", "xz"):
-                pass
             raise CorruptFileError(f"not {method} data: {error}") from error
         produced += len(out)
         budget.expand(len(out))
         if out:
             yield out
         if engine.eof:
-            offset -= len(engine.unused_data)
+            offset -= len(engine.unused_data or b"")
             rest = source.read(offset, 16)
             if offset >= size or method == "deflate" or not _continues(method, rest):
                 return

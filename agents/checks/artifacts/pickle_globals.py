@@ -175,7 +175,9 @@ def _judge(module: str, name: str, *, script: bool) -> Standing:
         if not runner and (_REBUILD.match(last) or _private_reference(last)):
             return Standing(Level.UNKNOWN, reason="outside the allow-list", function=True)
         reason = f"a function of {top} that no saved model needs"
-        return Standing(Level.DANGEROUS if runner else Level.UNKNOWN, reason=reason, runner=True, function=True)
+        return Standing(
+            Level.DANGEROUS if runner else Level.UNKNOWN, reason=reason, runner=True, function=True
+        )
     return Standing(
         Level.UNKNOWN, reason="outside the allow-list", runner=runner, function=function
     )
@@ -199,7 +201,8 @@ _CODE: Final = (
 CODE: Final = re.compile(_CODE, re.IGNORECASE)
 """Text that, given to a call as an argument, is code, a command, a path or an address."""
 COMMAND: Final = re.compile(
-    _CODE + r"|^\s*(id|ls|calc|calc\.exe|xcalc|sh|bash|env|ps|pwd|true|os|sys|subprocess|builtins|posix|"
+    _CODE
+    + r"|^\s*(id|ls|calc|calc\.exe|xcalc|sh|bash|env|ps|pwd|true|os|sys|subprocess|builtins|posix|"
     r"system|eval|exec|popen)\s*$|\.(pkl|pickle|pt|pth|so|dll|py|sh|exe)$",
     re.IGNORECASE,
 )

@@ -225,6 +225,9 @@ class _Stream:
         self.damage: list[str] = []
         self.standings: dict[int, Standing] = {}
         self.globals: list[Global] = []
+        """Kept alive: judgements are found by their identity."""
+        self.particular: list[Global] = []
+        """Harmless when called as they should be, and not otherwise."""
 
     # what is heard is told when the bytes turn out to be a pickle
 
@@ -243,6 +246,15 @@ class _Stream:
             report()
         self.pending.clear()
         scan = self.reader.scan
+        for found in self.particular:
+            if not found.calls and self._once("import", found.module, found.name):
+                scan.report(
+                    "TW-PICKLE-DANGEROUS-IMPORT",
+                    f"the pickle imports {found} and does not call it itself",
+                    offset=found.offset,
+                    opcode=found.opcode,
+                    **{"global": str(found)},
+                )
         for (module, name), (found, standing, called) in self.unknown.items():
             if self._once("unknown", module, name):
                 scan.report(
@@ -317,6 +329,8 @@ class _Stream:
             if use in uses:
                 found.quiet = True
                 found.evaluate = partial(handler, found)
+                if use != "type":
+                    self.particular.append(found)
         if module == "_codecs":
             found.evaluate = partial(self._encode, found)
         elif name in ("_reconstructor", "__newobj__", "__newobj_ex__"):

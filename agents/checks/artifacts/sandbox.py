@@ -338,4 +338,3 @@ class SandboxPool:
     ) -> None:
         """Kill all processes."""
         self.close()
-

@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import io
 import pickletools
+import re
 from typing import Final
 
+from agents.checks.artifacts.pickle_globals import Level, judge
 from agents.checks.artifacts.pickles import starts_like_pickle
 from agents.checks.artifacts.report import severity_of
 from agents.checks.artifacts.scanning import Scan, Source
@@ -22,6 +24,8 @@ MAX_BYTES: Final = 8 << 20
 TRUSTED_ANALYSES: Final = frozenset(
     ("UnsafeImports", "UnsafeImportsML", "OvertlyBadEval", "ScannerDeactivation")
 )
+
+_IMPORT: Final = re.compile(r"from ([\w.]+) import ([\w.]+)")
 
 
 def ask_fickling(scan: Scan, source: Source) -> None:
@@ -38,13 +42,20 @@ def ask_fickling(scan: Scan, source: Source) -> None:
     raw = source.read(0, source.size)
     if not _is_short(raw):
         return
-    opinions = _opinions(raw)
-    for analysis, overt, message in opinions:
-        scan.report(
-            "TW-PICKLE-DISAGREEMENT" if overt else "TW-PICKLE-SECOND-OPINION",
-            f"fickling ({analysis}): {message[:300]}",
-            name=analysis,
-        )
+    told: set[str] = set()
+    for analysis, overt, message in _opinions(raw):
+        rule_id = "TW-PICKLE-SECOND-OPINION"
+        if overt and not _is_known(message):
+            rule_id = "TW-PICKLE-DISAGREEMENT"
+        if rule_id not in told:  # one of each kind says it
+            told.add(rule_id)
+            scan.report(rule_id, f"fickling ({analysis}): {message[:300]}", name=analysis)
+
+
+def _is_known(message: str) -> bool:
+    """Say whether the import that fickling warns of is on the exact allow-list."""
+    match = _IMPORT.search(message)
+    return match is not None and judge(match[1], match[2], 4).level is Level.ALLOWED
 
 
 def _is_short(raw: bytes) -> bool:

@@ -123,7 +123,9 @@ class _RemoteSource:
         send(self._connection, msgspec.msgpack.encode(Read(offset, length)))
         raw = receive(self._connection)
         if raw[:1] != b"+":
-            raise BudgetExceededError(f"the file could not be read: {raw[1:200].decode('utf-8', 'replace')}")
+            raise BudgetExceededError(
+                f"the file could not be read: {raw[1:200].decode('utf-8', 'replace')}"
+            )
         return raw[1:]
 
 

@@ -113,6 +113,7 @@ def scan_zip(scan: Scan, name: str, source: Source, head: bytes) -> None:  # noq
     _names(scan, directory or hidden)
     if shift:
         scan.report("TW-ARCHIVE-PREPENDED", f"{shift} bytes stand before the zip archive", offset=0)
+    _around(scan, source, [begin for begin, _ in covered])
     everything = [*directory, *hidden]
     script = any(
         "/code/" in f"/{member.name}" and member.name.endswith(".py") for member in everything
@@ -128,6 +129,17 @@ def scan_zip(scan: Scan, name: str, source: Source, head: bytes) -> None:  # noq
         own = local.get(member.offset)
         if own is not None and member.offset in known and own.raw_name != member.raw_name:
             _scan_member(scan, source, own)
+
+
+def _around(scan: Scan, source: Source, begins: list[int]) -> None:
+    """Scan what stands before the first and behind the last byte that belongs to the archive."""
+    first = min(begins, default=0)
+    if first:
+        scan.descend("prepended", Part(source, 0, first))
+    found = _find_end(source)
+    if found is not None and found[0] + 22 < source.size:
+        behind = found[0] + 22
+        scan.descend("appended", Part(source, behind, source.size - behind))
 
 
 def _directory(scan: Scan, source: Source) -> tuple[list[Member], int, int | None]:
