@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import structlog
 
+from agents.checks.artifacts.sandbox import SandboxPool
 from agents.checks.knowledge import MemoryKnowledge
 from agents.checks.rules import all_rules
 from agents.containment_results import SignedResult, containment_results_agent, read_result
@@ -17,6 +19,7 @@ from agents.package_install import package_install_agent
 from agents.pipeline_run import pipeline_run_agent
 from agents.ports import Batch, Message, Publish, Record, Rows
 from agents.registry_push import registry_push_agent
+from agents.scan import scan_agent
 from schemas import dead_letters as reasons
 from schemas.channels import Channel
 from schemas.cloudevents import read_event
@@ -29,8 +32,10 @@ from schemas.ledger import LedgerMessage
 from schemas.openc2 import InvalidCommandError
 from schemas.policy import Policy
 from schemas.reading import record_reader
+from schemas.scans import ScanRequest
 from schemas.signing import InvalidSignatureError, verify_signature
 from streams.bindings import AppParts
+from streams.fetching import open_fetcher
 from streams.keys import (
     COMMANDS,
     OPERATOR,
@@ -184,6 +189,29 @@ def with_ecs_indicators(agent: Agent) -> Agent:
         await agent(batch, _Siblings(publish), rows)
 
     return siblings
+
+
+def scan_app(settings: Settings) -> AppParts:
+    """Return the parts of the app that does slow work: fetch, scan in the sandbox, verify."""
+    all_rules()
+    knowledge = MemoryKnowledge()
+    return AppParts(
+        bindings=(
+            Binding(
+                name="scan-requests",
+                channels=(Channel.SCAN_REQUESTS,),
+                agent=scan_agent(
+                    knowledge,
+                    open_fetcher(settings),
+                    SandboxPool().scan,
+                    lambda: time.time_ns() // 1_000_000,
+                ),
+                decode=value_decoder(ScanRequest),
+                slow=True,
+            ),
+        ),
+        references=knowledge_references(knowledge),
+    )
 
 
 def ledger_app(settings: Settings) -> AppParts:

@@ -27,6 +27,7 @@ APPS: dict[str, str] = {
     "checks": "streams.apps:checks_app",
     "incidents": "streams.apps:incidents_app",
     "ledger": "streams.apps:ledger_app",
+    "scan": "streams.apps:scan_app",
 }
 """App name to `module:function`; the function takes the settings and returns `AppParts`."""
 

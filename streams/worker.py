@@ -17,6 +17,7 @@ from streams import metrics
 from streams.app import run
 from streams.bindings import load_app
 from streams.crash import EXIT_CRASH, crash
+from streams.kafka_client import BrokerUnreachableError
 from streams.logs import configure_logs
 
 if TYPE_CHECKING:
@@ -32,14 +33,25 @@ MAX_BACKOFF_SECONDS = 30.0
 STEADY_SECONDS = 60.0
 """A child that ran so long before it crashed starts again without a growing delay."""
 POLL_SECONDS = 0.1
+EXIT_BROKER_AWAY = 75
+"""EX_TEMPFAIL of sysexits: a supervised app could not reach the broker."""
+EXIT_MISTAKE = 2
 STOP_GRACE_SECONDS = 30.0
 """After the drain time, before a child that does not stop is killed."""
 
 
-def run_app(name: str, settings: Settings, *, http_port: int | None = None) -> int:
+def run_app(
+    name: str, settings: Settings, *, http_port: int | None = None, supervised: bool = False
+) -> int:
     """Run app `name` in this process until it is told to stop; return the exit code.
 
     A mistake of the user is told in one line; the unexpected is logged with its traceback.
+
+    Args:
+        name: The app.
+        settings: The checked settings.
+        http_port: The port of health and metrics; that of the settings if None.
+        supervised: A supervisor tells a broker that is away from other mistakes.
     """
     configure_logs(settings, app=name)
     try:
@@ -47,7 +59,8 @@ def run_app(name: str, settings: Settings, *, http_port: int | None = None) -> i
         return run(name, parts.bindings, settings, references=parts.references, http_port=http_port)
     except TidewatchError as error:
         sys.stderr.write(f"tidewatch: {error.explain()}\n")
-        return error.exit_code
+        away = supervised and isinstance(error, BrokerUnreachableError)
+        return EXIT_BROKER_AWAY if away else error.exit_code
     except Exception as error:  # noqa: BLE001 -- the edge of the process: 70 is restarted
         crash("worker-failed", error, app=name)
 
@@ -77,6 +90,8 @@ class _Child:
     backoff: float = FIRST_BACKOFF_SECONDS
     due: float = field(default=0.0)
     """When to start it next, if it is not running (monotonic)."""
+    has_run: bool = False
+    """Whether it reached the broker once: one that is away later comes back."""
 
 
 class Supervisor:
@@ -122,7 +137,7 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
             die_with_parent(parent)
-            code = run_app(child.name, self._settings, http_port=child.port)
+            code = run_app(child.name, self._settings, http_port=child.port, supervised=True)
         finally:
             sys.stderr.flush()
             os._exit(code)
@@ -137,6 +152,10 @@ class Supervisor:
             child.pid = 0
             code = os.waitstatus_to_exitcode(status)
             if code in {0, EXIT_CRASH} or code < 0:
+                child.has_run = True
+            if code == EXIT_BROKER_AWAY and not child.has_run:
+                code = EXIT_MISTAKE
+            if code in {0, EXIT_CRASH, EXIT_BROKER_AWAY} or code < 0:
                 self._plan_restart(child, code)
                 continue
             log.error("child-could-not-go-on", child=child.name, exit_code=code)

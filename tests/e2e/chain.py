@@ -20,6 +20,7 @@ import msgspec
 import orjson
 import psutil
 import pytest
+from aiokafka.errors import KafkaConnectionError
 
 from schemas.channels import Channel
 from schemas.incidents import IncidentDocument, ProcessingTimes
@@ -96,13 +97,7 @@ class Chain:
         asyncio.run(self._send(channel, list(records)))
 
     async def _send(self, channel: Channel, records: list[tuple[str | None, bytes | None]]) -> None:
-        producer = aiokafka.AIOKafkaProducer(
-            bootstrap_servers=self.options["kafka"],
-            enable_idempotence=True,
-            max_request_size=20_000_000,
-            linger_ms=5,
-        )
-        await producer.start()
+        producer = await self._producer()
         try:
             topic = topic_name(self.settings, channel)
             pending = [
@@ -113,6 +108,26 @@ class Chain:
                 await delivery
         finally:
             await producer.stop()
+
+    async def _producer(self) -> aiokafka.AIOKafkaProducer:
+        """Return a connected producer, also while the broker is being restarted."""
+        deadline = time.monotonic() + 60
+        while True:
+            producer = aiokafka.AIOKafkaProducer(
+                bootstrap_servers=self.options["kafka"],
+                enable_idempotence=True,
+                max_request_size=20_000_000,
+                linger_ms=5,
+            )
+            try:
+                await producer.start()
+            except KafkaConnectionError:
+                await producer.stop()
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.5)
+            else:
+                return producer
 
     def settle(self, seconds: float, *, until: Callable[[View], bool] | None = None) -> View:
         """Wait until no app is behind for a while; fail after `seconds`."""

@@ -47,14 +47,14 @@ def harass(chain, broker, done):
         if done.wait(chance.uniform(1.5, 4.0)):
             break
         running = chain.processes()
-        if running:
-            victim = chance.choice(running)
-            try:
-                victim.kill()
-                kills += 1
-            except psutil.NoSuchProcess:
-                continue
-        if kills == 2 and second is None:
+        if not running:
+            continue
+        try:
+            chance.choice(running).kill()
+        except psutil.NoSuchProcess:
+            continue
+        kills += 1
+        if kills == 2:
             second = chain.start("1")
         if kills == 3:
             broker.restart()
@@ -83,7 +83,9 @@ def test_a_harassed_chain_puts_out_what_an_undisturbed_one_does(own_kafka, tmp_p
     chain.start()
     done = threading.Event()
     counted = []
-    harasser = threading.Thread(target=lambda: counted.append(harass(chain, broker, done)))
+    harasser = threading.Thread(
+        target=lambda: counted.append(harass(chain, broker, done)), daemon=True
+    )
     harasser.start()
     feed(chain, items, pause=1.0)
     harasser.join(SECONDS)
