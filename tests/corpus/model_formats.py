@@ -186,7 +186,7 @@ def _hostile_keras() -> Iterator[Sample]:
          ("keras.src.saving.saving_lib", "load_model"), ("tensorflow", "py_function"))
     ):  # fmt: skip
         reference = {
-            "module": package,
+            "module": module,
             "class_name": "function",
             "config": name,
             "registered_name": name,

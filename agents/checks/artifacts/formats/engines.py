@@ -62,6 +62,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
             )
         report_text(scan, "engine", raw.decode("latin-1"))
     if not executorch:
+        scan.mark_incomplete("a compiled engine is opaque")
         scan.report(
             "TW-MODEL-ENGINE-OPAQUE", "a compiled engine, readable by its runtime only", offset=0
         )

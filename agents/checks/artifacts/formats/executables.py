@@ -88,7 +88,10 @@ def parse_script(scan: Scan, name: str, source: Source) -> None:
                 "TW-MODEL-SCRIPT-HOSTILE", f"the script touches {stripped[:80]!r}", line=number
             )
         elif is_hostile_command(stripped) and not _BUILD.match(stripped):
-            fetches = re.search(r"(?i)\b(nc|ncat|socat|bash\s+-i|mkfifo|xmrig|crontab)\b", stripped)
+            fetches = re.search(
+                r"(?i)\b(nc|ncat|socat|bash\s+-i|mkfifo|xmrig|crontab)\b|rm\s+-\w*[rf]\w*\s+(-\w+\s+)*(~|/|\$HOME|\*)",
+                stripped,
+            )
             rule = "TW-MODEL-SCRIPT-HOSTILE" if fetches else "TW-MODEL-SCRIPT-RISKY"
             scan.report(rule, f"the script runs {stripped[:80]!r}", line=number)
     quiet = lower.endswith(_QUIET_SCRIPTS)

@@ -8,7 +8,13 @@ from typing import Final
 from agents.checks.artifacts.formats.embedded import report_text
 from agents.checks.artifacts.formats.jinja_templates import report_template
 from agents.checks.artifacts.formats.window import Cursor, Window
-from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan, Source
+from agents.checks.artifacts.scanning import (
+    BudgetExceededError,
+    BytesSource,
+    CorruptFileError,
+    Scan,
+    Source,
+)
 
 MAGIC: Final = b"GGUF"
 LEGACY: Final = (b"lmgg", b"tjgg", b"fmgg", b"algg", b"ggml", b"ggmf", b"ggjt", b"ggla")
@@ -23,14 +29,13 @@ STRING: Final = 8
 ARRAY: Final = 9
 UINT32: Final = 4
 BLOCKS: Final = {
-    0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34),
-    9: (32, 36), 10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210),
+    0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210),
     15: (256, 292), 16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18),
     21: (256, 110), 22: (256, 82), 23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8),
-    28: (1, 8), 29: (256, 56), 30: (1, 2), 34: (256, 54), 35: (256, 66), 39: (32, 17),
+    28: (1, 8), 29: (256, 56), 30: (1, 2), 34: (256, 54), 35: (256, 66), 39: (32, 17), 40: (64, 36), 41: (128, 18),
 }  # fmt: skip
 """Tensor type to elements and bytes of a block; ggml.c `type_traits`."""
-RETIRED: Final = frozenset((4, 5, 31, 32, 33, 36, 37, 38, 40, 41, 42, 43, 44, 45, 46, 47, 48))
+RETIRED: Final = frozenset((4, 5, 9, 31, 32, 33, 36, 37, 38, 42, 43, 44, 45, 46, 47, 48))
 VERSIONS: Final = (1, 2, 3)
 
 
@@ -66,6 +71,8 @@ class _Reader:
         self._size = source.size
         self._order: str = "little"
         self._width = 8
+        self._source = source
+        self._unsized = False
 
     def read(self) -> None:
         magic = self._cursor.take(4)
@@ -211,6 +218,7 @@ class _Reader:
             kind, offset = self._number(4), self._number(8)
             if kind not in BLOCKS and kind not in RETIRED:
                 raise CorruptFileError(f"tensor {name[:80]!r} has the unknown type {kind}")
+            self._unsized = self._unsized or kind not in BLOCKS
             per_block, bytes_per_block = BLOCKS.get(kind, (256, 1))
             size = elements // per_block * bytes_per_block
             if elements >= 1 << 63 or size >= 1 << 63 or offset >= 1 << 63:
@@ -242,3 +250,19 @@ class _Reader:
                     offset=start + offset,
                 )
             reached = max(reached, end)
+        if not spans and self._cursor.left > alignment:
+            reached = 0
+        if not self._unsized:
+            self._judge_tail(start + -(-reached // alignment) * alignment)
+
+    def _judge_tail(self, offset: int) -> None:
+        """Report what follows the last tensor, unless it is padding."""
+        left = self._size - offset
+        if left <= 0:
+            return
+        tail = self._source.read(offset, min(left, MAX_STRING))
+        if tail.strip(b"\0"):
+            self._scan.report(
+                "TW-MODEL-GGUF-TRAILING", f"{left} bytes follow the last tensor", offset=offset
+            )
+            self._scan.descend("trailing", BytesSource(tail))

@@ -283,6 +283,8 @@ class _Judge:
             node, nodes.ExtensionAttribute | nodes.ImportedName | nodes.ContextReference
         ):
             self._escape("reaches into its environment", node)
+        elif isinstance(node, nodes.Keyword) and _DUNDER.search(node.key):
+            self._escape(f"names a key {node.key[:60]!r}", node)
         if isinstance(node, nodes.Expr):
             self._strings(node)
 

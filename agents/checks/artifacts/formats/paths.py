@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Final
 from urllib.parse import unquote
 
@@ -15,7 +16,8 @@ def escapes(path: str) -> bool:
 
     Source: CVE-2022-25882, CVE-2024-27318, CVE-2026-27489 (variants that a plain test misses).
     """
-    for form in {path, unquote(path), unquote(unquote(path))}:
+    plain = unicodedata.normalize("NFKC", path)
+    for form in {path, plain, unquote(path), unquote(unquote(path))}:
         flat = form.replace("\\", "/").replace("\x00", "").strip()
         if flat.startswith(("/", "~", "$", "%")) or _SCHEME.search(flat) or _DRIVE.match(flat):
             return True

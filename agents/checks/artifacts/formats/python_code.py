@@ -38,6 +38,7 @@ _SPAWN: Final = re.compile(
     r"|(posix|nt)\.(system|popen|execve?|posix_spawn)|pty\.(spawn|fork)|platform\.popen"
     r"|subprocess\.(run|call|Popen|check_call|check_output|getoutput|getstatusoutput)"
     r"|commands\.get\w+|asyncio\.(create_)?subprocess\w*|_posixsubprocess\.fork_exec"
+    r"|ctypes\..*\.(system|popen|execv\w*|WinExec|ShellExecute\w*)|pip\.(main|_internal\..*main)"
     r"|sh\.\w+|pexpect\.(spawn|run)|distutils\.spawn\.spawn|torch\.utils\.cpp_extension\.load\w*"
     r"|IPython\.get_ipython\.\w*system\w*)$"
 )
@@ -74,6 +75,12 @@ _RAW: Final = re.compile(
     r"os\.system\s*\(|subprocess\.\w+\s*\(|\bexec\s*\(|\beval\s*\(|__import__\s*\(|b64decode|"
     r"marshal\.loads|socket\.socket|/dev/tcp/",
 )
+_CODING: Final = re.compile(rb"(?:[ \t\f]*#[^\n]*\n)?[ \t\f]*#[^\n]*?coding[:=][ \t]*([-\w.]+)")
+"""The declaration of PEP 263, in one of the first two lines."""
+_USUAL_CODINGS: Final = re.compile(
+    rb"(?i)^(utf[-_]?8([-_]sig)?|(us[-_])?ascii|latin[-_]?1|iso[-_]?8859[-_]\d+|cp\d+|windows[-_]\d+"
+    rb"|gbk|gb2312|gb18030|big5|euc[-_]\w+|shift[-_]?jis|koi8[-_]\w)(-(unix|dos|mac))?$"
+)
 _BUILTINS: Final = frozenset(("builtins", "__builtins__", "__builtin__"))
 
 
@@ -98,6 +105,13 @@ def matches(name: str, head: bytes, source: Source) -> bool:  # noqa: ARG001 -- 
 def parse(scan: Scan, name: str, source: Source) -> None:  # noqa: ARG001 -- the contract
     """Report what a Python file does on import and on use."""
     raw = read_document(scan, source)
+    declared = _CODING.match(raw)
+    if declared and not _USUAL_CODINGS.match(declared.group(1)):
+        scan.report(
+            "TW-MODEL-CODE-DISGUISED",
+            f"the source is written in the encoding {declared.group(1).decode('latin-1')[:40]!r}",
+            line=1,
+        )
     report_python(scan, decode_text(raw), "")
     scan.report("TW-MODEL-CODE-PRESENT", "a Python file lies beside the weights", key="source")
 
@@ -186,6 +200,8 @@ class _Judge:
                 self._judge_string(node, where)
             elif isinstance(node, ast.Assign | ast.AugAssign):
                 self._judge_assignment(node)
+            elif isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
+                self._judge_reduction(node.value)
         if self._reverse_shell():
             self._add(
                 "TW-MODEL-CODE-SPAWN",
@@ -638,6 +654,17 @@ class _Judge:
                 self._add(
                     "TW-MODEL-CODE-HOOKS", "changes how modules load", node.lineno, Severity.HIGH
                 )
+
+    def _judge_reduction(self, value: ast.Tuple) -> None:
+        """Report a tuple that `__reduce__` returns: what a pickle of it would call."""
+        called = self._dotted(value.elts[0]) if value.elts else ""
+        if _SPAWN.match(called) or called in ("exec", "eval", "__import__"):
+            self._add(
+                "TW-MODEL-CODE-SPAWN",
+                f"returns {called} to be called",
+                value.lineno,
+                Severity.CRITICAL,
+            )
 
     def _reverse_shell(self) -> bool:
         sockets = any(name.startswith("socket.") for name in self._uses)

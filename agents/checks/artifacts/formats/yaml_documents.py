@@ -26,9 +26,12 @@ PYTHON_TAG: Final = re.compile(
 _HARMLESS_TAG: Final = re.compile(
     r"python/(tuple|none|bool|str|unicode|int|long|float|complex|list|dict|bytes)$"
 )
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The parser in C where there is one; what is nested too deep never reaches its composer."""
 _STANDARD: Final = "tag:yaml.org,2002:"
 _LOADED: Final = re.compile(r"config|hparams|params|model|overrides|mlmodel")
 """Names of documents that a loader reads; others are for people and pipelines."""
+_MANY: Final = re.compile(r"(\*\w+\s*,\s*){3}|(-\s*\*\w+\s*){3}")
 _INTERPOLATION: Final = re.compile(
     r"\$\{(oc\.(env|decode)|eval|python|cmd|shell|exec)\s*:([^}]*)\}"
 )
@@ -84,6 +87,15 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
     except yaml.YAMLError as error:
         report_text(scan, "text", text)
         raise CorruptFileError(f"not YAML: {str(error)[:200]}") from error
+    except BudgetExceededError:
+        if _MANY.search(text):
+            scan.report(
+                "TW-MODEL-YAML-ALIASES",
+                "aliases of aliases make the document too large to read",
+                severity=Severity.CRITICAL,
+                key="*",
+            )
+        raise
     except RecursionError as error:
         raise BudgetExceededError("YAML nested too deep") from error
     except (ValueError, TypeError) as error:
@@ -131,11 +143,11 @@ def _line(event: yaml.Event) -> int:
     return event.start_mark.line + 1 if event.start_mark else 0
 
 
-class _Events(yaml.SafeLoader):
+class _Events(_Base):
     """The plain parser; it is only asked for its events."""
 
 
-class _PlainLoader(yaml.SafeLoader):
+class _PlainLoader(_Base):
     """Reads every node as text, list or mapping; no tag constructs anything."""
 
 
