@@ -15,6 +15,7 @@ import typer
 
 from schemas.errors import TidewatchError
 from schemas.severity import Severity, Verdict
+from schemas.version import VERSION
 from streams.cli.frame import example, new_app
 from streams.cli.output import print_line
 
@@ -82,11 +83,11 @@ def scan(
     from streams.reports.entries import summarise  # noqa: PLC0415 -- --help needs no scanner
     from streams.scanning.cache import ReportCache  # noqa: PLC0415 -- the same
     from streams.scanning.suppressions import (  # noqa: PLC0415 -- the same
-        Suppressions,
+        no_suppressions,
         read_suppressions,
     )
 
-    rules = read_suppressions(suppressions) if suppressions else Suppressions()
+    rules = read_suppressions(suppressions) if suppressions else no_suppressions()
     files = tuple(
         rules.apply(file)
         for file in _scan_all(
@@ -126,18 +127,17 @@ def exit_code(files: Sequence[FileEntry], fail_on: Severity) -> int:
 
 def render(form: ReportFormat, files: tuple[FileEntry, ...], summary: ScanSummary) -> str:
     """Return the report in a format."""
-    from streams.reports import cyclonedx, entries, release, sarif, table  # noqa: PLC0415 -- --help is quick
+    from streams.reports import cyclonedx, entries, sarif, table  # noqa: PLC0415 -- --help is quick
 
-    made_by = release.release()
     match form:
         case ReportFormat.TABLE:
             return "\n".join(table.table(files, summary))
         case ReportFormat.JSON:
             document = entries.document(files, summary)
         case ReportFormat.SARIF:
-            document = sarif.sarif(files, made_by)
+            document = sarif.sarif(files, VERSION)
         case ReportFormat.CYCLONEDX:
-            document = cyclonedx.cyclonedx(files, made_by)
+            document = cyclonedx.cyclonedx(files, VERSION)
     return orjson.dumps(document, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 

@@ -13,7 +13,7 @@ import msgspec
 from agents.checks.artifacts.report import FileReport
 from agents.checks.rules import all_rules
 from schemas.canonical import stable_hash
-from streams.reports.release import release
+from schemas.version import VERSION
 
 MAX_ENTRY: Final = 4 << 20
 
@@ -22,7 +22,7 @@ MAX_ENTRY: Final = 4 << 20
 def rules_version() -> str:
     """Return what changes whenever a rule, or Tidewatch itself, does."""
     rules = all_rules()
-    return stable_hash(release(), *(f"{name}={rules[name].version}" for name in sorted(rules)))
+    return stable_hash(VERSION, *(f"{name}={rules[name].version}" for name in sorted(rules)))
 
 
 class ReportCache:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import msgspec
 
+from agents.checks.suppressing import last_day, suppresses
 from schemas.components import is_sha256
 from schemas.errors import TidewatchError
 from schemas.policy import Suppression
@@ -35,6 +35,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Suppressions(msgspec.Struct, frozen=True, kw_only=True):
     """Those that apply today, and what the expired ones named."""
 
+    today: date
     active: tuple[Suppression, ...] = ()
     expired: tuple[str, ...] = ()
 
@@ -45,28 +46,25 @@ class Suppressions(msgspec.Struct, frozen=True, kw_only=True):
 
     def apply(self, file: FileEntry) -> FileEntry:
         """Return a file with its suppressed findings marked; its verdict stays what it is."""
-        matching = [one for one in self.active if _is_about(one, file)]
-        if not matching or not file.findings:
-            return file
         return msgspec.structs.replace(
             file,
             findings=tuple(
-                msgspec.structs.replace(
-                    finding,
-                    suppressed=next(
-                        (one.reason for one in matching if one.rule_id in {None, finding.rule_id}),
-                        None,
-                    ),
-                )
+                msgspec.structs.replace(finding, suppressed=self._reason(finding.rule_id, file))
                 for finding in file.findings
             ),
         )
 
-
-def _is_about(one: Suppression, file: FileEntry) -> bool:
-    if one.digest is not None and one.digest != file.sha256:
-        return False
-    return one.path is None or fnmatchcase(file.path, one.path)
+    def _reason(self, rule_id: str, file: FileEntry) -> str | None:
+        return next(
+            (
+                one.reason
+                for one in self.active
+                if suppresses(
+                    one, rule_id=rule_id, path=file.path, digest=file.sha256, day=self.today
+                )
+            ),
+            None,
+        )
 
 
 def in_force(entries: Iterable[Suppression], today: date) -> Suppressions:
@@ -81,18 +79,22 @@ def in_force(entries: Iterable[Suppression], today: date) -> Suppressions:
     """
     active, expired = [], []
     for one in entries:
-        try:
-            end = date.fromisoformat(one.expires[:10])
-        except ValueError as error:
+        end = last_day(one)
+        if end is None:
             raise SuppressionError(
                 f"not a date: {one.expires[:40]!r}", remedy="write it as 2027-01-31"
-            ) from error
+            )
         if end >= today:
             active.append(one)
         else:
             named = ", ".join(filter(None, (one.rule_id, one.digest, one.path)))
             expired.append(f"{named} (ended {end})")
-    return Suppressions(active=tuple(active), expired=tuple(expired))
+    return Suppressions(today=today, active=tuple(active), expired=tuple(expired))
+
+
+def no_suppressions() -> Suppressions:
+    """Return none."""
+    return Suppressions(today=datetime.now(UTC).date())
 
 
 def read_suppressions(path: Path, today: date | None = None) -> Suppressions:

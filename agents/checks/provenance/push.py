@@ -20,6 +20,7 @@ from agents.checks.provenance.origin_checks import (
 )
 from agents.checks.provenance.planning import NEEDS_SCAN, scan_check
 from agents.checks.provenance.sightings import sightings_of
+from agents.checks.suppressing import unsuppressed
 from schemas.assessments import Check
 from schemas.events import Event, RegistryPush
 from schemas.policy import Policy
@@ -72,7 +73,11 @@ def check_push(event: Event[RegistryPush], knowledge: Knowledge) -> Outcome:
         checks.append(scan)
     return Outcome(
         checks=tuple(checks),
-        detections=tuple(found for part in outcome for found in part.detections),
+        detections=unsuppressed(
+            (found for part in outcome for found in part.detections),
+            policy.suppressions,
+            event.time.date(),
+        ),
         sightings=told.sightings,
     )
 

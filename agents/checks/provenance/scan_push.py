@@ -26,6 +26,7 @@ from agents.checks.provenance.push import check_origin, unsigned
 from agents.checks.provenance.sightings import sightings_of
 from agents.checks.provenance.signatures import SIGNATURE_BYTES, Trust, policy_trust
 from agents.checks.provenance.verify import ModelFiles, verify_model
+from agents.checks.suppressing import unsuppressed
 from schemas.assessments import Check
 from schemas.components import component_key
 from schemas.events import Event, File, RegistryPush
@@ -187,12 +188,16 @@ async def scan_push(
     last = retry is None and any(file.again for file in scanned)
     return ScanOutcome(
         checks=tuple(_worst_by_name(checks)),
-        detections=(
-            *origin.detections,
-            *verified.detections,
-            *(claims.detections if claims else ()),
-            *found,
-            *((_not_analysed(scanned),) if last else ()),
+        detections=unsuppressed(
+            (
+                *origin.detections,
+                *verified.detections,
+                *(claims.detections if claims else ()),
+                *found,
+                *((_not_analysed(scanned),) if last else ()),
+            ),
+            policy.suppressions,
+            event.time.date(),
         ),
         sightings=told.sightings,
         retry=retry,

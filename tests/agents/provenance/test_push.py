@@ -254,3 +254,13 @@ def test_a_renamed_repository_is_made_from_its_former_name():
     seen = check_push(push_event(action="move", moved_from="acme-labs/old"), knowing()).sightings
     assert seen[0].made_from == ("model:huggingface/acme-labs/old",)
     assert seen[0].kind == "moved"
+
+
+def test_a_policys_suppression_silences_the_finding_and_not_the_check():
+    event = push_event(files=[{"path": "m.safetensors"}])
+    entry = {"reason": "signed at admission", "rule_id": "TW-PROV-UNSIGNED"}
+    current = knowing({"suppressions": [{**entry, "expires": "2026-11-20"}]})
+    assert rules(check_push(event, current)) == set()
+    assert statuses(check_push(event, current))["signature"] is Status.WARN
+    ended = knowing({"suppressions": [{**entry, "expires": "2026-11-19"}]})
+    assert rules(check_push(event, ended)) == {"TW-PROV-UNSIGNED"}
