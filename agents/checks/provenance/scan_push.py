@@ -25,7 +25,7 @@ from agents.checks.provenance.file_checks import (
 from agents.checks.provenance.push import check_origin, unsigned
 from agents.checks.provenance.sightings import sightings_of
 from agents.checks.provenance.signatures import SIGNATURE_BYTES, Trust, policy_trust
-from agents.checks.provenance.verify import ModelFiles, verify_model
+from agents.checks.provenance.verify import ModelFiles, own_card, verify_model
 from agents.checks.suppressing import unsuppressed
 from schemas.assessments import Check
 from schemas.components import component_key
@@ -160,6 +160,8 @@ async def scan_push(
         request.event, data=msgspec.structs.replace(request.event.data, files=files)
     )
     model = _model(files, fetch)
+    if event.data.card is None and (card := await asyncio.to_thread(own_card, model)):
+        event = msgspec.structs.replace(event, data=msgspec.structs.replace(event.data, card=card))
     scanned = await _scan_all(model, scan)
     await asyncio.to_thread(_digest, model, event, scanned, bool(trust))
     verified = await asyncio.to_thread(_verify, event, model, fetch, policy, trust)

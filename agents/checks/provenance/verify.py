@@ -17,6 +17,7 @@ from agents.checks.fetching.reach import parse_location
 from agents.checks.fetching.sources import OpenSource, sha256_stream
 from agents.checks.provenance.artifact_facts import FactCounter
 from agents.checks.provenance.card_claims import claims_of_artifact
+from agents.checks.provenance.card_reading import CARD_BYTES, CARD_NAME, read_card
 from agents.checks.provenance.file_checks import (
     check_formats,
     check_hashes,
@@ -134,7 +135,7 @@ def verify_model(
         actual_source: Where it really came from, by the registry or the person who fetched it.
         signatures: Signature bundles by name; those among the files are found by themselves.
         trust: Whose signatures count.
-        card: What its card claims.
+        card: What its card claims; by default what the model's README says.
         kind: model, adapter, tokenizer or dataset.
 
     Returns:
@@ -152,6 +153,7 @@ def verify_model(
     if expected_source:
         parts.append(compare_sources(expected_source, actual_source))
     parts.append(_signatures(files, dict(signatures or {}), own, trust))
+    card = card or own_card(files)
     if card is not None:
         counter = FactCounter()
         for path in files.paths():
@@ -166,6 +168,18 @@ def verify_model(
         checks=tuple(check for part in parts for check in part.checks),
         detections=tuple(found for part in parts for found in part.detections),
     )
+
+
+def own_card(files: ModelFiles) -> Card | None:
+    """Return what the README among the files claims, or None."""
+    if CARD_NAME not in files.paths():
+        return None
+    try:
+        with files.source(CARD_NAME) as source:
+            return read_card(source.read(0, CARD_BYTES))
+    except FetchError as error:
+        files.unread[CARD_NAME] = error.explain()
+        return None
 
 
 def _disguised(files: ModelFiles, paths: Iterable[str]) -> list[str]:

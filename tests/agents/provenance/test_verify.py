@@ -7,13 +7,18 @@ import json
 import struct
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from agents.checks.provenance.artifact_facts import facts_of
+from agents.checks.provenance.card_reading import read_card
 from agents.checks.provenance.signatures import Trust, policy_trust
 from agents.checks.provenance.trust_root import pinned_trusted_root
 from agents.checks.provenance.verify import local_files, verify_model
 from schemas.events import Card
 from schemas.policy import Policy
 from schemas.severity import Status
+from tests.agents.provenance.scanning import MemorySource
 from tests.agents.provenance.signing import (
     make_model,
     new_key,
@@ -236,3 +241,58 @@ def test_pickle_under_a_safe_name_is_no_safe_format(model):
         assert found["format_safety"] is Status.FAIL
         assert name in outcome.checks[0].detail
         (model / name).unlink()
+
+
+CARD = """---
+license: apache-2.0
+base_model:
+- acme/base
+datasets: acme/reviews
+model-index:
+- name: m
+  results:
+  - dataset: {name: GLUE}
+    metrics: [{type: accuracy, value: 0.93}]
+    source: {url: https://acme.example/report}
+  - metrics: [{type: f1, value: 1}]
+---
+# Text
+"""
+
+
+def test_card_of_a_readme_is_read():
+    card = read_card(CARD.encode())
+    assert (card.license, card.base_model, card.datasets) == (
+        "apache-2.0",
+        ("acme/base",),
+        ("acme/reviews",),
+    )
+    assert [(claim.result, claim.evidence) for claim in card.claims] == [
+        ("0.93", "https://acme.example/report"),
+        ("1", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "# no head", "---\n[\n---\n", "---\n- a\n---\n", "---\na: &a [1]\nb: *a\n---\n",
+     "---\n" + "[" * 5000 + "\n---\n", "---\na: !!python/object:os.system x\n---\n"],
+)  # fmt: skip
+def test_card_that_can_not_be_read_claims_nothing(text):
+    assert read_card(text.encode()) is None
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_after_a_card_head_are_read_without_error(raw):
+    read_card(b"---\n" + raw + b"\n---\n")
+
+
+@given(st.binary(max_size=400), st.sampled_from(["a.gguf", "a.safetensors", "config.json"]))
+def test_any_bytes_are_counted_without_error(raw, name):
+    magic = {"a.gguf": b"GGUF\x03\0\0\0", "a.safetensors": b"", "config.json": b"{"}[name]
+    facts_of([(name, MemorySource(magic + raw))])
+
+
+def test_readme_of_a_model_is_compared_with_it(model):
+    (model / "README.md").write_text("---\nlicense: mit\nbase_model: meta-llama/Llama-2-7b\n---\n")
+    assert "card_parameters" not in check(model)[0]

@@ -1,0 +1,81 @@
+"""Reads the claims of a model card: the YAML at the head of its README, as the model hub has it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+import yaml
+
+from schemas.events import Card, Claim
+
+CARD_NAME: Final = "README.md"
+CARD_BYTES: Final = 256 * 1024
+"""Read of a card; its head stands at the beginning."""
+MAX_ITEMS: Final = 64
+_HEAD: Final = re.compile(r"\A\ufeff?---\s*\n(.*?)\n---\s*(\n|\Z)", re.DOTALL)
+_ALIAS: Final = re.compile(r"(^|[\s\[{,:-])\*\w")
+_NAME: Final = 500
+
+
+def read_card(raw: bytes) -> Card | None:
+    """Return what a card claims, or None where it has no readable head.
+
+    Args:
+        raw: The beginning of the file, at most `CARD_BYTES`.
+
+    Source: the model hub's card metadata: `license`, `base_model`, `datasets`, `model-index`.
+    """
+    head = _HEAD.match(raw[:CARD_BYTES].decode("utf-8", "replace").replace("\r\n", "\n"))
+    if head is None or _ALIAS.search(head[1]):
+        # Aliases have no place in a card, and are how small YAML grows large.
+        return None
+    try:
+        found = yaml.safe_load(head[1])
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    return Card(
+        license=next(iter(_texts(found.get("license"))), None),
+        base_model=tuple(_texts(found.get("base_model"))),
+        datasets=tuple(_texts(found.get("datasets"))),
+        claims=tuple(_claims(found.get("model-index"))),
+    )
+
+
+def _texts(value: Any) -> Iterator[str]:  # noqa: ANN401 -- any YAML value
+    values = value if isinstance(value, list) else [value]
+    for one in values[:MAX_ITEMS]:
+        if isinstance(one, str) and one.strip():
+            yield one.strip()[:_NAME]
+
+
+def _dicts(value: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 -- any YAML value
+    for one in (value if isinstance(value, list) else [])[:MAX_ITEMS]:
+        if isinstance(one, dict):
+            yield one
+
+
+def _text(value: Any) -> str | None:  # noqa: ANN401 -- any YAML value
+    return str(value)[:_NAME] if isinstance(value, str | int | float) else None
+
+
+def _claims(index: Any) -> Iterator[Claim]:  # noqa: ANN401 -- any YAML value
+    count = 0
+    for model in _dicts(index):
+        for result in _dicts(model.get("results")):
+            source, dataset = result.get("source"), result.get("dataset")
+            evidence = _text(source.get("url")) if isinstance(source, dict) else None
+            place = _text(dataset.get("name")) if isinstance(dataset, dict) else None
+            for metric in _dicts(result.get("metrics")):
+                count += 1
+                if count > MAX_ITEMS:
+                    return
+                name = f"{_text(metric.get('type')) or 'metric'} on {place or 'unnamed data'}"
+                yield Claim(
+                    name=f"evaluation: {name}"[:_NAME],
+                    result=_text(metric.get("value")),
+                    evidence=evidence,
+                )
