@@ -7,6 +7,7 @@ import ast
 import base64
 import binascii
 import codecs
+import itertools
 import re
 import warnings
 import zlib
@@ -30,6 +31,8 @@ MAX_SOURCE: Final = 4 << 20
 MAX_LAYERS: Final = 6
 """Sources within sources: `exec` of a constant, of a decoded constant ..."""
 MAX_FOLDED: Final = 1 << 20
+MAX_VALUE: Final = 1000
+"""Nodes of one value that are looked at, the outer ones first."""
 
 IMPORTED, METHOD, FUNCTION, MAIN = "on import", "in a method", "in a function", "as a script"
 
@@ -176,6 +179,8 @@ class _Judge:
         self._functions: dict[str, ast.AST] = {}
         self._called_on_import: set[str] = set()
         self._uses: set[str] = set()
+        self._learnt = False
+        self._names: dict[int, str] = {}
 
     def faults(self) -> list[CodeFault]:
         everything = list(ast.walk(self._tree))
@@ -184,6 +189,7 @@ class _Judge:
         for _ in range(2):
             for node in everything:
                 self._learn_value(node)
+        self._learnt = True  # from here on a node means the same for good
         for node, where in self._placed():
             if isinstance(node, ast.Call) and where == IMPORTED:
                 self._called_on_import.add(self._dotted(node.func))
@@ -270,6 +276,14 @@ class _Judge:
 
     def _dotted(self, node: ast.AST, depth: int = 0) -> str:
         """Return the full name of what is referred to, as far as it is constant."""
+        if not self._learnt:
+            return self._resolve(node, depth)
+        known = self._names.get(id(node))
+        if known is None:
+            known = self._names[id(node)] = self._resolve(node, depth)
+        return known
+
+    def _resolve(self, node: ast.AST, depth: int) -> str:
         parts: list[str] = []
         while depth < MAX_FOLDED:
             depth += 1
@@ -427,7 +441,7 @@ class _Judge:
 
     def _is_tainted(self, node: ast.AST) -> bool:
         """Say whether a value was decoded or fetched."""
-        for inner in ast.walk(node):
+        for inner in itertools.islice(ast.walk(node), MAX_VALUE):
             if isinstance(inner, ast.Name) and inner.id in self._tainted:
                 return True
             if isinstance(inner, ast.Call):

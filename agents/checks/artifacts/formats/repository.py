@@ -4,16 +4,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Any, Final
 
 from agents.checks.artifacts.formats.jinja_templates import report_template
 from agents.checks.artifacts.formats.paths import escapes, is_remote
-from agents.checks.artifacts.formats.targets import Standing, leaves, mappings, standing
+from agents.checks.artifacts.formats.targets import Standing, mappings, standing, texts
 from agents.checks.artifacts.scanning import Scan
 from schemas.severity import Severity
 
-TEMPLATE_KEYS: Final = re.compile(r"(^|[._])(chat_template|prompt_template|template)s?($|[.\[_])")
+TEMPLATE_KEYS: Final = frozenset(
+    [
+        "chat_template",
+        "chat_templates",
+        "prompt_template",
+        "prompt_templates",
+        "template",
+        "templates",
+        "default_chat_template",
+        "chat_template_jinja",
+        "system_template",
+        "user_template",
+    ]
+)
 TRUSTED_CODE: Final = frozenset(
     [
         "tiiuae",
@@ -137,13 +149,6 @@ def report_repository(scan: Scan, base: str, document: object) -> None:
         return
     for path, mapping in mappings(scan, document):
         _judge_mapping(scan, mapping, path)
-    for path, key, value in leaves(scan, document):
-        if not isinstance(value, str):
-            if key == "trust_remote_code" and value is True:
-                scan.report("TW-MODEL-REMOTE-CODE", f"{path} asks for remote code", key=path[:200])
-            continue
-        if TEMPLATE_KEYS.search(path) and ("{{" in value or "{%" in value):
-            report_template(scan, value, path[:200])
     if isinstance(document, dict):
         if base == "chat_template.json":
             return
@@ -154,13 +159,20 @@ def report_repository(scan: Scan, base: str, document: object) -> None:
 
 
 def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
+    prefix = f"{path}." if path else ""
+    if mapping.get("trust_remote_code") is True:
+        scan.report("TW-MODEL-REMOTE-CODE", f"{path} asks for remote code", key=path[:200])
+    for key in TEMPLATE_KEYS & mapping.keys():
+        for text in texts(mapping[key]):
+            if "{{" in text or "{%" in text:
+                report_template(scan, text, f"{prefix}{key}"[:200])
     auto_map = mapping.get("auto_map")
     if isinstance(auto_map, dict | list | str):
         values = auto_map.values() if isinstance(auto_map, dict) else [auto_map]
-        for reference in _texts(values):
+        for reference in texts(list(values)):
             _judge_code(scan, reference, f"{path}.auto_map".lstrip("."))
     for key in _NAMES_CODE & mapping.keys():
-        for reference in _texts([mapping[key]]):
+        for reference in texts(mapping[key]):
             _judge_code(scan, reference, f"{path}.{key}".lstrip("."))
     custom = mapping.get("custom_pipelines")
     if isinstance(custom, dict):
@@ -181,18 +193,6 @@ def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
                 key=f"{path}.{key}"[:200],
                 name=value[:200],
             )
-
-
-def _texts(values: Iterable[object]) -> list[str]:
-    found: list[str] = []
-    for value in values:
-        if isinstance(value, str):
-            found.append(value)
-        elif isinstance(value, list | tuple):
-            found.extend(item for item in value if isinstance(item, str))
-        elif isinstance(value, dict):
-            found.extend(item for item in value.values() if isinstance(item, str))
-    return found[:1000]
 
 
 def _judge_code(scan: Scan, reference: str, key: str) -> None:

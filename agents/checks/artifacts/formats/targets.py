@@ -11,6 +11,8 @@ from typing import Any, Final
 from agents.checks.artifacts.scanning import BudgetExceededError, Scan
 from schemas.severity import Severity
 
+MAX_MAPPINGS: Final = 300_000
+"""Mappings and lists of one document that are walked."""
 MAX_TREE: Final = 2_000_000
 """Values of one document that are walked."""
 
@@ -227,6 +229,9 @@ _HARMLESS: Final = frozenset(
 _TARGET: Final = re.compile(
     r"""["']?(?:_target_|__target__|_partial_target_)["']?\s*[:=]\s*["']?([\w.:]+)"""
 )
+_CALLED: Final = frozenset(("_target_", "__target__", "_partial_target_"))
+_IMPORTED: Final = frozenset(("target", "class_path", "factory"))
+_NAMED: Final = _IMPORTED | {"callable", "func", "function"}
 _NAME: Final = re.compile(r"^[A-Za-z_][\w]*(?:[.:][A-Za-z_]\w*)*$")
 
 
@@ -282,24 +287,36 @@ def report_targets(scan: Scan, key: str, text: str) -> None:
 
 def report_tree_targets(scan: Scan, document: object) -> None:
     """Report the targets of a document: `_target_` of Hydra, `target` where it is dangerous."""
-    for path, key, value in leaves(scan, document):
-        if key in ("_target_", "__target__", "_partial_target_"):
-            report_target(scan, path, str(value))
-        elif (
-            key in ("target", "class_path", "factory", "callable", "func", "function")
-            and isinstance(value, str)
-            and "." in value
-            and _NAME.match(value)
-            and standing(value) is Standing.DANGEROUS
-        ):
-            severity = None if key in ("target", "class_path", "factory") else Severity.HIGH
-            scan.report(
-                "TW-MODEL-TARGET-DANGEROUS",
-                f"{path} names {value[:120]}",
-                severity=severity,
-                key=path,
-                **about(value[:200]),
-            )
+    for path, mapping in mappings(scan, document):
+        prefix = f"{path}." if path else ""
+        for key in _CALLED & mapping.keys():
+            for value in texts(mapping[key]):
+                report_target(scan, f"{prefix}{key}", value)
+        for key in _NAMED & mapping.keys():
+            for value in texts(mapping[key]):
+                if "." in value and _NAME.match(value) and standing(value) is Standing.DANGEROUS:
+                    scan.report(
+                        "TW-MODEL-TARGET-DANGEROUS",
+                        f"{prefix}{key} names {value[:120]}",
+                        severity=None if key in _IMPORTED else Severity.HIGH,
+                        key=f"{prefix}{key}",
+                        **about(value),
+                    )
+
+
+def texts(value: object) -> list[str]:
+    """Return the texts of a value: itself, or those that it holds, the first thousand of them."""
+    found: list[str] = []
+    stack = [value]
+    while stack and len(found) < 1000:  # noqa: PLR2004 -- a reference has a handful
+        inner = stack.pop()
+        if isinstance(inner, str):
+            found.append(inner)
+        elif isinstance(inner, list | tuple):
+            stack.extend(reversed(inner[:1000]))
+        elif isinstance(inner, dict):
+            stack.extend(list(inner.values())[:1000])
+    return found
 
 
 def leaves(scan: Scan, document: object) -> Iterator[tuple[str, str, Any]]:
@@ -332,7 +349,7 @@ def mappings(scan: Scan, document: object) -> Iterator[tuple[str, dict[Any, Any]
     """Yield every mapping of a document with its path, outer before inner.
 
     Raises:
-        BudgetExceededError: the document has more than `MAX_TREE` values.
+        BudgetExceededError: the document has more than `MAX_MAPPINGS` collections.
     """
     stack: list[tuple[str, object]] = [("", document)]
     count = 0
@@ -340,8 +357,8 @@ def mappings(scan: Scan, document: object) -> Iterator[tuple[str, dict[Any, Any]
         path, value = stack.pop()
         count += 1
         scan.budget.step(1)
-        if count > MAX_TREE:
-            raise BudgetExceededError(f"the document has more than {MAX_TREE} values")
+        if count > MAX_MAPPINGS:
+            raise BudgetExceededError(f"the document has more than {MAX_MAPPINGS} collections")
         if isinstance(value, dict):
             yield path, value
             prefix = f"{path}." if path else ""

@@ -143,11 +143,11 @@ def _line(event: yaml.Event) -> int:
     return event.start_mark.line + 1 if event.start_mark else 0
 
 
-class _Events(_Base):
+class _Events(_Base):  # type: ignore[misc]  # chosen at run time
     """The plain parser; it is only asked for its events."""
 
 
-class _PlainLoader(_Base):
+class _PlainLoader(_Base):  # type: ignore[misc]  # chosen at run time
     """Reads every node as text, list or mapping; no tag constructs anything."""
 
 
