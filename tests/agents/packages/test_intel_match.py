@@ -1,0 +1,86 @@
+"""Facts are matched by PEP 440 and OSV ranges, and only where they are about what was seen."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.checks.packages.intel_match import matches
+from agents.checks.packages.versions import canonical_version, crowds_out, same_version
+from agents.intelligence.osv import read_archive
+from schemas.intel import IntelFact, IntelKind, VersionRange
+from tests.shared_data import shared_path
+
+DIGEST = "a" * 64
+ALL = VersionRange()
+
+
+def fact(kind=IntelKind.COMPROMISED, **fields):
+    return IntelFact(key=fields.pop("key", "pypi:x"), kind=kind, **fields)
+
+
+@pytest.mark.parametrize(
+    ("given_fact", "version", "digests", "expected"),
+    [
+        (fact(versions=("1.82.8",)), "1.82.8.0", (), True),
+        (fact(versions=("1.82.8",)), "1.82.8+cpu", (), True),
+        (fact(versions=("1.82.8",)), "1.82.8.post1", (), False),
+        (fact(versions=("1.82.8",)), "1.82.8rc1", (), False),
+        (fact(versions=("1.82.8",)), "1.82.80", (), False),
+        (fact(versions=("1.82.8",)), None, (), None),
+        (fact(versions=("v1.0",)), "1.0", (), True),
+        (fact(versions=("1.0",), ranges=(ALL,)), "2.0", (), False),
+        (fact(IntelKind.MALICIOUS, versions=("1.0",), ranges=(ALL,)), "2.0", (), True),
+        (fact(IntelKind.MALICIOUS, ranges=(ALL,)), None, (), True),
+        (fact(IntelKind.MALICIOUS), "3", (), True),
+        (fact(IntelKind.MALICIOUS, versions=("1.0",)), "2.0", (), False),
+        (fact(ranges=(VersionRange(introduced="1", fixed="2"),)), "1.9", (), True),
+        (fact(ranges=(VersionRange(introduced="1", fixed="2"),)), "2", (), False),
+        (fact(ranges=(VersionRange(introduced="1", last_affected="2"),)), "2.0", (), True),
+        (fact(ranges=(VersionRange(introduced="1", fixed="2"),)), "odd", (), None),
+        (fact(digests=(DIGEST,)), "1", (DIGEST,), True),
+        (fact(digests=(DIGEST,)), "1", ("b" * 64,), False),
+        (fact(digests=(f"sha256:{DIGEST}",)), "1", (DIGEST.upper(),), True),
+        (fact(digests=(DIGEST,)), "1", (), None),
+        (fact(IntelKind.WITHDRAWN, versions=("1",)), "1", (), False),
+        (fact(key=f"sha256:{DIGEST}"), None, (DIGEST,), True),
+    ],
+)
+def test_matches(given_fact, version, digests, expected):
+    assert matches(given_fact, version, digests) is expected
+
+
+def test_litellm_is_bad_in_two_releases_only():
+    feed = read_archive(shared_path("intel", "osv-pypi.zip").read_bytes())
+    litellm = feed.facts["pypi:litellm"]
+    assert [matches(litellm, one) for one in ("1.82.7", "1.82.8", "1.82.6", "1.82.9")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+@given(st.text(max_size=300), st.text(max_size=300))
+def test_any_two_texts_compare_without_error(left, right):
+    assert same_version(left, right) == same_version(right, left)
+    if canonical_version(left) == canonical_version(right):
+        assert same_version(left, right)
+
+
+@given(st.lists(st.integers(0, 99), min_size=1, max_size=4))
+def test_trailing_zeros_do_not_matter(release):
+    text = ".".join(map(str, release))
+    assert same_version(text, f"{text}.0")
+    assert canonical_version(text) == canonical_version(f"{text}.0")
+
+
+@pytest.mark.parametrize("version", ["99.0.0", "9999.1", "100.5", "999999.0"])
+def test_versions_made_to_win_are_told(version):
+    assert crowds_out(version)
+
+
+@pytest.mark.parametrize("version", ["2026.11", "20261120", "26.11", "1.99.99", "x", "98.0"])
+def test_ordinary_versions_are_not(version):
+    assert not crowds_out(version)

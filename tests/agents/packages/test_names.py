@@ -1,0 +1,55 @@
+"""Imitations are found, harmless names are not."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.checks.packages.names import judge_name
+from agents.checks.packages.popularity import name_table
+from agents.checks.packages.versions import canonical_name
+from schemas.severity import Severity
+from tests.agents.packages.name_cases import measure
+
+
+def test_imitations_are_told_from_harmless_names():
+    figures = measure()
+    assert figures["precision"] >= 0.97
+    assert figures["recall of typosquats"] >= 0.90
+    assert figures["recall"] >= 0.80
+    assert figures["harmless above low"] == 0
+
+
+@pytest.mark.parametrize("name", ["sympy", "httpx2", "httpcore2", "numba", "torchao", "torch"])
+def test_what_every_ml_install_brings_is_no_imitation(name):
+    assert judge_name(name) is None
+
+
+def test_cyrillic_look_alike_is_found():
+    verdict = judge_name(canonical_name("r\u0435quests"))
+    assert verdict is not None
+    assert (verdict.target, verdict.severity) == ("requests", Severity.HIGH)
+
+
+def test_no_known_name_imitates_another():
+    assert [name for name in name_table().known if judge_name(name) is not None] == []
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_judged_without_error(text):
+    verdict = judge_name(canonical_name(text))
+    assert verdict is None or verdict.target in name_table().known
+
+
+@given(
+    st.sampled_from(["transformers", "tensorflow", "requests", "pandas", "matplotlib"]),
+    st.data(),
+)
+def test_swapped_inner_letters_of_a_popular_name_are_found(name, data):
+    place = data.draw(st.integers(1, len(name) - 3))
+    swapped = name[:place] + name[place + 1] + name[place] + name[place + 2 :]
+    if swapped != name:
+        verdict = judge_name(swapped)
+        assert verdict is not None
+        assert verdict.target == name

@@ -1,0 +1,144 @@
+"""Requirements are read as pip reads them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pip_requirements_parser import RequirementsFile
+
+from agents.checks.packages.requirements import (
+    LINES_LIMIT,
+    decode_requirements,
+    read_line,
+    read_requirements,
+    requirement_name,
+)
+
+H = "a" * 64
+CASES = [
+    ("numpy", "numpy", None, False),
+    ("numpy==1.26.4  # why", "numpy", "1.26.4", True),
+    ("numpy == 1.26.4", "numpy", "1.26.4", True),
+    ("numpy===1.26.4", "numpy", "1.26.4", True),
+    ("numpy==1.*", "numpy", None, False),
+    ("numpy>=1.26,<3", "numpy", None, False),
+    ("numpy~=1.26", "numpy", None, False),
+    ("numpy!=1.0", "numpy", None, False),
+    ("numpy (>=1.0)", "numpy", None, False),
+    ("numpy==1.0,>=0.5", "numpy", "1.0", True),
+    ("requests[security,socks]==2.8.1", "requests", "2.8.1", True),
+    ('numpy==1.0 ; python_version < "3.12"', "numpy", "1.0", True),
+    ("numpy==1.0;python_version<'3.12'", "numpy", "1.0", True),
+    ("torch==2.1.0+cu118", "torch", "2.1.0+cu118", True),
+    (f"numpy==1.0 --hash=sha256:{H} --hash=sha256:{'b' * 64}", "numpy", "1.0", True),
+    (
+        f"numpy==1.0 \\\n    --hash=sha256:{H} \\\n    --hash=sha256:{'b' * 64}",
+        "numpy",
+        "1.0",
+        True,
+    ),
+    ('numpy==1.0 --config-settings "a=b"', "numpy", "1.0", True),
+    ("-e git+https://git.example/a/b.git@main#egg=b", "b", None, False),
+    (f"git+ssh://git@git.example/a/b.git@{'0' * 40}#egg=b&subdirectory=x", "b", None, True),
+    ("b @ git+https://git.example/a/b.git@v1.0", "b", None, False),
+    ("pip @ https://files.example/pip-1.3.1.zip", "pip", "1.3.1", False),
+    (f"pip @ https://files.example/pip-1.3.1.zip#sha256={H}", "pip", "1.3.1", True),
+    ("https://files.example/foo-1.0-py3-none-any.whl", "foo", "1.0", False),
+    ("./wheels/foo-1.0-py3-none-any.whl", "foo", "1.0", True),
+    ("foo-1.0-py3-none-any.whl", "foo", "1.0", True),
+    ("-e ./src/pkg[dev]", None, None, True),
+    ("  numpy==1.0\t", "numpy", "1.0", True),
+    ("\ufeffnumpy==1.0", "numpy", "1.0", True),
+]
+
+
+@pytest.mark.parametrize(("text", "name", "version", "pinned"), CASES)
+def test_requirement_lines(text, name, version, pinned):
+    (line,) = read_requirements(decode_requirements(text.encode())).lines
+    assert line.error is None
+    assert (line.name, line.version, line.pinned) == (name, version, pinned)
+
+
+@pytest.mark.parametrize(
+    # The other reader does not know the newer option of one case.
+    "text",
+    [case[0] for case in CASES[:24] if "--config-settings" not in case[0]],
+)
+def test_names_and_hashes_agree_with_an_independent_reader(tmp_path, text):
+    file = tmp_path / "requirements.txt"
+    file.write_text(text, encoding="utf-8")
+    (theirs,) = RequirementsFile.from_file(str(file)).requirements
+    (ours,) = read_requirements(text).lines
+    assert theirs.name == ours.name
+    assert len(theirs.hash_options) == len(ours.hashes) or "#sha256" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "option", "value"),
+    [
+        ("--index-url https://index.example/simple", "index-url", "https://index.example/simple"),
+        ("-i https://index.example/simple", "index-url", "https://index.example/simple"),
+        ("--extra-index-url=https://x.example/s", "extra-index-url", "https://x.example/s"),
+        ("-r other.txt", "requirement", "other.txt"),
+        ("-rother.txt", "requirement", "other.txt"),
+        ("-c constraints.txt", "constraint", "constraints.txt"),
+        ("--require-hashes", "require-hashes", None),
+        ("--no-binary :all:", "no-binary", ":all:"),
+        ("--trusted-host x.example", "trusted-host", "x.example"),
+    ],
+)
+def test_option_lines(text, option, value):
+    line = read_line(text)
+    assert (line.option, line.value, line.is_requirement) == (option, value, False)
+
+
+def test_several_options_on_a_line_are_each_read():
+    parsed = read_requirements("-i https://a.example/s --extra-index-url https://b.example/s")
+    assert [line.option for line in parsed.lines] == ["index-url", "extra-index-url"]
+
+
+@pytest.mark.parametrize(
+    "text", ["two words", "--bogus", "numpy==1.0 --hash=x", "numpy==1.0 --index-url x", "-e", "==1"]
+)
+def test_lines_that_pip_refuses_say_why(text):
+    assert read_line(text).error
+
+
+def test_nested_files_are_read_once_where_given():
+    parsed = read_requirements(
+        "-r sub/other.txt\n-c limits.txt\nnumpy==1.0\n-r absent.txt\n",
+        file="requirements.txt",
+        files={"sub/other.txt": "-r ../requirements.txt\nscipy==1.1\n", "limits.txt": "pandas<3"},
+    )
+    names = {line.name: line.constraint for line in parsed.lines if line.is_requirement}
+    assert names == {"scipy": False, "pandas": True, "numpy": False}
+    assert "absent.txt" in parsed.missing_files
+
+
+def test_a_million_lines_cost_a_bounded_time_and_say_so():
+    parsed = read_requirements("numpy==1.0\n" * 1_000_000)
+    assert parsed.cut
+    assert len(parsed.lines) == LINES_LIMIT
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_byte_order_marks_are_read(encoding):
+    (line,) = read_requirements(decode_requirements("numpy==1.0\n".encode(encoding))).lines
+    assert line.name == "numpy"
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_read_without_error(text):
+    for line in read_requirements(text).lines:
+        assert line.error is not None or line.option is not None or line.text
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_decoded(raw):
+    assert isinstance(decode_requirements(raw), str)
+
+
+@given(st.text(max_size=60))
+def test_names_of_metadata_are_read_without_error(text):
+    assert requirement_name(text) == requirement_name(text).lower()

@@ -1,0 +1,136 @@
+"""Installers' files become package-install events: slim, bounded, the same on every replay."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from schemas.cloudevents import write_structured
+from schemas.errors import TidewatchError, UnreadableRecordError
+from streams.adapters import adapt
+from streams.adapters.packages import PART_BYTES, read_lock
+from tests.shared_data import shared_path
+
+NOW = {"tenant": "t", "system": "h1", "received_ms": 1_795_000_000_000}
+
+
+def sample(*parts):
+    return shared_path("samples", *parts).read_bytes()
+
+
+def test_pip_report_is_slim_and_keeps_what_matters():
+    raw = json.loads(sample("packages", "pip-report.transformers.json"))
+    for entry in raw["install"]:
+        entry["metadata"]["description"] = "long " * 5000
+    (event,) = adapt("pip-report", json.dumps(raw).encode(), **NOW)
+    assert len(write_structured(event)) < 30_000
+    by_name = {one.name: one for one in event.data.packages}
+    assert len(by_name) == 31
+    assert by_name["transformers"].requested
+    assert len(by_name["transformers"].hashes["sha256"]) == 64
+    assert by_name["transformers"].filename == "transformers-5.23.0-py3-none-any.whl"
+    assert "numpy>=1.17" in by_name["transformers"].requires_dist
+    assert event.data.installer.version == "26.3"
+
+
+def test_what_pip_does_not_record_comes_from_the_options():
+    (event,) = adapt(
+        "pip-report",
+        sample("packages", "pip-report.transformers.json"),
+        **NOW,
+        index_url="https://index.example/simple",
+        extra_index_urls=("https://x.example/simple",),
+        lock=sample("packages", "requirements.hashed.txt"),
+        image="registry.example/train:1",
+        requirements="transformers==5.23.0\n",
+    )
+    assert event.data.index_url == "https://index.example/simple"
+    assert event.data.extra_index_urls == ("https://x.example/simple",)
+    assert len(event.data.lock) == 31
+    assert event.data.image == "registry.example/train:1"
+    assert event.data.requirements == ("transformers==5.23.0",)
+
+
+def test_the_same_file_gives_the_same_ids():
+    raw = sample("packages", "uv.lock")
+    assert [one.id for one in adapt("uv-lock", raw, **NOW)] == [
+        one.id for one in adapt("uv-lock", raw, **NOW)
+    ]
+    other = adapt("uv-lock", raw, **{**NOW, "system": "h2"})
+    assert other[0].id != adapt("uv-lock", raw, **NOW)[0].id
+
+
+def test_large_installs_are_split_into_parts_that_belong_together():
+    install = [
+        {"metadata": {"name": f"p{number}", "version": "1", "requires_dist": ["x" * 900]}}
+        for number in range(3000)
+    ]
+    raw = json.dumps({"version": "1", "install": install}).encode()
+    events = adapt("pip-report", raw, **NOW)
+    assert len(events) > 1
+    assert {one.data.batch.parts for one in events} == {len(events)}
+    assert len({one.data.batch.id for one in events}) == 1
+    assert [one.data.batch.part for one in events] == list(range(1, len(events) + 1))
+    assert sum(len(one.data.packages) for one in events) == 3000
+    assert max(len(write_structured(one)) for one in events) < PART_BYTES * 1.2
+    assert len({one.id for one in events}) == len(events)
+
+
+def test_locks_of_three_kinds_say_the_same_of_a_release():
+    hashed = read_lock(sample("packages", "requirements.hashed.txt"))
+    pylock = read_lock(sample("packages", "pylock.transformers.toml"))
+    uv = read_lock(sample("packages", "uv.lock"))
+    entry = "typer==0.29.2"
+    assert set(hashed[entry]) == set(pylock[entry]) == set(uv[entry])
+
+
+def test_uv_lock_names_index_and_roots():
+    (event,) = adapt("uv-lock", sample("packages", "uv.lock"), **NOW)
+    assert {one.index_url for one in event.data.packages} == {"https://index.example/simple"}
+    assert any(one.requested for one in event.data.packages)
+    assert any("annotated-doc" in one.requires_dist for one in event.data.packages)
+
+
+def test_cyclonedx_of_uv_has_edges_and_digests():
+    (event,) = adapt("cyclonedx", sample("packages", "cyclonedx.uv.json"), **NOW)
+    assert len(event.data.packages) == 34
+    assert len(event.data.lock) == 34
+    assert any(one.requires_dist for one in event.data.packages)
+
+
+def test_pip_inspect_tells_direct_references():
+    document = {
+        "version": "1",
+        "pip_version": "26.3",
+        "installed": [
+            {
+                "metadata": {"name": "a", "version": "1", "requires_dist": ["b; extra == 'x'"]},
+                "direct_url": {
+                    "url": "https://git.example/a.git",
+                    "vcs_info": {"vcs": "git", "commit_id": "0" * 40},
+                },
+                "requested": True,
+            },
+            {"metadata": {"name": "b", "version": "2"}},
+        ],
+    }
+    (event,) = adapt("pip-inspect", json.dumps(document).encode(), **NOW)
+    first, second = event.data.packages
+    assert first.direct
+    assert first.vcs is not None
+    assert first.vcs.commit_id == "0" * 40
+    assert first.requires_dist == ()
+    assert not second.direct
+
+
+@pytest.mark.parametrize("kind", ["pip-report", "pip-inspect", "pylock", "uv-lock", "cyclonedx"])
+@pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b'{"install": 3}', b"\xff\xfe", b"a = 1\n"])
+def test_files_of_another_kind_are_refused(kind, raw):
+    with pytest.raises(UnreadableRecordError):
+        adapt(kind, raw, **NOW)
+
+
+def test_a_file_without_a_time_needs_one():
+    with pytest.raises(TidewatchError):
+        adapt("requirements", b"numpy==1.0", tenant="t", system="h1")
