@@ -34,8 +34,9 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     origin: str | None = None
     """Where it came from: registry, index or host."""
     made_from: tuple[str, ...] = ()
-    """Component keys it was built from: `<key>@<version>` where the version is known, and
-    `sha256:<digest>` beside it where the digest is, so that only what was really used taints."""
+    """Component keys it was built from: `<key>@<version>` where the version is known,
+    `<key>@sha256:<digest>` where only the digest is, and `sha256:<digest>` beside it: so that only
+    what was really used taints."""
     stage: str | None = None
     exposure: str = "delivered"
     """staged, delivered, executed or serving."""

@@ -44,6 +44,8 @@ class TaintRule(msgspec.Struct, frozen=True, kw_only=True):
 
     confidence: float
     kinds: frozenset[str]
+    copies: frozenset[str]
+    """Kinds that say a tenant's copy was tampered with: others' copies may be what they should."""
 
 
 class _Conditions(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,11 +9,6 @@ from streams.demo import facts, policies, story
 from tests.scenarios.expectation import SCENARIOS, Expected, Scenario, load
 from tests.scenarios.replay import Replay
 
-_BY_NAME = pytest.mark.xfail(
-    strict=True,
-    reason="a taint travels from a digest to its dataset's name and on to users of other versions",
-)
-
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory):
@@ -59,13 +54,7 @@ def test_what_must_be_alerted_is_alerted_and_severe_enough(name, played):
         assert worst.rank >= wanted.at_least.rank
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=_BY_NAME) if name == "poisoned_dataset" else name
-        for name in SCENARIOS
-    ],
-)
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_who_must_stay_quiet_gets_no_alert_above_low(name, played):
     replay = played(name)
     loud = [

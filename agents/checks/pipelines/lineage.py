@@ -15,6 +15,7 @@ from agents.checks.pipelines.sources import (
     vendor_key,
 )
 from agents.checks.provenance.identity import registry_name
+from agents.triage.routing import split_version
 from schemas.canonical import stable_id
 from schemas.components import (
     InvalidComponentError,
@@ -183,6 +184,7 @@ def run_lineage(
         found.setdefault(identity, msgspec.structs.replace(sighting, **more) if more else sighting)
 
     parents: dict[str, None] = {run_component(event): None}
+    models: list[str] = []
     for ref in run.inputs:
         try:
             key = ref_component(ref, tenant, policy)
@@ -190,14 +192,17 @@ def run_lineage(
             unreadable.append(ref.component[:100])
             continue
         digest = sha256_of(ref.digests)
-        parents[key] = None
+        # With the version or digest that was used: no other version of it taints what was made.
+        used = ref.revision or (f"sha256:{digest}" if digest else None)
+        parents[f"{key}@{used}" if used else key] = None
+        models.append(key)
         see(key, "used", used_as, version=ref.revision, digest=digest)
         if digest:
             parents[f"sha256:{digest}"] = None
             see(f"sha256:{digest}", "used", used_as, version=ref.revision, digest=digest, name=key)
     # Who reached a domain: the pipeline, and the models it loaded, whose code may have.
-    models = [key for key in parents if key.startswith("model:")][:MAX_REACHING]
-    reached_by = (run_component(event), *models)
+    loaded = [key for key in dict.fromkeys(models) if key.startswith("model:")][:MAX_REACHING]
+    reached_by = (run_component(event), *loaded)
     for source in sources:
         for key in _see_source(source, tenant, see, used_as, run.stage, reached_by):
             parents[key] = None
@@ -211,7 +216,7 @@ def run_lineage(
             continue
         digest = sha256_of(ref.digests)
         own = {key, f"sha256:{digest}"}
-        of = tuple(parent for parent in made_from if parent not in own)
+        of = tuple(parent for parent in made_from if split_version(parent)[0] not in own)
         kind = "served" if made_as == "serving" else "made"
         see(key, kind, made_as, version=ref.revision, digest=digest, made_from=of)
         if digest:

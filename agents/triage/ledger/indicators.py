@@ -98,24 +98,28 @@ def _mark(
     indicator_version: str | None,
 ) -> None:
     finding = seen.finding
-    digest: str | None = None
-    version: str | None
-    if seen.key == indicator_key:
-        of_component = split_version(finding.component)[0] == seen.key
-        version = indicator_version or (finding.version if of_component else None)
-        if seen.key.startswith("sha256:"):
-            version = None
-    else:
-        version = finding.version
-        digest = indicator_key[7:] if indicator_key.startswith("sha256:") else None
-        if version is None and digest is None:
-            return  # nothing says which of its versions is meant
+    by_digest = indicator_key.startswith("sha256:")
+    version = indicator_version or finding.version
+    by_fact = "fact" in finding.evidence
+    digest = indicator_key[7:] if by_digest else None
+    if digest is None and by_fact:
+        digest = finding.evidence.get("digest")
+    if seen.key.startswith("sha256:"):
+        version, digest = None, None
+    elif seen.key != split_version(finding.component)[0]:
+        version, digest = indicator_version, None
+    elif by_digest and seen.key.startswith("pypi:"):
+        version = None  # other files of the release may be what they should be
+    if seen.key != indicator_key and version is None and digest is None:
+        return  # nothing says which of its versions is meant
+    own_copy = finding.ioc_type in taint_rule().copies and not seen.key.startswith("sha256:")
     mark = fresh_mark(
         seen.incident,
         incident_root(finding),
-        cause=str(finding.evidence.get("fact", "")) if "fact" in finding.evidence else "",
         version=version,
-        digest=digest,
+        digest=digest if isinstance(digest, str) else None,
+        tenant=finding.tenant if own_copy else "",
+        cause=str(finding.evidence.get("fact", "")),
         revision=seen.revision,
     )
     dismissed = is_dismissed(row, seen.incident)

@@ -261,17 +261,25 @@ def _issue(
             incident_id(root),
             root,
             cause=change.fact_key,
-            version=None if component.startswith(("sha256:", "domain:")) else finding.version,
+            version=_mark_version(component, finding),
             digest=_mark_digest(component, finding),
             revision=change.revision,
         ),
     )
 
 
-def _mark_digest(component: str, finding: Finding) -> str | None:
-    if component.startswith("sha256:") or not finding.indicator.key.startswith("sha256:"):
+def _mark_version(component: str, finding: Finding) -> str | None:
+    if component.startswith(("sha256:", "domain:", "publisher:")):
         return None
-    return finding.indicator.key[7:]
+    by_file = finding.indicator.key.startswith("sha256:") and component.startswith("pypi:")
+    return None if by_file else finding.version
+
+
+def _mark_digest(component: str, finding: Finding) -> str | None:
+    digest = finding.evidence.get("digest")
+    if component.startswith(("sha256:", "domain:", "publisher:")) or not isinstance(digest, str):
+        return None
+    return digest
 
 
 def _take_back(
@@ -306,7 +314,7 @@ def _take_back(
         incident,
         root,
         cause=change.fact_key,
-        version=None if component.startswith(("sha256:", "domain:")) else finding.version,
+        version=_mark_version(component, finding),
         digest=_mark_digest(component, finding),
         revision=change.revision,
     )

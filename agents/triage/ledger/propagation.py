@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from agents.checks.packages.intel_match import matches
-from agents.triage.bounded import clip, keep_smallest, rank
+from agents.triage.bounded import clip, clip_or_none, keep_smallest, rank
 from agents.triage.ledger.outlet import NEVER, Desk
 from agents.triage.ledger.rows import (
     CHILD,
@@ -24,6 +24,7 @@ from agents.triage.ledger.rows import (
     TEXT_BYTES,
     ChildRow,
     ComponentRow,
+    Edge,
     FactRow,
     Holding,
     Mark,
@@ -54,7 +55,7 @@ def add_mark(desk: Desk, component: str, row: ComponentRow, mark: Mark) -> bool:
     Returns:
         Whether anything changed; then exposures and taints were told.
     """
-    key = rank(mark.incident, mark.cause, mark.version or "", mark.digest or "")
+    key = rank(mark.incident, mark.cause, mark.version or "", mark.digest or "", mark.tenant)
     known = row.marks.get(key)
     if known is None:
         if not mark.active:
@@ -70,12 +71,8 @@ def add_mark(desk: Desk, component: str, row: ComponentRow, mark: Mark) -> bool:
         newer = mark.revision > known.revision
         if not shorter and not newer:
             return False
-        merged = Mark(
-            incident=mark.incident,
-            root=mark.root,
-            cause=mark.cause,
-            version=mark.version,
-            digest=mark.digest,
+        merged = msgspec.structs.replace(
+            mark,
             path=mark.path if shorter else known.path,
             active=mark.active if newer else known.active,
             revision=max(mark.revision, known.revision),
@@ -116,11 +113,10 @@ def _pass_on(
     desk: Desk,
     component: str,
     child: str,
-    edge: tuple[str | None, str | None, str | None],
+    edge: Edge,
     mark: Mark,
 ) -> None:
-    parent_version, child_version, child_digest = edge
-    if not mark.reaches(parent_version) or child in mark.path or child == component:
+    if not mark.reaches(edge.version, edge.tenant) or child in mark.path or child == component:
         return
     path = (*mark.path, clip(component, PATH_BYTES))
     if len(path) > MAX_DEPTH:
@@ -135,8 +131,8 @@ def _pass_on(
             cause=mark.cause,
             origin=path[0],
             path=path,
-            version=child_version,
-            digest=child_digest if child_version is None else None,
+            version=edge.child_version,
+            digest=edge.child_digest,
             active=mark.active,
             revision=mark.revision,
         ),
@@ -147,15 +143,16 @@ def on_derived(desk: Desk, edge: Derived) -> None:
     """Note that `edge.child` was built from `edge.key`; pass on what taints it."""
     key = row_key(CHILD, edge.key, edge.child)
     row = desk.store.load(key, ChildRow) or ChildRow(child=clip(edge.child, NAME_BYTES))
-    versions = (
-        clip(edge.version, TEXT_BYTES) if edge.version else None,
-        clip(edge.child_version, TEXT_BYTES) if edge.child_version else None,
-        edge.child_digest,
+    build = Edge(
+        tenant=clip(edge.tenant, TEXT_BYTES),
+        version=clip_or_none(edge.version, TEXT_BYTES),
+        child_version=clip_or_none(edge.child_version, TEXT_BYTES),
+        child_digest=clip_or_none(edge.child_digest, TEXT_BYTES),
     )
-    place = rank(*(part or "" for part in versions))
+    place = rank(*(part or "" for part in msgspec.structs.astuple(build)))
     if place in row.edges:
         return
-    row.edges[place] = versions
+    row.edges[place] = build
     if keep_smallest(row.edges, EDGES):
         row.full = True
         desk.bound_reached("builds of one component from another", edge.key, EDGES)
@@ -167,7 +164,7 @@ def on_derived(desk: Desk, edge: Derived) -> None:
         return
     for mark in parent.marks.values():
         if mark.active:
-            _pass_on(desk, edge.key, edge.child, versions, mark)
+            _pass_on(desk, edge.key, edge.child, build, mark)
 
 
 def on_taint(desk: Desk, taint: Taint) -> None:
@@ -269,7 +266,7 @@ def tell_exposures(
         bad = {
             place: holding
             for place, holding in system.holdings.items()
-            if mark.fits(holding.version, holding.digest)
+            if mark.fits(holding, system.tenant)
         }
         for place, holding in bad.items():
             if only is None or place in only:
@@ -392,7 +389,7 @@ def _tell_proofs(
 def _clean(row: ComponentRow, system: SystemRow) -> Iterator[Holding]:
     marks = [mark for mark in row.marks.values() if mark.active]
     for holding in system.holdings.values():
-        if not any(mark.fits(holding.version, holding.digest) for mark in marks):
+        if not any(mark.fits(holding, system.tenant) for mark in marks):
             yield holding
 
 
@@ -404,6 +401,7 @@ def fresh_mark(
     version: str | None = None,
     digest: str | None = None,
     revision: Revision = NEVER,
+    tenant: str = "",
 ) -> Mark:
     """Return a mark on the component where an incident began."""
     return Mark(
@@ -415,4 +413,5 @@ def fresh_mark(
         path=[],
         active=True,
         revision=revision,
+        tenant=tenant,
     )

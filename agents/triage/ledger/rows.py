@@ -136,20 +136,32 @@ class Mark(msgspec.Struct, array_like=True):
     """From the origin to the component it came by; empty: it is the origin."""
     active: bool
     revision: Revision
+    tenant: str = ""
+    """Only what this tenant holds is meant: a copy that was tampered with. Empty: all."""
 
-    def fits(self, version: str | None, digest: str | None) -> bool:
-        """Tell whether a holding is what is marked; what is not known may be."""
-        if self.digest is not None and digest is not None:
-            return self.digest == digest
+    def fits(self, holding: Holding, tenant: str) -> bool:
+        """Tell whether a holding is what is marked."""
+        if self.tenant and tenant != self.tenant:
+            return False
+        if self.digest is not None and holding.digest == self.digest:
+            return True
         if self.version is not None:
-            return version == self.version
+            return holding.version == self.version
         return self.digest is None
 
-    def reaches(self, version: str | None) -> bool:
-        """Tell whether something built from `version` of the component is affected."""
-        if self.version is None:
-            return self.digest is None or version is None
-        return version is None or version == self.version
+    def reaches(self, version: str | None, tenant: str) -> bool:
+        """Tell whether something built from `version` of the component is affected.
+
+        Args:
+            version: The version, `sha256:<digest>` where only that is known, None for neither:
+                then it may be.
+            tenant: Whose build it was.
+        """
+        if self.tenant and tenant != self.tenant:
+            return False
+        if version is None or (self.version is None and self.digest is None):
+            return True
+        return version in {self.version, f"sha256:{self.digest}"}
 
 
 class ComponentRow(msgspec.Struct, array_like=True):
@@ -176,14 +188,21 @@ class ComponentRow(msgspec.Struct, array_like=True):
     """Tenants that hold what is marked, by rank: they hear of versions to go back to."""
 
 
+class Edge(msgspec.Struct, array_like=True, frozen=True):
+    """One build: by whom, of which version from which."""
+
+    tenant: str
+    version: str | None
+    child_version: str | None
+    child_digest: str | None
+
+
 class ChildRow(msgspec.Struct, array_like=True):
     """How one component was built from another."""
 
     child: str
-    edges: dict[str, tuple[str | None, str | None, str | None]] = msgspec.field(
-        default_factory=dict
-    )
-    """By rank: version of the parent, version and digest of the child."""
+    edges: dict[str, Edge] = msgspec.field(default_factory=dict)
+    """By rank."""
     full: bool = False
 
 

@@ -247,7 +247,7 @@ def test_outputs_are_made_from_the_inputs_their_digests_and_the_sources():
     made = {s.component: s for s in outcome.sightings if s.kind == "made"}
     assert set(made) == {"model:reg.acme/out", "sha256:" + "4" * 64}
     assert {
-        "model:huggingface/acme/base",
+        f"model:huggingface/acme/base@{COMMIT}",
         "sha256:" + "3" * 64,
         "sha256:" + "2" * 64,
         "dataset:d.example/x",
@@ -288,7 +288,7 @@ def test_what_is_deployed_is_served_under_the_tenants_own_name():
     assert [(s.component, s.exposure) for s in served] == [
         (f"deployment:@{TENANT}/fraud-api", "serving")
     ]
-    assert "model:reg.acme/out" in served[0].made_from
+    assert "model:reg.acme/out@1" in served[0].made_from
     assert served[0].criticality == 1.0
 
 

@@ -304,6 +304,28 @@ def test_a_withdrawal_follows_the_taint():
     assert {view.status for view in flow.alerts.values()} == {"withdrawn"}
 
 
+def test_a_copy_that_was_tampered_with_says_nothing_of_others_copies():
+    flow = Flow()
+    flow.saw(
+        *held(MODEL, "a", "gpu", version="r2", digest=BAD),
+        *held(MODEL, "b", "gpu", version="r2", digest=GOOD),
+        *held(MODEL, "c", "gpu", version="r2", digest=BAD),
+    )
+    flow.found(finding("hash_mismatch", "a"))
+    assert {view.tenant for view in flow.alerts.values()} == {"a", "c"}
+
+
+def test_an_input_whose_digest_is_known_to_differ_does_not_taint():
+    flow = Flow()
+    flow.saw(
+        *held(DATA, "a", "lake", 0, version="v7", digest=BAD),
+        sighting("model:x", "b", "gpu", 1, version="1", made_from=(f"{DATA}@sha256:{GOOD}",)),
+        sighting("model:y", "c", "gpu", 1, version="1", made_from=(f"{DATA}@sha256:{BAD}",)),
+    )
+    flow.fact(POISON)
+    assert {view.tenant for view in flow.alerts.values()} == {"a", "c"}
+
+
 def test_cycles_and_long_chains_end():
     flow = Flow()
     chain = [

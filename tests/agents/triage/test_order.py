@@ -140,7 +140,7 @@ def test_the_story_meets_what_it_is_meant_to_meet():
     assert {system.component for system in tainted} == {"model:hub/acme/tuned", "deployment:fraud"}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 2**32),
     again=st.sampled_from([0.0, 0.3, 1.0]),
