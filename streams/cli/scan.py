@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import orjson
 import typer
@@ -22,6 +23,7 @@ from streams.cli.output import print_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from agents.checks.fetching.fetcher import Fetcher
     from streams.reports.entries import FileEntry, ScanSummary
     from streams.scanning.cache import ReportCache
     from streams.scanning.targets import Target
@@ -171,13 +173,11 @@ def _scan_all(
 
 def _resolve(arguments: Sequence[str], held: ExitStack) -> tuple[list[FileEntry], list[Target]]:
     """Return the entries of manifests and of what can't be had, and the targets to scan."""
-    from agents.checks.fetching.reach import FetchRules  # noqa: PLC0415 -- --help is quick
-    from agents.checks.knowledge import MemoryKnowledge  # noqa: PLC0415 -- the same
+    from agents.checks.knowledge import MemoryKnowledge  # noqa: PLC0415 -- --help is quick
     from streams.reports.entries import FileEntry  # noqa: PLC0415 -- the same
     from streams.scanning.manifests import check_manifest, manifest_kind  # noqa: PLC0415
     from streams.scanning.targets import (  # noqa: PLC0415 -- the same
         is_location,
-        local_fetcher,
         local_targets,
         remote_targets,
     )
@@ -187,7 +187,7 @@ def _resolve(arguments: Sequence[str], held: ExitStack) -> tuple[list[FileEntry]
     for argument in arguments:
         try:
             if is_location(argument):
-                fetcher = held.enter_context(local_fetcher(argument, FetchRules(), None))
+                fetcher = held.enter_context(_fetcher(argument))
                 targets += remote_targets(argument, fetcher)
                 continue
             path = Path(argument)
@@ -204,6 +204,28 @@ def _resolve(arguments: Sequence[str], held: ExitStack) -> tuple[list[FileEntry]
                 FileEntry(path=argument, verdict=Verdict.INCOMPLETE, reasons=(error.explain(),))
             )
     return entries, targets
+
+
+def _fetcher(location: str) -> Fetcher:
+    """Return what reads a location: by the operator's rules, with the secrets of `local`."""
+    from streams.fetching import fetch_rules, read_credentials  # noqa: PLC0415 -- --help is quick
+    from streams.scanning.targets import (  # noqa: PLC0415 -- the same
+        LOCAL_TENANT,
+        local_fetcher,
+    )
+    from streams.settings import load_settings  # noqa: PLC0415 -- the same
+
+    settings = load_settings()
+    own = [
+        one
+        for one in read_credentials(settings.fetch_credentials).values()
+        if LOCAL_TENANT in one.tenants
+    ]
+    host = urlsplit(settings.fetch_hub if location.startswith("hf:") else location).netloc
+    fitting = [
+        one for one in own if host in one.hosts or (location.startswith("s3:") and one.access_key)
+    ]
+    return local_fetcher(location, fetch_rules(settings), fitting[0] if fitting else None)
 
 
 @contextmanager
