@@ -209,6 +209,8 @@ def _contradictions(config: ResponderConfig) -> list[str]:
         wrong.append("it serves no tenant: add a table [tenants.<name>]")
     if not NAME.fullmatch(config.name):
         wrong.append(f"name {config.name!r} may have letters, digits, '.', '_' and '-' only")
+    if config.topics == "tenant" and len(config.tenants) > 1:
+        wrong.append("a responder that reads a tenant's own topic serves that tenant alone")
     for tenant, site in config.tenants.items():
         if (store := site.store) is not None:
             used = (store.root, *store.loose, *store.components.values())

@@ -92,6 +92,8 @@ def carry_out(
 def preview(spec: CommandSpec, config: ResponderConfig, journal: Journal, now: datetime) -> Outcome:
     """Return what carrying out a command would do now; nothing is done or remembered."""
     try:
+        if journal.success(spec.command_id) is not None:
+            return Outcome(status=OK, status_text="carried out already")
         _check(spec, config, now)
         dry = msgspec.structs.replace(spec, dry_run=True, after=())
         return _act(_work(dry, config, journal, now), now)

@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "broker": ("streams.cli.broker", "start, stop and ask the embedded Kafka"),
     "dead-letters": ("streams.cli.dead_letters", "see and replay what could not be read"),
     "doctor": ("streams.cli.doctor", "check that everything needed is there"),
+    "respond": ("streams.cli.respond", "carry out containment commands"),
     "schema": ("streams.cli.schema", "print the JSON Schema of each topic"),
     "incidents": ("streams.cli.incidents", "list, explain, decide and export incidents"),
     "scan": ("streams.cli.scan", "check models, requirement files and pipeline definitions"),
