@@ -173,7 +173,7 @@ def hostile() -> Iterator[Sample]:
     yield "objects.txt", npy(evil(2), "'|O'", "()")
     code = b"class Net(Module):\n  def forward(self, x):\n    return ops.aten.from_file('/etc/passwd', False, 10)\n"
     for index, line in enumerate(
-        (code, b"import os\nos.system('id')\n", b"def f(self):\n  torch.save(self, '/tmp/x')\n")
+        (code, b"import os\nos.system('id')\n", b"def f(self):\n  torch.save(self, '/tmp/x')\n", b"def f(self, x):\n  y = ops.acme.decode(x)\n  torch.save(y, 'x')\n")
     ):
         yield (
             f"torchscript-{index}.pt",
@@ -183,6 +183,9 @@ def hostile() -> Iterator[Sample]:
                 **{"archive__code____torch__.py": line, "archive__constants.pkl": b"\x80\x02)."},
             ),
         )
+    shared = zipped({"a.pkl": evil(2), "b.pkl": evil(2)})
+    second = struct.pack("<I", shared.find(LOCAL, 4))
+    yield "overlap.zip", shared.replace(second, struct.pack("<I", 0))
     yield "joblib-object-array.joblib", _joblib_array("O8", evil(2))
     yield (
         "joblib-after-array.joblib",

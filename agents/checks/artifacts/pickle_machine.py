@@ -31,7 +31,7 @@ DEEP_NESTING: Final = 10_000
 DOUBLINGS: Final = 16
 """Containers of the same thing twice, one in the other: 2**16 visits and up."""
 SPARSE_MEMO: Final = 1 << 20
-"""A memo index beyond it needs as many opcodes; the C machine allocates an array of its size."""
+"""How far a memo index may be ahead of its count: the C machine allocates an array of its size."""
 ABSURD_LENGTH: Final = 1 << 38
 BUDGET_EXHAUSTED: Final = "budget"
 
@@ -360,7 +360,7 @@ class Machine:
                     (key,) = _U32(buffer, position)
                     position += 4
                     memo[key] = stack[-1]
-                    if key > SPARSE_MEMO and key > self.opcodes + opcodes:
+                    if key > SPARSE_MEMO and key > 2 * len(memo) + SPARSE_MEMO:
                         self._flag("sparse-memo", base + at, f"memo index {key}")
                 elif op == 0x52:  # REDUCE
                     args = stack.pop()
@@ -536,7 +536,7 @@ class Machine:
             position += 1
             if version > 5:  # noqa: PLR2004 -- the highest there is
                 raise _BrokenError(f"protocol {version}")
-            if self.opcodes and at != self.start:
+            if at != self.start:
                 self._flag("late-proto", at, f"PROTO {version} within the stream")
             self.protocol = version
         elif op == 0x95:  # FRAME
@@ -588,7 +588,7 @@ class Machine:
             else:
                 if key < 0:
                     raise _BrokenError("negative PUT argument")
-                if key > SPARSE_MEMO and key > self.opcodes:
+                if key > SPARSE_MEMO and key > 2 * len(self.memo) + SPARSE_MEMO:
                     self._flag("sparse-memo", at, f"memo index {key}")
                 self.memo[key] = stack[-1]
         elif op == 0x50:  # PERSID

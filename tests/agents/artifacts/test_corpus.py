@@ -1,0 +1,44 @@
+"""The corpus against its thresholds, and the mechanisms that no single sample shows."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from schemas.severity import Verdict
+from tests.corpus import samples
+from tests.corpus.table import verdict
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> dict[str, dict[str, Verdict]]:
+    return {
+        kind: {name: verdict(name, content)[0] for name, content in samples(kind)}
+        for kind in ("hostile", "harmless", "damaged")
+    }
+
+
+def test_the_corpus_is_broad(outcomes):
+    assert len(outcomes["hostile"]) >= 250
+    assert len(outcomes["harmless"]) >= 90
+    assert len(outcomes["damaged"]) >= 22
+
+
+def test_of_hostile_files_97_percent_are_malicious_and_none_is_clean(outcomes):
+    found = outcomes["hostile"]
+    missed = {name: one for name, one in found.items() if one is not Verdict.MALICIOUS}
+    assert Verdict.CLEAN not in missed.values(), missed
+    assert len(missed) <= 0.03 * len(found), missed
+
+
+def test_of_harmless_files_none_is_malicious_and_few_are_suspicious(outcomes):
+    counts = Counter(outcomes["harmless"].values())
+    odd = {k: v for k, v in outcomes["harmless"].items() if v is not Verdict.CLEAN}
+    assert counts[Verdict.MALICIOUS] == 0, odd
+    assert counts[Verdict.CORRUPT] == 0, odd
+    assert counts[Verdict.SUSPICIOUS] <= 4, odd
+
+
+def test_no_damaged_file_is_clean(outcomes):
+    assert Verdict.CLEAN not in outcomes["damaged"].values()
