@@ -25,8 +25,12 @@ UNDO: Final = {
     "block": "unblock",
     "hold-pipeline": "release-pipeline",
 }
-_NAMED: Final = frozenset({"model", "image", "dataset", "pypi", "service", "deployment"})
-_RUNS: Final = frozenset({"training", "pre-training", "fine-tuning", "conversion", "crawl"})
+_HELD: Final = frozenset({"model", "image", "dataset", "pypi"})
+"""Kinds of component that lie somewhere and can be moved away."""
+_SWITCHED: Final = frozenset({"model", "image", "service", "deployment"})
+"""Kinds that something points to and that can be pointed elsewhere."""
+_RUNNING: Final = frozenset({"pipeline", "service", "deployment"})
+"""Kinds that are the tenant's own doing: stopped or switched, never blocked."""
 
 
 class Ground(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,15 +161,28 @@ def plan(
     # that have it longest.
     listed = [(one.component, one.version, one.digest) for one in systems if not one.path]
     listed += [(one.component, one.version, _digest(one.indicator_key)) for one in firm]
-    components = {_target(*one) for one in listed}
+    named = [one for one in listed if not one[0].startswith(("sha256:", "elsewhere"))] or listed
+    components = {_target(*one) for one in named}
+    # Evidence harms nobody: it is captured also where containment is only advised.
+    keep = mode_of(
+        "capture-evidence",
+        policy,
+        sure=any(one.confidence >= CONTAIN_CONFIDENCE for one in severe),
+    )
     evidence = [
-        command("capture-evidence", target, "component") for target in sorted(components)[:EVIDENCE]
+        command("capture-evidence", target, "component", mode=keep)
+        for target in sorted(components)[:EVIDENCE]
     ]
     by_time = sorted(systems, key=lambda one: (one.since, one.system))
     names = list(dict.fromkeys(one.system for one in by_time))[:EVIDENCE]
     evidence += [
         command(
-            "capture-evidence", name, "system", system=name, paths=policy.evidence.get(name, ())
+            "capture-evidence",
+            name,
+            "system",
+            system=name,
+            paths=policy.evidence.get(name, ()),
+            mode=keep,
         )
         for name in names
     ]
@@ -175,6 +192,8 @@ def plan(
     if "contain" in actions or "remediate" in actions:
         quarantined = []
         for component, version, digest in held:
+            if component.partition(":")[0] not in _HELD:
+                continue
             spec = command(
                 "quarantine",
                 _target(component, version, digest),
@@ -216,6 +235,8 @@ def plan(
 
 
 def _target(component: str, version: str | None, digest: str | None) -> str:
+    if component.partition(":")[0] in _RUNNING:
+        return component
     if version is not None:
         return f"{component}@{version}"
     return component if digest is None else f"{component}#{digest}"
@@ -229,7 +250,7 @@ def _held(
     listed = [(one.component, one.version, one.digest) for one in systems]
     listed += [(one.component, one.version, _digest(one.indicator_key)) for one in grounds]
     for one in sorted(listed, key=lambda entry: tuple(part or "" for part in entry)):
-        if one[0].partition(":")[0] in _NAMED:
+        if one[0].partition(":")[0] in _HELD | _SWITCHED:
             held[_target(*one)] = one  # the one with a digest sorts last
     return [held[target] for target in sorted(held)][:TARGETS]
 
@@ -246,7 +267,7 @@ def _blocked(grounds: Sequence[Ground]) -> list[str]:
         for one in grounds
         if "deny" in one.actions or one.indicator_key.startswith(("sha256:", "domain:"))
     )
-    return sorted(targets)[:TARGETS]
+    return sorted(one for one in targets if one.partition(":")[0] not in _RUNNING)[:TARGETS]
 
 
 def _rollbacks(
@@ -262,7 +283,7 @@ def _rollbacks(
     specs: list[CommandSpec] = []
     bad = {digest for _, _, digest in held if digest}
     for component in sorted({component for component, _, _ in held}):
-        if not component.startswith(("model:", "image:", "service:", "deployment:")):
+        if component.partition(":")[0] not in _SWITCHED:
             continue
         best = last_known_good(component, good, bad)
         if best is None:

@@ -13,6 +13,7 @@ from agents.triage.correlation import correlations
 from agents.triage.incidents.fold import Case
 from agents.triage.incidents.rows import ActionsRow, Entry, FindingsRow, Group, SystemsRow
 from agents.triage.ledger.rows import EXPOSURE_RANK, from_ms, to_ms
+from agents.triage.routing import split_version
 from agents.triage.scoring import Evidence, evidence_of, score
 from schemas.canonical import stable_id
 from schemas.decisions import Decision, DecisionKind
@@ -149,9 +150,11 @@ def _bare(case: Case, finding: Finding) -> Finding:
     )
 
 
-def readable_root(root: str) -> str:
-    """Return the root as any tenant may read it: a name of one tenant reads `elsewhere`."""
-    return "elsewhere" if root.partition(":")[2].startswith("@") else root
+def readable_root(root: str, tenant: str = "") -> str:
+    """Return the root as a tenant may read it: another tenant's own name reads `elsewhere`."""
+    name = root.partition(":")[2]
+    own = bool(tenant) and name.startswith(f"@{tenant}/")
+    return root if own or not name.startswith("@") else "elsewhere"
 
 
 def stand(case: Case, tenant: str, policy: Policy, now_ms: int) -> Standing:
@@ -283,9 +286,9 @@ def _systems(case: Case, tenant: str, entries: list[Entry]) -> list[SystemView]:
             component=entry.component,
             exposure=entry.exposure,
             since=from_ms(entry.first_ms),
-            version=entry.version,
+            version=None if (entry.version or "").startswith("from:") else entry.version,
             digest=entry.digest,
-            path=_readable_path(case, entry.path, own),
+            path=_readable_path(case, tenant, entry.path, own),
             criticality=entry.criticality,
             identities=tuple(entry.identities),
         )
@@ -295,11 +298,11 @@ def _systems(case: Case, tenant: str, entries: list[Entry]) -> list[SystemView]:
     return sorted(merged.values(), key=lambda one: (one.since, one.system, one.component))
 
 
-def _readable_path(case: Case, path: list[str], own: set[str]) -> tuple[str, ...]:
+def _readable_path(case: Case, tenant: str, path: list[str], own: set[str]) -> tuple[str, ...]:
     """Return a path with the components that are not the tenant's own as `elsewhere`."""
-    root = readable_root(case.core.root)
+    root = readable_root(case.core.root, tenant)
     return tuple(
-        step if step in own or root in {step, f"{step}@{root.rpartition('@')[2]}"} else "elsewhere"
+        step if step in own or step in {root, split_version(root)[0]} else "elsewhere"
         for step in path
     )
 

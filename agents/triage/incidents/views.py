@@ -112,7 +112,7 @@ def alert_view(case: Case, standing: Standing) -> AlertView:
     answered = any(command.results for command in standing.actions.commands.values())
     status = standing.status
     activity = "update" if standing.decisions or answered or len(events) > 1 else "create"
-    root = readable_root(case.core.root)
+    root = readable_root(case.core.root, standing.tenant)
     return AlertView(
         id=alert_id(case.incident, standing.tenant),
         incident=case.incident,
