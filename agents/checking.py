@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -33,6 +34,12 @@ REMEMBERED: Final = 200_000
 """Sightings remembered as told, per agent; a forgotten one is told again, which is harmless."""
 _NO_TIME: Final = datetime.min.replace(tzinfo=UTC)
 _HOUR_MS: Final = 3_600_000
+_SAID: Final = attrgetter(
+    *(name for name in Sighting.__struct_fields__ if name not in {"id", "event_id", "occurred_at"})
+)
+"""All that a sighting says, but for which event said it and when."""
+_ENCODER: Final = msgspec.json.Encoder()
+_CHECKS: Final = f"{SOURCE}/checks"
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,16 +64,30 @@ class Told:
         """Remember nothing yet, and at most `limit` things."""
         self._limit = limit
         self._seen: OrderedDict[Any, tuple[datetime, str]] = OrderedDict()
+        self._last: OrderedDict[Any, Any] = OrderedDict()
 
     def is_news(self, sighting: Sighting) -> bool:
-        """Tell whether the ledger has not heard this sighting, or only a later one of its day."""
-        key = (
-            sighting.occurred_at.date(),
-            msgspec.structs.astuple(
-                msgspec.structs.replace(sighting, id="", event_id="", occurred_at=_NO_TIME)
-            ),
+        """Tell whether the ledger has not heard this sighting, or only a later one of its day.
+
+        A system that goes back to a version of the same day is news: what it has now is another
+        than what was told last, and that is how the ledger sees a rollback, and a recurrence.
+        """
+        key = (sighting.occurred_at.date(), _SAID(sighting))
+        place = (
+            sighting.tenant,
+            sighting.system,
+            sighting.component,
+            sighting.name,
+            sighting.kind,
+            sighting.filename,
         )
-        return self._note(key, (sighting.occurred_at, sighting.event_id))
+        has = (sighting.version, sighting.digest)
+        changed = self._last.get(place, has) != has
+        self._last[place] = has
+        self._last.move_to_end(place)
+        if len(self._last) > self._limit:
+            self._last.popitem(last=False)
+        return self._note(key, (sighting.occurred_at, sighting.event_id)) or changed
 
     def is_new_source(self, event: Event[Any]) -> bool:
         """Tell whether the source was not heard within the hour of the event's arrival."""
@@ -145,11 +166,11 @@ def assessment_message(assessment: Assessment, time: datetime) -> Message:
     return Message(
         channel=Channel.ASSESSMENTS,
         key=f"{assessment.tenant}|{assessment.subject}",
-        value=msgspec.json.encode(assessment),
+        value=_ENCODER.encode(assessment),
         headers=binary_headers(
             id=assessment.id,
             type=ASSESSMENT_TYPE,
-            source=f"{SOURCE}/checks",
+            source=_CHECKS,
             time=time,
             tenant=assessment.tenant,
             subject=assessment.subject,
