@@ -31,6 +31,7 @@ MAX_SOURCE: Final = 4 << 20
 MAX_LAYERS: Final = 6
 """Sources within sources: `exec` of a constant, of a decoded constant ..."""
 MAX_FOLDED: Final = 1 << 20
+MAX_ROUNDS: Final = 4
 MAX_VALUE: Final = 1000
 """Nodes of one value that are looked at, the outer ones first."""
 
@@ -190,16 +191,19 @@ class _Judge:
             for node in everything:
                 self._learn_value(node)
         self._learnt = True  # from here on a node means the same for good
-        for node, where in self._placed():
-            if isinstance(node, ast.Call) and where == IMPORTED:
-                self._called_on_import.add(self._dotted(node.func))
-            if isinstance(node, ast.Call):
-                self._uses.add(self._dotted(node.func))
-        for _ in range(3):  # functions that functions called on import call
-            for node, where in self._placed():
-                if isinstance(node, ast.Call) and where == IMPORTED:
-                    self._called_on_import.add(self._dotted(node.func))
-        for node, where in self._placed():
+        placed = self._relevant()
+        for _ in range(MAX_ROUNDS):  # functions that functions called on import call
+            called = {
+                self._dotted(node.func)
+                for node, where in placed
+                if isinstance(node, ast.Call) and where == IMPORTED
+            } & self._functions.keys()
+            if called <= self._called_on_import:
+                break
+            self._called_on_import |= called
+            placed = self._relevant()
+        self._uses = {self._dotted(node.func) for node, _ in placed if isinstance(node, ast.Call)}
+        for node, where in placed:
             if isinstance(node, ast.Call):
                 self._judge_call(node, where)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -216,6 +220,10 @@ class _Judge:
                 Severity.CRITICAL,
             )
         return list(self._found.values())
+
+    def _relevant(self) -> list[tuple[ast.AST, str]]:
+        kinds = ast.Call | ast.Constant | ast.Assign | ast.AugAssign | ast.Return
+        return [(node, where) for node, where in self._placed() if isinstance(node, kinds)]
 
     def _add(self, rule_id: str, what: str, line: int, severity: Severity) -> None:
         known = self._found.get((rule_id, line))
