@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from agents.checks.detection import Detection
 from agents.checks.packages.pinning import SHOWN_LIMIT, detect_line
 from agents.checks.packages.requirements import RequirementLine, read_line
 from agents.checks.packages.seen import Seen, detect
-from agents.checks.packages.versions import canonical_name, canonical_version
+from agents.checks.packages.versions import CACHE_SIZE, canonical_name, canonical_version
 from schemas.assessments import Check
 from schemas.events import PackageInstall
 from schemas.findings import Indicator
@@ -23,7 +24,8 @@ _STRONG: Final = ("sha256:", "sha384:", "sha512:")
 Wanted = dict[tuple[str, str], frozenset[str]]
 
 
-def _digests(texts: Sequence[str]) -> frozenset[str]:
+@lru_cache(CACHE_SIZE)
+def _digests(texts: tuple[str, ...]) -> frozenset[str]:
     plain = (text.lower().replace("=", ":", 1) for text in texts)
     return frozenset(
         text.partition(":")[2] if text.startswith("sha256:") else text for text in plain
@@ -39,7 +41,8 @@ def locked(lock: dict[str, tuple[str, ...]]) -> Wanted:
             line = read_line(entry)
             name, version = line.name or entry, line.version or ""
         key = (canonical_name(name.partition("[")[0]), canonical_version(version.lstrip("=")))
-        result[key] = result.get(key, frozenset()) | _digests(texts)
+        digests, before = _digests(texts), result.get(key)
+        result[key] = digests if before is None else before | digests
     return result
 
 
@@ -49,7 +52,8 @@ def required(lines: Sequence[RequirementLine]) -> Wanted:
     for line in lines:
         if line.name and line.version and line.hashes:
             key = (canonical_name(line.name), canonical_version(line.version))
-            result[key] = result.get(key, frozenset()) | _digests(line.hashes)
+            digests, before = _digests(line.hashes), result.get(key)
+            result[key] = digests if before is None else before | digests
     return result
 
 

@@ -210,18 +210,19 @@ def _edited_term(name: str, target: str) -> tuple[str, str] | None:
 _SEVERITIES: Final[dict[int, tuple[tuple[int, int, Severity], ...]]] = {
     _STRONG: (
         (11, 10_000, Severity.HIGH),
-        (6, 900, Severity.HIGH),
-        (6, 10_000, Severity.LOW),
-        (5, 450, Severity.HIGH),
+        (8, 650, Severity.HIGH),
+        (6, 400, Severity.HIGH),
+        (5, 250, Severity.HIGH),
         (5, 10_000, Severity.LOW),
         (4, 250, Severity.MEDIUM),
+        (4, 450, Severity.LOW),
     ),
     _PLAIN: (
-        (8, 900, Severity.HIGH),
+        (8, 300, Severity.HIGH),
         (12, 10_000, Severity.MEDIUM),
-        (6, 500, Severity.HIGH),
+        (6, 150, Severity.HIGH),
         (6, 10_000, Severity.LOW),
-        (5, 200, Severity.MEDIUM),
+        (5, 150, Severity.MEDIUM),
     ),
     _WEAK: ((5, 800, Severity.LOW),),
 }
@@ -299,7 +300,8 @@ def _far_slip(name: str, target: str, index: _Index) -> NameVerdict | None:
         pair = _edited_term(name, target)
         if pair is None or len(pair[1]) < TWO_EDIT_FLOOR - 1 or pair[0] in index.vocabulary:
             return None
-    if compact in index.vocabulary:
+    same = next((i for i, (a, b) in enumerate(zip(compact, other, strict=False)) if a != b), 0)
+    if compact in index.vocabulary or compact[same:] in index.vocabulary:
         return None
     return _offer(target, "two slips", Severity.MEDIUM, 0.7)
 

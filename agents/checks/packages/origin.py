@@ -42,7 +42,11 @@ def _from_file_host(
         best = max(common_path(origin.path, one.path) for one in here)
         others = (one for one in known if same_site(origin, one) and one not in internal)
         return all(common_path(origin.path, one.path) <= best for one in others)
-    return False
+    if any(_same_family(origin, one) for one in known if one not in internal):
+        return False
+    # A file host beside an internal index (cdn.acme.example, packages.acme.example) is likely its
+    # own; anything else is not.
+    return None if any(_beside(origin, one) for one in internal) else False
 
 
 def came_from_inside(seen: Seen, data: PackageInstall, policy: Policy) -> bool | None:
@@ -85,6 +89,13 @@ def came_from_inside(seen: Seen, data: PackageInstall, policy: Policy) -> bool |
     if all(allowed):
         return True
     return None if any(allowed) else False
+
+
+def _beside(origin: Origin, index: Origin) -> bool:
+    """Tell whether a host lies below an index's host, or beside it below the same domain."""
+    parent = index.host.partition(".")[2]
+    shared = "." in parent and origin.host.endswith(f".{parent}")
+    return origin.scheme == index.scheme and (shared or origin.host.endswith(f".{index.host}"))
 
 
 def _same_family(origin: Origin, index: Origin) -> bool:

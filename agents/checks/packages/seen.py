@@ -13,7 +13,7 @@ import msgspec
 from agents.checks.detection import Detection
 from agents.checks.packages.indexes import read_origin
 from agents.checks.packages.versions import canonical_name
-from schemas.canonical import ID_HEX_DIGITS
+from schemas.canonical import ID_HEX_DIGITS, length_prefixed
 from schemas.components import component_key, is_sha256, tenant_scoped
 from schemas.events import Event, Package, PackageInstall
 from schemas.findings import Indicator
@@ -21,7 +21,6 @@ from schemas.observations import Sighting
 from schemas.policy import Internal, Policy
 
 _CACHE: Final = 65_536
-_LENGTH: Final = 4
 
 
 class Seen(msgspec.Struct, frozen=True, gc=False):
@@ -105,11 +104,11 @@ def publisher_key(package: Package, attested: str | None = None) -> str | None:
     return name if name.startswith("publisher:") else component_key("publisher", f"pypi/{name}")
 
 
-def _hashed(parts: Sequence[str]) -> str:
-    # The same as `schemas.canonical.stable_id`, with one update: this runs for every package.
-    encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
-    joined = b"".join([len(raw).to_bytes(_LENGTH, "big") + raw for raw in encoded])
-    return f"{parts[0]}-{sha256(joined).hexdigest()[:ID_HEX_DIGITS]}"
+_encoded = lru_cache(_CACHE)(length_prefixed)
+
+
+def _id(hashed: bytes) -> str:
+    return f"obs-{sha256(hashed).hexdigest()[:ID_HEX_DIGITS]}"
 
 
 def sightings(
@@ -124,8 +123,11 @@ def sightings(
     """
     data = event.data
     tenant, occurred = event.tenantid, event.time
-    day = _day(occurred)
     system = data.system or data.image or event.subject
+    # The ids are those of `stable_id("obs", tenant, day, key, version, digest, system)`. What the
+    # packages of an event share, or have in common with other events, is encoded once.
+    head = b"".join(map(length_prefixed, ("obs", tenant, _day(occurred))))
+    tail = length_prefixed(system)
     result: list[Sighting] = []
     for place, one in enumerate(seen):
         package = one.package
@@ -133,9 +135,10 @@ def sightings(
         version = package.version
         publisher = publisher_key(package, attested.get(place))
         origin = origin_of(package, data)
+        rest = _encoded(version or "") + length_prefixed(digest or "") + tail
         result.append(
             Sighting(
-                id=_hashed(("obs", tenant, day, one.key, version or "", digest or "", system)),
+                id=_id(head + _encoded(one.key) + rest),
                 component=one.key,
                 tenant=tenant,
                 system=system,
@@ -156,7 +159,7 @@ def sightings(
         key = f"sha256:{digest}"
         result.append(
             Sighting(
-                id=_hashed(("obs", tenant, day, key, version or "", digest, system)),
+                id=_id(head + length_prefixed(key) + rest),
                 component=key,
                 tenant=tenant,
                 system=system,

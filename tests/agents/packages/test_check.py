@@ -102,6 +102,7 @@ def test_ordinary_internal_installs_raise_no_alarm():
         {"index_url": "https://user:secret@packages.acme.example/simple"},
         {"url": "https://packages.acme.example/files/acme_x-1.0.whl"},
         {"url": "file:///wheels/acme_x-1.0.whl"},
+        {"url": "https://cdn.acme.example/files/acme_x-1.0.whl"},
     )
     names = ("acme-features", "Acme.Train", "acme_serving", "featurestore", "acme-x", "acme-torch")
     wheres = ({"index_url": INSIDE}, {"index_url": INSIDE, "extra_index_urls": [PUBLIC]})

@@ -6,11 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.checks.packages.intel_match import is_about_every_version
 from agents.checks.packages.names import judge_name
 from agents.checks.packages.popularity import name_table
 from agents.checks.packages.versions import canonical_name
+from agents.intelligence.osv import read_archive
 from schemas.severity import Severity
 from tests.agents.packages.name_cases import measure
+from tests.shared_data import shared_path
 
 
 def test_imitations_are_told_from_harmless_names():
@@ -53,3 +56,10 @@ def test_swapped_inner_letters_of_a_popular_name_are_found(name, data):
         verdict = judge_name(swapped)
         assert verdict is not None
         assert verdict.target == name
+
+
+def test_no_malicious_name_is_exempt():
+    """A table of popular names may hold bad ones: downloads alone make no name honest."""
+    feed = read_archive(shared_path("intel", "osv-pypi.zip").read_bytes())
+    bad = {key[5:] for key, fact in feed.facts.items() if is_about_every_version(fact)}
+    assert bad & name_table().known == set()
