@@ -14,8 +14,8 @@ from schemas.severity import Severity
 MAX_CELLS: Final = 10_000
 _PIPED: Final = re.compile(r"\|\s*(sudo\s+)?(ba|z)?sh|/dev/tcp|base64 -d")
 _INSTALLER: Final = re.compile(
-    r"https://(ollama\.com|sh\.rustup\.rs|astral\.sh|get\.docker\.com|deb\.nodesource\.com|"
-    r"raw\.githubusercontent\.com/(pyenv|nvm-sh|conda-forge)/|packagecloud\.io/install/)"
+    r"https://(ollama\.com|sh\.rustup\.rs|astral\.sh|get\.docker\.com|"
+    r"raw\.githubusercontent\.com/(pyenv|nvm-sh|conda-forge)/)"
 )
 """Installers that notebooks pipe into a shell as their own instructions say."""
 _MAGIC: Final = re.compile(r"^\s*[!%]")

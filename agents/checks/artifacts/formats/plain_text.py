@@ -128,9 +128,7 @@ def _judge_card(scan: Scan, text: str, name: str) -> None:
 def _judge_requirements(scan: Scan, text: str) -> None:
     for number, line in enumerate(text.splitlines()[:100_000], 1):
         stripped = line.strip()
-        if _FETCHED.match(stripped) and not re.search(
-            r"download\.pytorch\.org|nvidia\.com", stripped
-        ):
+        if _FETCHED.match(stripped) and not re.search(r"pytorch\.org/whl|nvidia\.com", stripped):
             scan.report(
                 "TW-MODEL-REQUIREMENTS-ELSEWHERE",
                 f"packages come from {stripped[:120]!r}",
@@ -139,7 +137,7 @@ def _judge_requirements(scan: Scan, text: str) -> None:
         elif not stripped.startswith("#") and (match := _DIRECT.search(stripped)):
             trusted = re.search(
                 r"(?i)github\.com/(huggingface|pytorch|openai|facebookresearch|"
-                r"nvidia|microsoft|google|dao-ailab)/|download\.pytorch\.org",
+                r"nvidia|microsoft|google|dao-ailab)/|pytorch\.org/whl",
                 match.group(2),
             )
             rule = "TW-MODEL-REQUIREMENTS-DIRECT" if trusted else "TW-MODEL-REQUIREMENTS-ELSEWHERE"

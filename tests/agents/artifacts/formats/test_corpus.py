@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from agents.checks.artifacts.scanning import Scan
 from schemas.severity import Severity
 from tests.corpus import model_formats, repositories
-from tests.corpus.reading import PICKLE_HEADS, read_sample, severity
+from tests.corpus.reading import descend, read_sample, severity
+from tests.corpus.wire import field, message, onnx_node, safetensors, tensor, varint
 
 SOURCES = (model_formats, repositories)
 
@@ -46,7 +48,6 @@ def test_pickle_within_metadata_is_handed_on():
     samples = dict(model_formats.hostile())
     [scan] = read_sample("x.safetensors", samples["st_meta_pickle.safetensors"])
     assert "pickle" in scan.formats
-    assert PICKLE_HEADS
 
 
 @pytest.mark.parametrize(
@@ -61,3 +62,49 @@ def test_file_cut_anywhere_is_not_malicious_and_ends(name, raw):
     for cut in range(1, len(raw), max(len(raw) // 25, 1)):
         [scan] = read_sample(name, raw[:cut])
         assert severity(scan).rank < Severity.CRITICAL.rank, (cut, scan.detections)
+
+
+class _Sparse:
+    """A file of which only the beginning is not zero; it counts what is read."""
+
+    def __init__(self, head, size):
+        self.head, self.size, self.count = head, size, 0
+
+    def read(self, offset, length):
+        length = max(min(length, self.size - offset), 0)
+        self.count += length
+        part = self.head[offset : offset + length]
+        return part + bytes(length - len(part))
+
+
+def test_a_model_of_500_gigabytes_costs_what_its_header_costs():
+    weights = 500 << 30
+    head = safetensors({"w": tensor(0, weights)})
+    source = _Sparse(head, len(head) + weights)
+    scan = Scan("big.safetensors", descend)
+    descend(scan, "big.safetensors", source)
+    assert scan.formats == ["safetensors"]
+    assert not scan.detections
+    assert not scan.corrupt
+    assert source.count < 1 << 17
+
+
+def test_weights_within_an_onnx_model_are_passed_over():
+    weights = 1 << 30
+    inner = message((1, 4), (2, 1), (8, "w")) + varint(9 << 3 | 2) + varint(weights)
+    graph = field(1, onnx_node("Add")) + varint(5 << 3 | 2) + varint(len(inner) + weights) + inner
+    model = message((1, 8)) + varint(7 << 3 | 2) + varint(len(graph) + weights) + graph
+    source = _Sparse(model, len(model) + weights)
+    scan = Scan("big.onnx", descend)
+    descend(scan, "big.onnx", source)
+    assert scan.formats == ["onnx"]
+    assert not scan.corrupt
+    assert source.count < 1 << 19
+
+
+@pytest.mark.parametrize(("here", "rank"), [(True, Severity.LOW), (False, Severity.MEDIUM)])
+def test_code_that_is_among_the_files_weighs_less_than_code_unseen(here, rank):
+    files = {"m/config.json": b'{"auto_map": {"AutoModel": "modeling_x.M"}}', "m/x.txt": b""}
+    if here:
+        files["m/modeling_x.py"] = b"class M: pass\n"
+    assert max(severity(scan).rank for scan in read_sample("m", files)) == rank.rank
