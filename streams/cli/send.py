@@ -19,7 +19,7 @@ from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.output import Format, FormatOption, print_json, print_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from streams.settings import Settings
 
@@ -51,16 +51,44 @@ def send(
     tenant: Annotated[
         str | None, typer.Option(help="the tenant, where the payload does not name one")
     ] = None,
+    system: Annotated[str | None, typer.Option(help="the host or runner it is from")] = None,
+    image: Annotated[str | None, typer.Option(help="packages: the image they went into")] = None,
+    index_url: Annotated[str | None, typer.Option(help="packages: the index asked")] = None,
+    extra_index_url: Annotated[
+        list[str] | None, typer.Option(help="packages: a further index asked; repeatable")
+    ] = None,
+    lock: Annotated[
+        Path | None, typer.Option(help="packages: hashed requirements, pylock.toml or uv.lock")
+    ] = None,
+    requirements: Annotated[
+        Path | None, typer.Option(help="packages: the requirements asked for")
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="read everything, send nothing")] = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Publish events, each to the topic of its type, as structured-mode CloudEvents.
 
-    All events are read first: nothing is sent if one of them could not be read.
+    All events are read first: nothing is sent if one of them could not be read. Installers don't
+    record which index was asked nor what was locked: say it with the options for packages.
     """
+    known: dict[str, Any] = {
+        "system": system,
+        "image": image,
+        "index_url": index_url,
+        "extra_index_urls": tuple(extra_index_url or ()),
+        "lock": _read_text(lock),
+        "requirements": _read_text(requirements),
+    }
+    options = {name: value for name, value in known.items() if value}
+    if options and kind is None:
+        raise TidewatchError(
+            f"{', '.join(options)}: only for payloads of others",
+            where="send",
+            remedy="name the producer with --as, or put it into the events",
+        )
     settings = None if check else connected_settings()
     limit = settings.max_event_bytes if settings else MAX_FILE_BYTES
-    events = read_events(file, kind=kind, tenant=tenant, max_bytes=limit)
+    events = read_events(file, kind=kind, tenant=tenant, max_bytes=limit, options=options)
     if settings is not None:
         asyncio.run(publish(settings, events))
     counts: dict[str, int] = {}
@@ -75,7 +103,12 @@ def send(
 
 
 def read_events(
-    file: Path, *, kind: str | None = None, tenant: str | None = None, max_bytes: int
+    file: Path,
+    *,
+    kind: str | None = None,
+    tenant: str | None = None,
+    max_bytes: int,
+    options: Mapping[str, Any] | None = None,
 ) -> list[Event[Any]]:
     """Return the events of a file.
 
@@ -84,6 +117,7 @@ def read_events(
         kind: The kind of producer whose payload it is; our own events by default.
         tenant: The tenant of payloads that do not name one.
         max_bytes: The greatest event, in bytes.
+        options: What the payload does not say, for its adapter.
 
     Raises:
         TidewatchError: The file or one of the events can't be read; says which.
@@ -95,7 +129,7 @@ def read_events(
             if kind is None:
                 events.append(read_event(raw, (), timestamp_ms=now_ms, max_bytes=max_bytes))
             else:
-                events += _adapted(kind, raw, tenant, now_ms)
+                events += _adapted(kind, raw, tenant, now_ms, options or {})
         except UnreadableRecordError as error:
             raise TidewatchError(
                 f"not an event ({error.reason})",
@@ -161,11 +195,25 @@ def event_key(event: Event[Any]) -> str:
     return f"{event.tenantid}|{event.subject}"
 
 
-def _adapted(kind: str, raw: bytes, tenant: str | None, now_ms: int) -> list[Event[Any]]:
+def _read_text(file: Path | None) -> bytes | None:
+    """Return the bytes of a file named beside the payload."""
+    if file is None:
+        return None
+    try:
+        return _read(file)
+    except OSError as error:
+        raise TidewatchError(
+            f"can't read it ({error.strerror})", where=str(file), remedy="name a readable file"
+        ) from error
+
+
+def _adapted(
+    kind: str, raw: bytes, tenant: str | None, now_ms: int, options: Mapping[str, Any]
+) -> list[Event[Any]]:
     """Return the events that a producer's payload stands for."""
     from streams.adapters import adapt  # noqa: PLC0415 -- only for payloads of others
 
-    return list(adapt(kind, raw, tenant=tenant, received_ms=now_ms))
+    return list(adapt(kind, raw, tenant=tenant, received_ms=now_ms, **options))
 
 
 def _documents(file: Path, kind: str | None) -> Iterator[tuple[str, bytes]]:

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from schemas.errors import TidewatchError
-from streams.cli import intel, lock, policy
+from streams.cli import intel, lock, policy, send
 from streams.cli.intel import FeedKind, read_feed
 
 run = CliRunner()
@@ -111,4 +111,30 @@ def test_a_policy_that_says_something_else_is_refused(tmp_path, text):
     file = tmp_path / "p.toml"
     file.write_text(text, encoding="utf-8")
     result = run.invoke(policy.app, ["check", str(file)])
+    assert isinstance(result.exception, TidewatchError)
+
+
+def test_a_report_is_sent_with_what_the_installer_does_not_record(tmp_path):
+    report, locked = tmp_path / "report.json", tmp_path / "lock.txt"
+    entry = {"metadata": {"name": "numpy", "version": "2.4.6"}}
+    report.write_text(json.dumps({"version": "1", "install": [entry]}), encoding="utf-8")
+    locked.write_text(f"numpy==2.4.6 --hash=sha256:{H}\n", encoding="utf-8")
+    (event,) = send.read_events(
+        report,
+        kind="pip-report",
+        tenant="t",
+        max_bytes=1 << 20,
+        options={"system": "runner-7", "lock": locked.read_bytes()},
+    )
+    assert event.data.lock == {"numpy==2.4.6": (f"sha256:{H}",)}
+    assert event.subject == "host:runner-7"
+    words = [str(report), "--as", "pip-report", "--tenant", "t", "--system", "runner-7"]
+    words += ["--lock", str(locked), "--index-url", "https://index.example/simple", "--check"]
+    assert run.invoke(send.app, words).exit_code == 0
+
+
+def test_options_for_payloads_of_others_are_refused_for_our_own_events(tmp_path):
+    file = tmp_path / "events.jsonl"
+    file.write_text("{}", encoding="utf-8")
+    result = run.invoke(send.app, [str(file), "--image", "x", "--check"])
     assert isinstance(result.exception, TidewatchError)
