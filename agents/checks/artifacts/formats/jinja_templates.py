@@ -89,33 +89,18 @@ _DANGEROUS_CALLS: Final = frozenset(
     ]
 )
 _ESCAPE_GLOBALS: Final = frozenset(
-    [
-        "cycler",
-        "joiner",
-        "lipsum",
-        "self",
-        "request",
-        "config",
-        "url_for",
-        "get_flashed_messages",
-        "session",
-        "g",
-        "app",
-        "undefined",
-        "context",
-        "_context",
-        "environment",
-    ]
+    ("cycler", "joiner", "lipsum", "self", "url_for", "get_flashed_messages", "_context")
 )
 """Names whose attributes lead to the interpreter where they exist."""
 _ATTRIBUTE_FILTERS: Final = frozenset(
     ("map", "selectattr", "rejectattr", "groupby", "sort", "sum", "unique", "min", "max")
 )
 _SHELL: Final = re.compile(
-    r"/bin/(ba|z|da)?sh\b|\bos\.(system|popen)\b|\bsubprocess\b|\b(curl|wget)\s+\S*https?:|"
-    r"/dev/tcp/|/etc/passwd|powershell|cmd\.exe|__import__",
-    re.IGNORECASE,
+    r"\bos\.(system|popen)\s*\(|\b(curl|wget)\s[^|\n]*\|\s*(ba|z)?sh\b|/dev/tcp/|__import__|"
+    r"^(cat|ls|id|whoami|curl|wget|nc|bash|sh)\s+[-/]|^/etc/passwd$"
 )
+MAX_COMMAND: Final = 200
+"""Characters of a constant that may be a command; longer ones are what the model is told."""
 _MARKUP: Final = re.compile(r"<script\b|javascript:|\bonerror\s*=", re.IGNORECASE)
 _RAW_ESCAPE: Final = re.compile(
     r"__(class|globals|builtins|subclasses|mro|base|init|import)__|\|\s*attr\s*\(|"
@@ -292,7 +277,7 @@ class _Judge:
         for value in _values(node, self._values):
             if _DANGEROUS_DUNDER.search(value):
                 self._escape(f"puts together the name {value[:60]!r}", node)
-            elif _SHELL.search(value) and not isinstance(node, nodes.TemplateData):
+            elif len(value) <= MAX_COMMAND and _SHELL.search(value):
                 self._escape(f"holds a command: {value[:60]!r}", node)
             elif _MARKUP.search(value):
                 self._add("TW-MODEL-TEMPLATE-MARKUP", "writes script markup", node.lineno or 0)
@@ -435,7 +420,13 @@ def _integer(node: nodes.Node) -> int | None:
 
 
 def _is_built(node: nodes.Node) -> bool:
-    """Say whether an expression puts a string together."""
+    """Say whether an expression puts a string together that may begin with an underscore."""
+    first = node
+    while isinstance(first, nodes.Concat | nodes.Add):
+        first = first.nodes[0] if isinstance(first, nodes.Concat) else first.left
+    plain = isinstance(first, nodes.Const) and str(first.value)[:1] not in ("", "_")
+    if first is not node and plain:
+        return False
     if isinstance(node, nodes.Concat):
         return True
     if isinstance(node, nodes.Filter):
