@@ -12,8 +12,6 @@ from urllib.parse import unquote, urlsplit
 import idna
 import msgspec
 
-from agents.checks.packages.versions import CACHE_SIZE
-
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 _URL_LIMIT: Final = 8192
 _CONTROL_END: Final = 0x20
@@ -48,7 +46,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
             return False
 
 
-@lru_cache(CACHE_SIZE)
+@lru_cache(8192)
 def read_origin(url: str) -> Origin | None:
     """Return where a URL leads, None where readers could disagree about it.
 

@@ -27,6 +27,7 @@ LINES_LIMIT: Final = 200_000
 """Logical lines read from one text; what lies beyond is reported, not read."""
 LINE_LIMIT: Final = 65_536
 """Characters of one logical line (continuations joined)."""
+_REMEMBERED_LENGTH: Final = 1024
 DEPTH_LIMIT: Final = 16
 """Requirements files inside requirements files."""
 _VCS: Final = ("git", "hg", "svn", "bzr")
@@ -365,7 +366,6 @@ def _read_requirement(text: str, fields: dict[str, object]) -> None:
         fields["version"] = _pin(requirement)
 
 
-@lru_cache(65_536)
 def read_line(text: str, line: int = 1, file: str | None = None) -> RequirementLine:
     """Return one logical line (continuations joined, no comment) as pip reads it.
 
@@ -379,6 +379,11 @@ def read_line(text: str, line: int = 1, file: str | None = None) -> RequirementL
 
     Source: pip's requirements file format; PEP 508; PEP 440.
     """
+    # Longer lines are rare, and would make the cache as large as an attacker likes.
+    return (_remembered if len(text) <= _REMEMBERED_LENGTH else _read)(text, line, file)
+
+
+def _read(text: str, line: int, file: str | None) -> RequirementLine:
     plain = _PLAIN.fullmatch(text)
     if plain and "*" not in text:
         return RequirementLine(
@@ -396,6 +401,9 @@ def read_line(text: str, line: int = 1, file: str | None = None) -> RequirementL
         reason = str(error).partition("\n")[0][:200]
         return RequirementLine(text=shown, line=line, file=file, error=reason)
     return msgspec.convert({"text": shown, "line": line, "file": file, **fields}, RequirementLine)
+
+
+_remembered = lru_cache(16_384)(_read)
 
 
 def _read_fields(text: str) -> dict[str, object]:

@@ -20,7 +20,7 @@ from schemas.findings import Indicator
 from schemas.observations import Sighting
 from schemas.policy import Internal, Policy
 
-_CACHE: Final = 65_536
+_CACHE: Final = 32_768
 
 
 class Seen(msgspec.Struct, frozen=True, gc=False):

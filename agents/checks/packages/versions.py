@@ -9,7 +9,7 @@ from packaging.version import InvalidVersion, Version
 
 from schemas.components import canonical_package
 
-CACHE_SIZE: Final = 65_536
+CACHE_SIZE: Final = 32_768
 """Entries per cache: some tens of megabytes at most."""
 VERSION_LIMIT: Final = 256
 """Characters of a version that is still parsed; longer ones compare as text only."""
