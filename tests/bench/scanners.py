@@ -126,12 +126,14 @@ def samples(kind: str) -> Iterator[tuple[str, bytes | dict[str, bytes]]]:
             yield f"{file.stem}-{name}", raw
 
 
-def write_corpus(folder: Path) -> dict[str, dict[str, list[Path]]]:
-    """Write all samples; return kind, sample, files."""
+def write_corpus(folder: Path, every: int) -> dict[str, dict[str, list[Path]]]:
+    """Write each `every`-th sample; return kind, sample, files."""
     written: dict[str, dict[str, list[Path]]] = {}
     for kind in KINDS:
         written[kind] = {}
         for number, (name, raw) in enumerate(samples(kind)):
+            if number % every:
+                continue
             parts = raw if isinstance(raw, dict) else {name.rpartition("-")[2]: raw}
             files = []
             for part, content in parts.items():
@@ -215,6 +217,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--state", type=Path, default=ROOT / ".state", help="state folder")
     parser.add_argument("--only", nargs="*", default=list(CONTESTANTS), help="contestants")
+    parser.add_argument("--every", type=int, default=1, help="take each n-th sample only")
     options = parser.parse_args()
     python = environment(options.state)
     print("| | hostile critical | hostile warned | hostile clean | harmless critical | "
@@ -222,7 +225,7 @@ def main() -> None:
           "safetensors s | safetensors MiB |")  # fmt: skip
     print("|---" * 13 + "|")
     with tempfile.TemporaryDirectory() as name:
-        corpus = write_corpus(Path(name))
+        corpus = write_corpus(Path(name), options.every)
         large = large_files(Path(name))
         everything = [f for kind in KINDS for files in corpus[kind].values() for f in files]
         for contestant in options.only:
