@@ -40,6 +40,10 @@ class FactChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     fact: IntelFact | None = None
     """None: withdrawn."""
     revision: Revision = (0, 0)
+    after: str = ""
+    """The ledger's own note to go on behind this row: a search is done page by page."""
+    before: IntelFact | None = None
+    """With `after`: the fact that `fact` replaced."""
 
 
 class Derived(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="derived"):
@@ -75,6 +79,10 @@ class Taint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     digest: str | None = None
     active: bool = True
     revision: Revision = (0, 0)
+    tenant: str = ""
+    """Only what this tenant holds is meant; empty: all."""
+    after: str = ""
+    """The ledger's own note to go on telling systems behind this row."""
 
 
 class CaseState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="case"):

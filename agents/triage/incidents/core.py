@@ -26,13 +26,20 @@ from agents.triage.incidents.rows import (
     ExpiryRow,
     WaitingRow,
 )
-from agents.triage.incidents.standing import Standing, contained, stand
+from agents.triage.incidents.standing import (
+    Standing,
+    contained,
+    known_tenants,
+    shared_findings,
+    stand,
+)
 from agents.triage.incidents.views import (
     LISTED_TENANTS,
     alert_view,
     incident_document,
     significance,
 )
+from agents.triage.ledger.outlet import content_hash
 from agents.triage.ledger.rows import DAY_MS
 from agents.triage.routing import ledger_message
 from agents.triage.store import SEPARATOR, Store, row_key
@@ -163,7 +170,6 @@ class _Desk:
         )
         touched = self._touched.setdefault(case.incident, {})
         at_ms = record.timestamp_ms
-        tenants_before = case.core.tenant_tally.count()
         match message:
             case FindingUpdate():
                 fold.on_finding(case, message, at_ms)
@@ -193,11 +199,6 @@ class _Desk:
                 self._decide(case, message, at_ms)
             case ForgedResult():
                 self._forged(message)
-        if case.core.tenant_tally.count() != tenants_before or isinstance(
-            message, (FindingUpdate, Withdrawal)
-        ):
-            # Others read of the threshold reached, and of what is said of the component itself.
-            self._whole.add(case.incident)
 
     def _decide(self, case: Case, decision: Decision, at_ms: int) -> None:
         fold.on_decision(case, decision, at_ms)
@@ -348,6 +349,16 @@ class _Desk:
             case.core.last_ms = at_ms
             case.save_core()
         everyone = case.tenants()
+        # Others read of the threshold reached, and of what is said of the component itself.
+        common = stable_id(
+            "common",
+            str(known_tenants(case)),
+            *(content_hash(one) for one in shared_findings(case)),
+        )
+        if common != case.core.common:
+            case.core.common = common
+            case.save_core()
+            self._whole.add(case.incident)
         chosen = everyone if case.incident in self._whole else sorted(set(touched) & set(everyone))
         for tenant in chosen:
             self._settle_tenant(case, tenant, at_ms)

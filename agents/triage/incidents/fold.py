@@ -63,6 +63,8 @@ class Case:
         self.incident = incident
         self._core_key = row_key(CORE, incident)
         self.core = store.load(self._core_key, CoreRow) or CoreRow(incident=incident)
+        self.shared: list[Finding] | None = None
+        """What the findings say of the component itself; None: to be worked out."""
 
     def exists(self) -> bool:
         """Tell whether anything was found: without a root nothing is known of it yet."""
@@ -175,6 +177,7 @@ def preference(finding: Finding, revision: Revision) -> tuple[object, ...]:
 def on_finding(case: Case, update: FindingUpdate, at_ms: int) -> None:
     """Add a finding to its tenant's."""
     finding = update.finding
+    case.shared = None
     case.meets(finding.tenant, update.root)
     case.involves(split_version(finding.component)[0])
     row = case.findings(finding.tenant)
@@ -373,6 +376,7 @@ def on_proof(case: Case, proof: Proof) -> None:
 
 def on_withdrawal(case: Case, gone: Withdrawal) -> None:
     """Note that a finding no longer holds, also when it has not arrived yet."""
+    case.shared = None
     row = case.findings(gone.tenant)
     place = rank(gone.finding)
     state = row.ids.get(place) or IdState(finding=gone.finding)

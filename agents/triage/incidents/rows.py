@@ -57,7 +57,9 @@ class CoreRow(msgspec.Struct, array_like=True):
     told: str = ""
     truncated: list[str] = msgspec.field(default_factory=list)
     last_ms: int = 0
-    """The latest broker timestamp of a record about it."""
+    """The broker timestamp of a record about it, the first of the last day."""
+    common: str = ""
+    """What every tenant last read of the whole, as a hash."""
 
 
 class Group(msgspec.Struct, array_like=True):

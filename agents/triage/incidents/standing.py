@@ -105,6 +105,8 @@ def shared_findings(case: Case) -> list[Finding]:
 
     The same whichever tenants they are: kind, rule, indicator, severity and confidence alone.
     """
+    if case.shared is not None:
+        return case.shared
     strongest: dict[str, Finding] = {}
     for tenant in case.tenants()[:SHARED_TENANTS]:
         for group, holds in own_groups(case.findings(tenant)):
@@ -117,7 +119,8 @@ def shared_findings(case: Case) -> list[Finding]:
                 known.confidence,
             ):
                 strongest[bare.rule_id] = bare
-    return [strongest[rule] for rule in sorted(strongest)]
+    case.shared = [strongest[rule] for rule in sorted(strongest)]
+    return case.shared
 
 
 def _bare(case: Case, finding: Finding) -> Finding:

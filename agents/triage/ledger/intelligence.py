@@ -17,7 +17,7 @@ from agents.triage.ledger.rows import (
     FACT,
     FACTS,
     NAME_BYTES,
-    SCAN,
+    PAGE,
     SYSTEM,
     ComponentRow,
     FactRow,
@@ -46,6 +46,10 @@ def on_fact(desk: Desk, change: FactChange) -> None:
     fact = _bounded(desk, change.fact)
     key = row_key(FACT, change.key, change.fact_key)
     known = desk.store.load(key, FactRow)
+    if change.after and known is not None and known.revision == change.revision:
+        row = component_row(desk, change.key)
+        _retro_hunt(desk, change, row, change.before, fact)
+        return
     if known is not None and known.revision >= change.revision:
         return
     before = known.fact if known is not None else None
@@ -147,9 +151,10 @@ def _retro_hunt(
 ) -> None:
     if not _adverse(before) and not _adverse(fact):
         return
-    count = 0
-    for _, system in desk.store.scan(SYSTEM, change.key, row_type=SystemRow, limit=SCAN):
-        count += 1
+    page = list(
+        desk.store.scan(SYSTEM, change.key, row_type=SystemRow, limit=PAGE, after=change.after)
+    )
+    for _, system in page:
         for holding in system.holdings.values():
             now = _match(change.key, change.fact_key, fact, system, holding)
             then = _match(change.key, change.fact_key, before, system, holding)
@@ -157,8 +162,9 @@ def _retro_hunt(
                 _issue(desk, change.key, row, now, change)
             if then is not None and (now is None or now.id != then.id):
                 _take_back(desk, change.key, row, then, change)
-    if count >= SCAN:
-        desk.bound_reached("systems searched for a fact", change.key, SCAN)
+    if len(page) == PAGE:
+        going_on = msgspec.structs.replace(change, after=page[-1][0], before=before)
+        desk.tell_ledger(change.key, going_on)
 
 
 def on_holding(

@@ -18,6 +18,7 @@ from agents.triage.ledger.rows import (
     MARKS,
     MAX_DEPTH,
     NAME_BYTES,
+    PAGE,
     SCAN,
     SYSTEM,
     TENANTS,
@@ -90,13 +91,28 @@ def add_mark(desk: Desk, component: str, row: ComponentRow, mark: Mark) -> bool:
     return True
 
 
-def _tell_systems(desk: Desk, component: str, row: ComponentRow, mark: Mark) -> None:
-    count = 0
-    for _, system in desk.store.scan(SYSTEM, component, row_type=SystemRow, limit=SCAN):
-        count += 1
+def _tell_systems(
+    desk: Desk, component: str, row: ComponentRow, mark: Mark, after: str = ""
+) -> None:
+    page = list(desk.store.scan(SYSTEM, component, row_type=SystemRow, limit=PAGE, after=after))
+    for _, system in page:
         tell_exposures(desk, component, row, system, marks=(mark,))
-    if count >= SCAN:
-        desk.bound_reached("systems told of a mark", component, SCAN)
+    if len(page) == PAGE:
+        going_on = Taint(
+            key=component,
+            incident=mark.incident,
+            root=mark.root,
+            cause=mark.cause,
+            origin=mark.path[0] if mark.path else component,
+            path=tuple(mark.path),
+            version=mark.version,
+            digest=mark.digest,
+            active=mark.active,
+            revision=mark.revision,
+            tenant=mark.tenant,
+            after=page[-1][0],
+        )
+        desk.tell_ledger(component, going_on)
 
 
 def _tell_children(desk: Desk, component: str, mark: Mark) -> None:
@@ -168,22 +184,23 @@ def on_derived(desk: Desk, edge: Derived) -> None:
 
 
 def on_taint(desk: Desk, taint: Taint) -> None:
-    """Mark the component and pass the taint on."""
-    add_mark(
-        desk,
-        taint.key,
-        component_row(desk, taint.key),
-        Mark(
-            incident=taint.incident,
-            root=taint.root,
-            cause=taint.cause,
-            version=taint.version,
-            digest=taint.digest,
-            path=list(taint.path),
-            active=taint.active,
-            revision=taint.revision,
-        ),
+    """Mark the component and pass the taint on, or go on telling its systems."""
+    row = component_row(desk, taint.key)
+    mark = Mark(
+        incident=taint.incident,
+        root=taint.root,
+        cause=taint.cause,
+        version=taint.version,
+        digest=taint.digest,
+        path=list(taint.path),
+        active=taint.active,
+        revision=taint.revision,
+        tenant=taint.tenant,
     )
+    if taint.after:
+        _tell_systems(desk, taint.key, row, mark, taint.after)
+    else:
+        add_mark(desk, taint.key, row, mark)
 
 
 def on_case(desk: Desk, case: CaseState) -> None:

@@ -31,8 +31,10 @@ FINDING_IDS: Final = 256
 MEMBERS: Final = 128
 RELATED: Final = 8
 """Incidents that one key links, and tenants told of it; more, and the key says nothing."""
-SCAN: Final = 50_000
-"""Rows that one message may read."""
+SCAN: Final = 5_000
+"""Children, indicators or sources that one message may read."""
+PAGE: Final = 2_000
+"""Systems told or searched for one message; the ledger tells itself to go on behind them."""
 MAX_DEPTH: Final = 8
 """Steps that a taint is passed on."""
 NAME_BYTES: Final = 300

@@ -208,6 +208,30 @@ def test_a_popular_package_on_one_source_is_not_contained():
     assert ioc.indicator.disposition is not Disposition.BLOCK
 
 
+def test_a_search_goes_on_page_by_page(monkeypatch):
+    monkeypatch.setattr("agents.triage.ledger.intelligence.PAGE", 50)
+    monkeypatch.setattr("agents.triage.ledger.propagation.PAGE", 50)
+    flow = Flow()
+    flow.saw(
+        *(
+            sighting("pypi:litellm", f"t{n % 7}", f"h{n:05}", 1, version="1.82.7")
+            for n in range(230)
+        )
+    )
+    flow.fact(LITELLM)
+    (incident,) = flow.incidents.values()
+    assert incident.tenant_count == 7
+    assert incident.system_count >= 128
+    found = {
+        one.key
+        for one in flow.sent
+        if one.channel is Channel.OBSERVATIONS and b'"after"' in one.value
+    }
+    assert found == {"pypi:litellm"}
+    flow.withdraw("pypi:litellm")
+    assert {view.status for view in flow.alerts.values()} == {"withdrawn"}
+
+
 # -- propagation -----------------------------------------------------------------------------------
 
 
@@ -383,7 +407,7 @@ def test_several_hostile_components_of_a_publisher_are_a_campaign():
 
 def test_a_hygiene_finding_everywhere_is_over_correlating_and_says_so():
     flow = Flow()
-    for number in range(205):
+    for number in range(203):
         flow.found(
             finding(
                 "direct_reference",
