@@ -14,7 +14,7 @@ from agents.checks.packages.hashes import check_hashes
 from agents.checks.packages.intel_match import ADVERSE, matches
 from agents.checks.packages.names import NameVerdict, is_plausible, judge_name
 from agents.checks.packages.origin import check_origin
-from agents.checks.packages.pinning import check_pinning, check_reference, read_lines
+from agents.checks.packages.pinning import SHOWN_LIMIT, check_pinning, check_reference, read_lines
 from agents.checks.packages.requirements import RequirementLine
 from agents.checks.packages.seen import Seen, detect, see, sightings
 from agents.checks.packages.tree import Tree
@@ -31,6 +31,8 @@ _GOOD: Final = Check(name="known_compromised", status=Status.PASS)
 _NAMES: Final = Check(name="names", status=Status.PASS)
 _EMPTY: Final[dict[int, str]] = {}
 _SHOWN: Final = 20
+PATHS_LIMIT: Final = 200
+"""Findings of one event whose paths are shown."""
 
 
 def check_packages(event: Event[PackageInstall], knowledge: Knowledge) -> Outcome:
@@ -88,7 +90,8 @@ def check_packages(event: Event[PackageInstall], knowledge: Knowledge) -> Outcom
     failed = checks and any(check.status is Status.FAIL for check in checks)
     if found or failed:
         tree = Tree(data.packages)
-        found = [_with_path(one, tree) for one in found]
+        # Walking the tree for each of thousands of findings would let one event cost minutes.
+        found[:PATHS_LIMIT] = [_with_path(one, tree) for one in found[:PATHS_LIMIT]]
         check = _tree_check(found, seen, knowledge, tree)
         if check is not None:
             checks.append(check)
@@ -153,6 +156,7 @@ def _names_of(
     if not seen:
         return None, []
     found: list[Detection] = []
+    unshown = 0
     for one in seen:
         verdict = judge_name(one.name)
         if verdict is None:
@@ -161,11 +165,15 @@ def _names_of(
                 continue
         if _exempt(one, knowledge):
             continue
-        found.append(_imitation(one, verdict, when))
+        if len(found) < SHOWN_LIMIT:
+            found.append(_imitation(one, verdict, when))
+        else:
+            unshown += 1
     if not found:
         return _NAMES, found
     names = ", ".join(sorted({str(one.evidence["package"]) for one in found})[:_SHOWN])
-    detail = f"{len(found)} names to look at: {names}"
+    more = f", {unshown} more without a finding" if unshown else ""
+    detail = f"{len(found)} names to look at: {names}{more}"
     return Check(name="names", status=Status.WARN, detail=detail), found
 
 
@@ -274,7 +282,7 @@ def _tree_check(
     """Return the paths by which packages in question came in; None where none was brought in."""
     paths = {str(one.evidence["path"]) for one in found if "path" in one.evidence}
     bad = [one for one in seen if _verdict(one, knowledge) is True]
-    for one in bad:
+    for one in bad[:PATHS_LIMIT]:
         shown = tree.evidence(one.name)
         if shown:
             paths.add(str(shown["path"]))

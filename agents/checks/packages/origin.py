@@ -28,6 +28,8 @@ from schemas.policy import Policy
 from schemas.severity import Disposition, Status
 
 _PASS: Final = Check(name="origin", status=Status.PASS)
+_OWN_NAMES: Final = 200
+"""Names of a tenant that others are compared with."""
 _UNKNOWN: Final = "an internal name whose index is not recorded, with public ones in reach"
 
 
@@ -169,7 +171,7 @@ def check_origin(
             elif inside is None and data.extra_index_urls:
                 unsure += 1
         elif own.names and own.indexes and one.name not in name_table().known:
-            slip = slip_of(one.name, tuple(map(canonical_name, own.names[:1000])))
+            slip = slip_of(one.name, tuple(map(canonical_name, own.names[:_OWN_NAMES])))
             if slip is not None:
                 found.append(
                     detect(

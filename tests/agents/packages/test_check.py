@@ -230,3 +230,14 @@ def test_real_popular_installs_yield_nothing_above_low(kind, path):
         outcome = check_packages(event, knowing())
         assert above_low(outcome) == []
         assert outcome.sightings
+
+
+def test_an_event_full_of_imitations_costs_a_bounded_number_of_findings_and_says_so():
+    packages = [
+        {"name": f"torch-gpu-{n}", "version": "1", "requires_dist": [f"torch-gpu-{n + 1}"]}
+        for n in range(3000)
+    ]
+    outcome = checked({"packages": packages})
+    assert len(outcome.detections) == 500
+    (detail,) = [check.detail for check in outcome.checks if check.name == "names"]
+    assert "2500 more" in detail
