@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format bench bench-scale fuzz lock setup setup-dev clean
+.PHONY: help run test lint format bench bench-scale fuzz mlflow lock setup setup-dev clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,10 +40,12 @@ bench-scale: setup-dev ## the same with a million events
 fuzz: setup-dev ## the property tests, each with FUZZ_EXAMPLES (2000) new random examples
 	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=fuzz $(ARGS)
 
+mlflow: $(VENV)/mlflow.stamp ## bring an MLflow of its own for the tests that speak to one
+
 lock: setup ## resolve all dependencies anew, with hashes
 	$(LOCK) pyproject.toml --extra build --output-file requirements.lock
 	$(LOCK) pyproject.toml --extra build --extra dev --constraints requirements.lock --output-file requirements-dev.lock
-	for name in bench interop scanners; do $(LOCK) locks/$$name.in --output-file locks/$$name.lock || exit 1; done
+	for name in bench interop mlflow scanners; do $(LOCK) locks/$$name.in --output-file locks/$$name.lock || exit 1; done
 
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
@@ -69,6 +71,12 @@ $(VENV)/dev.stamp: requirements-dev.lock pyproject.toml | $(BIN)/python
 	$(INSTALL) requirements-dev.lock
 	$(EDITABLE)
 	@touch $@ $(VENV)/run.stamp
+
+# an environment of its own: a whole model registry, only for the tests that speak to one
+$(VENV)/mlflow.stamp: locks/mlflow.lock | $(BIN)/python
+	$(PYTHON) -m venv $(VENV)/mlflow
+	$(VENV)/mlflow/bin/python -m pip install --quiet --require-hashes --requirement locks/mlflow.lock
+	@touch $@
 
 # an environment of its own: it brings other versions of the Kafka clients
 $(VENV)/bench.stamp: locks/bench.lock | $(BIN)/python

@@ -207,6 +207,8 @@ def _contradictions(config: ResponderConfig) -> list[str]:
     wrong: list[str] = []
     if not config.tenants:
         wrong.append("it serves no tenant: add a table [tenants.<name>]")
+    if config.hold_seconds < 0:
+        wrong.append("hold_seconds is not less than 0")
     if not NAME.fullmatch(config.name):
         wrong.append(f"name {config.name!r} may have letters, digits, '.', '_' and '-' only")
     if config.topics == "tenant" and len(config.tenants) > 1:
@@ -224,6 +226,14 @@ def _contradictions(config: ResponderConfig) -> list[str]:
                     split_key(key)
                 except InvalidComponentError as error:
                     wrong.append(f"{tenant}: store.components: {error.what}")
+        if (evidence := site.evidence) is not None:
+            wrong += [
+                f"{tenant}: evidence.folder lies in {root}, and would capture itself"
+                for root in evidence.roots
+                if _within(evidence.folder, root)
+            ]
+            if evidence.max_bytes < 1 or evidence.max_files < 1:
+                wrong.append(f"{tenant}: evidence.max_bytes and max_files are at least 1")
         for action, hook in site.hooks.items():
             if action not in HOOK_ACTIONS:
                 wrong.append(f"{tenant}: there is no action {action!r} for a hook")

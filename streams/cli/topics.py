@@ -130,6 +130,8 @@ def access_rules(settings: Settings, tenants: list[str] | tuple[str, ...]) -> li
         allow(worker, "Read", name)
     allow("containment", "Read", topic_name(settings, Channel.CONTAINMENT_COMMANDS))
     allow("containment", "Write", topic_name(settings, Channel.CONTAINMENT_RESULTS))
+    allow("containment", "Write", topic_name(settings, Channel.DEAD_LETTER))
+    allow("containment", "Read", f"{settings.group_prefix}-respond-*", group=True)
     allow("soc", "Read", topic_name(settings, Channel.ALERTS))
     for tenant in tenants:
         for channel in sorted(TENANT_CHANNELS):
