@@ -28,12 +28,13 @@ def stable_hash(*parts: str) -> str:
 
     Length prefixes keep ("ab", "c") and ("a", "bc") apart.
     """
-    digest = hashlib.sha256()
-    for part in parts:
-        raw = part.encode("utf-8", "surrogatepass")
-        digest.update(len(raw).to_bytes(4, "big"))
-        digest.update(raw)
-    return digest.hexdigest()
+    return hashlib.sha256(b"".join(map(length_prefixed, parts))).hexdigest()
+
+
+def length_prefixed(part: str) -> bytes:
+    """Return what a stable hash is over for one part: its length in 4 bytes, and its UTF-8."""
+    raw = part.encode("utf-8", "surrogatepass")
+    return len(raw).to_bytes(4, "big") + raw
 
 
 def stable_id(prefix: str, *parts: str) -> str:

@@ -48,15 +48,16 @@ class _Structured(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 _ENVELOPE: Final = msgspec.json.Decoder(_Structured)
-_DATA: Final[dict[str, tuple[type, msgspec.json.Decoder[Any]]]] = {
-    name.rpartition(".v")[0]: (kind, msgspec.json.Decoder(kind))
-    for name, kind in (
-        (TYPE_REGISTRY_PUSH, RegistryPush),
-        (TYPE_PACKAGE_INSTALL, PackageInstall),
-        (TYPE_PIPELINE_RUN, PipelineRun),
-    )
+_IDENTITY: Final = ("id", "source", "type", "tenantid")
+_BY_TYPE: Final[dict[str, msgspec.json.Decoder[Any]]] = {
+    TYPE_REGISTRY_PUSH: msgspec.json.Decoder(RegistryPush),
+    TYPE_PACKAGE_INSTALL: msgspec.json.Decoder(PackageInstall),
+    TYPE_PIPELINE_RUN: msgspec.json.Decoder(PipelineRun),
 }
+_DATA: Final = {name.rpartition(".v")[0]: decoder for name, decoder in _BY_TYPE.items()}
 _MAJOR: Final = 1
+_SPECVERSION: Final = ("ce_specversion", b"1.0")
+_OFFSET_LENGTH: Final = len("+00:00")
 
 
 def nesting(raw: bytes, limit: int = MAX_DEPTH) -> int:
@@ -174,48 +175,69 @@ def _event(envelope: _Structured, timestamp_ms: int, bound_tenant: str | None) -
         raise UnreadableRecordError(
             reasons.UNSUPPORTED_VERSION, f"specversion {envelope.specversion[:20]!r}"
         )
-    missing = [
-        name for name in ("id", "source", "type", "tenantid") if not getattr(envelope, name).strip()
-    ]
-    if bound_tenant is not None and "tenantid" in missing:
-        missing.remove("tenantid")
-    if missing:
-        raise UnreadableRecordError(reasons.MISSING_IDENTITY, f"no {', '.join(missing)}")
+    if not _is_identified(envelope):
+        missing = [name for name in _IDENTITY if not getattr(envelope, name).strip()]
+        if bound_tenant is not None and "tenantid" in missing:
+            missing.remove("tenantid")
+        if missing:
+            raise UnreadableRecordError(reasons.MISSING_IDENTITY, f"no {', '.join(missing)}")
     if envelope.time is None:
         raise UnreadableRecordError(reasons.MISSING_IDENTITY, "no time")
-    for name in ("id", "source", "type", "subject", "tenantid"):
-        if len(getattr(envelope, name)) > ID_LIMIT:
-            raise UnreadableRecordError(
-                reasons.INVALID_ENVELOPE, f"{name} is longer than {ID_LIMIT} characters"
-            )
+    if len(envelope.id) + len(envelope.source) + len(envelope.type) > ID_LIMIT or (
+        len(envelope.subject) + len(envelope.tenantid) > ID_LIMIT
+    ):
+        _check_lengths(envelope)
     tenant = envelope.tenantid or bound_tenant or ""
     if bound_tenant is not None and tenant != bound_tenant:
         raise UnreadableRecordError(
             reasons.TENANT_MISMATCH, "the event names another tenant than its topic's"
         )
-    match = _TYPE.fullmatch(envelope.type)
-    if match is None or match["name"] not in _DATA:
-        raise UnreadableRecordError(reasons.UNKNOWN_TYPE, f"type {envelope.type[:100]!r}")
-    if int(match["major"]) != _MAJOR:
-        raise UnreadableRecordError(
-            reasons.UNSUPPORTED_VERSION, f"type {envelope.type!r}, version 1 is read"
-        )
-    _, decoder = _DATA[match["name"]]
+    decoder = _BY_TYPE.get(envelope.type) or _decoder(envelope.type)
     if not bytes(envelope.data):
         raise UnreadableRecordError(reasons.INVALID_EVENT, "the event has no data")
     data = _decode(decoder, envelope.data, reasons.INVALID_EVENT)
     received = datetime.fromtimestamp(timestamp_ms / 1000, UTC)
-    time = envelope.time if envelope.time.tzinfo else envelope.time.replace(tzinfo=UTC)
+    time = envelope.time
+    if time.tzinfo is not UTC:
+        time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     return Event(
         id=envelope.id,
         source=envelope.source,
         type=envelope.type,
         subject=envelope.subject or _subject(data, envelope.source),
-        time=min(time.astimezone(UTC), received + CLOCK_TOLERANCE),
+        time=min(time, received + CLOCK_TOLERANCE),
         tenantid=tenant,
         data=data,
         received_ms=timestamp_ms,
     )
+
+
+def _is_identified(envelope: _Structured) -> bool:
+    return bool(
+        envelope.id.strip()
+        and envelope.source.strip()
+        and envelope.type.strip()
+        and envelope.tenantid.strip()
+    )
+
+
+def _check_lengths(envelope: _Structured) -> None:
+    for name in (*_IDENTITY, "subject"):
+        if len(getattr(envelope, name)) > ID_LIMIT:
+            raise UnreadableRecordError(
+                reasons.INVALID_ENVELOPE, f"{name} is longer than {ID_LIMIT} characters"
+            )
+
+
+def _decoder(kind: str) -> msgspec.json.Decoder[Any]:
+    match = _TYPE.fullmatch(kind)
+    if match is None or match["name"] not in _DATA:
+        raise UnreadableRecordError(reasons.UNKNOWN_TYPE, f"type {kind[:100]!r}")
+    if int(match["major"]) != _MAJOR:
+        raise UnreadableRecordError(
+            reasons.UNSUPPORTED_VERSION, f"type {kind!r}, version 1 is read"
+        )
+    return _DATA[match["name"]]
 
 
 def _subject(data: RegistryPush | PackageInstall | PipelineRun, source: str) -> str:
@@ -262,24 +284,29 @@ def binary_headers(
         causation: The record that caused it.
         extra: More headers, for instance a signature.
     """
-    pairs = [
-        ("ce_specversion", "1.0"),
-        ("ce_id", id),
-        ("ce_source", source),
-        ("ce_type", type),
-        ("ce_time", format_time(time)),
-        ("ce_tenantid", tenant),
-        ("ce_subject", subject),
-        ("ce_correlationid", correlation),
-        ("ce_causationid", causation),
-        ("content-type", content_type),
+    headers = [
+        _SPECVERSION,
+        ("ce_id", id.encode()),
+        ("ce_source", source.encode()),
+        ("ce_type", type.encode()),
+        ("ce_time", format_time(time).encode()),
+        ("ce_tenantid", tenant.encode()),
     ]
-    return (*((name, text.encode()) for name, text in pairs if text), *extra)
+    if subject:
+        headers.append(("ce_subject", subject.encode()))
+    if correlation:
+        headers.append(("ce_correlationid", correlation.encode()))
+    if causation:
+        headers.append(("ce_causationid", causation.encode()))
+    headers.append(("content-type", content_type.encode()))
+    return (*headers, *extra)
 
 
 def format_time(time: datetime) -> str:
     """Return a time as RFC 3339 in UTC with milliseconds."""
-    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if time.tzinfo is not UTC:
+        time = time.astimezone(UTC)
+    return time.isoformat(timespec="milliseconds")[:-_OFFSET_LENGTH] + "Z"
 
 
 def write_structured(event: Event[Any]) -> bytes:

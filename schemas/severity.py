@@ -78,4 +78,4 @@ def band(score: float) -> Severity:
 
 def worst(statuses: Iterable[Status]) -> Status:
     """Return the worst of an iterable of statuses, PASS for none."""
-    return max(statuses, key=lambda status: status.rank, default=Status.PASS)
+    return max(statuses, key=_STATUS_RANK.__getitem__, default=Status.PASS)

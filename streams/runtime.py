@@ -30,6 +30,7 @@ from schemas.errors import TidewatchError, UnreadableRecordError
 from streams import metrics
 from streams.crash import crash
 from streams.dead_letters import DeadLetterLimit, Envelope, dead_letter
+from streams.delivery import Outgoing, Shipment, Shipper
 from streams.kafka_client import client_options
 from streams.tables import DiskFullError, PartitionRows
 from streams.topics import (
@@ -42,7 +43,6 @@ from streams.topics import (
 )
 
 if TYPE_CHECKING:
-    from aiokafka import AIOKafkaProducer
     from faust.types import EventT
 
     from streams.app import TidewatchApp
@@ -91,14 +91,11 @@ class _Flight:
     """A chunk whose outputs are on their way."""
 
     event: EventT[Any]
-    sends: list[asyncio.Future[Any]]
+    shipment: Shipment
     batch: int
     changes: dict[bytes, bytes | None]
     since: float
     outputs: dict[Channel, int] = field(default_factory=dict)
-
-    def delivered(self) -> bool:
-        return all(send.done() for send in self.sends)
 
 
 class Outbox:
@@ -128,13 +125,12 @@ class Outbox:
         self.refused.append((record, reason, error))
 
 
-class Deliverer:
-    """Hands messages to the producer, to the topics the settings say."""
+class Addresses:
+    """Says which topics a message goes to, as the settings have it."""
 
-    def __init__(self, settings: Settings, producer: Callable[[], AIOKafkaProducer]) -> None:
-        """Keep where the producer comes from; it may not be started yet."""
+    def __init__(self, settings: Settings) -> None:
+        """Know the operator's topics; tenants' own are made when first needed."""
         self._settings = settings
-        self._producer = producer
         self._names = {channel: topic_name(settings, channel) for channel in Channel}
         self._limits = {
             channel: settings.max_event_bytes * spec.size_factor for channel, spec in TOPICS.items()
@@ -145,42 +141,26 @@ class Deliverer:
         """Say whether the broker would refuse `message` for its size."""
         return message.value is not None and len(message.value) > self._limits[message.channel]
 
-    async def send(self, message: Message, sends: list[asyncio.Future[Any]]) -> None:
-        """Enqueue `message`; add the futures of its delivery to `sends`."""
-        producer = self._producer()
+    async def address(self, message: Message, outgoing: list[Outgoing]) -> None:
+        """Add the records of `message` to `outgoing`."""
         key = message.key.encode("utf-8", "surrogatepass")
-        headers = list(message.headers)
-        topic = self._names[message.channel]
-        sends.append(await producer.send(topic, message.value, key, headers=headers))
+        channel = message.channel
+        outgoing.append(Outgoing(self._names[channel], key, message.value, message.headers))
         if (
             message.tenant is not None
             and self._settings.tenant_topics
-            and message.channel in TENANT_CHANNELS
+            and channel in TENANT_CHANNELS
         ):
             tenant = tenant_slug(message.tenant)
             if tenant not in self._tenants:
                 await ensure_topics(self._settings, channels=(), tenants=(tenant,))
                 self._tenants.add(tenant)
-            own = tenant_topic_name(tenant, message.channel)
-            sends.append(await producer.send(own, message.value, key, headers=headers))
+            own = tenant_topic_name(tenant, channel)
+            outgoing.append(Outgoing(own, key, message.value, message.headers))
 
-    async def send_dead(self, envelope: Envelope, sends: list[asyncio.Future[Any]]) -> None:
-        """Enqueue a dead letter."""
-        topic = self._names[Channel.DEAD_LETTER]
-        sends.append(
-            await self._producer().send(
-                topic, envelope.value, envelope.key, headers=list(envelope.headers)
-            )
-        )
-
-    async def send_row(
-        self, topic: str, partition: int, key: bytes, value: bytes | None
-    ) -> asyncio.Future[Any]:
-        """Enqueue a changelog record."""
-        future: asyncio.Future[Any] = await self._producer().send(
-            topic, value, key, partition=partition
-        )
-        return future
+    def address_letter(self, letter: Envelope) -> Outgoing:
+        """Return the record of a dead letter."""
+        return Outgoing(self._names[Channel.DEAD_LETTER], letter.key, letter.value, letter.headers)
 
 
 def tenant_slug(tenant: str) -> str:
@@ -259,7 +239,6 @@ class Lane:
         raw = cast("list[Any]", event.value)
         topic = raw[0].topic
         origin = engine.origins[topic]
-        sends: list[asyncio.Future[Any]] = []
         deliveries: list[Delivery[Any]] = []
         letters: list[Envelope] = []
         unreadable: list[bool] = []
@@ -305,10 +284,10 @@ class Lane:
             letters.append(engine.letter(refused, reason, detail))
             metrics.DEAD_LETTERS.labels(engine.name, origin.channel, reason).inc()
         self._count([True] * len(outbox.refused), topic)
+        outgoing = [engine.addresses.address_letter(letter) for letter in letters]
+        outputs = await self._address_outputs(outbox, deliveries, outgoing)
         self._sending = True
-        for letter in letters:
-            await engine.deliverer.send_dead(letter, sends)
-        outputs = await self._send_outputs(outbox, deliveries, sends)
+        shipment = await engine.shipper.ship(outgoing)
         batch = 0
         changes: dict[bytes, bytes | None] = {}
         if self._rows is not None:
@@ -319,7 +298,7 @@ class Lane:
         self._flights.append(
             _Flight(
                 event=event,
-                sends=sends,
+                shipment=shipment,
                 batch=batch,
                 changes=changes,
                 since=since,
@@ -334,28 +313,27 @@ class Lane:
         except TidewatchError as error:
             raise _StopError(error) from error
 
-    async def _send_outputs(
-        self, outbox: Outbox, deliveries: Sequence[Delivery[Any]], sends: list[asyncio.Future[Any]]
+    async def _address_outputs(
+        self, outbox: Outbox, deliveries: Sequence[Delivery[Any]], outgoing: list[Outgoing]
     ) -> dict[Channel, int]:
-        engine = self._engine
+        addresses = self._engine.addresses
         outputs: dict[Channel, int] = {}
         for message in outbox.messages:
-            if engine.deliverer.too_large(message):
-                await self._refuse_output(message, deliveries[0].record, sends)
+            if addresses.too_large(message):
+                letter = self._refuse_output(message, deliveries[0].record)
+                outgoing.append(addresses.address_letter(letter))
                 continue
-            await engine.deliverer.send(message, sends)
+            await addresses.address(message, outgoing)
             outputs[message.channel] = outputs.get(message.channel, 0) + 1
         return outputs
 
-    async def _refuse_output(
-        self, message: Message, source: Record, sends: list[asyncio.Future[Any]]
-    ) -> None:
+    def _refuse_output(self, message: Message, source: Record) -> Envelope:
         engine, size = self._engine, len(message.value or b"")
         metrics.DEAD_LETTERS.labels(engine.name, message.channel, reasons.OUTPUT_TOO_LARGE).inc()
         log.error("output-too-large", channel=message.channel, key=message.key[:200], bytes=size)
         digest = sha256(message.value or b"").hexdigest()[:16]
         refused = msgspec.structs.replace(source, value=message.value, headers=message.headers)
-        letter = dead_letter(
+        return dead_letter(
             refused,
             reason=reasons.OUTPUT_TOO_LARGE,
             error=f"{size} bytes for {message.channel.value} {message.key[:500]}",
@@ -363,7 +341,6 @@ class Lane:
             limit=engine.letter_limit,
             suffix=f"-output-{digest}",
         )
-        await engine.deliverer.send_dead(letter, sends)
 
     def _watermark(self, topic: str) -> int:
         known = self._watermarks.get(topic)
@@ -381,13 +358,11 @@ class Lane:
             while self._flights:
                 flights = [self._flights[0]]
                 try:
-                    for send in flights[0].sends:
-                        await send
+                    await flights[0].shipment.delivered()
                     for later in list(self._flights)[1:]:
-                        if not later.delivered():
+                        if not later.shipment.done():
                             break
-                        for send in later.sends:
-                            await send
+                        await later.shipment.delivered()
                         flights.append(later)
                     await self._make_durable(flights)
                 except DiskFullError as error:
@@ -426,11 +401,11 @@ class Lane:
     async def _send_rows(self, changes: dict[bytes, bytes | None]) -> list[int]:
         engine = self._engine
         topic = engine.changelog(self._binding)
-        sends = [
-            await engine.deliverer.send_row(topic, self._partition, key, value)
-            for key, value in changes.items()
-        ]
-        return [(await send).offset for send in sends]
+        shipment = await engine.shipper.ship(
+            Outgoing(topic, key, value, partition=self._partition) for key, value in changes.items()
+        )
+        await shipment.delivered()
+        return shipment.offsets()
 
     async def _repair(self, offsets: list[int]) -> list[int]:
         """Undo what a worker that lost this partition still wrote to its changelog.
@@ -508,7 +483,8 @@ class Engine:
         self.name = name
         self.settings: Settings = app.tidewatch_settings
         self.origins: dict[str, Origin] = dict(app.origins)
-        self.deliverer = Deliverer(self.settings, lambda: app.tidewatch_producer.client)
+        self.addresses = Addresses(self.settings)
+        self.shipper = Shipper(lambda: app.tidewatch_producer.client)
         self.letter_limit = self.settings.max_event_bytes * 4
         self._bindings = {binding.name: binding for binding in bindings}
         self._lanes: dict[tuple[str, int], Lane] = {}
