@@ -6,19 +6,23 @@ from collections.abc import Awaitable, Callable
 
 from agents.checks.knowledge import Knowledge
 from agents.ports import Batch, Publish, Rows
+from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.incidents.core import Documents, IncidentInput, Incidents
 
 IncidentsAgent = Callable[[Batch[IncidentInput], Publish, Rows], Awaitable[None]]
 
 
-def incidents_agent(knowledge: Knowledge, documents: Documents) -> IncidentsAgent:
+def incidents_agent(
+    knowledge: Knowledge, documents: Documents, k: int = PRIVATE_TENANTS
+) -> IncidentsAgent:
     """Return the agent that reads `incident-updates` and `decisions`.
 
     Args:
         knowledge: The tenants' policies.
         documents: What makes records out of alerts, incidents and commands.
+        k: Fewer tenants are never counted in what a tenant reads.
     """
-    core = Incidents(knowledge, documents)
+    core = Incidents(knowledge, documents, k)
 
     async def incidents(batch: Batch[IncidentInput], publish: Publish, rows: Rows) -> None:
         """Take a batch of one partition into the incidents' rows."""

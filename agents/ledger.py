@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from agents.ports import Batch, Publish, Rows
+from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.ledger.core import LedgerInput, process
 
+LedgerAgent = Callable[[Batch[LedgerInput], Publish, Rows], Awaitable[None]]
 
-async def ledger(batch: Batch[LedgerInput], publish: Publish, rows: Rows) -> None:
-    """Take a batch of `observations` or `intel` into the ledger's rows.
+
+def ledger_agent(k: int = PRIVATE_TENANTS) -> LedgerAgent:
+    """Return the agent that reads `observations` and `intel`; both share the partition's rows.
 
     Args:
-        batch: Records of one partition; of `intel`, facts and tombstones (None).
-        publish: Takes the messages that follow.
-        rows: The rows of the partition; both topics share them.
+        k: Fewer tenants are never counted in what a tenant reads.
     """
-    process(batch.deliveries, publish, rows)
+
+    async def ledger(batch: Batch[LedgerInput], publish: Publish, rows: Rows) -> None:
+        """Take a batch of one partition into the ledger; of `intel`, a tombstone reads None."""
+        process(batch.deliveries, publish, rows, k=k)
+
+    return ledger
+
+
+ledger = ledger_agent()

@@ -13,6 +13,8 @@ import msgspec
 from agents.checks.rules import Rule, load_rules
 
 HOUR_MS: Final = 3_600_000
+PRIVATE_TENANTS: Final = 3
+"""The default k: fewer tenants are never counted in what a tenant reads."""
 
 
 class When(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ import msgspec
 
 from agents.checks.knowledge import Knowledge
 from agents.ports import Delivery, Message, Publish, Rows
+from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.incidents import fold
 from agents.triage.incidents.commands import next_due, on_time, update_commands
 from agents.triage.incidents.fold import Case
@@ -116,8 +117,11 @@ class PlainDocuments:
 class Incidents:
     """The incidents of all partitions of this worker; all state is in the rows."""
 
-    def __init__(self, knowledge: Knowledge, documents: Documents) -> None:
-        """Keep where policies come from and what makes documents."""
+    def __init__(
+        self, knowledge: Knowledge, documents: Documents, k: int = PRIVATE_TENANTS
+    ) -> None:
+        """Keep where policies come from, what makes documents, and how few tenants are private."""
+        self._k = k
         self._knowledge = knowledge
         self._documents = documents
 
@@ -131,7 +135,7 @@ class Incidents:
             publish: Where messages go.
             rows: The partition's rows.
         """
-        desk = _Desk(self._knowledge, self._documents, publish, rows)
+        desk = _Desk(self._knowledge, self._documents, publish, rows, k=self._k)
         for delivery in deliveries:
             desk.take(delivery)
         desk.finish()
@@ -141,8 +145,15 @@ class _Desk:
     """One batch: what it touched, and what follows."""
 
     def __init__(
-        self, knowledge: Knowledge, documents: Documents, publish: Publish, rows: Rows
+        self,
+        knowledge: Knowledge,
+        documents: Documents,
+        publish: Publish,
+        rows: Rows,
+        *,
+        k: int,
     ) -> None:
+        self._k = k
         self._knowledge = knowledge
         self._documents = documents
         self._publish = publish
@@ -155,7 +166,7 @@ class _Desk:
 
     def case(self, incident: str) -> Case:
         if incident not in self._cases:
-            self._cases[incident] = Case(self.store, incident)
+            self._cases[incident] = Case(self.store, incident, self._k)
         return self._cases[incident]
 
     def take(self, delivery: Delivery[IncidentInput]) -> None:

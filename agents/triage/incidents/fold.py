@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from agents.triage.bounded import clip, clip_or_none, keep_smallest, rank
+from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.incidents.rows import (
     ACTIONS,
     CORE,
@@ -57,8 +58,15 @@ IDENTITIES: Final = 8
 class Case:
     """The rows of one incident, in the store of one batch."""
 
-    def __init__(self, store: Store, incident: str) -> None:
-        """Open the incident; its core row is new when there is none."""
+    def __init__(self, store: Store, incident: str, k: int = PRIVATE_TENANTS) -> None:
+        """Open the incident; its core row is new when there is none.
+
+        Args:
+            store: The batch's rows.
+            incident: Its id.
+            k: Fewer tenants are never counted in what a tenant reads.
+        """
+        self.k = k
         self.store = store
         self.incident = incident
         self._core_key = row_key(CORE, incident)

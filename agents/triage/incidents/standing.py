@@ -39,7 +39,6 @@ EXACT: Final = 32
 """Systems up to which a count is told exactly."""
 SHARED_TENANTS: Final = 64
 TAINTED_RULE: Final = "TW-LEDGER-TAINTED"
-PRIVATE_TENANTS: Final = 3
 ENDED: Final = frozenset({"closed", "false-positive", "withdrawn"})
 _STATES: Final = frozenset(
     {
@@ -221,7 +220,7 @@ def known_tenants(case: Case) -> int:
     """Return how many tenants any one of them may know of: the threshold reached, else one."""
     count = case.core.tenant_tally.count()
     thresholds = correlations()["TW-LEDGER-PREVALENCE"].when.thresholds
-    return max((one for one in thresholds if one <= count and one >= PRIVATE_TENANTS), default=1)
+    return max((one for one in thresholds if case.k <= one <= count), default=1)
 
 
 def _score(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from agents.ports import Delivery, Publish, Rows
+from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.ledger import blindness, expiry, indicators, intelligence, propagation
 from agents.triage.ledger.outlet import Desk
 from agents.triage.ledger.sightings import on_sighting
@@ -25,15 +26,22 @@ LedgerInput = LedgerMessage | IntelFact | None
 """What the ledger reads: `observations`, and `intel` (None: a tombstone)."""
 
 
-def process(deliveries: Iterable[Delivery[LedgerInput]], publish: Publish, rows: Rows) -> None:
+def process(
+    deliveries: Iterable[Delivery[LedgerInput]],
+    publish: Publish,
+    rows: Rows,
+    *,
+    k: int = PRIVATE_TENANTS,
+) -> None:
     """Take a batch into the ledger.
 
     Args:
         deliveries: Records of one partition of `observations` and `intel`, in order.
         publish: Where its messages go.
         rows: The partition's rows.
+        k: Fewer tenants are never counted in what a tenant reads.
     """
-    desk = Desk(rows, publish)
+    desk = Desk(rows, publish, k)
     for delivery in deliveries:
         value = delivery.value
         if type(value) is Sighting:  # the hot path

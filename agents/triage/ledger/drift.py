@@ -30,8 +30,6 @@ from schemas.observations import Sighting
 _RELEASE: Final = re.compile(r"v?\d+(\.\d+)+([-+.]?[0-9a-z]+)*", re.IGNORECASE | re.ASCII)
 """A tag that names a release and should not move; `main` and `latest` may."""
 _MAX_TAG: Final = 64
-FILE_TENANTS: Final = 3
-"""A digest elsewhere is only told of when so many tenants have it."""
 
 
 def on_new_holding(
@@ -260,7 +258,8 @@ MAX_HOLDERS: Final = 32
 
 
 def _tell_file(desk: Desk, seen: Sighting, one: Correlation, row: FileRow) -> None:
-    wide = {digest for digest, holders in row.digests.items() if len(holders) >= FILE_TENANTS}
+    # A digest elsewhere is only told of when k tenants have it.
+    wide = {digest for digest, holders in row.digests.items() if len(holders) >= desk.k}
     tenants: dict[str, dict[str, Seen]] = {}
     for digest, holders in row.digests.items():
         for holder in holders:

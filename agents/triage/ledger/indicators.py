@@ -48,8 +48,6 @@ from schemas.severity import Disposition, Severity
 VALID_DAYS: Final = 365
 OVER_CORRELATING: Final = 200
 """Tenants with the same hygiene finding beyond which the value says nothing any more."""
-PRIVATE_TENANTS: Final = 3
-"""Fewer tenants than this are never counted aloud."""
 _TENANT_RULE: Final = "TW-LEDGER-PREVALENCE"
 SUPPRESSING: Final = frozenset({IntelKind.WARNINGLIST, IntelKind.KNOWN_GOOD})
 """Kinds of fact that take findings back."""
@@ -282,7 +280,7 @@ def _publish(desk: Desk, key: str, ioc: IocRow, row: ComponentRow) -> None:
     active = ioc.active()
     count = prevalence(row)
     thresholds = correlations()[_TENANT_RULE].when.thresholds
-    told_of = reached(thresholds, count) if count >= PRIVATE_TENANTS else None
+    told_of = reached([one for one in thresholds if one >= desk.k], count)
     revision = (
         len(ioc.ids)
         + sum(1 for one in ioc.ids.values() if not one[2])

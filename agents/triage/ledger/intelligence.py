@@ -129,10 +129,17 @@ def _tell_digests(
                 FactChange(
                     key=key,
                     fact_key=change.fact_key,
-                    fact=fact if key in now else None,
+                    fact=_of_digest(fact, key) if fact is not None and key in now else None,
                     revision=change.revision,
                 ),
             )
+
+
+def _of_digest(fact: IntelFact, key: str) -> IntelFact:
+    """Return what a fact says of one of its digests, without the rest of it."""
+    return msgspec.structs.replace(
+        fact, versions=(), ranges=(), digests=(key.removeprefix("sha256:"),), details=None
+    )
 
 
 def _digest_keys(fact: IntelFact | None) -> set[str]:

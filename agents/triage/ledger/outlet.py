@@ -10,6 +10,7 @@ import msgspec
 from agents.checks.rules import Rule
 from agents.ports import Message, Publish, Rows
 from agents.triage.bounded import clip
+from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.ledger.rows import NAME_BYTES
 from agents.triage.routing import finding_messages, incident_message, ledger_message
 from agents.triage.store import Store
@@ -27,8 +28,9 @@ NEVER: Final[Revision] = (0, 0)
 class Desk:
     """Rows and outgoing messages of one batch."""
 
-    def __init__(self, rows: Rows, publish: Publish) -> None:
-        """Open the desk on the rows of a partition."""
+    def __init__(self, rows: Rows, publish: Publish, k: int = PRIVATE_TENANTS) -> None:
+        """Open the desk on the rows of a partition; fewer than `k` tenants are not counted."""
+        self.k = k
         self.store = Store(rows)
         self._publish = publish
         self._told: set[str] = set()

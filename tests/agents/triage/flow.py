@@ -55,15 +55,21 @@ class Flow:
     """Checks' messages in, documents out; `shuffle` mixes what is under way, `again` repeats it."""
 
     def __init__(
-        self, *, shuffle: random.Random | None = None, again: float = 0.0, batch: int = 64
+        self,
+        *,
+        shuffle: random.Random | None = None,
+        again: float = 0.0,
+        batch: int = 64,
+        k: int = 3,
     ) -> None:
         self.knowledge = MemoryKnowledge()
         self._shuffle = shuffle
         self._again = again
         self._batch = batch
+        self._k = k
         self.ledger_rows = [MemoryRows() for _ in range(PARTITIONS)]
         self.incident_rows = [MemoryRows() for _ in range(PARTITIONS)]
-        self._incidents = Incidents(self.knowledge, PlainDocuments())
+        self._incidents = Incidents(self.knowledge, PlainDocuments(), k)
         self._queue: deque[tuple[Channel, str, Any]] = deque()
         self._offset = 0
         self.clock_ms = int(START.timestamp() * 1000)
@@ -172,7 +178,12 @@ class Flow:
                     self._take_incidents(partition, many[start : start + self._batch])
 
     def _take_ledger(self, partition: int, values: list[tuple[str, Any]]) -> None:
-        process(self._deliveries(partition, values), self._publish, self.ledger_rows[partition])
+        process(
+            self._deliveries(partition, values),
+            self._publish,
+            self.ledger_rows[partition],
+            k=self._k,
+        )
 
     def _take_incidents(self, partition: int, values: list[tuple[str, Any]]) -> None:
         self._incidents.process(

@@ -386,6 +386,15 @@ def test_prevalence_is_told_from_three_tenants_on():
     assert {view.other_tenants for view in flow.alerts.values()} == {3}
 
 
+def test_a_greater_k_counts_later():
+    flow = Flow(k=5)
+    for number in range(10):
+        flow.found(finding("malicious_payload", f"t{number}", minutes=number))
+        told = {view.other_tenants for view in flow.alerts.values()}
+        assert told == ({10} if number == 9 else {None})
+    assert {ioc.prevalence for ioc in flow.iocs.values()} <= {None, 10}
+
+
 def test_several_hostile_components_of_a_publisher_are_a_campaign():
     flow = Flow()
     for number in range(3):
