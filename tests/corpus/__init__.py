@@ -1,4 +1,4 @@
-"""A corpus of model files made by hand: hostile in each known way and in variants, harmless, damaged."""
+"""Model files made by hand: hostile in each known way and in variants, harmless, damaged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes pickles opcode by opcode: what no pickler writes, and what a pickler of another host does."""
+"""Writes pickles opcode by opcode, what no pickler writes too."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def hostile() -> Iterator[Sample]:
     yield "tar-link.tar", tarred({}, {"weights": "/etc/passwd"})
     yield "tar-link-up.tar", tarred({}, {"weights": "../../../etc/passwd"})
     yield "zip-traversal.zip", zipped({"../../evil.py": b"print()"})
-    yield "zip-absolute.zip", zipped({"/tmp/x": b"1"})  # noqa: S108
+    yield "zip-absolute.zip", zipped({"/tmp/x": b"1"})
     yield "zip-backslash.zip", zipped({"..\\..\\x": b"1"})
     link = zipfile.ZipInfo("weights", WHEN)
     link.external_attr, link.create_system = 0o120777 << 16, 3
@@ -173,7 +173,12 @@ def hostile() -> Iterator[Sample]:
     yield "objects.txt", npy(evil(2), "'|O'", "()")
     code = b"class Net(Module):\n  def forward(self, x):\n    return ops.aten.from_file('/etc/passwd', False, 10)\n"
     for index, line in enumerate(
-        (code, b"import os\nos.system('id')\n", b"def f(self):\n  torch.save(self, '/tmp/x')\n", b"def f(self, x):\n  y = ops.acme.decode(x)\n  torch.save(y, 'x')\n")
+        (
+            code,
+            b"import os\nos.system('id')\n",
+            b"def f(self):\n  torch.save(self, '/tmp/x')\n",
+            b"def f(self, x):\n  y = ops.acme.decode(x)\n  torch.save(y, 'x')\n",
+        )
     ):
         yield (
             f"torchscript-{index}.pt",

@@ -1,11 +1,11 @@
 """Pickles: hostile in each way a machine of opcodes and a name can be, harmless, and damaged."""
-# ruff: noqa: E501 -- samples stand in one piece
+# ruff: noqa: DTZ001 -- samples stand in one piece; dates without a zone are pickled too
 
 from __future__ import annotations
 
 import base64
 import collections
-import datetime
+import datetime as dt
 import decimal
 import pickle
 import re
@@ -41,39 +41,166 @@ def evil(proto: int = 2) -> bytes:
     return bytes([0x80, proto]) + stack_name("os", "system") + text(COMMAND) + b"\x85R."
 
 
-GADGETS = (
-    "os system|posix system|nt system|os popen|os execv|os spawnl|subprocess Popen|subprocess check_output|"
-    "builtins eval|builtins exec|builtins compile|builtins __import__|builtins getattr|builtins open|"
-    "__builtin__ eval|commands getoutput|cPickle loads|pickle loads|_pickle loads|marshal loads|"
-    "types FunctionType|types CodeType|runpy run_path|runpy _run_code|code InteractiveInterpreter|"
-    "timeit timeit|cProfile run|profile run|trace Trace|doctest debug_script|pdb run|bdb Bdb|"
-    "importlib import_module|importlib.util spec_from_file_location|pkgutil resolve_name|pydoc locate|"
-    "pydoc pipepager|operator attrgetter|operator methodcaller|functools partial|functools reduce|"
-    "itertools starmap|typing get_type_hints|ctypes CDLL|ctypes.util find_library|_posixsubprocess fork_exec|"
-    "multiprocessing.util spawnv_passfds|asyncio.unix_events _UnixSubprocessTransport|uuid _get_command_stdout|"
-    "imaplib IMAP4_stream|_osx_support _read_output|_pyrepl.pager pipe_pager|test.support.script_helper assert_python_ok|"
-    "idlelib.run Executive|idlelib.pyshell ModifiedInterpreter|lib2to3.pgen2.grammar Grammar.loads|lib2to3.pgen2.pgen ParserGenerator|"
-    "imp load_source|pipes Template|zipimport zipimporter|site main|atexit register|signal signal|"
-    "distutils.file_util write_file|_io FileIO|io open|logging FileHandler|logging.config listen|urllib.request urlopen|"
-    "linecache getline|ssl get_server_certificate|webbrowser open|shutil rmtree|shutil copy|tempfile mktemp|socket create_connection|"
-    "http.client HTTPConnection|ftplib FTP|smtplib SMTP|telnetlib Telnet|xmlrpc.client ServerProxy|sqlite3 connect|shelve open|"
-    "dbm open|zipfile ZipFile|tarfile open|fileinput input|getpass getpass|pty spawn|platform popen|sysconfig get_config_vars|"
-    "torch load|torch.hub load|torch.jit load|torch.storage _load_from_bytes|torch.serialization load|torch.utils.cpp_extension load|"
-    "torch.utils._config_module load_config|torch._dynamo.guards GuardBuilder.get|torch.utils.bottleneck.__main__ run_cprofile|"
-    "torch.utils.collect_env run|torch.fx.experimental.symbolic_shapes ShapeEnv.evaluate_guards_expression|"
-    "torch.jit.unsupported_tensor_ops execWrapper|torch.utils.data.datapipes.utils.decoder basichandlers|"
-    "torch.distributed.rpc.api rpc_sync|torch._inductor.codecache compile_file|torch.ops load_library|"
-    "numpy load|numpy.f2py.crackfortran getlincoef|numpy.f2py.crackfortran _eval_length|numpy.testing._private.utils runstring|"
-    "numpy.distutils.exec_command exec_command|numpy fromfile|numpy.ctypeslib load_library|numpy.lib.npyio load|"
-    "joblib load|joblib.numpy_pickle load|pandas read_pickle|pandas eval|pandas.core.computation.eval eval|pandas read_csv|pandas.io.common get_handle|"
-    "mlflow.projects run|keras.utils get_file|keras.models load_model|tensorflow.io read_file|sklearn.datasets load_svmlight_file|scipy.io loadmat|"
-    "transformers.dynamic_module_utils get_class_from_dynamic_module|huggingface_hub hf_hub_download|"
-    "cloudpickle.cloudpickle loads|cloudpickle.cloudpickle _builtin_type|dill._dill _import_module|dill loads|"
-    "pip main|pip._internal main|pip._internal.cli.main main|ensurepip bootstrap|ensurepip _run_pip|setuptools setup|pkg_resources load_entry_point|"
-    "fickling.hook remove_hook|picklescan.scanner scan_pickle_bytes|modelscan.modelscan ModelScan|requests get|"
-    "IPython.utils.process system|numexpr evaluate|sympy sympify|yaml unsafe_load|jinja2 Template|paramiko SSHClient|"
-    "_aix_support _read_cmd_output|turtledemo.__main__ main|sre_compile compile|codecs open|copyreg add_extension|threading Thread|sched scheduler"
-).split("|")
+GADGETS = [
+    "os system",
+    "posix system",
+    "nt system",
+    "os popen",
+    "os execv",
+    "os spawnl",
+    "subprocess Popen",
+    "subprocess check_output",
+    "builtins eval",
+    "builtins exec",
+    "builtins compile",
+    "builtins __import__",
+    "builtins getattr",
+    "builtins open",
+    "__builtin__ eval",
+    "commands getoutput",
+    "cPickle loads",
+    "pickle loads",
+    "_pickle loads",
+    "marshal loads",
+    "types FunctionType",
+    "types CodeType",
+    "runpy run_path",
+    "runpy _run_code",
+    "code InteractiveInterpreter",
+    "timeit timeit",
+    "cProfile run",
+    "profile run",
+    "trace Trace",
+    "doctest debug_script",
+    "pdb run",
+    "bdb Bdb",
+    "importlib import_module",
+    "importlib.util spec_from_file_location",
+    "pkgutil resolve_name",
+    "pydoc locate",
+    "pydoc pipepager",
+    "operator attrgetter",
+    "operator methodcaller",
+    "functools partial",
+    "functools reduce",
+    "itertools starmap",
+    "typing get_type_hints",
+    "ctypes CDLL",
+    "ctypes.util find_library",
+    "_posixsubprocess fork_exec",
+    "multiprocessing.util spawnv_passfds",
+    "asyncio.unix_events _UnixSubprocessTransport",
+    "uuid _get_command_stdout",
+    "imaplib IMAP4_stream",
+    "_osx_support _read_output",
+    "_pyrepl.pager pipe_pager",
+    "test.support.script_helper assert_python_ok",
+    "idlelib.run Executive",
+    "idlelib.pyshell ModifiedInterpreter",
+    "lib2to3.pgen2.grammar Grammar.loads",
+    "lib2to3.pgen2.pgen ParserGenerator",
+    "imp load_source",
+    "pipes Template",
+    "zipimport zipimporter",
+    "site main",
+    "atexit register",
+    "signal signal",
+    "distutils.file_util write_file",
+    "_io FileIO",
+    "io open",
+    "logging FileHandler",
+    "logging.config listen",
+    "urllib.request urlopen",
+    "linecache getline",
+    "ssl get_server_certificate",
+    "webbrowser open",
+    "shutil rmtree",
+    "shutil copy",
+    "tempfile mktemp",
+    "socket create_connection",
+    "http.client HTTPConnection",
+    "ftplib FTP",
+    "smtplib SMTP",
+    "telnetlib Telnet",
+    "xmlrpc.client ServerProxy",
+    "sqlite3 connect",
+    "shelve open",
+    "dbm open",
+    "zipfile ZipFile",
+    "tarfile open",
+    "fileinput input",
+    "getpass getpass",
+    "pty spawn",
+    "platform popen",
+    "sysconfig get_config_vars",
+    "torch load",
+    "torch.hub load",
+    "torch.jit load",
+    "torch.storage _load_from_bytes",
+    "torch.serialization load",
+    "torch.utils.cpp_extension load",
+    "torch.utils._config_module load_config",
+    "torch._dynamo.guards GuardBuilder.get",
+    "torch.utils.bottleneck.__main__ run_cprofile",
+    "torch.utils.collect_env run",
+    "torch.fx.experimental.symbolic_shapes ShapeEnv.evaluate_guards_expression",
+    "torch.jit.unsupported_tensor_ops execWrapper",
+    "torch.utils.data.datapipes.utils.decoder basichandlers",
+    "torch.distributed.rpc.api rpc_sync",
+    "torch._inductor.codecache compile_file",
+    "torch.ops load_library",
+    "numpy load",
+    "numpy.f2py.crackfortran getlincoef",
+    "numpy.f2py.crackfortran _eval_length",
+    "numpy.testing._private.utils runstring",
+    "numpy.distutils.exec_command exec_command",
+    "numpy fromfile",
+    "numpy.ctypeslib load_library",
+    "numpy.lib.npyio load",
+    "joblib load",
+    "joblib.numpy_pickle load",
+    "pandas read_pickle",
+    "pandas eval",
+    "pandas.core.computation.eval eval",
+    "pandas read_csv",
+    "pandas.io.common get_handle",
+    "mlflow.projects run",
+    "keras.utils get_file",
+    "keras.models load_model",
+    "tensorflow.io read_file",
+    "sklearn.datasets load_svmlight_file",
+    "scipy.io loadmat",
+    "transformers.dynamic_module_utils get_class_from_dynamic_module",
+    "huggingface_hub hf_hub_download",
+    "cloudpickle.cloudpickle loads",
+    "cloudpickle.cloudpickle _builtin_type",
+    "dill._dill _import_module",
+    "dill loads",
+    "pip main",
+    "pip._internal main",
+    "pip._internal.cli.main main",
+    "ensurepip bootstrap",
+    "ensurepip _run_pip",
+    "setuptools setup",
+    "pkg_resources load_entry_point",
+    "fickling.hook remove_hook",
+    "picklescan.scanner scan_pickle_bytes",
+    "modelscan.modelscan ModelScan",
+    "requests get",
+    "IPython.utils.process system",
+    "numexpr evaluate",
+    "sympy sympify",
+    "yaml unsafe_load",
+    "jinja2 Template",
+    "paramiko SSHClient",
+    "_aix_support _read_cmd_output",
+    "turtledemo.__main__ main",
+    "sre_compile compile",
+    "codecs open",
+    "copyreg add_extension",
+    "threading Thread",
+    "sched scheduler",
+]
 
 
 def hostile() -> Iterator[Sample]:
@@ -417,10 +544,10 @@ def _frameworks() -> Iterator[Sample]:
         "default": collections.defaultdict(list, a=[1]),
         "deque": collections.deque([1, 2, 3]),
         "dates": [
-            datetime.datetime(2026, 1, 2, 3, 4),
-            datetime.date(2026, 1, 1),
-            datetime.timedelta(1),
-            datetime.UTC,
+            dt.datetime(2026, 1, 2, 3, 4),
+            dt.date(2026, 1, 1),
+            dt.timedelta(1),
+            dt.UTC,
         ],
         "numbers": [decimal.Decimal("1.5"), 1 << 200, -5, 1j, 1e300, float("inf")],
         "path": PurePosixPath("model/weights"),

@@ -1,4 +1,5 @@
 """Finds out what a file is by its content and hands it to each parser that it may be for."""
+# ruff: noqa: PLR2004 -- numbers of formats are what they are
 
 from __future__ import annotations
 
@@ -145,13 +146,13 @@ def dispatch(scan: Scan, name: str, source: Source) -> None:
         _part(scan, lambda: scan_torchscript_code(scan, source))
     found = scan.formats[before:]
     unread = _unread(scan, head)
-    expected = _is_pickle(name, head, found or unread)
+    expected = _is_pickle(name, bool(found) or unread)
     if not head.startswith(ZIP_HEAD):  # as a pickle, P would begin a persistent id
         _part(scan, lambda: _pickle(scan, source, expected=expected))
     _mismatch(scan, name, scan.formats[before:])
 
 
-def _is_pickle(name: str, head: bytes, found: object) -> bool:
+def _is_pickle(name: str, found: bool) -> bool:
     """Say whether a file that breaks as a pickle is a damaged one, by its name or its magic."""
     if found:
         return False
@@ -190,13 +191,13 @@ def _containers(scan: Scan, name: str, source: Source, head: bytes) -> None:
         _part(scan, lambda: scan_7z(scan, source))
     for method, magic in _COMPRESSED:
         if magic.match(head):
-            _part(scan, lambda method=method: _compressed(scan, method, name, source))  # type: ignore[misc]
+            _part(scan, lambda method=method: _compressed(scan, method, name, source))
     if _is_zlib(head):
         _part(scan, lambda: _compressed(scan, "zlib", name, source))
 
 
 def _is_zlib(head: bytes) -> bool:
-    if len(head) < 6 or head[0] & 0x0F != 8 or head[0] >> 4 > 7 or (head[0] << 8 | head[1]) % 31:  # noqa: PLR2004
+    if len(head) < 6 or head[0] & 0x0F != 8 or head[0] >> 4 > 7 or (head[0] << 8 | head[1]) % 31:
         return False
     import zlib  # noqa: PLC0415 -- in the interpreter already
 
@@ -248,7 +249,7 @@ def _formats(scan: Scan, name: str, source: Source, head: bytes) -> None:
             continue
         if fits:
             scan.formats.append(one.name)
-            _part(scan, lambda one=one: one.parse(scan, name, source))  # type: ignore[misc]
+            _part(scan, lambda one=one: one.parse(scan, name, source))
             break  # ordered from the surest to what only the name says; a file is one of them
 
 

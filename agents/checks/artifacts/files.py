@@ -1,9 +1,10 @@
-"""Scans files and folders on disk: what is opened, what is skipped, what is said of what can't be."""
+"""Scans files and folders on disk; says of what can't be opened that it was not scanned."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -55,7 +56,7 @@ def scan_descriptor(
     """
     sha256 = None
     if digest:
-        with open(descriptor, "rb", buffering=0, closefd=False) as file:  # noqa: PTH123 -- a descriptor
+        with open(descriptor, "rb", buffering=0, closefd=False) as file:
             file.seek(0)
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     source = FileSource(descriptor)
@@ -77,8 +78,7 @@ def open_regular(path: Path) -> int:
         OSError: it can't be opened, or is no regular file.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    mode = os.fstat(descriptor).st_mode
-    if (mode & 0o170000) != 0o100000:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(f"not a regular file: {path}")
     return descriptor

@@ -85,7 +85,7 @@ def _zstd() -> Any:  # noqa: ANN401
 
 
 def _lz4() -> Any:  # noqa: ANN401
-    import lz4.frame  # noqa: PLC0415 -- the same
+    import lz4.frame  # type: ignore[import-untyped]  # noqa: PLC0415 -- the same; not typed
 
     return lz4.frame.LZ4FrameDecompressor()
 
@@ -101,7 +101,14 @@ METHODS: Final[dict[str, Callable[[], Any]]] = {
     "lz4": _lz4,
 }
 _SMALL_INPUT: Final = {"zstd": 1 << 12}
-_ERRORS: Final = (zlib.error, OSError, lzma.LZMAError, EOFError, ValueError, RuntimeError)
+_ERRORS: Final[tuple[type[Exception], ...]] = (
+    zlib.error,
+    OSError,
+    lzma.LZMAError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+)
 
 
 def expand(method: str, source: Source, budget: Budget) -> Iterator[bytes]:
@@ -111,12 +118,12 @@ def expand(method: str, source: Source, budget: Budget) -> Iterator[bytes]:
         CorruptFileError: the bytes are not of the method, or end early.
         BudgetExceededError: more than the scan may expand.
     """
-    offset, produced = 0, 0
+    offset = 0
     feed = _SMALL_INPUT.get(method, CHUNK)
     engine = METHODS[method]()
     started = False
     size = source.size
-    zstd_errors = _zstd_error() if method == "zstd" else ()
+    errors = (*_ERRORS, *(_zstd_error() if method == "zstd" else ()))
     while True:
         data = b""
         if getattr(engine, "needs_input", True):
@@ -129,9 +136,8 @@ def expand(method: str, source: Source, budget: Budget) -> Iterator[bytes]:
         started = True
         try:
             out = engine.decompress(data, CHUNK)
-        except (*_ERRORS, *zstd_errors) as error:
+        except errors as error:
             raise CorruptFileError(f"not {method} data: {error}") from error
-        produced += len(out)
         budget.expand(len(out))
         if out:
             yield out

@@ -2,6 +2,7 @@
 
 Source: NEP 1 (the .npy format), versions 1 to 3.
 """
+# ruff: noqa: PLR2004 -- numbers of formats are what they are
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ def scan_npy(scan: Scan, source: Source) -> None:
     """Scan one array: its header's bounds, and the pickle of an array of objects."""
     scan.formats.append("npy")
     head = source.read(0, 12)
-    wide = len(head) > 6 and head[6] >= 2  # noqa: PLR2004 -- version 2 has a longer length
+    wide = len(head) > 6 and head[6] >= 2
     start = 12 if wide else 10
     length = int.from_bytes(head[8:12] if wide else head[8:10], "little")
     if len(head) < start or length > MAX_HEADER or start + length > source.size:

@@ -1,4 +1,5 @@
 """Judges what a pickle imports: by an exact allow-list with uses, and by what can do harm."""
+# ruff: noqa: PLR2004 -- numbers of formats are what they are
 
 from __future__ import annotations
 
@@ -34,35 +35,247 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 ML_PACKAGES: Final = frozenset(
-    "torch torchvision torchaudio torchtext numpy scipy sklearn joblib pandas transformers "
-    "sentence_transformers accelerate peft trl diffusers lightning pytorch_lightning "
-    "lightning_fabric xgboost lightgbm catboost keras tensorflow jax flax omegaconf datasets "
-    "tokenizers safetensors onnx onnxruntime mlflow nltk spacy gensim statsmodels timm "
-    "huggingface_hub polars pyarrow dask ray numba cupy matplotlib tensorflow_hub skl2onnx "
-    "fairseq espnet detectron2 ultralytics fastai nemo deepspeed bitsandbytes vllm".split()
+    [
+        "torch",
+        "torchvision",
+        "torchaudio",
+        "torchtext",
+        "numpy",
+        "scipy",
+        "sklearn",
+        "joblib",
+        "pandas",
+        "transformers",
+        "sentence_transformers",
+        "accelerate",
+        "peft",
+        "trl",
+        "diffusers",
+        "lightning",
+        "pytorch_lightning",
+        "lightning_fabric",
+        "xgboost",
+        "lightgbm",
+        "catboost",
+        "keras",
+        "tensorflow",
+        "jax",
+        "flax",
+        "omegaconf",
+        "datasets",
+        "tokenizers",
+        "safetensors",
+        "onnx",
+        "onnxruntime",
+        "mlflow",
+        "nltk",
+        "spacy",
+        "gensim",
+        "statsmodels",
+        "timm",
+        "huggingface_hub",
+        "polars",
+        "pyarrow",
+        "dask",
+        "ray",
+        "numba",
+        "cupy",
+        "matplotlib",
+        "tensorflow_hub",
+        "skl2onnx",
+        "fairseq",
+        "espnet",
+        "detectron2",
+        "ultralytics",
+        "fastai",
+        "nemo",
+        "deepspeed",
+        "bitsandbytes",
+        "vllm",
+    ]
 )
 """Packages whose legitimate imports the allow-list knows: anything else in them is a gadget."""
 DANGEROUS_PACKAGES: Final = frozenset(
-    "pip setuptools pkg_resources wheel distutils _distutils_hack easy_install cloudpickle dill "
-    "fickling picklescan modelscan modelaudit modelaudit_picklescan saferpickle requests urllib3 "
-    "httpx aiohttp httplib2 pycurl paramiko fabric invoke sh plumbum pexpect ptyprocess psutil "
-    "boto3 botocore s3fs gcsfs fsspec smart_open IPython ipykernel jupyter_client jupyter_core "
-    "nbconvert nbformat notebook docker kubernetes git gitdb celery twisted gevent eventlet "
-    "tornado flask django werkzeug jinja2 mako yaml ruamel cffi win32api win32com win32process "
-    "pythoncom pywintypes pyautogui pynput selenium playwright numexpr sympy asteval "
-    "RestrictedPython simpleeval pyximport cython Cython jsonpickle shellingham delegator "
-    "envoy execnet rpyc zmq websocket websockets socketio scapy pwn pwnlib impacket ctypeslib "
-    "uvloop greenlet byteplay bytecode codetransformer hypothesis pytest _pytest nose "
-    "xonsh hydra streams".split()
+    [
+        "pip",
+        "setuptools",
+        "pkg_resources",
+        "wheel",
+        "distutils",
+        "_distutils_hack",
+        "easy_install",
+        "cloudpickle",
+        "dill",
+        "fickling",
+        "picklescan",
+        "modelscan",
+        "modelaudit",
+        "modelaudit_picklescan",
+        "saferpickle",
+        "requests",
+        "urllib3",
+        "httpx",
+        "aiohttp",
+        "httplib2",
+        "pycurl",
+        "paramiko",
+        "fabric",
+        "invoke",
+        "sh",
+        "plumbum",
+        "pexpect",
+        "ptyprocess",
+        "psutil",
+        "boto3",
+        "botocore",
+        "s3fs",
+        "gcsfs",
+        "fsspec",
+        "smart_open",
+        "IPython",
+        "ipykernel",
+        "jupyter_client",
+        "jupyter_core",
+        "nbconvert",
+        "nbformat",
+        "notebook",
+        "docker",
+        "kubernetes",
+        "git",
+        "gitdb",
+        "celery",
+        "twisted",
+        "gevent",
+        "eventlet",
+        "tornado",
+        "flask",
+        "django",
+        "werkzeug",
+        "jinja2",
+        "mako",
+        "yaml",
+        "ruamel",
+        "cffi",
+        "win32api",
+        "win32com",
+        "win32process",
+        "pythoncom",
+        "pywintypes",
+        "pyautogui",
+        "pynput",
+        "selenium",
+        "playwright",
+        "numexpr",
+        "sympy",
+        "asteval",
+        "RestrictedPython",
+        "simpleeval",
+        "pyximport",
+        "cython",
+        "Cython",
+        "jsonpickle",
+        "shellingham",
+        "delegator",
+        "envoy",
+        "execnet",
+        "rpyc",
+        "zmq",
+        "websocket",
+        "websockets",
+        "socketio",
+        "scapy",
+        "pwn",
+        "pwnlib",
+        "impacket",
+        "ctypeslib",
+        "uvloop",
+        "greenlet",
+        "byteplay",
+        "bytecode",
+        "codetransformer",
+        "hypothesis",
+        "pytest",
+        "_pytest",
+        "nose",
+        "xonsh",
+        "hydra",
+        "streams",
+    ]
 )
 _CORE: Final = frozenset(
-    "os nt posix sys subprocess builtins __builtin__ __builtins__ importlib imp runpy ctypes "
-    "socket pickle _pickle marshal shutil pty code codeop commands pdb pydoc pkgutil webbrowser "
-    "multiprocessing threading asyncio tempfile urllib http shelve platform types inspect "
-    "operator functools posixpath ntpath _posixsubprocess linecache distutils pip f2py "
-    "cpp_extension __globals__ __dict__ __class__ __bases__ __subclasses__ __init__ __reduce__ "
-    "__code__ __getattribute__ __import__ __loader__ __spec__ __self__ __func__ __wrapped__ "
-    "__call__ modules io _io base64 zlib requests system popen eval exec".split()
+    [
+        "os",
+        "nt",
+        "posix",
+        "sys",
+        "subprocess",
+        "builtins",
+        "__builtin__",
+        "__builtins__",
+        "importlib",
+        "imp",
+        "runpy",
+        "ctypes",
+        "socket",
+        "pickle",
+        "_pickle",
+        "marshal",
+        "shutil",
+        "pty",
+        "code",
+        "codeop",
+        "commands",
+        "pdb",
+        "pydoc",
+        "pkgutil",
+        "webbrowser",
+        "multiprocessing",
+        "threading",
+        "asyncio",
+        "tempfile",
+        "urllib",
+        "http",
+        "shelve",
+        "platform",
+        "types",
+        "inspect",
+        "operator",
+        "functools",
+        "posixpath",
+        "ntpath",
+        "_posixsubprocess",
+        "linecache",
+        "distutils",
+        "pip",
+        "f2py",
+        "cpp_extension",
+        "__globals__",
+        "__dict__",
+        "__class__",
+        "__bases__",
+        "__subclasses__",
+        "__init__",
+        "__reduce__",
+        "__code__",
+        "__getattribute__",
+        "__import__",
+        "__loader__",
+        "__spec__",
+        "__self__",
+        "__func__",
+        "__wrapped__",
+        "__call__",
+        "modules",
+        "io",
+        "_io",
+        "base64",
+        "zlib",
+        "requests",
+        "system",
+        "popen",
+        "eval",
+        "exec",
+    ]
 )
 """As one part of a dotted path, these lead out of the package they are found in."""
 RUNNER: Final = re.compile(
@@ -112,7 +325,7 @@ def _renames() -> tuple[dict[str, str], dict[tuple[str, str], tuple[str, str]]]:
 
 def renamed(module: str, name: str, protocol: int) -> tuple[str, str]:
     """Return the name that the machine looks up: below protocol 3 Python 2's names are mapped."""
-    if protocol >= 3:  # noqa: PLR2004 -- fix_imports
+    if protocol >= 3:
         return module, name
     modules, names = _renames()
     return names.get((module, name)) or (modules.get(module, module), name)
@@ -162,7 +375,7 @@ def _judge(module: str, name: str, *, script: bool) -> Standing:
         if part in _CORE:
             return Standing(Level.DANGEROUS, reason=f"reaches {part!r} through another module")
     last = inner[-1]
-    if last in _CORE or last in _stdlib() and (last.islower() and _in_known(top)):
+    if last in _CORE or (last in _stdlib() and (last.islower() and _in_known(top))):
         return Standing(Level.DANGEROUS, reason=f"names {last!r} through another module")
     if not all(_IDENTIFIER.match(part) for part in (*parts, *name.split("."))):
         return Standing(Level.DANGEROUS, reason="not the name of anything Python can define")

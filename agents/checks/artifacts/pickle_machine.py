@@ -3,6 +3,7 @@
 Nothing is imported, called or built: imports and results of calls are symbols on a simulated stack.
 Sources: CPython 3.8 to 3.14 `Modules/_pickle.c`, PEP 307, PEP 3154, PEP 574.
 """
+# ruff: noqa: PLR2004 -- numbers of formats are what they are
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ DEEP_NESTING: Final = 10_000
 DOUBLINGS: Final = 16
 """Containers of the same thing twice, one in the other: 2**16 visits and up."""
 SPARSE_MEMO: Final = 1 << 20
-"""How far a memo index may be ahead of its count: the C machine allocates an array of its size."""
+"""How far a memo index may be ahead of the memo: C allocates an array of its size."""
 ABSURD_LENGTH: Final = 1 << 38
 BUDGET_EXHAUSTED: Final = "budget"
 
@@ -233,7 +234,7 @@ class Machine:
         self.base = absolute
         self.buffer = self.source.read(absolute, WINDOW)
 
-    def _steps(self) -> int:  # noqa: PLR0914 -- the hot loop keeps its state in locals
+    def _steps(self) -> int:
         source, observer = self.source, self.observer
         memo, outer, stack = self.memo, self.outer, self.stack
         total = self.total
@@ -534,7 +535,7 @@ class Machine:
         elif op == 0x80:  # PROTO
             version = buffer[position]
             position += 1
-            if version > 5:  # noqa: PLR2004 -- the highest there is
+            if version > 5:
                 raise _BrokenError(f"protocol {version}")
             if at != self.start:
                 self._flag("late-proto", at, f"PROTO {version} within the stream")
@@ -557,7 +558,7 @@ class Machine:
             stack.append(self._number(op, line, at))
         elif op == 0x53:  # STRING
             line, position = self._line(position)
-            if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in b"'\"":  # noqa: PLR2004
+            if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in b"'\"":
                 self._flag("bad-argument", at, "STRING without quotes")
             raw = line[1:-1]
             try:
@@ -652,7 +653,7 @@ class Machine:
         elif op == 0x97:  # NEXT_BUFFER
             stack.append(Unknown("buffer"))
         elif op == 0x98:  # READONLY_BUFFER
-            stack[-1]  # noqa: B018 -- it needs one, and leaves one
+            stack[-1]
         else:
             raise _BrokenError(f"invalid opcode 0x{op:02x}")
         return position
@@ -681,7 +682,7 @@ class Machine:
                 text = text.removesuffix(b"L")
             elif line in (b"00", b"01"):
                 return line == b"01"
-            if len(text) > 4300:  # noqa: PLR2004 -- Python's own limit of digits
+            if len(text) > 4300:
                 return Unknown("number")
             try:
                 return int(text, 0)
@@ -750,16 +751,16 @@ def describe(value: object, depth: int = 0) -> str:
     if isinstance(value, Global):
         return str(value)
     if isinstance(value, Result):
-        return f"{describe(value.callee, depth + 1)}(…)" if depth < 4 else "…"  # noqa: PLR2004
+        return f"{describe(value.callee, depth + 1)}(…)" if depth < 4 else "…"
     if isinstance(value, Unknown):
         return f"<{value.kind}>"
     if isinstance(value, Blob):
         return f"<{value.length} bytes>"
     if isinstance(value, str | bytes):
-        return repr(value if len(value) <= 120 else value[:120])  # noqa: PLR2004
+        return repr(value if len(value) <= 120 else value[:120])
     if isinstance(value, tuple | list):
-        if depth >= 2:  # noqa: PLR2004
+        if depth >= 2:
             return "(…)"
         inner = ", ".join(describe(item, depth + 1) for item in value[:6])
-        return f"({inner}{', …' if len(value) > 6 else ''})"  # noqa: PLR2004
+        return f"({inner}{', …' if len(value) > 6 else ''})"
     return repr(value)[:60]

@@ -1,4 +1,5 @@
-"""Scans pickles: every stream of a file, what each imports and calls, and what hides in constants."""
+"""Scans pickles: every stream of a file, what each imports and calls, what hides in constants."""
+# ruff: noqa: PLR2004 -- numbers of formats are what they are
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import base64
 import binascii
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from agents.checks.artifacts.pickle_machine import (
     Unknown,
     describe,
 )
-from agents.checks.artifacts.scanning import BytesSource, Scan, Source
+from agents.checks.artifacts.scanning import BudgetExceededError, BytesSource, Scan, Source
 
 MAX_ATTEMPTS: Final = 20_000
 """Places after the first stream where another is tried."""
@@ -34,16 +35,18 @@ CODECS: Final = frozenset(("latin1", "latin-1", "iso-8859-1", "utf-8", "utf8", "
 _NAME = rb"[A-Za-z_][\w.]{0,200}"
 _STRING = rb"(?:\x8c.|X.\0\0\0|U.|V|S['\"])"
 _MEMO = rb"(?:\x94|q.|r....|p\d+\n)?"
-_NEXT: Final = re.compile(
-    rb"\x80[\x00-\x05](?=[\x95\x80-\x93}\]()cKJMINXUSVTBCGLFiq\x8a\x8c])|[ci]"
-    + _NAME
-    + rb"\n"
-    + _NAME
-    + rb"\n"
-    rb"|" + _STRING + _NAME + _MEMO + _STRING + _NAME + _MEMO + rb"\x93",
-    re.DOTALL,
+_NEXT: Final = tuple(
+    re.compile(pattern, re.DOTALL)
+    for pattern in (
+        rb"\x80[\x00-\x05](?=[\x95\x80-\x93}\]()cKJMINXUSVTBCGLFiq\x8a\x8c])",
+        rb"\x8c." + _NAME + _MEMO + rb"(?:\x8c.|X.\0\0\0)" + _NAME + _MEMO + rb"\x93",
+        rb"X.\0\0\0" + _NAME + _MEMO + rb"(?:\x8c.|X.\0\0\0)" + _NAME + _MEMO + rb"\x93",
+        rb"U." + _NAME + _MEMO + rb"U." + _NAME + _MEMO + rb"\x93",
+        rb"\n" + _NAME + rb"(?=\n)",
+    )
 )
-"""Where another stream may begin."""
+"""Where another stream may begin: each pattern has a fixed first byte, which is found fast."""
+_FIRST_LINE: Final = re.compile(rb"[ci]" + _NAME + rb"\Z")
 _SWEPT: Final = re.compile(
     rb"[ci](" + _NAME + rb")\n(" + _NAME + rb")\n"
     rb"|"
@@ -89,9 +92,7 @@ _IDENTIFIERS: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 def starts_like_pickle(head: bytes) -> bool:
     """Say whether bytes begin as a pickle of protocol 1 or later does, or textually as one of 0."""
-    return (
-        len(head) > 1 and head[0] == 0x80 and head[1] <= 5  # noqa: PLR2004 -- PROTO
-    ) or bool(_TEXTUAL.match(head))
+    return (len(head) > 1 and head[0] == 0x80 and head[1] <= 5) or bool(_TEXTUAL.match(head))
 
 
 def holds_file(raw: bytes) -> bool:
@@ -100,7 +101,7 @@ def holds_file(raw: bytes) -> bool:
         return True
     if raw[:3] == b"BZh" and raw[4:10] == b"1AY&SY":
         return True
-    if raw[:1] == b"x" and len(raw) > 2 and (raw[0] << 8 | raw[1]) % 31 == 0:  # noqa: PLR2004 -- zlib
+    if raw[:1] == b"x" and len(raw) > 2 and (raw[0] << 8 | raw[1]) % 31 == 0:
         try:
             inner = zlib.decompressobj().decompress(raw[:4096], 64)
         except zlib.error:
@@ -140,14 +141,21 @@ class _Reader:
     def read(self, start: int, *, expected: bool) -> bool:
         offset, attempts, streams = start, 0, 0
         size = self.source.size
+        candidates: Iterator[int] | None = None
         while offset < size:
             attempts += 1
             if attempts > MAX_ATTEMPTS:
                 self.sweep(offset)
                 break
-            trial = _Stream(self)
-            end = Machine(self.source, offset, trial, self.scan.budget).run()
-            adopted = (expected and not streams) or trial.convincing(end, self._magic(offset))
+            sure = expected and not streams
+            trial = _Stream(self, at_once=sure)
+            try:
+                end = Machine(self.source, offset, trial, self.scan.budget).run()
+            except (MemoryError, BudgetExceededError):
+                if sure or trial.dangerous:  # what was heard until then stays
+                    trial.settle(None)
+                raise
+            adopted = sure or trial.convincing(end, self._magic(offset))
             if adopted:
                 streams += 1
                 if streams == 1:
@@ -168,26 +176,29 @@ class _Reader:
                 following = max(end.offset, offset + 1) if adopted else offset + 1
             if adopted and self.scan.formats and not expected and not end.stopped:
                 expected = True
-            offset = self._next(following)
+            if adopted or candidates is None:
+                candidates = self._candidates(following)
+            offset = next(candidates, size)
         return streams > 0
 
     def _magic(self, offset: int) -> bool:
         head = self.source.read(offset, 2)
-        return len(head) == 2 and head[0] == 0x80 and head[1] <= 5  # noqa: PLR2004 -- PROTO
+        return len(head) == 2 and head[0] == 0x80 and head[1] <= 5
 
-    def _next(self, offset: int) -> int:
-        """Return where the next stream may begin, the size when nowhere."""
+    def _candidates(self, offset: int) -> Iterator[int]:
+        """Yield where further streams may begin, from `offset` on."""
         size = self.source.size
+        last = -1
         while offset < size:
             chunk = self.source.read(offset, SWEEP)
-            if not chunk:
-                break
-            if match := _NEXT.search(chunk):
-                return offset + match.start()
+            found = sorted(at for pattern in _NEXT for at in _beginnings(pattern, chunk))
+            for at in found:
+                if offset + at > last:
+                    last = offset + at
+                    yield last
             if len(chunk) < SWEEP:
-                break
+                return
             offset += len(chunk) - SWEEP_OVERLAP
-        return size
 
     def sweep(self, offset: int) -> None:
         """Look only for imports, from `offset` on; say that this is all that was done."""
@@ -211,10 +222,11 @@ class _Reader:
 class _Stream:
     """Hears one stream and judges it."""
 
-    def __init__(self, reader: _Reader) -> None:
+    def __init__(self, reader: _Reader, *, at_once: bool = False) -> None:
         self.reader = reader
+        self.at_once = at_once
+        """Tell what is heard as it is heard: it is known to be a pickle."""
         self.pending: list[Callable[[], None]] = []
-        self.settled = False
         self.imports = 0
         self.strange = False
         """An import whose names are no identifiers: in what is no pickle."""
@@ -236,7 +248,7 @@ class _Stream:
             return False
         if self.dangerous:
             return True
-        if end.stopped and (self.imports or (end.opcodes > 3 and (magic or self.dangerous_call))):  # noqa: PLR2004
+        if end.stopped and (self.imports or (end.opcodes > 3 and (magic or self.dangerous_call))):
             return True
         return bool(self.imports and magic and self.called_unknown)
 
@@ -251,18 +263,14 @@ class _Stream:
                 scan.report(
                     "TW-PICKLE-DANGEROUS-IMPORT",
                     f"the pickle imports {found} and does not call it itself",
-                    offset=found.offset,
-                    opcode=found.opcode,
-                    **{"global": str(found)},
+                    **_place(found),
                 )
         for (module, name), (found, standing, called) in self.unknown.items():
             if self._once("unknown", module, name):
                 scan.report(
                     "TW-PICKLE-UNKNOWN-IMPORT",
-                    f"the pickle {'calls' if called else 'imports'} {module}.{name}: {standing.reason}",
-                    offset=found.offset,
-                    opcode=found.opcode,
-                    **{"global": f"{module}.{name}"},
+                    f"the pickle {'calls' if called else 'imports'} {found}: {standing.reason}",
+                    **_place(found),
                 )
         if end is None:
             return
@@ -287,7 +295,11 @@ class _Stream:
         return True
 
     def _report(self, rule_id: str, description: str, **evidence: Any) -> None:  # noqa: ANN401
-        self.pending.append(partial(self.reader.scan.report, rule_id, description, **evidence))
+        report = partial(self.reader.scan.report, rule_id, description, **evidence)
+        if self.at_once:
+            report()
+        else:
+            self.pending.append(report)
 
     # the observer
 
@@ -339,8 +351,6 @@ class _Stream:
             found.evaluate = partial(self._rebuild_from_type, found)
         elif name in ("dtype", "NumpyArrayWrapper"):
             found.evaluate = partial(Result, found)
-        elif name == "defaultdict":
-            found.evaluate = partial(self._defaultdict, found)
 
     def called(self, callee: object, args: object, offset: int, opcode: str) -> object:
         evidence = {"offset": offset, "opcode": opcode, "arguments": describe(args)[:400]}
@@ -488,7 +498,7 @@ class _Stream:
     def _member(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
         """Python 3.11 pickles the member of an enumeration as getattr(class, name)."""
         if (
-            len(args) == 2  # noqa: PLR2004
+            len(args) == 2
             and isinstance(args[1], str)
             and args[1].isidentifier()
             and not args[1].startswith("_")
@@ -507,7 +517,7 @@ class _Stream:
         return Result(found, None, offset)
 
     def _ufunc(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
-        if len(args) == 2 and args[0] == "numpy" and isinstance(args[1], str):  # noqa: PLR2004
+        if len(args) == 2 and args[0] == "numpy" and isinstance(args[1], str):
             if judge("numpy._core._multiarray_umath", args[1], 4).level is Level.ALLOWED:
                 return Result(found, None, offset)
         self._odd(found, args, offset, "it looks up any name in any module")
@@ -558,9 +568,6 @@ class _Stream:
             self._odd(found, args, offset, "it calls its first argument")
         return Result(found, None, offset)
 
-    def _defaultdict(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
-        return Result(found, None, offset)
-
 
 class Part:
     """A range of a source as a source."""
@@ -599,13 +606,28 @@ def _decoded(raw: bytes) -> list[bytes]:
     return whole
 
 
+def _beginnings(pattern: re.Pattern[bytes], chunk: bytes) -> Iterator[int]:
+    """Yield where a stream may begin by one of the patterns."""
+    for match in pattern.finditer(chunk):
+        at = match.start()
+        if chunk[at] != ord("\n"):
+            yield at
+        # The second of an import's two lines: the first stands before it.
+        elif before := _FIRST_LINE.search(chunk, max(at - 202, 0), at):
+            yield before.start()
+
+
+def _place(found: Global) -> dict[str, Any]:
+    return {"offset": found.offset, "opcode": found.opcode, "global": str(found)}
+
+
 _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 
 
 def _code_in(value: object, pattern: re.Pattern[str]) -> str:
     """Return the first text among arguments that is code, a command, a path or an address."""
     waiting, seen = [value], 0
-    while waiting and seen < 200:  # noqa: PLR2004 -- arguments of a call are few
+    while waiting and seen < 200:
         item = waiting.pop()
         seen += 1
         if isinstance(item, bytes):

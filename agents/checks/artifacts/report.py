@@ -74,7 +74,7 @@ def conclude(scan: Scan, size: int, sha256: str | None = None) -> FileReport:
 
 
 def failed(path: str, size: int, reason: str, detections: tuple[Detection, ...] = ()) -> FileReport:
-    """Return the report of a file whose scan did not end: incomplete, or worse by what was found."""
+    """Return the report of a file whose scan did not end: incomplete, or by what was found."""
     return FileReport(
         path=path,
         format="unknown",

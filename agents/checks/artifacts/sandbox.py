@@ -1,4 +1,5 @@
 """Scans in processes of their own: limited, without network, killed and replaced when they fail."""
+# ruff: noqa: PLR2004 -- numbers of formats are what they are
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from typing import Any, Final, Self
 import msgspec
 
 from agents.checks.artifacts.files import escapes, list_tree, open_regular
-from agents.checks.artifacts.report import FileReport, failed
+from agents.checks.artifacts.report import FileReport, failed, verdict_of
 from agents.checks.artifacts.scanning import BudgetExceededError, Source
 from agents.checks.artifacts.worker import (
     LENGTH,
@@ -35,12 +36,18 @@ from agents.checks.artifacts.worker import (
     send,
 )
 from agents.checks.detection import Detection
+from schemas.severity import Verdict
 
-GRACE_SECONDS: Final = 5.0
-"""Between the limit that a process keeps itself and the kill."""
 MAX_ANSWERS: Final = 64 << 20
 """Bytes a process may answer for one file, beside what it reads."""
 MAX_INLINE: Final = 64 << 20
+_GRAVITY: Final = (
+    Verdict.CLEAN,
+    Verdict.SUSPICIOUS,
+    Verdict.CORRUPT,
+    Verdict.INCOMPLETE,
+    Verdict.MALICIOUS,
+)
 FILES_PER_PROCESS: Final = 5_000
 """Then the process is replaced: nothing that leaks adds up."""
 _START: Final = (
@@ -157,7 +164,7 @@ class Sandbox:
             self._files += 1
             payload = msgspec.msgpack.encode(request)
             descriptors = [descriptor] if descriptor >= 0 else []
-            connection.settimeout(self.limits.wall_seconds + GRACE_SECONDS)
+            connection.settimeout(self.limits.wall_seconds + self.limits.grace_seconds)
             socket.send_fds(connection, [LENGTH.pack(len(payload))], descriptors)
             connection.sendall(payload)
             return self._listen(connection, request, source, heard)
@@ -178,7 +185,7 @@ class Sandbox:
         heard: list[Detection],
     ) -> FileReport:
         decoder = msgspec.msgpack.Decoder(Answer)
-        deadline = time.monotonic() + self.limits.wall_seconds + GRACE_SECONDS
+        deadline = time.monotonic() + self.limits.wall_seconds + self.limits.grace_seconds
         left = MAX_ANSWERS
         while True:
             remaining = deadline - time.monotonic()
@@ -193,7 +200,18 @@ class Sandbox:
                     send(connection, _range(source, offset, length))
                 case Found(detection=detection):
                     heard.append(detection)
-                case Done(report=report):
+                case Done(report=report, leaving=leaving):
+                    if leaving:
+                        self.close()
+                    # What was told on the way stays told, whatever ended the scan.
+                    known = {(one.rule_id, one.locator) for one in report.detections}
+                    lost = tuple(one for one in heard if (one.rule_id, one.locator) not in known)
+                    if lost:
+                        detections = (*lost, *report.detections)
+                        verdict = max(report.verdict, verdict_of(lost), key=_GRAVITY.index)
+                        report = msgspec.structs.replace(
+                            report, detections=detections, verdict=verdict
+                        )
                     return msgspec.structs.replace(report, path=request.path, size=request.size)
 
     def _fate(self) -> str:
@@ -302,7 +320,7 @@ class SandboxPool:
     ) -> Iterator[FileReport]:
         """Yield the report of each file below a folder, in the order of their paths."""
         entries = list(list_tree(root))
-        siblings = frozenset(name for _, name in entries) if len(entries) < 10_000 else frozenset()  # noqa: PLR2004
+        siblings = frozenset(name for _, name in entries) if len(entries) < 10_000 else frozenset()
 
         def one(entry: tuple[Path, str]) -> FileReport:
             path, name = entry

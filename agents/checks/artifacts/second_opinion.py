@@ -62,7 +62,7 @@ def _is_short(raw: bytes) -> bool:
     """Say whether the first stream has few enough opcodes, as fickling itself counts them."""
     count = 0
     try:
-        for count, _ in enumerate(pickletools.genops(raw)):  # noqa: B007 -- counted
+        for count, _ in enumerate(pickletools.genops(raw)):
             if count > MAX_OPCODES:
                 return False
     except (ValueError, OverflowError, MemoryError):
@@ -74,9 +74,9 @@ def _opinions(raw: bytes) -> list[tuple[str, bool, str]]:
     """Return what the trusted analyses say: their name, whether overtly malicious, why."""
     quiet = io.StringIO()  # it writes warnings to standard output and error
     with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
-        from fickling.analysis import Severity as Theirs  # noqa: PLC0415 -- costs 60 ms and 30 MB
+        from fickling.analysis import Severity as Theirs  # type: ignore[import-untyped]  # noqa: PLC0415 -- costs 60 ms
         from fickling.analysis import check_safety  # noqa: PLC0415 -- the same
-        from fickling.fickle import StackedPickle  # noqa: PLC0415 -- the same
+        from fickling.fickle import StackedPickle  # type: ignore[import-untyped]  # noqa: PLC0415 -- the same
 
         found: list[tuple[str, bool, str]] = []
         try:

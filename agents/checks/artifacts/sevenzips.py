@@ -24,13 +24,13 @@ def scan_7z(scan: Scan, source: Source) -> None:
         scan.mark_incomplete(f"a 7z archive of {source.size} bytes")
         return
 
-    class Held(Py7zIO):  # type: ignore[misc] # reason: py7zr is not typed
+    class Held(Py7zIO):
         """One member in memory."""
 
         def __init__(self) -> None:
             self.raw = bytearray()
 
-        def write(self, s: bytes) -> int:
+        def write(self, s: bytes | bytearray) -> int:
             scan.budget.expand(len(s))
             if len(self.raw) + len(s) > MAX_UNPACKED:
                 raise BudgetExceededError(f"a member of more than {MAX_UNPACKED} bytes")
@@ -49,7 +49,7 @@ def scan_7z(scan: Scan, source: Source) -> None:
         def size(self) -> int:
             return len(self.raw)
 
-    class Holder(WriterFactory):  # type: ignore[misc] # reason: py7zr is not typed
+    class Holder(WriterFactory):
         """Holds members as they are unpacked."""
 
         def __init__(self) -> None:

@@ -121,7 +121,7 @@ def _text(raw: bytes) -> str:
 def _pax(body: bytes) -> dict[str, str]:
     fields: dict[str, str] = {}
     while body:
-        digits, _, rest = body.partition(b" ")
+        digits, _, _rest = body.partition(b" ")
         if not digits.isdigit() or not 0 < int(digits) <= len(body):
             break
         line = body[len(digits) + 1 : int(digits)]

@@ -17,10 +17,44 @@ _FILES: Final = re.compile(
 )
 _OPERATORS: Final = re.compile(r"\bops\.(\w+)\.(\w+)")
 _KNOWN: Final = frozenset(
-    "aten prim quantized torchvision torchaudio torchtext prims profiler inductor_prims static_runtime "
-    "cuda onnx _quantized mkldnn mkldnn_prepacked xnnpack prepacked sparse caffe2 vision image tensorexpr "
-    "_caffe2 rand_dim metal metal_prepack vulkan vulkan_prepack torch_scatter torch_sparse torch_cluster "
-    "fbgemm c10d debugprims nestedtensor rngprims".split()
+    [
+        "aten",
+        "prim",
+        "quantized",
+        "torchvision",
+        "torchaudio",
+        "torchtext",
+        "prims",
+        "profiler",
+        "inductor_prims",
+        "static_runtime",
+        "cuda",
+        "onnx",
+        "_quantized",
+        "mkldnn",
+        "mkldnn_prepacked",
+        "xnnpack",
+        "prepacked",
+        "sparse",
+        "caffe2",
+        "vision",
+        "image",
+        "tensorexpr",
+        "_caffe2",
+        "rand_dim",
+        "metal",
+        "metal_prepack",
+        "vulkan",
+        "vulkan_prepack",
+        "torch_scatter",
+        "torch_sparse",
+        "torch_cluster",
+        "fbgemm",
+        "c10d",
+        "debugprims",
+        "nestedtensor",
+        "rngprims",
+    ]
 )
 _PYTHON: Final = re.compile(
     r"^\s*(?:import|from)\s+\w|\b(?:eval|exec|compile|__import__|open)\s*\(|"

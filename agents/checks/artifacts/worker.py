@@ -1,4 +1,5 @@
-"""Runs in the sandboxed process: locks itself in, then scans what it is handed, one after another."""
+"""Runs in the sandboxed process: locks itself in, then scans what it is handed."""
+# ruff: noqa: PLR2004 -- numbers of formats are what they are
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -33,7 +35,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     cpu_seconds: float = 120.0
     """Per file."""
     wall_seconds: float = 180.0
-    """Per file; some seconds later the process is killed."""
+    """Per file."""
+    grace_seconds: float = 5.0
+    """After that, for the process to end the scan itself; then it is killed."""
     expanded_bytes: int = 1 << 30
     """Out of decompression, per file."""
     steps: int = 50_000_000
@@ -70,6 +74,8 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     """The process has scanned the file."""
 
     report: FileReport
+    leaving: bool = False
+    """Whether the process ends: it was interrupted, perhaps within a read."""
 
 
 Answer = Read | Found | Done
@@ -131,20 +137,46 @@ class _RemoteSource:
 
 _WRITES: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _DENIED: Final = (
-    "socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "socket.gethostby",
-    "socket.__new__", "subprocess.", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.system",
-    "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.kill",
-    "os.chmod", "os.chown", "os.putenv", "shutil.", "ftplib.", "smtplib.", "urllib.", "http.client.",
-    "pty.spawn", "ctypes.dlopen", "webbrowser.", "pickle.find_class", "marshal.load", "code.__new__",
-)  # fmt: skip
+    "socket.connect",
+    "socket.bind",
+    "socket.sendto",
+    "socket.getaddrinfo",
+    "socket.gethostby",
+    "socket.__new__",
+    "subprocess.",
+    "os.exec",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.fork",
+    "os.system",
+    "os.remove",
+    "os.rename",
+    "os.rmdir",
+    "os.mkdir",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+    "os.kill",
+    "os.chmod",
+    "os.chown",
+    "os.putenv",
+    "shutil.",
+    "ftplib.",
+    "smtplib.",
+    "urllib.",
+    "http.client.",
+    "pty.spawn",
+    "ctypes.dlopen",
+    "webbrowser.",
+)
 
 
 def _deny(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open":
-        flags = arguments[2] if len(arguments) > 2 else 0  # noqa: PLR2004
+        flags = arguments[2] if len(arguments) > 2 else 0
         if isinstance(flags, int) and flags & _WRITES:
             raise PermissionError("the scanning process writes no files")
-    elif event.startswith(_DENIED) and event != "marshal.loads":
+    elif event.startswith(_DENIED):
         raise PermissionError(f"the scanning process may not: {event}")
 
 
@@ -182,32 +214,44 @@ def serve(connection: socket.socket, limits: Limits) -> None:
         except Closed:
             return
         descriptor = descriptors[0] if descriptors else -1
+        clock = _Clock(limits)
         try:
-            report = _timed(lambda: _scan(connection, request, descriptor, limits), request, limits)
+            report = clock.run(partial(_scan, connection, request, descriptor, limits), request)
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
-        send(connection, msgspec.msgpack.encode(Done(report)))
+        send(connection, msgspec.msgpack.encode(Done(report, clock.expired)))
+        if clock.expired:
+            return
         gc.collect()
 
 
-def _timed(scan: Callable[[], FileReport], request: Request, limits: Limits) -> FileReport:
-    def expire(number: int, _frame: object) -> None:
+class _Clock:
+    """Interrupts a scan that takes more time than it may."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.expired = False
+
+    def _expire(self, number: int, _frame: object) -> None:
+        self.expired = True
         kind = "CPU" if number == signal.SIGPROF else "wall"
         raise BudgetExceededError(f"the scan's limit of {kind} time was reached")
 
-    signal.signal(signal.SIGPROF, expire)
-    signal.signal(signal.SIGALRM, expire)
-    # Again each second: a parser that catches everything is interrupted again.
-    signal.setitimer(signal.ITIMER_PROF, limits.cpu_seconds, 1.0)
-    signal.setitimer(signal.ITIMER_REAL, limits.wall_seconds, 1.0)
-    try:
-        return scan()
-    except (BudgetExceededError, MemoryError) as error:
-        return failed(request.path, request.size, f"the scan's limits were reached: {error}")
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+    def run(self, scan: Callable[[], FileReport], request: Request) -> FileReport:
+        """Return the report of a scan, an incomplete one when time or memory ran out."""
+        signal.signal(signal.SIGPROF, self._expire)
+        signal.signal(signal.SIGALRM, self._expire)
+        # Again each second: a parser that catches everything is interrupted again.
+        signal.setitimer(signal.ITIMER_PROF, self.limits.cpu_seconds, 1.0)
+        signal.setitimer(signal.ITIMER_REAL, self.limits.wall_seconds, 1.0)
+        try:
+            return scan()
+        except (BudgetExceededError, MemoryError) as error:
+            return failed(request.path, request.size, f"the scan's limits were reached: {error}")
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _scan(

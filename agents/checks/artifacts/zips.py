@@ -2,9 +2,11 @@
 
 Source: PKWARE APPNOTE 6.3.10; miniz as PyTorch uses it (flags and CRC are not looked at).
 """
+# ruff: noqa: PLR2004 -- numbers of formats are what they are
 
 from __future__ import annotations
 
+import itertools
 import re
 import stat
 import zlib
@@ -24,6 +26,7 @@ MAX_GAP: Final = 64 << 20
 """Bytes outside of all known members that are searched for hidden ones."""
 CRC_LIMIT: Final = 4 << 20
 """Larger stored members are tensors: their CRC is not computed."""
+SMALL: Final = 64 << 10
 STORED, DEFLATED, BZIP2, LZMA, ZSTD, XZ = 0, 8, 12, 14, 93, 95
 _METHODS: Final = {DEFLATED: "deflate", BZIP2: "bz2", ZSTD: "zstd", XZ: "xz"}
 _ENCRYPTION: Final = 0x1 | 0x40 | 0x2000
@@ -62,20 +65,21 @@ def _find_end(source: Source) -> tuple[int, bytes] | None:
     position = tail.rfind(END)
     while position >= 0:
         record = tail[position : position + 22]
-        if len(record) == 22:  # noqa: PLR2004
+        if len(record) == 22:
             length = int.from_bytes(record[12:16], "little")
             at = start + position
             if (
                 length == _UNKNOWN_SIZE
-                or at - length >= 0
-                and (
-                    length == 0
-                    or source.read(at - length, 4) == CENTRAL
-                    or source.read(int.from_bytes(record[16:20], "little"), 4) == CENTRAL
+                or (
+                    at - length >= 0
+                    and (
+                        length == 0
+                        or source.read(at - length, 4) == CENTRAL
+                        or source.read(int.from_bytes(record[16:20], "little"), 4) == CENTRAL
+                    )
                 )
-            ):
-                if length or size <= 64 or position == 0:  # noqa: PLR2004 -- an empty archive
-                    return at, record
+            ) and (length or size <= 64 or position == 0):
+                return at, record
         position = tail.rfind(END, 0, position)
     return None
 
@@ -166,7 +170,7 @@ def _directory(scan: Scan, source: Source) -> tuple[list[Member], int, int | Non
             end = at64
     begin = end - length
     shift = begin - offset
-    if shift < 0 or source.read(begin, 4) not in (CENTRAL, b"") and count:
+    if shift < 0 or (source.read(begin, 4) not in (CENTRAL, b"") and count):
         begin, shift = offset, 0
     if length > source.size:
         scan.mark_corrupt("the zip directory is larger than the file")
@@ -176,7 +180,7 @@ def _directory(scan: Scan, source: Source) -> tuple[list[Member], int, int | Non
     position = 0
     while raw[position : position + 4] == CENTRAL and len(members) < MAX_MEMBERS:
         fields = raw[position : position + 46]
-        if len(fields) < 46:  # noqa: PLR2004
+        if len(fields) < 46:
             break
         n, e, c = (int.from_bytes(fields[i : i + 2], "little") for i in (28, 30, 32))
         name = raw[position + 46 : position + 46 + n]
@@ -196,7 +200,7 @@ def _directory(scan: Scan, source: Source) -> tuple[list[Member], int, int | Non
         member.offset += shift
         members.append(member)
         position += 46 + n + e + c
-    if len(members) != count and len(members) < MAX_MEMBERS and count != 0xFFFF:  # noqa: PLR2004
+    if len(members) != count and len(members) < MAX_MEMBERS and count != 0xFFFF:
         scan.mark_corrupt(f"the zip directory lists {len(members)} members and counts {count}")
     if len(members) >= MAX_MEMBERS:
         scan.mark_incomplete(f"more than {MAX_MEMBERS} members")
@@ -229,7 +233,7 @@ def _zip64(member: Member, extra: bytes, *, local: bool) -> None:
 
 def _local(source: Source, offset: int) -> Member | None:
     head = source.read(offset, 512)
-    if len(head) < 30 or not head.startswith(LOCAL):  # noqa: PLR2004
+    if len(head) < 30 or not head.startswith(LOCAL):
         return None
     n, e = int.from_bytes(head[26:28], "little"), int.from_bytes(head[28:30], "little")
     if 30 + n + e > len(head):
@@ -283,7 +287,7 @@ def _compare(scan: Scan, listed: Member, own: Member) -> None:
 
 def _overlaps(scan: Scan, directory: list[Member], covered: list[tuple[int, int]]) -> None:
     spans = sorted(covered)
-    overlapping = sum(1 for (_, a), (b, _) in zip(spans, spans[1:], strict=False) if b < a)
+    overlapping = sum(1 for (_, a), (b, _) in itertools.pairwise(spans) if b < a)
     if overlapping:
         expanded = sum(member.size for member in directory)
         packed = sum(member.packed for member in directory)
@@ -293,7 +297,7 @@ def _overlaps(scan: Scan, directory: list[Member], covered: list[tuple[int, int]
             expanded=expanded,
             packed=packed,
         )
-        if overlapping > 100 and expanded > 1 << 30:  # noqa: PLR2004
+        if overlapping > 100 and expanded > 1 << 30:
             report_bomb(scan, packed, expanded)
 
 
@@ -315,11 +319,11 @@ def _hidden(
                 position += gap
                 continue
             own = _local(source, position + found)
-            if own is None or own.offset in local or own.method > 99 or not own.raw_name:  # noqa: PLR2004
+            if own is None or own.offset in local or own.method > 99 or not own.raw_name:
                 position += found + 4
                 continue
             local[own.offset] = own
-            if own.flags & _DESCRIPTOR and not own.packed or own.packed > source.size:
+            if (own.flags & _DESCRIPTOR and not own.packed) or own.packed > source.size:
                 own.packed = max(begin - own.data, 0)
                 own.size = 0
                 yield own
@@ -409,7 +413,8 @@ def _scan_member(scan: Scan, source: Source, member: Member) -> None:
         content = body
     if member.flags & 1 and member.method == STORED and _looks_encrypted(content):
         scan.mark_incomplete(f"{member.name!r} is encrypted")
-    if content.size <= CRC_LIMIT and member.crc and not member.flags & 1:
+    limit = CRC_LIMIT if member.name.endswith((".pkl", ".json", ".py")) else SMALL
+    if content.size <= limit and member.crc and not member.flags & 1:
         actual = zlib.crc32(content.read(0, content.size))
         if actual != member.crc and body.size == member.packed:
             scan.report(
@@ -425,13 +430,13 @@ def _scan_member(scan: Scan, source: Source, member: Member) -> None:
 
 def _looks_encrypted(content: Source) -> bool:
     raw = content.read(0, 4096)
-    return len(set(raw)) > min(len(raw) // 2, 200) and len(raw) >= 12  # noqa: PLR2004
+    return len(set(raw)) > min(len(raw) // 2, 200) and len(raw) >= 12
 
 
 def _lzma(scan: Scan, body: Source, member: Member) -> Source:
     """Expand LZMA as zip holds it: version, length of properties, properties, raw stream."""
     head = body.read(0, 9)
-    if len(head) < 9 or head[2:4] != b"\x05\0":  # noqa: PLR2004
+    if len(head) < 9 or head[2:4] != b"\x05\0":
         scan.mark_corrupt(f"{member.name!r} is no LZMA data")
         return BytesSource(b"")
     alone = head[4:9] + member.size.to_bytes(8, "little") + body.read(9, 64 << 20)

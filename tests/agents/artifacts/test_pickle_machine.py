@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-import datetime
+import datetime as dt
 import io
 import pickle
 import pickletools
@@ -67,7 +67,7 @@ def values():
         st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
         | st.builds(bytearray, st.binary()) | st.complex_numbers() | st.decimals()
         | st.dates() | st.datetimes() | st.timedeltas() | st.fractions() | st.uuids()
-        | st.sampled_from([int, dict, len, datetime.date, collections.OrderedDict])
+        | st.sampled_from([int, dict, len, dt.date, collections.OrderedDict])
     )  # fmt: skip
     return st.recursive(
         leaves,
@@ -116,7 +116,11 @@ def test_long_constants_and_windows_do_not_move_the_stream():
     big = bytes(3 << 20)
     value = [b"a" * 8190, "x" * 70_000, big, bytes(9 << 20), collections.OrderedDict(a=1), "end"]
     for protocol in range(6):
-        raw = pickle.dumps(value, protocol) if protocol > 2 else pickle.dumps(value[1:2] * 30, protocol)
+        raw = (
+            pickle.dumps(value, protocol)
+            if protocol > 2
+            else pickle.dumps(value[1:2] * 30, protocol)
+        )
         listener, end = run(raw)
         assert (end.stopped, end.offset, listener.odd) == (True, len(raw), [])
 
@@ -136,13 +140,27 @@ def test_all_five_opcodes_that_call_are_heard(raw, expected):
 
 
 @pytest.mark.parametrize(
-    "number", [b"I0x10\n", b"L0x10L\n", b"I1\0junk\n", b"I010\n", b"L-0b11L\n", b"I1_0\n", b"F1e5\n", b"I01\n"]
+    "number",
+    [
+        b"I0x10\n",
+        b"L0x10L\n",
+        b"I1\0junk\n",
+        b"I010\n",
+        b"L-0b11L\n",
+        b"I1_0\n",
+        b"F1e5\n",
+        b"I01\n",
+    ],
 )
 def test_numbers_are_read_as_c_reads_them(number):
     raw = number + b"0" + name("collections", "OrderedDict") + b")R."
     assert pickle.loads(raw) == {}  # what CPython accepts
     listener, end = run(raw)
-    assert (listener.imports, end.stopped, listener.odd) == ([("collections", "OrderedDict")], True, [])
+    assert (listener.imports, end.stopped, listener.odd) == (
+        [("collections", "OrderedDict")],
+        True,
+        [],
+    )
 
 
 def test_an_argument_across_the_end_of_a_frame_is_told():
@@ -181,4 +199,6 @@ def test_a_budget_ends_the_stream():
 
 
 def test_constants_of_any_length_are_bytes_again():
-    assert run(PROTO4 + octets(b"a" * 300) + b"0" + stack_name("a", "b") + b".")[0].imports == [("a", "b")]
+    assert run(PROTO4 + octets(b"a" * 300) + b"0" + stack_name("a", "b") + b".")[0].imports == [
+        ("a", "b")
+    ]

@@ -61,9 +61,9 @@ def matches(name: str, head: bytes, source: Source) -> bool:
     named = base.endswith(_NAMES) or base.split(".")[0] in _BASES
     if named and source.size == 0:
         return True
-    utf16 = head.startswith((b"\xff\xfe", b"\xfe\xff"))
-    control = sum(byte < 9 or (13 < byte < 32 and byte != 27) for byte in head)
     if named:
+        utf16 = head.startswith((b"\xff\xfe", b"\xfe\xff"))
+        control = sum(byte < 9 or (13 < byte < 32 and byte != 27) for byte in head)
         return utf16 or control <= len(head) * _PRINTABLE_SHARE
     return head.startswith(b"version https://git-lfs.github.com/spec/")
 
