@@ -21,7 +21,14 @@ _UNCOMPARED: Final = Check(
     name="hashes", status=Status.WARN, detail="no lock and no required hashes to compare with"
 )
 _STRONG: Final = ("sha256:", "sha384:", "sha512:")
+_NO_VERSION: Final = "\x00"
+"""No version is written so: it matches no locked or demanded one."""
 Wanted = dict[tuple[str, str], frozenset[str]]
+
+
+@lru_cache(CACHE_SIZE)
+def _has_strong(texts: tuple[str, ...]) -> bool:
+    return any(text.startswith(_STRONG) for text in texts)
 
 
 @lru_cache(CACHE_SIZE)
@@ -96,7 +103,7 @@ def check_hashes(
     for one in seen:
         package = one.package
         actual = one.digest
-        key = (one.name, canonical_version(package.version)) if package.version else None
+        key = (one.name, canonical_version(package.version) if package.version else _NO_VERSION)
         stated = package.hashes.get("sha256")
         if stated is not None and actual is None:
             bad += 1
@@ -104,15 +111,21 @@ def check_hashes(
             continue
         if actual is not None:
             own = _own_digests(one) if package.url and "#" in package.url else None
-            for digests, what in (
-                (lock.get(key) if key else None, "the lock does not list"),
-                (wanted.get(key) if key else None, "its requirement does not list"),
-                (own, "its own URL contradicts"),
+            of_lock, of_line = lock.get(key), wanted.get(key)
+            if (
+                (of_lock and actual not in of_lock)
+                or (of_line and actual not in of_line)
+                or (own and actual not in own)
             ):
-                if digests and actual not in digests and _comparable(digests):
-                    bad += 1
-                    found.append(_mismatch(one, actual, digests, what))
-                    break
+                for digests, what in (
+                    (of_lock, "the lock does not list"),
+                    (of_line, "its requirement does not list"),
+                    (own, "its own URL contradicts"),
+                ):
+                    if digests and actual not in digests and _comparable(digests):
+                        bad += 1
+                        found.append(_mismatch(one, actual, digests, what))
+                        break
             if package.filename:
                 before = files.setdefault(package.filename, actual)
                 if before != actual:
@@ -128,7 +141,7 @@ def check_hashes(
     for line in lines:
         if not line.is_requirement or line.constraint or line.url is not None:
             continue
-        if any(text.startswith(_STRONG) for text in line.hashes):
+        if _has_strong(line.hashes):
             continue
         name = canonical_name(line.name or "")
         if name in names and (

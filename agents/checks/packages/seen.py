@@ -49,13 +49,16 @@ def is_internal(name: str, internal: Internal) -> bool:
     return any(prefix and name.startswith(canonical_name(prefix)) for prefix in internal.prefixes)
 
 
+@lru_cache(_CACHE)
+def _as_sha256(text: str) -> str | None:
+    text = text.lower()
+    return text if is_sha256(text) else None
+
+
 def digest_of(package: Package) -> str | None:
     """Return the SHA-256 of a package's file in lower-case hex, None where none is given."""
     text = package.hashes.get("sha256")
-    if text is None:
-        return None
-    text = text.lower()
-    return text if is_sha256(text) else None
+    return None if text is None else _as_sha256(text)
 
 
 def see(package: Package, policy: Policy, tenant: str) -> Seen:
