@@ -52,6 +52,8 @@ RECONSIDER_SECONDS: Final = 15.0
 MAX_ACTION_MS: Final = 6 * 3_600_000
 """How long one command may take before the broker gives its partition away."""
 
+MAX_TEXT: Final = 1000
+
 Header = tuple[str, bytes]
 
 
@@ -135,7 +137,8 @@ def result_record(
         responder: The responder's name.
     """
     outcome = answered.outcome
-    document = openc2.response_document(spec, outcome.status, outcome.status_text, outcome.results)
+    text = outcome.status_text[:MAX_TEXT]
+    document = openc2.response_document(spec, outcome.status, text, outcome.results)
     value = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
     headers = binary_headers(
         id=stable_id("res", spec.command_id, str(spec.attempt), str(outcome.status)),

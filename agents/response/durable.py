@@ -14,6 +14,9 @@ from agents.response.outcome import FAILED, NotCarriedOutError
 
 STAGING: Final = ".tidewatch-"
 """Marks names that are on their way; nothing in use is called so."""
+LEAVING: Final = f"{STAGING}leaving-"
+"""What is whole and goes elsewhere. Never the same name as what arrives: that may be half."""
+ARRIVING: Final = f"{STAGING}arriving-"
 
 
 def sync_folder(folder: Path) -> None:
@@ -85,7 +88,7 @@ def move(source: Path, target: Path, verified: Callable[[Path], bool]) -> None:
         NotCarriedOutError: The source is gone, or the copy is not the same.
         OSError: The file system refuses.
     """
-    staging = source.with_name(f"{STAGING}{source.name}")
+    staging = source.with_name(f"{LEAVING}{source.name}")
     if os.path.lexists(target):
         _remove(staging)
         return
@@ -103,7 +106,7 @@ def move(source: Path, target: Path, verified: Callable[[Path], bool]) -> None:
             sync_folder(source.parent)
             sync_folder(target.parent)
             return
-    partial = target.with_name(f"{STAGING}{target.name}")
+    partial = target.with_name(f"{ARRIVING}{target.name}")
     _remove(partial)
     _copy(staging, partial)
     if not verified(partial):
@@ -116,6 +119,21 @@ def move(source: Path, target: Path, verified: Callable[[Path], bool]) -> None:
     partial.rename(target)
     sync_folder(target.parent)
     _remove(staging)
+    sync_folder(source.parent)
+
+
+def take_back(source: Path, target: Path) -> None:
+    """Undo a `move` that was interrupted before its target was complete.
+
+    Args:
+        source: What was to be moved.
+        target: Where to.
+    """
+    staging = source.with_name(f"{LEAVING}{source.name}")
+    if os.path.lexists(target) or not os.path.lexists(staging) or os.path.lexists(source):
+        return
+    _remove(target.with_name(f"{ARRIVING}{target.name}"))
+    staging.rename(source)
     sync_folder(source.parent)
 
 

@@ -36,6 +36,10 @@ MAX_LEFT_OUT: Final = 10_000
 """Things left out that are named one by one; the rest is counted."""
 
 
+SHOWN: Final = 20
+"""Paths that the answer to a dry run names."""
+
+
 class Captured(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One file in the archive."""
 
@@ -212,7 +216,7 @@ def capture(work: Work) -> Outcome:
         return Outcome(
             status=OK,
             status_text=f"{len(reachable)} places would be captured",
-            results={"paths": [str(path) for path in reachable], "archive": str(archive)},
+            results={"paths": [str(path) for path in reachable[:SHOWN]], "archive": str(archive)},
         )
     make_folder(folder)
     manifest = _write(work, config, system, reachable, beyond, archive)

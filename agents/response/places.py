@@ -69,12 +69,17 @@ def base_of(spec: CommandSpec, store: StoreConfig) -> Path | None:
         NotCarriedOutError: The name or a link leads out of the store.
     """
     kind, name = local_name(spec)
-    mapped = store.components.get(component_of(spec)) or store.components.get(f"{kind}:{name}")
+    mapped = _mapped(spec, store)
     if mapped is not None:
         return confined(Path(os.path.realpath(mapped.parent)) / mapped.name)
     if kind != "model":
         return None
-    return confined(Path(os.path.realpath(store.root)).joinpath(*map(_part, name.split("/"))))
+    return confined(Path(os.path.realpath(store.root)).joinpath(*map(_name, name.split("/"))))
+
+
+def _mapped(spec: CommandSpec, store: StoreConfig) -> Path | None:
+    kind, name = local_name(spec)
+    return store.components.get(component_of(spec)) or store.components.get(f"{kind}:{name}")
 
 
 def version_folder(base: Path, version: str) -> Path:
@@ -102,16 +107,21 @@ def find(spec: CommandSpec, store: StoreConfig) -> list[Held]:
         NotCarriedOutError: It is not there, or there with other content.
     """
     base = base_of(spec, store)
+    if base is not None and spec.version is not None and spec.digest is not None:
+        # most often the version is what it was: the others need not be read
+        named = version_folder(base, spec.version)
+        if os.path.lexists(named):
+            held = Held(path=named, files=inventory(named))
+            if _is(held, spec.digest):
+                return [held]
     found = [Held(path=path, files=inventory(path)) for path in _candidates(spec, store, base)]
     if spec.digest is None:
         if found:
             return found
     else:
         same = [one for one in found if _is(one, spec.digest)]
-        named = version_folder(base, spec.version) if base and spec.version else None
-        exact = [one for one in same if one.path == named]
         if same:
-            return exact or same
+            return same
         if found:
             raise NotCarriedOutError(
                 ABSENT,
@@ -133,7 +143,14 @@ def _candidates(spec: CommandSpec, store: StoreConfig, base: Path | None) -> Ite
                 yield folder
         else:
             yield from children(confined(base / VERSIONS))
-    elif base is not None and os.path.lexists(base):
+    elif base is not None and _mapped(spec, store) is not None and os.path.lexists(base):
+        # a folder without versions that no one mapped may hold the models of a whole publisher
+        if spec.digest is None and spec.version is not None:
+            raise NotCarriedOutError(
+                BAD,
+                "the store does not tell which version is here: name the digest",
+                where=str(base),
+            )
         yield base
     if spec.digest is not None:
         for loose in store.loose:
@@ -155,6 +172,12 @@ def children(folder: Path) -> list[Path]:
             if len(found) > MAX_VERSIONS:
                 raise NotCarriedOutError(BAD, f"more than {MAX_VERSIONS} in it", where=str(folder))
     return sorted(found)
+
+
+def _name(part: str) -> str:
+    if part in {VERSIONS, CURRENT}:
+        raise NotCarriedOutError(REFUSED, "the name leads into another component", where=part)
+    return _part(part)
 
 
 def _part(name: str) -> str:

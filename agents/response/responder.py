@@ -94,7 +94,8 @@ def preview(spec: CommandSpec, config: ResponderConfig, journal: Journal, now: d
     try:
         if journal.success(spec.command_id) is not None:
             return Outcome(status=OK, status_text="carried out already")
-        _check(spec, config, now)
+        _check(spec, config)
+        _check_time(spec, now)
         dry = msgspec.structs.replace(spec, dry_run=True, after=())
         return _act(_work(dry, config, journal, now), now)
     except NotCarriedOutError as error:
@@ -107,13 +108,15 @@ def _outcome(
     spec: CommandSpec, config: ResponderConfig, journal: Journal, now: datetime
 ) -> Outcome:
     try:
-        _check(spec, config, now)
+        _check(spec, config)
         success = journal.success(spec.command_id)
         if success is not None and (spec.dry_run or not success.dry_run):
             return success.outcome
         taken_back = journal.note(spec.command_id, TAKEN_BACK)
         if taken_back is not None:
             raise NotCarriedOutError(REFUSED, f"it was taken back by {taken_back}")  # noqa: TRY301 -- one place answers
+        if journal.note(spec.command_id, _begun(spec)) is None:
+            _check_time(spec, now)
         waits = _waits_for(spec, journal)
         if waits:
             return _held(spec, config, journal, now, waits)
@@ -130,7 +133,7 @@ def _outcome(
         return Outcome(status=FAILED, status_text=f"unexpected: {type(error).__name__}")
 
 
-def _check(spec: CommandSpec, config: ResponderConfig, now: datetime) -> None:
+def _check(spec: CommandSpec, config: ResponderConfig) -> None:
     ids = (spec.command_id, *spec.after, *([spec.undoes] if spec.undoes else []))
     if not all(map(_ID.fullmatch, ids)) or len(spec.after) > MAX_AFTER:
         raise NotCarriedOutError(BAD, "the command's ids are not ids")
@@ -138,6 +141,9 @@ def _check(spec: CommandSpec, config: ResponderConfig, now: datetime) -> None:
         raise NotCarriedOutError(REFUSED, "this responder does not serve the tenant")
     if spec.mode not in {"automatic", "approved"}:
         raise NotCarriedOutError(REFUSED, f"it is {spec.mode}: nobody approved it")
+
+
+def _check_time(spec: CommandSpec, now: datetime) -> None:
     if spec.expires is not None and now >= spec.expires:
         raise NotCarriedOutError(BAD, f"the command expired at {spec.expires.isoformat()}")
 
@@ -184,9 +190,15 @@ def _held(
     )
 
 
+def _begun(spec: CommandSpec) -> str:
+    """Return the note that says an attempt was begun: it is finished then, expired or not."""
+    return f"begun {spec.attempt}"
+
+
 def _work(spec: CommandSpec, config: ResponderConfig, journal: Journal, now: datetime) -> Work:
     begun = now
     if not spec.dry_run:
+        journal.keep(spec.command_id, _begun(spec), now.isoformat(), now)
         begun = datetime.fromisoformat(journal.keep(spec.command_id, "begun", now.isoformat(), now))
     return Work(
         spec=spec,

@@ -17,7 +17,7 @@ import msgspec
 import orjson
 
 from agents.response.config import StoreConfig
-from agents.response.durable import make_folder, move, switch_link, write_whole
+from agents.response.durable import make_folder, move, switch_link, take_back, write_whole
 from agents.response.inventory import FileEntry, digest_of, inventory
 from agents.response.outcome import (
     ABSENT,
@@ -44,6 +44,8 @@ from schemas.cloudevents import format_time
 
 MANIFEST: Final = "manifest.json"
 FORMAT: Final = "tidewatch.quarantine.v1"
+SHOWN: Final = 20
+"""Places that a result names; the manifest names all."""
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,8 +133,9 @@ def _moved(manifest: Manifest, folder: Path, text: str) -> Outcome:
         status_text=text,
         results={
             "moved_to": str(folder),
-            "moved_from": [item.original for item in manifest.items],
-            "digests": [item.digest for item in manifest.items],
+            "moved_from": [item.original for item in manifest.items[:SHOWN]],
+            "digests": [item.digest for item in manifest.items[:SHOWN]],
+            "moved": len(manifest.items),
             "files": len(files),
             "bytes": sum(entry.size for entry in files),
             "manifest": str(folder / MANIFEST),
@@ -153,7 +156,7 @@ def restore(work: Work) -> Outcome:
         return Outcome(status=OK, status_text="nothing was moved: there is nothing to move back")
     if manifest.tenant != spec.tenant:
         raise NotCarriedOutError(REFUSED, "the quarantine is another tenant's")
-    originals = [item.original for item in manifest.items]
+    originals = [item.original for item in manifest.items[:SHOWN]]
     if manifest.restored_at is None:
         for item in manifest.items:
             _check_kept(folder / item.kept, item)
@@ -165,6 +168,7 @@ def restore(work: Work) -> Outcome:
             original = Path(item.original)
             confined(original.parent)
             original.parent.mkdir(parents=True, exist_ok=True)
+            take_back(original, folder / item.kept)
             move(folder / item.kept, original, _same_as(item))
         manifest = msgspec.structs.replace(
             manifest, restored_at=work.begun, restored_by=spec.command_id

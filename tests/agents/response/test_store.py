@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 import orjson
 import pytest
 
-from agents.response.durable import move
+from agents.response.durable import move, take_back
 from agents.response.inventory import inventory
 from schemas.incidents import CommandSpec
 from tests.agents.response.bench import MODEL, Bench, spec_of
@@ -150,6 +148,7 @@ def test_a_switch_by_someone_else_is_not_undone(bench: Bench) -> None:
 @pytest.mark.parametrize(
     "target",
     [
+        "model:huggingface/acme-labs/sentiment/versions/r1",
         "model:../../etc",
         "model:huggingface/../../../etc",
         "model:huggingface//x",
@@ -185,23 +184,41 @@ def test_a_mapped_file_and_a_loose_one_are_found(bench: Bench) -> None:
     assert (loose / "stray.bin").read_bytes() == b"stray"
 
 
-@pytest.mark.skipif(
-    not os.access("/dev/shm", os.W_OK)
-    or Path("/dev/shm").stat().st_dev == Path("/tmp").stat().st_dev,
-    reason="needs two file systems",
-)
-def test_a_move_across_file_systems_is_verified_and_resumed(tmp_path: Path) -> None:
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
-        source, target = tmp_path / "r2", Path(other) / "r2"
-        source.mkdir()
-        (source / "a").write_bytes(b"a")
-        kept = inventory(source)
-        with pytest.raises(Exception, match="differs"):
-            move(source, target, lambda _: False)
-        assert not source.exists()
-        assert not target.exists()
-        move(source, target, lambda copy: inventory(copy) == kept)
-        assert inventory(target) == kept
-        assert list(tmp_path.iterdir()) == []
+def test_a_publishers_folder_is_no_component(bench: Bench) -> None:
+    bench.version("r1", GOOD, current=True)
+    before = bench.tree()
+    assert bench.status(spec_of("quarantine", "model:huggingface/acme-labs")) == 404
+    assert bench.status(spec_of("rollback", "model:huggingface", rollback_digest="ab" * 32)) == 404
+    assert bench.tree() == before
+
+
+def test_a_version_that_the_store_can_not_tell_is_left(bench: Bench) -> None:
+    plain = bench.folder / "plain"
+    plain.mkdir()
+    (plain / "model.bin").write_bytes(b"x")
+    bench.limit(store={"components": {"model:hub/plain": plain}})
+    assert bench.status(spec_of("quarantine", "model:hub/plain@r1", version="r1")) == 400
+    assert (plain / "model.bin").exists()
+
+
+def test_a_move_across_file_systems_is_verified_and_resumed(
+    tmp_path: Path, other_disk: Path
+) -> None:
+    source, target = tmp_path / "r2", other_disk / "r2"
+    source.mkdir()
+    (source / "a").write_bytes(b"a")
+    kept = inventory(source)
+    with pytest.raises(Exception, match="differs"):
         move(source, target, lambda _: False)
-        assert inventory(target) == kept
+    assert not source.exists()
+    assert not target.exists()
+    take_back(source, target)
+    assert inventory(source) == kept
+    assert list(other_disk.iterdir()) == []
+    with pytest.raises(Exception, match="differs"):
+        move(source, target, lambda _: False)
+    move(source, target, lambda copy: inventory(copy) == kept)
+    assert inventory(target) == kept
+    assert list(tmp_path.iterdir()) == []
+    move(source, target, lambda _: False)
+    assert inventory(target) == kept
