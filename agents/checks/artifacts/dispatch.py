@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from agents.checks.artifacts.inflation import inflate
 from agents.checks.artifacts.numpy_arrays import MAGIC as NPY_MAGIC
 from agents.checks.artifacts.numpy_arrays import scan_npy
-from agents.checks.artifacts.pickles import scan_pickle
+from agents.checks.artifacts.pickles import scan_pickle, starts_like_pickle
 from agents.checks.artifacts.report import FileReport, conclude
 from agents.checks.artifacts.scanning import (
     Budget,
@@ -139,6 +139,10 @@ def dispatch(scan: Scan, name: str, source: Source) -> None:
     head = source.read(0, HEAD)
     before = len(scan.formats)
     _containers(scan, name, source, head)
+    first = starts_like_pickle(head)
+    if first:  # before all others: what it does stays told, whatever they run into
+        expected = _is_pickle(name, scan.formats[before:] != [])
+        _part(scan, lambda: _pickle(scan, source, expected=expected))
     _formats(scan, name, source, head)
     if head.startswith(NPY_MAGIC):
         _part(scan, lambda: scan_npy(scan, source))
@@ -147,7 +151,7 @@ def dispatch(scan: Scan, name: str, source: Source) -> None:
     found = scan.formats[before:]
     unread = _unread(scan, head)
     expected = _is_pickle(name, bool(found) or unread)
-    if not head.startswith(ZIP_HEAD):  # as a pickle, P would begin a persistent id
+    if not first and not head.startswith(ZIP_HEAD):  # as a pickle, P would begin a persistent id
         _part(scan, lambda: _pickle(scan, source, expected=expected))
     _mismatch(scan, name, scan.formats[before:])
 

@@ -166,7 +166,7 @@ def _continues(method: str, rest: bytes) -> bool:
 
 
 class Inflated:
-    """The expanded form of compressed bytes, by range; goes forward, and begins again to go back."""
+    """The expanded form of compressed bytes, by range; to go back, it begins again."""
 
     def __init__(self, method: str, source: Source, budget: Budget, size: int) -> None:
         """Know the expanded size already."""

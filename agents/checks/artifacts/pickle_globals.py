@@ -26,7 +26,7 @@ class Standing(msgspec.Struct, frozen=True):
 
     level: Level
     uses: frozenset[str] = frozenset()
-    """call, new, ref; or enum, type, ufunc, bytes: calls with particular arguments only."""
+    """call, new, ref; enum, type, ufunc, bytes, partial: calls with particular arguments."""
     reason: str = ""
     runner: bool = False
     """Its name says that it runs, loads, fetches or looks up."""

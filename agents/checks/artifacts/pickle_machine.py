@@ -143,7 +143,7 @@ class Observer(Protocol):
         """Hear of an import; set how its calls are treated."""
 
     def called(self, callee: object, args: object, offset: int, opcode: str) -> object:
-        """Hear of a call that is not quiet; return what it leaves on the stack, None for unknown."""
+        """Hear of a call that is not quiet; return what it leaves, None for unknown."""
 
     def built(self, target: object, state: object, offset: int, position: int) -> int:
         """Hear of BUILD; return where the stream goes on (raw data may follow)."""
@@ -451,9 +451,8 @@ class Machine:
                     target = stack[-1]
                     if type(target) is (Members if op == 0x90 else list):
                         target.extend(items)
-                        if len(target) > 1 and type(items[-1] if items else 0) is list:
-                            if target[0] is target[-1]:
-                                self._doubled(items[-1], target, base + at)
+                        if len(target) > 1 and items and target[0] is target[-1]:
+                            self._doubled(items[-1], target, base + at)
                     else:
                         self._fill(target, items, base + at, "APPENDS")
                 elif op == 0x62:  # BUILD

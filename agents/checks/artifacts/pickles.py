@@ -336,6 +336,7 @@ class _Stream:
             "type": self._type_of,
             "ufunc": self._ufunc,
             "bytes": self._load_from_bytes,
+            "partial": self._partial,
         }
         for use, handler in special.items():
             if use in uses:
@@ -517,9 +518,10 @@ class _Stream:
         return Result(found, None, offset)
 
     def _ufunc(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
-        if len(args) == 2 and args[0] == "numpy" and isinstance(args[1], str):
-            if judge("numpy._core._multiarray_umath", args[1], 4).level is Level.ALLOWED:
-                return Result(found, None, offset)
+        name = args[1] if len(args) == 2 and args[0] == "numpy" else None
+        known = isinstance(name, str) and judge("numpy._core._multiarray_umath", name, 4)
+        if known and known.level is Level.ALLOWED:
+            return Result(found, None, offset)
         self._odd(found, args, offset, "it looks up any name in any module")
         return None
 
@@ -535,6 +537,14 @@ class _Stream:
             )
         if not isinstance(raw, bytes) or not holds_file(raw):
             self._odd(found, args, offset, "it loads what can't be read here")
+        return Result(found, None, offset)
+
+    def _partial(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
+        """Binds arguments for a call to come: harmless when what will be called is."""
+        target = args[0] if args else None
+        level = self.standings[id(target)].level if isinstance(target, Global) else Level.DANGEROUS
+        if level is Level.DANGEROUS or target in self.particular:
+            self._odd(found, args, offset, "it prepares a call of anything")
         return Result(found, None, offset)
 
     def _encode(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401

@@ -79,7 +79,7 @@ def scan_torchscript_code(scan: Scan, source: Source) -> None:
     for match in _PYTHON.finditer(text):
         scan.report(
             "TW-TORCHSCRIPT-PYTHON",
-            f"the model's code contains {match.group().strip()[:80]!r}, which TorchScript does not know",
+            f"the model's code contains {match.group().strip()[:80]!r}, unknown to TorchScript",
             line=text.count("\n", 0, match.start()) + 1,
             name=match.group().strip()[:80],
         )

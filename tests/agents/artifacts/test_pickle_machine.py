@@ -181,7 +181,8 @@ def test_every_opcode_is_known():
         "string4": b"\x01\0\0\0a", "bytes1": b"\x01a", "bytes4": b"\x01\0\0\0a",
         "bytes8": b"\x01" + b"\0" * 7 + b"a", "bytearray8": b"\x01" + b"\0" * 7 + b"a",
         "unicodestring1": b"\x01a", "unicodestring4": b"\x01\0\0\0a",
-        "unicodestring8": b"\x01" + b"\0" * 7 + b"a", "long1": b"\x01\x05", "long4": b"\x01\0\0\0\x05",
+        "unicodestring8": b"\x01" + b"\0" * 7 + b"a", "long1": b"\x01\x05",
+        "long4": b"\x01\0\0\0\x05",
     }  # fmt: skip
     assert len(pickletools.opcodes) == 68
     for opcode in pickletools.opcodes:
