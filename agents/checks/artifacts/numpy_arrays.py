@@ -7,6 +7,7 @@ Source: NEP 1 (the .npy format), versions 1 to 3.
 from __future__ import annotations
 
 import ast
+import warnings
 from math import prod
 from typing import Any, Final
 
@@ -31,7 +32,9 @@ def scan_npy(scan: Scan, source: Source) -> None:
         return
     text = source.read(start, length).decode("latin-1")
     try:
-        header = ast.literal_eval(text.strip())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # invalid escapes in what is read, not in our code
+            header = ast.literal_eval(text.strip())
         descr, shape = header["descr"], header["shape"]
     except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError):
         scan.mark_corrupt("the array's header does not read")
