@@ -31,7 +31,7 @@ from streams.cli import main
 from streams.keys import COMMANDS, RESPONDER, keys_dir, load_or_create_signing_key, load_ring
 from streams.keys import trusted_dir as trusted
 from streams.settings import Settings, load_settings
-from streams.topics import ensure_topics, topic_name
+from streams.topics import ensure_topics, tenant_topic_name, topic_name
 from tests.agents.response.bench import MODEL, Bench, spec_of
 
 pytestmark = [pytest.mark.kafka]
@@ -93,6 +93,7 @@ class Scene:
         made: datetime | None = None,
         tenant: str | None = None,
         times: int = 1,
+        topic: str | None = None,
     ) -> None:
         records = []
         for spec in specs:
@@ -111,9 +112,9 @@ class Scene:
         async def publish() -> None:
             producer = aiokafka.AIOKafkaProducer(bootstrap_servers=self.settings.kafka)
             await producer.start()
-            topic = topic_name(self.settings, Channel.CONTAINMENT_COMMANDS)
+            to = topic or topic_name(self.settings, Channel.CONTAINMENT_COMMANDS)
             for name, value, headers in records:
-                await producer.send_and_wait(topic, key=name, value=value, headers=headers)
+                await producer.send_and_wait(to, key=name, value=value, headers=headers)
             await producer.stop()
 
         asyncio.run(publish())
@@ -255,6 +256,24 @@ def test_a_command_sent_again_is_answered_again_and_not_done_again(scene: Scene)
     results = scene.results()
     assert len(results) == 3
     assert len({(headers["ce_id"], record.value) for headers, _, record in results}) == 1
+
+
+def test_a_tenant_runs_a_responder_on_its_own_topic(scene: Scene) -> None:
+    text = scene.config.read_text()
+    scene.config.write_text(f'name = "site-2"\ntopics = "tenant"\n{text}')
+    asyncio.run(ensure_topics(scene.settings, tenants=["acme"]))
+    spec = live("block", "model:huggingface/evil/m")
+    own = tenant_topic_name("acme", Channel.CONTAINMENT_COMMANDS)
+    scene.send(spec, topic=own)
+    scene.send(msgspec.structs.replace(spec, command_id="x", tenant="other"), topic=own)
+    scene.send(msgspec.structs.replace(spec, command_id="y"))
+    scene.once()
+    ((headers, _, record),) = scene.results()
+    assert record.key.decode() == spec.command_id
+    assert headers["ce_signature"].startswith(b"ed25519;kid=site-2;")
+    ring = load_ring(trusted(keys_dir(scene.settings.state_dir), RESPONDER))
+    signed = [(name, value) for name, value in record.headers]
+    assert verify_signature(signed, record.value, ring, timestamp_ms=record.timestamp) == "site-2"
 
 
 def test_an_expired_command_is_refused(scene: Scene) -> None:
