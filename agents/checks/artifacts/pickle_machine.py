@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import struct
+import warnings
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -560,10 +561,13 @@ class Machine:
             if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in b"'\"":
                 self._flag("bad-argument", at, "STRING without quotes")
             raw = line[1:-1]
-            try:
-                raw = codecs.escape_decode(raw)[0]
-            except ValueError:
-                self._flag("bad-argument", at, "STRING with a broken escape")
+            if b"\\" in raw:
+                try:
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")  # of unknown escapes, which C takes
+                        raw = codecs.escape_decode(raw)[0]
+                except ValueError:
+                    self._flag("bad-argument", at, "STRING with a broken escape")
             stack.append(raw.decode("latin-1"))
             if len(raw) >= MIN_FILE:
                 self.observer.constant(raw, at)
