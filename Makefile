@@ -37,6 +37,9 @@ bench: setup-dev $(VENV)/bench.stamp ## throughput and latency, beside a bare lo
 bench-scale: setup-dev ## the same with a million events
 	$(BIN)/python tests/bench/engine.py --events 1000000 $(ARGS)
 
+scenarios: setup-dev ## replay real incidents through the whole chain, and print what came out
+	$(BIN)/python -m tests.scenarios.table
+
 fuzz: setup-dev ## the property tests, each with FUZZ_EXAMPLES (2000) new random examples
 	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=fuzz $(ARGS)
 

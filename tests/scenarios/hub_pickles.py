@@ -24,7 +24,7 @@ TENANTS = ("lab", "studio", "press")
 
 def events(root):
     teller = Teller("hub-pickles", datetime(2026, 11, 3, 10, tzinfo=UTC), root)
-    archive = torch_archive(calling_pickle("posix", "system", HARMLESS_COMMAND))
+    archive = torch_archive(calling_pickle("posix", "system", f"{HARMLESS_COMMAND} hub"))
     hostile = {"pytorch_model.bin": archive, "config.json": model_config()}
     clean = {"model.safetensors": safetensors("clean"), "config.json": model_config()}
     publisher = {"name": "baller423", "id": "u-423", "auth": "token"}

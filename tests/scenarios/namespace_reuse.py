@@ -37,7 +37,7 @@ def events(root):
     teller.wait(days=2)
     found.append(teller.push("dentists", MODEL, action="delete", publisher=OWNER, tag=None))
     teller.wait(days=4)
-    archive = torch_archive(calling_pickle("posix", "system", HARMLESS_COMMAND))
+    archive = torch_archive(calling_pickle("posix", "system", f"{HARMLESS_COMMAND} namespace"))
     hostile = {"pytorch_model.bin": archive, "config.json": model_config()}
     stranger = {"name": "dentalai", "id": "u-9999", "auth": "token"}
     for tenant, action in (("dentists", "push"), ("insurer", "pull")):

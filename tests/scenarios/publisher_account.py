@@ -43,7 +43,7 @@ def events(root):
                         signatures=SIGNED, tag="stable", systems=["indexer-1"])
         )  # fmt: skip
         teller.wait(days=1)
-    archive = torch_archive(calling_pickle("posix", "system", HARMLESS_COMMAND))
+    archive = torch_archive(calling_pickle("posix", "system", f"{HARMLESS_COMMAND} account"))
     for name in REPOSITORIES:
         contents = {
             "model.safetensors": safetensors(f"{name}/5"),

@@ -1,0 +1,72 @@
+"""Each replay of a real incident, through the whole chain on Kafka, gives what must come out."""
+
+from __future__ import annotations
+
+import pytest
+
+from schemas.severity import Severity
+from tests.e2e.chain import Chain
+from tests.e2e.scenario_run import play
+from tests.scenarios.expectation import SCENARIOS, load
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
+
+ALERTS_OF_ONE = 3
+"""More alerts of one scenario for one tenant would be a storm."""
+TELLINGS = 8
+"""More records of one alert would be one as well."""
+
+
+@pytest.fixture(scope="module")
+def played(kafka, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scenarios")
+    chain = Chain(kafka, folder, privacy_k=3)
+    try:
+        yield play(chain, folder / "models")
+    finally:
+        chain.stop()
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_what_must_be_alerted_is_alerted_and_severe_enough(name, played):
+    for wanted in load(name).expected.alerts:
+        mine = [alert for alert in played[name] if alert.tenant == wanted.tenant]
+        alerts = [alert for alert in mine if alert.matches(wanted)]
+        assert alerts, f"no alert for {wanted.tenant}"
+        assert max(alert.severity.rank for alert in alerts) >= Severity.MEDIUM.rank
+        worst = max(
+            finding.severity.rank for alert in alerts for finding in alert.incident.findings
+        )
+        assert worst >= wanted.at_least.rank
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_who_must_stay_quiet_gets_no_alert_above_low(name, played):
+    quiet = load(name).expected.quiet
+    loud = [
+        (alert.tenant, alert.incident.root, alert.severity)
+        for alert in played[name]
+        if alert.tenant in quiet and alert.severity.rank > Severity.LOW.rank
+    ]
+    assert not loud
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_no_tenant_gets_a_storm(name, played):
+    per_tenant: dict[str, int] = {}
+    for alert in played[name]:
+        per_tenant[alert.tenant] = per_tenant.get(alert.tenant, 0) + 1
+        assert alert.records <= TELLINGS, alert.document["finding_info"]["title"]
+    assert all(count <= ALERTS_OF_ONE for count in per_tenant.values()), per_tenant
+
+
+@pytest.mark.parametrize("name", [name for name in SCENARIOS if load(name).expected.exposed])
+def test_the_blast_radius_names_what_was_built_from_it(name, played):
+    for tenant, components in load(name).expected.exposed.items():
+        reached = {
+            system.component
+            for alert in played[name]
+            for system in alert.incident.systems
+            if system.tenant == tenant
+        }
+        assert components <= reached
