@@ -48,3 +48,11 @@ def load_app(name: str, settings: Settings) -> AppParts:
     module, _, function = path.partition(":")
     make: Callable[[Settings], AppParts] = getattr(importlib.import_module(module), function)
     return make(settings)
+
+
+def preload(names: Sequence[str]) -> None:
+    """Import what the apps need, so that processes forked from this one have it at once."""
+    for name in names:
+        path = APPS.get(name)
+        if path is not None:
+            importlib.import_module(path.partition(":")[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -15,7 +16,7 @@ import structlog
 from schemas.errors import TidewatchError
 from streams import metrics
 from streams.app import run
-from streams.bindings import load_app
+from streams.bindings import load_app, preload
 from streams.crash import EXIT_CRASH, crash
 from streams.kafka_client import BrokerUnreachableError
 from streams.logs import configure_logs
@@ -78,6 +79,8 @@ def run_worker(agents: Sequence[str], settings: Settings) -> int:
     """
     if len(agents) == 1:
         return run_app(agents[0], settings)
+    preload(agents)
+    gc.freeze()  # the children share these pages for as long as no collector writes to them
     return Supervisor(agents, settings).run()
 
 

@@ -72,8 +72,13 @@ def up(
             where="--exit-when-done",
             remedy="feed events with --replay FILE or --demo",
         )
-    with _broker(settings, fresh=fresh) as connected:
-        view = asyncio.run(_watch(connected, replay, demo=demo, ends=ends, began=began))
+    workers = _start_workers(settings)
+    try:
+        with _broker(settings, fresh=fresh) as connected:
+            watching = _watch(connected, workers, replay, demo=demo, ends=ends, began=began)
+            view = asyncio.run(watching)
+    finally:
+        _stop_workers(workers)
     _summary(view, form)
 
 
@@ -111,14 +116,20 @@ def _empty(folder: Path) -> None:
 
 
 async def _watch(
-    settings: Settings, replay: Path | None, *, demo: bool, ends: bool, began: float
+    settings: Settings,
+    workers: subprocess.Popen[bytes],
+    replay: Path | None,
+    *,
+    demo: bool,
+    ends: bool,
+    began: float,
 ) -> View:
     from streams.live import Follower  # noqa: PLC0415 -- brings the Kafka client
     from streams.topics import ensure_topics  # noqa: PLC0415 -- the same
 
     await ensure_topics(settings)
     story = await _story(settings) if demo else None
-    workers = _start_workers(settings)
+    _tell_address(workers, settings)
     follower = Follower(settings)
     background = [asyncio.ensure_future(follower.run()), asyncio.ensure_future(follower.sample())]
     feeding = asyncio.ensure_future(_feed(settings, replay, story))
@@ -140,24 +151,30 @@ async def _watch(
 
 
 def _start_workers(settings: Settings) -> subprocess.Popen[bytes]:
-    """Start all apps as one worker process with children; it dies with this process."""
+    """Start the worker process; it loads its apps while the broker starts."""
     log = settings.state_dir / "worker.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as opened:
         return subprocess.Popen(
-            [sys.executable, "-m", "streams", "worker"],
-            env={
-                **os.environ,
-                "TIDEWATCH_KAFKA": settings.kafka or "",
-                "TIDEWATCH_STATE_DIR": str(settings.state_dir),
-            },
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", "streams", "worker", "--await-kafka"],
+            env={**os.environ, "TIDEWATCH_STATE_DIR": str(settings.state_dir)},
+            stdin=subprocess.PIPE,
             stdout=opened,
             stderr=opened,
         )
 
 
+def _tell_address(workers: subprocess.Popen[bytes], settings: Settings) -> None:
+    """Let the workers begin."""
+    assert workers.stdin is not None, "it was opened as a pipe"
+    with contextlib.suppress(BrokenPipeError):  # it ended: said when its exit code is seen
+        workers.stdin.write(f"{settings.kafka}\n".encode())
+        workers.stdin.close()
+
+
 def _stop_workers(workers: subprocess.Popen[bytes]) -> None:
+    if workers.stdin is not None:
+        workers.stdin.close()
     if workers.poll() is None:
         workers.terminate()
         try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Annotated
 
 import typer
 
 from schemas.errors import TidewatchError
-from streams.bindings import APPS
+from streams.bindings import APPS, preload
 from streams.cli.frame import connected_settings, example, new_app
 
 app = new_app("Run the apps that read events.")
@@ -19,6 +21,12 @@ def worker(
     agents: Annotated[
         str, typer.Option(help="which apps, separated by commas; all by default")
     ] = "",
+    await_kafka: Annotated[
+        bool,
+        typer.Option(
+            "--await-kafka", hidden=True, help="get ready, then read Kafka's address from stdin"
+        ),
+    ] = False,
 ) -> None:
     """Run apps until told to stop (SIGTERM, Ctrl-C): all, as child processes, or those named.
 
@@ -34,4 +42,10 @@ def worker(
             where="--agents",
             remedy=f"choose from: {', '.join(sorted(APPS))}",
         )
+    if await_kafka:
+        preload(names)
+        address = sys.stdin.readline().strip()
+        if not address:  # whoever was to tell it has ended
+            raise typer.Exit
+        os.environ["TIDEWATCH_KAFKA"] = address
     raise typer.Exit(run_worker(names, connected_settings()))
