@@ -10,7 +10,7 @@ from schemas.cloudevents import format_time
 from schemas.components import is_sha256, split_key
 from schemas.findings import SupplyChainIoC
 from schemas.incidents import AlertView, FindingView
-from schemas.ocsf import finding_digest
+from schemas.ocsf import finding_digest, last_occurrence, lead_finding
 from schemas.taxonomy import taxonomy
 from schemas.version import PRODUCT, VENDOR, VERSION
 
@@ -60,12 +60,10 @@ def _file(finding: FindingView) -> dict[str, Any]:
 
 def alert_document(alert: AlertView) -> dict[str, Any]:
     """Return the ECS alert of one tenant's view of an incident."""
-    lead = max(
-        alert.findings,
-        key=lambda finding: (finding.active, finding.severity.rank, finding.confidence, finding.id),
-    )
-    kind, name = split_key(lead.component)
-    last = max([alert.first_seen, *(entry.at for entry in alert.timeline)])
+    lead = lead_finding(alert)
+    kind, name = split_key(lead.component if lead else alert.root.partition("@")[0])
+    ioc_type = lead.ioc_type if lead else "tainted_component"
+    last = last_occurrence(alert)
     digests = sorted({d for finding in alert.findings if (d := finding_digest(finding))})
     document: dict[str, Any] = {
         "@timestamp": format_time(last),
@@ -73,7 +71,7 @@ def alert_document(alert: AlertView) -> dict[str, Any]:
         "message": alert.message,
         "tags": ["ai-supply-chain", "tlp:amber"],
         "labels": {
-            "ioc_type": lead.ioc_type,
+            "ioc_type": ioc_type,
             "incident_id": alert.incident,
             "phase": alert.phase,
             "status": alert.status,
@@ -84,25 +82,29 @@ def alert_document(alert: AlertView) -> dict[str, Any]:
             "category": ["malware"],
             "type": ["info"],
             "outcome": "unknown",
-            "action": lead.ioc_type,
+            "action": ioc_type,
             "id": alert.id,
             "module": "tidewatch",
             "dataset": "tidewatch.alert",
             "severity": alert.score.value,
             "risk_score": float(alert.score.value),
             "created": format_time(alert.first_seen),
-            "reason": lead.description,
+            "reason": lead.description if lead else alert.pattern_why,
         },
-        "rule": {"id": lead.rule_id, "name": lead.ioc_type, "ruleset": "tidewatch"},
+        "rule": {
+            "id": lead.rule_id if lead else alert.id,
+            "name": ioc_type,
+            "ruleset": "tidewatch",
+        },
         "organization": {"id": alert.tenant},
         "observer": {"vendor": VENDOR, "product": PRODUCT, "version": VERSION},
         "package": {
             "name": name,
             "type": kind,
-            **({"version": lead.version} if lead.version else {}),
+            **({"version": lead.version} if lead and lead.version else {}),
         },
         "threat": _threat(alert.techniques),
-        **_file(lead),
+        **(_file(lead) if lead else {}),
     }
     if digests:
         document["related"] = {"hash": digests}

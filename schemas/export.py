@@ -112,7 +112,7 @@ def _ocsf(class_uid: int, *required: str) -> dict[str, Any]:
             },
             "finding_info": {
                 "type": "object",
-                "required": ["uid", "title", "analytic", "attacks", "types"],
+                "required": ["uid", "title", "attacks", "types"],
             },
             "command_uid": {"type": "string", "maxLength": 36},
             "unmapped": {"type": "object"},

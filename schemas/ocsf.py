@@ -65,6 +65,8 @@ _HIGH_CONFIDENCE: Final = 0.8
 _MEDIUM_CONFIDENCE: Final = 0.5
 _HTTP_OK: Final = 200
 _HTTP_ERRORS: Final = 300
+OCCURRENCES: Final = frozenset({"found", "exposed"})
+"""Entries of a timeline whose times are those of events."""
 ANALYTIC_RULE: Final = 1
 REGULAR_FILE: Final = 1
 
@@ -97,6 +99,23 @@ def _attacks(techniques: Iterable[str], ioc_types: Iterable[str]) -> list[dict[s
             entry["mitigation"] = {"uid": best[0][0], "name": best[0][1]}
         result.append(entry)
     return result
+
+
+def lead_finding(alert: AlertView) -> FindingView | None:
+    """Return the worst finding that still holds; None for a tenant that is only exposed."""
+    return max(
+        alert.findings,
+        key=lambda one: (one.active, one.severity.rank, one.confidence, one.id),
+        default=None,
+    )
+
+
+def last_occurrence(alert: AlertView) -> datetime:
+    """Return when the last thing that the alert tells of occurred.
+
+    What Tidewatch itself did about it, and when, is in the timeline and not an occurrence.
+    """
+    return max([alert.first_seen, *(e.at for e in alert.timeline if e.what in OCCURRENCES)])
 
 
 def finding_digest(finding: FindingView) -> str | None:
@@ -214,8 +233,8 @@ def detection_finding(alert: AlertView) -> dict[str, Any]:
     confidence = max((finding.confidence for finding in active), default=0.0)
     confidence_id, confidence_name = _confidence(confidence)
     first = milliseconds(alert.first_seen)
-    last = max([first, *(milliseconds(entry.at) for entry in alert.timeline)])
-    lead = max(active, key=lambda finding: (finding.severity.rank, finding.confidence, finding.id))
+    last = milliseconds(last_occurrence(alert))
+    lead = lead_finding(alert)
     ioc_types = sorted({finding.ioc_type for finding in active})
     document: dict[str, Any] = {
         "activity_id": activity_id,
@@ -257,18 +276,12 @@ def detection_finding(alert: AlertView) -> dict[str, Any]:
         "finding_info": {
             "uid": alert.id,
             "title": alert.title,
-            "desc": lead.description,
+            "desc": lead.description if lead else alert.message,
             "created_time": first,
             "first_seen_time": first,
             "last_seen_time": last,
             "types": ioc_types,
             "data_sources": sorted({finding.source for finding in active if finding.source}),
-            "analytic": {
-                "uid": lead.rule_id,
-                "name": lead.ioc_type,
-                "type_id": ANALYTIC_RULE,
-                "type": "Rule",
-            },
             "related_events": [{"uid": uid} for uid in alert.correlation_ids],
             "related_events_count": len(alert.correlation_ids),
             "attacks": _attacks(alert.techniques, ioc_types),
@@ -279,7 +292,7 @@ def detection_finding(alert: AlertView) -> dict[str, Any]:
             "desc": "\n".join(
                 text for text in dict.fromkeys([alert.next_action, *alert.runbook]) if text
             )
-            or lead.remediation
+            or (lead.remediation if lead else alert.message)
         },
         "unmapped": {
             "incident": alert.incident,
@@ -316,6 +329,13 @@ def detection_finding(alert: AlertView) -> dict[str, Any]:
             **({"truncated": list(alert.truncated)} if alert.truncated else {}),
         },
     }
+    if lead:
+        document["finding_info"]["analytic"] = {
+            "uid": lead.rule_id,
+            "name": lead.ioc_type,
+            "type_id": ANALYTIC_RULE,
+            "type": "Rule",
+        }
     if alert.assignee:
         document["assignee"] = {"name": alert.assignee, "type_id": 1, "type": "User"}
     if alert.processing.detected_at is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import gc
 import os
@@ -20,6 +21,7 @@ from streams.bindings import load_app, preload
 from streams.crash import EXIT_CRASH, crash
 from streams.kafka_client import BrokerUnreachableError
 from streams.logs import configure_logs
+from streams.topics import ensure_topics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +37,7 @@ STEADY_SECONDS = 60.0
 """A child that ran so long before it crashed starts again without a growing delay."""
 POLL_SECONDS = 0.1
 EXIT_BROKER_AWAY = 75
-"""EX_TEMPFAIL of sysexits: a supervised app could not reach the broker."""
-EXIT_MISTAKE = 2
+"""EX_TEMPFAIL of sysexits: a supervised app could not reach the broker, and will again."""
 STOP_GRACE_SECONDS = 30.0
 """After the drain time, before a child that does not stop is killed."""
 
@@ -93,8 +94,6 @@ class _Child:
     backoff: float = FIRST_BACKOFF_SECONDS
     due: float = field(default=0.0)
     """When to start it next, if it is not running (monotonic)."""
-    has_run: bool = False
-    """Whether it reached the broker once: one that is away later comes back."""
 
 
 class Supervisor:
@@ -114,6 +113,12 @@ class Supervisor:
         configure_logs(self._settings, app="supervisor")
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        try:
+            # a broker that is away now is a mistake to tell; one that goes away later comes back
+            asyncio.run(ensure_topics(self._settings))
+        except TidewatchError as error:
+            sys.stderr.write(f"tidewatch: {error.explain()}\n")
+            return error.exit_code
         code = 0
         while not self._stop and code == 0:
             for child in self._children:
@@ -154,10 +159,6 @@ class Supervisor:
                 continue
             child.pid = 0
             code = os.waitstatus_to_exitcode(status)
-            if code in {0, EXIT_CRASH} or code < 0:
-                child.has_run = True
-            if code == EXIT_BROKER_AWAY and not child.has_run:
-                code = EXIT_MISTAKE
             if code in {0, EXIT_CRASH, EXIT_BROKER_AWAY} or code < 0:
                 self._plan_restart(child, code)
                 continue

@@ -24,6 +24,8 @@ from aiokafka.errors import KafkaConnectionError
 
 from schemas.channels import Channel
 from schemas.incidents import IncidentDocument, ProcessingTimes
+from schemas.ocsf import OCCURRENCES
+from streams.kafka_client import client_options
 from streams.live import Follower, View
 from streams.settings import Settings, load_settings
 from streams.topics import ensure_topics, topic_name
@@ -114,7 +116,7 @@ class Chain:
         deadline = time.monotonic() + 60
         while True:
             producer = aiokafka.AIOKafkaProducer(
-                bootstrap_servers=self.options["kafka"],
+                **client_options(self.settings),
                 enable_idempotence=True,
                 max_request_size=20_000_000,
                 linger_ms=5,
@@ -173,7 +175,7 @@ class Chain:
 
     async def _read(self, topic: str) -> list[Any]:
         consumer = aiokafka.AIOKafkaConsumer(
-            bootstrap_servers=self.options["kafka"], enable_auto_commit=False
+            **client_options(self.settings), enable_auto_commit=False
         )
         await consumer.start()
         found: list[Any] = []
@@ -214,7 +216,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: frozenset[str]
     events: frozenset[str]
     """Ids of events with an assessment."""
-    indicators: dict[str, Any]
+    indicators: frozenset[str]
 
 
 def results(chain: Chain) -> Results:
@@ -246,10 +248,7 @@ def results(chain: Chain) -> Results:
             sha256(record.value or b"").hexdigest() for record in chain.read(Channel.DEAD_LETTER)
         ),
         events=frozenset(document["event_id"] for document in assessments.values()),
-        indicators={
-            uid: {key: value for key, value in document.items() if key != "revision"}
-            for uid, document in _last(chain.read(Channel.IOCS), "id").items()
-        },
+        indicators=frozenset(_last(chain.read(Channel.IOCS), "id")),
     )
 
 
@@ -277,4 +276,10 @@ def _incident(document: dict[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = orjson.loads(
         msgspec.json.encode(msgspec.structs.replace(incident, processing=ProcessingTimes()))
     )
+    for command in plain["commands"]:
+        command["spec"].pop("expires", None)
+    for entry in plain["timeline"]:
+        if entry["what"] not in OCCURRENCES:
+            entry["at"] = None
+    plain["timeline"].sort(key=orjson.dumps)
     return plain

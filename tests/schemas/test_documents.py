@@ -47,6 +47,12 @@ def test_every_activity_and_status_is_valid_and_times_are_integer_milliseconds(a
     assert document["type_uid"] == 200400 + document["activity_id"]
 
 
+def test_a_tenant_that_is_only_exposed_gets_valid_documents():
+    alert = msgspec.structs.replace(examples.alert(), findings=(), techniques=())
+    assert ocsf_errors(plain(ocsf.detection_finding(alert)), "detection_finding") == []
+    assert ecs_errors(plain(ecs.alert_document(alert))) == []
+
+
 def test_the_names_of_observables_are_paths_that_exist():
     document = plain(ocsf.detection_finding(examples.alert()))
     assert document["observables"]
