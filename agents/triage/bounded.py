@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, TypeVar
 
 import msgspec
@@ -13,11 +14,19 @@ RANK_DIGITS: Final = 16
 _SPACE: Final = 1 << 64
 _MARK: Final = 12
 _BYTES_PER_CHAR: Final = 4
+REMEMBERED: Final = 16_384
+"""Ranks of names kept at hand."""
 
 
 def rank(*parts: str) -> str:
     """Return 64 bits, in hex, of the stable hash of `parts`: the place of an element in a set."""
-    return stable_hash(*parts)[:RANK_DIGITS]
+    # One name is ranked again and again (a tenant in the rows of each component), several are not.
+    return _rank_of_one(parts[0]) if len(parts) == 1 else stable_hash(*parts)[:RANK_DIGITS]
+
+
+@lru_cache(REMEMBERED)
+def _rank_of_one(part: str) -> str:
+    return stable_hash(part)[:RANK_DIGITS]
 
 
 def keep_smallest(elements: dict[str, V], cap: int) -> bool:
@@ -60,7 +69,7 @@ class Tally(msgspec.Struct, array_like=True):
 
     def add(self, name: str, cap: int) -> bool:
         """Count `name`; return whether the tally changed."""
-        return self.add_rank(int(stable_hash(name)[:RANK_DIGITS], 16), cap)
+        return self.add_rank(int(_rank_of_one(name), 16), cap)
 
     def add_rank(self, value: int, cap: int) -> bool:
         """Count an element by its 64-bit hash; return whether the tally changed."""

@@ -242,14 +242,17 @@ def _note_file(desk: Desk, seen: Sighting) -> None:
     if known is not None and known <= entry and len(row.digests) == 1:
         return
     by_tenant[entry.value] = min(entry, known) if known is not None else entry
-    kept = sorted(by_tenant.values(), key=lambda holder: rank(holder.value))
-    dropped = len(kept) > MAX_HOLDERS
-    row.digests[seen.digest] = kept[:MAX_HOLDERS]
-    if dropped or len(row.digests) > VALUES:
-        row.full = True
+    full = row.full or len(by_tenant) > MAX_HOLDERS or len(row.digests) > VALUES
+    if len(by_tenant) > MAX_HOLDERS and rank(entry.value) > rank(holders[-1].value):
+        kept = holders  # the usual case for what everybody has: no sorting, no write
+    else:
+        kept = sorted(by_tenant.values(), key=lambda holder: rank(holder.value))[:MAX_HOLDERS]
+    if kept != holders or full != row.full:
+        row.digests[seen.digest] = kept
+        row.full = full
         for extra in sorted(row.digests, key=rank)[VALUES:]:
             del row.digests[extra]
-    desk.store.save(key, row)
+        desk.store.save(key, row)
     if len(row.digests) > 1:
         _tell_file(desk, seen, one, row)
 
