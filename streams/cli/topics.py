@@ -16,6 +16,7 @@ from streams.topics import (
     TOPICS,
     Cleanup,
     Direction,
+    changelogs,
     ensure_topics,
     input_topics,
     open_admin,
@@ -64,7 +65,9 @@ def list_topics(*, form: FormatOption = Format.TEXT) -> None:
 def create(*, tenant: TenantOption = None, form: FormatOption = Format.TEXT) -> None:
     """Create the topics that are missing; existing ones are left as they are."""
     settings = connected_settings().model_copy(update={"create_topics": True})
-    counts = asyncio.run(ensure_topics(settings, tenants=tenant or ()))
+    counts = asyncio.run(
+        ensure_topics(settings, tenants=tenant or (), changelogs=changelogs(settings))
+    )
     if form is Format.JSON:
         print_json(counts)
     else:
