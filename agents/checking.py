@@ -13,6 +13,7 @@ import structlog
 
 from agents.checks.detection import Outcome, to_finding
 from agents.ports import Batch, Message, Publish
+from agents.triage.ledger.blindness import sampled
 from agents.triage.routing import finding_messages, sighting_message, source_message
 from schemas.assessments import Assessment, Check
 from schemas.canonical import stable_id
@@ -202,7 +203,13 @@ def findings_of(event: Event[Any], outcome: Outcome, context: Context) -> tuple[
 
 
 def outcome_messages(
-    event: Event[Any], outcome: Outcome, context: Context, told: Told, *, stage: str = "event"
+    event: Event[Any],
+    outcome: Outcome,
+    context: Context,
+    told: Told,
+    *,
+    stage: str = "event",
+    final: bool = True,
 ) -> Iterator[Message]:
     """Yield every record that the checks of one event put out.
 
@@ -212,6 +219,7 @@ def outcome_messages(
         context: What the event says of everything found in it.
         told: What the ledger has already heard from this agent.
         stage: event, or scan for what slow work adds.
+        final: Nothing more follows on this event: how complete it is may be judged.
     """
     findings = findings_of(event, outcome, context)
     assessment = assessment_of(
@@ -222,8 +230,7 @@ def outcome_messages(
             yield sighting_message(sighting)
     for finding in findings:
         yield from finding_messages(finding)
-    if assessment.overall_status is Status.INCOMPLETE:
-        yield source_message(event, "incomplete")
-    elif told.is_new_source(event):
-        yield source_message(event)
+    if told.is_new_source(event) or (final and sampled(event.id)):
+        incomplete = final and assessment.overall_status is Status.INCOMPLETE
+        yield source_message(event, "incomplete" if incomplete else "ok")
     yield assessment_message(assessment, event.time)

@@ -48,9 +48,14 @@ def registry_push_agent(knowledge: Knowledge) -> CheckingAgent[RegistryPush]:
 
     def check(event: Event[RegistryPush]) -> Iterator[Message]:
         policy = knowledge.policy(event.tenantid)
-        outcome = check_push(event, knowledge)
-        yield from outcome_messages(event, outcome, push_context(event, policy), told)
         request = plan_scan(event, policy)
+        yield from outcome_messages(
+            event,
+            check_push(event, knowledge),
+            push_context(event, policy),
+            told,
+            final=request is None,
+        )
         if request is not None:
             yield scan_message(request)
 

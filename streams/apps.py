@@ -14,10 +14,11 @@ from agents.checks.rules import all_rules
 from agents.containment_results import SignedResult, containment_results_agent, read_result
 from agents.documents import StandardDocuments, ecs_indicator_messages
 from agents.incidents import incidents_agent
-from agents.ledger import ledger
+from agents.ledger import ledger_agent
 from agents.package_install import package_install_agent
 from agents.pipeline_run import pipeline_run_agent
 from agents.ports import Batch, Message, Publish, Record, Rows
+from agents.refusals import refusal_message
 from agents.registry_push import registry_push_agent
 from agents.scan import scan_agent
 from schemas import dead_letters as reasons
@@ -44,6 +45,12 @@ from streams.keys import (
     load_or_create_signing_key,
     load_ring,
     trusted_dir,
+)
+from streams.measuring import (
+    counting_decisions,
+    counting_findings,
+    counting_ledger_findings,
+    counting_scans,
 )
 from streams.reference import Reference
 from streams.runtime import Agent, Binding, Decode
@@ -200,11 +207,13 @@ def scan_app(settings: Settings) -> AppParts:
             Binding(
                 name="scan-requests",
                 channels=(Channel.SCAN_REQUESTS,),
-                agent=scan_agent(
-                    knowledge,
-                    open_fetcher(settings),
-                    SandboxPool().scan,
-                    lambda: time.time_ns() // 1_000_000,
+                agent=counting_scans(
+                    scan_agent(
+                        knowledge,
+                        open_fetcher(settings),
+                        SandboxPool().scan,
+                        lambda: time.time_ns() // 1_000_000,
+                    )
                 ),
                 decode=value_decoder(ScanRequest),
                 slow=True,
@@ -216,12 +225,13 @@ def scan_app(settings: Settings) -> AppParts:
 
 def ledger_app(settings: Settings) -> AppParts:
     """Return the parts of the app that keeps the component ledger."""
+    agent = counting_ledger_findings(ledger_agent(settings.privacy_k))
     return AppParts(
         bindings=(
             Binding(
                 name="ledger",
                 channels=(Channel.OBSERVATIONS, Channel.INTEL),
-                agent=with_ecs_indicators(ledger) if settings.ecs else ledger,
+                agent=with_ecs_indicators(agent) if settings.ecs else agent,
                 decode=ledger_decoder(),
                 rows=True,
             ),
@@ -244,7 +254,7 @@ def incidents_app(settings: Settings) -> AppParts:
             Binding(
                 name="incidents",
                 channels=(Channel.INCIDENT_UPDATES, Channel.DECISIONS),
-                agent=incidents_agent(knowledge, documents),
+                agent=counting_decisions(incidents_agent(knowledge, documents, settings.privacy_k)),
                 decode=incidents_decoder(load_ring(trusted_dir(folder, OPERATOR))),
                 rows=True,
             ),
@@ -271,20 +281,23 @@ def checks_app(settings: Settings) -> AppParts:
             Binding(
                 name="registry-push",
                 channels=(Channel.REGISTRY_PUSH,),
-                agent=registry_push_agent(knowledge),
+                agent=counting_findings(registry_push_agent(knowledge)),
                 decode=decode,
+                refused=refusal_message,
             ),
             Binding(
                 name="package-install",
                 channels=(Channel.PACKAGE_INSTALL,),
-                agent=package_install_agent(knowledge),
+                agent=counting_findings(package_install_agent(knowledge)),
                 decode=decode,
+                refused=refusal_message,
             ),
             Binding(
                 name="pipeline-run",
                 channels=(Channel.PIPELINE_RUN,),
-                agent=pipeline_run_agent(knowledge),
+                agent=counting_findings(pipeline_run_agent(knowledge)),
                 decode=decode,
+                refused=refusal_message,
             ),
         ),
         references=knowledge_references(knowledge),

@@ -75,6 +75,8 @@ class Binding:
     rows: bool = False
     slow: bool = False
     """Its chunks may take many minutes: small chunks, one at a time, never a rebalance."""
+    refused: Callable[[Record], Message] | None = None
+    """What else is told of a record that went to the dead letters."""
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True):
@@ -242,6 +244,7 @@ class Lane:
         deliveries: list[Delivery[Any]] = []
         letters: list[Envelope] = []
         unreadable: list[bool] = []
+        refused: list[Record] = []
         watermark = self._watermark(topic)
         for record in raw:
             watermark = max(watermark, record.timestamp)
@@ -260,12 +263,16 @@ class Lane:
                 letters.append(engine.letter(own, error.reason, error.error))
                 metrics.DEAD_LETTERS.labels(engine.name, origin.channel, error.reason).inc()
                 unreadable.append(True)
+                refused.append(own)
                 continue
             deliveries.append(Delivery(record=own, value=value))
             unreadable.append(False)
         self._count(unreadable, topic)
         metrics.EVENTS_IN.labels(engine.name, origin.channel).inc(len(raw))
         outbox = Outbox()
+        if binding.refused is not None:
+            for record in refused:
+                outbox(binding.refused(record))
         began = time.monotonic()
         if deliveries:
             chunk = Chunk(
@@ -280,8 +287,8 @@ class Lane:
                 await binding.agent(chunk, outbox)
         since = time.monotonic()
         metrics.CHUNK_SECONDS.labels(engine.name).observe(since - began)
-        for refused, reason, detail in outbox.refused:
-            letters.append(engine.letter(refused, reason, detail))
+        for unchecked, reason, detail in outbox.refused:
+            letters.append(engine.letter(unchecked, reason, detail))
             metrics.DEAD_LETTERS.labels(engine.name, origin.channel, reason).inc()
         self._count([True] * len(outbox.refused), topic)
         outgoing = [engine.addresses.address_letter(letter) for letter in letters]

@@ -121,21 +121,41 @@ def finding_messages(finding: Finding, revision: Revision = (0, 0)) -> Iterator[
 def source_message(event: Event[object], outcome: str = "ok") -> Message:
     """Return the record that a source was heard.
 
-    The checks send it once per source and hour, and for each event that is not ok.
+    The checks send it once per source and hour, and for each event of the sample by which sources
+    are judged.
 
     Args:
         event: The event.
+        outcome: ok or incomplete.
+    """
+    return source_notice(
+        tenant=event.tenantid,
+        source=event.source,
+        event_id=event.id,
+        at_ms=event.received_ms,
+        outcome=outcome,
+    )
+
+
+def source_notice(*, tenant: str, source: str, event_id: str, at_ms: int, outcome: str) -> Message:
+    """Return the record that a source was heard, filed under tenant and source.
+
+    Args:
+        tenant: Whose source it is.
+        source: The source, as its events name it.
+        event_id: Of what was heard.
+        at_ms: The broker's timestamp, milliseconds since the epoch.
         outcome: ok, incomplete or dead-letter.
     """
-    key = f"{SOURCE_PREFIX}{event.tenantid}|{event.source}"
+    key = f"{SOURCE_PREFIX}{tenant}|{source}"
     return ledger_message(
         key,
         SourceSeen(
             key=key,
-            tenant=event.tenantid,
-            source=event.source,
-            event_id=event.id,
-            at_ms=event.received_ms,
+            tenant=tenant,
+            source=source,
+            event_id=event_id,
+            at_ms=at_ms,
             outcome=outcome,
         ),
     )

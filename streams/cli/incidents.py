@@ -30,6 +30,9 @@ app = new_app("List, explain, decide and export incidents.")
 
 DECISION_TYPE = "tidewatch.decision.v1"
 IncidentArgument = Annotated[str, typer.Argument(help="the incident's id, or its beginning")]
+TargetArgument = Annotated[
+    str, typer.Argument(help="the id of the command, or who it is assigned to")
+]
 ReasonOption = Annotated[str, typer.Option(help="why; kept with the incident")]
 TenantOption = Annotated[
     str | None, typer.Option(help="for this tenant only; all of the incident by default")
@@ -305,12 +308,12 @@ def _plain_decision(kind: DecisionKind, help_text: str) -> None:
     )
 
 
-def _targeted_decision(kind: DecisionKind, what: str, help_text: str) -> None:
+def _targeted_decision(kind: DecisionKind, help_text: str) -> None:
     """Add the command of a decision about a command or a person."""
 
     def command(
         incident: IncidentArgument,
-        target: Annotated[str, typer.Argument(help=what)],
+        target: TargetArgument,
         *,
         reason: ReasonOption,
         tenant: TenantOption = None,
@@ -327,9 +330,9 @@ _plain_decision(DecisionKind.ACKNOWLEDGE, "Say that somebody is on it.")
 _plain_decision(DecisionKind.CLOSE, "Close the incident.")
 _plain_decision(DecisionKind.FALSE_POSITIVE, "Close it as harmless, and undo what was contained.")
 _plain_decision(DecisionKind.REOPEN, "Open a closed incident again.")
-_targeted_decision(DecisionKind.ASSIGN, "who", "Give the incident to somebody.")
-_targeted_decision(DecisionKind.APPROVE, "the command's id", "Let a proposed command be issued.")
-_targeted_decision(DecisionKind.REJECT, "the command's id", "Refuse a proposed command.")
+_targeted_decision(DecisionKind.ASSIGN, "Give the incident to somebody.")
+_targeted_decision(DecisionKind.APPROVE, "Let a proposed command be issued.")
+_targeted_decision(DecisionKind.REJECT, "Refuse a proposed command.")
 
 
 @app.command(epilog=example('tidewatch incidents suppress inc-3f2a --days 30 --reason "known"'))
