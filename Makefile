@@ -31,11 +31,11 @@ format: setup-dev ## put the code in its one format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup-dev $(VENV)/bench.stamp ## throughput and latency, beside a bare loop and stock Faust
-	$(BIN)/python tests/bench/engine.py $(ARGS)
+bench: setup-dev $(VENV)/bench.stamp ## throughput and latency, beside a bare loop, stock Faust and Quix Streams
+	$(BIN)/python -m tests.bench $(ARGS)
 
-bench-scale: setup-dev ## the same with a million events
-	$(BIN)/python tests/bench/engine.py --events 1000000 $(ARGS)
+bench-scale: setup-dev ## the ledger with ten million sightings of a million components (ARGS="--sightings 1000000")
+	$(BIN)/python -m tests.bench.scale $(ARGS)
 
 scenarios: setup-dev ## replay real incidents through the whole chain, and print what came out
 	$(BIN)/python -m tests.scenarios.table

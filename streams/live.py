@@ -98,11 +98,16 @@ class View:
 class Follower:
     """Reads the output topics into a view, without a consumer group."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Follow what `settings` name; nothing is read before `run`."""
+    def __init__(self, settings: Settings, began: float | None = None) -> None:
+        """Follow what `settings` name; nothing is read before `run`.
+
+        Args:
+            settings: The broker and the topics.
+            began: The monotonic time that alerts are timed from; now, if None.
+        """
         self.view = View()
         self._settings = settings
-        self._began = time.monotonic()
+        self._began = time.monotonic() if began is None else began
         self._channels = {topic_name(settings, channel): channel for channel in FOLLOWED}
         self._finished: list[tuple[float, int]] = []
 

@@ -130,7 +130,7 @@ async def _watch(
     await ensure_topics(settings)
     story = await _story(settings) if demo else None
     _tell_address(workers, settings)
-    follower = Follower(settings)
+    follower = Follower(settings, began)
     background = [asyncio.ensure_future(follower.run()), asyncio.ensure_future(follower.sample())]
     feeding = asyncio.ensure_future(_feed(settings, replay, story))
     stop = asyncio.Event()
