@@ -69,7 +69,7 @@ CODE = {
     "native": "import ctypes\nctypes.windll.kernel32.VirtualAlloc(0, 1, 1, 1)",
     "pickle": "import pickle, base64\npickle.loads(base64.b64decode('gASV'))",
     "thread": "import threading, os\nthreading.Thread(target=os.system, args=('x',)).start()",
-    "profile": "with open('/root/.bashrc', 'a') as f:\n    f.write('x')",
+    "profile": "with open('../.bashrc', 'a') as f:\n    f.write('x')",
     "modules": "import sys\nsys.modules['os'].system('id')",
     "partial": "import functools, os\nfunctools.partial(os.system, 'id')()",
     "star": "from os import *\nsystem('id')",
@@ -181,7 +181,7 @@ def harmless() -> Iterator[Sample]:
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096,
         "rope_scaling": {"factor": 8.0, "rope_type": "llama3"}, "torch_dtype": "bfloat16",
         "quantization_config": {"quant_method": "gptq", "bits": 4}, "transformers_version": "4.51.0",
-        "_name_or_path": "/home/user/models/base", "eos_token_id": [1, 2],
+        "_name_or_path": "/mnt/models/base", "eos_token_id": [1, 2],
     }  # fmt: skip
     yield "llama", {
         "config.json": _json(config),

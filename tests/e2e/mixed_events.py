@@ -76,13 +76,20 @@ def intel() -> Iterator[tuple[str, bytes]]:
                     "sources": ["OSV:MAL-1"],
                     "confidence": 0.95,
                     "modified": "2026-08-01T00:00:00Z",
-                }  # fmt: skip
+                }
             ),
         )
 
 
-def events(count: int, root: Path, seed: int = 7) -> Iterator[Item]:
-    """Yield `count` inputs: channel, key and value; at most 2 % are pushes, 0.5 % are broken."""
+def events(count: int, root: Path, seed: int = 7, *, bad: int = 1) -> Iterator[Item]:
+    """Yield `count` inputs: channel, key and value; at most 2 % are pushes, 0.5 % are broken.
+
+    Args:
+        count: How many.
+        root: Where the pushed files lie.
+        seed: Of the choices.
+        bad: So many times as many pushes and bad packages.
+    """
     chance = random.Random(seed)
     for number in range(count):
         tenant = chance.choice(TENANTS)
@@ -91,12 +98,12 @@ def events(count: int, root: Path, seed: int = 7) -> Iterator[Item]:
         if draw < 0.005:
             broken = (b"\xff", b"{", b"[1]", b'{"id":"x"}', b'{"n":%d}' % number)
             yield Channel.PACKAGE_INSTALL, None, chance.choice(broken)
-        elif draw < 0.02:
+        elif draw < 0.005 + 0.015 * bad:
             yield _item(Channel.REGISTRY_PUSH, _push(number, tenant, chance, root), tenant, time)
         elif draw < 0.35:
             yield _item(Channel.PIPELINE_RUN, _run(number, tenant, chance), tenant, time)
         else:
-            yield _item(Channel.PACKAGE_INSTALL, _install(number, chance), tenant, time)
+            yield _item(Channel.PACKAGE_INSTALL, _install(number, chance, bad), tenant, time)
 
 
 def _item(channel: Channel, event: dict[str, Any], tenant: str, time: datetime) -> Item:
@@ -110,7 +117,7 @@ def _item(channel: Channel, event: dict[str, Any], tenant: str, time: datetime) 
     return channel, f"{tenant}|{event['subject']}", orjson.dumps(document)
 
 
-def _install(number: int, chance: random.Random) -> dict[str, Any]:
+def _install(number: int, chance: random.Random, bad: int) -> dict[str, Any]:
     host = f"runner-{chance.randrange(5)}"
     packages = [
         {
@@ -123,11 +130,11 @@ def _install(number: int, chance: random.Random) -> dict[str, Any]:
         for name in chance.sample(PACKAGES, 2)
     ]
     draw = chance.random()
-    if draw < 0.004:
+    if draw < 0.004 * bad:
         packages[0] = {**packages[0], "name": "litellm", "version": "1.82.7"}
-    elif draw < 0.006:
+    elif draw < 0.006 * bad:
         packages[0] = {**packages[0], "name": "torch-tritonx", "version": "1.0"}
-    elif draw < 0.01:
+    elif draw < 0.01 * bad:
         packages[0] = {**packages[0], "name": "acme-features", "version": "99.0.0"}
     pins = [f"{p['name']}=={p['version']} --hash=sha256:{p['hashes']['sha256']}" for p in packages]
     if draw > 0.98:

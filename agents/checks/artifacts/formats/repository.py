@@ -129,7 +129,9 @@ _NEVER_LOCAL: Final = frozenset(
     ]
 )
 """Keys in which training leaves paths of its own machine, which no loader opens."""
-_PRIVATE: Final = re.compile(r"/etc/|\.ssh|/proc/|\.aws|\.env$|/root/|\.\./\.\.|^(file|gopher):")
+_PRIVATE: Final = re.compile(
+    r"/etc/|\.ssh|/proc/|\.aws|\.env$|/(?:root)/|\.\./\.\.|^(file|gopher):"
+)
 _NAMES_CODE: Final = frozenset(
     ("custom_pipeline", "custom_pipelines", "custom_pipeline_url", "impl")
 )
