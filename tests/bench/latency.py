@@ -33,7 +33,10 @@ from tests.bench.workload import Input, installs
 RATES = (2_000, 10_000)
 WARM_UP_SECONDS = 4.0
 """Not counted, for any contestant: the first events come at the measured rate and fill caches."""
-WARM_EVENTS = 3_000
+WARM_EVENTS = 20_000
+"""Before that: by then the ledger has heard of nearly every release on every runner."""
+RUNNERS = 10
+"""Of each tenant."""
 FINDINGS_PERCENT = 1
 REST_SECONDS = 8.0
 """How long to wait for the last outputs."""
@@ -101,11 +104,11 @@ async def hop(bootstrap: str, name: str, rate: int, seconds: float, folder: Path
     await make_topics(bootstrap, prefix)
     process = start(name, bootstrap, prefix, prefix, folder / prefix)
     try:
-        await fill(bootstrap, topic, installs(WARM_EVENTS, FINDINGS_PERCENT, seed=1))
+        await fill(bootstrap, topic, installs(WARM_EVENTS, FINDINGS_PERCENT, seed=1, hosts=RUNNERS))
         async with Ends(bootstrap, f"{prefix}.assessments") as ends:
             await until_ready(ends, WARM_EVENTS - 1, process, 90)
         count = int(rate * (seconds + WARM_UP_SECONDS))
-        inputs = list(installs(count, FINDINGS_PERCENT, seed=2))
+        inputs = list(installs(count, FINDINGS_PERCENT, seed=2, hosts=RUNNERS))
         due = await drip(bootstrap, topic, inputs, rate)
         await asyncio.sleep(REST_SECONDS)
     finally:
@@ -149,12 +152,12 @@ async def _chain(
     await make_topics(bootstrap, prefix, more=("alerts",))
     worker = start_worker(bootstrap, prefix, folder / prefix)
     try:
-        warm = list(installs(WARM_EVENTS, FINDINGS_PERCENT, seed=1))
+        warm = list(installs(WARM_EVENTS, FINDINGS_PERCENT, seed=1, hosts=RUNNERS))
         await fill(bootstrap, topic, warm)
         async with Ends(bootstrap, f"{prefix}.alerts") as ends:
             await until_ready(ends, sum(1 for one in warm if one.incident_root) - 1, worker, 120)
         count = int(rate * (seconds + WARM_UP_SECONDS))
-        inputs = list(installs(count, FINDINGS_PERCENT, seed=2))
+        inputs = list(installs(count, FINDINGS_PERCENT, seed=2, hosts=RUNNERS))
         due = await drip(bootstrap, topic, inputs, rate)
         await asyncio.sleep(REST_SECONDS)
         memory = _memory(worker)

@@ -125,7 +125,7 @@ def _print(percent: int, pure: float, runs: Sequence[Run]) -> None:
     times = engine.events_per_s / faust.events_per_s
     share = (faust.cpu_us - pure) / max(0.1, engine.cpu_us - pure)
     print(
-        f"\nengine : stock Faust = {times:.1f} times the throughput, 1/{share:.1f} of the overhead; "
-        f"load average {os.getloadavg()[0]:.1f}\n",
+        f"\nengine : stock Faust = {times:.1f} times the throughput, 1/{share:.1f} of the overhead"
+        f"; load average {os.getloadavg()[0]:.1f}\n",
         flush=True,
     )

@@ -55,18 +55,21 @@ def _releases(chance: random.Random) -> list[dict[str, Any]]:
     return found
 
 
-def installs(count: int, percent: float, *, seed: int = 7, first: int = 0) -> Iterator[Input]:
+def installs(
+    count: int, percent: float, *, seed: int = 7, first: int = 0, hosts: int = HOSTS
+) -> Iterator[Input]:
     """Yield `count` package-install events, `percent` of them with a finding each.
 
     An event is about 1.3 kB: two pinned, hashed packages. The finding is a digest that the lock
-    contradicts, another one each time, so that each opens an incident of its own.
+    contradicts, of another package each time, so that each opens an incident of its own. Each
+    tenant has `hosts` runners: few soon have nothing new to tell but findings.
     """
     chance = random.Random(f"{seed}-{first}")
-    releases = _releases(random.Random(seed))
+    releases = _releases(random.Random(0))
     now = datetime.now(UTC).isoformat()
     for number in range(first, first + count):
         tenant = f"tenant-{chance.randrange(TENANTS)}"
-        host = f"runner-{chance.randrange(HOSTS)}"
+        host = f"runner-{chance.randrange(hosts)}"
         packages = chance.sample(releases, 2)
         data = {
             "ecosystem": "pypi",
@@ -82,14 +85,15 @@ def installs(count: int, percent: float, *, seed: int = 7, first: int = 0) -> It
         }
         root = None
         if chance.random() * 100 < percent:
-            meant = packages[0]
+            meant = {**packages[0], "name": f"tooling-{seed}-{number}", "version": "1.0"}
+            meant["filename"] = f"tooling_{seed}_{number}-1.0-py3-none-any.whl"
             digest = hashlib.sha256(f"{seed}-{number}".encode()).hexdigest()
             root = f"sha256:{digest}"
             data["packages"] = [{**meant, "hashes": {"sha256": digest}}, packages[1]]
             data["requirements"] = []
             data["lock"] = {
                 f"{one['name']}=={one['version']}": [f"sha256:{one['hashes']['sha256']}"]
-                for one in packages
+                for one in (meant, packages[1])
             }
         identity = f"evt-{seed}-{number}"
         event = {
