@@ -199,7 +199,12 @@ def _event(envelope: _Structured, timestamp_ms: int, bound_tenant: str | None) -
     received = datetime.fromtimestamp(timestamp_ms / 1000, UTC)
     time = envelope.time
     if time.tzinfo is not UTC:
-        time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+        try:
+            time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+        except OverflowError as error:
+            raise UnreadableRecordError(
+                reasons.INVALID_ENVELOPE, f"time {time.isoformat()} is out of range"
+            ) from error
     return Event(
         id=envelope.id,
         source=envelope.source,

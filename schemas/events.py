@@ -7,6 +7,12 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
+LARGE = 2**50
+"""A pebibyte: integers of events, and sums over all of an event, stay within 64 bits."""
+Bounded = Annotated[int, msgspec.Meta(ge=-LARGE, le=LARGE)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=LARGE)]
+Ordinal = Annotated[int, msgspec.Meta(ge=1, le=LARGE)]
+
 Name = Annotated[str, msgspec.Meta(max_length=2048)]
 Url = Annotated[str, msgspec.Meta(max_length=8192)]
 Identities = Annotated[tuple[Name, ...], msgspec.Meta(max_length=1000)]
@@ -29,7 +35,7 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 
     path: Name
     uri: Url | None = None
-    size: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    size: Count | None = None
     digests: dict[str, Name] = {}
 
 
@@ -46,7 +52,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
 
     license: Name | None = None
     base_model: tuple[Name, ...] = ()
-    parameters: int | None = None
+    parameters: Bounded | None = None
     architectures: tuple[Name, ...] = ()
     datasets: tuple[Name, ...] = ()
     claims: tuple[Claim, ...] = ()
@@ -112,8 +118,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     """Several records of one install belong together."""
 
     id: Name | None = None
-    part: Annotated[int, msgspec.Meta(ge=1)] = 1
-    parts: Annotated[int, msgspec.Meta(ge=1)] = 1
+    part: Ordinal = 1
+    parts: Ordinal = 1
 
 
 class Vcs(msgspec.Struct, frozen=True, kw_only=True):
