@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,8 +36,10 @@ SETTLED_SECONDS: Final = 2.0
 """No app behind for this long after the replay: it is done."""
 REPLAY_LIMIT_SECONDS: Final = 600.0
 STOP_SECONDS: Final = 25.0
-SHOWN_ROWS: Final = 14
 BATCH: Final = 200
+OTHER_ROWS: Final = 12
+"""Lines of the live view that are no alert and no command."""
+LEAST_ROWS: Final = 3
 
 
 @app.command(
@@ -110,8 +113,6 @@ def _broker(settings: Settings, *, fresh: bool) -> Iterator[Settings]:
 
 def _empty(folder: Path) -> None:
     """Delete what workers kept of a Kafka that starts empty: it would belong to no topic."""
-    import shutil  # noqa: PLC0415 -- only a fresh start needs it
-
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -266,40 +267,46 @@ async def _show(
 
 def render(view: View, began: float) -> RenderableType:
     """Return the live view: figures above, alerts and commands below."""
+    from rich.box import SIMPLE  # noqa: PLC0415 -- only on a terminal
     from rich.console import Group  # noqa: PLC0415 -- only on a terminal
     from rich.table import Table  # noqa: PLC0415 -- the same
     from rich.text import Text  # noqa: PLC0415 -- the same
 
     behind = "  ".join(f"{name} {count}" for name, count in sorted(view.lag.items()))
+    rows = max((shutil.get_terminal_size().lines - OTHER_ROWS) // 2, LEAST_ROWS)
     head = Text(
         f"Tidewatch  {time.monotonic() - began:6.1f} s   events {view.events}"
         f"   {view.rate:,.0f}/s   indicators {len(view.indicators)}   alerts {len(view.alerts)}"
         f"   commands {len(view.commands)}   behind: {behind or '-'}   (Ctrl-C ends)",
         style="bold",
     )
-    alerts = Table(title="alerts", title_justify="left", expand=True)
-    for name in ("severity", "score", "tenant", "what", "status", "systems", "updates"):
-        alerts.add_column(name)
-    for alert in sorted(view.alerts.values(), key=lambda item: -item.score)[:SHOWN_ROWS]:
+    alerts = Table(title="alerts", title_justify="left", expand=True, box=SIMPLE)
+    for name in ("severity", "score", "tenant", "status", "systems", "updates", "what"):
+        alerts.add_column(
+            name, no_wrap=True, overflow="ellipsis", ratio=1 if name == "what" else None
+        )
+    for alert in sorted(view.alerts.values(), key=lambda item: -item.score)[:rows]:
         alerts.add_row(
             Text(alert.severity, style=_STYLES.get(alert.severity, "")),
             str(alert.score),
             plain(alert.tenant),
-            plain(alert.title),
             alert.status,
             str(alert.systems),
             str(alert.updates),
+            plain(alert.title),
         )
-    commands = Table(title="containment", title_justify="left", expand=True)
-    for name in ("action", "tenant", "target", "mode"):
-        commands.add_column(name)
-    for command in list(view.commands.values())[-SHOWN_ROWS:]:
+    commands = Table(title="containment", title_justify="left", expand=True, box=SIMPLE)
+    for name in ("action", "tenant", "mode", "target"):
+        commands.add_column(
+            name, no_wrap=True, overflow="ellipsis", ratio=1 if name == "target" else None
+        )
+    for command in list(view.commands.values())[-rows:]:
         mode = "proposal" if command.proposal else "command"
         commands.add_row(
             command.action,
             plain(command.tenant),
-            plain(command.target),
             f"{mode}, dry run" if command.dry_run else mode,
+            plain(command.target),
         )
     return Group(head, alerts, commands)
 

@@ -8,9 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Bench, wait_for  # type: ignore[import-not-found]
 
 from schemas.channels import Channel
+from tests.streams.engine.conftest import Bench, wait_for
 
 pytestmark = pytest.mark.kafka
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from conftest import Bench, wait_for  # type: ignore[import-not-found]
 
 from schemas.channels import Channel
+from tests.streams.engine.conftest import Bench, wait_for
 
 pytestmark = pytest.mark.kafka
 

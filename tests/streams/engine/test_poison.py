@@ -6,7 +6,6 @@ from typing import Any
 
 import aiokafka
 import pytest
-from conftest import Bench, wait_for  # type: ignore[import-not-found]
 
 from agents.ports import Record
 from schemas.channels import Channel
@@ -19,6 +18,7 @@ from streams.dead_letters import (
     replay_dead_letters,
     show_dead_letter,
 )
+from tests.streams.engine.conftest import Bench, wait_for
 
 
 async def _all(bench: Bench) -> list[DeadLetter]:
