@@ -11,6 +11,7 @@ from schemas.assessments import Check
 from schemas.canonical import stable_id
 from schemas.events import Event
 from schemas.findings import Confidence, Finding, Indicator
+from schemas.integers import within_64_bits
 from schemas.observations import Sighting
 from schemas.severity import Severity
 
@@ -94,7 +95,7 @@ def to_finding(
         severity=detection.severity or rule.severity,
         confidence=rule.confidence if detection.confidence is None else detection.confidence,
         description=detection.description,
-        evidence=detection.evidence,
+        evidence=within_64_bits(detection.evidence),
         mitre_atlas_id=rule.atlas,
         techniques=rule.all_techniques,
         ssdf=rule.practices,

@@ -30,6 +30,7 @@ from agents.triage.store import row_key
 from schemas.components import is_sha256
 from schemas.findings import Finding
 from schemas.incidents import Withdrawal
+from schemas.integers import within_64_bits
 from schemas.intel import IntelFact
 from schemas.ledger import FactChange, FindingSeen, Revision
 from schemas.severity import Disposition
@@ -100,6 +101,8 @@ def _suppress(
 
 def _bounded(desk: Desk, fact: IntelFact | None) -> IntelFact | None:
     """Return the fact in a size that fits a row."""
+    if fact is not None and fact.details is not None:
+        fact = msgspec.structs.replace(fact, details=within_64_bits(fact.details))
     if fact is None or len(msgspec.msgpack.encode(fact)) <= FACT_BYTES:
         return fact
     desk.bound_reached("size of one fact", fact.key, FACT_BYTES)

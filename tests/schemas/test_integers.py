@@ -1,0 +1,34 @@
+"""What others chose can be written by every writer."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.integers import within_64_bits
+
+VALUES = st.recursive(
+    st.none() | st.integers() | st.integers(2**63, 2**200) | st.text(max_size=5),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(max_size=3), VALUES, max_size=4))
+def test_whatever_comes_can_be_written_and_what_could_be_is_left_alone(values):
+    carried = within_64_bits(values)
+    msgspec.msgpack.encode(carried)
+    assert carried.keys() == values.keys()
+    try:
+        msgspec.msgpack.encode(values)
+    except OverflowError:
+        return
+    assert carried is values
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**400])
+def test_an_integer_that_is_too_great_is_told_by_its_size(number):
+    carried = within_64_bits({"a": [{"b": number}], "c": 2**64 - 1})
+    assert carried == {"a": [{"b": f"an integer of {number.bit_length()} bits"}], "c": 2**64 - 1}
