@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sys
 import time
 from pathlib import Path
@@ -39,7 +40,8 @@ def decode(record: Record, origin: Origin) -> Any:
 
 
 def _output(body: dict[str, Any], size: int = 0) -> Message:
-    value = orjson.dumps({"id": body["id"], "fill": "x" * size})
+    fill = random.Random(size).randbytes(size // 2).hex()  # nothing that compresses away
+    value = orjson.dumps({"id": body["id"], "fill": fill})
     return Message(channel=Channel.IOCS, key=str(body["id"]), value=value, tenant="acme")
 
 
