@@ -33,7 +33,7 @@ from agents.triage.incidents.rows import (
     IdState,
     SystemsRow,
 )
-from agents.triage.ledger.outlet import content_hash
+from agents.triage.ledger.outlet import supersedes
 from agents.triage.ledger.rows import EXPOSURE_RANK, to_ms
 from agents.triage.routing import split_version
 from agents.triage.store import Store, row_key
@@ -49,7 +49,6 @@ from schemas.incidents import (
     ResultUpdate,
     Withdrawal,
 )
-from schemas.ledger import Revision
 
 SMALL_BYTES: Final = 120
 IDENTITIES: Final = 8
@@ -167,21 +166,6 @@ def _is_short(value: object) -> bool:
     )
 
 
-def preference(finding: Finding, revision: Revision) -> tuple[object, ...]:
-    """Order findings so that which of them stands for a group depends on no arrival.
-
-    The worst first, then the latest state of a fact, then the earliest event: a repetition does
-    not displace what was told already.
-    """
-    return (
-        finding.severity.rank,
-        finding.confidence,
-        revision,
-        -to_ms(finding.occurred_at),
-        content_hash(finding),
-    )
-
-
 def on_finding(case: Case, update: FindingUpdate, at_ms: int) -> None:
     """Add a finding to its tenant's."""
     finding = update.finding
@@ -203,7 +187,7 @@ def on_finding(case: Case, update: FindingUpdate, at_ms: int) -> None:
             for extra in kept[GROUPS:]:
                 del row.groups[extra]
     else:
-        if preference(lean, update.revision) > preference(group.finding, group.revision):
+        if supersedes(lean, update.revision, group.finding, group.revision):
             group.finding, group.revision = lean, update.revision
         group.first_ms = min(group.first_ms, at)
     place = rank(finding.id)

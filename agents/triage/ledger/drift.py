@@ -7,7 +7,7 @@ from typing import Final
 
 from agents.triage.bounded import clip, keep_smallest, rank
 from agents.triage.correlation import Correlation, combination, for_prefix, of_kind
-from agents.triage.ledger.outlet import NEVER, Desk, indicator_of, make_finding
+from agents.triage.ledger.outlet import Desk, indicator_of, make_finding, state_of
 from agents.triage.ledger.rows import (
     FILE,
     SIGNALS,
@@ -41,7 +41,7 @@ def on_new_holding(
     if prefix == "sha256":
         return
     key = row_key(TENANT, seen.component, seen.tenant)
-    row = desk.store.load(key, TenantRow) or TenantRow(tenant=clip(seen.tenant, TEXT_BYTES))
+    row = tenant_row(desk, seen.component, seen.tenant)
     changed = False
     for entry in _slots(seen, prefix):
         changed = _note(desk, seen, row, entry) or changed
@@ -126,16 +126,22 @@ def _tell_drift(
             "values": [value.value for value in ordered],
             "since": from_ms(was.first_ms).isoformat(),
         },
-        source=now.source,
-        event_id=now.event_id,
-        occurred_at=from_ms(now.first_ms),
+        source=ordered[1].source,
+        event_id=ordered[1].event_id,
+        occurred_at=from_ms(ordered[1].first_ms),
         systems=tuple(sorted({value.system for value in ordered[1:]})),
         publisher=now.value if now.value.startswith("publisher:") else None,
     )
-    tell(desk, finding, one, (0, len(ordered)))
+    tell(desk, finding, one, state_of(len(ordered)))
 
 
-def tell(desk: Desk, finding: Finding, one: Correlation, revision: Revision = NEVER) -> None:
+def tenant_row(desk: Desk, component: str, tenant: str) -> TenantRow:
+    """Return what a tenant knows of a component, a new row if there is none."""
+    key = row_key(TENANT, component, tenant)
+    return desk.store.load(key, TenantRow) or TenantRow(tenant=clip(tenant, TEXT_BYTES))
+
+
+def tell(desk: Desk, finding: Finding, one: Correlation, revision: Revision) -> None:
     """Send a finding of the ledger and the baseline assessment that goes with it."""
     desk.found(finding, revision)
     desk.assess(finding, one.rule)
@@ -184,7 +190,7 @@ def _note_push(
                 occurred_at=from_ms(at),
                 systems=(system,),
             )
-            tell(desk, finding, one, (0, signed))
+            tell(desk, finding, one, state_of(1))
         break
     return True
 
@@ -217,7 +223,7 @@ def _note_domain(desk: Desk, seen: Sighting, row: TenantRow) -> bool:
         occurred_at=seen.occurred_at,
         systems=(seen.system,),
     )
-    desk.found(finding)
+    desk.found(finding, state_of(1))
     return True
 
 
@@ -271,7 +277,9 @@ def _tell_file(desk: Desk, seen: Sighting, one: Correlation, row: FileRow) -> No
         told = sorted({*own, *wide})
         if len(told) < 2:  # noqa: PLR2004 -- two digests make a difference
             continue
-        latest = max(own.values())
+        # It differed from the second digest on, or from the first if another is found elsewhere.
+        differing = sorted(own.values())[:2]
+        latest = differing[-1]
         finding = make_finding(
             one.rule,
             locator=(tenant, one.rule.id, seen.component, seen.filename or ""),
@@ -291,7 +299,7 @@ def _tell_file(desk: Desk, seen: Sighting, one: Correlation, row: FileRow) -> No
             occurred_at=from_ms(latest.first_ms),
             systems=tuple(sorted({holder.system for holder in own.values()})),
         )
-        tell(desk, finding, one, (0, len(told)))
+        tell(desk, finding, one, state_of(len(differing)))
 
 
 def note_signal(desk: Desk, component: str, finding: Finding) -> None:
@@ -300,7 +308,7 @@ def note_signal(desk: Desk, component: str, finding: Finding) -> None:
     if not any(finding.ioc_type in step.split("|") for one in rules for step in one.when.signals):
         return
     key = row_key(TENANT, component, finding.tenant)
-    row = desk.store.load(key, TenantRow) or TenantRow(tenant=clip(finding.tenant, TEXT_BYTES))
+    row = tenant_row(desk, component, finding.tenant)
     place = rank(finding.id)
     entry = (
         to_ms(finding.occurred_at),
@@ -343,4 +351,5 @@ def note_signal(desk: Desk, component: str, finding: Finding) -> None:
                 systems=tuple(sorted({signal[3] for signal in chain if signal[3]})),
             ),
             one,
+            state_of(1),
         )

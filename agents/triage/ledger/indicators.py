@@ -8,9 +8,22 @@ import msgspec
 
 from agents.checks.packages.intel_match import matches
 from agents.triage.bounded import clip, keep_smallest, rank
-from agents.triage.correlation import correlations, of_kind, reached, taint_rule
+from agents.triage.correlation import (
+    Correlation,
+    correlations,
+    of_kind,
+    reached,
+    taint_rule,
+)
 from agents.triage.ledger import drift
-from agents.triage.ledger.outlet import Desk, content_hash, indicator_of, make_finding
+from agents.triage.ledger.outlet import (
+    Desk,
+    content_hash,
+    indicator_of,
+    make_finding,
+    state_of,
+    supersedes,
+)
 from agents.triage.ledger.propagation import (
     About,
     add_mark,
@@ -29,10 +42,14 @@ from agents.triage.ledger.rows import (
     NAME_BYTES,
     RELATED,
     SCAN,
+    TENANT,
     TENANTS,
+    TEXT_BYTES,
     ComponentRow,
     FactRow,
     IocRow,
+    Seen,
+    TenantRow,
     from_ms,
     to_ms,
 )
@@ -127,17 +144,6 @@ def _mark(
         tell_prevalence(desk, seen.key, row)
 
 
-def _preference(finding: Finding, revision: Revision) -> tuple[object, ...]:
-    """Order findings so that the one that stands for an indicator depends on no arrival."""
-    return (
-        finding.severity.rank,
-        finding.confidence,
-        revision,
-        -to_ms(finding.occurred_at),
-        content_hash(finding),
-    )
-
-
 def _file(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
     finding = seen.finding
     key = row_key(IOC, seen.key, finding.tenant, finding.indicator.key, finding.ioc_type)
@@ -147,7 +153,7 @@ def _file(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
     if ioc is None:
         ioc = IocRow(finding=lean, revision=seen.revision, first_ms=at, last_ms=at)
         ioc.suppressed = _standing_suppression(desk, seen.key, row, finding)
-    elif _preference(lean, seen.revision) > _preference(ioc.finding, ioc.revision):
+    elif supersedes(lean, seen.revision, ioc.finding, ioc.revision):
         ioc.finding, ioc.revision = lean, seen.revision
     ioc.first_ms = min(ioc.first_ms, at)
     ioc.last_ms = max(ioc.last_ms, at)
@@ -426,41 +432,80 @@ def _restore_finding(desk: Desk, ioc: IocRow, revision: Revision) -> None:
 
 
 def _count_components(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
-    """Count a publisher's hostile components; enough of them are a campaign."""
+    """Count a publisher's hostile components; enough of them are a campaign.
+
+    A tenant is told on account of its own components, and on account of everybody's once k tenants
+    have met the publisher's.
+    """
     finding = seen.finding
     if not taints(finding):
         return
-    component = split_version(finding.component)[0]
+    component = clip(split_version(finding.component)[0], NAME_BYTES)
     place = rank(component)
-    key = row_key(COMPONENT, seen.key)
-    changed = place not in row.bad_components
-    row.bad_components[place] = clip(component, NAME_BYTES)
-    if keep_smallest(row.bad_components, MEMBERS):
-        row.full = True
-    if row.flagged.add(finding.tenant, TENANTS) or changed:
-        desk.store.save(key, row)
+    own = drift.tenant_row(desk, seen.key, finding.tenant)
+    member = Seen(
+        first_ms=to_ms(finding.occurred_at),
+        event_id=clip(finding.event_id, TEXT_BYTES),
+        value=component,
+        system=clip(min(finding.systems, default=""), TEXT_BYTES),
+        source=clip(finding.source, TEXT_BYTES),
+    )
+    known = own.users.get(place)
+    if known is not None and known <= member:
+        return
+    own.users[place] = member
+    if keep_smallest(own.users, MEMBERS):
+        own.full = True
+        desk.bound_reached("hostile components of one publisher", seen.key, MEMBERS)
+    desk.store.save(row_key(TENANT, seen.key, finding.tenant), own)
+    before = _campaign_size(desk, row)
+    row.flagged.add(finding.tenant, TENANTS)
+    row.bad_components[place] = component
+    keep_smallest(row.bad_components, MEMBERS)
+    desk.store.save(row_key(COMPONENT, seen.key), row)
+    shared = _campaign_size(desk, row)
     for one in of_kind("value-count"):
         if one.when.distinct != "component":
             continue
-        threshold = reached(one.when.thresholds, len(row.bad_components))
-        if threshold is None:
+        crossed = reached(one.when.thresholds, before) != reached(one.when.thresholds, shared)
+        concerned = [own]
+        if crossed:
+            rows = desk.store.scan(TENANT, seen.key, row_type=TenantRow, limit=TENANTS)
+            concerned = [each for _, each in list(rows)]
+        for each in concerned:
+            threshold = reached(one.when.thresholds, max(len(each.users), shared))
+            if threshold is not None:
+                _tell_campaign(desk, seen.key, each, one, threshold)
+
+
+def _campaign_size(desk: Desk, row: ComponentRow) -> int:
+    """Return how many hostile components of a publisher any tenant may know of."""
+    return len(row.bad_components) if row.flagged.count() >= desk.k else 0
+
+
+def _tell_campaign(
+    desk: Desk, publisher: str, row: TenantRow, one: Correlation, threshold: int
+) -> None:
+    """Tell a tenant of a campaign: it came about with the component that made up the number."""
+    for level in one.when.thresholds:
+        if level > threshold:
             continue
-        drift.tell(
-            desk,
-            make_finding(
-                one.rule,
-                locator=(finding.tenant, one.rule.id, seen.key, str(threshold)),
-                tenant=finding.tenant,
-                component=seen.key,
-                version=None,
-                indicator=indicator_of(seen.key),
-                description=f"{one.rule.title}: at least {threshold} from {seen.key}",
-                evidence={"threshold": threshold},
-                source=finding.source,
-                event_id=finding.event_id,
-                occurred_at=finding.occurred_at,
-                systems=finding.systems,
-                publisher=seen.key,
-            ),
-            one,
+        members = sorted(row.users.values())[:level]
+        if not members:
+            continue
+        last = members[-1]
+        finding = make_finding(
+            one.rule,
+            locator=(row.tenant, one.rule.id, publisher, str(level)),
+            tenant=row.tenant,
+            component=publisher,
+            version=None,
+            indicator=indicator_of(publisher),
+            description=f"{one.rule.title}: at least {level} from {publisher}",
+            evidence={"threshold": level, "components": [member.value for member in members][:8]},
+            source=last.source,
+            event_id=last.event_id,
+            occurred_at=from_ms(last.first_ms),
+            publisher=publisher,
         )
+        drift.tell(desk, finding, one, state_of(len(members)))

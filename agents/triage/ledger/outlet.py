@@ -56,7 +56,7 @@ class Desk:
         if finding.severity is Severity.INFORMATIONAL:
             status = Status.PASS
         assessment = Assessment(
-            id=stable_id("asm", finding.tenant, finding.event_id, "baseline", finding.id),
+            id=stable_id("asm", finding.tenant, "baseline", finding.id),
             event_id=finding.event_id,
             tenant=finding.tenant,
             subject=finding.component,
@@ -209,6 +209,34 @@ def indicator_of(
     return Indicator(
         key=full, type=_TYPES.get(prefix, "component"), value=value, disposition=disposition
     )
+
+
+def state_of(count: int) -> Revision:
+    """Return the revision of a finding that the ledger tells anew as more of its kind is seen."""
+    return (0, count)
+
+
+def supersedes(new: Finding, revision: Revision, old: Finding, known: Revision) -> bool:
+    """Tell whether a finding stands for its group instead of the one that does.
+
+    The worst does, then the latest state of a fact, then the earliest event: which one does not
+    depend on the order of arrival, and a repetition does not displace what was told already. What
+    the ledger tells of one finding comes from one row, in order: there the last counts.
+    """
+    if new.id == old.id and revision[0] == known[0] == 0 and revision[1]:
+        return revision >= known
+    order, other = (
+        (
+            -finding.severity.rank,
+            -finding.confidence,
+            (-state[0], -state[1]),
+            finding.occurred_at,
+            finding.event_id,
+            finding.id,
+        )
+        for finding, state in ((new, revision), (old, known))
+    )
+    return order < other or (order == other and content_hash(new) < content_hash(old))
 
 
 def content_hash(document: msgspec.Struct) -> str:

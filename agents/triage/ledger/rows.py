@@ -28,7 +28,8 @@ VALUES: Final = 8
 EDGES: Final = 128
 SIGNALS: Final = 64
 FINDING_IDS: Final = 256
-MEMBERS: Final = 128
+MEMBERS: Final = 64
+"""Hostile components of one publisher."""
 RELATED: Final = 8
 """Incidents that one key links, and tenants told of it; more, and the key says nothing."""
 SCAN: Final = 5_000
@@ -122,7 +123,7 @@ class TenantRow(msgspec.Struct, array_like=True):
     signals: dict[str, tuple[int, str, str, str, str]] = msgspec.field(default_factory=dict)
     """For combinations in time: when, what, event, system, source; by rank."""
     users: dict[str, Seen] = msgspec.field(default_factory=dict)
-    """For a domain: which components reached it, by rank."""
+    """For a domain: which components reached it; a publisher: its hostile ones; by rank."""
     full: bool = False
 
 
@@ -180,7 +181,7 @@ class ComponentRow(msgspec.Struct, array_like=True):
     incidents: dict[str, tuple[str, list[str]]] = msgspec.field(default_factory=dict)
     """Incidents about it, by rank, each with its tenants as far as few."""
     bad_components: dict[str, str] = msgspec.field(default_factory=dict)
-    """For a publisher: its components with findings, by rank."""
+    """For a publisher: its hostile components, by rank."""
     full: bool = False
     cases: dict[str, tuple[str, Revision]] = msgspec.field(default_factory=dict)
     over_correlating: bool = False

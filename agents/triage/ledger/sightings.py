@@ -17,14 +17,12 @@ from agents.triage.ledger.rows import (
     KEEP_DAYS,
     NAME_BYTES,
     SYSTEM,
-    TENANT,
     TENANTS,
     TEXT_BYTES,
     ComponentRow,
     ExpiryRow,
     Holding,
     SystemRow,
-    TenantRow,
     to_ms,
 )
 from agents.triage.routing import split_version
@@ -210,9 +208,3 @@ def _expect_expiry(desk: Desk, component: str, key: str, at: int) -> None:
     day = at // DAY_MS + KEEP_DAYS
     pointer = row_key(EXPIRY, f"{max(day, 0):08d}", component, rank(key))
     desk.store.save(pointer, ExpiryRow(component=component, key=key))
-
-
-def tenant_row(desk: Desk, component: str, tenant: str) -> TenantRow:
-    """Return what a tenant knows of a component, a new row if there is none."""
-    key = row_key(TENANT, component, tenant)
-    return desk.store.load(key, TenantRow) or TenantRow(tenant=clip(tenant, TEXT_BYTES))
