@@ -17,6 +17,7 @@ import aiokafka
 import psutil
 
 from agents.triage.routing import incident_id
+from streams.bindings import APPS
 from tests.bench.contestants import PARTITIONS
 from tests.bench.processes import (
     ROOT,
@@ -200,7 +201,7 @@ def start_worker(bootstrap: str, prefix: str, state: Path) -> psutil.Process:
 
 def _memory(worker: psutil.Process) -> list[tuple[str, float]]:
     children = sorted(worker.children(), key=lambda child: child.create_time())
-    names = ["supervisor", *(f"app {number}" for number in range(1, len(children) + 1))]
+    names = ["supervisor", *sorted(APPS)]
     return [
         (name, resident_mb(process))
         for name, process in zip(names, [worker, *children], strict=True)
