@@ -18,8 +18,8 @@ help: ## show this list
 run: setup ## set up, then show the main job live (ARGS=--exit-when-done for a summary)
 	$(BIN)/tidewatch up --demo $(ARGS)
 
-test: setup-dev ## set up, then run the tests (ARGS="tests/streams -k broker" for some)
-	$(BIN)/python -m pytest $(ARGS)
+test: setup-dev $(VENV)/interop.stamp ## set up, then run the tests (ARGS="tests/streams -k broker" for some)
+	OPENC2_PYTHON=$(CURDIR)/$(VENV)/interop/bin/python $(BIN)/python -m pytest $(ARGS)
 
 lint: setup-dev ## style, types, and the walls between the rooms
 	$(BIN)/ruff check .
@@ -79,6 +79,12 @@ $(VENV)/dev.stamp: requirements-dev.lock pyproject.toml | $(BIN)/python
 $(VENV)/mlflow.stamp: locks/mlflow.lock | $(BIN)/python
 	$(PYTHON) -m venv $(VENV)/mlflow
 	$(VENV)/mlflow/bin/python -m pip install --quiet --require-hashes --requirement locks/mlflow.lock
+	@touch $@
+
+# an environment of its own: the OpenC2 library needs an older STIX library
+$(VENV)/interop.stamp: locks/interop.lock | $(BIN)/python
+	$(PYTHON) -m venv $(VENV)/interop
+	$(VENV)/interop/bin/python -m pip install --quiet --require-hashes --requirement locks/interop.lock
 	@touch $@
 
 # an environment of its own: it brings other versions of the Kafka clients

@@ -176,7 +176,7 @@ print("ok")
 
 def test_the_openc2_library_reads_our_commands_and_writes_them_the_same():
     """The library needs an older stix2, so it lives in a locked environment of its own."""
-    python = Path(os.environ.get("TIDEWATCH_OPENC2_PYTHON", "missing"))
+    python = Path(os.environ.get("OPENC2_PYTHON", "missing"))
     if not python.exists():
         pytest.skip("no environment with openc2 1.0.5 (make test provides it)")
     documents = [
