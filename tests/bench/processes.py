@@ -52,6 +52,8 @@ def start(
 
 def stop(process: psutil.Process) -> None:
     """Kill a process and those it started."""
+    if not process.is_running():
+        return
     family = [*process.children(recursive=True), process]
     for member in family:
         try:
