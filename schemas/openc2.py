@@ -11,7 +11,6 @@ from typing import Any, Final
 import msgspec
 
 from schemas.cloudevents import format_time
-from schemas.components import split_key
 from schemas.errors import TidewatchError
 from schemas.incidents import CommandSpec
 
@@ -193,10 +192,3 @@ def read_response(raw: bytes) -> Response:
     if not isinstance(extension, dict) or not isinstance(extension.get("command_id"), str):
         raise InvalidCommandError("the result names no command", where=f"results.{EXTENSION}")
     return response
-
-
-def target_kind(spec: CommandSpec) -> str:
-    """Return the kind of component a command targets, its target type when it is none."""
-    if spec.target_type in {"identity", "pipeline", "system"}:
-        return spec.target_type
-    return split_key(spec.target)[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import pickle
 import struct
 import zipfile
 from pathlib import Path
@@ -29,11 +28,6 @@ def safetensors(name: str, values: int = 64) -> bytes:
 def model_config(architecture: str = "BertForSequenceClassification") -> bytes:
     """Return a model's `config.json`."""
     return json.dumps({"architectures": [architecture], "hidden_size": 128}, indent=2).encode()
-
-
-def state_dict_pickle(name: str) -> bytes:
-    """Return a harmless pickle: a dictionary of names and numbers."""
-    return pickle.dumps({"name": name, "values": list(range(16))}, protocol=2)
 
 
 def calling_pickle(module: str, function: str, argument: str, *, broken: bool = False) -> bytes:

@@ -129,19 +129,3 @@ def list_tree(root: Path) -> Iterator[tuple[Path, str]]:
 def escapes(path: Path, root: Path) -> bool:
     """Say whether a path, its links followed, leaves `root`."""
     return not path.resolve().is_relative_to(root.resolve())
-
-
-def scan_tree(root: Path, *, digest: bool = False) -> Iterator[FileReport]:
-    """Scan each file below a folder in this process; links out of it are never followed.
-
-    Args:
-        root: The folder.
-        digest: Whether to compute SHA-256 digests.
-    """
-    entries = list(list_tree(root))
-    siblings = frozenset(name for _, name in entries)
-    for path, name in entries:
-        if path.is_symlink() and escapes(path, root):
-            yield failed(name, 0, "a link that leads out of the folder is not followed")
-        else:
-            yield scan_file(path, name=name, siblings=siblings, digest=digest)
