@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -15,10 +16,10 @@ from schemas.severity import Disposition, Severity
 from schemas.taxonomy import taxonomy
 
 CONTAIN_CONFIDENCE: Final = 0.75
-TARGETS: Final = 64
-"""Commands of one action; more systems than that are contained by component, not one by one."""
-EVIDENCE: Final = 12
-"""Systems of one incident and tenant whose evidence is captured by command."""
+AFTER: Final = 12
+"""Captures of evidence that a command waits for: of its own component first."""
+FINDINGS: Final = 4
+"""Findings that a command names as its reason."""
 UNDO: Final = {
     "quarantine": "restore",
     "rollback": "roll-forward",
@@ -29,6 +30,8 @@ _HELD: Final = frozenset({"model", "image", "dataset", "pypi"})
 """Kinds of component that lie somewhere and can be moved away."""
 _SWITCHED: Final = frozenset({"model", "image", "service", "deployment"})
 """Kinds that something points to and that can be pointed elsewhere."""
+_ALWAYS_BLOCKED: Final = ("sha256:", "domain:", "publisher:")
+"""Of findings that contain: values that stand for nothing good beside what was found."""
 _RUNNING: Final = frozenset({"pipeline", "service", "deployment"})
 """Kinds that are the tenant's own doing: stopped or switched, never blocked."""
 
@@ -115,7 +118,10 @@ def plan(
     """Return the commands that an incident calls for in one tenant.
 
     Evidence is captured before anything else touches a system. The plan follows from severity and
-    confidence of the findings, not from the incident's band, and only ever grows with them.
+    confidence of the findings, not from the incident's band, and only ever grows with them. Of an
+    incident about a publisher only the publisher is blocked, what it could reach revoked and what
+    would ingest it held: its hostile components have incidents of their own, and the others may
+    be what they should be.
 
     Args:
         incident: Its id.
@@ -132,7 +138,7 @@ def plan(
     sure = any(one.contains for one in severe)
     firm = [one for one in severe if one.contains] or severe
     actions = frozenset().union(*(one.actions for one in firm))
-    ids = tuple(sorted(one.id for one in firm))[:8]
+    ids = tuple(sorted(one.id for one in firm))[:FINDINGS]
     best = min(firm, key=lambda one: (-one.severity.rank, -one.confidence, one.id))
     why = f"{best.kind} ({best.severity}, confidence {best.confidence:.2f}) at {best.indicator_key}"
 
@@ -161,22 +167,25 @@ def plan(
     # that have it longest.
     listed = [(one.component, one.version, one.digest) for one in systems if not one.path]
     listed += [(one.component, one.version, _digest(one.indicator_key)) for one in firm]
-    named = [one for one in listed if not one[0].startswith(("sha256:", "elsewhere"))] or listed
-    components = {_target(*one) for one in named}
+    of_publisher = all(one.indicator_key.startswith("publisher:") for one in firm)
+    components = {
+        _target(*one): one[0]
+        for one in listed
+        if not of_publisher and not one[0].startswith(("sha256:", "publisher:", "elsewhere"))
+    }
     # Evidence harms nobody: it is captured also where containment is only advised.
     keep = mode_of(
         "capture-evidence",
         policy,
         sure=any(one.confidence >= CONTAIN_CONFIDENCE for one in severe),
     )
-    evidence = [
-        command("capture-evidence", target, "component", mode=keep)
-        for target in sorted(components)[:EVIDENCE]
-    ]
-    by_time = sorted(systems, key=lambda one: (one.since, one.system))
-    names = list(dict.fromkeys(one.system for one in by_time))[:EVIDENCE]
-    evidence += [
-        command(
+    of_component = {
+        target: command("capture-evidence", target, "component", mode=keep)
+        for target in sorted(components)
+    }
+    by_time = [] if of_publisher else sorted(systems, key=lambda one: (one.since, one.system))
+    of_system = {
+        name: command(
             "capture-evidence",
             name,
             "system",
@@ -184,13 +193,30 @@ def plan(
             paths=policy.evidence.get(name, ()),
             mode=keep,
         )
-        for name in names
-    ]
-    first = tuple(one.command_id for one in evidence)
-    commands = list(evidence)
-    held = _held(systems, firm)
+        for name in dict.fromkeys(one.system for one in by_time)
+    }
+    commands = [*of_component.values(), *of_system.values()]
+
+    def first(component: str | None = None) -> tuple[str, ...]:
+        """Return the captures of evidence to wait for: a component's own, or those of all."""
+        own = [
+            spec.command_id
+            for target, spec in of_component.items()
+            if component is None or components[target] == component
+        ]
+        own += [
+            of_system[name].command_id
+            for name in dict.fromkeys(
+                one.system for one in by_time if component in {None, one.component}
+            )
+        ]
+        return tuple(own[:AFTER])
+
+    held = [] if of_publisher else _held(systems, firm)
+    known = tuple(good)
+    bad = {digest for _, _, digest in held if digest}
     if "contain" in actions or "remediate" in actions:
-        quarantined = []
+        quarantined: dict[str, list[str]] = {}
         for component, version, digest in held:
             if component.partition(":")[0] not in _HELD:
                 continue
@@ -200,28 +226,43 @@ def plan(
                 "component",
                 version=version,
                 digest=digest,
-                after=first,
+                after=first(component),
             )
-            quarantined.append(spec.command_id)
+            quarantined.setdefault(component, []).append(spec.command_id)
             commands.append(spec)
         commands.extend(
-            _rollbacks(command, held, tuple(good), (*first, *quarantined), policy, sure=sure)
+            _rollback(
+                command,
+                component,
+                last_known_good(component, known, bad, _since(systems, component)),
+                after=(*first(component), *quarantined.get(component, ())[:AFTER]),
+                mode=mode_of("rollback", policy, sure=sure),
+            )
+            for component in sorted({component for component, _, _ in held})
+            if component.partition(":")[0] in _SWITCHED
         )
     if "deny" in actions or "contain" in actions:
         commands.extend(
-            command("block", target, "source", after=first) for target in _blocked(firm)
+            command(
+                "block",
+                target,
+                "source",
+                after=first(),
+                mode=_block_mode(target, policy, sure=sure),
+            )
+            for target in _blocked(firm)
         )
-    identities = sorted({one for system in systems for one in system.identities})[:TARGETS]
+    identities = sorted({one for system in systems for one in system.identities})
     commands.extend(
-        command("revoke", identity, "identity", after=first)
+        command("revoke", identity, "identity", after=first())
         for identity in identities
         if "contain" in actions or "remediate" in actions
     )
     pipelines = sorted(
         {system.component for system in systems if system.component.startswith("pipeline:")}
-    )[:TARGETS]
+    )
     commands.extend(
-        command("hold-pipeline", pipeline, "pipeline", after=first) for pipeline in pipelines
+        command("hold-pipeline", pipeline, "pipeline", after=first()) for pipeline in pipelines
     )
     derived = sorted(
         {
@@ -229,8 +270,12 @@ def plan(
             for system in systems
             if system.path and system.component.startswith(("model:", "image:"))
         }
-    )[:TARGETS]
-    commands.extend(command("rebuild", target, "component", after=first) for target in derived)
+        if not of_publisher
+        else ()
+    )
+    commands.extend(
+        command("rebuild", target, "component", after=first(target)) for target in derived
+    )
     return tuple(commands)
 
 
@@ -252,7 +297,7 @@ def _held(
     for one in sorted(listed, key=lambda entry: tuple(part or "" for part in entry)):
         if one[0].partition(":")[0] in _HELD | _SWITCHED:
             held[_target(*one)] = one  # the one with a digest sorts last
-    return [held[target] for target in sorted(held)][:TARGETS]
+    return [held[target] for target in sorted(held)]
 
 
 def _digest(key: str) -> str | None:
@@ -265,63 +310,60 @@ def _blocked(grounds: Sequence[Ground]) -> list[str]:
     targets.update(
         one.indicator_key
         for one in grounds
-        if "deny" in one.actions or one.indicator_key.startswith(("sha256:", "domain:"))
+        if "deny" in one.actions or one.indicator_key.startswith(_ALWAYS_BLOCKED)
     )
-    return sorted(one for one in targets if one.partition(":")[0] not in _RUNNING)[:TARGETS]
+    return sorted(one for one in targets if one.partition(":")[0] not in _RUNNING)
 
 
-def _rollbacks(
-    command: object,
-    held: Sequence[tuple[str, str | None, str | None]],
-    good: Sequence[KnownGood],
-    after: tuple[str, ...],
-    policy: Policy,
+def _block_mode(target: str, policy: Policy, *, sure: bool) -> str:
+    """Return the mode of a block: a person decides whether all of a publisher's work is refused."""
+    mode = mode_of("block", policy, sure=sure)
+    return "proposal" if mode == "automatic" and target.startswith("publisher:") else mode
+
+
+def _since(systems: Sequence[SystemView], component: str) -> datetime | None:
+    return min((one.since for one in systems if one.component == component), default=None)
+
+
+def _rollback(
+    command: Callable[..., CommandSpec],
+    component: str,
+    best: KnownGood | None,
     *,
-    sure: bool,
-) -> list[CommandSpec]:
-    assert callable(command)
-    specs: list[CommandSpec] = []
-    bad = {digest for _, _, digest in held if digest}
-    for component in sorted({component for component, _, _ in held}):
-        if component.partition(":")[0] not in _SWITCHED:
-            continue
-        best = last_known_good(component, good, bad)
-        if best is None:
-            # The same id as the command that follows once a good version is known.
-            specs.append(
-                command(
-                    "rollback",
-                    component,
-                    "component",
-                    mode="advised",
-                    after=after,
-                    reason=f"no known-good version of {component} is known: choose one and verify",
-                )
-            )
-        else:
-            specs.append(
-                command(
-                    "rollback",
-                    component,
-                    "component",
-                    mode=mode_of("rollback", policy, sure=sure),
-                    after=after,
-                    rollback_version=best.version,
-                    rollback_digest=best.digest,
-                )
-            )
-    return specs
+    after: tuple[str, ...],
+    mode: str,
+) -> CommandSpec:
+    if best is None:
+        # The same id as the command that follows once a good version is known.
+        why = f"no known-good version of {component} is known: choose one and verify"
+        return command("rollback", component, "component", mode="advised", after=after, reason=why)
+    return command(
+        "rollback",
+        component,
+        "component",
+        mode=mode,
+        after=after,
+        rollback_version=best.version,
+        rollback_digest=best.digest,
+    )
 
 
 def last_known_good(
-    component: str, good: Iterable[KnownGood], bad: frozenset[str] | set[str] = frozenset()
+    component: str,
+    good: Iterable[KnownGood],
+    bad: frozenset[str] | set[str] = frozenset(),
+    since: datetime | None = None,
 ) -> KnownGood | None:
-    """Return the version to roll back to: vouched for first, then signed, then the latest.
+    """Return the version to go back to: vouched for first, then signed, then seen before, latest.
+
+    A clean version seen since the incident began counts as well, behind those seen before: so
+    whether there is one never depends on what is heard of first.
 
     Args:
         component: Its key.
         good: Candidates of any component.
         bad: Digests that are part of the incident.
+        since: When the component became part of the incident; None: not known.
     """
     candidates = [
         one
@@ -330,13 +372,23 @@ def last_known_good(
     ]
     return max(
         candidates,
-        key=lambda one: (one.by_intel, one.signed, one.seen_at, one.digest or ""),
+        key=lambda one: (
+            one.by_intel,
+            one.signed,
+            since is not None and one.seen_at < since,
+            one.seen_at,
+            one.digest or "",
+        ),
         default=None,
     )
 
 
 def reversal(spec: CommandSpec, reason: str) -> CommandSpec | None:
-    """Return the command that takes `spec` back, None where there is nothing to take back."""
+    """Return the command that takes `spec` back, None where there is nothing to take back.
+
+    What `spec` came after is taken back first as well: a switch forward waits until what it
+    switches to was restored. The caller leaves out of `after` what is not taken back.
+    """
     if spec.undo is None or spec.undoes is not None:
         return None
     return msgspec.structs.replace(
@@ -345,7 +397,11 @@ def reversal(spec: CommandSpec, reason: str) -> CommandSpec | None:
         action=spec.undo,
         undo=None,
         undoes=spec.command_id,
-        after=(),
+        after=tuple(
+            command_id(spec.incident, spec.tenant, undo, one)
+            for undo in sorted(UNDO.values())
+            for one in spec.after
+        ),
         reason=reason,
         expires=None,
         attempt=1,

@@ -221,34 +221,39 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 
 def results(chain: Chain) -> Results:
     """Read the outputs of a chain; processing times are left out."""
+    return results_of(chain.read)
+
+
+def results_of(read: Callable[[Channel], list[Any]]) -> Results:
+    """Return what was put out; `read` gives the records of a channel, oldest first."""
     findings = set()
-    for record in chain.read(Channel.INCIDENT_UPDATES):
+    for record in read(Channel.INCIDENT_UPDATES):
         update = orjson.loads(record.value)
         if update["type"] == "finding-update":
             findings.add(update["finding"]["id"])
     commands = {
         orjson.loads(record.value)["command_id"]
         for channel in (Channel.CONTAINMENT_COMMANDS, Channel.CONTAINMENT_PROPOSALS)
-        for record in chain.read(channel)
+        for record in read(channel)
     }
-    assessments = _last(chain.read(Channel.ASSESSMENTS), "id")
+    assessments = _last(read(Channel.ASSESSMENTS), "id")
     return Results(
         findings=frozenset(findings),
         commands=frozenset(commands),
         alerts={
             uid: _without_processing(document)
-            for uid, document in _last(chain.read(Channel.ALERTS), "metadata", "uid").items()
+            for uid, document in _last(read(Channel.ALERTS), "metadata", "uid").items()
         },
         incidents={
             uid: _incident(document)
-            for uid, document in _last(chain.read(Channel.INCIDENTS), "id").items()
+            for uid, document in _last(read(Channel.INCIDENTS), "id").items()
         },
         assessments=assessments,
         dead_letters=frozenset(
-            sha256(record.value or b"").hexdigest() for record in chain.read(Channel.DEAD_LETTER)
+            sha256(record.value or b"").hexdigest() for record in read(Channel.DEAD_LETTER)
         ),
         events=frozenset(document["event_id"] for document in assessments.values()),
-        indicators=frozenset(_last(chain.read(Channel.IOCS), "id")),
+        indicators=frozenset(_last(read(Channel.IOCS), "id")),
     )
 
 

@@ -7,10 +7,9 @@ from typing import Final
 
 import msgspec
 
-from agents.triage.bounded import keep_smallest
 from agents.triage.containment import plan, reversal
 from agents.triage.incidents.fold import Case
-from agents.triage.incidents.rows import COMMANDS, CommandState
+from agents.triage.incidents.rows import COMMANDS, ActionsRow, CommandState
 from agents.triage.incidents.standing import Standing, good_of
 from agents.triage.ledger.rows import from_ms, to_ms
 from schemas.decisions import DecisionKind
@@ -22,6 +21,18 @@ PROPOSED_MS: Final = 72 * 3_600_000
 ANSWER_MS: Final = 15 * 60_000
 """A responder answers within so long; each repetition waits twice as long."""
 ATTEMPTS: Final = 5
+
+_PRECEDENCE: Final = (
+    "capture-evidence component",
+    "quarantine",
+    "block",
+    "hold-pipeline",
+    "revoke",
+    "rollback",
+    "rebuild",
+    "capture-evidence system",
+)
+"""Of commands that do not all fit: which are issued first."""
 
 Tell = Callable[[CommandSpec, bool], None]
 """Publishes a command; True: as a proposal, which no one carries out."""
@@ -56,16 +67,22 @@ def _issue(case: Case, standing: Standing, now_ms: int, tell: Tell) -> bool:
         # the old commands stands on the topics.
         row.generation += 1
         row.commands.clear()
-    changed = False
-    for planned_spec in planned(case, standing):
-        if planned_spec.command_id in row.commands or planned_spec.mode == "advised":
-            continue
-        if len(originals) >= COMMANDS:
-            case.truncate("commands")
-            break
+    wanted = {spec.command_id: spec for spec in planned(case, standing) if spec.mode != "advised"}
+    changed = _amend(row, wanted, tell)
+    if len(wanted) > COMMANDS:
+        case.truncate("commands")
+    room = COMMANDS - sum(1 for one in row.commands.values() if one.spec.undoes is None)
+    due = [spec for spec in wanted.values() if spec.command_id not in row.commands]
+    if len(due) > room:
+        due = sorted(due, key=lambda one: (_PRECEDENCE.index(_step(one)), one.command_id))[:room]
+    for planned_spec in due:
         automatic = planned_spec.mode == "automatic"
         lasts = ISSUED_MS if automatic else PROPOSED_MS
-        spec = msgspec.structs.replace(planned_spec, expires=from_ms(now_ms + lasts))
+        spec = msgspec.structs.replace(
+            planned_spec,
+            expires=from_ms(now_ms + lasts),
+            after=tuple(one for one in planned_spec.after if _is_awaited(one, row, due)),
+        )
         row.commands[spec.command_id] = CommandState(
             spec=spec,
             standing="issued" if automatic else "proposed",
@@ -80,7 +97,7 @@ def _issue(case: Case, standing: Standing, now_ms: int, tell: Tell) -> bool:
 
 def planned(case: Case, standing: Standing) -> tuple[CommandSpec, ...]:
     """Return the commands the tenant's part calls for now."""
-    specs = plan(
+    return plan(
         case.incident,
         standing.tenant,
         standing.grounds,
@@ -89,22 +106,34 @@ def planned(case: Case, standing: Standing) -> tuple[CommandSpec, ...]:
         standing.policy,
         generation=standing.actions.generation,
     )
-    kept = {spec.command_id: spec for spec in specs}
-    if len(kept) > COMMANDS:
-        case.truncate("commands")
-        evidence = {
-            spec.command_id for spec in specs if spec.action in {"capture-evidence", "block"}
-        }
-        others = {one: spec for one, spec in kept.items() if one not in evidence}
-        keep_smallest(others, COMMANDS // 2)
-        first = {one: spec for one, spec in kept.items() if one in evidence}
-        keep_smallest(first, COMMANDS // 2)
-        kept = {**first, **others}
-    return tuple(
-        msgspec.structs.replace(spec, after=tuple(one for one in spec.after if one in kept))
-        for spec in specs
-        if spec.command_id in kept
-    )
+
+
+def _is_awaited(command_id: str, row: ActionsRow, due: list[CommandSpec]) -> bool:
+    """Tell whether a command is issued or proposed: one that never is would be awaited for ever."""
+    return command_id in row.commands or any(one.command_id == command_id for one in due)
+
+
+def _step(spec: CommandSpec) -> str:
+    return f"{spec.action} {spec.target_type}" if spec.action == "capture-evidence" else spec.action
+
+
+def _amend(row: ActionsRow, wanted: dict[str, CommandSpec], tell: Tell) -> bool:
+    """Propose anew, under its id, a rollback to a version that is better than the one proposed."""
+    changed = False
+    for command_id, spec in wanted.items():
+        command = row.commands.get(command_id)
+        if command is None or command.standing != "proposed":
+            continue
+        goal = (spec.rollback_version, spec.rollback_digest)
+        if goal != (command.spec.rollback_version, command.spec.rollback_digest):
+            command.spec = msgspec.structs.replace(
+                command.spec,
+                rollback_version=spec.rollback_version,
+                rollback_digest=spec.rollback_digest,
+            )
+            tell(command.spec, True)
+            changed = True
+    return changed
 
 
 def _decide(standing: Standing, now_ms: int, tell: Tell) -> bool:
@@ -142,6 +171,7 @@ def _approve(command: CommandState, now_ms: int, tell: Tell) -> None:
 def _take_back(standing: Standing, now_ms: int, tell: Tell) -> bool:
     row = standing.actions
     changed = False
+    undone: dict[str, CommandSpec] = {}
     for command in tuple(row.commands.values()):
         if command.spec.undoes is not None or command.lifted:
             continue
@@ -157,7 +187,13 @@ def _take_back(standing: Standing, now_ms: int, tell: Tell) -> bool:
         undo = reversal(command.spec, f"its reason no longer holds: {standing.status}")
         if undo is None or failed:
             continue
-        undo = msgspec.structs.replace(undo, expires=from_ms(now_ms + ISSUED_MS))
+        undone[undo.command_id] = undo
+    for whole in undone.values():
+        undo = msgspec.structs.replace(
+            whole,
+            expires=from_ms(now_ms + ISSUED_MS),
+            after=tuple(one for one in whole.after if one in undone),
+        )
         row.commands[undo.command_id] = CommandState(
             spec=undo,
             standing="issued",

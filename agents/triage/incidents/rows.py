@@ -28,7 +28,8 @@ IDS: Final = 256
 ENTRIES_BYTES: Final = 40_000
 GOOD: Final = 16
 PROOFS: Final = 48
-COMMANDS: Final = 32
+COMMANDS: Final = 48
+"""Commands of one incident and tenant, without what takes them back."""
 DECISIONS: Final = 48
 RESULTS: Final = 4
 LINKS: Final = 32

@@ -261,18 +261,13 @@ def _recovery(row: SystemsRow) -> str:
 
 
 def good_of(row: SystemsRow) -> list[KnownGood]:
-    """Return the versions seen before the incident reached the component in this tenant."""
+    """Return the clean versions of the components that the incident reached in this tenant."""
     bad = {entry.digest for entry in row.entries.values() if entry.active and entry.digest}
-    since: dict[str, int] = {}
-    for entry in row.entries.values():
-        if entry.active:
-            since[entry.component] = min(since.get(entry.component, entry.first_ms), entry.first_ms)
+    reached = {entry.component for entry in row.entries.values() if entry.active}
     return [
         one
         for _, one in sorted(row.good.items())
-        if one.digest not in bad
-        and one.component in since
-        and to_ms(one.seen_at) < since[one.component]
+        if one.digest not in bad and one.component in reached
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from agents.checks.rules import Rule
+from agents.outputs import LEDGER, assessment_message, indicator_message
 from agents.ports import Message, Publish, Rows
 from agents.triage.bounded import clip
 from agents.triage.correlation import PRIVATE_TENANTS
@@ -73,25 +74,11 @@ class Desk:
             stage="baseline",
             findings=(finding.id,),
         )
-        self._publish(
-            Message(
-                channel=Channel.ASSESSMENTS,
-                key=f"{finding.tenant}|{finding.component}",
-                value=msgspec.json.encode(assessment),
-                tenant=finding.tenant,
-            )
-        )
+        self._publish(assessment_message(assessment, finding.occurred_at, LEDGER))
 
     def indicator(self, ioc: SupplyChainIoC) -> None:
         """Publish an indicator record."""
-        self._publish(
-            Message(
-                channel=Channel.IOCS,
-                key=ioc.indicator.key,
-                value=msgspec.json.encode(ioc),
-                tenant=ioc.tenant,
-            )
-        )
+        self._publish(indicator_message(ioc))
 
     def tell_operator(self, alert: OperatorAlert) -> None:
         """Publish what the operator must know, once a batch."""

@@ -46,3 +46,8 @@ class MemoryRows:
 
     def content(self) -> dict[str, bytes]:
         return dict(self._rows)
+
+    def copy(self) -> MemoryRows:
+        other = MemoryRows()
+        other._rows, other._keys = dict(self._rows), list(self._keys)
+        return other
