@@ -12,25 +12,22 @@ import msgspec
 import structlog
 
 from agents.checks.detection import Outcome, to_finding
+from agents.outputs import assessment_message
 from agents.ports import Batch, Message, Publish
 from agents.triage.ledger.blindness import sampled
 from agents.triage.routing import finding_messages, sighting_message, source_message
 from schemas.assessments import Assessment, Check
 from schemas.canonical import stable_id
-from schemas.channels import Channel
-from schemas.cloudevents import binary_headers
 from schemas.dead_letters import CHECK_FAILED
 from schemas.events import Event
 from schemas.findings import Finding
 from schemas.observations import Sighting
 from schemas.severity import Status, worst
-from schemas.version import SOURCE
 
 log = structlog.get_logger()
 T = TypeVar("T")
 CheckingAgent = Callable[[Batch[Event[T]], Publish], Awaitable[None]]
 
-ASSESSMENT_TYPE: Final = "tidewatch.assessment.v1"
 REMEMBERED: Final = 200_000
 """Sightings remembered as told, per agent; a forgotten one is told again, which is harmless."""
 _NO_TIME: Final = datetime.min.replace(tzinfo=UTC)
@@ -39,8 +36,6 @@ _SAID: Final = attrgetter(
     *(name for name in Sighting.__struct_fields__ if name not in {"id", "event_id", "occurred_at"})
 )
 """All that a sighting says, but for which event said it and when."""
-_ENCODER: Final = msgspec.json.Encoder()
-_CHECKS: Final = f"{SOURCE}/checks"
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,30 +149,6 @@ def assessment_of(
         checks=checks,
         stage=stage,
         findings=findings,
-    )
-
-
-def assessment_message(assessment: Assessment, time: datetime) -> Message:
-    """Return the record of an assessment, keyed by tenant and subject.
-
-    Args:
-        assessment: What is told.
-        time: When the event occurred.
-    """
-    return Message(
-        channel=Channel.ASSESSMENTS,
-        key=f"{assessment.tenant}|{assessment.subject}",
-        value=_ENCODER.encode(assessment),
-        headers=binary_headers(
-            id=assessment.id,
-            type=ASSESSMENT_TYPE,
-            source=_CHECKS,
-            time=time,
-            tenant=assessment.tenant,
-            subject=assessment.subject,
-            causation=assessment.event_id,
-        ),
-        tenant=assessment.tenant,
     )
 
 

@@ -23,7 +23,6 @@ from schemas.version import SOURCE
 ALERT_TYPE: Final = "tidewatch.alert.v1"
 INCIDENT_TYPE: Final = "tidewatch.incident.v1"
 AUDIT_TYPE: Final = "tidewatch.containment.audit.v1"
-IOC_TYPE: Final = "tidewatch.ioc.v1"
 OPERATOR: Final = "operator"
 """The tenant of what only the operator reads."""
 SHARED_FROM: Final = Severity.HIGH

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from agents.checking import assessment_message
+from agents.outputs import assessment_message
 from schemas import ecs, ocsf, openc2, stix
 from schemas.assessments import Assessment, Check
 from schemas.channels import Channel
