@@ -44,16 +44,15 @@ def read_result(record: Record) -> SignedResult:
 
 
 def containment_results_agent(
-    ring: Callable[[], Mapping[str, bytes]],
+    ring: Callable[[str], Mapping[str, bytes]],
 ) -> Callable[[Batch[SignedResult], Publish], Awaitable[None]]:
     """Return the agent that trusts the responders whose public keys are in the ring.
 
     Args:
-        ring: Gives the trusted public keys, by key id.
+        ring: Gives the public keys that may answer for a tenant, by key id.
     """
 
     async def containment_results(batch: Batch[SignedResult], publish: Publish) -> None:
-        trusted = ring()
         for delivery in batch.deliveries:
             record, result = delivery.record, delivery.value
             extension = result.response.results[openc2.EXTENSION]
@@ -66,7 +65,7 @@ def containment_results_agent(
                 verify_signature(
                     record.headers,
                     record.value or b"",
-                    trusted,
+                    ring(result.tenant),
                     timestamp_ms=record.timestamp_ms,
                 )
             except InvalidSignatureError as error:

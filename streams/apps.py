@@ -44,6 +44,7 @@ from streams.keys import (
     keys_dir,
     load_or_create_signing_key,
     load_ring,
+    responder_ring,
     trusted_dir,
 )
 from streams.measuring import (
@@ -53,7 +54,7 @@ from streams.measuring import (
     counting_scans,
 )
 from streams.reference import Reference
-from streams.runtime import Agent, Binding, Decode
+from streams.runtime import Agent, Binding, Decode, tenant_slug
 from streams.settings import Settings
 from streams.topics import Origin
 
@@ -248,7 +249,6 @@ def incidents_app(settings: Settings) -> AppParts:
     documents = StandardDocuments(
         load_or_create_signing_key(folder, COMMANDS), with_ecs=settings.ecs, k=settings.privacy_k
     )
-    results_ring = load_ring(trusted_dir(folder, RESPONDER))
     return AppParts(
         bindings=(
             Binding(
@@ -261,7 +261,9 @@ def incidents_app(settings: Settings) -> AppParts:
             Binding(
                 name="containment-results",
                 channels=(Channel.CONTAINMENT_RESULTS,),
-                agent=containment_results_agent(lambda: results_ring),
+                agent=containment_results_agent(
+                    lambda tenant: responder_ring(folder, tenant_slug(tenant))
+                ),
                 decode=result_decoder(),
             ),
         ),

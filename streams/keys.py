@@ -83,6 +83,23 @@ def load_ring(folder: Path) -> dict[str, bytes]:
     return ring
 
 
+def responder_ring(folder: Path, tenant: str) -> dict[str, bytes]:
+    """Return the keys that may answer for a tenant: the operator's, and the tenant's own.
+
+    They are read anew for each answer, so that a key that was added or retired counts at once.
+
+    Args:
+        folder: The folder of keys.
+        tenant: The tenant as part of a file name; its keys are in a folder of that name, and
+            count for no other.
+
+    Raises:
+        KeyFileError: A file can't be read.
+    """
+    base = trusted_dir(folder, RESPONDER)
+    return {**load_ring(base / tenant), **load_ring(base)}
+
+
 def trusted_dir(folder: Path, name: str) -> Path:
     """Return the folder of the public keys that are trusted for one purpose."""
     return folder / TRUSTED / name

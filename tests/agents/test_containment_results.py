@@ -1,0 +1,119 @@
+"""Answers to commands: only a trusted responder's count, a forged one is kept and told."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from agents.containment_results import containment_results_agent, read_result
+from agents.ports import Delivery, Record
+from schemas import openc2
+from schemas.channels import Channel
+from schemas.cloudevents import binary_headers
+from schemas.dead_letters import INVALID_EVENT, INVALID_SIGNATURE
+from schemas.incidents import ForgedResult, IncidentMessage, ResultUpdate
+from schemas.signing import new_signing_key
+from tests.schemas import examples
+
+TIME = datetime(2026, 11, 20, 9, tzinfo=UTC)
+KEY = new_signing_key("responder")
+
+
+class Published:
+    def __init__(self):
+        self.messages = []
+        self.refused = []
+
+    def __call__(self, message):
+        self.messages.append(message)
+
+    def refuse(self, record, reason, error):
+        self.refused.append((record, reason))
+
+
+class OneBatch:
+    partition = 0
+    watermark_ms = 0
+
+    def __init__(self, record):
+        self.deliveries = [Delivery(record=record, value=read_result(record))]
+
+
+def record(key=KEY, tenant="tenant-a", incident="inc-1", signed_tenant=None):
+    value = msgspec.json.encode(
+        openc2.response_document(examples.command(), 200, "moved", {"moved_to": "/q"})
+    )
+    headers = binary_headers(
+        id="res-1",
+        type=openc2.RESULT_TYPE,
+        source="//responder",
+        time=TIME,
+        tenant=signed_tenant or tenant,
+        correlation=incident,
+    )
+    signature = key.sign(headers, value)
+    headers = tuple(
+        (name, tenant.encode() if name == "ce_tenantid" else raw) for name, raw in headers
+    )
+    return Record(
+        topic="results",
+        partition=0,
+        offset=7,
+        timestamp_ms=int(TIME.timestamp() * 1000),
+        key=b"cmd",
+        value=value,
+        headers=(*headers, signature),
+    )
+
+
+def run(one, ring):
+    published = Published()
+    asyncio.run(containment_results_agent(ring)(OneBatch(one), published))
+    return published, [
+        msgspec.json.decode(message.value, type=IncidentMessage) for message in published.messages
+    ]
+
+
+def trusting(_tenant):
+    return {"responder": KEY.public_pem()}
+
+
+def test_a_trusted_answer_reaches_its_incident_with_an_id_that_repeats():
+    published, (update,) = run(record(), trusting)
+    assert isinstance(update, ResultUpdate)
+    assert (update.incident, update.status, update.tenant) == ("inc-1", 200, "tenant-a")
+    assert published.messages[0].channel is Channel.INCIDENT_UPDATES
+    assert run(record(), trusting)[1][0].id == update.id
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [record(new_signing_key("responder")), record(new_signing_key("other"))],
+)
+def test_a_forged_answer_is_a_dead_letter_and_is_told(forged):
+    published, (update,) = run(forged, trusting)
+    assert [reason for _, reason in published.refused] == [INVALID_SIGNATURE]
+    assert isinstance(update, ForgedResult)
+
+
+def test_an_answer_signed_for_one_tenant_does_not_count_for_another():
+    published, (update,) = run(record(signed_tenant="tenant-b"), trusting)
+    assert [reason for _, reason in published.refused] == [INVALID_SIGNATURE]
+    assert isinstance(update, ForgedResult)
+
+
+def test_a_key_counts_only_for_the_tenant_it_is_bound_to():
+    def ring(tenant):
+        return {"responder": KEY.public_pem()} if tenant == "tenant-b" else {}
+
+    assert isinstance(run(record(), ring)[1][0], ForgedResult)
+    assert isinstance(run(record(tenant="tenant-b"), ring)[1][0], ResultUpdate)
+
+
+def test_an_answer_without_an_incident_is_a_dead_letter():
+    published, updates = run(record(incident=""), trusting)
+    assert [reason for _, reason in published.refused] == [INVALID_EVENT]
+    assert updates == []
