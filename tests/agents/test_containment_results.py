@@ -30,7 +30,7 @@ class Published:
     def __call__(self, message):
         self.messages.append(message)
 
-    def refuse(self, record, reason, error):
+    def refuse(self, record, reason, _error):
         self.refused.append((record, reason))
 
 
