@@ -110,6 +110,10 @@ def hostile() -> Iterator[Sample]:
                 f"member-{extension}-{proto}.pt",
                 torch_zip(state_dict("a"), **{f"archive__extra.{extension}": evil(proto)}),
             )
+    yield "method-listed-otherwise.pt", patched(bad, CENTRAL, 10, b"\x08\0")
+    yield "size-listed-otherwise.pt", patched(bad, CENTRAL, 20, struct.pack("<II", 5, 5))
+    yield "old-joblib.joblib", b"ZF" + hex(99).ljust(19).encode() + zlib.compress(evil(2))
+    yield "rar-as-weights.pt", b"Rar!\x1a\x07\x01\0" + bytes(200)
     yield "deflated.pt", zipped({"archive/data.pkl": evil(2)}, zipfile.ZIP_DEFLATED)
     yield "bzip2.zip", zipped({"archive/data.pkl": evil(2)}, zipfile.ZIP_BZIP2)
     yield "lzma.zip", zipped({"archive/data.pkl": evil(2)}, zipfile.ZIP_LZMA)
@@ -252,6 +256,24 @@ def harmless() -> Iterator[Sample]:
         np.random.RandomState(8).standard_normal(50_000).astype(np.float32).tobytes(),
     )
     yield "notes.txt", b"collections of models\nfor os and system\n(see os.system)\n"
+    yield "vocabulary.txt", b"ios\nsystem\n"
+    yield "functions.txt", b"cos\nsin\ntan\n"
+    yield "columns.csv", b"cos\nsystem\n1,2\n"
+    yield "zlib.gz", zlib.compress(estimator("sklearn.svm._classes", "SVC", C=1.0))
+    yield "idl.sav", b"SR\0\x04\0\0\0\x0a" + bytes(60)
+    yield (
+        "raises.pt",
+        zipped(
+            {
+                "m/data.pkl": b"\x80\x02c__torch__\nNet\nq\0)\x81}b.",
+                "m/constants.pkl": b"\x80\x02).",
+                "m/code/__torch__.py": b"class Net(Module):\n  def forward(self: __torch__.Net,\n"
+                b"    x: Tensor) -> Tensor:\n    if bool(x):\n"
+                b'      ops.prim.RaiseException("", "builtins.ValueError")\n'
+                b"    y = __torch__.torchvision.ops.misc.Conv2d(x, )\n    return y\n",
+            }
+        ),
+    )
     yield "class.txt", b"class Net(Module):\n  __parameters__ = []\n"
 
 
@@ -267,5 +289,11 @@ def damaged() -> Iterator[Sample]:
     yield "cut.npy", npy(bytes(8), "'<f8'", "(1000,)")
     yield "header.npy", b"\x93NUMPY\x01\0\xff\xff{'descr'"
     yield "cut.tar", tarred({"a.bin": bytes(99_999)})[:5000]
+    yield "zeroed.npy", bytes(512)
+    yield "zeroed.keras", bytes(4096)
+    yield "zeroed.onnx", bytes(4096)
+    whole = tarred({"a.txt": b"hello"})
+    yield "checksum.tar", b"A" + whole[1:]
+    yield "no-end.tar", whole[:1024]
     yield "cut.xz", lzma.compress(bytes(99_999))[:-30]
-    yield "rar.pt", b"Rar!\x1a\x07\x01\0" + bytes(200)
+    yield "archive.rar", b"Rar!\x1a\x07\x01\0" + bytes(200)

@@ -218,6 +218,25 @@ def hostile() -> Iterator[Sample]:
     yield from _nested()
     yield from _streams()
     yield from _exhausting()
+    yield "behind-storages.bin", _legacy() + b"\x01\x02" * 999 + evil(2)
+    yield "method-of-class.pkl", call("transformers", "AutoModel.from_pretrained", "a/b")
+    yield "class-that-runs.pkl", call("joblib.parallel", "Parallel", 2)
+    yield "no-archive.pkl", call("torch.storage", "_load_from_bytes", b"PK\x03\x04" + bytes(60))
+    yield "lists-in-lists.pkl", PROTO4 + b"]" * 20_001 + b"a" * 20_000 + b"."
+    yield "huge-number.pkl", PROTO4 + b"\x8b\xff\xff\xff\x7f\x01."
+
+
+def _legacy() -> bytes:
+    """Return a checkpoint of PyTorch before 1.6: five streams, then the storages."""
+    return (
+        pickle.dumps(0x1950A86A20F9469CFC6C, 2)
+        + pickle.dumps(1001, 2)
+        + pickle.dumps({"protocol_version": 1001, "little_endian": True}, 2)
+        + state_dict("w")
+        + pickle.dumps(["0"], 2)
+        + struct.pack("<q", 6)
+        + np.arange(6, dtype=np.float32).tobytes()
+    )
 
 
 def _machine() -> Iterator[Sample]:
@@ -613,18 +632,19 @@ def harmless() -> Iterator[Sample]:
     """Yield what frameworks write."""
     yield from _frameworks()
     yield "state_dict.pkl", state_dict("a.weight", "a.bias")
-    magic = (
-        pickle.dumps(0x1950A86A20F9469CFC6C, 2)
-        + pickle.dumps(1001, 2)
-        + pickle.dumps({"little_endian": True}, 2)
-    )
+    yield "legacy.pt", _legacy()
+    yield "legacy.dat", _legacy()
+    yield "shapes.pkl", pickle.dumps([((n,),) for n in range(11_000)], 4)
+    yield "error.pkl", call("builtins", "ValueError", "no such class")
     yield (
-        "legacy.pt",
-        magic
-        + state_dict("w")
-        + pickle.dumps(["0"], 2)
-        + struct.pack("<q", 6)
-        + np.arange(6, dtype=np.float32).tobytes(),
+        "zone.pkl",
+        PROTO4
+        + stack_name("builtins", "getattr")
+        + stack_name("zoneinfo", "ZoneInfo")
+        + text("_unpickle")
+        + b"\x86R"
+        + text("UTC")
+        + b"K\x01\x86R.",
     )
     for module, cls in (
         ("sklearn.linear_model._logistic", "LogisticRegression"),
@@ -663,6 +683,9 @@ def damaged() -> Iterator[Sample]:
     whole = pickle.dumps({"a": np.arange(1000.0), "b": list(range(1000))}, 4)
     for share in (0.1, 0.5, 0.9, 0.999):
         yield f"cut-{share}.pkl", whole[: int(len(whole) * share)]
+    legacy = _legacy()
+    for length in (len(legacy) - 1, len(legacy) - 40, legacy.find(b"rebuild"), 60):
+        yield f"legacy-cut-{length}.pt", legacy[:length]
     yield "empty.pkl", b""
     yield "zeros.pkl", b"\0" * 4096
     yield "overwritten.pkl", whole[:60] + b"\xff" * 40 + whole[100:]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from agents.checks.artifacts.inflation import inflate
 from agents.checks.artifacts.numpy_arrays import MAGIC as NPY_MAGIC
 from agents.checks.artifacts.numpy_arrays import scan_npy
-from agents.checks.artifacts.pickles import scan_pickle, starts_like_pickle
+from agents.checks.artifacts.pickles import Part, scan_pickle, starts_like_pickle
 from agents.checks.artifacts.report import FileReport, conclude
 from agents.checks.artifacts.scanning import (
     Budget,
@@ -28,6 +28,7 @@ from agents.checks.artifacts.torchscript import scan_torchscript_code
 from agents.checks.artifacts.zips import LOCAL as ZIP_HEAD
 from agents.checks.artifacts.zips import find_zip, scan_zip
 from agents.checks.detection import Detection
+from schemas.severity import Severity
 
 if TYPE_CHECKING:
     from agents.checks.artifacts.formats.registry import Format
@@ -43,10 +44,16 @@ PICKLE_NAMES: Final = re.compile(
 SURE_PICKLE: Final = re.compile(r"\.(pkl|pickle|pickled|joblib|dill)$", re.IGNORECASE)
 _WEIGHTS: Final = re.compile(
     r"\.(safetensors|gguf|ggml|onnx|h5|hdf5|keras|pb|tflite|msgpack|np[yz]|bin|ubj|cbm|mlmodel|pmml|"
-    r"engine|plan|pte|nemo|skops|zip|tar|7z|mar|llamafile|json|xml|model)$",
+    r"engine|plan|pte|nemo|skops|zip|tar|tgz|gz|bz2|xz|zst|7z|mar|llamafile|json|xml|model)$",
     re.IGNORECASE,
 )
 """Names of files that can't be empty and whole."""
+_MAGICAL: Final = re.compile(
+    r"\.(np[yz]|keras|skops|nemo|mar|zip|whl|7z|tar|tgz|gz|bz2|xz|zst|lz4|ubj|mlmodel|spm)$"
+    r"|(^|/)(spiece|tokenizer|sentencepiece\.bpe)\.model$",
+    re.IGNORECASE,
+)
+"""Names of formats that are recognised by their first bytes."""
 _SCRIPT_CODE: Final = re.compile(r"(^|/)code/.*\.py$")
 _COMPRESSED: Final = (
     ("gzip", re.compile(rb"\x1f\x8b\x08")),
@@ -56,6 +63,10 @@ _COMPRESSED: Final = (
     ("zstd", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")),
     ("lz4", re.compile(rb"\x04\x22\x4d\x18")),
 )
+_ZFILE: Final = re.compile(rb"ZF(?=0x[0-9a-f]+L? *x)[0-9a-fxL ]{19} ?")
+"""joblib before 0.10: the length in 19 characters, then zlib."""
+_OTHERS: Final = (b"SR\0\x04", b"SR\0\x06", b"$FL2", b"$FL3")
+"""IDL's and SPSS's files, which are named as pickles are."""
 _UNREAD: Final = (
     ("rar", re.compile(rb"Rar!\x1a\x07")),
     ("cab", re.compile(rb"MSCF\0\0\0\0")),
@@ -91,7 +102,7 @@ _EXPECTED: Final[dict[str, frozenset[str]]] = {
     "pt": frozenset({"pickle", "zip", "pytorch", "torchscript", "tar", "npz"}),
     "pth": frozenset({"pickle", "zip", "pytorch", "torchscript", "tar", "npz"}),
     "zip": frozenset({"zip"}),
-    "gz": frozenset({"gzip"}),
+    "gz": frozenset({"gzip", "zlib"}),  # joblib writes zlib under this name
     "tar": frozenset({"tar"}),
 }
 """Formats a name promises; other recognised content makes it a lie."""
@@ -149,11 +160,25 @@ def dispatch(scan: Scan, name: str, source: Source) -> None:
     if _SCRIPT_CODE.search(name) and scan.depth:
         _part(scan, lambda: scan_torchscript_code(scan, source))
     found = scan.formats[before:]
-    unread = _unread(scan, head)
-    expected = _is_pickle(name, bool(found) or unread)
+    unread = _unread(scan, name, head)
+    expected = _is_pickle(name, bool(found) or unread or head.startswith(_OTHERS))
     if not first and not head.startswith(ZIP_HEAD):  # as a pickle, P would begin a persistent id
         _part(scan, lambda: _pickle(scan, source, expected=expected))
+    if len(scan.formats) == before:
+        _unrecognised(scan, name, source, head)
     _mismatch(scan, name, scan.formats[before:])
+
+
+def _unrecognised(scan: Scan, name: str, source: Source, head: bytes) -> None:
+    """Call a file damaged that is nothing that is known and whose name promises what would be."""
+    if _MAGICAL.search(name):
+        scan.mark_corrupt("nothing in it is of the format that its name says")
+    elif (
+        _WEIGHTS.search(name)
+        and not head.strip(b"\0")
+        and not source.read(max(source.size - HEAD, 0), HEAD).strip(b"\0")
+    ):
+        scan.mark_corrupt("nothing but zeros")
 
 
 def _is_pickle(name: str, found: bool) -> bool:
@@ -196,6 +221,9 @@ def _containers(scan: Scan, name: str, source: Source, head: bytes) -> None:
     for method, magic in _COMPRESSED:
         if magic.match(head):
             _part(scan, lambda method=method: _compressed(scan, method, name, source))
+    if match := _ZFILE.match(head):
+        scan.formats.append("zfile")
+        _part(scan, lambda: scan.descend(name, Part(source, match.end(), source.size)))
     if _is_zlib(head):
         _part(scan, lambda: _compressed(scan, "zlib", name, source))
 
@@ -218,12 +246,19 @@ def _compressed(scan: Scan, method: str, name: str, source: Source) -> None:
     scan.descend(inner.rsplit("/", 1)[-1] or "content", content)
 
 
-def _unread(scan: Scan, head: bytes) -> bool:
+def _unread(scan: Scan, name: str, head: bytes) -> bool:
     for kind, magic in _UNREAD:
         if magic.match(head):
             scan.formats.append(kind)
             scan.mark_incomplete(f"{kind} archives are not read")
-            scan.report("TW-ARCHIVE-UNREADABLE", f"a {kind} archive, which is not read", name=kind)
+            hides = PICKLE_NAMES.search(name) or name.lower().endswith(".bin")
+            scan.report(
+                "TW-ARCHIVE-UNREADABLE",
+                f"a {kind} archive, which is not read"
+                + (", under the name of weights that no loader reads from one" if hides else ""),
+                severity=Severity.CRITICAL if hides else None,
+                name=kind,
+            )
             return True
     return False
 

@@ -137,6 +137,19 @@ DANGEROUS_PACKAGES: Final = frozenset(
         "jupyter_client",
         "jupyter_core",
         "nbconvert",
+        "conda",
+        "mamba",
+        "poetry",
+        "pipx",
+        "uv",
+        "klepto",
+        "hickle",
+        "pathos",
+        "multiprocess",
+        "pyspark",
+        "zodbpickle",
+        "pickle5",
+        "ppft",
         "nbformat",
         "notebook",
         "docker",
@@ -279,12 +292,12 @@ _CORE: Final = frozenset(
 )
 """As one part of a dotted path, these lead out of the package they are found in."""
 RUNNER: Final = re.compile(
-    r"(?i)(?:^|_|(?<=[a-z]))(exec\w*|eval\w*|system|popen\w*|spawn\w*|shell\w*|run|runs|runner|call"
+    r"(?i)(?:^|_|\.|(?<=[a-z]))(exec\w*|eval\w*|system|popen\w*|spawn\w*|shell\w*|run|runs|runner|call"
     r"|cmd|command|import\w*|load|loads|loader|load\w+|unpickle|download\w*|fetch\w*|urlopen|get_file"
     r"|open|opener|compile\w*|resolve\w*|locate|getattr\w*|attrgetter|methodcaller|apply|install\w*"
     r"|invoke|launch|start|write\w*|remove|unlink|delete|rmtree|connect|read_pickle|from_file"
     r"|read_csv|read_\w+|save|source|script|hook|inject|pwn|payload|evil|backdoor|trigger|reverse"
-    r"|exploit|getoutput|fork\w*|kill|chmod|decode\w*|render|parse_expr|sympify|lambdify|query)"
+    r"|subproc\w*|interpreter\w*|parallel|\w*make_(?:function|code)|rebuild_(?:function|code)|from_pretrained|from_hub|from_url|exploit|getoutput|fork\w*|kill|chmod|decode\w*|render|parse_expr|sympify|lambdify|query)"
     r"(?=$|_|[A-Z0-9])"
 )
 _REBUILD: Final = re.compile(
@@ -359,7 +372,9 @@ def _judge(module: str, name: str, *, script: bool) -> Standing:
     if uses is not None:
         return Standing(Level.ALLOWED, uses)
     if script and (module == "__torch__" or module.startswith("__torch__.")):
-        if module.startswith("__torch__.torch.classes"):
+        if module.startswith("__torch__.torch.classes") and not (
+            module == "__torch__.torch.classes.quantized" and name.endswith("PackedParamsBase")
+        ):
             return Standing(Level.UNKNOWN, reason="a custom C++ class")
         return Standing(Level.ALLOWED, frozenset({"new", "ref", "call"}))
     runner = bool(RUNNER.search(name))

@@ -35,6 +35,7 @@ DOUBLINGS: Final = 16
 SPARSE_MEMO: Final = 1 << 20
 """How far a memo index may be ahead of the memo: C allocates an array of its size."""
 ABSURD_LENGTH: Final = 1 << 38
+ABSURD_NUMBER: Final = 1 << 24
 BUDGET_EXHAUSTED: Final = "budget"
 
 _U16: Final = struct.Struct("<H").unpack_from
@@ -159,6 +160,9 @@ class Observer(Protocol):
         """Hear of what no pickler writes."""
 
 
+_NESTING: Final = frozenset((tuple, list))
+
+
 class _BrokenError(Exception):
     """The C machine would stop here."""
 
@@ -198,7 +202,9 @@ class Machine:
         self.base = start
         self.frame_end = -1
         self._levels: dict[int, tuple[int, object]] = {}
-        self._chain = 0
+        self.persistent: list[tuple[Any, ...]] = []
+        """Persistent ids, as PyTorch names storages by them."""
+        self._depths: dict[int, tuple[int, object]] = {}
         self._flagged: set[str] = set()
 
     def run(self) -> End:
@@ -400,10 +406,8 @@ class Machine:
                 elif op == 0x85:  # TUPLE1
                     first = stack.pop()
                     stack.append((first,))
-                    if type(first) is tuple and len(first) == 1:
-                        self._chain += 1
-                        if self._chain > DEEP_NESTING:
-                            self._flag("deep-nesting", base + at, "tuples within tuples")
+                    if type(first) in _NESTING and first:
+                        self._nested(first, stack[-1], base + at)
                 elif op == 0x87:  # TUPLE3
                     third = stack.pop()
                     second = stack.pop()
@@ -452,6 +456,8 @@ class Machine:
                     target = stack[-1]
                     if type(target) is (Members if op == 0x90 else list):
                         target.extend(items)
+                        if len(items) == 1 and type(items[0]) in _NESTING and items[0]:
+                            self._nested(items[0], target, base + at)
                         if len(target) > 1 and items and target[0] is target[-1]:
                             self._doubled(items[-1], target, base + at)
                     else:
@@ -483,7 +489,10 @@ class Machine:
                     module = stack.pop()
                     stack.append(self._stack_global(module, name, base + at))
                 elif op == 0x51:  # BINPERSID
-                    stack.append(Result(PERSISTENT, stack.pop(), base + at))
+                    args = stack.pop()
+                    stack.append(Result(PERSISTENT, args, base + at))
+                    if type(args) is tuple and len(args) > 4:
+                        self.persistent.append(args)
                 elif op == 0x30:  # POP
                     if stack:
                         stack.pop()
@@ -615,6 +624,8 @@ class Machine:
                 if length < 0:
                     raise _BrokenError("LONG4 of negative length")
             if self.base + position + length > self.total:
+                if length > ABSURD_NUMBER:
+                    self._flag("absurd-length", at, f"a number of {length} bytes declared")
                 raise _BrokenError(f"a number of {length} bytes exceeds the file")
             if position + length > len(buffer):
                 self._refill(self.base + position + length)
@@ -727,6 +738,13 @@ class Machine:
                 target.state = items
             return
         self.observer.patched(target, at, opcode)
+
+    def _nested(self, inner: object, whole: object, at: int) -> None:
+        """Count how deep single things are put within one another."""
+        depth = self._depths.get(id(inner), (0, None))[0] + 1
+        self._depths[id(whole)] = (depth, whole)
+        if depth > DEEP_NESTING:
+            self._flag("deep-nesting", at, f"{depth} containers within one another")
 
     def _doubled(self, inner: object, whole: object, at: int) -> None:
         if type(inner) not in (tuple, list):

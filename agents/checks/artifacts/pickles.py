@@ -30,6 +30,20 @@ MAX_ATTEMPTS: Final = 20_000
 MAX_NESTED: Final = 1_000
 SWEEP: Final = 1 << 20
 SWEEP_OVERLAP: Final = 1 << 10
+LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
+"""What PyTorch's format of before 1.6 begins with."""
+_WIDTHS: Final = {
+    f"{kind}Storage": width
+    for width, kinds in (
+        (1, "Byte Char Bool QInt8 QUInt8 Untyped"),
+        (2, "Half BFloat16 Short"),
+        (4, "Float Int QInt32"),
+        (8, "Double Long ComplexFloat"),
+        (16, "ComplexDouble"),
+    )
+    for kind in kinds.split()
+}
+"""Bytes of an element of each storage."""
 CODECS: Final = frozenset(("latin1", "latin-1", "iso-8859-1", "utf-8", "utf8", "ascii"))
 
 _NAME = rb"[A-Za-z_][\w.]{0,200}"
@@ -142,26 +156,38 @@ class _Reader:
         offset, attempts, streams = start, 0, 0
         size = self.source.size
         candidates: Iterator[int] | None = None
+        legacy, storages = False, list[tuple[Any, ...]]()
+        adjoining = True
         while offset < size:
             attempts += 1
             if attempts > MAX_ATTEMPTS:
-                self.sweep(offset)
+                if streams:
+                    self.sweep(offset)
                 break
             sure = expected and not streams
             trial = _Stream(self, at_once=sure)
             try:
-                end = Machine(self.source, offset, trial, self.scan.budget).run()
+                machine = Machine(self.source, offset, trial, self.scan.budget)
+                end = machine.run()
             except (MemoryError, BudgetExceededError):
                 if sure or trial.dangerous:  # what was heard until then stays
                     trial.settle(None)
                 raise
-            adopted = sure or trial.convincing(end, self._magic(offset))
+            magic = self._magic(offset)
+            short = adjoining and magic and end.stopped  # PyTorch's first two are numbers
+            broken = adjoining and magic and streams > 0
+            adopted = sure or short or broken or trial.convincing(end, magic, within=streams > 0)
             if adopted:
                 streams += 1
                 if streams == 1:
                     self.scan.formats.append("pickle")
                 trial.settle(end)
-            elif not streams:
+                legacy = legacy or (streams == 1 and end.result == LEGACY_MAGIC)
+                if legacy and streams == 4:
+                    storages = machine.persistent
+                elif legacy and streams == 5:
+                    self._storages(storages, end)
+            elif attempts == 1 and not end.stopped:
                 return False
             if end.reason == BUDGET_EXHAUSTED:
                 self.sweep(end.offset)
@@ -176,10 +202,32 @@ class _Reader:
                 following = max(end.offset, offset + 1) if adopted else offset + 1
             if adopted and self.scan.formats and not expected and not end.stopped:
                 expected = True
+            adjoining = False
             if adopted or candidates is None:
                 candidates = self._candidates(following)
             offset = next(candidates, size)
+        if legacy and streams < 5:
+            self.scan.mark_corrupt("the file ends before its list of storages")
         return streams > 0
+
+    def _storages(self, storages: list[tuple[Any, ...]], end: End) -> None:
+        """Say when the storages that PyTorch's legacy format lists are cut off or damaged."""
+        sizes = {one[2]: (one[1], one[4]) for one in storages if isinstance(one[2], str)}
+        keys = end.result if isinstance(end.result, list) else []
+        position = end.offset
+        for key in keys:
+            kind, count = sizes.get(key, (None, None)) if isinstance(key, str) else (None, None)
+            width = _WIDTHS.get(kind.name) if isinstance(kind, Global) else None
+            if width is None or not isinstance(count, int):
+                return
+            declared = int.from_bytes(self.source.read(position, 8), "little")
+            position += 8 + count * width
+            if position > self.source.size:
+                self.scan.mark_corrupt(f"the storage {key[:40]!r} is cut off")
+                return
+            if declared != count:
+                self.scan.mark_corrupt(f"the storage {key[:40]!r} has another length")
+                return
 
     def _magic(self, offset: int) -> bool:
         head = self.source.read(offset, 2)
@@ -243,11 +291,13 @@ class _Stream:
 
     # what is heard is told when the bytes turn out to be a pickle
 
-    def convincing(self, end: End, magic: bool) -> bool:
+    def convincing(self, end: End, magic: bool, *, within: bool) -> bool:
         if self.strange:
             return False
-        if self.dangerous:
-            return True
+        if self.dangerous and (within or magic or end.stopped or self.dangerous_call):
+            return True  # two lines of a text can read as an import, and are none
+        if self.damage and within and not self.imports:
+            return False  # numbers among weights
         if end.stopped and (self.imports or (end.opcodes > 3 and (magic or self.dangerous_call))):
             return True
         return bool(self.imports and magic and self.called_unknown)
@@ -502,12 +552,16 @@ class _Stream:
             len(args) == 2
             and isinstance(args[1], str)
             and args[1].isidentifier()
-            and not args[1].startswith("_")
             and isinstance(args[0], Global)
         ):
             standing = self.standings[id(args[0])]
+            method = Global(args[0].module, f"{args[0].name}.{args[1]}", offset, "REDUCE")
+            if judge(method.module, method.name, 4).level is Level.ALLOWED:
+                self.imported(method, 4)
+                return method
             is_class = args[0].name.rsplit(".", 1)[-1][:1].isupper()
-            if is_class and (standing.level is Level.UNKNOWN or self._is_allowed(args[0], "call")):
+            public = is_class and not args[1].startswith("_")
+            if public and (standing.level is Level.UNKNOWN or self._is_allowed(args[0], "call")):
                 return Result(found, None, offset)
         self._odd(found, args, offset, "it looks up any attribute of anything")
         return None
@@ -535,7 +589,10 @@ class _Stream:
                     scan.descend, f"bytes@{value.offset}", Part(source, value.offset, value.length)
                 )
             )
-        if not isinstance(raw, bytes) or not holds_file(raw):
+        zipped = isinstance(raw, bytes) and raw.startswith(b"PK\x03\x04")
+        if zipped and isinstance(value, bytes):
+            zipped = b"PK\x05\x06" in value[-(1 << 16) :]
+        if not isinstance(raw, bytes) or not (zipped or starts_like_pickle(raw)):
             self._odd(found, args, offset, "it loads what can't be read here")
         return Result(found, None, offset)
 
@@ -624,7 +681,8 @@ def _beginnings(pattern: re.Pattern[bytes], chunk: bytes) -> Iterator[int]:
             yield at
         # The second of an import's two lines: the first stands before it.
         elif before := _FIRST_LINE.search(chunk, max(at - 202, 0), at):
-            yield before.start()
+            start = before.start()
+            yield start - 1 if chunk[start - 1 : start] == b"(" else start
 
 
 def _place(found: Global) -> dict[str, Any]:

@@ -25,9 +25,13 @@ def is_tar(head: bytes) -> bool:
         return False
     if head[257:262] == b"ustar":
         return True
+    return _sums_up(head)
+
+
+def _sums_up(head: bytes) -> bool:
     claimed = _number(head[148:156])
-    actual = sum(head[:148]) + sum(head[156:512]) + 8 * 32
-    return claimed == actual and claimed > 0
+    rest = head[:148] + head[156:512]
+    return claimed > 0 and claimed == sum(rest) + 8 * 32
 
 
 def _number(field: bytes) -> int:
@@ -47,15 +51,20 @@ def scan_tar(scan: Scan, source: Source) -> None:
     long_name = long_link = ""
     seen: set[str] = set()
     size = source.size
+    ended = False
     while offset + BLOCK <= size:
         header = source.read(offset, BLOCK)
         if not header.strip(b"\0"):
+            ended = True
             offset += BLOCK
             scan.budget.step()
             continue
         if not is_tar(header):
             scan.mark_corrupt(f"no tar header at offset {offset}")
             return
+        if not _sums_up(header):
+            scan.mark_corrupt(f"the checksum of the tar header at offset {offset} is wrong")
+        ended = False
         count += 1
         if count > MAX_MEMBERS:
             scan.mark_incomplete(f"more than {MAX_MEMBERS} members")
@@ -90,6 +99,8 @@ def scan_tar(scan: Scan, source: Source) -> None:
             if body_part.size < length:
                 scan.mark_corrupt(f"{name!r} is cut off")
             scan.descend(name or "unnamed", body_part)
+    if not ended or size % BLOCK:
+        scan.mark_corrupt("the tar archive has no end")
 
 
 def _member(scan: Scan, name: str, link: str, kind: bytes, seen: set[str]) -> None:

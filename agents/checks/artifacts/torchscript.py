@@ -15,7 +15,7 @@ _FILES: Final = re.compile(
     r"\b(?:torch|ops\.(?:aten|prim|image|torchaudio))\.(from_file|save|load|load_from_file|read_file|write_file|"
     r"_load_from_\w+|write_png|write_jpeg|unpickle|open|set_data_from_file|fromfile|tofile)\s*\("
 )
-_OPERATORS: Final = re.compile(r"\bops\.(\w+)\.(\w+)")
+_OPERATORS: Final = re.compile(r"(?<![\w.])(?:torch\.)?ops\.(\w+)\.(\w+)")
 _KNOWN: Final = frozenset(
     [
         "aten",
@@ -58,8 +58,8 @@ _KNOWN: Final = frozenset(
 )
 _PYTHON: Final = re.compile(
     r"^\s*(?:import|from)\s+\w|\b(?:eval|exec|compile|__import__|open)\s*\(|"
-    r"\b(?:os|sys|subprocess|socket|shutil|ctypes|builtins|importlib)\.\w+|__globals__|__subclasses__|"
-    r"__reduce__|__builtins__|torch\.classes\.load_library|ops\.load_library",
+    r"\b(?:os|sys|subprocess|socket|shutil|ctypes|importlib)\.\w+|\bbuiltins\.(?!\w*(?:Error|Exception)\b)\w+|__globals__|__subclasses__|"
+    r"__reduce__|__builtins__|ops\.prim\.PythonOp|torch\.classes\.load_library|ops\.load_library",
     re.MULTILINE,
 )
 

@@ -17,7 +17,7 @@ import msgspec
 
 from agents.checks.artifacts.inflation import inflate, report_bomb
 from agents.checks.artifacts.pickles import Part
-from agents.checks.artifacts.scanning import BytesSource, Scan, Source
+from agents.checks.artifacts.scanning import BytesSource, CorruptFileError, Scan, Source
 
 LOCAL, CENTRAL, END = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
 TAIL: Final = 22 + 65_535
@@ -129,10 +129,26 @@ def scan_zip(scan: Scan, name: str, source: Source, head: bytes) -> None:  # noq
         scan.formats.append("npz")
     known = {member.offset for member in directory}
     for member in everything:
-        _scan_member(scan, source, member)
+        _guarded(scan, source, member)
         own = local.get(member.offset)
-        if own is not None and member.offset in known and own.raw_name != member.raw_name:
-            _scan_member(scan, source, own)
+        if own is not None and member.offset in known and _reads_otherwise(own, member):
+            _guarded(scan, source, own)
+
+
+def _reads_otherwise(own: Member, listed: Member) -> bool:
+    """Say whether a reader of the local header gets other bytes or another name."""
+    if own.raw_name != listed.raw_name or own.method != listed.method:
+        return True
+    return own.packed != listed.packed and not own.flags & _DESCRIPTOR and own.packed > 0
+
+
+def _guarded(scan: Scan, source: Source, member: Member) -> None:
+    """Scan a member; one that does not unpack is read as it stands, and stops no other."""
+    try:
+        _scan_member(scan, source, member)
+    except CorruptFileError as error:
+        scan.mark_corrupt(f"{member.name!r}: {error.what}")
+        scan.descend(member.name or "unnamed", Part(source, member.data, member.packed))
 
 
 def _around(scan: Scan, source: Source, begins: list[int]) -> None:

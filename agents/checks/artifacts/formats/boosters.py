@@ -168,6 +168,8 @@ def parse_lightgbm(scan: Scan, name: str, source: Source) -> None:
     text = decode_text(read_document(scan, source))
     if "end of trees" not in text:
         raise CorruptFileError("the trees do not end")
+    if "\nparameters:" in text and "end of parameters" not in text:
+        raise CorruptFileError("the parameters do not end")
     if "\x00" in text:
         raise CorruptFileError("zero bytes in a text")
     announced = re.search(r"^tree_sizes=([\d ]*)$", text, re.MULTILINE)

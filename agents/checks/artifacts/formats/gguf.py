@@ -49,7 +49,9 @@ def matches(name: str, head: bytes, source: Source) -> bool:
         or (head[:4] in LEGACY and name.lower().endswith((".bin", ".ggml", ".gguf", ".ggmlv3")))
         or (
             name.lower().endswith(".gguf")
-            and not head.startswith((b"PK", b"version https://git-lfs"))
+            and not head.startswith(
+                (b"PK", b"version https://git-lfs", b"\x7fELF", b"MZ", b"\xcf\xfa")
+            )
         )
     )
 

@@ -68,7 +68,7 @@ def matches(name: str, head: bytes, source: Source) -> bool:
         and head[2] in (0x12, 0x1A, 0x22, 0x3A, 0x42)
         and looks_like(head, TOP, 2)
         and source.size > 16
-        and not name.lower().endswith((".mlmodel", ".model", ".pb", ".spm"))
+        and not name.lower().endswith((".mlmodel", ".model", ".spm"))
     )
 
 

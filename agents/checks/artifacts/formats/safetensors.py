@@ -140,7 +140,7 @@ def _judge_metadata(scan: Scan, metadata: object) -> None:
         report_text(scan, "__metadata__ key", key)
         if "{{" in value or "{%" in value:
             report_template(scan, value, f"__metadata__.{key[:80]}")
-        report_targets(scan, f"__metadata__.{key[:80]}", value)
+        report_targets(scan, f"__metadata__.{key[:80]}", f"{key}: {value}")
 
 
 def _judge_tensors(scan: Scan, header: dict[str, Any], room: int) -> int:

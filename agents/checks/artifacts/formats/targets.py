@@ -137,7 +137,7 @@ _DANGEROUS_MODULES: Final = frozenset(
 _DANGEROUS_PREFIXES: Final = (
     "numpy.f2py", "numpy.testing", "numpy.load", "numpy.save", "numpy.distutils", "numpy.lib.npyio",
     "numpy.memmap", "numpy.fromfile", "pandas.eval", "pandas.read_", "pandas.io", "joblib.load",
-    "torch.load", "torch.hub", "torch.jit.load", "torch.ops", "torch.classes", "torch.serialization",
+    "torch.load", "torch.hub", "torch.jit.load", "torch.ops.load_library", "torch.classes", "torch.serialization",
     "torch.utils.cpp_extension", "torch.utils.collect_env", "torch.utils.bottleneck", "torch._dynamo",
     "torch._inductor", "torch.distributed.run", "torch.distributed.elastic", "torch.package",
     "torch.multiprocessing", "torch.fx.", "torch.storage._load_from_bytes", "torch.testing",

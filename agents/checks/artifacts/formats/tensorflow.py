@@ -157,6 +157,8 @@ def _root(name: str, head: bytes) -> str:
             return "KerasMetadata"
         if base == "fingerprint.pb":
             return ""
+        if head[:1] == b"\x08" and len(head) > 2 and 3 <= head[1] <= 20:
+            return ""  # ONNX: a SavedModel's schema is 1
         for root in ("SavedModel", "Graph", "MetaGraph"):
             if looks_like(head, TOPS[root]):
                 if root == "Graph" and not _is_graph(head):
