@@ -46,7 +46,8 @@ class Chain:
             "state_dir": str(folder / self.prefix),
             "partitions": 4,
             "session_seconds": 12,
-            "tick_seconds": 2,
+            # longer than what counts as quiet: a chain with a tick under way is not settled
+            "tick_seconds": 6,
             "log_format": "json",
             **options,
         }

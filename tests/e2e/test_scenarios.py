@@ -20,7 +20,7 @@ TELLINGS = 8
 @pytest.fixture(scope="module")
 def played(kafka, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scenarios")
-    chain = Chain(kafka, folder, privacy_k=3)
+    chain = Chain(kafka, folder)
     try:
         yield play(chain, folder / "models")
     finally:
