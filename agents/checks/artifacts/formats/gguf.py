@@ -180,6 +180,11 @@ class _Reader:
                     self._bounds(count, f"{count} arrays for {key[:80]!r}")
                     raise CorruptFileError(f"{count} arrays declared for {key[:80]!r}")
                 if len(left) > 16:
+                    self._scan.report(
+                        "TW-MODEL-GGUF-BOUNDS",
+                        f"arrays in {key[:80]!r} are nested deeper than readers can",
+                        name=key[:80],
+                    )
                     raise BudgetExceededError(f"arrays in {key[:80]!r} are nested too deep")
                 left.append(count)
             else:

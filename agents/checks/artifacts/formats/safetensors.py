@@ -100,6 +100,12 @@ def _header(scan: Scan, raw: bytes) -> dict[str, Any]:
     try:
         header = json.loads(text.decode("utf-8"), object_pairs_hook=build, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
+        if isinstance(error, RecursionError):
+            scan.report(
+                "TW-MODEL-SAFETENSORS-BOUNDS",
+                "the header is nested deeper than readers can",
+                offset=8,
+            )
         stop = getattr(error, "pos", None)
         extra = text[stop:] if isinstance(error, json.JSONDecodeError) and stop else b""
         if extra and str(error).startswith("Extra data"):
@@ -143,6 +149,10 @@ def _judge_metadata(scan: Scan, metadata: object) -> None:
         report_targets(scan, f"__metadata__.{key[:80]}", f"{key}: {value}")
 
 
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _judge_tensors(scan: Scan, header: dict[str, Any], room: int) -> int:
     """Report tensors that overlap or leave holes; return where the last of them ends."""
     spans: list[tuple[int, int, str]] = []
@@ -154,6 +164,12 @@ def _judge_tensors(scan: Scan, header: dict[str, Any], room: int) -> int:
         shape: Any = info.get("shape")
         span: Any = info.get("data_offsets")
         if not _is_counts(shape) or not _is_counts(span) or len(span) != 2:
+            if any(isinstance(one, int) and one < 0 for one in (*_listed(shape), *_listed(span))):
+                scan.report(
+                    "TW-MODEL-SAFETENSORS-BOUNDS",
+                    f"tensor {tensor[:80]!r} has a negative length or offset",
+                    name=tensor[:80],
+                )
             raise CorruptFileError(f"tensor {tensor[:80]!r} has no shape or no offsets")
         bits = BITS.get(str(dtype))
         if bits is None:

@@ -146,7 +146,9 @@ class _Reader:
         local = tag.rsplit(":", 1)[-1]
         if local.lower() in _SCRIPT_TAGS:
             self._report("TW-MODEL-XML-SCRIPT", f"an element {tag[:80]}")
-        if local.lower() == "include" and "XInclude" in " ".join(attributes.values()) + tag:
+        if local.lower() == "include" and (
+            "XInclude" in " ".join(attributes.values()) + tag or "href" in attributes
+        ):
             self._report("TW-MODEL-XML-ENTITY", "another document is included")
         for name, value in attributes.items():
             self._judge_value(f"{tag}@{name}", value)

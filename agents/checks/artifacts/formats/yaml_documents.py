@@ -21,7 +21,8 @@ MAX_EVENTS: Final = 500_000
 MAX_DEPTH: Final = 200
 MAX_ALIASES: Final = 1_000
 PYTHON_TAG: Final = re.compile(
-    r"python/|^!!?(ruby|java|php|js|exec|eval|call|new|import)", re.IGNORECASE
+    r"python/|^!?!?(ruby|javax?|sun|com|org|php|js|exec|eval|call|new|import)([./:]|$)",
+    re.IGNORECASE,
 )
 _HARMLESS_TAG: Final = re.compile(
     r"python/(tuple|none|bool|str|unicode|int|long|float|complex|list|dict|bytes)$"
