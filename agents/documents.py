@@ -147,6 +147,10 @@ class StandardDocuments:
             tenant=None if proposal else spec.tenant,
         )
 
+    def audit(self, view: CommandView, at_ms: int) -> Iterator[Message]:
+        """Yield the audit record of a command's result, answered at `at_ms`."""
+        yield audit_message(view, at_ms)
+
 
 def audit_message(view: CommandView, at_ms: int) -> Message:
     """Return the audit record of a command's result."""

@@ -1,4 +1,4 @@
-"""The records of assessments and indicators: bare documents in binary-mode CloudEvents."""
+"""The records of assessments, indicators and operator alerts: bare documents in CloudEvents."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ from schemas.canonical import stable_id
 from schemas.channels import Channel
 from schemas.cloudevents import binary_headers
 from schemas.findings import SupplyChainIoC
+from schemas.ledger import OperatorAlert
 from schemas.version import SOURCE
 
 ASSESSMENT_TYPE: Final = "tidewatch.assessment.v1"
 IOC_TYPE: Final = "tidewatch.ioc.v1"
+OPERATOR_TYPE: Final = "tidewatch.operator.v1"
+OPERATOR: Final = "operator"
+"""The tenant of what only the operator reads."""
 CHECKS: Final = f"{SOURCE}/checks"
 LEDGER: Final = f"{SOURCE}/ledger"
+INCIDENTS: Final = f"{SOURCE}/incidents"
 _ENCODER: Final = msgspec.json.Encoder()
 
 
@@ -63,4 +68,26 @@ def indicator_message(ioc: SupplyChainIoC) -> Message:
             causation=ioc.event_id,
         ),
         tenant=ioc.tenant,
+    )
+
+
+def operator_message(alert: OperatorAlert, source: str) -> Message:
+    """Return the record of what the operator must know, keyed by its subject.
+
+    Args:
+        alert: What is told; it names its tenant itself, if it is about one.
+        source: The part of Tidewatch that made it.
+    """
+    return Message(
+        channel=Channel.OPERATOR_ALERTS,
+        key=alert.subject,
+        value=_ENCODER.encode(alert),
+        headers=binary_headers(
+            id=alert.id,
+            type=OPERATOR_TYPE,
+            source=source,
+            time=alert.since,
+            tenant=OPERATOR,
+            subject=alert.subject,
+        ),
     )

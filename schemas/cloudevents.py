@@ -267,7 +267,7 @@ def binary_headers(
     id: str,  # noqa: A002 -- the attribute's name in CloudEvents
     type: str,  # noqa: A002 -- the attribute's name in CloudEvents
     source: str,
-    time: datetime,
+    time: datetime | None,
     tenant: str,
     subject: str | None = None,
     content_type: str = JSON,
@@ -281,7 +281,7 @@ def binary_headers(
         id: Unique for the source; the same on every replay.
         type: The event type.
         source: The part of Tidewatch that made it.
-        time: When what it tells happened.
+        time: When what it tells happened; None: at no moment in particular.
         tenant: Whose it is.
         subject: What it is about.
         content_type: Of the value.
@@ -294,7 +294,7 @@ def binary_headers(
         ("ce_id", id.encode()),
         ("ce_source", source.encode()),
         ("ce_type", type.encode()),
-        ("ce_time", format_time(time).encode()),
+        *(() if time is None else (("ce_time", format_time(time).encode()),)),
         ("ce_tenantid", tenant.encode()),
     ]
     if subject:

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 import msgspec
 
 from agents.checks.knowledge import Knowledge
+from agents.outputs import INCIDENTS, operator_message
 from agents.ports import Delivery, Message, Publish, Rows
 from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.incidents import fold
@@ -41,7 +42,7 @@ from agents.triage.incidents.views import (
     significance,
 )
 from agents.triage.ledger.outlet import content_hash
-from agents.triage.ledger.rows import DAY_MS
+from agents.triage.ledger.rows import DAY_MS, to_ms
 from agents.triage.routing import ledger_message
 from agents.triage.store import SEPARATOR, Store, row_key
 from schemas.canonical import stable_id
@@ -50,6 +51,7 @@ from schemas.decisions import Decision
 from schemas.incidents import (
     AlertView,
     CommandSpec,
+    CommandView,
     DecisionUpdate,
     Exposure,
     FindingUpdate,
@@ -81,6 +83,9 @@ class Documents(Protocol):
     def command(self, spec: CommandSpec, at_ms: int, *, proposal: bool) -> Iterable[Message]:
         """Return the records of a command, or of a proposal that no one carries out."""
 
+    def audit(self, view: CommandView, at_ms: int) -> Iterable[Message]:
+        """Return the audit records of a result, answered at `at_ms`."""
+
 
 class PlainDocuments:
     """The views themselves, as JSON."""
@@ -111,6 +116,15 @@ class PlainDocuments:
             key=f"{spec.incident}|{spec.tenant}",
             value=msgspec.json.encode(spec),
             tenant=spec.tenant,
+        )
+
+    def audit(self, view: CommandView, at_ms: int) -> Iterable[Message]:
+        """Return the command and what came of it as they are."""
+        del at_ms
+        yield Message(
+            channel=Channel.CONTAINMENT_AUDIT,
+            key=f"{view.spec.incident}|{view.spec.tenant}",
+            value=msgspec.json.encode(view),
         )
 
 
@@ -202,7 +216,7 @@ class _Desk:
             case Related():
                 self._relate(case, message)
             case ResultUpdate():
-                fold.on_result(case, message)
+                self._answered(case, message)
                 touched[message.tenant] = None
             case DecisionUpdate():
                 self._decide(case, message.decision, at_ms)
@@ -210,6 +224,12 @@ class _Desk:
                 self._decide(case, message, at_ms)
             case ForgedResult():
                 self._forged(message)
+
+    def _answered(self, case: Case, result: ResultUpdate) -> None:
+        view = fold.on_result(case, result)
+        if view is not None:
+            for message in self._documents.audit(view, to_ms(result.at)):
+                self._publish(message)
 
     def _decide(self, case: Case, decision: Decision, at_ms: int) -> None:
         fold.on_decision(case, decision, at_ms)
@@ -248,11 +268,7 @@ class _Desk:
         )
 
     def _operator(self, alert: OperatorAlert) -> None:
-        self._publish(
-            Message(
-                channel=Channel.OPERATOR_ALERTS, key=alert.subject, value=msgspec.json.encode(alert)
-            )
-        )
+        self._publish(operator_message(alert, INCIDENTS))
 
     # -- time --------------------------------------------------------------------------------------
 
@@ -402,8 +418,10 @@ class _Desk:
         told = significance(view)
         if told == row.told or (view.status == "suppressed" and row.told_status == "suppressed"):
             return
-        if not row.told and view.status == "withdrawn":
-            return  # nobody was told of it, so there is nothing to take back
+        if not row.told and (view.status == "withdrawn" or not view.findings):
+            # Nobody was told of it, so there is nothing to take back; or what was found is still
+            # under way, and will be told with it.
+            return
         row.told, row.told_status = told, view.status
         case.save(row)
         for message in self._documents.alert(view, at_ms):

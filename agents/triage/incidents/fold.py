@@ -32,6 +32,7 @@ from agents.triage.incidents.rows import (
     Group,
     IdState,
     SystemsRow,
+    answered_state,
 )
 from agents.triage.ledger.outlet import supersedes
 from agents.triage.ledger.rows import EXPOSURE_RANK, to_ms
@@ -40,6 +41,7 @@ from agents.triage.store import Store, row_key
 from schemas.decisions import Decision
 from schemas.findings import Finding
 from schemas.incidents import (
+    CommandView,
     Exposure,
     FindingUpdate,
     KnownGood,
@@ -433,18 +435,29 @@ def on_decision(case: Case, decision: Decision, at_ms: int) -> None:
         case.save(row)
 
 
-def on_result(case: Case, result: ResultUpdate) -> None:
-    """Note a responder's answer to a command of the tenant."""
+def on_result(case: Case, result: ResultUpdate) -> CommandView | None:
+    """Note a responder's answer to a command of the tenant.
+
+    Returns:
+        The command and this answer, for the audit; None for one that is known already, or
+        to no command known here.
+    """
     row = case.actions(result.tenant)
     command = row.commands.get(result.command_id)
     if command is None:
-        return
+        return None
     place = rank(result.id)
     if place in command.results:
-        return
+        return None
     at = to_ms(result.at)
     command.results[place] = (at, result.status, clip(result.status_text, SMALL_BYTES))
     if len(command.results) > RESULTS:
         for extra in sorted(command.results, key=lambda one: command.results[one])[:-RESULTS]:
             del command.results[extra]
     case.save(row)
+    return CommandView(
+        spec=command.spec,
+        state=answered_state(result.status),
+        status=result.status,
+        status_text=clip(result.status_text, SMALL_BYTES),
+    )

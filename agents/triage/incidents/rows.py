@@ -129,6 +129,13 @@ class SystemsRow(msgspec.Struct, array_like=True):
     detected_ms: int = 0
 
 
+def answered_state(status: int) -> str:
+    """Return what an OpenC2 status says of a command: done, failed or working."""
+    if status == 200:  # noqa: PLR2004 -- OpenC2's OK
+        return "done"
+    return "failed" if status >= 400 else "working"  # noqa: PLR2004 -- OpenC2's errors
+
+
 class CommandState(msgspec.Struct, array_like=True):
     """A command and what came of it."""
 
@@ -157,11 +164,8 @@ class CommandState(msgspec.Struct, array_like=True):
         if self.lifted and self.standing == "issued":
             return "reversed"
         if answer is not None and self.standing in {"issued", "expired"}:
-            if answer[1] == 200:  # noqa: PLR2004 -- OpenC2's OK
-                return "done"
-            if answer[1] >= 400:  # noqa: PLR2004 -- OpenC2's errors
-                return "failed" if self.standing == "issued" else "expired"
-            return "working" if self.standing == "issued" else "expired"
+            state = answered_state(answer[1])
+            return state if state == "done" or self.standing == "issued" else "expired"
         return "rejected" if self.standing == "gone" else self.standing
 
 

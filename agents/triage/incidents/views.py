@@ -179,7 +179,11 @@ def _message(worst: FindingView | None, standing: Standing, count: int) -> str:
         key=lambda name: EXPOSURE_RANK[name],
         default="staged",
     )
-    what = worst.description if worst is not None else "What was found was withdrawn"
+    what = "What was found was withdrawn"
+    if worst is not None:
+        what = worst.description
+    elif standing.systems:
+        what = "It holds a component that is part of an incident"
     return f"{what}. {reach}; the farthest is {exposure}."
 
 

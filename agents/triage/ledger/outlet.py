@@ -8,8 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from agents.checks.rules import Rule
-from agents.outputs import LEDGER, assessment_message, indicator_message
-from agents.ports import Message, Publish, Rows
+from agents.outputs import LEDGER, assessment_message, indicator_message, operator_message
+from agents.ports import Publish, Rows
 from agents.triage.bounded import clip
 from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.ledger.rows import NAME_BYTES
@@ -17,7 +17,6 @@ from agents.triage.routing import finding_messages, incident_message, ledger_mes
 from agents.triage.store import Store
 from schemas.assessments import Assessment, Check
 from schemas.canonical import canonical_json, stable_id
-from schemas.channels import Channel
 from schemas.findings import Finding, Indicator, SupplyChainIoC
 from schemas.incidents import IncidentMessage
 from schemas.ledger import LedgerMessage, OperatorAlert, Revision
@@ -85,11 +84,7 @@ class Desk:
         if alert.id in self._told:
             return
         self._told.add(alert.id)
-        self._publish(
-            Message(
-                channel=Channel.OPERATOR_ALERTS, key=alert.subject, value=msgspec.json.encode(alert)
-            )
-        )
+        self._publish(operator_message(alert, LEDGER))
 
     def bound_reached(self, what: str, subject: str, limit: int) -> None:
         """Tell the operator that a bound was reached: the same record however often it is."""

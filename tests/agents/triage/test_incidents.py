@@ -20,8 +20,9 @@ from agents.triage.containment import (
 from agents.triage.incidents.standing import bucket
 from agents.triage.incidents.views import significance
 from agents.triage.routing import incident_id, incident_message
+from schemas.channels import Channel
 from schemas.decisions import Decision, DecisionKind
-from schemas.incidents import ForgedResult, KnownGood, SystemView
+from schemas.incidents import CommandView, Exposure, ForgedResult, KnownGood, SystemView
 from schemas.policy import Policy
 from schemas.severity import Severity
 from tests.agents.triage.flow import Flow, at
@@ -130,7 +131,7 @@ def test_a_finding_that_is_tenant_specific_is_not_shown_to_others():
 
 # -- privacy ---------------------------------------------------------------------------------------
 
-NAMES = st.text(alphabet="ghijklmnopqrstuvwxyz", min_size=6, max_size=10)
+NAMES = st.text(alphabet="ghijklmnopqrstuvwxyz", min_size=6, max_size=10).map("q7".__add__)
 
 
 @settings(max_examples=25, deadline=None)
@@ -533,3 +534,75 @@ def test_an_ended_incident_is_forgotten_after_400_days_and_an_open_one_is_not():
         key for rows in ended.incident_rows for key in rows.content() if not key.startswith("nz")
     ]
     assert CASE in still_open.incidents
+
+
+# -- audit -----------------------------------------------------------------------------------------
+
+
+def test_each_result_is_audited_once():
+    flow = hostile("a", [Policy(tenant="a", automatic=ALL)])
+    spec = next(one for one in flow.issued if one.action == "quarantine")
+    flow.answer(spec, 500, "no such folder")
+    flow.answer(spec, 200, "moved")
+    flow.answer(spec, 200, "moved")
+    audits = [
+        msgspec.json.decode(one.value or b"", type=CommandView)
+        for one in flow.sent
+        if one.channel is Channel.CONTAINMENT_AUDIT
+    ]
+    assert [(one.spec.command_id, one.state) for one in audits] == [
+        (spec.command_id, "failed"),
+        (spec.command_id, "done"),
+    ]
+
+
+def test_what_is_taken_back_is_taken_back_in_order():
+    """A switch forward waits until what it switches to was restored."""
+    flow = hostile("a", [Policy(tenant="a", automatic=ALL)])
+    decide(flow, DecisionKind.FALSE_POSITIVE, 61, tenant="a")
+    undone = {one.action: one for one in flow.issued if one.undoes}
+    assert undone["restore"].command_id in undone["roll-forward"].after
+    assert set(undone["roll-forward"].after) <= {one.command_id for one in undone.values()}
+
+
+def test_an_exposure_is_not_told_before_what_was_found():
+    flow = Flow()
+    exposure = Exposure(
+        incident=CASE,
+        root=ROOT,
+        tenant="a",
+        system="gpu",
+        component=MODEL,
+        occurred_at=at(1),
+        event_id="e1",
+    )
+    flow.send([incident_message(CASE, exposure)])
+    assert not flow.alerts
+    flow.found(finding("malicious_payload", "b"))
+    assert flow.alerts[CASE, "a"].findings
+
+
+def test_a_publishers_campaign_commands_nothing_but_what_is_its_own():
+    flow = Flow()
+    flow.policy(Policy(tenant="a", automatic=ALL))
+    for number in range(4):
+        model = f"model:hub/x/m{number}"
+        flow.saw(
+            sighting(model, "a", "gpu", number, version="1", kind="pushed"),
+            sighting("publisher:hub/x", "a", "gpu", number, name=model, version="1"),
+        )
+        flow.found(
+            finding(
+                "malicious_payload",
+                "a",
+                component=model,
+                digest=str(number) * 64,
+                version="1",
+                minutes=number,
+                publisher="publisher:hub/x",
+            )
+        )
+    campaign = flow.alerts[incident_id("publisher:hub/x"), "a"]
+    assert {one.spec.action for one in campaign.commands} == {"block"}
+    (block,) = campaign.commands
+    assert (block.spec.target, block.state) == ("publisher:hub/x", "proposed")
