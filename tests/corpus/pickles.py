@@ -226,16 +226,21 @@ def hostile() -> Iterator[Sample]:
     yield "huge-number.pkl", PROTO4 + b"\x8b\xff\xff\xff\x7f\x01."
 
 
-def _legacy() -> bytes:
+def _legacy(numel: int = 6) -> bytes:
     """Return a checkpoint of PyTorch before 1.6: five streams, then the storages."""
     return (
         pickle.dumps(0x1950A86A20F9469CFC6C, 2)
         + pickle.dumps(1001, 2)
         + pickle.dumps({"protocol_version": 1001, "little_endian": True}, 2)
-        + state_dict("w")
+        + PROTO2
+        + name("collections", "OrderedDict")
+        + b")R("
+        + text("w")
+        + torch_tensor("0", numel, (numel,))
+        + b"u."
         + pickle.dumps(["0"], 2)
-        + struct.pack("<q", 6)
-        + np.arange(6, dtype=np.float32).tobytes()
+        + struct.pack("<q", numel)
+        + np.arange(numel, dtype=np.float32).tobytes()
     )
 
 
@@ -634,6 +639,7 @@ def harmless() -> Iterator[Sample]:
     yield "state_dict.pkl", state_dict("a.weight", "a.bias")
     yield "legacy.pt", _legacy()
     yield "legacy.dat", _legacy()
+    yield "legacy-128.pt", _legacy(128)
     yield "shapes.pkl", pickle.dumps([((n,),) for n in range(11_000)], 4)
     yield "error.pkl", call("builtins", "ValueError", "no such class")
     yield (

@@ -164,7 +164,7 @@ def dispatch(scan: Scan, name: str, source: Source) -> None:
     expected = _is_pickle(name, bool(found) or unread or head.startswith(_OTHERS))
     if not first and not head.startswith(ZIP_HEAD):  # as a pickle, P would begin a persistent id
         _part(scan, lambda: _pickle(scan, source, expected=expected))
-    if len(scan.formats) == before:
+    if len(scan.formats) == before and scan.member is None:
         _unrecognised(scan, name, source, head)
     _mismatch(scan, name, scan.formats[before:])
 

@@ -196,6 +196,7 @@ class _Reader:
                 following = end.offset
                 if self._magic(following):
                     offset = following
+                    adjoining = not (legacy and streams >= 5)  # there, lengths of storages follow
                     continue
             else:
                 # Within a stream that broke, its own rest is no new stream; go on behind the break.

@@ -275,7 +275,7 @@ class _Judge:
 
     def _strings(self, node: nodes.Expr) -> None:
         for value in _values(node, self._values):
-            if _DANGEROUS_DUNDER.search(value):
+            if _DANGEROUS_DUNDER.search(value) and "\n" not in value.strip():
                 self._escape(f"puts together the name {value[:60]!r}", node)
             elif len(value) <= MAX_COMMAND and _SHELL.search(value):
                 self._escape(f"holds a command: {value[:60]!r}", node)
