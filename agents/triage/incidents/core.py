@@ -175,6 +175,8 @@ class _Desk:
         self._cases: dict[str, Case] = {}
         self._touched: dict[str, dict[str, None]] = {}
         self._whole: set[str] = set()
+        self._pending: dict[str, set[str]] = {}
+        """Parts whose commands were not looked at since something was folded into them."""
         self._at: dict[str, Revision] = {}
         self._clock = self.store.load(row_key(CLOCK, "incidents"), ClockRow) or ClockRow()
 
@@ -195,13 +197,19 @@ class _Desk:
         )
         touched = self._touched.setdefault(case.incident, {})
         at_ms = record.timestamp_ms
+        if isinstance(message, Decision | DecisionUpdate | Withdrawal):
+            # What came before is acted upon first: what follows must not depend on whether the
+            # records were read in one batch or in two.
+            self._advance(case, at_ms)
         match message:
             case FindingUpdate():
                 fold.on_finding(case, message, at_ms)
                 touched[message.finding.tenant] = None
+                self._pending.setdefault(case.incident, set()).add(message.finding.tenant)
             case Exposure():
                 fold.on_exposure(case, message, at_ms)
                 touched[message.tenant] = None
+                self._pending.setdefault(case.incident, set()).add(message.tenant)
             case KnownGood():
                 fold.on_known_good(case, message)
                 touched[message.tenant] = None
@@ -235,8 +243,25 @@ class _Desk:
         fold.on_decision(case, decision, at_ms)
         if decision.tenant is None:
             self._whole.add(case.incident)
+            self._pending.setdefault(case.incident, set()).update(case.tenants())
         else:
             self._touched[case.incident][decision.tenant] = None
+            self._pending.setdefault(case.incident, set()).add(decision.tenant)
+        self._advance(case, at_ms)
+
+    def _advance(self, case: Case, at_ms: int) -> None:
+        """Issue, approve and take back what is due in the parts touched since the last time."""
+        tenants = self._pending.pop(case.incident, set())
+        for tenant in sorted(tenants & set(case.tenants())):
+            self._update_commands(case, self._stand(case, tenant), at_ms)
+
+    def _update_commands(self, case: Case, standing: Standing, at_ms: int) -> bool:
+        return update_commands(
+            case,
+            standing,
+            at_ms,
+            lambda spec, proposal: self._command(spec, at_ms, proposal=proposal),
+        )
 
     def _relate(self, case: Case, link: Related) -> None:
         before = case.core.campaign
@@ -401,12 +426,7 @@ class _Desk:
 
     def _settle_tenant(self, case: Case, tenant: str, at_ms: int) -> None:
         standing = self._stand(case, tenant)
-        changed = update_commands(
-            case,
-            standing,
-            at_ms,
-            lambda spec, proposal: self._command(spec, at_ms, proposal=proposal),
-        )
+        changed = self._update_commands(case, standing, at_ms)
         row = standing.actions
         if not row.contained_ms and contained(standing):
             row.contained_ms = at_ms

@@ -209,7 +209,7 @@ def _commands(case: Case, standing: Standing) -> Iterable[CommandView]:
     views = []
     for command_id, command in row.commands.items():
         spec = msgspec.structs.replace(
-            wanted.get(command_id, command.spec),
+            wanted.get(command_id) or _bygone(command.spec),
             mode=command.spec.mode,
             expires=command.spec.expires,
             attempt=command.spec.attempt,
@@ -238,6 +238,16 @@ def _commands(case: Case, standing: Standing) -> Iterable[CommandView]:
             one.spec.command_id,
         ),
     )
+
+
+def _bygone(spec: CommandSpec) -> CommandSpec:
+    """Return a command that is called for no longer, or takes another back, as it is told of.
+
+    Which findings it was issued for, and what they said, was what was known by then: the record of
+    the command has it.
+    """
+    reason = spec.reason if spec.undoes else "its reason no longer holds"
+    return msgspec.structs.replace(spec, findings=(), digest=None, reason=reason)
 
 
 def _told(spec: CommandSpec) -> CommandSpec:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from schemas.channels import Channel
+from schemas.decisions import Decision, DecisionKind
 from tests.agents.triage.interleaving import Chain, Checked, check, knowing
 from tests.e2e.chain import Results, results_of
-from tests.e2e.mixed_events import events, intel, policies, write_models
+from tests.e2e.mixed_events import START, events, intel, policies, write_models
 
 EVENTS = 2_000
 BAD = 5
@@ -25,13 +29,37 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, list[Checked]]
     return knowledge, check(events(EVENTS, root, bad=BAD), knowledge)
 
 
-def run(known: tuple[Any, list[Checked]], seed: int | None) -> Results:
+def run(
+    known: tuple[Any, list[Checked]],
+    seed: int | None,
+    *,
+    decisions: Iterable[Decision] = (),
+    early: bool = False,
+    late: Iterable[tuple[str, bytes | None]] = (),
+) -> Results:
+    """Run it: decisions follow when all is quiet, then `late` intel, or that at once if `early`."""
     chain = Chain(known[0], seed)
-    for key, fact in intel():
+    for key, fact in (*intel(), *(late if early else ())):
         chain.put(Channel.INTEL, key, fact)
     chain.feed(known[1])
     chain.run()
+    for decision in decisions:
+        chain.put(Channel.DECISIONS, decision.incident, msgspec.json.encode(decision))
+    chain.run()
+    for key, fact in () if early else late:
+        chain.put(Channel.INTEL, key, fact)
+    chain.run()
     return results_of(chain.read)
+
+
+def same(got: Results, calm: Results) -> None:
+    for name in ("findings", "commands", "events", "indicators"):
+        assert getattr(got, name) == getattr(calm, name), name
+    for name in ("assessments", "alerts", "incidents"):
+        one, other = getattr(calm, name), getattr(got, name)
+        assert one.keys() == other.keys(), name
+        differing = [key for key in one if one[key] != other[key]]
+        assert not differing, (name, one[differing[0]], other[differing[0]])
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +77,83 @@ def test_the_mix_meets_what_it_is_meant_to_meet(calm):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_any_interleaving_puts_out_the_same(known, calm, seed):
-    got = run(known, seed)
-    for name in ("findings", "commands", "events", "indicators"):
-        assert getattr(got, name) == getattr(calm, name), name
-    for name in ("assessments", "alerts", "incidents"):
-        one, other = getattr(calm, name), getattr(got, name)
-        assert one.keys() == other.keys(), name
-        differing = [key for key in one if one[key] != other[key]]
-        assert not differing, (name, one[differing[0]], other[differing[0]])
+    same(run(known, seed), calm)
+
+
+def decided(calm: Results) -> list[Decision]:
+    """Return decisions of tenants and of the operator about every incident, of every kind."""
+    made = []
+    for number, (incident, document) in enumerate(sorted(calm.incidents.items())):
+        tenant = min(part["tenant"] for part in document["tenants"])
+        proposed = [one["spec"] for one in document["commands"] if one["state"] == "proposed"]
+        kinds = (
+            DecisionKind.FALSE_POSITIVE,
+            DecisionKind.CLOSE,
+            DecisionKind.ACKNOWLEDGE,
+            DecisionKind.SUPPRESS,
+        )
+        chosen: list[tuple[DecisionKind, str | None, str | None]] = [
+            (
+                DecisionKind.REJECT if place % 2 else DecisionKind.APPROVE,
+                spec["tenant"],
+                spec["command_id"],
+            )
+            for place, spec in enumerate(proposed[:8])
+        ]
+        chosen.append((kinds[number % 4], tenant, None))
+        if number % 2:
+            chosen.append((DecisionKind.FALSE_POSITIVE, None, None))
+        if number % 3 == 0:
+            chosen.append((DecisionKind.REOPEN, None, None))
+        made += [
+            Decision(
+                id=f"{incident}-{place}",
+                incident=incident,
+                actor="someone",
+                decision=kind,
+                reason="to see",
+                time=START + timedelta(hours=2, minutes=place),
+                tenant=whose,
+                target=target,
+                expires=START + timedelta(days=9) if kind is DecisionKind.SUPPRESS else None,
+            )
+            for place, (kind, whose, target) in enumerate(chosen)
+        ]
+    return made
+
+
+WITHDRAWN: list[tuple[str, bytes | None]] = [("pypi:litellm", None)]
+
+
+@pytest.mark.parametrize("late", [[], WITHDRAWN], ids=["decisions", "and withdrawals"])
+def test_decisions_and_withdrawals_lead_to_the_same(known, calm, late):
+    decisions = decided(calm)
+    expected = run(known, None, decisions=decisions, late=late)
+    assert expected.commands > calm.commands
+    for seed in range(3):
+        same(run(known, seed, decisions=decisions, late=late), expected)
+
+
+def in_force(results: Results) -> tuple[set[str], dict[str, Any]]:
+    """Return the commands that hold and the alerts that stand."""
+    commands = [one for doc in results.incidents.values() for one in doc["commands"]]
+    holding = {
+        one["spec"]["command_id"]
+        for one in commands
+        if "undoes" not in one["spec"] and one["state"] not in {"reversed", "rejected", "advised"}
+    }
+    standing = {
+        uid: alert["finding_info"]
+        for uid, alert in results.alerts.items()
+        if alert["unmapped"]["status"] != "withdrawn"
+    }
+    return holding, standing
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_fact_withdrawn_while_events_come_in_leaves_in_force_what_one_withdrawn_later_does(
+    known, seed
+):
+    expected = in_force(run(known, None, late=WITHDRAWN))
+    assert all(expected)
+    assert in_force(run(known, seed, early=True, late=WITHDRAWN)) == expected
