@@ -11,7 +11,13 @@ from agents.triage.bounded import clip, keep_smallest, rank
 from agents.triage.correlation import for_fact
 from agents.triage.ledger import indicators
 from agents.triage.ledger.outlet import Desk, indicator_of, make_finding
-from agents.triage.ledger.propagation import add_mark, component_row, fresh_mark, lift
+from agents.triage.ledger.propagation import (
+    add_mark,
+    component_row,
+    fresh_mark,
+    lift,
+    tell_goods,
+)
 from agents.triage.ledger.rows import (
     COMPONENT,
     FACT,
@@ -31,7 +37,7 @@ from schemas.components import is_sha256
 from schemas.findings import Finding
 from schemas.incidents import Withdrawal
 from schemas.integers import within_64_bits
-from schemas.intel import IntelFact
+from schemas.intel import IntelFact, IntelKind
 from schemas.ledger import FactChange, FindingSeen, Revision
 from schemas.severity import Disposition
 
@@ -67,6 +73,8 @@ def on_fact(desk: Desk, change: FactChange) -> None:
         _tell_digests(desk, change, before, fact)
     _retro_hunt(desk, change, row, before, fact)
     _suppress(desk, change, row, before, fact)
+    if fact is not None and fact.kind is IntelKind.KNOWN_GOOD:
+        tell_goods(desk, change.key, row)
 
 
 def _suppress(

@@ -357,6 +357,18 @@ def _tell_good(desk: Desk, component: str, holding: Holding, tenant: str, mark: 
     )
 
 
+def tell_goods(desk: Desk, component: str, row: ComponentRow) -> None:
+    """Tell the incidents anew which versions may be gone back to: more is known of them now."""
+    marks = [mark for mark in row.marks.values() if mark.active]
+    if not marks or not row.hit:
+        return
+    for _, system in list(desk.store.scan(SYSTEM, component, row_type=SystemRow, limit=PAGE)):
+        if rank(system.tenant) in row.hit:
+            for holding in _clean(row, system):
+                for mark in marks:
+                    _tell_good(desk, component, holding, system.tenant, mark)
+
+
 def _vouched(desk: Desk, component: str, holding: Holding) -> bool:
     """Tell whether intelligence knows a version to be good."""
     row = component_row(desk, component)

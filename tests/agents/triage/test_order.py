@@ -198,3 +198,23 @@ def test_combinations_do_not_depend_on_order(both):
     for ordered in (False, True):
         when = When(kind="combination", signals=("a", "b|c"), ordered=ordered, hours=48)
         assert combination(when, forward) == combination(when, shuffled)
+
+
+def test_a_version_vouched_for_later_is_gone_back_to_as_one_that_was_before():
+    vouched = IntelFact(key=MODEL, kind=IntelKind.KNOWN_GOOD, versions=("r1",), digests=(GOOD,))
+    inputs = [
+        *held(MODEL, "a", "gpu", 0, version="r1", digest=GOOD),
+        *held(MODEL, "a", "gpu", 5, version="r3", digest="3" * 64),
+        *held(MODEL, "a", "gpu", 9, version="r2", digest=BAD),
+        finding("malicious_payload", "a", minutes=10),
+    ]
+    told = []
+    for order in ([vouched, *inputs], [*inputs, vouched], [*reversed(inputs), vouched]):
+        flow = Flow()
+        for one in order:
+            flow.put(one)
+            flow.run()
+        (rollback,) = [one for one in flow.proposals.values() if one.action == "rollback"]
+        told.append((rollback.command_id, rollback.rollback_version, outcome(flow)["alerts"]))
+    assert told[0] == told[1] == told[2]
+    assert told[0][1] == "r1"
