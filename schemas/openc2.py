@@ -33,6 +33,8 @@ ACTIONS: Final = {
     "release-pipeline": "start",
 }
 """Our action: the OpenC2 action."""
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are no document of the kind asked for."""
 
 
 class InvalidCommandError(TidewatchError):
@@ -141,7 +143,7 @@ def read_command(raw: bytes) -> CommandSpec:
         spec = msgspec.convert(
             {**msgspec.to_builtins(extension), "command_id": command_id}, CommandSpec
         )
-    except (msgspec.MsgspecError, KeyError, TypeError) as error:
+    except (*_UNREADABLE, KeyError, TypeError) as error:
         raise InvalidCommandError(f"not a containment command: {error}") from error
     if ACTIONS.get(spec.action) != document.get("action") or _target(spec) != document.get(
         "target"
@@ -186,7 +188,7 @@ def read_response(raw: bytes) -> Response:
     """
     try:
         response = msgspec.json.decode(raw, type=Response)
-    except msgspec.MsgspecError as error:
+    except _UNREADABLE as error:
         raise InvalidCommandError(f"not a containment result: {error}") from error
     extension = response.results.get(EXTENSION)
     if not isinstance(extension, dict) or not isinstance(extension.get("command_id"), str):

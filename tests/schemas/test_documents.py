@@ -154,7 +154,18 @@ def test_a_command_whose_target_was_changed_is_refused():
         openc2.read_command(msgspec.json.encode(document))
 
 
-@pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b'{"args":{}}', b'{"command_id":1,"args":[]}'])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"args":{}}',
+        b'{"command_id":1,"args":[]}',
+        b'{"status":"\xff","results":{"x":"\x89"}}',
+        b'{"status":1,"results":' + b"[" * 100_000,
+    ],
+)
 def test_what_is_no_command_is_refused(raw):
     with pytest.raises(openc2.InvalidCommandError):
         openc2.read_command(raw)
