@@ -211,5 +211,5 @@ def _read_card(path: Path) -> Card:
 
     try:
         return msgspec.json.decode(_read(path), type=Card)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise TidewatchError("not a card", where=str(path), remedy=str(error)) from error

@@ -123,7 +123,7 @@ class Hub:
         )
         try:
             found = msgspec.json.decode(answer.body, type=_RepositoryInfo)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise FetchError("the listing can't be read", where=place.uri) from error
         if _COMMIT.fullmatch(place.revision) and found.sha != place.revision:
             raise FetchError("the listing is of another revision", where=place.uri)

@@ -137,7 +137,7 @@ class Registry:
         )
         try:
             found = msgspec.json.decode(granted.body, type=_Token)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise FetchError("the token can't be read", where=realm.uri[:200]) from error
         value = found.token or found.access_token or ""
         if not value.isascii() or not value.isprintable():
@@ -156,7 +156,7 @@ class Registry:
             raise FetchError("the manifest is not the one of its digest", where=at.uri[:200])
         try:
             return msgspec.json.decode(answer.body, type=_Manifest)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise FetchError("the manifest can't be read", where=at.uri[:200]) from error
 
     def listing(self, location: Location) -> tuple[File, ...]:
