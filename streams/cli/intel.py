@@ -109,7 +109,7 @@ def _facts(values: dict[str, bytes]) -> dict[str, IntelFact]:
     for key, value in values.items():
         try:
             facts[key] = decoder.decode(value)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             # A record that no worker can read either: the import replaces it.
             continue
     return facts
