@@ -16,6 +16,7 @@ from agents.triage.incidents.rows import (
     EVIDENCE_BYTES,
     FINDINGS,
     GOOD,
+    GOOD_BYTES,
     GROUPS,
     IDS,
     KEYS,
@@ -348,8 +349,27 @@ def on_known_good(case: Case, good: KnownGood) -> None:
         if good == known:
             return
     row.good[place] = good
-    keep_smallest(row.good, GOOD)
+    _bound_good(case, row)
     case.save(row)
+
+
+def _bound_good(case: Case, row: SystemsRow) -> None:
+    """Keep a few of each component, so that none loses its last for want of room for others'."""
+    of_component: dict[str, list[str]] = {}
+    for place, good in sorted(
+        row.good.items(), key=lambda one: (not one[1].by_intel, not one[1].signed, one[0])
+    ):
+        of_component.setdefault(good.component, []).append(place)
+    kept: dict[str, KnownGood] = {}
+    total = 0
+    for component in sorted(of_component, key=rank):
+        for place in of_component[component][:GOOD]:
+            total += len(msgspec.msgpack.encode(row.good[place]))
+            if total > GOOD_BYTES:
+                case.truncate("known-good versions")
+                break
+            kept[place] = row.good[place]
+    row.good = kept
 
 
 def on_proof(case: Case, proof: Proof) -> None:

@@ -25,8 +25,10 @@ KEEP_DAYS: Final = 400
 TENANTS: Final = 512
 GROUPS: Final = 16
 IDS: Final = 256
-ENTRIES_BYTES: Final = 40_000
-GOOD: Final = 16
+ENTRIES_BYTES: Final = 32_000
+GOOD: Final = 4
+"""Versions of one component that may be gone back to."""
+GOOD_BYTES: Final = 12_000
 PROOFS: Final = 48
 COMMANDS: Final = 48
 """Commands of one incident and tenant, without what takes them back."""

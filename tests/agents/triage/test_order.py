@@ -218,3 +218,26 @@ def test_a_version_vouched_for_later_is_gone_back_to_as_one_that_was_before():
         told.append((rollback.command_id, rollback.rollback_version, outcome(flow)["alerts"]))
     assert told[0] == told[1] == told[2]
     assert told[0][1] == "r1"
+
+
+def test_no_component_loses_its_last_good_version_to_others():
+    models = [f"{MODEL}-{number}" for number in range(12)]
+    inputs = [
+        one
+        for number, model in enumerate(models)
+        for version in range(6)
+        for one in held(
+            model, "a", "gpu", version, version=f"r{version}", digest=f"{number:02}{version}" * 21
+        )
+    ]
+    bad = [one for model in models for one in held(model, "a", "gpu", 9, version="x", digest=BAD)]
+    found = [finding("malicious_payload", "a", model, version="x", minutes=9) for model in models]
+    outcomes = []
+    for order in ([*inputs, *bad, *found], [*found, *bad, *reversed(inputs)]):
+        flow = Flow()
+        flow.put(*order)
+        flow.run()
+        rollbacks = {one.target for one in flow.proposals.values() if one.action == "rollback"}
+        assert rollbacks == set(models)
+        outcomes.append(outcome(flow))
+    assert outcomes[0] == outcomes[1]
