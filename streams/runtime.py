@@ -154,11 +154,24 @@ class Addresses:
             and channel in TENANT_CHANNELS
         ):
             tenant = tenant_slug(message.tenant)
-            if tenant not in self._tenants:
-                await ensure_topics(self._settings, channels=(), tenants=(tenant,))
-                self._tenants.add(tenant)
-            own = tenant_topic_name(tenant, channel)
-            outgoing.append(Outgoing(own, key, message.value, message.headers))
+            if await self._has_topics(tenant):
+                own = tenant_topic_name(tenant, channel)
+                outgoing.append(Outgoing(own, key, message.value, message.headers))
+
+    async def _has_topics(self, tenant: str) -> bool:
+        """Make a tenant's own topics when it is first met, for so many tenants as may have them.
+
+        A producer that makes up tenants must not flood the broker with topics; what is left out is
+        on the operator's topic all the same, and is counted.
+        """
+        if tenant in self._tenants:
+            return True
+        if len(self._tenants) >= self._settings.max_tenants:
+            metrics.EVICTIONS.labels("tenant-topics").inc()
+            return False
+        await ensure_topics(self._settings, channels=(), tenants=(tenant,))
+        self._tenants.add(tenant)
+        return True
 
     def address_letter(self, letter: Envelope) -> Outgoing:
         """Return the record of a dead letter."""

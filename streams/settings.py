@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     """Further input topics by full name, each bound to one tenant."""
     tenant_topics: bool = False
     """Also write what a tenant may read to `tenant.<id>.<channel>`."""
+    max_tenants: int = Field(default=1000, ge=1)
+    """Tenants that get topics of their own; a producer that makes up tenants gets no more."""
     ecs: bool = False
     """Also write Elastic Common Schema siblings of alerts and indicators."""
     privacy_k: int = Field(default=3, ge=2)
