@@ -18,11 +18,11 @@ from schemas.events import (
     RegistryPush,
 )
 from schemas.findings import SupplyChainIoC
-from schemas.incidents import IncidentDocument, IncidentMessage
+from schemas.incidents import CommandSpec, IncidentDocument, IncidentMessage
 from schemas.intel import IntelFact
 from schemas.ledger import LedgerMessage, OperatorAlert
 from schemas.ocsf import CLASS_DETECTION_FINDING, CLASS_REMEDIATION_ACTIVITY, SCHEMA_VERSION
-from schemas.openc2 import ACTIONS, EXTENSION, Extension
+from schemas.openc2 import ACTIONS, EXTENSION
 from schemas.policy import Policy
 from schemas.scans import ScanRequest
 
@@ -121,7 +121,10 @@ def _ocsf(class_uid: int, *required: str) -> dict[str, Any]:
 
 
 def _command() -> dict[str, Any]:
-    (reference,), definitions = msgspec.json.schema_components([Extension])
+    (reference,), definitions = msgspec.json.schema_components([CommandSpec])
+    body = definitions[CommandSpec.__name__]
+    body["required"] = [name for name in body["required"] if name != "command_id"]
+    del body["properties"]["command_id"]
     return {
         "description": "OpenC2 1.0 command",
         "type": "object",

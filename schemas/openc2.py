@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import msgspec
 
-from schemas.cloudevents import format_time
 from schemas.errors import TidewatchError
 from schemas.incidents import CommandSpec
 
@@ -39,31 +38,6 @@ _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 class InvalidCommandError(TidewatchError):
     """A document that is not one of our OpenC2 commands or responses."""
-
-
-class Extension(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What OpenC2 has no word for."""
-
-    action: str
-    incident: str
-    tenant: str
-    target: str
-    target_type: str
-    system: str | None = None
-    version: str | None = None
-    digest: str | None = None
-    rollback_version: str | None = None
-    rollback_digest: str | None = None
-    paths: tuple[str, ...] = ()
-    after: tuple[str, ...] = ()
-    reason: str
-    findings: tuple[str, ...] = ()
-    expires: str | None = None
-    undo: str | None = None
-    undoes: str | None = None
-    mode: str
-    dry_run: bool = True
-    attempt: int = 1
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,32 +74,12 @@ def command_document(spec: CommandSpec) -> dict[str, Any]:
     action = ACTIONS.get(spec.action)
     if action is None:
         raise InvalidCommandError(f"no OpenC2 action for {spec.action!r}", where=spec.command_id)
-    extension = Extension(
-        action=spec.action,
-        incident=spec.incident,
-        tenant=spec.tenant,
-        target=spec.target,
-        target_type=spec.target_type,
-        system=spec.system,
-        version=spec.version,
-        digest=spec.digest,
-        rollback_version=spec.rollback_version,
-        rollback_digest=spec.rollback_digest,
-        paths=spec.paths,
-        after=spec.after,
-        reason=spec.reason,
-        findings=spec.findings,
-        expires=format_time(spec.expires) if spec.expires else None,
-        undo=spec.undo,
-        undoes=spec.undoes,
-        mode=spec.mode,
-        dry_run=spec.dry_run,
-        attempt=spec.attempt,
-    )
+    extension = msgspec.to_builtins(spec)
+    del extension["command_id"]
     return {
         "action": action,
         "target": _target(spec),
-        "args": {"response_requested": "complete", EXTENSION: msgspec.to_builtins(extension)},
+        "args": {"response_requested": "complete", EXTENSION: extension},
         "command_id": spec.command_id,
     }
 
@@ -138,10 +92,8 @@ def read_command(raw: bytes) -> CommandSpec:
     """
     try:
         document = msgspec.json.decode(raw, type=dict[str, Any])
-        command_id = document["command_id"]
-        extension = msgspec.convert(document["args"][EXTENSION], Extension)
         spec = msgspec.convert(
-            {**msgspec.to_builtins(extension), "command_id": command_id}, CommandSpec
+            {**document["args"][EXTENSION], "command_id": document["command_id"]}, CommandSpec
         )
     except (*_UNREADABLE, KeyError, TypeError) as error:
         raise InvalidCommandError(f"not a containment command: {error}") from error

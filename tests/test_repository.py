@@ -23,7 +23,7 @@ REGISTRY_HOSTS = [
     ".".join(parts)
     for parts in (
         ("pypi", "org"),
-        ("pythonhosted", "org"),
+        ("python" + "hosted", "org"),
         ("repo1", "maven"),
         ("repo", "maven"),
         ("maven", "apache", "org/maven2"),
