@@ -218,7 +218,9 @@ def _match(
     digests = (holding.digest,) if holding.digest else ()
     if not of_digest and matches(fact, holding.version, digests) is not True:
         return None
-    one = for_fact(fact.kind.value, component.partition(":")[0])
+    one = for_fact(fact.kind.value, seen_as.partition(":")[0]) or for_fact(
+        fact.kind.value, component.partition(":")[0]
+    )
     if one is None:
         return None
     by_digest = of_digest or bool(
