@@ -82,7 +82,9 @@ def verify(
             remedy="give both",
         )
     if path.is_file() and path.name.endswith(DISTRIBUTIONS) and identity and issuer:
-        checks: tuple[Check, ...] = (_distribution(path, identity, issuer, signature),)
+        checks: tuple[Check, ...] = (
+            _distribution(path, identity, issuer, signature, trusted_root),
+        )
     else:
         trust = _trust(key or [], certificate or [], identity, issuer, trusted_root)
         checks = _model(
@@ -146,14 +148,19 @@ def _model(
     )
 
 
-def _distribution(path: Path, identity: str, issuer: str, signature: Path | None) -> Check:
+def _distribution(
+    path: Path, identity: str, issuer: str, signature: Path | None, trusted_root: Path | None
+) -> Check:
     from agents.checks.packages.attestations import (  # noqa: PLC0415 -- --help needs no libraries
+        UnfinishedVerificationError,
         verify_distribution,
     )
     from schemas.assessments import Check  # noqa: PLC0415 -- the same
 
     try:
-        verify_distribution(path, identity, issuer, signature)
+        verify_distribution(path, identity, issuer, signature, trusted_root=trusted_root)
+    except UnfinishedVerificationError as error:
+        return Check(name="signature", status=Status.INCOMPLETE, detail=error.explain()[:500])
     except TidewatchError as error:
         return Check(name="signature", status=Status.FAIL, detail=error.explain()[:500])
     return Check(name="signature", status=Status.PASS, detail=f"signed by {identity}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,11 +20,14 @@ from packaging.utils import (
 )
 from pypi_attestations import Attestation, AttestationError, AttestationType
 from sigstore.errors import Error as SigstoreError
-from sigstore.models import Bundle, InvalidBundle, TrustedRoot
+from sigstore.hashes import Hashed
+from sigstore.models import Bundle, InvalidBundle
 from sigstore.verify import Verifier, policy
+from sigstore_models.common.v1 import HashAlgorithm
 
 from agents.checks.detection import Detection
 from agents.checks.packages.seen import Seen, detect
+from agents.checks.provenance.trust_root import pinned_trusted_root
 from schemas.assessments import Check
 from schemas.components import component_key
 from schemas.errors import TidewatchError
@@ -34,25 +36,30 @@ from schemas.severity import Status
 
 ATTESTATIONS_LIMIT: Final = 16
 """Attestations of one package that are verified."""
-_TRUST_ROOT: Final = "https%3A%2F%2Ftuf-repo-cdn.sigstore.dev/trusted_root.json"
 _STATEMENT: Final = "application/vnd.in-toto+json"
 _ISSUER: Final = "1.3.6.1.4.1.57264.1.8"
+_BUILD_SIGNER: Final = "1.3.6.1.4.1.57264.1.9"
 _REPOSITORY: Final = "1.3.6.1.4.1.57264.1.12"
 _FORGES: Final = {
     "https://github.com/": "github",
     "https://gitlab.com/": "gitlab",
-    "https://circleci.com/": "circleci",
 }
 _ISSUERS: Final = {
     "github": "https://token.actions.githubusercontent.com",
     "gitlab": "https://gitlab.com",
 }
 """Who may vouch for a repository of a forge: anyone else's word for it is refused."""
+_CIRCLECI_ISSUER: Final = "https://oidc.circleci.com"
+_CIRCLECI_PROJECT: Final = "https://circleci.com/api/v2/projects/"
 _BLOCK: Final = 1024 * 1024
 
 
 class UnverifiedDistributionError(TidewatchError):
     """A distribution whose signature or attestation does not verify."""
+
+
+class UnfinishedVerificationError(UnverifiedDistributionError):
+    """A distribution of which nothing can be said: it, its signature or the root is unreadable."""
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,16 +74,30 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     """The type of the attestation; None for a plain signature."""
 
 
-@cache
-def verifier() -> Verifier:
-    """Return a verifier on the trust root that the sigstore package ships.
+class _AnySigner:
+    """The policy under which a signature only has to hold; who signed is read afterwards."""
 
-    The root is read from the installed package itself: sigstore's own offline mode trusts a copy
-    in the user's cache, which others may have written to.
+    def verify(self, certificate: x509.Certificate) -> None:
+        """Accept every certificate that chains to the trust root."""
+
+
+@cache
+def verifier(trusted_root: Path | None = None) -> Verifier:
+    """Return a verifier on a pinned trust root.
+
+    Args:
+        trusted_root: The operator's `trusted_root.json`; the packaged one by default.
+
+    Raises:
+        UnfinishedVerificationError: the operator's file can't be read or is no trust root.
     """
-    source = resources.files("sigstore").joinpath("_store", _TRUST_ROOT)
-    with resources.as_file(source) as path:
-        return Verifier(trusted_root=TrustedRoot.from_file(str(path)))
+    try:
+        return Verifier(trusted_root=pinned_trusted_root(trusted_root))
+    except (OSError, ValueError, SigstoreError) as error:
+        raise UnfinishedVerificationError(
+            f"no trust root to verify with: {str(error).partition(chr(10))[0][:200]}",
+            where=str(trusted_root or "sigstore package"),
+        ) from error
 
 
 def _claims_publisher(attestation: Attestation) -> str | None:
@@ -86,6 +107,10 @@ def _claims_publisher(attestation: Attestation) -> str | None:
     for prefix, forge in _FORGES.items():
         if repository.startswith(prefix) and claims.get(_ISSUER) == _ISSUERS.get(forge):
             return component_key("publisher", f"{forge}/{repository.removeprefix(prefix)}")
+    signer = claims.get(_BUILD_SIGNER, "")
+    if claims.get(_ISSUER) == _CIRCLECI_ISSUER and signer.startswith(_CIRCLECI_PROJECT):
+        project = signer.removeprefix(_CIRCLECI_PROJECT).partition("/")[0]
+        return component_key("publisher", f"circleci/{project}")
     return _mail_publisher(attestation)
 
 
@@ -110,13 +135,22 @@ def _release(filename: str) -> tuple[str, str] | None:
     return str(name), str(version)
 
 
-def verify_attestation(document: dict[str, Any], filename: str, digest: str) -> Verified:
+def verify_attestation(
+    document: dict[str, Any],
+    filename: str,
+    digest: str,
+    *,
+    expected: policy.VerificationPolicy | None = None,
+    trusted_root: Path | None = None,
+) -> Verified:
     """Return what a PEP 740 attestation object says of a file, once it verifies.
 
     Args:
         document: The attestation object.
         filename: The distribution's file name.
         digest: Its SHA-256, hex.
+        expected: Who must have signed; anyone by default.
+        trusted_root: The operator's `trusted_root.json`; the packaged one by default.
 
     Returns:
         The publisher its certificate names.
@@ -129,7 +163,9 @@ def verify_attestation(document: dict[str, Any], filename: str, digest: str) -> 
     """
     try:
         attestation = Attestation.model_validate(document)
-        kind, payload = verifier().verify_dsse(attestation.to_bundle(), policy.UnsafeNoOp())
+        kind, payload = verifier(trusted_root).verify_dsse(
+            attestation.to_bundle(), expected or _AnySigner()
+        )
         publisher = _claims_publisher(attestation)
         statement = orjson.loads(payload)
     except (pydantic.ValidationError, AttestationError, SigstoreError, ValueError) as error:
@@ -140,13 +176,15 @@ def verify_attestation(document: dict[str, Any], filename: str, digest: str) -> 
     subjects = statement.get("subject") if isinstance(statement, dict) else None
     if kind != _STATEMENT or not isinstance(subjects, list) or len(subjects) != 1:
         raise UnverifiedDistributionError("the attestation is no statement on one file")
-    subject = subjects[0]
+    # A valid signature says nothing of the shape of what was signed.
+    subject = subjects[0] if isinstance(subjects[0], dict) else {}
+    digests = subject.get("digest")
     named, shown = _release(str(subject.get("name"))), _release(filename)
     if named is None or named != shown:
         raise UnverifiedDistributionError(
             f"the attestation is about {str(subject.get('name'))[:200]}", where=filename
         )
-    if (subject.get("digest") or {}).get("sha256") != digest:
+    if not isinstance(digests, dict) or digests.get("sha256") != digest:
         raise UnverifiedDistributionError(
             "the attestation is about a file with another digest", where=filename
         )
@@ -160,10 +198,14 @@ def verify_attestation(document: dict[str, Any], filename: str, digest: str) -> 
 
 def _declared(publisher: Any) -> str | None:  # noqa: ANN401 -- part of a producer's document
     """Return the publisher that an index says it checked, as a component key."""
-    if not isinstance(publisher, dict) or not publisher.get("repository"):
+    if not isinstance(publisher, dict):
         return None
     kind = str(publisher.get("kind", "")).lower()
-    return component_key("publisher", f"{kind}/{publisher['repository']}")
+    field = {"google": "email", "circleci": "project_id"}.get(kind, "repository")
+    name = publisher.get(field)
+    if not name:
+        return None
+    return component_key("publisher", f"{'mail' if kind == 'google' else kind}/{name}")
 
 
 def attestation_objects(
@@ -191,9 +233,10 @@ def attestation_objects(
 
 
 def _require_publisher(result: Verified, declared: str | None) -> None:
-    if declared and result.publisher and declared.lower() != result.publisher.lower():
+    if declared and declared.lower() != (result.publisher or "").lower():
+        signer = result.publisher or "someone of no known publisher"
         raise UnverifiedDistributionError(
-            f"signed by {result.publisher}, not by {declared}", where=result.filename
+            f"signed by {signer}, not by {declared}", where=result.filename
         )
 
 
@@ -251,7 +294,12 @@ def _failed(one: Seen, filename: str, error: UnverifiedDistributionError) -> Det
 
 
 def verify_distribution(
-    path: Path, identity: str, issuer: str, bundle: Path | bytes | None = None
+    path: Path,
+    identity: str,
+    issuer: str,
+    bundle: Path | bytes | None = None,
+    *,
+    trusted_root: Path | None = None,
 ) -> Verified:
     """Return what is known of a sigstore-signed distribution, once it verifies offline.
 
@@ -260,46 +308,37 @@ def verify_distribution(
         identity: Who must have signed: the certificate's mail address or workflow URI.
         issuer: Who must have vouched for that identity: an OpenID issuer's URL.
         bundle: The sigstore bundle or PEP 740 attestation, as a file or its bytes; None: the file
-            beside the distribution named `<file>.sigstore.json`, `.sigstore` or
-            `.publish.attestation`.
+            beside the distribution named `<file>.sigstore.json`, `.sigstore`,
+            `.publish.attestation` or `.provenance`.
+        trusted_root: The operator's `trusted_root.json`; the packaged one by default.
 
     Returns:
         File name, digest and identity.
 
     Raises:
+        UnfinishedVerificationError: a file or the trust root can't be read.
         UnverifiedDistributionError: no bundle, or it does not verify for this file and identity.
     """
     raw = _bundle_bytes(path, bundle)
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-    except OSError as error:
-        raise UnverifiedDistributionError(
-            f"can't read it ({error.strerror})", where=str(path)
-        ) from error
-    hexadecimal = digest.hexdigest()
+    digest = _sha256(path)
     expected = policy.Identity(identity=identity, issuer=issuer)
     try:
         document = orjson.loads(raw)
-        if isinstance(document, dict) and "mediaType" not in document:
-            objects = attestation_objects([document])
-            result = verify_attestation(objects[0][0], path.name, hexadecimal)
-            attestation = Attestation.model_validate(objects[0][0])
-            verifier().verify_dsse(attestation.to_bundle(), expected)
-            return result
-        signed = Bundle.from_json(raw)
-        if "dsseEnvelope" in document:
-            attested = verify_attestation(
-                orjson.loads(Attestation.from_bundle(signed).model_dump_json()),
-                path.name,
-                hexadecimal,
-            )
-            verifier().verify_dsse(signed, expected)
-            return attested
-        with path.open("rb") as file:
-            verifier().verify_artifact(file.read(), signed, expected)
+        if not isinstance(document, dict):
+            raise ValueError("it is no JSON object")  # noqa: TRY004, TRY301 -- refused as all below
+        if "mediaType" not in document:
+            attestation = attestation_objects([document])[0][0]
+        else:
+            signed = Bundle.from_json(raw)
+            if "dsseEnvelope" not in document:
+                hashed = Hashed(digest=digest.digest(), algorithm=HashAlgorithm.SHA2_256)
+                verifier(trusted_root).verify_artifact(hashed, signed, expected)
+                return Verified(
+                    filename=path.name,
+                    digest=digest.hexdigest(),
+                    publisher=component_key("publisher", f"sigstore/{identity}"),
+                )
+            attestation = orjson.loads(Attestation.from_bundle(signed).model_dump_json())
     except (
         pydantic.ValidationError,
         AttestationError,
@@ -314,11 +353,22 @@ def verify_distribution(
             where=str(path),
             remedy="check --identity and --issuer; if they are right, do not install the file",
         ) from error
-    return Verified(
-        filename=path.name,
-        digest=hexadecimal,
-        publisher=component_key("publisher", f"sigstore/{identity}"),
+    return verify_attestation(
+        attestation, path.name, digest.hexdigest(), expected=expected, trusted_root=trusted_root
     )
+
+
+def _sha256(path: Path) -> hashlib._Hash:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    except OSError as error:
+        raise UnfinishedVerificationError(
+            f"can't be read ({error.strerror})", where=str(path)
+        ) from error
+    return digest
 
 
 def _bundle_bytes(path: Path, bundle: Path | bytes | None) -> bytes:
@@ -328,9 +378,14 @@ def _bundle_bytes(path: Path, bundle: Path | bytes | None) -> bytes:
     places = [bundle] if bundle is not None else [Path(f"{path}{end}") for end in names]
     for place in places:
         if place.is_file():
-            return place.read_bytes()
+            try:
+                return place.read_bytes()
+            except OSError as error:
+                raise UnfinishedVerificationError(
+                    f"can't be read ({error.strerror})", where=str(place)
+                ) from error
     raise UnverifiedDistributionError(
         "no sigstore bundle or attestation was found",
         where=str(path),
-        remedy="name it with --bundle, or put it beside the file as <file>.sigstore.json",
+        remedy="name it with --signature, or put it beside the file as <file>.sigstore.json",
     )
