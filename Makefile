@@ -31,8 +31,10 @@ format: setup-dev ## put the code in its one format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup-dev $(VENV)/bench.stamp ## throughput and latency, beside a bare loop, stock Faust and Quix Streams
+bench: setup-dev $(VENV)/bench.stamp $(VENV)/scanners.stamp ## throughput, latency and detection, beside other engines and scanners
 	$(BIN)/python -m tests.bench $(ARGS)
+	$(BIN)/python -m tests.bench.packages
+	$(BIN)/python -m tests.bench.scanners
 
 bench-scale: setup-dev ## the ledger with ten million sightings of a million components (ARGS="--sightings 1000000")
 	$(BIN)/python -m tests.bench.scale $(ARGS)
@@ -92,6 +94,12 @@ $(VENV)/interop.stamp: locks/interop.lock | $(BIN)/python
 $(VENV)/bench.stamp: locks/bench.lock | $(BIN)/python
 	$(PYTHON) -m venv $(VENV)/bench
 	$(VENV)/bench/bin/python -m pip install --quiet --require-hashes --requirement locks/bench.lock
+	@touch $@
+
+# an environment of its own: other scanners, to compare with
+$(VENV)/scanners.stamp: locks/scanners.lock | $(BIN)/python
+	$(PYTHON) -m venv $(VENV)/scanners
+	$(VENV)/scanners/bin/python -m pip install --quiet --require-hashes --requirement locks/scanners.lock
 	@touch $@
 
 clean: ## remove the environment and caches; the broker's data in .state stays

@@ -1,9 +1,9 @@
 """Compares Tidewatch's scanner with fickling, picklescan, modelscan and modelaudit, in one run.
 
-Run it with `python tests/bench/scanners.py`; the other scanners are installed from the hash-locked
-`locks/scanners.lock` into an environment of their own below the state folder. Every contestant is
-one process that gets all files, and says of each: critical, warn, clean or error. What is printed:
-detection and false alarms on the corpus, wall time and peak memory on it and on two large files.
+`make bench`, or `python -m tests.bench.scanners`: the other scanners are installed from the
+hash-locked `locks/scanners.lock` into an environment of their own. Every contestant is one process
+that gets all files, and says of each: critical, warn, clean or error. What is printed: detection
+and false alarms on the corpus, wall time and peak memory on it and on two large files.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import io
 import json
 import os
 import pickle
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+ENVIRONMENT = ROOT / ".venv" / "scanners" / "bin" / "python"
 
 KINDS = ("hostile", "harmless", "damaged")
 LEVELS = ("clean", "error", "warn", "critical")
@@ -116,6 +115,8 @@ CONTESTANTS = {
     "modelaudit": MODELAUDIT,
 }
 OWN_ENVIRONMENT = frozenset({"tidewatch", "fickling"})
+SAMPLED = {"modelaudit": 12}
+"""Who gets each n-th sample only, by default: a second or so per file would be a quarter hour."""
 
 
 def samples(kind: str) -> Iterator[tuple[str, bytes | dict[str, bytes]]]:
@@ -167,21 +168,6 @@ def large_files(folder: Path) -> dict[str, Path]:
     return {"200 MB torch": checkpoint, "500 MB safetensors": weights}
 
 
-def environment(state: Path) -> Path:
-    """Return the Python of the other scanners' environment, made if it is not there."""
-    place = state / "scanners"
-    python = place / "bin" / "python"
-    if not python.exists():
-        uv = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
-        subprocess.run([uv, "venv", "-q", "-p", sys.executable, str(place)], check=True)
-        subprocess.run(
-            [uv, "pip", "install", "-q", "--require-hashes", "-r", ROOT / "locks/scanners.lock"],
-            check=True,
-            env={**os.environ, "VIRTUAL_ENV": str(place)},
-        )
-    return python
-
-
 def run(name: str, python: Path, files: list[Path]) -> tuple[dict[str, str], float, float]:
     """Return what a contestant says of each file, its wall time (s) and peak memory (MiB)."""
     program = CONTESTANTS[name] + LOOP
@@ -215,21 +201,25 @@ def share(words: list[str], *levels: str) -> str:
 def main() -> None:
     """Run all contestants and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--state", type=Path, default=ROOT / ".state", help="state folder")
+    parser.add_argument(
+        "--python", type=Path, default=ENVIRONMENT, help="of the environment of the other scanners"
+    )
     parser.add_argument("--only", nargs="*", default=list(CONTESTANTS), help="contestants")
-    parser.add_argument("--every", type=int, default=1, help="take each n-th sample only")
+    parser.add_argument("--every", type=int, help="take each n-th sample only")
     options = parser.parse_args()
-    python = environment(options.state)
+    if not options.python.exists() and not OWN_ENVIRONMENT.issuperset(options.only):
+        sys.exit("the other scanners are not there: `make bench` installs them")
     print("| | hostile critical | hostile warned | hostile clean | harmless critical | "
           "harmless warned | damaged clean | corpus s | corpus MiB | torch s | torch MiB | "
           "safetensors s | safetensors MiB |")  # fmt: skip
     print("|---" * 13 + "|")
     with tempfile.TemporaryDirectory() as name:
-        corpus = write_corpus(Path(name), options.every)
         large = large_files(Path(name))
-        everything = [f for kind in KINDS for files in corpus[kind].values() for f in files]
         for contestant in options.only:
-            found, wall, memory = run(contestant, python, everything)
+            every = options.every or SAMPLED.get(contestant, 1)
+            corpus = write_corpus(Path(name, str(every)), every)
+            everything = [f for kind in KINDS for files in corpus[kind].values() for f in files]
+            found, wall, memory = run(contestant, options.python, everything)
             words = {
                 kind: [
                     max((found.get(str(f), "error") for f in files), key=LEVELS.index)
@@ -248,10 +238,10 @@ def main() -> None:
                 f"{memory:.0f}",
             ]
             for path in large.values():
-                _, wall, memory = run(contestant, python, [path])
+                _, wall, memory = run(contestant, options.python, [path])
                 cells += [f"{wall:.2f}", f"{memory:.0f}"]
-            print(f"| {contestant} | " + " | ".join(cells) + " |", flush=True)
-        print({kind: len(corpus[kind]) for kind in KINDS})
+            counts = ", ".join(f"{len(corpus[kind])} {kind}" for kind in KINDS)
+            print(f"| {contestant} ({counts}) | " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":
