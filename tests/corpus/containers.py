@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import bz2
 import gzip
 import io
@@ -18,6 +19,7 @@ import numpy as np
 import zstandard
 
 from tests.corpus.pickles import Sample, estimator, evil, state_dict
+from tests.corpus.wire import gguf, gguf_tensor, message, onnx, onnx_node, safetensors, tensor
 
 WHEN = (2020, 1, 1, 0, 0, 0)
 
@@ -85,8 +87,29 @@ COMPRESSORS = {
 }  # fmt: skip
 
 
+def hidden_in_data() -> Iterator[Sample]:
+    """Yield models with a file hidden among their numbers."""
+    pickle = evil(2)
+    old = b"cposix\nsystem\n(S'id'\ntR."
+    for name, payload in {
+        "pickle": bytes(16) + pickle,
+        "old_pickle": bytes(16) + old,
+        "text": base64.b64encode(pickle),
+        "program": bytes(16) + b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x3e\x00" + bytes(40),
+    }.items():
+        header: dict[str, object] = {"a": tensor(0, len(payload))}
+        yield f"data_{name}.safetensors", safetensors(header, payload)
+    stored = message((1, len(pickle)), (2, 2), (8, "w"), (9, pickle))
+    yield "data_pickle.onnx", onnx(onnx_node("Add"), initializers=[stored])
+    yield "data_behind.onnx", onnx(onnx_node("Add")) + pickle
+    whole = -(-len(pickle) // 4)
+    data = pickle + bytes(whole * 4 - len(pickle))
+    yield "data_pickle.gguf", gguf([], [gguf_tensor("t", [whole])], data)
+
+
 def hostile() -> Iterator[Sample]:
     """Yield containers with a hostile member, or that are hostile themselves."""
+    yield from hidden_in_data()
     bad = torch_zip(evil(2))
     yield "torch.pt", bad
     yield "torch0.bin", torch_zip(evil(0))

@@ -23,6 +23,7 @@ from agents.checks.artifacts.scanning import (
 from agents.checks.artifacts.second_opinion import ask_fickling
 from agents.checks.artifacts.sevenzips import MAGIC as SEVENZIP_MAGIC
 from agents.checks.artifacts.sevenzips import scan_7z
+from agents.checks.artifacts.stored_data import search_data
 from agents.checks.artifacts.tars import is_tar, scan_tar
 from agents.checks.artifacts.torchscript import scan_torchscript_code
 from agents.checks.artifacts.zips import LOCAL as ZIP_HEAD
@@ -160,6 +161,8 @@ def dispatch(scan: Scan, name: str, source: Source) -> None:
     if _SCRIPT_CODE.search(name) and scan.depth:
         _part(scan, lambda: scan_torchscript_code(scan, source))
     found = scan.formats[before:]
+    if not first:
+        _part(scan, lambda: search_data(scan, source, found))
     unread = _unread(scan, name, head)
     expected = _is_pickle(name, bool(found) or unread or head.startswith(_OTHERS))
     if not first and not head.startswith(ZIP_HEAD):  # as a pickle, P would begin a persistent id

@@ -175,20 +175,47 @@ class Scan:
         if self.depth + 1 > MAX_DEPTH:
             self.mark_incomplete(f"{name}: nested deeper than {MAX_DEPTH}")
             return
-        inner = Scan(
-            self.path,
-            self._descend,
-            self.budget,
-            member=f"{self.member}!{name}" if self.member else name,
-            depth=self.depth + 1,
-            siblings=self.siblings,
-            within=(*self.within, *self.formats),
-            sink=self.sink,
-        )
+        inner = self._inner(name, self.budget, self.sink)
         try:
             self._descend(inner, name, source)
         finally:
             self.absorb(inner)
+
+    def _inner(self, name: str, budget: Budget, sink: Callable[[Detection], None] | None) -> Scan:
+        return Scan(
+            self.path,
+            self._descend,
+            budget,
+            member=f"{self.member}!{name}" if self.member else name,
+            depth=self.depth + 1,
+            siblings=self.siblings,
+            within=(*self.within, *self.formats),
+            sink=sink,
+        )
+
+    def trial(self, name: str, budget: Budget) -> Scan:
+        """Return a scan of what may be a member by chance: nothing of it counts by itself.
+
+        Args:
+            name: What it is called within this file.
+            budget: What the trial may cost, beside this scan's own.
+        """
+        return self._inner(name, budget, None)
+
+    def scan(self, name: str, source: Source) -> None:
+        """Scan a source as this scan's own content, unless it lies too deep."""
+        if self.depth <= MAX_DEPTH:
+            self._descend(self, name, source)
+
+    def adopt(self, detections: list[Detection]) -> None:
+        """Take over what a trial found, and tell of it."""
+        for detection in detections:
+            if len(self.detections) >= MAX_DETECTIONS:
+                self.dropped += 1
+                continue
+            self.detections.append(detection)
+            if self.sink is not None:
+                self.sink(detection)
 
     def absorb(self, inner: Scan) -> None:
         """Take over what a member's scan found."""
