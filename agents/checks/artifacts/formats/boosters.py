@@ -166,6 +166,7 @@ def parse_lightgbm(scan: Scan, name: str, source: Source) -> None:
     """
     del name
     text = decode_text(read_document(scan, source))
+    report_text(scan, "model", text)
     if "end of trees" not in text:
         raise CorruptFileError("the trees do not end")
     if "\nparameters:" in text and "end of parameters" not in text:
@@ -185,7 +186,6 @@ def parse_lightgbm(scan: Scan, name: str, source: Source) -> None:
                 f"{line.group(1)} is {line.group(2)[:40]}",
                 offset=line.start(),
             )
-    report_text(scan, "model", text)
 
 
 def matches_catboost(name: str, head: bytes, source: Source) -> bool:

@@ -223,7 +223,10 @@ class _Reader:
                 raise CorruptFileError(f"tensor {name[:80]!r} has {dimensions} dimensions")
             elements = 1
             for _ in range(dimensions):
-                elements *= self._number(self._width)
+                side = self._number(self._width)
+                elements *= side
+                if side >= 1 << 63:  # negative to a reader, and no size when another is zero
+                    self._bounds(side, f"a side of {side} for tensor {name[:80]!r}")
             kind, offset = self._number(4), self._number(8)
             if kind not in BLOCKS and kind not in RETIRED:
                 raise CorruptFileError(f"tensor {name[:80]!r} has the unknown type {kind}")

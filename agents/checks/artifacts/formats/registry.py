@@ -74,6 +74,12 @@ FORMATS: Final[tuple[Format, ...]] = (
         name="sentencepiece", matches=sentencepiece.matches, parse=sentencepiece.parse, safe=True
     ),
     Format(name="tensorflow", matches=tensorflow.matches, parse=tensorflow.parse, safe=False),
+    Format(
+        name="tensorflow-text",
+        matches=tensorflow.matches_text,
+        parse=tensorflow.parse_text,
+        safe=False,
+    ),
     Format(name="onnx", matches=onnx.matches, parse=onnx.parse, safe=True),
     Format(
         name="msgpack", matches=msgpack_documents.matches, parse=msgpack_documents.parse, safe=True

@@ -231,6 +231,8 @@ _TARGET: Final = re.compile(
 )
 _CALLED: Final = frozenset(("_target_", "__target__", "_partial_target_"))
 _IMPORTED: Final = frozenset(("target", "class_path", "factory"))
+_MODULES: Final = frozenset(("loader_module", "parent_library"))
+"""Keys of MLflow and PEFT whose value their loader imports."""
 _NAMED: Final = _IMPORTED | {"callable", "func", "function"}
 _NAME: Final = re.compile(r"^[A-Za-z_][\w]*(?:[.:][A-Za-z_]\w*)*$")
 
@@ -292,6 +294,10 @@ def report_tree_targets(scan: Scan, document: object) -> None:
         for key in _CALLED & mapping.keys():
             for value in texts(mapping[key]):
                 report_target(scan, f"{prefix}{key}", value)
+        for key in _MODULES & mapping.keys():
+            for value in texts(mapping[key]):
+                if not value.startswith("mlflow.") and standing(value) is Standing.DANGEROUS:
+                    report_target(scan, f"{prefix}{key}", value)
         for key in _NAMED & mapping.keys():
             for value in texts(mapping[key]):
                 if "." in value and _NAME.match(value) and standing(value) is Standing.DANGEROUS:

@@ -9,7 +9,7 @@ from typing import Final
 from agents.checks.artifacts.formats.embedded import descend_decoded, report_text
 from agents.checks.artifacts.formats.paths import escapes
 from agents.checks.artifacts.formats.protobuf import LENGTH, VARINT, Message, looks_like, walk
-from agents.checks.artifacts.formats.window import Window
+from agents.checks.artifacts.formats.window import Window, decode_text, read_document
 from agents.checks.artifacts.scanning import BytesSource, CorruptFileError, Scan, Source
 
 _GRAPH: Final = {
@@ -142,6 +142,7 @@ _NOT_SUSPECT: Final = re.compile(
 FILE_INPUTS: Final = frozenset(("filename", "filenames", "contents", "shared_name", "file_path"))
 MAX_STRING: Final = 1 << 20
 PRIVATE: Final = re.compile(r"(/etc/(passwd|shadow|cron)|\.ssh/|\.bashrc|/proc/self|\.aws/)")
+_OPERATOR: Final = re.compile(r"""\bop\s*:\s*["']([\w>]{1,200})["']""")
 STRING_TENSOR: Final = 7
 
 
@@ -225,6 +226,21 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         if root == "Graph":
             raise CorruptFileError("no node in the graph")
         scan.report("TW-MODEL-TF-EMPTY", "no node of a graph could be read", key="graph_def")
+
+
+def matches_text(name: str, head: bytes, source: Source) -> bool:
+    """Say whether a file is a TensorFlow graph written as text."""
+    return source.size > 0 and name.lower().endswith(".pbtxt") and b"\0" not in head
+
+
+def parse_text(scan: Scan, name: str, source: Source) -> None:
+    """Report the operators of a graph in text form that leave the graph."""
+    del name
+    text = decode_text(read_document(scan, source))
+    operators: dict[str, str] = {}
+    for match in _OPERATOR.finditer(text):
+        scan.budget.step(1)
+        _judge_operator(scan, match.group(1), "a node", operators)
 
 
 def _judge_operator(scan: Scan, operator: str, node: str, seen: dict[str, str]) -> None:

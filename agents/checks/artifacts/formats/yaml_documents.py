@@ -30,7 +30,7 @@ _HARMLESS_TAG: Final = re.compile(
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The parser in C where there is one; what is nested too deep never reaches its composer."""
 _STANDARD: Final = "tag:yaml.org,2002:"
-_LOADED: Final = re.compile(r"config|hparams|params|model|overrides|mlmodel")
+_LOADED: Final = re.compile(r"config|hparams|params|model|overrides|mlmodel|mlproject|^dvc\.yaml$")
 """Names of documents that a loader reads; others are for people and pipelines."""
 _MANY: Final = re.compile(r"(\*\w+\s*,\s*){3}|(-\s*\*\w+\s*){3}")
 _INTERPOLATION: Final = re.compile(
@@ -43,7 +43,11 @@ def matches(name: str, head: bytes, source: Source) -> bool:
     """Say whether a file is YAML, by its name or by its directive."""
     del source
     lower = name.lower()
-    return lower.endswith((".yaml", ".yml")) or head.startswith((b"%YAML", b"--- !!", b"!!python"))
+    return (
+        lower.endswith((".yaml", ".yml"))
+        or lower.rsplit("/", 1)[-1] == "mlmodel"
+        or head.startswith((b"%YAML", b"--- !!", b"!!python"))
+    )
 
 
 def parse(scan: Scan, name: str, source: Source) -> None:
