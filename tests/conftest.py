@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import structlog
 
 from streams.broker import EmbeddedBroker
 
@@ -19,6 +20,13 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("repeatable")
 
 OwnKafka = Callable[..., EmbeddedBroker]
+
+
+@pytest.fixture(autouse=True)
+def logs_of_one_test() -> Iterator[None]:
+    """Undo what a command under test set up for its logs: they went to that test's own screen."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
