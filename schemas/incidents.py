@@ -68,7 +68,7 @@ class Prevalence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 
 
 class KnownGood(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="known-good"):
-    """A version of an affected component that may be rolled back to."""
+    """A version of an affected component that may be rolled back to, or that no longer may."""
 
     incident: str
     tenant: str
@@ -78,6 +78,10 @@ class KnownGood(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     seen_at: datetime
     signed: bool = False
     by_intel: bool = False
+    active: bool = True
+    """False: it was found to be bad since. What goes back to it is withdrawn or replaced."""
+    revision: Revision = (0, 0)
+    """The later says whether it is active; of equal ones the retraction."""
 
 
 class Withdrawal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="withdrawal"):
