@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from schemas.channels import Channel
 from schemas.errors import TidewatchError
 from streams.kafka_client import BrokerUnreachableError, client_options
+from streams.unreachable import unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -273,11 +274,7 @@ async def open_admin(settings: Settings) -> AIOKafkaAdminClient:
         await admin.start()
     except (KafkaError, OSError) as error:
         await admin.close()
-        raise BrokerUnreachableError(
-            "no Kafka broker answers",
-            where=str(settings.kafka),
-            remedy=f"check TIDEWATCH_KAFKA and its SASL and TLS settings ({error})",
-        ) from error
+        raise await unreachable(settings, error) from error
     return admin
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import uuid
 
 import orjson
@@ -16,38 +14,12 @@ from streams.bindings import APPS, load_app
 from streams.settings import load_settings
 from streams.topics import changelogs
 from tests.e2e.chain import Chain
+from tests.e2e.command import BROKEN, said, tidewatch
 from tests.e2e.mixed_events import events, intel, policies, write_models
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
 SECONDS = 90
-BROKEN = 2
-"""The exit code of what could not be done."""
-
-
-def tidewatch(*words, seconds=60, **settings):
-    """Run a command as a user does; return the exit code and what it said."""
-    environment = {
-        **{name: text for name, text in os.environ.items() if "TIDEWATCH" not in name},
-        **{f"TIDEWATCH_{name.upper()}": str(value) for name, value in settings.items()},
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "streams", *words],
-        env={"TIDEWATCH_LOG_LEVEL": "error", **environment},
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-        check=False,
-    )
-    return done.returncode, done.stderr + done.stdout
-
-
-def said(text):
-    """Return the lines meant for people, each once: those of our own name."""
-    assert "Traceback" not in text, text
-    lines = [line for line in text.splitlines() if line.startswith("tidewatch: ")]
-    assert lines, text
-    return list(dict.fromkeys(lines))
 
 
 @pytest.mark.parametrize("words", [("worker",), ("worker", "--agents", "checks"), ("up",)])

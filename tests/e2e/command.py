@@ -1,0 +1,35 @@
+"""Runs `tidewatch` as a user does, and reads what it says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+BROKEN = 2
+"""The exit code of what could not be done."""
+
+
+def tidewatch(*words: str, seconds: float = 60, **settings: object) -> tuple[int, str]:
+    """Run a command as a user does; return the exit code and what it said."""
+    environment = {
+        **{name: text for name, text in os.environ.items() if "TIDEWATCH" not in name},
+        **{f"TIDEWATCH_{name.upper()}": str(value) for name, value in settings.items()},
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "streams", *words],
+        env={"TIDEWATCH_LOG_LEVEL": "error", **environment},
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    return done.returncode, done.stderr + done.stdout
+
+
+def said(text: str) -> list[str]:
+    """Return the lines meant for people, each once: those of our own name."""
+    assert "Traceback" not in text, text
+    lines = [line for line in text.splitlines() if line.startswith("tidewatch: ")]
+    assert lines, text
+    return list(dict.fromkeys(lines))
