@@ -22,6 +22,7 @@ from yarl import URL
 from schemas.errors import TidewatchError
 from streams import metrics
 from streams.crash import crash
+from streams.gaps import tell_of_gap
 from streams.health import Health
 from streams.kafka_client import bootstrap_servers
 from streams.runtime import (
@@ -118,6 +119,10 @@ class TidewatchApp(faust.App):
         """Finish or abandon the chunks under way."""
         await self.engine.drain()
 
+    async def tell_of_gap(self, tp: TP, reached: int | None, begins: int) -> None:
+        """Tell the operator, durably, of records that were gone before they were read."""
+        await tell_of_gap(self, tp, reached, begins)
+
     def on_ready(self, assigned: set[TP]) -> None:
         """Note which partitions records flow from."""
         self.flowing = assigned
@@ -209,6 +214,7 @@ def build_app(name: str, bindings: Sequence[Binding], settings: Settings) -> Tid
         else settings.watchdog_seconds,
     )
     app.engine = Engine(app, name, bindings)
+    metrics.GAPS.labels(name)  # exported as 0 from the start, so that the first one is a rise
     for binding in bindings:
         _bind(app, binding, topics[binding.name])
     return app

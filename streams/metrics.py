@@ -16,6 +16,11 @@ EVENTS_OUT = Counter(
 DEAD_LETTERS = Counter(
     "tidewatch_dead_letters_total", "Records refused, by reason code", ["app", "channel", "reason"]
 )
+GAPS = Counter(
+    "tidewatch_gaps_total",
+    "Places where records were gone from a topic before they were read; see operator-alerts",
+    ["app"],
+)
 CHUNK_SECONDS = Histogram(
     "tidewatch_chunk_seconds", "Time an agent took for one chunk", ["app"], buckets=SECONDS
 )

@@ -32,7 +32,7 @@ from streams.crash import crash
 from streams.kafka_client import client_options
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from streams.settings import Settings
 
@@ -46,7 +46,8 @@ BUFFER_CHUNKS = 8
 """Chunks of a partition read ahead of the window before the partition is paused."""
 BUFFER_BYTES = 8 * 1024 * 1024
 """Bytes of a partition read ahead before it is paused."""
-
+EARLIEST = -2
+"""Asks a broker for the offset of the oldest record of a partition (ListOffsets of Kafka)."""
 LOOK_SECONDS = 10.0
 """How long to wait for the broker's answer where its partitions end."""
 
@@ -103,6 +104,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     _assignment: Any = None
     _generation = 0
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- Faust's signature
+        """Start with no place out of range."""
+        super().__init__(*args, **kwargs)
+        self._out_of_range: dict[Any, int] = {}
+        """The offsets asked for that the broker does not have."""
+
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         del transport
         conf, settings = self.app.conf, self.consumer.settings
@@ -130,18 +137,48 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         client = self._ensure_consumer()
         fetcher = client._fetcher  # noqa: SLF001 -- pinned: the place where a fetch arrives
         receive = fetcher._proc_fetch_request  # noqa: SLF001
+        ask_offsets = fetcher._proc_offset_request  # noqa: SLF001
 
         async def receive_and_drain(assignment: Any, node: int, request: Any) -> bool:  # noqa: ANN401
             got = bool(await receive(assignment, node, request))
             if got:
                 self._drain(client, fetcher, assignment)
+            self._look_for_gaps(assignment, request)
             return False
             # False: nobody waits for records inside aiokafka any more.
 
+        async def ask_and_tell(node: int, topics: Any) -> Any:  # noqa: ANN401
+            offsets = await ask_offsets(node, topics)
+            for topic, partitions in topics.items():
+                for partition, asked in partitions:
+                    tp = aiokafka.TopicPartition(topic, partition)
+                    if asked == EARLIEST and tp in offsets:
+                        await self._tell_of_gap(tp, offsets[tp][0])
+            return offsets
+
         fetcher._proc_fetch_request = receive_and_drain  # noqa: SLF001
+        fetcher._proc_offset_request = ask_and_tell  # noqa: SLF001
         # An open fetch context tells aiokafka that its user is alive, however long an agent
         # works: whether it makes progress is the watchdog's question, not the group's.
         client._subscription._fetch_count += 1  # noqa: SLF001
+
+    def _look_for_gaps(self, assignment: Any, request: Any) -> None:  # noqa: ANN401
+        """Note which offsets that were asked for are out of range; aiokafka resets them."""
+        if not assignment.active:
+            return
+        for topic, partitions in request.topics:
+            for partition, offset, *_ in partitions:
+                tp = aiokafka.TopicPartition(topic, partition)
+                if assignment.state_value(tp).awaiting_reset:
+                    self._out_of_range[tp] = offset
+
+    async def _tell_of_gap(self, tp: Any, begins: int) -> None:  # noqa: ANN401
+        """Have the operator told, before reading begins anew at the oldest record there is."""
+        reached = self._out_of_range.get(tp)
+        if reached is not None or begins > 0:
+            told = self.consumer.gap(TP(tp.topic, tp.partition), reached, begins)
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(told, self.parent_loop))
+        self._out_of_range.pop(tp, None)
 
     def _drain(self, client: aiokafka.AIOKafkaConsumer, fetcher: Any, assignment: Any) -> None:  # noqa: ANN401
         if client._subscription.reassignment_in_progress:  # noqa: SLF001
@@ -201,12 +238,15 @@ class Consumer(driver.Consumer):
     settings: Settings
     drain: Callable[[], Awaitable[None]]
     """Set by the runtime: finishes or abandons the chunks under way, within a bounded time."""
+    gap: Callable[[TP, int | None, int], Coroutine[Any, Any, None]]
+    """Set by the runtime: tells, durably, that records were gone before they were read."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- Faust's signature
         """Take settings and limits from the app."""
         super().__init__(*args, **kwargs)
         self.settings = self.app.tidewatch_settings
         self.drain = self.app.drain_chunks
+        self.gap = self.app.tell_of_gap
         self._intakes: dict[TP, _Intake] = {}
         self._generation = 0
         self._wake = asyncio.Event()
