@@ -1,17 +1,13 @@
 """Judges Python source by its syntax tree: what runs on import, on use, and what is disguised."""
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
 
 from __future__ import annotations
 
 import ast
-import base64
-import binascii
-import codecs
+import builtins
 import itertools
 import re
 import warnings
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -22,34 +18,26 @@ from agents.checks.artifacts.formats.commands import (
     is_installer_command,
     is_private_path,
 )
+from agents.checks.artifacts.formats.python_names import EVALUATORS, SPAWN, Names
 from agents.checks.artifacts.formats.window import decode_text, read_document
-from agents.checks.artifacts.scanning import Scan, Source
+from agents.checks.artifacts.scanning import BytesSource, Scan, Source
 from schemas.severity import Severity
 
 MAX_SOURCE: Final = 4 << 20
 """Bytes of one source file that are parsed."""
 MAX_LAYERS: Final = 6
 """Sources within sources: `exec` of a constant, of a decoded constant ..."""
-MAX_FOLDED: Final = 1 << 20
 MAX_ROUNDS: Final = 4
 MAX_VALUE: Final = 1000
 """Nodes of one value that are looked at, the outer ones first."""
 
 IMPORTED, METHOD, FUNCTION, MAIN = "on import", "in a method", "in a function", "as a script"
 
-_SPAWN: Final = re.compile(
-    r"^(os\.(system|popen[234]?|exec[lv]p?e?|spawn[lv]p?e?|posix_spawnp?|startfile|fork(pty)?)"
-    r"|(posix|nt)\.(system|popen|execve?|posix_spawn)|pty\.(spawn|fork)|platform\.popen"
-    r"|subprocess\.(run|call|Popen|check_call|check_output|getoutput|getstatusoutput)"
-    r"|commands\.get\w+|asyncio\.(create_)?subprocess\w*|_posixsubprocess\.fork_exec"
-    r"|ctypes\..*\.(system|popen|execv\w*|WinExec|ShellExecute\w*)|pip\.(main|_internal\..*main)"
-    r"|sh\.\w+|pexpect\.(spawn|run)|distutils\.spawn\.spawn|torch\.utils\.cpp_extension\.load\w*"
-    r"|IPython\.get_ipython\.\w*system\w*)$"
-)
 _EVAL: Final = re.compile(
-    r"^(builtins\.)?(exec|eval|execfile)$|^runpy\.run_(path|module)$|^code\.Interactive\w+"
+    r"^(builtins\.)?(exec|eval|execfile)$|^code\.Interactive\w+(\.\w+)?$"
     r"|^(torch\.)?_dynamo\.eval|^pandas\.eval$|^numexpr\.evaluate$|^types\.(FunctionType|CodeType)$"
-    r"|^imp\.load_\w+$|^importlib\.util\.module_from_spec$|^timeit\.timeit$"
+    r"|^imp\.load_\w+$|^importlib\.util\.module_from_spec$|^timeit\.(timeit|repeat)$"
+    r"|^(cProfile|profile|pdb|bdb|trace)(\.\w+)?\.(run|runctx|runeval|Profile\.run)$|^doctest\.\w+$"
 )
 _DECODE: Final = re.compile(
     r"^(base64\.\w*decode\w*|base64\.decodebytes|binascii\.(unhexlify|a2b_\w+)|codecs\.decode"
@@ -60,9 +48,9 @@ _NETWORK: Final = re.compile(
     r"^(requests\.(get|post|put|request|Session.*|patch|head)|urllib\.request\.\w+|urllib2?\.\w*open"
     r"|http\.client\.\w+|httpx\.\w+|aiohttp\.\w+|socket\.(socket|create_connection|gethostbyname"
     r"|getaddrinfo)|ftplib\.\w+|smtplib\.\w+|paramiko\.\w+|telnetlib\.\w+|websockets?\.\w+"
-    r"|urllib3\.\w+|pycurl\.\w+|xmlrpc\.client\.\w+|dns\.resolver\.\w+)$"
+    r"|webbrowser\.open\w*|urllib3\.\w+|pycurl\.\w+|xmlrpc\.client\.\w+|dns\.resolver\.\w+)$"
 )
-_SENDS: Final = re.compile(r"(post|put|patch|sendall|sendto|send|urlopen|request)$")
+_SENDS: Final = re.compile(r"(post|put|patch|sendall|sendto|send|urlopen|request)$|^webbrowser\.")
 _LOADERS: Final = re.compile(
     r"^(_?c?[Pp]ickle\.(loads?|Unpickler)|dill\.loads?|cloudpickle\.loads?|joblib\.load|shelve\.open"
     r"|pandas\.read_pickle|jsonpickle\.decode|yaml\.(unsafe_load|load|full_load)|torch\.load"
@@ -85,7 +73,33 @@ _USUAL_CODINGS: Final = re.compile(
     rb"(?i)^(utf[-_]?8([-_]sig)?|(us[-_])?ascii|latin[-_]?1|iso[-_]?8859[-_]\d+|cp\d+|windows[-_]\d+"
     rb"|gbk|gb2312|gb18030|big5|euc[-_]\w+|shift[-_]?jis|koi8[-_]\w)(-(unix|dos|mac))?$"
 )
-_BUILTINS: Final = frozenset(("builtins", "__builtins__", "__builtin__"))
+_RUNS_FILES: Final = re.compile(
+    r"^runpy\.run_(path|module)$|^importlib\.machinery\.\w*Extension\w*"
+)
+_NATIVE_FILE: Final = re.compile(r"(?i)(^|[/\\])[^/\\]+\.(so|dll|dylib|pyd|pyc)(\.\d+)*$")
+_SYSTEM_LIBRARY: Final = re.compile(
+    r"(?i)^(lib(c|m|dl|rt|cuda\w*|cudnn\w*|gomp|omp|iomp5|nvrtc|stdc\+\+|gcc_s|pthread|nccl|z)[.\w-]*"
+    r"|kernel32|user32|ntdll|msvcrt|nvcuda)(\.(so|dll|dylib)[.\d]*)?$"
+)
+"""Libraries of the system, which many packages open by their bare name."""
+_PIPED: Final = re.compile(
+    r"\b(curl|wget)\b[^\n]*\|\s*(sudo\s+)?(ba|z|da)?sh\b|/dev/(tcp|udp)/|\bbash\s+-i\b|"
+    r"\bpowershell(\.exe)?\s+-[eE]|\bnc\s+-e\b"
+)
+"""Commands that nothing but a shell can be meant to take."""
+_HOST: Final = re.compile(
+    r"^(socket\.(gethostname|getfqdn)|platform\.(node|uname)|os\.(uname|getlogin)|uuid\.getnode"
+    r"|getpass\.getuser)$"
+)
+_STARTUP: Final = re.compile(
+    r"^(site\.get(user)?sitepackages|site\.USER_SITE|sysconfig\.get_paths?|distutils\.sysconfig\.\w+)$"
+)
+"""Folders from which Python runs files by itself."""
+_DANGEROUS_KEYS: Final = frozenset(
+    ("system", "popen", "exec", "eval", "__builtins__", "__import__", "os", "sys", "open", "spawn")
+)
+_VERSIONS: Final = re.compile(r"(version|about|_meta|__init__)\w*\.py$")
+"""What a setup script evaluates to learn its version."""
 
 
 class CodeFault(msgspec.Struct, frozen=True):
@@ -95,6 +109,8 @@ class CodeFault(msgspec.Struct, frozen=True):
     what: str
     line: int
     severity: Severity
+    holds: bytes = b""
+    """A constant that it hands to a loader, to be scanned as what that reads."""
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:  # noqa: ARG001 -- the contract
@@ -145,6 +161,8 @@ def report_python(scan: Scan, text: str, key: str) -> None:
         if key:
             evidence["key"] = key
         scan.report(fault.rule_id, fault.what, severity=fault.severity, **evidence)
+        if fault.holds:
+            scan.descend(f"{key or 'source'}:{fault.line}", BytesSource(fault.holds))
 
 
 def python_faults(text: str, layer: int = 0) -> list[CodeFault]:
@@ -174,44 +192,36 @@ class _Judge:
         self._tree = tree
         self._layer = layer
         self._found: dict[tuple[str, int], CodeFault] = {}
-        self._aliases: dict[str, str] = {}
-        self._constants: dict[str, str | bytes] = {}
+        self._names = Names()
         self._tainted: set[str] = set()
-        self._functions: dict[str, ast.AST] = {}
         self._called_on_import: set[str] = set()
         self._uses: set[str] = set()
-        self._learnt = False
-        self._names: dict[int, str] = {}
+        self._evaluates = False
+        self._texts: dict[int, str | bytes | None] = {}
+        self._passed_over: set[int] = set()
 
     def faults(self) -> list[CodeFault]:
         everything = list(ast.walk(self._tree))
-        for node in everything:
-            self._learn_import(node)
+        self._names.learn(everything)
+        self._pass_over(everything)
         for _ in range(2):
             for node in everything:
-                self._learn_value(node)
-        self._learnt = True  # from here on a node means the same for good
+                self._learn_taint(node)
         placed = self._relevant()
         for _ in range(MAX_ROUNDS):  # functions that functions called on import call
             called = {
                 self._dotted(node.func)
                 for node, where in placed
                 if isinstance(node, ast.Call) and where == IMPORTED
-            } & self._functions.keys()
+            } & self._names.functions.keys()
             if called <= self._called_on_import:
                 break
             self._called_on_import |= called
             placed = self._relevant()
         self._uses = {self._dotted(node.func) for node, _ in placed if isinstance(node, ast.Call)}
+        self._evaluates = bool(EVALUATORS & self._uses)
         for node, where in placed:
-            if isinstance(node, ast.Call):
-                self._judge_call(node, where)
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                self._judge_string(node, where)
-            elif isinstance(node, ast.Assign | ast.AugAssign):
-                self._judge_assignment(node)
-            elif isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
-                self._judge_reduction(node.value)
+            self._judge(node, where)
         if self._reverse_shell():
             self._add(
                 "TW-MODEL-CODE-SPAWN",
@@ -219,38 +229,79 @@ class _Judge:
                 1,
                 Severity.CRITICAL,
             )
+        if "mmap.mmap" in self._uses and any(
+            re.match(r"ctypes\.(CFUNCTYPE|memmove|cast|pythonapi)", name) for name in self._uses
+        ):
+            self._add("TW-MODEL-CODE-NATIVE", "runs memory as a program", 1, Severity.CRITICAL)
         return list(self._found.values())
 
+    def _judge(self, node: ast.AST, where: str) -> None:
+        if isinstance(node, ast.Call):
+            self._judge_call(node, where)
+        elif isinstance(node, ast.Constant):
+            if isinstance(node.value, str):
+                self._judge_string(node, where)
+        elif isinstance(node, ast.Name | ast.Attribute | ast.Subscript):
+            self._judge_reference(node, where)
+        elif isinstance(node, ast.Assign | ast.AugAssign):
+            self._judge_assignment(node)
+        elif isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
+            self._judge_reduction(node.value)
+
     def _relevant(self) -> list[tuple[ast.AST, str]]:
-        kinds = ast.Call | ast.Constant | ast.Assign | ast.AugAssign | ast.Return
+        kinds = (
+            ast.Call
+            | ast.Constant
+            | ast.Assign
+            | ast.AugAssign
+            | ast.Return
+            | ast.Name
+            | ast.Attribute
+            | ast.Subscript
+        )
         return [(node, where) for node, where in self._placed() if isinstance(node, kinds)]
 
-    def _add(self, rule_id: str, what: str, line: int, severity: Severity) -> None:
+    def _pass_over(self, nodes: list[ast.AST]) -> None:
+        """Note what is no use of a function as a value: calls, annotations, bases, aliases."""
+        shared = {id(one) for node in nodes if isinstance(node, ast.ClassDef) for one in node.body}
+        for node in nodes:
+            skipped: list[ast.AST | None] = []
+            if isinstance(node, ast.Call):
+                skipped = [node.func]
+                if isinstance(node.func, ast.Name) and node.func.id in ("isinstance", "issubclass"):
+                    skipped += node.args
+                skipped += [one.value for one in node.keywords if one.arg == "type"]
+            elif isinstance(node, ast.Attribute):
+                skipped = [node.value]
+            elif isinstance(node, ast.ClassDef):
+                skipped = [*node.bases]
+            elif isinstance(node, ast.AnnAssign):
+                skipped = [node.annotation, *ast.walk(node.annotation)]
+            elif isinstance(node, ast.arg) and node.annotation:
+                skipped = [*ast.walk(node.annotation)]
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns:
+                skipped = [*ast.walk(node.returns)]
+            elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Name | ast.Attribute):
+                plain = all(isinstance(target, ast.Name) for target in node.targets)
+                if plain and id(node) not in shared:
+                    skipped = [node.value]  # an alias, which is followed
+            self._passed_over.update(id(one) for one in skipped if one is not None)
+
+    def _add(
+        self, rule_id: str, what: str, line: int, severity: Severity, holds: bytes = b""
+    ) -> None:
         known = self._found.get((rule_id, line))
         if known is None or known.severity.rank < severity.rank:
-            self._found[rule_id, line] = CodeFault(rule_id, f"the code {what}", line, severity)
+            self._found[rule_id, line] = CodeFault(
+                rule_id, f"the code {what}", line, severity, holds
+            )
 
     # what names mean
 
-    def _learn_import(self, node: ast.AST) -> None:
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.asname:
-                    self._aliases[alias.asname] = alias.name
-                else:
-                    top = alias.name.split(".", 1)[0]
-                    self._aliases.setdefault(top, top)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            for alias in node.names:
-                if alias.name == "*":
-                    for name in ("system", "popen", "run", "Popen", "urlopen", "b64decode"):
-                        self._aliases.setdefault(name, f"{node.module}.{name}")
-                else:
-                    self._aliases[alias.asname or alias.name] = f"{node.module}.{alias.name}"
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            self._functions[node.name] = node
+    def _dotted(self, node: ast.AST) -> str:
+        return self._names.dotted(node)
 
-    def _learn_value(self, node: ast.AST) -> None:
+    def _learn_taint(self, node: ast.AST) -> None:
         if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             value = node.value
@@ -260,192 +311,15 @@ class _Judge:
             targets, value = [node.target], node.iter
         else:
             return
-        if value is None:
-            return
-        for target in targets:
-            if not isinstance(target, ast.Name):
-                continue
-            constant = self._constant(value)
-            if constant is not None:
-                self._constants[target.id] = constant
-            dotted = self._dotted(value)
-            refers = isinstance(value, ast.Attribute | ast.Name) or (
-                isinstance(value, ast.Call) and self._is_lookup(value)
-            )
-            if refers and dotted not in ("", target.id) and target.id not in self._functions:
-                self._aliases.setdefault(target.id, dotted)
-            if self._is_tainted(value):
-                self._tainted.add(target.id)
+        if value is not None and self._is_tainted(value):
+            self._tainted.update(one.id for one in targets if isinstance(one, ast.Name))
 
-    def _is_lookup(self, call: ast.Call) -> bool:
-        called = call.func
-        name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
-        return name in ("getattr", "__import__", "import_module")
-
-    def _dotted(self, node: ast.AST, depth: int = 0) -> str:
-        """Return the full name of what is referred to, as far as it is constant."""
-        if not self._learnt:
-            return self._resolve(node, depth)
-        known = self._names.get(id(node))
-        if known is None:
-            known = self._names[id(node)] = self._resolve(node, depth)
-        return known
-
-    def _resolve(self, node: ast.AST, depth: int) -> str:
-        parts: list[str] = []
-        while depth < MAX_FOLDED:
-            depth += 1
-            if isinstance(node, ast.Attribute):
-                parts.append(node.attr)
-                node = node.value
-            elif isinstance(node, ast.Subscript):
-                key = self._constant(node.slice)
-                if not isinstance(key, str):
-                    return ""
-                if key in _BUILTINS:
-                    parts.append("builtins")
-                    break
-                parts.append(key)
-                node = node.value
-                if isinstance(node, ast.Attribute) and node.attr in ("__dict__", "modules"):
-                    node = node.value if node.attr == "__dict__" else ast.Name("")
-                elif (
-                    isinstance(node, ast.Call)
-                    and node.args
-                    and isinstance(node.func, ast.Name)
-                    and node.func.id == "vars"
-                ):
-                    node = node.args[0]
-            elif isinstance(node, ast.NamedExpr):
-                node = node.value
-            elif isinstance(node, ast.Name):
-                parts.append(self._aliases.get(node.id, node.id))
-                break
-            elif isinstance(node, ast.Call):
-                found = self._looked_up(node)
-                if not found:
-                    inner = self._dotted(node.func) if depth < 100 else ""
-                    if not inner:
-                        return ""
-                    parts.append(inner)
-                else:
-                    parts.append(found)
-                break
-            else:
-                return ""
-        dotted = ".".join(part for part in reversed(parts) if part)
-        for prefix in ("builtins.", "__builtins__.", "__builtin__."):
-            dotted = dotted.removeprefix(prefix)
-        if dotted.startswith("__import__."):
-            dotted = dotted.removeprefix("__import__.")
-        head, _, rest = dotted.partition(".")
-        if head in ("np", "numpy"):
-            head = "numpy"
-        return f"{head}.{rest}" if rest else head
-
-    def _looked_up(self, node: ast.Call) -> str:
-        """Return what `__import__`, `import_module` or `getattr` with constants yields."""
-        function = node.func
-        name = ""
-        if isinstance(function, ast.Name):
-            name = self._aliases.get(function.id, function.id)
-        elif isinstance(function, ast.Attribute):
-            name = function.attr
-        if name.endswith("import_module") or name == "__import__":
-            module = self._constant(node.args[0]) if node.args else None
-            return module if isinstance(module, str) else ""
-        if name in ("getattr", "__getattribute__", "builtins.getattr") and node.args:
-            owner = node.args[0] if name.endswith("getattr") else None
-            if isinstance(function, ast.Attribute):
-                owner = function.value
-            attribute = (
-                self._constant(node.args[-1 if owner is not node.args[0] else 1])
-                if (len(node.args) > 1 or owner is not node.args[0])
-                else None
-            )
-            if isinstance(attribute, str) and owner is not None:
-                return f"{self._dotted(owner)}.{attribute}"
-        return ""
-
-    def _constant(self, node: ast.AST | None, depth: int = 0) -> str | bytes | None:
+    def _constant(self, node: ast.AST | None) -> str | bytes | None:
         """Return the text that an expression of constants makes, or none."""
-        if node is None or depth > 60:
-            return None
-        value: str | bytes | None = None
-        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
-            value = node.value
-        elif isinstance(node, ast.Name):
-            value = self._constants.get(node.id)
-        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            left, right = (
-                self._constant(node.left, depth + 1),
-                self._constant(node.right, depth + 1),
-            )
-            if isinstance(left, str) and isinstance(right, str):
-                value = left + right
-            if isinstance(left, bytes) and isinstance(right, bytes):
-                value = left + right
-        elif isinstance(node, ast.JoinedStr):
-            parts = [
-                self._constant(
-                    part.value if isinstance(part, ast.FormattedValue) else part, depth + 1
-                )
-                for part in node.values
-            ]
-            value = "".join(part if isinstance(part, str) else "\x00" for part in parts)
-        elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice):
-            whole = self._constant(node.value, depth + 1)
-            step = node.slice.step
-            if whole is not None and isinstance(step, ast.UnaryOp) and node.slice.lower is None:
-                value = whole[::-1]
-        elif isinstance(node, ast.Call):
-            value = self._called_constant(node, depth + 1)
-        return value if value is None or len(value) <= MAX_FOLDED else None
-
-    def _called_constant(self, node: ast.Call, depth: int) -> str | bytes | None:
-        function = node.func
-        if isinstance(function, ast.Name) and function.id == "chr" and node.args:
-            code = node.args[0]
-            if isinstance(code, ast.Constant) and isinstance(code.value, int):
-                return chr(code.value) if 0 <= code.value < 0x110000 else None
-        if isinstance(function, ast.Attribute):
-            if function.attr == "join" and node.args:
-                return self._joined(function, node.args[0], depth)
-            inner = self._constant(function.value, depth)
-            if function.attr in ("decode", "encode") and inner is not None and len(node.args) < 2:
-                codec = self._constant(node.args[0]) if node.args else "utf-8"
-                return _recode(inner, str(codec))
-            if function.attr in ("strip", "lower", "upper") and inner is not None:
-                return getattr(inner, function.attr)()  # type: ignore[no-any-return]
-            if function.attr == "replace" and isinstance(inner, str) and len(node.args) > 1:
-                old, new = (self._constant(argument, depth) for argument in node.args[:2])
-                if isinstance(old, str) and isinstance(new, str) and len(inner) < 1 << 16:
-                    return inner.replace(old, new) if len(new) < 1 << 8 else None
-        name = self._dotted(function)
-        argument = self._constant(node.args[0], depth) if node.args else None
-        if argument is not None and _DECODE.match(name):
-            return _decoded(name, argument)
-        return None
-
-    def _joined(self, function: ast.Attribute, items: ast.AST, depth: int) -> str | None:
-        separator = self._constant(function.value, depth)
-        parts: Iterable[str | bytes | None] = ()
-        if isinstance(items, ast.List | ast.Tuple):
-            parts = [self._constant(item, depth) for item in items.elts[:10_000]]
-        elif isinstance(items, ast.GeneratorExp | ast.ListComp | ast.Call):
-            sequences = [n for n in ast.walk(items) if isinstance(n, ast.List | ast.Tuple)]
-            calls = {n.id for n in ast.walk(items) if isinstance(n, ast.Name)}
-            if "chr" in calls and sequences:
-                parts = [
-                    chr(e.value)
-                    for e in sequences[0].elts
-                    if isinstance(e, ast.Constant)
-                    and isinstance(e.value, int)
-                    and 0 <= e.value < 0x110000
-                ]
-        if not isinstance(separator, str) or not parts:
-            return None
-        return separator.join(part for part in parts if isinstance(part, str))
+        key = id(node)
+        if key not in self._texts:
+            self._texts[key] = self._names.values.text(node)
+        return self._texts[key]
 
     def _is_tainted(self, node: ast.AST) -> bool:
         """Say whether a value was decoded or fetched."""
@@ -498,6 +372,36 @@ class _Judge:
 
     # what is wrong
 
+    def _judge_reference(self, node: ast.Name | ast.Attribute | ast.Subscript, where: str) -> None:
+        """Report a function that runs things and is stored or handed on, not called."""
+        if isinstance(node, ast.Attribute):
+            self._judge_introspection(node, where)
+        if id(node) in self._passed_over or not isinstance(node.ctx, ast.Load):
+            return
+        plain = isinstance(node, ast.Name) and node.id not in self._names.aliases
+        if plain and self._dotted(node) not in EVALUATORS:
+            return
+        name = self._dotted(node)
+        if name != "__import__" and self._names.runs(name) and not name.endswith("Popen"):
+            self._judge_spawn(name, "", [], where, node.lineno)
+
+    def _judge_introspection(self, node: ast.Attribute, where: str) -> None:
+        chain = {inner.attr for inner in ast.walk(node.value) if isinstance(inner, ast.Attribute)}
+        walks = node.attr == "__subclasses__" and (
+            bool(chain & {"__base__", "__bases__", "__mro__", "__class__"})
+            or (isinstance(node.value, ast.Name) and node.value.id == "object")
+        )
+        reaches = (node.attr == "f_builtins" and bool(chain & {"_getframe", "currentframe"})) or (
+            node.attr in ("__globals__", "func_globals") and "__init__" in chain
+        )
+        if (walks or reaches) and where != MAIN:
+            self._add(
+                "TW-MODEL-CODE-DISGUISED",
+                f"reaches through {node.attr} to what it does not name",
+                node.lineno,
+                Severity.CRITICAL,
+            )
+
     def _judge_call(self, node: ast.Call, where: str) -> None:
         name = self._dotted(node.func)
         line = node.lineno
@@ -505,42 +409,118 @@ class _Judge:
         for argument in arguments:
             if isinstance(argument, ast.Attribute | ast.Name | ast.Lambda):
                 given = self._dotted(argument)
-                if _SPAWN.match(given) or given in ("exec", "eval"):
+                if id(argument) not in self._passed_over and self._names.runs(given):
                     self._judge_spawn(given, self._command(node), [], where, line)
+        if self._names.runs(name) and self._names.is_computed(node.func):
+            self._add(
+                "TW-MODEL-CODE-DISGUISED",
+                f"calls {name} by a computed name",
+                line,
+                Severity.CRITICAL,
+            )
+        self._judge_secret_call(node, name, where)
         if not name:
             if isinstance(node.func, ast.Call) and self._is_tainted(node):
                 self._add(
                     "TW-MODEL-CODE-DISGUISED", "calls what it decoded", line, Severity.CRITICAL
                 )
             return
-        if _SPAWN.match(name):
+        if self._names.runs(name) and SPAWN.match(name):
             self._judge_spawn(name, self._command(node), arguments, where, line)
-        elif _EVAL.match(name) or name in ("compile", "exec", "eval"):
+        elif _EVAL.match(name) or name == "compile":
             self._judge_eval(name, arguments, where, line)
+        elif _RUNS_FILES.match(name):
+            severity = Severity.CRITICAL if where == IMPORTED else Severity.LOW
+            self._add("TW-MODEL-CODE-EVAL", f"calls {name} {where}", line, severity)
         elif _NETWORK.match(name):
             self._judge_network(name, arguments, where, line)
         elif name.startswith(("marshal.load", "types.CodeType", "types.FunctionType")):
             self._add("TW-MODEL-CODE-DISGUISED", f"calls {name}", line, Severity.CRITICAL)
         elif _LOADERS.match(name):
-            decoded = any(self._is_tainted(argument) for argument in arguments)
-            if decoded and not name.startswith(("torch", "numpy", "keras")):
-                self._add(
-                    "TW-MODEL-CODE-DISGUISED",
-                    f"gives {name} what it decoded or fetched",
-                    line,
-                    Severity.CRITICAL,
-                )
-            elif name.split(".")[0].lower().endswith(("pickle", "dill")) and where == IMPORTED:
-                self._add("TW-MODEL-CODE-LOADS", f"calls {name} {where}", line, Severity.MEDIUM)
+            self._judge_loader(name, arguments, where, line)
         elif _NATIVE.match(name):
-            self._judge_native(name, where, line)
+            self._judge_native(name, arguments, where, line)
         elif _HOOKS.match(name) and where != MAIN:
             self._add("TW-MODEL-CODE-HOOKS", f"calls {name}", line, Severity.LOW)
         elif name == "__import__" and node.args and self._constant(node.args[0]) is None:
             severity = Severity.LOW if where == FUNCTION else Severity.MEDIUM
             self._add("TW-MODEL-CODE-EVAL", "imports a computed name", line, severity)
+        elif name.endswith("spec_from_file_location"):
+            self._judge_spec(arguments, line)
+        elif name in ("shutil.rmtree", "os.removedirs"):
+            self._judge_removal(name, arguments, where, line)
         elif name == "open" or name.endswith((".write_text", ".write_bytes", "Path", ".rename")):
             self._judge_open(arguments, line)
+
+    def _judge_secret_call(self, node: ast.Call, name: str, where: str) -> None:
+        """Report a call whose function is not known and whose arguments say what it does."""
+        method = self._constant(node.args[0]) if node.args else None
+        if name.endswith("methodcaller") and method in _DANGEROUS_KEYS:
+            self._add(
+                "TW-MODEL-CODE-DISGUISED",
+                f"calls {method!r} by its name",
+                node.lineno,
+                Severity.CRITICAL,
+            )
+        known = name and (
+            "." in name
+            or name in self._names.functions
+            or hasattr(builtins, name)
+            or name in self._names.aliases
+            or name[:1].isupper()
+        )
+        if known or where == MAIN:
+            return
+        command = self._command(node)
+        if _PIPED.search(command):
+            self._add(
+                "TW-MODEL-CODE-DISGUISED",
+                f"gives what it does not name a command: {command[:80]!r}",
+                node.lineno,
+                Severity.CRITICAL,
+            )
+
+    def _judge_loader(self, name: str, arguments: list[ast.expr], where: str, line: int) -> None:
+        decoded = any(self._is_tainted(argument) for argument in arguments)
+        constant = self._constant(arguments[0]) if arguments else None
+        if isinstance(constant, bytes):
+            self._add(
+                "TW-MODEL-CODE-LOADS", f"calls {name} {where}", line, Severity.MEDIUM, constant
+            )
+        elif constant is not None and "!!python/" in str(constant):
+            self._add(
+                "TW-MODEL-CODE-DISGUISED",
+                f"gives {name} a text that constructs objects",
+                line,
+                Severity.CRITICAL,
+            )
+        elif decoded and not name.startswith(("torch", "numpy", "keras")):
+            self._add(
+                "TW-MODEL-CODE-DISGUISED",
+                f"gives {name} what it decoded or fetched",
+                line,
+                Severity.CRITICAL,
+            )
+        elif (
+            name.split(".", maxsplit=1)[0].lower().endswith(("pickle", "dill"))
+            and where == IMPORTED
+        ):
+            self._add("TW-MODEL-CODE-LOADS", f"calls {name} {where}", line, Severity.MEDIUM)
+
+    def _judge_spec(self, arguments: list[ast.expr], line: int) -> None:
+        for argument in arguments:
+            path = self._constant(argument)
+            if isinstance(path, str) and _NATIVE_FILE.search(path):
+                self._add("TW-MODEL-CODE-NATIVE", f"imports {path[:80]!r}", line, Severity.CRITICAL)
+
+    def _judge_removal(self, name: str, arguments: list[ast.expr], where: str, line: int) -> None:
+        for argument in arguments[:1]:
+            for inner in itertools.islice(ast.walk(argument), MAX_VALUE):
+                text = self._constant(inner)
+                home = isinstance(inner, ast.Call) and self._dotted(inner.func).endswith(".home")
+                if home or text in ("/", "~", "~/", "/home", "/root", "C:\\"):
+                    severity = Severity.CRITICAL if where != MAIN else Severity.HIGH
+                    self._add("TW-MODEL-CODE-SPAWN", f"calls {name} on a home", line, severity)
 
     def _command(self, node: ast.Call) -> str:
         """Return the command that a call is given, with unknown parts left out."""
@@ -590,6 +570,11 @@ class _Judge:
                 line,
                 Severity.CRITICAL,
             )
+        elif first is not None and any(
+            isinstance(inner, ast.Attribute) and inner.attr == "__doc__"
+            for inner in ast.walk(first)
+        ):
+            self._add("TW-MODEL-CODE-DISGUISED", f"gives {name} a comment", line, Severity.CRITICAL)
         elif constant is not None and self._layer < MAX_LAYERS:
             self._inner(constant, line, where)
         elif constant is None and name != "compile":
@@ -605,9 +590,18 @@ class _Judge:
             isinstance(inner, ast.Call)
             and self._dotted(inner.func) in ("chr", "getattr", "map", "bytes", "open.read", "ord")
             for inner in ast.walk(node)
+        ) and not any(
+            isinstance(inner, ast.Constant) and _VERSIONS.search(str(inner.value))
+            for inner in ast.walk(node)
         )
 
-    def _inner(self, constant: str | bytes, line: int, where: str) -> None:
+    def _inner(
+        self,
+        constant: str | bytes,
+        line: int,
+        where: str,
+        lowest: Severity = Severity.INFORMATIONAL,
+    ) -> None:
         """Judge the source that a constant holds, as if it stood here."""
         text = constant if isinstance(constant, str) else constant.decode("utf-8", "replace")
         try:
@@ -616,13 +610,16 @@ class _Judge:
             return
         for fault in faults:
             severity = fault.severity
+            if severity.rank < lowest.rank:
+                continue
             if severity.rank >= Severity.MEDIUM.rank and where != MAIN:
                 severity = Severity.CRITICAL
             self._add(fault.rule_id, f"evaluates text: {fault.what}", line, severity)
 
     def _judge_network(self, name: str, arguments: list[ast.expr], where: str, line: int) -> None:
         takes_secrets = any(
-            (dotted := self._dotted(inner)) and _SECRETS.match(dotted)
+            (dotted := self._dotted(inner))
+            and (_SECRETS.match(dotted) or (where == IMPORTED and _HOST.match(dotted)))
             for argument in arguments
             for inner in ast.walk(argument)
             if isinstance(inner, ast.Attribute | ast.Call | ast.Name)
@@ -637,9 +634,13 @@ class _Judge:
         else:
             self._add("TW-MODEL-CODE-NETWORK", f"calls {name} {where}", line, Severity.LOW)
 
-    def _judge_native(self, name: str, where: str, line: int) -> None:
+    def _judge_native(self, name: str, arguments: list[ast.expr], where: str, line: int) -> None:
+        path = self._constant(arguments[0]) if arguments else None
+        own = isinstance(path, str) and path != "" and not _SYSTEM_LIBRARY.match(path)
         if re.search(r"VirtualAlloc|CreateThread|RtlMove|mprotect", name):
             severity = Severity.CRITICAL if where != MAIN else Severity.HIGH
+        elif own and where == IMPORTED and not name.endswith(("find_library", "CFUNCTYPE")):
+            severity = Severity.CRITICAL
         elif where == IMPORTED and not name.endswith(("find_library", "CFUNCTYPE")):
             severity = Severity.HIGH
         else:
@@ -657,6 +658,13 @@ class _Judge:
                         line,
                         Severity.CRITICAL,
                     )
+                elif isinstance(inner, ast.Call) and _STARTUP.match(self._dotted(inner.func)):
+                    self._add(
+                        "TW-MODEL-CODE-HOOKS",
+                        "opens a file where Python starts from",
+                        line,
+                        Severity.CRITICAL,
+                    )
 
     def _judge_string(self, node: ast.Constant, where: str) -> None:
         text = str(node.value)
@@ -664,6 +672,8 @@ class _Judge:
             self._add(
                 "TW-MODEL-CODE-SPAWN", "holds a reverse shell", node.lineno, Severity.CRITICAL
             )
+        elif self._evaluates and self._layer < MAX_LAYERS and _RAW.search(text):
+            self._inner(text, node.lineno, where, lowest=Severity.CRITICAL)
 
     def _judge_assignment(self, node: ast.Assign | ast.AugAssign) -> None:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -680,7 +690,7 @@ class _Judge:
     def _judge_reduction(self, value: ast.Tuple) -> None:
         """Report a tuple that `__reduce__` returns: what a pickle of it would call."""
         called = self._dotted(value.elts[0]) if value.elts else ""
-        if _SPAWN.match(called) or called in ("exec", "eval", "__import__"):
+        if SPAWN.match(called) or called in ("exec", "eval", "__import__"):
             self._add(
                 "TW-MODEL-CODE-SPAWN",
                 f"returns {called} to be called",
@@ -693,7 +703,7 @@ class _Judge:
         return sockets and (
             any(name in ("os.dup2", "pty.spawn") for name in self._uses)
             or (
-                any(_SPAWN.match(name) for name in self._uses)
+                any(SPAWN.match(name) for name in self._uses)
                 and any(name.endswith((".recv", ".connect")) for name in self._uses)
             )
         )
@@ -706,36 +716,3 @@ def _is_main_guard(test: ast.expr) -> bool:
         and test.left.id == "__name__"
         and isinstance(test.ops[0], ast.Eq)
     )
-
-
-def _recode(value: str | bytes, codec: str) -> str | bytes | None:
-    try:
-        if isinstance(value, bytes):
-            return (
-                codecs.decode(value, codec) if codec in ("hex", "base64") else value.decode(codec)
-            )
-        return codecs.encode(value, codec) if "rot" in codec else value.encode(codec)
-    except (ValueError, LookupError, TypeError, binascii.Error):
-        return None
-
-
-def _decoded(name: str, value: str | bytes) -> str | bytes | None:
-    raw = value if isinstance(value, bytes) else value.encode("utf-8", "replace")
-    try:
-        if "fromhex" in name or "unhexlify" in name:
-            return bytes.fromhex(raw.decode("ascii"))
-        if name.startswith(("base64.b64", "base64.standard", "base64.decode", "binascii.a2b_base")):
-            return base64.b64decode(raw)
-        if name.startswith("base64.urlsafe"):
-            return base64.urlsafe_b64decode(raw)
-        if name.startswith("base64.b32"):
-            return base64.b32decode(raw)
-        if name.startswith("base64.b85"):
-            return base64.b85decode(raw)
-        if name.startswith("zlib.decompress"):
-            return zlib.decompressobj().decompress(raw, MAX_FOLDED)
-        if name == "codecs.decode" and isinstance(value, str):
-            return codecs.encode(value, "rot13")
-    except (ValueError, zlib.error, binascii.Error):
-        return None
-    return None
