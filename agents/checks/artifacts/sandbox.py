@@ -67,6 +67,8 @@ class Sandbox:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
         self._files = 0
+        self._siblings: frozenset[str] | None = None
+        """Those that the process was told last."""
 
     @property
     def pid(self) -> int | None:
@@ -95,6 +97,7 @@ class Sandbox:
         theirs.close()
         self._connection = ours
         self._files = 0
+        self._siblings = None
         self.starts += 1
         return ours
 
@@ -162,7 +165,7 @@ class Sandbox:
         try:
             connection = self._ensure()
             self._files += 1
-            payload = msgspec.msgpack.encode(request)
+            payload = msgspec.msgpack.encode(self._shortened(request))
             descriptors = [descriptor] if descriptor >= 0 else []
             connection.settimeout(self.limits.wall_seconds + self.limits.grace_seconds)
             socket.send_fds(connection, [LENGTH.pack(len(payload))], descriptors)
@@ -176,6 +179,13 @@ class Sandbox:
             reason = f"the scanning process answered out of turn: {error}"
         self.close()
         return failed(request.path, request.size, reason, tuple(heard))
+
+    def _shortened(self, request: Request) -> Request:
+        """Return a request without the siblings that the process has been told already."""
+        if request.siblings is self._siblings:
+            return msgspec.structs.replace(request, siblings=None)
+        self._siblings = request.siblings
+        return request
 
     def _listen(
         self,

@@ -50,7 +50,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, tag="scan"):
 
     path: str
     size: int
-    siblings: frozenset[str] = frozenset()
+    siblings: frozenset[str] | None = frozenset()
+    """None: those of the request before; a folder's files share a set that may be large."""
     digest: bool = False
     second_opinion: bool = True
     content: bytes | None = None
@@ -204,6 +205,7 @@ def confine(limits: Limits) -> None:
 def serve(connection: socket.socket, limits: Limits) -> None:
     """Scan what comes over the connection until it closes."""
     decoder = msgspec.msgpack.Decoder(Request)
+    siblings: frozenset[str] = frozenset()
     while True:
         try:
             payload, descriptors, _, _ = socket.recv_fds(connection, LENGTH.size, 1)
@@ -213,10 +215,14 @@ def serve(connection: socket.socket, limits: Limits) -> None:
             request = decoder.decode(_exactly(connection, LENGTH.unpack(payload)[0]))
         except Closed:
             return
+        if request.siblings is not None:
+            siblings = request.siblings
         descriptor = descriptors[0] if descriptors else -1
         clock = _Clock(limits)
         try:
-            report = clock.run(partial(_scan, connection, request, descriptor, limits), request)
+            report = clock.run(
+                partial(_scan, connection, request, siblings, descriptor, limits), request
+            )
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
@@ -224,6 +230,7 @@ def serve(connection: socket.socket, limits: Limits) -> None:
         if clock.expired:
             return
         gc.collect()
+        gc.freeze()  # what is left, modules above all, need not be gone through again
 
 
 class _Clock:
@@ -255,7 +262,11 @@ class _Clock:
 
 
 def _scan(
-    connection: socket.socket, request: Request, descriptor: int, limits: Limits
+    connection: socket.socket,
+    request: Request,
+    siblings: frozenset[str],
+    descriptor: int,
+    limits: Limits,
 ) -> FileReport:
     budget = Budget(limits.expanded_bytes, limits.steps)
     encoder = msgspec.msgpack.Encoder()
@@ -267,7 +278,7 @@ def _scan(
         return scan_descriptor(
             descriptor,
             request.path,
-            request.siblings,
+            siblings,
             digest=request.digest,
             budget=budget,
             sink=sink,
@@ -281,7 +292,7 @@ def _scan(
     return scan_source(
         request.path,
         source,
-        request.siblings,
+        siblings,
         budget=budget,
         sink=sink,
         second_opinion=request.second_opinion,

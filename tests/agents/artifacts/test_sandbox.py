@@ -86,6 +86,21 @@ def test_a_killed_process_is_replaced_and_its_file_incomplete(sandbox):
     assert sandbox.starts == 2
 
 
+def test_each_process_knows_the_other_files_of_the_folder(sandbox):
+    """They are told once, again when others follow, and again to a process that replaces one."""
+    config = b'{"model_type": "x", "auto_map": {"AutoModel": "modeling.Model"}}'
+    one, other = frozenset({"m/config.json", "m/modeling.py"}), frozenset({"m/config.json"})
+    here = "TW-MODEL-REMOTE-CODE"
+    for siblings, expected in (
+        (one, here), (one, here), (other, f"{here}-UNSEEN"), (one, here), (None, here), (one, here),
+    ):  # fmt: skip
+        if siblings is None:
+            sandbox.close()
+            continue
+        report = sandbox.scan_bytes("m/config.json", config, siblings)
+        assert [found.rule_id for found in report.detections] == [expected]
+
+
 def test_a_finding_outlives_the_process_that_made_it(sandbox):
     body = b"\x80\x02cos\nsystem\nX\x02\0\0\0id\x85R.".ljust(8192, b"\0")
 
