@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache, lru_cache
-from itertools import pairwise
 from typing import Final
 
 import msgspec
 from rapidfuzz.distance import OSA
 
 from agents.checks.packages.popularity import NameTable, name_table
+from agents.checks.packages.slips import (
+    NOT_TELLING,
+    PLAIN,
+    STRONG,
+    WEAK,
+    compact_of,
+    deletes,
+    is_shuffled,
+    looks,
+    one_edit,
+    undoubled,
+)
 from agents.checks.packages.versions import CACHE_SIZE
 from schemas.severity import Severity
 
@@ -22,7 +33,6 @@ TWO_EDIT_TARGETS: Final = 350
 _TYPO: Final = "TW-PKG-TYPOSQUAT"
 _COMBO: Final = "TW-PKG-COMBOSQUAT"
 _BRAND: Final = "TW-PKG-BRAND"
-_STRONG, _PLAIN, _WEAK = 2, 1, 0
 _PAIR: Final = 2
 _LONG_TERM: Final = 6
 _ANCHORS: Final = 700
@@ -32,35 +42,18 @@ _MOST_TERMS: Final = 5
 _FRONTS: Final = frozenset({"python", "py", "lib", "pip", "open", "free", "real", "easy"})
 _FAR_LIMIT: Final = 26
 _TELLING_LETTERS: Final = 8
+_SHORT_TERM: Final = 4
+_DOUBLED_FLOOR: Final = 3
+_PLUG_IN_LETTERS: Final = 7
+_UNMISTAKABLE: Final = 12
+"""Letters of a name that few other names come near, even where a short term of it differs."""
+_MOST_POPULAR: Final = 350
+_DOUBLED_BELOW: Final = 450
+_AFFIXES: Final = frozenset({"py", "ai", "ml", "db", "io", "my", "go", "js", "tf"})
+_HEAD: Final = 3
 _VERY_POPULAR: Final = 300
 _LONGEST: Final = 128
 _OWN_FLOOR: Final = 6
-
-_ROWS: Final = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
-_NEIGHBOURS: Final = frozenset(
-    pair for row in _ROWS for one, other in pairwise(row) for pair in ((one, other), (other, one))
-) | frozenset(
-    pair
-    for upper, lower in pairwise(_ROWS)
-    for index, one in enumerate(lower)
-    for other in upper[index : index + 2]
-    for pair in ((one, other), (other, one))
-)
-_SOUNDS: Final = frozenset(
-    (one, other)
-    for group in ("aeiou", "ck", "sz", "iy", "ckq", "bp", "dt", "mn", "fv", "jg", "uw", "vw")
-    for one in group
-    for other in group
-    if one != other
-)
-_LOOKS: Final = str.maketrans(
-    "0134578i"
-    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0455\u0578\u043a\u043c\u0442"
-    "\u043d\u0432\u03bf\u03b1\u03c1\u03bd\u03b9\u03c4\u03ba\u0131\u0261\u0142\u00f8"
-    "\u00e9\u00e8\u00e1\u00e0\u00f6\u00fc\u00f1\u00e7\u04cf\u0501\u0251",
-    "oleastblaeopcyxlsnkmthboapvltklgloeeaaounclda",
-)
-"""What the eye takes for another letter: digits, and Cyrillic, Greek and accented letters."""
 
 
 class NameVerdict(msgspec.Struct, frozen=True):
@@ -74,23 +67,6 @@ class NameVerdict(msgspec.Struct, frozen=True):
     """transposed letters, look-alike characters, separators ..., for the evidence."""
 
 
-def looks(name: str) -> str:
-    """Return a name folded to what the eye sees (0 as o, rn as m, Cyrillic as Latin)."""
-    return name.translate(_LOOKS).replace("rn", "m").replace("vv", "w").replace("-", "")
-
-
-def _compact(name: str) -> str:
-    return name.replace("-", "")
-
-
-def _deletes(text: str) -> Iterator[str]:
-    yield text
-    for index in range(len(text)):
-        if index and text[index] == text[index - 1]:
-            continue
-        yield text[:index] + text[index + 1 :]
-
-
 class _Index(msgspec.Struct, frozen=True):
     """Everything about the popular names that is computed once."""
 
@@ -100,6 +76,8 @@ class _Index(msgspec.Struct, frozen=True):
     far: dict[str, tuple[str, ...]]
     """Long and very popular names, without separators, by their first letter."""
     skeletons: dict[str, str]
+    undoubled: dict[str, str]
+    """Very popular names with each doubled letter written once."""
     sorted_terms: dict[str, str]
     anchors: frozenset[str]
     vocabulary: frozenset[str]
@@ -111,17 +89,20 @@ def _index() -> _Index:
     near: dict[str, list[str]] = {}
     far: dict[str, list[str]] = {}
     skeletons: dict[str, str] = {}
+    undoubling: dict[str, str] = {}
     ordered: dict[str, str] = {}
     for name in sorted(table.ranks, key=lambda one: (table.ranks[one], one)):
-        compact = _compact(name)
+        compact = compact_of(name)
         if len(compact) < _ANCHOR_FLOOR or len(name) > NAME_LIMIT:
             continue
-        for key in _deletes(compact):
+        for key in deletes(compact):
             near.setdefault(key, []).append(name)
         if len(compact) >= TWO_EDIT_FLOOR and table.ranks[name] < TWO_EDIT_TARGETS:
             far.setdefault(compact[0], []).append(name)
         skeletons.setdefault(looks(name), name)
-        if "-" in name:
+        if table.ranks[name] < _DOUBLED_BELOW:
+            undoubling.setdefault(undoubled(compact), name)
+        if "-" in name and table.ranks[name] < _VERY_POPULAR:
             ordered.setdefault("-".join(sorted(name.split("-"))), name)
     anchors = frozenset(
         name
@@ -137,65 +118,11 @@ def _index() -> _Index:
         near={key: tuple(names) for key, names in near.items()},
         far={key: tuple(names) for key, names in far.items()},
         skeletons=skeletons,
+        undoubled=undoubling,
         sorted_terms=ordered,
         anchors=anchors | table.brands,
         vocabulary=frozenset(terms) | table.bait | table.claims | table.words,
     )
-
-
-def _one_edit(name: str, target: str) -> tuple[str, int] | None:
-    """Return how two texts that are one edit apart differ, and how telling that is."""
-    if len(name) == len(target):
-        places = [index for index, (a, b) in enumerate(zip(name, target, strict=True)) if a != b]
-        if len(places) == _PAIR and places[1] == places[0] + 1:
-            first = places[0]
-            if name[first] == target[first + 1] and name[first + 1] == target[first]:
-                digits = name[first].isdigit() or name[first + 1].isdigit()
-                return "transposed letters", _WEAK if digits else _STRONG
-        if len(places) != 1:
-            return None
-        place = places[0]
-        pair = (name[place], target[place])
-        if pair[0].isdigit() and pair[1].isdigit():
-            return "another number", _WEAK
-        if pair[0].isdigit() or pair[1].isdigit():
-            return "a digit for a letter", _PLAIN if place else _WEAK
-        if place == 0:
-            return "another first letter", _WEAK
-        if place == len(target) - 1 and pair not in _NEIGHBOURS and pair not in _SOUNDS:
-            return "another last letter", _WEAK
-        if place == len(target) - 1:
-            return "another last letter", _PLAIN
-        if pair in _NEIGHBOURS:
-            return "neighbouring key", _STRONG
-        if pair in _SOUNDS:
-            return "similar letter", _STRONG
-        return "another letter", _PLAIN
-    longer, shorter = (name, target) if len(name) > len(target) else (target, name)
-    if len(longer) != len(shorter) + 1:
-        return None
-    place = next(
-        (i for i, (a, b) in enumerate(zip(longer, shorter, strict=False)) if a != b), len(shorter)
-    )
-    if longer[place + 1 :] != shorter[place:]:
-        return None
-    letter = longer[place]
-    added = longer is name
-    if letter.isdigit():
-        return ("number added" if added else "number left out"), _WEAK
-    doubled = (place > 0 and longer[place - 1] == letter) or longer[place + 1 : place + 2] == letter
-    if doubled:
-        return ("doubled letter" if added else "letter left out"), _STRONG
-    if place == 0:
-        return ("letter added in front" if added else "first letter left out"), _WEAK
-    if place == len(shorter):
-        if letter == "s":
-            return ("plural" if added else "singular"), _PLAIN if not added else _WEAK
-        return ("letter added" if added else "letter left out"), _WEAK if added else _PLAIN
-    if not added:
-        return "letter left out", _STRONG
-    slip = any((letter, other) in _NEIGHBOURS for other in (longer[place - 1], longer[place + 1]))
-    return "letter added", _STRONG if slip else _PLAIN
 
 
 def _edited_term(name: str, target: str) -> tuple[str, str] | None:
@@ -208,30 +135,32 @@ def _edited_term(name: str, target: str) -> tuple[str, str] | None:
 
 
 _SEVERITIES: Final[dict[int, tuple[tuple[int, int, Severity], ...]]] = {
-    _STRONG: (
+    STRONG: (
         (11, 10_000, Severity.HIGH),
         (8, 650, Severity.HIGH),
         (6, 400, Severity.HIGH),
         (5, 250, Severity.HIGH),
-        (5, 10_000, Severity.LOW),
+        (5, 650, Severity.LOW),
+        (8, 10_000, Severity.LOW),
         (4, 250, Severity.MEDIUM),
         (4, 450, Severity.LOW),
     ),
-    _PLAIN: (
+    PLAIN: (
         (8, 300, Severity.HIGH),
         (12, 10_000, Severity.MEDIUM),
         (6, 150, Severity.HIGH),
-        (6, 10_000, Severity.LOW),
+        (6, 450, Severity.LOW),
+        (9, 10_000, Severity.LOW),
         (5, 150, Severity.MEDIUM),
     ),
-    _WEAK: ((5, 800, Severity.LOW),),
+    WEAK: ((5, 800, Severity.LOW),),
 }
 """By how telling an edit is: letters at least, rank below, severity; the first that fits."""
 
 
 def _slip_severity(strength: int, letters: int, rank: int) -> Severity | None:
     """Return how bad one edit is: the more popular and the longer the target, the worse."""
-    for floor, below, severity in _SEVERITIES[strength]:
+    for floor, below, severity in _SEVERITIES.get(strength, ()):
         if letters >= floor and rank < below:
             return severity
     return None
@@ -243,52 +172,113 @@ def _offer(target: str, technique: str, severity: Severity, confidence: float) -
 
 def _whole_name(name: str, index: _Index) -> Iterator[NameVerdict]:
     """Yield what a name imitates as a whole: its look, its separators, the order of its words."""
-    compact, ranks = _compact(name), index.table.ranks
+    compact, ranks = compact_of(name), index.table.ranks
     folded = index.skeletons.get(looks(name))
     if folded is not None and folded != name:
-        if _compact(folded) == compact:
+        if compact_of(folded) == compact:
             telling = len(compact) >= _TELLING_LETTERS and ranks[folded] < _VERY_POPULAR
             yield _offer(folded, "separators", Severity.MEDIUM if telling else Severity.LOW, 0.7)
-        elif len(compact) >= _TERM_FLOOR or not name.isascii():
+        elif len(compact) >= _SHORT_TERM or not name.isascii():
             yield _offer(folded, "look-alike characters", Severity.HIGH, 0.95)
+    doubled = index.undoubled.get(undoubled(compact))
+    if doubled is not None and compact_of(doubled) != compact:
+        severity = _slip_severity(_word_strength(name, STRONG, index), len(compact), ranks[doubled])
+        if severity is not None and abs(len(compact) - len(compact_of(doubled))) <= _PAIR:
+            yield _offer(doubled, "doubled letters", severity, 0.85)
     if "-" not in name:
         return
     swapped = index.sorted_terms.get("-".join(sorted(name.split("-"))))
     if swapped is not None and swapped != name and len(compact) >= TWO_EDIT_FLOOR:
-        telling = ranks[swapped] < _VERY_POPULAR
-        severity = Severity.MEDIUM if telling else Severity.LOW
-        yield _offer(swapped, "words in another order", severity, 0.6)
+        yield _offer(swapped, "words in another order", Severity.MEDIUM, 0.6)
+
+
+def _word_strength(word: str, strength: int, index: _Index) -> int:
+    """Return how telling an edit is, less so where it yields an ordinary word or two of them."""
+    if word in index.table.words or _is_compound(word, index):
+        return min(strength, WEAK)
+    return strength
+
+
+def _is_compound(word: str, index: _Index) -> bool:
+    """Tell whether a word is two known ones: `filestore` is no slip in `firestore`."""
+    known = index.vocabulary
+    for cut in range(_PAIR, len(word) - 1):
+        head, tail = word[:cut], word[cut:]
+        if (
+            (head in _AFFIXES or (cut >= _SHORT_TERM and head in known))
+            and (tail in _AFFIXES or (len(tail) >= _SHORT_TERM and tail in known))
+            and max(len(head), len(tail)) >= _SHORT_TERM
+        ):
+            return True
+    return False
+
+
+def _has_other_head(name: str, target: str, index: _Index) -> bool:
+    """Tell whether two names are a known word behind another short head: `pacparser`."""
+    same = 0
+    while same < min(len(name), len(target)) and name[-1 - same] == target[-1 - same]:
+        same += 1
+    start = max(len(name), len(target)) - same
+    return start <= _HEAD and any(
+        len(name) - cut >= _TERM_FLOOR and name[cut:] in index.vocabulary
+        for cut in range(start, _HEAD + 1)
+    )
 
 
 def _near_slip(name: str, target: str, index: _Index) -> NameVerdict | None:
     """Return the verdict on a name one edit from a target; hyphenated names term by term."""
-    edit = _one_edit(_compact(name), _compact(target))
+    compact, other = compact_of(name), compact_of(target)
+    edit = one_edit(compact, other)
     if edit is None:
         return None
     technique, strength = edit
+    rank = index.table.ranks[target]
     if "-" in name or "-" in target:
         pair = _edited_term(name, target)
         if pair is None:
-            if strength != _STRONG:
+            if strength != STRONG:
                 return None
         else:
-            technique, strength = _one_edit(*pair) or edit
-            if min(map(len, pair)) < _TERM_FLOOR - 1 or pair[0] in index.vocabulary:
-                return None
-            if len(pair[1]) < _TERM_FLOOR:
-                strength = min(strength, _PLAIN)
-            if strength == _WEAK:
-                return None
-    elif name in index.table.words:
-        strength = _WEAK
-    letters, rank = len(_compact(target)), index.table.ranks[target]
-    severity = _slip_severity(strength, letters, rank)
-    return None if severity is None else _offer(target, technique, severity, 0.85)
+            technique, strength = one_edit(*pair) or edit
+            strength = _term_strength(pair, strength, rank, len(other), index)
+    else:
+        strength = _word_strength(name, strength, index)
+        if strength == PLAIN and _has_other_head(name, target, index):
+            strength = WEAK
+    severity = _slip_severity(strength, len(other), rank)
+    if severity is None:
+        return None
+    if "-" in name and rank >= _VERY_POPULAR and _is_plug_in(name, index):
+        severity = min(severity, Severity.LOW, key=lambda one: one.rank)
+    return _offer(target, technique, severity, 0.85)
+
+
+def _is_plug_in(name: str, index: _Index) -> bool:
+    return name.startswith(index.table.families)
+
+
+def _term_strength(
+    pair: tuple[str, str], strength: int, rank: int, letters: int, index: _Index
+) -> int:
+    """Return how telling an edit of one term of a name is, the others being the same."""
+    written, meant = pair
+    unmistakable = letters >= _UNMISTAKABLE and rank < _MOST_POPULAR
+    if written in index.table.words or written in index.vocabulary:
+        # Another word makes another name, but for the longest of the best known.
+        telling = unmistakable and len(meant) >= _LONG_TERM and strength > NOT_TELLING
+        return WEAK if telling else NOT_TELLING
+    if min(len(written), len(meant)) < _SHORT_TERM:
+        return PLAIN if unmistakable and strength == STRONG else NOT_TELLING
+    if _is_compound(written, index):
+        return NOT_TELLING
+    if strength == WEAK:
+        return WEAK if unmistakable else NOT_TELLING
+    return min(strength, PLAIN) if len(meant) < _TERM_FLOOR else strength
 
 
 def _far_slip(name: str, target: str, index: _Index) -> NameVerdict | None:
     """Return the verdict on a name two edits from a long, very popular target."""
-    compact, other = _compact(name), _compact(target)
+    compact, other = compact_of(name), compact_of(target)
     if (
         abs(len(compact) - len(other)) > 1
         or OSA.distance(compact, other, score_cutoff=_PAIR) != _PAIR
@@ -298,7 +288,9 @@ def _far_slip(name: str, target: str, index: _Index) -> NameVerdict | None:
         return None
     if "-" in name or "-" in target:
         pair = _edited_term(name, target)
-        if pair is None or len(pair[1]) < TWO_EDIT_FLOOR - 1 or pair[0] in index.vocabulary:
+        if pair is None or pair[0] in index.vocabulary:
+            return None
+        if len(pair[1]) < TWO_EDIT_FLOOR - 1 and not is_shuffled(*pair):
             return None
     same = next((i for i, (a, b) in enumerate(zip(compact, other, strict=False)) if a != b), 0)
     if compact in index.vocabulary or compact[same:] in index.vocabulary:
@@ -308,8 +300,8 @@ def _far_slip(name: str, target: str, index: _Index) -> NameVerdict | None:
 
 def _typo(name: str, index: _Index) -> NameVerdict | None:
     found = list(_whole_name(name, index))
-    compact = _compact(name)
-    for target in dict.fromkeys(t for key in _deletes(compact) for t in index.near.get(key, ())):
+    compact = compact_of(name)
+    for target in dict.fromkeys(t for key in deletes(compact) for t in index.near.get(key, ())):
         slip = _near_slip(name, target, index)
         if slip is not None:
             found.append(slip)
@@ -352,7 +344,7 @@ def _combo(name: str, index: _Index) -> NameVerdict | None:
 
 
 def _is_bait(term: str, table: NameTable) -> bool:
-    return term in table.bait or term in table.claims or term.isdigit()
+    return term.rstrip("0123456789") in table.generic
 
 
 def _combined(anchor: str, rest: list[str], table: NameTable) -> NameVerdict:
@@ -394,7 +386,7 @@ def judge_name(name: str) -> NameVerdict | None:
     index = _index()
     if name in index.table.known or not name or len(name) > _LONGEST:
         return None
-    if any(name.startswith(family) for family in index.table.families):
+    if _is_plug_in(name, index) and name.rpartition("-")[2] not in index.table.claims:
         return _typo(name, index) if len(name) <= NAME_LIMIT else None
     if len(name) <= NAME_LIMIT:
         typo = _typo(name, index)
@@ -415,7 +407,7 @@ def is_plausible(name: str) -> bool:
     are recombinations, not misspellings.
     """
     index = _index()
-    if name in index.table.known or any(name.startswith(one) for one in index.table.families):
+    if name in index.table.known or _is_plug_in(name, index):
         return False
     terms = name.split("-")
     if not _PAIR <= len(terms) <= _MOST_TERMS:
@@ -431,7 +423,7 @@ def slip_of(name: str, targets: tuple[str, ...]) -> str | None:
         if name == target or len(target) < _OWN_FLOOR:
             continue
         if OSA.distance(name, target, score_cutoff=1) == 1:
-            edit = _one_edit(_compact(name), _compact(target))
-            if edit is None or edit[1] != _WEAK:
+            edit = one_edit(compact_of(name), compact_of(target))
+            if edit is None or edit[1] > WEAK:
                 return target
     return None

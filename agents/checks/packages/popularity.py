@@ -31,6 +31,8 @@ class NameTable(msgspec.Struct, frozen=True):
     """Words that claim to be the vendor's own, or better than it."""
     families: tuple[str, ...]
     """Prefixes under which third parties publish extensions by custom."""
+    generic: frozenset[str]
+    """Both, and nothing: what is left of a term that is a number."""
     words: frozenset[str]
     """Ordinary words: a name that is one is no slip of the hand."""
 
@@ -59,12 +61,14 @@ def name_table() -> NameTable:
     ranks.update((name, rank) for rank, name in enumerate(popular))
     for brand in brands:
         ranks[brand] = min(ranks.get(brand, BRAND_RANK), BRAND_RANK)
+    bait, claims = frozenset(read("bait.txt")), frozenset(read("claims.txt"))
     return NameTable(
         ranks=ranks,
         known=frozenset(ranks) | frozenset(read("known.txt")),
         brands=frozenset(brands),
-        bait=frozenset(read("bait.txt")),
-        claims=frozenset(read("claims.txt")),
+        bait=bait,
+        claims=claims,
+        generic=bait | claims | {""},
         families=tuple(f"{name}-" for name in read("families.txt")),
         words=frozenset(read("words.txt")),
     )

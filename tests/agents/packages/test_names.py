@@ -29,6 +29,33 @@ def test_what_every_ml_install_brings_is_no_imitation(name):
     assert judge_name(name) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("vlmm", "vllm"),
+        ("v11m", "vllm"),
+        ("skicit-learn", "scikit-learn"),
+        ("huggingface-hb", "huggingface-hub"),
+        ("pytorch-lightening", "pytorch-lightning"),
+        ("tensorflow-gpu-nightly2", "tensorflow"),
+        ("python3-dateutil", "python-dateutil"),
+        ("sentence-transformer", "sentence-transformers"),
+        ("streamlit-official", "streamlit"),
+    ],
+)
+def test_slips_of_every_kind_are_told_with_what_was_meant(name, target):
+    verdict = judge_name(name)
+    assert verdict is not None
+    assert verdict.target == target
+
+
+@pytest.mark.parametrize("name", ["pyrest", "pytext", "django-fitter", "google-cloud-fivestore"])
+def test_an_edit_that_yields_another_word_or_plug_in_is_at_most_low(name):
+    """`py` and a word beside `pytest`, a plug-in beside a plug-in: other names, not slips."""
+    verdict = judge_name(name)
+    assert verdict is None or verdict.severity is Severity.LOW
+
+
 def test_cyrillic_look_alike_is_found():
     verdict = judge_name(canonical_name("r\u0435quests"))
     assert verdict is not None

@@ -1,0 +1,143 @@
+"""How two spellings differ: slips of the hand, look-alikes, and how telling each is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby, pairwise
+from typing import Final
+
+STRONG: Final = 2
+"""A slip of the hand: letters swapped, doubled, left out, the key beside it."""
+PLAIN: Final = 1
+"""Another letter, which may be another word."""
+WEAK: Final = 0
+"""Rather another name: another number, a plural, letters added at the end."""
+NOT_TELLING: Final = -1
+"""One edit apart, as many names are by chance."""
+_PAIR: Final = 2
+
+_ROWS: Final = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+_NEIGHBOURS: Final = frozenset(
+    pair for row in _ROWS for one, other in pairwise(row) for pair in ((one, other), (other, one))
+) | frozenset(
+    pair
+    for upper, lower in pairwise(_ROWS)
+    for index, one in enumerate(lower)
+    for other in upper[index : index + 2]
+    for pair in ((one, other), (other, one))
+)
+_SOUNDS: Final = frozenset(
+    (one, other)
+    for group in ("aeiou", "ck", "sz", "iy", "ckq", "bp", "dt", "mn", "fv", "jg", "uw", "vw")
+    for one in group
+    for other in group
+    if one != other
+)
+_LOOK_ALIKES: Final = str.maketrans(
+    "0134578i"
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0455\u0578\u043a\u043c\u0442"
+    "\u043d\u0432\u03bf\u03b1\u03c1\u03bd\u03b9\u03c4\u03ba\u0131\u0261\u0142\u00f8"
+    "\u00e9\u00e8\u00e1\u00e0\u00f6\u00fc\u00f1\u00e7\u04cf\u0501\u0251",
+    "oleastblaeopcyxlsnkmthboapvltklgloeeaaounclda",
+)
+"""What the eye takes for another letter: digits, and Cyrillic, Greek and accented letters."""
+
+
+def compact_of(name: str) -> str:
+    """Return a name without its separators."""
+    return name.replace("-", "")
+
+
+def looks(name: str) -> str:
+    """Return a name folded to what the eye sees (0 as o, rn as m, Cyrillic as Latin)."""
+    return compact_of(name.translate(_LOOK_ALIKES).replace("rn", "m").replace("vv", "w"))
+
+
+def undoubled(text: str) -> str:
+    """Return a text with each run of one letter written once: `vllm` and `vlmm` as `vlm`."""
+    return "".join(letter for letter, _ in groupby(text))
+
+
+def deletes(text: str) -> Iterator[str]:
+    """Yield a text and what is left of it without one of its letters."""
+    yield text
+    for index in range(len(text)):
+        if index and text[index] == text[index - 1]:
+            continue
+        yield text[:index] + text[index + 1 :]
+
+
+def one_edit(name: str, target: str) -> tuple[str, int] | None:
+    """Return how two texts that are one edit apart differ, and how telling that is.
+
+    Args:
+        name: What was written.
+        target: What may have been meant.
+
+    Returns:
+        The technique in words and one of the strengths above; None if they are not one edit apart.
+    """
+    if len(name) == len(target):
+        return _exchanged(name, target)
+    if abs(len(name) - len(target)) == 1:
+        return _lengthened(name, target)
+    return None
+
+
+def _exchanged(name: str, target: str) -> tuple[str, int] | None:
+    places = [index for index, (a, b) in enumerate(zip(name, target, strict=True)) if a != b]
+    place = places[0] if places else 0
+    pair = (name[place], target[place])
+    digits = (pair[0].isdigit(), pair[1].isdigit())
+    if len(places) == _PAIR and places[1] == place + 1:
+        if pair != (target[place + 1], name[place + 1]):
+            return None
+        return "transposed letters", WEAK if any(digits) else STRONG
+    if len(places) != 1:
+        return None
+    last = place == len(target) - 1
+    close = pair in _NEIGHBOURS or pair in _SOUNDS
+    if all(digits):
+        return "another number", WEAK
+    if digits[0]:
+        return "a digit for a letter", WEAK if last or not place else PLAIN
+    if digits[1]:
+        return "a letter for a digit", WEAK if last else PLAIN
+    if place == 0:
+        return "another first letter", WEAK if pair in _NEIGHBOURS else NOT_TELLING
+    if last:
+        return "another last letter", PLAIN if close else WEAK
+    if close:
+        return "neighbouring key" if pair in _NEIGHBOURS else "similar letter", STRONG
+    return "another letter", PLAIN
+
+
+def _lengthened(name: str, target: str) -> tuple[str, int] | None:
+    added = len(name) > len(target)
+    longer, shorter = (name, target) if added else (target, name)
+    place = next(
+        (i for i, (a, b) in enumerate(zip(longer, shorter, strict=False)) if a != b), len(shorter)
+    )
+    if longer[place + 1 :] != shorter[place:]:
+        return None
+    letter = longer[place]
+    around = {*longer[max(place - 1, 0) : place], *longer[place + 1 : place + 2]}
+    if letter.isdigit():
+        return "number added" if added else "number left out", WEAK
+    if letter in around:
+        return "doubled letter" if added else "letter left out", STRONG
+    if place == 0:
+        return "letter added in front" if added else "first letter left out", WEAK
+    if place == len(shorter):
+        if letter == "s":
+            return "plural" if added else "singular", WEAK if added else PLAIN
+        return "letter added" if added else "letter left out", WEAK if added else PLAIN
+    if not added:
+        return "letter left out", STRONG
+    slip = any((letter, other) in _NEIGHBOURS for other in around)
+    return "letter added", STRONG if slip else PLAIN
+
+
+def is_shuffled(name: str, target: str) -> bool:
+    """Tell whether a text has the target's letters, the first and last of them in place."""
+    return name[:1] == target[:1] and name[-1:] == target[-1:] and sorted(name) == sorted(target)
