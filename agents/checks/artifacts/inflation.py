@@ -206,6 +206,8 @@ class Inflated:
 def inflate(scan: Scan, method: str, source: Source, declared: int | None = None) -> Source:
     """Return the expanded form as a source; damage and bombs are reported, what came out is kept.
 
+    A bomb is expanded no further than needed to tell it; of it the begin alone is kept.
+
     Args:
         scan: Where to report, and whose budget is spent.
         method: One of METHODS.
@@ -219,6 +221,10 @@ def inflate(scan: Scan, method: str, source: Source, declared: int | None = None
             total += len(piece)
             if total <= HELD:
                 pieces.append(piece)
+            if total > BOMB_SIZE and total > BOMB_RATIO * max(source.size, 1):
+                report_bomb(scan, source.size, total)
+                scan.mark_incomplete(f"of a bomb only {BOMB_SIZE} bytes were expanded")
+                return BytesSource(b"".join(pieces))
             if declared is not None and total > declared + CHUNK and total > 2 * declared:
                 scan.report(
                     "TW-ARCHIVE-MISMATCH",
@@ -230,8 +236,6 @@ def inflate(scan: Scan, method: str, source: Source, declared: int | None = None
         scan.mark_corrupt(error.what)
     except BudgetExceededError as error:
         scan.mark_incomplete(error.what)
-        report_bomb(scan, source.size, total)
-    if total > BOMB_SIZE and total > BOMB_RATIO * max(source.size, 1):
         report_bomb(scan, source.size, total)
     if total <= HELD:
         return BytesSource(b"".join(pieces))
