@@ -81,6 +81,8 @@ class Taint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     revision: Revision = (0, 0)
     tenant: str = ""
     """Only what this tenant holds is meant; empty: all."""
+    confined: bool = False
+    """It stays within `tenant`, however far it is passed on."""
     after: str = ""
     """The ledger's own note to go on telling systems behind this row."""
 

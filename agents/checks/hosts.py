@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -60,6 +61,11 @@ _FLOOR: Final = 8
 _SECOND_LEVEL: Final = frozenset({"co", "com", "org", "net", "ac", "gov", "edu", "or", "ne"})
 CACHE_SIZE: Final = 4_096
 """Hosts and addresses whose reading is kept: the same few come in every run."""
+_LOCAL_NAMES: Final = ("localhost", "local", "svc", "internal", "home.arpa", "lan")
+_PRIVATE: Final = tuple(
+    ipaddress.ip_network(text)
+    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+)
 MAX_HOST: Final = 253
 MAX_PORT: Final = 65_535
 
@@ -82,6 +88,14 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     def insecure(self) -> bool:
         """Tell whether the content can be changed on the way."""
         return self.scheme in INSECURE_SCHEMES
+
+    @property
+    def local(self) -> bool:
+        """Tell whether it lies on the machine itself or inside a private network.
+
+        Only what is written plainly counts: an address in hexadecimal hides something.
+        """
+        return self.scheme not in STORE_SCHEMES and is_local(self.host)
 
     @property
     def store(self) -> bool:
@@ -225,6 +239,30 @@ def within(host: str, names: Iterable[str]) -> bool:
 def below(host: str, name: str) -> bool:
     """Tell whether `host` is `name` or one of its subdomains."""
     return host == name or host.endswith("." + name)
+
+
+@lru_cache(CACHE_SIZE)
+def is_local(host: str) -> bool:
+    """Tell whether `host` is the machine itself, a cluster's service or a private address.
+
+    Source: RFC 6761 and 6762 (localhost, .local), RFC 8375 (home.arpa), RFC 1918 and 4193 (private
+    addresses), Kubernetes DNS (`.svc`, `.cluster.local`). A name of one label is a service beside
+    the caller: public names have two. Link-local addresses are not meant: credentials lie there.
+    """
+    if not host:
+        return False
+    text = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        last = host.rpartition(".")[2]
+        plain = _LABEL.fullmatch(last) is not None and _NUMBER.fullmatch(last) is None
+        return plain and ("." not in host or any(below(host, name) for name in _LOCAL_NAMES))
+    if str(address) != text:
+        return False
+    return address.is_loopback or any(
+        address.version == net.version and address in net for net in _PRIVATE
+    )
 
 
 @lru_cache(CACHE_SIZE)

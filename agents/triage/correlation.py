@@ -48,6 +48,8 @@ class TaintRule(msgspec.Struct, frozen=True, kw_only=True):
     kinds: frozenset[str]
     copies: frozenset[str]
     """Kinds that say a tenant's copy was tampered with: others' copies may be what they should."""
+    policy: frozenset[str]
+    """Kinds that apply a tenant's policy where no fact is named: they say nothing of others."""
 
 
 class _Conditions(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,8 @@
 `100·I·(0.40 + 0.60·(0.35·B + 0.25·E + 0.15·T + 0.15·C + 0.10·R))`, shaped after CISA's National
 Cyber Incident Scoring System, with correlation across tenants added. I multiplies everything, so
 hygiene never becomes critical by fan-out; B is logarithmic, since the step from 1 to 8 systems
-matters more than that from 57 to 64. The weights are judgement, not fitted to data.
+matters more than that from 57 to 64. Floors keep what is severe and sure from reading as noise. The
+weights are judgement, not fitted to data.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ WEIGHTS: Final = {
 EXPOSURES: Final = {"staged": 0.2, "delivered": 0.5, "executed": 0.8, "serving": 1.0}
 RECOVERY: Final = {"clean rollback": 0.0, "no signed baseline": 0.5, "none": 1.0}
 UNKNOWN_CRITICALITY: Final = 0.5
+FLOOR_SEVERE: Final = 40
 FLOOR_CONFIRMED: Final = 60
 FLOOR_EXECUTED: Final = 80
+SEVERE_CONFIDENCE: Final = 0.75
 CONFIRMED_CONFIDENCE: Final = 0.8
 CONFIRMED: Final = frozenset(
     {
@@ -159,21 +162,30 @@ def score(
     total = 100 * indicators * (ALONE + CONTEXT * context)
     floor = _floor(found, exposure)
     if floor > total:
-        why = (
-            "a confirmed payload was executed or serves"
-            if floor == FLOOR_EXECUTED
-            else "confirmed hostile, or tampered against a trusted hash"
-        )
         terms.append(
-            ScoreTerm(name="floor", value=float(floor), points=round(floor - total, 2), why=why)
+            ScoreTerm(
+                name="floor", value=float(floor), points=round(floor - total, 2), why=_WHY[floor]
+            )
         )
         total = float(floor)
     value = min(100, math.floor(total + 0.5))
     return Score(value=value, band=band(value), terms=tuple(terms))
 
 
+_WHY: Final = {
+    FLOOR_SEVERE: "a severe finding, sure enough to be looked at",
+    FLOOR_CONFIRMED: "confirmed hostile, or tampered against a trusted hash",
+    FLOOR_EXECUTED: "a confirmed payload was executed or serves",
+}
+
+
 def _floor(evidence: tuple[Evidence, ...], exposure: str) -> int:
     if not any(confirmed(one) for one in evidence):
-        return 0
+        # Else a single severe finding on one system would read as low: as noise.
+        severe = any(
+            one.severity.rank >= Severity.HIGH.rank and one.confidence >= SEVERE_CONFIDENCE
+            for one in evidence
+        )
+        return FLOOR_SEVERE if severe else 0
     ran = EXPOSURES.get(exposure, 0.0) >= EXPOSURES["executed"]
     return FLOOR_EXECUTED if ran else FLOOR_CONFIRMED

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.checks.hosts import KNOWN_HOSTS, imitates, one_edit, read_place, without_credentials
+from agents.checks.hosts import (
+    KNOWN_HOSTS,
+    imitates,
+    is_local,
+    one_edit,
+    read_place,
+    without_credentials,
+)
 
 TRUSTED = ("data.acme.example", *KNOWN_HOSTS)
 
@@ -81,3 +88,40 @@ def test_any_text_reads_as_some_place(text, prefix):
 def test_evidence_shows_no_credentials():
     shown = without_credentials("https://user:tR7kLq9v@d.example/x?sig=abc")
     assert shown == "https://…@d.example/x?…"
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        ("http://localhost:9000/x", True),
+        ("http://data.localhost/x", True),
+        ("http://127.0.0.1:8080/x", True),
+        ("http://[::1]:8080/x", True),
+        ("http://10.2.3.4/x", True),
+        ("http://172.20.0.2/x", True),
+        ("http://192.168.1.9/x", True),
+        ("http://[fd00::1]/x", True),
+        ("http://minio:9000/bucket", True),
+        ("http://minio.data.svc.cluster.local/bucket", True),
+        ("http://minio.data.svc/bucket", True),
+        ("http://host.docker.internal/x", True),
+        ("http://172.32.0.2/x", False),
+        ("http://169.254.169.254/latest/meta-data", False),
+        ("http://0x7f000001/x", False),
+        ("http://2130706433/x", False),
+        ("http://127.1/x", False),
+        ("http://data.acme.example/x", False),
+        ("http://localhost.evil.example/x", False),
+        ("http://svc.evil.example/x", False),
+        ("http://loc\u0430lhost/x", False),
+        ("s3://bucket/x", False),
+        ("/data/x.csv", False),
+    ],
+)
+def test_what_lies_at_home_is_told_from_what_only_claims_to(url, local):
+    assert read_place(url).local is local
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_local_or_not(text):
+    assert is_local(text) in {True, False}

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from agents.checks.detection import Detection, Outcome
-from agents.checks.hosts import KNOWN_HOSTS, below, imitates, without_credentials
+from agents.checks.hosts import KNOWN_HOSTS, Place, below, imitates, without_credentials
 from agents.checks.knowledge import Knowledge
 from agents.checks.packages.intel_match import ADVERSE, matches
 from agents.checks.pipelines.behaviour import regression
@@ -204,12 +204,15 @@ def _source(source: RunSource, event: Event[PipelineRun], policy: Policy) -> Ite
         yield report(
             "TW-PIPE-INSECURE-SOURCE",
             f"Data source without transport security: {shown}",
+            # Who can change it on the way is inside already.
+            severity=Severity.LOW if place.local else None,
             disposition=Disposition.CONTEXT,
             scheme=place.scheme,
         )
     if source.verified is not True:
-        # Where nobody says so, but the policy trusts the place by name, it is a gap in a record.
-        gap = source.verified is None and vouched
+        # Where nobody says so, but the policy trusts the place by name or it lies at home, it is
+        # a gap in a record.
+        gap = source.verified is None and (vouched or place.local)
         yield report(
             "TW-PIPE-UNVERIFIED-SOURCE",
             f"Data source not verified: {shown}",
@@ -236,7 +239,7 @@ def _source(source: RunSource, event: Event[PipelineRun], policy: Policy) -> Ite
             imitated=imitated,
             oddities=list(place.oddities),
         )
-    elif place.oddities and not (vouched and set(place.oddities) <= {"odd-port"}):
+    elif set(place.oddities) - _usual(place, vouched=vouched):
         yield report(
             "TW-PIPE-ODD-HOST",
             f"Data source with an unusual address ({', '.join(place.oddities)}): {shown}",
@@ -275,6 +278,13 @@ def _source(source: RunSource, event: Event[PipelineRun], policy: Policy) -> Ite
     if secret is not None:
         yield report("TW-PIPE-SECRET", f"A {secret.kind} in a data source's address: {shown}",
                      secret=secret.shown, kind=secret.kind)  # fmt: skip
+
+
+def _usual(place: Place, *, vouched: bool) -> frozenset[str]:
+    """Return the oddities that are ordinary where a source lies."""
+    if place.local:
+        return frozenset({"ip-literal", "odd-port"})
+    return frozenset({"odd-port"}) if vouched else frozenset()
 
 
 def _blocked(

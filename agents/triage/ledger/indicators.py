@@ -127,13 +127,16 @@ def _mark(
         version = None  # other files of the release may be what they should be
     if seen.key != indicator_key and version is None and digest is None:
         return  # nothing says which of its versions is meant
-    own_copy = finding.ioc_type in taint_rule().copies and not seen.key.startswith("sha256:")
+    rule = taint_rule()
+    own_copy = finding.ioc_type in rule.copies and not seen.key.startswith("sha256:")
+    own_policy = finding.ioc_type in rule.policy and not by_fact
     mark = fresh_mark(
         seen.incident,
         incident_root(finding),
         version=version,
         digest=digest if isinstance(digest, str) else None,
-        tenant=finding.tenant if own_copy else "",
+        tenant=finding.tenant if own_copy or own_policy else "",
+        confined=own_policy,
         cause=str(finding.evidence.get("fact", "")),
         revision=seen.revision,
     )
@@ -231,7 +234,8 @@ def _count_tenants(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
 
 def prevalence(row: ComponentRow) -> int:
     """Return in how many tenants a component was found hostile or, if it was, merely seen."""
-    return max(row.flagged.count(), row.tenants.count() if row.marks else 0)
+    hostile = any(not mark.tenant for mark in row.marks.values())
+    return max(row.flagged.count(), row.tenants.count() if hostile else 0)
 
 
 def tell_prevalence(desk: Desk, component: str, row: ComponentRow) -> None:

@@ -110,6 +110,7 @@ def _tell_systems(
             active=mark.active,
             revision=mark.revision,
             tenant=mark.tenant,
+            confined=mark.confined,
             after=page[-1][0],
         )
         desk.tell_ledger(component, going_on)
@@ -151,6 +152,8 @@ def _pass_on(
             digest=edge.child_digest,
             active=mark.active,
             revision=mark.revision,
+            tenant=mark.tenant if mark.confined else "",
+            confined=mark.confined,
         ),
     )
 
@@ -196,6 +199,7 @@ def on_taint(desk: Desk, taint: Taint) -> None:
         active=taint.active,
         revision=taint.revision,
         tenant=taint.tenant,
+        confined=taint.confined,
     )
     if taint.after:
         _tell_systems(desk, taint.key, row, mark, taint.after)
@@ -431,6 +435,7 @@ def fresh_mark(
     digest: str | None = None,
     revision: Revision = NEVER,
     tenant: str = "",
+    confined: bool = False,
 ) -> Mark:
     """Return a mark on the component where an incident began."""
     return Mark(
@@ -443,4 +448,5 @@ def fresh_mark(
         active=True,
         revision=revision,
         tenant=tenant,
+        confined=confined,
     )

@@ -141,6 +141,8 @@ class Mark(msgspec.Struct, array_like=True):
     revision: Revision
     tenant: str = ""
     """Only what this tenant holds is meant: a copy that was tampered with. Empty: all."""
+    confined: bool = False
+    """What was built from it is meant in `tenant` only as well: its policy says so, nobody else."""
 
     def fits(self, holding: Holding, tenant: str) -> bool:
         """Tell whether a holding is what is marked."""

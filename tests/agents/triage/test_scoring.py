@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.triage.scoring import EXPOSURES, RECOVERY, Evidence, confirmed, evidence_of, score
+from agents.triage.scoring import (
+    EXPOSURES,
+    FLOOR_SEVERE,
+    RECOVERY,
+    Evidence,
+    confirmed,
+    evidence_of,
+    score,
+)
 from schemas.severity import Severity, band
 from schemas.taxonomy import taxonomy
 from tests.agents.triage.stories import finding
@@ -121,3 +129,11 @@ def test_kinds_count_once_each():
     once = twice[:1]
     same = {"affected": 1, "exposure": "delivered", "tenants": 1, "criticality": None}
     assert score(twice, recovery="none", **same).value == score(once, recovery="none", **same).value
+
+
+def test_a_severe_finding_that_is_sure_never_reads_as_low():
+    alone = {"affected": 1, "exposure": "delivered", "tenants": 1, "criticality": 0.0}
+    sure = evidence_of(finding("publisher_change", "a", severity=Severity.HIGH, confidence=0.75))
+    doubtful = evidence_of(finding("publisher_change", "a", severity=Severity.HIGH, confidence=0.6))
+    assert score([sure], recovery="clean rollback", **alone).band is Severity.MEDIUM
+    assert score([doubtful], recovery="clean rollback", **alone).value < FLOOR_SEVERE
