@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 import orjson
@@ -21,6 +21,7 @@ from schemas.events import (
     PipelineRun,
     RegistryPush,
 )
+from schemas.reading import decode_as
 
 STRUCTURED: Final = b"application/cloudevents"
 JSON: Final = "application/json"
@@ -32,7 +33,6 @@ ID_LIMIT: Final = 1024
 _TYPE: Final = re.compile(r"(?P<name>[a-z0-9.\-]+)\.v(?P<major>[0-9]{1,9})")
 _BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 
-T = TypeVar("T")
 Header = tuple[str, bytes]
 
 
@@ -106,19 +106,6 @@ def _binary(value: bytes, headers: Mapping[str, bytes]) -> _Structured:
     return _Structured(**attributes, time=time, data=msgspec.Raw(value))
 
 
-def _decode(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw, reason: str) -> T:
-    try:
-        return decoder.decode(raw)
-    except msgspec.ValidationError as error:
-        raise UnreadableRecordError(reason, str(error)) from error
-    except msgspec.DecodeError as error:
-        raise UnreadableRecordError(reasons.INVALID_JSON, str(error)) from error
-    except UnicodeDecodeError as error:
-        raise UnreadableRecordError(reasons.INVALID_UTF8, f"byte {error.start}") from error
-    except RecursionError as error:
-        raise UnreadableRecordError(reasons.TOO_DEEP, "nested too deeply") from error
-
-
 def first_headers(headers: Sequence[Header]) -> dict[str, bytes]:
     """Return the headers by lower-case name.
 
@@ -164,7 +151,7 @@ def read_event(
     by_name = first_headers(headers)
     content_type = by_name.get("content-type", b"").lstrip().lower()
     if content_type.startswith(STRUCTURED) or "ce_type" not in by_name:
-        envelope = _decode(_ENVELOPE, value, reasons.INVALID_ENVELOPE)
+        envelope = decode_as(_ENVELOPE, value, reasons.INVALID_ENVELOPE)
     else:
         envelope = _binary(value, by_name)
     return _event(envelope, timestamp_ms, bound_tenant)
@@ -195,7 +182,7 @@ def _event(envelope: _Structured, timestamp_ms: int, bound_tenant: str | None) -
     decoder = _BY_TYPE.get(envelope.type) or _decoder(envelope.type)
     if not bytes(envelope.data):
         raise UnreadableRecordError(reasons.INVALID_EVENT, "the event has no data")
-    data = _decode(decoder, envelope.data, reasons.INVALID_EVENT)
+    data = decode_as(decoder, envelope.data, reasons.INVALID_EVENT)
     received = datetime.fromtimestamp(timestamp_ms / 1000, UTC)
     time = envelope.time
     if time.tzinfo is not UTC:

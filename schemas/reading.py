@@ -13,6 +13,29 @@ from schemas.errors import UnreadableRecordError
 T = TypeVar("T")
 
 
+def decode_as(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw, reason: str) -> T:
+    """Return what JSON says.
+
+    Args:
+        decoder: Reads it.
+        raw: The JSON text.
+        reason: The reason code for JSON of another shape.
+
+    Raises:
+        UnreadableRecordError: It is of another shape, or no JSON that may be read.
+    """
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        raise UnreadableRecordError(reason, str(error)) from error
+    except msgspec.DecodeError as error:
+        raise UnreadableRecordError(reasons.INVALID_JSON, str(error)) from error
+    except UnicodeDecodeError as error:
+        raise UnreadableRecordError(reasons.INVALID_UTF8, f"byte {error.start}") from error
+    except RecursionError as error:
+        raise UnreadableRecordError(reasons.TOO_DEEP, "nested too deeply") from error
+
+
 def record_reader(kind: Any) -> Callable[[bytes | None], Any]:  # noqa: ANN401 -- a type or union
     """Return a function that reads a record's value as `kind`.
 
@@ -23,15 +46,6 @@ def record_reader(kind: Any) -> Callable[[bytes | None], Any]:  # noqa: ANN401 -
     def read(value: bytes | None) -> Any:  # noqa: ANN401 -- what the decoder was made for
         if value is None:
             raise UnreadableRecordError(reasons.NULL_VALUE, "the record has no value")
-        try:
-            return decoder.decode(value)
-        except msgspec.ValidationError as error:
-            raise UnreadableRecordError(reasons.INVALID_EVENT, str(error)) from error
-        except msgspec.DecodeError as error:
-            raise UnreadableRecordError(reasons.INVALID_JSON, str(error)) from error
-        except UnicodeDecodeError as error:
-            raise UnreadableRecordError(reasons.INVALID_UTF8, f"byte {error.start}") from error
-        except RecursionError as error:
-            raise UnreadableRecordError(reasons.TOO_DEEP, "nested too deeply") from error
+        return decode_as(decoder, value, reasons.INVALID_EVENT)
 
     return read

@@ -9,7 +9,7 @@ from typing import Any, Final
 import structlog
 
 from agents.checks.artifacts.sandbox import SandboxPool
-from agents.checks.knowledge import MemoryKnowledge
+from agents.checks.knowledge import Knowledge, MemoryKnowledge
 from agents.checks.rules import all_rules
 from agents.containment_results import SignedResult, containment_results_agent, read_result
 from agents.documents import StandardDocuments, ecs_indicator_messages
@@ -278,29 +278,21 @@ def checks_app(settings: Settings) -> AppParts:
     all_rules()  # a rule file that does not load is told at start, not by the first finding
     knowledge = MemoryKnowledge()
     decode = event_decoder(settings)
+    agents: dict[Channel, Callable[[Knowledge], Agent]] = {
+        Channel.REGISTRY_PUSH: registry_push_agent,
+        Channel.PACKAGE_INSTALL: package_install_agent,
+        Channel.PIPELINE_RUN: pipeline_run_agent,
+    }
     return AppParts(
-        bindings=(
+        bindings=tuple(
             Binding(
-                name="registry-push",
-                channels=(Channel.REGISTRY_PUSH,),
-                agent=counting_findings(registry_push_agent(knowledge)),
+                name=channel.value,
+                channels=(channel,),
+                agent=counting_findings(agent(knowledge)),
                 decode=decode,
                 refused=refusal_message,
-            ),
-            Binding(
-                name="package-install",
-                channels=(Channel.PACKAGE_INSTALL,),
-                agent=counting_findings(package_install_agent(knowledge)),
-                decode=decode,
-                refused=refusal_message,
-            ),
-            Binding(
-                name="pipeline-run",
-                channels=(Channel.PIPELINE_RUN,),
-                agent=counting_findings(pipeline_run_agent(knowledge)),
-                decode=decode,
-                refused=refusal_message,
-            ),
+            )
+            for channel, agent in agents.items()
         ),
         references=knowledge_references(knowledge),
     )

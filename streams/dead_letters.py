@@ -17,6 +17,8 @@ from agents.ports import Headers, Record
 from schemas.channels import Channel
 from schemas.errors import TidewatchError
 from streams.kafka_client import client_options
+from streams.publishing import delivering
+from streams.raw_bytes import as_json
 from streams.topics import open_admin, partition_counts, topic_name
 
 if TYPE_CHECKING:
@@ -91,7 +93,7 @@ def dead_letter(
         ("reason", reason.encode()),
         ("error", error[:MAX_ERROR_CHARS].encode("utf-8", "replace")),
         ("app", app.encode()),
-        ("original_headers", orjson.dumps([[k, _printable(v)] for k, v in record.headers])),
+        ("original_headers", orjson.dumps([[k, as_json(v)] for k, v in record.headers])),
     ]
     if record.key is not None:
         headers.append(("original_key", record.key))
@@ -100,15 +102,6 @@ def dead_letter(
         value = value[:limit]
     key = f"{record.topic}-{record.partition}-{record.offset}{suffix}".encode()
     return Envelope(key=key, value=value, headers=headers)
-
-
-def _printable(raw: bytes | None) -> str | dict[str, str] | None:
-    if raw is None:
-        return None
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(raw).decode()}
 
 
 def _raw(value: object) -> bytes:
@@ -288,31 +281,22 @@ async def replay_dead_letters(
 
     Returns:
         How many were delivered. Those cut for their size are left alone.
+
+    Raises:
+        BrokerUnreachableError: No broker answers, or it refuses the records.
     """
-    producer = aiokafka.AIOKafkaProducer(
-        **client_options(settings),
-        enable_idempotence=True,
-        compression_type="lz4",
-        max_request_size=settings.max_event_bytes * 6,
-    )
-    await producer.start()
-    sent: list[Any] = []
-    try:
-        async for letter in list_dead_letters(settings, limit=ALL, reason=reason):
+    sent = 0
+    async with (
+        delivering(settings) as publisher,
+        aclosing(list_dead_letters(settings, limit=ALL, reason=reason)) as letters,
+    ):
+        async for letter in letters:
             if letter.truncated_from is not None or not letter.source_topic:
                 continue
             if keys is not None and letter.key not in keys:
                 continue
-            sent.append(
-                await producer.send(
-                    letter.source_topic,
-                    value=letter.value,
-                    key=letter.original_key,
-                    headers=list(letter.original_headers),
-                )
+            await publisher.put(
+                letter.source_topic, letter.original_key, letter.value, letter.original_headers
             )
-        for future in sent:
-            await future
-    finally:
-        await producer.stop()
-    return len(sent)
+            sent += 1
+    return sent

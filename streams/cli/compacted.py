@@ -53,42 +53,20 @@ async def publish_values(
     Raises:
         BrokerUnreachableError: No broker answers, or it refuses the records.
     """
-    import aiokafka  # noqa: PLC0415 -- checking a file needs no Kafka
-
-    from streams.kafka_client import (  # noqa: PLC0415 -- the same
-        BrokerUnreachableError,
-        client_options,
-    )
+    from streams.publishing import delivering  # noqa: PLC0415 -- checking a file needs no Kafka
     from streams.topics import ensure_topics, topic_name  # noqa: PLC0415 -- the same
 
     await ensure_topics(settings, channels=[channel])
     topic = topic_name(settings, channel)
-    producer = aiokafka.AIOKafkaProducer(
-        **client_options(settings),
-        enable_idempotence=True,
-        compression_type="lz4",
-        linger_ms=5,
-        max_request_size=settings.max_event_bytes * 2,
-    )
-    pending = []
-    try:
-        await producer.start()
+    count = 0
+    async with delivering(settings) as publisher:
         for key, value in values:
-            pending.append(await producer.send(topic, value=value, key=key.encode()))
-            if len(pending) % _PROGRESS_STEP == 0:
-                progress(len(pending))
-        for delivery in pending:
-            await delivery
-    except (aiokafka.errors.KafkaError, OSError) as error:
-        raise BrokerUnreachableError(
-            "the records were not delivered",
-            where=str(settings.kafka),
-            remedy=f"check the broker, then run the command again ({error!r})",
-        ) from error
-    finally:
-        await producer.stop()
-    progress(len(pending))
-    return len(pending)
+            await publisher.put(topic, key.encode(), value)
+            count += 1
+            if count % _PROGRESS_STEP == 0:
+                progress(count)
+    progress(count)
+    return count
 
 
 def keys_with(values: dict[str, bytes], prefix: str) -> Sequence[str]:

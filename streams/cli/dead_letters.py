@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +14,7 @@ from schemas.errors import TidewatchError
 from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line, print_table
 from streams.dead_letters import list_dead_letters, replay_dead_letters, show_dead_letter
+from streams.raw_bytes import as_json
 
 if TYPE_CHECKING:
     from streams.dead_letters import DeadLetter
@@ -147,16 +147,6 @@ def _time(letter: DeadLetter) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _bytes(raw: bytes | None) -> Any:  # noqa: ANN401 -- a JSON value
-    """Return bytes as JSON can carry them: text where they are text, else base64."""
-    if raw is None:
-        return None
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(raw).decode()}
-
-
 def _document(letter: DeadLetter) -> dict[str, Any]:
     """Return a dead letter as a JSON document."""
     return {
@@ -166,7 +156,7 @@ def _document(letter: DeadLetter) -> dict[str, Any]:
         "error": letter.error,
         "app": letter.app,
         "truncated_from": letter.truncated_from,
-        "key": _bytes(letter.original_key),
-        "headers": [[name, _bytes(value)] for name, value in letter.original_headers],
-        "value": _bytes(letter.value),
+        "key": as_json(letter.original_key),
+        "headers": [[name, as_json(value)] for name, value in letter.original_headers],
+        "value": as_json(letter.value),
     }

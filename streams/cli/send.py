@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
+import msgspec
 import orjson
 import typer
 
@@ -88,29 +90,40 @@ def send(
         )
     settings = None if check else connected_settings()
     limit = settings.max_event_bytes if settings else MAX_FILE_BYTES
-    events = read_events(file, kind=kind, tenant=tenant, max_bytes=limit, options=options)
+    records = read_records(file, kind=kind, tenant=tenant, max_bytes=limit, options=options)
     if settings is not None:
-        asyncio.run(publish(settings, events))
-    counts: dict[str, int] = {}
-    for event in events:
-        counts[event.type] = counts.get(event.type, 0) + 1
+        asyncio.run(publish(settings, records))
+    counts = Counter(record.event.type for record in records)
     if form is Format.JSON:
-        print_json({"sent": 0 if check else len(events), "read": len(events), "by_type": counts})
+        print_json({"sent": 0 if check else len(records), "read": len(records), "by_type": counts})
         return
     for name, count in sorted(counts.items()):
         print_line(f"{count:8} {name}")
-    print_line(f"{len(events):8} {'read, none sent' if check else 'delivered'}")
+    print_line(f"{len(records):8} {'read, none sent' if check else 'delivered'}")
 
 
-def read_events(
+class EventRecord(NamedTuple):
+    """An event, and the bytes that are sent for it."""
+
+    event: Event[Any]
+    value: bytes
+    """Our own events as their producer wrote them, with what we know nothing of."""
+
+
+def written(event: Event[Any]) -> EventRecord:
+    """Return the record of an event that nobody else has written down."""
+    return EventRecord(event, write_structured(event))
+
+
+def read_records(
     file: Path,
     *,
     kind: str | None = None,
     tenant: str | None = None,
     max_bytes: int,
     options: Mapping[str, Any] | None = None,
-) -> list[Event[Any]]:
-    """Return the events of a file.
+) -> list[EventRecord]:
+    """Return the events of a file, to be sent.
 
     Args:
         file: JSON, a JSON array or JSON lines; `-` is the standard input.
@@ -123,71 +136,43 @@ def read_events(
         TidewatchError: The file or one of the events can't be read; says which.
     """
     now_ms = time.time_ns() // 1_000_000
-    events: list[Event[Any]] = []
+    records: list[EventRecord] = []
     for place, raw in _documents(file, kind):
         try:
             if kind is None:
-                events.append(read_event(raw, (), timestamp_ms=now_ms, max_bytes=max_bytes))
+                event = read_event(raw, (), timestamp_ms=now_ms, max_bytes=max_bytes)
+                records.append(EventRecord(event, raw))
             else:
-                events += _adapted(kind, raw, tenant, now_ms, options or {})
+                records += map(written, _adapted(kind, raw, tenant, now_ms, options or {}))
         except UnreadableRecordError as error:
             raise TidewatchError(
                 f"not an event ({error.reason})",
                 where=f"{place}: {error.where}",
                 remedy="correct it, or name the producer of the payload with --as",
             ) from error
-    if not events:
+    if not records:
         raise TidewatchError(
             "there is no event in it", where=str(file), remedy="see: tidewatch send --help"
         )
-    return events
+    return records
 
 
-async def publish(settings: Settings, events: Sequence[Event[Any]]) -> None:
-    """Deliver `events`, each to the topic of its type, keyed by tenant and subject.
+async def publish(settings: Settings, records: Sequence[EventRecord]) -> None:
+    """Deliver events, each to the topic of its type, keyed by tenant and subject.
 
     Raises:
         BrokerUnreachableError: No broker answers, or it refuses the records.
         TopicError: A topic is missing and may not be created.
     """
-    import aiokafka  # noqa: PLC0415 -- checking a file needs no Kafka
-
-    from streams.kafka_client import (  # noqa: PLC0415 -- the same
-        BrokerUnreachableError,
-        client_options,
-    )
+    from streams.publishing import delivering  # noqa: PLC0415 -- checking a file needs no Kafka
     from streams.topics import ensure_topics, topic_name  # noqa: PLC0415 -- the same
 
-    channels = {CHANNEL_OF_TYPE[event.type] for event in events}
+    channels = {CHANNEL_OF_TYPE[record.event.type] for record in records}
     await ensure_topics(settings, channels=sorted(channels))
-    producer = aiokafka.AIOKafkaProducer(
-        **client_options(settings),
-        enable_idempotence=True,
-        compression_type="lz4",
-        linger_ms=5,
-        max_request_size=settings.max_event_bytes * 2,
-    )
-    try:
-        await producer.start()
-        pending = [
-            await producer.send(
-                topic_name(settings, CHANNEL_OF_TYPE[event.type]),
-                value=write_structured(event),
-                key=event_key(event).encode(),
-                headers=[CONTENT_TYPE],
-            )
-            for event in events
-        ]
-        for delivery in pending:
-            await delivery
-    except (aiokafka.errors.KafkaError, OSError) as error:
-        raise BrokerUnreachableError(
-            "the events were not delivered",
-            where=str(settings.kafka),
-            remedy=f"check the broker, then send the file again: an event counts once ({error!r})",
-        ) from error
-    finally:
-        await producer.stop()
+    async with delivering(settings) as publisher:
+        for event, value in records:
+            topic = topic_name(settings, CHANNEL_OF_TYPE[event.type])
+            await publisher.put(topic, event_key(event).encode(), value, [CONTENT_TYPE])
 
 
 def event_key(event: Event[Any]) -> str:
@@ -241,11 +226,16 @@ def _documents(file: Path, kind: str | None) -> Iterator[tuple[str, bytes]]:
         for number, line in lines:
             yield f"{file}:{number}", line
         return
-    if isinstance(whole, list):
-        for number, document in enumerate(whole):
-            yield f"{file}[{number}]", orjson.dumps(document)
-    else:
+    if not isinstance(whole, list):
         yield str(file), raw
+        return
+    try:
+        documents = msgspec.json.decode(raw, type=list[msgspec.Raw])
+    except RecursionError:  # refused as too deep by whoever reads it
+        yield str(file), raw
+        return
+    for number, document in enumerate(documents):
+        yield f"{file}[{number}]", bytes(document)
 
 
 def _is_json(line: bytes) -> bool:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from schemas.events import Event
     from streams.demo import Story
     from streams.live import Follower, View
     from streams.settings import Settings
@@ -196,13 +195,13 @@ async def _story(settings: Settings) -> Story:
 
 async def _feed(settings: Settings, replay: Path | None, story: Story | None) -> None:
     """Publish the story and the file."""
-    from streams.cli.send import publish, read_events  # noqa: PLC0415 -- only when fed
+    from streams.cli.send import publish, read_records, written  # noqa: PLC0415 -- when fed
 
-    events: list[Event[Any]] = list(story.events()) if story is not None else []
+    records = [written(event) for event in story.events()] if story is not None else []
     if replay is not None:
-        events.extend(read_events(replay, max_bytes=settings.max_event_bytes))
-    for start in range(0, len(events), BATCH):
-        await publish(settings, events[start : start + BATCH])
+        records.extend(read_records(replay, max_bytes=settings.max_event_bytes))
+    for start in range(0, len(records), BATCH):
+        await publish(settings, records[start : start + BATCH])
 
 
 async def _until_settled(

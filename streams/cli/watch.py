@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +12,7 @@ import typer
 
 from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line
+from streams.raw_bytes import as_json
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -89,8 +89,8 @@ def as_document(record: Any) -> dict[str, Any]:  # noqa: ANN401 -- aiokafka's re
         "partition": record.partition,
         "offset": record.offset,
         "time_ms": record.timestamp,
-        "key": _decoded(record.key),
-        "headers": {name: _decoded(value) for name, value in record.headers},
+        "key": as_json(record.key),
+        "headers": {name: as_json(value) for name, value in record.headers},
         "value": _value(record.value),
     }
 
@@ -103,10 +103,10 @@ def as_text(record: Any, *, full: bool = False) -> list[str]:  # noqa: ANN401 --
         full: The whole value, indented, instead of its beginning on one line.
     """
     moment = datetime.fromtimestamp(record.timestamp / 1000, UTC).strftime("%H:%M:%S.%f")[:-3]
-    headers = {name: _decoded(value) for name, value in record.headers}
+    headers = {name: as_json(value) for name, value in record.headers}
     kind = headers.get("ce_type") or headers.get("reason") or ""
     tenant = headers.get("ce_tenantid")
-    head = f"{moment} {record.topic}-{record.partition}@{record.offset} {_decoded(record.key)}"
+    head = f"{moment} {record.topic}-{record.partition}@{record.offset} {as_json(record.key)}"
     lines = [plain(" ".join(filter(None, [head, str(kind), f"[{tenant}]" if tenant else ""])))]
     value = _value(record.value)
     if full:
@@ -124,16 +124,6 @@ def as_text(record: Any, *, full: bool = False) -> list[str]:  # noqa: ANN401 --
     return lines
 
 
-def _decoded(raw: bytes | None) -> Any:  # noqa: ANN401 -- a JSON value
-    """Return bytes as text, or as base64 where they are none."""
-    if raw is None:
-        return None
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(raw).decode()}
-
-
 def _value(raw: bytes | None) -> Any:  # noqa: ANN401 -- a JSON value
     """Return a record's value as the JSON it is, or as text or base64."""
     if raw is None:
@@ -141,4 +131,4 @@ def _value(raw: bytes | None) -> Any:  # noqa: ANN401 -- a JSON value
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
-        return _decoded(raw)
+        return as_json(raw)

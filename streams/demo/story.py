@@ -183,25 +183,14 @@ class Story:
 
     async def publish_knowledge(self, settings: Settings) -> None:
         """Publish the tenants' policies and the facts, and wait until the broker has them."""
-        import aiokafka  # noqa: PLC0415 -- telling the story needs no Kafka
-
-        from streams.kafka_client import client_options  # noqa: PLC0415 -- the same
+        from streams.publishing import delivering  # noqa: PLC0415 -- telling needs no Kafka
         from streams.topics import topic_name  # noqa: PLC0415 -- the same
 
-        producer = aiokafka.AIOKafkaProducer(**client_options(settings), enable_idempotence=True)
-        await producer.start()
-        try:
+        policy_topic = topic_name(settings, Channel.POLICY)
+        intel_topic = topic_name(settings, Channel.INTEL)
+        async with delivering(settings) as publisher:
             for policy in policies(self.root):
-                await producer.send_and_wait(
-                    topic_name(settings, Channel.POLICY),
-                    key=policy.tenant.encode(),
-                    value=msgspec.json.encode(policy),
-                )
+                value = msgspec.json.encode(policy)
+                await publisher.put(policy_topic, policy.tenant.encode(), value)
             for fact in facts():
-                await producer.send_and_wait(
-                    topic_name(settings, Channel.INTEL),
-                    key=fact.key.encode(),
-                    value=msgspec.json.encode(fact),
-                )
-        finally:
-            await producer.stop()
+                await publisher.put(intel_topic, fact.key.encode(), msgspec.json.encode(fact))

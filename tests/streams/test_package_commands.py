@@ -119,13 +119,14 @@ def test_a_report_is_sent_with_what_the_installer_does_not_record(tmp_path):
     entry = {"metadata": {"name": "numpy", "version": "2.4.6"}}
     report.write_text(json.dumps({"version": "1", "install": [entry]}), encoding="utf-8")
     locked.write_text(f"numpy==2.4.6 --hash=sha256:{H}\n", encoding="utf-8")
-    (event,) = send.read_events(
+    (record,) = send.read_records(
         report,
         kind="pip-report",
         tenant="t",
         max_bytes=1 << 20,
         options={"system": "runner-7", "lock": locked.read_bytes()},
     )
+    event = record.event
     assert event.data.lock == {"numpy==2.4.6": (f"sha256:{H}",)}
     assert event.subject == "host:runner-7"
     words = [str(report), "--as", "pip-report", "--tenant", "t", "--system", "runner-7"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,11 @@ from typing import Any
 import orjson
 import pytest
 
+from schemas.channels import Channel
 from streams.cli import main
+from streams.cli.reading import read_topic
+from streams.settings import Settings, load_settings
+from streams.topics import topic_name
 
 pytestmark = [pytest.mark.kafka]
 
@@ -57,6 +62,28 @@ def test_a_file_of_events_is_sent_and_seen(
     assert {record["key"] for record in records} == {"acme|pypi:left-pad"}
     assert main(["watch", "package-install", "--from-start", "--count", "1"]) == 0
     assert "pypi:left-pad" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("cli")
+@pytest.mark.parametrize("shape", ["lines", "array", "document"])
+def test_what_a_producer_wrote_is_sent_as_it_is_with_fields_we_do_not_know(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], shape: str
+) -> None:
+    data = {**EVENT["data"], "theirs": {"nested": [1, None]}}
+    text = json.dumps({**EVENT, "id": f"cli-{shape}", "data": data, "theirs": 1.5})
+    text = text.replace("1.5", "123456789012345678901234567890.10")  # more than a float holds
+    file = tmp_path / "events.json"
+    file.write_text(f"[{text}]" if shape == "array" else text + "\n")
+    run(capsys, "send", str(file))
+    settings = load_settings()
+    records = asyncio.run(consumed(settings, topic_name(settings, Channel.PACKAGE_INSTALL)))
+    assert records[-1].decode().strip() == text
+
+
+async def consumed(settings: Settings, topic: str) -> list[bytes]:
+    """Return the values of a topic, as they are."""
+    records = read_topic(settings, topic, from_start=True, follow=False)
+    return [record.value async for record in records]
 
 
 @pytest.mark.usefixtures("cli")
