@@ -101,7 +101,7 @@ _EXPECTED: Final[dict[str, frozenset[str]]] = {
     "tflite": frozenset({"tflite"}),
     "pb": frozenset({"savedmodel", "tensorflow", "onnx"}),
     "pt": frozenset({"pickle", "zip", "pytorch", "torchscript", "tar", "npz"}),
-    "pth": frozenset({"pickle", "zip", "pytorch", "torchscript", "tar", "npz"}),
+    "pth": frozenset({"pickle", "zip", "pytorch", "torchscript", "tar", "npz", "site"}),
     "zip": frozenset({"zip"}),
     "gz": frozenset({"gzip", "zlib"}),  # joblib writes zlib under this name
     "tar": frozenset({"tar"}),

@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 from agents.checks.artifacts.formats.commands import is_hostile_command, is_private_path
+from agents.checks.artifacts.formats.embedded import descend_decoded
 from agents.checks.artifacts.formats.window import decode_text, read_document
 from agents.checks.artifacts.scanning import Scan, Source
 
@@ -20,12 +21,17 @@ _SCRIPTS: Final = (
     ".hta", ".scr", ".command", ".fish", ".csh", ".lnk", ".desktop", ".reg", ".lua", ".pl", ".rb",
 )  # fmt: skip
 _QUIET_SCRIPTS: Final = (".sh", ".bash", ".js", ".lua", ".pl", ".rb", ".bat", ".cmd", ".zsh")
-_OBFUSCATED: Final = re.compile(
+MAX_LINE: Final = 1 << 20
+OBFUSCATED: Final = re.compile(
     r"(?i)-enc(odedcommand)?\s+[A-Za-z0-9+/=]{16,}|FromBase64String|IEX\b|Invoke-Expression|"
     r"WScript\.Shell|ActiveXObject|CreateObject\(|child_process|eval\s*\(\s*(atob|unescape)|"
     r"\beval\s+\"?\$\(|base64\s+(-d|--decode)[^\n]*\|\s*(ba|z)?sh|\|\s*(sudo\s+)?(ba|z)?sh\b|"
-    r"/dev/tcp/|DownloadString|Net\.WebClient|Start-BitsTransfer|\bxxd\s+-r"
+    r"/dev/tcp/|Download(String|File)|Net\.WebClient|Start-BitsTransfer|\bxxd\s+-r|"
+    r"<\?php[^?]*\b(system|exec|shell_exec|passthru|eval|assert|popen|proc_open)\s*\(|"
+    r"\bRuntime\.getRuntime\(\)\.exec|\bShell\(|Start-Process|-w(indowstyle)?\s+hidden\b|"
+    r"\b(certutil|bitsadmin|mshta|regsvr32|rundll32)\b[^\n]*(https?:|javascript:|-urlcache|/transfer)"
 )
+"""What a script does in no honest way: encoded commands, fetching and running, web shells."""
 _BUILD: Final = re.compile(
     r"^\s*(set -|export |python[\d.]*\s+-?\w|pip |accelerate |torchrun |deepspeed )"
 )
@@ -72,14 +78,28 @@ def matches_script(name: str, head: bytes, source: Source) -> bool:
 
 def parse_script(scan: Scan, name: str, source: Source) -> None:
     """Report a script, and what it fetches and runs."""
-    text = decode_text(read_document(scan, source))
-    lower = name.lower()
+    report_script(scan, decode_text(read_document(scan, source)))
+    quiet = name.lower().endswith(_QUIET_SCRIPTS)
+    scan.report(
+        "TW-MODEL-SCRIPT" if quiet else "TW-MODEL-SCRIPT-UNUSUAL",
+        "a script lies among the model's files",
+        key="script",
+    )
+
+
+def report_script(scan: Scan, text: str) -> None:
+    """Report what a script's text fetches and runs, also what it holds encoded.
+
+    Args:
+        scan: Where to report.
+        text: Of any interpreter.
+    """
     for number, line in enumerate(text.splitlines()[:200_000], 1):
         stripped = line.strip()
         if stripped.startswith(("#", "::", "//", "rem ", "REM ")):
             continue
         scan.budget.step(1 + len(line) // 16)
-        if match := _OBFUSCATED.search(line[:20_000]):
+        if match := OBFUSCATED.search(line[:20_000]):
             scan.report(
                 "TW-MODEL-SCRIPT-HOSTILE", f"the script runs {match.group()[:80]!r}", line=number
             )
@@ -94,9 +114,4 @@ def parse_script(scan: Scan, name: str, source: Source) -> None:
             )
             rule = "TW-MODEL-SCRIPT-HOSTILE" if fetches else "TW-MODEL-SCRIPT-RISKY"
             scan.report(rule, f"the script runs {stripped[:80]!r}", line=number)
-    quiet = lower.endswith(_QUIET_SCRIPTS)
-    scan.report(
-        "TW-MODEL-SCRIPT" if quiet else "TW-MODEL-SCRIPT-UNUSUAL",
-        "a script lies among the model's files",
-        key="script",
-    )
+        descend_decoded(scan, f"line {number}", line[:MAX_LINE])

@@ -11,6 +11,7 @@ import yaml
 
 from agents.checks.artifacts.formats.commands import is_hostile_command
 from agents.checks.artifacts.formats.jinja_templates import report_template
+from agents.checks.artifacts.formats.paths import is_weights_name
 from agents.checks.artifacts.formats.window import decode_text, read_document
 from agents.checks.artifacts.formats.yaml_documents import PYTHON_TAG, report_yaml
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
@@ -58,7 +59,7 @@ _PRINTABLE_SHARE: Final = 0.02
 def matches(name: str, head: bytes, source: Source) -> bool:
     """Say whether a file is plain text of a repository, by its name and its bytes."""
     base = name.lower().rsplit("/", 1)[-1].rsplit("!", 1)[-1]
-    named = base.endswith(_NAMES) or base.split(".")[0] in _BASES
+    named = base.endswith(_NAMES) or (base.split(".")[0] in _BASES and not is_weights_name(base))
     if named and source.size == 0:
         return True
     if named:

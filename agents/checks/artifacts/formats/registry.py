@@ -9,6 +9,7 @@ import msgspec
 
 from agents.checks.artifacts.formats import (
     boosters,
+    bytecode,
     coreml,
     engines,
     executables,
@@ -19,6 +20,7 @@ from agents.checks.artifacts.formats import (
     msgpack_documents,
     onnx,
     plain_text,
+    programs,
     python_code,
     safetensors,
     sentencepiece,
@@ -52,6 +54,8 @@ FORMATS: Final[tuple[Format, ...]] = (
         parse=executables.parse_binary,
         safe=False,
     ),
+    Format(name="bytecode", matches=bytecode.matches, parse=bytecode.parse, safe=False),
+    Format(name="site", matches=programs.matches_site, parse=programs.parse_site, safe=False),
     Format(
         name="catboost",
         matches=boosters.matches_catboost,
@@ -95,4 +99,8 @@ FORMATS: Final[tuple[Format, ...]] = (
     Format(name="json", matches=json_documents.matches, parse=json_documents.parse, safe=True),
     Format(name="yaml", matches=yaml_documents.matches, parse=yaml_documents.parse, safe=True),
     Format(name="text", matches=plain_text.matches, parse=plain_text.parse, safe=True),
+    Format(
+        name="encoded", matches=programs.matches_wrapped, parse=programs.parse_wrapped, safe=False
+    ),
+    Format(name="program", matches=programs.matches, parse=programs.parse, safe=False),
 )

@@ -1,0 +1,168 @@
+"""Recognises programs by their text, whatever their name: scripts, markup, Python, site files.
+
+Also what wraps one in text: base64 and hexadecimal, whose content is scanned in its place.
+"""
+# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+
+from __future__ import annotations
+
+import ast
+import base64
+import binascii
+import re
+import warnings
+from typing import Final
+
+from agents.checks.artifacts.formats.embedded import FILE_HEADS
+from agents.checks.artifacts.formats.executables import OBFUSCATED, report_script
+from agents.checks.artifacts.formats.paths import is_weights_name
+from agents.checks.artifacts.formats.python_code import report_python
+from agents.checks.artifacts.formats.window import decode_text, read_document
+from agents.checks.artifacts.scanning import BytesSource, Scan, Source
+
+MAX_TEXT: Final = 4 << 20
+"""Bytes of a text that may be a program; longer ones are data."""
+_SHELL: Final = re.compile(
+    r"(?im)^\s*(#!|<\?php|<%[@=\s]|@echo\b|(cmd(\.exe)?\s+/[ck]|powershell(\.exe)?|pwsh)\s|"
+    r"\$\w+\s*=\s*(New-Object|\[)|Set-ExecutionPolicy|Invoke-\w+|On Error Resume|"
+    r"(Private |Public )?Sub \w+\(|"
+    r"(sudo\s+)?(curl|wget|bash|sh|nc|ncat|python\d?|perl|ruby|php)\s+-?\S)"
+)
+_MARKUP: Final = re.compile(r"(?i)<(script|iframe|object|embed|hta:application|svg\s+on\w+)\b")
+_PAGE: Final = re.compile(r"(?i)\s*<(!doctype html|html|head|body|script|svg|hta:|\?php|%)")
+_IMPORTS: Final = re.compile(
+    r"(?m)^\s*(import\s+[A-Za-z_]|from\s+[A-Za-z_.]+\s+import\s)|\b__import__\s*\("
+)
+_CALLS: Final = re.compile(r"(?m)^\s*(exec|eval|print|open|os\.\w+|subprocess\.\w+)\s*\(")
+_SITE: Final = re.compile(r"(?m)^import[ \t]")
+_ARMOUR: Final = re.compile(rb"[A-Za-z0-9+/_=-]+(?:\r?\n[A-Za-z0-9+/_=-]+)*\s*")
+_HEX: Final = re.compile(rb"(?:0x)?(?:[0-9a-fA-F]{2}\s*)+")
+MIN_ARMOUR: Final = 24
+
+
+def matches_site(name: str, head: bytes, source: Source) -> bool:
+    """Say whether a file is a text that Python reads at its start: `.pth`, with imports."""
+    return (
+        name.lower().endswith(".pth")
+        and source.size <= MAX_TEXT
+        and _is_text(head)
+        and not head.startswith((b"(", b"]", b"}"))
+        and (b"\n" in head or _SITE.search(head.decode("utf-8", "replace")) is not None)
+        and not re.match(rb"[ci][A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n", head)
+    )
+
+
+def parse_site(scan: Scan, name: str, source: Source) -> None:
+    """Judge the lines of a site file that Python runs at each start.
+
+    Source: Python's `site` module.
+    """
+    del name
+    text = decode_text(read_document(scan, source))
+    for number, line in enumerate(text.splitlines()[:1000], 1):
+        if _SITE.match(line):
+            report_python(scan, line, f"line {number}")
+
+
+def matches_wrapped(name: str, head: bytes, source: Source) -> bool:
+    """Say whether a file is all base64 or hexadecimal, of what is a file or a program."""
+    if source.size > MAX_TEXT or source.size < MIN_ARMOUR or not _may_hide(name):
+        return False
+    return bool(_unwrapped(head if source.size <= len(head) else source.read(0, source.size)))
+
+
+def parse_wrapped(scan: Scan, name: str, source: Source) -> None:
+    """Scan what the text stands for."""
+    inner = _unwrapped(read_document(scan, source))
+    scan.descend(f"{name.rsplit('/', 1)[-1]}:decoded", BytesSource(inner))
+
+
+def _unwrapped(raw: bytes) -> bytes:
+    """Return what a text stands for, empty when that is no file, program or further such text."""
+    flat = raw.strip()
+    found: list[bytes] = []
+    if _HEX.fullmatch(flat):
+        found.append(_hex(flat))
+    if _ARMOUR.fullmatch(flat):
+        found.append(_base64(flat))
+    for inner in found:
+        if inner.startswith(FILE_HEADS) or (_is_text(inner[:4096]) and _is_program(inner)):
+            return inner
+        if len(inner) >= MIN_ARMOUR and (_ARMOUR.fullmatch(inner.strip())) and _unwrapped(inner):
+            return inner
+    return b""
+
+
+def _hex(raw: bytes) -> bytes:
+    try:
+        return bytes.fromhex(raw.removeprefix(b"0x").decode("ascii"))
+    except ValueError:
+        return b""
+
+
+def _base64(raw: bytes) -> bytes:
+    flat = re.sub(rb"[\s=]", b"", raw).translate(bytes.maketrans(b"-_", b"+/"))
+    try:
+        return base64.b64decode(flat + b"=" * (-len(flat) % 4))
+    except (ValueError, binascii.Error):
+        return b""
+
+
+def _is_program(raw: bytes) -> bool:
+    text = decode_text(raw)
+    return bool(OBFUSCATED.search(text) or _SHELL.search(text)) or _is_python(text)
+
+
+def matches(name: str, head: bytes, source: Source) -> bool:
+    """Say whether a file of no text format is the text of a program."""
+    if source.size > MAX_TEXT or not _is_text(head):
+        return False
+    text = decode_text(head)
+    if OBFUSCATED.search(text) or _PAGE.match(text):
+        return True
+    return _may_hide(name) and (
+        bool(_SHELL.search(text)) or _is_python(decode_text(source.read(0, MAX_TEXT)))
+    )
+
+
+def parse(scan: Scan, name: str, source: Source) -> None:
+    """Report the program, and what it runs."""
+    text = decode_text(read_document(scan, source))
+    if is_weights_name(name):
+        scan.report("TW-MODEL-PROGRAM-DISGUISED", "a program under the name of weights", offset=0)
+    if match := _MARKUP.search(text):
+        scan.report(
+            "TW-MODEL-MARKUP-SCRIPT", f"markup with {match.group()[:40]!r}", offset=match.start()
+        )
+    if _is_python(text):
+        report_python(scan, text, "")
+        return
+    report_script(scan, text)
+
+
+def _may_hide(name: str) -> bool:
+    return is_weights_name(name) or name.endswith(":decoded")
+
+
+def _is_text(head: bytes) -> bool:
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return True
+    control = sum(byte < 9 or (13 < byte < 32 and byte != 27) for byte in head[:4096])
+    return bool(head.strip()) and control == 0 and head[0] < 0x80
+
+
+def _is_python(text: str) -> bool:
+    """Say whether a text is Python that imports or calls something."""
+    if not (_IMPORTS.search(text) or _CALLS.search(text)) or len(text) > MAX_TEXT:
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is judged, not of our code
+            tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return any(
+        isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef)
+        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call))
+        for node in tree.body
+    )
