@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -14,6 +15,8 @@ RANK_DIGITS: Final = 16
 _SPACE: Final = 1 << 64
 _MARK: Final = 12
 _BYTES_PER_CHAR: Final = 4
+_KEY_BYTES: Final = 3
+"""Of a key in msgpack, beside its text."""
 REMEMBERED: Final = 16_384
 """Ranks of names kept at hand."""
 
@@ -43,6 +46,31 @@ def keep_smallest(elements: dict[str, V], cap: int) -> bool:
     for key in sorted(elements)[cap:]:
         del elements[key]
     return True
+
+
+def keep_within(
+    elements: dict[str, V], cap: int, limit: int, order: Callable[[str], Any] | None = None
+) -> bool:
+    """Drop elements until at most `cap` are left that take at most `limit` bytes, keys included.
+
+    Args:
+        elements: By rank.
+        cap: How many are kept at most.
+        limit: Bytes, as msgpack encodes them.
+        order: By which to keep them; None: the smallest ranks first.
+
+    Returns:
+        Whether anything was dropped.
+    """
+    if len(elements) <= cap and len(msgspec.msgpack.encode(elements)) <= limit:
+        return False
+    left = limit
+    for number, key in enumerate(sorted(elements, key=order)):
+        left -= len(msgspec.msgpack.encode(elements[key])) + len(key) + _KEY_BYTES
+        if number >= cap or left < 0:
+            left = -1  # none behind it is kept, though it would fit: the first ones are
+            del elements[key]
+    return left < 0
 
 
 def clip(text: str, limit: int) -> str:

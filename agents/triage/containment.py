@@ -18,6 +18,9 @@ from schemas.taxonomy import taxonomy
 CONTAIN_CONFIDENCE: Final = 0.75
 AFTER: Final = 12
 """Captures of evidence that a command waits for: of its own component first."""
+PATHS: Final = 16
+"""Places of evidence that one command names."""
+PATH_BYTES: Final = 512
 FINDINGS: Final = 4
 """Findings that a command names as its reason."""
 UNDO: Final = {
@@ -190,7 +193,7 @@ def plan(
             name,
             "system",
             system=name,
-            paths=policy.evidence.get(name, ()),
+            paths=evidence_paths(policy, name),
             mode=keep,
         )
         for name in dict.fromkeys(one.system for one in by_time)
@@ -277,6 +280,12 @@ def plan(
         command("rebuild", target, "component", after=first(target)) for target in derived
     )
     return tuple(commands)
+
+
+def evidence_paths(policy: Policy, system: str) -> tuple[str, ...]:
+    """Return the places of a system that are captured: as many as a command can name."""
+    named = policy.evidence.get(system, ())
+    return tuple(one for one in named if len(one.encode("utf-8", "replace")) <= PATH_BYTES)[:PATHS]
 
 
 def _target(component: str, version: str | None, digest: str | None) -> str:

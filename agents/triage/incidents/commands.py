@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -12,6 +13,7 @@ from agents.triage.incidents.fold import Case
 from agents.triage.incidents.rows import COMMANDS, ActionsRow, CommandState
 from agents.triage.incidents.standing import Standing, good_of
 from agents.triage.ledger.rows import from_ms, to_ms
+from agents.triage.routing import split_version
 from schemas.decisions import DecisionKind
 from schemas.incidents import CommandSpec
 
@@ -69,12 +71,13 @@ def _issue(case: Case, standing: Standing, now_ms: int, tell: Tell) -> bool:
         row.commands.clear()
     wanted = {spec.command_id: spec for spec in planned(case, standing) if spec.mode != "advised"}
     changed = _amend(row, wanted, tell)
-    if len(wanted) > COMMANDS:
-        case.truncate("commands")
     room = COMMANDS - sum(1 for one in row.commands.values() if one.spec.undoes is None)
     due = [spec for spec in wanted.values() if spec.command_id not in row.commands]
     if len(due) > room:
-        due = sorted(due, key=lambda one: (_PRECEDENCE.index(_step(one)), one.command_id))[:room]
+        due = sorted(due, key=importance(standing))[:room]
+        case.truncate("commands")
+        if not row.full:
+            row.full = changed = True
     for planned_spec in due:
         automatic = planned_spec.mode == "automatic"
         lasts = ISSUED_MS if automatic else PROPOSED_MS
@@ -111,6 +114,35 @@ def planned(case: Case, standing: Standing) -> tuple[CommandSpec, ...]:
 def _is_awaited(command_id: str, row: ActionsRow, due: list[CommandSpec]) -> bool:
     """Tell whether a command is issued or proposed: one that never is would be awaited for ever."""
     return command_id in row.commands or any(one.command_id == command_id for one in due)
+
+
+def importance(
+    standing: Standing,
+) -> Callable[[CommandSpec], tuple[int, float, datetime, str, str]]:
+    """Return by what commands are ordered where not all have room, the most important first.
+
+    What takes the component out of use, then the most critical asset, then the one that has it
+    longest; name and id decide between equals, so that it never depends on the order of arrival.
+    """
+    critical: dict[str, float] = {}
+    since: dict[str, datetime] = {}
+    for system in standing.systems:
+        for name in (system.system, system.component):
+            stated = (system.criticality, standing.policy.criticality.get(name))
+            critical[name] = max(critical.get(name, 0.0), *(one or 0.0 for one in stated))
+            since[name] = min(since.get(name, system.since), system.since)
+
+    def order(spec: CommandSpec) -> tuple[int, float, datetime, str, str]:
+        name = spec.target if spec.target in since else split_version(spec.target)[0]
+        return (
+            _PRECEDENCE.index(_step(spec)) if _step(spec) in _PRECEDENCE else len(_PRECEDENCE),
+            -critical.get(name, 0.0),
+            since.get(name, from_ms(0)),
+            spec.target,
+            spec.command_id,
+        )
+
+    return order
 
 
 def _step(spec: CommandSpec) -> str:

@@ -17,6 +17,7 @@ from agents.triage.incidents.fold import Case
 from agents.triage.incidents.rows import (
     ACTIONS,
     CLOCK,
+    COMMANDS,
     CORE,
     EXPIRY,
     FINDINGS,
@@ -354,7 +355,7 @@ class _Desk:
             self.store.delete(row_key(CORE, pointer.incident))
             for kind in (FINDINGS, SYSTEMS, ACTIONS, WAITING):
                 prefix = row_key(kind, pointer.incident) + SEPARATOR
-                for extra in self.store.scan_keys(prefix, TENANTS * 2):
+                for extra in self.store.scan_keys(prefix, TENANTS * COMMANDS):
                     self.store.delete(extra)
             self._cases.pop(pointer.incident, None)
             self._touched.pop(pointer.incident, None)
@@ -423,6 +424,17 @@ class _Desk:
             for message in self._documents.incident(document, at_ms):
                 self._publish(message)
         self._tell_ledger(case, standings, (at_ms, offset))
+        for part in sorted(case.reached):
+            self._operator(
+                OperatorAlert(
+                    id=stable_id("opa", "bound", case.incident, part),
+                    kind="bound-reached",
+                    subject=case.incident,
+                    detail=f"{part} of one incident: not all are kept",
+                    runbook="Nothing is lost on the topics; look there for what is left out.",
+                )
+            )
+        case.reached.clear()
 
     def _settle_tenant(self, case: Case, tenant: str, at_ms: int) -> None:
         standing = self._stand(case, tenant)

@@ -6,27 +6,36 @@ from typing import Final
 
 import msgspec
 
-from agents.triage.bounded import clip, clip_or_none, keep_smallest, rank
+from agents.triage.bounded import clip, clip_or_none, keep_within, rank
 from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.incidents.rows import (
     ACTIONS,
     CORE,
     DECISIONS,
+    DECISIONS_BYTES,
     ENTRIES_BYTES,
     EVIDENCE_BYTES,
     FINDINGS,
     GOOD,
     GOOD_BYTES,
     GROUPS,
+    GROUPS_BYTES,
     IDS,
+    IDS_BYTES,
     KEYS,
+    KEYS_BYTES,
     LINKS,
+    LINKS_BYTES,
     PROOFS,
+    PROOFS_BYTES,
     RESULTS,
+    SMALL_BYTES,
     SYSTEMS,
     TENANTS,
+    TENANTS_BYTES,
     TEXT_BYTES,
     ActionsRow,
+    CommandsRow,
     CoreRow,
     Entry,
     FindingsRow,
@@ -34,6 +43,7 @@ from agents.triage.incidents.rows import (
     IdState,
     SystemsRow,
     answered_state,
+    paged,
 )
 from agents.triage.ledger.outlet import supersedes
 from agents.triage.ledger.rows import EXPOSURE_RANK, to_ms
@@ -53,8 +63,8 @@ from schemas.incidents import (
     Withdrawal,
 )
 
-SMALL_BYTES: Final = 120
 IDENTITIES: Final = 8
+ROOT_BYTES: Final = 600
 
 
 class Case:
@@ -75,6 +85,9 @@ class Case:
         self.core = store.load(self._core_key, CoreRow) or CoreRow(incident=incident)
         self.shared: list[Finding] | None = None
         """What the findings say of the component itself; None: to be worked out."""
+        self.reached: set[str] = set()
+        """Parts that reached their bound in this batch."""
+        self._actions: dict[str, ActionsRow] = {}
 
     def exists(self) -> bool:
         """Tell whether anything was found: without a root nothing is known of it yet."""
@@ -95,14 +108,38 @@ class Case:
         return self.store.load(key, SystemsRow) or SystemsRow(tenant=tenant)
 
     def actions(self, tenant: str) -> ActionsRow:
-        """Return the tenant's actions."""
-        key = row_key(ACTIONS, self.incident, tenant)
-        return self.store.load(key, ActionsRow) or ActionsRow(tenant=tenant)
+        """Return the tenant's actions, with the commands of all their pages."""
+        if tenant not in self._actions:
+            row = self.store.load(row_key(ACTIONS, self.incident, tenant), ActionsRow)
+            commands = dict(row.commands) if row is not None else {}
+            for page in range(row.pages if row is not None else 0):
+                held = self.store.load(self._page_key(tenant, page), CommandsRow)
+                commands.update(held.commands if held is not None else {})
+            self._actions[tenant] = msgspec.structs.replace(
+                row or ActionsRow(tenant=tenant), commands=commands
+            )
+        return self._actions[tenant]
+
+    def _page_key(self, tenant: str, page: int) -> str:
+        return row_key(ACTIONS, self.incident, tenant, f"{page:04d}")
 
     def save(self, row: FindingsRow | SystemsRow | ActionsRow) -> None:
         """Have a tenant's row written."""
-        kind = {FindingsRow: FINDINGS, SystemsRow: SYSTEMS, ActionsRow: ACTIONS}[type(row)]
+        if isinstance(row, ActionsRow):
+            self._save_actions(row)
+            return
+        kind = FINDINGS if isinstance(row, FindingsRow) else SYSTEMS
         self.store.save(row_key(kind, self.incident, row.tenant), row)
+
+    def _save_actions(self, row: ActionsRow) -> None:
+        first, *more = paged(row.commands)
+        for page, commands in enumerate(more):
+            self.store.save(self._page_key(row.tenant, page), CommandsRow(commands=commands))
+        for page in range(len(more), row.pages):
+            self.store.delete(self._page_key(row.tenant, page))
+        row.pages = len(more)
+        kept = msgspec.structs.replace(row, commands=first)
+        self.store.save(row_key(ACTIONS, self.incident, row.tenant), kept)
 
     def tenants(self) -> list[str]:
         """Return the names of the tenants that are part of it, sorted, as far as kept."""
@@ -112,7 +149,7 @@ class Case:
         """Note that a tenant is part of the incident."""
         core = self.core
         if not core.root:
-            core.root = root
+            core.root = clip(root, ROOT_BYTES)
             self.save_core()
             self.involves(split_version(root)[0])
         place = rank(tenant)
@@ -120,7 +157,7 @@ class Case:
             return
         if core.tenant_tally.add(tenant, TENANTS):
             core.tenants[place] = tenant
-            if keep_smallest(core.tenants, TENANTS):
+            if keep_within(core.tenants, TENANTS, TENANTS_BYTES):
                 self.truncate("tenants")
             self.save_core()
 
@@ -129,13 +166,14 @@ class Case:
         place = rank(key)
         if place not in self.core.keys:
             self.core.keys[place] = key
-            if keep_smallest(self.core.keys, KEYS):
+            if keep_within(self.core.keys, KEYS, KEYS_BYTES):
                 self.truncate("components")
             self.save_core()
 
     def truncate(self, part: str) -> None:
         """Note that a part reached its bound."""
         if part not in self.core.truncated:
+            self.reached.add(part)
             self.core.truncated = sorted({*self.core.truncated, part})
             self.save_core()
 
@@ -160,6 +198,14 @@ def lean_finding(finding: Finding) -> Finding:
         ssdf=finding.ssdf[:8],
         source=clip(finding.source, SMALL_BYTES),
         event_id=clip(finding.event_id, SMALL_BYTES),
+        component=clip(finding.component, TEXT_BYTES),
+        version=clip_or_none(finding.version, SMALL_BYTES),
+        publisher=clip_or_none(finding.publisher, SMALL_BYTES),
+        indicator=msgspec.structs.replace(
+            finding.indicator,
+            key=clip(finding.indicator.key, TEXT_BYTES),
+            value=clip(finding.indicator.value, TEXT_BYTES),
+        ),
     )
 
 
@@ -182,19 +228,13 @@ def on_finding(case: Case, update: FindingUpdate, at_ms: int) -> None:
     group = row.groups.get(group_key)
     if group is None:
         row.groups[group_key] = Group(finding=lean, revision=update.revision, first_ms=at)
-        if len(row.groups) > GROUPS:
-            row.full = True
-            case.truncate("findings")
-            # By severity first, then by rank: what is kept never depends on the order of arrival.
-            kept = sorted(row.groups, key=lambda one: (-row.groups[one].finding.severity.rank, one))
-            for extra in kept[GROUPS:]:
-                del row.groups[extra]
     else:
         if supersedes(lean, update.revision, group.finding, group.revision):
             group.finding, group.revision = lean, update.revision
         group.first_ms = min(group.first_ms, at)
+    _bound_groups(case, row)
     place = rank(finding.id)
-    state = row.ids.get(place) or IdState(finding=finding.id)
+    state = row.ids.get(place) or IdState(finding=clip(finding.id, SMALL_BYTES))
     state.group = group_key
     state.revision = max(state.revision, update.revision)
     row.ids[place] = state
@@ -205,8 +245,20 @@ def on_finding(case: Case, update: FindingUpdate, at_ms: int) -> None:
         _systems_of(case, finding, at_ms)
 
 
+def _bound_groups(case: Case, row: FindingsRow) -> None:
+    """By severity first, then by rank: what is kept never depends on the order of arrival."""
+    if keep_within(
+        row.groups,
+        GROUPS,
+        GROUPS_BYTES,
+        lambda one: (-row.groups[one].finding.severity.rank, one),
+    ):
+        row.full = True
+        case.truncate("findings")
+
+
 def _bound_ids(case: Case, row: FindingsRow) -> None:
-    if keep_smallest(row.ids, IDS):
+    if keep_within(row.ids, IDS, IDS_BYTES):
         row.full = True
         case.truncate("finding ids")
 
@@ -324,27 +376,34 @@ def _merged(one: Entry, other: Entry) -> Entry:
 
 def _bound_entries(case: Case, row: SystemsRow) -> None:
     """Keep the entries of the smallest ranks that fit the row."""
-    total = 0
-    for count, place in enumerate(sorted(row.entries)):
-        total += len(msgspec.msgpack.encode(row.entries[place]))
-        if total > ENTRIES_BYTES:
-            keep_smallest(row.entries, count)
-            row.full = True
-            case.truncate("systems")
-            return
+    if keep_within(row.entries, len(row.entries), ENTRIES_BYTES):
+        row.full = True
+        case.truncate("systems")
 
 
 def on_known_good(case: Case, good: KnownGood) -> None:
-    """Note a version that may be rolled back to."""
+    """Note a version that may be rolled back to, or that no longer may."""
     row = case.systems(good.tenant)
+    good = msgspec.structs.replace(
+        good,
+        # Which incident and tenant it is of, the row's key says.
+        incident="",
+        tenant="",
+        component=clip(good.component, TEXT_BYTES),
+        version=clip_or_none(good.version, SMALL_BYTES),
+        digest=clip_or_none(good.digest, SMALL_BYTES),
+    )
     place = rank(good.component, good.version or "", good.digest or "")
     known = row.good.get(place)
     if known is not None:
+        newer = max(good, known, key=lambda one: (one.revision, not one.active))
         good = msgspec.structs.replace(
             good,
             seen_at=min(known.seen_at, good.seen_at),
             signed=known.signed or good.signed,
             by_intel=known.by_intel or good.by_intel,
+            active=newer.active,
+            revision=newer.revision,
         )
         if good == known:
             return
@@ -354,21 +413,25 @@ def on_known_good(case: Case, good: KnownGood) -> None:
 
 
 def _bound_good(case: Case, row: SystemsRow) -> None:
-    """Keep a few of each component, so that none loses its last for want of room for others'."""
+    """Keep a few of each component, so that none loses its last for want of room for others'.
+
+    Those taken back count as well: what is kept must not depend on when that was heard of.
+    """
     of_component: dict[str, list[str]] = {}
     for place, good in sorted(
         row.good.items(), key=lambda one: (not one[1].by_intel, not one[1].signed, one[0])
     ):
         of_component.setdefault(good.component, []).append(place)
     kept: dict[str, KnownGood] = {}
-    total = 0
+    left = GOOD_BYTES
     for component in sorted(of_component, key=rank):
         for place in of_component[component][:GOOD]:
-            total += len(msgspec.msgpack.encode(row.good[place]))
-            if total > GOOD_BYTES:
-                case.truncate("known-good versions")
+            left -= len(msgspec.msgpack.encode(row.good[place])) + len(place)
+            if left < 0:
                 break
             kept[place] = row.good[place]
+    if len(kept) < len(row.good):
+        case.truncate("known-good versions")
     row.good = kept
 
 
@@ -382,8 +445,19 @@ def on_proof(case: Case, proof: Proof) -> None:
         proof.event_id,
     ):
         return
-    row.proofs[place] = proof
-    if keep_smallest(row.proofs, PROOFS):
+    row.proofs[place] = msgspec.structs.replace(
+        proof,
+        # Which incident and tenant it is of, the row's key says.
+        incident="",
+        tenant="",
+        system=clip(proof.system, SMALL_BYTES),
+        component=clip(proof.component, TEXT_BYTES),
+        event_id=clip(proof.event_id, SMALL_BYTES),
+        version=clip_or_none(proof.version, SMALL_BYTES),
+        digest=clip_or_none(proof.digest, SMALL_BYTES),
+        kind=clip(proof.kind, SMALL_BYTES),
+    )
+    if keep_within(row.proofs, PROOFS, PROOFS_BYTES):
         case.truncate("proofs")
     case.save(row)
 
@@ -393,7 +467,7 @@ def on_withdrawal(case: Case, gone: Withdrawal) -> None:
     case.shared = None
     row = case.findings(gone.tenant)
     place = rank(gone.finding)
-    state = row.ids.get(place) or IdState(finding=gone.finding)
+    state = row.ids.get(place) or IdState(finding=clip(gone.finding, SMALL_BYTES))
     if state.withdrawn is None or gone.revision > state.withdrawn:
         state.withdrawn, state.reason = gone.revision, clip(gone.reason, SMALL_BYTES)
     row.ids[place] = state
@@ -421,10 +495,10 @@ def on_related(case: Case, link: Related) -> None:
     known = core.related.get(place)
     tenants = sorted({*(known[2] if known else ()), *([link.tenant] if link.tenant else ())})
     via = min(known[1], link.via) if known else link.via
-    entry = (link.other, clip(via, SMALL_BYTES), tenants[:LINKS])
+    entry = (clip(link.other, SMALL_BYTES), clip(via, SMALL_BYTES), tenants[:LINKS])
     if known != entry:
         core.related[place] = entry
-        if keep_smallest(core.related, LINKS):
+        if keep_within(core.related, LINKS, LINKS_BYTES):
             case.truncate("related incidents")
         case.save_core()
 
@@ -433,6 +507,8 @@ def on_decision(case: Case, decision: Decision, at_ms: int) -> None:
     """Note a decision: of the operator for the whole, of a tenant for its part."""
     decision = msgspec.structs.replace(
         decision,
+        id=clip(decision.id, SMALL_BYTES),
+        incident=case.incident,
         reason=clip(decision.reason, TEXT_BYTES),
         actor=clip(decision.actor, SMALL_BYTES),
         target=clip_or_none(decision.target, TEXT_BYTES),
@@ -441,7 +517,7 @@ def on_decision(case: Case, decision: Decision, at_ms: int) -> None:
     if decision.tenant is None:
         if place not in case.core.decisions:
             case.core.decisions[place] = (decision, at_ms)
-            if keep_smallest(case.core.decisions, DECISIONS):
+            if keep_within(case.core.decisions, DECISIONS, DECISIONS_BYTES):
                 case.truncate("decisions")
             case.save_core()
         return
@@ -450,7 +526,7 @@ def on_decision(case: Case, decision: Decision, at_ms: int) -> None:
     row = case.actions(decision.tenant)
     if place not in row.decisions:
         row.decisions[place] = (decision, at_ms)
-        if keep_smallest(row.decisions, DECISIONS):
+        if keep_within(row.decisions, DECISIONS, DECISIONS_BYTES):
             case.truncate("decisions")
         case.save(row)
 

@@ -25,19 +25,32 @@ KEEP_DAYS: Final = 400
 TENANTS: Final = 512
 GROUPS: Final = 16
 IDS: Final = 256
-ENTRIES_BYTES: Final = 32_000
-GOOD: Final = 4
-"""Versions of one component that may be gone back to."""
+ROW_BYTES: Final = 64 * 1024
+"""No row is larger: the budgets below of what one row holds stay within it."""
+TENANTS_BYTES: Final = 18_000
+KEYS_BYTES: Final = 6_000
+LINKS_BYTES: Final = 12_000
+GROUPS_BYTES: Final = 36_000
+IDS_BYTES: Final = 24_000
+ENTRIES_BYTES: Final = 30_000
+GOOD: Final = 8
+"""Versions of one component that may be gone back to, or no longer may."""
 GOOD_BYTES: Final = 12_000
 PROOFS: Final = 48
-COMMANDS: Final = 48
+PROOFS_BYTES: Final = 12_000
+COMMANDS: Final = 512
 """Commands of one incident and tenant, without what takes them back."""
+FIRST_PAGE_BYTES: Final = 32_000
+"""Of commands, in the row with the decisions; those beyond have rows of their own."""
+PAGE_BYTES: Final = 60_000
 DECISIONS: Final = 48
+DECISIONS_BYTES: Final = 20_000
 RESULTS: Final = 4
 LINKS: Final = 32
 KEYS: Final = 32
 EVIDENCE_BYTES: Final = 1_200
 TEXT_BYTES: Final = 300
+SMALL_BYTES: Final = 120
 
 
 class CoreRow(msgspec.Struct, array_like=True):
@@ -181,7 +194,30 @@ class ActionsRow(msgspec.Struct, array_like=True):
     told: str = ""
     told_status: str = ""
     contained_ms: int = 0
+    pages: int = 0
+    """Rows of further commands."""
     full: bool = False
+    """Not all commands that it calls for fit."""
+
+
+class CommandsRow(msgspec.Struct, array_like=True):
+    """Commands of one tenant that the row with its decisions has no room for."""
+
+    commands: dict[str, CommandState] = msgspec.field(default_factory=dict)
+
+
+def paged(commands: dict[str, CommandState]) -> list[dict[str, CommandState]]:
+    """Return the commands in as many parts as rows are needed, in their order."""
+    pages: list[dict[str, CommandState]] = [{}]
+    left = FIRST_PAGE_BYTES
+    for command_id, command in commands.items():
+        size = len(msgspec.msgpack.encode(command)) + len(command_id) + 2
+        if size > left and pages[-1]:
+            pages.append({})
+            left = PAGE_BYTES
+        pages[-1][command_id] = command
+        left -= size
+    return pages
 
 
 class WaitingRow(msgspec.Struct, array_like=True):

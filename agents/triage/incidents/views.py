@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
+from agents.triage.containment import evidence_paths
 from agents.triage.correlation import correlations
-from agents.triage.incidents.commands import planned
+from agents.triage.incidents.commands import importance, planned
 from agents.triage.incidents.fold import Case
 from agents.triage.incidents.standing import (
     ENDED,
@@ -105,6 +106,7 @@ def alert_view(case: Case, standing: Standing) -> AlertView:
         count = max(count, standing.systems_row.tally.count())
     pattern, why = _pattern(others, standing, related)
     commands = tuple(_commands(case, standing))
+    listed = _listed(standing, commands)
     events = {
         *(view.event_id for view in own if view.event_id),
         *(entry.event_id for entry in standing.entries),
@@ -130,8 +132,8 @@ def alert_view(case: Case, standing: Standing) -> AlertView:
         findings=findings,
         systems=systems,
         system_count=bucket(count, LISTED),
-        timeline=_bounded(_timeline(standing, findings)),
-        commands=commands,
+        timeline=_bounded(_timeline(standing, findings, listed)),
+        commands=listed,
         tasks=tuple(standing.tasks[:LISTED]),
         techniques=_union(view.techniques for view in findings if view.active),
         ssdf=_union(view.ssdf for view in findings if view.active),
@@ -141,13 +143,34 @@ def alert_view(case: Case, standing: Standing) -> AlertView:
         assignee=_assignee(standing),
         first_seen=min((view.occurred_at for view in findings), default=since),
         correlation_ids=tuple(sorted(events)[:EVENT_IDS]),
-        truncated=_truncated(standing),
+        truncated=_truncated(standing, len(commands)),
         processing=processing_times(standing),
     )
 
 
-def _truncated(standing: Standing) -> tuple[str, ...]:
+def _listed(standing: Standing, commands: Sequence[CommandView]) -> tuple[CommandView, ...]:
+    """Return the most important commands, in the order in which all are told."""
+    if len(commands) <= LISTED:
+        return tuple(commands)
+    order = importance(standing)
+    first = sorted(commands, key=lambda one: order(one.spec))[:LISTED]
+    chosen = {one.spec.command_id for one in first}
+    return tuple(one for one in commands if one.spec.command_id in chosen)
+
+
+def _truncated(standing: Standing, commands: int) -> tuple[str, ...]:
+    """Return the parts that reached their bound, `over-commanding` where not all are issued."""
     parts = []
+    if standing.actions.full:
+        parts.append("over-commanding")
+    if any(
+        len(evidence_paths(standing.policy, one.system)) < len(standing.policy.evidence[one.system])
+        for one in standing.systems
+        if one.system in standing.policy.evidence
+    ):
+        parts.append("evidence paths")
+    if commands > LISTED:
+        parts.append("commands")
     if standing.findings.full:
         parts.append("findings")
     if standing.systems_row.full or len(standing.systems) > LISTED:
@@ -254,7 +277,9 @@ def _told(spec: CommandSpec) -> CommandSpec:
     return msgspec.structs.replace(spec, after=(), paths=())
 
 
-def _timeline(standing: Standing, findings: Iterable[FindingView]) -> list[TimelineEntry]:
+def _timeline(
+    standing: Standing, findings: Iterable[FindingView], listed: Iterable[CommandView]
+) -> list[TimelineEntry]:
     entries = [
         TimelineEntry(
             at=view.occurred_at,
@@ -296,7 +321,8 @@ def _timeline(standing: Standing, findings: Iterable[FindingView]) -> list[Timel
         for decision, _ in standing.decisions
         if decision.tenant is None
     ]
-    for command in standing.actions.commands.values():
+    issued = standing.actions.commands
+    for command in (issued[one.spec.command_id] for one in listed if one.spec.command_id in issued):
         verb = _WORDS.get(command.spec.action, command.spec.action)
         entries.append(
             TimelineEntry(
@@ -392,7 +418,8 @@ def _next_action(
     if states["failed"] or states["expired"]:
         return "Carry out by hand the containment that failed or expired; see the commands."
     if states["proposed"]:
-        return f"Approve or reject the {states['proposed']} proposed containment commands."
+        proposed = bucket(states["proposed"], LISTED)
+        return f"Approve or reject the {proposed} proposed containment commands."
     if states["issued"] or states["working"]:
         return "Wait for the responder's answers."
     waiting = [task for task in standing.tasks if task.state != "done"]
@@ -457,14 +484,19 @@ def incident_document(case: Case, standings: Sequence[Standing]) -> IncidentDocu
         for group, holds in standing.own
     )
     systems: list[SystemView] = [one for standing in standings for one in standing.systems]
+    of_tenant = [(one, tuple(_commands(case, one))) for one in standings]
     tasks: list[TaskView] = [one for standing in standings for one in standing.tasks]
-    timeline = [
-        entry
-        for standing in standings
-        for entry in _timeline(
-            standing, (finding_view(group.finding, active=True) for group, _ in standing.own)
+    timeline = list(
+        dict.fromkeys(
+            entry
+            for one, many in of_tenant
+            for entry in _timeline(
+                one,
+                (finding_view(group.finding, active=True) for group, _ in one.own),
+                _listed(one, many),
+            )
         )
-    ]
+    )
     related = tuple(sorted(other for other, _, _ in case.core.related.values()))
     worst = _worst(findings)
     status = _overall_status(standings)
@@ -472,16 +504,21 @@ def incident_document(case: Case, standings: Sequence[Standing]) -> IncidentDocu
     leading = max(
         open_parts or list(standings), key=lambda one: (one.score.value, one.tenant), default=None
     )
-    truncated = sorted(
-        {
-            *case.core.truncated,
-            *(part for standing in standings for part in _truncated(standing)),
-            *(["tenants"] if count > len(standings) else []),
-        }
-    )
-    commands = tuple(
-        command for standing in standings[:LISTED] for command in _commands(case, standing)
-    )
+    commands = [command for one, many in of_tenant for command in _listed(one, many)]
+    truncated = {
+        *case.core.truncated,
+        *(part for one, many in of_tenant for part in _truncated(one, len(many))),
+    }
+    for part, listed, most in (
+        ("tenants", count, len(standings)),
+        ("findings", len(findings), LISTED * 2),
+        ("systems", len(systems), LISTED * 4),
+        ("commands", len(commands), LISTED * 4),
+        ("tasks", len(tasks), LISTED * 4),
+        ("timeline", len(timeline), TIMELINE),
+    ):
+        if listed > most:
+            truncated.add(part)
     held = sum(
         max(len(one.systems), one.systems_row.tally.count() if one.systems_row.full else 0)
         for one in standings
@@ -510,14 +547,16 @@ def incident_document(case: Case, standings: Sequence[Standing]) -> IncidentDocu
         systems=tuple(systems[: LISTED * 4]),
         system_count=bucket(held, LISTED * 4),
         timeline=_bounded(timeline),
-        commands=commands[: LISTED * 4],
+        commands=tuple(commands[: LISTED * 4]),
         tasks=tuple(tasks[: LISTED * 4]),
         related=related,
         campaign=case.core.campaign or (case.incident if related else None),
         publishers=_publishers(standings),
         techniques=_union(view.techniques for view in findings if view.active),
         ssdf=_union(view.ssdf for view in findings if view.active),
-        next_action=_next_action(leading, commands, worst) if leading is not None else "",
+        next_action=next(
+            (_next_action(one, many, worst) for one, many in of_tenant if one is leading), ""
+        ),
         first_seen=min(
             (
                 *(view.occurred_at for view in findings),
@@ -525,7 +564,7 @@ def incident_document(case: Case, standings: Sequence[Standing]) -> IncidentDocu
             ),
             default=from_ms(0),
         ),
-        truncated=tuple(truncated),
+        truncated=tuple(sorted(truncated)),
         processing=_overall_processing(standings),
     )
 
