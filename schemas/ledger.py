@@ -97,6 +97,14 @@ class CaseState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     revision: Revision = (0, 0)
 
 
+class GoBack(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="go-back"):
+    """The ledger's own note to tell anew which versions may be gone back to."""
+
+    key: str
+    after: str = ""
+    """Behind this row: it is done page by page."""
+
+
 class SourceSeen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="source"):
     """A source of events was heard; sampled by event id, keyed by tenant and source."""
 
@@ -119,7 +127,7 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True, tag="tick"):
 
 
 LedgerMessage = (
-    Sighting | FindingSeen | FactChange | Derived | Taint | CaseState | SourceSeen | Tick
+    Sighting | FindingSeen | FactChange | Derived | Taint | CaseState | GoBack | SourceSeen | Tick
 )
 
 

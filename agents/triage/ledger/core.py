@@ -6,7 +6,14 @@ from collections.abc import Iterable
 
 from agents.ports import Delivery, Publish, Rows
 from agents.triage.correlation import PRIVATE_TENANTS
-from agents.triage.ledger import blindness, expiry, indicators, intelligence, propagation
+from agents.triage.ledger import (
+    blindness,
+    expiry,
+    indicators,
+    intelligence,
+    known_good,
+    propagation,
+)
 from agents.triage.ledger.outlet import Desk
 from agents.triage.ledger.sightings import on_sighting
 from schemas.intel import IntelFact
@@ -15,6 +22,7 @@ from schemas.ledger import (
     Derived,
     FactChange,
     FindingSeen,
+    GoBack,
     LedgerMessage,
     SourceSeen,
     Taint,
@@ -78,6 +86,9 @@ def _take(desk: Desk, message: LedgerMessage) -> None:
                 active=message.state == "dismissed",
                 incident=message.incident,
             )
+        case GoBack():
+            row = propagation.component_row(desk, message.key)
+            known_good.on_go_back(desk, message, row)
         case SourceSeen():
             blindness.on_source(desk, message)
         case Tick():

@@ -5,17 +5,21 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from agents.triage.bounded import clip, keep_smallest, rank
+from agents.triage.bounded import clip, keep_smallest, keep_within, rank
 from agents.triage.correlation import Correlation, combination, for_prefix, of_kind
 from agents.triage.ledger.outlet import Desk, indicator_of, make_finding, state_of
 from agents.triage.ledger.rows import (
     FILE,
+    HOLDERS_ROOM,
+    PUSHES_ROOM,
     SIGNALS,
+    SIGNALS_ROOM,
     SLOTS,
+    SLOTS_ROOM,
     TENANT,
     TEXT_BYTES,
+    USERS_ROOM,
     VALUES,
-    ComponentRow,
     FileRow,
     Seen,
     TenantRow,
@@ -32,11 +36,8 @@ _RELEASE: Final = re.compile(r"v?\d+(\.\d+)+([-+.]?[0-9a-z]+)*", re.IGNORECASE |
 _MAX_TAG: Final = 64
 
 
-def on_new_holding(
-    desk: Desk, seen: Sighting, component: ComponentRow, version: str | None
-) -> None:
+def on_new_holding(desk: Desk, seen: Sighting, version: str | None) -> None:
     """Compare a newly seen version with what was known of the component in this tenant."""
-    del component
     prefix = seen.component.partition(":")[0]
     if prefix == "sha256":
         return
@@ -94,7 +95,7 @@ def _note(desk: Desk, seen: Sighting, row: TenantRow, entry_of: tuple[str, str, 
         return False
     values[at] = entry
     over = keep_smallest(values, VALUES)
-    if keep_smallest(row.slots, SLOTS) or over:
+    if keep_within(row.slots, SLOTS, SLOTS_ROOM) or over:
         row.full = True
         desk.bound_reached("values compared in one tenant", seen.component, SLOTS)
     if len(values) > 1 and place in row.slots:
@@ -167,7 +168,7 @@ def _note_push(
     if known is not None and known <= entry:
         return False
     row.pushes[place] = entry
-    if keep_smallest(row.pushes, SLOTS):
+    if keep_within(row.pushes, SLOTS, PUSHES_ROOM):
         row.full = True
         desk.bound_reached("pushes compared in one tenant", seen.component, SLOTS)
     signed = 0
@@ -206,9 +207,11 @@ def _note_domain(desk: Desk, seen: Sighting, row: TenantRow) -> bool:
     if known is not None and known <= entry:
         return False
     row.users[place] = entry
-    if keep_smallest(row.users, SIGNALS):
+    if keep_within(row.users, SIGNALS, USERS_ROOM):
         row.full = True
-        return False
+        desk.bound_reached("components that reached one domain", seen.component, SIGNALS)
+        if place not in row.users:
+            return False
     finding = make_finding(
         one.rule,
         locator=(seen.tenant, one.rule.id, seen.component, seen.name),
@@ -235,7 +238,8 @@ def _note_file(desk: Desk, seen: Sighting) -> None:
     assert one is not None
     key = row_key(FILE, seen.component, seen.filename)
     row = desk.store.load(key, FileRow) or FileRow()
-    holders = row.digests.setdefault(seen.digest, [])
+    digest = clip(seen.digest, TEXT_BYTES)
+    holders = row.digests.setdefault(digest, [])
     entry = Seen(
         first_ms=to_ms(seen.occurred_at),
         event_id=clip(seen.event_id, TEXT_BYTES),
@@ -252,9 +256,13 @@ def _note_file(desk: Desk, seen: Sighting) -> None:
     if len(by_tenant) > MAX_HOLDERS and rank(entry.value) > rank(holders[-1].value):
         kept = holders  # the usual case for what everybody has: no sorting, no write
     else:
-        kept = sorted(by_tenant.values(), key=lambda holder: rank(holder.value))[:MAX_HOLDERS]
+        ranked = {rank(holder.value): holder for holder in by_tenant.values()}
+        full = keep_within(ranked, MAX_HOLDERS, HOLDERS_ROOM) or full
+        kept = [ranked[place] for place in sorted(ranked)]
+    if len(row.digests) > VALUES:
+        desk.bound_reached("digests of one package file", seen.component, VALUES)
     if kept != holders or full != row.full:
-        row.digests[seen.digest] = kept
+        row.digests[digest] = kept
         row.full = full
         for extra in sorted(row.digests, key=rank)[VALUES:]:
             del row.digests[extra]
@@ -320,7 +328,7 @@ def note_signal(desk: Desk, component: str, finding: Finding) -> None:
     if place in row.signals and row.signals[place] <= entry:
         return
     row.signals[place] = entry
-    if keep_smallest(row.signals, SIGNALS):
+    if keep_within(row.signals, SIGNALS, SIGNALS_ROOM):
         row.full = True
         desk.bound_reached("signals on one component", component, SIGNALS)
     desk.store.save(key, row)

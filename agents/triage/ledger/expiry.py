@@ -17,6 +17,7 @@ from agents.triage.ledger.rows import (
     KEEP_DAYS,
     SYSTEM,
     TENANT,
+    VERSIONS,
     ClockRow,
     ComponentRow,
     ExpiryRow,
@@ -74,7 +75,7 @@ def _drop_component(desk: Desk, component: str) -> None:
     """Remove a component's rows when no system has it any more; facts about it stay."""
     if desk.store.scan_keys(row_key(SYSTEM, component) + SEPARATOR, 1):
         return
-    for kind in (TENANT, CHILD, FILE, IOC):
+    for kind in (TENANT, CHILD, FILE, IOC, VERSIONS):
         for key in desk.store.scan_keys(row_key(kind, component) + SEPARATOR, AT_ONCE):
             desk.store.delete(key)
     if not desk.store.scan_keys(row_key(FACT, component) + SEPARATOR, 1):

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from agents.checks.packages.intel_match import matches
-from agents.triage.bounded import clip, keep_smallest, rank
+from agents.triage.bounded import clip, clip_or_none, keep_smallest, keep_within, rank
 from agents.triage.correlation import (
     Correlation,
     correlations,
@@ -37,14 +37,18 @@ from agents.triage.ledger.rows import (
     FACT,
     FINDING_IDS,
     IOC,
+    KEY_BYTES,
     MARKS,
     MEMBERS,
     NAME_BYTES,
+    NAMES_ROOM,
     RELATED,
     SCAN,
+    SUPPRESSIONS,
     TENANT,
     TENANTS,
     TEXT_BYTES,
+    USERS_ROOM,
     ComponentRow,
     FactRow,
     IocRow,
@@ -53,7 +57,7 @@ from agents.triage.ledger.rows import (
     from_ms,
     to_ms,
 )
-from agents.triage.routing import incident_id, incident_root, opens_incident, split_version
+from agents.triage.routing import incident_root, opens_incident, split_version
 from agents.triage.store import row_key
 from schemas.canonical import stable_id
 from schemas.findings import Finding, Indicator, SupplyChainIoC
@@ -63,6 +67,10 @@ from schemas.ledger import FindingSeen, OperatorAlert, Revision
 from schemas.severity import Disposition, Severity
 
 VALID_DAYS: Final = 365
+EVIDENCE_BYTES: Final = 8_000
+"""Of a finding, in the record of its indicator."""
+INDICATOR_BYTES: Final = 2_400
+"""Of an indicator's key or value: the longest component key, and a version."""
 OVER_CORRELATING: Final = 200
 """Tenants with the same hygiene finding beyond which the value says nothing any more."""
 _TENANT_RULE: Final = "TW-LEDGER-PREVALENCE"
@@ -154,7 +162,13 @@ def _file(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
     at = to_ms(finding.occurred_at)
     lean = _lean(finding)
     if ioc is None:
-        ioc = IocRow(finding=lean, revision=seen.revision, first_ms=at, last_ms=at)
+        ioc = IocRow(
+            finding=lean,
+            revision=seen.revision,
+            first_ms=at,
+            last_ms=at,
+            incident=clip(seen.incident, TEXT_BYTES),
+        )
         ioc.suppressed = _standing_suppression(desk, seen.key, row, finding)
     elif supersedes(lean, seen.revision, ioc.finding, ioc.revision):
         ioc.finding, ioc.revision = lean, seen.revision
@@ -163,7 +177,7 @@ def _file(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
     place = rank(finding.id)
     known = ioc.ids.get(place)
     if known is None or seen.revision > known[1]:
-        ioc.ids[place] = (finding.id, seen.revision, seen.active)
+        ioc.ids[place] = (clip(finding.id, TEXT_BYTES), seen.revision, seen.active)
         if keep_smallest(ioc.ids, FINDING_IDS):
             desk.bound_reached("findings of one indicator", seen.key, FINDING_IDS)
     desk.store.save(key, ioc)
@@ -176,15 +190,31 @@ def _file(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
 def _lean(finding: Finding) -> Finding:
     """Return a finding small enough for a row."""
     evidence = finding.evidence
-    if len(msgspec.msgpack.encode(evidence)) > 8_000:  # noqa: PLR2004 -- an eighth of a row
-        evidence = {"cut": "evidence too large; see the finding", "fields": sorted(evidence)[:32]}
+    if len(msgspec.msgpack.encode(evidence)) > EVIDENCE_BYTES:
+        names = [clip(name, TEXT_BYTES) for name in sorted(evidence)[:16]]
+        evidence = {"cut": "evidence too large; see the finding", "fields": names}
+    indicator = finding.indicator
     return msgspec.structs.replace(
         finding,
+        id=clip(finding.id, TEXT_BYTES),
         description=clip(finding.description, 1_000),
+        remediation=clip(finding.remediation, 1_000),
         evidence=evidence,
-        systems=finding.systems[:64],
-        identities=finding.identities[:16],
-        related_keys=finding.related_keys[:16],
+        techniques=finding.techniques[:16],
+        ssdf=finding.ssdf[:16],
+        indicator=msgspec.structs.replace(
+            indicator,
+            key=clip(indicator.key, INDICATOR_BYTES),
+            value=clip(indicator.value, INDICATOR_BYTES),
+        ),
+        component=clip(finding.component, INDICATOR_BYTES),
+        version=clip_or_none(finding.version, NAME_BYTES),
+        source=clip(finding.source, KEY_BYTES),
+        event_id=clip(finding.event_id, KEY_BYTES),
+        publisher=clip_or_none(finding.publisher, KEY_BYTES),
+        systems=tuple(clip(one, TEXT_BYTES) for one in finding.systems[:32]),
+        identities=tuple(clip(one, TEXT_BYTES) for one in finding.identities[:16]),
+        related_keys=tuple(clip(one, NAME_BYTES) for one in finding.related_keys[:8]),
     )
 
 
@@ -200,8 +230,17 @@ def _standing_suppression(
             and known.fact.kind in SUPPRESSING
             and is_about(known.fact, finding.version, _digest_of(finding))
         ):
-            standing[fact_key] = (known.revision, True)
-    return standing
+            standing[clip(fact_key, NAME_BYTES)] = (known.revision, True)
+    return _bounded(desk, component, standing)
+
+
+def _bounded(
+    desk: Desk, component: str, suppressed: dict[str, tuple[Revision, bool]]
+) -> dict[str, tuple[Revision, bool]]:
+    if len(suppressed) <= SUPPRESSIONS:
+        return suppressed
+    desk.bound_reached("facts that take one indicator back", component, SUPPRESSIONS)
+    return {one: suppressed[one] for one in sorted(suppressed, key=rank)[:SUPPRESSIONS]}
 
 
 def _count_tenants(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
@@ -211,8 +250,12 @@ def _count_tenants(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
     place = rank(seen.incident)
     first = opens_incident(finding) and place not in row.prevalent
     if first:
-        row.prevalent[place] = (seen.incident, incident_root(finding))
-        keep_smallest(row.prevalent, MARKS)
+        row.prevalent[place] = (
+            clip(seen.incident, TEXT_BYTES),
+            clip(incident_root(finding), KEY_BYTES),
+        )
+        if keep_within(row.prevalent, MARKS, NAMES_ROOM):
+            desk.bound_reached("incidents of one component", seen.key, MARKS)
     if not row.flagged.add(finding.tenant, TENANTS) and not first:
         return
     if row.flagged.count() > OVER_CORRELATING and not taints(finding):
@@ -259,12 +302,15 @@ def tell_prevalence(desk: Desk, component: str, row: ComponentRow) -> None:
 
 def _relate(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
     """Link the incidents that are about one component, publisher or digest."""
-    tenant = seen.finding.tenant
+    tenant = clip(seen.finding.tenant, TEXT_BYTES)
     place = rank(seen.incident)
     known = row.incidents.get(place)
     if known is not None and (tenant in known[1] or len(known[1]) >= RELATED):
         return
-    row.incidents[place] = (seen.incident, sorted({*(known[1] if known else ()), tenant}))
+    row.incidents[place] = (
+        clip(seen.incident, TEXT_BYTES),
+        sorted({*(known[1] if known else ()), tenant}),
+    )
     if keep_smallest(row.incidents, RELATED):
         row.full = True
         desk.bound_reached("incidents linked by one key", seen.key, RELATED)
@@ -379,9 +425,10 @@ def suppress(
         about: Only those of versions and digests it tells are meant; None: all.
     """
     row = component_row(desk, component)
+    reason = clip(reason, NAME_BYTES)
     found = desk.store.scan(IOC, component, row_type=IocRow, limit=SCAN)
     for key, ioc in list(found):
-        if incident is not None and incident_id(incident_root(ioc.finding)) != incident:
+        if incident is not None and ioc.incident != incident:
             continue
         if about is not None and not about(ioc.finding.version, _digest_of(ioc.finding)):
             continue
@@ -390,7 +437,7 @@ def suppress(
             continue
         if known is None and not active:
             continue
-        ioc.suppressed[reason] = (revision, active)
+        ioc.suppressed = _bounded(desk, component, {**ioc.suppressed, reason: (revision, active)})
         desk.store.save(key, ioc)
         if incident is None:
             if active:
@@ -406,7 +453,7 @@ def _digest_of(finding: Finding) -> str | None:
 
 
 def _withdraw_findings(desk: Desk, ioc: IocRow) -> None:
-    incident = incident_id(incident_root(ioc.finding))
+    incident = ioc.incident
     reason, (revision, _) = max(
         ((name, state) for name, state in ioc.suppressed.items() if state[1]),
         key=lambda one: one[1][0],
@@ -426,8 +473,7 @@ def _withdraw_findings(desk: Desk, ioc: IocRow) -> None:
 
 
 def _restore_finding(desk: Desk, ioc: IocRow, revision: Revision) -> None:
-    root = incident_root(ioc.finding)
-    incident = incident_id(root)
+    root, incident = incident_root(ioc.finding), ioc.incident
     if opens_incident(ioc.finding):
         desk.tell_incident(
             incident,
@@ -458,14 +504,15 @@ def _count_components(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
     if known is not None and known <= member:
         return
     own.users[place] = member
-    if keep_smallest(own.users, MEMBERS):
+    if keep_within(own.users, MEMBERS, USERS_ROOM):
         own.full = True
         desk.bound_reached("hostile components of one publisher", seen.key, MEMBERS)
     desk.store.save(row_key(TENANT, seen.key, finding.tenant), own)
     before = _campaign_size(desk, row)
     row.flagged.add(finding.tenant, TENANTS)
     row.bad_components[place] = component
-    keep_smallest(row.bad_components, MEMBERS)
+    if keep_within(row.bad_components, MEMBERS, NAMES_ROOM):
+        desk.bound_reached("hostile components of one publisher", seen.key, MEMBERS)
     desk.store.save(row_key(COMPONENT, seen.key), row)
     shared = _campaign_size(desk, row)
     for one in of_kind("value-count"):

@@ -7,22 +7,23 @@ from typing import Final
 import msgspec
 
 from agents.checks.packages.intel_match import ADVERSE, matches
-from agents.triage.bounded import clip, keep_smallest, rank
+from agents.triage.bounded import clip, clip_or_none, keep_within, rank
 from agents.triage.correlation import for_fact
-from agents.triage.ledger import indicators
+from agents.triage.ledger import indicators, known_good
 from agents.triage.ledger.outlet import Desk, indicator_of, make_finding
 from agents.triage.ledger.propagation import (
     add_mark,
     component_row,
     fresh_mark,
     lift,
-    tell_goods,
 )
 from agents.triage.ledger.rows import (
     COMPONENT,
     FACT,
     FACTS,
+    KEY_BYTES,
     NAME_BYTES,
+    NAMES_ROOM,
     PAGE,
     SYSTEM,
     ComponentRow,
@@ -37,7 +38,7 @@ from schemas.components import is_sha256
 from schemas.findings import Finding
 from schemas.incidents import Withdrawal
 from schemas.integers import within_64_bits
-from schemas.intel import IntelFact, IntelKind
+from schemas.intel import IntelFact, VersionRange
 from schemas.ledger import FactChange, FindingSeen, Revision
 from schemas.severity import Disposition
 
@@ -65,7 +66,7 @@ def on_fact(desk: Desk, change: FactChange) -> None:
     place = rank(change.fact_key)
     if place not in row.facts:
         row.facts[place] = change.fact_key
-        if keep_smallest(row.facts, FACTS):
+        if keep_within(row.facts, FACTS, NAMES_ROOM):
             row.full = True
             desk.bound_reached("facts about one component", change.key, FACTS)
     desk.store.save(row_key(COMPONENT, change.key), row)
@@ -73,8 +74,7 @@ def on_fact(desk: Desk, change: FactChange) -> None:
         _tell_digests(desk, change, before, fact)
     _retro_hunt(desk, change, row, before, fact)
     _suppress(desk, change, row, before, fact)
-    if fact is not None and fact.kind is IntelKind.KNOWN_GOOD:
-        tell_goods(desk, change.key, row)
+    known_good.on_fact(desk, change.key, row, (before, fact))
 
 
 def _suppress(
@@ -116,7 +116,11 @@ def _bounded(desk: Desk, fact: IntelFact | None) -> IntelFact | None:
     desk.bound_reached("size of one fact", fact.key, FACT_BYTES)
     share = FACT_BYTES // 4
     lean = msgspec.structs.replace(
-        fact, details=None, summary=clip(fact.summary or "", NAME_BYTES), sources=fact.sources[:16]
+        fact,
+        key=clip(fact.key, KEY_BYTES),
+        details=None,
+        summary=clip(fact.summary or "", NAME_BYTES),
+        sources=tuple(clip(one, NAME_BYTES) for one in fact.sources[:16]),
     )
     versions = sorted(lean.versions, key=rank)[: share // 32]
     digests = sorted(lean.digests, key=rank)[: share // 70]
@@ -124,7 +128,14 @@ def _bounded(desk: Desk, fact: IntelFact | None) -> IntelFact | None:
         lean,
         versions=tuple(clip(one, 30) for one in versions),
         digests=tuple(clip(one, 70) for one in digests),
-        ranges=lean.ranges[: share // 100],
+        ranges=tuple(
+            VersionRange(
+                introduced=clip(one.introduced, 30),
+                fixed=clip_or_none(one.fixed, 30),
+                last_affected=clip_or_none(one.last_affected, 30),
+            )
+            for one in lean.ranges[: share // 140]
+        ),
     )
 
 
@@ -350,4 +361,5 @@ def _take_back(
 
 def fact_of(key: str, fact: IntelFact | None, revision: Revision) -> FactChange:
     """Return the change that a record of the intel topic makes."""
+    key = clip(key, KEY_BYTES)
     return FactChange(key=key, fact_key=key, fact=fact, revision=revision)

@@ -2,44 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
 
-from agents.checks.packages.intel_match import matches
-from agents.triage.bounded import clip, clip_or_none, keep_smallest, rank
+from agents.triage.bounded import clip, clip_or_none, keep_within, rank
+from agents.triage.ledger import known_good
 from agents.triage.ledger.outlet import NEVER, Desk
 from agents.triage.ledger.rows import (
     CHILD,
     COMPONENT,
     EDGES,
-    FACT,
+    EDGES_ROOM,
+    KEY_BYTES,
     MARKS,
+    MARKS_ROOM,
     MAX_DEPTH,
     NAME_BYTES,
     PAGE,
     SCAN,
     SYSTEM,
-    TENANTS,
     TEXT_BYTES,
     ChildRow,
     ComponentRow,
     Edge,
-    FactRow,
     Holding,
     Mark,
     SystemRow,
     from_ms,
 )
 from agents.triage.store import row_key
-from schemas.incidents import Exposure, KnownGood, Proof
-from schemas.intel import IntelKind
+from schemas.incidents import Exposure, Proof
 from schemas.ledger import CaseState, Derived, Revision, Taint
 
 About = Callable[[str | None, str | None], bool]
 """Tells whether something is about a version and digest."""
 PATH_BYTES: Final = 200
+STATE_BYTES: Final = 16
 _PROOF: Final = {"pypi": "clean-install", "model": "verified-push", "image": "verified-push"}
 
 
@@ -56,13 +56,14 @@ def add_mark(desk: Desk, component: str, row: ComponentRow, mark: Mark) -> bool:
     Returns:
         Whether anything changed; then exposures and taints were told.
     """
+    mark = _bounded(mark)
     key = rank(mark.incident, mark.cause, mark.version or "", mark.digest or "", mark.tenant)
     known = row.marks.get(key)
     if known is None:
         if not mark.active:
             return False
         row.marks[key] = mark
-        if keep_smallest(row.marks, MARKS):
+        if keep_within(row.marks, MARKS, MARKS_ROOM):
             row.full = True
             desk.bound_reached("incidents of one component", component, MARKS)
             if key not in row.marks:
@@ -91,12 +92,36 @@ def add_mark(desk: Desk, component: str, row: ComponentRow, mark: Mark) -> bool:
     return True
 
 
+def _bounded(mark: Mark) -> Mark:
+    """Return a mark in a size that fits a row; versions and tenants as the holdings have them."""
+    return msgspec.structs.replace(
+        mark,
+        incident=clip(mark.incident, TEXT_BYTES),
+        root=clip(mark.root, KEY_BYTES),
+        cause=clip(mark.cause, KEY_BYTES),
+        version=clip_or_none(mark.version, TEXT_BYTES),
+        digest=clip_or_none(mark.digest, TEXT_BYTES),
+        path=[clip(step, PATH_BYTES) for step in mark.path[:MAX_DEPTH]],
+        tenant=clip(mark.tenant, TEXT_BYTES),
+    )
+
+
 def _tell_systems(
     desk: Desk, component: str, row: ComponentRow, mark: Mark, after: str = ""
 ) -> None:
     page = list(desk.store.scan(SYSTEM, component, row_type=SystemRow, limit=PAGE, after=after))
+    affected: dict[str, None] = {}
     for _, system in page:
-        tell_exposures(desk, component, row, system, marks=(mark,))
+        bad = [one for one in system.holdings.values() if mark.fits(one, system.tenant)]
+        for holding in bad:
+            desk.tell_incident(mark.incident, _exposure(component, system, holding, mark))
+        if bad:
+            affected[system.tenant] = None
+            if mark.active:
+                _tell_proofs(desk, component, row, system, mark=mark)
+    if _has_versions(component):
+        for tenant in affected:
+            known_good.on_marks(desk, component, row, tenant)
     if len(page) == PAGE:
         going_on = Taint(
             key=component,
@@ -172,7 +197,7 @@ def on_derived(desk: Desk, edge: Derived) -> None:
     if place in row.edges:
         return
     row.edges[place] = build
-    if keep_smallest(row.edges, EDGES):
+    if keep_within(row.edges, EDGES, EDGES_ROOM):
         row.full = True
         desk.bound_reached("builds of one component from another", edge.key, EDGES)
     desk.store.save(key, row)
@@ -210,10 +235,11 @@ def on_taint(desk: Desk, taint: Taint) -> None:
 def on_case(desk: Desk, case: CaseState) -> None:
     """Note that an incident opened, closed or was dismissed; a dismissal lifts its marks."""
     row = component_row(desk, case.key)
-    known = row.cases.get(case.incident)
+    incident = clip(case.incident, TEXT_BYTES)
+    known = row.cases.get(incident)
     if known is not None and known[1] >= case.revision:
         return
-    row.cases[case.incident] = (case.state, case.revision)
+    row.cases[incident] = (clip(case.state, STATE_BYTES), case.revision)
     if len(row.cases) > MARKS:
         for extra in sorted(row.cases, key=rank)[MARKS:]:
             del row.cases[extra]
@@ -223,7 +249,7 @@ def on_case(desk: Desk, case: CaseState) -> None:
     reopened = known is not None and known[0] == "dismissed" and not dismissed
     if not dismissed and not reopened:
         return
-    lift(desk, case.key, row, case.revision, active=not dismissed, incident=case.incident)
+    lift(desk, case.key, row, case.revision, active=not dismissed, incident=incident)
 
 
 def lift(
@@ -263,59 +289,32 @@ def is_dismissed(row: ComponentRow, incident: str) -> Revision | None:
     return state[1] if state is not None and state[0] == "dismissed" else None
 
 
-def tell_exposures(
-    desk: Desk,
-    component: str,
-    row: ComponentRow,
-    system: SystemRow,
-    *,
-    marks: Iterable[Mark] | None = None,
-    only: frozenset[str] | None = None,
+def tell_holding(
+    desk: Desk, component: str, row: ComponentRow, system: SystemRow, holding: Holding
 ) -> None:
-    """Tell the incidents what one system holds of a marked component.
+    """Tell the incidents what follows from one holding that is new or changed.
 
     Args:
         desk: Where to.
         component: The component key.
         row: Its row.
         system: The system's row.
-        marks: The marks that changed; None: all active ones.
-        only: The places of the holdings that changed; None: all.
+        holding: The holding; the row may have had no room for it.
     """
-    chosen = [mark for mark in row.marks.values() if mark.active] if marks is None else list(marks)
-    for mark in chosen:
-        bad = {
-            place: holding
-            for place, holding in system.holdings.items()
-            if mark.fits(holding, system.tenant)
-        }
-        for place, holding in bad.items():
-            if only is None or place in only:
-                desk.tell_incident(mark.incident, _exposure(component, system, holding, mark))
-        if mark.active and not component.startswith(("sha256:", "publisher:", "domain:")):
-            if bad:
-                _hit(desk, component, row, system.tenant)
-                _tell_proofs(desk, component, row, system, mark=mark, bad=bad)
-            if rank(system.tenant) in row.hit:
-                for holding in _clean(row, system):
-                    _tell_good(desk, component, holding, system.tenant, mark)
-
-
-def _hit(desk: Desk, component: str, row: ComponentRow, tenant: str) -> None:
-    """Note that a tenant holds what is marked; tell which versions it could go back to."""
-    place = rank(tenant)
-    if place in row.hit:
-        return
-    row.hit[place] = True
-    if keep_smallest(row.hit, TENANTS):
-        row.full = True
-    desk.store.save(row_key(COMPONENT, component), row)
     marks = [mark for mark in row.marks.values() if mark.active]
-    systems = desk.store.scan(SYSTEM, component, tenant, row_type=SystemRow, limit=TENANTS)
-    for _, system in list(systems):
-        for holding in _clean(row, system):
-            for mark in marks:
-                _tell_good(desk, component, holding, tenant, mark)
+    clean = not any(mark.fits(holding, system.tenant) for mark in marks)
+    for mark in marks:
+        if mark.fits(holding, system.tenant):
+            desk.tell_incident(mark.incident, _exposure(component, system, holding, mark))
+            _tell_proofs(desk, component, row, system, mark=mark)
+        elif clean:
+            _tell_proofs(desk, component, row, system, mark=mark, only=holding)
+    if _has_versions(component):
+        known_good.on_holding(desk, component, row, system.tenant, holding)
+
+
+def _has_versions(component: str) -> bool:
+    return not component.startswith(("sha256:", "publisher:", "domain:"))
 
 
 def _exposure(component: str, system: SystemRow, holding: Holding, mark: Mark) -> Exposure:
@@ -343,51 +342,6 @@ def _exposure(component: str, system: SystemRow, holding: Holding, mark: Mark) -
     )
 
 
-def _tell_good(desk: Desk, component: str, holding: Holding, tenant: str, mark: Mark) -> None:
-    if holding.digest is None:
-        return
-    desk.tell_incident(
-        mark.incident,
-        KnownGood(
-            incident=mark.incident,
-            tenant=tenant,
-            component=component,
-            version=holding.version,
-            digest=holding.digest,
-            seen_at=from_ms(holding.first_ms),
-            signed=holding.signed is True,
-            by_intel=_vouched(desk, component, holding),
-        ),
-    )
-
-
-def tell_goods(desk: Desk, component: str, row: ComponentRow) -> None:
-    """Tell the incidents anew which versions may be gone back to: more is known of them now."""
-    marks = [mark for mark in row.marks.values() if mark.active]
-    if not marks or not row.hit:
-        return
-    for _, system in list(desk.store.scan(SYSTEM, component, row_type=SystemRow, limit=PAGE)):
-        if rank(system.tenant) in row.hit:
-            for holding in _clean(row, system):
-                for mark in marks:
-                    _tell_good(desk, component, holding, system.tenant, mark)
-
-
-def _vouched(desk: Desk, component: str, holding: Holding) -> bool:
-    """Tell whether intelligence knows a version to be good."""
-    row = component_row(desk, component)
-    for fact_key in row.facts.values():
-        known = desk.store.load(row_key(FACT, component, fact_key), FactRow)
-        if (
-            known is not None
-            and known.fact is not None
-            and known.fact.kind is IntelKind.KNOWN_GOOD
-            and matches(known.fact, holding.version, (holding.digest or "",)) is True
-        ):
-            return True
-    return False
-
-
 def _tell_proofs(
     desk: Desk,
     component: str,
@@ -395,12 +349,26 @@ def _tell_proofs(
     system: SystemRow,
     *,
     mark: Mark,
-    bad: dict[str, Holding],
+    only: Holding | None = None,
 ) -> None:
-    """Tell which clean versions came onto the system after the last that is marked."""
-    last_bad = max(one.last_ms for one in bad.values())
+    """Tell which clean versions came onto the system after the last that is marked.
+
+    Args:
+        desk: Where to.
+        component: The component key.
+        row: Its row.
+        system: The system's row.
+        mark: The mark.
+        only: The clean holding that changed; None: any.
+    """
+    last_bad = max(
+        (one.last_ms for one in system.holdings.values() if mark.fits(one, system.tenant)),
+        default=None,
+    )
+    if last_bad is None or not _has_versions(component):
+        return
     prefix = component.partition(":")[0]
-    for holding in _clean(row, system):
+    for holding in (only,) if only is not None else _clean(row, system):
         if holding.last_ms <= last_bad:
             continue
         desk.tell_incident(

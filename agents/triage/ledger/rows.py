@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from agents.triage.bounded import Tally
+from agents.triage.store import KEY_PART_BYTES
 from schemas.findings import Finding
 from schemas.intel import IntelFact
 from schemas.ledger import Revision
@@ -30,6 +31,8 @@ SIGNALS: Final = 64
 FINDING_IDS: Final = 256
 MEMBERS: Final = 64
 """Hostile components of one publisher."""
+VERSIONS_KEPT: Final = 64
+"""Versions of a component that a tenant had, among which it may go back."""
 RELATED: Final = 8
 """Incidents that one key links, and tenants told of it; more, and the key says nothing."""
 SCAN: Final = 5_000
@@ -38,9 +41,25 @@ PAGE: Final = 2_000
 """Systems told or searched for one message; the ledger tells itself to go on behind them."""
 MAX_DEPTH: Final = 8
 """Steps that a taint is passed on."""
+KEY_BYTES: Final = KEY_PART_BYTES
+"""Of a component key that a row remembers: what a row's key can hold of it."""
 NAME_BYTES: Final = 300
 TEXT_BYTES: Final = 120
 IDENTITIES: Final = 4
+SUPPRESSIONS: Final = 16
+"""Facts and dismissed incidents that one indicator remembers."""
+
+# Bytes that the parts of a row may take, so that no text makes it outgrow the store's 64 KiB.
+HOLDINGS_ROOM: Final = 36 * 1024
+SLOTS_ROOM: Final = 18 * 1024
+PUSHES_ROOM: Final = 10 * 1024
+SIGNALS_ROOM: Final = 9 * 1024
+USERS_ROOM: Final = 9 * 1024
+HOLDERS_ROOM: Final = 5 * 1024
+MARKS_ROOM: Final = 16 * 1024
+NAMES_ROOM: Final = 7 * 1024
+EDGES_ROOM: Final = 36 * 1024
+VERSIONS_ROOM: Final = 20 * 1024
 
 EXPOSURE_RANK: Final = {"staged": 0, "delivered": 1, "executed": 2, "serving": 3}
 
@@ -55,6 +74,7 @@ IOC: Final = "x"
 EXPIRY: Final = "e"
 SOURCE: Final = "b"
 CLOCK: Final = "z"
+VERSIONS: Final = "v"
 
 
 def to_ms(moment: datetime) -> int:
@@ -144,8 +164,8 @@ class Mark(msgspec.Struct, array_like=True):
     confined: bool = False
     """What was built from it is meant in `tenant` only as well: its policy says so, nobody else."""
 
-    def fits(self, holding: Holding, tenant: str) -> bool:
-        """Tell whether a holding is what is marked."""
+    def fits(self, holding: Holding | Version, tenant: str) -> bool:
+        """Tell whether a holding, or a version that a tenant had, is what is marked."""
         if self.tenant and tenant != self.tenant:
             return False
         if self.digest is not None and holding.digest == self.digest:
@@ -189,8 +209,6 @@ class ComponentRow(msgspec.Struct, array_like=True):
     over_correlating: bool = False
     prevalent: dict[str, tuple[str, str]] = msgspec.field(default_factory=dict)
     """Incidents whose prevalence is told, with their roots, by rank."""
-    hit: dict[str, bool] = msgspec.field(default_factory=dict)
-    """Tenants that hold what is marked, by rank: they hear of versions to go back to."""
 
 
 class Edge(msgspec.Struct, array_like=True, frozen=True):
@@ -200,6 +218,25 @@ class Edge(msgspec.Struct, array_like=True, frozen=True):
     version: str | None
     child_version: str | None
     child_digest: str | None
+
+
+class Version(msgspec.Struct, array_like=True):
+    """One version of a component that a tenant had on any of its systems."""
+
+    version: str | None
+    digest: str | None
+    first_ms: int
+    signed: bool
+
+
+class VersionsRow(msgspec.Struct, array_like=True):
+    """The versions of a marked component that one affected tenant had."""
+
+    tenant: str
+    versions: dict[str, Version] = msgspec.field(default_factory=dict)
+    """By rank of version and digest."""
+    told: dict[str, dict[str, tuple[bool, bool, bool, int]]] = msgspec.field(default_factory=dict)
+    """By incident and rank: may be gone back to, signed, vouched for, first seen."""
 
 
 class ChildRow(msgspec.Struct, array_like=True):
@@ -239,6 +276,8 @@ class IocRow(msgspec.Struct, array_like=True):
     """By reason (fact key or incident): since when, and whether it still holds."""
     told: str = ""
     """What was last published, as a hash."""
+    incident: str = ""
+    """The incident the findings belong to, or would if they were severe enough."""
 
     def active(self) -> bool:
         """Tell whether any finding still holds and nothing suppresses it."""

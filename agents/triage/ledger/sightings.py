@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from agents.triage.bounded import clip, clip_or_none, keep_smallest, rank
+from agents.triage.bounded import clip, clip_or_none, keep_within, rank
 from agents.triage.ledger import drift, indicators, intelligence
 from agents.triage.ledger.outlet import Desk
-from agents.triage.ledger.propagation import tell_exposures
+from agents.triage.ledger.propagation import tell_holding
 from agents.triage.ledger.rows import (
     COMPONENT,
     DAY_MS,
     EXPIRY,
     EXPOSURE_RANK,
     HOLDINGS,
+    HOLDINGS_ROOM,
     IDENTITIES,
     INPUTS,
     KEEP_DAYS,
@@ -49,26 +50,28 @@ def on_sighting(desk: Desk, seen: Sighting) -> None:
         )
         _expect_expiry(desk, seen.component, key, at)
     known = system.holdings.get(place)
+    first = None if known is None else (known.first_ms, known.first_event)
     changed = _merge(system, place, seen, at=at, version=version)
     if seen.made_from:
         changed = _tell_parents(desk, system, seen, version) or changed
+    if not changed and seen.kind != "pushed":
+        return
+    holding = system.holdings[place]
+    # Of a version that is known already a push may still say a new tag, publisher or signature.
+    if seen.kind == "pushed" or first != (holding.first_ms, holding.first_event):
+        drift.on_new_holding(desk, seen, version)
     if not changed:
         return
     system.last_ms = max(system.last_ms, at)
-    if keep_smallest(system.holdings, HOLDINGS):
+    if keep_within(system.holdings, HOLDINGS, HOLDINGS_ROOM):
         system.full = True
         desk.bound_reached("versions on one system", seen.component, HOLDINGS)
     desk.store.save(key, system)
     component = _component(desk, seen, at)
-    holding = system.holdings.get(place)
-    if holding is None:
-        return
-    if known is None:
-        drift.on_new_holding(desk, seen, component, version)
     if component.facts:
         intelligence.on_holding(desk, seen.component, component, system, holding)
     if component.marks:
-        tell_exposures(desk, seen.component, component, system)
+        tell_holding(desk, seen.component, component, system, holding)
 
 
 def _version_by_inputs(seen: Sighting) -> str | None:

@@ -87,6 +87,61 @@ def test_a_batch_writes_each_row_once():
     assert rows.writes <= 4
 
 
+# -- a registry has more versions than a row ------------------------------------------------------
+
+
+def pushed(number, **more):
+    digest = more.pop("digest", f"{number:064x}")
+    version = more.pop("version", f"r{number}")
+    return sighting(
+        MODEL, "a", "hub", number, version=version, digest=digest, kind="pushed", **more
+    )
+
+
+def test_a_bad_version_is_found_on_a_system_with_more_versions_than_are_kept():
+    for bad in range(40, 60):
+        flow = Flow()
+        fact = IntelFact(key=MODEL, kind=IntelKind.MALICIOUS, versions=(f"r{bad}",), sources=("x",))
+        flow.fact(fact)
+        flow.saw(*(pushed(number) for number in range(60)))
+        (alert,) = flow.alerts.values()
+        assert alert.root == f"{MODEL}@r{bad}"
+
+
+def test_a_publisher_that_changes_late_is_told():
+    for number in range(40, 60):
+        flow = Flow()
+        flow.saw(*(pushed(n, publisher_id="org-1") for n in range(number)))
+        flow.saw(pushed(number, publisher_id="org-2"))
+        assert "publisher_change" in {ioc.ioc_type for ioc in flow.iocs.values()}
+
+
+def test_a_release_tag_moved_to_a_version_that_was_pushed_before_is_told():
+    flow = Flow()
+    flow.saw(pushed(0, tag="main"), pushed(0, tag="v1.0", event_id="tagged"))
+    flow.saw(pushed(10, tag="main"))
+    assert not flow.alerts
+    flow.saw(sighting(MODEL, "a", "hub", 20, version="r10", digest=f"{10:064x}", kind="pushed",
+                      tag="v1.0"))  # fmt: skip
+    assert {ioc.ioc_type for ioc in flow.iocs.values()} == {"tag_mutation"}
+
+
+def test_a_sighting_that_comes_late_counts_at_the_time_it_speaks_of():
+    told = []
+    early = pushed(1, publisher_id="org-2", version="r9", digest=BAD, event_id="early")
+    inputs = [
+        pushed(5, publisher_id="org-1"),
+        pushed(9, publisher_id="org-2", version="r9", digest=BAD, event_id="late"),
+        early,
+    ]
+    for order in (inputs, [early, *inputs[:2]]):
+        flow = Flow()
+        flow.saw(*order)
+        (ioc,) = flow.iocs.values()
+        told.append((ioc.description, ioc.event_id, ioc.occurred_at))
+    assert told[0] == told[1]
+
+
 # -- intelligence ----------------------------------------------------------------------------------
 
 

@@ -1,0 +1,223 @@
+"""What an affected tenant could go back to: only what is known to be good, and as long as it is."""
+
+from __future__ import annotations
+
+import random
+from hashlib import sha256
+
+import msgspec
+import pytest
+
+from agents.triage.ledger import known_good
+from agents.triage.routing import incident_id
+from schemas.channels import Channel
+from schemas.incidents import IncidentMessage, KnownGood
+from schemas.intel import IntelFact, IntelKind
+from tests.agents.triage.flow import Flow
+from tests.agents.triage.ledger_run import Ledger
+from tests.agents.triage.stories import BAD, MODEL, finding, sighting
+
+PACKAGE = "pypi:popular"
+COMPROMISED = IntelFact(
+    key=PACKAGE, kind=IntelKind.COMPROMISED, versions=("2.0",), sources=("osv", "vendor")
+)
+
+
+def digest(version):
+    return sha256(version.encode()).hexdigest()
+
+
+def installed(version, minutes, tenant="a", system="ci", component=PACKAGE, **more):
+    more.setdefault("digest", digest(version))
+    return sighting(component, tenant, system, minutes, version=version, kind="installed", **more)
+
+
+def answers(ledger):
+    """Return what the incidents hold to be good, by incident, tenant and version."""
+    return answers_of(ledger.told_incidents)
+
+
+def answers_of(told):
+    latest = {}
+    for one in told:
+        if isinstance(one, KnownGood):
+            place = (one.incident, one.tenant, one.version)
+            known = latest.get(place)
+            if known is None or (one.revision, not one.active) >= (
+                known.revision,
+                not known.active,
+            ):
+                latest[place] = one
+    return {place: one for place, one in latest.items() if one.active}
+
+
+def versions(ledger):
+    return {version for _, _, version in answers(ledger)}
+
+
+def test_the_version_before_the_bad_one_is_known_good():
+    ledger = Ledger()
+    ledger.take(installed("1.8", 0), installed("1.9", 5), installed("2.0", 10))
+    ledger.fact(COMPROMISED)
+    assert versions(ledger) == {"1.9"}
+
+
+def test_a_version_first_seen_after_the_bad_one_is_not_known_good():
+    ledger = Ledger()
+    ledger.take(installed("2.0", 10), installed("2.1", 20))
+    ledger.fact(COMPROMISED)
+    ledger.take(installed("2.2", 30))
+    assert versions(ledger) == set()
+
+
+def test_a_later_version_is_known_good_if_its_signature_was_verified_or_it_is_vouched_for():
+    ledger = Ledger()
+    ledger.take(installed("2.0", 10), installed("2.1", 20, signed=True), installed("2.2", 30))
+    ledger.fact(COMPROMISED)
+    assert versions(ledger) == {"2.1"}
+    # A fact has the component's key: what is good of it is told of under its digest.
+    vouched = IntelFact(
+        key=f"{PACKAGE}#good", kind=IntelKind.KNOWN_GOOD, versions=("2.2",), sources=("vendor",)
+    )
+    ledger.take(ledger.change(PACKAGE, "vendor-list", vouched))
+    best = max(answers(ledger).values(), key=lambda one: one.by_intel)
+    assert (best.version, best.by_intel) == ("2.2", True)
+
+
+def test_a_known_good_fact_withdrawn_counts_no_longer():
+    ledger = Ledger()
+    ledger.take(installed("2.0", 10), installed("2.2", 30))
+    ledger.fact(COMPROMISED)
+    vouched = IntelFact(key="x", kind=IntelKind.KNOWN_GOOD, versions=("2.2",), sources=("vendor",))
+    ledger.take(ledger.change(PACKAGE, "vendor-list", vouched))
+    assert versions(ledger) == {"2.2"}
+    ledger.take(ledger.change(PACKAGE, "vendor-list", None))
+    assert versions(ledger) == set()
+
+
+def test_a_vouched_version_that_was_there_before_stays_without_the_voucher():
+    ledger = Ledger()
+    ledger.take(installed("1.9", 0), installed("2.0", 10))
+    vouched = IntelFact(key="x", kind=IntelKind.KNOWN_GOOD, versions=("1.9",), sources=("v",))
+    ledger.take(ledger.change(PACKAGE, "vendor-list", vouched))
+    ledger.fact(COMPROMISED)
+    assert [one.by_intel for one in answers(ledger).values()] == [True]
+    ledger.take(ledger.change(PACKAGE, "vendor-list", None))
+    assert [(one.version, one.by_intel) for one in answers(ledger).values()] == [("1.9", False)]
+
+
+@pytest.mark.parametrize("by", ["fact", "finding", "taint"])
+def test_a_version_told_as_good_and_found_bad_later_is_taken_back(by):
+    flow = Flow()
+    flow.saw(
+        sighting("dataset:acme/d", "a", "lake", 1, version="v1", kind="used"),
+        installed("r0", 0, component=MODEL, digest="0" * 64),
+        installed("r1", 5, component=MODEL, digest="1" * 64, made_from=("dataset:acme/d@v1",)),
+        installed("r2", 10, component=MODEL, digest=BAD),
+    )
+    flow.found(finding("malicious_payload", "a", minutes=11))
+    assert held_good(flow) == {"r1"}
+    if by == "fact":
+        flow.fact(
+            IntelFact(key=MODEL, kind=IntelKind.MALICIOUS, versions=("r1",), sources=("vendor",))
+        )
+    elif by == "finding":
+        flow.found(finding("malicious_payload", "b", digest="1" * 64, version="r1", minutes=20))
+    else:
+        flow.fact(
+            IntelFact(
+                key="dataset:acme/d",
+                kind=IntelKind.COMPROMISED,
+                versions=("v1",),
+                sources=("vendor",),
+            )
+        )
+    assert held_good(flow) == {"r0"}
+
+
+def held_good(flow):
+    """Return the versions of which the incident about the bad one was told last."""
+    told = [
+        msgspec.json.decode(message.value, type=IncidentMessage)
+        for message in flow.sent
+        if message.channel is Channel.INCIDENT_UPDATES
+    ]
+    case = incident_id(f"sha256:{BAD}")
+    return {version for incident, _, version in answers_of(told) if incident == case}
+
+
+def test_a_version_found_bad_and_cleared_again_is_gone_back_to_again():
+    ledger = Ledger()
+    ledger.take(installed("1.8", 0), installed("1.9", 5), installed("2.0", 10))
+    ledger.fact(COMPROMISED)
+    wider = msgspec.structs.replace(COMPROMISED, versions=("2.0", "1.9"))
+    ledger.fact(wider)
+    assert versions(ledger) == {"1.8"}
+    ledger.fact(COMPROMISED)
+    assert versions(ledger) >= {"1.9"}
+
+
+def test_sightings_of_other_versions_tell_incidents_nothing_unless_the_answer_changes():
+    ledger = Ledger()
+    for tenant in "abc":
+        ledger.take(installed("1.9", 0, tenant), installed("2.0", 10, tenant))
+    ledger.fact(COMPROMISED)
+    before = len(ledger.told_incidents)
+    ledger.take(
+        *(
+            installed(f"1.{number % 9}", 100 + number, "abc"[number % 3], f"host-{number % 50}")
+            for number in range(1_000)
+        )
+    )
+    assert len(ledger.told_incidents) == before
+
+
+def test_what_is_known_good_does_not_depend_on_the_order_of_arrival():
+    facts = {
+        "osv": COMPROMISED,
+        "more": msgspec.structs.replace(COMPROMISED, versions=("1.9",)),
+        "vendor": IntelFact(key="x", kind=IntelKind.KNOWN_GOOD, versions=("1.7",), sources=("v",)),
+    }
+    seen = [
+        installed(version, minutes, tenant, system)
+        for tenant in "ab"
+        for system in ("ci", "gpu")
+        for minutes, version in enumerate(("1.7", "1.8", "1.9", "2.0", "2.1"))
+    ]
+    results = []
+    for seed in range(40):
+        chance = random.Random(seed)
+        ledger = Ledger()
+        changes = [ledger.change(PACKAGE, key, fact) for key, fact in facts.items()]
+        inputs = [*seen, *changes]
+        chance.shuffle(inputs)
+        ledger.take(*inputs, batch=chance.choice((1, 3, 100)))
+        by_incident = {}
+        for (incident, tenant, _), one in answers(ledger).items():
+            by_incident.setdefault((incident, tenant), []).append(
+                (one.by_intel, one.signed, one.seen_at, one.version)
+            )
+        results.append({place: max(many) for place, many in by_incident.items()})
+    assert all(one == results[0] for one in results)
+    assert len(results[0]) == 4
+
+
+def test_many_versions_of_one_tenant_keep_the_one_before_the_bad_one():
+    ledger = Ledger()
+    early = [installed(f"1.{number}", number, system=f"h{number % 20}") for number in range(100)]
+    late = [installed(f"3.{number}", 200 + number, system=f"h{number}") for number in range(200)]
+    ledger.take(*early, installed("2.0", 150))
+    ledger.fact(COMPROMISED)
+    ledger.take(*late)
+    assert versions(ledger) == {"1.99"}
+
+
+def test_a_component_of_many_tenants_is_told_of_page_by_page(monkeypatch):
+    monkeypatch.setattr(known_good, "PAGE", 4)
+    ledger = Ledger()
+    for number in range(11):
+        ledger.take(installed("1.9", 0, f"t{number}"), installed("2.0", 10, f"t{number}"))
+    ledger.fact(COMPROMISED)
+    vouched = IntelFact(key="x", kind=IntelKind.KNOWN_GOOD, versions=("1.9",), sources=("v",))
+    ledger.take(ledger.change(PACKAGE, "vendor-list", vouched))
+    assert sum(one.by_intel for one in answers(ledger).values()) == 11
