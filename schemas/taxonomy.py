@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -59,8 +58,8 @@ SUB_TECHNIQUE_DOTS: Final = 2
 @cache
 def taxonomy() -> Taxonomy:
     """Return the table, read once."""
-    raw = resources.files("schemas").joinpath("taxonomy.json").read_bytes()
-    return msgspec.convert(json.loads(raw), Taxonomy)
+    raw = Path(__file__).with_name("taxonomy.json").read_bytes()
+    return msgspec.json.decode(raw, type=Taxonomy)
 
 
 def ioc_type(name: str) -> IocType:

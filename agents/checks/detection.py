@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from agents.checks.rules import Rule, all_rules
+from agents.checks.rules import Rule, rule_named
 from schemas.assessments import Check
 from schemas.canonical import stable_id
 from schemas.events import Event
@@ -48,7 +48,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 def rule_of(detection: Detection) -> Rule:
     """Return the rule of a detection."""
-    return all_rules()[detection.rule_id]
+    return rule_named(detection.rule_id)
 
 
 def to_finding(

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from enum import IntEnum
 from functools import cache, lru_cache
-from importlib import resources
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -308,13 +307,12 @@ _CLASS: Final = re.compile(r"^_*[A-Z]\w*$")
 
 
 def _text(name: str) -> str:
-    source = resources.files("agents.checks.artifacts").joinpath(name)
-    return source.read_text(encoding="utf-8")
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 @cache
 def _allowed() -> dict[tuple[str, str], frozenset[str]]:
-    table: dict[str, dict[str, list[str]]] = json.loads(_text("allowed_globals.json"))
+    table = msgspec.json.decode(_text("allowed_globals.json"), type=dict[str, dict[str, list[str]]])
     result: dict[tuple[str, str], frozenset[str]] = {}
     for module, uses in table.items():
         for use, names in uses.items():
@@ -331,7 +329,7 @@ def _stdlib() -> frozenset[str]:
 
 @cache
 def _renames() -> tuple[dict[str, str], dict[tuple[str, str], tuple[str, str]]]:
-    table = json.loads(_text("renamed_globals.json"))
+    table = msgspec.json.decode(_text("renamed_globals.json"))
     names = {(a, b): (c, d) for a, b, c, d in table["names"]}
     return table["modules"], names
 

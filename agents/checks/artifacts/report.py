@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import msgspec
 
 from agents.checks.artifacts.scanning import Scan
 from agents.checks.detection import Detection
-from agents.checks.rules import Rule, family_rules
+from agents.checks.rules import rule_named
 from schemas.severity import Severity, Verdict
 
 
@@ -29,15 +27,9 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     """Why it is corrupt or incomplete."""
 
 
-@cache
-def _rules() -> dict[str, Rule]:
-    """Return the rules of artifacts alone: reading the others costs time in each process."""
-    return family_rules("artifacts") | family_rules("artifacts.formats")
-
-
 def severity_of(detection: Detection) -> Severity:
     """Return a detection's severity, its own or its rule's."""
-    return detection.severity or _rules()[detection.rule_id].severity
+    return detection.severity or rule_named(detection.rule_id).severity
 
 
 def verdict_of(

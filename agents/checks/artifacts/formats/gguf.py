@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Final
 
 from agents.checks.artifacts.formats.embedded import report_text
-from agents.checks.artifacts.formats.jinja_templates import report_template
+from agents.checks.artifacts.formats.templates import report_template
 from agents.checks.artifacts.formats.window import Cursor, Window
 from agents.checks.artifacts.scanning import (
     BudgetExceededError,

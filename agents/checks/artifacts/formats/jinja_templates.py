@@ -15,8 +15,6 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import SandboxedEnvironment
 
-from agents.checks.artifacts.scanning import Scan
-
 MAX_TEMPLATE: Final = 1 << 19
 """Characters of a template that are parsed; those of popular models have up to 30,000."""
 MAX_NODES: Final = 100_000
@@ -102,10 +100,6 @@ _SHELL: Final = re.compile(
 MAX_COMMAND: Final = 200
 """Characters of a constant that may be a command; longer ones are what the model is told."""
 _MARKUP: Final = re.compile(r"<script\b|javascript:|\bonerror\s*=", re.IGNORECASE)
-_RAW_ESCAPE: Final = re.compile(
-    r"__(class|globals|builtins|subclasses|mro|base|init|import)__|\|\s*attr\s*\(|"
-    r"\bos\s*\.\s*(popen|system)\b|\\x5f\\x5f",
-)
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -138,33 +132,6 @@ def _environment() -> SandboxedEnvironment:
             "jinja2.ext.debug",
         ]
     )
-
-
-def report_template(scan: Scan, text: str, key: str) -> None:
-    """Judge a template and report what is wrong with it; one not readable is incomplete.
-
-    Args:
-        scan: Where to report.
-        text: The template.
-        key: Where it stands: a metadata key, a JSON path.
-    """
-    try:
-        faults = template_faults(text)
-    except TemplateSyntaxError as error:
-        if _RAW_ESCAPE.search(text):
-            scan.report(
-                "TW-MODEL-TEMPLATE-ESCAPE",
-                f"a template that does not parse names the interpreter's inner parts: {error}",
-                key=key,
-            )
-        scan.mark_incomplete(f"{key}: the template does not parse: {error.message}")
-        return
-    except RecursionError:
-        scan.report("TW-MODEL-TEMPLATE-EXHAUSTION", "a template is nested too deep", key=key)
-        scan.mark_incomplete(f"{key}: the template is nested too deep")
-        return
-    for fault in faults:
-        scan.report(fault.rule_id, fault.what, key=key, line=fault.line, name=fault.what[:80])
 
 
 def template_faults(text: str) -> list[Fault]:

@@ -10,8 +10,8 @@ from typing import Final
 import yaml
 
 from agents.checks.artifacts.formats.commands import is_hostile_command
-from agents.checks.artifacts.formats.jinja_templates import report_template
 from agents.checks.artifacts.formats.paths import is_weights_name
+from agents.checks.artifacts.formats.templates import report_template
 from agents.checks.artifacts.formats.window import decode_text, read_document
 from agents.checks.artifacts.formats.yaml_documents import PYTHON_TAG, report_yaml
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source

@@ -10,8 +10,8 @@ from typing import Any, Final
 from safetensors import SafetensorError, deserialize
 
 from agents.checks.artifacts.formats.embedded import report_text
-from agents.checks.artifacts.formats.jinja_templates import report_template
 from agents.checks.artifacts.formats.targets import report_targets
+from agents.checks.artifacts.formats.templates import report_template
 from agents.checks.artifacts.scanning import BytesSource, CorruptFileError, Scan, Source
 
 MAX_HEADER: Final = 100_000_000

@@ -1,0 +1,49 @@
+"""Reports what is wrong with a template; the parser is imported for the first there is.
+
+Importing jinja2 takes longer than scanning a model that has no template.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from agents.checks.artifacts.scanning import Scan
+
+_RAW_ESCAPE: Final = re.compile(
+    r"__(class|globals|builtins|subclasses|mro|base|init|import)__|\|\s*attr\s*\(|"
+    r"\bos\s*\.\s*(popen|system)\b|\\x5f\\x5f",
+)
+
+
+def report_template(scan: Scan, text: str, key: str) -> None:
+    """Judge a template and report what is wrong with it; one not readable is incomplete.
+
+    Args:
+        scan: Where to report.
+        text: The template.
+        key: Where it stands: a metadata key, a JSON path.
+    """
+    from jinja2 import TemplateSyntaxError  # noqa: PLC0415 -- see above
+
+    from agents.checks.artifacts.formats.jinja_templates import (  # noqa: PLC0415 -- the same
+        template_faults,
+    )
+
+    try:
+        faults = template_faults(text)
+    except TemplateSyntaxError as error:
+        if _RAW_ESCAPE.search(text):
+            scan.report(
+                "TW-MODEL-TEMPLATE-ESCAPE",
+                f"a template that does not parse names the interpreter's inner parts: {error}",
+                key=key,
+            )
+        scan.mark_incomplete(f"{key}: the template does not parse: {error.message}")
+        return
+    except RecursionError:
+        scan.report("TW-MODEL-TEMPLATE-EXHAUSTION", "a template is nested too deep", key=key)
+        scan.mark_incomplete(f"{key}: the template is nested too deep")
+        return
+    for fault in faults:
+        scan.report(fault.rule_id, fault.what, key=key, line=fault.line, name=fault.what[:80])
