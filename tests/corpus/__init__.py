@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib import import_module
 
-AREAS = ("pickles", "containers", "model_formats", "repositories", "source_code", "programs")
+AREAS = (
+    "pickles",
+    "containers",
+    "model_formats",
+    "repositories",
+    "source_code",
+    "programs",
+    "structures",
+)
 KINDS = ("hostile", "harmless", "damaged")
 Sample = tuple[str, bytes | dict[str, bytes]]
 

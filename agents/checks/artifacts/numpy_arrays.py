@@ -14,6 +14,7 @@ from typing import Any, Final
 from agents.checks.artifacts.pickle_arrays import item_size
 from agents.checks.artifacts.pickles import Part, scan_pickle
 from agents.checks.artifacts.scanning import Scan, Source
+from schemas.severity import Severity
 
 MAGIC: Final = b"\x93NUMPY"
 MAX_HEADER: Final = 1 << 20
@@ -38,7 +39,13 @@ def scan_npy(scan: Scan, source: Source) -> None:
         descr, shape = header["descr"], header["shape"]
     except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError):
         scan.mark_corrupt("the array's header does not read")
-        scan.report("TW-FILE-MALFORMED", "the array's header does not read", offset=start)
+        calls = _has_calls(text)
+        scan.report(
+            "TW-FILE-MALFORMED",
+            "the array's header is code" if calls else "the array's header does not read",
+            severity=Severity.CRITICAL if calls else None,
+            offset=start,
+        )
         _try(scan, source, start + length)
         return
     body = start + length
@@ -60,6 +67,17 @@ def scan_npy(scan: Scan, source: Source) -> None:
     elif not isinstance(descr, str | list):
         scan.mark_corrupt("the array's type is not one")
     _try(scan, source, body)
+
+
+def _has_calls(text: str) -> bool:
+    """Say whether a header is an expression that does something; old readers evaluate it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(text.strip(), mode="eval")
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return False
+    return any(isinstance(node, ast.Call) for node in ast.walk(tree))
 
 
 def _try(scan: Scan, source: Source, offset: int) -> None:

@@ -9,6 +9,7 @@ import re
 from typing import Final
 
 from agents.checks.artifacts.scanning import Scan, Source
+from schemas.severity import Severity
 
 MAX_SOURCE: Final = 16 << 20
 _FILES: Final = re.compile(
@@ -56,6 +57,9 @@ _KNOWN: Final = frozenset(
         "rngprims",
     ]
 )
+_HOSTILE: Final = re.compile(
+    r"(?i)(^|[_:])(exec|shell|system|command|cmd|payload|backdoor|evil|popen|eval|spawn|pickle)"
+)
 _PYTHON: Final = re.compile(
     r"^\s*(?:import|from)\s+\w|\b(?:eval|exec|compile|__import__|open)\s*\(|"
     r"\b(?:os|sys|subprocess|socket|shutil|ctypes|importlib)\.\w+|\bbuiltins\.(?!\w*(?:Error|Exception)\b)\w+|__globals__|__subclasses__|"
@@ -88,5 +92,6 @@ def scan_torchscript_code(scan: Scan, source: Source) -> None:
             scan.report(
                 "TW-TORCHSCRIPT-OPERATOR",
                 f"the model's code calls the custom operator {space}::{name}",
+                severity=Severity.CRITICAL if _HOSTILE.search(f"{space}::{name}") else None,
                 name=f"{space}::{name}",
             )

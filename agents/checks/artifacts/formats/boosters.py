@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 from agents.checks.artifacts.formats.embedded import report_text
+from agents.checks.artifacts.formats.trees import XGBOOST_KEYS, judge_tree, number
 from agents.checks.artifacts.formats.window import Cursor, Window, decode_text, read_document
 from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan, Source
 
@@ -19,6 +20,8 @@ MAX_DEPTH: Final = 256
 MAX_TEXT: Final = 1 << 20
 _LEARNER: Final = b"learner"
 ABSURD: Final = 1 << 40
+MAX_NODES: Final = 8_000_000
+"""Numbers of all trees that are held at once."""
 
 
 def matches_xgboost(name: str, head: bytes, source: Source) -> bool:
@@ -70,8 +73,10 @@ def _judge_opaque(scan: Scan, source: Source) -> None:
 def _walk_ubj(scan: Scan, cursor: Cursor) -> None:
     """Pass over one UBJSON object, without recursion."""
     stack: list[tuple[bytes, int, bytes]] = []  # kind, values left or -1, type of each
+    trees = _Trees(scan)
     first = cursor.take(1)
     stack.append((first, *_container(cursor)))
+    name = ""
     while stack:
         scan.budget.step(1)
         kind, left, each = stack.pop()
@@ -88,15 +93,20 @@ def _walk_ubj(scan: Scan, cursor: Cursor) -> None:
                 marker = cursor.take(1)
             key = _text(cursor, marker)
             report_text(scan, "key", key)
-            marker = b""
+            name, marker = key, b""
         stack.append((kind, left - 1 if left > 0 else left, each))
         if len(stack) > MAX_DEPTH:
             raise BudgetExceededError(f"values are nested deeper than {MAX_DEPTH}")
         value = each or marker or cursor.take(1)
         if value in UBJ_SIZES:
-            cursor.skip(UBJ_SIZES[value])
+            raw = cursor.take(UBJ_SIZES[value])
+            if kind == b"[":
+                trees.item(name, value, raw)
         elif value in (b"S", b"H"):
-            report_text(scan, f"text@{cursor.offset}", _text(cursor, cursor.take(1)))
+            text = _text(cursor, cursor.take(1))
+            report_text(scan, f"text@{cursor.offset}", text)
+            if name == "num_feature":
+                trees.features = max(trees.features, number(text))
         elif value in (b"{", b"["):
             count, inner = _container(cursor)
             if inner and inner in UBJ_SIZES and value == b"[":
@@ -106,13 +116,61 @@ def _walk_ubj(scan: Scan, cursor: Cursor) -> None:
                         f"an array of {count} values",
                         offset=cursor.offset,
                     )
-                cursor.skip(count * UBJ_SIZES[inner])
+                trees.array(name, inner, cursor, count)
             elif count > cursor.left:
                 raise CorruptFileError(f"{count} values declared at offset {cursor.offset}")
             else:
+                if value == b"[":
+                    trees.begin(name)
                 stack.append((value, count, inner))
         else:
             raise CorruptFileError(f"no value begins at offset {cursor.offset - 1}")
+    trees.judge()
+
+
+class _Trees:
+    """The children and features of the trees of a model, gathered as they come."""
+
+    def __init__(self, scan: Scan) -> None:
+        self.features = 0
+        self._scan = scan
+        self._held: dict[str, list[list[int]]] = {key: [] for key in XGBOOST_KEYS}
+        self._room = MAX_NODES
+
+    def begin(self, name: str) -> None:
+        """Begin an array under a name."""
+        if name in self._held and self._room > 0:
+            self._held[name].append([])
+
+    def item(self, name: str, kind: bytes, raw: bytes) -> None:
+        """Take one value of an array that declares no type."""
+        if kind in UBJ_INTEGERS and self._held.get(name) and self._room > 0:
+            self._room -= 1
+            self._held[name][-1].append(int.from_bytes(raw, "big", signed=kind != b"U"))
+
+    def array(self, name: str, kind: bytes, cursor: Cursor, count: int) -> None:
+        """Take or pass over an array of one type."""
+        width = UBJ_SIZES[kind]
+        if name not in self._held or kind not in UBJ_INTEGERS or count > self._room:
+            cursor.skip(count * width)
+            return
+        self._room -= count
+        self._scan.budget.step(count)
+        raw = cursor.take(count * width)
+        self._held[name].append(
+            [
+                int.from_bytes(raw[at : at + width], "big", signed=kind != b"U")
+                for at in range(0, count * width, width)
+            ]
+        )
+
+    def judge(self) -> None:
+        """Hold each tree against its bounds."""
+        arrays = (self._held[key] for key in ("left_children", "right_children", "split_indices"))
+        for index, (left, right, split) in enumerate(zip(*arrays, strict=False)):
+            judge_tree(self._scan, left, right, split, features=self.features, name=f"tree {index}")
+        if self._room <= 0:
+            self._scan.mark_incomplete(f"more than {MAX_NODES} nodes")
 
 
 def _container(cursor: Cursor) -> tuple[int, bytes]:
@@ -177,6 +235,8 @@ def parse_lightgbm(scan: Scan, name: str, source: Source) -> None:
     trees = text.count("\nTree=")
     if announced and len(announced.group(1).split()) != trees:
         scan.mark_corrupt(f"{len(announced.group(1).split())} trees announced, {trees} found")
+    _judge_sizes(scan, text)
+    _judge_lightgbm(scan, text)
     for line in re.finditer(
         r"^(num_leaves|num_cat|max_feature_idx|num_class)=(\S+)$", text, re.MULTILINE
     ):
@@ -186,6 +246,44 @@ def parse_lightgbm(scan: Scan, name: str, source: Source) -> None:
                 f"{line.group(1)} is {line.group(2)[:40]}",
                 offset=line.start(),
             )
+
+
+def _judge_sizes(scan: Scan, text: str) -> None:
+    """Hold the lengths that a LightGBM model declares of its trees against where they begin."""
+    sizes = re.search(r"^tree_sizes=([\d ]+)$", text, re.MULTILINE)
+    at = text.find("Tree=0\n")
+    if sizes is None or at < 0 or "\nleaf_value=" not in text or not text.isascii():
+        return
+    for index, size in enumerate(sizes.group(1).split()):
+        if not text.startswith(f"Tree={index}\n", at):
+            scan.mark_corrupt(f"tree {index} does not begin where the sizes say")
+            return
+        at += int(size[:20])
+    if not text.startswith("end of trees", at):
+        scan.mark_corrupt("the trees do not end where the sizes say")
+
+
+def _judge_lightgbm(scan: Scan, text: str) -> None:
+    highest = re.search(r"^max_feature_idx=(\d{1,9})$", text, re.MULTILINE)
+    features = int(highest.group(1)) + 1 if highest else 0
+    for index, block in enumerate(text.split("\nTree=")[1:]):
+        fields = dict(
+            line.partition("=")[::2] for line in block.split("\n\n", 1)[0].splitlines()[1:]
+        )
+        leaves = number(fields.get("num_leaves"))
+        rows = [
+            fields.get(key, "").split() for key in ("left_child", "right_child", "split_feature")
+        ]
+        if leaves < 2 or leaves > MAX_NODES or "left_child" not in fields:
+            continue
+        if not all(re.fullmatch(r"-?\d{1,12}", item) for row in rows for item in row):
+            scan.mark_corrupt(f"tree {index} has a child that is no number")
+            continue
+        left, right, split = ([int(item) for item in row] for row in rows)
+        if len(left) != leaves - 1:
+            scan.mark_corrupt(f"tree {index} has {len(left)} nodes for {leaves} leaves")
+            continue
+        judge_tree(scan, left, right, split, features=features, leaves=leaves, name=f"tree {index}")
 
 
 def matches_catboost(name: str, head: bytes, source: Source) -> bool:

@@ -245,14 +245,22 @@ class _Reader:
 
     def _judge_spans(self, spans: list[tuple[int, int, str]], start: int, alignment: int) -> None:
         room = self._size - start
+        spans.sort()
+        reached = 0
         for offset, end, name in spans:
             if end > max(room, 0):
+                if offset > reached:  # a file that was cut has its tensors one behind the other
+                    self._scan.report(
+                        "TW-MODEL-GGUF-BOUNDS",
+                        f"tensor {name[:80]!r} lies at {offset}, beyond the others and the file",
+                        offset=start + offset,
+                    )
                 self._bounds(offset, f"tensor {name[:80]!r} at {offset}")
                 self._bounds(end - offset, f"{end - offset} bytes for tensor {name[:80]!r}")
                 raise CorruptFileError(f"tensor {name[:80]!r} reaches beyond the file")
+            reached = max(reached, -(-end // alignment) * alignment)
             if offset % alignment:
                 self._scan.mark_corrupt(f"tensor {name[:80]!r} is not aligned")
-        spans.sort()
         reached = 0
         for offset, end, name in spans:
             if offset < reached:

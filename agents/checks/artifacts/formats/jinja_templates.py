@@ -86,6 +86,18 @@ _DANGEROUS_CALLS: Final = frozenset(
         "breakpoint",
     ]
 )
+_FRAMEWORK: Final[dict[str, frozenset[str]]] = {
+    "config": frozenset(
+        ("items", "values", "from_object", "from_pyfile", "from_envvar", "from_mapping", "update",
+         "SECRET_KEY", "get_namespace", "root_path")
+    ),
+    "request": frozenset(
+        ("application", "environ", "args", "form", "cookies", "headers", "values", "data", "files")
+    ),
+    "session": frozenset(("items", "values", "keys", "get", "pop")),
+    "g": frozenset(("pop", "get")),
+}  # fmt: skip
+"""What a web framework puts within reach of its templates, and no chat template has."""
 _ESCAPE_GLOBALS: Final = frozenset(
     ("cycler", "joiner", "lipsum", "self", "url_for", "get_flashed_messages", "_context")
 )
@@ -264,6 +276,12 @@ class _Judge:
             if _DUNDER.search(name) or name in _DANGEROUS_NAMES:
                 self._escape(f"reads the attribute {name[:60]!r}", node)
         owner = node.node
+        if (
+            isinstance(owner, nodes.Name)
+            and set(names) & _FRAMEWORK.get(owner.name, frozenset())
+            and not self._is_assigned(owner.name)
+        ):
+            self._escape(f"reads {names[0][:60]!r} of the server's {owner.name!r}", node)
         if (
             isinstance(owner, nodes.Name)
             and owner.name in _ESCAPE_GLOBALS

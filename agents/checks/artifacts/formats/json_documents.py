@@ -15,6 +15,7 @@ from agents.checks.artifacts.formats.notebooks import is_notebook, report_notebo
 from agents.checks.artifacts.formats.repository import report_repository
 from agents.checks.artifacts.formats.skops import is_skops, report_skops
 from agents.checks.artifacts.formats.targets import leaves, report_tree_targets
+from agents.checks.artifacts.formats.trees import report_xgboost
 from agents.checks.artifacts.formats.window import decode_text, read_document
 from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan, Source
 from schemas.severity import Severity
@@ -61,6 +62,8 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         report_skops(scan, document)
     if is_keras(document):
         report_keras(scan, document)
+    if isinstance(document, dict) and "learner" in document:
+        report_xgboost(scan, document)
     report_repository(scan, base, document)
     report_tree_targets(scan, document)
     if not QUIET.search(base):

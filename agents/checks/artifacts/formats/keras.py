@@ -24,7 +24,7 @@ _FAMILY: Final = re.compile(
     r"^(keras_(hub|nlp|cv|core|rs|tuner|preprocessing|contrib|self_attention|bert|applications)"
     r"|tensorflow_(addons|hub|text|probability|model_optimization|decision_forests|recommenders)"
     r"|tfmot|tfa|transformers\.models|autokeras|efficientnet|qkeras|larq|spektral|kerastuner"
-    r"|segmentation_models|official\.|deepctr|vit_keras|medmnist|kecam|tensorflow\.python\.)"
+    r"|segmentation_models|official|deepctr|vit_keras|medmnist|kecam|tensorflow\.python)(\.|$)"
 )
 _MARKERS: Final = frozenset(
     [

@@ -37,11 +37,10 @@ STANDARD_DOMAINS: Final = frozenset(
     ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview", "ai.onnx.preview.training")
 )
 KNOWN_DOMAINS: Final = (
-    "com.microsoft", "com.ms.internal.nhwc", "org.pytorch.aten", "org.pytorch._caffe2", "pkg.onnxscript",
-    "pkg.torch", "pkg.", "onnxscript.", "this", "local", "local_functions", "com.nvidia", "trt.plugins",
-    "ai.onnx.contrib", "mmdeploy", "mmcv", "org.openvinotoolkit", "onnx.quantize", "com.xilinx",
-    "com.qti", "qti_aisw", "com.intel.ai", "brevitas", "qonnx.", "finn.", "torch.onnx", "ai.graphcore",
-    "com.amd", "vai_q_onnx", "com.microsoft.extensions", "com.habana", "xgboost", "sklearn", "torch",
+    "com.microsoft", "com.ms.internal.nhwc", "org.pytorch._caffe2", "pkg.onnxscript", "pkg.torch",
+    "onnxscript", "com.nvidia", "trt.plugins", "ai.onnx.contrib", "mmdeploy", "mmcv",
+    "org.openvinotoolkit", "onnx.quantize", "com.xilinx", "com.qti", "qti_aisw", "com.intel.ai",
+    "brevitas", "qonnx", "finn", "torch.onnx", "ai.graphcore", "com.amd", "vai_q_onnx", "com.habana",
 )  # fmt: skip
 _EXECUTES: Final = re.compile(
     r"^(py_?op|python_?op|py_?func|pyfunc|py_?custom.*|python.*|external_?function|eval|exec\w*"
@@ -50,6 +49,8 @@ _EXECUTES: Final = re.compile(
     re.IGNORECASE,
 )
 _STRING_OPS: Final = re.compile(r"(?i)^(read|write)_?file$")
+_ATEN_FILES: Final = re.compile(r"(?i)^(aten::)?(from_file|_?save|_?load|read_file|write_file)\w*$")
+"""What PyTorch's operators that name another do with files."""
 RAW_TYPE: Final = 6
 MAX_STRING: Final = 1 << 20
 
@@ -167,6 +168,10 @@ def _judge_attribute(scan: Scan, window: Window, attribute: Message) -> None:
             if end - start > MAX_STRING:
                 continue
             text = window.read(start, end - start).decode("utf-8", "replace")
+            if attribute.text(1) == "operator" and (
+                _EXECUTES.match(text) or _ATEN_FILES.match(text)
+            ):
+                _report_operator(scan, "TW-MODEL-ONNX-EXECUTES", "org.pytorch.aten", text, "")
             report_text(scan, f"attribute.{attribute.text(1)[:80]}", text)
 
 
@@ -180,7 +185,7 @@ def _judge_operators(
             continue
         if _EXECUTES.match(operator) or _STRING_OPS.match(operator):
             _report_operator(scan, "TW-MODEL-ONNX-EXECUTES", domain, operator, node)
-        elif domain.startswith(KNOWN_DOMAINS):
+        elif any(domain == known or domain.startswith(f"{known}.") for known in KNOWN_DOMAINS):
             _report_operator(scan, "TW-MODEL-ONNX-CONTRIB", domain, operator, node)
         else:
             _report_operator(scan, "TW-MODEL-ONNX-CUSTOM", domain, operator, node)

@@ -11,6 +11,7 @@ import yaml
 
 from agents.checks.artifacts.formats.commands import is_hostile_command
 from agents.checks.artifacts.formats.paths import is_weights_name
+from agents.checks.artifacts.formats.requirements import report_requirement
 from agents.checks.artifacts.formats.templates import report_template
 from agents.checks.artifacts.formats.window import decode_text, read_document
 from agents.checks.artifacts.formats.yaml_documents import PYTHON_TAG, report_yaml
@@ -44,10 +45,6 @@ _BASES: Final = frozenset(
 _TEMPLATES: Final = (".jinja", ".j2", ".jinja2")
 _FRONT: Final = re.compile(r"\A---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
 _REQUIREMENTS: Final = re.compile(r"(^|[/!])(requirements|constraints)[\w.-]*\.(txt|in)$")
-_FETCHED: Final = re.compile(
-    r"(?i)^(--?(index-url|i|extra-index-url|find-links|f|trusted-host)\b.*)"
-)
-_DIRECT: Final = re.compile(r"(?i)(^|@\s*)((git|hg|svn|bzr)\+\S+|https?://\S+|file:\S+)")
 _CONFIGURED: Final = re.compile(
     r"(?i)\bfilter\s*=\s*(?!lfs\b)[\w-]+|\bmerge\s*=\s*(?!lfs\b|union|binary|ours)[\w-]+"
 )
@@ -128,21 +125,7 @@ def _judge_card(scan: Scan, text: str, name: str) -> None:
 
 def _judge_requirements(scan: Scan, text: str) -> None:
     for number, line in enumerate(text.splitlines()[:100_000], 1):
-        stripped = line.strip()
-        if _FETCHED.match(stripped) and not re.search(r"pytorch\.org/whl|nvidia\.com", stripped):
-            scan.report(
-                "TW-MODEL-REQUIREMENTS-ELSEWHERE",
-                f"packages come from {stripped[:120]!r}",
-                line=number,
-            )
-        elif not stripped.startswith("#") and (match := _DIRECT.search(stripped)):
-            trusted = re.search(
-                r"(?i)github\.com/(huggingface|pytorch|openai|facebookresearch|"
-                r"nvidia|microsoft|google|dao-ailab)/|pytorch\.org/whl",
-                match.group(2),
-            )
-            rule = "TW-MODEL-REQUIREMENTS-DIRECT" if trusted else "TW-MODEL-REQUIREMENTS-ELSEWHERE"
-            scan.report(rule, f"a package comes from {match.group(2)[:120]!r}", line=number)
+        report_requirement(scan, line, number)
 
 
 def _judge_modelfile(scan: Scan, text: str) -> None:

@@ -483,7 +483,7 @@ class _Judge:
     def _judge_loader(self, name: str, arguments: list[ast.expr], where: str, line: int) -> None:
         decoded = any(self._is_tainted(argument) for argument in arguments)
         constant = self._constant(arguments[0]) if arguments else None
-        if isinstance(constant, bytes):
+        if isinstance(constant, bytes) and not decoded:
             self._add(
                 "TW-MODEL-CODE-LOADS", f"calls {name} {where}", line, Severity.MEDIUM, constant
             )

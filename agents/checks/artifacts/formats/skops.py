@@ -10,9 +10,9 @@ from agents.checks.artifacts.formats.targets import Standing, about, mappings, s
 from agents.checks.artifacts.scanning import Scan
 
 _TRUSTED: Final = (
-    "sklearn.", "numpy", "scipy.", "builtins", "collections", "pandas", "lightgbm", "xgboost",
-    "catboost", "quantile_forest", "functools", "operator", "imblearn", "polars", "datetime",
-    "decimal", "random", "types", "inspect", "_io", "joblib", "re", "uuid", "pathlib",
+    "sklearn.", "numpy.", "scipy.", "builtins.", "collections.", "pandas.", "lightgbm.", "xgboost.",
+    "catboost.", "quantile_forest.", "functools.", "operator.", "imblearn.", "polars.", "datetime.",
+    "decimal.", "random.", "types.", "inspect.", "_io.", "joblib.", "re.", "uuid.", "pathlib.",
 )  # fmt: skip
 _BUILTINS: Final = frozenset(
     [
@@ -77,7 +77,7 @@ def _judge_type(scan: Scan, module: str, name: str, path: str) -> None:
         return
     if (
         module != "builtins"
-        and module.startswith(_TRUSTED)
+        and f"{module}.".startswith(_TRUSTED)
         and (standing(full) is not Standing.DANGEROUS)
     ):
         return
@@ -110,7 +110,15 @@ def _judge_method(scan: Scan, node: dict[str, Any], full: str, path: str) -> Non
             **about(full[:200]),
         )
     elif loader == "OperatorFuncNode" and full in ("operator.methodcaller", "operator.attrgetter"):
-        for value in _constants(node.get("attrs")):
+        given = _constants(node.get("attrs"))
+        if full.endswith("methodcaller") and not given:
+            scan.report(
+                "TW-MODEL-SKOPS-DANGEROUS",
+                f"{full} calls what the schema does not name",
+                key=path[:200],
+                **about(full),
+            )
+        for value in given:
             if "__" in value or standing(f"x.{value}") is Standing.DANGEROUS:
                 scan.report(
                     "TW-MODEL-SKOPS-DANGEROUS",

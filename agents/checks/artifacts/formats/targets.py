@@ -233,6 +233,14 @@ _CALLED: Final = frozenset(("_target_", "__target__", "_partial_target_"))
 _IMPORTED: Final = frozenset(("target", "class_path", "factory"))
 _MODULES: Final = frozenset(("loader_module", "parent_library"))
 """Keys of MLflow and PEFT whose value their loader imports."""
+_LIBRARIES: Final = ("mlflow.", "__main__", "transformers_modules", *(
+    name.rstrip(".") for name in HYDRA_PREFIXES
+))  # fmt: skip
+_GIVEN: Final = re.compile(
+    r"^(os|posix|nt|subprocess|builtins|pty|importlib|runpy|ctypes|shutil|socket|pickle|marshal|sys)"
+    r"[.:](?!(json|yaml|py|txt|pt|bin)$)[A-Za-z_]\w*([.:]\w+)*$"
+)
+"""Functions of Python itself that no model is given."""
 _NAMED: Final = _IMPORTED | {"callable", "func", "function"}
 _NAME: Final = re.compile(r"^[A-Za-z_][\w]*(?:[.:][A-Za-z_]\w*)*$")
 
@@ -294,9 +302,12 @@ def report_tree_targets(scan: Scan, document: object) -> None:
         for key in _CALLED & mapping.keys():
             for value in texts(mapping[key]):
                 report_target(scan, f"{prefix}{key}", value)
+        if _CALLED & mapping.keys():
+            _judge_arguments(scan, prefix, mapping)
         for key in _MODULES & mapping.keys():
             for value in texts(mapping[key]):
-                if not value.startswith("mlflow.") and standing(value) is Standing.DANGEROUS:
+                trusted = value.startswith(_LIBRARIES) and standing(value) is not Standing.DANGEROUS
+                if not trusted and not value.startswith("mlflow."):
                     report_target(scan, f"{prefix}{key}", value)
         for key in _NAMED & mapping.keys():
             for value in texts(mapping[key]):
@@ -308,6 +319,21 @@ def report_tree_targets(scan: Scan, document: object) -> None:
                         key=f"{prefix}{key}",
                         **about(value),
                     )
+
+
+def _judge_arguments(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
+    """Report functions that a call is given by their names, which its target looks up."""
+    for key, held in mapping.items():
+        if key in _CALLED or isinstance(held, dict):
+            continue
+        for value in held[:1000] if isinstance(held, list) else [held]:
+            if isinstance(value, str) and _GIVEN.match(value):
+                scan.report(
+                    "TW-MODEL-TARGET-DANGEROUS",
+                    f"{prefix}{key} hands on {value[:120]}",
+                    key=f"{prefix}{key}"[:200],
+                    **about(value),
+                )
 
 
 def texts(value: object) -> list[str]:

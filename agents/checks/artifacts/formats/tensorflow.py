@@ -276,7 +276,7 @@ def _judge_strings(scan: Scan, window: Window, message: Message) -> None:
             text = raw.decode("utf-8", "replace")
             report_text(scan, "attr", text)
             descend_decoded(scan, "attr:decoded", text)
-            if PRIVATE.search(text):
+            if PRIVATE.search(text) or text.startswith("file://"):
                 scan.report(
                     "TW-MODEL-TF-PATH",
                     f"the graph names the file {text[:80]!r}",

@@ -24,6 +24,9 @@ _SCRIPT: Final = re.compile(
 _SCRIPT_TAGS: Final = frozenset(
     ["script", "scriptblock", "javascript", "jscript", "python", "rscript", "groovy"]
 )
+_INTEGER: Final = re.compile(r"^-?\d+$")
+BEYOND: Final = 1 << 62
+"""Bytes or elements that nothing has."""
 _PLUGIN: Final = re.compile(r"(?i)\.(so|dll|dylib|exe|sh|bat|py|jar)(\.\d+)*$")
 
 
@@ -193,6 +196,22 @@ class _Reader:
                 if value.startswith(("jdbc:", "file:", "ldap:", "rmi:", "jndi:", "ftp:")):
                     self._report("TW-MODEL-PMML-FUNCTION", f"{tag} names {value[:120]!r}")
 
+    def _judge_constant(self, attributes: dict[str, str]) -> None:
+        """Report a constant whose place or shape no file can have."""
+        place = [attributes.get(name, "0").strip()[:40] for name in ("offset", "size")]
+        sides = [side.strip()[:40] for side in attributes.get("shape", "").split(",")[:64]]
+        numbers = [int(one) for one in place if _INTEGER.match(one)]
+        elements = 1
+        for side in sides:
+            elements *= int(side) if _INTEGER.match(side) else 1
+        if (
+            len(numbers) < len(place)
+            or min(numbers) < 0
+            or sum(numbers) >= BEYOND
+            or abs(elements) >= BEYOND
+        ):
+            self._report("TW-MODEL-OPENVINO-BOUNDS", f"data at {place}, of the shape {sides[:8]}")
+
     def _judge_openvino(self, tag: str, attributes: dict[str, str]) -> None:
         if tag == "layer":
             version = attributes.get("version", "")
@@ -207,6 +226,8 @@ class _Reader:
                 )
             if re.search(r"(?i)^(python|py_?op|custom_?exec|exec\w*|shell|system|eval)", kind):
                 self._report("TW-MODEL-OPENVINO-EXECUTES", f"the layer type {kind[:80]!r}")
+        if tag == "data":
+            self._judge_constant(attributes)
         for name, value in attributes.items():
             flat = name.lower()
             # names of tensors may begin with a slash; a library or a file is named by its ending

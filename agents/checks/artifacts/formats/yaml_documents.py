@@ -8,9 +8,11 @@ from typing import Any, Final
 
 import yaml
 
+from agents.checks.artifacts.formats.commands import is_hostile_command
 from agents.checks.artifacts.formats.embedded import report_text
 from agents.checks.artifacts.formats.keras import is_keras, report_keras
 from agents.checks.artifacts.formats.repository import report_repository
+from agents.checks.artifacts.formats.requirements import report_requirement
 from agents.checks.artifacts.formats.targets import about, leaves, report_tree_targets
 from agents.checks.artifacts.formats.window import decode_text, read_document
 from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan, Source
@@ -32,6 +34,7 @@ _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _STANDARD: Final = "tag:yaml.org,2002:"
 _LOADED: Final = re.compile(r"config|hparams|params|model|overrides|mlmodel|mlproject|^dvc\.yaml$")
 """Names of documents that a loader reads; others are for people and pipelines."""
+_ENVIRONMENT: Final = re.compile(r"^(conda|environment|python_env|env)[\w.-]*\.ya?ml$")
 _MANY: Final = re.compile(r"(\*\w+\s*,\s*){3}|(-\s*\*\w+\s*){3}")
 _INTERPOLATION: Final = re.compile(
     r"\$\{(oc\.(env|decode)|eval|python|cmd|shell|exec)\s*:([^}]*)\}"
@@ -45,7 +48,7 @@ def matches(name: str, head: bytes, source: Source) -> bool:
     lower = name.lower()
     return (
         lower.endswith((".yaml", ".yml"))
-        or lower.rsplit("/", 1)[-1] == "mlmodel"
+        or lower.rsplit("/", 1)[-1] in ("mlmodel", "mlproject")
         or head.startswith((b"%YAML", b"--- !!", b"!!python"))
     )
 
@@ -86,9 +89,10 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
             report_repository(scan, base, document)
             if is_keras(document):
                 report_keras(scan, document)
-            for path, _, value in leaves(scan, document):
+            for path, key, value in leaves(scan, document):
                 if isinstance(value, str) and len(value) > 8:
                     report_text(scan, path or "text", value, severity)
+                    _judge_project(scan, base, path, key, value)
     except yaml.YAMLError as error:
         report_text(scan, "text", text)
         raise CorruptFileError(f"not YAML: {str(error)[:200]}") from error
@@ -105,6 +109,14 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
         raise BudgetExceededError("YAML nested too deep") from error
     except (ValueError, TypeError) as error:
         raise CorruptFileError(f"not YAML: {str(error)[:200]}") from error
+
+
+def _judge_project(scan: Scan, base: str, path: str, key: str, value: str) -> None:
+    """Report commands that a project's loader runs, and packages that it installs."""
+    if base == "mlproject" and key == "command" and is_hostile_command(value):
+        scan.report("TW-MODEL-METADATA-CODE", f"{path} runs {value[:80]!r}", key=path[:200])
+    elif "dependencies" in path and _ENVIRONMENT.search(base):
+        report_requirement(scan, value, 0)
 
 
 def _judge_events(scan: Scan, text: str) -> None:

@@ -6,11 +6,11 @@ import pytest
 
 from agents.checks.artifacts.scanning import Scan
 from schemas.severity import Severity
-from tests.corpus import model_formats, repositories, source_code
+from tests.corpus import model_formats, repositories, source_code, structures
 from tests.corpus.reading import descend, read_sample, severity
 from tests.corpus.wire import field, message, onnx_node, safetensors, tensor, varint
 
-SOURCES = (model_formats, repositories, source_code)
+SOURCES = (model_formats, repositories, source_code, structures)
 
 
 def _samples(kind):
