@@ -281,6 +281,8 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """The action that reverses it; None: nothing to reverse."""
     undoes: str | None = None
     """For a reversal: the command it takes back."""
+    replaces: str | None = None
+    """The command whose place it takes, and which is not to be carried out any more."""
     mode: str
     """automatic, proposal, advised, or approved (a proposal that was)."""
     dry_run: bool = True
@@ -292,7 +294,8 @@ class CommandView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     spec: CommandSpec
     state: str
-    """proposed, advised, issued, working, done, failed, rejected, expired, reversed."""
+    """proposed, advised, issued, working, done, failed, rejected, expired, reversed, superseded
+    (what it goes back to was found to be bad since)."""
     status: int | None = None
     status_text: str = ""
 

@@ -298,7 +298,7 @@ def rollback(work: Work) -> Outcome:
         results = {"model": name, "alias": config.alias, "version": version, "digest": digest}
         if work.spec.dry_run:
             return Outcome(status=OK, status_text="would be rolled back", results=results)
-        previous = work.keep("previous", _alias_before(work, config, now))
+        previous = work.keep("previous", _alias_before(work, config, work.before(now)))
         work.keep("target", version)
         registry.set_alias(name, config.alias, version)
     return Outcome(

@@ -112,6 +112,9 @@ def _outcome(
         success = journal.success(spec.command_id)
         if success is not None and (spec.dry_run or not success.dry_run):
             return success.outcome
+        if spec.replaces is not None and not spec.dry_run:
+            # it may still wait, or come late: it is not carried out any more
+            journal.keep(spec.replaces, TAKEN_BACK, spec.command_id, now)
         taken_back = journal.note(spec.command_id, TAKEN_BACK)
         if taken_back is not None:
             raise NotCarriedOutError(REFUSED, f"it was taken back by {taken_back}")  # noqa: TRY301 -- one place answers
@@ -134,7 +137,7 @@ def _outcome(
 
 
 def _check(spec: CommandSpec, config: ResponderConfig) -> None:
-    ids = (spec.command_id, *spec.after, *([spec.undoes] if spec.undoes else []))
+    ids = (spec.command_id, *spec.after, *filter(None, (spec.undoes, spec.replaces)))
     if not all(map(_ID.fullmatch, ids)) or len(spec.after) > MAX_AFTER:
         raise NotCarriedOutError(BAD, "the command's ids are not ids")
     if spec.tenant not in config.tenants:

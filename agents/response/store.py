@@ -260,7 +260,7 @@ def rollback(work: Work) -> Outcome:
             status=OK, status_text=f"would be rolled back to {good.name}", results=results
         )
     # noted before the switch, so that a repetition after a kill still knows
-    previous = work.keep("previous", before)
+    previous = work.keep("previous", work.before(before))
     work.keep("target", target)
     switch_link(link, target)
     return Outcome(

@@ -30,5 +30,12 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
         return self.journal.keep(self.spec.command_id, name, value, self.begun)
 
     def noted_by(self, command_id: str, name: str) -> str | None:
-        """Return what another command noted: the one this takes back."""
+        """Return what another command noted: one that this takes back or replaces."""
         return self.journal.note(command_id, name)
+
+    def before(self, now: str) -> str:
+        """Return what is pointed to now, or was before the rollback whose place this one takes."""
+        replaced = self.spec.replaces
+        if replaced is None or now != self.noted_by(replaced, "target"):
+            return now
+        return self.noted_by(replaced, "previous") or now

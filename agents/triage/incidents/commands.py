@@ -8,10 +8,10 @@ from typing import Final
 
 import msgspec
 
-from agents.triage.containment import plan, reversal
+from agents.triage.containment import command_id, plan, reversal
 from agents.triage.incidents.fold import Case
 from agents.triage.incidents.rows import COMMANDS, ActionsRow, CommandState
-from agents.triage.incidents.standing import Standing, good_of
+from agents.triage.incidents.standing import Standing, bad_digests, good_of
 from agents.triage.ledger.rows import from_ms, to_ms
 from agents.triage.routing import split_version
 from schemas.decisions import DecisionKind
@@ -41,7 +41,9 @@ Tell = Callable[[CommandSpec, bool], None]
 Escalate = Callable[[CommandSpec, str], None]
 
 
-def update_commands(case: Case, standing: Standing, now_ms: int, tell: Tell) -> bool:
+def update_commands(
+    case: Case, standing: Standing, now_ms: int, tell: Tell, escalate: Escalate
+) -> bool:
     """Issue what is due, carry out decisions, take back what lost its reason.
 
     Args:
@@ -49,12 +51,17 @@ def update_commands(case: Case, standing: Standing, now_ms: int, tell: Tell) -> 
         standing: The tenant's part.
         now_ms: The broker's timestamp of the record that led here.
         tell: Publishes commands.
+        escalate: Tells the operator of a command that a person must look at.
 
     Returns:
         Whether anything changed.
     """
     gone = standing.status in {"withdrawn", "false-positive"}
-    changed = _take_back(standing, now_ms, tell) if gone else _issue(case, standing, now_ms, tell)
+    if gone:
+        changed = _take_back(standing, now_ms, tell)
+    else:
+        changed = _supersede(case, standing, escalate)
+        changed = _issue(case, standing, now_ms, tell) or changed
     changed = _decide(standing, now_ms, tell) or changed
     if changed:
         case.save(standing.actions)
@@ -69,8 +76,9 @@ def _issue(case: Case, standing: Standing, now_ms: int, tell: Tell) -> bool:
         # the old commands stands on the topics.
         row.generation += 1
         row.commands.clear()
-    wanted = {spec.command_id: spec for spec in planned(case, standing) if spec.mode != "advised"}
-    changed = _amend(row, wanted, tell)
+    called_for = {spec.command_id: spec for spec in planned(case, standing)}
+    wanted = {name: spec for name, spec in called_for.items() if spec.mode != "advised"}
+    changed = _amend(row, called_for, bad_digests(standing.systems_row), tell)
     room = COMMANDS - sum(1 for one in row.commands.values() if one.spec.undoes is None)
     due = [spec for spec in wanted.values() if spec.command_id not in row.commands]
     if len(due) > room:
@@ -100,7 +108,7 @@ def _issue(case: Case, standing: Standing, now_ms: int, tell: Tell) -> bool:
 
 def planned(case: Case, standing: Standing) -> tuple[CommandSpec, ...]:
     """Return the commands the tenant's part calls for now."""
-    return plan(
+    specs = plan(
         case.incident,
         standing.tenant,
         standing.grounds,
@@ -109,11 +117,50 @@ def planned(case: Case, standing: Standing) -> tuple[CommandSpec, ...]:
         standing.policy,
         generation=standing.actions.generation,
     )
+    return tuple(_in_place(spec, standing.actions) for spec in specs)
 
 
-def _is_awaited(command_id: str, row: ActionsRow, due: list[CommandSpec]) -> bool:
+def _in_place(spec: CommandSpec, row: ActionsRow) -> CommandSpec:
+    """Return a rollback under the id that takes the place of those superseded."""
+    while (held := row.commands.get(spec.command_id)) and held.standing == "superseded":
+        spec = msgspec.structs.replace(
+            spec,
+            command_id=command_id(spec.incident, spec.tenant, spec.action, spec.command_id),
+            replaces=spec.command_id,
+        )
+    return spec
+
+
+def _supersede(case: Case, standing: Standing, escalate: Escalate) -> bool:
+    """Give up rollbacks that were issued to a version found to be bad since, and tell of it."""
+    bad = bad_digests(standing.systems_row)
+    given_up = [
+        command
+        for command in standing.actions.commands.values()
+        if command.spec.action == "rollback"
+        and command.spec.rollback_digest in bad
+        and command.standing in {"issued", "expired"}
+        and not command.lifted
+    ]
+    for command in given_up:
+        command.standing = "superseded"
+    following = {spec.replaces: spec for spec in planned(case, standing) if spec.replaces}
+    for command in given_up:
+        spec = command.spec
+        after = following.get(spec.command_id)
+        known = after is not None and after.rollback_digest is not None
+        version = after.rollback_version or after.rollback_digest if known and after else None
+        escalate(
+            spec,
+            f"{spec.rollback_version or spec.rollback_digest} was found to be bad since; "
+            + (f"{version} takes its place" if known else "no other good version is known"),
+        )
+    return bool(given_up)
+
+
+def _is_awaited(name: str, row: ActionsRow, due: list[CommandSpec]) -> bool:
     """Tell whether a command is issued or proposed: one that never is would be awaited for ever."""
-    return command_id in row.commands or any(one.command_id == command_id for one in due)
+    return name in row.commands or any(one.command_id == name for one in due)
 
 
 def importance(
@@ -149,12 +196,24 @@ def _step(spec: CommandSpec) -> str:
     return f"{spec.action} {spec.target_type}" if spec.action == "capture-evidence" else spec.action
 
 
-def _amend(row: ActionsRow, wanted: dict[str, CommandSpec], tell: Tell) -> bool:
-    """Propose anew, under its id, a rollback to a version that is better than the one proposed."""
+def _amend(
+    row: ActionsRow, called_for: dict[str, CommandSpec], bad: frozenset[str], tell: Tell
+) -> bool:
+    """Propose anew, under its id, a rollback to a version that is better than the one proposed.
+
+    One to a version found to be bad since, where no other is known, is withdrawn: the proposal
+    says so, and there is nothing left to approve.
+    """
     changed = False
-    for command_id, spec in wanted.items():
-        command = row.commands.get(command_id)
+    for name, spec in called_for.items():
+        command = row.commands.get(name)
         if command is None or command.standing != "proposed":
+            continue
+        if spec.mode == "advised":
+            if command.spec.rollback_digest in bad:
+                del row.commands[name]
+                tell(spec, True)
+                changed = True
             continue
         goal = (spec.rollback_version, spec.rollback_digest)
         if goal != (command.spec.rollback_version, command.spec.rollback_digest):
@@ -204,6 +263,12 @@ def _take_back(standing: Standing, now_ms: int, tell: Tell) -> bool:
     row = standing.actions
     changed = False
     undone: dict[str, CommandSpec] = {}
+    # What takes back the last of a chain goes back to what was before the first.
+    replaced = {
+        one.spec.replaces
+        for one in row.commands.values()
+        if one.spec.replaces and one.standing in {"issued", "expired", "superseded"}
+    }
     for command in tuple(row.commands.values()):
         if command.spec.undoes is not None or command.lifted:
             continue
@@ -211,7 +276,10 @@ def _take_back(standing: Standing, now_ms: int, tell: Tell) -> bool:
             command.standing = "gone"
             changed = True
             continue
-        if command.standing not in {"issued", "expired"}:
+        if command.standing not in {"issued", "expired", "superseded"}:
+            continue
+        if command.spec.command_id in replaced:
+            command.lifted = changed = True
             continue
         failed = command.state() == "failed"
         command.lifted = True

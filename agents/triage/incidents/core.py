@@ -214,6 +214,9 @@ class _Desk:
             case KnownGood():
                 fold.on_known_good(case, message)
                 touched[message.tenant] = None
+                if not message.active:
+                    self._pending.setdefault(case.incident, set()).add(message.tenant)
+                    self._advance(case, at_ms)
             case Proof():
                 fold.on_proof(case, message)
                 touched[message.tenant] = None
@@ -262,6 +265,7 @@ class _Desk:
             standing,
             at_ms,
             lambda spec, proposal: self._command(spec, at_ms, proposal=proposal),
+            lambda spec, why: self._escalate(spec, why, at_ms),
         )
 
     def _relate(self, case: Case, link: Related) -> None:

@@ -156,7 +156,8 @@ class CommandState(msgspec.Struct, array_like=True):
 
     spec: CommandSpec
     standing: str
-    """proposed, issued, rejected, expired or gone (its reason was withdrawn)."""
+    """proposed, issued, rejected, expired, gone (its reason was withdrawn) or superseded (what it
+    goes back to was found to be bad since)."""
     since_ms: int
     """When it was proposed or issued."""
     expires_ms: int

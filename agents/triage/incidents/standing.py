@@ -260,14 +260,21 @@ def _recovery(row: SystemsRow) -> str:
     return "no signed baseline" if good else "none"
 
 
+def bad_digests(row: SystemsRow) -> frozenset[str]:
+    """Return the digests to which nothing goes back: part of the incident, or found bad since."""
+    bad = {entry.digest for entry in row.entries.values() if entry.active and entry.digest}
+    bad |= {one.digest for one in row.good.values() if not one.active and one.digest}
+    return frozenset(bad)
+
+
 def good_of(row: SystemsRow) -> list[KnownGood]:
     """Return the clean versions of the components that the incident reached in this tenant."""
-    bad = {entry.digest for entry in row.entries.values() if entry.active and entry.digest}
+    bad = bad_digests(row)
     reached = {entry.component for entry in row.entries.values() if entry.active}
     return [
         one
         for _, one in sorted(row.good.items())
-        if one.digest not in bad and one.component in reached
+        if one.active and one.digest not in bad and one.component in reached
     ]
 
 

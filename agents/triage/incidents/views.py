@@ -11,6 +11,7 @@ from agents.triage.containment import evidence_paths
 from agents.triage.correlation import correlations
 from agents.triage.incidents.commands import importance, planned
 from agents.triage.incidents.fold import Case
+from agents.triage.incidents.rows import CommandState
 from agents.triage.incidents.standing import (
     ENDED,
     Standing,
@@ -232,7 +233,7 @@ def _commands(case: Case, standing: Standing) -> Iterable[CommandView]:
     views = []
     for command_id, command in row.commands.items():
         spec = msgspec.structs.replace(
-            wanted.get(command_id) or _bygone(command.spec),
+            wanted.get(command_id) or _bygone(command),
             mode=command.spec.mode,
             expires=command.spec.expires,
             attempt=command.spec.attempt,
@@ -263,13 +264,16 @@ def _commands(case: Case, standing: Standing) -> Iterable[CommandView]:
     )
 
 
-def _bygone(spec: CommandSpec) -> CommandSpec:
+def _bygone(command: CommandState) -> CommandSpec:
     """Return a command that is called for no longer, or takes another back, as it is told of.
 
     Which findings it was issued for, and what they said, was what was known by then: the record of
     the command has it.
     """
+    spec = command.spec
     reason = spec.reason if spec.undoes else "its reason no longer holds"
+    if command.standing == "superseded":
+        reason = "the version it goes back to was found to be bad since"
     return msgspec.structs.replace(spec, findings=(), digest=None, reason=reason)
 
 
@@ -415,6 +419,13 @@ def _next_action(
     for command in commands:
         if command.state in states:
             states[command.state] += 1
+    for command in commands:
+        if command.state == "superseded" and not _replaced(command, commands):
+            wrong = command.spec.rollback_version or command.spec.rollback_digest
+            return (
+                f"Do not use {command.spec.target} {wrong}, which was gone back to and was found "
+                "to be bad since: choose a version, verify it, and switch to it by hand."
+            )
     if states["failed"] or states["expired"]:
         return "Carry out by hand the containment that failed or expired; see the commands."
     if states["proposed"]:
@@ -429,6 +440,14 @@ def _next_action(
     if missing and standing.tasks:
         return f"Report the result of: {', '.join(missing[:8])}."
     return worst.remediation if worst is not None and worst.remediation else "Investigate."
+
+
+def _replaced(command: CommandView, commands: Iterable[CommandView]) -> bool:
+    """Tell whether another command takes the place of one, and names a version to go back to."""
+    return any(
+        one.spec.replaces == command.spec.command_id and one.spec.rollback_digest is not None
+        for one in commands
+    )
 
 
 def processing_times(standing: Standing) -> ProcessingTimes:

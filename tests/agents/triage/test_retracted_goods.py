@@ -1,0 +1,164 @@
+"""A version to go back to that is found to be bad since: withdrawn, replaced, or warned of."""
+
+from __future__ import annotations
+
+import pytest
+
+from agents.triage.routing import incident_id, incident_message
+from schemas.decisions import Decision, DecisionKind
+from schemas.incidents import CommandSpec, KnownGood
+from schemas.policy import Policy
+from tests.agents.triage.flow import Flow, at
+from tests.agents.triage.stories import BAD, GOOD, MODEL, finding, held
+
+OLDER = "0" * 64
+CASE = incident_id(f"sha256:{BAD}")
+
+
+def running(*, automatic: bool, older: bool) -> Flow:
+    """Return a run with a hostile r2, a clean r1 and, if asked for, a clean r0 before."""
+    flow = Flow()
+    flow.policy(Policy(tenant="a", automatic=("rollback",) if automatic else (), dry_run=False))
+    if older:
+        flow.saw(*held(MODEL, "a", "gpu", 0, version="r0", digest=OLDER))
+    flow.saw(*held(MODEL, "a", "gpu", 5, version="r1", digest=GOOD))
+    flow.saw(*held(MODEL, "a", "gpu", 30, version="r2", digest=BAD))
+    flow.found(finding("malicious_payload", "a", minutes=60))
+    return flow
+
+
+def good(version: str, digest: str, *, active: bool, revision: int) -> KnownGood:
+    return KnownGood(
+        incident=CASE,
+        tenant="a",
+        component=MODEL,
+        version=version,
+        digest=digest,
+        seen_at=at(5),
+        active=active,
+        revision=(revision, 0),
+    )
+
+
+def retract(flow: Flow, *, active: bool = False, revision: int = 1) -> None:
+    told = good("r1", GOOD, active=active, revision=revision)
+    flow.send([incident_message(CASE, told)])
+
+
+def rollbacks(specs: list[CommandSpec]) -> list[tuple[str | None, str]]:
+    return [(one.rollback_version, one.mode) for one in specs if one.action == "rollback"]
+
+
+def view_of(flow: Flow):
+    return [one for one in flow.alerts[CASE, "a"].commands if one.spec.action == "rollback"]
+
+
+def test_a_proposal_is_changed_to_the_next_best_under_its_id():
+    flow = running(automatic=False, older=True)
+    (before,) = [one for one in flow.proposals.values() if one.action == "rollback"]
+    retract(flow)
+    (after,) = [one for one in flow.proposals.values() if one.action == "rollback"]
+    assert (before.rollback_version, after.rollback_version) == ("r1", "r0")
+    assert before.command_id == after.command_id
+
+
+def test_a_proposal_is_withdrawn_where_no_other_is_known_and_approving_it_does_nothing():
+    flow = running(automatic=False, older=False)
+    (before,) = [one for one in flow.proposals.values() if one.action == "rollback"]
+    retract(flow)
+    (after,) = [one for one in flow.proposals.values() if one.action == "rollback"]
+    assert (after.rollback_digest, after.mode) == (None, "advised")
+    assert "no known-good version" in after.reason
+    flow.decide(
+        Decision(
+            id="dec-1",
+            incident=CASE,
+            actor="ann",
+            decision=DecisionKind.APPROVE,
+            reason="go",
+            time=at(70),
+            tenant="a",
+            target=before.command_id,
+        )
+    )
+    assert before.command_id not in flow.commands
+    assert [one.state for one in view_of(flow)] == ["advised"]
+
+
+def test_an_issued_one_is_followed_by_one_to_the_next_best_and_a_warning():
+    flow = running(automatic=True, older=True)
+    (first,) = [one for one in flow.issued if one.action == "rollback"]
+    flow.answer(first)
+    retract(flow)
+    assert rollbacks(flow.issued) == [("r1", "automatic"), ("r0", "automatic")]
+    follower = flow.issued[-1]
+    assert follower.replaces == first.command_id
+    assert follower.command_id != first.command_id
+    (warning,) = [one for one in flow.operator.values() if one.kind == "escalation"]
+    assert "r1 was found to be bad since; r0 takes its place" in warning.detail
+    assert {one.spec.rollback_version: one.state for one in view_of(flow)} == {
+        "r1": "superseded",
+        "r0": "issued",
+    }
+    retract(flow)
+    assert len(rollbacks(flow.issued)) == 2
+
+
+def test_an_issued_one_is_not_repeated_and_the_warning_says_that_none_is_known():
+    flow = running(automatic=True, older=False)
+    retract(flow)
+    (warning,) = [one for one in flow.operator.values() if one.kind == "escalation"]
+    assert "no other good version is known" in warning.detail
+    assert "Do not use" in flow.alerts[CASE, "a"].next_action
+    flow.tick(minutes=60)
+    assert rollbacks(flow.issued) == [("r1", "automatic")]
+    assert {one.state for one in view_of(flow)} == {"superseded", "advised"}
+
+
+def test_an_approved_one_is_followed_by_a_proposal():
+    flow = running(automatic=False, older=True)
+    (before,) = [one for one in flow.proposals.values() if one.action == "rollback"]
+    flow.decide(
+        Decision(
+            id="dec-1",
+            incident=CASE,
+            actor="ann",
+            decision=DecisionKind.APPROVE,
+            reason="go",
+            time=at(70),
+            tenant="a",
+            target=before.command_id,
+        )
+    )
+    assert rollbacks(list(flow.commands.values())) == [("r1", "approved")]
+    retract(flow)
+    waiting = [one for one in flow.proposals.values() if one.replaces == before.command_id]
+    assert rollbacks(waiting) == [("r0", "proposal")]
+
+
+def test_a_withdrawn_incident_takes_back_only_the_last_of_a_chain():
+    flow = running(automatic=True, older=True)
+    retract(flow)
+    flow.decide(
+        Decision(
+            id="dec-1",
+            incident=CASE,
+            actor="ann",
+            decision=DecisionKind.FALSE_POSITIVE,
+            reason="ours",
+            time=at(70),
+            tenant="a",
+        )
+    )
+    forward = [one for one in flow.issued if one.action == "roll-forward"]
+    assert [one.rollback_version for one in forward] == ["r0"]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_later_word_on_a_version_counts_whichever_comes_first(first):
+    flow = running(automatic=False, older=False)
+    words = [(False, 3), (True, 7)]
+    for active, revision in words if first else reversed(words):
+        retract(flow, active=active, revision=revision)
+    (proposal,) = [one for one in flow.proposals.values() if one.action == "rollback"]
+    assert proposal.rollback_version == "r1"
