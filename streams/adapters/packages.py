@@ -12,11 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from agents.checks.packages.requirements import (
-    Requirements,
-    decode_requirements,
-    read_requirements,
-)
+from agents.checks.packages.requirements import Requirements, read_requirements
+from agents.checks.packages.requirements_text import decode_requirements
 from agents.checks.packages.versions import canonical_name
 from schemas import dead_letters as reasons
 from schemas.events import (

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from agents.checks.packages.requirements import Requirements, decode_requirements, read_requirements
+from agents.checks.packages.requirements import Requirements, read_requirements
+from agents.checks.packages.requirements_text import decode_requirements
 from schemas.errors import TidewatchError
 from streams.cli.frame import example, new_app
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line

@@ -27,7 +27,8 @@ from agents.checks.artifacts.sevenzips import scan_7z
 from agents.checks.artifacts.tars import scan_tar
 from agents.checks.artifacts.torchscript import scan_torchscript_code
 from agents.checks.artifacts.zips import scan_zip
-from agents.checks.packages.requirements import decode_requirements, read_requirements
+from agents.checks.packages.requirements import read_requirements
+from agents.checks.packages.requirements_text import decode_requirements
 from agents.checks.pipelines.configuration import config_hash, read_config
 from agents.intelligence.osv import read_archive, read_single
 from agents.intelligence.stix import read_bundle

@@ -139,7 +139,9 @@ def check_hashes(
                 text = "is not the locked version" if known else "is not in the lock"
                 found.append(detect("TW-PKG-NOT-LOCKED", one, f"{one.name} {text}", {}))
     for line in lines:
-        if not line.is_requirement or line.constraint or line.url is not None:
+        # pip refuses a weak hash, which other installers take.
+        refused = line.error is not None and not line.hashes
+        if refused or line.option is not None or line.constraint or line.url is not None:
             continue
         if _has_strong(line.hashes):
             continue

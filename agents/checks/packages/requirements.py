@@ -1,8 +1,15 @@
-"""Requirements text as pip reads it: lines, options, hashes, references, nested files."""
+"""Requirements text as pip reads it: lines, options, hashes, references, nested files.
+
+A requirement itself is read by `packaging`, whose parser pip vendors. The lines around it are read
+here rather than by pip-requirements-parser 32, because of what that costs and does: it reads only
+from files on disk (its `from_string` fails), and decides by what lies on that disk; it takes some
+170 microseconds for a plain line, where an event may carry 15,000; one line of 60,000 spaces takes
+it 13 s; and of 190 corner cases it reads 22 otherwise than pip 26, this reader one (extras in an
+egg fragment, as older pips take them), what the disk and the environment decide left aside.
+"""
 
 from __future__ import annotations
 
-import codecs
 import posixpath
 import re
 import shlex
@@ -19,74 +26,31 @@ from packaging.utils import (
     parse_wheel_filename,
 )
 
+from agents.checks.packages.requirement_options import read_options, split_options
+from agents.checks.packages.requirements_text import LINE_LIMIT, logical_lines
 from agents.checks.packages.versions import canonical_name
-from schemas.errors import TidewatchError
 
-BYTES_LIMIT: Final = 64 * 1024 * 1024
 LINES_LIMIT: Final = 200_000
 """Logical lines read from one text; what lies beyond is reported, not read."""
-LINE_LIMIT: Final = 65_536
-"""Characters of one logical line (continuations joined)."""
-_REMEMBERED_LENGTH: Final = 1024
 DEPTH_LIMIT: Final = 16
 """Requirements files inside requirements files."""
+_REMEMBERED_LENGTH: Final = 1024
+_NESTING_LIMIT: Final = 64
+"""Parentheses of one requirement: the parser of markers calls itself for each."""
 _VCS: Final = ("git", "hg", "svn", "bzr")
-_COMMENT: Final = re.compile(r"(^|\s+)#.*$")
-_ENCODING: Final = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
+_SCHEMES: Final = ("http", "https", "file", "ftp")
 _COMMIT: Final = re.compile(r"[0-9a-fA-F]{40}|[0-9a-fA-F]{64}")
-_HASH: Final = re.compile(r"(md5|sha1|sha224|sha256|sha384|sha512)[=:]([0-9a-fA-F]+)")
+_FRAGMENT_HASH: Final = re.compile(r"(md5|sha1|sha224|sha256|sha384|sha512)[=:]([0-9a-fA-F]+)")
+_ALGORITHMS: Final = ("sha256", "sha384", "sha512")
+_WEAK_ALGORITHMS: Final = ("md5", "sha1", "sha224")
 _ARCHIVES: Final = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar", ".tar.xz", ".tbz")
 _EXTRAS: Final = re.compile(r"^(.+?)\[([^\[\]]*)\]$")
 _PLAIN: Final = re.compile(
-    r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==([0-9][0-9A-Za-z.!+_-]*)"
+    r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)"
+    r"==([0-9]+(?:\.[0-9]+)*(?:(?:a|b|rc)[0-9]+)?(?:\.post[0-9]+)?(?:\.dev[0-9]+)?)"
 )
-_WITH_VALUE: Final = {
-    "-r": "requirement",
-    "--requirement": "requirement",
-    "--requirements": "requirement",
-    "-c": "constraint",
-    "--constraint": "constraint",
-    "--constraints": "constraint",
-    "-e": "editable",
-    "--editable": "editable",
-    "-i": "index-url",
-    "--index-url": "index-url",
-    "--pypi-url": "index-url",
-    "--extra-index-url": "extra-index-url",
-    "-f": "find-links",
-    "--find-links": "find-links",
-    "--no-binary": "no-binary",
-    "--only-binary": "only-binary",
-    "--trusted-host": "trusted-host",
-    "--use-feature": "use-feature",
-    "--hash": "hash",
-    "--config-setting": "config-settings",
-    "--config-settings": "config-settings",
-    "-C": "config-settings",
-    "--global-option": "global-option",
-    "--install-option": "install-option",
-    "--build-option": "build-option",
-}
-_FLAGS: Final = frozenset(
-    {"--no-index", "--require-hashes", "--pre", "--prefer-binary", "--always-unzip", "-Z"}
-)
-_PER_REQUIREMENT: Final = frozenset(
-    {"config-settings", "global-option", "install-option", "build-option"}
-)
+"""What most lines are, and all of a pip freeze."""
 _EDITABLE_NAMED: Final = re.compile(r"[A-Za-z0-9._-]+(?:\[[^\]]*\])?\s*@\s*[A-Za-z+]+:")
-_BYTE_ORDER_MARKS: Final = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32, "utf-32"),
-    (codecs.BOM_UTF16, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-)
-
-
-class UnreadableRequirementsError(TidewatchError):
-    """Requirements that are no text, or are beyond the limits."""
 
 
 class RequirementLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -163,112 +127,8 @@ class Requirements(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(line.value for line in self.lines if line.option == option and line.value)
 
 
-def decode_requirements(raw: bytes) -> str:
-    """Return the text of a requirements file: byte order mark, then PEP 263, then UTF-8.
-
-    Raises:
-        UnreadableRequirementsError: too long, or not text.
-    """
-    if len(raw) > BYTES_LIMIT:
-        raise UnreadableRequirementsError(
-            f"requirements of {len(raw):,} bytes exceed {BYTES_LIMIT:,}", remedy="split the file"
-        )
-    try:
-        for mark, encoding in _BYTE_ORDER_MARKS:
-            if raw.startswith(mark):
-                return raw[len(mark) :].decode(encoding if encoding[-2:] != "16" else "utf-16-le")
-        for line in raw.split(b"\n", 2)[:2]:
-            named = _ENCODING.match(line)
-            if named:
-                return raw.decode(named[1].decode("ascii"))
-        return raw.decode("utf-8")
-    except (UnicodeDecodeError, LookupError):
-        # pip falls back to the locale; every byte is a character in Latin-1.
-        return raw.decode("latin-1")
-
-
-def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield lines with continuations joined, as pip's `join_lines` and `ignore_comments`."""
-    pending: list[str] = []
-    start = 1
-    size = 0
-    for number, line in enumerate(text.splitlines(), 1):
-        continues = line.endswith("\\") and not line.lstrip().startswith("#")
-        if not continues:
-            if line.lstrip().startswith("#"):
-                # A comment ends a continuation and keeps its distance from it.
-                line = " " + line  # noqa: PLW2901 -- the line as pip sees it
-            if pending:
-                pending.append(line)
-                joined, number_of = "".join(pending), start
-                pending, size = [], 0
-            else:
-                joined, number_of = line, number
-            cleaned = _COMMENT.sub("", joined).strip() if "#" in joined else joined.strip()
-            if cleaned:
-                yield number_of, cleaned
-            continue
-        if not pending:
-            start = number
-        if size <= LINE_LIMIT:
-            pending.append(line.strip("\\") if not pending else line.rstrip("\\"))
-            size += len(line)
-    if pending:
-        cleaned = _COMMENT.sub("", "".join(pending)).strip()
-        if cleaned:
-            yield start, cleaned
-
-
-def _separate(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    for number, logical in lines:
-        if logical.startswith("-"):
-            for one in _option_lines(logical):
-                yield number, one
-        else:
-            yield number, logical
-
-
-def _split_options(text: str) -> tuple[str, list[str]]:
-    """Return the requirement and its options: the first token that starts with a dash on."""
-    if " -" not in text and "\t-" not in text:
-        return text, []
-    tokens = text.split()
-    for index, token in enumerate(tokens):
-        if index and token.startswith("-"):
-            return " ".join(tokens[:index]), tokens[index:]
-    return text, []
-
-
-def _options(tokens: list[str]) -> Iterator[tuple[str, str | None]]:
-    """Yield options and their values.
-
-    Raises:
-        ValueError: an option pip does not know in a requirements file.
-    """
-    index = 0
-    while index < len(tokens):
-        token = tokens[index]
-        index += 1
-        name, equals, value = token.partition("=")
-        value = value.strip("\"'")
-        short = token[:2]
-        if token in _FLAGS:
-            yield token.lstrip("-"), None
-        elif name in _WITH_VALUE and (equals or not token.startswith("--")) and equals:
-            yield _WITH_VALUE[name], value
-        elif token in _WITH_VALUE:
-            if index >= len(tokens):
-                raise ValueError(f"{token} needs a value")
-            yield _WITH_VALUE[token], tokens[index].strip("\"'")
-            index += 1
-        elif short in _WITH_VALUE and not token.startswith("--") and len(token) > len(short):
-            yield _WITH_VALUE[short], token[2:].strip("\"'")
-        else:
-            raise ValueError(f"unknown option {name[:40]}")
-
-
 def _fragment_hashes(fragment: str) -> tuple[str, ...]:
-    return tuple(f"{kind}:{digest.lower()}" for kind, digest in _HASH.findall(fragment))
+    return tuple(f"{kind}:{digest.lower()}" for kind, digest in _FRAGMENT_HASH.findall(fragment))
 
 
 def _pin(requirement: Requirement) -> str | None:
@@ -307,6 +167,8 @@ def _from_url(reference: str, fields: dict[str, object]) -> dict[str, object]:
         if named:
             fields.setdefault("name", named[0])
             fields["version"] = named[1]
+        elif filename.endswith(".whl"):
+            raise ValueError("not the name of a wheel")
     return fields
 
 
@@ -342,7 +204,12 @@ def _read_reference(text: str, fields: dict[str, object]) -> None:
     if cut and marker.strip():
         fields["marker"] = marker.strip()
     target = target.strip()
-    extras = _EXTRAS.match(target) if "#" not in target else None
+    scheme, remote, _ = target.partition("://")
+    if remote and scheme.lower() not in _SCHEMES and scheme.partition("+")[0].lower() not in _VCS:
+        raise ValueError(f"a URL of a scheme that pip does not know: {scheme[:40]}")
+    if remote and scheme.lower() in _VCS:
+        raise ValueError(f"a {scheme} URL, which is written {scheme}+{scheme}://")
+    extras = None if remote or "#" in target else _EXTRAS.match(target)
     if extras:
         target = extras[1]
         fields["extras"] = tuple(sorted(one.strip() for one in extras[2].split(",") if one))
@@ -353,7 +220,9 @@ def _read_requirement(text: str, fields: dict[str, object]) -> None:
     if _looks_like_reference(text):
         _read_reference(text, fields)
         return
-    requirement = Requirement(text)
+    if text.count("(") > _NESTING_LIMIT:
+        raise ValueError("more parentheses than are read")
+    requirement = Requirement(text.rstrip("; ") if text.endswith(";") else text)
     fields["name"] = requirement.name
     if requirement.extras:
         fields["extras"] = tuple(sorted(requirement.extras))
@@ -385,7 +254,7 @@ def read_line(text: str, line: int = 1, file: str | None = None) -> RequirementL
 
 def _read(text: str, line: int, file: str | None) -> RequirementLine:
     plain = _PLAIN.fullmatch(text)
-    if plain and "*" not in text:
+    if plain:
         return RequirementLine(
             text=text,
             line=line,
@@ -416,17 +285,19 @@ def _read_fields(text: str) -> dict[str, object]:
         raise ValueError(f"a line of more than {LINE_LIMIT} characters")
     if text.startswith("-"):
         return _option_fields(text)
-    head, tokens = _split_options(text)
-    hashes: list[str] = []
-    for option, value in _options(tokens):
-        if option == "hash":
-            found = _HASH.fullmatch(value or "")
-            if not found:
-                raise ValueError("a hash that is not algorithm:hex")
-            hashes.append(f"{found[1]}:{found[2].lower()}")
-        elif option not in _PER_REQUIREMENT:
-            raise ValueError(f"--{option} can't stand behind a requirement")
+    head, behind = split_options(text)
     fields: dict[str, object] = {}
+    hashes: list[str] = []
+    for option, value in read_options(behind) if behind else ():
+        # Other options of a whole file are passed over here, as pip does.
+        if option != "hash":
+            continue
+        kind, colon, digest = (value or "").partition(":")
+        if not colon or kind not in (*_ALGORITHMS, *_WEAK_ALGORITHMS):
+            raise ValueError("a hash that is not algorithm:hex")
+        if kind in _WEAK_ALGORITHMS:
+            fields["error"] = f"a hash of {kind}, which proves nothing"
+        hashes.append(f"{kind}:{digest.lower()}")
     _read_requirement(head, fields)
     if hashes:
         own = fields.get("hashes", ())
@@ -435,9 +306,12 @@ def _read_fields(text: str) -> dict[str, object]:
 
 
 def _option_fields(text: str) -> dict[str, object]:
-    option, value = next(_options(shlex.split(text)))
-    if option == "hash":
-        raise ValueError("a hash without a requirement")
+    options = read_options(text)
+    option, value = next(
+        (one for one in options if one[0] == "editable"), options[0] if options else ("", None)
+    )
+    if not option:
+        raise ValueError("an option without a name")
     if option != "editable" or not value:
         return {"option": option, "value": value}
     fields: dict[str, object] = {"editable": True}
@@ -445,19 +319,38 @@ def _option_fields(text: str) -> dict[str, object]:
         _read_requirement(value, fields)
     else:
         _read_reference(value, fields)
+    if fields.get("vcs"):
+        if not fields.get("name"):
+            raise ValueError("an editable reference without a name")
+    elif "://" in str(fields.get("url")) and not str(fields["url"]).lower().startswith("file:"):
+        raise ValueError("an editable requirement that is neither a folder nor under VCS")
     return fields
 
 
+def _separate(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Yield the lines, each of the options of a line as a line of its own."""
+    for number, logical in lines:
+        if logical.startswith("-"):
+            for one in _option_lines(logical):
+                yield number, one
+        else:
+            yield number, logical
+
+
 def _option_lines(text: str) -> list[str]:
-    """Return the options of a line, each as a line of its own."""
     try:
-        found = list(_options(shlex.split(text)))
+        found = read_options(text)
     except ValueError:
         return [text]
-    if len(found) == 1 or found[0][0] == "editable":
+    if len(found) <= 1 or any(name == "editable" for name, _ in found):
         return [text]
+    # Of the files that one line names, pip reads one: requirements before constraints.
+    nested = [one for one in found if one[0] in {"requirement", "constraint"}]
+    followed = min(nested, key=lambda one: one[0] == "constraint", default=None)
     return [
-        f"--{name}" if value is None else f"--{name} {shlex.quote(value)}" for name, value in found
+        f"--{name}" if value is None else f"--{name} {shlex.quote(value)}"
+        for name, value in found
+        if (name, value) == followed or (name, value) not in nested
     ]
 
 
@@ -479,33 +372,33 @@ def read_requirements(
     """
     lines: list[RequirementLine] = []
     missing: list[str] = []
-    seen: set[str] = set()
+    given = files or {}
 
-    def read(content: str, name: str | None, depth: int, constraint: bool) -> bool:
-        for number, logical in _separate(_logical_lines(content)):
+    def read(content: str, path: tuple[str, ...], constraint: bool) -> bool:
+        name = path[-1]
+        for number, logical in _separate(logical_lines(content)):
             if len(lines) >= LINES_LIMIT:
                 return False
-            line = read_line(logical, number, name)
+            line = read_line(logical, number, name or None)
             if constraint and line.is_requirement:
-                line = msgspec.structs.replace(line, constraint=True)
+                refused = "a constraint that is editable" if line.editable else None
+                line = msgspec.structs.replace(line, constraint=True, error=refused)
             lines.append(line)
-            if line.option in {"requirement", "constraint"} and line.value:
-                path = line.value
-                if "://" not in path and name:
-                    path = posixpath.normpath(posixpath.join(posixpath.dirname(name), path))
-                nested = (files or {}).get(path)
-                if nested is None or depth >= DEPTH_LIMIT:
-                    missing.append(path)
-                elif path not in seen:
-                    seen.add(path)
-                    inner = constraint or line.option == "constraint"
-                    if not read(nested, path, depth + 1, inner):
-                        return False
+            if line.option not in {"requirement", "constraint"} or not line.value:
+                continue
+            inner = line.value
+            if "://" not in inner and name:
+                inner = posixpath.normpath(posixpath.join(posixpath.dirname(name), inner))
+            nested = given.get(inner)
+            if inner in path:
+                lines[-1] = msgspec.structs.replace(line, error="a file that names itself")
+            elif nested is None or len(path) > DEPTH_LIMIT:
+                missing.append(inner)
+            elif not read(nested, (*path, inner), line.option == "constraint"):
+                return False
         return True
 
-    if file:
-        seen.add(posixpath.normpath(file))
-    complete = read(text, file, 0, constraint=False)
+    complete = read(text, (posixpath.normpath(file) if file else "",), constraint=False)
     return Requirements(lines=tuple(lines), missing_files=tuple(missing), cut=not complete)
 
 

@@ -9,11 +9,12 @@ from pip_requirements_parser import RequirementsFile
 
 from agents.checks.packages.requirements import (
     LINES_LIMIT,
-    decode_requirements,
     read_line,
     read_requirements,
     requirement_name,
 )
+from agents.checks.packages.requirements_text import decode_requirements
+from tests.agents.packages.pip_oracle import read_cases
 
 H = "a" * 64
 CASES = [
@@ -74,6 +75,77 @@ def test_names_and_hashes_agree_with_an_independent_reader(tmp_path, text):
     assert len(theirs.hash_options) == len(ours.hashes) or "#sha256" in text
 
 
+def _plain(requirements):
+    """Return requirements so that only what differs in sense differs."""
+    return [
+        {
+            **one,
+            "extras": [
+                extra.lower().replace("_", "-").replace(".", "-") for extra in one["extras"]
+            ],
+            "specifier": sorted(one["specifier"].replace(" ", "").split(",")),
+            "marker": (one["marker"] or "").replace("'", '"').replace(" ", ""),
+        }
+        for one in requirements
+    ]
+
+
+@pytest.mark.parametrize("case", read_cases(), ids=lambda case: repr(case["files"])[20:90])
+def test_texts_are_read_as_pip_reads_them(case):
+    texts = {
+        path: decode_requirements(text.encode("latin-1")) for path, text in case["files"].items()
+    }
+    parsed = read_requirements(texts["requirements.txt"], file="requirements.txt", files=texts)
+    expected = case["reads"]
+    if expected is None:
+        assert any(line.error for line in parsed.lines)
+        return
+    assert [line.error for line in parsed.lines if line.error] == []
+    ours = [
+        {
+            "name": line.name,
+            "extras": line.extras,
+            "specifier": line.specifier,
+            "marker": line.marker,
+            "direct": line.url is not None,
+            "editable": line.editable,
+            "constraint": line.constraint,
+            "hashes": sorted(line.hashes),
+        }
+        for line in parsed.lines
+        if line.is_requirement
+    ]
+    for one, theirs in zip(ours, expected, strict=True):
+        if theirs["name"] is None:
+            # The name of a source archive, which pip takes from its metadata only.
+            theirs["name"] = one["name"]
+    assert _plain(ours) == _plain(expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "numpy; " + "(" * 3000 + "os_name == 'x'" + ")" * 3000,
+        "numpy" + " " * 60_000 + "x#y",
+        "numpy[" + "[" * 60_000,
+        "numpy==1" + ",==1" * 15_000,
+        "numpy --hash=sha256:" + "a" * 60_000,
+        "-e " + "'" * 60_001,
+        "--" + "a" * 60_000,
+    ],
+    ids=["parentheses", "spaces", "brackets", "specifiers", "digest", "quotes", "option"],
+)
+def test_hostile_lines_are_read_or_refused(text):
+    (line,) = read_requirements(text).lines
+    assert line.error is not None or line.name == "numpy"
+
+
+def test_a_weak_hash_is_refused_and_still_told():
+    line = read_line("numpy==1.0 --hash=md5:0123456789abcdef0123456789abcdef")
+    assert line.error
+    assert (line.name, line.hashes) == ("numpy", ("md5:0123456789abcdef0123456789abcdef",))
+
+
 @pytest.mark.parametrize(
     ("text", "option", "value"),
     [
@@ -99,7 +171,16 @@ def test_several_options_on_a_line_are_each_read():
 
 
 @pytest.mark.parametrize(
-    "text", ["two words", "--bogus", "numpy==1.0 --hash=x", "numpy==1.0 --index-url x", "-e", "==1"]
+    "text",
+    [
+        "two words",
+        "--bogus",
+        "numpy==1.0 --hash=x",
+        "-e",
+        "==1",
+        "numpy==1.x",
+        "numpy --hash=md5:0",
+    ],
 )
 def test_lines_that_pip_refuses_say_why(text):
     assert read_line(text).error

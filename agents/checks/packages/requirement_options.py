@@ -1,0 +1,101 @@
+"""The options of a requirements line, as pip's own option parser takes them."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Final
+
+_SHORT: Final = {
+    "-r": "requirement",
+    "-c": "constraint",
+    "-e": "editable",
+    "-i": "index-url",
+    "-f": "find-links",
+    "-C": "config-settings",
+}
+_WITH_VALUE: Final = {
+    "--requirement": "requirement",
+    "--requirements": "requirement",
+    "--constraint": "constraint",
+    "--constraints": "constraint",
+    "--editable": "editable",
+    "--index-url": "index-url",
+    "--pypi-url": "index-url",
+    "--extra-index-url": "extra-index-url",
+    "--find-links": "find-links",
+    "--no-binary": "no-binary",
+    "--only-binary": "only-binary",
+    "--trusted-host": "trusted-host",
+    "--use-feature": "use-feature",
+    "--all-releases": "all-releases",
+    "--only-final": "only-final",
+    "--hash": "hash",
+    "--config-setting": "config-settings",
+    "--config-settings": "config-settings",
+    # Refused by pip from version 26 on, obeyed by those before it.
+    "--global-option": "global-option",
+}
+_FLAGS: Final = frozenset(
+    {"--no-index", "--require-hashes", "--no-require-hashes", "--pre", "--prefer-binary"}
+)
+Option = tuple[str, str | None]
+
+
+def split_options(line: str) -> tuple[str, str]:
+    """Return the requirement and the options behind it: from the first word with a dash on."""
+    if line.startswith("-"):
+        return "", line
+    place = line.find(" -")
+    return (line, "") if place < 0 else (line[:place], line[place + 1 :])
+
+
+def _by_prefix(written: str) -> str:
+    """Return the long option that a beginning stands for.
+
+    Raises:
+        ValueError: no option starts so, or several do.
+    """
+    found = {name for name in (*_WITH_VALUE, *_FLAGS) if name.startswith(written)}
+    if len({_WITH_VALUE.get(name, name) for name in found}) != 1:
+        raise ValueError(f"unknown or ambiguous option {written[:40]}")
+    return min(found)
+
+
+def read_options(text: str) -> list[Option]:
+    """Return the options of a text and their values, in order; other words are passed over.
+
+    Raises:
+        ValueError: an option that pip does not know in a requirements file, a value that is
+            missing, or a quotation that does not end.
+    """
+    # `shlex` is slow, and only quotes and backslashes need it.
+    quoted = any(sign in text for sign in "\"'\\")
+    words = iter(shlex.split(text) if quoted else text.split())
+    found: list[Option] = []
+    for word in words:
+        if word == "--":
+            break
+        if not word.startswith("-") or word == "-":
+            continue
+        if word.startswith("--"):
+            written, equals, value = word.partition("=")
+            known = written in _WITH_VALUE or written in _FLAGS
+            name = written if known else _by_prefix(written)
+            option = _WITH_VALUE.get(name)
+            if option is None:
+                if equals:
+                    raise ValueError(f"{name} takes no value")
+                found.append((name.lstrip("-"), None))
+                continue
+        else:
+            name, value = word[:2], word[2:]
+            equals = value
+            short = _SHORT.get(name)
+            if short is None:
+                raise ValueError(f"unknown option {name}")
+            option = short
+        given = value if equals else next(words, None)
+        if given is None:
+            raise ValueError(f"{name} needs a value")
+        found.append((option, given))
+    return found
