@@ -43,21 +43,23 @@ MAX_TRIALS: Final = 2_000
 MAX_ARCHIVES: Final = 8
 TRIAL_STEPS: Final = 200_000
 TRIAL_BYTES: Final = 16 << 20
-_PICKLE: Final = re.compile(
+# A pattern that begins with a plain byte is searched for ten times as fast as one that begins with
+# a choice: each has its own.
+_BINARY_PICKLE: Final = re.compile(
     rb"\x80[\x02-\x05](?=[\x95\x80-\x93}\]()cKJMINXUSVTBCGLFiq\x8a\x8c])"
-    rb"|c(?:os|posix|nt|subprocess|builtins|__builtin__|sys|pty|runpy|importlib|shutil|socket"
+)
+_TEXT_PICKLE: Final = re.compile(
+    rb"c(?:os|posix|nt|subprocess|builtins|__builtin__|sys|pty|runpy|importlib|shutil|socket"
     rb"|webbrowser|ctypes)\n[A-Za-z_]\w*\n"
 )
 _BASE64: Final = re.compile(rb"gA[I-X][A-Za-z0-9+/]{16,65536}={0,2}")
-_ARCHIVE: Final = re.compile(
-    rb"PK\x03\x04[\x0a-\x3f]\0.{2}[\0\x08]\0|\x1f\x8b\x08[\0\x08].{4}[\0\x02\x04][\0-\x0d\xff]",
-    re.DOTALL,
+_ZIP: Final = re.compile(rb"PK\x03\x04[\x0a-\x3f]\0.{2}[\0\x08]\0", re.DOTALL)
+_GZIP: Final = re.compile(rb"\x1f\x8b\x08[\0\x08].{4}[\0\x02\x04][\0-\x0d\xff]", re.DOTALL)
+_PROGRAMS: Final = (
+    re.compile(rb"\x7fELF[\x01\x02][\x01\x02]\x01[\0-\x1f].\0{7}[\x01-\x04\0]", re.DOTALL),
+    re.compile(rb"This program (?:cannot|must) be run (?:in DOS|under)"),
 )
-_PROGRAM: Final = re.compile(
-    rb"\x7fELF[\x01\x02][\x01\x02]\x01[\0-\x1f].\0{7}[\x01-\x04\0]"
-    rb"|This program (?:cannot|must) be run (?:in DOS|under)",
-    re.DOTALL,
-)
+_ZEROS: Final = bytes(CHUNK)
 
 
 def search_data(scan: Scan, source: Source, formats: list[str]) -> None:
@@ -72,19 +74,25 @@ def search_data(scan: Scan, source: Source, formats: list[str]) -> None:
     """
     if not FORMATS.intersection(formats) or f"{NAME}@" in (scan.member or ""):
         return  # nor within what such a search found: it was searched with the whole
-    left = {_PICKLE: MAX_TRIALS, _BASE64: MAX_TRIALS, _ARCHIVE: MAX_ARCHIVES}
+    left = dict.fromkeys((_BINARY_PICKLE, _TEXT_PICKLE, _BASE64), MAX_TRIALS)
+    left |= dict.fromkeys((_ZIP, _GZIP), MAX_ARCHIVES)
     for offset, chunk in _chunks(source):
         scan.budget.step(1 + len(chunk) // 64)
+        if chunk == _ZEROS:
+            continue
         for pattern, most in left.items():
             matches = list(islice(pattern.finditer(chunk), most))
             left[pattern] = most - len(matches)
             for match in matches:
                 _try(scan, source, offset + match.start(), match)
-        if PLAIN.intersection(formats) and (program := _PROGRAM.search(chunk)):
+        if not PLAIN.intersection(formats):
+            continue
+        programs = [found.start() for one in _PROGRAMS if (found := one.search(chunk))]
+        if programs:
             scan.report(
                 "TW-MODEL-EXECUTABLE",
                 "a program lies among the numbers",
-                offset=offset + program.start(),
+                offset=offset + min(programs),
                 name="data",
             )
 
@@ -108,7 +116,7 @@ def _try(scan: Scan, source: Source, offset: int, match: re.Match[bytes]) -> Non
     trial = scan.trial(f"{NAME}@{offset}", Budget(TRIAL_BYTES, TRIAL_STEPS))
     rest: Source = Part(source, offset, min(source.size - offset, TRIAL_BYTES))
     try:
-        if match.re is _ARCHIVE:
+        if match.re in (_ZIP, _GZIP):
             trial.scan(f"{NAME}@{offset}", rest)
         else:
             if match.re is _BASE64:
