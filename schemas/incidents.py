@@ -81,7 +81,7 @@ class KnownGood(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     active: bool = True
     """False: it was found to be bad since. What goes back to it is withdrawn or replaced."""
     revision: Revision = (0, 0)
-    """The later says whether it is active; of equal ones the retraction."""
+    """The later says whether it is active and vouched for; of equal ones the retraction."""
 
 
 class Withdrawal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="withdrawal"):

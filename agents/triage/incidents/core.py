@@ -216,7 +216,6 @@ class _Desk:
                 touched[message.tenant] = None
                 if not message.active:
                     self._pending.setdefault(case.incident, set()).add(message.tenant)
-                    self._advance(case, at_ms)
             case Proof():
                 fold.on_proof(case, message)
                 touched[message.tenant] = None

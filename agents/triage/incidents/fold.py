@@ -401,7 +401,10 @@ def on_known_good(case: Case, good: KnownGood) -> None:
             good,
             seen_at=min(known.seen_at, good.seen_at),
             signed=known.signed or good.signed,
-            by_intel=known.by_intel or good.by_intel,
+            # Intelligence may vouch for it no longer: the later word counts.
+            by_intel=newer.by_intel
+            if known.revision != good.revision
+            else known.by_intel or good.by_intel,
             active=newer.active,
             revision=newer.revision,
         )

@@ -40,13 +40,21 @@ def good(version: str, digest: str, *, active: bool, revision: int) -> KnownGood
     )
 
 
-def retract(flow: Flow, *, active: bool = False, revision: int = 1) -> None:
-    told = good("r1", GOOD, active=active, revision=revision)
-    flow.send([incident_message(CASE, told)])
+def retract(flow: Flow) -> None:
+    """Find the version that was gone back to hostile as well."""
+    flow.found(finding("malicious_payload", "a", digest=GOOD, version="r1", minutes=65))
 
 
-def rollbacks(specs: list[CommandSpec]) -> list[tuple[str | None, str]]:
-    return [(one.rollback_version, one.mode) for one in specs if one.action == "rollback"]
+def is_rollback(spec: CommandSpec) -> bool:
+    return spec.incident == CASE and spec.action == "rollback"
+
+
+def proposed(flow: Flow) -> list[CommandSpec]:
+    return [one for one in flow.proposals.values() if is_rollback(one)]
+
+
+def rollbacks(flow: Flow) -> list[tuple[str | None, str]]:
+    return [(one.rollback_version, one.mode) for one in flow.issued if is_rollback(one)]
 
 
 def view_of(flow: Flow):
@@ -55,18 +63,18 @@ def view_of(flow: Flow):
 
 def test_a_proposal_is_changed_to_the_next_best_under_its_id():
     flow = running(automatic=False, older=True)
-    (before,) = [one for one in flow.proposals.values() if one.action == "rollback"]
+    (before,) = proposed(flow)
     retract(flow)
-    (after,) = [one for one in flow.proposals.values() if one.action == "rollback"]
+    (after,) = proposed(flow)
     assert (before.rollback_version, after.rollback_version) == ("r1", "r0")
     assert before.command_id == after.command_id
 
 
 def test_a_proposal_is_withdrawn_where_no_other_is_known_and_approving_it_does_nothing():
     flow = running(automatic=False, older=False)
-    (before,) = [one for one in flow.proposals.values() if one.action == "rollback"]
+    (before,) = proposed(flow)
     retract(flow)
-    (after,) = [one for one in flow.proposals.values() if one.action == "rollback"]
+    (after,) = proposed(flow)
     assert (after.rollback_digest, after.mode) == (None, "advised")
     assert "no known-good version" in after.reason
     flow.decide(
@@ -87,37 +95,37 @@ def test_a_proposal_is_withdrawn_where_no_other_is_known_and_approving_it_does_n
 
 def test_an_issued_one_is_followed_by_one_to_the_next_best_and_a_warning():
     flow = running(automatic=True, older=True)
-    (first,) = [one for one in flow.issued if one.action == "rollback"]
+    (first,) = [one for one in flow.issued if is_rollback(one)]
     flow.answer(first)
     retract(flow)
-    assert rollbacks(flow.issued) == [("r1", "automatic"), ("r0", "automatic")]
-    follower = flow.issued[-1]
+    assert rollbacks(flow) == [("r1", "automatic"), ("r0", "automatic")]
+    follower = [one for one in flow.issued if is_rollback(one)][-1]
     assert follower.replaces == first.command_id
     assert follower.command_id != first.command_id
-    (warning,) = [one for one in flow.operator.values() if one.kind == "escalation"]
+    (warning,) = [one for one in flow.operator.values() if one.subject == CASE]
     assert "r1 was found to be bad since; r0 takes its place" in warning.detail
     assert {one.spec.rollback_version: one.state for one in view_of(flow)} == {
         "r1": "superseded",
         "r0": "issued",
     }
     retract(flow)
-    assert len(rollbacks(flow.issued)) == 2
+    assert len(rollbacks(flow)) == 2
 
 
 def test_an_issued_one_is_not_repeated_and_the_warning_says_that_none_is_known():
     flow = running(automatic=True, older=False)
     retract(flow)
-    (warning,) = [one for one in flow.operator.values() if one.kind == "escalation"]
+    (warning,) = [one for one in flow.operator.values() if one.subject == CASE]
     assert "no other good version is known" in warning.detail
     assert "Do not use" in flow.alerts[CASE, "a"].next_action
     flow.tick(minutes=60)
-    assert rollbacks(flow.issued) == [("r1", "automatic")]
+    assert rollbacks(flow) == [("r1", "automatic")]
     assert {one.state for one in view_of(flow)} == {"superseded", "advised"}
 
 
 def test_an_approved_one_is_followed_by_a_proposal():
     flow = running(automatic=False, older=True)
-    (before,) = [one for one in flow.proposals.values() if one.action == "rollback"]
+    (before,) = proposed(flow)
     flow.decide(
         Decision(
             id="dec-1",
@@ -130,10 +138,10 @@ def test_an_approved_one_is_followed_by_a_proposal():
             target=before.command_id,
         )
     )
-    assert rollbacks(list(flow.commands.values())) == [("r1", "approved")]
+    assert rollbacks(flow) == [("r1", "approved")]
     retract(flow)
-    waiting = [one for one in flow.proposals.values() if one.replaces == before.command_id]
-    assert rollbacks(waiting) == [("r0", "proposal")]
+    waiting = [one for one in proposed(flow) if one.replaces == before.command_id]
+    assert [(one.rollback_version, one.mode) for one in waiting] == [("r0", "proposal")]
 
 
 def test_a_withdrawn_incident_takes_back_only_the_last_of_a_chain():
@@ -150,15 +158,18 @@ def test_a_withdrawn_incident_takes_back_only_the_last_of_a_chain():
             tenant="a",
         )
     )
-    forward = [one for one in flow.issued if one.action == "roll-forward"]
+    forward = [one for one in flow.issued if one.action == "roll-forward" and one.incident == CASE]
     assert [one.rollback_version for one in forward] == ["r0"]
 
 
 @pytest.mark.parametrize("first", [True, False])
 def test_the_later_word_on_a_version_counts_whichever_comes_first(first):
     flow = running(automatic=False, older=False)
-    words = [(False, 3), (True, 7)]
-    for active, revision in words if first else reversed(words):
-        retract(flow, active=active, revision=revision)
-    (proposal,) = [one for one in flow.proposals.values() if one.action == "rollback"]
+    words = [
+        good("r1", GOOD, active=False, revision=1 << 61),
+        good("r1", GOOD, active=True, revision=(1 << 61) + 1),
+    ]
+    for word in words if first else reversed(words):
+        flow.send([incident_message(CASE, word)])
+    (proposal,) = proposed(flow)
     assert proposal.rollback_version == "r1"
