@@ -7,7 +7,11 @@ from typing import Final
 
 from agents.checks.detection import Detection
 from agents.checks.packages.indexes import read_origin, shown_origin
-from agents.checks.packages.requirements import RequirementLine, read_line
+from agents.checks.packages.requirements import (
+    RequirementLine,
+    read_line,
+    read_requirements,
+)
 from agents.checks.packages.versions import canonical_name
 from schemas.assessments import Check
 from schemas.components import component_key
@@ -22,8 +26,17 @@ _PASS: Final = Check(name="pinning", status=Status.PASS)
 
 
 def read_lines(texts: Sequence[str]) -> list[RequirementLine]:
-    """Return the requirement lines of an event as pip reads them."""
-    return [read_line(text.strip()) for text in texts if text.strip()]
+    """Return the requirement lines of an event as pip reads them.
+
+    Producers may send whole texts: with comments, continuations, several lines or options in one.
+    """
+    found: list[RequirementLine] = []
+    for text in texts:
+        if text.startswith("-") or any(sign in text for sign in "#\\\n\r"):
+            found.extend(read_requirements(text).lines)
+        elif text.strip():
+            found.append(read_line(text.strip()))
+    return found
 
 
 def _about(line: RequirementLine) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pip_requirements_parser import RequirementsFile
 
+from agents.checks.packages.pinning import read_lines
 from agents.checks.packages.requirements import (
     LINES_LIMIT,
     read_line,
@@ -138,6 +139,28 @@ def test_texts_are_read_as_pip_reads_them(case):
 def test_hostile_lines_are_read_or_refused(text):
     (line,) = read_requirements(text).lines
     assert line.error is not None or line.name == "numpy"
+
+
+def test_the_lines_of_an_event_may_be_raw():
+    lines = read_lines(
+        [
+            "numpy==1.0  # why",
+            f"torch==2.0 \\\n    --hash=sha256:{H}",
+            "# nothing",
+            "-i https://a.example/s --extra-index-url https://b.example/s",
+            "scipy==1.1\npandas==2.2",
+        ]
+    )
+    assert [line.error for line in lines if line.error] == []
+    assert [line.name or line.option for line in lines] == [
+        "numpy",
+        "torch",
+        "index-url",
+        "extra-index-url",
+        "scipy",
+        "pandas",
+    ]
+    assert lines[1].hashes == (f"sha256:{H}",)
 
 
 def test_a_weak_hash_is_refused_and_still_told():
