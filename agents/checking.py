@@ -30,6 +30,8 @@ CheckingAgent = Callable[[Batch[Event[T]], Publish], Awaitable[None]]
 
 REMEMBERED: Final = 200_000
 """Sightings remembered as told, per agent; a forgotten one is told again, which is harmless."""
+_Order = tuple[datetime, str]
+"""When a sighting was, and the event that tells of it."""
 _NO_TIME: Final = datetime.min.replace(tzinfo=UTC)
 _HOUR_MS: Final = 3_600_000
 _SAID: Final = attrgetter(
@@ -59,8 +61,8 @@ class Told:
     def __init__(self, limit: int = REMEMBERED) -> None:
         """Remember nothing yet, and at most `limit` things."""
         self._limit = limit
-        self._seen: OrderedDict[Any, tuple[datetime, str]] = OrderedDict()
-        self._last: OrderedDict[Any, Any] = OrderedDict()
+        self._seen: OrderedDict[Any, _Order] = OrderedDict()
+        self._last: OrderedDict[Any, tuple[Any, Any, _Order]] = OrderedDict()
 
     def is_news(self, sighting: Sighting) -> bool:
         """Tell whether the ledger has not heard this sighting, or only a later one of its day.
@@ -68,7 +70,8 @@ class Told:
         A system that goes back to a version of the same day is news: what it has now is another
         than what was told last, and that is how the ledger sees a rollback, and a recurrence.
         """
-        key = (sighting.occurred_at.date(), _SAID(sighting))
+        said = (sighting.occurred_at.date(), _SAID(sighting))
+        order = (sighting.occurred_at, sighting.event_id)
         place = (
             sighting.tenant,
             sighting.system,
@@ -77,20 +80,24 @@ class Told:
             sighting.kind,
             sighting.filename,
         )
+        last = self._last.get(place)
+        if last is not None:
+            self._last.move_to_end(place)
+            if last[1] == said and last[2] <= order:  # the usual case: the same once more
+                return False
         has = (sighting.version, sighting.digest)
-        changed = self._last.get(place, has) != has
-        self._last[place] = has
-        self._last.move_to_end(place)
+        changed = last is not None and last[0] != has
+        self._last[place] = (has, said, order)
         if len(self._last) > self._limit:
             self._last.popitem(last=False)
-        return self._note(key, (sighting.occurred_at, sighting.event_id)) or changed
+        return self._note(said, order) or changed
 
     def is_new_source(self, event: Event[Any]) -> bool:
         """Tell whether the source was not heard within the hour of the event's arrival."""
         key = (event.tenantid, event.source, event.received_ms // _HOUR_MS)
         return self._note(key, (_NO_TIME, ""))
 
-    def _note(self, key: Any, order: tuple[datetime, str]) -> bool:  # noqa: ANN401 -- hashable
+    def _note(self, key: Any, order: _Order) -> bool:  # noqa: ANN401 -- hashable
         known = self._seen.get(key)
         if known is not None and known <= order:
             return False

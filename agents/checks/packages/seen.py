@@ -183,7 +183,7 @@ def sightings(
 
 
 def _day(when: datetime) -> str:
-    return f"{when.year:04d}-{when.month:02d}-{when.day:02d}"
+    return when.date().isoformat()
 
 
 def detect(
