@@ -44,3 +44,8 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     identities: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
     signed: bool | None = None
+    """Whether a signature was verified; None where it was not looked at."""
+    has_signature: bool | None = None
+    """Whether one came along at all, verified or not; None where the event does not say."""
+    parts: tuple[str, ...] = ()
+    """SHA-256 of each of its files that is more than a description, where they are few."""

@@ -21,6 +21,9 @@ from schemas.severity import Severity
 _ENCODER: Final = msgspec.json.Encoder()
 _LOCAL: Final = frozenset({"pipeline", "service", "deployment"})
 """Names of these kinds mean something within one tenant only."""
+_AGAINST_DATA: Final = frozenset({"behaviour_regression", "domain_change"})
+_DATA: Final = 8
+"""Datasets that one finding is filed under."""
 SOURCE_PREFIX: Final = "source:"
 """Of the key under which a tenant's source is filed in the ledger."""
 
@@ -93,10 +96,15 @@ def sighting_message(sighting: Sighting) -> Message:
 
 
 def finding_keys(finding: Finding) -> tuple[str, ...]:
-    """Return the component keys a finding is filed under: indicator, component, publisher."""
+    """Return the component keys a finding is filed under: indicator, component, publisher.
+
+    What may speak against data is filed under the data as well, to be combined with its changes.
+    """
     keys = [split_version(finding.indicator.key)[0], split_version(finding.component)[0]]
     if finding.publisher:
         keys.append(finding.publisher)
+    if finding.ioc_type in _AGAINST_DATA:
+        keys.extend([key for key in finding.related_keys if key.startswith("dataset:")][:_DATA])
     return tuple(dict.fromkeys(keys))
 
 

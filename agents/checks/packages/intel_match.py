@@ -52,7 +52,12 @@ def is_about_every_version(fact: IntelFact) -> bool:
     added an open range beside the versions it lists.
     """
     if not fact.versions and not fact.ranges:
-        return not fact.digests and fact.kind in _WHOLE_NAME | {IntelKind.KNOWN_GOOD}
+        # Only packages are so widely shared that bad releases must be told from good ones: a
+        # domain, a vendor or a dataset that was broken into is not to be trusted at all.
+        broken_into = fact.kind is IntelKind.COMPROMISED and not fact.key.startswith("pypi:")
+        return not fact.digests and (
+            broken_into or fact.kind in _WHOLE_NAME | {IntelKind.KNOWN_GOOD}
+        )
     if not any(is_open(bounds) for bounds in fact.ranges):
         return False
     return fact.kind is not IntelKind.COMPROMISED or not fact.versions

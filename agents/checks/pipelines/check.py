@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import timedelta
@@ -124,7 +125,7 @@ def check_pipeline(event: Event[PipelineRun], knowledge: Knowledge) -> Outcome:
         in {"TW-PIPE-CONTENT-CHANGED", "TW-PIPE-DIGEST-CONFLICT", "TW-PIPE-CONFIG-TAMPERED"}
         for d in found
     )
-    found.extend(_behaviour(event, inputs_changed=changed))
+    found.extend(_behaviour(event, sources, policy, inputs_changed=changed))
     found.extend(_synthetic(event))
     found = _once(found)
     if len(found) > MAX_DETECTIONS:
@@ -498,7 +499,9 @@ def _named_texts(key: str, value: Any, path: str) -> Iterator[tuple[str, str, st
             yield label, content, f"{path}.value" if path else "value"
 
 
-def _behaviour(event: Event[PipelineRun], *, inputs_changed: bool) -> Iterator[Detection]:
+def _behaviour(
+    event: Event[PipelineRun], sources: list[RunSource], policy: Policy, *, inputs_changed: bool
+) -> Iterator[Detection]:
     evaluation = event.data.evaluation
     result = regression(evaluation) if evaluation is not None else None
     if evaluation is None or result is None:
@@ -520,8 +523,23 @@ def _behaviour(event: Event[PipelineRun], *, inputs_changed: bool) -> Iterator[D
         locator=f"evaluation:{evaluation.suite or ''}",
         confidence=0.9 if inputs_changed else None,
         component=run_component(event),
-        related_keys=tuple(ref.component for ref in models[:20]),
+        related_keys=(
+            *_datasets(event, sources, policy),
+            *(ref.component for ref in models[:20]),
+        ),
     )
+
+
+def _datasets(
+    event: Event[PipelineRun], sources: list[RunSource], policy: Policy
+) -> tuple[str, ...]:
+    """Return the keys of the data that a run was fed."""
+    keys = [dataset_key(source, event.tenantid) for source in sources]
+    for ref in event.data.inputs:
+        if ref.component.startswith("dataset:"):
+            with contextlib.suppress(InvalidComponentError):
+                keys.append(ref_component(ref, event.tenantid, policy))
+    return tuple(dict.fromkeys(keys))[:20]
 
 
 def _synthetic(event: Event[PipelineRun]) -> Iterator[Detection]:

@@ -10,6 +10,7 @@ from agents.checks.provenance.file_checks import (
     check_hashes,
     declared_digests,
     is_signature,
+    plain_path,
 )
 from agents.checks.provenance.origin_checks import (
     check_blocks,
@@ -18,7 +19,7 @@ from agents.checks.provenance.origin_checks import (
     check_source,
     check_trust,
 )
-from agents.checks.provenance.planning import NEEDS_SCAN, scan_check
+from agents.checks.provenance.planning import MAY_SCAN, NEEDS_SCAN, scan_check
 from agents.checks.provenance.sightings import sightings_of
 from agents.checks.suppressing import unsuppressed
 from schemas.assessments import Check
@@ -45,6 +46,8 @@ def check_push(event: Event[RegistryPush], knowledge: Knowledge) -> Outcome:
         outcome.append(Outcome(checks=(check_formats([file.path for file in push.files]),)))
         outcome.append(_expected_hashes(push, files))
         outcome.append(check_signature_presence(push, policy))
+    elif push.action in MAY_SCAN and push.expected is not None:
+        outcome.append(_fetched_hashes(push, push.expected.hashes))
     if push.card is not None:
         claims = claims_of_push(push)
         outcome.append(Outcome(checks=tuple(claims.checks), detections=tuple(claims.detections)))
@@ -59,6 +62,7 @@ def check_push(event: Event[RegistryPush], knowledge: Knowledge) -> Outcome:
         known,
         complete=bool(known) and len(known) == len(declared_digests(push.files)),
         signed=False if push.action in NEEDS_SCAN and _is_unsigned(push) else None,
+        has_signature=not _is_unsigned(push) if push.files or push.signatures else None,
     )
     checks = [check for part in outcome for check in part.checks]
     if told.left_out:
@@ -115,6 +119,15 @@ def _expected_hashes(push: RegistryPush, files: dict[str, frozenset[str] | None]
             )
         )
     return check_hashes(files, expected)
+
+
+def _fetched_hashes(push: RegistryPush, expected: dict[str, str]) -> Outcome:
+    """Compare what was fetched with what was expected: what was not fetched is not missing."""
+    fetched = {path: known for path, known in declared_digests(push.files).items() if known}
+    wanted = {path: digest for path, digest in expected.items() if plain_path(path) in fetched}
+    plain = {plain_path(path) for path in wanted}
+    files = {path: known for path, known in fetched.items() if path in plain}
+    return check_hashes(files, wanted) if wanted else Outcome()
 
 
 def _is_unsigned(push: RegistryPush) -> bool:

@@ -27,6 +27,8 @@ from schemas.policy import Policy
 MAX_SIGHTINGS: Final = 2000
 """Of one event; weights and code first, then what only describes them."""
 MAX_PARENTS: Final = 64
+MAX_PARTS: Final = 4
+"""Files by whose digests a version may be recognised; sharded models go by the digest of all."""
 _KINDS: Final = {
     "push": "pushed",
     "promote": "pushed",
@@ -64,6 +66,7 @@ def sightings_of(
     *,
     complete: bool,
     signed: bool | None = None,
+    has_signature: bool | None = None,
 ) -> PushSightings:
     """Return what a push tells the ledger, once for each system it names.
 
@@ -73,6 +76,7 @@ def sightings_of(
         digests: Path to SHA-256 of the files whose digest is known.
         complete: Every file's digest is known, so that the model's own digest can be told.
         signed: Whether a signature was verified; None where it was not.
+        has_signature: Whether one came along; None where the event does not say.
     """
     push = event.data
     registry = registry_name(push.registry) if push.registry else event.source
@@ -96,10 +100,13 @@ def sightings_of(
         exposure=push_exposure(push),
         identities=push.identities,
         signed=signed,
+        has_signature=has_signature,
     )
     # What an OCI registry addresses by digest has that one, whichever of its layers are known.
     whole = pinned_digest(push) or (digest_of_files(digests) if complete and digests else None)
-    total = len(systems) * (1 + (publisher is not None) + len(set(digests.values())))
+    total = len(systems) * (
+        1 + (publisher is not None) + len(set(digests.values())) + len(parents(push))
+    )
     found = tuple(
         islice(
             _all(
@@ -130,12 +137,32 @@ def _all(
     made_from = parents(push)
     paths = [file.path for file in push.files] or list(digests)
     formats = tuple(sorted({suffix_of(path).lstrip(".") for path in paths} - {""}))[:32]
+    parts = tuple(sorted({digest for path, digest in digests.items() if not is_passive(path)}))
+    model = msgspec.structs.replace(
+        base,
+        digest=whole,
+        made_from=made_from,
+        formats=formats,
+        parts=parts if len(parts) <= MAX_PARTS else (),
+    )
     for system in systems:
-        yield _placed(
-            msgspec.structs.replace(base, digest=whole, made_from=made_from, formats=formats),
-            system,
-            policy,
+        yield _placed(model, system, policy)
+    for parent in made_from:
+        # Who names a base model has to do with it, though the model itself was never met.
+        named = msgspec.structs.replace(
+            base,
+            component=parent,
+            kind="named",
+            version=None,
+            tag=None,
+            publisher=None,
+            publisher_id=None,
+            exposure="staged",
+            signed=None,
+            has_signature=None,
         )
+        for system in systems:
+            yield _placed(named, system, policy)
     if publisher:
         for system in systems:
             yield _placed(

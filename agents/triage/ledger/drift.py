@@ -6,7 +6,8 @@ import re
 from typing import Final
 
 from agents.triage.bounded import clip, keep_smallest, keep_within, rank
-from agents.triage.correlation import Correlation, combination, for_prefix, of_kind
+from agents.triage.correlation import Correlation, combination, correlations, for_prefix, of_kind
+from agents.triage.ledger.announced import moves, note_announced, revision_of
 from agents.triage.ledger.outlet import Desk, indicator_of, make_finding, state_of
 from agents.triage.ledger.rows import (
     FILE,
@@ -47,10 +48,15 @@ def on_new_holding(desk: Desk, seen: Sighting, version: str | None) -> None:
     for entry in _slots(seen, prefix):
         changed = _note(desk, seen, row, entry) or changed
     changed = _note_push(desk, seen, row, prefix, version) or changed
+    noted, finding = note_announced(desk, seen, row)
+    changed = noted or changed
     if prefix == "domain" and not row.slots:
         changed = _note_domain(desk, seen, row) or changed
     if changed:
         desk.store.save(key, row)
+    if finding is not None:
+        desk.found(finding, revision_of(finding))
+        desk.assess(finding, correlations()[finding.rule_id].rule)
     if seen.filename and seen.digest and for_prefix("drift", "filename", prefix):
         _note_file(desk, seen)
 
@@ -63,7 +69,10 @@ def _slots(seen: Sighting, prefix: str) -> list[tuple[str, str, str]]:
     elif seen.publisher:
         slots.append(("publisher", "publisher", seen.publisher))
     pushed = seen.kind == "pushed"
-    if seen.version and seen.digest and (pushed or prefix == "dataset") and prefix != "pypi":
+    # Of several files a run may have read some: what it held is compared with what was announced.
+    several = len(seen.parts) > 1
+    fixed = seen.version is not None and not moves(seen.version)
+    if fixed and seen.digest and (pushed or (prefix == "dataset" and not several)):
         slots.append(("version", f"version:{seen.version}", seen.digest))
     if (
         pushed
@@ -153,13 +162,14 @@ def _note_push(
 ) -> bool:
     """Note whether a pushed version was signed; tell if it is the first that was not."""
     one = for_prefix("absence", "", prefix)
-    if one is None or seen.kind != "pushed" or seen.signed is None:
+    signed = seen.has_signature if seen.signed is None else seen.signed
+    if one is None or seen.kind != "pushed" or signed is None:
         return False
     place = rank(version or seen.digest or "")
     entry = (
         to_ms(seen.occurred_at),
         clip(seen.event_id, TEXT_BYTES),
-        seen.signed,
+        signed,
         clip(version or "", TEXT_BYTES),
         clip(seen.system, TEXT_BYTES),
         clip(seen.source, TEXT_BYTES),
@@ -171,12 +181,12 @@ def _note_push(
     if keep_within(row.pushes, SLOTS, PUSHES_ROOM):
         row.full = True
         desk.bound_reached("pushes compared in one tenant", seen.component, SLOTS)
-    signed = 0
+    before = 0
     for at, event_id, is_signed, pushed_version, system, source in sorted(row.pushes.values()):
         if is_signed:
-            signed += 1
+            before += 1
             continue
-        if signed >= one.when.minimum:
+        if before >= one.when.minimum:
             finding = make_finding(
                 one.rule,
                 locator=(seen.tenant, one.rule.id, seen.component),
@@ -184,8 +194,8 @@ def _note_push(
                 component=seen.component,
                 version=pushed_version or None,
                 indicator=indicator_of(seen.component),
-                description=f"{one.rule.title}: {signed} versions before it were signed",
-                evidence={"signed_before": signed, "was": "signed", "is": "unsigned"},
+                description=f"{one.rule.title}: {before} versions before it were signed",
+                evidence={"signed_before": before, "was": "signed", "is": "unsigned"},
                 source=source,
                 event_id=event_id,
                 occurred_at=from_ms(at),

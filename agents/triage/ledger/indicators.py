@@ -107,7 +107,7 @@ def on_finding(desk: Desk, seen: FindingSeen) -> None:
         _mark(desk, seen, row, indicator_key, indicator_version)
     if seen.key == indicator_key:
         _file(desk, seen, row)
-    if seen.key == component_key and seen.active:
+    if seen.active and (seen.key == component_key or seen.key.startswith("dataset:")):
         drift.note_signal(desk, seen.key, finding)
     if seen.key == finding.publisher and seen.key != indicator_key and seen.active:
         _count_components(desk, seen, row)

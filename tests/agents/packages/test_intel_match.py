@@ -45,6 +45,12 @@ def fact(kind=IntelKind.COMPROMISED, **fields):
         (fact(digests=(DIGEST,)), "1", (), None),
         (fact(IntelKind.WITHDRAWN, versions=("1",)), "1", (), False),
         (fact(key=f"sha256:{DIGEST}"), None, (DIGEST,), True),
+        (fact(), "1", (), None),
+        (fact(key="domain:labels.example"), None, (), True),
+        (fact(key="publisher:vendor/labels"), None, (), True),
+        (fact(key="dataset:vendor/labels"), "v7", (), True),
+        (fact(key="dataset:vendor/labels", versions=("v6",)), "v7", (), False),
+        (fact(key="dataset:vendor/labels", digests=(DIGEST,)), "v7", ("b" * 64,), False),
     ],
 )
 def test_matches(given_fact, version, digests, expected):

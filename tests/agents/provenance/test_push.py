@@ -117,11 +117,16 @@ def test_a_push_tells_model_publisher_and_each_digest_for_each_system():
             "publisher:huggingface/acme-labs",
             f"sha256:{A}",
             f"sha256:{B}",
+            "model:huggingface/acme/base",
+            "dataset:huggingface/acme/reviews",
         )
         for system in ("s1", "s2")
     }
+    assert {s.kind for s in seen if s.component.startswith("dataset:")} == {"named"}
     model = next(s for s in seen if s.component.startswith("model:"))
     assert model.digest == digest_of_files({"a": A, "b.md": B})
+    assert model.parts == (A,)
+    assert model.has_signature is False
     assert model.made_from == ("model:huggingface/acme/base", "dataset:huggingface/acme/reviews")
     assert (model.version, model.tag, model.exposure) == ("r1", "main", "delivered")
     by_digest = next(s for s in seen if s.component == f"sha256:{A}")
@@ -264,3 +269,26 @@ def test_a_policys_suppression_silences_the_finding_and_not_the_check():
     assert statuses(check_push(event, current))["signature"] is Status.WARN
     ended = knowing({"suppressions": [{**entry, "expires": "2026-11-19"}]})
     assert rules(check_push(event, ended)) == {"TW-PROV-UNSIGNED"}
+
+
+@pytest.mark.parametrize("action", ["pull", "tag", "push", "promote"])
+def test_a_file_that_differs_from_the_expected_one_is_found_however_it_came(action):
+    event = push_event(
+        action=action,
+        files=[{"path": "m.safetensors", "digests": {"sha256": B}}],
+        expected={"hashes": {"./m.safetensors": A}},
+    )
+    found = check_push(event, knowing()).detections
+    assert "TW-PROV-HASH-MISMATCH" in {one.rule_id for one in found}
+
+
+def test_what_a_pull_did_not_fetch_is_not_missing_and_what_it_fetched_beside_is_no_surprise():
+    event = push_event(
+        action="pull",
+        files=[{"path": "m.safetensors", "digests": {"sha256": A}}, {"path": "config.json"}],
+        expected={"hashes": {"m.safetensors": A, "other.safetensors": B, "config.json": B}},
+    )
+    outcome = check_push(event, knowing())
+    hashes = {one.name: one.status for one in outcome.checks if one.name.startswith("hash_")}
+    assert hashes == {"hash_m.safetensors": Status.PASS}
+    assert not outcome.detections
