@@ -11,6 +11,7 @@ import msgspec
 
 from agents.checks.artifacts.formats.embedded import report_text
 from agents.checks.artifacts.formats.keras import report_keras_text
+from agents.checks.artifacts.formats.recognition import HDF5
 from agents.checks.artifacts.formats.window import Cursor, Window
 from agents.checks.artifacts.scanning import (
     BudgetExceededError,
@@ -20,7 +21,6 @@ from agents.checks.artifacts.scanning import (
     Source,
 )
 
-SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 UNDEFINED: Final = (1 << 64) - 1
 MAX_OBJECTS: Final = 200_000
 MAX_MESSAGES: Final = 100_000
@@ -39,16 +39,6 @@ class _Link(msgspec.Struct, frozen=True):
     name: str
     address: int = UNDEFINED
     outside: str = ""
-
-
-def matches(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is HDF5: its signature, at its begin or behind a user block."""
-    if head.startswith(SIGNATURE) or any(
-        head[offset : offset + 8] == SIGNATURE for offset in (512, 1024, 2048)
-    ):
-        return True
-    named = name.lower().endswith((".h5", ".hdf5", ".he5"))
-    return named and source.size > 0 and not head.startswith((b"PK\x03\x04", b"version https://"))
 
 
 def parse(scan: Scan, name: str, source: Source) -> None:
@@ -102,11 +92,11 @@ class _Walker:
         for offset in (0, 512, 1024, 2048, 4096):
             if offset + 96 > self._window.size:
                 break
-            if self._window.read(offset, 8) == SIGNATURE:
+            if self._window.read(offset, 8) == HDF5:
                 break
         else:
             raise CorruptFileError("no HDF5 signature")
-        if self._window.size < offset + 48 or self._window.read(offset, 8) != SIGNATURE:
+        if self._window.size < offset + 48 or self._window.read(offset, 8) != HDF5:
             raise CorruptFileError("no HDF5 signature")
         version = self._window.number(offset + 8, 1)
         if version in (0, 1):

@@ -28,20 +28,6 @@ CONFIGURATION: Final = re.compile(
 )
 """Names of documents that a loader reads; others are data, which may speak of code."""
 QUIET: Final = re.compile(r"(tokenizer|vocab|merges|added_tokens|special_tokens_map)[\w.-]*\.json$")
-_NAMES: Final = (".json", ".ipynb", ".jsonl", ".json.txt", ".webmanifest")
-
-
-def matches(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is a JSON object or array, or its name says so."""
-    lower = name.lower()
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if text[:1] in (b"{", b"["):
-        if text[:2] in (b"{%", b"{{"):
-            return False
-        rest = text[1:].lstrip()[:1]
-        starts = (b'"', b"}", b"") if text[:1] == b"{" else (b'"', b"{", b"[", b"]", b"-", b"")
-        return rest in starts or rest.isdigit() or lower.endswith(_NAMES)
-    return lower.endswith(_NAMES) and source.size > 0 and not head.startswith(b"version https://")
 
 
 def parse(scan: Scan, name: str, source: Source) -> None:

@@ -1,6 +1,4 @@
 """Reads the plain files of a repository: cards, vocabularies, attributes, requirements."""
-# ruff: noqa: E501 -- lists of names
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
 
 from __future__ import annotations
 
@@ -10,38 +8,12 @@ from typing import Final
 import yaml
 
 from agents.checks.artifacts.formats.commands import is_hostile_command
-from agents.checks.artifacts.formats.paths import is_weights_name
 from agents.checks.artifacts.formats.requirements import report_requirement
 from agents.checks.artifacts.formats.templates import report_template
 from agents.checks.artifacts.formats.window import decode_text, read_document
 from agents.checks.artifacts.formats.yaml_documents import PYTHON_TAG, report_yaml
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
 
-_NAMES: Final = (
-    ".md", ".txt", ".rst", ".gitattributes", ".gitignore", ".csv", ".tsv", ".vocab", ".bpe",
-    ".merges", ".license", ".cfg", ".ini", ".toml", ".cff", ".bib", ".dockerignore", ".editorconfig",
-    ".gitmodules", ".pth.txt", ".log", ".html", ".css", ".svg", ".lock", ".modelfile", ".env",
-    ".jinja", ".j2", ".jinja2", ".tmpl", ".properties", ".conf", ".tokens", ".srt",
-)  # fmt: skip
-_BASES: Final = frozenset(
-    [
-        "license",
-        "readme",
-        "notice",
-        "modelfile",
-        "dockerfile",
-        "makefile",
-        "authors",
-        "contributors",
-        "copying",
-        "version",
-        "changelog",
-        "codeowners",
-        "manifest",
-        "usage",
-        "requirements",
-    ]
-)
 _TEMPLATES: Final = (".jinja", ".j2", ".jinja2")
 _FRONT: Final = re.compile(r"\A---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
 _REQUIREMENTS: Final = re.compile(r"(^|[/!])(requirements|constraints)[\w.-]*\.(txt|in)$")
@@ -50,20 +22,6 @@ _CONFIGURED: Final = re.compile(
 )
 _SCRIPT: Final = re.compile(r"(?i)<script\b|\bon(error|load)\s*=\s*[\"']|javascript:")
 MAX_TEXT: Final = 32 << 20
-_PRINTABLE_SHARE: Final = 0.02
-
-
-def matches(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is plain text of a repository, by its name and its bytes."""
-    base = name.lower().rsplit("/", 1)[-1].rsplit("!", 1)[-1]
-    named = base.endswith(_NAMES) or (base.split(".")[0] in _BASES and not is_weights_name(base))
-    if named and source.size == 0:
-        return True
-    if named:
-        utf16 = head.startswith((b"\xff\xfe", b"\xfe\xff"))
-        control = sum(byte < 9 or (13 < byte < 32 and byte != 27) for byte in head)
-        return utf16 or control <= len(head) * _PRINTABLE_SHARE
-    return head.startswith(b"version https://git-lfs.github.com/spec/")
 
 
 def parse(scan: Scan, name: str, source: Source) -> None:

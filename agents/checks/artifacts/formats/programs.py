@@ -16,7 +16,6 @@ from typing import Final
 from agents.checks.artifacts.formats.embedded import FILE_HEADS
 from agents.checks.artifacts.formats.executables import OBFUSCATED, report_script
 from agents.checks.artifacts.formats.paths import is_weights_name
-from agents.checks.artifacts.formats.python_code import report_python
 from agents.checks.artifacts.formats.window import decode_text, read_document
 from agents.checks.artifacts.scanning import BytesSource, Scan, Source
 
@@ -57,6 +56,10 @@ def parse_site(scan: Scan, name: str, source: Source) -> None:
 
     Source: Python's `site` module.
     """
+    from agents.checks.artifacts.formats.python_code import (  # noqa: PLC0415 -- as in `recognition`
+        report_python,
+    )
+
     del name
     text = decode_text(read_document(scan, source))
     for number, line in enumerate(text.splitlines()[:1000], 1):
@@ -135,6 +138,10 @@ def parse(scan: Scan, name: str, source: Source) -> None:
             "TW-MODEL-MARKUP-SCRIPT", f"markup with {match.group()[:40]!r}", offset=match.start()
         )
     if _is_python(text):
+        from agents.checks.artifacts.formats.python_code import (  # noqa: PLC0415 -- the same
+            report_python,
+        )
+
         report_python(scan, text, "")
         return
     report_script(scan, text)

@@ -113,15 +113,6 @@ class CodeFault(msgspec.Struct, frozen=True):
     """A constant that it hands to a loader, to be scanned as what that reads."""
 
 
-def matches(name: str, head: bytes, source: Source) -> bool:  # noqa: ARG001 -- the contract
-    """Say whether a file is Python source, by its name or its first line."""
-    if "code/__torch__" in name:
-        return False  # TorchScript, which its own container judges
-    return name.lower().endswith((".py", ".pyw", ".pyi")) or (
-        head.startswith(b"#!") and b"python" in head.split(b"\n", 1)[0]
-    )
-
-
 def parse(scan: Scan, name: str, source: Source) -> None:  # noqa: ARG001 -- the contract
     """Report what a Python file does on import and on use."""
     raw = read_document(scan, source)

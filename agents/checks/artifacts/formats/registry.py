@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Final
 
 import msgspec
@@ -15,19 +16,14 @@ from agents.checks.artifacts.formats import (
     executables,
     foreign,
     gguf,
-    hdf5,
-    json_documents,
     msgpack_documents,
     onnx,
-    plain_text,
     programs,
-    python_code,
+    recognition,
     safetensors,
     sentencepiece,
     tensorflow,
     tflite,
-    xml_documents,
-    yaml_documents,
 )
 from agents.checks.artifacts.scanning import Scan, Source
 
@@ -43,9 +39,18 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a whole file of it can't run code when its own loader reads it."""
 
 
+def _later(module: str) -> Callable[[Scan, str, Source], None]:
+    """Return the `parse` of a module that is imported for the first file of its format."""
+
+    def parse(scan: Scan, name: str, source: Source) -> None:
+        import_module(f"{__package__}.{module}").parse(scan, name, source)
+
+    return parse
+
+
 FORMATS: Final[tuple[Format, ...]] = (
     Format(name="gguf", matches=gguf.matches, parse=gguf.parse, safe=True),
-    Format(name="hdf5", matches=hdf5.matches, parse=hdf5.parse, safe=False),
+    Format(name="hdf5", matches=recognition.is_hdf5, parse=_later("hdf5"), safe=False),
     Format(name="tflite", matches=tflite.matches, parse=tflite.parse, safe=True),
     Format(name="engine", matches=engines.matches, parse=engines.parse, safe=False),
     Format(
@@ -88,17 +93,17 @@ FORMATS: Final[tuple[Format, ...]] = (
     Format(
         name="msgpack", matches=msgpack_documents.matches, parse=msgpack_documents.parse, safe=True
     ),
-    Format(name="python", matches=python_code.matches, parse=python_code.parse, safe=False),
+    Format(name="python", matches=recognition.is_python, parse=_later("python_code"), safe=False),
     Format(
         name="script",
         matches=executables.matches_script,
         parse=executables.parse_script,
         safe=False,
     ),
-    Format(name="xml", matches=xml_documents.matches, parse=xml_documents.parse, safe=True),
-    Format(name="json", matches=json_documents.matches, parse=json_documents.parse, safe=True),
-    Format(name="yaml", matches=yaml_documents.matches, parse=yaml_documents.parse, safe=True),
-    Format(name="text", matches=plain_text.matches, parse=plain_text.parse, safe=True),
+    Format(name="xml", matches=recognition.is_xml, parse=_later("xml_documents"), safe=True),
+    Format(name="json", matches=recognition.is_json, parse=_later("json_documents"), safe=True),
+    Format(name="yaml", matches=recognition.is_yaml, parse=_later("yaml_documents"), safe=True),
+    Format(name="text", matches=recognition.is_text, parse=_later("plain_text"), safe=True),
     Format(
         name="encoded", matches=programs.matches_wrapped, parse=programs.parse_wrapped, safe=False
     ),

@@ -30,20 +30,6 @@ BEYOND: Final = 1 << 62
 _PLUGIN: Final = re.compile(r"(?i)\.(so|dll|dylib|exe|sh|bat|py|jar)(\.\d+)*$")
 
 
-def matches(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is XML, by its first bytes or its name."""
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if text.startswith((b"<?xml", b"<PMML", b"<net ", b"<!DOCTYPE PMML", b"<!DOCTYPE pmml")):
-        return True
-    if head[:4] in (b"\xff\xfe<\0", b"\xfe\xff\0<"):
-        return True
-    return (
-        name.lower().endswith((".xml", ".pmml"))
-        and source.size > 0
-        and (not head.startswith(b"version https://git-lfs"))
-    )
-
-
 def parse(scan: Scan, name: str, source: Source) -> None:
     """Report entities, scripts, and operators or files from elsewhere.
 

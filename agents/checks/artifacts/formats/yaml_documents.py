@@ -42,17 +42,6 @@ _INTERPOLATION: Final = re.compile(
 _PLAIN: Final = re.compile(r"^(---|%YAML|[\w.\"'-]+\s*:(\s|$)|- )", re.MULTILINE)
 
 
-def matches(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is YAML, by its name or by its directive."""
-    del source
-    lower = name.lower()
-    return (
-        lower.endswith((".yaml", ".yml"))
-        or lower.rsplit("/", 1)[-1] in ("mlmodel", "mlproject")
-        or head.startswith((b"%YAML", b"--- !!", b"!!python"))
-    )
-
-
 def parse(scan: Scan, name: str, source: Source) -> None:
     """Report tags that construct objects and targets that a loader calls.
 
