@@ -14,7 +14,8 @@ _TEXT_NAMES: Final = (
     ".md", ".txt", ".rst", ".gitattributes", ".gitignore", ".csv", ".tsv", ".vocab", ".bpe",
     ".merges", ".license", ".cfg", ".ini", ".toml", ".cff", ".bib", ".dockerignore",
     ".editorconfig", ".gitmodules", ".pth.txt", ".log", ".html", ".css", ".svg", ".lock",
-    ".modelfile", ".env", ".jinja", ".j2", ".jinja2", ".tmpl", ".properties", ".conf", ".tokens", ".srt",
+    ".modelfile", ".env", ".jinja", ".j2", ".jinja2", ".tmpl", ".properties", ".conf",
+    ".tokens", ".srt",
 )  # fmt: skip
 _TEXT_BASES: Final = frozenset(
     [
