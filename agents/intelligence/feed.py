@@ -8,10 +8,11 @@ from typing import Final
 
 import msgspec
 
+from agents.checks.packages.intel_match import ADVERSE, is_about_every_version, is_open
 from agents.checks.packages.popularity import is_popular
 from schemas.components import split_key
 from schemas.errors import TidewatchError
-from schemas.intel import IntelFact, IntelKind
+from schemas.intel import IntelFact, IntelKind, VersionRange
 
 SHOWN_PROBLEMS: Final = 20
 DIGESTS_LIMIT: Final = 1000
@@ -65,18 +66,30 @@ class Feed(msgspec.Struct):
 def merge(left: IntelFact, right: IntelFact) -> IntelFact:
     """Return the two facts of one component as one: all versions, digests and sources.
 
-    A fact about every version of a name keeps saying so; the order of the two does not matter.
+    A fact about every version of a name keeps saying so, and one about some releases does not
+    come to say so by the other's kind; the order of the two does not matter.
     """
     first, second = sorted((left, right), key=lambda fact: (-_WORST[fact.kind], fact.sources))
+    every = is_about_every_version(first) or (
+        second.kind in ADVERSE and is_about_every_version(second)
+    )
     ranges = {
         (one.introduced, one.fixed or "", one.last_affected or ""): one
-        for one in (*first.ranges, *second.ranges)
+        for fact in (first, second)
+        for one in fact.ranges
+        if every or not is_open(one)
     }
+    versions = {*first.versions, *second.versions}
+    if every:
+        ranges = {("0", "", ""): VersionRange()}
+        if first.kind is IntelKind.COMPROMISED:
+            # Beside a list, an open range of a good package would not be believed.
+            versions = set()
     times: list[datetime] = [one for one in (left.modified, right.modified) if one is not None]
     return IntelFact(
         key=first.key,
         kind=first.kind,
-        versions=tuple(sorted({*first.versions, *second.versions})),
+        versions=tuple(sorted(versions)),
         ranges=tuple(ranges[key] for key in sorted(ranges)),
         digests=tuple(sorted({*first.digests, *second.digests}))[:DIGESTS_LIMIT],
         sources=tuple(sorted({*first.sources, *second.sources})),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from io import BytesIO
+from itertools import groupby
 from typing import Any, Final
 
 import msgspec
 import orjson
+from packaging.version import Version
 
+from agents.checks.packages.versions import parse_version
 from agents.intelligence.feed import Feed, InvalidFeedError, with_popularity
 from schemas.components import InvalidComponentError, component_key, is_sha256
 from schemas.intel import IntelFact, IntelKind, VersionRange
@@ -25,6 +28,9 @@ RATIO_LIMIT: Final = 200
 VERSIONS_LIMIT: Final = 20_000
 AFFECTED_LIMIT: Final = 10_000
 _DEPTH: Final = 8
+_INTRODUCED: Final = 0
+_ENDS: Final = ("", "fixed", "last_affected")
+_AT_AN_END: Final = (1, 0, 2)
 _KINDS: Final[dict[str, tuple[IntelKind, float]]] = {
     "mal": (IntelKind.MALICIOUS, 0.95),
     "pentest": (IntelKind.MALICIOUS, 0.8),
@@ -74,23 +80,58 @@ _DECODER: Final = msgspec.json.Decoder(_Record)
 def _ranges(affected: _Affected) -> Iterator[VersionRange]:
     """Yield the ranges of versions; those of commits say nothing of releases."""
     for one in affected.ranges:
-        if one.type.upper() == "GIT":
-            continue
-        start: str | None = None
-        for event in one.events:
-            if event.introduced is not None:
-                if start is not None:
-                    yield VersionRange(introduced=start)
-                start = event.introduced
-            elif start is not None and (event.fixed or event.last_affected or event.limit):
-                yield VersionRange(
-                    introduced=start,
-                    fixed=event.fixed or event.limit,
-                    last_affected=event.last_affected,
-                )
+        if one.type.upper() != "GIT":
+            yield from _of_events(one.events)
+
+
+def _of_events(events: Sequence[_Event]) -> Iterator[VersionRange]:
+    """Yield the ranges that events make, whatever their order.
+
+    A `limit` closes nothing by itself: what lies beyond the furthest of them is not affected.
+    """
+    marks = [
+        (text, rank)
+        for event in events
+        for rank, text in enumerate((event.introduced, event.fixed, event.last_affected))
+        if text is not None
+    ]
+    if all(parse_version(text) is not None for text, _ in marks):
+        marks.sort(key=_place)
+    limit = _furthest([event.limit for event in events if event.limit is not None])
+    start: str | None = None
+    for _, group in groupby(marks, key=lambda mark: parse_version(mark[0]) or mark[0]):
+        # Where one range ends and the next begins at the same version, the end comes first.
+        ended = start is not None
+        for text, rank in sorted(group, key=lambda mark: _AT_AN_END[mark[1]] if ended else mark[1]):
+            if rank == _INTRODUCED:
+                start = text if start is None else start
+            elif start is not None:
+                yield _within(VersionRange(introduced=start, **{_ENDS[rank]: text}), limit)
                 start = None
-        if start is not None:
-            yield VersionRange(introduced=start)
+    if start is not None:
+        yield _within(VersionRange(introduced=start), limit)
+
+
+def _place(mark: tuple[str, int]) -> tuple[bool, Version, int]:
+    """Return what sorts events: "0" is below every version, pre-releases of 0 too."""
+    first = mark == ("0", _INTRODUCED)
+    return not first, parse_version(mark[0]) or Version("0"), mark[1]
+
+
+def _furthest(limits: Sequence[str]) -> str | None:
+    """Return the limit that holds, None for none; any of several will do for a version."""
+    if not limits or "*" in limits:
+        return None
+    known = [(version, text) for text in limits if (version := parse_version(text)) is not None]
+    return max(known)[1] if len(known) == len(limits) else None
+
+
+def _within(bounds: VersionRange, limit: str | None) -> VersionRange:
+    high = parse_version(limit) if limit is not None else None
+    end = parse_version(bounds.fixed or bounds.last_affected or "")
+    if high is None or (end is not None and end < high):
+        return bounds
+    return VersionRange(introduced=bounds.introduced, fixed=limit)
 
 
 def _digests(value: Any, depth: int = 0) -> Iterator[str]:  # noqa: ANN401 -- any JSON value

@@ -40,7 +40,8 @@ def _in_range(version: Version, bounds: VersionRange) -> bool | None:
         return None if high is None else version < high
     if bounds.last_affected is not None:
         last = parse_version(bounds.last_affected)
-        return None if last is None else version <= last
+        # A local build of the last bad release is that release.
+        return None if last is None else version <= last or Version(version.public) == last
     return True
 
 
