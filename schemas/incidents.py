@@ -308,12 +308,12 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     system: str
     component: str
     kind: str
-    """replace, rebuild, rotate, patch, evaluate."""
+    """replace, rebuild, retrain, rotate, patch (the entry point), evaluate."""
     state: str
     """open, done or recurred."""
     text: str
     proof: str | None = None
-    """The event that showed it."""
+    """What showed it: an event, a command, a decision, or the policy."""
 
 
 class ProcessingTimes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

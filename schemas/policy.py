@@ -57,6 +57,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """System: paths of logs, caches and configurations to capture."""
     blocked_sources: tuple[str, ...] = ()
     required_checks: tuple[str, ...] = ()
+    """What must have passed before an incident closes by itself; `entry_point`: the way in is shut.
+    `signature` also makes the absence of one a failure."""
     signing_keys: tuple[str, ...] = ()
     """PEM public keys, or references to them, that models must be signed with."""
     suppressions: tuple[Suppression, ...] = ()

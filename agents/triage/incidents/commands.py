@@ -23,6 +23,8 @@ PROPOSED_MS: Final = 72 * 3_600_000
 ANSWER_MS: Final = 15 * 60_000
 """A responder answers within so long; each repetition waits twice as long."""
 ATTEMPTS: Final = 5
+POLICY_MS: Final = 3_600_000
+"""How often an incident is looked at that only waits for its entry point to be shut."""
 
 _PRECEDENCE: Final = (
     "capture-evidence component",
@@ -337,8 +339,13 @@ def on_time(standing: Standing, now_ms: int, tell: Tell, escalate: Escalate) -> 
     return changed
 
 
-def next_due(standing: Standing) -> int | None:
-    """Return when time next matters to the tenant's part (ms), None if it does not."""
+def next_due(standing: Standing, now_ms: int) -> int | None:
+    """Return when time next matters to the tenant's part (ms), None if it does not.
+
+    Args:
+        standing: The part.
+        now_ms: The last tick.
+    """
     due = [
         to_ms(decision.expires)
         for decision, _ in standing.decisions
@@ -346,6 +353,10 @@ def next_due(standing: Standing) -> int | None:
         and decision.decision is DecisionKind.SUPPRESS
         and decision.expires is not None
     ]
+    left = {task.kind for task in standing.tasks if task.state != "done"}
+    if left == {"patch"} and not standing.ended:
+        # A change of the policy may show it shut, and no record tells of that here.
+        due.append(now_ms + POLICY_MS)
     for command in standing.actions.commands.values():
         if command.standing == "proposed":
             due.append(command.expires_ms)

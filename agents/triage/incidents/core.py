@@ -322,7 +322,7 @@ class _Desk:
             )
             if changed:
                 case.save(standing.actions)
-            if changed or standing.actions.told_status == "suppressed":
+            if changed or standing.status != standing.actions.told_status:
                 self._touched.setdefault(case.incident, {})[waiting.tenant] = None
                 self._at.setdefault(case.incident, (now_ms, 0))
             self._wait(case, standing)
@@ -332,7 +332,7 @@ class _Desk:
         """Note when time next matters to a tenant's part."""
         key = row_key(WAITING, case.incident, standing.tenant)
         known = self.store.load(key, WaitingRow)
-        due = next_due(standing)
+        due = next_due(standing, self._clock.time_ms)
         if due is None:
             if known is not None:
                 self.store.delete(key)

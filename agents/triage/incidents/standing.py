@@ -11,6 +11,7 @@ from agents.triage.bounded import rank
 from agents.triage.containment import Ground, ground_of
 from agents.triage.correlation import correlations
 from agents.triage.incidents.fold import Case
+from agents.triage.incidents.recovery import ON_SYSTEMS, Recovery, recovered, recovery_tasks
 from agents.triage.incidents.rows import ActionsRow, Entry, FindingsRow, Group, SystemsRow
 from agents.triage.ledger.rows import EXPOSURE_RANK, from_ms, to_ms
 from agents.triage.routing import split_version
@@ -18,7 +19,7 @@ from agents.triage.scoring import Evidence, evidence_of, score
 from schemas.canonical import stable_id
 from schemas.decisions import Decision, DecisionKind
 from schemas.findings import Finding
-from schemas.incidents import KnownGood, Proof, Score, SystemView, TaskView
+from schemas.incidents import KnownGood, Score, SystemView, TaskView
 from schemas.policy import Policy
 
 INTRINSIC: Final = frozenset(
@@ -187,10 +188,20 @@ def stand(case: Case, tenant: str, policy: Policy, now_ms: int) -> Standing:
         [*case.core.decisions.values(), *actions.decisions.values()],
         key=lambda one: (one[0].time, one[0].id),
     )
-    tasks = _tasks(case, tenant, entries, systems_row, actions, decisions)
-    grounds = [ground_of(_of_group(findings, group)) for group, holds in own if holds] + [
-        ground_of(one) for one in shared
-    ]
+    grounds = [ground_of(group.finding) for group, holds in own if holds]
+    grounds += [ground_of(one) for one in shared]
+    tasks = recovery_tasks(
+        Recovery(
+            incident=case.incident,
+            tenant=tenant,
+            entries=entries,
+            proofs=list(systems_row.proofs.values()),
+            commands=list(actions.commands.values()),
+            decisions=[decision for decision, _ in decisions],
+            grounds=grounds,
+            policy=policy,
+        )
+    )
     standing = Standing(
         tenant=tenant,
         findings=findings,
@@ -209,11 +220,6 @@ def stand(case: Case, tenant: str, policy: Policy, now_ms: int) -> Standing:
     )
     standing.status = _status(standing, now_ms)
     return standing
-
-
-def _of_group(row: FindingsRow, group: Group) -> Finding:
-    del row
-    return group.finding
 
 
 def known_tenants(case: Case) -> int:
@@ -327,137 +333,6 @@ def _merge_views(one: SystemView, other: SystemView) -> SystemView:
     )
 
 
-# -- recovery --------------------------------------------------------------------------------------
-
-
-def _tasks(
-    case: Case,
-    tenant: str,
-    entries: list[Entry],
-    row: SystemsRow,
-    actions: ActionsRow,
-    decisions: list[tuple[Decision, int]],
-) -> list[TaskView]:
-    places: dict[tuple[str, str], list[Entry]] = {}
-    for entry in entries:
-        places.setdefault((entry.system, entry.component), []).append(entry)
-    tasks = [
-        _replacement(case, tenant, place, held, row, decisions)
-        for place, held in sorted(
-            places.items(), key=lambda one: (min(entry.first_ms for entry in one[1]), one[0])
-        )
-    ]
-    identities = sorted({one for entry in entries for one in entry.identities})
-    revoked = {
-        command.spec.target
-        for command in actions.commands.values()
-        if command.spec.action == "revoke" and command.state() == "done"
-    }
-    for identity in identities:
-        task_id = stable_id("tsk", case.incident, tenant, "rotate", identity)
-        evaluated = _evaluated(decisions, {task_id, identity}, 0)
-        done = identity in revoked or evaluated is not None
-        tasks.append(
-            TaskView(
-                id=task_id,
-                tenant=tenant,
-                system="",
-                component=identity,
-                kind="rotate",
-                state="done" if done else "open",
-                text=f"rotate {identity}: what could reach it was compromised",
-                proof=evaluated,
-            )
-        )
-    return tasks
-
-
-def _replacement(
-    case: Case,
-    tenant: str,
-    place: tuple[str, str],
-    held: list[Entry],
-    row: SystemsRow,
-    decisions: list[tuple[Decision, int]],
-) -> TaskView:
-    system, component = place
-    kind = "rebuild" if any(entry.path for entry in held) else "replace"
-    task_id = stable_id("tsk", case.incident, tenant, kind, system, component)
-    bad = {(entry.version, entry.digest) for entry in held}
-    bad_digests = {entry.digest for entry in held if entry.digest}
-    last_bad = max(entry.last_ms for entry in held)
-    proofs = [
-        proof
-        for proof in row.proofs.values()
-        if proof.system == system
-        and proof.component == component
-        and (proof.version, proof.digest) not in bad
-        and proof.digest not in bad_digests
-    ]
-    latest = max(proofs, key=lambda one: (one.occurred_at, one.event_id), default=None)
-    proven = latest is not None and to_ms(latest.occurred_at) > last_bad
-    evaluated = _evaluated(decisions, {task_id}, last_bad)
-    state = "open"
-    if proven or evaluated is not None:
-        state = "done"
-    elif latest is not None or _was_done(decisions, task_id):
-        state = "recurred"
-    verb = (
-        "rebuild it from clean inputs" if kind == "rebuild" else "replace it with a clean version"
-    )
-    return TaskView(
-        id=task_id,
-        tenant=tenant,
-        system=system,
-        component=component,
-        kind=kind,
-        state=state,
-        text=f"{component} on {system}: {verb}",
-        proof=_proof_id(latest) if proven else evaluated,
-    )
-
-
-def _proof_id(proof: Proof | None) -> str | None:
-    return proof.event_id if proof is not None else None
-
-
-def _evaluated(
-    decisions: list[tuple[Decision, int]], targets: set[str], after_ms: int
-) -> str | None:
-    """Return the id of the last passed evaluation of one of the targets, None if it failed."""
-    last = None
-    for decision, _ in decisions:
-        if (
-            decision.decision is DecisionKind.EVALUATION
-            and decision.target in targets
-            and to_ms(decision.time) > after_ms
-        ):
-            last = decision
-    return last.id if last is not None and last.passed else None
-
-
-def _was_done(decisions: list[tuple[Decision, int]], task_id: str) -> bool:
-    return any(
-        one.decision is DecisionKind.EVALUATION and one.target == task_id and one.passed
-        for one, _ in decisions
-    )
-
-
-def recovered(standing: Standing) -> bool:
-    """Tell whether every task is done, and the checks that the policy requires were passed since.
-
-    Recovery is verified, not declared: each required check needs a passed evaluation after the
-    last time a system was seen with the component.
-    """
-    if not standing.tasks or any(task.state != "done" for task in standing.tasks):
-        return False
-    last_bad = max((entry.last_ms for entry in standing.entries), default=0)
-    return all(
-        _evaluated(standing.decisions, {check}, last_bad) is not None
-        for check in standing.policy.required_checks
-    )
-
-
 # -- status ----------------------------------------------------------------------------------------
 
 
@@ -488,9 +363,10 @@ def _status(standing: Standing, now_ms: int) -> str:
         )
         if since <= to_ms(last.time):
             return "closed"
-    if recovered(standing) and kind is not DecisionKind.REOPEN:
+    issued = list(standing.actions.commands.values())
+    if recovered(standing.tasks, issued, standing.policy) and kind is not DecisionKind.REOPEN:
         return "closed"
-    if any(task.state == "done" and task.kind != "rotate" for task in standing.tasks):
+    if any(task.state == "done" and task.kind in ON_SYSTEMS for task in standing.tasks):
         return "recovering"
     if contained(standing):
         return "contained"

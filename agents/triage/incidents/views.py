@@ -11,6 +11,7 @@ from agents.triage.containment import evidence_paths
 from agents.triage.correlation import correlations
 from agents.triage.incidents.commands import importance, planned
 from agents.triage.incidents.fold import Case
+from agents.triage.incidents.recovery import ON_SYSTEMS
 from agents.triage.incidents.rows import CommandState
 from agents.triage.incidents.standing import (
     ENDED,
@@ -361,7 +362,9 @@ def _timeline(
             ref=task.proof,
         )
         for task in standing.tasks
-        if task.state == "done" and (task.system, task.component) in proofs
+        if task.kind in ON_SYSTEMS
+        and task.state == "done"
+        and (task.system, task.component) in proofs
     ]
     entries += [
         TimelineEntry(
@@ -414,6 +417,9 @@ def _next_action(
     if standing.status == "false-positive":
         return "Nothing: judged a false positive; what was contained is being released."
     if standing.status == "closed":
+        left = [task for task in standing.tasks if task.state != "done"]
+        if left and left[0].kind == "patch":
+            return f"It may come in again: {left[0].text}."
         return "Review the report and share what was learnt."
     states = dict.fromkeys(("failed", "expired", "proposed", "issued", "working"), 0)
     for command in commands:
@@ -434,11 +440,10 @@ def _next_action(
     if states["issued"] or states["working"]:
         return "Wait for the responder's answers."
     waiting = [task for task in standing.tasks if task.state != "done"]
+    # What need not be verified for the incident to close is named last.
+    waiting.sort(key=lambda task: task.kind == "patch")
     if waiting:
         return f"{waiting[0].text} ({bucket(len(waiting), LISTED)} tasks are open)."
-    missing = standing.policy.required_checks
-    if missing and standing.tasks:
-        return f"Report the result of: {', '.join(missing[:8])}."
     return worst.remediation if worst is not None and worst.remediation else "Investigate."
 
 

@@ -475,12 +475,17 @@ def revoke_all(flow):
 
 
 def test_a_later_clean_version_closes_the_task_and_then_the_incident():
-    flow = hostile("a")
+    flow = hostile("a", [Policy(tenant="a", dry_run=False)])
     revoke_all(flow)
     assert flow.alerts[CASE, "a"].status == "contained"
     recover(flow, 400)
     view = flow.alerts[CASE, "a"]
-    assert {task.state for task in view.tasks} == {"done"}
+    assert {(task.kind, task.state) for task in view.tasks} == {
+        ("replace", "done"),
+        ("rotate", "done"),
+        ("patch", "done"),
+    }
+    assert all(task.proof for task in view.tasks)
     assert view.status == "closed"
     assert any(entry.what == "recovered" for entry in view.timeline)
 

@@ -1,0 +1,262 @@
+"""Eradication and recovery: what is to be done on each affected system, and what shows it done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from agents.checks.pipelines.sources import blocks
+from agents.triage.containment import Ground
+from agents.triage.incidents.rows import CommandState, Entry
+from agents.triage.ledger.rows import to_ms
+from schemas.canonical import stable_id
+from schemas.decisions import Decision, DecisionKind
+from schemas.incidents import Proof, TaskView
+from schemas.policy import Policy
+from schemas.severity import Severity
+
+ON_SYSTEMS: Final = frozenset({"replace", "rebuild", "retrain", "evaluate"})
+"""Kinds of task whose end says that recovery is under way."""
+ENTRY_POINT: Final = "entry_point"
+"""The name in a policy's `required_checks` that keeps incidents open until the way in is shut."""
+_WAYS_IN: Final = {
+    "pypi": "install from a lock with hashes, from trusted indexes only, or block the source",
+    "model": "load it by its digest from a trusted source, or block the source",
+    "dataset": "pin it by its digest, from a trusted host, or block the source",
+    "image": "pull it by its digest from a trusted registry, or block the source",
+    "pipeline": "run it with its configuration at the expected hash, from version control",
+    "service": "deploy it by the digest of what it serves",
+    "deployment": "deploy it by the digest of what it serves",
+}
+"""By which way components come in, and how it is shut."""
+_CONFIGURED: Final = frozenset({"pypi", "pipeline"})
+"""Kinds of which a later clean event with a digest shows that the way in is shut: it is an install
+pinned to a version and hash, or a run with the configuration at a hash."""
+_VERBS: Final = {
+    "replace": "replace it with a clean version",
+    "rebuild": "rebuild it from clean inputs",
+    "retrain": "retrain it from clean data and base models",
+}
+
+
+class Recovery(msgspec.Struct, frozen=True, kw_only=True):
+    """What the tasks of one tenant's part follow from."""
+
+    incident: str
+    tenant: str
+    entries: Sequence[Entry]
+    """What holds, of what systems have."""
+    proofs: Sequence[Proof]
+    commands: Sequence[CommandState]
+    decisions: Sequence[Decision]
+    """By time."""
+    grounds: Sequence[Ground]
+    policy: Policy
+
+
+def recovery_tasks(part: Recovery) -> list[TaskView]:
+    """Return the tasks of a tenant's part, and which of them later events showed done.
+
+    For each affected system: replace, rebuild or retrain; where something severe was found, the
+    entry point; each identity to rotate; each check that the policy requires.
+    """
+    places: dict[tuple[str, str], list[Entry]] = {}
+    for entry in part.entries:
+        places.setdefault((entry.system, entry.component), []).append(entry)
+    tasks = [
+        _replacement(part, place, held)
+        for place, held in sorted(
+            places.items(), key=lambda one: (min(entry.first_ms for entry in one[1]), one[0])
+        )
+    ]
+    tasks.extend(_rotations(part))
+    tasks.extend(_entry_points(part))
+    if tasks:
+        last_bad = max((entry.last_ms for entry in part.entries), default=0)
+        tasks.extend(
+            _task(part, "evaluate", "", check, _evaluated(part, {check}, last_bad), check)
+            for check in part.policy.required_checks
+            if check != ENTRY_POINT
+        )
+    return tasks
+
+
+def recovered(tasks: Sequence[TaskView], commands: Iterable[CommandState], policy: Policy) -> bool:
+    """Tell whether every task is done: recovery is verified, not declared.
+
+    An entry point that is still open keeps the incident open as long as something can show it shut:
+    the policy requires it (`entry_point`), or a command that blocks is proposed or under way. Else
+    the task stays as advice, and nothing waits for it for ever.
+    """
+    if not tasks or any(task.state != "done" and task.kind != "patch" for task in tasks):
+        return False
+    if all(task.state == "done" for task in tasks):
+        return True
+    awaited = any(
+        command.spec.action == "block"
+        and not command.spec.dry_run
+        and command.state() in {"proposed", "issued", "working", "failed"}
+        for command in commands
+    )
+    return ENTRY_POINT not in policy.required_checks and not awaited
+
+
+def _task(
+    part: Recovery, kind: str, system: str, component: str, proof: str | None, *names: str
+) -> TaskView:
+    text = {
+        "rotate": f"rotate {component}: what could reach it was compromised",
+        "evaluate": f"report the result of {component}",
+        "patch": f"patch the entry point of {system}: {_WAYS_IN.get(_kind(component), '')}",
+    }.get(kind) or f"{component} on {system}: {_VERBS[kind]}"
+    return TaskView(
+        id=stable_id("tsk", part.incident, part.tenant, kind, *names),
+        tenant=part.tenant,
+        system=system,
+        component=component,
+        kind=kind,
+        state="done" if proof is not None else "open",
+        text=text,
+        proof=proof,
+    )
+
+
+def _kind(component: str) -> str:
+    return component.partition(":")[0]
+
+
+def _replacement(part: Recovery, place: tuple[str, str], held: list[Entry]) -> TaskView:
+    system, component = place
+    kind = "replace"
+    if any(entry.path for entry in held):
+        # What it was made from is tainted: data or a base model are trained anew, others built.
+        kind = "retrain" if component.startswith("model:") else "rebuild"
+    last_bad = max(entry.last_ms for entry in held)
+    latest = _latest_clean(part, system, component, held)
+    proven = latest is not None and to_ms(latest.occurred_at) > last_bad
+    task = _task(part, kind, system, component, None, system, component)
+    proof = latest.event_id if proven and latest else _evaluated(part, {task.id}, last_bad)
+    state = "open"
+    if proof is not None:
+        state = "done"
+    elif latest is not None or _was_done(part, task.id):
+        state = "recurred"
+    return msgspec.structs.replace(task, state=state, proof=proof)
+
+
+def _latest_clean(
+    part: Recovery, system: str, component: str, held: Iterable[Entry]
+) -> Proof | None:
+    bad = {(entry.version, entry.digest) for entry in held}
+    bad_digests = {entry.digest for entry in held if entry.digest}
+    clean = [
+        proof
+        for proof in part.proofs
+        if (proof.system, proof.component) == (system, component)
+        and (proof.version, proof.digest) not in bad
+        and proof.digest not in bad_digests
+    ]
+    return max(clean, key=lambda one: (one.occurred_at, one.event_id), default=None)
+
+
+def _rotations(part: Recovery) -> Iterable[TaskView]:
+    revoked = {
+        command.spec.target: command.spec.command_id
+        for command in part.commands
+        if command.spec.action == "revoke" and command.state() == "done"
+    }
+    for identity in sorted({one for entry in part.entries for one in entry.identities}):
+        task = _task(part, "rotate", "", identity, None, identity)
+        proof = revoked.get(identity) or _evaluated(part, {task.id, identity}, 0)
+        state = "open" if proof is None else "done"
+        yield msgspec.structs.replace(task, state=state, proof=proof)
+
+
+# -- entry points ----------------------------------------------------------------------------------
+
+
+def _entry_points(part: Recovery) -> Iterable[TaskView]:
+    """Yield a task for each system that something severe came to by itself, not by what it made."""
+    if not any(one.severity.rank >= Severity.HIGH.rank for one in part.grounds):
+        return
+    came: dict[str, list[Entry]] = {}
+    for entry in part.entries:
+        if not entry.path and _kind(entry.component) in _WAYS_IN:
+            came.setdefault(entry.system, []).append(entry)
+    if not came:
+        return
+    shut = _shut_for_all(part)
+    for system, held in sorted(
+        came.items(), key=lambda one: (min(entry.first_ms for entry in one[1]), one[0])
+    ):
+        first = min(held, key=lambda one: (one.first_ms, one.component))
+        task = _task(part, "patch", system, first.component, None, system)
+        last_bad = max(entry.last_ms for entry in held)
+        targets = {task.id, ENTRY_POINT}
+        proof = shut or _shut_since(part, system, held) or _evaluated(part, targets, last_bad)
+        state = "open" if proof is None else "done"
+        yield msgspec.structs.replace(task, state=state, proof=proof)
+
+
+def _shut_for_all(part: Recovery) -> str | None:
+    """Return what keeps the component from coming in again anywhere: the policy or a command."""
+    keys = {ground.indicator_key for ground in part.grounds}
+    keys |= {ground.publisher for ground in part.grounds if ground.publisher}
+    for entry in part.entries:
+        keys |= {entry.component, f"{entry.component}@{entry.version}", entry.publisher or ""}
+        keys |= {f"sha256:{entry.digest}"} if entry.digest else set()
+        keys |= {entry.origin, f"domain:{entry.origin}"} if entry.origin else set()
+    named = sorted(key for key in keys if key)
+    for blocked in part.policy.blocked_sources:
+        if blocks(blocked, named):
+            return f"policy: blocked_sources has {blocked}"[:200]
+    done = sorted(
+        command.spec.command_id
+        for command in part.commands
+        if command.spec.action == "block" and not command.spec.dry_run and command.state() == "done"
+    )
+    return done[0] if done else None
+
+
+def _shut_since(part: Recovery, system: str, held: Iterable[Entry]) -> str | None:
+    """Return a later install pinned to version and hash, or run at a hash, of what came in."""
+    of_component: dict[str, list[Entry]] = {}
+    for entry in held:
+        of_component.setdefault(entry.component, []).append(entry)
+    shown: list[str] = []
+    for component, entries in sorted(of_component.items()):
+        latest = _latest_clean(part, system, component, entries)
+        if (
+            _kind(component) not in _CONFIGURED
+            or latest is None
+            or latest.digest is None
+            or to_ms(latest.occurred_at) <= max(entry.last_ms for entry in entries)
+        ):
+            return None
+        shown.append(latest.event_id)
+    return shown[0]
+
+
+# -- evaluations -----------------------------------------------------------------------------------
+
+
+def _evaluated(part: Recovery, targets: set[str], after_ms: int) -> str | None:
+    """Return the id of the last passed evaluation of one of the targets, None if it failed."""
+    last = None
+    for decision in part.decisions:
+        if (
+            decision.decision is DecisionKind.EVALUATION
+            and decision.target in targets
+            and to_ms(decision.time) > after_ms
+        ):
+            last = decision
+    return last.id if last is not None and last.passed else None
+
+
+def _was_done(part: Recovery, task_id: str) -> bool:
+    return any(
+        one.decision is DecisionKind.EVALUATION and one.target == task_id and one.passed
+        for one in part.decisions
+    )

@@ -1,0 +1,178 @@
+"""Recovery tasks: what each system needs, what shows it done, and when an incident may close."""
+
+from __future__ import annotations
+
+from schemas.decisions import Decision, DecisionKind
+from schemas.incidents import AlertView, TaskView
+from schemas.policy import Policy
+from schemas.severity import Severity
+from tests.agents.triage.flow import Flow, at
+from tests.agents.triage.stories import BAD, GOOD, MODEL, finding, held, sighting
+
+REAL = Policy(tenant="a", dry_run=False)
+
+
+def met(policy: Policy, component: str = MODEL, **more: str) -> Flow:
+    """Return a run in which one system met something hostile."""
+    flow = Flow()
+    flow.policy(policy)
+    flow.saw(*held(component, "a", "gpu", 10, version="r2", digest=BAD, **more))
+    flow.found(finding("malicious_payload", "a", component, minutes=11))
+    return flow
+
+
+def replaced(flow: Flow, component: str = MODEL, minutes: float = 400) -> None:
+    flow.saw(*held(component, "a", "gpu", minutes, version="r1", digest=GOOD))
+
+
+def alert(flow: Flow) -> AlertView:
+    (view,) = flow.alerts.values()
+    return view
+
+
+def task(flow: Flow, kind: str) -> TaskView:
+    (one,) = [one for one in alert(flow).tasks if one.kind == kind]
+    return one
+
+
+def decide(flow: Flow, kind: DecisionKind, minutes: float, **more: object) -> None:
+    one = Decision(
+        id=f"dec-{len(flow.sent)}",
+        incident=alert(flow).incident,
+        actor="ann",
+        decision=kind,
+        reason="because",
+        time=at(minutes),
+        tenant="a",
+        **more,
+    )
+    flow.decide(one)
+
+
+def blocks(flow: Flow) -> list[str]:
+    return [one.command_id for one in flow.proposals.values() if one.action == "block"]
+
+
+def test_the_entry_point_of_each_system_is_a_task_of_its_own():
+    flow = met(REAL)
+    flow.saw(*held(MODEL, "a", "gpu-2", 12, version="r2", digest=BAD))
+    patches = [one for one in alert(flow).tasks if one.kind == "patch"]
+    assert [(one.system, one.state) for one in patches] == [("gpu", "open"), ("gpu-2", "open")]
+    assert "by its digest from a trusted source" in patches[0].text
+
+
+def test_an_open_entry_point_holds_the_incident_as_long_as_a_block_may_show_it_shut():
+    flow = met(REAL)
+    replaced(flow)
+    assert alert(flow).status == "recovering"
+    (block,) = blocks(flow)
+    decide(flow, DecisionKind.APPROVE, 401, target=block)
+    assert alert(flow).status == "recovering"
+    flow.answer(flow.commands[block])
+    assert task(flow, "patch").proof == block
+    assert alert(flow).status == "closed"
+
+
+def test_a_rejected_block_lets_the_incident_close_and_the_task_stays_as_advice():
+    flow = met(REAL)
+    replaced(flow)
+    (block,) = blocks(flow)
+    decide(flow, DecisionKind.REJECT, 401, target=block)
+    assert alert(flow).status == "closed"
+    assert task(flow, "patch").state == "open"
+    assert alert(flow).next_action.startswith("It may come in again: patch the entry point of gpu")
+
+
+def test_a_block_that_nobody_answers_does_not_hold_the_incident_for_ever():
+    flow = met(REAL)
+    replaced(flow)
+    flow.tick(minutes=73 * 60)
+    assert alert(flow).status == "closed"
+
+
+def test_a_dry_run_shuts_nothing_and_holds_nothing():
+    flow = met(Policy(tenant="a", automatic=("block",)))
+    (block,) = [one for one in flow.issued if one.action == "block"]
+    flow.answer(block)
+    assert task(flow, "patch").state == "open"
+    replaced(flow)
+    assert alert(flow).status == "closed"
+
+
+def test_a_policy_that_requires_it_holds_the_incident_until_it_is_shown():
+    flow = met(Policy(tenant="a", required_checks=("entry_point",)))
+    replaced(flow)
+    assert alert(flow).status == "recovering"
+    decide(flow, DecisionKind.EVALUATION, 500, target=task(flow, "patch").id, passed=True)
+    assert alert(flow).status == "closed"
+    assert task(flow, "patch").state == "done"
+
+
+def test_a_source_that_the_policy_blocks_is_shut():
+    flow = met(Policy(tenant="a", required_checks=("entry_point",)), publisher="publisher:hub/x")
+    replaced(flow)
+    flow.policy(
+        Policy(tenant="a", required_checks=("entry_point",), blocked_sources=("publisher:hub/x",))
+    )
+    flow.tick(minutes=60)
+    assert task(flow, "patch").proof == "policy: blocked_sources has publisher:hub/x"
+    assert alert(flow).status == "closed"
+
+
+def test_a_later_install_pinned_to_version_and_hash_shows_it():
+    flow = met(Policy(tenant="a", required_checks=("entry_point",)), "pypi:acme-ml")
+    replaced(flow, "pypi:acme-ml")
+    assert task(flow, "patch").state == "done"
+    assert task(flow, "patch").proof == task(flow, "replace").proof
+
+
+def test_an_install_without_a_hash_replaces_it_and_leaves_the_way_open():
+    flow = met(Policy(tenant="a", required_checks=("entry_point",)), "pypi:acme-ml")
+    flow.saw(sighting("pypi:acme-ml", "a", "gpu", 400, version="r1"))
+    assert task(flow, "replace").state == "done"
+    assert task(flow, "patch").state == "open"
+    assert alert(flow).status == "recovering"
+
+
+def test_closing_it_by_decision_is_always_possible():
+    flow = met(Policy(tenant="a", required_checks=("entry_point",)))
+    decide(flow, DecisionKind.CLOSE, 500)
+    assert alert(flow).status == "closed"
+
+
+def test_what_is_not_severe_has_no_entry_point_to_patch():
+    flow = Flow()
+    flow.saw(*held(MODEL, "a", "gpu", 10, version="r2", digest=BAD))
+    mild = finding(
+        "metadata_manipulation", "a", severity=Severity.MEDIUM, minutes=11, systems=("gpu",)
+    )
+    flow.found(mild)
+    assert {one.kind for one in alert(flow).tasks} == {"replace"}
+
+
+def test_what_was_made_from_it_is_trained_or_built_anew():
+    flow = met(REAL)
+    tuned, service = "model:hub/acme/tuned", "deployment:chat"
+    flow.saw(
+        sighting(
+            tuned,
+            "a",
+            "trainer",
+            20,
+            version="1",
+            digest="1" * 64,
+            kind="made",
+            made_from=(f"{MODEL}@r2", f"sha256:{BAD}"),
+        ),
+        sighting(service, "a", "cluster", 30, kind="served", made_from=(f"{tuned}@1",)),
+    )
+    kinds = {one.component: one.kind for one in alert(flow).tasks if one.kind != "patch"}
+    assert kinds == {MODEL: "replace", tuned: "retrain", service: "rebuild"}
+    assert {one.system for one in alert(flow).tasks if one.kind == "patch"} == {"gpu"}
+
+
+def test_each_required_check_is_a_task():
+    flow = met(Policy(tenant="a", required_checks=("behaviour-v3",)))
+    assert task(flow, "evaluate").state == "open"
+    decide(flow, DecisionKind.EVALUATION, 500, target="behaviour-v3", passed=True)
+    assert task(flow, "evaluate").state == "done"
