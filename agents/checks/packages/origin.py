@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from agents.checks.detection import Detection
+from agents.checks.hosts import imitates, read_place
 from agents.checks.packages.indexes import (
     Origin,
     common_path,
@@ -22,7 +23,7 @@ from agents.checks.packages.seen import Seen, detect
 from agents.checks.packages.versions import canonical_name, crowds_out
 from schemas.assessments import Check
 from schemas.components import component_key
-from schemas.events import PackageInstall
+from schemas.events import Package, PackageInstall
 from schemas.findings import Indicator
 from schemas.policy import Policy
 from schemas.severity import Disposition, Status
@@ -61,12 +62,14 @@ def came_from_inside(seen: Seen, data: PackageInstall, policy: Policy) -> bool |
     if not policy.internal.indexes:
         return None
     package = seen.package
-    if package.index_url is not None:
-        return is_allowed(package.index_url, internal)
-    if package.editable:
-        return None
     named = tuple(url for url in (data.index_url, *data.extra_index_urls) if url)
     known = read_indexes((*named, *policy.trusted.indexes))
+    if package.index_url is not None:
+        return is_allowed(package.index_url, internal) and not (
+            _file_from_elsewhere(package, internal, known)
+        )
+    if package.editable:
+        return None
     if package.url:
         origin = read_origin(package.url)
         if origin is None:
@@ -91,6 +94,30 @@ def came_from_inside(seen: Seen, data: PackageInstall, policy: Policy) -> bool |
     if all(allowed):
         return True
     return None if any(allowed) else False
+
+
+def _file_from_elsewhere(
+    package: Package, internal: tuple[Origin, ...], known: tuple[Origin, ...]
+) -> bool:
+    """Tell whether an internal index sent the installer to a file that can't be its own.
+
+    That is one of another known index (an index that merges others serves the public package of an
+    internal name), one at a host that imitates its own, or one whose address readers could differ
+    about. An internal index may keep its files on any other host.
+    """
+    if not package.url or package.direct or package.editable or package.vcs is not None:
+        return False
+    origin = read_origin(package.url)
+    if origin is None:
+        return True
+    if _from_file_host(origin, internal, known) is not False:
+        return False
+    hosts = tuple(one.host for one in internal)
+    if any(_same_family(origin, one) for one in known if one not in internal):
+        return True
+    # The host as it was written: what imitates is lost in its encoded form.
+    place = read_place(package.url)
+    return origin.userinfo or imitates(place.host, hosts) is not None
 
 
 def _beside(origin: Origin, index: Origin) -> bool:

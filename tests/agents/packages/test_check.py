@@ -86,6 +86,13 @@ def package(**fields):
         ("a name without the prefix", {"packages": [{"name": "featurestore", "version": "1.4.0", "index_url": PUBLIC}]}),
         ("file of the public index, both asked", {"index_url": INSIDE, "extra_index_urls": [PUBLIC], **package(url="https://files.index.example/a/acme_features-1.4.0.whl")}),
         ("version made to win", package(version="99.0.1", index_url=INSIDE)),
+        ("the internal index merges the public one", {"index_url": PUBLIC, **package(index_url=INSIDE, url="https://files.index.example/a/acme_features-1.4.0.whl")}),
+        ("the internal index sends to a host that wears its name", package(index_url=INSIDE, url="https://packages.acme.example.evil.example/acme_features-1.4.0.whl")),
+        ("the internal index sends to a host behind its name", package(index_url=INSIDE, url="https://packages.acme.example@evil.example/acme_features-1.4.0.whl")),
+        ("the internal index sends to letters that look alike", package(index_url=INSIDE, url="https://packages.\u0430cme.example/acme_features-1.4.0.whl")),
+        ("the internal index sends where readers differ", package(index_url=INSIDE, url="https://packages.acme.example\\@evil.example/acme_features-1.4.0.whl")),
+        ("a mirror serves the internal name", package(index_url="https://mirror.acme.example/simple")),
+        ("transitive", {"packages": [{"name": "trainer", "version": "1", "index_url": PUBLIC, "requires_dist": ["acme-features"]}, {"name": "acme-features", "version": "9999.0", "index_url": PUBLIC}]}),
     ],
 )  # fmt: skip
 def test_dependency_confusion_is_found(title, data):
@@ -103,6 +110,11 @@ def test_ordinary_internal_installs_raise_no_alarm():
         {"url": "https://packages.acme.example/files/acme_x-1.0.whl"},
         {"url": "file:///wheels/acme_x-1.0.whl"},
         {"url": "https://cdn.acme.example/files/acme_x-1.0.whl"},
+        {"index_url": INSIDE, "url": "https://packages.acme.example/files/acme_x-1.0.whl"},
+        {"index_url": INSIDE, "url": "https://acme-wheels.s3.store.example/acme_x-1.0.whl?sig=1"},
+        {"index_url": INSIDE, "url": "https://cdn.acme.example/files/acme_x-1.0.whl"},
+        {"index_url": INSIDE, "url": "https://ci:token@packages.acme.example/files/acme_x-1.0.whl"},
+        {"index_url": INSIDE, "url": "https://packages.acme.example:443/acme_x-1.0.whl"},
     )
     names = ("acme-features", "Acme.Train", "acme_serving", "featurestore", "acme-x", "acme-torch")
     wheres = ({"index_url": INSIDE}, {"index_url": INSIDE, "extra_index_urls": [PUBLIC]})
