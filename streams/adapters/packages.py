@@ -208,7 +208,9 @@ def _add_options(found: _Found, options: InstallOptions) -> None:
     found.index_url = options.index_url or found.index_url
     found.extra_index_urls = (*options.extra_index_urls, *found.extra_index_urls)
     if options.lock is not None:
-        found.lock = {**found.lock, **read_lock(options.lock)}
+        for entry, digests in read_lock(options.lock).items():
+            name, _, version = entry.partition("==")
+            _lock_in(found.lock, name, version, digests)
     if options.requirements is not None:
         found.requirements.extend(_requirement_texts(_parsed(options.requirements, options.files)))
 
@@ -358,6 +360,13 @@ def _locked(files: Sequence[_File]) -> tuple[str, ...]:
     )
 
 
+def _lock_in(lock: Lock, name: str, version: str | None, digests: tuple[str, ...]) -> None:
+    """Add the digests of a release, which a lock may name once for each index or marker."""
+    if version and digests:
+        entry = f"{canonical_name(name)}=={version}"
+        lock[entry] = tuple(dict.fromkeys((*lock.get(entry, ()), *digests)))
+
+
 def _from_files(files: Sequence[_File]) -> dict[str, Any]:
     """Return what a package of one file has; of several, which one is installed is not known."""
     if len(files) != 1:
@@ -381,8 +390,7 @@ def _pylock_document(document: Mapping[str, Any]) -> _Found:
         version = entry.get("version")
         files = _files(entry)
         digests = _locked(files)
-        if version and digests:
-            found.lock[f"{entry['name']}=={version}"] = digests
+        _lock_in(found.lock, entry["name"], version, digests)
         fields = _from_files(files)
         if isinstance(entry.get("vcs"), dict):
             fields.update(vcs=_vcs(entry["vcs"]), url=entry["vcs"].get("url"), direct=True)
@@ -432,8 +440,7 @@ def _uv_document(document: Mapping[str, Any]) -> _Found:
         version = entry.get("version")
         files = _files(entry)
         digests = _locked(files)
-        if version and digests:
-            found.lock[f"{entry['name']}=={version}"] = digests
+        _lock_in(found.lock, entry["name"], version, digests)
         fields = _from_files(files)
         if "git" in source:
             url, _, commit = str(source["git"]).partition("#")
@@ -485,11 +492,11 @@ def read_lock(text: str | bytes) -> Lock:
 
 
 def _requirements_lock(parsed: Requirements) -> Lock:
-    return {
-        f"{line.name}=={line.version}": line.hashes
-        for line in parsed.lines
-        if line.name and line.version and line.hashes
-    }
+    lock: Lock = {}
+    for line in parsed.lines:
+        if line.name:
+            _lock_in(lock, line.name, line.version, line.hashes)
+    return lock
 
 
 def _parsed(text: str | bytes, files: Mapping[str, str]) -> Requirements:
@@ -565,8 +572,7 @@ def _cyclonedx(raw: bytes, _options: InstallOptions) -> _Found:
         version = component.get("version")
         files = _distributions(component)
         digests = _locked(files)
-        if version and digests:
-            found.lock[f"{names[ref]}=={version}"] = digests
+        _lock_in(found.lock, names[ref], version, digests)
         found.packages.append(
             Package(
                 name=names[ref],
