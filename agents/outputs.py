@@ -53,13 +53,14 @@ def assessment_message(assessment: Assessment, time: datetime, source: str = CHE
 
 
 def indicator_message(ioc: SupplyChainIoC) -> Message:
-    """Return the record of an indicator, keyed by it."""
+    """Return the record of an indicator, keyed by it; the id is that of its content."""
+    value = _ENCODER.encode(ioc)
     return Message(
         channel=Channel.IOCS,
         key=ioc.indicator.key,
-        value=_ENCODER.encode(ioc),
+        value=value,
         headers=binary_headers(
-            id=stable_id("evt", ioc.id, str(ioc.revision)),
+            id=stable_id("evt", value.decode()),
             type=IOC_TYPE,
             source=LEDGER,
             time=ioc.last_seen,

@@ -81,6 +81,7 @@ class SupplyChainIoC(msgspec.Struct, frozen=True, kw_only=True):
     status: str = "active"
     """active or withdrawn."""
     revision: int = 1
+    """Counts the records of this indicator: of two the greater holds."""
     valid_from: datetime
     valid_until: datetime
     first_seen: datetime

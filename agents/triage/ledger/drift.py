@@ -35,6 +35,8 @@ from schemas.observations import Sighting
 _RELEASE: Final = re.compile(r"v?\d+(\.\d+)+([-+.]?[0-9a-z]+)*", re.IGNORECASE | re.ASCII)
 """A tag that names a release and should not move; `main` and `latest` may."""
 _MAX_TAG: Final = 64
+Push = tuple[int, str, bool, str, str, str]
+"""When, event, signed, version, system, source."""
 
 
 def on_new_holding(desk: Desk, seen: Sighting, version: str | None) -> None:
@@ -160,7 +162,11 @@ def tell(desk: Desk, finding: Finding, one: Correlation, revision: Revision) -> 
 def _note_push(
     desk: Desk, seen: Sighting, row: TenantRow, prefix: str, version: str | None
 ) -> bool:
-    """Note whether a pushed version was signed; tell if it is the first that was not."""
+    """Note whether a pushed version was signed; tell if it is the first that was not.
+
+    What holds is worked out from all pushes by their time: one that comes late can bring the
+    finding about, move it to another version, or take it back.
+    """
     one = for_prefix("absence", "", prefix)
     signed = seen.has_signature if seen.signed is None else seen.signed
     if one is None or seen.kind != "pushed" or signed is None:
@@ -177,33 +183,65 @@ def _note_push(
     known = row.pushes.get(place)
     if known is not None and known <= entry:
         return False
+    before = _first_unsigned(row, one.when.minimum)
     row.pushes[place] = entry
-    if keep_within(row.pushes, SLOTS, PUSHES_ROOM):
+    if _keep_first(row.pushes):
         row.full = True
         desk.bound_reached("pushes compared in one tenant", seen.component, SLOTS)
-    before = 0
-    for at, event_id, is_signed, pushed_version, system, source in sorted(row.pushes.values()):
-        if is_signed:
-            before += 1
-            continue
-        if before >= one.when.minimum:
-            finding = make_finding(
-                one.rule,
-                locator=(seen.tenant, one.rule.id, seen.component),
-                tenant=seen.tenant,
-                component=seen.component,
-                version=pushed_version or None,
-                indicator=indicator_of(seen.component),
-                description=f"{one.rule.title}: {before} versions before it were signed",
-                evidence={"signed_before": before, "was": "signed", "is": "unsigned"},
-                source=source,
-                event_id=event_id,
-                occurred_at=from_ms(at),
-                systems=(system,),
-            )
-            tell(desk, finding, one, state_of(1))
-        break
+    row.push_count += 1
+    after = _first_unsigned(row, one.when.minimum)
+    if after is not None and after != before:
+        finding = _absence(seen, one, after)
+        tell(desk, finding, one, state_of(row.push_count))
+    elif after is None and before is not None:
+        # An unsigned push that comes late shows that signing was not the habit.
+        reason = f"{seen.component} was pushed unsigned before"
+        gone = _absence(seen, one, before)
+        desk.take_back(gone, state_of(row.push_count), reason, seen.occurred_at)
     return True
+
+
+def _keep_first(pushes: dict[str, Push]) -> bool:
+    """Keep the earliest pushes, a share of the room for unsigned ones: they decide, not the rest.
+
+    Returns:
+        Whether any was left out.
+    """
+    left_out = False
+    for signed, cap, room in ((True, SLOTS, PUSHES_ROOM), (False, SLOTS // 4, PUSHES_ROOM // 4)):
+        kept = {place: push for place, push in pushes.items() if push[2] is signed}
+        places = set(kept)
+        if keep_within(kept, cap, room, lambda place: (pushes[place], place)):
+            left_out = True
+            for place in places - set(kept):
+                del pushes[place]
+    return left_out
+
+
+def _first_unsigned(row: TenantRow, minimum: int) -> tuple[Push, int] | None:
+    """Return the first push without a signature and how many signed ones it follows, if enough."""
+    for signed, push in enumerate(sorted(row.pushes.values())):
+        if not push[2]:
+            return (push, signed) if signed >= minimum else None
+    return None
+
+
+def _absence(seen: Sighting, one: Correlation, found: tuple[Push, int]) -> Finding:
+    (at, event_id, _, version, system, source), signed = found
+    return make_finding(
+        one.rule,
+        locator=(seen.tenant, one.rule.id, seen.component),
+        tenant=seen.tenant,
+        component=seen.component,
+        version=version or None,
+        indicator=indicator_of(seen.component),
+        description=f"{one.rule.title}: {signed} versions before it were signed",
+        evidence={"signed_before": signed, "was": "signed", "is": "unsigned"},
+        source=source,
+        event_id=event_id,
+        occurred_at=from_ms(at),
+        systems=(system,),
+    )
 
 
 def _note_domain(desk: Desk, seen: Sighting, row: TenantRow) -> bool:

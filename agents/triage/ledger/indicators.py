@@ -337,12 +337,18 @@ def _publish(desk: Desk, key: str, ioc: IocRow, row: ComponentRow) -> None:
     count = prevalence(row)
     thresholds = correlations()[_TENANT_RULE].when.thresholds
     told_of = reached([one for one in thresholds if one >= desk.k], count)
-    revision = (
-        len(ioc.ids)
-        + sum(1 for one in ioc.ids.values() if not one[2])
-        + len(ioc.suppressed)
-        + sum(1 for one in ioc.suppressed.values() if not one[1])
+    told = stable_id(
+        "told",
+        content_hash(finding),
+        "active" if active else "withdrawn",
+        str(told_of),
+        str(ioc.last_ms // DAY_MS),
     )
+    if told == ioc.told:
+        return
+    ioc.told = told
+    ioc.published += 1
+    desk.store.save(key, ioc)
     record = SupplyChainIoC(
         id=stable_id("ioc", finding.indicator.key, finding.tenant, finding.ioc_type),
         ioc_type=finding.ioc_type,
@@ -361,24 +367,14 @@ def _publish(desk: Desk, key: str, ioc: IocRow, row: ComponentRow) -> None:
         event_id=finding.event_id,
         occurred_at=finding.occurred_at,
         status="active" if active else "withdrawn",
-        revision=max(revision, 1),
+        revision=ioc.published,
         valid_from=from_ms(ioc.first_ms),
         valid_until=from_ms(ioc.last_ms + VALID_DAYS * DAY_MS),
         first_seen=from_ms(ioc.first_ms),
         last_seen=from_ms(ioc.last_ms),
         prevalence=told_of,
     )
-    told = stable_id(
-        "told",
-        content_hash(finding),
-        record.status,
-        str(told_of),
-        str(ioc.last_ms // DAY_MS),
-    )
-    if told != ioc.told:
-        ioc.told = told
-        desk.store.save(key, ioc)
-        desk.indicator(record)
+    desk.indicator(record)
 
 
 def _disposed(finding: Finding) -> Indicator:

@@ -32,14 +32,13 @@ from agents.triage.ledger.rows import (
     SystemRow,
     from_ms,
 )
-from agents.triage.routing import finding_keys, incident_id, incident_root
+from agents.triage.routing import incident_id, incident_root
 from agents.triage.store import row_key
 from schemas.components import is_sha256
 from schemas.findings import Finding
-from schemas.incidents import Withdrawal
 from schemas.integers import within_64_bits
 from schemas.intel import IntelFact, VersionRange
-from schemas.ledger import FactChange, FindingSeen, Revision
+from schemas.ledger import FactChange, Revision
 from schemas.severity import Disposition
 
 FACT_BYTES: Final = 40_000
@@ -325,28 +324,7 @@ def _take_back(
     root = incident_root(finding)
     incident = incident_id(root)
     reason = f"intelligence on {change.fact_key} was withdrawn"
-    desk.tell_incident(
-        incident,
-        Withdrawal(
-            incident=incident,
-            tenant=finding.tenant,
-            finding=finding.id,
-            reason=reason,
-            at=from_ms(change.revision[0]),
-            revision=change.revision,
-        ),
-    )
-    for key in finding_keys(finding):
-        desk.tell_ledger(
-            key,
-            FindingSeen(
-                key=key,
-                incident=incident,
-                finding=finding,
-                revision=change.revision,
-                active=False,
-            ),
-        )
+    desk.take_back(finding, change.revision, reason, from_ms(change.revision[0]))
     mark = fresh_mark(
         incident,
         root,

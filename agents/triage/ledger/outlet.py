@@ -13,13 +13,20 @@ from agents.ports import Publish, Rows
 from agents.triage.bounded import clip
 from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.ledger.rows import NAME_BYTES
-from agents.triage.routing import finding_messages, incident_message, ledger_message
+from agents.triage.routing import (
+    finding_keys,
+    finding_messages,
+    incident_id,
+    incident_message,
+    incident_root,
+    ledger_message,
+)
 from agents.triage.store import Store
 from schemas.assessments import Assessment, Check
 from schemas.canonical import canonical_json, stable_id
 from schemas.findings import Finding, Indicator, SupplyChainIoC
-from schemas.incidents import IncidentMessage
-from schemas.ledger import LedgerMessage, OperatorAlert, Revision
+from schemas.incidents import IncidentMessage, Withdrawal
+from schemas.ledger import FindingSeen, LedgerMessage, OperatorAlert, Revision
 from schemas.severity import Disposition, Severity, Status
 
 NEVER: Final[Revision] = (0, 0)
@@ -47,6 +54,35 @@ class Desk:
         """Send a finding of the ledger's own to the ledger and to its incident."""
         for message in finding_messages(finding, revision):
             self._publish(message)
+
+    def take_back(self, finding: Finding, revision: Revision, reason: str, at: datetime) -> None:
+        """Take back a finding of the ledger's own, wherever it was filed.
+
+        Args:
+            finding: As it was told.
+            revision: Later than that under which it was told.
+            reason: Why it no longer holds.
+            at: Since when.
+        """
+        incident = incident_id(incident_root(finding))
+        self.tell_incident(
+            incident,
+            Withdrawal(
+                incident=incident,
+                tenant=finding.tenant,
+                finding=finding.id,
+                reason=reason,
+                at=at,
+                revision=revision,
+            ),
+        )
+        for key in finding_keys(finding):
+            self.tell_ledger(
+                key,
+                FindingSeen(
+                    key=key, incident=incident, finding=finding, revision=revision, active=False
+                ),
+            )
 
     def assess(self, finding: Finding, rule: Rule) -> None:
         """Publish the baseline assessment that a finding of the ledger amounts to."""

@@ -290,7 +290,13 @@ def is_dismissed(row: ComponentRow, incident: str) -> Revision | None:
 
 
 def tell_holding(
-    desk: Desk, component: str, row: ComponentRow, system: SystemRow, holding: Holding
+    desk: Desk,
+    component: str,
+    row: ComponentRow,
+    system: SystemRow,
+    holding: Holding,
+    *,
+    fresh: bool,
 ) -> None:
     """Tell the incidents what follows from one holding that is new or changed.
 
@@ -300,6 +306,7 @@ def tell_holding(
         row: Its row.
         system: The system's row.
         holding: The holding; the row may have had no room for it.
+        fresh: It is new, or was here earlier than known, or its signature is verified now.
     """
     marks = [mark for mark in row.marks.values() if mark.active]
     clean = not any(mark.fits(holding, system.tenant) for mark in marks)
@@ -309,7 +316,7 @@ def tell_holding(
             _tell_proofs(desk, component, row, system, mark=mark)
         elif clean:
             _tell_proofs(desk, component, row, system, mark=mark, only=holding)
-    if _has_versions(component):
+    if fresh and _has_versions(component):
         known_good.on_holding(desk, component, row, system.tenant, holding)
 
 

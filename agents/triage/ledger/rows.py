@@ -145,6 +145,8 @@ class TenantRow(msgspec.Struct, array_like=True):
     users: dict[str, Seen] = msgspec.field(default_factory=dict)
     """For a domain: which components reached it; a publisher: its hostile ones; by rank."""
     full: bool = False
+    push_count: int = 0
+    """Changes of `pushes`: the later state is the one that holds."""
 
 
 class Mark(msgspec.Struct, array_like=True):
@@ -276,6 +278,8 @@ class IocRow(msgspec.Struct, array_like=True):
     """By reason (fact key or incident): since when, and whether it still holds."""
     told: str = ""
     """What was last published, as a hash."""
+    published: int = 0
+    """How often it was published: the revision of the record."""
     incident: str = ""
     """The incident the findings belong to, or would if they were severe enough."""
 

@@ -50,7 +50,7 @@ def on_sighting(desk: Desk, seen: Sighting) -> None:
         )
         _expect_expiry(desk, seen.component, key, at)
     known = system.holdings.get(place)
-    first = None if known is None else (known.first_ms, known.first_event)
+    before = None if known is None else (known.first_ms, known.first_event, known.signed)
     changed = _merge(system, place, seen, at=at, version=version)
     if seen.made_from:
         changed = _tell_parents(desk, system, seen, version) or changed
@@ -58,7 +58,8 @@ def on_sighting(desk: Desk, seen: Sighting) -> None:
         return
     holding = system.holdings[place]
     # Of a version that is known already a push may still say a new tag, publisher or signature.
-    if seen.kind == "pushed" or first != (holding.first_ms, holding.first_event):
+    fresh = before != (holding.first_ms, holding.first_event, holding.signed)
+    if seen.kind == "pushed" or fresh:
         drift.on_new_holding(desk, seen, version)
     if not changed:
         return
@@ -71,7 +72,7 @@ def on_sighting(desk: Desk, seen: Sighting) -> None:
     if component.facts:
         intelligence.on_holding(desk, seen.component, component, system, holding)
     if component.marks:
-        tell_holding(desk, seen.component, component, system, holding)
+        tell_holding(desk, seen.component, component, system, holding, fresh=fresh)
 
 
 def _version_by_inputs(seen: Sighting) -> str | None:
@@ -98,6 +99,7 @@ def _merge(
         earlier = _holding(seen, at, version)
         earlier.last_ms, earlier.last_event = known.last_ms, known.last_event
         earlier.exposure = max(known.exposure, earlier.exposure, key=_exposure_rank)
+        earlier.signed = known.signed if earlier.signed is not True else True
         earlier.criticality = _greater(known.criticality, earlier.criticality)
         earlier.identities = sorted({*known.identities, *earlier.identities}, key=rank)[:IDENTITIES]
         system.holdings[place] = known = earlier
@@ -111,6 +113,9 @@ def _merge(
         changed = True
     if _exposure_rank(seen.exposure) > _exposure_rank(known.exposure):
         known.exposure = seen.exposure
+        changed = True
+    if seen.signed is True and known.signed is not True:
+        known.signed = True
         changed = True
     if seen.criticality is not None and seen.criticality > (known.criticality or -1.0):
         known.criticality = seen.criticality

@@ -17,7 +17,7 @@ from agents.triage.routing import (
 )
 from schemas.channels import Channel
 from schemas.events import Event
-from schemas.findings import Indicator
+from schemas.findings import Indicator, SupplyChainIoC
 from schemas.intel import IntelFact, IntelKind
 from schemas.ledger import SourceSeen, Tick
 from schemas.policy import Policy
@@ -354,7 +354,7 @@ def test_a_poisoned_dataset_reaches_two_models_and_a_deployment():
     assert flow.alerts_of("c") == []
     (ours,) = flow.alerts_of("b")
     assert ours.score.band is Severity.CRITICAL
-    assert {task.kind for task in ours.tasks} == {"rebuild"}
+    assert {task.kind for task in ours.tasks} == {"rebuild", "retrain"}
 
 
 def test_a_later_run_that_ingests_it_is_reached_too():
@@ -430,6 +430,21 @@ def test_one_indicator_record_per_value_tenant_and_kind():
     flow.found(finding("malicious_payload", "b"))
     flow.found(finding("extension_mismatch", "a"))
     assert len(flow.iocs) == 3
+
+
+def test_each_content_of_an_indicator_has_an_id_and_a_revision_of_its_own():
+    flow = Flow()
+    for day in range(3):
+        flow.found(finding("malicious_payload", "a", minutes=day * 24 * 60))
+    flow.fact(IntelFact(key=f"sha256:{BAD}", kind=IntelKind.WARNINGLIST, sources=("list",)))
+    flow.withdraw(f"sha256:{BAD}")
+    sent = [one for one in flow.sent if one.channel is Channel.IOCS and one.tenant == "a"]
+    records = [msgspec.json.decode(one.value, type=SupplyChainIoC) for one in sent]
+    assert [one.status for one in records[-2:]] == ["withdrawn", "active"]
+    contents = {one.value for one in sent}
+    assert len(contents) == len(sent) == 5
+    assert len({dict(one.headers)["ce_id"] for one in sent}) == len(contents)
+    assert [one.revision for one in records] == list(range(1, len(records) + 1))
 
 
 def test_prevalence_is_told_from_three_tenants_on():

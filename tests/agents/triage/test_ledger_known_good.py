@@ -84,6 +84,15 @@ def test_a_later_version_is_known_good_if_its_signature_was_verified_or_it_is_vo
     assert (best.version, best.by_intel) == ("2.2", True)
 
 
+def test_a_signature_that_is_verified_later_counts():
+    ledger = Ledger()
+    ledger.take(installed("2.0", 10), installed("2.1", 20))
+    ledger.fact(COMPROMISED)
+    assert versions(ledger) == set()
+    ledger.take(installed("2.1", 30, signed=True))
+    assert versions(ledger) == {"2.1"}
+
+
 def test_a_known_good_fact_withdrawn_counts_no_longer():
     ledger = Ledger()
     ledger.take(installed("2.0", 10), installed("2.2", 30))
