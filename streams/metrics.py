@@ -85,6 +85,16 @@ ALERT_SECONDS = Histogram(
 COMMANDS = Counter(
     "tidewatch_commands_total", "Containment commands issued, by action", ["action", "state"]
 )
+RESPONDER_ANSWERS = Counter(
+    "tidewatch_responder_answers_total",
+    "Commands a responder answered: done, refused, failed or waiting; stale ones it passed over",
+    ["action", "outcome"],
+)
+RESPONDER_LAST_COMMAND = Gauge(
+    "tidewatch_responder_last_command_seconds",
+    "When a responder last saw a command for a tenant it serves, seconds since the epoch",
+)
+RESPONDER_HELD = Gauge("tidewatch_responder_held", "Commands that wait for those they come after")
 FALSE_POSITIVES = Counter(
     "tidewatch_false_positives_total", "Decisions that called a finding false, by rule", ["rule"]
 )

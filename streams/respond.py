@@ -25,7 +25,7 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from agents.ports import Record
-from agents.response.config import ResponderConfig
+from agents.response.config import ResponderConfig, unmet
 from agents.response.durable import make_folder
 from agents.response.journal import Answered, Journal
 from agents.response.outcome import UNAVAILABLE, WORKING, Outcome
@@ -38,7 +38,9 @@ from schemas.cloudevents import binary_headers, first_headers
 from schemas.errors import TidewatchError, UnreadableRecordError
 from schemas.incidents import CommandSpec
 from schemas.signing import REPLAY_WINDOW, InvalidSignatureError, SigningKey, verify_signature
+from streams import metrics
 from streams.dead_letters import dead_letter
+from streams.health import Health
 from streams.kafka_client import BrokerUnreachableError, client_options
 from streams.settings import Settings
 from streams.topics import ensure_topics, group_id, tenant_topic_name, topic_name
@@ -51,6 +53,10 @@ RECONSIDER_SECONDS: Final = 15.0
 """How often commands that wait are looked at when nothing else happened."""
 MAX_ACTION_MS: Final = 6 * 3_600_000
 """How long one command may take before the broker gives its partition away."""
+
+READY_SECONDS: Final = 5.0
+"""How often it is looked whether the folders can be read and written."""
+BEAT_SECONDS: Final = 0.5
 
 MAX_TEXT: Final = 1000
 
@@ -179,6 +185,13 @@ def sole_use(config: ResponderConfig) -> Iterator[None]:
         os.close(handle)
 
 
+def _unmet(config: ResponderConfig) -> list[str]:
+    try:
+        return unmet(config)
+    except OSError as error:
+        return [f"{error.filename} can't be looked at ({error.strerror})"]
+
+
 class KafkaResponder:
     """Reads commands, has them carried out, publishes what became of them."""
 
@@ -208,6 +221,7 @@ class KafkaResponder:
         self._key = key
         self._journal = journal
         self._show = show
+        self.health = Health(APP, watchdog_seconds=settings.watchdog_seconds)
         self._stopping = asyncio.Event()
         self._consumer: Any = None
         self._producer: Any = None
@@ -218,8 +232,11 @@ class KafkaResponder:
         Args:
             once: End when what is on the topic by now is answered.
 
+        Health and metrics are served meanwhile, unless it ends by itself or only shows.
+
         Raises:
             BrokerUnreachableError: No broker answers.
+            TidewatchError: The port of health and metrics is taken.
         """
         topic = command_topic(self._settings, self._config)
         if self._config.topics == "operator":
@@ -249,6 +266,10 @@ class KafkaResponder:
         self._producer = aiokafka.AIOKafkaProducer(**options, enable_idempotence=True)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
+        watched = not once and self._show is None
+        if watched:
+            self.health.serve(self._settings.http_host, self._settings.http_port)
+        watching = asyncio.ensure_future(self._watch()) if watched else None
         try:
             await self._producer.start()
             self._consumer.subscribe([topic])
@@ -262,6 +283,11 @@ class KafkaResponder:
                 remedy="see the broker; what was begun is finished at the next start",
             ) from error
         finally:
+            self.health.ready = False
+            if watching is not None:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
+            self.health.close()
             with contextlib.suppress(KafkaError):
                 await self._consumer.stop()
             await self._producer.stop()
@@ -284,6 +310,24 @@ class KafkaResponder:
                 looked = time.monotonic()
             if once and not fetched and await self._read_up_to(ends):
                 return
+
+    async def _watch(self) -> None:
+        """Tell that the loop is alive, and whether commands could be carried out by now.
+
+        A command may take hours: its thread is not what the watchdog watches, but this loop.
+        """
+        looked = 0.0
+        while True:
+            self.health.beat(0.0)
+            now = time.monotonic()
+            if now - looked >= READY_SECONDS or not self.health.ready:
+                missing = await asyncio.to_thread(_unmet, self._config)
+                if missing and self.health.ready:
+                    log.error("responder-not-ready", missing=missing[:5])
+                self.health.ready = not missing and bool(self._consumer.assignment())
+                metrics.RESPONDER_HELD.set(self._journal.waiting())
+                looked = now
+            await asyncio.sleep(BEAT_SECONDS)
 
     async def _ends(self, topic: str) -> dict[Any, int]:
         partitions = self._consumer.partitions_for_topic(topic) or set()
@@ -323,7 +367,10 @@ class KafkaResponder:
         if command is None:
             return
         spec = command.spec
+        metrics.EVENTS_IN.labels(APP, Channel.CONTAINMENT_COMMANDS).inc()
+        metrics.RESPONDER_LAST_COMMAND.set_to_current_time()
         if command.stale:
+            metrics.RESPONDER_ANSWERS.labels(spec.action, "stale").inc()
             log.warning("command-stale", command=spec.command_id, tenant=spec.tenant)
             return
         if self._show is not None:
@@ -365,8 +412,11 @@ class KafkaResponder:
         key, value, headers = result_record(spec, answered, self._key, self._config.name)
         topic = topic_name(self._settings, Channel.CONTAINMENT_RESULTS)
         await self._send(topic, key, value, headers)
+        metrics.RESPONDER_ANSWERS.labels(spec.action, answered.outcome.word).inc()
+        metrics.EVENTS_OUT.labels(APP, Channel.CONTAINMENT_RESULTS).inc()
 
     async def _refuse(self, record: Record, error: UnreadableRecordError) -> None:
+        metrics.DEAD_LETTERS.labels(APP, Channel.CONTAINMENT_COMMANDS, error.reason).inc()
         log.warning(
             "command-refused",
             reason=error.reason,

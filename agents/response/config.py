@@ -171,16 +171,25 @@ def unmet(config: ResponderConfig) -> list[str]:
         elif not os.access(path, os.R_OK | os.X_OK | (os.W_OK if writable else 0)):
             missing.append(f"{what}: {path} can't be {'written' if writable else 'read'}")
 
+    def place(path: Path, what: str) -> None:
+        """Of a folder that is made when it is first needed: the nearest that is there."""
+        there = next((one for one in (path, *path.parents) if one.exists()), path)
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            missing.append(f"{what}: {path} can't be written")
+
     def secret(path: Path, what: str) -> None:
         if not path.is_file() or not os.access(path, os.R_OK):
             missing.append(f"{what}: {path} can't be read")
 
+    place(config.state_dir, "state_dir")
     for tenant, site in config.tenants.items():
         if site.store is not None:
             folder(site.store.root, f"{tenant}: store.root", writable=True)
+            place(site.store.quarantine, f"{tenant}: store.quarantine")
             for loose in site.store.loose:
                 folder(loose, f"{tenant}: store.loose", writable=True)
         if site.evidence is not None:
+            place(site.evidence.folder, f"{tenant}: evidence.folder")
             for root in site.evidence.roots:
                 folder(root, f"{tenant}: evidence.roots", writable=False)
         if site.blocklist is not None:

@@ -139,13 +139,16 @@ class Journal:
 
     def hold(self, command_id: str, attempt: int, command: bytes) -> bool:
         """Keep a command that waits for others; False when `MAX_HELD` wait already."""
-        held = self._db.execute("SELECT count(*) FROM held").fetchone()[0]
-        if held >= MAX_HELD:
+        if self.waiting() >= MAX_HELD:
             return False
         self._db.execute(
             "INSERT OR IGNORE INTO held VALUES (?, ?, ?)", (command_id, attempt, command)
         )
         return True
+
+    def waiting(self) -> int:
+        """Return how many commands wait."""
+        return int(self._db.execute("SELECT count(*) FROM held").fetchone()[0])
 
     def held(self) -> list[bytes]:
         """Return the commands that wait, as they were received."""

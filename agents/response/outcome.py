@@ -31,6 +31,13 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it was carried out."""
         return self.status == OK
 
+    @property
+    def word(self) -> str:
+        """What became of it: done, waiting, refused (it may not be, or not here) or failed."""
+        if self.status in {OK, WORKING}:
+            return "done" if self.succeeded else "waiting"
+        return "failed" if self.status in {FAILED, UNAVAILABLE} else "refused"
+
 
 class NotCarriedOutError(TidewatchError):
     """A command that is refused or failed, with the status it is answered with.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -320,6 +322,46 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
 
 def _reached(scene: Scene, goal: int, process: subprocess.Popen[bytes]) -> bool:
     return len(scene.statuses()) >= goal or process.poll() is not None
+
+
+def asked(scene: Scene, page: str) -> tuple[int, str]:
+    """Return what the responder's page says, by the address that its log tells."""
+    told = re.findall(r"http://127\.0\.0\.1:(\d+)/healthz", scene.log.read_text())
+    if not told:
+        return 0, ""
+    link = http.client.HTTPConnection("127.0.0.1", int(told[-1]), timeout=5)
+    try:
+        link.request("GET", page)
+        answer = link.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        link.close()
+
+
+def test_it_tells_how_it_fares_and_is_ready_only_with_its_folders(scene: Scene) -> None:
+    done, refused = series(scene.bench)[0], live("block", "model:huggingface/evil/m\n")
+    process = scene.start()
+    try:
+        wait_for(lambda: asked(scene, "/readyz")[0] == 200, "it was ready")
+        assert asked(scene, "/healthz")[0] == 200
+        scene.send(done, refused)
+        wait_for(lambda: len(scene.statuses()) == 2, "both were answered")
+        wait_for(lambda: 'outcome="refused"' in asked(scene, "/metrics")[1], "both were counted")
+        counted = asked(scene, "/metrics")[1]
+        assert (
+            'tidewatch_responder_answers_total{action="capture-evidence",outcome="done"} 1.0'
+            in counted
+        )
+        assert 'tidewatch_responder_answers_total{action="block",outcome="refused"} 1.0' in counted
+        assert re.search(r"tidewatch_responder_last_command_seconds 1\.\d+e\+09", counted)
+        (scene.folder / "models").rename(scene.folder / "elsewhere")
+        wait_for(lambda: asked(scene, "/readyz")[0] == 503, "it was not ready without its store")
+        (scene.folder / "elsewhere").rename(scene.folder / "models")
+        wait_for(lambda: asked(scene, "/readyz")[0] == 200, "it was ready again")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=DEADLINE)
+    assert process.returncode == 0
 
 
 def test_it_ends_when_told_to(scene: Scene) -> None:
