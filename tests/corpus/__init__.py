@@ -13,6 +13,7 @@ AREAS = (
     "source_code",
     "programs",
     "structures",
+    "torn",
 )
 KINDS = ("hostile", "harmless", "damaged")
 Sample = tuple[str, bytes | dict[str, bytes]]

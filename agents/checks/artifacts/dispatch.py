@@ -51,7 +51,7 @@ _WEIGHTS: Final = re.compile(
 """Names of files that can't be empty and whole."""
 _MAGICAL: Final = re.compile(
     r"\.(np[yz]|keras|skops|nemo|mar|zip|whl|7z|tar|tgz|gz|bz2|xz|zst|lz4|ubj|mlmodel|spm)$"
-    r"|(^|/)(spiece|tokenizer|sentencepiece\.bpe)\.model$",
+    r"|(^|[/_.-])(spiece|tokenizer|sentencepiece\.bpe)[\w.-]*\.model$",
     re.IGNORECASE,
 )
 """Names of formats that are recognised by their first bytes."""
@@ -155,15 +155,18 @@ def dispatch(scan: Scan, name: str, source: Source) -> None:
     if first:  # before all others: what it does stays told, whatever they run into
         expected = _is_pickle(name, scan.formats[before:] != [])
         _part(scan, lambda: _pickle(scan, source, expected=expected))
-    _formats(scan, name, source, head)
+    own = _formats(scan, name, source, head)
     if head.startswith(NPY_MAGIC):
+        own.append("npy")
         _part(scan, lambda: scan_npy(scan, source))
     if _SCRIPT_CODE.search(name) and scan.depth:
         _part(scan, lambda: scan_torchscript_code(scan, source))
     found = scan.formats[before:]
-    if not first:
-        _part(scan, lambda: search_data(scan, source, found))
     unread = _unread(scan, name, head)
+    if unread or (not found and (PICKLE_NAMES.search(name) or _WEIGHTS.search(name))):
+        own.append("unknown")
+    if not first:
+        _part(scan, lambda: search_data(scan, source, own))
     expected = _is_pickle(name, bool(found) or unread or head.startswith(_OTHERS))
     if not first and not head.startswith(ZIP_HEAD):  # as a pickle, P would begin a persistent id
         _part(scan, lambda: _pickle(scan, source, expected=expected))
@@ -282,7 +285,8 @@ def _mismatch(scan: Scan, name: str, found: list[str]) -> None:
     )
 
 
-def _formats(scan: Scan, name: str, source: Source, head: bytes) -> None:
+def _formats(scan: Scan, name: str, source: Source, head: bytes) -> list[str]:
+    """Read a file by the first format that it fits, and return that: none of its members'."""
     for one in _registered():
         try:
             fits = one.matches(name, head, source)
@@ -292,7 +296,9 @@ def _formats(scan: Scan, name: str, source: Source, head: bytes) -> None:
         if fits:
             scan.formats.append(one.name)
             _part(scan, lambda one=one: one.parse(scan, name, source))
-            break  # ordered from the surest to what only the name says; a file is one of them
+            # ordered from the surest to what only the name says; a file is one of them
+            return [one.name]
+    return []
 
 
 @cache

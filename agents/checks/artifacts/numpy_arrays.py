@@ -11,6 +11,7 @@ import warnings
 from math import prod
 from typing import Any, Final
 
+from agents.checks.artifacts.formats.torn_tails import Span, report_torn_tail
 from agents.checks.artifacts.pickle_arrays import item_size
 from agents.checks.artifacts.pickles import Part, scan_pickle
 from agents.checks.artifacts.scanning import Scan, Source
@@ -64,6 +65,16 @@ def scan_npy(scan: Scan, source: Source) -> None:
             scan.mark_corrupt(f"the array needs {needed} bytes, {source.size - body} are there")
         elif body + needed < source.size:
             _try(scan, source, body + needed)
+        else:
+            row = (
+                width * shape[0 if header.get("fortran_order") else -1] if len(shape) > 1 else width
+            )
+            report_torn_tail(
+                scan,
+                source,
+                [Span(body, source.size, max(width, 1), max(row, width, 1), "the array")],
+                source.size,
+            )
     elif not isinstance(descr, str | list):
         scan.mark_corrupt("the array's type is not one")
     _try(scan, source, body)

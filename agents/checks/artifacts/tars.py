@@ -12,6 +12,10 @@ from agents.checks.artifacts.scanning import Scan, Source
 from agents.checks.artifacts.zips import is_escaping
 
 BLOCK: Final = 512
+END: Final = 2
+"""Blocks of zeros that end an archive."""
+RECORD: Final = 20 * BLOCK
+"""What writers fill up with zeros, if they fill up at all."""
 MAX_MEMBERS: Final = 100_000
 MAX_NAME: Final = 1 << 16
 _LINKS: Final = (b"1", b"2")
@@ -51,11 +55,11 @@ def scan_tar(scan: Scan, source: Source) -> None:
     long_name = long_link = ""
     seen: set[str] = set()
     size = source.size
-    ended = False
+    zeros = 0
     while offset + BLOCK <= size:
         header = source.read(offset, BLOCK)
         if not header.strip(b"\0"):
-            ended = True
+            zeros += 1
             offset += BLOCK
             scan.budget.step()
             continue
@@ -64,7 +68,7 @@ def scan_tar(scan: Scan, source: Source) -> None:
             return
         if not _sums_up(header):
             scan.mark_corrupt(f"the checksum of the tar header at offset {offset} is wrong")
-        ended = False
+        zeros = 0
         count += 1
         if count > MAX_MEMBERS:
             scan.mark_incomplete(f"more than {MAX_MEMBERS} members")
@@ -99,8 +103,10 @@ def scan_tar(scan: Scan, source: Source) -> None:
             if body_part.size < length:
                 scan.mark_corrupt(f"{name!r} is cut off")
             scan.descend(name or "unnamed", body_part)
-    if not ended or size % BLOCK:
+    if zeros < END or size % BLOCK:
         scan.mark_corrupt("the tar archive has no end")
+    elif zeros > END and size % RECORD:
+        scan.mark_corrupt("the tar archive's last record is cut off")
 
 
 def _member(scan: Scan, name: str, link: str, kind: bytes, seen: set[str]) -> None:

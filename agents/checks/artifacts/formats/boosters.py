@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 from agents.checks.artifacts.formats.embedded import report_text
+from agents.checks.artifacts.formats.torn_tails import is_unwritten
 from agents.checks.artifacts.formats.trees import XGBOOST_KEYS, judge_tree, number
 from agents.checks.artifacts.formats.window import Cursor, Window, decode_text, read_document
 from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan, Source
@@ -18,6 +19,8 @@ UBJ_SIZES: Final = {
 UBJ_INTEGERS: Final = {b"i": 1, b"U": 1, b"I": 2, b"l": 4, b"L": 8}
 MAX_DEPTH: Final = 256
 MAX_TEXT: Final = 1 << 20
+MAX_RUN: Final = 256
+"""Zeros at the end that no whole core has, at least."""
 _LEARNER: Final = b"learner"
 ABSURD: Final = 1 << 40
 MAX_NODES: Final = 8_000_000
@@ -227,6 +230,8 @@ def parse_lightgbm(scan: Scan, name: str, source: Source) -> None:
     report_text(scan, "model", text)
     if "end of trees" not in text:
         raise CorruptFileError("the trees do not end")
+    if "\nleaf_value=" in text and not text.endswith("\n"):
+        scan.mark_corrupt("the last line does not end")
     if "\nparameters:" in text and "end of parameters" not in text:
         raise CorruptFileError("the parameters do not end")
     if "\x00" in text:
@@ -307,5 +312,7 @@ def parse_catboost(scan: Scan, name: str, source: Source) -> None:
     root = window.number(8, 4)
     if not 4 <= root <= size:
         raise CorruptFileError("the core's table lies outside of it")
+    if is_unwritten(source, max(MAX_RUN, source.size // 8)):
+        raise CorruptFileError("the file's end was never written")
     core = window.read(8, min(size, MAX_TEXT * 16))
     report_text(scan, "core", core.decode("latin-1"))

@@ -7,6 +7,7 @@ from typing import Final
 
 from agents.checks.artifacts.formats.embedded import report_text
 from agents.checks.artifacts.formats.templates import report_template
+from agents.checks.artifacts.formats.torn_tails import Span, report_torn_tail
 from agents.checks.artifacts.formats.window import Cursor, Window
 from agents.checks.artifacts.scanning import (
     BudgetExceededError,
@@ -200,6 +201,7 @@ class _Reader:
 
     def _tensors(self, count: int, alignment: int) -> None:
         spans: list[tuple[int, int, str]] = []
+        shapes: dict[str, tuple[int, int]] = {}
         names: set[str] = set()
         for _ in range(count):
             self._scan.budget.step(1)
@@ -221,10 +223,11 @@ class _Reader:
                     key=name[:200],
                 )
                 raise CorruptFileError(f"tensor {name[:80]!r} has {dimensions} dimensions")
-            elements = 1
-            for _ in range(dimensions):
+            elements = first = 1
+            for place in range(dimensions):
                 side = self._number(self._width)
                 elements *= side
+                first = side if place == 0 else first
                 if side >= 1 << 63:  # negative to a reader, and no size when another is zero
                     self._bounds(side, f"a side of {side} for tensor {name[:80]!r}")
             kind, offset = self._number(4), self._number(8)
@@ -240,8 +243,14 @@ class _Reader:
                     key=name[:200],
                 )
             spans.append((offset, offset + size, name))
+            row = first // per_block * bytes_per_block if dimensions > 1 else bytes_per_block
+            shapes[name] = (bytes_per_block, max(row, bytes_per_block))
         start = -(-self._cursor.offset // alignment) * alignment
         self._judge_spans(spans, start, alignment)
+        if not self._unsized:
+            placed = [Span(start + a, start + b, *shapes[name], name) for a, b, name in spans]
+            end = max((span.end for span in placed), default=0)
+            report_torn_tail(self._scan, self._source, placed, end)
 
     def _judge_spans(self, spans: list[tuple[int, int, str]], start: int, alignment: int) -> None:
         room = self._size - start

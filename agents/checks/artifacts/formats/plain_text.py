@@ -8,6 +8,7 @@ from typing import Final
 import yaml
 
 from agents.checks.artifacts.formats.commands import is_hostile_command
+from agents.checks.artifacts.formats.recognition import UNWRITTEN
 from agents.checks.artifacts.formats.requirements import report_requirement
 from agents.checks.artifacts.formats.templates import report_template
 from agents.checks.artifacts.formats.window import decode_text, read_document
@@ -39,7 +40,10 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         return
     if source.size > MAX_TEXT:
         return  # vocabularies and logs; nothing reads them but as data
-    text = decode_text(read_document(scan, source))
+    raw = read_document(scan, source)
+    if unwritten := UNWRITTEN.search(raw):
+        scan.mark_corrupt(f"a text with bytes of none at offset {unwritten.start()}")
+    text = decode_text(raw)
     if base.endswith(_TEMPLATES) or base == "chat_template":
         report_template(scan, text, base)
     elif base.endswith(".md"):

@@ -39,6 +39,13 @@ _HEX: Final = re.compile(rb"(?:0x)?(?:[0-9a-fA-F]{2}\s*)+")
 MIN_ARMOUR: Final = 24
 
 
+def _report_python(scan: Scan, text: str, key: str) -> None:
+    # Imported on first use: few files need it, and it costs each process its time.
+    from agents.checks.artifacts.formats.python_code import report_python  # noqa: PLC0415
+
+    report_python(scan, text, key)
+
+
 def matches_site(name: str, head: bytes, source: Source) -> bool:
     """Say whether a file is a text that Python reads at its start: `.pth`, with imports."""
     return (
@@ -56,15 +63,11 @@ def parse_site(scan: Scan, name: str, source: Source) -> None:
 
     Source: Python's `site` module.
     """
-    from agents.checks.artifacts.formats.python_code import (  # noqa: PLC0415 -- as in `recognition`
-        report_python,
-    )
-
     del name
     text = decode_text(read_document(scan, source))
     for number, line in enumerate(text.splitlines()[:1000], 1):
         if _SITE.match(line):
-            report_python(scan, line, f"line {number}")
+            _report_python(scan, line, f"line {number}")
 
 
 def matches_wrapped(name: str, head: bytes, source: Source) -> bool:
@@ -138,11 +141,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
             "TW-MODEL-MARKUP-SCRIPT", f"markup with {match.group()[:40]!r}", offset=match.start()
         )
     if _is_python(text):
-        from agents.checks.artifacts.formats.python_code import (  # noqa: PLC0415 -- the same
-            report_python,
-        )
-
-        report_python(scan, text, "")
+        _report_python(scan, text, "")
         return
     report_script(scan, text)
 

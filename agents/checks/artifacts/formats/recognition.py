@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from agents.checks.artifacts.formats.paths import is_weights_name
@@ -36,6 +37,10 @@ _TEXT_BASES: Final = frozenset(
         "requirements",
     ]
 )
+_SURE_TEXT: Final = (".txt", ".md", ".csv", ".tsv", ".vocab", ".merges", ".jinja", ".bpe")
+"""Names of what is text or damaged."""
+UNWRITTEN: Final = re.compile(rb"\0{8}|\xff{8}")
+"""What no text holds: a page that was never written, or erased."""
 _CONTROL_SHARE: Final = 0.02
 
 
@@ -109,5 +114,6 @@ def is_text(name: str, head: bytes, source: Source) -> bool:
     if named:
         utf16 = head.startswith((b"\xff\xfe", b"\xfe\xff"))
         control = sum(byte < 9 or (13 < byte < 32 and byte != 27) for byte in head)
-        return utf16 or control <= len(head) * _CONTROL_SHARE
+        unwritten = base.endswith(_SURE_TEXT) and UNWRITTEN.search(head) is not None
+        return utf16 or unwritten or control <= len(head) * _CONTROL_SHARE
     return head.startswith(b"version https://git-lfs.github.com/spec/")

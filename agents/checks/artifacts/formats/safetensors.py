@@ -12,6 +12,7 @@ from safetensors import SafetensorError, deserialize
 from agents.checks.artifacts.formats.embedded import report_text
 from agents.checks.artifacts.formats.targets import report_targets
 from agents.checks.artifacts.formats.templates import report_template
+from agents.checks.artifacts.formats.torn_tails import Span, report_torn_tail
 from agents.checks.artifacts.scanning import BytesSource, CorruptFileError, Scan, Source
 
 MAX_HEADER: Final = 100_000_000
@@ -67,6 +68,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     metadata = header.pop("__metadata__", None)
     _judge_metadata(scan, metadata)
     end = _judge_tensors(scan, header, source.size - PREFIX - length)
+    report_torn_tail(scan, source, _spans(header, PREFIX + length), PREFIX + length + end)
     trailing = source.size - PREFIX - length - end
     if trailing > 0:
         start = PREFIX + length + end
@@ -214,6 +216,18 @@ def _judge_tensors(scan: Scan, header: dict[str, Any], room: int) -> int:
         elif begin > end:
             _hole(scan, end, begin)
     return max((end for _, end, _ in spans), default=0)
+
+
+def _spans(header: dict[str, Any], start: int) -> list[Span]:
+    """Return where each tensor lies in the file, in order."""
+    spans = []
+    for name, info in header.items():
+        item = max(BITS[info["dtype"]] // 8, 1)
+        begin, end = info["data_offsets"]
+        shape = info["shape"]
+        row = item * shape[-1] if len(shape) > 1 else item
+        spans.append(Span(start + begin, start + end, item, max(row, item), name))
+    return sorted(spans, key=lambda span: span.begin)
 
 
 def _hole(scan: Scan, begin: int, end: int) -> None:

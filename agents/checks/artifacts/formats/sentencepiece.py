@@ -6,10 +6,13 @@ from __future__ import annotations
 from typing import Final
 
 from agents.checks.artifacts.formats.protobuf import LENGTH, looks_like, walk
+from agents.checks.artifacts.formats.torn_tails import is_unwritten
 from agents.checks.artifacts.formats.window import Window
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
 
 SCHEMA: Final = {"Model": {1: "range"}}
+MAX_RUN: Final = 64
+"""Zeros at the end that no whole model has."""
 TOP: Final = {1: LENGTH, 2: LENGTH, 3: LENGTH, 4: LENGTH, 5: LENGTH}
 _NAMES: Final = (".model", ".spm", ".spiece")
 
@@ -30,6 +33,8 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         CorruptFileError: it is damaged, or has no pieces.
     """
     del name
+    if is_unwritten(source, MAX_RUN):
+        raise CorruptFileError("the file's end was never written")
     for message in walk(scan, Window(source), SCHEMA, "Model"):
         if not message.ranges.get(1):
             raise CorruptFileError("no pieces")
