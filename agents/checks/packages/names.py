@@ -13,6 +13,7 @@ from agents.checks.packages.popularity import NameTable, name_table
 from agents.checks.packages.slips import (
     NOT_TELLING,
     PLAIN,
+    SIMILAR,
     STRONG,
     WEAK,
     compact_of,
@@ -52,6 +53,7 @@ _DOUBLED_BELOW: Final = 450
 _AFFIXES: Final = frozenset({"py", "ai", "ml", "db", "io", "my", "go", "js", "tf"})
 _HEAD: Final = 3
 _VERY_POPULAR: Final = 300
+_MUCH_IMITATED: Final = 150
 _LONGEST: Final = 128
 _OWN_FLOOR: Final = 6
 
@@ -146,12 +148,13 @@ _SEVERITIES: Final[dict[int, tuple[tuple[int, int, Severity], ...]]] = {
         (4, 450, Severity.LOW),
     ),
     PLAIN: (
-        (8, 300, Severity.HIGH),
+        (10, 300, Severity.HIGH),
         (12, 10_000, Severity.MEDIUM),
-        (6, 150, Severity.HIGH),
+        (6, 100, Severity.MEDIUM),
         (6, 450, Severity.LOW),
         (9, 10_000, Severity.LOW),
-        (5, 150, Severity.MEDIUM),
+        (5, 50, Severity.MEDIUM),
+        (5, 150, Severity.LOW),
     ),
     WEAK: ((5, 800, Severity.LOW),),
 }
@@ -245,6 +248,8 @@ def _near_slip(name: str, target: str, index: _Index) -> NameVerdict | None:
         strength = _word_strength(name, strength, index)
         if strength == PLAIN and _has_other_head(name, target, index):
             strength = WEAK
+    if technique == SIMILAR and rank >= _MUCH_IMITATED:
+        strength = min(strength, PLAIN)
     severity = _slip_severity(strength, len(other), rank)
     if severity is None:
         return None

@@ -14,6 +14,8 @@ WEAK: Final = 0
 """Rather another name: another number, a plural, letters added at the end."""
 NOT_TELLING: Final = -1
 """One edit apart, as many names are by chance."""
+SIMILAR: Final = "similar letter"
+"""The technique that also makes other names: `cronitor` beside `croniter`."""
 _PAIR: Final = 2
 
 _ROWS: Final = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
@@ -107,9 +109,9 @@ def _exchanged(name: str, target: str) -> tuple[str, int] | None:
         return "another first letter", WEAK if pair in _NEIGHBOURS else NOT_TELLING
     if last:
         return "another last letter", PLAIN if close else WEAK
-    if close:
-        return "neighbouring key" if pair in _NEIGHBOURS else "similar letter", STRONG
-    return "another letter", PLAIN
+    if pair in _NEIGHBOURS:
+        return "neighbouring key", STRONG
+    return SIMILAR if close else "another letter", STRONG if close else PLAIN
 
 
 def _lengthened(name: str, target: str) -> tuple[str, int] | None:
