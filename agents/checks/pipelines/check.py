@@ -375,9 +375,15 @@ def _settings(
     if config.value is None:
         return
     settings: list[Setting] = []
+    fixed = False
     try:
         for node in walk(config.value):
             settings.extend(settings_of(node))
+            fixed = fixed or (
+                isinstance(node.value, str)
+                and node.key.lower().endswith("revision")
+                and pinned(node.value)
+            )
     except UnreadableConfigError as error:
         incomplete["remote_code"].append(error.what)
     pins = {
@@ -391,9 +397,12 @@ def _settings(
         if setting.rule_id == UNPINNED and (setting.model or "").lower() not in pins
     ]
     remote = [setting for setting in settings if setting.rule_id == REMOTE_CODE]
+    # Code of a commit is code that could be reviewed, and does not change behind one's back.
+    reviewable = not moving and (fixed or bool(pins))
     for setting in settings:
         if setting.rule_id != UNPINNED:
-            yield _setting(setting, event)
+            calmer = reviewable and setting.rule_id == REMOTE_CODE
+            yield _setting(setting, event, severity=Severity.MEDIUM if calmer else None)
     for setting in moving:
         yield _setting(setting, event)
     if remote and moving:
@@ -420,13 +429,16 @@ def _model_key(name: str) -> str:
     return component_key("model", f"huggingface/{name}")
 
 
-def _setting(setting: Setting, event: Event[PipelineRun]) -> Detection:
+def _setting(
+    setting: Setting, event: Event[PipelineRun], *, severity: Severity | None = None
+) -> Detection:
     about = _model_key(setting.model) if setting.model else run_component(event)
     return Detection(
         rule_id=setting.rule_id,
         description=f"{_SAYS[setting.rule_id]}: {setting.shown}",
         evidence={"path": setting.path[:300], "setting": setting.shown},
         locator=f"config:{setting.path}",
+        severity=severity,
         component=about,
         version=setting.revision,
         indicator=Indicator(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from datetime import date
 from typing import Any, Final
 
 import msgspec
@@ -19,7 +20,8 @@ _FORMS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
     (name, re.compile(pattern))
     for name, pattern in (
         ("private key", r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----"),
-        ("AWS access key", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
+        # A presigned address names the key it was signed with; that is no secret.
+        ("AWS access key", r"(?<!X-Amz-Credential=)\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
         ("Hugging Face token", r"\bhf_[A-Za-z0-9]{30,60}\b"),
         ("GitHub token", r"\b(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{60,255})\b"),
         ("GitLab token", r"\bglpat-[A-Za-z0-9_-]{20,64}"),
@@ -39,6 +41,10 @@ _FORMS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
     )
 )  # fmt: skip
 _IN_URL: Final = re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s/@:]{0,200}:([^\s/@]{3,200})@[^\s/]")
+_SIGNED: Final = re.compile(r"[?&;]sig=([A-Za-z0-9+/%]{42,80}(?:=|%3[Dd]))")
+_SIGNED_TIME: Final = re.compile(r"[?&;](st|se)=(\d{4}-\d\d-\d\d)")
+_SIGNED_DAYS: Final = 7
+"""Days for which a shared access signature may hold: what hands them out gives hours."""
 _NAME: Final = re.compile(
     r"(?:^|_)(?:password|passwd|pwd|passphrase|secret|token|api_?key|apikey|access_key|secret_key|"
     r"private_key|account_key|auth_key|encryption_key|credentials?|connection_string|dsn)(?:_|$)"
@@ -102,10 +108,25 @@ def find_secret(name: str, value: str) -> Secret | None:
     for match in _IN_URL.finditer(text):
         if not _harmless(match[1]):
             return Secret(kind="password in a URL", shown=_mask(match[1], 0))
+    signed = _SIGNED.search(text)
+    if signed is not None and not _short_lived(text) and not _PLACEHOLDER.search(signed[1]):
+        return Secret(kind="shared access signature", shown=_mask(signed[1], 0))
     plain = plain_name(name)
     if _NAME.search(plain) and not _ABOUT.search(plain) and _random(text):
         return Secret(kind=f"value of {name[:60]}", shown=_mask(text, 0))
     return None
+
+
+def _short_lived(url: str) -> bool:
+    """Tell whether a shared access signature says that it holds for a few days only."""
+    times: dict[str, date] = {}
+    for name, day in _SIGNED_TIME.findall(url):
+        try:
+            times.setdefault(name, date.fromisoformat(day))
+        except ValueError:
+            return False
+    begins, ends = times.get("st"), times.get("se")
+    return begins is not None and ends is not None and (ends - begins).days <= _SIGNED_DAYS
 
 
 def _harmless(value: str) -> bool:

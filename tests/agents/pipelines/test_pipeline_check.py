@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.checks.detection import to_finding
+from agents.checks.detection import rule_of, to_finding
 from agents.checks.knowledge import MemoryKnowledge
 from agents.checks.pipelines import check_pipeline
 from schemas.events import ComponentRef, DataSource, PipelineRun
@@ -403,3 +403,83 @@ def test_no_run_crashes_the_check_and_the_same_run_says_the_same(config, url, co
     first, second = check_pipeline(event, knowledge), check_pipeline(event, knowledge)
     assert first == second
     assert len({s.id for s in first.sightings}) == len(first.sightings)
+
+
+def severity_of(found):
+    return found.severity or rule_of(found).severity
+
+
+def loud(outcome):
+    """Return the rules that found something above low."""
+    return {
+        found.rule_id for found in outcome.detections if severity_of(found).rank > Severity.LOW.rank
+    }
+
+
+KNOWN_HASH = hashlib.sha256(json.dumps({"a": 1}, sort_keys=True).encode()).hexdigest()
+HERE = "https://data.acme.example/x"
+HUGGING = "hf_" + "aBcDeFgHiJkLmNoPqRsTuVwXyZ01234567"
+
+
+@pytest.mark.parametrize(
+    ("data", "rule"),
+    [
+        ({"data_sources": [{"url": "http://localhost:9000/x"}]}, None),
+        ({"data_sources": [{"url": "http://minio.ml.svc.cluster.local:9000/b"}]}, None),
+        ({"data_sources": [{"url": "http://10.1.2.3:9000/b"}]}, None),
+        ({"data_sources": [{"url": "http://localhost.evil.example/x", "verified": True}]}, "INSECURE-SOURCE"),
+        ({"data_sources": [{"url": "https://169.254.169.254/latest", "verified": True}]}, "ODD-HOST"),
+        ({"data_sources": [{"url": "http://localhost/x", "verified": False}]}, "UNVERIFIED-SOURCE"),
+        ({"config": {"a": 1.0}, "expected_config_hash": KNOWN_HASH}, "CONFIG-TAMPERED"),
+        ({"config": {"a": 1}, "expected_config_hash": KNOWN_HASH.upper()}, None),
+        ({"evaluation": {"suite": "toxicity", "score": 0.1, "baseline": 0.2}}, None),
+        ({"evaluation": {"suite": "jailbreak", "score": 0.4, "baseline": 0.1}}, "REGRESSION"),
+        ({"evaluation": {"suite": "q", "score": 0.892, "baseline": 0.9, "passed": True}}, None),
+        ({"config": {"command": "curl -k https://data.acme.example/x"}}, "TLS-OFF"),
+        ({"config": {"faiss": {"allow_dangerous_deserialization": True}}}, "UNSAFE-LOADER"),
+        ({"config": {"env": [{"name": "TRUST_REMOTE_CODE", "value": "1"}]}}, "REMOTE-CODE"),
+        ({"config": {"trust_remote_code": False, "args": ["--no-trust-remote-code"]}}, None),
+        ({"config": {"args": [f"--hf-token={HUGGING}"]}}, "SECRET"),
+        ({"config": {"commit": COMMIT, "dataset_sha256": KNOWN_HASH, "max_tokens": 9}}, None),
+        ({"config": {"run_id": "3f5e1c0a-9a51-4f6e-8f0e-2f2a7c1d9b10"}}, None),
+    ],
+)  # fmt: skip
+def test_what_is_ordinary_is_told_from_what_resembles_it(data, rule):
+    found = loud(run(data))
+    assert found == (set() if rule is None else {f"TW-PIPE-{rule}"})
+
+
+@pytest.mark.parametrize(
+    ("config", "inputs", "severity"),
+    [
+        ({"trust_remote_code": True}, [], Severity.HIGH),
+        ({"trust_remote_code": True, "model": "a/b", "revision": "main"}, [], Severity.HIGH),
+        ({"trust_remote_code": True, "model": "a/b", "revision": COMMIT}, [], Severity.MEDIUM),
+        (
+            {"trust_remote_code": True, "model": "a/b"},
+            [{"component": "model:huggingface/a/b", "revision": COMMIT}],
+            Severity.MEDIUM,
+        ),
+    ],
+)
+def test_remote_code_of_a_commit_can_be_reviewed(config, inputs, severity):
+    outcome = run({"config": config, "inputs": inputs})
+    (found,) = [one for one in outcome.detections if one.rule_id == "TW-PIPE-REMOTE-CODE"]
+    assert severity_of(found) is severity
+
+
+def test_a_regression_names_the_data_that_may_have_caused_it():
+    outcome = run(
+        {
+            "data_sources": [{"url": HERE, "verified": True}],
+            "inputs": [{"component": "dataset:acme/reviews", "revision": "v7"}],
+            "outputs": [{"component": "model:registry.acme/m", "revision": "1"}],
+            "evaluation": {"suite": "b", "score": 0.5, "baseline": 0.9},
+        }
+    )
+    (found,) = [one for one in outcome.detections if one.rule_id == "TW-PIPE-REGRESSION"]
+    assert set(found.related_keys) == {
+        "dataset:data.acme.example/x",
+        "dataset:acme/reviews",
+        "model:registry.acme/m",
+    }
