@@ -349,7 +349,7 @@ def _combo(name: str, index: _Index) -> NameVerdict | None:
 
 
 def _is_bait(term: str, table: NameTable) -> bool:
-    return term.rstrip("0123456789") in table.generic
+    return term in table.generic or term.rstrip("0123456789") in table.generic
 
 
 def _combined(anchor: str, rest: list[str], table: NameTable) -> NameVerdict:
