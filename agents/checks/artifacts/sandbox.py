@@ -56,6 +56,11 @@ _START: Final = (
 )
 
 
+def _absolute(entry: str) -> str:
+    """Return an entry of the import path as it stands: the empty one is this folder, not `/`."""
+    return str(Path(entry).absolute())
+
+
 class Sandbox:
     """One scanning process, started when needed, replaced when it dies; used by one thread."""
 
@@ -83,7 +88,7 @@ class Sandbox:
         ours, theirs = socket.socketpair()
         command = [
             sys.executable, "-I", "-S", "-X", "utf8", "-c", _START, str(theirs.fileno()),
-            msgspec.json.encode(self.limits).decode(), "\n".join(sys.path),
+            msgspec.json.encode(self.limits).decode(), "\n".join(map(_absolute, sys.path)),
         ]  # fmt: skip
         self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter and code
             command,

@@ -17,6 +17,11 @@ MAX_ITEMS: Final = 64
 _HEAD: Final = re.compile(r"\A\ufeff?---\s*\n(.*?)\n---\s*(\n|\Z)", re.DOTALL)
 _ALIAS: Final = re.compile(r"(^|[\s\[{,:-])\*\w")
 _NAME: Final = 500
+_Loader: Final[Any] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+"""Reads all values as text, in C where there is one: its composer calls itself for each level."""
+MAX_DEPTH: Final = 40
+MAX_EVENTS: Final = 100_000
+_NOTHING: Final = frozenset(("", "~", "null", "Null", "NULL"))
 
 
 def read_card(raw: bytes) -> Card | None:
@@ -32,7 +37,10 @@ def read_card(raw: bytes) -> Card | None:
         # Aliases have no place in a card, and are how small YAML grows large.
         return None
     try:
-        found = yaml.safe_load(head[1])
+        if not _is_plain(head[1]):
+            return None
+        # All values as text: numbers to the base of sixty cost more than their length to compute.
+        found = yaml.load(head[1], Loader=_Loader)  # noqa: S506 -- constructs no objects
     except (yaml.YAMLError, RecursionError, ValueError, OverflowError):
         return None
     if not isinstance(found, dict):
@@ -45,10 +53,24 @@ def read_card(raw: bytes) -> Card | None:
     )
 
 
+def _is_plain(text: str) -> bool:
+    """Say whether a card's head has few values, none deep, none of a type of its own."""
+    depth = 0
+    for count, event in enumerate(yaml.parse(text, Loader=_Loader)):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        tag = getattr(event, "tag", None)
+        if count > MAX_EVENTS or depth > MAX_DEPTH or (tag and "python" in tag):
+            return False
+    return True
+
+
 def _texts(value: Any) -> Iterator[str]:  # noqa: ANN401 -- any YAML value
     values = value if isinstance(value, list) else [value]
     for one in values[:MAX_ITEMS]:
-        if isinstance(one, str) and one.strip():
+        if isinstance(one, str) and one.strip() not in _NOTHING:
             yield one.strip()[:_NAME]
 
 
@@ -59,7 +81,7 @@ def _dicts(value: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 -- any YAML 
 
 
 def _text(value: Any) -> str | None:  # noqa: ANN401 -- any YAML value
-    return str(value)[:_NAME] if isinstance(value, str | int | float) else None
+    return value[:_NAME] if isinstance(value, str) and value not in _NOTHING else None
 
 
 def _claims(index: Any) -> Iterator[Claim]:  # noqa: ANN401 -- any YAML value

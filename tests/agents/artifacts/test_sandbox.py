@@ -213,3 +213,16 @@ def test_a_pool_serves_an_event_loop(tmp_path):
     *first, last = asyncio.run(scan_all())
     assert {report.verdict for report in first} == {Verdict.MALICIOUS}
     assert last.verdict is Verdict.CLEAN
+
+
+def test_a_process_started_from_a_folder_on_the_import_path_scans_too():
+    """`python -c` puts an empty entry there, which stands for the folder it was started in."""
+    root = Path(__file__).parents[3]
+    code = (
+        "from agents.checks.artifacts.sandbox import Sandbox\n"
+        "with Sandbox() as one: print(one.scan_bytes('a.txt', b'words\\n').verdict)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "clean"
