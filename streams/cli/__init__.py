@@ -13,11 +13,9 @@ people read the output; print what came from outside through `output.plain`; end
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 from schemas.errors import TidewatchError
@@ -45,6 +43,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "policy": ("streams.cli.policy", "set, show and check tenants' policies"),
 }
 
+SILENT: Final = frozenset({"scan", "schema"})
+"""Commands that set up logs themselves, where they need any: it takes longer than a scan."""
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
 """128 + SIGINT, as shells expect."""
@@ -64,10 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(overview())  # noqa: T201 -- the command's output
         return 0
     if words[0] == "--version":
+        from importlib.metadata import version  # noqa: PLC0415 -- no command needs it
+
         print(f"tidewatch {version('tidewatch')}")  # noqa: T201 -- the command's output
         return 0
     known = COMMANDS.get(words[0])
     if known is None:
+        import difflib  # noqa: PLC0415 -- only this error needs it
+
         near = difflib.get_close_matches(words[0], COMMANDS, n=1)
         guess = f"did you mean {near[0]}?" if near else "see: tidewatch --help"
         return _fail(f"no command {words[0]!r}: {guess}", EXIT_USAGE)
@@ -91,9 +95,10 @@ def _run(module: str, name: str, arguments: Sequence[str]) -> int:
     """Import the command's module and run it."""
     from typer.main import get_command  # noqa: PLC0415 -- the overview needs no typer
 
-    from streams.cli.output import quiet_logs  # noqa: PLC0415 -- the same
+    if name not in SILENT:
+        from streams.cli.output import quiet_logs  # noqa: PLC0415 -- the same
 
-    quiet_logs()
+        quiet_logs()
     command = get_command(import_module(module).app)
     try:
         command(args=list(arguments), prog_name=f"tidewatch {name}")

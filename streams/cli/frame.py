@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from schemas.errors import TidewatchError
-from streams.settings import load_settings
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -41,6 +40,8 @@ def connected_settings() -> Settings:
         SettingsError: A setting is wrong.
         TidewatchError: There is no broker to speak to.
     """
+    from streams.settings import load_settings  # noqa: PLC0415 -- not every command has any
+
     settings = load_settings()
     if settings.kafka is not None:
         return settings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import sys
 import unicodedata
@@ -10,7 +9,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
-import structlog
 import typer
 
 if TYPE_CHECKING:
@@ -39,6 +37,10 @@ def quiet_logs() -> None:
 
     A command says itself what went wrong. `tidewatch worker` sets up its own logs.
     """
+    import logging  # noqa: PLC0415 -- a command that does not log starts sooner without
+
+    import structlog  # noqa: PLC0415 -- the same
+
     logging.basicConfig(level=logging.CRITICAL)
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),

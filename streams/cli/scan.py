@@ -173,29 +173,23 @@ def _scan_all(
 
 def _resolve(arguments: Sequence[str], held: ExitStack) -> tuple[list[FileEntry], list[Target]]:
     """Return the entries of manifests and of what can't be had, and the targets to scan."""
-    from agents.checks.knowledge import MemoryKnowledge  # noqa: PLC0415 -- --help is quick
-    from streams.reports.entries import FileEntry  # noqa: PLC0415 -- the same
-    from streams.scanning.manifests import check_manifest, manifest_kind  # noqa: PLC0415
-    from streams.scanning.targets import (  # noqa: PLC0415 -- the same
-        is_location,
-        local_targets,
-        remote_targets,
-    )
+    from streams.reports.entries import FileEntry  # noqa: PLC0415 -- --help is quick
+    from streams.scanning.manifest_kinds import manifest_kind  # noqa: PLC0415 -- the same
+    from streams.scanning.targets import is_location, local_targets  # noqa: PLC0415 -- the same
 
     entries: list[FileEntry] = []
     targets: list[Target] = []
     for argument in arguments:
         try:
             if is_location(argument):
-                fetcher = held.enter_context(_fetcher(argument))
-                targets += remote_targets(argument, fetcher)
+                targets += _located(argument, held)
                 continue
             path = Path(argument)
             if not path.exists():
                 raise TidewatchError("no such file", where=argument)  # noqa: TRY301 -- below
             kind = manifest_kind(path) if path.is_file() else None
             if kind is not None:
-                entries.append(check_manifest(path, kind, MemoryKnowledge()))
+                entries.append(_manifest(path, kind))
             else:
                 targets += local_targets(path)
         except TidewatchError as error:
@@ -206,13 +200,26 @@ def _resolve(arguments: Sequence[str], held: ExitStack) -> tuple[list[FileEntry]
     return entries, targets
 
 
+def _manifest(path: Path, kind: str) -> FileEntry:
+    from agents.checks.knowledge import MemoryKnowledge  # noqa: PLC0415 -- models need no such checks
+    from streams.scanning.manifests import check_manifest  # noqa: PLC0415 -- the same
+
+    return check_manifest(path, kind, MemoryKnowledge())
+
+
+def _located(location: str, held: ExitStack) -> Iterator[Target]:
+    from streams.cli.output import quiet_logs  # noqa: PLC0415 -- local files need none
+    from streams.scanning.locations import remote_targets  # noqa: PLC0415 -- brings HTTP
+
+    quiet_logs()
+    return remote_targets(location, held.enter_context(_fetcher(location)))
+
+
 def _fetcher(location: str) -> Fetcher:
     """Return what reads a location: by the operator's rules, with the secrets of `local`."""
     from streams.fetching import fetch_rules, read_credentials  # noqa: PLC0415 -- --help is quick
-    from streams.scanning.targets import (  # noqa: PLC0415 -- the same
-        LOCAL_TENANT,
-        local_fetcher,
-    )
+    from streams.scanning.locations import local_fetcher  # noqa: PLC0415 -- the same
+    from streams.scanning.targets import LOCAL_TENANT  # noqa: PLC0415 -- the same
     from streams.settings import load_settings  # noqa: PLC0415 -- the same
 
     settings = load_settings()

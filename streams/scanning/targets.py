@@ -7,13 +7,10 @@ import stat
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 
 from agents.checks.fetching.errors import FetchError
-from agents.checks.fetching.fetcher import Fetcher
-from agents.checks.fetching.reach import Credentials, FetchRules, Reach, parse_location
 from agents.checks.fetching.sources import DescriptorSource, OpenSource
 
 LOCAL_TENANT = "local"
@@ -75,58 +72,3 @@ def local_targets(path: Path) -> Iterator[Target]:
             siblings=siblings,
             local=one,
         )
-
-
-def local_fetcher(uri: str, rules: FetchRules, credentials: Credentials | None) -> Fetcher:
-    """Return a fetcher that reaches what the user named and nothing else.
-
-    Its own host may be private: the user, and no event, chose it.
-    """
-    location = parse_location(uri)
-    host = urlsplit(uri).hostname or ""
-    hub = urlsplit(rules.hub).hostname or ""
-    return Fetcher(
-        Reach(
-            tenant=LOCAL_TENANT,
-            rules=msgspec.structs.replace(
-                rules,
-                schemes=rules.schemes | {"http"},
-                private_hosts=(*rules.private_hosts, host, hub),
-            ),
-            roots=(location,),
-            credentials=credentials,
-        )
-    )
-
-
-def remote_targets(uri: str, fetcher: Fetcher) -> Iterator[Target]:
-    """Yield the files of a location: of a repository, folder or prefix, or the one file it is.
-
-    Raises:
-        FetchError: it can't be had.
-    """
-    location = parse_location(uri)
-    is_file = (location.scheme == "hf" and location.path.count("/") > _HUB_REPOSITORY) or (
-        location.scheme == "oci" and location.fragment == "blob"
-    )
-    listed = location.scheme in {"hf", "oci"} or (
-        location.scheme in {"s3", "file"} and uri.endswith("/")
-    )
-    if is_file or not listed:
-        name = location.path.rpartition("/")[2] or location.host
-        yield Target(path=uri, name=name, open=partial(fetcher.open, uri))
-        return
-    files = fetcher.listing(uri)
-    siblings = frozenset(file.path for file in files)
-    for file in files:
-        place = file.uri or ""
-        yield Target(
-            path=place if location.scheme != "oci" else f"{uri}/{file.path}",
-            name=file.path,
-            open=partial(fetcher.open, place),
-            siblings=siblings,
-        )
-
-
-_HUB_REPOSITORY = 2
-"""Slashes in `/organisation/name@revision`; further ones lead to a file."""

@@ -20,10 +20,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from agents.checks.artifacts.files import escapes, list_tree, open_regular
-from agents.checks.artifacts.report import FileReport, failed, verdict_of
-from agents.checks.artifacts.scanning import BudgetExceededError, Source
-from agents.checks.artifacts.worker import (
+from agents.checks.artifacts.exchange import (
     LENGTH,
     Answer,
     Closed,
@@ -35,6 +32,9 @@ from agents.checks.artifacts.worker import (
     receive,
     send,
 )
+from agents.checks.artifacts.opening import escapes, list_tree, open_regular
+from agents.checks.artifacts.report import FileReport, failed, verdict_of
+from agents.checks.artifacts.scanning import BudgetExceededError, Source
 from agents.checks.detection import Detection
 from schemas.severity import Verdict
 

@@ -8,7 +8,6 @@ import os
 import resource
 import signal
 import socket
-import struct
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -17,102 +16,24 @@ from typing import Any, Final
 import msgspec
 
 from agents.checks.artifacts.dispatch import scan_source
+from agents.checks.artifacts.exchange import (
+    LENGTH,
+    Closed,
+    Done,
+    Found,
+    Limits,
+    Read,
+    Request,
+    exactly,
+    receive,
+    send,
+)
 from agents.checks.artifacts.files import scan_descriptor
 from agents.checks.artifacts.report import FileReport, failed
 from agents.checks.artifacts.scanning import Budget, BudgetExceededError, BytesSource
 from agents.checks.detection import Detection
 
-LENGTH: Final = struct.Struct("<I")
-MAX_MESSAGE: Final = 96 << 20
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one scanning process may use."""
-
-    memory_bytes: int = 1 << 30
-    """Of address space."""
-    cpu_seconds: float = 120.0
-    """Per file."""
-    wall_seconds: float = 180.0
-    """Per file."""
-    grace_seconds: float = 5.0
-    """After that, for the process to end the scan itself; then it is killed."""
-    expanded_bytes: int = 1 << 30
-    """Out of decompression, per file."""
-    steps: int = 50_000_000
-    """Of parsers, per file."""
-    open_files: int = 64
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True, tag="scan"):
-    """One file to scan; its bytes come along, by a descriptor, or by ranges that are asked for."""
-
-    path: str
-    size: int
-    siblings: frozenset[str] | None = frozenset()
-    """None: those of the request before; a folder's files share a set that may be large."""
-    digest: bool = False
-    second_opinion: bool = True
-    content: bytes | None = None
-    remote: bool = False
-
-
-class Read(msgspec.Struct, frozen=True, tag="read"):
-    """The process asks for a range of a remote file."""
-
-    offset: int
-    length: int
-
-
-class Found(msgspec.Struct, frozen=True, tag="found"):
-    """The process found something, told at once."""
-
-    detection: Detection
-
-
-class Done(msgspec.Struct, frozen=True, tag="done"):
-    """The process has scanned the file."""
-
-    report: FileReport
-    leaving: bool = False
-    """Whether the process ends: it was interrupted, perhaps within a read."""
-
-
-Answer = Read | Found | Done
-
-
-class Closed(Exception):  # noqa: N818 -- no error: the other side is gone
-    """The other side has closed the connection."""
-
-
-def send(connection: socket.socket, payload: bytes) -> None:
-    """Send one message: its length, then itself."""
-    connection.sendall(LENGTH.pack(len(payload)))
-    connection.sendall(payload)
-
-
-def receive(connection: socket.socket, limit: int = MAX_MESSAGE) -> bytes:
-    """Return the next message.
-
-    Raises:
-        Closed: there will be none.
-        BudgetExceededError: it is longer than `limit`.
-    """
-    (length,) = LENGTH.unpack(_exactly(connection, LENGTH.size))
-    if length > limit:
-        raise BudgetExceededError(f"a message of {length} bytes")
-    return _exactly(connection, length)
-
-
-def _exactly(connection: socket.socket, length: int) -> bytes:
-    parts = bytearray()
-    while len(parts) < length:
-        piece = connection.recv(min(length - len(parts), 1 << 20))
-        if not piece:
-            raise Closed
-        parts += piece
-    return bytes(parts)
 
 
 class _RemoteSource:
@@ -211,8 +132,8 @@ def serve(connection: socket.socket, limits: Limits) -> None:
             payload, descriptors, _, _ = socket.recv_fds(connection, LENGTH.size, 1)
             if not payload:
                 return
-            payload += _exactly(connection, LENGTH.size - len(payload))
-            request = decoder.decode(_exactly(connection, LENGTH.unpack(payload)[0]))
+            payload += exactly(connection, LENGTH.size - len(payload))
+            request = decoder.decode(exactly(connection, LENGTH.unpack(payload)[0]))
         except Closed:
             return
         if request.siblings is not None:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from agents.checks.artifacts.exchange import Limits
 from agents.checks.artifacts.sandbox import Sandbox, SandboxPool
 from agents.checks.artifacts.scanning import BytesSource
-from agents.checks.artifacts.worker import Limits
 from schemas.severity import Verdict
 from tests.corpus.pickles import evil
 
@@ -165,7 +165,8 @@ def test_cpu_time_is_limited():
 def test_a_process_has_no_network_and_writes_no_files(tmp_path):
     probe = (
         "import socket, os, sys, json\n"
-        "from agents.checks.artifacts.worker import Limits, confine\n"
+        "from agents.checks.artifacts.exchange import Limits\n"
+        "from agents.checks.artifacts.worker import confine\n"
         "confine(Limits())\n"
         "denied = []\n"
         "for what in (lambda: socket.socket(), lambda: open(sys.argv[1], 'w'),\n"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import subprocess
+import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -68,6 +70,22 @@ def test_json_has_the_shape_that_is_promised(folder, capsys):
         "mitre_atlas_id", "techniques", "remediation",
     }  # fmt: skip
     assert found["summary"]["verdicts"]["malicious"] == 1
+
+
+def test_scan_of_local_files_imports_nothing_of_brokers_and_remote_stores(folder):
+    """What it does not need would take longer to import than the files take to scan."""
+    program = (
+        "import sys; from streams.cli import main; "
+        f"main(['scan', {str(folder)!r}, '--format', 'json', '--output', '/dev/null']); "
+        "print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    needless = {"faust", "aiokafka", "rocksdict", "pydantic_settings", "structlog", "rich",
+                "fsspec", "urllib3", "yaml", "jinja2", "packaging", "rapidfuzz", "numpy",
+                "agents.checks.artifacts.dispatch"}  # fmt: skip
+    assert not needless & set(done.stdout.split())
 
 
 def test_harmless_pickle_is_clean_and_exits_with_0(folder, capsys):
