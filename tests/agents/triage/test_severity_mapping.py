@@ -1,0 +1,51 @@
+"""Severities are those of the mapping of indicators, or say why they are lower."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from agents.checks.rules import InvalidRuleError, all_rules, load_rules
+from schemas.severity import band
+from schemas.taxonomy import taxonomy
+from tests.shared_data import shared_path
+
+
+def test_no_kind_of_indicator_weighs_less_than_the_mapping_says_without_a_reason():
+    mapping = json.loads(shared_path("standards", "ioc_mapping.json").read_text())["map"]
+    kinds = taxonomy().ioc_types
+    assert set(mapping) <= set(kinds)
+    for name, said in mapping.items():
+        kind = kinds[name]
+        assert kind.base_severity >= said["base_severity"] or kind.reason, name
+        assert kind.primary == said["primary"], name
+        assert set(kind.techniques) >= {one["id"] for one in said["techniques"]}, name
+        assert set(kind.mitigations) >= {one["id"] for one in said["mitigations"]}, name
+        assert set(kind.ssdf) >= set(said["ssdf"]), name
+
+
+def test_no_rule_weighs_less_than_its_kind_in_the_mapping_without_a_reason():
+    mapping = json.loads(shared_path("standards", "ioc_mapping.json").read_text())["map"]
+    compared = 0
+    for rule in all_rules().values():
+        if rule.ioc_type in mapping:
+            compared += 1
+            floor = band(mapping[rule.ioc_type]["base_severity"])
+            assert rule.severity.rank >= floor.rank or rule.reason, rule.id
+    assert compared > 50
+
+
+def test_a_lower_severity_without_a_reason_is_not_loaded():
+    rule = """
+        [[rule]]
+        id = "TW-TEST-LOW"
+        title = "too low"
+        ioc_type = "malicious_payload"
+        severity = "low"
+        confidence = 0.9
+        runbook = "see"
+    """
+    with pytest.raises(InvalidRuleError):
+        load_rules(rule, "test.toml")
+    assert load_rules(rule + 'reason = "a test"', "test.toml")
