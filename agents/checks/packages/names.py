@@ -75,8 +75,8 @@ class _Index(msgspec.Struct, frozen=True):
     table: NameTable
     near: dict[str, tuple[str, ...]]
     """Popular names by their deletion neighbourhood (SymSpell), without separators."""
-    far: dict[str, tuple[str, ...]]
-    """Long and very popular names, without separators, by their first letter."""
+    far: dict[tuple[str, int], tuple[str, ...]]
+    """Long and very popular names by their first letter and how many letters they have."""
     skeletons: dict[str, str]
     undoubled: dict[str, str]
     """Very popular names with each doubled letter written once."""
@@ -89,7 +89,7 @@ class _Index(msgspec.Struct, frozen=True):
 def _index() -> _Index:
     table = name_table()
     near: dict[str, list[str]] = {}
-    far: dict[str, list[str]] = {}
+    far: dict[tuple[str, int], list[str]] = {}
     skeletons: dict[str, str] = {}
     undoubling: dict[str, str] = {}
     ordered: dict[str, str] = {}
@@ -100,7 +100,7 @@ def _index() -> _Index:
         for key in deletes(compact):
             near.setdefault(key, []).append(name)
         if len(compact) >= TWO_EDIT_FLOOR and table.ranks[name] < TWO_EDIT_TARGETS:
-            far.setdefault(compact[0], []).append(name)
+            far.setdefault((compact[0], len(compact)), []).append(name)
         skeletons.setdefault(looks(name), name)
         if table.ranks[name] < _DOUBLED_BELOW:
             undoubling.setdefault(undoubled(compact), name)
@@ -284,10 +284,7 @@ def _term_strength(
 def _far_slip(name: str, target: str, index: _Index) -> NameVerdict | None:
     """Return the verdict on a name two edits from a long, very popular target."""
     compact, other = compact_of(name), compact_of(target)
-    if (
-        abs(len(compact) - len(other)) > 1
-        or OSA.distance(compact, other, score_cutoff=_PAIR) != _PAIR
-    ):
+    if OSA.distance(compact, other, score_cutoff=_PAIR) != _PAIR:
         return None
     if compact[-1].isdigit() != other[-1].isdigit():
         return None
@@ -311,10 +308,11 @@ def _typo(name: str, index: _Index) -> NameVerdict | None:
         if slip is not None:
             found.append(slip)
     if not found and TWO_EDIT_FLOOR - 1 <= len(compact) <= _FAR_LIMIT:
-        for target in index.far.get(compact[0], ()):
-            slip = _far_slip(name, target, index)
-            if slip is not None:
-                found.append(slip)
+        for letters in range(len(compact) - 1, len(compact) + _PAIR):
+            for target in index.far.get((compact[0], letters), ()):
+                slip = _far_slip(name, target, index)
+                if slip is not None:
+                    found.append(slip)
     return max(found, key=lambda one: one.severity.rank, default=None)
 
 
