@@ -54,9 +54,9 @@ from streams.measuring import (
     counting_scans,
 )
 from streams.reference import Reference
-from streams.runtime import Agent, Binding, Decode, tenant_slug
+from streams.runtime import Agent, Binding, Decode
 from streams.settings import Settings
-from streams.topics import Origin
+from streams.topics import Origin, tenant_slug
 
 log = structlog.get_logger()
 

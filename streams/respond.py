@@ -43,7 +43,13 @@ from streams.dead_letters import dead_letter
 from streams.health import Health
 from streams.kafka_client import BrokerUnreachableError, client_options
 from streams.settings import Settings
-from streams.topics import ensure_topics, group_id, tenant_topic_name, topic_name
+from streams.topics import (
+    ensure_topics,
+    group_id,
+    tenant_group_prefix,
+    tenant_topic_name,
+    topic_name,
+)
 
 log = structlog.get_logger()
 
@@ -81,7 +87,7 @@ def command_topic(settings: Settings, config: ResponderConfig) -> str:
 def responder_group(settings: Settings, config: ResponderConfig) -> str:
     """Return the responder's consumer group: its own, as its files are."""
     if config.topics == "tenant":
-        return f"{next(iter(config.tenants))}-{APP}-{config.name}"
+        return f"{tenant_group_prefix(next(iter(config.tenants)))}{APP}-{config.name}"
     return group_id(settings, f"{APP}-{config.name}")
 
 
@@ -410,7 +416,9 @@ class KafkaResponder:
 
     async def _answer(self, spec: CommandSpec, answered: Answered) -> None:
         key, value, headers = result_record(spec, answered, self._key, self._config.name)
-        topic = topic_name(self._settings, Channel.CONTAINMENT_RESULTS)
+        topic = self._config.results_topic or topic_name(
+            self._settings, Channel.CONTAINMENT_RESULTS
+        )
         await self._send(topic, key, value, headers)
         metrics.RESPONDER_ANSWERS.labels(spec.action, answered.outcome.word).inc()
         metrics.EVENTS_OUT.labels(APP, Channel.CONTAINMENT_RESULTS).inc()

@@ -38,6 +38,7 @@ from streams.topics import (
     TOPICS,
     Origin,
     ensure_topics,
+    tenant_slug,
     tenant_topic_name,
     topic_name,
 )
@@ -176,14 +177,6 @@ class Addresses:
     def address_letter(self, letter: Envelope) -> Outgoing:
         """Return the record of a dead letter."""
         return Outgoing(self._names[Channel.DEAD_LETTER], letter.key, letter.value, letter.headers)
-
-
-def tenant_slug(tenant: str) -> str:
-    """Return `tenant` as part of a topic name: itself if legal, else a stable hash of it."""
-    legal = 0 < len(tenant) <= 100 and all(  # noqa: PLR2004 -- well under Kafka's limit of 249
-        c.isascii() and (c.isalnum() or c in "_-") for c in tenant
-    )
-    return tenant if legal else "x" + sha256(tenant.encode("utf-8", "replace")).hexdigest()[:31]
 
 
 class Lane:

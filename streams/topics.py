@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from aiokafka import TopicPartition
@@ -213,9 +214,25 @@ def group_id(settings: Settings, name: str) -> str:
     return f"{settings.group_prefix}-{name}"
 
 
+def tenant_slug(tenant: str) -> str:
+    """Return `tenant` as part of a topic name: itself if legal, else a stable hash of it."""
+    legal = 0 < len(tenant) <= 100 and all(  # noqa: PLR2004 -- well under Kafka's limit of 249
+        c.isascii() and (c.isalnum() or c in "_-") for c in tenant
+    )
+    return tenant if legal else "x" + sha256(tenant.encode("utf-8", "replace")).hexdigest()[:31]
+
+
 def tenant_topic_name(tenant: str, channel: Channel) -> str:
     """Return the topic of `tenant` for `channel`, one of `TENANT_CHANNELS`."""
-    return f"tenant.{tenant}.{channel.value}"
+    return f"tenant.{tenant_slug(tenant)}.{channel.value}"
+
+
+def tenant_group_prefix(tenant: str) -> str:
+    """Return what the names of a tenant's consumer groups start with.
+
+    No other tenant's do: the part that names it has no full stop.
+    """
+    return f"tenant.{tenant_slug(tenant)}."
 
 
 def input_topics(settings: Settings, channel: Channel) -> dict[str, Origin]:

@@ -117,6 +117,8 @@ class ResponderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Its journal; on a disk that outlives it."""
     topics: Literal["operator", "tenant"] = "operator"
     """Read the operator's command topic, or the tenants' own."""
+    results_topic: str | None = None
+    """Where answers go: a topic that the operator bound to the tenant; None: that of all."""
     hold_seconds: int = 6 * 3600
     """How long a command waits for those it comes after."""
     tenants: dict[str, Site]

@@ -21,6 +21,7 @@ from streams.topics import (
     input_topics,
     open_admin,
     partition_counts,
+    tenant_group_prefix,
     tenant_topic_name,
     topic_name,
 )
@@ -74,14 +75,28 @@ def create(*, tenant: TenantOption = None, form: FormatOption = Format.TEXT) -> 
         print_line(f"{len(counts)} topics are there")
 
 
-@app.command(epilog=example("tidewatch topics acls --tenant acme"))
-def acls(*, tenant: TenantOption = None, form: FormatOption = Format.TEXT) -> None:
+@app.command(
+    epilog=example(
+        "tidewatch topics acls --tenant acme", "tidewatch topics acls --tenant acme --responder"
+    )
+)
+def acls(
+    *,
+    tenant: TenantOption = None,
+    responder: Annotated[
+        bool, typer.Option("--responder", help="the tenants run responders of their own")
+    ] = False,
+    form: FormatOption = Format.TEXT,
+) -> None:
     """Print the access rules: who needs to read and write which topic.
 
     Each row is one Kafka ACL: a principal, an operation, and a topic or consumer group by its name
-    or prefix. Anything that is not listed is not needed.
+    or prefix. Anything that is not listed is not needed. A tenant reads its own topics, in consumer
+    groups whose names start with `tenant.<tenant>.`. One that runs a responder of its own writes
+    its answers: to the topic that the operator bound to it, else to that of all. Who may write to
+    that can see how many records it has, though not read them.
     """
-    rules = access_rules(load_settings(), tenant or ())
+    rules = access_rules(load_settings(), tenant or (), responders=responder)
     if form is Format.JSON:
         print_json(rules)
         return
@@ -99,12 +114,15 @@ def acls(*, tenant: TenantOption = None, form: FormatOption = Format.TEXT) -> No
         )
 
 
-def access_rules(settings: Settings, tenants: list[str] | tuple[str, ...]) -> list[dict[str, str]]:
+def access_rules(
+    settings: Settings, tenants: list[str] | tuple[str, ...], *, responders: bool = False
+) -> list[dict[str, str]]:
     """Return the ACLs that the workers, producers, consumers and tenants need.
 
     Args:
         settings: Names the topics and groups.
         tenants: Tenants with topics of their own.
+        responders: They run responders of their own.
     """
     rules: list[dict[str, str]] = []
 
@@ -140,7 +158,16 @@ def access_rules(settings: Settings, tenants: list[str] | tuple[str, ...]) -> li
         for channel in sorted(TENANT_CHANNELS):
             allow(worker, "Write", tenant_topic_name(tenant, channel))
             allow(tenant, "Read", tenant_topic_name(tenant, channel))
-        allow(tenant, "Read", f"{tenant}-*", group=True)
+        allow(tenant, "Read", f"{tenant_group_prefix(tenant)}*", group=True)
+        if responders:
+            # The signature says whose an answer is; no one else's key is taken for the tenant.
+            bound = [
+                name
+                for name, one in settings.bound_topics.items()
+                if (one.channel, one.tenant) == (Channel.CONTAINMENT_RESULTS, tenant)
+            ]
+            for name in bound or [topic_name(settings, Channel.CONTAINMENT_RESULTS)]:
+                allow(tenant, "Write", name)
     return rules
 
 

@@ -23,7 +23,7 @@ from streams.demo.files import HARMLESS_COMMAND, calling_pickle, safetensors, to
 from streams.demo.telling import Teller, digest_of, package
 from streams.kafka_client import client_options
 from streams.settings import load_settings
-from streams.topics import TENANT_CHANNELS, tenant_topic_name, topic_name
+from streams.topics import TENANT_CHANNELS, tenant_group_prefix, tenant_topic_name, topic_name
 from tests.e2e.chain import Chain
 from tests.e2e.guarded_kafka import GuardedKafka
 from tests.e2e.scenario_run import send_events, send_facts
@@ -276,7 +276,7 @@ def test_the_count_of_tenants_is_told_from_k_on_and_a_path_through_others_reads_
 def test_a_tenants_principal_reads_its_own_topics_and_nothing_else(apart, tenant):
     guarded, chain = apart.guarded, apart.chains["a"]
     settings = of_user(guarded, tenant)
-    group = f"{tenant}-siem"
+    group = f"{tenant_group_prefix(tenant)}siem"
     mine = asyncio.run(consumed(settings, own_topics(tenant), group))
     told = [orjson.loads(record.value) for record in mine if record.topic.endswith("alerts")]
     assert {document["metadata"]["tenant_uid"] for document in told} == {tenant}
@@ -286,4 +286,4 @@ def test_a_tenants_principal_reads_its_own_topics_and_nothing_else(apart, tenant
         with pytest.raises(TopicAuthorizationFailedError):
             asyncio.run(consumed(settings, [topic]))
     with pytest.raises(GroupAuthorizationFailedError):
-        asyncio.run(consumed(settings, own_topics(tenant), f"{stranger}-siem"))
+        asyncio.run(consumed(settings, own_topics(tenant), f"{tenant_group_prefix(stranger)}siem"))

@@ -13,6 +13,7 @@ import pytest
 from schemas.channels import Channel
 from streams.cli import main
 from streams.cli.reading import read_topic
+from streams.cli.topics import access_rules
 from streams.settings import Settings, load_settings
 from streams.topics import topic_name
 
@@ -134,9 +135,33 @@ def test_access_rules_give_a_tenant_its_own_topics_alone(
     (rules,) = run(capsys, "topics", "acls", "--tenant", "acme")
     own = [rule for rule in rules if rule["principal"] == "acme"]
     assert {rule["operation"] for rule in own} == {"Read"}
+    # no other tenant's groups start so, whatever its name
+    assert [rule["name"] for rule in own if rule["resource"] == "group"] == ["tenant.acme."]
     assert {rule["name"] for rule in own if rule["resource"] == "topic"} == {
         "tenant.acme.alerts",
         "tenant.acme.assessments",
         "tenant.acme.containment-commands",
         "tenant.acme.iocs",
     }
+
+
+@pytest.mark.parametrize("bound", [True, False])
+def test_a_tenants_responder_may_write_its_answers_and_nothing_else(bound: bool) -> None:
+    settings = load_settings(
+        bound_topics={
+            "acme.results": {"channel": "containment-results", "tenant": "acme"},
+            "acme.pushes": {"channel": "registry-push", "tenant": "acme"},
+        }
+        if bound
+        else {}
+    )
+    rules = access_rules(settings, ["acme", "acme.eu"], responders=True)
+    mine = [
+        one["name"] for one in rules if (one["principal"], one["operation"]) == ("acme", "Write")
+    ]
+    shared = topic_name(settings, Channel.CONTAINMENT_RESULTS)
+    assert mine == (["acme.results"] if bound else [shared])
+    reads = {
+        one["name"] for one in rules if (one["principal"], one["operation"]) == ("acme", "Read")
+    }
+    assert not any("acme.eu" in name or shared == name for name in reads)
