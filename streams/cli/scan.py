@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from contextlib import ExitStack, contextmanager
@@ -165,9 +164,7 @@ def _scan_all(
         entries, targets = _resolve(arguments, held)
         pool = held.enter_context(SandboxPool(min(jobs, len(targets) or 1)))
         with _progress(len(targets), quiet=quiet) as done:
-            entries += asyncio.run(
-                scan_targets(targets, pool.scan, jobs=jobs, digest=digest, cache=cache, done=done)
-            )
+            entries += scan_targets(targets, pool, digest=digest, cache=cache, done=done)
     return entries
 
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 
 from agents.checks.artifacts.report import FileReport, failed, severity_of
-from agents.checks.artifacts.scanning import Source
+from agents.checks.artifacts.sandbox import SandboxPool
 from agents.checks.fetching.errors import FetchError
-from agents.checks.fetching.sources import sha256_stream
+from agents.checks.fetching.sources import DescriptorSource, sha256_stream
 from schemas.severity import Severity
 from streams.reports.entries import FileEntry, finding_entry
 from streams.scanning.cache import ReportCache
 from streams.scanning.targets import Target
 
-ScanFile = Callable[[str, Path | Source, frozenset[str]], Awaitable[FileReport]]
-"""Scans a file of this machine, or what is read by ranges, in the sandbox."""
 ALWAYS_DIGEST: Final = Severity.HIGH
 """From this severity on a finding names the digest of its file."""
 
@@ -36,11 +32,10 @@ def _entry(target: Target, report: FileReport) -> FileEntry:
     )
 
 
-async def scan_targets(
+def scan_targets(
     targets: Sequence[Target],
-    scan: ScanFile,
+    pool: SandboxPool,
     *,
-    jobs: int,
     digest: bool = False,
     cache: ReportCache | None = None,
     done: Callable[[], None] = lambda: None,
@@ -49,40 +44,40 @@ async def scan_targets(
 
     Args:
         targets: What to scan.
-        scan: Scans one file.
-        jobs: How many at the same time.
+        pool: Scans as many at the same time as it has processes.
         digest: Compute the SHA-256 of every file.
         cache: Results of earlier runs; needs digests.
         done: Called after each file.
     """
-    room = asyncio.Semaphore(jobs)
 
-    async def one(target: Target) -> FileEntry:
-        async with room:
-            try:
-                return _entry(target, await _scan(target, scan, digest=digest, cache=cache))
-            except FetchError as error:
-                return _entry(target, failed(target.path, 0, error.explain()))
-            finally:
-                done()
+    def one(target: Target) -> FileEntry:
+        try:
+            return _entry(target, _scan(target, pool, digest=digest, cache=cache))
+        except FetchError as error:
+            return _entry(target, failed(target.path, 0, error.explain()))
+        finally:
+            done()
 
-    return list(await asyncio.gather(*(one(target) for target in targets)))
+    return list(pool.map(one, targets))
 
 
-async def _scan(
-    target: Target, scan: ScanFile, *, digest: bool, cache: ReportCache | None
+def _scan(
+    target: Target, pool: SandboxPool, *, digest: bool, cache: ReportCache | None
 ) -> FileReport:
-    source = await asyncio.to_thread(target.open)
+    source = target.open()
     try:
-        sha256 = await asyncio.to_thread(sha256_stream, source) if digest or cache else None
+        sha256 = sha256_stream(source) if digest or cache else None
         if cache is not None and sha256 is not None:
             known = cache.get(sha256, target.name, target.siblings)
             if known is not None:
                 return known
-        report = await scan(target.name, target.local or source, target.siblings)
+        if isinstance(source, DescriptorSource):
+            report = pool.scan_descriptor(target.name, source.descriptor, target.siblings)
+        else:
+            report = pool.scan_source(target.name, source, target.siblings)
         serious = any(severity_of(found).rank >= ALWAYS_DIGEST.rank for found in report.detections)
         if sha256 is None and serious:
-            sha256 = await asyncio.to_thread(sha256_stream, source)
+            sha256 = sha256_stream(source)
         report = msgspec.structs.replace(report, sha256=sha256)
         if cache is not None and not report.reasons:
             # What did not end may end another time; only whole results are kept.

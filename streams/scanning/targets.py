@@ -25,8 +25,6 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """Within its folder or repository."""
     open: Callable[[], OpenSource]
     siblings: frozenset[str] = frozenset()
-    local: Path | None = None
-    """Where it lies on this machine, for the sandbox to open."""
 
 
 def is_location(text: str) -> bool:
@@ -57,7 +55,7 @@ def local_targets(path: Path) -> Iterator[Target]:
     Folders reached through links are not entered: they may lead round in a circle.
     """
     if not path.is_dir():
-        yield Target(path=str(path), name=path.name, open=partial(open_local, path), local=path)
+        yield Target(path=str(path), name=path.name, open=partial(open_local, path))
         return
     found: list[Path] = []
     for folder, folders, names in os.walk(path):
@@ -70,5 +68,4 @@ def local_targets(path: Path) -> Iterator[Target]:
             name=one.relative_to(path).as_posix(),
             open=partial(open_local, one),
             siblings=siblings,
-            local=one,
         )

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import queue
@@ -12,11 +11,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
@@ -38,6 +37,8 @@ from agents.checks.artifacts.scanning import BudgetExceededError, Source
 from agents.checks.detection import Detection
 from schemas.severity import Verdict
 
+_Given = TypeVar("_Given")
+_Made = TypeVar("_Made")
 MAX_ANSWERS: Final = 64 << 20
 """Bytes a process may answer for one file, beside what it reads."""
 MAX_INLINE: Final = 64 << 20
@@ -130,16 +131,38 @@ class Sandbox:
         except (OSError, RuntimeError) as error:
             return failed(shown, 0, f"it can't be opened: {error}")
         try:
-            request = Request(
-                path=shown,
-                size=os.fstat(descriptor).st_size,
-                siblings=siblings,
-                digest=digest,
-                second_opinion=second_opinion,
+            return self.scan_descriptor(
+                shown, descriptor, siblings, digest=digest, second_opinion=second_opinion
             )
-            return self._run(request, descriptor=descriptor)
         finally:
             os.close(descriptor)
+
+    def scan_descriptor(
+        self,
+        name: str,
+        descriptor: int,
+        siblings: frozenset[str] = frozenset(),
+        *,
+        digest: bool = False,
+        second_opinion: bool = True,
+    ) -> FileReport:
+        """Scan an open regular file, which stays the caller's.
+
+        Args:
+            name: The file's path, as reported.
+            descriptor: Open for reading.
+            siblings: Paths of the other files of the same folder.
+            digest: Whether to compute its SHA-256.
+            second_opinion: Whether to ask fickling too.
+        """
+        request = Request(
+            path=name,
+            size=os.fstat(descriptor).st_size,
+            siblings=siblings,
+            digest=digest,
+            second_opinion=second_opinion,
+        )
+        return self._run(request, descriptor=descriptor)
 
     def scan_source(
         self, name: str, source: Source, siblings: frozenset[str] = frozenset()
@@ -304,6 +327,13 @@ class SandboxPool:
         with self._sandbox() as sandbox:
             return sandbox.scan_path(path, **options)
 
+    def scan_descriptor(
+        self, name: str, descriptor: int, siblings: frozenset[str] = frozenset()
+    ) -> FileReport:
+        """Scan an open regular file, which stays the caller's."""
+        with self._sandbox() as sandbox:
+            return sandbox.scan_descriptor(name, descriptor, siblings)
+
     def scan_source(
         self, name: str, source: Source, siblings: frozenset[str] = frozenset()
     ) -> FileReport:
@@ -321,6 +351,8 @@ class SandboxPool:
             content: Where it is, or how it is read (from another thread).
             siblings: Paths of the other files of the same push.
         """
+        import asyncio  # noqa: PLC0415 -- who has an event loop has imported it
+
         loop = asyncio.get_running_loop()
         if isinstance(content, Path):
             return await loop.run_in_executor(
@@ -346,7 +378,16 @@ class SandboxPool:
                 path, name=name, siblings=siblings, digest=digest, second_opinion=second_opinion
             )
 
-        yield from self._threads.map(one, entries)
+        yield from self.map(one, entries)
+
+    def map(self, work: Callable[[_Given], _Made], given: Iterable[_Given]) -> Iterator[_Made]:
+        """Yield what `work`, which scans, makes of each; as many at a time as there are processes.
+
+        Args:
+            work: Called in threads of the pool.
+            given: What to call it with; results come in this order.
+        """
+        return self._threads.map(work, given)
 
     def close(self) -> None:
         """Kill all processes; scans that run end incomplete."""
