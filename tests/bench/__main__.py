@@ -20,7 +20,7 @@ import psutil
 
 from streams.broker import EmbeddedBroker
 from streams.broker.places import jars_dir
-from tests.bench import latency, start_up, throughput
+from tests.bench import intelligence, latency, start_up, throughput
 from tests.bench.processes import quix_python
 
 
@@ -46,6 +46,8 @@ async def measure(bootstrap: str, args: argparse.Namespace, folder: Path) -> Non
     names = ["engine", "faust", "aiokafka", *(["quix"] if quix_python() else [])]
     if "throughput" in parts:
         await throughput.compare(bootstrap, names, args.events, folder)
+    if "intelligence" in parts:
+        await intelligence.compare(bootstrap, args.events // 5, folder)
     if "latency" in parts:
         await latency.compare(bootstrap, names, args.seconds, folder)
     if "chain" in parts:
@@ -61,7 +63,9 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=200_000, help="for each throughput run")
     parser.add_argument("--seconds", type=float, default=15, help="for each latency run")
     parser.add_argument(
-        "--parts", default="throughput,latency,chain,start", help="which, separated by commas"
+        "--parts",
+        default="throughput,intelligence,latency,chain,start",
+        help="which, separated by commas",
     )
     args = parser.parse_args()
     print(f"# {time.strftime('%Y-%m-%d')}: {machine()}\n", flush=True)
