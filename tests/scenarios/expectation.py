@@ -27,7 +27,17 @@ SCENARIOS = (
     "publisher_account",
     "litellm",
     "leaked_config",
+    "package_takeover",
+    "merged_index",
+    "swapped_model",
+    "missing_signature",
+    "split_view",
+    "annotation_vendor",
+    "base_model",
+    "own_blocklist",
+    "impostors",
     "ordinary_week",
+    "busy_week",
 )
 
 

@@ -62,7 +62,6 @@ def check_push(event: Event[RegistryPush], knowledge: Knowledge) -> Outcome:
         known,
         complete=bool(known) and len(known) == len(declared_digests(push.files)),
         signed=False if push.action in NEEDS_SCAN and _is_unsigned(push) else None,
-        has_signature=not _is_unsigned(push) if push.files or push.signatures else None,
     )
     checks = [check for part in outcome for check in part.checks]
     if told.left_out:

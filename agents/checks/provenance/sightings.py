@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from agents.checks.provenance.file_checks import is_signature
 from agents.checks.provenance.formats import is_passive, suffix_of
 from agents.checks.provenance.identity import (
     pinned_digest,
@@ -66,7 +67,6 @@ def sightings_of(
     *,
     complete: bool,
     signed: bool | None = None,
-    has_signature: bool | None = None,
 ) -> PushSightings:
     """Return what a push tells the ledger, once for each system it names.
 
@@ -76,7 +76,6 @@ def sightings_of(
         digests: Path to SHA-256 of the files whose digest is known.
         complete: Every file's digest is known, so that the model's own digest can be told.
         signed: Whether a signature was verified; None where it was not.
-        has_signature: Whether one came along; None where the event does not say.
     """
     push = event.data
     registry = registry_name(push.registry) if push.registry else event.source
@@ -100,7 +99,7 @@ def sightings_of(
         exposure=push_exposure(push),
         identities=push.identities,
         signed=signed,
-        has_signature=has_signature,
+        has_signature=_has_signature(push),
     )
     # What an OCI registry addresses by digest has that one, whichever of its layers are known.
     whole = pinned_digest(push) or (digest_of_files(digests) if complete and digests else None)
@@ -122,6 +121,12 @@ def sightings_of(
         )
     )
     return PushSightings(sightings=found, left_out=max(total - len(found), 0))
+
+
+def _has_signature(push: RegistryPush) -> bool | None:
+    if not push.files and not push.signatures:
+        return None
+    return bool(push.signatures) or any(is_signature(file.path) for file in push.files)
 
 
 def _all(

@@ -168,7 +168,8 @@ def _note_push(
     finding about, move it to another version, or take it back.
     """
     one = for_prefix("absence", "", prefix)
-    signed = seen.has_signature if seen.signed is None else seen.signed
+    # Whether it holds is another question: one that does not verify has a finding of its own.
+    signed = seen.signed if seen.has_signature is None else seen.has_signature
     if one is None or seen.kind != "pushed" or signed is None:
         return False
     place = rank(version or seen.digest or "")

@@ -228,8 +228,10 @@ def _match(
     digests = (holding.digest,) if holding.digest else ()
     if not of_digest and matches(fact, holding.version, digests) is not True:
         return None
-    one = for_fact(fact.kind.value, seen_as.partition(":")[0]) or for_fact(
-        fact.kind.value, component.partition(":")[0]
+    # Who reached a bad domain, or took from a bad publisher, is not what is bad.
+    of_whom = component.startswith(("domain:", "publisher:"))
+    one = for_fact(fact.kind.value, (component if of_whom else seen_as).partition(":")[0]) or (
+        for_fact(fact.kind.value, component.partition(":")[0])
     )
     if one is None:
         return None

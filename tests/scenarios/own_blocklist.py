@@ -1,0 +1,50 @@
+"""One tenant's policy blocks a source that others use as they should: only it is told."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from schemas.policy import Policy
+from streams.demo.telling import Teller, digest_of
+from tests.scenarios.expectation import Alert, Expected
+
+HOST = "dumps.books.example"
+
+
+def events(root):
+    teller = Teller("own-blocklist", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
+    books = {"sha256": digest_of("books")}
+    source = {"url": f"https://{HOST}/books.tar", "verified": True, "digests": books}
+    found = []
+    for tenant in ("library", "publisher", "archive", "school"):
+        made = {"component": f"dataset:{tenant}/books", "revision": "1", "digests": books}
+        found.append(
+            teller.run(tenant, "crawl", stage="crawl", data_sources=[source], outputs=[made])
+        )
+        found.append(
+            teller.run(tenant, "train", stage="pre-training", inputs=[made],
+                       outputs=[{"component": f"model:registry.{tenant}.example/m/reader"}])
+        )  # fmt: skip
+    return found
+
+
+def intel():
+    return []
+
+
+def policies(root):
+    del root
+    return [Policy(tenant="publisher", blocked_sources=(HOST,))]
+
+
+expected = Expected(
+    title="a source that only one tenant blocks",
+    alerts=(
+        Alert(
+            tenant="publisher",
+            about=frozenset({f"domain:{HOST}"}),
+            any_of=frozenset({"blocked_source_used"}),
+        ),
+    ),
+    quiet=("library", "archive", "school"),
+)
