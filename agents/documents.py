@@ -27,9 +27,6 @@ OPERATOR: Final = "operator"
 """The tenant of what only the operator reads."""
 SHARED_FROM: Final = Severity.HIGH
 """Findings of at least this severity are told to partners, once the incident is contained."""
-_SHARED_STATUSES: Final = frozenset(
-    {"contained", "recovering", "closed", "withdrawn", "false-positive"}
-)
 
 
 def _time(at_ms: int) -> datetime:
@@ -105,7 +102,7 @@ class StandardDocuments:
         yield from self._shared(document)
 
     def _shared(self, document: IncidentDocument) -> Iterator[Message]:
-        if document.status not in _SHARED_STATUSES:
+        if not document.shared:
             return
         for shared in shared_indicators(document, self._k):
             if shared.severity.rank < SHARED_FROM.rank:

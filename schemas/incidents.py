@@ -373,6 +373,8 @@ class IncidentDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     first_seen: datetime
     truncated: tuple[str, ...] = ()
     """Parts that reached their bound."""
+    shared: bool = False
+    """Partners were told of it: they are told as well when it is taken back."""
     processing: ProcessingTimes = ProcessingTimes()
 
 

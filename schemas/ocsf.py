@@ -63,6 +63,7 @@ _REMEDIATIONS: Final = {
 _SHA256: Final = {"algorithm_id": 3, "algorithm": "SHA-256"}
 _HIGH_CONFIDENCE: Final = 0.8
 _MEDIUM_CONFIDENCE: Final = 0.5
+_ANSWERS: Final = {404: (3, "Does Not Exist"), 501: (5, "Unsupported")}
 _HTTP_OK: Final = 200
 _HTTP_ERRORS: Final = 300
 OCCURRENCES: Final = frozenset({"found", "exposed"})
@@ -346,6 +347,15 @@ def detection_finding(alert: AlertView) -> dict[str, Any]:
     return document
 
 
+def _answer_status(status: int | None) -> tuple[int, str]:
+    """Return the status of a remediation by what its command was answered with (OpenC2)."""
+    if status is None or status < _HTTP_OK:
+        return 99, "Other"  # under way: neither has happened yet
+    if status < _HTTP_ERRORS:
+        return 1, "Success"
+    return _ANSWERS.get(status, (2, "Failure"))
+
+
 def remediation_activity(view: CommandView, at: datetime) -> dict[str, Any]:
     """Return the OCSF Remediation Activity of a command's result: the audit of containment.
 
@@ -355,7 +365,7 @@ def remediation_activity(view: CommandView, at: datetime) -> dict[str, Any]:
     """
     spec = view.spec
     activity_id, activity = _REMEDIATIONS.get(spec.action, (99, "Other"))
-    succeeded = view.status is not None and _HTTP_OK <= view.status < _HTTP_ERRORS
+    status_id, status = _answer_status(view.status)
     return {
         "activity_id": activity_id,
         "activity_name": activity,
@@ -368,8 +378,8 @@ def remediation_activity(view: CommandView, at: datetime) -> dict[str, Any]:
         "time": milliseconds(at),
         "severity_id": 1,
         "severity": "Informational",
-        "status_id": 1 if succeeded else 2,
-        "status": "Success" if succeeded else "Failure",
+        "status_id": status_id,
+        "status": status,
         "status_code": str(view.status or 0),
         "status_detail": view.status_text or view.state,
         "message": f"{spec.action} {spec.target}: {view.state}",

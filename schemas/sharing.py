@@ -9,6 +9,9 @@ from schemas.stix import SharedIndicator
 from schemas.taxonomy import taxonomy
 
 K_DEFAULT: Final = 3
+SHARED_STATUSES: Final = frozenset({"contained", "recovering", "closed"})
+"""Partners are told of an incident once it is in one of these."""
+_TAKEN_BACK: Final = frozenset({"false-positive", "withdrawn"})
 
 
 def is_shareable(finding: FindingView) -> bool:
@@ -53,7 +56,7 @@ def shared_indicators(incident: IncidentDocument, k: int = K_DEFAULT) -> list[Sh
             version=finding.version if "@" in finding.indicator_key else None,
             publisher=finding.publisher,
             sightings=count,
-            revoked=not finding.active,
+            revoked=not finding.active or incident.status in _TAKEN_BACK,
         )
     return [shared[key] for key in sorted(shared)]
 

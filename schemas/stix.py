@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -33,6 +33,7 @@ _TLP_MARKINGS: Final = {
     Tlp.RED: "marking-definition--e828b379-4e03-4974-9ac4-e53a884c97c1",
 }
 _IDENTITY_CREATED: Final = "2026-01-01T00:00:00.000Z"
+_REVOKED_LATER: Final = timedelta(milliseconds=1)
 _CHAIN: Final = "mitre-atlas"
 
 
@@ -151,7 +152,9 @@ def _objects(
 ) -> Iterable[dict[str, Any]]:
     kind = taxonomy().ioc_types[shared.ioc_type]
     created = format_time(shared.first_seen)
-    modified = format_time(max(shared.last_seen, shared.first_seen))
+    last = max(shared.last_seen, shared.first_seen)
+    # Who knows the indicator takes only a later version of it.
+    modified = format_time(last + _REVOKED_LATER if shared.revoked else last)
     base: dict[str, Any] = {
         "spec_version": "2.1",
         "created_by_ref": maker,

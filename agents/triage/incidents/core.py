@@ -422,7 +422,7 @@ class _Desk:
         document = incident_document(case, standings)
         told = significance(document)
         if told != case.core.told:
-            case.core.told = told
+            case.core.told, case.core.shared = told, document.shared
             case.save_core()
             for message in self._documents.incident(document, at_ms):
                 self._publish(message)

@@ -76,6 +76,8 @@ class CoreRow(msgspec.Struct, array_like=True):
     """The broker timestamp of a record about it, the first of the last day."""
     common: str = ""
     """What every tenant last read of the whole, as a hash."""
+    shared: bool = False
+    """Partners were told of it."""
 
 
 class Group(msgspec.Struct, array_like=True):

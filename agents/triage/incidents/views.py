@@ -25,6 +25,7 @@ from agents.triage.incidents.standing import (
 from agents.triage.ledger.rows import EXPOSURE_RANK, from_ms, to_ms
 from agents.triage.scoring import evidence_of, score
 from schemas.canonical import stable_id
+from schemas.decisions import Decision
 from schemas.findings import Finding
 from schemas.incidents import (
     AlertView,
@@ -39,6 +40,7 @@ from schemas.incidents import (
     TenantPart,
     TimelineEntry,
 )
+from schemas.sharing import SHARED_STATUSES
 
 LISTED: Final = 32
 TIMELINE: Final = 64
@@ -283,8 +285,13 @@ def _told(spec: CommandSpec) -> CommandSpec:
 
 
 def _timeline(
-    standing: Standing, findings: Iterable[FindingView], listed: Iterable[CommandView]
+    standing: Standing,
+    findings: Iterable[FindingView],
+    listed: Iterable[CommandView],
+    *,
+    operator: bool = False,
 ) -> list[TimelineEntry]:
+    """Return what happened; who decided, and why the operator did, is told to the operator alone."""
     entries = [
         TimelineEntry(
             at=view.occurred_at,
@@ -309,7 +316,9 @@ def _timeline(
         TimelineEntry(
             at=decision.time,
             what="decided",
-            text=f"{decision.decision.value}: {decision.reason}",
+            text=_decided(decision)
+            if operator
+            else f"{decision.decision.value}: {decision.reason}",
             tenant=decision.tenant,
             ref=decision.id,
         )
@@ -320,7 +329,7 @@ def _timeline(
         TimelineEntry(
             at=decision.time,
             what="decided",
-            text=decision.decision.value,
+            text=_decided(decision) if operator else decision.decision.value,
             ref=decision.id,
         )
         for decision, _ in standing.decisions
@@ -379,6 +388,10 @@ def _timeline(
         if state.withdrawn is not None and not state.active()
     ]
     return entries
+
+
+def _decided(decision: Decision) -> str:
+    return f"{decision.decision.value} by {decision.actor}: {decision.reason}"
 
 
 def _bounded(entries: list[TimelineEntry]) -> tuple[TimelineEntry, ...]:
@@ -518,6 +531,7 @@ def incident_document(case: Case, standings: Sequence[Standing]) -> IncidentDocu
                 one,
                 (finding_view(group.finding, active=True) for group, _ in one.own),
                 _listed(one, many),
+                operator=True,
             )
         )
     )
@@ -589,6 +603,7 @@ def incident_document(case: Case, standings: Sequence[Standing]) -> IncidentDocu
             default=from_ms(0),
         ),
         truncated=tuple(sorted(truncated)),
+        shared=case.core.shared or status in SHARED_STATUSES,
         processing=_overall_processing(standings),
     )
 
