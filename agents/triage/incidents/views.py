@@ -291,7 +291,7 @@ def _timeline(
     *,
     operator: bool = False,
 ) -> list[TimelineEntry]:
-    """Return what happened; who decided, and why the operator did, is told to the operator alone."""
+    """Return what happened; who decided, and the operator's reasons, only the operator is told."""
     entries = [
         TimelineEntry(
             at=view.occurred_at,
