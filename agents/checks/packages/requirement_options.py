@@ -32,7 +32,7 @@ _WITH_VALUE: Final = {
     "--hash": "hash",
     "--config-setting": "config-settings",
     "--config-settings": "config-settings",
-    # Refused by pip from version 26 on, obeyed by those before it.
+    # Taken by pip before version 26 only.
     "--global-option": "global-option",
 }
 _FLAGS: Final = frozenset(

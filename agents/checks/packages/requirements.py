@@ -4,8 +4,8 @@ A requirement itself is read by `packaging`, whose parser pip vendors. The lines
 here rather than by pip-requirements-parser 32, because of what that costs and does: it reads only
 from files on disk (its `from_string` fails), and decides by what lies on that disk; it takes some
 170 microseconds for a plain line, where an event may carry 15,000; one line of 60,000 spaces takes
-it 13 s; and of 190 corner cases it reads 22 otherwise than pip 26, this reader one (extras in an
-egg fragment, as older pips take them), what the disk and the environment decide left aside.
+it 13 s; and of 190 corner cases it reads 22 otherwise than pip 26, leaving aside what the disk and
+the environment decide.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Final
+from urllib.parse import unquote
 
 import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
@@ -44,6 +45,7 @@ _FRAGMENT_HASH: Final = re.compile(r"(md5|sha1|sha224|sha256|sha384|sha512)[=:](
 _ALGORITHMS: Final = ("sha256", "sha384", "sha512")
 _WEAK_ALGORITHMS: Final = ("md5", "sha1", "sha224")
 _ARCHIVES: Final = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar", ".tar.xz", ".tbz")
+_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _EXTRAS: Final = re.compile(r"^(.+?)\[([^\[\]]*)\]$")
 _PLAIN: Final = re.compile(
     r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)"
@@ -145,11 +147,10 @@ def _from_url(reference: str, fields: dict[str, object]) -> dict[str, object]:
     if hashes:
         fields["hashes"] = hashes
     egg = parts.get("egg")
+    if egg and not _NAME.fullmatch(egg):
+        raise ValueError("a fragment egg= that is not the name of a package")
     if egg and not fields.get("name"):
-        bare = _EXTRAS.match(egg)
-        fields["name"] = bare[1] if bare else egg
-        if bare:
-            fields["extras"] = tuple(sorted(one.strip() for one in bare[2].split(",") if one))
+        fields["name"] = egg
     scheme, plus, _ = target.partition("+")
     if plus and scheme.lower() in _VCS and "://" in target:
         fields["vcs"] = scheme.lower()
@@ -161,13 +162,13 @@ def _from_url(reference: str, fields: dict[str, object]) -> dict[str, object]:
             if _COMMIT.fullmatch(revision):
                 fields["commit"] = revision.lower()
     fields["url"] = target
-    filename = posixpath.basename(target.partition("?")[0].replace("\\", "/"))
+    filename = unquote(posixpath.basename(target.partition("?")[0].replace("\\", "/")))
     if not fields.get("vcs"):
         named = _from_filename(filename)
         if named:
             fields.setdefault("name", named[0])
             fields["version"] = named[1]
-        elif filename.endswith(".whl"):
+        elif filename.endswith(".whl") and not fields.get("name"):
             raise ValueError("not the name of a wheel")
     return fields
 
@@ -194,7 +195,7 @@ def _looks_like_reference(text: str) -> bool:
     if " @ " in head or "@" in head.partition("/")[0]:
         return False
     target = head.partition("#")[0]
-    return "/" in bare or "\\" in bare or target.lower().endswith(_ARCHIVES)
+    return "/" in bare or "\\" in bare.rstrip("\\") or target.lower().endswith(_ARCHIVES)
 
 
 def _read_reference(text: str, fields: dict[str, object]) -> None:
@@ -222,7 +223,11 @@ def _read_requirement(text: str, fields: dict[str, object]) -> None:
         return
     if text.count("(") > _NESTING_LIMIT:
         raise ValueError("more parentheses than are read")
-    requirement = Requirement(text.rstrip("; ") if text.endswith(";") else text)
+    head, cut, marker = text.partition(";")
+    if cut and ("@" in head or not marker.strip()):
+        # pip takes the marker off first, so that no URL swallows it, and takes an empty one.
+        text = f"{head} ;{marker}" if marker.strip() else head
+    requirement = Requirement(text)
     fields["name"] = requirement.name
     if requirement.extras:
         fields["extras"] = tuple(sorted(requirement.extras))
@@ -289,7 +294,9 @@ def _read_fields(text: str) -> dict[str, object]:
     fields: dict[str, object] = {}
     hashes: list[str] = []
     for option, value in read_options(behind) if behind else ():
-        # Other options of a whole file are passed over here, as pip does.
+        if option == "global-option":
+            fields["error"] = "an option that pip refuses from version 26 on"
+        # Options of a whole file are passed over here, as pip does.
         if option != "hash":
             continue
         kind, colon, digest = (value or "").partition(":")
@@ -312,6 +319,8 @@ def _option_fields(text: str) -> dict[str, object]:
     )
     if not option:
         raise ValueError("an option without a name")
+    if option == "global-option":
+        raise ValueError("an option that pip refuses from version 26 on")
     if option != "editable" or not value:
         return {"option": option, "value": value}
     fields: dict[str, object] = {"editable": True}
