@@ -36,7 +36,7 @@ def events(root):
         teller.run("forum", "train", stage="fine-tuning", inputs=[labelled],
                    outputs=[{"component": MODEL, "revision": "3",
                              "digests": {"sha256": digest_of("toxicity model")}}]),
-        teller.run("press", "label", stage="annotation",
+        teller.run("magazine", "label", stage="annotation",
                    data_sources=_labels("labels.fairmark.example", 7)),
     ]  # fmt: skip
 
@@ -67,6 +67,6 @@ expected = Expected(
             any_of=frozenset({"blocked_source_used", "poisoned_dataset"}),
         ),
     ),
-    quiet=("press",),
+    quiet=("magazine",),
     exposed={"forum": frozenset({MODEL})},
 )

@@ -24,7 +24,7 @@ def events(root):
     for tenant, base, revision in (
         ("legal", "base 7b", REVISION),
         ("travel", "base 7b", REVISION),
-        ("museum", "older base 7b", digest_of("older base 7b")[:40]),
+        ("gallery", "older base 7b", digest_of("older base 7b")[:40]),
     ):
         line = [_ref(BASE, base, revision)] + [
             _ref(f"model:registry.{tenant}.example/{tenant}/{name}", f"{tenant} {name}")
@@ -89,7 +89,7 @@ expected = Expected(
         )
         for tenant in ("legal", "travel")
     ),
-    quiet=("museum",),
+    quiet=("gallery",),
     exposed={
         "legal": frozenset({"model:registry.legal.example/legal/int4", "deployment:@legal/chat"})
     },

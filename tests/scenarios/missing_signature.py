@@ -20,7 +20,7 @@ def events(root):
         owner = {"name": "harbourlab", "id": "org-7", "auth": "token" if last else "oidc"}
         content = {"model.safetensors": safetensors(f"embedder {number}")}
         found.append(
-            teller.push("harbour", MODEL, content, publisher=owner,
+            teller.push("pier", MODEL, content, publisher=owner,
                         signatures=[] if last else SIGNED)
         )  # fmt: skip
         plain = {"model.safetensors": safetensors(f"plain {number}")}
@@ -35,14 +35,14 @@ def intel():
 
 
 def policies(root):
-    return fetching(root, "harbour", "plain")
+    return fetching(root, "pier", "plain")
 
 
 expected = Expected(
     title="a signature that was always there is missing",
     alerts=(
         Alert(
-            tenant="harbour",
+            tenant="pier",
             about=frozenset({f"model:huggingface/{MODEL}"}),
             any_of=frozenset({"signature_absent"}),
         ),

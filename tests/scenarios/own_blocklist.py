@@ -16,7 +16,7 @@ def events(root):
     books = {"sha256": digest_of("books")}
     source = {"url": f"https://{HOST}/books.tar", "verified": True, "digests": books}
     found = []
-    for tenant in ("library", "publisher", "archive", "school"):
+    for tenant in ("reader", "publisher", "archive", "college"):
         made = {"component": f"dataset:{tenant}/books", "revision": "1", "digests": books}
         found.append(
             teller.run(tenant, "crawl", stage="crawl", data_sources=[source], outputs=[made])
@@ -46,5 +46,5 @@ expected = Expected(
             any_of=frozenset({"blocked_source_used"}),
         ),
     ),
-    quiet=("library", "archive", "school"),
+    quiet=("reader", "archive", "college"),
 )

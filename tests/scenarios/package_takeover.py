@@ -28,8 +28,8 @@ def events(root):
     found += [
         teller.install("shop", "ci-2", [again], locked=False,
                        identities=["secret-ref:shop-cloud"]),
-        teller.install("bank", "ci-1", [package("ctx", "0.2.6")], locked=False,
-                       identities=["secret-ref:bank-cloud"]),
+        teller.install("broker", "ci-1", [package("ctx", "0.2.6")], locked=False,
+                       identities=["secret-ref:broker-cloud"]),
     ]  # fmt: skip
     return found
 
@@ -61,7 +61,7 @@ expected = Expected(
             any_of=frozenset({"package_hash_mismatch", "known_compromised_package"}),
         ),
         Alert(
-            tenant="bank",
+            tenant="broker",
             about=frozenset({KEY}),
             any_of=frozenset({"known_compromised_package"}),
         ),

@@ -40,14 +40,14 @@ def events(root):
     found = []
     for day in range(3):
         found += [
-            teller.run("vision", "crawl", stage="crawl",
+            teller.run("atlas", "crawl", stage="crawl",
                        data_sources=[_crawled("gallery", "2011-02-01T00:00:00Z")]),
             _trained(teller, "desk", "tickets v7", 0.91),
             _trained(teller, "help", "help tickets", 0.91 - day / 1000),
         ]  # fmt: skip
         teller.wait(days=1)
     found += [
-        teller.run("vision", "crawl", stage="crawl",
+        teller.run("atlas", "crawl", stage="crawl",
                    data_sources=[_crawled("another gallery", "2026-11-04T00:00:00Z")]),
         _trained(teller, "desk", "tickets v7, swapped", 0.61),
         _trained(teller, "help", "help tickets", 0.9),
@@ -68,7 +68,7 @@ expected = Expected(
     title="data that changed under its name",
     alerts=(
         Alert(
-            tenant="vision",
+            tenant="atlas",
             about=frozenset({"dataset:images.gallery.example/set.tar"}),
             any_of=frozenset({"data_hash_drift"}),
         ),

@@ -75,6 +75,13 @@ def test_a_scenario_is_readable_whole_and_the_same_each_time(name, tmp_path):
         assert msgspec.json.decode(msgspec.json.encode(fact), type=type(fact)) == fact
 
 
+def test_no_tenant_stands_in_two_scenarios(tmp_path):
+    whose = {}
+    for name in SCENARIOS:
+        for event in load(name).events(tmp_path / name):
+            assert whose.setdefault(event.tenantid, name) == name
+
+
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_tenants_that_must_stay_quiet_have_no_finding_above_low(name, tmp_path):
     scenario = load(name)
