@@ -24,6 +24,7 @@ from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.output import Format, FormatOption, print_json, print_line, print_table
 
 if TYPE_CHECKING:
+    from schemas.intel import IntelFact
     from streams.settings import Settings
 
 app = new_app("List, explain, decide and export incidents.")
@@ -218,6 +219,65 @@ def _exported(document: IncidentDocument, kind: ExportFormat, tlp: Tlp) -> str:
         )
         return msgspec.json.encode(event).decode()
     return msgspec.json.encode(document).decode()
+
+
+@app.command(
+    epilog=example(
+        "tidewatch incidents learn inc-3f2a", "tidewatch incidents learn inc-3f2a --publish"
+    )
+)
+def learn(
+    incident: IncidentArgument,
+    *,
+    publish: Annotated[bool, typer.Option("--publish", help="write them to the topic")] = False,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Show what a contained incident adds to intelligence, and with --publish feed it back.
+
+    Every tenant's checks then know it at once. A key about which something is known already is left
+    as it is. `tidewatch intel withdraw` takes a fact back.
+    """
+    from streams.reports.lessons import learned_facts  # noqa: PLC0415 -- only here
+
+    facts = learned_facts(one_incident(incident))
+    known = asyncio.run(_feed_back(connected_settings(), facts, publish=publish)) if facts else ()
+    rows = [
+        {
+            "key": fact.key,
+            "versions": list(fact.versions),
+            "kind": fact.kind.value,
+            "state": "known already"
+            if fact.key in known
+            else "published"
+            if publish
+            else "to be published",
+            "summary": fact.summary,
+        }
+        for fact in facts
+    ]
+    if form is Format.JSON:
+        print_json(rows)
+    elif rows:
+        print_table(list(rows[0]), [list(row.values()) for row in rows])
+    else:
+        print_line("nothing: it is not contained, or nothing in it is confirmed by a check of ours")
+
+
+async def _feed_back(
+    settings: Settings, facts: list[IntelFact], *, publish: bool
+) -> frozenset[str]:
+    """Publish the facts whose keys nothing is known of; return the keys of the others."""
+    from streams.cli.compacted import latest_values, publish_values  # noqa: PLC0415 -- brings Kafka
+
+    values = await latest_values(settings, Channel.INTEL)
+    known = frozenset(fact.key for fact in facts if fact.key in values)
+    if publish:
+        await publish_values(
+            settings,
+            Channel.INTEL,
+            [(fact.key, msgspec.json.encode(fact)) for fact in facts if fact.key not in known],
+        )
+    return known
 
 
 def _actor() -> str:

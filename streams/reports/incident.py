@@ -10,7 +10,14 @@ from agents.checks.rules import all_rules
 from schemas.atlas import attacks, mitigations
 from schemas.cloudevents import format_time
 from schemas.incidents import IncidentDocument, SystemView
+from schemas.intel import IntelFact
 from streams.cli.output import plain
+from streams.reports.lessons import (
+    failed_controls,
+    learned_facts,
+    policy_changes,
+    rules_to_add,
+)
 
 _MARKDOWN_ACTIVE = str.maketrans({char: f"\\{char}" for char in "\\`*_[]<>|#"})
 
@@ -40,36 +47,6 @@ def _path(system: SystemView) -> str:
 
 def _at(time: datetime) -> str:
     return format_time(time)
-
-
-def lessons(incident: IncidentDocument) -> list[str]:
-    """Return what would have prevented or shortened the incident, from what happened.
-
-    Each is a proposal for a policy, a check or a rule, never a change by itself.
-    """
-    types = {finding.ioc_type for finding in incident.findings}
-    proposals: list[str] = []
-    if incident.status != "false-positive":
-        proposals.extend(
-            f"Block the source {publisher} in the policy (`blocked_sources`)."
-            for publisher in incident.publishers
-        )
-    if types & {"malicious_payload", "dangerous_serialization", "embedded_executable"}:
-        proposals.append("Require safetensors: add `format_safety` to `required_checks`.")
-    if types & {"unsigned_artifact", "signature_absent", "invalid_signature", "hash_mismatch"}:
-        proposals.append("Require signatures: add `signature` to `required_checks`.")
-    if types & {"unpinned_dependency", "hash_missing", "package_hash_mismatch"}:
-        proposals.append("Install from a lock with hashes: `tidewatch lock`, `--require-hashes`.")
-    if "dependency_confusion" in types:
-        proposals.append("Name the internal prefixes and their one index in the policy.")
-    if types & {"insecure_data_source", "unverified_data_source", "poisoned_dataset"}:
-        proposals.append("Pin data sources by digest, and list trusted hosts in the policy.")
-    if "config_tampering" in types:
-        proposals.append("Give `expected_config_hash` with each run, from version control.")
-    open_tasks = sum(task.state != "done" for task in incident.tasks)
-    if open_tasks:
-        proposals.append(f"{open_tasks} recovery tasks are still open.")
-    return proposals
 
 
 def markdown(incident: IncidentDocument) -> str:
@@ -176,15 +153,33 @@ def markdown(incident: IncidentDocument) -> str:
                 ("isolated or pattern", f"{incident.pattern}: {incident.pattern_why}"),
             ],
         ),
-        "## Controls",
+        "## Techniques, mitigations and practices",
         "",
         *_controls(incident),
-        "## Proposed changes",
+        "## Which controls failed",
         "",
-        *[f"- {_cell(lesson)}" for lesson in lessons(incident)],
+        *_listed(f"{control.name}: {how}" for control, how in failed_controls(incident)),
+        "## Policy changes proposed",
         "",
+        *_listed(policy_changes(incident)),
+        "## Rules to add",
+        "",
+        *_listed(rules_to_add(incident)),
+        "## Fed back as intelligence",
+        "",
+        *_listed(_fact_line(fact) for fact in learned_facts(incident)),
     ]
     return "\n".join(lines)
+
+
+def _listed(lines: Iterable[str]) -> list[str]:
+    items = [f"- {_cell(line)}" for line in lines]
+    return [*(items or ["None."]), ""]
+
+
+def _fact_line(fact: IntelFact) -> str:
+    versions = f" {', '.join(fact.versions)}" if fact.versions else ""
+    return f"{fact.key}{versions}: {fact.kind}, {fact.summary}"
 
 
 def _controls(incident: IncidentDocument) -> list[str]:

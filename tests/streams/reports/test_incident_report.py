@@ -10,10 +10,18 @@ import msgspec
 import pytest
 
 from schemas.incidents import IncidentDocument, TenantPart
+from schemas.intel import IntelKind
+from schemas.severity import Severity
 from schemas.sharing import shared_indicators, shared_title
 from streams.cli.incidents import case_metrics
 from streams.reports import incident_graph
-from streams.reports.incident import lessons, markdown, to_html
+from streams.reports.incident import markdown, to_html
+from streams.reports.lessons import (
+    failed_controls,
+    learned_facts,
+    policy_changes,
+    rules_to_add,
+)
 from tests.schemas import examples
 
 
@@ -106,8 +114,64 @@ def test_what_is_shared_names_no_tenant_and_nothing_of_its_own():
 
 
 def test_proposed_changes_follow_from_what_happened():
-    assert any("publisher:huggingface/acme-labs" in line for line in lessons(incident()))
-    assert not any("Block" in line for line in lessons(incident(status="false-positive")))
+    hostile = msgspec.structs.replace(
+        examples.finding(), publisher="publisher:huggingface/acme-labs"
+    )
+    changes = policy_changes(incident(findings=(hostile,)))
+    assert "add publisher:huggingface/acme-labs to `blocked_sources`" in changes
+    assert "add format_safety to `required_checks`" in changes
+    assert policy_changes(incident(findings=(hostile,), status="false-positive")) == []
+
+
+def test_nobody_is_told_to_block_the_publisher_of_what_merely_lacked_a_pin():
+    mild = msgspec.structs.replace(
+        examples.finding(),
+        ioc_type="unpinned_dependency",
+        severity=Severity.MEDIUM,
+        publisher="publisher:index/requests",
+    )
+    assert not any("blocked_sources" in one for one in policy_changes(incident(findings=(mild,))))
+
+
+@pytest.mark.parametrize(
+    ("exposure", "word"), [("serving", "failed"), ("delivered", "got round"), (None, "held")]
+)
+def test_how_far_a_control_let_it_come_is_told(exposure, word):
+    systems = tuple(
+        msgspec.structs.replace(one, exposure=exposure)
+        for one in incident().systems
+        if exposure is not None
+    )
+    ((control, how),) = failed_controls(incident(systems=systems))
+    assert "scanned before" in control.name
+    assert how.startswith(word)
+
+
+def test_what_only_intelligence_knew_asks_for_a_rule_of_our_own():
+    told = msgspec.structs.replace(examples.finding(), evidence={"fact": "sha256:x"})
+    assert any("no check of ours did" in one for one in rules_to_add(incident(findings=(told,))))
+    assert not any("no check of ours did" in one for one in rules_to_add(incident()))
+    assert any("file:hashes.'SHA-256'" in one for one in rules_to_add(incident()))
+
+
+def test_confirmed_values_are_fed_back_once_it_is_contained_and_names_never_whole():
+    (fact,) = learned_facts(incident())
+    assert (fact.key, fact.kind) == (f"sha256:{examples.DIGEST}", IntelKind.MALICIOUS)
+    assert fact.sources == ("incident:inc-1",)
+    assert learned_facts(incident(status="new")) == []
+    assert learned_facts(incident(status="false-positive")) == []
+    known = msgspec.structs.replace(examples.finding(), evidence={"fact": fact.key})
+    whole = msgspec.structs.replace(examples.finding(), indicator_key="pypi:requests")
+    one = msgspec.structs.replace(examples.finding(), indicator_key="pypi:acme-ml@1.2")
+    (versioned,) = learned_facts(incident(findings=(known, whole, one)))
+    assert (versioned.key, versioned.versions) == ("pypi:acme-ml", ("1.2",))
+
+
+def test_the_report_says_what_failed_and_what_to_do_about_it():
+    text = markdown(incident())
+    for head in ("Which controls failed", "Policy changes proposed", "Rules to add", "Fed back"):
+        assert head in text
+        assert head in to_html(incident())
 
 
 def test_metrics_keep_retro_hunts_apart():

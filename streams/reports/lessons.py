@@ -1,0 +1,229 @@
+"""What an incident teaches: which controls failed, what to change, what to look for from now on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from agents.triage.routing import split_version
+from agents.triage.scoring import CONFIRMED, CONFIRMED_CONFIDENCE
+from schemas.incidents import FindingView, IncidentDocument
+from schemas.intel import IntelFact, IntelKind
+from schemas.severity import Severity
+from schemas.sharing import SHARED_STATUSES, is_shareable, shared_indicators
+from schemas.stix import pattern
+
+_RAN: Final = frozenset({"executed", "serving"})
+
+
+class Control(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that keeps a kind of compromise out, and how Tidewatch has it enforced."""
+
+    name: str
+    kinds: frozenset[str]
+    """Kinds of finding that say that it was missing or got round."""
+    change: str
+    """What to change."""
+    setting: str | None = None
+    """The name in the policy's `required_checks` that enforces it."""
+
+
+CONTROLS: Final = (
+    Control(
+        name="content of models is scanned before they are loaded",
+        kinds=frozenset(
+            {
+                "malicious_payload",
+                "dangerous_serialization",
+                "embedded_executable",
+                "template_injection",
+                "suspicious_code",
+                "incomplete_analysis",
+            }
+        ),
+        change="load safetensors only, and let a gate wait for the scan's assessment",
+        setting="format_safety",
+    ),
+    Control(
+        name="models are signed, and verified before use",
+        kinds=frozenset(
+            {
+                "unsigned_artifact",
+                "signature_absent",
+                "invalid_signature",
+                "hash_mismatch",
+                "tag_mutation",
+            }
+        ),
+        change="require signatures and pin revisions by digest",
+        setting="signature",
+    ),
+    Control(
+        name="packages are installed from a lock with hashes",
+        kinds=frozenset(
+            {
+                "unpinned_dependency",
+                "hash_missing",
+                "package_hash_mismatch",
+                "known_compromised_package",
+                "possible_typosquat",
+                "combosquat",
+            }
+        ),
+        change="install with --require-hashes from the lock that `tidewatch lock` writes",
+    ),
+    Control(
+        name="internal names come from one index",
+        kinds=frozenset({"dependency_confusion", "source_mismatch", "insecure_index"}),
+        change="list the internal prefixes and their one index in the policy (`internal`)",
+    ),
+    Control(
+        name="training data comes from where it should, unchanged",
+        kinds=frozenset(
+            {
+                "insecure_data_source",
+                "unverified_data_source",
+                "poisoned_dataset",
+                "data_hash_drift",
+            }
+        ),
+        change="pin datasets by digest and list trusted hosts in the policy (`trusted.data_hosts`)",
+    ),
+    Control(
+        name="pipelines run the configuration that was reviewed",
+        kinds=frozenset({"config_tampering", "secret_exposure", "insecure_setting"}),
+        change="give `expected_config_hash` with each run, from version control",
+    ),
+    Control(
+        name="a change of publisher is confirmed before its work is used",
+        kinds=frozenset(
+            {"publisher_change", "package_publisher_change", "account_compromise", "domain_change"}
+        ),
+        change="list the publishers that are trusted in the policy (`trusted.publishers`)",
+    ),
+)
+
+
+def failed_controls(incident: IncidentDocument) -> list[tuple[Control, str]]:
+    """Return the controls that what was found speaks of, and how far each let it come."""
+    kinds = {finding.ioc_type for finding in incident.findings if finding.active}
+    ran = sum(system.exposure in _RAN for system in incident.systems)
+    came = len(incident.systems) - ran
+    if ran:
+        how = f"failed: it ran or served on {ran} systems before it was found"
+    elif came:
+        how = f"got round: it came to {came} systems, and ran on none"
+    else:
+        how = "held: it was found before any system had it"
+    if incident.processing.retro:
+        how += "; what was known of it came later than it did"
+    return [(control, how) for control in CONTROLS if control.kinds & kinds]
+
+
+def _confirmed(finding: FindingView) -> bool:
+    return (
+        finding.active
+        and finding.ioc_type in CONFIRMED
+        and finding.severity.rank >= Severity.HIGH.rank
+        and finding.confidence >= CONFIRMED_CONFIDENCE
+    )
+
+
+def policy_changes(incident: IncidentDocument) -> list[str]:
+    """Return what to change in the tenants' policies, from what happened; none by itself.
+
+    Only the publishers of what is confirmed hostile are proposed to be blocked, never those of
+    what merely lacked a pin.
+    """
+    if incident.status in {"false-positive", "withdrawn"}:
+        return []
+    sources = {
+        finding.publisher
+        for finding in incident.findings
+        if _confirmed(finding) and finding.publisher
+    }
+    sources |= {
+        finding.indicator_key
+        for finding in incident.findings
+        if _confirmed(finding) and finding.indicator_key.startswith(("sha256:", "domain:"))
+    }
+    changes = [f"add {source} to `blocked_sources`" for source in sorted(sources)]
+    for control, _ in failed_controls(incident):
+        changes.append(control.change)
+        if control.setting:
+            changes.append(f"add {control.setting} to `required_checks`")
+    entrances = {
+        task.system for task in incident.tasks if task.kind == "patch" and task.state != "done"
+    }
+    if entrances:
+        changes.append(
+            f"add entry_point to `required_checks`: the way in is open on {len(entrances)} systems"
+        )
+    return changes
+
+
+def rules_to_add(incident: IncidentDocument) -> list[str]:
+    """Return what to look for from now on: patterns of confirmed values, and gaps in our rules."""
+    confirmed = {finding.indicator_key for finding in incident.findings if _confirmed(finding)}
+    rules = [
+        f"look for {pattern(shared)} ({shared.ioc_type.replace('_', ' ')})"
+        for shared in shared_indicators(incident)
+        if shared.key in confirmed and not shared.revoked
+    ]
+    told = {finding.rule_id for finding in incident.findings if _of_fact(finding)}
+    seen = {finding.rule_id for finding in incident.findings} - told
+    if told and not seen:
+        rules.append(
+            "intelligence alone found it, no check of ours did: write a rule from the evidence that "
+            f"was captured ({', '.join(sorted(told))} fired)"
+        )
+    doubtful = sorted(
+        {f.rule_id for f in incident.findings if f.active and f.confidence < CONFIRMED_CONFIDENCE}
+    )
+    if incident.status == "false-positive":
+        rules += [f"sharpen {one}: it was wrong here" for one in sorted(seen)]
+    elif confirmed and doubtful:
+        rules.append(f"raise the confidence of {', '.join(doubtful)}: here they were right")
+    return rules
+
+
+def _of_fact(finding: FindingView) -> bool:
+    return bool(finding.evidence.get("fact"))
+
+
+def learned_facts(incident: IncidentDocument) -> list[IntelFact]:
+    """Return the facts that an incident adds to what is known, for the intelligence topic.
+
+    Of values that mean the same to every tenant, confirmed by a check of ours, once the incident is
+    contained: what intelligence said already is not told back to it.
+    """
+    if incident.status not in SHARED_STATUSES:
+        return []
+    facts: dict[str, IntelFact] = {}
+    for finding in incident.findings:
+        if not _confirmed(finding) or _of_fact(finding) or not is_shareable(finding):
+            continue
+        key, version = split_version(finding.indicator_key)
+        if version is None and not key.startswith(("sha256:", "domain:")):
+            continue  # a name is not bad as a whole because one version was
+        known = facts.get(key)
+        facts[key] = IntelFact(
+            key=key,
+            kind=IntelKind.COMPROMISED
+            if finding.ioc_type == "account_compromise"
+            else IntelKind.MALICIOUS,
+            versions=_both(known.versions if known else (), version),
+            sources=(f"incident:{incident.id}",),
+            confidence=max(finding.confidence, known.confidence if known else 0.0),
+            modified=max(finding.occurred_at, known.modified)
+            if known and known.modified
+            else finding.occurred_at,
+            summary=f"{finding.ioc_type.replace('_', ' ')} ({finding.rule_id})",
+        )
+    return [facts[key] for key in sorted(facts)]
+
+
+def _both(versions: Iterable[str], version: str | None) -> tuple[str, ...]:
+    return tuple(sorted({*versions, *([version] if version else [])}))
