@@ -14,6 +14,7 @@ AREAS = (
     "programs",
     "structures",
     "torn",
+    "surroundings",
 )
 KINDS = ("hostile", "harmless", "damaged")
 Sample = tuple[str, bytes | dict[str, bytes]]

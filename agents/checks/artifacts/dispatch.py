@@ -163,7 +163,7 @@ def dispatch(scan: Scan, name: str, source: Source) -> None:
         _part(scan, lambda: scan_torchscript_code(scan, source))
     found = scan.formats[before:]
     unread = _unread(scan, name, head)
-    if unread or (not found and (PICKLE_NAMES.search(name) or _WEIGHTS.search(name))):
+    if unread or (not found and scan.member is None):
         own.append("unknown")
     if not first:
         _part(scan, lambda: search_data(scan, source, own))

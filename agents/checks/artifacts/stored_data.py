@@ -37,6 +37,8 @@ FORMATS: Final = frozenset(
         "coreml",
         "catboost",
         "sentencepiece",
+        "engine",
+        "foreign",
         "unknown",
     )
 )
@@ -74,6 +76,11 @@ _PROGRAMS: Final = (
 _ZEROS: Final = bytes(CHUNK)
 
 
+_WEB_SHELL: Final = re.compile(
+    rb"<\?(?:php|=)[^?]{0,400}\b(?:system|exec|shell_exec|passthru|eval|assert|popen)\s*\("
+)
+
+
 def search_data(scan: Scan, source: Source, formats: list[str]) -> None:
     """Report what hides among a file's numbers, when running it would be malicious.
 
@@ -92,6 +99,12 @@ def search_data(scan: Scan, source: Source, formats: list[str]) -> None:
         scan.budget.step(1 + len(chunk) // 64)
         if chunk == _ZEROS:
             continue
+        if "unknown" in formats and (shell := _WEB_SHELL.search(chunk)):
+            scan.report(
+                "TW-MODEL-PROGRAM-DISGUISED",
+                "a web shell lies within other content",
+                offset=offset + shell.start(),
+            )
         for pattern, most in left.items():
             matches = list(islice(pattern.finditer(chunk), most))
             left[pattern] = most - len(matches)

@@ -87,9 +87,25 @@ _PRIVATE: Final = re.compile(
 )
 
 
+_UNTRUSTED: Final = re.compile(
+    r"""(?ix)
+    /dev/(tcp|udp)/ | \bbash\s+-i\b | \bnc(at)?\b[^|;]*\s-[a-z]*[ec]\b | \bmkfifo\b[^\n]*\bnc\b
+    | \b(curl|wget)\b[^\n|]*(http://(?!localhost|127\.)|https?://\d+\.\d+\.)[^\n]*(\||&&|;)\s*
+      (sudo\s+)?((ba|z|da)?sh|python|perl|chmod)\b
+    | \bbase64\s+(-d|--decode)\b[^\n]*\|\s*((ba|z|da)?sh|python|perl)\b
+    | \b((ba|z|da)?sh)\s+(-c\s+)?["']?(<\(|\$\()\s*(curl|wget)\b[^\n]*http://
+    """
+)
+
+
 def is_hostile_command(text: str) -> bool:
     """Say whether a shell command fetches and runs, opens a shell, persists or destroys."""
     return bool(_HOSTILE.search(text[:4096]))
+
+
+def is_untrusted_fetch(text: str) -> bool:
+    """Say whether a command runs what anyone on the way decides, or opens a shell to outside."""
+    return bool(_UNTRUSTED.search(text[:4096]))
 
 
 def is_harmless_command(text: str) -> bool:

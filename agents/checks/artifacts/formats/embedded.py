@@ -89,7 +89,9 @@ def report_text(scan: Scan, key: str, text: str, severity: Severity | None = Non
         if raw.startswith(FILE_HEADS[:11]):
             scan.descend(f"{key}:text", BytesSource(text.encode("latin-1", "replace")))
     what = ""
-    if match := _CODE.search(text):
+    if _CALLABLE.fullmatch(text.strip()) and not _WORDS.search(key):
+        what = f"{key} names {text.strip()}"
+    elif match := _CODE.search(text):
         what = f"{key} holds code: {match.group()[:80]!r}"
     elif len(text) < MAX_COMMAND and _COMMAND.search(text) and is_hostile_command(text):
         what = f"{key} holds a command: {text[:80]!r}"
@@ -97,6 +99,16 @@ def report_text(scan: Scan, key: str, text: str, severity: Severity | None = Non
         scan.report("TW-MODEL-METADATA-CODE", what, severity=severity, key=key)
 
 
+_CALLABLE: Final = re.compile(
+    r"(os|posix|nt)\.(system|popen|exec[lv]\w*|spawn\w*)|subprocess\.(run|call|Popen|check_\w+|getoutput)"
+    r"|(builtins|__builtin__)\.(exec|eval|compile|__import__|getattr)|runpy\.run_\w+|pty\.spawn"
+    r"|importlib\.import_module|shutil\.rmtree|(torch\.)?hub\.load|pickle\.loads?|marshal\.loads?"
+)
+"""The full names of functions that no setting needs."""
+_WORDS: Final = re.compile(
+    r"(?i)label|vocab|token|text|content|class|word|name|prompt|example|tag|choice|answer|question|doc"
+)
+"""Keys under which names stand as words of a language, which a model of code has."""
 MAX_COMMAND: Final = 4096
 _COMMAND: Final = re.compile(
     r"/dev/tcp/|(curl|wget)\s[^\n]*\|\s*(ba|z)?sh|bash\s+-i|powershell(\.exe)?\s+-"

@@ -15,13 +15,17 @@ MACH: Final = (
     b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe",
 )  # fmt: skip
 FAT: Final = (b"\xca\xfe\xba\xbe", b"\xca\xfe\xba\xbf")
+SHORTCUT: Final = b"L\0\0\0\x01\x14\x02\0"
+"""Of Windows: it runs the command that it names."""
 APE: Final = (b"MZqFpD", b"jartsr", b"APEDBG")
 _SCRIPTS: Final = (
     ".sh", ".bash", ".zsh", ".bat", ".cmd", ".ps1", ".psm1", ".vbs", ".vbe", ".js", ".jse", ".wsf",
-    ".hta", ".scr", ".command", ".fish", ".csh", ".lnk", ".desktop", ".reg", ".lua", ".pl", ".rb",
+    ".hta", ".scr", ".command", ".fish", ".csh", ".lnk", ".desktop", ".reg", ".url", ".scf", ".lua",
+    ".pl", ".rb",
 )  # fmt: skip
 _QUIET_SCRIPTS: Final = (".sh", ".bash", ".js", ".lua", ".pl", ".rb", ".bat", ".cmd", ".zsh")
-MAX_LINE: Final = 1 << 20
+MAX_LINE: Final = 1 << 16
+"""Characters of a line that is searched for what it holds encoded."""
 OBFUSCATED: Final = re.compile(
     r"(?i)-enc(odedcommand)?\s+[A-Za-z0-9+/=]{16,}|FromBase64String|IEX\b|Invoke-Expression|"
     r"WScript\.Shell|ActiveXObject|CreateObject\(|child_process|eval\s*\(\s*(atob|unescape)|"
@@ -51,7 +55,7 @@ def matches_binary(name: str, head: bytes, source: Source) -> bool:
             or (0 < at < source.size and source.read(at, 2) in (b"PE", b"NE", b"LE", b"LX"))
             or b"This program" in head
         )
-    return head.startswith((b"\x00asm\x01", b"dex\n03"))
+    return head.startswith((b"\x00asm\x01", b"dex\n03", SHORTCUT))
 
 
 def parse_binary(scan: Scan, name: str, source: Source) -> None:
@@ -94,6 +98,7 @@ def report_script(scan: Scan, text: str) -> None:
         scan: Where to report.
         text: Of any interpreter.
     """
+    told: set[str] = set()
     for number, line in enumerate(text.splitlines()[:200_000], 1):
         stripped = line.strip()
         if stripped.startswith(("#", "::", "//", "rem ", "REM ")):
@@ -113,5 +118,9 @@ def report_script(scan: Scan, text: str) -> None:
                 stripped,
             )
             rule = "TW-MODEL-SCRIPT-HOSTILE" if fetches else "TW-MODEL-SCRIPT-RISKY"
-            scan.report(rule, f"the script runs {stripped[:80]!r}", line=number)
-        descend_decoded(scan, f"line {number}", line[:MAX_LINE])
+            if rule not in told:  # the first of what is only risky says enough
+                scan.report(rule, f"the script runs {stripped[:80]!r}", line=number)
+            if not fetches:
+                told.add(rule)
+        if len(line) < MAX_LINE:
+            descend_decoded(scan, f"line {number}", line)

@@ -1,4 +1,4 @@
-"""Recognises formats of other worlds that can run code and are not analysed: R, Torch7, Paddle."""
+"""Recognises formats of other worlds that can run code and are not analysed: R, Java, Torch7."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 
 from agents.checks.artifacts.scanning import Scan, Source
 
+# R, Java's and .NET's serialised objects, Lua's bytecode, compound documents with macros
 HEADS: Final = (
     b"RDX2\n",
     b"RDX3\n",
@@ -15,6 +16,11 @@ HEADS: Final = (
     b"X\n\x00\x00\x00",
     b"A\n2\n",
     b"A\n3\n",
+    b"\xac\xed\x00\x05",
+    b"\x00\x01\x00\x00\x00\xff\xff\xff\xff\x01\x00\x00\x00",
+    b"\x1bLua",
+    b"\x1bLJ",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
 )
 _NAMES: Final = (
     ".rds",
@@ -31,6 +37,10 @@ _NAMES: Final = (
 PIECE: Final = 1 << 20
 _CALLS: Final = re.compile(
     rb"py_func\b|\bsystem2?\b|\bshell\.exec\b|os\.execute|io\.popen|loadstring|\bcurl\b|/bin/(ba)?sh"
+    rb"|download\.file|InvokerTransformer|ConstantTransformer|InstantiateTransformer|TemplatesImpl"
+    rb"|getRuntime|ProcessBuilder|JdbcRowSet|BeanComparator|ScriptEngineManager|JRMPClient"
+    rb"|AnnotationInvocationHandler|BadAttributeValueExp|commons\.collections|rmi://|ldap://"
+    rb"|ObjectDataProvider|System\.Diagnostics|TypeConfuseDelegate|WindowsIdentity|AxHostState"
 )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import orjson
 
+from agents.checks.artifacts.formats.commands import is_untrusted_fetch
 from agents.checks.artifacts.formats.embedded import report_text
 from agents.checks.artifacts.formats.keras import is_keras, report_keras
 from agents.checks.artifacts.formats.notebooks import is_notebook, report_notebook
@@ -27,6 +28,10 @@ CONFIGURATION: Final = re.compile(
     r"args|model|signature|processor|settings|pipeline|state|card)([._-]|$)"
 )
 """Names of documents that a loader reads; others are data, which may speak of code."""
+_RUN_BY_TOOLS: Final = re.compile(
+    r"(^|/)package\.json$|devcontainer\.json$|(^|/)\.vscode/\w+\.json$|(^|/)composer\.json$"
+)
+"""Documents whose commands editors and package managers run by themselves."""
 QUIET: Final = re.compile(r"(tokenizer|vocab|merges|added_tokens|special_tokens_map)[\w.-]*\.json$")
 
 
@@ -56,10 +61,12 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         read_by_loader = CONFIGURATION.search(base) or (
             isinstance(document, dict) and "learner" in document
         )
+        runs = _RUN_BY_TOOLS.search(name.lower()) is not None
         severity = None if read_by_loader else Severity.LOW
         for path, _, value in leaves(scan, document):
             if isinstance(value, str) and 8 < len(value) < MAX_TEXT and "template" not in path:
-                report_text(scan, path, value, severity)
+                untrusted = runs and is_untrusted_fetch(value)
+                report_text(scan, path, value, Severity.CRITICAL if untrusted else severity)
 
 
 def load(scan: Scan, raw: bytes) -> Any:  # noqa: ANN401 -- JSON

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from agents.checks.artifacts.formats.commands import is_hostile_command
+from agents.checks.artifacts.formats.commands import is_hostile_command, is_untrusted_fetch
 from agents.checks.artifacts.formats.python_code import python_faults
 from agents.checks.artifacts.scanning import Scan
 from schemas.severity import Severity
@@ -18,6 +18,7 @@ _INSTALLER: Final = re.compile(
     r"raw\.githubusercontent\.com/(pyenv|nvm-sh|conda-forge)/)"
 )
 """Installers that notebooks pipe into a shell as their own instructions say."""
+_SHELL_CELL: Final = re.compile(r"\s*%%(bash|sh|script|cmd|powershell|!)")
 _MAGIC: Final = re.compile(r"^\s*[!%]")
 _SCRIPT: Final = re.compile(r"(?i)<script\b[^>]*>(?!\s*</script>)|\bon(error|load)\s*=|javascript:")
 _FETCHES: Final = re.compile(r"(?i)fetch\(|XMLHttpRequest|document\.cookie|\.src\s*=|eval\(|atob\(")
@@ -37,6 +38,10 @@ def report_notebook(scan: Scan, document: dict[str, Any]) -> None:
         key = f"cells[{index}]"
         if cell.get("cell_type") == "code":
             _judge_code(scan, _joined(cell.get("source")), key)
+        elif cell.get("cell_type") == "markdown":
+            text = _joined(cell.get("source"))
+            if _SCRIPT.search(text) and _FETCHES.search(text):
+                scan.report("TW-MODEL-NOTEBOOK-MARKUP", "a text holds a script", key=key)
         for output in cell.get("outputs") or []:
             data = output.get("data") if isinstance(output, dict) else None
             html = _joined(data.get("text/html")) if isinstance(data, dict) else ""
@@ -46,6 +51,17 @@ def report_notebook(scan: Scan, document: dict[str, Any]) -> None:
 
 def _judge_code(scan: Scan, text: str, key: str) -> None:
     plain: list[str] = []
+    if _SHELL_CELL.match(text):
+        for number, line in enumerate(text.splitlines()[1:], 2):
+            if is_untrusted_fetch(line):
+                scan.report(
+                    "TW-MODEL-CODE-SPAWN",
+                    f"a cell runs {line.strip()[:80]!r}",
+                    severity=Severity.CRITICAL,
+                    key=key,
+                    line=number,
+                )
+        return
     for line in text.splitlines():
         if _MAGIC.match(line):
             command = line.strip().lstrip("!%")

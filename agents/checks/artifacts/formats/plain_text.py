@@ -7,7 +7,7 @@ from typing import Final
 
 import yaml
 
-from agents.checks.artifacts.formats.commands import is_hostile_command
+from agents.checks.artifacts.formats.commands import is_hostile_command, is_untrusted_fetch
 from agents.checks.artifacts.formats.recognition import UNWRITTEN
 from agents.checks.artifacts.formats.requirements import report_requirement
 from agents.checks.artifacts.formats.templates import report_template
@@ -22,6 +22,7 @@ _CONFIGURED: Final = re.compile(
     r"(?i)\bfilter\s*=\s*(?!lfs\b)[\w-]+|\bmerge\s*=\s*(?!lfs\b|union|binary|ours)[\w-]+"
 )
 _SCRIPT: Final = re.compile(r"(?i)<script\b|\bon(error|load)\s*=\s*[\"']|javascript:")
+_PROJECTS: Final = frozenset(("pyproject.toml", "setup.cfg", "pipfile"))
 MAX_TEXT: Final = 32 << 20
 
 
@@ -59,7 +60,10 @@ def parse(scan: Scan, name: str, source: Source) -> None:
             )
     elif base == "modelfile" or base.endswith(".modelfile"):
         _judge_modelfile(scan, text)
-    elif base.startswith("dockerfile"):
+    elif base in _PROJECTS:
+        for number, line in enumerate(text.splitlines()[:100_000], 1):
+            report_requirement(scan, line.strip(" \t,[]").strip("'\""), number)
+    elif base.startswith(("dockerfile", "makefile")):
         _judge_dockerfile(scan, text)
     elif base.endswith((".html", ".svg")) and (match := _SCRIPT.search(text)):
         scan.report(
@@ -106,7 +110,13 @@ def _judge_modelfile(scan: Scan, text: str) -> None:
 
 def _judge_dockerfile(scan: Scan, text: str) -> None:
     for number, line in enumerate(text.splitlines()[:100_000], 1):
-        if re.search(r"\|\s*(ba|z)?sh\b|/dev/tcp/", line) and is_hostile_command(line):
+        if is_untrusted_fetch(line.replace('", "', " ").replace('","', " ")):
+            scan.report(
+                "TW-MODEL-SCRIPT-HOSTILE",
+                f"the image's build runs {line.strip()[:80]!r}",
+                line=number,
+            )
+        elif re.search(r"\|\s*(ba|z)?sh\b|/dev/tcp/", line) and is_hostile_command(line):
             scan.report(
                 "TW-MODEL-SCRIPT-RISKY",
                 f"the image's build runs {line.strip()[:80]!r}",

@@ -18,7 +18,7 @@ SPAWN: Final = re.compile(
     r"|ctypes\..*\.(system|popen|execv\w*|WinExec|ShellExecute\w*)|pip\.(main|_internal\..*main)"
     r"|cffi\.FFI\..*\.(system|popen|exec\w*)"
     r"|sh\.\w+|pexpect\.(spawn|run)|distutils\.spawn\.spawn|torch\.utils\.cpp_extension\.load\w*"
-    r"|IPython\.get_ipython\.\w*system\w*)$"
+    r"|(IPython\.)?get_ipython\.\w*system\w*)$"
 )
 """Functions that start other programs."""
 EVALUATORS: Final = frozenset(("exec", "eval", "execfile"))

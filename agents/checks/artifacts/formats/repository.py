@@ -132,6 +132,8 @@ _NEVER_LOCAL: Final = frozenset(
 _PRIVATE: Final = re.compile(
     r"/etc/|\.ssh|/proc/|\.aws|\.env$|/(?:root)/|\.\./\.\.|^(file|gopher):"
 )
+_KERNELS: Final = frozenset(("custom_generate", "attn_implementation", "_attn_implementation"))
+"""Keys whose value may be the name of a repository whose code is run."""
 _NAMES_CODE: Final = frozenset(
     ("custom_pipeline", "custom_pipelines", "custom_pipeline_url", "impl")
 )
@@ -176,6 +178,9 @@ def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
     for key in _NAMES_CODE & mapping.keys():
         for reference in texts(mapping[key]):
             _judge_code(scan, reference, f"{path}.{key}".lstrip("."))
+    for key in _KERNELS & mapping.keys():
+        for reference in texts(mapping[key]):
+            _judge_kernel(scan, reference, f"{path}.{key}".lstrip("."))
     custom = mapping.get("custom_pipelines")
     if isinstance(custom, dict):
         for task, description in custom.items():
@@ -195,6 +200,23 @@ def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
                 key=f"{path}.{key}"[:200],
                 name=value[:200],
             )
+
+
+def _judge_kernel(scan: Scan, reference: str, key: str) -> None:
+    """Report code that is taken from another repository by its name alone.
+
+    Source: transformers' `custom_generate`, and its kernels in `attn_implementation`.
+    """
+    organisation, slash, _ = reference.partition("/")
+    if not slash or reference.startswith("."):
+        return
+    trusted = organisation.lower() in TRUSTED_CODE | {"kernels-community", "transformers-community"}
+    scan.report(
+        "TW-MODEL-REMOTE-CODE-TRUSTED" if trusted else "TW-MODEL-REMOTE-CODE-ELSEWHERE",
+        f"{key} takes code from the repository {reference[:80]!r}",
+        key=key,
+        name=reference[:200],
+    )
 
 
 def _judge_code(scan: Scan, reference: str, key: str) -> None:

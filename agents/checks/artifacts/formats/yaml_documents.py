@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import yaml
 
-from agents.checks.artifacts.formats.commands import is_hostile_command
+from agents.checks.artifacts.formats.commands import is_hostile_command, is_untrusted_fetch
 from agents.checks.artifacts.formats.embedded import report_text
 from agents.checks.artifacts.formats.keras import is_keras, report_keras
 from agents.checks.artifacts.formats.repository import report_repository
@@ -35,6 +35,11 @@ _STANDARD: Final = "tag:yaml.org,2002:"
 _LOADED: Final = re.compile(r"config|hparams|params|model|overrides|mlmodel|mlproject|^dvc\.yaml$")
 """Names of documents that a loader reads; others are for people and pipelines."""
 _ENVIRONMENT: Final = re.compile(r"^(conda|environment|python_env|env)[\w.-]*\.ya?ml$")
+_RUN_BY_TOOLS: Final = re.compile(
+    r"(^|/)\.github/|(^|/)\.gitlab-ci|(^|/)(docker-)?compose[\w.-]*\.ya?ml$|(^|/)bentofile\.ya?ml$"
+    r"|(^|/)(azure-pipelines|action|\.travis|\.pre-commit-config)\.ya?ml$|(^|/)\.circleci/"
+)
+"""Documents whose commands servers and tools run by themselves."""
 _MANY: Final = re.compile(r"(\*\w+\s*,\s*){3}|(-\s*\*\w+\s*){3}")
 _INTERPOLATION: Final = re.compile(
     r"\$\{(oc\.(env|decode)|eval|python|cmd|shell|exec)\s*:([^}]*)\}"
@@ -80,7 +85,9 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
                 report_keras(scan, document)
             for path, key, value in leaves(scan, document):
                 if isinstance(value, str) and len(value) > 8:
-                    report_text(scan, path or "text", value, severity)
+                    untrusted = _RUN_BY_TOOLS.search(name.lower()) and is_untrusted_fetch(value)
+                    grave = Severity.CRITICAL if untrusted else severity
+                    report_text(scan, path or "text", value, grave)
                     _judge_project(scan, base, path, key, value)
     except yaml.YAMLError as error:
         report_text(scan, "text", text)
