@@ -25,6 +25,7 @@ TRUSTED_ANALYSES: Final = frozenset(
     ("UnsafeImports", "UnsafeImportsML", "OvertlyBadEval", "ScannerDeactivation")
 )
 
+_IMPORTING: Final = frozenset(("GLOBAL", "STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"))
 _IMPORT: Final = re.compile(r"from ([\w.]+) import ([\w.]+)")
 
 
@@ -40,7 +41,7 @@ def ask_fickling(scan: Scan, source: Source) -> None:
     if source.size > MAX_BYTES or not starts_like_pickle(source.read(0, 4096)):
         return
     raw = source.read(0, source.size)
-    if not _is_short(raw):
+    if not _is_worth_asking(raw):
         return
     told: set[str] = set()
     for analysis, overt, message in _opinions(raw):
@@ -58,16 +59,21 @@ def _is_known(message: str) -> bool:
     return match is not None and judge(match[1], match[2], 4).level is Level.ALLOWED
 
 
-def _is_short(raw: bytes) -> bool:
-    """Say whether the first stream has few enough opcodes, as fickling itself counts them."""
-    count = 0
+def _is_worth_asking(raw: bytes) -> bool:
+    """Say whether the first stream is short enough, and something is imported or more follows.
+
+    Both as fickling itself reads it; all that it is asked about is what is imported.
+    """
+    imports, end = False, 0
     try:
-        for count, _ in enumerate(pickletools.genops(raw)):
+        for count, (opcode, _, offset) in enumerate(pickletools.genops(raw)):
             if count > MAX_OPCODES:
                 return False
+            imports = imports or opcode.name in _IMPORTING
+            end = offset or 0
     except (ValueError, OverflowError, MemoryError):
         return False
-    return True
+    return imports or end + 1 < len(raw)
 
 
 def _opinions(raw: bytes) -> list[tuple[str, bool, str]]:
