@@ -31,6 +31,10 @@ MAX_PARENTS: Final = 512
 MAX_REACHING: Final = 8
 """Models of a run that are noted beside each domain it reached."""
 MAX_SIGHTINGS: Final = 4_000
+MAX_EDGES: Final = 1_024
+"""Inputs times outputs; a larger run stands between them, so that the edges only add up."""
+PARENTS_OF_ONE: Final = 128
+"""Inputs in one sighting of a larger run."""
 _LOCAL: Final = frozenset({"pipeline", "deployment", "service"})
 """Kinds whose names mean something in one tenant only."""
 _IN_REGISTRY: Final = frozenset({"model", "dataset", "image"})
@@ -208,6 +212,9 @@ def run_lineage(
             parents[key] = None
 
     made_from = tuple(parents)[:MAX_PARENTS]
+    left_out = len(parents) - len(made_from)
+    if len(made_from) * len(run.outputs) > MAX_EDGES or len(made_from) > PARENTS_OF_ONE:
+        made_from = _through_the_run(event, made_from, see, used_as)
     for ref in run.outputs:
         try:
             key = ref_component(ref, tenant, policy)
@@ -232,13 +239,31 @@ def run_lineage(
     else:
         see(run_component(event), "seen", used_as)
     # Where the limit is reached, what the run made stays: without it no lineage goes on.
-    first = sorted(found.values(), key=lambda sighting: sighting.kind not in _MADE)
+    first = sorted(found.values(), key=lambda one: not (one.made_from or one.kind in _MADE))
     kept = tuple(first[:MAX_SIGHTINGS])
     return Lineage(
         sightings=kept,
         unreadable=tuple(dict.fromkeys(unreadable)),
-        left_out=len(found) - len(kept) + len(parents) - len(made_from),
+        left_out=len(found) - len(kept) + left_out,
     )
+
+
+def _through_the_run(
+    event: Event[PipelineRun], parents: tuple[str, ...], see: _See, exposure: str
+) -> tuple[str, ...]:
+    """Note that the run itself was made from its inputs; return what its outputs are made from.
+
+    In parts, as versions of the pipeline: no sighting names more inputs than one may.
+    """
+    pipeline = run_component(event)
+    of = tuple(parent for parent in parents if split_version(parent)[0] != pipeline)
+    run_id = stable_id("run", event.tenantid, event.source, event.id)
+    versions = []
+    for number, start in enumerate(range(0, len(of), PARENTS_OF_ONE)):
+        versions.append(f"{run_id}-{number}")
+        part = of[start : start + PARENTS_OF_ONE]
+        see(pipeline, "seen", exposure, version=versions[-1], made_from=part)
+    return (pipeline, *(f"{pipeline}@{version}" for version in versions))
 
 
 class _See(Protocol):

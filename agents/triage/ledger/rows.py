@@ -18,15 +18,16 @@ HOUR_MS: Final = 3_600_000
 KEEP_DAYS: Final = 400
 """A sighting is forgotten so long after it was last seen, unless an incident is open."""
 HOLDINGS: Final = 32
-"""Versions of a component that one system's row holds."""
+"""Versions of a component that one system's row holds: those seen last."""
 INPUTS: Final = 256
+"""Components that one is built from; and so many are remembered as told."""
 MARKS: Final = 24
 FACTS: Final = 64
 TENANTS: Final = 256
 SYSTEMS: Final = 64
 SLOTS: Final = 96
 VALUES: Final = 8
-EDGES: Final = 128
+EDGES: Final = 256
 SIGNALS: Final = 64
 FINDING_IDS: Final = 256
 MEMBERS: Final = 64

@@ -64,7 +64,9 @@ def on_sighting(desk: Desk, seen: Sighting) -> None:
     if not changed:
         return
     system.last_ms = max(system.last_ms, at)
-    if keep_within(system.holdings, HOLDINGS, HOLDINGS_ROOM):
+    # The latest are kept: what a system has now is among them.
+    held = dict(system.holdings)
+    if keep_within(system.holdings, HOLDINGS, HOLDINGS_ROOM, lambda one: (-held[one].last_ms, one)):
         system.full = True
         desk.bound_reached("versions on one system", seen.component, HOLDINGS)
     desk.store.save(key, system)
@@ -165,15 +167,24 @@ def _holding(seen: Sighting, at: int, version: str | None) -> Holding:
 
 
 def _tell_parents(desk: Desk, system: SystemRow, seen: Sighting, version: str | None) -> bool:
-    """Tell the components it was built from; return whether one of them was new."""
+    """Tell the components it was built from; return whether one of them was new.
+
+    What the row has no room to remember is told again with each sighting: told twice is harmless,
+    not at all would hide what it was built from.
+    """
     changed = False
-    for entry in seen.made_from:
+    entries = seen.made_from
+    if len(entries) > INPUTS:
+        desk.bound_reached("inputs of what one system builds", seen.component, INPUTS)
+        entries = tuple(sorted(entries, key=rank)[:INPUTS])
+    for entry in entries:
         parent, parent_version = split_version(entry)
         if parent.partition(":")[0] not in PREFIXES or parent == seen.component:
             continue
-        if not system.inputs.add(f"{entry}|{version or ''}|{seen.digest or ''}", INPUTS):
+        place = int(rank(entry, version or "", seen.digest or ""), 16)
+        if place in system.inputs.smallest:
             continue
-        changed = True
+        changed = system.inputs.add_rank(place, INPUTS) or changed
         desk.tell_ledger(
             parent,
             Derived(
@@ -189,8 +200,6 @@ def _tell_parents(desk: Desk, system: SystemRow, seen: Sighting, version: str | 
                 stage=seen.stage,
             ),
         )
-    if system.inputs.full:
-        desk.bound_reached("inputs of what one system builds", seen.component, INPUTS)
     return changed
 
 

@@ -258,6 +258,21 @@ def test_outputs_are_made_from_the_inputs_their_digests_and_the_sources():
     assert used["model:huggingface/acme/base"] == "executed"
 
 
+def test_a_large_run_stands_between_its_inputs_and_outputs():
+    inputs = [{"component": f"model:r/in{n}", "revision": COMMIT} for n in range(300)]
+    outputs = [{"component": f"model:r/out{n}", "revision": "1"} for n in range(400)]
+    outcome = run({"pipeline": "mill", "inputs": inputs, "outputs": outputs})
+    built = [one for one in outcome.sightings if one.made_from]
+    assert max(len(one.made_from) for one in built) <= 128
+    assert sum(len(one.made_from) for one in built) < 3_000
+    through = {f"{one.component}@{one.version}": one.made_from for one in built}
+    made = [one for one in built if one.kind == "made"]
+    assert len(made) == 400
+    for one in made:
+        reached = {key for step in one.made_from for key in through.get(step, ())}
+        assert {f"model:r/in{n}@{COMMIT}" for n in range(300)} <= reached
+
+
 @pytest.mark.parametrize(
     ("stage", "state", "exposure"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import msgspec
 import pytest
 
@@ -22,6 +24,7 @@ from schemas.intel import IntelFact, IntelKind
 from schemas.ledger import SourceSeen, Tick
 from schemas.policy import Policy
 from schemas.severity import Disposition, Severity
+from streams.runtime import MAX_OUTBOX
 from tests.agents.triage.flow import START, Flow, at
 from tests.agents.triage.memory_rows import MemoryRows
 from tests.agents.triage.stories import BAD, GOOD, MODEL, finding, held, sighting
@@ -374,6 +377,67 @@ def test_what_was_made_from_another_version_is_not_reached():
     )
     flow.fact(POISON)
     assert {view.tenant for view in flow.alerts.values()} == {"a"}
+
+
+def test_what_is_built_again_and_again_is_still_traced():
+    flow = Flow()
+    builds = [
+        sighting(
+            "model:acme/nightly",
+            "a",
+            "trainer",
+            day * 24 * 60,
+            version=f"n{day}",
+            digest=f"{day:064x}",
+            kind="made",
+            made_from=tuple(f"dataset:acme/d{number}@v{day}" for number in range(10)),
+        )
+        for day in range(60)
+    ]
+    flow.saw(*builds)
+    for number in range(10):
+        key = f"dataset:acme/d{number}"
+        flow.saw(sighting(key, "a", "lake", 59 * 24 * 60, version="v59", kind="used"))
+        flow.fact(
+            IntelFact(key=key, kind=IntelKind.COMPROMISED, versions=("v59",), sources=("vendor",))
+        )
+    reached = [
+        view.root
+        for view in flow.alerts_of("a")
+        if "model:acme/nightly" in {system.component for system in view.systems}
+    ]
+    assert len(reached) == 10
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_many_versions_the_latest_are_kept_whatever_arrives_first(seed):
+    builds = [pushed(number) for number in range(60)]
+    random.Random(seed).shuffle(builds)
+    flow = Flow()
+    flow.saw(*builds)
+    latest = IntelFact(
+        key=MODEL,
+        kind=IntelKind.MALICIOUS,
+        versions=tuple(f"r{number}" for number in range(60)),
+        sources=("vendor",),
+    )
+    flow.fact(latest)
+    found = {one.version for view in flow.alerts_of("a") for one in view.findings}
+    assert found == {f"r{number}" for number in range(28, 60)}
+
+
+def test_no_chunk_tells_more_than_a_worker_may_publish():
+    rows = MemoryRows()
+    chunk = [
+        sighting(
+            f"model:acme/m{number}",
+            "a",
+            "gpu",
+            made_from=tuple(f"dataset:acme/{number}-{one}@1" for one in range(600)),
+        )
+        for number in range(500)
+    ]
+    assert len(take(rows, *chunk)) < MAX_OUTBOX * 0.75
 
 
 def test_a_withdrawal_follows_the_taint():
