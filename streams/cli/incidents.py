@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import math
 import socket
+import statistics
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -437,6 +439,7 @@ def case_metrics(incidents: list[IncidentDocument]) -> dict[str, Any]:
     """
     figures: dict[str, Any] = {
         "incidents": len(incidents),
+        "closed": sum(doc.status in {"closed", "false-positive"} for doc in incidents),
         "false_positives": sum(doc.status == "false-positive" for doc in incidents),
     }
     for name, values in (
@@ -469,8 +472,7 @@ def case_metrics(incidents: list[IncidentDocument]) -> dict[str, Any]:
         figures[f"{name}_count"] = len(ordered)
         if ordered:
             figures[f"{name}_mean"] = round(sum(ordered) / len(ordered), 3)
-            figures[f"{name}_median"] = round(ordered[(len(ordered) - 1) // 2], 3)
-            figures[f"{name}_p95"] = round(
-                ordered[min(int(len(ordered) * 0.95), len(ordered) - 1)], 3
-            )
+            figures[f"{name}_median"] = round(statistics.median(ordered), 3)
+            # nearest rank: the least value that 95 of 100 do not exceed
+            figures[f"{name}_p95"] = round(ordered[math.ceil(len(ordered) * 0.95) - 1], 3)
     return figures

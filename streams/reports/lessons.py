@@ -176,8 +176,8 @@ def rules_to_add(incident: IncidentDocument) -> list[str]:
     seen = {finding.rule_id for finding in incident.findings} - told
     if told and not seen:
         rules.append(
-            "intelligence alone found it, no check of ours did: write a rule from the evidence that "
-            f"was captured ({', '.join(sorted(told))} fired)"
+            "intelligence alone found it, no check of ours did: write a rule from the evidence "
+            f"that was captured ({', '.join(sorted(told))} fired)"
         )
     doubtful = sorted(
         {f.rule_id for f in incident.findings if f.active and f.confidence < CONFIRMED_CONFIDENCE}

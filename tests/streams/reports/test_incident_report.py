@@ -186,3 +186,18 @@ def test_metrics_keep_retro_hunts_apart():
     assert figures["detect_first_sight_mean"] == 2
     assert figures["detect_retro_hunt_median"] == 900
     assert json.dumps(figures)
+
+
+def test_mean_median_and_p95_are_those_of_the_textbook():
+    def contained(seconds):
+        times = {"seconds_to_contain": seconds}
+        return incident(processing=msgspec.convert(times, type(incident().processing)))
+
+    figures = case_metrics([contained(float(number)) for number in range(1, 21)])
+    assert figures["contain_count"] == 20
+    assert figures["contain_mean"] == 10.5
+    assert figures["contain_median"] == 10.5
+    assert figures["contain_p95"] == 19
+    assert "detect_first_sight_mean" not in figures
+    wrong = [incident(status="false-positive"), incident(status="closed"), incident()]
+    assert (case_metrics(wrong)["false_positives"], case_metrics(wrong)["closed"]) == (1, 2)
