@@ -31,10 +31,13 @@ from agents.triage.store import row_key
 from schemas.findings import Finding
 from schemas.ledger import Revision
 from schemas.observations import Sighting
+from schemas.severity import Severity
 
 _RELEASE: Final = re.compile(r"v?\d+(\.\d+)+([-+.]?[0-9a-z]+)*", re.IGNORECASE | re.ASCII)
 """A tag that names a release and should not move; `main` and `latest` may."""
 _MAX_TAG: Final = 64
+_COLLEAGUE: Final = 0.5
+"""Confidence in a change of publisher within a tenant's own registry."""
 Push = tuple[int, str, bool, str, str, str]
 """When, event, signed, version, system, source."""
 
@@ -124,6 +127,8 @@ def _tell_drift(
     was, now = ordered[0], ordered[-1]
     version = name.partition(":")[2] or None
     what = name.partition(":")[0]
+    # In a registry of the tenant's own, its people push and promote each other's models.
+    colleague = what.startswith("publisher") and seen.component.partition(":")[2].startswith("@")
     finding = make_finding(
         one.rule,
         locator=(seen.tenant, one.rule.id, seen.component, name),
@@ -143,6 +148,8 @@ def _tell_drift(
         occurred_at=from_ms(ordered[1].first_ms),
         systems=tuple(sorted({value.system for value in ordered[1:]})),
         publisher=now.value if now.value.startswith("publisher:") else None,
+        severity=Severity.MEDIUM if colleague else None,
+        confidence=_COLLEAGUE if colleague else None,
     )
     tell(desk, finding, one, state_of(len(ordered)))
 

@@ -62,6 +62,22 @@ def take(rows, *values):
 # -- cost ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("component", "severity"),
+    [("model:hub/acme/m", Severity.HIGH), ("model:@a/registry.acme/m", Severity.MEDIUM)],
+)
+def test_a_colleague_who_pushes_to_the_own_registry_is_no_stranger(component, severity):
+    flow = Flow()
+    for number, who in enumerate(("u-1", "u-2")):
+        flow.saw(
+            sighting(
+                component, "a", "registry", number, version=who, publisher_id=who, kind="pushed"
+            )
+        )
+    (ioc,) = [one for one in flow.iocs.values() if one.ioc_type == "publisher_change"]
+    assert ioc.severity is severity
+
+
 def test_a_known_clean_sighting_costs_one_read_and_no_write():
     rows = MemoryRows()
     take(rows, sighting("pypi:numpy", "a", "host", version="2.0", digest=GOOD, filename="n.whl"))
