@@ -740,7 +740,9 @@ class Machine:
         self.observer.patched(target, at, opcode)
 
     def _nested(self, inner: object, whole: object, at: int) -> None:
-        """Count how deep single things are put within one another."""
+        """Count how deep single things are put within one another, until that is too deep."""
+        if "deep-nesting" in self._flagged:
+            return
         depth = self._depths.get(id(inner), (0, None))[0] + 1
         self._depths[id(whole)] = (depth, whole)
         if depth > DEEP_NESTING:

@@ -16,6 +16,7 @@ from typing import Final
 from agents.checks.artifacts.formats.embedded import FILE_HEADS
 from agents.checks.artifacts.formats.executables import OBFUSCATED, report_script
 from agents.checks.artifacts.formats.paths import is_weights_name
+from agents.checks.artifacts.formats.recognition import controls
 from agents.checks.artifacts.formats.window import decode_text, read_document
 from agents.checks.artifacts.scanning import BytesSource, Scan, Source
 
@@ -153,8 +154,7 @@ def _may_hide(name: str) -> bool:
 def _is_text(head: bytes) -> bool:
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return True
-    control = sum(byte < 9 or (13 < byte < 32 and byte != 27) for byte in head[:4096])
-    return bool(head.strip()) and control == 0 and head[0] < 0x80
+    return bool(head.strip()) and not controls(head[:4096]) and head[0] < 0x80
 
 
 def _is_python(text: str) -> bool:

@@ -1,5 +1,4 @@
 """Recognises the formats whose readers take long to import, which one such file alone calls for."""
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
 
 from __future__ import annotations
 
@@ -42,6 +41,12 @@ _SURE_TEXT: Final = (".txt", ".md", ".csv", ".tsv", ".vocab", ".merges", ".jinja
 UNWRITTEN: Final = re.compile(rb"\0{8}|\xff{8}")
 """What no text holds: a page that was never written, or erased."""
 _CONTROL_SHARE: Final = 0.02
+_CONTROLS: Final = bytes(byte for byte in range(32) if byte not in b"\t\n\x0b\x0c\r\x1b")
+
+
+def controls(text: bytes) -> int:
+    """Return how many bytes are control characters that no text has."""
+    return len(text) - len(text.translate(None, _CONTROLS))
 
 
 def is_hdf5(name: str, head: bytes, source: Source) -> bool:
@@ -113,7 +118,7 @@ def is_text(name: str, head: bytes, source: Source) -> bool:
         return True
     if named:
         utf16 = head.startswith((b"\xff\xfe", b"\xfe\xff"))
-        control = sum(byte < 9 or (13 < byte < 32 and byte != 27) for byte in head)
+        control = controls(head)
         unwritten = base.endswith(_SURE_TEXT) and UNWRITTEN.search(head) is not None
         return utf16 or unwritten or control <= len(head) * _CONTROL_SHARE
     return head.startswith(b"version https://git-lfs.github.com/spec/")
