@@ -39,6 +39,7 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     """When it was first seen there."""
     event_id: str
     last_seen: datetime | None = None
+    """When it was told of last: right to the day, and exact where versions alternated that day."""
     version: str | None = None
     digest: str | None = None
     exposure: str = "delivered"

@@ -98,6 +98,9 @@ class Holding(msgspec.Struct, array_like=True):
     first_ms: int
     first_event: str
     last_ms: int
+    """When it was last told of: exact where versions alternated, else right to the day. The checks
+    tell the same of a system once a day; whatever changes on it they tell at once, so that which
+    version came last is always right, but the hour of the last repetition is not known."""
     last_event: str
     exposure: str = "delivered"
     kind: str = "seen"

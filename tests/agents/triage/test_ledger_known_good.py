@@ -126,6 +126,7 @@ def test_a_version_told_as_good_and_found_bad_later_is_taken_back(by):
     )
     flow.found(finding("malicious_payload", "a", minutes=11))
     assert held_good(flow) == {"r1"}
+    assert rollback(flow) == "r1"
     if by == "fact":
         flow.fact(
             IntelFact(key=MODEL, kind=IntelKind.MALICIOUS, versions=("r1",), sources=("vendor",))
@@ -142,6 +143,28 @@ def test_a_version_told_as_good_and_found_bad_later_is_taken_back(by):
             )
         )
     assert held_good(flow) == {"r0"}
+    assert rollback(flow) == "r0"
+
+
+def rollback(flow):
+    """Return the version that the alert about the bad one proposes to go back to."""
+    (alert,) = [one for one in flow.alerts_of("a") if one.root == f"sha256:{BAD}"]
+    (command,) = [one.spec for one in alert.commands if one.spec.action == "rollback"]
+    return command.rollback_version
+
+
+def test_without_a_version_that_is_known_good_none_is_proposed():
+    flow = Flow()
+    flow.saw(
+        installed("r2", 10, component=MODEL, digest=BAD),
+        installed("r3", 20, system="gpu", component=MODEL, digest="3" * 64),
+    )
+    flow.found(finding("malicious_payload", "a", minutes=11))
+    flow.saw(installed("r4", 30, system="gpu", component=MODEL, digest="4" * 64))
+    (alert,) = [one for one in flow.alerts_of("a") if one.root == f"sha256:{BAD}"]
+    (command,) = [one.spec for one in alert.commands if one.spec.action == "rollback"]
+    assert (command.mode, command.rollback_version) == ("advised", None)
+    assert "no known-good version" in command.reason
 
 
 def held_good(flow):
