@@ -38,6 +38,13 @@ from streams.demo.files import (
     torch_archive,
 )
 from streams.demo.telling import Teller
+from streams.reports.incident import markdown
+from streams.reports.lessons import (
+    failed_controls,
+    learned_facts,
+    policy_changes,
+    rules_to_add,
+)
 from tests.e2e.chain import Chain, results
 from tests.e2e.scenario_run import send_events
 
@@ -426,6 +433,27 @@ def test_results_close_the_loop_and_later_clean_events_close_the_case(calm):
     assert {task.state for task in calm.closed.tasks} == {"done"}
     assert all(task.proof for task in calm.closed.tasks)
     assert {part.status for part in calm.closed.tenants} == {"closed"}
+
+
+def test_the_way_in_was_shut_on_every_system_that_took_it_in(calm):
+    blocks = {one.spec.command_id for one in calm.contained.commands if one.spec.action == "block"}
+    patched = [task for task in calm.closed.tasks if task.kind == "patch"]
+    assert {task.tenant for task in patched} == set(TENANTS)
+    assert all(task.proof in blocks for task in patched)
+
+
+def test_the_report_says_what_failed_what_to_change_and_what_was_learnt(calm):
+    digest = digest_of(HOSTILE["pytorch_model.bin"])
+    failed = {control.name: how for control, how in failed_controls(calm.closed)}
+    assert "content of models is scanned before they are loaded" in failed
+    changes = policy_changes(calm.closed)
+    assert f"add sha256:{digest} to `blocked_sources`" in changes
+    assert "add format_safety to `required_checks`" in changes
+    assert any(f"'{digest}'" in rule for rule in rules_to_add(calm.closed))
+    assert f"sha256:{digest}" in {fact.key for fact in learned_facts(calm.closed)}
+    text = markdown(calm.closed)
+    for part in ("Which controls failed", "Rules to add", digest, "time to contain", "AML.M00"):
+        assert part in text
 
 
 def test_what_is_shared_is_valid_stix_and_names_no_tenant(calm):
