@@ -1,0 +1,85 @@
+"""The image is built from files that are there and are sent to the build, and runs without root."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+LINES = (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
+INSTRUCTIONS = [line.split(maxsplit=1) for line in LINES if line and not line.startswith("#")]
+
+
+def of(instruction: str) -> list[str]:
+    """What follows an instruction, each time it is given."""
+    return [rest for name, rest in INSTRUCTIONS if name == instruction]
+
+
+def sent_to_the_build(path: str) -> bool:
+    """Tell whether `.dockerignore` lets a path through; the last pattern that fits decides."""
+    sent = True
+    for pattern in (ROOT / ".dockerignore").read_text().split():
+        bare = pattern.removeprefix("!")
+        if fnmatch(path, bare) or path.startswith(f"{bare}/"):
+            sent = pattern.startswith("!")
+    return sent
+
+
+COPIED = [
+    source
+    for words in map(shlex.split, of("COPY"))
+    if not words[0].startswith("--from")
+    for source in words[:-1]
+]
+
+
+@pytest.mark.parametrize("source", COPIED)
+def test_what_is_copied_is_there_and_sent(source: str) -> None:
+    assert (ROOT / source).exists()
+    assert sent_to_the_build(source)
+
+
+def test_nothing_else_is_sent() -> None:
+    assert not sent_to_the_build("tests")
+    assert not sent_to_the_build(".git")
+    assert not sent_to_the_build("deploy/compose.yaml")
+
+
+def test_what_the_package_is_made_of_is_copied() -> None:
+    rooms = {"agents", "schemas", "streams", "deploy/kafka", "requirements.lock", "pyproject.toml"}
+    assert rooms <= set(COPIED)
+
+
+def test_dependencies_are_installed_by_their_hashes_and_nothing_else_is_fetched() -> None:
+    installs = [run for run in of("RUN") if "pip install" in run]
+    assert installs
+    for run in installs:
+        assert "--require-hashes" in run or {"--no-index", "--no-deps"} <= set(run.split())
+
+
+def test_it_runs_without_root_under_the_number_that_the_pods_name() -> None:
+    last_stage = INSTRUCTIONS[
+        max(at for at, (name, _) in enumerate(INSTRUCTIONS) if name == "FROM") :
+    ]
+    users = [rest for name, rest in last_stage if name == "USER"]
+    (made,) = [re.search(r"--uid (\d+)", run) for run in of("RUN") if "useradd" in run]
+    assert made is not None
+    assert users == ["tidewatch"]
+    manifest: dict[str, Any] = yaml.safe_load(
+        (ROOT / "deploy/kubernetes/worker/statefulset.yaml").read_text()
+    )
+    security = manifest["spec"]["template"]["spec"]["securityContext"]
+    assert security["runAsUser"] == security["fsGroup"] == int(made[1]) > 0
+
+
+def test_compose_runs_the_kafka_that_the_tests_run() -> None:
+    compose = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
+    _, version = compose["services"]["kafka"]["image"].split(":")
+    pins = (ROOT / "deploy/kafka/jars.sha256").read_text()
+    assert re.findall(r"kafka-clients-([\d.]+)\.jar", pins) == [version]
