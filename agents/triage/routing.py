@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from agents.checks.hosts import is_local
 from agents.ports import Message
 from schemas.canonical import stable_id
 from schemas.channels import Channel
@@ -20,7 +21,8 @@ from schemas.severity import Severity
 
 _ENCODER: Final = msgspec.json.Encoder()
 _LOCAL: Final = frozenset({"pipeline", "service", "deployment"})
-"""Names of these kinds mean something within one tenant only."""
+"""Names of these kinds mean something within one tenant only; a service under a public host's name
+is the world's."""
 _AGAINST_DATA: Final = frozenset({"behaviour_regression", "domain_change"})
 _DATA: Final = 8
 """Datasets that one finding is filed under."""
@@ -38,6 +40,19 @@ def split_version(key: str) -> tuple[str, str | None]:
     if at < 0:
         return key, None
     return key[:at], key[at + 1 :] or None
+
+
+def is_own_name(key: str) -> bool:
+    """Tell whether a component key means something within one tenant only.
+
+    A service whose name begins with a public host (`service:github.com/owner/action`) is one that
+    others use as well, and that intelligence may speak of.
+    """
+    prefix, _, name = key.partition(":")
+    if prefix not in _LOCAL:
+        return False
+    host = name.partition("/")[0].lower()
+    return prefix != "service" or "." not in host or name.startswith("@") or is_local(host)
 
 
 def incident_root(finding: Finding) -> str:
@@ -61,7 +76,7 @@ def incident_root(finding: Finding) -> str:
     if prefix not in PREFIXES:
         bare, version = split_version(finding.component)
         prefix = bare.partition(":")[0]
-    if prefix in _LOCAL and not bare.startswith(f"{prefix}:@"):
+    if is_own_name(bare) and not bare.startswith(f"{prefix}:@"):
         return tenant_scoped(bare, finding.tenant)
     if version is None and bare == split_version(finding.component)[0] and finding.version:
         version = finding.version

@@ -15,7 +15,7 @@ from agents.checks.pipelines.sources import (
     vendor_key,
 )
 from agents.checks.provenance.identity import registry_name
-from agents.triage.routing import split_version
+from agents.triage.routing import is_own_name, split_version
 from schemas.canonical import stable_id
 from schemas.components import (
     InvalidComponentError,
@@ -35,8 +35,6 @@ MAX_EDGES: Final = 1_024
 """Inputs times outputs; a larger run stands between them, so that the edges only add up."""
 PARENTS_OF_ONE: Final = 128
 """Inputs in one sighting of a larger run."""
-_LOCAL: Final = frozenset({"pipeline", "deployment", "service"})
-"""Kinds whose names mean something in one tenant only."""
 _IN_REGISTRY: Final = frozenset({"model", "dataset", "image"})
 _RELEASE: Final = re.compile(
     r"[/_.@-](v[0-9]+(?:\.[0-9]+)*|[0-9]+\.[0-9]+(?:\.[0-9]+)*|20[0-9]{2}-?[01][0-9](?:-?[0-3][0-9])?)"
@@ -80,7 +78,7 @@ def ref_component(ref: ComponentRef, tenant: str, policy: Policy) -> str:
         # An event may not speak of another tenant's names.
         name = name.partition("/")[2] or name.lstrip("@")
         return tenant_scoped(component_key(prefix, name), tenant)
-    if prefix in _LOCAL:
+    if is_own_name(f"{prefix}:{name}"):
         return tenant_scoped(component_key(prefix, name), tenant)
     if prefix in _IN_REGISTRY and "/" in name:
         registry, _, rest = name.partition("/")

@@ -340,6 +340,20 @@ def test_no_event_can_speak_of_another_tenants_names():
     assert not [s for s in outcome.sightings if "tenant-b" in s.component]
 
 
+@pytest.mark.parametrize(
+    ("named", "key"),
+    [
+        ("service:ranker", f"service:@{TENANT}/ranker"),
+        ("service:rank.svc.cluster.local/v1", f"service:@{TENANT}/rank.svc.cluster.local/v1"),
+        ("service:github.com/owner/action", "service:github.com/owner/action"),
+        ("deployment:api.acme.example", f"deployment:@{TENANT}/api.acme.example"),
+    ],
+)  # fmt: skip
+def test_a_service_under_a_public_host_is_the_worlds_and_others_are_the_tenants_own(named, key):
+    seen = run({"inputs": [{"component": named, "revision": "v1"}]}).sightings
+    assert [one.component for one in seen if one.component.startswith(named.split(":")[0])] == [key]
+
+
 def test_an_input_that_names_no_component_makes_the_lineage_incomplete():
     outcome = run({"inputs": [{"component": "weird"}, {"component": "model:r/a"}]})
     assert status(outcome, "lineage") is Status.INCOMPLETE
@@ -433,6 +447,7 @@ def loud(outcome):
 
 KNOWN_HASH = hashlib.sha256(json.dumps({"a": 1}, sort_keys=True).encode()).hexdigest()
 HERE = "https://data.acme.example/x"
+EVIL = "evil.example/x"
 HUGGING = "hf_" + "aBcDeFgHiJkLmNoPqRsTuVwXyZ01234567"
 
 
@@ -442,8 +457,8 @@ HUGGING = "hf_" + "aBcDeFgHiJkLmNoPqRsTuVwXyZ01234567"
         ({"data_sources": [{"url": "http://localhost:9000/x"}]}, None),
         ({"data_sources": [{"url": "http://minio.ml.svc.cluster.local:9000/b"}]}, None),
         ({"data_sources": [{"url": "http://10.1.2.3:9000/b"}]}, None),
-        ({"data_sources": [{"url": "http://localhost.evil.example/x", "verified": True}]}, "INSECURE-SOURCE"),
-        ({"data_sources": [{"url": "https://169.254.169.254/latest", "verified": True}]}, "ODD-HOST"),
+        ({"data_sources": [{"url": f"http://localhost.{EVIL}", "verified": True}]}, "INSECURE-SOURCE"),
+        ({"data_sources": [{"url": "https://169.254.169.254/", "verified": True}]}, "ODD-HOST"),
         ({"data_sources": [{"url": "http://localhost/x", "verified": False}]}, "UNVERIFIED-SOURCE"),
         ({"config": {"a": 1.0}, "expected_config_hash": KNOWN_HASH}, "CONFIG-TAMPERED"),
         ({"config": {"a": 1}, "expected_config_hash": KNOWN_HASH.upper()}, None),
