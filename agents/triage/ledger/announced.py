@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from agents.triage.bounded import clip, keep_within, rank
+from agents.triage.bounded import clip, rank
 from agents.triage.correlation import for_prefix
 from agents.triage.ledger.outlet import Desk, indicator_of, make_finding, state_of
 from agents.triage.ledger.rows import (
     SLOTS,
-    SLOTS_ROOM,
     TEXT_BYTES,
     VALUES,
     Seen,
@@ -87,7 +86,7 @@ def note_announced(desk: Desk, seen: Sighting, row: TenantRow) -> tuple[bool, Fi
     full = len(entries) >= VALUES
     for extra in sorted(entries)[VALUES:]:
         del entries[extra]
-    if keep_within(row.slots, SLOTS, SLOTS_ROOM):
+    if row.keep_slots():
         row.full = True
         desk.bound_reached("values compared in one tenant", seen.component, SLOTS)
     if full:

@@ -12,11 +12,11 @@ from agents.triage.ledger.outlet import Desk, indicator_of, make_finding, state_
 from agents.triage.ledger.rows import (
     FILE,
     HOLDERS_ROOM,
+    OF_COMPONENT,
     PUSHES_ROOM,
     SIGNALS,
     SIGNALS_ROOM,
     SLOTS,
-    SLOTS_ROOM,
     TENANT,
     TEXT_BYTES,
     USERS_ROOM,
@@ -94,7 +94,7 @@ def _slots(seen: Sighting, prefix: str) -> list[tuple[str, str, str]]:
 
 def _note(desk: Desk, seen: Sighting, row: TenantRow, entry_of: tuple[str, str, str]) -> bool:
     slot, name, value = entry_of
-    place = rank(name)
+    place = rank(name) if ":" in name else OF_COMPONENT + rank(name)
     values = row.slots.setdefault(place, {})
     entry = Seen(
         first_ms=to_ms(seen.occurred_at),
@@ -109,7 +109,7 @@ def _note(desk: Desk, seen: Sighting, row: TenantRow, entry_of: tuple[str, str, 
         return False
     values[at] = entry
     over = keep_smallest(values, VALUES)
-    if keep_within(row.slots, SLOTS, SLOTS_ROOM) or over:
+    if row.keep_slots() or over:
         row.full = True
         desk.bound_reached("values compared in one tenant", seen.component, SLOTS)
     if len(values) > 1 and place in row.slots:

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from agents.triage.bounded import Tally
+from agents.triage.bounded import Tally, keep_within
 from agents.triage.store import KEY_PART_BYTES
 from schemas.findings import Finding
 from schemas.intel import IntelFact
@@ -28,6 +28,8 @@ SYSTEMS: Final = 64
 SLOTS: Final = 96
 VALUES: Final = 8
 EDGES: Final = 256
+OF_COMPONENT: Final = "!"
+"""Begins the place of a slot that is about no single version or tag."""
 SIGNALS: Final = 64
 FINDING_IDS: Final = 256
 MEMBERS: Final = 64
@@ -151,6 +153,23 @@ class TenantRow(msgspec.Struct, array_like=True):
     full: bool = False
     push_count: int = 0
     """Changes of `pushes`: the later state is the one that holds."""
+
+    def keep_slots(self) -> bool:
+        """Keep the slots of the component as such, then those that were filled last.
+
+        Returns:
+            Whether any was left out.
+        """
+        latest = {
+            place: max((one.first_ms for one in values.values()), default=0)
+            for place, values in self.slots.items()
+        }
+        return keep_within(
+            self.slots,
+            SLOTS,
+            SLOTS_ROOM,
+            lambda place: (not place.startswith(OF_COMPONENT), -latest[place], place),
+        )
 
 
 class Mark(msgspec.Struct, array_like=True):

@@ -135,6 +135,15 @@ def test_a_publisher_that_changes_late_is_told():
         assert "publisher_change" in {ioc.ioc_type for ioc in flow.iocs.values()}
 
 
+def test_a_change_is_told_of_a_repository_with_hundreds_of_versions():
+    flow = Flow()
+    flow.saw(*(pushed(number, publisher_id="org-1") for number in range(300)))
+    flow.saw(pushed(300, publisher_id="org-2"))
+    flow.saw(pushed(301, version="r299", publisher_id="org-2"))
+    kinds = {ioc.ioc_type for ioc in flow.iocs.values()}
+    assert {"publisher_change", "tag_mutation"} <= kinds
+
+
 def test_a_release_tag_moved_to_a_version_that_was_pushed_before_is_told():
     flow = Flow()
     flow.saw(pushed(0, tag="main"), pushed(0, tag="v1.0", event_id="tagged"))
