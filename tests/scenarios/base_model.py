@@ -81,13 +81,21 @@ def policies(root):
 expected = Expected(
     title="a base model found out after it was tuned and deployed",
     intel_after=True,
-    alerts=tuple(
+    alerts=(
+        *(
+            Alert(
+                tenant=tenant,
+                about=frozenset({BASE, f"sha256:{digest_of('base 7b')}"}),
+                any_of=frozenset({"malicious_payload", "blocked_source_used"}),
+            )
+            for tenant in ("legal", "travel")
+        ),
+        # Which version of the base its card means, nobody says.
         Alert(
-            tenant=tenant,
-            about=frozenset({BASE, f"sha256:{digest_of('base 7b')}"}),
-            any_of=frozenset({"malicious_payload", "blocked_source_used"}),
-        )
-        for tenant in ("legal", "travel")
+            tenant="diner",
+            about=frozenset({LORA, f"sha256:{digest_of('base 7b')}"}),
+            any_of=frozenset({"tainted_component", "malicious_payload"}),
+        ),
     ),
     quiet=("gallery",),
     exposed={

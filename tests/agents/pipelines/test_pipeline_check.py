@@ -447,7 +447,7 @@ def loud(outcome):
 
 KNOWN_HASH = hashlib.sha256(json.dumps({"a": 1}, sort_keys=True).encode()).hexdigest()
 HERE = "https://data.acme.example/x"
-EVIL = "evil.example/x"
+EVIL = "http://localhost.evil.example/x"
 HUGGING = "hf_" + "aBcDeFgHiJkLmNoPqRsTuVwXyZ01234567"
 
 
@@ -457,7 +457,7 @@ HUGGING = "hf_" + "aBcDeFgHiJkLmNoPqRsTuVwXyZ01234567"
         ({"data_sources": [{"url": "http://localhost:9000/x"}]}, None),
         ({"data_sources": [{"url": "http://minio.ml.svc.cluster.local:9000/b"}]}, None),
         ({"data_sources": [{"url": "http://10.1.2.3:9000/b"}]}, None),
-        ({"data_sources": [{"url": f"http://localhost.{EVIL}", "verified": True}]}, "INSECURE-SOURCE"),
+        ({"data_sources": [{"url": EVIL, "verified": True}]}, "INSECURE-SOURCE"),
         ({"data_sources": [{"url": "https://169.254.169.254/", "verified": True}]}, "ODD-HOST"),
         ({"data_sources": [{"url": "http://localhost/x", "verified": False}]}, "UNVERIFIED-SOURCE"),
         ({"config": {"a": 1.0}, "expected_config_hash": KNOWN_HASH}, "CONFIG-TAMPERED"),
