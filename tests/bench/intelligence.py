@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import aiokafka
 import psutil
 
 from streams.live import Follower
@@ -21,8 +22,7 @@ from streams.topics import ensure_topics
 from tests.bench.contestants import PARTITIONS
 from tests.bench.latency import start_worker
 from tests.bench.processes import cpu_seconds, fill, stop
-from tests.bench.throughput import publish_facts
-from tests.bench.workload import installs
+from tests.bench.workload import facts, installs
 
 PAIRS = 5
 FINDINGS_PERCENT = 1
@@ -65,6 +65,15 @@ async def finished(settings: Settings, worker: psutil.Process, events: int) -> f
     finally:
         sampling.cancel()
         await asyncio.gather(sampling, return_exceptions=True)
+
+
+async def publish_facts(bootstrap: str, prefix: str) -> None:
+    """Fill the intel topic of a run with as many facts as a public feed holds."""
+    async with aiokafka.AIOKafkaProducer(bootstrap_servers=bootstrap, linger_ms=5) as producer:
+        pending = [
+            await producer.send(f"{prefix}.intel", value, key.encode()) for key, value in facts()
+        ]
+        await asyncio.gather(*pending)
 
 
 async def run(bootstrap: str, prefix: str, count: int, folder: Path, *, with_facts: bool) -> Run:

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import aiokafka
-
 from tests.bench.contestants import checking
 from tests.bench.processes import (
     Ends,
@@ -22,7 +20,7 @@ from tests.bench.processes import (
     stop,
     until_ready,
 )
-from tests.bench.workload import facts, installs
+from tests.bench.workload import installs
 
 PERCENTS = (1, 5)
 LIMIT_SECONDS = 20.0
@@ -57,7 +55,7 @@ def pure_us(percent: float) -> float:
 
 
 async def run(
-    name: str, bootstrap: str, prefix: str, count: int, percent: int, folder: Path, label: str
+    name: str, bootstrap: str, prefix: str, count: int, percent: int, folder: Path
 ) -> Run:
     """Let one contestant read the filled topic from its start."""
     every = 100 // percent
@@ -66,7 +64,7 @@ async def run(
     async with Ends(bootstrap, f"{prefix}.assessments") as ends:
         base = await ends.count()
         began = time.monotonic()
-        group = f"{prefix}-{name}-{'facts' if 'facts' in label else 'plain'}"
+        group = f"{prefix}-{name}"
         process = start(name, bootstrap, prefix, group, folder / group, every)
         try:
             first = await until_ready(ends, base, process, 60)
@@ -81,17 +79,7 @@ async def run(
         finally:
             stop(process)
     events = max(1, (done - done0) * weight)
-    return Run(label, events / elapsed, cpu / events * 1e6, rss, first - began)
-
-
-async def publish_facts(bootstrap: str, prefix: str) -> int:
-    """Fill the intel topic of a run, which the checks app makes if it is not there."""
-    async with aiokafka.AIOKafkaProducer(bootstrap_servers=bootstrap, linger_ms=5) as producer:
-        pending = [
-            await producer.send(f"{prefix}.intel", value, key.encode()) for key, value in facts()
-        ]
-        await asyncio.gather(*pending)
-    return len(pending)
+    return Run(name, events / elapsed, cpu / events * 1e6, rss, first - began)
 
 
 async def compare(bootstrap: str, names: Sequence[str], count: int, folder: Path) -> None:
@@ -101,10 +89,7 @@ async def compare(bootstrap: str, names: Sequence[str], count: int, folder: Path
         await make_topics(bootstrap, prefix)
         await fill(bootstrap, f"{prefix}.package-install", installs(count, percent))
         pure = pure_us(percent)
-        runs = [await run(name, bootstrap, prefix, count, percent, folder, name) for name in names]
-        held = await publish_facts(bootstrap, prefix)
-        label = f"engine, {held:,} facts"
-        runs.append(await run("engine", bootstrap, prefix, count, percent, folder, label))
+        runs = [await run(name, bootstrap, prefix, count, percent, folder) for name in names]
         _print(percent, pure, runs)
 
 
