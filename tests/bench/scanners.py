@@ -30,7 +30,7 @@ LEVELS = ("clean", "error", "warn", "critical")
 MIB = 1 << 20
 
 TIDEWATCH = """
-import asyncio, json, sys, time
+import sys
 sys.path.insert(0, {root!r})
 from agents.checks.artifacts.files import scan_file
 from pathlib import Path

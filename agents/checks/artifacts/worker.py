@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from typing import Any, Final
 
 import msgspec
@@ -224,5 +225,8 @@ def main(descriptor: int, limits: bytes) -> None:
     """Run a scanning process on an inherited connection."""
     connection = socket.socket(fileno=descriptor)
     bounds = msgspec.json.decode(limits, type=Limits)
+    # Every file needs them; once confined, the process can't keep their bytecode for the next.
+    import_module("agents.checks.artifacts.formats.registry")
+    gc.freeze()
     confine(bounds)
     serve(connection, bounds)
