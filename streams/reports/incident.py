@@ -12,6 +12,7 @@ from schemas.cloudevents import format_time
 from schemas.incidents import IncidentDocument, SystemView
 from schemas.intel import IntelFact
 from streams.cli.output import plain
+from streams.reports.impact import attribution, impact
 from streams.reports.lessons import (
     failed_controls,
     learned_facts,
@@ -114,6 +115,9 @@ def markdown(incident: IncidentDocument) -> str:
             ("tenant", "system", "exposure", "since", "how it came there"),
             [(s.tenant, s.system, s.exposure, _at(s.since), _path(s)) for s in incident.systems],
         ),
+        "## Impact: what it could have done",
+        "",
+        *_table(("what", "where"), impact(incident)),
         "## Timeline",
         "",
         *_table(
@@ -145,12 +149,10 @@ def markdown(incident: IncidentDocument) -> str:
         "## Attribution",
         "",
         *_table(
-            ("what", "value"),
+            ("what", "value", "confidence"),
             [
-                ("publishers", ", ".join(incident.publishers) or "none named"),
-                ("campaign", incident.campaign or "none"),
-                ("related incidents", ", ".join(incident.related) or "none"),
-                ("isolated or pattern", f"{incident.pattern}: {incident.pattern_why}"),
+                *attribution(incident),
+                ("isolated or pattern", incident.pattern, incident.pattern_why),
             ],
         ),
         "## Techniques, mitigations and practices",

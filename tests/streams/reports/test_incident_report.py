@@ -15,6 +15,7 @@ from schemas.severity import Severity
 from schemas.sharing import shared_indicators, shared_title
 from streams.cli.incidents import case_metrics
 from streams.reports import incident_graph
+from streams.reports.impact import attribution, impact
 from streams.reports.incident import markdown, to_html
 from streams.reports.lessons import (
     failed_controls,
@@ -201,3 +202,37 @@ def test_mean_median_and_p95_are_those_of_the_textbook():
     assert "detect_first_sight_mean" not in figures
     wrong = [incident(status="false-positive"), incident(status="closed"), incident()]
     assert (case_metrics(wrong)["false_positives"], case_metrics(wrong)["closed"]) == (1, 2)
+
+
+def test_the_impact_is_what_it_was_able_to_do_and_what_it_reached():
+    system = msgspec.structs.replace(
+        examples.alert().systems[0], exposure="serving", identities=("secret-ref:hub-token",)
+    )
+    made = msgspec.structs.replace(
+        system, system="trainer", component="model:hub/tuned", path=("model:hub/base",)
+    )
+    rows = dict(impact(incident(systems=(system, made))))
+    assert "posix.system" in rows["able to run what its maker chose when it was loaded"]
+    assert rows["serving"] == "tenant-a / inference-eu-1, tenant-a / trainer"
+    assert rows["credentials within its reach"] == "secret-ref:hub-token"
+    assert rows["made from it"] == "model:hub/tuned"
+    gone = msgspec.structs.replace(examples.finding(), active=False)
+    assert impact(incident(findings=(gone,), systems=())) == []
+
+
+def test_attribution_names_publisher_infrastructure_and_similar_cases_with_how_sure_it_is():
+    known = msgspec.structs.replace(
+        examples.finding(),
+        publisher="publisher:huggingface/acme-labs",
+        confidence=0.9,
+        evidence={"url": "https://drop.evil.example/x"},
+    )
+    beacon = msgspec.structs.replace(
+        known, publisher=None, confidence=0.7, indicator_key="domain:c2.evil.example", evidence={}
+    )
+    odd = msgspec.structs.replace(known, evidence={"url": "http://[::1"})
+    rows = attribution(incident(findings=(known, beacon, odd), related=("inc-2",)))
+    assert ("publisher", "publisher:huggingface/acme-labs", "0.90 (2 findings)") in rows
+    assert ("infrastructure", "drop.evil.example", "0.90 (1 findings)") in rows
+    assert ("infrastructure", "c2.evil.example", "0.70 (1 findings)") in rows
+    assert ("similar case", "inc-2", "shares a component, digest or publisher") in rows
