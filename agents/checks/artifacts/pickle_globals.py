@@ -91,6 +91,9 @@ ML_PACKAGES: Final = frozenset(
         "deepspeed",
         "bitsandbytes",
         "vllm",
+        "wandb",
+        "cv2",
+        "h5py",
     ]
 )
 """Packages whose legitimate imports the allow-list knows: anything else in them is a gadget."""
@@ -306,6 +309,19 @@ _IDENTIFIER: Final = re.compile(r"^[A-Za-z_][\w]*$")
 _CLASS: Final = re.compile(r"^_*[A-Z]\w*$")
 
 
+_OPENERS: Final = frozenset(
+    [
+        ("numpy.lib.npyio", "NpzFile"),
+        ("numpy.lib._npyio_impl", "NpzFile"),
+        ("onnxruntime", "InferenceSession"),
+        ("onnxruntime.capi.onnxruntime_inference_collection", "InferenceSession"),
+        ("h5py", "File"),
+        ("h5py._hl.files", "File"),
+    ]
+)
+"""Classes whose making opens a file that the caller names, and reads what may run code."""
+
+
 def _text(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
@@ -375,6 +391,8 @@ def _judge(module: str, name: str, *, script: bool) -> Standing:
         ):
             return Standing(Level.UNKNOWN, reason="a custom C++ class")
         return Standing(Level.ALLOWED, frozenset({"new", "ref", "call"}))
+    if (module, name) in _OPENERS:
+        return Standing(Level.DANGEROUS, reason="opens a file, and what is in it")
     runner = bool(RUNNER.search(name))
     function = not _CLASS.match(name.rsplit(".", 1)[-1])
     parts = module.split(".")

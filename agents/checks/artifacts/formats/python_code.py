@@ -75,7 +75,9 @@ _USUAL_CODINGS: Final = re.compile(
 )
 _RUNS_FILES: Final = re.compile(
     r"^runpy\.run_(path|module)$|^importlib\.machinery\.\w*Extension\w*"
+    r"|^zipimport\.zipimporter$"
 )
+_OPEN_FOLDER: Final = re.compile(r"(?i)^(/tmp|/var/tmp|/dev/shm|https?:|\\\\|c:\\temp)")
 _NATIVE_FILE: Final = re.compile(r"(?i)(^|[/\\])[^/\\]+\.(so|dll|dylib|pyd|pyc)(\.\d+)*$")
 _SYSTEM_LIBRARY: Final = re.compile(
     r"(?i)^(lib(c|m|dl|rt|cuda\w*|cudnn\w*|gomp|omp|iomp5|nvrtc|stdc\+\+|gcc_s|pthread|nccl|z)[.\w-]*"
@@ -436,6 +438,12 @@ class _Judge:
         elif name == "__import__" and node.args and self._constant(node.args[0]) is None:
             severity = Severity.LOW if where == FUNCTION else Severity.MEDIUM
             self._add("TW-MODEL-CODE-EVAL", "imports a computed name", line, severity)
+        elif name in ("sys.path.insert", "sys.path.append", "site.addsitedir"):
+            self._judge_path(node, line)
+        elif name.endswith("__code__.replace") and where != MAIN:
+            self._add(
+                "TW-MODEL-CODE-DISGUISED", "writes the code of a function", line, Severity.CRITICAL
+            )
         elif name.endswith("spec_from_file_location"):
             self._judge_spec(arguments, line)
         elif name in ("shutil.rmtree", "os.removedirs"):
@@ -453,12 +461,24 @@ class _Judge:
                 node.lineno,
                 Severity.CRITICAL,
             )
-        known = name and (
-            "." in name
-            or name in self._names.functions
-            or hasattr(builtins, name)
-            or name in self._names.aliases
-            or name[:1].isupper()
+        if module := self._names.unknown_of(node.func):
+            self._add(
+                "TW-MODEL-CODE-DISGUISED",
+                f"calls what it looks up in {module} by a hidden name",
+                node.lineno,
+                Severity.CRITICAL if where != MAIN else Severity.HIGH,
+            )
+        named = isinstance(node.func, ast.Name | ast.Attribute) and self._is_known(node.func)
+        known = (
+            named
+            and name
+            and (
+                "." in name
+                or name in self._names.functions
+                or hasattr(builtins, name)
+                or name in self._names.aliases
+                or name[:1].isupper()
+            )
         )
         if known or where == MAIN:
             return
@@ -470,6 +490,28 @@ class _Judge:
                 node.lineno,
                 Severity.CRITICAL,
             )
+
+    def _is_known(self, node: ast.AST) -> bool:
+        """Say whether a function belongs to what the module imports, assigns or is given."""
+        while isinstance(node, ast.Attribute):
+            node = node.value
+        if isinstance(node, ast.Name):
+            root = node.id
+            return (
+                root in self._names.assigned
+                or root in self._names.aliases
+                or hasattr(builtins, root)
+            )
+        return not (isinstance(node, ast.Call) and isinstance(node.func, ast.Call | ast.Subscript))
+
+    def _judge_path(self, node: ast.Call, line: int) -> None:
+        """Report a folder that anyone may write to and that modules are then taken from."""
+        for argument in node.args:
+            path = self._constant(argument)
+            if isinstance(path, str) and _OPEN_FOLDER.match(path):
+                self._add(
+                    "TW-MODEL-CODE-HOOKS", f"imports from {path[:60]!r}", line, Severity.CRITICAL
+                )
 
     def _judge_loader(self, name: str, arguments: list[ast.expr], where: str, line: int) -> None:
         decoded = any(self._is_tainted(argument) for argument in arguments)
@@ -676,6 +718,13 @@ class _Judge:
             ):
                 self._add(
                     "TW-MODEL-CODE-HOOKS", "changes how modules load", node.lineno, Severity.HIGH
+                )
+            elif isinstance(target, ast.Attribute) and target.attr in ("__code__", "func_code"):
+                self._add(
+                    "TW-MODEL-CODE-DISGUISED",
+                    "writes the code of a function",
+                    node.lineno,
+                    Severity.CRITICAL,
                 )
 
     def _judge_reduction(self, value: ast.Tuple) -> None:

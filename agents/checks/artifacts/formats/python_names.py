@@ -17,7 +17,7 @@ SPAWN: Final = re.compile(
     r"|commands\.get\w+|asyncio\.(create_)?subprocess\w*|_posixsubprocess\.fork_exec"
     r"|ctypes\..*\.(system|popen|execv\w*|WinExec|ShellExecute\w*)|pip\.(main|_internal\..*main)"
     r"|cffi\.FFI\..*\.(system|popen|exec\w*)"
-    r"|sh\.\w+|pexpect\.(spawn|run)|distutils\.spawn\.spawn|torch\.utils\.cpp_extension\.load\w*"
+    r"|sh\.\w+|pexpect\.(spawn|run)|pipes\.Template|distutils\.spawn\.spawn|torch\.utils\.cpp_extension\.load\w*"
     r"|(IPython\.)?get_ipython\.\w*system\w*)$"
 )
 """Functions that start other programs."""
@@ -29,6 +29,8 @@ _ROOTS: Final = frozenset(
     ("os", "posix", "nt", "subprocess", "pty", "builtins", "sys", "importlib", "platform")
 )
 """Modules that code reaches through those that imported them."""
+_GUARDED: Final = frozenset(("os", "posix", "nt", "subprocess", "builtins", "shutil", "pty"))
+"""Modules in which no model code looks for a name that it does not say."""
 _STARRED: Final = (
     "system",
     "popen",
@@ -39,6 +41,7 @@ _STARRED: Final = (
     "urlopen",
     "b64decode",
 )
+_DOTTED: Final = re.compile(r"[A-Za-z_]\w*([.:][A-Za-z_]\w*)*")
 _INSTANCES: Final = re.compile(r"^(ctypes|cffi|IPython)\.")
 """Modules of which what they return is followed by its name."""
 
@@ -51,6 +54,8 @@ class Names:
         self.aliases: dict[str, str] = {}
         self.values = Values(self.dotted)
         self.functions: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = {}
+        self.assigned: set[str] = set()
+        """Every name that the module itself gives a meaning."""
         self._imported: set[str] = set()
         self._tables: dict[str, ast.expr] = {}
         self._known: dict[int, str] = {}
@@ -66,6 +71,12 @@ class Names:
             self._learn_import(node)
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 self.functions[node.name] = node
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                self.assigned.add(node.id)
+            elif isinstance(node, ast.arg):
+                self.assigned.add(node.arg)
+            elif isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                self.assigned.add(node.name)
         functions: dict[str, Function] = {**self.functions}
         self.values.functions = functions
         ordered = sorted(
@@ -161,6 +172,27 @@ class Names:
         if known is None:
             known = self._known[id(node)] = self._resolve(node, depth)
         return known
+
+    def unknown_of(self, node: ast.AST) -> str:
+        """Return the module that a lookup by an unknown name is made in, empty when it is none."""
+        owner: ast.AST | None = None
+        if (
+            isinstance(node, ast.Call)
+            and len(node.args) > 1
+            and self.dotted(node.func) == "getattr"
+        ):
+            owner, key = node.args[0], node.args[1]
+        elif isinstance(node, ast.Subscript):
+            held = node.value
+            key = node.slice
+            if isinstance(held, ast.Attribute) and held.attr == "__dict__":
+                owner = held.value
+            elif isinstance(held, ast.Call) and held.args and self.dotted(held.func) == "vars":
+                owner = held.args[0]
+        if owner is None or isinstance(self.values.value(key), str):
+            return ""
+        found = self.dotted(owner)
+        return found if found in _GUARDED else ""
 
     def is_computed(self, node: ast.AST) -> bool:
         """Say whether a reference is looked up by a text where a plain name would do."""
@@ -274,6 +306,12 @@ class Names:
         if tail in _LOADERS:
             module = self.values.text(arguments[0])
             return module if isinstance(module, str) and not module.startswith(".") else ""
+        if tail in ("resolve_name", "locate", "eval"):
+            named = self.values.text(arguments[0])
+            if isinstance(named, str) and _DOTTED.fullmatch(named.strip()):
+                head, _, rest = named.strip().replace(":", ".").partition(".")
+                return ".".join(part for part in (self.aliases.get(head, head), rest) if part)
+            return ""
         if tail in ("getattr", "__getattribute__", "getattr_static"):
             owner: ast.AST = arguments[0]
             name = arguments[1] if len(arguments) > 1 else None
