@@ -110,6 +110,10 @@ def harmless() -> Iterator[Sample]:
     yield "finder.pth", b"import __editable___x_finder; __editable___x_finder.install()\n"
     yield "vectors.bin", b"3 2\nimport 0.1 0.2\nfrom 0.3 0.4\nexec 0.5 0.6\n"
     yield "vocab.bpe", b"#version: 0.2\ni mport\no s\n"
+    yield (
+        "page/index.js",
+        b"export function downloadFile(u) { return shell(u) }\nid = this.next++;\n// eval of names\n",
+    )
     yield "card/index.html", b"<!doctype html><html><body><h1>Model</h1></body></html>"
     yield (
         "digest.sha256",

@@ -30,9 +30,9 @@ OBFUSCATED: Final = re.compile(
     r"(?i)-enc(odedcommand)?\s+[A-Za-z0-9+/=]{16,}|FromBase64String|IEX\b|Invoke-Expression|"
     r"WScript\.Shell|ActiveXObject|CreateObject\(|child_process|eval\s*\(\s*(atob|unescape)|"
     r"\beval\s+\"?\$\(|base64\s+(-d|--decode)[^\n]*\|\s*(ba|z)?sh|\|\s*(sudo\s+)?(ba|z)?sh\b|"
-    r"/dev/tcp/|Download(String|File)|Net\.WebClient|Start-BitsTransfer|\bxxd\s+-r|"
+    r"/dev/tcp/|\.Download(String|File)\s*\(\s*['\"$]|Net\.WebClient|Start-BitsTransfer|\bxxd\s+-r|"
     r"<\?php[^?]*\b(system|exec|shell_exec|passthru|eval|assert|popen|proc_open)\s*\(|"
-    r"\bRuntime\.getRuntime\(\)\.exec|\bShell\(|Start-Process|-w(indowstyle)?\s+hidden\b|"
+    r"\bRuntime\.getRuntime\(\)\.exec|\bShell\s*\(\s*\"|Start-Process|-w(indowstyle)?\s+hidden\b|"
     r"\b(certutil|bitsadmin|mshta|regsvr32|rundll32)\b[^\n]*(https?:|javascript:|-urlcache|/transfer)"
 )
 """What a script does in no honest way: encoded commands, fetching and running, web shells."""
@@ -82,7 +82,8 @@ def matches_script(name: str, head: bytes, source: Source) -> bool:
 
 def parse_script(scan: Scan, name: str, source: Source) -> None:
     """Report a script, and what it fetches and runs."""
-    report_script(scan, decode_text(read_document(scan, source)))
+    shell = not name.lower().endswith((".js", ".lua"))
+    report_script(scan, decode_text(read_document(scan, source)), shell=shell)
     quiet = name.lower().endswith(_QUIET_SCRIPTS)
     scan.report(
         "TW-MODEL-SCRIPT" if quiet else "TW-MODEL-SCRIPT-UNUSUAL",
@@ -91,12 +92,13 @@ def parse_script(scan: Scan, name: str, source: Source) -> None:
     )
 
 
-def report_script(scan: Scan, text: str) -> None:
+def report_script(scan: Scan, text: str, *, shell: bool = True) -> None:
     """Report what a script's text fetches and runs, also what it holds encoded.
 
     Args:
         scan: Where to report.
         text: Of any interpreter.
+        shell: Whether its lines may be commands of a shell.
     """
     told: set[str] = set()
     for number, line in enumerate(text.splitlines()[:200_000], 1):
@@ -108,6 +110,8 @@ def report_script(scan: Scan, text: str) -> None:
             scan.report(
                 "TW-MODEL-SCRIPT-HOSTILE", f"the script runs {match.group()[:80]!r}", line=number
             )
+        elif not shell:
+            continue
         elif is_private_path(line) and re.search(r">|curl|nc |scp|base64|cat ", line):
             scan.report(
                 "TW-MODEL-SCRIPT-HOSTILE", f"the script touches {stripped[:80]!r}", line=number
