@@ -71,7 +71,7 @@ def test_the_alert_lists_the_most_important_commands_and_says_that_there_are_mor
 
 
 def test_answers_reach_commands_of_every_page():
-    flow = spread(150)
+    flow = spread(90)
     for spec in list(flow.issued):
         flow.answer(spec)
     assert flow.incidents[CASE].tenants[0].status in {"contained", "recovering"}
