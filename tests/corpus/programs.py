@@ -106,7 +106,7 @@ def harmless() -> Iterator[Sample]:
         b"import os; var = 'SETUPTOOLS_USE_DISTUTILS'; enabled = os.environ.get(var, 'local') == 'local'; "
         b"enabled and __import__('_distutils_hack').add_shim(); \n",
     )
-    yield "editable.pth", b"/home/me/src/project\n"
+    yield "editable.pth", b"/srv/src/project\n"
     yield "finder.pth", b"import __editable___x_finder; __editable___x_finder.install()\n"
     yield "vectors.bin", b"3 2\nimport 0.1 0.2\nfrom 0.3 0.4\nexec 0.5 0.6\n"
     yield "vocab.bpe", b"#version: 0.2\ni mport\no s\n"
