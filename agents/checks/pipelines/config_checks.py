@@ -1,0 +1,186 @@
+"""Findings in the configuration of a run: its hash, its settings, secrets written into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from agents.checks.detection import Detection
+from agents.checks.pipelines.configuration import (
+    UnreadableConfigError,
+    config_hash,
+    read_config,
+    walk,
+)
+from agents.checks.pipelines.lineage import run_component
+from agents.checks.pipelines.remote_code import REMOTE_CODE, UNPINNED, Setting, pinned, settings_of
+from agents.checks.pipelines.secrets import find_secret
+from agents.checks.pipelines.sources import sha256_of
+from schemas.components import component_key, is_sha256
+from schemas.events import Event, PipelineRun
+from schemas.findings import Indicator
+from schemas.severity import Disposition, Severity
+
+
+class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read of the configuration."""
+
+    value: Any = None
+    digest: str | None = None
+    problem: str | None = None
+
+
+def read_run_config(run: PipelineRun) -> RunConfig:
+    """Read the configuration of a run; what can't be read says why."""
+    raw = bytes(run.config)
+    if not raw or raw.strip() == b"null":
+        return RunConfig()
+    try:
+        value = read_config(raw)
+        return RunConfig(value=value, digest=config_hash(value))
+    except UnreadableConfigError as error:
+        return RunConfig(problem=error.what)
+
+
+def check_hash(event: Event[PipelineRun], config: RunConfig) -> Iterator[Detection]:
+    """Find a configuration whose hash is not the one that was announced."""
+    expected = (event.data.expected_config_hash or "").strip().lower().removeprefix("sha256:")
+    if not expected or config.digest is None or expected == config.digest:
+        return
+    key = run_component(event)
+    shown = expected if is_sha256(expected) else f"{expected[:64]} (no SHA-256)"
+    yield Detection(
+        rule_id="TW-PIPE-CONFIG-TAMPERED",
+        description="The hash of the pipeline's configuration is not the expected one",
+        evidence={"expected": shown, "actual": config.digest},
+        locator="config",
+        component=key,
+        version=config.digest,
+        indicator=Indicator(key=f"{key}@{config.digest}", type="config", value=config.digest),
+    )
+
+
+def check_settings(
+    event: Event[PipelineRun], config: RunConfig, incomplete: dict[str, list[str]]
+) -> Iterator[Detection]:
+    """Find settings that run code from elsewhere or let it change; note what was not walked."""
+    if config.value is None:
+        return
+    settings: list[Setting] = []
+    fixed = False
+    try:
+        for node in walk(config.value):
+            settings.extend(settings_of(node))
+            fixed = fixed or (
+                isinstance(node.value, str)
+                and node.key.lower().endswith("revision")
+                and pinned(node.value)
+            )
+    except UnreadableConfigError as error:
+        incomplete["remote_code"].append(error.what)
+    pins = {
+        ref.component.partition(":")[2].partition("/")[2].lower()
+        for ref in event.data.inputs
+        if pinned(ref.revision) or sha256_of(ref.digests)
+    }
+    moving = [
+        setting
+        for setting in settings
+        if setting.rule_id == UNPINNED and (setting.model or "").lower() not in pins
+    ]
+    remote = [setting for setting in settings if setting.rule_id == REMOTE_CODE]
+    # Code of a commit is code that could be reviewed, and does not change behind one's back.
+    reviewable = not moving and (fixed or bool(pins))
+    for setting in settings:
+        if setting.rule_id != UNPINNED:
+            calmer = reviewable and setting.rule_id == REMOTE_CODE
+            yield _setting(setting, event, severity=Severity.MEDIUM if calmer else None)
+    for setting in moving:
+        yield _setting(setting, event)
+    if remote and moving:
+        models = sorted({setting.model or "" for setting in moving})
+        yield Detection(
+            rule_id="TW-PIPE-UNPINNED-CODE",
+            description=f"Code of a model whose revision moves may run: {', '.join(models)[:200]}",
+            evidence={"models": models[:20], "setting": remote[0].path},
+            locator=f"config:{remote[0].path}",
+            component=run_component(event),
+            related_keys=tuple(_model_key(name) for name in models[:20]),
+        )
+
+
+_SAYS: Final = {
+    REMOTE_CODE: "Code from a model repository may run",
+    UNPINNED: "A model is taken by a revision that moves",
+    "TW-PIPE-UNSAFE-LOADER": "A loader that can run code is configured",
+    "TW-PIPE-TLS-OFF": "Certificates are not checked",
+}
+
+
+def _model_key(name: str) -> str:
+    return component_key("model", f"huggingface/{name}")
+
+
+def _setting(
+    setting: Setting, event: Event[PipelineRun], *, severity: Severity | None = None
+) -> Detection:
+    about = _model_key(setting.model) if setting.model else run_component(event)
+    return Detection(
+        rule_id=setting.rule_id,
+        description=f"{_SAYS[setting.rule_id]}: {setting.shown}",
+        evidence={"path": setting.path[:300], "setting": setting.shown},
+        locator=f"config:{setting.path}",
+        severity=severity,
+        component=about,
+        version=setting.revision,
+        indicator=Indicator(
+            key=about,
+            type="model-revision" if setting.model else "config",
+            value=setting.model or setting.shown,
+            disposition=Disposition.CONTEXT,
+        ),
+    )
+
+
+def check_secrets(
+    event: Event[PipelineRun], config: RunConfig, incomplete: dict[str, list[str]]
+) -> Iterator[Detection]:
+    """Find secrets written into the configuration; note what was not walked."""
+    if config.value is None:
+        return
+    try:
+        for node in walk(config.value):
+            for name, value, path in _named_texts(node.key, node.value, node.path):
+                secret = find_secret(name, value)
+                if secret is not None:
+                    yield Detection(
+                        rule_id="TW-PIPE-SECRET",
+                        description=f"A secret is written into the configuration at {path[:200]}",
+                        evidence={"path": path[:300], "kind": secret.kind, "secret": secret.shown},
+                        locator=f"config:{path}",
+                        component=run_component(event),
+                        indicator=Indicator(
+                            key=run_component(event),
+                            type="config",
+                            value=path[:300],
+                            disposition=Disposition.CONTEXT,
+                        ),
+                    )
+    except UnreadableConfigError as error:
+        incomplete["secrets"].append(error.what)
+
+
+def _named_texts(key: str, value: Any, path: str) -> Iterator[tuple[str, str, str]]:  # noqa: ANN401
+    if isinstance(value, str):
+        # `--password=…` in a list of arguments carries its own name.
+        name, equals, text = value.partition("=")
+        yield key, value, path
+        if equals and name.startswith("-"):
+            yield name, text, path
+    elif isinstance(value, dict):
+        # Kubernetes, Tekton and Argo name a variable beside its value.
+        label, content = value.get("name"), value.get("value")
+        if isinstance(label, str) and isinstance(content, str):
+            yield label, content, f"{path}.value" if path else "value"

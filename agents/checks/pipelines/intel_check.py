@@ -1,0 +1,74 @@
+"""The check of what a run names against what is known to be bad."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from agents.checks.hosts import below
+from agents.checks.knowledge import Knowledge
+from agents.checks.packages.intel_match import ADVERSE, matches
+from agents.checks.pipelines.lineage import ref_component
+from agents.checks.pipelines.sources import (
+    RunSource,
+    dataset_key,
+    domain_key,
+    sha256_of,
+    vendor_key,
+)
+from schemas.assessments import Check
+from schemas.components import InvalidComponentError
+from schemas.events import Event, PipelineRun
+from schemas.intel import IntelFact
+from schemas.policy import Policy
+from schemas.severity import Status
+
+MAX_PARENT_DOMAINS: Final = 6
+
+
+def check_intel(
+    event: Event[PipelineRun], sources: list[RunSource], policy: Policy, knowledge: Knowledge
+) -> Check:
+    """Return the check of all that a run names against the adverse facts known of it."""
+    hits: dict[str, None] = {}
+
+    def ask(key: str, version: str | None, digest: str | None) -> None:
+        fact = knowledge.fact(key)
+        if fact is not None and _condemns(fact, version, digest):
+            hits[key] = None
+
+    for source in sources:
+        digest = source.digest or source.pinned
+        ask(dataset_key(source, event.tenantid), None, digest)
+        for key in (vendor_key(source), *(f"sha256:{d}" for d in _all_digests(source))):
+            if key:
+                ask(key, None, None)
+        host = source.place.host if domain_key(source) else ""
+        labels = host.split(".")
+        for start in range(min(len(labels) - 1, MAX_PARENT_DOMAINS)):
+            name = ".".join(labels[start:])
+            if below(host, name):
+                ask(f"domain:{name}", None, None)
+    for ref in (*event.data.inputs, *event.data.outputs):
+        digest = sha256_of(ref.digests)
+        try:
+            ask(ref_component(ref, event.tenantid, policy), ref.revision, digest)
+        except InvalidComponentError:
+            continue
+        if digest:
+            ask(f"sha256:{digest}", None, None)
+    return Check(
+        name="intel",
+        status=Status.FAIL if hits else Status.PASS,
+        detail=("known bad: " + ", ".join(hits))[:500] if hits else None,
+    )
+
+
+def _all_digests(source: RunSource) -> Iterator[str]:
+    yield from (digest for digest in (source.digest, source.pinned, *source.conflicting) if digest)
+
+
+def _condemns(fact: IntelFact, version: str | None, digest: str | None) -> bool:
+    if fact.kind not in ADVERSE:
+        return False
+    return matches(fact, version, (digest,) if digest else ()) is True

@@ -1,0 +1,175 @@
+"""Findings about the data sources of a run: their transport, host, domain and content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, Final
+
+from agents.checks.detection import Detection
+from agents.checks.hosts import KNOWN_HOSTS, Place, imitates, without_credentials
+from agents.checks.pipelines.secrets import find_secret
+from agents.checks.pipelines.sources import (
+    RunSource,
+    blocks,
+    dataset_key,
+    domain_key,
+    trusted,
+    vendor_key,
+)
+from schemas.events import Event, PipelineRun
+from schemas.findings import Indicator
+from schemas.policy import Policy
+from schemas.severity import Disposition, Severity
+
+YOUNG_DOMAIN: Final = timedelta(days=90)
+
+
+def check_source(
+    source: RunSource, event: Event[PipelineRun], policy: Policy
+) -> Iterator[Detection]:
+    """Find what is wrong with one data source."""
+    place, tenant = source.place, event.tenantid
+    shown = without_credentials(source.url) or (source.name or "")
+    evidence: dict[str, Any] = {"url": shown}
+    if source.name:
+        evidence["name"] = source.name[:200]
+    related = (dataset_key(source, tenant),)
+    hosts = policy.trusted.data_hosts
+
+    def report(
+        rule_id: str,
+        description: str,
+        *,
+        severity: Severity | None = None,
+        disposition: Disposition = Disposition.DETECT,
+        **more: object,
+    ) -> Detection:
+        return Detection(
+            rule_id=rule_id,
+            description=description,
+            evidence={**evidence, **more},
+            locator=f"source:{source.key}",
+            severity=severity,
+            indicator=_about(source, tenant, disposition),
+            related_keys=related,
+        )
+
+    vouched = bool(hosts) and trusted(source, hosts)
+    if place.insecure:
+        yield report(
+            "TW-PIPE-INSECURE-SOURCE",
+            f"Data source without transport security: {shown}",
+            # Who can change it on the way is inside already.
+            severity=Severity.LOW if place.local else None,
+            disposition=Disposition.CONTEXT,
+            scheme=place.scheme,
+        )
+    if source.verified is not True:
+        # Where nobody says so, but the policy trusts the place by name or it lies at home, it is
+        # a gap in a record.
+        gap = source.verified is None and (vouched or place.local)
+        yield report(
+            "TW-PIPE-UNVERIFIED-SOURCE",
+            f"Data source not verified: {shown}",
+            severity=Severity.LOW if gap else None,
+            disposition=Disposition.CONTEXT,
+            verified=source.verified,
+        )
+    if hosts and place.host and not vouched:
+        yield report(
+            "TW-PIPE-OUTSIDE-POLICY",
+            f"Data source outside the policy's trusted hosts: {shown}",
+            disposition=Disposition.CONTEXT,
+            host=place.host,
+        )
+    candidates = [host for host in hosts if "://" not in host]
+    imitated = None if vouched or place.store else imitates(place.host, (*candidates, *KNOWN_HOSTS))
+    if imitated is None and "userinfo" in place.oddities and "." in place.userinfo:
+        imitated = place.userinfo.rpartition("@")[2].partition(":")[0][:200]
+    if imitated is not None:
+        yield report(
+            "TW-PIPE-LOOKALIKE-HOST",
+            f"Data source imitates {imitated}: {shown}",
+            host=place.host,
+            imitated=imitated,
+            oddities=list(place.oddities),
+        )
+    elif set(place.oddities) - _usual(place, vouched=vouched):
+        yield report(
+            "TW-PIPE-ODD-HOST",
+            f"Data source with an unusual address ({', '.join(place.oddities)}): {shown}",
+            disposition=Disposition.CONTEXT,
+            host=place.host,
+            port=place.port,
+            oddities=list(place.oddities),
+        )
+    if source.registered_at is not None:
+        registered = source.registered_at
+        if registered.tzinfo is None:
+            registered = registered.replace(tzinfo=event.time.tzinfo)
+        age = event.time - registered
+        if age < YOUNG_DOMAIN:
+            yield report(
+                "TW-PIPE-NEW-DOMAIN",
+                f"The domain of a data source was registered {max(age.days, 0)} days before the"
+                f" run: {shown}",
+                registered_at=registered.isoformat(),
+                age_days=max(age.days, 0),
+            )
+    if source.pinned and source.digest and source.pinned != source.digest:
+        yield report(
+            "TW-PIPE-CONTENT-CHANGED",
+            f"What the run read is not what its configuration pins: {shown}",
+            expected=source.pinned,
+            actual=source.digest,
+        )
+    if source.conflicting:
+        yield report(
+            "TW-PIPE-DIGEST-CONFLICT",
+            f"One data source with several digests in one run: {shown}",
+            digests=[source.digest, *source.conflicting][:10],
+        )
+    secret = find_secret("", source.url)
+    if secret is not None:
+        yield report("TW-PIPE-SECRET", f"A {secret.kind} in a data source's address: {shown}",
+                     secret=secret.shown, kind=secret.kind)  # fmt: skip
+
+
+def _usual(place: Place, *, vouched: bool) -> frozenset[str]:
+    """Return the oddities that are ordinary where a source lies."""
+    if place.local:
+        return frozenset({"ip-literal", "odd-port"})
+    return frozenset({"odd-port"}) if vouched else frozenset()
+
+
+def check_blocked_sources(
+    event: Event[PipelineRun], sources: list[RunSource], policy: Policy
+) -> Iterator[Detection]:
+    """Find data sources that the policy blocks."""
+    if not policy.blocked_sources:
+        return
+    for source in sources:
+        keys = [dataset_key(source, event.tenantid), vendor_key(source) or ""]
+        keys.extend(f"sha256:{digest}" for digest in (source.digest, *source.conflicting) if digest)
+        entry = next((e for e in policy.blocked_sources if blocks(e, keys, source.place)), None)
+        if entry is not None:
+            shown = without_credentials(source.url) or source.name or ""
+            yield Detection(
+                rule_id="TW-PIPE-BLOCKED-SOURCE",
+                description=f"A data source that the policy blocks was used: {shown}",
+                evidence={"url": shown, "blocked": entry[:200]},
+                locator=f"source:{source.key}",
+                indicator=_about(source, event.tenantid, Disposition.DETECT),
+                related_keys=tuple(key for key in keys if key),
+            )
+
+
+def _about(source: RunSource, tenant: str, disposition: Disposition) -> Indicator:
+    domain = domain_key(source)
+    if domain is not None:
+        host = domain.partition(":")[2]
+        return Indicator(key=domain, type="domain", value=host, disposition=disposition)
+    key = dataset_key(source, tenant)
+    value = without_credentials(source.url) or source.name or key
+    return Indicator(key=key, type="dataset", value=value, disposition=disposition)
