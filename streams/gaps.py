@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from faust.types import TP
 
 from agents.outputs import operator_message
+from agents.ports import Message
 from schemas.canonical import stable_id
 from schemas.ledger import OperatorAlert
 from schemas.version import SOURCE
@@ -16,6 +16,9 @@ from streams.crash import crash
 from streams.delivery import Outgoing
 
 if TYPE_CHECKING:
+    from aiokafka import TopicPartition
+    from faust.types import TP
+
     from streams.app import TidewatchApp
 
 log = structlog.get_logger()
@@ -27,7 +30,9 @@ _RUNBOOK: Final = (
 )
 
 
-def gap_alert(group: str, tp: TP, reached: int | None, begins: int) -> OperatorAlert:
+def gap_alert(
+    group: str, tp: TP | TopicPartition, reached: int | None, begins: int
+) -> OperatorAlert:
     """Return what the operator is told of a gap.
 
     Args:
@@ -65,24 +70,38 @@ def gap_alert(group: str, tp: TP, reached: int | None, begins: int) -> OperatorA
     )
 
 
-async def tell_of_gap(app: TidewatchApp, tp: TP, reached: int | None, begins: int) -> None:
-    """Tell the operator of a gap, durably; only then may reading go on behind it.
+def note_gap(
+    app: str, group: str, tp: TP | TopicPartition, reached: int | None, begins: int
+) -> Message:
+    """Log and count a gap, and return the record that tells the operator of it.
 
-    If that can't be done the process ends: the next one meets the gap again.
+    Args:
+        app: Whose gap it is.
+        group: Its consumer group.
+        tp: The topic and partition.
+        reached: The offset it would have read next; None where no progress is stored.
+        begins: The offset of the oldest record there is.
     """
-    alert = gap_alert(app.conf.id, tp, reached, begins)
     log.error(
         "records-gone",
-        app=app.tidewatch_name,
+        app=app,
         topic=tp.topic,
         partition=tp.partition,
         reached=reached,
         begins=begins,
     )
-    metrics.GAPS.labels(app.tidewatch_name).inc()
+    metrics.GAPS.labels(app).inc()
+    return operator_message(gap_alert(group, tp, reached, begins), f"{SOURCE}/{app}")
+
+
+async def tell_of_gap(app: TidewatchApp, tp: TP, reached: int | None, begins: int) -> None:
+    """Tell the operator of a gap, durably; only then may reading go on behind it.
+
+    If that can't be done the process ends: the next one meets the gap again.
+    """
+    message = note_gap(app.tidewatch_name, app.conf.id, tp, reached, begins)
     outgoing: list[Outgoing] = []
     try:
-        message = operator_message(alert, f"{SOURCE}/{app.tidewatch_name}")
         await app.engine.addresses.address(message, outgoing)
         shipment = await app.engine.shipper.ship(outgoing)
         await shipment.delivered()

@@ -22,7 +22,7 @@ import aiokafka
 import msgspec
 import orjson
 import structlog
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from agents.ports import Record
 from agents.response.config import ResponderConfig, unmet
@@ -40,6 +40,7 @@ from schemas.incidents import CommandSpec
 from schemas.signing import REPLAY_WINDOW, InvalidSignatureError, SigningKey, verify_signature
 from streams import metrics
 from streams.dead_letters import dead_letter
+from streams.gaps import note_gap
 from streams.health import Health
 from streams.kafka_client import BrokerUnreachableError, client_options
 from streams.settings import Settings
@@ -227,6 +228,7 @@ class KafkaResponder:
         self._key = key
         self._journal = journal
         self._show = show
+        metrics.GAPS.labels(APP)  # exported as 0 from the start, so that the first one is a rise
         self.health = Health(APP, watchdog_seconds=settings.watchdog_seconds)
         self._stopping = asyncio.Event()
         self._consumer: Any = None
@@ -252,6 +254,7 @@ class KafkaResponder:
                     Channel.CONTAINMENT_COMMANDS,
                     Channel.CONTAINMENT_RESULTS,
                     Channel.DEAD_LETTER,
+                    Channel.OPERATOR_ALERTS,
                 ),
             )
         options = client_options(self._settings)
@@ -263,7 +266,8 @@ class KafkaResponder:
             group_id=group,
             group_instance_id=self._config.name if group else None,
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            # what is gone is told of before it is passed over
+            auto_offset_reset="none" if group else "earliest",
             isolation_level="read_committed",
             session_timeout_ms=session,
             heartbeat_interval_ms=session // 3,
@@ -281,7 +285,7 @@ class KafkaResponder:
             self._consumer.subscribe([topic])
             await self._consumer.start()
             log.info("responder-started", topic=topic, group=group)
-            await self._serve(topic, once=once)
+            await self._serve(topic, group, once=once)
         except (KafkaError, OSError) as error:
             raise BrokerUnreachableError(
                 f"the broker can't be used ({error!r})",
@@ -298,12 +302,12 @@ class KafkaResponder:
                 await self._consumer.stop()
             await self._producer.stop()
 
-    async def _serve(self, topic: str, *, once: bool) -> None:
+    async def _serve(self, topic: str, group: str | None, *, once: bool) -> None:
         ends = await self._ends(topic) if once else {}
         await self._reconsider()
         looked = time.monotonic()
         while not self._stopping.is_set():
-            fetched = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=50)
+            fetched = await self._fetch(group)
             for partition, records in fetched.items():
                 for record in records:
                     if self._stopping.is_set():
@@ -316,6 +320,43 @@ class KafkaResponder:
                 looked = time.monotonic()
             if once and not fetched and await self._read_up_to(ends):
                 return
+
+    async def _fetch(self, group: str | None) -> Mapping[Any, Sequence[Any]]:
+        """Return the next records; none where a gap had to be told of first."""
+        try:
+            fetched: Mapping[Any, Sequence[Any]] = await self._consumer.getmany(
+                timeout_ms=POLL_MS, max_records=50
+            )
+        except NoOffsetForPartitionError as error:
+            await self._begin(group or "", error.args[0], None)
+        except OffsetOutOfRangeError as error:
+            for partition, reached in error.args[0].items():
+                await self._begin(group or "", partition, reached)
+        else:
+            return fetched
+        return {}
+
+    async def _begin(self, group: str, partition: Any, reached: int | None) -> None:  # noqa: ANN401 -- aiokafka's own, untyped
+        """Go on with the oldest record there is, once it is told that others were gone.
+
+        Args:
+            group: The consumer group.
+            partition: The topic and partition.
+            reached: The offset it would have read next; None where no progress is stored.
+        """
+        begins = (await self._consumer.beginning_offsets([partition]))[partition]
+        if reached is not None or begins > 0:
+            message = note_gap(APP, group, partition, reached, begins)
+            # a tenant may not write what only the operator reads
+            if self._config.topics == "operator":
+                await self._send(
+                    topic_name(self._settings, message.channel),
+                    message.key.encode(),
+                    message.value,
+                    message.headers,
+                )
+        if partition in self._consumer.assignment():
+            self._consumer.seek(partition, begins)
 
     async def _watch(self) -> None:
         """Tell that the loop is alive, and whether commands could be carried out by now.
@@ -347,7 +388,12 @@ class KafkaResponder:
         if set(self._consumer.assignment()) != set(ends):
             return False
         for partition, end in ends.items():
-            if await self._consumer.position(partition) < end:
+            try:
+                async with asyncio.timeout(POLL_MS / 1000):
+                    position = await self._consumer.position(partition)
+            except TimeoutError:  # there is none before it is said where to begin
+                return False
+            if position < end:
                 return False
         return True
 

@@ -152,6 +152,7 @@ def access_rules(
     allow("containment", "Read", topic_name(settings, Channel.CONTAINMENT_COMMANDS))
     allow("containment", "Write", topic_name(settings, Channel.CONTAINMENT_RESULTS))
     allow("containment", "Write", topic_name(settings, Channel.DEAD_LETTER))
+    allow("containment", "Write", topic_name(settings, Channel.OPERATOR_ALERTS))
     allow("containment", "Read", f"{settings.group_prefix}-respond-*", group=True)
     allow("soc", "Read", topic_name(settings, Channel.ALERTS))
     for tenant in tenants:

@@ -22,6 +22,7 @@ import aiokafka
 import msgspec
 import orjson
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from schemas import openc2
 from schemas.canonical import stable_id
@@ -276,6 +277,56 @@ def test_a_tenant_runs_a_responder_on_its_own_topic(scene: Scene) -> None:
     ring = load_ring(trusted(keys_dir(scene.settings.state_dir), RESPONDER))
     signed = [(name, value) for name, value in record.headers]
     assert verify_signature(signed, record.value, ring, timestamp_ms=record.timestamp) == "site-2"
+
+
+async def delete_commands(scene: Scene) -> dict[int, int]:
+    """Delete every command on the topic, as retention does; return where each partition begins."""
+    topic = topic_name(scene.settings, Channel.CONTAINMENT_COMMANDS)
+    admin = AIOKafkaAdminClient(bootstrap_servers=str(scene.settings.kafka))
+    await admin.start()
+    consumer = aiokafka.AIOKafkaConsumer(bootstrap_servers=scene.settings.kafka)
+    await consumer.start()
+    try:
+        partitions = [aiokafka.TopicPartition(topic, one) for one in range(2)]
+        ends = await consumer.end_offsets(partitions)
+        await admin.delete_records(
+            {tp: RecordsToDelete(before_offset=end) for tp, end in ends.items() if end}
+        )
+        return {tp.partition: end for tp, end in ends.items()}
+    finally:
+        await consumer.stop()
+        await admin.close()
+
+
+def test_commands_that_were_gone_before_it_read_them_are_told_of_before_it_goes_on(
+    scene: Scene,
+) -> None:
+    def gone() -> list[dict[str, Any]]:
+        told = [orjson.loads(one.value) for one in scene.read(Channel.OPERATOR_ALERTS)]
+        return [one for one in told if one["kind"] == "records-gone"]
+
+    first = live("block", "model:huggingface/evil/m")
+    scene.send(first)
+    scene.once()
+    assert gone() == []
+    scene.send(*(msgspec.structs.replace(first, command_id=f"missed-{n}") for n in range(3)))
+    begins = asyncio.run(delete_commands(scene))
+    last = msgspec.structs.replace(first, command_id="last")
+    scene.send(last)
+    scene.once()
+    assert set(scene.statuses()) == {first.command_id, "last"}
+    (alert,) = gone()
+    partition = int(alert["subject"].rpartition("-")[2])
+    assert alert["figures"] == {"reached": 1, "begins": begins[partition], "records": 3}
+    assert "records-gone" in scene.log.read_text()
+
+
+def test_a_responder_that_starts_where_commands_are_gone_already_says_so(scene: Scene) -> None:
+    scene.send(live("block", "model:huggingface/evil/m"))
+    asyncio.run(delete_commands(scene))
+    scene.once()
+    (alert,) = [orjson.loads(one.value) for one in scene.read(Channel.OPERATOR_ALERTS)]
+    assert (alert["kind"], alert["figures"]) == ("records-gone", {"begins": 1})
 
 
 def test_an_expired_command_is_refused(scene: Scene) -> None:
