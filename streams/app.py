@@ -251,7 +251,7 @@ async def serve(
     settings: Settings,
     *,
     references: Sequence[Reference] = (),
-    http_port: int | None = None,
+    http_ports: Sequence[int] = (),
 ) -> int:
     """Run one app until it is told to stop.
 
@@ -260,7 +260,8 @@ async def serve(
         bindings: Its agents.
         settings: The checked settings.
         references: Compacted topics to read whole before the first record.
-        http_port: The port of health and metrics; that of the settings if None.
+        http_ports: The port of health and metrics, then those of the apps it answers for as well;
+            the port of the settings if there is none.
 
     Returns:
         The exit code: 0 when told to stop. The unexpected does not return, it ends the process
@@ -277,7 +278,8 @@ async def serve(
     app = build_app(name, bindings, settings)
     lock = await _hold_state_folder(app)
     app.stop_requested = stop
-    app.health.serve(settings.http_host, settings.http_port if http_port is None else http_port)
+    port, *siblings = http_ports or (settings.http_port,)
+    app.health.serve(settings.http_host, port, siblings)
     try:
         for reference in references:
             await reference.load(settings)
@@ -396,7 +398,7 @@ def run(
     settings: Settings,
     *,
     references: Sequence[Reference] = (),
-    http_port: int | None = None,
+    http_ports: Sequence[int] = (),
 ) -> int:
     """Run `serve` in an event loop of its own and return the exit code."""
     uvloop.install()
@@ -408,5 +410,5 @@ def run(
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     return loop.run_until_complete(
-        serve(name, bindings, settings, references=references, http_port=http_port)
+        serve(name, bindings, settings, references=references, http_ports=http_ports)
     )

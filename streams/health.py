@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import threading
 import time
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import structlog
@@ -15,6 +17,9 @@ from streams.metrics import exposition
 log = structlog.get_logger()
 
 CHECK_SECONDS = 0.5
+SIBLING_SECONDS = 1.0
+"""How long the answer of another app of the same worker is waited for."""
+EVERYWHERE = "0.0.0.0"  # noqa: S104 -- compared with, not listened on
 
 
 class Health:
@@ -49,13 +54,20 @@ class Health:
         """Whether progress was made in half the watchdog's time."""
         return self.stalled() < self._limit / 2
 
-    def serve(self, host: str, port: int) -> None:
+    def serve(self, host: str, port: int, siblings: Sequence[int] = ()) -> None:
         """Answer /healthz, /readyz and /metrics on `host:port` (0: a free port), and watch.
+
+        Args:
+            host: The address to listen on.
+            port: The port.
+            siblings: Ports of other apps on the same host that /healthz and /readyz speak for too.
 
         Raises:
             TidewatchError: The port is taken or the address is not this machine's.
         """
-        handler = type("Handler", (_Handler,), {"health": self})
+        near = "127.0.0.1" if host == EVERYWHERE else host
+        others = tuple((near, sibling) for sibling in siblings)
+        handler = type("Handler", (_Handler,), {"health": self, "siblings": others})
         try:
             self._server = ThreadingHTTPServer((host, port), handler)
         except OSError as error:
@@ -87,6 +99,7 @@ class Health:
 
 class _Handler(BaseHTTPRequestHandler):
     health: Health
+    siblings: tuple[tuple[str, int], ...]
     timeout = 5
 
     def do_GET(self) -> None:
@@ -95,13 +108,22 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/metrics":
             self._answer(200, exposition(), "text/plain; version=0.0.4; charset=utf-8")
         elif self.path == "/healthz":
-            word = b"ok\n" if health.healthy else f"stalled {health.stalled():.0f} s\n".encode()
-            self._answer(200 if health.healthy else 503, word)
+            word = "ok\n" if health.healthy else f"stalled {health.stalled():.0f} s\n"
+            self._answer_for_all(word, well=health.healthy)
         elif self.path == "/readyz":
             ready = health.ready and health.healthy
-            self._answer(200 if ready else 503, b"ready\n" if ready else b"not ready\n")
+            self._answer_for_all("ready\n" if ready else "not ready\n", well=ready)
         else:
             self._answer(404, b"not found\n")
+
+    def _answer_for_all(self, word: str, *, well: bool) -> None:
+        """Answer for this app and its siblings: one that can't be asked is not well."""
+        for host, port in self.siblings if well else ():
+            told = _asked(host, port, self.path)
+            if told is not None:
+                word, well = f"the app on port {port}: {told}\n", False
+                break
+        self._answer(200 if well else 503, word.encode())
 
     def _answer(self, status: int, body: bytes, kind: str = "text/plain; charset=utf-8") -> None:
         self.send_response(status)
@@ -112,3 +134,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the base's name
         """Say nothing: probes come every few seconds."""
+
+
+def _asked(host: str, port: int, page: str) -> str | None:
+    """Return what is wrong with the app on a port; None where it is well."""
+    link = http.client.HTTPConnection(host, port, timeout=SIBLING_SECONDS)
+    try:
+        link.request("GET", page)
+        answer = link.getresponse()
+        text = answer.read(100).decode("utf-8", "replace").strip()
+    except (OSError, http.client.HTTPException):
+        return "no answer"
+    finally:
+        link.close()
+    return None if answer.status == 200 else text  # noqa: PLR2004 -- fine

@@ -84,7 +84,8 @@ class Settings(BaseSettings):
     default the host's name, so a second worker on one host needs one of its own."""
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=0, ge=0, le=65535)
-    """Health and metrics; 0 takes a free port. With several apps, each takes the next one."""
+    """Health and metrics; 0 takes a free port. With several apps each takes the next one, and the
+    first says how all fare."""
 
     max_event_bytes: int = Field(default=MIB, ge=1024, le=64 * MIB)
     dead_letter_ratio: float = Field(default=0.5, gt=0, le=1)

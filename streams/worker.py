@@ -43,7 +43,7 @@ STOP_GRACE_SECONDS = 30.0
 
 
 def run_app(
-    name: str, settings: Settings, *, http_port: int | None = None, supervised: bool = False
+    name: str, settings: Settings, *, http_ports: Sequence[int] = (), supervised: bool = False
 ) -> int:
     """Run app `name` in this process until it is told to stop; return the exit code.
 
@@ -52,13 +52,16 @@ def run_app(
     Args:
         name: The app.
         settings: The checked settings.
-        http_port: The port of health and metrics; that of the settings if None.
+        http_ports: The port of health and metrics, then those of the apps it answers for as well;
+            the port of the settings if there is none.
         supervised: A supervisor tells a broker that is away from other mistakes.
     """
     configure_logs(settings, app=name)
     try:
         parts = load_app(name, settings)
-        return run(name, parts.bindings, settings, references=parts.references, http_port=http_port)
+        return run(
+            name, parts.bindings, settings, references=parts.references, http_ports=http_ports
+        )
     except TidewatchError as error:
         sys.stderr.write(f"tidewatch: {error.explain()}\n")
         away = supervised and isinstance(error, BrokerUnreachableError)
@@ -145,10 +148,17 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
             die_with_parent(parent)
-            code = run_app(child.name, self._settings, http_port=child.port, supervised=True)
+            code = run_app(
+                child.name, self._settings, http_ports=self._ports(child), supervised=True
+            )
         finally:
             sys.stderr.flush()
             os._exit(code)
+
+    def _ports(self, child: _Child) -> list[int]:
+        """Return a child's port; the first answers for all, as it is the one that is asked."""
+        ports = [one.port for one in self._children if one.port is not None]
+        return ports if child is self._children[0] else ports[self._children.index(child) :][:1]
 
     def _reap(self) -> int:
         for child in self._children:

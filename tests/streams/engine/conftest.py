@@ -59,8 +59,9 @@ class Worker:
         lines = [line for line in self.log().splitlines() if line.startswith("{")]
         return [entry for entry in map(json.loads, lines) if entry.get("event") == event]
 
-    def get(self, page: str) -> tuple[int, str]:
-        url = self.logged("health-listening")[0]["url"].replace("/healthz", page)
+    def get(self, page: str, app: str | None = None) -> tuple[int, str]:
+        told = [one for one in self.logged("health-listening") if app in {None, one["app"]}]
+        url = told[0]["url"].replace("/healthz", page)
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:
                 return answer.status, answer.read().decode()

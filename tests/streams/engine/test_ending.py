@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -79,6 +81,34 @@ def test_health_pages_say_how_it_is_and_fausts_own_are_off(bench: Bench) -> None
     assert worker.get("/table/")[0] == 404
     assert worker.get("/router/")[0] == 404
     assert "tidewatch_committed_lag_records" in worker.get("/metrics")[1]
+
+
+def _free_ports() -> int:
+    """Return a port that is free, as is the one behind it."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                second.bind(("127.0.0.1", port + 1))
+                return port
+
+
+@pytest.mark.fault
+def test_the_first_of_several_apps_answers_for_all(bench: Bench) -> None:
+    bench.make_topics()
+    worker = bench.start("copy,collect", http_port=_free_ports())
+    wait_for(lambda: len(worker.logged("assigned")) == 2, "both children read")
+    wait_for(lambda: worker.get("/readyz", "copy")[0] == 200, "both were ready")
+    assert worker.get("/healthz", "copy") == (200, "ok\n")
+    (second,) = [one["pid"] for one in worker.logged("child-started") if one["child"] == "collect"]
+    os.kill(second, signal.SIGSTOP)
+    wait_for(
+        lambda: worker.get("/healthz", "copy")[0] == 503, "it said that the second does not answer"
+    )
+    assert "no answer" in worker.get("/healthz", "copy")[1]
+    os.kill(second, signal.SIGCONT)
+    wait_for(lambda: worker.get("/healthz", "copy")[0] == 200, "it was well again")
 
 
 def _children(pid: int) -> list[int]:
