@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from agents.checking import CheckingAgent, Context, Told, checking_agent, outcome_messages
 from agents.checks.knowledge import Knowledge
 from agents.checks.packages.check import check_packages
+from agents.checks.required import with_required
 from agents.ports import Message
 from schemas.components import component_key, tenant_scoped
 from schemas.events import Event, PackageInstall
@@ -29,7 +30,8 @@ def package_install_agent(knowledge: Knowledge) -> CheckingAgent[PackageInstall]
     told = Told()
 
     def check(event: Event[PackageInstall]) -> Iterator[Message]:
-        outcome = check_packages(event, knowledge)
+        policy = knowledge.policy(event.tenantid)
+        outcome = with_required(check_packages(event, knowledge), policy, "", final=True)
         return outcome_messages(event, outcome, install_context(event), told)
 
     return checking_agent(check)

@@ -8,6 +8,7 @@ from agents.checking import CheckingAgent, Context, Told, checking_agent, outcom
 from agents.checks.knowledge import Knowledge
 from agents.checks.pipelines.check import check_pipeline
 from agents.checks.pipelines.lineage import exposure_of, run_component, run_system
+from agents.checks.required import with_required
 from agents.ports import Message
 from schemas.events import Event, PipelineRun
 
@@ -27,7 +28,8 @@ def pipeline_run_agent(knowledge: Knowledge) -> CheckingAgent[PipelineRun]:
     told = Told()
 
     def check(event: Event[PipelineRun]) -> Iterator[Message]:
-        outcome = check_pipeline(event, knowledge)
+        policy = knowledge.policy(event.tenantid)
+        outcome = with_required(check_pipeline(event, knowledge), policy, "", final=True)
         return outcome_messages(event, outcome, run_context(event), told)
 
     return checking_agent(check)

@@ -16,6 +16,7 @@ from agents.checks.provenance.identity import (
 )
 from agents.checks.provenance.planning import plan_scan
 from agents.checks.provenance.push import check_push
+from agents.checks.required import with_required
 from agents.ports import Message
 from schemas.channels import Channel
 from schemas.events import Event, RegistryPush
@@ -49,13 +50,12 @@ def registry_push_agent(knowledge: Knowledge) -> CheckingAgent[RegistryPush]:
     def check(event: Event[RegistryPush]) -> Iterator[Message]:
         policy = knowledge.policy(event.tenantid)
         request = plan_scan(event, policy)
-        yield from outcome_messages(
-            event,
-            check_push(event, knowledge),
-            push_context(event, policy),
-            told,
-            final=request is None,
+        context = push_context(event, policy)
+        final = request is None
+        outcome = with_required(
+            check_push(event, knowledge), policy, context.component, final=final
         )
+        yield from outcome_messages(event, outcome, context, told, final=final)
         if request is not None:
             yield scan_message(request)
 

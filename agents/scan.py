@@ -13,6 +13,7 @@ from agents.checking import Told, outcome_messages
 from agents.checks.fetching.errors import FetchError
 from agents.checks.knowledge import Knowledge
 from agents.checks.provenance.scan_push import Fetch, ScanFile, ScanOutcome, scan_push
+from agents.checks.required import with_required
 from agents.ports import Batch, Delivery, Message, Publish
 from agents.registry_push import push_context, scan_message
 from schemas.assessments import Check
@@ -65,9 +66,8 @@ def scan_agent(
             log.exception("scan-failed", request=request.id, attempt=request.attempt)
             return None
         context = push_context(request.event, policy)
-        messages = list(
-            outcome_messages(request.event, outcome.outcome, context, told, stage="scan")
-        )
+        said = with_required(outcome.outcome, policy, context.component, final=True)
+        messages = list(outcome_messages(request.event, said, context, told, stage="scan"))
         if outcome.retry is not None:
             messages.append(scan_message(outcome.retry))
         return messages

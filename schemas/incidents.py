@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -117,6 +117,9 @@ class ResultUpdate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     results: dict[str, Any] = {}
 
 
+CHECKED: Final = "checked"
+
+
 class Proof(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="proof"):
     """A later, clean event of an affected system: it closes the recovery task."""
 
@@ -127,9 +130,14 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     event_id: str
     occurred_at: datetime
     kind: str
-    """clean-install, clean-run, verified-push."""
+    """clean-install, clean-run, verified-push; `checked`: it replaces nothing on this system, and
+    only tells how the version fared in required checks."""
     version: str | None = None
     digest: str | None = None
+    passed: tuple[str, ...] = ()
+    """Checks that the tenant's policy requires and that this version passed."""
+    not_passed: tuple[str, ...] = ()
+    """Checks that the policy requires, that were made of this version and not passed."""
 
 
 class Related(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="related"):

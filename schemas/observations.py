@@ -49,3 +49,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     """Whether one came along at all, verified or not; None where the event does not say."""
     parts: tuple[str, ...] = ()
     """SHA-256 of each of its files that is more than a description, where they are few."""
+    passed: tuple[str, ...] = ()
+    """Checks that the tenant's policy requires and that what was seen passed."""
+    not_passed: tuple[str, ...] = ()
+    """Checks that the tenant's policy requires, that were made of it and not passed."""

@@ -10,6 +10,7 @@ from agents.triage.bounded import clip, clip_or_none, keep_within, rank
 from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.incidents.rows import (
     ACTIONS,
+    CHECKS,
     CORE,
     DECISIONS,
     DECISIONS_BYTES,
@@ -52,6 +53,7 @@ from agents.triage.store import Store, row_key
 from schemas.decisions import Decision
 from schemas.findings import Finding
 from schemas.incidents import (
+    CHECKED,
     CommandView,
     Exposure,
     FindingUpdate,
@@ -439,27 +441,39 @@ def _bound_good(case: Case, row: SystemsRow) -> None:
 
 
 def on_proof(case: Case, proof: Proof) -> None:
-    """Note that a later event of a system was clean: of each version the latest counts."""
+    """Note that a later event of a system was clean: of each version the latest counts.
+
+    A check that a version passed once is passed, whichever event told of it.
+    """
     row = case.systems(proof.tenant)
-    place = rank(proof.system, proof.component, proof.version or "", proof.digest or "")
+    of_what = (proof.system, proof.component, proof.version or "", proof.digest or "")
+    place = rank(*of_what, CHECKED) if proof.kind == CHECKED else rank(*of_what)
     known = row.proofs.get(place)
-    if known is not None and (known.occurred_at, known.event_id) >= (
-        proof.occurred_at,
-        proof.event_id,
-    ):
-        return
-    row.proofs[place] = msgspec.structs.replace(
-        proof,
+    passed, told = set(proof.passed), {*proof.passed, *proof.not_passed}
+    latest = proof
+    if known is not None:
+        passed |= {*known.passed}
+        told |= {*known.passed, *known.not_passed}
+        latest = max(proof, known, key=lambda one: (one.occurred_at, one.event_id))
+    checks = sorted({clip(name, SMALL_BYTES) for name in told}, key=rank)[:CHECKS]
+    passed = {clip(name, SMALL_BYTES) for name in passed}
+    proof = msgspec.structs.replace(
+        latest,
         # Which incident and tenant it is of, the row's key says.
         incident="",
         tenant="",
-        system=clip(proof.system, SMALL_BYTES),
-        component=clip(proof.component, TEXT_BYTES),
-        event_id=clip(proof.event_id, SMALL_BYTES),
-        version=clip_or_none(proof.version, SMALL_BYTES),
-        digest=clip_or_none(proof.digest, SMALL_BYTES),
-        kind=clip(proof.kind, SMALL_BYTES),
+        system=clip(latest.system, SMALL_BYTES),
+        component=clip(latest.component, TEXT_BYTES),
+        event_id=clip(latest.event_id, SMALL_BYTES),
+        version=clip_or_none(latest.version, SMALL_BYTES),
+        digest=clip_or_none(latest.digest, SMALL_BYTES),
+        kind=clip(latest.kind, SMALL_BYTES),
+        passed=tuple(name for name in checks if name in passed),
+        not_passed=tuple(name for name in checks if name not in passed),
     )
+    if proof == known:
+        return
+    row.proofs[place] = proof
     if keep_within(row.proofs, PROOFS, PROOFS_BYTES):
         case.truncate("proofs")
     case.save(row)

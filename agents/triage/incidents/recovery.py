@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -13,12 +13,14 @@ from agents.triage.incidents.rows import CommandState, Entry
 from agents.triage.ledger.rows import to_ms
 from schemas.canonical import stable_id
 from schemas.decisions import Decision, DecisionKind
-from schemas.incidents import Proof, TaskView
+from schemas.incidents import CHECKED, KnownGood, Proof, TaskView
 from schemas.policy import Policy
 from schemas.severity import Severity
 
 ON_SYSTEMS: Final = frozenset({"replace", "rebuild", "retrain", "evaluate"})
 """Kinds of task whose end says that recovery is under way."""
+SIGNATURE: Final = "signature"
+"""The name of the check that a version passes by a signature that was verified."""
 ENTRY_POINT: Final = "entry_point"
 """The name in a policy's `required_checks` that keeps incidents open until the way in is shut."""
 _WAYS_IN: Final = {
@@ -54,13 +56,16 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
     """By time."""
     grounds: Sequence[Ground]
     policy: Policy
+    good: Sequence[KnownGood] = ()
+    """Versions that may be gone back to."""
 
 
 def recovery_tasks(part: Recovery) -> list[TaskView]:
     """Return the tasks of a tenant's part, and which of them later events showed done.
 
     For each affected system: replace, rebuild or retrain; where something severe was found, the
-    entry point; each identity to rotate; each check that the policy requires.
+    entry point; each identity to rotate; each check that the policy requires, done by an evaluation
+    of that name or by what replaced the component, if it passed the check.
     """
     places: dict[tuple[str, str], list[Entry]] = {}
     for entry in part.entries:
@@ -76,7 +81,7 @@ def recovery_tasks(part: Recovery) -> list[TaskView]:
     if tasks:
         last_bad = max((entry.last_ms for entry in part.entries), default=0)
         tasks.extend(
-            _task(part, "evaluate", "", check, _evaluated(part, {check}, last_bad), check)
+            _task(part, "evaluate", "", check, _passed(part, places, check, last_bad), check)
             for check in part.policy.required_checks
             if check != ENTRY_POINT
         )
@@ -155,6 +160,7 @@ def _latest_clean(
         proof
         for proof in part.proofs
         if (proof.system, proof.component) == (system, component)
+        and proof.kind != CHECKED
         and (proof.version, proof.digest) not in bad
         and proof.digest not in bad_digests
     ]
@@ -239,11 +245,59 @@ def _shut_since(part: Recovery, system: str, held: Iterable[Entry]) -> str | Non
     return shown[0]
 
 
-# -- evaluations -----------------------------------------------------------------------------------
+# -- required checks and evaluations ---------------------------------------------------------------
+
+
+def _passed(
+    part: Recovery, places: Mapping[tuple[str, str], list[Entry]], check: str, after_ms: int
+) -> str | None:
+    """Return what shows that a required check is passed: an evaluation or an event, the later.
+
+    By events it is passed if one of the versions that are in place now passed it, and none was
+    checked for it in vain.
+    """
+    evaluation = _evaluation(part, {check}, after_ms)
+    shown = _shown(part, places, check)
+    if evaluation is not None and (
+        evaluation.passed or shown is None or evaluation.time >= shown.occurred_at
+    ):
+        return evaluation.id if evaluation.passed else None
+    return shown.event_id if shown is not None else None
+
+
+def _shown(
+    part: Recovery, places: Mapping[tuple[str, str], list[Entry]], check: str
+) -> Proof | None:
+    shown: list[Proof] = []
+    for (system, component), held in places.items():
+        latest = _latest_clean(part, system, component, held)
+        if latest is None or to_ms(latest.occurred_at) <= max(entry.last_ms for entry in held):
+            continue
+        same = [one for one in part.proofs if _is_same(one, latest)]
+        if passed := [one for one in same if check in one.passed]:
+            shown += passed
+        elif check == SIGNATURE and any(one.signed and _is_same(one, latest) for one in part.good):
+            shown.append(latest)
+        elif any(check in one.not_passed for one in same):
+            return None
+    return max(shown, key=lambda one: (one.occurred_at, one.event_id), default=None)
+
+
+def _is_same(one: Proof | KnownGood, other: Proof) -> bool:
+    return one.component == other.component and (
+        one.digest == other.digest
+        if one.digest is not None and other.digest is not None
+        else one.version is not None and one.version == other.version
+    )
 
 
 def _evaluated(part: Recovery, targets: set[str], after_ms: int) -> str | None:
     """Return the id of the last passed evaluation of one of the targets, None if it failed."""
+    last = _evaluation(part, targets, after_ms)
+    return last.id if last is not None and last.passed else None
+
+
+def _evaluation(part: Recovery, targets: set[str], after_ms: int) -> Decision | None:
     last = None
     for decision in part.decisions:
         if (
@@ -252,7 +306,7 @@ def _evaluated(part: Recovery, targets: set[str], after_ms: int) -> str | None:
             and to_ms(decision.time) > after_ms
         ):
             last = decision
-    return last.id if last is not None and last.passed else None
+    return last
 
 
 def _was_done(part: Recovery, task_id: str) -> bool:

@@ -38,6 +38,8 @@ GOOD: Final = 8
 GOOD_BYTES: Final = 12_000
 PROOFS: Final = 48
 PROOFS_BYTES: Final = 12_000
+CHECKS: Final = 16
+"""Required checks that one of them tells of."""
 COMMANDS: Final = 512
 """Commands of one incident and tenant, without what takes them back."""
 FIRST_PAGE_BYTES: Final = 32_000

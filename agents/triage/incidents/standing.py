@@ -200,6 +200,7 @@ def stand(case: Case, tenant: str, policy: Policy, now_ms: int) -> Standing:
             decisions=[decision for decision, _ in decisions],
             grounds=grounds,
             policy=policy,
+            good=good_of(systems_row),
         )
     )
     standing = Standing(

@@ -28,6 +28,7 @@ from schemas.canonical import stable_id
 from schemas.decisions import Decision
 from schemas.findings import Finding
 from schemas.incidents import (
+    CHECKED,
     AlertView,
     CommandSpec,
     CommandView,
@@ -360,7 +361,11 @@ def _timeline(
                     processing=True,
                 )
             )
-    proofs = {(one.system, one.component): one for one in standing.systems_row.proofs.values()}
+    proofs = {
+        (one.system, one.component): one
+        for one in standing.systems_row.proofs.values()
+        if one.kind != CHECKED
+    }
     entries += [
         TimelineEntry(
             at=proofs[task.system, task.component].occurred_at,

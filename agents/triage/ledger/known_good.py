@@ -41,6 +41,11 @@ _ALWAYS: Final = 1 << 44
 _LARGEST: Final = (1 << 62) - 1
 
 
+def is_affected(desk: Desk, component: str, tenant: str) -> bool:
+    """Tell whether a tenant has, or had, a version of the component that is marked."""
+    return desk.store.load(row_key(VERSIONS, component, tenant), VersionsRow) is not None
+
+
 def on_holding(
     desk: Desk, component: str, row: ComponentRow, tenant: str, holding: Holding
 ) -> None:

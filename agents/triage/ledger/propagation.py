@@ -33,7 +33,7 @@ from agents.triage.ledger.rows import (
     from_ms,
 )
 from agents.triage.store import row_key
-from schemas.incidents import Exposure, Proof
+from schemas.incidents import CHECKED, Exposure, Proof
 from schemas.ledger import CaseState, Derived, Revision, Taint
 
 About = Callable[[str | None, str | None], bool]
@@ -122,6 +122,9 @@ def _tell_systems(
     if _has_versions(component):
         for tenant in affected:
             known_good.on_marks(desk, component, row, tenant)
+        if mark.active:
+            for _, system in page:
+                _tell_checked(desk, component, row, system, mark=mark)
     if len(page) == PAGE:
         going_on = Taint(
             key=component,
@@ -316,6 +319,7 @@ def tell_holding(
             _tell_proofs(desk, component, row, system, mark=mark)
         elif clean:
             _tell_proofs(desk, component, row, system, mark=mark, only=holding)
+            _tell_checked(desk, component, row, system, mark=mark, only=holding)
     if fresh and _has_versions(component):
         known_good.on_holding(desk, component, row, system.tenant, holding)
 
@@ -378,20 +382,61 @@ def _tell_proofs(
     for holding in (only,) if only is not None else _clean(row, system):
         if holding.last_ms <= last_bad:
             continue
-        desk.tell_incident(
-            mark.incident,
-            Proof(
-                incident=mark.incident,
-                tenant=system.tenant,
-                system=system.system,
-                component=component,
-                event_id=holding.last_event,
-                occurred_at=from_ms(holding.last_ms),
-                kind="clean-run" if mark.path else _PROOF.get(prefix, "clean-run"),
-                version=holding.version,
-                digest=holding.digest,
-            ),
-        )
+        kind = "clean-run" if mark.path else _PROOF.get(prefix, "clean-run")
+        _tell_proof(desk, component, system, holding, mark, kind)
+
+
+def _tell_checked(
+    desk: Desk,
+    component: str,
+    row: ComponentRow,
+    system: SystemRow,
+    *,
+    mark: Mark,
+    only: Holding | None = None,
+) -> None:
+    """Tell how clean versions that were pushed fared in the checks that their tenant requires.
+
+    What replaces a component on an affected system may have been checked where it was pushed, and
+    there the bad version may never have been.
+
+    Args:
+        desk: Where to.
+        component: The component key.
+        row: Its row.
+        system: The system's row; of an affected tenant or another.
+        mark: The mark.
+        only: The clean holding that changed; None: any.
+    """
+    for holding in (only,) if only is not None else _clean(row, system):
+        if (
+            holding.kind == "pushed"
+            and holding.checks
+            and _has_versions(component)
+            and known_good.is_affected(desk, component, system.tenant)
+        ):
+            _tell_proof(desk, component, system, holding, mark, CHECKED)
+
+
+def _tell_proof(
+    desk: Desk, component: str, system: SystemRow, holding: Holding, mark: Mark, kind: str
+) -> None:
+    desk.tell_incident(
+        mark.incident,
+        Proof(
+            incident=mark.incident,
+            tenant=system.tenant,
+            system=system.system,
+            component=component,
+            event_id=holding.last_event,
+            occurred_at=from_ms(holding.last_ms),
+            kind=kind,
+            version=holding.version,
+            digest=holding.digest,
+            passed=tuple(sorted(name for name, done in holding.checks.items() if done)),
+            not_passed=tuple(sorted(name for name, done in holding.checks.items() if not done)),
+        ),
+    )
 
 
 def _clean(row: ComponentRow, system: SystemRow) -> Iterator[Holding]:

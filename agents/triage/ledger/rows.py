@@ -49,6 +49,8 @@ KEY_BYTES: Final = KEY_PART_BYTES
 NAME_BYTES: Final = 300
 TEXT_BYTES: Final = 120
 IDENTITIES: Final = 4
+CHECKS: Final = 16
+"""Required checks of one version on one system."""
 SUPPRESSIONS: Final = 16
 """Facts and dismissed incidents that one indicator remembers."""
 
@@ -115,6 +117,8 @@ class Holding(msgspec.Struct, array_like=True):
     signed: bool | None = None
     criticality: float | None = None
     identities: list[str] = msgspec.field(default_factory=list)
+    checks: dict[str, bool] = msgspec.field(default_factory=dict)
+    """Checks that the tenant requires and that were made of it, and whether it passed one once."""
 
 
 class SystemRow(msgspec.Struct, array_like=True):

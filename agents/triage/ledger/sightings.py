@@ -7,6 +7,7 @@ from agents.triage.ledger import drift, indicators, intelligence
 from agents.triage.ledger.outlet import Desk
 from agents.triage.ledger.propagation import tell_holding
 from agents.triage.ledger.rows import (
+    CHECKS,
     COMPONENT,
     DAY_MS,
     EXPIRY,
@@ -104,6 +105,7 @@ def _merge(
         earlier.signed = known.signed if earlier.signed is not True else True
         earlier.criticality = _greater(known.criticality, earlier.criticality)
         earlier.identities = sorted({*known.identities, *earlier.identities}, key=rank)[:IDENTITIES]
+        earlier.checks = known.checks
         system.holdings[place] = known = earlier
         changed = True
     # Within a day only a system that has other versions too needs the exact time: it tells which
@@ -129,7 +131,22 @@ def _merge(
         if identities != known.identities:
             known.identities = identities
             changed = True
+    if seen.passed or seen.not_passed:
+        checks = _checks(known.checks, seen)
+        if checks != known.checks:
+            known.checks = checks
+            changed = True
     return changed
+
+
+def _checks(known: dict[str, bool], seen: Sighting) -> dict[str, bool]:
+    """Return the checks of a version: one that it passed once is passed, whatever came first."""
+    checks = dict(known)
+    for names, passed in ((seen.passed, True), (seen.not_passed, False)):
+        for name in names:
+            short = clip(name, TEXT_BYTES)
+            checks[short] = checks.get(short, False) or passed
+    return {name: checks[name] for name in sorted(checks, key=rank)[:CHECKS]}
 
 
 def _exposure_rank(exposure: str) -> int:
@@ -163,6 +180,7 @@ def _holding(seen: Sighting, at: int, version: str | None) -> Holding:
         identities=sorted({clip(one, TEXT_BYTES) for one in seen.identities}, key=rank)[
             :IDENTITIES
         ],
+        checks=_checks({}, seen),
     )
 
 

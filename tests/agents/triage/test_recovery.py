@@ -176,3 +176,127 @@ def test_each_required_check_is_a_task():
     assert task(flow, "evaluate").state == "open"
     decide(flow, DecisionKind.EVALUATION, 500, target="behaviour-v3", passed=True)
     assert task(flow, "evaluate").state == "done"
+
+
+REQUIRED = Policy(tenant="a", required_checks=("behaviour-v3",))
+
+
+def test_a_clean_version_that_passed_a_required_check_shows_it():
+    flow = met(REQUIRED)
+    flow.saw(
+        *held(MODEL, "a", "gpu", 400, version="r1", digest=GOOD, passed=("behaviour-v3",)),
+    )
+    assert task(flow, "evaluate").state == "done"
+    assert task(flow, "evaluate").proof == task(flow, "replace").proof
+    assert alert(flow).status == "closed"
+
+
+def test_a_clean_version_of_which_nobody_told_the_check_leaves_it_open():
+    flow = met(REQUIRED)
+    replaced(flow)
+    assert task(flow, "evaluate").state == "open"
+    assert alert(flow).status == "recovering"
+
+
+def test_a_check_is_told_after_the_push_that_it_is_of():
+    flow = met(REQUIRED)
+    clean = {"version": "r1", "digest": GOOD, "event_id": "push-1"}
+    flow.saw(*held(MODEL, "a", "gpu", 400, **clean, not_passed=("behaviour-v3",)))
+    assert task(flow, "evaluate").state == "open"
+    flow.saw(*held(MODEL, "a", "gpu", 400, **clean, passed=("behaviour-v3",)))
+    assert task(flow, "evaluate").proof == "push-1"
+
+
+def test_what_passed_it_before_the_incident_and_is_back_again_shows_it():
+    flow = Flow()
+    flow.policy(REQUIRED)
+    clean = {"version": "r1", "digest": GOOD}
+    flow.saw(*held(MODEL, "a", "gpu", 5, **clean, passed=("behaviour-v3",)))
+    flow.saw(*held(MODEL, "a", "gpu", 10, version="r2", digest=BAD))
+    flow.found(finding("malicious_payload", "a", minutes=11))
+    assert task(flow, "evaluate").state == "open"
+    flow.saw(*held(MODEL, "a", "gpu", 400, **clean))
+    assert task(flow, "evaluate").state == "done"
+
+
+def test_what_the_bad_version_passed_shows_nothing():
+    flow = Flow()
+    flow.policy(REQUIRED)
+    bad = held(MODEL, "a", "gpu", 10, version="r2", digest=BAD, passed=("behaviour-v3",))
+    flow.saw(*bad)
+    flow.found(finding("malicious_payload", "a", minutes=11))
+    replaced(flow)
+    assert task(flow, "evaluate").state == "open"
+
+
+def test_a_replacement_that_did_not_pass_it_holds_what_another_passed():
+    flow = met(REQUIRED)
+    flow.saw(*held(MODEL, "a", "gpu-2", 12, version="r2", digest=BAD))
+    flow.saw(*held(MODEL, "a", "gpu", 400, version="r1", digest=GOOD, passed=("behaviour-v3",)))
+    other = {"version": "r0", "digest": "c" * 64}
+    flow.saw(*held(MODEL, "a", "gpu-2", 401, **other, not_passed=("behaviour-v3",)))
+    assert task(flow, "evaluate").state == "open"
+    assert alert(flow).status == "recovering"
+    flow.saw(*held(MODEL, "a", "gpu-2", 402, version="r1", digest=GOOD))
+    assert task(flow, "evaluate").state == "done"
+    assert alert(flow).status == "closed"
+
+
+def test_an_evaluation_that_failed_counts_until_something_later_passes():
+    flow = met(REQUIRED)
+    flow.saw(*held(MODEL, "a", "gpu", 400, version="r1", digest=GOOD, passed=("behaviour-v3",)))
+    decide(flow, DecisionKind.EVALUATION, 500, target="behaviour-v3", passed=False)
+    assert task(flow, "evaluate").state == "open"
+    later = {"version": "r3", "digest": "c" * 64}
+    flow.saw(*held(MODEL, "a", "gpu", 600, **later, passed=("behaviour-v3",)))
+    assert task(flow, "evaluate").state == "done"
+
+
+def test_going_back_to_what_was_pushed_with_a_verified_signature_shows_the_signature():
+    flow = Flow()
+    flow.policy(Policy(tenant="a", required_checks=("signature",)))
+    flow.saw(*held(MODEL, "a", "registry", 5, version="r1", digest=GOOD, signed=True))
+    flow.saw(*held(MODEL, "a", "gpu", 10, version="r2", digest=BAD))
+    flow.found(finding("malicious_payload", "a", minutes=11))
+    replaced(flow)
+    assert task(flow, "evaluate").state == "done"
+
+
+def test_another_tenants_clean_push_shows_nothing():
+    flow = met(REQUIRED)
+    replaced(flow)
+    flow.saw(*held(MODEL, "b", "gpu", 12, version="r2", digest=BAD))
+    flow.saw(*held(MODEL, "b", "gpu", 400, version="r1", digest=GOOD, passed=("behaviour-v3",)))
+    (mine,) = [one for one in flow.alerts.values() if one.tenant == "a"]
+    assert [one.state for one in mine.tasks if one.kind == "evaluate"] == ["open"]
+
+
+def test_what_passed_where_it_was_pushed_shows_it_for_the_systems_it_came_to():
+    """The registry never had the bad version: what replaced it there was checked all the same."""
+    clean = {"version": "r1", "digest": GOOD}
+    push = held(MODEL, "a", "registry", 300, **clean, kind="pushed", passed=("behaviour-v3",))
+    flow = met(REQUIRED)
+    flow.saw(*push)
+    assert task(flow, "evaluate").state == "open"
+    replaced(flow)
+    assert task(flow, "evaluate").state == "done"
+    # What was pushed before the incident was known is told as well.
+    flow = Flow()
+    flow.policy(REQUIRED)
+    flow.saw(*push, *held(MODEL, "a", "gpu", 310, version="r2", digest=BAD))
+    flow.found(finding("malicious_payload", "a", minutes=311))
+    replaced(flow)
+    assert task(flow, "evaluate").state == "done"
+
+
+def test_a_clean_push_before_the_bad_one_is_no_recurrence():
+    flow = Flow()
+    flow.policy(REQUIRED)
+    passed = ("behaviour-v3",)
+    flow.saw(
+        *held(MODEL, "a", "hub", 5, version="r1", digest=GOOD, kind="pushed", passed=passed),
+        *held(MODEL, "a", "hub", 10, version="r2", digest=BAD, kind="pushed"),
+    )
+    flow.found(finding("malicious_payload", "a", minutes=11))
+    assert task(flow, "replace").state == "open"
+    assert task(flow, "evaluate").state == "open"

@@ -1,0 +1,64 @@
+"""Tells the ledger how what an event brought fared in the checks that its tenant requires."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from agents.checks.detection import Outcome
+from schemas.assessments import Check
+from schemas.observations import Sighting
+from schemas.policy import Policy
+from schemas.severity import Status
+
+REQUIRED: Final = 16
+"""Required checks that sightings tell of; results beyond are told by evaluations alone."""
+_NOT_VERSIONS: Final = ("sha256:", "publisher:", "domain:")
+"""Keys that stand for no version of a component that could replace another."""
+
+
+def with_required(outcome: Outcome, policy: Policy, component: str, *, final: bool) -> Outcome:
+    """Return an outcome whose sightings say which required checks they passed, and which not.
+
+    A required name stands for the check of that name and for those that begin with it and an
+    underscore (`hash` for every `hash_<path>`). As long as a scan is to follow nothing passed:
+    what is told of names alone may turn out otherwise once somebody has looked at the bytes.
+
+    Args:
+        outcome: What the checks of one event say.
+        policy: Its tenant's policy.
+        component: What was checked; empty: all that the event names.
+        final: Nothing more follows on this event.
+    """
+    names = policy.required_checks[:REQUIRED]
+    results = {name: status for name in names if (status := _result(name, outcome.checks))}
+    if not results:
+        return outcome
+    passed = tuple(sorted(name for name in results if final and results[name] is Status.PASS))
+    failed = tuple(sorted(set(results) - set(passed)))
+    return msgspec.structs.replace(
+        outcome,
+        sightings=tuple(
+            msgspec.structs.replace(one, passed=passed, not_passed=failed)
+            if _is_meant(one, component)
+            else one
+            for one in outcome.sightings
+        ),
+    )
+
+
+def _is_meant(seen: Sighting, component: str) -> bool:
+    return (
+        seen.kind != "named"
+        and not seen.component.startswith(_NOT_VERSIONS)
+        and (not component or seen.component == component)
+    )
+
+
+def _result(name: str, checks: Iterable[Check]) -> Status | None:
+    statuses = [
+        check.status for check in checks if check.name == name or check.name.startswith(f"{name}_")
+    ]
+    return max(statuses, key=lambda status: status.rank, default=None)
