@@ -218,12 +218,71 @@ def hostile() -> Iterator[Sample]:
     yield from _nested()
     yield from _streams()
     yield from _exhausting()
+    yield from _absurd()
+    yield from _passing_for_known()
+    yield from _elsewhere()
     yield "behind-storages.bin", _legacy() + b"\x01\x02" * 999 + evil(2)
     yield "method-of-class.pkl", call("transformers", "AutoModel.from_pretrained", "a/b")
     yield "class-that-runs.pkl", call("joblib.parallel", "Parallel", 2)
     yield "no-archive.pkl", call("torch.storage", "_load_from_bytes", b"PK\x03\x04" + bytes(60))
     yield "lists-in-lists.pkl", PROTO4 + b"]" * 20_001 + b"a" * 20_000 + b"."
     yield "huge-number.pkl", PROTO4 + b"\x8b\xff\xff\xff\x7f\x01."
+
+
+def _number(value: int) -> bytearray:
+    raw = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+    return bytearray(b"\x8a" + bytes([len(raw)]) + raw)
+
+
+def _absurd() -> Iterator[Sample]:
+    """Yield calls of harmless names that no machine ends."""
+    endless = bytearray(name("builtins", "range") + arguments(_number(10**12)) + b"R")
+    for made in ("list", "set", "bytes", "sum", "sorted", "max"):
+        yield f"endless-{made}.pkl", call("builtins", made, endless)
+    yield "endless-counter.pkl", call("collections", "Counter", endless)
+    yield "endless-deque.pkl", call("collections", "deque", endless)
+    yield "octets.pkl", call("builtins", "bytes", _number(10**12))
+    yield "octets-2.pkl", call("__builtin__", "bytearray", _number(2**42), proto=PROTO2)
+    made = name("builtins", "bytearray") + arguments(_number(2**42)) + b"\x81."
+    yield "octets-newobj.pkl", PROTO4 + made
+    yield "power.pkl", call("builtins", "pow", 9, _number(10**11))
+    yield "fraction.pkl", call("fractions", "Fraction", "1e999999999")
+    yield "product.pkl", call("operator", "mul", "x", _number(10**12))
+    yield "repeat.pkl", call("itertools", "repeat", "x", _number(10**12))
+    shape = bytearray(arguments(_number(10**12)))
+    for module, attribute in (("numpy", "zeros"), ("numpy", "ndarray"), ("torch", "ones")):
+        yield f"shape-{module}-{attribute}.pkl", call(module, attribute, shape)
+    ndarray = bytearray(name("numpy", "ndarray"))
+    yield "shape-array.pkl", call("numpy.core.multiarray", "_reconstruct", ndarray, shape, b"b")
+
+
+def _passing_for_known() -> Iterator[Sample]:
+    """Yield imports from modules that are written nearly as those of a library."""
+    for module, attribute in (
+        ("torch._utiIs", "_rebuild_tensor_v2"),
+        ("t0rch._utils", "_rebuild_tensor_v2"),
+        ("torch._utlis", "_rebuild_tensor_v2"),
+        ("numpy.core.multiarry", "_reconstruct"),
+        ("numpy.c\u043ere.multiarray", "_reconstruct"),
+        ("skleam.svm._classes", "SVC"),
+    ):
+        yield (
+            f"passing-{module.encode('unicode_escape').decode()}.pkl".replace("\\", "-"),
+            (PROTO4 + stack_name(module, attribute) + b")\x81."),
+        )
+
+
+def _elsewhere() -> Iterator[Sample]:
+    """Yield arrays of joblib before 0.10, which are in other files."""
+    for module in ("joblib.numpy_pickle", "sklearn.externals.joblib.numpy_pickle"):
+        for case, path in (("up", "../../x.npy"), ("root", "/tmp/x.npy"), ("share", "\\\\h\\x")):
+            yield f"array-{case}-{module[0]}.pkl", _wrapped_array(module, path)
+
+
+def _wrapped_array(module: str, path: str) -> bytes:
+    made = name(module, "NDArrayWrapper") + b")\x81}("
+    subclass = name("numpy", "ndarray")
+    return PROTO2 + made + text("filename") + text(path) + text("subclass") + subclass + b"ub."
 
 
 def _legacy(numel: int = 6) -> bytes:
@@ -451,8 +510,6 @@ def _names() -> Iterator[Sample]:
         ("acme.core", "do", "__import__('os').system('id')"),
         ("loaders", "load_plugin", "plugin.so"),
         ("acme.io", "read", "/etc/passwd"),
-        ("torch._custom", "frobnicate", "x"),
-        ("sklearn.extra", "transform_all", "x"),
     ):
         yield f"unknown-{module}.{attribute}.pkl", call(module, attribute, argument)
 
@@ -633,6 +690,20 @@ def estimator(module: str, cls: str, **state: object) -> bytes:
     return PROTO4 + stack_name(module, cls) + b")\x81}(" + body + b"ub."
 
 
+def _arrow_strings() -> bytes:
+    """Return a column of text as pandas 3 writes it: an array of Arrow, made of buffers."""
+    arrow = "pyarrow.lib"
+
+    def made(attribute: str, *values: object) -> bytearray:
+        return bytearray(name(arrow, attribute) + arguments(*values) + b"R")
+
+    buffers = (None, made("py_buffer", bytes(8)), made("py_buffer", b"text/eval"))
+    array = (made("type_for_alias", "large_string"), 1, 0, 0, buffers, (), None)
+    chunked = made("chunked_array", (made("_restore_array", array),), array[0])
+    column = name("pandas.arrays", "ArrowStringArray") + b")\x81}("
+    return PROTO4 + column + text("_pa_array") + bytes(chunked) + b"ub."
+
+
 def harmless() -> Iterator[Sample]:
     """Yield what frameworks write."""
     yield from _frameworks()
@@ -641,6 +712,11 @@ def harmless() -> Iterator[Sample]:
     yield "legacy.dat", _legacy()
     yield "legacy-128.pt", _legacy(128)
     yield "shapes.pkl", pickle.dumps([((n,),) for n in range(11_000)], 4)
+    yield "strings-of-pandas-3.pkl", _arrow_strings()
+    yield "array-beside.pkl", _wrapped_array("joblib.numpy_pickle", "model.pkl_01.npy")
+    yield "range.pkl", call("builtins", "range", 0, _number(10**12))
+    yield "set-of-range.pkl", pickle.dumps([set(range(99)), bytearray(99), range(99)], 2)
+    yield "offset.pkl", call("pandas._libs.tslibs.offsets", "BusinessMonthEnd", 1, False)
     yield "error.pkl", call("builtins", "ValueError", "no such class")
     yield (
         "zone.pkl",

@@ -6,10 +6,12 @@ import re
 from math import prod
 from typing import Any, Final
 
-from agents.checks.artifacts.pickle_machine import Mapping, Result
+from agents.checks.artifacts.pickle_machine import Global, Mapping, Result
 from agents.checks.artifacts.scanning import Source
 
 _DTYPE: Final = re.compile(r"[<>|=]?([a-zA-Z?])(\d*)")
+TEXT_DTYPE: Final = "_convert_to_stringdtype_kwargs"
+_OUTSIDE: Final = re.compile(r"^[/\\\\~]|^[A-Za-z]:|^\w+://|(?:^|[/\\\\])\.\.(?:[/\\\\]|$)|^\$")
 _WIDTHS: Final = {
     "?": 1,
     "b": 1,
@@ -55,6 +57,9 @@ def array_end(state: Any, position: int, source: Source) -> tuple[int, bool]:  #
     fields = {k: v for k, v in zip(state[::2], state[1::2], strict=False) if isinstance(k, str)}
     dtype = fields.get("dtype")
     shape = fields.get("shape")
+    made = dtype.callee if isinstance(dtype, Result) else None
+    if isinstance(made, Global) and made.name == TEXT_DTYPE:
+        return position, True  # of text of any length, which NumPy counts as objects
     if not isinstance(dtype, Result) or not isinstance(dtype.args, tuple) or not dtype.args:
         return position, False
     kind = dtype.args[0]
@@ -69,3 +74,25 @@ def array_end(state: Any, position: int, source: Source) -> tuple[int, bool]:  #
         padding = source.read(position, 1)
         position += 1 + (padding[0] if padding else 0)
     return min(position + prod(shape) * width, source.size), False
+
+
+def other_file(state: Any) -> str:  # noqa: ANN401
+    """Return the path outside of the pickle's folder that an array of joblib before 0.10 is in.
+
+    Args:
+        state: Of the `NDArrayWrapper`, or what it is called with. Its `filename` is joined to the
+            folder of the pickle, and what is in that file is loaded, pickles too.
+    """
+    waiting = [state]
+    for _ in range(100):
+        if not waiting:
+            break
+        one = waiting.pop()
+        if isinstance(one, str) and _OUTSIDE.search(one):
+            return one
+        if isinstance(one, Mapping):
+            pairs = zip(one[::2], one[1::2], strict=False)
+            waiting += [value for key, value in pairs if key == "filename"]
+        elif isinstance(one, tuple):
+            waiting += one[:10]
+    return ""

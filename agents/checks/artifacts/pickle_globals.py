@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from enum import IntEnum
 from functools import cache, lru_cache
 from pathlib import Path
@@ -31,6 +32,8 @@ class Standing(msgspec.Struct, frozen=True):
     """Its name says that it runs, loads, fetches or looks up."""
     function: bool = False
     """Its name is not that of a class."""
+    in_known: bool = False
+    """It is of a package whose legitimate imports the allow-list knows."""
 
 
 ML_PACKAGES: Final = frozenset(
@@ -293,11 +296,15 @@ _CORE: Final = frozenset(
     ]
 )
 """As one part of a dotted path, these lead out of the package they are found in."""
+_OWN: Final = frozenset(
+    ["types", "io", "modules", "platform", "operator", "functools", "inspect", "code", "system"]
+)
+"""Of these names, a package's own modules may be too: a class in one of them is the package's."""
 RUNNER: Final = re.compile(
     r"(?i)(?:^|_|\.|(?<=[a-z]))(exec\w*|eval\w*|system|popen\w*|spawn\w*|shell\w*|run|runs|runner|call"
     r"|cmd|command|import\w*|load|loads|loader|load\w+|unpickle|download\w*|fetch\w*|urlopen|get_file"
     r"|open|opener|compile\w*|resolve\w*|locate|getattr\w*|attrgetter|methodcaller|apply|install\w*"
-    r"|invoke|launch|start|write\w*|remove|unlink|delete|rmtree|connect|read_pickle|from_file"
+    r"|invoke|launch|dynamic_module|start|write\w*|remove|unlink|delete|rmtree|connect|read_pickle|from_file"
     r"|read_csv|read_\w+|save|source|script|hook|inject|pwn|payload|evil|backdoor|trigger|reverse"
     r"|subproc\w*|interpreter\w*|parallel|\w*make_(?:function|code)|rebuild_(?:function|code)|from_pretrained|from_hub|from_url|exploit|getoutput|fork\w*|kill|chmod|decode\w*|render|parse_expr|sympify|lambdify|query)"
     r"(?=$|_|[A-Z0-9])"
@@ -306,6 +313,9 @@ _REBUILD: Final = re.compile(
     r"^_*(pyx_)?(rebuild|reconstruct|unpickle|restore|new|make|from|create|recreate|build)\w*$"
 )
 _IDENTIFIER: Final = re.compile(r"^[A-Za-z_][\w]*$")
+SHORT: Final = 5
+"""Names of modules shorter than this differ by a letter by chance."""
+_ALIKE: Final = str.maketrans("IL1|0Oіоасерхуѕԁ", "llllooioacepxysd")  # noqa: RUF001 -- that is the trick
 _CLASS: Final = re.compile(r"^_*[A-Z]\w*$")
 
 
@@ -401,7 +411,10 @@ def _judge(module: str, name: str, *, script: bool) -> Standing:
         return Standing(Level.DANGEROUS, reason="the standard library, outside the allow-list")
     if top in DANGEROUS_PACKAGES:
         return Standing(Level.DANGEROUS, reason="a package that runs, fetches or loads")
-    inner = [*parts[1:], *name.split(".")]
+    if near := impersonated(module, name):
+        return Standing(Level.DANGEROUS, reason=f"passes for {near}, which it is not")
+    own = frozenset() if function else _OWN
+    inner = [*(part for part in parts[1:] if part not in own), *name.split(".")]
     for part in inner[:-1] if len(inner) > 1 else ():
         if part in _CORE:
             return Standing(Level.DANGEROUS, reason=f"reaches {part!r} through another module")
@@ -415,16 +428,78 @@ def _judge(module: str, name: str, *, script: bool) -> Standing:
         return Standing(Level.DANGEROUS, reason="reaches through a module, not a class")
     if _in_known(top):
         if _CLASS.match(last) or last.endswith("_gen"):
-            return Standing(Level.UNKNOWN, reason="a class outside the allow-list", runner=runner)
+            return Standing(
+                Level.UNKNOWN, reason="a class outside the allow-list", runner=runner, in_known=True
+            )
         if not runner and (_REBUILD.match(last) or _private_reference(last)):
-            return Standing(Level.UNKNOWN, reason="outside the allow-list", function=True)
+            return Standing(
+                Level.UNKNOWN, reason="outside the allow-list", function=True, in_known=True
+            )
         reason = f"a function of {top} that no saved model needs"
         return Standing(
-            Level.DANGEROUS if runner else Level.UNKNOWN, reason=reason, runner=True, function=True
+            Level.DANGEROUS if runner else Level.UNKNOWN,
+            reason=reason,
+            runner=runner,
+            function=True,
+            in_known=True,
         )
     return Standing(
         Level.UNKNOWN, reason="outside the allow-list", runner=runner, function=function
     )
+
+
+@cache
+def _modules() -> frozenset[str]:
+    return frozenset(module for module, _ in _allowed())
+
+
+@cache
+def _modules_with() -> dict[str, tuple[str, ...]]:
+    result: dict[str, tuple[str, ...]] = {}
+    for module, name in _allowed():
+        result[name] = (*result.get(name, ()), module)
+    return result
+
+
+def impersonated(module: str, name: str) -> str:
+    """Return the module of the allow-list that another passes for, or an empty string.
+
+    It has the same name in it, and is written the same but for letters that look alike or one
+    letter. A leading underscore, a digit and a plural are how packages move their own modules.
+    """
+    if len(module) < SHORT or module in _modules():
+        return ""
+    looks = _look(module)
+    for known in _modules_with().get(name, ()):
+        if looks == _look(known) or _one_letter(module, known):
+            return known
+    return ""
+
+
+def _look(module: str) -> str:
+    """Return a module's name with letters that look alike made the same."""
+    folded = unicodedata.normalize("NFKC", module).translate(_ALIKE).lower()
+    return folded.replace("rn", "m").replace("vv", "w")
+
+
+def _common(left: str, right: str) -> int:
+    pairs = enumerate(zip(left, right, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(left), len(right)))
+
+
+def _one_letter(left: str, right: str) -> bool:
+    """Say whether two names differ by one letter put in, left out, changed or swapped."""
+    if abs(len(left) - len(right)) > 1 or len(right) < SHORT:
+        return False
+    start = _common(left, right)
+    end = _common(left[start:][::-1], right[start:][::-1])
+    one, other = left[start : len(left) - end], right[start : len(right) - end]
+    if len(one) == 2 and one == other[::-1]:
+        return True
+    if len(one) > 1 or len(other) > 1 or not (one + other).isalpha():
+        return False
+    after = right[len(right) - end :][:1] if end else ""
+    return not (len(one) != len(other) and one + other == "s" and after in ("", "."))
 
 
 def _in_known(top: str) -> bool:

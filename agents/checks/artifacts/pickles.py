@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
-from agents.checks.artifacts.pickle_arrays import array_end
+from agents.checks.artifacts.pickle_arrays import array_end, other_file
+from agents.checks.artifacts.pickle_exhaustion import exhausting, is_measured
 from agents.checks.artifacts.pickle_globals import CODE, COMMAND, Level, Standing, judge
 from agents.checks.artifacts.pickle_machine import (
     BUDGET_EXHAUSTED,
@@ -403,6 +404,8 @@ class _Stream:
             found.evaluate = partial(self._rebuild_from_type, found)
         elif name in ("dtype", "NumpyArrayWrapper"):
             found.evaluate = partial(Result, found)
+        elif is_measured(module, name):
+            found.evaluate = partial(self._measured, found)
 
     def called(self, callee: object, args: object, offset: int, opcode: str) -> object:
         evidence = {"offset": offset, "opcode": opcode, "arguments": describe(args)[:400]}
@@ -422,6 +425,10 @@ class _Stream:
         standing = self.standings[id(callee)]
         where = str(callee)
         evidence["global"] = where
+        # Of a package that nobody knows, numbers of an instance are no shape.
+        if standing.level is Level.ALLOWED or standing.in_known:
+            self._weigh(callee, args, offset)
+            self._follow(callee, args, offset)
         if standing.level is Level.DANGEROUS:
             self.dangerous_call = True
             if self._once("call", callee.module, callee.name):
@@ -466,7 +473,36 @@ class _Stream:
             callee = target.callee
             if isinstance(callee, Global) and callee.name == "NumpyArrayWrapper":
                 return self._array(state, position)
+            if isinstance(callee, Global):
+                self._follow(callee, state, offset)
         return position
+
+    def _weigh(self, callee: Global, args: object, offset: int) -> None:
+        why = exhausting(callee, args)
+        if why and self._once("weigh", callee.module, callee.name):
+            self._report(
+                "TW-PICKLE-EXPANSION",
+                f"the pickle calls {callee}{describe(args)[:200]}: {why}",
+                offset=offset,
+                **{"global": str(callee)},
+            )
+
+    def _follow(self, callee: Global, state: object, offset: int) -> None:
+        """Say when an array of older joblib, in a file beside, is in a file elsewhere."""
+        path = other_file(state) if callee.name.endswith("NDArrayWrapper") else ""
+        if path:
+            self.dangerous_call = True
+            self._report(
+                "TW-PICKLE-OTHER-FILE",
+                f"the pickle reads an array from {path[:200]!r}, outside of its folder",
+                offset=offset,
+                arguments=path[:400],
+                **{"global": str(callee)},
+            )
+
+    def _measured(self, found: Global, args: object, offset: int) -> object:
+        self._weigh(found, args, offset)
+        return Result(found, args, offset)
 
     def _array(self, state: object, position: int) -> int:
         end, objects = array_end(state, position, self.reader.source)
@@ -564,8 +600,22 @@ class _Stream:
             public = is_class and not args[1].startswith("_")
             if public and (standing.level is Level.UNKNOWN or self._is_allowed(args[0], "call")):
                 return Result(found, None, offset)
+        elif self._is_method(args):
+            return Result(found, None, offset)
         self._odd(found, args, offset, "it looks up any attribute of anything")
         return None
+
+    def _is_method(self, args: Any) -> bool:  # noqa: ANN401
+        """Say whether a method of a distribution is bound, as protocols below 4 write it."""
+        of = args[0].callee if len(args) == 2 and isinstance(args[0], Result) else None
+        return (
+            self._is_allowed(of, "new", "call")
+            and isinstance(of, Global)
+            and of.module.startswith("scipy.stats.")
+            and isinstance(args[1], str)
+            and args[1].isidentifier()
+            and not args[1].startswith("__")
+        )
 
     def _type_of(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
         if len(args) != 1:
