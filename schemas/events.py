@@ -181,7 +181,11 @@ class DataSource(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ComponentRef(msgspec.Struct, frozen=True, kw_only=True):
-    """An input or output of a run."""
+    """An input or output of a run.
+
+    Of what comes from a git repository (a step or action is a `service`), `revision` is the tag or
+    branch that was named, and `digests.gitCommit` the commit it stood for.
+    """
 
     component: Name
     revision: Name | None = None

@@ -384,6 +384,8 @@ class IncidentDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     """Parts that reached their bound."""
     shared: bool = False
     """Partners were told of it: they are told as well when it is taken back."""
+    generations: dict[str, int] = {}
+    """Kind and key of indicators that partners were told to drop and that held again: how often."""
     processing: ProcessingTimes = ProcessingTimes()
 
 

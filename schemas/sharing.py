@@ -25,6 +25,11 @@ def is_shareable(finding: FindingView) -> bool:
     )
 
 
+def shared_place(key: str, ioc_type: str) -> str:
+    """Return the name under which a document counts how often an indicator was taken back."""
+    return f"{ioc_type} {key}"
+
+
 def shared_indicators(incident: IncidentDocument, k: int = K_DEFAULT) -> list[SharedIndicator]:
     """Return the shareable indicators of an incident, each key and kind once.
 
@@ -41,7 +46,12 @@ def shared_indicators(incident: IncidentDocument, k: int = K_DEFAULT) -> list[Sh
             continue
         kind = taxonomy().ioc_types[finding.ioc_type]
         known = shared.get((finding.indicator_key, finding.ioc_type))
-        if known is not None and known.confidence >= finding.confidence:
+        revoked = not finding.active or incident.status in _TAKEN_BACK
+        # It holds as long as one finding of it does.
+        if known is not None and (not known.revoked, known.confidence) >= (
+            not revoked,
+            finding.confidence,
+        ):
             continue
         shared[finding.indicator_key, finding.ioc_type] = SharedIndicator(
             key=finding.indicator_key,
@@ -56,7 +66,10 @@ def shared_indicators(incident: IncidentDocument, k: int = K_DEFAULT) -> list[Sh
             version=finding.version if "@" in finding.indicator_key else None,
             publisher=finding.publisher,
             sightings=count,
-            revoked=not finding.active or incident.status in _TAKEN_BACK,
+            revoked=revoked,
+            generation=incident.generations.get(
+                shared_place(finding.indicator_key, finding.ioc_type), 0
+            ),
         )
     return [shared[key] for key in sorted(shared)]
 

@@ -61,6 +61,9 @@ class SharedIndicator(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     sightings: int | None = None
     """Tenants that saw it, from k tenants on."""
     revoked: bool = False
+    generation: int = 0
+    """How often it held again after it was revoked: each time it is another object, since what was
+    revoked stays so."""
 
 
 def _id(kind: str, *parts: str) -> str:
@@ -164,7 +167,12 @@ def _objects(
     }
     indicator: dict[str, Any] = {
         "type": "indicator",
-        "id": _id("indicator", shared.key, shared.ioc_type),
+        "id": _id(
+            "indicator",
+            shared.key,
+            shared.ioc_type,
+            *((str(shared.generation),) if shared.generation else ()),
+        ),
         **base,
         "name": f"{shared.ioc_type.replace('_', ' ')}: {shared.value}"[:250],
         "description": shared.description,

@@ -36,6 +36,7 @@ from agents.triage.incidents.standing import (
     shared_findings,
     stand,
 )
+from agents.triage.incidents.taken_back import note_told, with_generations
 from agents.triage.incidents.views import (
     LISTED_TENANTS,
     alert_view,
@@ -419,10 +420,11 @@ class _Desk:
         for tenant in chosen:
             self._settle_tenant(case, tenant, at_ms)
         standings = [self._stand(case, tenant) for tenant in everyone[:LISTED_TENANTS]]
-        document = incident_document(case, standings)
+        document = with_generations(case, incident_document(case, standings))
         told = significance(document)
         if told != case.core.told:
             case.core.told, case.core.shared = told, document.shared
+            note_told(case, document)
             case.save_core()
             for message in self._documents.incident(document, at_ms):
                 self._publish(message)

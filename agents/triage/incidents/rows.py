@@ -80,6 +80,9 @@ class CoreRow(msgspec.Struct, array_like=True):
     """What every tenant last read of the whole, as a hash."""
     shared: bool = False
     """Partners were told of it."""
+    taken_back: dict[str, tuple[int, bool]] = msgspec.field(default_factory=dict)
+    """Indicators that partners were told to drop: how often they held again, and whether they are
+    dropped now; by rank."""
 
 
 class Group(msgspec.Struct, array_like=True):

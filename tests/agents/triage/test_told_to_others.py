@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import orjson
+from msgspec import structs
 
 from agents.documents import StandardDocuments
 from agents.ports import Message
@@ -10,6 +11,7 @@ from schemas.channels import Channel
 from schemas.decisions import DecisionKind
 from schemas.incidents import CommandView
 from schemas.policy import Policy
+from schemas.sharing import shared_indicators
 from schemas.signing import new_signing_key
 from tests.agents.triage.flow import Flow
 from tests.agents.triage.test_incidents import ALL, CASE, decide, hostile
@@ -45,6 +47,31 @@ def test_what_partners_were_told_is_revoked_in_a_later_version_when_it_was_a_fal
     assert revoked["id"] == told["id"]
     assert revoked["revoked"] is True
     assert revoked["modified"] > told["modified"]
+
+
+def test_what_is_bad_again_after_it_was_revoked_is_another_indicator():
+    """STIX takes nothing back from `revoked`: who dropped the object would not read it again."""
+    flow = contained()
+    ids, states = [], []
+    for decision in (None, DecisionKind.FALSE_POSITIVE, DecisionKind.REOPEN) * 2:
+        if decision is not None:
+            decide(flow, decision, tenant="a")
+        (indicator,) = shared(flow)
+        ids.append(indicator["id"])
+        states.append(indicator.get("revoked", False))
+    assert states == [False, True, False] * 2
+    first, second, third = ids[0], ids[2], ids[5]
+    assert ids == [first, first, second, second, second, third]
+    assert len({first, second, third}) == 3
+
+
+def test_an_indicator_holds_as_long_as_one_finding_of_it_does():
+    document = contained().incidents[CASE]
+    (finding,) = document.findings
+    gone = structs.replace(finding, id="gone", rule_id="TW-OTHER", confidence=1.0, active=False)
+    for findings in ((finding, gone), (gone, finding)):
+        (indicator,) = shared_indicators(structs.replace(document, findings=findings))
+        assert not indicator.revoked
 
 
 def test_a_false_positive_that_partners_never_heard_of_is_not_told_at_all():
