@@ -7,15 +7,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 
 from schemas.channels import Channel
+from schemas.intel import IntelFact
 from streams.cli import main
+from streams.cli.compacted import latest_values, publish_values
 from streams.cli.reading import read_topic
 from streams.cli.topics import access_rules
+from streams.reports.lessons import learned_facts
 from streams.settings import Settings, load_settings
 from streams.topics import topic_name
+from tests.streams.reports.test_incident_report import incident
 
 pytestmark = [pytest.mark.kafka]
 
@@ -127,6 +132,48 @@ def test_without_dead_letters_the_list_is_empty(capsys: pytest.CaptureFixture[st
     run(capsys, "topics", "create")
     assert run(capsys, "dead-letters", "list") == []
     assert main(["dead-letters", "show", "x-0-0"]) == 2
+
+
+@pytest.mark.usefixtures("cli")
+def test_what_an_incident_taught_is_shown_then_fed_back_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    document = incident()
+    settings = load_settings()
+    record = [(document.id, msgspec.json.encode(document))]
+    asyncio.run(publish_values(settings, Channel.INCIDENTS, record))
+    (fact,) = learned_facts(document)
+    learn = ("incidents", "learn", document.id)
+
+    (rows,) = run(capsys, *learn)
+    assert [(row["key"], row["state"]) for row in rows] == [(fact.key, "to be published")]
+    assert asyncio.run(latest_values(settings, Channel.INTEL)) == {}
+
+    (rows,) = run(capsys, *learn, "--publish")
+    assert [(row["key"], row["state"]) for row in rows] == [(fact.key, "published")]
+    told = asyncio.run(latest_values(settings, Channel.INTEL))
+    assert {key: msgspec.json.decode(value, type=IntelFact) for key, value in told.items()} == {
+        fact.key: fact
+    }
+    assert run(capsys, "watch", "intel", "--from-start", "--no-follow")[0]["key"] == fact.key
+
+    (rows,) = run(capsys, *learn, "--publish")
+    assert [(row["key"], row["state"]) for row in rows] == [(fact.key, "known already")]
+    assert len(asyncio.run(consumed(settings, topic_name(settings, Channel.INTEL)))) == 1
+
+
+@pytest.mark.usefixtures("cli")
+def test_an_incident_that_is_not_contained_teaches_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    document = incident(id="inc-open", status="new")
+    settings = load_settings()
+    record = [(document.id, msgspec.json.encode(document))]
+    asyncio.run(publish_values(settings, Channel.INCIDENTS, record))
+    assert run(capsys, "incidents", "learn", "inc-open", "--publish") == [[]]
+    assert asyncio.run(latest_values(settings, Channel.INTEL)) == {}
+    assert main(["incidents", "learn", "inc-none", "--publish"]) == 2
+    assert "no incident begins with 'inc-none'" in capsys.readouterr().err
 
 
 def test_access_rules_give_a_tenant_its_own_topics_alone(
