@@ -35,6 +35,7 @@ SCENARIOS = (
     "annotation_vendor",
     "base_model",
     "own_blocklist",
+    "moved_action_tag",
     "impostors",
     "ordinary_week",
     "busy_week",

@@ -9,6 +9,7 @@ import msgspec
 
 from agents.checks.pipelines.sources import (
     RunSource,
+    commit_of,
     dataset_key,
     domain_key,
     sha256_of,
@@ -199,6 +200,11 @@ def run_lineage(
         parents[f"{key}@{used}" if used else key] = None
         models.append(key)
         see(key, "used", used_as, version=ref.revision, digest=digest)
+        commit = commit_of(ref.digests)
+        if commit and commit != ref.revision:
+            # As its tag and as the commit it stood for: either may be found to be bad.
+            parents[f"{key}@{commit}"] = None
+            see(key, "used", used_as, version=commit, tag=ref.revision)
         if digest:
             parents[f"sha256:{digest}"] = None
             see(f"sha256:{digest}", "used", used_as, version=ref.revision, digest=digest, name=key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -14,6 +15,8 @@ from schemas.components import component_key, is_sha256, tenant_scoped
 from schemas.events import DataSource
 
 MAX_SOURCES: Final = 2_000
+_COMMIT_NAMES: Final = frozenset({"gitcommit", "sha1"})
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _DIGEST_NAMES: Final = ("sha256", "digest", "checksum", "hash")
 
 
@@ -47,6 +50,18 @@ def sha256_of(digests: Mapping[str, str]) -> str | None:
             text = value.strip().lower().removeprefix("sha256:")
             if is_sha256(text):
                 return text
+    return None
+
+
+def commit_of(digests: Mapping[str, str]) -> str | None:
+    """Return the git commit of a `digests` object in lower-case hex, None if there is none.
+
+    Source: in-toto's digest set, which names it `gitCommit`; Tekton and older tools say `sha1`.
+    """
+    for name, value in digests.items():
+        text = value.strip().lower()
+        if name.lower() in _COMMIT_NAMES and _COMMIT.fullmatch(text):
+            return text
     return None
 
 

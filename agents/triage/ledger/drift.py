@@ -35,7 +35,11 @@ from schemas.severity import Severity
 
 _RELEASE: Final = re.compile(r"v?\d+(\.\d+)+([-+.]?[0-9a-z]+)*", re.IGNORECASE | re.ASCII)
 """A tag that names a release and should not move; `main` and `latest` may."""
+_SERIES: Final = re.compile(r"v\d+", re.IGNORECASE | re.ASCII)
+"""A tag of a git repository that is moved on to each release of its series, by habit."""
 _MAX_TAG: Final = 64
+_HABIT: Final = 0.3
+"""Confidence in a move of such a tag: a theft moves them as well, a release far more often."""
 _COLLEAGUE: Final = 0.5
 """Confidence in a change of publisher within a tenant's own registry."""
 Push = tuple[int, str, bool, str, str, str]
@@ -79,14 +83,11 @@ def _slots(seen: Sighting, prefix: str) -> list[tuple[str, str, str]]:
     fixed = seen.version is not None and not moves(seen.version)
     if fixed and seen.digest and (pushed or (prefix == "dataset" and not several)):
         slots.append(("version", f"version:{seen.version}", seen.digest))
-    if (
-        pushed
-        and seen.tag
-        and len(seen.tag) <= _MAX_TAG
-        and _RELEASE.fullmatch(seen.tag)
-        and (seen.digest or seen.version)
-    ):
-        slots.append(("tag", f"tag:{seen.tag}", seen.digest or seen.version or ""))
+    tag = seen.tag if seen.tag and len(seen.tag) <= _MAX_TAG else ""
+    if pushed and _RELEASE.fullmatch(tag) and (seen.digest or seen.version):
+        slots.append(("tag", f"tag:{tag}", seen.digest or seen.version or ""))
+    if seen.kind == "used" and seen.version and (_RELEASE.fullmatch(tag) or _SERIES.fullmatch(tag)):
+        slots.append(("commit", f"commit:{tag}", seen.version))
     if prefix == "pipeline" and seen.digest:
         slots.append(("digest", "digest", seen.digest))
     return [(slot, name, value) for slot, name, value in slots if for_prefix("drift", slot, prefix)]
@@ -129,6 +130,7 @@ def _tell_drift(
     what = name.partition(":")[0]
     # In a registry of the tenant's own, its people push and promote each other's models.
     colleague = what.startswith("publisher") and seen.component.partition(":")[2].startswith("@")
+    habit = what == "commit" and _SERIES.fullmatch(version or "") is not None
     finding = make_finding(
         one.rule,
         locator=(seen.tenant, one.rule.id, seen.component, name),
@@ -148,8 +150,8 @@ def _tell_drift(
         occurred_at=from_ms(ordered[1].first_ms),
         systems=tuple(sorted({value.system for value in ordered[1:]})),
         publisher=now.value if now.value.startswith("publisher:") else None,
-        severity=Severity.MEDIUM if colleague else None,
-        confidence=_COLLEAGUE if colleague else None,
+        severity=Severity.LOW if habit else Severity.MEDIUM if colleague else None,
+        confidence=_HABIT if habit else _COLLEAGUE if colleague else None,
     )
     tell(desk, finding, one, state_of(len(ordered)))
 

@@ -221,6 +221,28 @@ def test_without_an_expected_hash_the_config_becomes_a_baseline_of_the_tenants_o
     assert not [s for s in outcome.sightings if s.kind == "config"]
 
 
+@pytest.mark.parametrize("name", ["gitCommit", "sha1"])
+def test_an_input_from_git_is_seen_as_its_tag_and_as_the_commit_it_stood_for(name):
+    step, commit = "service:git.example/acme/step", "0E58" * 10
+    outcome = run(
+        {
+            "inputs": [{"component": step, "revision": "v45", "digests": {name: commit}}],
+            "outputs": [{"component": "model:reg.acme/out"}],
+        }
+    )
+    seen = {(s.version, s.tag) for s in outcome.sightings if s.component == step}
+    assert seen == {("v45", None), (commit.lower(), "v45")}
+    (made,) = (s for s in outcome.sightings if s.kind == "made")
+    assert {f"{step}@v45", f"{step}@{commit.lower()}"} <= set(made.made_from)
+
+
+def test_what_is_no_commit_is_not_taken_for_one():
+    step = "service:git.example/acme/step"
+    for digests in ({"gitCommit": "v45"}, {"sha512": "a" * 40}, {}):
+        outcome = run({"inputs": [{"component": step, "revision": "v45", "digests": digests}]})
+        assert [s.version for s in outcome.sightings if s.component == step] == ["v45"]
+
+
 def test_outputs_are_made_from_the_inputs_their_digests_and_the_sources():
     outcome = run(
         {

@@ -154,6 +154,20 @@ def test_a_release_tag_moved_to_a_version_that_was_pushed_before_is_told():
     assert {ioc.ioc_type for ioc in flow.iocs.values()} == {"tag_mutation"}
 
 
+@pytest.mark.parametrize(
+    ("tag", "severities"),
+    [("v45.0.5", {"high"}), ("1.2.3", {"high"}), ("v35", {"low"}), ("main", set())],
+)
+def test_a_release_of_a_git_repository_that_moved_is_told_and_a_series_calmly(tag, severities):
+    flow = Flow()
+    step = "service:git.example/acme/step"
+    for number, commit in enumerate(("a" * 40, "a" * 40, "b" * 40)):
+        flow.saw(sighting(step, "a", "runner", number, version=tag, kind="used"))
+        flow.saw(sighting(step, "a", "runner", number, version=commit, tag=tag, kind="used"))
+    assert {ioc.severity.value for ioc in flow.iocs.values()} == severities
+    assert bool(flow.alerts) is ("high" in severities)
+
+
 def test_a_sighting_that_comes_late_counts_at_the_time_it_speaks_of():
     told = []
     early = pushed(1, publisher_id="org-2", version="r9", digest=BAD, event_id="early")
