@@ -13,6 +13,7 @@ from agents.ports import Delivery, Message, Publish, Rows
 from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.incidents import fold
 from agents.triage.incidents.commands import next_due, on_time, update_commands
+from agents.triage.incidents.document import LISTED_TENANTS, incident_document
 from agents.triage.incidents.fold import Case
 from agents.triage.incidents.rows import (
     ACTIONS,
@@ -37,12 +38,7 @@ from agents.triage.incidents.standing import (
     stand,
 )
 from agents.triage.incidents.taken_back import note_told, with_generations
-from agents.triage.incidents.views import (
-    LISTED_TENANTS,
-    alert_view,
-    incident_document,
-    significance,
-)
+from agents.triage.incidents.views import alert_view, significance
 from agents.triage.ledger.outlet import content_hash
 from agents.triage.ledger.rows import DAY_MS, to_ms
 from agents.triage.routing import ledger_message

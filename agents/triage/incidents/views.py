@@ -1,4 +1,4 @@
-"""Renders an incident: the operator's document, and for each tenant the alert of its own part."""
+"""Renders what one tenant reads of an incident: the alert of its own part."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from agents.triage.containment import evidence_paths
-from agents.triage.correlation import correlations
-from agents.triage.incidents.commands import importance, planned
+from agents.triage.incidents.command_views import LISTED, command_views, most_important
 from agents.triage.incidents.fold import Case
-from agents.triage.incidents.recovery import ON_SYSTEMS
-from agents.triage.incidents.rows import CommandState
 from agents.triage.incidents.standing import (
     ENDED,
     Standing,
@@ -22,40 +19,13 @@ from agents.triage.incidents.standing import (
     phase_of,
     readable_root,
 )
-from agents.triage.ledger.rows import EXPOSURE_RANK, from_ms, to_ms
-from agents.triage.scoring import evidence_of, score
+from agents.triage.incidents.timeline import bounded, timeline_entries
+from agents.triage.ledger.rows import EXPOSURE_RANK, from_ms
 from schemas.canonical import stable_id
-from schemas.decisions import Decision
 from schemas.findings import Finding
-from schemas.incidents import (
-    CHECKED,
-    AlertView,
-    CommandSpec,
-    CommandView,
-    FindingView,
-    IncidentDocument,
-    ProcessingTimes,
-    Score,
-    SystemView,
-    TaskView,
-    TenantPart,
-    TimelineEntry,
-)
-from schemas.sharing import SHARED_STATUSES
+from schemas.incidents import AlertView, CommandView, FindingView, IncidentDocument, ProcessingTimes
 
-LISTED: Final = 32
-TIMELINE: Final = 64
-LISTED_TENANTS: Final = 100
 EVENT_IDS: Final = 32
-_WORDS: Final = {
-    "capture-evidence": "capture evidence on",
-    "quarantine": "quarantine",
-    "rollback": "roll back",
-    "block": "block",
-    "revoke": "revoke",
-    "hold-pipeline": "hold",
-    "rebuild": "rebuild",
-}
 
 
 def finding_view(finding: Finding, *, active: bool) -> FindingView:
@@ -98,7 +68,7 @@ def alert_view(case: Case, standing: Standing) -> AlertView:
         for one in standing.shared
     ]
     findings = tuple(own + shared)
-    worst = _worst(findings)
+    worst = worst_of(findings)
     others = known_tenants(case)
     related = tuple(
         sorted(
@@ -110,8 +80,8 @@ def alert_view(case: Case, standing: Standing) -> AlertView:
     if standing.systems_row.full:
         count = max(count, standing.systems_row.tally.count())
     pattern, why = _pattern(others, standing, related)
-    commands = tuple(_commands(case, standing))
-    listed = _listed(standing, commands)
+    commands = tuple(command_views(case, standing))
+    listed = most_important(standing, commands)
     events = {
         *(view.event_id for view in own if view.event_id),
         *(entry.event_id for entry in standing.entries),
@@ -127,7 +97,7 @@ def alert_view(case: Case, standing: Standing) -> AlertView:
         activity="close" if status in ENDED else activity,
         status=status,
         phase=phase_of(standing),
-        title=_title(worst, root),
+        title=title_of(worst, root),
         message=_message(worst, standing, count),
         score=standing.score,
         pattern=pattern,
@@ -137,33 +107,23 @@ def alert_view(case: Case, standing: Standing) -> AlertView:
         findings=findings,
         systems=systems,
         system_count=bucket(count, LISTED),
-        timeline=_bounded(_timeline(standing, findings, listed)),
+        timeline=bounded(timeline_entries(standing, findings, listed)),
         commands=listed,
         tasks=tuple(standing.tasks[:LISTED]),
-        techniques=_union(view.techniques for view in findings if view.active),
-        ssdf=_union(view.ssdf for view in findings if view.active),
-        next_action=_next_action(standing, commands, worst),
+        techniques=union(view.techniques for view in findings if view.active),
+        ssdf=union(view.ssdf for view in findings if view.active),
+        next_action=next_action_of(standing, commands, worst),
         runbook=tuple(dict.fromkeys(view.remediation for view in findings if view.remediation)),
         related=related,
-        assignee=_assignee(standing),
+        assignee=assignee_of(standing),
         first_seen=min((view.occurred_at for view in findings), default=since),
         correlation_ids=tuple(sorted(events)[:EVENT_IDS]),
-        truncated=_truncated(standing, len(commands)),
+        truncated=truncated_parts(standing, len(commands)),
         processing=processing_times(standing),
     )
 
 
-def _listed(standing: Standing, commands: Sequence[CommandView]) -> tuple[CommandView, ...]:
-    """Return the most important commands, in the order in which all are told."""
-    if len(commands) <= LISTED:
-        return tuple(commands)
-    order = importance(standing)
-    first = sorted(commands, key=lambda one: order(one.spec))[:LISTED]
-    chosen = {one.spec.command_id for one in first}
-    return tuple(one for one in commands if one.spec.command_id in chosen)
-
-
-def _truncated(standing: Standing, commands: int) -> tuple[str, ...]:
+def truncated_parts(standing: Standing, commands: int) -> tuple[str, ...]:
     """Return the parts that reached their bound, `over-commanding` where not all are issued."""
     parts = []
     if standing.actions.full:
@@ -185,14 +145,16 @@ def _truncated(standing: Standing, commands: int) -> tuple[str, ...]:
     return tuple(parts)
 
 
-def _worst(findings: Sequence[FindingView]) -> FindingView | None:
+def worst_of(findings: Sequence[FindingView]) -> FindingView | None:
+    """Return the worst of the findings, of those that still hold where any does."""
     holding = [view for view in findings if view.active] or list(findings)
     return min(
         holding, key=lambda one: (-one.severity.rank, -one.confidence, one.rule_id), default=None
     )
 
 
-def _title(worst: FindingView | None, root: str) -> str:
+def title_of(worst: FindingView | None, root: str) -> str:
+    """Return the title of an incident: what was found at worst, and in what."""
     kind = worst.ioc_type.replace("_", " ") if worst is not None else "exposure"
     return f"{kind[:1].upper()}{kind[1:]}: {root}"
 
@@ -226,207 +188,18 @@ def _pattern(others: int, standing: Standing, related: tuple[str, ...]) -> tuple
     return "isolated", "seen on one system, linked to nothing else"
 
 
-def _commands(case: Case, standing: Standing) -> Iterable[CommandView]:
-    """Yield the commands as they are called for now, with what came of them, and the advice.
-
-    What was carried out follows from the command as it was issued; what is told of it here, why
-    and on account of which findings, follows from all that is known now.
-    """
-    row = standing.actions
-    wanted = {spec.command_id: spec for spec in planned(case, standing)}
-    views = []
-    for command_id, command in row.commands.items():
-        spec = msgspec.structs.replace(
-            wanted.get(command_id) or _bygone(command),
-            mode=command.spec.mode,
-            expires=command.spec.expires,
-            attempt=command.spec.attempt,
-        )
-        answer = command.latest()
-        views.append(
-            CommandView(
-                spec=_told(spec),
-                state=command.state(),
-                status=answer[1] if answer else None,
-                status_text=answer[2] if answer else "",
-            )
-        )
-    if not standing.ended:
-        views.extend(
-            CommandView(spec=_told(spec), state="advised")
-            for command_id, spec in wanted.items()
-            if command_id not in row.commands and spec.mode == "advised"
-        )
-    order = tuple(_WORDS)
-    return sorted(
-        views,
-        key=lambda one: (
-            order.index(one.spec.action) if one.spec.action in order else len(order),
-            one.spec.target,
-            one.spec.command_id,
-        ),
-    )
-
-
-def _bygone(command: CommandState) -> CommandSpec:
-    """Return a command that is called for no longer, or takes another back, as it is told of.
-
-    Which findings it was issued for, and what they said, was what was known by then: the record of
-    the command has it.
-    """
-    spec = command.spec
-    reason = spec.reason if spec.undoes else "its reason no longer holds"
-    if command.standing == "superseded":
-        reason = "the version it goes back to was found to be bad since"
-    return msgspec.structs.replace(spec, findings=(), digest=None, reason=reason)
-
-
-def _told(spec: CommandSpec) -> CommandSpec:
-    return msgspec.structs.replace(spec, after=(), paths=())
-
-
-def _timeline(
-    standing: Standing,
-    findings: Iterable[FindingView],
-    listed: Iterable[CommandView],
-    *,
-    operator: bool = False,
-) -> list[TimelineEntry]:
-    """Return what happened; who decided, and the operator's reasons, only the operator is told."""
-    entries = [
-        TimelineEntry(
-            at=view.occurred_at,
-            what="found",
-            text=view.description,
-            tenant=standing.tenant,
-            ref=view.id,
-        )
-        for view in findings
-    ]
-    entries += [
-        TimelineEntry(
-            at=system.since,
-            what="exposed",
-            text=f"{system.system} has {system.component} ({system.exposure})",
-            tenant=standing.tenant,
-            system=system.system,
-        )
-        for system in standing.systems[:LISTED]
-    ]
-    entries += [
-        TimelineEntry(
-            at=decision.time,
-            what="decided",
-            text=_decided(decision)
-            if operator
-            else f"{decision.decision.value}: {decision.reason}",
-            tenant=decision.tenant,
-            ref=decision.id,
-        )
-        for decision, _ in standing.decisions
-        if decision.tenant is not None
-    ]
-    entries += [
-        TimelineEntry(
-            at=decision.time,
-            what="decided",
-            text=_decided(decision) if operator else decision.decision.value,
-            ref=decision.id,
-        )
-        for decision, _ in standing.decisions
-        if decision.tenant is None
-    ]
-    issued = standing.actions.commands
-    for command in (issued[one.spec.command_id] for one in listed if one.spec.command_id in issued):
-        verb = _WORDS.get(command.spec.action, command.spec.action)
-        entries.append(
-            TimelineEntry(
-                at=from_ms(command.since_ms),
-                what="commanded",
-                text=f"{command.spec.mode}: {verb} {command.spec.target}",
-                tenant=standing.tenant,
-                ref=command.spec.command_id,
-                processing=True,
-            )
-        )
-        answer = command.latest()
-        if answer is not None:
-            entries.append(
-                TimelineEntry(
-                    at=from_ms(answer[0]),
-                    what="result",
-                    text=f"{verb} {command.spec.target}: {answer[1]} {answer[2]}".strip(),
-                    tenant=standing.tenant,
-                    ref=command.spec.command_id,
-                    processing=True,
-                )
-            )
-    proofs = {
-        (one.system, one.component): one
-        for one in standing.systems_row.proofs.values()
-        if one.kind != CHECKED
-    }
-    entries += [
-        TimelineEntry(
-            at=proofs[task.system, task.component].occurred_at,
-            what="recovered",
-            text=task.text,
-            tenant=standing.tenant,
-            system=task.system,
-            ref=task.proof,
-        )
-        for task in standing.tasks
-        if task.kind in ON_SYSTEMS
-        and task.state == "done"
-        and (task.system, task.component) in proofs
-    ]
-    entries += [
-        TimelineEntry(
-            at=from_ms(state.withdrawn[0]),
-            what="withdrawn",
-            text=state.reason,
-            tenant=standing.tenant,
-            ref=state.finding,
-            processing=True,
-        )
-        for state in standing.findings.ids.values()
-        if state.withdrawn is not None and not state.active()
-    ]
-    return entries
-
-
-def _decided(decision: Decision) -> str:
-    return f"{decision.decision.value} by {decision.actor}: {decision.reason}"
-
-
-def _bounded(entries: list[TimelineEntry]) -> tuple[TimelineEntry, ...]:
-    """Return what occurred by time, then what Tidewatch did, in an order that no replay changes."""
-    ordered = sorted(
-        entries,
-        key=lambda one: (
-            one.processing,
-            from_ms(0) if one.processing else one.at,
-            one.what,
-            one.tenant or "",
-            one.ref or "",
-            one.text,
-        ),
-    )
-    if len(ordered) > TIMELINE:
-        ordered = ordered[: TIMELINE // 2] + ordered[-TIMELINE // 2 :]
-    return tuple(ordered)
-
-
-def _union(lists: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+def union(lists: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return what is in any of the lists, sorted."""
     return tuple(sorted({one for many in lists for one in many}))
 
 
-def _assignee(standing: Standing) -> str | None:
+def assignee_of(standing: Standing) -> str | None:
+    """Return whom the part was assigned to last."""
     assigned = [one.target for one, _ in standing.decisions if one.decision.value == "assign"]
     return assigned[-1] if assigned else None
 
 
-def _next_action(
+def next_action_of(
     standing: Standing, commands: Sequence[CommandView], worst: FindingView | None
 ) -> str:
     """Return the one thing to do next, in a sentence."""
@@ -506,205 +279,3 @@ def significance(view: AlertView | IncidentDocument) -> str:
     for command in plain.get("commands", ()):
         command["spec"].pop("expires", None)
     return stable_id("sig", msgspec.json.encode(plain, order="sorted").decode())
-
-
-# -- the operator's document -----------------------------------------------------------------------
-
-
-def incident_document(case: Case, standings: Sequence[Standing]) -> IncidentDocument:
-    """Return the whole incident, for the operator.
-
-    Args:
-        case: The incident.
-        standings: The parts of its tenants, sorted by tenant, at most `LISTED_TENANTS`.
-    """
-    count = max(case.core.tenant_tally.count(), len(standings))
-    total = _operator_score(standings, count)
-    findings = _distinct(
-        finding_view(group.finding, active=holds)
-        for standing in standings
-        for group, holds in standing.own
-    )
-    systems: list[SystemView] = [one for standing in standings for one in standing.systems]
-    of_tenant = [(one, tuple(_commands(case, one))) for one in standings]
-    tasks: list[TaskView] = [one for standing in standings for one in standing.tasks]
-    timeline = list(
-        dict.fromkeys(
-            entry
-            for one, many in of_tenant
-            for entry in _timeline(
-                one,
-                (finding_view(group.finding, active=True) for group, _ in one.own),
-                _listed(one, many),
-                operator=True,
-            )
-        )
-    )
-    related = tuple(sorted(other for other, _, _ in case.core.related.values()))
-    worst = _worst(findings)
-    status = _overall_status(standings)
-    open_parts = [one for one in standings if not one.ended]
-    leading = max(
-        open_parts or list(standings), key=lambda one: (one.score.value, one.tenant), default=None
-    )
-    commands = [command for one, many in of_tenant for command in _listed(one, many)]
-    truncated = {
-        *case.core.truncated,
-        *(part for one, many in of_tenant for part in _truncated(one, len(many))),
-    }
-    for part, listed, most in (
-        ("tenants", count, len(standings)),
-        ("findings", len(findings), LISTED * 2),
-        ("systems", len(systems), LISTED * 4),
-        ("commands", len(commands), LISTED * 4),
-        ("tasks", len(tasks), LISTED * 4),
-        ("timeline", len(timeline), TIMELINE),
-    ):
-        if listed > most:
-            truncated.add(part)
-    held = sum(
-        max(len(one.systems), one.systems_row.tally.count() if one.systems_row.full else 0)
-        for one in standings
-    )
-    return IncidentDocument(
-        id=case.incident,
-        root=case.core.root,
-        title=_title(worst, case.core.root),
-        status=status,
-        phase=phase_of(leading) if leading is not None else "detection",
-        score=total,
-        pattern="pattern" if count > 1 or related else "isolated",
-        pattern_why=_operator_pattern(case, count, related),
-        tenants=tuple(
-            TenantPart(
-                tenant=one.tenant,
-                score=one.score,
-                status=one.status,
-                systems=bucket(len(one.systems), LISTED),
-                assignee=_assignee(one),
-            )
-            for one in standings
-        ),
-        tenant_count=count,
-        findings=findings[: LISTED * 2],
-        systems=tuple(systems[: LISTED * 4]),
-        system_count=bucket(held, LISTED * 4),
-        timeline=_bounded(timeline),
-        commands=tuple(commands[: LISTED * 4]),
-        tasks=tuple(tasks[: LISTED * 4]),
-        related=related,
-        campaign=case.core.campaign or (case.incident if related else None),
-        publishers=_publishers(standings),
-        techniques=_union(view.techniques for view in findings if view.active),
-        ssdf=_union(view.ssdf for view in findings if view.active),
-        next_action=next(
-            (_next_action(one, many, worst) for one, many in of_tenant if one is leading), ""
-        ),
-        first_seen=min(
-            (
-                *(view.occurred_at for view in findings),
-                *(system.since for system in systems),
-            ),
-            default=from_ms(0),
-        ),
-        truncated=tuple(sorted(truncated)),
-        shared=case.core.shared or status in SHARED_STATUSES,
-        processing=_overall_processing(standings),
-    )
-
-
-def _distinct(views: Iterable[FindingView]) -> tuple[FindingView, ...]:
-    """Return the findings, the worst first; of one rule and indicator the first tenant's."""
-    kept: dict[tuple[str, str, bool], FindingView] = {}
-    for view in views:
-        kept.setdefault((view.rule_id, view.indicator_key, view.active), view)
-    return tuple(
-        sorted(kept.values(), key=lambda one: (-one.severity.rank, -one.confidence, one.id))
-    )
-
-
-def _operator_score(standings: Sequence[Standing], tenants: int) -> Score:
-    evidence = [
-        evidence_of(group.finding)
-        for standing in standings
-        for group, holds in standing.own
-        if holds
-    ]
-    systems = [system for standing in standings for system in standing.systems]
-    stated = [system.criticality for system in systems if system.criticality is not None]
-    stated += [
-        standing.policy.criticality[name]
-        for standing in standings
-        for system in standing.systems
-        for name in (system.component, system.system)
-        if name in standing.policy.criticality
-    ]
-    recovery = [
-        next((term.why for term in one.score.terms if term.name == "recoverability"), "none")
-        for one in standings
-    ]
-    order = ("clean rollback", "no signed baseline", "none")
-    return score(
-        evidence,
-        affected=bucket(len({(one.tenant, one.system, one.component) for one in systems}), LISTED),
-        exposure=max(
-            (one.exposure for one in systems),
-            key=lambda name: EXPOSURE_RANK[name],
-            default="staged",
-        ),
-        tenants=tenants,
-        criticality=max(stated, default=None),
-        recovery=max(recovery, key=order.index, default="none"),
-    )
-
-
-def _operator_pattern(case: Case, count: int, related: tuple[str, ...]) -> str:
-    reasons = []
-    if count > 1:
-        reasons.append(f"seen in {count} tenants")
-    if case.core.thresholds:
-        title = correlations()["TW-LEDGER-PREVALENCE"].rule.title.lower()
-        reasons.append(f"{title}: {max(case.core.thresholds)} or more")
-    if related:
-        reasons.append(f"{len(related)} related incidents")
-    return "; ".join(reasons) or "seen in one tenant, linked to nothing else"
-
-
-def _overall_status(standings: Sequence[Standing]) -> str:
-    """Return the status of the whole: of the part that is least far along."""
-    order = (
-        "new",
-        "acknowledged",
-        "contained",
-        "recovering",
-        "suppressed",
-        "closed",
-        "false-positive",
-        "withdrawn",
-    )
-    return min((one.status for one in standings), key=order.index, default="new")
-
-
-def _publishers(standings: Sequence[Standing]) -> tuple[str, ...]:
-    names = {group.finding.publisher for one in standings for group, _ in one.own}
-    names |= {entry.publisher for one in standings for entry in one.entries}
-    return tuple(sorted(name for name in names if name))[:LISTED]
-
-
-def _overall_processing(standings: Sequence[Standing]) -> ProcessingTimes:
-    parts = [processing_times(one) for one in standings]
-    detected = [one.detected_at for one in parts if one.detected_at is not None]
-    contained = [one.contained_at for one in parts]
-    all_contained = [one for one in contained if one is not None]
-    first = min(detected, default=None)
-    last = max(all_contained) if parts and len(all_contained) == len(parts) else None
-    return ProcessingTimes(
-        detected_at=first,
-        contained_at=last,
-        seconds_to_detect=min(
-            (one.seconds_to_detect for one in parts if one.seconds_to_detect is not None),
-            default=None,
-        ),
-        seconds_to_contain=(to_ms(last) - to_ms(first)) / 1000 if last and first else None,
-        retro=any(one.retro for one in parts),
-    )

@@ -1,0 +1,94 @@
+"""Shows the commands of a tenant's part: as they are called for now, and what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from agents.triage.incidents.commands import importance, planned
+from agents.triage.incidents.fold import Case
+from agents.triage.incidents.rows import CommandState
+from agents.triage.incidents.standing import Standing
+from schemas.incidents import CommandSpec, CommandView
+
+LISTED: Final = 32
+VERBS: Final = {
+    "capture-evidence": "capture evidence on",
+    "quarantine": "quarantine",
+    "rollback": "roll back",
+    "block": "block",
+    "revoke": "revoke",
+    "hold-pipeline": "hold",
+    "rebuild": "rebuild",
+}
+
+
+def most_important(standing: Standing, commands: Sequence[CommandView]) -> tuple[CommandView, ...]:
+    """Return the most important commands, in the order in which all are told."""
+    if len(commands) <= LISTED:
+        return tuple(commands)
+    order = importance(standing)
+    first = sorted(commands, key=lambda one: order(one.spec))[:LISTED]
+    chosen = {one.spec.command_id for one in first}
+    return tuple(one for one in commands if one.spec.command_id in chosen)
+
+
+def command_views(case: Case, standing: Standing) -> Iterable[CommandView]:
+    """Yield the commands as they are called for now, with what came of them, and the advice.
+
+    What was carried out follows from the command as it was issued; what is told of it here, why
+    and on account of which findings, follows from all that is known now.
+    """
+    row = standing.actions
+    wanted = {spec.command_id: spec for spec in planned(case, standing)}
+    views = []
+    for command_id, command in row.commands.items():
+        spec = msgspec.structs.replace(
+            wanted.get(command_id) or _bygone(command),
+            mode=command.spec.mode,
+            expires=command.spec.expires,
+            attempt=command.spec.attempt,
+        )
+        answer = command.latest()
+        views.append(
+            CommandView(
+                spec=_told(spec),
+                state=command.state(),
+                status=answer[1] if answer else None,
+                status_text=answer[2] if answer else "",
+            )
+        )
+    if not standing.ended:
+        views.extend(
+            CommandView(spec=_told(spec), state="advised")
+            for command_id, spec in wanted.items()
+            if command_id not in row.commands and spec.mode == "advised"
+        )
+    order = tuple(VERBS)
+    return sorted(
+        views,
+        key=lambda one: (
+            order.index(one.spec.action) if one.spec.action in order else len(order),
+            one.spec.target,
+            one.spec.command_id,
+        ),
+    )
+
+
+def _bygone(command: CommandState) -> CommandSpec:
+    """Return a command that is called for no longer, or takes another back, as it is told of.
+
+    Which findings it was issued for, and what they said, was what was known by then: the record of
+    the command has it.
+    """
+    spec = command.spec
+    reason = spec.reason if spec.undoes else "its reason no longer holds"
+    if command.standing == "superseded":
+        reason = "the version it goes back to was found to be bad since"
+    return msgspec.structs.replace(spec, findings=(), digest=None, reason=reason)
+
+
+def _told(spec: CommandSpec) -> CommandSpec:
+    return msgspec.structs.replace(spec, after=(), paths=())

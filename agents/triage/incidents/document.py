@@ -1,0 +1,235 @@
+"""Renders the whole of an incident, over all its tenants, for the operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from agents.triage.correlation import correlations
+from agents.triage.incidents.command_views import LISTED, command_views, most_important
+from agents.triage.incidents.fold import Case
+from agents.triage.incidents.standing import Standing, bucket, phase_of
+from agents.triage.incidents.timeline import TIMELINE, bounded, timeline_entries
+from agents.triage.incidents.views import (
+    assignee_of,
+    finding_view,
+    next_action_of,
+    processing_times,
+    title_of,
+    truncated_parts,
+    union,
+    worst_of,
+)
+from agents.triage.ledger.rows import EXPOSURE_RANK, from_ms, to_ms
+from agents.triage.scoring import evidence_of, score
+from schemas.incidents import (
+    FindingView,
+    IncidentDocument,
+    ProcessingTimes,
+    Score,
+    SystemView,
+    TaskView,
+    TenantPart,
+)
+from schemas.sharing import SHARED_STATUSES
+
+LISTED_TENANTS: Final = 100
+
+
+def incident_document(case: Case, standings: Sequence[Standing]) -> IncidentDocument:
+    """Return the whole incident, for the operator.
+
+    Args:
+        case: The incident.
+        standings: The parts of its tenants, sorted by tenant, at most `LISTED_TENANTS`.
+    """
+    count = max(case.core.tenant_tally.count(), len(standings))
+    total = _operator_score(standings, count)
+    findings = _distinct(
+        finding_view(group.finding, active=holds)
+        for standing in standings
+        for group, holds in standing.own
+    )
+    systems: list[SystemView] = [one for standing in standings for one in standing.systems]
+    of_tenant = [(one, tuple(command_views(case, one))) for one in standings]
+    tasks: list[TaskView] = [one for standing in standings for one in standing.tasks]
+    timeline = list(
+        dict.fromkeys(
+            entry
+            for one, many in of_tenant
+            for entry in timeline_entries(
+                one,
+                (finding_view(group.finding, active=True) for group, _ in one.own),
+                most_important(one, many),
+                operator=True,
+            )
+        )
+    )
+    related = tuple(sorted(other for other, _, _ in case.core.related.values()))
+    worst = worst_of(findings)
+    status = _overall_status(standings)
+    open_parts = [one for one in standings if not one.ended]
+    leading = max(
+        open_parts or list(standings), key=lambda one: (one.score.value, one.tenant), default=None
+    )
+    commands = [command for one, many in of_tenant for command in most_important(one, many)]
+    truncated = {
+        *case.core.truncated,
+        *(part for one, many in of_tenant for part in truncated_parts(one, len(many))),
+    }
+    for part, listed, most in (
+        ("tenants", count, len(standings)),
+        ("findings", len(findings), LISTED * 2),
+        ("systems", len(systems), LISTED * 4),
+        ("commands", len(commands), LISTED * 4),
+        ("tasks", len(tasks), LISTED * 4),
+        ("timeline", len(timeline), TIMELINE),
+    ):
+        if listed > most:
+            truncated.add(part)
+    held = sum(
+        max(len(one.systems), one.systems_row.tally.count() if one.systems_row.full else 0)
+        for one in standings
+    )
+    return IncidentDocument(
+        id=case.incident,
+        root=case.core.root,
+        title=title_of(worst, case.core.root),
+        status=status,
+        phase=phase_of(leading) if leading is not None else "detection",
+        score=total,
+        pattern="pattern" if count > 1 or related else "isolated",
+        pattern_why=_operator_pattern(case, count, related),
+        tenants=tuple(
+            TenantPart(
+                tenant=one.tenant,
+                score=one.score,
+                status=one.status,
+                systems=bucket(len(one.systems), LISTED),
+                assignee=assignee_of(one),
+            )
+            for one in standings
+        ),
+        tenant_count=count,
+        findings=findings[: LISTED * 2],
+        systems=tuple(systems[: LISTED * 4]),
+        system_count=bucket(held, LISTED * 4),
+        timeline=bounded(timeline),
+        commands=tuple(commands[: LISTED * 4]),
+        tasks=tuple(tasks[: LISTED * 4]),
+        related=related,
+        campaign=case.core.campaign or (case.incident if related else None),
+        publishers=_publishers(standings),
+        techniques=union(view.techniques for view in findings if view.active),
+        ssdf=union(view.ssdf for view in findings if view.active),
+        next_action=next(
+            (next_action_of(one, many, worst) for one, many in of_tenant if one is leading), ""
+        ),
+        first_seen=min(
+            (
+                *(view.occurred_at for view in findings),
+                *(system.since for system in systems),
+            ),
+            default=from_ms(0),
+        ),
+        truncated=tuple(sorted(truncated)),
+        shared=case.core.shared or status in SHARED_STATUSES,
+        processing=_overall_processing(standings),
+    )
+
+
+def _distinct(views: Iterable[FindingView]) -> tuple[FindingView, ...]:
+    """Return the findings, the worst first; of one rule and indicator the first tenant's."""
+    kept: dict[tuple[str, str, bool], FindingView] = {}
+    for view in views:
+        kept.setdefault((view.rule_id, view.indicator_key, view.active), view)
+    return tuple(
+        sorted(kept.values(), key=lambda one: (-one.severity.rank, -one.confidence, one.id))
+    )
+
+
+def _operator_score(standings: Sequence[Standing], tenants: int) -> Score:
+    evidence = [
+        evidence_of(group.finding)
+        for standing in standings
+        for group, holds in standing.own
+        if holds
+    ]
+    systems = [system for standing in standings for system in standing.systems]
+    stated = [system.criticality for system in systems if system.criticality is not None]
+    stated += [
+        standing.policy.criticality[name]
+        for standing in standings
+        for system in standing.systems
+        for name in (system.component, system.system)
+        if name in standing.policy.criticality
+    ]
+    recovery = [
+        next((term.why for term in one.score.terms if term.name == "recoverability"), "none")
+        for one in standings
+    ]
+    order = ("clean rollback", "no signed baseline", "none")
+    return score(
+        evidence,
+        affected=bucket(len({(one.tenant, one.system, one.component) for one in systems}), LISTED),
+        exposure=max(
+            (one.exposure for one in systems),
+            key=lambda name: EXPOSURE_RANK[name],
+            default="staged",
+        ),
+        tenants=tenants,
+        criticality=max(stated, default=None),
+        recovery=max(recovery, key=order.index, default="none"),
+    )
+
+
+def _operator_pattern(case: Case, count: int, related: tuple[str, ...]) -> str:
+    reasons = []
+    if count > 1:
+        reasons.append(f"seen in {count} tenants")
+    if case.core.thresholds:
+        title = correlations()["TW-LEDGER-PREVALENCE"].rule.title.lower()
+        reasons.append(f"{title}: {max(case.core.thresholds)} or more")
+    if related:
+        reasons.append(f"{len(related)} related incidents")
+    return "; ".join(reasons) or "seen in one tenant, linked to nothing else"
+
+
+def _overall_status(standings: Sequence[Standing]) -> str:
+    """Return the status of the whole: of the part that is least far along."""
+    order = (
+        "new",
+        "acknowledged",
+        "contained",
+        "recovering",
+        "suppressed",
+        "closed",
+        "false-positive",
+        "withdrawn",
+    )
+    return min((one.status for one in standings), key=order.index, default="new")
+
+
+def _publishers(standings: Sequence[Standing]) -> tuple[str, ...]:
+    names = {group.finding.publisher for one in standings for group, _ in one.own}
+    names |= {entry.publisher for one in standings for entry in one.entries}
+    return tuple(sorted(name for name in names if name))[:LISTED]
+
+
+def _overall_processing(standings: Sequence[Standing]) -> ProcessingTimes:
+    parts = [processing_times(one) for one in standings]
+    detected = [one.detected_at for one in parts if one.detected_at is not None]
+    contained = [one.contained_at for one in parts]
+    all_contained = [one for one in contained if one is not None]
+    first = min(detected, default=None)
+    last = max(all_contained) if parts and len(all_contained) == len(parts) else None
+    return ProcessingTimes(
+        detected_at=first,
+        contained_at=last,
+        seconds_to_detect=min(
+            (one.seconds_to_detect for one in parts if one.seconds_to_detect is not None),
+            default=None,
+        ),
+        seconds_to_contain=(to_ms(last) - to_ms(first)) / 1000 if last and first else None,
+        retro=any(one.retro for one in parts),
+    )
