@@ -151,6 +151,7 @@ def incidents_decoder(decision_ring: Mapping[str, bytes]) -> Decode:
         if origin.channel is not Channel.DECISIONS:
             return read_update(record.value)
         decision = read_decision(record.value)
+        _of_topics_tenant(origin, decision.tenant)
         try:
             verify_signature(
                 record.headers,
@@ -165,17 +166,26 @@ def incidents_decoder(decision_ring: Mapping[str, bytes]) -> Decode:
     return decode
 
 
+def _of_topics_tenant(origin: Origin, tenant: str | None) -> None:
+    """Refuse what claims another tenant, or none, than its topic is bound to."""
+    if origin.tenant is not None and tenant != origin.tenant:
+        raise UnreadableRecordError(
+            reasons.TENANT_MISMATCH, f"the topic is bound to tenant {origin.tenant}"
+        )
+
+
 def result_decoder() -> Decode:
     """Return what reads a responder's answer."""
 
     def decode(record: Record, origin: Origin) -> SignedResult:
-        del origin
         if record.value is None:
             raise UnreadableRecordError(reasons.NULL_VALUE, "the record has no value")
         try:
-            return read_result(record)
+            result = read_result(record)
         except InvalidCommandError as error:
             raise UnreadableRecordError(reasons.INVALID_EVENT, error.what) from error
+        _of_topics_tenant(origin, result.tenant)
+        return result
 
     return decode
 

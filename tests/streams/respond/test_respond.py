@@ -28,7 +28,7 @@ from schemas import openc2
 from schemas.canonical import stable_id
 from schemas.channels import Channel
 from schemas.cloudevents import binary_headers, first_headers
-from schemas.incidents import CommandSpec
+from schemas.incidents import CommandSpec, IncidentMessage, ResultUpdate
 from schemas.signing import SigningKey, new_signing_key, verify_signature
 from streams.cli import main
 from streams.keys import COMMANDS, RESPONDER, keys_dir, load_or_create_signing_key, load_ring
@@ -168,6 +168,14 @@ class Scene:
         found = self.read(Channel.CONTAINMENT_RESULTS)
         return [(first_headers(one.headers), orjson.loads(one.value), one) for one in found]
 
+    def updates(self) -> list[ResultUpdate]:
+        """Return the answers that reached their incidents."""
+        read = [
+            msgspec.json.decode(one.value, type=IncidentMessage)
+            for one in self.read(Channel.INCIDENT_UPDATES)
+        ]
+        return [one for one in read if isinstance(one, ResultUpdate)]
+
     def statuses(self) -> dict[str, int]:
         """The last status of each command."""
         return {
@@ -277,6 +285,43 @@ def test_a_tenant_runs_a_responder_on_its_own_topic(scene: Scene) -> None:
     ring = load_ring(trusted(keys_dir(scene.settings.state_dir), RESPONDER))
     signed = [(name, value) for name, value in record.headers]
     assert verify_signature(signed, record.value, ring, timestamp_ms=record.timestamp) == "site-2"
+
+
+def test_what_answers_on_a_tenants_bound_topic_answers_for_that_tenant_alone(
+    scene: Scene,
+) -> None:
+    """The topic says whose the answers are, whatever key signs them: this one is for all."""
+    bound = f"{scene.options['topic_prefix']}acme-results"
+    names = {bound: {"channel": "containment-results", "tenant": "acme"}}
+    scene.environment["TIDEWATCH_BOUND_TOPICS"] = orjson.dumps(names).decode()
+    asyncio.run(ensure_topics(load_settings(**scene.options, bound_topics=names)))
+    text = scene.config.read_text()
+    other = f'[tenants.other.blocklist]\nsources = "{scene.folder}/etc/other.txt"\n'
+    scene.config.write_text(f'results_topic = "{bound}"\n{text}\n{other}')
+    spec = live("block", "model:huggingface/evil/m")
+    strange = msgspec.structs.replace(spec, command_id=str(uuid.uuid4()), tenant="other")
+    scene.send(spec, strange)
+    scene.once()
+    assert scene.results() == []
+    with scene.log.open("ab") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "streams", "worker", "--agents", "incidents"],
+            env=scene.environment,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        wait_for(lambda: scene.updates() and scene.read(Channel.DEAD_LETTER), "both were read")
+    finally:
+        worker.terminate()
+        worker.wait(30)
+    assert [(one.command_id, one.tenant, one.status) for one in scene.updates()] == [
+        (spec.command_id, "acme", 200)
+    ]
+    (letter,) = scene.read(Channel.DEAD_LETTER)
+    assert first_headers(letter.headers)["reason"] == b"tenant-mismatch"
+    refused = orjson.loads(letter.value)["results"][openc2.EXTENSION]
+    assert refused["command_id"] == strange.command_id
 
 
 async def delete_commands(scene: Scene) -> dict[int, int]:
