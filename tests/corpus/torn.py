@@ -7,6 +7,7 @@ import json
 import random
 import struct
 import tarfile
+import zlib
 from collections.abc import Iterator
 
 Sample = tuple[str, bytes | dict[str, bytes]]
@@ -84,8 +85,63 @@ def harmless() -> Iterator[Sample]:
     yield "zeros.npy", npy((64, 48), bytes(64 * 48 * 4))
     yield "vector.npy", npy((64,), _dense(60) + bytes(16))
     yield "records.tar", tar(10240)
+    yield "two.npy", npy((64,), _dense(64)) + npy((32,), _dense(32))
+    yield "whole.mat", matlab(bytes(99))
+    yield "padded.gguf", gguf_padded()
+    yield "unpadded.gguf", gguf_padded()[:-20]
+    yield "german/config.json", '{"a": "\u00fc"}'.encode()
+    yield "wide/config.json", '{"a": "\u00fc"}'.encode("utf-16")
+    yield "trees/model.model", b'{"learner": {"attributes": {}}, "version": [1, 7, 6]}'
+    yield "words/vocab.bin", b"the\nnot\nfound\nerror\n" * 9
     yield "plain.tar", tar(512)
     yield "wide/vocab.txt", "a\nb\n".encode("utf-16")
+
+
+_ANSWERS = {
+    "denied": b'<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>',
+    "absent": b'{"error": "Repository not found"}',
+    "page": b"<!DOCTYPE html>\n<html><head><title>404</title><script>go()</script></head></html>",
+    "short": b"Entry not found",
+    "limit": b"429 Too Many Requests\n",
+}
+
+
+def _answers() -> Iterator[Sample]:
+    """Yield what a server said, saved under the name that was asked for."""
+    names = "model.pkl model.joblib model.pt pytorch_model.bin model.safetensors model.gguf"
+    names += " model.keras model.h5 array.npy weights.bin flax_model.msgpack net.mat model.nemo"
+    for name in names.split():
+        for said, raw in _ANSWERS.items():
+            yield f"{said}/{name}", raw
+    yield "list/model.keras", b'["a", "b"]'
+    yield "prose/model.gguf", b"This file was moved by its owners to another place."
+
+
+def _passed_through(array: bytes) -> Iterator[Sample]:
+    """Yield files that were cut by little, doubled, or changed as text."""
+    yield "twice.npy", array * 2
+    yield "more.npy", array + b"\x01\x02\x03\x04" * 8
+    yield "line_ends.npy", array.replace(b"\n", b"\r\n")
+    yield "erased/tokenizer.json", b'{"ve' + b"\xff" * 36 + b'ing": null, "model": {}}'
+    whole = matlab(bytes(range(1, 200)))
+    yield "short.mat", whole[:108]
+    yield "half.mat", whole[: len(whole) // 2]
+    yield "last.mat", whole[:-1]
+    yield "padding.gguf", gguf_padded()[:-9]
+
+
+def matlab(data: bytes) -> bytes:
+    """Return a MATLAB file of version 5 with one element, compressed."""
+    inner = zlib.compress(data)
+    head = b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\x01IM"
+    return head + struct.pack("<II", 15, len(inner)) + inner
+
+
+def gguf_padded() -> bytes:
+    """Return a GGUF file with one tensor, filled up behind it."""
+    info = struct.pack("<Q", 1) + b"w" + struct.pack("<IQIQ", 1, 3, 0, 0)
+    head = b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + info
+    return head.ljust(-(-len(head) // 32) * 32, b"\0") + struct.pack("<3f", 1, 2, 3) + bytes(20)
 
 
 def damaged() -> Iterator[Sample]:
@@ -103,6 +159,8 @@ def damaged() -> Iterator[Sample]:
     yield "zeros/vocab.txt", bytes(4096)
     yield "torn/vocab.txt", b"[PAD]\n[UNK]\nthe\n" * 20 + bytes(512)
     yield "erased/merges.txt", b"#version: 0.2\ni n\n" * 20 + b"\xff" * 512
+    yield from _answers()
+    yield from _passed_through(array)
     yield "torn/README.md", b"# Model\n" * 40 + bytes(512)
     yield "torn/config.json", b'{"a": [1, 2, 3' + bytes(512)
     yield "torn/config.yaml", b"a: 1\nb: 2\n" + bytes(512)

@@ -19,6 +19,7 @@ from schemas.severity import Severity
 
 MAGIC: Final = b"\x93NUMPY"
 MAX_HEADER: Final = 1 << 20
+_PIECE: Final = 1 << 20
 
 
 def scan_npy(scan: Scan, source: Source) -> None:
@@ -50,6 +51,8 @@ def scan_npy(scan: Scan, source: Source) -> None:
         _try(scan, source, start + length)
         return
     body = start + length
+    if text.endswith("\r\n"):
+        scan.mark_corrupt("the array went through a change of line ends")
     if _has_objects(descr):
         rest = Part(source, body, source.size - body)
         if not scan_pickle(scan, rest, expected=True):
@@ -64,7 +67,7 @@ def scan_npy(scan: Scan, source: Source) -> None:
         if body + needed > source.size:
             scan.mark_corrupt(f"the array needs {needed} bytes, {source.size - body} are there")
         elif body + needed < source.size:
-            _try(scan, source, body + needed)
+            _judge_rest(scan, source, body + needed)
         else:
             row = (
                 width * shape[0 if header.get("fortran_order") else -1] if len(shape) > 1 else width
@@ -78,6 +81,25 @@ def scan_npy(scan: Scan, source: Source) -> None:
     elif not isinstance(descr, str | list):
         scan.mark_corrupt("the array's type is not one")
     _try(scan, source, body)
+
+
+def _judge_rest(scan: Scan, source: Source, end: int) -> None:
+    """Scan what follows an array: another one, as `numpy.save` appends, or damage."""
+    rest = Part(source, end, source.size - end)
+    if rest.read(0, len(MAGIC)) != MAGIC:
+        scan.mark_corrupt(f"{rest.size} bytes follow the array")
+        _try(scan, source, end)
+    elif rest.size == end and _same(source, rest):
+        scan.mark_corrupt("the array is written twice")
+    else:
+        scan.descend("next", rest)
+
+
+def _same(left: Source, right: Source) -> bool:
+    pieces = range(0, right.size, _PIECE)
+    return all(
+        left.read(at, min(_PIECE, right.size - at)) == right.read(at, _PIECE) for at in pieces
+    )
 
 
 def _has_calls(text: str) -> bool:

@@ -39,6 +39,7 @@ FORMATS: Final = frozenset(
         "sentencepiece",
         "engine",
         "foreign",
+        "matlab",
         "unknown",
     )
 )

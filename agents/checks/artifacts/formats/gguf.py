@@ -283,6 +283,10 @@ class _Reader:
             reached = 0
         if not self._unsized:
             self._judge_tail(start + -(-reached // alignment) * alignment)
+            last = start + max((end for _, end, _ in spans), default=0)
+            # Writers fill up behind the last tensor too: a part of that was cut.
+            if spans and last < self._size < -(-last // alignment) * alignment:
+                self._scan.mark_corrupt("what fills up behind the last tensor is cut off")
 
     def _judge_tail(self, offset: int) -> None:
         """Report what follows the last tensor, unless it is padding."""

@@ -82,6 +82,10 @@ def load(scan: Scan, raw: bytes) -> Any:  # noqa: ANN401 -- JSON
     except orjson.JSONDecodeError:
         pass
     try:
+        raw.decode(json.detect_encoding(raw), "surrogatepass")
+    except UnicodeDecodeError as error:
+        scan.mark_corrupt(f"bytes at offset {error.start} that are of no text")
+    try:
         # NaN, byte order marks and control characters, which orjson refuses, and Python reads
         return json.loads(decode_text(raw), strict=False)
     except RecursionError as error:

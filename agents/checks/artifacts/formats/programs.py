@@ -22,12 +22,13 @@ from agents.checks.artifacts.scanning import BytesSource, Scan, Source
 
 MAX_TEXT: Final = 4 << 20
 """Bytes of a text that may be a program; longer ones are data."""
-_SHELL: Final = re.compile(
+SHELL: Final = re.compile(
     r"(?im)^\s*(#!|<\?php|<%[@=\s]|@echo\b|(cmd(\.exe)?\s+/[ck]|powershell(\.exe)?|pwsh)\s|"
     r"\$\w+\s*=\s*(New-Object|\[)|Set-ExecutionPolicy|Invoke-\w+|On Error Resume|"
     r"(Private |Public )?Sub \w+\(|"
     r"(sudo\s+)?(curl|wget|bash|sh|nc|ncat|python\d?|perl|ruby|php)\s+-?\S)"
 )
+"""A line of a program that a shell or a server runs."""
 _MARKUP: Final = re.compile(r"(?i)<(script|iframe|object|embed|hta:application|svg\s+on\w+)\b")
 _PAGE: Final = re.compile(r"(?i)\s*<(!doctype html|html|head|body|script|svg|hta:|\?php|%)")
 _IMPORTS: Final = re.compile(
@@ -117,7 +118,7 @@ def _base64(raw: bytes) -> bytes:
 
 def _is_program(raw: bytes) -> bool:
     text = decode_text(raw)
-    return bool(OBFUSCATED.search(text) or _SHELL.search(text)) or _is_python(text)
+    return bool(OBFUSCATED.search(text) or SHELL.search(text)) or _is_python(text)
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
@@ -128,7 +129,7 @@ def matches(name: str, head: bytes, source: Source) -> bool:
     if OBFUSCATED.search(text) or _PAGE.match(text):
         return True
     return _may_hide(name) and (
-        bool(_SHELL.search(text)) or _is_python(decode_text(source.read(0, MAX_TEXT)))
+        bool(SHELL.search(text)) or _is_python(decode_text(source.read(0, MAX_TEXT)))
     )
 
 

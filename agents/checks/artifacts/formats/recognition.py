@@ -49,6 +49,11 @@ def controls(text: bytes) -> int:
     return len(text) - len(text.translate(None, _CONTROLS))
 
 
+def may_be_text(head: bytes) -> bool:
+    """Say whether the first bytes of a file are those of a text."""
+    return bool(head[:64].strip()) and not controls(head[:64])
+
+
 def is_hdf5(name: str, head: bytes, source: Source) -> bool:
     """Say whether a file is HDF5: its signature, at its begin or behind a user block."""
     if head.startswith(HDF5) or any(

@@ -16,6 +16,7 @@ from agents.checks.artifacts.formats import (
     executables,
     foreign,
     gguf,
+    matlab,
     msgpack_documents,
     onnx,
     programs,
@@ -48,7 +49,16 @@ def _later(module: str) -> Callable[[Scan, str, Source], None]:
     return parse
 
 
+def _is_document(name: str, head: bytes, source: Source) -> bool:
+    """Say whether a file is text in the place of a model; its reader is imported for text only."""
+    if not recognition.may_be_text(head):
+        return False
+    matches: bool = import_module(f"{__package__}.documents").matches(name, head, source)
+    return matches
+
+
 FORMATS: Final[tuple[Format, ...]] = (
+    Format(name="document", matches=_is_document, parse=_later("documents"), safe=True),
     Format(name="gguf", matches=gguf.matches, parse=gguf.parse, safe=True),
     Format(name="hdf5", matches=recognition.is_hdf5, parse=_later("hdf5"), safe=False),
     Format(name="tflite", matches=tflite.matches, parse=tflite.parse, safe=True),
@@ -77,6 +87,7 @@ FORMATS: Final[tuple[Format, ...]] = (
         parse=boosters.parse_lightgbm,
         safe=True,
     ),
+    Format(name="matlab", matches=matlab.matches, parse=matlab.parse, safe=True),
     Format(name="foreign", matches=foreign.matches, parse=foreign.parse, safe=False),
     Format(name="coreml", matches=coreml.matches, parse=coreml.parse, safe=True),
     Format(
