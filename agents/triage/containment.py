@@ -365,12 +365,13 @@ def last_known_good(
 ) -> KnownGood | None:
     """Return the version to go back to: vouched for first, then signed, then seen before, latest.
 
-    A clean version seen since the incident began counts as well, behind those seen before: so
-    whether there is one never depends on what is heard of first.
+    Which versions are candidates the ledger says: those that intelligence vouches for, that were
+    pushed with a verified signature, or that the tenant had before the first bad one. What merely
+    came later and has nothing known against it is none, and the ledger does not tell of it.
 
     Args:
         component: Its key.
-        good: Candidates of any component.
+        good: Candidates of any component, as the ledger told of them.
         bad: Digests that are part of the incident.
         since: When the component became part of the incident; None: not known.
     """
