@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
+from agents.checks.findings import make_finding
 from agents.checks.rules import Rule, rule_named
 from schemas.assessments import Check
-from schemas.canonical import stable_id
 from schemas.events import Event
 from schemas.findings import Confidence, Finding, Indicator
 from schemas.integers import within_64_bits
@@ -80,9 +80,9 @@ def to_finding(
     rule = rule_of(detection)
     about = detection.component or component
     indicator = detection.indicator or Indicator(key=about, type="component", value=about)
-    return Finding(
-        id=stable_id(
-            "fnd",
+    return make_finding(
+        rule,
+        locator=(
             event.tenantid,
             event.source,
             event.id,
@@ -90,26 +90,20 @@ def to_finding(
             event.subject,
             detection.locator,
         ),
-        ioc_type=rule.ioc_type,
-        rule_id=rule.id,
-        severity=detection.severity or rule.severity,
-        confidence=rule.confidence if detection.confidence is None else detection.confidence,
-        description=detection.description,
-        evidence=within_64_bits(detection.evidence),
-        mitre_atlas_id=rule.atlas,
-        techniques=rule.all_techniques,
-        ssdf=rule.practices,
-        remediation=rule.runbook,
-        indicator=indicator,
+        tenant=event.tenantid,
         component=about,
         version=detection.version or (version if detection.component is None else None),
-        tenant=event.tenantid,
+        indicator=indicator,
+        description=detection.description,
+        evidence=within_64_bits(detection.evidence),
         source=event.source,
         event_id=event.id,
         occurred_at=event.time,
         systems=systems,
-        identities=identities,
         exposure=exposure,
         publisher=publisher,
-        related_keys=detection.related_keys,
+        confidence=detection.confidence,
+        severity=detection.severity,
+        identities=identities,
+        related=detection.related_keys,
     )

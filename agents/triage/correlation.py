@@ -11,6 +11,8 @@ from typing import Final
 import msgspec
 
 from agents.checks.rules import Rule, load_rules
+from schemas.findings import Finding
+from schemas.severity import Severity
 
 HOUR_MS: Final = 3_600_000
 PRIVATE_TENANTS: Final = 3
@@ -75,6 +77,16 @@ def correlations() -> dict[str, Correlation]:
 def taint_rule() -> TaintRule:
     """Return which findings taint."""
     return msgspec.convert(tomllib.loads(_text())["taint"], TaintRule)
+
+
+def taints(finding: Finding) -> bool:
+    """Tell whether what is built from the finding's component is suspect as well."""
+    rule = taint_rule()
+    return (
+        finding.ioc_type in rule.kinds
+        and finding.severity.rank >= Severity.HIGH.rank
+        and finding.confidence >= rule.confidence
+    )
 
 
 @cache

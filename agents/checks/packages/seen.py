@@ -139,46 +139,33 @@ def sightings(
         publisher = publisher_key(package, attested.get(place))
         origin = origin_of(package, data)
         rest = _encoded(version or "") + length_prefixed(digest or "") + tail
-        result.append(
-            Sighting(
-                id=_id(head + _encoded(one.key) + rest),
-                component=one.key,
-                tenant=tenant,
-                system=system,
-                event_id=event.id,
-                source=event.source,
-                occurred_at=occurred,
-                kind="installed",
-                version=version,
-                digest=digest,
-                filename=package.filename,
-                publisher=publisher,
-                origin=origin,
-                identities=data.identities,
-            )
+        sighting = Sighting(
+            id=_id(head + _encoded(one.key) + rest),
+            component=one.key,
+            tenant=tenant,
+            system=system,
+            event_id=event.id,
+            source=event.source,
+            occurred_at=occurred,
+            kind="installed",
+            version=version,
+            digest=digest,
+            filename=package.filename,
+            publisher=publisher,
+            origin=origin,
+            identities=data.identities,
         )
-        if digest is None:
-            continue
-        key = f"sha256:{digest}"
-        result.append(
-            Sighting(
-                id=_id(head + length_prefixed(key) + rest),
-                component=key,
-                tenant=tenant,
-                system=system,
-                event_id=event.id,
-                source=event.source,
-                occurred_at=occurred,
-                kind="installed",
-                name=one.key,
-                version=version,
-                digest=digest,
-                filename=package.filename,
-                publisher=publisher,
-                origin=origin,
-                identities=data.identities,
+        result.append(sighting)
+        if digest is not None:
+            key = f"sha256:{digest}"
+            result.append(
+                msgspec.structs.replace(
+                    sighting,
+                    id=_id(head + length_prefixed(key) + rest),
+                    component=key,
+                    name=one.key,
+                )
             )
-        )
     return result
 
 

@@ -7,8 +7,8 @@ from typing import Final
 
 import msgspec
 
+from agents.triage.incidents.case import Case
 from agents.triage.incidents.commands import importance, planned
-from agents.triage.incidents.fold import Case
 from agents.triage.incidents.rows import CommandState
 from agents.triage.incidents.standing import Standing
 from schemas.incidents import CommandSpec, CommandView

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from agents.triage.containment import command_id, plan, reversal
-from agents.triage.incidents.fold import Case
+from agents.triage.incidents.case import Case
 from agents.triage.incidents.rows import COMMANDS, ActionsRow, CommandState
 from agents.triage.incidents.standing import Standing, bad_digests, good_of
 from agents.triage.ledger.rows import from_ms, to_ms

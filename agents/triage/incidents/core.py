@@ -12,9 +12,9 @@ from agents.outputs import INCIDENTS, operator_message
 from agents.ports import Delivery, Message, Publish, Rows
 from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.incidents import fold
+from agents.triage.incidents.case import Case
 from agents.triage.incidents.commands import next_due, on_time, update_commands
 from agents.triage.incidents.document import LISTED_TENANTS, incident_document
-from agents.triage.incidents.fold import Case
 from agents.triage.incidents.rows import (
     ACTIONS,
     CLOCK,

@@ -10,7 +10,7 @@ import msgspec
 from agents.triage.bounded import rank
 from agents.triage.containment import Ground, ground_of
 from agents.triage.correlation import correlations
-from agents.triage.incidents.fold import Case
+from agents.triage.incidents.case import Case
 from agents.triage.incidents.recovery import ON_SYSTEMS, Recovery, recovered, recovery_tasks
 from agents.triage.incidents.rows import ActionsRow, Entry, FindingsRow, Group, SystemsRow
 from agents.triage.ledger.rows import EXPOSURE_RANK, from_ms, to_ms

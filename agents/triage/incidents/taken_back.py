@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from agents.triage.bounded import keep_within, rank
-from agents.triage.incidents.fold import Case
+from agents.triage.incidents.case import Case
 from schemas.incidents import IncidentDocument
 from schemas.sharing import shared_indicators, shared_place
 

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from agents.triage.bounded import clip, rank
+from agents.checks.findings import make_finding
+from agents.triage.bounded import rank
 from agents.triage.correlation import for_prefix
-from agents.triage.ledger.outlet import Desk, indicator_of, make_finding, state_of
-from agents.triage.ledger.rows import (
-    SLOTS,
-    TEXT_BYTES,
-    VALUES,
-    Seen,
-    TenantRow,
-    from_ms,
-    to_ms,
-)
+from agents.triage.ledger.outlet import Desk, indicator_of, state_of
+from agents.triage.ledger.rows import SLOTS, VALUES, Seen, TenantRow, from_ms, value_seen
 from schemas.findings import Finding
 from schemas.ledger import Revision
 from schemas.observations import Sighting
@@ -70,13 +63,7 @@ def note_announced(desk: Desk, seen: Sighting, row: TenantRow) -> tuple[bool, Fi
     entries = row.slots.setdefault(place, {})
     changed = False
     for value in sorted(values):
-        entry = Seen(
-            first_ms=to_ms(seen.occurred_at),
-            event_id=clip(seen.event_id, TEXT_BYTES),
-            value=clip(value, TEXT_BYTES),
-            system=clip(seen.system, TEXT_BYTES),
-            source=clip(seen.source, TEXT_BYTES),
-        )
+        entry = value_seen(seen, value)
         known = entries.get(rank(value))
         if known is None or entry < known:
             entries[rank(value)] = entry

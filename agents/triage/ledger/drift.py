@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from agents.checks.findings import make_finding
 from agents.triage.bounded import clip, keep_smallest, keep_within, rank
 from agents.triage.correlation import Correlation, combination, correlations, for_prefix, of_kind
 from agents.triage.ledger.announced import moves, note_announced, revision_of
-from agents.triage.ledger.outlet import Desk, indicator_of, make_finding, state_of
+from agents.triage.ledger.outlet import Desk, indicator_of, state_of
 from agents.triage.ledger.rows import (
     FILE,
     HOLDERS_ROOM,
@@ -26,6 +27,7 @@ from agents.triage.ledger.rows import (
     TenantRow,
     from_ms,
     to_ms,
+    value_seen,
 )
 from agents.triage.store import row_key
 from schemas.findings import Finding
@@ -97,13 +99,7 @@ def _note(desk: Desk, seen: Sighting, row: TenantRow, entry_of: tuple[str, str, 
     slot, name, value = entry_of
     place = rank(name) if ":" in name else OF_COMPONENT + rank(name)
     values = row.slots.setdefault(place, {})
-    entry = Seen(
-        first_ms=to_ms(seen.occurred_at),
-        event_id=clip(seen.event_id, TEXT_BYTES),
-        value=clip(value, TEXT_BYTES),
-        system=clip(seen.system, TEXT_BYTES),
-        source=clip(seen.source, TEXT_BYTES),
-    )
+    entry = value_seen(seen, value)
     at = rank(value)
     known = values.get(at)
     if known is not None and known <= entry:
@@ -298,13 +294,7 @@ def _note_file(desk: Desk, seen: Sighting) -> None:
     row = desk.store.load(key, FileRow) or FileRow()
     digest = clip(seen.digest, TEXT_BYTES)
     holders = row.digests.setdefault(digest, [])
-    entry = Seen(
-        first_ms=to_ms(seen.occurred_at),
-        event_id=clip(seen.event_id, TEXT_BYTES),
-        value=clip(seen.tenant, TEXT_BYTES),
-        system=clip(seen.system, TEXT_BYTES),
-        source=clip(seen.source, TEXT_BYTES),
-    )
+    entry = value_seen(seen, seen.tenant)
     by_tenant = {holder.value: holder for holder in holders}
     known = by_tenant.get(entry.value)
     if known is not None and known <= entry and len(row.digests) == 1:

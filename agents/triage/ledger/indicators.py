@@ -8,22 +8,10 @@ import msgspec
 
 from agents.checks.packages.intel_match import matches
 from agents.triage.bounded import clip, clip_or_none, keep_smallest, keep_within, rank
-from agents.triage.correlation import (
-    Correlation,
-    correlations,
-    of_kind,
-    reached,
-    taint_rule,
-)
+from agents.triage.correlation import correlations, reached, taint_rule, taints
 from agents.triage.ledger import drift
-from agents.triage.ledger.outlet import (
-    Desk,
-    content_hash,
-    indicator_of,
-    make_finding,
-    state_of,
-    supersedes,
-)
+from agents.triage.ledger.campaigns import count_components
+from agents.triage.ledger.outlet import Desk, content_hash, supersedes
 from agents.triage.ledger.propagation import (
     About,
     add_mark,
@@ -39,21 +27,16 @@ from agents.triage.ledger.rows import (
     IOC,
     KEY_BYTES,
     MARKS,
-    MEMBERS,
     NAME_BYTES,
     NAMES_ROOM,
     RELATED,
     SCAN,
     SUPPRESSIONS,
-    TENANT,
     TENANTS,
     TEXT_BYTES,
-    USERS_ROOM,
     ComponentRow,
     FactRow,
     IocRow,
-    Seen,
-    TenantRow,
     from_ms,
     to_ms,
 )
@@ -85,16 +68,6 @@ def is_about(fact: IntelFact, version: str | None, digest: str | None) -> bool:
     return matches(fact, version, (digest,) if digest else ()) is True
 
 
-def taints(finding: Finding) -> bool:
-    """Tell whether what is built from the finding's component is suspect as well."""
-    rule = taint_rule()
-    return (
-        finding.ioc_type in rule.kinds
-        and finding.severity.rank >= Severity.HIGH.rank
-        and finding.confidence >= rule.confidence
-    )
-
-
 def on_finding(desk: Desk, seen: FindingSeen) -> None:
     """File a finding under one of its keys: indicator, component or publisher."""
     finding = seen.finding
@@ -110,7 +83,7 @@ def on_finding(desk: Desk, seen: FindingSeen) -> None:
     if seen.active and (seen.key == component_key or seen.key.startswith("dataset:")):
         drift.note_signal(desk, seen.key, finding)
     if seen.key == finding.publisher and seen.key != indicator_key and seen.active:
-        _count_components(desk, seen, row)
+        count_components(desk, seen, row)
 
 
 def _mark(
@@ -475,84 +448,3 @@ def _restore_finding(desk: Desk, ioc: IocRow, revision: Revision) -> None:
             incident,
             FindingUpdate(incident=incident, root=root, finding=ioc.finding, revision=revision),
         )
-
-
-def _count_components(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
-    """Count a publisher's hostile components; enough of them are a campaign.
-
-    A tenant is told on account of its own components, and on account of everybody's once k tenants
-    have met the publisher's.
-    """
-    finding = seen.finding
-    if not taints(finding):
-        return
-    component = clip(split_version(finding.component)[0], NAME_BYTES)
-    place = rank(component)
-    own = drift.tenant_row(desk, seen.key, finding.tenant)
-    member = Seen(
-        first_ms=to_ms(finding.occurred_at),
-        event_id=clip(finding.event_id, TEXT_BYTES),
-        value=component,
-        system=clip(min(finding.systems, default=""), TEXT_BYTES),
-        source=clip(finding.source, TEXT_BYTES),
-    )
-    known = own.users.get(place)
-    if known is not None and known <= member:
-        return
-    own.users[place] = member
-    if keep_within(own.users, MEMBERS, USERS_ROOM):
-        own.full = True
-        desk.bound_reached("hostile components of one publisher", seen.key, MEMBERS)
-    desk.store.save(row_key(TENANT, seen.key, finding.tenant), own)
-    before = _campaign_size(desk, row)
-    row.flagged.add(finding.tenant, TENANTS)
-    row.bad_components[place] = component
-    if keep_within(row.bad_components, MEMBERS, NAMES_ROOM):
-        desk.bound_reached("hostile components of one publisher", seen.key, MEMBERS)
-    desk.store.save(row_key(COMPONENT, seen.key), row)
-    shared = _campaign_size(desk, row)
-    for one in of_kind("value-count"):
-        if one.when.distinct != "component":
-            continue
-        crossed = reached(one.when.thresholds, before) != reached(one.when.thresholds, shared)
-        concerned = [own]
-        if crossed:
-            rows = desk.store.scan(TENANT, seen.key, row_type=TenantRow, limit=TENANTS)
-            concerned = [each for _, each in list(rows)]
-        for each in concerned:
-            threshold = reached(one.when.thresholds, max(len(each.users), shared))
-            if threshold is not None:
-                _tell_campaign(desk, seen.key, each, one, threshold)
-
-
-def _campaign_size(desk: Desk, row: ComponentRow) -> int:
-    """Return how many hostile components of a publisher any tenant may know of."""
-    return len(row.bad_components) if row.flagged.count() >= desk.k else 0
-
-
-def _tell_campaign(
-    desk: Desk, publisher: str, row: TenantRow, one: Correlation, threshold: int
-) -> None:
-    """Tell a tenant of a campaign: it came about with the component that made up the number."""
-    for level in one.when.thresholds:
-        if level > threshold:
-            continue
-        members = sorted(row.users.values())[:level]
-        if not members:
-            continue
-        last = members[-1]
-        finding = make_finding(
-            one.rule,
-            locator=(row.tenant, one.rule.id, publisher, str(level)),
-            tenant=row.tenant,
-            component=publisher,
-            version=None,
-            indicator=indicator_of(publisher),
-            description=f"{one.rule.title}: at least {level} from {publisher}",
-            evidence={"threshold": level, "components": [member.value for member in members][:8]},
-            source=last.source,
-            event_id=last.event_id,
-            occurred_at=from_ms(last.first_ms),
-            publisher=publisher,
-        )
-        drift.tell(desk, finding, one, state_of(len(members)))

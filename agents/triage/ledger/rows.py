@@ -7,11 +7,12 @@ from typing import Final
 
 import msgspec
 
-from agents.triage.bounded import Tally, keep_within
+from agents.triage.bounded import Tally, clip, keep_within
 from agents.triage.store import KEY_PART_BYTES
 from schemas.findings import Finding
 from schemas.intel import IntelFact
 from schemas.ledger import Revision
+from schemas.observations import Sighting
 
 DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
@@ -140,6 +141,17 @@ class Seen(msgspec.Struct, array_like=True, frozen=True, order=True):
     value: str
     system: str = ""
     source: str = ""
+
+
+def value_seen(seen: Sighting, value: str) -> Seen:
+    """Return that a sighting showed a value, in a size that fits a row."""
+    return Seen(
+        first_ms=to_ms(seen.occurred_at),
+        event_id=clip(seen.event_id, TEXT_BYTES),
+        value=clip(value, TEXT_BYTES),
+        system=clip(seen.system, TEXT_BYTES),
+        source=clip(seen.source, TEXT_BYTES),
+    )
 
 
 class TenantRow(msgspec.Struct, array_like=True):
