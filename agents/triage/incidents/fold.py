@@ -294,26 +294,41 @@ def on_known_good(case: Case, good: KnownGood) -> None:
 
 
 def _bound_good(case: Case, row: SystemsRow) -> None:
-    """Keep a few of each component, so that none loses its last for want of room for others'.
+    """Keep a few of each component: what may be gone back to first, then what was said last.
 
-    Those taken back count as well: what is kept must not depend on when that was heard of.
+    Every component keeps its first before any keeps its second. Those taken back count as well:
+    what is kept must not depend on when that was heard of.
     """
-    of_component: dict[str, list[str]] = {}
-    for place, good in sorted(
-        row.good.items(), key=lambda one: (not one[1].by_intel, not one[1].signed, one[0])
-    ):
-        of_component.setdefault(good.component, []).append(place)
+    of_component: dict[str, int] = {}
+    places: list[tuple[int, str, str]] = []
+    for place, good in sorted(row.good.items(), key=lambda one: _good_order(*one)):
+        number = of_component.get(good.component, 0)
+        of_component[good.component] = number + 1
+        if number < GOOD:
+            places.append((number, rank(good.component), place))
     kept: dict[str, KnownGood] = {}
     left = GOOD_BYTES
-    for component in sorted(of_component, key=rank):
-        for place in of_component[component][:GOOD]:
-            left -= len(msgspec.msgpack.encode(row.good[place])) + len(place)
-            if left < 0:
-                break
-            kept[place] = row.good[place]
+    for _, _, place in sorted(places):
+        left -= len(msgspec.msgpack.encode(row.good[place])) + len(place)
+        if left < 0:
+            break
+        kept[place] = row.good[place]
     if len(kept) < len(row.good):
         case.truncate("known-good versions")
     row.good = kept
+
+
+def _good_order(place: str, good: KnownGood) -> tuple[bool, bool, bool, int, int, str]:
+    active = good.active
+    first, second = good.revision
+    return (
+        not active,
+        not (active and good.by_intel),
+        not (active and good.signed),
+        -first,
+        -second,
+        place,
+    )
 
 
 def on_proof(case: Case, proof: Proof) -> None:

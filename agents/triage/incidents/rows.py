@@ -33,8 +33,9 @@ LINKS_BYTES: Final = 12_000
 GROUPS_BYTES: Final = 36_000
 IDS_BYTES: Final = 24_000
 ENTRIES_BYTES: Final = 30_000
-GOOD: Final = 8
-"""Versions of one component that may be gone back to, or no longer may."""
+GOOD: Final = 32
+"""Versions of one component that may be gone back to, or no longer may: more than the ledger
+remembers that it told."""
 GOOD_BYTES: Final = 12_000
 PROOFS: Final = 48
 PROOFS_BYTES: Final = 12_000

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from agents.triage.incidents.rows import SYSTEMS, SystemsRow
 from agents.triage.routing import incident_id, incident_message
+from agents.triage.store import Store, row_key
+from schemas.canonical import stable_hash
 from schemas.decisions import Decision, DecisionKind
 from schemas.incidents import CommandSpec, KnownGood
 from schemas.policy import Policy
@@ -173,3 +177,49 @@ def test_the_later_word_on_a_version_counts_whichever_comes_first(first):
         flow.send([incident_message(CASE, word)])
     (proposal,) = proposed(flow)
     assert proposal.rollback_version == "r1"
+
+
+def kept_goods(flow: Flow) -> list[KnownGood]:
+    key = row_key(SYSTEMS, CASE, "a")
+    found = (Store(rows).load(key, SystemsRow) for rows in flow.incident_rows)
+    (row,) = [one for one in found if one is not None]
+    return list(row.good.values())
+
+
+@pytest.mark.parametrize("best", ["v-a", "v-b", "v-c", "v-d"])
+@pytest.mark.parametrize("first", [True, False])
+def test_the_version_that_may_be_gone_back_to_is_kept_among_many_that_no_longer_may(best, first):
+    flow = running(automatic=False, older=False)
+    many = [
+        msgspec.structs.replace(
+            good(f"{number:03}" + "x" * 100, f"{number:064x}", active=False, revision=10 + number),
+            signed=True,
+        )
+        for number in range(100)
+    ]
+    kept = good(best, stable_hash(best), active=True, revision=1 << 50)
+    order = [kept, *many] if first else [*many, kept]
+    flow.send(incident_message(CASE, one) for one in order)
+    (proposal,) = proposed(flow)
+    assert proposal.rollback_version in {best, "r1"}
+    retract(flow)
+    (proposal,) = proposed(flow)
+    assert proposal.rollback_version == best
+
+
+def test_every_component_keeps_its_best_before_any_keeps_its_second():
+    flow = running(automatic=False, older=False)
+    goods = [
+        msgspec.structs.replace(
+            good(
+                f"{number}", f"{component:032x}{number:032x}", active=number == 7, revision=number
+            ),
+            component=f"{MODEL}-{component}",
+        )
+        for component in range(24)
+        for number in range(9)
+    ]
+    flow.send(incident_message(CASE, one) for one in goods)
+    assert {one.component for one in kept_goods(flow) if one.active} >= {
+        f"{MODEL}-{component}" for component in range(24)
+    }
