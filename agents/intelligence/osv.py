@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from io import BytesIO
@@ -28,6 +29,11 @@ RATIO_LIMIT: Final = 200
 VERSIONS_LIMIT: Final = 20_000
 AFFECTED_LIMIT: Final = 10_000
 _DEPTH: Final = 8
+_UNREADABLE_ARCHIVE: Final = (
+    *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
+    *(EOFError, OSError, ValueError),
+)
+"""What zipfile raises on hostile bytes: of methods, keys, ends, offsets and deflated data."""
 _INTRODUCED: Final = 0
 _ENDS: Final = ("", "fixed", "last_affected")
 _AT_AN_END: Final = (1, 0, 2)
@@ -285,7 +291,7 @@ def read_archive(raw: bytes, where: str = "archive") -> Feed:
                 )
             for member in members:
                 _read_member(archive, member, feed)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+    except _UNREADABLE_ARCHIVE as error:
         raise InvalidFeedError(f"not a zip archive of records ({error})", where=where) from error
     if not feed.records:
         raise InvalidFeedError("an archive without OSV records", where=where)

@@ -47,6 +47,11 @@ def archive(*records, name="r{}.json"):
     return buffer.getvalue()
 
 
+def _changed(raw, at, new):
+    at %= len(raw)
+    return raw[:at] + new + raw[at + len(new) :]
+
+
 def test_the_whole_archive_is_read_and_nothing_is_published_twice():
     feed = read_archive(shared_path("intel", "osv-pypi.zip").read_bytes())
     assert feed.records == 11_064
@@ -125,8 +130,13 @@ def test_vulnerability_advisories_and_other_ecosystems_are_passed_over():
         archive(b"{}"),
         archive(record(affected=[{"package": {"ecosystem": "npm", "name": "x"}}])),
         archive(*[b'{"a":"' + b"0" * 8_000_000 + b'"}'] * 40),
+        _changed(archive(record("evil")), 50, b"\xff\xff\xff"),
+        _changed(archive(record("evil")), -6, b"\xff\xff\xff\x7f"),
     ],
-    ids=["empty", "cut", "no record", "malformed", "other ecosystem", "bomb"],
+    ids=[
+        *("empty", "cut", "no record", "malformed", "other ecosystem", "bomb"),
+        *("damaged record", "directory elsewhere"),
+    ],
 )
 def test_unusable_archives_are_refused_with_a_reason(raw):
     with pytest.raises(InvalidFeedError) as error:
