@@ -365,6 +365,7 @@ class Lane:
     # -- settling ----------------------------------------------------------------------------
 
     async def _settle(self) -> None:
+        full = False
         while True:
             await self._landed.wait()
             self._landed.clear()
@@ -377,16 +378,19 @@ class Lane:
                             break
                         await later.shipment.delivered()
                         flights.append(later)
-                    await self._make_durable(flights)
+                    if not full:
+                        await self._make_durable(flights)
                 except DiskFullError as error:
-                    self._flights.clear()
-                    self._idle.set()
+                    # What is under way still has to land before the lane may close, and none of
+                    # it is acknowledged: the next process reads it again.
+                    full = self._closing = True
                     self._engine.stop_with(error)
-                    return
                 except Exception as error:  # noqa: BLE001 -- rule 1: not delivered, not acked
                     self._crash("delivery-failed", flights[0].event, error)
                 for flight in flights:
                     self._flights.popleft()
+                    if full:
+                        continue
                     self._engine.acknowledge(flight.event)
                     metrics.DELIVERY_SECONDS.labels(self._engine.name).observe(
                         time.monotonic() - flight.since

@@ -214,7 +214,7 @@ def test_a_full_disk_is_an_error_with_a_remedy_and_loses_nothing(bench: Bench) -
         worker.ready()
         count = 5000
         bench.send(*[(f"{number:0>1000}", {"id": number}) for number in range(count)])
-        assert worker.exit_code() == 2
+        assert worker.exit_code() == 2, worker.log()
         assert "the disk is full" in worker.log()
         assert bench.committed("collect") < count
         remount = ["mount", "-o", "remount,size=100m", str(disk)]
