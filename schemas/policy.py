@@ -58,7 +58,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     blocked_sources: tuple[str, ...] = ()
     required_checks: tuple[str, ...] = ()
     """What must have passed before an incident closes by itself; `entry_point`: the way in is shut.
-    `signature` also makes the absence of one a failure."""
+    `signature` also makes the absence of one a failure. The name of a check (`hash`: every
+    `hash_…`) is passed when what replaced the component passed it, any name by an evaluation."""
     signing_keys: tuple[str, ...] = ()
     """PEM public keys, or references to them, that models must be signed with."""
     suppressions: tuple[Suppression, ...] = ()

@@ -321,7 +321,14 @@ def tell_holding(
             _tell_proofs(desk, component, row, system, mark=mark, only=holding)
             _tell_checked(desk, component, row, system, mark=mark, only=holding)
     if fresh and _has_versions(component):
-        known_good.on_holding(desk, component, row, system.tenant, holding)
+        tenant = system.tenant
+        before = known_good.is_affected(desk, component, tenant)
+        known_good.on_holding(desk, component, row, tenant, holding)
+        if not before and known_good.is_affected(desk, component, tenant):
+            others = desk.store.scan(SYSTEM, component, tenant, row_type=SystemRow, limit=PAGE)
+            for _, other in others:
+                for mark in marks:
+                    _tell_checked(desk, component, row, other, mark=mark)
 
 
 def _has_versions(component: str) -> bool:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+
+import pytest
+
 from schemas.decisions import Decision, DecisionKind
 from schemas.incidents import AlertView, TaskView
 from schemas.policy import Policy
@@ -300,3 +304,25 @@ def test_a_clean_push_before_the_bad_one_is_no_recurrence():
     flow.found(finding("malicious_payload", "a", minutes=11))
     assert task(flow, "replace").state == "open"
     assert task(flow, "evaluate").state == "open"
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_that_a_check_is_passed_does_not_depend_on_the_order_of_arrival(seed):
+    clean = {"version": "r1", "digest": GOOD}
+    parts = [
+        *held(MODEL, "a", "registry", 300, **clean, kind="pushed", passed=("behaviour-v3",)),
+        *held(MODEL, "a", "registry", 299, **clean, kind="pushed", not_passed=("behaviour-v3",)),
+        *held(MODEL, "a", "gpu", 10, version="r2", digest=BAD),
+        *held(MODEL, "a", "gpu", 400, **clean),
+        finding("malicious_payload", "b", minutes=11),
+        *held(MODEL, "b", "gpu", 9, version="r2", digest=BAD),
+    ]
+    order = random.Random(seed)
+    order.shuffle(parts)
+    flow = Flow()
+    flow.policy(REQUIRED)
+    for part in parts:
+        flow.put(part)
+        flow.run()
+    (mine,) = [one for one in flow.alerts.values() if one.tenant == "a"]
+    assert [one.state for one in mine.tasks if one.kind == "evaluate"] == ["done"]
