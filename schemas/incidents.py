@@ -118,6 +118,7 @@ class ResultUpdate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 CHECKED: Final = "checked"
+"""The kind of a proof that only tells how a version fared in required checks."""
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="proof"):

@@ -285,7 +285,7 @@ class KafkaResponder:
             self._consumer.subscribe([topic])
             await self._consumer.start()
             log.info("responder-started", topic=topic, group=group)
-            await self._serve(topic, group, once=once)
+            await self._serve(topic, once=once)
         except (KafkaError, OSError) as error:
             raise BrokerUnreachableError(
                 f"the broker can't be used ({error!r})",
@@ -302,12 +302,12 @@ class KafkaResponder:
                 await self._consumer.stop()
             await self._producer.stop()
 
-    async def _serve(self, topic: str, group: str | None, *, once: bool) -> None:
+    async def _serve(self, topic: str, *, once: bool) -> None:
         ends = await self._ends(topic) if once else {}
         await self._reconsider()
         looked = time.monotonic()
         while not self._stopping.is_set():
-            fetched = await self._fetch(group)
+            fetched = await self._fetch()
             for partition, records in fetched.items():
                 for record in records:
                     if self._stopping.is_set():
@@ -321,31 +321,31 @@ class KafkaResponder:
             if once and not fetched and await self._read_up_to(ends):
                 return
 
-    async def _fetch(self, group: str | None) -> Mapping[Any, Sequence[Any]]:
+    async def _fetch(self) -> Mapping[Any, Sequence[Any]]:
         """Return the next records; none where a gap had to be told of first."""
         try:
             fetched: Mapping[Any, Sequence[Any]] = await self._consumer.getmany(
                 timeout_ms=POLL_MS, max_records=50
             )
         except NoOffsetForPartitionError as error:
-            await self._begin(group or "", error.args[0], None)
+            await self._begin(error.args[0], None)
         except OffsetOutOfRangeError as error:
             for partition, reached in error.args[0].items():
-                await self._begin(group or "", partition, reached)
+                await self._begin(partition, reached)
         else:
             return fetched
         return {}
 
-    async def _begin(self, group: str, partition: Any, reached: int | None) -> None:  # noqa: ANN401 -- aiokafka's own, untyped
+    async def _begin(self, partition: Any, reached: int | None) -> None:  # noqa: ANN401 -- aiokafka's own, untyped
         """Go on with the oldest record there is, once it is told that others were gone.
 
         Args:
-            group: The consumer group.
             partition: The topic and partition.
             reached: The offset it would have read next; None where no progress is stored.
         """
         begins = (await self._consumer.beginning_offsets([partition]))[partition]
         if reached is not None or begins > 0:
+            group = responder_group(self._settings, self._config)
             message = note_gap(APP, group, partition, reached, begins)
             # a tenant may not write what only the operator reads
             if self._config.topics == "operator":

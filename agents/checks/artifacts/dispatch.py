@@ -42,7 +42,6 @@ PICKLE_NAMES: Final = re.compile(
     re.IGNORECASE,
 )
 """Names under which a loader unpickles."""
-SURE_PICKLE: Final = re.compile(r"\.(pkl|pickle|pickled|joblib|dill)$", re.IGNORECASE)
 _WEIGHTS: Final = re.compile(
     r"\.(safetensors|gguf|ggml|onnx|h5|hdf5|keras|pb|tflite|msgpack|np[yz]|bin|ubj|cbm|mlmodel|pmml|"
     r"engine|plan|pte|nemo|skops|zip|tar|tgz|gz|bz2|xz|zst|7z|mar|llamafile|json|xml|model)$",

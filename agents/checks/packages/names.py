@@ -44,8 +44,6 @@ _FRONTS: Final = frozenset({"python", "py", "lib", "pip", "open", "free", "real"
 _FAR_LIMIT: Final = 26
 _TELLING_LETTERS: Final = 8
 _SHORT_TERM: Final = 4
-_DOUBLED_FLOOR: Final = 3
-_PLUG_IN_LETTERS: Final = 7
 _UNMISTAKABLE: Final = 12
 """Letters of a name that few other names come near, even where a short term of it differs."""
 _MOST_POPULAR: Final = 350

@@ -116,14 +116,6 @@ class Requirements(msgspec.Struct, frozen=True, kw_only=True):
     cut: bool = False
     """A limit was reached; what lies beyond it was not read."""
 
-    @property
-    def require_hashes(self) -> bool:
-        """Whether pip would demand hashes of every requirement."""
-        return any(
-            line.option == "require-hashes" or (line.is_requirement and line.hashes)
-            for line in self.lines
-        )
-
     def option_values(self, option: str) -> tuple[str, ...]:
         """Return the values of an option, in order."""
         return tuple(line.value for line in self.lines if line.option == option and line.value)

@@ -7,7 +7,6 @@ from typing import Final
 
 import msgspec
 
-from agents.triage.bounded import rank
 from agents.triage.containment import Ground, ground_of
 from agents.triage.correlation import correlations
 from agents.triage.incidents.case import Case
@@ -399,8 +398,3 @@ def phase_of(standing: Standing) -> str:
 def alert_id(incident: str, tenant: str) -> str:
     """Return the id of the one alert of an incident in a tenant."""
     return stable_id("alr", incident, tenant)
-
-
-def entry_rank(entry: Entry) -> str:
-    """Return the place of an entry, for bounded lists."""
-    return rank(entry.system, entry.component, entry.version or "")

@@ -39,9 +39,11 @@ _RELEASE: Final = re.compile(r"v?\d+(\.\d+)+([-+.]?[0-9a-z]+)*", re.IGNORECASE |
 """A tag that names a release and should not move; `main` and `latest` may."""
 _SERIES: Final = re.compile(r"v\d+", re.IGNORECASE | re.ASCII)
 """A tag of a git repository that is moved on to each release of its series, by habit."""
-_MAX_TAG: Final = 64
 _HABIT: Final = 0.3
 """Confidence in a move of such a tag: a theft moves them as well, a release far more often."""
+_MAX_TAG: Final = 64
+MAX_HOLDERS: Final = 32
+"""Tenants kept of each digest of a package file."""
 _COLLEAGUE: Final = 0.5
 """Confidence in a change of publisher within a tenant's own registry."""
 Push = tuple[int, str, bool, str, str, str]
@@ -317,9 +319,6 @@ def _note_file(desk: Desk, seen: Sighting) -> None:
         desk.store.save(key, row)
     if len(row.digests) > 1:
         _tell_file(desk, seen, one, row)
-
-
-MAX_HOLDERS: Final = 32
 
 
 def _tell_file(desk: Desk, seen: Sighting, one: Correlation, row: FileRow) -> None:

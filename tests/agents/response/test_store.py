@@ -224,6 +224,17 @@ def test_a_move_across_file_systems_is_verified_and_resumed(
     assert inventory(target) == kept
 
 
+def follower_of(spec: CommandSpec, digest: str) -> CommandSpec:
+    """A rollback to r0, which takes the place of `spec`."""
+    return spec_of(
+        "rollback",
+        command_id="follower",
+        replaces=spec.command_id,
+        rollback_version="r0",
+        rollback_digest=digest,
+    )
+
+
 def test_a_rollback_that_takes_anothers_place_is_taken_back_to_what_was_before_both(
     bench: Bench,
 ) -> None:
@@ -231,13 +242,7 @@ def test_a_rollback_that_takes_anothers_place_is_taken_back_to_what_was_before_b
     bench.version("r2", BAD, current=True)
     spec = spec_of("rollback", rollback_version="r1", rollback_digest=first)
     bench.run(spec)
-    follower = spec_of(
-        "rollback",
-        command_id="follower",
-        replaces=spec.command_id,
-        rollback_version="r0",
-        rollback_digest=second,
-    )
+    follower = follower_of(spec, second)
     assert bench.status(follower) == 200
     assert str((bench.model / "current").readlink()) == "versions/r0"
     assert bench.status(reversal(follower, "roll-forward")) == 200
@@ -253,13 +258,7 @@ def test_a_rollback_whose_place_was_taken_while_it_waited_is_not_carried_out(
         "rollback", rollback_version="r1", rollback_digest=first, after=("evidence-to-come",)
     )
     assert bench.status(spec) == 102
-    follower = spec_of(
-        "rollback",
-        command_id="follower",
-        replaces=spec.command_id,
-        rollback_version="r0",
-        rollback_digest=second,
-    )
+    follower = follower_of(spec, second)
     assert bench.status(follower) == 200
     assert bench.status(spec) == 403
     assert str((bench.model / "current").readlink()) == "versions/r0"

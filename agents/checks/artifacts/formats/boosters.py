@@ -21,7 +21,6 @@ MAX_DEPTH: Final = 256
 MAX_TEXT: Final = 1 << 20
 MAX_RUN: Final = 256
 """Zeros at the end that no whole core has, at least."""
-_LEARNER: Final = b"learner"
 ABSURD: Final = 1 << 40
 MAX_NODES: Final = 8_000_000
 """Numbers of all trees that are held at once."""

@@ -51,7 +51,6 @@ _EXECUTES: Final = re.compile(
 _STRING_OPS: Final = re.compile(r"(?i)^(read|write)_?file$")
 _ATEN_FILES: Final = re.compile(r"(?i)^(aten::)?(from_file|_?save|_?load|read_file|write_file)\w*$")
 """What PyTorch's operators that name another do with files."""
-RAW_TYPE: Final = 6
 MAX_STRING: Final = 1 << 20
 
 

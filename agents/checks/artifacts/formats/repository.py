@@ -89,7 +89,6 @@ TRUSTED_CODE: Final = frozenset(
 _CODE: Final = re.compile(
     r"^(?:(?P<repo>[\w.-]+(?:/[\w.-]+)?)--)?(?P<module>[\w./-]+)\.(?P<name>\w+)$"
 )
-_AUTO_KEYS: Final = re.compile(r"^Auto\w+$|^TFAuto\w+$|^FlaxAuto\w+$|^(Base)?Processor$")
 _PATHS: Final = frozenset(
     [
         "weight_map",
