@@ -19,6 +19,7 @@ import numpy as np
 import zstandard
 
 from tests.corpus.pickles import Sample, estimator, evil, state_dict
+from tests.corpus.structures import lightgbm
 from tests.corpus.wire import gguf, gguf_tensor, message, onnx, onnx_node, safetensors, tensor
 
 WHEN = (2020, 1, 1, 0, 0, 0)
@@ -47,6 +48,23 @@ def tarred(members: dict[str, bytes], links: dict[str, str] | None = None) -> by
             info = tarfile.TarInfo(key)
             info.type, info.linkname = tarfile.SYMTYPE, target
             archive.addfile(info)
+    return out.getvalue()
+
+
+def nested(content: bytes, depth: int) -> bytes:
+    """Return archives within one another."""
+    for level in range(depth):
+        content = zipped({f"{level}.zip" if level else "a.pkl": content})
+    return content
+
+
+def special(kind: bytes) -> bytes:
+    """Return a tar archive that holds a device or a pipe."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        info = tarfile.TarInfo("weights")
+        info.type = kind
+        archive.addfile(info)
     return out.getvalue()
 
 
@@ -135,6 +153,11 @@ def hostile() -> Iterator[Sample]:
             )
     yield "method-listed-otherwise.pt", patched(bad, CENTRAL, 10, b"\x08\0")
     yield "size-listed-otherwise.pt", patched(bad, CENTRAL, 20, struct.pack("<II", 5, 5))
+    yield "nested-9.zip", nested(evil(2), 9)
+    for proto in (2, 4):
+        yield f"behind-lightgbm-{proto}.txt", lightgbm() + evil(proto)
+    yield "device.nemo", special(tarfile.CHRTYPE)
+    yield "pipe.tar", special(tarfile.FIFOTYPE)
     yield "old-joblib.joblib", b"ZF" + hex(99).ljust(19).encode() + zlib.compress(evil(2))
     yield "rar-as-weights.pt", b"Rar!\x1a\x07\x01\0" + bytes(200)
     yield "deflated.pt", zipped({"archive/data.pkl": evil(2)}, zipfile.ZIP_DEFLATED)
@@ -270,6 +293,7 @@ def harmless() -> Iterator[Sample]:
     yield "arrays.npy", npy(np.arange(6.0).tobytes(), "'<f8'", "(2, 3)")
     yield "zeros.npz", zipped({"a.npy": npy(bytes(8000), "'<f8'", "(1000,)")}, zipfile.ZIP_DEFLATED)
     yield "structured.npy", npy(bytes(24), "[('a', '<i4'), ('b', '<f8')]", "(2,)")
+    yield "nested-2.zip", nested(state_dict("a"), 2)
     yield "files.tar", tarred({"a.txt": b"hello", "m/w.pkl": state_dict("w")})
     yield "files.tar.gz", gzip.compress(tarred({"a.txt": b"hello"}), mtime=0)
     yield "joblib-array.joblib", _joblib_array("f8", b"\x02\xff\xff" + np.arange(2.0).tobytes())

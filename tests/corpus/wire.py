@@ -112,6 +112,12 @@ def tf_node(operator: str, name: str = "node", text: str | None = None) -> bytes
     return message((1, name), (2, operator), *attribute)
 
 
+def tf_text(name: str, text: str) -> bytes:
+    """Return a TensorFlow constant that holds a string."""
+    value = message((1, "value"), (2, field(8, message((1, 7), (8, text)))))
+    return message((1, name), (2, "Const"), (5, value))
+
+
 def tf_graph(*nodes: bytes, functions: list[bytes] | None = None) -> bytes:
     graph = message(*[(1, node) for node in nodes])
     if functions:

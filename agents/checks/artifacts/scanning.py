@@ -13,6 +13,9 @@ from schemas.severity import Severity
 
 MAX_DEPTH: Final = 6
 """Containers within containers; beyond, the file is incomplete."""
+ARCHIVES: Final = frozenset(
+    ("zip", "tar", "7z", "gzip", "bz2", "xz", "lzma", "zstd", "lz4", "zlib")
+)
 MAX_DETECTIONS: Final = 500
 """Per file; beyond, one detection says how many were left out."""
 
@@ -174,6 +177,13 @@ class Scan:
         """
         if self.depth + 1 > MAX_DEPTH:
             self.mark_incomplete(f"{name}: nested deeper than {MAX_DEPTH}")
+            around = [one for one in (*self.within, *self.formats) if one in ARCHIVES]
+            if len(around) >= MAX_DEPTH:
+                self.report(
+                    "TW-ARCHIVE-NESTED",
+                    f"{len(around)} archives within one another, and {name[:120]!r} within them",
+                    name="nested",
+                )
             return
         inner = self._inner(name, self.budget, self.sink)
         try:

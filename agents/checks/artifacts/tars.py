@@ -10,6 +10,7 @@ from typing import Final
 from agents.checks.artifacts.pickles import Part
 from agents.checks.artifacts.scanning import Scan, Source
 from agents.checks.artifacts.zips import is_escaping
+from schemas.severity import Severity
 
 BLOCK: Final = 512
 END: Final = 2
@@ -124,7 +125,12 @@ def _member(scan: Scan, name: str, link: str, kind: bytes, seen: set[str]) -> No
                 name=shown,
             )
     elif kind in _DEVICES:
-        scan.report("TW-ARCHIVE-LINK", f"{shown!r} is a device", name=shown)
+        scan.report(
+            "TW-ARCHIVE-LINK",
+            f"{shown!r} is a device or a pipe, which no model has",
+            severity=Severity.CRITICAL,
+            name=shown,
+        )
     folded = name.casefold().removeprefix("./")
     if folded in seen and kind in _FILES:
         scan.report("TW-ARCHIVE-DUPLICATE", f"{shown!r} stands twice", name=shown)

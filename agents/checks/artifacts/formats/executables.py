@@ -6,7 +6,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from agents.checks.artifacts.formats.commands import is_hostile_command, is_private_path
+from agents.checks.artifacts.formats.commands import (
+    is_hostile_command,
+    is_private_path,
+    is_untrusted_fetch,
+)
 from agents.checks.artifacts.formats.embedded import descend_decoded
 from agents.checks.artifacts.formats.window import decode_text, read_document
 from agents.checks.artifacts.scanning import Scan, Source
@@ -63,6 +67,7 @@ def parse_binary(scan: Scan, name: str, source: Source) -> None:
     head = source.read(0, 4096)
     lower = name.lower()
     if head.startswith(APE) or lower.endswith(".llamafile"):
+        _judge_llamafile(scan, source)
         scan.report(
             "TW-MODEL-EXECUTABLE-LLAMAFILE", "a llamafile: weights and a program in one", offset=0
         )
@@ -70,6 +75,21 @@ def parse_binary(scan: Scan, name: str, source: Source) -> None:
         return
     kind = "ELF" if head.startswith(b"\x7fELF") else "PE" if head.startswith(b"MZ") else "native"
     scan.report("TW-MODEL-EXECUTABLE", f"a {kind} executable or library", offset=0, name=kind)
+
+
+def _judge_llamafile(scan: Scan, source: Source) -> None:
+    """Report a llamafile without weights, and what the script that it begins with fetches."""
+    end = source.read(max(source.size - MAX_LINE, 0), MAX_LINE)
+    if b"PK\x05\x06" not in end:  # its weights are members of an archive at its end
+        scan.report("TW-MODEL-EXECUTABLE", "a program as llamafiles are, without weights", offset=0)
+    script = source.read(0, MAX_LINE).decode("latin-1")
+    for number, line in enumerate(script.split("\n"), 1):
+        if is_untrusted_fetch(line) or is_private_path(line):
+            scan.report(
+                "TW-MODEL-SCRIPT-HOSTILE",
+                f"the program's script runs {line.strip()[:80]!r}",
+                line=number,
+            )
 
 
 def matches_script(name: str, head: bytes, source: Source) -> bool:

@@ -1,5 +1,4 @@
 """Judges Jupyter notebooks: the code of their cells, and markup that acts on being opened."""
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
 
 from __future__ import annotations
 
@@ -21,6 +20,18 @@ _INSTALLER: Final = re.compile(
 _SHELL_CELL: Final = re.compile(r"\s*%%(bash|sh|script|cmd|powershell|!)")
 _MAGIC: Final = re.compile(r"^\s*[!%]")
 _SCRIPT: Final = re.compile(r"(?i)<script\b[^>]*>(?!\s*</script>)|\bon(error|load)\s*=|javascript:")
+_SHOWN: Final = ("text/html", "application/javascript", "image/svg+xml", "text/markdown")
+"""Outputs that a browser runs when it shows the notebook."""
+_STEALS: Final = re.compile(
+    r"(?i)(fetch\(|XMLHttpRequest|\.src\s*=|sendBeacon|location\s*=)[^;]{0,300}"
+    r"(document\.cookie|localStorage|sessionStorage)"
+    r"|(document\.cookie|localStorage)[^;]{0,100}(fetch\(|sendBeacon)"
+    r"|kernel\.execute\([^;]{0,100}(os\.(system|popen)|subprocess|__import__|urllib|requests|eval|exec\()"
+    r"|fetch\([^;]{0,60}/api/(terminals|kernels|contents)\b"
+)
+"""Takes what the reader's browser holds, or runs code in their kernel."""
+MAX_OUTPUT: Final = 20_000
+"""Characters; longer ones are the libraries of plots."""
 _FETCHES: Final = re.compile(r"(?i)fetch\(|XMLHttpRequest|document\.cookie|\.src\s*=|eval\(|atob\(")
 
 
@@ -44,8 +55,22 @@ def report_notebook(scan: Scan, document: dict[str, Any]) -> None:
                 scan.report("TW-MODEL-NOTEBOOK-MARKUP", "a text holds a script", key=key)
         for output in cell.get("outputs") or []:
             data = output.get("data") if isinstance(output, dict) else None
-            html = _joined(data.get("text/html")) if isinstance(data, dict) else ""
-            if _SCRIPT.search(html) and _FETCHES.search(html) and len(html) < 20_000:
+            if isinstance(data, dict):
+                _judge_output(scan, data, key)
+
+
+def _judge_output(scan: Scan, data: dict[str, Any], key: str) -> None:
+    for kind in _SHOWN:
+        text = _joined(data.get(kind))
+        if kind.endswith("script") or _SCRIPT.search(text):
+            if match := _STEALS.search(text):
+                scan.report(
+                    "TW-MODEL-NOTEBOOK-MARKUP",
+                    f"an output's script has {match.group()[:60]!r}",
+                    severity=Severity.CRITICAL,
+                    key=key,
+                )
+            elif _FETCHES.search(text) and len(text) < MAX_OUTPUT:
                 scan.report("TW-MODEL-NOTEBOOK-MARKUP", "an output holds a script", key=key)
 
 

@@ -670,6 +670,11 @@ class _Judge:
     def _judge_native(self, name: str, arguments: list[ast.expr], where: str, line: int) -> None:
         path = self._constant(arguments[0]) if arguments else None
         own = isinstance(path, str) and path != "" and not _SYSTEM_LIBRARY.match(path)
+        own = own or any(
+            isinstance(node, ast.Name) and node.id == "__file__"
+            for argument in arguments[:1]
+            for node in ast.walk(argument)
+        )
         if re.search(r"VirtualAlloc|CreateThread|RtlMove|mprotect", name):
             severity = Severity.CRITICAL if where != MAIN else Severity.HIGH
         elif own and where == IMPORTED and not name.endswith(("find_library", "CFUNCTYPE")):

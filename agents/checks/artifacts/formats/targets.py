@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, Final
 
+from agents.checks.artifacts.formats.paths import escapes
 from agents.checks.artifacts.scanning import BudgetExceededError, Scan
 from schemas.severity import Severity
 
@@ -233,6 +234,8 @@ _CALLED: Final = frozenset(("_target_", "__target__", "_partial_target_"))
 _IMPORTED: Final = frozenset(("target", "class_path", "factory"))
 _MODULES: Final = frozenset(("loader_module", "parent_library"))
 """Keys of MLflow and PEFT whose value their loader imports."""
+_PARTS: Final = frozenset(("code", "data", "python_model", "model_path", "pickled_model"))
+"""Keys of MLflow whose value its loader reads, from the folder of the model."""
 _LIBRARIES: Final = ("mlflow.", "__main__", "transformers_modules", *(
     name.rstrip(".") for name in HYDRA_PREFIXES
 ))  # fmt: skip
@@ -309,6 +312,8 @@ def report_tree_targets(scan: Scan, document: object) -> None:
                 trusted = value.startswith(_LIBRARIES) and standing(value) is not Standing.DANGEROUS
                 if not trusted and not value.startswith("mlflow."):
                     report_target(scan, f"{prefix}{key}", value)
+        if _MODULES & mapping.keys():
+            _judge_parts(scan, prefix, mapping)
         for key in _NAMED & mapping.keys():
             for value in texts(mapping[key]):
                 if "." in value and _NAME.match(value) and standing(value) is Standing.DANGEROUS:
@@ -319,6 +324,19 @@ def report_tree_targets(scan: Scan, document: object) -> None:
                         key=f"{prefix}{key}",
                         **about(value),
                     )
+
+
+def _judge_parts(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
+    """Report the parts of a model of MLflow that do not lie in its folder."""
+    for key in sorted(_PARTS & mapping.keys()):
+        for value in texts(mapping[key]):
+            if escapes(value):
+                scan.report(
+                    "TW-MODEL-PATH-ESCAPES",
+                    f"{prefix}{key} is loaded from {value[:120]!r}",
+                    key=f"{prefix}{key}",
+                    name=value[:200],
+                )
 
 
 def _judge_arguments(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:

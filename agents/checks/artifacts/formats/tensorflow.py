@@ -142,6 +142,9 @@ _NOT_SUSPECT: Final = re.compile(
 FILE_INPUTS: Final = frozenset(("filename", "filenames", "contents", "shared_name", "file_path"))
 MAX_STRING: Final = 1 << 20
 PRIVATE: Final = re.compile(r"(/etc/(passwd|shadow|cron)|\.ssh/|\.bashrc|/proc/self|\.aws/)")
+_PATH: Final = re.compile(r"(?:/|~/|[A-Za-z]:\\|\.\./|(?:file|https?|ftp|hdfs|gs|s3)://)[^\s\0]+\Z")
+"""A file that does not lie in the model's folder."""
+MAX_PATHS: Final = 100
 _OPERATOR: Final = re.compile(r"""\bop\s*:\s*["']([\w>]{1,200})["']""")
 STRING_TENSOR: Final = 7
 
@@ -199,6 +202,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     defined: set[str] = set()
     used: dict[str, str] = {}
     nodes = 0
+    outside: list[str] = []
     for message in walk(scan, window, SCHEMA, root):
         if message.kind == "Node":
             nodes += 1
@@ -209,7 +213,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         elif message.kind == "Func":
             used.setdefault(message.text(1), "")
         elif message.kind in ("Attr", "List", "Tensor", "BytesList"):
-            _judge_strings(scan, window, message)
+            _judge_strings(scan, window, message, outside)
         elif message.kind == "Asset":
             if escapes(message.text(2)):
                 scan.report(
@@ -222,6 +226,13 @@ def parse(scan: Scan, name: str, source: Source) -> None:
             text = message.text(3) or message.text(5)
             if '"class_name"' in text:
                 scan.descend("object_graph.metadata.json", BytesSource(text.encode()))
+    if outside and READERS.intersection(operators):
+        scan.report(
+            "TW-MODEL-TF-PATH",
+            f"the graph reads files, and names {outside[0][:80]!r}",
+            key="attr",
+            name=outside[0][:80],
+        )
     if not nodes and root != "KerasMetadata":
         if root == "Graph":
             raise CorruptFileError("no node in the graph")
@@ -263,7 +274,7 @@ def _judge_operator(scan: Scan, operator: str, node: str, seen: dict[str, str]) 
     )
 
 
-def _judge_strings(scan: Scan, window: Window, message: Message) -> None:
+def _judge_strings(scan: Scan, window: Window, message: Message, outside: list[str]) -> None:
     for number in (1, 2, 4, 8):
         for start, end in message.ranges.get(number, [])[:200]:
             if not 8 <= end - start <= MAX_STRING:
@@ -274,6 +285,8 @@ def _judge_strings(scan: Scan, window: Window, message: Message) -> None:
             if content and message.number(1) != STRING_TENSOR:
                 continue
             text = raw.decode("utf-8", "replace")
+            if message.kind == "Tensor" and _PATH.match(text) and len(outside) < MAX_PATHS:
+                outside.append(text)
             report_text(scan, "attr", text)
             descend_decoded(scan, "attr:decoded", text)
             if PRIVATE.search(text) or text.startswith("file://"):
