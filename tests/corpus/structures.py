@@ -235,6 +235,10 @@ def outside() -> Iterator[Sample]:
 
 
 def harmless() -> Iterator[Sample]:
+    plot = "Jupyter.notebook.kernel.execute('from bokeh.io.state import curstate; curstate()')"
+    shown = [{"data": {"application/javascript": plot}}]
+    cell = {"cell_type": "code", "source": "1", "outputs": shown}
+    yield "plot/n.ipynb", _json({"nbformat": 4, "cells": [cell]})
     yield (
         "tf_lines/saved_model.pb",
         saved_model(

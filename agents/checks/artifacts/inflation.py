@@ -6,7 +6,7 @@ import bz2
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from agents.checks.artifacts.scanning import (
     Budget,
@@ -23,16 +23,6 @@ HELD: Final = 32 << 20
 BOMB_RATIO: Final = 200
 BOMB_SIZE: Final = 100 << 20
 """Arrays of zeros reach any ratio; below this size it does no harm."""
-
-
-class Decompressor(Protocol):
-    """What expands a stream piece by piece, as `zlib.decompressobj` and its siblings."""
-
-    eof: bool
-    unused_data: bytes
-
-    def decompress(self, data: bytes, max_length: int = -1, /) -> bytes:
-        """Return what `data` and what was held back expands to, `max_length` bytes at most."""
 
 
 class _Zlib:

@@ -26,7 +26,7 @@ _STEALS: Final = re.compile(
     r"(?i)(fetch\(|XMLHttpRequest|\.src\s*=|sendBeacon|location\s*=)[^;]{0,300}"
     r"(document\.cookie|localStorage|sessionStorage)"
     r"|(document\.cookie|localStorage)[^;]{0,100}(fetch\(|sendBeacon)"
-    r"|kernel\.execute\([^;]{0,100}(os\.(system|popen)|subprocess|__import__|urllib|requests|eval|exec\()"
+    r"|kernel\.execute\([^)]{0,200}(os\.(system|popen)|subprocess|__import__|urllib|requests|eval|exec\()"
     r"|fetch\([^;]{0,60}/api/(terminals|kernels|contents)\b"
 )
 """Takes what the reader's browser holds, or runs code in their kernel."""
