@@ -32,16 +32,6 @@ def parse_version(text: str) -> Version | None:
         return None
 
 
-def same_version(left: str, right: str) -> bool:
-    """Tell whether two versions are equal under PEP 440 (1.82.8.0 is 1.82.8), or as text."""
-    if left == right:
-        return True
-    first, second = parse_version(left), parse_version(right)
-    if first is None or second is None:
-        return left.strip().lower() == right.strip().lower()
-    return first == second
-
-
 @lru_cache(CACHE_SIZE)
 def canonical_version(text: str) -> str:
     """Return a text that is equal for versions that are equal under PEP 440."""
