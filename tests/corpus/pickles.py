@@ -252,6 +252,8 @@ def _absurd() -> Iterator[Sample]:
     shape = bytearray(arguments(_number(10**12)))
     for module, attribute in (("numpy", "zeros"), ("numpy", "ndarray"), ("torch", "ones")):
         yield f"shape-{module}-{attribute}.pkl", call(module, attribute, shape)
+    for module, attribute in (("numpy", "empty"), ("torch", "zeros"), ("torch", "UntypedStorage")):
+        yield f"size-{module}-{attribute}.pkl", call(module, attribute, _number(10**12))
     ndarray = bytearray(name("numpy", "ndarray"))
     yield "shape-array.pkl", call("numpy.core.multiarray", "_reconstruct", ndarray, shape, b"b")
 

@@ -41,12 +41,13 @@ def is_measured(module: str, name: str) -> bool:
     )
 
 
-def exhausting(callee: Global, args: object) -> str:
+def exhausting(callee: Global, args: object, *, sized: bool = False) -> str:
     """Return why a call would exhaust memory or time, or an empty string.
 
     Args:
         callee: What is called; nothing is said of the harm it does otherwise.
         args: As they stand on the stack.
+        sized: Whether it may be a maker of arrays, whose sides its own arguments may be.
     """
     if not isinstance(args, tuple):
         return ""
@@ -62,7 +63,8 @@ def exhausting(callee: Global, args: object) -> str:
         exponent = _EXPONENT.search(first)
         if exponent and len(exponent[1]) < 100 and int(exponent[1]) > MAX_EXPONENT:  # noqa: PLR2004 -- digits
             return "it computes a number too long to hold"
-    if any(_cells(one) > MAX_CELLS for one in args):
+    sides = tuple(one for one in args if type(one) is int)
+    if any(_cells(one) > MAX_CELLS for one in (*args, sides if sized else ())):
         return "it makes an array too large for any machine"
     return ""
 

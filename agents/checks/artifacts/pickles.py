@@ -427,7 +427,8 @@ class _Stream:
         evidence["global"] = where
         # Of a package that nobody knows, numbers of an instance are no shape.
         if standing.level is Level.ALLOWED or standing.in_known:
-            self._weigh(callee, args, offset)
+            sized = standing.function or standing.level is Level.ALLOWED
+            self._weigh(callee, args, offset, sized=sized and not callee.quiet)
             self._follow(callee, args, offset)
         if standing.level is Level.DANGEROUS:
             self.dangerous_call = True
@@ -477,8 +478,8 @@ class _Stream:
                 self._follow(callee, state, offset)
         return position
 
-    def _weigh(self, callee: Global, args: object, offset: int) -> None:
-        why = exhausting(callee, args)
+    def _weigh(self, callee: Global, args: object, offset: int, *, sized: bool = False) -> None:
+        why = exhausting(callee, args, sized=sized)
         if why and self._once("weigh", callee.module, callee.name):
             self._report(
                 "TW-PICKLE-EXPANSION",
