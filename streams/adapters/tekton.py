@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from schemas import dead_letters as reasons
 from schemas.events import ComponentRef, Event, PipelineRun
@@ -74,7 +75,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
         run_id=name,
         state=state,
         config=parameters.config,
-        inputs=parameters.inputs,
+        inputs=(*parameters.inputs, *_definition(run)),
         data_sources=parameters.data_sources,
         outputs=_outputs(run),
     )
@@ -107,6 +108,35 @@ def _state(kind: str, run: dict[str, Any]) -> str:
                 return "started"
     parts = kind.split(".")
     return _STATES.get(parts[4] if len(parts) > 4 else "", "running")  # noqa: PLR2004 -- dev.tekton.event.KIND.STATE
+
+
+def _definition(run: dict[str, Any]) -> tuple[ComponentRef, ...]:
+    """Return the git repository that the run's definition was read from, and at which commit.
+
+    Source: tektoncd/pipeline `docs/git-resolver.md`: whatever revision is asked for, the digest is
+    the commit it stood for then.
+    """
+    source = at(run, "status", "provenance", "refSource")
+    uri, commit = text(source, "uri") or "", text(source, "digest", "sha1")
+    address = uri.removeprefix("git+")
+    host = host_of(address) if "://" in address else None
+    if commit is None or address == uri or host is None:
+        return ()
+    place = f"{host}/{urlsplit(address).path.strip('/').removesuffix('.git')}"
+    asked = next(
+        (
+            text(entry, "value")
+            for ref in ("pipelineRef", "taskRef")
+            for entry in items(run, "spec", ref, "params")
+            if text(entry, "name") == "revision"
+        ),
+        None,
+    )
+    return (
+        ComponentRef(
+            component=f"service:{place}", revision=asked, digests={"gitCommit": commit.lower()}
+        ),
+    )
 
 
 def _outputs(run: dict[str, Any]) -> tuple[ComponentRef, ...]:

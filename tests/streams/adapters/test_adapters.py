@@ -231,6 +231,30 @@ def test_tekton_states_come_from_the_condition_before_the_type():
     assert event.data.inputs[0].revision == "main"
 
 
+def test_a_tekton_definition_from_git_is_an_input_at_the_commit_its_tag_stood_for():
+    document = orjson.loads(sample("tekton_cloudevents_pipelinerun_successful.json"))
+    run = document["_body"]["pipelineRun"]
+    run["spec"]["pipelineRef"] = {
+        "resolver": "git",
+        "params": [{"name": "revision", "value": "v1.2.0"}],
+    }
+    source = {"uri": "git+https://bot:secret@git.example/acme/tasks.git", "digest": {}}
+    run["status"]["provenance"] = {"refSource": source}
+    (event,) = adapt("tekton", document, tenant="t")
+    assert [ref.component for ref in event.data.inputs] == [
+        "model:huggingface/meta-llama/Llama-3-8B"
+    ]
+    source["digest"] = {"sha1": "0E58" * 10}
+    (event,) = adapt("tekton", document, tenant="t")
+    definition = event.data.inputs[-1]
+    assert definition.component == "service:git.example/acme/tasks"
+    assert (definition.revision, definition.digests) == ("v1.2.0", {"gitCommit": "0e58" * 10})
+    for uri in ("https://git.example/acme/tasks.git", "git+git@git.example:acme/tasks.git", "git+"):
+        source["uri"] = uri
+        (event,) = adapt("tekton", document, tenant="t")
+        assert len(event.data.inputs) == 1
+
+
 def test_kubeflow_runs_keep_their_parameters_as_configuration():
     run = only("kubeflow_v2beta1_run.constructed.json").data
     assert orjson.loads(bytes(run.config))["dataset"] == "s3://acme-data/train/v7.parquet"
