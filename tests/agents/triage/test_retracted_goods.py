@@ -65,6 +65,21 @@ def view_of(flow: Flow):
     return [one for one in flow.alerts[CASE, "a"].commands if one.spec.action == "rollback"]
 
 
+def decide(flow: Flow, kind: DecisionKind, target: str | None = None) -> None:
+    flow.decide(
+        Decision(
+            id="dec-1",
+            incident=CASE,
+            actor="ann",
+            decision=kind,
+            reason="go",
+            time=at(70),
+            tenant="a",
+            target=target,
+        )
+    )
+
+
 def test_a_proposal_is_changed_to_the_next_best_under_its_id():
     flow = running(automatic=False, older=True)
     (before,) = proposed(flow)
@@ -81,18 +96,7 @@ def test_a_proposal_is_withdrawn_where_no_other_is_known_and_approving_it_does_n
     (after,) = proposed(flow)
     assert (after.rollback_digest, after.mode) == (None, "advised")
     assert "no known-good version" in after.reason
-    flow.decide(
-        Decision(
-            id="dec-1",
-            incident=CASE,
-            actor="ann",
-            decision=DecisionKind.APPROVE,
-            reason="go",
-            time=at(70),
-            tenant="a",
-            target=before.command_id,
-        )
-    )
+    decide(flow, DecisionKind.APPROVE, before.command_id)
     assert before.command_id not in flow.commands
     assert [one.state for one in view_of(flow)] == ["advised"]
 
@@ -130,18 +134,7 @@ def test_an_issued_one_is_not_repeated_and_the_warning_says_that_none_is_known()
 def test_an_approved_one_is_followed_by_a_proposal():
     flow = running(automatic=False, older=True)
     (before,) = proposed(flow)
-    flow.decide(
-        Decision(
-            id="dec-1",
-            incident=CASE,
-            actor="ann",
-            decision=DecisionKind.APPROVE,
-            reason="go",
-            time=at(70),
-            tenant="a",
-            target=before.command_id,
-        )
-    )
+    decide(flow, DecisionKind.APPROVE, before.command_id)
     assert rollbacks(flow) == [("r1", "approved")]
     retract(flow)
     waiting = [one for one in proposed(flow) if one.replaces == before.command_id]
@@ -151,17 +144,7 @@ def test_an_approved_one_is_followed_by_a_proposal():
 def test_a_withdrawn_incident_takes_back_only_the_last_of_a_chain():
     flow = running(automatic=True, older=True)
     retract(flow)
-    flow.decide(
-        Decision(
-            id="dec-1",
-            incident=CASE,
-            actor="ann",
-            decision=DecisionKind.FALSE_POSITIVE,
-            reason="ours",
-            time=at(70),
-            tenant="a",
-        )
-    )
+    decide(flow, DecisionKind.FALSE_POSITIVE)
     forward = [one for one in flow.issued if one.action == "roll-forward" and one.incident == CASE]
     assert [one.rollback_version for one in forward] == ["r0"]
 
