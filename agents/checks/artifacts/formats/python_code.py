@@ -7,7 +7,6 @@ import builtins
 import itertools
 import re
 import warnings
-from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -18,7 +17,37 @@ from agents.checks.artifacts.formats.commands import (
     is_installer_command,
     is_private_path,
 )
+from agents.checks.artifacts.formats.python_calls import (
+    CODING,
+    DANGEROUS_KEYS,
+    DECODE,
+    EVAL,
+    HOOKS,
+    HOST,
+    LOADERS,
+    NATIVE,
+    NATIVE_FILE,
+    NETWORK,
+    OPEN_FOLDER,
+    PIPED,
+    RAW,
+    RUNS_FILES,
+    SECRETS,
+    SENDS,
+    STARTUP,
+    SYSTEM_LIBRARY,
+    USUAL_CODINGS,
+    VERSIONS,
+)
 from agents.checks.artifacts.formats.python_names import EVALUATORS, SPAWN, Names
+from agents.checks.artifacts.formats.python_places import (
+    FUNCTION,
+    IMPORTED,
+    MAIN,
+    METHOD,
+    passed_over,
+    placed,
+)
 from agents.checks.artifacts.formats.window import decode_text, read_document
 from agents.checks.artifacts.scanning import BytesSource, Scan, Source
 from schemas.severity import Severity
@@ -30,78 +59,6 @@ MAX_LAYERS: Final = 6
 MAX_ROUNDS: Final = 4
 MAX_VALUE: Final = 1000
 """Nodes of one value that are looked at, the outer ones first."""
-
-IMPORTED, METHOD, FUNCTION, MAIN = "on import", "in a method", "in a function", "as a script"
-
-_EVAL: Final = re.compile(
-    r"^(builtins\.)?(exec|eval|execfile)$|^code\.Interactive\w+(\.\w+)?$"
-    r"|^(torch\.)?_dynamo\.eval|^pandas\.eval$|^numexpr\.evaluate$|^types\.(FunctionType|CodeType)$"
-    r"|^imp\.load_\w+$|^importlib\.util\.module_from_spec$|^timeit\.(timeit|repeat)$"
-    r"|^(cProfile|profile|pdb|bdb|trace)(\.\w+)?\.(run|runctx|runeval|Profile\.run)$|^doctest\.\w+$"
-)
-_DECODE: Final = re.compile(
-    r"^(base64\.\w*decode\w*|base64\.decodebytes|binascii\.(unhexlify|a2b_\w+)|codecs\.decode"
-    r"|(builtins\.)?(bytes|bytearray)\.fromhex|zlib\.decompress\w*|bz2\.decompress|lzma\.decompress"
-    r"|gzip\.decompress|marshal\.loads?|cryptography\.fernet\.Fernet.*|Crypto\..*|.*\.decrypt)$"
-)
-_NETWORK: Final = re.compile(
-    r"^(requests\.(get|post|put|request|Session.*|patch|head)|urllib\.request\.\w+|urllib2?\.\w*open"
-    r"|http\.client\.\w+|httpx\.\w+|aiohttp\.\w+|socket\.(socket|create_connection|gethostbyname"
-    r"|getaddrinfo)|ftplib\.\w+|smtplib\.\w+|paramiko\.\w+|telnetlib\.\w+|websockets?\.\w+"
-    r"|webbrowser\.open\w*|urllib3\.\w+|pycurl\.\w+|xmlrpc\.client\.\w+|dns\.resolver\.\w+)$"
-)
-_SENDS: Final = re.compile(r"(post|put|patch|sendall|sendto|send|urlopen|request)$|^webbrowser\.")
-_LOADERS: Final = re.compile(
-    r"^(_?c?[Pp]ickle\.(loads?|Unpickler)|dill\.loads?|cloudpickle\.loads?|joblib\.load|shelve\.open"
-    r"|pandas\.read_pickle|jsonpickle\.decode|yaml\.(unsafe_load|load|full_load)|torch\.load"
-    r"|numpy\.load|keras\.models\.load_model|torch\.hub\.load)$"
-)
-_NATIVE: Final = re.compile(
-    r"^ctypes\.(CDLL|PyDLL|WinDLL|windll.*|cdll.*|util\.find_library|CFUNCTYPE|memmove|string_at"
-    r"|pythonapi.*)$|^cffi\.FFI|^torch\.ops\.load_library$|^torch\.classes\.load_library$"
-    r"|^tensorflow\.load_(op_)?library$|^mmap\.mmap$"
-)
-_SECRETS: Final = re.compile(r"^os\.(environ(\.\w+)?|getenv|environb)$|^getpass\.\w+|^keyring\.\w+")
-_HOOKS: Final = re.compile(r"^(atexit\.register|sys\.(settrace|setprofile|addaudithook))$")
-_RAW: Final = re.compile(
-    r"os\.system\s*\(|subprocess\.\w+\s*\(|\bexec\s*\(|\beval\s*\(|__import__\s*\(|b64decode|"
-    r"marshal\.loads|socket\.socket|/dev/tcp/",
-)
-_CODING: Final = re.compile(rb"(?:[ \t\f]*#[^\n]*\n)?[ \t\f]*#[^\n]*?coding[:=][ \t]*([-\w.]+)")
-"""The declaration of PEP 263, in one of the first two lines."""
-_USUAL_CODINGS: Final = re.compile(
-    rb"(?i)^(utf[-_]?8([-_]sig)?|(us[-_])?ascii|latin[-_]?1|iso[-_]?8859[-_]\d+|cp\d+|windows[-_]\d+"
-    rb"|gbk|gb2312|gb18030|big5|euc[-_]\w+|shift[-_]?jis|koi8[-_]\w)(-(unix|dos|mac))?$"
-)
-_RUNS_FILES: Final = re.compile(
-    r"^runpy\.run_(path|module)$|^importlib\.machinery\.\w*Extension\w*"
-    r"|^zipimport\.zipimporter$"
-)
-_OPEN_FOLDER: Final = re.compile(r"(?i)^(/tmp|/var/tmp|/dev/shm|https?:|\\\\|c:\\temp)")
-_NATIVE_FILE: Final = re.compile(r"(?i)(^|[/\\])[^/\\]+\.(so|dll|dylib|pyd|pyc)(\.\d+)*$")
-_SYSTEM_LIBRARY: Final = re.compile(
-    r"(?i)^(lib(c|m|dl|rt|cuda\w*|cudnn\w*|gomp|omp|iomp5|nvrtc|stdc\+\+|gcc_s|pthread|nccl|z)[.\w-]*"
-    r"|kernel32|user32|ntdll|msvcrt|nvcuda)(\.(so|dll|dylib)[.\d]*)?$"
-)
-"""Libraries of the system, which many packages open by their bare name."""
-_PIPED: Final = re.compile(
-    r"\b(curl|wget)\b[^\n]*\|\s*(sudo\s+)?(ba|z|da)?sh\b|/dev/(tcp|udp)/|\bbash\s+-i\b|"
-    r"\bpowershell(\.exe)?\s+-[eE]|\bnc\s+-e\b"
-)
-"""Commands that nothing but a shell can be meant to take."""
-_HOST: Final = re.compile(
-    r"^(socket\.(gethostname|getfqdn)|platform\.(node|uname)|os\.(uname|getlogin)|uuid\.getnode"
-    r"|getpass\.getuser)$"
-)
-_STARTUP: Final = re.compile(
-    r"^(site\.get(user)?sitepackages|site\.USER_SITE|sysconfig\.get_paths?|distutils\.sysconfig\.\w+)$"
-)
-"""Folders from which Python runs files by itself."""
-_DANGEROUS_KEYS: Final = frozenset(
-    ("system", "popen", "exec", "eval", "__builtins__", "__import__", "os", "sys", "open", "spawn")
-)
-_VERSIONS: Final = re.compile(r"(version|about|_meta|__init__)\w*\.py$")
-"""What a setup script evaluates to learn its version."""
 
 
 class CodeFault(msgspec.Struct, frozen=True):
@@ -118,8 +75,8 @@ class CodeFault(msgspec.Struct, frozen=True):
 def parse(scan: Scan, name: str, source: Source) -> None:  # noqa: ARG001 -- the contract
     """Report what a Python file does on import and on use."""
     raw = read_document(scan, source)
-    declared = _CODING.match(raw)
-    if declared and not _USUAL_CODINGS.match(declared.group(1)):
+    declared = CODING.match(raw)
+    if declared and not USUAL_CODINGS.match(declared.group(1)):
         scan.report(
             "TW-MODEL-CODE-DISGUISED",
             f"the source is written in the encoding {declared.group(1).decode('latin-1')[:40]!r}",
@@ -140,7 +97,7 @@ def report_python(scan: Scan, text: str, key: str) -> None:
     try:
         faults = python_faults(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        if match := _RAW.search(text):
+        if match := RAW.search(text):
             scan.report(
                 "TW-MODEL-CODE-UNREADABLE",
                 f"code that does not parse contains {match.group()!r}",
@@ -196,7 +153,7 @@ class _Judge:
     def faults(self) -> list[CodeFault]:
         everything = list(ast.walk(self._tree))
         self._names.learn(everything)
-        self._pass_over(everything)
+        self._passed_over = passed_over(everything)
         for _ in range(2):
             for node in everything:
                 self._learn_taint(node)
@@ -252,33 +209,11 @@ class _Judge:
             | ast.Attribute
             | ast.Subscript
         )
-        return [(node, where) for node, where in self._placed() if isinstance(node, kinds)]
-
-    def _pass_over(self, nodes: list[ast.AST]) -> None:
-        """Note what is no use of a function as a value: calls, annotations, bases, aliases."""
-        shared = {id(one) for node in nodes if isinstance(node, ast.ClassDef) for one in node.body}
-        for node in nodes:
-            skipped: list[ast.AST | None] = []
-            if isinstance(node, ast.Call):
-                skipped = [node.func]
-                if isinstance(node.func, ast.Name) and node.func.id in ("isinstance", "issubclass"):
-                    skipped += node.args
-                skipped += [one.value for one in node.keywords if one.arg == "type"]
-            elif isinstance(node, ast.Attribute):
-                skipped = [node.value]
-            elif isinstance(node, ast.ClassDef):
-                skipped = [*node.bases]
-            elif isinstance(node, ast.AnnAssign):
-                skipped = [node.annotation, *ast.walk(node.annotation)]
-            elif isinstance(node, ast.arg) and node.annotation:
-                skipped = [*ast.walk(node.annotation)]
-            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns:
-                skipped = [*ast.walk(node.returns)]
-            elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Name | ast.Attribute):
-                plain = all(isinstance(target, ast.Name) for target in node.targets)
-                if plain and id(node) not in shared:
-                    skipped = [node.value]  # an alias, which is followed
-            self._passed_over.update(id(one) for one in skipped if one is not None)
+        return [
+            (node, where)
+            for node, where in placed(self._tree, self._called_on_import)
+            if isinstance(node, kinds)
+        ]
 
     def _add(
         self, rule_id: str, what: str, line: int, severity: Severity, holds: bytes = b""
@@ -321,47 +256,12 @@ class _Judge:
                 return True
             if isinstance(inner, ast.Call):
                 name = self._dotted(inner.func)
-                if _DECODE.match(name) or _NETWORK.match(name) or name.endswith(".recv"):
+                if DECODE.match(name) or NETWORK.match(name) or name.endswith(".recv"):
                     return True
                 head = name.split(".", 1)[0]
                 if head in self._tainted:
                     return True
         return False
-
-    # where code runs
-
-    def _placed(self) -> Iterator[tuple[ast.AST, str]]:
-        """Yield every node with when it runs."""
-        stack: list[tuple[ast.AST, str, bool]] = [(self._tree, IMPORTED, False)]
-        while stack:
-            node, where, in_class = stack.pop()
-            yield node, where
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-                name = getattr(node, "name", "")
-                inner = METHOD if in_class else FUNCTION
-                if isinstance(node, ast.Lambda):
-                    inner = where
-                if where == MAIN:
-                    inner = MAIN
-                elif name in self._called_on_import:
-                    inner = IMPORTED
-                elif where == METHOD:
-                    inner = METHOD
-                outer = [
-                    *getattr(node, "decorator_list", []),
-                    *node.args.defaults,
-                    *(default for default in node.args.kw_defaults if default is not None),
-                ]
-                stack.extend((child, where, False) for child in outer)
-                body = [node.body] if isinstance(node, ast.Lambda) else node.body
-                stack.extend((child, inner, False) for child in body)
-                continue
-            if isinstance(node, ast.If) and _is_main_guard(node.test):
-                stack.extend((child, MAIN, False) for child in node.body)
-                stack.extend((child, where, in_class) for child in node.orelse)
-                continue
-            is_class = isinstance(node, ast.ClassDef)
-            stack.extend((child, where, is_class) for child in ast.iter_child_nodes(node))
 
     # what is wrong
 
@@ -420,20 +320,20 @@ class _Judge:
             return
         if self._names.runs(name) and SPAWN.match(name):
             self._judge_spawn(name, self._command(node), arguments, where, line)
-        elif _EVAL.match(name) or name == "compile":
+        elif EVAL.match(name) or name == "compile":
             self._judge_eval(name, arguments, where, line)
-        elif _RUNS_FILES.match(name):
+        elif RUNS_FILES.match(name):
             severity = Severity.CRITICAL if where == IMPORTED else Severity.LOW
             self._add("TW-MODEL-CODE-EVAL", f"calls {name} {where}", line, severity)
-        elif _NETWORK.match(name):
+        elif NETWORK.match(name):
             self._judge_network(name, arguments, where, line)
         elif name.startswith(("marshal.load", "types.CodeType", "types.FunctionType")):
             self._add("TW-MODEL-CODE-DISGUISED", f"calls {name}", line, Severity.CRITICAL)
-        elif _LOADERS.match(name):
+        elif LOADERS.match(name):
             self._judge_loader(name, arguments, where, line)
-        elif _NATIVE.match(name):
+        elif NATIVE.match(name):
             self._judge_native(name, arguments, where, line)
-        elif _HOOKS.match(name) and where != MAIN:
+        elif HOOKS.match(name) and where != MAIN:
             self._add("TW-MODEL-CODE-HOOKS", f"calls {name}", line, Severity.LOW)
         elif name == "__import__" and node.args and self._constant(node.args[0]) is None:
             severity = Severity.LOW if where == FUNCTION else Severity.MEDIUM
@@ -454,7 +354,7 @@ class _Judge:
     def _judge_secret_call(self, node: ast.Call, name: str, where: str) -> None:
         """Report a call whose function is not known and whose arguments say what it does."""
         method = self._constant(node.args[0]) if node.args else None
-        if name.endswith("methodcaller") and method in _DANGEROUS_KEYS:
+        if name.endswith("methodcaller") and method in DANGEROUS_KEYS:
             self._add(
                 "TW-MODEL-CODE-DISGUISED",
                 f"calls {method!r} by its name",
@@ -483,7 +383,7 @@ class _Judge:
         if known or where == MAIN:
             return
         command = self._command(node)
-        if _PIPED.search(command):
+        if PIPED.search(command):
             self._add(
                 "TW-MODEL-CODE-DISGUISED",
                 f"gives what it does not name a command: {command[:80]!r}",
@@ -508,7 +408,7 @@ class _Judge:
         """Report a folder that anyone may write to and that modules are then taken from."""
         for argument in node.args:
             path = self._constant(argument)
-            if isinstance(path, str) and _OPEN_FOLDER.match(path):
+            if isinstance(path, str) and OPEN_FOLDER.match(path):
                 self._add(
                     "TW-MODEL-CODE-HOOKS", f"imports from {path[:60]!r}", line, Severity.CRITICAL
                 )
@@ -543,7 +443,7 @@ class _Judge:
     def _judge_spec(self, arguments: list[ast.expr], line: int) -> None:
         for argument in arguments:
             path = self._constant(argument)
-            if isinstance(path, str) and _NATIVE_FILE.search(path):
+            if isinstance(path, str) and NATIVE_FILE.search(path):
                 self._add("TW-MODEL-CODE-NATIVE", f"imports {path[:80]!r}", line, Severity.CRITICAL)
 
     def _judge_removal(self, name: str, arguments: list[ast.expr], where: str, line: int) -> None:
@@ -624,7 +524,7 @@ class _Judge:
             and self._dotted(inner.func) in ("chr", "getattr", "map", "bytes", "open.read", "ord")
             for inner in ast.walk(node)
         ) and not any(
-            isinstance(inner, ast.Constant) and _VERSIONS.search(str(inner.value))
+            isinstance(inner, ast.Constant) and VERSIONS.search(str(inner.value))
             for inner in ast.walk(node)
         )
 
@@ -652,16 +552,16 @@ class _Judge:
     def _judge_network(self, name: str, arguments: list[ast.expr], where: str, line: int) -> None:
         takes_secrets = any(
             (dotted := self._dotted(inner))
-            and (_SECRETS.match(dotted) or (where == IMPORTED and _HOST.match(dotted)))
+            and (SECRETS.match(dotted) or (where == IMPORTED and HOST.match(dotted)))
             for argument in arguments
             for inner in ast.walk(argument)
             if isinstance(inner, ast.Attribute | ast.Call | ast.Name)
         )
-        if takes_secrets and (where in (IMPORTED, METHOD) or _SENDS.search(name)):
+        if takes_secrets and (where in (IMPORTED, METHOD) or SENDS.search(name)):
             severity = Severity.HIGH if where in (FUNCTION, MAIN) else Severity.CRITICAL
             self._add("TW-MODEL-CODE-EXFILTRATES", f"gives {name} secrets", line, severity)
         elif where == IMPORTED:
-            sends = _SENDS.search(name) and not name.endswith("urlopen")
+            sends = SENDS.search(name) and not name.endswith("urlopen")
             severity = Severity.CRITICAL if sends else Severity.HIGH
             self._add("TW-MODEL-CODE-NETWORK", f"calls {name} {where}", line, severity)
         else:
@@ -669,7 +569,7 @@ class _Judge:
 
     def _judge_native(self, name: str, arguments: list[ast.expr], where: str, line: int) -> None:
         path = self._constant(arguments[0]) if arguments else None
-        own = isinstance(path, str) and path != "" and not _SYSTEM_LIBRARY.match(path)
+        own = isinstance(path, str) and path != "" and not SYSTEM_LIBRARY.match(path)
         own = own or any(
             isinstance(node, ast.Name) and node.id == "__file__"
             for argument in arguments[:1]
@@ -696,7 +596,7 @@ class _Judge:
                         line,
                         Severity.CRITICAL,
                     )
-                elif isinstance(inner, ast.Call) and _STARTUP.match(self._dotted(inner.func)):
+                elif isinstance(inner, ast.Call) and STARTUP.match(self._dotted(inner.func)):
                     self._add(
                         "TW-MODEL-CODE-HOOKS",
                         "opens a file where Python starts from",
@@ -710,7 +610,7 @@ class _Judge:
             self._add(
                 "TW-MODEL-CODE-SPAWN", "holds a reverse shell", node.lineno, Severity.CRITICAL
             )
-        elif self._evaluates and self._layer < MAX_LAYERS and _RAW.search(text):
+        elif self._evaluates and self._layer < MAX_LAYERS and RAW.search(text):
             self._inner(text, node.lineno, where, lowest=Severity.CRITICAL)
 
     def _judge_assignment(self, node: ast.Assign | ast.AugAssign) -> None:
@@ -752,12 +652,3 @@ class _Judge:
                 and any(name.endswith((".recv", ".connect")) for name in self._uses)
             )
         )
-
-
-def _is_main_guard(test: ast.expr) -> bool:
-    return (
-        isinstance(test, ast.Compare)
-        and isinstance(test.left, ast.Name)
-        and test.left.id == "__name__"
-        and isinstance(test.ops[0], ast.Eq)
-    )

@@ -49,9 +49,10 @@ def controls(text: bytes) -> int:
     return len(text) - len(text.translate(None, _CONTROLS))
 
 
-def may_be_text(head: bytes) -> bool:
-    """Say whether the first bytes of a file are those of a text."""
-    return bool(head[:64].strip()) and not controls(head[:64])
+def is_unnamed_text(name: str, head: bytes) -> bool:
+    """Say whether the first bytes of a file are those of a text, and its name is not of one."""
+    named = name.lower().endswith((*_JSON_NAMES, *_TEXT_NAMES, ".py", ".xml", ".yaml", ".yml"))
+    return not named and bool(head[:64].strip()) and not controls(head[:64])
 
 
 def is_hdf5(name: str, head: bytes, source: Source) -> bool:

@@ -51,7 +51,7 @@ def _later(module: str) -> Callable[[Scan, str, Source], None]:
 
 def _is_document(name: str, head: bytes, source: Source) -> bool:
     """Say whether a file is text in the place of a model; its reader is imported for text only."""
-    if not recognition.may_be_text(head):
+    if not recognition.is_unnamed_text(name, head):
         return False
     matches: bool = import_module(f"{__package__}.documents").matches(name, head, source)
     return matches

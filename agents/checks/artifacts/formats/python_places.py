@@ -1,0 +1,85 @@
+"""Tells when each node of a Python module runs, and which only name what they mention."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+IMPORTED, METHOD, FUNCTION, MAIN = "on import", "in a method", "in a function", "as a script"
+
+
+def placed(tree: ast.Module, called_on_import: set[str]) -> Iterator[tuple[ast.AST, str]]:
+    """Yield every node with when it runs.
+
+    Args:
+        tree: Of a module.
+        called_on_import: Names of functions of the module that importing it calls.
+    """
+    stack: list[tuple[ast.AST, str, bool]] = [(tree, IMPORTED, False)]
+    while stack:
+        node, where, in_class = stack.pop()
+        yield node, where
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            name = getattr(node, "name", "")
+            inner = METHOD if in_class else FUNCTION
+            if isinstance(node, ast.Lambda):
+                inner = where
+            if where == MAIN:
+                inner = MAIN
+            elif name in called_on_import:
+                inner = IMPORTED
+            elif where == METHOD:
+                inner = METHOD
+            outer = [
+                *getattr(node, "decorator_list", []),
+                *node.args.defaults,
+                *(default for default in node.args.kw_defaults if default is not None),
+            ]
+            stack.extend((child, where, False) for child in outer)
+            body = [node.body] if isinstance(node, ast.Lambda) else node.body
+            stack.extend((child, inner, False) for child in body)
+            continue
+        if isinstance(node, ast.If) and _is_main_guard(node.test):
+            stack.extend((child, MAIN, False) for child in node.body)
+            stack.extend((child, where, in_class) for child in node.orelse)
+            continue
+        is_class = isinstance(node, ast.ClassDef)
+        stack.extend((child, where, is_class) for child in ast.iter_child_nodes(node))
+
+
+def passed_over(nodes: list[ast.AST]) -> set[int]:
+    """Return ids of nodes that use no function as a value: calls, annotations, bases, aliases."""
+    found: set[int] = set()
+    shared = {id(one) for node in nodes if isinstance(node, ast.ClassDef) for one in node.body}
+    for node in nodes:
+        skipped: list[ast.AST | None] = []
+        if isinstance(node, ast.Call):
+            skipped = [node.func]
+            if isinstance(node.func, ast.Name) and node.func.id in ("isinstance", "issubclass"):
+                skipped += node.args
+            skipped += [one.value for one in node.keywords if one.arg == "type"]
+        elif isinstance(node, ast.Attribute):
+            skipped = [node.value]
+        elif isinstance(node, ast.ClassDef):
+            skipped = [*node.bases]
+        elif isinstance(node, ast.AnnAssign):
+            skipped = [node.annotation, *ast.walk(node.annotation)]
+        elif isinstance(node, ast.arg) and node.annotation:
+            skipped = [*ast.walk(node.annotation)]
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns:
+            skipped = [*ast.walk(node.returns)]
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Name | ast.Attribute):
+            plain = all(isinstance(target, ast.Name) for target in node.targets)
+            if plain and id(node) not in shared:
+                skipped = [node.value]  # an alias, which is followed
+        found.update(id(one) for one in skipped if one is not None)
+    return found
+
+
+def _is_main_guard(test: ast.expr) -> bool:
+    return (
+        isinstance(test, ast.Compare)
+        and isinstance(test.left, ast.Name)
+        and test.left.id == "__name__"
+        and isinstance(test.ops[0], ast.Eq)
+    )
