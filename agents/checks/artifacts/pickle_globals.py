@@ -100,6 +100,12 @@ ML_PACKAGES: Final = frozenset(
     ]
 )
 """Packages whose legitimate imports the allow-list knows: anything else in them is a gadget."""
+DATA_PACKAGES: Final = frozenset(
+    ["numpy", "scipy", "pandas", "pyarrow", "polars", "statsmodels", "h5py"]
+)
+"""Those of them whose releases bring further functions that rebuild arrays, columns and types.
+
+Of the others, objects are made by classes: a function that is called and not known is a gadget."""
 DANGEROUS_PACKAGES: Final = frozenset(
     [
         "pip",
@@ -439,7 +445,7 @@ def _judge(module: str, name: str, *, script: bool) -> Standing:
         return Standing(
             Level.DANGEROUS if runner else Level.UNKNOWN,
             reason=reason,
-            runner=runner,
+            runner=runner or top not in DATA_PACKAGES,
             function=True,
             in_known=True,
         )

@@ -58,3 +58,16 @@ def test_a_class_in_a_packages_own_module_is_unknown_not_dangerous(part):
 def test_a_function_of_a_library_that_is_not_known_is_judged_by_what_it_is_given(values, verdict):
     raw = call("pyarrow.lib", "some_new_type", *values)
     assert scan_source("a.pkl", BytesSource(raw), frozenset()).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("torch.utils._import_utils", "_check_module_exists"),
+        ("transformers", "pipeline"),
+        ("dask", "compute"),
+    ],
+)
+def test_a_function_of_a_framework_that_saved_models_never_call_is_hostile(module, name):
+    raw = call(module, name, "os")
+    assert scan_source("a.pkl", BytesSource(raw), frozenset()).verdict is Verdict.MALICIOUS
