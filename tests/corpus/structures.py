@@ -228,6 +228,13 @@ def outside() -> Iterator[Sample]:
     ):
         cell = {"cell_type": "code", "source": "1", "outputs": [{"data": {kind: text}}]}
         yield f"output_{len(text)}/n.ipynb", _json({"nbformat": 4, "cells": [cell]})
+    yield (
+        "beside_by_name/modeling_x.py",
+        (
+            b"import ctypes, os\nHERE = os.path.dirname(os.path.abspath(__file__))\n"
+            b"LIB = os.path.join(HERE, 'x.so')\nlib = ctypes.CDLL(LIB)\n"
+        ),
+    )
     for loads in ("ctypes.CDLL", "ctypes.cdll.LoadLibrary", "torch.ops.load_library"):
         module = loads.split(".")[0]
         path = "os.path.join(os.path.dirname(__file__), 'weights.bin')"

@@ -144,6 +144,7 @@ class _Judge:
         self._found: dict[tuple[str, int], CodeFault] = {}
         self._names = Names()
         self._tainted: set[str] = set()
+        self._beside: set[str] = {"__file__"}
         self._called_on_import: set[str] = set()
         self._uses: set[str] = set()
         self._evaluates = False
@@ -239,8 +240,11 @@ class _Judge:
             targets, value = [node.target], node.iter
         else:
             return
+        plain = {one.id for one in targets if isinstance(one, ast.Name)}
         if value is not None and self._is_tainted(value):
-            self._tainted.update(one.id for one in targets if isinstance(one, ast.Name))
+            self._tainted |= plain
+        if value is not None and plain and self._is_beside(value):
+            self._beside |= plain
 
     def _constant(self, node: ast.AST | None) -> str | bytes | None:
         """Return the text that an expression of constants makes, or none."""
@@ -248,6 +252,13 @@ class _Judge:
         if key not in self._texts:
             self._texts[key] = self._names.values.text(node)
         return self._texts[key]
+
+    def _is_beside(self, node: ast.AST) -> bool:
+        """Say whether a value is made of where the module lies."""
+        return any(
+            isinstance(inner, ast.Name) and inner.id in self._beside
+            for inner in itertools.islice(ast.walk(node), MAX_VALUE)
+        )
 
     def _is_tainted(self, node: ast.AST) -> bool:
         """Say whether a value was decoded or fetched."""
@@ -570,11 +581,7 @@ class _Judge:
     def _judge_native(self, name: str, arguments: list[ast.expr], where: str, line: int) -> None:
         path = self._constant(arguments[0]) if arguments else None
         own = isinstance(path, str) and path != "" and not SYSTEM_LIBRARY.match(path)
-        own = own or any(
-            isinstance(node, ast.Name) and node.id == "__file__"
-            for argument in arguments[:1]
-            for node in ast.walk(argument)
-        )
+        own = own or any(map(self._is_beside, arguments[:1]))
         if re.search(r"VirtualAlloc|CreateThread|RtlMove|mprotect", name):
             severity = Severity.CRITICAL if where != MAIN else Severity.HIGH
         elif own and where == IMPORTED and not name.endswith(("find_library", "CFUNCTYPE")):
