@@ -36,7 +36,15 @@ from agents.checks.artifacts.files import scan_file
 from pathlib import Path
 WORD = {{"malicious": "critical", "suspicious": "warn", "clean": "clean", "corrupt": "error",
         "incomplete": "error"}}
-def judge(path): return WORD[str(scan_file(Path(path), name=Path(path).name).verdict)]
+KINDS = {kinds!r}
+def judge(path):
+    # As if a sample's own folder had been scanned: what stands beside a file counts.
+    path = Path(path)
+    root = next((one for one in path.parents if one.parent.name in KINDS), None)
+    beside = root.rglob("*") if root else ()
+    siblings = frozenset(one.relative_to(root).as_posix() for one in beside)
+    name = path.relative_to(root or path.parent).as_posix()
+    return WORD[str(scan_file(path, name=name, siblings=siblings).verdict)]
 """
 FICKLING = """
 import fickling, io
@@ -108,7 +116,7 @@ with open("/proc/self/status") as status:
 out.write(json.dumps(["peak", int(peak)]) + "\\n")
 """
 CONTESTANTS = {
-    "tidewatch": TIDEWATCH.format(root=str(ROOT)),
+    "tidewatch": TIDEWATCH.format(root=str(ROOT), kinds=KINDS),
     "fickling": FICKLING,
     "picklescan": PICKLESCAN,
     "modelscan": MODELSCAN,

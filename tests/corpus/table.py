@@ -21,7 +21,10 @@ def verdict(name: str, content: bytes | dict[str, bytes]) -> tuple[Verdict, list
         # The area is no folder of the sample.
         content = {name.split("/", 1)[1]: content}
     siblings = frozenset(content)
-    reports = [scan_source(path, BytesSource(raw), siblings) for path, raw in content.items()]
+    reports = [
+        scan_source(path, BytesSource(raw), siblings, second_opinion=True)
+        for path, raw in content.items()
+    ]
     return min((report.verdict for report in reports), key=ORDER.index), reports
 
 

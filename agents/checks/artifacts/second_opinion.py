@@ -54,9 +54,13 @@ def ask_fickling(scan: Scan, source: Source) -> None:
 
 
 def _is_known(message: str) -> bool:
-    """Say whether the import that fickling warns of is on the exact allow-list."""
+    """Say whether the import that fickling warns of is on the exact allow-list.
+
+    It is told by the names of the stream, which may be those of Python 2. Where a protocol takes
+    those for what they say, our own analysis has called them dangerous, and nobody is asked.
+    """
     match = _IMPORT.search(message)
-    return match is not None and judge(match[1], match[2], 4).level is Level.ALLOWED
+    return match is not None and judge(match[1], match[2], 2).level is Level.ALLOWED
 
 
 def _is_worth_asking(raw: bytes) -> bool:
