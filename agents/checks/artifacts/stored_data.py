@@ -78,8 +78,6 @@ _PROGRAMS: Final = (
     re.compile(rb"This program (?:cannot|must) be run (?:in DOS|under)"),
 )
 _ZEROS: Final = bytes(CHUNK)
-
-
 _WEB_SHELL: Final = re.compile(
     rb"<\?(?:php|=)[^?]{0,400}\b(?:system|exec|shell_exec|passthru|eval|assert|popen)\s*\("
 )

@@ -415,13 +415,15 @@ def _tell_checked(
         mark: The mark.
         only: The clean holding that changed; None: any.
     """
-    for holding in (only,) if only is not None else _clean(row, system):
-        if (
-            holding.kind == "pushed"
-            and holding.checks
-            and _has_versions(component)
-            and known_good.is_affected(desk, component, system.tenant)
-        ):
+    checked = [
+        one
+        for one in ((only,) if only is not None else _clean(row, system))
+        if one.kind == "pushed" and one.checks
+    ]
+    if not checked or not _has_versions(component):
+        return
+    if known_good.is_affected(desk, component, system.tenant):
+        for holding in checked:
             _tell_proof(desk, component, system, holding, mark, CHECKED)
 
 

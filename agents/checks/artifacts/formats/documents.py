@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Final
 
@@ -74,13 +75,11 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     """
     del name
     start = decode_text(source.read(0, 256)).lstrip()
-    try:
+    with contextlib.suppress(CorruptFileError):  # which it is anyway
         if start[:1] in ("{", "["):
             parse_json(scan, "document.json", source)
         elif start.startswith("<?xml"):
             parse_xml(scan, "document.xml", source)
-    except CorruptFileError:
-        start = start[:200]
     raise CorruptFileError(f"a text under the name of a binary format: {start[:60]!r}")
 
 

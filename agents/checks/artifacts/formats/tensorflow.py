@@ -139,7 +139,6 @@ SUSPECT: Final = re.compile(
 _NOT_SUSPECT: Final = re.compile(
     r"(?i)(executor|execution|systemtime|XlaCompile|evaluate|interval|retrieval|Eval(uation)?Metric)"
 )
-FILE_INPUTS: Final = frozenset(("filename", "filenames", "contents", "shared_name", "file_path"))
 MAX_STRING: Final = 1 << 20
 PRIVATE: Final = re.compile(r"(/etc/(passwd|shadow|cron)|\.ssh/|\.bashrc|/proc/self|\.aws/)")
 _PATH: Final = re.compile(r"(?:/|~/|[A-Za-z]:\\|\.\./|(?:file|https?|ftp|hdfs|gs|s3)://)[^\s\0]+\Z")
