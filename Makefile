@@ -53,7 +53,8 @@ lock: setup ## resolve all dependencies anew, with hashes
 	$(LOCK) pyproject.toml --extra build --extra dev --constraints requirements.lock --output-file requirements-dev.lock
 	for name in bench interop mlflow scanners; do $(LOCK) locks/$$name.in --output-file locks/$$name.lock || exit 1; done
 
-LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
+LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --universal --no-strip-extras --python-version 3.11 \
+	--exclude-newer $(shell date --utc --date "7 days ago" +%Y-%m-%d) \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 setup: $(VENV)/run.stamp
@@ -61,7 +62,7 @@ setup: $(VENV)/run.stamp
 setup-dev: $(VENV)/dev.stamp
 
 # the dependencies as locked, then this checkout, from what is installed already
-INSTALL = $(BIN)/python -m pip install --quiet --require-hashes --requirement
+INSTALL = $(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement
 EDITABLE = $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --no-index --editable .
 
 $(BIN)/python:
@@ -81,25 +82,25 @@ $(VENV)/dev.stamp: requirements-dev.lock pyproject.toml | $(BIN)/python
 # an environment of its own: a whole model registry, only for the tests that speak to one
 $(VENV)/mlflow.stamp: locks/mlflow.lock | $(BIN)/python
 	$(PYTHON) -m venv $(VENV)/mlflow
-	$(VENV)/mlflow/bin/python -m pip install --quiet --require-hashes --requirement locks/mlflow.lock
+	$(VENV)/mlflow/bin/python -m pip install --quiet --no-deps --require-hashes --requirement locks/mlflow.lock
 	@touch $@
 
 # an environment of its own: the OpenC2 library needs an older STIX library
 $(VENV)/interop.stamp: locks/interop.lock | $(BIN)/python
 	$(PYTHON) -m venv $(VENV)/interop
-	$(VENV)/interop/bin/python -m pip install --quiet --require-hashes --requirement locks/interop.lock
+	$(VENV)/interop/bin/python -m pip install --quiet --no-deps --require-hashes --requirement locks/interop.lock
 	@touch $@
 
 # an environment of its own: it brings other versions of the Kafka clients
 $(VENV)/bench.stamp: locks/bench.lock | $(BIN)/python
 	$(PYTHON) -m venv $(VENV)/bench
-	$(VENV)/bench/bin/python -m pip install --quiet --require-hashes --requirement locks/bench.lock
+	$(VENV)/bench/bin/python -m pip install --quiet --no-deps --require-hashes --requirement locks/bench.lock
 	@touch $@
 
 # an environment of its own: other scanners, to compare with
 $(VENV)/scanners.stamp: locks/scanners.lock | $(BIN)/python
 	$(PYTHON) -m venv $(VENV)/scanners
-	$(VENV)/scanners/bin/python -m pip install --quiet --require-hashes --requirement locks/scanners.lock
+	$(VENV)/scanners/bin/python -m pip install --quiet --no-deps --require-hashes --requirement locks/scanners.lock
 	@touch $@
 
 clean: ## remove the environment and caches; the broker's data in .state stays

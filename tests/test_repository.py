@@ -95,7 +95,7 @@ def test_every_locked_package_has_one_version_and_hashes(name: str) -> None:
     packages = locked(ROOT / name)
     assert packages
     for package, hashes in packages.items():
-        assert re.fullmatch(r"[a-z0-9-]+==[^\s=]+", package), package
+        assert re.fullmatch(r"[a-z0-9-]+(\[[a-z0-9, -]+\])?==[^\s=]+", package), package
         assert hashes, package
 
 
@@ -112,7 +112,7 @@ def test_every_declared_dependency_is_locked() -> None:
     extras = project["optional-dependencies"]
 
     def names(path: str) -> set[str]:
-        return {package.split("==")[0] for package in locked(ROOT / path)}
+        return {str(canonicalize_name(Requirement(text).name)) for text in locked(ROOT / path)}
 
     def declared(requirements: list[str]) -> set[str]:
         return {str(canonicalize_name(Requirement(text).name)) for text in requirements}
