@@ -11,10 +11,10 @@ from typing import Any, Final, TypeVar
 import msgspec
 import structlog
 
-from agents.checks.detection import Outcome, to_finding
+from agents.domain.detection import Outcome, to_finding
 from agents.outputs import assessment_message
 from agents.ports import Batch, Message, Publish
-from agents.triage.ledger.blindness import sampled
+from agents.triage.ledger.source_health import sampled
 from agents.triage.routing import finding_messages, sighting_message, source_message
 from schemas.assessments import Assessment, Check
 from schemas.canonical import stable_id

@@ -10,10 +10,10 @@ import msgspec
 
 from agents.ports import Batch, Publish, Record
 from agents.triage.routing import incident_message
-from schemas import openc2
 from schemas.canonical import stable_id
 from schemas.cloudevents import first_headers
 from schemas.dead_letters import INVALID_EVENT, INVALID_SIGNATURE
+from schemas.documents import openc2
 from schemas.incidents import ForgedResult, ResultUpdate
 from schemas.signing import InvalidSignatureError, verify_signature
 

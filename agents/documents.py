@@ -9,10 +9,10 @@ from typing import Any, Final
 import msgspec
 
 from agents.ports import Message
-from schemas import ecs, ocsf, openc2, stix
 from schemas.canonical import stable_id
 from schemas.channels import Channel
 from schemas.cloudevents import binary_headers
+from schemas.documents import ecs, ocsf, openc2, stix
 from schemas.findings import SupplyChainIoC
 from schemas.incidents import AlertView, CommandSpec, CommandView, IncidentDocument
 from schemas.severity import Severity, Tlp

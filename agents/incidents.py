@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from agents.checks.knowledge import Knowledge
+from agents.domain.knowledge import Knowledge
 from agents.ports import Batch, Publish, Rows
 from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.incidents.core import Documents, IncidentInput, Incidents

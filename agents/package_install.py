@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agents.checking import CheckingAgent, Context, Told, checking_agent, outcome_messages
-from agents.checks.knowledge import Knowledge
 from agents.checks.packages.check import check_packages
 from agents.checks.required import with_required
+from agents.domain.knowledge import Knowledge
 from agents.ports import Message
 from schemas.components import component_key, tenant_scoped
 from schemas.events import Event, PackageInstall

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agents.checking import CheckingAgent, Context, Told, checking_agent, outcome_messages
-from agents.checks.knowledge import Knowledge
 from agents.checks.pipelines.check import check_pipeline
 from agents.checks.pipelines.lineage import exposure_of, run_component, run_system
 from agents.checks.required import with_required
+from agents.domain.knowledge import Knowledge
 from agents.ports import Message
 from schemas.events import Event, PipelineRun
 

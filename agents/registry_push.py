@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import msgspec
 
 from agents.checking import CheckingAgent, Context, Told, checking_agent, outcome_messages
-from agents.checks.knowledge import Knowledge
 from agents.checks.provenance.identity import (
     push_component,
     push_exposure,
@@ -17,6 +16,7 @@ from agents.checks.provenance.identity import (
 from agents.checks.provenance.planning import plan_scan
 from agents.checks.provenance.push import check_push
 from agents.checks.required import with_required
+from agents.domain.knowledge import Knowledge
 from agents.ports import Message
 from schemas.channels import Channel
 from schemas.events import Event, RegistryPush

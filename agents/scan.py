@@ -10,10 +10,10 @@ from typing import Final, Protocol
 import structlog
 
 from agents.checking import Told, outcome_messages
-from agents.checks.fetching.errors import FetchError
-from agents.checks.knowledge import Knowledge
 from agents.checks.provenance.scan_push import Fetch, ScanFile, ScanOutcome, scan_push
 from agents.checks.required import with_required
+from agents.domain.knowledge import Knowledge
+from agents.fetching.errors import FetchError
 from agents.ports import Batch, Delivery, Message, Publish
 from agents.registry_push import push_context, scan_message
 from schemas.assessments import Check

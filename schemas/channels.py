@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Channel(StrEnum):
-    """A topic by its meaning; `streams.topics` gives it a name, a key and a retention."""
+    """A topic by its meaning; `streams.kafka.topics` gives it a name, a key and a retention."""
 
     REGISTRY_PUSH = "registry-push"
     PACKAGE_INSTALL = "package-install"

@@ -9,6 +9,12 @@ import msgspec
 from schemas.assessments import Assessment
 from schemas.channels import Channel
 from schemas.decisions import Decision
+from schemas.documents.ocsf import (
+    CLASS_DETECTION_FINDING,
+    CLASS_REMEDIATION_ACTIVITY,
+    SCHEMA_VERSION,
+)
+from schemas.documents.openc2 import ACTIONS, EXTENSION
 from schemas.events import (
     TYPE_PACKAGE_INSTALL,
     TYPE_PIPELINE_RUN,
@@ -21,8 +27,6 @@ from schemas.findings import SupplyChainIoC
 from schemas.incidents import CommandSpec, IncidentDocument, IncidentMessage
 from schemas.intel import IntelFact
 from schemas.ledger import LedgerMessage, OperatorAlert
-from schemas.ocsf import CLASS_DETECTION_FINDING, CLASS_REMEDIATION_ACTIVITY, SCHEMA_VERSION
-from schemas.openc2 import ACTIONS, EXTENSION
 from schemas.policy import Policy
 from schemas.scans import ScanRequest
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from schemas.documents.stix import SharedIndicator
 from schemas.incidents import FindingView, IncidentDocument
-from schemas.stix import SharedIndicator
 from schemas.taxonomy import taxonomy
 
 K_DEFAULT: Final = 3

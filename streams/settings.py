@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from schemas.channels import Channel
 from schemas.errors import TidewatchError
-from streams.broker.places import default_state_dir
+from streams.broker.paths import default_state_dir
 
 PREFIX = "TIDEWATCH_"
 NOT_SETTINGS = frozenset({"TIDEWATCH_CONFIG", "TIDEWATCH_JAVA", "TIDEWATCH_SHARED"})
@@ -116,7 +116,7 @@ class Settings(BaseSettings):
     fetch_fsspec_schemes: frozenset[str] = frozenset()
     """Further schemes, read by fsspec implementations that are installed."""
     fetch_credentials: Path | None = None
-    """TOML file of secrets by the reference that policies name; see `streams/fetching.py`."""
+    """TOML file of secrets by the reference that policies name (`streams/fetch_credentials.py`)."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
 

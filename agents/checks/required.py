@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from agents.checks.detection import Outcome
+from agents.domain.detection import Outcome
 from schemas.assessments import Check
 from schemas.observations import Sighting
 from schemas.policy import Policy

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import date
 from fnmatch import fnmatchcase
 
-from agents.checks.detection import Detection
+from agents.domain.detection import Detection
 from schemas.policy import Suppression
 
 

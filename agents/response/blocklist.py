@@ -16,10 +16,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from agents.response.action_context import Work
 from agents.response.config import BlocklistConfig
 from agents.response.durable import STAGING, write_whole
 from agents.response.outcome import BAD, OK, UNSUPPORTED, NotCarriedOutError, Outcome
-from agents.response.work import Work
 from schemas.cloudevents import format_time
 from schemas.components import InvalidComponentError, canonical_package, split_key
 

@@ -24,11 +24,11 @@ from typing import IO, Final
 import msgspec
 import orjson
 
+from agents.response.action_context import Work
 from agents.response.config import EvidenceConfig
 from agents.response.durable import STAGING, make_folder, sync_folder, write_whole
 from agents.response.inventory import CHUNK, MAX_FILES, sha256_of
 from agents.response.outcome import OK, REFUSED, UNSUPPORTED, NotCarriedOutError, Outcome
-from agents.response.work import Work
 
 FORMAT: Final = "tidewatch.evidence.v1"
 SUMS: Final = "SHA256SUMS"

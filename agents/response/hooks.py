@@ -17,9 +17,9 @@ import orjson
 import tenacity
 import urllib3
 
+from agents.response.action_context import Work
 from agents.response.config import HookConfig
 from agents.response.outcome import FAILED, OK, UNAVAILABLE, NotCarriedOutError, Outcome
-from agents.response.work import Work
 
 MAX_ANSWER: Final = 64 * 1024
 MAX_SECRET: Final = 16 * 1024

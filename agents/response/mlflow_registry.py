@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 import orjson
 import urllib3
 
+from agents.response.action_context import Work
 from agents.response.config import MlflowConfig
 from agents.response.inventory import CHUNK, MAX_FILES, digest_of, inventory
 from agents.response.outcome import (
@@ -29,8 +30,7 @@ from agents.response.outcome import (
     NotCarriedOutError,
     Outcome,
 )
-from agents.response.places import component_of, local_name
-from agents.response.work import Work
+from agents.response.paths import component_of, local_name
 from schemas.components import digest_of_files
 from schemas.incidents import CommandSpec
 

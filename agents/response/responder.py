@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from agents.response import blocklist, evidence, hooks, mlflow_registry, store
+from agents.response.action_context import Work
 from agents.response.config import ResponderConfig
 from agents.response.journal import Answered, Journal
 from agents.response.outcome import (
@@ -23,7 +24,6 @@ from agents.response.outcome import (
     NotCarriedOutError,
     Outcome,
 )
-from agents.response.work import Work
 from schemas.incidents import CommandSpec
 
 log = structlog.get_logger()

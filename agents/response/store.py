@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 import orjson
 
+from agents.response.action_context import Work
 from agents.response.config import StoreConfig
 from agents.response.durable import make_folder, move, switch_link, take_back, write_whole
 from agents.response.inventory import FileEntry, digest_of, inventory
@@ -29,7 +30,7 @@ from agents.response.outcome import (
     NotCarriedOutError,
     Outcome,
 )
-from agents.response.places import (
+from agents.response.paths import (
     CURRENT,
     VERSIONS,
     base_of,
@@ -39,7 +40,6 @@ from agents.response.places import (
     find,
     version_folder,
 )
-from agents.response.work import Work
 from schemas.cloudevents import format_time
 
 MANIFEST: Final = "manifest.json"

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from agents.checks.rules import Rule, load_rules
+from agents.domain.rules import Rule, load_rules
 from schemas.findings import Finding
 from schemas.severity import Severity
 

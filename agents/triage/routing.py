@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from agents.checks.hosts import is_local
+from agents.domain.hosts import is_local
 from agents.ports import Message
 from schemas.canonical import stable_id
 from schemas.channels import Channel

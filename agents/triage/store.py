@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from agents.ports import Rows
-from agents.triage.bounded import clip
+from agents.triage.bounded_sets import clip
 
 S = TypeVar("S", bound=msgspec.Struct)
 SEPARATOR: Final = "\x1f"

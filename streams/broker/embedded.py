@@ -27,7 +27,7 @@ from streams.broker.errors import (
 from streams.broker.guard import STOP_S
 from streams.broker.jars import provide_jars
 from streams.broker.java import find_java
-from streams.broker.places import Places, description_dir, jars_dir
+from streams.broker.paths import Places, description_dir, jars_dir
 from streams.broker.ports import free_ports, is_free
 from streams.broker.preparation import install_formatted, prepare
 from streams.broker.readiness import is_ready

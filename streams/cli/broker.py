@@ -8,7 +8,7 @@ import typer
 
 from schemas.errors import TidewatchError
 from streams.broker import EmbeddedBroker, status, stop_background
-from streams.broker.places import jars_dir
+from streams.broker.paths import jars_dir
 from streams.cli.frame import example, new_app
 from streams.cli.output import Format, FormatOption, print_json, print_line
 from streams.settings import load_settings

@@ -13,11 +13,11 @@ from schemas.dead_letters import REASONS
 from schemas.errors import TidewatchError
 from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line, print_table
-from streams.dead_letters import list_dead_letters, replay_dead_letters, show_dead_letter
-from streams.raw_bytes import as_json
+from streams.kafka.bytes_json import as_json
+from streams.kafka.dead_letters import list_dead_letters, replay_dead_letters, show_dead_letter
 
 if TYPE_CHECKING:
-    from streams.dead_letters import DeadLetter
+    from streams.kafka.dead_letters import DeadLetter
     from streams.settings import Settings
 
 app = new_app("See what could not be read, and write it back once the cause is put right.")

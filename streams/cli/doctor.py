@@ -107,7 +107,7 @@ def _jars(settings: Settings) -> str:
     """Say whether the embedded broker's jars are there as pinned, or can be fetched."""
     from streams.broker.errors import NoMavenError  # noqa: PLC0415 -- not in other checks
     from streams.broker.jars import pins_key, read_pins, verify_jars  # noqa: PLC0415 -- the same
-    from streams.broker.places import description_dir, jars_dir  # noqa: PLC0415 -- the same
+    from streams.broker.paths import description_dir, jars_dir  # noqa: PLC0415 -- the same
 
     pins = read_pins(description_dir())
     folder = jars_dir(settings.state_dir) / pins_key(pins)
@@ -144,7 +144,7 @@ def _broker(*, with_topics: bool) -> list[Check]:
 
 async def _missing_topics(settings: Settings) -> list[str]:
     """Return the declared topics that the broker lacks."""
-    from streams.topics import TOPICS, input_topics, open_admin, partition_counts  # noqa: PLC0415
+    from streams.kafka.topics import TOPICS, input_topics, open_admin, partition_counts  # noqa: PLC0415
 
     names = [name for channel in TOPICS for name in input_topics(settings, channel)]
     admin = await open_admin(settings)

@@ -63,7 +63,7 @@ class ExportFormat(StrEnum):
 
 async def _read(settings: Settings) -> dict[str, IncidentDocument]:
     """Return the last record of every incident."""
-    from streams.cli.reading import full_name, read_topic  # noqa: PLC0415 -- brings Kafka
+    from streams.kafka.reader import full_name, read_topic  # noqa: PLC0415 -- brings Kafka
 
     found: dict[str, IncidentDocument] = {}
     topic = full_name(settings, Channel.INCIDENTS)
@@ -199,9 +199,9 @@ def export(
 
 
 def _exported(document: IncidentDocument, kind: ExportFormat, tlp: Tlp) -> str:
-    from schemas.misp import misp_event  # noqa: PLC0415 -- only what is asked for
+    from schemas.documents.misp import misp_event  # noqa: PLC0415 -- only what is asked for
+    from schemas.documents.stix import indicator_bundle  # noqa: PLC0415 -- the same
     from schemas.sharing import shared_indicators, shared_title  # noqa: PLC0415 -- the same
-    from schemas.stix import indicator_bundle  # noqa: PLC0415 -- the same
     from streams.reports.incident import markdown, to_html  # noqa: PLC0415 -- the same
 
     if kind is ExportFormat.MARKDOWN:
@@ -269,7 +269,7 @@ async def _feed_back(
     settings: Settings, facts: list[IntelFact], *, publish: bool
 ) -> frozenset[str]:
     """Publish the facts whose keys nothing is known of; return the keys of the others."""
-    from streams.cli.compacted import latest_values, publish_values  # noqa: PLC0415 -- brings Kafka
+    from streams.kafka.compacted import latest_values, publish_values  # noqa: PLC0415 -- brings Kafka
 
     values = await latest_values(settings, Channel.INTEL)
     known = frozenset(fact.key for fact in facts if fact.key in values)
@@ -289,9 +289,9 @@ def _actor() -> str:
 async def _send(settings: Settings, decision: Decision) -> None:
     import aiokafka  # noqa: PLC0415 -- only a decision is written
 
-    from streams.kafka_client import client_options  # noqa: PLC0415 -- the same
-    from streams.keys import OPERATOR, keys_dir, load_or_create_signing_key  # noqa: PLC0415
-    from streams.topics import ensure_topics, topic_name  # noqa: PLC0415 -- the same
+    from streams.kafka.client import client_options  # noqa: PLC0415 -- the same
+    from streams.kafka.topics import ensure_topics, topic_name  # noqa: PLC0415 -- the same
+    from streams.signing_keys import OPERATOR, keys_dir, load_or_create_signing_key  # noqa: PLC0415
 
     await ensure_topics(settings, channels=[Channel.DECISIONS])
     value = msgspec.json.encode(decision)

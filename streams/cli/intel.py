@@ -23,9 +23,9 @@ from schemas.channels import Channel
 from schemas.components import canonical_package, normalise_key
 from schemas.errors import TidewatchError
 from schemas.intel import IntelFact, IntelKind
-from streams.cli.compacted import keys_with, latest_values, publish_values
 from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line, print_table
+from streams.kafka.compacted import keys_with, latest_values, publish_values
 
 if TYPE_CHECKING:
     from streams.settings import Settings

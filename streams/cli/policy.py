@@ -15,9 +15,9 @@ from agents.checks.packages.indexes import read_origin
 from schemas.channels import Channel
 from schemas.errors import TidewatchError
 from schemas.policy import Policy, default_policy
-from streams.cli.compacted import latest_values, publish_values
 from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line
+from streams.kafka.compacted import latest_values, publish_values
 
 app = new_app("Set, show and check tenants' policies.")
 

@@ -47,9 +47,9 @@ def run(
     """
     from agents.response.config import load_config, unmet  # noqa: PLC0415 -- only this command
     from agents.response.journal import Journal  # noqa: PLC0415 -- the same
-    from streams.keys import COMMANDS, keys_dir, load_ring, trusted_dir  # noqa: PLC0415 -- the same
+    from streams.apps.responder import KafkaResponder, sole_use  # noqa: PLC0415 -- brings Kafka
     from streams.logs import configure_logs  # noqa: PLC0415 -- the same
-    from streams.respond import KafkaResponder, sole_use  # noqa: PLC0415 -- brings Kafka
+    from streams.signing_keys import COMMANDS, keys_dir, load_ring, trusted_dir  # noqa: PLC0415 -- the same
 
     chosen = load_config(config)
     missing = unmet(chosen)
@@ -85,7 +85,7 @@ def run(
 def check(*, config: ConfigOption, form: FormatOption = Format.TEXT) -> None:
     """Say whether the file is valid, and whether the folders and keys it needs are there."""
     from agents.response.config import load_config, unmet  # noqa: PLC0415 -- only this command
-    from streams.keys import COMMANDS, keys_dir, load_ring, trusted_dir  # noqa: PLC0415 -- the same
+    from streams.signing_keys import COMMANDS, keys_dir, load_ring, trusted_dir  # noqa: PLC0415 -- the same
 
     chosen = load_config(config)
     problems = unmet(chosen)
@@ -119,7 +119,7 @@ def _signing_key(state_dir: Path, config: ResponderConfig) -> SigningKey:
     """Return the responder's key under its own name, its public half put with the trusted ones."""
     from agents.response.durable import write_whole  # noqa: PLC0415 -- only these commands
     from schemas.signing import SigningKey  # noqa: PLC0415 -- the same
-    from streams.keys import (  # noqa: PLC0415 -- the same
+    from streams.signing_keys import (  # noqa: PLC0415 -- the same
         RESPONDER,
         keys_dir,
         load_or_create_signing_key,

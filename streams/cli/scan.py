@@ -22,7 +22,7 @@ from streams.cli.output import print_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from agents.checks.fetching.fetcher import Fetcher
+    from agents.fetching.fetcher import Fetcher
     from streams.reports.entries import FileEntry, ScanSummary
     from streams.scanning.cache import ReportCache
     from streams.scanning.targets import Target
@@ -157,7 +157,7 @@ def _write(report: str, output: Path | None) -> None:
 def _scan_all(
     arguments: Sequence[str], *, jobs: int, digest: bool, cache: ReportCache | None, quiet: bool
 ) -> list[FileEntry]:
-    from agents.checks.artifacts.sandbox import SandboxPool  # noqa: PLC0415 -- --help is quick
+    from agents.checks.artifacts.sandbox.pool import SandboxPool  # noqa: PLC0415 -- --help is quick
     from streams.scanning.engine import scan_targets  # noqa: PLC0415 -- the same
 
     with ExitStack() as held:
@@ -198,7 +198,7 @@ def _resolve(arguments: Sequence[str], held: ExitStack) -> tuple[list[FileEntry]
 
 
 def _manifest(path: Path, kind: str) -> FileEntry:
-    from agents.checks.knowledge import MemoryKnowledge  # noqa: PLC0415 -- models need no such checks
+    from agents.domain.knowledge import MemoryKnowledge  # noqa: PLC0415 -- models need no such checks
     from streams.scanning.manifests import check_manifest  # noqa: PLC0415 -- the same
 
     return check_manifest(path, kind, MemoryKnowledge())
@@ -214,7 +214,7 @@ def _located(location: str, held: ExitStack) -> Iterator[Target]:
 
 def _fetcher(location: str) -> Fetcher:
     """Return what reads a location: by the operator's rules, with the secrets of `local`."""
-    from streams.fetching import fetch_rules, read_credentials  # noqa: PLC0415 -- --help is quick
+    from streams.fetch_credentials import fetch_rules, read_credentials  # noqa: PLC0415 -- --help is quick
     from streams.scanning.locations import local_fetcher  # noqa: PLC0415 -- the same
     from streams.scanning.targets import LOCAL_TENANT  # noqa: PLC0415 -- the same
     from streams.settings import load_settings  # noqa: PLC0415 -- the same

@@ -164,8 +164,8 @@ async def publish(settings: Settings, records: Sequence[EventRecord]) -> None:
         BrokerUnreachableError: No broker answers, or it refuses the records.
         TopicError: A topic is missing and may not be created.
     """
-    from streams.publishing import delivering  # noqa: PLC0415 -- checking a file needs no Kafka
-    from streams.topics import ensure_topics, topic_name  # noqa: PLC0415 -- the same
+    from streams.kafka.publisher import delivering  # noqa: PLC0415 -- checking a file needs no Kafka
+    from streams.kafka.topics import ensure_topics, topic_name  # noqa: PLC0415 -- the same
 
     channels = {CHANNEL_OF_TYPE[record.event.type] for record in records}
     await ensure_topics(settings, channels=sorted(channels))

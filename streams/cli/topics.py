@@ -10,8 +10,7 @@ import typer
 from schemas.channels import Channel
 from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line, print_table
-from streams.settings import Settings, load_settings
-from streams.topics import (
+from streams.kafka.topics import (
     TENANT_CHANNELS,
     TOPICS,
     Cleanup,
@@ -25,6 +24,7 @@ from streams.topics import (
     tenant_topic_name,
     topic_name,
 )
+from streams.settings import Settings, load_settings
 
 app = new_app("List and create topics, print access rules.")
 

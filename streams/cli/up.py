@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from streams.cli.live_view import Follower, View
     from streams.demo import Story
-    from streams.live import Follower, View
     from streams.settings import Settings
 
 app = new_app("Start everything that is not running yet, and watch.")
@@ -91,7 +91,7 @@ def _broker(settings: Settings, *, fresh: bool) -> Iterator[Settings]:
         yield settings
         return
     from streams.broker import EmbeddedBroker, status  # noqa: PLC0415 -- not with a Kafka named
-    from streams.broker.places import jars_dir  # noqa: PLC0415 -- the same
+    from streams.broker.paths import jars_dir  # noqa: PLC0415 -- the same
 
     found = status(settings.state_dir)
     if found.ready:
@@ -124,8 +124,8 @@ async def _watch(
     ends: bool,
     began: float,
 ) -> View:
-    from streams.live import Follower  # noqa: PLC0415 -- brings the Kafka client
-    from streams.topics import ensure_topics  # noqa: PLC0415 -- the same
+    from streams.cli.live_view import Follower  # noqa: PLC0415 -- brings the Kafka client
+    from streams.kafka.topics import ensure_topics  # noqa: PLC0415 -- the same
 
     await ensure_topics(settings)
     story = await _story(settings) if demo else None

@@ -15,8 +15,8 @@ from streams.cli.frame import example, new_app
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line
 
 if TYPE_CHECKING:
-    from agents.checks.detection import Outcome
     from agents.checks.provenance.signatures import Trust
+    from agents.domain.detection import Outcome
     from schemas.assessments import Check
     from schemas.events import Card
 

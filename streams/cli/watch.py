@@ -12,7 +12,7 @@ import typer
 
 from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line
-from streams.raw_bytes import as_json
+from streams.kafka.bytes_json import as_json
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -64,7 +64,7 @@ async def _watch(
     form: Format,
 ) -> None:
     """Print records until there is a reason to end."""
-    from streams.cli.reading import full_name, read_topic  # noqa: PLC0415 -- brings aiokafka
+    from streams.kafka.reader import full_name, read_topic  # noqa: PLC0415 -- brings aiokafka
 
     shown = 0
     name = full_name(settings, topic)

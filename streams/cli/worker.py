@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from schemas.errors import TidewatchError
-from streams.bindings import APPS, preload
+from streams.apps.topology import APPS, preload
 from streams.cli.frame import connected_settings, example, new_app
 
 app = new_app("Run the apps that read events.")
@@ -32,7 +32,7 @@ def worker(
 
     Several workers share the partitions: give each its own TIDEWATCH_INSTANCE.
     """
-    from streams.worker import run_worker  # noqa: PLC0415 -- brings Faust
+    from streams.apps.supervisor import run_worker  # noqa: PLC0415 -- brings Faust
 
     names = [name.strip() for name in agents.split(",") if name.strip()] or sorted(APPS)
     unknown = [name for name in names if name not in APPS]

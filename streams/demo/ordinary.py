@@ -13,7 +13,7 @@ from typing import Any, Final
 from schemas.events import Event
 from schemas.policy import Internal, Policy, Trusted
 from streams.demo.files import model_config, safetensors
-from streams.demo.telling import INDEX, Teller, digest_of, package
+from streams.demo.story_builder import INDEX, Teller, digest_of, package
 
 PACKAGES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("numpy", ("2.3.1", "2.3.2", "2.3.3")),

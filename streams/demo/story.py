@@ -17,7 +17,7 @@ from schemas.intel import IntelFact, IntelKind
 from schemas.policy import Policy
 from streams.demo.files import HARMLESS_COMMAND, calling_pickle, model_config, torch_archive
 from streams.demo.ordinary import ordinary_days, tenant_policy
-from streams.demo.telling import Teller, digest_of, package
+from streams.demo.story_builder import Teller, digest_of, package
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -183,8 +183,8 @@ class Story:
 
     async def publish_knowledge(self, settings: Settings) -> None:
         """Publish the tenants' policies and the facts, and wait until the broker has them."""
-        from streams.publishing import delivering  # noqa: PLC0415 -- telling needs no Kafka
-        from streams.topics import topic_name  # noqa: PLC0415 -- the same
+        from streams.kafka.publisher import delivering  # noqa: PLC0415 -- telling needs no Kafka
+        from streams.kafka.topics import topic_name  # noqa: PLC0415 -- the same
 
         policy_topic = topic_name(settings, Channel.POLICY)
         intel_topic = topic_name(settings, Channel.INTEL)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from agents.checks.detection import Detection, rule_of
+from agents.domain.detection import Detection, rule_of
 from schemas.severity import Severity, Verdict
 
 

@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from agents.checks.rules import all_rules
+from agents.domain.rules import all_rules
 from schemas.atlas import attacks, mitigations
 from schemas.cloudevents import format_time
 from schemas.incidents import IncidentDocument, SystemView

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 from urllib.parse import quote
 
-from agents.checks.rules import Rule, all_rules
+from agents.domain.rules import Rule, all_rules
 from schemas.canonical import stable_hash
 from schemas.severity import Severity, Verdict
 from streams.reports.entries import FileEntry, FindingEntry

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from agents.checks.artifacts.report import FileReport
-from agents.checks.rules import all_rules
+from agents.domain.rules import all_rules
 from schemas.canonical import stable_hash
 from schemas.version import VERSION
 

@@ -8,9 +8,9 @@ from typing import Final
 import msgspec
 
 from agents.checks.artifacts.report import FileReport, failed, severity_of
-from agents.checks.artifacts.sandbox import SandboxPool
-from agents.checks.fetching.errors import FetchError
-from agents.checks.fetching.sources import DescriptorSource, sha256_stream
+from agents.checks.artifacts.sandbox.pool import SandboxPool
+from agents.fetching.errors import FetchError
+from agents.fetching.sources import DescriptorSource, sha256_stream
 from schemas.severity import Severity
 from streams.reports.entries import FileEntry, finding_entry
 from streams.scanning.cache import ReportCache

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from agents.checks.fetching.fetcher import Fetcher
-from agents.checks.fetching.reach import Credentials, FetchRules, Reach, parse_location
+from agents.fetching.fetch_scope import Credentials, FetchRules, Reach, parse_location
+from agents.fetching.fetcher import Fetcher
 from streams.scanning.targets import LOCAL_TENANT, Target
 
 _HUB_REPOSITORY = 2

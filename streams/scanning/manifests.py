@@ -9,11 +9,11 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from agents.checks.detection import Outcome
-from agents.checks.knowledge import Knowledge
 from agents.checks.packages.check import check_packages
 from agents.checks.pipelines.check import check_pipeline
 from agents.checks.provenance.push import check_push
+from agents.domain.detection import Outcome
+from agents.domain.knowledge import Knowledge
 from schemas.errors import TidewatchError
 from schemas.events import (
     TYPE_PACKAGE_INSTALL,

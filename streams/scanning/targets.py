@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from agents.checks.fetching.errors import FetchError
-from agents.checks.fetching.sources import DescriptorSource, OpenSource
+from agents.fetching.errors import FetchError
+from agents.fetching.sources import DescriptorSource, OpenSource
 
 LOCAL_TENANT = "local"
 

@@ -13,8 +13,8 @@ import orjson
 
 from agents.checks.artifacts.dispatch import scan_source
 from agents.checks.artifacts.scanning import BytesSource
-from agents.checks.detection import Outcome
-from agents.checks.knowledge import MemoryKnowledge
+from agents.domain.detection import Outcome
+from agents.domain.knowledge import MemoryKnowledge
 from schemas.cloudevents import read_event
 from schemas.intel import IntelFact
 from schemas.policy import Policy
@@ -95,7 +95,7 @@ def bytes_of(given: Mapping[str, Any]) -> bytes:
         return bytes.fromhex(given["hex"])
     if "base64" in given:
         return base64.b64decode(given["base64"])
-    build = import_module("tests.agents.artifacts.corpus").build
+    build = import_module("tests.agents.checks.artifacts.corpus").build
     raw: bytes = build(given["corpus"])
     return raw
 
@@ -119,9 +119,9 @@ def run_example(family: str, given: Mapping[str, Any]) -> set[str]:
     """Return the ids of the rules that `given` meets in the checks of its family.
 
     A family whose examples need more than an event or a file reads them itself, in
-    `tests/agents/<family>/examples.py`, by a function of the same name that takes `given`.
+    `tests/agents/checks/<family>/examples.py`, by a function of the same name that takes `given`.
     """
-    own = f"tests.agents.{family}"
+    own = f"tests.agents.checks.{family}"
     if find_spec(own.partition(".formats")[0]) and find_spec(f"{own}.examples"):
         ids: set[str] = import_module(f"{own}.examples").run_example(given)
         return ids

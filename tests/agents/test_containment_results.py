@@ -10,10 +10,10 @@ import pytest
 
 from agents.containment_results import containment_results_agent, read_result
 from agents.ports import Delivery, Record
-from schemas import openc2
 from schemas.channels import Channel
 from schemas.cloudevents import binary_headers
 from schemas.dead_letters import INVALID_EVENT, INVALID_SIGNATURE
+from schemas.documents import openc2
 from schemas.incidents import ForgedResult, IncidentMessage, ResultUpdate
 from schemas.signing import new_signing_key
 from tests.schemas import examples

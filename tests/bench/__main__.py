@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 
 from streams.broker import EmbeddedBroker
-from streams.broker.places import jars_dir
+from streams.broker.paths import jars_dir
 from tests.bench import intelligence, latency, start_up, throughput
 from tests.bench.processes import quix_python
 

@@ -27,8 +27,8 @@ Headers = list[tuple[str, bytes]]
 def checking() -> Callable[[bytes, Headers, int], Iterator[Message]]:
     """Return what reads, validates and checks one install and yields the records that go out."""
     from agents.checking import Told, outcome_messages  # noqa: PLC0415 -- the bare loop has none
-    from agents.checks.knowledge import MemoryKnowledge  # noqa: PLC0415
     from agents.checks.packages.check import check_packages  # noqa: PLC0415
+    from agents.domain.knowledge import MemoryKnowledge  # noqa: PLC0415
     from agents.package_install import install_context  # noqa: PLC0415
     from schemas.cloudevents import read_event  # noqa: PLC0415
 
@@ -68,8 +68,8 @@ async def bare(bootstrap: str, prefix: str, group: str, every: int) -> None:
 
 def engine(bootstrap: str, prefix: str, group: str, state: str) -> None:
     """Run the checks app as it is."""
+    from streams.apps.supervisor import run_app  # noqa: PLC0415
     from streams.settings import load_settings  # noqa: PLC0415 -- not in every contestant
-    from streams.worker import run_app  # noqa: PLC0415
 
     settings = load_settings(
         kafka=bootstrap,

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import aiokafka
 import psutil
 
-from streams.live import Follower
+from streams.cli.live_view import Follower
+from streams.kafka.topics import ensure_topics
 from streams.settings import Settings, load_settings
-from streams.topics import ensure_topics
 from tests.bench.contestants import PARTITIONS
 from tests.bench.latency import start_worker
 from tests.bench.processes import cpu_seconds, fill, stop

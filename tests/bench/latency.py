@@ -17,7 +17,7 @@ import aiokafka
 import psutil
 
 from agents.triage.routing import incident_id
-from streams.bindings import APPS
+from streams.apps.topology import APPS
 from tests.bench.contestants import PARTITIONS
 from tests.bench.processes import (
     ROOT,

@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from agents.checks.knowledge import MemoryKnowledge
 from agents.checks.packages.check import check_packages
 from agents.checks.packages.intel_match import matches
 from agents.checks.packages.names import judge_name
+from agents.domain.knowledge import MemoryKnowledge
 from agents.intelligence.osv import read_archive
 from schemas.events import Event, PackageInstall
 from schemas.intel import IntelFact
-from tests.agents.packages.installs import DIGEST, INSIDE, OTHER, PUBLIC, install, knowing
+from tests.agents.checks.packages.installs import DIGEST, INSIDE, OTHER, PUBLIC, install, knowing
 from tests.shared_data import ROOT
 
 SECONDS = 2.0

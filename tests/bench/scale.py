@@ -30,8 +30,8 @@ from schemas.intel import IntelFact, IntelKind
 from schemas.ledger import LedgerMessage
 from schemas.observations import Sighting
 from schemas.reading import record_reader
-from streams.delivery import key_hash
-from streams.tables import PartitionRows, PartitionStore, _options
+from streams.engine.delivery import key_hash
+from streams.engine.tables import PartitionRows, PartitionStore, _options
 
 CHUNK = 500
 HOT = "model:huggingface/popular/base"

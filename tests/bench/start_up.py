@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from streams.broker.places import jars_dir
+from streams.broker.paths import jars_dir
 from tests.bench.latency import start_worker
 from tests.bench.processes import ROOT, Ends, fill, make_topics, stop, until_ready
 from tests.bench.workload import installs

@@ -14,7 +14,7 @@ from agents.checks.artifacts.scanning import (
     Scan,
     Source,
 )
-from agents.checks.rules import family_rules
+from agents.domain.rules import family_rules
 from schemas.severity import Severity
 
 PICKLE_HEADS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"cos\n", b"cposix\n")

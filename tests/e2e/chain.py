@@ -23,12 +23,12 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from schemas.channels import Channel
+from schemas.documents.ocsf import OCCURRENCES
 from schemas.incidents import IncidentDocument, ProcessingTimes
-from schemas.ocsf import OCCURRENCES
-from streams.kafka_client import client_options
-from streams.live import Follower, View
+from streams.cli.live_view import Follower, View
+from streams.kafka.client import client_options
+from streams.kafka.topics import ensure_topics, topic_name
 from streams.settings import Settings, load_settings
-from streams.topics import ensure_topics, topic_name
 
 SETTLED_SECONDS = 3.0
 

@@ -12,7 +12,7 @@ import pytest
 from schemas import dead_letters as reasons
 from schemas.channels import Channel
 from schemas.intel import IntelKind
-from streams.topics import topic_name
+from streams.kafka.topics import topic_name
 from tests.e2e.chain import Chain
 from tests.e2e.hostile_events import HUGE, hostile, odd, poison
 from tests.e2e.mixed_events import events, intel, policies, write_models

@@ -9,10 +9,10 @@ import orjson
 import pytest
 
 from schemas.channels import Channel
-from streams.app import needed_changelogs
-from streams.bindings import APPS, load_app
+from streams.apps.topology import APPS, load_app
+from streams.engine.app import needed_changelogs
+from streams.kafka.topics import changelogs
 from streams.settings import load_settings
-from streams.topics import changelogs
 from tests.e2e.chain import Chain
 from tests.e2e.command import BROKEN, said, tidewatch
 from tests.e2e.mixed_events import events, intel, policies, write_models

@@ -15,8 +15,8 @@ from schemas.channels import Channel
 from schemas.intel import IntelFact, IntelKind
 from schemas.policy import Policy
 from streams.cli import main
-from streams.cli.compacted import publish_values
-from streams.demo.telling import Teller, package
+from streams.demo.story_builder import Teller, package
+from streams.kafka.compacted import publish_values
 from tests.e2e.chain import Chain
 from tests.e2e.scenario_run import send_events
 

@@ -20,10 +20,10 @@ from schemas.channels import Channel
 from schemas.intel import IntelFact, IntelKind
 from schemas.policy import Policy
 from streams.demo.files import HARMLESS_COMMAND, calling_pickle, safetensors, torch_archive
-from streams.demo.telling import Teller, digest_of, package
-from streams.kafka_client import client_options
+from streams.demo.story_builder import Teller, digest_of, package
+from streams.kafka.client import client_options
+from streams.kafka.topics import TENANT_CHANNELS, tenant_group_prefix, tenant_topic_name, topic_name
 from streams.settings import load_settings
-from streams.topics import TENANT_CHANNELS, tenant_group_prefix, tenant_topic_name, topic_name
 from tests.e2e.chain import Chain
 from tests.e2e.guarded_kafka import GuardedKafka
 from tests.e2e.scenario_run import send_events, send_facts

@@ -11,7 +11,7 @@ import pytest
 from schemas.channels import Channel
 from schemas.cloudevents import write_structured
 from schemas.intel import IntelFact, IntelKind
-from streams.demo.telling import Teller, package
+from streams.demo.story_builder import Teller, package
 from tests.e2e.chain import Chain
 from tests.e2e.command import BROKEN, said, tidewatch
 from tests.e2e.scenario_run import send_facts

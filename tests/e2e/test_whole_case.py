@@ -37,7 +37,7 @@ from streams.demo.files import (
     safetensors,
     torch_archive,
 )
-from streams.demo.telling import Teller
+from streams.demo.story_builder import Teller
 from streams.reports.incident import markdown
 from streams.reports.lessons import (
     failed_controls,

@@ -20,21 +20,21 @@ from typing import Any
 
 import orjson
 
-from agents.checks.artifacts.numpy_arrays import scan_npy
-from agents.checks.artifacts.pickles import scan_pickle
+from agents.checks.artifacts.containers.sevenzips import scan_7z
+from agents.checks.artifacts.containers.tars import scan_tar
+from agents.checks.artifacts.containers.zips import scan_zip
+from agents.checks.artifacts.formats.numpy_arrays import scan_npy
+from agents.checks.artifacts.formats.torchscript import scan_torchscript_code
+from agents.checks.artifacts.pickle.streams import scan_pickle
 from agents.checks.artifacts.scanning import Budget, BytesSource, Scan, Source
-from agents.checks.artifacts.sevenzips import scan_7z
-from agents.checks.artifacts.tars import scan_tar
-from agents.checks.artifacts.torchscript import scan_torchscript_code
-from agents.checks.artifacts.zips import scan_zip
 from agents.checks.packages.requirements import read_requirements
 from agents.checks.packages.requirements_text import decode_requirements
 from agents.checks.pipelines.configuration import config_hash, read_config
 from agents.intelligence.osv import read_archive, read_single
 from agents.intelligence.stix import read_bundle
 from schemas.cloudevents import read_event
+from schemas.documents.openc2 import read_command, read_response
 from schemas.errors import TidewatchError
-from schemas.openc2 import read_command, read_response
 from streams.adapters import ADAPTERS, adapt
 from tests.corpus import KINDS, samples
 from tests.fuzz import formats

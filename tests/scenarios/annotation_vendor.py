@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from schemas.intel import IntelFact, IntelKind
-from streams.demo.telling import Teller, digest_of
+from streams.demo.story_builder import Teller, digest_of
 from tests.scenarios.expectation import Alert, Expected
 
 VENDOR = "domain:labels.crowdnote.example"

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from schemas.policy import Internal, Policy, Trusted
 from streams.demo.files import safetensors
-from streams.demo.telling import INDEX, Teller, digest_of, package
+from streams.demo.story_builder import INDEX, Teller, digest_of, package
 from tests.scenarios.expectation import Expected
 
 TENANTS = ("ardent", "birch", "cobalt", "dune", "ember")

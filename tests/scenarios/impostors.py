@@ -10,7 +10,7 @@ import struct
 from datetime import UTC, datetime
 
 from streams.demo.files import safetensors
-from streams.demo.telling import Teller
+from streams.demo.story_builder import Teller
 from tests.scenarios.expectation import Alert, Expected, fetching
 
 SQUAT = "EleuterAI/gpt-j-6B"

@@ -11,7 +11,7 @@ import json
 from datetime import UTC, datetime
 
 from schemas.policy import Policy, Trusted
-from streams.demo.telling import Teller
+from streams.demo.story_builder import Teller
 from tests.scenarios.expectation import Alert, Expected, fetching
 
 URL = "https://data.freight.example/loads/v3.parquet"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from schemas.intel import IntelFact, IntelKind
-from streams.demo.telling import Teller, package
+from streams.demo.story_builder import Teller, package
 from tests.scenarios.expectation import Alert, Expected, fetching
 
 KEY = "pypi:litellm"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from schemas.policy import Internal, Policy, Trusted
-from streams.demo.telling import INDEX, Teller, package
+from streams.demo.story_builder import INDEX, Teller, package
 from tests.scenarios.expectation import Alert, Expected
 
 INNER = "https://packages.rail.example/simple"

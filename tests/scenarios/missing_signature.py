@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from streams.demo.files import safetensors
-from streams.demo.telling import Teller
+from streams.demo.story_builder import Teller
 from tests.scenarios.expectation import Alert, Expected, fetching
 
 MODEL = "harbourlab/embedder"

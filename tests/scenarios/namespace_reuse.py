@@ -15,7 +15,7 @@ from streams.demo.files import (
     safetensors,
     torch_archive,
 )
-from streams.demo.telling import Teller
+from streams.demo.story_builder import Teller
 from tests.scenarios.expectation import Alert, Expected, fetching
 
 MODEL = "dentalai/toothfairy-segmentation"

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import py7zr
 
 from streams.demo.files import HARMLESS_COMMAND, calling_pickle
-from streams.demo.telling import Teller
+from streams.demo.story_builder import Teller
 from tests.scenarios.expectation import Alert, Expected, fetching
 
 MODELS = ("glockr1/ballr7", "who-r-u0000/0000000000000000000000000000000000000")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from schemas.intel import IntelFact, IntelKind
 from streams.demo.ordinary import ordinary_days, tenant_policy
-from streams.demo.telling import Teller
+from streams.demo.story_builder import Teller
 from tests.scenarios.expectation import Expected
 
 TENANTS = tuple(f"tenant-{number:02}" for number in range(1, 21))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from schemas.policy import Policy
-from streams.demo.telling import Teller, digest_of
+from streams.demo.story_builder import Teller, digest_of
 from tests.scenarios.expectation import Alert, Expected
 
 HOST = "dumps.books.example"

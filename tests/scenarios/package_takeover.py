@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from schemas.intel import IntelFact, IntelKind
-from streams.demo.telling import Teller, digest_of, package
+from streams.demo.story_builder import Teller, digest_of, package
 from tests.scenarios.expectation import Alert, Expected
 
 KEY = "pypi:ctx"

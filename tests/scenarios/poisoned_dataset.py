@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from schemas.intel import IntelFact, IntelKind
 from schemas.policy import Policy
-from streams.demo.telling import Teller, digest_of
+from streams.demo.story_builder import Teller, digest_of
 from tests.scenarios.expectation import Alert, Expected, fetching
 
 DATASET = "dataset:huggingface/label-vendor/complaints"

@@ -8,13 +8,13 @@ from typing import Any
 
 from agents.checking import Told, outcome_messages
 from agents.checks.artifacts.dispatch import scan_source
-from agents.checks.fetching.fetcher import Fetcher
-from agents.checks.fetching.reach import FetchRules, tenant_reach
 from agents.checks.packages.check import check_packages
 from agents.checks.pipelines import check_pipeline
 from agents.checks.provenance.planning import plan_scan
 from agents.checks.provenance.push import check_push
 from agents.checks.provenance.scan_push import scan_push
+from agents.fetching.fetch_scope import FetchRules, tenant_reach
+from agents.fetching.fetcher import Fetcher
 from agents.package_install import install_context
 from agents.pipeline_run import run_context
 from agents.registry_push import push_context

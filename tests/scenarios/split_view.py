@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from streams.demo.telling import Teller, digest_of
+from streams.demo.story_builder import Teller, digest_of
 from tests.scenarios.expectation import Alert, Expected
 
 SITE = "https://images.gallery.example/set.tar"

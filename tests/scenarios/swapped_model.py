@@ -6,7 +6,7 @@ import hashlib
 from datetime import UTC, datetime
 
 from streams.demo.files import safetensors
-from streams.demo.telling import Teller, digest_of
+from streams.demo.story_builder import Teller, digest_of
 from tests.scenarios.expectation import Alert, Expected, fetching
 
 TRAINED = "model:mlflow/fraud"

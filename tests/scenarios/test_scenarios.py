@@ -9,11 +9,11 @@ import msgspec
 import orjson
 import pytest
 
-from agents.checks.knowledge import MemoryKnowledge
 from agents.checks.packages.check import check_packages
 from agents.checks.pipelines import check_pipeline
 from agents.checks.provenance.push import check_push
-from agents.checks.rules import family_rules
+from agents.domain.knowledge import MemoryKnowledge
+from agents.domain.rules import family_rules
 from schemas.cloudevents import read_event
 from schemas.events import PipelineRun, RegistryPush
 from schemas.severity import Severity

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from schemas.intel import IntelFact, IntelKind
 from schemas.policy import Internal, Policy, Trusted
 from schemas.severity import Severity
-from streams.demo.telling import INDEX, Teller, package
+from streams.demo.story_builder import INDEX, Teller, package
 from tests.scenarios.expectation import Alert, Expected
 
 NIGHTLY = "https://nightly.torch.example/whl/nightly"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from schemas.documents.stix import SharedIndicator
 from schemas.findings import Indicator, SupplyChainIoC
 from schemas.incidents import (
     AlertView,
@@ -18,7 +19,6 @@ from schemas.incidents import (
     TimelineEntry,
 )
 from schemas.severity import Disposition, Severity
-from schemas.stix import SharedIndicator
 from schemas.taxonomy import taxonomy
 
 TIME = datetime(2026, 11, 20, 8, 15, 30, 120_000, tzinfo=UTC)

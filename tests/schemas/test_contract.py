@@ -11,11 +11,11 @@ import pytest
 from schemas.channels import Channel
 from schemas.cloudevents import read_event
 from schemas.decisions import Decision
+from schemas.documents.openc2 import read_command, read_response
 from schemas.export import topic_schema
 from schemas.incidents import IncidentMessage
 from schemas.intel import IntelFact
 from schemas.ledger import LedgerMessage
-from schemas.openc2 import read_command, read_response
 from schemas.policy import Policy
 from schemas.reading import record_reader
 from schemas.scans import ScanRequest

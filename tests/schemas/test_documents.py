@@ -14,11 +14,11 @@ import stix2
 from ocsf.v1_7_0.events import DetectionFinding
 from stix2validator import ValidationOptions, validate_instance
 
-from schemas import ecs, misp, ocsf, openc2
 from schemas.components import component_key
+from schemas.documents import ecs, misp, ocsf, openc2
+from schemas.documents.stix import indicator_bundle, pattern
 from schemas.incidents import CommandView
 from schemas.severity import Severity, Tlp
-from schemas.stix import indicator_bundle, pattern
 from schemas.taxonomy import taxonomy
 from tests.schemas import examples
 from tests.schemas.standards import ecs_errors, ocsf_errors

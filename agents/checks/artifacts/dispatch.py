@@ -8,10 +8,18 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from agents.checks.artifacts.inflation import inflate
-from agents.checks.artifacts.numpy_arrays import MAGIC as NPY_MAGIC
-from agents.checks.artifacts.numpy_arrays import scan_npy
-from agents.checks.artifacts.pickles import Part, scan_pickle, starts_like_pickle
+from agents.checks.artifacts.containers.inflation import inflate
+from agents.checks.artifacts.containers.sevenzips import MAGIC as SEVENZIP_MAGIC
+from agents.checks.artifacts.containers.sevenzips import scan_7z
+from agents.checks.artifacts.containers.tars import is_tar, scan_tar
+from agents.checks.artifacts.containers.zips import LOCAL as ZIP_HEAD
+from agents.checks.artifacts.containers.zips import find_zip, scan_zip
+from agents.checks.artifacts.formats.numpy_arrays import MAGIC as NPY_MAGIC
+from agents.checks.artifacts.formats.numpy_arrays import scan_npy
+from agents.checks.artifacts.formats.torchscript import scan_torchscript_code
+from agents.checks.artifacts.pickle.second_opinion import ask_fickling
+from agents.checks.artifacts.pickle.streams import Part, scan_pickle, starts_like_pickle
+from agents.checks.artifacts.readers.stored_data import search_data
 from agents.checks.artifacts.report import FileReport, conclude
 from agents.checks.artifacts.scanning import (
     Budget,
@@ -20,15 +28,7 @@ from agents.checks.artifacts.scanning import (
     Scan,
     Source,
 )
-from agents.checks.artifacts.second_opinion import ask_fickling
-from agents.checks.artifacts.sevenzips import MAGIC as SEVENZIP_MAGIC
-from agents.checks.artifacts.sevenzips import scan_7z
-from agents.checks.artifacts.stored_data import search_data
-from agents.checks.artifacts.tars import is_tar, scan_tar
-from agents.checks.artifacts.torchscript import scan_torchscript_code
-from agents.checks.artifacts.zips import LOCAL as ZIP_HEAD
-from agents.checks.artifacts.zips import find_zip, scan_zip
-from agents.checks.detection import Detection
+from agents.domain.detection import Detection
 from schemas.severity import Severity
 
 if TYPE_CHECKING:

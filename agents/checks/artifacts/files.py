@@ -11,7 +11,7 @@ from agents.checks.artifacts.dispatch import scan_source
 from agents.checks.artifacts.opening import open_regular
 from agents.checks.artifacts.report import FileReport, failed
 from agents.checks.artifacts.scanning import Budget
-from agents.checks.detection import Detection
+from agents.domain.detection import Detection
 
 
 class FileSource:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from agents.checks.artifacts.scanning import Scan
-from agents.checks.detection import Detection
-from agents.checks.rules import rule_named
+from agents.domain.detection import Detection
+from agents.domain.rules import rule_named
 from schemas.severity import Severity, Verdict
 
 

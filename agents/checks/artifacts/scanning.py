@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from agents.checks.detection import Detection
+from agents.domain.detection import Detection
 from schemas.errors import TidewatchError
 from schemas.severity import Severity
 

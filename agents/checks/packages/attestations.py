@@ -25,9 +25,9 @@ from sigstore.models import Bundle, InvalidBundle
 from sigstore.verify import Verifier, policy
 from sigstore_models.common.v1 import HashAlgorithm
 
-from agents.checks.detection import Detection
 from agents.checks.packages.seen import Seen, detect
 from agents.checks.provenance.trust_root import pinned_trusted_root
+from agents.domain.detection import Detection
 from schemas.assessments import Check
 from schemas.components import component_key
 from schemas.errors import TidewatchError

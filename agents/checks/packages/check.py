@@ -8,8 +8,6 @@ from typing import Any, Final
 
 import msgspec
 
-from agents.checks.detection import Detection, Outcome
-from agents.checks.knowledge import Knowledge
 from agents.checks.packages.hashes import check_hashes
 from agents.checks.packages.intel_match import ADVERSE, matches
 from agents.checks.packages.names import NameVerdict, is_plausible, judge_name
@@ -18,6 +16,8 @@ from agents.checks.packages.pinning import SHOWN_LIMIT, check_pinning, check_ref
 from agents.checks.packages.requirements import RequirementLine
 from agents.checks.packages.seen import Seen, detect, see, sightings
 from agents.checks.packages.tree import Tree
+from agents.domain.detection import Detection, Outcome
+from agents.domain.knowledge import Knowledge
 from schemas.assessments import Check
 from schemas.components import component_key
 from schemas.events import Event, Package, PackageInstall

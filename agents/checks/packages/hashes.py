@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from agents.checks.detection import Detection
 from agents.checks.packages.pinning import SHOWN_LIMIT, detect_line
 from agents.checks.packages.requirements import RequirementLine, read_line
 from agents.checks.packages.seen import Seen, detect
 from agents.checks.packages.versions import CACHE_SIZE, canonical_name, canonical_version
+from agents.domain.detection import Detection
 from schemas.assessments import Check
 from schemas.events import PackageInstall
 from schemas.findings import Indicator

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from agents.checks.detection import Detection
-from agents.checks.hosts import imitates, read_place
 from agents.checks.packages.indexes import (
     Origin,
     common_path,
@@ -21,6 +19,8 @@ from agents.checks.packages.names import slip_of
 from agents.checks.packages.popularity import name_table
 from agents.checks.packages.seen import Seen, detect
 from agents.checks.packages.versions import canonical_name, crowds_out
+from agents.domain.detection import Detection
+from agents.domain.hosts import imitates, read_place
 from schemas.assessments import Check
 from schemas.components import component_key
 from schemas.events import Package, PackageInstall

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from agents.checks.detection import Detection
 from agents.checks.packages.indexes import read_origin, shown_origin
 from agents.checks.packages.requirements import (
     RequirementLine,
@@ -13,6 +12,7 @@ from agents.checks.packages.requirements import (
     read_requirements,
 )
 from agents.checks.packages.versions import canonical_name
+from agents.domain.detection import Detection
 from schemas.assessments import Check
 from schemas.components import component_key
 from schemas.events import PackageInstall

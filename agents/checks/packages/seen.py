@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
-from agents.checks.detection import Detection
 from agents.checks.packages.indexes import read_origin
 from agents.checks.packages.versions import canonical_name
+from agents.domain.detection import Detection
 from schemas.canonical import ID_HEX_DIGITS, length_prefixed
 from schemas.components import component_key, is_sha256, tenant_scoped
 from schemas.events import Event, Package, PackageInstall

@@ -8,8 +8,6 @@ from typing import Final
 
 import msgspec
 
-from agents.checks.detection import Detection, Outcome
-from agents.checks.knowledge import Knowledge
 from agents.checks.pipelines.config_checks import (
     RunConfig,
     check_hash,
@@ -28,7 +26,9 @@ from agents.checks.pipelines.reference_checks import (
 )
 from agents.checks.pipelines.source_checks import check_blocked_sources, check_source
 from agents.checks.pipelines.sources import config_sources, run_sources
-from agents.checks.rules import family_rules
+from agents.domain.detection import Detection, Outcome
+from agents.domain.knowledge import Knowledge
+from agents.domain.rules import family_rules
 from schemas.assessments import Check
 from schemas.events import Event, PipelineRun
 from schemas.severity import Severity, Status, worst

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import msgspec
 
-from agents.checks.detection import Detection
 from agents.checks.pipelines.configuration import (
     UnreadableConfigError,
     config_hash,
@@ -18,6 +17,7 @@ from agents.checks.pipelines.lineage import run_component
 from agents.checks.pipelines.remote_code import REMOTE_CODE, UNPINNED, Setting, pinned, settings_of
 from agents.checks.pipelines.secrets import find_secret
 from agents.checks.pipelines.sources import sha256_of
+from agents.domain.detection import Detection
 from schemas.components import component_key, is_sha256
 from schemas.events import Event, PipelineRun
 from schemas.findings import Indicator

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from agents.checks.hosts import below
-from agents.checks.knowledge import Knowledge
 from agents.checks.packages.intel_match import ADVERSE, matches
 from agents.checks.pipelines.lineage import ref_component
 from agents.checks.pipelines.sources import (
@@ -16,6 +14,8 @@ from agents.checks.pipelines.sources import (
     sha256_of,
     vendor_key,
 )
+from agents.domain.hosts import below
+from agents.domain.knowledge import Knowledge
 from schemas.assessments import Check
 from schemas.components import InvalidComponentError
 from schemas.events import Event, PipelineRun

@@ -6,11 +6,11 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Iterator
 
-from agents.checks.detection import Detection
 from agents.checks.pipelines.behaviour import regression
 from agents.checks.pipelines.lineage import ref_component, run_component
 from agents.checks.pipelines.remote_code import UNPINNED, pinned
 from agents.checks.pipelines.sources import RunSource, blocks, dataset_key, sha256_of
+from agents.domain.detection import Detection
 from schemas.components import InvalidComponentError
 from schemas.events import Event, PipelineRun
 from schemas.findings import Indicator

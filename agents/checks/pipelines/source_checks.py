@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, Final
 
-from agents.checks.detection import Detection
-from agents.checks.hosts import KNOWN_HOSTS, Place, imitates, without_credentials
 from agents.checks.pipelines.secrets import find_secret
 from agents.checks.pipelines.sources import (
     RunSource,
@@ -17,6 +15,8 @@ from agents.checks.pipelines.sources import (
     trusted,
     vendor_key,
 )
+from agents.domain.detection import Detection
+from agents.domain.hosts import KNOWN_HOSTS, Place, imitates, without_credentials
 from schemas.events import Event, PipelineRun
 from schemas.findings import Indicator
 from schemas.policy import Policy

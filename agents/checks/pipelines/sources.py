@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from agents.checks.hosts import Place, below, read_place, within
 from agents.checks.provenance.identity import registry_name
+from agents.domain.hosts import Place, below, read_place, within
 from schemas.components import component_key, is_sha256, tenant_scoped
 from schemas.events import DataSource
 

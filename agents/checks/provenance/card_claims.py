@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
-from agents.checks.detection import Detection
 from agents.checks.provenance.formats import CLAIMED_FORMATS, is_weight, suffix_of
+from agents.domain.detection import Detection
 from schemas.assessments import Check
 from schemas.events import Card, RegistryPush
 from schemas.severity import Status

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from agents.checks.detection import Detection, Outcome
 from agents.checks.provenance.findings_limit import limited
 from agents.checks.provenance.formats import SAFE, is_safe, may_execute, suffix_of
+from agents.domain.detection import Detection, Outcome
 from schemas.assessments import Check
 from schemas.components import component_key, is_sha256
 from schemas.events import File

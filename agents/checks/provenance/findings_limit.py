@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from agents.checks.detection import Detection
+from agents.domain.detection import Detection
 
 MAX_PER_CHECK: Final = 100
 

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
-from agents.checks.detection import Detection, Outcome
-from agents.checks.knowledge import Knowledge
 from agents.checks.provenance.file_checks import declared_digests
 from agents.checks.provenance.findings_limit import limited
 from agents.checks.provenance.identity import (
@@ -23,6 +21,8 @@ from agents.checks.provenance.identity import (
     same_origin,
 )
 from agents.checks.provenance.typosquats import LookAlike, find_look_alike
+from agents.domain.detection import Detection, Outcome
+from agents.domain.knowledge import Knowledge
 from schemas.assessments import Check
 from schemas.components import component_key, digest_of_files
 from schemas.events import Event, RegistryPush

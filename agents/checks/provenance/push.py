@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from agents.checks.detection import Detection, Outcome
-from agents.checks.knowledge import Knowledge
 from agents.checks.provenance.card_claims import claims_of_push
 from agents.checks.provenance.file_checks import (
     check_formats,
@@ -22,6 +20,8 @@ from agents.checks.provenance.origin_checks import (
 from agents.checks.provenance.planning import MAY_SCAN, NEEDS_SCAN, scan_check
 from agents.checks.provenance.sightings import sightings_of
 from agents.checks.suppressing import unsuppressed
+from agents.domain.detection import Detection, Outcome
+from agents.domain.knowledge import Knowledge
 from schemas.assessments import Check
 from schemas.events import Event, RegistryPush
 from schemas.policy import Policy

@@ -10,10 +10,6 @@ import msgspec
 import structlog
 
 from agents.checks.artifacts.scanning import Source
-from agents.checks.detection import Detection, Outcome, rule_of
-from agents.checks.fetching.errors import FetchError, RefusedError
-from agents.checks.fetching.sources import OpenSource
-from agents.checks.knowledge import Knowledge
 from agents.checks.provenance.card_claims import claims_of_push
 from agents.checks.provenance.file_checks import (
     check_hashes,
@@ -27,6 +23,10 @@ from agents.checks.provenance.sightings import sightings_of
 from agents.checks.provenance.signatures import SIGNATURE_BYTES, Trust, policy_trust
 from agents.checks.provenance.verify import ModelFiles, own_card, verify_model
 from agents.checks.suppressing import unsuppressed
+from agents.domain.detection import Detection, Outcome, rule_of
+from agents.domain.knowledge import Knowledge
+from agents.fetching.errors import FetchError, RefusedError
+from agents.fetching.sources import OpenSource
 from schemas.assessments import Check
 from schemas.components import component_key
 from schemas.events import Event, File, RegistryPush

@@ -20,10 +20,10 @@ import blake3
 import msgspec
 import orjson
 
-from agents.checks.detection import Detection, Outcome
-from agents.checks.fetching.sources import CHUNK
 from agents.checks.provenance.formats import is_passive
 from agents.checks.provenance.trust_root import pinned_trusted_root
+from agents.domain.detection import Detection, Outcome
+from agents.fetching.sources import CHUNK
 from schemas.assessments import Check
 from schemas.policy import Policy
 from schemas.severity import Status

@@ -10,11 +10,6 @@ from typing import Final
 
 import msgspec
 
-from agents.checks.detection import Outcome
-from agents.checks.fetching.errors import FetchError
-from agents.checks.fetching.local import open_below
-from agents.checks.fetching.reach import parse_location
-from agents.checks.fetching.sources import OpenSource, sha256_stream
 from agents.checks.provenance.artifact_facts import FactCounter
 from agents.checks.provenance.card_claims import claims_of_artifact
 from agents.checks.provenance.card_reading import CARD_BYTES, CARD_NAME, read_card
@@ -33,6 +28,11 @@ from agents.checks.provenance.signatures import (
     signature_outcome,
     verify_signature,
 )
+from agents.domain.detection import Outcome
+from agents.fetching.errors import FetchError
+from agents.fetching.fetch_scope import parse_location
+from agents.fetching.local import open_below
+from agents.fetching.sources import OpenSource, sha256_stream
 from schemas.assessments import Check
 from schemas.events import Card
 from schemas.severity import Status

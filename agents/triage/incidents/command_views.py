@@ -7,10 +7,10 @@ from typing import Final
 
 import msgspec
 
-from agents.triage.incidents.case import Case
 from agents.triage.incidents.commands import importance, planned
+from agents.triage.incidents.incident_rows import Case
 from agents.triage.incidents.rows import CommandState
-from agents.triage.incidents.standing import Standing
+from agents.triage.incidents.tenant_state import Standing
 from schemas.incidents import CommandSpec, CommandView
 
 LISTED: Final = 32

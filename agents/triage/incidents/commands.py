@@ -9,9 +9,9 @@ from typing import Final
 import msgspec
 
 from agents.triage.containment import command_id, plan, reversal
-from agents.triage.incidents.case import Case
+from agents.triage.incidents.incident_rows import Case
 from agents.triage.incidents.rows import COMMANDS, ActionsRow, CommandState
-from agents.triage.incidents.standing import Standing, bad_digests, good_of
+from agents.triage.incidents.tenant_state import Standing, bad_digests, good_of
 from agents.triage.ledger.rows import from_ms, to_ms
 from agents.triage.routing import split_version
 from schemas.decisions import DecisionKind

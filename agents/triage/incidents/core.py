@@ -7,14 +7,15 @@ from typing import Final, Protocol
 
 import msgspec
 
-from agents.checks.knowledge import Knowledge
+from agents.domain.knowledge import Knowledge
 from agents.outputs import INCIDENTS, operator_message
 from agents.ports import Delivery, Message, Publish, Rows
 from agents.triage.correlation import PRIVATE_TENANTS
-from agents.triage.incidents import fold
-from agents.triage.incidents.case import Case
+from agents.triage.incidents import reducers
 from agents.triage.incidents.commands import next_due, on_time, update_commands
 from agents.triage.incidents.document import LISTED_TENANTS, incident_document
+from agents.triage.incidents.incident_rows import Case
+from agents.triage.incidents.revocations import note_told, with_generations
 from agents.triage.incidents.rows import (
     ACTIONS,
     CLOCK,
@@ -30,16 +31,15 @@ from agents.triage.incidents.rows import (
     ExpiryRow,
     WaitingRow,
 )
-from agents.triage.incidents.standing import (
+from agents.triage.incidents.tenant_state import (
     Standing,
     contained,
     known_tenants,
     shared_findings,
     stand,
 )
-from agents.triage.incidents.taken_back import note_told, with_generations
 from agents.triage.incidents.views import alert_view, significance
-from agents.triage.ledger.outlet import content_hash
+from agents.triage.ledger.batch import content_hash
 from agents.triage.ledger.rows import DAY_MS, to_ms
 from agents.triage.routing import ledger_message
 from agents.triage.store import SEPARATOR, Store, row_key
@@ -201,26 +201,26 @@ class _Desk:
             self._advance(case, at_ms)
         match message:
             case FindingUpdate():
-                fold.on_finding(case, message, at_ms)
+                reducers.on_finding(case, message, at_ms)
                 touched[message.finding.tenant] = None
                 self._pending.setdefault(case.incident, set()).add(message.finding.tenant)
             case Exposure():
-                fold.on_exposure(case, message, at_ms)
+                reducers.on_exposure(case, message, at_ms)
                 touched[message.tenant] = None
                 self._pending.setdefault(case.incident, set()).add(message.tenant)
             case KnownGood():
-                fold.on_known_good(case, message)
+                reducers.on_known_good(case, message)
                 touched[message.tenant] = None
                 if not message.active:
                     self._pending.setdefault(case.incident, set()).add(message.tenant)
             case Proof():
-                fold.on_proof(case, message)
+                reducers.on_proof(case, message)
                 touched[message.tenant] = None
             case Withdrawal():
-                fold.on_withdrawal(case, message)
+                reducers.on_withdrawal(case, message)
                 touched[message.tenant] = None
             case Prevalence():
-                fold.on_prevalence(case, message)
+                reducers.on_prevalence(case, message)
             case Related():
                 self._relate(case, message)
             case ResultUpdate():
@@ -234,13 +234,13 @@ class _Desk:
                 self._forged(message)
 
     def _answered(self, case: Case, result: ResultUpdate) -> None:
-        view = fold.on_result(case, result)
+        view = reducers.on_result(case, result)
         if view is not None:
             for message in self._documents.audit(view, to_ms(result.at)):
                 self._publish(message)
 
     def _decide(self, case: Case, decision: Decision, at_ms: int) -> None:
-        fold.on_decision(case, decision, at_ms)
+        reducers.on_decision(case, decision, at_ms)
         if decision.tenant is None:
             self._whole.add(case.incident)
             self._pending.setdefault(case.incident, set()).update(case.tenants())
@@ -266,7 +266,7 @@ class _Desk:
 
     def _relate(self, case: Case, link: Related) -> None:
         before = case.core.campaign
-        fold.on_related(case, link)
+        reducers.on_related(case, link)
         if link.tenant is not None:
             self._touched[case.incident][link.tenant] = None
         if case.core.campaign and (case.core.campaign != before or link.via != "campaign"):

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from agents.triage.correlation import correlations
-from agents.triage.incidents.case import Case
 from agents.triage.incidents.command_views import LISTED, command_views, most_important
-from agents.triage.incidents.standing import Standing, bucket, phase_of
+from agents.triage.incidents.incident_rows import Case
+from agents.triage.incidents.tenant_state import Standing, bucket, phase_of
 from agents.triage.incidents.timeline import TIMELINE, bounded, timeline_entries
 from agents.triage.incidents.views import (
     assignee_of,

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from agents.triage.bounded import Tally
+from agents.triage.bounded_sets import Tally
 from schemas.decisions import Decision
 from schemas.findings import Finding
 from schemas.incidents import CommandSpec, KnownGood, Proof

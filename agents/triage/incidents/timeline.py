@@ -7,7 +7,7 @@ from typing import Final
 
 from agents.triage.incidents.command_views import LISTED, VERBS
 from agents.triage.incidents.recovery import ON_SYSTEMS
-from agents.triage.incidents.standing import Standing
+from agents.triage.incidents.tenant_state import Standing
 from agents.triage.ledger.rows import from_ms
 from schemas.decisions import Decision
 from schemas.incidents import CHECKED, CommandView, FindingView, TimelineEntry

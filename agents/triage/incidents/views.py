@@ -8,9 +8,9 @@ from typing import Any, Final
 import msgspec
 
 from agents.triage.containment import evidence_paths
-from agents.triage.incidents.case import Case
 from agents.triage.incidents.command_views import LISTED, command_views, most_important
-from agents.triage.incidents.standing import (
+from agents.triage.incidents.incident_rows import Case
+from agents.triage.incidents.tenant_state import (
     ENDED,
     Standing,
     alert_id,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from agents.checks.findings import make_finding
-from agents.triage.bounded import clip, keep_within, rank
+from agents.domain.findings import make_finding
+from agents.triage.bounded_sets import clip, keep_within, rank
 from agents.triage.correlation import Correlation, of_kind, reached, taints
 from agents.triage.ledger import drift
-from agents.triage.ledger.outlet import Desk, indicator_of, state_of
+from agents.triage.ledger.batch import Desk, indicator_of, state_of
 from agents.triage.ledger.rows import (
     COMPONENT,
     MEMBERS,

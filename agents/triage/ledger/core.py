@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from agents.ports import Delivery, Publish, Rows
 from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.ledger import (
-    blindness,
     expiry,
     indicators,
     intelligence,
     known_good,
     propagation,
+    source_health,
 )
-from agents.triage.ledger.outlet import Desk
+from agents.triage.ledger.batch import Desk
 from agents.triage.ledger.sightings import on_sighting
 from schemas.intel import IntelFact
 from schemas.ledger import (
@@ -90,8 +90,8 @@ def _take(desk: Desk, message: LedgerMessage) -> None:
             row = propagation.component_row(desk, message.key)
             known_good.on_go_back(desk, message, row)
         case SourceSeen():
-            blindness.on_source(desk, message)
+            source_health.on_source(desk, message)
         case Tick():
             if expiry.due(desk, message.time_ms):
                 expiry.expire(desk, message.time_ms)
-                blindness.look_for_silence(desk, message.time_ms)
+                source_health.look_for_silence(desk, message.time_ms)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from agents.checks.findings import make_finding
-from agents.triage.bounded import clip, keep_smallest, keep_within, rank
+from agents.domain.findings import make_finding
+from agents.triage.bounded_sets import clip, keep_smallest, keep_within, rank
 from agents.triage.correlation import Correlation, combination, correlations, for_prefix, of_kind
-from agents.triage.ledger.announced import moves, note_announced, revision_of
-from agents.triage.ledger.outlet import Desk, indicator_of, state_of
+from agents.triage.ledger.batch import Desk, indicator_of, state_of
+from agents.triage.ledger.registry_consistency import moves, note_announced, revision_of
 from agents.triage.ledger.rows import (
     FILE,
     HOLDERS_ROOM,

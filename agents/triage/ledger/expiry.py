@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from agents.triage.ledger.outlet import Desk
+from agents.triage.ledger.batch import Desk
 from agents.triage.ledger.rows import (
     CHILD,
     CLOCK,

@@ -7,11 +7,11 @@ from typing import Final
 import msgspec
 
 from agents.checks.packages.intel_match import matches
-from agents.triage.bounded import clip, clip_or_none, keep_smallest, keep_within, rank
+from agents.triage.bounded_sets import clip, clip_or_none, keep_smallest, keep_within, rank
 from agents.triage.correlation import correlations, reached, taint_rule, taints
 from agents.triage.ledger import drift
+from agents.triage.ledger.batch import Desk, content_hash, supersedes
 from agents.triage.ledger.campaigns import count_components
-from agents.triage.ledger.outlet import Desk, content_hash, supersedes
 from agents.triage.ledger.propagation import (
     About,
     add_mark,

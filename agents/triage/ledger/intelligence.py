@@ -6,12 +6,12 @@ from typing import Final
 
 import msgspec
 
-from agents.checks.findings import make_finding
 from agents.checks.packages.intel_match import ADVERSE, matches
-from agents.triage.bounded import clip, clip_or_none, keep_within, rank
+from agents.domain.findings import make_finding
+from agents.triage.bounded_sets import clip, clip_or_none, keep_within, rank
 from agents.triage.correlation import for_fact
 from agents.triage.ledger import indicators, known_good
-from agents.triage.ledger.outlet import Desk, indicator_of
+from agents.triage.ledger.batch import Desk, indicator_of
 from agents.triage.ledger.propagation import add_mark, component_row, fresh_mark, lift
 from agents.triage.ledger.rows import (
     COMPONENT,

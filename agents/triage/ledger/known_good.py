@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from agents.checks.packages.intel_match import matches
-from agents.triage.bounded import keep_within, rank
-from agents.triage.ledger.outlet import Desk
+from agents.triage.bounded_sets import keep_within, rank
+from agents.triage.ledger.batch import Desk
 from agents.triage.ledger.rows import (
     FACT,
     PAGE,

@@ -7,9 +7,9 @@ from typing import Final
 
 import msgspec
 
-from agents.triage.bounded import clip, clip_or_none, keep_within, rank
+from agents.triage.bounded_sets import clip, clip_or_none, keep_within, rank
 from agents.triage.ledger import known_good
-from agents.triage.ledger.outlet import NEVER, Desk
+from agents.triage.ledger.batch import NEVER, Desk
 from agents.triage.ledger.rows import (
     CHILD,
     COMPONENT,

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from agents.triage.bounded import Tally, clip, keep_within
+from agents.triage.bounded_sets import Tally, clip, keep_within
 from agents.triage.store import KEY_PART_BYTES
 from schemas.findings import Finding
 from schemas.intel import IntelFact

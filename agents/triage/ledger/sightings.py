@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from agents.triage.bounded import clip, clip_or_none, keep_within, rank
+from agents.triage.bounded_sets import clip, clip_or_none, keep_within, rank
 from agents.triage.ledger import drift, indicators, intelligence
-from agents.triage.ledger.outlet import Desk
+from agents.triage.ledger.batch import Desk
 from agents.triage.ledger.propagation import tell_holding
 from agents.triage.ledger.rows import (
     CHECKS,

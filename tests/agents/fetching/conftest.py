@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agents.checks.fetching.fetcher import Fetcher
-from agents.checks.fetching.reach import Credentials, FetchRules, tenant_reach
+from agents.fetching.fetch_scope import Credentials, FetchRules, tenant_reach
+from agents.fetching.fetcher import Fetcher
 from schemas.policy import Policy
 from tests.agents.fetching.servers import running
 

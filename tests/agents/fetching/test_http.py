@@ -8,9 +8,9 @@ import random
 
 import pytest
 
-from agents.checks.fetching.addresses import checked_address, is_public
-from agents.checks.fetching.errors import FetchError, RefusedError
-from agents.checks.fetching.sources import BLOCK, sha256_stream
+from agents.fetching.addresses import checked_address, is_public
+from agents.fetching.errors import FetchError, RefusedError
+from agents.fetching.sources import BLOCK, sha256_stream
 
 BODY = random.Random(1).randbytes(3 * BLOCK + 17)
 

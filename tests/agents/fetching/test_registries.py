@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from agents.checks.fetching.errors import FetchError, RefusedError
+from agents.fetching.errors import FetchError, RefusedError
 
 NEXT = "<NextContinuationToken>n/1</NextContinuationToken>"
 REV = "9d1c3f0be0c1c2b0a9f1f8f9b0a7d6c5e4f3a2b1"

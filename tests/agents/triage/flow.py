@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from agents.checks.knowledge import MemoryKnowledge
+from agents.domain.knowledge import MemoryKnowledge
 from agents.ports import Delivery, Message, Record
 from agents.triage.incidents.core import Incidents, PlainDocuments
 from agents.triage.ledger.core import process

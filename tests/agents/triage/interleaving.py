@@ -19,10 +19,10 @@ import msgspec
 
 from agents.checking import Told
 from agents.checks.artifacts.dispatch import scan_source
-from agents.checks.fetching.fetcher import Fetcher
-from agents.checks.fetching.reach import FetchRules, tenant_reach
-from agents.checks.knowledge import MemoryKnowledge
 from agents.documents import StandardDocuments
+from agents.domain.knowledge import MemoryKnowledge
+from agents.fetching.fetch_scope import FetchRules, tenant_reach
+from agents.fetching.fetcher import Fetcher
 from agents.package_install import package_install_agent
 from agents.pipeline_run import pipeline_run_agent
 from agents.ports import Delivery, Message, Record

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agents.triage.bounded import clip
+from agents.triage.bounded_sets import clip
 from agents.triage.correlation import (
     combination,
     correlations,

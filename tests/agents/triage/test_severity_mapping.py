@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from agents.checks.rules import InvalidRuleError, all_rules, load_rules
+from agents.domain.rules import InvalidRuleError, all_rules, load_rules
 from schemas.severity import band
 from schemas.taxonomy import taxonomy
 from tests.shared_data import shared_path

@@ -26,7 +26,7 @@ from streams.broker.errors import (
     TamperedJarError,
     disk_errors,
 )
-from streams.broker.places import jars_dir
+from streams.broker.paths import jars_dir
 from streams.broker.ports import is_free
 
 pytestmark = [pytest.mark.kafka]

@@ -15,7 +15,7 @@ from streams.broker.errors import (
     TamperedJarError,
 )
 from streams.broker.jars import pins_key, provide_jars, read_pins, verify_jars
-from streams.broker.places import description_dir
+from streams.broker.paths import description_dir
 
 
 @pytest.fixture

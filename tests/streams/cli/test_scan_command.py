@@ -15,8 +15,8 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from agents.checks.knowledge import MemoryKnowledge
 from agents.checks.packages.check import check_packages
+from agents.domain.knowledge import MemoryKnowledge
 from schemas.severity import Severity, Verdict
 from streams.adapters import adapt
 from streams.cli import main

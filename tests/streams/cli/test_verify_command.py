@@ -8,7 +8,7 @@ import json
 import pytest
 
 from streams.cli import main
-from tests.agents.provenance.signing import make_model, new_key, public_pem, sign_with_key
+from tests.agents.checks.provenance.signing import make_model, new_key, public_pem, sign_with_key
 
 
 @pytest.fixture

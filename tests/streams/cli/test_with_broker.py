@@ -14,12 +14,12 @@ import pytest
 from schemas.channels import Channel
 from schemas.intel import IntelFact
 from streams.cli import main
-from streams.cli.compacted import latest_values, publish_values
-from streams.cli.reading import read_topic
 from streams.cli.topics import access_rules
+from streams.kafka.compacted import latest_values, publish_values
+from streams.kafka.reader import read_topic
+from streams.kafka.topics import topic_name
 from streams.reports.lessons import learned_facts
 from streams.settings import Settings, load_settings
-from streams.topics import topic_name
 from tests.streams.reports.test_incident_report import incident
 
 pytestmark = [pytest.mark.kafka]

@@ -21,8 +21,8 @@ import orjson
 import pytest
 
 from schemas.channels import Channel
+from streams.kafka.topics import ensure_topics, topic_name
 from streams.settings import Settings, load_settings
-from streams.topics import ensure_topics, topic_name
 
 SCRIPT = Path(__file__).with_name("trial_agents.py")
 DEADLINE = 30.0

@@ -11,7 +11,7 @@ from aiokafka.producer import message_accumulator as accumulator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.delivery import key_hash
+from streams.engine.delivery import key_hash
 
 
 @given(st.binary(max_size=200))

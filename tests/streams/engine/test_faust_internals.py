@@ -18,7 +18,7 @@ from faust.transport.consumer import Consumer
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 
-from streams import tables, transport
+from streams.engine import tables, transport
 
 
 def test_the_versions_are_those_the_transport_was_written_for() -> None:

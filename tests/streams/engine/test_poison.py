@@ -9,7 +9,7 @@ import pytest
 
 from agents.ports import Record
 from schemas.channels import Channel
-from streams.dead_letters import (
+from streams.kafka.dead_letters import (
     DeadLetter,
     DeadLetterLimit,
     DeadLetterLimitError,

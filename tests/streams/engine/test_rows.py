@@ -8,7 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streams.tables import MAX_ROW_BYTES, PartitionRows, PartitionStore, RowTooLargeError, _options
+from streams.engine.tables import (
+    MAX_ROW_BYTES,
+    PartitionRows,
+    PartitionStore,
+    RowTooLargeError,
+    _options,
+)
 
 KEYS = st.text(alphabet="ab|\x01é", min_size=1, max_size=4)
 STEPS = st.lists(

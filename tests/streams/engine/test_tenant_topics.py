@@ -6,7 +6,7 @@ import asyncio
 
 from agents.ports import Message
 from schemas.channels import Channel
-from streams.runtime import Addresses
+from streams.engine.runner import Addresses
 from streams.settings import load_settings
 
 

@@ -18,12 +18,12 @@ from agents.ports import Batch, Message, Publish, Record, Rows  # noqa: E402
 from schemas import dead_letters as reasons  # noqa: E402
 from schemas.channels import Channel  # noqa: E402
 from schemas.errors import TidewatchError, UnreadableRecordError  # noqa: E402
-from streams.bindings import APPS, AppParts  # noqa: E402
-from streams.reference import Reference  # noqa: E402
-from streams.runtime import Binding  # noqa: E402
+from streams.apps.supervisor import run_worker  # noqa: E402
+from streams.apps.topology import APPS, AppParts  # noqa: E402
+from streams.engine.reference_topics import Reference  # noqa: E402
+from streams.engine.runner import Binding  # noqa: E402
+from streams.kafka.topics import Origin  # noqa: E402
 from streams.settings import Settings, load_settings  # noqa: E402
-from streams.topics import Origin  # noqa: E402
-from streams.worker import run_worker  # noqa: E402
 
 
 def decode(record: Record, origin: Origin) -> Any:

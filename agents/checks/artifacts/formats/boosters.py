@@ -6,10 +6,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from agents.checks.artifacts.formats.embedded import report_text
-from agents.checks.artifacts.formats.torn_tails import is_unwritten
-from agents.checks.artifacts.formats.trees import XGBOOST_KEYS, judge_tree, number
-from agents.checks.artifacts.formats.window import Cursor, Window, decode_text, read_document
+from agents.checks.artifacts.readers.embedded import report_text
+from agents.checks.artifacts.readers.torn_tails import is_unwritten
+from agents.checks.artifacts.readers.trees import XGBOOST_KEYS, judge_tree, number
+from agents.checks.artifacts.readers.window import Cursor, Window, decode_text, read_document
 from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan, Source
 
 UBJ_SIZES: Final = {

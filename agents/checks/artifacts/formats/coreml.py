@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from agents.checks.artifacts.formats.embedded import report_text
-from agents.checks.artifacts.formats.paths import escapes
-from agents.checks.artifacts.formats.protobuf import LENGTH, VARINT, looks_like, walk
-from agents.checks.artifacts.formats.window import Window
+from agents.checks.artifacts.readers.embedded import report_text
+from agents.checks.artifacts.readers.paths import escapes
+from agents.checks.artifacts.readers.protobuf import LENGTH, VARINT, looks_like, walk
+from agents.checks.artifacts.readers.window import Window
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
 
 _NETWORK: Final = {1: "Layer", 2: "range"}

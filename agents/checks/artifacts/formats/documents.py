@@ -10,8 +10,8 @@ from agents.checks.artifacts.formats.executables import OBFUSCATED, matches_scri
 from agents.checks.artifacts.formats.json_documents import parse as parse_json
 from agents.checks.artifacts.formats.programs import SHELL, matches_wrapped
 from agents.checks.artifacts.formats.recognition import controls
-from agents.checks.artifacts.formats.window import decode_text
 from agents.checks.artifacts.formats.xml_documents import parse as parse_xml
+from agents.checks.artifacts.readers.window import decode_text
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
 
 MAX_ANSWER: Final = 1 << 20

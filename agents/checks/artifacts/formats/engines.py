@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from agents.checks.artifacts.formats.embedded import report_text
+from agents.checks.artifacts.readers.embedded import report_text
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
 
 TENSORRT: Final = (b"ptrt", b"ftrt", b"trte")

@@ -6,13 +6,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from agents.checks.artifacts.formats.commands import (
+from agents.checks.artifacts.python.shell_commands import (
     is_hostile_command,
     is_private_path,
     is_untrusted_fetch,
 )
-from agents.checks.artifacts.formats.embedded import descend_decoded
-from agents.checks.artifacts.formats.window import decode_text, read_document
+from agents.checks.artifacts.readers.embedded import descend_decoded
+from agents.checks.artifacts.readers.window import decode_text, read_document
 from agents.checks.artifacts.scanning import Scan, Source
 
 MACH: Final = (

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from agents.checks.artifacts.formats.embedded import report_text
 from agents.checks.artifacts.formats.templates import report_template
-from agents.checks.artifacts.formats.torn_tails import Span, report_torn_tail
-from agents.checks.artifacts.formats.window import Cursor, Window
+from agents.checks.artifacts.readers.embedded import report_text
+from agents.checks.artifacts.readers.torn_tails import Span, report_torn_tail
+from agents.checks.artifacts.readers.window import Cursor, Window
 from agents.checks.artifacts.scanning import (
     BudgetExceededError,
     BytesSource,

@@ -9,10 +9,10 @@ from typing import Final
 
 import msgspec
 
-from agents.checks.artifacts.formats.embedded import report_text
 from agents.checks.artifacts.formats.keras import report_keras_text
 from agents.checks.artifacts.formats.recognition import HDF5
-from agents.checks.artifacts.formats.window import Cursor, Window
+from agents.checks.artifacts.readers.embedded import report_text
+from agents.checks.artifacts.readers.window import Cursor, Window
 from agents.checks.artifacts.scanning import (
     BudgetExceededError,
     BytesSource,

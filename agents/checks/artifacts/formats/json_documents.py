@@ -9,15 +9,15 @@ from typing import Any, Final
 
 import orjson
 
-from agents.checks.artifacts.formats.commands import is_untrusted_fetch
-from agents.checks.artifacts.formats.embedded import report_text
 from agents.checks.artifacts.formats.keras import is_keras, report_keras
 from agents.checks.artifacts.formats.notebooks import is_notebook, report_notebook
 from agents.checks.artifacts.formats.repository import report_repository
 from agents.checks.artifacts.formats.skops import is_skops, report_skops
 from agents.checks.artifacts.formats.targets import leaves, report_tree_targets
-from agents.checks.artifacts.formats.trees import report_xgboost
-from agents.checks.artifacts.formats.window import decode_text, read_document
+from agents.checks.artifacts.python.shell_commands import is_untrusted_fetch
+from agents.checks.artifacts.readers.embedded import report_text
+from agents.checks.artifacts.readers.trees import report_xgboost
+from agents.checks.artifacts.readers.window import decode_text, read_document
 from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan, Source
 from schemas.severity import Severity
 

@@ -7,9 +7,9 @@ import json
 import re
 from typing import Any, Final
 
-from agents.checks.artifacts.formats.embedded import decoded_texts, descend_decoded, report_text
-from agents.checks.artifacts.formats.paths import escapes
 from agents.checks.artifacts.formats.targets import Standing, about, leaves, mappings, standing
+from agents.checks.artifacts.readers.embedded import decoded_texts, descend_decoded, report_text
+from agents.checks.artifacts.readers.paths import escapes
 from agents.checks.artifacts.scanning import Scan
 from schemas.severity import Severity
 

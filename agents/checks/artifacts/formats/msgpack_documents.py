@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from agents.checks.artifacts.formats.embedded import FILE_HEADS, report_text
-from agents.checks.artifacts.formats.window import Cursor, Window
+from agents.checks.artifacts.readers.embedded import FILE_HEADS, report_text
+from agents.checks.artifacts.readers.window import Cursor, Window
 from agents.checks.artifacts.scanning import (
     BudgetExceededError,
     BytesSource,

@@ -7,10 +7,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from agents.checks.artifacts.formats.embedded import report_text
-from agents.checks.artifacts.formats.paths import escapes, is_remote
-from agents.checks.artifacts.formats.protobuf import LENGTH, VARINT, Message, looks_like, walk
-from agents.checks.artifacts.formats.window import Window
+from agents.checks.artifacts.readers.embedded import report_text
+from agents.checks.artifacts.readers.paths import escapes, is_remote
+from agents.checks.artifacts.readers.protobuf import LENGTH, VARINT, Message, looks_like, walk
+from agents.checks.artifacts.readers.window import Window
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
 
 SCHEMA: Final = {

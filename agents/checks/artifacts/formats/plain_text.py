@@ -7,12 +7,12 @@ from typing import Final
 
 import yaml
 
-from agents.checks.artifacts.formats.commands import is_hostile_command, is_untrusted_fetch
 from agents.checks.artifacts.formats.recognition import UNWRITTEN
 from agents.checks.artifacts.formats.requirements import report_requirement
 from agents.checks.artifacts.formats.templates import report_template
-from agents.checks.artifacts.formats.window import decode_text, read_document
 from agents.checks.artifacts.formats.yaml_documents import PYTHON_TAG, report_yaml
+from agents.checks.artifacts.python.shell_commands import is_hostile_command, is_untrusted_fetch
+from agents.checks.artifacts.readers.window import decode_text, read_document
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
 
 _TEMPLATES: Final = (".jinja", ".j2", ".jinja2")

@@ -13,11 +13,11 @@ import re
 import warnings
 from typing import Final
 
-from agents.checks.artifacts.formats.embedded import FILE_HEADS
 from agents.checks.artifacts.formats.executables import OBFUSCATED, report_script
-from agents.checks.artifacts.formats.paths import is_weights_name
 from agents.checks.artifacts.formats.recognition import controls
-from agents.checks.artifacts.formats.window import decode_text, read_document
+from agents.checks.artifacts.readers.embedded import FILE_HEADS
+from agents.checks.artifacts.readers.paths import is_weights_name
+from agents.checks.artifacts.readers.window import decode_text, read_document
 from agents.checks.artifacts.scanning import BytesSource, Scan, Source
 
 MAX_TEXT: Final = 4 << 20
@@ -43,7 +43,7 @@ MIN_ARMOUR: Final = 24
 
 def _report_python(scan: Scan, text: str, key: str) -> None:
     # Imported on first use: few files need it, and it costs each process its time.
-    from agents.checks.artifacts.formats.python_code import report_python  # noqa: PLC0415
+    from agents.checks.artifacts.python.code import report_python  # noqa: PLC0415
 
     report_python(scan, text, key)
 

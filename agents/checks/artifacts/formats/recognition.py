@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from agents.checks.artifacts.formats.paths import is_weights_name
+from agents.checks.artifacts.readers.paths import is_weights_name
 from agents.checks.artifacts.scanning import Source
 
 HDF5: Final = b"\x89HDF\r\n\x1a\n"

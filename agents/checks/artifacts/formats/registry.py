@@ -10,7 +10,6 @@ import msgspec
 
 from agents.checks.artifacts.formats import (
     boosters,
-    bytecode,
     coreml,
     engines,
     executables,
@@ -26,6 +25,7 @@ from agents.checks.artifacts.formats import (
     tensorflow,
     tflite,
 )
+from agents.checks.artifacts.python import bytecode
 from agents.checks.artifacts.scanning import Scan, Source
 
 
@@ -40,11 +40,11 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a whole file of it can't run code when its own loader reads it."""
 
 
-def _later(module: str) -> Callable[[Scan, str, Source], None]:
+def _later(module: str, package: str = __package__) -> Callable[[Scan, str, Source], None]:
     """Return the `parse` of a module that is imported for the first file of its format."""
 
     def parse(scan: Scan, name: str, source: Source) -> None:
-        import_module(f"{__package__}.{module}").parse(scan, name, source)
+        import_module(f"{package}.{module}").parse(scan, name, source)
 
     return parse
 
@@ -104,7 +104,12 @@ FORMATS: Final[tuple[Format, ...]] = (
     Format(
         name="msgpack", matches=msgpack_documents.matches, parse=msgpack_documents.parse, safe=True
     ),
-    Format(name="python", matches=recognition.is_python, parse=_later("python_code"), safe=False),
+    Format(
+        name="python",
+        matches=recognition.is_python,
+        parse=_later("code", "agents.checks.artifacts.python"),
+        safe=False,
+    ),
     Format(
         name="script",
         matches=executables.matches_script,

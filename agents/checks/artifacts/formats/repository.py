@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from agents.checks.artifacts.formats.paths import escapes, is_remote
 from agents.checks.artifacts.formats.targets import Standing, mappings, standing, texts
 from agents.checks.artifacts.formats.templates import report_template
+from agents.checks.artifacts.readers.paths import escapes, is_remote
 from agents.checks.artifacts.scanning import Scan
 from schemas.severity import Severity
 

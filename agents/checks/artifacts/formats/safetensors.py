@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from safetensors import SafetensorError, deserialize
 
-from agents.checks.artifacts.formats.embedded import report_text
 from agents.checks.artifacts.formats.targets import report_targets
 from agents.checks.artifacts.formats.templates import report_template
-from agents.checks.artifacts.formats.torn_tails import Span, report_torn_tail
+from agents.checks.artifacts.readers.embedded import report_text
+from agents.checks.artifacts.readers.torn_tails import Span, report_torn_tail
 from agents.checks.artifacts.scanning import BytesSource, CorruptFileError, Scan, Source
 
 MAX_HEADER: Final = 100_000_000

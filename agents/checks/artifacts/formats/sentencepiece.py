@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from agents.checks.artifacts.formats.protobuf import LENGTH, looks_like, walk
-from agents.checks.artifacts.formats.torn_tails import is_unwritten
-from agents.checks.artifacts.formats.window import Window
+from agents.checks.artifacts.readers.protobuf import LENGTH, looks_like, walk
+from agents.checks.artifacts.readers.torn_tails import is_unwritten
+from agents.checks.artifacts.readers.window import Window
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
 
 SCHEMA: Final = {"Model": {1: "range"}}

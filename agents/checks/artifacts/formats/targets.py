@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, Final
 
-from agents.checks.artifacts.formats.paths import escapes
+from agents.checks.artifacts.readers.paths import escapes
 from agents.checks.artifacts.scanning import BudgetExceededError, Scan
 from schemas.severity import Severity
 

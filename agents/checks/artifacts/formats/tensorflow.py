@@ -6,10 +6,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from agents.checks.artifacts.formats.embedded import descend_decoded, report_text
-from agents.checks.artifacts.formats.paths import escapes
-from agents.checks.artifacts.formats.protobuf import LENGTH, VARINT, Message, looks_like, walk
-from agents.checks.artifacts.formats.window import Window, decode_text, read_document
+from agents.checks.artifacts.readers.embedded import descend_decoded, report_text
+from agents.checks.artifacts.readers.paths import escapes
+from agents.checks.artifacts.readers.protobuf import LENGTH, VARINT, Message, looks_like, walk
+from agents.checks.artifacts.readers.window import Window, decode_text, read_document
 from agents.checks.artifacts.scanning import BytesSource, CorruptFileError, Scan, Source
 
 _GRAPH: Final = {

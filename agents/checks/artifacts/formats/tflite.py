@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from agents.checks.artifacts.formats.embedded import report_text
 from agents.checks.artifacts.formats.tensorflow import EXECUTES
-from agents.checks.artifacts.formats.window import Window
+from agents.checks.artifacts.readers.embedded import report_text
+from agents.checks.artifacts.readers.window import Window
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
 
 IDENTIFIERS: Final = (b"TFL3", b"TFL2", b"TFL1")

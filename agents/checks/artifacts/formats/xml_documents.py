@@ -7,10 +7,10 @@ import re
 from typing import Final
 from xml.parsers import expat
 
-from agents.checks.artifacts.formats.commands import is_hostile_command
-from agents.checks.artifacts.formats.embedded import report_text
-from agents.checks.artifacts.formats.paths import escapes
-from agents.checks.artifacts.formats.window import CHUNK, MAX_DOCUMENT
+from agents.checks.artifacts.python.shell_commands import is_hostile_command
+from agents.checks.artifacts.readers.embedded import report_text
+from agents.checks.artifacts.readers.paths import escapes
+from agents.checks.artifacts.readers.window import CHUNK, MAX_DOCUMENT
 from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan, Source
 
 MAX_DEPTH: Final = 500

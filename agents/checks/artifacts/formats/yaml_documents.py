@@ -8,13 +8,13 @@ from typing import Any, Final
 
 import yaml
 
-from agents.checks.artifacts.formats.commands import is_hostile_command, is_untrusted_fetch
-from agents.checks.artifacts.formats.embedded import report_text
 from agents.checks.artifacts.formats.keras import is_keras, report_keras
 from agents.checks.artifacts.formats.repository import report_repository
 from agents.checks.artifacts.formats.requirements import report_requirement
 from agents.checks.artifacts.formats.targets import about, leaves, report_tree_targets
-from agents.checks.artifacts.formats.window import decode_text, read_document
+from agents.checks.artifacts.python.shell_commands import is_hostile_command, is_untrusted_fetch
+from agents.checks.artifacts.readers.embedded import report_text
+from agents.checks.artifacts.readers.window import decode_text, read_document
 from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan, Source
 from schemas.severity import Severity
 

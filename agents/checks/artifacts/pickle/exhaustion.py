@@ -1,0 +1,98 @@
+"""Tells calls that exhaust a reader's memory or time by what they are asked to make."""
+
+from __future__ import annotations
+
+import re
+from math import prod
+from typing import Any, Final
+
+from agents.checks.artifacts.pickle.machine import Global, Result
+
+MAX_OCTETS: Final = 1 << 30
+"""Octets that a call may be asked to make: a pickler writes them out, however many they are."""
+MAX_ITEMS: Final = 1 << 24
+"""Numbers of a range that a call may be asked to go through: a pickler never lists one so."""
+MAX_CELLS: Final = 1 << 36
+"""Items of an array that is asked for by its shape: sixty-four thousand million."""
+MAX_BITS: Final = 1 << 26
+"""Of a number that a call is asked to compute."""
+MAX_EXPONENT: Final = 1_000_000
+_BUILTINS: Final = frozenset(("builtins", "__builtin__"))
+_OCTETS: Final = frozenset(("bytes", "bytearray"))
+_ITERATING: Final = frozenset(
+    (
+        "Counter", "all", "any", "bytearray", "bytes", "deque", "dict", "frozenset", "list", "max",
+        "min", "set", "sorted", "sum", "tuple", "OrderedDict", "UserList", "array",
+        "_array_reconstructor",
+    )
+)  # fmt: skip
+_RANGES: Final = frozenset(("range", "xrange"))
+_DECIMALS: Final = frozenset(("Decimal", "Fraction"))
+_EXPONENT: Final = re.compile(r"[eE][+]?(\d[\d_]*)\s*$")
+
+
+def is_measured(module: str, name: str) -> bool:
+    """Say whether what a call of a harmless name costs depends on its arguments."""
+    return (
+        (module in _BUILTINS and name in _ITERATING | _RANGES)
+        or (module == "collections" and name in _ITERATING)
+        or (module == "fractions" and name in _DECIMALS)
+        or name in ("_reconstruct", "ndarray")
+    )
+
+
+def exhausting(callee: Global, args: object, *, sized: bool = False) -> str:
+    """Return why a call would exhaust memory or time, or an empty string.
+
+    Args:
+        callee: What is called; nothing is said of the harm it does otherwise.
+        args: As they stand on the stack.
+        sized: Whether it may be a maker of arrays, whose sides its own arguments may be.
+    """
+    if not isinstance(args, tuple):
+        return ""
+    name = callee.name.rsplit(".", 1)[-1]
+    first = args[0] if args else None
+    if name in _OCTETS and callee.module in _BUILTINS and _number(first) > MAX_OCTETS:
+        return f"it makes {first} octets"
+    if name in _ITERATING and any(_length(one) > MAX_ITEMS for one in args):
+        return "it goes through a range of numbers without end"
+    if name in ("pow", "__pow__") and len(args) == 2 and _bits(*args) > MAX_BITS:  # noqa: PLR2004 -- of a third, the result stays small
+        return "it computes a number too long to hold"
+    if name == "Fraction" and isinstance(first, str):
+        exponent = _EXPONENT.search(first)
+        if exponent and len(exponent[1]) < 100 and int(exponent[1]) > MAX_EXPONENT:  # noqa: PLR2004 -- digits
+            return "it computes a number too long to hold"
+    sides = tuple(one for one in args if type(one) is int)
+    if any(_cells(one) > MAX_CELLS for one in (*args, sides if sized else ())):
+        return "it makes an array too large for any machine"
+    return ""
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _cells(value: object) -> int:
+    if not isinstance(value, tuple | list) or not 0 < len(value) <= 64:  # noqa: PLR2004 -- NumPy's most sides
+        return 0
+    sides = [one for one in value if type(one) is int and one > 0]
+    return prod(sides) if len(sides) == len(value) else 0
+
+
+def _length(value: object) -> int:
+    """Return how many numbers a range has that a call before made."""
+    made = value.callee if isinstance(value, Result) else None
+    if not isinstance(made, Global) or made.name not in _RANGES:
+        return 0
+    bounds: Any = value.args if isinstance(value, Result) else ()
+    if not isinstance(bounds, tuple) or not all(type(one) is int for one in bounds):
+        return 0
+    start, stop, step = {1: (0, *bounds, 1), 2: (*bounds, 1), 3: bounds}.get(len(bounds), (0, 0, 1))
+    return max((stop - start) // step, 0) if step else 0
+
+
+def _bits(base: object, exponent: object) -> int:
+    if type(base) is not int or type(exponent) is not int or abs(base) < 2:  # noqa: PLR2004 -- 0 and 1 stay
+        return 0
+    return base.bit_length() * exponent

@@ -1,0 +1,100 @@
+"""Asks fickling about a pickle, within what it can be asked, and reports where it disagrees.
+
+Source: fickling 0.1.12. Only the analyses that judge imports and calls are used: the others hold
+each framework's imports for unsafe. `is_likely_safe`, `load` and `scan_zip_archive` are never
+called: they read the first stream only, or load.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import pickletools
+import re
+from typing import Final
+
+from agents.checks.artifacts.pickle.globals import Level, judge
+from agents.checks.artifacts.pickle.streams import starts_like_pickle
+from agents.checks.artifacts.report import severity_of
+from agents.checks.artifacts.scanning import Scan, Source
+from schemas.severity import Severity
+
+MAX_OPCODES: Final = 50_000
+MAX_BYTES: Final = 8 << 20
+TRUSTED_ANALYSES: Final = frozenset(
+    ("UnsafeImports", "UnsafeImportsML", "OvertlyBadEval", "ScannerDeactivation")
+)
+
+_IMPORTING: Final = frozenset(("GLOBAL", "STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"))
+_IMPORT: Final = re.compile(r"from ([\w.]+) import ([\w.]+)")
+
+
+def ask_fickling(scan: Scan, source: Source) -> None:
+    """Ask fickling about a file that is a pickle itself, when nothing critical was found.
+
+    Args:
+        scan: The file's scan; where it disagrees is reported there.
+        source: The file's bytes.
+    """
+    if any(severity_of(one) is Severity.CRITICAL for one in scan.detections):
+        return
+    if source.size > MAX_BYTES or not starts_like_pickle(source.read(0, 4096)):
+        return
+    raw = source.read(0, source.size)
+    if not _is_worth_asking(raw):
+        return
+    told: set[str] = set()
+    for analysis, overt, message in _opinions(raw):
+        rule_id = "TW-PICKLE-SECOND-OPINION"
+        if overt and not _is_known(message):
+            rule_id = "TW-PICKLE-DISAGREEMENT"
+        if rule_id not in told:  # one of each kind says it
+            told.add(rule_id)
+            scan.report(rule_id, f"fickling ({analysis}): {message[:300]}", name=analysis)
+
+
+def _is_known(message: str) -> bool:
+    """Say whether the import that fickling warns of is on the exact allow-list.
+
+    It is told by the names of the stream, which may be those of Python 2. Where a protocol takes
+    those for what they say, our own analysis has called them dangerous, and nobody is asked.
+    """
+    match = _IMPORT.search(message)
+    return match is not None and judge(match[1], match[2], 2).level is Level.ALLOWED
+
+
+def _is_worth_asking(raw: bytes) -> bool:
+    """Say whether the first stream is short enough, and something is imported or more follows.
+
+    Both as fickling itself reads it; all that it is asked about is what is imported.
+    """
+    imports, end = False, 0
+    try:
+        for count, (opcode, _, offset) in enumerate(pickletools.genops(raw)):
+            if count > MAX_OPCODES:
+                return False
+            imports = imports or opcode.name in _IMPORTING
+            end = offset or 0
+    except (ValueError, OverflowError, MemoryError):
+        return False
+    return imports or end + 1 < len(raw)
+
+
+def _opinions(raw: bytes) -> list[tuple[str, bool, str]]:
+    """Return what the trusted analyses say: their name, whether overtly malicious, why."""
+    quiet = io.StringIO()  # it writes warnings to standard output and error
+    with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+        from fickling.analysis import Severity as Theirs  # type: ignore[import-untyped]  # noqa: PLC0415 -- costs 60 ms
+        from fickling.analysis import check_safety  # noqa: PLC0415 -- the same
+        from fickling.fickle import StackedPickle  # type: ignore[import-untyped]  # noqa: PLC0415 -- the same
+
+        found: list[tuple[str, bool, str]] = []
+        try:
+            for one in StackedPickle.load(io.BytesIO(raw), fail_on_decode_error=False).pickled:
+                for result in check_safety(one).results:
+                    if result.analysis_name in TRUSTED_ANALYSES and not result:
+                        overt = result.severity >= Theirs.LIKELY_OVERTLY_MALICIOUS
+                        found.append((result.analysis_name, overt, result.message or ""))
+        except Exception:  # noqa: BLE001 -- it raises errors of many kinds on what it does not know
+            return found
+    return found

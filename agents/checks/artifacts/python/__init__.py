@@ -1,0 +1,1 @@
+"""Python source and bytecode, judged without running any of it."""

@@ -1,0 +1,365 @@
+"""Resolves what the names of Python source refer to: imports, aliases, tables, computed lookups."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from agents.checks.artifacts.python.values import Function, Values
+
+MAX_DEPTH: Final = 100
+SPAWN: Final = re.compile(
+    r"^(os\.(system|popen[234]?|exec[lv]p?e?|spawn[lv]p?e?|posix_spawnp?|startfile|fork(pty)?)"
+    r"|(posix|nt)\.(system|popen|execve?|posix_spawn)|pty\.(spawn|fork)|platform\.popen"
+    r"|subprocess\.(run|call|Popen|check_call|check_output|getoutput|getstatusoutput)"
+    r"|commands\.get\w+|asyncio\.(create_)?subprocess\w*|_posixsubprocess\.fork_exec"
+    r"|ctypes\..*\.(system|popen|execv\w*|WinExec|ShellExecute\w*)|pip\.(main|_internal\..*main)"
+    r"|cffi\.FFI\..*\.(system|popen|exec\w*)"
+    r"|sh\.\w+|pexpect\.(spawn|run)|pipes\.Template|distutils\.spawn\.spawn|torch\.utils\.cpp_extension\.load\w*"
+    r"|(IPython\.)?get_ipython\.\w*system\w*)$"
+)
+"""Functions that start other programs."""
+EVALUATORS: Final = frozenset(("exec", "eval", "execfile"))
+_LOADERS: Final = frozenset(("__import__", "import_module", "_gcd_import", "load_module"))
+_NAMESPACES: Final = frozenset(("globals", "locals", "vars", "dir"))
+_BUILTINS: Final = frozenset(("builtins", "__builtins__", "__builtin__"))
+_ROOTS: Final = frozenset(
+    ("os", "posix", "nt", "subprocess", "pty", "builtins", "sys", "importlib", "platform")
+)
+"""Modules that code reaches through those that imported them."""
+_GUARDED: Final = frozenset(("os", "posix", "nt", "subprocess", "builtins", "shutil", "pty"))
+"""Modules in which no model code looks for a name that it does not say."""
+_STARRED: Final = (
+    "system",
+    "popen",
+    "run",
+    "call",
+    "Popen",
+    "check_output",
+    "urlopen",
+    "b64decode",
+)
+_DOTTED: Final = re.compile(r"[A-Za-z_]\w*([.:][A-Za-z_]\w*)*")
+_INSTANCES: Final = re.compile(r"^(ctypes|cffi|IPython)\.")
+"""Modules of which what they return is followed by its name."""
+
+
+class Names:
+    """The names of one module; it learns first, then a node means the same for good."""
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self.aliases: dict[str, str] = {}
+        self.values = Values(self.dotted)
+        self.functions: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = {}
+        self.assigned: set[str] = set()
+        """Every name that the module itself gives a meaning."""
+        self._imported: set[str] = set()
+        self._tables: dict[str, ast.expr] = {}
+        self._known: dict[int, str] = {}
+        self._learnt = False
+
+    def learn(self, nodes: Sequence[ast.AST]) -> None:
+        """Learn imports, then what is assigned, in the order of the lines.
+
+        Args:
+            nodes: Every node of the module.
+        """
+        for node in nodes:
+            self._learn_import(node)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                self.functions[node.name] = node
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                self.assigned.add(node.id)
+            elif isinstance(node, ast.arg):
+                self.assigned.add(node.arg)
+            elif isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                self.assigned.add(node.name)
+        functions: dict[str, Function] = {**self.functions}
+        self.values.functions = functions
+        ordered = sorted(
+            (node for node in nodes if isinstance(node, ast.stmt | ast.NamedExpr)),
+            key=lambda node: (node.lineno, node.col_offset),
+        )
+        for _ in range(2):
+            self.values.constants.clear()
+            for node in ordered:
+                self._learn_value(node)
+        for node in nodes:
+            if isinstance(node, ast.ClassDef):
+                self._learn_class(node)
+        self._learnt = True
+
+    def _learn_import(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.asname:
+                    self.aliases[alias.asname] = alias.name
+                    self._imported.add(alias.asname)
+                else:
+                    top = alias.name.split(".", 1)[0]
+                    self.aliases.setdefault(top, top)
+                    self._imported.add(top)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                if alias.name == "*":
+                    for name in _STARRED:
+                        self.aliases.setdefault(name, f"{node.module}.{name}")
+                else:
+                    self.aliases[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+                    self._imported.add(alias.asname or alias.name)
+
+    def _learn_value(self, node: ast.AST) -> None:
+        if isinstance(node, ast.AugAssign | ast.For | ast.While):
+            self.values.follow(node)
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            value = node.value
+        elif isinstance(node, ast.With) and node.items[0].optional_vars:
+            targets, value = [node.items[0].optional_vars], node.items[0].context_expr
+        else:
+            return
+        if value is None:
+            return
+        for target in targets:
+            key = target_name(target)
+            if not key:
+                continue
+            constant = self.values.value(value)
+            if isinstance(constant, str | bytes | int | list | dict | bytearray):
+                self.values.constants[key] = constant
+            if isinstance(value, ast.Dict | ast.List | ast.Tuple):
+                self._tables[key] = value
+            if isinstance(value, ast.Lambda) and isinstance(target, ast.Name):
+                self.values.functions[key] = value
+            if isinstance(target, ast.Name):
+                self._learn_alias(target.id, value)
+
+    def _learn_alias(self, name: str, value: ast.expr) -> None:
+        refers = isinstance(value, ast.Attribute | ast.Name | ast.Subscript | ast.NamedExpr)
+        dotted = self.dotted(value)
+        if isinstance(value, ast.Call):
+            refers = self._looked_up(value) != "" or bool(_INSTANCES.match(dotted))
+        if refers and dotted not in ("", name) and name not in self.functions:
+            if self.runs(dotted) and name not in self._imported:
+                self.aliases[name] = dotted  # whatever else it was before
+            else:
+                self.aliases.setdefault(name, dotted)
+
+    def _learn_class(self, node: ast.ClassDef) -> None:
+        for statement in node.body:
+            if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+                constant = self.values.value(statement.value)
+                if isinstance(constant, str | bytes | int):
+                    for owner in (node.name, "self", "cls"):
+                        self.values.constants[f"{owner}.{statement.targets[0].id}"] = constant
+
+    def runs(self, dotted: str) -> bool:
+        """Say whether a full name is of what starts a program or evaluates text."""
+        if dotted.startswith("sh.") and "sh" not in self._imported:
+            return False  # a variable of that name
+        if dotted in self.functions:
+            return False
+        return dotted in EVALUATORS or dotted == "__import__" or bool(SPAWN.match(dotted))
+
+    def dotted(self, node: ast.AST, depth: int = 0) -> str:
+        """Return the full name of what is referred to, as far as it is constant."""
+        if not self._learnt:
+            return self._resolve(node, depth)
+        known = self._known.get(id(node))
+        if known is None:
+            known = self._known[id(node)] = self._resolve(node, depth)
+        return known
+
+    def unknown_of(self, node: ast.AST) -> str:
+        """Return the module that a lookup by an unknown name is made in, empty when it is none."""
+        owner: ast.AST | None = None
+        if (
+            isinstance(node, ast.Call)
+            and len(node.args) > 1
+            and self.dotted(node.func) == "getattr"
+        ):
+            owner, key = node.args[0], node.args[1]
+        elif isinstance(node, ast.Subscript):
+            held = node.value
+            key = node.slice
+            if isinstance(held, ast.Attribute) and held.attr == "__dict__":
+                owner = held.value
+            elif isinstance(held, ast.Call) and held.args and self.dotted(held.func) == "vars":
+                owner = held.args[0]
+        if owner is None or isinstance(self.values.value(key), str):
+            return ""
+        found = self.dotted(owner)
+        return found if found in _GUARDED else ""
+
+    def is_computed(self, node: ast.AST) -> bool:
+        """Say whether a reference is looked up by a text where a plain name would do."""
+        while True:
+            if isinstance(node, ast.Attribute):
+                node = node.value
+            elif isinstance(node, ast.Subscript):
+                return isinstance(self.values.value(node.slice), str)
+            elif isinstance(node, ast.Call):
+                return bool(self._looked_up(node)) and self.dotted(node.func) != "__import__"
+            else:
+                return False
+
+    def _resolve(self, node: ast.AST, depth: int) -> str:
+        parts: list[str] = []
+        while depth < MAX_DEPTH:
+            depth += 1
+            if isinstance(node, ast.Attribute):
+                if node.attr not in ("__call__", "__func__", "__wrapped__"):
+                    parts.append(node.attr)
+                node = node.value
+            elif isinstance(node, ast.Subscript):
+                following = self._looked_into(node)
+                if following is None:
+                    return ""
+                part, node = following
+                if part:
+                    parts.append(part)
+                if part == "builtins":
+                    break
+            elif isinstance(node, ast.NamedExpr | ast.Await):
+                node = node.value
+            elif isinstance(node, ast.IfExp):
+                node = node.body
+            elif isinstance(node, ast.BoolOp):
+                node = node.values[-1 if isinstance(node.op, ast.And) else 0]
+                if isinstance(node, ast.Constant):
+                    return ""
+            elif isinstance(node, ast.Name):
+                parts.append(self.aliases.get(node.id, node.id))
+                break
+            elif isinstance(node, ast.Call):
+                found = self._looked_up(node, depth)
+                if not found:
+                    found = self.dotted(node.func, depth) if depth < MAX_DEPTH else ""
+                if not found:
+                    return ""
+                parts.append(found)
+                break
+            else:
+                return ""
+        return self._flat(".".join(part for part in reversed(parts) if part))
+
+    def _flat(self, dotted: str) -> str:
+        for prefix in ("builtins.", "__builtins__.", "__builtin__.", "__import__."):
+            dotted = dotted.removeprefix(prefix)
+        head, _, rest = dotted.partition(".")
+        if head in ("np", "numpy"):
+            head = "numpy"
+        dotted = f"{head}.{rest}" if rest else head
+        parts = dotted.split(".")
+        for index in range(1, len(parts)):
+            root = parts[index].lstrip("_")
+            if root in _ROOTS or parts[index] in _BUILTINS:
+                through = ".".join((root, *parts[index + 1 :])).removeprefix("builtins.")
+                if SPAWN.match(through) or through in EVALUATORS:
+                    return through
+        return dotted
+
+    def _looked_into(self, node: ast.Subscript) -> tuple[str, ast.AST] | None:
+        """Return the name that a subscript adds and what it is looked up in; none when unknown."""
+        key = self.values.value(node.slice)
+        table: ast.AST | None = node.value
+        if isinstance(table, ast.Name | ast.Attribute):
+            table = self._tables.get(target_name(table), table)
+        if isinstance(table, ast.Dict):
+            for name, value in zip(table.keys, table.values, strict=True):
+                if name is not None and self.values.value(name) == key:
+                    return "", value
+            return None
+        if isinstance(table, ast.List | ast.Tuple):
+            if isinstance(key, int) and -len(table.elts) <= key < len(table.elts):
+                return "", table.elts[key]
+            return None
+        if not isinstance(key, str):
+            return None
+        if key in _BUILTINS:
+            return "builtins", node
+        owner = node.value
+        if isinstance(owner, ast.Attribute) and owner.attr in ("__dict__", "modules"):
+            return key, owner.value if owner.attr == "__dict__" else ast.Name("")
+        if (
+            isinstance(owner, ast.Call)
+            and isinstance(owner.func, ast.Name)
+            and owner.func.id in _NAMESPACES
+        ):
+            return ("", ast.Name(key)) if not owner.args else (key, owner.args[0])
+        return key, owner
+
+    def _looked_up(self, node: ast.Call, depth: int = 0) -> str:
+        """Return what a call yields that looks a name up: `getattr`, `__import__` and their kin."""
+        function, arguments = node.func, node.args
+        if depth >= MAX_DEPTH or not arguments:
+            return ""
+        if isinstance(function, ast.Attribute):
+            tail = function.attr
+        elif isinstance(function, ast.Name):
+            tail = self.aliases.get(function.id, function.id).rsplit(".", 1)[-1]
+        else:
+            tail = self.dotted(function, depth + 1).rsplit(".", 1)[-1]
+        if tail in _LOADERS:
+            module = self.values.text(arguments[0])
+            return module if isinstance(module, str) and not module.startswith(".") else ""
+        if tail in ("resolve_name", "locate", "eval"):
+            named = self.values.text(arguments[0])
+            if isinstance(named, str) and _DOTTED.fullmatch(named.strip()):
+                head, _, rest = named.strip().replace(":", ".").partition(".")
+                return ".".join(part for part in (self.aliases.get(head, head), rest) if part)
+            return ""
+        if tail in ("getattr", "__getattribute__", "getattr_static"):
+            owner: ast.AST = arguments[0]
+            name = arguments[1] if len(arguments) > 1 else None
+            if name is None and isinstance(function, ast.Attribute):
+                owner, name = function.value, arguments[0]
+            attribute = self.values.text(name)
+            if isinstance(attribute, str):
+                return f"{self.dotted(owner, depth + 1)}.{attribute}"
+            return ""
+        if tail in ("get", "pop", "__getitem__", "setdefault") and isinstance(
+            function, ast.Attribute
+        ):
+            return self._taken(function.value, arguments[0], depth)
+        if tail == "partial":
+            return self.dotted(arguments[0], depth + 1)
+        if (
+            isinstance(function, ast.Call)
+            and function.args
+            and tail in ("attrgetter", "itemgetter")
+        ):
+            attribute = self.values.text(function.args[0])
+            if isinstance(attribute, str):
+                return f"{self.dotted(arguments[0], depth + 1)}.{attribute}".replace(
+                    ".__dict__.", "."
+                )
+        return ""
+
+    def _taken(self, owner: ast.expr, key: ast.expr, depth: int) -> str:
+        """Return what is taken out of a namespace or a table by its key."""
+        namespace = (
+            (isinstance(owner, ast.Attribute) and owner.attr in ("__dict__", "modules"))
+            or (
+                isinstance(owner, ast.Call)
+                and isinstance(owner.func, ast.Name)
+                and owner.func.id in _NAMESPACES
+            )
+            or (isinstance(owner, ast.Name) and owner.id in self._tables)
+            or isinstance(owner, ast.Dict)
+        )
+        if not namespace:
+            return ""
+        return self.dotted(ast.Subscript(owner, key), depth + 1)
+
+
+def target_name(target: ast.AST) -> str:
+    """Return the name of what is assigned to: of a variable, or of an attribute with its owner."""
+    if isinstance(target, ast.Name):
+        return target.id
+    if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
+        return f"{target.value.id}.{target.attr}"
+    return ""

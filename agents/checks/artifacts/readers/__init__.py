@@ -1,0 +1,1 @@
+"""Bounded readers that several formats share."""

@@ -1,0 +1,120 @@
+"""Finds files that hide as base64 or hexadecimal text within metadata and configuration."""
+# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from agents.checks.artifacts.python.shell_commands import is_hostile_command
+from agents.checks.artifacts.scanning import BytesSource, Scan
+from schemas.severity import Severity
+
+
+def descend_decoded(scan: Scan, name: str, text: str) -> bool:
+    """Hand what a base64 or hexadecimal text holds to the scan, if it looks like a file.
+
+    Args:
+        scan: Where to descend.
+        name: What the member is called in the evidence.
+        text: The text.
+
+    Returns:
+        Whether it was one.
+    """
+    for raw in decoded_texts(text):
+        if raw.startswith(FILE_HEADS):
+            scan.descend(name, BytesSource(raw))
+            return True
+    return False
+
+
+FILE_HEADS: Final = (
+    b"\x80\x02",
+    b"\x80\x03",
+    b"\x80\x04",
+    b"\x80\x05",
+    b"\x80\x01",
+    b"cos\n",
+    b"cposix\n",
+    b"cbuiltins\n",
+    b"c__builtin__\n",
+    b"csubprocess\n",
+    b"PK\x03\x04",
+    b"\x7fELF",
+    b"MZ",
+    b"\x1f\x8b",
+    b"BZh",
+    b"\xfd7zXZ",
+    b"7z\xbc\xaf",
+    b"(cos\n",
+    b"(cposix\n",
+    b"\xe3\x00\x00\x00",
+)
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
+_HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2}){8,}")
+
+
+def decoded_texts(text: str) -> Iterator[bytes]:
+    """Yield what the base64 and hexadecimal runs of a text decode to, the first few of them."""
+    flat = text.strip().replace("\n", "").replace("\r", "")
+    for count, match in enumerate(_BASE64.finditer(flat)):
+        if count >= 16:
+            break
+        run = match.group().rstrip("=")
+        try:
+            yield base64.b64decode(run + "=" * (-len(run) % 4), altchars=None)
+            if "-" in run or "_" in run:
+                yield base64.urlsafe_b64decode(run + "=" * (-len(run) % 4))
+        except (ValueError, binascii.Error):
+            pass
+        if _HEX.fullmatch(run):
+            yield bytes.fromhex(run)
+
+
+def report_text(scan: Scan, key: str, text: str, severity: Severity | None = None) -> None:
+    """Report what a text of metadata holds that is no metadata: encoded files, code, commands.
+
+    Args:
+        scan: Where to report.
+        key: Where the text stands.
+        text: The text.
+        severity: Of code and commands, when other than the rule's: where text is only data.
+    """
+    descend_decoded(scan, f"{key}:decoded", text)
+    for raw in (text.encode("latin-1", "ignore")[:16],):
+        if raw.startswith(FILE_HEADS[:11]):
+            scan.descend(f"{key}:text", BytesSource(text.encode("latin-1", "replace")))
+    what = ""
+    if _CALLABLE.fullmatch(text.strip()) and not _WORDS.search(key):
+        what = f"{key} names {text.strip()}"
+    elif match := _CODE.search(text):
+        what = f"{key} holds code: {match.group()[:80]!r}"
+    elif len(text) < MAX_COMMAND and _COMMAND.search(text) and is_hostile_command(text):
+        what = f"{key} holds a command: {text[:80]!r}"
+    if what:
+        scan.report("TW-MODEL-METADATA-CODE", what, severity=severity, key=key)
+
+
+_CALLABLE: Final = re.compile(
+    r"(os|posix|nt)\.(system|popen|exec[lv]\w*|spawn\w*)|subprocess\.(run|call|Popen|check_\w+|getoutput)"
+    r"|(builtins|__builtin__)\.(exec|eval|compile|__import__|getattr)|runpy\.run_\w+|pty\.spawn"
+    r"|importlib\.import_module|shutil\.rmtree|(torch\.)?hub\.load|pickle\.loads?|marshal\.loads?"
+)
+"""The full names of functions that no setting needs."""
+_WORDS: Final = re.compile(
+    r"(?i)label|vocab|token|text|content|class|word|name|prompt|example|tag|choice|answer|question|doc"
+)
+"""Keys under which names stand as words of a language, which a model of code has."""
+MAX_COMMAND: Final = 4096
+_COMMAND: Final = re.compile(
+    r"/dev/tcp/|(curl|wget)\s[^\n]*\|\s*(ba|z)?sh|bash\s+-i|powershell(\.exe)?\s+-"
+)
+_CODE: Final = re.compile(
+    r"__import__\s*\(|\bos\.(system|popen)\s*\(|\bsubprocess\.\w+\s*\(|\bexec\s*\(\s*['\"b_]|"
+    r"\beval\s*\(\s*['\"_]|\bmarshal\.loads|!!python/|__globals__|__subclasses__|"
+    r"<!ENTITY"
+)

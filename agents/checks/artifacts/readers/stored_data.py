@@ -1,0 +1,169 @@
+"""Searches the data of formats that run nothing for what a second loader would run.
+
+A pickle, an archive or a program that lies in a tensor does nothing by itself; no weights look
+like one by chance, and whoever put it there has a loader that takes it out.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final
+
+from agents.checks.artifacts.pickle.streams import Part, scan_pickle
+from agents.checks.artifacts.report import severity_of
+from agents.checks.artifacts.scanning import (
+    Budget,
+    BudgetExceededError,
+    BytesSource,
+    CorruptFileError,
+    Scan,
+    Source,
+)
+from schemas.severity import Severity
+
+FORMATS: Final = frozenset(
+    (
+        "safetensors",
+        "gguf",
+        "hdf5",
+        "onnx",
+        "tensorflow",
+        "tflite",
+        "npy",
+        "coreml",
+        "catboost",
+        "lightgbm",
+        "msgpack",
+        "xgboost",
+        "sentencepiece",
+        "engine",
+        "foreign",
+        "matlab",
+        "unknown",
+    )
+)
+"""Formats that are mostly numbers, which no parser here reads."""
+PLAIN: Final = frozenset(("safetensors", "gguf", "hdf5", "npy"))
+"""Those of them whose data is never a program: graphs carry compiled kernels."""
+NAME: Final = "data"
+"""What the found is called as a member, with its offset."""
+HEAD: Final = 16 << 20
+"""Bytes from the begin that are searched; of longer files the last `TAIL` too."""
+TAIL: Final = 1 << 20
+CHUNK: Final = 1 << 20
+OVERLAP: Final = 1 << 8
+MAX_TRIALS: Final = 2_000
+"""Of one kind in one file; random weights begin some ten pickles in each MiB."""
+MAX_ARCHIVES: Final = 8
+TRIAL_STEPS: Final = 200_000
+TRIAL_BYTES: Final = 16 << 20
+# A pattern that begins with a plain byte is searched for ten times as fast as one that begins with
+# a choice: each has its own.
+_BINARY_PICKLE: Final = re.compile(
+    rb"\x80[\x02-\x05](?=[\x95\x80-\x93}\]()cKJMINXUSVTBCGLFiq\x8a\x8c])"
+)
+_TEXT_PICKLE: Final = re.compile(
+    rb"c(?:os|posix|nt|subprocess|builtins|__builtin__|sys|pty|runpy|importlib|shutil|socket"
+    rb"|webbrowser|ctypes)\n[A-Za-z_]\w*\n"
+)
+_BASE64: Final = re.compile(rb"gA[I-X][A-Za-z0-9+/]{16,65536}={0,2}")
+_ZIP: Final = re.compile(rb"PK\x03\x04[\x0a-\x3f]\0.{2}[\0\x08]\0", re.DOTALL)
+_GZIP: Final = re.compile(rb"\x1f\x8b\x08[\0\x08].{4}[\0\x02\x04][\0-\x0d\xff]", re.DOTALL)
+_PROGRAMS: Final = (
+    re.compile(rb"\x7fELF[\x01\x02][\x01\x02]\x01[\0-\x1f].\0{7}[\x01-\x04\0]", re.DOTALL),
+    re.compile(rb"This program (?:cannot|must) be run (?:in DOS|under)"),
+)
+_ZEROS: Final = bytes(CHUNK)
+_WEB_SHELL: Final = re.compile(
+    rb"<\?(?:php|=)[^?]{0,400}\b(?:system|exec|shell_exec|passthru|eval|assert|popen)\s*\("
+)
+
+
+def search_data(scan: Scan, source: Source, formats: list[str]) -> None:
+    """Report what hides among a file's numbers, when running it would be malicious.
+
+    Args:
+        scan: Where to report.
+        source: The file.
+        formats: What it was recognised as.
+
+    Source: KR03, ST01 and ON02 of the evasions known of model scanners.
+    """
+    if not FORMATS.intersection(formats) or f"{NAME}@" in (scan.member or ""):
+        return  # nor within what such a search found: it was searched with the whole
+    left = dict.fromkeys((_BINARY_PICKLE, _TEXT_PICKLE, _BASE64), MAX_TRIALS)
+    left |= dict.fromkeys((_ZIP, _GZIP), MAX_ARCHIVES)
+    for offset, chunk in _chunks(source):
+        scan.budget.step(1 + len(chunk) // 64)
+        if chunk == _ZEROS:
+            continue
+        if "unknown" in formats and (shell := _WEB_SHELL.search(chunk)):
+            scan.report(
+                "TW-MODEL-PROGRAM-DISGUISED",
+                "a web shell lies within other content",
+                offset=offset + shell.start(),
+            )
+        for pattern, most in left.items():
+            matches = list(islice(pattern.finditer(chunk), most))
+            left[pattern] = most - len(matches)
+            for match in matches:
+                _try(scan, source, offset + match.start(), match)
+        if not PLAIN.intersection(formats):
+            continue
+        programs = [found.start() for one in _PROGRAMS if (found := one.search(chunk))]
+        if programs:
+            scan.report(
+                "TW-MODEL-EXECUTABLE",
+                "a program lies among the numbers",
+                offset=offset + min(programs),
+                name="data",
+            )
+
+
+def _chunks(source: Source) -> Iterator[tuple[int, bytes]]:
+    ranges = [(0, min(source.size, HEAD))]
+    if source.size > HEAD:
+        ranges.append((max(source.size - TAIL, HEAD), source.size))
+    for offset, end in ranges:
+        at = offset
+        while at < end:
+            chunk = source.read(at, min(CHUNK, end - at))
+            yield at, chunk
+            if len(chunk) < CHUNK:
+                break
+            at += len(chunk) - OVERLAP
+
+
+def _try(scan: Scan, source: Source, offset: int, match: re.Match[bytes]) -> None:
+    """Scan what may begin at an offset; only what is malicious counts, all else is chance."""
+    trial = scan.trial(f"{NAME}@{offset}", Budget(TRIAL_BYTES, TRIAL_STEPS))
+    rest: Source = Part(source, offset, min(source.size - offset, TRIAL_BYTES))
+    try:
+        if match.re in (_ZIP, _GZIP):
+            trial.scan(f"{NAME}@{offset}", rest)
+        else:
+            if match.re is _BASE64:
+                rest = BytesSource(_decoded(match.group()))
+            scan_pickle(trial, rest, expected=False)
+    except (BudgetExceededError, CorruptFileError):
+        pass  # of what was no member in the first place; what was found before stands
+    scan.adopt(
+        [
+            one
+            for one in trial.detections
+            # a trial runs out of its own small budget, which makes no bomb
+            if severity_of(one).rank >= Severity.CRITICAL.rank and one.rule_id != "TW-ARCHIVE-BOMB"
+        ]
+    )
+
+
+def _decoded(raw: bytes) -> bytes:
+    text = raw.rstrip(b"=")
+    try:
+        return base64.b64decode(text[: len(text) & ~3] if len(text) % 4 == 1 else text + b"==")
+    except (ValueError, binascii.Error):
+        return b""

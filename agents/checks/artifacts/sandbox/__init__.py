@@ -1,0 +1,1 @@
+"""Confined scanning processes and the protocol spoken with them."""

@@ -1,0 +1,415 @@
+"""Scans in processes of their own: limited, without network, killed and replaced when they fail."""
+# ruff: noqa: PLR2004 -- numbers of formats are what they are
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import msgspec
+
+from agents.checks.artifacts.opening import escapes, list_tree, open_regular
+from agents.checks.artifacts.report import FileReport, failed, verdict_of
+from agents.checks.artifacts.sandbox.protocol import (
+    LENGTH,
+    Answer,
+    Closed,
+    Done,
+    Found,
+    Limits,
+    Read,
+    Request,
+    receive,
+    send,
+)
+from agents.checks.artifacts.scanning import BudgetExceededError, Source
+from agents.domain.detection import Detection
+from schemas.severity import Verdict
+
+_Given = TypeVar("_Given")
+_Made = TypeVar("_Made")
+MAX_ANSWERS: Final = 64 << 20
+"""Bytes a process may answer for one file, beside what it reads."""
+MAX_INLINE: Final = 64 << 20
+_GRAVITY: Final = (
+    Verdict.CLEAN,
+    Verdict.SUSPICIOUS,
+    Verdict.CORRUPT,
+    Verdict.INCOMPLETE,
+    Verdict.MALICIOUS,
+)
+FILES_PER_PROCESS: Final = 5_000
+"""Then the process is replaced: nothing that leaks adds up."""
+_START: Final = (
+    "import sys; sys.path[:] = sys.argv[3].split(chr(10)); "
+    "from agents.checks.artifacts.sandbox.worker import main; "
+    "main(int(sys.argv[1]), sys.argv[2].encode())"
+)
+
+
+def _absolute(entry: str) -> str:
+    """Return an entry of the import path as it stands: the empty one is this folder, not `/`."""
+    return str(Path(entry).absolute())
+
+
+class Sandbox:
+    """One scanning process, started when needed, replaced when it dies; used by one thread."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        """Start nothing yet."""
+        self.limits = limits or Limits()
+        self.starts = 0
+        """How often a process was started."""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: socket.socket | None = None
+        self._files = 0
+        self._siblings: frozenset[str] | None = None
+        """Those that the process was told last."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process, None when there is none."""
+        return self._process.pid if self._process else None
+
+    def _ensure(self) -> socket.socket:
+        if self._connection is not None and self._process is not None:
+            if self._process.poll() is None and self._files < FILES_PER_PROCESS:
+                return self._connection
+            self.close()
+        ours, theirs = socket.socketpair()
+        command = [
+            sys.executable, "-I", "-S", "-X", "utf8", "-c", _START, str(theirs.fileno()),
+            msgspec.json.encode(self.limits).decode(), "\n".join(map(_absolute, sys.path)),
+        ]  # fmt: skip
+        self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter and code
+            command,
+            pass_fds=(theirs.fileno(),),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"},
+            cwd="/",
+        )
+        theirs.close()
+        self._connection = ours
+        self._files = 0
+        self._siblings = None
+        self.starts += 1
+        return ours
+
+    def scan_path(
+        self,
+        path: Path,
+        *,
+        name: str | None = None,
+        siblings: frozenset[str] = frozenset(),
+        digest: bool = False,
+        second_opinion: bool = True,
+    ) -> FileReport:
+        """Scan a local file; a link is followed.
+
+        Args:
+            path: Where it is.
+            name: As reported, when other than `path`.
+            siblings: Paths of the other files of the same folder.
+            digest: Whether to compute its SHA-256.
+            second_opinion: Whether to ask fickling too.
+        """
+        shown = name or str(path)
+        try:
+            descriptor = open_regular(path.resolve())
+        except (OSError, RuntimeError) as error:
+            return failed(shown, 0, f"it can't be opened: {error}")
+        try:
+            return self.scan_descriptor(
+                shown, descriptor, siblings, digest=digest, second_opinion=second_opinion
+            )
+        finally:
+            os.close(descriptor)
+
+    def scan_descriptor(
+        self,
+        name: str,
+        descriptor: int,
+        siblings: frozenset[str] = frozenset(),
+        *,
+        digest: bool = False,
+        second_opinion: bool = True,
+    ) -> FileReport:
+        """Scan an open regular file, which stays the caller's.
+
+        Args:
+            name: The file's path, as reported.
+            descriptor: Open for reading.
+            siblings: Paths of the other files of the same folder.
+            digest: Whether to compute its SHA-256.
+            second_opinion: Whether to ask fickling too.
+        """
+        request = Request(
+            path=name,
+            size=os.fstat(descriptor).st_size,
+            siblings=siblings,
+            digest=digest,
+            second_opinion=second_opinion,
+        )
+        return self._run(request, descriptor=descriptor)
+
+    def scan_source(
+        self, name: str, source: Source, siblings: frozenset[str] = frozenset()
+    ) -> FileReport:
+        """Scan what this process reads: the other asks for ranges of it.
+
+        Args:
+            name: The file's path, as reported.
+            source: Its bytes, a remote file for example.
+            siblings: Paths of the other files of the same push.
+        """
+        request = Request(path=name, size=source.size, siblings=siblings, remote=True)
+        return self._run(request, source=source)
+
+    def scan_bytes(
+        self, name: str, content: bytes, siblings: frozenset[str] = frozenset()
+    ) -> FileReport:
+        """Scan bytes in memory."""
+        request = Request(path=name, size=len(content), siblings=siblings, content=content)
+        if len(content) > MAX_INLINE:
+            return failed(name, len(content), "more bytes than are handed over in memory")
+        return self._run(request)
+
+    def _run(
+        self, request: Request, *, descriptor: int = -1, source: Source | None = None
+    ) -> FileReport:
+        heard: list[Detection] = []
+        try:
+            connection = self._ensure()
+            self._files += 1
+            payload = msgspec.msgpack.encode(self._shortened(request))
+            descriptors = [descriptor] if descriptor >= 0 else []
+            connection.settimeout(self.limits.wall_seconds + self.limits.grace_seconds)
+            socket.send_fds(connection, [LENGTH.pack(len(payload))], descriptors)
+            connection.sendall(payload)
+            return self._listen(connection, request, source, heard)
+        except TimeoutError:
+            reason = f"the scanning process hung for {self.limits.wall_seconds:g} s and was killed"
+        except (Closed, OSError):
+            reason = f"the scanning process died ({self._fate()})"
+        except (msgspec.DecodeError, BudgetExceededError) as error:
+            reason = f"the scanning process answered out of turn: {error}"
+        self.close()
+        return failed(request.path, request.size, reason, tuple(heard))
+
+    def _shortened(self, request: Request) -> Request:
+        """Return a request without the siblings that the process has been told already."""
+        if request.siblings is self._siblings:
+            return msgspec.structs.replace(request, siblings=None)
+        self._siblings = request.siblings
+        return request
+
+    def _listen(
+        self,
+        connection: socket.socket,
+        request: Request,
+        source: Source | None,
+        heard: list[Detection],
+    ) -> FileReport:
+        decoder = msgspec.msgpack.Decoder(Answer)
+        deadline = time.monotonic() + self.limits.wall_seconds + self.limits.grace_seconds
+        left = MAX_ANSWERS
+        while True:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise TimeoutError
+            connection.settimeout(remaining)
+            payload = receive(connection, left)
+            left -= len(payload)
+            answer: Any = decoder.decode(payload)
+            match answer:
+                case Read(offset=offset, length=length):
+                    send(connection, _range(source, offset, length))
+                case Found(detection=detection):
+                    heard.append(detection)
+                case Done(report=report, leaving=leaving):
+                    if leaving:
+                        self.close()
+                    # What was told on the way stays told, whatever ended the scan.
+                    known = {(one.rule_id, one.locator) for one in report.detections}
+                    lost = tuple(one for one in heard if (one.rule_id, one.locator) not in known)
+                    if lost:
+                        detections = (*lost, *report.detections)
+                        verdict = max(report.verdict, verdict_of(lost), key=_GRAVITY.index)
+                        report = msgspec.structs.replace(
+                            report, detections=detections, verdict=verdict
+                        )
+                    return msgspec.structs.replace(report, path=request.path, size=request.size)
+
+    def _fate(self) -> str:
+        if self._process is None:
+            return "it was not started"
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)
+        code = self._process.returncode
+        if code is None:
+            return "it closed its connection"
+        if code < 0:
+            return f"signal {signal.Signals(-code).name}"
+        return f"exit code {code}"
+
+    def close(self) -> None:
+        """Kill the process, if there is one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> Self:
+        """Return the sandbox itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Kill the process."""
+        self.close()
+
+
+def _range(source: Source | None, offset: int, length: int) -> bytes:
+    if source is None:
+        return b"-no such source"
+    try:
+        return b"+" + source.read(offset, min(length, MAX_INLINE))
+    except Exception as error:  # noqa: BLE001 -- whatever a remote read raises, the scan must end incomplete
+        return f"-{type(error).__name__}: {error}".encode()
+
+
+class SandboxPool:
+    """Several sandboxes behind one queue, for tasks of an event loop and for threads."""
+
+    def __init__(self, processes: int | None = None, limits: Limits | None = None) -> None:
+        """Start nothing yet.
+
+        Args:
+            processes: How many files are scanned at a time; None: one per processor.
+            limits: Of each process.
+        """
+        self.processes = max(processes or os.cpu_count() or 1, 1)
+        self._idle: queue.LifoQueue[Sandbox] = queue.LifoQueue()
+        self._all = [Sandbox(limits) for _ in range(self.processes)]
+        for sandbox in self._all:
+            self._idle.put(sandbox)
+        self._threads = ThreadPoolExecutor(self.processes, thread_name_prefix="scan")
+
+    @contextlib.contextmanager
+    def _sandbox(self) -> Iterator[Sandbox]:
+        sandbox = self._idle.get()
+        try:
+            yield sandbox
+        finally:
+            self._idle.put(sandbox)
+
+    def scan_path(self, path: Path, **options: Any) -> FileReport:  # noqa: ANN401 -- see Sandbox
+        """Scan a local file; options as of `Sandbox.scan_path`."""
+        with self._sandbox() as sandbox:
+            return sandbox.scan_path(path, **options)
+
+    def scan_descriptor(
+        self, name: str, descriptor: int, siblings: frozenset[str] = frozenset()
+    ) -> FileReport:
+        """Scan an open regular file, which stays the caller's."""
+        with self._sandbox() as sandbox:
+            return sandbox.scan_descriptor(name, descriptor, siblings)
+
+    def scan_source(
+        self, name: str, source: Source, siblings: frozenset[str] = frozenset()
+    ) -> FileReport:
+        """Scan a source that this process reads."""
+        with self._sandbox() as sandbox:
+            return sandbox.scan_source(name, source, siblings)
+
+    async def scan(
+        self, name: str, content: Path | Source, siblings: frozenset[str] = frozenset()
+    ) -> FileReport:
+        """Scan a local file or a source without holding up the event loop.
+
+        Args:
+            name: Its path, as reported.
+            content: Where it is, or how it is read (from another thread).
+            siblings: Paths of the other files of the same push.
+        """
+        import asyncio  # noqa: PLC0415 -- who has an event loop has imported it
+
+        loop = asyncio.get_running_loop()
+        if isinstance(content, Path):
+            return await loop.run_in_executor(
+                self._threads, lambda: self.scan_path(content, name=name, siblings=siblings)
+            )
+        return await loop.run_in_executor(
+            self._threads, lambda: self.scan_source(name, content, siblings)
+        )
+
+    def scan_tree(
+        self, root: Path, *, digest: bool = False, second_opinion: bool = True
+    ) -> Iterator[FileReport]:
+        """Yield the report of each file below a folder, in the order of their paths."""
+        entries = list(list_tree(root))
+        siblings = frozenset(name for _, name in entries) if len(entries) < 10_000 else frozenset()
+
+        def one(entry: tuple[Path, str]) -> FileReport:
+            path, name = entry
+            if path.is_symlink() and escapes(path, root):
+                reason = "a link that leads out of the folder is not followed"
+                return failed(name, 0, reason)
+            return self.scan_path(
+                path, name=name, siblings=siblings, digest=digest, second_opinion=second_opinion
+            )
+
+        yield from self.map(one, entries)
+
+    def map(self, work: Callable[[_Given], _Made], given: Iterable[_Given]) -> Iterator[_Made]:
+        """Yield what `work`, which scans, makes of each; as many at a time as there are processes.
+
+        Args:
+            work: Called in threads of the pool.
+            given: What to call it with; results come in this order.
+        """
+        return self._threads.map(work, given)
+
+    def close(self) -> None:
+        """Kill all processes; scans that run end incomplete."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for sandbox in self._all:
+            process = sandbox._process  # noqa: SLF001 -- its owner; its thread reaps it
+            if process is not None:
+                process.kill()
+        self._threads.shutdown(wait=True)
+        for sandbox in self._all:
+            sandbox.close()
+
+    def __enter__(self) -> Self:
+        """Return the pool itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Kill all processes."""
+        self.close()

@@ -1,0 +1,109 @@
+"""What the sandbox and its scanning processes say to one another."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Final
+
+import msgspec
+
+from agents.checks.artifacts.report import FileReport
+from agents.checks.artifacts.scanning import BudgetExceededError
+from agents.domain.detection import Detection
+
+LENGTH: Final = struct.Struct("<I")
+MAX_MESSAGE: Final = 96 << 20
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one scanning process may use."""
+
+    memory_bytes: int = 1 << 30
+    """Of address space."""
+    cpu_seconds: float = 120.0
+    """Per file."""
+    wall_seconds: float = 180.0
+    """Per file."""
+    grace_seconds: float = 5.0
+    """After that, for the process to end the scan itself; then it is killed."""
+    expanded_bytes: int = 1 << 30
+    """Out of decompression, per file."""
+    steps: int = 50_000_000
+    """Of parsers, per file."""
+    open_files: int = 64
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, tag="scan"):
+    """One file to scan; its bytes come along, by a descriptor, or by ranges that are asked for."""
+
+    path: str
+    size: int
+    siblings: frozenset[str] | None = frozenset()
+    """None: those of the request before; a folder's files share a set that may be large."""
+    digest: bool = False
+    second_opinion: bool = True
+    content: bytes | None = None
+    remote: bool = False
+
+
+class Read(msgspec.Struct, frozen=True, tag="read"):
+    """The process asks for a range of a remote file."""
+
+    offset: int
+    length: int
+
+
+class Found(msgspec.Struct, frozen=True, tag="found"):
+    """The process found something, told at once."""
+
+    detection: Detection
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """The process has scanned the file."""
+
+    report: FileReport
+    leaving: bool = False
+    """Whether the process ends: it was interrupted, perhaps within a read."""
+
+
+Answer = Read | Found | Done
+
+
+class Closed(Exception):  # noqa: N818 -- no error: the other side is gone
+    """The other side has closed the connection."""
+
+
+def send(connection: socket.socket, payload: bytes) -> None:
+    """Send one message: its length, then itself."""
+    connection.sendall(LENGTH.pack(len(payload)))
+    connection.sendall(payload)
+
+
+def receive(connection: socket.socket, limit: int = MAX_MESSAGE) -> bytes:
+    """Return the next message.
+
+    Raises:
+        Closed: there will be none.
+        BudgetExceededError: it is longer than `limit`.
+    """
+    (length,) = LENGTH.unpack(exactly(connection, LENGTH.size))
+    if length > limit:
+        raise BudgetExceededError(f"a message of {length} bytes")
+    return exactly(connection, length)
+
+
+def exactly(connection: socket.socket, length: int) -> bytes:
+    """Return so many bytes.
+
+    Raises:
+        Closed: there will be fewer.
+    """
+    parts = bytearray()
+    while len(parts) < length:
+        piece = connection.recv(min(length - len(parts), 1 << 20))
+        if not piece:
+            raise Closed
+        parts += piece
+    return bytes(parts)

@@ -1,0 +1,232 @@
+"""Runs in the sandboxed process: locks itself in, then scans what it is handed."""
+# ruff: noqa: PLR2004 -- numbers of formats are what they are
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from typing import Any, Final
+
+import msgspec
+
+from agents.checks.artifacts.dispatch import scan_source
+from agents.checks.artifacts.files import scan_descriptor
+from agents.checks.artifacts.report import FileReport, failed
+from agents.checks.artifacts.sandbox.protocol import (
+    LENGTH,
+    Closed,
+    Done,
+    Found,
+    Limits,
+    Read,
+    Request,
+    exactly,
+    receive,
+    send,
+)
+from agents.checks.artifacts.scanning import Budget, BudgetExceededError, BytesSource
+from agents.domain.detection import Detection
+
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+
+
+class _RemoteSource:
+    """A file whose bytes the parent process reads."""
+
+    def __init__(self, connection: socket.socket, size: int) -> None:
+        self._connection = connection
+        self.size = size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes from `offset`."""
+        length = min(length, self.size - offset)
+        if length <= 0:
+            return b""
+        send(self._connection, msgspec.msgpack.encode(Read(offset, length)))
+        raw = receive(self._connection)
+        if raw[:1] != b"+":
+            raise BudgetExceededError(
+                f"the file could not be read: {raw[1:200].decode('utf-8', 'replace')}"
+            )
+        return raw[1:]
+
+
+_WRITES: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_DENIED: Final = (
+    "socket.connect",
+    "socket.bind",
+    "socket.sendto",
+    "socket.getaddrinfo",
+    "socket.gethostby",
+    "socket.__new__",
+    "subprocess.",
+    "os.exec",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.fork",
+    "os.system",
+    "os.remove",
+    "os.rename",
+    "os.rmdir",
+    "os.mkdir",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+    "os.kill",
+    "os.chmod",
+    "os.chown",
+    "os.putenv",
+    "shutil.",
+    "ftplib.",
+    "smtplib.",
+    "urllib.",
+    "http.client.",
+    "pty.spawn",
+    "ctypes.dlopen",
+    "webbrowser.",
+)
+
+
+def _deny(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "open":
+        flags = arguments[2] if len(arguments) > 2 else 0
+        if isinstance(flags, int) and flags & _WRITES:
+            raise PermissionError("the scanning process writes no files")
+    elif event.startswith(_DENIED):
+        raise PermissionError(f"the scanning process may not: {event}")
+
+
+def confine(limits: Limits) -> None:
+    """Give up network, processes, files and memory beyond the limits, for good."""
+    import ctypes  # noqa: PLC0415 -- before it is denied
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    spaces = CLONE_NEWNET if os.geteuid() == 0 else CLONE_NEWUSER | CLONE_NEWNET
+    libc.unshare(spaces)  # where the kernel refuses, the hook below still denies sockets
+    libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
+    libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+    for kind, limit in (
+        (resource.RLIMIT_AS, limits.memory_bytes),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, limits.open_files),
+    ):
+        _, hard = resource.getrlimit(kind)
+        capped = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(kind, (capped, capped))
+    sys.addaudithook(_deny)
+
+
+def serve(connection: socket.socket, limits: Limits) -> None:
+    """Scan what comes over the connection until it closes."""
+    decoder = msgspec.msgpack.Decoder(Request)
+    siblings: frozenset[str] = frozenset()
+    while True:
+        try:
+            payload, descriptors, _, _ = socket.recv_fds(connection, LENGTH.size, 1)
+            if not payload:
+                return
+            payload += exactly(connection, LENGTH.size - len(payload))
+            request = decoder.decode(exactly(connection, LENGTH.unpack(payload)[0]))
+        except Closed:
+            return
+        if request.siblings is not None:
+            siblings = request.siblings
+        descriptor = descriptors[0] if descriptors else -1
+        clock = _Clock(limits)
+        try:
+            report = clock.run(
+                partial(_scan, connection, request, siblings, descriptor, limits), request
+            )
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+        send(connection, msgspec.msgpack.encode(Done(report, clock.expired)))
+        if clock.expired:
+            return
+        gc.collect()
+        gc.freeze()  # what is left, modules above all, need not be gone through again
+
+
+class _Clock:
+    """Interrupts a scan that takes more time than it may."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.expired = False
+
+    def _expire(self, number: int, _frame: object) -> None:
+        self.expired = True
+        kind = "CPU" if number == signal.SIGPROF else "wall"
+        raise BudgetExceededError(f"the scan's limit of {kind} time was reached")
+
+    def run(self, scan: Callable[[], FileReport], request: Request) -> FileReport:
+        """Return the report of a scan, an incomplete one when time or memory ran out."""
+        signal.signal(signal.SIGPROF, self._expire)
+        signal.signal(signal.SIGALRM, self._expire)
+        # Again each second: a parser that catches everything is interrupted again.
+        signal.setitimer(signal.ITIMER_PROF, self.limits.cpu_seconds, 1.0)
+        signal.setitimer(signal.ITIMER_REAL, self.limits.wall_seconds, 1.0)
+        try:
+            return scan()
+        except (BudgetExceededError, MemoryError) as error:
+            return failed(request.path, request.size, f"the scan's limits were reached: {error}")
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _scan(
+    connection: socket.socket,
+    request: Request,
+    siblings: frozenset[str],
+    descriptor: int,
+    limits: Limits,
+) -> FileReport:
+    budget = Budget(limits.expanded_bytes, limits.steps)
+    encoder = msgspec.msgpack.Encoder()
+
+    def sink(detection: Detection) -> None:
+        send(connection, encoder.encode(Found(detection)))
+
+    if descriptor >= 0:
+        return scan_descriptor(
+            descriptor,
+            request.path,
+            siblings,
+            digest=request.digest,
+            budget=budget,
+            sink=sink,
+            second_opinion=request.second_opinion,
+        )
+    source = (
+        _RemoteSource(connection, request.size)
+        if request.remote
+        else BytesSource(request.content or b"")
+    )
+    return scan_source(
+        request.path,
+        source,
+        siblings,
+        budget=budget,
+        sink=sink,
+        second_opinion=request.second_opinion,
+    )
+
+
+def main(descriptor: int, limits: bytes) -> None:
+    """Run a scanning process on an inherited connection."""
+    connection = socket.socket(fileno=descriptor)
+    bounds = msgspec.json.decode(limits, type=Limits)
+    # Every file needs them; once confined, the process can't keep their bytecode for the next.
+    import_module("agents.checks.artifacts.formats.registry")
+    gc.freeze()
+    confine(bounds)
+    serve(connection, bounds)

@@ -1,0 +1,1 @@
+"""The vocabulary that checks and triage share: rules, findings, detections, hosts, knowledge."""

@@ -1,0 +1,109 @@
+"""What a check returns before it is bound to an event, and the binding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from agents.domain.findings import make_finding
+from agents.domain.rules import Rule, rule_named
+from schemas.assessments import Check
+from schemas.events import Event
+from schemas.findings import Confidence, Finding, Indicator
+from schemas.integers import within_64_bits
+from schemas.observations import Sighting
+from schemas.severity import Severity
+
+
+class Detection(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule met something, at a place within what was checked."""
+
+    rule_id: str
+    description: str
+    """What was seen, in a sentence; no secrets."""
+    evidence: dict[str, Any]
+    """file, member, offset, opcode, global, line, expected, actual ..."""
+    locator: str
+    """Where within the event or file: the same on every replay, unique for rule and subject."""
+    severity: Severity | None = None
+    """None: the rule's."""
+    confidence: Confidence | None = None
+    """None: the rule's."""
+    indicator: Indicator | None = None
+    """None: the component of the event itself."""
+    component: str | None = None
+    """The component key it is about, when not the event's subject."""
+    version: str | None = None
+    related_keys: tuple[str, ...] = ()
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the checks of one event say."""
+
+    checks: tuple[Check, ...] = ()
+    detections: tuple[Detection, ...] = ()
+    sightings: tuple[Sighting, ...] = ()
+
+
+def rule_of(detection: Detection) -> Rule:
+    """Return the rule of a detection."""
+    return rule_named(detection.rule_id)
+
+
+def to_finding(
+    detection: Detection,
+    event: Event[Any],
+    *,
+    component: str,
+    version: str | None = None,
+    systems: tuple[str, ...] = (),
+    identities: tuple[str, ...] = (),
+    exposure: str = "delivered",
+    publisher: str | None = None,
+) -> Finding:
+    """Return the finding of a detection in an event.
+
+    Its id is the hash of (tenant, source, event id, rule id, subject, locator): the same on every
+    replay.
+
+    Args:
+        detection: What was found.
+        event: Where.
+        component: The component key of what was checked.
+        version: Its version or revision.
+        systems: The tenant's systems that the event named.
+        identities: References to credentials that were in reach.
+        exposure: staged, delivered, executed or serving.
+        publisher: The publisher's component key.
+    """
+    rule = rule_of(detection)
+    about = detection.component or component
+    indicator = detection.indicator or Indicator(key=about, type="component", value=about)
+    return make_finding(
+        rule,
+        locator=(
+            event.tenantid,
+            event.source,
+            event.id,
+            rule.id,
+            event.subject,
+            detection.locator,
+        ),
+        tenant=event.tenantid,
+        component=about,
+        version=detection.version or (version if detection.component is None else None),
+        indicator=indicator,
+        description=detection.description,
+        evidence=within_64_bits(detection.evidence),
+        source=event.source,
+        event_id=event.id,
+        occurred_at=event.time,
+        systems=systems,
+        exposure=exposure,
+        publisher=publisher,
+        confidence=detection.confidence,
+        severity=detection.severity,
+        identities=identities,
+        related=detection.related_keys,
+    )

@@ -1,0 +1,81 @@
+"""Makes a finding of a rule and what was seen."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from agents.domain.rules import Rule
+from schemas.canonical import stable_id
+from schemas.findings import Finding, Indicator
+from schemas.severity import Severity
+
+
+def make_finding(
+    rule: Rule,
+    *,
+    locator: tuple[str, ...],
+    tenant: str,
+    component: str,
+    version: str | None,
+    indicator: Indicator,
+    description: str,
+    evidence: dict[str, Any],
+    source: str,
+    event_id: str,
+    occurred_at: datetime,
+    systems: tuple[str, ...] = (),
+    exposure: str = "delivered",
+    publisher: str | None = None,
+    confidence: float | None = None,
+    severity: Severity | None = None,
+    identities: tuple[str, ...] = (),
+    related: tuple[str, ...] = (),
+) -> Finding:
+    """Return the finding of a rule; its id is the hash of `locator` alone.
+
+    Args:
+        rule: The rule that was met.
+        locator: What makes the finding one and the same on every replay.
+        tenant: Whose it is.
+        component: The component key it is about.
+        version: Its version.
+        indicator: The value to look for elsewhere.
+        description: What was seen, in a sentence.
+        evidence: What shows it.
+        source: The source of the event that shows it.
+        event_id: The event.
+        occurred_at: When.
+        systems: The tenant's systems.
+        exposure: staged, delivered, executed or serving.
+        publisher: Its publisher's key.
+        confidence: None: the rule's.
+        severity: None: the rule's.
+        identities: References to credentials in reach.
+        related: Other component keys.
+    """
+    return Finding(
+        id=stable_id("fnd", *locator),
+        ioc_type=rule.ioc_type,
+        rule_id=rule.id,
+        severity=severity or rule.severity,
+        confidence=rule.confidence if confidence is None else confidence,
+        description=description,
+        evidence=evidence,
+        mitre_atlas_id=rule.atlas,
+        techniques=rule.all_techniques,
+        ssdf=rule.practices,
+        remediation=rule.runbook,
+        indicator=indicator,
+        component=component,
+        version=version,
+        tenant=tenant,
+        source=source,
+        event_id=event_id,
+        occurred_at=occurred_at,
+        systems=systems,
+        identities=identities,
+        exposure=exposure,
+        publisher=publisher,
+        related_keys=related,
+    )

@@ -1,0 +1,103 @@
+"""Which network addresses may be connected to: names are resolved, checked, and then pinned."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from agents.fetching.errors import FetchError, RefusedError
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Resolver = Callable[[str, int], list[str]]
+_PUBLIC_BUT_INTERNAL: Final = frozenset({ipaddress.ip_address("168.63.129.16")})
+"""Addresses in public ranges that cloud platforms answer from inside a machine."""
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_LOW_32: Final = (1 << 32) - 1
+
+
+def system_resolver(host: str, port: int) -> list[str]:
+    """Return the addresses of a host, as the operating system resolves it.
+
+    Raises:
+        FetchError: the name does not resolve.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise FetchError("the host does not resolve", where=host) from error
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def is_public(address: Address) -> bool:
+    """Tell whether an address is on the public internet, whatever wraps it.
+
+    IPv4 addresses inside IPv6 (mapped, 6to4, Teredo, NAT64) are judged as what they lead to.
+    """
+    if isinstance(address, ipaddress.IPv6Address):
+        inner: list[Address] = []
+        if address.ipv4_mapped is not None:
+            return is_public(address.ipv4_mapped)
+        if address.sixtofour is not None:
+            inner.append(address.sixtofour)
+        if address.teredo is not None:
+            inner.extend(address.teredo)
+        if address in _NAT64:
+            return is_public(ipaddress.IPv4Address(int(address) & _LOW_32))
+        if not all(is_public(one) for one in inner):
+            return False
+    return (
+        address.is_global
+        and not address.is_multicast
+        and not address.is_reserved
+        and address not in _PUBLIC_BUT_INTERNAL
+    )
+
+
+def _is_allowed(host: str, port: int, address: Address, private_hosts: Iterable[str]) -> bool:
+    for allowed in private_hosts:
+        if allowed.lower() in {host, f"{host}:{port}"}:
+            return True
+        try:
+            if address in ipaddress.ip_network(allowed, strict=False):
+                return True
+        except ValueError:
+            continue
+    return False
+
+
+def checked_address(
+    host: str, port: int, private_hosts: Iterable[str], resolve: Resolver = system_resolver
+) -> str:
+    """Return the address to connect to for a host; the connection is made to it and no other.
+
+    Args:
+        host: A name or an address, without port.
+        port: The port.
+        private_hosts: What the operator allows though it is not public: names, `name:port`,
+            addresses, networks.
+        resolve: Resolves a name.
+
+    Raises:
+        FetchError: the name does not resolve.
+        RefusedError: an answer leads to an address that may not be reached; one is enough, since
+            a mixed answer is how rebinding begins.
+    """
+    name = host.strip("[]").lower()
+    allowed = tuple(private_hosts)
+    answers = resolve(name, port)
+    for answer in answers:
+        try:
+            address = ipaddress.ip_address(answer.partition("%")[0])
+        except ValueError as error:
+            raise FetchError("the host resolves to no address", where=host) from error
+        if not is_public(address) and not _is_allowed(name, port, address, allowed):
+            raise RefusedError(
+                "the host leads to an address that is not public",
+                where=host,
+                remedy="the operator can allow it as a private host",
+            )
+    if not answers:
+        raise FetchError("the host does not resolve", where=host)
+    return answers[0]

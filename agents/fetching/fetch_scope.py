@@ -1,0 +1,220 @@
+"""What one tenant may have fetched: schemes, hosts, roots and credentials, all of them its own."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import unquote_to_bytes, urlsplit
+
+import msgspec
+
+from agents.fetching.errors import RefusedError
+from schemas.policy import Policy
+
+MAX_URI: Final = 8192
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]{0,31}")
+_HOST: Final = re.compile(r"[A-Za-z0-9._:\[\]-]*")
+_HTTP: Final = frozenset({"http", "https"})
+MAX_PORT: Final = 65535
+
+
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+    """Secrets of one reference, and where they may be sent. Never logged."""
+
+    tenants: tuple[str, ...]
+    """The tenants whose policy may refer to them."""
+    hosts: tuple[str, ...] = ()
+    """Hosts (`name` or `name:port`) the token or password may be sent to."""
+    token: str | None = None
+    username: str | None = None
+    password: str | None = None
+    access_key: str | None = None
+    secret_key: str | None = None
+    session_token: str | None = None
+    region: str = "us-east-1"
+    endpoint: str | None = None
+    """Of an S3-compatible store, `https://host[:port]`; its host is then one of `hosts`."""
+    options: dict[str, str] = {}
+    """For stores that an fsspec implementation reads."""
+
+    def __repr__(self) -> str:
+        """Hide the secrets."""
+        return f"Credentials(tenants={self.tenants!r}, hosts={self.hosts!r})"
+
+
+class FetchRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operator allows to all tenants, and how long anything may take."""
+
+    schemes: frozenset[str] = frozenset({"file", "https", "s3", "oci", "hf"})
+    private_hosts: tuple[str, ...] = ()
+    """Hosts, addresses or networks that may be reached though they are not public."""
+    redirect_hosts: tuple[str, ...] = (".hf.co", "cdn-lfs.huggingface.co")
+    """Hosts that a redirect may lead to: a name, or `.suffix` for all below it."""
+    hub: str = "https://huggingface.co"
+    """The model hub that `hf://` means."""
+    fsspec_schemes: frozenset[str] = frozenset()
+    """Further schemes, read by an installed fsspec implementation with the tenant's options."""
+    connect_seconds: float = 10.0
+    read_seconds: float = 60.0
+    attempts: int = 3
+    """Tries of one request before it fails, with exponential back-off."""
+    backoff_seconds: float = 0.5
+    spool_bytes: int = 2 << 30
+    """Of a server without ranges; a larger body is refused."""
+    digest_bytes: int = 1 << 41
+    """Most bytes of one file that a digest is computed over."""
+
+
+class Location(msgspec.Struct, frozen=True, kw_only=True):
+    """A URI taken apart, in one canonical spelling."""
+
+    scheme: str
+    host: str
+    """The authority in lower case: a host with port, a bucket; empty for files."""
+    path: str
+    """Decoded, absolute, without dot segments."""
+    query: str = ""
+    fragment: str = ""
+
+    @property
+    def uri(self) -> str:
+        """The location without its query, for messages: a query may hold a signature."""
+        return f"{self.scheme}://{self.host}{self.path}"
+
+
+def parse_location(uri: str) -> Location:
+    """Return a URI in canonical form.
+
+    Raises:
+        RefusedError: it can be read in two ways, or names a user, or climbs out of its path.
+    """
+    plain = uri.partition("?")[0]
+    chained = "::" in plain.partition("[")[0]
+    if len(uri) > MAX_URI or not uri.isprintable() or "\\" in uri or chained:
+        raise RefusedError("the location can't be read safely", where=uri[:120])
+    try:
+        parts = urlsplit(uri)
+        port = parts.port
+    except ValueError as error:
+        raise RefusedError("the location can't be read", where=uri[:120]) from error
+    scheme = parts.scheme.lower()
+    if not _SCHEME.fullmatch(scheme):
+        raise RefusedError("the location has no scheme", where=uri[:120])
+    authority = parts.netloc
+    if scheme == "hf":
+        # org/name@revision: the "@" is the hub's, and no user of a host.
+        authority, path = "", f"/{parts.netloc}{parts.path}"
+    else:
+        path = parts.path
+        if "@" in authority or not _HOST.fullmatch(authority):
+            raise RefusedError("the location names a user or an odd host", where=uri[:120])
+    if port is not None and not 0 < port <= MAX_PORT:
+        raise RefusedError("the location names no port", where=uri[:120])
+    if scheme == "file":
+        if authority not in {"", "localhost"}:
+            raise RefusedError("a file of another host", where=uri[:120])
+        authority = ""
+    return Location(
+        scheme=scheme,
+        host=authority.lower() if scheme != "s3" else authority,
+        path=_plain_path(path, uri),
+        query=parts.query,
+        fragment=parts.fragment,
+    )
+
+
+def _plain_path(path: str, uri: str) -> str:
+    try:
+        decoded = unquote_to_bytes(path).decode()
+    except UnicodeDecodeError as error:
+        raise RefusedError("the path is not UTF-8", where=uri[:120]) from error
+    if not decoded.isprintable() or "\\" in decoded:
+        raise RefusedError("the path holds control characters", where=uri[:120])
+    segments = decoded.split("/")
+    if any(segment in {".", ".."} for segment in segments):
+        raise RefusedError("the path climbs", where=uri[:120])
+    plain = posixpath.normpath("/" + decoded)
+    return "/" + plain.lstrip("/")
+
+
+class Reach(msgspec.Struct, frozen=True, kw_only=True):
+    """One tenant's allow-list, together with the operator's rules."""
+
+    tenant: str
+    rules: FetchRules
+    roots: tuple[Location, ...] = ()
+    credentials: Credentials | None = None
+
+    def admit(self, uri: str) -> Location:
+        """Return the location of a URI that this tenant may have fetched.
+
+        Raises:
+            RefusedError: it is outside the tenant's roots, or of a scheme that is not allowed.
+        """
+        location = parse_location(uri)
+        allowed = self.rules.schemes | self.rules.fsspec_schemes
+        if location.scheme not in allowed:
+            raise RefusedError(
+                f"the scheme {location.scheme!r} is not allowed", where=location.uri[:200]
+            )
+        if self.root_of(location) is None:
+            raise RefusedError(
+                "the location is outside the tenant's roots",
+                where=location.uri[:200],
+                remedy="add a root to the tenant's policy",
+            )
+        return location
+
+    def root_of(self, location: Location) -> Location | None:
+        """Return the root a location lies under, or None."""
+        for root in self.roots:
+            if root.scheme != location.scheme or root.host != location.host:
+                continue
+            base = root.path.rstrip("/")
+            if location.path == base or location.path.startswith((f"{base}/", f"{base}@")):
+                return root
+        return None
+
+    def admits_redirect(self, location: Location) -> bool:
+        """Tell whether a redirect may lead to a location: under a root, or a host of the rules."""
+        if location.scheme not in _HTTP or location.scheme not in self.rules.schemes:
+            return False
+        if self.root_of(location) is not None:
+            return True
+        name = location.host.partition(":")[0]
+        return location.scheme == "https" and any(
+            name.endswith(host) if host.startswith(".") else host in {name, location.host}
+            for host in self.rules.redirect_hosts
+        )
+
+    def secrets_for(self, host: str) -> Credentials | None:
+        """Return the tenant's credentials when they may be sent to `host`."""
+        found = self.credentials
+        return found if found is not None and host in found.hosts else None
+
+
+def tenant_reach(
+    policy: Policy, rules: FetchRules, credentials: Mapping[str, Credentials]
+) -> Reach:
+    """Return what a tenant may reach.
+
+    Args:
+        policy: The tenant's policy: its roots and its reference to credentials.
+        rules: The operator's rules.
+        credentials: The operator's secrets by reference. One that is not for this tenant is not
+            used, whatever the policy says.
+
+    Raises:
+        RefusedError: a root that can't be read.
+    """
+    found = credentials.get(policy.credentials) if policy.credentials else None
+    if found is not None and policy.tenant not in found.tenants:
+        found = None
+    return Reach(
+        tenant=policy.tenant,
+        rules=rules,
+        roots=tuple(parse_location(root) for root in policy.roots),
+        credentials=found,
+    )

@@ -1,0 +1,100 @@
+"""Opens and lists what a tenant may reach, by URI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Self
+from urllib.parse import quote
+
+from agents.fetching.addresses import Resolver, system_resolver
+from agents.fetching.errors import FetchError
+from agents.fetching.fetch_scope import Location, Reach
+from agents.fetching.fsspec_store import open_store
+from agents.fetching.http import HttpClient, bearer
+from agents.fetching.hub import Hub
+from agents.fetching.local import list_below, open_below
+from agents.fetching.object_store import ObjectStore
+from agents.fetching.oci import Registry
+from agents.fetching.sources import OpenSource
+from schemas.events import File
+
+
+class Fetcher:
+    """All that one tenant's event may have read. Connections are kept until it is closed."""
+
+    def __init__(self, reach: Reach, resolve: Resolver = system_resolver) -> None:
+        """Start without connections.
+
+        Args:
+            reach: The tenant's allow-list.
+            resolve: Resolves names; the operating system by default.
+        """
+        self.reach = reach
+        self._http = HttpClient(reach, resolve)
+        self._hub = Hub(reach, self._http)
+        self._registry = Registry(reach, self._http)
+        self._store = ObjectStore(reach, self._http)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Close all connections."""
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def open(self, uri: str) -> OpenSource:
+        """Return the bytes behind a URI as a source; the caller closes it.
+
+        Raises:
+            RefusedError: outside what the tenant may reach.
+            FetchError: it can't be had for now.
+        """
+        location = self.reach.admit(uri)
+        match location.scheme:
+            case "file":
+                return open_below(self._root(location), location)
+            case "http" | "https":
+                return self._http.open(location, sign=bearer(self.reach))
+            case "s3":
+                return self._store.open(location)
+            case "hf":
+                return self._hub.open(location)
+            case "oci":
+                return self._registry.open(location)
+            case _:
+                return open_store(self.reach, location)
+
+    def listing(self, uri: str) -> tuple[File, ...]:
+        """Return the files of a folder, bucket prefix, hub revision or OCI manifest.
+
+        Raises:
+            RefusedError: outside what the tenant may reach.
+            FetchError: it can't be had for now, or can't be listed.
+        """
+        location = self.reach.admit(uri)
+        match location.scheme:
+            case "hf":
+                return self._hub.listing(location)
+            case "oci":
+                return self._registry.listing(location)
+            case "s3":
+                return _files(location, self._store.listing(location))
+            case "file":
+                return _files(location, list_below(self._root(location), location))
+            case _:
+                raise FetchError(f"{location.scheme} has no listings", where=location.uri[:200])
+
+    def _root(self, location: Location) -> Location:
+        root = self.reach.root_of(location)
+        assert root is not None, "admitted, so under a root"
+        return root
+
+
+def _files(location: Location, entries: Iterable[tuple[str, int]]) -> tuple[File, ...]:
+    base = location.uri.rstrip("/")
+    return tuple(File(path=path, uri=f"{base}/{quote(path)}", size=size) for path, size in entries)

@@ -1,0 +1,61 @@
+"""Stores that an installed fsspec implementation reads (an extra), for schemes the operator names.
+
+HTTP, S3, OCI and the hub are not read this way: fsspec's clients resolve names and follow
+redirects themselves, which leaves nothing to check. What is left are stores whose endpoint the
+implementation fixes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fsspec  # type: ignore[import-untyped]  # it ships no types
+
+from agents.fetching.errors import FetchError
+from agents.fetching.fetch_scope import Location, Reach
+from agents.fetching.sources import BlockSource, OpenSource
+
+
+class _Ranges:
+    def __init__(self, filesystem: Any, path: str, where: str) -> None:  # noqa: ANN401 -- untyped
+        self._filesystem = filesystem
+        self._path = path
+        self._where = where
+
+    def read_range(self, offset: int, length: int) -> bytes:
+        try:
+            return bytes(self._filesystem.cat_file(self._path, start=offset, end=offset + length))
+        except Exception as error:
+            raise FetchError(
+                f"the store did not answer ({type(error).__name__})", where=self._where
+            ) from error
+
+
+def open_store(reach: Reach, location: Location) -> OpenSource:
+    """Return an object of a store as a source.
+
+    Args:
+        reach: Its credentials' options go to the implementation.
+        location: Admitted by the reach.
+
+    Raises:
+        FetchError: the implementation is not installed, or the object can't be had.
+    """
+    where = location.uri[:200]
+    options = dict(reach.credentials.options) if reach.credentials else {}
+    try:
+        filesystem = fsspec.filesystem(location.scheme, skip_instance_cache=True, **options)
+    except (ImportError, ValueError) as error:
+        raise FetchError(
+            f"no fsspec implementation of {location.scheme!r} is installed",
+            where=where,
+            remedy="install the extra that reads it",
+        ) from error
+    path = f"{location.host}{location.path}"
+    try:
+        size = int(filesystem.info(path)["size"])
+    except Exception as error:
+        raise FetchError(
+            f"the store did not answer ({type(error).__name__})", where=where
+        ) from error
+    return BlockSource(_Ranges(filesystem, path, where), size)

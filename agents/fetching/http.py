@@ -1,0 +1,392 @@
+"""HTTP within a tenant's reach: pinned addresses, checked redirects, ranges, bounded retries."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import IO, Final, Self
+from urllib.parse import quote, urljoin
+
+import msgspec
+import tenacity
+import urllib3
+
+from agents.fetching.addresses import Resolver, checked_address, system_resolver
+from agents.fetching.errors import FetchError, RefusedError
+from agents.fetching.fetch_scope import Location, Reach, parse_location
+from agents.fetching.sources import CHUNK, BlockSource, OpenSource
+
+MAX_REDIRECTS: Final = 5
+FIRST_RANGE: Final = 64 * 1024
+_PORTS: Final = {"http": 80, "https": 443}
+_CONTENT_RANGE: Final = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+)")
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+_OK, _PARTIAL, _UNSATISFIABLE, _CHANGED = 200, 206, 416, 412
+_UNAUTHORIZED: Final = 401
+
+Signer = Callable[[Location, dict[str, str]], dict[str, str]]
+"""Returns the headers of one request, given where it goes and what is already in them."""
+
+
+class _TransientError(FetchError):
+    """An answer that another try may change."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A response's status, headers by lower-case name, and body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    location: Location
+
+
+def quoted(location: Location) -> str:
+    """Return the path and query of a location as they go on the wire."""
+    path = quote(location.path, safe="/~-._:@!$&'()*+,;=")
+    return f"{path}?{location.query}" if location.query else path
+
+
+class HttpClient:
+    """Requests of one tenant. Names are resolved and checked once, and then pinned."""
+
+    def __init__(self, reach: Reach, resolve: Resolver = system_resolver) -> None:
+        """Start without connections.
+
+        Args:
+            reach: What the tenant may reach.
+            resolve: Resolves names; the operating system by default.
+        """
+        self.reach = reach
+        self._resolve = resolve
+        self._pinned: dict[tuple[str, int], str] = {}
+        self._pools: dict[tuple[str, str], urllib3.HTTPConnectionPool] = {}
+
+    def close(self) -> None:
+        """Close all connections."""
+        for pool in self._pools.values():
+            pool.close()
+        self._pools.clear()
+
+    def _pool(self, location: Location) -> urllib3.HTTPConnectionPool:
+        key = (location.scheme, location.host)
+        if key not in self._pools:
+            host, port = _host_and_port(location)
+            pin = (host, port)
+            if pin not in self._pinned:
+                self._pinned[pin] = checked_address(
+                    host, port, self.reach.rules.private_hosts, self._resolve
+                )
+            timeout = urllib3.Timeout(
+                connect=self.reach.rules.connect_seconds, read=self.reach.rules.read_seconds
+            )
+            if location.scheme == "https":
+                self._pools[key] = urllib3.HTTPSConnectionPool(
+                    self._pinned[pin],
+                    port,
+                    timeout=timeout,
+                    maxsize=2,
+                    cert_reqs="CERT_REQUIRED",
+                    server_hostname=host,
+                    assert_hostname=host,
+                )
+            else:
+                self._pools[key] = urllib3.HTTPConnectionPool(
+                    self._pinned[pin], port, timeout=timeout, maxsize=2
+                )
+        return self._pools[key]
+
+    def _send(self, location: Location, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        try:
+            return self._pool(location).urlopen(
+                "GET",
+                quoted(location),
+                headers={"Host": location.host, "Accept-Encoding": "identity", **headers},
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                assert_same_host=False,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise _TransientError(
+                f"the server did not answer ({type(error).__name__})", where=location.uri[:200]
+            ) from error
+
+    def _follow(
+        self, location: Location, sign: Signer, headers: Mapping[str, str], *, own_host: bool
+    ) -> tuple[urllib3.BaseHTTPResponse, Location]:
+        """Return the response at the end of the redirects, each of them checked."""
+        start = location
+        for _ in range(MAX_REDIRECTS + 1):
+            response = self._send(location, sign(location, dict(headers)))
+            target = response.headers.get("Location")
+            if response.status not in _REDIRECTS or not target:
+                return response, location
+            response.close()
+            here = f"{location.scheme}://{location.host}{quoted(location)}"
+            onward = parse_location(urljoin(here, target))
+            same = (onward.scheme, onward.host) == (start.scheme, start.host)
+            if not (self.reach.admits_redirect(onward) or (own_host and same)):
+                raise RefusedError(
+                    "a redirect leads outside what the tenant may reach",
+                    where=f"{start.uri[:200]} to {onward.scheme}://{onward.host}",
+                )
+            location = onward
+        raise FetchError(f"more than {MAX_REDIRECTS} redirects", where=start.uri[:200])
+
+    def _retrying(self) -> tenacity.Retrying:
+        rules = self.reach.rules
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(_TransientError),
+            stop=tenacity.stop_after_attempt(rules.attempts),
+            wait=tenacity.wait_random_exponential(multiplier=rules.backoff_seconds, max=20),
+            reraise=True,
+        )
+
+    def get(
+        self,
+        location: Location,
+        *,
+        sign: Signer,
+        limit: int,
+        headers: Mapping[str, str] | None = None,
+        own_host: bool = False,
+        accept: frozenset[int] = frozenset({_OK}),
+    ) -> Answer:
+        """Return a whole answer of at most `limit` bytes.
+
+        Args:
+            location: What is asked for; the caller has admitted it.
+            sign: Adds what authorises a request, by where it goes.
+            limit: Most bytes of the body.
+            headers: Further headers.
+            own_host: A redirect within the same host is fine (the hub's own paths).
+            accept: Statuses that are answers.
+
+        Raises:
+            RefusedError: a redirect or address outside the tenant's reach.
+            FetchError: another status, a larger or cut body, no answer.
+        """
+
+        def once() -> Answer:
+            response, final = self._follow(location, sign, headers or {}, own_host=own_host)
+            try:
+                _judge(response, final, accept)
+                body = _read(response, limit + 1, final)
+            finally:
+                response.close()
+            if len(body) > limit:
+                raise FetchError(f"the answer is larger than {limit} bytes", where=final.uri[:200])
+            return Answer(
+                response.status,
+                {name.lower(): value for name, value in response.headers.items()},
+                body,
+                final,
+            )
+
+        return self._retrying()(once)
+
+    def open(self, location: Location, *, sign: Signer, own_host: bool = False) -> OpenSource:
+        """Return an object as a source: by ranges, or spooled where the server has none.
+
+        Raises:
+            RefusedError: a redirect or address outside the tenant's reach.
+            FetchError: it can't be had, or is larger than may be spooled.
+        """
+        return self._retrying()(lambda: self._open(location, sign, own_host=own_host))
+
+    def _open(self, location: Location, sign: Signer, *, own_host: bool) -> OpenSource:
+        wanted = {"Range": f"bytes=0-{FIRST_RANGE - 1}"}
+        response, final = self._follow(location, sign, wanted, own_host=own_host)
+        try:
+            _judge(response, final, frozenset({_OK, _PARTIAL, _UNSATISFIABLE}))
+            if response.status == _OK:
+                return _spool(response, self.reach.rules.spool_bytes, final)
+            size = _total(response, final)
+            if response.status == _PARTIAL:
+                _check_range(response, 0, min(FIRST_RANGE, size), final)
+        finally:
+            response.close()
+        reader = _Ranges(self, final, sign, response.headers.get("ETag"), size)
+        return BlockSource(reader, size)
+
+    def read_range(
+        self, location: Location, sign: Signer, *, start: int, length: int, etag: str | None,
+        size: int,
+    ) -> bytes:  # fmt: skip
+        """Return one range of an object that was opened before and has not changed since.
+
+        Raises:
+            FetchError: it changed, was cut, or can't be had.
+        """
+        headers = {"Range": f"bytes={start}-{start + length - 1}"}
+        if etag and not etag.startswith("W/"):
+            headers["If-Match"] = etag
+
+        def once() -> bytes:
+            response, final = self._follow(location, sign, headers, own_host=False)
+            try:
+                if response.status == _CHANGED:
+                    raise FetchError("it changed while it was read", where=final.uri[:200])
+                _judge(response, final, frozenset({_PARTIAL}))
+                _check_range(response, start, length, final)
+                found = response.headers.get("ETag")
+                if _total(response, final) != size or (etag and found and found != etag):
+                    raise FetchError("it changed while it was read", where=final.uri[:200])
+                body = _read(response, length, final)
+            finally:
+                response.close()
+            if len(body) != length:
+                raise _TransientError("the answer was cut", where=final.uri[:200])
+            return body
+
+        return self._retrying()(once)
+
+
+class _Ranges:
+    """Ranges of one object at its final location."""
+
+    def __init__(
+        self, client: HttpClient, location: Location, sign: Signer, etag: str | None, size: int
+    ) -> None:
+        self._client = client
+        self._location = location
+        self._sign = sign
+        self._etag = etag
+        self._size = size
+
+    def read_range(self, offset: int, length: int) -> bytes:
+        return self._client.read_range(
+            self._location,
+            self._sign,
+            start=offset,
+            length=length,
+            etag=self._etag,
+            size=self._size,
+        )
+
+
+class SpooledSource:
+    """A body that was fetched whole into a temporary file without a name."""
+
+    def __init__(self, spool: IO[bytes], size: int) -> None:
+        """Take over the file."""
+        self._spool = spool
+        self._size = size
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return self._size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes from `offset`."""
+        if offset < 0 or length <= 0:
+            return b""
+        self._spool.seek(offset)
+        return self._spool.read(length)
+
+    def close(self) -> None:
+        """Remove the file."""
+        self._spool.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Close."""
+        self.close()
+
+
+def _host_and_port(location: Location) -> tuple[str, int]:
+    name, colon, port = location.host.rpartition(":")
+    if colon and port.isdigit() and not name.endswith(":"):
+        return name.strip("[]"), int(port)
+    return location.host.strip("[]"), _PORTS[location.scheme]
+
+
+def _judge(response: urllib3.BaseHTTPResponse, location: Location, accept: frozenset[int]) -> None:
+    if response.status in _TRANSIENT and response.status not in accept:
+        raise _TransientError(f"the server answered {response.status}", where=location.uri[:200])
+    if response.status not in accept:
+        raise FetchError(f"the server answered {response.status}", where=location.uri[:200])
+    if response.headers.get("Content-Encoding", "identity").lower() not in {"", "identity"}:
+        raise FetchError("the server encoded the body unasked", where=location.uri[:200])
+
+
+def _total(response: urllib3.BaseHTTPResponse, location: Location) -> int:
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if match is None:
+        raise FetchError("the server does not say how long it is", where=location.uri[:200])
+    return int(match.group(3))
+
+
+def _check_range(
+    response: urllib3.BaseHTTPResponse, start: int, length: int, location: Location
+) -> None:
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if match is None or match.group(1) is None:
+        raise FetchError("the server sent no range", where=location.uri[:200])
+    if int(match.group(1)) != start or int(match.group(2)) != start + length - 1:
+        raise FetchError("the server sent another range", where=location.uri[:200])
+
+
+def _read(response: urllib3.BaseHTTPResponse, length: int, location: Location) -> bytes:
+    try:
+        return response.read(length, decode_content=False)
+    except urllib3.exceptions.HTTPError as error:
+        raise _TransientError("the answer was cut", where=location.uri[:200]) from error
+
+
+def _spool(response: urllib3.BaseHTTPResponse, limit: int, location: Location) -> SpooledSource:
+    # The caller's `with` or `finally` closes it; the file has no name and vanishes with it.
+    spool = tempfile.TemporaryFile()  # noqa: SIM115
+    size = 0
+    try:
+        while chunk := _read(response, CHUNK, location):
+            size += len(chunk)
+            if size > limit:
+                raise FetchError(  # noqa: TRY301 -- the spool is closed below
+                    f"the server has no ranges, and more than {limit} bytes",
+                    where=location.uri[:200],
+                )
+            spool.write(chunk)
+        announced = response.headers.get("Content-Length")
+        if announced is not None and announced.isdigit() and int(announced) != size:
+            raise _TransientError("the answer was cut", where=location.uri[:200])  # noqa: TRY301 -- the same
+    except BaseException:
+        spool.close()
+        raise
+    finally:
+        response.close()
+    return SpooledSource(spool, size)
+
+
+def no_signature(_location: Location, headers: dict[str, str]) -> dict[str, str]:
+    """Sign nothing: an anonymous request."""
+    return headers
+
+
+def bearer(reach: Reach) -> Signer:
+    """Return a signer that sends the tenant's token or password, to its own hosts only."""
+
+    def sign(location: Location, headers: dict[str, str]) -> dict[str, str]:
+        secrets = reach.secrets_for(location.host)
+        if secrets is None or (location.scheme != "https" and not _is_private(reach, location)):
+            return headers
+        if secrets.token:
+            headers["Authorization"] = f"Bearer {secrets.token}"
+        elif secrets.username and secrets.password:
+            headers |= urllib3.make_headers(basic_auth=f"{secrets.username}:{secrets.password}")
+        return headers
+
+    return sign
+
+
+def _is_private(reach: Reach, location: Location) -> bool:
+    """Tell whether the operator named the host itself: then plain HTTP may carry its secrets."""
+    name = location.host.partition(":")[0]
+    return bool({name, location.host} & set(reach.rules.private_hosts))

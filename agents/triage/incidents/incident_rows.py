@@ -1,0 +1,142 @@
+"""The rows of one incident, as one batch reads and writes them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from agents.triage.bounded_sets import clip, keep_within, rank
+from agents.triage.correlation import PRIVATE_TENANTS
+from agents.triage.incidents.rows import (
+    ACTIONS,
+    CORE,
+    FINDINGS,
+    KEYS,
+    KEYS_BYTES,
+    SYSTEMS,
+    TENANTS,
+    TENANTS_BYTES,
+    ActionsRow,
+    CommandsRow,
+    CoreRow,
+    FindingsRow,
+    SystemsRow,
+    paged,
+)
+from agents.triage.routing import split_version
+from agents.triage.store import Store, row_key
+from schemas.findings import Finding
+
+ROOT_BYTES: Final = 600
+
+
+class Case:
+    """The rows of one incident, in the store of one batch."""
+
+    def __init__(self, store: Store, incident: str, k: int = PRIVATE_TENANTS) -> None:
+        """Open the incident; its core row is new when there is none.
+
+        Args:
+            store: The batch's rows.
+            incident: Its id.
+            k: Fewer tenants are never counted in what a tenant reads.
+        """
+        self.k = k
+        self.store = store
+        self.incident = incident
+        self._core_key = row_key(CORE, incident)
+        self.core = store.load(self._core_key, CoreRow) or CoreRow(incident=incident)
+        self.shared: list[Finding] | None = None
+        """What the findings say of the component itself; None: to be worked out."""
+        self.reached: set[str] = set()
+        """Parts that reached their bound in this batch."""
+        self._actions: dict[str, ActionsRow] = {}
+
+    def exists(self) -> bool:
+        """Tell whether anything was found: without a root nothing is known of it yet."""
+        return bool(self.core.root)
+
+    def save_core(self) -> None:
+        """Have the core row written."""
+        self.store.save(self._core_key, self.core)
+
+    def findings(self, tenant: str) -> FindingsRow:
+        """Return the tenant's findings."""
+        key = row_key(FINDINGS, self.incident, tenant)
+        return self.store.load(key, FindingsRow) or FindingsRow(tenant=tenant)
+
+    def systems(self, tenant: str) -> SystemsRow:
+        """Return the tenant's systems."""
+        key = row_key(SYSTEMS, self.incident, tenant)
+        return self.store.load(key, SystemsRow) or SystemsRow(tenant=tenant)
+
+    def actions(self, tenant: str) -> ActionsRow:
+        """Return the tenant's actions, with the commands of all their pages."""
+        if tenant not in self._actions:
+            row = self.store.load(row_key(ACTIONS, self.incident, tenant), ActionsRow)
+            commands = dict(row.commands) if row is not None else {}
+            for page in range(row.pages if row is not None else 0):
+                held = self.store.load(self._page_key(tenant, page), CommandsRow)
+                commands.update(held.commands if held is not None else {})
+            self._actions[tenant] = msgspec.structs.replace(
+                row or ActionsRow(tenant=tenant), commands=commands
+            )
+        return self._actions[tenant]
+
+    def _page_key(self, tenant: str, page: int) -> str:
+        return row_key(ACTIONS, self.incident, tenant, f"{page:04d}")
+
+    def save(self, row: FindingsRow | SystemsRow | ActionsRow) -> None:
+        """Have a tenant's row written."""
+        if isinstance(row, ActionsRow):
+            self._save_actions(row)
+            return
+        kind = FINDINGS if isinstance(row, FindingsRow) else SYSTEMS
+        self.store.save(row_key(kind, self.incident, row.tenant), row)
+
+    def _save_actions(self, row: ActionsRow) -> None:
+        first, *more = paged(row.commands)
+        for page, commands in enumerate(more):
+            self.store.save(self._page_key(row.tenant, page), CommandsRow(commands=commands))
+        for page in range(len(more), row.pages):
+            self.store.delete(self._page_key(row.tenant, page))
+        row.pages = len(more)
+        kept = msgspec.structs.replace(row, commands=first)
+        self.store.save(row_key(ACTIONS, self.incident, row.tenant), kept)
+
+    def tenants(self) -> list[str]:
+        """Return the names of the tenants that are part of it, sorted, as far as kept."""
+        return sorted(self.core.tenants.values())
+
+    def meets(self, tenant: str, root: str) -> None:
+        """Note that a tenant is part of the incident."""
+        core = self.core
+        if not core.root:
+            core.root = clip(root, ROOT_BYTES)
+            self.save_core()
+            self.involves(split_version(root)[0])
+        place = rank(tenant)
+        if place in core.tenants:
+            return
+        if core.tenant_tally.add(tenant, TENANTS):
+            core.tenants[place] = tenant
+            if keep_within(core.tenants, TENANTS, TENANTS_BYTES):
+                self.truncate("tenants")
+            self.save_core()
+
+    def involves(self, key: str) -> None:
+        """Note a component whose ledger row hears how the incident fares."""
+        place = rank(key)
+        if place not in self.core.keys:
+            self.core.keys[place] = key
+            if keep_within(self.core.keys, KEYS, KEYS_BYTES):
+                self.truncate("components")
+            self.save_core()
+
+    def truncate(self, part: str) -> None:
+        """Note that a part reached its bound."""
+        if part not in self.core.truncated:
+            self.reached.add(part)
+            self.core.truncated = sorted({*self.core.truncated, part})
+            self.save_core()

@@ -1,0 +1,52 @@
+"""What partners were told of and was taken back: told again, it is another indicator."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from agents.triage.bounded_sets import keep_within, rank
+from agents.triage.incidents.incident_rows import Case
+from schemas.incidents import IncidentDocument
+from schemas.sharing import shared_indicators, shared_place
+
+TAKEN_BACK: Final = 64
+TAKEN_BACK_BYTES: Final = 4_000
+
+
+def with_generations(case: Case, document: IncidentDocument) -> IncidentDocument:
+    """Return the document with how often each indicator was taken back before it held again.
+
+    Partners drop what was revoked for good, so what holds again needs an id of its own.
+
+    Args:
+        case: The incident, as it was last told.
+        document: Its document.
+
+    Source: STIX 2.1, section 3.2 (`revoked`: such an object must not be used or changed again).
+    """
+    if not case.core.taken_back:
+        return document
+    generations: dict[str, int] = {}
+    for shared in shared_indicators(document):
+        place = shared_place(shared.key, shared.ioc_type)
+        known = case.core.taken_back.get(rank(place))
+        if known is not None:
+            generation, revoked = known
+            generations[place] = generation + (revoked and not shared.revoked)
+    return msgspec.structs.replace(
+        document, generations={place: count for place, count in generations.items() if count}
+    )
+
+
+def note_told(case: Case, document: IncidentDocument) -> None:
+    """Remember what a document that is told takes back, and what of it holds again."""
+    if not document.shared:
+        return
+    for shared in shared_indicators(document):
+        place = rank(shared_place(shared.key, shared.ioc_type))
+        if shared.revoked or place in case.core.taken_back:
+            case.core.taken_back[place] = (shared.generation, shared.revoked)
+    if keep_within(case.core.taken_back, TAKEN_BACK, TAKEN_BACK_BYTES):
+        case.truncate("indicators that were taken back")

@@ -1,0 +1,400 @@
+"""Where one tenant's part of an incident stands: what holds, whom it reaches, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from agents.triage.containment import Ground, ground_of
+from agents.triage.correlation import correlations
+from agents.triage.incidents.incident_rows import Case
+from agents.triage.incidents.recovery import ON_SYSTEMS, Recovery, recovered, recovery_tasks
+from agents.triage.incidents.rows import ActionsRow, Entry, FindingsRow, Group, SystemsRow
+from agents.triage.ledger.rows import EXPOSURE_RANK, from_ms, to_ms
+from agents.triage.routing import split_version
+from agents.triage.scoring import Evidence, evidence_of, score
+from schemas.canonical import stable_id
+from schemas.decisions import Decision, DecisionKind
+from schemas.findings import Finding
+from schemas.incidents import KnownGood, Score, SystemView, TaskView
+from schemas.policy import Policy
+
+INTRINSIC: Final = frozenset(
+    {
+        "malicious_payload",
+        "embedded_executable",
+        "template_injection",
+        "known_compromised_package",
+        "poisoned_dataset",
+        "blocked_source_used",
+        "suspicious_code",
+        "account_compromise",
+        "campaign",
+    }
+)
+"""Kinds about the component itself: another tenant's finding of them betrays nothing of it."""
+EXACT: Final = 32
+"""Systems up to which a count is told exactly."""
+SHARED_TENANTS: Final = 64
+TAINTED_RULE: Final = "TW-LEDGER-TAINTED"
+ENDED: Final = frozenset({"closed", "false-positive", "withdrawn"})
+_STATES: Final = frozenset(
+    {
+        DecisionKind.CLOSE,
+        DecisionKind.FALSE_POSITIVE,
+        DecisionKind.REOPEN,
+        DecisionKind.ACKNOWLEDGE,
+    }
+)
+
+
+def bucket(count: int, exact: int) -> int:
+    """Return a count as it is told: exact up to `exact`, beyond it the power of two below.
+
+    Between two powers of two nothing changes that a person would act on.
+    """
+    return count if count <= exact else 1 << (count.bit_length() - 1)
+
+
+class Standing(msgspec.Struct, kw_only=True):
+    """All that is rendered or decided about one tenant's part."""
+
+    tenant: str
+    findings: FindingsRow
+    systems_row: SystemsRow
+    actions: ActionsRow
+    policy: Policy
+    decisions: list[tuple[Decision, int]]
+    own: list[tuple[Group, bool]]
+    """The tenant's groups of findings, worst first, and whether each still holds."""
+    shared: list[Finding]
+    """What others' findings say of the component itself, without anything of theirs."""
+    entries: list[Entry]
+    """What holds, of what systems have."""
+    systems: list[SystemView]
+    score: Score
+    tasks: list[TaskView]
+    status: str
+    grounds: list[Ground]
+
+    @property
+    def ended(self) -> bool:
+        """Whether the part is closed, withdrawn or a false positive."""
+        return self.status in ENDED
+
+
+def group_holds(row: FindingsRow, group_key: str) -> bool:
+    """Tell whether any finding of a group still holds."""
+    return any(state.group == group_key and state.active() for state in row.ids.values())
+
+
+def own_groups(row: FindingsRow) -> list[tuple[Group, bool]]:
+    """Return the groups of a tenant's findings, worst first, and whether each holds."""
+    ordered = sorted(
+        row.groups.items(),
+        key=lambda one: (-one[1].finding.severity.rank, -one[1].finding.confidence, one[0]),
+    )
+    return [(group, group_holds(row, key)) for key, group in ordered]
+
+
+def shared_findings(case: Case) -> list[Finding]:
+    """Return what the tenants' findings say of the component itself, without all that is theirs.
+
+    The same whichever tenants they are: kind, rule, indicator, severity and confidence alone.
+    """
+    if case.shared is not None:
+        return case.shared
+    strongest: dict[str, Finding] = {}
+    for tenant in case.tenants()[:SHARED_TENANTS]:
+        for group, holds in own_groups(case.findings(tenant)):
+            if not holds:
+                continue
+            bare = _bare(case, group.finding)
+            known = strongest.get(bare.rule_id)
+            if known is None or (bare.severity.rank, bare.confidence) > (
+                known.severity.rank,
+                known.confidence,
+            ):
+                strongest[bare.rule_id] = bare
+    case.shared = [strongest[rule] for rule in sorted(strongest)]
+    return case.shared
+
+
+def _bare(case: Case, finding: Finding) -> Finding:
+    tainted = correlations()[TAINTED_RULE].rule
+    intrinsic = finding.ioc_type in INTRINSIC
+    kind = finding.ioc_type if intrinsic else tainted.ioc_type
+    rule_id = finding.rule_id if intrinsic else tainted.id
+    return Finding(
+        id=stable_id("fnd", case.incident, rule_id, "shared"),
+        ioc_type=kind,
+        rule_id=rule_id,
+        severity=finding.severity if intrinsic else tainted.severity,
+        confidence=finding.confidence if intrinsic else tainted.confidence,
+        description=f"{kind.replace('_', ' ')}: {readable_root(case.core.root)}",
+        evidence={"guarded": True} if finding.evidence.get("guarded") is True else {},
+        mitre_atlas_id=finding.mitre_atlas_id if intrinsic else tainted.atlas,
+        techniques=finding.techniques if intrinsic else tainted.all_techniques,
+        ssdf=finding.ssdf if intrinsic else tainted.practices,
+        remediation=tainted.runbook,
+        indicator=msgspec.structs.replace(
+            finding.indicator,
+            key=readable_root(case.core.root),
+            value=readable_root(case.core.root).partition(":")[2] or "elsewhere",
+        ),
+        component=readable_root(case.core.root),
+        tenant="",
+        source="",
+        event_id="",
+        occurred_at=from_ms(0),
+    )
+
+
+def readable_root(root: str, tenant: str = "") -> str:
+    """Return the root as a tenant may read it: another tenant's own name reads `elsewhere`."""
+    name = root.partition(":")[2]
+    own = bool(tenant) and name.startswith(f"@{tenant}/")
+    return root if own or not name.startswith("@") else "elsewhere"
+
+
+def stand(case: Case, tenant: str, policy: Policy, now_ms: int) -> Standing:
+    """Work out where a tenant's part stands.
+
+    Args:
+        case: The incident.
+        tenant: The tenant.
+        policy: Its policy.
+        now_ms: The last tick, milliseconds since the epoch: for suppressions that end.
+    """
+    findings = case.findings(tenant)
+    systems_row = case.systems(tenant)
+    actions = case.actions(tenant)
+    own = own_groups(findings)
+    has_own = any(holds for _, holds in own)
+    # Findings taken back take what they alone brought along.
+    entries = [
+        entry
+        for _, entry in sorted(systems_row.entries.items())
+        if entry.active and (entry.cause or has_own or not own)
+    ]
+    shared = shared_findings(case) if not has_own and entries else []
+    systems = _systems(case, tenant, entries)
+    evidence = [evidence_of(group.finding) for group, holds in own if holds]
+    evidence += [evidence_of(one) for one in shared]
+    decisions = sorted(
+        [*case.core.decisions.values(), *actions.decisions.values()],
+        key=lambda one: (one[0].time, one[0].id),
+    )
+    grounds = [ground_of(group.finding) for group, holds in own if holds]
+    grounds += [ground_of(one) for one in shared]
+    tasks = recovery_tasks(
+        Recovery(
+            incident=case.incident,
+            tenant=tenant,
+            entries=entries,
+            proofs=list(systems_row.proofs.values()),
+            commands=list(actions.commands.values()),
+            decisions=[decision for decision, _ in decisions],
+            grounds=grounds,
+            policy=policy,
+            good=good_of(systems_row),
+        )
+    )
+    standing = Standing(
+        tenant=tenant,
+        findings=findings,
+        systems_row=systems_row,
+        actions=actions,
+        policy=policy,
+        decisions=decisions,
+        own=own,
+        shared=shared,
+        entries=entries,
+        systems=systems,
+        score=_score(evidence, systems, systems_row, policy, known_tenants(case)),
+        tasks=tasks,
+        status="new",
+        grounds=grounds,
+    )
+    standing.status = _status(standing, now_ms)
+    return standing
+
+
+def known_tenants(case: Case) -> int:
+    """Return how many tenants any one of them may know of: the threshold reached, else one."""
+    count = case.core.tenant_tally.count()
+    thresholds = correlations()["TW-LEDGER-PREVALENCE"].when.thresholds
+    return max((one for one in thresholds if case.k <= one <= count), default=1)
+
+
+def _score(
+    evidence: Iterable[Evidence],
+    systems: list[SystemView],
+    row: SystemsRow,
+    policy: Policy,
+    tenants: int,
+) -> Score:
+    exposure = max(
+        (system.exposure for system in systems), key=lambda name: EXPOSURE_RANK[name], default=""
+    )
+    stated = [system.criticality for system in systems if system.criticality is not None]
+    stated += [
+        policy.criticality[name]
+        for system in systems
+        for name in (system.component, system.system)
+        if name in policy.criticality
+    ]
+    affected = len({(system.system, system.component) for system in systems})
+    if row.full:
+        affected = max(affected, row.tally.count())
+    return score(
+        evidence,
+        affected=bucket(affected, EXACT),
+        exposure=exposure or "staged",
+        tenants=tenants,
+        criticality=max(stated, default=None),
+        recovery=_recovery(row),
+    )
+
+
+def _recovery(row: SystemsRow) -> str:
+    good = good_of(row)
+    if any(one.signed or one.by_intel for one in good):
+        return "clean rollback"
+    return "no signed baseline" if good else "none"
+
+
+def bad_digests(row: SystemsRow) -> frozenset[str]:
+    """Return the digests to which nothing goes back: part of the incident, or found bad since."""
+    bad = {entry.digest for entry in row.entries.values() if entry.active and entry.digest}
+    bad |= {one.digest for one in row.good.values() if not one.active and one.digest}
+    return frozenset(bad)
+
+
+def good_of(row: SystemsRow) -> list[KnownGood]:
+    """Return the clean versions of the components that the incident reached in this tenant."""
+    bad = bad_digests(row)
+    reached = {entry.component for entry in row.entries.values() if entry.active}
+    return [
+        one
+        for _, one in sorted(row.good.items())
+        if one.active and one.digest not in bad and one.component in reached
+    ]
+
+
+def _systems(case: Case, tenant: str, entries: list[Entry]) -> list[SystemView]:
+    """Merge entries that are one version of one component on one system."""
+    own = {entry.component for entry in entries}
+    merged: dict[tuple[str, str, str], SystemView] = {}
+    for entry in entries:
+        key = (entry.system, entry.component, entry.version or entry.digest or "")
+        view = SystemView(
+            tenant=tenant,
+            system=entry.system,
+            component=entry.component,
+            exposure=entry.exposure,
+            since=from_ms(entry.first_ms),
+            version=None if (entry.version or "").startswith("from:") else entry.version,
+            digest=entry.digest,
+            path=_readable_path(case, tenant, entry.path, own),
+            criticality=entry.criticality,
+            identities=tuple(entry.identities),
+        )
+        known = merged.get(key)
+        merged[key] = view if known is None else _merge_views(known, view)
+    # By time: a further system is listed behind those that were told already.
+    return sorted(merged.values(), key=lambda one: (one.since, one.system, one.component))
+
+
+def _readable_path(case: Case, tenant: str, path: list[str], own: set[str]) -> tuple[str, ...]:
+    """Return a path with the components that are not the tenant's own as `elsewhere`."""
+    root = readable_root(case.core.root, tenant)
+    return tuple(
+        step if step in own or step in {root, split_version(root)[0]} else "elsewhere"
+        for step in path
+    )
+
+
+def _merge_views(one: SystemView, other: SystemView) -> SystemView:
+    shorter = min(one.path, other.path, key=lambda path: (len(path), path))
+    return msgspec.structs.replace(
+        one,
+        exposure=max(one.exposure, other.exposure, key=lambda name: EXPOSURE_RANK[name]),
+        since=min(one.since, other.since),
+        digest=max(one.digest or "", other.digest or "") or None,
+        path=shorter,
+        criticality=max(
+            (value for value in (one.criticality, other.criticality) if value is not None),
+            default=None,
+        ),
+        identities=tuple(sorted({*one.identities, *other.identities})),
+    )
+
+
+# -- status ----------------------------------------------------------------------------------------
+
+
+def _status(standing: Standing, now_ms: int) -> str:
+    if not standing.entries and not any(holds for _, holds in standing.own):
+        return "withdrawn"
+    last: Decision | None = None
+    for decision, _ in standing.decisions:
+        if decision.decision in _STATES:
+            last = decision
+        elif (
+            decision.decision is DecisionKind.SUPPRESS
+            and decision.expires is not None
+            and to_ms(decision.expires) > now_ms
+        ):
+            return "suppressed"
+    kind = last.decision if last is not None else None
+    if kind is DecisionKind.FALSE_POSITIVE:
+        return "false-positive"
+    recurred = any(task.state == "recurred" for task in standing.tasks)
+    if kind is DecisionKind.CLOSE and last is not None:
+        since = max(
+            (
+                *(entry.last_ms for entry in standing.entries),
+                *(to_ms(group.finding.occurred_at) for group, holds in standing.own if holds),
+            ),
+            default=0,
+        )
+        if since <= to_ms(last.time):
+            return "closed"
+    issued = list(standing.actions.commands.values())
+    if recovered(standing.tasks, issued, standing.policy) and kind is not DecisionKind.REOPEN:
+        return "closed"
+    if any(task.state == "done" and task.kind in ON_SYSTEMS for task in standing.tasks):
+        return "recovering"
+    if contained(standing):
+        return "contained"
+    return "acknowledged" if kind is DecisionKind.ACKNOWLEDGE and not recurred else "new"
+
+
+def contained(standing: Standing) -> bool:
+    """Tell whether what takes the component out of use has succeeded."""
+    decisive = [
+        command
+        for command in standing.actions.commands.values()
+        if command.spec.action in {"quarantine", "block", "hold-pipeline"}
+        and command.spec.undoes is None
+    ]
+    return bool(decisive) and all(command.state() == "done" for command in decisive)
+
+
+def phase_of(standing: Standing) -> str:
+    """Return the phase of the procedure the tenant's part is in."""
+    if standing.ended:
+        return "post-incident"
+    if standing.status == "recovering":
+        return "eradication"
+    if standing.status == "contained":
+        return "investigation"
+    return "containment" if standing.actions.commands else "detection"
+
+
+def alert_id(incident: str, tenant: str) -> str:
+    """Return the id of the one alert of an incident in a tenant."""
+    return stable_id("alr", incident, tenant)

@@ -1,0 +1,192 @@
+"""What the ledger tells others: the desk of one batch, with its rows and its outgoing messages."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from agents.domain.rules import Rule
+from agents.outputs import LEDGER, assessment_message, indicator_message, operator_message
+from agents.ports import Publish, Rows
+from agents.triage.bounded_sets import clip
+from agents.triage.correlation import PRIVATE_TENANTS
+from agents.triage.ledger.rows import NAME_BYTES
+from agents.triage.routing import (
+    finding_keys,
+    finding_messages,
+    incident_id,
+    incident_message,
+    incident_root,
+    ledger_message,
+)
+from agents.triage.store import Store
+from schemas.assessments import Assessment, Check
+from schemas.canonical import canonical_json, stable_id
+from schemas.findings import Finding, Indicator, SupplyChainIoC
+from schemas.incidents import IncidentMessage, Withdrawal
+from schemas.ledger import FindingSeen, LedgerMessage, OperatorAlert, Revision
+from schemas.severity import Disposition, Severity, Status
+
+NEVER: Final[Revision] = (0, 0)
+
+
+class Desk:
+    """Rows and outgoing messages of one batch."""
+
+    def __init__(self, rows: Rows, publish: Publish, k: int = PRIVATE_TENANTS) -> None:
+        """Open the desk on the rows of a partition; fewer than `k` tenants are not counted."""
+        self.k = k
+        self.store = Store(rows)
+        self._publish = publish
+        self._told: set[str] = set()
+
+    def tell_ledger(self, key: str, message: LedgerMessage) -> None:
+        """Tell another component's rows."""
+        self._publish(ledger_message(key, message))
+
+    def tell_incident(self, incident: str, message: IncidentMessage) -> None:
+        """Tell an incident."""
+        self._publish(incident_message(incident, message))
+
+    def found(self, finding: Finding, revision: Revision = NEVER) -> None:
+        """Send a finding of the ledger's own to the ledger and to its incident."""
+        for message in finding_messages(finding, revision):
+            self._publish(message)
+
+    def take_back(self, finding: Finding, revision: Revision, reason: str, at: datetime) -> None:
+        """Take back a finding of the ledger's own, wherever it was filed.
+
+        Args:
+            finding: As it was told.
+            revision: Later than that under which it was told.
+            reason: Why it no longer holds.
+            at: Since when.
+        """
+        incident = incident_id(incident_root(finding))
+        self.tell_incident(
+            incident,
+            Withdrawal(
+                incident=incident,
+                tenant=finding.tenant,
+                finding=finding.id,
+                reason=reason,
+                at=at,
+                revision=revision,
+            ),
+        )
+        for key in finding_keys(finding):
+            self.tell_ledger(
+                key,
+                FindingSeen(
+                    key=key, incident=incident, finding=finding, revision=revision, active=False
+                ),
+            )
+
+    def assess(self, finding: Finding, rule: Rule) -> None:
+        """Publish the baseline assessment that a finding of the ledger amounts to."""
+        status = {Severity.HIGH: Status.FAIL, Severity.CRITICAL: Status.FAIL}.get(
+            finding.severity, Status.WARN
+        )
+        if finding.severity is Severity.INFORMATIONAL:
+            status = Status.PASS
+        assessment = Assessment(
+            id=stable_id("asm", finding.tenant, "baseline", finding.id),
+            event_id=finding.event_id,
+            tenant=finding.tenant,
+            subject=finding.component,
+            overall_status=status,
+            checks=(
+                Check(
+                    name=rule.id,
+                    status=status,
+                    expected=finding.evidence.get("was"),
+                    actual=finding.evidence.get("is"),
+                    detail=rule.title,
+                ),
+            ),
+            stage="baseline",
+            findings=(finding.id,),
+        )
+        self._publish(assessment_message(assessment, finding.occurred_at, LEDGER))
+
+    def indicator(self, ioc: SupplyChainIoC) -> None:
+        """Publish an indicator record."""
+        self._publish(indicator_message(ioc))
+
+    def tell_operator(self, alert: OperatorAlert) -> None:
+        """Publish what the operator must know, once a batch."""
+        if alert.id in self._told:
+            return
+        self._told.add(alert.id)
+        self._publish(operator_message(alert, LEDGER))
+
+    def bound_reached(self, what: str, subject: str, limit: int) -> None:
+        """Tell the operator that a bound was reached: the same record however often it is."""
+        self.tell_operator(
+            OperatorAlert(
+                id=stable_id("opa", "bound", what, subject),
+                kind="bound-reached",
+                subject=clip(subject, NAME_BYTES),
+                detail=f"{what}: more than {limit}; the rest is estimated, not listed",
+                figures={"limit": float(limit)},
+                runbook="Nothing is lost on the topics; look there for what the row leaves out.",
+            )
+        )
+
+
+_TYPES: Final = {
+    "sha256": "file-digest",
+    "pypi": "package-version",
+    "model": "model-revision",
+    "dataset": "dataset",
+    "domain": "domain",
+    "publisher": "publisher",
+    "pipeline": "config",
+}
+
+
+def indicator_of(
+    key: str, version: str | None = None, disposition: Disposition = Disposition.DETECT
+) -> Indicator:
+    """Return the indicator of a component key, of one version where it is named."""
+    prefix, _, name = key.partition(":")
+    full = f"{key}@{version}" if version is not None and prefix != "sha256" else key
+    value = full.partition(":")[2] if prefix != "sha256" else name
+    return Indicator(
+        key=full, type=_TYPES.get(prefix, "component"), value=value, disposition=disposition
+    )
+
+
+def state_of(count: int) -> Revision:
+    """Return the revision of a finding that the ledger tells anew as more of its kind is seen."""
+    return (0, count)
+
+
+def supersedes(new: Finding, revision: Revision, old: Finding, known: Revision) -> bool:
+    """Tell whether a finding stands for its group instead of the one that does.
+
+    The worst does, then the latest state of a fact, then the earliest event: which one does not
+    depend on the order of arrival, and a repetition does not displace what was told already. What
+    the ledger tells of one finding comes from one row, in order: there the last counts.
+    """
+    if new.id == old.id and revision[0] == known[0] == 0 and revision[1]:
+        return revision >= known
+    order, other = (
+        (
+            -finding.severity.rank,
+            -finding.confidence,
+            (-state[0], -state[1]),
+            finding.occurred_at,
+            finding.event_id,
+            finding.id,
+        )
+        for finding, state in ((new, revision), (old, known))
+    )
+    return order < other or (order == other and content_hash(new) < content_hash(old))
+
+
+def content_hash(document: msgspec.Struct) -> str:
+    """Return an id of a document's content: equal content, equal id."""
+    return stable_id("doc", canonical_json(msgspec.to_builtins(document)).decode())

@@ -1,0 +1,124 @@
+"""What a registry announced of a version against what runs of the same tenant really held."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from agents.domain.findings import make_finding
+from agents.triage.bounded_sets import rank
+from agents.triage.correlation import for_prefix
+from agents.triage.ledger.batch import Desk, indicator_of, state_of
+from agents.triage.ledger.rows import SLOTS, VALUES, Seen, TenantRow, from_ms, value_seen
+from schemas.findings import Finding
+from schemas.ledger import Revision
+from schemas.observations import Sighting
+
+MOVING: Final = frozenset(
+    {"main", "master", "latest", "head", "current", "nightly", "daily", "dev", "edge", "rolling",
+     "live", "stable", "staging", "prod", "production", "champion", "challenger"}
+)  # fmt: skip
+"""Versions that name whatever is newest: their content may change."""
+_ANNOUNCED: Final = "announced:"
+_HELD: Final = "held:"
+_HOLDS: Final = frozenset({"used", "made", "pulled"})
+_UNSURE: Final = 0.6
+"""Confidence where a run may have digested other files of the version than the registry told."""
+
+
+def moves(version: str) -> bool:
+    """Tell whether a version's name points at whatever is newest."""
+    return version.strip().lower() in MOVING
+
+
+def note_announced(desk: Desk, seen: Sighting, row: TenantRow) -> tuple[bool, Finding | None]:
+    """Note what a version was announced with or held as; find what was never announced.
+
+    Whichever is heard of first, the registry or the run, the finding is the same.
+
+    Args:
+        desk: Where a reached bound is told.
+        seen: The sighting, new to its system.
+        row: What the tenant knows of the component.
+
+    Returns:
+        Whether the row changed, and the finding, if there is one.
+    """
+    if not seen.version or moves(seen.version):
+        return False, None
+    if for_prefix("drift", "announced", seen.component.partition(":")[0]) is None:
+        return False, None
+    if seen.kind == "pushed":
+        digests = {seen.digest, *seen.parts} if seen.parts else set()
+        mark = _ANNOUNCED
+    elif seen.kind in _HOLDS:
+        # Of a pull that told its files, each is compared: it may have fetched some of them only.
+        digests, mark = set(seen.parts) or {seen.digest}, _HELD
+    else:
+        return False, None
+    values = {f"{mark}{digest}" for digest in digests if digest}
+    if not values:
+        return False, None
+    name = f"holds:{seen.version}"
+    place = rank(name)
+    entries = row.slots.setdefault(place, {})
+    changed = False
+    for value in sorted(values):
+        entry = value_seen(seen, value)
+        known = entries.get(rank(value))
+        if known is None or entry < known:
+            entries[rank(value)] = entry
+            changed = True
+    if not changed:
+        return False, None
+    full = len(entries) >= VALUES
+    for extra in sorted(entries)[VALUES:]:
+        del entries[extra]
+    if row.keep_slots():
+        row.full = True
+        desk.bound_reached("values compared in one tenant", seen.component, SLOTS)
+    if full:
+        # What was left out may have announced the rest.
+        row.full = True
+        desk.bound_reached("digests of one version", seen.component, VALUES)
+        return True, None
+    return True, _difference(seen, row.slots.get(place, {})) if place in row.slots else None
+
+
+def _difference(seen: Sighting, entries: dict[str, Seen]) -> Finding | None:
+    announced = sorted(one for one in entries.values() if one.value.startswith(_ANNOUNCED))
+    digests = {one.value.removeprefix(_ANNOUNCED) for one in announced}
+    other = sorted(
+        one
+        for one in entries.values()
+        if one.value.startswith(_HELD) and one.value.removeprefix(_HELD) not in digests
+    )
+    if not announced or not other:
+        return None
+    rule = for_prefix("drift", "announced", seen.component.partition(":")[0])
+    assert rule is not None
+    late = max(announced[0], other[0])
+    actual = other[0].value.removeprefix(_HELD)
+    return make_finding(
+        rule.rule,
+        locator=(seen.tenant, rule.rule.id, seen.component, seen.version or ""),
+        tenant=seen.tenant,
+        component=seen.component,
+        version=seen.version,
+        indicator=indicator_of(seen.component, seen.version),
+        description=f"{rule.rule.title}: {seen.component}@{seen.version} is {actual}",
+        evidence={
+            "announced": sorted(digests),
+            "held": [one.value.removeprefix(_HELD) for one in other],
+            "is": actual,
+        },
+        source=late.source,
+        event_id=late.event_id,
+        occurred_at=from_ms(late.first_ms),
+        systems=tuple(sorted({one.system for one in other})),
+        confidence=None if len(digests) == 1 else _UNSURE,
+    )
+
+
+def revision_of(finding: Finding) -> Revision:
+    """Return the state a finding tells of: what is found later stands for what was before."""
+    return state_of(len(finding.evidence["announced"]) + len(finding.evidence["held"]))

@@ -1,0 +1,147 @@
+"""Blindness: a source that fell silent, a rising share of incomplete analyses, dead letters."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Final
+
+from agents.triage.bounded_sets import Tally, clip, rank
+from agents.triage.ledger.batch import Desk
+from agents.triage.ledger.rows import (
+    DAY_MS,
+    HOUR_MS,
+    SCAN,
+    SOURCE,
+    TEXT_BYTES,
+    SourceRow,
+    from_ms,
+)
+from agents.triage.store import row_key
+from schemas.canonical import stable_id
+from schemas.ledger import OperatorAlert, SourceSeen
+
+HOURS: Final = 64
+DAYS: Final = 8
+SAMPLE: Final = 64
+REGULAR_HOURS: Final = 6
+"""A source must have been heard in so many hours before its silence means something."""
+LEAST_SILENCE_MS: Final = 6 * HOUR_MS
+SILENCE_FACTOR: Final = 3
+INCOMPLETE_SHARE: Final = 0.3
+INCOMPLETE_RISE: Final = 2.0
+LEAST_EVENTS: Final = 10
+DEAD_LETTERS: Final = 20
+"""Of one producer in a day."""
+
+
+def on_source(desk: Desk, seen: SourceSeen) -> None:
+    """Note when a source was heard and how its event fared."""
+    key = row_key(SOURCE, seen.tenant, seen.source)
+    row = desk.store.load(key, SourceRow) or SourceRow(
+        tenant=clip(seen.tenant, TEXT_BYTES), source=clip(seen.source, TEXT_BYTES)
+    )
+    hour, day = seen.at_ms // HOUR_MS, seen.at_ms // DAY_MS
+    row.last_ms = max(row.last_ms, seen.at_ms)
+    if hour not in row.hours:
+        row.hours = sorted({*row.hours, hour})[-HOURS:]
+    everything, incomplete, dead = row.days.setdefault(str(day), (Tally(), Tally(), Tally()))
+    everything.add(seen.event_id, SAMPLE)
+    if seen.outcome == "incomplete":
+        incomplete.add(seen.event_id, SAMPLE)
+    elif seen.outcome == "dead-letter":
+        dead.add(seen.event_id, SAMPLE)
+    for old in sorted(row.days, key=int)[:-DAYS]:
+        del row.days[old]
+    if row.silent_since:
+        desk.tell_operator(_alert(row, "source-recovered", row.silent_since, "heard again"))
+        row.silent_since = 0
+    desk.store.save(key, row)
+
+
+def usual_interval_ms(hours: list[int]) -> int | None:
+    """Return the longest gap a source usually leaves, None while that is not known.
+
+    Args:
+        hours: The hours since the epoch in which it was heard, ascending.
+    """
+    if len(hours) < REGULAR_HOURS:
+        return None
+    gaps = sorted(after - before for before, after in pairwise(hours))
+    return gaps[int(len(gaps) * 0.95) - 1 if len(gaps) > 1 else 0] * HOUR_MS
+
+
+def look_for_silence(desk: Desk, now_ms: int) -> None:
+    """On a tick: tell the operator of sources that fell silent or fare badly."""
+    count = 0
+    for key, row in desk.store.scan(SOURCE, row_type=SourceRow, limit=SCAN):
+        count += 1
+        usual = usual_interval_ms(row.hours)
+        if usual is not None and not row.silent_since:
+            allowed = max(LEAST_SILENCE_MS, SILENCE_FACTOR * usual)
+            if now_ms - row.last_ms > allowed:
+                row.silent_since = row.last_ms
+                desk.store.save(key, row)
+                hours = allowed // HOUR_MS
+                desk.tell_operator(
+                    _alert(row, "source-silent", row.last_ms, f"nothing for over {hours} hours")
+                )
+        _look_at_day(desk, key, row, now_ms // DAY_MS)
+    if count >= SCAN:
+        desk.bound_reached("sources looked at", "sources", SCAN)
+
+
+def _look_at_day(desk: Desk, key: str, row: SourceRow, day: int) -> None:
+    if str(day) not in row.days:
+        return
+    everything, incomplete, dead = row.days[str(day)]
+    total = everything.count()
+    share = incomplete.count() / total if total else 0.0
+    before = [row.days[one] for one in row.days if int(one) < day]
+    earlier = sum(one[0].count() for one in before)
+    usual = sum(one[1].count() for one in before) / earlier if earlier else 0.0
+    if total >= LEAST_EVENTS and share >= max(INCOMPLETE_SHARE, INCOMPLETE_RISE * usual):
+        _tell_once(
+            desk,
+            key,
+            row,
+            kind="incomplete-share",
+            day=day,
+            detail=f"{share:.0%} could not be analysed",
+        )
+    if dead.count() >= DEAD_LETTERS:
+        _tell_once(
+            desk, key, row, kind="dead-letters", day=day, detail=f"{dead.count()} unreadable today"
+        )
+
+
+def _tell_once(desk: Desk, key: str, row: SourceRow, *, kind: str, day: int, detail: str) -> None:
+    if row.told.get(kind) == day:
+        return
+    row.told[kind] = day
+    desk.store.save(key, row)
+    desk.tell_operator(_alert(row, kind, day * DAY_MS, detail))
+
+
+_RUNBOOK: Final = {
+    "source-silent": "See whether the producer still runs and may still write to its topic.",
+    "source-recovered": "Nothing to do; find out what was missed meanwhile.",
+    "incomplete-share": "See the assessments' incomplete checks: roots, credentials, limits.",
+    "dead-letters": "List them with: tidewatch dead-letters list",
+}
+
+
+def _alert(row: SourceRow, kind: str, since_ms: int, detail: str) -> OperatorAlert:
+    return OperatorAlert(
+        id=stable_id("opa", kind, row.tenant, row.source, str(since_ms)),
+        kind=kind,
+        subject=row.source,
+        tenant=row.tenant,
+        detail=detail,
+        since=from_ms(since_ms),
+        runbook=_RUNBOOK[kind],
+    )
+
+
+def sampled(event_id: str) -> bool:
+    """Tell whether an event is one of the sixteenth that sources are judged by."""
+    return rank(event_id)[0] == "0"

@@ -1,0 +1,1 @@
+"""The stream applications and the topology that binds their agents to topics."""

@@ -1,0 +1,232 @@
+"""What is found right now: follows the output topics, measures rates and lag."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import aiokafka
+import orjson
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from schemas.channels import Channel
+from streams.apps.topology import APPS
+from streams.kafka.client import client_options
+from streams.kafka.topics import group_id, input_topics, topic_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from streams.settings import Settings
+
+FOLLOWED: Final = (
+    Channel.ALERTS,
+    Channel.CONTAINMENT_COMMANDS,
+    Channel.CONTAINMENT_PROPOSALS,
+    Channel.IOCS,
+    Channel.ASSESSMENTS,
+    Channel.DEAD_LETTER,
+)
+INPUTS: Final = (Channel.REGISTRY_PUSH, Channel.PACKAGE_INSTALL, Channel.PIPELINE_RUN)
+READ_BY: Final[Mapping[str, tuple[Channel, ...]]] = {
+    "checks": INPUTS,
+    "scan": (Channel.SCAN_REQUESTS,),
+    "ledger": (Channel.OBSERVATIONS, Channel.INTEL),
+    "incidents": (Channel.INCIDENT_UPDATES, Channel.DECISIONS, Channel.CONTAINMENT_RESULTS),
+}
+"""The channels each app commits its progress on."""
+MAX_SHOWN: Final = 5_000
+"""Alerts and commands kept for the view; older ones are dropped and counted."""
+
+
+@dataclass
+class LiveAlert:
+    """One open or closed alert, as last told."""
+
+    id: str
+    tenant: str
+    incident: str
+    severity: str
+    score: int
+    title: str
+    status: str
+    systems: int
+    updates: int
+    first_told: float
+    """Seconds since the view began."""
+
+
+@dataclass
+class LiveCommand:
+    """One containment command or proposal."""
+
+    id: str
+    tenant: str
+    action: str
+    target: str
+    proposal: bool
+    dry_run: bool
+
+
+@dataclass
+class View:
+    """Everything the terminal shows."""
+
+    alerts: dict[str, LiveAlert] = field(default_factory=dict)
+    commands: dict[str, LiveCommand] = field(default_factory=dict)
+    counts: dict[Channel, int] = field(default_factory=dict)
+    indicators: set[bytes] = field(default_factory=set)
+    dropped: int = 0
+    lag: dict[str, int] = field(default_factory=dict)
+    """Records each app has not finished."""
+    events: int = 0
+    """Events in the input topics."""
+    rate: float = 0.0
+    """Events finished per second, over the last seconds."""
+    measured: bool = False
+    """Whether the last try to measure the lag succeeded."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether there were events, and every app has finished all it was given."""
+        return self.measured and self.events > 0 and not any(self.lag.values())
+
+
+class Follower:
+    """Reads the output topics into a view, without a consumer group."""
+
+    def __init__(self, settings: Settings, began: float | None = None) -> None:
+        """Follow what `settings` name; nothing is read before `run`.
+
+        Args:
+            settings: The broker and the topics.
+            began: The monotonic time that alerts are timed from; now, if None.
+        """
+        self.view = View()
+        self._settings = settings
+        self._began = time.monotonic() if began is None else began
+        self._channels = {topic_name(settings, channel): channel for channel in FOLLOWED}
+        self._finished: list[tuple[float, int]] = []
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        client = aiokafka.AIOKafkaConsumer(
+            *self._channels,
+            **client_options(self._settings),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=100,
+        )
+        await client.start()
+        try:
+            while True:
+                fetched = await client.getmany(timeout_ms=100)
+                for records in fetched.values():
+                    for record in records:
+                        self._take(self._channels[record.topic], record)
+        finally:
+            # a client's task that is cancelled before it ran lets the cancellation out of stop()
+            await asyncio.sleep(0)
+            await client.stop()
+
+    def _take(self, channel: Channel, record: Any) -> None:  # noqa: ANN401 -- aiokafka's record
+        view = self.view
+        view.counts[channel] = view.counts.get(channel, 0) + 1
+        if channel is Channel.IOCS and record.key:
+            view.indicators.add(record.key)
+        if record.value is None:
+            return
+        if channel is Channel.ALERTS:
+            self._alert(orjson.loads(record.value))
+        elif channel in {Channel.CONTAINMENT_COMMANDS, Channel.CONTAINMENT_PROPOSALS}:
+            command = orjson.loads(record.value)
+            extension = command["args"]["x-tidewatch"]
+            self._keep(
+                view.commands,
+                command["command_id"],
+                LiveCommand(
+                    id=command["command_id"],
+                    tenant=extension["tenant"],
+                    action=extension["action"],
+                    target=extension["target"],
+                    proposal=channel is Channel.CONTAINMENT_PROPOSALS,
+                    dry_run=extension.get("dry_run", True),
+                ),
+            )
+
+    def _alert(self, document: dict[str, Any]) -> None:
+        metadata = document["metadata"]
+        known = self.view.alerts.get(metadata["uid"])
+        self._keep(
+            self.view.alerts,
+            metadata["uid"],
+            LiveAlert(
+                id=metadata["uid"],
+                tenant=metadata["tenant_uid"],
+                incident=metadata["correlation_uid"],
+                severity=document["severity"],
+                score=document["risk_score"],
+                title=document["finding_info"]["title"],
+                status=document["status_detail"],
+                systems=document["unmapped"]["affected_systems"],
+                updates=known.updates + 1 if known else 0,
+                first_told=known.first_told if known else time.monotonic() - self._began,
+            ),
+        )
+
+    def _keep(self, kept: dict[str, Any], key: str, value: object) -> None:
+        if key not in kept and len(kept) >= MAX_SHOWN:
+            del kept[next(iter(kept))]
+            self.view.dropped += 1
+        kept[key] = value
+
+    async def sample(self, seconds: float = 0.5) -> None:
+        """Measure lag and rate every `seconds`, until cancelled."""
+        settings = self._settings
+        admin = AIOKafkaAdminClient(**client_options(settings))
+        reader = aiokafka.AIOKafkaConsumer(**client_options(settings))
+        await admin.start()
+        await reader.start()
+        try:
+            while True:
+                try:
+                    await self._measure(admin, reader)
+                    self.view.measured = True
+                except KafkaError:
+                    # the broker starts, restarts or moves a coordinator; the next try will tell
+                    self.view.measured = False
+                await asyncio.sleep(seconds)
+        finally:
+            await asyncio.sleep(0)
+            await reader.stop()
+            await admin.close()
+
+    async def _measure(self, admin: AIOKafkaAdminClient, reader: aiokafka.AIOKafkaConsumer) -> None:
+        settings, view = self._settings, self.view
+        for name in APPS:
+            topics = [
+                topic for channel in READ_BY[name] for topic in input_topics(settings, channel)
+            ]
+            partitions = [
+                aiokafka.TopicPartition(topic, number)
+                for topic in topics
+                for number in range(settings.partitions)
+            ]
+            ends = await reader.end_offsets(partitions)
+            committed = await admin.list_consumer_group_offsets(group_id(settings, name))
+            done = {tp: max(committed[tp].offset, 0) if tp in committed else 0 for tp in partitions}
+            view.lag[name] = sum(max(ends[tp] - done[tp], 0) for tp in partitions)
+            if name == "checks":
+                view.events = sum(ends.values())
+                self._note(sum(done.values()))
+
+    def _note(self, finished: int) -> None:
+        now = time.monotonic()
+        self._finished = [(at, n) for at, n in self._finished if now - at <= 5] + [  # noqa: PLR2004 -- seconds of the moving rate
+            (now, finished)
+        ]
+        at, before = self._finished[0]
+        self.view.rate = (finished - before) / (now - at) if now > at else 0.0

@@ -1,0 +1,1 @@
+"""Exact delivery on Faust: transport, runner, tables, ticks, crash-only ends."""

@@ -1,0 +1,109 @@
+"""Tells the operator of records that were gone from a topic before an app had read them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from agents.outputs import operator_message
+from agents.ports import Message
+from schemas.canonical import stable_id
+from schemas.ledger import OperatorAlert
+from schemas.version import SOURCE
+from streams import metrics
+from streams.engine.crash import crash
+from streams.engine.delivery import Outgoing
+
+if TYPE_CHECKING:
+    from aiokafka import TopicPartition
+    from faust.types import TP
+
+    from streams.engine.app import TidewatchApp
+
+log = structlog.get_logger()
+
+KIND: Final = "records-gone"
+_RUNBOOK: Final = (
+    "Find out why the worker was so far behind, or who cut the topic; let the producers send that "
+    "time's events again: an event that comes twice counts once."
+)
+
+
+def gap_alert(
+    group: str, tp: TP | TopicPartition, reached: int | None, begins: int
+) -> OperatorAlert:
+    """Return what the operator is told of a gap.
+
+    Args:
+        group: The consumer group that reads.
+        tp: The topic and partition.
+        reached: The offset it would have read next; None where no progress is stored.
+        begins: The offset of the oldest record there is, with which it goes on.
+    """
+    place = f"{tp.topic}-{tp.partition}"
+    figures = {"begins": float(begins)}
+    if reached is None:
+        detail = (
+            f"{group} has no stored progress, and what was before offset {begins} of {place} "
+            "is gone, whether it was read or not"
+        )
+    elif begins > reached:
+        figures |= {"reached": float(reached), "records": float(begins - reached)}
+        detail = (
+            f"{begins - reached} records of {place}, from offset {reached} on, were gone before "
+            f"{group} read them"
+        )
+    else:
+        figures |= {"reached": float(reached)}
+        detail = (
+            f"{place} ends before offset {reached}, where {group} had got to: it was made anew or "
+            f"cut off, and is read from offset {begins} on"
+        )
+    return OperatorAlert(
+        id=stable_id("opa", KIND, group, place, str(reached), str(begins)),
+        kind=KIND,
+        subject=place,
+        detail=detail,
+        runbook=_RUNBOOK,
+        figures=figures,
+    )
+
+
+def note_gap(
+    app: str, group: str, tp: TP | TopicPartition, reached: int | None, begins: int
+) -> Message:
+    """Log and count a gap, and return the record that tells the operator of it.
+
+    Args:
+        app: Whose gap it is.
+        group: Its consumer group.
+        tp: The topic and partition.
+        reached: The offset it would have read next; None where no progress is stored.
+        begins: The offset of the oldest record there is.
+    """
+    log.error(
+        "records-gone",
+        app=app,
+        topic=tp.topic,
+        partition=tp.partition,
+        reached=reached,
+        begins=begins,
+    )
+    metrics.GAPS.labels(app).inc()
+    return operator_message(gap_alert(group, tp, reached, begins), f"{SOURCE}/{app}")
+
+
+async def tell_of_gap(app: TidewatchApp, tp: TP, reached: int | None, begins: int) -> None:
+    """Tell the operator of a gap, durably; only then may reading go on behind it.
+
+    If that can't be done the process ends: the next one meets the gap again.
+    """
+    message = note_gap(app.tidewatch_name, app.conf.id, tp, reached, begins)
+    outgoing: list[Outgoing] = []
+    try:
+        await app.engine.addresses.address(message, outgoing)
+        shipment = await app.engine.shipper.ship(outgoing)
+        await shipment.delivered()
+    except Exception as error:  # noqa: BLE001 -- rule 1: what was lost must not go untold
+        crash("gap-not-told", error, app=app.tidewatch_name, topic=tp.topic)

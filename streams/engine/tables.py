@@ -1,0 +1,534 @@
+"""Faust tables of small raw rows on rocksdict, recovered in bulk from their changelog.
+
+A table keeps one store per partition. Rule 1's order is kept by the runtime: it sends changes to
+the changelog, and only what was delivered there is written here, together with the changelog
+offset, in one atomic batch. So a store is never ahead of its changelog; what it is behind is
+read from the changelog whenever its partition is assigned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import aiokafka
+import faust
+import structlog
+from faust.stores import STORES
+from faust.stores import base as faust_stores
+from faust.tables import TableManager
+from faust.types import TP
+from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
+
+from schemas.errors import TidewatchError
+from streams import metrics
+from streams.engine.crash import crash
+from streams.kafka.client import client_options
+from streams.kafka.topics import DAY_MS, TOMBSTONE_DAYS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+log = structlog.get_logger()
+
+STORE_SCHEME = "tidewatch-rows"
+MAX_ROW_BYTES = 64 * 1024
+BLOCK_CACHE_BYTES = 256 * 1024 * 1024
+"""Shared by all stores of the process, index and filter blocks included."""
+WRITE_BUFFER_BYTES = 16 * 1024 * 1024
+"""Of each store, at most two at once."""
+OPEN_FILES = 64
+"""Table files each store keeps open."""
+LOCK_SECONDS = 5.0
+"""How long to wait for a predecessor that is still dying to release a store."""
+RECOVERY_STALL_SECONDS = 60.0
+"""Recovery that reads nothing for so long ends the process rather than hang."""
+STALE_MS = (TOMBSTONE_DAYS - 1) * DAY_MS
+"""A store last written before this may have missed tombstones the broker already dropped."""
+
+_ROW = b"r"
+_META = b"m"
+_OFFSET = _META + b"offset"
+
+STORES.aliases.setdefault(STORE_SCHEME, "streams.engine.tables:RowStore")
+
+
+class RowTooLargeError(TidewatchError):
+    """A row of state over the limit; its set must be bounded by the agent."""
+
+
+class StoreLockedError(TidewatchError):
+    """The state folder is in use by another process."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the folder."""
+        super().__init__(
+            "the state folder is in use by another process",
+            where=str(path),
+            remedy="stop that worker, or give this one its own TIDEWATCH_INSTANCE",
+        )
+
+
+class DiskFullError(TidewatchError):
+    """The state folder's disk has no room; what was not written is in the changelog."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the folder."""
+        super().__init__(
+            "the disk is full",
+            where=str(path),
+            remedy="free space and start again; nothing is lost",
+        )
+
+
+class PartitionStore:
+    """The rows of one partition on disk, with the changelog offset they are at."""
+
+    def __init__(self, path: Path, options: Options) -> None:
+        """Open or create the store in folder `path`."""
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = Rdict(str(path), options)
+        self.next_offset: int | None = None
+        """The changelog offset the next change of this worker gets, if nobody else writes."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return a row, or None."""
+        value: bytes | None = self._db.get(_ROW + key)
+        return value
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the rows whose key starts with `prefix`, in key order."""
+        start = _ROW + prefix
+        for found, value in self._db.items(from_key=start):
+            key = cast("bytes", found)
+            if not key.startswith(start):
+                return
+            yield key[1:], value
+
+    def write(self, changes: Iterable[tuple[bytes, bytes | None]], offset: int) -> None:
+        """Write rows, and that the changelog is applied up to and with `offset`, at once.
+
+        Raises:
+            DiskFullError: There is no room.
+        """
+        batch = WriteBatch(raw_mode=True)
+        for key, value in changes:
+            if value is None:
+                batch.delete(_ROW + key)
+            else:
+                batch.put(_ROW + key, value)
+        batch.put(_OFFSET, f"{offset} {int(time.time() * 1000)}".encode())
+        try:
+            self._db.write(batch)
+        except Exception as error:  # rocksdict raises bare Exception
+            if _no_room(error):
+                raise DiskFullError(self.path) from error
+            raise
+
+    def position(self) -> tuple[int, int] | None:
+        """Return the last applied changelog offset and when it was written (ms), if any."""
+        raw = self._db.get(_OFFSET)
+        if raw is None:
+            return None
+        offset, written = raw.split()
+        return int(offset), int(written)
+
+    def close(self) -> None:
+        """Flush and release the folder; what can't be flushed is in the changelog."""
+        try:
+            self._db.close()
+        except Exception as error:  # noqa: BLE001 -- rocksdict raises bare Exception
+            log.warning("store-not-flushed", path=str(self.path), error=str(error))
+
+
+class RowStore(faust_stores.Store):  # type: ignore[type-arg]  # generic for mypy only
+    """Faust's store driver: the partition stores of one table."""
+
+    app: Any
+    mundane_level = "debug"
+
+    def __post_init__(self) -> None:
+        """Start with no partition open."""
+        self.partitions: dict[int, PartitionStore] = {}
+        self.data: dict[Any, Any] = {}
+        # Faust's mapping of a store: empty, since rows are reached by partition only.
+
+    @property
+    def folder(self) -> Path:
+        """Where this table's partitions are kept."""
+        return Path(self.app.conf.tabledir) / str(self.table_name)
+
+    def keep_only(self, partitions: set[int]) -> None:
+        """Close the stores of partitions that are not among `partitions`."""
+        for number in set(self.partitions) - partitions:
+            self.partitions.pop(number).close()
+
+    async def open(self, partition: int) -> PartitionStore:
+        """Return the store of `partition`; one that can't be read is thrown away and made anew.
+
+        Raises:
+            StoreLockedError: Another process holds it.
+        """
+        if partition in self.partitions:
+            return self.partitions[partition]
+        path = self.folder / str(partition)
+        deadline = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                store = PartitionStore(path, _options())
+                store.position()
+            except Exception as error:  # rocksdict raises bare Exception
+                text = str(error).lower()
+                if "lock" in text:
+                    if time.monotonic() < deadline:
+                        await asyncio.sleep(0.1)
+                        continue
+                    raise StoreLockedError(path) from error
+                if _no_room(error):
+                    raise DiskFullError(path) from error
+                if not path.exists():
+                    raise
+                self.discard(partition, "corrupt", detail=str(error))
+                continue
+            self.partitions[partition] = store
+            return store
+
+    def discard(self, partition: int, reason: str, **details: object) -> None:
+        """Throw the store of `partition` away; it is rebuilt from the changelog."""
+        log.warning(
+            "store-rebuilt", table=self.table_name, partition=partition, reason=reason, **details
+        )
+        metrics.STORES_REBUILT.labels(self.app.tidewatch_name, reason).inc()
+        store = self.partitions.pop(partition, None)
+        if store is not None:
+            store.close()
+        shutil.rmtree(self.folder / str(partition))
+
+    def persisted_offset(self, tp: TP) -> int | None:
+        """Return the changelog offset the store of `tp` is at."""
+        store = self.partitions.get(tp.partition)
+        position = store.position() if store else None
+        return position[0] if position else None
+
+    def reset_state(self) -> None:
+        """Remove all local rows of this table."""
+        self.keep_only(set())
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def apply_changelog_batch(self, batch: Any, to_key: Any, to_value: Any) -> None:  # noqa: ANN401
+        """Refuse: recovery is in bulk, by `Tables`.
+
+        Raises:
+            TypeError: Always.
+        """
+        del batch, to_key, to_value
+        raise TypeError("rows are recovered by streams.engine.tables.Tables, not event by event")
+
+    async def backup_partition(
+        self, tp: TP | int, flush: bool = True, purge: bool = False, keep: int = 1
+    ) -> None:
+        """Do nothing: the changelog is the backup."""
+
+    def restore_backup(self, tp: TP | int, latest: bool = True, backup_id: int = 0) -> None:
+        """Do nothing: the changelog is the backup."""
+
+    async def on_stop(self) -> None:
+        """Close all partitions."""
+        self.keep_only(set())
+
+
+class RowTable(faust.Table):  # type: ignore[type-arg]  # generic for mypy only
+    """A table of raw rows; written through `PartitionRows`, never as a mapping."""
+
+    mundane_level = "debug"
+    data: RowStore
+    sources: frozenset[str] = frozenset()
+    """The topics whose partitions this table follows."""
+
+    async def on_start(self) -> None:
+        """Start the store; the changelog topic is made by `streams.kafka.topics`."""
+        await self.add_runtime_dependency(self.data)
+
+
+class Tables(TableManager):
+    """Recovers tables in bulk, through a client of its own, whenever partitions are assigned.
+
+    Faust's own recovery reads changelogs through the group's consumer, record by record: slow,
+    and the changelogs then lie in every later fetch. This one reads them whole, at the speed of
+    the disk, and then forgets about them.
+    """
+
+    app: Any
+    mundane_level = "debug"
+    _task: asyncio.Task[None] | None = None
+
+    @property
+    def changelog_topics(self) -> set[str]:
+        """None: the group's consumer does not subscribe to changelogs."""
+        return set()
+
+    async def on_start(self) -> None:
+        """Start the tables; nothing waits for channels, as there are none."""
+        self._tables_finalized.set()
+        for table in self.values():
+            await table.maybe_start()
+        self._tables_registered.set()
+
+    async def on_stop(self) -> None:
+        """Stop recovery and close the stores."""
+        self._cancel()
+        for table in self.values():
+            await table.stop()
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Stop a recovery under way: its partitions may be another worker's next."""
+        del revoked
+        self._cancel()
+
+    async def on_rebalance(
+        self,
+        assigned: set[TP],
+        revoked: set[TP],
+        newly_assigned: set[TP],
+        generation_id: int = 0,
+    ) -> None:
+        """Recover what is assigned, then let records flow."""
+        del revoked, newly_assigned
+        self._recovery_started.set()
+        self._tables_registered.set()
+        self._cancel()
+        metrics.REBALANCES.labels(self.app.tidewatch_name).inc()
+        self._task = asyncio.create_task(self._recover_and_resume(set(assigned), generation_id))
+
+    async def _recover_and_resume(self, assigned: set[TP], generation: int) -> None:
+        app = self.app
+        try:
+            for table in self.values():
+                await self._recover(
+                    table, {t.partition for t in assigned if t.topic in table.sources}
+                )
+        except asyncio.CancelledError:
+            raise
+        except TidewatchError as error:
+            app.stop_with(error)
+            return
+        except Exception as error:  # noqa: BLE001 -- state that is not exact must not be used
+            crash("recovery-failed", error)
+        if app.consumer_generation_id != generation:
+            return
+        log.info("assigned", partitions=sorted(f"{t.topic}-{t.partition}" for t in assigned))
+        await app.on_rebalance_complete.send()
+        app.engine.open()
+        app.flow_control.resume()
+        app.consumer.resume_partitions(assigned)
+        app.consumer.resume_flow()
+        await app._fetcher.maybe_start()  # noqa: SLF001 -- pinned: as Faust's recovery does
+        self.on_actives_ready()
+        self.on_standbys_ready()
+        app.on_rebalance_end()
+        app.on_ready(assigned)
+
+    async def _recover(self, table: RowTable, partitions: set[int]) -> None:
+        store = table.data
+        store.keep_only(partitions)
+        if not partitions:
+            return
+        began = time.monotonic()
+        topic = table.changelog_topic.get_topic_name()
+        client = aiokafka.AIOKafkaConsumer(
+            **client_options(self.app.tidewatch_settings),
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+        )
+        await client.start()
+        try:
+            tps = {aiokafka.TopicPartition(topic, number): number for number in partitions}
+            client.assign(list(tps))
+            first = await client.beginning_offsets(list(tps))
+            ends = await client.end_offsets(list(tps))
+            behind: dict[aiokafka.TopicPartition, int] = {}
+            for tp, number in tps.items():
+                start = await self._start(store, number, first[tp], ends[tp])
+                client.seek(tp, start)
+                store.partitions[number].next_offset = ends[tp]
+                if start < ends[tp]:
+                    behind[tp] = ends[tp]
+                else:
+                    client.pause(tp)
+            rows = await _apply(client, store, behind)
+        finally:
+            await client.stop()
+        if rows:
+            seconds = time.monotonic() - began
+            log.info("recovered", table=table.name, records=rows, seconds=round(seconds, 2))
+            metrics.RECOVERED_ROWS.labels(self.app.tidewatch_name).inc(rows)
+            metrics.RECOVERY_SECONDS.labels(self.app.tidewatch_name).observe(seconds)
+
+    @staticmethod
+    async def _start(store: RowStore, partition: int, first: int, end: int) -> int:
+        position = (await store.open(partition)).position()
+        if position is None:
+            return first
+        offset, written = position
+        if offset >= end:
+            store.discard(partition, "ahead-of-changelog", offset=offset, end=end)
+        elif offset + 1 < first:
+            store.discard(partition, "changelog-truncated", offset=offset, first=first)
+        elif time.time() * 1000 - written > STALE_MS and offset + 1 < end:
+            store.discard(partition, "missed-tombstones", offset=offset)
+        else:
+            return offset + 1
+        await store.open(partition)
+        return first
+
+
+async def _apply(
+    client: aiokafka.AIOKafkaConsumer,
+    store: RowStore,
+    behind: Mapping[aiokafka.TopicPartition, int],
+) -> int:
+    remaining = dict(behind)
+    rows = 0
+    last = time.monotonic()
+    while remaining:
+        fetched = await client.getmany(timeout_ms=500)
+        for tp, records in fetched.items():
+            if not records:
+                continue
+            changes = {r.key: r.value for r in records if r.key is not None}
+            store.partitions[tp.partition].write(changes.items(), records[-1].offset)
+            rows += len(records)
+            last = time.monotonic()
+        for tp, end in list(remaining.items()):
+            if await client.position(tp) >= end:
+                del remaining[tp]
+                client.pause(tp)
+        if time.monotonic() - last > RECOVERY_STALL_SECONDS:
+            stalled = sorted(str(tp) for tp in remaining)
+            raise TimeoutError(f"changelog gives no records: {', '.join(stalled)}")
+    return rows
+
+
+def _no_room(error: Exception) -> bool:
+    return "no space left" in str(error).lower()
+
+
+_block_cache: list[Cache] = []
+
+
+def _options() -> Options:
+    if not _block_cache:
+        _block_cache.append(Cache(BLOCK_CACHE_BYTES))
+    blocks = BlockBasedOptions()
+    blocks.set_block_cache(_block_cache[0])
+    blocks.set_cache_index_and_filter_blocks(True)
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(True)
+    blocks.set_bloom_filter(10, False)
+    blocks.set_block_size(8 * 1024)
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_block_based_table_factory(blocks)
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_max_write_buffer_number(2)
+    options.set_max_open_files(OPEN_FILES)
+    options.set_keep_log_file_num(2)
+    options.set_max_background_jobs(2)
+    return options
+
+
+class PartitionRows:
+    """The rows an agent sees: those on disk, under what chunks not yet durable have changed.
+
+    Implements `agents.ports.Rows`.
+    """
+
+    def __init__(self, store: PartitionStore) -> None:
+        """Lay an empty layer of changes over `store`."""
+        self._store = store
+        self._pending: dict[bytes, tuple[int, bytes | None]] = {}
+        self._changed: dict[bytes, bytes | None] = {}
+        self._batch = 0
+
+    def get(self, key: str) -> bytes | None:
+        """Return the row, or None."""
+        raw = key.encode()
+        if raw in self._changed:
+            return self._changed[raw]
+        if raw in self._pending:
+            return self._pending[raw][1]
+        return self._store.get(raw)
+
+    def put(self, key: str, value: bytes) -> None:
+        """Set the row.
+
+        Raises:
+            RowTooLargeError: It is over 64 KiB.
+        """
+        if len(value) + len(key) > MAX_ROW_BYTES:
+            raise RowTooLargeError(
+                f"a row of {len(value)} bytes is over the limit of {MAX_ROW_BYTES}",
+                where=key[:200],
+                remedy="bound the set it holds",
+            )
+        self._changed[key.encode()] = value
+
+    def delete(self, key: str) -> None:
+        """Remove the row."""
+        self._changed[key.encode()] = None
+
+    def scan(self, prefix: str, *, limit: int) -> Iterator[tuple[str, bytes]]:
+        """Yield at most `limit` rows whose key starts with `prefix`, in key order."""
+        raw = prefix.encode()
+        layer = {k: v for k, (_, v) in self._pending.items() if k.startswith(raw)}
+        layer.update({k: v for k, v in self._changed.items() if k.startswith(raw)})
+        fresh = sorted((k for k, v in layer.items() if v is not None), reverse=True)
+        given = 0
+        for key, value in self._store.scan(raw):
+            while fresh and fresh[-1] < key and given < limit:
+                new = fresh.pop()
+                yield new.decode(), layer[new] or b""
+                given += 1
+            if given >= limit:
+                return
+            if key in layer:
+                continue
+            yield key.decode(), value
+            given += 1
+            if given >= limit:
+                return
+        while fresh and given < limit:
+            new = fresh.pop()
+            yield new.decode(), layer[new] or b""
+            given += 1
+
+    def take_changes(self) -> tuple[int, dict[bytes, bytes | None]]:
+        """Return what the batch just run has changed, and its number; later batches see it."""
+        changes, self._changed = self._changed, {}
+        self._batch += 1
+        for key, value in changes.items():
+            self._pending[key] = (self._batch, value)
+        return self._batch, changes
+
+    def settle(self, upto: int, changes: Mapping[bytes, bytes | None], offset: int) -> None:
+        """Write `changes`, delivered to the changelog up to `offset`, of batches up to `upto`."""
+        self._store.write(changes.items(), offset)
+        for key in changes:
+            pending = self._pending.get(key)
+            if pending is not None and pending[0] <= upto:
+                del self._pending[key]
+
+    def now(self, key: bytes) -> bytes | None:
+        """Return the newest value of a row, durable or not."""
+        if key in self._pending:
+            return self._pending[key][1]
+        return self._store.get(key)

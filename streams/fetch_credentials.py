@@ -1,0 +1,112 @@
+"""What tenants may have fetched: the operator's rules and secrets joined with each policy.
+
+The file of secrets is TOML, one table for each reference that policies name:
+
+    [secrets."secret-ref:tenant-a-fetch"]
+    tenants = ["tenant-a"]
+    hosts = ["huggingface.co"]
+    token = "env:TENANT_A_HUB_TOKEN"
+
+A value may be written out, or be `env:NAME` or `file:PATH`.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from agents.fetching.fetch_scope import Credentials, FetchRules, tenant_reach
+from agents.fetching.fetcher import Fetcher
+from schemas.policy import Policy
+from streams.settings import Settings, SettingsError
+
+_SECRETS = ("token", "username", "password", "access_key", "secret_key", "session_token")
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    secrets: dict[str, Credentials] = {}
+
+
+def fetch_rules(settings: Settings) -> FetchRules:
+    """Return the operator's rules of fetching."""
+    return FetchRules(
+        schemes=settings.fetch_schemes,
+        private_hosts=settings.fetch_private_hosts,
+        redirect_hosts=settings.fetch_redirect_hosts,
+        hub=settings.fetch_hub,
+        fsspec_schemes=settings.fetch_fsspec_schemes,
+    )
+
+
+def _resolve(text: str | None, where: str) -> str | None:
+    if text is None:
+        return None
+    kind, colon, rest = text.partition(":")
+    if colon and kind == "env":
+        value = os.environ.get(rest)
+        if value is None:
+            raise SettingsError(f"variable {rest} is not set", where=where, remedy="set it")
+        return value
+    if colon and kind == "file":
+        try:
+            return Path(rest).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"file {rest} can't be read", where=where) from error
+    return text
+
+
+def read_credentials(path: Path | None) -> dict[str, Credentials]:
+    """Return the secrets of a file by their reference; none for no file.
+
+    Raises:
+        SettingsError: the file, or what it refers to, can't be read.
+    """
+    if path is None:
+        return {}
+    try:
+        found = msgspec.convert(tomllib.loads(path.read_text("utf-8")), _File).secrets
+    except OSError as error:
+        raise SettingsError(
+            f"file of secrets can't be read ({error.strerror})", where=str(path)
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        # The parser's own message may quote the line, and the line may be a secret.
+        raise SettingsError(
+            "not a file of secrets",
+            where=str(path),
+            remedy='tables [secrets."reference"] with tenants, hosts and token or keys',
+        ) from error
+    resolved: dict[str, Credentials] = {}
+    for reference, one in found.items():
+        secrets = {name: _resolve(getattr(one, name), reference) for name in _SECRETS}
+        hosts = one.hosts
+        if one.endpoint and (host := urlsplit(one.endpoint).netloc) and host not in hosts:
+            hosts = (*hosts, host)
+        resolved[reference] = msgspec.structs.replace(one, hosts=hosts, **secrets)
+    return resolved
+
+
+def open_fetcher(
+    settings: Settings, credentials: Mapping[str, Credentials] | None = None
+) -> Callable[[Policy], Fetcher]:
+    """Return what opens a tenant's fetcher by its policy; secrets are read once, here.
+
+    Args:
+        settings: The operator's rules and the file of secrets.
+        credentials: Secrets by reference, instead of the file's.
+
+    Raises:
+        SettingsError: the file of secrets can't be read.
+    """
+    rules = fetch_rules(settings)
+    known = read_credentials(settings.fetch_credentials) if credentials is None else credentials
+
+    def open_for(policy: Policy) -> Fetcher:
+        return Fetcher(tenant_reach(policy, rules, known))
+
+    return open_for

@@ -1,0 +1,90 @@
+"""Reads a topic from the command line, without a consumer group: nobody's progress changes."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import aiokafka
+
+from schemas.channels import Channel
+from schemas.errors import TidewatchError
+from streams.kafka.client import client_options
+from streams.kafka.topics import open_admin, partition_counts, topic_name
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from streams.settings import Settings
+
+POLL_MS = 200
+
+
+def full_name(settings: Settings, topic: str) -> str:
+    """Return the topic a user named: one of our channels by its short name, or any in full."""
+    try:
+        return topic_name(settings, Channel(topic))
+    except ValueError:
+        return topic
+
+
+@asynccontextmanager
+async def _open_reader(settings: Settings) -> AsyncIterator[aiokafka.AIOKafkaConsumer]:
+    """Give a connected client, and close it."""
+    client = aiokafka.AIOKafkaConsumer(
+        **client_options(settings),
+        enable_auto_commit=False,
+        max_partition_fetch_bytes=settings.max_event_bytes * 6,
+    )
+    await client.start()
+    try:
+        yield client
+    finally:
+        # a client's task that is cancelled before it ever ran lets the cancellation out of stop()
+        await asyncio.sleep(0)
+        await client.stop()
+
+
+async def read_topic(
+    settings: Settings, topic: str, *, from_start: bool, follow: bool
+) -> AsyncGenerator[Any, None]:
+    """Yield records of all partitions of `topic`, as they are.
+
+    Args:
+        settings: Where the broker is.
+        topic: The topic's full name.
+        from_start: Begin with the oldest record; else with the next one to be written.
+        follow: Go on for ever; else end with the last record there was at the beginning.
+
+    Raises:
+        TidewatchError: There is no such topic.
+        BrokerUnreachableError: No broker answers.
+    """
+    admin = await open_admin(settings)
+    try:
+        counts = await partition_counts(admin, [topic])
+    finally:
+        await admin.close()
+    if topic not in counts:
+        raise TidewatchError(
+            f"there is no topic {topic}",
+            where=str(settings.kafka),
+            remedy="see: tidewatch topics list",
+        )
+    partitions = [aiokafka.TopicPartition(topic, number) for number in range(counts[topic])]
+    async with _open_reader(settings) as client:
+        client.assign(partitions)
+        if from_start:
+            await client.seek_to_beginning(*partitions)
+        else:
+            await client.seek_to_end(*partitions)
+        ends = await client.end_offsets(partitions)
+        while follow or [tp for tp in partitions if await client.position(tp) < ends[tp]]:
+            fetched = await client.getmany(timeout_ms=POLL_MS)
+            # by time, so that partitions read as one stream
+            for record in sorted(
+                (record for records in fetched.values() for record in records),
+                key=lambda record: (record.timestamp, record.partition, record.offset),
+            ):
+                yield record

@@ -1,0 +1,432 @@
+"""Every topic of Tidewatch, declared in one table; making and checking them on the broker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from schemas.channels import Channel
+from schemas.errors import TidewatchError
+from streams.kafka.client import BrokerUnreachableError, client_options
+from streams.kafka.connection_diagnosis import unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from streams.settings import Settings
+
+DAY_MS = 24 * 3600 * 1000
+TOMBSTONE_DAYS = 7
+"""How long a compacted topic keeps tombstones; a local store older than this is rebuilt."""
+ENVELOPE_BYTES = 64 * 1024
+"""Room for the headers and framing of a record beside its value."""
+
+
+class TopicError(TidewatchError):
+    """A topic that is missing, or not as its declaration says."""
+
+
+class Direction(StrEnum):
+    """Who writes a topic and who reads it."""
+
+    IN = "in"
+    INTERNAL = "internal"
+    OUT = "out"
+
+
+class Cleanup(StrEnum):
+    """What the broker does with old records."""
+
+    DELETE = "delete"
+    COMPACT = "compact"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopicSpec:
+    """What one channel is on the broker."""
+
+    channel: Channel
+    direction: Direction
+    key: str
+    """What the key of a record is, in words."""
+    cleanup: Cleanup = Cleanup.DELETE
+    retention_days: int = 7
+    """How long records are kept; without meaning for compacted topics."""
+    together: str = ""
+    """Topics with the same word here must have equal partition counts."""
+    size_factor: int = 1
+    """Greatest record, in units of the greatest event."""
+
+
+TOPICS: Mapping[Channel, TopicSpec] = {
+    spec.channel: spec
+    for spec in (
+        TopicSpec(
+            channel=Channel.REGISTRY_PUSH,
+            direction=Direction.IN,
+            key="tenant + subject",
+            size_factor=4,
+        ),
+        TopicSpec(
+            channel=Channel.PACKAGE_INSTALL,
+            direction=Direction.IN,
+            key="tenant + subject",
+            size_factor=4,
+        ),
+        TopicSpec(
+            channel=Channel.PIPELINE_RUN,
+            direction=Direction.IN,
+            key="tenant + subject",
+            size_factor=4,
+        ),
+        TopicSpec(
+            channel=Channel.INTEL,
+            direction=Direction.IN,
+            key="component key",
+            cleanup=Cleanup.COMPACT,
+            together="ledger",
+        ),
+        TopicSpec(
+            channel=Channel.POLICY, direction=Direction.IN, key="tenant", cleanup=Cleanup.COMPACT
+        ),
+        TopicSpec(
+            channel=Channel.DECISIONS,
+            direction=Direction.IN,
+            key="incident id",
+            retention_days=90,
+            together="incidents",
+        ),
+        TopicSpec(
+            channel=Channel.CONTAINMENT_RESULTS,
+            direction=Direction.IN,
+            key="command id",
+            retention_days=90,
+        ),
+        TopicSpec(
+            channel=Channel.SCAN_REQUESTS, direction=Direction.INTERNAL, key="tenant + subject"
+        ),
+        TopicSpec(
+            channel=Channel.OBSERVATIONS,
+            direction=Direction.INTERNAL,
+            key="component key",
+            together="ledger",
+        ),
+        TopicSpec(
+            channel=Channel.INCIDENT_UPDATES,
+            direction=Direction.INTERNAL,
+            key="incident id",
+            together="incidents",
+        ),
+        TopicSpec(channel=Channel.IOCS, direction=Direction.OUT, key="indicator key"),
+        TopicSpec(channel=Channel.IOCS_ECS, direction=Direction.OUT, key="indicator key"),
+        TopicSpec(channel=Channel.ASSESSMENTS, direction=Direction.OUT, key="tenant + subject"),
+        TopicSpec(
+            channel=Channel.ALERTS,
+            direction=Direction.OUT,
+            key="incident id + tenant",
+            retention_days=90,
+        ),
+        TopicSpec(
+            channel=Channel.ALERTS_ECS,
+            direction=Direction.OUT,
+            key="incident id + tenant",
+            retention_days=90,
+        ),
+        TopicSpec(
+            channel=Channel.OPERATOR_ALERTS,
+            direction=Direction.OUT,
+            key="incident id",
+            retention_days=90,
+        ),
+        TopicSpec(
+            channel=Channel.INCIDENTS,
+            direction=Direction.OUT,
+            key="incident id",
+            cleanup=Cleanup.COMPACT,
+        ),
+        TopicSpec(
+            channel=Channel.CONTAINMENT_COMMANDS,
+            direction=Direction.OUT,
+            key="incident id + tenant",
+            retention_days=90,
+        ),
+        TopicSpec(
+            channel=Channel.CONTAINMENT_PROPOSALS,
+            direction=Direction.OUT,
+            key="incident id + tenant",
+            retention_days=90,
+        ),
+        TopicSpec(
+            channel=Channel.CONTAINMENT_AUDIT,
+            direction=Direction.OUT,
+            key="command id",
+            retention_days=365,
+        ),
+        TopicSpec(
+            channel=Channel.INTEL_SHARE,
+            direction=Direction.OUT,
+            key="indicator key",
+            retention_days=90,
+        ),
+        TopicSpec(
+            channel=Channel.DEAD_LETTER,
+            direction=Direction.OUT,
+            key="source topic-partition-offset",
+            retention_days=30,
+            size_factor=5,
+        ),
+    )
+}
+
+STATE_CHANNELS: Mapping[str, Channel] = {
+    "ledger": Channel.OBSERVATIONS,
+    "incidents": Channel.INCIDENT_UPDATES,
+}
+"""Apps that keep state, each with the channel its changelog is partitioned like."""
+
+TENANT_CHANNELS = frozenset(
+    {Channel.ALERTS, Channel.IOCS, Channel.ASSESSMENTS, Channel.CONTAINMENT_COMMANDS}
+)
+"""What a tenant may read, on topics of its own when those are on."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a topic carries, and whose it is when the operator bound it to one tenant."""
+
+    channel: Channel
+    tenant: str | None = None
+
+
+def topic_name(settings: Settings, channel: Channel) -> str:
+    """Return the topic of `channel`."""
+    return settings.topic_prefix + channel.value
+
+
+def group_id(settings: Settings, name: str) -> str:
+    """Return the consumer group of app `name`."""
+    return f"{settings.group_prefix}-{name}"
+
+
+def tenant_slug(tenant: str) -> str:
+    """Return `tenant` as part of a topic name: itself if legal, else a stable hash of it."""
+    legal = 0 < len(tenant) <= 100 and all(  # noqa: PLR2004 -- well under Kafka's limit of 249
+        c.isascii() and (c.isalnum() or c in "_-") for c in tenant
+    )
+    return tenant if legal else "x" + sha256(tenant.encode("utf-8", "replace")).hexdigest()[:31]
+
+
+def tenant_topic_name(tenant: str, channel: Channel) -> str:
+    """Return the topic of `tenant` for `channel`, one of `TENANT_CHANNELS`."""
+    return f"tenant.{tenant_slug(tenant)}.{channel.value}"
+
+
+def tenant_group_prefix(tenant: str) -> str:
+    """Return what the names of a tenant's consumer groups start with.
+
+    No other tenant's do: the part that names it has no full stop.
+    """
+    return f"tenant.{tenant_slug(tenant)}."
+
+
+def input_topics(settings: Settings, channel: Channel) -> dict[str, Origin]:
+    """Return every topic that carries `channel`, the operator's bound ones among them."""
+    names = {topic_name(settings, channel): Origin(channel)}
+    for name, bound in settings.bound_topics.items():
+        if bound.channel is channel:
+            names[name] = Origin(channel, bound.tenant)
+    return names
+
+
+def changelog_name(group: str, table: str) -> str:
+    """Return the changelog topic of `table` in consumer group `group` (Faust's own naming)."""
+    return f"{group}-{table}-changelog"
+
+
+def changelogs(settings: Settings) -> dict[str, str]:
+    """Return the changelog topic of each app that keeps state, and the topic it goes with."""
+    return {
+        changelog_name(group_id(settings, app), app): topic_name(settings, channel)
+        for app, channel in STATE_CHANNELS.items()
+    }
+
+
+def topic_config(spec: TopicSpec, settings: Settings) -> dict[str, str]:
+    """Return the broker's settings for the topic of `spec`."""
+    config = {
+        "cleanup.policy": spec.cleanup.value,
+        "max.message.bytes": str(settings.max_event_bytes * spec.size_factor + ENVELOPE_BYTES),
+    }
+    if spec.cleanup is Cleanup.COMPACT:
+        config["delete.retention.ms"] = str(TOMBSTONE_DAYS * DAY_MS)
+    else:
+        config["retention.ms"] = str(spec.retention_days * DAY_MS)
+    return config
+
+
+def changelog_config() -> dict[str, str]:
+    """Return the broker's settings for a changelog topic."""
+    return {
+        "cleanup.policy": Cleanup.COMPACT.value,
+        "delete.retention.ms": str(TOMBSTONE_DAYS * DAY_MS),
+        "segment.ms": str(DAY_MS),
+        "max.message.bytes": str(1024 * 1024),
+    }
+
+
+async def open_admin(settings: Settings) -> AIOKafkaAdminClient:
+    """Return a started admin client; the caller closes it.
+
+    Raises:
+        BrokerUnreachableError: No broker answers, or it refuses the credentials.
+    """
+    admin = AIOKafkaAdminClient(**client_options(settings), request_timeout_ms=15_000)
+    try:
+        await admin.start()
+    except (KafkaError, OSError) as error:
+        await admin.close()
+        raise await unreachable(settings, error) from error
+    return admin
+
+
+async def partition_counts(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
+    """Return the number of partitions of each of `names` that exists."""
+    existing = set(await admin.list_topics())
+    wanted = sorted(existing.intersection(names))
+    if not wanted:
+        return {}
+    described = await admin.describe_topics(wanted)
+    return {entry["topic"]: len(entry["partitions"]) for entry in described}
+
+
+async def existing_partitions(settings: Settings, names: Iterable[str]) -> list[TopicPartition]:
+    """Return the partitions of those of `names` that exist, in order.
+
+    Raises:
+        BrokerUnreachableError: No broker answers.
+    """
+    admin = await open_admin(settings)
+    try:
+        counts = await partition_counts(admin, names)
+    finally:
+        await admin.close()
+    return [
+        TopicPartition(name, number) for name in sorted(counts) for number in range(counts[name])
+    ]
+
+
+async def ensure_topics(
+    settings: Settings,
+    *,
+    channels: Iterable[Channel] = tuple(Channel),
+    changelogs: Mapping[str, str] | None = None,
+    tenants: Iterable[str] = (),
+) -> dict[str, int]:
+    """Check that topics exist as declared, and make the missing ones when that is allowed.
+
+    Args:
+        settings: Names prefix, partitions, replication and whether to create.
+        channels: The channels whose topics are needed.
+        changelogs: Changelog topic to the source topic whose partition count it must have.
+        tenants: Tenants whose own topics are needed as well.
+
+    Returns:
+        Partition counts by topic.
+
+    Raises:
+        BrokerUnreachableError: No broker answers.
+        TopicError: A topic is missing and may not be created, or topics that must have equal
+            partition counts differ.
+    """
+    declared: dict[str, tuple[int, dict[str, str]]] = {}
+    for channel in channels:
+        config = topic_config(TOPICS[channel], settings)
+        declared.update(
+            dict.fromkeys(input_topics(settings, channel), (settings.partitions, config))
+        )
+    for tenant in tenants:
+        for channel in sorted(TENANT_CHANNELS):
+            declared[tenant_topic_name(tenant, channel)] = (
+                1,
+                topic_config(TOPICS[channel], settings),
+            )
+    admin = await open_admin(settings)
+    try:
+        counts = await _ensure(admin, settings, declared)
+        if changelogs:
+            logs = {log: (counts[source], changelog_config()) for log, source in changelogs.items()}
+            counts |= await _ensure(admin, settings, logs)
+            for log, source in changelogs.items():
+                if counts[log] != counts[source]:
+                    raise TopicError(
+                        f"changelog {log} has {counts[log]} partitions, its source {source} "
+                        f"has {counts[source]}",
+                        where="partition counts",
+                        remedy="a keyed state can't be re-partitioned: make a new group_prefix "
+                        "and replay, or restore the source's partition count",
+                    )
+    except (KafkaError, OSError) as error:
+        raise BrokerUnreachableError(
+            "the broker did not answer a request about topics",
+            where=str(settings.kafka),
+            remedy=f"check the broker and the rights of the user ({error})",
+        ) from error
+    finally:
+        await admin.close()
+    _check_together(settings, counts)
+    return counts
+
+
+async def _ensure(
+    admin: AIOKafkaAdminClient,
+    settings: Settings,
+    declared: Mapping[str, tuple[int, dict[str, str]]],
+) -> dict[str, int]:
+    counts = await partition_counts(admin, declared)
+    missing = sorted(set(declared) - set(counts))
+    if not missing:
+        return counts
+    if not settings.create_topics:
+        raise TopicError(
+            f"missing topics: {', '.join(missing)}",
+            where=str(settings.kafka),
+            remedy="create them with: tidewatch topics create, or set TIDEWATCH_CREATE_TOPICS=true",
+        )
+    response = await admin.create_topics(
+        [
+            NewTopic(name, declared[name][0], settings.replication, topic_configs=declared[name][1])
+            for name in missing
+        ]
+    )
+    for name, code, *rest in response.topic_errors:
+        if code and for_code(code) is not TopicAlreadyExistsError:
+            raise TopicError(
+                f"topic {name} could not be created",
+                where=str(settings.kafka),
+                remedy=f"{for_code(code).__name__}: {rest[0] if rest else ''}",
+            )
+    for name in missing:
+        counts[name] = declared[name][0]
+    return counts
+
+
+def _check_together(settings: Settings, counts: Mapping[str, int]) -> None:
+    groups: dict[str, dict[str, int]] = {}
+    for spec in TOPICS.values():
+        name = topic_name(settings, spec.channel)
+        if spec.together and name in counts:
+            groups.setdefault(spec.together, {})[name] = counts[name]
+    for app, members in groups.items():
+        if len(set(members.values())) > 1:
+            listed = ", ".join(f"{name}: {count}" for name, count in sorted(members.items()))
+            raise TopicError(
+                f"topics that {app} joins by key have different partition counts",
+                where=listed,
+                remedy="re-create them with equal partition counts",
+            )

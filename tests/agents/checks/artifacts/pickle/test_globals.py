@@ -1,0 +1,73 @@
+"""How imports of pickles are judged by their names."""
+
+from __future__ import annotations
+
+import pytest
+
+from agents.checks.artifacts.dispatch import scan_source
+from agents.checks.artifacts.pickle.globals import Level, impersonated, judge
+from agents.checks.artifacts.scanning import BytesSource
+from schemas.severity import Verdict
+from tests.corpus.assembly import call
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "known"),
+    [
+        ("torch._utiIs", "_rebuild_tensor_v2", "torch._utils"),
+        ("numpy.core.multiarry", "_reconstruct", "numpy.core.multiarray"),
+        ("joblib.numpy_pickel", "NumpyArrayWrapper", "joblib.numpy_pickle"),
+        ("c\u043ellections", "OrderedDict", "collections"),
+    ],
+)
+def test_a_module_one_letter_from_a_known_one_passes_for_it(module, name, known):
+    assert impersonated(module, name) == known
+    assert judge(module, name, 4).level is Level.DANGEROUS
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("torch._utils", "_rebuild_tensor_v2"),
+        ("sklearn.svm.classes_", "SVC"),
+        ("sklearn.svm._class", "OtherName"),
+        ("torch.optim.adams", "Adam"),
+        ("acme.collections", "OrderedDict"),
+    ],
+)
+def test_modules_that_moved_or_are_others_pass_for_none(module, name):
+    assert impersonated(module, name) == ""
+
+
+@pytest.mark.parametrize("part", ["types", "modules", "code", "io"])
+def test_a_class_in_a_packages_own_module_is_unknown_not_dangerous(part):
+    assert judge(f"acme.{part}.net", "Net", 4).level is Level.UNKNOWN
+    assert judge(f"acme.{part}", "run", 4).level is Level.DANGEROUS
+    assert judge("acme.models", f"{part}.Net", 4).level is Level.DANGEROUS
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ((1, 2), Verdict.SUSPICIOUS),
+        (("mean", None), Verdict.SUSPICIOUS),
+        (("echo x | sh",), Verdict.MALICIOUS),
+        (("https://a.example/x",), Verdict.MALICIOUS),
+    ],
+)
+def test_a_function_of_a_library_that_is_not_known_is_judged_by_what_it_is_given(values, verdict):
+    raw = call("pyarrow.lib", "some_new_type", *values)
+    assert scan_source("a.pkl", BytesSource(raw), frozenset()).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("torch.utils._import_utils", "_check_module_exists"),
+        ("transformers", "pipeline"),
+        ("dask", "compute"),
+    ],
+)
+def test_a_function_of_a_framework_that_saved_models_never_call_is_hostile(module, name):
+    raw = call(module, name, "os")
+    assert scan_source("a.pkl", BytesSource(raw), frozenset()).verdict is Verdict.MALICIOUS

@@ -1,0 +1,229 @@
+"""Scanning processes keep their limits, die alone, and are replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import bz2
+import gzip
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from agents.checks.artifacts.sandbox.pool import Sandbox, SandboxPool
+from agents.checks.artifacts.sandbox.protocol import Limits
+from agents.checks.artifacts.scanning import BytesSource
+from schemas.severity import Verdict
+from tests.corpus.pickles import evil
+
+
+@pytest.fixture
+def sandbox():
+    with Sandbox(Limits(wall_seconds=20.0)) as one:
+        yield one
+
+
+class Stuck:
+    """A file that is never read to its end."""
+
+    size = 1 << 20
+
+    def __init__(self, head: bytes = b"") -> None:
+        self.head = head
+        self.pid = 0
+        self.asked = threading.Event()
+        self.released = threading.Event()
+
+    def read(self, offset: int, length: int) -> bytes:
+        self.asked.set()
+        if offset + length <= len(self.head):
+            return self.head[offset : offset + length]
+        self.released.wait(60)
+        return b""
+
+
+def test_a_file_is_scanned_by_path_bytes_and_ranges(sandbox, tmp_path):
+    path = tmp_path / "model.pkl"
+    path.write_bytes(evil(2))
+    for report in (
+        sandbox.scan_path(path, name="m/model.pkl", digest=True),
+        sandbox.scan_bytes("m/model.pkl", evil(2)),
+        sandbox.scan_source("m/model.pkl", BytesSource(evil(2))),
+    ):
+        assert (report.verdict, report.path) == (Verdict.MALICIOUS, "m/model.pkl")
+    assert sandbox.starts == 1
+
+
+def test_the_digest_is_given_when_asked_for(sandbox, tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"abc")
+    assert sandbox.scan_path(path).sha256 is None
+    digest = sandbox.scan_path(path, digest=True).sha256
+    assert digest == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_killed_process_is_replaced_and_its_file_incomplete(sandbox):
+    source = Stuck()
+    killer = threading.Thread(
+        target=lambda: (
+            source.asked.wait(30),
+            os.kill(sandbox.pid, signal.SIGKILL),
+            source.released.set(),
+        )
+    )
+    killer.start()
+    report = sandbox.scan_source("a.pkl", source)
+    killer.join()
+    assert report.verdict is Verdict.INCOMPLETE
+    assert "died" in report.reasons[0]
+    assert sandbox.scan_bytes("b.pkl", evil(2)).verdict is Verdict.MALICIOUS
+    assert sandbox.starts == 2
+
+
+def test_each_process_knows_the_other_files_of_the_folder(sandbox):
+    """They are told once, again when others follow, and again to a process that replaces one."""
+    config = b'{"model_type": "x", "auto_map": {"AutoModel": "modeling.Model"}}'
+    one, other = frozenset({"m/config.json", "m/modeling.py"}), frozenset({"m/config.json"})
+    here = "TW-MODEL-REMOTE-CODE"
+    for siblings, expected in (
+        (one, here), (one, here), (other, f"{here}-UNSEEN"), (one, here), (None, here), (one, here),
+    ):  # fmt: skip
+        if siblings is None:
+            sandbox.close()
+            continue
+        report = sandbox.scan_bytes("m/config.json", config, siblings)
+        assert [found.rule_id for found in report.detections] == [expected]
+
+
+def test_a_finding_outlives_the_process_that_made_it(sandbox):
+    body = b"\x80\x02cos\nsystem\nX\x02\0\0\0id\x85R.".ljust(8192, b"\0")
+
+    class Dying(BytesSource):
+        def read(self, offset: int, length: int) -> bytes:
+            if 0 < offset < 8000 and length == 1 << 20:  # looks for further streams
+                os.kill(sandbox.pid, signal.SIGKILL)
+            return super().read(offset, length)
+
+    report = sandbox.scan_source("a.pkl", Dying(body + bytes(3 << 20)))
+    assert report.verdict is Verdict.MALICIOUS
+    assert report.reasons
+
+
+def test_an_unreadable_remote_file_is_incomplete(sandbox):
+    class Broken:
+        size = 100
+
+        def read(self, offset: int, length: int) -> bytes:
+            raise ConnectionResetError(f"{offset} {length}")
+
+    report = sandbox.scan_source("a.pkl", Broken())
+    assert report.verdict is Verdict.INCOMPLETE
+    assert "ConnectionResetError" in report.reasons[0]
+
+
+def test_a_hang_ends_incomplete_and_the_next_file_is_scanned():
+    with Sandbox(Limits(wall_seconds=3.0, grace_seconds=2.0)) as sandbox:
+        source = Stuck()
+        threading.Timer(6.0, source.released.set).start()
+        started = time.monotonic()
+        report = sandbox.scan_source("a.pkl", source)
+        assert report.verdict is Verdict.INCOMPLETE
+        assert time.monotonic() - started < 60
+        assert sandbox.scan_bytes("b.pkl", pickle.dumps([1])).verdict is Verdict.CLEAN
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_bomb_ends_without_harm(sandbox, layers):
+    bomb = gzip.compress(bytes(150 << 20), mtime=0)
+    for _ in range(layers - 1):
+        bomb = bz2.compress(bomb)
+    report = sandbox.scan_bytes("a.bin", bomb)
+    assert report.verdict is Verdict.MALICIOUS
+    assert sandbox.scan_bytes("b.pkl", pickle.dumps([1])).verdict is Verdict.CLEAN
+
+
+def test_too_little_memory_ends_incomplete():
+    with Sandbox(Limits(memory_bytes=200 << 20)) as sandbox:
+        raw = b"\x80\x04(" + b"N" * (16 << 20) + b"l."
+        assert sandbox.scan_bytes("a.pkl", raw).verdict is Verdict.INCOMPLETE
+        assert sandbox.scan_bytes("b.pkl", pickle.dumps([1])).verdict is Verdict.CLEAN
+
+
+def test_cpu_time_is_limited():
+    with Sandbox(Limits(cpu_seconds=0.3)) as sandbox:
+        report = sandbox.scan_bytes("a.pkl", b"\x80\x04" + b"N0" * (8 << 20) + b"N.")
+        assert report.verdict is Verdict.INCOMPLETE
+        assert any("CPU" in reason for reason in report.reasons)
+
+
+def test_a_process_has_no_network_and_writes_no_files(tmp_path):
+    probe = (
+        "import socket, os, sys, json\n"
+        "from agents.checks.artifacts.sandbox.protocol import Limits\n"
+        "from agents.checks.artifacts.sandbox.worker import confine\n"
+        "confine(Limits())\n"
+        "denied = []\n"
+        "for what in (lambda: socket.socket(), lambda: open(sys.argv[1], 'w'),\n"
+        "             lambda: os.system('true'), lambda: os.remove(sys.argv[1])):\n"
+        "    try: what()\n"
+        "    except PermissionError: denied.append(1)\n"
+        "print(len(denied))\n"
+    )
+    root = str(Path(__file__).resolve().parents[5])
+    done = subprocess.run(
+        [sys.executable, "-c", probe, str(tmp_path / "x")],
+        capture_output=True, text=True, cwd=root, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout.strip() == "4", done.stderr
+
+
+def test_a_tree_is_scanned_in_order_and_links_out_of_it_are_not_followed(tmp_path):
+    root = tmp_path / "repo"
+    (root / "sub").mkdir(parents=True)
+    (root / "a.pkl").write_bytes(evil(2))
+    (root / "sub" / "b.txt").write_bytes(b"hello")
+    (tmp_path / "secret").write_bytes(b"secret")
+    (root / "link").symlink_to(tmp_path / "secret")
+    (root / "inside").symlink_to(root / "a.pkl")
+    os.mkfifo(root / "pipe")
+    with SandboxPool(2) as pool:
+        reports = {report.path: report.verdict for report in pool.scan_tree(root)}
+    assert list(reports) == ["a.pkl", "inside", "link", "pipe", "sub/b.txt"]
+    assert reports["a.pkl"] is reports["inside"] is Verdict.MALICIOUS
+    assert reports["link"] is reports["pipe"] is Verdict.INCOMPLETE
+    assert reports["sub/b.txt"] is Verdict.CLEAN
+
+
+def test_a_pool_serves_an_event_loop(tmp_path):
+    path = tmp_path / "a.pkl"
+    path.write_bytes(evil(4))
+
+    async def scan_all():
+        with SandboxPool(2) as pool:
+            return await asyncio.gather(
+                *(pool.scan("m.pkl", path) for _ in range(4)),
+                pool.scan("r.pkl", BytesSource(pickle.dumps({}))),
+            )
+
+    *first, last = asyncio.run(scan_all())
+    assert {report.verdict for report in first} == {Verdict.MALICIOUS}
+    assert last.verdict is Verdict.CLEAN
+
+
+def test_a_process_started_from_a_folder_on_the_import_path_scans_too():
+    """`python -c` puts an empty entry there, which stands for the folder it was started in."""
+    root = Path(__file__).parents[5]
+    code = (
+        "from agents.checks.artifacts.sandbox.pool import Sandbox\n"
+        "with Sandbox() as one: print(one.scan_bytes('a.txt', b'words\\n').verdict)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "clean"

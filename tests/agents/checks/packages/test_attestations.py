@@ -1,0 +1,243 @@
+"""Real signatures verify, offline, for what they are about and for nobody else."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import shutil
+import socket
+from importlib import resources
+from pathlib import Path
+
+import orjson
+import pytest
+
+from agents.checks.packages.attestations import (
+    UnfinishedVerificationError,
+    UnverifiedDistributionError,
+    attestation_objects,
+    verify_attestation,
+    verify_distribution,
+)
+from schemas.errors import TidewatchError
+from schemas.severity import Status
+from streams.cli import main
+from tests.agents.checks.packages.installs import OTHER, checked, rules
+
+SIGNED = Path(__file__).resolve().parents[3] / "data" / "signatures"
+
+GITHUB = (
+    "pypi_attestations-0.0.19.tar.gz",
+    "provenance",
+    "9bb1add04b1b4e182be6b0b80931593f7a291eb49d69b4fd728a5d4cbcdc4bd3",
+    "publisher:github/trailofbits/pypi-attestations",
+)
+GITLAB = (
+    "gitlab_oidc_project-0.0.3.tar.gz",
+    "publish.attestation",
+    "c1ca9b0d85df1606451098233018534497bf584362e10e4a8c21dfaea92c02a8",
+    "publisher:gitlab/facutuesca/gitlab-oidc-project",
+)
+CIRCLECI = (
+    "circleci_sign_publish_example-0.0.1.dev137-py3-none-any.whl",
+    "provenance",
+    "8cb34da1e27336f11a2c43f3f9c7433bd76f24f470c904724f06ad7f131d9e9f",
+    "publisher:circleci/fdd9283f-e619-46af-8f9c-851f7d3e8b2b",
+)
+GOOGLE = (
+    "gcb_attestation_test-0.0.0.tar.gz",
+    "provenance",
+    "461317362419124b6012e855423a9078d6de8aed3e74fa78cc74d669b23dc6cf",
+    "publisher:mail/919436158236-compute@developer.gserviceaccount.com",
+)
+REAL = pytest.mark.parametrize(
+    ("filename", "ending", "digest", "publisher"),
+    [GITHUB, GITLAB, CIRCLECI, GOOGLE],
+    ids=["github", "gitlab", "circleci", "google"],
+)
+DECLARING = pytest.mark.parametrize(
+    ("filename", "ending", "digest", "publisher"),
+    [GITHUB, CIRCLECI, GOOGLE],
+    ids=["github", "circleci", "google"],
+)
+
+BUNDLED = "pypi_attestation_models-0.0.4a2.tar.gz"
+WORKFLOW = (
+    "https://github.com/trailofbits/pypi-attestation-models/.github/workflows/release.yml"
+    "@refs/tags/v0.0.4a2"
+)
+ACTIONS = "https://token.actions.githubusercontent.com"
+ACCOUNT = "919436158236-compute@developer.gserviceaccount.com"
+GOOGLE_ISSUER = "https://accounts.google.com"
+PACKAGED_ROOT = resources.files("sigstore._store").joinpath(
+    "https%3A%2F%2Ftuf-repo-cdn.sigstore.dev", "trusted_root.json"
+)
+
+
+class NetworkUsedError(BaseException):
+    """Not an Exception, so that nothing under test can take it for a failed verification."""
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch):
+    def refuse(*arguments, **_options):
+        raise NetworkUsedError(arguments)
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket.socket, "connect_ex", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+
+
+def document(filename, ending):
+    return orjson.loads((SIGNED / f"{filename}.{ending}").read_bytes())
+
+
+def install_of(filename, digest, attestations):
+    name, version = filename.split("-")[:2]
+    package = {
+        "name": name.replace("_", "-"),
+        "version": version.removesuffix(".tar.gz"),
+        "filename": filename,
+        "hashes": {"sha256": digest},
+        "attestations": attestations,
+    }
+    return {"packages": [package]}
+
+
+def attested(outcome):
+    return {check.name: check for check in outcome.checks}["attestations"]
+
+
+def test_the_network_is_out_of_reach():
+    with pytest.raises(NetworkUsedError):
+        socket.create_connection(("index.example", 443))
+
+
+@REAL
+def test_real_attestation_names_its_publisher(filename, ending, digest, publisher):
+    objects = attestation_objects([document(filename, ending)])
+    assert len(objects) == 1
+    result = verify_attestation(objects[0][0], filename, digest)
+    assert (result.filename, result.digest, result.publisher) == (filename, digest, publisher)
+
+
+@REAL
+def test_real_attestation_is_refused_for_another_file_or_digest(
+    filename, ending, digest, publisher
+):
+    [(one, _)] = attestation_objects([document(filename, ending)])
+    with pytest.raises(UnverifiedDistributionError, match="another digest"):
+        verify_attestation(one, filename, OTHER)
+    with pytest.raises(UnverifiedDistributionError, match="is about"):
+        verify_attestation(one, "other-1.0.tar.gz", digest)
+    altered = copy.deepcopy(one)
+    altered["envelope"]["statement"] = altered["envelope"]["statement"].replace("a", "b", 1)
+    with pytest.raises(UnverifiedDistributionError, match="does not verify"):
+        verify_attestation(altered, filename, digest)
+    assert publisher
+
+
+def test_signature_under_another_trust_root_is_refused():
+    filename = "rfc8785-0.1.2-py3-none-any.whl"
+    digest = "c4e92e9ecc828bef2aa7dba1de8ac983511f7532a0df11c770d39099a25cf201"
+    with pytest.raises(UnverifiedDistributionError, match="does not verify"):
+        verify_attestation(document(filename, "publish.attestation"), filename, digest)
+
+
+@REAL
+def test_install_with_a_real_attestation_passes_and_its_publisher_is_observed(
+    filename, ending, digest, publisher
+):
+    outcome = checked(install_of(filename, digest, [document(filename, ending)]))
+    assert attested(outcome).status is Status.PASS
+    assert attested(outcome).detail == "1 verified"
+    assert "TW-PKG-ATTESTATION" not in rules(outcome)
+    assert {one.publisher for one in outcome.sightings if one.publisher} == {publisher}
+
+
+@REAL
+def test_install_of_another_digest_than_attested_fails(filename, ending, digest, publisher):
+    outcome = checked(install_of(filename, OTHER, [document(filename, ending)]))
+    assert attested(outcome).status is Status.FAIL
+    assert "TW-PKG-ATTESTATION" in rules(outcome)
+    assert publisher not in {one.publisher for one in outcome.sightings}
+    assert digest != OTHER
+
+
+@DECLARING
+@pytest.mark.parametrize("kind", ["GitHub", "GitLab"])
+def test_attestation_signed_by_another_than_the_declared_publisher_fails(
+    filename, ending, digest, publisher, kind
+):
+    provenance = document(filename, ending)
+    provenance["attestation_bundles"][0]["publisher"] = {
+        "kind": kind,
+        "repository": "someone/else",
+        "workflow": "release.yml",
+    }
+    outcome = checked(install_of(filename, digest, [provenance]))
+    assert attested(outcome).status is Status.FAIL
+    assert "not by publisher:" in attested(outcome).detail
+    assert publisher not in {one.publisher for one in outcome.sightings}
+
+
+@pytest.mark.parametrize(
+    ("filename", "identity", "issuer"),
+    [(BUNDLED, WORKFLOW, ACTIONS), (GOOGLE[0], ACCOUNT, GOOGLE_ISSUER)],
+    ids=["sigstore bundle", "provenance"],
+)
+def test_distribution_verifies_for_its_signer_alone(filename, identity, issuer, tmp_path):
+    path = SIGNED / filename
+    result = verify_distribution(path, identity, issuer)
+    assert result.digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    for other in ((f"{identity}x", issuer), (identity, "https://idp.example")):
+        with pytest.raises(UnverifiedDistributionError):
+            verify_distribution(path, *other)
+    changed = tmp_path / filename
+    changed.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(UnverifiedDistributionError) as refused:
+        verify_distribution(changed, identity, issuer, next(SIGNED.glob(f"{filename}.*")))
+    assert not isinstance(refused.value, UnfinishedVerificationError)
+    with pytest.raises(UnverifiedDistributionError, match="was found"):
+        verify_distribution(changed, identity, issuer)
+
+
+def test_operators_trust_root_is_the_one_that_counts(tmp_path):
+    with pytest.raises(UnfinishedVerificationError, match="no trust root"):
+        verify_distribution(
+            SIGNED / BUNDLED, WORKFLOW, ACTIONS, trusted_root=tmp_path / "gone.json"
+        )
+    root = tmp_path / "trusted_root.json"
+    packaged = orjson.loads(PACKAGED_ROOT.read_bytes())
+    root.write_bytes(orjson.dumps(packaged))
+    assert verify_distribution(SIGNED / BUNDLED, WORKFLOW, ACTIONS, trusted_root=root)
+    other = tmp_path / "other_root.json"
+    other.write_bytes(orjson.dumps(packaged | {"certificateAuthorities": []}))
+    with pytest.raises(TidewatchError):
+        verify_distribution(SIGNED / BUNDLED, WORKFLOW, ACTIONS, trusted_root=other)
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b'{"mediaType": 1}', b'"x"', b"[" * 9999])
+def test_malformed_bundle_is_refused(raw):
+    with pytest.raises(UnverifiedDistributionError):
+        verify_distribution(SIGNED / BUNDLED, WORKFLOW, ACTIONS, raw)
+
+
+def test_verify_command_tells_signed_from_refused_from_unfinished(capsys, tmp_path):
+    path = str(SIGNED / BUNDLED)
+    right = ["verify", "--identity", WORKFLOW, "--issuer", ACTIONS]
+    assert main([*right, path]) == 0
+    assert f"signed by {WORKFLOW}" in capsys.readouterr().out
+    assert main(["verify", "--identity", "ci@acme.example", "--issuer", ACTIONS, path]) == 1
+    assert main(["verify", "--identity", WORKFLOW, "--issuer", GOOGLE_ISSUER, path]) == 1
+    assert "FAIL" in capsys.readouterr().out
+    bare = tmp_path / BUNDLED
+    shutil.copyfile(path, bare)
+    assert main([*right, str(bare)]) == 1
+    assert "no sigstore bundle" in capsys.readouterr().out
+    assert main([*right, "--trusted-root", str(tmp_path / "gone.json"), path]) == 2
+    assert "INCOMPLETE" in capsys.readouterr().out
+    assert main([*right, "--signature", f"{path}.sigstore", str(bare)]) == 0
+    bare.write_bytes(b"other")
+    assert main([*right, "--signature", f"{path}.sigstore", str(bare)]) == 1

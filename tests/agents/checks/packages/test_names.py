@@ -1,0 +1,92 @@
+"""Imitations are found, harmless names are not."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.checks.packages.intel_match import is_about_every_version
+from agents.checks.packages.names import judge_name
+from agents.checks.packages.popularity import name_table
+from agents.checks.packages.versions import canonical_name
+from agents.intelligence.osv import read_archive
+from schemas.severity import Severity
+from tests.agents.checks.packages.name_cases import measure
+from tests.shared_data import shared_path
+
+
+def test_imitations_are_told_from_harmless_names():
+    figures = measure()
+    assert figures["precision"] >= 0.97
+    assert figures["recall of typosquats"] >= 0.90
+    assert figures["recall"] >= 0.80
+    assert figures["harmless above low"] == 0
+
+
+@pytest.mark.parametrize("name", ["sympy", "httpx2", "httpcore2", "numba", "torchao", "torch"])
+def test_what_every_ml_install_brings_is_no_imitation(name):
+    assert judge_name(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("vlmm", "vllm"),
+        ("v11m", "vllm"),
+        ("skicit-learn", "scikit-learn"),
+        ("huggingface-hb", "huggingface-hub"),
+        ("pytorch-lightening", "pytorch-lightning"),
+        ("tensorflow-gpu-nightly2", "tensorflow"),
+        ("python3-dateutil", "python-dateutil"),
+        ("sentence-transformer", "sentence-transformers"),
+        ("streamlit-official", "streamlit"),
+    ],
+)
+def test_slips_of_every_kind_are_told_with_what_was_meant(name, target):
+    verdict = judge_name(name)
+    assert verdict is not None
+    assert verdict.target == target
+
+
+@pytest.mark.parametrize("name", ["pyrest", "pytext", "django-fitter", "google-cloud-fivestore"])
+def test_an_edit_that_yields_another_word_or_plug_in_is_at_most_low(name):
+    """`py` and a word beside `pytest`, a plug-in beside a plug-in: other names, not slips."""
+    verdict = judge_name(name)
+    assert verdict is None or verdict.severity is Severity.LOW
+
+
+def test_cyrillic_look_alike_is_found():
+    verdict = judge_name(canonical_name("r\u0435quests"))
+    assert verdict is not None
+    assert (verdict.target, verdict.severity) == ("requests", Severity.HIGH)
+
+
+def test_no_known_name_imitates_another():
+    assert [name for name in name_table().known if judge_name(name) is not None] == []
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_judged_without_error(text):
+    verdict = judge_name(canonical_name(text))
+    assert verdict is None or verdict.target in name_table().known
+
+
+@given(
+    st.sampled_from(["transformers", "tensorflow", "requests", "pandas", "matplotlib"]),
+    st.data(),
+)
+def test_swapped_inner_letters_of_a_popular_name_are_found(name, data):
+    place = data.draw(st.integers(1, len(name) - 3))
+    swapped = name[:place] + name[place + 1] + name[place] + name[place + 2 :]
+    if swapped != name:
+        verdict = judge_name(swapped)
+        assert verdict is not None
+        assert verdict.target == name
+
+
+def test_no_malicious_name_is_exempt():
+    """A table of popular names may hold bad ones: downloads alone make no name honest."""
+    feed = read_archive(shared_path("intel", "osv-pypi.zip").read_bytes())
+    bad = {key[5:] for key, fact in feed.facts.items() if is_about_every_version(fact)}
+    assert bad & name_table().known == set()

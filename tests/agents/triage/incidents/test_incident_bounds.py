@@ -1,0 +1,234 @@
+"""Incidents keep within their bounds whatever is sent, and say which of them they reached."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import strategies as st
+
+from agents.triage.bounded_sets import keep_within
+from agents.triage.containment import PATHS
+from agents.triage.incidents.rows import COMMANDS, ROW_BYTES
+from agents.triage.routing import incident_id, incident_message
+from schemas.decisions import Decision, DecisionKind
+from schemas.incidents import (
+    Exposure,
+    FindingUpdate,
+    KnownGood,
+    Proof,
+    Related,
+    ResultUpdate,
+    Withdrawal,
+)
+from schemas.policy import Policy
+from tests.agents.triage.flow import Flow, at
+from tests.agents.triage.stories import BAD, MODEL, finding, held
+
+CASE = incident_id(f"sha256:{BAD}")
+EVERYTHING = (
+    "capture-evidence",
+    "quarantine",
+    "block",
+    "rollback",
+    "revoke",
+    "hold-pipeline",
+    "rebuild",
+)
+
+
+def spread(systems: int, *, shuffle: int | None = None) -> Flow:
+    """Return a run in which a hostile model lies on many systems, all containment automatic."""
+    flow = Flow(batch=8)
+    flow.policy(Policy(tenant="a", automatic=EVERYTHING, criticality={"node-007": 1.0}))
+    numbers = list(range(systems))
+    if shuffle is not None:
+        random.Random(shuffle).shuffle(numbers)
+    flow.found(finding("malicious_payload", "a", minutes=0))
+    for number in numbers:
+        flow.saw(*held(MODEL, "a", f"node-{number:03}", 1 + number, version="r2", digest=BAD))
+    return flow
+
+
+def test_no_command_is_lost_to_others_whatever_the_order():
+    forward, mixed = spread(120), spread(120, shuffle=7)
+    captured = {one.system for one in forward.issued if one.target_type == "system"}
+    assert captured == {f"node-{number:03}" for number in range(120)}
+    assert set(forward.commands) == set(mixed.commands)
+    assert max(rows.largest for rows in forward.incident_rows) <= ROW_BYTES
+
+
+def test_the_alert_lists_the_most_important_commands_and_says_that_there_are_more():
+    forward, mixed = spread(120), spread(120, shuffle=7)
+    view = forward.alerts[CASE, "a"]
+    assert "commands" in view.truncated
+    assert {"quarantine", "block"} <= {one.spec.action for one in view.commands}
+    # the most critical asset comes before those that have it longer
+    assert "node-007" in {one.spec.system for one in view.commands}
+    listed = [one.spec.command_id for one in view.commands]
+    assert listed == [one.spec.command_id for one in mixed.alerts[CASE, "a"].commands]
+
+
+def test_answers_reach_commands_of_every_page():
+    flow = spread(90)
+    for spec in list(flow.issued):
+        flow.answer(spec)
+    assert flow.incidents[CASE].tenants[0].status in {"contained", "recovering"}
+    before = len(flow.issued)
+    flow.tick(minutes=600)
+    assert len(flow.issued) == before
+
+
+def test_more_commands_than_are_issued_is_told(monkeypatch):
+    monkeypatch.setattr("agents.triage.incidents.commands.COMMANDS", 20)
+    flow = spread(40)
+    assert len(flow.commands) == 20
+    assert "over-commanding" in flow.alerts[CASE, "a"].truncated
+    assert "commands" in flow.incidents[CASE].truncated
+    told = [one for one in flow.operator.values() if one.kind == "bound-reached"]
+    assert [one.subject for one in told] == [CASE]
+    assert COMMANDS > 20
+
+
+def test_places_of_evidence_that_a_command_can_not_name_are_told():
+    flow = Flow()
+    paths = (*tuple(f"/var/log/{number}" for number in range(PATHS)), "/" + "x" * 9000)
+    flow.policy(Policy(tenant="a", automatic=EVERYTHING, evidence={"gpu": paths}))
+    flow.found(finding("malicious_payload", "a"))
+    flow.saw(*held(MODEL, "a", "gpu", version="r2", digest=BAD))
+    (capture,) = [one for one in flow.issued if one.target == "gpu"]
+    assert capture.paths == paths[:-1]
+    assert "evidence paths" in flow.alerts[CASE, "a"].truncated
+
+
+@settings(
+    max_examples=5,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(
+    letter=st.sampled_from(("x", "é", "\U0001f40d", "\x00", "@")),
+    whose=st.sampled_from((1, 40, 1_000)),
+    sizes=st.lists(st.sampled_from((1, 40, 700, 5_000)), min_size=1, max_size=4),
+    many=st.integers(1, 30),
+)
+@example(letter="é", whose=1_000, sizes=[5_000], many=60)
+def test_rows_stay_within_their_bound_whatever_is_sent(letter, whose, sizes, many):
+    tenant, names = letter * whose, [letter * size for size in sizes]
+    flow = Flow(batch=200)
+    paths = tuple(f"/var/log/{name}" for name in names) * 9
+    flow.policy(
+        Policy(
+            tenant=tenant,
+            automatic=EVERYTHING,
+            evidence={f"{name}-{number}"[:100]: paths for name in names for number in range(many)},
+        )
+    )
+    for number in range(many):
+        name = f"{names[number % len(names)]}-{number}"
+        send_hostile(flow, tenant, name, number)
+    for spec in list(flow.issued)[:10]:
+        result = ResultUpdate(
+            incident=CASE,
+            id=f"res-{spec.command_id}",
+            command_id=spec.command_id,
+            tenant=tenant,
+            status=500,
+            at=at(99),
+            status_text=names[0] * 9,
+        )
+        flow.send([incident_message(CASE, result)])
+    assert max(rows.largest for rows in flow.incident_rows) <= ROW_BYTES
+
+
+def send_hostile(flow: Flow, tenant: str, name: str, number: int) -> None:
+    """Send everything that an incident takes, each text of it as long as `name`."""
+    model = f"model:hub/{name}"
+    root = f"sha256:{BAD}"
+    found = finding(
+        "malicious_payload",
+        tenant,
+        model,
+        version=name,
+        minutes=number,
+        rule_id=f"TW-{number}",
+        evidence={name: name, "file": name},
+        systems=tuple(f"{name}-{one}" for one in range(5)),
+        identities=tuple(f"secret-ref:{name}-{one}" for one in range(12)),
+        publisher=f"publisher:{name}",
+    )
+    messages = [
+        FindingUpdate(incident=CASE, root=root, finding=found),
+        Exposure(
+            incident=CASE,
+            root=root,
+            tenant=tenant,
+            system=name,
+            component=model,
+            occurred_at=at(number),
+            event_id=name,
+            version=name,
+            digest=BAD,
+            path=(model,) * 20,
+            origin=name,
+            publisher=name,
+            stage=name,
+            identities=(name,) * 20,
+        ),
+        KnownGood(
+            incident=CASE,
+            tenant=tenant,
+            component=model,
+            version=f"{number}{name}",
+            digest=name,
+            seen_at=at(number),
+        ),
+        Proof(
+            incident=CASE,
+            tenant=tenant,
+            system=name,
+            component=model,
+            event_id=name,
+            occurred_at=at(number),
+            kind=name,
+            version=name,
+            digest=name,
+        ),
+        Withdrawal(incident=CASE, tenant=tenant, finding=f"f-{name}", reason=name, at=at(number)),
+        Related(incident=CASE, other=f"inc-{name}", via=name, tenant=tenant),
+    ]
+    flow.send(incident_message(CASE, one) for one in messages)
+    for whose in (tenant, None):
+        flow.decide(
+            Decision(
+                id=f"dec-{whose is None}-{name}",
+                incident=CASE,
+                actor=name,
+                decision=DecisionKind.ASSIGN,
+                reason=name,
+                time=at(number),
+                tenant=whose,
+                target=name,
+            )
+        )
+
+
+@given(
+    sizes=st.dictionaries(st.text("0123456789abcdef", min_size=1, max_size=16), st.integers(0, 90)),
+    cap=st.integers(1, 20),
+    limit=st.integers(0, 900),
+    order=st.randoms(use_true_random=False),
+)
+def test_what_is_kept_within_a_limit_follows_from_the_set_alone(sizes, cap, limit, order):
+    kept = {key: "x" * size for key, size in sizes.items()}
+    mixed = list(kept.items())
+    order.shuffle(mixed)
+    again = dict(mixed)
+    whole = dict(kept)
+    assert keep_within(kept, cap, limit) == (len(kept) < len(whole))
+    keep_within(again, cap, limit)
+    assert kept == again
+    assert len(kept) <= cap
+    assert not kept or len(msgspec.msgpack.encode(kept)) <= limit + 3

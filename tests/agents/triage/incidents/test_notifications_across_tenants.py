@@ -1,0 +1,106 @@
+"""What an incident tells partners and auditors: once it is contained, and when it is taken back."""
+
+from __future__ import annotations
+
+import orjson
+from msgspec import structs
+
+from agents.documents import StandardDocuments
+from agents.ports import Message
+from schemas.channels import Channel
+from schemas.decisions import DecisionKind
+from schemas.incidents import CommandView
+from schemas.policy import Policy
+from schemas.sharing import shared_indicators
+from schemas.signing import new_signing_key
+from tests.agents.triage.flow import Flow
+from tests.agents.triage.incidents.test_incidents import ALL, CASE, decide, hostile
+
+DOCUMENTS = StandardDocuments(new_signing_key("test"))
+
+
+def shared(flow: Flow) -> list[dict[str, object]]:
+    """Return the indicators that partners are told of by the incident's last record."""
+    messages: list[Message] = list(DOCUMENTS.incident(flow.incidents[CASE], 0))
+    bundles = [orjson.loads(one.value) for one in messages if one.channel is Channel.INTEL_SHARE]
+    return [one for many in bundles for one in many["objects"] if one["type"] == "indicator"]
+
+
+def contained() -> Flow:
+    flow = hostile("a", [Policy(tenant="a", automatic=ALL)])
+    for spec in list(flow.issued):
+        flow.answer(spec)
+    return flow
+
+
+def test_partners_hear_of_it_once_it_is_contained():
+    assert shared(hostile("a")) == []
+    (indicator,) = shared(contained())
+    assert "revoked" not in indicator
+
+
+def test_what_partners_were_told_is_revoked_in_a_later_version_when_it_was_a_false_positive():
+    flow = contained()
+    (told,) = shared(flow)
+    decide(flow, DecisionKind.FALSE_POSITIVE, tenant="a")
+    (revoked,) = shared(flow)
+    assert revoked["id"] == told["id"]
+    assert revoked["revoked"] is True
+    assert revoked["modified"] > told["modified"]
+
+
+def test_what_is_bad_again_after_it_was_revoked_is_another_indicator():
+    """STIX takes nothing back from `revoked`: who dropped the object would not read it again."""
+    flow = contained()
+    ids, states = [], []
+    for decision in (None, DecisionKind.FALSE_POSITIVE, DecisionKind.REOPEN) * 2:
+        if decision is not None:
+            decide(flow, decision, tenant="a")
+        (indicator,) = shared(flow)
+        ids.append(indicator["id"])
+        states.append(indicator.get("revoked", False))
+    assert states == [False, True, False] * 2
+    first, second, third = ids[0], ids[2], ids[5]
+    assert ids == [first, first, second, second, second, third]
+    assert len({first, second, third}) == 3
+
+
+def test_an_indicator_holds_as_long_as_one_finding_of_it_does():
+    document = contained().incidents[CASE]
+    (finding,) = document.findings
+    gone = structs.replace(finding, id="gone", rule_id="TW-OTHER", confidence=1.0, active=False)
+    for findings in ((finding, gone), (gone, finding)):
+        (indicator,) = shared_indicators(structs.replace(document, findings=findings))
+        assert not indicator.revoked
+
+
+def test_a_false_positive_that_partners_never_heard_of_is_not_told_at_all():
+    flow = hostile("a")
+    decide(flow, DecisionKind.FALSE_POSITIVE, tenant="a")
+    assert flow.incidents[CASE].status == "false-positive"
+    assert shared(flow) == []
+
+
+def test_an_answer_that_is_under_way_is_audited_as_neither_success_nor_failure():
+    (spec, *_) = contained().issued
+    audited = {}
+    for status in (102, 200, 404, 500, 501):
+        view = CommandView(spec=spec, state="working", status=status)
+        (message,) = DOCUMENTS.audit(view, 0)
+        audited[status] = orjson.loads(message.value)["status"]
+    assert audited == {
+        102: "Other",
+        200: "Success",
+        404: "Does Not Exist",
+        500: "Failure",
+        501: "Unsupported",
+    }
+
+
+def test_the_operators_decision_stands_once_in_the_timeline_of_all_tenants():
+    flow = hostile("abc")
+    decide(flow, DecisionKind.CLOSE)
+    told = [one for one in flow.incidents[CASE].timeline if one.what == "decided"]
+    assert [one.text for one in told] == ["close by analyst@acme.example: because"]
+    of_tenant = [one for one in flow.alerts[CASE, "b"].timeline if one.what == "decided"]
+    assert [one.text for one in of_tenant] == ["close"]

@@ -1,0 +1,109 @@
+"""Settings: environment over file over defaults, and mistakes that explain themselves."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.errors import TidewatchError
+from streams.kafka.client import client_options
+from streams.settings import SettingsError, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os  # noqa: PLC0415
+
+    for name in list(os.environ):
+        if name.startswith("TIDEWATCH_") and name != "TIDEWATCH_SHARED":
+            monkeypatch.delenv(name)
+
+
+def test_environment_wins_over_file_and_arguments_over_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "tidewatch.toml"
+    file.write_text('partitions = 6\nkafka = "file:9092"\nprivacy_k = 5\n')
+    monkeypatch.setenv("TIDEWATCH_CONFIG", str(file))
+    monkeypatch.setenv("TIDEWATCH_KAFKA", "env:9092")
+    settings = load_settings(privacy_k=4)
+    assert (settings.partitions, settings.kafka, settings.privacy_k) == (6, "env:9092", 4)
+
+
+def test_a_misspelt_variable_names_the_nearest_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDEWATCH_PARTITONS", "3")
+    with pytest.raises(SettingsError, match="did you mean TIDEWATCH_PARTITIONS") as caught:
+        load_settings()
+    assert caught.value.exit_code == 2
+
+
+def test_a_misspelt_key_of_the_file_names_the_nearest_setting(tmp_path: Path) -> None:
+    file = tmp_path / "t.toml"
+    file.write_text("replicaton = 3\n")
+    with pytest.raises(SettingsError, match="did you mean replication"):
+        load_settings(file)
+
+
+@pytest.mark.parametrize("text", ["partitions = ", "\xff", "partitions = 'many'", "partitions = 0"])
+def test_a_bad_file_is_one_clear_error(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "t.toml"
+    file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(SettingsError):
+        load_settings(file)
+
+
+def test_an_absent_file_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="can't be read"):
+        load_settings(tmp_path / "none.toml")
+
+
+def test_secrets_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDEWATCH_KAFKA_PASSWORD", "hunter2")
+    monkeypatch.setenv("TIDEWATCH_KAFKA_USERNAME", "tide")
+    monkeypatch.setenv("TIDEWATCH_KAFKA_SASL_MECHANISM", "SCRAM-SHA-512")
+    settings = load_settings(kafka="b:9092")
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" not in str(settings.model_dump(mode="json"))
+    options = client_options(settings)
+    assert options["sasl_mechanism"] == "SCRAM-SHA-512"
+    assert options["sasl_plain_password"] == "hunter2"
+    assert options["security_protocol"] == "SASL_PLAINTEXT"
+
+
+def test_an_invalid_secret_is_not_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDEWATCH_KAFKA_SASL_MECHANISM", "hunter2")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_tls_reaches_the_client(tmp_path: Path) -> None:
+    options = client_options(load_settings(kafka="a:1,b:2", kafka_tls=True))
+    assert options["bootstrap_servers"] == ["a:1", "b:2"]
+    assert options["security_protocol"] == "SSL"
+    assert options["ssl_context"].verify_mode is ssl.CERT_REQUIRED
+    broken = tmp_path / "ca.pem"
+    broken.write_text("no certificate")
+    with pytest.raises(TidewatchError, match="PEM"):
+        client_options(load_settings(kafka="a:1", kafka_ca=broken))
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"kafka_sasl_mechanism": "PLAIN"}, "KAFKA_USERNAME"),
+        ({"kafka_cert": Path("c.pem")}, "both or neither"),
+        ({"kafka_ca": Path("/nonexistent/ca.pem")}, "does not exist"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused(options: dict[str, Any], match: str) -> None:
+    with pytest.raises(SettingsError, match=match):
+        load_settings(**options)
+
+
+def test_no_broker_named_is_an_error_with_a_remedy() -> None:
+    with pytest.raises(TidewatchError, match="tidewatch up"):
+        client_options(load_settings())
