@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from agents.domain.detection import Outcome, to_finding
-from agents.outputs import assessment_message
+from agents.messages import assessment_message
 from agents.ports import Batch, Message, Publish
 from agents.triage.ledger.source_health import sampled
 from agents.triage.routing import finding_messages, sighting_message, source_message
@@ -51,7 +51,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     publisher: str | None = None
 
 
-class Told:
+class SightingDeduplicator:
     """What was told to the ledger lately, so that the same is told once per event-day.
 
     An earlier sighting than the one told is told as well: what the ledger ends up with then does
@@ -184,7 +184,7 @@ def outcome_messages(
     event: Event[Any],
     outcome: Outcome,
     context: Context,
-    told: Told,
+    told: SightingDeduplicator,
     *,
     stage: str = "event",
     final: bool = True,

@@ -14,7 +14,7 @@ from schemas.canonical import stable_id
 from schemas.cloudevents import first_headers
 from schemas.dead_letters import INVALID_EVENT, INVALID_SIGNATURE
 from schemas.documents import openc2
-from schemas.incidents import ForgedResult, ResultUpdate
+from schemas.incidents.updates import ForgedResult, ResultUpdate
 from schemas.signing import InvalidSignatureError, verify_signature
 
 ID_LIMIT: Final = 128

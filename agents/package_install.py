@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agents.checking import CheckingAgent, Context, Told, checking_agent, outcome_messages
+from agents.checking import (
+    CheckingAgent,
+    Context,
+    SightingDeduplicator,
+    checking_agent,
+    outcome_messages,
+)
 from agents.checks.packages.check import check_packages
 from agents.checks.required import with_required
 from agents.domain.knowledge import Knowledge
@@ -27,7 +33,7 @@ def install_context(event: Event[PackageInstall]) -> Context:
 
 def package_install_agent(knowledge: Knowledge) -> CheckingAgent[PackageInstall]:
     """Return the agent that checks package installs with this knowledge."""
-    told = Told()
+    told = SightingDeduplicator()
 
     def check(event: Event[PackageInstall]) -> Iterator[Message]:
         policy = knowledge.policy(event.tenantid)

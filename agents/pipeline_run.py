@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agents.checking import CheckingAgent, Context, Told, checking_agent, outcome_messages
+from agents.checking import (
+    CheckingAgent,
+    Context,
+    SightingDeduplicator,
+    checking_agent,
+    outcome_messages,
+)
 from agents.checks.pipelines.check import check_pipeline
 from agents.checks.pipelines.lineage import exposure_of, run_component, run_system
 from agents.checks.required import with_required
@@ -25,7 +31,7 @@ def run_context(event: Event[PipelineRun]) -> Context:
 
 def pipeline_run_agent(knowledge: Knowledge) -> CheckingAgent[PipelineRun]:
     """Return the agent that checks pipeline runs with this knowledge."""
-    told = Told()
+    told = SightingDeduplicator()
 
     def check(event: Event[PipelineRun]) -> Iterator[Message]:
         policy = knowledge.policy(event.tenantid)

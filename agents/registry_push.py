@@ -6,7 +6,13 @@ from collections.abc import Iterator
 
 import msgspec
 
-from agents.checking import CheckingAgent, Context, Told, checking_agent, outcome_messages
+from agents.checking import (
+    CheckingAgent,
+    Context,
+    SightingDeduplicator,
+    checking_agent,
+    outcome_messages,
+)
 from agents.checks.provenance.identity import (
     push_component,
     push_exposure,
@@ -45,7 +51,7 @@ def scan_message(request: ScanRequest) -> Message:
 
 def registry_push_agent(knowledge: Knowledge) -> CheckingAgent[RegistryPush]:
     """Return the agent that checks registry pushes with this knowledge."""
-    told = Told()
+    told = SightingDeduplicator()
 
     def check(event: Event[RegistryPush]) -> Iterator[Message]:
         policy = knowledge.policy(event.tenantid)

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from agents.checking import Told, outcome_messages
+from agents.checking import SightingDeduplicator, outcome_messages
 from agents.checks.provenance.scan_push import Fetch, ScanFile, ScanOutcome, scan_push
 from agents.checks.required import with_required
 from agents.domain.knowledge import Knowledge
@@ -49,7 +49,7 @@ def scan_agent(
         scan: Scans one file in the sandbox.
         now: The time.
     """
-    told = Told()
+    told = SightingDeduplicator()
 
     async def one(delivery: Delivery[ScanRequest]) -> list[Message] | None:
         request = delivery.value

@@ -24,7 +24,9 @@ from schemas.events import (
     RegistryPush,
 )
 from schemas.findings import SupplyChainIoC
-from schemas.incidents import CommandSpec, IncidentDocument, IncidentMessage
+from schemas.incidents.commands import CommandSpec
+from schemas.incidents.updates import IncidentMessage
+from schemas.incidents.views import IncidentDocument
 from schemas.intel import IntelFact
 from schemas.ledger import LedgerMessage, OperatorAlert
 from schemas.policy import Policy

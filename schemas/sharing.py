@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from schemas.documents.stix import SharedIndicator
-from schemas.incidents import FindingView, IncidentDocument
+from schemas.incidents.views import FindingView, IncidentDocument
 from schemas.taxonomy import taxonomy
 
 K_DEFAULT: Final = 3

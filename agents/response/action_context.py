@@ -8,7 +8,7 @@ import msgspec
 
 from agents.response.config import Site
 from agents.response.journal import Journal
-from schemas.incidents import CommandSpec
+from schemas.incidents.commands import CommandSpec
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):

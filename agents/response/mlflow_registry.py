@@ -32,7 +32,7 @@ from agents.response.outcome import (
 )
 from agents.response.paths import component_of, local_name
 from schemas.components import digest_of_files
-from schemas.incidents import CommandSpec
+from schemas.incidents.commands import CommandSpec
 
 TAG: Final = "tidewatch.quarantine"
 """The tag of a version that is out of use; its value is the command's id."""

@@ -16,7 +16,7 @@ from agents.response.durable import STAGING
 from agents.response.inventory import FileEntry, digest_of, inventory
 from agents.response.outcome import ABSENT, BAD, REFUSED, NotCarriedOutError
 from schemas.components import InvalidComponentError, split_key
-from schemas.incidents import CommandSpec
+from schemas.incidents.commands import CommandSpec
 
 VERSIONS: Final = "versions"
 CURRENT: Final = "current"

@@ -24,7 +24,7 @@ from agents.response.outcome import (
     NotCarriedOutError,
     Outcome,
 )
-from schemas.incidents import CommandSpec
+from schemas.incidents.commands import CommandSpec
 
 log = structlog.get_logger()
 

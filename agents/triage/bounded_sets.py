@@ -21,14 +21,14 @@ REMEMBERED: Final = 16_384
 """Ranks of names kept at hand."""
 
 
-def rank(*parts: str) -> str:
+def stable_rank(*parts: str) -> str:
     """Return 64 bits, in hex, of the stable hash of `parts`: the place of an element in a set."""
     # One name is ranked again and again (a tenant in the rows of each component), several are not.
-    return _rank_of_one(parts[0]) if len(parts) == 1 else stable_hash(*parts)[:RANK_DIGITS]
+    return _rank_of_part(parts[0]) if len(parts) == 1 else stable_hash(*parts)[:RANK_DIGITS]
 
 
 @lru_cache(REMEMBERED)
-def _rank_of_one(part: str) -> str:
+def _rank_of_part(part: str) -> str:
     return stable_hash(part)[:RANK_DIGITS]
 
 
@@ -48,7 +48,7 @@ def keep_smallest(elements: dict[str, V], cap: int) -> bool:
     return True
 
 
-def keep_within(
+def trim(
     elements: dict[str, V], cap: int, limit: int, order: Callable[[str], Any] | None = None
 ) -> bool:
     """Drop elements until at most `cap` are left that take at most `limit` bytes, keys included.
@@ -97,7 +97,7 @@ class Tally(msgspec.Struct, array_like=True):
 
     def add(self, name: str, cap: int) -> bool:
         """Count `name`; return whether the tally changed."""
-        return self.add_rank(int(_rank_of_one(name), 16), cap)
+        return self.add_rank(int(_rank_of_part(name), 16), cap)
 
     def add_rank(self, value: int, cap: int) -> bool:
         """Count an element by its 64-bit hash; return whether the tally changed."""

@@ -10,7 +10,9 @@ import msgspec
 
 from schemas.canonical import stable_hash
 from schemas.findings import Finding
-from schemas.incidents import CommandSpec, KnownGood, SystemView
+from schemas.incidents.commands import CommandSpec
+from schemas.incidents.updates import KnownGood
+from schemas.incidents.views import SystemView
 from schemas.policy import Policy
 from schemas.severity import Disposition, Severity
 from schemas.taxonomy import taxonomy

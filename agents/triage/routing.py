@@ -14,7 +14,7 @@ from schemas.channels import Channel
 from schemas.components import PREFIXES, tenant_scoped
 from schemas.events import Event
 from schemas.findings import Finding
-from schemas.incidents import FindingUpdate, IncidentMessage
+from schemas.incidents.updates import FindingUpdate, IncidentMessage
 from schemas.ledger import FindingSeen, LedgerMessage, Revision, SourceSeen
 from schemas.observations import Sighting
 from schemas.severity import Severity

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from schemas.findings import Finding
-from schemas.incidents import Score, ScoreTerm
+from schemas.incidents.views import Score, ScoreTerm
 from schemas.severity import Severity, band
 from schemas.taxonomy import taxonomy
 

@@ -10,7 +10,7 @@ from schemas.cloudevents import format_time
 from schemas.components import is_sha256, split_key
 from schemas.documents.ocsf import finding_digest, last_occurrence, lead_finding
 from schemas.findings import SupplyChainIoC
-from schemas.incidents import AlertView, FindingView
+from schemas.incidents.views import AlertView, FindingView
 from schemas.taxonomy import taxonomy
 from schemas.version import PRODUCT, VENDOR, VERSION
 

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from schemas.atlas import attacks, mitigations
 from schemas.components import is_sha256, split_key
-from schemas.incidents import AlertView, CommandView, FindingView, SystemView
+from schemas.incidents.commands import CommandView
+from schemas.incidents.views import AlertView, FindingView, SystemView
 from schemas.purl import component_purl
 from schemas.severity import Severity
 from schemas.taxonomy import taxonomy

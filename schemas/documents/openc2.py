@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from schemas.errors import TidewatchError
-from schemas.incidents import CommandSpec
+from schemas.incidents.commands import CommandSpec
 
 CONTENT_TYPE: Final = "application/openc2+json;version=1.0"
 EXTENSION: Final = "x-tidewatch"

@@ -10,15 +10,14 @@ import structlog
 
 from agents.checks.artifacts.sandbox.pool import SandboxPool
 from agents.containment_results import SignedResult, containment_results_agent, read_result
-from agents.documents import StandardDocuments, ecs_indicator_messages
 from agents.domain.knowledge import Knowledge, MemoryKnowledge
 from agents.domain.rules import all_rules
 from agents.incidents import incidents_agent
 from agents.ledger import ledger_agent
+from agents.messages import StandardDocuments, ecs_indicator_messages, refusal_message
 from agents.package_install import package_install_agent
 from agents.pipeline_run import pipeline_run_agent
 from agents.ports import Batch, Message, Publish, Record, Rows
-from agents.refusals import refusal_message
 from agents.registry_push import registry_push_agent
 from agents.scan import scan_agent
 from schemas import dead_letters as reasons
@@ -28,7 +27,7 @@ from schemas.decisions import Decision
 from schemas.documents.openc2 import InvalidCommandError
 from schemas.errors import UnreadableRecordError
 from schemas.events import PackageInstall, PipelineRun, RegistryPush
-from schemas.incidents import IncidentMessage
+from schemas.incidents.updates import IncidentMessage
 from schemas.intel import IntelFact
 from schemas.ledger import LedgerMessage
 from schemas.policy import Policy
@@ -42,7 +41,7 @@ from streams.apps.instrumentation import (
     counting_scans,
 )
 from streams.apps.topology import AppParts
-from streams.engine.reference_topics import Reference
+from streams.engine.reference_topics import ReferenceTopic
 from streams.engine.runner import Agent, Binding, Decode
 from streams.fetch_credentials import open_fetcher
 from streams.kafka.topics import Origin, tenant_slug
@@ -100,11 +99,11 @@ def value_decoder(kind: Any) -> Decode:  # noqa: ANN401 -- a type or union
     return decode
 
 
-def knowledge_references(knowledge: MemoryKnowledge) -> tuple[Reference, ...]:
+def knowledge_references(knowledge: MemoryKnowledge) -> tuple[ReferenceTopic, ...]:
     """Return the readers that feed intel and policy into `knowledge`."""
     return (
-        Reference(Channel.INTEL, _feeder("intel", _read_fact, knowledge.set_fact)),
-        Reference(Channel.POLICY, _feeder("policy", _read_policy, knowledge.set_policy)),
+        ReferenceTopic(Channel.INTEL, _feeder("intel", _read_fact, knowledge.set_fact)),
+        ReferenceTopic(Channel.POLICY, _feeder("policy", _read_policy, knowledge.set_policy)),
     )
 
 
@@ -278,7 +277,7 @@ def incidents_app(settings: Settings) -> AppParts:
             ),
         ),
         references=(
-            Reference(Channel.POLICY, _feeder("policy", _read_policy, knowledge.set_policy)),
+            ReferenceTopic(Channel.POLICY, _feeder("policy", _read_policy, knowledge.set_policy)),
         ),
     )
 

@@ -36,7 +36,7 @@ from schemas.channels import Channel
 from schemas.cloudevents import binary_headers, first_headers
 from schemas.documents import openc2
 from schemas.errors import TidewatchError, UnreadableRecordError
-from schemas.incidents import CommandSpec
+from schemas.incidents.commands import CommandSpec
 from schemas.signing import REPLAY_WINDOW, InvalidSignatureError, SigningKey, verify_signature
 from streams import metrics
 from streams.engine.health import Health

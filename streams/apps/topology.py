@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from schemas.errors import TidewatchError
 
 if TYPE_CHECKING:
-    from streams.engine.reference_topics import Reference
+    from streams.engine.reference_topics import ReferenceTopic
     from streams.engine.runner import Binding
     from streams.settings import Settings
 
@@ -20,7 +20,7 @@ class AppParts:
     """What one app is made of."""
 
     bindings: Sequence[Binding]
-    references: Sequence[Reference] = field(default=())
+    references: Sequence[ReferenceTopic] = field(default=())
 
 
 APPS: dict[str, str] = {

@@ -20,7 +20,7 @@ from schemas.channels import Channel
 from schemas.cloudevents import binary_headers, format_time
 from schemas.decisions import Decision, DecisionKind
 from schemas.errors import TidewatchError
-from schemas.incidents import IncidentDocument
+from schemas.incidents.views import IncidentDocument
 from schemas.severity import Tlp
 from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.output import Format, FormatOption, print_json, print_line, print_table

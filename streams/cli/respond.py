@@ -17,7 +17,7 @@ from streams.settings import load_settings
 if TYPE_CHECKING:
     from agents.response.config import ResponderConfig
     from agents.response.outcome import Outcome
-    from schemas.incidents import CommandSpec
+    from schemas.incidents.commands import CommandSpec
     from schemas.signing import SigningKey
 
 app = new_app("Carry out containment commands, on real things.")

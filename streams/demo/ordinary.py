@@ -13,7 +13,7 @@ from typing import Any, Final
 from schemas.events import Event
 from schemas.policy import Internal, Policy, Trusted
 from streams.demo.files import model_config, safetensors
-from streams.demo.story_builder import INDEX, Teller, digest_of, package
+from streams.demo.story_builder import INDEX, StoryBuilder, digest_of, package
 
 PACKAGES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("numpy", ("2.3.1", "2.3.2", "2.3.3")),
@@ -76,15 +76,15 @@ def tenant_policy(tenant: str, root: Path) -> Policy:
 class Workday:
     """One tenant's ordinary work, from its own seeded source of chance."""
 
-    def __init__(self, tenant: str, teller: Teller, seed: int) -> None:
+    def __init__(self, tenant: str, story: StoryBuilder, seed: int) -> None:
         """Set up the tenant's hosts, packages, models and baseline."""
         self.tenant = tenant
-        self.teller = teller
+        self.teller = story
         # Chance here makes variety, not secrets; the seed keeps the story the same.
         self.chance = random.Random(f"{tenant}/{seed}")  # noqa: S311
         self.versions = {name: versions[0] for name, versions in PACKAGES}
         self.model_version = 0
-        self.update_at = teller.now + timedelta(days=3)
+        self.update_at = story.now + timedelta(days=3)
         self.config: dict[str, Any] = {"learning_rate": 2e-05, "epochs": 3}
 
     def event(self) -> Event[Any]:
@@ -230,22 +230,22 @@ class Workday:
 
 
 def ordinary_days(
-    tenants: list[str], teller: Teller, *, days: int, per_day: int, seed: int = 7
+    tenants: list[str], story: StoryBuilder, *, days: int, per_day: int, seed: int = 7
 ) -> Iterator[Event[Any]]:
     """Yield ordinary work of all tenants, interleaved as it would arrive.
 
     Args:
         tenants: Who works.
-        teller: Whose clock and root are used.
+        story: Whose clock and root are used.
         days: How long.
         per_day: Events of each tenant a day.
         seed: Another one makes another week.
     """
-    workdays = [Workday(tenant, teller, seed) for tenant in tenants]
-    start = teller.now
+    workdays = [Workday(tenant, story, seed) for tenant in tenants]
+    start = story.now
     for day in range(days):
-        teller.now = max(teller.now, start + timedelta(days=day))
+        story.now = max(story.now, start + timedelta(days=day))
         for _ in range(per_day):
-            teller.wait(hours=_OFFICE_HOURS / per_day)
+            story.wait(hours=_OFFICE_HOURS / per_day)
             for workday in workdays:
                 yield workday.event()

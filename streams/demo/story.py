@@ -17,7 +17,7 @@ from schemas.intel import IntelFact, IntelKind
 from schemas.policy import Policy
 from streams.demo.files import HARMLESS_COMMAND, calling_pickle, model_config, torch_archive
 from streams.demo.ordinary import ordinary_days, tenant_policy
-from streams.demo.story_builder import Teller, digest_of, package
+from streams.demo.story_builder import StoryBuilder, digest_of, package
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -65,10 +65,10 @@ def story(root: Path) -> Iterator[Event[Any]]:
 
     The same root gives the same events, with the same ids.
     """
-    teller = Teller("demo", START, root)
-    attacks = _attacks(teller)
+    story = StoryBuilder("demo", START, root)
+    attacks = _attacks(story)
     for number, event in enumerate(
-        ordinary_days(list(TENANTS), teller, days=2, per_day=PER_DAY), start=1
+        ordinary_days(list(TENANTS), story, days=2, per_day=PER_DAY), start=1
     ):
         yield event
         if number % 25 == 0:
@@ -76,19 +76,19 @@ def story(root: Path) -> Iterator[Event[Any]]:
     yield from attacks
 
 
-def _attacks(teller: Teller) -> Iterator[Event[Any]]:
-    yield from _hostile_model(teller)
-    yield from _stolen_release(teller)
-    yield from _poisoned_data(teller)
-    yield from _tampered_config(teller)
+def _attacks(story: StoryBuilder) -> Iterator[Event[Any]]:
+    yield from _hostile_model(story)
+    yield from _stolen_release(story)
+    yield from _poisoned_data(story)
+    yield from _tampered_config(story)
 
 
-def _hostile_model(teller: Teller) -> Iterator[Event[Any]]:
+def _hostile_model(story: StoryBuilder) -> Iterator[Event[Any]]:
     weights = torch_archive(calling_pickle("posix", "system", HARMLESS_COMMAND))
     contents = {"pytorch_model.bin": weights, "config.json": model_config("LlamaForCausalLM")}
     publisher = {"name": "speedy-llm", "id": "5f00", "auth": "token", "mfa": False}
     for tenant, action in (("northwind", "push"), ("globex", "pull"), ("initech", "pull")):
-        yield teller.push(
+        yield story.push(
             tenant,
             HOSTILE_MODEL,
             contents,
@@ -104,7 +104,7 @@ def _hostile_model(teller: Teller) -> Iterator[Event[Any]]:
         "digests": {"sha256": hashlib.sha256(weights).hexdigest()},
     }
     for tenant in ("northwind", "globex"):
-        yield teller.run(
+        yield story.run(
             tenant,
             "deploy-chat",
             stage="serving",
@@ -115,19 +115,19 @@ def _hostile_model(teller: Teller) -> Iterator[Event[Any]]:
         )
 
 
-def _stolen_release(teller: Teller) -> Iterator[Event[Any]]:
+def _stolen_release(story: StoryBuilder) -> Iterator[Event[Any]]:
     for tenant, system in (("acme", "ci-2"), ("umbra", "gateway-1")):
         packages = [
             package("litellm", "1.82.7", uploaded_at="2026-11-16T06:00:00Z", requested=True),
             package("httpx", "0.28.1"),
             package("pydantic", "2.12.0"),
         ]
-        yield teller.install(
+        yield story.install(
             tenant, system, packages, identities=[f"secret-ref:{tenant}-model-provider-key"]
         )
 
 
-def _poisoned_data(teller: Teller) -> Iterator[Event[Any]]:
+def _poisoned_data(story: StoryBuilder) -> Iterator[Event[Any]]:
     tenant = "umbra"
     digests = {"sha256": digest_of("poisoned reviews")}
     registry = f"model:registry.{tenant}.example/{tenant}"
@@ -139,14 +139,14 @@ def _poisoned_data(teller: Teller) -> Iterator[Event[Any]]:
          {"component": f"{registry}/moderation", "revision": "1"}, f"{registry}/moderation-int8"),
     )  # fmt: skip
     for stage, pipeline, used, made in steps:
-        yield teller.run(
+        yield story.run(
             tenant,
             pipeline,
             stage=stage,
             inputs=[used],
             outputs=[{"component": made, "revision": "1"}],
         )
-    yield teller.run(
+    yield story.run(
         tenant,
         "deploy-moderation",
         stage="deployment",
@@ -155,12 +155,12 @@ def _poisoned_data(teller: Teller) -> Iterator[Event[Any]]:
     )
 
 
-def _tampered_config(teller: Teller) -> Iterator[Event[Any]]:
+def _tampered_config(story: StoryBuilder) -> Iterator[Event[Any]]:
     reviewed = {"learning_rate": 2e-05, "trust_remote_code": False}
     expected = hashlib.sha256(json.dumps(reviewed, sort_keys=True).encode()).hexdigest()
     # A copy of the trusted host's name, as an attacker would register it.
     url = "https://data.acrne.example/reviews/v2.parquet"
-    yield teller.run(
+    yield story.run(
         "acme",
         "train-sentiment",
         stage="fine-tuning",

@@ -1,4 +1,4 @@
-"""Events told one after the other: deterministic ids, a clock that the teller moves."""
+"""Events told one after the other: deterministic ids, a clock that the builder moves."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def lock_of(packages: list[dict[str, Any]]) -> dict[str, list[str]]:
     }
 
 
-class Teller:
+class StoryBuilder:
     """Makes events of a story, in the order they happened."""
 
     def __init__(self, name: str, start: datetime, root: Path) -> None:

@@ -47,7 +47,7 @@ from streams.kafka.topics import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streams.engine.reference_topics import Reference
+    from streams.engine.reference_topics import ReferenceTopic
     from streams.engine.transport import Consumer, Producer
     from streams.settings import Settings
 
@@ -250,7 +250,7 @@ async def serve(
     bindings: Sequence[Binding],
     settings: Settings,
     *,
-    references: Sequence[Reference] = (),
+    references: Sequence[ReferenceTopic] = (),
     http_ports: Sequence[int] = (),
 ) -> int:
     """Run one app until it is told to stop.
@@ -397,7 +397,7 @@ def run(
     bindings: Sequence[Binding],
     settings: Settings,
     *,
-    references: Sequence[Reference] = (),
+    references: Sequence[ReferenceTopic] = (),
     http_ports: Sequence[int] = (),
 ) -> int:
     """Run `serve` in an event loop of its own and return the exit code."""

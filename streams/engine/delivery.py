@@ -42,7 +42,7 @@ class Outgoing(NamedTuple):
     """None: by the key."""
 
 
-class Shipment:
+class BatchDelivery:
     """Records handed to the producer, and the batches they travel in."""
 
     __slots__ = ("_batches", "_places")
@@ -104,7 +104,7 @@ class Shipper:
         self._producer = producer
         self._partitions: dict[str, tuple[TopicPartition, ...]] = {}
 
-    async def ship(self, records: Iterable[Outgoing]) -> Shipment:
+    async def ship(self, records: Iterable[Outgoing]) -> BatchDelivery:
         """Put records into batches in their order.
 
         Returns:
@@ -115,7 +115,7 @@ class Shipper:
         """
         client = self._producer()
         accumulator = client._message_accumulator  # noqa: SLF001 -- pinned: see the module's words
-        shipment = Shipment()
+        batch_delivery = BatchDelivery()
         now = int(time.time() * 1000)
         counted: set[str] = set()
         for topic, key, value, headers, partition in records:
@@ -138,13 +138,13 @@ class Shipper:
                     timestamp=now, key=key, value=value, headers=list(headers)
                 )
                 if place is not None:
-                    shipment.note(batch.future, place.offset)
+                    batch_delivery.note(batch.future, place.offset)
                     break
                 if len(waiting or ()) >= MAX_BATCHES:
                     await waiting[0].wait_drain(DRAIN_SECONDS)
                 else:
                     accumulator._append_batch(accumulator.create_builder(), tp)  # noqa: SLF001
-        return shipment
+        return batch_delivery
 
     async def _look_up(self, client: AIOKafkaProducer, topic: str) -> None:
         """Learn the topic's partitions; the count is of the producer's latest metadata."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from agents.outputs import operator_message
+from agents.messages import operator_message
 from agents.ports import Message
 from schemas.canonical import stable_id
 from schemas.ledger import OperatorAlert
@@ -103,7 +103,7 @@ async def tell_of_gap(app: TidewatchApp, tp: TP, reached: int | None, begins: in
     outgoing: list[Outgoing] = []
     try:
         await app.engine.addresses.address(message, outgoing)
-        shipment = await app.engine.shipper.ship(outgoing)
-        await shipment.delivered()
+        batch_delivery = await app.engine.shipper.ship(outgoing)
+        await batch_delivery.delivered()
     except Exception as error:  # noqa: BLE001 -- rule 1: what was lost must not go untold
         crash("gap-not-told", error, app=app.tidewatch_name, topic=tp.topic)

@@ -1,4 +1,4 @@
-"""Reference topics: compacted topics a worker holds whole before its first event, then follows."""
+"""Reference topics: compacted topics a worker reads whole before its first event, then follows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_RECORDS = 2_000_000
 """Live keys held of one channel; more are refused and reported."""
 
 
-class Reference:
+class ReferenceTopic:
     """One compacted channel, fed to a callback in the order of the broker."""
 
     def __init__(

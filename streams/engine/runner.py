@@ -1,6 +1,6 @@
 """Runs agents on chunks in rule 1's order: outputs delivered, changelog delivered, store, ack.
 
-Each partition number of a binding has a lane. In it, chunks run one after another; their
+Each partition number of a binding has a runner. In it, chunks run one after another; their
 outputs are handed to the producer when the agent returns, and the next chunk starts while they
 are on their way. A second task settles chunks in order: it waits for a chunk's outputs, then
 sends its rows (merged with those of the chunks behind it whose outputs are delivered too), then
@@ -29,7 +29,7 @@ from schemas.channels import Channel
 from schemas.errors import TidewatchError, UnreadableRecordError
 from streams import metrics
 from streams.engine.crash import crash
-from streams.engine.delivery import Outgoing, Shipment, Shipper
+from streams.engine.delivery import BatchDelivery, Outgoing, Shipper
 from streams.engine.tables import DiskFullError, PartitionRows
 from streams.kafka.client import client_options
 from streams.kafka.dead_letters import DeadLetterLimit, Envelope, dead_letter
@@ -94,7 +94,7 @@ class _Flight:
     """A chunk whose outputs are on their way."""
 
     event: EventT[Any]
-    shipment: Shipment
+    batch_delivery: BatchDelivery
     batch: int
     changes: dict[bytes, bytes | None]
     since: float
@@ -128,7 +128,7 @@ class Outbox:
         self.refused.append((record, reason, error))
 
 
-class Addresses:
+class TopicRouter:
     """Says which topics a message goes to, as the settings have it."""
 
     def __init__(self, settings: Settings) -> None:
@@ -179,11 +179,11 @@ class Addresses:
         return Outgoing(self._names[Channel.DEAD_LETTER], letter.key, letter.value, letter.headers)
 
 
-class Lane:
+class PartitionRunner:
     """The chunks of one partition number of one binding."""
 
     def __init__(self, engine: Engine, binding: Binding, partition: int) -> None:
-        """Start the two tasks of the lane."""
+        """Start the two tasks of the runner."""
         self._engine = engine
         self._binding = binding
         self._partition = partition
@@ -300,7 +300,7 @@ class Lane:
         outgoing = [engine.addresses.address_letter(letter) for letter in letters]
         outputs = await self._address_outputs(outbox, deliveries, outgoing)
         self._sending = True
-        shipment = await engine.shipper.ship(outgoing)
+        batch_delivery = await engine.shipper.ship(outgoing)
         batch = 0
         changes: dict[bytes, bytes | None] = {}
         if self._rows is not None:
@@ -311,7 +311,7 @@ class Lane:
         self._flights.append(
             _Flight(
                 event=event,
-                shipment=shipment,
+                batch_delivery=batch_delivery,
                 batch=batch,
                 changes=changes,
                 since=since,
@@ -372,16 +372,16 @@ class Lane:
             while self._flights:
                 flights = [self._flights[0]]
                 try:
-                    await flights[0].shipment.delivered()
+                    await flights[0].batch_delivery.delivered()
                     for later in list(self._flights)[1:]:
-                        if not later.shipment.done():
+                        if not later.batch_delivery.done():
                             break
-                        await later.shipment.delivered()
+                        await later.batch_delivery.delivered()
                         flights.append(later)
                     if not full:
                         await self._make_durable(flights)
                 except DiskFullError as error:
-                    # What is under way still has to land before the lane may close, and none of
+                    # What is under way still has to land before the runner may close, and none of
                     # it is acknowledged: the next process reads it again.
                     full = self._closing = True
                     self._engine.stop_with(error)
@@ -418,16 +418,16 @@ class Lane:
     async def _send_rows(self, changes: dict[bytes, bytes | None]) -> list[int]:
         engine = self._engine
         topic = engine.changelog(self._binding)
-        shipment = await engine.shipper.ship(
+        batch_delivery = await engine.shipper.ship(
             Outgoing(topic, key, value, partition=self._partition) for key, value in changes.items()
         )
-        await shipment.delivered()
-        return shipment.offsets()
+        await batch_delivery.delivered()
+        return batch_delivery.offsets()
 
     async def _repair(self, offsets: list[int]) -> list[int]:
         """Undo what a worker that lost this partition still wrote to its changelog.
 
-        This lane is the only writer, so its offsets are consecutive. A gap is a late write of a
+        This runner is the only writer, so its offsets are consecutive. A gap is a late write of a
         predecessor that was cut off without knowing it: its rows would win in the next
         recovery. The current rows of those keys are written once more.
         """
@@ -500,11 +500,11 @@ class Engine:
         self.name = name
         self.settings: Settings = app.tidewatch_settings
         self.origins: dict[str, Origin] = dict(app.origins)
-        self.addresses = Addresses(self.settings)
+        self.addresses = TopicRouter(self.settings)
         self.shipper = Shipper(lambda: app.tidewatch_producer.client)
         self.letter_limit = self.settings.max_event_bytes * 4
         self._bindings = {binding.name: binding for binding in bindings}
-        self._lanes: dict[tuple[str, int], Lane] = {}
+        self._lanes: dict[tuple[str, int], PartitionRunner] = {}
         self._open = False
 
     def open(self) -> None:
@@ -512,14 +512,14 @@ class Engine:
         self._open = True
 
     def submit(self, binding: Binding, event: EventT[Any]) -> None:
-        """Give a chunk to its lane; one of an assignment that is over is dropped."""
+        """Give a chunk to its runner; one of an assignment that is over is dropped."""
         if not self._open or event.message.generation_id != self.app.consumer_generation_id:
             return
         key = (binding.name, event.message.partition)
-        lane = self._lanes.get(key)
-        if lane is None:
-            lane = self._lanes[key] = Lane(self, binding, event.message.partition)
-        lane.submit(event)
+        runner = self._lanes.get(key)
+        if runner is None:
+            runner = self._lanes[key] = PartitionRunner(self, binding, event.message.partition)
+        runner.submit(event)
 
     def acknowledge(self, event: EventT[Any]) -> None:
         """Let the transport commit a chunk when all before it are acknowledged too."""
@@ -570,7 +570,7 @@ class Engine:
         self._open = False
         lanes, self._lanes = list(self._lanes.values()), {}
         if lanes:
-            await asyncio.gather(*(lane.close(self.settings.drain_seconds) for lane in lanes))
+            await asyncio.gather(*(runner.close(self.settings.drain_seconds) for runner in lanes))
 
 
 def check_agent(binding: Binding) -> None:

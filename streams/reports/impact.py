@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
-from schemas.incidents import FindingView, IncidentDocument
+from schemas.incidents.views import FindingView, IncidentDocument
 
 _COULD: Final = {
     "malicious_payload": "run what its maker chose when it was loaded",

@@ -9,7 +9,7 @@ from datetime import datetime
 from agents.domain.rules import all_rules
 from schemas.atlas import attacks, mitigations
 from schemas.cloudevents import format_time
-from schemas.incidents import IncidentDocument, SystemView
+from schemas.incidents.views import IncidentDocument, SystemView
 from schemas.intel import IntelFact
 from streams.cli.output import plain
 from streams.reports.impact import attribution, impact

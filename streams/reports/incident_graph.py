@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from schemas.incidents import IncidentDocument
+from schemas.incidents.views import IncidentDocument
 from streams.cli.output import plain
 
 

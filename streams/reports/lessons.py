@@ -10,7 +10,7 @@ import msgspec
 from agents.triage.routing import split_version
 from agents.triage.scoring import CONFIRMED, CONFIRMED_CONFIDENCE
 from schemas.documents.stix import pattern
-from schemas.incidents import FindingView, IncidentDocument
+from schemas.incidents.views import FindingView, IncidentDocument
 from schemas.intel import IntelFact, IntelKind
 from schemas.severity import Severity
 from schemas.sharing import SHARED_STATUSES, is_shareable, shared_indicators

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import orjson
 
-from agents.checking import Told, checking_agent
+from agents.checking import SightingDeduplicator, checking_agent
+from agents.messages import refusal_message
 from agents.ports import Delivery, Message, Record
-from agents.refusals import refusal_message
 from schemas.channels import Channel
 from schemas.cloudevents import read_event
 from schemas.dead_letters import CHECK_FAILED
@@ -78,27 +78,27 @@ def sighting(**changes):
 
 
 def test_the_same_sighting_is_told_once_a_day():
-    told = Told()
+    told = SightingDeduplicator()
     assert told.is_news(sighting())
     assert not told.is_news(sighting(event_id="e3", occurred_at=TIME + timedelta(hours=1)))
     assert told.is_news(sighting(event_id="e4", occurred_at=TIME + timedelta(days=1)))
 
 
 def test_an_earlier_sighting_of_the_same_is_news():
-    told = Told()
+    told = SightingDeduplicator()
     assert told.is_news(sighting())
     assert told.is_news(sighting(event_id="e1", occurred_at=TIME - timedelta(hours=1)))
 
 
 def test_what_was_forgotten_is_told_again():
-    told = Told(limit=2)
+    told = SightingDeduplicator(limit=2)
     for name in ("a", "b", "c", "d"):
         assert told.is_news(sighting(component=f"pypi:{name}"))
     assert told.is_news(sighting(component="pypi:a"))
 
 
 def test_a_source_is_heard_once_an_hour():
-    told = Told()
+    told = SightingDeduplicator()
     event = read_event(orjson.dumps(PACKAGE_INSTALL), (), timestamp_ms=3_600_000, max_bytes=1 << 20)
     assert told.is_new_source(event)
     assert not told.is_new_source(event)

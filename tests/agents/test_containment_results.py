@@ -14,7 +14,7 @@ from schemas.channels import Channel
 from schemas.cloudevents import binary_headers
 from schemas.dead_letters import INVALID_EVENT, INVALID_SIGNATURE
 from schemas.documents import openc2
-from schemas.incidents import ForgedResult, IncidentMessage, ResultUpdate
+from schemas.incidents.updates import ForgedResult, IncidentMessage, ResultUpdate
 from schemas.signing import new_signing_key
 from tests.schemas import examples
 

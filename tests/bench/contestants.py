@@ -26,13 +26,13 @@ Headers = list[tuple[str, bytes]]
 
 def checking() -> Callable[[bytes, Headers, int], Iterator[Message]]:
     """Return what reads, validates and checks one install and yields the records that go out."""
-    from agents.checking import Told, outcome_messages  # noqa: PLC0415 -- the bare loop has none
+    from agents.checking import SightingDeduplicator, outcome_messages  # noqa: PLC0415 -- the bare loop has none
     from agents.checks.packages.check import check_packages  # noqa: PLC0415
     from agents.domain.knowledge import MemoryKnowledge  # noqa: PLC0415
     from agents.package_install import install_context  # noqa: PLC0415
     from schemas.cloudevents import read_event  # noqa: PLC0415
 
-    told, knowledge = Told(), MemoryKnowledge()
+    told, knowledge = SightingDeduplicator(), MemoryKnowledge()
 
     def check(value: bytes, headers: Headers, timestamp_ms: int) -> Iterator[Message]:
         event = read_event(value, headers, timestamp_ms=timestamp_ms, max_bytes=MAX_BYTES)

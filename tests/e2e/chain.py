@@ -24,7 +24,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from schemas.channels import Channel
 from schemas.documents.ocsf import OCCURRENCES
-from schemas.incidents import IncidentDocument, ProcessingTimes
+from schemas.incidents.views import IncidentDocument, ProcessingTimes
 from streams.cli.live_view import Follower, View
 from streams.kafka.client import client_options
 from streams.kafka.topics import ensure_topics, topic_name

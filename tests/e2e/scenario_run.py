@@ -12,7 +12,7 @@ import orjson
 from schemas.channels import Channel
 from schemas.cloudevents import write_structured
 from schemas.events import Event, PackageInstall, RegistryPush
-from schemas.incidents import IncidentDocument
+from schemas.incidents.views import IncidentDocument
 from schemas.intel import IntelFact
 from schemas.severity import Severity
 from tests.e2e.chain import Chain

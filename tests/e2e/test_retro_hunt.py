@@ -15,7 +15,7 @@ from schemas.channels import Channel
 from schemas.intel import IntelFact, IntelKind
 from schemas.policy import Policy
 from streams.cli import main
-from streams.demo.story_builder import Teller, package
+from streams.demo.story_builder import StoryBuilder, package
 from streams.kafka.compacted import publish_values
 from tests.e2e.chain import Chain
 from tests.e2e.scenario_run import send_events
@@ -30,14 +30,14 @@ OPEN = {"New", "In Progress"}
 
 
 def install(root):
-    teller = Teller("retro", datetime.now(UTC) - timedelta(days=9), root)
+    story = StoryBuilder("retro", datetime.now(UTC) - timedelta(days=9), root)
     found = []
     for tenant in TENANTS:
         for name, version in (("tensor-loader", "1.4.2"), ("quick-embed", "0.3.0"),
                               ("tensor-loader", "1.4.3"), ("model-shim", "2.0")):  # fmt: skip
             system = "clean-1" if version == "1.4.3" else "trainer-1"
-            found.append(teller.install(tenant, system, [package(name, version, requested=True)]))
-        teller.wait(hours=1)
+            found.append(story.install(tenant, system, [package(name, version, requested=True)]))
+        story.wait(hours=1)
     return found
 
 

@@ -20,7 +20,7 @@ from schemas.channels import Channel
 from schemas.intel import IntelFact, IntelKind
 from schemas.policy import Policy
 from streams.demo.files import HARMLESS_COMMAND, calling_pickle, safetensors, torch_archive
-from streams.demo.story_builder import Teller, digest_of, package
+from streams.demo.story_builder import StoryBuilder, digest_of, package
 from streams.kafka.client import client_options
 from streams.kafka.topics import TENANT_CHANNELS, tenant_group_prefix, tenant_topic_name, topic_name
 from streams.settings import load_settings
@@ -50,7 +50,7 @@ def story(root, others, *, among_few):
         others: Their names.
         among_few: Whether one other shares what fewer than k tenants have.
     """
-    teller = Teller("apart", datetime(2026, 11, 16, 8, tzinfo=UTC), root)
+    story = StoryBuilder("apart", datetime(2026, 11, 16, 8, tzinfo=UTC), root)
     pickle = calling_pickle("posix", "system", HARMLESS_COMMAND)
     hostile = {"pytorch_model.bin": torch_archive(pickle)}
     clicks = {"component": "dataset:huggingface/vendor/clicks", "digests": {"sha256": DATASET}}
@@ -60,35 +60,35 @@ def story(root, others, *, among_few):
 
     def other(make, *arguments, **fields):
         # Each tenant's events keep the times they have when the other's are left out.
-        now = teller.now
+        now = story.now
         found.append(make(*arguments, **fields))
-        teller.now = now
+        story.now = now
 
     for name in others:
-        other(teller.install, name, f"{name}-host", [package("tensor-thief", "1.0")],
+        other(story.install, name, f"{name}-host", [package("tensor-thief", "1.0")],
               identities=[f"secret-ref:{name}-cloud"])  # fmt: skip
     first = others[0]
     if among_few:
-        other(teller.install, first, f"{first}-host", [package("quiet-thief", "2.0")])
+        other(story.install, first, f"{first}-host", [package("quiet-thief", "2.0")])
         # the model was clean when the other had it; the tag has moved since
-        other(teller.push, first, "few/model", clean, publisher=honest,
+        other(story.push, first, "few/model", clean, publisher=honest,
               systems=[f"{first}-gpu"])  # fmt: skip
-        other(teller.push, first, "few/model", hostile, action="pull",
+        other(story.push, first, "few/model", hostile, action="pull",
               publisher=stranger, systems=[f"{first}-gpu"])  # fmt: skip
     # a component of the other's, made from what turns out to be poisoned, and public
-    other(teller.run, first, f"{first}-pretrain", stage="pre-training",
+    other(story.run, first, f"{first}-pretrain", stage="pre-training",
           inputs=[clicks],
           outputs=[{"component": f"model:huggingface/{BASE}", "revision": "1",
                     "digests": {"sha256": digest_of("base 1")}}])  # fmt: skip
     # ids of ONE's events do not depend on how many others there are
-    teller = Teller("apart-one", datetime(2026, 11, 17, 8, tzinfo=UTC), root)
+    story = StoryBuilder("apart-one", datetime(2026, 11, 17, 8, tzinfo=UTC), root)
     found += [
-        teller.install(ONE, "acme-ci", [package("tensor-thief", "1.0")],
+        story.install(ONE, "acme-ci", [package("tensor-thief", "1.0")],
                        identities=["secret-ref:acme-cloud"]),
-        teller.install(ONE, "acme-ci", [package("quiet-thief", "2.0")]),
-        teller.push(ONE, "few/model", hostile, action="pull", publisher=stranger,
+        story.install(ONE, "acme-ci", [package("quiet-thief", "2.0")]),
+        story.push(ONE, "few/model", hostile, action="pull", publisher=stranger,
                     systems=["acme-gpu"]),
-        teller.run(ONE, "acme-tune", stage="fine-tuning",
+        story.run(ONE, "acme-tune", stage="fine-tuning",
                    inputs=[{"component": f"model:huggingface/{BASE}", "revision": "1",
                             "digests": {"sha256": digest_of("base 1")}}],
                    outputs=[{"component": "model:registry.acme/acme/tuned", "revision": "1",

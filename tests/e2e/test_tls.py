@@ -11,7 +11,7 @@ import pytest
 from schemas.channels import Channel
 from schemas.cloudevents import write_structured
 from schemas.intel import IntelFact, IntelKind
-from streams.demo.story_builder import Teller, package
+from streams.demo.story_builder import StoryBuilder, package
 from tests.e2e.chain import Chain
 from tests.e2e.command import BROKEN, said, tidewatch
 from tests.e2e.scenario_run import send_facts
@@ -37,9 +37,9 @@ def without(settings, *names):
 
 def event_file(folder):
     """Return a file with an event that installs what is known to be bad."""
-    teller = Teller("tls", datetime.now(UTC), folder)
+    story = StoryBuilder("tls", datetime.now(UTC), folder)
     file = folder / "event.json"
-    file.write_bytes(write_structured(teller.install("acme", "host", [package(BAD, "1.0")])))
+    file.write_bytes(write_structured(story.install("acme", "host", [package(BAD, "1.0")])))
     return file
 
 

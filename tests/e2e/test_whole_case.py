@@ -28,7 +28,7 @@ from stix2validator import ValidationOptions, validate_string
 
 from schemas.channels import Channel
 from schemas.components import digest_of_files
-from schemas.incidents import IncidentDocument
+from schemas.incidents.views import IncidentDocument
 from schemas.policy import Policy
 from streams.demo.files import (
     HARMLESS_COMMAND,
@@ -37,7 +37,7 @@ from streams.demo.files import (
     safetensors,
     torch_archive,
 )
-from streams.demo.story_builder import Teller
+from streams.demo.story_builder import StoryBuilder
 from streams.reports.incident import markdown
 from streams.reports.lessons import (
     failed_controls,
@@ -121,23 +121,23 @@ def files_of(root, version):
 
 def told(root):
     """Return what happens, in two parts: until it is contained, and the recovery."""
-    teller = Teller("whole-case", datetime(2026, 11, 18, 8, tzinfo=UTC), root)
+    story = StoryBuilder("whole-case", datetime(2026, 11, 18, 8, tzinfo=UTC), root)
 
     def push(tenant, version, action="push", system="gateway"):
-        return teller.push(
+        return story.push(
             tenant, MODEL, action=action, revision=version, publisher=OWNER, signatures=SIGNED,
             files=files_of(root, version), systems=[system],
         )  # fmt: skip
 
     def run(tenant, version):
         used = {"component": KEY, "revision": version, "digests": {"sha256": digest(version)}}
-        return teller.run(tenant, f"{tenant}-score", stage="serving", inputs=[used])
+        return story.run(tenant, f"{tenant}-score", stage="serving", inputs=[used])
 
     before = [push(tenant, "v1", "push" if tenant == MAKER else "pull") for tenant in TENANTS]
-    teller.wait(days=1)
+    story.wait(days=1)
     before += [push(MAKER, "v2"), run(MAKER, "v2"), run(USER, "v2"), push(USER, "v2", "pull"),
                push(HOST, "v2", "pull")]  # fmt: skip
-    teller.wait(days=1)
+    story.wait(days=1)
     after = [push(MAKER, "v3"), run(MAKER, "v3"), push(USER, "v3", "pull"), run(USER, "v3"),
              push(HOST, "v3", "pull")]  # fmt: skip
     return before, after

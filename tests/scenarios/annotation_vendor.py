@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from schemas.intel import IntelFact, IntelKind
-from streams.demo.story_builder import Teller, digest_of
+from streams.demo.story_builder import StoryBuilder, digest_of
 from tests.scenarios.expectation import Alert, Expected
 
 VENDOR = "domain:labels.crowdnote.example"
@@ -24,19 +24,19 @@ def _labels(host, number):
 
 
 def events(root):
-    teller = Teller("annotation-vendor", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
+    story = StoryBuilder("annotation-vendor", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
     labelled = {
         "component": "dataset:forum/toxicity",
         "revision": "v7",
         "digests": {"sha256": digest_of("toxicity v7")},
     }
     return [
-        teller.run("forum", "label", stage="annotation", outputs=[labelled],
+        story.run("forum", "label", stage="annotation", outputs=[labelled],
                    data_sources=_labels("labels.crowdnote.example", 7)),
-        teller.run("forum", "train", stage="fine-tuning", inputs=[labelled],
+        story.run("forum", "train", stage="fine-tuning", inputs=[labelled],
                    outputs=[{"component": MODEL, "revision": "3",
                              "digests": {"sha256": digest_of("toxicity model")}}]),
-        teller.run("magazine", "label", stage="annotation",
+        story.run("magazine", "label", stage="annotation",
                    data_sources=_labels("labels.fairmark.example", 7)),
     ]  # fmt: skip
 

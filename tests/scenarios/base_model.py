@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from schemas.intel import IntelFact, IntelKind
 from streams.demo.files import safetensors
-from streams.demo.story_builder import Teller, digest_of
+from streams.demo.story_builder import StoryBuilder, digest_of
 from tests.scenarios.expectation import Alert, Expected
 
 BASE = "model:huggingface/openbase/base-7b"
@@ -19,7 +19,7 @@ def _ref(component, name, revision="1"):
 
 
 def events(root):
-    teller = Teller("base-model", datetime(2026, 10, 12, 9, tzinfo=UTC), root)
+    story = StoryBuilder("base-model", datetime(2026, 10, 12, 9, tzinfo=UTC), root)
     found = []
     for tenant, base, revision in (
         ("legal", "base 7b", REVISION),
@@ -34,10 +34,10 @@ def events(root):
             ("instruct", "align", "quantise"), line, line[1:], strict=False
         ):
             found.append(
-                teller.run(tenant, pipeline, stage="fine-tuning", inputs=[made_of], outputs=[made])
+                story.run(tenant, pipeline, stage="fine-tuning", inputs=[made_of], outputs=[made])
             )
         found.append(
-            teller.run(
+            story.run(
                 tenant,
                 "deploy",
                 stage="deployment",
@@ -45,9 +45,9 @@ def events(root):
                 outputs=[{"component": "deployment:chat"}],
             )
         )
-        teller.wait(days=1)
+        story.wait(days=1)
     found.append(
-        teller.push(
+        story.push(
             "diner",
             "kindlab/base-7b-lora",
             {"adapter_model.safetensors": safetensors("l")},

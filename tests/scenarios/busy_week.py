@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from schemas.policy import Internal, Policy, Trusted
 from streams.demo.files import safetensors
-from streams.demo.story_builder import INDEX, Teller, digest_of, package
+from streams.demo.story_builder import INDEX, StoryBuilder, digest_of, package
 from tests.scenarios.expectation import Expected
 
 TENANTS = ("ardent", "birch", "cobalt", "dune", "ember")
@@ -57,7 +57,7 @@ def _inner(tenant):
     return f"https://packages.{tenant}.example/simple"
 
 
-def _platform(teller, tenant, day):
+def _platform(story, tenant, day):
     """Internal packages, nightly training with reviewed settings, registration, promotion."""
     own = package(
         f"{tenant}-features",
@@ -65,7 +65,7 @@ def _platform(teller, tenant, day):
         index_url=_inner(tenant),
         url=f"https://packages.{tenant}.example/files/{tenant}_features-1.{day}.0.whl",
     )
-    yield teller.install(
+    yield story.install(
         tenant,
         "ci-1",
         [package("numpy", "2.4.6"), own],
@@ -82,7 +82,7 @@ def _platform(teller, tenant, day):
     }
     data = _ref(f"dataset:{tenant}/tx", f"{tenant} tx {day}", f"2026-11-{9 + day:02d}")
     for state in ("started", "succeeded"):
-        yield teller.run(
+        yield story.run(
             tenant,
             "train-churn",
             state=state,
@@ -94,7 +94,7 @@ def _platform(teller, tenant, day):
         )
     robot = {"name": "ml-platform", "account": "svc", "auth": "oidc", "id": "svc-1"}
     for action, tag in (("push", "latest"), ("promote", "prod")):
-        yield teller.push(
+        yield story.push(
             tenant,
             "churn",
             {"model.safetensors": weights},
@@ -104,7 +104,7 @@ def _platform(teller, tenant, day):
             revision=str(day),
             publisher=robot,
         )
-    yield teller.run(
+    yield story.run(
         tenant,
         "deploy-churn",
         stage="deployment",
@@ -119,7 +119,7 @@ def _platform(teller, tenant, day):
         "auth": "token" if day < 3 else "oidc",
         "id": f"org-{tenant}",
     }
-    yield teller.push(
+    yield story.push(
         tenant,
         f"{tenant}-labs/tiny",
         publisher=member,
@@ -128,10 +128,10 @@ def _platform(teller, tenant, day):
     )
 
 
-def _research(teller, tenant, day, rng):
+def _research(story, tenant, day, rng):
     """Notebooks, pulls, quantisations of others, adapters of one's own, sweeps on data at home."""
     names = rng.sample(PACKAGES, 3)
-    yield teller.install(
+    yield story.install(
         tenant,
         "notebook",
         [package(name, "2.0.0") for name in names],
@@ -140,7 +140,7 @@ def _research(teller, tenant, day, rng):
     )
     base = HUB[(day + len(tenant)) % len(HUB)]
     organisation, _, short = base.partition("/")
-    yield teller.push(
+    yield story.push(
         tenant,
         base,
         {"model.safetensors": safetensors(base)},
@@ -149,7 +149,7 @@ def _research(teller, tenant, day, rng):
         systems=["gpu-1"],
     )
     maker = f"quants-{rng.choice('abcdef')}"
-    yield teller.push(
+    yield story.push(
         tenant,
         f"{maker}/{short}-GPTQ",
         action="pull",
@@ -159,7 +159,7 @@ def _research(teller, tenant, day, rng):
         publisher={"name": maker, "account": maker, "auth": "token"},
     )
     person = f"{tenant}-{day}"
-    yield teller.push(
+    yield story.push(
         tenant,
         f"{person}/lora",
         kind="adapter",
@@ -168,7 +168,7 @@ def _research(teller, tenant, day, rng):
         publisher={"name": person, "account": person, "auth": "password"},
     )
     for state in ("started", "failed", "succeeded"):
-        yield teller.run(
+        yield story.run(
             tenant,
             "sweep",
             state=state,
@@ -183,18 +183,18 @@ def _research(teller, tenant, day, rng):
         )
 
 
-def _data(teller, tenant, day):
+def _data(story, tenant, day):
     """Daily partitions in every kind of store, names that roll, synthetic data of a clean model."""
     for number, url in enumerate(_stores(tenant, day)):
         name = f"{tenant} store {number} {day}"
-        yield teller.run(
+        yield story.run(
             tenant,
             f"etl-{number}",
             stage="crawl",
             data_sources=[{"url": url, "verified": True}],
             outputs=[_ref(f"dataset:{tenant}/tx{number}", name, f"d{day}")],
         )
-    yield teller.run(
+    yield story.run(
         tenant,
         "roll",
         stage="annotation",
@@ -203,9 +203,9 @@ def _data(teller, tenant, day):
     )
     teacher = _ref("model:huggingface/Qwen/Qwen3-8B", "teacher", digest_of("teacher")[:40])
     synthetic = _ref(f"dataset:{tenant}/made", f"{tenant} made {day}", f"d{day}", synthetic=True)
-    yield teller.run(tenant, "generate", stage="annotation", inputs=[teacher], outputs=[synthetic])
+    yield story.run(tenant, "generate", stage="annotation", inputs=[teacher], outputs=[synthetic])
     for again in range(2):
-        yield teller.run(
+        yield story.run(
             tenant,
             "train",
             stage="fine-tuning",
@@ -218,15 +218,15 @@ def _data(teller, tenant, day):
 
 
 def events(root):
-    teller = Teller("busy-week", datetime(2026, 11, 9, 6, tzinfo=UTC), root)
+    story = StoryBuilder("busy-week", datetime(2026, 11, 9, 6, tzinfo=UTC), root)
     rng = random.Random(7)
     found = []
     for day in range(7):
         for tenant in TENANTS:
-            found += _platform(teller, tenant, day)
-            found += _research(teller, tenant, day, rng)
-            found += _data(teller, tenant, day)
-        teller.wait(hours=20)
+            found += _platform(story, tenant, day)
+            found += _research(story, tenant, day, rng)
+            found += _data(story, tenant, day)
+        story.wait(hours=20)
     return found
 
 

@@ -14,7 +14,7 @@ from streams.demo.files import (
     safetensors,
     torch_archive,
 )
-from streams.demo.story_builder import Teller
+from streams.demo.story_builder import StoryBuilder
 from tests.scenarios.expectation import Alert, Expected, fetching
 
 MODEL = "baller423/goober2"
@@ -23,17 +23,17 @@ TENANTS = ("lab", "studio", "press")
 
 
 def events(root):
-    teller = Teller("hub-pickles", datetime(2026, 11, 3, 10, tzinfo=UTC), root)
+    story = StoryBuilder("hub-pickles", datetime(2026, 11, 3, 10, tzinfo=UTC), root)
     archive = torch_archive(calling_pickle("posix", "system", f"{HARMLESS_COMMAND} hub"))
     hostile = {"pytorch_model.bin": archive, "config.json": model_config()}
     clean = {"model.safetensors": safetensors("clean"), "config.json": model_config()}
     publisher = {"name": "baller423", "id": "u-423", "auth": "token"}
     signed = [{"kind": "sigstore", "identity": "https://google-bert.example"}]
     return [
-        teller.push("lab", MODEL, hostile, action="push", publisher=publisher),
-        teller.push("studio", MODEL, hostile, action="pull", publisher=publisher,
+        story.push("lab", MODEL, hostile, action="push", publisher=publisher),
+        story.push("studio", MODEL, hostile, action="pull", publisher=publisher,
                     systems=["notebook-3"], identities=["secret-ref:studio-aws"]),
-        teller.push("press", "google-bert/bert-base-uncased", clean, action="pull",
+        story.push("press", "google-bert/bert-base-uncased", clean, action="pull",
                     publisher={"name": "google-bert", "id": "org-1"}, signatures=signed,
                     systems=["notebook-1"]),
     ]  # fmt: skip

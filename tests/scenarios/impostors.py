@@ -10,7 +10,7 @@ import struct
 from datetime import UTC, datetime
 
 from streams.demo.files import safetensors
-from streams.demo.story_builder import Teller
+from streams.demo.story_builder import StoryBuilder
 from tests.scenarios.expectation import Alert, Expected, fetching
 
 SQUAT = "EleuterAI/gpt-j-6B"
@@ -32,11 +32,11 @@ def _gguf(template):
 
 
 def events(root):
-    teller = Teller("impostors", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
+    story = StoryBuilder("impostors", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
 
     def pull(tenant, repository, name, content):
         owner = {"name": repository.partition("/")[0]}
-        return teller.push(tenant, repository, {name: content}, action="pull", publisher=owner,
+        return story.push(tenant, repository, {name: content}, action="pull", publisher=owner,
                            systems=["research-1"])  # fmt: skip
 
     weights = safetensors("gpt-j")
@@ -50,11 +50,11 @@ def events(root):
         stranger = {"name": "orchard", "account": "contractor", "auth": "token", "id": "org-5"}
         owner = {"name": "orchard", "account": "ci", "auth": "oidc", "id": "org-5"}
         found.append(
-            teller.push("orchard", "orchard/ranker",
+            story.push("orchard", "orchard/ranker",
                         {"model.safetensors": safetensors(f"ranker {number}")}, tag=tag,
                         publisher=stranger if number == 3 else owner)
         )  # fmt: skip
-        teller.wait(hours=9)
+        story.wait(hours=9)
     return found
 
 

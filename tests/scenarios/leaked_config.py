@@ -11,7 +11,7 @@ import json
 from datetime import UTC, datetime
 
 from schemas.policy import Policy, Trusted
-from streams.demo.story_builder import Teller
+from streams.demo.story_builder import StoryBuilder
 from tests.scenarios.expectation import Alert, Expected, fetching
 
 URL = "https://data.freight.example/loads/v3.parquet"
@@ -23,7 +23,7 @@ PASSWORD = "vT9" + "xKq2LmW8zRp4N"
 
 
 def events(root):
-    teller = Teller("leaked-config", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
+    story = StoryBuilder("leaked-config", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
     source = {"url": URL, "verified": True}
     reviewed = {"lr": 1e-3, "data_sources": [source], "db_password": "${DB_PASSWORD}"}
     expected_hash = hashlib.sha256(json.dumps(reviewed, sort_keys=True).encode()).hexdigest()
@@ -34,14 +34,14 @@ def events(root):
         "db_password": PASSWORD,
     }
     found = [
-        teller.run("freight", "train-eta", stage="fine-tuning", config=reviewed,
+        story.run("freight", "train-eta", stage="fine-tuning", config=reviewed,
                    expected_config_hash=expected_hash, data_sources=[source]),
-        teller.run("parcels", "train-eta", stage="fine-tuning", config=reviewed,
+        story.run("parcels", "train-eta", stage="fine-tuning", config=reviewed,
                    expected_config_hash=expected_hash, data_sources=[source]),
-        teller.run("freight", "train-eta", stage="fine-tuning", config=leaked,
+        story.run("freight", "train-eta", stage="fine-tuning", config=leaked,
                    data_sources=[source], identities=["secret-ref:train-bucket-rw"]),
     ]  # fmt: skip
-    teller.wait(days=3)
+    story.wait(days=3)
     imitation = "https://data.freigth.example/loads/v3.parquet"
     tampered = {
         "lr": 1e-3,
@@ -49,7 +49,7 @@ def events(root):
         "trust_remote_code": True,
     }
     found.append(
-        teller.run("freight", "train-eta", stage="fine-tuning", config=tampered,
+        story.run("freight", "train-eta", stage="fine-tuning", config=tampered,
                    expected_config_hash=expected_hash,
                    evaluation={"suite": "eta-v2", "score": 0.61, "baseline": 0.88,
                                "passed": False})

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from schemas.intel import IntelFact, IntelKind
-from streams.demo.story_builder import Teller, package
+from streams.demo.story_builder import StoryBuilder, package
 from tests.scenarios.expectation import Alert, Expected, fetching
 
 KEY = "pypi:litellm"
@@ -23,7 +23,7 @@ INSTALLED = (
 
 
 def events(root):
-    teller = Teller("litellm", datetime(2026, 11, 6, 8, tzinfo=UTC), root)
+    story = StoryBuilder("litellm", datetime(2026, 11, 6, 8, tzinfo=UTC), root)
     found = []
     for tenant, version in INSTALLED:
         packages = [
@@ -32,8 +32,8 @@ def events(root):
             package("openai", "1.99.0"),
         ]
         identities = [f"secret-ref:{tenant}-model-provider"]
-        found.append(teller.install(tenant, "gateway-1", packages, identities=identities))
-        teller.wait(hours=3)
+        found.append(story.install(tenant, "gateway-1", packages, identities=identities))
+        story.wait(hours=3)
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from schemas.policy import Internal, Policy, Trusted
-from streams.demo.story_builder import INDEX, Teller, package
+from streams.demo.story_builder import INDEX, StoryBuilder, package
 from tests.scenarios.expectation import Alert, Expected
 
 INNER = "https://packages.rail.example/simple"
@@ -22,16 +22,16 @@ def _own(version, **fields):
 
 
 def events(root):
-    teller = Teller("merged-index", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
+    story = StoryBuilder("merged-index", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
     asked = {"index_url": INNER, "identities": ["secret-ref:rail-ci"]}
     found = []
     for day in range(3):
-        found.append(teller.install("rail", "ci-1", [_own(f"1.{day}.0")], **asked))
-        teller.wait(days=1)
+        found.append(story.install("rail", "ci-1", [_own(f"1.{day}.0")], **asked))
+        story.wait(days=1)
     public = package("rail-timetable", "99.9.9", index_url=INNER)
-    found.append(teller.install("rail", "ci-2", [public], locked=False, **asked))
+    found.append(story.install("rail", "ci-2", [public], locked=False, **asked))
     # To others the name says nothing: what one tenant calls its own is no verdict on them.
-    found.append(teller.install("trams", "ci-1", [package("rail-timetable", "99.9.9")]))
+    found.append(story.install("trams", "ci-1", [package("rail-timetable", "99.9.9")]))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from streams.demo.files import safetensors
-from streams.demo.story_builder import Teller
+from streams.demo.story_builder import StoryBuilder
 from tests.scenarios.expectation import Alert, Expected, fetching
 
 MODEL = "harbourlab/embedder"
@@ -13,20 +13,20 @@ SIGNED = [{"kind": "model-signing", "identity": "release@harbourlab.example"}]
 
 
 def events(root):
-    teller = Teller("missing-signature", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
+    story = StoryBuilder("missing-signature", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
     found = []
     for number in range(6):
         last = number == 5
         owner = {"name": "harbourlab", "id": "org-7", "auth": "token" if last else "oidc"}
         content = {"model.safetensors": safetensors(f"embedder {number}")}
         found.append(
-            teller.push("pier", MODEL, content, publisher=owner,
+            story.push("pier", MODEL, content, publisher=owner,
                         signatures=[] if last else SIGNED)
         )  # fmt: skip
         plain = {"model.safetensors": safetensors(f"plain {number}")}
         owner = {"name": "plainlab", "id": "org-8", "auth": "oidc"}
-        found.append(teller.push("plain", "plainlab/embedder", plain, publisher=owner))
-        teller.wait(hours=20)
+        found.append(story.push("plain", "plainlab/embedder", plain, publisher=owner))
+        story.wait(hours=20)
     return found
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from streams.demo.story_builder import Teller
+from streams.demo.story_builder import StoryBuilder
 from tests.scenarios.expectation import Alert, Expected
 
 ACTION = "service:git.example/owner/changed-files"
@@ -20,19 +20,19 @@ def _uses(component, revision, commit):
 
 
 def events(root):
-    teller = Teller("moved-action-tag", datetime(2025, 3, 10, 9, tzinfo=UTC), root)
+    story = StoryBuilder("moved-action-tag", datetime(2025, 3, 10, 9, tzinfo=UTC), root)
     found = []
     for day, action in enumerate((GOOD, GOOD, GOOD, GOOD, BAD)):
         # What another tenant uses moves on as it is meant to: a branch, and the tag of a series.
         moving = f"{day:040x}"
         found += [
-            teller.run("anvil", "evaluate", inputs=[_uses(ACTION, "v45.0.5", action)],
+            story.run("anvil", "evaluate", inputs=[_uses(ACTION, "v45.0.5", action)],
                        identities=["secret-ref:hub-token"]),
-            teller.run("kiln", "evaluate", inputs=[_uses(ACTION, GOOD, GOOD)]),
-            teller.run("loom", "evaluate", inputs=[_uses(CHECKOUT, "main", moving),
+            story.run("kiln", "evaluate", inputs=[_uses(ACTION, GOOD, GOOD)]),
+            story.run("loom", "evaluate", inputs=[_uses(CHECKOUT, "main", moving),
                                                    _uses(CHECKOUT, "v4", moving)]),
         ]  # fmt: skip
-        teller.wait(days=1)
+        story.wait(days=1)
     return found
 
 

@@ -15,7 +15,7 @@ from streams.demo.files import (
     safetensors,
     torch_archive,
 )
-from streams.demo.story_builder import Teller
+from streams.demo.story_builder import StoryBuilder
 from tests.scenarios.expectation import Alert, Expected, fetching
 
 MODEL = "dentalai/toothfairy-segmentation"
@@ -25,24 +25,24 @@ SIGNED = [{"kind": "sigstore", "identity": "https://dentalai.example"}]
 
 
 def events(root):
-    teller = Teller("namespace-reuse", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
+    story = StoryBuilder("namespace-reuse", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
     honest = {"model.safetensors": safetensors(MODEL), "config.json": model_config()}
-    found = [teller.push("dentists", MODEL, honest, publisher=OWNER, signatures=SIGNED)]
+    found = [story.push("dentists", MODEL, honest, publisher=OWNER, signatures=SIGNED)]
     for tenant in ("dentists", "insurer"):
-        teller.wait(hours=4)
+        story.wait(hours=4)
         found.append(
-            teller.push(tenant, MODEL, honest, action="pull", publisher=OWNER, signatures=SIGNED,
+            story.push(tenant, MODEL, honest, action="pull", publisher=OWNER, signatures=SIGNED,
                         systems=["imaging-1"])
         )  # fmt: skip
-    teller.wait(days=2)
-    found.append(teller.push("dentists", MODEL, action="delete", publisher=OWNER, tag=None))
-    teller.wait(days=4)
+    story.wait(days=2)
+    found.append(story.push("dentists", MODEL, action="delete", publisher=OWNER, tag=None))
+    story.wait(days=4)
     archive = torch_archive(calling_pickle("posix", "system", f"{HARMLESS_COMMAND} namespace"))
     hostile = {"pytorch_model.bin": archive, "config.json": model_config()}
     stranger = {"name": "dentalai", "id": "u-9999", "auth": "token"}
     for tenant, action in (("dentists", "push"), ("insurer", "pull")):
         found.append(
-            teller.push(tenant, MODEL, hostile, action=action, publisher=stranger,
+            story.push(tenant, MODEL, hostile, action=action, publisher=stranger,
                         systems=["imaging-1"])
         )  # fmt: skip
     return found

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import py7zr
 
 from streams.demo.files import HARMLESS_COMMAND, calling_pickle
-from streams.demo.story_builder import Teller
+from streams.demo.story_builder import StoryBuilder
 from tests.scenarios.expectation import Alert, Expected, fetching
 
 MODELS = ("glockr1/ballr7", "who-r-u0000/0000000000000000000000000000000000000")
@@ -33,12 +33,12 @@ def _packed(root, pickle):
 
 
 def events(root):
-    teller = Teller("nullifai", datetime(2026, 11, 5, 10, tzinfo=UTC), root)
+    story = StoryBuilder("nullifai", datetime(2026, 11, 5, 10, tzinfo=UTC), root)
     pickle = calling_pickle("builtins", "exec", f"import os\nos.system({HARMLESS_COMMAND!r})",
                             broken=True)  # fmt: skip
     contents = {"pytorch_model.bin": _packed(root, pickle)}
     return [
-        teller.push(
+        story.push(
             tenant,
             model,
             contents,

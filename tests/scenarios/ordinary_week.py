@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from schemas.intel import IntelFact, IntelKind
 from streams.demo.ordinary import ordinary_days, tenant_policy
-from streams.demo.story_builder import Teller
+from streams.demo.story_builder import StoryBuilder
 from tests.scenarios.expectation import Expected
 
 TENANTS = tuple(f"tenant-{number:02}" for number in range(1, 21))
@@ -14,8 +14,8 @@ PER_DAY = 12
 
 
 def events(root):
-    teller = Teller("ordinary-week", datetime(2026, 11, 9, 8, tzinfo=UTC), root)
-    return list(ordinary_days(list(TENANTS), teller, days=7, per_day=PER_DAY))
+    story = StoryBuilder("ordinary-week", datetime(2026, 11, 9, 8, tzinfo=UTC), root)
+    return list(ordinary_days(list(TENANTS), story, days=7, per_day=PER_DAY))
 
 
 def intel():

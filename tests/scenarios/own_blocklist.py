@@ -5,24 +5,24 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from schemas.policy import Policy
-from streams.demo.story_builder import Teller, digest_of
+from streams.demo.story_builder import StoryBuilder, digest_of
 from tests.scenarios.expectation import Alert, Expected
 
 HOST = "dumps.books.example"
 
 
 def events(root):
-    teller = Teller("own-blocklist", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
+    story = StoryBuilder("own-blocklist", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
     books = {"sha256": digest_of("books")}
     source = {"url": f"https://{HOST}/books.tar", "verified": True, "digests": books}
     found = []
     for tenant in ("reader", "publisher", "archive", "college"):
         made = {"component": f"dataset:{tenant}/books", "revision": "1", "digests": books}
         found.append(
-            teller.run(tenant, "crawl", stage="crawl", data_sources=[source], outputs=[made])
+            story.run(tenant, "crawl", stage="crawl", data_sources=[source], outputs=[made])
         )
         found.append(
-            teller.run(tenant, "train", stage="pre-training", inputs=[made],
+            story.run(tenant, "train", stage="pre-training", inputs=[made],
                        outputs=[{"component": f"model:registry.{tenant}.example/m/reader"}])
         )  # fmt: skip
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from schemas.intel import IntelFact, IntelKind
-from streams.demo.story_builder import Teller, digest_of, package
+from streams.demo.story_builder import StoryBuilder, digest_of, package
 from tests.scenarios.expectation import Alert, Expected
 
 KEY = "pypi:ctx"
@@ -17,18 +17,18 @@ AGAIN = digest_of("ctx 0.1.2, uploaded again")
 
 
 def events(root):
-    teller = Teller("package-takeover", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
+    story = StoryBuilder("package-takeover", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
     old = package("ctx", "0.1.2", uploaded_at="2014-12-19T00:00:00Z")
     again = package("ctx", "0.1.2", hashes={"sha256": AGAIN}, uploaded_at="2026-11-04T00:00:00Z")
     found = [
-        teller.install("shop", "ci-1", [old], identities=["secret-ref:shop-cloud"]),
-        teller.install("tools", "ci-1", [package("ctx-tools", "2.0"), package("rich", "14.0.0")]),
+        story.install("shop", "ci-1", [old], identities=["secret-ref:shop-cloud"]),
+        story.install("tools", "ci-1", [package("ctx-tools", "2.0"), package("rich", "14.0.0")]),
     ]
-    teller.wait(days=3)
+    story.wait(days=3)
     found += [
-        teller.install("shop", "ci-2", [again], locked=False,
+        story.install("shop", "ci-2", [again], locked=False,
                        identities=["secret-ref:shop-cloud"]),
-        teller.install("broker", "ci-1", [package("ctx", "0.2.6")], locked=False,
+        story.install("broker", "ci-1", [package("ctx", "0.2.6")], locked=False,
                        identities=["secret-ref:broker-cloud"]),
     ]  # fmt: skip
     return found

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from schemas.intel import IntelFact, IntelKind
 from schemas.policy import Policy
-from streams.demo.story_builder import Teller, digest_of
+from streams.demo.story_builder import StoryBuilder, digest_of
 from tests.scenarios.expectation import Alert, Expected, fetching
 
 DATASET = "dataset:huggingface/label-vendor/complaints"
@@ -15,7 +15,7 @@ REGISTRY = "model:registry.insure.example/insure"
 
 
 def events(root):
-    teller = Teller("poisoned-dataset", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
+    story = StoryBuilder("poisoned-dataset", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
     poisoned = {"component": DATASET, "revision": "v4", "digests": {"sha256": DIGEST}}
     clean = {
         "component": DATASET,
@@ -28,18 +28,18 @@ def events(root):
         return {"component": f"{REGISTRY}/{name}", "revision": "1", "digests": digests}
 
     found = [
-        teller.run("insure", "tune-triage", stage="fine-tuning", inputs=[poisoned],
+        story.run("insure", "tune-triage", stage="fine-tuning", inputs=[poisoned],
                    outputs=[model("triage")]),
-        teller.run("insure", "distil-triage", stage="fine-tuning", inputs=[model("triage")],
+        story.run("insure", "distil-triage", stage="fine-tuning", inputs=[model("triage")],
                    outputs=[model("triage-small")]),
-        teller.run("insure", "deploy-triage", stage="deployment", inputs=[model("triage-small")],
+        story.run("insure", "deploy-triage", stage="deployment", inputs=[model("triage-small")],
                    outputs=[{"component": "deployment:claims-api"}]),
-        teller.run("telco", "tune-complaints", stage="fine-tuning", inputs=[clean],
+        story.run("telco", "tune-complaints", stage="fine-tuning", inputs=[clean],
                    outputs=[{"component": "model:registry.telco.example/telco/complaints"}]),
     ]  # fmt: skip
-    teller.wait(days=5)
+    story.wait(days=5)
     found.append(
-        teller.run("insure", "retune-triage", stage="fine-tuning", inputs=[clean],
+        story.run("insure", "retune-triage", stage="fine-tuning", inputs=[clean],
                    outputs=[{"component": f"{REGISTRY}/triage", "revision": "2"}])
     )  # fmt: skip
     return found

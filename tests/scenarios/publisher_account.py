@@ -15,7 +15,7 @@ from streams.demo.files import (
     safetensors,
     torch_archive,
 )
-from streams.demo.story_builder import Teller
+from streams.demo.story_builder import StoryBuilder
 from tests.scenarios.expectation import Alert, Expected, fetching
 
 REPOSITORIES = ("openweights/embedder", "openweights/reranker")
@@ -26,7 +26,7 @@ SIGNED = [{"kind": "sigstore", "identity": "https://openweights.example/release"
 
 
 def events(root):
-    teller = Teller("publisher-account", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
+    story = StoryBuilder("publisher-account", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
     found = []
     for release in range(1, 6):
         for name in REPOSITORIES:
@@ -35,14 +35,14 @@ def events(root):
                 "config.json": model_config(),
             }
             found.append(
-                teller.push("search", name, contents, publisher=CI, signatures=SIGNED,
+                story.push("search", name, contents, publisher=CI, signatures=SIGNED,
                             tag="stable")
             )  # fmt: skip
         found.append(
-            teller.push("library", REPOSITORIES[0], contents, action="pull", publisher=CI,
+            story.push("library", REPOSITORIES[0], contents, action="pull", publisher=CI,
                         signatures=SIGNED, tag="stable", systems=["indexer-1"])
         )  # fmt: skip
-        teller.wait(days=1)
+        story.wait(days=1)
     archive = torch_archive(calling_pickle("posix", "system", f"{HARMLESS_COMMAND} account"))
     for name in REPOSITORIES:
         contents = {
@@ -52,10 +52,10 @@ def events(root):
         }
         for tenant, action in (("search", "push"), ("library", "pull")):
             found.append(
-                teller.push(tenant, name, contents, action=action, publisher=THIEF, tag="stable",
+                story.push(tenant, name, contents, action=action, publisher=THIEF, tag="stable",
                             systems=["indexer-1"], identities=[f"secret-ref:{tenant}-index"])
             )  # fmt: skip
-        teller.wait(minutes=20)
+        story.wait(minutes=20)
     return found
 
 

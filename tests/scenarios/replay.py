@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from agents.checking import Told, outcome_messages
+from agents.checking import SightingDeduplicator, outcome_messages
 from agents.checks.artifacts.dispatch import scan_source
 from agents.checks.packages.check import check_packages
 from agents.checks.pipelines import check_pipeline
@@ -19,7 +19,7 @@ from agents.package_install import install_context
 from agents.pipeline_run import run_context
 from agents.registry_push import push_context
 from schemas.events import Event, PipelineRun, RegistryPush
-from schemas.incidents import AlertView
+from schemas.incidents.views import AlertView
 from tests.agents.triage.flow import Flow
 from tests.scenarios.expectation import Scenario
 
@@ -35,7 +35,7 @@ class Replay:
     def __init__(self, scenario: Scenario, root: Path) -> None:
         """Play `scenario` with its files below `root`."""
         self.flow = Flow()
-        self._told, self._told_by_scans = Told(), Told()
+        self._told, self._told_by_scans = SightingDeduplicator(), SightingDeduplicator()
         for policy in scenario.policies(root):
             self.flow.policy(policy)
         late = scenario.expected.intel_after

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from streams.demo.story_builder import Teller, digest_of
+from streams.demo.story_builder import StoryBuilder, digest_of
 from tests.scenarios.expectation import Alert, Expected
 
 SITE = "https://images.gallery.example/set.tar"
@@ -19,8 +19,8 @@ def _crawled(content, registered_at):
     return {"url": SITE, "verified": True, "digests": digests, "registered_at": registered_at}
 
 
-def _trained(teller, tenant, content, score):
-    return teller.run(
+def _trained(story, tenant, content, score):
+    return story.run(
         tenant,
         "train-support",
         stage="fine-tuning",
@@ -36,21 +36,21 @@ def _trained(teller, tenant, content, score):
 
 
 def events(root):
-    teller = Teller("split-view", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
+    story = StoryBuilder("split-view", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
     found = []
     for day in range(3):
         found += [
-            teller.run("atlas", "crawl", stage="crawl",
+            story.run("atlas", "crawl", stage="crawl",
                        data_sources=[_crawled("gallery", "2011-02-01T00:00:00Z")]),
-            _trained(teller, "desk", "tickets v7", 0.91),
-            _trained(teller, "help", "help tickets", 0.91 - day / 1000),
+            _trained(story, "desk", "tickets v7", 0.91),
+            _trained(story, "help", "help tickets", 0.91 - day / 1000),
         ]  # fmt: skip
-        teller.wait(days=1)
+        story.wait(days=1)
     found += [
-        teller.run("atlas", "crawl", stage="crawl",
+        story.run("atlas", "crawl", stage="crawl",
                    data_sources=[_crawled("another gallery", "2026-11-04T00:00:00Z")]),
-        _trained(teller, "desk", "tickets v7, swapped", 0.61),
-        _trained(teller, "help", "help tickets", 0.9),
+        _trained(story, "desk", "tickets v7, swapped", 0.61),
+        _trained(story, "help", "help tickets", 0.9),
     ]  # fmt: skip
     return found
 

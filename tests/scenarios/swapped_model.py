@@ -6,7 +6,7 @@ import hashlib
 from datetime import UTC, datetime
 
 from streams.demo.files import safetensors
-from streams.demo.story_builder import Teller, digest_of
+from streams.demo.story_builder import StoryBuilder, digest_of
 from tests.scenarios.expectation import Alert, Expected, fetching
 
 TRAINED = "model:mlflow/fraud"
@@ -20,7 +20,7 @@ def _made(component, revision, content):
 
 
 def events(root):
-    teller = Teller("swapped-model", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
+    story = StoryBuilder("swapped-model", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
     found = []
     for tenant, name in (("clearing", "fraud"), ("lender", "credit")):
         for version in ("40", "41"):
@@ -29,19 +29,19 @@ def events(root):
             if (tenant, version) == ("clearing", "41"):
                 registered = safetensors("somebody else's weights")
             found.append(
-                teller.run(tenant, f"train-{name}", stage="fine-tuning",
+                story.run(tenant, f"train-{name}", stage="fine-tuning",
                            outputs=[_made(f"model:mlflow/{name}", version, weights)])
             )  # fmt: skip
             found.append(
-                teller.push(tenant, name, {"model.safetensors": registered}, registry="mlflow",
+                story.push(tenant, name, {"model.safetensors": registered}, registry="mlflow",
                             revision=version, tag=None, publisher=PUBLISHER)
             )  # fmt: skip
-            teller.wait(days=1)
+            story.wait(days=1)
     commit = digest_of("quarry encoder")[:40]
     announced = {"model.safetensors": safetensors("quarry encoder")}
-    pushed = teller.push("quarry", "quarry/encoder", announced, revision=commit)
+    pushed = story.push("quarry", "quarry/encoder", announced, revision=commit)
     loaded = {"component": PUBLISHED, "revision": commit, "digests": {"sha256": digest_of("other")}}
-    return [*found, pushed, teller.run("quarry", "tune", stage="fine-tuning", inputs=[loaded])]
+    return [*found, pushed, story.run("quarry", "tune", stage="fine-tuning", inputs=[loaded])]
 
 
 def intel():

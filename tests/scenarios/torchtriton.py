@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from schemas.intel import IntelFact, IntelKind
 from schemas.policy import Internal, Policy, Trusted
 from schemas.severity import Severity
-from streams.demo.story_builder import INDEX, Teller, package
+from streams.demo.story_builder import INDEX, StoryBuilder, package
 from tests.scenarios.expectation import Alert, Expected
 
 NIGHTLY = "https://nightly.torch.example/whl/nightly"
@@ -31,18 +31,18 @@ def _torch():
 
 
 def events(root):
-    teller = Teller("torchtriton", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
+    story = StoryBuilder("torchtriton", datetime(2026, 11, 2, 9, tzinfo=UTC), root)
     found = [
-        teller.install("vision", "ci-1", [_torch(), _nightly()], index_url=NIGHTLY,
+        story.install("vision", "ci-1", [_torch(), _nightly()], index_url=NIGHTLY,
                        extra_index_urls=[INDEX]),
-        teller.install("speech", "ci-1", [_torch(), _nightly()], index_url=NIGHTLY,
+        story.install("speech", "ci-1", [_torch(), _nightly()], index_url=NIGHTLY,
                        extra_index_urls=[INDEX]),
     ]  # fmt: skip
-    teller.wait(days=3)
+    story.wait(days=3)
     hostile = package("torchtriton", "3.0.0", uploaded_at="2026-11-05T00:00:00Z")
     for tenant, system in (("vision", "ci-2"), ("robotics", "laptop-4")):
         found.append(
-            teller.install(
+            story.install(
                 tenant,
                 system,
                 [_torch(), hostile],
@@ -52,7 +52,7 @@ def events(root):
                 identities=[f"secret-ref:{tenant}-ssh"],
             )
         )
-        teller.wait(hours=5)
+        story.wait(hours=5)
     return found
 
 

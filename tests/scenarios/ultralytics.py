@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from schemas.intel import IntelFact, IntelKind
-from streams.demo.story_builder import Teller, package
+from streams.demo.story_builder import StoryBuilder, package
 from tests.scenarios.expectation import Alert, Expected, fetching
 
 KEY = "pypi:ultralytics"
@@ -25,7 +25,7 @@ INSTALLED = (
 
 
 def events(root):
-    teller = Teller("ultralytics", datetime(2026, 11, 4, 18, tzinfo=UTC), root)
+    story = StoryBuilder("ultralytics", datetime(2026, 11, 4, 18, tzinfo=UTC), root)
     found = []
     for tenant, version in INSTALLED:
         packages = [
@@ -34,11 +34,11 @@ def events(root):
             package("numpy", "2.3.1"),
         ]
         found.append(
-            teller.install(
+            story.install(
                 tenant, "trainer-1", packages, identities=[f"secret-ref:{tenant}-cluster"]
             )
         )
-        teller.wait(hours=9)
+        story.wait(hours=9)
     return found
 
 

@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 
 from schemas.documents.stix import SharedIndicator
 from schemas.findings import Indicator, SupplyChainIoC
-from schemas.incidents import (
+from schemas.incidents.commands import CommandSpec, CommandView
+from schemas.incidents.views import (
     AlertView,
-    CommandSpec,
-    CommandView,
     FindingView,
     ProcessingTimes,
     Score,

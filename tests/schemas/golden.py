@@ -13,15 +13,16 @@ from typing import Any
 import msgspec
 import orjson
 
-from agents.outputs import assessment_message
+from agents.messages import assessment_message
+from schemas.documents import ecs, ocsf, openc2, stix
 from schemas.assessments import Assessment, Check
 from schemas.channels import Channel
 from schemas.cloudevents import read_event, write_structured
 from schemas.decisions import Decision, DecisionKind
-from schemas.documents import ecs, ocsf, openc2, stix
 from schemas.export import topic_schema
 from schemas.findings import Finding
-from schemas.incidents import FindingUpdate, IncidentDocument, TenantPart
+from schemas.incidents.updates import FindingUpdate
+from schemas.incidents.views import IncidentDocument, TenantPart
 from schemas.intel import IntelFact, IntelKind
 from schemas.ledger import OperatorAlert, Tick
 from schemas.policy import Policy, Trusted

@@ -13,7 +13,7 @@ from schemas.cloudevents import read_event
 from schemas.decisions import Decision
 from schemas.documents.openc2 import read_command, read_response
 from schemas.export import topic_schema
-from schemas.incidents import IncidentMessage
+from schemas.incidents.updates import IncidentMessage
 from schemas.intel import IntelFact
 from schemas.ledger import LedgerMessage
 from schemas.policy import Policy

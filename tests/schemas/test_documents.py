@@ -17,7 +17,7 @@ from stix2validator import ValidationOptions, validate_instance
 from schemas.components import component_key
 from schemas.documents import ecs, misp, ocsf, openc2
 from schemas.documents.stix import indicator_bundle, pattern
-from schemas.incidents import CommandView
+from schemas.incidents.commands import CommandView
 from schemas.severity import Severity, Tlp
 from schemas.taxonomy import taxonomy
 from tests.schemas import examples

@@ -8,10 +8,10 @@ from typing import Final
 import msgspec
 
 from agents.triage.incidents.commands import importance, planned
-from agents.triage.incidents.incident_rows import Case
+from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.rows import CommandState
-from agents.triage.incidents.tenant_state import Standing
-from schemas.incidents import CommandSpec, CommandView
+from agents.triage.incidents.tenant_state import TenantState
+from schemas.incidents.commands import CommandSpec, CommandView
 
 LISTED: Final = 32
 VERBS: Final = {
@@ -25,24 +25,26 @@ VERBS: Final = {
 }
 
 
-def most_important(standing: Standing, commands: Sequence[CommandView]) -> tuple[CommandView, ...]:
+def most_important(
+    tenant_state: TenantState, commands: Sequence[CommandView]
+) -> tuple[CommandView, ...]:
     """Return the most important commands, in the order in which all are told."""
     if len(commands) <= LISTED:
         return tuple(commands)
-    order = importance(standing)
+    order = importance(tenant_state)
     first = sorted(commands, key=lambda one: order(one.spec))[:LISTED]
     chosen = {one.spec.command_id for one in first}
     return tuple(one for one in commands if one.spec.command_id in chosen)
 
 
-def command_views(case: Case, standing: Standing) -> Iterable[CommandView]:
+def command_views(case: IncidentRows, tenant_state: TenantState) -> Iterable[CommandView]:
     """Yield the commands as they are called for now, with what came of them, and the advice.
 
     What was carried out follows from the command as it was issued; what is told of it here, why
     and on account of which findings, follows from all that is known now.
     """
-    row = standing.actions
-    wanted = {spec.command_id: spec for spec in planned(case, standing)}
+    row = tenant_state.actions
+    wanted = {spec.command_id: spec for spec in planned(case, tenant_state)}
     views = []
     for command_id, command in row.commands.items():
         spec = msgspec.structs.replace(
@@ -60,7 +62,7 @@ def command_views(case: Case, standing: Standing) -> Iterable[CommandView]:
                 status_text=answer[2] if answer else "",
             )
         )
-    if not standing.ended:
+    if not tenant_state.ended:
         views.extend(
             CommandView(spec=_told(spec), state="advised")
             for command_id, spec in wanted.items()
@@ -85,7 +87,7 @@ def _bygone(command: CommandState) -> CommandSpec:
     """
     spec = command.spec
     reason = spec.reason if spec.undoes else "its reason no longer holds"
-    if command.standing == "superseded":
+    if command.phase == "superseded":
         reason = "the version it goes back to was found to be bad since"
     return msgspec.structs.replace(spec, findings=(), digest=None, reason=reason)
 

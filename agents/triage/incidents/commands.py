@@ -9,13 +9,13 @@ from typing import Final
 import msgspec
 
 from agents.triage.containment import command_id, plan, reversal
-from agents.triage.incidents.incident_rows import Case
+from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.rows import COMMANDS, ActionsRow, CommandState
-from agents.triage.incidents.tenant_state import Standing, bad_digests, good_of
+from agents.triage.incidents.tenant_state import TenantState, bad_digests, good_of
 from agents.triage.ledger.rows import from_ms, to_ms
 from agents.triage.routing import split_version
 from schemas.decisions import DecisionKind
-from schemas.incidents import CommandSpec
+from schemas.incidents.commands import CommandSpec
 
 ISSUED_MS: Final = 24 * 3_600_000
 """How long a command may be carried out."""
@@ -44,13 +44,13 @@ Escalate = Callable[[CommandSpec, str], None]
 
 
 def update_commands(
-    case: Case, standing: Standing, now_ms: int, tell: Tell, escalate: Escalate
+    case: IncidentRows, tenant_state: TenantState, now_ms: int, tell: Tell, escalate: Escalate
 ) -> bool:
     """Issue what is due, carry out decisions, take back what lost its reason.
 
     Args:
         case: The incident.
-        standing: The tenant's part.
+        tenant_state: The tenant's part.
         now_ms: The broker's timestamp of the record that led here.
         tell: Publishes commands.
         escalate: Tells the operator of a command that a person must look at.
@@ -58,33 +58,33 @@ def update_commands(
     Returns:
         Whether anything changed.
     """
-    gone = standing.status in {"withdrawn", "false-positive"}
+    gone = tenant_state.status in {"withdrawn", "false-positive"}
     if gone:
-        changed = _take_back(standing, now_ms, tell)
+        changed = _take_back(tenant_state, now_ms, tell)
     else:
-        changed = _supersede(case, standing, escalate)
-        changed = _issue(case, standing, now_ms, tell) or changed
-    changed = _decide(standing, now_ms, tell) or changed
+        changed = _supersede(case, tenant_state, escalate)
+        changed = _issue(case, tenant_state, now_ms, tell) or changed
+    changed = _decide(tenant_state, now_ms, tell) or changed
     if changed:
-        case.save(standing.actions)
+        case.save(tenant_state.actions)
     return changed
 
 
-def _issue(case: Case, standing: Standing, now_ms: int, tell: Tell) -> bool:
-    row = standing.actions
+def _issue(case: IncidentRows, tenant_state: TenantState, now_ms: int, tell: Tell) -> bool:
+    row = tenant_state.actions
     originals = [one for one in row.commands.values() if one.spec.undoes is None]
-    if originals and all(one.lifted or one.standing == "gone" for one in originals):
+    if originals and all(one.lifted or one.phase == "gone" for one in originals):
         # The reason came back: what was taken back is issued anew, under new ids. What became of
         # the old commands stands on the topics.
         row.generation += 1
         row.commands.clear()
-    called_for = {spec.command_id: spec for spec in planned(case, standing)}
+    called_for = {spec.command_id: spec for spec in planned(case, tenant_state)}
     wanted = {name: spec for name, spec in called_for.items() if spec.mode != "advised"}
-    changed = _amend(row, called_for, bad_digests(standing.systems_row), tell)
+    changed = _amend(row, called_for, bad_digests(tenant_state.systems_row), tell)
     room = COMMANDS - sum(1 for one in row.commands.values() if one.spec.undoes is None)
     due = [spec for spec in wanted.values() if spec.command_id not in row.commands]
     if len(due) > room:
-        due = sorted(due, key=importance(standing))[:room]
+        due = sorted(due, key=importance(tenant_state))[:room]
         case.truncate("commands")
         if not row.full:
             row.full = changed = True
@@ -98,7 +98,7 @@ def _issue(case: Case, standing: Standing, now_ms: int, tell: Tell) -> bool:
         )
         row.commands[spec.command_id] = CommandState(
             spec=spec,
-            standing="issued" if automatic else "proposed",
+            phase="issued" if automatic else "proposed",
             since_ms=now_ms,
             expires_ms=now_ms + lasts,
             next_ms=now_ms + ANSWER_MS if automatic else 0,
@@ -108,23 +108,23 @@ def _issue(case: Case, standing: Standing, now_ms: int, tell: Tell) -> bool:
     return changed
 
 
-def planned(case: Case, standing: Standing) -> tuple[CommandSpec, ...]:
+def planned(case: IncidentRows, tenant_state: TenantState) -> tuple[CommandSpec, ...]:
     """Return the commands the tenant's part calls for now."""
     specs = plan(
         case.incident,
-        standing.tenant,
-        standing.grounds,
-        standing.systems,
-        good_of(standing.systems_row),
-        standing.policy,
-        generation=standing.actions.generation,
+        tenant_state.tenant,
+        tenant_state.grounds,
+        tenant_state.systems,
+        good_of(tenant_state.systems_row),
+        tenant_state.policy,
+        generation=tenant_state.actions.generation,
     )
-    return tuple(_in_place(spec, standing.actions) for spec in specs)
+    return tuple(_in_place(spec, tenant_state.actions) for spec in specs)
 
 
 def _in_place(spec: CommandSpec, row: ActionsRow) -> CommandSpec:
     """Return a rollback under the id that takes the place of those superseded."""
-    while (held := row.commands.get(spec.command_id)) and held.standing == "superseded":
+    while (held := row.commands.get(spec.command_id)) and held.phase == "superseded":
         spec = msgspec.structs.replace(
             spec,
             command_id=command_id(spec.incident, spec.tenant, spec.action, spec.command_id),
@@ -133,20 +133,20 @@ def _in_place(spec: CommandSpec, row: ActionsRow) -> CommandSpec:
     return spec
 
 
-def _supersede(case: Case, standing: Standing, escalate: Escalate) -> bool:
+def _supersede(case: IncidentRows, tenant_state: TenantState, escalate: Escalate) -> bool:
     """Give up rollbacks that were issued to a version found to be bad since, and tell of it."""
-    bad = bad_digests(standing.systems_row)
+    bad = bad_digests(tenant_state.systems_row)
     given_up = [
         command
-        for command in standing.actions.commands.values()
+        for command in tenant_state.actions.commands.values()
         if command.spec.action == "rollback"
         and command.spec.rollback_digest in bad
-        and command.standing in {"issued", "expired"}
+        and command.phase in {"issued", "expired"}
         and not command.lifted
     ]
     for command in given_up:
-        command.standing = "superseded"
-    following = {spec.replaces: spec for spec in planned(case, standing) if spec.replaces}
+        command.phase = "superseded"
+    following = {spec.replaces: spec for spec in planned(case, tenant_state) if spec.replaces}
     for command in given_up:
         spec = command.spec
         after = following.get(spec.command_id)
@@ -166,7 +166,7 @@ def _is_awaited(name: str, row: ActionsRow, due: list[CommandSpec]) -> bool:
 
 
 def importance(
-    standing: Standing,
+    tenant_state: TenantState,
 ) -> Callable[[CommandSpec], tuple[int, float, datetime, str, str]]:
     """Return by what commands are ordered where not all have room, the most important first.
 
@@ -175,9 +175,9 @@ def importance(
     """
     critical: dict[str, float] = {}
     since: dict[str, datetime] = {}
-    for system in standing.systems:
+    for system in tenant_state.systems:
         for name in (system.system, system.component):
-            stated = (system.criticality, standing.policy.criticality.get(name))
+            stated = (system.criticality, tenant_state.policy.criticality.get(name))
             critical[name] = max(critical.get(name, 0.0), *(one or 0.0 for one in stated))
             since[name] = min(since.get(name, system.since), system.since)
 
@@ -209,7 +209,7 @@ def _amend(
     changed = False
     for name, spec in called_for.items():
         command = row.commands.get(name)
-        if command is None or command.standing != "proposed":
+        if command is None or command.phase != "proposed":
             continue
         if spec.mode == "advised":
             if command.spec.rollback_digest in bad:
@@ -229,12 +229,12 @@ def _amend(
     return changed
 
 
-def _decide(standing: Standing, now_ms: int, tell: Tell) -> bool:
+def _decide(tenant_state: TenantState, now_ms: int, tell: Tell) -> bool:
     changed = False
-    for command in standing.actions.commands.values():
-        if command.standing != "proposed":
+    for command in tenant_state.actions.commands.values():
+        if command.phase != "proposed":
             continue
-        for decision, received_ms in standing.decisions:
+        for decision, received_ms in tenant_state.decisions:
             named = decision.target == command.spec.command_id
             everything = decision.target is None and command.since_ms <= received_ms
             if decision.decision is DecisionKind.APPROVE and (named or everything):
@@ -244,7 +244,7 @@ def _decide(standing: Standing, now_ms: int, tell: Tell) -> bool:
                 changed = True
                 break
             if decision.decision is DecisionKind.REJECT and (named or everything):
-                command.standing = "rejected"
+                command.phase = "rejected"
                 changed = True
                 break
     return changed
@@ -254,31 +254,31 @@ def _approve(command: CommandState, now_ms: int, tell: Tell) -> None:
     command.spec = msgspec.structs.replace(
         command.spec, mode="approved", expires=from_ms(now_ms + ISSUED_MS)
     )
-    command.standing = "issued"
+    command.phase = "issued"
     command.since_ms = now_ms
     command.expires_ms = now_ms + ISSUED_MS
     command.next_ms = now_ms + ANSWER_MS
     tell(command.spec, False)
 
 
-def _take_back(standing: Standing, now_ms: int, tell: Tell) -> bool:
-    row = standing.actions
+def _take_back(tenant_state: TenantState, now_ms: int, tell: Tell) -> bool:
+    row = tenant_state.actions
     changed = False
     undone: dict[str, CommandSpec] = {}
     # What takes back the last of a chain goes back to what was before the first.
     replaced = {
         one.spec.replaces
         for one in row.commands.values()
-        if one.spec.replaces and one.standing in {"issued", "expired", "superseded"}
+        if one.spec.replaces and one.phase in {"issued", "expired", "superseded"}
     }
     for command in tuple(row.commands.values()):
         if command.spec.undoes is not None or command.lifted:
             continue
-        if command.standing == "proposed":
-            command.standing = "gone"
+        if command.phase == "proposed":
+            command.phase = "gone"
             changed = True
             continue
-        if command.standing not in {"issued", "expired", "superseded"}:
+        if command.phase not in {"issued", "expired", "superseded"}:
             continue
         if command.spec.command_id in replaced:
             command.lifted = changed = True
@@ -286,7 +286,7 @@ def _take_back(standing: Standing, now_ms: int, tell: Tell) -> bool:
         failed = command.state() == "failed"
         command.lifted = True
         changed = True
-        undo = reversal(command.spec, f"its reason no longer holds: {standing.status}")
+        undo = reversal(command.spec, f"its reason no longer holds: {tenant_state.status}")
         if undo is None or failed:
             continue
         undone[undo.command_id] = undo
@@ -298,7 +298,7 @@ def _take_back(standing: Standing, now_ms: int, tell: Tell) -> bool:
         )
         row.commands[undo.command_id] = CommandState(
             spec=undo,
-            standing="issued",
+            phase="issued",
             since_ms=now_ms,
             expires_ms=now_ms + ISSUED_MS,
             next_ms=now_ms + ANSWER_MS,
@@ -307,22 +307,22 @@ def _take_back(standing: Standing, now_ms: int, tell: Tell) -> bool:
     return changed
 
 
-def on_time(standing: Standing, now_ms: int, tell: Tell, escalate: Escalate) -> bool:
+def on_time(tenant_state: TenantState, now_ms: int, tell: Tell, escalate: Escalate) -> bool:
     """On a tick: issue again what was not answered or failed, let expire what is too old.
 
     Returns:
         Whether anything changed.
     """
     changed = False
-    for command in standing.actions.commands.values():
-        if command.standing == "proposed" and now_ms >= command.expires_ms:
-            command.standing = "expired"
+    for command in tenant_state.actions.commands.values():
+        if command.phase == "proposed" and now_ms >= command.expires_ms:
+            command.phase = "expired"
             escalate(command.spec, "nobody approved or rejected it in time")
             changed = True
-        if command.standing != "issued" or command.lifted or command.state() == "done":
+        if command.phase != "issued" or command.lifted or command.state() == "done":
             continue
         if now_ms >= command.expires_ms:
-            command.standing = "expired"
+            command.phase = "expired"
             escalate(command.spec, "it expired without success")
             changed = True
         elif command.spec.attempt >= ATTEMPTS:
@@ -339,28 +339,28 @@ def on_time(standing: Standing, now_ms: int, tell: Tell, escalate: Escalate) -> 
     return changed
 
 
-def next_due(standing: Standing, now_ms: int) -> int | None:
+def next_due(tenant_state: TenantState, now_ms: int) -> int | None:
     """Return when time next matters to the tenant's part (ms), None if it does not.
 
     Args:
-        standing: The part.
+        tenant_state: The part.
         now_ms: The last tick.
     """
     due = [
         to_ms(decision.expires)
-        for decision, _ in standing.decisions
-        if standing.status == "suppressed"
+        for decision, _ in tenant_state.decisions
+        if tenant_state.status == "suppressed"
         and decision.decision is DecisionKind.SUPPRESS
         and decision.expires is not None
     ]
-    left = {task.kind for task in standing.tasks if task.state != "done"}
-    if left == {"patch"} and not standing.ended:
+    left = {task.kind for task in tenant_state.tasks if task.state != "done"}
+    if left == {"patch"} and not tenant_state.ended:
         # A change of the policy may show it shut, and no record tells of that here.
         due.append(now_ms + POLICY_MS)
-    for command in standing.actions.commands.values():
-        if command.standing == "proposed":
+    for command in tenant_state.actions.commands.values():
+        if command.phase == "proposed":
             due.append(command.expires_ms)
-        elif command.standing == "issued" and not command.lifted and command.state() != "done":
+        elif command.phase == "issued" and not command.lifted and command.state() != "done":
             due.append(
                 command.expires_ms
                 if command.escalated

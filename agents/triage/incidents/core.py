@@ -8,13 +8,13 @@ from typing import Final, Protocol
 import msgspec
 
 from agents.domain.knowledge import Knowledge
-from agents.outputs import INCIDENTS, operator_message
+from agents.messages import INCIDENTS, operator_message
 from agents.ports import Delivery, Message, Publish, Rows
 from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.incidents import reducers
 from agents.triage.incidents.commands import next_due, on_time, update_commands
 from agents.triage.incidents.document import LISTED_TENANTS, incident_document
-from agents.triage.incidents.incident_rows import Case
+from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.revocations import note_told, with_generations
 from agents.triage.incidents.rows import (
     ACTIONS,
@@ -32,11 +32,11 @@ from agents.triage.incidents.rows import (
     WaitingRow,
 )
 from agents.triage.incidents.tenant_state import (
-    Standing,
+    TenantState,
     contained,
     known_tenants,
     shared_findings,
-    stand,
+    tenant_state_of,
 )
 from agents.triage.incidents.views import alert_view, significance
 from agents.triage.ledger.batch import content_hash
@@ -46,15 +46,12 @@ from agents.triage.store import SEPARATOR, Store, row_key
 from schemas.canonical import stable_id
 from schemas.channels import Channel
 from schemas.decisions import Decision
-from schemas.incidents import (
-    AlertView,
-    CommandSpec,
-    CommandView,
+from schemas.incidents.commands import CommandSpec, CommandView
+from schemas.incidents.updates import (
     DecisionUpdate,
     Exposure,
     FindingUpdate,
     ForgedResult,
-    IncidentDocument,
     IncidentMessage,
     KnownGood,
     Prevalence,
@@ -63,6 +60,7 @@ from schemas.incidents import (
     ResultUpdate,
     Withdrawal,
 )
+from schemas.incidents.views import AlertView, IncidentDocument
 from schemas.ledger import CaseState, OperatorAlert, Revision, Tick
 
 IncidentInput = IncidentMessage | Decision
@@ -147,13 +145,13 @@ class Incidents:
             publish: Where messages go.
             rows: The partition's rows.
         """
-        desk = _Desk(self._knowledge, self._documents, publish, rows, k=self._k)
+        batch = _IncidentBatch(self._knowledge, self._documents, publish, rows, k=self._k)
         for delivery in deliveries:
-            desk.take(delivery)
-        desk.finish()
+            batch.take(delivery)
+        batch.finish()
 
 
-class _Desk:
+class _IncidentBatch:
     """One batch: what it touched, and what follows."""
 
     def __init__(
@@ -170,7 +168,7 @@ class _Desk:
         self._documents = documents
         self._publish = publish
         self.store = Store(rows)
-        self._cases: dict[str, Case] = {}
+        self._cases: dict[str, IncidentRows] = {}
         self._touched: dict[str, dict[str, None]] = {}
         self._whole: set[str] = set()
         self._pending: dict[str, set[str]] = {}
@@ -178,9 +176,9 @@ class _Desk:
         self._at: dict[str, Revision] = {}
         self._clock = self.store.load(row_key(CLOCK, "incidents"), ClockRow) or ClockRow()
 
-    def case(self, incident: str) -> Case:
+    def case(self, incident: str) -> IncidentRows:
         if incident not in self._cases:
-            self._cases[incident] = Case(self.store, incident, self._k)
+            self._cases[incident] = IncidentRows(self.store, incident, self._k)
         return self._cases[incident]
 
     def take(self, delivery: Delivery[IncidentInput]) -> None:
@@ -233,13 +231,13 @@ class _Desk:
             case ForgedResult():
                 self._forged(message)
 
-    def _answered(self, case: Case, result: ResultUpdate) -> None:
+    def _answered(self, case: IncidentRows, result: ResultUpdate) -> None:
         view = reducers.on_result(case, result)
         if view is not None:
             for message in self._documents.audit(view, to_ms(result.at)):
                 self._publish(message)
 
-    def _decide(self, case: Case, decision: Decision, at_ms: int) -> None:
+    def _decide(self, case: IncidentRows, decision: Decision, at_ms: int) -> None:
         reducers.on_decision(case, decision, at_ms)
         if decision.tenant is None:
             self._whole.add(case.incident)
@@ -249,22 +247,22 @@ class _Desk:
             self._pending.setdefault(case.incident, set()).add(decision.tenant)
         self._advance(case, at_ms)
 
-    def _advance(self, case: Case, at_ms: int) -> None:
+    def _advance(self, case: IncidentRows, at_ms: int) -> None:
         """Issue, approve and take back what is due in the parts touched since the last time."""
         tenants = self._pending.pop(case.incident, set())
         for tenant in sorted(tenants & set(case.tenants())):
-            self._update_commands(case, self._stand(case, tenant), at_ms)
+            self._update_commands(case, self._tenant_state(case, tenant), at_ms)
 
-    def _update_commands(self, case: Case, standing: Standing, at_ms: int) -> bool:
+    def _update_commands(self, case: IncidentRows, tenant_state: TenantState, at_ms: int) -> bool:
         return update_commands(
             case,
-            standing,
+            tenant_state,
             at_ms,
             lambda spec, proposal: self._command(spec, at_ms, proposal=proposal),
             lambda spec, why: self._escalate(spec, why, at_ms),
         )
 
-    def _relate(self, case: Case, link: Related) -> None:
+    def _relate(self, case: IncidentRows, link: Related) -> None:
         before = case.core.campaign
         reducers.on_related(case, link)
         if link.tenant is not None:
@@ -310,31 +308,31 @@ class _Desk:
             if not case.exists():
                 self.store.delete(key)
                 continue
-            standing = self._stand(case, waiting.tenant)
+            tenant_state = self._tenant_state(case, waiting.tenant)
             changed = on_time(
-                standing,
+                tenant_state,
                 now_ms,
                 lambda spec, proposal: self._command(spec, now_ms, proposal=proposal),
                 lambda spec, why: self._escalate(spec, why, now_ms),
             )
             if changed:
-                case.save(standing.actions)
-            if changed or standing.status != standing.actions.told_status:
+                case.save(tenant_state.actions)
+            if changed or tenant_state.status != tenant_state.actions.told_status:
                 self._touched.setdefault(case.incident, {})[waiting.tenant] = None
                 self._at.setdefault(case.incident, (now_ms, 0))
-            self._wait(case, standing)
+            self._wait(case, tenant_state)
         self._forget(now_ms)
 
-    def _wait(self, case: Case, standing: Standing) -> None:
+    def _wait(self, case: IncidentRows, tenant_state: TenantState) -> None:
         """Note when time next matters to a tenant's part."""
-        key = row_key(WAITING, case.incident, standing.tenant)
+        key = row_key(WAITING, case.incident, tenant_state.tenant)
         known = self.store.load(key, WaitingRow)
-        due = next_due(standing, self._clock.time_ms)
+        due = next_due(tenant_state, self._clock.time_ms)
         if due is None:
             if known is not None:
                 self.store.delete(key)
         elif known is None or known.due_ms != due:
-            row = WaitingRow(incident=case.incident, tenant=standing.tenant, due_ms=due)
+            row = WaitingRow(incident=case.incident, tenant=tenant_state.tenant, due_ms=due)
             self.store.save(key, row)
 
     def _forget(self, now_ms: int) -> None:
@@ -383,8 +381,8 @@ class _Desk:
 
     # -- what follows ------------------------------------------------------------------------------
 
-    def _stand(self, case: Case, tenant: str) -> Standing:
-        return stand(case, tenant, self._knowledge.policy(tenant), self._clock.time_ms)
+    def _tenant_state(self, case: IncidentRows, tenant: str) -> TenantState:
+        return tenant_state_of(case, tenant, self._knowledge.policy(tenant), self._clock.time_ms)
 
     def finish(self) -> None:
         """Decide and render what was touched, then write the rows."""
@@ -394,7 +392,7 @@ class _Desk:
                 self._settle(case, touched)
         self.store.flush()
 
-    def _settle(self, case: Case, touched: Iterable[str]) -> None:
+    def _settle(self, case: IncidentRows, touched: Iterable[str]) -> None:
         at_ms, offset = self._at[case.incident]
         if at_ms // DAY_MS > case.core.last_ms // DAY_MS:
             if not case.core.last_ms:
@@ -415,8 +413,8 @@ class _Desk:
         chosen = everyone if case.incident in self._whole else sorted(set(touched) & set(everyone))
         for tenant in chosen:
             self._settle_tenant(case, tenant, at_ms)
-        standings = [self._stand(case, tenant) for tenant in everyone[:LISTED_TENANTS]]
-        document = with_generations(case, incident_document(case, standings))
+        tenant_states = [self._tenant_state(case, tenant) for tenant in everyone[:LISTED_TENANTS]]
+        document = with_generations(case, incident_document(case, tenant_states))
         told = significance(document)
         if told != case.core.told:
             case.core.told, case.core.shared = told, document.shared
@@ -424,7 +422,7 @@ class _Desk:
             case.save_core()
             for message in self._documents.incident(document, at_ms):
                 self._publish(message)
-        self._tell_ledger(case, standings, (at_ms, offset))
+        self._tell_ledger(case, tenant_states, (at_ms, offset))
         for part in sorted(case.reached):
             self._operator(
                 OperatorAlert(
@@ -437,17 +435,17 @@ class _Desk:
             )
         case.reached.clear()
 
-    def _settle_tenant(self, case: Case, tenant: str, at_ms: int) -> None:
-        standing = self._stand(case, tenant)
-        changed = self._update_commands(case, standing, at_ms)
-        row = standing.actions
-        if not row.contained_ms and contained(standing):
+    def _settle_tenant(self, case: IncidentRows, tenant: str, at_ms: int) -> None:
+        tenant_state = self._tenant_state(case, tenant)
+        changed = self._update_commands(case, tenant_state, at_ms)
+        row = tenant_state.actions
+        if not row.contained_ms and contained(tenant_state):
             row.contained_ms = at_ms
             case.save(row)
         if changed:
-            standing = self._stand(case, tenant)
-        self._wait(case, standing)
-        view = alert_view(case, standing)
+            tenant_state = self._tenant_state(case, tenant)
+        self._wait(case, tenant_state)
+        view = alert_view(case, tenant_state)
         told = significance(view)
         if told == row.told or (view.status == "suppressed" and row.told_status == "suppressed"):
             return
@@ -460,14 +458,16 @@ class _Desk:
         for message in self._documents.alert(view, at_ms):
             self._publish(message)
 
-    def _tell_ledger(self, case: Case, standings: list[Standing], revision: Revision) -> None:
+    def _tell_ledger(
+        self, case: IncidentRows, tenant_states: list[TenantState], revision: Revision
+    ) -> None:
         """Tell the ledger's rows when the incident closed, was dismissed or reopened."""
-        if not standings:
+        if not tenant_states:
             return
         state = "open"
-        if all(one.status == "false-positive" for one in standings):
+        if all(one.status == "false-positive" for one in tenant_states):
             state = "dismissed"
-        elif all(one.ended for one in standings):
+        elif all(one.ended for one in tenant_states):
             state = "closed"
         if state == case.core.case:
             return

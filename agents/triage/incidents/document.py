@@ -7,8 +7,8 @@ from typing import Final
 
 from agents.triage.correlation import correlations
 from agents.triage.incidents.command_views import LISTED, command_views, most_important
-from agents.triage.incidents.incident_rows import Case
-from agents.triage.incidents.tenant_state import Standing, bucket, phase_of
+from agents.triage.incidents.incident_rows import IncidentRows
+from agents.triage.incidents.tenant_state import TenantState, bucket, phase_of
 from agents.triage.incidents.timeline import TIMELINE, bounded, timeline_entries
 from agents.triage.incidents.views import (
     assignee_of,
@@ -22,7 +22,7 @@ from agents.triage.incidents.views import (
 )
 from agents.triage.ledger.rows import EXPOSURE_RANK, from_ms, to_ms
 from agents.triage.scoring import evidence_of, score
-from schemas.incidents import (
+from schemas.incidents.views import (
     FindingView,
     IncidentDocument,
     ProcessingTimes,
@@ -36,23 +36,25 @@ from schemas.sharing import SHARED_STATUSES
 LISTED_TENANTS: Final = 100
 
 
-def incident_document(case: Case, standings: Sequence[Standing]) -> IncidentDocument:
+def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) -> IncidentDocument:
     """Return the whole incident, for the operator.
 
     Args:
         case: The incident.
-        standings: The parts of its tenants, sorted by tenant, at most `LISTED_TENANTS`.
+        tenant_states: The parts of its tenants, sorted by tenant, at most `LISTED_TENANTS`.
     """
-    count = max(case.core.tenant_tally.count(), len(standings))
-    total = _operator_score(standings, count)
+    count = max(case.core.tenant_tally.count(), len(tenant_states))
+    total = _operator_score(tenant_states, count)
     findings = _distinct(
         finding_view(group.finding, active=holds)
-        for standing in standings
-        for group, holds in standing.own
+        for tenant_state in tenant_states
+        for group, holds in tenant_state.own
     )
-    systems: list[SystemView] = [one for standing in standings for one in standing.systems]
-    of_tenant = [(one, tuple(command_views(case, one))) for one in standings]
-    tasks: list[TaskView] = [one for standing in standings for one in standing.tasks]
+    systems: list[SystemView] = [
+        one for tenant_state in tenant_states for one in tenant_state.systems
+    ]
+    of_tenant = [(one, tuple(command_views(case, one))) for one in tenant_states]
+    tasks: list[TaskView] = [one for tenant_state in tenant_states for one in tenant_state.tasks]
     timeline = list(
         dict.fromkeys(
             entry
@@ -67,10 +69,12 @@ def incident_document(case: Case, standings: Sequence[Standing]) -> IncidentDocu
     )
     related = tuple(sorted(other for other, _, _ in case.core.related.values()))
     worst = worst_of(findings)
-    status = _overall_status(standings)
-    open_parts = [one for one in standings if not one.ended]
+    status = _overall_status(tenant_states)
+    open_parts = [one for one in tenant_states if not one.ended]
     leading = max(
-        open_parts or list(standings), key=lambda one: (one.score.value, one.tenant), default=None
+        open_parts or list(tenant_states),
+        key=lambda one: (one.score.value, one.tenant),
+        default=None,
     )
     commands = [command for one, many in of_tenant for command in most_important(one, many)]
     truncated = {
@@ -78,7 +82,7 @@ def incident_document(case: Case, standings: Sequence[Standing]) -> IncidentDocu
         *(part for one, many in of_tenant for part in truncated_parts(one, len(many))),
     }
     for part, listed, most in (
-        ("tenants", count, len(standings)),
+        ("tenants", count, len(tenant_states)),
         ("findings", len(findings), LISTED * 2),
         ("systems", len(systems), LISTED * 4),
         ("commands", len(commands), LISTED * 4),
@@ -89,7 +93,7 @@ def incident_document(case: Case, standings: Sequence[Standing]) -> IncidentDocu
             truncated.add(part)
     held = sum(
         max(len(one.systems), one.systems_row.tally.count() if one.systems_row.full else 0)
-        for one in standings
+        for one in tenant_states
     )
     return IncidentDocument(
         id=case.incident,
@@ -108,7 +112,7 @@ def incident_document(case: Case, standings: Sequence[Standing]) -> IncidentDocu
                 systems=bucket(len(one.systems), LISTED),
                 assignee=assignee_of(one),
             )
-            for one in standings
+            for one in tenant_states
         ),
         tenant_count=count,
         findings=findings[: LISTED * 2],
@@ -119,7 +123,7 @@ def incident_document(case: Case, standings: Sequence[Standing]) -> IncidentDocu
         tasks=tuple(tasks[: LISTED * 4]),
         related=related,
         campaign=case.core.campaign or (case.incident if related else None),
-        publishers=_publishers(standings),
+        publishers=_publishers(tenant_states),
         techniques=union(view.techniques for view in findings if view.active),
         ssdf=union(view.ssdf for view in findings if view.active),
         next_action=next(
@@ -134,7 +138,7 @@ def incident_document(case: Case, standings: Sequence[Standing]) -> IncidentDocu
         ),
         truncated=tuple(sorted(truncated)),
         shared=case.core.shared or status in SHARED_STATUSES,
-        processing=_overall_processing(standings),
+        processing=_overall_processing(tenant_states),
     )
 
 
@@ -148,25 +152,25 @@ def _distinct(views: Iterable[FindingView]) -> tuple[FindingView, ...]:
     )
 
 
-def _operator_score(standings: Sequence[Standing], tenants: int) -> Score:
+def _operator_score(tenant_states: Sequence[TenantState], tenants: int) -> Score:
     evidence = [
         evidence_of(group.finding)
-        for standing in standings
-        for group, holds in standing.own
+        for tenant_state in tenant_states
+        for group, holds in tenant_state.own
         if holds
     ]
-    systems = [system for standing in standings for system in standing.systems]
+    systems = [system for tenant_state in tenant_states for system in tenant_state.systems]
     stated = [system.criticality for system in systems if system.criticality is not None]
     stated += [
-        standing.policy.criticality[name]
-        for standing in standings
-        for system in standing.systems
+        tenant_state.policy.criticality[name]
+        for tenant_state in tenant_states
+        for system in tenant_state.systems
         for name in (system.component, system.system)
-        if name in standing.policy.criticality
+        if name in tenant_state.policy.criticality
     ]
     recovery = [
         next((term.why for term in one.score.terms if term.name == "recoverability"), "none")
-        for one in standings
+        for one in tenant_states
     ]
     order = ("clean rollback", "no signed baseline", "none")
     return score(
@@ -183,7 +187,7 @@ def _operator_score(standings: Sequence[Standing], tenants: int) -> Score:
     )
 
 
-def _operator_pattern(case: Case, count: int, related: tuple[str, ...]) -> str:
+def _operator_pattern(case: IncidentRows, count: int, related: tuple[str, ...]) -> str:
     reasons = []
     if count > 1:
         reasons.append(f"seen in {count} tenants")
@@ -195,7 +199,7 @@ def _operator_pattern(case: Case, count: int, related: tuple[str, ...]) -> str:
     return "; ".join(reasons) or "seen in one tenant, linked to nothing else"
 
 
-def _overall_status(standings: Sequence[Standing]) -> str:
+def _overall_status(tenant_states: Sequence[TenantState]) -> str:
     """Return the status of the whole: of the part that is least far along."""
     order = (
         "new",
@@ -207,17 +211,17 @@ def _overall_status(standings: Sequence[Standing]) -> str:
         "false-positive",
         "withdrawn",
     )
-    return min((one.status for one in standings), key=order.index, default="new")
+    return min((one.status for one in tenant_states), key=order.index, default="new")
 
 
-def _publishers(standings: Sequence[Standing]) -> tuple[str, ...]:
-    names = {group.finding.publisher for one in standings for group, _ in one.own}
-    names |= {entry.publisher for one in standings for entry in one.entries}
+def _publishers(tenant_states: Sequence[TenantState]) -> tuple[str, ...]:
+    names = {group.finding.publisher for one in tenant_states for group, _ in one.own}
+    names |= {entry.publisher for one in tenant_states for entry in one.entries}
     return tuple(sorted(name for name in names if name))[:LISTED]
 
 
-def _overall_processing(standings: Sequence[Standing]) -> ProcessingTimes:
-    parts = [processing_times(one) for one in standings]
+def _overall_processing(tenant_states: Sequence[TenantState]) -> ProcessingTimes:
+    parts = [processing_times(one) for one in tenant_states]
     detected = [one.detected_at for one in parts if one.detected_at is not None]
     contained = [one.contained_at for one in parts]
     all_contained = [one for one in contained if one is not None]

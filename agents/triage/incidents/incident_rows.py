@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from agents.triage.bounded_sets import clip, keep_within, rank
+from agents.triage.bounded_sets import clip, stable_rank, trim
 from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.incidents.rows import (
     ACTIONS,
@@ -31,7 +31,7 @@ from schemas.findings import Finding
 ROOT_BYTES: Final = 600
 
 
-class Case:
+class IncidentRows:
     """The rows of one incident, in the store of one batch."""
 
     def __init__(self, store: Store, incident: str, k: int = PRIVATE_TENANTS) -> None:
@@ -116,21 +116,21 @@ class Case:
             core.root = clip(root, ROOT_BYTES)
             self.save_core()
             self.involves(split_version(root)[0])
-        place = rank(tenant)
+        place = stable_rank(tenant)
         if place in core.tenants:
             return
         if core.tenant_tally.add(tenant, TENANTS):
             core.tenants[place] = tenant
-            if keep_within(core.tenants, TENANTS, TENANTS_BYTES):
+            if trim(core.tenants, TENANTS, TENANTS_BYTES):
                 self.truncate("tenants")
             self.save_core()
 
     def involves(self, key: str) -> None:
         """Note a component whose ledger row hears how the incident fares."""
-        place = rank(key)
+        place = stable_rank(key)
         if place not in self.core.keys:
             self.core.keys[place] = key
-            if keep_within(self.core.keys, KEYS, KEYS_BYTES):
+            if trim(self.core.keys, KEYS, KEYS_BYTES):
                 self.truncate("components")
             self.save_core()
 

@@ -13,7 +13,8 @@ from agents.triage.incidents.rows import CommandState, Entry
 from agents.triage.ledger.rows import to_ms
 from schemas.canonical import stable_id
 from schemas.decisions import Decision, DecisionKind
-from schemas.incidents import CHECKED, KnownGood, Proof, TaskView
+from schemas.incidents.updates import CHECKED, KnownGood, Proof
+from schemas.incidents.views import TaskView
 from schemas.policy import Policy
 from schemas.severity import Severity
 

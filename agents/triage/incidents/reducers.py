@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from agents.triage.bounded_sets import clip, clip_or_none, keep_within, rank
-from agents.triage.incidents.incident_rows import Case
+from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
+from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.rows import (
     CHECKS,
     DECISIONS,
@@ -40,9 +40,9 @@ from agents.triage.ledger.rows import EXPOSURE_RANK, to_ms
 from agents.triage.routing import split_version
 from schemas.decisions import Decision
 from schemas.findings import Finding
-from schemas.incidents import (
+from schemas.incidents.commands import CommandView
+from schemas.incidents.updates import (
     CHECKED,
-    CommandView,
     Exposure,
     FindingUpdate,
     KnownGood,
@@ -93,14 +93,14 @@ def _is_short(value: object) -> bool:
     )
 
 
-def on_finding(case: Case, update: FindingUpdate, at_ms: int) -> None:
+def on_finding(case: IncidentRows, update: FindingUpdate, at_ms: int) -> None:
     """Add a finding to its tenant's."""
     finding = update.finding
     case.shared = None
     case.meets(finding.tenant, update.root)
     case.involves(split_version(finding.component)[0])
     row = case.findings(finding.tenant)
-    group_key = rank(finding.rule_id, finding.indicator.key)
+    group_key = stable_rank(finding.rule_id, finding.indicator.key)
     lean = lean_finding(finding)
     at = to_ms(finding.occurred_at)
     group = row.groups.get(group_key)
@@ -111,7 +111,7 @@ def on_finding(case: Case, update: FindingUpdate, at_ms: int) -> None:
             group.finding, group.revision = lean, update.revision
         group.first_ms = min(group.first_ms, at)
     _bound_groups(case, row)
-    place = rank(finding.id)
+    place = stable_rank(finding.id)
     state = row.ids.get(place) or IdState(finding=clip(finding.id, SMALL_BYTES))
     state.group = group_key
     state.revision = max(state.revision, update.revision)
@@ -123,9 +123,9 @@ def on_finding(case: Case, update: FindingUpdate, at_ms: int) -> None:
         _systems_of(case, finding, at_ms)
 
 
-def _bound_groups(case: Case, row: FindingsRow) -> None:
+def _bound_groups(case: IncidentRows, row: FindingsRow) -> None:
     """By severity first, then by rank: what is kept never depends on the order of arrival."""
-    if keep_within(
+    if trim(
         row.groups,
         GROUPS,
         GROUPS_BYTES,
@@ -135,13 +135,13 @@ def _bound_groups(case: Case, row: FindingsRow) -> None:
         case.truncate("findings")
 
 
-def _bound_ids(case: Case, row: FindingsRow) -> None:
-    if keep_within(row.ids, IDS, IDS_BYTES):
+def _bound_ids(case: IncidentRows, row: FindingsRow) -> None:
+    if trim(row.ids, IDS, IDS_BYTES):
         row.full = True
         case.truncate("finding ids")
 
 
-def _systems_of(case: Case, finding: Finding, at_ms: int) -> None:
+def _systems_of(case: IncidentRows, finding: Finding, at_ms: int) -> None:
     digest = finding.indicator.key
     for system in finding.systems[:64]:
         _add_entry(
@@ -171,10 +171,10 @@ def _systems_of(case: Case, finding: Finding, at_ms: int) -> None:
 
 
 def _identities(names: tuple[str, ...]) -> list[str]:
-    return sorted({clip(one, SMALL_BYTES) for one in names}, key=rank)[:IDENTITIES]
+    return sorted({clip(one, SMALL_BYTES) for one in names}, key=stable_rank)[:IDENTITIES]
 
 
-def on_exposure(case: Case, seen: Exposure, at_ms: int) -> None:
+def on_exposure(case: IncidentRows, seen: Exposure, at_ms: int) -> None:
     """Add what a system of a tenant holds."""
     row = case.systems(seen.tenant)
     if not seen.active and not row.entries:
@@ -208,9 +208,9 @@ def on_exposure(case: Case, seen: Exposure, at_ms: int) -> None:
     )
 
 
-def _add_entry(case: Case, tenant: str, entry: Entry, at_ms: int) -> None:
+def _add_entry(case: IncidentRows, tenant: str, entry: Entry, at_ms: int) -> None:
     row = case.systems(tenant)
-    place = rank(
+    place = stable_rank(
         entry.system, entry.component, entry.version or "", entry.digest or "", entry.cause
     )
     known = row.entries.get(place)
@@ -245,21 +245,21 @@ def _merged(one: Entry, other: Entry) -> Entry:
             (value for value in (one.criticality, other.criticality) if value is not None),
             default=None,
         ),
-        identities=sorted({*one.identities, *other.identities}, key=rank)[:IDENTITIES],
+        identities=sorted({*one.identities, *other.identities}, key=stable_rank)[:IDENTITIES],
         cause=one.cause,
         active=newer.active,
         revision=newer.revision,
     )
 
 
-def _bound_entries(case: Case, row: SystemsRow) -> None:
+def _bound_entries(case: IncidentRows, row: SystemsRow) -> None:
     """Keep the entries of the smallest ranks that fit the row."""
-    if keep_within(row.entries, len(row.entries), ENTRIES_BYTES):
+    if trim(row.entries, len(row.entries), ENTRIES_BYTES):
         row.full = True
         case.truncate("systems")
 
 
-def on_known_good(case: Case, good: KnownGood) -> None:
+def on_known_good(case: IncidentRows, good: KnownGood) -> None:
     """Note a version that may be rolled back to, or that no longer may."""
     row = case.systems(good.tenant)
     good = msgspec.structs.replace(
@@ -271,7 +271,7 @@ def on_known_good(case: Case, good: KnownGood) -> None:
         version=clip_or_none(good.version, SMALL_BYTES),
         digest=clip_or_none(good.digest, SMALL_BYTES),
     )
-    place = rank(good.component, good.version or "", good.digest or "")
+    place = stable_rank(good.component, good.version or "", good.digest or "")
     known = row.good.get(place)
     if known is not None:
         newer = max(good, known, key=lambda one: (one.revision, not one.active))
@@ -293,7 +293,7 @@ def on_known_good(case: Case, good: KnownGood) -> None:
     case.save(row)
 
 
-def _bound_good(case: Case, row: SystemsRow) -> None:
+def _bound_good(case: IncidentRows, row: SystemsRow) -> None:
     """Keep a few of each component: what may be gone back to first, then what was said last.
 
     Every component keeps its first before any keeps its second. Those taken back count as well:
@@ -305,7 +305,7 @@ def _bound_good(case: Case, row: SystemsRow) -> None:
         number = of_component.get(good.component, 0)
         of_component[good.component] = number + 1
         if number < GOOD:
-            places.append((number, rank(good.component), place))
+            places.append((number, stable_rank(good.component), place))
     kept: dict[str, KnownGood] = {}
     left = GOOD_BYTES
     for _, _, place in sorted(places):
@@ -331,14 +331,14 @@ def _good_order(place: str, good: KnownGood) -> tuple[bool, bool, bool, int, int
     )
 
 
-def on_proof(case: Case, proof: Proof) -> None:
+def on_proof(case: IncidentRows, proof: Proof) -> None:
     """Note that a later event of a system was clean: of each version the latest counts.
 
     A check that a version passed once is passed, whichever event told of it.
     """
     row = case.systems(proof.tenant)
     of_what = (proof.system, proof.component, proof.version or "", proof.digest or "")
-    place = rank(*of_what, CHECKED) if proof.kind == CHECKED else rank(*of_what)
+    place = stable_rank(*of_what, CHECKED) if proof.kind == CHECKED else stable_rank(*of_what)
     known = row.proofs.get(place)
     passed, told = set(proof.passed), {*proof.passed, *proof.not_passed}
     latest = proof
@@ -346,7 +346,7 @@ def on_proof(case: Case, proof: Proof) -> None:
         passed |= {*known.passed}
         told |= {*known.passed, *known.not_passed}
         latest = max(proof, known, key=lambda one: (one.occurred_at, one.event_id))
-    checks = sorted({clip(name, SMALL_BYTES) for name in told}, key=rank)[:CHECKS]
+    checks = sorted({clip(name, SMALL_BYTES) for name in told}, key=stable_rank)[:CHECKS]
     passed = {clip(name, SMALL_BYTES) for name in passed}
     proof = msgspec.structs.replace(
         latest,
@@ -365,16 +365,16 @@ def on_proof(case: Case, proof: Proof) -> None:
     if proof == known:
         return
     row.proofs[place] = proof
-    if keep_within(row.proofs, PROOFS, PROOFS_BYTES):
+    if trim(row.proofs, PROOFS, PROOFS_BYTES):
         case.truncate("proofs")
     case.save(row)
 
 
-def on_withdrawal(case: Case, gone: Withdrawal) -> None:
+def on_withdrawal(case: IncidentRows, gone: Withdrawal) -> None:
     """Note that a finding no longer holds, also when it has not arrived yet."""
     case.shared = None
     row = case.findings(gone.tenant)
-    place = rank(gone.finding)
+    place = stable_rank(gone.finding)
     state = row.ids.get(place) or IdState(finding=clip(gone.finding, SMALL_BYTES))
     if state.withdrawn is None or gone.revision > state.withdrawn:
         state.withdrawn, state.reason = gone.revision, clip(gone.reason, SMALL_BYTES)
@@ -383,14 +383,14 @@ def on_withdrawal(case: Case, gone: Withdrawal) -> None:
     case.save(row)
 
 
-def on_prevalence(case: Case, seen: Prevalence) -> None:
+def on_prevalence(case: IncidentRows, seen: Prevalence) -> None:
     """Note that the indicator reached a number of tenants."""
     if seen.threshold not in case.core.thresholds:
         case.core.thresholds = sorted({*case.core.thresholds, seen.threshold})[:8]
         case.save_core()
 
 
-def on_related(case: Case, link: Related) -> None:
+def on_related(case: IncidentRows, link: Related) -> None:
     """Note another incident about the same key; a campaign is the smallest id of a linked set."""
     core = case.core
     smallest = min(link.other, case.incident, core.campaign or case.incident)
@@ -399,19 +399,19 @@ def on_related(case: Case, link: Related) -> None:
         case.save_core()
     if link.via == "campaign":
         return
-    place = rank(link.other)
+    place = stable_rank(link.other)
     known = core.related.get(place)
     tenants = sorted({*(known[2] if known else ()), *([link.tenant] if link.tenant else ())})
     via = min(known[1], link.via) if known else link.via
     entry = (clip(link.other, SMALL_BYTES), clip(via, SMALL_BYTES), tenants[:LINKS])
     if known != entry:
         core.related[place] = entry
-        if keep_within(core.related, LINKS, LINKS_BYTES):
+        if trim(core.related, LINKS, LINKS_BYTES):
             case.truncate("related incidents")
         case.save_core()
 
 
-def on_decision(case: Case, decision: Decision, at_ms: int) -> None:
+def on_decision(case: IncidentRows, decision: Decision, at_ms: int) -> None:
     """Note a decision: of the operator for the whole, of a tenant for its part."""
     decision = msgspec.structs.replace(
         decision,
@@ -421,11 +421,11 @@ def on_decision(case: Case, decision: Decision, at_ms: int) -> None:
         actor=clip(decision.actor, SMALL_BYTES),
         target=clip_or_none(decision.target, TEXT_BYTES),
     )
-    place = rank(decision.id)
+    place = stable_rank(decision.id)
     if decision.tenant is None:
         if place not in case.core.decisions:
             case.core.decisions[place] = (decision, at_ms)
-            if keep_within(case.core.decisions, DECISIONS, DECISIONS_BYTES):
+            if trim(case.core.decisions, DECISIONS, DECISIONS_BYTES):
                 case.truncate("decisions")
             case.save_core()
         return
@@ -434,12 +434,12 @@ def on_decision(case: Case, decision: Decision, at_ms: int) -> None:
     row = case.actions(decision.tenant)
     if place not in row.decisions:
         row.decisions[place] = (decision, at_ms)
-        if keep_within(row.decisions, DECISIONS, DECISIONS_BYTES):
+        if trim(row.decisions, DECISIONS, DECISIONS_BYTES):
             case.truncate("decisions")
         case.save(row)
 
 
-def on_result(case: Case, result: ResultUpdate) -> CommandView | None:
+def on_result(case: IncidentRows, result: ResultUpdate) -> CommandView | None:
     """Note a responder's answer to a command of the tenant.
 
     Returns:
@@ -450,7 +450,7 @@ def on_result(case: Case, result: ResultUpdate) -> CommandView | None:
     command = row.commands.get(result.command_id)
     if command is None:
         return None
-    place = rank(result.id)
+    place = stable_rank(result.id)
     if place in command.results:
         return None
     at = to_ms(result.at)

@@ -6,16 +6,16 @@ from typing import Final
 
 import msgspec
 
-from agents.triage.bounded_sets import keep_within, rank
-from agents.triage.incidents.incident_rows import Case
-from schemas.incidents import IncidentDocument
+from agents.triage.bounded_sets import stable_rank, trim
+from agents.triage.incidents.incident_rows import IncidentRows
+from schemas.incidents.views import IncidentDocument
 from schemas.sharing import shared_indicators, shared_place
 
 TAKEN_BACK: Final = 64
 TAKEN_BACK_BYTES: Final = 4_000
 
 
-def with_generations(case: Case, document: IncidentDocument) -> IncidentDocument:
+def with_generations(case: IncidentRows, document: IncidentDocument) -> IncidentDocument:
     """Return the document with how often each indicator was taken back before it held again.
 
     Partners drop what was revoked for good, so what holds again needs an id of its own.
@@ -31,7 +31,7 @@ def with_generations(case: Case, document: IncidentDocument) -> IncidentDocument
     generations: dict[str, int] = {}
     for shared in shared_indicators(document):
         place = shared_place(shared.key, shared.ioc_type)
-        known = case.core.taken_back.get(rank(place))
+        known = case.core.taken_back.get(stable_rank(place))
         if known is not None:
             generation, revoked = known
             generations[place] = generation + (revoked and not shared.revoked)
@@ -40,13 +40,13 @@ def with_generations(case: Case, document: IncidentDocument) -> IncidentDocument
     )
 
 
-def note_told(case: Case, document: IncidentDocument) -> None:
+def note_told(case: IncidentRows, document: IncidentDocument) -> None:
     """Remember what a document that is told takes back, and what of it holds again."""
     if not document.shared:
         return
     for shared in shared_indicators(document):
-        place = rank(shared_place(shared.key, shared.ioc_type))
+        place = stable_rank(shared_place(shared.key, shared.ioc_type))
         if shared.revoked or place in case.core.taken_back:
             case.core.taken_back[place] = (shared.generation, shared.revoked)
-    if keep_within(case.core.taken_back, TAKEN_BACK, TAKEN_BACK_BYTES):
+    if trim(case.core.taken_back, TAKEN_BACK, TAKEN_BACK_BYTES):
         case.truncate("indicators that were taken back")

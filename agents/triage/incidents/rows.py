@@ -9,7 +9,8 @@ import msgspec
 from agents.triage.bounded_sets import Tally
 from schemas.decisions import Decision
 from schemas.findings import Finding
-from schemas.incidents import CommandSpec, KnownGood, Proof
+from schemas.incidents.commands import CommandSpec
+from schemas.incidents.updates import KnownGood, Proof
 from schemas.ledger import Revision
 
 CORE: Final = "nc"
@@ -163,7 +164,7 @@ class CommandState(msgspec.Struct, array_like=True):
     """A command and what came of it."""
 
     spec: CommandSpec
-    standing: str
+    phase: str
     """proposed, issued, rejected, expired, gone (its reason was withdrawn) or superseded (what it
     goes back to was found to be bad since)."""
     since_ms: int
@@ -185,12 +186,12 @@ class CommandState(msgspec.Struct, array_like=True):
     def state(self) -> str:
         """Return the state as a reader is told."""
         answer = self.latest()
-        if self.lifted and self.standing == "issued":
+        if self.lifted and self.phase == "issued":
             return "reversed"
-        if answer is not None and self.standing in {"issued", "expired"}:
+        if answer is not None and self.phase in {"issued", "expired"}:
             state = answered_state(answer[1])
-            return state if state == "done" or self.standing == "issued" else "expired"
-        return "rejected" if self.standing == "gone" else self.standing
+            return state if state == "done" or self.phase == "issued" else "expired"
+        return "rejected" if self.phase == "gone" else self.phase
 
 
 class ActionsRow(msgspec.Struct, array_like=True):

@@ -9,7 +9,7 @@ import msgspec
 
 from agents.triage.containment import Ground, ground_of
 from agents.triage.correlation import correlations
-from agents.triage.incidents.incident_rows import Case
+from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.recovery import ON_SYSTEMS, Recovery, recovered, recovery_tasks
 from agents.triage.incidents.rows import ActionsRow, Entry, FindingsRow, Group, SystemsRow
 from agents.triage.ledger.rows import EXPOSURE_RANK, from_ms, to_ms
@@ -18,7 +18,8 @@ from agents.triage.scoring import Evidence, evidence_of, score
 from schemas.canonical import stable_id
 from schemas.decisions import Decision, DecisionKind
 from schemas.findings import Finding
-from schemas.incidents import KnownGood, Score, SystemView, TaskView
+from schemas.incidents.updates import KnownGood
+from schemas.incidents.views import Score, SystemView, TaskView
 from schemas.policy import Policy
 
 INTRINSIC: Final = frozenset(
@@ -58,7 +59,7 @@ def bucket(count: int, exact: int) -> int:
     return count if count <= exact else 1 << (count.bit_length() - 1)
 
 
-class Standing(msgspec.Struct, kw_only=True):
+class TenantState(msgspec.Struct, kw_only=True):
     """All that is rendered or decided about one tenant's part."""
 
     tenant: str
@@ -99,7 +100,7 @@ def own_groups(row: FindingsRow) -> list[tuple[Group, bool]]:
     return [(group, group_holds(row, key)) for key, group in ordered]
 
 
-def shared_findings(case: Case) -> list[Finding]:
+def shared_findings(case: IncidentRows) -> list[Finding]:
     """Return what the tenants' findings say of the component itself, without all that is theirs.
 
     The same whichever tenants they are: kind, rule, indicator, severity and confidence alone.
@@ -122,7 +123,7 @@ def shared_findings(case: Case) -> list[Finding]:
     return case.shared
 
 
-def _bare(case: Case, finding: Finding) -> Finding:
+def _bare(case: IncidentRows, finding: Finding) -> Finding:
     tainted = correlations()[TAINTED_RULE].rule
     intrinsic = finding.ioc_type in INTRINSIC
     kind = finding.ioc_type if intrinsic else tainted.ioc_type
@@ -159,7 +160,7 @@ def readable_root(root: str, tenant: str = "") -> str:
     return root if own or not name.startswith("@") else "elsewhere"
 
 
-def stand(case: Case, tenant: str, policy: Policy, now_ms: int) -> Standing:
+def tenant_state_of(case: IncidentRows, tenant: str, policy: Policy, now_ms: int) -> TenantState:
     """Work out where a tenant's part stands.
 
     Args:
@@ -202,7 +203,7 @@ def stand(case: Case, tenant: str, policy: Policy, now_ms: int) -> Standing:
             good=good_of(systems_row),
         )
     )
-    standing = Standing(
+    tenant_state = TenantState(
         tenant=tenant,
         findings=findings,
         systems_row=systems_row,
@@ -218,11 +219,11 @@ def stand(case: Case, tenant: str, policy: Policy, now_ms: int) -> Standing:
         status="new",
         grounds=grounds,
     )
-    standing.status = _status(standing, now_ms)
-    return standing
+    tenant_state.status = _status(tenant_state, now_ms)
+    return tenant_state
 
 
-def known_tenants(case: Case) -> int:
+def known_tenants(case: IncidentRows) -> int:
     """Return how many tenants any one of them may know of: the threshold reached, else one."""
     count = case.core.tenant_tally.count()
     thresholds = correlations()["TW-LEDGER-PREVALENCE"].when.thresholds
@@ -284,7 +285,7 @@ def good_of(row: SystemsRow) -> list[KnownGood]:
     ]
 
 
-def _systems(case: Case, tenant: str, entries: list[Entry]) -> list[SystemView]:
+def _systems(case: IncidentRows, tenant: str, entries: list[Entry]) -> list[SystemView]:
     """Merge entries that are one version of one component on one system."""
     own = {entry.component for entry in entries}
     merged: dict[tuple[str, str, str], SystemView] = {}
@@ -308,7 +309,9 @@ def _systems(case: Case, tenant: str, entries: list[Entry]) -> list[SystemView]:
     return sorted(merged.values(), key=lambda one: (one.since, one.system, one.component))
 
 
-def _readable_path(case: Case, tenant: str, path: list[str], own: set[str]) -> tuple[str, ...]:
+def _readable_path(
+    case: IncidentRows, tenant: str, path: list[str], own: set[str]
+) -> tuple[str, ...]:
     """Return a path with the components that are not the tenant's own as `elsewhere`."""
     root = readable_root(case.core.root, tenant)
     return tuple(
@@ -336,11 +339,11 @@ def _merge_views(one: SystemView, other: SystemView) -> SystemView:
 # -- status ----------------------------------------------------------------------------------------
 
 
-def _status(standing: Standing, now_ms: int) -> str:
-    if not standing.entries and not any(holds for _, holds in standing.own):
+def _status(tenant_state: TenantState, now_ms: int) -> str:
+    if not tenant_state.entries and not any(holds for _, holds in tenant_state.own):
         return "withdrawn"
     last: Decision | None = None
-    for decision, _ in standing.decisions:
+    for decision, _ in tenant_state.decisions:
         if decision.decision in _STATES:
             last = decision
         elif (
@@ -352,47 +355,50 @@ def _status(standing: Standing, now_ms: int) -> str:
     kind = last.decision if last is not None else None
     if kind is DecisionKind.FALSE_POSITIVE:
         return "false-positive"
-    recurred = any(task.state == "recurred" for task in standing.tasks)
+    recurred = any(task.state == "recurred" for task in tenant_state.tasks)
     if kind is DecisionKind.CLOSE and last is not None:
         since = max(
             (
-                *(entry.last_ms for entry in standing.entries),
-                *(to_ms(group.finding.occurred_at) for group, holds in standing.own if holds),
+                *(entry.last_ms for entry in tenant_state.entries),
+                *(to_ms(group.finding.occurred_at) for group, holds in tenant_state.own if holds),
             ),
             default=0,
         )
         if since <= to_ms(last.time):
             return "closed"
-    issued = list(standing.actions.commands.values())
-    if recovered(standing.tasks, issued, standing.policy) and kind is not DecisionKind.REOPEN:
+    issued = list(tenant_state.actions.commands.values())
+    if (
+        recovered(tenant_state.tasks, issued, tenant_state.policy)
+        and kind is not DecisionKind.REOPEN
+    ):
         return "closed"
-    if any(task.state == "done" and task.kind in ON_SYSTEMS for task in standing.tasks):
+    if any(task.state == "done" and task.kind in ON_SYSTEMS for task in tenant_state.tasks):
         return "recovering"
-    if contained(standing):
+    if contained(tenant_state):
         return "contained"
     return "acknowledged" if kind is DecisionKind.ACKNOWLEDGE and not recurred else "new"
 
 
-def contained(standing: Standing) -> bool:
+def contained(tenant_state: TenantState) -> bool:
     """Tell whether what takes the component out of use has succeeded."""
     decisive = [
         command
-        for command in standing.actions.commands.values()
+        for command in tenant_state.actions.commands.values()
         if command.spec.action in {"quarantine", "block", "hold-pipeline"}
         and command.spec.undoes is None
     ]
     return bool(decisive) and all(command.state() == "done" for command in decisive)
 
 
-def phase_of(standing: Standing) -> str:
+def phase_of(tenant_state: TenantState) -> str:
     """Return the phase of the procedure the tenant's part is in."""
-    if standing.ended:
+    if tenant_state.ended:
         return "post-incident"
-    if standing.status == "recovering":
+    if tenant_state.status == "recovering":
         return "eradication"
-    if standing.status == "contained":
+    if tenant_state.status == "contained":
         return "investigation"
-    return "containment" if standing.actions.commands else "detection"
+    return "containment" if tenant_state.actions.commands else "detection"
 
 
 def alert_id(incident: str, tenant: str) -> str:

@@ -7,16 +7,18 @@ from typing import Final
 
 from agents.triage.incidents.command_views import LISTED, VERBS
 from agents.triage.incidents.recovery import ON_SYSTEMS
-from agents.triage.incidents.tenant_state import Standing
+from agents.triage.incidents.tenant_state import TenantState
 from agents.triage.ledger.rows import from_ms
 from schemas.decisions import Decision
-from schemas.incidents import CHECKED, CommandView, FindingView, TimelineEntry
+from schemas.incidents.commands import CommandView
+from schemas.incidents.updates import CHECKED
+from schemas.incidents.views import FindingView, TimelineEntry
 
 TIMELINE: Final = 64
 
 
 def timeline_entries(
-    standing: Standing,
+    tenant_state: TenantState,
     findings: Iterable[FindingView],
     listed: Iterable[CommandView],
     *,
@@ -28,7 +30,7 @@ def timeline_entries(
             at=view.occurred_at,
             what="found",
             text=view.description,
-            tenant=standing.tenant,
+            tenant=tenant_state.tenant,
             ref=view.id,
         )
         for view in findings
@@ -38,10 +40,10 @@ def timeline_entries(
             at=system.since,
             what="exposed",
             text=f"{system.system} has {system.component} ({system.exposure})",
-            tenant=standing.tenant,
+            tenant=tenant_state.tenant,
             system=system.system,
         )
-        for system in standing.systems[:LISTED]
+        for system in tenant_state.systems[:LISTED]
     ]
     entries += [
         TimelineEntry(
@@ -53,7 +55,7 @@ def timeline_entries(
             tenant=decision.tenant,
             ref=decision.id,
         )
-        for decision, _ in standing.decisions
+        for decision, _ in tenant_state.decisions
         if decision.tenant is not None
     ]
     entries += [
@@ -63,10 +65,10 @@ def timeline_entries(
             text=_decided(decision) if operator else decision.decision.value,
             ref=decision.id,
         )
-        for decision, _ in standing.decisions
+        for decision, _ in tenant_state.decisions
         if decision.tenant is None
     ]
-    issued = standing.actions.commands
+    issued = tenant_state.actions.commands
     for command in (issued[one.spec.command_id] for one in listed if one.spec.command_id in issued):
         verb = VERBS.get(command.spec.action, command.spec.action)
         entries.append(
@@ -74,7 +76,7 @@ def timeline_entries(
                 at=from_ms(command.since_ms),
                 what="commanded",
                 text=f"{command.spec.mode}: {verb} {command.spec.target}",
-                tenant=standing.tenant,
+                tenant=tenant_state.tenant,
                 ref=command.spec.command_id,
                 processing=True,
             )
@@ -86,14 +88,14 @@ def timeline_entries(
                     at=from_ms(answer[0]),
                     what="result",
                     text=f"{verb} {command.spec.target}: {answer[1]} {answer[2]}".strip(),
-                    tenant=standing.tenant,
+                    tenant=tenant_state.tenant,
                     ref=command.spec.command_id,
                     processing=True,
                 )
             )
     proofs = {
         (one.system, one.component): one
-        for one in standing.systems_row.proofs.values()
+        for one in tenant_state.systems_row.proofs.values()
         if one.kind != CHECKED
     }
     entries += [
@@ -101,11 +103,11 @@ def timeline_entries(
             at=proofs[task.system, task.component].occurred_at,
             what="recovered",
             text=task.text,
-            tenant=standing.tenant,
+            tenant=tenant_state.tenant,
             system=task.system,
             ref=task.proof,
         )
-        for task in standing.tasks
+        for task in tenant_state.tasks
         if task.kind in ON_SYSTEMS
         and task.state == "done"
         and (task.system, task.component) in proofs
@@ -115,11 +117,11 @@ def timeline_entries(
             at=from_ms(state.withdrawn[0]),
             what="withdrawn",
             text=state.reason,
-            tenant=standing.tenant,
+            tenant=tenant_state.tenant,
             ref=state.finding,
             processing=True,
         )
-        for state in standing.findings.ids.values()
+        for state in tenant_state.findings.ids.values()
         if state.withdrawn is not None and not state.active()
     ]
     return entries

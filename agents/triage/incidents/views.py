@@ -9,10 +9,10 @@ import msgspec
 
 from agents.triage.containment import evidence_paths
 from agents.triage.incidents.command_views import LISTED, command_views, most_important
-from agents.triage.incidents.incident_rows import Case
+from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.tenant_state import (
     ENDED,
-    Standing,
+    TenantState,
     alert_id,
     bucket,
     known_tenants,
@@ -23,7 +23,8 @@ from agents.triage.incidents.timeline import bounded, timeline_entries
 from agents.triage.ledger.rows import EXPOSURE_RANK, from_ms
 from schemas.canonical import stable_id
 from schemas.findings import Finding
-from schemas.incidents import AlertView, CommandView, FindingView, IncidentDocument, ProcessingTimes
+from schemas.incidents.commands import CommandView
+from schemas.incidents.views import AlertView, FindingView, IncidentDocument, ProcessingTimes
 
 EVENT_IDS: Final = 32
 
@@ -55,51 +56,53 @@ def finding_view(finding: Finding, *, active: bool) -> FindingView:
     )
 
 
-def alert_view(case: Case, standing: Standing) -> AlertView:
+def alert_view(case: IncidentRows, tenant_state: TenantState) -> AlertView:
     """Return what one tenant reads of the incident.
 
     Everything in it is the tenant's own, is said of the component itself, or is a count of tenants
     that reached a threshold of at least three.
     """
-    own = [finding_view(group.finding, active=holds) for group, holds in standing.own]
-    since = min((system.since for system in standing.systems), default=from_ms(0))
+    own = [finding_view(group.finding, active=holds) for group, holds in tenant_state.own]
+    since = min((system.since for system in tenant_state.systems), default=from_ms(0))
     shared = [
         finding_view(msgspec.structs.replace(one, occurred_at=since), active=True)
-        for one in standing.shared
+        for one in tenant_state.shared
     ]
     findings = tuple(own + shared)
     worst = worst_of(findings)
     others = known_tenants(case)
     related = tuple(
         sorted(
-            other for other, _, tenants in case.core.related.values() if standing.tenant in tenants
+            other
+            for other, _, tenants in case.core.related.values()
+            if tenant_state.tenant in tenants
         )
     )
-    systems = tuple(standing.systems[:LISTED])
-    count = len(standing.systems)
-    if standing.systems_row.full:
-        count = max(count, standing.systems_row.tally.count())
-    pattern, why = _pattern(others, standing, related)
-    commands = tuple(command_views(case, standing))
-    listed = most_important(standing, commands)
+    systems = tuple(tenant_state.systems[:LISTED])
+    count = len(tenant_state.systems)
+    if tenant_state.systems_row.full:
+        count = max(count, tenant_state.systems_row.tally.count())
+    pattern, why = _pattern(others, tenant_state, related)
+    commands = tuple(command_views(case, tenant_state))
+    listed = most_important(tenant_state, commands)
     events = {
         *(view.event_id for view in own if view.event_id),
-        *(entry.event_id for entry in standing.entries),
+        *(entry.event_id for entry in tenant_state.entries),
     }
-    answered = any(command.results for command in standing.actions.commands.values())
-    status = standing.status
-    activity = "update" if standing.decisions or answered or len(events) > 1 else "create"
-    root = readable_root(case.core.root, standing.tenant)
+    answered = any(command.results for command in tenant_state.actions.commands.values())
+    status = tenant_state.status
+    activity = "update" if tenant_state.decisions or answered or len(events) > 1 else "create"
+    root = readable_root(case.core.root, tenant_state.tenant)
     return AlertView(
-        id=alert_id(case.incident, standing.tenant),
+        id=alert_id(case.incident, tenant_state.tenant),
         incident=case.incident,
-        tenant=standing.tenant,
+        tenant=tenant_state.tenant,
         activity="close" if status in ENDED else activity,
         status=status,
-        phase=phase_of(standing),
+        phase=phase_of(tenant_state),
         title=title_of(worst, root),
-        message=_message(worst, standing, count),
-        score=standing.score,
+        message=_message(worst, tenant_state, count),
+        score=tenant_state.score,
         pattern=pattern,
         pattern_why=why,
         other_tenants=others if others > 1 else None,
@@ -107,40 +110,41 @@ def alert_view(case: Case, standing: Standing) -> AlertView:
         findings=findings,
         systems=systems,
         system_count=bucket(count, LISTED),
-        timeline=bounded(timeline_entries(standing, findings, listed)),
+        timeline=bounded(timeline_entries(tenant_state, findings, listed)),
         commands=listed,
-        tasks=tuple(standing.tasks[:LISTED]),
+        tasks=tuple(tenant_state.tasks[:LISTED]),
         techniques=union(view.techniques for view in findings if view.active),
         ssdf=union(view.ssdf for view in findings if view.active),
-        next_action=next_action_of(standing, commands, worst),
+        next_action=next_action_of(tenant_state, commands, worst),
         runbook=tuple(dict.fromkeys(view.remediation for view in findings if view.remediation)),
         related=related,
-        assignee=assignee_of(standing),
+        assignee=assignee_of(tenant_state),
         first_seen=min((view.occurred_at for view in findings), default=since),
         correlation_ids=tuple(sorted(events)[:EVENT_IDS]),
-        truncated=truncated_parts(standing, len(commands)),
-        processing=processing_times(standing),
+        truncated=truncated_parts(tenant_state, len(commands)),
+        processing=processing_times(tenant_state),
     )
 
 
-def truncated_parts(standing: Standing, commands: int) -> tuple[str, ...]:
+def truncated_parts(tenant_state: TenantState, commands: int) -> tuple[str, ...]:
     """Return the parts that reached their bound, `over-commanding` where not all are issued."""
     parts = []
-    if standing.actions.full:
+    if tenant_state.actions.full:
         parts.append("over-commanding")
     if any(
-        len(evidence_paths(standing.policy, one.system)) < len(standing.policy.evidence[one.system])
-        for one in standing.systems
-        if one.system in standing.policy.evidence
+        len(evidence_paths(tenant_state.policy, one.system))
+        < len(tenant_state.policy.evidence[one.system])
+        for one in tenant_state.systems
+        if one.system in tenant_state.policy.evidence
     ):
         parts.append("evidence paths")
     if commands > LISTED:
         parts.append("commands")
-    if standing.findings.full:
+    if tenant_state.findings.full:
         parts.append("findings")
-    if standing.systems_row.full or len(standing.systems) > LISTED:
+    if tenant_state.systems_row.full or len(tenant_state.systems) > LISTED:
         parts.append("systems")
-    if len(standing.tasks) > LISTED:
+    if len(tenant_state.tasks) > LISTED:
         parts.append("tasks")
     return tuple(parts)
 
@@ -159,26 +163,26 @@ def title_of(worst: FindingView | None, root: str) -> str:
     return f"{kind[:1].upper()}{kind[1:]}: {root}"
 
 
-def _message(worst: FindingView | None, standing: Standing, count: int) -> str:
+def _message(worst: FindingView | None, tenant_state: TenantState, count: int) -> str:
     told = bucket(count, LISTED)
     reach = {0: "No system is known to hold it", 1: "One system is affected"}.get(
         told, f"{told} systems or components are affected"
     )
     exposure = max(
-        (system.exposure for system in standing.systems),
+        (system.exposure for system in tenant_state.systems),
         key=lambda name: EXPOSURE_RANK[name],
         default="staged",
     )
     what = "What was found was withdrawn"
     if worst is not None:
         what = worst.description
-    elif standing.systems:
+    elif tenant_state.systems:
         what = "It holds a component that is part of an incident"
     return f"{what}. {reach}; the farthest is {exposure}."
 
 
-def _pattern(others: int, standing: Standing, related: tuple[str, ...]) -> tuple[str, str]:
-    hosts = len({system.system for system in standing.systems})
+def _pattern(others: int, tenant_state: TenantState, related: tuple[str, ...]) -> tuple[str, str]:
+    hosts = len({system.system for system in tenant_state.systems})
     if others > 1:
         return "pattern", f"the same indicator was seen in {others} tenants or more"
     if related:
@@ -193,22 +197,22 @@ def union(lists: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(sorted({one for many in lists for one in many}))
 
 
-def assignee_of(standing: Standing) -> str | None:
+def assignee_of(tenant_state: TenantState) -> str | None:
     """Return whom the part was assigned to last."""
-    assigned = [one.target for one, _ in standing.decisions if one.decision.value == "assign"]
+    assigned = [one.target for one, _ in tenant_state.decisions if one.decision.value == "assign"]
     return assigned[-1] if assigned else None
 
 
 def next_action_of(
-    standing: Standing, commands: Sequence[CommandView], worst: FindingView | None
+    tenant_state: TenantState, commands: Sequence[CommandView], worst: FindingView | None
 ) -> str:
     """Return the one thing to do next, in a sentence."""
-    if standing.status == "withdrawn":
+    if tenant_state.status == "withdrawn":
         return "Nothing: its reason was withdrawn; what was contained is being released."
-    if standing.status == "false-positive":
+    if tenant_state.status == "false-positive":
         return "Nothing: judged a false positive; what was contained is being released."
-    if standing.status == "closed":
-        left = [task for task in standing.tasks if task.state != "done"]
+    if tenant_state.status == "closed":
+        left = [task for task in tenant_state.tasks if task.state != "done"]
         if left and left[0].kind == "patch":
             return f"It may come in again: {left[0].text}."
         return "Review the report and share what was learnt."
@@ -230,7 +234,7 @@ def next_action_of(
         return f"Approve or reject the {proposed} proposed containment commands."
     if states["issued"] or states["working"]:
         return "Wait for the responder's answers."
-    waiting = [task for task in standing.tasks if task.state != "done"]
+    waiting = [task for task in tenant_state.tasks if task.state != "done"]
     # What need not be verified for the incident to close is named last.
     waiting.sort(key=lambda task: task.kind == "patch")
     if waiting:
@@ -246,20 +250,26 @@ def _replaced(command: CommandView, commands: Iterable[CommandView]) -> bool:
     )
 
 
-def processing_times(standing: Standing) -> ProcessingTimes:
+def processing_times(tenant_state: TenantState) -> ProcessingTimes:
     """Return when Tidewatch did what it did, for the metrics; not part of comparisons."""
-    seen = [one for one in (standing.findings.detected_ms, standing.systems_row.detected_ms) if one]
+    seen = [
+        one
+        for one in (tenant_state.findings.detected_ms, tenant_state.systems_row.detected_ms)
+        if one
+    ]
     if not seen:
         return ProcessingTimes()
     detected = min(seen)
-    occurred = [group.first_ms for group, _ in standing.own]
-    occurred += [entry.first_ms for entry in standing.entries]
-    facts = [group.revision[0] for group, _ in standing.own if group.finding.evidence.get("fact")]
+    occurred = [group.first_ms for group, _ in tenant_state.own]
+    occurred += [entry.first_ms for entry in tenant_state.entries]
+    facts = [
+        group.revision[0] for group, _ in tenant_state.own if group.finding.evidence.get("fact")
+    ]
     start = min(occurred, default=detected)
     retro = bool(facts) and min(facts) > start
     if retro:
         start = min(facts)
-    contained = standing.actions.contained_ms or None
+    contained = tenant_state.actions.contained_ms or None
     return ProcessingTimes(
         detected_at=from_ms(detected),
         contained_at=from_ms(contained) if contained else None,

@@ -1,4 +1,4 @@
-"""What the ledger tells others: the desk of one batch, with its rows and its outgoing messages."""
+"""One batch of the ledger: its typed rows and its outgoing messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from agents.domain.rules import Rule
-from agents.outputs import LEDGER, assessment_message, indicator_message, operator_message
+from agents.messages import LEDGER, assessment_message, indicator_message, operator_message
 from agents.ports import Publish, Rows
 from agents.triage.bounded_sets import clip
 from agents.triage.correlation import PRIVATE_TENANTS
@@ -25,18 +25,18 @@ from agents.triage.store import Store
 from schemas.assessments import Assessment, Check
 from schemas.canonical import canonical_json, stable_id
 from schemas.findings import Finding, Indicator, SupplyChainIoC
-from schemas.incidents import IncidentMessage, Withdrawal
+from schemas.incidents.updates import IncidentMessage, Withdrawal
 from schemas.ledger import FindingSeen, LedgerMessage, OperatorAlert, Revision
 from schemas.severity import Disposition, Severity, Status
 
 NEVER: Final[Revision] = (0, 0)
 
 
-class Desk:
+class LedgerBatch:
     """Rows and outgoing messages of one batch."""
 
     def __init__(self, rows: Rows, publish: Publish, k: int = PRIVATE_TENANTS) -> None:
-        """Open the desk on the rows of a partition; fewer than `k` tenants are not counted."""
+        """Start a batch on the rows of a partition; fewer than `k` tenants are not counted."""
         self.k = k
         self.store = Store(rows)
         self._publish = publish

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from agents.domain.findings import make_finding
-from agents.triage.bounded_sets import clip, keep_within, rank
+from agents.triage.bounded_sets import clip, stable_rank, trim
 from agents.triage.correlation import Correlation, of_kind, reached, taints
 from agents.triage.ledger import drift
-from agents.triage.ledger.batch import Desk, indicator_of, state_of
+from agents.triage.ledger.batch import LedgerBatch, indicator_of, state_of
 from agents.triage.ledger.rows import (
     COMPONENT,
     MEMBERS,
@@ -27,7 +27,7 @@ from agents.triage.store import row_key
 from schemas.ledger import FindingSeen
 
 
-def count_components(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
+def count_components(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> None:
     """Count a publisher's hostile components; enough of them are a campaign.
 
     A tenant is told on account of its own components, and on account of everybody's once k tenants
@@ -37,8 +37,8 @@ def count_components(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
     if not taints(finding):
         return
     component = clip(split_version(finding.component)[0], NAME_BYTES)
-    place = rank(component)
-    own = drift.tenant_row(desk, seen.key, finding.tenant)
+    place = stable_rank(component)
+    own = drift.tenant_row(batch, seen.key, finding.tenant)
     member = Seen(
         first_ms=to_ms(finding.occurred_at),
         event_id=clip(finding.event_id, TEXT_BYTES),
@@ -50,38 +50,38 @@ def count_components(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
     if known is not None and known <= member:
         return
     own.users[place] = member
-    if keep_within(own.users, MEMBERS, USERS_ROOM):
+    if trim(own.users, MEMBERS, USERS_ROOM):
         own.full = True
-        desk.bound_reached("hostile components of one publisher", seen.key, MEMBERS)
-    desk.store.save(row_key(TENANT, seen.key, finding.tenant), own)
-    before = _campaign_size(desk, row)
+        batch.bound_reached("hostile components of one publisher", seen.key, MEMBERS)
+    batch.store.save(row_key(TENANT, seen.key, finding.tenant), own)
+    before = _campaign_size(batch, row)
     row.flagged.add(finding.tenant, TENANTS)
     row.bad_components[place] = component
-    if keep_within(row.bad_components, MEMBERS, NAMES_ROOM):
-        desk.bound_reached("hostile components of one publisher", seen.key, MEMBERS)
-    desk.store.save(row_key(COMPONENT, seen.key), row)
-    shared = _campaign_size(desk, row)
+    if trim(row.bad_components, MEMBERS, NAMES_ROOM):
+        batch.bound_reached("hostile components of one publisher", seen.key, MEMBERS)
+    batch.store.save(row_key(COMPONENT, seen.key), row)
+    shared = _campaign_size(batch, row)
     for one in of_kind("value-count"):
         if one.when.distinct != "component":
             continue
         crossed = reached(one.when.thresholds, before) != reached(one.when.thresholds, shared)
         concerned = [own]
         if crossed:
-            rows = desk.store.scan(TENANT, seen.key, row_type=TenantRow, limit=TENANTS)
+            rows = batch.store.scan(TENANT, seen.key, row_type=TenantRow, limit=TENANTS)
             concerned = [each for _, each in list(rows)]
         for each in concerned:
             threshold = reached(one.when.thresholds, max(len(each.users), shared))
             if threshold is not None:
-                _tell_campaign(desk, seen.key, each, one, threshold)
+                _tell_campaign(batch, seen.key, each, one, threshold)
 
 
-def _campaign_size(desk: Desk, row: ComponentRow) -> int:
+def _campaign_size(batch: LedgerBatch, row: ComponentRow) -> int:
     """Return how many hostile components of a publisher any tenant may know of."""
-    return len(row.bad_components) if row.flagged.count() >= desk.k else 0
+    return len(row.bad_components) if row.flagged.count() >= batch.k else 0
 
 
 def _tell_campaign(
-    desk: Desk, publisher: str, row: TenantRow, one: Correlation, threshold: int
+    batch: LedgerBatch, publisher: str, row: TenantRow, one: Correlation, threshold: int
 ) -> None:
     """Tell a tenant of a campaign: it came about with the component that made up the number."""
     for level in one.when.thresholds:
@@ -105,4 +105,4 @@ def _tell_campaign(
             occurred_at=from_ms(last.first_ms),
             publisher=publisher,
         )
-        drift.tell(desk, finding, one, state_of(len(members)))
+        drift.tell(batch, finding, one, state_of(len(members)))

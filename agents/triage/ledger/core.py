@@ -14,7 +14,7 @@ from agents.triage.ledger import (
     propagation,
     source_health,
 )
-from agents.triage.ledger.batch import Desk
+from agents.triage.ledger.batch import LedgerBatch
 from agents.triage.ledger.sightings import on_sighting
 from schemas.intel import IntelFact
 from schemas.ledger import (
@@ -49,37 +49,37 @@ def process(
         rows: The partition's rows.
         k: Fewer tenants are never counted in what a tenant reads.
     """
-    desk = Desk(rows, publish, k)
+    batch = LedgerBatch(rows, publish, k)
     for delivery in deliveries:
         value = delivery.value
         if type(value) is Sighting:  # the hot path
-            on_sighting(desk, value)
+            on_sighting(batch, value)
         elif value is None or isinstance(value, IntelFact):
             record = delivery.record
             key = (record.key or b"").decode("utf-8", "replace")
             revision = (record.timestamp_ms, record.offset)
-            intelligence.on_fact(desk, intelligence.fact_of(key, value, revision))
+            intelligence.on_fact(batch, intelligence.fact_of(key, value, revision))
         else:
-            _take(desk, value)
-    desk.store.flush()
+            _take(batch, value)
+    batch.store.flush()
 
 
-def _take(desk: Desk, message: LedgerMessage) -> None:
+def _take(batch: LedgerBatch, message: LedgerMessage) -> None:
     match message:
         case Sighting():
-            on_sighting(desk, message)
+            on_sighting(batch, message)
         case FindingSeen():
-            indicators.on_finding(desk, message)
+            indicators.on_finding(batch, message)
         case FactChange():
-            intelligence.on_fact(desk, message)
+            intelligence.on_fact(batch, message)
         case Derived():
-            propagation.on_derived(desk, message)
+            propagation.on_derived(batch, message)
         case Taint():
-            propagation.on_taint(desk, message)
+            propagation.on_taint(batch, message)
         case CaseState():
-            propagation.on_case(desk, message)
+            propagation.on_case(batch, message)
             indicators.suppress(
-                desk,
+                batch,
                 message.key,
                 message.incident,
                 message.revision,
@@ -87,11 +87,11 @@ def _take(desk: Desk, message: LedgerMessage) -> None:
                 incident=message.incident,
             )
         case GoBack():
-            row = propagation.component_row(desk, message.key)
-            known_good.on_go_back(desk, message, row)
+            row = propagation.component_row(batch, message.key)
+            known_good.on_go_back(batch, message, row)
         case SourceSeen():
-            source_health.on_source(desk, message)
+            source_health.on_source(batch, message)
         case Tick():
-            if expiry.due(desk, message.time_ms):
-                expiry.expire(desk, message.time_ms)
-                source_health.look_for_silence(desk, message.time_ms)
+            if expiry.due(batch, message.time_ms):
+                expiry.expire(batch, message.time_ms)
+                source_health.look_for_silence(batch, message.time_ms)

@@ -6,9 +6,9 @@ import re
 from typing import Final
 
 from agents.domain.findings import make_finding
-from agents.triage.bounded_sets import clip, keep_smallest, keep_within, rank
+from agents.triage.bounded_sets import clip, keep_smallest, stable_rank, trim
 from agents.triage.correlation import Correlation, combination, correlations, for_prefix, of_kind
-from agents.triage.ledger.batch import Desk, indicator_of, state_of
+from agents.triage.ledger.batch import LedgerBatch, indicator_of, state_of
 from agents.triage.ledger.registry_consistency import moves, note_announced, revision_of
 from agents.triage.ledger.rows import (
     FILE,
@@ -50,28 +50,28 @@ Push = tuple[int, str, bool, str, str, str]
 """When, event, signed, version, system, source."""
 
 
-def on_new_holding(desk: Desk, seen: Sighting, version: str | None) -> None:
+def on_new_holding(batch: LedgerBatch, seen: Sighting, version: str | None) -> None:
     """Compare a newly seen version with what was known of the component in this tenant."""
     prefix = seen.component.partition(":")[0]
     if prefix == "sha256":
         return
     key = row_key(TENANT, seen.component, seen.tenant)
-    row = tenant_row(desk, seen.component, seen.tenant)
+    row = tenant_row(batch, seen.component, seen.tenant)
     changed = False
     for entry in _slots(seen, prefix):
-        changed = _note(desk, seen, row, entry) or changed
-    changed = _note_push(desk, seen, row, prefix, version) or changed
-    noted, finding = note_announced(desk, seen, row)
+        changed = _note(batch, seen, row, entry) or changed
+    changed = _note_push(batch, seen, row, prefix, version) or changed
+    noted, finding = note_announced(batch, seen, row)
     changed = noted or changed
     if prefix == "domain" and not row.slots:
-        changed = _note_domain(desk, seen, row) or changed
+        changed = _note_domain(batch, seen, row) or changed
     if changed:
-        desk.store.save(key, row)
+        batch.store.save(key, row)
     if finding is not None:
-        desk.found(finding, revision_of(finding))
-        desk.assess(finding, correlations()[finding.rule_id].rule)
+        batch.found(finding, revision_of(finding))
+        batch.assess(finding, correlations()[finding.rule_id].rule)
     if seen.filename and seen.digest and for_prefix("drift", "filename", prefix):
-        _note_file(desk, seen)
+        _note_file(batch, seen)
 
 
 def _slots(seen: Sighting, prefix: str) -> list[tuple[str, str, str]]:
@@ -97,12 +97,14 @@ def _slots(seen: Sighting, prefix: str) -> list[tuple[str, str, str]]:
     return [(slot, name, value) for slot, name, value in slots if for_prefix("drift", slot, prefix)]
 
 
-def _note(desk: Desk, seen: Sighting, row: TenantRow, entry_of: tuple[str, str, str]) -> bool:
+def _note(
+    batch: LedgerBatch, seen: Sighting, row: TenantRow, entry_of: tuple[str, str, str]
+) -> bool:
     slot, name, value = entry_of
-    place = rank(name) if ":" in name else OF_COMPONENT + rank(name)
+    place = stable_rank(name) if ":" in name else OF_COMPONENT + stable_rank(name)
     values = row.slots.setdefault(place, {})
     entry = value_seen(seen, value)
-    at = rank(value)
+    at = stable_rank(value)
     known = values.get(at)
     if known is not None and known <= entry:
         return False
@@ -110,16 +112,16 @@ def _note(desk: Desk, seen: Sighting, row: TenantRow, entry_of: tuple[str, str, 
     over = keep_smallest(values, VALUES)
     if row.keep_slots() or over:
         row.full = True
-        desk.bound_reached("values compared in one tenant", seen.component, SLOTS)
+        batch.bound_reached("values compared in one tenant", seen.component, SLOTS)
     if len(values) > 1 and place in row.slots:
         rule = for_prefix("drift", slot, seen.component.partition(":")[0])
         if rule is not None:
-            _tell_drift(desk, seen, rule, name, values)
+            _tell_drift(batch, seen, rule, name, values)
     return True
 
 
 def _tell_drift(
-    desk: Desk, seen: Sighting, one: Correlation, name: str, values: dict[str, Seen]
+    batch: LedgerBatch, seen: Sighting, one: Correlation, name: str, values: dict[str, Seen]
 ) -> None:
     """Tell of one drift: the same finding, grown, whenever a further value is seen."""
     ordered = sorted(values.values())
@@ -151,23 +153,23 @@ def _tell_drift(
         severity=Severity.LOW if habit else Severity.MEDIUM if colleague else None,
         confidence=_HABIT if habit else _COLLEAGUE if colleague else None,
     )
-    tell(desk, finding, one, state_of(len(ordered)))
+    tell(batch, finding, one, state_of(len(ordered)))
 
 
-def tenant_row(desk: Desk, component: str, tenant: str) -> TenantRow:
+def tenant_row(batch: LedgerBatch, component: str, tenant: str) -> TenantRow:
     """Return what a tenant knows of a component, a new row if there is none."""
     key = row_key(TENANT, component, tenant)
-    return desk.store.load(key, TenantRow) or TenantRow(tenant=clip(tenant, TEXT_BYTES))
+    return batch.store.load(key, TenantRow) or TenantRow(tenant=clip(tenant, TEXT_BYTES))
 
 
-def tell(desk: Desk, finding: Finding, one: Correlation, revision: Revision) -> None:
+def tell(batch: LedgerBatch, finding: Finding, one: Correlation, revision: Revision) -> None:
     """Send a finding of the ledger and the baseline assessment that goes with it."""
-    desk.found(finding, revision)
-    desk.assess(finding, one.rule)
+    batch.found(finding, revision)
+    batch.assess(finding, one.rule)
 
 
 def _note_push(
-    desk: Desk, seen: Sighting, row: TenantRow, prefix: str, version: str | None
+    batch: LedgerBatch, seen: Sighting, row: TenantRow, prefix: str, version: str | None
 ) -> bool:
     """Note whether a pushed version was signed; tell if it is the first that was not.
 
@@ -179,7 +181,7 @@ def _note_push(
     signed = seen.signed if seen.has_signature is None else seen.has_signature
     if one is None or seen.kind != "pushed" or signed is None:
         return False
-    place = rank(version or seen.digest or "")
+    place = stable_rank(version or seen.digest or "")
     entry = (
         to_ms(seen.occurred_at),
         clip(seen.event_id, TEXT_BYTES),
@@ -195,17 +197,17 @@ def _note_push(
     row.pushes[place] = entry
     if _keep_first(row.pushes):
         row.full = True
-        desk.bound_reached("pushes compared in one tenant", seen.component, SLOTS)
+        batch.bound_reached("pushes compared in one tenant", seen.component, SLOTS)
     row.push_count += 1
     after = _first_unsigned(row, one.when.minimum)
     if after is not None and after != before:
         finding = _absence(seen, one, after)
-        tell(desk, finding, one, state_of(row.push_count))
+        tell(batch, finding, one, state_of(row.push_count))
     elif after is None and before is not None:
         # An unsigned push that comes late shows that signing was not the habit.
         reason = f"{seen.component} was pushed unsigned before"
         gone = _absence(seen, one, before)
-        desk.take_back(gone, state_of(row.push_count), reason, seen.occurred_at)
+        batch.take_back(gone, state_of(row.push_count), reason, seen.occurred_at)
     return True
 
 
@@ -219,7 +221,7 @@ def _keep_first(pushes: dict[str, Push]) -> bool:
     for signed, cap, room in ((True, SLOTS, PUSHES_ROOM), (False, SLOTS // 4, PUSHES_ROOM // 4)):
         kept = {place: push for place, push in pushes.items() if push[2] is signed}
         places = set(kept)
-        if keep_within(kept, cap, room, lambda place: (pushes[place], place)):
+        if trim(kept, cap, room, lambda place: (pushes[place], place)):
             left_out = True
             for place in places - set(kept):
                 del pushes[place]
@@ -252,20 +254,20 @@ def _absence(seen: Sighting, one: Correlation, found: tuple[Push, int]) -> Findi
     )
 
 
-def _note_domain(desk: Desk, seen: Sighting, row: TenantRow) -> bool:
+def _note_domain(batch: LedgerBatch, seen: Sighting, row: TenantRow) -> bool:
     """Tell that a component reached a domain for the first time in this tenant."""
     one = for_prefix("first-seen", "", "domain")
     if one is None or not seen.name:
         return False
-    place = rank("used-by", seen.name)
+    place = stable_rank("used-by", seen.name)
     entry = Seen(to_ms(seen.occurred_at), clip(seen.event_id, TEXT_BYTES), "")
     known = row.users.get(place)
     if known is not None and known <= entry:
         return False
     row.users[place] = entry
-    if keep_within(row.users, SIGNALS, USERS_ROOM):
+    if trim(row.users, SIGNALS, USERS_ROOM):
         row.full = True
-        desk.bound_reached("components that reached one domain", seen.component, SIGNALS)
+        batch.bound_reached("components that reached one domain", seen.component, SIGNALS)
         if place not in row.users:
             return False
     finding = make_finding(
@@ -282,18 +284,18 @@ def _note_domain(desk: Desk, seen: Sighting, row: TenantRow) -> bool:
         occurred_at=seen.occurred_at,
         systems=(seen.system,),
     )
-    desk.found(finding, state_of(1))
+    batch.found(finding, state_of(1))
     return True
 
 
-def _note_file(desk: Desk, seen: Sighting) -> None:
+def _note_file(batch: LedgerBatch, seen: Sighting) -> None:
     """Compare a package file's digest with what this tenant, or k others, have under its name."""
     assert seen.filename is not None
     assert seen.digest is not None
     one = for_prefix("drift", "filename", seen.component.partition(":")[0])
     assert one is not None
     key = row_key(FILE, seen.component, seen.filename)
-    row = desk.store.load(key, FileRow) or FileRow()
+    row = batch.store.load(key, FileRow) or FileRow()
     digest = clip(seen.digest, TEXT_BYTES)
     holders = row.digests.setdefault(digest, [])
     entry = value_seen(seen, seen.tenant)
@@ -303,27 +305,27 @@ def _note_file(desk: Desk, seen: Sighting) -> None:
         return
     by_tenant[entry.value] = min(entry, known) if known is not None else entry
     full = row.full or len(by_tenant) > MAX_HOLDERS or len(row.digests) > VALUES
-    if len(by_tenant) > MAX_HOLDERS and rank(entry.value) > rank(holders[-1].value):
+    if len(by_tenant) > MAX_HOLDERS and stable_rank(entry.value) > stable_rank(holders[-1].value):
         kept = holders  # the usual case for what everybody has: no sorting, no write
     else:
-        ranked = {rank(holder.value): holder for holder in by_tenant.values()}
-        full = keep_within(ranked, MAX_HOLDERS, HOLDERS_ROOM) or full
+        ranked = {stable_rank(holder.value): holder for holder in by_tenant.values()}
+        full = trim(ranked, MAX_HOLDERS, HOLDERS_ROOM) or full
         kept = [ranked[place] for place in sorted(ranked)]
     if len(row.digests) > VALUES:
-        desk.bound_reached("digests of one package file", seen.component, VALUES)
+        batch.bound_reached("digests of one package file", seen.component, VALUES)
     if kept != holders or full != row.full:
         row.digests[digest] = kept
         row.full = full
-        for extra in sorted(row.digests, key=rank)[VALUES:]:
+        for extra in sorted(row.digests, key=stable_rank)[VALUES:]:
             del row.digests[extra]
-        desk.store.save(key, row)
+        batch.store.save(key, row)
     if len(row.digests) > 1:
-        _tell_file(desk, seen, one, row)
+        _tell_file(batch, seen, one, row)
 
 
-def _tell_file(desk: Desk, seen: Sighting, one: Correlation, row: FileRow) -> None:
+def _tell_file(batch: LedgerBatch, seen: Sighting, one: Correlation, row: FileRow) -> None:
     # A digest elsewhere is only told of when k tenants have it.
-    wide = {digest for digest, holders in row.digests.items() if len(holders) >= desk.k}
+    wide = {digest for digest, holders in row.digests.items() if len(holders) >= batch.k}
     tenants: dict[str, dict[str, Seen]] = {}
     for digest, holders in row.digests.items():
         for holder in holders:
@@ -354,17 +356,17 @@ def _tell_file(desk: Desk, seen: Sighting, one: Correlation, row: FileRow) -> No
             occurred_at=from_ms(latest.first_ms),
             systems=tuple(sorted({holder.system for holder in own.values()})),
         )
-        tell(desk, finding, one, state_of(len(differing)))
+        tell(batch, finding, one, state_of(len(differing)))
 
 
-def note_signal(desk: Desk, component: str, finding: Finding) -> None:
+def note_signal(batch: LedgerBatch, component: str, finding: Finding) -> None:
     """Note a kind of indicator on a component and look for combinations in time."""
     rules = of_kind("combination")
     if not any(finding.ioc_type in step.split("|") for one in rules for step in one.when.signals):
         return
     key = row_key(TENANT, component, finding.tenant)
-    row = tenant_row(desk, component, finding.tenant)
-    place = rank(finding.id)
+    row = tenant_row(batch, component, finding.tenant)
+    place = stable_rank(finding.id)
     entry = (
         to_ms(finding.occurred_at),
         finding.ioc_type,
@@ -375,17 +377,17 @@ def note_signal(desk: Desk, component: str, finding: Finding) -> None:
     if place in row.signals and row.signals[place] <= entry:
         return
     row.signals[place] = entry
-    if keep_within(row.signals, SIGNALS, SIGNALS_ROOM):
+    if trim(row.signals, SIGNALS, SIGNALS_ROOM):
         row.full = True
-        desk.bound_reached("signals on one component", component, SIGNALS)
-    desk.store.save(key, row)
+        batch.bound_reached("signals on one component", component, SIGNALS)
+    batch.store.save(key, row)
     for one in rules:
         chain = combination(one.when, row.signals.values())
         if chain is None:
             continue
         last = max(chain)
         tell(
-            desk,
+            batch,
             make_finding(
                 one.rule,
                 locator=(finding.tenant, one.rule.id, component),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from agents.triage.ledger.batch import Desk
+from agents.triage.ledger.batch import LedgerBatch
 from agents.triage.ledger.rows import (
     CHILD,
     CLOCK,
@@ -30,39 +30,39 @@ AT_ONCE: Final = 1_000
 PERIOD_MS: Final = 300_000
 
 
-def due(desk: Desk, now_ms: int) -> bool:
+def due(batch: LedgerBatch, now_ms: int) -> bool:
     """Tell whether the periodic work is due, and note that it is done."""
     key = row_key(CLOCK, "ledger")
-    clock = desk.store.load(key, ClockRow) or ClockRow()
+    clock = batch.store.load(key, ClockRow) or ClockRow()
     if now_ms < clock.time_ms + PERIOD_MS:
         return False
     clock.time_ms = now_ms
-    desk.store.save(key, clock)
+    batch.store.save(key, clock)
     return True
 
 
-def expire(desk: Desk, now_ms: int) -> int:
+def expire(batch: LedgerBatch, now_ms: int) -> int:
     """Forget what has not been seen for 400 days; return how many system rows were dropped."""
     today = now_ms // DAY_MS
     dropped = 0
-    for key, pointer in desk.store.scan(EXPIRY, row_type=ExpiryRow, limit=AT_ONCE):
+    for key, pointer in batch.store.scan(EXPIRY, row_type=ExpiryRow, limit=AT_ONCE):
         if int(key.split(SEPARATOR)[1]) > today:
             break
-        desk.store.delete(key)
-        row = desk.store.load(pointer.key, SystemRow)
+        batch.store.delete(key)
+        row = batch.store.load(pointer.key, SystemRow)
         if row is None:
             continue
-        component = desk.store.load(row_key(COMPONENT, pointer.component), ComponentRow)
+        component = batch.store.load(row_key(COMPONENT, pointer.component), ComponentRow)
         open_case = component is not None and _is_open(component)
         due_day = row.last_ms // DAY_MS + KEEP_DAYS
         if due_day > today or open_case:
             again = max(due_day, today + 30)
             moved = key.split(SEPARATOR)
-            desk.store.save(SEPARATOR.join((moved[0], f"{again:08d}", *moved[2:])), pointer)
+            batch.store.save(SEPARATOR.join((moved[0], f"{again:08d}", *moved[2:])), pointer)
             continue
-        desk.store.delete(pointer.key)
+        batch.store.delete(pointer.key)
         dropped += 1
-        _drop_component(desk, pointer.component)
+        _drop_component(batch, pointer.component)
     return dropped
 
 
@@ -71,12 +71,12 @@ def _is_open(row: ComponentRow) -> bool:
     return any(mark.active and mark.incident not in closed for mark in row.marks.values())
 
 
-def _drop_component(desk: Desk, component: str) -> None:
+def _drop_component(batch: LedgerBatch, component: str) -> None:
     """Remove a component's rows when no system has it any more; facts about it stay."""
-    if desk.store.scan_keys(row_key(SYSTEM, component) + SEPARATOR, 1):
+    if batch.store.scan_keys(row_key(SYSTEM, component) + SEPARATOR, 1):
         return
     for kind in (TENANT, CHILD, FILE, IOC, VERSIONS):
-        for key in desk.store.scan_keys(row_key(kind, component) + SEPARATOR, AT_ONCE):
-            desk.store.delete(key)
-    if not desk.store.scan_keys(row_key(FACT, component) + SEPARATOR, 1):
-        desk.store.delete(row_key(COMPONENT, component))
+        for key in batch.store.scan_keys(row_key(kind, component) + SEPARATOR, AT_ONCE):
+            batch.store.delete(key)
+    if not batch.store.scan_keys(row_key(FACT, component) + SEPARATOR, 1):
+        batch.store.delete(row_key(COMPONENT, component))

@@ -7,10 +7,10 @@ from typing import Final
 import msgspec
 
 from agents.checks.packages.intel_match import matches
-from agents.triage.bounded_sets import clip, clip_or_none, keep_smallest, keep_within, rank
+from agents.triage.bounded_sets import clip, clip_or_none, keep_smallest, stable_rank, trim
 from agents.triage.correlation import correlations, reached, taint_rule, taints
 from agents.triage.ledger import drift
-from agents.triage.ledger.batch import Desk, content_hash, supersedes
+from agents.triage.ledger.batch import LedgerBatch, content_hash, supersedes
 from agents.triage.ledger.campaigns import count_components
 from agents.triage.ledger.propagation import (
     About,
@@ -44,7 +44,7 @@ from agents.triage.routing import incident_root, opens_incident, split_version
 from agents.triage.store import row_key
 from schemas.canonical import stable_id
 from schemas.findings import Finding, Indicator, SupplyChainIoC
-from schemas.incidents import FindingUpdate, Prevalence, Related, Withdrawal
+from schemas.incidents.updates import FindingUpdate, Prevalence, Related, Withdrawal
 from schemas.intel import IntelFact, IntelKind
 from schemas.ledger import FindingSeen, OperatorAlert, Revision
 from schemas.severity import Disposition, Severity
@@ -68,26 +68,26 @@ def is_about(fact: IntelFact, version: str | None, digest: str | None) -> bool:
     return matches(fact, version, (digest,) if digest else ()) is True
 
 
-def on_finding(desk: Desk, seen: FindingSeen) -> None:
+def on_finding(batch: LedgerBatch, seen: FindingSeen) -> None:
     """File a finding under one of its keys: indicator, component or publisher."""
     finding = seen.finding
     indicator_key, indicator_version = split_version(finding.indicator.key)
     component_key = split_version(finding.component)[0]
-    row = component_row(desk, seen.key)
+    row = component_row(batch, seen.key)
     if seen.active and opens_incident(finding):
-        _relate(desk, seen, row)
+        _relate(batch, seen, row)
     if taints(finding) and seen.key in {indicator_key, component_key}:
-        _mark(desk, seen, row, indicator_key, indicator_version)
+        _mark(batch, seen, row, indicator_key, indicator_version)
     if seen.key == indicator_key:
-        _file(desk, seen, row)
+        _file(batch, seen, row)
     if seen.active and (seen.key == component_key or seen.key.startswith("dataset:")):
-        drift.note_signal(desk, seen.key, finding)
+        drift.note_signal(batch, seen.key, finding)
     if seen.key == finding.publisher and seen.key != indicator_key and seen.active:
-        count_components(desk, seen, row)
+        count_components(batch, seen, row)
 
 
 def _mark(
-    desk: Desk,
+    batch: LedgerBatch,
     seen: FindingSeen,
     row: ComponentRow,
     indicator_key: str,
@@ -123,15 +123,15 @@ def _mark(
     )
     dismissed = is_dismissed(row, seen.incident)
     mark.active = seen.active and (dismissed is None or dismissed < seen.revision)
-    if add_mark(desk, seen.key, row, mark) and not row.over_correlating:
+    if add_mark(batch, seen.key, row, mark) and not row.over_correlating:
         # Known to be hostile, it is counted wherever it was seen.
-        tell_prevalence(desk, seen.key, row)
+        tell_prevalence(batch, seen.key, row)
 
 
-def _file(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
+def _file(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> None:
     finding = seen.finding
     key = row_key(IOC, seen.key, finding.tenant, finding.indicator.key, finding.ioc_type)
-    ioc = desk.store.load(key, IocRow)
+    ioc = batch.store.load(key, IocRow)
     at = to_ms(finding.occurred_at)
     lean = _lean(finding)
     if ioc is None:
@@ -142,22 +142,22 @@ def _file(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
             last_ms=at,
             incident=clip(seen.incident, TEXT_BYTES),
         )
-        ioc.suppressed = _standing_suppression(desk, seen.key, row, finding)
+        ioc.suppressed = _standing_suppression(batch, seen.key, row, finding)
     elif supersedes(lean, seen.revision, ioc.finding, ioc.revision):
         ioc.finding, ioc.revision = lean, seen.revision
     ioc.first_ms = min(ioc.first_ms, at)
     ioc.last_ms = max(ioc.last_ms, at)
-    place = rank(finding.id)
+    place = stable_rank(finding.id)
     known = ioc.ids.get(place)
     if known is None or seen.revision > known[1]:
         ioc.ids[place] = (clip(finding.id, TEXT_BYTES), seen.revision, seen.active)
         if keep_smallest(ioc.ids, FINDING_IDS):
-            desk.bound_reached("findings of one indicator", seen.key, FINDING_IDS)
-    desk.store.save(key, ioc)
-    _count_tenants(desk, seen, row)
+            batch.bound_reached("findings of one indicator", seen.key, FINDING_IDS)
+    batch.store.save(key, ioc)
+    _count_tenants(batch, seen, row)
     if not ioc.active() and seen.active and ioc.suppressed:
-        _withdraw_findings(desk, ioc)
-    _publish(desk, key, ioc, row)
+        _withdraw_findings(batch, ioc)
+    _publish(batch, key, ioc, row)
 
 
 def _lean(finding: Finding) -> Finding:
@@ -192,11 +192,11 @@ def _lean(finding: Finding) -> Finding:
 
 
 def _standing_suppression(
-    desk: Desk, component: str, row: ComponentRow, finding: Finding
+    batch: LedgerBatch, component: str, row: ComponentRow, finding: Finding
 ) -> dict[str, tuple[Revision, bool]]:
     standing: dict[str, tuple[Revision, bool]] = {}
     for fact_key in row.facts.values():
-        known = desk.store.load(row_key(FACT, component, fact_key), FactRow)
+        known = batch.store.load(row_key(FACT, component, fact_key), FactRow)
         if (
             known is not None
             and known.fact is not None
@@ -204,36 +204,36 @@ def _standing_suppression(
             and is_about(known.fact, finding.version, _digest_of(finding))
         ):
             standing[clip(fact_key, NAME_BYTES)] = (known.revision, True)
-    return _bounded(desk, component, standing)
+    return _bounded(batch, component, standing)
 
 
 def _bounded(
-    desk: Desk, component: str, suppressed: dict[str, tuple[Revision, bool]]
+    batch: LedgerBatch, component: str, suppressed: dict[str, tuple[Revision, bool]]
 ) -> dict[str, tuple[Revision, bool]]:
     if len(suppressed) <= SUPPRESSIONS:
         return suppressed
-    desk.bound_reached("facts that take one indicator back", component, SUPPRESSIONS)
-    return {one: suppressed[one] for one in sorted(suppressed, key=rank)[:SUPPRESSIONS]}
+    batch.bound_reached("facts that take one indicator back", component, SUPPRESSIONS)
+    return {one: suppressed[one] for one in sorted(suppressed, key=stable_rank)[:SUPPRESSIONS]}
 
 
-def _count_tenants(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
+def _count_tenants(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> None:
     finding = seen.finding
     if not seen.active:
         return
-    place = rank(seen.incident)
+    place = stable_rank(seen.incident)
     first = opens_incident(finding) and place not in row.prevalent
     if first:
         row.prevalent[place] = (
             clip(seen.incident, TEXT_BYTES),
             clip(incident_root(finding), KEY_BYTES),
         )
-        if keep_within(row.prevalent, MARKS, NAMES_ROOM):
-            desk.bound_reached("incidents of one component", seen.key, MARKS)
+        if trim(row.prevalent, MARKS, NAMES_ROOM):
+            batch.bound_reached("incidents of one component", seen.key, MARKS)
     if not row.flagged.add(finding.tenant, TENANTS) and not first:
         return
     if row.flagged.count() > OVER_CORRELATING and not taints(finding):
         row.over_correlating = True
-        desk.tell_operator(
+        batch.tell_operator(
             OperatorAlert(
                 id=stable_id("opa", "over-correlating", seen.key),
                 kind="over-correlating",
@@ -244,8 +244,8 @@ def _count_tenants(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
             )
         )
     else:
-        tell_prevalence(desk, seen.key, row)
-    desk.store.save(row_key(COMPONENT, seen.key), row)
+        tell_prevalence(batch, seen.key, row)
+    batch.store.save(row_key(COMPONENT, seen.key), row)
 
 
 def prevalence(row: ComponentRow) -> int:
@@ -254,14 +254,14 @@ def prevalence(row: ComponentRow) -> int:
     return max(row.flagged.count(), row.tenants.count() if hostile else 0)
 
 
-def tell_prevalence(desk: Desk, component: str, row: ComponentRow) -> None:
+def tell_prevalence(batch: LedgerBatch, component: str, row: ComponentRow) -> None:
     """Tell the incidents about a component which thresholds its tenants reached."""
     one = correlations()[_TENANT_RULE]
     count = prevalence(row)
     for incident, root in row.prevalent.values():
         for threshold in one.when.thresholds:
             if count >= threshold:
-                desk.tell_incident(
+                batch.tell_incident(
                     incident,
                     Prevalence(
                         incident=incident,
@@ -273,10 +273,10 @@ def tell_prevalence(desk: Desk, component: str, row: ComponentRow) -> None:
                 )
 
 
-def _relate(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
+def _relate(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> None:
     """Link the incidents that are about one component, publisher or digest."""
     tenant = clip(seen.finding.tenant, TEXT_BYTES)
-    place = rank(seen.incident)
+    place = stable_rank(seen.incident)
     known = row.incidents.get(place)
     if known is not None and (tenant in known[1] or len(known[1]) >= RELATED):
         return
@@ -286,8 +286,8 @@ def _relate(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
     )
     if keep_smallest(row.incidents, RELATED):
         row.full = True
-        desk.bound_reached("incidents linked by one key", seen.key, RELATED)
-    desk.store.save(row_key(COMPONENT, seen.key), row)
+        batch.bound_reached("incidents linked by one key", seen.key, RELATED)
+    batch.store.save(row_key(COMPONENT, seen.key), row)
     if place not in row.incidents:
         return
     own = row.incidents[place]
@@ -298,18 +298,18 @@ def _relate(desk: Desk, seen: FindingSeen, row: ComponentRow) -> None:
         both.extend(sorted(set(own[1]) & set(other[1])))
         for one in both:
             for this, that in ((own[0], other[0]), (other[0], own[0])):
-                desk.tell_incident(
+                batch.tell_incident(
                     this, Related(incident=this, other=that, via=seen.key, tenant=one)
                 )
 
 
-def _publish(desk: Desk, key: str, ioc: IocRow, row: ComponentRow) -> None:
+def _publish(batch: LedgerBatch, key: str, ioc: IocRow, row: ComponentRow) -> None:
     """Publish the record when something changed that its reader would act on."""
     finding = ioc.finding
     active = ioc.active()
     count = prevalence(row)
     thresholds = correlations()[_TENANT_RULE].when.thresholds
-    told_of = reached([one for one in thresholds if one >= desk.k], count)
+    told_of = reached([one for one in thresholds if one >= batch.k], count)
     told = stable_id(
         "told",
         content_hash(finding),
@@ -321,7 +321,7 @@ def _publish(desk: Desk, key: str, ioc: IocRow, row: ComponentRow) -> None:
         return
     ioc.told = told
     ioc.published += 1
-    desk.store.save(key, ioc)
+    batch.store.save(key, ioc)
     record = SupplyChainIoC(
         id=stable_id("ioc", finding.indicator.key, finding.tenant, finding.ioc_type),
         ioc_type=finding.ioc_type,
@@ -347,7 +347,7 @@ def _publish(desk: Desk, key: str, ioc: IocRow, row: ComponentRow) -> None:
         last_seen=from_ms(ioc.last_ms),
         prevalence=told_of,
     )
-    desk.indicator(record)
+    batch.indicator(record)
 
 
 def _disposed(finding: Finding) -> Indicator:
@@ -373,7 +373,7 @@ def _disposed(finding: Finding) -> Indicator:
 
 
 def suppress(
-    desk: Desk,
+    batch: LedgerBatch,
     component: str,
     reason: str,
     revision: Revision,
@@ -385,7 +385,7 @@ def suppress(
     """Take the indicators of a component back, or let them hold again.
 
     Args:
-        desk: Where to.
+        batch: Where to.
         component: The component key.
         reason: The fact's key, or the incident that was dismissed.
         revision: When: the later wins.
@@ -393,9 +393,9 @@ def suppress(
         incident: Only indicators of this incident; None: all.
         about: Only those of versions and digests it tells are meant; None: all.
     """
-    row = component_row(desk, component)
+    row = component_row(batch, component)
     reason = clip(reason, NAME_BYTES)
-    found = desk.store.scan(IOC, component, row_type=IocRow, limit=SCAN)
+    found = batch.store.scan(IOC, component, row_type=IocRow, limit=SCAN)
     for key, ioc in list(found):
         if incident is not None and ioc.incident != incident:
             continue
@@ -406,14 +406,14 @@ def suppress(
             continue
         if known is None and not active:
             continue
-        ioc.suppressed = _bounded(desk, component, {**ioc.suppressed, reason: (revision, active)})
-        desk.store.save(key, ioc)
+        ioc.suppressed = _bounded(batch, component, {**ioc.suppressed, reason: (revision, active)})
+        batch.store.save(key, ioc)
         if incident is None:
             if active:
-                _withdraw_findings(desk, ioc)
+                _withdraw_findings(batch, ioc)
             elif ioc.active():
-                _restore_finding(desk, ioc, revision)
-        _publish(desk, key, ioc, row)
+                _restore_finding(batch, ioc, revision)
+        _publish(batch, key, ioc, row)
 
 
 def _digest_of(finding: Finding) -> str | None:
@@ -421,14 +421,14 @@ def _digest_of(finding: Finding) -> str | None:
     return key[7:] if key.startswith("sha256:") else None
 
 
-def _withdraw_findings(desk: Desk, ioc: IocRow) -> None:
+def _withdraw_findings(batch: LedgerBatch, ioc: IocRow) -> None:
     incident = ioc.incident
     reason, (revision, _) = max(
         ((name, state) for name, state in ioc.suppressed.items() if state[1]),
         key=lambda one: one[1][0],
     )
     for finding_id, _, _ in ioc.ids.values():
-        desk.tell_incident(
+        batch.tell_incident(
             incident,
             Withdrawal(
                 incident=incident,
@@ -441,10 +441,10 @@ def _withdraw_findings(desk: Desk, ioc: IocRow) -> None:
         )
 
 
-def _restore_finding(desk: Desk, ioc: IocRow, revision: Revision) -> None:
+def _restore_finding(batch: LedgerBatch, ioc: IocRow, revision: Revision) -> None:
     root, incident = incident_root(ioc.finding), ioc.incident
     if opens_incident(ioc.finding):
-        desk.tell_incident(
+        batch.tell_incident(
             incident,
             FindingUpdate(incident=incident, root=root, finding=ioc.finding, revision=revision),
         )

@@ -8,10 +8,10 @@ import msgspec
 
 from agents.checks.packages.intel_match import ADVERSE, matches
 from agents.domain.findings import make_finding
-from agents.triage.bounded_sets import clip, clip_or_none, keep_within, rank
+from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
 from agents.triage.correlation import for_fact
 from agents.triage.ledger import indicators, known_good
-from agents.triage.ledger.batch import Desk, indicator_of
+from agents.triage.ledger.batch import LedgerBatch, indicator_of
 from agents.triage.ledger.propagation import add_mark, component_row, fresh_mark, lift
 from agents.triage.ledger.rows import (
     COMPONENT,
@@ -41,39 +41,39 @@ FACT_BYTES: Final = 40_000
 DIGESTS: Final = 1_000
 
 
-def on_fact(desk: Desk, change: FactChange) -> None:
+def on_fact(batch: LedgerBatch, change: FactChange) -> None:
     """Learn or forget a fact: find the earlier sightings it is about, take back what it was.
 
     The later revision wins, so that a repeated or late record changes nothing.
     """
-    fact = _bounded(desk, change.fact)
+    fact = _bounded(batch, change.fact)
     key = row_key(FACT, change.key, change.fact_key)
-    known = desk.store.load(key, FactRow)
+    known = batch.store.load(key, FactRow)
     if change.after and known is not None and known.revision == change.revision:
-        row = component_row(desk, change.key)
-        _retro_hunt(desk, change, row, change.before, fact)
+        row = component_row(batch, change.key)
+        _retro_hunt(batch, change, row, change.before, fact)
         return
     if known is not None and known.revision >= change.revision:
         return
     before = known.fact if known is not None else None
-    desk.store.save(key, FactRow(change.fact_key, fact, change.revision))
-    row = component_row(desk, change.key)
-    place = rank(change.fact_key)
+    batch.store.save(key, FactRow(change.fact_key, fact, change.revision))
+    row = component_row(batch, change.key)
+    place = stable_rank(change.fact_key)
     if place not in row.facts:
         row.facts[place] = change.fact_key
-        if keep_within(row.facts, FACTS, NAMES_ROOM):
+        if trim(row.facts, FACTS, NAMES_ROOM):
             row.full = True
-            desk.bound_reached("facts about one component", change.key, FACTS)
-    desk.store.save(row_key(COMPONENT, change.key), row)
+            batch.bound_reached("facts about one component", change.key, FACTS)
+    batch.store.save(row_key(COMPONENT, change.key), row)
     if change.key == change.fact_key:
-        _tell_digests(desk, change, before, fact)
-    _retro_hunt(desk, change, row, before, fact)
-    _suppress(desk, change, row, before, fact)
-    known_good.on_fact(desk, change.key, row, (before, fact))
+        _tell_digests(batch, change, before, fact)
+    _retro_hunt(batch, change, row, before, fact)
+    _suppress(batch, change, row, before, fact)
+    known_good.on_fact(batch, change.key, row, (before, fact))
 
 
 def _suppress(
-    desk: Desk,
+    batch: LedgerBatch,
     change: FactChange,
     row: ComponentRow,
     before: IntelFact | None,
@@ -97,18 +97,18 @@ def _suppress(
         if (fact if active else before) is None:
             continue
         indicators.suppress(
-            desk, change.key, change.fact_key, change.revision, active=active, about=about
+            batch, change.key, change.fact_key, change.revision, active=active, about=about
         )
-        lift(desk, change.key, row, change.revision, active=not active, about=about)
+        lift(batch, change.key, row, change.revision, active=not active, about=about)
 
 
-def _bounded(desk: Desk, fact: IntelFact | None) -> IntelFact | None:
+def _bounded(batch: LedgerBatch, fact: IntelFact | None) -> IntelFact | None:
     """Return the fact in a size that fits a row."""
     if fact is not None and fact.details is not None:
         fact = msgspec.structs.replace(fact, details=within_64_bits(fact.details))
     if fact is None or len(msgspec.msgpack.encode(fact)) <= FACT_BYTES:
         return fact
-    desk.bound_reached("size of one fact", fact.key, FACT_BYTES)
+    batch.bound_reached("size of one fact", fact.key, FACT_BYTES)
     share = FACT_BYTES // 4
     lean = msgspec.structs.replace(
         fact,
@@ -117,8 +117,8 @@ def _bounded(desk: Desk, fact: IntelFact | None) -> IntelFact | None:
         summary=clip(fact.summary or "", NAME_BYTES),
         sources=tuple(clip(one, NAME_BYTES) for one in fact.sources[:16]),
     )
-    versions = sorted(lean.versions, key=rank)[: share // 32]
-    digests = sorted(lean.digests, key=rank)[: share // 70]
+    versions = sorted(lean.versions, key=stable_rank)[: share // 32]
+    digests = sorted(lean.digests, key=stable_rank)[: share // 70]
     return msgspec.structs.replace(
         lean,
         versions=tuple(clip(one, 30) for one in versions),
@@ -135,13 +135,13 @@ def _bounded(desk: Desk, fact: IntelFact | None) -> IntelFact | None:
 
 
 def _tell_digests(
-    desk: Desk, change: FactChange, before: IntelFact | None, fact: IntelFact | None
+    batch: LedgerBatch, change: FactChange, before: IntelFact | None, fact: IntelFact | None
 ) -> None:
     """Tell the rows of the digests that a fact names, and those it names no longer."""
     now = _digest_keys(fact)
     for key in sorted(now | _digest_keys(before)):
         if key != change.key:
-            desk.tell_ledger(
+            batch.tell_ledger(
                 key,
                 FactChange(
                     key=key,
@@ -167,7 +167,7 @@ def _digest_keys(fact: IntelFact | None) -> set[str]:
 
 
 def _retro_hunt(
-    desk: Desk,
+    batch: LedgerBatch,
     change: FactChange,
     row: ComponentRow,
     before: IntelFact | None,
@@ -176,27 +176,27 @@ def _retro_hunt(
     if not _adverse(before) and not _adverse(fact):
         return
     page = list(
-        desk.store.scan(SYSTEM, change.key, row_type=SystemRow, limit=PAGE, after=change.after)
+        batch.store.scan(SYSTEM, change.key, row_type=SystemRow, limit=PAGE, after=change.after)
     )
     for _, system in page:
         for holding in system.holdings.values():
             now = _match(change.key, change.fact_key, fact, system, holding)
             then = _match(change.key, change.fact_key, before, system, holding)
             if now is not None:
-                _issue(desk, change.key, row, now, change)
+                _issue(batch, change.key, row, now, change)
             if then is not None and (now is None or now.id != then.id):
-                _take_back(desk, change.key, row, then, change)
+                _take_back(batch, change.key, row, then, change)
     if len(page) == PAGE:
         going_on = msgspec.structs.replace(change, after=page[-1][0], before=before)
-        desk.tell_ledger(change.key, going_on)
+        batch.tell_ledger(change.key, going_on)
 
 
 def on_holding(
-    desk: Desk, component: str, row: ComponentRow, system: SystemRow, holding: Holding
+    batch: LedgerBatch, component: str, row: ComponentRow, system: SystemRow, holding: Holding
 ) -> None:
     """Match a new or changed holding against the facts known of its component."""
     for fact_key in row.facts.values():
-        known = desk.store.load(row_key(FACT, component, fact_key), FactRow)
+        known = batch.store.load(row_key(FACT, component, fact_key), FactRow)
         if known is None:
             continue
         found = _match(component, fact_key, known.fact, system, holding)
@@ -204,7 +204,7 @@ def on_holding(
             change = FactChange(
                 key=component, fact_key=fact_key, fact=known.fact, revision=known.revision
             )
-            _issue(desk, component, row, found, change)
+            _issue(batch, component, row, found, change)
 
 
 def _adverse(fact: IntelFact | None) -> bool:
@@ -283,12 +283,12 @@ def _match(
 
 
 def _issue(
-    desk: Desk, component: str, row: ComponentRow, finding: Finding, change: FactChange
+    batch: LedgerBatch, component: str, row: ComponentRow, finding: Finding, change: FactChange
 ) -> None:
-    desk.found(finding, change.revision)
+    batch.found(finding, change.revision)
     root = incident_root(finding)
     add_mark(
-        desk,
+        batch,
         component,
         row,
         fresh_mark(
@@ -317,12 +317,12 @@ def _mark_digest(component: str, finding: Finding) -> str | None:
 
 
 def _take_back(
-    desk: Desk, component: str, row: ComponentRow, finding: Finding, change: FactChange
+    batch: LedgerBatch, component: str, row: ComponentRow, finding: Finding, change: FactChange
 ) -> None:
     root = incident_root(finding)
     incident = incident_id(root)
     reason = f"intelligence on {change.fact_key} was withdrawn"
-    desk.take_back(finding, change.revision, reason, from_ms(change.revision[0]))
+    batch.take_back(finding, change.revision, reason, from_ms(change.revision[0]))
     mark = fresh_mark(
         incident,
         root,
@@ -332,7 +332,7 @@ def _take_back(
         revision=change.revision,
     )
     mark.active = False
-    add_mark(desk, component, row, mark)
+    add_mark(batch, component, row, mark)
 
 
 def fact_of(key: str, fact: IntelFact | None, revision: Revision) -> FactChange:

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from agents.checks.packages.intel_match import matches
-from agents.triage.bounded_sets import keep_within, rank
-from agents.triage.ledger.batch import Desk
+from agents.triage.bounded_sets import stable_rank, trim
+from agents.triage.ledger.batch import LedgerBatch
 from agents.triage.ledger.rows import (
     FACT,
     PAGE,
@@ -30,7 +30,7 @@ from agents.triage.ledger.rows import (
     from_ms,
 )
 from agents.triage.store import row_key
-from schemas.incidents import KnownGood
+from schemas.incidents.updates import KnownGood
 from schemas.intel import IntelFact, IntelKind
 from schemas.ledger import GoBack
 
@@ -41,60 +41,62 @@ _ALWAYS: Final = 1 << 44
 _LARGEST: Final = (1 << 62) - 1
 
 
-def is_affected(desk: Desk, component: str, tenant: str) -> bool:
+def is_affected(batch: LedgerBatch, component: str, tenant: str) -> bool:
     """Tell whether a tenant has, or had, a version of the component that is marked."""
-    return desk.store.load(row_key(VERSIONS, component, tenant), VersionsRow) is not None
+    return batch.store.load(row_key(VERSIONS, component, tenant), VersionsRow) is not None
 
 
 def on_holding(
-    desk: Desk, component: str, row: ComponentRow, tenant: str, holding: Holding
+    batch: LedgerBatch, component: str, row: ComponentRow, tenant: str, holding: Holding
 ) -> None:
     """Take a new or changed holding of a marked component into what its tenant could go back to."""
     key = row_key(VERSIONS, component, tenant)
-    known = desk.store.load(key, VersionsRow)
+    known = batch.store.load(key, VersionsRow)
     if known is None:
         if any(mark.fits(holding, tenant) for mark in _active(row)):
-            on_marks(desk, component, row, tenant)
+            on_marks(batch, component, row, tenant)
         return
     if _merge(known, holding):
-        _tell(desk, component, row, key, known)
+        _tell(batch, component, row, key, known)
 
 
-def on_marks(desk: Desk, component: str, row: ComponentRow, tenant: str) -> None:
+def on_marks(batch: LedgerBatch, component: str, row: ComponentRow, tenant: str) -> None:
     """Tell what a tenant could go back to now that something else is known against its versions."""
     key = row_key(VERSIONS, component, tenant)
-    known = desk.store.load(key, VersionsRow)
+    known = batch.store.load(key, VersionsRow)
     if known is None:
         known = VersionsRow(tenant=tenant)
         count = 0
-        for _, system in desk.store.scan(SYSTEM, component, tenant, row_type=SystemRow, limit=PAGE):
+        for _, system in batch.store.scan(
+            SYSTEM, component, tenant, row_type=SystemRow, limit=PAGE
+        ):
             count += 1
             for holding in system.holdings.values():
                 _merge(known, holding)
         if count == PAGE:
-            desk.bound_reached("systems looked through for known-good versions", component, PAGE)
-    _tell(desk, component, row, key, known)
+            batch.bound_reached("systems looked through for known-good versions", component, PAGE)
+    _tell(batch, component, row, key, known)
 
 
 def on_fact(
-    desk: Desk,
+    batch: LedgerBatch,
     component: str,
     row: ComponentRow,
     facts: Sequence[IntelFact | None],
 ) -> None:
     """Tell anew what may be gone back to, if one of the facts, old or new, vouches for versions."""
     if any(fact is not None and fact.kind is IntelKind.KNOWN_GOOD for fact in facts):
-        on_go_back(desk, GoBack(key=component), row)
+        on_go_back(batch, GoBack(key=component), row)
 
 
-def on_go_back(desk: Desk, note: GoBack, row: ComponentRow) -> None:
+def on_go_back(batch: LedgerBatch, note: GoBack, row: ComponentRow) -> None:
     """Tell the affected tenants' incidents, page by page, what may be gone back to."""
-    rows = desk.store.scan(VERSIONS, note.key, row_type=VersionsRow, limit=PAGE, after=note.after)
+    rows = batch.store.scan(VERSIONS, note.key, row_type=VersionsRow, limit=PAGE, after=note.after)
     page = list(rows)
     for key, known in page:
-        _tell(desk, note.key, row, key, known)
+        _tell(batch, note.key, row, key, known)
     if len(page) == PAGE:
-        desk.tell_ledger(note.key, GoBack(key=note.key, after=page[-1][0]))
+        batch.tell_ledger(note.key, GoBack(key=note.key, after=page[-1][0]))
 
 
 def _active(row: ComponentRow) -> list[Mark]:
@@ -104,7 +106,7 @@ def _active(row: ComponentRow) -> list[Mark]:
 def _merge(known: VersionsRow, holding: Holding) -> bool:
     if holding.digest is None and holding.version is None:
         return False
-    place = rank(holding.version or "", holding.digest or "")
+    place = stable_rank(holding.version or "", holding.digest or "")
     one = known.versions.get(place)
     if one is None:
         known.versions[place] = Version(
@@ -122,17 +124,19 @@ def _merge(known: VersionsRow, holding: Holding) -> bool:
     return True
 
 
-class _Standing:
+class _VersionIndex:
     """What is known of a tenant's versions: which are bad, and on whose account; which vouched."""
 
-    def __init__(self, desk: Desk, component: str, row: ComponentRow, known: VersionsRow) -> None:
+    def __init__(
+        self, batch: LedgerBatch, component: str, row: ComponentRow, known: VersionsRow
+    ) -> None:
         self.bad: dict[str, set[str]] = {}
         """Incidents by version."""
         for mark in _active(row):
             for place, one in known.versions.items():
                 if mark.fits(one, known.tenant):
                     self.bad.setdefault(place, set()).add(mark.incident)
-        facts = list(_facts(desk, component, row))
+        facts = list(_facts(batch, component, row))
         self.vouched = {
             place
             for place, one in known.versions.items()
@@ -153,9 +157,9 @@ class _Standing:
         """Grows with all that is learnt, in whatever order: the last state has the greatest."""
 
 
-def _facts(desk: Desk, component: str, row: ComponentRow) -> Iterator[FactRow]:
+def _facts(batch: LedgerBatch, component: str, row: ComponentRow) -> Iterator[FactRow]:
     for fact_key in row.facts.values():
-        fact = desk.store.load(row_key(FACT, component, fact_key), FactRow)
+        fact = batch.store.load(row_key(FACT, component, fact_key), FactRow)
         if fact is not None:
             yield fact
 
@@ -168,19 +172,21 @@ def _vouches(fact: IntelFact | None, one: Version) -> bool:
     )
 
 
-def _tell(desk: Desk, component: str, row: ComponentRow, key: str, known: VersionsRow) -> None:
+def _tell(
+    batch: LedgerBatch, component: str, row: ComponentRow, key: str, known: VersionsRow
+) -> None:
     """Tell each incident of the component what changed, and keep what was told."""
-    standing = _Standing(desk, component, row, known)
-    if _bound(desk, component, known, standing):
-        standing = _Standing(desk, component, row, known)
+    index = _VersionIndex(batch, component, row, known)
+    if _bound(batch, component, known, index):
+        index = _VersionIndex(batch, component, row, known)
     for incident in sorted({mark.incident for mark in row.marks.values()}):
         told = known.told.setdefault(incident, {})
-        for place, state in _wanted(known, standing, incident, told).items():
+        for place, state in _wanted(known, index, incident, told).items():
             if told.get(place) == state:
                 continue
             told[place] = state
             one, (active, signed, by_intel, seen_ms) = known.versions[place], state
-            desk.tell_incident(
+            batch.tell_incident(
                 incident,
                 KnownGood(
                     incident=incident,
@@ -192,7 +198,7 @@ def _tell(desk: Desk, component: str, row: ComponentRow, key: str, known: Versio
                     signed=signed,
                     by_intel=by_intel,
                     active=active,
-                    revision=(standing.revision, 0),
+                    revision=(index.revision, 0),
                 ),
             )
         taken_back = [place for place in sorted(told) if not told[place][0]]
@@ -200,7 +206,7 @@ def _tell(desk: Desk, component: str, row: ComponentRow, key: str, known: Versio
             del told[place]
         if not told:
             del known.told[incident]
-    desk.store.save(key, known)
+    batch.store.save(key, known)
 
 
 State = tuple[bool, bool, bool, int]
@@ -208,15 +214,15 @@ State = tuple[bool, bool, bool, int]
 
 
 def _wanted(
-    known: VersionsRow, standing: _Standing, incident: str, told: dict[str, State]
+    known: VersionsRow, index: _VersionIndex, incident: str, told: dict[str, State]
 ) -> dict[str, State]:
     """Return what the incident must know: the best version, and which it must not go back to."""
-    since = standing.since.get(incident)
+    since = index.since.get(incident)
 
     def order(place: str) -> tuple[bool, bool, bool, int, str]:
         one = known.versions[place]
         return (
-            place in standing.vouched,
+            place in index.vouched,
             one.signed,
             since is not None and one.first_ms < since,
             one.first_ms,
@@ -226,13 +232,13 @@ def _wanted(
     def is_known(place: str) -> bool:
         return known.versions[place].digest is not None and any(order(place)[:3])
 
-    good = {place for place in known.versions if place not in standing.bad and is_known(place)}
+    good = {place for place in known.versions if place not in index.bad and is_known(place)}
     best = max(good, key=order, default=None) if since is not None else None
     # What would be gone back to but for what is known against it on another account; and what was
     # told to be good.
     gone = {
         place
-        for place, incidents in standing.bad.items()
+        for place, incidents in index.bad.items()
         if incident not in incidents
         and is_known(place)
         and (best is None or order(place) > order(best))
@@ -244,22 +250,22 @@ def _wanted(
         place: (
             place in good,
             known.versions[place].signed,
-            place in standing.vouched,
+            place in index.vouched,
             known.versions[place].first_ms,
         )
         for place in sorted(gone | again | ({best} if best is not None else set()))
     }
 
 
-def _bound(desk: Desk, component: str, known: VersionsRow, standing: _Standing) -> bool:
+def _bound(batch: LedgerBatch, component: str, known: VersionsRow, index: _VersionIndex) -> bool:
     """Keep the versions that answers are made of: told, bad first, vouched, signed, just before.
 
     Returns:
         Whether any was left out.
     """
-    last = max(standing.since.values(), default=0)
+    last = max(index.since.values(), default=0)
     told = {place for places in known.told.values() for place in places}
-    first_bad = sorted(standing.bad, key=lambda place: known.versions[place].first_ms)
+    first_bad = sorted(index.bad, key=lambda place: known.versions[place].first_ms)
     bad = set(first_bad[: VERSIONS_KEPT // 4])
 
     def order(place: str) -> tuple[bool, bool, bool, bool, int, str]:
@@ -268,14 +274,14 @@ def _bound(desk: Desk, component: str, known: VersionsRow, standing: _Standing) 
         return (
             place not in told,
             place not in bad,
-            not (place in standing.vouched or one.signed),
+            not (place in index.vouched or one.signed),
             not before,
             -one.first_ms if before else one.first_ms,
             place,
         )
 
-    if keep_within(known.versions, VERSIONS_KEPT, VERSIONS_ROOM, order):
-        desk.bound_reached("versions of one component in one tenant", component, VERSIONS_KEPT)
+    if trim(known.versions, VERSIONS_KEPT, VERSIONS_ROOM, order):
+        batch.bound_reached("versions of one component in one tenant", component, VERSIONS_KEPT)
         for places in known.told.values():
             for place in set(places) - set(known.versions):
                 del places[place]

@@ -7,9 +7,9 @@ from typing import Final
 
 import msgspec
 
-from agents.triage.bounded_sets import clip, clip_or_none, keep_within, rank
+from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
 from agents.triage.ledger import known_good
-from agents.triage.ledger.batch import NEVER, Desk
+from agents.triage.ledger.batch import NEVER, LedgerBatch
 from agents.triage.ledger.rows import (
     CHILD,
     COMPONENT,
@@ -33,7 +33,7 @@ from agents.triage.ledger.rows import (
     from_ms,
 )
 from agents.triage.store import row_key
-from schemas.incidents import CHECKED, Exposure, Proof
+from schemas.incidents.updates import CHECKED, Exposure, Proof
 from schemas.ledger import CaseState, Derived, Revision, Taint
 
 About = Callable[[str | None, str | None], bool]
@@ -43,12 +43,12 @@ STATE_BYTES: Final = 16
 _PROOF: Final = {"pypi": "clean-install", "model": "verified-push", "image": "verified-push"}
 
 
-def component_row(desk: Desk, component: str) -> ComponentRow:
+def component_row(batch: LedgerBatch, component: str) -> ComponentRow:
     """Return the row of a component, a new one if there is none."""
-    return desk.store.load(row_key(COMPONENT, component), ComponentRow) or ComponentRow()
+    return batch.store.load(row_key(COMPONENT, component), ComponentRow) or ComponentRow()
 
 
-def add_mark(desk: Desk, component: str, row: ComponentRow, mark: Mark) -> bool:
+def add_mark(batch: LedgerBatch, component: str, row: ComponentRow, mark: Mark) -> bool:
     """Mark a component as part of an incident, or change or lift the mark.
 
     The later revision says whether the mark is active; the shortest path stays.
@@ -57,15 +57,15 @@ def add_mark(desk: Desk, component: str, row: ComponentRow, mark: Mark) -> bool:
         Whether anything changed; then exposures and taints were told.
     """
     mark = _bounded(mark)
-    key = rank(mark.incident, mark.cause, mark.version or "", mark.digest or "", mark.tenant)
+    key = stable_rank(mark.incident, mark.cause, mark.version or "", mark.digest or "", mark.tenant)
     known = row.marks.get(key)
     if known is None:
         if not mark.active:
             return False
         row.marks[key] = mark
-        if keep_within(row.marks, MARKS, MARKS_ROOM):
+        if trim(row.marks, MARKS, MARKS_ROOM):
             row.full = True
-            desk.bound_reached("incidents of one component", component, MARKS)
+            batch.bound_reached("incidents of one component", component, MARKS)
             if key not in row.marks:
                 return False
     else:
@@ -86,9 +86,9 @@ def add_mark(desk: Desk, component: str, row: ComponentRow, mark: Mark) -> bool:
         ):
             return False
         row.marks[key] = mark = merged
-    desk.store.save(row_key(COMPONENT, component), row)
-    _tell_systems(desk, component, row, mark)
-    _tell_children(desk, component, mark)
+    batch.store.save(row_key(COMPONENT, component), row)
+    _tell_systems(batch, component, row, mark)
+    _tell_children(batch, component, mark)
     return True
 
 
@@ -107,24 +107,24 @@ def _bounded(mark: Mark) -> Mark:
 
 
 def _tell_systems(
-    desk: Desk, component: str, row: ComponentRow, mark: Mark, after: str = ""
+    batch: LedgerBatch, component: str, row: ComponentRow, mark: Mark, after: str = ""
 ) -> None:
-    page = list(desk.store.scan(SYSTEM, component, row_type=SystemRow, limit=PAGE, after=after))
+    page = list(batch.store.scan(SYSTEM, component, row_type=SystemRow, limit=PAGE, after=after))
     affected: dict[str, None] = {}
     for _, system in page:
         bad = [one for one in system.holdings.values() if mark.fits(one, system.tenant)]
         for holding in bad:
-            desk.tell_incident(mark.incident, _exposure(component, system, holding, mark))
+            batch.tell_incident(mark.incident, _exposure(component, system, holding, mark))
         if bad:
             affected[system.tenant] = None
             if mark.active:
-                _tell_proofs(desk, component, row, system, mark=mark)
+                _tell_proofs(batch, component, row, system, mark=mark)
     if _has_versions(component):
         for tenant in affected:
-            known_good.on_marks(desk, component, row, tenant)
+            known_good.on_marks(batch, component, row, tenant)
         if mark.active:
             for _, system in page:
-                _tell_checked(desk, component, row, system, mark=mark)
+                _tell_checked(batch, component, row, system, mark=mark)
     if len(page) == PAGE:
         going_on = Taint(
             key=component,
@@ -141,21 +141,21 @@ def _tell_systems(
             confined=mark.confined,
             after=page[-1][0],
         )
-        desk.tell_ledger(component, going_on)
+        batch.tell_ledger(component, going_on)
 
 
-def _tell_children(desk: Desk, component: str, mark: Mark) -> None:
+def _tell_children(batch: LedgerBatch, component: str, mark: Mark) -> None:
     count = 0
-    for _, child in desk.store.scan(CHILD, component, row_type=ChildRow, limit=SCAN):
+    for _, child in batch.store.scan(CHILD, component, row_type=ChildRow, limit=SCAN):
         count += 1
         for edge in child.edges.values():
-            _pass_on(desk, component, child.child, edge, mark)
+            _pass_on(batch, component, child.child, edge, mark)
     if count >= SCAN:
-        desk.bound_reached("children told of a taint", component, SCAN)
+        batch.bound_reached("children told of a taint", component, SCAN)
 
 
 def _pass_on(
-    desk: Desk,
+    batch: LedgerBatch,
     component: str,
     child: str,
     edge: Edge,
@@ -165,9 +165,9 @@ def _pass_on(
         return
     path = (*mark.path, clip(component, PATH_BYTES))
     if len(path) > MAX_DEPTH:
-        desk.bound_reached("steps of propagation", component, MAX_DEPTH)
+        batch.bound_reached("steps of propagation", component, MAX_DEPTH)
         return
-    desk.tell_ledger(
+    batch.tell_ledger(
         child,
         Taint(
             key=child,
@@ -186,37 +186,37 @@ def _pass_on(
     )
 
 
-def on_derived(desk: Desk, edge: Derived) -> None:
+def on_derived(batch: LedgerBatch, edge: Derived) -> None:
     """Note that `edge.child` was built from `edge.key`; pass on what taints it."""
     key = row_key(CHILD, edge.key, edge.child)
-    row = desk.store.load(key, ChildRow) or ChildRow(child=clip(edge.child, NAME_BYTES))
+    row = batch.store.load(key, ChildRow) or ChildRow(child=clip(edge.child, NAME_BYTES))
     build = Edge(
         tenant=clip(edge.tenant, TEXT_BYTES),
         version=clip_or_none(edge.version, TEXT_BYTES),
         child_version=clip_or_none(edge.child_version, TEXT_BYTES),
         child_digest=clip_or_none(edge.child_digest, TEXT_BYTES),
     )
-    place = rank(*(part or "" for part in msgspec.structs.astuple(build)))
+    place = stable_rank(*(part or "" for part in msgspec.structs.astuple(build)))
     if place in row.edges:
         return
     row.edges[place] = build
-    if keep_within(row.edges, EDGES, EDGES_ROOM):
+    if trim(row.edges, EDGES, EDGES_ROOM):
         row.full = True
-        desk.bound_reached("builds of one component from another", edge.key, EDGES)
-    desk.store.save(key, row)
-    parent = desk.store.load(row_key(COMPONENT, edge.key), ComponentRow)
+        batch.bound_reached("builds of one component from another", edge.key, EDGES)
+    batch.store.save(key, row)
+    parent = batch.store.load(row_key(COMPONENT, edge.key), ComponentRow)
     if parent is None:
         # The row keeps the component alive until its sightings expire.
-        desk.store.save(row_key(COMPONENT, edge.key), ComponentRow())
+        batch.store.save(row_key(COMPONENT, edge.key), ComponentRow())
         return
     for mark in parent.marks.values():
         if mark.active:
-            _pass_on(desk, edge.key, edge.child, build, mark)
+            _pass_on(batch, edge.key, edge.child, build, mark)
 
 
-def on_taint(desk: Desk, taint: Taint) -> None:
+def on_taint(batch: LedgerBatch, taint: Taint) -> None:
     """Mark the component and pass the taint on, or go on telling its systems."""
-    row = component_row(desk, taint.key)
+    row = component_row(batch, taint.key)
     mark = Mark(
         incident=taint.incident,
         root=taint.root,
@@ -230,33 +230,33 @@ def on_taint(desk: Desk, taint: Taint) -> None:
         confined=taint.confined,
     )
     if taint.after:
-        _tell_systems(desk, taint.key, row, mark, taint.after)
+        _tell_systems(batch, taint.key, row, mark, taint.after)
     else:
-        add_mark(desk, taint.key, row, mark)
+        add_mark(batch, taint.key, row, mark)
 
 
-def on_case(desk: Desk, case: CaseState) -> None:
+def on_case(batch: LedgerBatch, case: CaseState) -> None:
     """Note that an incident opened, closed or was dismissed; a dismissal lifts its marks."""
-    row = component_row(desk, case.key)
+    row = component_row(batch, case.key)
     incident = clip(case.incident, TEXT_BYTES)
     known = row.cases.get(incident)
     if known is not None and known[1] >= case.revision:
         return
     row.cases[incident] = (clip(case.state, STATE_BYTES), case.revision)
     if len(row.cases) > MARKS:
-        for extra in sorted(row.cases, key=rank)[MARKS:]:
+        for extra in sorted(row.cases, key=stable_rank)[MARKS:]:
             del row.cases[extra]
-        desk.bound_reached("incidents of one component", case.key, MARKS)
-    desk.store.save(row_key(COMPONENT, case.key), row)
+        batch.bound_reached("incidents of one component", case.key, MARKS)
+    batch.store.save(row_key(COMPONENT, case.key), row)
     dismissed = case.state == "dismissed"
     reopened = known is not None and known[0] == "dismissed" and not dismissed
     if not dismissed and not reopened:
         return
-    lift(desk, case.key, row, case.revision, active=not dismissed, incident=incident)
+    lift(batch, case.key, row, case.revision, active=not dismissed, incident=incident)
 
 
 def lift(
-    desk: Desk,
+    batch: LedgerBatch,
     component: str,
     row: ComponentRow,
     revision: Revision,
@@ -268,7 +268,7 @@ def lift(
     """Lift the marks that began at a component, or let them hold again.
 
     Args:
-        desk: Where to tell it.
+        batch: Where to tell it.
         component: The component key.
         row: Its row.
         revision: When: the later wins.
@@ -283,7 +283,7 @@ def lift(
             and (about is None or about(mark.version, mark.digest))
         ):
             changed = msgspec.structs.replace(mark, active=active, revision=revision)
-            add_mark(desk, component, row, changed)
+            add_mark(batch, component, row, changed)
 
 
 def is_dismissed(row: ComponentRow, incident: str) -> Revision | None:
@@ -293,7 +293,7 @@ def is_dismissed(row: ComponentRow, incident: str) -> Revision | None:
 
 
 def tell_holding(
-    desk: Desk,
+    batch: LedgerBatch,
     component: str,
     row: ComponentRow,
     system: SystemRow,
@@ -304,7 +304,7 @@ def tell_holding(
     """Tell the incidents what follows from one holding that is new or changed.
 
     Args:
-        desk: Where to.
+        batch: Where to.
         component: The component key.
         row: Its row.
         system: The system's row.
@@ -315,20 +315,20 @@ def tell_holding(
     clean = not any(mark.fits(holding, system.tenant) for mark in marks)
     for mark in marks:
         if mark.fits(holding, system.tenant):
-            desk.tell_incident(mark.incident, _exposure(component, system, holding, mark))
-            _tell_proofs(desk, component, row, system, mark=mark)
+            batch.tell_incident(mark.incident, _exposure(component, system, holding, mark))
+            _tell_proofs(batch, component, row, system, mark=mark)
         elif clean:
-            _tell_proofs(desk, component, row, system, mark=mark, only=holding)
-            _tell_checked(desk, component, row, system, mark=mark, only=holding)
+            _tell_proofs(batch, component, row, system, mark=mark, only=holding)
+            _tell_checked(batch, component, row, system, mark=mark, only=holding)
     if fresh and _has_versions(component):
         tenant = system.tenant
-        before = known_good.is_affected(desk, component, tenant)
-        known_good.on_holding(desk, component, row, tenant, holding)
-        if not before and known_good.is_affected(desk, component, tenant):
-            others = desk.store.scan(SYSTEM, component, tenant, row_type=SystemRow, limit=PAGE)
+        before = known_good.is_affected(batch, component, tenant)
+        known_good.on_holding(batch, component, row, tenant, holding)
+        if not before and known_good.is_affected(batch, component, tenant):
+            others = batch.store.scan(SYSTEM, component, tenant, row_type=SystemRow, limit=PAGE)
             for _, other in others:
                 for mark in marks:
-                    _tell_checked(desk, component, row, other, mark=mark)
+                    _tell_checked(batch, component, row, other, mark=mark)
 
 
 def _has_versions(component: str) -> bool:
@@ -361,7 +361,7 @@ def _exposure(component: str, system: SystemRow, holding: Holding, mark: Mark) -
 
 
 def _tell_proofs(
-    desk: Desk,
+    batch: LedgerBatch,
     component: str,
     row: ComponentRow,
     system: SystemRow,
@@ -372,7 +372,7 @@ def _tell_proofs(
     """Tell which clean versions came onto the system after the last that is marked.
 
     Args:
-        desk: Where to.
+        batch: Where to.
         component: The component key.
         row: Its row.
         system: The system's row.
@@ -390,11 +390,11 @@ def _tell_proofs(
         if holding.last_ms <= last_bad:
             continue
         kind = "clean-run" if mark.path else _PROOF.get(prefix, "clean-run")
-        _tell_proof(desk, component, system, holding, mark, kind)
+        _tell_proof(batch, component, system, holding, mark, kind)
 
 
 def _tell_checked(
-    desk: Desk,
+    batch: LedgerBatch,
     component: str,
     row: ComponentRow,
     system: SystemRow,
@@ -408,7 +408,7 @@ def _tell_checked(
     there the bad version may never have been.
 
     Args:
-        desk: Where to.
+        batch: Where to.
         component: The component key.
         row: Its row.
         system: The system's row; of an affected tenant or another.
@@ -422,15 +422,15 @@ def _tell_checked(
     ]
     if not checked or not _has_versions(component):
         return
-    if known_good.is_affected(desk, component, system.tenant):
+    if known_good.is_affected(batch, component, system.tenant):
         for holding in checked:
-            _tell_proof(desk, component, system, holding, mark, CHECKED)
+            _tell_proof(batch, component, system, holding, mark, CHECKED)
 
 
 def _tell_proof(
-    desk: Desk, component: str, system: SystemRow, holding: Holding, mark: Mark, kind: str
+    batch: LedgerBatch, component: str, system: SystemRow, holding: Holding, mark: Mark, kind: str
 ) -> None:
-    desk.tell_incident(
+    batch.tell_incident(
         mark.incident,
         Proof(
             incident=mark.incident,

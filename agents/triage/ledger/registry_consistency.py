@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from agents.domain.findings import make_finding
-from agents.triage.bounded_sets import rank
+from agents.triage.bounded_sets import stable_rank
 from agents.triage.correlation import for_prefix
-from agents.triage.ledger.batch import Desk, indicator_of, state_of
+from agents.triage.ledger.batch import LedgerBatch, indicator_of, state_of
 from agents.triage.ledger.rows import SLOTS, VALUES, Seen, TenantRow, from_ms, value_seen
 from schemas.findings import Finding
 from schemas.ledger import Revision
@@ -30,13 +30,15 @@ def moves(version: str) -> bool:
     return version.strip().lower() in MOVING
 
 
-def note_announced(desk: Desk, seen: Sighting, row: TenantRow) -> tuple[bool, Finding | None]:
+def note_announced(
+    batch: LedgerBatch, seen: Sighting, row: TenantRow
+) -> tuple[bool, Finding | None]:
     """Note what a version was announced with or held as; find what was never announced.
 
     Whichever is heard of first, the registry or the run, the finding is the same.
 
     Args:
-        desk: Where a reached bound is told.
+        batch: Where a reached bound is told.
         seen: The sighting, new to its system.
         row: What the tenant knows of the component.
 
@@ -59,14 +61,14 @@ def note_announced(desk: Desk, seen: Sighting, row: TenantRow) -> tuple[bool, Fi
     if not values:
         return False, None
     name = f"holds:{seen.version}"
-    place = rank(name)
+    place = stable_rank(name)
     entries = row.slots.setdefault(place, {})
     changed = False
     for value in sorted(values):
         entry = value_seen(seen, value)
-        known = entries.get(rank(value))
+        known = entries.get(stable_rank(value))
         if known is None or entry < known:
-            entries[rank(value)] = entry
+            entries[stable_rank(value)] = entry
             changed = True
     if not changed:
         return False, None
@@ -75,11 +77,11 @@ def note_announced(desk: Desk, seen: Sighting, row: TenantRow) -> tuple[bool, Fi
         del entries[extra]
     if row.keep_slots():
         row.full = True
-        desk.bound_reached("values compared in one tenant", seen.component, SLOTS)
+        batch.bound_reached("values compared in one tenant", seen.component, SLOTS)
     if full:
         # What was left out may have announced the rest.
         row.full = True
-        desk.bound_reached("digests of one version", seen.component, VALUES)
+        batch.bound_reached("digests of one version", seen.component, VALUES)
         return True, None
     return True, _difference(seen, row.slots.get(place, {})) if place in row.slots else None
 

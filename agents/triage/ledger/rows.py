@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from agents.triage.bounded_sets import Tally, clip, keep_within
+from agents.triage.bounded_sets import Tally, clip, trim
 from agents.triage.store import KEY_PART_BYTES
 from schemas.findings import Finding
 from schemas.intel import IntelFact
@@ -180,7 +180,7 @@ class TenantRow(msgspec.Struct, array_like=True):
             place: max((one.first_ms for one in values.values()), default=0)
             for place, values in self.slots.items()
         }
-        return keep_within(
+        return trim(
             self.slots,
             SLOTS,
             SLOTS_ROOM,

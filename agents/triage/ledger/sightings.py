@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from agents.triage.bounded_sets import clip, clip_or_none, keep_within, rank
+from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
 from agents.triage.ledger import drift, indicators, intelligence
-from agents.triage.ledger.batch import Desk
+from agents.triage.ledger.batch import LedgerBatch
 from agents.triage.ledger.propagation import tell_holding
 from agents.triage.ledger.rows import (
     CHECKS,
@@ -35,47 +35,47 @@ from schemas.ledger import Derived
 from schemas.observations import Sighting
 
 
-def on_sighting(desk: Desk, seen: Sighting) -> None:
+def on_sighting(batch: LedgerBatch, seen: Sighting) -> None:
     """Add a sighting to the rows; tell what follows from what is new.
 
     One already known, of the same day, costs one read and no write.
     """
     at = to_ms(seen.occurred_at)
     key = row_key(SYSTEM, seen.component, seen.tenant, seen.system)
-    system = desk.store.load(key, SystemRow)
+    system = batch.store.load(key, SystemRow)
     version = seen.version or _version_by_inputs(seen)
-    place = rank(seen.name or "", version or "", seen.digest or "", seen.filename or "")
+    place = stable_rank(seen.name or "", version or "", seen.digest or "", seen.filename or "")
     if system is None:
         system = SystemRow(
             tenant=clip(seen.tenant, TEXT_BYTES), system=clip(seen.system, TEXT_BYTES)
         )
-        _expect_expiry(desk, seen.component, key, at)
+        _expect_expiry(batch, seen.component, key, at)
     known = system.holdings.get(place)
     before = None if known is None else (known.first_ms, known.first_event, known.signed)
     changed = _merge(system, place, seen, at=at, version=version)
     if seen.made_from:
-        changed = _tell_parents(desk, system, seen, version) or changed
+        changed = _tell_parents(batch, system, seen, version) or changed
     if not changed and seen.kind != "pushed":
         return
     holding = system.holdings[place]
     # Of a version that is known already a push may still say a new tag, publisher or signature.
     fresh = before != (holding.first_ms, holding.first_event, holding.signed)
     if seen.kind == "pushed" or fresh:
-        drift.on_new_holding(desk, seen, version)
+        drift.on_new_holding(batch, seen, version)
     if not changed:
         return
     system.last_ms = max(system.last_ms, at)
     # The latest are kept: what a system has now is among them.
     held = dict(system.holdings)
-    if keep_within(system.holdings, HOLDINGS, HOLDINGS_ROOM, lambda one: (-held[one].last_ms, one)):
+    if trim(system.holdings, HOLDINGS, HOLDINGS_ROOM, lambda one: (-held[one].last_ms, one)):
         system.full = True
-        desk.bound_reached("versions on one system", seen.component, HOLDINGS)
-    desk.store.save(key, system)
-    component = _component(desk, seen, at)
+        batch.bound_reached("versions on one system", seen.component, HOLDINGS)
+    batch.store.save(key, system)
+    component = _component(batch, seen, at)
     if component.facts:
-        intelligence.on_holding(desk, seen.component, component, system, holding)
+        intelligence.on_holding(batch, seen.component, component, system, holding)
     if component.marks:
-        tell_holding(desk, seen.component, component, system, holding, fresh=fresh)
+        tell_holding(batch, seen.component, component, system, holding, fresh=fresh)
 
 
 def _version_by_inputs(seen: Sighting) -> str | None:
@@ -104,7 +104,9 @@ def _merge(
         earlier.exposure = max(known.exposure, earlier.exposure, key=_exposure_rank)
         earlier.signed = known.signed if earlier.signed is not True else True
         earlier.criticality = _greater(known.criticality, earlier.criticality)
-        earlier.identities = sorted({*known.identities, *earlier.identities}, key=rank)[:IDENTITIES]
+        earlier.identities = sorted({*known.identities, *earlier.identities}, key=stable_rank)[
+            :IDENTITIES
+        ]
         earlier.checks = known.checks
         system.holdings[place] = known = earlier
         changed = True
@@ -126,7 +128,8 @@ def _merge(
         changed = True
     if seen.identities:
         identities = sorted(
-            {*known.identities, *(clip(one, TEXT_BYTES) for one in seen.identities)}, key=rank
+            {*known.identities, *(clip(one, TEXT_BYTES) for one in seen.identities)},
+            key=stable_rank,
         )[:IDENTITIES]
         if identities != known.identities:
             known.identities = identities
@@ -146,7 +149,7 @@ def _checks(known: dict[str, bool], seen: Sighting) -> dict[str, bool]:
         for name in names:
             short = clip(name, TEXT_BYTES)
             checks[short] = checks.get(short, False) or passed
-    return {name: checks[name] for name in sorted(checks, key=rank)[:CHECKS]}
+    return {name: checks[name] for name in sorted(checks, key=stable_rank)[:CHECKS]}
 
 
 def _exposure_rank(exposure: str) -> int:
@@ -177,14 +180,16 @@ def _holding(seen: Sighting, at: int, version: str | None) -> Holding:
         filename=clip_or_none(seen.filename, TEXT_BYTES),
         signed=seen.signed,
         criticality=seen.criticality,
-        identities=sorted({clip(one, TEXT_BYTES) for one in seen.identities}, key=rank)[
+        identities=sorted({clip(one, TEXT_BYTES) for one in seen.identities}, key=stable_rank)[
             :IDENTITIES
         ],
         checks=_checks({}, seen),
     )
 
 
-def _tell_parents(desk: Desk, system: SystemRow, seen: Sighting, version: str | None) -> bool:
+def _tell_parents(
+    batch: LedgerBatch, system: SystemRow, seen: Sighting, version: str | None
+) -> bool:
     """Tell the components it was built from; return whether one of them was new.
 
     What the row has no room to remember is told again with each sighting: told twice is harmless,
@@ -193,17 +198,17 @@ def _tell_parents(desk: Desk, system: SystemRow, seen: Sighting, version: str | 
     changed = False
     entries = seen.made_from
     if len(entries) > INPUTS:
-        desk.bound_reached("inputs of what one system builds", seen.component, INPUTS)
-        entries = tuple(sorted(entries, key=rank)[:INPUTS])
+        batch.bound_reached("inputs of what one system builds", seen.component, INPUTS)
+        entries = tuple(sorted(entries, key=stable_rank)[:INPUTS])
     for entry in entries:
         parent, parent_version = split_version(entry)
         if parent.partition(":")[0] not in PREFIXES or parent == seen.component:
             continue
-        place = int(rank(entry, version or "", seen.digest or ""), 16)
+        place = int(stable_rank(entry, version or "", seen.digest or ""), 16)
         if place in system.inputs.smallest:
             continue
         changed = system.inputs.add_rank(place, INPUTS) or changed
-        desk.tell_ledger(
+        batch.tell_ledger(
             parent,
             Derived(
                 key=parent,
@@ -221,9 +226,9 @@ def _tell_parents(desk: Desk, system: SystemRow, seen: Sighting, version: str | 
     return changed
 
 
-def _component(desk: Desk, seen: Sighting, at: int) -> ComponentRow:
+def _component(batch: LedgerBatch, seen: Sighting, at: int) -> ComponentRow:
     key = row_key(COMPONENT, seen.component)
-    row = desk.store.load(key, ComponentRow)
+    row = batch.store.load(key, ComponentRow)
     changed = row is None
     if row is None:
         row = ComponentRow(first_ms=at, first_event=clip(seen.event_id, TEXT_BYTES))
@@ -233,13 +238,13 @@ def _component(desk: Desk, seen: Sighting, at: int) -> ComponentRow:
     if row.tenants.add(seen.tenant, TENANTS):
         changed = True
         if row.prevalent and not row.over_correlating:
-            indicators.tell_prevalence(desk, seen.component, row)
+            indicators.tell_prevalence(batch, seen.component, row)
     if changed:
-        desk.store.save(key, row)
+        batch.store.save(key, row)
     return row
 
 
-def _expect_expiry(desk: Desk, component: str, key: str, at: int) -> None:
+def _expect_expiry(batch: LedgerBatch, component: str, key: str, at: int) -> None:
     day = at // DAY_MS + KEEP_DAYS
-    pointer = row_key(EXPIRY, f"{max(day, 0):08d}", component, rank(key))
-    desk.store.save(pointer, ExpiryRow(component=component, key=key))
+    pointer = row_key(EXPIRY, f"{max(day, 0):08d}", component, stable_rank(key))
+    batch.store.save(pointer, ExpiryRow(component=component, key=key))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Final
 
-from agents.triage.bounded_sets import Tally, clip, rank
-from agents.triage.ledger.batch import Desk
+from agents.triage.bounded_sets import Tally, clip, stable_rank
+from agents.triage.ledger.batch import LedgerBatch
 from agents.triage.ledger.rows import (
     DAY_MS,
     HOUR_MS,
@@ -34,10 +34,10 @@ DEAD_LETTERS: Final = 20
 """Of one producer in a day."""
 
 
-def on_source(desk: Desk, seen: SourceSeen) -> None:
+def on_source(batch: LedgerBatch, seen: SourceSeen) -> None:
     """Note when a source was heard and how its event fared."""
     key = row_key(SOURCE, seen.tenant, seen.source)
-    row = desk.store.load(key, SourceRow) or SourceRow(
+    row = batch.store.load(key, SourceRow) or SourceRow(
         tenant=clip(seen.tenant, TEXT_BYTES), source=clip(seen.source, TEXT_BYTES)
     )
     hour, day = seen.at_ms // HOUR_MS, seen.at_ms // DAY_MS
@@ -53,9 +53,9 @@ def on_source(desk: Desk, seen: SourceSeen) -> None:
     for old in sorted(row.days, key=int)[:-DAYS]:
         del row.days[old]
     if row.silent_since:
-        desk.tell_operator(_alert(row, "source-recovered", row.silent_since, "heard again"))
+        batch.tell_operator(_alert(row, "source-recovered", row.silent_since, "heard again"))
         row.silent_since = 0
-    desk.store.save(key, row)
+    batch.store.save(key, row)
 
 
 def usual_interval_ms(hours: list[int]) -> int | None:
@@ -70,27 +70,27 @@ def usual_interval_ms(hours: list[int]) -> int | None:
     return gaps[int(len(gaps) * 0.95) - 1 if len(gaps) > 1 else 0] * HOUR_MS
 
 
-def look_for_silence(desk: Desk, now_ms: int) -> None:
+def look_for_silence(batch: LedgerBatch, now_ms: int) -> None:
     """On a tick: tell the operator of sources that fell silent or fare badly."""
     count = 0
-    for key, row in desk.store.scan(SOURCE, row_type=SourceRow, limit=SCAN):
+    for key, row in batch.store.scan(SOURCE, row_type=SourceRow, limit=SCAN):
         count += 1
         usual = usual_interval_ms(row.hours)
         if usual is not None and not row.silent_since:
             allowed = max(LEAST_SILENCE_MS, SILENCE_FACTOR * usual)
             if now_ms - row.last_ms > allowed:
                 row.silent_since = row.last_ms
-                desk.store.save(key, row)
+                batch.store.save(key, row)
                 hours = allowed // HOUR_MS
-                desk.tell_operator(
+                batch.tell_operator(
                     _alert(row, "source-silent", row.last_ms, f"nothing for over {hours} hours")
                 )
-        _look_at_day(desk, key, row, now_ms // DAY_MS)
+        _look_at_day(batch, key, row, now_ms // DAY_MS)
     if count >= SCAN:
-        desk.bound_reached("sources looked at", "sources", SCAN)
+        batch.bound_reached("sources looked at", "sources", SCAN)
 
 
-def _look_at_day(desk: Desk, key: str, row: SourceRow, day: int) -> None:
+def _look_at_day(batch: LedgerBatch, key: str, row: SourceRow, day: int) -> None:
     if str(day) not in row.days:
         return
     everything, incomplete, dead = row.days[str(day)]
@@ -101,7 +101,7 @@ def _look_at_day(desk: Desk, key: str, row: SourceRow, day: int) -> None:
     usual = sum(one[1].count() for one in before) / earlier if earlier else 0.0
     if total >= LEAST_EVENTS and share >= max(INCOMPLETE_SHARE, INCOMPLETE_RISE * usual):
         _tell_once(
-            desk,
+            batch,
             key,
             row,
             kind="incomplete-share",
@@ -110,16 +110,18 @@ def _look_at_day(desk: Desk, key: str, row: SourceRow, day: int) -> None:
         )
     if dead.count() >= DEAD_LETTERS:
         _tell_once(
-            desk, key, row, kind="dead-letters", day=day, detail=f"{dead.count()} unreadable today"
+            batch, key, row, kind="dead-letters", day=day, detail=f"{dead.count()} unreadable today"
         )
 
 
-def _tell_once(desk: Desk, key: str, row: SourceRow, *, kind: str, day: int, detail: str) -> None:
+def _tell_once(
+    batch: LedgerBatch, key: str, row: SourceRow, *, kind: str, day: int, detail: str
+) -> None:
     if row.told.get(kind) == day:
         return
     row.told[kind] = day
-    desk.store.save(key, row)
-    desk.tell_operator(_alert(row, kind, day * DAY_MS, detail))
+    batch.store.save(key, row)
+    batch.tell_operator(_alert(row, kind, day * DAY_MS, detail))
 
 
 _RUNBOOK: Final = {
@@ -144,4 +146,4 @@ def _alert(row: SourceRow, kind: str, since_ms: int, detail: str) -> OperatorAle
 
 def sampled(event_id: str) -> bool:
     """Tell whether an event is one of the sixteenth that sources are judged by."""
-    return rank(event_id)[0] == "0"
+    return stable_rank(event_id)[0] == "0"

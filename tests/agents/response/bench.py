@@ -14,7 +14,7 @@ from agents.response.journal import Answered, Journal
 from agents.response.responder import carry_out
 from agents.triage.containment import command_id
 from schemas.components import digest_of_files
-from schemas.incidents import CommandSpec
+from schemas.incidents.commands import CommandSpec
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 MODEL = "model:huggingface/acme-labs/sentiment"

@@ -21,7 +21,7 @@ import pytest
 from agents.response.config import MlflowConfig
 from agents.response.mlflow_registry import TAG, Registry
 from schemas.components import digest_of_files
-from schemas.incidents import CommandSpec
+from schemas.incidents.commands import CommandSpec
 from tests.agents.response.bench import Bench, spec_of
 
 ROOT = Path(__file__).resolve().parents[3]

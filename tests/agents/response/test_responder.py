@@ -16,7 +16,7 @@ from agents.response import durable, store
 from agents.response.journal import Journal
 from agents.response.responder import carry_out, preview
 from schemas.documents.openc2 import ACTIONS
-from schemas.incidents import CommandSpec
+from schemas.incidents.commands import CommandSpec
 from tests.agents.response.bench import MODEL, NOW, Bench, spec_of
 
 BAD = {"config.json": b"{}", "pytorch_model.bin": b"\x80\x04evil", "a/b": b"c"}

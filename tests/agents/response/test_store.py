@@ -9,7 +9,7 @@ import pytest
 
 from agents.response.durable import move, take_back
 from agents.response.inventory import inventory
-from schemas.incidents import CommandSpec
+from schemas.incidents.commands import CommandSpec
 from tests.agents.response.bench import MODEL, Bench, spec_of
 
 BAD = {"config.json": b"{}", "pytorch_model.bin": b"\x80\x04evil"}

@@ -27,13 +27,9 @@ from agents.triage.routing import (
 from schemas.channels import Channel
 from schemas.decisions import Decision
 from schemas.findings import Finding, SupplyChainIoC
-from schemas.incidents import (
-    AlertView,
-    CommandSpec,
-    IncidentDocument,
-    IncidentMessage,
-    ResultUpdate,
-)
+from schemas.incidents.commands import CommandSpec
+from schemas.incidents.updates import IncidentMessage, ResultUpdate
+from schemas.incidents.views import AlertView, IncidentDocument
 from schemas.intel import IntelFact
 from schemas.ledger import LedgerMessage, OperatorAlert, Tick
 from schemas.observations import Sighting

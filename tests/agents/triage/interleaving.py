@@ -17,12 +17,12 @@ from zlib import crc32
 
 import msgspec
 
-from agents.checking import Told
+from agents.checking import SightingDeduplicator
 from agents.checks.artifacts.dispatch import scan_source
-from agents.documents import StandardDocuments
 from agents.domain.knowledge import MemoryKnowledge
 from agents.fetching.fetch_scope import FetchRules, tenant_reach
 from agents.fetching.fetcher import Fetcher
+from agents.messages import StandardDocuments
 from agents.package_install import package_install_agent
 from agents.pipeline_run import pipeline_run_agent
 from agents.ports import Delivery, Message, Record
@@ -34,7 +34,7 @@ from agents.triage.routing import sighting_message
 from schemas.channels import Channel
 from schemas.cloudevents import read_event
 from schemas.decisions import Decision
-from schemas.incidents import IncidentMessage
+from schemas.incidents.updates import IncidentMessage
 from schemas.intel import IntelFact
 from schemas.ledger import LedgerMessage, Tick
 from schemas.observations import Sighting
@@ -129,7 +129,7 @@ class Chain:
         self._rows = [MemoryRows() for _ in range(PARTITIONS)]
         self._incidents = Incidents(knowledge, StandardDocuments(KEY))
         self._queues: dict[tuple[Channel, int], deque[Any]] = {}
-        self._told = [Told() for _ in range(PARTITIONS)]
+        self._told = [SightingDeduplicator() for _ in range(PARTITIONS)]
         self._offset = 0
         self.clock_ms = START_MS + (0 if seed is None else 7_000_000 + seed)
         self.sent: dict[Channel, list[Message]] = {}
@@ -180,7 +180,7 @@ class Chain:
             outputs = self._take(lane, chunk, keep=state_kept)
             cut = len(outputs) if state_kept else self._chance.randrange(len(outputs) + 1)
             self._deliver(outputs[:cut])
-            self._told[lane[1]] = Told()
+            self._told[lane[1]] = SightingDeduplicator()
         self._deliver(self._take(lane, chunk, keep=True))
 
     def _take(self, lane: tuple[Channel, int], chunk: list[Any], *, keep: bool) -> list[Message]:
@@ -215,7 +215,7 @@ class Chain:
             self._incidents.process(deliveries, outbox, rows)
         return outbox.messages
 
-    def _is_news(self, told: Told, message: Message) -> bool:
+    def _is_news(self, told: SightingDeduplicator, message: Message) -> bool:
         sighting = _sighting(message.value) if message.channel is Channel.OBSERVATIONS else None
         return sighting is None or told.is_news(sighting)
 

@@ -9,7 +9,7 @@ import msgspec
 from agents.ports import Delivery, Message, Record
 from agents.triage.ledger.core import process
 from schemas.channels import Channel
-from schemas.incidents import IncidentMessage
+from schemas.incidents.updates import IncidentMessage
 from schemas.intel import IntelFact
 from schemas.ledger import FactChange, LedgerMessage
 from tests.agents.triage.flow import START

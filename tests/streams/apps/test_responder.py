@@ -28,7 +28,8 @@ from schemas.canonical import stable_id
 from schemas.channels import Channel
 from schemas.cloudevents import binary_headers, first_headers
 from schemas.documents import openc2
-from schemas.incidents import CommandSpec, IncidentMessage, ResultUpdate
+from schemas.incidents.commands import CommandSpec
+from schemas.incidents.updates import IncidentMessage, ResultUpdate
 from schemas.signing import SigningKey, new_signing_key, verify_signature
 from streams.cli import main
 from streams.kafka.topics import ensure_topics, tenant_topic_name, topic_name

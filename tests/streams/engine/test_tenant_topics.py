@@ -6,7 +6,7 @@ import asyncio
 
 from agents.ports import Message
 from schemas.channels import Channel
-from streams.engine.runner import Addresses
+from streams.engine.runner import TopicRouter
 from streams.settings import load_settings
 
 
@@ -19,7 +19,7 @@ def test_tenants_that_are_made_up_get_no_topics_without_end(kafka, tmp_path):
         max_tenants=2,
         partitions=1,
     )
-    addresses = Addresses(settings)
+    addresses = TopicRouter(settings)
 
     async def topics(tenant):
         outgoing = []

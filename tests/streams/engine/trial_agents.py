@@ -20,7 +20,7 @@ from schemas.channels import Channel  # noqa: E402
 from schemas.errors import TidewatchError, UnreadableRecordError  # noqa: E402
 from streams.apps.supervisor import run_worker  # noqa: E402
 from streams.apps.topology import APPS, AppParts  # noqa: E402
-from streams.engine.reference_topics import Reference  # noqa: E402
+from streams.engine.reference_topics import ReferenceTopic  # noqa: E402
 from streams.engine.runner import Binding  # noqa: E402
 from streams.kafka.topics import Origin  # noqa: E402
 from streams.settings import Settings, load_settings  # noqa: E402
@@ -140,7 +140,7 @@ def join_parts(settings: Settings) -> AppParts:
                 rows=True,
             )
         ],
-        references=[Reference(Channel.INTEL, feed)],
+        references=[ReferenceTopic(Channel.INTEL, feed)],
     )
 
 

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import msgspec
 import pytest
 
-from schemas.incidents import IncidentDocument, TenantPart
+from schemas.incidents.views import IncidentDocument, TenantPart
 from schemas.intel import IntelKind
 from schemas.severity import Severity
 from schemas.sharing import shared_indicators, shared_title

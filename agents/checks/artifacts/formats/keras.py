@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any, Final
 
-from agents.checks.artifacts.formats.targets import Standing, about, leaves, mappings, standing
+from agents.checks.artifacts.formats.targets import NameTrust, about, leaves, mappings, name_trust
 from agents.checks.artifacts.readers.embedded import decoded_texts, descend_decoded, report_text
 from agents.checks.artifacts.readers.paths import escapes
 from agents.checks.artifacts.scanning import Scan
@@ -231,14 +231,14 @@ def _judge_module(scan: Scan, module: object, name: str, registered: str, path: 
             **about(full[:200]),
         )
         return
-    if "." in registered and standing(registered.replace(">", ".")) is Standing.DANGEROUS:
+    if "." in registered and name_trust(registered.replace(">", ".")) is NameTrust.DANGEROUS:
         scan.report(
             "TW-MODEL-KERAS-IMPORT",
             f"{path} refers to {registered[:120]}",
             key=path[:200],
             **about(registered[:200]),
         )
-    if "." in name and standing(name) is Standing.DANGEROUS:
+    if "." in name and name_trust(name) is NameTrust.DANGEROUS:
         scan.report(
             "TW-MODEL-KERAS-IMPORT",
             f"{path} refers to {name[:120]}",
@@ -267,7 +267,7 @@ def _judge_module(scan: Scan, module: object, name: str, registered: str, path: 
         return
     if name in _MARKERS and module.startswith(("tensorflow", "numpy", "keras")):
         return
-    if _FAMILY.match(module) and standing(full) is not Standing.DANGEROUS:
+    if _FAMILY.match(module) and name_trust(full) is not NameTrust.DANGEROUS:
         scan.report(
             "TW-MODEL-KERAS-CUSTOM",
             f"{path} needs {full[:120]}",
@@ -276,7 +276,7 @@ def _judge_module(scan: Scan, module: object, name: str, registered: str, path: 
         )
         return
     is_class = name[:1].isupper() and module.split(".")[0].isidentifier()
-    custom = is_class and standing(full) is Standing.UNKNOWN and ">" in registered
+    custom = is_class and name_trust(full) is NameTrust.UNKNOWN and ">" in registered
     scan.report(
         "TW-MODEL-KERAS-IMPORT",
         f"{path} has its loader import {full[:120]}",

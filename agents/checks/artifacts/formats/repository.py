@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from agents.checks.artifacts.formats.targets import Standing, mappings, standing, texts
+from agents.checks.artifacts.formats.targets import NameTrust, mappings, name_trust, texts
 from agents.checks.artifacts.formats.templates import report_template
 from agents.checks.artifacts.readers.paths import escapes, is_remote
 from agents.checks.artifacts.scanning import Scan
@@ -243,7 +243,7 @@ def _judge_code(scan: Scan, reference: str, key: str) -> None:
             key=key,
             name=reference[:200],
         )
-    elif standing(reference) is Standing.DANGEROUS:
+    elif name_trust(reference) is NameTrust.DANGEROUS:
         scan.report(
             "TW-MODEL-REMOTE-CODE-ESCAPES",
             f"{key} refers to {reference[:120]!r}",
@@ -297,7 +297,7 @@ def _judge_pipeline(scan: Scan, document: dict[Any, Any]) -> None:
         library, kind = value
         if not (isinstance(library, str) and isinstance(kind, str)):
             continue
-        if escapes(library) or standing(f"{library}.{kind}") is Standing.DANGEROUS:
+        if escapes(library) or name_trust(f"{library}.{kind}") is NameTrust.DANGEROUS:
             scan.report(
                 "TW-MODEL-REMOTE-CODE-ESCAPES",
                 f"{key} is {library[:80]}.{kind[:80]}",

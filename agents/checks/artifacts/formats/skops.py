@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from agents.checks.artifacts.formats.targets import Standing, about, mappings, standing
+from agents.checks.artifacts.formats.targets import NameTrust, about, mappings, name_trust
 from agents.checks.artifacts.scanning import Scan
 
 _TRUSTED: Final = (
@@ -78,10 +78,10 @@ def _judge_type(scan: Scan, module: str, name: str, path: str) -> None:
     if (
         module != "builtins"
         and f"{module}.".startswith(_TRUSTED)
-        and (standing(full) is not Standing.DANGEROUS)
+        and (name_trust(full) is not NameTrust.DANGEROUS)
     ):
         return
-    dangerous = standing(full) is Standing.DANGEROUS
+    dangerous = name_trust(full) is NameTrust.DANGEROUS
     scan.report(
         "TW-MODEL-SKOPS-DANGEROUS" if dangerous else "TW-MODEL-SKOPS-UNKNOWN",
         f"the schema has its loader import {full[:120]}",
@@ -95,7 +95,7 @@ def _judge_method(scan: Scan, node: dict[str, Any], full: str, path: str) -> Non
     loader = node.get("__loader__")
     if loader == "MethodNode" and isinstance(node.get("content"), dict):
         function = str(node["content"].get("func", ""))
-        if function.startswith("__") or standing(f"x.{function}") is Standing.DANGEROUS:
+        if function.startswith("__") or name_trust(f"x.{function}") is NameTrust.DANGEROUS:
             scan.report(
                 "TW-MODEL-SKOPS-DANGEROUS",
                 f"the schema takes the method {function[:80]!r}",
@@ -119,7 +119,7 @@ def _judge_method(scan: Scan, node: dict[str, Any], full: str, path: str) -> Non
                 **about(full),
             )
         for value in given:
-            if "__" in value or standing(f"x.{value}") is Standing.DANGEROUS:
+            if "__" in value or name_trust(f"x.{value}") is NameTrust.DANGEROUS:
                 scan.report(
                     "TW-MODEL-SKOPS-DANGEROUS",
                     f"{full} is given {value[:80]!r}",

@@ -18,7 +18,7 @@ MAX_TREE: Final = 2_000_000
 """Values of one document that are walked."""
 
 
-class Standing(StrEnum):
+class NameTrust(StrEnum):
     """What a name is known for."""
 
     DANGEROUS = "dangerous"
@@ -248,7 +248,7 @@ _NAMED: Final = _IMPORTED | {"callable", "func", "function"}
 _NAME: Final = re.compile(r"^[A-Za-z_][\w]*(?:[.:][A-Za-z_]\w*)*$")
 
 
-def standing(name: str, allowed: tuple[str, ...] = HYDRA_PREFIXES) -> Standing:
+def name_trust(name: str, allowed: tuple[str, ...] = HYDRA_PREFIXES) -> NameTrust:
     """Say what the full name of a Python object is known for.
 
     Args:
@@ -258,14 +258,14 @@ def standing(name: str, allowed: tuple[str, ...] = HYDRA_PREFIXES) -> Standing:
     flat = name.replace(":", ".").strip().strip(".")
     parts = flat.split(".")
     if flat in _HARMLESS:
-        return Standing.ALLOWED
+        return NameTrust.ALLOWED
     if parts[0] in _DANGEROUS_MODULES or flat.startswith(_DANGEROUS_PREFIXES):
-        return Standing.DANGEROUS
+        return NameTrust.DANGEROUS
     if parts[-1] in _DANGEROUS_ENDINGS or any(part.startswith("__") for part in parts):
-        return Standing.DANGEROUS
+        return NameTrust.DANGEROUS
     if any(part in ("os", "sys", "subprocess", "builtins", "importlib") for part in parts[1:]):
-        return Standing.DANGEROUS  # another module's own import, reached through it
-    return Standing.ALLOWED if flat.startswith(allowed) else Standing.UNKNOWN
+        return NameTrust.DANGEROUS  # another module's own import, reached through it
+    return NameTrust.ALLOWED if flat.startswith(allowed) else NameTrust.UNKNOWN
 
 
 def about(name: str) -> dict[str, Any]:
@@ -275,15 +275,15 @@ def about(name: str) -> dict[str, Any]:
 
 def report_target(scan: Scan, key: str, name: str) -> None:
     """Report what a configuration's target imports, when that is not what models need."""
-    found = standing(name)
-    if found is Standing.DANGEROUS:
+    found = name_trust(name)
+    if found is NameTrust.DANGEROUS:
         scan.report(
             "TW-MODEL-TARGET-DANGEROUS",
             f"{key} has its loader call {name[:120]}",
             key=key,
             **about(name[:200]),
         )
-    elif found is Standing.UNKNOWN:
+    elif found is NameTrust.UNKNOWN:
         scan.report(
             "TW-MODEL-TARGET-UNKNOWN",
             f"{key} has its loader call {name[:120]}, which no known framework defines",
@@ -309,14 +309,16 @@ def report_tree_targets(scan: Scan, document: object) -> None:
             _judge_arguments(scan, prefix, mapping)
         for key in _MODULES & mapping.keys():
             for value in texts(mapping[key]):
-                trusted = value.startswith(_LIBRARIES) and standing(value) is not Standing.DANGEROUS
+                trusted = (
+                    value.startswith(_LIBRARIES) and name_trust(value) is not NameTrust.DANGEROUS
+                )
                 if not trusted and not value.startswith("mlflow."):
                     report_target(scan, f"{prefix}{key}", value)
         if _MODULES & mapping.keys():
             _judge_parts(scan, prefix, mapping)
         for key in _NAMED & mapping.keys():
             for value in texts(mapping[key]):
-                if "." in value and _NAME.match(value) and standing(value) is Standing.DANGEROUS:
+                if "." in value and _NAME.match(value) and name_trust(value) is NameTrust.DANGEROUS:
                     scan.report(
                         "TW-MODEL-TARGET-DANGEROUS",
                         f"{prefix}{key} names {value[:120]}",

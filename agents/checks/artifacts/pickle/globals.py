@@ -21,7 +21,7 @@ class Level(IntEnum):
     DANGEROUS = 2
 
 
-class Standing(msgspec.Struct, frozen=True):
+class ImportVerdict(msgspec.Struct, frozen=True):
     """The judgement of one import."""
 
     level: Level
@@ -375,7 +375,7 @@ def renamed(module: str, name: str, protocol: int) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=65536)
-def judge(module: str, name: str, protocol: int, *, script: bool = False) -> Standing:
+def judge(module: str, name: str, protocol: int, *, script: bool = False) -> ImportVerdict:
     """Judge an import.
 
     Args:
@@ -386,70 +386,70 @@ def judge(module: str, name: str, protocol: int, *, script: bool = False) -> Sta
             (`__torch__.…`) only its C++ reader resolves.
     """
     effective = renamed(module, name, protocol)
-    standing = _judge(*effective, script=script)
+    import_verdict = _judge(*effective, script=script)
     if effective == (module, name):
-        return standing
+        return import_verdict
     original = _judge(module, name, script=script)
-    if standing.level is Level.ALLOWED and (
+    if import_verdict.level is Level.ALLOWED and (
         module in _renames()[0] or (module, name) in _renames()[1]
     ):
-        return standing
-    return max(standing, original, key=lambda one: one.level)
+        return import_verdict
+    return max(import_verdict, original, key=lambda one: one.level)
 
 
-def _judge(module: str, name: str, *, script: bool) -> Standing:
+def _judge(module: str, name: str, *, script: bool) -> ImportVerdict:
     uses = _allowed().get((module, name))
     if uses is not None:
-        return Standing(Level.ALLOWED, uses)
+        return ImportVerdict(Level.ALLOWED, uses)
     if script and (module == "__torch__" or module.startswith("__torch__.")):
         if module.startswith("__torch__.torch.classes") and not (
             module == "__torch__.torch.classes.quantized" and name.endswith("PackedParamsBase")
         ):
-            return Standing(Level.UNKNOWN, reason="a custom C++ class")
-        return Standing(Level.ALLOWED, frozenset({"new", "ref", "call"}))
+            return ImportVerdict(Level.UNKNOWN, reason="a custom C++ class")
+        return ImportVerdict(Level.ALLOWED, frozenset({"new", "ref", "call"}))
     if (module, name) in _OPENERS:
-        return Standing(Level.DANGEROUS, reason="opens a file, and what is in it")
+        return ImportVerdict(Level.DANGEROUS, reason="opens a file, and what is in it")
     runner = bool(RUNNER.search(name))
     function = not _CLASS.match(name.rsplit(".", 1)[-1])
     parts = module.split(".")
     top = parts[0]
     if top in _stdlib():
-        return Standing(Level.DANGEROUS, reason="the standard library, outside the allow-list")
+        return ImportVerdict(Level.DANGEROUS, reason="the standard library, outside the allow-list")
     if top in DANGEROUS_PACKAGES:
-        return Standing(Level.DANGEROUS, reason="a package that runs, fetches or loads")
+        return ImportVerdict(Level.DANGEROUS, reason="a package that runs, fetches or loads")
     if near := impersonated(module, name):
-        return Standing(Level.DANGEROUS, reason=f"passes for {near}, which it is not")
+        return ImportVerdict(Level.DANGEROUS, reason=f"passes for {near}, which it is not")
     own = frozenset() if function else _OWN
     inner = [*(part for part in parts[1:] if part not in own), *name.split(".")]
     for part in inner[:-1] if len(inner) > 1 else ():
         if part in _CORE:
-            return Standing(Level.DANGEROUS, reason=f"reaches {part!r} through another module")
+            return ImportVerdict(Level.DANGEROUS, reason=f"reaches {part!r} through another module")
     last = inner[-1]
     if last in _CORE or (last in _stdlib() and (last.islower() and _in_known(top))):
-        return Standing(Level.DANGEROUS, reason=f"names {last!r} through another module")
+        return ImportVerdict(Level.DANGEROUS, reason=f"names {last!r} through another module")
     if not all(_IDENTIFIER.match(part) for part in (*parts, *name.split("."))):
-        return Standing(Level.DANGEROUS, reason="not the name of anything Python can define")
+        return ImportVerdict(Level.DANGEROUS, reason="not the name of anything Python can define")
     of_class = (module, name.split(".", 1)[0]) in _allowed()
     if "." in name and not of_class and not all(map(_CLASS.match, name.split(".")[:-1])):
-        return Standing(Level.DANGEROUS, reason="reaches through a module, not a class")
+        return ImportVerdict(Level.DANGEROUS, reason="reaches through a module, not a class")
     if _in_known(top):
         if _CLASS.match(last) or last.endswith("_gen"):
-            return Standing(
+            return ImportVerdict(
                 Level.UNKNOWN, reason="a class outside the allow-list", runner=runner, in_known=True
             )
         if not runner and (_REBUILD.match(last) or _private_reference(last)):
-            return Standing(
+            return ImportVerdict(
                 Level.UNKNOWN, reason="outside the allow-list", function=True, in_known=True
             )
         reason = f"a function of {top} that no saved model needs"
-        return Standing(
+        return ImportVerdict(
             Level.DANGEROUS if runner else Level.UNKNOWN,
             reason=reason,
             runner=runner or top not in DATA_PACKAGES,
             function=True,
             in_known=True,
         )
-    return Standing(
+    return ImportVerdict(
         Level.UNKNOWN, reason="outside the allow-list", runner=runner, function=function
     )
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from agents.checks.artifacts.pickle.arrays import array_end, other_file
 from agents.checks.artifacts.pickle.exhaustion import exhausting, is_measured
-from agents.checks.artifacts.pickle.globals import CODE, COMMAND, Level, Standing, judge
+from agents.checks.artifacts.pickle.globals import CODE, COMMAND, ImportVerdict, Level, judge
 from agents.checks.artifacts.pickle.machine import (
     BUDGET_EXHAUSTED,
     Blob,
@@ -283,9 +283,9 @@ class _Stream:
         self.dangerous = False
         self.called_unknown = False
         self.dangerous_call = False
-        self.unknown: dict[tuple[str, str], tuple[Global, Standing, bool]] = {}
+        self.unknown: dict[tuple[str, str], tuple[Global, ImportVerdict, bool]] = {}
         self.damage: list[str] = []
-        self.standings: dict[int, Standing] = {}
+        self.standings: dict[int, ImportVerdict] = {}
         self.globals: list[Global] = []
         """Kept alive: judgements are found by their identity."""
         self.particular: list[Global] = []
@@ -317,11 +317,12 @@ class _Stream:
                     f"the pickle imports {found} and does not call it itself",
                     **_place(found),
                 )
-        for (module, name), (found, standing, called) in self.unknown.items():
+        for (module, name), (found, import_verdict, called) in self.unknown.items():
             if self._once("unknown", module, name):
                 scan.report(
                     "TW-PICKLE-UNKNOWN-IMPORT",
-                    f"the pickle {'calls' if called else 'imports'} {found}: {standing.reason}",
+                    f"the pickle {'calls' if called else 'imports'} {found}: "
+                    f"{import_verdict.reason}",
                     **_place(found),
                 )
         if end is None:
@@ -358,29 +359,29 @@ class _Stream:
     def imported(self, found: Global, protocol: int) -> None:
         module, name = found.module, found.name
         self.imports += 1
-        standing = judge(module, name, protocol, script=self.reader.script)
-        self.standings[id(found)] = standing
+        import_verdict = judge(module, name, protocol, script=self.reader.script)
+        self.standings[id(found)] = import_verdict
         self.globals.append(found)
-        if standing.level is Level.ALLOWED:
-            uses = standing.uses
+        if import_verdict.level is Level.ALLOWED:
+            uses = import_verdict.uses
             found.quiet = "call" in uses
             found.creatable = "call" in uses or "new" in uses
             self._specialise(found, module, name, uses)
             return
         if not (_IDENTIFIERS.fullmatch(module) and _IDENTIFIERS.fullmatch(name)):
             self.strange |= not self.dangerous
-        if standing.level is Level.DANGEROUS:
+        if import_verdict.level is Level.DANGEROUS:
             self.dangerous = True
             if self._once("import", module, name):
                 self._report(
                     "TW-PICKLE-DANGEROUS-IMPORT",
-                    f"the pickle imports {module}.{name}: {standing.reason}",
+                    f"the pickle imports {module}.{name}: {import_verdict.reason}",
                     offset=found.offset,
                     opcode=found.opcode,
                     **{"global": f"{module}.{name}"},
                 )
         else:
-            self.unknown.setdefault((module, name), (found, standing, False))
+            self.unknown.setdefault((module, name), (found, import_verdict, False))
 
     def _specialise(self, found: Global, module: str, name: str, uses: frozenset[str]) -> None:
         special = {
@@ -422,15 +423,15 @@ class _Stream:
                 **evidence,
             )
             return None
-        standing = self.standings[id(callee)]
+        import_verdict = self.standings[id(callee)]
         where = str(callee)
         evidence["global"] = where
         # Of a package that nobody knows, numbers of an instance are no shape.
-        if standing.level is Level.ALLOWED or standing.in_known:
-            sized = standing.function or standing.level is Level.ALLOWED
+        if import_verdict.level is Level.ALLOWED or import_verdict.in_known:
+            sized = import_verdict.function or import_verdict.level is Level.ALLOWED
             self._weigh(callee, args, offset, sized=sized and not callee.quiet)
             self._follow(callee, args, offset)
-        if standing.level is Level.DANGEROUS:
+        if import_verdict.level is Level.DANGEROUS:
             self.dangerous_call = True
             if self._once("call", callee.module, callee.name):
                 self._report(
@@ -438,11 +439,11 @@ class _Stream:
                     f"the pickle calls {where}{describe(args)[:200]}",
                     **evidence,
                 )
-        elif standing.level is Level.UNKNOWN:
+        elif import_verdict.level is Level.UNKNOWN:
             self.called_unknown = True
-            self.unknown[callee.module, callee.name] = (callee, standing, True)
-            text = _code_in(args, COMMAND if standing.function else CODE)
-            if opcode not in ("NEWOBJ", "NEWOBJ_EX") and (standing.runner or text):
+            self.unknown[callee.module, callee.name] = (callee, import_verdict, True)
+            text = _code_in(args, COMMAND if import_verdict.function else CODE)
+            if opcode not in ("NEWOBJ", "NEWOBJ_EX") and (import_verdict.runner or text):
                 self.dangerous_call = True
                 why = f"with {text!r}" if text else "whose name says that it runs or loads"
                 if self._once("call", callee.module, callee.name):
@@ -577,11 +578,11 @@ class _Stream:
         )
 
     def _is_allowed(self, value: object, *uses: str) -> bool:
-        standing = self.standings.get(id(value)) if isinstance(value, Global) else None
+        import_verdict = self.standings.get(id(value)) if isinstance(value, Global) else None
         return (
-            standing is not None
-            and standing.level is Level.ALLOWED
-            and bool(standing.uses.intersection(uses) if uses else True)
+            import_verdict is not None
+            and import_verdict.level is Level.ALLOWED
+            and bool(import_verdict.uses.intersection(uses) if uses else True)
         )
 
     def _member(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
@@ -592,14 +593,16 @@ class _Stream:
             and args[1].isidentifier()
             and isinstance(args[0], Global)
         ):
-            standing = self.standings[id(args[0])]
+            import_verdict = self.standings[id(args[0])]
             method = Global(args[0].module, f"{args[0].name}.{args[1]}", offset, "REDUCE")
             if judge(method.module, method.name, 4).level is Level.ALLOWED:
                 self.imported(method, 4)
                 return method
             is_class = args[0].name.rsplit(".", 1)[-1][:1].isupper()
             public = is_class and not args[1].startswith("_")
-            if public and (standing.level is Level.UNKNOWN or self._is_allowed(args[0], "call")):
+            if public and (
+                import_verdict.level is Level.UNKNOWN or self._is_allowed(args[0], "call")
+            ):
                 return Result(found, None, offset)
         elif self._is_method(args):
             return Result(found, None, offset)
@@ -670,14 +673,14 @@ class _Stream:
     def _reconstruct(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
         cls = args[0] if args else None
         if isinstance(cls, Global):
-            standing = self.standings[id(cls)]
+            import_verdict = self.standings[id(cls)]
             base = args[1] if found.name == "_reconstructor" and len(args) > 1 else None
             plain = not isinstance(base, Global) or base.module in ("builtins", "__builtin__")
-            if standing.level is Level.ALLOWED and not (cls.creatable and plain):
+            if import_verdict.level is Level.ALLOWED and not (cls.creatable and plain):
                 self._misused(cls, {"offset": offset, "opcode": "REDUCE"})
-            if standing.level is Level.UNKNOWN:
+            if import_verdict.level is Level.UNKNOWN:
                 self.called_unknown = True
-                self.unknown[cls.module, cls.name] = (cls, standing, True)
+                self.unknown[cls.module, cls.name] = (cls, import_verdict, True)
             return Result(cls, args[1:], offset)
         self._odd(found, args, offset, "it makes an instance of what is no import")
         return None

@@ -8,12 +8,12 @@ import msgspec
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from agents.triage.bounded_sets import keep_within
+from agents.triage.bounded_sets import trim
 from agents.triage.containment import PATHS
 from agents.triage.incidents.rows import COMMANDS, ROW_BYTES
 from agents.triage.routing import incident_id, incident_message
 from schemas.decisions import Decision, DecisionKind
-from schemas.incidents import (
+from schemas.incidents.updates import (
     Exposure,
     FindingUpdate,
     KnownGood,
@@ -227,8 +227,8 @@ def test_what_is_kept_within_a_limit_follows_from_the_set_alone(sizes, cap, limi
     order.shuffle(mixed)
     again = dict(mixed)
     whole = dict(kept)
-    assert keep_within(kept, cap, limit) == (len(kept) < len(whole))
-    keep_within(again, cap, limit)
+    assert trim(kept, cap, limit) == (len(kept) < len(whole))
+    trim(again, cap, limit)
     assert kept == again
     assert len(kept) <= cap
     assert not kept or len(msgspec.msgpack.encode(kept)) <= limit + 3

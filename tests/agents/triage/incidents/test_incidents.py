@@ -22,7 +22,9 @@ from agents.triage.incidents.views import significance
 from agents.triage.routing import incident_id, incident_message
 from schemas.channels import Channel
 from schemas.decisions import Decision, DecisionKind
-from schemas.incidents import CommandView, Exposure, ForgedResult, KnownGood, SystemView
+from schemas.incidents.commands import CommandView
+from schemas.incidents.updates import Exposure, ForgedResult, KnownGood
+from schemas.incidents.views import SystemView
 from schemas.policy import Policy
 from schemas.severity import Severity
 from tests.agents.triage.flow import Flow, at

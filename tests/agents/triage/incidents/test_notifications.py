@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.checking import Told
+from agents.checking import SightingDeduplicator
 from tests.agents.triage.stories import BAD, GOOD, MODEL, sighting
 
 
@@ -11,20 +11,20 @@ def seen(minutes, digest, version):
 
 
 def test_the_same_of_one_day_is_told_once():
-    told = Told()
+    told = SightingDeduplicator()
     assert told.is_news(seen(0, GOOD, "r1"))
     assert not told.is_news(seen(10, GOOD, "r1"))
     assert told.is_news(seen(24 * 60, GOOD, "r1"))
 
 
 def test_an_earlier_sighting_is_told_as_well():
-    told = Told()
+    told = SightingDeduplicator()
     assert told.is_news(seen(10, GOOD, "r1"))
     assert told.is_news(seen(0, GOOD, "r1"))
 
 
 def test_a_rollback_of_the_same_day_is_told():
-    told = Told()
+    told = SightingDeduplicator()
     assert told.is_news(seen(0, GOOD, "r1"))
     assert told.is_news(seen(10, BAD, "r2"))
     assert told.is_news(seen(20, GOOD, "r1"))
@@ -32,7 +32,7 @@ def test_a_rollback_of_the_same_day_is_told():
 
 
 def test_memory_is_bounded():
-    told = Told(limit=10)
+    told = SightingDeduplicator(limit=10)
     for number in range(100):
         assert told.is_news(seen(number, f"{number:064d}", f"r{number}"))
     assert len(told._last) == 1

@@ -5,11 +5,11 @@ from __future__ import annotations
 import orjson
 from msgspec import structs
 
-from agents.documents import StandardDocuments
+from agents.messages import StandardDocuments
 from agents.ports import Message
 from schemas.channels import Channel
 from schemas.decisions import DecisionKind
-from schemas.incidents import CommandView
+from schemas.incidents.commands import CommandView
 from schemas.policy import Policy
 from schemas.sharing import shared_indicators
 from schemas.signing import new_signing_key

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from schemas.decisions import Decision, DecisionKind
-from schemas.incidents import AlertView, TaskView
+from schemas.incidents.views import AlertView, TaskView
 from schemas.policy import Policy
 from schemas.severity import Severity
 from tests.agents.triage.flow import Flow, at

@@ -10,7 +10,8 @@ from agents.triage.routing import incident_id, incident_message
 from agents.triage.store import Store, row_key
 from schemas.canonical import stable_hash
 from schemas.decisions import Decision, DecisionKind
-from schemas.incidents import CommandSpec, KnownGood
+from schemas.incidents.commands import CommandSpec
+from schemas.incidents.updates import KnownGood
 from schemas.policy import Policy
 from tests.agents.triage.flow import Flow, at
 from tests.agents.triage.stories import BAD, GOOD, MODEL, finding, held

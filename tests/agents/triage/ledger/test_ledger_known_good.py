@@ -11,7 +11,7 @@ import pytest
 from agents.triage.ledger import known_good
 from agents.triage.routing import incident_id
 from schemas.channels import Channel
-from schemas.incidents import IncidentMessage, KnownGood
+from schemas.incidents.updates import IncidentMessage, KnownGood
 from schemas.intel import IntelFact, IntelKind
 from tests.agents.triage.flow import Flow
 from tests.agents.triage.ledger_run import Ledger

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.channels import Channel
-from schemas.incidents import IncidentMessage, Prevalence
+from schemas.incidents.updates import IncidentMessage, Prevalence
 from tests.agents.triage.flow import Flow, at
 from tests.agents.triage.stories import MODEL, finding, sighting
 

@@ -9,7 +9,7 @@ from jinja2 import TemplateSyntaxError
 
 from agents.checks.artifacts.formats.jinja_templates import template_faults
 from agents.checks.artifacts.formats.registry import FORMATS
-from agents.checks.artifacts.formats.targets import Standing, standing
+from agents.checks.artifacts.formats.targets import NameTrust, name_trust
 from agents.checks.artifacts.readers.paths import escapes
 from tests.corpus.hub_templates import HARMLESS, HOSTILE
 from tests.fuzz.formats import SEEDS, TARGETS, target
@@ -63,5 +63,5 @@ def test_a_path_below_its_folder_stays_and_one_step_up_does_not(parts):
 
 @given(st.sampled_from(["os", "subprocess", "builtins", "pickle"]), st.text("abc_", min_size=1))
 def test_an_attribute_of_a_dangerous_module_is_dangerous(module, name):
-    assert standing(f"{module}.{name}") is Standing.DANGEROUS
-    assert standing(f"nemo.core.{module}.{name}x") is not Standing.UNKNOWN
+    assert name_trust(f"{module}.{name}") is NameTrust.DANGEROUS
+    assert name_trust(f"nemo.core.{module}.{name}x") is not NameTrust.UNKNOWN

@@ -1,4 +1,4 @@
-"""The records of alerts, incidents and commands: standard documents in binary-mode CloudEvents."""
+"""Builds every record that agents publish: documents, their keys and their CloudEvents headers."""
 
 from __future__ import annotations
 
@@ -8,23 +8,103 @@ from typing import Any, Final
 
 import msgspec
 
-from agents.ports import Message
+from agents.ports import Message, Record
+from agents.triage.routing import source_notice
+from schemas.assessments import Assessment
 from schemas.canonical import stable_id
 from schemas.channels import Channel
-from schemas.cloudevents import binary_headers
+from schemas.cloudevents import binary_headers, first_headers
 from schemas.documents import ecs, ocsf, openc2, stix
 from schemas.findings import SupplyChainIoC
-from schemas.incidents import AlertView, CommandSpec, CommandView, IncidentDocument
+from schemas.incidents.commands import CommandSpec, CommandView
+from schemas.incidents.views import AlertView, IncidentDocument
+from schemas.ledger import OperatorAlert
 from schemas.severity import Severity, Tlp
 from schemas.sharing import shared_indicators
 from schemas.signing import SigningKey
 from schemas.version import SOURCE
 
+ASSESSMENT_TYPE: Final = "tidewatch.assessment.v1"
+IOC_TYPE: Final = "tidewatch.ioc.v1"
+OPERATOR_TYPE: Final = "tidewatch.operator.v1"
+OPERATOR: Final = "operator"
+"""The tenant of what only the operator reads."""
+CHECKS: Final = f"{SOURCE}/checks"
+LEDGER: Final = f"{SOURCE}/ledger"
+INCIDENTS: Final = f"{SOURCE}/incidents"
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def assessment_message(assessment: Assessment, time: datetime, source: str = CHECKS) -> Message:
+    """Return the record of an assessment, keyed by tenant and subject.
+
+    Args:
+        assessment: What is told.
+        time: When the event occurred.
+        source: The part of Tidewatch that made it.
+    """
+    return Message(
+        channel=Channel.ASSESSMENTS,
+        key=f"{assessment.tenant}|{assessment.subject}",
+        value=_ENCODER.encode(assessment),
+        headers=binary_headers(
+            id=assessment.id,
+            type=ASSESSMENT_TYPE,
+            source=source,
+            time=time,
+            tenant=assessment.tenant,
+            subject=assessment.subject,
+            causation=assessment.event_id,
+        ),
+        tenant=assessment.tenant,
+    )
+
+
+def indicator_message(ioc: SupplyChainIoC) -> Message:
+    """Return the record of an indicator, keyed by it; the id is that of its content."""
+    value = _ENCODER.encode(ioc)
+    return Message(
+        channel=Channel.IOCS,
+        key=ioc.indicator.key,
+        value=value,
+        headers=binary_headers(
+            id=stable_id("evt", value.decode()),
+            type=IOC_TYPE,
+            source=LEDGER,
+            time=ioc.last_seen,
+            tenant=ioc.tenant,
+            subject=ioc.indicator.key,
+            causation=ioc.event_id,
+        ),
+        tenant=ioc.tenant,
+    )
+
+
+def operator_message(alert: OperatorAlert, source: str) -> Message:
+    """Return the record of what the operator must know, keyed by its subject.
+
+    Args:
+        alert: What is told; it names its tenant itself, if it is about one.
+        source: The part of Tidewatch that made it.
+    """
+    return Message(
+        channel=Channel.OPERATOR_ALERTS,
+        key=alert.subject,
+        value=_ENCODER.encode(alert),
+        headers=binary_headers(
+            id=alert.id,
+            type=OPERATOR_TYPE,
+            source=source,
+            time=alert.since,
+            tenant=OPERATOR,
+            subject=alert.subject,
+        ),
+    )
+
+
 ALERT_TYPE: Final = "tidewatch.alert.v1"
 INCIDENT_TYPE: Final = "tidewatch.incident.v1"
 AUDIT_TYPE: Final = "tidewatch.containment.audit.v1"
-OPERATOR: Final = "operator"
-"""The tenant of what only the operator reads."""
 SHARED_FROM: Final = Severity.HIGH
 """Findings of at least this severity are told to partners, once the incident is contained."""
 
@@ -61,7 +141,7 @@ class StandardDocuments:
         headers = binary_headers(
             id=stable_id("evt", view.id, view.activity, str(at_ms)),
             type=ALERT_TYPE,
-            source=f"{SOURCE}/incidents",
+            source=INCIDENTS,
             time=_time(at_ms),
             tenant=view.tenant,
             subject=view.id,
@@ -92,7 +172,7 @@ class StandardDocuments:
             headers=binary_headers(
                 id=stable_id("evt", document.id, document.status, str(at_ms)),
                 type=INCIDENT_TYPE,
-                source=f"{SOURCE}/incidents",
+                source=INCIDENTS,
                 time=_time(at_ms),
                 tenant=OPERATOR,
                 subject=document.root,
@@ -115,7 +195,7 @@ class StandardDocuments:
                 headers=binary_headers(
                     id=stable_id("shr", shared.key, value.decode()),
                     type=stix.SHARE_TYPE,
-                    source=f"{SOURCE}/incidents",
+                    source=INCIDENTS,
                     time=shared.last_seen,
                     tenant=OPERATOR,
                     subject=shared.key,
@@ -129,7 +209,7 @@ class StandardDocuments:
         headers = binary_headers(
             id=stable_id("cmd", spec.command_id, str(spec.attempt), spec.mode),
             type=openc2.PROPOSAL_TYPE if proposal else openc2.COMMAND_TYPE,
-            source=f"{SOURCE}/incidents",
+            source=INCIDENTS,
             time=_time(at_ms),
             tenant=spec.tenant,
             subject=spec.target,
@@ -159,7 +239,7 @@ def audit_message(view: CommandView, at_ms: int) -> Message:
         headers=binary_headers(
             id=stable_id("aud", document["metadata"]["uid"]),
             type=AUDIT_TYPE,
-            source=f"{SOURCE}/incidents",
+            source=INCIDENTS,
             time=_time(at_ms),
             tenant=view.spec.tenant,
             subject=view.spec.command_id,
@@ -176,4 +256,48 @@ def ecs_indicator_messages(message: Message) -> Iterable[Message]:
     document = _json(ecs.indicator_document(ioc))
     return (
         msgspec.structs.replace(message, channel=Channel.IOCS_ECS, value=document, tenant=None),
+    )
+
+
+NAME_LIMIT: Final = 200
+UNKNOWN: Final = "unknown"
+
+
+class _Names(msgspec.Struct, frozen=True):
+    tenantid: Any = None
+    source: Any = None
+
+
+_DECODER: Final = msgspec.json.Decoder(_Names)
+
+
+def _named(record: Record) -> tuple[str, str]:
+    headers = first_headers(record.headers)
+    tenant = headers.get("ce_tenantid", b"").decode("utf-8", "replace")
+    source = headers.get("ce_source", b"").decode("utf-8", "replace")
+    if not tenant or not source:
+        try:
+            names = _DECODER.decode(record.value or b"")
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            names = _Names()
+        tenant = tenant or (names.tenantid if isinstance(names.tenantid, str) else "")
+        source = source or (names.source if isinstance(names.source, str) else "")
+    if not tenant:
+        key = (record.key or b"").decode("utf-8", "replace")
+        tenant = key.partition("|")[0]
+    return tenant[:NAME_LIMIT] or UNKNOWN, source[:NAME_LIMIT] or UNKNOWN
+
+
+def refusal_message(record: Record) -> Message:
+    """Return the notice that a source's record became a dead letter, for the watch on blind spots.
+
+    What the record claims of its origin is not trusted for anything else.
+    """
+    tenant, source = _named(record)
+    return source_notice(
+        tenant=tenant,
+        source=source,
+        event_id=stable_id("dlq", record.topic, str(record.partition), str(record.offset)),
+        at_ms=record.timestamp_ms,
+        outcome="dead-letter",
     )

@@ -1,0 +1,58 @@
+"""A containment command and its state, as documents are built from them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+
+class CommandSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A containment command, before it becomes an OpenC2 document."""
+
+    command_id: str
+    """At most 36 characters, a UUID's shape; the same for (incident, tenant, action, target)."""
+    incident: str
+    tenant: str
+    action: str
+    """capture-evidence, quarantine, rollback, block, revoke, hold-pipeline, rebuild, or
+    restore, roll-forward, unblock, release-pipeline: what undoes one."""
+    target: str
+    """A component key, an identity reference, or a system."""
+    target_type: str
+    """component, digest, source, identity, pipeline, system."""
+    system: str | None = None
+    version: str | None = None
+    digest: str | None = None
+    rollback_version: str | None = None
+    rollback_digest: str | None = None
+    paths: tuple[str, ...] = ()
+    """For evidence: what to capture."""
+    after: tuple[str, ...] = ()
+    """Command ids that must succeed first."""
+    reason: str
+    """In a sentence."""
+    findings: tuple[str, ...] = ()
+    """The ids of the findings that justify it."""
+    expires: datetime | None = None
+    undo: str | None = None
+    """The action that reverses it; None: nothing to reverse."""
+    undoes: str | None = None
+    """For a reversal: the command it takes back."""
+    replaces: str | None = None
+    """The command whose place it takes, and which is not to be carried out any more."""
+    mode: str
+    """automatic, proposal, advised, or approved (a proposal that was)."""
+    dry_run: bool = True
+    attempt: int = 1
+
+
+class CommandView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A command and what came of it."""
+
+    spec: CommandSpec
+    state: str
+    """proposed, advised, issued, working, done, failed, rejected, expired, reversed, superseded
+    (what it goes back to was found to be bad since)."""
+    status: int | None = None
+    status_text: str = ""
