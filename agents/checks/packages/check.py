@@ -16,6 +16,7 @@ from agents.checks.packages.pinning import SHOWN_LIMIT, check_pinning, check_ref
 from agents.checks.packages.requirements import RequirementLine
 from agents.checks.packages.seen import Seen, detect, see, sightings
 from agents.checks.packages.tree import Tree
+from agents.checks.suppressing import unsuppressed
 from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
 from schemas.assessments import Check
@@ -97,7 +98,7 @@ def check_packages(event: Event[PackageInstall], knowledge: Knowledge) -> Outcom
             checks.append(check)
     return Outcome(
         checks=tuple(checks),
-        detections=tuple(found),
+        detections=unsuppressed(found, policy.suppressions, event.time.date()),
         sightings=tuple(sightings(event, seen, attested)),
     )
 

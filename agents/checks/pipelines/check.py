@@ -26,6 +26,7 @@ from agents.checks.pipelines.reference_checks import (
 )
 from agents.checks.pipelines.source_checks import check_blocked_sources, check_source
 from agents.checks.pipelines.sources import config_sources, run_sources
+from agents.checks.suppressing import unsuppressed
 from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
 from agents.domain.rules import family_rules
@@ -114,7 +115,11 @@ def check_pipeline(event: Event[PipelineRun], knowledge: Knowledge) -> Outcome:
         check_intel(event, sources, policy, knowledge),
         _lineage(lineage),
     ]
-    return Outcome(checks=tuple(checks), detections=tuple(found), sightings=lineage.sightings)
+    return Outcome(
+        checks=tuple(checks),
+        detections=unsuppressed(found, policy.suppressions, event.time.date()),
+        sightings=lineage.sightings,
+    )
 
 
 def _severity(detection: Detection) -> Severity:
