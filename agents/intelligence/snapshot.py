@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from agents.intelligence.feed import Feed, InvalidFeedError
@@ -30,24 +30,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Ed25519 over the canonical JSON of the other fields, in base64."""
 
 
-def _signed(manifest: Manifest) -> bytes:
+def signed_bytes(manifest: Manifest) -> bytes:
+    """Return the bytes that a manifest's signature covers."""
     fields = msgspec.to_builtins(msgspec.structs.replace(manifest, signature=""))
     return canonical_json(fields)
-
-
-def sign_snapshot(
-    raw: bytes, *, source: str, count: int, created: str, key_id: str, key: Ed25519PrivateKey
-) -> Manifest:
-    """Return the signed manifest of a snapshot's bytes."""
-    manifest = Manifest(
-        source=source,
-        count=count,
-        sha256=hashlib.sha256(raw).hexdigest(),
-        created=created,
-        key_id=key_id,
-    )
-    signature = base64.b64encode(key.sign(_signed(manifest))).decode()
-    return msgspec.structs.replace(manifest, signature=signature)
 
 
 def check_snapshot(raw: bytes, manifest: bytes, public_pem: bytes, where: str) -> Manifest:
@@ -67,7 +53,7 @@ def check_snapshot(raw: bytes, manifest: bytes, public_pem: bytes, where: str) -
         key = load_pem_public_key(public_pem)
         if not isinstance(key, Ed25519PublicKey):
             raise InvalidFeedError("the key is not Ed25519", where=where)
-        key.verify(base64.b64decode(read.signature, validate=True), _signed(read))
+        key.verify(base64.b64decode(read.signature, validate=True), signed_bytes(read))
     except InvalidSignature as error:
         raise InvalidFeedError(
             "the snapshot's signature is wrong",

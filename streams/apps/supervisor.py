@@ -74,7 +74,7 @@ def run_worker(agents: Sequence[str], settings: Settings) -> int:
     """Run the apps named in `agents` until told to stop.
 
     Args:
-        agents: App names, as in `streams.apps.topology.APPS`.
+        agents: App names, as in `streams.apps.topology.FACTORIES`.
         settings: The checked settings.
 
     Returns:

@@ -13,13 +13,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from schemas.channels import Channel
-from streams.apps.topology import APPS
+from streams.apps.topology import APPLICATIONS
 from streams.kafka.client import client_options
 from streams.kafka.topics import group_id, input_topics, topic_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from streams.settings import Settings
 
 FOLLOWED: Final = (
@@ -30,14 +28,6 @@ FOLLOWED: Final = (
     Channel.ASSESSMENTS,
     Channel.DEAD_LETTER,
 )
-INPUTS: Final = (Channel.REGISTRY_PUSH, Channel.PACKAGE_INSTALL, Channel.PIPELINE_RUN)
-READ_BY: Final[Mapping[str, tuple[Channel, ...]]] = {
-    "checks": INPUTS,
-    "scan": (Channel.SCAN_REQUESTS,),
-    "ledger": (Channel.OBSERVATIONS, Channel.INTEL),
-    "incidents": (Channel.INCIDENT_UPDATES, Channel.DECISIONS, Channel.CONTAINMENT_RESULTS),
-}
-"""The channels each app commits its progress on."""
 MAX_SHOWN: Final = 5_000
 """Alerts and commands kept for the view; older ones are dropped and counted."""
 
@@ -206,9 +196,9 @@ class Follower:
 
     async def _measure(self, admin: AIOKafkaAdminClient, reader: aiokafka.AIOKafkaConsumer) -> None:
         settings, view = self._settings, self.view
-        for name in APPS:
+        for name, application in APPLICATIONS.items():
             topics = [
-                topic for channel in READ_BY[name] for topic in input_topics(settings, channel)
+                topic for channel in application.reads for topic in input_topics(settings, channel)
             ]
             partitions = [
                 aiokafka.TopicPartition(topic, number)

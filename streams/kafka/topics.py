@@ -184,12 +184,6 @@ TOPICS: Mapping[Channel, TopicSpec] = {
     )
 }
 
-STATE_CHANNELS: Mapping[str, Channel] = {
-    "ledger": Channel.OBSERVATIONS,
-    "incidents": Channel.INCIDENT_UPDATES,
-}
-"""Apps that keep state, each with the channel its changelog is partitioned like."""
-
 TENANT_CHANNELS = frozenset(
     {Channel.ALERTS, Channel.IOCS, Channel.ASSESSMENTS, Channel.CONTAINMENT_COMMANDS}
 )
@@ -247,14 +241,6 @@ def input_topics(settings: Settings, channel: Channel) -> dict[str, Origin]:
 def changelog_name(group: str, table: str) -> str:
     """Return the changelog topic of `table` in consumer group `group` (Faust's own naming)."""
     return f"{group}-{table}-changelog"
-
-
-def changelogs(settings: Settings) -> dict[str, str]:
-    """Return the changelog topic of each app that keeps state, and the topic it goes with."""
-    return {
-        changelog_name(group_id(settings, app), app): topic_name(settings, channel)
-        for app, channel in STATE_CHANNELS.items()
-    }
 
 
 def topic_config(spec: TopicSpec, settings: Settings) -> dict[str, str]:

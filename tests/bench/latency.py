@@ -17,7 +17,7 @@ import aiokafka
 import psutil
 
 from agents.triage.routing import incident_id
-from streams.apps.topology import APPS
+from streams.apps.topology import APPLICATIONS
 from tests.bench.contestants import PARTITIONS
 from tests.bench.processes import (
     ROOT,
@@ -201,7 +201,7 @@ def start_worker(bootstrap: str, prefix: str, state: Path) -> psutil.Process:
 
 def _memory(worker: psutil.Process) -> list[tuple[str, float]]:
     children = sorted(worker.children(), key=lambda child: child.create_time())
-    names = ["supervisor", *sorted(APPS)]
+    names = ["supervisor", *sorted(APPLICATIONS)]
     return [
         (name, resident_mb(process))
         for name, process in zip(names, [worker, *children], strict=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Final, Protocol
 
 import msgspec
@@ -169,11 +168,3 @@ class _Gguf:
                 self.take(_GGUF_SIZES[inner] * count if inner in _GGUF_SIZES else -1)
         else:
             self.take(_GGUF_SIZES.get(kind, -1))
-
-
-def facts_of(files: Iterable[tuple[str, _Readable]]) -> ArtifactFacts:
-    """Return what the headers of a model's files say of it."""
-    counter = FactCounter()
-    for path, source in files:
-        counter.add(path, source)
-    return counter.facts()

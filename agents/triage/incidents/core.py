@@ -83,47 +83,6 @@ class Documents(Protocol):
         """Return the audit records of a result, answered at `at_ms`."""
 
 
-class PlainDocuments:
-    """The views themselves, as JSON."""
-
-    def alert(self, view: AlertView, at_ms: int) -> Iterable[Message]:
-        """Return the view as it is."""
-        del at_ms
-        yield Message(
-            channel=Channel.ALERTS,
-            key=f"{view.incident}|{view.tenant}",
-            value=msgspec.json.encode(view),
-            tenant=view.tenant,
-        )
-
-    def incident(self, document: IncidentDocument, at_ms: int) -> Iterable[Message]:
-        """Return the document as it is."""
-        del at_ms
-        yield Message(
-            channel=Channel.INCIDENTS, key=document.id, value=msgspec.json.encode(document)
-        )
-
-    def command(self, spec: CommandSpec, at_ms: int, *, proposal: bool) -> Iterable[Message]:
-        """Return the command as it is."""
-        del at_ms
-        channel = Channel.CONTAINMENT_PROPOSALS if proposal else Channel.CONTAINMENT_COMMANDS
-        yield Message(
-            channel=channel,
-            key=f"{spec.incident}|{spec.tenant}",
-            value=msgspec.json.encode(spec),
-            tenant=spec.tenant,
-        )
-
-    def audit(self, view: CommandView, at_ms: int) -> Iterable[Message]:
-        """Return the command and what came of it as they are."""
-        del at_ms
-        yield Message(
-            channel=Channel.CONTAINMENT_AUDIT,
-            key=f"{view.spec.incident}|{view.spec.tenant}",
-            value=msgspec.json.encode(view),
-        )
-
-
 class Incidents:
     """The incidents of all partitions of this worker; all state is in the rows."""
 

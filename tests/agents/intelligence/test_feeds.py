@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import json
 import zipfile
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from agents.intelligence.feed import Feed, InvalidFeedError, changes, merge
 from agents.intelligence.lists import read_list
 from agents.intelligence.osv import read_archive, read_record, read_single
-from agents.intelligence.snapshot import check_snapshot, require_count, sign_snapshot
+from agents.intelligence.snapshot import Manifest, check_snapshot, require_count, signed_bytes
 from agents.intelligence.stix import read_bundle
 from schemas.intel import IntelFact, IntelKind
 from tests.shared_data import shared_path
@@ -179,7 +181,15 @@ def test_snapshot_is_accepted_only_as_signed():
     public = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    manifest = sign_snapshot(raw, source="osv", count=1, created="2026", key_id="k", key=key)
+    unsigned = Manifest(
+        source="osv",
+        count=1,
+        sha256=hashlib.sha256(raw).hexdigest(),
+        created="2026",
+        key_id="k",
+    )
+    signature = base64.b64encode(key.sign(signed_bytes(unsigned))).decode()
+    manifest = msgspec.structs.replace(unsigned, signature=signature)
     document = msgspec.json.encode(manifest)
     assert check_snapshot(raw, document, public, "f") == manifest
     require_count(read_archive(raw), manifest, "f")

@@ -16,7 +16,7 @@ import msgspec
 
 from agents.domain.knowledge import MemoryKnowledge
 from agents.ports import Delivery, Message, Record
-from agents.triage.incidents.core import Incidents, PlainDocuments
+from agents.triage.incidents.core import Incidents
 from agents.triage.ledger.core import process
 from agents.triage.routing import (
     finding_messages,
@@ -27,7 +27,7 @@ from agents.triage.routing import (
 from schemas.channels import Channel
 from schemas.decisions import Decision
 from schemas.findings import Finding, SupplyChainIoC
-from schemas.incidents.commands import CommandSpec
+from schemas.incidents.commands import CommandSpec, CommandView
 from schemas.incidents.updates import IncidentMessage, ResultUpdate
 from schemas.incidents.views import AlertView, IncidentDocument
 from schemas.intel import IntelFact
@@ -45,6 +45,47 @@ _INCIDENT = msgspec.json.Decoder(IncidentMessage)
 def at(minutes: float = 0.0) -> datetime:
     """Return a moment of the story, in minutes from its start."""
     return START + timedelta(minutes=minutes)
+
+
+class PlainDocuments:
+    """The views themselves, as JSON."""
+
+    def alert(self, view: AlertView, at_ms: int) -> Iterable[Message]:
+        """Return the view as it is."""
+        del at_ms
+        yield Message(
+            channel=Channel.ALERTS,
+            key=f"{view.incident}|{view.tenant}",
+            value=msgspec.json.encode(view),
+            tenant=view.tenant,
+        )
+
+    def incident(self, document: IncidentDocument, at_ms: int) -> Iterable[Message]:
+        """Return the document as it is."""
+        del at_ms
+        yield Message(
+            channel=Channel.INCIDENTS, key=document.id, value=msgspec.json.encode(document)
+        )
+
+    def command(self, spec: CommandSpec, at_ms: int, *, proposal: bool) -> Iterable[Message]:
+        """Return the command as it is."""
+        del at_ms
+        channel = Channel.CONTAINMENT_PROPOSALS if proposal else Channel.CONTAINMENT_COMMANDS
+        yield Message(
+            channel=channel,
+            key=f"{spec.incident}|{spec.tenant}",
+            value=msgspec.json.encode(spec),
+            tenant=spec.tenant,
+        )
+
+    def audit(self, view: CommandView, at_ms: int) -> Iterable[Message]:
+        """Return the command and what came of it as they are."""
+        del at_ms
+        yield Message(
+            channel=Channel.CONTAINMENT_AUDIT,
+            key=f"{view.spec.incident}|{view.spec.tenant}",
+            value=msgspec.json.encode(view),
+        )
 
 
 class Flow:

@@ -19,7 +19,7 @@ from schemas import dead_letters as reasons  # noqa: E402
 from schemas.channels import Channel  # noqa: E402
 from schemas.errors import TidewatchError, UnreadableRecordError  # noqa: E402
 from streams.apps.supervisor import run_worker  # noqa: E402
-from streams.apps.topology import APPS, AppParts  # noqa: E402
+from streams.apps.topology import FACTORIES, AppParts  # noqa: E402
 from streams.engine.reference_topics import ReferenceTopic  # noqa: E402
 from streams.engine.runner import Binding  # noqa: E402
 from streams.kafka.topics import Origin  # noqa: E402
@@ -109,7 +109,7 @@ def _app(name: str, agent: Any, **options: Any) -> None:
         )
 
     globals()[f"{name}_parts"] = parts
-    APPS[name] = f"{__name__}:{name}_parts"
+    FACTORIES[name] = f"{__name__}:{name}_parts"
 
 
 def join_parts(settings: Settings) -> AppParts:
@@ -150,7 +150,7 @@ _app("hang", hang)
 _app("block", block)
 _app("long", work_long, slow=True)
 _app("fail", fail)
-APPS["join"] = f"{__name__}:join_parts"
+FACTORIES["join"] = f"{__name__}:join_parts"
 
 if __name__ == "__main__":
     try:

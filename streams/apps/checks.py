@@ -1,0 +1,46 @@
+"""The application that checks each event by what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agents.domain.knowledge import Knowledge, MemoryKnowledge
+from agents.domain.rules import all_rules
+from agents.messages import refusal_message
+from agents.package_install import package_install_agent
+from agents.pipeline_run import pipeline_run_agent
+from agents.registry_push import registry_push_agent
+from schemas.channels import Channel
+from streams.apps.decoding import event_decoder
+from streams.apps.instrumentation import (
+    counting_findings,
+)
+from streams.apps.knowledge_topics import knowledge_references
+from streams.apps.topology import AppParts
+from streams.engine.runner import Agent, Binding
+from streams.settings import Settings
+
+
+def build(settings: Settings) -> AppParts:
+    """Return the parts of the application that checks events."""
+    all_rules()  # a rule file that does not load is told at start, not by the first finding
+    knowledge = MemoryKnowledge()
+    decode = event_decoder(settings)
+    agents: dict[Channel, Callable[[Knowledge], Agent]] = {
+        Channel.REGISTRY_PUSH: registry_push_agent,
+        Channel.PACKAGE_INSTALL: package_install_agent,
+        Channel.PIPELINE_RUN: pipeline_run_agent,
+    }
+    return AppParts(
+        bindings=tuple(
+            Binding(
+                name=channel.value,
+                channels=(channel,),
+                agent=counting_findings(agent(knowledge)),
+                decode=decode,
+                refused=refusal_message,
+            )
+            for channel, agent in agents.items()
+        ),
+        references=knowledge_references(knowledge),
+    )

@@ -1,0 +1,46 @@
+"""The application that does slow work: fetches, scans in the sandbox, verifies."""
+
+from __future__ import annotations
+
+import time
+
+from agents.checks.artifacts.sandbox.pool import SandboxPool
+from agents.domain.knowledge import MemoryKnowledge
+from agents.domain.rules import all_rules
+from agents.scan import scan_agent
+from schemas.channels import Channel
+from schemas.scans import ScanRequest
+from streams.apps.decoding import value_decoder
+from streams.apps.instrumentation import (
+    counting_scans,
+)
+from streams.apps.knowledge_topics import knowledge_references
+from streams.apps.topology import AppParts
+from streams.engine.runner import Binding
+from streams.fetch_credentials import open_fetcher
+from streams.settings import Settings
+
+
+def build(settings: Settings) -> AppParts:
+    """Return the parts of the application that does slow work."""
+    all_rules()
+    knowledge = MemoryKnowledge()
+    return AppParts(
+        bindings=(
+            Binding(
+                name="scan-requests",
+                channels=(Channel.SCAN_REQUESTS,),
+                agent=counting_scans(
+                    scan_agent(
+                        knowledge,
+                        open_fetcher(settings),
+                        SandboxPool().scan,
+                        lambda: time.time_ns() // 1_000_000,
+                    )
+                ),
+                decode=value_decoder(ScanRequest),
+                slow=True,
+            ),
+        ),
+        references=knowledge_references(knowledge),
+    )
