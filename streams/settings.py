@@ -46,6 +46,8 @@ class Settings(BaseSettings):
 
     kafka: str | None = None
     """Bootstrap servers, `host:port,host:port`; none means the embedded broker."""
+    embedded_port: int = Field(default=9192, ge=0, le=65535)
+    """Where the embedded broker listens on 127.0.0.1; 0 takes the last port, or a free one."""
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
     kafka_username: str | None = None
     kafka_password: SecretStr | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import os
 import signal
@@ -22,6 +21,7 @@ from streams.engine.crash import EXIT_CRASH, crash
 from streams.kafka.client import BrokerUnreachableError
 from streams.kafka.topics import ensure_topics
 from streams.logs import configure_logs
+from streams.parent import end_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-PR_SET_PDEATHSIG = 1
 FIRST_BACKOFF_SECONDS = 0.5
 MAX_BACKOFF_SECONDS = 30.0
 STEADY_SECONDS = 60.0
@@ -147,7 +146,7 @@ class Supervisor:
         try:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
-            die_with_parent(parent)
+            end_with_parent(parent)
             code = run_app(
                 child.name, self._settings, http_ports=self._ports(child), supervised=True
             )
@@ -205,12 +204,3 @@ class Supervisor:
                     child.pid = 0
                 else:
                     time.sleep(POLL_SECONDS)
-
-
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent dies, however that happens (Linux)."""
-    if not sys.platform.startswith("linux"):
-        return
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(EXIT_CRASH)

@@ -70,6 +70,9 @@ class BrokerStatus(msgspec.Struct, frozen=True):
     bootstrap: str | None
     """Where it listens, or listened last."""
 
+    detached: bool
+    """It goes on when the process that started it ends."""
+
     pid: int | None
     """The JVM, while it runs."""
 
@@ -83,7 +86,7 @@ class EmbeddedBroker:
     Args:
         state_dir: The folder that keeps its data between runs.
         fresh: Start empty: what was kept is deleted at the first start.
-        port: The client port it must have; else the last one if free, else any.
+        port: The client port it must have; without, or 0, the last one if free, else any.
         jars: The folder that keeps fetched jars, shared by all brokers.
         properties: Kafka properties that add to or replace the usual ones.
         detached: Go on when this process ends, until `stop_background`.
@@ -102,7 +105,7 @@ class EmbeddedBroker:
         """Note what to run; nothing is started or written yet."""
         self.places = Places(state_dir.resolve())
         self._fresh = fresh
-        self._port = port
+        self._port = port or None
         self._jars = jars or jars_dir()
         self._properties = dict(properties or {})
         self._detached = detached
@@ -151,6 +154,8 @@ class EmbeddedBroker:
             places.root.mkdir(parents=True, exist_ok=True)
             lock = self._lock()
             try:
+                if self._port is not None and not is_free(self._port):
+                    raise _port_taken(self._port)  # before anything is fetched or deleted
                 self._check_space()
                 jars = provide_jars(self._jars, description)
                 log4j = description / "log4j2.properties"
@@ -252,7 +257,8 @@ class EmbeddedBroker:
             try:
                 self._launch(command, lock, self._ports)
             except PortTakenError:
-                if attempt == _PORT_ATTEMPTS or self._port is not None:
+                mine = self._port is None or is_free(self._port)
+                if attempt == _PORT_ATTEMPTS or not mine:
                     raise
             else:
                 return
@@ -342,6 +348,7 @@ def status(state_dir: Path) -> BrokerStatus:
         running=running,
         ready=running and record is not None and is_ready(record.ports.client),
         bootstrap=f"127.0.0.1:{record.ports.client}" if record else None,
+        detached=record is not None and record.detached,
         pid=pid,
         data=places.data,
         log=places.log,
@@ -360,16 +367,27 @@ def stop_background(state_dir: Path) -> bool:
         return False
     with suppress(ProcessLookupError):
         os.kill(record.guard_pid, signal.SIGTERM)
+    await_end(state_dir)
+    return True
+
+
+def await_end(state_dir: Path) -> None:
+    """Wait until the processes of the folder's broker, which is ending, are gone.
+
+    Raises:
+        BrokerDiedError: They do not end.
+    """
+    places = Places(state_dir.resolve())
     deadline = time.monotonic() + STOP_S + 5
     while _is_locked(places):
         if time.monotonic() > deadline:
+            record = _read_record(places)
             raise BrokerDiedError(
                 "the broker does not end",
-                where=f"process {record.guard_pid}",
+                where=f"process {record.guard_pid}" if record else str(places.root),
                 remedy="end that process by hand",
             )
         time.sleep(_POLL_S)
-    return True
 
 
 def _wait_for(guard: subprocess.Popen[bytes]) -> None:
@@ -419,5 +437,5 @@ def _port_taken(port: int) -> PortTakenError:
     return PortTakenError(
         "the port is used by another program",
         where=f"127.0.0.1:{port}",
-        remedy="stop that program, or choose another port",
+        remedy="stop that program, or choose another port with --port",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,17 @@ from schemas.errors import TidewatchError
 
 if TYPE_CHECKING:
     from streams.settings import Settings
+
+
+PortOption = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=65535,
+        help="port of the embedded Kafka on 127.0.0.1, 0 for a free one; by default "
+        "TIDEWATCH_EMBEDDED_PORT, which is 9192",
+    ),
+]
 
 
 def new_app(what: str) -> typer.Typer:

@@ -43,6 +43,10 @@ def worker(
             remedy=f"choose from: {', '.join(sorted(FACTORIES))}",
         )
     if await_kafka:
+        from streams.parent import end_with_parent  # noqa: PLC0415 -- only for `tidewatch up`
+
+        # before the pipe is read: it is at its end if the parent died before this
+        end_with_parent(os.getppid())
         preload(names)
         address = sys.stdin.readline().strip()
         if not address:  # whoever was to tell it has ended
