@@ -56,11 +56,30 @@ def test_what_the_package_is_made_of_is_copied() -> None:
     assert rooms <= set(COPIED)
 
 
-def test_dependencies_are_installed_by_their_hashes_and_nothing_else_is_fetched() -> None:
-    installs = [run for run in of("RUN") if "pip install" in run]
-    assert installs
-    for run in installs:
-        assert "--require-hashes" in run or {"--no-index", "--no-deps"} <= set(run.split())
+def test_only_the_installer_installs_and_only_what_is_locked() -> None:
+    runs = of("RUN")
+    assert not any("pip install" in run for run in runs)
+    installs = [shlex.split(run) for run in runs if "locks/installer.py" in run]
+    assert len(installs) == 2
+    for words in installs:
+        assert words[words.index("install") + 1 :][:3] == [
+            "--compile",
+            "/opt/tidewatch",
+            "requirements.lock",
+        ]
+        # what installs stays behind in its stage
+        assert words[words.index("--installer") + 1] == "/opt/installer"
+    assert [rest for rest in of("COPY") if rest.startswith("--from")] == [
+        "--from=build /opt/tidewatch /opt/tidewatch"
+    ]
+
+
+def test_what_it_is_built_on_is_fixed_by_a_digest() -> None:
+    stages: set[str] = set()
+    for rest in of("FROM"):
+        image, *name = rest.split(" AS ")
+        assert image in stages or re.search(r"@sha256:[0-9a-f]{64}$", image), rest
+        stages.update(name)
 
 
 def test_it_runs_without_root_under_the_number_that_the_pods_name() -> None:
