@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
+import subprocess
+import sys
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -102,3 +105,32 @@ def test_compose_runs_the_kafka_that_the_tests_run() -> None:
     _, version = compose["services"]["kafka"]["image"].split(":")
     pins = (ROOT / "deploy/kafka/jars.sha256").read_text()
     assert re.findall(r"kafka-clients-([\d.]+)\.jar", pins) == [version]
+
+
+SPEC = importlib.util.spec_from_file_location("trial", ROOT / "deploy/image/try_in_debian_root.py")
+assert SPEC is not None
+assert SPEC.loader is not None
+trial = importlib.util.module_from_spec(SPEC)
+sys.modules["trial"] = trial  # a dataclass looks its module up
+SPEC.loader.exec_module(trial)
+
+
+def test_the_trial_without_a_container_engine_reads_the_same_steps() -> None:
+    read = trial.instructions((ROOT / "Dockerfile").read_text())
+    assert [list(one) for one in read] == [[name, rest.strip()] for name, rest in INSTRUCTIONS]
+    patterns = (ROOT / ".dockerignore").read_text().split()
+    for path in (*COPIED, "agents/checks/check.py", "tests", ".git", "locks/bench.lock"):
+        assert trial.is_sent(path, patterns) == sent_to_the_build(path), path
+    assert not trial.is_sent("agents/__pycache__/x.pyc", patterns)
+
+
+def test_the_trial_says_that_it_was_skipped() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "deploy/image/try_in_debian_root.py"],
+        env={"PATH": "/nowhere"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 77
+    assert "skipped" in done.stderr
