@@ -31,6 +31,11 @@ class TidewatchError(Exception):
         return f"{text}: {self.remedy}" if self.remedy else text
 
 
+def install_extra(extra: str) -> str:
+    """Return the remedy where a part is missing that an extra of the installation brings."""
+    return f"install it with: pip install 'tidewatch[{extra}]'"
+
+
 class UnreadableRecordError(TidewatchError):
     """A record that can't be read as what its topic carries; it goes to the dead letters.
 

