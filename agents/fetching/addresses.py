@@ -12,7 +12,7 @@ from agents.fetching.errors import FetchError, RefusedError
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], list[str]]
 _PUBLIC_BUT_INTERNAL: Final = frozenset({ipaddress.ip_address("168.63.129.16")})
-"""TopicRouter in public ranges that cloud platforms answer from inside a machine."""
+"""Addresses in public ranges that cloud platforms answer from inside a machine."""
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _LOW_32: Final = (1 << 32) - 1
 

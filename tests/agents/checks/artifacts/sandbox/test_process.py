@@ -13,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from agents.checks.artifacts.sandbox.pool.pool import Sandbox
-from agents.checks.artifacts.sandbox.pool.protocol import Limits
 
-from agents.checks.artifacts.sandbox.pool import process
+from agents.checks.artifacts.sandbox import process
+from agents.checks.artifacts.sandbox.pool import Sandbox
+from agents.checks.artifacts.sandbox.protocol import Limits
 from schemas.severity import Verdict
 from tests.corpus.pickles import evil
 
@@ -152,9 +152,9 @@ def test_what_was_said_over_one_file_is_not_told_of_the_next(
 ) -> None:
     """The next may be another tenant's."""
     code = process._START.replace(
-        "from agents.checks.artifacts.sandbox.pool.worker import main",
-        "import agents.checks.artifacts.sandbox.pool.worker as worker\n"
-        "from agents.checks.artifacts.sandbox.pool.worker import main\n"
+        "from agents.checks.artifacts.sandbox.worker import main",
+        "import agents.checks.artifacts.sandbox.worker as worker\n"
+        "from agents.checks.artifacts.sandbox.worker import main\n"
         "before = worker.scan_source\n"
         "def telling(path, *given, **named):\n"
         "    sys.stderr.write(path + ' was scanned\\n')\n"
