@@ -99,6 +99,9 @@ class Settings(BaseSettings):
     """Most records an agent gets at once."""
     window_chunks: int = Field(default=8, ge=1, le=256)
     """Chunks of one partition in flight at once."""
+    broker_wait_seconds: float = Field(default=30, ge=0)
+    """How long a worker that starts waits where no broker answers at all, before it ends with 2.
+    Where one answers, it waits for the others without limit, as it does once it has started."""
     watchdog_seconds: float = Field(default=300, gt=0)
     """Lag without committed progress for so long ends the worker."""
     drain_seconds: float = Field(default=10, gt=0)
@@ -121,6 +124,8 @@ class Settings(BaseSettings):
     """TOML file of secrets by the reference that policies name (`streams/fetch_credentials.py`)."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
+    log_repeat_seconds: float = Field(default=60, ge=0)
+    """An error of a broker is logged once in so long; the next line counts those left out."""
 
     @field_validator("topic_prefix", "group_prefix", "instance")
     @classmethod

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import os
 import signal
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,6 +20,7 @@ from streams import metrics
 from streams.apps.topology import load_app, preload
 from streams.engine.app import run
 from streams.engine.crash import EXIT_CRASH, crash
+from streams.kafka.awaiting import until_answered
 from streams.kafka.client import BrokerUnreachableError
 from streams.kafka.topics import ensure_topics
 from streams.logs import configure_logs
@@ -57,6 +60,8 @@ def run_app(
     """
     configure_logs(settings, app=name)
     try:
+        if supervised:  # it has started before: brokers that go away later come back
+            settings = settings.model_copy(update={"broker_wait_seconds": math.inf})
         parts = load_app(name, settings)
         return run(
             name, parts.bindings, settings, references=parts.references, http_ports=http_ports
@@ -113,14 +118,15 @@ class Supervisor:
     def run(self) -> int:
         """Start all, watch them until a signal or a child's mistake, stop all."""
         configure_logs(self._settings, app="supervisor")
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
         try:
-            # a broker that is away now is a mistake to tell; one that goes away later comes back
-            asyncio.run(ensure_topics(self._settings))
+            stopped = asyncio.run(self._ensure_topics())
         except TidewatchError as error:
             sys.stderr.write(f"tidewatch: {error.explain()}\n")
             return error.exit_code
+        if stopped:
+            return 0
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
         code = 0
         while not self._stop and code == 0:
             for child in self._children:
@@ -130,6 +136,17 @@ class Supervisor:
             time.sleep(POLL_SECONDS)
         self._stop_all()
         return code
+
+    async def _ensure_topics(self) -> bool:
+        """Wait for a broker, and see to the topics; return whether a signal came first.
+
+        That no broker answers is a mistake to tell now; one that goes away later comes back.
+        """
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await until_answered(partial(ensure_topics, self._settings), self._settings, stop)
+        return stop.is_set()
 
     def _on_signal(self, number: int, frame: object) -> None:
         del number, frame

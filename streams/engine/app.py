@@ -9,6 +9,7 @@ import gc
 import os
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import faust
@@ -34,7 +35,9 @@ from streams.engine.runner import (
 from streams.engine.tables import LOCK_SECONDS, STORE_SCHEME, RowTable, StoreLockedError, Tables
 from streams.engine.ticks import Ticker
 from streams.engine.transport import SCHEME
+from streams.kafka.awaiting import passes, until_answered
 from streams.kafka.client import bootstrap_servers
+from streams.kafka.connection_diagnosis import unreachable
 from streams.kafka.topics import (
     Origin,
     changelog_name,
@@ -45,7 +48,7 @@ from streams.kafka.topics import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from streams.engine.reference_topics import ReferenceTopic
     from streams.engine.transport import Consumer, Producer
@@ -274,18 +277,24 @@ async def serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await ensure_topics(settings, changelogs=needed_changelogs(name, bindings, settings))
+    changelogs = needed_changelogs(name, bindings, settings)
     app = build_app(name, bindings, settings)
     lock = await _hold_state_folder(app)
     app.stop_requested = stop
     port, *siblings = http_ports or (settings.http_port,)
     app.health.serve(settings.http_host, port, siblings)
+
+    async def answered(work: Callable[[], Awaitable[object]]) -> None:
+        await until_answered(work, settings, stop, meanwhile=lambda: app.health.beat(0.0))
+
     try:
+        await answered(partial(ensure_topics, settings, changelogs=changelogs))
         for reference in references:
-            await reference.load(settings)
+            await answered(partial(reference.load, settings))
         if references:
             gc.freeze()  # held for good: a walk over 200,000 facts would stop the loop for 0.25 s
-        await _start_or_stop(app, stop)
+        if not stop.is_set():
+            await _start_or_stop(app, stop)
         if not stop.is_set():
             await _until_stopped(app, stop)
     finally:
@@ -332,6 +341,8 @@ async def _start_or_stop(app: TidewatchApp, stop: asyncio.Event) -> None:
     stopping.cancel()
     if starting in done:
         error = starting.exception()
+        if error is not None and passes(error):
+            raise await unreachable(app.tidewatch_settings, error) from error
         if error is not None:
             crash("start-failed", error, app=app.tidewatch_name)
     else:

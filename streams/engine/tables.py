@@ -9,8 +9,10 @@ read from the changelog whenever its partition is assigned.
 from __future__ import annotations
 
 import asyncio
+import math
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,6 +28,7 @@ from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
 from schemas.errors import TidewatchError
 from streams import metrics
 from streams.engine.crash import crash
+from streams.kafka.awaiting import until_answered
 from streams.kafka.client import client_options
 from streams.kafka.topics import DAY_MS, TOMBSTONE_DAYS
 
@@ -313,9 +316,16 @@ class Tables(TableManager):
         app = self.app
         try:
             for table in self.values():
-                await self._recover(
-                    table, {t.partition for t in assigned if t.topic in table.sources}
+                partitions = {t.partition for t in assigned if t.topic in table.sources}
+                # a broker that is away may hold the only copy of a changelog's partition
+                await until_answered(
+                    partial(self._recover, table, partitions),
+                    app.tidewatch_settings,
+                    app.stop_requested,
+                    limit_seconds=math.inf,
                 )
+            if app.stop_requested.is_set():
+                return
         except asyncio.CancelledError:
             raise
         except TidewatchError as error:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 class BrokerUnreachableError(TidewatchError):
     """No broker answered at the configured addresses."""
 
+    passes = False
+    """Whether it may go away by itself: a broker is not there, rather than refusing this client."""
+
 
 def bootstrap_servers(settings: Settings) -> list[str]:
     """Return the broker addresses, `host:port` each.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import KafkaError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
@@ -30,54 +30,77 @@ async def unreachable(settings: Settings, error: BaseException) -> BrokerUnreach
     Returns:
         An error to raise, with the remedy for its cause.
     """
+    failures = [answer for answer in await _ask_all(settings) if answer is not None]
+    tls = "SSL" in client_options(settings)["security_protocol"]
+    explained = [_explain(failure, tls=tls) for failure in failures or [error]]
+    # one that refuses says more than one that is not there
+    refused = [one for one in explained if not one[2]]
+    what, remedy, passes = (refused or explained)[0]
+    told = BrokerUnreachableError(what, where=str(settings.kafka), remedy=remedy)
+    told.passes = passes
+    return told
+
+
+async def any_answers(settings: Settings) -> bool:
+    """Return whether at least one broker answers a request."""
+    return any(answer is None for answer in await _ask_all(settings))
+
+
+async def _ask_all(settings: Settings) -> list[BaseException | None]:
+    """Return what kept each broker from answering, in order; None for one that answered."""
     options = client_options(settings)
     hosts = collect_hosts(options.pop("bootstrap_servers"), randomize=False)
-    found: BaseException = error
-    for host, port, _ in hosts:
-        try:
-            async with asyncio.timeout(ASK_SECONDS):
-                connection = await create_conn(host, port, **options)
-                try:
-                    await connection.send(MetadataRequest([]))
-                finally:
-                    connection.close()
-        except (KafkaError, OSError) as answer:  # TimeoutError is an OSError
-            found = answer
-            break
-    what, remedy = _explain(found, tls="SSL" in options["security_protocol"])
-    return BrokerUnreachableError(what, where=str(settings.kafka), remedy=remedy)
+    return await asyncio.gather(*(_ask(host, port, options) for host, port, _ in hosts))
 
 
-def _explain(error: BaseException, *, tls: bool) -> tuple[str, str]:
-    """Return what happened and what to do."""
+async def _ask(host: str, port: int, options: dict[str, Any]) -> BaseException | None:
+    try:
+        async with asyncio.timeout(ASK_SECONDS):
+            connection = await create_conn(host, port, **options)
+            try:
+                await connection.send(MetadataRequest([]))
+            finally:
+                connection.close()
+    except (KafkaError, OSError) as answer:  # TimeoutError is an OSError
+        return answer
+    return None
+
+
+def _explain(error: BaseException, *, tls: bool) -> tuple[str, str, bool]:
+    """Return what happened, what to do, and whether it may go away by itself."""
     cause = error.__cause__ or error
     if isinstance(cause, ssl.SSLCertVerificationError):
         what = f"the broker's certificate is refused ({cause.verify_message})"
         if cause.verify_code in _MISMATCHES:
-            return what, "name the broker in TIDEWATCH_KAFKA as its certificate does"
-        return what, "name the authority that signed it with TIDEWATCH_KAFKA_CA"
+            return what, "name the broker in TIDEWATCH_KAFKA as its certificate does", False
+        return what, "name the authority that signed it with TIDEWATCH_KAFKA_CA", False
     if isinstance(cause, ssl.SSLError) and "CERTIFICATE" in (cause.reason or ""):
         return (
             f"the broker refuses the client's certificate ({cause.reason})",
             "set TIDEWATCH_KAFKA_CERT and TIDEWATCH_KAFKA_KEY to one it trusts",
+            False,
         )
     if isinstance(error, SaslAuthenticationFailed):
         return (
             "the broker refuses the user's name or password",
             "check TIDEWATCH_KAFKA_USERNAME and TIDEWATCH_KAFKA_PASSWORD",
+            False,
         )
     if isinstance(error, UnsupportedSaslMechanismError):
         return (
             "the broker does not take the SASL mechanism",
             "set TIDEWATCH_KAFKA_SASL_MECHANISM to one that it is set up for",
+            False,
         )
     if isinstance(cause, ssl.SSLError | ConnectionResetError | asyncio.IncompleteReadError):
         spoken = "speaks TLS" if tls else "does not speak TLS"
         return (
             f"the broker hung up on a client that {spoken}",
             "set TIDEWATCH_KAFKA_TLS as its listener has it, or name another port",
+            True,  # one that is going down hangs up as well
         )
     return (
         "no Kafka broker answers",
         f"check TIDEWATCH_KAFKA and its SASL and TLS settings ({cause})",
+        True,
     )

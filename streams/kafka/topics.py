@@ -358,11 +358,14 @@ async def ensure_topics(
                         "and replay, or restore the source's partition count",
                     )
     except (KafkaError, OSError) as error:
-        raise BrokerUnreachableError(
+        silent = BrokerUnreachableError(
             "the broker did not answer a request about topics",
             where=str(settings.kafka),
-            remedy=f"check the broker and the rights of the user ({error})",
-        ) from error
+            remedy="check the broker and the rights of the user "
+            f"({str(error) or type(error).__name__})",
+        )
+        silent.passes = not isinstance(error, KafkaError) or bool(error.retriable)
+        raise silent from error
     finally:
         await admin.close()
     _check_together(settings, counts)

@@ -18,7 +18,11 @@ def tidewatch(*words: str, seconds: float = 60, **settings: object) -> tuple[int
     }
     done = subprocess.run(
         [sys.executable, "-m", "streams", *words],
-        env={"TIDEWATCH_LOG_LEVEL": "error", **environment},
+        env={
+            "TIDEWATCH_LOG_LEVEL": "error",
+            "TIDEWATCH_BROKER_WAIT_SECONDS": "2",
+            **environment,
+        },
         capture_output=True,
         text=True,
         timeout=seconds,

@@ -129,7 +129,9 @@ class Bench:
 
     async def _send(self, topic: str, records: tuple[tuple[Any, ...], ...]) -> None:
         async with aiokafka.AIOKafkaProducer(
-            bootstrap_servers=self.options["kafka"], max_request_size=20_000_000
+            bootstrap_servers=self.options["kafka"],
+            max_request_size=20_000_000,
+            acks="all",  # what a test sends is not lost with the broker that took it
         ) as producer:
             sends = []
             for key, value, *partition in records:

@@ -177,7 +177,7 @@ def test_joined_topics_of_different_partition_counts_are_an_error(bench: Bench) 
 
 
 def test_an_unreachable_broker_is_an_error_with_a_remedy(bench: Bench) -> None:
-    worker = bench.start("copy", kafka="127.0.0.1:1")
+    worker = bench.start("copy", kafka="127.0.0.1:1", broker_wait_seconds=1)
     assert worker.exit_code() == 2
     assert "no Kafka broker answers" in worker.log()
     assert "Traceback" not in worker.log()
