@@ -74,8 +74,9 @@ def scan_agent(
 
     async def scan_requests(batch: Batch[ScanRequest], publish: Publish) -> None:
         moment = now()
-        due = [one for one in batch.deliveries if one.value.not_before_ms <= moment]
-        early = [one for one in batch.deliveries if one.value.not_before_ms > moment]
+        # no comprehension names its variable as the function: Python 3.12 mixes them up
+        due = [held for held in batch.deliveries if held.value.not_before_ms <= moment]
+        early = [held for held in batch.deliveries if held.value.not_before_ms > moment]
         if early and not due:
             await asyncio.sleep(PAUSE_SECONDS)
         for delivery, messages in zip(
