@@ -249,8 +249,7 @@ def last_words(records):
     found = {}
     for record in records:
         document = orjson.loads(record.value)
-        kept = orjson.dumps(without_processing_times(document), option=orjson.OPT_SORT_KEYS)
-        found[identity(record, orjson.loads(record.value))] = kept
+        found[identity(record, orjson.loads(record.value))] = without_processing_times(document)
     return found
 
 
