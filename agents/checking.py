@@ -140,6 +140,7 @@ def checking_agent(
         if told is not None:
             publish.on_abandoned(told.begin())
         for delivery in batch.deliveries:
+            publish.caused_by(delivery.record.entered_ms)
             try:
                 messages = tuple(check(delivery.value))
             except Exception as error:  # rule 1: an event that breaks a check must

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from agents.measures import AlertMeasure, CommandMeasure, ScanMeasure
 from agents.ports import Message, Record
 from agents.triage.routing import source_notice
 from schemas.assessments import Assessment
@@ -57,6 +58,9 @@ def assessment_message(assessment: Assessment, time: datetime, source: str = CHE
             causation=assessment.event_id,
         ),
         tenant=assessment.tenant,
+        measure=ScanMeasure(outcome=assessment.overall_status, seconds=0.0)
+        if assessment.stage == "scan"
+        else None,
     )
 
 
@@ -117,6 +121,12 @@ def _json(document: Any) -> bytes:  # noqa: ANN401 -- any JSON document
     return msgspec.json.encode(document)
 
 
+def _wrong_rule(view: AlertView) -> str:
+    """Return the rule of the finding that an alert leads with; empty where it has none."""
+    lead = ocsf.lead_finding(view)
+    return lead.rule_id if lead is not None else ""
+
+
 class StandardDocuments:
     """OCSF alerts, signed OpenC2 commands, STIX to share; ECS siblings on request."""
 
@@ -154,6 +164,10 @@ class StandardDocuments:
             value=_json(ocsf.detection_finding(view)),
             headers=headers,
             tenant=view.tenant,
+            measure=AlertMeasure(
+                action=view.activity,
+                false_positive=_wrong_rule(view) if view.status == "false-positive" else None,
+            ),
         )
         if self._ecs:
             yield Message(
@@ -222,6 +236,7 @@ class StandardDocuments:
             value=value,
             headers=(*headers, self._key.sign(headers, value)),
             tenant=None if proposal else spec.tenant,
+            measure=CommandMeasure(action=spec.action, mode=spec.mode),
         )
 
     def audit(self, view: CommandView, at_ms: int) -> Iterator[Message]:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import msgspec
 
+from agents.measures import Measure
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -25,6 +27,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    entered_ms: int = 0
+    """When the event or fact that led to it entered Kafka, milliseconds since the epoch; its own
+    timestamp for what comes from outside, 0 where time alone led to it."""
 
 
 T = TypeVar("T")
@@ -46,6 +51,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     headers: Headers = ()
     tenant: str | None = None
     """The tenant whose own topic also gets it, when tenant topics are on."""
+    measure: Measure | None = None
+    """What the metrics count once it is delivered."""
 
 
 class Publish(Protocol):
@@ -53,6 +60,13 @@ class Publish(Protocol):
 
     def __call__(self, message: Message) -> None:
         """Enqueue `message` for delivery with this batch."""
+
+    def caused_by(self, entered_ms: int) -> None:
+        """Say what the messages from here on follow from.
+
+        Args:
+            entered_ms: `Record.entered_ms` of it; 0 where time alone led to them.
+        """
 
     def refuse(self, record: Record, reason: str, error: str) -> None:
         """Send `record` to the dead letters with this batch: that is its outcome.

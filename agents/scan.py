@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
+import msgspec
 import structlog
 
 from agents.checking import SightingDeduplicator, outcome_messages
@@ -14,9 +16,11 @@ from agents.checks.provenance.scan_push import Fetch, ScanFile, ScanOutcome, sca
 from agents.checks.required import with_required
 from agents.domain.knowledge import Knowledge
 from agents.fetching.errors import FetchError
+from agents.measures import ScanMeasure
 from agents.ports import Batch, Delivery, Message, Publish
 from agents.registry_push import push_context, scan_message
 from schemas.assessments import Check
+from schemas.channels import Channel
 from schemas.dead_letters import CHECK_FAILED
 from schemas.policy import Policy
 from schemas.scans import ScanRequest
@@ -52,6 +56,7 @@ def scan_agent(
     told = SightingDeduplicator()
 
     async def one(delivery: Delivery[ScanRequest], publish: Publish) -> list[Message] | None:
+        began = time.monotonic()
         request = delivery.value
         policy = knowledge.policy(request.tenant)
         try:
@@ -68,7 +73,10 @@ def scan_agent(
         context = push_context(request.event, policy)
         said = with_required(outcome.outcome, policy, context.component, final=True)
         publish.on_abandoned(told.begin())
-        messages = list(outcome_messages(request.event, said, context, told, stage="scan"))
+        messages = [
+            _timed(message, began)
+            for message in outcome_messages(request.event, said, context, told, stage="scan")
+        ]
         if outcome.retry is not None:
             messages.append(scan_message(outcome.retry))
         return messages
@@ -86,12 +94,22 @@ def scan_agent(
             if messages is None:
                 publish.refuse(delivery.record, CHECK_FAILED, "the scan failed unexpectedly")
                 continue
+            publish.caused_by(delivery.record.entered_ms)
             for message in messages:
                 publish(message)
         for delivery in early:
+            publish.caused_by(delivery.record.entered_ms)
             publish(scan_message(delivery.value))
 
     return scan_requests
+
+
+def _timed(message: Message, began: float) -> Message:
+    """Return a message; with that of the assessment go the outcome and duration of the scan."""
+    if message.channel is not Channel.ASSESSMENTS or not isinstance(message.measure, ScanMeasure):
+        return message
+    measure = msgspec.structs.replace(message.measure, seconds=time.monotonic() - began)
+    return msgspec.structs.replace(message, measure=measure)
 
 
 def _unreachable(error: FetchError) -> ScanOutcome:

@@ -12,9 +12,7 @@ from agents.pipeline_run import pipeline_run_agent
 from agents.registry_push import registry_push_agent
 from schemas.channels import Channel
 from streams.apps.decoding import event_decoder
-from streams.apps.instrumentation import (
-    counting_findings,
-)
+from streams.apps.instrumentation import count
 from streams.apps.knowledge_topics import knowledge_references
 from streams.apps.topology import AppParts
 from streams.engine.runner import Agent, Binding
@@ -36,7 +34,8 @@ def build(settings: Settings) -> AppParts:
             Binding(
                 name=channel.value,
                 channels=(channel,),
-                agent=counting_findings(agent(knowledge)),
+                agent=agent(knowledge),
+                count=count,
                 decode=decode,
                 refused=refusal_message,
             )

@@ -8,9 +8,7 @@ from agents.incidents import incidents_agent
 from agents.messages import StandardDocuments
 from schemas.channels import Channel
 from streams.apps.decoding import incidents_decoder, result_decoder
-from streams.apps.instrumentation import (
-    counting_decisions,
-)
+from streams.apps.instrumentation import count
 from streams.apps.knowledge_topics import policy_reference
 from streams.apps.topology import AppParts
 from streams.engine.runner import Binding
@@ -42,9 +40,10 @@ def build(settings: Settings) -> AppParts:
             Binding(
                 name="incidents",
                 channels=(Channel.INCIDENT_UPDATES, Channel.DECISIONS),
-                agent=counting_decisions(incidents_agent(knowledge, documents, settings.privacy_k)),
+                agent=incidents_agent(knowledge, documents, settings.privacy_k),
                 decode=incidents_decoder(load_ring(trusted_dir(folder, OPERATOR))),
                 rows=True,
+                count=count,
             ),
             Binding(
                 name="containment-results",

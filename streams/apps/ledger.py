@@ -9,9 +9,7 @@ from agents.messages import ecs_indicator_messages
 from agents.ports import Batch, Message, Publish, Rows
 from schemas.channels import Channel
 from streams.apps.decoding import ledger_decoder
-from streams.apps.instrumentation import (
-    counting_ledger_findings,
-)
+from streams.apps.instrumentation import count
 from streams.apps.topology import AppParts
 from streams.engine.runner import Agent, Binding
 from streams.settings import Settings
@@ -25,6 +23,7 @@ def with_ecs_indicators(agent: Agent) -> Agent:
             self._publish = publish
             self.refuse = publish.refuse
             self.on_abandoned = publish.on_abandoned
+            self.caused_by = publish.caused_by
 
         def __call__(self, message: Message) -> None:
             self._publish(message)
@@ -39,7 +38,7 @@ def with_ecs_indicators(agent: Agent) -> Agent:
 
 def build(settings: Settings) -> AppParts:
     """Return the parts of the application that keeps the component ledger."""
-    agent = counting_ledger_findings(ledger_agent(settings.privacy_k))
+    agent = ledger_agent(settings.privacy_k)
     return AppParts(
         bindings=(
             Binding(
@@ -48,6 +47,7 @@ def build(settings: Settings) -> AppParts:
                 agent=with_ecs_indicators(agent) if settings.ecs else agent,
                 decode=ledger_decoder(),
                 rows=True,
+                count=count,
             ),
         )
     )

@@ -11,9 +11,7 @@ from agents.scan import scan_agent
 from schemas.channels import Channel
 from schemas.scans import ScanRequest
 from streams.apps.decoding import value_decoder
-from streams.apps.instrumentation import (
-    counting_scans,
-)
+from streams.apps.instrumentation import count
 from streams.apps.knowledge_topics import knowledge_references
 from streams.apps.topology import AppParts
 from streams.engine.runner import Binding
@@ -30,14 +28,13 @@ def build(settings: Settings) -> AppParts:
             Binding(
                 name="scan-requests",
                 channels=(Channel.SCAN_REQUESTS,),
-                agent=counting_scans(
-                    scan_agent(
-                        knowledge,
-                        open_fetcher(settings),
-                        SandboxPool().scan,
-                        lambda: time.time_ns() // 1_000_000,
-                    )
+                agent=scan_agent(
+                    knowledge,
+                    open_fetcher(settings),
+                    SandboxPool().scan,
+                    lambda: time.time_ns() // 1_000_000,
                 ),
+                count=count,
                 decode=value_decoder(ScanRequest),
                 slow=True,
             ),

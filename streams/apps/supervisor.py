@@ -17,7 +17,8 @@ import structlog
 
 from schemas.errors import TidewatchError
 from streams import metrics
-from streams.apps.topology import load_app, preload
+from streams.apps.instrumentation import start_at_zero
+from streams.apps.topology import APPLICATIONS, load_app, preload
 from streams.engine.app import run
 from streams.engine.crash import EXIT_CRASH, crash
 from streams.kafka.awaiting import until_answered
@@ -63,6 +64,8 @@ def run_app(
         if supervised:  # it has started before: brokers that go away later come back
             settings = settings.model_copy(update={"broker_wait_seconds": math.inf})
         parts = load_app(name, settings)
+        if name in APPLICATIONS:  # a test may run an application of its own
+            start_at_zero(APPLICATIONS[name])
         return run(
             name, parts.bindings, settings, references=parts.references, http_ports=http_ports
         )

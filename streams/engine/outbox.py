@@ -34,6 +34,9 @@ class Outbox:
     def __init__(self, messages: int = MAX_OUTBOX, size: int = MAX_OUTBOX_BYTES) -> None:
         """Start empty, with room for so many messages and bytes."""
         self.messages: list[Message] = []
+        self.entered: list[int] = []
+        """Of each message, when what it follows from entered Kafka."""
+        self._entered = 0
         self.refused: list[tuple[Record, str, str]] = []
         self.full = False
         self._limit = messages
@@ -55,6 +58,11 @@ class Outbox:
                 remedy="bound the fan-out of the agent",
             )
         self.messages.append(message)
+        self.entered.append(self._entered)
+
+    def caused_by(self, entered_ms: int) -> None:
+        """Have the messages from here on say what they follow from."""
+        self._entered = entered_ms
 
     def filled(self) -> float:
         """Return which share is taken of the room that several records have together."""

@@ -11,6 +11,7 @@ from streams.kafka.topics import (
     ENVELOPE_BYTES,
     TENANT_CHANNELS,
     TOPICS,
+    Direction,
     ensure_topics,
     tenant_slug,
     tenant_topic_name,
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     from streams.kafka.dead_letters import Envelope
     from streams.settings import Settings
 
+ENTERED_HEADER: Final = "tw_entered"
+"""On internal topics: when the event that led to the record entered Kafka, in milliseconds."""
+CARRIES_ENTERED: Final = frozenset(
+    channel for channel, spec in TOPICS.items() if spec.direction is Direction.INTERNAL
+)
 UTF8_BYTES: Final = 4
 """That a character takes at most; and about what framing a header needs."""
 
@@ -48,11 +54,22 @@ class TopicRouter:
             beside += len(name) + len(value) + UTF8_BYTES
         return beside > ENVELOPE_BYTES // 2
 
-    async def address(self, message: Message, outgoing: list[Outgoing]) -> None:
-        """Add the records of `message` to `outgoing`."""
+    async def address(
+        self, message: Message, outgoing: list[Outgoing], entered_ms: int = 0
+    ) -> None:
+        """Add the records of `message` to `outgoing`.
+
+        Args:
+            message: What is published.
+            outgoing: Gets its records.
+            entered_ms: When what it follows from entered Kafka; carried on internal topics.
+        """
         key = message.key.encode("utf-8", "surrogatepass")
         channel = message.channel
-        outgoing.append(Outgoing(self._names[channel], key, message.value, message.headers))
+        headers = message.headers
+        if entered_ms and channel in CARRIES_ENTERED:
+            headers = (*headers, (ENTERED_HEADER, b"%d" % entered_ms))
+        outgoing.append(Outgoing(self._names[channel], key, message.value, headers))
         if (
             message.tenant is not None
             and self._settings.tenant_topics

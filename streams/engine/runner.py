@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 import structlog
 
+from agents.measures import Measure
 from agents.messages import operator_message
 from agents.ports import Delivery, Message, Record
 from schemas import dead_letters as reasons
@@ -41,6 +42,7 @@ from streams.engine.outbox import (
     Outbox,
     OutboxFullError,
 )
+from streams.engine.router import CARRIES_ENTERED, ENTERED_HEADER
 from streams.engine.tables import DiskFullError, PartitionRows
 from streams.engine.unreadable import Unreadable, UnreadableRuns, unreadable_topic_alert
 from streams.kafka.batches import RefusedBatch
@@ -59,6 +61,8 @@ Decode = Callable[[Record, Origin], Any]
 Agent = Callable[..., Awaitable[None]]
 """`async def agent(batch, publish)`, or `(batch, publish, rows)` for a binding with rows."""
 
+MAX_DIGITS: Final = 16
+"""Of a time in milliseconds."""
 WATERMARK_ROW: Final = "\x00watermark:"
 TURN_MESSAGES = 2_000
 """After so many the event loop has a turn, for other partitions and for what is delivered."""
@@ -84,6 +88,8 @@ class Binding:
     """Its chunks may take many minutes: small chunks, one at a time, never a rebalance."""
     refused: Callable[[Record], Message] | None = None
     """What else is told of a record that went to the dead letters, unreadable or refused."""
+    count: Callable[[Measure, int], None] = lambda _measure, _entered_ms: None
+    """Counts what a delivered message says for the metrics; takes when its cause entered Kafka."""
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +111,8 @@ class _Flight:
     changes: dict[bytes, bytes | None] = field(default_factory=dict)
     since: float
     outputs: dict[Channel, int] = field(default_factory=dict)
+    measures: list[tuple[Measure, int]] = field(default_factory=list)
+    """What to count when it is delivered, and when what led to it entered Kafka."""
     done: Sequence[Any] = ()
     """Messages of the transport that are acknowledged with it."""
     upto: tuple[Any, int] | None = None
@@ -129,6 +137,24 @@ class _Work:
     notices: list[Message] = field(default_factory=list)
     upto: int | None = None
     """Where an open run begins: what is before it is done."""
+
+
+def entered_ms(record: Any, *, internal: bool) -> int:  # noqa: ANN401 -- aiokafka's record
+    """Return when the event that led to a record entered Kafka, milliseconds since the epoch.
+
+    Only records of internal topics carry it from hop to hop; what a producer writes into such a
+    header means nothing.
+
+    Args:
+        record: As it was fetched.
+        internal: Whether its topic is written by Tidewatch alone.
+    """
+    if not internal:
+        return int(record.timestamp)
+    for name, value in record.headers:
+        if name == ENTERED_HEADER and len(value) <= MAX_DIGITS and value.isdigit():
+            return int(value)
+    return 0
 
 
 def _span(records: Sequence[Any]) -> dict[str, Any]:
@@ -282,6 +308,7 @@ class PartitionRunner:
         entries: list[Unreadable | None] = []
         deliveries: list[Delivery[Any]] = []
         watermark = self._watermark(raw[0].topic)
+        internal = origin.channel in CARRIES_ENTERED
         for record in raw:
             watermark = max(watermark, record.timestamp)
             own = Record(
@@ -292,6 +319,7 @@ class PartitionRunner:
                 key=record.key,
                 value=record.value,
                 headers=tuple(record.headers),
+                entered_ms=entered_ms(record, internal=internal),
             )
             batch = record.value
             if isinstance(batch, RefusedBatch):
@@ -476,9 +504,9 @@ class PartitionRunner:
             metrics.DEAD_LETTERS.labels(engine.name, channel, reason).inc()
         notices += self._notices([record for record, _, _ in outbox.refused])
         flight = _Flight(since=time.monotonic(), span=work.span, done=done)
-        flight.outputs = await self._address_outputs(
-            [*notices, *outbox.messages], part[0].record if part else None, outgoing
-        )
+        source = part[0].record if part else None
+        await self._address_outputs(flight, notices, [0] * len(notices), source, outgoing)
+        await self._address_outputs(flight, outbox.messages, outbox.entered, source, outgoing)
         if not last:
             flight.upto = (work.message, part[-1].record.offset + 1)
         elif work.upto is not None:
@@ -506,20 +534,25 @@ class PartitionRunner:
         self._sending = False
 
     async def _address_outputs(
-        self, messages: Sequence[Message], source: Record | None, outgoing: list[Outgoing]
-    ) -> dict[Channel, int]:
-        addresses = self._engine.addresses
-        outputs: dict[Channel, int] = {}
-        for number, message in enumerate(messages):
+        self,
+        flight: _Flight,
+        messages: Sequence[Message],
+        entered: Sequence[int],
+        source: Record | None,
+        outgoing: list[Outgoing],
+    ) -> None:
+        addresses, outputs = self._engine.addresses, flight.outputs
+        for number, (message, since) in enumerate(zip(messages, entered, strict=True)):
             if number % TURN_MESSAGES == TURN_MESSAGES - 1:
                 await asyncio.sleep(0)
             if source is not None and addresses.too_large(message):
                 letter = self._refuse_output(message, source)
                 outgoing.append(addresses.address_letter(letter))
                 continue
-            await addresses.address(message, outgoing)
+            await addresses.address(message, outgoing, since)
             outputs[message.channel] = outputs.get(message.channel, 0) + 1
-        return outputs
+            if message.measure is not None:
+                flight.measures.append((message.measure, since))
 
     def _refuse_output(self, message: Message, source: Record) -> Envelope:
         engine, size = self._engine, len(message.value or b"")
@@ -576,6 +609,8 @@ class PartitionRunner:
                     metrics.DELIVERY_SECONDS.labels(self._engine.name).observe(
                         time.monotonic() - flight.since
                     )
+                    for measure, since in flight.measures:
+                        self._binding.count(measure, since)
                     for channel, count in flight.outputs.items():
                         metrics.EVENTS_OUT.labels(self._engine.name, channel).inc(count)
             if self._queue.empty() and not self._running:

@@ -52,6 +52,9 @@ class Published(list):
     def on_abandoned(self, undo):
         self.undo.append(undo)
 
+    def caused_by(self, entered_ms):
+        self.entered_ms = entered_ms
+
 
 def test_an_event_that_breaks_a_check_is_refused_and_its_neighbours_are_checked():
     def check(event):

@@ -83,6 +83,9 @@ class _Outbox:
     def on_abandoned(self, undo: Callable[[], None]) -> None:
         """Nothing is abandoned here."""
 
+    def caused_by(self, entered_ms: int) -> None:
+        """Nothing is measured here."""
+
 
 class Ledger:
     """The partitions of one worker."""

@@ -133,6 +133,8 @@ class _IncidentBatch:
         self._pending: dict[str, set[str]] = {}
         """Parts whose commands were not looked at since something was folded into them."""
         self._at: dict[str, Revision] = {}
+        self._entered: dict[str, int] = {}
+        """When the first of the events that led to what is taken entered Kafka, by incident."""
         self._clock = self.store.load(row_key(CLOCK, "incidents"), ClockRow) or ClockRow()
 
     def case(self, incident: str) -> IncidentRows:
@@ -152,6 +154,10 @@ class _IncidentBatch:
         )
         touched = self._touched.setdefault(case.incident, {})
         at_ms = record.timestamp_ms
+        if record.entered_ms and not isinstance(message, Decision | DecisionUpdate | ResultUpdate):
+            self._entered[case.incident] = min(
+                record.entered_ms, self._entered.get(case.incident, record.entered_ms)
+            )
         if isinstance(message, Decision | DecisionUpdate | Withdrawal):
             # What came before is acted upon first: what follows must not depend on whether the
             # records were read in one batch or in two.
@@ -348,6 +354,7 @@ class _IncidentBatch:
         for incident, touched in self._touched.items():
             case = self._cases[incident]
             if case.exists():
+                self._publish.caused_by(self._entered.get(incident, 0))
                 self._settle(case, touched)
         self.store.flush()
 

@@ -51,6 +51,7 @@ def process(
     """
     batch = LedgerBatch(rows, publish, k)
     for delivery in deliveries:
+        publish.caused_by(delivery.record.entered_ms)
         value = delivery.value
         if type(value) is Sighting:  # the hot path
             on_sighting(batch, value)

@@ -34,6 +34,7 @@ from schemas.intel import IntelFact
 from schemas.ledger import LedgerMessage, OperatorAlert, Tick
 from schemas.observations import Sighting
 from schemas.policy import Policy
+from tests.agents.published import Publishing
 from tests.agents.triage.memory_rows import MemoryRows
 
 START = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
@@ -217,14 +218,16 @@ class Flow:
     def _take_ledger(self, partition: int, values: list[tuple[str, Any]]) -> None:
         process(
             self._deliveries(partition, values),
-            self._publish,
+            Publishing(self._publish),
             self.ledger_rows[partition],
             k=self._k,
         )
 
     def _take_incidents(self, partition: int, values: list[tuple[str, Any]]) -> None:
         self._incidents.process(
-            self._deliveries(partition, values), self._publish, self.incident_rows[partition]
+            self._deliveries(partition, values),
+            Publishing(self._publish),
+            self.incident_rows[partition],
         )
 
     def _deliveries(self, partition: int, values: list[tuple[str, Any]]) -> list[Delivery[Any]]:

@@ -72,6 +72,9 @@ class _Outbox:
     def on_abandoned(self, undo: Callable[[], None]) -> None:
         """Nothing is abandoned here."""
 
+    def caused_by(self, entered_ms: int) -> None:
+        """Nothing is measured here."""
+
 
 class _Batch(msgspec.Struct):
     deliveries: list[Delivery[Any]]
