@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-python lint format bench bench-scale scenarios fuzz mlflow lock setup setup-dev clean
+.PHONY: help run test test-python lint format docs bench bench-scale scenarios fuzz mlflow lock setup setup-dev clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,9 @@ lint: setup-dev ## style, types, and the walls between the rooms
 format: setup-dev ## put the code in its one format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: setup-dev ## write the generated pages of the documentation anew
+	$(BIN)/python -m streams.reports.rule_pages docs/rules
 
 bench: setup-dev $(VENV)/bench.stamp $(VENV)/scanners.stamp ## throughput, latency and detection, beside other engines and scanners
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agents.domain.knowledge import Knowledge, MemoryKnowledge
-from agents.domain.rules import all_rules
+from agents.domain.rules import family_rules
 from agents.messages import refusal_message
 from agents.package_install import package_install_agent
 from agents.pipeline_run import pipeline_run_agent
@@ -21,7 +21,9 @@ from streams.settings import Settings
 
 def build(settings: Settings) -> AppParts:
     """Return the parts of the application that checks events."""
-    all_rules()  # a rule file that does not load is told at start, not by the first finding
+    for family in ("packages", "pipelines", "provenance"):
+        # A rule file that does not load is reported at start, not by the first finding.
+        family_rules(family)
     knowledge = MemoryKnowledge()
     decode = event_decoder(settings)
     agents: dict[Channel, Callable[[Knowledge], Agent]] = {

@@ -6,7 +6,7 @@ import time
 
 from agents.checks.artifacts.sandbox.pool import SandboxPool
 from agents.domain.knowledge import MemoryKnowledge
-from agents.domain.rules import all_rules
+from agents.domain.rules import family_rules
 from agents.scan import scan_agent
 from schemas.channels import Channel
 from schemas.scans import ScanRequest
@@ -21,7 +21,7 @@ from streams.settings import Settings
 
 def build(settings: Settings) -> AppParts:
     """Return the parts of the application that does slow work."""
-    all_rules()
+    family_rules("provenance")
     knowledge = MemoryKnowledge()
     return AppParts(
         bindings=(

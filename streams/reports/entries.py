@@ -63,8 +63,8 @@ def finding_entry(detection: Detection) -> FindingEntry:
         description=detection.description,
         evidence=detection.evidence,
         mitre_atlas_id=rule.atlas,
-        techniques=rule.all_techniques,
-        remediation=rule.runbook,
+        techniques=rule.techniques,
+        remediation=rule.remediation,
     )
 
 

@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from agents.domain.rules import all_rules
+from agents.domain.rules import rule_named
 from schemas.atlas import attacks, mitigations
 from schemas.cloudevents import format_time
 from schemas.incidents.views import IncidentDocument, SystemView
@@ -184,9 +184,15 @@ def _fact_line(fact: IntelFact) -> str:
     return f"{fact.key}{versions}: {fact.kind}, {fact.summary}"
 
 
+def _titled(rule_id: str) -> str:
+    try:
+        return f"{rule_id} ({rule_named(rule_id).title})"
+    except KeyError:  # a record of another version may name a rule that this one does not have
+        return rule_id
+
+
 def _controls(incident: IncidentDocument) -> list[str]:
     kinds = sorted({finding.ioc_type for finding in incident.findings})
-    rules = all_rules()
     techniques = [
         (a.sub_technique_id or a.technique_id, a.sub_technique or a.technique)
         for a in attacks(incident.techniques)
@@ -203,8 +209,7 @@ def _controls(incident: IncidentDocument) -> list[str]:
             (
                 "rules that fired",
                 "; ".join(
-                    f"{rule_id} ({rules[rule_id].title})" if rule_id in rules else rule_id
-                    for rule_id in sorted({f.rule_id for f in incident.findings})
+                    _titled(rule_id) for rule_id in sorted({f.rule_id for f in incident.findings})
                 ),
             ),
         ],

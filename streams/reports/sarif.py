@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 from urllib.parse import quote
 
-from agents.domain.rules import Rule, all_rules
+from agents.domain.rules import Rule, rule_named
 from schemas.canonical import stable_hash
 from schemas.severity import Severity, Verdict
 from streams.reports.entries import FileEntry, FindingEntry
@@ -51,7 +51,7 @@ def sarif(files: tuple[FileEntry, ...], version: str) -> dict[str, Any]:
                     "driver": {
                         "name": "tidewatch",
                         "version": version,
-                        "rules": [_rule(all_rules()[rule_id]) for rule_id in used],
+                        "rules": [_rule(rule_named(rule_id)) for rule_id in used],
                     }
                 },
                 "columnKind": "unicodeCodePoints",
@@ -84,7 +84,8 @@ def _rule(rule: Rule) -> dict[str, Any]:
         "id": rule.id,
         "name": "".join(part.capitalize() for part in rule.id.split("-")[1:]),
         "shortDescription": {"text": rule.title},
-        "help": {"text": rule.runbook},
+        "fullDescription": {"text": " ".join(rule.description.split())},
+        "help": {"text": "\n".join(f"{at}. {step}" for at, step in enumerate(rule.triage, 1))},
         "defaultConfiguration": {"level": _LEVELS[rule.severity]},
         "properties": {
             "security-severity": _SCORES[rule.severity],

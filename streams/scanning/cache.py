@@ -1,40 +1,86 @@
-"""Scan results by digest and rule version, kept between runs of the command line."""
+"""Scan results by digest and scanner version, kept between runs of the command line."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import tempfile
+from collections.abc import Iterable
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+import agents
+import schemas
 from agents.checks.artifacts.report import FileReport
-from agents.domain.rules import all_rules
-from schemas.canonical import stable_hash
-from schemas.version import VERSION
+from schemas.canonical import length_prefixed, stable_hash
 
 MAX_ENTRY: Final = 4 << 20
+LIBRARIES: Final = (
+    "fickling", "jinja2", "lz4", "msgspec", "numpy", "orjson", "py7zr", "pyyaml", "safetensors",
+    "zstandard",
+)  # fmt: skip
+"""The distributions whose versions a verdict depends on: parsers that the scanner asks."""
+
+
+def content_digest(folders: Iterable[Path]) -> str:
+    """Return the SHA-256 of the names and contents of all files below folders.
+
+    Args:
+        folders: Where to look; each file counts by its path relative to its folder.
+
+    Raises:
+        OSError: a file can't be read.
+    """
+    digest = hashlib.sha256()
+    for folder in folders:
+        paths = sorted(
+            Path(parent, name)
+            for parent, _, names in os.walk(folder)
+            if not parent.endswith("__pycache__")
+            for name in names
+        )
+        for path in paths:
+            digest.update(length_prefixed(path.relative_to(folder).as_posix()))
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 @cache
-def rules_version() -> str:
-    """Return what changes whenever a rule, or Tidewatch itself, does."""
-    rules = all_rules()
-    return stable_hash(VERSION, *(f"{name}={rules[name].version}" for name in sorted(rules)))
+def scanner_version() -> str:
+    """Return what changes whenever a rule, the scanner's code or a library that it asks does.
+
+    All of `agents` and `schemas` counts: rules, formats and what they share. A version number
+    would have to be raised by hand with each change, and a forgotten one returns old verdicts.
+    """
+    folders = [Path(folder) for package in (agents, schemas) for folder in package.__path__]
+    return stable_hash(
+        content_digest(folders),
+        platform.python_version(),
+        *(f"{name}={metadata.version(name)}" for name in LIBRARIES),
+    )
 
 
 class ReportCache:
     """Reports in a folder; an entry that can't be read is as good as none."""
 
-    def __init__(self, folder: Path) -> None:
-        """Use a folder; it is made when the first report is kept."""
+    def __init__(self, folder: Path, version: str | None = None) -> None:
+        """Use a folder; it is made when the first report is kept.
+
+        Args:
+            folder: Where the reports are.
+            version: Of the scanner whose reports count; None: this one's.
+        """
         self._folder = folder
+        self._version = scanner_version() if version is None else version
 
     def _place(self, sha256: str, path: str, siblings: frozenset[str]) -> Path:
         # Names and neighbours are part of what the scanner judges.
-        key = stable_hash(rules_version(), sha256, path, *sorted(siblings))
+        key = stable_hash(self._version, sha256, path, *sorted(siblings))
         return self._folder / key[:2] / f"{key}.json"
 
     def get(self, sha256: str, path: str, siblings: frozenset[str]) -> FileReport | None:

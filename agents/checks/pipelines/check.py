@@ -29,32 +29,22 @@ from agents.checks.pipelines.sources import config_sources, run_sources
 from agents.checks.suppressing import unsuppressed
 from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
-from agents.domain.rules import family_rules
+from agents.domain.rules import rule_named
 from schemas.assessments import Check
 from schemas.events import Event, PipelineRun
 from schemas.severity import Severity, Status, worst
 
 MAX_DETECTIONS: Final = 500
-_CHECK_OF: Final = {
-    "TW-PIPE-INSECURE-SOURCE": "data_sources",
-    "TW-PIPE-UNVERIFIED-SOURCE": "data_sources",
-    "TW-PIPE-OUTSIDE-POLICY": "data_sources",
-    "TW-PIPE-LOOKALIKE-HOST": "data_sources",
-    "TW-PIPE-ODD-HOST": "data_sources",
-    "TW-PIPE-NEW-DOMAIN": "data_sources",
-    "TW-PIPE-BLOCKED-SOURCE": "blocked_sources",
-    "TW-PIPE-CONFIG-TAMPERED": "config_integrity",
-    "TW-PIPE-CONTENT-CHANGED": "data_integrity",
-    "TW-PIPE-DIGEST-CONFLICT": "data_integrity",
-    "TW-PIPE-SYNTHETIC": "data_integrity",
-    "TW-PIPE-REGRESSION": "behaviour",
-    "TW-PIPE-REMOTE-CODE": "remote_code",
-    "TW-PIPE-UNSAFE-LOADER": "remote_code",
-    "TW-PIPE-TLS-OFF": "remote_code",
-    "TW-PIPE-UNPINNED-MODEL": "remote_code",
-    "TW-PIPE-UNPINNED-CODE": "remote_code",
-    "TW-PIPE-SECRET": "secrets",
-}
+_CHECKS: Final = (
+    "data_sources",
+    "blocked_sources",
+    "config_integrity",
+    "data_integrity",
+    "behaviour",
+    "remote_code",
+    "secrets",
+)
+"""The checks of a run, in the order of its assessment; each rule names the one that it feeds."""
 _OF_CONFIG: Final = frozenset({"config_integrity", "remote_code", "secrets"})
 
 
@@ -123,7 +113,7 @@ def check_pipeline(event: Event[PipelineRun], knowledge: Knowledge) -> Outcome:
 
 
 def _severity(detection: Detection) -> Severity:
-    return detection.severity or family_rules("pipelines")[detection.rule_id].severity
+    return detection.severity or rule_named(detection.rule_id).severity
 
 
 def _once(found: list[Detection]) -> list[Detection]:
@@ -135,8 +125,8 @@ def _checks(
 ) -> Iterator[Check]:
     by_check: dict[str, list[Detection]] = defaultdict(list)
     for detection in found:
-        by_check[_CHECK_OF[detection.rule_id]].append(detection)
-    for name in dict.fromkeys(_CHECK_OF.values()):
+        by_check[rule_named(detection.rule_id).check].append(detection)
+    for name in _CHECKS:
         mine = by_check[name]
         statuses = [_status(_severity(detection)) for detection in mine]
         if incomplete.get(name):

@@ -137,9 +137,9 @@ def _bare(case: IncidentRows, finding: Finding) -> Finding:
         description=f"{kind.replace('_', ' ')}: {readable_root(case.core.root)}",
         evidence={"guarded": True} if finding.evidence.get("guarded") is True else {},
         mitre_atlas_id=finding.mitre_atlas_id if intrinsic else tainted.atlas,
-        techniques=finding.techniques if intrinsic else tainted.all_techniques,
-        ssdf=finding.ssdf if intrinsic else tainted.practices,
-        remediation=tainted.runbook,
+        techniques=finding.techniques if intrinsic else tainted.techniques,
+        ssdf=finding.ssdf if intrinsic else tainted.ssdf,
+        remediation=tainted.remediation,
         indicator=msgspec.structs.replace(
             finding.indicator,
             key=readable_root(case.core.root),

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from agents.domain.rules import InvalidRuleError, all_rules, load_rules
+from agents.domain.rules import RULES, InvalidRuleError, all_rules, load_rule
 from schemas.severity import band
 from schemas.taxonomy import taxonomy
 from tests.shared_data import shared_path
@@ -32,20 +32,18 @@ def test_no_rule_weighs_less_than_its_kind_in_the_mapping_without_a_reason():
         if rule.ioc_type in mapping:
             compared += 1
             floor = band(mapping[rule.ioc_type]["base_severity"])
-            assert rule.severity.rank >= floor.rank or rule.reason, rule.id
+            assert rule.severity.rank >= floor.rank or rule.severity_reason, rule.id
     assert compared > 50
 
 
-def test_a_lower_severity_without_a_reason_is_not_loaded():
-    rule = """
-        [[rule]]
-        id = "TW-TEST-LOW"
-        title = "too low"
-        ioc_type = "malicious_payload"
-        severity = "low"
-        confidence = 0.9
-        runbook = "see"
-    """
-    with pytest.raises(InvalidRuleError):
-        load_rules(rule, "test.toml")
-    assert load_rules(rule + 'reason = "a test"', "test.toml")
+def test_a_severity_without_a_reason_is_not_loaded():
+    text = (RULES / "artifacts" / "archives" / "tw-archive-link.toml").read_text()
+    rule = load_rule(text, "test.toml")
+    assert rule.severity.rank < taxonomy().ioc_types[rule.ioc_type].severity.rank
+    for line in text.splitlines():
+        if line.startswith("severity_reason"):
+            without = text.replace(line + "\n", "")
+            empty = text.replace(line, 'severity_reason = ""')
+    for changed in (without, empty):
+        with pytest.raises(InvalidRuleError):
+            load_rule(changed, "test.toml")
