@@ -14,14 +14,14 @@ from schemas.channels import Channel
 from streams.apps.decoding import event_decoder
 from streams.apps.instrumentation import count
 from streams.apps.knowledge_topics import knowledge_references
-from streams.apps.topology import AppParts
+from streams.apps.topology import APPLICATIONS, AppParts
 from streams.engine.runner import Agent, Binding
 from streams.settings import Settings
 
 
 def build(settings: Settings) -> AppParts:
     """Return the parts of the application that checks events."""
-    for family in ("packages", "pipelines", "provenance"):
+    for family in APPLICATIONS["checks"].rule_families:
         # A rule file that does not load is reported at start, not by the first finding.
         family_rules(family)
     knowledge = MemoryKnowledge()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from agents.domain.rules import all_rules
+from agents.domain.rules import family_rules
 from agents.measures import AlertMeasure, CommandMeasure, FindingMeasure, Measure, ScanMeasure
 from schemas.dead_letters import REASONS
 from schemas.documents.openc2 import ACTIONS
@@ -55,8 +55,8 @@ def start_at_zero(application: Application) -> None:
         metrics.EVENTS_OUT.labels(name, channel)
     for metric in (metrics.GAPS, metrics.COMMITS, metrics.TICKS, metrics.STATE_REPAIRS):
         metric.labels(name)
-    if application.makes_findings:
-        for rule in all_rules().values():
+    for family in application.rule_families:
+        for rule in family_rules(family).values():
             metrics.FINDINGS.labels(rule.id, rule.severity)
     if application.name == "incidents":
         for activity in ACTIVITIES:

@@ -45,8 +45,8 @@ class Application:
     """The channels it publishes to, beside dead letters and operator alerts."""
     state: Channel | None = None
     """The channel whose partitions its state follows; None without state."""
-    makes_findings: bool = False
-    """Whether findings of rules come from it."""
+    rule_families: tuple[str, ...] = ()
+    """Families of the rules that its findings are of."""
 
 
 _ALWAYS_WRITTEN: Final = (Channel.DEAD_LETTER, Channel.OPERATOR_ALERTS)
@@ -61,7 +61,7 @@ APPLICATIONS: Final[Mapping[str, Application]] = {
             name="checks",
             purpose="check each event by what it says",
             factory="streams.apps.checks:build",
-            makes_findings=True,
+            rule_families=("packages", "pipelines", "provenance"),
             reads=EVENT_CHANNELS,
             references=(Channel.INTEL, Channel.POLICY),
             writes=(*_FOUND, Channel.SCAN_REQUESTS),
@@ -70,7 +70,7 @@ APPLICATIONS: Final[Mapping[str, Application]] = {
             name="scan",
             purpose="fetch, scan and verify what a push refers to",
             factory="streams.apps.scan:build",
-            makes_findings=True,
+            rule_families=("artifacts", "provenance"),
             reads=(Channel.SCAN_REQUESTS,),
             references=(Channel.INTEL, Channel.POLICY),
             writes=(*_FOUND, Channel.SCAN_REQUESTS),
@@ -79,7 +79,7 @@ APPLICATIONS: Final[Mapping[str, Application]] = {
             name="ledger",
             purpose="keep the component ledger and correlate across tenants",
             factory="streams.apps.ledger:build",
-            makes_findings=True,
+            rule_families=("intelligence", "ledger"),
             reads=(Channel.OBSERVATIONS, Channel.INTEL),
             writes=(
                 Channel.OBSERVATIONS,

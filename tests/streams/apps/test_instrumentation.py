@@ -18,7 +18,7 @@ from streams.apps.instrumentation import count, start_at_zero
 from streams.apps.topology import APPLICATIONS
 from streams.engine.router import ENTERED_HEADER
 from streams.engine.runner import entered_ms
-from tests.schemas import examples
+from tests.agents.triage.stories import finding
 
 DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
 
@@ -30,11 +30,11 @@ def value(name: str, **labels: str) -> float:
 
 def test_a_finding_counts_once_whatever_its_severity_and_however_many_rows_it_is_filed_under():
     for severity in (Severity.LOW, Severity.CRITICAL):
-        measures = [message.measure for message in finding_messages(examples.finding(severity))]
+        found = finding("malicious_payload", "a", severity=severity)
+        measures = [message.measure for message in finding_messages(found)]
         assert len(measures) > 1
-        assert [one for one in measures if one] == [
-            FindingMeasure(rule=examples.finding(severity).rule_id, severity=severity)
-        ]
+        counted = [measure for measure in measures if measure is not None]
+        assert counted == [FindingMeasure(rule=found.rule_id, severity=severity)]
 
 
 def test_the_time_to_an_alert_starts_when_its_event_entered_kafka():
@@ -86,7 +86,7 @@ def test_only_internal_topics_carry_the_time_their_event_entered():
     assert entered_ms(Fetched, internal=False) == 500
 
 
-def test_rules_and_exposition_pass_promtool(tmp_path):
+def test_rules_and_exposition_pass_promtool():
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed")
