@@ -19,6 +19,14 @@ INVALID_SIGNATURE: Final = "invalid-signature"
 OUTPUT_TOO_LARGE: Final = "output-too-large"
 CHECK_FAILED: Final = "check-failed"
 """A check met what it was not written for: the event is kept, and counted as not checked."""
+BATCH_TOO_LARGE: Final = "batch-too-large"
+"""A compressed batch holds more than may be in memory at once; none of its records was read."""
+UNREADABLE_BATCH: Final = "unreadable-batch"
+"""A batch, or its rest, is not what Kafka's format promises."""
+UNREADABLE_RUN: Final = "unreadable-run"
+"""So many unreadable records in a row that they have one dead letter between them."""
+TOO_MANY_OUTPUTS: Final = "too-many-outputs"
+"""What follows from one record is more than can be delivered at once."""
 
 REASONS: Final = frozenset(
     {
@@ -36,5 +44,9 @@ REASONS: Final = frozenset(
         INVALID_SIGNATURE,
         OUTPUT_TOO_LARGE,
         CHECK_FAILED,
+        BATCH_TOO_LARGE,
+        UNREADABLE_BATCH,
+        UNREADABLE_RUN,
+        TOO_MANY_OUTPUTS,
     }
 )

@@ -9,7 +9,8 @@ Why the latency is low: aiokafka sends no fetch to a broker while records of one
 partitions lie unread, and answers a fetch only when data or the wait's end comes. So what a
 fetch brought is drained in the very task that received it, before the next fetch is built: every
 partition takes part in every fetch, and a quiet one delays none. A partition with too much
-buffered is really paused, at that same moment, so that nothing fetched is thrown away.
+buffered is really paused, at that same moment, so that nothing fetched is thrown away: what was not
+taken of it stays as it came, compressed, until there is room.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ BUFFER_BYTES = 8 * 1024 * 1024
 """Bytes of a partition read ahead before it is paused."""
 EARLIEST = -2
 """Asks a broker for the offset of the oldest record of a partition (ListOffsets of Kafka)."""
+RECORD_BYTES = 100
+"""Of memory, about, that a record takes besides its bytes, and each of its headers besides its."""
 LOOK_SECONDS = 10.0
 """How long to wait for the broker's answer where its partitions end."""
 
@@ -55,6 +58,14 @@ Block = tuple[TP, list[Any], int, bool]
 """Records of one partition from one fetch, their bytes, and whether the partition was paused."""
 
 TRANSPORTS.aliases.setdefault(SCHEME, "streams.engine.transport:Transport")
+
+
+def _weight(record: Any) -> int:  # noqa: ANN401 -- aiokafka's record
+    """Return the bytes of memory that a record takes, about."""
+    weight = RECORD_BYTES + len(record.key or b"") + len(record.value or b"")
+    for name, value in record.headers:
+        weight += RECORD_BYTES + len(name) + len(value or b"")
+    return weight
 
 
 class Lag(NamedTuple):
@@ -109,6 +120,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         super().__init__(*args, **kwargs)
         self._out_of_range: dict[Any, int] = {}
         """The offsets asked for that the broker does not have."""
+        self._untaken: dict[TP, FetchResult] = {}
+        """What fetches brought and there was no room for; these partitions are paused."""
 
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         del transport
@@ -186,25 +199,37 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if assignment is not self._assignment:
             self._assignment = assignment
             self._generation += 1
+            self._untaken.clear()
         blocks: list[Block] = []
         for tp, fetched in list(fetcher._records.items()):  # noqa: SLF001
             del fetcher._records[tp]  # noqa: SLF001
             if isinstance(fetched, FetchError):
                 self.parent_loop.call_soon_threadsafe(self.consumer.fetch_failed, tp, fetched)
-                continue
-            if not isinstance(fetched, FetchResult):
-                continue
-            records = fetched.getall()
-            if not records:
-                continue
-            size = sum(len(record.value or b"") for record in records)
-            own = TP(tp.topic, tp.partition)
-            paused = self.consumer.would_overflow(own, len(records), size)
-            if paused:
-                client.pause(tp)
-            blocks.append((own, records, size, paused))
+            elif isinstance(fetched, FetchResult) and fetched.check_assignment(tp):
+                self._take(client, TP(tp.topic, tp.partition), fetched, blocks)
         if blocks:
             self.parent_loop.call_soon_threadsafe(self.consumer.arrived, self._generation, blocks)
+
+    def _take(
+        self, client: aiokafka.AIOKafkaConsumer, tp: TP, fetched: FetchResult, blocks: list[Block]
+    ) -> None:
+        """Take as many records as there is room for; pause the partition if that is not all."""
+        room, room_bytes = self.consumer.room(tp)
+        records: list[Any] = []
+        size = 0
+        more = False
+        for record in fetched._partition_records:  # noqa: SLF001 -- pinned: inflates batch by batch
+            records.append(record)
+            size += _weight(record)
+            if len(records) >= room or size >= room_bytes:
+                more = True
+                break
+        fetched._update_position()  # noqa: SLF001
+        if more:
+            self._untaken[tp] = fetched
+            client.pause(aiokafka.TopicPartition(tp.topic, tp.partition))
+        if records:
+            blocks.append((tp, records, size, more))
 
     def resume(self, tp: TP) -> None:
         """Fetch `tp` again; called from the main loop."""
@@ -213,8 +238,16 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def _resume(self, tp: TP) -> None:
         client = self._ensure_consumer()
         aio = aiokafka.TopicPartition(tp.topic, tp.partition)
-        if aio in client.assignment():
+        if aio not in client.assignment():
+            return
+        fetched = self._untaken.pop(tp, None)
+        blocks: list[Block] = []
+        if fetched is not None and self._assignment.active:
+            self._take(client, tp, fetched, blocks)
+        if tp not in self._untaken:
             client.resume(aio)
+        if blocks:
+            self.parent_loop.call_soon_threadsafe(self.consumer.arrived, self._generation, blocks)
 
     def end_offset(self, tp: TP) -> int | None:
         """Return the offset after the last record of `tp`, as of the last fetch."""
@@ -256,12 +289,12 @@ class Consumer(driver.Consumer):
 
     # -- records come in ---------------------------------------------------------------------
 
-    def would_overflow(self, tp: TP, records: int, size: int) -> bool:
-        """Say, in the consumer thread, whether a partition must be paused with this block."""
+    def room(self, tp: TP) -> tuple[int, int]:
+        """Say, in the consumer thread, how many records and bytes of a partition may still come."""
         intake = self._intakes.get(tp)
         held, held_bytes = (len(intake.records), intake.bytes) if intake else (0, 0)
         limit = self.app.chunk_limit(tp.topic) * BUFFER_CHUNKS
-        return held + records > limit or held_bytes + size > BUFFER_BYTES
+        return limit - held, BUFFER_BYTES - held_bytes
 
     def arrived(self, generation: int, blocks: list[Block]) -> None:
         """Take blocks the thread drained; those of an assignment that is over are dropped."""
@@ -330,7 +363,7 @@ class Consumer(driver.Consumer):
             intake.bytes = 0
         else:
             chunk = [records.popleft() for _ in range(limit)]
-            intake.bytes -= sum(len(record.value or b"") for record in chunk)
+            intake.bytes -= sum(map(_weight, chunk))
         self._resume_when_low(tp, intake)
         first = chunk[0]
         message = ConsumerMessage(
