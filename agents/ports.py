@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from schemas.channels import Channel
 
@@ -61,6 +61,12 @@ class Publish(Protocol):
             record: As it was delivered.
             reason: One of the constants of `schemas.dead_letters`.
             error: The detail, without the record's content.
+        """
+
+    def on_abandoned(self, undo: Callable[[], None]) -> None:
+        """Have `undo` called if nothing of this batch goes out: its records will come again.
+
+        What an agent remembers of what it published is only true once it is on its way.
         """
 
 

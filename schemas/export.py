@@ -209,6 +209,8 @@ _STANDARD: Final[dict[Channel, dict[str, Any]]] = {
     Channel.DEAD_LETTER: {
         "description": "The refused record's own bytes: anything. What is told of it is in the "
         "headers source_topic, source_partition, source_offset, reason, error, app, "
-        "original_headers.",
+        "original_headers. One that stands for a range of offsets has the headers "
+        "source_last_offset, records (how many; 0: not known) and reasons (JSON: how many for "
+        "which reason code) as well; its value is a sample, the first record's beginning.",
     },
 }

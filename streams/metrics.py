@@ -16,6 +16,21 @@ EVENTS_OUT = Counter(
 DEAD_LETTERS = Counter(
     "tidewatch_dead_letters_total", "Records refused, by reason code", ["app", "channel", "reason"]
 )
+DEAD_LETTER_LIMITS = Counter(
+    "tidewatch_dead_letter_limits_total",
+    "Times that nearly all of a topic was unreadable; see operator-alerts",
+    ["app", "topic"],
+)
+PAUSED = Gauge(
+    "tidewatch_paused_topics",
+    "1 for a topic that is not read for a time, as nearly all of it was unreadable",
+    ["app", "topic"],
+)
+SPLIT_CHUNKS = Counter(
+    "tidewatch_split_chunks_total",
+    "Chunks that published too much at once and were taken in parts",
+    ["app"],
+)
 GAPS = Counter(
     "tidewatch_gaps_total",
     "Places where records were gone from a topic before they were read; see operator-alerts",

@@ -91,10 +91,16 @@ class Settings(BaseSettings):
 
     max_event_bytes: int = Field(default=MIB, ge=1024, le=64 * MIB)
     dead_letter_ratio: float = Field(default=0.5, gt=0, le=1)
-    """Share of unreadable records, of the last `dead_letter_window`, at which a worker stops."""
+    """Share of unreadable records, of the last `dead_letter_window` of a partition, at which its
+    topic is paused if it is bound to a tenant, and reported to the operator if it is shared."""
     dead_letter_window: int = Field(default=2000, ge=10)
     dead_letter_consecutive: int = Field(default=1000, ge=1)
-    """Unreadable records in a row, of one partition, at which a worker stops."""
+    """Unreadable records in a row, of one partition, at which the same happens."""
+    dead_letter_pause_seconds: float = Field(default=3600, ge=1)
+    """After so long a paused topic is read again; a worker that starts anew reads it at once."""
+    dead_letter_whole: int = Field(default=100, ge=0)
+    """Unreadable records in a row that are kept whole; those beyond have one dead letter between
+    them, which names their offsets."""
     chunk_records: int = Field(default=500, ge=1, le=10_000)
     """Most records an agent gets at once."""
     window_chunks: int = Field(default=8, ge=1, le=256)

@@ -24,6 +24,7 @@ def with_ecs_indicators(agent: Agent) -> Agent:
         def __init__(self, publish: Publish) -> None:
             self._publish = publish
             self.refuse = publish.refuse
+            self.on_abandoned = publish.on_abandoned
 
         def __call__(self, message: Message) -> None:
             self._publish(message)

@@ -23,15 +23,10 @@ from yarl import URL
 from schemas.errors import TidewatchError
 from streams import metrics
 from streams.engine.crash import crash
+from streams.engine.engine import Engine, check_agent
 from streams.engine.health import Health
 from streams.engine.offset_gaps import tell_of_gap
-from streams.engine.runner import (
-    SLOW_CHUNK_RECORDS,
-    SLOW_WINDOW_CHUNKS,
-    Binding,
-    Engine,
-    check_agent,
-)
+from streams.engine.runner import SLOW_CHUNK_RECORDS, SLOW_WINDOW_CHUNKS, Binding
 from streams.engine.tables import LOCK_SECONDS, STORE_SCHEME, RowTable, StoreLockedError, Tables
 from streams.engine.ticks import Ticker
 from streams.engine.transport import SCHEME
@@ -117,6 +112,10 @@ class TidewatchApp(faust.App):
         """Return how many chunks of one partition of `topic` are in flight at once."""
         slow = topic in self._slow_topics
         return SLOW_WINDOW_CHUNKS if slow else self.tidewatch_settings.window_chunks
+
+    def is_paused(self, topic: str) -> bool:
+        """Tell whether a topic is not read for now, as nearly all of it was unreadable."""
+        return self.engine.is_paused(topic)
 
     async def drain_chunks(self) -> None:
         """Finish or abandon the chunks under way."""
@@ -384,6 +383,7 @@ async def _sample(app: TidewatchApp) -> None:
                 log.warning("broker-silent", app=name, error=repr(error))
             except Exception as error:  # noqa: BLE001 -- aiokafka: partitions just revoked
                 log.info("lag-unknown", app=name, error=repr(error))
+        app.engine.resume_due()
         stalled = 0.0
         for tp, lag in app.tidewatch_consumer.lag(time.time() * 1000).items():
             metrics.LAG_RECORDS.labels(name, tp.topic, tp.partition).set(lag.records)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MAX_BATCHES: Final = 32
 """Full batches of one partition that wait for the broker before more is put behind them."""
 DRAIN_SECONDS: Final = 60.0
+TURN_RECORDS: Final = 2_000
+"""After so many the event loop has a turn."""
 KEYS_REMEMBERED: Final = 65_536
 _MASK: Final = 0xFFFFFFFF
 _MIX: Final = 0x5BD1E995
@@ -118,7 +120,9 @@ class Shipper:
         batch_delivery = BatchDelivery()
         now = int(time.time() * 1000)
         counted: set[str] = set()
-        for topic, key, value, headers, partition in records:
+        for number, (topic, key, value, headers, partition) in enumerate(records):
+            if number % TURN_RECORDS == TURN_RECORDS - 1:
+                await asyncio.sleep(0)
             if topic not in counted:
                 counted.add(topic)
                 await self._look_up(client, topic)

@@ -521,6 +521,10 @@ class PartitionRows:
             yield new.decode(), layer[new] or b""
             given += 1
 
+    def drop_changes(self) -> None:
+        """Forget what was changed since changes were last taken."""
+        self._changed = {}
+
     def take_changes(self) -> tuple[int, dict[bytes, bytes | None]]:
         """Return what the batch just run has changed, and its number; later batches see it."""
         changes, self._changed = self._changed, {}

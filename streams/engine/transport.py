@@ -87,6 +87,7 @@ class _Intake:
         "chunks",
         "committed",
         "end",
+        "held",
         "next_offset",
         "paused",
         "progress",
@@ -99,6 +100,8 @@ class _Intake:
         self.paused = False
         self.chunks: deque[tuple[int, ConsumerMessage]] = deque()
         """Chunks handed out and not yet committable: (offset after the chunk, message)."""
+        self.held: set[int] = set()
+        """Ids of the messages among them that take no place in the window."""
         self.next_offset: int | None = None
         self.committed: int | None = None
         self.progress = monotonic()
@@ -353,7 +356,7 @@ class Consumer(driver.Consumer):
         intake = self._intakes.get(tp)
         if intake is None or not intake.records:
             return None
-        if len(intake.chunks) >= self.app.chunk_window(tp.topic):
+        if len(intake.chunks) - len(intake.held) >= self.app.chunk_window(tp.topic):
             return None
         limit = self.app.chunk_limit(tp.topic)
         records = intake.records
@@ -394,11 +397,29 @@ class Consumer(driver.Consumer):
         self._unacked_messages.discard(message)
         intake = self._intakes.get(message.tp)
         if intake is not None and any(m is message for _, m in intake.chunks):
+            intake.held.discard(id(message))
             while intake.chunks and intake.chunks[0][1].acked:
                 intake.next_offset = intake.chunks.popleft()[0]
             if intake.records:
                 self._wake.set()
         return True
+
+    def progress(self, message: Any, offset: int) -> None:  # noqa: ANN401 -- as Faust's `ack`
+        """Let what is before `offset` be committed, of a chunk that is not done yet."""
+        intake = self._intakes.get(message.tp)
+        if intake is not None and intake.chunks and intake.chunks[0][1] is message:
+            intake.next_offset = max(offset, intake.next_offset or 0)
+
+    def hold(self, message: Any) -> None:  # noqa: ANN401 -- as Faust's `ack`
+        """Hand out further chunks though this one, of which nothing is left, is acknowledged late.
+
+        Its records are let go.
+        """
+        intake = self._intakes.get(message.tp)
+        message.value = ()
+        if intake is not None and any(m is message for _, m in intake.chunks):
+            intake.held.add(id(message))
+            self._wake.set()
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Any:  # noqa: ANN401
         del topics
@@ -501,7 +522,9 @@ class Consumer(driver.Consumer):
             lags[tp] = Lag(
                 records=behind,
                 seconds=max(0.0, (now_ms - oldest) / 1000) if oldest is not None else 0.0,
-                stalled_seconds=now - intake.progress if behind else 0.0,
+                stalled_seconds=now - intake.progress
+                if behind and not self.app.is_paused(tp.topic)
+                else 0.0,
             )
         return lags
 

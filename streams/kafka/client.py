@@ -6,7 +6,7 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from schemas.errors import TidewatchError
-from streams.batches import BATCH_FACTOR, bound_batches
+from streams.kafka.batches import BATCH_FACTOR, bound_batches
 
 if TYPE_CHECKING:
     from streams.settings import Settings

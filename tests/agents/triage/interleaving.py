@@ -69,6 +69,9 @@ class _Outbox:
     def refuse(self, record: Record, reason: str, error: str) -> None:
         raise AssertionError((record, reason, error))
 
+    def on_abandoned(self, undo: Callable[[], None]) -> None:
+        """Nothing is abandoned here."""
+
 
 class _Batch(msgspec.Struct):
     deliveries: list[Delivery[Any]]

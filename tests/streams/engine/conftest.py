@@ -100,6 +100,7 @@ class Bench:
             "state_dir": str(folder / "state"),
             "partitions": 2,
             "session_seconds": 60,
+            "tick_seconds": 3600,
             "log_format": "json",
         }
         self.workers: list[Worker] = []

@@ -15,8 +15,8 @@ from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.structs import TopicPartition
 
 from schemas import dead_letters as reasons
-from streams import batches
-from streams.batches import BoundedRecords, RefusedBatch
+from streams.kafka import batches
+from streams.kafka.batches import BoundedRecords, RefusedBatch
 
 MIB = 1024 * 1024
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}

@@ -24,7 +24,7 @@ from schemas.intel import IntelFact, IntelKind
 from schemas.ledger import SourceSeen, Tick
 from schemas.policy import Policy
 from schemas.severity import Disposition, Severity
-from streams.engine.runner import MAX_OUTBOX
+from streams.engine.outbox import MAX_OUTBOX
 from tests.agents.triage.flow import START, Flow, at
 from tests.agents.triage.memory_rows import MemoryRows
 from tests.agents.triage.stories import BAD, GOOD, MODEL, finding, held, sighting
