@@ -55,7 +55,7 @@ class SightingDeduplicator:
     """What was told to the ledger lately, so that the same is told once per event-day.
 
     An earlier sighting than the one told is told as well: what the ledger ends up with then does
-    not depend on when a worker was restarted.
+    not depend on when a worker was restarted. What a batch tells that is abandoned is forgotten.
     """
 
     def __init__(self, limit: int = REMEMBERED) -> None:
@@ -63,6 +63,22 @@ class SightingDeduplicator:
         self._limit = limit
         self._seen: OrderedDict[Any, _Order] = OrderedDict()
         self._last: OrderedDict[Any, tuple[Any, Any, _Order]] = OrderedDict()
+        self._noted: list[tuple[OrderedDict[Any, Any], Any]] = []
+
+    def begin(self) -> Callable[[], None]:
+        """Note from now on what is told, until the next call.
+
+        Returns:
+            What forgets it again. Others may have kept quiet on its account; that it is told once
+            more is harmless, that it is not is a loss.
+        """
+        noted = self._noted = []
+
+        def forget() -> None:
+            for known, key in noted:
+                known.pop(key, None)
+
+        return forget
 
     def is_news(self, sighting: Sighting) -> bool:
         """Tell whether the ledger has not heard this sighting, or only a later one of its day.
@@ -88,6 +104,7 @@ class SightingDeduplicator:
         has = (sighting.version, sighting.digest)
         changed = last is not None and last[0] != has
         self._last[place] = (has, said, order)
+        self._noted += ((self._last, place), (self._seen, said))
         if len(self._last) > self._limit:
             self._last.popitem(last=False)
         return self._note(said, order) or changed
@@ -102,20 +119,26 @@ class SightingDeduplicator:
         if known is not None and known <= order:
             return False
         self._seen[key] = order
+        self._noted.append((self._seen, key))
         self._seen.move_to_end(key)
         if len(self._seen) > self._limit:
             self._seen.popitem(last=False)
         return True
 
 
-def checking_agent(check: Callable[[Event[T]], Iterable[Message]]) -> CheckingAgent[T]:
+def checking_agent(
+    check: Callable[[Event[T]], Iterable[Message]], told: SightingDeduplicator | None = None
+) -> CheckingAgent[T]:
     """Return an agent that checks event by event, and publishes all that a check says or nothing.
 
     Args:
         check: Checks one event and returns the messages that go out.
+        told: What `check` remembers to have told.
     """
 
     async def agent(batch: Batch[Event[T]], publish: Publish) -> None:
+        if told is not None:
+            publish.on_abandoned(told.begin())
         for delivery in batch.deliveries:
             try:
                 messages = tuple(check(delivery.value))

@@ -40,4 +40,4 @@ def package_install_agent(knowledge: Knowledge) -> CheckingAgent[PackageInstall]
         outcome = with_required(check_packages(event, knowledge), policy, "", final=True)
         return outcome_messages(event, outcome, install_context(event), told)
 
-    return checking_agent(check)
+    return checking_agent(check, told)

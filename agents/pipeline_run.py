@@ -38,4 +38,4 @@ def pipeline_run_agent(knowledge: Knowledge) -> CheckingAgent[PipelineRun]:
         outcome = with_required(check_pipeline(event, knowledge), policy, "", final=True)
         return outcome_messages(event, outcome, run_context(event), told)
 
-    return checking_agent(check)
+    return checking_agent(check, told)

@@ -65,4 +65,4 @@ def registry_push_agent(knowledge: Knowledge) -> CheckingAgent[RegistryPush]:
         if request is not None:
             yield scan_message(request)
 
-    return checking_agent(check)
+    return checking_agent(check, told)

@@ -51,7 +51,7 @@ def scan_agent(
     """
     told = SightingDeduplicator()
 
-    async def one(delivery: Delivery[ScanRequest]) -> list[Message] | None:
+    async def one(delivery: Delivery[ScanRequest], publish: Publish) -> list[Message] | None:
         request = delivery.value
         policy = knowledge.policy(request.tenant)
         try:
@@ -67,6 +67,7 @@ def scan_agent(
             return None
         context = push_context(request.event, policy)
         said = with_required(outcome.outcome, policy, context.component, final=True)
+        publish.on_abandoned(told.begin())
         messages = list(outcome_messages(request.event, said, context, told, stage="scan"))
         if outcome.retry is not None:
             messages.append(scan_message(outcome.retry))
@@ -80,7 +81,7 @@ def scan_agent(
         if early and not due:
             await asyncio.sleep(PAUSE_SECONDS)
         for delivery, messages in zip(
-            due, await asyncio.gather(*(one(delivery) for delivery in due)), strict=True
+            due, await asyncio.gather(*(one(delivery, publish) for delivery in due)), strict=True
         ):
             if messages is None:
                 publish.refuse(delivery.record, CHECK_FAILED, "the scan failed unexpectedly")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _Measured:
-    """A publish that counts. Implements `agents.ports.Publish`."""
+    """A publish that notes what to count. Implements `agents.ports.Publish`."""
 
     def __init__(
         self, publish: Publish, since_ms: int, counters: Mapping[Channel, _Counter]
@@ -28,15 +28,23 @@ class _Measured:
         self._publish = publish
         self._since_ms = since_ms
         self._counters = counters
+        self._messages: list[Message] = []
 
     def __call__(self, message: Message) -> None:
         self._publish(message)
-        count = self._counters.get(message.channel)
-        if count is not None and message.value is not None:
-            count(orjson.loads(message.value), self._since_ms)
+        if message.channel in self._counters and message.value is not None:
+            self._messages.append(message)
 
     def refuse(self, record: Record, reason: str, error: str) -> None:
         self._publish.refuse(record, reason, error)
+
+    def on_abandoned(self, undo: Callable[[], None]) -> None:
+        self._publish.on_abandoned(undo)
+
+    def count(self) -> None:
+        """Count what was published; a batch that was too much at once never gets here."""
+        for message in self._messages:
+            self._counters[message.channel](orjson.loads(message.value or b""), self._since_ms)
 
 
 def _finding(update: dict[str, Any], since_ms: int) -> None:
@@ -87,7 +95,9 @@ def counting_findings(agent: Agent) -> Agent:
     """Return a checking agent whose findings are counted."""
 
     async def counted(batch: Batch[Any], publish: Publish) -> None:
-        await agent(batch, _Measured(publish, _since(batch), _FOUND))
+        measured = _Measured(publish, _since(batch), _FOUND)
+        await agent(batch, measured)
+        measured.count()
 
     return counted
 
@@ -96,7 +106,9 @@ def counting_scans(agent: Agent) -> Agent:
     """Return the scan agent whose findings and scans are counted, and the scans timed."""
 
     async def counted(batch: Batch[Any], publish: Publish) -> None:
-        await agent(batch, _Measured(publish, _since(batch), _SCANNED))
+        measured = _Measured(publish, _since(batch), _SCANNED)
+        await agent(batch, measured)
+        measured.count()
 
     return counted
 
@@ -105,7 +117,9 @@ def counting_ledger_findings(agent: Agent) -> Agent:
     """Return the ledger agent whose findings are counted."""
 
     async def counted(batch: Batch[Any], publish: Publish, rows: Rows) -> None:
-        await agent(batch, _Measured(publish, _since(batch), _FOUND), rows)
+        measured = _Measured(publish, _since(batch), _FOUND)
+        await agent(batch, measured, rows)
+        measured.count()
 
     return counted
 
@@ -114,6 +128,8 @@ def counting_decisions(agent: Agent) -> Agent:
     """Return the incidents agent whose alerts and commands are counted, and the alerts timed."""
 
     async def counted(batch: Batch[Any], publish: Publish, rows: Rows) -> None:
-        await agent(batch, _Measured(publish, _since(batch), _DECIDED), rows)
+        measured = _Measured(publish, _since(batch), _DECIDED)
+        await agent(batch, measured, rows)
+        measured.count()
 
     return counted
