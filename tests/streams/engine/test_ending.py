@@ -150,7 +150,7 @@ def test_a_supervisor_told_to_stop_stops_all(bench: Bench) -> None:
 def test_a_mistake_of_one_child_stops_all_with_its_message(bench: Bench) -> None:
     worker = bench.start("copy,nosuch")
     assert worker.exit_code() == 2
-    assert "no app is called nosuch" in worker.log()
+    assert "no application is called nosuch" in worker.log()
 
 
 def test_missing_topics_with_creation_off_are_an_error_with_a_remedy(bench: Bench) -> None:
