@@ -25,7 +25,7 @@ from streams import metrics
 from streams.engine.crash import crash
 from streams.engine.engine import Engine, check_agent
 from streams.engine.health import Health
-from streams.engine.offset_gaps import tell_of_gap
+from streams.engine.offset_gaps import report_gap
 from streams.engine.runner import SLOW_CHUNK_RECORDS, SLOW_WINDOW_CHUNKS, Binding
 from streams.engine.tables import LOCK_SECONDS, STORE_SCHEME, RowTable, StoreLockedError, Tables
 from streams.engine.ticks import Ticker
@@ -90,6 +90,11 @@ class TidewatchApp(faust.App):
     """The partitions records flow from."""
 
     @property
+    def group(self) -> str:
+        """The consumer group."""
+        return str(self.conf.id)
+
+    @property
     def tidewatch_producer(self) -> Producer:
         """The producer, as what it is."""
         return cast("Producer", self.producer)
@@ -123,7 +128,7 @@ class TidewatchApp(faust.App):
 
     async def tell_of_gap(self, tp: TP, reached: int | None, begins: int) -> None:
         """Tell the operator, durably, of records that were gone before they were read."""
-        await tell_of_gap(self, tp, reached, begins)
+        await report_gap(self.engine, tp, reached, begins)
 
     def on_ready(self, assigned: set[TP]) -> None:
         """Note which partitions records flow from."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from faust.types import EventT
 
     from agents.ports import Record
-    from streams.engine.app import TidewatchApp
+    from streams.engine.host import Host
     from streams.engine.runner import Binding
     from streams.kafka.topics import Origin
     from streams.settings import Settings
@@ -35,14 +35,14 @@ log = structlog.get_logger()
 class Engine:
     """The runners of one app, and what they share."""
 
-    def __init__(self, app: TidewatchApp, name: str, bindings: Sequence[Binding]) -> None:
-        """Keep the app; runners are made as chunks come."""
-        self.app = app
+    def __init__(self, host: Host, name: str, bindings: Sequence[Binding]) -> None:
+        """Keep the host; runners are made as chunks come."""
+        self._host = host
         self.name = name
-        self.settings: Settings = app.tidewatch_settings
-        self.origins: dict[str, Origin] = dict(app.origins)
+        self.settings: Settings = host.tidewatch_settings
+        self.origins: dict[str, Origin] = dict(host.origins)
         self.addresses = TopicRouter(self.settings)
-        self.shipper = Shipper(lambda: app.tidewatch_producer.client)
+        self.shipper = Shipper(lambda: host.tidewatch_producer.client)
         self.letter_limit = self.settings.max_event_bytes * 4
         self._bindings = {binding.name: binding for binding in bindings}
         self._runners: dict[tuple[str, int], PartitionRunner] = {}
@@ -50,13 +50,18 @@ class Engine:
         self._paused: dict[str, float] = {}
         """Topics that are not read, and until when (monotonic)."""
 
+    @property
+    def group(self) -> str:
+        """The consumer group of the app."""
+        return self._host.group
+
     def open(self) -> None:
         """Take chunks from now on: the assigned partitions are recovered."""
         self._open = True
 
     def submit(self, binding: Binding, event: EventT[Any]) -> None:
         """Give a chunk to its runner; one of an assignment that is over is dropped."""
-        if not self._open or event.message.generation_id != self.app.consumer_generation_id:
+        if not self._open or event.message.generation_id != self._host.consumer_generation_id:
             return
         key = (binding.name, event.message.partition)
         runner = self._runners.get(key)
@@ -72,13 +77,13 @@ class Engine:
             upto: A message that is not done, and the offset up to which it is.
         """
         for message in done:
-            message.ack(self.app.consumer)
+            message.ack(self._host.consumer)
         if upto is not None:
-            self.app.tidewatch_consumer.progress(*upto)
+            self._host.tidewatch_consumer.progress(*upto)
 
     def hold(self, message: Any) -> None:  # noqa: ANN401 -- the transport's
         """Have the transport go on behind a chunk that is acknowledged late."""
-        self.app.tidewatch_consumer.hold(message)
+        self._host.tidewatch_consumer.hold(message)
 
     def is_paused(self, topic: str) -> bool:
         """Tell whether a topic is not read for now."""
@@ -110,11 +115,11 @@ class Engine:
 
     def store(self, binding: Binding, partition: int) -> Any:  # noqa: ANN401 -- PartitionStore
         """Return the store of a binding's partition, recovered before records flow."""
-        return self.app.row_table(binding.name).data.partitions[partition]
+        return self._host.row_table(binding.name).data.partitions[partition]
 
     def changelog(self, binding: Binding) -> str:
         """Return the changelog topic of a binding's rows."""
-        name: str = self.app.row_table(binding.name).changelog_topic.get_topic_name()
+        name: str = self._host.row_table(binding.name).changelog_topic.get_topic_name()
         return name
 
     async def changelog_keys(
@@ -140,7 +145,7 @@ class Engine:
 
     def stop_with(self, error: TidewatchError) -> None:
         """Stop the worker in good order, with `error` as its reason."""
-        self.app.stop_with(error)
+        self._host.stop_with(error)
 
     async def drain(self) -> None:
         """Finish or abandon all chunks within the drain time."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from aiokafka import TopicPartition
     from faust.types import TP
 
-    from streams.engine.app import TidewatchApp
+    from streams.engine.engine import Engine
 
 log = structlog.get_logger()
 
@@ -94,16 +94,16 @@ def note_gap(
     return operator_message(gap_alert(group, tp, reached, begins), f"{SOURCE}/{app}")
 
 
-async def tell_of_gap(app: TidewatchApp, tp: TP, reached: int | None, begins: int) -> None:
+async def report_gap(engine: Engine, tp: TP, reached: int | None, begins: int) -> None:
     """Tell the operator of a gap, durably; only then may reading go on behind it.
 
     If that can't be done the process ends: the next one meets the gap again.
     """
-    message = note_gap(app.tidewatch_name, app.conf.id, tp, reached, begins)
+    message = note_gap(engine.name, engine.group, tp, reached, begins)
     outgoing: list[Outgoing] = []
     try:
-        await app.engine.addresses.address(message, outgoing)
-        batch_delivery = await app.engine.shipper.ship(outgoing)
+        await engine.addresses.address(message, outgoing)
+        batch_delivery = await engine.shipper.ship(outgoing)
         await batch_delivery.delivered()
     except Exception as error:  # noqa: BLE001 -- rule 1: what was lost must not go untold
-        crash("gap-not-told", error, app=app.tidewatch_name, topic=tp.topic)
+        crash("gap-not-told", error, app=engine.name, topic=tp.topic)

@@ -408,7 +408,7 @@ class PartitionRunner:
         engine, topic = self._engine, work.topic
         seconds = engine.settings.dead_letter_pause_seconds
         alert = unreadable_topic_alert(
-            engine.app.conf.id,
+            engine.group,
             topic,
             self._partition,
             offset=work.span["offsets"][1],
