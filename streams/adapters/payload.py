@@ -7,10 +7,11 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 import orjson
+from packageurl import PackageURL
 
 from schemas import dead_letters as reasons
 from schemas.canonical import canonical_json, stable_id
@@ -335,24 +336,17 @@ def read_purl(value: str) -> Purl | None:
 
     Source: the purl specification (`scheme:type/namespace/name@version?qualifiers#subpath`).
     """
-    if not value.startswith("pkg:"):
+    try:
+        read = PackageURL.from_string(value)
+    except ValueError:
         return None
-    rest = value[4:].lstrip("/").partition("#")[0]
-    rest, _, query = rest.partition("?")
-    kind, slash, path = rest.partition("/")
-    # The version is after the last @ that is not part of a scoped name.
-    head, mark, version = path.rpartition("@")
-    if not mark or "/" in version:
-        head, version = path, ""
-    name = unquote(head).strip("/")
-    if not slash or not kind or not name:
-        return None
-    pairs = (pair.partition("=") for pair in query.split("&") if pair)
+    name = f"{read.namespace}/{read.name}" if read.namespace else read.name
+    qualifiers = read.qualifiers if isinstance(read.qualifiers, dict) else {}
     return Purl(
-        type=kind.lower(),
+        type=read.type,
         name=posixpath.normpath(name),
-        version=unquote(version) or None,
-        qualifiers={key.lower(): unquote(found) for key, _, found in pairs},
+        version=read.version or None,
+        qualifiers=qualifiers,
     )
 
 
