@@ -130,8 +130,9 @@ def scan(
     _write(render(form, files, summary), output)
     for entry in rules.expired:
         _warn(f"suppression expired: {entry}")
-    for notice in notices:
-        _warn(notice)
+    if form is not ReportFormat.TABLE or output is not None:
+        for notice in notices:  # which the table has
+            _warn(notice)
     code = exit_code(files, fail_on)
     if code:
         raise typer.Exit(code)

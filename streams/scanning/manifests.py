@@ -15,10 +15,9 @@ from agents.checks.packages.credentials import detect_credential, url_credential
 from agents.checks.packages.requirements_text import decode_requirements
 from agents.checks.packages.versions import canonical_name
 from agents.checks.pipelines.check import check_pipeline
-from agents.checks.pipelines.configuration import UnreadableConfigError
 from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
-from schemas.errors import TidewatchError
+from schemas.errors import TidewatchError, UnreadableRecordError
 from schemas.severity import Severity, Status, Verdict
 from streams.adapters.manifests.adapter import read_as
 from streams.adapters.manifests.events import install_events
@@ -148,7 +147,9 @@ def _check_kind(
                 installed = installed_by(event, options, path)
                 if installed.packages or installed.requirements or installed.incomplete:
                     _check_packages(kind.name, raw, installed, options, knowledge, said)
-    except (TidewatchError, UnreadableConfigError) as error:
+    except UnreadableRecordError as error:
+        said.incomplete.append(f"not read as {kind.name}: {error.where}")
+    except TidewatchError as error:
         said.incomplete.append(f"not read as {kind.name}: {error.explain()}")
     except (MemoryError, RecursionError) as error:
         said.incomplete.append(

@@ -138,6 +138,9 @@ def test_without_intelligence_it_is_said_once(tmp_path, capsys):
     assert code == 0
     assert err.count("no intelligence") == 1
     assert len(report["summary"]["notices"]) == 1
+    assert main(["scan", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("no intelligence") == 1
 
 
 def test_a_scan_of_models_alone_asks_for_no_intelligence(tmp_path, capsys):

@@ -101,3 +101,19 @@ def test_neighbours_are_within_their_root_and_text(tmp_path):
     for path in ("../outside", "link", str(tmp_path / "outside"), "pipe", "gone", "a\0b"):
         assert files.get(path) is None
     assert list(files) == ["inside"]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("cases.toml", '# a case\n[[case]]\nx = """\nlock-version = "1.0"\n[[packages]]\n"""\n'),
+        ("cases.toml", '[[case]]\nx = """\npackage:\nmetadata:\n  manager: pip\n"""\n'),
+        ("notes.md", "- pip install torch\n"),
+        ("train.py", "base_model = 1\ndatasets = 2\n"),
+        ("README", "Note: pip install torch\n"),
+        ("labels.txt", "cat\ndog\n"),
+        ("config.yaml", "site_name: x\n"),
+    ],
+)
+def test_what_only_speaks_of_manifests_is_none(path, text):
+    assert kinds_of(path, Content(text.encode())) == []
