@@ -116,6 +116,10 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
         return reader
 
 
+_FIRST: Final = 16 << 10
+"""Characters by which a list of requirements is told."""
+_TELLING: Final = ("==", ">=", "~=", " @ ", "--")
+"""What bare words don't have."""
 _TABLE: Final = re.compile(r"(?m)^\[\[?[^\[\]\n]+\]\]?")
 _KEY: Final = re.compile(r"^[\"']?([A-Za-z_][\w.-]*)[\"']?\s*(?::(?=\s|$)|=)", re.MULTILINE)
 _REQUIREMENT: Final = re.compile(
@@ -156,10 +160,19 @@ def _toml(
 
 def _requirements(content: Content) -> bool:
     """Tell a text of which each line that says something could be one of pip's."""
-    lines = [line.strip() for line in content.text.splitlines()]
-    said = [line for line in lines if line and not line.startswith("#")][:200]
-    telling = sum(any(sign in line for sign in ("==", ">=", "~=", " @ ", "--")) for line in said)
-    return telling * 2 > len(said) and all(_REQUIREMENT.match(line) for line in said)
+    head = content.text[:_FIRST]
+    if not any(sign in head for sign in _TELLING):
+        return False
+    said = telling = 0
+    for line in head.splitlines():
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        if not _REQUIREMENT.match(stripped):
+            return False
+        said += 1
+        telling += any(sign in stripped for sign in _TELLING)
+    return telling * 2 > said
 
 
 def _kubernetes(*groups: str) -> Callable[[Content], bool]:
@@ -243,10 +256,12 @@ def _yaml_pipeline(content: Content) -> bool:
 _YAML: Final = r"\.ya?ml$"
 _NO_SUFFIX: Final = r"(^|/)[^./]+$"
 _YAML_TOLD: Final = rf"{_YAML}|{_NO_SUFFIX}"
+_TEXT_TOLD: Final = rf"\.(txt|in|lock|list)$|{_NO_SUFFIX}"
 _TOML_TOLD: Final = rf"\.(toml|lock)$|{_NO_SUFFIX}"
 PACKAGES: Final = (
     Kind(
         name="requirements",
+        told=_TEXT_TOLD,
         paths=r"(^|/)([^/]*[-_.])?(requirements?|constraints?)([-_.][^/]*)?\.(txt|in|lock)$"
         r"|(^|/)(requirements|constraints|reqs)/[^/]+\.(txt|in)$|(^|/)(pip-)?freeze(d)?\.txt$",
         content=_requirements,
@@ -274,14 +289,14 @@ PACKAGES: Final = (
          paths=r"(^|/)(conda[-_.])?env(ironment)?([-_.][^/]*)?\.ya?ml$|(^|/)conda\.ya?ml$"
          r"|(^|/)python_env\.ya?ml$",
          content=lambda c: "dependencies" in c.keys and bool({"channels", "name", "python"} & c.keys)),
-    Kind(name="conda-explicit", reader="conda:read_explicit",
+    Kind(name="conda-explicit", told=_TEXT_TOLD, reader="conda:read_explicit",
          content=lambda c: re.search(r"(?m)^@EXPLICIT\s*$", c.text) is not None),
     Kind(name="cyclonedx", reader="cyclonedx:read",
          content=lambda c: (c.mentions('"CycloneDX"') and c.fields.get("bomFormat") == "CycloneDX")
          or _cyclonedx_xml(c)),
     Kind(name="spdx", reader="spdx:read",
          content=lambda c: _has("spdxVersion")(c) or _wrapped_spdx(c) or _spdx3(c)
-         or re.search(r"(?m)^SPDXVersion: SPDX-", c.text) is not None),
+         or "\nSPDXVersion: SPDX-" in f"\n{c.text[:HEAD]}"),
     Kind(name="syft", reader="syft:read", content=_has("artifacts", "descriptor")),
     Kind(name="pip-report", reader="pip_reports:read_report", content=_has("install", "pip_version")),
     Kind(name="pip-inspect", reader="pip_reports:read_inspect",
