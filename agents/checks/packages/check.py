@@ -198,7 +198,9 @@ def _crowding(seen: Sequence[Seen], knowledge: Knowledge) -> tuple[Check | None,
             one,
             f"{one.name} is an unknown name with a version made to win: {one.package.version}",
             {},
-            severity=Severity.MEDIUM,
+            # Whose internal name it may be nobody here can know: it is told, and no alarm.
+            severity=Severity.LOW,
+            confidence=0.5,
         )
         for one in seen
         if one.package.version
