@@ -44,6 +44,8 @@ class Verdict(StrEnum):
     MALICIOUS = "malicious"
     CORRUPT = "corrupt"
     INCOMPLETE = "incomplete"
+    UNSUPPORTED = "unsupported"
+    """It is recognised, or plausibly something to check, and nothing here checks it."""
 
 
 class Disposition(StrEnum):

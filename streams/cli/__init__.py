@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from schemas.errors import TidewatchError
@@ -111,8 +112,27 @@ def _run(module: str, name: str, arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
+        if end.code is None or isinstance(end.code, int):
+            return end.code or 0
+        return _fail(str(end.code), EXIT_USAGE)
+    except Exception as error:  # noqa: BLE001 -- a traceback says nothing to a user, and exits with 1
+        return _unexpected(error)
     return 0
+
+
+def _unexpected(error: Exception) -> int:
+    """Print what nobody expected, with its place in the program, and return its exit code."""
+    import traceback  # noqa: PLC0415 -- only such errors need it
+
+    if os.environ.get("TIDEWATCH_LOG_LEVEL") == "debug":
+        traceback.print_exception(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return _fail(
+        f"it failed unexpectedly: {type(error).__name__}: {error}{where}: this is a fault of"
+        " tidewatch; TIDEWATCH_LOG_LEVEL=debug shows more",
+        EXIT_USAGE,
+    )
 
 
 def _fail(text: str, code: int) -> int:

@@ -1,4 +1,7 @@
-"""Compacted topics from the command line: the latest value of each key, and new ones."""
+"""Compacted topics from the command line: the latest value of each key, and new ones.
+
+What scans ask of them without a broker is held on the way.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from schemas.channels import Channel
+from streams.held import hold_values, update_held
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -33,6 +37,7 @@ async def latest_values(settings: Settings, channel: Channel) -> dict[str, bytes
                 values.pop(key, None)
             else:
                 values[key] = record.value
+    hold_values(settings.state_dir, channel, values)
     return values
 
 
@@ -59,12 +64,15 @@ async def publish_values(
     await ensure_topics(settings, channels=[channel])
     topic = topic_name(settings, channel)
     count = 0
+    told: dict[str, bytes | None] = {}
     async with delivering(settings) as publisher:
         for key, value in values:
             await publisher.put(topic, key.encode(), value)
+            told[key] = value
             count += 1
             if count % _PROGRESS_STEP == 0:
                 progress(count)
+    update_held(settings.state_dir, channel, told)
     progress(count)
     return count
 

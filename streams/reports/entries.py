@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from agents.domain.detection import Detection, rule_of
+from agents.domain.detection import Detection
+from agents.domain.rules import Rule, rule_named
 from schemas.severity import Severity, Verdict
+
+UNFINISHED: Final = frozenset({Verdict.INCOMPLETE, Verdict.CORRUPT, Verdict.UNSUPPORTED})
+"""Verdicts of what was not read to its end, or not checked: no gate passes them."""
 
 
 class FindingEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +41,7 @@ class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     findings: tuple[FindingEntry, ...] = ()
     reasons: tuple[str, ...] = ()
-    """Why it is corrupt or incomplete."""
+    """Why it is corrupt, incomplete or unsupported; also where a worse verdict stands."""
 
 
 class ScanSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,11 +54,27 @@ class ScanSummary(msgspec.Struct, frozen=True, kw_only=True):
     suppressed: int
     expired_suppressions: tuple[str, ...] = ()
     """Suppressions that no longer apply, by what they named."""
+    notices: tuple[str, ...] = ()
+    """What holds for the whole scan, such as that no intelligence was at hand."""
+
+
+def rule_by_id(rule_id: str) -> Rule:
+    """Return the rule of a finding: of a check, or of intelligence against what was seen.
+
+    Raises:
+        KeyError: there is none.
+    """
+    try:
+        return rule_named(rule_id)
+    except KeyError:
+        from agents.triage.correlation import correlations  # noqa: PLC0415 -- few scans need them
+
+        return correlations()[rule_id].rule
 
 
 def finding_entry(detection: Detection) -> FindingEntry:
     """Return a detection with what its rule says."""
-    rule = rule_of(detection)
+    rule = rule_by_id(detection.rule_id)
     return FindingEntry(
         rule_id=rule.id,
         ioc_type=rule.ioc_type,
@@ -73,7 +93,9 @@ def active(file: FileEntry) -> tuple[FindingEntry, ...]:
     return tuple(finding for finding in file.findings if finding.suppressed is None)
 
 
-def summarise(files: Iterable[FileEntry], expired: tuple[str, ...] = ()) -> ScanSummary:
+def summarise(
+    files: Iterable[FileEntry], expired: tuple[str, ...] = (), notices: tuple[str, ...] = ()
+) -> ScanSummary:
     """Count verdicts and findings over all files."""
     verdicts = {str(verdict): 0 for verdict in Verdict}
     findings = {str(severity): 0 for severity in reversed(Severity)}
@@ -92,6 +114,7 @@ def summarise(files: Iterable[FileEntry], expired: tuple[str, ...] = ()) -> Scan
         findings=findings,
         suppressed=suppressed,
         expired_suppressions=expired,
+        notices=notices,
     )
 
 

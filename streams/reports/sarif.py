@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 from urllib.parse import quote
 
-from agents.domain.rules import Rule, rule_named
+from agents.domain.rules import Rule
 from schemas.canonical import stable_hash
-from schemas.severity import Severity, Verdict
-from streams.reports.entries import FileEntry, FindingEntry
+from schemas.severity import Severity
+from streams.reports.entries import UNFINISHED, FileEntry, FindingEntry, rule_by_id
 
 SCHEMA: Final = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -41,7 +41,7 @@ def sarif(files: tuple[FileEntry, ...], version: str) -> dict[str, Any]:
     """
     used = sorted({finding.rule_id for file in files for finding in file.findings})
     index = {rule_id: at for at, rule_id in enumerate(used)}
-    unfinished = [file for file in files if file.verdict in {Verdict.INCOMPLETE, Verdict.CORRUPT}]
+    unfinished = [file for file in files if file.verdict in UNFINISHED or file.reasons]
     return {
         "$schema": SCHEMA,
         "version": "2.1.0",
@@ -51,7 +51,7 @@ def sarif(files: tuple[FileEntry, ...], version: str) -> dict[str, Any]:
                     "driver": {
                         "name": "tidewatch",
                         "version": version,
-                        "rules": [_rule(rule_named(rule_id)) for rule_id in used],
+                        "rules": [_rule(rule_by_id(rule_id)) for rule_id in used],
                     }
                 },
                 "columnKind": "unicodeCodePoints",

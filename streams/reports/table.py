@@ -13,6 +13,7 @@ _ORDER = (
     Verdict.SUSPICIOUS,
     Verdict.CORRUPT,
     Verdict.INCOMPLETE,
+    Verdict.UNSUPPORTED,
     Verdict.CLEAN,
 )
 FINDINGS_SHOWN = 20
@@ -34,5 +35,7 @@ def table(files: tuple[FileEntry, ...], summary: ScanSummary) -> Iterator[str]:
     yield f"{summary.files} files: {counts or 'nothing to scan'}"
     if summary.suppressed:
         yield f"{summary.suppressed} findings suppressed"
+    for notice in summary.notices:
+        yield plain(notice, 300)
     for entry in summary.expired_suppressions:
         yield f"suppression expired: {plain(entry)}"

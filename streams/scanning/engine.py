@@ -55,6 +55,9 @@ def scan_targets(
             return _entry(target, _scan(target, pool, digest=digest, cache=cache))
         except FetchError as error:
             return _entry(target, failed(target.path, 0, error.explain()))
+        except Exception as error:  # noqa: BLE001 -- one file never stops the others, nor reads as clean
+            reason = f"the scan failed: {type(error).__name__}: {error}"
+            return _entry(target, failed(target.path, 0, reason[:300]))
         finally:
             done()
 

@@ -25,6 +25,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """Within its folder or repository."""
     open: Callable[[], OpenSource]
     siblings: frozenset[str] = frozenset()
+    file: Path | None = None
+    """Where it lies on this machine, if it does."""
+    root: Path | None = None
+    """The folder within which it may name other files."""
 
 
 def is_location(text: str) -> bool:
@@ -49,23 +53,40 @@ def open_local(path: Path) -> OpenSource:
     return DescriptorSource(descriptor)
 
 
-def local_targets(path: Path) -> Iterator[Target]:
+def shown_path(path: Path | str) -> str:
+    """Return a path as text that any report can hold: bytes that are no UTF-8 are escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def local_targets(path: Path, root: Path | None = None) -> Iterator[Target]:
     """Yield a file, or all files below a folder, in order of their paths.
 
     Folders reached through links are not entered: they may lead round in a circle.
+
+    Args:
+        path: The file or folder.
+        root: For a file: the folder within which it may name others; its own by default.
     """
     if not path.is_dir():
-        yield Target(path=str(path), name=path.name, open=partial(open_local, path))
+        yield Target(
+            path=shown_path(path),
+            name=shown_path(path.name),
+            open=partial(open_local, path),
+            file=path,
+            root=root or path.parent,
+        )
         return
     found: list[Path] = []
     for folder, folders, names in os.walk(path):
         folders.sort()
         found += [Path(folder, name) for name in names]
-    siblings = frozenset(one.relative_to(path).as_posix() for one in found)
+    siblings = frozenset(shown_path(one.relative_to(path).as_posix()) for one in found)
     for one in sorted(found):
         yield Target(
-            path=str(one),
-            name=one.relative_to(path).as_posix(),
+            path=shown_path(one),
+            name=shown_path(one.relative_to(path).as_posix()),
             open=partial(open_local, one),
             siblings=siblings,
+            file=one,
+            root=path,
         )

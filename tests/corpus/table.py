@@ -12,7 +12,14 @@ from agents.checks.artifacts.scanning import BytesSource
 from schemas.severity import Verdict
 from tests.corpus import KINDS, samples
 
-ORDER = (Verdict.MALICIOUS, Verdict.INCOMPLETE, Verdict.CORRUPT, Verdict.SUSPICIOUS, Verdict.CLEAN)
+ORDER = (
+    Verdict.MALICIOUS,
+    Verdict.INCOMPLETE,
+    Verdict.CORRUPT,
+    Verdict.SUSPICIOUS,
+    Verdict.UNSUPPORTED,
+    Verdict.CLEAN,
+)
 
 
 def verdict(name: str, content: bytes | dict[str, bytes]) -> tuple[Verdict, list[FileReport]]:

@@ -8,14 +8,17 @@ from typing import Any, Final
 
 import msgspec
 
+from agents.checks.packages.credentials import check_credentials
 from agents.checks.packages.hashes import check_hashes
 from agents.checks.packages.intel_match import ADVERSE, matches
 from agents.checks.packages.names import NameVerdict, is_plausible, judge_name
 from agents.checks.packages.origin import check_origin
 from agents.checks.packages.pinning import SHOWN_LIMIT, check_pinning, check_reference, read_lines
+from agents.checks.packages.popularity import name_table
 from agents.checks.packages.requirements import RequirementLine
 from agents.checks.packages.seen import Seen, detect, see, sightings
 from agents.checks.packages.tree import Tree
+from agents.checks.packages.versions import is_nines
 from agents.checks.suppressing import unsuppressed
 from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
@@ -66,12 +69,18 @@ def check_packages(event: Event[PackageInstall], knowledge: Knowledge) -> Outcom
         seen[place] = Seen(
             one.package, one.name, component_key("pypi", one.name), one.digest, internal=False
         )
+    credentials = check_credentials(data, lines)
+    if credentials:
+        detail = f"{len(credentials)} in addresses"
+        checks.append(Check(name="credentials", status=Status.WARN, detail=detail))
+        found += credentials
     for check, detections in (
         check_pinning(data, lines),
         check_hashes(data, seen, lines),
         (_known(seen, knowledge), []),
         _names_of(seen, knowledge, event.time),
         (origin, origin_found),
+        _crowding(seen, knowledge),
         _releases(seen, lines),
     ):
         if check is not None:
@@ -144,7 +153,7 @@ def _known(seen: Sequence[Seen], knowledge: Knowledge) -> Check | None:
 
 def _exempt(one: Seen, knowledge: Knowledge) -> bool:
     """Tell whether a name need not be judged: internal, on the warninglist, or known good."""
-    if one.internal:
+    if one.internal or one.local:
         return True
     fact = knowledge.fact(one.key)
     return fact is not None and fact.kind in {IntelKind.WARNINGLIST, IntelKind.KNOWN_GOOD}
@@ -176,6 +185,33 @@ def _names_of(
     more = f", {unshown} more without a finding" if unshown else ""
     detail = f"{len(found)} names to look at: {names}{more}"
     return Check(name="names", status=Status.WARN, detail=detail), found
+
+
+def _crowding(seen: Sequence[Seen], knowledge: Knowledge) -> tuple[Check | None, list[Detection]]:
+    """Return the check of versions made to win, of names that nobody knows.
+
+    Such a release takes the place of somebody's internal package of that name.
+    """
+    found = [
+        detect(
+            "TW-PKG-CONFUSION-VERSION",
+            one,
+            f"{one.name} is an unknown name with a version made to win: {one.package.version}",
+            {},
+            # Whose internal name it may be nobody here can know: it is told, and no alarm.
+            severity=Severity.LOW,
+            confidence=0.5,
+        )
+        for one in seen
+        if one.package.version
+        and is_nines(one.package.version)
+        and one.name not in name_table().known
+        and not _exempt(one, knowledge)
+    ][:SHOWN_LIMIT]
+    if not found:
+        return None, found
+    detail = f"{len(found)} with a version made to win"
+    return Check(name="versions", status=Status.WARN, detail=detail), found
 
 
 def _young(uploaded: datetime, when: datetime) -> bool:
@@ -238,6 +274,13 @@ def _releases(
         if component_key("pypi", one.name) in asked:
             continue
         reference = check_reference(_reference(package))
+        if reference is not None and _at_recorded_commit(package, reference):
+            reference = msgspec.structs.replace(
+                reference,
+                severity=Severity.LOW,
+                description=f"{one.name} came from the default branch of a repository, at the"
+                f" commit {_commit(package)[:12]} that is recorded",
+            )
         if reference is not None and (direct or reference.rule_id == "TW-PKG-HTTP"):
             found.append(
                 msgspec.structs.replace(reference, component=one.key, version=package.version)
@@ -245,6 +288,21 @@ def _releases(
     if not found:
         return None, found
     return Check(name="releases", status=Status.WARN, detail=f"{len(found)} to look at"), found
+
+
+def _commit(package: Package) -> str:
+    return (package.vcs.commit_id or "") if package.vcs is not None else ""
+
+
+def _at_recorded_commit(package: Package, reference: Detection) -> bool:
+    """Tell whether nothing that can move was asked for, and what was taken is recorded."""
+    vcs = package.vcs
+    return (
+        reference.rule_id == "TW-PKG-VCS-UNPINNED"
+        and vcs is not None
+        and vcs.commit_id is not None
+        and vcs.requested_revision in {None, "HEAD"}
+    )
 
 
 def _reference(package: Package) -> RequirementLine:

@@ -132,7 +132,7 @@ def check_hashes(
                     bad += 1
                     what = "another file of the same name contradicts"
                     found.append(_mismatch(one, actual, frozenset({before}), what))
-        if lock and key not in lock and not package.direct and not package.editable:
+        if lock and key not in lock and not package.direct and not one.local:
             strangers += 1
             if strangers <= SHOWN_LIMIT:
                 known = one.name in names

@@ -180,6 +180,8 @@ def check_origin(
     outside: set[int] = set()
     unsure = 0
     for place, one in enumerate(seen):
+        if one.local:
+            continue
         if one.internal:
             inside = came_from_inside(one, data, policy)
             version = one.package.version

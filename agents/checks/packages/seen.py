@@ -34,6 +34,21 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     digest: str | None
     """SHA-256, hex; None where the event gives none that is one."""
     internal: bool
+    local: bool = False
+    """From the host itself: of a name that only says what the project calls it."""
+
+
+def is_local(package: Package) -> bool:
+    """Tell whether a package is a folder or file of the host, and not one of an index.
+
+    A file that an installer found by itself in a folder of wheels may be of an index all the same.
+    """
+    if package.editable:
+        return package.vcs is None
+    if not package.direct or package.vcs is not None:
+        return False
+    url = package.url
+    return url is None or "://" not in url or url[:5].lower() == "file:"
 
 
 @lru_cache(_CACHE)
@@ -66,10 +81,11 @@ def see(package: Package, policy: Policy, tenant: str) -> Seen:
     name = canonical_name(package.name)
     own = policy.internal
     internal = bool(own.names or own.prefixes) and is_internal(name, own)
+    local = is_local(package)
     key = _public_key(name)
-    if internal:
+    if internal or local:
         key = tenant_scoped(key, tenant)
-    return Seen(package, name, key, digest_of(package), internal)
+    return Seen(package, name, key, digest_of(package), internal, local)
 
 
 def origin_of(package: Package, data: PackageInstall) -> str | None:

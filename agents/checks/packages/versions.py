@@ -64,3 +64,15 @@ def crowds_out(text: str) -> bool:
     if len(digits) >= _DATE_DIGITS and set(digits) != {"9"}:
         return int(digits[:4]) not in _YEARS and int(digits[:2]) not in range(15, 60)
     return True
+
+
+@lru_cache(CACHE_SIZE)
+def is_nines(text: str) -> bool:
+    """Tell whether a version is written in nines (99.0.1, 9999.9, 9.9.9): above any other."""
+    parsed = parse_version(text)
+    if parsed is None:
+        return False
+    release = parsed.release
+    if len(str(release[0])) > 1 and set(str(release[0])) == {"9"}:
+        return True
+    return len(release) > 2 and all(set(str(part)) == {"9"} for part in release)  # noqa: PLR2004 -- 9.9 is a version like others

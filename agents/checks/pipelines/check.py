@@ -15,6 +15,7 @@ from agents.checks.pipelines.config_checks import (
     check_settings,
     read_run_config,
 )
+from agents.checks.pipelines.configuration import UnreadableConfigError
 from agents.checks.pipelines.intel_check import check_intel
 from agents.checks.pipelines.lineage import Lineage, run_lineage
 from agents.checks.pipelines.reference_checks import (
@@ -25,13 +26,13 @@ from agents.checks.pipelines.reference_checks import (
     check_synthetic,
 )
 from agents.checks.pipelines.source_checks import check_blocked_sources, check_source
-from agents.checks.pipelines.sources import config_sources, run_sources
+from agents.checks.pipelines.sources import config_sources, implied_sources, run_sources
 from agents.checks.suppressing import unsuppressed
 from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
 from agents.domain.rules import rule_named
 from schemas.assessments import Check
-from schemas.events import Event, PipelineRun
+from schemas.events import DataSource, Event, PipelineRun
 from schemas.severity import Severity, Status, worst
 
 MAX_DETECTIONS: Final = 500
@@ -66,8 +67,13 @@ def check_pipeline(event: Event[PipelineRun], knowledge: Knowledge) -> Outcome:
         msgspec.structs.replace(source, url=source.url.strip())
         for source in event.data.data_sources
     ]
-    sources, sources_left_out = run_sources(config_sources(config.value), reported)
     incomplete: dict[str, list[str]] = defaultdict(list)
+    implied: list[DataSource] = []
+    try:
+        implied = implied_sources(config.value)
+    except UnreadableConfigError as error:
+        incomplete["data_sources"].append(error.what)
+    sources, sources_left_out = run_sources(config_sources(config.value), reported, implied)
     if config.problem:
         for name in ("data_sources", *sorted(_OF_CONFIG)):
             incomplete[name].append(config.problem)

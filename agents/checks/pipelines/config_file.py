@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from agents.checks.pipelines.configuration import (
     read_config,
     walk,
 )
+from agents.checks.pipelines.yaml_loader import plain_loader
 from schemas.canonical import stable_hash, stable_id
 from schemas.events import TYPE_PIPELINE_RUN, Event, PipelineRun
 
@@ -80,7 +80,7 @@ def _from_yaml(raw: bytes, name: str) -> bytes:
     if max(raw.count(b"["), raw.count(b"{")) > MAX_CONFIG_BYTES // 16:
         raise UnreadableConfigError("the file has too many brackets", where=name)
     try:
-        documents = list(yaml.load_all(raw, Loader=_plain_loader()))
+        documents = list(yaml.load_all(raw, Loader=plain_loader(raw)))
         if any(document is None for document in documents) and len(documents) > 1:
             documents = [document for document in documents if document is not None]
         document = documents[0] if len(documents) == 1 else documents
@@ -105,21 +105,3 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 -- any YAML value; walked before,
     if isinstance(value, bytes):
         return value.decode("latin-1")
     return value
-
-
-def _plain_loader() -> type[yaml.SafeLoader]:
-    class Loader(yaml.SafeLoader):
-        """The safe loader; application tags (`!Ref`, `!secret`) read as their plain content."""
-
-    def tagged(loader: yaml.SafeLoader, _suffix: str, node: yaml.Node) -> Any:  # noqa: ANN401
-        if isinstance(node, yaml.ScalarNode):
-            return f"!{loader.construct_scalar(node)}"
-        if isinstance(node, yaml.SequenceNode):
-            return loader.construct_sequence(node, deep=True)
-        if isinstance(node, yaml.MappingNode):
-            return loader.construct_mapping(node, deep=True)
-        return None
-
-    add: Callable[..., None] = Loader.add_multi_constructor
-    add("!", tagged)
-    return Loader

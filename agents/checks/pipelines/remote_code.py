@@ -22,8 +22,6 @@ UNPINNED: Final = "TW-PIPE-UNPINNED-MODEL"
 
 _SWITCHES: Final[dict[str, tuple[str, bool]]] = {
     "trust_remote_code": (REMOTE_CODE, True),
-    "hf_hub_trust_remote_code": (REMOTE_CODE, True),
-    "hf_datasets_trust_remote_code": (REMOTE_CODE, True),
     "allow_remote_code": (REMOTE_CODE, True),
     "allow_pickle": (UNSAFE_LOADER, True),
     "weights_only": (UNSAFE_LOADER, False),
@@ -107,6 +105,15 @@ _REVISION_KEYS: Final = (
 _COMMIT: Final = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64}|sha256:[0-9a-f]{64})")
 
 
+_MODEL_ARGUMENT: Final = re.compile(
+    r"(?:--(?:model(?:[-_](?:id|name[-_]or[-_]path|path))?|pretrained[-_]model[-_]name[-_]or[-_]path"
+    r"|base[-_]model|tokenizer)(?:\s+|=)|\bvllm\s+serve\s+)[\"']?(?P<name>[^\s\"']{3,200})"
+)
+_REVISION_ARGUMENT: Final = re.compile(
+    r"--(?:model[-_]|code[-_])?revision(?:\s+|=)[\"']?(?P<revision>[^\s\"']{1,200})"
+)
+
+
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """A setting that a rule met."""
 
@@ -165,7 +172,7 @@ def _named(node: Node, members: dict[str, Any]) -> Iterator[Setting]:
     for key, value in pairs:
         plain = plain_name(key)
         path = f"{node.path}.{key}" if node.path else key
-        switch = _SWITCHES.get(plain)
+        switch = _SWITCHES.get(plain) or _by_ending(plain)
         if switch is not None and truth(value) is switch[1]:
             yield Setting(rule_id=switch[0], path=path, shown=f"{plain}: {str(value)[:40]}")
         if not isinstance(value, str):
@@ -174,6 +181,11 @@ def _named(node: Node, members: dict[str, Any]) -> Iterator[Setting]:
             yield Setting(rule_id=UNSAFE_LOADER, path=path, shown=f"{plain}: {value[:100]}")
         if _MODEL_KEYS.search(plain):
             yield from _model(path, value.strip(), members)
+
+
+def _by_ending(plain: str) -> tuple[str, bool] | None:
+    """Return what a variable of some program's own switches, such as HF_TRUST_REMOTE_CODE."""
+    return (REMOTE_CODE, True) if plain.endswith("_trust_remote_code") else None
 
 
 def _model(path: str, value: str, siblings: dict[str, Any]) -> Iterator[Setting]:
@@ -198,8 +210,18 @@ def _model(path: str, value: str, siblings: dict[str, Any]) -> Iterator[Setting]
 
 def _in_text(path: str, text: str) -> Iterator[Setting]:
     seen: set[str] = set()
+    if "--" in text or "vllm serve" in text:
+        yield from _model_arguments(path, text)
     for rule_id, pattern in _TEXTS:
         match = pattern.search(text)
         if match is not None and rule_id not in seen:
             seen.add(rule_id)
             yield Setting(rule_id=rule_id, path=path, shown=match[0][:120])
+
+
+def _model_arguments(path: str, text: str) -> Iterator[Setting]:
+    """Yield the models that a command line takes by a revision that moves."""
+    for match in _MODEL_ARGUMENT.finditer(text):
+        revision = _REVISION_ARGUMENT.search(text, match.end())
+        given = {"revision": revision["revision"]} if revision else {}
+        yield from _model(path, match["name"], given)

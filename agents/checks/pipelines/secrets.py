@@ -67,6 +67,11 @@ _PLACEHOLDER: Final = re.compile(
     r"default|secret-ref|test[-_](?:key|token|secret|password))",
     re.IGNORECASE,
 )
+_STAND_IN: Final = re.compile(
+    r"(?:<.*>|\[.*\]|your[-_ ].*|my[-_ ]?(?:token|key|secret|password)|changeme|placeholder|"
+    r"redacted|x{3,}|\.{3,}|…|token|password|pass)",
+    re.IGNORECASE,
+)
 _NAMED_LENGTH: Final = 8
 _NAMED_ENTROPY: Final = 2.8
 _FORM_ENTROPY: Final = 3.0
@@ -115,6 +120,11 @@ def find_secret(name: str, value: str) -> Secret | None:
     if _NAME.search(plain) and not _ABOUT.search(plain) and _random(text):
         return Secret(kind=f"value of {name[:60]}", shown=_mask(text, 0))
     return None
+
+
+def is_reference(value: str) -> bool:
+    """Tell whether a value only says where a secret is kept, or holds the place of one."""
+    return bool(_REFERENCE.match(value)) or bool(_STAND_IN.fullmatch(value))
 
 
 def _short_lived(url: str) -> bool:

@@ -65,7 +65,7 @@ def check_source(
             disposition=Disposition.CONTEXT,
             scheme=place.scheme,
         )
-    if source.verified is not True:
+    if source.verified is not True and not source.implied:
         # Where nobody says so, but the policy trusts the place by name or it lies at home, it is
         # a gap in a record.
         gap = source.verified is None and (vouched or place.local)

@@ -9,12 +9,20 @@ from typing import Any, Final
 
 import msgspec
 
+from agents.checks.pipelines.configuration import walk
 from agents.checks.provenance.identity import registry_name
 from agents.domain.hosts import Place, below, read_place, within
 from schemas.components import component_key, is_sha256, tenant_scoped
 from schemas.events import DataSource
 
 MAX_SOURCES: Final = 2_000
+MAX_IMPLIED: Final = 200
+_URL_LIMIT: Final = 2048
+_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,15}://[^\s${}<>]+")
+_OF_DATA: Final = re.compile(
+    r"(?:^|[._\-\[])(?:\w*(?<!meta)(?<!Meta)[Dd]ata(?:[Ss]ets?|[Ff]iles?)?\w*|corpus|corpora"
+    r"|train(?:ing)?_?(?:set|files?|path|ur[il]))(?:$|[._\-\[])"
+)
 _COMMIT_NAMES: Final = frozenset({"gitcommit", "sha1"})
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _DIGEST_NAMES: Final = ("sha256", "digest", "checksum", "hash")
@@ -36,6 +44,8 @@ class RunSource(msgspec.Struct, frozen=True, kw_only=True):
     """Further digests that the event reports for it."""
     registered_at: datetime | None = None
     place: Place
+    implied: bool = False
+    """A setting only names it: nobody could have said there that it is verified."""
 
     @property
     def key(self) -> str:
@@ -93,6 +103,29 @@ def config_sources(config: Any) -> list[DataSource]:  # noqa: ANN401 -- any JSON
     return result
 
 
+def implied_sources(config: Any) -> list[DataSource]:  # noqa: ANN401 -- any JSON document
+    """Return the addresses that settings name as data: `datasets[].path`, `data.url`.
+
+    Raises:
+        UnreadableConfigError: there are more values than are walked.
+    """
+    found: dict[str, DataSource] = {}
+
+    def add(path: str, value: Any) -> None:  # noqa: ANN401 -- any JSON value
+        if not isinstance(value, str) or len(value) > _URL_LIMIT or len(found) >= MAX_IMPLIED:
+            return
+        url = value.strip()
+        if _ADDRESS.fullmatch(url) and _OF_DATA.search(path):
+            found.setdefault(url, DataSource(url=url, name=path[:200]))
+
+    for node in walk(config):
+        add(node.path, node.value)
+        if isinstance(node.value, dict) and isinstance(node.value.get("name"), str):
+            # Kubernetes, Tekton and Argo write parameters and variables so.
+            add(node.value["name"], node.value.get("value"))
+    return list(found.values())
+
+
 def _text(value: Any) -> str | None:  # noqa: ANN401 -- any JSON value
     return value if isinstance(value, str) and value.strip() else None
 
@@ -109,13 +142,16 @@ def _digests(entry: Mapping[str, Any]) -> dict[str, str]:
 
 
 def run_sources(
-    configured: Iterable[DataSource], reported: Iterable[DataSource]
+    configured: Iterable[DataSource],
+    reported: Iterable[DataSource],
+    implied: Iterable[DataSource] = (),
 ) -> tuple[list[RunSource], int]:
     """Return the union of both by URL (by name where there is none), and how many were left out.
 
     Args:
         configured: Those of the configuration; their digests are what is expected.
         reported: Those of the event; their digests are what was read.
+        implied: Those that other settings name.
     """
     merged: dict[str, RunSource] = {}
     left_out: set[str] = set()
@@ -130,6 +166,14 @@ def run_sources(
                 left_out.add(key)
                 continue
             merged[key] = _merge(known, source, url, expected=expected)
+    for source in implied:
+        if source.url in merged:
+            continue
+        if len(merged) >= MAX_SOURCES:
+            left_out.add(source.url)
+            continue
+        one = _merge(None, source, source.url, expected=True)
+        merged[source.url] = msgspec.structs.replace(one, implied=True)
     return list(merged.values()), len(left_out)
 
 

@@ -49,6 +49,8 @@ _STATUS: Final = {
     Verdict.CLEAN: Status.PASS,
     Verdict.SUSPICIOUS: Status.WARN,
     Verdict.INCOMPLETE: Status.INCOMPLETE,
+    # A gate never passes what was not checked.
+    Verdict.UNSUPPORTED: Status.INCOMPLETE,
     Verdict.CORRUPT: Status.FAIL,
     Verdict.MALICIOUS: Status.FAIL,
 }

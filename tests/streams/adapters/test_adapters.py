@@ -451,3 +451,56 @@ def test_a_payload_with_anything_in_any_place_gives_events_or_a_clear_error(data
         return
     for event in events:
         read_event(write_structured(event), (), timestamp_ms=RECEIVED_MS, max_bytes=1 << 24)
+
+
+def registry_notification(**fields):
+    return {
+        "id": "831e1650", "timestamp": "2026-11-20T08:00:00Z", "action": "push",
+        "target": {
+            "mediaType": "application/vnd.docker.distribution.manifest.v2+json", "size": 708,
+            "digest": f"sha256:{'e' * 64}", "repository": "ml/serve", "tag": "v1",
+        },
+        "request": {"host": "acme.registry.example"},
+        **fields,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        registry_notification(),
+        {"events": [registry_notification()]},
+        {"eventType": "Microsoft.ContainerRegistry.ImagePushed", "data": registry_notification()},
+        {"type": "Microsoft.ContainerRegistry.ImagePushed", "data": registry_notification()},
+    ],
+    ids=["by itself", "in a list", "Event Grid", "as a CloudEvent"],
+)
+def test_a_registry_of_azure_tells_what_others_tell(payload):
+    (event,) = adapt("oci", json.dumps(payload).encode(), tenant="t")
+    assert (event.data.repository, event.data.tag) == ("ml/serve", "v1")
+    assert event.data.revision == f"sha256:{'e' * 64}"
+
+
+def test_a_subscription_of_event_grid_gives_no_event():
+    kind = "Microsoft.EventGrid.SubscriptionValidationEvent"
+    assert adapt("oci", json.dumps({"eventType": kind, "data": {}}).encode(), tenant="t") == []
+
+
+def test_what_templates_of_argo_run_is_configuration():
+    workflow = {
+        "kind": "Workflow",
+        "metadata": {"name": "train-abc", "creationTimestamp": "2026-11-20T08:00:00Z"},
+        "spec": {
+            "arguments": {"parameters": [{"name": "epochs", "value": "3"}]},
+            "templates": [
+                {"name": "m", "container": {"image": "x", "args": ["--trust-remote-code"]}},
+                {"name": "n", "script": {"image": "y", "source": "pip install torch"}},
+                {"name": "dag", "dag": {"tasks": []}},
+            ],
+        },
+    }
+    (event,) = adapt("argo", json.dumps(workflow).encode(), tenant="t")
+    config = json.loads(bytes(event.data.config))
+    assert config["epochs"] == "3"
+    assert config["templates"]["m"] == {"image": "x", "args": ["--trust-remote-code"]}
+    assert config["templates"].keys() == {"m", "n"}

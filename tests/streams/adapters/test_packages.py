@@ -6,10 +6,14 @@ import json
 
 import pytest
 
+from agents.checks.packages.check import check_packages
+from agents.domain.knowledge import MemoryKnowledge
 from schemas.cloudevents import write_structured
 from schemas.errors import TidewatchError, UnreadableRecordError
+from schemas.severity import Status
 from streams.adapters import adapt
-from streams.adapters.packages import PART_BYTES, read_lock
+from streams.adapters.manifests.found import PART_BYTES
+from streams.adapters.manifests.locks import read_lock
 from tests.shared_data import shared_path
 
 NOW = {"tenant": "t", "system": "h1", "received_ms": 1_795_000_000_000}
@@ -134,3 +138,58 @@ def test_files_of_another_kind_are_refused(kind, raw):
 def test_a_file_without_a_time_needs_one():
     with pytest.raises(TidewatchError):
         adapt("requirements", b"numpy==1.0", tenant="t", system="h1")
+
+
+def test_members_of_a_uv_workspace_are_no_packages_and_what_they_need_was_asked_for():
+    raw = b"""
+version = 1
+requires-python = ">=3.11"
+[manifest]
+members = ["svc-a", "svc-b"]
+[[package]]
+name = "svc-a"
+version = "0.1"
+source = { editable = "src/a" }
+dependencies = [{ name = "numpy" }]
+[package.optional-dependencies]
+gpu = [{ name = "torch" }]
+[[package]]
+name = "svc-b"
+version = "0.1"
+source = { virtual = "src/b" }
+[package.dev-dependencies]
+dev = [{ name = "pytest" }]
+[[package]]
+name = "beside"
+version = "0.1"
+source = { directory = "../beside" }
+""" + b"".join(
+        b'[[package]]\nname = "%s"\nversion = "1"\n'
+        b'source = { registry = "https://index.example/simple" }\n' % name
+        for name in (b"numpy", b"torch", b"pytest", b"deeper")
+    )
+    (event,) = adapt("uv-lock", raw, **NOW)
+    packages = {one.name: one for one in event.data.packages}
+    assert packages.keys() == {"beside", "numpy", "torch", "pytest", "deeper"}
+    assert {name for name, one in packages.items() if one.requested} == {"numpy", "torch", "pytest"}
+    assert packages["beside"].url == "file:../beside"
+
+
+def test_files_that_requirements_name_are_followed_where_they_are_given():
+    files = {"requirements/base.txt": "numpy==2.0.0\n", "limits.txt": "scipy<2\n"}
+    text = b"-r requirements/base.txt\n-c limits.txt\n-r gone.txt\ntorch==2.0\n"
+    (event,) = adapt("requirements", text, **NOW, files=files, path="requirements.txt")
+    assert {one.name for one in event.data.packages} == {"numpy", "torch"}
+    # What was not read is still named: the check says so.
+    assert event.data.requirements == ("numpy==2.0.0", "-r gone.txt", "torch==2.0")
+    check = next(c for c in check_packages(event, MemoryKnowledge()).checks if c.name == "pinning")
+    assert check.status is Status.INCOMPLETE
+    assert "gone.txt was not read" in check.detail
+
+
+def test_an_inventory_of_other_ecosystems_is_refused_with_a_word_on_them():
+    document = {"bomFormat": "CycloneDX", "components": [
+        {"type": "library", "name": "a", "purl": "pkg:npm/a@1"}, {"type": "library", "name": "b"},
+    ]}  # fmt: skip
+    with pytest.raises(UnreadableRecordError, match=r"0 packages.*1 package of npm not checked"):
+        adapt("cyclonedx", json.dumps(document).encode(), **NOW)

@@ -34,6 +34,11 @@ class Payload:
         return os.system, ("true",)
 
 
+@pytest.fixture(autouse=True)
+def nothing_held(tmp_path, monkeypatch):
+    monkeypatch.setenv("TIDEWATCH_STATE_DIR", str(tmp_path / "state"))
+
+
 @pytest.fixture
 def folder(tmp_path):
     place = tmp_path / "models"

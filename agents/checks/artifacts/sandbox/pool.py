@@ -43,6 +43,7 @@ MAX_ANSWERS: Final = 64 << 20
 MAX_INLINE: Final = 64 << 20
 _GRAVITY: Final = (
     Verdict.CLEAN,
+    Verdict.UNSUPPORTED,
     Verdict.SUSPICIOUS,
     Verdict.CORRUPT,
     Verdict.INCOMPLETE,
