@@ -47,7 +47,7 @@ class ReportFormat(StrEnum):
 @app.command(
     epilog=example(
         "tidewatch scan model/",
-        "tidewatch scan hf://org/name@REVISION --format sarif > scan.sarif",
+        "tidewatch scan hf://org/name@main --format sarif > scan.sarif",
         "tidewatch scan requirements.txt --fail-on high",
     )
 )
