@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -63,7 +65,7 @@ def run_in_order(
     script.write_text("\n".join(lines) + "\n")
     bash = shutil.which("bash")
     assert bash is not None
-    done = subprocess.run(
+    shell = subprocess.Popen(
         [bash, str(script)],
         cwd=folder,
         env=dict(environment),
@@ -71,12 +73,17 @@ def run_in_order(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=seconds,
-        check=False,
+        start_new_session=True,
     )
+    try:
+        rest, _ = shell.communicate(timeout=seconds)
+    finally:
+        if shell.poll() is None:
+            # what it runs ends with it
+            os.killpg(shell.pid, signal.SIGKILL)
+            shell.wait()
     commands = [step for step in steps if isinstance(step, Step)]
     ran: list[Ran] = []
-    rest = done.stdout
     for step in commands:
         match = re.search(rf"{_MARK}(\d+)\n", rest)
         assert match is not None, f"the shell ended in: {step.command}\n{rest}"
