@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-python lint format docs bench bench-scale scenarios fuzz mlflow lock setup setup-dev clean
+.PHONY: help run test test-fast test-python lint format docs bench bench-scale scenarios fuzz mlflow lock setup setup-dev clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,6 +21,9 @@ run: setup ## set up, then show the main job live (ARGS=--exit-when-done for a s
 
 test: setup-dev $(VENV)/interop.stamp ## set up, then run the tests (ARGS="tests/streams -k broker" for some)
 	OPENC2_PYTHON="$(CURDIR)/$(VENV)/interop/bin/python" $(BIN)/python -m pytest $(ARGS)
+
+test-fast: setup-dev ## the tests that need no Kafka, kill nothing and are quick
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m "not kafka and not fault and not slow" $(ARGS)
 
 lint: setup-dev ## style, types, and the walls between the rooms
 	$(BIN)/ruff check .

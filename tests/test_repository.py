@@ -15,6 +15,9 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from schemas.version import VERSION
+from tests.installed import TIDEWATCH
+
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ["requirements.lock", "requirements-dev.lock", *map(str, Path("locks").glob("*.lock"))]
 
@@ -238,3 +241,12 @@ def test_yaml_files_are_yaml() -> None:
     assert files
     for path in files:
         assert list(yaml.safe_load_all(path.read_text())), path
+
+
+def test_there_is_one_version() -> None:
+    """The package, what documents say of their maker, the changelog and the command agree."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    released = re.findall(r"^## (\d[\w.]*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    said = subprocess.run([TIDEWATCH, "--version"], capture_output=True, text=True, check=True)
+    assert declared == VERSION == released[0]
+    assert said.stdout == f"tidewatch {declared}\n"

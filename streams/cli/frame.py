@@ -40,8 +40,14 @@ def new_app(what: str) -> typer.Typer:
 
 
 def example(*lines: str) -> str:
-    """Return the `epilog` of a command: examples, each on a line of its own."""
-    return "Example: " + "  |  ".join(lines)
+    """Return the `epilog` of a command: its examples, each on a line of its own.
+
+    Args:
+        lines: Command lines, as a shell reads them; they are never wrapped, so that they can be
+            copied. Each is run by a test, in this order.
+    """
+    # a paragraph that begins with \b is printed as it is
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
 def connected_settings() -> Settings:

@@ -54,7 +54,7 @@ class ReportFormat(StrEnum):
 @app.command(
     epilog=example(
         "tidewatch scan model/",
-        "tidewatch scan hf://org/name@REVISION --format sarif > scan.sarif",
+        "tidewatch scan hf://org/name@main --format sarif > scan.sarif",
         "tidewatch scan requirements.txt --fail-on high",
         "pip freeze | tidewatch scan -",
     )

@@ -41,7 +41,7 @@ MAX_FILE_BYTES = 512 * 1024 * 1024
 @app.command(
     epilog=example(
         "tidewatch send events.jsonl",
-        "pip install --dry-run --report - torch | tidewatch send --as pip-report --tenant acme -",
+        "pip install --quiet --report - torch | tidewatch send --as pip-report --tenant acme -",
     )
 )
 def send(

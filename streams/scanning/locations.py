@@ -21,7 +21,10 @@ def local_fetcher(uri: str, rules: FetchRules, credentials: Credentials | None) 
 
     Its own host may be private: the user, and no event, chose it.
     """
-    location = parse_location(uri)
+    root = parse_location(uri)
+    if root.scheme == "hf":
+        # a branch or tag is listed at the commit that it names: the files' own places say that one
+        root = msgspec.structs.replace(root, path=root.path.partition("@")[0])
     host = urlsplit(uri).hostname or ""
     hub = urlsplit(rules.hub).hostname or ""
     return Fetcher(
@@ -32,7 +35,7 @@ def local_fetcher(uri: str, rules: FetchRules, credentials: Credentials | None) 
                 schemes=rules.schemes | {"http"},
                 private_hosts=(*rules.private_hosts, host, hub),
             ),
-            roots=(location,),
+            roots=(root,),
             credentials=credentials,
         )
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,6 +29,7 @@ from tests.bench.processes import (
     until_ready,
 )
 from tests.bench.workload import Input, installs
+from tests.installed import TIDEWATCH
 
 RATES = (2_000, 10_000)
 WARM_UP_SECONDS = 4.0
@@ -191,7 +191,7 @@ def start_worker(bootstrap: str, prefix: str, state: Path) -> psutil.Process:
     }
     with (state / "log").open("wb") as log:
         return psutil.Popen(
-            [sys.executable, "-m", "streams", "worker"],
+            [TIDEWATCH, "worker"],
             cwd=ROOT,
             stdout=log,
             stderr=log,

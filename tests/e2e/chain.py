@@ -7,7 +7,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -29,6 +28,7 @@ from streams.cli.live_view import Follower, View
 from streams.kafka.client import client_options
 from streams.kafka.topics import ensure_topics, topic_name
 from streams.settings import Settings, load_settings
+from tests.installed import TIDEWATCH
 
 SETTLED_SECONDS = 3.0
 
@@ -80,7 +80,7 @@ class Chain:
         log = self.folder / f"{self.prefix}-worker-{len(self.workers)}.log"
         with log.open("wb") as opened:
             worker = subprocess.Popen(
-                [sys.executable, "-m", "streams", "worker"],
+                [TIDEWATCH, "worker"],
                 env=environment,
                 stdout=opened,
                 stderr=opened,

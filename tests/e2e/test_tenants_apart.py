@@ -6,7 +6,6 @@ import asyncio
 import os
 import re
 import subprocess
-import sys
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -27,6 +26,7 @@ from streams.settings import load_settings
 from tests.e2e.chain import Chain
 from tests.e2e.guarded_kafka import GuardedKafka
 from tests.e2e.scenario_run import send_events, send_facts
+from tests.installed import TIDEWATCH
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
@@ -188,7 +188,7 @@ def allow_printed(guarded, folder, run, tenants, options):
     named = [word for tenant in tenants for word in ("--tenant", tenant)]
 
     def tidewatch(*words):
-        command = [sys.executable, "-m", "streams", *words]
+        command = [TIDEWATCH, *words]
         return subprocess.run(command, env=environment, check=True, capture_output=True).stdout
 
     tidewatch("topics", "create", *named)

@@ -292,14 +292,15 @@ def test_locks_and_reports_of_real_tools_are_recognised_and_checked(name, kind, 
     assert code in {0, 1}
 
 
+@pytest.mark.parametrize("named", ["9d1c3f0be0c1c2b0a9f1f8f9b0a7d6c5e4f3a2b1", "main"])
 def test_repository_of_the_hub_is_listed_and_scanned_with_the_users_token(
-    folder, capsys, tmp_path, monkeypatch
+    named, folder, capsys, tmp_path, monkeypatch
 ):
     revision = "9d1c3f0be0c1c2b0a9f1f8f9b0a7d6c5e4f3a2b1"
     with running() as server:
         names = [{"rfilename": "evil.pkl"}, {"rfilename": "README.md"}]
         info = json.dumps({"sha": revision, "siblings": names}).encode()
-        server.answer(f"/api/models/org/m/revision/{revision}", 200, {}, info)
+        server.answer(f"/api/models/org/m/revision/{named}", 200, {}, info)
         base = f"/org/m/resolve/{revision}"
         server.serve(f"{base}/evil.pkl", (folder / "sub" / "evil.pkl").read_bytes())
         server.serve(f"{base}/README.md", b"# hi")
@@ -310,7 +311,7 @@ def test_repository_of_the_hub_is_listed_and_scanned_with_the_users_token(
         monkeypatch.setenv("TIDEWATCH_FETCH_HUB", f"http://{server.host}")
         monkeypatch.setenv("TIDEWATCH_FETCH_CREDENTIALS", str(secrets))
         monkeypatch.setenv("TIDEWATCH_FETCH_PRIVATE_HOSTS", f'["{server.host}"]')
-        code, found = scanned(capsys, f"hf://org/m@{revision}")
+        code, found = scanned(capsys, f"hf://org/m@{named}")
     assert code == 1
     assert [file["verdict"] for file in found["files"]] == ["malicious", "clean"]
     assert {headers.get("authorization") for _, headers in server.asked} == {"Bearer t0k"}

@@ -587,6 +587,7 @@ def test_several_hostile_components_of_a_publisher_are_a_campaign():
     assert len({one.campaign for one in linked}) == 1
 
 
+@pytest.mark.slow
 def test_a_hygiene_finding_everywhere_is_over_correlating_and_says_so():
     flow = Flow()
     for number in range(203):
