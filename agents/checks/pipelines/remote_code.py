@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from agents.checks.artifacts.formats.names import is_file_name
 from agents.checks.pipelines.configuration import Node
 from agents.checks.pipelines.names import plain_name
 
@@ -84,11 +85,6 @@ _HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}"
 _HUB_URI: Final = re.compile(
     r"(?:hf://(?:models/)?|https://huggingface\.co/)"
     r"(?P<name>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@(?P<revision>[\w./-]{1,100}))?/?"
-)
-_FILE_LIKE: Final = re.compile(
-    r"\.(?:json|ya?ml|txt|csv|parquet|jsonl|py|sh|bin|pt|pth|ckpt|safetensors|gguf|onnx|h5|pkl|"
-    r"tar|gz|zip|model)$",
-    re.IGNORECASE,
 )
 _LOCAL: Final = frozenset(
     {"models", "model", "checkpoints", "checkpoint", "outputs", "output", "data", "weights", "tmp",
@@ -194,7 +190,7 @@ def _model(path: str, value: str, siblings: dict[str, Any]) -> Iterator[Setting]
         name, revision = match["name"], match["revision"]
     elif (
         _HUB_NAME.fullmatch(value)
-        and not _FILE_LIKE.search(value)
+        and not is_file_name(value)
         and value.partition("/")[0].lower() not in _LOCAL
     ):
         name, revision = value, None

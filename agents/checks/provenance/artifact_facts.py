@@ -7,8 +7,8 @@ from typing import Final, Protocol
 
 import msgspec
 
+from agents.checks.artifacts.formats.names import suffix_of
 from agents.checks.provenance.card_claims import ArtifactFacts
-from agents.checks.provenance.formats import suffix_of
 
 HEADER_BYTES: Final = 8 << 20
 """Of a safetensors header that is counted; the format allows 100 MB."""

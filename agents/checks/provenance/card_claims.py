@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from agents.checks.provenance.formats import CLAIMED_FORMATS, is_weight, suffix_of
+from agents.checks.artifacts.formats.names import claimed_suffixes, is_sized, suffix_of
 from agents.domain.detection import Detection
 from schemas.assessments import Check
 from schemas.events import Card, RegistryPush
@@ -122,7 +122,7 @@ def _weights(push: RegistryPush) -> tuple[int, bool]:
     """Return the bytes of the largest family of weight files, and whether all sizes are told."""
     by_suffix: dict[str, int] = {}
     for file in push.files:
-        if is_weight(file.path) and not _OPTIMIZER.search(file.path):
+        if is_sized(file.path) and not _OPTIMIZER.search(file.path):
             if file.size is None:
                 return 0, False
             suffix = suffix_of(file.path)
@@ -157,7 +157,7 @@ def _format_claims(claims: Claims, card: Card, paths: Iterable[str]) -> None:
     if not suffixes:
         return
     for name in card.formats:
-        shown_by = CLAIMED_FORMATS.get(name.lower())
+        shown_by = claimed_suffixes(name.lower())
         if shown_by is None:
             continue
         if shown_by & suffixes:

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from agents.checks.artifacts.formats.format import Content
+from agents.checks.artifacts.formats.names import endings_of, is_safe, may_execute, suffix_of
 from agents.checks.provenance.findings_limit import limited
-from agents.checks.provenance.formats import SAFE, is_safe, may_execute, suffix_of
 from agents.domain.detection import Detection, Outcome
 from schemas.assessments import Check
 from schemas.components import component_key, is_sha256
@@ -72,7 +73,7 @@ def check_formats(paths: Sequence[str], disguised: Sequence[str] = ()) -> Check:
     return Check(
         name="format_safety",
         status=Status.WARN,
-        expected=sorted(SAFE),
+        expected=sorted(endings_of(Content.TENSORS)),
         actual=sorted({suffix_of(path) or "none" for path in unsafe})[:NAMED],
         detail=f"may support code execution: {_names(unsafe)}",
     )

@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
+from agents.checks.artifacts.formats.names import is_passive, suffix_of
 from agents.checks.provenance.file_checks import is_signature
-from agents.checks.provenance.formats import is_passive, suffix_of
 from agents.checks.provenance.identity import (
     pinned_digest,
     push_component,

@@ -20,7 +20,7 @@ import blake3
 import msgspec
 import orjson
 
-from agents.checks.provenance.formats import is_passive
+from agents.checks.artifacts.formats.names import is_passive
 from agents.checks.provenance.trust_root import pinned_trusted_root
 from agents.domain.detection import Detection, Outcome
 from agents.fetching.sources import CHUNK

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from agents.checks.artifacts.formats.names import HEAD_BYTES, is_content_of, is_safe
 from agents.checks.provenance.artifact_facts import FactCounter
 from agents.checks.provenance.card_claims import claims_of_artifact
 from agents.checks.provenance.card_reading import CARD_BYTES, CARD_NAME, read_card
@@ -19,7 +20,6 @@ from agents.checks.provenance.file_checks import (
     is_signature,
     plain_path,
 )
-from agents.checks.provenance.formats import HEAD_BYTES, is_content_of, is_safe
 from agents.checks.provenance.identity import Origin
 from agents.checks.provenance.origin_checks import compare_sources
 from agents.checks.provenance.signatures import (

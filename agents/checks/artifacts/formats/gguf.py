@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
+from agents.checks.artifacts.formats.format import Content, Format, Suffix, Trait, endings
 from agents.checks.artifacts.formats.templates import report_template
 from agents.checks.artifacts.readers.embedded import report_text
 from agents.checks.artifacts.readers.torn_tails import Span, report_torn_tail
@@ -17,7 +19,22 @@ from agents.checks.artifacts.scanning import (
     Source,
 )
 
+SUFFIXES: Final = (
+    Suffix(
+        ".gguf",
+        Trait.NAMED | Trait.WEIGHTS | Trait.SIZED | Trait.NONEMPTY | Trait.BINARY,
+        Content.TENSORS,
+        promises=("gguf",),
+        claim="gguf",
+    ),
+    Suffix(".ggml", Trait.WEIGHTS | Trait.NONEMPTY | Trait.BINARY),
+    Suffix(".ggmlv3"),
+    Suffix(".bin"),
+)
+_ENDINGS: Final = endings(SUFFIXES)
+_NAMED: Final = endings(SUFFIXES, Trait.NAMED)
 MAGIC: Final = b"GGUF"
+_EITHER_ORDER: Final = re.compile(rb"GGUF|FUGG")
 LEGACY: Final = (b"lmgg", b"tjgg", b"fmgg", b"algg", b"ggml", b"ggmf", b"ggjt", b"ggla")
 MAX_STRING: Final = 16 << 20
 MAX_NAME: Final = 64
@@ -45,10 +62,10 @@ def matches(name: str, head: bytes, source: Source) -> bool:
     """Say whether a file is GGUF, or a GGML file of before it."""
     del source
     return (
-        head.startswith((MAGIC, b"FUGG"))
-        or (head[:4] in LEGACY and name.lower().endswith((".bin", ".ggml", ".gguf", ".ggmlv3")))
+        _EITHER_ORDER.match(head) is not None
+        or (head[:4] in LEGACY and name.lower().endswith(_ENDINGS))
         or (
-            name.lower().endswith(".gguf")
+            name.lower().endswith(_NAMED)
             and not head.startswith(
                 (b"PK", b"version https://git-lfs", b"\x7fELF", b"MZ", b"\xcf\xfa")
             )
@@ -298,3 +315,21 @@ class _Reader:
                 "TW-MODEL-GGUF-TRAILING", f"{left} bytes follow the last tensor", offset=offset
             )
             self._scan.descend("trailing", BytesSource(tail))
+
+
+FORMAT: Final = Format(
+    name="gguf",
+    suffixes=SUFFIXES,
+    magic=_EITHER_ORDER,
+    matches=matches,
+    parse=parse,
+    begins=lambda head: _EITHER_ORDER.match(head) is not None,
+    numeric=True,
+    programless=True,
+    rules=(
+        "TW-MODEL-GGUF-BOUNDS",
+        "TW-MODEL-GGUF-DUPLICATE",
+        "TW-MODEL-GGUF-OVERLAP",
+        "TW-MODEL-GGUF-TRAILING",
+    ),
+)

@@ -14,10 +14,10 @@ import warnings
 from typing import Final
 
 from agents.checks.artifacts.formats.executables import OBFUSCATED, report_script
-from agents.checks.artifacts.formats.recognition import controls
+from agents.checks.artifacts.formats.format import Format, Suffix, Trait, endings
+from agents.checks.artifacts.formats.names import is_weights_name
 from agents.checks.artifacts.readers.embedded import FILE_HEADS
-from agents.checks.artifacts.readers.paths import is_weights_name
-from agents.checks.artifacts.readers.window import decode_text, read_document
+from agents.checks.artifacts.readers.window import controls, decode_text, read_document
 from agents.checks.artifacts.scanning import BytesSource, Scan, Source
 
 MAX_TEXT: Final = 4 << 20
@@ -51,7 +51,7 @@ def _report_python(scan: Scan, text: str, key: str) -> None:
 def matches_site(name: str, head: bytes, source: Source) -> bool:
     """Say whether a file is a text that Python reads at its start: `.pth`, with imports."""
     return (
-        name.lower().endswith(".pth")
+        name.lower().endswith(_SITE_NAMED)
         and source.size <= MAX_TEXT
         and _is_text(head)
         and not head.startswith((b"(", b"]", b"}"))
@@ -173,3 +173,22 @@ def _is_python(text: str) -> bool:
         or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call))
         for node in tree.body
     )
+
+
+SITE: Final = Format(
+    name="site",
+    suffixes=(Suffix(".pth", Trait.NAMED),),
+    matches=matches_site,
+    parse=parse_site,
+)
+ENCODED: Final = Format(name="encoded", matches=matches_wrapped, parse=parse_wrapped)
+PROGRAM: Final = Format(
+    name="program",
+    matches=matches,
+    parse=parse,
+    rules=(
+        "TW-MODEL-MARKUP-SCRIPT",
+        "TW-MODEL-PROGRAM-DISGUISED",
+    ),
+)
+_SITE_NAMED: Final = endings(SITE.suffixes, Trait.NAMED)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from safetensors import SafetensorError, deserialize
 
+from agents.checks.artifacts.formats.format import Content, Format, Suffix, Trait, endings
 from agents.checks.artifacts.formats.targets import report_targets
 from agents.checks.artifacts.formats.templates import report_template
 from agents.checks.artifacts.readers.embedded import report_text
@@ -29,6 +30,18 @@ BITS: Final = {
 MAX_TRAILER: Final = 64 << 20
 
 
+SUFFIXES: Final = (
+    Suffix(
+        ".safetensors",
+        Trait.NAMED | Trait.WEIGHTS | Trait.SIZED | Trait.NONEMPTY | Trait.BINARY,
+        Content.TENSORS,
+        promises=("safetensors",),
+        claim="safetensors",
+    ),
+)
+_NAMED: Final = endings(SUFFIXES, Trait.NAMED)
+
+
 def matches(name: str, head: bytes, source: Source) -> bool:
     """Say whether a file is safetensors: a length, then a JSON object; or its name says so."""
     length = int.from_bytes(head[:PREFIX], "little")
@@ -38,7 +51,7 @@ def matches(name: str, head: bytes, source: Source) -> bool:
     if plausible and head[PREFIX + 1 : PREFIX + 2] in (b'"', b"}", b" ", b"\n"):
         return True
     return (
-        name.lower().endswith(".safetensors")
+        name.lower().endswith(_NAMED)
         and not head.startswith((b"PK\x03\x04", b"\x80", b"version https://git-lfs"))
         and source.size >= 0
     )
@@ -262,3 +275,26 @@ def _ask_library(scan: Scan, raw: bytes, end: int) -> None:
         # Which of several tensors it names changes from call to call, the report must not.
         reason = re.sub(r" for tensor `.*`$", "", str(error), flags=re.DOTALL)
         scan.mark_corrupt(f"the safetensors library refuses it: {reason}")
+
+
+def _begins(head: bytes) -> bool:
+    length = int.from_bytes(head[:PREFIX], "little")
+    return len(head) > PREFIX and length <= MAX_HEADER and head[PREFIX : PREFIX + 1] == b"{"
+
+
+FORMAT: Final = Format(
+    name="safetensors",
+    suffixes=SUFFIXES,
+    matches=matches,
+    parse=parse,
+    begins=_begins,
+    numeric=True,
+    programless=True,
+    rules=(
+        "TW-MODEL-SAFETENSORS-BOUNDS",
+        "TW-MODEL-SAFETENSORS-DUPLICATE",
+        "TW-MODEL-SAFETENSORS-HOLE",
+        "TW-MODEL-SAFETENSORS-OVERLAP",
+        "TW-MODEL-SAFETENSORS-TRAILING",
+    ),
+)

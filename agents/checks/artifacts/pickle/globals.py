@@ -12,6 +12,9 @@ from typing import Final
 
 import msgspec
 
+from agents.checks.artifacts.formats.format import Trait, endings
+from agents.checks.artifacts.pickle.declaration import FORMAT as PICKLE
+
 
 class Level(IntEnum):
     """How an import is judged."""
@@ -528,7 +531,8 @@ CODE: Final = re.compile(_CODE, re.IGNORECASE)
 COMMAND: Final = re.compile(
     _CODE
     + r"|^\s*(id|ls|calc|calc\.exe|xcalc|sh|bash|env|ps|pwd|true|os|sys|subprocess|builtins|posix|"
-    r"system|eval|exec|popen)\s*$|\.(pkl|pickle|pt|pth|so|dll|py|sh|exe)$",
+    r"system|eval|exec|popen)\s*$|\.(so|dll|py|sh|exe)$|"
+    rf"({'|'.join(map(re.escape, endings(PICKLE.suffixes, Trait.PICKLED | Trait.WEIGHTS)))})$",
     re.IGNORECASE,
 )
 """The same, given to a function: single words and file names too."""

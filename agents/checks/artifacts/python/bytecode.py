@@ -11,9 +11,10 @@ from typing import Final
 
 import msgspec
 
+from agents.checks.artifacts.formats.format import Format
+from agents.checks.artifacts.formats.names import is_weights_name
 from agents.checks.artifacts.python.shell_commands import is_private_path
 from agents.checks.artifacts.readers.embedded import descend_decoded
-from agents.checks.artifacts.readers.paths import is_weights_name
 from agents.checks.artifacts.readers.window import read_document
 from agents.checks.artifacts.scanning import BytesSource, CorruptFileError, Scan, Source
 from schemas.severity import Severity
@@ -244,3 +245,14 @@ class _Reader:
             raise CorruptFileError("compiled code breaks off")
         self._at += length
         return self._raw[self._at - length : self._at]
+
+
+FORMAT: Final = Format(
+    name="bytecode",
+    matches=matches,
+    parse=parse,
+    rules=(
+        "TW-MODEL-BYTECODE",
+        "TW-MODEL-BYTECODE-RUNS",
+    ),
+)

@@ -32,16 +32,3 @@ def escapes(path: str) -> bool:
 def is_remote(path: str) -> bool:
     """Say whether a path is a URL."""
     return bool(_SCHEME.search(path.strip()))
-
-
-_WEIGHTS: Final = re.compile(
-    r"\.(pkl|pickle|pickled|joblib|dill|pt|pt2|pth|ckpt|sav|pk|mdl|pytorch|safetensors|gguf|ggml|onnx"
-    r"|h5|hdf5|keras|pb|tflite|msgpack|np[yz]|bin|ubj|cbm|mlmodel|pmml|engine|plan|pte|nemo|skops"
-    r"|pdparams|pdopt|params|mar|llamafile|weights|caffemodel|t7|rds|ot|spm|model)$",
-    re.IGNORECASE,
-)
-
-
-def is_weights_name(name: str) -> bool:
-    """Say whether a file is named as weights are, which are never a program."""
-    return bool(_WEIGHTS.search(name))

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
+from agents.checks.artifacts.formats.names import formats as declared
 from agents.checks.artifacts.pickle.streams import Part, scan_pickle
 from agents.checks.artifacts.report import severity_of
 from agents.checks.artifacts.scanning import (
@@ -25,30 +26,8 @@ from agents.checks.artifacts.scanning import (
 )
 from schemas.severity import Severity
 
-FORMATS: Final = frozenset(
-    (
-        "safetensors",
-        "gguf",
-        "hdf5",
-        "onnx",
-        "tensorflow",
-        "tflite",
-        "npy",
-        "coreml",
-        "catboost",
-        "lightgbm",
-        "msgpack",
-        "xgboost",
-        "sentencepiece",
-        "engine",
-        "foreign",
-        "matlab",
-        "unknown",
-    )
-)
-"""Formats that are mostly numbers, which no parser here reads."""
-PLAIN: Final = frozenset(("safetensors", "gguf", "hdf5", "npy"))
-"""Those of them whose data is never a program: graphs carry compiled kernels."""
+UNKNOWN: Final = "unknown"
+"""The format of a file that no reader takes; it is searched as those of numbers are."""
 NAME: Final = "data"
 """What the found is called as a member, with its offset."""
 HEAD: Final = 16 << 20
@@ -93,15 +72,17 @@ def search_data(scan: Scan, source: Source, formats: list[str]) -> None:
 
     Source: KR03, ST01 and ON02 of the evasions known of model scanners.
     """
-    if not FORMATS.intersection(formats) or f"{NAME}@" in (scan.member or ""):
+    numeric = {known.name for known in declared() if known.numeric} | {UNKNOWN}
+    if not numeric.intersection(formats) or f"{NAME}@" in (scan.member or ""):
         return  # nor within what such a search found: it was searched with the whole
+    programless = any(known.programless and known.name in formats for known in declared())
     left = dict.fromkeys((_BINARY_PICKLE, _TEXT_PICKLE, _BASE64), MAX_TRIALS)
     left |= dict.fromkeys((_ZIP, _GZIP), MAX_ARCHIVES)
     for offset, chunk in _chunks(source):
         scan.budget.step(1 + len(chunk) // 64)
         if chunk == _ZEROS:
             continue
-        if "unknown" in formats and (shell := _WEB_SHELL.search(chunk)):
+        if UNKNOWN in formats and (shell := _WEB_SHELL.search(chunk)):
             scan.report(
                 "TW-MODEL-PROGRAM-DISGUISED",
                 "a web shell lies within other content",
@@ -112,7 +93,7 @@ def search_data(scan: Scan, source: Source, formats: list[str]) -> None:
             left[pattern] = most - len(matches)
             for match in matches:
                 _try(scan, source, offset + match.start(), match)
-        if not PLAIN.intersection(formats):
+        if not programless:
             continue
         programs = [found.start() for one in _PROGRAMS if (found := one.search(chunk))]
         if programs:
