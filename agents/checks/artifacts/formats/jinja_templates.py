@@ -15,6 +15,8 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import SandboxedEnvironment
 
+from agents.checks.artifacts.dangerous_names import names
+
 MAX_TEMPLATE: Final = 1 << 19
 """Characters of a template that are parsed; those of popular models have up to 30,000."""
 MAX_NODES: Final = 100_000
@@ -32,60 +34,9 @@ _DANGEROUS_DUNDER: Final = re.compile(
     r"closure|self|func|module|reduce|reduce_ex|wrapped|loader|spec|call|new|file|weakref|"
     r"init_subclass|context|instancecheck|subclasscheck)__|_TemplateReference__"
 )
-_DANGEROUS_NAMES: Final = frozenset(
-    [
-        "mro",
-        "subclasses",
-        "func_globals",
-        "func_code",
-        "func_closure",
-        "gi_frame",
-        "gi_code",
-        "cr_frame",
-        "cr_code",
-        "ag_frame",
-        "ag_code",
-        "f_globals",
-        "f_builtins",
-        "f_locals",
-        "f_back",
-        "f_code",
-        "tb_frame",
-        "tb_next",
-        "popen",
-        "popen2",
-        "popen3",
-        "check_output",
-        "import_module",
-        "builtins",
-        "_module",
-    ]
-)
+_DANGEROUS_NAMES: Final = names("template-attribute")
 """Attributes that lead out of the sandbox; no chat template has a use for them."""
-_DANGEROUS_CALLS: Final = frozenset(
-    [
-        "system",
-        "exec",
-        "eval",
-        "execfile",
-        "compile",
-        "open",
-        "__import__",
-        "getattr",
-        "setattr",
-        "globals",
-        "locals",
-        "vars",
-        "popen",
-        "spawn",
-        "execv",
-        "execve",
-        "execvp",
-        "import_string",
-        "input",
-        "breakpoint",
-    ]
-)
+_DANGEROUS_CALLS: Final = names("template-call")
 _FRAMEWORK: Final[dict[str, frozenset[str]]] = {
     "config": frozenset(
         ("items", "values", "from_object", "from_pyfile", "from_envvar", "from_mapping", "update",

@@ -7,6 +7,7 @@ import json
 import re
 from typing import Any, Final
 
+from agents.checks.artifacts.dangerous_names import names
 from agents.checks.artifacts.formats.targets import NameTrust, about, leaves, mappings, name_trust
 from agents.checks.artifacts.readers.embedded import decoded_texts, descend_decoded, report_text
 from agents.checks.artifacts.readers.paths import escapes
@@ -46,45 +47,6 @@ _MARKERS: Final = frozenset(
     ]
 )
 _LOOKUPS: Final = re.compile(r"^(String|Integer|Index)Lookup$|^TextVectorization$")
-_BAD_FUNCTIONS: Final = frozenset(
-    [
-        "get_file",
-        "extract_archive",
-        "enable_unsafe_deserialization",
-        "load_model",
-        "load_weights",
-        "deserialize_keras_object",
-        "model_from_json",
-        "model_from_config",
-        "save_model",
-        "func_load",
-        "func_dump",
-        "exec",
-        "eval",
-        "system",
-        "popen",
-        "run",
-        "Popen",
-        "call",
-        "check_output",
-        "compile",
-        "__import__",
-        "open",
-        "getattr",
-        "py_function",
-        "numpy_function",
-        "custom_gradient",
-        "image_dataset_from_directory",
-        "text_dataset_from_directory",
-        "load_img",
-        "save_img",
-        "pad_sequences_from_file",
-        "clear_session",
-        "deserialize",
-        "from_config",
-        "python_fn_code",
-    ]
-)
 _CODE_HEADS: Final = (b"\xe3", b"c\x00\x00\x00", b"\x63\x00\x00")
 _BUILTIN_TYPES: Final = frozenset(
     ["float", "int", "str", "bool", "list", "tuple", "dict", "bytes", "slice", "set"]
@@ -173,10 +135,10 @@ def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
         _judge_code_fields(scan, mapping, path)
         return
     short = re.split(r"[>.:]", name)[-1]
-    names = {short, re.split(r"[>.:]", registered)[-1]}
-    if names & {"Lambda", "__lambda__"}:
+    named = {short, re.split(r"[>.:]", registered)[-1]}
+    if named & {"Lambda", "__lambda__"}:
         scan.report("TW-MODEL-KERAS-LAMBDA", f"{path} is a {short} with code", key=path[:200])
-    if names & {"TorchModuleWrapper"}:
+    if named & {"TorchModuleWrapper"}:
         scan.report(
             "TW-MODEL-KERAS-LAMBDA",
             f"{path} unpickles a PyTorch module",
@@ -187,16 +149,16 @@ def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
             for text in (field, *(field.values() if isinstance(field, dict) else ())):
                 if isinstance(text, str):
                     descend_decoded(scan, f"{path}.module", text)
-    if names & {"TFSMLayer"}:
+    if named & {"TFSMLayer"}:
         scan.report(
             "TW-MODEL-KERAS-OUTSIDE",
             f"{path} loads the SavedModel {str(inner.get('filepath'))[:120]!r}",
             key=path[:200],
             name=str(inner.get("filepath"))[:200],
         )
-    if any(_LOOKUPS.match(one) for one in names):
+    if any(_LOOKUPS.match(one) for one in named):
         _judge_lookup(scan, inner, path)
-    if names & {"HubLayer", "KerasLayer"} and isinstance(inner.get("handle"), str):
+    if named & {"HubLayer", "KerasLayer"} and isinstance(inner.get("handle"), str):
         scan.report(
             "TW-MODEL-KERAS-IMPORT",
             f"{path} loads {inner['handle'][:120]!r}",
@@ -223,7 +185,7 @@ def _judge_lookup(scan: Scan, config: dict[Any, Any], path: str) -> None:
 
 def _judge_module(scan: Scan, module: object, name: str, registered: str, path: str) -> None:
     full = f"{module}.{name}" if module else name
-    if name in _BAD_FUNCTIONS or registered.rsplit(">", maxsplit=1)[-1] in _BAD_FUNCTIONS:
+    if not names("keras").isdisjoint((name, registered.rsplit(">", maxsplit=1)[-1])):
         scan.report(
             "TW-MODEL-KERAS-IMPORT",
             f"{path} refers to {full[:120]}",

@@ -6,8 +6,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from enum import StrEnum
+from functools import cache
 from typing import Any, Final
 
+from agents.checks.artifacts.dangerous_names import modules, names, prefixes
 from agents.checks.artifacts.readers.paths import escapes
 from agents.checks.artifacts.scanning import BudgetExceededError, Scan
 from schemas.severity import Severity
@@ -26,176 +28,6 @@ class NameTrust(StrEnum):
     ALLOWED = "allowed"
 
 
-_DANGEROUS_MODULES: Final = frozenset(
-    [
-        "os",
-        "posix",
-        "nt",
-        "posixpath",
-        "ntpath",
-        "subprocess",
-        "_posixsubprocess",
-        "builtins",
-        "__builtin__",
-        "__builtins__",
-        "sys",
-        "shutil",
-        "pty",
-        "commands",
-        "socket",
-        "ssl",
-        "http",
-        "urllib",
-        "urllib2",
-        "urllib3",
-        "requests",
-        "httpx",
-        "ftplib",
-        "smtplib",
-        "telnetlib",
-        "xmlrpc",
-        "webbrowser",
-        "ctypes",
-        "_ctypes",
-        "cffi",
-        "marshal",
-        "pickle",
-        "_pickle",
-        "cPickle",
-        "dill",
-        "cloudpickle",
-        "jsonpickle",
-        "shelve",
-        "importlib",
-        "imp",
-        "runpy",
-        "pkgutil",
-        "code",
-        "codeop",
-        "pdb",
-        "bdb",
-        "cProfile",
-        "profile",
-        "timeit",
-        "trace",
-        "types",
-        "inspect",
-        "gc",
-        "signal",
-        "threading",
-        "_thread",
-        "multiprocessing",
-        "asyncio",
-        "concurrent",
-        "operator",
-        "functools",
-        "itertools",
-        "pydoc",
-        "pip",
-        "ensurepip",
-        "setuptools",
-        "distutils",
-        "venv",
-        "site",
-        "zipimport",
-        "zipapp",
-        "tempfile",
-        "io",
-        "_io",
-        "pathlib",
-        "fileinput",
-        "glob",
-        "mmap",
-        "fcntl",
-        "resource",
-        "atexit",
-        "weakref",
-        "copyreg",
-        "platform",
-        "getpass",
-        "pwd",
-        "logging.config",
-        "doctest",
-        "idlelib",
-        "lib2to3",
-        "test",
-        "unittest",
-        "pexpect",
-        "sh",
-        "paramiko",
-        "fabric",
-        "nturl2path",
-        "linecache",
-        "compileall",
-        "py_compile",
-        "faulthandler",
-        "tracemalloc",
-        "sysconfig",
-        "antigravity",
-        "this",
-    ]
-)
-_DANGEROUS_PREFIXES: Final = (
-    "numpy.f2py", "numpy.testing", "numpy.load", "numpy.save", "numpy.distutils", "numpy.lib.npyio",
-    "numpy.memmap", "numpy.fromfile", "pandas.eval", "pandas.read_", "pandas.io", "joblib.load",
-    "torch.load", "torch.hub", "torch.jit.load", "torch.ops.load_library", "torch.classes", "torch.serialization",
-    "torch.utils.cpp_extension", "torch.utils.collect_env", "torch.utils.bottleneck", "torch._dynamo",
-    "torch._inductor", "torch.distributed.run", "torch.distributed.elastic", "torch.package",
-    "torch.multiprocessing", "torch.fx.", "torch.storage._load_from_bytes", "torch.testing",
-    "torch.utils.data.datapipes", "torch.utils.model_zoo", "torch.distributed.rpc", "torch.save",
-    "tensorflow.py_function", "tensorflow.numpy_function", "tensorflow.io", "tensorflow.load_",
-    "tensorflow.raw_ops", "tensorflow.keras.utils.get_file", "tensorflow.python", "keras.utils.get_file",
-    "keras.src.utils.file_utils", "keras.utils.extract_archive", "keras.src.utils.io_utils",
-    "keras.config.enable_unsafe_deserialization", "keras.src.saving.serialization_lib",
-    "keras.saving.load", "keras.models.load", "keras.src.legacy", "keras.src.backend",
-    "nemo.utils", "nemo.core.config.hydra_runner", "nemo.collections.common.parts.run", "mlflow",
-    "transformers.utils.hub", "transformers.dynamic_module_utils", "transformers.pipeline",
-    "huggingface_hub", "hydra.utils", "hydra._internal", "hydra.main", "omegaconf.OmegaConf.load",
-    "lightning.pytorch.cli", "pytorch_lightning.utilities.cloud_io", "sklearn.utils._testing",
-    "scipy.io", "sklearn.datasets", "sympy.sympify", "sympy.parsing",
-    "IPython", "nbformat", "jinja2", "yaml.unsafe_load", "yaml.load",
-)  # fmt: skip
-_DANGEROUS_ENDINGS: Final = frozenset(
-    [
-        "system",
-        "popen",
-        "exec",
-        "eval",
-        "execfile",
-        "compile",
-        "spawn",
-        "check_output",
-        "check_call",
-        "getoutput",
-        "fork",
-        "execv",
-        "execve",
-        "import_module",
-        "__import__",
-        "load_module",
-        "run_path",
-        "run_module",
-        "load_library",
-        "loads",
-        "get_file",
-        "download",
-        "urlretrieve",
-        "urlopen",
-        "rmtree",
-        "remove",
-        "unlink",
-        "write_text",
-        "write_bytes",
-        "resolve_name",
-        "locate",
-        "getattr",
-        "setattr",
-        "globals",
-        "__reduce__",
-        "__getattribute__",
-        "load_from_bytes",
-    ]
-)
 HYDRA_PREFIXES: Final = (
     "nemo.", "torch.", "torchvision.", "torchaudio.", "torchmetrics.", "pytorch_lightning.",
     "lightning.", "lightning_fabric.", "transformers.", "omegaconf.", "megatron.", "apex.", "monai.",
@@ -239,11 +71,6 @@ _PARTS: Final = frozenset(("code", "data", "python_model", "model_path", "pickle
 _LIBRARIES: Final = ("mlflow.", "__main__", "transformers_modules", *(
     name.rstrip(".") for name in HYDRA_PREFIXES
 ))  # fmt: skip
-_GIVEN: Final = re.compile(
-    r"^(os|posix|nt|subprocess|builtins|pty|importlib|runpy|ctypes|shutil|socket|pickle|marshal|sys)"
-    r"[.:](?!(json|yaml|py|txt|pt|bin)$)[A-Za-z_]\w*([.:]\w+)*$"
-)
-"""Functions of Python itself that no model is given."""
 _NAMED: Final = _IMPORTED | {"callable", "func", "function"}
 _NAME: Final = re.compile(r"^[A-Za-z_][\w]*(?:[.:][A-Za-z_]\w*)*$")
 
@@ -259,11 +86,11 @@ def name_trust(name: str, allowed: tuple[str, ...] = HYDRA_PREFIXES) -> NameTrus
     parts = flat.split(".")
     if flat in _HARMLESS:
         return NameTrust.ALLOWED
-    if parts[0] in _DANGEROUS_MODULES or flat.startswith(_DANGEROUS_PREFIXES):
+    if parts[0] in modules("config") or flat.startswith(prefixes("config")):
         return NameTrust.DANGEROUS
-    if parts[-1] in _DANGEROUS_ENDINGS or any(part.startswith("__") for part in parts):
+    if parts[-1] in names("config") or any(part.startswith("__") for part in parts):
         return NameTrust.DANGEROUS
-    if any(part in ("os", "sys", "subprocess", "builtins", "importlib") for part in parts[1:]):
+    if not modules("config-path").isdisjoint(parts[1:]):
         return NameTrust.DANGEROUS  # another module's own import, reached through it
     return NameTrust.ALLOWED if flat.startswith(allowed) else NameTrust.UNKNOWN
 
@@ -347,13 +174,22 @@ def _judge_arguments(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
         if key in _CALLED or isinstance(held, dict):
             continue
         for value in held[:1000] if isinstance(held, list) else [held]:
-            if isinstance(value, str) and _GIVEN.match(value):
+            if isinstance(value, str) and _handed_on().match(value):
                 scan.report(
                     "TW-MODEL-TARGET-DANGEROUS",
                     f"{prefix}{key} hands on {value[:120]}",
                     key=f"{prefix}{key}"[:200],
                     **about(value),
                 )
+
+
+@cache
+def _handed_on() -> re.Pattern[str]:
+    """Return the pattern of the functions of Python itself that no model hands on by name."""
+    return re.compile(
+        rf"^({'|'.join(sorted(modules('argument')))})"
+        r"[.:](?!(json|yaml|py|txt|pt|bin)$)[A-Za-z_]\w*([.:]\w+)*$"
+    )
 
 
 def texts(value: object) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from agents.checks.artifacts.dangerous_names import modules, names, prefixes
 from agents.checks.artifacts.formats.format import Trait, endings
 from agents.checks.artifacts.pickle.declaration import FORMAT as PICKLE
 
@@ -109,206 +110,6 @@ DATA_PACKAGES: Final = frozenset(
 """Those of them whose releases bring further functions that rebuild arrays, columns and types.
 
 Of the others, objects are made by classes: a function that is called and not known is a gadget."""
-DANGEROUS_PACKAGES: Final = frozenset(
-    [
-        "pip",
-        "setuptools",
-        "pkg_resources",
-        "wheel",
-        "distutils",
-        "_distutils_hack",
-        "easy_install",
-        "cloudpickle",
-        "dill",
-        "fickling",
-        "picklescan",
-        "modelscan",
-        "modelaudit",
-        "modelaudit_picklescan",
-        "saferpickle",
-        "requests",
-        "urllib3",
-        "httpx",
-        "aiohttp",
-        "httplib2",
-        "pycurl",
-        "paramiko",
-        "fabric",
-        "invoke",
-        "sh",
-        "plumbum",
-        "pexpect",
-        "ptyprocess",
-        "psutil",
-        "boto3",
-        "botocore",
-        "s3fs",
-        "gcsfs",
-        "fsspec",
-        "smart_open",
-        "IPython",
-        "ipykernel",
-        "jupyter_client",
-        "jupyter_core",
-        "nbconvert",
-        "conda",
-        "mamba",
-        "poetry",
-        "pipx",
-        "uv",
-        "klepto",
-        "hickle",
-        "pathos",
-        "multiprocess",
-        "pyspark",
-        "zodbpickle",
-        "pickle5",
-        "ppft",
-        "nbformat",
-        "notebook",
-        "docker",
-        "kubernetes",
-        "git",
-        "gitdb",
-        "celery",
-        "twisted",
-        "gevent",
-        "eventlet",
-        "tornado",
-        "flask",
-        "django",
-        "werkzeug",
-        "jinja2",
-        "mako",
-        "yaml",
-        "ruamel",
-        "cffi",
-        "win32api",
-        "win32com",
-        "win32process",
-        "pythoncom",
-        "pywintypes",
-        "pyautogui",
-        "pynput",
-        "selenium",
-        "playwright",
-        "numexpr",
-        "sympy",
-        "asteval",
-        "RestrictedPython",
-        "simpleeval",
-        "pyximport",
-        "cython",
-        "Cython",
-        "jsonpickle",
-        "shellingham",
-        "delegator",
-        "envoy",
-        "execnet",
-        "rpyc",
-        "zmq",
-        "websocket",
-        "websockets",
-        "socketio",
-        "scapy",
-        "pwn",
-        "pwnlib",
-        "impacket",
-        "ctypeslib",
-        "uvloop",
-        "greenlet",
-        "byteplay",
-        "bytecode",
-        "codetransformer",
-        "hypothesis",
-        "pytest",
-        "_pytest",
-        "nose",
-        "xonsh",
-        "hydra",
-        "streams",
-    ]
-)
-_CORE: Final = frozenset(
-    [
-        "os",
-        "nt",
-        "posix",
-        "sys",
-        "subprocess",
-        "builtins",
-        "__builtin__",
-        "__builtins__",
-        "importlib",
-        "imp",
-        "runpy",
-        "ctypes",
-        "socket",
-        "pickle",
-        "_pickle",
-        "marshal",
-        "shutil",
-        "pty",
-        "code",
-        "codeop",
-        "commands",
-        "pdb",
-        "pydoc",
-        "pkgutil",
-        "webbrowser",
-        "multiprocessing",
-        "threading",
-        "asyncio",
-        "tempfile",
-        "urllib",
-        "http",
-        "shelve",
-        "platform",
-        "types",
-        "inspect",
-        "operator",
-        "functools",
-        "posixpath",
-        "ntpath",
-        "_posixsubprocess",
-        "linecache",
-        "distutils",
-        "pip",
-        "f2py",
-        "cpp_extension",
-        "__globals__",
-        "__dict__",
-        "__class__",
-        "__bases__",
-        "__subclasses__",
-        "__init__",
-        "__reduce__",
-        "__code__",
-        "__getattribute__",
-        "__import__",
-        "__loader__",
-        "__spec__",
-        "__self__",
-        "__func__",
-        "__wrapped__",
-        "__call__",
-        "modules",
-        "io",
-        "_io",
-        "base64",
-        "zlib",
-        "requests",
-        "system",
-        "popen",
-        "eval",
-        "exec",
-    ]
-)
-"""As one part of a dotted path, these lead out of the package they are found in."""
-_OWN: Final = frozenset(
-    ["types", "io", "modules", "platform", "operator", "functools", "inspect", "code", "system"]
-)
-"""Of these names, a package's own modules may be too: a class in one of them is the package's."""
 RUNNER: Final = re.compile(
     r"(?i)(?:^|_|\.|(?<=[a-z]))(exec\w*|eval\w*|system|popen\w*|spawn\w*|shell\w*|run|runs|runner|call"
     r"|cmd|command|import\w*|load|loads|loader|load\w+|unpickle|download\w*|fetch\w*|urlopen|get_file"
@@ -328,19 +129,6 @@ _ALIKE: Final = str.maketrans("IL1|0Oіоасерхуѕԁ", "llllooioacepxysd") 
 _CLASS: Final = re.compile(r"^_*[A-Z]\w*$")
 
 
-_OPENERS: Final = frozenset(
-    [
-        ("numpy.lib.npyio", "NpzFile"),
-        ("numpy.lib._npyio_impl", "NpzFile"),
-        ("onnxruntime", "InferenceSession"),
-        ("onnxruntime.capi.onnxruntime_inference_collection", "InferenceSession"),
-        ("h5py", "File"),
-        ("h5py._hl.files", "File"),
-    ]
-)
-"""Classes whose making opens a file that the caller names, and reads what may run code."""
-
-
 def _text(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
@@ -350,8 +138,8 @@ def _allowed() -> dict[tuple[str, str], frozenset[str]]:
     table = msgspec.json.decode(_text("allowed_globals.json"), type=dict[str, dict[str, list[str]]])
     result: dict[tuple[str, str], frozenset[str]] = {}
     for module, uses in table.items():
-        for use, names in uses.items():
-            for name in names:
+        for use, listed in uses.items():
+            for name in listed:
                 key = (module, name)
                 result[key] = result.get(key, frozenset()) | {use}
     return result
@@ -410,7 +198,7 @@ def _judge(module: str, name: str, *, script: bool) -> ImportVerdict:
         ):
             return ImportVerdict(Level.UNKNOWN, reason="a custom C++ class")
         return ImportVerdict(Level.ALLOWED, frozenset({"new", "ref", "call"}))
-    if (module, name) in _OPENERS:
+    if f"{module}.{name}" in prefixes("pickle-class"):
         return ImportVerdict(Level.DANGEROUS, reason="opens a file, and what is in it")
     runner = bool(RUNNER.search(name))
     function = not _CLASS.match(name.rsplit(".", 1)[-1])
@@ -418,17 +206,18 @@ def _judge(module: str, name: str, *, script: bool) -> ImportVerdict:
     top = parts[0]
     if top in _stdlib():
         return ImportVerdict(Level.DANGEROUS, reason="the standard library, outside the allow-list")
-    if top in DANGEROUS_PACKAGES:
+    if top in modules("pickle"):
         return ImportVerdict(Level.DANGEROUS, reason="a package that runs, fetches or loads")
     if near := impersonated(module, name):
         return ImportVerdict(Level.DANGEROUS, reason=f"passes for {near}, which it is not")
-    own = frozenset() if function else _OWN
+    core = _core()
+    own = frozenset() if function else _own()
     inner = [*(part for part in parts[1:] if part not in own), *name.split(".")]
     for part in inner[:-1] if len(inner) > 1 else ():
-        if part in _CORE:
+        if part in core:
             return ImportVerdict(Level.DANGEROUS, reason=f"reaches {part!r} through another module")
     last = inner[-1]
-    if last in _CORE or (last in _stdlib() and (last.islower() and _in_known(top))):
+    if last in core or (last in _stdlib() and (last.islower() and _in_known(top))):
         return ImportVerdict(Level.DANGEROUS, reason=f"names {last!r} through another module")
     if not all(_IDENTIFIER.match(part) for part in (*parts, *name.split("."))):
         return ImportVerdict(Level.DANGEROUS, reason="not the name of anything Python can define")
@@ -509,6 +298,18 @@ def _one_letter(left: str, right: str) -> bool:
         return False
     after = right[len(right) - end :][:1] if end else ""
     return not (len(one) != len(other) and one + other == "s" and after in ("", "."))
+
+
+@cache
+def _core() -> frozenset[str]:
+    """Return what leads out of the package it is found in, as one part of a dotted path."""
+    return modules("pickle-path") | names("pickle-path")
+
+
+@cache
+def _own() -> frozenset[str]:
+    """Return the names of which a package's own modules may be too."""
+    return modules("own-module") | names("own-module")
 
 
 def _in_known(top: str) -> bool:

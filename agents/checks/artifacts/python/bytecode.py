@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from agents.checks.artifacts.dangerous_names import names
 from agents.checks.artifacts.formats.format import Format
 from agents.checks.artifacts.formats.names import is_weights_name
 from agents.checks.artifacts.python.shell_commands import is_private_path
@@ -31,47 +32,6 @@ _LISTS: Final = b"([<>"
 _IDENTIFIER: Final = re.compile(rb"[A-Za-z_]\w*")
 LAYOUTS: Final = ((5, 2), (6, 1), (5, 1), (4, 1))
 """Integers before a code object's values, and tables behind them: 3.11, 3.8, 3.0 and 2."""
-_RUNS: Final = frozenset(
-    [
-        "system",
-        "popen",
-        "exec",
-        "eval",
-        "execv",
-        "execve",
-        "execvp",
-        "execl",
-        "spawnv",
-        "spawnl",
-        "posix_spawn",
-        "Popen",
-        "check_output",
-        "check_call",
-        "getoutput",
-        "fork_exec",
-        "__import__",
-        "fromhex",
-        "b64decode",
-        "marshal",
-        "ctypes",
-        "CDLL",
-        "windll",
-        "urlopen",
-        "urlretrieve",
-        "socket",
-        "dup2",
-        "pty",
-        "rmtree",
-        "webbrowser",
-        "runpy",
-        "__subclasses__",
-        "__globals__",
-        "_getframe",
-        "load_library",
-        "unsafe_load",
-    ]
-)
-"""Names that code beside weights has no reason to use where its source is withheld."""
 
 
 class Code(msgspec.Struct):
@@ -134,7 +94,7 @@ def report_code(scan: Scan, raw: bytes, key: str) -> None:
         else:
             fault = None
             break
-    if used := sorted(code.names & _RUNS):
+    if used := sorted(code.names & names("bytecode")):
         scan.report(
             "TW-MODEL-BYTECODE-RUNS",
             f"compiled code uses {', '.join(used[:8])}",

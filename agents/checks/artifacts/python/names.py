@@ -7,29 +7,19 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from agents.checks.artifacts.dangerous_names import functions, modules
 from agents.checks.artifacts.python.values import Function, Values
 
 MAX_DEPTH: Final = 100
-SPAWN: Final = re.compile(
-    r"^(os\.(system|popen[234]?|exec[lv]p?e?|spawn[lv]p?e?|posix_spawnp?|startfile|fork(pty)?)"
-    r"|(posix|nt)\.(system|popen|execve?|posix_spawn)|pty\.(spawn|fork)|platform\.popen"
-    r"|subprocess\.(run|call|Popen|check_call|check_output|getoutput|getstatusoutput)"
-    r"|commands\.get\w+|asyncio\.(create_)?subprocess\w*|_posixsubprocess\.fork_exec"
-    r"|ctypes\..*\.(system|popen|execv\w*|WinExec|ShellExecute\w*)|pip\.(main|_internal\..*main)"
-    r"|cffi\.FFI\..*\.(system|popen|exec\w*)"
-    r"|sh\.\w+|pexpect\.(spawn|run)|pipes\.Template|distutils\.spawn\.spawn|torch\.utils\.cpp_extension\.load\w*"
-    r"|(IPython\.)?get_ipython\.\w*system\w*)$"
-)
+SPAWN: Final = functions("spawn")
 """Functions that start other programs."""
 EVALUATORS: Final = frozenset(("exec", "eval", "execfile"))
 _LOADERS: Final = frozenset(("__import__", "import_module", "_gcd_import", "load_module"))
 _NAMESPACES: Final = frozenset(("globals", "locals", "vars", "dir"))
 _BUILTINS: Final = frozenset(("builtins", "__builtins__", "__builtin__"))
-_ROOTS: Final = frozenset(
-    ("os", "posix", "nt", "subprocess", "pty", "builtins", "sys", "importlib", "platform")
-)
+_ROOTS: Final = modules("code-path")
 """Modules that code reaches through those that imported them."""
-_GUARDED: Final = frozenset(("os", "posix", "nt", "subprocess", "builtins", "shutil", "pty"))
+_GUARDED: Final = modules("hidden-lookup")
 """Modules in which no model code looks for a name that it does not say."""
 _STARRED: Final = (
     "system",

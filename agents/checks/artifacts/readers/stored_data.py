@@ -10,9 +10,11 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
+from functools import cache
 from itertools import islice
 from typing import Final
 
+from agents.checks.artifacts.dangerous_names import modules
 from agents.checks.artifacts.formats.names import formats as declared
 from agents.checks.artifacts.pickle.streams import Part, scan_pickle
 from agents.checks.artifacts.report import severity_of
@@ -45,10 +47,6 @@ TRIAL_BYTES: Final = 16 << 20
 _BINARY_PICKLE: Final = re.compile(
     rb"\x80[\x02-\x05](?=[\x95\x80-\x93}\]()cKJMINXUSVTBCGLFiq\x8a\x8c])"
 )
-_TEXT_PICKLE: Final = re.compile(
-    rb"c(?:os|posix|nt|subprocess|builtins|__builtin__|sys|pty|runpy|importlib|shutil|socket"
-    rb"|webbrowser|ctypes)\n[A-Za-z_]\w*\n"
-)
 _BASE64: Final = re.compile(rb"gA[I-X][A-Za-z0-9+/]{16,65536}={0,2}")
 _ZIP: Final = re.compile(rb"PK\x03\x04[\x0a-\x3f]\0.{2}[\0\x08]\0", re.DOTALL)
 _GZIP: Final = re.compile(rb"\x1f\x8b\x08[\0\x08].{4}[\0\x02\x04][\0-\x0d\xff]", re.DOTALL)
@@ -60,6 +58,12 @@ _ZEROS: Final = bytes(CHUNK)
 _WEB_SHELL: Final = re.compile(
     rb"<\?(?:php|=)[^?]{0,400}\b(?:system|exec|shell_exec|passthru|eval|assert|popen)\s*\("
 )
+
+
+@cache
+def _text_pickle() -> re.Pattern[bytes]:
+    modules_ = "|".join(sorted(modules("argument")))
+    return re.compile(rf"c(?:{modules_})\n[A-Za-z_]\w*\n".encode("ascii"))
 
 
 def search_data(scan: Scan, source: Source, formats: list[str]) -> None:
@@ -76,7 +80,7 @@ def search_data(scan: Scan, source: Source, formats: list[str]) -> None:
     if not numeric.intersection(formats) or f"{NAME}@" in (scan.member or ""):
         return  # nor within what such a search found: it was searched with the whole
     programless = any(known.programless and known.name in formats for known in declared())
-    left = dict.fromkeys((_BINARY_PICKLE, _TEXT_PICKLE, _BASE64), MAX_TRIALS)
+    left = dict.fromkeys((_BINARY_PICKLE, _text_pickle(), _BASE64), MAX_TRIALS)
     left |= dict.fromkeys((_ZIP, _GZIP), MAX_ARCHIVES)
     for offset, chunk in _chunks(source):
         scan.budget.step(1 + len(chunk) // 64)
