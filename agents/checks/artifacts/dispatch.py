@@ -19,14 +19,16 @@ from agents.checks.artifacts.formats.names import has_trait, is_pickle_name, pro
 from agents.checks.artifacts.formats.numpy_arrays import FORMAT as NPY
 from agents.checks.artifacts.formats.numpy_arrays import scan_npy
 from agents.checks.artifacts.formats.torchscript import scan_torchscript_code
+from agents.checks.artifacts.pickle.heads import starts_like_pickle
 from agents.checks.artifacts.pickle.second_opinion import ask_fickling
-from agents.checks.artifacts.pickle.streams import Part, scan_pickle, starts_like_pickle
+from agents.checks.artifacts.pickle.streams import scan_pickle
 from agents.checks.artifacts.readers.stored_data import search_data
 from agents.checks.artifacts.report import FileReport, conclude
 from agents.checks.artifacts.scanning import (
     Budget,
     BudgetExceededError,
     CorruptFileError,
+    Part,
     Scan,
     Source,
 )

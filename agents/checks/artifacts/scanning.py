@@ -54,6 +54,21 @@ class BytesSource(msgspec.Struct, frozen=True):
         return self.raw[offset : offset + length]
 
 
+class Part:
+    """A range of a source as a source."""
+
+    def __init__(self, source: Source, offset: int, length: int) -> None:
+        """Take `length` bytes from `offset`, or what there is of them."""
+        self._source = source
+        self._offset = offset
+        self.size = max(min(length, source.size - offset), 0)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes from `offset`."""
+        length = min(length, self.size - offset)
+        return self._source.read(self._offset + offset, length) if length > 0 else b""
+
+
 class Budget:
     """What one file may cost: bytes expanded and steps taken, over all its members."""
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from agents.checks.artifacts.containers.zips import is_escaping
-from agents.checks.artifacts.pickle.streams import Part
-from agents.checks.artifacts.scanning import Scan, Source
+from agents.checks.artifacts.scanning import Part, Scan, Source
 from schemas.severity import Severity
 
 BLOCK: Final = 512

@@ -16,8 +16,7 @@ from typing import Final
 import msgspec
 
 from agents.checks.artifacts.containers.inflation import inflate, report_bomb
-from agents.checks.artifacts.pickle.streams import Part
-from agents.checks.artifacts.scanning import BytesSource, CorruptFileError, Scan, Source
+from agents.checks.artifacts.scanning import BytesSource, CorruptFileError, Part, Scan, Source
 
 LOCAL, CENTRAL, END = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
 TAIL: Final = 22 + 65_535

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from agents.checks.artifacts.formats.format import Format, Suffix, Trait
 from agents.checks.artifacts.pickle.arrays import item_size
-from agents.checks.artifacts.pickle.streams import Part, scan_pickle
+from agents.checks.artifacts.pickle.streams import scan_pickle
 from agents.checks.artifacts.readers.torn_tails import Span, report_torn_tail
-from agents.checks.artifacts.scanning import Scan, Source
+from agents.checks.artifacts.scanning import Part, Scan, Source
 from schemas.severity import Severity
 
 MAGIC: Final = b"\x93NUMPY"

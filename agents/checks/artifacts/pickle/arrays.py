@@ -6,7 +6,7 @@ import re
 from math import prod
 from typing import Any, Final
 
-from agents.checks.artifacts.pickle.machine import Global, Mapping, Result
+from agents.checks.artifacts.pickle.symbols import Global, Mapping, Result
 from agents.checks.artifacts.scanning import Source
 
 _DTYPE: Final = re.compile(r"[<>|=]?([a-zA-Z?])(\d*)")

@@ -6,7 +6,7 @@ import re
 from math import prod
 from typing import Any, Final
 
-from agents.checks.artifacts.pickle.machine import Global, Result
+from agents.checks.artifacts.pickle.symbols import Global, Result
 
 MAX_OCTETS: Final = 1 << 30
 """Octets that a call may be asked to make: a pickler writes them out, however many they are."""

@@ -337,3 +337,25 @@ COMMAND: Final = re.compile(
     re.IGNORECASE,
 )
 """The same, given to a function: single words and file names too."""
+
+
+def code_in(value: object, *, function: bool) -> str:
+    """Return the first text among arguments that is code, a command, a path or an address.
+
+    Args:
+        value: The arguments.
+        function: Whether a function is given them; single words and file names count then.
+    """
+    pattern = COMMAND if function else CODE
+    waiting, seen = [value], 0
+    while waiting and seen < 200:
+        item = waiting.pop()
+        seen += 1
+        if isinstance(item, bytes):
+            item = item[:4096].decode("latin-1")
+        if isinstance(item, str):
+            if pattern.search(item[:4096]):
+                return item[:120]
+        elif isinstance(item, tuple | list):
+            waiting.extend(item[:50])
+    return ""

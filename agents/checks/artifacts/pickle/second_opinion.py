@@ -14,7 +14,7 @@ import re
 from typing import Final
 
 from agents.checks.artifacts.pickle.globals import Level, judge
-from agents.checks.artifacts.pickle.streams import starts_like_pickle
+from agents.checks.artifacts.pickle.heads import starts_like_pickle
 from agents.checks.artifacts.report import severity_of
 from agents.checks.artifacts.scanning import Scan, Source
 from schemas.severity import Severity

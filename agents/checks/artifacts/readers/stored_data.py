@@ -16,13 +16,14 @@ from typing import Final
 
 from agents.checks.artifacts.dangerous_names import modules
 from agents.checks.artifacts.formats.names import formats as declared
-from agents.checks.artifacts.pickle.streams import Part, scan_pickle
+from agents.checks.artifacts.pickle.streams import scan_pickle
 from agents.checks.artifacts.report import severity_of
 from agents.checks.artifacts.scanning import (
     Budget,
     BudgetExceededError,
     BytesSource,
     CorruptFileError,
+    Part,
     Scan,
     Source,
 )
