@@ -123,10 +123,28 @@ def test_a_format_names_rules_that_exist_and_that_its_reader_reports():
 @pytest.mark.parametrize("known", [known for known in FORMATS if known.rules], ids=lambda k: k.name)
 def test_the_reader_of_a_format_holds_the_rules_that_it_declares(known):
     module = _reader(known)
-    reported = set(re.findall(r'"(TW-[A-Z0-9-]+)"', inspect.getsource(import_module(module))))
     siblings = [one for one in FORMATS if _reader(one) == module]
-    assert set(known.rules) <= reported
-    assert reported == {rule for one in siblings for rule in one.rules}
+    declared = {rule for one in siblings for rule in one.rules}
+    assert rule_ids(source_of(module)) <= declared
+    assert declared <= set().union(*map(rule_ids, sources(module, depth=2)))
+
+
+def source_of(module: str) -> str:
+    return inspect.getsource(import_module(module))
+
+
+def sources(module: str, depth: int) -> Iterator[str]:
+    """Yield the source of a module, and of those of its package that it imports from."""
+    source = source_of(module)
+    yield source
+    if depth:
+        room = re.escape(module.rpartition(".")[0])
+        for name in re.findall(rf"^from ({room}\.\w+) import", source, re.MULTILINE):
+            yield from sources(name, depth - 1)
+
+
+def rule_ids(source: str) -> set[str]:
+    return set(re.findall(r'"(TW-[A-Z0-9-]+)"', source))
 
 
 def _reader(known: Format) -> str:
