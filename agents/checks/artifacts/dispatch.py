@@ -1,4 +1,4 @@
-"""Finds out what a file is by its content and hands it to each parser that it may be for."""
+"""Recognises a file by its content and hands it to every parser that may apply."""
 # ruff: noqa: PLR2004 -- numbers of formats are what they are
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def scan_source(
         path: As reported, when other than `name`.
         budget: What it may cost.
         sha256: Its digest, when known.
-        sink: Hears of each detection at once.
+        sink: Called with each detection at once.
         second_opinion: Whether to ask fickling too, of pickles that have imports.
     """
     scan = Scan(path or name, dispatch, budget, siblings=siblings, sink=sink)
@@ -96,7 +96,7 @@ def dispatch(scan: Scan, name: str, source: Source) -> None:
     before = len(scan.formats)
     _containers(scan, name, source, head)
     first = starts_like_pickle(head)
-    if first:  # before all others: what it does stays told, whatever they run into
+    if first:  # before all others: what it does is reported, whatever stops the others
         expected = _is_pickle(name, scan.formats[before:] != [])
         _part(scan, lambda: _pickle(scan, source, expected=expected))
     own = _formats(scan, name, source, head)
@@ -120,7 +120,7 @@ def dispatch(scan: Scan, name: str, source: Source) -> None:
 
 
 def _unrecognised(scan: Scan, name: str, source: Source, head: bytes) -> None:
-    """Call a file damaged that is nothing that is known and whose name promises what would be."""
+    """Mark an unrecognised file corrupt if its name implies a known format."""
     if has_trait(name, Trait.MAGIC):
         scan.mark_corrupt("nothing in it is of the format that its name says")
     elif (
@@ -132,7 +132,7 @@ def _unrecognised(scan: Scan, name: str, source: Source, head: bytes) -> None:
 
 
 def _is_pickle(name: str, found: bool) -> bool:
-    """Say whether a file that breaks as a pickle is a damaged one, by its name or its magic."""
+    """Tell whether a file that does not parse as a pickle is a damaged one, by its name."""
     return not found and is_pickle_name(name)
 
 
@@ -145,7 +145,7 @@ def _guarded(scan: Scan, name: str, source: Source) -> None:
 
 
 def _part(scan: Scan, parse: object) -> None:
-    """Run one parser; what stops it never stops the others, nor erases what it found."""
+    """Run one parser: an error stops no other parser and erases no finding."""
     assert callable(parse)
     try:
         parse()
@@ -234,7 +234,7 @@ def _mismatch(scan: Scan, name: str, found: list[str]) -> None:
 
 
 def _formats(scan: Scan, name: str, source: Source, head: bytes) -> list[str]:
-    """Read a file by the first format that it fits, and return that: none of its members'."""
+    """Read a file as the first format that matches, and return its name."""
     for known in _registered():
         if known.matches is None or known.parse is None:
             continue

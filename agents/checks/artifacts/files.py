@@ -45,7 +45,7 @@ def scan_descriptor(
         siblings: Paths of the other files of the same folder.
         digest: Whether to compute its SHA-256 (one streaming pass).
         budget: What it may cost.
-        sink: Hears of each detection at once.
+        sink: Called with each detection at once.
         second_opinion: Whether to ask fickling too.
     """
     sha256 = None

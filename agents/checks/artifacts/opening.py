@@ -42,5 +42,5 @@ def list_tree(root: Path) -> Iterator[tuple[Path, str]]:
 
 
 def escapes(path: Path, root: Path) -> bool:
-    """Say whether a path, its links followed, leaves `root`."""
+    """Tell whether a path, its links followed, leaves `root`."""
     return not path.resolve().is_relative_to(root.resolve())

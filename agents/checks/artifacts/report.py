@@ -42,7 +42,7 @@ def verdict_of(
         incomplete: Whether something was not analysed to its end.
         corrupt: Whether bytes are damaged.
     """
-    worst = max((severity_of(one).rank for one in detections), default=0)
+    worst = max((severity_of(detection).rank for detection in detections), default=0)
     if worst >= Severity.CRITICAL.rank:
         return Verdict.MALICIOUS
     if incomplete:

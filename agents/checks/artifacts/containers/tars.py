@@ -24,7 +24,7 @@ _FILES: Final = (b"0", b"\0", b"7", b"S")
 
 
 def is_tar(head: bytes) -> bool:
-    """Say whether bytes begin with a tar header: by its magic, or by its checksum."""
+    """Tell whether bytes begin with a tar header: by its magic, or by its checksum."""
     if len(head) < BLOCK or not head[0]:
         return False
     if head[257:262] == b"ustar":

@@ -52,7 +52,7 @@ class Member(msgspec.Struct):
 
 
 def find_zip(source: Source, head: bytes) -> bool:
-    """Say whether a source is or ends in a zip archive."""
+    """Tell whether a source is or ends in a zip archive."""
     return head.startswith((LOCAL, END, b"PK\x07\x08PK\x03\x04")) or _find_end(source) is not None
 
 
@@ -135,7 +135,7 @@ def scan_zip(scan: Scan, name: str, source: Source, head: bytes) -> None:  # noq
 
 
 def _reads_otherwise(own: Member, listed: Member) -> bool:
-    """Say whether a reader of the local header gets other bytes or another name."""
+    """Tell whether a reader of the local header gets other bytes or another name."""
     if own.raw_name != listed.raw_name or own.method != listed.method:
         return True
     return own.packed != listed.packed and not own.flags & _DESCRIPTOR and own.packed > 0
@@ -353,7 +353,7 @@ _TRAVERSAL: Final = re.compile(r"(^|[/\\])\.\.([/\\]|$)|^[/\\]|^[A-Za-z]:[/\\]|\
 
 
 def is_escaping(name: str) -> bool:
-    """Say whether unpacking under this name leaves the folder."""
+    """Tell whether unpacking under this name leaves the folder."""
     return bool(_TRAVERSAL.search(name))
 
 

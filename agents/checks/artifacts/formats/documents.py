@@ -1,4 +1,4 @@
-"""Declares text in the place of a model: what a server answered, saved under a model's name."""
+"""Declares text that was saved under a model's name, such as an error page of a server."""
 
 from __future__ import annotations
 

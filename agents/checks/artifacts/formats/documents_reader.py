@@ -1,4 +1,4 @@
-"""Recognises text in the place of a model: what a server answered, saved under a model's name."""
+"""Reads text that was saved under a model's name, such as an error page of a server."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _MODEL: Final = re.compile(rb'"(learner|trees?|nodes|config|layers|weights|vocab
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is text where its name promises a binary format."""
+    """Tell whether a file is text where its name promises a binary format."""
     lower = name.lower().rsplit("!", 1)[-1]
     if source.size > MAX_ANSWER or not _promises(lower) or not _is_text(head):
         return False
@@ -59,7 +59,7 @@ def matches(name: str, head: bytes, source: Source) -> bool:
 
 
 def parse(scan: Scan, name: str, source: Source) -> None:
-    """Say that it is damaged, and report what readers of its text would run into.
+    """Mark the file corrupt, and report what readers of its text would run into.
 
     Raises:
         CorruptFileError: always, for a text is no model of this name.
@@ -79,7 +79,7 @@ def _promises(lower: str) -> bool:
 
 
 def _is_text(raw: bytes) -> bool:
-    """Say whether bytes are UTF-8 or its beginning, with no control characters."""
+    """Tell whether bytes are UTF-8 or its beginning, with no control characters."""
     if not raw.strip() or controls(raw):
         return False
     try:

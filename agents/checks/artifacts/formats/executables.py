@@ -41,7 +41,7 @@ _BUILD: Final = re.compile(
 
 
 def matches_binary(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is a native executable, a library or other machine's code."""
+    """Tell whether a file is a native executable, a library or other machine's code."""
     if head.startswith((b"\x7fELF", *APE, *MACH)):
         return True
     if head.startswith(FAT):
@@ -88,7 +88,7 @@ def _judge_llamafile(scan: Scan, source: Source) -> None:
 
 
 def matches_script(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is a script of a shell or of another interpreter than Python."""
+    """Tell whether a file is a script of a shell or of another interpreter than Python."""
     del source
     if head.startswith(b"#!") and b"python" not in head.split(b"\n", 1)[0]:
         return True
@@ -115,7 +115,7 @@ def report_script(scan: Scan, text: str, *, shell: bool = True) -> None:
         text: Of any interpreter.
         shell: Whether its lines may be commands of a shell.
     """
-    told: set[str] = set()
+    reported: set[str] = set()
     for number, line in enumerate(text.splitlines()[:200_000], 1):
         stripped = line.strip()
         if stripped.startswith(("#", "::", "//", "rem ", "REM ")):
@@ -137,10 +137,10 @@ def report_script(scan: Scan, text: str, *, shell: bool = True) -> None:
                 stripped,
             )
             rule = "TW-MODEL-SCRIPT-HOSTILE" if fetches else "TW-MODEL-SCRIPT-RISKY"
-            if rule not in told:  # the first of what is only risky says enough
+            if rule not in reported:  # the first of what is only risky says enough
                 scan.report(rule, f"the script runs {stripped[:80]!r}", line=number)
             if not fetches:
-                told.add(rule)
+                reported.add(rule)
         if len(line) < MAX_LINE:
             descend_decoded(scan, f"line {number}", line)
 

@@ -1,4 +1,4 @@
-"""Recognises formats of other worlds that can run code and are not analysed: R, Java, Torch7."""
+"""Recognises formats of other platforms that can run code and are not analysed: R, Java, Torch7."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _CALLS: Final = re.compile(
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is one of them, by its first bytes or its name."""
+    """Tell whether a file is of such a format, by its first bytes or its name."""
     return source.size > 0 and (
         head.startswith(HEADS)
         or (name.lower().endswith(_NAMED) and not head.startswith((b"\x1f\x8b", b"PK", b"\x80")))

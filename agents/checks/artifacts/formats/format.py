@@ -35,7 +35,7 @@ class Trait(Flag):
     WEIGHTS = auto()
     """Weights: never a program."""
     SIZED = auto()
-    """The file's size tells the number of parameters."""
+    """The file's size shows the number of parameters."""
     NONEMPTY = auto()
     """No whole file is empty."""
     MAGIC = auto()
@@ -98,7 +98,7 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
 
 def endings(suffixes: Iterable[Suffix], trait: Trait = NONE) -> tuple[str, ...]:
     """Return the endings that have all given traits, in the form that `str.endswith` takes."""
-    return tuple(one.ending for one in suffixes if one.ending and trait in one.traits)
+    return tuple(suffix.ending for suffix in suffixes if suffix.ending and trait in suffix.traits)
 
 
 def later(module: str) -> Parse:

@@ -59,7 +59,7 @@ VERSIONS: Final = (1, 2, 3)
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is GGUF, or a GGML file of before it."""
+    """Tell whether a file is GGUF, or GGML, its predecessor."""
     del source
     return (
         _EITHER_ORDER.match(head) is not None
@@ -240,10 +240,10 @@ class _Reader:
                 )
                 raise CorruptFileError(f"tensor {name[:80]!r} has {dimensions} dimensions")
             elements = first = 1
-            for place in range(dimensions):
+            for index in range(dimensions):
                 side = self._number(self._width)
                 elements *= side
-                first = side if place == 0 else first
+                first = side if index == 0 else first
                 if side >= 1 << 63:  # negative to a reader, and no size when another is zero
                     self._bounds(side, f"a side of {side} for tensor {name[:80]!r}")
             kind, offset = self._number(4), self._number(8)

@@ -58,7 +58,7 @@ def integer(node: nodes.Node) -> int | None:
 
 
 def is_built(node: nodes.Node) -> bool:
-    """Say whether an expression puts a string together that may begin with an underscore."""
+    """Tell whether an expression puts a string together that may begin with an underscore."""
     first = node
     while isinstance(first, nodes.Concat | nodes.Add):
         first = first.nodes[0] if isinstance(first, nodes.Concat) else first.left

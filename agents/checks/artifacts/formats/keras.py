@@ -56,7 +56,7 @@ MAX_TREE_TEXT: Final = 4096
 
 
 def is_keras(document: object) -> bool:
-    """Say whether a JSON document is a Keras configuration."""
+    """Tell whether a JSON document is a Keras configuration."""
     if not isinstance(document, dict):
         return False
     if "class_name" in document and ("config" in document or "module" in document):
@@ -156,7 +156,7 @@ def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
             key=path[:200],
             name=str(inner.get("filepath"))[:200],
         )
-    if any(_LOOKUPS.match(one) for one in named):
+    if any(_LOOKUPS.match(part) for part in named):
         _judge_lookup(scan, inner, path)
     if named & {"HubLayer", "KerasLayer"} and isinstance(inner.get("handle"), str):
         scan.report(

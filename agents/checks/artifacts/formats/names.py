@@ -129,7 +129,7 @@ def may_execute(path: str) -> bool:
 
 
 def is_sized(path: str) -> bool:
-    """Tell whether a file's size tells the number of parameters of its model."""
+    """Tell whether a file's size shows the number of parameters of its model."""
     return suffix_of(path) in _sized()
 
 
@@ -153,7 +153,7 @@ def _claims() -> dict[str, frozenset[str]]:
 
 
 HEAD_BYTES: Final = 16
-"""Bytes by which a file's content is told from another's."""
+"""Bytes that are enough to check a file's content."""
 
 
 def is_content_of(path: str, head: bytes) -> bool:

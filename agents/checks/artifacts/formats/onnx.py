@@ -79,7 +79,7 @@ _CODE_HEADS: Final = (
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is an ONNX model, by its first fields or its name."""
+    """Tell whether a file is an ONNX model, by its first fields or its name."""
     lower = name.lower()
     if lower.endswith(_NAMED) and not head.startswith((b"PK\x03\x04", b"version https://git-lfs")):
         return True

@@ -63,7 +63,7 @@ FORMATS: Final[tuple[Format, ...]] = (
     programs.ENCODED,
     programs.PROGRAM,
 )
-"""The formats of which a file is one: from the surest to those that only the name tells."""
+"""The formats of which a file is one: from the surest to those that only their names show."""
 ALL: Final[tuple[Format, ...]] = (
     *FORMATS,
     numpy_arrays.FORMAT,

@@ -43,7 +43,7 @@ _NAMED: Final = endings(SUFFIXES, Trait.NAMED)
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is safetensors: a length, then a JSON object; or its name says so."""
+    """Tell whether a file is safetensors: a length, then a JSON object; or its name says so."""
     length = int.from_bytes(head[:PREFIX], "little")
     plausible = (
         len(head) > PREFIX and 2 <= length <= MAX_HEADER and head[PREFIX : PREFIX + 1] == b"{"
@@ -180,7 +180,10 @@ def _judge_tensors(scan: Scan, header: dict[str, Any], room: int) -> int:
         shape: Any = info.get("shape")
         span: Any = info.get("data_offsets")
         if not _is_counts(shape) or not _is_counts(span) or len(span) != 2:
-            if any(isinstance(one, int) and one < 0 for one in (*_listed(shape), *_listed(span))):
+            if any(
+                isinstance(number, int) and number < 0
+                for number in (*_listed(shape), *_listed(span))
+            ):
                 scan.report(
                     "TW-MODEL-SAFETENSORS-BOUNDS",
                     f"tensor {tensor[:80]!r} has a negative length or offset",

@@ -21,7 +21,7 @@ MAX_TREE: Final = 2_000_000
 
 
 class NameTrust(StrEnum):
-    """What a name is known for."""
+    """How far a name is trusted."""
 
     DANGEROUS = "dangerous"
     UNKNOWN = "unknown"
@@ -76,7 +76,7 @@ _NAME: Final = re.compile(r"^[A-Za-z_][\w]*(?:[.:][A-Za-z_]\w*)*$")
 
 
 def name_trust(name: str, allowed: tuple[str, ...] = HYDRA_PREFIXES) -> NameTrust:
-    """Say what the full name of a Python object is known for.
+    """Return how far the full name of a Python object is trusted.
 
     Args:
         name: Dotted, as `module.attribute`.

@@ -161,14 +161,14 @@ class _Reader:
         if text:
             self._judge_value(tag, text)
 
-    def _judge_value(self, place: str, value: str) -> None:
+    def _judge_value(self, path: str, value: str) -> None:
         if len(value) > MAX_TEXT or len(value) < 8:
             return
         if match := _SCRIPT.search(value):
-            self._report("TW-MODEL-XML-SCRIPT", f"{place[:80]} holds {match.group()[:60]!r}")
-        elif "Extension" in place and is_hostile_command(value):
-            self._report("TW-MODEL-XML-SCRIPT", f"{place[:80]} holds the command {value[:60]!r}")
-        report_text(self._scan, place[:200], value)
+            self._report("TW-MODEL-XML-SCRIPT", f"{path[:80]} holds {match.group()[:60]!r}")
+        elif "Extension" in path and is_hostile_command(value):
+            self._report("TW-MODEL-XML-SCRIPT", f"{path[:80]} holds the command {value[:60]!r}")
+        report_text(self._scan, path[:200], value)
 
     def _judge_pmml(self, tag: str, attributes: dict[str, str]) -> None:
         if tag in ("Apply", "DefineFunction"):
@@ -183,20 +183,20 @@ class _Reader:
                     self._report("TW-MODEL-PMML-FUNCTION", f"{tag} names {value[:120]!r}")
 
     def _judge_constant(self, attributes: dict[str, str]) -> None:
-        """Report a constant whose place or shape no file can have."""
-        place = [attributes.get(name, "0").strip()[:40] for name in ("offset", "size")]
+        """Report a constant at an offset or of a shape that no file can have."""
+        span = [attributes.get(name, "0").strip()[:40] for name in ("offset", "size")]
         sides = [side.strip()[:40] for side in attributes.get("shape", "").split(",")[:64]]
-        numbers = [int(one) for one in place if _INTEGER.match(one)]
+        numbers = [int(number) for number in span if _INTEGER.match(number)]
         elements = 1
         for side in sides:
             elements *= int(side) if _INTEGER.match(side) else 1
         if (
-            len(numbers) < len(place)
+            len(numbers) < len(span)
             or min(numbers) < 0
             or sum(numbers) >= BEYOND
             or abs(elements) >= BEYOND
         ):
-            self._report("TW-MODEL-OPENVINO-BOUNDS", f"data at {place}, of the shape {sides[:8]}")
+            self._report("TW-MODEL-OPENVINO-BOUNDS", f"data at {span}, of the shape {sides[:8]}")
 
     def _judge_openvino(self, tag: str, attributes: dict[str, str]) -> None:
         if tag == "layer":

@@ -185,7 +185,7 @@ def judge(module: str, name: str, protocol: int, *, script: bool = False) -> Imp
         module in _renames()[0] or (module, name) in _renames()[1]
     ):
         return import_verdict
-    return max(import_verdict, original, key=lambda one: one.level)
+    return max(import_verdict, original, key=lambda verdict: verdict.level)
 
 
 def _judge(module: str, name: str, *, script: bool) -> ImportVerdict:
@@ -286,18 +286,18 @@ def _common(left: str, right: str) -> int:
 
 
 def _one_letter(left: str, right: str) -> bool:
-    """Say whether two names differ by one letter put in, left out, changed or swapped."""
+    """Tell whether two names differ by one letter put in, left out, changed or swapped."""
     if abs(len(left) - len(right)) > 1 or len(right) < SHORT:
         return False
     start = _common(left, right)
     end = _common(left[start:][::-1], right[start:][::-1])
-    one, other = left[start : len(left) - end], right[start : len(right) - end]
-    if len(one) == 2 and one == other[::-1]:
+    changed, other = left[start : len(left) - end], right[start : len(right) - end]
+    if len(changed) == 2 and changed == other[::-1]:
         return True
-    if len(one) > 1 or len(other) > 1 or not (one + other).isalpha():
+    if len(changed) > 1 or len(other) > 1 or not (changed + other).isalpha():
         return False
     after = right[len(right) - end :][:1] if end else ""
-    return not (len(one) != len(other) and one + other == "s" and after in ("", "."))
+    return not (len(changed) != len(other) and changed + other == "s" and after in ("", "."))
 
 
 @cache

@@ -416,7 +416,7 @@ class Stream:
         return None
 
     def _is_method(self, args: Any) -> bool:  # noqa: ANN401
-        """Say whether a method of a distribution is bound, as protocols below 4 write it."""
+        """Tell whether a method of a distribution is bound, as protocols below 4 write it."""
         of = args[0].callee if len(args) == 2 and isinstance(args[0], Result) else None
         return (
             self._is_allowed(of, "new", "call")

@@ -1,4 +1,4 @@
-"""Knows by their names which calls of Python run, load, fetch, decode or tell of the host."""
+"""Holds the patterns by which calls, commands and texts of Python source are judged."""
 
 from __future__ import annotations
 

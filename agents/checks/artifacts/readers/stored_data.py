@@ -100,7 +100,7 @@ def search_data(scan: Scan, source: Source, formats: list[str]) -> None:
                 _try(scan, source, offset + match.start(), match)
         if not programless:
             continue
-        programs = [found.start() for one in _PROGRAMS if (found := one.search(chunk))]
+        programs = [found.start() for pattern in _PROGRAMS if (found := pattern.search(chunk))]
         if programs:
             scan.report(
                 "TW-MODEL-EXECUTABLE",
@@ -139,10 +139,11 @@ def _try(scan: Scan, source: Source, offset: int, match: re.Match[bytes]) -> Non
         pass  # of what was no member in the first place; what was found before stands
     scan.adopt(
         [
-            one
-            for one in trial.detections
+            detection
+            for detection in trial.detections
             # a trial runs out of its own small budget, which makes no bomb
-            if severity_of(one).rank >= Severity.CRITICAL.rank and one.rule_id != "TW-ARCHIVE-BOMB"
+            if severity_of(detection).rank >= Severity.CRITICAL.rank
+            and detection.rule_id != "TW-ARCHIVE-BOMB"
         ]
     )
 
