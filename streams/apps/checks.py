@@ -15,7 +15,7 @@ from streams.apps.decoding import event_decoder
 from streams.apps.instrumentation import count
 from streams.apps.knowledge_topics import knowledge_references
 from streams.apps.topology import APPLICATIONS, AppParts
-from streams.engine.runner import Agent, Binding
+from streams.engine.binding import Agent, Binding
 from streams.settings import Settings
 
 

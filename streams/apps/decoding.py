@@ -19,7 +19,7 @@ from schemas.intel import IntelFact
 from schemas.ledger import LedgerMessage
 from schemas.reading import record_reader
 from schemas.signing import InvalidSignatureError, verify_signature
-from streams.engine.runner import Decode
+from streams.engine.binding import Decode
 from streams.kafka.topics import Origin
 from streams.settings import Settings
 

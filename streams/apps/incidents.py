@@ -11,7 +11,7 @@ from streams.apps.decoding import incidents_decoder, result_decoder
 from streams.apps.instrumentation import count
 from streams.apps.knowledge_topics import policy_reference
 from streams.apps.topology import AppParts
-from streams.engine.runner import Binding
+from streams.engine.binding import Binding
 from streams.kafka.topics import tenant_slug
 from streams.settings import Settings
 from streams.signing_keys import (

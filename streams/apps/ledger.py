@@ -11,7 +11,7 @@ from schemas.channels import Channel
 from streams.apps.decoding import ledger_decoder
 from streams.apps.instrumentation import count
 from streams.apps.topology import AppParts
-from streams.engine.runner import Agent, Binding
+from streams.engine.binding import Agent, Binding
 from streams.settings import Settings
 
 

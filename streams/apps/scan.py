@@ -14,7 +14,7 @@ from streams.apps.decoding import value_decoder
 from streams.apps.instrumentation import count
 from streams.apps.knowledge_topics import knowledge_references
 from streams.apps.topology import AppParts
-from streams.engine.runner import Binding
+from streams.engine.binding import Binding
 from streams.fetch_credentials import open_fetcher
 from streams.settings import Settings
 

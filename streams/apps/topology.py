@@ -12,8 +12,8 @@ from schemas.errors import TidewatchError
 from streams.kafka.topics import changelog_name, group_id, topic_name
 
 if TYPE_CHECKING:
+    from streams.engine.binding import Binding
     from streams.engine.reference_topics import ReferenceTopic
-    from streams.engine.runner import Binding
     from streams.settings import Settings
 
 

@@ -22,11 +22,11 @@ from yarl import URL
 
 from schemas.errors import TidewatchError
 from streams import metrics
+from streams.engine.binding import SLOW_CHUNK_RECORDS, SLOW_WINDOW_CHUNKS, Binding, check_agent
 from streams.engine.crash import crash
-from streams.engine.engine import Engine, check_agent
+from streams.engine.engine import Engine
 from streams.engine.health import Health
 from streams.engine.offset_gaps import report_gap
-from streams.engine.runner import SLOW_CHUNK_RECORDS, SLOW_WINDOW_CHUNKS, Binding
 from streams.engine.tables import LOCK_SECONDS, STORE_SCHEME, RowTable, StoreLockedError, Tables
 from streams.engine.ticks import Ticker
 from streams.engine.transport import SCHEME

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
     from faust.types import EventT
 
     from agents.ports import Record
+    from streams.engine.binding import Binding
     from streams.engine.host import Host
-    from streams.engine.runner import Binding
     from streams.kafka.topics import Origin
     from streams.settings import Settings
 
@@ -153,19 +152,3 @@ class Engine:
         runners, self._runners = list(self._runners.values()), {}
         if runners:
             await asyncio.gather(*(runner.close(self.settings.drain_seconds) for runner in runners))
-
-
-def check_agent(binding: Binding) -> None:
-    """Refuse a binding whose agent does not take what it will be given.
-
-    Raises:
-        TidewatchError: It is not a coroutine function of (batch, publish[, rows]).
-    """
-    wanted = 3 if binding.rows else 2
-    takes = len(inspect.signature(binding.agent).parameters)
-    if not inspect.iscoroutinefunction(binding.agent) or takes != wanted:
-        raise TidewatchError(
-            f"agent of binding {binding.name} must be async and take {wanted} arguments",
-            where=getattr(binding.agent, "__qualname__", repr(binding.agent)),
-            remedy="async def agent(batch, publish) or, with rows, (batch, publish, rows)",
-        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from schemas.channels import Channel
 from streams import metrics
@@ -28,6 +28,8 @@ ENTERED_HEADER: Final = "tw_entered"
 CARRIES_ENTERED: Final = frozenset(
     channel for channel, spec in TOPICS.items() if spec.direction is Direction.INTERNAL
 )
+MAX_DIGITS: Final = 16
+"""Of a time in milliseconds."""
 UTF8_BYTES: Final = 4
 """That a character takes at most; and about what framing a header needs."""
 
@@ -98,3 +100,21 @@ class TopicRouter:
     def address_letter(self, letter: Envelope) -> Outgoing:
         """Return the record of a dead letter."""
         return Outgoing(self._names[Channel.DEAD_LETTER], letter.key, letter.value, letter.headers)
+
+
+def entered_ms(record: Any, *, internal: bool) -> int:  # noqa: ANN401 -- aiokafka's record
+    """Return when the event that led to a record entered Kafka, milliseconds since the epoch.
+
+    Only records of internal topics carry it from hop to hop; what a producer writes into such a
+    header means nothing.
+
+    Args:
+        record: As it was fetched.
+        internal: Whether its topic is written by Tidewatch alone.
+    """
+    if not internal:
+        return int(record.timestamp)
+    for name, value in record.headers:
+        if name == ENTERED_HEADER and len(value) <= MAX_DIGITS and value.isdigit():
+            return int(value)
+    return 0

@@ -10,6 +10,9 @@ process killed anywhere repeats chunks but loses none.
 A chunk that publishes too much at once is taken in parts: its agent runs again on fewer records,
 and each part is delivered, and what it covers committed, in the same order. What follows from a
 single record and is still too much is not delivered; that record goes to the dead letters.
+
+Over 500 lines, since it is one state machine; what can stand alone is in `changelog`, `outbox`,
+`router` and `unreadable`.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -33,6 +36,8 @@ from schemas.channels import Channel
 from schemas.errors import UnreadableRecordError
 from schemas.version import SOURCE
 from streams import metrics
+from streams.engine.binding import Binding, Chunk
+from streams.engine.changelog import ChangelogWriter
 from streams.engine.crash import crash
 from streams.engine.delivery import BatchDelivery, Outgoing
 from streams.engine.outbox import (
@@ -42,7 +47,7 @@ from streams.engine.outbox import (
     Outbox,
     OutboxFullError,
 )
-from streams.engine.router import CARRIES_ENTERED, ENTERED_HEADER
+from streams.engine.router import CARRIES_ENTERED, entered_ms
 from streams.engine.tables import DiskFullError, PartitionRows
 from streams.engine.unreadable import Unreadable, UnreadableRuns, unreadable_topic_alert
 from streams.kafka.batches import RefusedBatch
@@ -56,49 +61,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-Decode = Callable[[Record, Origin], Any]
-"""Reads a record of a topic as what it carries; raises UnreadableRecordError."""
-Agent = Callable[..., Awaitable[None]]
-"""`async def agent(batch, publish)`, or `(batch, publish, rows)` for a binding with rows."""
-
-MAX_DIGITS: Final = 16
-"""Of a time in milliseconds."""
 WATERMARK_ROW: Final = "\x00watermark:"
 TURN_MESSAGES = 2_000
 """After so many the event loop has a turn, for other partitions and for what is delivered."""
 NOTICES = 32
 """Of a source's records that are refused in one chunk, those that are told of; a day's alert needs
 fewer."""
-SLOW_CHUNK_RECORDS = 16
-SLOW_WINDOW_CHUNKS = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Binding:
-    """An agent, the channels it reads, and whether it keeps rows."""
-
-    name: str
-    """A short name, unique in the app; the rows' table is called so."""
-    channels: tuple[Channel, ...]
-    """Read together: chunks of one partition number run one after another."""
-    agent: Agent
-    decode: Decode
-    rows: bool = False
-    slow: bool = False
-    """Its chunks may take many minutes: small chunks, one at a time, never a rebalance."""
-    refused: Callable[[Record], Message] | None = None
-    """What else is told of a record that went to the dead letters, unreadable or refused."""
-    count: Callable[[Measure, int], None] = lambda _measure, _entered_ms: None
-    """Counts what a delivered message says for the metrics; takes when its cause entered Kafka."""
-
-
-class Chunk(msgspec.Struct, frozen=True, kw_only=True):
-    """Consecutive readable records of one partition. Implements `agents.ports.Batch`."""
-
-    topic: str
-    partition: int
-    deliveries: Sequence[Delivery[Any]]
-    watermark_ms: int
 
 
 @dataclass(kw_only=True)
@@ -139,24 +107,6 @@ class _Work:
     """Where an open run begins: what is before it is done."""
 
 
-def entered_ms(record: Any, *, internal: bool) -> int:  # noqa: ANN401 -- aiokafka's record
-    """Return when the event that led to a record entered Kafka, milliseconds since the epoch.
-
-    Only records of internal topics carry it from hop to hop; what a producer writes into such a
-    header means nothing.
-
-    Args:
-        record: As it was fetched.
-        internal: Whether its topic is written by Tidewatch alone.
-    """
-    if not internal:
-        return int(record.timestamp)
-    for name, value in record.headers:
-        if name == ENTERED_HEADER and len(value) <= MAX_DIGITS and value.isdigit():
-            return int(value)
-    return 0
-
-
 def _span(records: Sequence[Any]) -> dict[str, Any]:
     """Return which records these are, for the log."""
     return {"topic": records[0].topic, "offsets": [records[0].offset, records[-1].offset]}
@@ -189,6 +139,11 @@ class PartitionRunner:
         """Records that are taken together, as far as it was too much lately."""
         self._store = engine.store(binding, partition) if binding.rows else None
         self._rows = PartitionRows(self._store) if self._store is not None else None
+        self._changelog = (
+            ChangelogWriter(engine, binding, partition, self._store, self._rows)
+            if self._store is not None and self._rows is not None
+            else None
+        )
         self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._settle())]
 
     def submit(self, event: EventT[Any]) -> None:
@@ -593,7 +548,7 @@ class PartitionRunner:
                         await later.batch_delivery.delivered()
                         flights.append(later)
                     if not full:
-                        await self._make_durable(flights)
+                        await self._write_rows(flights)
                 except DiskFullError as error:
                     # What is under way still has to land before the runner may close, and none of
                     # it is acknowledged: the next process reads it again.
@@ -616,61 +571,12 @@ class PartitionRunner:
             if self._queue.empty() and not self._running:
                 self._idle.set()
 
-    async def _make_durable(self, flights: Sequence[_Flight]) -> None:
-        if self._rows is None or self._store is None:
-            return
+    async def _write_rows(self, flights: Sequence[_Flight]) -> None:
         changes: dict[bytes, bytes | None] = {}
         for flight in flights:
             changes.update(flight.changes)
-        if not changes:
-            return
-        offsets = await self._send_rows(changes)
-        offsets = await self._repair(offsets)
-        known = [offset for offset in offsets if offset >= 0]
-        position = self._store.position()
-        last = max(known, default=position[0] if position else -1)
-        self._rows.settle(flights[-1].batch, changes, last)
-
-    async def _send_rows(self, changes: dict[bytes, bytes | None]) -> list[int]:
-        engine = self._engine
-        topic = engine.changelog(self._binding)
-        batch_delivery = await engine.shipper.ship(
-            Outgoing(topic, key, value, partition=self._partition) for key, value in changes.items()
-        )
-        await batch_delivery.delivered()
-        return batch_delivery.offsets()
-
-    async def _repair(self, offsets: list[int]) -> list[int]:
-        """Undo what a worker that lost this partition still wrote to its changelog.
-
-        This runner is the only writer, so its offsets are consecutive. A gap is a late write of a
-        predecessor that was cut off without knowing it: its rows would win in the next
-        recovery. The current rows of those keys are written once more.
-        """
-        store, rows = self._store, self._rows
-        if store is None or rows is None or not offsets:
-            return offsets
-        if min(offsets) < 0:
-            store.next_offset = None
-            return offsets
-        expected = store.next_offset
-        store.next_offset = max(offsets) + 1
-        if expected is None:
-            return offsets
-        gap = sorted(set(range(expected, max(offsets))) - set(offsets))
-        if not gap:
-            return offsets
-        keys = await self._engine.changelog_keys(self._binding, self._partition, gap)
-        log.warning(
-            "foreign-changelog-writes",
-            app=self._engine.name,
-            partition=self._partition,
-            offsets=gap[:10],
-            rows=len(keys),
-        )
-        metrics.STATE_REPAIRS.labels(self._engine.name).inc(len(keys))
-        again = await self._send_rows({key: rows.now(key) for key in keys})
-        return [*offsets, *await self._repair(again)]
+        if changes and self._changelog is not None:
+            await self._changelog.write(flights[-1].batch, changes)
 
     # -- ending ------------------------------------------------------------------------------
 

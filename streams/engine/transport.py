@@ -11,6 +11,8 @@ fetch brought is drained in the very task that received it, before the next fetc
 partition takes part in every fetch, and a quiet one delays none. A partition with too much
 buffered is really paused, at that same moment, so that nothing fetched is thrown away: what was not
 taken of it stays as it came, compressed, until there is room.
+
+Over 500 lines, since consumer and its thread share the internals of one pinned Faust version.
 """
 
 from __future__ import annotations

@@ -16,8 +16,7 @@ from agents.triage.routing import finding_messages
 from schemas.severity import Severity, Status
 from streams.apps.instrumentation import count, start_at_zero
 from streams.apps.topology import APPLICATIONS
-from streams.engine.router import ENTERED_HEADER
-from streams.engine.runner import entered_ms
+from streams.engine.router import ENTERED_HEADER, entered_ms
 from tests.agents.triage.stories import finding
 
 DEPLOY = Path(__file__).resolve().parents[3] / "deploy"

@@ -22,8 +22,8 @@ from schemas.channels import Channel  # noqa: E402
 from schemas.errors import TidewatchError, UnreadableRecordError  # noqa: E402
 from streams.apps.supervisor import run_worker  # noqa: E402
 from streams.apps.topology import FACTORIES, AppParts  # noqa: E402
+from streams.engine.binding import Binding  # noqa: E402
 from streams.engine.reference_topics import ReferenceTopic  # noqa: E402
-from streams.engine.runner import Binding  # noqa: E402
 from streams.kafka.topics import Origin  # noqa: E402
 from streams.settings import Settings, load_settings  # noqa: E402
 
