@@ -1,7 +1,8 @@
 """OCSF 1.7 documents: Detection Finding (2004) of alerts, Remediation Activity (7001) of results.
 
 https://schema.ocsf.io/1.7.0/classes/detection_finding. Times are integer milliseconds; `action_id`
-and `disposition_id` need the security_control profile; the names of observables are real paths.
+and `disposition_id` need the security_control profile, `assignee` the incident profile; the names
+of observables are real paths.
 """
 
 from __future__ import annotations
@@ -340,6 +341,7 @@ def detection_finding(alert: AlertView) -> dict[str, Any]:
         }
     if alert.assignee:
         document["assignee"] = {"name": alert.assignee, "type_id": 1, "type": "User"}
+        document["metadata"]["profiles"].insert(0, "incident")
     if alert.processing.detected_at is not None:
         document["metadata"]["processed_time"] = milliseconds(alert.processing.detected_at)
     if not document["finding_info"]["data_sources"]:
