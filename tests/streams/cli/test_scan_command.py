@@ -26,7 +26,7 @@ from streams.reports.sarif import sarif
 from streams.reports.table import table
 from streams.scanning.suppressions import SuppressionError, read_suppressions
 from tests.agents.fetching.servers import running
-from tests.shared_data import shared_path
+from tests.samples import sample_path
 
 
 class Payload:
@@ -283,11 +283,11 @@ def test_requirement_file_gives_the_findings_of_its_event(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("pylock.transformers.toml", "pylock"), ("uv.lock", "uv-lock"),
-     ("cyclonedx.uv.json", "cyclonedx"), ("pip-report.transformers.json", "pip-report")],
+    [("pylock.training.toml", "pylock"), ("uv.lock", "uv-lock"),
+     ("cyclonedx.uv.json", "cyclonedx"), ("pip-report.training.json", "pip-report")],
 )  # fmt: skip
-def test_locks_and_reports_of_real_tools_are_recognised_and_checked(name, kind, capsys):
-    code, found = scanned(capsys, shared_path("samples", "packages", name))
+def test_locks_and_reports_of_installers_are_recognised_and_checked(name, kind, capsys):
+    code, found = scanned(capsys, sample_path("packages", name))
     assert found["files"][0]["format"] == kind
     assert code in {0, 1}
 

@@ -23,7 +23,7 @@ from tests.agents.checks.packages.installs import (
     knowing,
     rules,
 )
-from tests.shared_data import shared_path
+from tests.samples import sample
 
 LOCKED = {"numpy==2.4.6": [f"sha256:{DIGEST}"]}
 COMPROMISED = IntelFact(
@@ -226,20 +226,20 @@ def test_other_ecosystem_is_incomplete_not_clean():
 
 
 @pytest.mark.parametrize(
-    ("kind", "path"),
+    ("kind", "name"),
     [
-        ("pip-report", "packages/pip-report.transformers.json"),
-        ("pip-report", "in/pip_install_report_v1.json"),
-        ("pylock", "packages/pylock.transformers.toml"),
-        ("uv-lock", "packages/uv.lock"),
-        ("requirements", "packages/requirements.hashed.txt"),
-        ("cyclonedx", "packages/cyclonedx.uv.json"),
-        ("cyclonedx", "packages/cyclonedx.environment.json"),
-        ("cyclonedx", "in/cyclonedx_1_6_env.json"),
+        ("pip-report", "pip-report.training.json"),
+        ("pip-report", "pip-report.pip-23.json"),
+        ("pylock", "pylock.training.toml"),
+        ("uv-lock", "uv.lock"),
+        ("requirements", "requirements.hashed.txt"),
+        ("cyclonedx", "cyclonedx.uv.json"),
+        ("cyclonedx", "cyclonedx.environment.json"),
+        ("cyclonedx", "cyclonedx.requirements.json"),
     ],
 )
-def test_real_popular_installs_yield_nothing_above_low(kind, path):
-    raw = shared_path("samples", *path.split("/")).read_bytes()
+def test_installs_of_popular_packages_yield_nothing_above_low(kind, name):
+    raw = sample("packages", name)
     for event in adapt(kind, raw, tenant=TENANT, system="h1", received_ms=1_795_000_000_000):
         outcome = check_packages(event, knowing())
         assert above_low(outcome) == []
