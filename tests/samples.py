@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
 DATA = Path(__file__).parent / "data"
@@ -15,3 +17,12 @@ def sample_path(*parts: str) -> Path:
 def sample(*parts: str) -> bytes:
     """Return the bytes of a sample."""
     return sample_path(*parts).read_bytes()
+
+
+def osv_archive() -> bytes:
+    """Return the OSV records of `tests/data/intel/osv` as an ecosystem's archive."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(sample_path("intel", "osv").glob("*.json")):
+            archive.write(path, path.name)
+    return buffer.getvalue()

@@ -21,7 +21,7 @@ from agents.intelligence.osv import read_archive, read_record, read_single
 from agents.intelligence.snapshot import Manifest, check_snapshot, require_count, signed_bytes
 from agents.intelligence.stix import read_bundle
 from schemas.intel import IntelFact, IntelKind
-from tests.shared_data import shared_path
+from tests.samples import osv_archive, sample
 
 DIGEST = "a" * 64
 
@@ -55,9 +55,19 @@ def _changed(raw, at, new):
 
 
 def test_the_whole_archive_is_read_and_nothing_is_published_twice():
-    feed = read_archive(shared_path("intel", "osv-pypi.zip").read_bytes())
-    assert feed.records == 11_064
+    feed = read_archive(osv_archive())
+    assert feed.records == 10
     assert feed.malformed == 0
+    assert sum(feed.skipped.values()) == 2
+    assert {key: fact.kind for key, fact in feed.facts.items() if key.startswith("pypi:")} == {
+        "pypi:claims-toolz": IntelKind.MALICIOUS,
+        "pypi:torch-gpu-fast": IntelKind.MALICIOUS,
+        "pypi:widget-suite": IntelKind.COMPROMISED,
+        "pypi:litellm": IntelKind.COMPROMISED,
+        "pypi:ultralytics": IntelKind.COMPROMISED,
+        "pypi:zz-bulk-upload-771": IntelKind.BLOCKED,
+    }
+    assert feed.facts["pypi:claims-toolz"].versions == ("0.1.0", "0.1.1", "0.1.2")
     assert "pypi:fastapi" not in feed.facts
     assert "pypi:fastapi" in feed.withdrawn
     first = changes({}, feed, source="OSV:")
@@ -67,7 +77,7 @@ def test_the_whole_archive_is_read_and_nothing_is_published_twice():
 
 
 def test_good_packages_with_bad_releases_are_marked_popular():
-    feed = read_archive(shared_path("intel", "osv-pypi.zip").read_bytes())
+    feed = read_archive(osv_archive())
     assert feed.facts["pypi:litellm"].popular
     assert feed.facts["pypi:litellm"].kind is IntelKind.COMPROMISED
 
@@ -147,7 +157,7 @@ def test_unusable_archives_are_refused_with_a_reason(raw):
 
 
 def test_stix_indicators_and_their_revocation():
-    raw = shared_path("samples", "out", "stix21_ioc_bundle.json").read_bytes()
+    raw = sample("intel", "stix-bundle.json")
     feed = read_bundle(raw)
     digests = [key for key in feed.facts if key.startswith("sha256:")]
     assert len(digests) == 1
