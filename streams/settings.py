@@ -17,9 +17,8 @@ from schemas.errors import TidewatchError
 from streams.broker.paths import default_state_dir
 
 PREFIX = "TIDEWATCH_"
-NOT_SETTINGS = frozenset({"TIDEWATCH_CONFIG", "TIDEWATCH_JAVA", "TIDEWATCH_SHARED"})
-"""Variables with the prefix that name the settings file, the embedded broker's Java, and the
-reference data of tests."""
+NOT_SETTINGS = frozenset({"TIDEWATCH_CONFIG", "TIDEWATCH_JAVA"})
+"""Variables with the prefix that name the settings file and the embedded broker's Java."""
 
 MIB = 1024 * 1024
 

@@ -97,6 +97,21 @@ def test_no_path_of_a_machine_is_named() -> None:
     assert hits == []
 
 
+def test_no_test_reads_from_outside_the_repository() -> None:
+    """A clone alone runs every test: no path leaves the root by its parents."""
+    hits = []
+    for path, text in texts().items():
+        if path.parts[0] != "tests" or path.suffix != ".py":
+            continue
+        # parents[n] of a file n folders deep is the root of the repository
+        deep = [
+            m[0] for m in re.finditer(r"parents\[(\d+)\]", text) if int(m[1]) >= len(path.parts)
+        ]
+        above = re.findall(r"\bROOT\.parent\b|\bROOT / [\"']\.\.", text)
+        hits.extend(f"{path}: {found}" for found in (*deep, *above))
+    assert hits == []
+
+
 @pytest.mark.parametrize("name", LOCKS)
 def test_every_locked_package_has_one_version_and_hashes(name: str) -> None:
     packages = locked(ROOT / name)
