@@ -18,11 +18,11 @@ MANIFEST_LIMIT: Final = 65_536
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a snapshot's publisher says of it."""
+    """The publisher's signed statement about a snapshot."""
 
     source: str
     count: int
-    """Records in it."""
+    """Number of records in the snapshot."""
     sha256: str
     created: str
     key_id: str
@@ -37,16 +37,16 @@ def signed_bytes(manifest: Manifest) -> bytes:
 
 
 def check_snapshot(raw: bytes, manifest: bytes, public_pem: bytes, where: str) -> Manifest:
-    """Return a snapshot's manifest, once its signature and digest are found right.
+    """Return a snapshot's manifest after verifying its signature and digest.
 
     Args:
         raw: The snapshot.
         manifest: Its manifest, JSON.
-        public_pem: The Ed25519 public key of who may publish it, PEM.
+        public_pem: The publisher's Ed25519 public key, PEM.
         where: The snapshot's name, for errors.
 
     Raises:
-        InvalidFeedError: the manifest, key or signature is wrong, or it is of other bytes.
+        InvalidFeedError: the manifest, key or signature is invalid, or the digest differs.
     """
     try:
         read = msgspec.json.decode(manifest[:MANIFEST_LIMIT], type=Manifest)
@@ -68,7 +68,7 @@ def check_snapshot(raw: bytes, manifest: bytes, public_pem: bytes, where: str) -
 
 
 def require_count(feed: Feed, manifest: Manifest, where: str) -> None:
-    """Refuse a feed with another number of records than was signed.
+    """Refuse a feed whose number of records differs from the signed number.
 
     Raises:
         InvalidFeedError: the numbers differ.
