@@ -1,4 +1,4 @@
-"""Stores that an installed fsspec implementation reads (an extra), for schemes the operator names.
+"""Read further stores through fsspec (an extra), for schemes that the operator names.
 
 HTTP, S3, OCI and the hub are not read this way: fsspec's clients resolve names and follow
 redirects themselves, which leaves nothing to check. What is left are stores whose endpoint the
@@ -34,11 +34,11 @@ def open_store(reach: Reach, location: Location) -> OpenSource:
     """Return an object of a store as a source.
 
     Args:
-        reach: Its credentials' options go to the implementation.
-        location: Admitted by the reach.
+        reach: The fetch scope; the options of its credentials go to the implementation.
+        location: A location that the fetch scope admitted.
 
     Raises:
-        FetchError: the implementation is not installed, or the object can't be had.
+        FetchError: the implementation is not installed, or the fetch failed.
     """
     where = location.uri[:200]
     try:
