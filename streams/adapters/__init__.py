@@ -1,4 +1,4 @@
-"""Producers' own payloads as native events: `tidewatch send --as KIND`."""
+"""Convert producers' payloads to native events: `tidewatch send --as KIND`."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ ADAPTERS: Final[dict[str, str]] = {
     "uv-lock": "streams.adapters.manifests.uv_lock:adapt",
     "wandb": "streams.adapters.wandb:adapt",
 }
-"""Kind of payload to `module:function`; a module is imported when its kind is first used."""
+"""`module:function` by kind of payload; a module is imported when its kind is first used."""
 MAX_EVENT_BYTES: Final = 8 << 20
 
 
 class UnknownProducerError(TidewatchError):
-    """A kind of payload that there is no adapter for."""
+    """A kind of payload without an adapter."""
 
 
 def adapt(
@@ -78,19 +78,19 @@ def adapt(
 
     Raises:
         UnknownProducerError: no such kind.
-        UnreadableRecordError: the payload can't be read as one of its kind.
+        UnreadableRecordError: the payload is not valid for its kind.
     """
-    place = ADAPTERS.get(kind)
-    if place is None:
+    reference = ADAPTERS.get(kind)
+    if reference is None:
         raise UnknownProducerError(
             f"no adapter for {kind[:60]!r}",
             remedy=f"use one of {', '.join(sorted(ADAPTERS))}",
         )
-    module, _, name = place.partition(":")
+    module, _, name = reference.partition(":")
     function: Callable[..., list[Event[Any]]] = getattr(import_module(module), name)
     events = function(payload, tenant=tenant, **options)
     for event in events:
-        # What would not be readable on its topic is refused here, where its sender sees it.
+        # An event that its topic would refuse is refused here, where the sender sees the error.
         read_event(
             write_structured(event),
             (),

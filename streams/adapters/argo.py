@@ -1,4 +1,4 @@
-"""Argo Workflows, as Kubernetes events or as workflow objects, as pipeline runs."""
+"""Convert Argo workflows, given as Kubernetes events or workflow objects, to pipeline runs."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ _PHASES: Final = {
     "Error": "failed",
 }
 _GENERATED: Final = re.compile(r"-[bcdfghjklmnpqrstvwxz2456789]{5}$")
-"""What Kubernetes appends to a generateName: no vowels, so that it makes no words."""
+"""The suffix that Kubernetes appends to a generateName; it has no vowels."""
 
 
 @adapter
 def adapt(payload: Payload) -> list[Event[Any]]:
-    """Return the event of a workflow; events of its nodes and of other objects give none.
+    """Return the event of a workflow; events of nodes and other objects give none.
 
     Source: Argo Workflows, workflow events (Kubernetes `Event` reasons `Workflow…`), and the
     `Workflow` object of `argoproj.io/v1alpha1`.

@@ -1,4 +1,4 @@
-"""Notifications of an OCI distribution registry as registry pushes."""
+"""Convert notifications of an OCI distribution registry to registry pushes."""
 
 from __future__ import annotations
 

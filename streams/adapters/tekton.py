@@ -1,4 +1,4 @@
-"""Tekton's CloudEvents of pipeline and task runs."""
+"""Convert Tekton's CloudEvents of pipeline and task runs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _CANCELLED: Final = frozenset(
 
 @adapter
 def adapt(payload: Payload) -> list[Event[Any]]:
-    """Return the event of a run that changed its state.
+    """Return the event of a run whose state changed.
 
     Tekton retries deliveries and repeats them when its controller restarts: the id is of run and
     state. The state is told by the event's type, else by the run's condition.
@@ -111,7 +111,7 @@ def _state(kind: str, run: dict[str, Any]) -> str:
 
 
 def _definition(run: dict[str, Any]) -> tuple[ComponentRef, ...]:
-    """Return the git repository that the run's definition was read from, and at which commit.
+    """Return the git repository and commit of the run's definition.
 
     Source: tektoncd/pipeline `docs/git-resolver.md`: whatever revision is asked for, the digest is
     the commit it stood for then.
@@ -122,7 +122,7 @@ def _definition(run: dict[str, Any]) -> tuple[ComponentRef, ...]:
     host = host_of(address) if "://" in address else None
     if commit is None or address == uri or host is None:
         return ()
-    place = f"{host}/{urlsplit(address).path.strip('/').removesuffix('.git')}"
+    repository = f"{host}/{urlsplit(address).path.strip('/').removesuffix('.git')}"
     asked = next(
         (
             text(entry, "value")
@@ -134,7 +134,7 @@ def _definition(run: dict[str, Any]) -> tuple[ComponentRef, ...]:
     )
     return (
         ComponentRef(
-            component=f"service:{place}", revision=asked, digests={"gitCommit": commit.lower()}
+            component=f"service:{repository}", revision=asked, digests={"gitCommit": commit.lower()}
         ),
     )
 
@@ -154,8 +154,8 @@ def _outputs(run: dict[str, Any]) -> tuple[ComponentRef, ...]:
         if not digests:
             continue
         if url and host_of(url):
-            place = url.partition("://")[2] or url
-            component = f"image:{place.partition('@')[0]}"
+            image = url.partition("://")[2] or url
+            component = f"image:{image.partition('@')[0]}"
         else:
             component = f"sha256:{digests['sha256']}"
         outputs.append(ComponentRef(component=component, revision=value, digests=digests))
