@@ -1,4 +1,4 @@
-"""The embedded broker: Apache Kafka's own, one node, for when no Kafka is named."""
+"""The embedded broker: a single node of Apache Kafka, used if no Kafka is configured."""
 
 from streams.broker.embedded import (
     BrokerStatus,
