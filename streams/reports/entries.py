@@ -1,4 +1,4 @@
-"""What the command line knows of one scanned file, and of all of them together."""
+"""The results of a scan: one entry per file, and their summary."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from agents.domain.rules import Rule, rule_named
 from schemas.severity import Severity, Verdict
 
 UNFINISHED: Final = frozenset({Verdict.INCOMPLETE, Verdict.CORRUPT, Verdict.UNSUPPORTED})
-"""Verdicts of what was not read to its end, or not checked: no gate passes them."""
+"""Verdicts of files that were not fully checked: no gate passes them."""
 
 
 class FindingEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One finding of a file, as every format shows it."""
+    """A finding of a file, as all formats show it."""
 
     rule_id: str
     ioc_type: str
@@ -28,11 +28,11 @@ class FindingEntry(msgspec.Struct, frozen=True, kw_only=True):
     techniques: tuple[str, ...]
     remediation: str
     suppressed: str | None = None
-    """The reason it is not to be reported."""
+    """The reason of its suppression, if it is suppressed."""
 
 
 class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One file, or other thing that was checked."""
+    """A scanned file or other artifact."""
 
     path: str
     format: str | None = None
@@ -50,16 +50,16 @@ class ScanSummary(msgspec.Struct, frozen=True, kw_only=True):
     files: int
     verdicts: dict[str, int]
     findings: dict[str, int]
-    """Findings that count, by severity."""
+    """Number of unsuppressed findings by severity."""
     suppressed: int
     expired_suppressions: tuple[str, ...] = ()
-    """Suppressions that no longer apply, by what they named."""
+    """Suppressions that no longer match, by what they name."""
     notices: tuple[str, ...] = ()
-    """What holds for the whole scan, such as that no intelligence was at hand."""
+    """Notices about the whole scan, such as missing intelligence."""
 
 
 def rule_by_id(rule_id: str) -> Rule:
-    """Return the rule of a finding: of a check, or of intelligence against what was seen.
+    """Return the rule of a finding: of a check, or of an intelligence match.
 
     Raises:
         KeyError: there is none.
@@ -73,7 +73,7 @@ def rule_by_id(rule_id: str) -> Rule:
 
 
 def finding_entry(detection: Detection) -> FindingEntry:
-    """Return a detection with what its rule says."""
+    """Return a detection with the texts of its rule."""
     rule = rule_by_id(detection.rule_id)
     return FindingEntry(
         rule_id=rule.id,
@@ -96,7 +96,7 @@ def active(file: FileEntry) -> tuple[FindingEntry, ...]:
 def summarise(
     files: Iterable[FileEntry], expired: tuple[str, ...] = (), notices: tuple[str, ...] = ()
 ) -> ScanSummary:
-    """Count verdicts and findings over all files."""
+    """Count verdicts and findings of all files."""
     verdicts = {str(verdict): 0 for verdict in Verdict}
     findings = {str(severity): 0 for severity in reversed(Severity)}
     suppressed = count = 0
@@ -119,7 +119,7 @@ def summarise(
 
 
 def document(files: tuple[FileEntry, ...], summary: ScanSummary) -> dict[str, Any]:
-    """Return the one JSON object of `--format json`; suppressed findings are left out of it."""
+    """Return the JSON object of `--format json`, without suppressed findings."""
     return {
         "files": [
             {

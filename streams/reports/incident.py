@@ -1,4 +1,4 @@
-"""The report of an incident, in Markdown and HTML, from its record alone."""
+"""Write the report of an incident in Markdown and HTML from its record."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MARKDOWN_ACTIVE = str.maketrans({char: f"\\{char}" for char in "\\`*_[]<>|#"})
 
 
 def _cell(value: object) -> str:
-    """Return text from an event as inert Markdown, in one line."""
+    """Escape text from an event as a line of inert Markdown."""
     return plain(str(value), 400).translate(_MARKDOWN_ACTIVE)
 
 
@@ -54,7 +54,7 @@ def markdown(incident: IncidentDocument) -> str:
     """Return the report of an incident as Markdown.
 
     Args:
-        incident: The operator's record; the report names tenants and is for the operator.
+        incident: The operator's record. The report names tenants and is for the operator only.
     """
     score = incident.score
     lines = [
@@ -217,9 +217,9 @@ def _controls(incident: IncidentDocument) -> list[str]:
 
 
 def to_html(incident: IncidentDocument) -> str:
-    """Return the report of an incident as one HTML page without scripts or links outside.
+    """Return the report of an incident as an HTML page without scripts or external links.
 
-    Made from the Markdown, whose shapes it knows: headings, tables, lists and paragraphs.
+    Converts the Markdown report: headings, tables, lists and paragraphs.
     """
     body: list[str] = []
     rows: list[list[str]] = []
@@ -276,7 +276,7 @@ _STYLE = (
 
 
 def _cells(line: str) -> list[str]:
-    """Return the cells of a Markdown row; an escaped bar is text."""
+    """Split a Markdown table row into cells; an escaped bar is text."""
     cells: list[str] = [""]
     escaped = False
     for char in line.strip()[1:-1]:
@@ -289,7 +289,7 @@ def _cells(line: str) -> list[str]:
 
 
 def _inline(text: str) -> str:
-    """Return a line of our Markdown as HTML: escapes undone, everything else escaped."""
+    """Convert a line of the report's Markdown to escaped HTML."""
     out: list[str] = []
     escaped = False
     for char in text:

@@ -1,4 +1,4 @@
-"""A scan as SARIF 2.1.0, which code hosts and editors read."""
+"""Write a scan as SARIF 2.1.0, which code hosts and editors read."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def sarif(files: tuple[FileEntry, ...], version: str) -> dict[str, Any]:
     """Return a scan as a SARIF log of one run.
 
     Args:
-        files: What was scanned.
-        version: Of Tidewatch.
+        files: The scanned files.
+        version: The version of Tidewatch.
 
     Source: OASIS SARIF 2.1.0.
     """
@@ -117,10 +117,10 @@ def _location(file: FileEntry, evidence: dict[str, Any]) -> dict[str, Any]:
         region["startLine"] = line
     elif isinstance(offset, int) and offset >= 0 and not evidence.get("member"):
         region["byteOffset"] = offset
-    place: dict[str, Any] = {"artifactLocation": {"uri": _uri(file.path)}}
+    physical: dict[str, Any] = {"artifactLocation": {"uri": _uri(file.path)}}
     if region:
-        place["region"] = region
-    location: dict[str, Any] = {"physicalLocation": place}
+        physical["region"] = region
+    location: dict[str, Any] = {"physicalLocation": physical}
     if member := evidence.get("member"):
         location["logicalLocations"] = [{"fullyQualifiedName": str(member), "kind": "member"}]
     return location
@@ -129,7 +129,7 @@ def _location(file: FileEntry, evidence: dict[str, Any]) -> dict[str, Any]:
 def _result(at: int, file: FileEntry, finding: FindingEntry, index: int) -> dict[str, Any]:
     location = _location(file, finding.evidence)
     location["physicalLocation"]["artifactLocation"]["index"] = at
-    place = "|".join(
+    locator = "|".join(
         str(finding.evidence.get(name, "")) for name in ("member", "offset", "line", "global")
     )
     result: dict[str, Any] = {
@@ -138,7 +138,7 @@ def _result(at: int, file: FileEntry, finding: FindingEntry, index: int) -> dict
         "level": _LEVELS[finding.severity],
         "message": {"text": finding.description},
         "locations": [location],
-        "partialFingerprints": {"tidewatch/v1": stable_hash(file.path, finding.rule_id, place)},
+        "partialFingerprints": {"tidewatch/v1": stable_hash(file.path, finding.rule_id, locator)},
         "properties": {
             "ioc_type": finding.ioc_type,
             "confidence": finding.confidence,

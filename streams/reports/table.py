@@ -1,4 +1,4 @@
-"""A scan as a table for people: what is not clean first, and a line that sums up."""
+"""Write a scan as a table: files that are not clean first, and a summary line."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _ORDER = (
     Verdict.CLEAN,
 )
 FINDINGS_SHOWN = 20
-"""Of one file; `--format json` has them all."""
+"""Most findings shown of a file; `--format json` has all."""
 
 
 def table(files: tuple[FileEntry, ...], summary: ScanSummary) -> Iterator[str]:
-    """Yield the lines of the table; everything that came from outside is made safe to print."""
+    """Yield the lines of the table, with text from files made safe to print."""
     for file in sorted(files, key=lambda file: (_ORDER.index(file.verdict), file.path)):
         yield f"{str(file.verdict).upper():<11} {plain(file.path)}  ({file.format or 'unknown'})"
         found = active(file)
-        for finding in sorted(found, key=lambda one: -one.severity.rank)[:FINDINGS_SHOWN]:
+        for finding in sorted(found, key=lambda finding: -finding.severity.rank)[:FINDINGS_SHOWN]:
             yield f"  {finding.severity:<13} {finding.rule_id}  {plain(finding.description, 200)}"
         if len(found) > FINDINGS_SHOWN:
             yield f"  and {len(found) - FINDINGS_SHOWN} more findings"
