@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.domain.rules import RULES, InvalidRuleError, all_rules, load_rule
-from schemas.severity import band
+from agents.domain.rules import RULES, InvalidRuleError, load_rule
 from schemas.taxonomy import taxonomy
 
 PROMISED = tomllib.loads((Path(__file__).parent / "indicator_kinds.toml").read_text())
@@ -25,16 +24,6 @@ def test_no_kind_of_indicator_weighs_less_than_the_mapping_says_without_a_reason
         assert set(kind.techniques) >= {said["primary"], *said["further"]}, name
         assert set(kind.mitigations) >= set(said["mitigations"]), name
         assert set(kind.ssdf) >= set(said["ssdf"]), name
-
-
-def test_no_rule_weighs_less_than_its_kind_in_the_mapping_without_a_reason():
-    compared = 0
-    for rule in all_rules().values():
-        if rule.ioc_type in PROMISED:
-            compared += 1
-            floor = band(PROMISED[rule.ioc_type]["base_severity"])
-            assert rule.severity.rank >= floor.rank or rule.severity_reason, rule.id
-    assert compared > 50
 
 
 def test_a_severity_without_a_reason_is_not_loaded():
