@@ -49,8 +49,9 @@ bench-scale: setup-dev ## the ledger with ten million sightings of a million com
 scenarios: setup-dev ## replay real incidents through the whole chain, and print what came out
 	$(BIN)/python -m tests.scenarios.table
 
-fuzz: setup-dev ## fuzz every parser for a minute each (ARGS="10 pickle zip" for some), then the property tests
+fuzz: setup-dev ## fuzz every parser for a minute each (ARGS="10 pickle zip" for some), measure how scans grow, then the property tests
 	$(BIN)/python -m tests.fuzz $(ARGS)
+	$(BIN)/python -m tests.fuzz.scaling
 	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=fuzz
 
 mlflow: $(VENV)/mlflow.stamp ## bring an MLflow of its own for the tests that speak to one

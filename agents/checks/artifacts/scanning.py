@@ -137,6 +137,8 @@ class Scan:
         self.incomplete: list[str] = []
         self.corrupt: list[str] = []
         self.formats: list[str] = []
+        self.walks: dict[int, Any] = {}
+        """What readers of a document found by going through it, for the next of them."""
         self._descend = descend
 
     def report(

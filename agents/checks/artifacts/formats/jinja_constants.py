@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from jinja2 import nodes
@@ -59,86 +59,128 @@ def integer(node: nodes.Node) -> int | None:
 
 def is_built(node: nodes.Node) -> bool:
     """Tell whether an expression puts a string together that may begin with an underscore."""
+    sums: list[nodes.Node] = []
     first = node
     while isinstance(first, nodes.Concat | nodes.Add):
+        sums.append(first)
         first = first.nodes[0] if isinstance(first, nodes.Concat) else first.left
-    plain = isinstance(first, nodes.Const) and str(first.value)[:1] not in ("", "_")
-    if first is not node and plain:
-        return False
-    if isinstance(node, nodes.Concat):
-        return True
-    if isinstance(node, nodes.Filter):
-        return node.name in ("join", "format", "replace", "reverse", "urlencode", "string", "list")
-    if isinstance(node, nodes.Mod):
-        return isinstance(node.left, nodes.Const) and isinstance(node.left.value, str)
-    if isinstance(node, nodes.Add):
-        return any(
-            (isinstance(side, nodes.Const) and isinstance(side.value, str)) or is_built(side)
-            for side in (node.left, node.right)
-        )
+    if sums and isinstance(first, nodes.Const) and str(first.value)[:1] not in ("", "_"):
+        return False  # which all of the sums begin with
+    for part in sums:
+        if isinstance(part, nodes.Concat):
+            return True
+        assert isinstance(part, nodes.Add)
+        sides = (part.left, part.right)
+        if any(isinstance(side, nodes.Const) and isinstance(side.value, str) for side in sides):
+            return True
+        if is_built(part.right):
+            return True
+    if isinstance(first, nodes.Filter):
+        return first.name in ("join", "format", "replace", "reverse", "urlencode", "string", "list")
+    if isinstance(first, nodes.Mod):
+        return isinstance(first.left, nodes.Const) and isinstance(first.left.value, str)
     return False
 
 
-def possible_values(
-    node: nodes.Node | None, known: dict[str, list[str]], depth: int = 0
-) -> list[str]:
-    """Return the strings that an expression of constants and known names may be."""
-    if node is None or depth > MAX_FOLD_DEPTH:
-        return []
-    results: list[str] = []
-    try:
-        for value in itertools.islice(_fold(node, known, depth), MAX_VALUES):
-            if isinstance(value, str) and len(value) <= MAX_FOLDED:
-                results.append(value)  # noqa: PERF401 -- what was folded before an error stays
-    except (ValueError, TypeError, KeyError, IndexError, OverflowError):
-        return results  # what the template engine would refuse too
-    return results
+class Folding:
+    """What the expressions of one template may be, as far as constants and known names make it."""
 
+    def __init__(self, known: dict[str, list[str]], effort: int) -> None:
+        """Start with what is known of names, which may grow until `settle`.
 
-def _fold(node: nodes.Node, known: dict[str, list[str]], depth: int) -> Iterator[object]:
-    """Yield what an expression may be, strings, numbers and lists of strings alike."""
-    if depth > MAX_FOLD_DEPTH:
-        return
+        Args:
+            known: Texts that names may hold.
+            effort: Characters that may be put together; beyond, nothing more is followed.
+        """
+        self._known = known
+        self._effort = effort
+        self._settled: dict[int, list[object]] = {}
 
-    def each(inner: nodes.Node | None) -> list[object]:
-        if inner is None:
+    @property
+    def exhausted(self) -> bool:
+        """Whether there was more to put together than is followed."""
+        return self._effort < 0
+
+    def settle(self, all_nodes: Sequence[nodes.Node]) -> None:
+        """Fold each node once for good, those within before those around them.
+
+        Args:
+            all_nodes: Of the template, each before what is within it.
+        """
+        for node in reversed(all_nodes):
+            if isinstance(node, nodes.Expr | nodes.TemplateData):
+                self._settled[id(node)] = self._results(node, 0)
+
+    def texts(self, node: nodes.Node | None) -> list[str]:
+        """Return the strings that an expression may be."""
+        if node is None:
             return []
-        return list(itertools.islice(_fold(inner, known, depth + 1), MAX_VALUES))
+        return [
+            value
+            for value in self._each(node, 0)
+            if isinstance(value, str) and len(value) <= MAX_FOLDED
+        ]
 
-    if isinstance(node, nodes.Const):
-        yield node.value
-    elif isinstance(node, nodes.TemplateData):
-        yield node.data
-    elif isinstance(node, nodes.Name):
-        yield from known.get(node.name, [])
-    elif isinstance(node, nodes.Getattr) and isinstance(node.node, nodes.Name):
-        yield from known.get(node.attr, [])  # namespace(part="...") is remembered by its key
-    elif isinstance(node, nodes.List | nodes.Tuple):
-        parts = [each(item) for item in node.items]
-        if parts and all(parts):
-            yield [part[0] for part in parts]
-    elif isinstance(node, nodes.Concat):
-        parts = [each(item) for item in node.nodes]
-        for chosen in itertools.islice(itertools.product(*parts), MAX_VALUES):
-            yield "".join(str(part) for part in chosen)[: MAX_FOLDED + 1]
-    elif isinstance(node, nodes.Add | nodes.Mod | nodes.Mul):
-        for left, right in itertools.product(each(node.left), each(node.right)):
-            yield from _operate(node, left, right)
-    elif isinstance(node, nodes.CondExpr):
-        yield from each(node.expr1)
-        yield from each(node.expr2)
-    elif isinstance(node, nodes.Getitem):
-        yield from _subscript(node, each)
-    elif isinstance(node, nodes.Filter) and node.node is not None:
-        arguments = [each(argument) for argument in node.args]
-        if all(arguments):
-            for value in each(node.node):
-                yield from _apply(node.name, value, [argument[0] for argument in arguments])
-    elif isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr):
-        arguments = [each(argument) for argument in node.args]
-        if all(arguments):
-            for value in each(node.node.node):
-                yield from _apply(node.node.attr, value, [a[0] for a in arguments], method=True)
+    def _each(self, node: nodes.Node | None, depth: int) -> list[object]:
+        if node is None or depth > MAX_FOLD_DEPTH:
+            return []
+        known = self._settled.get(id(node))
+        return self._results(node, depth) if known is None else known
+
+    def _results(self, node: nodes.Node, depth: int) -> list[object]:
+        if self._effort < 0:
+            return []
+        results: list[object] = []
+        try:
+            for value in itertools.islice(self._fold(node, depth), MAX_VALUES):
+                self._effort -= 1 + (len(value) if isinstance(value, str | list) else 0)
+                results.append(value)
+        except (ValueError, TypeError, KeyError, IndexError, OverflowError):
+            return results  # what the template engine would refuse too
+        return results
+
+    def _fold(self, node: nodes.Node, depth: int) -> Iterator[object]:
+        """Yield what an expression may be, strings, numbers and lists of strings alike."""
+
+        def each(inner: nodes.Node | None) -> list[object]:
+            return self._each(inner, depth + 1)
+
+        if isinstance(node, nodes.Const):
+            yield node.value
+        elif isinstance(node, nodes.TemplateData):
+            yield node.data
+        elif isinstance(node, nodes.Name):
+            yield from self._known.get(node.name, [])
+        elif isinstance(node, nodes.Getattr) and isinstance(node.node, nodes.Name):
+            yield from self._known.get(
+                node.attr, []
+            )  # namespace(part="...") is remembered by its key
+        elif isinstance(node, nodes.List | nodes.Tuple):
+            parts = [each(item) for item in node.items]
+            if parts and all(parts):
+                yield [part[0] for part in parts]
+        elif isinstance(node, nodes.Concat):
+            parts = [each(item) for item in node.nodes]
+            for chosen in itertools.islice(itertools.product(*parts), MAX_VALUES):
+                yield "".join(str(part) for part in chosen)[: MAX_FOLDED + 1]
+        elif isinstance(node, nodes.Add | nodes.Mod | nodes.Mul):
+            for left, right in itertools.product(each(node.left), each(node.right)):
+                yield from _operate(node, left, right)
+        elif isinstance(node, nodes.CondExpr):
+            yield from each(node.expr1)
+            yield from each(node.expr2)
+        elif isinstance(node, nodes.Getitem):
+            yield from _subscript(node, each)
+        elif isinstance(node, nodes.Filter) and node.node is not None:
+            arguments = [each(argument) for argument in node.args]
+            if all(arguments):
+                for value in each(node.node):
+                    yield from _apply(node.name, value, [argument[0] for argument in arguments])
+        elif isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr):
+            arguments = [each(argument) for argument in node.args]
+            if all(arguments):
+                for value in each(node.node.node):
+                    yield from _apply(node.node.attr, value, [a[0] for a in arguments], method=True)
 
 
 def _operate(node: nodes.BinExpr, left: object, right: object) -> Iterator[object]:

@@ -18,15 +18,19 @@ from agents.checks.artifacts.dangerous_names import names
 from agents.checks.artifacts.formats.jinja_constants import (
     MAX_FOLDED,
     MAX_VALUES,
+    Folding,
     integer,
     is_built,
-    possible_values,
     range_length,
 )
 
 MAX_TEMPLATE: Final = 1 << 19
 """Characters of a template that are parsed; those of popular models have up to 30,000."""
 MAX_NODES: Final = 100_000
+MAX_EFFORT: Final = 1 << 20
+EFFORT_SHARE: Final = 64
+"""Characters of constants that are put together for one template, and for each of its own beside:
+those of people put together hardly more than they are long."""
 MAX_TURNS: Final = 1_000_000
 """Turns of all loops over constant ranges within one another."""
 
@@ -65,6 +69,17 @@ _SHELL: Final = re.compile(
 MAX_COMMAND: Final = 200
 """Characters of a constant that may be a command; longer ones are what the model is told."""
 _MARKUP: Final = re.compile(r"<script\b|javascript:|\bonerror\s*=", re.IGNORECASE)
+
+
+_BINDING: Final = (
+    nodes.Assign,
+    nodes.With,
+    nodes.For,
+    nodes.AssignBlock,
+    nodes.Macro,
+    nodes.Keyword,
+)
+"""Nodes that give names a meaning."""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -116,28 +131,38 @@ def template_faults(text: str) -> list[Fault]:
     """
     if len(text) > MAX_TEMPLATE:
         raise TemplateSyntaxError(f"longer than {MAX_TEMPLATE} characters", 1)
-    return _Judge(_environment().parse(text)).faults()
+    return _Judge(_environment().parse(text), MAX_EFFORT + EFFORT_SHARE * len(text)).faults()
 
 
 class _Judge:
     """One pass over one tree, with what its names may hold."""
 
-    def __init__(self, tree: nodes.Template) -> None:
+    def __init__(self, tree: nodes.Template, effort: int) -> None:
         self._found: dict[tuple[str, str, int], Fault] = {}
         self._values: dict[str, list[str]] = {}
+        self._folding = Folding(self._values, effort)
         self._tree = tree
         self._all = list(itertools.islice(_nodes(tree), MAX_NODES + 1))
+        self._assigned = {
+            node.name
+            for node in self._all
+            if isinstance(node, nodes.Name) and node.ctx in ("store", "param")
+        }
 
     def faults(self) -> list[Fault]:
         if len(self._all) > MAX_NODES:
             self._add("TW-MODEL-TEMPLATE-EXHAUSTION", f"has more than {MAX_NODES} nodes", 1)
         macros = {node.name for node in self._all if isinstance(node, nodes.Macro)}
+        binding = [node for node in self._all if isinstance(node, _BINDING)]
         for _ in range(3):  # names may be set from names; three rounds see what a person writes
-            for node in self._all:
-                self._learn(node)
+            for one in binding:
+                self._learn(one)
+        self._folding.settle(self._all)
         for node in self._all:
             self._judge(node, macros)
         self._loops()
+        if self._folding.exhausted:
+            self._add("TW-MODEL-TEMPLATE-EXHAUSTION", "puts together more than is followed", 1)
         return list(self._found.values())
 
     def _add(self, rule_id: str, what: str, line: int) -> None:
@@ -149,23 +174,23 @@ class _Judge:
     def _learn(self, node: nodes.Node) -> None:
         """Remember the strings that a name may hold."""
         if isinstance(node, nodes.Assign) and isinstance(node.target, nodes.Name | nodes.NSRef):
-            self._keep(node.target.name, possible_values(node.node, self._values))
+            self._keep(node.target.name, self._folding.texts(node.node))
         elif isinstance(node, nodes.Assign) and isinstance(node.target, nodes.Tuple):
             if isinstance(node.node, nodes.Tuple | nodes.List):
                 for target, value in zip(node.target.items, node.node.items, strict=False):
                     if isinstance(target, nodes.Name):
-                        self._keep(target.name, possible_values(value, self._values))
+                        self._keep(target.name, self._folding.texts(value))
         elif isinstance(node, nodes.With):
             for target, value in zip(node.targets, node.values, strict=False):
                 if isinstance(target, nodes.Name):
-                    self._keep(target.name, possible_values(value, self._values))
+                    self._keep(target.name, self._folding.texts(value))
         elif isinstance(node, nodes.For) and isinstance(node.target, nodes.Name):
             if isinstance(node.iter, nodes.List | nodes.Tuple):
                 for item in node.iter.items[:MAX_VALUES]:
-                    self._keep(node.target.name, possible_values(item, self._values))
+                    self._keep(node.target.name, self._folding.texts(item))
         elif isinstance(node, nodes.AssignBlock) and isinstance(node.target, nodes.Name):
             parts = [
-                possible_values(output, self._values)
+                self._folding.texts(output)
                 for statement in node.body
                 if isinstance(statement, nodes.Output)
                 for output in statement.nodes
@@ -174,9 +199,9 @@ class _Judge:
                 self._keep(node.target.name, ["".join(part[0] for part in parts)[:MAX_FOLDED]])
         elif isinstance(node, nodes.Macro):
             for name, default in zip(reversed(node.args), reversed(node.defaults), strict=False):
-                self._keep(name.name, possible_values(default, self._values))
+                self._keep(name.name, self._folding.texts(default))
         elif isinstance(node, nodes.Keyword):
-            self._keep(node.key, possible_values(node.value, self._values))
+            self._keep(node.key, self._folding.texts(node.value))
 
     def _keep(self, name: str, values: list[str]) -> None:
         known = self._values.setdefault(name, [])
@@ -206,7 +231,7 @@ class _Judge:
             self._strings(node)
 
     def _strings(self, node: nodes.Expr) -> None:
-        for value in possible_values(node, self._values):
+        for value in self._folding.texts(node):
             if _DANGEROUS_DUNDER.search(value) and "\n" not in value.strip():
                 self._escape(f"puts together the name {value[:60]!r}", node)
             elif len(value) <= MAX_COMMAND and _SHELL.search(value):
@@ -218,7 +243,7 @@ class _Judge:
         if isinstance(node, nodes.Getattr):
             names = [node.attr]
         else:
-            names = possible_values(node.arg, self._values)
+            names = self._folding.texts(node.arg)
             if not names and is_built(node.arg):
                 self._add(
                     "TW-MODEL-TEMPLATE-BUILT-NAME",
@@ -244,16 +269,11 @@ class _Judge:
             self._escape(f"reads an attribute of the global {owner.name!r}", node)
 
     def _is_assigned(self, name: str) -> bool:
-        return any(
-            isinstance(node, nodes.Name) and node.name == name and node.ctx in ("store", "param")
-            for node in self._all
-        )
+        return name in self._assigned
 
     def _filter(self, node: nodes.Filter | nodes.Test) -> None:
         arguments = [*node.args, *(keyword.value for keyword in node.kwargs)]
-        names = [
-            value for argument in arguments for value in possible_values(argument, self._values)
-        ]
+        names = [value for argument in arguments for value in self._folding.texts(argument)]
         if isinstance(node, nodes.Filter) and node.name == "attr":
             shown = f" {names[0][:60]!r}" if names else ""
             self._escape(f"reads an attribute{shown} with the attr filter", node)
@@ -265,7 +285,7 @@ class _Judge:
             if names and names[0] in ("attr", "pprint") and node.name == "map":
                 self._escape("reads attributes with map('attr')", node)
             for argument in arguments:
-                if is_built(argument) and not possible_values(argument, self._values):
+                if is_built(argument) and not self._folding.texts(argument):
                     self._add(
                         "TW-MODEL-TEMPLATE-BUILT-NAME",
                         f"gives {node.name} a name that it puts together from parts",
@@ -280,7 +300,7 @@ class _Judge:
         elif isinstance(target, nodes.Getattr) and target.attr in _DANGEROUS_CALLS:
             self._escape(f"calls {target.attr}", node)
         elif isinstance(target, nodes.Getitem):
-            for name in possible_values(target.arg, self._values):
+            for name in self._folding.texts(target.arg):
                 if name in _DANGEROUS_CALLS:
                     self._escape(f"calls {name}", node)
 

@@ -10,12 +10,12 @@ import ast
 import base64
 import binascii
 import re
-import warnings
 from typing import Final
 
 from agents.checks.artifacts.formats.executables import OBFUSCATED, report_script
 from agents.checks.artifacts.formats.format import Format, Suffix, Trait, endings
 from agents.checks.artifacts.formats.names import is_weights_name
+from agents.checks.artifacts.python.syntax import parse_source
 from agents.checks.artifacts.readers.embedded import FILE_HEADS
 from agents.checks.artifacts.readers.window import controls, decode_text, read_document
 from agents.checks.artifacts.scanning import BytesSource, Scan, Source
@@ -163,9 +163,7 @@ def _is_python(text: str) -> bool:
     if not (_IMPORTS.search(text) or _CALLS.search(text)) or len(text) > MAX_TEXT:
         return False
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is judged, not of our code
-            tree = ast.parse(text)
+        tree = parse_source(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return any(

@@ -15,10 +15,19 @@ from agents.checks.artifacts.formats.targets import report_targets
 from agents.checks.artifacts.formats.templates import report_template
 from agents.checks.artifacts.readers.embedded import report_text
 from agents.checks.artifacts.readers.torn_tails import Span, report_torn_tail
-from agents.checks.artifacts.scanning import BytesSource, CorruptFileError, Scan, Source
+from agents.checks.artifacts.scanning import (
+    BudgetExceededError,
+    BytesSource,
+    CorruptFileError,
+    Scan,
+    Source,
+)
 
 MAX_HEADER: Final = 100_000_000
 """Bytes; `MAX_HEADER_SIZE` of the library."""
+MAX_READ: Final = 32 << 20
+"""Bytes of a header that is read: one of a million tensors takes ten times its size in memory, and
+the largest of models have some thousands."""
 PREFIX: Final = 8
 ABSURD: Final = 1 << 40
 """A header length from here on is no damage: no file is that large."""
@@ -76,8 +85,10 @@ def parse(scan: Scan, name: str, source: Source) -> None:
                 offset=0,
             )
         raise CorruptFileError(f"a header of {length} bytes in a file of {source.size}")
-    raw = source.read(PREFIX, length)
     scan.budget.step(length // 8)
+    if length > MAX_READ:
+        raise BudgetExceededError(f"a header of {length} bytes, of which {MAX_READ} are read")
+    raw = source.read(PREFIX, length)
     header = _header(scan, raw)
     metadata = header.pop("__metadata__", None)
     _judge_metadata(scan, metadata)

@@ -9,6 +9,8 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, Final
 
+import msgspec
+
 from agents.checks.artifacts.dangerous_names import modules, names, prefixes
 from agents.checks.artifacts.readers.paths import escapes
 from agents.checks.artifacts.scanning import BudgetExceededError, Scan
@@ -233,22 +235,41 @@ def leaves(scan: Scan, document: object) -> Iterator[tuple[str, str, Any]]:
             yield path, key, value
 
 
+class _Walk(msgspec.Struct, frozen=True):
+    """The mappings of a document, which several readers go through."""
+
+    document: object
+    """Kept alive: a walk is found by its identity."""
+    found: list[tuple[str, dict[Any, Any]]]
+    whole: bool
+
+
 def mappings(scan: Scan, document: object) -> Iterator[tuple[str, dict[Any, Any]]]:
     """Yield every mapping of a document with its path, outer before inner.
 
     Raises:
         BudgetExceededError: the document has more than `MAX_MAPPINGS` collections.
     """
-    stack: list[tuple[str, object]] = [("", document)]
+    walk = scan.walks.get(id(document))
+    if walk is None:
+        walk = scan.walks[id(document)] = _walk(scan, document)
+    yield from walk.found
+    if not walk.whole:
+        raise BudgetExceededError(f"the document has more than {MAX_MAPPINGS} collections")
+
+
+def _walk(scan: Scan, document: object) -> _Walk:
+    found: list[tuple[str, dict[Any, Any]]] = []
+    stack: list[tuple[str, Any]] = [("", document)]
     count = 0
     while stack:
         path, value = stack.pop()
         count += 1
+        if count > MAX_MAPPINGS or scan.budget.steps <= 0:
+            return _Walk(document, found, whole=False)
         scan.budget.step(1)
-        if count > MAX_MAPPINGS:
-            raise BudgetExceededError(f"the document has more than {MAX_MAPPINGS} collections")
         if isinstance(value, dict):
-            yield path, value
+            found.append((path, value))
             prefix = f"{path}." if path else ""
             stack.extend(
                 (f"{prefix}{name}"[:400], inner)
@@ -261,3 +282,4 @@ def mappings(scan: Scan, document: object) -> Iterator[tuple[str, dict[Any, Any]
                 for index, inner in reversed(list(enumerate(value)))
                 if isinstance(inner, dict | list)
             )
+    return _Walk(document, found, whole=True)

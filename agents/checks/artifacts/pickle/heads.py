@@ -7,9 +7,14 @@ import base64
 import binascii
 import re
 import zlib
-from collections.abc import Iterator
 from typing import Final
 
+from agents.checks.artifacts.scanning import Source
+
+SEARCH: Final = 1 << 20
+SEARCH_OVERLAP: Final = 1 << 10
+MAX_NAME: Final = 201
+_NEWLINE, _MARK = b"\n("
 _NAME = rb"[A-Za-z_][\w.]{0,200}"
 _STRING = rb"(?:\x8c.|X.\0\0\0|U.|V|S['\"])"
 _MEMO = rb"(?:\x94|q.|r....|p\d+\n)?"
@@ -99,18 +104,60 @@ def decoded(raw: bytes) -> list[bytes]:
     return whole
 
 
-def _beginnings(pattern: re.Pattern[bytes], chunk: bytes) -> Iterator[int]:
-    """Yield where a stream may begin by one of the patterns."""
-    for match in pattern.finditer(chunk):
-        at = match.start()
-        if chunk[at] != ord("\n"):
-            yield at
-        # The second of an import's two lines: the first stands before it.
-        elif before := _FIRST_LINE.search(chunk, max(at - 202, 0), at):
-            start = before.start()
-            yield start - 1 if chunk[start - 1 : start] == b"(" else start
+class Candidates:
+    """Finds where further streams may begin, going forward: each part is searched once."""
 
+    def __init__(self, source: Source) -> None:
+        """Read nothing yet."""
+        self._source = source
+        self._chunk = b""
+        self._base = 0
+        self._last = False
+        """The chunk reaches up to the file's end."""
+        self._found: list[int | None] = []
+        """Of each pattern, where in the chunk it matches next; None when nowhere."""
 
-def beginnings(chunk: bytes) -> list[int]:
-    """Return where in a chunk streams may begin, in order."""
-    return sorted(at for pattern in _NEXT for at in _beginnings(pattern, chunk))
+    def next(self, floor: int) -> int:
+        """Return the first offset from `floor` on where a stream may begin, else the file's size.
+
+        Args:
+            floor: Not less than when asked before.
+        """
+        size = self._source.size
+        if not self._found or floor >= self._base + len(self._chunk):
+            self._read(floor)
+        while True:
+            begin = max(floor - self._base, 0)
+            places = [
+                place
+                for index, pattern in enumerate(_NEXT)
+                if (place := self._place(index, pattern, begin)) is not None
+            ]
+            if places:
+                return self._base + min(places)
+            if self._last:
+                return size
+            self._read(max(self._base + len(self._chunk) - SEARCH_OVERLAP, floor))
+
+    def _read(self, offset: int) -> None:
+        self._base = offset
+        self._chunk = self._source.read(offset, SEARCH)
+        self._last = len(self._chunk) < SEARCH
+        self._found = [-1] * len(_NEXT)
+
+    def _place(self, index: int, pattern: re.Pattern[bytes], begin: int) -> int | None:
+        """Return where in the chunk a stream may begin by one pattern, from `begin` on."""
+        chunk = self._chunk
+        at = self._found[index]
+        while at is not None:
+            if at >= begin:
+                if chunk[at] != _NEWLINE:
+                    break
+                # The second of an import's two lines: the first stands before it.
+                before = _FIRST_LINE.search(chunk, max(at - MAX_NAME - 1, begin), at)
+                if before:
+                    start = before.start()
+                    return start - 1 if start > begin and chunk[start - 1] == _MARK else start
+            match = pattern.search(chunk, max(at + 1, begin))
+            at = self._found[index] = match.start() if match else None
+        return at

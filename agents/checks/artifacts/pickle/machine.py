@@ -91,6 +91,8 @@ class Machine:
         self.opcodes = 0
         self.buffer = b""
         self.base = start
+        self.reached = start
+        """How far the file was looked at, beyond where it stopped too."""
         self.frame_end = -1
         self._levels: dict[int, tuple[int, object]] = {}
         self.persistent: list[tuple[Any, ...]] = []
@@ -131,8 +133,10 @@ class Machine:
 
     def refill(self, absolute: int) -> None:
         """Read the buffer anew from an offset of the file."""
+        # As much again as was gone over: what ends soon costs little, wherever it is tried.
+        length = min(max(absolute - self.start, FIRST_WINDOW), WINDOW)
         self.base = absolute
-        self.buffer = self.source.read(absolute, WINDOW)
+        self.buffer = self.source.read(absolute, length)
 
     def _steps(self) -> int:
         source, observer = self.source, self.observer
@@ -217,6 +221,7 @@ class Machine:
                                 f"a constant of {length} bytes exceeds the file"
                             )
                         absolute = base + position
+                        self.reached = absolute + min(length, MAX_CONSTANT)
                         if length > MAX_CONSTANT:
                             blob = Blob(absolute, length, source.read(absolute, BLOB_HEAD))
                             constant(blob.head, absolute)
@@ -398,8 +403,7 @@ class Machine:
                 elif op == 0x2E:  # STOP
                     if not stack:
                         raise IndexError
-                    self.base, self.opcodes = base, self.opcodes + opcodes
-                    opcodes = 0
+                    self.base = base
                     self._at = base + position
                     if self.frame_end >= 0 and base + position > self.frame_end:
                         self.flag("frame-straddle", base + at, "it ends after the frame")
@@ -418,6 +422,7 @@ class Machine:
                         soft = max(len(buffer) - 64, 0) if more else len(buffer)
                     check = 0 if self.frame_end >= 0 or check > soft else check
         finally:
+            self.budget.steps -= opcodes - settled + 1  # who looks at it next finds it spent
             self.opcodes += opcodes
             self.stack = stack
             self._at = max(self._at, base + min(position, len(buffer)))
@@ -426,12 +431,15 @@ class Machine:
         """Return the text up to the end of the line, and the position in the buffer after it."""
         end = self.buffer.find(b"\n", position)
         if end < 0:
-            begin = self.base + position
-            if begin + len(self.buffer) - position < self.total:
+            begin, length = self.base + position, FIRST_WINDOW
+            held = len(self.buffer) - position
+            while end < 0 and begin + held < self.total and held < MAX_LINE:
+                length = min(2 * max(length, held), MAX_LINE)
                 self.base = begin
-                self.buffer = self.source.read(begin, MAX_LINE)
-                position = 0
+                self.buffer = self.source.read(begin, length)
+                position, held = 0, len(self.buffer)
                 end = self.buffer.find(b"\n")
+            self.reached = max(self.reached, begin + held)
             if end < 0:
                 raise BrokenStreamError("a line without end")
         return self.buffer[position:end], end + 1

@@ -20,6 +20,8 @@ from agents.checks.artifacts.scanning import Scan, Source
 from schemas.severity import Severity
 
 MAX_OPCODES: Final = 50_000
+MAX_STREAMS: Final = 100
+"""Each costs fickling a millisecond and more, however short it is."""
 MAX_BYTES: Final = 8 << 20
 TRUSTED_ANALYSES: Final = frozenset(
     ("UnsafeImports", "UnsafeImportsML", "OvertlyBadEval", "ScannerDeactivation")
@@ -64,20 +66,23 @@ def _is_known(message: str) -> bool:
 
 
 def _is_worth_asking(raw: bytes) -> bool:
-    """Tell whether the first stream is short enough, and something is imported or more follows.
+    """Tell whether the streams are short and few enough, and something is imported or more follows.
 
-    Both as fickling itself reads it; all that it is asked about is what is imported.
+    All as fickling itself reads it; all that it is asked about is what is imported.
     """
-    imports, end = False, 0
-    try:
-        for count, (opcode, _, offset) in enumerate(pickletools.genops(raw)):
-            if count > MAX_OPCODES:
-                return False
-            imports = imports or opcode.name in _IMPORTING
-            end = offset or 0
-    except (ValueError, OverflowError, MemoryError):
-        return False
-    return imports or end + 1 < len(raw)
+    imports, count, streams = False, 0, 0
+    stream = io.BytesIO(raw)
+    while stream.tell() < len(raw):
+        streams += 1
+        try:
+            for opcode, _, _ in pickletools.genops(stream):
+                count += 1
+                if count > MAX_OPCODES or streams > MAX_STREAMS:
+                    return False
+                imports = imports or opcode.name in _IMPORTING
+        except (ValueError, OverflowError, MemoryError):
+            return streams > 1  # what follows is no pickle; fickling takes what it can read of it
+    return imports or streams > 1
 
 
 def _opinions(raw: bytes) -> list[tuple[str, bool, str]]:

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
-from agents.checks.artifacts.pickle.heads import IMPORTS, beginnings
+from agents.checks.artifacts.pickle.heads import IMPORTS, Candidates
 from agents.checks.artifacts.pickle.machine import BUDGET_EXHAUSTED, Machine
 from agents.checks.artifacts.pickle.observer import PickleFile, Stream
 from agents.checks.artifacts.pickle.symbols import End, Global
@@ -14,6 +14,9 @@ from agents.checks.artifacts.scanning import BudgetExceededError, Scan, Source
 
 MAX_ATTEMPTS: Final = 20_000
 """Places after the first stream where another is tried."""
+MAX_TRIED: Final = 1 << 20
+TRIED_SHARE: Final = 16
+"""Bytes that attempts at what is no pickle may go over, and how often the file's own beside."""
 SWEEP: Final = 1 << 20
 SWEEP_OVERLAP: Final = 1 << 10
 LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
@@ -33,7 +36,13 @@ _WIDTHS: Final = {
 
 
 def scan_pickle(
-    scan: Scan, source: Source, *, expected: bool, script: bool = False, start: int = 0
+    scan: Scan,
+    source: Source,
+    *,
+    expected: bool,
+    script: bool = False,
+    start: int = 0,
+    tried: Callable[[int], bool] | None = None,
 ) -> bool:
     """Scan every stream of a source.
 
@@ -44,31 +53,42 @@ def scan_pickle(
             otherwise it is none unless it does something.
         script: Whether it belongs to a TorchScript archive.
         start: Offset of the first stream.
+        tried: Tells of an offset whether a stream was tried there before, and remembers it. When
+            given, only streams that follow one another are read, up to one that was.
 
     Returns:
         Whether it is a pickle.
     """
-    reader = _Reader(scan, source, script=script)
+    reader = _Reader(scan, source, script=script, tried=tried)
     return reader.read(start, expected=expected)
 
 
 class _Reader:
     """Goes through the streams of one file."""
 
-    def __init__(self, scan: Scan, source: Source, *, script: bool) -> None:
+    def __init__(
+        self,
+        scan: Scan,
+        source: Source,
+        *,
+        script: bool,
+        tried: Callable[[int], bool] | None,
+    ) -> None:
         self.scan = scan
         self.source = source
+        self.tried = tried
         self.file = PickleFile(scan, source, script=script)
 
     def read(self, start: int, *, expected: bool) -> bool:
         offset, attempts, streams = start, 0, 0
         size = self.source.size
-        candidates: Iterator[int] | None = None
+        candidates = Candidates(self.source)
+        allowance = MAX_TRIED + TRIED_SHARE * size
         legacy, storages = False, list[tuple[Any, ...]]()
         adjoining = True
         while offset < size:
             attempts += 1
-            if attempts > MAX_ATTEMPTS:
+            if attempts > MAX_ATTEMPTS or allowance < 0:
                 if streams:
                     self.sweep(offset)
                 break
@@ -100,6 +120,11 @@ class _Reader:
             if end.reason == BUDGET_EXHAUSTED:
                 self.sweep(end.offset)
                 break
+            if self.tried is not None:
+                if not end.stopped or self.tried(end.offset):
+                    break
+                offset = end.offset
+                continue
             if end.stopped and adopted:
                 following = end.offset
                 if self._magic(following):
@@ -109,12 +134,12 @@ class _Reader:
             else:
                 # Within a stream that broke, its own rest is no new stream; go on behind the break.
                 following = max(end.offset, offset + 1) if adopted else offset + 1
+                if not adopted:
+                    allowance -= max(end.offset, machine.reached) - offset
             if adopted and self.scan.formats and not expected and not end.stopped:
                 expected = True
             adjoining = False
-            if adopted or candidates is None:
-                candidates = self._candidates(following)
-            offset = next(candidates, size)
+            offset = candidates.next(following)
         if legacy and streams < 5:
             self.scan.mark_corrupt("the file ends before its list of storages")
         return streams > 0
@@ -145,20 +170,6 @@ class _Reader:
     def _magic(self, offset: int) -> bool:
         head = self.source.read(offset, 2)
         return len(head) == 2 and head[0] == 0x80 and head[1] <= 5
-
-    def _candidates(self, offset: int) -> Iterator[int]:
-        """Yield where further streams may begin, from `offset` on."""
-        size = self.source.size
-        last = -1
-        while offset < size:
-            chunk = self.source.read(offset, SWEEP)
-            for at in beginnings(chunk):
-                if offset + at > last:
-                    last = offset + at
-                    yield last
-            if len(chunk) < SWEEP:
-                return
-            offset += len(chunk) - SWEEP_OVERLAP
 
     def sweep(self, offset: int) -> None:
         """Look only for imports, from `offset` on; say that this is all that was done."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import builtins
+import itertools
 import re
-import warnings
 from typing import Final
 
 import msgspec
@@ -31,11 +31,16 @@ from agents.checks.artifacts.python.shell_commands import (
     is_installer_command,
     is_private_path,
 )
+from agents.checks.artifacts.python.syntax import parse_source
 from schemas.severity import Severity
 
-MAX_SOURCE: Final = 4 << 20
-"""Bytes of one source file that are parsed."""
 MAX_ROUNDS: Final = 4
+
+
+MAX_INTROSPECTED: Final = 1000
+"""Nodes of what such an attribute is read of that are looked at, the outer ones first."""
+_INTROSPECTION: Final = frozenset(("__subclasses__", "f_builtins", "__globals__", "func_globals"))
+"""Attributes that lead from any object to what the module does not name."""
 
 
 class CodeFault(msgspec.Struct, frozen=True):
@@ -61,12 +66,7 @@ def python_faults(text: str, layer: int = 0) -> list[CodeFault]:
         ValueError: it holds NUL bytes.
         RecursionError, MemoryError: nested too deep for the compiler.
     """
-    if len(text) > MAX_SOURCE:
-        raise SyntaxError(f"longer than {MAX_SOURCE} characters")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # invalid escapes in what is judged, not in our code
-        tree = ast.parse(text)
-    return Judge(tree, layer).faults()
+    return Judge(parse_source(text), layer).faults()
 
 
 class Judge:
@@ -175,7 +175,13 @@ class Judge:
             self._judge_spawn(name, "", [], where, node.lineno)
 
     def _judge_introspection(self, node: ast.Attribute, where: str) -> None:
-        chain = {inner.attr for inner in ast.walk(node.value) if isinstance(inner, ast.Attribute)}
+        if node.attr not in _INTROSPECTION:
+            return
+        chain = {
+            inner.attr
+            for inner in itertools.islice(ast.walk(node.value), MAX_INTROSPECTED)
+            if isinstance(inner, ast.Attribute)
+        }
         walks = node.attr == "__subclasses__" and (
             bool(chain & {"__base__", "__bases__", "__mro__", "__class__"})
             or (isinstance(node.value, ast.Name) and node.value.id == "object")

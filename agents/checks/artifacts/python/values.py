@@ -151,7 +151,7 @@ class Values:
         if self._total > MAX_TOTAL:
             return
         self._steps = 0
-        local = dict(self.constants)
+        local: dict[str, Any] = {}  # what is not in it is looked up among the constants
         try:
             self._run([statement], local)
         except (UnfoldableError, _Returned, *_FAULTS):
@@ -179,7 +179,7 @@ class Values:
         elif isinstance(node, ast.BinOp):
             value = self._binary(node, local)
         elif isinstance(node, ast.JoinedStr):
-            value = "".join(self._part(part, local) for part in node.values)
+            value = self._joined(node, local)
         elif isinstance(node, ast.List | ast.Tuple | ast.Set):
             value = [self._fold(item, local) for item in node.elts]
         elif isinstance(node, ast.Dict):
@@ -237,6 +237,11 @@ class Values:
             if function is not None and not isinstance(function, ast.Lambda):
                 return ast.get_docstring(function) or ""
         raise UnfoldableError
+
+    def _joined(self, node: ast.JoinedStr, local: dict[str, Any]) -> str:
+        if len(node.values) > MAX_STEPS:
+            raise UnfoldableError
+        return "".join(self._part(part, local) for part in node.values)
 
     def _part(self, part: ast.expr, local: dict[str, Any]) -> str:
         """Return a part of a formatted text; what is unknown of it stands as NUL."""

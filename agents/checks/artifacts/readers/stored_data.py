@@ -43,6 +43,9 @@ MAX_TRIALS: Final = 2_000
 MAX_ARCHIVES: Final = 8
 TRIAL_STEPS: Final = 200_000
 TRIAL_BYTES: Final = 16 << 20
+ALL_STEPS: Final = 1_000_000
+STEPS_SHARE: Final = 16
+"""Steps of all trials of one file together, and for each of its bytes beside."""
 # A pattern that begins with a plain byte is searched for ten times as fast as one that begins with
 # a choice: each has its own.
 _BINARY_PICKLE: Final = re.compile(
@@ -81,6 +84,7 @@ def search_data(scan: Scan, source: Source, formats: list[str]) -> None:
     if not numeric.intersection(formats) or f"{NAME}@" in (scan.member or ""):
         return  # nor within what such a search found: it was searched with the whole
     programless = any(known.programless and known.name in formats for known in declared())
+    trials = _Trials(scan, source)
     left = dict.fromkeys((_BINARY_PICKLE, _text_pickle(), _BASE64), MAX_TRIALS)
     left |= dict.fromkeys((_ZIP, _GZIP), MAX_ARCHIVES)
     for offset, chunk in _chunks(source):
@@ -97,7 +101,7 @@ def search_data(scan: Scan, source: Source, formats: list[str]) -> None:
             matches = list(islice(pattern.finditer(chunk), most))
             left[pattern] = most - len(matches)
             for match in matches:
-                _try(scan, source, offset + match.start(), match)
+                trials.attempt(offset + match.start(), match)
         if not programless:
             continue
         programs = [found.start() for pattern in _PROGRAMS if (found := pattern.search(chunk))]
@@ -124,28 +128,52 @@ def _chunks(source: Source) -> Iterator[tuple[int, bytes]]:
             at += len(chunk) - OVERLAP
 
 
-def _try(scan: Scan, source: Source, offset: int, match: re.Match[bytes]) -> None:
-    """Scan what may begin at an offset; only what is malicious counts, all else is chance."""
-    trial = scan.trial(f"{NAME}@{offset}", Budget(TRIAL_BYTES, TRIAL_STEPS))
-    rest: Source = Part(source, offset, min(source.size - offset, TRIAL_BYTES))
-    try:
-        if match.re in (_ZIP, _GZIP):
-            trial.scan(f"{NAME}@{offset}", rest)
-        else:
-            if match.re is _BASE64:
-                rest = BytesSource(_decoded(match.group()))
-            scan_pickle(trial, rest, expected=False)
-    except (BudgetExceededError, CorruptFileError):
-        pass  # of what was no member in the first place; what was found before stands
-    scan.adopt(
-        [
-            detection
-            for detection in trial.detections
-            # a trial runs out of its own small budget, which makes no bomb
-            if severity_of(detection).rank >= Severity.CRITICAL.rank
-            and detection.rule_id != "TW-ARCHIVE-BOMB"
-        ]
-    )
+class _Trials:
+    """Scans what may begin within a file's data, each place once, and all within an allowance."""
+
+    def __init__(self, scan: Scan, source: Source) -> None:
+        """Try nothing yet."""
+        self._scan = scan
+        self._source = source
+        self._steps = ALL_STEPS + STEPS_SHARE * min(source.size, HEAD + TAIL)
+        self._begun: set[int] = set()
+
+    def _again(self, offset: int) -> bool:
+        if offset in self._begun:
+            return True
+        self._begun.add(offset)
+        return False
+
+    def attempt(self, offset: int, match: re.Match[bytes]) -> None:
+        """Scan what may begin at an offset; only what is malicious counts, all else is chance."""
+        scan, source = self._scan, self._source
+        if self._steps < 0 or (match.re is not _BASE64 and self._again(offset)):
+            return
+        given = min(TRIAL_STEPS, self._steps)
+        budget = Budget(TRIAL_BYTES, given)
+        trial = scan.trial(f"{NAME}@{offset}", budget)
+        rest: Source = Part(source, offset, min(source.size - offset, TRIAL_BYTES))
+        try:
+            if match.re in (_ZIP, _GZIP):
+                trial.scan(f"{NAME}@{offset}", rest)
+            elif match.re is _BASE64:
+                scan_pickle(trial, BytesSource(_decoded(match.group())), expected=False)
+            else:
+                scan_pickle(trial, rest, expected=False, tried=lambda at: self._again(offset + at))
+        except (BudgetExceededError, CorruptFileError):
+            pass  # of what was no member in the first place; what was found before stands
+        self._steps -= given - budget.steps
+        if self._steps < 0:
+            scan.mark_incomplete("not all that may hide among its data was tried")
+        scan.adopt(
+            [
+                detection
+                for detection in trial.detections
+                # a trial runs out of its own small budget, which makes no bomb
+                if severity_of(detection).rank >= Severity.CRITICAL.rank
+                and detection.rule_id != "TW-ARCHIVE-BOMB"
+            ]
+        )
 
 
 def _decoded(raw: bytes) -> bytes:
