@@ -127,6 +127,9 @@ class Settings(BaseSettings):
     """Further schemes, read by fsspec implementations that are installed."""
     fetch_credentials: Path | None = None
     """TOML file of secrets by the reference that policies name (`streams/fetch_credentials.py`)."""
+    scan_confined: bool = False
+    """Scan nothing where the kernel lacks seccomp or landlock, or denies them; files then stay
+    incomplete. `tidewatch doctor` shows what there is."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
     log_repeat_seconds: float = Field(default=60, ge=0)

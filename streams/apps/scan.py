@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from agents.checks.artifacts.sandbox.pool import SandboxPool
+from agents.checks.artifacts.sandbox.protocol import Limits
 from agents.domain.knowledge import MemoryKnowledge
 from agents.domain.rules import family_rules
 from agents.scan import scan_agent
@@ -31,7 +32,7 @@ def build(settings: Settings) -> AppParts:
                 agent=scan_agent(
                     knowledge,
                     open_fetcher(settings),
-                    SandboxPool().scan,
+                    SandboxPool(limits=Limits(confined=settings.scan_confined)).scan,
                     lambda: time.time_ns() // 1_000_000,
                 ),
                 count=count,

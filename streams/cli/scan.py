@@ -220,6 +220,7 @@ def _scan_all(
     arguments: Sequence[str], options: _Options
 ) -> tuple[list[FileEntry], tuple[str, ...]]:
     from agents.checks.artifacts.sandbox.pool import SandboxPool  # noqa: PLC0415 -- --help is quick
+    from agents.checks.artifacts.sandbox.protocol import Limits  # noqa: PLC0415 -- the same
     from streams.scanning.engine import scan_targets  # noqa: PLC0415 -- the same
     from streams.scanning.selection import select  # noqa: PLC0415 -- the same
 
@@ -228,7 +229,8 @@ def _scan_all(
         selection = select(targets, options.kind)
         checked, notices = _check_manifests(selection.manifests, options)
         artifacts = selection.artifacts
-        pool = held.enter_context(SandboxPool(min(options.jobs, len(artifacts) or 1)))
+        limits = Limits(confined=_must_be_confined())
+        pool = held.enter_context(SandboxPool(min(options.jobs, len(artifacts) or 1), limits))
         with _progress(len(artifacts), quiet=options.quiet) as done:
             scanned = scan_targets(
                 artifacts, pool, digest=options.digest, cache=options.cache, done=done
@@ -411,6 +413,15 @@ def _fetcher(location: str) -> Fetcher:
         one for one in own if host in one.hosts or (location.startswith("s3:") and one.access_key)
     ]
     return local_fetcher(location, fetch_rules(settings), fitting[0] if fitting else None)
+
+
+def _must_be_confined() -> bool:
+    """Tell whether the settings refuse to scan unconfined; they are read where one may say so."""
+    if not {"TIDEWATCH_SCAN_CONFINED", "TIDEWATCH_CONFIG"}.intersection(os.environ):
+        return False
+    from streams.settings import load_settings  # noqa: PLC0415 -- costs more than a small scan
+
+    return load_settings().scan_confined
 
 
 @contextmanager

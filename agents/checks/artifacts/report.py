@@ -25,6 +25,8 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     detections: tuple[Detection, ...] = ()
     reasons: tuple[str, ...] = ()
     """Why it is corrupt or incomplete."""
+    confinement: str = ""
+    """What the process that scanned it had given up; empty when it was scanned in no other."""
 
 
 def severity_of(detection: Detection) -> Severity:

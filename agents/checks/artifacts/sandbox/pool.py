@@ -65,6 +65,8 @@ class Sandbox:
         """How often a process was started."""
         self._process: ScanProcess | None = None
         self._files = 0
+        self._told = False
+        """Whether it is logged how far this process is confined."""
         self._siblings: frozenset[str] | None = None
         """Those that the process was told last."""
 
@@ -81,6 +83,7 @@ class Sandbox:
         self._process = ScanProcess(msgspec.json.encode(self.limits))
         self._files = 0
         self._siblings = None
+        self._told = False
         self.starts += 1
         return self._process
 
@@ -226,6 +229,10 @@ class Sandbox:
                 case Done(report=report, leaving=leaving):
                     if leaving:
                         self.close()
+                    if not self._told:
+                        self._told = True
+                        level = logging.WARNING if "without" in report.confinement else logging.INFO
+                        _log.log(level, "a scanning process is confined: %s", report.confinement)
                     # What was told on the way stays told, whatever ended the scan.
                     known = {(one.rule_id, one.locator) for one in report.detections}
                     lost = tuple(one for one in heard if (one.rule_id, one.locator) not in known)
