@@ -12,9 +12,10 @@ import msgspec
 import structlog
 
 from agents.checking import SightingDeduplicator, outcome_messages
-from agents.checks.provenance.scan_push import Fetch, ScanFile, ScanOutcome, scan_push
+from agents.checks.provenance.scan_push import AT_ONCE, Fetch, ScanFile, ScanOutcome, scan_push
 from agents.checks.required import with_required
 from agents.domain.knowledge import Knowledge
+from agents.fair_turns import FairTurns
 from agents.fetching.errors import FetchError
 from agents.measures import ScanMeasure
 from agents.ports import Batch, Delivery, Message, Publish
@@ -44,6 +45,7 @@ def scan_agent(
     fetch: Callable[[Policy], AbstractContextManager[Fetch]],
     scan: ScanFile,
     now: Clock,
+    turns: FairTurns | None = None,
 ) -> Callable[[Batch[ScanRequest], Publish], Awaitable[None]]:
     """Return the agent that scans pushes.
 
@@ -52,7 +54,10 @@ def scan_agent(
         fetch: Opens what a tenant may reach.
         scan: Scans one file in the sandbox.
         now: The time.
+        turns: Shares the slow work between tenants; by default one turn for each file that a push
+            may have scanned at a time.
     """
+    turns = turns or FairTurns(AT_ONCE)
     told = SightingDeduplicator()
 
     async def one(delivery: Delivery[ScanRequest], publish: Publish) -> list[Message] | None:
@@ -62,7 +67,12 @@ def scan_agent(
         try:
             with fetch(policy) as reach:
                 outcome = await scan_push(
-                    request, knowledge, reach, scan, now_ms=delivery.record.timestamp_ms
+                    request,
+                    knowledge,
+                    reach,
+                    scan,
+                    now_ms=delivery.record.timestamp_ms,
+                    turn=lambda: turns.turn(request.tenant),
                 )
         except FetchError as error:
             outcome = _unreachable(error)

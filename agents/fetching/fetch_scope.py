@@ -58,6 +58,10 @@ class FetchRules(msgspec.Struct, frozen=True, kw_only=True):
     """Further schemes, read by an installed fsspec implementation with the tenant's options."""
     connect_seconds: float = 10.0
     read_seconds: float = 60.0
+    bytes_per_second: int = 16 << 10
+    """Least that a server must send, on average, once `slow_seconds` are over."""
+    slow_seconds: float = 20.0
+    """How long an answer may take to begin, and to come to speed."""
     attempts: int = 3
     """Attempts of a request before it fails, with exponential back-off."""
     backoff_seconds: float = 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from typing import IO, Final, Self
 from urllib.parse import quote, urljoin
@@ -14,7 +15,7 @@ import urllib3
 
 from agents.fetching.addresses import Resolver, checked_address, system_resolver
 from agents.fetching.errors import FetchError, RefusedError
-from agents.fetching.fetch_scope import Location, Reach, parse_location
+from agents.fetching.fetch_scope import FetchRules, Location, Reach, parse_location
 from agents.fetching.sources import CHUNK, BlockSource, OpenSource
 
 MAX_REDIRECTS: Final = 5
@@ -47,6 +48,32 @@ def quoted(location: Location) -> str:
     """Return the percent-encoded path and query of a location."""
     path = quote(location.path, safe="/~-._:@!$&'()*+,;=")
     return f"{path}?{location.query}" if location.query else path
+
+
+class Pace:
+    """Holds one answer to a least speed, on average and from its beginning."""
+
+    def __init__(self, rules: FetchRules, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start the clock."""
+        self._rules = rules
+        self._clock = clock
+        self._began = clock()
+        self._bytes = 0
+
+    def came(self, count: int, location: Location) -> None:
+        """Count bytes that came.
+
+        Raises:
+            FetchError: they come too slowly.
+        """
+        self._bytes += count
+        rules = self._rules
+        late = self._clock() - self._began - rules.slow_seconds
+        if late > 0 and self._bytes < late * rules.bytes_per_second:
+            raise FetchError(
+                f"the server sends less than {rules.bytes_per_second} bytes a second",
+                where=location.uri[:200],
+            )
 
 
 class HttpClient:
@@ -174,7 +201,7 @@ class HttpClient:
             response, final = self._follow(location, sign, headers or {}, own_host=own_host)
             try:
                 _judge(response, final, accept)
-                body = _read(response, limit + 1, final)
+                body = _read(response, limit + 1, final, Pace(self.reach.rules))
             finally:
                 response.close()
             if len(body) > limit:
@@ -203,7 +230,7 @@ class HttpClient:
         try:
             _judge(response, final, frozenset({_OK, _PARTIAL, _UNSATISFIABLE}))
             if response.status == _OK:
-                return _spool(response, self.reach.rules.spool_bytes, final)
+                return _spool(response, self.reach.rules, final)
             size = _total(response, final)
             if response.status == _PARTIAL:
                 _check_range(response, 0, min(FIRST_RANGE, size), final)
@@ -235,7 +262,7 @@ class HttpClient:
                 found = response.headers.get("ETag")
                 if _total(response, final) != size or (etag and found and found != etag):
                     raise FetchError("it changed while it was read", where=final.uri[:200])
-                body = _read(response, length, final)
+                body = _read(response, length, final, Pace(self.reach.rules))
             finally:
                 response.close()
             if len(body) != length:
@@ -334,19 +361,35 @@ def _check_range(
         raise FetchError("the server sent another range", where=location.uri[:200])
 
 
-def _read(response: urllib3.BaseHTTPResponse, length: int, location: Location) -> bytes:
+def _read(response: urllib3.BaseHTTPResponse, length: int, location: Location, pace: Pace) -> bytes:
+    """Return up to `length` bytes of a body, fewer at its end.
+
+    Raises:
+        _TransientError: the connection broke.
+        FetchError: the server sends slower than it must.
+    """
+    body = bytearray()
     try:
-        return response.read(length, decode_content=False)
+        while len(body) < length:
+            # what has come by now, not all that is asked for: a server may send it byte by byte
+            piece = response.read1(min(length - len(body), CHUNK), decode_content=False)
+            if not piece:
+                break
+            body += piece
+            pace.came(len(piece), location)
     except urllib3.exceptions.HTTPError as error:
         raise _TransientError("the answer was cut", where=location.uri[:200]) from error
+    return bytes(body)
 
 
-def _spool(response: urllib3.BaseHTTPResponse, limit: int, location: Location) -> SpooledSource:
+def _spool(
+    response: urllib3.BaseHTTPResponse, rules: FetchRules, location: Location
+) -> SpooledSource:
     # The caller closes it; the file has no name and is deleted on close.
     spool = tempfile.TemporaryFile()  # noqa: SIM115
-    size = 0
+    size, limit, pace = 0, rules.spool_bytes, Pace(rules)
     try:
-        while chunk := _read(response, CHUNK, location):
+        while chunk := _read(response, CHUNK, location, pace):
             size += len(chunk)
             if size > limit:
                 raise FetchError(  # noqa: TRY301 -- the spool is closed below

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, Protocol
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Final, ParamSpec, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -73,6 +74,10 @@ class Report(Protocol):
         """Why it is incomplete or corrupt."""
 
 
+_Given = ParamSpec("_Given")
+_Made = TypeVar("_Made")
+Turn = Callable[[], AbstractAsyncContextManager[None]]
+"""Waits for a turn at slow work, and holds it within the block."""
 ScanFile = Callable[[str, Source, frozenset[str]], Awaitable[Report]]
 """Scans one file in the sandbox: its path, its bytes, the paths beside it."""
 
@@ -137,6 +142,7 @@ async def scan_push(
     *,
     now_ms: int,
     trust: Trust | None = None,
+    turn: Turn = nullcontext,
 ) -> ScanOutcome:
     """Fetch, scan and verify what a push brought.
 
@@ -151,22 +157,24 @@ async def scan_push(
         now_ms: The broker's timestamp of the request, milliseconds since the epoch; the next
             attempt counts from it, so that a replay asks for the same.
         trust: Whose signatures count; what the policy says by default.
+        turn: Waits for this tenant's turn at what is slow: once for each file, and for each pass
+            over the whole push.
     """
     policy = knowledge.policy(request.tenant)
     trust = policy_trust(policy) if trust is None else trust
     try:
-        files = await _files(request, fetch)
+        files = await _files(request, fetch, turn)
     except FetchError as error:
         return _nothing(request, error, now_ms)
     event = msgspec.structs.replace(
         request.event, data=msgspec.structs.replace(request.event.data, files=files)
     )
     model = _model(files, fetch)
-    if event.data.card is None and (card := await asyncio.to_thread(own_card, model)):
+    if event.data.card is None and (card := await _apart(turn, own_card, model)):
         event = msgspec.structs.replace(event, data=msgspec.structs.replace(event.data, card=card))
-    scanned = await _scan_all(model, scan)
-    await asyncio.to_thread(_digest, model, event, scanned, bool(trust))
-    verified = await asyncio.to_thread(_verify, event, model, fetch, policy, trust)
+    scanned = await _scan_all(model, scan, turn)
+    await _apart(turn, _digest, model, event, scanned, bool(trust))
+    verified = await _apart(turn, _verify, event, model, fetch, policy, trust)
     origin = check_origin(event, knowledge)
     claims = claims_of_push(event.data) if event.data.card else None
     digests = model.digests
@@ -208,10 +216,18 @@ async def scan_push(
     )
 
 
-async def _files(request: ScanRequest, fetch: Fetch) -> tuple[File, ...]:
+async def _apart(
+    turn: Turn, work: Callable[_Given, _Made], *args: _Given.args, **kwargs: _Given.kwargs
+) -> _Made:
+    """Do what may be slow in a thread, at this tenant's turn."""
+    async with turn():
+        return await asyncio.to_thread(work, *args, **kwargs)
+
+
+async def _files(request: ScanRequest, fetch: Fetch, turn: Turn) -> tuple[File, ...]:
     if request.listing is None:
         return request.event.data.files
-    return await asyncio.to_thread(fetch.listing, request.listing)
+    return await _apart(turn, fetch.listing, request.listing)
 
 
 def _model(files: Iterable[File], fetch: Fetch) -> ModelFiles:
@@ -230,12 +246,12 @@ def _model(files: Iterable[File], fetch: Fetch) -> ModelFiles:
     return ModelFiles(places, opener)
 
 
-async def _scan_all(model: ModelFiles, scan: ScanFile) -> list[_Scanned]:
+async def _scan_all(model: ModelFiles, scan: ScanFile, turn: Turn) -> list[_Scanned]:
     room = asyncio.Semaphore(AT_ONCE)
     siblings = frozenset(model.paths())
 
     async def one(path: str) -> _Scanned:
-        async with room:
+        async with room, turn():
             return await _scan_one(path, model, scan, siblings)
 
     return list(await asyncio.gather(*(one(path) for path in model.paths())))
