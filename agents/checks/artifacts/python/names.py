@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from agents.checks.artifacts.dangerous_names import functions, modules
 from agents.checks.artifacts.python.values import Function, Values
 
 MAX_DEPTH: Final = 100
+MAX_COMPUTED: Final = 100
+"""Keys of one table that are computed; the rest is left out."""
 SPAWN: Final = functions("spawn")
 """Functions that start other programs."""
 EVALUATORS: Final = frozenset(("exec", "eval", "execfile"))
@@ -36,6 +38,15 @@ _INSTANCES: Final = re.compile(r"^(ctypes|cffi|IPython)\.")
 """Modules of which what they return is followed by its name."""
 
 
+class _Entries(NamedTuple):
+    """What a table holds: by its constant keys, and by those that are to be computed."""
+
+    constant: dict[Any, ast.AST]
+    computed: list[tuple[ast.expr, ast.AST]]
+    table: ast.Dict
+    """Kept alive: entries are found by its identity."""
+
+
 class Names:
     """The names of one module; it learns first, then a node means the same for good."""
 
@@ -48,6 +59,7 @@ class Names:
         """Every name that the module itself gives a meaning."""
         self._imported: set[str] = set()
         self._tables: dict[str, ast.expr] = {}
+        self._entries: dict[int, _Entries] = {}
         self._known: dict[int, str] = {}
         self._learnt = False
 
@@ -259,10 +271,8 @@ class Names:
         if isinstance(table, ast.Name | ast.Attribute):
             table = self._tables.get(target_name(table), table)
         if isinstance(table, ast.Dict):
-            for name, value in zip(table.keys, table.values, strict=True):
-                if name is not None and self.values.value(name) == key:
-                    return "", value
-            return None
+            entry = self._entry(table, key)
+            return None if entry is None else ("", entry)
         if isinstance(table, ast.List | ast.Tuple):
             if isinstance(key, int) and -len(table.elts) <= key < len(table.elts):
                 return "", table.elts[key]
@@ -281,6 +291,23 @@ class Names:
         ):
             return ("", ast.Name(key)) if not owner.args else (key, owner.args[0])
         return key, owner
+
+    def _entry(self, table: ast.Dict, key: object) -> ast.AST | None:
+        """Return what a table holds under a key; its constant keys are gone through once."""
+        known = self._entries.get(id(table))
+        if known is None:
+            known = self._entries[id(table)] = _Entries({}, [], table)
+            for name, value in zip(table.keys, table.values, strict=True):
+                if isinstance(name, ast.Constant):
+                    known.constant.setdefault(name.value, value)
+                elif name is not None and len(known.computed) < MAX_COMPUTED:
+                    known.computed.append((name, value))
+        if isinstance(key, str | bytes | int) and key in known.constant:
+            return known.constant[key]
+        for computed, held in known.computed:
+            if self.values.value(computed) == key:
+                return held
+        return None
 
     def _looked_up(self, node: ast.Call, depth: int = 0) -> str:
         """Return what a call yields that looks a name up: `getattr`, `__import__` and their kin."""
