@@ -137,6 +137,8 @@ class Scan:
         self.incomplete: list[str] = []
         self.corrupt: list[str] = []
         self.formats: list[str] = []
+        self.storages: list[tuple[str, int]] = []
+        """Records of storages that pickles declare, with their bytes."""
         self._descend = descend
 
     def report(
@@ -250,3 +252,4 @@ class Scan:
         self.incomplete.extend(inner.incomplete)
         self.corrupt.extend(inner.corrupt)
         self.formats.extend(inner.formats)
+        self.storages.extend(inner.storages)

@@ -23,6 +23,7 @@ from agents.checks.artifacts.formats.jinja_constants import (
     possible_values,
     range_length,
 )
+from agents.checks.artifacts.formats.template_triggers import triggered
 
 MAX_TEMPLATE: Final = 1 << 19
 """Characters of a template that are parsed; those of popular models have up to 30,000."""
@@ -138,6 +139,14 @@ class _Judge:
         for node in self._all:
             self._judge(node, macros)
         self._loops()
+        for told, orders, line in triggered(self._tree):
+            if not orders:
+                continue
+            self._add(
+                "TW-MODEL-TEMPLATE-TRIGGER",
+                f"tells the model {told[:80]!r} only under a condition",
+                line,
+            )
         return list(self._found.values())
 
     def _add(self, rule_id: str, what: str, line: int) -> None:
