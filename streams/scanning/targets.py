@@ -7,9 +7,11 @@ import stat
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
+from agents.checks.artifacts.opening import escapes, link_text
 from agents.fetching.errors import FetchError
 from agents.fetching.sources import DescriptorSource, OpenSource
 
@@ -53,6 +55,26 @@ def open_local(path: Path) -> OpenSource:
     return DescriptorSource(descriptor)
 
 
+class _LinkText:
+    """A link as the text of where it leads."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+        self.size = len(raw)
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self._raw[offset : offset + length]
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
 def shown_path(path: Path | str) -> str:
     """Return a path as text that any report can hold: bytes that are no UTF-8 are escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
@@ -61,7 +83,8 @@ def shown_path(path: Path | str) -> str:
 def local_targets(path: Path, root: Path | None = None) -> Iterator[Target]:
     """Yield a file, or all files below a folder, in order of their paths.
 
-    Folders reached through links are not entered: they may lead round in a circle.
+    Folders reached through links are not entered: they may lead round in a circle. A link that
+    leads out of the folder is not followed, and judged by where it leads.
 
     Args:
         path: The file or folder.
@@ -77,16 +100,20 @@ def local_targets(path: Path, root: Path | None = None) -> Iterator[Target]:
         )
         return
     found: list[Path] = []
+    away: set[Path] = set()
     for folder, folders, names in os.walk(path):
         folders.sort()
         found += [Path(folder, name) for name in names]
+        links = [Path(folder, name) for name in (*folders, *names)]
+        away.update(one for one in links if one.is_symlink() and escapes(one, path))
+    found = sorted({*found, *away})
     siblings = frozenset(shown_path(one.relative_to(path).as_posix()) for one in found)
-    for one in sorted(found):
+    for one in found:
         yield Target(
             path=shown_path(one),
             name=shown_path(one.relative_to(path).as_posix()),
-            open=partial(open_local, one),
+            open=partial(_LinkText, link_text(one)) if one in away else partial(open_local, one),
             siblings=siblings,
-            file=one,
+            file=None if one in away else one,
             root=path,
         )

@@ -45,6 +45,7 @@ def main() -> None:
             counts[str(found)] += 1
             wanted = {
                 "hostile": found is Verdict.MALICIOUS,
+                "suspicious": found is Verdict.SUSPICIOUS,
                 "harmless": found is Verdict.CLEAN,
                 "damaged": found is not Verdict.CLEAN,
             }

@@ -13,13 +13,14 @@ import msgspec
 FILE: Final = Path(__file__).with_name("dangerous_names.toml")
 
 
-class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     """The content of the data file, whose head describes it."""
 
     modules: dict[str, dict[str, tuple[str, ...]]]
     names: dict[str, dict[str, tuple[str, ...]]]
     functions: dict[str, tuple[str, ...]]
     prefixes: dict[str, tuple[str, ...]]
+    usual_attributes: tuple[str, ...]
 
 
 @cache
@@ -66,3 +67,9 @@ def functions(*kinds: str) -> re.Pattern[str]:
 def prefixes(context: str) -> tuple[str, ...]:
     """Return the beginnings of full names that count in a context."""
     return table().prefixes[context]
+
+
+@cache
+def usual_attributes() -> frozenset[str]:
+    """Return the names that are as often attributes of arrays as what they name here."""
+    return frozenset(table().usual_attributes)

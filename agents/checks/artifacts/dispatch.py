@@ -11,9 +11,9 @@ from typing import Final
 from agents.checks.artifacts.containers.declaration import COMPRESSIONS, SEVENZIP, UNREAD, ZLIB
 from agents.checks.artifacts.containers.inflation import inflate
 from agents.checks.artifacts.containers.sevenzips import scan_7z
-from agents.checks.artifacts.containers.tars import is_tar, scan_tar
+from agents.checks.artifacts.containers.tars import ends_in_member, is_tar, scan_tar
 from agents.checks.artifacts.containers.zips import LOCAL as ZIP_HEAD
-from agents.checks.artifacts.containers.zips import find_zip, scan_zip
+from agents.checks.artifacts.containers.zips import find_zip, scan_zip, zip_span
 from agents.checks.artifacts.formats.format import Format, Trait, endings
 from agents.checks.artifacts.formats.names import has_trait, is_pickle_name, promised_formats
 from agents.checks.artifacts.formats.numpy_arrays import FORMAT as NPY
@@ -51,6 +51,8 @@ _COMPRESSED_NAME: Final = re.compile(
 )
 _OTHERS: Final = (b"SR\0\x04", b"SR\0\x06", b"$FL2", b"$FL3")
 """IDL's and SPSS's files, which are named as pickles are."""
+_OTHERWISE_NAMED: Final = frozenset(("link", "appledouble"))
+"""What stands in place of a file, or beside it, under its name."""
 _BINARY: Final = frozenset({"pickle", "zip", "7z", "rar", "tar", "executable", "hdf5"})
 """Formats that never stand in text by chance."""
 
@@ -103,7 +105,7 @@ def dispatch(scan: Scan, name: str, source: Source) -> None:
     if _begins(NPY, head):
         own.append("npy")
         _part(scan, lambda: scan_npy(scan, source))
-    if _SCRIPT_CODE.search(name) and scan.depth:
+    if scan.depth and _is_script_code(scan, name):
         _part(scan, lambda: scan_torchscript_code(scan, source))
     found = scan.formats[before:]
     unread = _unread(scan, name, head)
@@ -117,6 +119,16 @@ def dispatch(scan: Scan, name: str, source: Source) -> None:
     if len(scan.formats) == before and scan.member is None:
         _unrecognised(scan, name, source, head)
     _mismatch(scan, name, scan.formats[before:])
+
+
+def _is_script_code(scan: Scan, name: str) -> bool:
+    """Tell whether a member is source of TorchScript: by its archive, or by how only that names it.
+
+    Servers of models keep Python under `code/` too.
+    """
+    if not _SCRIPT_CODE.search(name):
+        return False
+    return "torchscript" in scan.within or "code/__torch__" in name
 
 
 def _unrecognised(scan: Scan, name: str, source: Source, head: bytes) -> None:
@@ -160,9 +172,10 @@ def _part(scan: Scan, parse: object) -> None:
 
 
 def _containers(scan: Scan, name: str, source: Source, head: bytes) -> None:
-    if find_zip(source, head):
+    tar = is_tar(head)
+    if find_zip(source, head) and not (tar and ends_in_member(source, zip_span(source))):
         _part(scan, lambda: scan_zip(scan, name, source, head))
-    if is_tar(head):
+    if tar:
         _part(scan, lambda: scan_tar(scan, source))
     if _begins(SEVENZIP, head):
         _part(scan, lambda: scan_7z(scan, source))
@@ -220,6 +233,8 @@ def _unread(scan: Scan, name: str, head: bytes) -> bool:
 def _mismatch(scan: Scan, name: str, found: list[str]) -> None:
     extension = name.rsplit("/", 1)[-1].rpartition(".")[2].lower()
     promised = promised_formats(f".{extension}")
+    if _OTHERWISE_NAMED.intersection(found):
+        return
     if promised is None or not found or promised.intersection(found) or "document" in found:
         return
     if not promised and not _BINARY.intersection(found):

@@ -139,6 +139,8 @@ class Scan:
         self.formats: list[str] = []
         self.walks: dict[int, Any] = {}
         """What readers of a document found by going through it, for the next of them."""
+        self.storages: list[tuple[str, int]] = []
+        """Records of storages that pickles declare, with their bytes."""
         self._descend = descend
 
     def report(
@@ -252,3 +254,4 @@ class Scan:
         self.incomplete.extend(inner.incomplete)
         self.corrupt.extend(inner.corrupt)
         self.formats.extend(inner.formats)
+        self.storages.extend(inner.storages)

@@ -36,7 +36,8 @@ ZIP: Final = Format(
 TAR: Final = Format(
     name="tar",
     suffixes=(
-        Suffix(".tar", _ARCHIVE, promises=("tar",)),
+        # torch.save of PyTorch's own tutorial writes model.tar and checkpoint.pth.tar
+        Suffix(".tar", _ARCHIVE, promises=("tar", "pytorch", "torchscript", "pickle")),
         Suffix(".tgz", _ARCHIVE),
         Suffix(".nemo", _MODEL),
     ),

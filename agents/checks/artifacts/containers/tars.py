@@ -48,6 +48,28 @@ def _number(field: bytes) -> int:
         return -1
 
 
+def ends_in_member(source: Source, span: tuple[int, int] | None) -> bool:
+    """Tell whether a span of bytes is exactly one member, with what fills up its last block.
+
+    A zip archive that is a member can be found by its end, as one of the whole file is.
+    """
+    if span is None:
+        return False
+    begin, end = span
+    offset = 0
+    for _ in range(MAX_MEMBERS):
+        header = source.read(offset, BLOCK)
+        if len(header) < BLOCK or not header.strip(b"\0") or not is_tar(header):
+            return False
+        length = _number(header[124:136])
+        if length < 0:
+            return False
+        if offset + BLOCK == begin:
+            return end == begin + length and header[156:157] in _FILES
+        offset += BLOCK + (length + BLOCK - 1) // BLOCK * BLOCK
+    return False
+
+
 def scan_tar(scan: Scan, source: Source) -> None:
     """Scan all members of a tar archive."""
     scan.formats.append("tar")

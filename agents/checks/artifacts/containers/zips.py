@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from agents.checks.artifacts.containers.inflation import inflate, report_bomb
+from agents.checks.artifacts.pickle.storages import report_storages
 from agents.checks.artifacts.scanning import BytesSource, CorruptFileError, Part, Scan, Source
 
 LOCAL, CENTRAL, END = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
@@ -83,6 +84,35 @@ def _find_end(source: Source) -> tuple[int, bytes] | None:
     return None
 
 
+def zip_span(source: Source) -> tuple[int, int] | None:
+    """Return where the archive that readers find begins and ends, by its end record alone."""
+    found = _find_end(source)
+    if found is None:
+        return None
+    at, record = found
+    begin = at - int.from_bytes(record[12:16], "little") - int.from_bytes(record[16:20], "little")
+    return max(begin, 0), at + 22 + int.from_bytes(record[20:22], "little")
+
+
+def _is_constant(source: Source, begin: int) -> bool:
+    """Tell whether an archive is a constant of the pickle that the file begins as.
+
+    The pickle is read as a whole and descends into its constants; nothing stands before them.
+    """
+    if source.read(0, 1) != b"\x80":
+        return False
+    span = zip_span(source)
+    end = span[1] if span else source.size
+    before = source.read(begin - 9, 9) if begin >= 9 else b""
+    for opcodes, width in ((b"\x8e\x96", 8), (b"BT", 4), (b"CU", 1)):
+        opcode, number = before[8 - width : 9 - width], before[9 - width :]
+        if opcode and opcode in opcodes:
+            length = int.from_bytes(number, "little")
+            if begin + length == end <= source.size:
+                return True
+    return False
+
+
 def scan_zip(scan: Scan, name: str, source: Source, head: bytes) -> None:  # noqa: ARG001
     """Scan all members of a zip archive, listed and hidden."""
     scan.formats.append("zip")
@@ -114,9 +144,13 @@ def scan_zip(scan: Scan, name: str, source: Source, head: bytes) -> None:  # noq
     elif not directory and begin is None:
         scan.mark_corrupt("the zip archive has no directory")
     _names(scan, directory or hidden)
-    if shift:
-        scan.report("TW-ARCHIVE-PREPENDED", f"{shift} bytes stand before the zip archive", offset=0)
-    _around(scan, source, [begin for begin, _ in covered])
+    first = min((start for start, _ in covered), default=0)
+    if not (first and _is_constant(source, first)):
+        if shift:
+            scan.report(
+                "TW-ARCHIVE-PREPENDED", f"{shift} bytes stand before the zip archive", offset=0
+            )
+        _around(scan, source, [start for start, _ in covered])
     everything = [*directory, *hidden]
     script = any(
         "/code/" in f"/{member.name}" and member.name.endswith(".py") for member in everything
@@ -132,6 +166,8 @@ def scan_zip(scan: Scan, name: str, source: Source, head: bytes) -> None:  # noq
         own = local.get(member.offset)
         if own is not None and member.offset in known and _reads_otherwise(own, member):
             _guarded(scan, source, own)
+    if scan.storages and not scan.corrupt:
+        report_storages(scan, {member.name: member.size for member in everything})
 
 
 def _reads_otherwise(own: Member, listed: Member) -> bool:

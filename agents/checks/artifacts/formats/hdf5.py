@@ -44,6 +44,7 @@ FORMAT: Final = Format(
     numeric=True,
     programless=True,
     rules=(
+        "TW-MODEL-HDF5-BOUNDS",
         "TW-MODEL-HDF5-EXTERNAL",
         "TW-MODEL-KERAS-LAMBDA",
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from math import prod
 from typing import Final
 
 import msgspec
@@ -27,6 +28,11 @@ MAX_MESSAGES: Final = 100_000
 MAX_TEXT: Final = 32 << 20
 LINK_INFO, LINK, EXTERNAL, LAYOUT, ATTRIBUTE = 0x02, 0x06, 0x07, 0x08, 0x0C
 CONTINUATION, SYMBOLS, ATTRIBUTE_INFO, SPACE, FILTERS = 0x10, 0x11, 0x15, 0x01, 0x0B
+TYPE: Final = 0x03
+LARGEST: Final = 1 << 36
+"""Bytes of one dataset; those of real models are smaller, whatever its file's size."""
+RATIO: Final = 1100
+"""Deflate's best is 1,032 to 1."""
 HARD, SOFT, OUTSIDE = 0, 1, 64
 STRING, VARIABLE = 3, 9
 VIRTUAL: Final = 3
@@ -126,9 +132,14 @@ class _Walker:
     # object headers
 
     def _object(self, address: int, path: str) -> Iterator[_Link]:
+        cells = width = 0
         for kind, flags, body in self._messages(address):
             if flags & 2:
                 continue  # shared: its content stands in another object
+            if kind == SPACE:
+                cells = _cells(body)
+            elif kind == TYPE and len(body) >= 8:
+                width = int.from_bytes(body[4:8], "little")
             if kind == LINK:
                 yield self._link(Cursor(_memory(body)))
             elif kind == SYMBOLS and len(body) >= 16:
@@ -143,6 +154,13 @@ class _Walker:
                 self._external_storage(body, path)
             elif kind == LAYOUT and body[:1] >= bytes([VIRTUAL]) and body[1:2] == bytes([VIRTUAL]):
                 self._virtual(body, path)
+        declared = cells * width
+        if declared > max(LARGEST, RATIO * self._window.size):
+            self._scan.report(
+                "TW-MODEL-HDF5-BOUNDS",
+                f"{path} declares {declared} bytes in a file of {self._window.size}",
+                key=path[:200],
+            )
 
     def _messages(self, address: int) -> Iterator[tuple[int, int, bytes]]:
         at = self._at(address)
@@ -472,3 +490,13 @@ def _u64(raw: bytes, offset: int) -> int:
     if offset + 8 > len(raw):
         raise CorruptFileError("a message is too short")
     return int.from_bytes(raw[offset : offset + 8], "little")
+
+
+def _cells(body: bytes) -> int:
+    """Return how many elements a dataspace has, as it stands, not as it may grow."""
+    if len(body) < 4:
+        return 0
+    rank, start = body[1], 8 if body[0] == 1 else 4
+    if not 0 < rank <= 32 or len(body) < start + 8 * rank:
+        return 0
+    return prod(_u64(body, start + 8 * index) for index in range(rank))

@@ -23,6 +23,7 @@ from agents.checks.artifacts.formats.jinja_constants import (
     is_built,
     range_length,
 )
+from agents.checks.artifacts.formats.template_triggers import triggered
 
 MAX_TEMPLATE: Final = 1 << 19
 """Characters of a template that are parsed; those of popular models have up to 30,000."""
@@ -163,6 +164,14 @@ class _Judge:
         self._loops()
         if self._folding.exhausted:
             self._add("TW-MODEL-TEMPLATE-EXHAUSTION", "puts together more than is followed", 1)
+        for told, orders, line in triggered(self._tree):
+            if not orders:
+                continue
+            self._add(
+                "TW-MODEL-TEMPLATE-TRIGGER",
+                f"tells the model {told[:80]!r} only under a condition",
+                line,
+            )
         return list(self._found.values())
 
     def _add(self, rule_id: str, what: str, line: int) -> None:

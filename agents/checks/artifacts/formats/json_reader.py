@@ -14,6 +14,7 @@ from agents.checks.artifacts.formats.notebooks import is_notebook, report_notebo
 from agents.checks.artifacts.formats.repository import report_repository
 from agents.checks.artifacts.formats.skops import is_skops, report_skops
 from agents.checks.artifacts.formats.targets import leaves, report_tree_targets
+from agents.checks.artifacts.formats.tokenizer_maps import is_tokenizer, report_tokenizer
 from agents.checks.artifacts.python.shell_commands import is_untrusted_fetch
 from agents.checks.artifacts.readers.embedded import report_text
 from agents.checks.artifacts.readers.trees import report_xgboost
@@ -55,6 +56,8 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         report_keras(scan, document)
     if isinstance(document, dict) and "learner" in document:
         report_xgboost(scan, document)
+    if is_tokenizer(base, document):
+        report_tokenizer(scan, document)
     report_repository(scan, base, document)
     report_tree_targets(scan, document)
     if not QUIET.search(base):

@@ -9,6 +9,7 @@ from typing import Final
 
 from agents.checks.artifacts.formats import coreml, sentencepiece
 from agents.checks.artifacts.formats.format import Content, Format, Suffix, Trait, endings
+from agents.checks.artifacts.formats.links import in_snapshot
 from agents.checks.artifacts.readers.embedded import report_text
 from agents.checks.artifacts.readers.paths import escapes, is_remote
 from agents.checks.artifacts.readers.protobuf import LENGTH, VARINT, Message, looks_like, walk
@@ -180,6 +181,8 @@ def _judge_location(scan: Scan, location: str, name: str) -> None:
         return
     folder = scan.path.rpartition("/")[0]
     expected = f"{folder}/{location}" if folder else location
+    if in_snapshot(scan.path, scan.siblings, location):
+        return
     if scan.siblings and expected not in scan.siblings and location not in scan.siblings:
         scan.mark_incomplete(f"{name}: its data {location[:120]!r} is not among the files")
 

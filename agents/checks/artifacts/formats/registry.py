@@ -6,6 +6,7 @@ from typing import Final
 
 from agents.checks.artifacts.containers import declaration as containers
 from agents.checks.artifacts.formats import (
+    appledouble,
     boosters,
     coreml,
     documents,
@@ -15,6 +16,7 @@ from agents.checks.artifacts.formats import (
     gguf,
     hdf5,
     json_documents,
+    links,
     matlab,
     msgpack_documents,
     numpy_arrays,
@@ -34,6 +36,8 @@ from agents.checks.artifacts.pickle import declaration as pickles
 from agents.checks.artifacts.python import bytecode, source
 
 FORMATS: Final[tuple[Format, ...]] = (
+    appledouble.FORMAT,
+    links.FORMAT,
     documents.FORMAT,
     gguf.FORMAT,
     hdf5.FORMAT,

@@ -36,6 +36,9 @@ BITS: Final = {
     "F8_E5M2FNUZ": 8, "U16": 16, "I16": 16, "F16": 16, "BF16": 16, "U32": 32, "I32": 32, "F32": 32,
     "U64": 64, "I64": 64, "F64": 64, "C64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
 }  # fmt: skip
+_OBJECT: Final = re.compile(rb"\{[\s\"}]")
+_PICKLE: Final = re.compile(rb"\x80[\x00-\x05](?!.{6}\{)", re.DOTALL)
+"""A pickle of protocol 2 or later; a length of a header can begin as one does."""
 MAX_TRAILER: Final = 64 << 20
 
 
@@ -61,7 +64,9 @@ def matches(name: str, head: bytes, source: Source) -> bool:
         return True
     return (
         name.lower().endswith(_NAMED)
-        and not head.startswith((b"PK\x03\x04", b"\x80", b"version https://git-lfs"))
+        and not (
+            head.startswith((b"PK\x03\x04", b"version https://git-lfs")) or _PICKLE.match(head)
+        )
         and source.size >= 0
     )
 
@@ -78,7 +83,9 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         raise CorruptFileError("shorter than the length of its header")
     length = int.from_bytes(source.read(0, PREFIX), "little")
     if length > MAX_HEADER or PREFIX + length > source.size:
-        if length > MAX_HEADER:
+        # Other bytes than a header declare absurd lengths too: a download that failed, say.
+        begins = source.read(PREFIX, 2)
+        if length > MAX_HEADER and (PREFIX + length <= source.size or _OBJECT.match(begins)):
             scan.report(
                 "TW-MODEL-SAFETENSORS-BOUNDS",
                 f"the header declares {length} bytes, the library reads up to {MAX_HEADER}",

@@ -61,11 +61,16 @@ _HARMLESS: Final = frozenset(
         "math.prod",
     ]
 )
+_OWN_PLUGINS: Final = re.compile(
+    r"^hydra\._internal\.core_plugins\.basic_(launcher\.BasicLauncher|sweeper\.BasicSweeper)$"
+    r"|^hydra_plugins\.[\w.]+\.[A-Z]\w+$"
+)
+"""What every run of Hydra writes into its own configuration."""
 _TARGET: Final = re.compile(
     r"""["']?(?:_target_|__target__|_partial_target_)["']?\s*[:=]\s*["']?([\w.:]+)"""
 )
 _CALLED: Final = frozenset(("_target_", "__target__", "_partial_target_"))
-_IMPORTED: Final = frozenset(("target", "class_path", "factory"))
+_IMPORTED: Final = frozenset(("target", "class_path", "factory", "_instantiator"))
 _MODULES: Final = frozenset(("loader_module", "parent_library"))
 """Keys of MLflow and PEFT whose value their loader imports."""
 _PARTS: Final = frozenset(("code", "data", "python_model", "model_path", "pickled_model"))
@@ -86,7 +91,7 @@ def name_trust(name: str, allowed: tuple[str, ...] = HYDRA_PREFIXES) -> NameTrus
     """
     flat = name.replace(":", ".").strip().strip(".")
     parts = flat.split(".")
-    if flat in _HARMLESS:
+    if flat in _HARMLESS or _OWN_PLUGINS.match(flat):
         return NameTrust.ALLOWED
     if parts[0] in modules("config") or flat.startswith(prefixes("config")):
         return NameTrust.DANGEROUS
@@ -277,9 +282,11 @@ def _walk(scan: Scan, document: object) -> _Walk:
                 if isinstance(inner, dict | list)
             )
         elif isinstance(value, list | tuple):
+            # pairs of a tokenizer's merges are hundreds of thousands, and hold no mapping
             stack.extend(
                 (f"{path}[{index}]"[:400], inner)
                 for index, inner in reversed(list(enumerate(value)))
-                if isinstance(inner, dict | list)
+                if isinstance(inner, dict)
+                or (isinstance(inner, list) and any(isinstance(one, dict | list) for one in inner))
             )
     return _Walk(document, found, whole=True)

@@ -29,6 +29,20 @@ PYTHON_TAG: Final = re.compile(
 _HARMLESS_TAG: Final = re.compile(
     r"python/(tuple|none|bool|str|unicode|int|long|float|complex|list|dict|bytes)$"
 )
+_DATA_TAG: Final = re.compile(
+    r"python/(object(/apply|/new)?|name):"
+    r"(?P<name>collections\.(OrderedDict|defaultdict|Counter|deque)|argparse\.Namespace|builtins\.\w+"
+    r"|pathlib(\._local)?\.(PurePosixPath|PosixPath|WindowsPath|PureWindowsPath|Path)"
+    r"|(lightning|pytorch_lightning|lightning_fabric|omegaconf)(\.\w+)*\.(AttributeDict|DictConfig|ListConfig)"
+    r"|(lightning|pytorch_lightning|lightning_fabric)(\.\w+)*\.(cli\.)?Namespace|jsonargparse(\._?\w+)*\.Namespace"
+    r"|numpy\.(_?core\.multiarray\.scalar|dtype|ndarray|(float|int|uint)\d+)|torch\.(device|dtype|Size|float\d+|bfloat16)"
+    r"|datetime\.(date|datetime|timedelta)|decimal\.Decimal|uuid\.UUID|easydict\.EasyDict|types\.SimpleNamespace)$"
+)
+"""Tags of plain data that training frameworks write beside their checkpoints."""
+_BUILTIN_DATA: Final = frozenset(
+    ("bool", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "set", "slice",
+     "str", "tuple")
+)  # fmt: skip
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The parser in C where there is one; what is nested too deep never reaches its composer."""
 _STANDARD: Final = "tag:yaml.org,2002:"
@@ -135,7 +149,7 @@ def _judge_events(scan: Scan, text: str) -> None:
         tag = getattr(event, "tag", None)
         if tag and PYTHON_TAG.search(tag.removeprefix(_STANDARD)):
             short = tag.removeprefix(_STANDARD)
-            if not _HARMLESS_TAG.search(short):
+            if not (_HARMLESS_TAG.search(short) or _is_data(short)):
                 scan.report(
                     "TW-MODEL-YAML-TAG",
                     f"a tag constructs {short[:120]}",
@@ -150,6 +164,13 @@ def _judge_events(scan: Scan, text: str) -> None:
                         f"a value is computed by {match.group()[:80]!r}",
                         line=_line(event),
                     )
+
+
+def _is_data(tag: str) -> bool:
+    """Tell whether a tag makes an object that holds data and runs nothing."""
+    match = _DATA_TAG.search(tag)
+    name = match.group("name") if match else ""
+    return bool(name) and (not name.startswith("builtins.") or name[9:] in _BUILTIN_DATA)
 
 
 def _line(event: yaml.Event) -> int:

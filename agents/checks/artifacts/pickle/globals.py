@@ -135,13 +135,16 @@ def _text(name: str) -> str:
 
 @cache
 def _allowed() -> dict[tuple[str, str], frozenset[str]]:
-    table = msgspec.json.decode(_text("allowed_globals.json"), type=dict[str, dict[str, list[str]]])
     result: dict[tuple[str, str], frozenset[str]] = {}
-    for module, uses in table.items():
-        for use, listed in uses.items():
-            for name in listed:
-                key = (module, name)
-                result[key] = result.get(key, frozenset()) | {use}
+    # what tests/corpus/libraries.py found in the libraries' sources, and what a person decided
+    for file in ("library_globals.json", "allowed_globals.json"):
+        table = msgspec.json.decode(_text(file), type=dict[str, dict[str, list[str]]])
+        for module, uses in table.items():
+            for use, listed in uses.items():
+                one = frozenset((use,))
+                for name in listed:
+                    known = result.get((module, name))
+                    result[module, name] = known | one if known else one
     return result
 
 
@@ -198,6 +201,16 @@ def _judge(module: str, name: str, *, script: bool) -> ImportVerdict:
         ):
             return ImportVerdict(Level.UNKNOWN, reason="a custom C++ class")
         return ImportVerdict(Level.ALLOWED, frozenset({"new", "ref", "call"}))
+    return judge_unlisted(module, name)
+
+
+def judge_unlisted(module: str, name: str) -> ImportVerdict:
+    """Judge an import by its names alone, whatever the allow-list says of it.
+
+    Args:
+        module: As the machine looks it up.
+        name: The same; may be dotted.
+    """
     if f"{module}.{name}" in prefixes("pickle-class"):
         return ImportVerdict(Level.DANGEROUS, reason="opens a file, and what is in it")
     runner = bool(RUNNER.search(name))

@@ -30,6 +30,7 @@ from agents.checks.artifacts.pickle.symbols import (
     Result,
     Unknown,
     describe,
+    holds_items,
 )
 from agents.checks.artifacts.scanning import Budget, Source
 
@@ -475,6 +476,8 @@ class Machine:
 
     def _fill(self, target: object, items: list[Any], at: int, opcode: str) -> None:
         if type(target) is Result:
+            if not holds_items(target):
+                self.observer.patched(target, at, opcode)
             if target.args is not None and target.state is None:
                 target.state = items
             return

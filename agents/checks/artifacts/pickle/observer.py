@@ -8,11 +8,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from agents.checks.artifacts.pickle import carried_code
 from agents.checks.artifacts.pickle.arrays import array_end, other_file
 from agents.checks.artifacts.pickle.exhaustion import exhausting, is_measured
 from agents.checks.artifacts.pickle.globals import ImportVerdict, Level, code_in, judge
 from agents.checks.artifacts.pickle.heads import decoded, holds_file, starts_like_pickle
 from agents.checks.artifacts.pickle.machine import BUDGET_EXHAUSTED, Machine
+from agents.checks.artifacts.pickle.particular_calls import BOUND, CHECKS, binding_fault, is_class
 from agents.checks.artifacts.pickle.symbols import Blob, End, Global, Result, Unknown, describe
 from agents.checks.artifacts.scanning import BytesSource, Part, Scan, Source
 
@@ -31,6 +33,8 @@ _CRITICAL: Final = {
     "late-proto": "TW-PICKLE-MISPLACED",
 }
 """The rules of anomalies that are no damage."""
+_REFERRED: Final = frozenset(("type", "subscript", "union", "code"))
+"""Uses that models refer to without a call too."""
 _IDENTIFIERS: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
@@ -185,18 +189,21 @@ class Stream:
             self.unknown.setdefault((module, name), (found, import_verdict, False))
 
     def _specialise(self, found: Global, module: str, name: str, uses: frozenset[str]) -> None:
-        special = {
+        special: dict[str, Callable[[Global, Any, int], object]] = {
             "enum": self._member,
             "type": self._type_of,
             "ufunc": self._ufunc,
             "bytes": self._load_from_bytes,
             "partial": self._partial,
+            "code": self._carried,
         }
+        for use in CHECKS.keys() & uses:
+            special[use] = partial(self._checked, CHECKS[use])
         for use, handler in special.items():
             if use in uses:
                 found.quiet = True
                 found.evaluate = partial(handler, found)
-                if use != "type":
+                if use not in _REFERRED:
                     self.particular.append(found)
         if module == "_codecs":
             found.evaluate = partial(self._encode, found)
@@ -212,6 +219,10 @@ class Stream:
     def called(self, callee: object, args: object, offset: int, opcode: str) -> object:
         """Judge a call that is not quiet; return what it leaves, None for unknown."""
         evidence = {"offset": offset, "opcode": opcode, "arguments": describe(args)[:400]}
+        if carried_code.makes_code(callee) and not isinstance(callee, Global):
+            return self._carried(callee, args, offset)
+        if carried_code.makes_class(callee) and opcode in ("NEWOBJ", "NEWOBJ_EX"):
+            return Result(callee, args, offset)
         if not isinstance(callee, Global):
             if isinstance(callee, Unknown) and callee.kind in ("memo", "number"):
                 self.damage.append("a call of a value that is not there")
@@ -323,8 +334,18 @@ class Stream:
         return end
 
     def patched(self, target: object, offset: int, opcode: str) -> None:
-        """Report that an import itself is changed, not an instance."""
-        if isinstance(target, Global):
+        """Report that an import itself is changed, or items are set on a tensor or a storage."""
+        if isinstance(target, Result):
+            self.dangerous_call = True
+            if self._once("items", "", ""):
+                self._report(
+                    "TW-MODEL-TORCH-STORAGE",
+                    f"the pickle sets items on {describe(target)}, which writes to its memory",
+                    offset=offset,
+                    opcode=opcode,
+                    name="items",
+                )
+        elif isinstance(target, Global):
             self.dangerous_call = True
             self._report(
                 "TW-PICKLE-PATCHED",
@@ -406,26 +427,75 @@ class Stream:
                 return method
             is_class = args[0].name.rsplit(".", 1)[-1][:1].isupper()
             public = is_class and not args[1].startswith("_")
-            if public and (
-                import_verdict.level is Level.UNKNOWN or self._is_allowed(args[0], "call")
-            ):
+            if public and import_verdict.level is Level.UNKNOWN:
                 return Result(found, None, offset)
-        elif self._is_method(args):
-            return Result(found, None, offset)
+        if self._is_method(args):
+            return Result(found, BOUND, offset)
         self._odd(found, args, offset, "it looks up any attribute of anything")
         return None
 
     def _is_method(self, args: Any) -> bool:  # noqa: ANN401
-        """Tell whether a method of a distribution is bound, as protocols below 4 write it."""
-        of = args[0].callee if len(args) == 2 and isinstance(args[0], Result) else None
+        """Tell whether a method or a member of a class that is no gadget is only referred to."""
+        if len(args) != 2:
+            return False
+        if isinstance(args[0], str | bytes | tuple | list):  # of a constant or a container
+            return not binding_fault(args[1])
+        owner = args[0].callee if isinstance(args[0], Result) else args[0]
+        if not isinstance(owner, Global):
+            return False
+        import_verdict = self.verdicts[id(owner)]
+        known = import_verdict.level is Level.ALLOWED or import_verdict.in_known
+        if binding_fault(args[1], known=known):
+            return False
+        if import_verdict.level is Level.ALLOWED:
+            # The class itself: private names are its own affair, and may be anything.
+            public = owner is not args[0] or not args[1].startswith("_")
+            kept = owner is not args[0] or is_class(owner)
+            return public and kept and self._is_allowed(owner, "new", "call")
         return (
-            self._is_allowed(of, "new", "call")
-            and isinstance(of, Global)
-            and of.module.startswith("scipy.stats.")
-            and isinstance(args[1], str)
-            and args[1].isidentifier()
-            and not args[1].startswith("__")
+            isinstance(args[0], Result)
+            and import_verdict.level is Level.UNKNOWN
+            and not import_verdict.function
+            and not import_verdict.runner
         )
+
+    def _is_bound(self, value: Result) -> bool:
+        """Tell whether a value is a method that was looked up and found harmless."""
+        of = value.callee
+        return self._is_allowed(of, "enum") and value.args is BOUND
+
+    def _carried(self, found: object, args: Any, offset: int) -> object:  # noqa: ANN401
+        """Judge a part of code that travels by value: whether it reaches out of itself."""
+        where = str(found) if isinstance(found, Global) else describe(found)
+        if why := carried_code.fault(found, args):
+            self.dangerous_call = True
+            self._report(
+                "TW-PICKLE-HOSTILE-CALL",
+                f"the pickle calls {where}: {why}",
+                offset=offset,
+                arguments=describe(args)[:400],
+                **{"global": where},
+            )
+        elif self._once("carried", "", ""):
+            self._report(
+                "TW-PICKLE-CARRIES-CODE",
+                "the pickle carries functions by value; their code only computes",
+                offset=offset,
+                **{"global": where},
+            )
+        return Result(found, args, offset)
+
+    def _checked(
+        self,
+        fault: Callable[[tuple[Any, ...], Callable[[object], bool]], str],
+        found: Global,
+        args: Any,  # noqa: ANN401
+        offset: int,
+    ) -> object:
+        """Judge a call that is harmless with particular arguments."""
+        if why := fault(args, self._is_allowed):
+            self._odd(found, args, offset, why)
+        return Result(found, args, offset)
 
     def _type_of(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
         if len(args) != 1:
@@ -460,6 +530,8 @@ class Stream:
     def _partial(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
         """Binds arguments for a call to come: harmless when what will be called is."""
         target = args[0] if args else None
+        if isinstance(target, Result) and self._is_bound(target):
+            return Result(found, None, offset)
         level = self.verdicts[id(target)].level if isinstance(target, Global) else Level.DANGEROUS
         if level is Level.DANGEROUS or target in self.particular:
             self._odd(found, args, offset, "it prepares a call of anything")

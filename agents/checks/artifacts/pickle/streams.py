@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from agents.checks.artifacts.pickle.heads import IMPORTS, Candidates
+from agents.checks.artifacts.pickle.hyper_parameters import report_instantiator
 from agents.checks.artifacts.pickle.machine import BUDGET_EXHAUSTED, Machine
 from agents.checks.artifacts.pickle.observer import PickleFile, Stream
+from agents.checks.artifacts.pickle.storages import WIDTHS, storage_sizes
 from agents.checks.artifacts.pickle.symbols import End, Global
 from agents.checks.artifacts.scanning import BudgetExceededError, Scan, Source
 
@@ -21,18 +23,6 @@ SWEEP: Final = 1 << 20
 SWEEP_OVERLAP: Final = 1 << 10
 LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
 """What PyTorch's format of before 1.6 begins with."""
-_WIDTHS: Final = {
-    f"{kind}Storage": width
-    for width, kinds in (
-        (1, "Byte Char Bool QInt8 QUInt8 Untyped"),
-        (2, "Half BFloat16 Short"),
-        (4, "Float Int QInt32"),
-        (8, "Double Long ComplexFloat"),
-        (16, "ComplexDouble"),
-    )
-    for kind in kinds.split()
-}
-"""Bytes of an element of each storage."""
 
 
 def scan_pickle(
@@ -110,6 +100,8 @@ class _Reader:
                 if streams == 1:
                     self.scan.formats.append("pickle")
                 trial.settle(end)
+                report_instantiator(self.scan, machine.memo, end)
+                self.scan.storages.extend(storage_sizes(self.scan.member or "", machine.persistent))
                 legacy = legacy or (streams == 1 and end.result == LEGACY_MAGIC)
                 if legacy and streams == 4:
                     storages = machine.persistent
@@ -155,7 +147,7 @@ class _Reader:
         position = end.offset
         for key in keys:
             kind, count = sizes.get(key, (None, None)) if isinstance(key, str) else (None, None)
-            width = _WIDTHS.get(kind.name) if isinstance(kind, Global) else None
+            width = WIDTHS.get(kind.name) if isinstance(kind, Global) else None
             if width is None or not isinstance(count, int):
                 return
             declared = int.from_bytes(self.source.read(position, 8), "little")

@@ -151,3 +151,25 @@ def describe(value: object, depth: int = 0) -> str:
         inner = ", ".join(describe(item, depth + 1) for item in value[:6])
         return f"({inner}{', …' if len(value) > 6 else ''})"
     return repr(value)[:60]
+
+
+_TENSORS: Final = frozenset(
+    (
+        "_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3", "_rebuild_parameter",
+        "_rebuild_parameter_with_state", "_rebuild_qtensor", "_rebuild_sparse_tensor",
+        "_rebuild_meta_tensor_no_storage", "_rebuild_device_tensor_from_numpy",
+        "_rebuild_nested_tensor", "_rebuild_wrapper_subclass", "_reconstruct", "_frombuffer",
+        "scalar", "dtype", "device", "Size", "_get_layout",
+    )
+)  # fmt: skip
+
+
+def holds_items(made: Result) -> bool:
+    """Tell whether what a call made can be a container that is filled with items.
+
+    No pickler sets items on tensors and storages; on those it writes to memory (CVE-2026-24747).
+    """
+    callee = made.callee
+    if callee is PERSISTENT:
+        return False
+    return not (isinstance(callee, Global) and callee.name in _TENSORS)

@@ -17,7 +17,7 @@ from agents.checks.artifacts.formats.names import is_weights_name
 from agents.checks.artifacts.python.shell_commands import is_private_path
 from agents.checks.artifacts.readers.embedded import descend_decoded
 from agents.checks.artifacts.readers.window import read_document
-from agents.checks.artifacts.scanning import BytesSource, CorruptFileError, Scan, Source
+from agents.checks.artifacts.scanning import Budget, BytesSource, CorruptFileError, Scan, Source
 from schemas.severity import Severity
 
 MAX_VALUES: Final = 500_000
@@ -88,7 +88,7 @@ def report_code(scan: Scan, raw: bytes, key: str) -> None:
     fault: CorruptFileError | None = None
     for layout in LAYOUTS:
         try:
-            _Reader(scan, raw, code, layout).walk()
+            walk_code(raw, code, layout, scan.budget)
         except CorruptFileError as error:
             fault = fault or error
         else:
@@ -105,6 +105,22 @@ def report_code(scan: Scan, raw: bytes, key: str) -> None:
         _judge_constant(scan, constant, key)
     if fault is not None:
         raise fault
+
+
+def walk_code(raw: bytes, code: Code, layout: tuple[int, int], budget: Budget) -> None:
+    """Gather the names and constants of marshalled code, in the layout of one range of versions.
+
+    Args:
+        raw: The marshalled value.
+        code: Filled with what it names and holds.
+        layout: One of `LAYOUTS`.
+        budget: What the walk may cost.
+
+    Raises:
+        CorruptFileError: the code breaks off, or is of another layout.
+        BudgetExceededError: the budget is spent.
+    """
+    _Reader(budget, raw, code, layout).walk()
 
 
 def _judge_constant(scan: Scan, constant: bytes, key: str) -> None:
@@ -128,8 +144,8 @@ _COMMAND: Final = re.compile(
 class _Reader:
     """One walk over one marshalled value, in the layout of one range of versions."""
 
-    def __init__(self, scan: Scan, raw: bytes, code: Code, layout: tuple[int, int]) -> None:
-        self._scan = scan
+    def __init__(self, budget: Budget, raw: bytes, code: Code, layout: tuple[int, int]) -> None:
+        self._budget = budget
         self._raw = raw
         self._code = code
         self._integers, self._tail = layout
@@ -150,7 +166,7 @@ class _Reader:
             if left == 0:
                 continue
             count += 1
-            self._scan.budget.step(1)
+            self._budget.step(1)
             if count > MAX_VALUES or len(pending) > MAX_DEPTH:
                 raise CorruptFileError("compiled code larger or deeper than any")
             kind = bytes([self._take(1)[0] & 0x7F])

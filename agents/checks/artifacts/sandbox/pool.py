@@ -17,7 +17,7 @@ from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
-from agents.checks.artifacts.opening import escapes, list_tree, open_regular
+from agents.checks.artifacts.opening import escapes, link_text, list_tree, open_regular
 from agents.checks.artifacts.report import FileReport, failed, verdict_of
 from agents.checks.artifacts.sandbox.process import ScanProcess, last_words, printable
 from agents.checks.artifacts.sandbox.protocol import (
@@ -32,7 +32,7 @@ from agents.checks.artifacts.sandbox.protocol import (
     receive,
     send,
 )
-from agents.checks.artifacts.scanning import BudgetExceededError, Source
+from agents.checks.artifacts.scanning import BudgetExceededError, BytesSource, Source
 from agents.domain.detection import Detection
 from schemas.severity import Verdict
 
@@ -358,8 +358,8 @@ class SandboxPool:
         def one(entry: tuple[Path, str]) -> FileReport:
             path, name = entry
             if path.is_symlink() and escapes(path, root):
-                reason = "a link that leads out of the folder is not followed"
-                return failed(name, 0, reason)
+                # not followed: it is judged by where it leads
+                return self.scan_source(name, BytesSource(link_text(path)), siblings)
             return self.scan_path(
                 path, name=name, siblings=siblings, digest=digest, second_opinion=second_opinion
             )
