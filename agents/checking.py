@@ -29,9 +29,9 @@ T = TypeVar("T")
 CheckingAgent = Callable[[Batch[Event[T]], Publish], Awaitable[None]]
 
 REMEMBERED: Final = 200_000
-"""Sightings remembered as told, per agent; a forgotten one is told again, which is harmless."""
+"""Sightings remembered as sent, per agent; a forgotten one is sent again, which is harmless."""
 _Order = tuple[datetime, str]
-"""When a sighting was, and the event that tells of it."""
+"""When a sighting occurred, and the event that reports it."""
 _NO_TIME: Final = datetime.min.replace(tzinfo=UTC)
 _HOUR_MS: Final = 3_600_000
 _SAID: Final = attrgetter(
@@ -52,9 +52,9 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SightingDeduplicator:
-    """What was told to the ledger lately, so that the same is told once per event-day.
+    """Remembers which sightings were sent to the ledger, so that each is sent once per event-day.
 
-    An earlier sighting than the one told is told as well: what the ledger ends up with then does
+    An earlier sighting than the one sent is sent as well: what the ledger ends up with then does
     not depend on when a worker was restarted. What a batch tells that is abandoned is forgotten.
     """
 
@@ -81,10 +81,10 @@ class SightingDeduplicator:
         return forget
 
     def is_news(self, sighting: Sighting) -> bool:
-        """Tell whether the ledger has not heard this sighting, or only a later one of its day.
+        """Return whether this sighting was not sent yet, or only a later one of its day.
 
-        A system that goes back to a version of the same day is news: what it has now is another
-        than what was told last, and that is how the ledger sees a rollback, and a recurrence.
+        A system that returns to a version of the same day is news: what it has now differs from
+        what was sent last, and that is how the ledger sees a rollback, and a recurrence.
         """
         said = (sighting.occurred_at.date(), _SAID(sighting))
         order = (sighting.occurred_at, sighting.event_id)
@@ -110,7 +110,7 @@ class SightingDeduplicator:
         return self._note(said, order) or changed
 
     def is_new_source(self, event: Event[Any]) -> bool:
-        """Tell whether the source was not heard within the hour of the event's arrival."""
+        """Return whether the source sent nothing else within the hour of the event's arrival."""
         key = (event.tenantid, event.source, event.received_ms // _HOUR_MS)
         return self._note(key, (_NO_TIME, ""))
 
@@ -143,7 +143,7 @@ def checking_agent(
             publish.caused_by(delivery.record.entered_ms)
             try:
                 messages = tuple(check(delivery.value))
-            except Exception as error:  # rule 1: an event that breaks a check must
+            except Exception as error:  # nothing lost: an event that breaks a check must
                 # have an outcome, and must not stop its neighbours for ever: it is kept, loudly.
                 record = delivery.record
                 log.exception(
@@ -219,7 +219,7 @@ def outcome_messages(
         event: What was checked.
         outcome: What the checks say.
         context: What the event says of everything found in it.
-        told: What the ledger has already heard from this agent.
+        told: Which sightings this agent has sent already.
         stage: event, or scan for what slow work adds.
         final: Nothing more follows on this event: how complete it is may be judged.
     """

@@ -40,7 +40,7 @@ def assessment_message(assessment: Assessment, time: datetime, source: str = CHE
     """Return the record of an assessment, keyed by tenant and subject.
 
     Args:
-        assessment: What is told.
+        assessment: What is published.
         time: When the event occurred.
         source: The part of Tidewatch that made it.
     """
@@ -88,7 +88,7 @@ def operator_message(alert: OperatorAlert, source: str) -> Message:
     """Return the record of what the operator must know, keyed by its subject.
 
     Args:
-        alert: What is told; it names its tenant itself, if it is about one.
+        alert: What is published; it names its tenant itself, if it is about one.
         source: The part of Tidewatch that made it.
     """
     return Message(
@@ -110,7 +110,7 @@ ALERT_TYPE: Final = "tidewatch.alert.v1"
 INCIDENT_TYPE: Final = "tidewatch.incident.v1"
 AUDIT_TYPE: Final = "tidewatch.containment.audit.v1"
 SHARED_FROM: Final = Severity.HIGH
-"""Findings of at least this severity are told to partners, once the incident is contained."""
+"""Findings of at least this severity are shared with partners, once the incident is contained."""
 
 
 def _time(at_ms: int) -> datetime:
@@ -139,7 +139,7 @@ class StandardDocuments:
             key: Signs commands.
             with_ecs: Also write ECS alerts.
             tlp: The marking of what is shared.
-            k: From so many tenants on, their number is told to partners.
+            k: From this many tenants on, their number is shared with partners.
         """
         self._key = key
         self._ecs = with_ecs
@@ -178,7 +178,7 @@ class StandardDocuments:
             )
 
     def incident(self, document: IncidentDocument, at_ms: int) -> Iterator[Message]:
-        """Yield the operator's record, and what partners are told of it."""
+        """Yield the operator's record, and what is shared with partners."""
         yield Message(
             channel=Channel.INCIDENTS,
             key=document.id,

@@ -66,8 +66,8 @@ def scan_agent(
                 )
         except FetchError as error:
             outcome = _unreachable(error)
-        except Exception:  # rule 1: a push that breaks a check must have an outcome, and must not
-            # stop its neighbours for ever: it is kept, loudly.
+        except Exception:
+            # Nothing lost: a push that breaks a check is kept, and does not block the others.
             log.exception("scan-failed", request=request.id, attempt=request.attempt)
             return None
         context = push_context(request.event, policy)

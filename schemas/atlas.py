@@ -13,7 +13,7 @@ FRAMEWORK: Final = "MITRE ATLAS"
 
 
 class Attack(msgspec.Struct, frozen=True, kw_only=True):
-    """One technique as documents tell it."""
+    """One technique as documents render it."""
 
     technique_id: str
     technique: str

@@ -84,7 +84,7 @@ class Taint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     confined: bool = False
     """It stays within `tenant`, however far it is passed on."""
     after: str = ""
-    """The ledger's own note to go on telling systems behind this row."""
+    """The ledger's own note to continue notifying systems behind this row."""
 
 
 class CaseState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="case"):
@@ -98,7 +98,7 @@ class CaseState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
 
 
 class GoBack(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="go-back"):
-    """The ledger's own note to tell anew which versions may be gone back to."""
+    """The ledger's own note to recompute which versions are rollback targets."""
 
     key: str
     after: str = ""
@@ -106,7 +106,7 @@ class GoBack(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
 
 
 class SourceSeen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="source"):
-    """A source of events was heard; sampled by event id, keyed by tenant and source."""
+    """A source of events sent something; sampled by event id, keyed by tenant and source."""
 
     key: str
     tenant: str

@@ -1,4 +1,4 @@
-"""Who saw which component: what checks tell the component ledger."""
+"""Who saw which component: the observations that checks send to the component ledger."""
 
 from __future__ import annotations
 

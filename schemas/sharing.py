@@ -1,4 +1,4 @@
-"""What of an incident may be told to partners: indicators without anything of a tenant."""
+"""What of an incident may be shared with partners: indicators without anything of a tenant."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from schemas.taxonomy import taxonomy
 
 K_DEFAULT: Final = 3
 SHARED_STATUSES: Final = frozenset({"contained", "recovering", "closed"})
-"""Partners are told of an incident once it is in one of these."""
+"""An incident is shared with partners once it is in one of these."""
 _TAKEN_BACK: Final = frozenset({"false-positive", "withdrawn"})
 
 
@@ -37,7 +37,7 @@ def shared_indicators(incident: IncidentDocument, k: int = K_DEFAULT) -> list[Sh
 
     Args:
         incident: The operator's record.
-        k: From so many tenants on, their number is told.
+        k: From this many tenants on, their number is shared.
     """
     count = incident.tenant_count if incident.tenant_count >= k else None
     shared: dict[tuple[str, str], SharedIndicator] = {}

@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     ecs: bool = False
     """Also write Elastic Common Schema siblings of alerts and indicators."""
     privacy_k: int = Field(default=3, ge=2)
-    """Facts that cross tenants are told from this many tenants on."""
+    """Facts that cross tenants are reported from this many tenants on."""
 
     state_dir: Path = Field(default_factory=default_state_dir)
     instance: str = Field(default_factory=socket.gethostname, min_length=1, max_length=100)

@@ -114,7 +114,7 @@ def lead_finding(alert: AlertView) -> FindingView | None:
 
 
 def last_occurrence(alert: AlertView) -> datetime:
-    """Return when the last thing that the alert tells of occurred.
+    """Return when the last thing that the alert reports occurred.
 
     What Tidewatch itself did about it, and when, is in the timeline and not an occurrence.
     """

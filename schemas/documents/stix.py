@@ -42,7 +42,7 @@ class InvalidBundleError(TidewatchError):
 
 
 class SharedIndicator(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is told to partners about one indicator: no tenant, no system, no path of ours."""
+    """What is shared with partners about one indicator: no tenant, system or path of ours."""
 
     key: str
     """The indicator's key."""

@@ -53,6 +53,6 @@ class CommandView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     spec: CommandSpec
     state: str
     """proposed, advised, issued, working, done, failed, rejected, expired, reversed, superseded
-    (what it goes back to was found to be bad since)."""
+    (its rollback target was found to be bad since)."""
     status: int | None = None
     status_text: str = ""

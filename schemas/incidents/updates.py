@@ -38,7 +38,7 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     """When it was first seen there."""
     event_id: str
     last_seen: datetime | None = None
-    """When it was told of last: right to the day, and exact where versions alternated that day."""
+    """When it was last reported: right to the day, and exact where versions alternated that day."""
     version: str | None = None
     digest: str | None = None
     exposure: str = "delivered"
@@ -79,9 +79,9 @@ class KnownGood(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     signed: bool = False
     by_intel: bool = False
     active: bool = True
-    """False: it was found to be bad since. What goes back to it is withdrawn or replaced."""
+    """False: it was found to be bad since. A rollback to it is withdrawn or replaced."""
     revision: Revision = (0, 0)
-    """The later says whether it is active and vouched for; of equal ones the retraction."""
+    """The later one says whether it is active and verified; of equal ones the retraction."""
 
 
 class Withdrawal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="withdrawal"):
@@ -117,7 +117,7 @@ class ResultUpdate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 CHECKED: Final = "checked"
-"""The kind of a proof that only tells how a version fared in required checks."""
+"""The kind of a proof that only carries a version's results in required checks."""
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="proof"):
@@ -131,7 +131,7 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     occurred_at: datetime
     kind: str
     """clean-install, clean-run, verified-push; `checked`: it replaces nothing on this system, and
-    only tells how the version fared in required checks."""
+    only carries the version's results in required checks."""
     version: str | None = None
     digest: str | None = None
     passed: tuple[str, ...] = ()
@@ -152,7 +152,7 @@ class Related(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
 
 
 class ForgedResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="forged"):
-    """A result whose signature did not verify: it changes nothing but is told."""
+    """A result whose signature did not verify: it changes nothing and is reported."""
 
     incident: str
     id: str

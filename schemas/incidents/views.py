@@ -35,7 +35,7 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FindingView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Findings of one rule about one indicator: the worst of them stands for all."""
+    """Findings of one rule about one indicator, represented by the worst of them."""
 
     id: str
     rule_id: str
@@ -166,9 +166,9 @@ class IncidentDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     truncated: tuple[str, ...] = ()
     """Parts that reached their bound."""
     shared: bool = False
-    """Partners were told of it: they are told as well when it is taken back."""
+    """It was shared with partners: its withdrawal is shared as well."""
     generations: dict[str, int] = {}
-    """Kind and key of indicators that partners were told to drop and that held again: how often."""
+    """Kind and key of indicators that were revoked for partners and held again: how often."""
     processing: ProcessingTimes = ProcessingTimes()
 
 

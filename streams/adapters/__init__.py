@@ -63,7 +63,7 @@ def adapt(
     tenant: str | None,
     **options: Any,  # noqa: ANN401 -- each kind has its own
 ) -> list[Event[Any]]:
-    """Return the native events that a producer's payload stands for.
+    """Return the native events that a producer's payload represents.
 
     Ids are derived from the payload, so a payload sent twice gives the same events. What the
     producer does not say stays None. A payload that says nothing about a supply chain (a

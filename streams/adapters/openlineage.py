@@ -98,7 +98,7 @@ def _datasets(
 def component_of(namespace: str, name: str) -> str:
     """Return the component key of a dataset from its OpenLineage name.
 
-    Hub names are models unless they stand under `datasets/`; a model registry's are models;
+    Hub names are models unless they are under `datasets/`; a model registry's are models;
     everything else is a dataset, keyed as a data source of the same address would be.
     """
     try:

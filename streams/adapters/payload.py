@@ -90,7 +90,7 @@ def read_payload(
     """Read a producer's payload within limits.
 
     A payload saved together with its request's headers, as `{"_headers": …, "_body": …}`, is
-    taken apart. Of a JSON name that stands twice the last counts.
+    taken apart. Of a duplicate JSON name the last counts.
 
     Raises:
         UnreadableRecordError: no tenant, too large, too deep, not a JSON object.

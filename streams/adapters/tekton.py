@@ -40,7 +40,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
     """Return the event of a run whose state changed.
 
     Tekton retries deliveries and repeats them when its controller restarts: the id is of run and
-    state. The state is told by the event's type, else by the run's condition.
+    state. The event's type gives the state, else the run's condition.
 
     Source: tektoncd/pipeline `docs/events.md`.
     """

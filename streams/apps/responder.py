@@ -220,7 +220,7 @@ class KafkaResponder:
             ring: Keys that commands are trusted from.
             key: What results are signed with.
             journal: What it did before.
-            show: For a dry run: is told each command and what would be done; nothing else happens.
+            show: For a dry run: gets each command and what would be done; nothing else happens.
         """
         self._settings = settings
         self._config = config
@@ -266,7 +266,7 @@ class KafkaResponder:
             group_id=group,
             group_instance_id=self._config.name if group else None,
             enable_auto_commit=False,
-            # what is gone is told of before it is passed over
+            # what is gone is reported before it is passed over
             auto_offset_reset="none" if group else "earliest",
             isolation_level="read_committed",
             session_timeout_ms=session,
@@ -322,7 +322,7 @@ class KafkaResponder:
                 return
 
     async def _fetch(self) -> Mapping[Any, Sequence[Any]]:
-        """Return the next records; none where a gap had to be told of first."""
+        """Return the next records; none where a gap had to be reported first."""
         try:
             fetched: Mapping[Any, Sequence[Any]] = await self._consumer.getmany(
                 timeout_ms=POLL_MS, max_records=50
@@ -337,7 +337,7 @@ class KafkaResponder:
         return {}
 
     async def _begin(self, partition: Any, reached: int | None) -> None:  # noqa: ANN401 -- aiokafka's own, untyped
-        """Go on with the oldest record there is, once it is told that others were gone.
+        """Continue with the oldest record there is, once the gap is reported.
 
         Args:
             partition: The topic and partition.

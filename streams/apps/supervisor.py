@@ -50,14 +50,14 @@ def run_app(
 ) -> int:
     """Run app `name` in this process until it is told to stop; return the exit code.
 
-    A mistake of the user is told in one line; the unexpected is logged with its traceback.
+    A mistake of the user is reported in one line; the unexpected is logged with its traceback.
 
     Args:
         name: The app.
         settings: The checked settings.
         http_ports: The port of health and metrics, then those of the apps it answers for as well;
             the port of the settings if there is none.
-        supervised: A supervisor tells a broker that is away from other mistakes.
+        supervised: The exit code distinguishes a broker that is away from other mistakes.
     """
     configure_logs(settings, app=name)
     try:

@@ -275,7 +275,7 @@ async def serve(
         with 70.
 
     Raises:
-        TidewatchError: It could not start, or had to stop; the caller tells the user.
+        TidewatchError: It could not start, or had to stop; the caller reports it.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -376,7 +376,7 @@ async def _until_stopped(app: TidewatchApp, stop: asyncio.Event) -> None:
 
 
 async def _sample(app: TidewatchApp) -> None:
-    """Measure the lag each second, and tell the watchdog the loop is alive."""
+    """Measure the lag each second, and report to the watchdog that the loop is alive."""
     name = app.tidewatch_name
     asked = time.monotonic()
     while True:

@@ -70,7 +70,7 @@ class BatchDelivery:
             await asyncio.shield(batch)
 
     def offsets(self) -> list[int]:
-        """Return the offset of each record in the order put; -1 where the broker told none."""
+        """Return the offset of each record in the order put; -1 where the broker gave none."""
         found = []
         for batch, place in self._places:
             base = batch.result().offset
@@ -110,7 +110,7 @@ class Shipper:
         """Put records into batches in their order.
 
         Returns:
-            What tells when the broker has them all.
+            What completes when the broker has them all.
 
         Raises:
             KafkaError: The producer can't take any more.

@@ -60,7 +60,7 @@ class Health:
         Args:
             host: The address to listen on.
             port: The port.
-            siblings: Ports of other apps on the same host that /healthz and /readyz speak for too.
+            siblings: Ports of other apps on the same host that /healthz and /readyz cover too.
 
         Raises:
             TidewatchError: The port is taken or the address is not this machine's.

@@ -1,4 +1,4 @@
-"""Runs agents on chunks in rule 1's order: outputs delivered, changelog delivered, store, ack.
+"""Runs agents on chunks, nothing lost: outputs delivered, changelog delivered, store, ack.
 
 Each partition number of a binding has a runner. In it, chunks run one after another; their
 outputs are handed to the producer when the agent returns, and the next chunk starts while they
@@ -176,7 +176,7 @@ class PartitionRunner:
                     await self._close_runs(but=event)
                     if event is not None:
                         await self._run(event)
-                except Exception as error:  # noqa: BLE001 -- rule 1: the unexpected ends the process
+                except Exception as error:  # noqa: BLE001 -- nothing lost: the unexpected ends the process
                     self._crash("agent-failed", error, _span(event.value) if event else {})
                 finally:
                     self._running = False
@@ -554,7 +554,7 @@ class PartitionRunner:
                     # it is acknowledged: the next process reads it again.
                     full = self._closing = True
                     self._engine.stop_with(error)
-                except Exception as error:  # noqa: BLE001 -- rule 1: not delivered, not acked
+                except Exception as error:  # noqa: BLE001 -- nothing lost: not delivered, not acked
                     self._crash("delivery-failed", error, flights[0].span)
                 for flight in flights:
                     self._flights.popleft()

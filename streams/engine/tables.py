@@ -1,9 +1,9 @@
 """Faust tables of small raw rows on rocksdict, recovered in bulk from their changelog.
 
-A table keeps one store per partition. Rule 1's order is kept by the runtime: it sends changes to
-the changelog, and only what was delivered there is written here, together with the changelog
-offset, in one atomic batch. So a store is never ahead of its changelog; what it is behind is
-read from the changelog whenever its partition is assigned.
+A table keeps one store per partition. The runner sends changes to the changelog first; only
+delivered changes are written here, together with the changelog offset, in one atomic batch. So a
+store is never ahead of its changelog; the changes it lacks are read from the changelog whenever its
+partition is assigned.
 
 Over 500 lines, since store, table and recovery share the internals of one pinned Faust version.
 """
@@ -173,7 +173,7 @@ class RowStore(faust_stores.Store):  # type: ignore[type-arg]  # generic for myp
             self.partitions.pop(number).close()
 
     async def open(self, partition: int) -> PartitionStore:
-        """Return the store of `partition`; one that can't be read is thrown away and made anew.
+        """Return the store of `partition`; one that can't be read is deleted and rebuilt.
 
         Raises:
             StoreLockedError: Another process holds it.

@@ -176,7 +176,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
         fetcher._proc_fetch_request = receive_and_drain  # noqa: SLF001
         fetcher._proc_offset_request = ask_and_tell  # noqa: SLF001
-        # An open fetch context tells aiokafka that its user is alive, however long an agent
+        # An open fetch context shows aiokafka that its user is alive, however long an agent
         # works: whether it makes progress is the watchdog's question, not the group's.
         client._subscription._fetch_count += 1  # noqa: SLF001
 
@@ -191,7 +191,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                     self._out_of_range[tp] = offset
 
     async def _tell_of_gap(self, tp: Any, begins: int) -> None:  # noqa: ANN401
-        """Have the operator told, before reading begins anew at the oldest record there is."""
+        """Have the gap reported, before reading restarts at the oldest record there is."""
         reached = self._out_of_range.get(tp)
         if reached is not None or begins > 0:
             told = self.consumer.gap(TP(tp.topic, tp.partition), reached, begins)
@@ -277,7 +277,7 @@ class Consumer(driver.Consumer):
     drain: Callable[[], Awaitable[None]]
     """Set by the runtime: finishes or abandons the chunks under way, within a bounded time."""
     gap: Callable[[TP, int | None, int], Coroutine[Any, Any, None]]
-    """Set by the runtime: tells, durably, that records were gone before they were read."""
+    """Set by the runner: reports, durably, that records were gone before they were read."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- Faust's signature
         """Take settings and limits from the app."""

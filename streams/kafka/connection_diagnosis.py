@@ -1,4 +1,4 @@
-"""Says why no broker answers: Kafka's client tells only that none does."""
+"""Diagnoses why no broker answers: Kafka's client only says that none does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def unreachable(settings: Settings, error: BaseException) -> BrokerUnreach
 
     Args:
         settings: Where they are, and how to connect.
-        error: What the client said; told where nothing better is found.
+        error: What the client said; shown where nothing better is found.
 
     Returns:
         An error to raise, with the remedy for its cause.

@@ -48,7 +48,7 @@ _ISSUERS: Final = {
     "github": "https://token.actions.githubusercontent.com",
     "gitlab": "https://gitlab.com",
 }
-"""Who may vouch for a repository of a forge: anyone else's word for it is refused."""
+"""Issuers accepted for identities of a forge's repositories; others are refused."""
 _CIRCLECI_ISSUER: Final = "https://oidc.circleci.com"
 _CIRCLECI_PROJECT: Final = "https://circleci.com/api/v2/projects/"
 _BLOCK: Final = 1024 * 1024

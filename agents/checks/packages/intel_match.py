@@ -53,7 +53,7 @@ def is_about_every_version(fact: IntelFact) -> bool:
     added an open range beside the versions it lists.
     """
     if not fact.versions and not fact.ranges:
-        # Only packages are so widely shared that bad releases must be told from good ones: a
+        # Only packages are so widely shared that bad releases must be separated from good ones: a
         # domain, a vendor or a dataset that was broken into is not to be trusted at all.
         broken_into = fact.kind is IntelKind.COMPROMISED and not fact.key.startswith("pypi:")
         return not fact.digests and (

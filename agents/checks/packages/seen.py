@@ -1,4 +1,4 @@
-"""The packages of an event under their canonical names, and what the ledger is told of them."""
+"""The packages of an event under their canonical names, and their sightings for the ledger."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def _id(hashed: bytes) -> str:
 def sightings(
     event: Event[PackageInstall], seen: Sequence[Seen], attested: dict[int, str]
 ) -> list[Sighting]:
-    """Return what the ledger is told: each package by its name, and by its digest.
+    """Return the sightings for the ledger: each package by its name, and by its digest.
 
     Args:
         event: The event.

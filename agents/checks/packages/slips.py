@@ -1,4 +1,4 @@
-"""How two spellings differ: slips of the hand, look-alikes, and how telling each is."""
+"""How two spellings differ: typing errors, look-alikes, and how significant each is."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def deletes(text: str) -> Iterator[str]:
 
 
 def one_edit(name: str, target: str) -> tuple[str, int] | None:
-    """Return how two texts that are one edit apart differ, and how telling that is.
+    """Return how two texts that are one edit apart differ, and how significant that is.
 
     Args:
         name: What was written.

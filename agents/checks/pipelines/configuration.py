@@ -36,7 +36,7 @@ class Node(msgspec.Struct, frozen=True, gc=False):
 def read_config(raw: bytes) -> Any:  # noqa: ANN401 -- any JSON document
     """Return a configuration as Python's own `json` reads it.
 
-    Of a name that stands twice the last counts, NaN and big integers are kept, as in the
+    Of a duplicate name the last counts, NaN and big integers are kept, as in the
     program that wrote and hashed it.
 
     Raises:

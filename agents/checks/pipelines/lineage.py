@@ -1,4 +1,4 @@
-"""What a run tells the component ledger: what it used, what it made of it, what it serves."""
+"""Sightings of a run for the component ledger: what it used, produced and serves."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _ENDED: Final = frozenset({"failed", "aborted"})
 
 
 class Lineage(msgspec.Struct, frozen=True, kw_only=True):
-    """Sightings of one run, and what could not be told."""
+    """Sightings of one run, and what could not be reported."""
 
     sightings: tuple[Sighting, ...]
     unreadable: tuple[str, ...] = ()
@@ -76,7 +76,7 @@ def ref_component(ref: ComponentRef, tenant: str, policy: Policy) -> str:
     """
     prefix, name = split_key(ref.component.strip())
     if name.startswith("@"):
-        # An event may not speak of another tenant's names.
+        # An event may not name another tenant's components.
         name = name.partition("/")[2] or name.lstrip("@")
         return tenant_scoped(component_key(prefix, name), tenant)
     if is_own_name(f"{prefix}:{name}"):

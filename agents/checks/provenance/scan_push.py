@@ -260,7 +260,7 @@ async def _scan_one(
     except FetchError as error:
         watched.error = error
         report = None
-    except Exception as error:  # noqa: BLE001 -- rule 4: one file's error never stops the others
+    except Exception as error:  # noqa: BLE001 -- hostile input: one file's error never stops the others
         _log.warning("file_not_scanned", error=type(error).__name__)
         return _Scanned(
             path=path,
