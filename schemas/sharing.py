@@ -15,7 +15,7 @@ _TAKEN_BACK: Final = frozenset({"false-positive", "withdrawn"})
 
 
 def is_shareable(finding: FindingView) -> bool:
-    """Tell whether a finding's indicator means something outside the tenant.
+    """Return whether a finding's indicator means something outside the tenant.
 
     Names and hosts of a tenant's own (`kind:@tenant/…`), its pipelines and deployments stay.
     """

@@ -90,12 +90,12 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def insecure(self) -> bool:
-        """Tell whether the content can be changed on the way."""
+        """Return whether the content can be changed on the way."""
         return self.scheme in INSECURE_SCHEMES
 
     @property
     def local(self) -> bool:
-        """Tell whether it lies on the machine itself or inside a private network.
+        """Return whether it lies on the machine itself or inside a private network.
 
         Only what is written plainly counts: an address in hexadecimal hides something.
         """
@@ -103,7 +103,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def store(self) -> bool:
-        """Tell whether the authority is a bucket rather than a host."""
+        """Return whether the authority is a bucket rather than a host."""
         return self.scheme in STORE_SCHEMES
 
 
@@ -229,7 +229,7 @@ def skeleton(host: str) -> str:
 
 
 def within(host: str, names: Iterable[str]) -> bool:
-    """Tell whether `host` is one of `names`, or below a name written `*.name` or `.name`."""
+    """Return whether `host` is one of `names`, or below a name written `*.name` or `.name`."""
     for name in names:
         plain = name.strip().lower().rstrip(".")
         if plain.startswith(("*.", ".")):
@@ -241,13 +241,13 @@ def within(host: str, names: Iterable[str]) -> bool:
 
 
 def below(host: str, name: str) -> bool:
-    """Tell whether `host` is `name` or one of its subdomains."""
+    """Return whether `host` is `name` or one of its subdomains."""
     return host == name or host.endswith("." + name)
 
 
 @lru_cache(CACHE_SIZE)
 def is_local(host: str) -> bool:
-    """Tell whether `host` is the machine itself, a cluster's service or a private address.
+    """Return whether `host` is the machine itself, a cluster's service or a private address.
 
     Source: RFC 6761 and 6762 (localhost, .local), RFC 8375 (home.arpa), RFC 1918 and 4193 (private
     addresses), Kubernetes DNS (`.svc`, `.cluster.local`). A name of one label is a service beside
@@ -325,7 +325,7 @@ def registered(host: str) -> str:
 
 
 def one_edit(left: str, right: str) -> bool:
-    """Tell whether one insertion, deletion, change or swap of neighbours makes them equal."""
+    """Return whether one insertion, deletion, change or swap of neighbours makes them equal."""
     if left == right or abs(len(left) - len(right)) > 1:
         return False
     start = 0

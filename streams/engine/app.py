@@ -119,7 +119,7 @@ class TidewatchApp(faust.App):
         return SLOW_WINDOW_CHUNKS if slow else self.tidewatch_settings.window_chunks
 
     def is_paused(self, topic: str) -> bool:
-        """Tell whether a topic is not read for now, as nearly all of it was unreadable."""
+        """Return whether a topic is not read for now, as nearly all of it was unreadable."""
         return self.engine.is_paused(topic)
 
     async def drain_chunks(self) -> None:

@@ -60,7 +60,7 @@ class BatchDelivery:
         self._places.append((batch, place))
 
     def done(self) -> bool:
-        """Tell whether the broker has answered for every batch."""
+        """Return whether the broker has answered for every batch."""
         return all(batch.done() for batch in self._batches)
 
     async def delivered(self) -> None:

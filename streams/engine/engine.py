@@ -85,7 +85,7 @@ class Engine:
         self._host.tidewatch_consumer.hold(message)
 
     def is_paused(self, topic: str) -> bool:
-        """Tell whether a topic is not read for now."""
+        """Return whether a topic is not read for now."""
         return topic in self._paused
 
     def pause(self, topic: str) -> None:

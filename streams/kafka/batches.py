@@ -160,7 +160,7 @@ class _Batch:
         self.next_offset = inner.next_offset
 
     def validate_crc(self) -> bool:
-        """Tell whether the batch arrived as it was written."""
+        """Return whether the batch arrived as it was written."""
         return bool(self._inner.validate_crc())
 
     def __iter__(self) -> Iterator[Any]:
@@ -240,7 +240,7 @@ class BoundedRecords:
         return int(self._inner.size_in_bytes())
 
     def has_next(self) -> bool:
-        """Tell whether there is a further whole batch."""
+        """Return whether there is a further whole batch."""
         return bool(self._inner.has_next())
 
     def next_batch(self) -> Any:  # noqa: ANN401 -- what aiokafka takes for a batch

@@ -32,7 +32,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_location(text: str) -> bool:
-    """Tell whether a user's argument is a URI and not a path."""
+    """Return whether a user's argument is a URI and not a path."""
     scheme, mark, _ = text.partition("://")
     return bool(mark) and scheme.isascii() and scheme.replace("+", "").isalnum()
 

@@ -113,7 +113,7 @@ def check_packages(event: Event[PackageInstall], knowledge: Knowledge) -> Outcom
 
 
 def _verdict(one: Seen, knowledge: Knowledge) -> bool | None:
-    """Tell whether intelligence is against a package; None where that hangs on its version."""
+    """Return whether intelligence is against a package; None where that hangs on its version."""
     fact = knowledge.fact(one.key)
     answer: bool | None = False
     digests = (one.digest,) if one.digest else ()
@@ -152,7 +152,7 @@ def _known(seen: Sequence[Seen], knowledge: Knowledge) -> Check | None:
 
 
 def _exempt(one: Seen, knowledge: Knowledge) -> bool:
-    """Tell whether a name need not be judged: internal, on the warninglist, or known good."""
+    """Return whether a name need not be judged: internal, on the warninglist, or known good."""
     if one.internal or one.local:
         return True
     fact = knowledge.fact(one.key)
@@ -295,7 +295,7 @@ def _commit(package: Package) -> str:
 
 
 def _at_recorded_commit(package: Package, reference: Detection) -> bool:
-    """Tell whether nothing that can move was asked for, and what was taken is recorded."""
+    """Return whether nothing that can move was asked for, and what was taken is recorded."""
     vcs = package.vcs
     return (
         reference.rule_id == "TW-PKG-VCS-UNPINNED"

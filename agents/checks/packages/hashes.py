@@ -165,5 +165,5 @@ def check_hashes(
 
 
 def _comparable(digests: frozenset[str]) -> bool:
-    """Tell whether a set holds SHA-256 digests (bare hex), not only other algorithms."""
+    """Return whether a set holds SHA-256 digests (bare hex), not only other algorithms."""
     return any(":" not in text for text in digests)

@@ -90,12 +90,12 @@ def shown_origin(url: str) -> str:
 
 
 def same_site(left: Origin, right: Origin) -> bool:
-    """Tell whether two origins are one server."""
+    """Return whether two origins are one server."""
     return (left.scheme, left.host, left.port) == (right.scheme, right.host, right.port)
 
 
 def is_within(origin: Origin, allowed: Origin) -> bool:
-    """Tell whether an origin lies at or below an allowed one: same server, path by segments."""
+    """Return whether an origin lies at or below an allowed one: same server, path by segments."""
     if not same_site(origin, allowed):
         return False
     return origin.path == allowed.path or origin.path.startswith(f"{allowed.path}/")
@@ -109,7 +109,7 @@ def read_indexes(urls: tuple[str, ...]) -> tuple[Origin, ...]:
 
 
 def is_allowed(url: str, allowed: Iterable[Origin]) -> bool:
-    """Tell whether a URL leads to one of the allowed origins."""
+    """Return whether a URL leads to one of the allowed origins."""
     origin = read_origin(url)
     return origin is not None and any(is_within(origin, one) for one in allowed)
 

@@ -24,7 +24,7 @@ def _known_versions(versions: tuple[str, ...]) -> tuple[frozenset[str], frozense
 
 
 def is_open(bounds: VersionRange) -> bool:
-    """Tell whether a range holds every version."""
+    """Return whether a range holds every version."""
     return bounds.introduced == "0" and bounds.fixed is None and bounds.last_affected is None
 
 
@@ -46,7 +46,7 @@ def _in_range(version: Version, bounds: VersionRange) -> bool | None:
 
 
 def is_about_every_version(fact: IntelFact) -> bool:
-    """Tell whether a fact condemns a name as such, not some of its releases.
+    """Return whether a fact condemns a name as such, not some of its releases.
 
     A malicious package is malicious in every version where its record names none, or names a
     range without an end; a good one with bad releases is bad in those alone, even where a source
@@ -65,7 +65,7 @@ def is_about_every_version(fact: IntelFact) -> bool:
 
 
 def matches(fact: IntelFact, version: str | None, digests: Collection[str] = ()) -> bool | None:
-    """Tell whether `fact` is about what was seen under its key.
+    """Return whether `fact` is about what was seen under its key.
 
     Args:
         fact: A fact of the component that was seen (or of its digest's own key).

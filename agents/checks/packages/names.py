@@ -201,7 +201,7 @@ def _word_strength(word: str, strength: int, index: _Index) -> int:
 
 
 def _is_compound(word: str, index: _Index) -> bool:
-    """Tell whether a word is two known ones: `filestore` is no slip in `firestore`."""
+    """Return whether a word is two known ones: `filestore` is no slip in `firestore`."""
     known = index.vocabulary
     for cut in range(_PAIR, len(word) - 1):
         head, tail = word[:cut], word[cut:]
@@ -215,7 +215,7 @@ def _is_compound(word: str, index: _Index) -> bool:
 
 
 def _has_other_head(name: str, target: str, index: _Index) -> bool:
-    """Tell whether two names are a known word behind another short head: `pacparser`."""
+    """Return whether two names are a known word behind another short head: `pacparser`."""
     same = 0
     while same < min(len(name), len(target)) and name[-1 - same] == target[-1 - same]:
         same += 1
@@ -399,7 +399,7 @@ def judge_name(name: str) -> NameVerdict | None:
 
 @lru_cache(CACHE_SIZE)
 def is_plausible(name: str) -> bool:
-    """Tell whether an unknown name is made of words a language model would put together.
+    """Return whether an unknown name is made of words a language model would put together.
 
     That is: two to five words, each of them a word of known packages, one of them a well-known
     package or brand itself.

@@ -53,7 +53,7 @@ def _from_file_host(
 
 
 def came_from_inside(seen: Seen, data: PackageInstall, policy: Policy) -> bool | None:
-    """Tell whether a package came from an internal index of the policy.
+    """Return whether a package came from an internal index of the policy.
 
     Returns:
         True or False where the event shows it; None where it does not, or no index is declared.
@@ -99,7 +99,7 @@ def came_from_inside(seen: Seen, data: PackageInstall, policy: Policy) -> bool |
 def _file_from_elsewhere(
     package: Package, internal: tuple[Origin, ...], known: tuple[Origin, ...]
 ) -> bool:
-    """Tell whether an internal index sent the installer to a file that can't be its own.
+    """Return whether an internal index sent the installer to a file that can't be its own.
 
     That is one of another known index (an index that merges others serves the public package of an
     internal name), one at a host that imitates its own, or one whose address readers could differ
@@ -121,14 +121,14 @@ def _file_from_elsewhere(
 
 
 def _beside(origin: Origin, index: Origin) -> bool:
-    """Tell whether a host lies below an index's host, or beside it below the same domain."""
+    """Return whether a host lies below an index's host, or beside it below the same domain."""
     parent = index.host.partition(".")[2]
     shared = "." in parent and origin.host.endswith(f".{parent}")
     return origin.scheme == index.scheme and (shared or origin.host.endswith(f".{index.host}"))
 
 
 def _same_family(origin: Origin, index: Origin) -> bool:
-    """Tell whether a file's host is an index's own or beside it (files.x.example, x.example)."""
+    """Return whether a file's host is an index's own or beside it (files.x.example, x.example)."""
     host, other = origin.host, index.host
     return host == other or host.endswith(f".{other}")
 

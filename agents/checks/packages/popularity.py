@@ -75,5 +75,5 @@ def name_table() -> NameTable:
 
 
 def is_popular(name: str, *, top: int = 1000) -> bool:
-    """Tell whether a name (canonical) is among the `top` most popular."""
+    """Return whether a name (canonical) is among the `top` most popular."""
     return name_table().ranks.get(name, top) < top

@@ -39,7 +39,7 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
 
 
 def is_local(package: Package) -> bool:
-    """Tell whether a package is a folder or file of the host, and not one of an index.
+    """Return whether a package is a folder or file of the host, and not one of an index.
 
     A file that an installer found by itself in a folder of wheels may be of an index all the same.
     """
@@ -58,7 +58,7 @@ def _public_key(name: str) -> str:
 
 @lru_cache(_CACHE)
 def is_internal(name: str, internal: Internal) -> bool:
-    """Tell whether a canonical name is one of a tenant's own."""
+    """Return whether a canonical name is one of a tenant's own."""
     if any(canonical_name(one) == name for one in internal.names):
         return True
     return any(prefix and name.startswith(canonical_name(prefix)) for prefix in internal.prefixes)

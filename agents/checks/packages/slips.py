@@ -141,5 +141,5 @@ def _lengthened(name: str, target: str) -> tuple[str, int] | None:
 
 
 def is_shuffled(name: str, target: str) -> bool:
-    """Tell whether a text has the target's letters, the first and last of them in place."""
+    """Return whether a text has the target's letters, the first and last of them in place."""
     return name[:1] == target[:1] and name[-1:] == target[-1:] and sorted(name) == sorted(target)

@@ -138,7 +138,7 @@ def truth(value: Any) -> bool | None:  # noqa: ANN401 -- any JSON scalar
 
 
 def pinned(revision: str | None) -> bool:
-    """Tell whether a model's revision is a commit or digest: a branch or tag moves."""
+    """Return whether a model's revision is a commit or digest: a branch or tag moves."""
     return revision is not None and _COMMIT.fullmatch(revision.strip().lower()) is not None
 
 

@@ -123,12 +123,12 @@ def find_secret(name: str, value: str) -> Secret | None:
 
 
 def is_reference(value: str) -> bool:
-    """Tell whether a value only says where a secret is kept, or holds the place of one."""
+    """Return whether a value only says where a secret is kept, or holds the place of one."""
     return bool(_REFERENCE.match(value)) or bool(_STAND_IN.fullmatch(value))
 
 
 def _short_lived(url: str) -> bool:
-    """Tell whether a shared access signature says that it holds for a few days only."""
+    """Return whether a shared access signature says that it holds for a few days only."""
     times: dict[str, date] = {}
     for name, day in _SIGNED_TIME.findall(url):
         try:

@@ -238,7 +238,7 @@ def vendor_key(source: RunSource) -> str | None:
 
 
 def trusted(source: RunSource, data_hosts: Iterable[str]) -> bool:
-    """Tell whether the policy's trusted hosts, buckets or URL prefixes hold a source.
+    """Return whether the policy's trusted hosts, buckets or URL prefixes hold a source.
 
     An entry with `://` is a prefix that ends at a path boundary; `*.name` is every subdomain;
     anything else is a host or bucket by its exact name.
@@ -261,7 +261,7 @@ def trusted(source: RunSource, data_hosts: Iterable[str]) -> bool:
 
 
 def blocks(entry: str, keys: Iterable[str], place: Place | None = None) -> bool:
-    """Tell whether an entry of a blocklist names one of these components or this place.
+    """Return whether an entry of a blocklist names one of these components or this place.
 
     An entry is a component key, `organisation/model`, a host (with its subdomains), a URL prefix
     or a SHA-256.

@@ -54,7 +54,7 @@ def read_card(raw: bytes) -> Card | None:
 
 
 def _is_plain(text: str) -> bool:
-    """Tell whether a card's head has few values, none deep, none of a type of its own."""
+    """Return whether a card's head has few values, none deep, none of a type of its own."""
     depth = 0
     for count, event in enumerate(yaml.parse(text, Loader=_Loader)):
         if isinstance(event, yaml.CollectionStartEvent):

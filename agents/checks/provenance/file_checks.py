@@ -39,7 +39,7 @@ def sha256_of(digests: Mapping[str, str]) -> str | None:
 
 
 def is_signature(path: str) -> bool:
-    """Tell whether a file name is that of a detached signature."""
+    """Return whether a file name is that of a detached signature."""
     return _SIGNATURE_NAME.search(plain_path(path)) is not None
 
 

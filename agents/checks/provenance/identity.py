@@ -93,7 +93,7 @@ def push_origin(push: RegistryPush) -> Origin | None:
 
 
 def same_origin(expected: Origin, actual: Origin, *, tag: str | None = None) -> bool:
-    """Tell whether the actual origin is the expected one.
+    """Return whether the actual origin is the expected one.
 
     Args:
         expected: A revision counts only where it names one; it may be the tag's name.

@@ -286,7 +286,7 @@ def check_intelligence(event: Event[RegistryPush], knowledge: Knowledge) -> Outc
 
 
 def _applies(fact: IntelFact, push: RegistryPush, digests: set[str], *, own: bool) -> bool:
-    """Tell whether a fact of certain versions or digests is about this very push."""
+    """Return whether a fact of certain versions or digests is about this very push."""
     if not own or not (fact.versions or fact.digests):
         return True
     named = {digest.lower().removeprefix("sha256:") for digest in fact.digests}

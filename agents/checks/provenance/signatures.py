@@ -49,7 +49,7 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True):
     """The operator's pinned Sigstore trust root; the packaged one by default."""
 
     def __bool__(self) -> bool:
-        """Tell whether anybody is trusted."""
+        """Return whether anybody is trusted."""
         return bool(self.keys or self.certificates or self.identities)
 
 

@@ -148,7 +148,7 @@ def _popular() -> _Popular:
 
 
 def is_popular_organisation(name: str) -> bool:
-    """Tell whether an organisation is on the popular list, as itself."""
+    """Return whether an organisation is on the popular list, as itself."""
     return name.lower() in _popular().organisations
 
 

@@ -84,7 +84,7 @@ class Content:
         return self.json if isinstance(self.json, dict) else {}
 
     def mentions(self, *words: str) -> bool:
-        """Tell whether one of some texts stands in it: cheaper than reading the document."""
+        """Return whether one of some texts stands in it: cheaper than reading the document."""
         return any(word.encode() in self._raw for word in words)
 
 
@@ -383,7 +383,7 @@ _PIPELINE_TOLD: Final = re.compile(r"\.(ya?ml|json)$|(^|/)[^./]+$", re.IGNORECAS
 
 
 def may_be_manifest(path: str) -> bool:
-    """Tell whether a file of this path has to be read to know whether it is a manifest."""
+    """Return whether a file of this path has to be read to know whether it is a manifest."""
     return bool(_TOLD.search(path)) or any(pattern.search(path) for pattern, _ in _BY_NAME)
 
 

@@ -42,7 +42,7 @@ def read_document(document: Mapping[str, Any]) -> Found:
 
 
 def _is_own(entry: Mapping[str, Any], members: set[str]) -> bool:
-    """Tell whether a package is the project itself or a member of its workspace."""
+    """Return whether a package is the project itself or a member of its workspace."""
     source = table(entry.get("source"))
     # Virtual: nothing of it is ever installed, only what it depends on.
     if "virtual" in source or source.get("editable") == ".":
