@@ -1,4 +1,4 @@
-"""The agent of scan requests: slow work of a push, asked for again where it could not be done."""
+"""The agent of scan requests: the slow work of a push, retried where it could not be done."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from schemas.severity import Status
 log = structlog.get_logger()
 
 PAUSE_SECONDS: Final = 2.0
-"""Before requests that are all not due yet go to the end of the queue again."""
+"""Pause before requests, none of which is due yet, are requeued."""
 
 
 class Clock(Protocol):
-    """The time, for when a request is due; nothing that goes out depends on it."""
+    """The clock that decides when a request is due; no output depends on it."""
 
     def __call__(self) -> int:
         """Return milliseconds since the epoch."""
@@ -53,7 +53,7 @@ def scan_agent(
         scan: Scans one file in the sandbox.
         now: The time.
     """
-    told = SightingDeduplicator()
+    deduplicator = SightingDeduplicator()
 
     async def one(delivery: Delivery[ScanRequest], publish: Publish) -> list[Message] | None:
         began = time.monotonic()
@@ -72,10 +72,12 @@ def scan_agent(
             return None
         context = push_context(request.event, policy)
         said = with_required(outcome.outcome, policy, context.component, final=True)
-        publish.on_abandoned(told.begin())
+        publish.on_abandoned(deduplicator.begin())
         messages = [
             _timed(message, began)
-            for message in outcome_messages(request.event, said, context, told, stage="scan")
+            for message in outcome_messages(
+                request.event, said, context, deduplicator, stage="scan"
+            )
         ]
         if outcome.retry is not None:
             messages.append(scan_message(outcome.retry))
@@ -113,7 +115,7 @@ def _timed(message: Message, began: float) -> Message:
 
 
 def _unreachable(error: FetchError) -> ScanOutcome:
-    """Return what a push whose tenant can reach nothing says: never that it is clean."""
+    """Return the outcome of a push whose tenant can reach nothing: never clean."""
     return ScanOutcome(
         checks=(Check(name="scan", status=Status.INCOMPLETE, detail=error.explain()[:300]),)
     )
