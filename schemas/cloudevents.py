@@ -26,7 +26,7 @@ from schemas.reading import decode_as
 STRUCTURED: Final = b"application/cloudevents"
 JSON: Final = "application/json"
 CLOCK_TOLERANCE: Final = timedelta(minutes=5)
-"""Event time later than the broker's by more than this is clamped: clocks differ, futures don't."""
+"""An event time that exceeds the broker's by more than this is clamped: clocks may differ a bit."""
 MAX_DEPTH: Final = 64
 """Nesting of arrays and objects; deeper JSON is an attack on recursive readers."""
 ID_LIMIT: Final = 1024
@@ -268,9 +268,9 @@ def binary_headers(
         id: Unique for the source; the same on every replay.
         type: The event type.
         source: The part of Tidewatch that made it.
-        time: When the reported thing happened; None: at no moment in particular.
-        tenant: Whose it is.
-        subject: What it is about.
+        time: When the reported thing happened; None: at no particular time.
+        tenant: The tenant it belongs to.
+        subject: Its subject.
         content_type: Of the value.
         correlation: The incident it belongs to.
         causation: The record that caused it.

@@ -33,7 +33,7 @@ ACTIONS: Final = {
 }
 """Our action: the OpenC2 action."""
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are no document of the kind asked for."""
+"""The errors of msgspec for bytes that are not the expected document."""
 
 
 class InvalidCommandError(TidewatchError):
