@@ -39,7 +39,7 @@ def gap_alert(
         group: The consumer group that reads.
         tp: The topic and partition.
         reached: The offset it would have read next; None where no progress is stored.
-        begins: The offset of the oldest record there is, with which it goes on.
+        begins: The offset of the oldest record, at which reading continues.
     """
     place = f"{tp.topic}-{tp.partition}"
     figures = {"begins": float(begins)}
@@ -76,11 +76,11 @@ def note_gap(
     """Log and count a gap, and return the record that reports it to the operator.
 
     Args:
-        app: Whose gap it is.
+        app: The application that met the gap.
         group: Its consumer group.
         tp: The topic and partition.
         reached: The offset it would have read next; None where no progress is stored.
-        begins: The offset of the oldest record there is.
+        begins: The offset of the oldest record.
     """
     log.error(
         "records-gone",
@@ -97,7 +97,7 @@ def note_gap(
 async def report_gap(engine: Engine, tp: TP, reached: int | None, begins: int) -> None:
     """Report a gap to the operator, durably; only then may reading continue after it.
 
-    If that can't be done the process ends: the next one meets the gap again.
+    If that fails, the process ends: the next one meets the gap again.
     """
     message = note_gap(engine.name, engine.group, tp, reached, begins)
     outgoing: list[Outgoing] = []
@@ -105,5 +105,5 @@ async def report_gap(engine: Engine, tp: TP, reached: int | None, begins: int) -
         await engine.addresses.address(message, outgoing)
         batch_delivery = await engine.shipper.ship(outgoing)
         await batch_delivery.delivered()
-    except Exception as error:  # noqa: BLE001 -- nothing lost: what was lost must not go untold
+    except Exception as error:  # noqa: BLE001 -- nothing lost: a gap must not go unreported
         crash("gap-not-told", error, app=engine.name, topic=tp.topic)
