@@ -1,4 +1,4 @@
-"""The incidents agent: what was found, decided and answered, into incidents, alerts, commands."""
+"""The incidents agent: turns findings, decisions and results into incidents, alerts, commands."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def incidents_agent(
 
     Args:
         knowledge: The tenants' policies.
-        documents: What makes records out of alerts, incidents and commands.
-        k: Fewer tenants are never counted in what a tenant reads.
+        documents: Builds the records of alerts, incidents and commands.
+        k: The least number of tenants that a tenant may read as a count.
     """
     core = Incidents(knowledge, documents, k)
 
     async def incidents(batch: Batch[IncidentInput], publish: Publish, rows: Rows) -> None:
-        """Take a batch of one partition into the incidents' rows."""
+        """Apply a batch of one partition to the incidents' rows."""
         core.process(batch.deliveries, publish, rows)
 
     return incidents

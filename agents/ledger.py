@@ -1,4 +1,4 @@
-"""The ledger agent: observations and intelligence into the component ledger."""
+"""The ledger agent: writes observations and intelligence to the component ledger."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def ledger_agent(k: int = PRIVATE_TENANTS) -> LedgerAgent:
     """Return the agent that reads `observations` and `intel`; both share the partition's rows.
 
     Args:
-        k: Fewer tenants are never counted in what a tenant reads.
+        k: The least number of tenants that a tenant may read as a count.
     """
 
     async def ledger(batch: Batch[LedgerInput], publish: Publish, rows: Rows) -> None:
-        """Take a batch of one partition into the ledger; of `intel`, a tombstone reads None."""
+        """Apply a batch of one partition to the ledger; an `intel` tombstone reads as None."""
         process(batch.deliveries, publish, rows, k=k)
 
     return ledger

@@ -1,4 +1,4 @@
-"""What a published message says for the metrics: typed, so that nothing decodes it again."""
+"""Typed measures of published messages, so that metrics decode nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class AlertMeasure(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     action: str
     """create, update or close."""
     false_positive: str | None = None
-    """The rule that a decision called wrong with this revision."""
+    """The rule that a decision marked a false positive with this revision."""
 
 
 class CommandMeasure(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -35,7 +35,7 @@ class ScanMeasure(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     outcome: Status
     seconds: float
-    """From when it was taken up until its result was there."""
+    """From its start to its result."""
 
 
 Measure = FindingMeasure | AlertMeasure | CommandMeasure | ScanMeasure

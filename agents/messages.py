@@ -29,7 +29,7 @@ ASSESSMENT_TYPE: Final = "tidewatch.assessment.v1"
 IOC_TYPE: Final = "tidewatch.ioc.v1"
 OPERATOR_TYPE: Final = "tidewatch.operator.v1"
 OPERATOR: Final = "operator"
-"""The tenant of what only the operator reads."""
+"""The tenant of records that only the operator reads."""
 CHECKS: Final = f"{SOURCE}/checks"
 LEDGER: Final = f"{SOURCE}/ledger"
 INCIDENTS: Final = f"{SOURCE}/incidents"
@@ -40,7 +40,7 @@ def assessment_message(assessment: Assessment, time: datetime, source: str = CHE
     """Return the record of an assessment, keyed by tenant and subject.
 
     Args:
-        assessment: What is told.
+        assessment: The assessment.
         time: When the event occurred.
         source: The part of Tidewatch that made it.
     """
@@ -85,10 +85,10 @@ def indicator_message(ioc: SupplyChainIoC) -> Message:
 
 
 def operator_message(alert: OperatorAlert, source: str) -> Message:
-    """Return the record of what the operator must know, keyed by its subject.
+    """Return the record of an operator alert, keyed by its subject.
 
     Args:
-        alert: What is told; it names its tenant itself, if it is about one.
+        alert: The alert; it names its tenant, if it is about one.
         source: The part of Tidewatch that made it.
     """
     return Message(
@@ -110,7 +110,7 @@ ALERT_TYPE: Final = "tidewatch.alert.v1"
 INCIDENT_TYPE: Final = "tidewatch.incident.v1"
 AUDIT_TYPE: Final = "tidewatch.containment.audit.v1"
 SHARED_FROM: Final = Severity.HIGH
-"""Findings of at least this severity are told to partners, once the incident is contained."""
+"""Findings of at least this severity are shared with partners, once the incident is contained."""
 
 
 def _time(at_ms: int) -> datetime:
@@ -133,13 +133,13 @@ class StandardDocuments:
     def __init__(
         self, key: SigningKey, *, with_ecs: bool = False, tlp: Tlp = Tlp.AMBER, k: int = 3
     ) -> None:
-        """Keep how documents are made.
+        """Set how documents are built.
 
         Args:
             key: Signs commands.
             with_ecs: Also write ECS alerts.
-            tlp: The marking of what is shared.
-            k: From so many tenants on, their number is told to partners.
+            tlp: The marking of shared documents.
+            k: The least number of tenants that is shared with partners.
         """
         self._key = key
         self._ecs = with_ecs
@@ -178,7 +178,7 @@ class StandardDocuments:
             )
 
     def incident(self, document: IncidentDocument, at_ms: int) -> Iterator[Message]:
-        """Yield the operator's record, and what partners are told of it."""
+        """Yield the operator's record and the bundle for partners."""
         yield Message(
             channel=Channel.INCIDENTS,
             key=document.id,
@@ -306,7 +306,7 @@ def _named(record: Record) -> tuple[str, str]:
 def refusal_message(record: Record) -> Message:
     """Return the notice that a source's record became a dead letter, for the watch on blind spots.
 
-    What the record claims of its origin is not trusted for anything else.
+    The origin that the record claims is trusted for nothing else.
     """
     tenant, source = _named(record)
     return source_notice(

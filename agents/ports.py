@@ -1,4 +1,4 @@
-"""What an agent sees of the outside: records in, messages out, rows of state. No Kafka here."""
+"""The protocols between agents and the engine: records, messages, rows. No Kafka here."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class Delivery(msgspec.Struct, Generic[T], frozen=True, kw_only=True, gc=False):
-    """A record together with what it was read as."""
+    """A record and its decoded value."""
 
     record: Record
     value: T
@@ -52,17 +52,17 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tenant: str | None = None
     """The tenant whose own topic also gets it, when tenant topics are on."""
     measure: Measure | None = None
-    """What the metrics count once it is delivered."""
+    """The measure that metrics count once it is delivered."""
 
 
 class Publish(Protocol):
-    """Takes messages; the runtime delivers them before the batch is acknowledged."""
+    """Takes messages; the engine delivers them before the batch is acknowledged."""
 
     def __call__(self, message: Message) -> None:
         """Enqueue `message` for delivery with this batch."""
 
     def caused_by(self, entered_ms: int) -> None:
-        """Say what the messages from here on follow from.
+        """Set the cause of the messages from here on.
 
         Args:
             entered_ms: `Record.entered_ms` of it; 0 where time alone led to them.
@@ -78,9 +78,9 @@ class Publish(Protocol):
         """
 
     def on_abandoned(self, undo: Callable[[], None]) -> None:
-        """Have `undo` called if nothing of this batch goes out: its records will come again.
+        """Call `undo` if nothing of this batch is delivered: its records will come again.
 
-        What an agent remembers of what it published is only true once it is on its way.
+        What an agent remembers of its messages is true only once they are sent.
         """
 
 

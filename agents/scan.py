@@ -1,4 +1,4 @@
-"""The agent of scan requests: slow work of a push, asked for again where it could not be done."""
+"""The agent of scan requests: the slow work of a push, retried where it could not be done."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from schemas.severity import Status
 log = structlog.get_logger()
 
 PAUSE_SECONDS: Final = 2.0
-"""Before requests that are all not due yet go to the end of the queue again."""
+"""Pause before requests, none of which is due yet, are requeued."""
 
 
 class Clock(Protocol):
-    """The time, for when a request is due; nothing that goes out depends on it."""
+    """The clock that decides when a request is due; no output depends on it."""
 
     def __call__(self) -> int:
         """Return milliseconds since the epoch."""
@@ -58,7 +58,7 @@ def scan_agent(
             may have scanned at a time.
     """
     turns = turns or FairTurns(AT_ONCE)
-    told = SightingDeduplicator()
+    deduplicator = SightingDeduplicator()
 
     async def one(delivery: Delivery[ScanRequest], publish: Publish) -> list[Message] | None:
         began = time.monotonic()
@@ -76,16 +76,18 @@ def scan_agent(
                 )
         except FetchError as error:
             outcome = _unreachable(error)
-        except Exception:  # rule 1: a push that breaks a check must have an outcome, and must not
-            # stop its neighbours for ever: it is kept, loudly.
+        except Exception:
+            # Nothing lost: a push that breaks a check is kept, and does not block the others.
             log.exception("scan-failed", request=request.id, attempt=request.attempt)
             return None
         context = push_context(request.event, policy)
         said = with_required(outcome.outcome, policy, context.component, final=True)
-        publish.on_abandoned(told.begin())
+        publish.on_abandoned(deduplicator.begin())
         messages = [
             _timed(message, began)
-            for message in outcome_messages(request.event, said, context, told, stage="scan")
+            for message in outcome_messages(
+                request.event, said, context, deduplicator, stage="scan"
+            )
         ]
         if outcome.retry is not None:
             messages.append(scan_message(outcome.retry))
@@ -123,7 +125,7 @@ def _timed(message: Message, began: float) -> Message:
 
 
 def _unreachable(error: FetchError) -> ScanOutcome:
-    """Return what a push whose tenant can reach nothing says: never that it is clean."""
+    """Return the outcome of a push whose tenant can reach nothing: never clean."""
     return ScanOutcome(
         checks=(Check(name="scan", status=Status.INCOMPLETE, detail=error.explain()[:300]),)
     )

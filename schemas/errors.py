@@ -1,4 +1,4 @@
-"""The root of every error Tidewatch raises on purpose: what was wrong, where, and what to do."""
+"""The root of all Tidewatch errors: what was wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TidewatchError(Exception):
 
 
 def install_extra(extra: str) -> str:
-    """Return the remedy where a part is missing that an extra of the installation brings."""
+    """Return the remedy for a missing dependency that an extra of the installation provides."""
     return f"install it with: pip install 'tidewatch[{extra}]'"
 
 
@@ -41,7 +41,7 @@ class UnreadableRecordError(TidewatchError):
 
     Args:
         reason: The reason code, one of the constants of `schemas.dead_letters`.
-        error: The detail, without the record's content beyond what names the place.
+        error: The detail, without the record's content except what identifies the location.
     """
 
     def __init__(self, reason: str, error: str) -> None:

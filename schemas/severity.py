@@ -8,7 +8,7 @@ from typing import Final
 
 
 class Severity(StrEnum):
-    """How bad a finding, or an incident's band, is."""
+    """The severity of a finding, or the band of an incident."""
 
     INFORMATIONAL = "informational"
     LOW = "low"
@@ -37,7 +37,7 @@ class Status(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What a scanned file is."""
+    """The verdict on a scanned file."""
 
     CLEAN = "clean"
     SUSPICIOUS = "suspicious"
@@ -45,7 +45,7 @@ class Verdict(StrEnum):
     CORRUPT = "corrupt"
     INCOMPLETE = "incomplete"
     UNSUPPORTED = "unsupported"
-    """It is recognised, or plausibly something to check, and nothing here checks it."""
+    """It is recognised, or plausibly worth checking, but no check supports it."""
 
 
 class Disposition(StrEnum):

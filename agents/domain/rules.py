@@ -21,7 +21,7 @@ RULES: Final = Path(__file__).parents[1] / "rules"
 
 
 class InvalidRuleError(TidewatchError):
-    """A rule file that does not say what a rule must say."""
+    """A rule file that is not a valid rule."""
 
 
 RuleId = Annotated[str, msgspec.Meta(pattern=r"^TW-[A-Z0-9]+(-[A-Z0-9]+)+$", max_length=64)]
@@ -41,7 +41,7 @@ Reference = Annotated[
 
 
 class Example(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a rule is tried on; `given` is read by the rule's family."""
+    """An example to test a rule on; the rule's family interprets `given`."""
 
     title: Annotated[str, msgspec.Meta(min_length=3, max_length=120)]
     given: Any
@@ -90,25 +90,25 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     confidence: Confidence
     confidence_reason: Sentence
     atlas: str
-    """The MITRE ATLAS technique that names it best."""
+    """The MITRE ATLAS technique that fits best."""
     techniques: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=10)]
     """All its ATLAS techniques."""
     ssdf: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=10)]
-    """The NIST SSDF practices that it breaks."""
+    """The NIST SSDF practices that it violates."""
     references: Annotated[tuple[Reference, ...], msgspec.Meta(min_length=1, max_length=10)]
     created: date
     updated: date
     false_positives: Annotated[tuple[Sentence, ...], msgspec.Meta(max_length=10)]
     """Known harmless causes."""
     triage: Annotated[tuple[Sentence, ...], msgspec.Meta(min_length=2, max_length=10)]
-    """What an analyst does, in order; the first step is what a finding says to do next."""
+    """The steps for an analyst, in order; a finding names the first as its next step."""
     when: When | None = None
     """Its condition, where the component ledger evaluates it."""
     examples: Examples
 
     @property
     def remediation(self) -> str:
-        """What to do next, in a line: the first step of its triage."""
+        """The next step, in one line: the first step of its triage."""
         return self.triage[0]
 
 

@@ -141,7 +141,7 @@ def _within(bounds: VersionRange, limit: str | None) -> VersionRange:
 
 
 def _digests(value: Any, depth: int = 0) -> Iterator[str]:  # noqa: ANN401 -- any JSON value
-    """Yield the SHA-256 digests among a record's indicators, under whatever names they stand."""
+    """Yield the SHA-256 digests among a record's indicators, whatever their names."""
     if depth > _DEPTH:
         return
     if isinstance(value, dict):

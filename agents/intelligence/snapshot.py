@@ -1,4 +1,4 @@
-"""Signed snapshots: who vouches for a feed, how many records it has, and its digest."""
+"""Signed snapshots of a feed: the signer, the number of records, and the digest."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ class Registry:
         self._call("DELETE", "registered-models/alias", {"name": name, "alias": alias})
 
     def digest(self, name: str, version: str) -> str | None:
-        """Return the digest of a version's artifacts, read anew; None where they can't be reached.
+        """Return the digest of a version's artifacts, read again; None where they can't be reached.
 
         Raises:
             NotCarriedOutError: The registry does not answer, or there is too much to read.

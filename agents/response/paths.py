@@ -148,7 +148,7 @@ def _candidates(spec: CommandSpec, store: StoreConfig, base: Path | None) -> Ite
         if spec.digest is None and spec.version is not None:
             raise NotCarriedOutError(
                 BAD,
-                "the store does not tell which version is here: name the digest",
+                "the store does not say which version is here: name the digest",
                 where=str(base),
             )
         yield base

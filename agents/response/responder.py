@@ -55,7 +55,7 @@ _ELSEWHERE: Final[Mapping[str, Action]] = {
 def carry_out(
     spec: CommandSpec, config: ResponderConfig, journal: Journal, now: datetime
 ) -> Answered:
-    """Carry out a command, or tell why not.
+    """Carry out a command, or say why not.
 
     Safe to repeat: an attempt with an outcome keeps it, and a command that succeeded is not
     carried out again. Safe to kill: the next run finishes what was started.

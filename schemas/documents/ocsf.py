@@ -114,9 +114,9 @@ def lead_finding(alert: AlertView) -> FindingView | None:
 
 
 def last_occurrence(alert: AlertView) -> datetime:
-    """Return when the last thing that the alert tells of occurred.
+    """Return when the latest occurrence that the alert reports happened.
 
-    What Tidewatch itself did about it, and when, is in the timeline and not an occurrence.
+    Actions of Tidewatch are in the timeline and are no occurrence.
     """
     return max([alert.first_seen, *(e.at for e in alert.timeline if e.what in OCCURRENCES)])
 
@@ -351,7 +351,7 @@ def detection_finding(alert: AlertView) -> dict[str, Any]:
 
 
 def _answer_status(status: int | None) -> tuple[int, str]:
-    """Return the status of a remediation by what its command was answered with (OpenC2)."""
+    """Return the status of a remediation, from the OpenC2 status of its command's result."""
     if status is None or status < _HTTP_OK:
         return 99, "Other"  # under way: neither has happened yet
     if status < _HTTP_ERRORS:
@@ -363,7 +363,7 @@ def remediation_activity(view: CommandView, at: datetime) -> dict[str, Any]:
     """Return the OCSF Remediation Activity of a command's result: the audit of containment.
 
     Args:
-        view: The command and what came of it.
+        view: The command and its outcome.
         at: When the responder answered.
     """
     spec = view.spec

@@ -63,18 +63,18 @@ def adapt(
     tenant: str | None,
     **options: Any,  # noqa: ANN401 -- each kind has its own
 ) -> list[Event[Any]]:
-    """Return the native events that a producer's payload stands for.
+    """Return the native events that a producer's payload represents.
 
-    Ids are derived from the payload, so a payload sent twice gives the same events. What the
-    producer does not say stays None. A payload that says nothing about a supply chain (a
-    discussion, a quota) gives no event.
+    Ids are derived from the payload, so a payload sent twice gives the same events. Fields that
+    the producer omits stay None. A payload unrelated to a supply chain (a discussion, a quota)
+    gives no event.
 
     Args:
         kind: One of `ADAPTERS`.
         payload: JSON, or for packages the file of the kind.
-        tenant: Whose it is; producers don't know.
+        tenant: The tenant, which producers don't know.
         options: `source` and `system` of the events, `time` or `received_ms` of reception for
-            payloads that bear no time, `headers` of the request, and what the kind itself takes.
+            payloads without a time, `headers` of the request, and options of the kind itself.
 
     Raises:
         UnknownProducerError: no such kind.

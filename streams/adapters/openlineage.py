@@ -1,7 +1,7 @@
 """Convert OpenLineage run events to pipeline runs.
 
-Facets accumulate from START to COMPLETE; each event is one of ours, all with the run's id, and
-the component ledger adds their sightings up.
+Facets accumulate from START to COMPLETE; each event becomes one native event with the run's id, and
+the component ledger merges their sightings.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
     """Return the event of a run; events of a job or dataset alone give none.
 
     Source: OpenLineage 2-0-2, `RunEvent`; facets `version`, `dataSource`. An absent `eventType`
-    counts as a run under way.
+    counts as a running run.
     """
     body = payload.body
     run_id = text(body, "run", "runId")
@@ -98,7 +98,7 @@ def _datasets(
 def component_of(namespace: str, name: str) -> str:
     """Return the component key of a dataset from its OpenLineage name.
 
-    Hub names are models unless they stand under `datasets/`; a model registry's are models;
+    Hub names are models unless they are under `datasets/`; a model registry's are models;
     everything else is a dataset, keyed as a data source of the same address would be.
     """
     try:

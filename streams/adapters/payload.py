@@ -90,7 +90,7 @@ def read_payload(
     """Read a producer's payload within limits.
 
     A payload saved together with its request's headers, as `{"_headers": …, "_body": …}`, is
-    taken apart. Of a JSON name that stands twice the last counts.
+    split. The last of duplicate JSON names counts.
 
     Raises:
         UnreadableRecordError: no tenant, too large, too deep, not a JSON object.
@@ -172,7 +172,7 @@ def items(document: Any, *path: str) -> list[Any]:  # noqa: ANN401 -- any JSON v
 def moment(value: Any) -> datetime | None:  # noqa: ANN401 -- any JSON value
     """Parse a time: RFC 3339, or an epoch in seconds or milliseconds.
 
-    Years before 2000 are a producer's way of writing "none" (Go's zero time is the year 1).
+    Years before 2000 mean "none" (Go's zero time is the year 1).
     """
     result: datetime | None = None
     if isinstance(value, str) and value:
@@ -292,7 +292,7 @@ NO_CONFIG: Final = msgspec.Raw(b"null")
 def read_parameters(parameters: Mapping[str, Any]) -> Parameters:
     """Return parameters as configuration, with the models and datasets they refer to.
 
-    A hub address is an input; another address under a name that speaks of data is a data source.
+    A hub address is an input; any other address under a name that suggests data is a data source.
     """
     if not parameters:
         return Parameters(config=NO_CONFIG)

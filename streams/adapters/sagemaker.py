@@ -34,7 +34,7 @@ def adapt_model_package(payload: Payload) -> list[Event[Any]]:
     """Return the event of a model package that was registered, approved, rejected or deleted.
 
     AWS sends several events for one change of state: the id is derived from what changed. Its
-    own documented sample has the key `source` twice, a string and a list: either is taken.
+    own documented sample has the key `source` twice, a string and a list: either is accepted.
 
     Source: Amazon SageMaker developer guide, automating with EventBridge.
     """

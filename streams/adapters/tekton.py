@@ -40,7 +40,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
     """Return the event of a run whose state changed.
 
     Tekton retries deliveries and repeats them when its controller restarts: the id is of run and
-    state. The state is told by the event's type, else by the run's condition.
+    state. The event's type gives the state, else the run's condition.
 
     Source: tektoncd/pipeline `docs/events.md`.
     """
@@ -101,9 +101,9 @@ def _state(kind: str, run: dict[str, Any]) -> str:
             status, reason = text(condition, "status"), text(condition, "reason")
             if reason in _CANCELLED:
                 return "aborted"
-            told = {"True": "succeeded", "False": "failed"}.get(status or "")
-            if told is not None:
-                return told
+            state = {"True": "succeeded", "False": "failed"}.get(status or "")
+            if state is not None:
+                return state
             if reason == "Started":
                 return "started"
     parts = kind.split(".")
@@ -113,8 +113,8 @@ def _state(kind: str, run: dict[str, Any]) -> str:
 def _definition(run: dict[str, Any]) -> tuple[ComponentRef, ...]:
     """Return the git repository and commit of the run's definition.
 
-    Source: tektoncd/pipeline `docs/git-resolver.md`: whatever revision is asked for, the digest is
-    the commit it stood for then.
+    Source: tektoncd/pipeline `docs/git-resolver.md`: the digest is the commit that the
+    requested revision resolved to.
     """
     source = at(run, "status", "provenance", "refSource")
     uri, commit = text(source, "uri") or "", text(source, "digest", "sha1")

@@ -1,4 +1,4 @@
-"""The application that checks each event by what it says."""
+"""The application that checks each event by its content."""
 
 from __future__ import annotations
 

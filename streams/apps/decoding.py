@@ -1,4 +1,4 @@
-"""Reads records into the typed values that agents take; refuses what is not theirs."""
+"""Decodes records into the typed values of agents; refuses all others."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _read_fact = record_reader(IntelFact)
 
 
 def event_decoder(settings: Settings) -> Decode:
-    """Return what reads a CloudEvent of the kind its channel carries."""
+    """Return the decoder of the CloudEvents of a channel."""
 
     def decode(record: Record, origin: Origin) -> Any:  # noqa: ANN401 -- one of three events
         event = read_event(
@@ -53,7 +53,7 @@ def event_decoder(settings: Settings) -> Decode:
 
 
 def value_decoder(kind: Any) -> Decode:  # noqa: ANN401 -- a type or union
-    """Return what reads a bare JSON record as `kind`."""
+    """Return the decoder of bare JSON records of `kind`."""
     read = record_reader(kind)
 
     def decode(record: Record, origin: Origin) -> Any:  # noqa: ANN401 -- of `kind`
@@ -64,7 +64,7 @@ def value_decoder(kind: Any) -> Decode:  # noqa: ANN401 -- a type or union
 
 
 def ledger_decoder() -> Decode:
-    """Return what reads observations, and intel with its tombstones."""
+    """Return the decoder of observations, and of intel with its tombstones."""
     read_observation = record_reader(LedgerMessage)
 
     def decode(record: Record, origin: Origin) -> Any:  # noqa: ANN401 -- a message, fact or None
@@ -78,10 +78,10 @@ def ledger_decoder() -> Decode:
 
 
 def incidents_decoder(decision_ring: Mapping[str, bytes]) -> Decode:
-    """Return what reads incident updates, and decisions that somebody authentic signed.
+    """Return the decoder of incident updates and of decisions with a valid signature.
 
     Args:
-        decision_ring: Public keys of those who may decide, by key id.
+        decision_ring: Public keys of the authorised deciders, by key id.
     """
     read_update = record_reader(IncidentMessage)
     read_decision = record_reader(Decision)
@@ -106,7 +106,7 @@ def incidents_decoder(decision_ring: Mapping[str, bytes]) -> Decode:
 
 
 def require_bound_tenant(origin: Origin, tenant: str | None) -> None:
-    """Refuse what claims another tenant, or none, than its topic is bound to."""
+    """Refuse a record without the tenant that its topic is bound to."""
     if origin.tenant is not None and tenant != origin.tenant:
         raise UnreadableRecordError(
             reasons.TENANT_MISMATCH, f"the topic is bound to tenant {origin.tenant}"
@@ -114,7 +114,7 @@ def require_bound_tenant(origin: Origin, tenant: str | None) -> None:
 
 
 def result_decoder() -> Decode:
-    """Return what reads a responder's answer."""
+    """Return the decoder of a responder's results."""
 
     def decode(record: Record, origin: Origin) -> SignedResult:
         if record.value is None:

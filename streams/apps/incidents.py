@@ -1,4 +1,4 @@
-"""The application that keeps incidents and commands their containment."""
+"""The application that manages incidents and issues containment commands."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from streams.signing_keys import (
 
 
 def build(settings: Settings) -> AppParts:
-    """Return the parts of the application that keeps incidents and commands their containment."""
+    """Return the parts of the application that manages incidents and their containment."""
     knowledge = MemoryKnowledge()
     folder = keys_dir(settings.state_dir)
     for name in (OPERATOR, RESPONDER):

@@ -1,4 +1,4 @@
-"""Counts what delivered messages say for the metrics, and starts known labels at zero."""
+"""Counts delivered messages in the metrics, and starts known labels at zero."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MODES = ("automatic", "proposal", "approved")
 
 
 def count(measure: Measure, entered_ms: int) -> None:
-    """Count what a message that is delivered says.
+    """Count the measure of a delivered message.
 
     Args:
-        measure: What to count.
-        entered_ms: When the event that led to it entered Kafka, milliseconds since the epoch;
-            0 where time or a person led to it: then no time to it is observed.
+        measure: The measure to count.
+        entered_ms: When the event that caused it entered Kafka, milliseconds since the epoch;
+            0 if a tick or a person caused it: then no latency is observed.
     """
     match measure:
         case FindingMeasure(rule=rule, severity=severity):
@@ -45,7 +45,7 @@ def count(measure: Measure, entered_ms: int) -> None:
 
 
 def start_at_zero(application: Application) -> None:
-    """Export every known label of an application's metrics: `rate()` then sees the first rise."""
+    """Export every known label of an application's metrics, so `rate()` sees the first rise."""
     name = application.name
     for channel in application.reads:
         metrics.EVENTS_IN.labels(name, channel)

@@ -1,4 +1,4 @@
-"""Feeds the compacted intel and policy topics into what the checks know."""
+"""Feeds the compacted intel and policy topics into the knowledge of the checks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _feeder(
         try:
             keep(key, read(value))
         except UnreadableRecordError as error:
-            # What was known of the key before stays: a broken record withdraws nothing.
+            # The previous value of the key stays: a broken record withdraws nothing.
             log.warning("reference-unreadable", channel=what, key=key[:200], reason=error.reason)
 
     return feed

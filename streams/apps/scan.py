@@ -1,4 +1,4 @@
-"""The application that does slow work: fetches, scans in the sandbox, verifies."""
+"""The application for slow work: it fetches, scans in the sandbox and verifies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from streams.settings import Settings
 
 
 def build(settings: Settings) -> AppParts:
-    """Return the parts of the application that does slow work."""
+    """Return the parts of the application for slow work."""
     family_rules("provenance")
     knowledge = MemoryKnowledge()
     return AppParts(

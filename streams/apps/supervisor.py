@@ -37,31 +37,31 @@ log = structlog.get_logger()
 FIRST_BACKOFF_SECONDS = 0.5
 MAX_BACKOFF_SECONDS = 30.0
 STEADY_SECONDS = 60.0
-"""A child that ran so long before it crashed starts again without a growing delay."""
+"""A child that ran this long before it crashed restarts without a growing delay."""
 POLL_SECONDS = 0.1
 EXIT_BROKER_AWAY = 75
-"""EX_TEMPFAIL of sysexits: a supervised app could not reach the broker, and will again."""
+"""EX_TEMPFAIL of sysexits: a supervised app could not reach the broker, and is restarted."""
 STOP_GRACE_SECONDS = 30.0
-"""After the drain time, before a child that does not stop is killed."""
+"""Grace after the drain time, before a child that does not stop is killed."""
 
 
 def run_app(
     name: str, settings: Settings, *, http_ports: Sequence[int] = (), supervised: bool = False
 ) -> int:
-    """Run app `name` in this process until it is told to stop; return the exit code.
+    """Run app `name` in this process until it is asked to stop; return the exit code.
 
-    A mistake of the user is told in one line; the unexpected is logged with its traceback.
+    A mistake of the user is reported in one line; the unexpected is logged with its traceback.
 
     Args:
         name: The app.
         settings: The checked settings.
         http_ports: The port of health and metrics, then those of the apps it answers for as well;
             the port of the settings if there is none.
-        supervised: A supervisor tells a broker that is away from other mistakes.
+        supervised: The exit code distinguishes an unavailable broker from other mistakes.
     """
     configure_logs(settings, app=name)
     try:
-        if supervised:  # it has started before: brokers that go away later come back
+        if supervised:  # it has started before: an unavailable broker will come back
             settings = settings.model_copy(update={"broker_wait_seconds": math.inf})
         parts = load_app(name, settings)
         if name in APPLICATIONS:  # a test may run an application of its own
@@ -78,20 +78,20 @@ def run_app(
 
 
 def run_worker(agents: Sequence[str], settings: Settings) -> int:
-    """Run the apps named in `agents` until told to stop.
+    """Run the apps named in `agents` until asked to stop.
 
     Args:
         agents: App names, as in `streams.apps.topology.FACTORIES`.
         settings: The checked settings.
 
     Returns:
-        0 when told to stop; otherwise the exit code of the app that could not go on (2 for a
-        mistake that the user must mend).
+        0 when asked to stop; otherwise the exit code of the app that could not continue (2 for a
+        mistake that the user must fix).
     """
     if len(agents) == 1:
         return run_app(agents[0], settings)
     preload(agents)
-    gc.freeze()  # the children share these pages for as long as no collector writes to them
+    gc.freeze()  # the children share these pages as long as no collector writes to them
     return Supervisor(agents, settings).run()
 
 
@@ -141,9 +141,9 @@ class Supervisor:
         return code
 
     async def _ensure_topics(self) -> bool:
-        """Wait for a broker, and see to the topics; return whether a signal came first.
+        """Wait for a broker, and ensure the topics; return whether a signal came first.
 
-        That no broker answers is a mistake to tell now; one that goes away later comes back.
+        No broker at the start is an error; one that becomes unavailable later will come back.
         """
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -175,7 +175,7 @@ class Supervisor:
             os._exit(code)
 
     def _ports(self, child: _Child) -> list[int]:
-        """Return a child's port; the first answers for all, as it is the one that is asked."""
+        """Return a child's port; the first answers for all, as probes ask it."""
         ports = [one.port for one in self._children if one.port is not None]
         return ports if child is self._children[0] else ports[self._children.index(child) :][:1]
 

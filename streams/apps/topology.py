@@ -1,4 +1,4 @@
-"""The topology: which applications there are, what each reads and writes, and what builds it."""
+"""The topology: the applications, what each reads and writes, and its factory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class AppParts:
-    """What one application is made of when it runs."""
+    """The parts of one running application."""
 
     bindings: Sequence[Binding]
     references: Sequence[ReferenceTopic] = field(default=())
@@ -42,16 +42,16 @@ class Application:
     references: tuple[Channel, ...] = ()
     """Compacted channels it reads whole at start, then follows."""
     writes: tuple[Channel, ...]
-    """The channels it publishes to, beside dead letters and operator alerts."""
+    """The channels it publishes to, in addition to dead letters and operator alerts."""
     state: Channel | None = None
     """The channel whose partitions its state follows; None without state."""
     rule_families: tuple[str, ...] = ()
-    """Families of the rules that its findings are of."""
+    """Families of the rules of its findings."""
 
 
 _ALWAYS_WRITTEN: Final = (Channel.DEAD_LETTER, Channel.OPERATOR_ALERTS)
 EVENT_CHANNELS: Final = (Channel.REGISTRY_PUSH, Channel.PACKAGE_INSTALL, Channel.PIPELINE_RUN)
-"""The channels that events of tenants arrive on."""
+"""The input channels of tenants' events."""
 _FOUND: Final = (Channel.INCIDENT_UPDATES, Channel.OBSERVATIONS, Channel.ASSESSMENTS)
 
 APPLICATIONS: Final[Mapping[str, Application]] = {
@@ -150,7 +150,7 @@ def load_app(name: str, settings: Settings) -> AppParts:
 
 
 def preload(names: Sequence[str]) -> None:
-    """Import what the applications need, so that processes forked from this one share it."""
+    """Import the modules of the applications, so that forked processes share them."""
     for name in names:
         path = FACTORIES.get(name)
         if path is not None:

@@ -315,7 +315,7 @@ class EmbeddedBroker:
         )
 
     def _died(self, what: str) -> BrokerDiedError | PortTakenError | NoSpaceError:
-        """Return the error that the broker's own last words speak of."""
+        """Return the error that the end of the broker's log names."""
         words = _tail(self.places.console) + _tail(self.places.log)
         if "Address already in use" in words:
             assert self._ports is not None

@@ -45,7 +45,7 @@ class Prepared(msgspec.Struct, frozen=True):
     """A log directory formatted by Kafka's own tool."""
 
     archive: Path
-    """The class archive; a JVM told of a missing or unfit one runs without it."""
+    """The class archive; a JVM given a missing or unfit one runs without it."""
 
 
 def prepare(folder: Path, java: Java, jars: Sequence[Path], log4j: Path) -> Prepared:

@@ -1,4 +1,4 @@
-"""What all commands have in common: how they are declared, and which broker they speak to."""
+"""What all commands have in common: how they are declared, and which broker they connect to."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def connected_settings() -> Settings:
 
     Raises:
         SettingsError: A setting is wrong.
-        TidewatchError: There is no broker to speak to.
+        TidewatchError: There is no broker to connect to.
     """
     from streams.settings import load_settings  # noqa: PLC0415 -- not every command has any
 

@@ -437,7 +437,7 @@ def metrics(*, form: FormatOption = Format.TEXT) -> None:
 def case_metrics(incidents: list[IncidentDocument]) -> dict[str, Any]:
     """Return mean, median and p95 of the times to detect and contain, in seconds, and counts.
 
-    Incidents found by later intelligence are told apart: their clock starts at the fact.
+    Incidents found by later intelligence are counted separately: their clock starts at the fact.
     """
     figures: dict[str, Any] = {
         "incidents": len(incidents),

@@ -145,7 +145,7 @@ def import_feed(
     manifest: Annotated[Path | None, typer.Option(help="the snapshot's signed manifest")] = None,
     key: Annotated[Path | None, typer.Option(help="its publisher's Ed25519 key, PEM")] = None,
     allow_unsigned: Annotated[
-        bool, typer.Option("--allow-unsigned", help="import what nobody vouches for")
+        bool, typer.Option("--allow-unsigned", help="import an unsigned feed")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would change")] = False,
     local: Annotated[
@@ -164,7 +164,7 @@ def import_feed(
         signed = check_snapshot(raw, _read_file(manifest), _read_file(key), str(file))
     elif not allow_unsigned:
         raise TidewatchError(
-            "nobody vouches for this feed",
+            "the feed is unsigned",
             where=str(file),
             remedy="give --manifest and --key, or say --allow-unsigned",
         )

@@ -34,7 +34,7 @@ MAX_SHOWN: Final = 5_000
 
 @dataclass
 class LiveAlert:
-    """One open or closed alert, as last told."""
+    """One open or closed alert, as last published."""
 
     id: str
     tenant: str

@@ -221,7 +221,7 @@ def _beside(file: Path, kind: str | None) -> dict[str, Any]:
 def _adapted(
     kind: str, raw: bytes, tenant: str | None, now_ms: int, options: Mapping[str, Any]
 ) -> list[Event[Any]]:
-    """Return the events that a producer's payload stands for."""
+    """Return the events that a producer's payload represents."""
     from streams.adapters import adapt  # noqa: PLC0415 -- only for payloads of others
 
     return list(adapt(kind, raw, tenant=tenant, received_ms=now_ms, **options))

@@ -1,4 +1,4 @@
-"""Events told one after the other: deterministic ids, a clock that the builder moves."""
+"""Builds events one after the other: deterministic ids, a clock that the builder moves."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FILES = "https://files.index.example/packages"
 
 
 def digest_of(name: str) -> str:
-    """Return a SHA-256 that stands for the content called `name`: the same for everyone."""
+    """Return a SHA-256 that represents the content called `name`: the same for everyone."""
     return hashlib.sha256(name.encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Builds and runs one Faust app: its bindings, tables, transport, health and end."""
+"""Builds and runs one Faust app: its bindings, tables, transport, health and shutdown."""
 
 from __future__ import annotations
 
@@ -52,20 +52,20 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 SLOW_WATCHDOG_SECONDS = 45 * 60.0
-"""Lag without progress is normal for so long where one chunk may take twenty minutes."""
+"""How long lag without progress is normal for bindings whose chunks may take twenty minutes."""
 STOP_GRACE_SECONDS = 15.0
 """After the drain time, for leaving the group and closing connections."""
 SAMPLE_SECONDS = 1.0
 LOOK_EVERY_SECONDS = 10.0
 GC_YOUNG_OBJECTS = 20_000
-"""New objects between two looks for cycles; a chunk of events makes about as many."""
+"""Garbage collection threshold: about as many new objects as a chunk of events makes."""
 
 
 class _ChunkSchema(faust.Schema):  # type: ignore[type-arg]  # generic for mypy only
     """Passes a chunk through Faust as it is."""
 
     def compile(self, app: Any, **_: Any) -> Any:  # noqa: ANN401 -- Faust's signature
-        """Return a decoder that does not decode: the runtime does, record by record."""
+        """Return a decoder that does nothing: the runner decodes, record by record."""
 
         async def decode(message: Any, *, propagate: bool = False) -> Event:  # noqa: ANN401
             del propagate
@@ -75,7 +75,7 @@ class _ChunkSchema(faust.Schema):  # type: ignore[type-arg]  # generic for mypy 
 
 
 class TidewatchApp(faust.App):
-    """A Faust app on Tidewatch's transport, with what transport and tables ask of it."""
+    """A Faust app on Tidewatch's transport, with the methods that transport and tables need."""
 
     mundane_level = "debug"
     tidewatch_name: str
@@ -96,12 +96,12 @@ class TidewatchApp(faust.App):
 
     @property
     def tidewatch_producer(self) -> Producer:
-        """The producer, as what it is."""
+        """The producer, by its concrete type."""
         return cast("Producer", self.producer)
 
     @property
     def tidewatch_consumer(self) -> Consumer:
-        """The consumer, as what it is."""
+        """The consumer, by its concrete type."""
         return cast("Consumer", self.consumer)
 
     def row_table(self, name: str) -> RowTable:
@@ -119,7 +119,7 @@ class TidewatchApp(faust.App):
         return SLOW_WINDOW_CHUNKS if slow else self.tidewatch_settings.window_chunks
 
     def is_paused(self, topic: str) -> bool:
-        """Tell whether a topic is not read for now, as nearly all of it was unreadable."""
+        """Return whether a topic is paused because nearly all of it was unreadable."""
         return self.engine.is_paused(topic)
 
     async def drain_chunks(self) -> None:
@@ -127,7 +127,7 @@ class TidewatchApp(faust.App):
         await self.engine.drain()
 
     async def tell_of_gap(self, tp: TP, reached: int | None, begins: int) -> None:
-        """Tell the operator, durably, of records that were gone before they were read."""
+        """Report records that were gone before they were read to the operator, durably."""
         await report_gap(self.engine, tp, reached, begins)
 
     def on_ready(self, assigned: set[TP]) -> None:
@@ -136,7 +136,7 @@ class TidewatchApp(faust.App):
         self.health.ready = True
 
     def stop_with(self, error: TidewatchError) -> None:
-        """Stop in good order; `error` is the reason, and its exit code the process's."""
+        """Stop gracefully because of `error`; its exit code becomes the process's."""
         if self.stop_error is None:
             self.stop_error = error
             log.error("stopping", app=self.tidewatch_name, reason=error.explain())
@@ -260,7 +260,7 @@ async def serve(
     references: Sequence[ReferenceTopic] = (),
     http_ports: Sequence[int] = (),
 ) -> int:
-    """Run one app until it is told to stop.
+    """Run one app until it is asked to stop.
 
     Args:
         name: The app.
@@ -271,11 +271,11 @@ async def serve(
             the port of the settings if there is none.
 
     Returns:
-        The exit code: 0 when told to stop. The unexpected does not return, it ends the process
-        with 70.
+        The exit code: 0 when asked to stop. An unexpected error ends the process with 70
+        instead.
 
     Raises:
-        TidewatchError: It could not start, or had to stop; the caller tells the user.
+        TidewatchError: It could not start, or had to stop; the caller reports it.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -296,7 +296,7 @@ async def serve(
         for reference in references:
             await answered(partial(reference.load, settings))
         if references:
-            gc.freeze()  # held for good: a walk over 200,000 facts would stop the loop for 0.25 s
+            gc.freeze()  # kept for good: collecting 200,000 facts would block the loop for 0.25 s
         if not stop.is_set():
             await _start_or_stop(app, stop)
         if not stop.is_set():
@@ -376,7 +376,7 @@ async def _until_stopped(app: TidewatchApp, stop: asyncio.Event) -> None:
 
 
 async def _sample(app: TidewatchApp) -> None:
-    """Measure the lag each second, and tell the watchdog the loop is alive."""
+    """Measure the lag each second, and report to the watchdog that the loop is alive."""
     name = app.tidewatch_name
     asked = time.monotonic()
     while True:
@@ -418,7 +418,7 @@ def run(
 ) -> int:
     """Run `serve` in an event loop of its own and return the exit code."""
     uvloop.install()
-    # Rules, tables and code live as long as the process: the collector need not walk them, nor
+    # Rules, tables and code live as long as the process: the collector need not visit them, nor
     # look for cycles after every few events.
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""What an agent is bound to: channels, decoder, rows, and what counts its messages."""
+"""The binding of an agent: its channels, decoder, rows and instrumentation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from schemas.errors import TidewatchError
 from streams.kafka.topics import Origin
 
 Decode = Callable[[Record, Origin], Any]
-"""Reads a record of a topic as what it carries; raises UnreadableRecordError."""
+"""Decodes a record of a topic; raises UnreadableRecordError."""
 Agent = Callable[..., Awaitable[None]]
 """`async def agent(batch, publish)`, or `(batch, publish, rows)` for a binding with rows."""
 
@@ -29,7 +29,7 @@ class Binding:
     """An agent, the channels it reads, and whether it keeps rows."""
 
     name: str
-    """A short name, unique in the app; the rows' table is called so."""
+    """A short name, unique in the app; also the name of the rows' table."""
     channels: tuple[Channel, ...]
     """Read together: chunks of one partition number run one after another."""
     agent: Agent
@@ -38,9 +38,9 @@ class Binding:
     slow: bool = False
     """Its chunks may take many minutes: small chunks, one at a time, never a rebalance."""
     refused: Callable[[Record], Message] | None = None
-    """What else is told of a record that went to the dead letters, unreadable or refused."""
+    """Builds the notice of a record that became a dead letter, unreadable or refused."""
     count: Callable[[Measure, int], None] = lambda _measure, _entered_ms: None
-    """Counts what a delivered message says for the metrics; takes when its cause entered Kafka."""
+    """Counts a delivered message for the metrics; takes the time its cause entered Kafka."""
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +53,7 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_agent(binding: Binding) -> None:
-    """Refuse a binding whose agent does not take what it will be given.
+    """Refuse a binding whose agent has the wrong signature.
 
     Raises:
         TidewatchError: It is not a coroutine function of (batch, publish[, rows]).

@@ -28,7 +28,7 @@ class ChangelogWriter:
         store: PartitionStore,
         rows: PartitionRows,
     ) -> None:
-        """Write what changes in `rows` to the changelog of `binding`, and to `store`."""
+        """Write changes of `rows` to the changelog of `binding`, and to `store`."""
         self._engine = engine
         self._binding = binding
         self._partition = partition
@@ -59,7 +59,7 @@ class ChangelogWriter:
         return batch_delivery.offsets()
 
     async def _repair(self, offsets: list[int]) -> list[int]:
-        """Undo what a worker that lost this partition still wrote to its changelog.
+        """Undo late writes of a worker that lost this partition to its changelog.
 
         This runner is the only writer, so its offsets are consecutive. A gap is a late write of a
         predecessor that was cut off without knowing it: its rows would win in the next

@@ -1,4 +1,4 @@
-"""The partition runners of one app, what they share, and the topics that are paused."""
+"""The partition runners of one app, their shared parts, and the paused topics."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ log = structlog.get_logger()
 
 
 class Engine:
-    """The runners of one app, and what they share."""
+    """The runners of one app, and their shared parts."""
 
     def __init__(self, host: Host, name: str, bindings: Sequence[Binding]) -> None:
-        """Keep the host; runners are made as chunks come."""
+        """Keep the host; runners are created as chunks arrive."""
         self._host = host
         self.name = name
         self.settings: Settings = host.tidewatch_settings
@@ -47,7 +47,7 @@ class Engine:
         self._runners: dict[tuple[str, int], PartitionRunner] = {}
         self._open = False
         self._paused: dict[str, float] = {}
-        """Topics that are not read, and until when (monotonic)."""
+        """Paused topics, and until when (monotonic)."""
 
     @property
     def group(self) -> str:
@@ -55,11 +55,11 @@ class Engine:
         return self._host.group
 
     def open(self) -> None:
-        """Take chunks from now on: the assigned partitions are recovered."""
+        """Accept chunks from now on: the assigned partitions are recovered."""
         self._open = True
 
     def submit(self, binding: Binding, event: EventT[Any]) -> None:
-        """Give a chunk to its runner; one of an assignment that is over is dropped."""
+        """Give a chunk to its runner; one of a previous assignment is dropped."""
         if not self._open or event.message.generation_id != self._host.consumer_generation_id:
             return
         key = (binding.name, event.message.partition)
@@ -81,23 +81,23 @@ class Engine:
             self._host.tidewatch_consumer.progress(*upto)
 
     def hold(self, message: Any) -> None:  # noqa: ANN401 -- the transport's
-        """Have the transport go on behind a chunk that is acknowledged late."""
+        """Let the transport continue after a chunk that is acknowledged late."""
         self._host.tidewatch_consumer.hold(message)
 
     def is_paused(self, topic: str) -> bool:
-        """Tell whether a topic is not read for now."""
+        """Return whether a topic is paused."""
         return topic in self._paused
 
     def pause(self, topic: str) -> None:
-        """Read no more of a topic for the time the settings say; what is under way is finished.
+        """Pause a topic for the time in the settings; chunks in flight are finished.
 
-        Its chunks are parked: then the transport's window is full, so nothing more is fetched.
+        Its further chunks are parked, so that the transport's window fills and fetching stops.
         """
         self._paused[topic] = time.monotonic() + self.settings.dead_letter_pause_seconds
         metrics.PAUSED.labels(self.name, topic).set(1)
 
     def resume_due(self) -> None:
-        """Read the topics again whose pause is over."""
+        """Resume the topics whose pause is over."""
         now = time.monotonic()
         for topic in [topic for topic, until in self._paused.items() if until <= now]:
             del self._paused[topic]
@@ -143,7 +143,7 @@ class Engine:
         return keys
 
     def stop_with(self, error: TidewatchError) -> None:
-        """Stop the worker in good order, with `error` as its reason."""
+        """Stop the worker gracefully, with `error` as its reason."""
         self._host.stop_with(error)
 
     async def drain(self) -> None:

@@ -1,4 +1,4 @@
-"""What the runners of an app ask of the app that hosts them."""
+"""The protocol that the runners of an app need from their host."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Host(Protocol):
 
     @property
     def origins(self) -> Mapping[str, Origin]:
-        """What each input topic carries, and whose it is."""
+        """The channel and tenant of each input topic."""
 
     @property
     def consumer(self) -> Any:  # noqa: ANN401 -- Faust's, as acknowledgement takes it
@@ -38,11 +38,11 @@ class Host(Protocol):
 
     @property
     def tidewatch_consumer(self) -> Consumer:
-        """The consumer, as what it is."""
+        """The consumer, by its concrete type."""
 
     @property
     def tidewatch_producer(self) -> Producer:
-        """The producer, as what it is."""
+        """The producer, by its concrete type."""
 
     @property
     def consumer_generation_id(self) -> int:
@@ -52,4 +52,4 @@ class Host(Protocol):
         """Return the table of binding `name`."""
 
     def stop_with(self, error: TidewatchError) -> None:
-        """Stop in good order; `error` is the reason."""
+        """Stop gracefully; `error` is the reason."""

@@ -1,4 +1,4 @@
-"""Tells the operator of records that were gone from a topic before an app had read them."""
+"""Reports records that were gone from a topic before an application had read them."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _RUNBOOK: Final = (
 def gap_alert(
     group: str, tp: TP | TopicPartition, reached: int | None, begins: int
 ) -> OperatorAlert:
-    """Return what the operator is told of a gap.
+    """Return the operator's alert of a gap.
 
     Args:
         group: The consumer group that reads.
         tp: The topic and partition.
         reached: The offset it would have read next; None where no progress is stored.
-        begins: The offset of the oldest record there is, with which it goes on.
+        begins: The offset of the oldest record, at which reading continues.
     """
     place = f"{tp.topic}-{tp.partition}"
     figures = {"begins": float(begins)}
@@ -57,7 +57,7 @@ def gap_alert(
     else:
         figures |= {"reached": float(reached)}
         detail = (
-            f"{place} ends before offset {reached}, where {group} had got to: it was made anew or "
+            f"{place} ends before offset {reached}, where {group} had got to: it was recreated or "
             f"cut off, and is read from offset {begins} on"
         )
     return OperatorAlert(
@@ -73,14 +73,14 @@ def gap_alert(
 def note_gap(
     app: str, group: str, tp: TP | TopicPartition, reached: int | None, begins: int
 ) -> Message:
-    """Log and count a gap, and return the record that tells the operator of it.
+    """Log and count a gap, and return the record that reports it to the operator.
 
     Args:
-        app: Whose gap it is.
+        app: The application that met the gap.
         group: Its consumer group.
         tp: The topic and partition.
         reached: The offset it would have read next; None where no progress is stored.
-        begins: The offset of the oldest record there is.
+        begins: The offset of the oldest record.
     """
     log.error(
         "records-gone",
@@ -95,9 +95,9 @@ def note_gap(
 
 
 async def report_gap(engine: Engine, tp: TP, reached: int | None, begins: int) -> None:
-    """Tell the operator of a gap, durably; only then may reading go on behind it.
+    """Report a gap to the operator, durably; only then may reading continue after it.
 
-    If that can't be done the process ends: the next one meets the gap again.
+    If that fails, the process ends: the next one meets the gap again.
     """
     message = note_gap(engine.name, engine.group, tp, reached, begins)
     outgoing: list[Outgoing] = []
@@ -105,5 +105,5 @@ async def report_gap(engine: Engine, tp: TP, reached: int | None, begins: int) -
         await engine.addresses.address(message, outgoing)
         batch_delivery = await engine.shipper.ship(outgoing)
         await batch_delivery.delivered()
-    except Exception as error:  # noqa: BLE001 -- rule 1: what was lost must not go untold
+    except Exception as error:  # noqa: BLE001 -- nothing lost: a gap must not go unreported
         crash("gap-not-told", error, app=engine.name, topic=tp.topic)

@@ -1,4 +1,4 @@
-"""Collects what an agent publishes for a chunk, up to what is delivered at once."""
+"""Collects the messages of an agent for a chunk, up to the limit of one delivery."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ if TYPE_CHECKING:
     from agents.ports import Message, Record
 
 MAX_OUTBOX = 200_000
-"""Messages that may follow from one record."""
+"""Messages that one record may cause."""
 MAX_OUTBOX_BYTES = 256 * 1024 * 1024
-"""Of the messages that may follow from one record."""
+"""Bytes of the messages that one record may cause."""
 PART_MESSAGES = 20_000
-"""That may follow from several records that are taken together; where more do, fewer are taken."""
+"""Messages of several records taken together; beyond it, fewer records are taken."""
 PART_BYTES = 32 * 1024 * 1024
-"""Of those messages."""
+"""Bytes of those messages."""
 TOO_MANY: Final = (
     f"more than {MAX_OUTBOX} messages, or {MAX_OUTBOX_BYTES} bytes of them, follow from it"
 )
 
 
 class OutboxFullError(TidewatchError):
-    """An agent published more than is delivered at once; it is asked again for fewer records."""
+    """An agent published more than one delivery takes; it is run again on fewer records."""
 
 
 class Outbox:
-    """Collects what an agent publishes. Implements `agents.ports.Publish`."""
+    """Collects the messages of an agent. Implements `agents.ports.Publish`."""
 
     def __init__(self, messages: int = MAX_OUTBOX, size: int = MAX_OUTBOX_BYTES) -> None:
-        """Start empty, with room for so many messages and bytes."""
+        """Start empty, with limits on messages and bytes."""
         self.messages: list[Message] = []
         self.entered: list[int] = []
-        """Of each message, when what it follows from entered Kafka."""
+        """For each message, when its cause entered Kafka."""
         self._entered = 0
         self.refused: list[tuple[Record, str, str]] = []
         self.full = False
@@ -47,7 +47,7 @@ class Outbox:
         """Take `message` for delivery with this chunk.
 
         Raises:
-            OutboxFullError: The chunk published more than is delivered at once.
+            OutboxFullError: The chunk published more than one delivery takes.
         """
         self._room -= len(message.value or b"")
         if len(self.messages) >= self._limit or self._room < 0:
@@ -61,11 +61,11 @@ class Outbox:
         self.entered.append(self._entered)
 
     def caused_by(self, entered_ms: int) -> None:
-        """Have the messages from here on say what they follow from."""
+        """Set the cause of the messages from here on."""
         self._entered = entered_ms
 
     def filled(self) -> float:
-        """Return which share is taken of the room that several records have together."""
+        """Return the share of the limits that is in use."""
         return max(len(self.messages) / PART_MESSAGES, (self._size - self._room) / PART_BYTES)
 
     def refuse(self, record: Record, reason: str, error: str) -> None:
@@ -73,15 +73,15 @@ class Outbox:
         self.refused.append((record, reason, error))
 
     def on_abandoned(self, undo: Callable[[], None]) -> None:
-        """Take what is to be called if nothing of this chunk goes out."""
+        """Register a function to call if nothing of this chunk is delivered."""
         self._undo.append(undo)
 
     def abandon(self) -> None:
-        """Undo what the agent noted on account of what does not go out."""
+        """Undo what the agent recorded for messages that are not delivered."""
         for undo in reversed(self._undo):
             undo()
         self._undo.clear()
 
     def shipped(self) -> None:
-        """Forget how to undo: what was published is on its way, or the process ends."""
+        """Drop the undo functions: the messages are being delivered, or the process ends."""
         self._undo.clear()

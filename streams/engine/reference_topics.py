@@ -36,11 +36,11 @@ class ReferenceTopic:
         *,
         max_records: int = MAX_RECORDS,
     ) -> None:
-        """Feed each record of `channel` to `feed(key, value)`; None withdraws the key.
+        """Feed each record of `channel` to `feed(key, value)`; a value of None withdraws the key.
 
         Args:
             channel: A compacted channel.
-            feed: Takes key and value; what it can't read it must refuse without raising.
+            feed: Takes key and value; must not raise for a value it can't read.
             max_records: Most live keys to feed; further new keys are refused, and counted.
         """
         self.channel = channel
@@ -51,10 +51,10 @@ class ReferenceTopic:
         self._task: asyncio.Task[None] | None = None
 
     async def load(self, settings: Settings) -> None:
-        """Read the channel to its end, then go on following it in the background.
+        """Read the channel to its end, then follow it in the background.
 
         Raises:
-            KafkaError, OSError: A broker is away; it can be called again.
+            KafkaError, OSError: A broker is unavailable; it can be called again.
         """
         tps = await existing_partitions(settings, input_topics(settings, self.channel))
         client = aiokafka.AIOKafkaConsumer(

@@ -1,4 +1,4 @@
-"""Says which topics what is published goes to, and what is too large for them."""
+"""Routes published messages to topics, and rejects those that are too large."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ CARRIES_ENTERED: Final = frozenset(
     channel for channel, spec in TOPICS.items() if spec.direction is Direction.INTERNAL
 )
 MAX_DIGITS: Final = 16
-"""Of a time in milliseconds."""
+"""Bytes of a time in milliseconds."""
 UTF8_BYTES: Final = 4
-"""That a character takes at most; and about what framing a header needs."""
+"""Most bytes of a character; and approximate framing of a header."""
 
 
 class TopicRouter:
-    """Says which topics a message goes to, as the settings have it."""
+    """Routes messages to topics, according to the settings."""
 
     def __init__(self, settings: Settings) -> None:
-        """Know the operator's topics; tenants' own are made when first needed."""
+        """Know the operator's topics; tenants' own are created on first use."""
         self._settings = settings
         self._names = {channel: topic_name(settings, channel) for channel in Channel}
         self._limits = {
@@ -47,7 +47,7 @@ class TopicRouter:
         self._tenants: set[str] = set()
 
     def too_large(self, message: Message) -> bool:
-        """Say whether the broker would refuse `message` for its size."""
+        """Return whether the broker would refuse `message` for its size."""
         limit = self._limits[message.channel]
         if len(message.value or b"") > limit:
             return True
@@ -62,9 +62,9 @@ class TopicRouter:
         """Add the records of `message` to `outgoing`.
 
         Args:
-            message: What is published.
-            outgoing: Gets its records.
-            entered_ms: When what it follows from entered Kafka; carried on internal topics.
+            message: The message.
+            outgoing: Receives its records.
+            entered_ms: When its cause entered Kafka; carried on internal topics.
         """
         key = message.key.encode("utf-8", "surrogatepass")
         channel = message.channel
@@ -83,10 +83,10 @@ class TopicRouter:
                 outgoing.append(Outgoing(own, key, message.value, message.headers))
 
     async def _has_topics(self, tenant: str) -> bool:
-        """Make a tenant's own topics when it is first met, for so many tenants as may have them.
+        """Create a tenant's own topics on first use, up to the limit of tenants.
 
-        A producer that makes up tenants must not flood the broker with topics; what is left out is
-        on the operator's topic all the same, and is counted.
+        A producer that makes up tenants must not flood the broker with topics; records beyond the
+        limit are still on the operator's topic, and are counted.
         """
         if tenant in self._tenants:
             return True
@@ -105,12 +105,12 @@ class TopicRouter:
 def entered_ms(record: Any, *, internal: bool) -> int:  # noqa: ANN401 -- aiokafka's record
     """Return when the event that led to a record entered Kafka, milliseconds since the epoch.
 
-    Only records of internal topics carry it from hop to hop; what a producer writes into such a
-    header means nothing.
+    Only records of internal topics carry it from hop to hop; the header is ignored on records of
+    producers.
 
     Args:
-        record: As it was fetched.
-        internal: Whether its topic is written by Tidewatch alone.
+        record: The fetched record.
+        internal: Whether only Tidewatch writes its topic.
     """
     if not internal:
         return int(record.timestamp)

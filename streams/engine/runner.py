@@ -1,17 +1,17 @@
-"""Runs agents on chunks in rule 1's order: outputs delivered, changelog delivered, store, ack.
+"""Runs agents on chunks, in the order of *nothing lost*: outputs, changelog, store, ack.
 
 Each partition number of a binding has a runner. In it, chunks run one after another; their
 outputs are handed to the producer when the agent returns, and the next chunk starts while they
-are on their way. A second task settles chunks in order: it waits for a chunk's outputs, then
+are in flight. A second task settles chunks in order: it waits for a chunk's outputs, then
 sends its rows (merged with those of the chunks behind it whose outputs are delivered too), then
 writes the store, then acknowledges. So no changelog overtakes an earlier chunk's outputs, and a
-process killed anywhere repeats chunks but loses none.
+process killed at any point repeats chunks but loses none.
 
 A chunk that publishes too much at once is taken in parts: its agent runs again on fewer records,
-and each part is delivered, and what it covers committed, in the same order. What follows from a
-single record and is still too much is not delivered; that record goes to the dead letters.
+and each part is delivered, and what it covers committed, in the same order. If the outputs of
+a single record are still too much, they are not delivered; that record goes to the dead letters.
 
-Over 500 lines, since it is one state machine; what can stand alone is in `changelog`, `outbox`,
+Over 500 lines, since it is one state machine; its separable parts are in `changelog`, `outbox`,
 `router` and `unreadable`.
 """
 
@@ -63,15 +63,14 @@ log = structlog.get_logger()
 
 WATERMARK_ROW: Final = "\x00watermark:"
 TURN_MESSAGES = 2_000
-"""After so many the event loop has a turn, for other partitions and for what is delivered."""
+"""Messages after which the event loop gets a turn, for other partitions and for deliveries."""
 NOTICES = 32
-"""Of a source's records that are refused in one chunk, those that are told of; a day's alert needs
-fewer."""
+"""Refused records of one source in one chunk that are reported; a day's alert needs fewer."""
 
 
 @dataclass(kw_only=True)
 class _Flight:
-    """A chunk, or part of one, whose outputs are on their way."""
+    """A chunk, or part of one, whose outputs are in flight."""
 
     span: dict[str, Any]
     batch_delivery: BatchDelivery = field(default_factory=BatchDelivery)
@@ -80,7 +79,7 @@ class _Flight:
     since: float
     outputs: dict[Channel, int] = field(default_factory=dict)
     measures: list[tuple[Measure, int]] = field(default_factory=list)
-    """What to count when it is delivered, and when what led to it entered Kafka."""
+    """The measures to count on delivery, and when their cause entered Kafka."""
     done: Sequence[Any] = ()
     """Messages of the transport that are acknowledged with it."""
     upto: tuple[Any, int] | None = None
@@ -89,7 +88,7 @@ class _Flight:
 
 @dataclass(kw_only=True)
 class _Work:
-    """A chunk that is being taken."""
+    """A chunk in processing."""
 
     span: dict[str, Any]
     topic: str
@@ -97,18 +96,18 @@ class _Work:
     message: Any
     """The transport's."""
     before: list[Any]
-    """Earlier chunks' messages, which are done with the letters in `outgoing`."""
+    """Messages of earlier chunks that are done once the letters in `outgoing` are delivered."""
     ends: bool = True
     """The message is done with its last part; else the open run holds it back."""
     outgoing: list[Outgoing] = field(default_factory=list)
-    """Dead letters and reports, which go out with the first part."""
+    """Dead letters and notices, delivered with the first part."""
     notices: list[Message] = field(default_factory=list)
     upto: int | None = None
-    """Where an open run begins: what is before it is done."""
+    """Where an open run begins: all records before it are done."""
 
 
 def _span(records: Sequence[Any]) -> dict[str, Any]:
-    """Return which records these are, for the log."""
+    """Return the offsets of these records, for the log."""
     return {"topic": records[0].topic, "offsets": [records[0].offset, records[-1].offset]}
 
 
@@ -136,7 +135,7 @@ class PartitionRunner:
         self._parked: dict[str, deque[EventT[Any]]] = {}
         """By topic that is paused, its chunks; the transport's window bounds how many."""
         self._part = engine.settings.chunk_records
-        """Records that are taken together, as far as it was too much lately."""
+        """Records to take together, reduced after an overflow."""
         self._store = engine.store(binding, partition) if binding.rows else None
         self._rows = PartitionRows(self._store) if self._store is not None else None
         self._changelog = (
@@ -147,14 +146,14 @@ class PartitionRunner:
         self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._settle())]
 
     def submit(self, event: EventT[Any]) -> None:
-        """Take a chunk; the transport's window bounds how many there are."""
+        """Accept a chunk; the transport's window bounds their number."""
         self._idle.clear()
         self._queue.put_nowait(event)
 
     # -- running -----------------------------------------------------------------------------
 
     def resume(self, topic: str) -> None:
-        """Take up the chunks of a topic that is no longer paused, and count its faults anew."""
+        """Resume the chunks of a topic that is no longer paused, and reset its fault counts."""
         self._limits.pop(topic, None)
         self._queue.put_nowait(None)
 
@@ -176,7 +175,7 @@ class PartitionRunner:
                     await self._close_runs(but=event)
                     if event is not None:
                         await self._run(event)
-                except Exception as error:  # noqa: BLE001 -- rule 1: the unexpected ends the process
+                except Exception as error:  # noqa: BLE001 -- nothing lost: the unexpected ends the process
                     self._crash("agent-failed", error, _span(event.value) if event else {})
                 finally:
                     self._running = False
@@ -234,7 +233,7 @@ class PartitionRunner:
             engine.pause(topic)
 
     def _unless_paused(self, event: EventT[Any] | None) -> EventT[Any] | None:
-        """Park a chunk of a topic that is paused, or behind those that still are parked."""
+        """Park a chunk of a topic that is paused, or that has parked chunks."""
         if event is None:
             return None
         topic = cast("list[Any]", event.value)[0].topic
@@ -253,12 +252,12 @@ class PartitionRunner:
                 return event
         return None
 
-    # -- what can't be read ------------------------------------------------------------------
+    # -- unreadable records -------------------------------------------------------------------
 
     def _read(
         self, raw: Sequence[Any], origin: Origin
     ) -> tuple[list[Unreadable | None], list[Delivery[Any]], int]:
-        """Return each record's problem, None for none; the readable ones; and the watermark."""
+        """Return each record's problem, if any; the readable records; and the watermark."""
         engine = self._engine
         entries: list[Unreadable | None] = []
         deliveries: list[Delivery[Any]] = []
@@ -332,7 +331,7 @@ class PartitionRunner:
         """Deliver the dead letters of the runs that nothing was added to lately.
 
         Args:
-            but: The next chunk, which may go on with its topic's run.
+            but: The next chunk, which may continue its topic's run.
         """
         now = time.monotonic()
         further = cast("list[Any]", but.value)[0].topic if but is not None else None
@@ -346,7 +345,7 @@ class PartitionRunner:
             await self._send(_Flight(since=time.monotonic(), span=span, done=done), letters)
 
     def _notices(self, refused: Sequence[Record]) -> list[Message]:
-        """Return what is told of dead letters in their producers' names."""
+        """Return the notices of dead letters, by source."""
         notice = self._binding.refused
         if notice is None:
             return []
@@ -359,7 +358,7 @@ class PartitionRunner:
         return notices
 
     async def _report(self, work: _Work, origin: Origin, too_much: str) -> None:
-        """Tell the operator that nearly all of a topic is unreadable."""
+        """Report to the operator that nearly all of a topic is unreadable."""
         engine, topic = self._engine, work.topic
         seconds = engine.settings.dead_letter_pause_seconds
         alert = unreadable_topic_alert(
@@ -379,15 +378,15 @@ class PartitionRunner:
     # -- taking chunks -----------------------------------------------------------------------
 
     async def _take_in_parts(self, work: _Work, deliveries: Sequence[Delivery[Any]]) -> bool:
-        """Take a chunk, in as many parts as it publishes too much for at once.
+        """Process a chunk, in parts if it publishes too much for one delivery.
 
         Returns:
-            Whether all of it was taken; the runner may close in between.
+            Whether all of it was processed; the runner may close in between.
         """
         engine, at = self._engine, 0
         while True:
             part = deliveries[at : at + self._part]
-            alone = len(part) <= 1 or self._binding.slow  # to ask again for slow work is too much
+            alone = len(part) <= 1 or self._binding.slow  # slow work is not repeated
             outbox = Outbox() if alone else Outbox(PART_MESSAGES, PART_BYTES)
             try:
                 if not await self._ask(part, work, outbox):
@@ -410,16 +409,16 @@ class PartitionRunner:
                 return False
 
     def _next_part(self, records: int, outbox: Outbox) -> int:
-        """Return how many records to take next: half of what would be too much, as it seems."""
+        """Return how many records to take next: half of an estimate of the limit."""
         most = self._engine.settings.chunk_records
         filled = outbox.filled()
         return most if filled * most <= records / 2 else max(1, int(records / 2 / filled))
 
     async def _ask(self, part: Sequence[Delivery[Any]], work: _Work, outbox: Outbox) -> bool:
-        """Give records to the agent; of what is too much at once nothing stays.
+        """Run the agent on records; if they publish too much, undo it.
 
         Returns:
-            Whether what it published can be delivered.
+            Whether its messages can be delivered.
         """
         if not part:
             return True
@@ -475,7 +474,7 @@ class PartitionRunner:
         outgoing: Sequence[Outgoing],
         watermark: tuple[str, int] | None = None,
     ) -> None:
-        """Put a flight on its way, with the rows that were changed for it."""
+        """Start the delivery of a flight, with its changed rows."""
         self._sending = True
         flight.batch_delivery = await self._engine.shipper.ship(outgoing)
         if self._rows is not None:
@@ -550,11 +549,11 @@ class PartitionRunner:
                     if not full:
                         await self._write_rows(flights)
                 except DiskFullError as error:
-                    # What is under way still has to land before the runner may close, and none of
+                    # Deliveries in flight must complete before the runner may close, and none of
                     # it is acknowledged: the next process reads it again.
                     full = self._closing = True
                     self._engine.stop_with(error)
-                except Exception as error:  # noqa: BLE001 -- rule 1: not delivered, not acked
+                except Exception as error:  # noqa: BLE001 -- nothing lost: not delivered, not acked
                     self._crash("delivery-failed", error, flights[0].span)
                 for flight in flights:
                     self._flights.popleft()
@@ -581,7 +580,7 @@ class PartitionRunner:
     # -- ending ------------------------------------------------------------------------------
 
     async def close(self, seconds: float) -> None:
-        """Finish the chunks under way, or abandon them after `seconds`.
+        """Finish the chunks in flight, or abandon them after `seconds`.
 
         A chunk whose agent still works is abandoned: nothing of it was sent. One whose
         deliveries are under way can't be taken back; then the process ends, so that nothing of

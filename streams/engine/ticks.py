@@ -1,4 +1,4 @@
-"""Tick records: the only way processing time enters, so that a replay sees the same times."""
+"""Tick records, the only source of processing time, so that a replay sees the same times."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def tick_value(time_ms: int, partition: int) -> bytes:
 
 
 class Ticker:
-    """Writes a tick to each partition this worker reads of the ticked channels."""
+    """Writes a tick to each partition of the ticked channels that this worker reads."""
 
     def __init__(self, host: Host) -> None:
         """Keep the host; it says which partitions it reads."""

@@ -1,16 +1,16 @@
-"""The Faust transport that hands an agent whole chunks and commits exactly what was acknowledged.
+"""The Faust transport: hands whole chunks to agents, commits exactly what was acknowledged.
 
 Stock Faust spends four asyncio tasks on each record, and acknowledges records whose processing
-failed. Here the consumer thread hands what a fetch brought to the main loop at once, as lists;
+failed. Here the consumer thread hands the records of a fetch to the main loop at once, as lists;
 the main loop cuts chunks and gives each to Faust's conductor as one message whose value is the
 list of records. Only chunks that were acknowledged, in order, are committed.
 
 Why the latency is low: aiokafka sends no fetch to a broker while records of one of its
-partitions lie unread, and answers a fetch only when data or the wait's end comes. So what a
-fetch brought is drained in the very task that received it, before the next fetch is built: every
+partitions are unread, and answers a fetch only on data or at the end of the wait. So the records of
+a fetch are drained in the task that received them, before the next fetch is built: every
 partition takes part in every fetch, and a quiet one delays none. A partition with too much
-buffered is really paused, at that same moment, so that nothing fetched is thrown away: what was not
-taken of it stays as it came, compressed, until there is room.
+buffered is paused at that moment, so that no fetched record is discarded: those not taken stay
+compressed until there is room.
 
 Over 500 lines, since consumer and its thread share the internals of one pinned Faust version.
 """
@@ -43,8 +43,8 @@ SCHEME = "tidewatch"
 FAUST_VERSION = "0.15.3"
 """The version whose internals this module uses; tests/streams/engine checks them."""
 FETCH_MAX_WAIT_MS = 100
-"""A fetch that waits is answered at the first record, so this only bounds how long a partition
-that was paused waits to be fetched again."""
+"""A waiting fetch is answered at the first record, so this only bounds how long a resumed
+partition waits to be fetched again."""
 BUFFER_CHUNKS = 8
 """Chunks of a partition read ahead of the window before the partition is paused."""
 BUFFER_BYTES = 8 * 1024 * 1024
@@ -52,9 +52,9 @@ BUFFER_BYTES = 8 * 1024 * 1024
 EARLIEST = -2
 """Asks a broker for the offset of the oldest record of a partition (ListOffsets of Kafka)."""
 RECORD_BYTES = 100
-"""Of memory, about, that a record takes besides its bytes, and each of its headers besides its."""
+"""Approximate memory overhead of a record, and of each of its headers."""
 LOOK_SECONDS = 10.0
-"""How long to wait for the broker's answer where its partitions end."""
+"""How long to wait for the broker to return the end offsets."""
 
 Block = tuple[TP, list[Any], int, bool]
 """Records of one partition from one fetch, their bytes, and whether the partition was paused."""
@@ -63,7 +63,7 @@ TRANSPORTS.aliases.setdefault(SCHEME, "streams.engine.transport:Transport")
 
 
 def _weight(record: Any) -> int:  # noqa: ANN401 -- aiokafka's record
-    """Return the bytes of memory that a record takes, about."""
+    """Return the approximate memory of a record in bytes."""
     weight = RECORD_BYTES + len(record.key or b"") + len(record.value or b"")
     for name, value in record.headers:
         weight += RECORD_BYTES + len(name) + len(value or b"")
@@ -71,7 +71,7 @@ def _weight(record: Any) -> int:  # noqa: ANN401 -- aiokafka's record
 
 
 class Lag(NamedTuple):
-    """How far one partition is behind the broker."""
+    """The lag of one partition."""
 
     records: int
     """Records not yet committed."""
@@ -82,7 +82,7 @@ class Lag(NamedTuple):
 
 
 class _Intake:
-    """Records of one partition that were read and not yet handed out, and chunks under way."""
+    """Records of one partition read but not yet handed out, and chunks in flight."""
 
     __slots__ = (
         "bytes",
@@ -103,17 +103,17 @@ class _Intake:
         self.chunks: deque[tuple[int, ConsumerMessage]] = deque()
         """Chunks handed out and not yet committable: (offset after the chunk, message)."""
         self.held: set[int] = set()
-        """Ids of the messages among them that take no place in the window."""
+        """Ids of the messages among them that do not count against the window."""
         self.next_offset: int | None = None
         self.committed: int | None = None
         self.progress = monotonic()
-        """When it last had nothing to do, or committed something."""
+        """When it was last idle or committed."""
         self.end = 0
         """The offset after the broker's last record, as last asked for."""
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Runs aiokafka in a thread of its own, so that heartbeats go on whatever an agent does."""
+    """Runs aiokafka in its own thread, so that heartbeats continue while an agent works."""
 
     mundane_level = "debug"
     consumer: Consumer
@@ -121,12 +121,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     _generation = 0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- Faust's signature
-        """Start with no place out of range."""
+        """Start with no offset out of range."""
         super().__init__(*args, **kwargs)
         self._out_of_range: dict[Any, int] = {}
-        """The offsets asked for that the broker does not have."""
+        """Requested offsets that the broker does not have."""
         self._untaken: dict[TP, FetchResult] = {}
-        """What fetches brought and there was no room for; these partitions are paused."""
+        """Fetched records that there was no room for; their partitions are paused."""
 
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         del transport
@@ -163,7 +163,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 self._drain(client, fetcher, assignment)
             self._look_for_gaps(assignment, request)
             return False
-            # False: nobody waits for records inside aiokafka any more.
+            # False: nothing waits for records inside aiokafka any more.
 
         async def ask_and_tell(node: int, topics: Any) -> Any:  # noqa: ANN401
             offsets = await ask_offsets(node, topics)
@@ -176,12 +176,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
         fetcher._proc_fetch_request = receive_and_drain  # noqa: SLF001
         fetcher._proc_offset_request = ask_and_tell  # noqa: SLF001
-        # An open fetch context tells aiokafka that its user is alive, however long an agent
+        # An open fetch context shows aiokafka that its caller is alive, however long an agent
         # works: whether it makes progress is the watchdog's question, not the group's.
         client._subscription._fetch_count += 1  # noqa: SLF001
 
     def _look_for_gaps(self, assignment: Any, request: Any) -> None:  # noqa: ANN401
-        """Note which offsets that were asked for are out of range; aiokafka resets them."""
+        """Record which requested offsets are out of range; aiokafka resets them."""
         if not assignment.active:
             return
         for topic, partitions in request.topics:
@@ -191,11 +191,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                     self._out_of_range[tp] = offset
 
     async def _tell_of_gap(self, tp: Any, begins: int) -> None:  # noqa: ANN401
-        """Have the operator told, before reading begins anew at the oldest record there is."""
+        """Have the gap reported, before reading restarts at the oldest record there is."""
         reached = self._out_of_range.get(tp)
         if reached is not None or begins > 0:
-            told = self.consumer.gap(TP(tp.topic, tp.partition), reached, begins)
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(told, self.parent_loop))
+            report = self.consumer.gap(TP(tp.topic, tp.partition), reached, begins)
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(report, self.parent_loop))
         self._out_of_range.pop(tp, None)
 
     def _drain(self, client: aiokafka.AIOKafkaConsumer, fetcher: Any, assignment: Any) -> None:  # noqa: ANN401
@@ -218,7 +218,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def _take(
         self, client: aiokafka.AIOKafkaConsumer, tp: TP, fetched: FetchResult, blocks: list[Block]
     ) -> None:
-        """Take as many records as there is room for; pause the partition if that is not all."""
+        """Take as many records as there is room for; pause the partition if some are left."""
         room, room_bytes = self.consumer.room(tp)
         records: list[Any] = []
         size = 0
@@ -268,16 +268,16 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 class Consumer(driver.Consumer):
-    """Cuts chunks from what the thread brought, and commits what was acknowledged, in order."""
+    """Cuts chunks from fetched records, and commits acknowledged ones in order."""
 
     mundane_level = "debug"
     app: Any
     _thread: ConsumerThread
     settings: Settings
     drain: Callable[[], Awaitable[None]]
-    """Set by the runtime: finishes or abandons the chunks under way, within a bounded time."""
+    """Set by the engine: finishes or abandons the chunks in flight, within a bounded time."""
     gap: Callable[[TP, int | None, int], Coroutine[Any, Any, None]]
-    """Set by the runtime: tells, durably, that records were gone before they were read."""
+    """Set by the engine: reports, durably, that records were gone before they were read."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- Faust's signature
         """Take settings and limits from the app."""
@@ -292,17 +292,17 @@ class Consumer(driver.Consumer):
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
-    # -- records come in ---------------------------------------------------------------------
+    # -- incoming records --------------------------------------------------------------------
 
     def room(self, tp: TP) -> tuple[int, int]:
-        """Say, in the consumer thread, how many records and bytes of a partition may still come."""
+        """Return, in the consumer thread, how many records and bytes of a partition may follow."""
         intake = self._intakes.get(tp)
         held, held_bytes = (len(intake.records), intake.bytes) if intake else (0, 0)
         limit = self.app.chunk_limit(tp.topic) * BUFFER_CHUNKS
         return limit - held, BUFFER_BYTES - held_bytes
 
     def arrived(self, generation: int, blocks: list[Block]) -> None:
-        """Take blocks the thread drained; those of an assignment that is over are dropped."""
+        """Take blocks that the thread drained; those of a previous assignment are dropped."""
         if generation < self._generation:
             return
         if generation > self._generation:
@@ -328,7 +328,7 @@ class Consumer(driver.Consumer):
             self._thread.resume(tp)
 
     def fetch_failed(self, tp: Any, failure: FetchError) -> None:  # noqa: ANN401
-        """End the process on an error of the broker that a retry does not mend."""
+        """End the process on an error of the broker that a retry does not fix."""
         try:
             failure.check_raise()
         except Exception as error:  # noqa: BLE001 -- whatever the broker said, reading can't go on
@@ -389,7 +389,7 @@ class Consumer(driver.Consumer):
         intake.chunks.append((chunk[-1].offset + 1, message))
         return message
 
-    # -- acknowledgements go out -------------------------------------------------------------
+    # -- acknowledgements --------------------------------------------------------------------
 
     def ack(self, message: Any) -> bool:  # noqa: ANN401 -- Faust's signature
         """Mark a chunk as acknowledged; it is committed when all before it are."""
@@ -407,15 +407,15 @@ class Consumer(driver.Consumer):
         return True
 
     def progress(self, message: Any, offset: int) -> None:  # noqa: ANN401 -- as Faust's `ack`
-        """Let what is before `offset` be committed, of a chunk that is not done yet."""
+        """Allow commits up to `offset` within an unfinished chunk."""
         intake = self._intakes.get(message.tp)
         if intake is not None and intake.chunks and intake.chunks[0][1] is message:
             intake.next_offset = max(offset, intake.next_offset or 0)
 
     def hold(self, message: Any) -> None:  # noqa: ANN401 -- as Faust's `ack`
-        """Hand out further chunks though this one, of which nothing is left, is acknowledged late.
+        """Hand out further chunks although this processed one is acknowledged late.
 
-        Its records are let go.
+        Its records are released.
         """
         intake = self._intakes.get(message.tp)
         message.value = ()
@@ -460,19 +460,19 @@ class Consumer(driver.Consumer):
         return True
 
     async def perform_seek(self) -> None:
-        """Do nothing: there is never a place to go back to.
+        """Do nothing: nothing is ever re-read.
 
-        An assignment starts at its committed offsets, and what was read ahead is dropped with it.
+        An assignment starts at its committed offsets, and buffered records are dropped with it.
         """
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Finish or abandon chunks, commit, and forget what was read ahead."""
+        """Finish or abandon chunks, commit, and drop buffered records."""
         self.stop_flow()
         await super().on_partitions_revoked(revoked)
         self._forget()
 
     async def wait_empty(self) -> None:
-        """Finish or abandon the chunks under way within the drain time, then commit."""
+        """Finish or abandon the chunks in flight within the drain time, then commit."""
         await self.drain()
         await self.commit()
         self._forget()
@@ -482,10 +482,10 @@ class Consumer(driver.Consumer):
         self._unacked_messages.clear()
         self._wake.set()
 
-    # -- how far it is -----------------------------------------------------------------------
+    # -- lag ---------------------------------------------------------------------------------
 
     async def look_for_lag(self) -> None:
-        """Ask the broker where its partitions end, so that one whose fetches stopped is seen.
+        """Fetch the end offsets from the broker, to notice a partition whose fetches stopped.
 
         Raises:
             TimeoutError, KafkaError: The broker does not answer now.
@@ -507,7 +507,7 @@ class Consumer(driver.Consumer):
                 self._intakes[own].end = end
 
     def lag(self, now_ms: float) -> dict[TP, Lag]:
-        """Return how far each partition that gave records is behind the broker."""
+        """Return the lag of each partition that delivered records."""
         lags: dict[TP, Lag] = {}
         now = monotonic()
         for tp, intake in self._intakes.items():

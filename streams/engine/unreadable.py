@@ -1,4 +1,4 @@
-"""What becomes of unreadable records: a few are kept whole, a run is one dead letter."""
+"""Turns unreadable records into dead letters: a few are kept whole, a run becomes one letter."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 QUIET_SECONDS: Final = 1.0
-"""A run that nothing was added to for so long is over."""
+"""A run ends when nothing was added for this long."""
 OPEN_SECONDS: Final = 10.0
-"""So long a run is held back at most, and what it covers unacknowledged."""
+"""How long a run is held back at most, with its records unacknowledged."""
 OPEN_RECORDS: Final = 100_000
-"""So many records a run covers at most."""
+"""Most records of a run."""
 
 PAUSED: Final = "topic-paused"
 UNREADABLE: Final = "topic-unreadable"
@@ -35,24 +35,24 @@ _RUNBOOK: Final = {
 
 
 class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
-    """A record that could not be read, or the stand-in for those of a batch."""
+    """A record that could not be read, or the placeholder for those of a batch."""
 
     record: Record
     reason: str
     error: str
     first: int
-    """The first offset it stands for; the record's own is the last."""
+    """The first offset it represents; the record's own is the last."""
     records: int = 1
-    """How many records it stands for; 0: not known."""
+    """How many records it represents; 0: not known."""
     whole: bool = True
-    """The record's own bytes are at hand."""
+    """Whether the record's own bytes are available."""
 
 
 class Run:
-    """Consecutive unreadable records of one partition that get one dead letter between them."""
+    """Consecutive unreadable records of one partition that share one dead letter."""
 
     def __init__(self, first: Unreadable) -> None:
-        """Begin with one of them."""
+        """Begin with the first of them."""
         self.first = first.first
         self.last = first.first
         self.records = 0
@@ -75,7 +75,7 @@ class Run:
         """Return when the run ends (monotonic).
 
         Args:
-            quiet: Nothing is there that could be added.
+            quiet: There are no further records to add.
         """
         if self.records >= OPEN_RECORDS:
             return 0.0
@@ -104,9 +104,9 @@ class Run:
 class UnreadableRuns:
     """The runs of one topic in one partition.
 
-    The first records of a run are kept whole, each in a letter of its own: most unreadable records
-    are single mistakes, and worth repairing. What follows without a readable record between is
-    one letter, held back until the run ends, so that whoever writes rubbish fills no topic with it.
+    The first records of a run are kept whole, each in its own letter: most unreadable records are
+    single mistakes, and worth repairing. Those that follow without a readable record between share
+    one letter, held back until the run ends, so that a producer of garbage does not fill the topic.
     """
 
     def __init__(self, app: str, *, whole: int, limit: int) -> None:
@@ -116,13 +116,13 @@ class UnreadableRuns:
         self._limit = limit
         self._streak = 0
         self.open: Run | None = None
-        """The run that the last chunk ended in, if it has no letter yet."""
+        """The run at the end of the last chunk, if it has no letter yet."""
 
     def take(self, entries: Sequence[Unreadable | None]) -> list[Envelope]:
         """Take a chunk's records in order, None for each readable one.
 
         Returns:
-            The letters of what is decided. `open` is what is not.
+            The letters that are decided; `open` holds the rest.
         """
         letters: list[Envelope] = []
         singles: list[Unreadable] = []
@@ -186,16 +186,16 @@ def unreadable_topic_alert(
     tenant: str | None,
     pause_seconds: float,
 ) -> OperatorAlert:
-    """Return what the operator is told of a topic of which nearly all is unreadable.
+    """Return the operator's alert of a topic that is almost entirely unreadable.
 
     Args:
         group: The consumer group that reads it.
         topic: The topic.
-        partition: The partition in which it showed.
-        offset: The last offset that was read there.
-        too_much: Which limit was reached.
-        tenant: Whose topic it is, if it is bound: then it is paused. One that all tenants write is
-            read on, since no writer may stop it for the others.
+        partition: The partition that reached the limit.
+        offset: The last offset read there.
+        too_much: The limit reached.
+        tenant: The tenant of a bound topic, which is paused. A shared topic is read on, since no
+            writer may stop it for the others.
         pause_seconds: For how long it is paused.
     """
     kind = UNREADABLE if tenant is None else PAUSED

@@ -1,4 +1,4 @@
-"""Tries again while brokers come and go, and gives up only where none answers for long."""
+"""Retries while brokers are unavailable, and gives up only if none answers for long."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _Made = TypeVar("_Made")
 
 
 def passes(error: BaseException) -> bool:
-    """Return whether an error is one that goes away by itself: a broker that is not there now."""
+    """Return whether an error is transient: a broker is unavailable."""
     if isinstance(error, BrokerUnreachableError):
         return error.passes
     if isinstance(error, KafkaError):
         return bool(error.retriable) or isinstance(error, KafkaTimeoutError)
-    # not any OSError: a disk that is full is no broker's fault
+    # not any OSError: a full disk is not the broker's fault
     return isinstance(error, ConnectionError | TimeoutError | socket.gaierror)
 
 
@@ -42,20 +42,20 @@ async def until_answered(
     limit_seconds: float | None = None,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> _Made | None:
-    """Do `work`; again, with growing pauses, while brokers that it needs are away.
+    """Do `work`; retry with growing pauses while brokers that it needs are unavailable.
 
     Args:
-        work: Speaks to brokers; can be done again.
-        settings: Where they are.
+        work: Connects to brokers; can be repeated.
+        settings: Which brokers.
         stop: Ends the wait, and the work.
         limit_seconds: How long no broker at all may answer; `broker_wait_seconds` by default.
         meanwhile: Called before each attempt.
 
     Returns:
-        What `work` gives; None if `stop` came first.
+        The result of `work`; None if `stop` came first.
 
     Raises:
-        BrokerUnreachableError: No broker at all answered for so long, or one refuses this client.
+        BrokerUnreachableError: No broker answered within the limit, or one refuses this client.
         Exception: Whatever else `work` raises.
     """
     limit = settings.broker_wait_seconds if limit_seconds is None else limit_seconds
@@ -73,9 +73,9 @@ async def until_answered(
                 silent_since = None
             else:
                 silent_since = began if silent_since is None else silent_since
-                told = await unreachable(settings, error)
-                if not told.passes or time.monotonic() - silent_since >= limit:
-                    raise told from error
+                diagnosis = await unreachable(settings, error)
+                if not diagnosis.passes or time.monotonic() - silent_since >= limit:
+                    raise diagnosis from error
             log.warning(
                 "broker-awaited",
                 error=str(error) or type(error).__name__,
@@ -88,7 +88,7 @@ async def until_answered(
 
 
 async def _unless_stopped(work: Awaitable[_Made], stop: asyncio.Event) -> _Made | None:
-    """Return what `work` gives, or None, with the work cancelled, if `stop` comes first."""
+    """Return the result of `work`, or cancel it and return None if `stop` comes first."""
     doing = asyncio.ensure_future(work)
     stopping = asyncio.ensure_future(stop.wait())
     try:

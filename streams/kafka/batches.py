@@ -1,6 +1,6 @@
-"""Bounds what a record batch may expand to, for every Kafka client of the process.
+"""Limits the decompressed size of record batches, for every Kafka client of the process.
 
-aiokafka inflates a compressed batch whole, before it looks at one record: 600 kB on the wire may be
+aiokafka inflates a compressed batch whole, before it reads one record: 600 kB on the wire may be
 600 MB in memory. Here a batch is inflated as a stream, up to a limit. One that holds more, or that
 can't be parsed, is passed on as a single record whose value is a `RefusedBatch`: the range of
 offsets that nobody read, for the dead letters.
@@ -13,7 +13,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import cramjam
-import lz4.frame  # type: ignore[import-untyped]  # it has no types
+import lz4.frame  # type: ignore[import-untyped]  # no types
 import zstandard
 from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import DefaultRecordBatch
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BATCH_FACTOR: Final = 8
-"""Bytes that a batch may expand to, in units of the greatest event: the greatest record of any
+"""Bytes that a batch may expand to, in units of the largest event: the largest record of any
 topic is six events, with its headers."""
 _LOG_OVERHEAD: Final = 12
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
@@ -43,14 +43,14 @@ _XERIAL: Final = b"\x82SNAPPY\x00"
 _XERIAL_HEADER_BYTES: Final = 16
 _PLAIN_MAGIC: Final = 2
 _LEGACY_VALUE_OFFSET: Final = {0: 18, 1: 26}
-"""Where the length of the key stands in a message of the formats before 2, by format."""
+"""Offset of the key length in a message of the formats before 2, by format."""
 _MAX_ERROR_CHARS: Final = 300
 
 
 class RefusedBatch(bytes):
-    """The value of the one record that stands for those of a batch that were not read.
+    """The value of the one record that replaces the unread records of a batch.
 
-    Never what a producer sent: what comes from the wire is plain `bytes`.
+    Never sent by a producer: values from the wire are plain `bytes`.
     """
 
     first: int
@@ -63,7 +63,7 @@ class RefusedBatch(bytes):
 
     @classmethod
     def of(cls, *, first: int, records: int, reason: str, error: str) -> RefusedBatch:
-        """Return what tells of a range of offsets."""
+        """Return the placeholder of a range of offsets."""
         made = cls()
         made.first, made.records, made.reason = first, records, reason
         made.error = error[:_MAX_ERROR_CHARS]
@@ -75,7 +75,7 @@ class BatchTooLargeError(Exception):
 
 
 class _Record(NamedTuple):
-    """What aiokafka asks of a record."""
+    """The record protocol of aiokafka."""
 
     offset: int
     timestamp: int
@@ -87,15 +87,15 @@ class _Record(NamedTuple):
 
 
 def inflated(data: bytes, codec: int, limit: int) -> bytes:
-    """Return what a batch's payload expands to.
+    """Decompress the payload of a batch.
 
     Args:
         data: The compressed payload.
-        codec: Kafka's number of the compression.
-        limit: The most bytes that it may be.
+        codec: Kafka's id of the compression.
+        limit: The most bytes it may expand to.
 
     Raises:
-        Exception: It is larger than `limit`, or not what its codec promises.
+        Exception: It is larger than `limit`, or invalid for its codec.
     """
     if codec == _GZIP:
         return _in_members(data, limit, lambda: zlib.decompressobj(31))
@@ -130,7 +130,7 @@ def _in_members(data: bytes, limit: int, opened: Any) -> bytes:  # noqa: ANN401 
 
 
 def _snappy(data: bytes, limit: int) -> bytes:
-    """Inflate raw snappy, or the blocks of the xerial framing; each names its size first."""
+    """Inflate raw snappy, or the blocks of the xerial framing; each starts with its size."""
     if not data.startswith(_XERIAL):
         blocks = [data]
     else:
@@ -160,11 +160,11 @@ class _Batch:
         self.next_offset = inner.next_offset
 
     def validate_crc(self) -> bool:
-        """Tell whether the batch arrived as it was written."""
+        """Return whether the checksum of the batch is valid."""
         return bool(self._inner.validate_crc())
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield the records; the last one stands for those that can't be read, if there are any."""
+        """Yield the records; the last one is the placeholder of unreadable ones, if any."""
         given, after = 0, self.base_offset
         try:
             for record in self._opened():
@@ -212,7 +212,7 @@ class _Batch:
         return DefaultRecordBatch(bytes(plain))
 
     def _check_legacy(self, magic: int) -> None:
-        """Inflate a wrapper message of an old format once to see its size; aiokafka reads it."""
+        """Inflate a wrapper message of an old format once to check its size; aiokafka reads it."""
         raw = self._raw
         codec = raw[_MAGIC_OFFSET + 1] & _CODEC_MASK
         if not codec:
@@ -224,23 +224,23 @@ class _Batch:
 
 
 class BoundedRecords:
-    """What a fetch brought of one partition. Stands in for aiokafka's `MemoryRecords`."""
+    """The fetched batches of one partition. Replaces aiokafka's `MemoryRecords`."""
 
     limit = 8 * 1024 * 1024
-    """Of this process; see `bound_batches`."""
+    """The limit of this process; see `bound_batches`."""
 
     def __init__(self, data: bytes) -> None:
-        """Look at the batches of `data`, none of them inflated yet."""
+        """Index the batches of `data`, none of them inflated yet."""
         self._inner = MemoryRecords(data)
         self._view = memoryview(data)
         self._at = 0
 
     def size_in_bytes(self) -> int:
-        """Return the bytes as they came."""
+        """Return the bytes as received."""
         return int(self._inner.size_in_bytes())
 
     def has_next(self) -> bool:
-        """Tell whether there is a further whole batch."""
+        """Return whether there is a further whole batch."""
         return bool(self._inner.has_next())
 
     def next_batch(self) -> Any:  # noqa: ANN401 -- what aiokafka takes for a batch
@@ -255,6 +255,6 @@ class BoundedRecords:
 
 
 def bound_batches(limit: int) -> None:
-    """Have every client of this process refuse batches that expand to more than `limit` bytes."""
+    """Make every client of this process refuse batches that expand to more than `limit` bytes."""
     BoundedRecords.limit = limit
     fetcher.MemoryRecords = BoundedRecords

@@ -16,7 +16,7 @@ class BrokerUnreachableError(TidewatchError):
     """No broker answered at the configured addresses."""
 
     passes = False
-    """Whether it may go away by itself: a broker is not there, rather than refusing this client."""
+    """Whether it may be transient: a broker is unavailable, rather than refusing this client."""
 
 
 def bootstrap_servers(settings: Settings) -> list[str]:
@@ -35,7 +35,7 @@ def bootstrap_servers(settings: Settings) -> list[str]:
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
-    """Return the connection arguments any aiokafka client takes, and bound what it may inflate.
+    """Return the connection arguments of any aiokafka client, and limit what it may inflate.
 
     Args:
         settings: The checked settings.

@@ -1,6 +1,6 @@
-"""Compacted topics from the command line: the latest value of each key, and new ones.
+"""Reads and writes compacted topics from the command line.
 
-What scans ask of them without a broker is held on the way.
+Values that scans need without a broker are stored locally as well.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PROGRESS_STEP = 1000
 
 
 async def latest_values(settings: Settings, channel: Channel) -> dict[str, bytes]:
-    """Return the latest value of each key of a channel; nothing where its topic is not there yet.
+    """Return the latest value of each key of a channel; empty if its topic does not exist yet.
 
     Raises:
         BrokerUnreachableError: No broker answers.
@@ -50,10 +50,10 @@ async def publish_values(
     """Deliver values (None: a tombstone) by key, and return how many.
 
     Args:
-        settings: Where the broker is.
+        settings: Which broker.
         channel: The compacted channel.
         values: Keys and values.
-        progress: Told from time to time how many were handed over.
+        progress: Called from time to time with the number of records sent.
 
     Raises:
         BrokerUnreachableError: No broker answers, or it refuses the records.
@@ -64,15 +64,15 @@ async def publish_values(
     await ensure_topics(settings, channels=[channel])
     topic = topic_name(settings, channel)
     count = 0
-    told: dict[str, bytes | None] = {}
+    sent: dict[str, bytes | None] = {}
     async with delivering(settings) as publisher:
         for key, value in values:
             await publisher.put(topic, key.encode(), value)
-            told[key] = value
+            sent[key] = value
             count += 1
             if count % _PROGRESS_STEP == 0:
                 progress(count)
-    update_held(settings.state_dir, channel, told)
+    update_held(settings.state_dir, channel, sent)
     progress(count)
     return count
 

@@ -1,4 +1,4 @@
-"""Says why no broker answers: Kafka's client tells only that none does."""
+"""Diagnoses why no broker answers: Kafka's client only says that none does."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _MISMATCHES: Final = frozenset({62, 64})
 
 
 async def unreachable(settings: Settings, error: BaseException) -> BrokerUnreachableError:
-    """Ask the brokers once more, and return what kept the first from answering.
+    """Connect to the brokers once more, and return why the first did not answer.
 
     Args:
-        settings: Where they are, and how to connect.
-        error: What the client said; told where nothing better is found.
+        settings: Which brokers, and how to connect.
+        error: The client's error; used if no better cause is found.
 
     Returns:
         An error to raise, with the remedy for its cause.
@@ -33,12 +33,12 @@ async def unreachable(settings: Settings, error: BaseException) -> BrokerUnreach
     failures = [answer for answer in await _ask_all(settings) if answer is not None]
     tls = "SSL" in client_options(settings)["security_protocol"]
     explained = [_explain(failure, tls=tls) for failure in failures or [error]]
-    # one that refuses says more than one that is not there
-    refused = [one for one in explained if not one[2]]
+    # a refusal is more specific than an unavailable broker
+    refused = [explanation for explanation in explained if not explanation[2]]
     what, remedy, passes = (refused or explained)[0]
-    told = BrokerUnreachableError(what, where=str(settings.kafka), remedy=remedy)
-    told.passes = passes
-    return told
+    diagnosis = BrokerUnreachableError(what, where=str(settings.kafka), remedy=remedy)
+    diagnosis.passes = passes
+    return diagnosis
 
 
 async def any_answers(settings: Settings) -> bool:
@@ -47,7 +47,7 @@ async def any_answers(settings: Settings) -> bool:
 
 
 async def _ask_all(settings: Settings) -> list[BaseException | None]:
-    """Return what kept each broker from answering, in order; None for one that answered."""
+    """Return the error of each broker, in order; None for one that answered."""
     options = client_options(settings)
     hosts = collect_hosts(options.pop("bootstrap_servers"), randomize=False)
     return await asyncio.gather(*(_ask(host, port, options) for host, port, _ in hosts))
@@ -67,7 +67,7 @@ async def _ask(host: str, port: int, options: dict[str, Any]) -> BaseException |
 
 
 def _explain(error: BaseException, *, tls: bool) -> tuple[str, str, bool]:
-    """Return what happened, what to do, and whether it may go away by itself."""
+    """Return the cause, the remedy, and whether it may be transient."""
     cause = error.__cause__ or error
     if isinstance(cause, ssl.SSLCertVerificationError):
         what = f"the broker's certificate is refused ({cause.verify_message})"
@@ -97,7 +97,7 @@ def _explain(error: BaseException, *, tls: bool) -> tuple[str, str, bool]:
         return (
             f"the broker hung up on a client that {spoken}",
             "set TIDEWATCH_KAFKA_TLS as its listener has it, or name another port",
-            True,  # one that is going down hangs up as well
+            True,  # a broker that is shutting down closes connections as well
         )
     return (
         "no Kafka broker answers",

@@ -1,4 +1,4 @@
-"""The dead letters: what could not be read, kept whole, bounded in rate, listed and replayed."""
+"""The dead letters: unreadable records, kept whole, limited in rate, listed and replayed."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 MAX_ERROR_CHARS = 2000
-"""Of the error text kept in a header."""
+"""Characters of the error text kept in a header."""
 HEADER_SHARE = 8
-"""A record's key, and its headers, are kept up to this part of the limit of its value each: a
-letter must fit its topic, whatever it quotes."""
+"""A record's key and its headers are each kept up to this part of the limit of its value: a letter
+must fit its topic, whatever it quotes."""
 SAMPLE_BYTES = 64 * 1024
-"""Of the record that is kept for a range of them."""
+"""Bytes kept of the sample of a range."""
 ALL = 1_000_000_000
 """More dead letters than any topic holds."""
 
@@ -57,9 +57,9 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     truncated_from: int | None = None
     """Bytes the record had, when it was too large to keep whole."""
     source_last_offset: int | None = None
-    """Of a range: its last offset; the value is then a sample, and `reason` says what it is."""
+    """Of a range: its last offset; the value is then a sample, and `reason` describes it."""
     records: int = 1
-    """How many were refused; 0: of a range, not known."""
+    """How many were refused; 0: unknown, of a range."""
     reasons: dict[str, int] = {}
     """Of a range: how many for which reason code."""
 
@@ -85,13 +85,13 @@ def dead_letter(
     """Return the dead letter of `record`.
 
     Args:
-        record: What could not be read.
+        record: The unreadable record.
         reason: The reason code, of `schemas.dead_letters`.
         error: The detail.
         app: The app that refused it.
         limit: Bytes of the value to keep; the rest is cut, and so are key and headers beyond their
-            share of it; then the value's size is told.
-        suffix: Tells apart several dead letters of one record.
+            share of it; the letter then gives the size of the value.
+        suffix: Distinguishes several dead letters of one record.
 
     Returns:
         Key, value and headers to write; the same on every replay.
@@ -116,15 +116,15 @@ def range_letter(
     """Return the one dead letter of consecutive offsets.
 
     Args:
-        sample: One of the records, of which the beginning is kept.
+        sample: One of the records, whose beginning is kept.
         first: The first offset.
         last: The last offset.
-        records: How many records these are; 0 where nobody could count them.
+        records: How many records these are; 0 if unknown.
         refused: How many were refused for which reason code.
-        reason: Why they have one dead letter between them.
+        reason: Why they share one dead letter.
         error: The detail of the sample.
         app: The app that refused them.
-        limit: Bytes that are kept of a single record.
+        limit: Bytes kept of a single record.
 
     Returns:
         Key, value and headers to write.
@@ -167,7 +167,7 @@ def _headers(
 
 
 def _within(headers: Headers, room: int) -> list[list[Any]]:
-    """Return the headers as JSON can carry them, as many as there is room for."""
+    """Return the headers in JSON, as many as there is room for."""
     kept: list[list[Any]] = []
     for name, raw in headers:
         pair = [name, as_json(raw)]
@@ -181,7 +181,7 @@ def _within(headers: Headers, room: int) -> list[list[Any]]:
 def _kept(
     record: Record, headers: list[tuple[str, bytes]], limit: int, *, cut: bool
 ) -> bytes | None:
-    """Return of the value what is kept; note its size where it, or another part, was cut."""
+    """Return the kept part of the value; note its size if it, or another part, was cut."""
     value = record.value
     size = len(value or b"")
     if cut or size > limit:
@@ -204,9 +204,9 @@ class DeadLetterLimit:
     """Notices that (nearly) all of one partition of a topic is unreadable.
 
     Most unreadable records are a producer's mistake, few among many. When nearly everything is
-    unreadable, going on does not help: a wrong topic, a wrong schema, an attack. Two limits, in
-    the manner of Sentry's Arroyo (`DlqLimit`): a ratio over a window, and a run without a single
-    readable record. What follows is the engine's decision.
+    unreadable, continuing does not help: a wrong topic, a wrong schema, an attack. Two limits, as
+    in Sentry's Arroyo (`DlqLimit`): a ratio over a window, and a run without a single readable
+    record. The engine decides how to react.
     """
 
     def __init__(self, *, ratio: float, window: int, consecutive: int) -> None:
@@ -224,11 +224,11 @@ class DeadLetterLimit:
         """Count a chunk.
 
         Args:
-            unreadable: For each record, in order, 0 if it was readable; else for how many it
-                stands.
+            unreadable: For each record, in order, 0 if it was readable; else how many records it
+                represents.
 
         Returns:
-            What is too much, once when a limit is reached; None otherwise.
+            The limit that was reached, once; None otherwise.
         """
         seen = bad = longest = 0
         for count in unreadable:
@@ -371,7 +371,7 @@ async def replay_dead_letters(
 ) -> int:
     """Write dead letters back to the topics they came from, as they were.
 
-    The records of a range are read from their topic again, as far as it still has them.
+    The records of a range are read from their topic again, if it still has them.
 
     Args:
         settings: Where the broker is.

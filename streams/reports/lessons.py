@@ -107,7 +107,7 @@ CONTROLS: Final = (
 
 
 def failed_controls(incident: IncidentDocument) -> list[tuple[Control, str]]:
-    """Return the controls that what was found speaks of, and how far each let it come."""
+    """Return the controls that the findings concern, and how far each let them come."""
     kinds = {finding.ioc_type for finding in incident.findings if finding.active}
     ran = sum(system.exposure in _RAN for system in incident.systems)
     came = len(incident.systems) - ran
@@ -197,7 +197,7 @@ def learned_facts(incident: IncidentDocument) -> list[IntelFact]:
     """Return the facts that an incident adds to the intelligence topic.
 
     Of values that mean the same to every tenant, confirmed by a check of ours, once the incident is
-    contained: what intelligence said already is not told back to it.
+    contained: what intelligence said already is not returned to it.
     """
     if incident.status not in SHARED_STATUSES:
         return []

@@ -1,4 +1,4 @@
-"""Scan results by digest and scanner version, kept between runs of the command line."""
+"""Caches scan results by digest and scanner version between runs of the command line."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ LIBRARIES: Final = (
     "fickling", "jinja2", "lz4", "msgspec", "numpy", "orjson", "py7zr", "pyyaml", "safetensors",
     "zstandard",
 )  # fmt: skip
-"""The distributions whose versions a verdict depends on: parsers that the scanner asks."""
+"""The distributions whose versions a verdict depends on: the scanner's parsers."""
 
 
 def content_digest(folders: Iterable[Path]) -> str:
     """Return the SHA-256 of the names and contents of all files below folders.
 
     Args:
-        folders: Where to look; each file counts by its path relative to its folder.
+        folders: The folders; each file counts by its path relative to its folder.
 
     Raises:
         OSError: a file can't be read.
@@ -52,10 +52,10 @@ def content_digest(folders: Iterable[Path]) -> str:
 
 @cache
 def scanner_version() -> str:
-    """Return what changes whenever a rule, the scanner's code or a library that it asks does.
+    """Return a version that changes with every rule, the scanner's code, and its libraries.
 
-    All of `agents` and `schemas` counts: rules, formats and what they share. A version number
-    would have to be raised by hand with each change, and a forgotten one returns old verdicts.
+    It covers all of `agents` and `schemas`. A version number would have to be raised by hand with
+    each change, and a forgotten one would return old verdicts.
     """
     folders = [Path(folder) for package in (agents, schemas) for folder in package.__path__]
     return stable_hash(
@@ -66,25 +66,25 @@ def scanner_version() -> str:
 
 
 class ReportCache:
-    """Reports in a folder; an entry that can't be read is as good as none."""
+    """Reports in a folder; an entry that can't be read counts as missing."""
 
     def __init__(self, folder: Path, version: str | None = None) -> None:
-        """Use a folder; it is made when the first report is kept.
+        """Use a folder; it is created with the first report.
 
         Args:
-            folder: Where the reports are.
-            version: Of the scanner whose reports count; None: this one's.
+            folder: The folder of the reports.
+            version: The scanner version whose reports count; by default the current one.
         """
         self._folder = folder
         self._version = scanner_version() if version is None else version
 
     def _place(self, sha256: str, path: str, siblings: frozenset[str]) -> Path:
-        # Names and neighbours are part of what the scanner judges.
+        # Names and sibling files are inputs of the scanner.
         key = stable_hash(self._version, sha256, path, *sorted(siblings))
         return self._folder / key[:2] / f"{key}.json"
 
     def get(self, sha256: str, path: str, siblings: frozenset[str]) -> FileReport | None:
-        """Return the report of these very bytes under this name, or None."""
+        """Return the report of these bytes under this name, or None."""
         try:
             raw = self._place(sha256, path, siblings).read_bytes()
             return msgspec.json.decode(raw, type=FileReport)
@@ -92,7 +92,7 @@ class ReportCache:
             return None
 
     def put(self, report: FileReport, siblings: frozenset[str]) -> None:
-        """Keep a report; a disk that refuses only costs the next run its time."""
+        """Store a report; a failed write only slows down the next run."""
         raw = msgspec.json.encode(report)
         if report.sha256 is None or len(raw) > MAX_ENTRY:
             return

@@ -1,4 +1,4 @@
-"""Pipeline definitions, Dockerfiles and scripts as the pipeline runs that they would be."""
+"""Converts pipeline definitions, Dockerfiles and scripts to pipeline-run events."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from streams.adapters.manifests.kinds import Kind
 from streams.scanning.targets import LOCAL_TENANT
 
 EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
-"""Nothing in these checks asks for the time of a file; the same file gives the same findings."""
+"""A fixed time: the checks do not use it, and the same file gives the same findings."""
 SCRIPTS: Final = frozenset({"dockerfile", "shell-script"})
 """Kinds that name packages and, in their commands, what a pipeline runs."""
 
 
 def pipeline_event(kind: Kind, raw: bytes, name: str) -> Event[PipelineRun]:
-    """Return the event that a run of a definition would be.
+    """Return the event of a run of a definition.
 
     Raises:
-        UnreadableConfigError: it is out of bounds, or neither JSON nor YAML.
+        UnreadableConfigError: it exceeds the limits, or is neither JSON nor YAML.
     """
     match kind.name:
         case "dockerfile":
@@ -52,7 +52,7 @@ def _dockerfile(text: str) -> dict[str, Any]:
         if command.text.startswith("["):
             try:
                 value = orjson.loads(command.text)
-            except orjson.JSONDecodeError:  # then it is for a shell
+            except orjson.JSONDecodeError:  # a shell command
                 value = command.text
         if name in {"ENV", "ARG"} and "=" in command.text:
             pairs = (one.partition("=") for one in command.text.split() if "=" in one)
@@ -70,7 +70,7 @@ def _configured(raw: bytes, name: str) -> Event[PipelineRun]:
         return event
     try:
         run = msgspec.json.decode(written, type=PipelineRun)
-    except msgspec.ValidationError:  # fields of the same names that mean something else
+    except msgspec.ValidationError:  # fields of the same names with another meaning
         return event
     run = run if run.pipeline else msgspec.structs.replace(run, pipeline=name)
     return msgspec.structs.replace(event, data=run)

@@ -1,4 +1,4 @@
-"""What intelligence says of what a manifest names: the findings that the ledger would issue."""
+"""Findings of intelligence on a manifest's packages, as the ledger would issue them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from schemas.observations import Sighting
 
 
 def intel_findings(sightings: Iterable[Sighting], knowledge: Knowledge) -> Iterator[Detection]:
-    """Yield one detection for each sighting that an adverse fact is about.
+    """Yield one detection for each sighting that an adverse fact matches.
 
     Args:
-        sightings: What the checks saw, by name and by digest.
-        knowledge: The facts at hand.
+        sightings: The sightings of the checks, by name and by digest.
+        knowledge: The available facts.
     """
     named: set[tuple[str, str | None]] = set()
     for sighting in sightings:

@@ -1,4 +1,4 @@
-"""What a scan knows beyond the files: intelligence and a policy, named or held on this machine."""
+"""Loads intelligence and a policy for a scan: given by the user, or stored locally."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ NO_INTELLIGENCE: Final = (
 
 
 def learn_facts(knowledge: MemoryKnowledge, facts: Iterable[IntelFact]) -> None:
-    """Learn facts, and what they say of digests."""
+    """Add facts, also by the digests they list."""
     for fact in facts:
         knowledge.set_fact(fact.key, fact)
 
 
 def learn_held_facts(knowledge: MemoryKnowledge, state_dir: Path) -> None:
-    """Learn the facts that are held on this machine."""
+    """Add the locally stored facts."""
     decoder = msgspec.json.Decoder(IntelFact)
     for value in held_values(state_dir, Channel.INTEL).values():
         try:
@@ -39,12 +39,12 @@ def learn_held_facts(knowledge: MemoryKnowledge, state_dir: Path) -> None:
 
 
 def learn_policy(knowledge: MemoryKnowledge, policy: Policy) -> None:
-    """Let a policy hold for the scan, whatever tenant it names."""
+    """Apply a policy to the scan, whatever tenant it names."""
     knowledge.set_policy(LOCAL_TENANT, msgspec.structs.replace(policy, tenant=LOCAL_TENANT))
 
 
 def learn_held_policy(knowledge: MemoryKnowledge, state_dir: Path) -> tuple[str, ...]:
-    """Let the policy that is held on this machine hold for the scan: of `local`, or the only one.
+    """Apply the locally stored policy to the scan: that of `local`, or the only one.
 
     Returns:
         The tenants, where there are several policies and none applies.

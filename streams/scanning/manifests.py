@@ -1,4 +1,4 @@
-"""Manifests: the findings that the events they stand for would give, and what is not checked."""
+"""Scans manifests: the findings of their events, and the parts that are not checked."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _CREDENTIALS: Final = 100
 
 
 class _Said(msgspec.Struct):
-    """What was found out about a manifest, by all of its kinds."""
+    """The scan results of a manifest, for all of its kinds."""
 
     detections: dict[tuple[str, str], Detection] = {}
     incomplete: list[str] = []
@@ -50,14 +50,14 @@ class _Said(msgspec.Struct):
 def check_manifest(
     manifest: ManifestTarget, knowledge: Knowledge, *, digest: bool = False
 ) -> FileEntry:
-    """Return what the checks say of a manifest: the same as of the events it would become.
+    """Check a manifest; the results equal those of its events.
 
-    What can't be read as one of its kinds makes it incomplete, and what was found stays.
+    A part that can't be read makes it incomplete; other findings stay.
 
     Args:
-        manifest: The file, and what it is.
-        knowledge: Intelligence at hand, and the policy of `local`.
-        digest: Whether to tell its SHA-256.
+        manifest: The file, and its kinds.
+        knowledge: The available intelligence, and the policy of `local`.
+        digest: Whether to report its SHA-256.
     """
     said = _Said()
     neighbours = Neighbours(manifest.root)
@@ -98,12 +98,12 @@ def _read(file: Path, said: _Said) -> bytes | None:
 
 
 def manifest_verdict(rank: int, *, incomplete: bool, unsupported: bool) -> Verdict:
-    """Return the verdict of a manifest: what is not checked never reads as clean.
+    """Return the verdict of a manifest: unchecked parts never read as clean.
 
     Args:
-        rank: Of its worst finding.
-        incomplete: Whether something of it could not be read.
-        unsupported: Whether something of it is recognised and not checked.
+        rank: The rank of its worst finding.
+        incomplete: Whether a part could not be read.
+        unsupported: Whether a part is recognised but not checked.
     """
     if rank >= Severity.CRITICAL.rank:
         return Verdict.MALICIOUS
@@ -155,7 +155,7 @@ def _check_kind(
         said.incomplete.append(
             f"not read as {kind.name}: beyond its limits ({type(error).__name__})"
         )
-    except Exception as error:  # noqa: BLE001 -- invariant 4: a reader's own fault reads as incomplete
+    except Exception as error:  # noqa: BLE001 -- hostile input: a reader's own fault reads as incomplete
         said.incomplete.append(f"not read as {kind.name}: {type(error).__name__}: {error}"[:300])
 
 
@@ -211,17 +211,17 @@ def _credentials(raw: bytes, name: str, nested: Mapping[str, str]) -> Iterator[D
 
 
 class _Places:
-    """Where in the texts of a manifest a finding's subject stands."""
+    """Locates the subjects of findings in the texts of a manifest."""
 
     def __init__(self, raw: bytes, name: str, nested: Mapping[str, str]) -> None:
-        """Take the texts; they are searched only for findings."""
+        """Keep the texts; they are searched only if there are findings."""
         self._raw = raw
         self._name = name
         self._nested = nested
         self._lines: dict[str, list[str]] = {}
 
     def placed(self, detection: Detection) -> Detection:
-        """Return a detection with the file and line that it is about, where they are found."""
+        """Return a detection with its file and line, if they are found."""
         evidence = detection.evidence
         wanted = next(
             (str(evidence[key]) for key in ("package", "requirement", "url", "host", "path")
@@ -251,7 +251,7 @@ class _Places:
 
 
 def _pattern(wanted: str, *, is_path: bool) -> re.Pattern[str]:
-    """Return what finds a name as it may be written, or the last part of a setting's path."""
+    """Return a pattern of a name in any spelling, or of the last part of a setting's path."""
     if is_path:
         in_line = re.search(r"\bline (\d+)$", wanted)
         last = wanted.rpartition(".")[2].partition("[")[0]
@@ -264,7 +264,7 @@ def _pattern(wanted: str, *, is_path: bool) -> re.Pattern[str]:
 
 
 def merged(manifest: FileEntry, artifact: FileEntry) -> FileEntry:
-    """Return what both scans of one file say together; the worse verdict wins."""
+    """Merge both scans of one file; the worse verdict wins."""
     order = (Verdict.CLEAN, Verdict.UNSUPPORTED, Verdict.SUSPICIOUS, Verdict.CORRUPT,
              Verdict.INCOMPLETE, Verdict.MALICIOUS)  # fmt: skip
     fields: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""What is scanned as what: of each file, the manifests it is, and whether it is an artifact."""
+"""Decides for each file which kinds of manifest it is, and whether it is an artifact."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from streams.scanning.targets import Target
 
 
 class ManifestTarget(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that is one manifest or several."""
+    """A file of one or more kinds of manifest."""
 
     target: Target
     file: Path
     root: Path
-    """Nothing outside it is read, whatever the manifest names."""
+    """No file outside it is read, whatever the manifest names."""
     kinds: tuple[Kind, ...]
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """What a scan has to do."""
+    """The work of a scan."""
 
     manifests: tuple[ManifestTarget, ...] = ()
     artifacts: tuple[Target, ...] = ()
-    """Among them those manifests that may say more than what is read of them."""
+    """Includes manifests that may contain more than their readers read."""
 
 
 def select(targets: Iterable[Target], kind: Kind | None = None) -> Selection:
     """Sort files of this machine into manifests and artifacts.
 
     Args:
-        targets: The files; those of remote places are artifacts.
-        kind: What they all are, where the user says so.
+        targets: The files; remote ones are artifacts.
+        kind: The kind of all of them, if the user gives one.
     """
     manifests: list[ManifestTarget] = []
     artifacts: list[Target] = []
@@ -64,7 +64,7 @@ def _kinds(target: Target, kind: Kind | None) -> Sequence[Kind]:
             return ()
         return kinds_of(target.path.replace("\\", "/"), _content(target.file))
     except OSError:
-        # Whoever reads it next says why it can't be read.
+        # The next reader reports the error.
         return ()
 
 

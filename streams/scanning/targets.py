@@ -1,4 +1,4 @@
-"""What a user names to be scanned: files, folders and locations, as things that can be opened."""
+"""Scan targets: files, folders and locations as objects that can be opened."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOCAL_TENANT = "local"
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """One file, where it is, and the paths beside it."""
+    """One file, its location, and its sibling paths."""
 
     path: str
     """As reported."""
@@ -28,13 +28,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     open: Callable[[], OpenSource]
     siblings: frozenset[str] = frozenset()
     file: Path | None = None
-    """Where it lies on this machine, if it does."""
+    """Its local path, if it has one."""
     root: Path | None = None
     """The folder within which it may name other files."""
 
 
 def is_location(text: str) -> bool:
-    """Tell whether a user's argument is a URI and not a path."""
+    """Return whether a user's argument is a URI and not a path."""
     scheme, mark, _ = text.partition("://")
     return bool(mark) and scheme.isascii() and scheme.replace("+", "").isalnum()
 
@@ -76,15 +76,15 @@ class _LinkText:
 
 
 def shown_path(path: Path | str) -> str:
-    """Return a path as text that any report can hold: bytes that are no UTF-8 are escaped."""
+    """Return a path as text for reports: bytes that are not UTF-8 are escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def local_targets(path: Path, root: Path | None = None) -> Iterator[Target]:
     """Yield a file, or all files below a folder, in order of their paths.
 
-    Folders reached through links are not entered: they may lead round in a circle. A link that
-    leads out of the folder is not followed, and judged by where it leads.
+    Links to folders are not followed: they may form a cycle. A link that leads out of the folder
+    is judged by its target, not followed.
 
     Args:
         path: The file or folder.

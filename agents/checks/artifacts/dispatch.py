@@ -54,7 +54,7 @@ _OTHERS: Final = (b"SR\0\x04", b"SR\0\x06", b"$FL2", b"$FL3")
 _OTHERWISE_NAMED: Final = frozenset(("link", "appledouble"))
 """What stands in place of a file, or beside it, under its name."""
 _BINARY: Final = frozenset({"pickle", "zip", "7z", "rar", "tar", "executable", "hdf5"})
-"""Formats that never stand in text by chance."""
+"""Formats that do not occur in text by chance."""
 
 
 def scan_source(
@@ -167,7 +167,7 @@ def _part(scan: Scan, parse: object) -> None:
         scan.mark_incomplete(error.what)
     except (MemoryError, RecursionError) as error:
         scan.mark_incomplete(f"the scan's limits were reached: {type(error).__name__}")
-    except Exception as error:  # noqa: BLE001 -- rule 4: a parser's own fault reads as incomplete, never clean
+    except Exception as error:  # noqa: BLE001 -- hostile input: a parser's own fault reads as incomplete, never clean
         scan.mark_incomplete(f"the parser failed: {type(error).__name__}: {error}")
 
 

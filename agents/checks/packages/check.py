@@ -29,7 +29,7 @@ from schemas.intel import IntelKind
 from schemas.severity import Severity, Status
 
 YOUNG: Final = timedelta(days=30)
-"""Age of an upload up to which an unknown name is young."""
+"""Maximum age of an upload whose unknown name counts as new."""
 _ECOSYSTEMS: Final = frozenset({"pypi", "pip", "python"})
 _GOOD: Final = Check(name="known_compromised", status=Status.PASS)
 _NAMES: Final = Check(name="names", status=Status.PASS)
@@ -40,13 +40,13 @@ PATHS_LIMIT: Final = 200
 
 
 def check_packages(event: Event[PackageInstall], knowledge: Knowledge) -> Outcome:
-    """Return all that can be said of an install from the event, intelligence and policy.
+    """Check an install by the event, intelligence and policy.
 
     Intelligence fails the `known_compromised` check but yields no detection here: the component
-    ledger issues those, whichever came first, the fact or the sighting.
+    ledger issues those, whether the fact or the sighting came first.
 
     Args:
-        event: The install; several parts of one are checked each by itself.
+        event: The install; parts of one install are checked separately.
         knowledge: Facts and policies.
 
     Returns:
@@ -89,7 +89,7 @@ def check_packages(event: Event[PackageInstall], knowledge: Knowledge) -> Outcom
             found.extend(detections)
     attested = _EMPTY
     if any(one.package.attestations for one in seen):
-        # Imported on demand: verification is heavy to load and few events carry attestations.
+        # Imported on demand: verification is slow to load and few events carry attestations.
         from agents.checks.packages.attestations import (  # noqa: PLC0415
             check_attestations,
         )
@@ -113,7 +113,7 @@ def check_packages(event: Event[PackageInstall], knowledge: Knowledge) -> Outcom
 
 
 def _verdict(one: Seen, knowledge: Knowledge) -> bool | None:
-    """Tell whether intelligence is against a package; None where that hangs on its version."""
+    """Return whether intelligence condemns a package; None if that depends on its version."""
     fact = knowledge.fact(one.key)
     answer: bool | None = False
     digests = (one.digest,) if one.digest else ()
@@ -127,7 +127,7 @@ def _verdict(one: Seen, knowledge: Knowledge) -> bool | None:
 
 
 def _known(seen: Sequence[Seen], knowledge: Knowledge) -> Check | None:
-    """Return the check of what intelligence says."""
+    """Return the check against intelligence."""
     if not seen:
         return None
     bad: list[str] = []
@@ -152,7 +152,7 @@ def _known(seen: Sequence[Seen], knowledge: Knowledge) -> Check | None:
 
 
 def _exempt(one: Seen, knowledge: Knowledge) -> bool:
-    """Tell whether a name need not be judged: internal, on the warninglist, or known good."""
+    """Return whether a name is exempt: internal, on the warninglist, or known good."""
     if one.internal or one.local:
         return True
     fact = knowledge.fact(one.key)
@@ -188,9 +188,9 @@ def _names_of(
 
 
 def _crowding(seen: Sequence[Seen], knowledge: Knowledge) -> tuple[Check | None, list[Detection]]:
-    """Return the check of versions made to win, of names that nobody knows.
+    """Return the check of unknown names with inflated versions.
 
-    Such a release takes the place of somebody's internal package of that name.
+    Such a release takes precedence over an internal package of the same name.
     """
     found = [
         detect(
@@ -198,7 +198,7 @@ def _crowding(seen: Sequence[Seen], knowledge: Knowledge) -> tuple[Check | None,
             one,
             f"{one.name} is an unknown name with a version made to win: {one.package.version}",
             {},
-            # Whose internal name it may be nobody here can know: it is told, and no alarm.
+            # Whether the name is somebody's internal one is unknown: report it without an alert.
             severity=Severity.LOW,
             confidence=0.5,
         )
@@ -253,7 +253,7 @@ def _imitation(one: Seen, verdict: NameVerdict | None, when: datetime) -> Detect
 def _releases(
     seen: Sequence[Seen], lines: Sequence[RequirementLine]
 ) -> tuple[Check | None, list[Detection]]:
-    """Return the check of what the installer recorded: yanked releases, direct references."""
+    """Return the check of the installer's record: yanked releases, direct references."""
     found: list[Detection] = []
     asked: set[str] | None = None
     for one in seen:
@@ -295,7 +295,7 @@ def _commit(package: Package) -> str:
 
 
 def _at_recorded_commit(package: Package, reference: Detection) -> bool:
-    """Tell whether nothing that can move was asked for, and what was taken is recorded."""
+    """Return whether only immutable references were requested, and the result is recorded."""
     vcs = package.vcs
     return (
         reference.rule_id == "TW-PKG-VCS-UNPINNED"
@@ -306,7 +306,7 @@ def _at_recorded_commit(package: Package, reference: Detection) -> bool:
 
 
 def _reference(package: Package) -> RequirementLine:
-    """Return what an installer recorded of a direct reference as a requirement line."""
+    """Return an installer's record of a direct reference as a requirement line."""
     vcs = package.vcs
     digest = package.hashes.get("sha256")
     url = (vcs.url if vcs is not None else package.url) or package.url or "."
@@ -317,7 +317,7 @@ def _reference(package: Package) -> RequirementLine:
         name=package.name,
         url=url,
         vcs=vcs.vcs if vcs is not None else None,
-        # What was installed always has a commit; a branch or tag that was asked for can move.
+        # An installed reference always has a commit; a requested branch or tag can move.
         commit=commit if asked is None or asked == commit else None,
         editable=package.editable,
         hashes=(f"sha256:{digest}",) if digest and package.url and "#" in package.url else (),
@@ -325,7 +325,7 @@ def _reference(package: Package) -> RequirementLine:
 
 
 def _with_path(detection: Detection, tree: Tree) -> Detection:
-    """Add to a detection on a package the path that brought it in."""
+    """Add the dependency path of a package to its detection."""
     name = detection.evidence.get("package")
     if not isinstance(name, str):
         return detection
@@ -338,7 +338,7 @@ def _with_path(detection: Detection, tree: Tree) -> Detection:
 def _tree_check(
     found: Sequence[Detection], seen: Sequence[Seen], knowledge: Knowledge, tree: Tree
 ) -> Check | None:
-    """Return the paths by which packages in question came in; None where none was brought in."""
+    """Return the dependency paths of the given packages; None if there are none."""
     paths = {str(one.evidence["path"]) for one in found if "path" in one.evidence}
     bad = [one for one in seen if _verdict(one, knowledge) is True]
     for one in bad[:PATHS_LIMIT]:

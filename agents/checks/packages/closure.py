@@ -1,4 +1,4 @@
-"""Tells what a lock leaves to be resolved on the day of the installation."""
+"""Finds requirements that a lock leaves unresolved until installation."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _MINE: Final = ("-r ", "-c ")
 
 
 class Needed(msgspec.Struct, frozen=True):
-    """A package that an installation ends up with."""
+    """A package of a resolved installation."""
 
     name: str
     extras: frozenset[str]
     askers: tuple[str, ...]
-    """The packages that ask for it."""
+    """The packages that require it."""
 
     def __str__(self) -> str:
-        """Return it as a requirement names it."""
+        """Return it as written in a requirement."""
         return f"{self.name}[{','.join(sorted(self.extras))}]" if self.extras else self.name
 
 
@@ -44,16 +44,16 @@ def read_resolution(text: str) -> Iterator[Needed]:
 
 
 def open_ends(lock: Requirements, resolution: str) -> list[str]:
-    """Return what a lock's packages ask for and the lock does not name.
+    """Return the requirements of a lock's packages that the lock does not contain.
 
-    pip resolves such a package afresh when it installs, to whatever is released by then: a package
-    that is missing, and one that is locked without the extra that another asks for.
+    pip resolves such a package at installation, to the latest release: a package that is missing,
+    or that is locked without an extra that another requires.
 
     Args:
         lock: The lock.
-        resolution: What resolving the lock itself ends up with, as `read_resolution` reads it.
+        resolution: The resolution of the lock itself, as `read_resolution` reads it.
 
-    Source: pip's hash-checking mode, which takes a requirement with an extra for another one.
+    Source: pip's hash-checking mode, which treats a requirement with an extra as a different one.
     """
     lines: dict[str, int] = {}
     extras: dict[str, frozenset[str]] = {}

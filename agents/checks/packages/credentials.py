@@ -30,7 +30,7 @@ class UrlCredential(msgspec.Struct, frozen=True, kw_only=True):
 
     host: str
     user: str | None
-    """The name that it is for; None where the credential stands in its place."""
+    """The user name; None if the credential takes its place."""
     start: int
     """Where its value starts in the text."""
     end: int
@@ -39,7 +39,7 @@ class UrlCredential(msgspec.Struct, frozen=True, kw_only=True):
 def url_credentials(text: str) -> Iterator[UrlCredential]:
     """Yield the credentials in the URLs of a text, in order.
 
-    A reference to a secret (`${TOKEN}`) and a user without a password (`git@`) are none.
+    A reference to a secret (`${TOKEN}`) and a user without a password (`git@`) do not count.
     """
     for match in _URL.finditer(text):
         user, colon, password = match["user"].partition(":")
@@ -58,42 +58,48 @@ def mask_credentials(text: str) -> str:
     """Return a text with the credentials of its URLs masked."""
     if "@" not in text or "://" not in text:
         return text
-    for one in reversed(list(url_credentials(text))):
-        text = f"{text[: one.start]}{MASK}{text[one.end :]}"
+    for credential in reversed(list(url_credentials(text))):
+        text = f"{text[: credential.start]}{MASK}{text[credential.end :]}"
     return text
 
 
-def detect_credential(one: UrlCredential, place: str, **evidence: object) -> Detection:
+def detect_credential(credential: UrlCredential, place: str, **evidence: object) -> Detection:
     """Return the detection of a credential.
 
     Args:
-        one: The credential.
-        place: What it stands in: an option, a package's source, a comment.
-        evidence: Where that is.
+        credential: The credential.
+        place: The kind of its location: an option, a package's source, a comment.
+        evidence: The location.
     """
-    of_whom = f" of {one.user[:60]}" if one.user else ""
+    of_whom = f" of {credential.user[:60]}" if credential.user else ""
     return Detection(
         rule_id="TW-PKG-CREDENTIAL",
-        description=f"A credential{of_whom} for {one.host} is written into {place}",
-        evidence={"host": one.host, "user": one.user, "secret": MASK, "place": place, **evidence},
-        locator=f"credential:{one.host}:{one.user or ''}",
+        description=f"A credential{of_whom} for {credential.host} is written into {place}",
+        evidence={
+            "host": credential.host,
+            "user": credential.user,
+            "secret": MASK,
+            "place": place,
+            **evidence,
+        },
+        locator=f"credential:{credential.host}:{credential.user or ''}",
         indicator=Indicator(
-            key=component_key("domain", one.host),
+            key=component_key("domain", credential.host),
             type="domain",
-            value=one.host,
+            value=credential.host,
             disposition=Disposition.CONTEXT,
         ),
     )
 
 
 def check_credentials(data: PackageInstall, lines: Sequence[RequirementLine]) -> list[Detection]:
-    """Return the credentials in what an install was told to fetch from, each once."""
+    """Return the credentials in the sources of an install, each once."""
     found: dict[str, Detection] = {}
 
     def look(text: str | None, place: str) -> None:
         if text and "@" in text and len(found) < _LIMIT:
-            for one in url_credentials(text):
-                detection = detect_credential(one, place)
+            for credential in url_credentials(text):
+                detection = detect_credential(credential, place)
                 found.setdefault(detection.locator, detection)
 
     look(data.index_url, "the address of the index")

@@ -1,4 +1,4 @@
-"""Whether the files that were installed are the ones that were meant."""
+"""Compares the digests of installed files with the expected ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _UNCOMPARED: Final = Check(
 )
 _STRONG: Final = ("sha256:", "sha384:", "sha512:")
 _NO_VERSION: Final = "\x00"
-"""No version is written so: it matches no locked or demanded one."""
+"""Not a valid version: it matches no locked or required one."""
 Wanted = dict[tuple[str, str], frozenset[str]]
 
 
@@ -54,7 +54,7 @@ def locked(lock: dict[str, tuple[str, ...]]) -> Wanted:
 
 
 def required(lines: Sequence[RequirementLine]) -> Wanted:
-    """Return the SHA-256 digests that requirement lines demand."""
+    """Return the SHA-256 digests that requirement lines require."""
     result: Wanted = {}
     for line in lines:
         if line.name and line.version and line.hashes:
@@ -139,7 +139,7 @@ def check_hashes(
                 text = "is not the locked version" if known else "is not in the lock"
                 found.append(detect("TW-PKG-NOT-LOCKED", one, f"{one.name} {text}", {}))
     for line in lines:
-        # pip refuses a weak hash, which other installers take.
+        # pip refuses a weak hash; other installers accept it.
         refused = line.error is not None and not line.hashes
         if refused or line.option is not None or line.constraint or line.url is not None:
             continue
@@ -165,5 +165,5 @@ def check_hashes(
 
 
 def _comparable(digests: frozenset[str]) -> bool:
-    """Tell whether a set holds SHA-256 digests (bare hex), not only other algorithms."""
+    """Return whether a set holds SHA-256 digests (bare hex), not only other algorithms."""
     return any(":" not in text for text in digests)

@@ -1,4 +1,4 @@
-"""Whether what was asked for can only ever be one version, fetched safely."""
+"""Checks that requirements are pinned to one version and fetched safely."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from schemas.findings import Indicator
 from schemas.severity import Disposition, Status
 
 SHOWN_LIMIT: Final = 500
-"""Findings of one kind in one event; how many more there were is said in the check."""
+"""Findings of one kind in one event; the check says how many more there were."""
 _UNREAD_SHOWN: Final = 5
 _STRONG: Final = ("sha256:", "sha384:", "sha512:")
 _PASS: Final = Check(name="pinning", status=Status.PASS)
@@ -78,7 +78,7 @@ def detect_line(
 
 
 def check_reference(line: RequirementLine) -> Detection | None:
-    """Return what is wrong with a direct reference, None for an ordinary one."""
+    """Return the problem of a direct reference, None for an ordinary one."""
     url = line.url or ""
     name = line.name or "A package"
     origin = read_origin(url) if "://" in url else None
@@ -105,7 +105,7 @@ def check_reference(line: RequirementLine) -> Detection | None:
 
 
 def check_option(line: RequirementLine) -> Detection | None:
-    """Return what is wrong with an option line, None for nothing."""
+    """Return the problem of an option line, if any."""
     value = line.value or ""
     if line.option == "trusted-host":
         host = value.partition(":")[0]
@@ -145,14 +145,14 @@ def check_index(url: str, place: str) -> Detection | None:
 def check_pinning(
     data: PackageInstall, lines: Sequence[RequirementLine]
 ) -> tuple[Check | None, list[Detection]]:
-    """Return the check of what was asked for: pins, references, options.
+    """Return the check of the requirements: pins, references, options.
 
     Args:
         data: The install.
         lines: Its requirement lines.
 
     Returns:
-        The check, None where the event says nothing of what was asked for; and the findings.
+        The check, None if the event has no requirements; and the findings.
     """
     found: list[Detection] = []
     for place, url in (

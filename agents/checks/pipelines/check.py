@@ -45,12 +45,12 @@ _CHECKS: Final = (
     "remote_code",
     "secrets",
 )
-"""The checks of a run, in the order of its assessment; each rule names the one that it feeds."""
+"""The checks of a run, in the order of its assessment; each rule names the one it feeds."""
 _OF_CONFIG: Final = frozenset({"config_integrity", "remote_code", "secrets"})
 
 
 def check_pipeline(event: Event[PipelineRun], knowledge: Knowledge) -> Outcome:
-    """Return what the checks of a pipeline run say.
+    """Return the results of the checks of a pipeline run.
 
     Findings from intel are the ledger's; here a match only fails the `intel` check.
 

@@ -1,4 +1,4 @@
-"""A pipeline's configuration file as the event it would be, for scans from the command line."""
+"""Converts a pipeline's configuration file to an event, for scans from the command line."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def pipeline_event_from_config(
     tenant: str = "local",
     expected_config_hash: str | None = None,
 ) -> Event[PipelineRun]:
-    """Return the event that a run of this configuration file would be.
+    """Return the event of a run with this configuration file.
 
     The file is JSON, or YAML read with the safe loader; of several YAML documents the
-    configuration is their list. It keeps its own bytes where it is JSON, so that its hash is the
-    one its writer would get.
+    configuration is their list. JSON keeps its own bytes, so that its hash is the one its
+    writer would get.
 
     Args:
         raw: The file.
         name: The pipeline's name, for instance the file's.
         time: When it was scanned.
-        tenant: Whose it is.
-        expected_config_hash: What its hash should be, if that is known.
+        tenant: The tenant it belongs to.
+        expected_config_hash: The expected hash, if known.
 
     Raises:
         UnreadableConfigError: too large, too deep, too many values, or neither JSON nor YAML.
@@ -55,7 +55,7 @@ def pipeline_event_from_config(
         try:
             read_config(text)
         except UnreadableConfigError:
-            # YAML's flow style looks like JSON.
+            # YAML's flow style resembles JSON.
             text = _from_yaml(text, name)
     else:
         text = _from_yaml(text, name)

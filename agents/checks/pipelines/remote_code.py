@@ -1,4 +1,4 @@
-"""Settings that let a run execute what it loads: remote code, unsafe loaders, moving revisions."""
+"""Finds settings that let a run execute loaded content: remote code, unsafe loaders, branches."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _SWITCHES: Final[dict[str, tuple[str, bool]]] = {
     "git_ssl_no_verify": (TLS_OFF, True),
     "curl_ssl_no_verify": (TLS_OFF, True),
 }
-"""Settings by name, and the value that opens the door."""
+"""Settings by name, and the unsafe value."""
 _LOADERS: Final = re.compile(
     r"(?:^|[^\w.])(?:c?[Pp]ickle|cloudpickle|dill|joblib|marshal|shelve)(?:\.(?:loads?|Unpickler|open))?"
     r"$|^yaml\.(?:unsafe_load|full_load|Loader|UnsafeLoader|load)(?:_all)?$|^(?:Unsafe|C)Loader$"
@@ -75,7 +75,7 @@ _TEXTS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
         (TLS_OFF, r"\bPYTHONHTTPSVERIFY\s*=\s*0\b"),
     )
 )  # fmt: skip
-"""What gives a loader away in a command line, a script or an environment."""
+"""Signs of a loader in a command line, a script or an environment."""
 _MODEL_KEYS: Final = re.compile(
     r"^(?:base_?)?model(?:_name|_id|_name_or_path|_path|_repo|_uri)?$|^pretrained(?:_model)?"
     r"(?:_name_or_path|_name|_path)?$|^(?:teacher|student|draft|reward|embedding|adapter|tokenizer)"
@@ -111,7 +111,7 @@ _REVISION_ARGUMENT: Final = re.compile(
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """A setting that a rule met."""
+    """A setting that a rule matched."""
 
     rule_id: str
     path: str
@@ -123,7 +123,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def truth(value: Any) -> bool | None:  # noqa: ANN401 -- any JSON scalar
-    """Return what a setting's value says as a switch; None if it is none."""
+    """Return a setting's value as a switch; None if it is not one."""
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
@@ -138,12 +138,12 @@ def truth(value: Any) -> bool | None:  # noqa: ANN401 -- any JSON scalar
 
 
 def pinned(revision: str | None) -> bool:
-    """Tell whether a model's revision is a commit or digest: a branch or tag moves."""
+    """Return whether a model's revision is a commit or digest: a branch or tag moves."""
     return revision is not None and _COMMIT.fullmatch(revision.strip().lower()) is not None
 
 
 def settings_of(node: Node) -> Iterator[Setting]:
-    """Yield what one value of a configuration opens.
+    """Yield the unsafe settings of one value of a configuration.
 
     Args:
         node: The value; an object is read for its named settings, a list of strings as one
@@ -180,7 +180,7 @@ def _named(node: Node, members: dict[str, Any]) -> Iterator[Setting]:
 
 
 def _by_ending(plain: str) -> tuple[str, bool] | None:
-    """Return what a variable of some program's own switches, such as HF_TRUST_REMOTE_CODE."""
+    """Return the setting that an environment variable, such as HF_TRUST_REMOTE_CODE, controls."""
     return (REMOTE_CODE, True) if plain.endswith("_trust_remote_code") else None
 
 
@@ -216,7 +216,7 @@ def _in_text(path: str, text: str) -> Iterator[Setting]:
 
 
 def _model_arguments(path: str, text: str) -> Iterator[Setting]:
-    """Yield the models that a command line takes by a revision that moves."""
+    """Yield the models that a command line loads by a mutable revision."""
     for match in _MODEL_ARGUMENT.finditer(text):
         revision = _REVISION_ARGUMENT.search(text, match.end())
         given = {"revision": revision["revision"]} if revision else {}

@@ -29,12 +29,12 @@ _DIGEST_NAMES: Final = ("sha256", "digest", "checksum", "hash")
 
 
 class RunSource(msgspec.Struct, frozen=True, kw_only=True):
-    """One data source, as all who name it say."""
+    """One data source, merged from all its mentions."""
 
     url: str
     name: str | None = None
     verified: bool | None = None
-    """False if anyone says so, else true if anyone does."""
+    """False if any mention says so, else true if any does."""
     provider: str | None = None
     digest: str | None = None
     """SHA-256 of what the run read, as the event reports it."""
@@ -45,16 +45,16 @@ class RunSource(msgspec.Struct, frozen=True, kw_only=True):
     registered_at: datetime | None = None
     place: Place
     implied: bool = False
-    """A setting only names it: nobody could have said there that it is verified."""
+    """Only named by a setting, where there is no field for `verified`."""
 
     @property
     def key(self) -> str:
-        """What tells it apart: its URL, else its name."""
+        """Its identity: the URL, else the name."""
         return self.url or f"name:{self.name}"
 
 
 def sha256_of(digests: Mapping[str, str]) -> str | None:
-    """Return the SHA-256 of a `digests` object in lower-case hex, None if there is none."""
+    """Return the SHA-256 of a `digests` object in lower-case hex, if any."""
     for name, value in digests.items():
         if name.lower().replace("-", "") == "sha256":
             text = value.strip().lower().removeprefix("sha256:")
@@ -78,8 +78,8 @@ def commit_of(digests: Mapping[str, str]) -> str | None:
 def config_sources(config: Any) -> list[DataSource]:  # noqa: ANN401 -- any JSON document
     """Return the data sources that a configuration names in `data_sources`.
 
-    An entry is an object or a bare URL; what can't be read as one is left out here and stays in
-    the configuration.
+    An entry is an object or a bare URL; other values are left out here and stay in the
+    configuration.
     """
     entries = config.get("data_sources") if isinstance(config, dict) else None
     if isinstance(entries, dict):
@@ -121,7 +121,7 @@ def implied_sources(config: Any) -> list[DataSource]:  # noqa: ANN401 -- any JSO
     for node in walk(config):
         add(node.path, node.value)
         if isinstance(node.value, dict) and isinstance(node.value.get("name"), str):
-            # Kubernetes, Tekton and Argo write parameters and variables so.
+            # Kubernetes, Tekton and Argo write parameters and variables like this.
             add(node.value["name"], node.value.get("value"))
     return list(found.values())
 
@@ -149,8 +149,8 @@ def run_sources(
     """Return the union of both by URL (by name where there is none), and how many were left out.
 
     Args:
-        configured: Those of the configuration; their digests are what is expected.
-        reported: Those of the event; their digests are what was read.
+        configured: Those of the configuration, with the expected digests.
+        reported: Those of the event, with the actual digests.
         implied: Those that other settings name.
     """
     merged: dict[str, RunSource] = {}
@@ -210,7 +210,7 @@ def _merge(known: RunSource | None, source: DataSource, url: str, *, expected: b
 def dataset_key(source: RunSource, tenant: str) -> str:
     """Return the component key of a data source's content.
 
-    A URL means the same everywhere; a bare name means something to its tenant only.
+    A URL is global; a bare name is private to its tenant.
     """
     place = source.place
     if place.scheme and place.scheme != "file" and place.host:
@@ -224,7 +224,7 @@ def dataset_key(source: RunSource, tenant: str) -> str:
 
 
 def domain_key(source: RunSource) -> str | None:
-    """Return the key of the domain a source lies on; None for stores, files and names."""
+    """Return the key of a source's domain; None for stores, files and names."""
     if not source.place.host or source.place.store or source.place.scheme == "file":
         return None
     return component_key("domain", source.place.host)
@@ -238,7 +238,7 @@ def vendor_key(source: RunSource) -> str | None:
 
 
 def trusted(source: RunSource, data_hosts: Iterable[str]) -> bool:
-    """Tell whether the policy's trusted hosts, buckets or URL prefixes hold a source.
+    """Return whether the policy's trusted hosts, buckets or URL prefixes cover a source.
 
     An entry with `://` is a prefix that ends at a path boundary; `*.name` is every subdomain;
     anything else is a host or bucket by its exact name.
@@ -261,7 +261,7 @@ def trusted(source: RunSource, data_hosts: Iterable[str]) -> bool:
 
 
 def blocks(entry: str, keys: Iterable[str], place: Place | None = None) -> bool:
-    """Tell whether an entry of a blocklist names one of these components or this place.
+    """Return whether an entry of a blocklist names one of these components or this place.
 
     An entry is a component key, `organisation/model`, a host (with its subdomains), a URL prefix
     or a SHA-256.
@@ -285,7 +285,7 @@ def blocks(entry: str, keys: Iterable[str], place: Place | None = None) -> bool:
         prefix, _, name = key.partition(":")
         names = {key.lower(), name.lower()}
         if prefix in {"model", "dataset", "image"}:
-            # Behind the registry (or the tenant's mark) stands what a blocklist line says.
+            # A blocklist entry matches the part after the registry (or the tenant's mark).
             registry, _, rest = name.partition("/")
             names.add(rest.lower())
             names.add(f"{registry_name(registry)}/{rest}".lower())

@@ -1,4 +1,4 @@
-"""The loader for YAML from outside: it makes plain values, and is left where it nests too deep."""
+"""The loader for untrusted YAML: plain values only, within a nesting limit."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import yaml
 
 DEPTH: Final = 200
 _BRACKETS: Final = 4_000
-"""Fewer can't nest too deep."""
+"""Shorter texts can't nest too deeply."""
 _LEVELS: Final = re.compile(rb"(?m)^[ \t?\-]{2000}")
-"""White space and marks at the start of a line, by which block style nests."""
+"""White space and indicators at the start of a line, by which block style nests."""
 
 
 class TooDeepError(yaml.YAMLError):
-    """A text that nests deeper than anybody writes."""
+    """A text that nests deeper than the limit."""
 
 
 def plain_loader(raw: bytes) -> type[yaml.SafeLoader]:
     """Return the loader for a text: safe, application tags (`!Ref`) read as their plain content.
 
-    libyaml's loader calls itself for each level and ends the process where the stack ends, so that
-    a text that could nest so deep is looked through before.
+    libyaml's loader recurses for each level and crashes the process at the end of the stack, so
+    a text that could nest that deep is examined first.
 
     Raises:
         TooDeepError: it nests deeper than `DEPTH`.
-        yaml.YAMLError: it is none.
+        yaml.YAMLError: it is not YAML.
     """
     base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     if raw.count(b"[") + raw.count(b"{") > _BRACKETS or _LEVELS.search(raw):
@@ -52,7 +52,7 @@ def plain_loader(raw: bytes) -> type[yaml.SafeLoader]:
 
 def _require_shallow(raw: bytes, loader: Any) -> None:  # noqa: ANN401 -- of either kind
     depth = 0
-    # Events come from a parser that keeps its own stack, within bounds.
+    # Parsing into events does not recurse.
     for event in yaml.parse(raw, Loader=loader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1

@@ -17,7 +17,7 @@ from schemas.findings import Indicator
 from schemas.severity import Disposition, Status
 
 NAMED: Final = 20
-"""File names told in one check's detail."""
+"""File names listed in one check's detail."""
 _SIGNATURE_NAME: Final = re.compile(r"(^|/)[^/]*\.(sig|sigstore|sigstore\.json)$", re.IGNORECASE)
 
 
@@ -39,7 +39,7 @@ def sha256_of(digests: Mapping[str, str]) -> str | None:
 
 
 def is_signature(path: str) -> bool:
-    """Tell whether a file name is that of a detached signature."""
+    """Return whether a file name is that of a detached signature."""
     return _SIGNATURE_NAME.search(plain_path(path)) is not None
 
 
@@ -53,7 +53,7 @@ def check_formats(paths: Sequence[str], disguised: Sequence[str] = ()) -> Check:
 
     Args:
         paths: All files.
-        disguised: Files whose content is not what their name says.
+        disguised: Files whose content differs from what their name implies.
     """
     if not paths:
         return Check(
@@ -88,10 +88,10 @@ def check_hashes(
     """Compare the digests of files with the expected ones.
 
     Args:
-        actual: Of each file present, its SHA-256 (several, where a push names it several times);
-            None where it is not known.
+        actual: The SHA-256 of each present file (several, if a push lists it several times);
+            None if unknown.
         expected: Path to SHA-256 in hex.
-        unread: Why the digest of a file could not be had, by path.
+        unread: Why the digest of a file could not be read, by path.
 
     Returns:
         A check `hash_<file>` for each expected file, `unexpected_files`, and the detections.
@@ -190,9 +190,9 @@ def _unexpected(present: Iterable[str], expected: Iterable[str]) -> list[str]:
 
 
 def declared_digests(files: Iterable[File]) -> dict[str, frozenset[str] | None]:
-    """Return the SHA-256 that an event declares of each file; None where it declares none.
+    """Return the SHA-256 that an event declares for each file, if any.
 
-    A path that stands twice has both digests, so that one good entry never hides a bad one.
+    A duplicate path has both digests, so that a good entry never hides a bad one.
     """
     result: dict[str, frozenset[str] | None] = {}
     for file in files:

@@ -1,4 +1,4 @@
-"""The slow work of a push: fetch its files, scan each in the sandbox, verify the whole."""
+"""The slow work of a push: fetch its files, scan each in the sandbox, verify them together."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MAX_ATTEMPTS: Final = 5
 BACKOFF_MS: Final = (60_000, 300_000, 1_800_000, 7_200_000)
 """Wait before attempts two to five."""
 FREE_DIGEST_BYTES: Final = 64 << 20
-"""Files up to this size are digested even where nothing asks for it."""
+"""Files up to this size are digested even if nothing requires it."""
 AT_ONCE: Final = 4
 """Files of one push scanned at the same time."""
 NAMED: Final = 100
@@ -50,7 +50,7 @@ _STATUS: Final = {
     Verdict.CLEAN: Status.PASS,
     Verdict.SUSPICIOUS: Status.WARN,
     Verdict.INCOMPLETE: Status.INCOMPLETE,
-    # A gate never passes what was not checked.
+    # A gate never passes unchecked content.
     Verdict.UNSUPPORTED: Status.INCOMPLETE,
     Verdict.CORRUPT: Status.FAIL,
     Verdict.MALICIOUS: Status.FAIL,
@@ -59,15 +59,15 @@ _log = structlog.get_logger(__name__)
 
 
 class Report(Protocol):
-    """What the scanner says of one file."""
+    """The scan result of one file."""
 
     @property
     def verdict(self) -> Verdict:
-        """What the file is."""
+        """The verdict."""
 
     @property
     def detections(self) -> tuple[Detection, ...]:
-        """What was found in it."""
+        """Its detections."""
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -83,7 +83,7 @@ ScanFile = Callable[[str, Source, frozenset[str]], Awaitable[Report]]
 
 
 class Fetch(Protocol):
-    """What the tenant may reach."""
+    """The artifacts that the tenant may fetch."""
 
     def open(self, uri: str) -> OpenSource:
         """Return the bytes behind a URI."""
@@ -93,7 +93,7 @@ class Fetch(Protocol):
 
 
 class ScanOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the slow work of one push says, and the next attempt where one is needed."""
+    """The result of the slow work of one push, and the next attempt if one is needed."""
 
     checks: tuple[Check, ...] = ()
     detections: tuple[Detection, ...] = ()
@@ -107,7 +107,7 @@ class ScanOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Watched:
-    """A source that remembers that a read failed, whatever the scanner makes of it."""
+    """A source that records that a read failed, however the scanner handles it."""
 
     def __init__(self, source: OpenSource) -> None:
         self._source = source
@@ -131,7 +131,7 @@ class _Scanned(msgspec.Struct, frozen=True, kw_only=True):
     detections: tuple[Detection, ...] = ()
     reason: str = ""
     again: bool = False
-    """It could not be had now, and may be later."""
+    """The failure may be temporary."""
 
 
 async def scan_push(
@@ -144,19 +144,19 @@ async def scan_push(
     trust: Trust | None = None,
     turn: Turn = nullcontext,
 ) -> ScanOutcome:
-    """Fetch, scan and verify what a push brought.
+    """Fetch, scan and verify the files of a push.
 
-    A file that can't be had or scanned makes the assessment INCOMPLETE and never stops the
-    others; what may be had later is asked for again, up to `MAX_ATTEMPTS` times.
+    A file that can't be fetched or scanned makes the assessment INCOMPLETE and never stops the
+    others; a temporary failure is retried, up to `MAX_ATTEMPTS` times.
 
     Args:
         request: What to scan.
         knowledge: Intelligence and the tenants' policies.
-        fetch: Opens and lists what the tenant may reach.
+        fetch: Opens and lists artifacts that the tenant may fetch.
         scan: Scans one file in the sandbox.
         now_ms: The broker's timestamp of the request, milliseconds since the epoch; the next
             attempt counts from it, so that a replay asks for the same.
-        trust: Whose signatures count; what the policy says by default.
+        trust: The trusted signers; by default those of the policy.
         turn: Waits for this tenant's turn at what is slow: once for each file, and for each pass
             over the whole push.
     """
@@ -182,7 +182,7 @@ async def scan_push(
         check.name.startswith("signature") and check.status is Status.PASS
         for check in verified.checks
     )
-    told = sightings_of(
+    sightings = sightings_of(
         event,
         policy,
         {**_declared(event.data), **digests},
@@ -211,7 +211,7 @@ async def scan_push(
             policy.suppressions,
             event.time.date(),
         ),
-        sightings=told.sightings,
+        sightings=sightings.sightings,
         retry=retry,
     )
 
@@ -276,7 +276,7 @@ async def _scan_one(
     except FetchError as error:
         watched.error = error
         report = None
-    except Exception as error:  # noqa: BLE001 -- rule 4: one file's error never stops the others
+    except Exception as error:  # noqa: BLE001 -- hostile input: one file's error never stops the others
         _log.warning("file_not_scanned", error=type(error).__name__)
         return _Scanned(
             path=path,
@@ -286,7 +286,7 @@ async def _scan_one(
     finally:
         source.close()
     if watched.error is not None:
-        # The scanner only sees a read that fails; what it found until then stays.
+        # The scanner only sees a failed read; earlier detections stay.
         found = tuple(report.detections) if report is not None else ()
         malicious = report is not None and report.verdict is Verdict.MALICIOUS
         model.unread[path] = watched.error.explain()
@@ -309,7 +309,7 @@ async def _scan_one(
 def _digest(
     model: ModelFiles, event: Event[RegistryPush], scanned: list[_Scanned], signed: bool
 ) -> None:
-    """Compute the digests that something depends on; others stay as the event declares them."""
+    """Compute the digests that a check depends on; others stay as declared by the event."""
     declared = _declared(event.data)
     sizes = {plain_path(file.path): file.size for file in event.data.files}
     has_signature = signed and any(is_signature(path) for path in model.paths())
@@ -433,7 +433,7 @@ def _file_status(file: _Scanned) -> Status:
 
 
 def _worst_by_name(checks: Iterable[Check]) -> list[Check]:
-    """Keep one check of each name: the worst."""
+    """Keep the worst check of each name."""
     kept: dict[str, Check] = {}
     for check in checks:
         known = kept.get(check.name)
@@ -462,7 +462,7 @@ def _next(request: ScanRequest, now_ms: int) -> ScanRequest | None:
 
 
 def _nothing(request: ScanRequest, error: FetchError, now_ms: int) -> ScanOutcome:
-    """Return what is said of a push whose listing could not be had."""
+    """Return the outcome of a push whose files could not be listed."""
     retry = None if isinstance(error, RefusedError) else _next(request, now_ms)
     detail = f"the files could not be listed: {error.explain()[:300]}"
     if retry is not None:

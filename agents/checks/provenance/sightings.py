@@ -1,4 +1,4 @@
-"""What a push tells the component ledger: the model, its files, its publisher, its parents."""
+"""Sightings of a push for the component ledger: the model, its files, publisher and parents."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from schemas.observations import Sighting
 from schemas.policy import Policy
 
 MAX_SIGHTINGS: Final = 2000
-"""Of one event; weights and code first, then what only describes them."""
+"""Sightings of one event; weights and code come first, descriptions last."""
 MAX_PARENTS: Final = 64
 MAX_PARTS: Final = 4
-"""Files by whose digests a version may be recognised; sharded models go by the digest of all."""
+"""Most files whose digests identify a version; more shards are identified by the digest of all."""
 _KINDS: Final = {
     "push": "pushed",
     "promote": "pushed",
@@ -41,20 +41,20 @@ _KINDS: Final = {
 
 
 class PushSightings(msgspec.Struct, frozen=True, kw_only=True):
-    """The sightings of a push, and how many were left out by the limit."""
+    """The sightings of a push, and the number omitted by the limit."""
 
     sightings: tuple[Sighting, ...]
     left_out: int = 0
 
 
 def parents(push: RegistryPush) -> tuple[str, ...]:
-    """Return the component keys a pushed model says it was made from."""
+    """Return the component keys of a pushed model's declared parents."""
     if push.card is None and push.moved_from is None:
         return ()
     names = [(name, "model") for name in (push.card.base_model if push.card else ())]
     names += [(name, "dataset") for name in (push.card.datasets if push.card else ())]
     if push.moved_from:
-        # A repository that was renamed is made from what lay under its former name.
+        # A renamed repository is made from the one under its former name.
         names.append((push.moved_from, "dataset" if push.kind == "dataset" else "model"))
     keys = (reference_component(name, push.registry, prefix) for name, prefix in names)
     return tuple(dict.fromkeys(key for key in keys if key))[:MAX_PARENTS]
@@ -68,13 +68,13 @@ def sightings_of(
     complete: bool,
     signed: bool | None = None,
 ) -> PushSightings:
-    """Return what a push tells the ledger, once for each system it names.
+    """Return the sightings of a push, one set for each system it names.
 
     Args:
         event: The push.
         policy: Its tenant's policy: internal registries name the tenant's own components.
         digests: Path to SHA-256 of the files whose digest is known.
-        complete: Every file's digest is known, so that the model's own digest can be told.
+        complete: Every file's digest is known, so that the model's own digest can be computed.
         signed: Whether a signature was verified; None where it was not.
     """
     push = event.data
@@ -101,7 +101,7 @@ def sightings_of(
         signed=signed,
         has_signature=_has_signature(push),
     )
-    # What an OCI registry addresses by digest has that one, whichever of its layers are known.
+    # An OCI artifact has the digest of its address, whichever of its layers are known.
     whole = pinned_digest(push) or (digest_of_files(digests) if complete and digests else None)
     total = len(systems) * (
         1 + (publisher is not None) + len(set(digests.values())) + len(parents(push))
@@ -153,7 +153,7 @@ def _all(
     for system in systems:
         yield _placed(model, system, policy)
     for parent in made_from:
-        # Who names a base model has to do with it, though the model itself was never met.
+        # A push that names a base model involves it, even if the model itself was never seen.
         named = msgspec.structs.replace(
             base,
             component=parent,

@@ -1,4 +1,4 @@
-"""Reads a manifest of any kind, and refuses what is not one with a word on what it may be."""
+"""Reads a manifest of any kind; refuses other files, naming the kind they seem to be."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def install_adapter(kind: str, read: Reader) -> Callable[..., list[Event[Package
 
 
 def read_as(kind: str, read: Reader, raw: bytes, options: InstallOptions) -> Found:
-    """Return what a reader finds in a manifest.
+    """Return the contents of a manifest.
 
     Raises:
         UnreadableRecordError: too large, or not of the kind: names the kind it seems to be.
@@ -84,7 +84,7 @@ def _guess(kind: str, raw: bytes) -> str:
 
 
 def _add_options(found: Found, options: InstallOptions) -> None:
-    """Add what the sender knows beside the file."""
+    """Add the options of the sender."""
     from streams.adapters.manifests.locks import read_lock  # noqa: PLC0415 -- it reads every kind
     from streams.adapters.manifests.requirements import (  # noqa: PLC0415 -- it is a reader itself
         parsed_requirements,

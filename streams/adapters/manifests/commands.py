@@ -1,4 +1,4 @@
-"""Packages that commands install: in Dockerfiles, shell scripts and steps of pipelines."""
+"""Finds packages that commands install, in Dockerfiles, shell scripts and pipeline steps."""
 # ruff: noqa: E501 -- lists of names
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _VALUED: Final = frozenset(
      "--global-option", "--config-settings", "-C", "--no-binary", "--only-binary", "--torch-backend",
      "--exclude-newer", "--resolution", "--index-strategy", "--use-feature", "--group", "--extra"}
 )  # fmt: skip
-"""Options of installers that take a value of their own, which is no requirement."""
+"""Options of installers that take a value, which is not a requirement."""
 _INDEXES: Final = {
     "-i": "--index-url",
     "--index-url": "--index-url",
@@ -55,26 +55,26 @@ _VARIABLES: Final = {
     "UV_INSECURE_HOST": "--trusted-host",
     "PIP_FIND_LINKS": "--find-links",
 }
-"""Variables that installers take for options."""
+"""Environment variables that installers read as options."""
 _INSTRUCTION: Final = re.compile(r"\s*([A-Za-z]+)\s+(.*)", re.DOTALL)
 _ASSIGNED: Final = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _HEREDOC: Final = re.compile(r"<<-?\s*[\"']?(\w+)[\"']?")
 
 
 class Command(msgspec.Struct, frozen=True):
-    """One command line, and where it stands."""
+    """One command line and its location."""
 
     text: str
     line: int
 
 
 def installs_of(commands: Iterable[Command], options: InstallOptions, place: str) -> Found:
-    """Return what commands install with pip and its kin.
+    """Return the packages that commands install with pip and similar installers.
 
     Args:
         commands: Command lines.
         options: The files that they may name.
-        place: The name of what they stand in.
+        place: The name of the file that contains them.
     """
     found = Found(installer=Installer(name="pip"))
     for command in commands:
@@ -90,7 +90,7 @@ def _add(found: Found, line: str, options: InstallOptions, place: str, number: i
         return
     here = options.path or place
     if line.partition(" ")[0] in {"-r", "-c"}:
-        # From the root: what names it runs somewhere else than it lies.
+        # From the root: the command runs in another folder than its file's.
         here = ""
         line = f"{line[:2]} {_nested(line[3:].strip(), options, place)}"
     parsed = read_requirements(line, file=here, files=options.files)
@@ -110,7 +110,7 @@ def _add(found: Found, line: str, options: InstallOptions, place: str, number: i
 
 
 def _nested(named: str, options: InstallOptions, place: str) -> str:
-    """Return where a file that a command names lies: as written, or where it was copied from."""
+    """Return the path of a file that a command names: as written, or its source if copied."""
     here = options.path or place
     name = posixpath.basename(named)
     for path in (beside(here, named), posixpath.normpath(named), beside(here, name), name):
@@ -145,7 +145,7 @@ def _simple_commands(text: str) -> Iterator[list[str]]:
 
 
 def _requirement_lines(words: list[str], found: Found, place: str) -> Iterator[str]:
-    """Yield the requirement lines that one command amounts to."""
+    """Yield the requirement lines equivalent to one command."""
     rest = list(words)
     while rest and (match := _ASSIGNED.fullmatch(rest[0])):
         if option := _VARIABLES.get(match[1]):
@@ -270,7 +270,7 @@ def script_commands(text: str) -> Iterator[Command]:
 
 
 def read_dockerfile(raw: bytes, options: InstallOptions) -> Found:
-    """Return what the RUN instructions of a Dockerfile install, with the indexes of ENV and ARG."""
+    """Return the packages that a Dockerfile's RUN installs, with the indexes of ENV and ARG."""
     commands = [
         Command(f"{name} {command.text}" if name in {"ENV", "ARG"} else command.text, command.line)
         for name, command in dockerfile_instructions(raw.decode("utf-8-sig", "replace"))
@@ -280,7 +280,7 @@ def read_dockerfile(raw: bytes, options: InstallOptions) -> Found:
 
 
 def read_script(raw: bytes, options: InstallOptions) -> Found:
-    """Return what a shell script installs."""
+    """Return the packages that a shell script installs."""
     commands = script_commands(raw.decode("utf-8-sig", "replace"))
     return installs_of(commands, options, options.path or "script")
 

@@ -19,7 +19,7 @@ from streams.adapters.manifests.found import (
 from streams.adapters.payload import Purl, read_purl
 
 NO_PURL = "no known ecosystem (they have no purl)"
-"""What a package without a purl is counted under: nobody can tell which index it is of."""
+"""The ecosystem of packages without a purl, whose index is unknown."""
 
 
 class Component(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +30,7 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
     purl: str | None = None
     files: tuple[File, ...] = ()
     reference: str | None = None
-    """By which the inventory's edges name it."""
+    """The reference that the inventory's edges use."""
 
 
 def add_components(
@@ -42,10 +42,10 @@ def add_components(
     """Add the packages of an inventory.
 
     Args:
-        found: What to add them to.
+        found: The result to add them to.
         components: The packages.
-        edges: What each depends on, by reference.
-        roots: References of what the inventory is about: what these need was asked for.
+        edges: Dependencies by reference.
+        roots: References of the subjects of the inventory: their dependencies were requested.
     """
     named: dict[str, str] = {}
     known: list[tuple[Component, Purl]] = []
@@ -77,7 +77,7 @@ def add_components(
 
 
 def _qualified(purl: Purl) -> dict[str, Any]:
-    """Return what the qualifiers of a purl say of where the package came from."""
+    """Return the origin of a package from the qualifiers of its purl."""
     fields: dict[str, Any] = {}
     if index := purl.qualifiers.get("repository_url"):
         fields["index_url"] = index if "://" in index else f"https://{index}"

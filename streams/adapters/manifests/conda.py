@@ -1,7 +1,7 @@
 """conda's files: environments, explicit lists and the locks of conda-lock.
 
 Only what pip installs into an environment comes from the Python index. The rest comes from
-channels, whose packages have names of their own: they are told, and not checked.
+channels, whose packages have their own names: they are reported, but not checked.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _OWN: Final = frozenset({"python", "pip", "setuptools", "wheel"})
 
 
 def read_environment(raw: bytes, options: InstallOptions) -> Found:
-    """Return what an environment.yml, or MLflow's python_env.yaml, asks pip for."""
+    """Return the pip requirements of an environment.yml, or of MLflow's python_env.yaml."""
     document = table(read_yaml(raw))
     if not isinstance(document.get("dependencies"), list):
         raise refuse("no dependencies: not an environment of conda")
@@ -62,7 +62,7 @@ def _add_channels(found: Found, channels: list[str]) -> None:
 
 
 def read_explicit(raw: bytes, _options: InstallOptions) -> Found:
-    """Return what an explicit list names: files of channels, by URL."""
+    """Return the files of channels in an explicit list, by URL."""
     found = Found(installer=Installer(name="conda"))
     channels: dict[str, None] = {}
     for line in raw.decode("utf-8-sig").splitlines():
@@ -78,7 +78,7 @@ def read_explicit(raw: bytes, _options: InstallOptions) -> Found:
 
 
 def read_lock_file(raw: bytes, _options: InstallOptions) -> Found:
-    """Return what a conda-lock.yml locks, each package once for all platforms."""
+    """Return the packages of a conda-lock.yml, each once for all platforms."""
     document = table(read_yaml(raw))
     if not isinstance(document.get("package"), list):
         raise refuse("no packages: not a conda-lock.yml")

@@ -31,7 +31,7 @@ _DEPTH: Final = 64
 _COMPONENTS: Final = 200_000
 _NOT_PACKAGES: Final = frozenset({"file", "data", "machine-learning-model", "operating-system",
                                   "device", "firmware", "cryptographic-asset"})  # fmt: skip
-"""Types of components that no package index has; without a purl they are no gap."""
+"""Types of components that are in no package index; without a purl they are ignored."""
 
 
 def read(raw: bytes, _options: InstallOptions) -> Found:
@@ -110,7 +110,7 @@ def _hash(entry: dict[str, Any]) -> tuple[str, str]:
 
 
 def _from_xml(raw: bytes) -> dict[str, Any]:
-    """Return what is read of a BOM in XML, in the shape that JSON has."""
+    """Return the needed fields of an XML BOM, in the structure of the JSON format."""
     if b"<!DOCTYPE" in raw or b"<!ENTITY" in raw:
         raise refuse("XML with a document type: it could expand without end")
     root = ET.fromstring(raw)  # noqa: S314 -- without a document type there are no entities

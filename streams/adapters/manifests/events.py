@@ -1,4 +1,4 @@
-"""Package-install events made from what was read of a manifest, cut into parts that fit."""
+"""Builds package-install events from a manifest, split into parts that fit."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ PACKAGES_LIMIT: Final = 500_000
 def install_events(
     kind: str, raw: bytes, found: Found, options: InstallOptions
 ) -> list[Event[PackageInstall]]:
-    """Return the events of what was read; credentials of URLs are masked in them.
+    """Return the events of a manifest, with the credentials of URLs masked.
 
     Args:
         kind: The kind of manifest.
-        raw: Its bytes, of which the ids are derived.
-        found: What was read.
-        options: What the sender knows beside it.
+        raw: Its bytes, from which the ids are derived.
+        found: Its contents.
+        options: The options of the sender.
 
     Raises:
-        UnreadableRecordError: no tenant, no time, or more packages than are taken.
+        UnreadableRecordError: no tenant, no time, or too many packages.
     """
     if not options.tenant:
         raise refuse("no tenant is named", reasons.MISSING_IDENTITY)
@@ -77,7 +77,7 @@ def install_events(
 
 
 def mask_found(found: Found) -> None:
-    """Mask the credentials of URLs: what was read travels on, and they do not."""
+    """Mask the credentials of URLs, which events must not contain."""
     found.index_url = _masked(found.index_url)
     found.extra_index_urls = tuple(map(mask_credentials, found.extra_index_urls))
     found.requirements = [mask_credentials(one) for one in found.requirements]

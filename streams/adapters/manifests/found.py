@@ -1,4 +1,4 @@
-"""What was read from a manifest, and what its sender knows beside it."""
+"""The contents of a manifest, and the options of its sender."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Lock = dict[str, tuple[str, ...]]
 
 
 class InstallOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What a producer's file does not say: where it ran and what it was allowed to fetch."""
+    """Facts that the file lacks: where the install ran, and its allowed sources."""
 
     tenant: str | None = None
     source: str | None = None
@@ -32,9 +32,9 @@ class InstallOptions(msgspec.Struct, frozen=True, kw_only=True):
     lock: str | bytes | None = None
     """The text of a lock: hashed requirements, pylock.toml or uv.lock."""
     requirements: str | bytes | None = None
-    """The text of the requirements that were asked for."""
+    """The text of the requested requirements."""
     path: str = ""
-    """Where the file lies among `files`: what it names is relative to it."""
+    """The path of the file among `files`: paths in it are relative to it."""
     files: Mapping[str, str] = {}
     """Texts of files that it may name, by path."""
     identities: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class InstallOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Found(msgspec.Struct, kw_only=True):
-    """What was read from a manifest, before it is cut into events."""
+    """The contents of a manifest, before it is split into events."""
 
     packages: list[Package] = []
     requirements: list[str] = []
@@ -58,16 +58,16 @@ class Found(msgspec.Struct, kw_only=True):
     foreign: dict[str, list[str]] = {}
     """Names of packages of other ecosystems, which are not checked, by ecosystem."""
     unsupported: list[str] = []
-    """What else is recognised and not checked, each with the place and the reason."""
+    """Other parts that are recognised but not checked, each with location and reason."""
     incomplete: list[str] = []
-    """What could not be read, each with the place and the reason."""
+    """Parts that could not be read, each with location and reason."""
 
     def add_foreign(self, ecosystem: str, name: str) -> None:
-        """Note a package that is not checked."""
+        """Record a package that is not checked."""
         self.foreign.setdefault(ecosystem, []).append(name)
 
     def unchecked(self) -> list[str]:
-        """Return what was recognised and is not checked, each in one line."""
+        """Return the parts that are recognised but not checked, each in one line."""
         lines = []
         for ecosystem, names in sorted(self.foreign.items()):
             listed = ", ".join(dict.fromkeys(names[:_SHOWN]))
@@ -122,22 +122,22 @@ def with_digest(url: str | None, files: Sequence[File]) -> str | None:
 
 
 def table(value: Any) -> dict[str, Any]:  # noqa: ANN401 -- any value of TOML, YAML or JSON
-    """Return a mapping as one, and anything else, such as null, as an empty one."""
+    """Return a mapping unchanged, and anything else, such as null, as an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def entries(value: Any) -> list[dict[str, Any]]:  # noqa: ANN401 -- any value of TOML, YAML or JSON
-    """Return the mappings of a list; of anything else, such as null, none."""
+    """Return the mappings in a list; none for anything else, such as null."""
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def texts(value: Any) -> list[str]:  # noqa: ANN401 -- any value of TOML, YAML or JSON
-    """Return the texts of a list; of anything else, such as null, none."""
+    """Return the texts in a list; none for anything else, such as null."""
     return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
 
 
 def word(value: Any) -> str | None:  # noqa: ANN401 -- any value of TOML, YAML or JSON
-    """Return a text or a plain number as text; of anything else, and of nothing, None."""
+    """Return a text or a plain number as text; None for anything else or empty text."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     return str(value).strip() or None

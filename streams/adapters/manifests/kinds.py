@@ -1,4 +1,4 @@
-"""The table of manifests: by which names they go, how their content tells them, what reads them.
+"""The table of manifests: their names, how to recognise their content, and their readers.
 
 This is the one place that lists them. It imports no reader: a scan of models needs none.
 """
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from streams.adapters.manifests.adapter import Reader
 
 HEAD: Final = 64 << 10
-"""Bytes at either end of a large file by which its kind is told."""
+"""Bytes at either end of a large file from which its kind is detected."""
 SMALL: Final = 1 << 20
 """A file up to this size is read as a whole."""
 
 
 class Family(StrEnum):
-    """What is done with a manifest."""
+    """How a manifest is processed."""
 
     PACKAGES = "packages"
     """It names packages."""
@@ -37,14 +37,14 @@ class Family(StrEnum):
 
 
 class Content:
-    """The content of a file, as far as its kind is told by it."""
+    """The content of a file, as needed to detect its kind."""
 
     def __init__(self, raw: bytes, whole: Callable[[], bytes] | None = None) -> None:
-        """Take the whole of a file, or its ends where it has much more.
+        """Take a whole file, or both ends of a large one.
 
         Args:
             raw: The bytes.
-            whole: Where `raw` is not all of it: reads all of it.
+            whole: Reads the whole file, if `raw` is not all of it.
         """
         self._raw = raw
         self._load = whole
@@ -56,7 +56,7 @@ class Content:
 
     @cached_property
     def text(self) -> str:
-        """The text, or nothing where the content is none."""
+        """The text, or the empty string if the content is not text."""
         raw = self._raw[: 2 * HEAD]
         if raw[:2] in {b"\xff\xfe", b"\xfe\xff"}:
             return raw.decode("utf-16", "replace")
@@ -64,12 +64,12 @@ class Content:
 
     @cached_property
     def keys(self) -> frozenset[str]:
-        """The names at the top of a YAML or TOML text."""
+        """The top-level names of a YAML or TOML text."""
         return frozenset(_KEY.findall(self.text))
 
     @cached_property
     def json(self) -> Any:  # noqa: ANN401 -- any JSON document
-        """The document of a JSON text, None where it is none."""
+        """The document of a JSON text, None if it is not JSON."""
         if self._raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in {b"{", b"["}:
             return None
         whole = self._raw if self._load is None else self._load()
@@ -80,11 +80,11 @@ class Content:
 
     @cached_property
     def fields(self) -> dict[str, Any]:
-        """The document of a JSON text where it is an object."""
+        """The document of a JSON text, if it is an object."""
         return self.json if isinstance(self.json, dict) else {}
 
     def mentions(self, *words: str) -> bool:
-        """Tell whether one of some texts stands in it: cheaper than reading the document."""
+        """Return whether it contains one of some texts: cheaper than parsing the document."""
         return any(word.encode() in self._raw for word in words)
 
 
@@ -96,17 +96,17 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     paths: str | None = None
     """Pattern of the paths it customarily has, searched without regard to case."""
     content: Callable[[Content], bool] | None = None
-    """Tells it by its content; with `named_only` it has to agree with the path."""
+    """Recognises it by content; with `named_only`, the path must match as well."""
     told: str = ""
-    """Pattern of the paths for which the content alone tells it; the default is any."""
+    """Pattern of the paths for which the content alone suffices; by default any."""
     named_only: bool = False
-    """Whether the content alone does not tell it."""
+    """Whether the content alone does not suffice."""
     reader: str | None = None
     """`module:function` that reads it, for packages."""
     scanned: bool = False
-    """Whether its bytes are also scanned as an artifact: it may say more than what is read here."""
+    """Whether its bytes are also scanned as an artifact: it may contain more than is read here."""
     remedy: str | None = None
-    """Where nothing checks it: what to do."""
+    """The remedy, if nothing checks it."""
 
     def read(self) -> Reader:
         """Import and return its reader."""
@@ -117,7 +117,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _FIRST: Final = 16 << 10
-"""Characters by which a list of requirements is told."""
+"""Characters that indicate a list of requirements."""
 _TELLING: Final = ("==", ">=", "~=", " @ ", "--")
 """What bare words don't have."""
 _TABLE: Final = re.compile(r"(?m)^\[\[?[^\[\]\n]+\]\]?")
@@ -144,7 +144,7 @@ _SCRIPT: Final = re.compile(r"(?m)^# /// script\s*$")
 def _toml(
     *firsts: str, before: str | None = None, marks: tuple[str, ...] = ()
 ) -> Callable[[Content], bool]:
-    """Return what tells a TOML text: by its first table, what stands before it, and other marks."""
+    """Return a detector of TOML texts: by first table, the text before it, and other marks."""
     wanted = re.compile(rf"(?m)^{before}\s*=") if before else None
 
     def tell(content: Content) -> bool:
@@ -159,7 +159,7 @@ def _toml(
 
 
 def _requirements(content: Content) -> bool:
-    """Tell a text of which each line that says something could be one of pip's."""
+    """Return whether each non-empty line of a text could be one of pip's."""
     head = content.text[:_FIRST]
     if not any(sign in head for sign in _TELLING):
         return False
@@ -202,7 +202,7 @@ def _wrapped_spdx(content: Content) -> bool:
 
 
 def _has(*names: str, mark: str | None = None) -> Callable[[Content], bool]:
-    """Return what tells a JSON object by fields; the mark spares reading most that are not."""
+    """Return a detector of JSON objects by fields; the mark avoids parsing most others."""
 
     def tell(content: Content) -> bool:
         return content.mentions(f'"{mark or names[0]}"') and set(names) <= content.fields.keys()
@@ -211,7 +211,7 @@ def _has(*names: str, mark: str | None = None) -> Callable[[Content], bool]:
 
 
 def _keys(*names: str, also: tuple[str, ...] = ()) -> Callable[[Content], bool]:
-    """Return what tells a YAML text by the names at its top: all of these, and one of those."""
+    """Return a detector of YAML texts by top-level names: all of these, and one of those."""
 
     def tell(content: Content) -> bool:
         found = content.keys
@@ -369,7 +369,7 @@ UNSUPPORTED: Final = (
         for ecosystem, names in _OTHERS
     ),
 )  # fmt: skip
-"""What is recognised and not checked."""
+"""Manifests that are recognised but not checked."""
 KINDS: Final = (*PACKAGES, *UNSUPPORTED, *PIPELINES)
 _BY_NAME: Final = tuple(
     (re.compile(kind.paths, re.IGNORECASE), kind) for kind in KINDS if kind.paths is not None
@@ -383,7 +383,7 @@ _PIPELINE_TOLD: Final = re.compile(r"\.(ya?ml|json)$|(^|/)[^./]+$", re.IGNORECAS
 
 
 def may_be_manifest(path: str) -> bool:
-    """Tell whether a file of this path has to be read to know whether it is a manifest."""
+    """Return whether a file of this path has to be read to know whether it is a manifest."""
     return bool(_TOLD.search(path)) or any(pattern.search(path) for pattern, _ in _BY_NAME)
 
 
@@ -392,7 +392,7 @@ def kinds_of(path: str, content: Content) -> list[Kind]:
 
     Args:
         path: With slashes, as far as it is known.
-        content: What is in it; binary content is never a manifest.
+        content: Its content; binary content is never a manifest.
     """
     if not content.text.strip():
         return []
@@ -425,7 +425,7 @@ def _told_by_content(path: str, content: Content) -> Kind | None:
 
 
 def kind_of_content(raw: bytes) -> Kind | None:
-    """Return the kind that content alone tells, whatever it is called; None for none."""
+    """Return the kind that content alone indicates, whatever the name, if any."""
     content = Content(raw)
     return _told_by_content("manifest", content) if content.text.strip() else None
 

@@ -1,4 +1,4 @@
-"""The digests of a lock of any kind, to hold what was installed against."""
+"""The digests of a lock of any kind, to compare installed files with."""
 
 from __future__ import annotations
 

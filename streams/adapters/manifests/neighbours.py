@@ -1,4 +1,4 @@
-"""Files beside a manifest that it may name, read on demand and never from outside their root."""
+"""Reads files that a manifest names, on demand and never from outside their root."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ FILES: Final = 500
 
 
 class Neighbours(Mapping[str, str]):
-    """Texts by path relative to a root; links that lead out of it lead nowhere."""
+    """Texts by path relative to a root; links that leave it are not followed."""
 
     def __init__(self, root: Path) -> None:
         """Read from a folder.
 
         Args:
-            root: Nothing outside it is read, whatever a manifest names.
+            root: No file outside it is read, whatever a manifest names.
         """
         self._root = root.resolve()
         self.read: dict[str, str] = {}
-        """What was read so far."""
+        """The texts read so far."""
 
     def __getitem__(self, path: str) -> str:
         """Return the text of a file.
@@ -45,7 +45,7 @@ class Neighbours(Mapping[str, str]):
         return text
 
     def __iter__(self) -> Iterator[str]:
-        """Return the paths of what was read so far."""
+        """Return the paths of the files read so far."""
         return iter(self.read)
 
     def __len__(self) -> int:
@@ -53,7 +53,7 @@ class Neighbours(Mapping[str, str]):
         return len(self.read)
 
     def __bool__(self) -> bool:
-        """Tell that there may be files, before any was read."""
+        """Return true: there may be files, even before any was read."""
         return True
 
 

@@ -24,13 +24,13 @@ from streams.adapters.payload import refuse
 
 
 def read(raw: bytes, _options: InstallOptions) -> Found:
-    """Return what a pdm.lock says."""
+    """Return the contents of a pdm.lock."""
     document = tomllib.loads(raw.decode())
     metadata = table(document.get("metadata"))
     if not isinstance(document.get("package"), list) or "lock_version" not in metadata:
         raise refuse("no packages and lock_version: not a pdm.lock")
     found = Found(installer=Installer(name="pdm"))
-    # Before lock version 4.4 the files stood at the end, by package and version.
+    # Before lock version 4.4 the files were at the end, by package and version.
     older = table(metadata.get("files"))
     seen: set[tuple[str, str | None]] = set()
     for entry in entries(document["package"]):

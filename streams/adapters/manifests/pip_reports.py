@@ -99,7 +99,7 @@ def _package(entry: _Installed) -> Package:
                 vcs=download.vcs_info.vcs,
                 url=download.url,
                 commit_id=download.vcs_info.commit_id,
-                # Nothing asked for is the default branch, which can move as any other.
+                # No requested revision means the default branch, which is mutable.
                 requested_revision=download.vcs_info.requested_revision or "HEAD",
             )
         fields["editable"] = download.dir_info is not None and download.dir_info.editable
@@ -138,13 +138,13 @@ def _document(raw: bytes) -> bytes:
 
 
 def read_report(raw: bytes, _options: InstallOptions) -> Found:
-    """Return what pip would install, or has installed, by its report."""
+    """Return the packages that pip would install, or has installed, from its report."""
     report = msgspec.json.decode(_document(raw), type=_PipReport)
     return _found(report.install, report.pip_version, report.environment)
 
 
 def read_inspect(raw: bytes, _options: InstallOptions) -> Found:
-    """Return what an environment holds."""
+    """Return the packages of an environment."""
     report = msgspec.json.decode(_document(raw), type=_PipInspect)
     return _found(report.installed, report.pip_version, report.environment)
 
@@ -160,7 +160,7 @@ def _found(
 
 
 def read_list(raw: bytes, _options: InstallOptions) -> Found:
-    """Return what a list names, in JSON or as a table."""
+    """Return the packages of a list, in JSON or as a table."""
     if raw.lstrip()[:1] == b"[":
         listed = msgspec.json.decode(raw, type=list[_Listed])
     else:

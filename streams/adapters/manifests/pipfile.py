@@ -16,7 +16,7 @@ from streams.adapters.payload import refuse
 
 
 def read_lock_file(raw: bytes, _options: InstallOptions) -> Found:
-    """Return what a Pipfile.lock says."""
+    """Return the contents of a Pipfile.lock."""
     document = table(msgspec.json.decode(raw))
     if "_meta" not in document:
         raise refuse("no _meta: not a Pipfile.lock")
@@ -32,7 +32,7 @@ def read_lock_file(raw: bytes, _options: InstallOptions) -> Found:
 
 
 def read(raw: bytes, _options: InstallOptions) -> Found:
-    """Return what a Pipfile asks for; that it is open is as it should be."""
+    """Return the requirements of a Pipfile, which need not be pinned."""
     document = tomllib.loads(raw.decode())
     if not {"packages", "dev-packages", "source"} & document.keys():
         raise refuse("no packages and source: not a Pipfile")

@@ -22,13 +22,13 @@ from streams.adapters.payload import refuse
 
 
 def read(raw: bytes, _options: InstallOptions) -> Found:
-    """Return what a poetry.lock says; its packages are named without where their files lie."""
+    """Return the contents of a poetry.lock; packages have no file locations."""
     document = tomllib.loads(raw.decode())
     metadata = table(document.get("metadata"))
     if not isinstance(document.get("package"), list) or "content-hash" not in metadata:
         raise refuse("no packages and content-hash: not a poetry.lock")
     found = Found(installer=Installer(name="poetry"))
-    # Before format 2 the files stood at the end, by package.
+    # Before format 2 the files were at the end, by package.
     older = table(metadata.get("files"))
     for entry in entries(document["package"]):
         name, version = str(entry["name"]), entry.get("version")

@@ -53,7 +53,7 @@ def _directory(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_document(document: Mapping[str, Any]) -> Found:
-    """Return what the document of a pylock.toml says."""
+    """Return the contents of a parsed pylock.toml."""
     found = Found(installer=Installer(name=str(document.get("created-by", "pylock"))))
     for entry in document.get("packages", ()):
         version = entry.get("version")
@@ -81,7 +81,7 @@ def read_document(document: Mapping[str, Any]) -> Found:
 
 
 def read(raw: bytes, _options: InstallOptions) -> Found:
-    """Return what a pylock.toml locks."""
+    """Return the packages of a pylock.toml."""
     document = tomllib.loads(raw.decode())
     if "lock-version" not in document:
         raise refuse("no lock-version: not a pylock.toml")

@@ -17,16 +17,16 @@ from streams.adapters.manifests.requirements import declare
 
 
 def read(raw: bytes, _options: InstallOptions) -> Found:
-    """Return what a project declares; that it stays open is as it should be: a lock pins it."""
+    """Return the requirements of a project, which need not be pinned: a lock does that."""
     return read_document(tomllib.loads(raw.decode("utf-8-sig")), "pyproject.toml")
 
 
 def read_document(document: Mapping[str, Any], place: str) -> Found:
-    """Return what the document of a pyproject.toml says.
+    """Return the requirements of a parsed pyproject.toml.
 
     Args:
         document: The document.
-        place: Its name, for what can't be read.
+        place: Its name, for parts that can't be read.
     """
     found = Found(installer=Installer(name="pyproject"))
     project = table(document.get("project"))

@@ -17,7 +17,7 @@ _BLOCK: Final = re.compile(
 
 
 def read(raw: bytes, _options: InstallOptions) -> Found:
-    """Return what a script requires.
+    """Return the requirements of a script.
 
     Source: the reference implementation of PEP 723, whose pattern this is.
     """

@@ -23,12 +23,12 @@ _INDEXES: Final = frozenset({"index-url", "extra-index-url"})
 def parsed_requirements(
     text: str | bytes, files: Mapping[str, str], path: str = ""
 ) -> Requirements:
-    """Return requirements with those files that they name and that are given.
+    """Return requirements with the given files that they name.
 
     Args:
         text: The requirements.
         files: Texts of further files, by path.
-        path: Where the requirements lie among them.
+        path: The path of the requirements among them.
 
     Raises:
         UnreadableRecordError: more lines than are read.
@@ -50,7 +50,7 @@ def requirements_lock(parsed: Requirements) -> Lock:
 
 
 def requirement_texts(parsed: Requirements) -> list[str]:
-    """Return the lines that ask for something; a file that was read needs not be named."""
+    """Return the lines that require a package; files that were read are not listed."""
     # A line with dozens of hashes is too long for an event: its lock holds them all.
     return [
         line.text if len(line.text) <= _LINE_LIMIT else line.text.partition(" --hash")[0]
@@ -68,14 +68,14 @@ def _was_followed(line: RequirementLine, parsed: Requirements) -> bool:
 
 
 def beside(path: str, named: str) -> str:
-    """Return where a file lies that another names, relative to the same root."""
+    """Return the path of a file that another names, relative to the same root."""
     if "://" in named:
         return named
     return posixpath.normpath(posixpath.join(posixpath.dirname(path), named))
 
 
 def package_of(line: RequirementLine) -> Package | None:
-    """Return the package that a requirement line asks for, None for any other line."""
+    """Return the package of a requirement line, None for any other line."""
     if not line.is_requirement or line.constraint or not line.name:
         return None
     digests = [text for text in line.hashes if text.startswith("sha256:")]
@@ -92,7 +92,7 @@ def package_of(line: RequirementLine) -> Package | None:
 
 
 def add_requirements(found: Found, parsed: Requirements) -> None:
-    """Add requirements as an installer would take them: what is open or unhashed counts."""
+    """Add requirements as an installer reads them: unpinned or unhashed ones are findings."""
     found.requirements.extend(requirement_texts(parsed))
     for entry, digests in requirements_lock(parsed).items():
         name, _, version = entry.partition("==")
@@ -106,12 +106,12 @@ def add_requirements(found: Found, parsed: Requirements) -> None:
 
 
 def declare(found: Found, requirements: Iterable[str], place: str) -> None:
-    """Add requirements that a project declares, which stay open: a lock is another file's work.
+    """Add requirements that a project declares, which need not be pinned: a lock does that.
 
     Args:
-        found: What to add them to.
-        requirements: As PEP 508 writes them.
-        place: Where they stand, for what can't be read.
+        found: The result to add them to.
+        requirements: In the syntax of PEP 508.
+        place: Their location, for those that can't be read.
     """
     text = "\n".join(one.replace("\n", " ") for one in requirements)
     parsed = read_requirements(text)
@@ -147,7 +147,7 @@ def missing_files(parsed: Requirements) -> list[str]:
 
 
 def read(raw: bytes, options: InstallOptions) -> Found:
-    """Return what requirements ask for, with the files that they name."""
+    """Return the packages of requirements, including the files that they name."""
     likely = kind_of_content(raw)
     if likely is not None and likely.name not in {"requirements", "conda-explicit"}:
         raise refuse(f"not requirements of pip: it looks like {likely.name}")

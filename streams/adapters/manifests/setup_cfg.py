@@ -12,7 +12,7 @@ from streams.adapters.payload import refuse
 
 
 def read(raw: bytes, options: InstallOptions) -> Found:
-    """Return what a project declares in setup.cfg."""
+    """Return the requirements of a setup.cfg."""
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     try:
         parser.read_string(raw.decode("utf-8-sig"))

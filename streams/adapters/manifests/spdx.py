@@ -61,7 +61,7 @@ def _read_document(document: dict[str, Any]) -> Found:
             case "DEPENDENCY_OF" | "CONTAINED_BY":
                 edges.setdefault(right, []).append(left)
     packages = entries(document.get("packages"))
-    # What the document is about is no package in it, where there are others.
+    # The subject of the document does not count as a package if there are others.
     about = {word(one.get("SPDXID")) for one in packages} & roots
     if len(about) == len(packages):
         about = set()
@@ -145,7 +145,7 @@ def _graph_component(element: dict[str, Any]) -> Component:
 
 
 def _from_tags(text: str) -> dict[str, Any]:
-    """Return what is read of a tag-value document, in the shape that JSON has."""
+    """Return the needed fields of a tag-value document, in the structure of the JSON format."""
     document: dict[str, Any] = {"packages": [], "relationships": [], "creationInfo": {}}
     creators: list[str] = []
     package: dict[str, Any] | None = None

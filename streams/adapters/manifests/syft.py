@@ -1,4 +1,4 @@
-"""Syft's own JSON, which it writes when it is asked for nothing else."""
+"""Syft's own JSON, its default output."""
 
 from __future__ import annotations
 

@@ -25,10 +25,10 @@ from streams.adapters.payload import refuse
 
 
 def read_document(document: Mapping[str, Any]) -> Found:
-    """Return what the document of a uv.lock says.
+    """Return the contents of a parsed uv.lock.
 
-    The project and the members of its workspace are what is locked for, not what is installed
-    from an index; what they depend on, in any extra or group, was asked for.
+    The project and the members of its workspace are not installed from an index; their
+    dependencies, in any extra or group, are the requested packages.
     """
     found = Found(installer=Installer(name="uv"))
     members = {canonical_name(one) for one in texts(table(document.get("manifest")).get("members"))}
@@ -42,9 +42,9 @@ def read_document(document: Mapping[str, Any]) -> Found:
 
 
 def _is_own(entry: Mapping[str, Any], members: set[str]) -> bool:
-    """Tell whether a package is the project itself or a member of its workspace."""
+    """Return whether a package is the project itself or a member of its workspace."""
     source = table(entry.get("source"))
-    # Virtual: nothing of it is ever installed, only what it depends on.
+    # Virtual: never installed itself, only its dependencies.
     if "virtual" in source or source.get("editable") == ".":
         return True
     local = bool({"editable", "directory", "path"} & source.keys())
@@ -91,7 +91,7 @@ def _add(found: Found, entry: Mapping[str, Any], wanted: set[str]) -> None:
 
 
 def read(raw: bytes, _options: InstallOptions) -> Found:
-    """Return what a uv.lock locks."""
+    """Return the packages of a uv.lock."""
     document = tomllib.loads(raw.decode())
     if not isinstance(document.get("package"), list) or "version" not in document:
         raise refuse("no version and packages: not a uv.lock")

@@ -154,7 +154,7 @@ def _member(scan: Scan, name: str, link: str, kind: bytes, seen: set[str]) -> No
         )
     folded = name.casefold().removeprefix("./")
     if folded in seen and kind in _FILES:
-        scan.report("TW-ARCHIVE-DUPLICATE", f"{shown!r} stands twice", name=shown)
+        scan.report("TW-ARCHIVE-DUPLICATE", f"{shown!r} appears twice", name=shown)
     seen.add(folded)
 
 

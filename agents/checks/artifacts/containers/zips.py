@@ -147,9 +147,7 @@ def scan_zip(scan: Scan, name: str, source: Source, head: bytes) -> None:  # noq
     first = min((start for start, _ in covered), default=0)
     if not (first and _is_constant(source, first)):
         if shift:
-            scan.report(
-                "TW-ARCHIVE-PREPENDED", f"{shift} bytes stand before the zip archive", offset=0
-            )
+            scan.report("TW-ARCHIVE-PREPENDED", f"{shift} bytes precede the zip archive", offset=0)
         _around(scan, source, [start for start, _ in covered])
     everything = [*directory, *hidden]
     script = any(
@@ -187,7 +185,7 @@ def _guarded(scan: Scan, source: Source, member: Member) -> None:
 
 
 def _around(scan: Scan, source: Source, begins: list[int]) -> None:
-    """Scan what stands before the first and behind the last byte that belongs to the archive."""
+    """Scan the bytes before the first and after the last byte of the archive."""
     first = min(begins, default=0)
     if first:
         scan.descend("prepended", Part(source, 0, first))
@@ -355,7 +353,7 @@ def _overlaps(scan: Scan, directory: list[Member], covered: list[tuple[int, int]
 def _hidden(
     scan: Scan, source: Source, covered: list[tuple[int, int]], local: dict[int, Member]
 ) -> Iterator[Member]:
-    """Yield members whose local headers stand outside of what the directory lists."""
+    """Yield members whose local headers the directory does not list."""
     position, searched = 0, 0
     for begin, end in [*sorted(covered), (source.size, source.size)]:
         while position < begin:
@@ -406,7 +404,7 @@ def _names(scan: Scan, members: list[Member]) -> None:
         if folded in seen:
             scan.report(
                 "TW-ARCHIVE-DUPLICATE",
-                f"{member.name[:200]!r} stands twice"
+                f"{member.name[:200]!r} appears twice"
                 + ("" if seen[folded] == member.name else " but for case"),
                 name=member.name[:200],
                 offset=member.offset,

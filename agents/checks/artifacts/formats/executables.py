@@ -1,5 +1,5 @@
 """Recognises what runs by itself among a model's files: ELF, PE, Mach-O, scripts, llamafiles."""
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 

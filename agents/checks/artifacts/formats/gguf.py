@@ -1,5 +1,5 @@
 """Reads the metadata and the tensor table of a GGUF file; never its weights."""
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ class _Reader:
             if key in seen:
                 self._scan.report(
                     "TW-MODEL-GGUF-DUPLICATE",
-                    f"the key {key[:80]!r} stands twice; readers differ in which counts",
+                    f"the key {key[:80]!r} appears twice; readers differ in which one counts",
                     key=key[:200],
                 )
             seen[key] = value
@@ -298,7 +298,7 @@ class _Reader:
                 )
             if name in names:
                 self._scan.report(
-                    "TW-MODEL-GGUF-DUPLICATE", f"the tensor {name[:80]!r} stands twice", key=name
+                    "TW-MODEL-GGUF-DUPLICATE", f"the tensor {name[:80]!r} appears twice", key=name
                 )
             names.add(name)
             dimensions = self._number(4)

@@ -1,5 +1,5 @@
 """Walks HDF5 object headers: attributes, links and storage outside the file; never the data."""
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 

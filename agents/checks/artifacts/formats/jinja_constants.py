@@ -1,5 +1,5 @@
 """Evaluates the constant expressions of a Jinja syntax tree within bounds; nothing is rendered."""
-# ruff: noqa: PLR2004 -- bounds stand where they are used
+# ruff: noqa: PLR2004 -- bounds are given where they are used
 
 from __future__ import annotations
 

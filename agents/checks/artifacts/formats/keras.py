@@ -78,7 +78,7 @@ def report_keras_text(scan: Scan, text: str, key: str) -> None:
     Args:
         scan: Where to report.
         text: The JSON.
-        key: Where it stands.
+        key: Where it is.
     """
     try:
         document = json.loads(text)

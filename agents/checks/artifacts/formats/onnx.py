@@ -1,6 +1,6 @@
 """Reads ONNX models off the wire, without their weights: where data lies, which operators run."""
 # ruff: noqa: E501 -- lists of names
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 

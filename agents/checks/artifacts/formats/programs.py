@@ -2,7 +2,7 @@
 
 Also what wraps one in text: base64 and hexadecimal, whose content is scanned in its place.
 """
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 

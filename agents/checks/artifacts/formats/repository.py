@@ -1,5 +1,5 @@
 """Judges the configuration files around a model's weights: code, templates and files they name."""
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Reads the header of a safetensors file; the library's own rules, and what it lets pass."""
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def _header(scan: Scan, raw: bytes) -> dict[str, Any]:
     for key in dict.fromkeys(repeated):
         scan.report(
             "TW-MODEL-SAFETENSORS-DUPLICATE",
-            f"the key {key[:80]!r} stands twice; readers differ in which of them counts",
+            f"the key {key[:80]!r} appears twice; readers differ in which one counts",
             key=key[:200],
         )
     if not raw.startswith(b"{"):

@@ -51,7 +51,7 @@ def report_template(scan: Scan, text: str, key: str) -> None:
     Args:
         scan: Where to report.
         text: The template.
-        key: Where it stands: a metadata key, a JSON path.
+        key: Where it is: a metadata key, a JSON path.
     """
     from jinja2 import TemplateSyntaxError  # noqa: PLC0415 -- see above
 

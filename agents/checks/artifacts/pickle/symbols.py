@@ -1,5 +1,5 @@
 """Defines what stands on the simulated stack of a pickle, and who hears what the stream does."""
-# ruff: noqa: PLR2004 -- bounds stand where they are used
+# ruff: noqa: PLR2004 -- bounds are given where they are used
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Nothing is unmarshalled: the values are walked and forgotten, but for names and texts.
 """
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def report_code(scan: Scan, raw: bytes, key: str) -> None:
     Args:
         scan: Where to report.
         raw: The marshalled value.
-        key: Where it stands.
+        key: Where it is.
 
     Raises:
         CorruptFileError: the code breaks off.

@@ -30,7 +30,7 @@ def report_python(scan: Scan, text: str, key: str) -> None:
     Args:
         scan: Where to report.
         text: Python source.
-        key: Where it stands within the file, empty for the file itself.
+        key: Where it is within the file, empty for the file itself.
     """
     try:
         faults = python_faults(text)

@@ -1,5 +1,5 @@
 """Finds files that hide as base64 or hexadecimal text within metadata and configuration."""
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def report_text(scan: Scan, key: str, text: str, severity: Severity | None = Non
 
     Args:
         scan: Where to report.
-        key: Where the text stands.
+        key: Where the text is.
         text: The text.
         severity: Of code and commands, when other than the rule's: where text is only data.
     """

@@ -1,5 +1,5 @@
 """Reads protobuf messages off the wire by a table of fields, bounded and without recursion."""
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 

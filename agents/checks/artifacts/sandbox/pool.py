@@ -68,7 +68,7 @@ class Sandbox:
         self._told = False
         """Whether it is logged how far this process is confined."""
         self._siblings: frozenset[str] | None = None
-        """Those that the process was told last."""
+        """Those last sent to the process."""
 
     @property
     def pid(self) -> int | None:
@@ -197,7 +197,7 @@ class Sandbox:
         return failed(request.path, request.size, reason, tuple(heard))
 
     def _shortened(self, request: Request) -> Request:
-        """Return a request without the siblings that the process has been told already."""
+        """Return a request without the siblings that the process has already."""
         if request.siblings is self._siblings:
             return msgspec.structs.replace(request, siblings=None)
         self._siblings = request.siblings
@@ -233,7 +233,7 @@ class Sandbox:
                         self._told = True
                         level = logging.WARNING if "without" in report.confinement else logging.INFO
                         _log.log(level, "a scanning process is confined: %s", report.confinement)
-                    # What was told on the way stays told, whatever ended the scan.
+                    # What was reported during the scan stays reported, whatever ended it.
                     known = {(one.rule_id, one.locator) for one in report.detections}
                     lost = tuple(one for one in heard if (one.rule_id, one.locator) not in known)
                     if lost:

@@ -57,7 +57,7 @@ class Read(msgspec.Struct, frozen=True, tag="read"):
 
 
 class Found(msgspec.Struct, frozen=True, tag="found"):
-    """The process found something, told at once."""
+    """The process found something; sent at once."""
 
     detection: Detection
 
