@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
+from schemas.counting import counted
 from schemas.incidents.views import FindingView, IncidentDocument
 
 _COULD: Final = {
@@ -102,7 +103,7 @@ def _host(value: str) -> str:
 
 def _sure(findings: Iterable[FindingView]) -> str:
     tells = [one.confidence for one in findings]
-    return f"{max(tells):.2f} ({len(tells)} findings)" if tells else "seen with it only"
+    return f"{max(tells):.2f} ({counted(len(tells), 'finding')})" if tells else "seen with it only"
 
 
 def _some(names: Iterable[str], most: int = 12) -> str:
