@@ -61,7 +61,8 @@ def shown_path(path: Path | str) -> str:
 def local_targets(path: Path, root: Path | None = None) -> Iterator[Target]:
     """Yield a file, or all files below a folder, in order of their paths.
 
-    Folders reached through links are not entered: they may lead round in a circle.
+    Folders reached through links are not entered: they may lead round in a circle. One that leads
+    out of the folder, and a folder that can't be read, is a target that fails when it is opened.
 
     Args:
         path: The file or folder.
@@ -77,16 +78,44 @@ def local_targets(path: Path, root: Path | None = None) -> Iterator[Target]:
         )
         return
     found: list[Path] = []
-    for folder, folders, names in os.walk(path):
+    refused: dict[Path, FetchError] = {}
+
+    def refuse(error: OSError) -> None:
+        folder = Path(os.fsdecode(error.filename))
+        refused[folder] = FetchError(
+            f"the folder can't be read ({error.strerror})", where=shown_path(folder)
+        )
+
+    inside = path.resolve()
+    for folder, folders, names in os.walk(path, onerror=refuse):
         folders.sort()
         found += [Path(folder, name) for name in names]
+        for link in (Path(folder, name) for name in folders):
+            if link.is_symlink() and not _leads_to(link, inside):
+                refused[link] = FetchError(
+                    "a link to a folder outside of what is scanned, which was not entered",
+                    where=shown_path(link),
+                    remedy="name that folder as well",
+                )
     siblings = frozenset(shown_path(one.relative_to(path).as_posix()) for one in found)
-    for one in sorted(found):
+    for one in sorted([*found, *refused]):
         yield Target(
             path=shown_path(one),
             name=shown_path(one.relative_to(path).as_posix()),
-            open=partial(open_local, one),
+            open=partial(_fail, refused[one]) if one in refused else partial(open_local, one),
             siblings=siblings,
             file=one,
             root=path,
         )
+
+
+def _leads_to(link: Path, folder: Path) -> bool:
+    """Tell whether a link leads into a folder, whose files are targets anyway."""
+    try:
+        return link.resolve().is_relative_to(folder)
+    except (OSError, RuntimeError):
+        return False
+
+
+def _fail(error: FetchError) -> OpenSource:
+    raise error
