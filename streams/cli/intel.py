@@ -146,7 +146,7 @@ def import_feed(
     manifest: Annotated[Path | None, typer.Option(help="the snapshot's signed manifest")] = None,
     key: Annotated[Path | None, typer.Option(help="its publisher's Ed25519 key, PEM")] = None,
     allow_unsigned: Annotated[
-        bool, typer.Option("--allow-unsigned", help="import what nobody vouches for")
+        bool, typer.Option("--allow-unsigned", help="import a feed that is not signed")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would change")] = False,
     local: Annotated[
