@@ -17,6 +17,7 @@ from packaging.version import Version
 from agents.checks.packages.versions import parse_version
 from agents.intelligence.feed import Feed, InvalidFeedError, with_popularity
 from schemas.components import InvalidComponentError, component_key, is_sha256
+from schemas.counting import counted
 from schemas.intel import IntelFact, IntelKind, VersionRange
 
 SOURCE: Final = "OSV:"
@@ -285,7 +286,8 @@ def read_archive(raw: bytes, where: str = "archive") -> Feed:
                 or total > max(len(raw), 1 << 20) * RATIO_LIMIT
             ):
                 raise InvalidFeedError(
-                    f"an archive of {len(members):,} records that unfolds to {total:,} bytes",
+                    f"an archive of {counted(len(members), 'record')} "
+                    f"that unfolds to {total:,} bytes",
                     where=where,
                     remedy="fetch it again from its source; this one would fill the memory",
                 )
@@ -319,7 +321,8 @@ def _require_use(feed: Feed, where: str) -> None:
         return
     if feed.malformed == feed.records:
         raise InvalidFeedError(
-            f"none of {feed.records} records can be read ({feed.problems[0]})", where=where
+            f"none of {counted(feed.records, 'record')} can be read ({feed.problems[0]})",
+            where=where,
         )
     reasons = ", ".join(sorted(feed.skipped)[:5])
     raise InvalidFeedError(

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from agents.intelligence.feed import Feed, InvalidFeedError
 from schemas.canonical import canonical_json
+from schemas.counting import counted
 
 MANIFEST_LIMIT: Final = 65_536
 
@@ -75,5 +76,5 @@ def require_count(feed: Feed, manifest: Manifest, where: str) -> None:
     """
     if feed.records != manifest.count:
         raise InvalidFeedError(
-            f"{feed.records} records, where {manifest.count} were signed", where=where
+            f"{counted(feed.records, 'record')}, where {manifest.count} were signed", where=where
         )

@@ -29,6 +29,7 @@ from agents.response.config import EvidenceConfig
 from agents.response.durable import STAGING, make_folder, sync_folder, write_whole
 from agents.response.inventory import CHUNK, MAX_FILES, sha256_of
 from agents.response.outcome import OK, REFUSED, UNSUPPORTED, NotCarriedOutError, Outcome
+from schemas.counting import counted
 
 FORMAT: Final = "tidewatch.evidence.v1"
 SUMS: Final = "SHA256SUMS"
@@ -214,7 +215,7 @@ def capture(context: ActionContext) -> Outcome:
     if spec.dry_run:
         return Outcome(
             status=OK,
-            status_text=f"{len(reachable)} places would be captured",
+            status_text=f"{counted(len(reachable), 'place')} would be captured",
             results={"paths": [str(path) for path in reachable[:SHOWN]], "archive": str(archive)},
         )
     make_folder(folder)
@@ -292,7 +293,11 @@ def _complete(described: Path, archive: Path) -> Manifest | None:
 
 def _answer(manifest: Manifest, archive: Path) -> Outcome:
     count, left = len(manifest.files), manifest.left_out_count
-    text = f"captured {count} files" if count else "nothing is named as evidence of this system"
+    text = (
+        f"captured {counted(count, 'file')}"
+        if count
+        else "nothing is named as evidence of this system"
+    )
     return Outcome(
         status=OK,
         status_text=f"{text}, {left} left out" if left else text,

@@ -24,6 +24,7 @@ from agents.response.outcome import (
     NotCarriedOutError,
     Outcome,
 )
+from schemas.counting import counted
 from schemas.incidents.commands import CommandSpec
 
 log = structlog.get_logger()
@@ -188,7 +189,7 @@ def _held(
         )
     return Outcome(
         status=WORKING,
-        status_text=f"waits for {len(waits)} commands it comes after",
+        status_text=f"waits for {counted(len(waits), 'command')} it comes after",
         results={"waits_for": waits},
     )
 

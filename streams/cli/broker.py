@@ -34,7 +34,7 @@ def start(
             remedy="unset it to use the embedded one",
         )
     if not jars_dir(settings.state_dir).is_dir():
-        typer.echo("fetching Kafka once, and preparing it: some 20 seconds …", err=True)
+        typer.echo("fetching Kafka and preparing it; this happens once …", err=True)
     broker = EmbeddedBroker(
         settings.state_dir,
         fresh=fresh,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from schemas.counting import counted
 from schemas.dead_letters import REASONS
 from schemas.errors import TidewatchError
 from streams.cli.frame import connected_settings, example, new_app
@@ -83,7 +84,8 @@ def show(
     print_line(f"reason:  {plain(letter.reason)}: {plain(letter.error)}")
     if letter.source_last_offset is not None:
         counts = ", ".join(f"{count} {plain(name)}" for name, count in letter.reasons.items())
-        print_line(f"range:   {letter.records or 'unknown'} records ({counts}); below is a sample")
+        records = counted(letter.records, "record") if letter.records else "unknown records"
+        print_line(f"range:   {records} ({counts}); below is a sample")
     if letter.truncated_from is not None:
         print_line(f"size:    {letter.truncated_from} bytes, too many to keep whole")
     print_line(f"key:     {plain(repr(letter.original_key))}")
@@ -127,7 +129,7 @@ def replay(
     if form is Format.JSON:
         print_json({"replayed": count})
     else:
-        print_line(f"{count} written back")
+        print_line(f"{counted(count, 'record')} written back")
 
 
 def _check_reason(reason: str | None) -> None:

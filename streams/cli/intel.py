@@ -21,6 +21,7 @@ from agents.intelligence.stix import SOURCE as STIX
 from agents.intelligence.stix import read_bundle
 from schemas.channels import Channel
 from schemas.components import canonical_package, normalise_key
+from schemas.counting import counted
 from schemas.errors import TidewatchError
 from schemas.intel import IntelFact, IntelKind
 from streams.cli.frame import connected_settings, example, new_app
@@ -192,8 +193,9 @@ def import_feed(
         print_json(report)
         return
     print_line(
-        f"{feed.records:,} records, {len(feed.facts):,} facts: {len(change.facts):,} new or "
-        f"changed, {len(change.tombstones):,} withdrawn, {change.unchanged:,} as they were"
+        f"{counted(feed.records, 'record')}, {counted(len(feed.facts), 'fact')}: "
+        f"{len(change.facts):,} new or changed, {len(change.tombstones):,} withdrawn, "
+        f"{change.unchanged:,} as they were"
     )
     for reason, count in sorted(feed.skipped.items()):
         print_line(plain(f"  passed over: {count:,} ({reason})"))

@@ -13,6 +13,7 @@ import typer
 from agents.checks.packages.closure import open_ends
 from agents.checks.packages.requirements import Requirements, read_requirements
 from agents.checks.packages.requirements_text import decode_requirements
+from schemas.counting import counted
 from schemas.errors import TidewatchError, install_extra
 from streams.cli.frame import example, new_app
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line
@@ -117,11 +118,7 @@ def closure_problems(
 
 
 def _whole(locked: int, *, closed: bool) -> str:
-    packages = (
-        "1 package, pinned and hashed"
-        if locked == 1
-        else (f"{locked} packages, each pinned and hashed")
-    )
+    packages = f"{counted(locked, 'package')}, pinned and hashed"
     return f"{packages}; nothing is left to resolve" if closed else packages
 
 

@@ -354,7 +354,7 @@ def _targets(argument: str, held: ExitStack) -> Iterator[Target]:
         TidewatchError: it names nothing that can be had.
     """
     from streams.adapters.manifests.neighbours import root_for  # noqa: PLC0415 -- --help is quick
-    from streams.scanning.targets import is_location, local_targets  # noqa: PLC0415 -- the same
+    from streams.scanning.targets import is_location, local_targets, shown_path  # noqa: PLC0415 -- the same
 
     if not argument.strip():
         raise TidewatchError(
@@ -370,7 +370,7 @@ def _targets(argument: str, held: ExitStack) -> Iterator[Target]:
         return
     path = Path(argument)
     if not os.path.lexists(path):
-        raise TidewatchError("no such file", where=argument)
+        raise TidewatchError("no such file", where=shown_path(argument))
     yield from local_targets(path, None if path.is_dir() else root_for(path))
 
 
@@ -382,6 +382,12 @@ def _standard_input(held: ExitStack) -> Target:
     file = folder / "stdin"
     with file.open("wb") as kept:
         shutil.copyfileobj(sys.stdin.buffer, kept)
+    if not file.stat().st_size:
+        raise TidewatchError(
+            "there is nothing to scan",
+            where="standard input",
+            remedy="it is empty: what should write it may have failed",
+        )
     return Target(
         path="-", name="stdin", open=partial(open_local, file), file=file, root=Path.cwd()
     )

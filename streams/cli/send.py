@@ -151,7 +151,9 @@ def read_records(
             raise TidewatchError(
                 f"not an event ({error.reason})",
                 where=f"{place}: {error.where}",
-                remedy="correct it, or name the producer of the payload with --as",
+                remedy="correct it, or name the producer of the payload with --as"
+                if kind is None
+                else f"correct it, or name another producer than {kind} with --as",
             ) from error
     # A producer also tells of what is no business of ours: a discussion, a scan, a quota.
     if not records and kind is None:

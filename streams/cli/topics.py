@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from schemas.channels import Channel
+from schemas.counting import counted
 from streams.apps.topology import APPLICATIONS, changelogs, written_channels
 from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line, print_table
@@ -72,7 +73,7 @@ def create(*, tenant: TenantOption = None, form: FormatOption = Format.TEXT) -> 
     if form is Format.JSON:
         print_json(counts)
     else:
-        print_line(f"{len(counts)} topics are there")
+        print_line(f"{counted(len(counts), 'topic')} present")
 
 
 @app.command(

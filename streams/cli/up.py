@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from schemas.counting import counted
 from schemas.errors import TidewatchError
 from streams.cli.frame import PortOption, example, new_app
 from streams.cli.instance import Instance
@@ -52,7 +53,7 @@ def up(
         Path | None, typer.Option(help="feed the events of this file: JSON lines or an array")
     ] = None,
     demo: Annotated[
-        bool, typer.Option("--demo", help="feed a story of several tenants and three attacks")
+        bool, typer.Option("--demo", help="feed a demonstration: five tenants and four attacks")
     ] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="start the embedded Kafka and all state empty")
@@ -62,7 +63,8 @@ def up(
         bool,
         typer.Option(
             "--exit-when-done",
-            help="print a summary and end when all is processed; so also off a terminal",
+            help="print a summary and end when all is processed; the default where the output "
+            "is no terminal",
         ),
     ] = False,
     form: FormatOption = Format.TEXT,
@@ -148,7 +150,7 @@ def _broker(
         shutil.rmtree(settings.state_dir / "state", ignore_errors=True)
     jars = jars_dir(settings.state_dir)
     if not jars.is_dir():
-        typer.echo("fetching Kafka once, and preparing it: some 20 seconds …", err=True)
+        typer.echo("fetching Kafka and preparing it; this happens once …", err=True)
     broker = EmbeddedBroker(
         settings.state_dir,
         fresh=fresh,
@@ -308,7 +310,9 @@ def render(view: View, began: float) -> RenderableType:
     head = Text(
         f"Tidewatch  {time.monotonic() - began:6.1f} s   events {view.events}"
         f"   {view.rate:,.0f}/s   indicators {len(view.indicators)}   alerts {len(view.alerts)}"
-        f"   commands {len(view.commands)}   behind: {behind or '-'}   (Ctrl-C ends)",
+        f"   commands {len(view.commands)}"
+        + (f"   unreadable {view.unreadable}" if view.unreadable else "")
+        + f"   behind: {behind or '-'}   (Ctrl-C ends)",
         style="bold",
     )
     alerts = Table(title="alerts", title_justify="left", expand=True, box=SIMPLE)
@@ -355,6 +359,8 @@ def _summary(view: View, form: Format) -> None:
                 "alerts": [vars(alert) for alert in alerts],
                 "commands": [vars(command) for command in view.commands.values()],
                 "counts": view.counts,
+                "unreadable": view.unreadable,
+                "dropped": view.dropped,
             }
         )
         return
@@ -377,8 +383,17 @@ def _summary(view: View, form: Format) -> None:
     proposals = sum(command.proposal for command in view.commands.values())
     first = min((alert.first_told for alert in alerts), default=None)
     print_line()
-    print_line(
-        f"{view.events} events, {len(view.indicators)} indicators, {len(alerts)} alerts, "
-        f"{len(view.commands) - proposals} commands, {proposals} proposals"
-        + (f"; first alert after {first:.1f} s" if first is not None else "")
+    counts = (
+        counted(view.events, "event"),
+        counted(len(view.indicators), "indicator"),
+        counted(len(alerts), "alert"),
+        counted(len(view.commands) - proposals, "command"),
+        counted(proposals, "proposal"),
     )
+    print_line(
+        ", ".join(counts) + (f"; first alert after {first:.1f} s" if first is not None else "")
+    )
+    if view.unreadable:
+        print_line(f"{counted(view.unreadable, 'record')} could not be read, so not shown")
+    if view.dropped:
+        print_line(f"{view.dropped:,} older alerts and commands are left out")

@@ -9,6 +9,7 @@ import structlog
 from agents.messages import operator_message
 from agents.ports import Message
 from schemas.canonical import stable_id
+from schemas.counting import counted
 from schemas.ledger import OperatorAlert
 from schemas.version import SOURCE
 from streams import metrics
@@ -51,8 +52,8 @@ def gap_alert(
     elif begins > reached:
         figures |= {"reached": float(reached), "records": float(begins - reached)}
         detail = (
-            f"{begins - reached} records of {place}, from offset {reached} on, were gone before "
-            f"{group} read them"
+            f"{group} missed {counted(begins - reached, 'record')} of {place}, from offset "
+            f"{reached} on: deleted before it could read so far"
         )
     else:
         figures |= {"reached": float(reached)}

@@ -15,6 +15,7 @@ import orjson
 
 from agents.ports import Headers, Record
 from schemas.channels import Channel
+from schemas.counting import counted
 from schemas.errors import TidewatchError
 from streams.kafka.batches import RefusedBatch
 from streams.kafka.bytes_json import as_json
@@ -247,7 +248,7 @@ class DeadLetterLimit:
         if longest >= self._consecutive:
             what = f"{longest} unreadable records in a row"
         elif self._seen >= self._window and self._bad >= self._ratio * self._seen:
-            what = f"{self._bad} of the last {self._seen} records unreadable"
+            what = f"{self._bad} of the last {counted(self._seen, 'record')} unreadable"
         if what is not None and not self._reached:
             self._reached = True
             return what

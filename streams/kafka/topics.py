@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from schemas.channels import Channel
+from schemas.counting import counted
 from schemas.errors import TidewatchError
 from streams.kafka.client import BrokerUnreachableError, client_options
 from streams.kafka.connection_diagnosis import unreachable
@@ -351,8 +352,8 @@ async def ensure_topics(
             for log, source in changelogs.items():
                 if counts[log] != counts[source]:
                     raise TopicError(
-                        f"changelog {log} has {counts[log]} partitions, its source {source} "
-                        f"has {counts[source]}",
+                        f"changelog {log} has {counted(counts[log], 'partition')}, "
+                        f"its source {source} has {counts[source]}",
                         where="partition counts",
                         remedy="a keyed state can't be re-partitioned: make a new group_prefix "
                         "and replay, or restore the source's partition count",

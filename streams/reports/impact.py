@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
+from schemas.counting import counted
 from schemas.incidents.views import FindingView, IncidentDocument
 
 _COULD: Final = {
@@ -106,7 +107,9 @@ def _host(value: str) -> str:
 
 def _sure(findings: Iterable[FindingView]) -> str:
     values = [finding.confidence for finding in findings]
-    return f"{max(values):.2f} ({len(values)} findings)" if values else "seen with it only"
+    if not values:
+        return "seen with it only"
+    return f"{max(values):.2f} ({counted(len(values), 'finding')})"
 
 
 def _some(names: Iterable[str], most: int = 12) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 from agents.domain.rules import rule_named
 from schemas.atlas import attacks, mitigations
 from schemas.cloudevents import format_time
+from schemas.counting import counted
 from schemas.incidents.views import IncidentDocument, SystemView
 from schemas.intel import IntelFact
 from streams.cli.output import plain
@@ -109,7 +110,10 @@ def markdown(incident: IncidentDocument) -> str:
                 for f in incident.findings
             ],
         ),
-        f"## Scope: {incident.system_count} systems of {incident.tenant_count} tenants",
+        (
+            f"## Scope: {counted(incident.system_count, 'system')} of "
+            f"{counted(incident.tenant_count, 'tenant')}"
+        ),
         "",
         *_table(
             ("tenant", "system", "exposure", "since", "how it came there"),

@@ -9,6 +9,7 @@ import msgspec
 
 from agents.triage.routing import split_version
 from agents.triage.scoring import CONFIRMED, CONFIRMED_CONFIDENCE
+from schemas.counting import counted
 from schemas.documents.stix import pattern
 from schemas.incidents.views import FindingView, IncidentDocument
 from schemas.intel import IntelFact, IntelKind
@@ -112,9 +113,9 @@ def failed_controls(incident: IncidentDocument) -> list[tuple[Control, str]]:
     ran = sum(system.exposure in _RAN for system in incident.systems)
     came = len(incident.systems) - ran
     if ran:
-        how = f"failed: it ran or served on {ran} systems before it was found"
+        how = f"failed: it ran or served on {counted(ran, 'system')} before it was found"
     elif came:
-        how = f"got round: it came to {came} systems, and ran on none"
+        how = f"got round: it came to {counted(came, 'system')}, and ran on none"
     else:
         how = "held: it was found before any system had it"
     if incident.processing.retro:
@@ -159,7 +160,8 @@ def policy_changes(incident: IncidentDocument) -> list[str]:
     }
     if entrances:
         changes.append(
-            f"add entry_point to `required_checks`: the way in is open on {len(entrances)} systems"
+            f"add entry_point to `required_checks`: the way in is open on "
+            f"{counted(len(entrances), 'system')}"
         )
     return changes
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from schemas.counting import counted
 from schemas.severity import Verdict
 from streams.cli.output import plain
 from streams.reports.entries import FileEntry, ScanSummary, active
@@ -28,13 +29,13 @@ def table(files: tuple[FileEntry, ...], summary: ScanSummary) -> Iterator[str]:
         for finding in sorted(found, key=lambda finding: -finding.severity.rank)[:FINDINGS_SHOWN]:
             yield f"  {finding.severity:<13} {finding.rule_id}  {plain(finding.description, 200)}"
         if len(found) > FINDINGS_SHOWN:
-            yield f"  and {len(found) - FINDINGS_SHOWN} more findings"
+            yield f"  and {counted(len(found) - FINDINGS_SHOWN, 'more finding')}"
         for reason in file.reasons[:FINDINGS_SHOWN]:
             yield f"  {'reason':<13} {plain(reason, 200)}"
     counts = ", ".join(f"{count} {name}" for name, count in summary.verdicts.items() if count)
-    yield f"{summary.files} files: {counts or 'nothing to scan'}"
+    yield f"{counted(summary.files, 'file')}: {counts or 'nothing to scan'}"
     if summary.suppressed:
-        yield f"{summary.suppressed} findings suppressed"
+        yield f"{counted(summary.suppressed, 'finding')} suppressed"
     for notice in summary.notices:
         yield plain(notice, 300)
     for entry in summary.expired_suppressions:

@@ -84,7 +84,8 @@ def local_targets(path: Path, root: Path | None = None) -> Iterator[Target]:
     """Yield a file, or all files below a folder, in order of their paths.
 
     Links to folders are not followed: they may form a cycle. A link that leads out of the folder
-    is judged by its target, not followed.
+    is judged by its target, not followed. A folder that can't be read is a target that fails when
+    it is opened.
 
     Args:
         path: The file or folder.
@@ -101,19 +102,35 @@ def local_targets(path: Path, root: Path | None = None) -> Iterator[Target]:
         return
     found: list[Path] = []
     away: set[Path] = set()
-    for folder, folders, names in os.walk(path):
+    refused: dict[Path, FetchError] = {}
+
+    def refuse(error: OSError) -> None:
+        folder = Path(os.fsdecode(error.filename))
+        refused[folder] = FetchError(
+            f"the folder can't be read ({error.strerror})", where=shown_path(folder)
+        )
+
+    for folder, folders, names in os.walk(path, onerror=refuse):
         folders.sort()
         found += [Path(folder, name) for name in names]
         links = [Path(folder, name) for name in (*folders, *names)]
-        away.update(one for one in links if one.is_symlink() and escapes(one, path))
-    found = sorted({*found, *away})
-    siblings = frozenset(shown_path(one.relative_to(path).as_posix()) for one in found)
-    for one in found:
+        away.update(link for link in links if link.is_symlink() and escapes(link, path))
+    siblings = frozenset(shown_path(one.relative_to(path).as_posix()) for one in {*found, *away})
+    for one in sorted({*found, *away, *refused}):
+        opened: Callable[[], OpenSource] = partial(open_local, one)
+        if one in refused:
+            opened = partial(_fail, refused[one])
+        elif one in away:
+            opened = partial(_LinkText, link_text(one))
         yield Target(
             path=shown_path(one),
             name=shown_path(one.relative_to(path).as_posix()),
-            open=partial(_LinkText, link_text(one)) if one in away else partial(open_local, one),
+            open=opened,
             siblings=siblings,
-            file=None if one in away else one,
+            file=None if one in away or one in refused else one,
             root=path,
         )
+
+
+def _fail(error: FetchError) -> OpenSource:
+    raise error

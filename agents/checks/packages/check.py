@@ -24,6 +24,7 @@ from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
 from schemas.assessments import Check
 from schemas.components import component_key
+from schemas.counting import counted
 from schemas.events import Event, Package, PackageInstall
 from schemas.intel import IntelKind
 from schemas.severity import Severity, Status
@@ -183,7 +184,7 @@ def _names_of(
         return _NAMES, found
     names = ", ".join(sorted({str(one.evidence["package"]) for one in found})[:_SHOWN])
     more = f", {unshown} more without a finding" if unshown else ""
-    detail = f"{len(found)} names to look at: {names}{more}"
+    detail = f"{counted(len(found), 'name')} to look at: {names}{more}"
     return Check(name="names", status=Status.WARN, detail=detail), found
 
 

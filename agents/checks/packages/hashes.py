@@ -12,6 +12,7 @@ from agents.checks.packages.seen import Seen, detect
 from agents.checks.packages.versions import CACHE_SIZE, canonical_name, canonical_version
 from agents.domain.detection import Detection
 from schemas.assessments import Check
+from schemas.counting import counted
 from schemas.events import PackageInstall
 from schemas.findings import Indicator
 from schemas.severity import Status
@@ -155,7 +156,9 @@ def check_hashes(
             weak = " stronger than MD5 or SHA-1" if line.hashes else ""
             found.append(detect_line("TW-PKG-NO-HASH", line, f"{line.name} carries no hash{weak}"))
     if bad:
-        return Check(name="hashes", status=Status.FAIL, detail=f"{bad} digests differ"), found
+        return Check(
+            name="hashes", status=Status.FAIL, detail=f"{counted(bad, 'digest')} not as locked"
+        ), found
     if missing or strangers:
         detail = f"{missing} without a hash, {strangers} not in the lock"
         return Check(name="hashes", status=Status.WARN, detail=detail), found

@@ -16,6 +16,7 @@ from agents.checks.packages.versions import canonical_name
 from agents.domain.detection import Detection
 from schemas.assessments import Check
 from schemas.components import component_key
+from schemas.counting import counted
 from schemas.events import PackageInstall
 from schemas.findings import Indicator
 from schemas.severity import Disposition, Status
@@ -192,11 +193,13 @@ def check_pinning(
         return None, found
     if not found and not unread:
         return _PASS, found
-    parts = [f"{len(found) - min(unpinned, SHOWN_LIMIT)} unsafe references" if found else ""]
+    parts = [
+        f"{counted(len(found) - min(unpinned, SHOWN_LIMIT), 'unsafe reference')}" if found else ""
+    ]
     if unpinned:
         parts.append(f"{unpinned} of {len(lines)} not pinned")
     if refused:
-        parts.append(f"{refused} lines that pip would refuse")
+        parts.append(f"{counted(refused, 'line')} that pip would refuse")
     parts += unread[:_UNREAD_SHOWN]
     status = Status.INCOMPLETE if unread else Status.WARN
     detail = ", ".join(part for part in parts if part and not part.startswith("0 "))

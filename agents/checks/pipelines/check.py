@@ -32,6 +32,7 @@ from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
 from agents.domain.rules import rule_named
 from schemas.assessments import Check
+from schemas.counting import counted
 from schemas.events import DataSource, Event, PipelineRun
 from schemas.severity import Severity, Status, worst
 
@@ -100,7 +101,8 @@ def check_pipeline(event: Event[PipelineRun], knowledge: Knowledge) -> Outcome:
     found = _once(found)
     if len(found) > MAX_DETECTIONS:
         incomplete["data_sources"].append(
-            f"{len(found) - MAX_DETECTIONS} findings beyond the limit of {MAX_DETECTIONS}"
+            f"{counted(len(found) - MAX_DETECTIONS, 'finding')} "
+            f"beyond the limit of {MAX_DETECTIONS}"
         )
         found = sorted(found, key=lambda d: -_severity(d).rank)[:MAX_DETECTIONS]
 

@@ -30,6 +30,7 @@ from agents.fetching.errors import FetchError, RefusedError
 from agents.fetching.sources import OpenSource
 from schemas.assessments import Check
 from schemas.components import component_key
+from schemas.counting import counted
 from schemas.events import Event, File, RegistryPush
 from schemas.findings import Indicator
 from schemas.observations import Sighting
@@ -418,7 +419,7 @@ def _scan_checks(scanned: list[_Scanned], retry: ScanRequest | None) -> list[Che
         )
         for file in bad[:NAMED]
     ]
-    detail = f"{len(scanned)} files, {len(bad)} not clean"
+    detail = f"{counted(len(scanned), 'file')}, {len(bad)} not clean"
     if retry is not None:
         detail += f"; what could not be had is tried again (attempt {retry.attempt})"
     status = worst(_file_status(file) for file in scanned) if scanned else Status.INCOMPLETE
@@ -479,7 +480,8 @@ def _not_analysed(scanned: list[_Scanned]) -> Detection:
     lost = [file for file in scanned if file.verdict is Verdict.INCOMPLETE]
     return Detection(
         rule_id="TW-PROV-NOT-ANALYSED",
-        description=f"{len(lost)} files could not be fetched or scanned: {lost[0].reason}",
+        description=f"{counted(len(lost), 'file')} could not be fetched or scanned: "
+        f"{lost[0].reason}",
         evidence={"files": [file.path for file in lost[:20]], "attempts": MAX_ATTEMPTS},
         locator="scan#not-analysed",
     )

@@ -365,7 +365,7 @@ UNSUPPORTED: Final = (
          remedy="what it runs is known when it runs: send its runs as events"),
     *(
         Kind(name=f"{ecosystem}-manifest", family=Family.UNSUPPORTED, paths=rf"(^|/)({names})$",
-             scanned=True, remedy=f"packages of {ecosystem} are not checked: use a scanner of theirs")
+             scanned=True, remedy=f"packages of {ecosystem} are out of scope: use a scanner for {ecosystem}")
         for ecosystem, names in _OTHERS
     ),
 )  # fmt: skip
