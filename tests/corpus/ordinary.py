@@ -37,7 +37,7 @@ def _code(*names: str, constants: tuple[object, ...] = (None, 2)) -> bytes:
     """Return the arguments of a code object, as dill gives them."""
     return arguments(
         b"", 1, 0, 0, 1, 2, 3, b"\x97\x00|\x00d\x01z\x05\x00\x00S\x00", constants, names, ("x",),
-        "/work/train.py", "<lambda>", "<lambda>", 16, b"\x80\x00", b"", (), (),
+        "train.py", "<lambda>", "<lambda>", 16, b"\x80\x00", b"", (), (),
     )  # fmt: skip
 
 
