@@ -109,7 +109,7 @@ def test_what_was_forgotten_is_told_again():
 
 
 def test_what_an_abandoned_batch_told_is_told_when_it_comes_again():
-    """Also where the same was told before by others, and told again since a version came back."""
+    """Also if others sent the same before, and it was sent again since a version came back."""
     told = SightingDeduplicator()
     earlier = sighting(event_id="e0", occurred_at=TIME - timedelta(hours=9))
     assert told.is_news(earlier)

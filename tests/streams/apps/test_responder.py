@@ -427,7 +427,7 @@ def _reached(scene: Scene, goal: int, process: subprocess.Popen[bytes]) -> bool:
 
 
 def asked(scene: Scene, page: str) -> tuple[int, str]:
-    """Return what the responder's page says, by the address that its log tells."""
+    """Return the content of the responder's page, at the address in its log."""
     told = re.findall(r"http://127\.0\.0\.1:(\d+)/healthz", scene.log.read_text())
     if not told:
         return 0, ""

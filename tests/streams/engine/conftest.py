@@ -179,7 +179,7 @@ class Bench:
         )
 
     def rows(self, table: str = "collect") -> dict[str, Any]:
-        """Return the state as its changelog tells it."""
+        """Return the state according to its changelog."""
         state: dict[str, Any] = {}
         changelog = f"{self.prefix}-{table}-{table}-changelog"
         for record in sorted(self.read(changelog), key=lambda r: r.offset):

@@ -1,4 +1,4 @@
-"""How a worker ends: told to, stuck, slow, supervised; and how it says so."""
+"""How a worker ends: asked to, stuck, slow, supervised; and what it logs."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def sent(file, kind):
             outcome, context = check_pipeline(event, flow.knowledge), run_context(event)
         flow.send(outcome_messages(event, outcome, context, SightingDeduplicator()))
         found |= {one.rule_id for one in outcome.detections}
-    # Indicators of one component are one, so that a rule may be told under another's name.
+    # Indicators of one component are one, so that a rule may be reported under another's name.
     return found | {one.rule_id for one in flow.iocs.values() if one.rule_id.startswith("TW-INTEL")}
 
 

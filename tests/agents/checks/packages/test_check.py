@@ -124,7 +124,7 @@ def test_ordinary_internal_installs_raise_no_alarm():
             for origin in origins:
                 for where in wheres:
                     data = {**where, "packages": [{"name": name, "version": version, **origin}]}
-                    # A credential in an address is told wherever the package is from.
+                    # A credential in a URL is reported wherever the package is from.
                     secret = {"TW-PKG-CREDENTIAL"} if "ecret@" in str(origin) else set()
                     assert rules(checked(data, ACME)) == secret, data
                     count += 1
