@@ -21,6 +21,7 @@ NOT_SETTINGS = frozenset({"TIDEWATCH_CONFIG", "TIDEWATCH_JAVA"})
 """Variables with the prefix that name the settings file and the embedded broker's Java."""
 
 MIB = 1024 * 1024
+MAX_PORT = 65535
 
 
 class SettingsError(TidewatchError):
@@ -134,6 +135,19 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = "auto"
     log_repeat_seconds: float = Field(default=60, ge=0)
     """Interval at which a broker's error is logged; the next line counts those omitted."""
+
+    @field_validator("kafka")
+    @classmethod
+    def _bootstrap_servers(cls, value: str | None) -> str | None:
+        for server in value.split(",") if value else ():
+            host, colon, port = server.strip().rpartition(":")
+            if server.strip().endswith("]") or not colon:
+                continue  # the client's default port
+            bare = ":" in host and not host.startswith("[")
+            legal = port.isascii() and port.isdigit() and int(port[:6]) <= MAX_PORT
+            if bare or not host or not legal:
+                raise ValueError("write it as host:port,host:port, an IPv6 address in brackets")
+        return value
 
     @field_validator("topic_prefix", "group_prefix", "instance")
     @classmethod

@@ -409,12 +409,17 @@ def _fetcher(location: str) -> Fetcher:
     from streams.settings import load_settings  # noqa: PLC0415 -- the same
 
     settings = load_settings()
+    try:
+        host = urlsplit(settings.fetch_hub if location.startswith("hf:") else location).netloc
+    except ValueError as error:
+        raise TidewatchError(
+            f"not a location ({error})", where=location, remedy="correct its host"
+        ) from error
     own = [
         one
         for one in read_credentials(settings.fetch_credentials).values()
         if LOCAL_TENANT in one.tenants
     ]
-    host = urlsplit(settings.fetch_hub if location.startswith("hf:") else location).netloc
     fitting = [
         one for one in own if host in one.hosts or (location.startswith("s3:") and one.access_key)
     ]

@@ -107,3 +107,16 @@ def test_settings_that_do_not_fit_together_are_refused(options: dict[str, Any], 
 def test_no_broker_named_is_an_error_with_a_remedy() -> None:
     with pytest.raises(TidewatchError, match="tidewatch up"):
         client_options(load_settings())
+
+
+@pytest.mark.parametrize(
+    "kafka", ["a:b:c", "host:port", ":9092", "host:99999", "a:1,b:x", "::1:9092"]
+)
+def test_an_address_that_no_client_can_read_is_refused(kafka):
+    with pytest.raises(TidewatchError, match="host:port"):
+        load_settings(kafka=kafka)
+
+
+@pytest.mark.parametrize("kafka", ["host", "host:9092", "a:1, b:2", "[::1]:9092", "[::1]"])
+def test_addresses_as_clients_read_them_are_taken(kafka):
+    assert load_settings(kafka=kafka).kafka == kafka

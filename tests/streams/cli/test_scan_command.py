@@ -315,3 +315,14 @@ def test_repository_of_the_hub_is_listed_and_scanned_with_the_users_token(
     assert code == 1
     assert [file["verdict"] for file in found["files"]] == ["malicious", "clean"]
     assert {headers.get("authorization") for _, headers in server.asked} == {"Bearer t0k"}
+
+
+@pytest.mark.parametrize("location", ["https://[bad/x", "oci://[::1", "hf://", "s3://x y/%%%"])
+def test_a_location_that_can_not_be_read_is_one_entry_and_the_others_go_on(
+    location, folder, capsys
+):
+    code, out, err = run(capsys, location, str(folder))
+    assert "unexpectedly" not in err
+    assert code != 0
+    assert f"INCOMPLETE  {location}" in out
+    assert len(out.splitlines()) > 3
