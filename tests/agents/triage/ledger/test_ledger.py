@@ -25,6 +25,7 @@ from schemas.ledger import SourceSeen, Tick
 from schemas.policy import Policy
 from schemas.severity import Disposition, Severity
 from streams.engine.outbox import MAX_OUTBOX
+from tests.agents.published import Publishing
 from tests.agents.triage.flow import START, Flow, at
 from tests.agents.triage.memory_rows import MemoryRows
 from tests.agents.triage.stories import BAD, GOOD, MODEL, finding, held, sighting
@@ -55,7 +56,7 @@ def take(rows, *values):
         )
         for number, value in enumerate(values)
     ]
-    process(deliveries, out.append, rows)
+    process(deliveries, Publishing(out.append), rows)
     return out
 
 
