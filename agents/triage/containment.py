@@ -11,7 +11,7 @@ import msgspec
 from agents.triage.routing import split_version
 from schemas.canonical import stable_hash
 from schemas.findings import Finding
-from schemas.incidents.commands import CommandSpec
+from schemas.incidents.commands import UNDO, CommandSpec
 from schemas.incidents.holds import HELD, Goal
 from schemas.incidents.updates import KnownGood
 from schemas.incidents.views import SystemView
@@ -29,12 +29,6 @@ GOALS: Final = 4
 """Versions to go back to that one incident tells a hold of."""
 FINDINGS: Final = 4
 """Findings that a command names as its reason."""
-UNDO: Final = {
-    "quarantine": "restore",
-    "rollback": "roll-forward",
-    "block": "unblock",
-    "hold-pipeline": "release-pipeline",
-}
 _HELD: Final = frozenset({"model", "image", "dataset", "pypi"})
 """Kinds of component that lie somewhere and can be moved away."""
 _SWITCHED: Final = frozenset({"model", "image", "service", "deployment"})

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 import msgspec
+
+UNDO: Final = {
+    "quarantine": "restore",
+    "rollback": "roll-forward",
+    "block": "unblock",
+    "hold-pipeline": "release-pipeline",
+}
+"""By action: the one that takes it back."""
 
 
 class CommandSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
