@@ -189,7 +189,7 @@ def restore(context: ActionContext) -> Outcome:
         NotCarriedOutError: A quarantined file changed, or its original path is taken.
         OSError: The file system refuses.
     """
-    store, spec = _store(work), context.spec
+    store, spec = _store(context), context.spec
     undoes = spec.undoes or ""
     folder, manifest = _quarantined(store, context.noted_by(undoes, TAKES_OVER) or undoes)
     if manifest is None:

@@ -160,6 +160,7 @@ class _IncidentBatch:
         if isinstance(message, HoldReason | Suspicion) or (
             isinstance(message, ResultUpdate) and message.hold
         ):
+            self._publish.caused_by(record.entered_ms)
             self._holds.take(message, record.timestamp_ms)
             return
         case = self.case(message.incident)
@@ -398,6 +399,7 @@ class _IncidentBatch:
             if case.exists():
                 self._publish.caused_by(self._entered.get(incident, 0))
                 self._settle(case, touched)
+        self._publish.caused_by(0)
         self._holds.finish()
         self.store.flush()
 
