@@ -14,11 +14,13 @@ from schemas.canonical import stable_id
 from schemas.cloudevents import first_headers
 from schemas.dead_letters import INVALID_EVENT, INVALID_SIGNATURE
 from schemas.documents import openc2
+from schemas.incidents.holds import hold_key
 from schemas.incidents.updates import ForgedResult, ResultUpdate
 from schemas.signing import InvalidSignatureError, verify_signature
 
 ID_LIMIT: Final = 128
 DETAIL_LIMIT: Final = 300
+HOLD_LIMIT: Final = 1024
 
 
 class SignedResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,9 +87,12 @@ def containment_results_agent(
                     )
                 )
                 continue
+            hold = extension.get("hold")
+            component = hold[:HOLD_LIMIT] if isinstance(hold, str) else ""
             publish(
                 incident_message(
-                    result.incident,
+                    # Of the tenant whose key signed it: no other tenant's hold is reached.
+                    hold_key(result.tenant, component) if component else result.incident,
                     ResultUpdate(
                         incident=result.incident,
                         id=stable_id(
@@ -106,6 +111,7 @@ def containment_results_agent(
                             for name, value in extension.items()
                             if isinstance(value, str | int | float | bool)
                         },
+                        hold=component,
                     ),
                 )
             )

@@ -18,6 +18,7 @@ from schemas.cloudevents import binary_headers, first_headers
 from schemas.documents import ecs, ocsf, openc2, stix
 from schemas.findings import SupplyChainIoC
 from schemas.incidents.commands import CommandSpec, CommandView
+from schemas.incidents.holds import HoldView, hold_key
 from schemas.incidents.views import AlertView, IncidentDocument
 from schemas.ledger import OperatorAlert
 from schemas.severity import Severity, Tlp
@@ -108,6 +109,7 @@ def operator_message(alert: OperatorAlert, source: str) -> Message:
 
 ALERT_TYPE: Final = "tidewatch.alert.v1"
 INCIDENT_TYPE: Final = "tidewatch.incident.v1"
+HOLD_TYPE: Final = "tidewatch.hold.v1"
 AUDIT_TYPE: Final = "tidewatch.containment.audit.v1"
 SHARED_FROM: Final = Severity.HIGH
 """Findings of at least this severity are shared with partners, once the incident is contained."""
@@ -232,11 +234,28 @@ class StandardDocuments:
         )
         yield Message(
             channel=Channel.CONTAINMENT_PROPOSALS if proposal else Channel.CONTAINMENT_COMMANDS,
-            key=f"{spec.incident}|{spec.tenant}",
+            key=_command_key(spec),
             value=value,
             headers=(*headers, self._key.sign(headers, value)),
             tenant=None if proposal else spec.tenant,
             measure=CommandMeasure(action=spec.action, mode=spec.mode),
+        )
+
+    def hold(self, view: HoldView, at_ms: int) -> Iterator[Message]:
+        """Yield the record of all that is held of a component, None once that is nothing."""
+        value = _json(view) if view.things else None
+        yield Message(
+            channel=Channel.HOLDS,
+            key=hold_key(view.tenant, view.component),
+            value=value,
+            headers=binary_headers(
+                id=stable_id("hld", view.tenant, view.component, (value or b"").decode()),
+                type=HOLD_TYPE,
+                source=INCIDENTS,
+                time=_time(at_ms),
+                tenant=OPERATOR,
+                subject=view.component,
+            ),
         )
 
     def audit(self, view: CommandView, at_ms: int) -> Iterator[Message]:
@@ -244,12 +263,16 @@ class StandardDocuments:
         yield audit_message(view, at_ms)
 
 
+def _command_key(spec: CommandSpec) -> str:
+    return hold_key(spec.tenant, spec.hold) if spec.hold else f"{spec.incident}|{spec.tenant}"
+
+
 def audit_message(view: CommandView, at_ms: int) -> Message:
     """Return the audit record of a command's result."""
     document = ocsf.remediation_activity(view, _time(at_ms))
     return Message(
         channel=Channel.CONTAINMENT_AUDIT,
-        key=f"{view.spec.incident}|{view.spec.tenant}",
+        key=_command_key(view.spec),
         value=_json(document),
         headers=binary_headers(
             id=stable_id("aud", document["metadata"]["uid"]),

@@ -26,6 +26,7 @@ class Channel(StrEnum):
     INCIDENTS = "incidents"
     CONTAINMENT_COMMANDS = "containment-commands"
     CONTAINMENT_PROPOSALS = "containment-proposals"
+    HOLDS = "holds"
     CONTAINMENT_AUDIT = "containment-audit"
     INTEL_SHARE = "intel-share"
     OPERATOR_ALERTS = "operator-alerts"

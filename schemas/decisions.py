@@ -20,6 +20,10 @@ class DecisionKind(StrEnum):
     FALSE_POSITIVE = "false-positive"
     REOPEN = "reopen"
     EVALUATION = "evaluation"
+    RETRY = "retry"
+    """Try a failed or expired command again."""
+    RELEASE = "release"
+    """Release what a closed incident contained."""
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -34,7 +38,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tenant: str | None = None
     """None: the operator, for all tenants of the incident."""
     target: str | None = None
-    """A command id (approve, reject), an assignee (assign), an indicator key (suppress), a task."""
+    """A command id (approve, reject, retry, release), an assignee (assign), an indicator key
+    (suppress), a task."""
     expires: datetime | None = None
     passed: bool | None = None
     """For an evaluation: its result."""

@@ -25,6 +25,7 @@ from schemas.events import (
 )
 from schemas.findings import SupplyChainIoC
 from schemas.incidents.commands import CommandSpec
+from schemas.incidents.holds import HoldView
 from schemas.incidents.updates import IncidentMessage
 from schemas.incidents.views import IncidentDocument
 from schemas.intel import IntelFact
@@ -48,6 +49,7 @@ _RECORDS: Final[dict[Channel, Any]] = {
     Channel.IOCS: SupplyChainIoC,
     Channel.ASSESSMENTS: Assessment,
     Channel.INCIDENTS: IncidentDocument,
+    Channel.HOLDS: HoldView,
     Channel.OPERATOR_ALERTS: OperatorAlert,
 }
 _TEXT: Final = {"type": "string"}

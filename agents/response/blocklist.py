@@ -45,8 +45,11 @@ def block(context: ActionContext) -> Outcome:
     note = _note(context.spec.command_id, context.spec.incident, context.begun, context.spec.reason)
     with _exclusive(path):
         lines = _read(path)
-        _write(path, lines, added(lines, value, note, context.spec.command_id))
-    return _answer("blocked", path, value)
+        kept = added(lines, value, note, context.spec.command_id)
+        _write(path, lines, kept)
+    changed = any(_names(line, context.spec.command_id) for line in kept)
+    text = "blocked" if changed else "blocked already by a person"
+    return _answer(text, path, value, changed=changed)
 
 
 def unblock(context: ActionContext) -> Outcome:
@@ -136,8 +139,9 @@ def _line(target: str, config: BlocklistConfig | None) -> tuple[Path, str]:
     return path, value
 
 
-def _answer(text: str, path: Path, value: str) -> Outcome:
-    return Outcome(status=OK, status_text=text, results={"file": str(path), "line": value})
+def _answer(text: str, path: Path, value: str, **more: bool) -> Outcome:
+    results = {"file": str(path), "line": value, **more}
+    return Outcome(status=OK, status_text=text, results=results)
 
 
 def _note(command_id: str, incident: str, at: datetime, reason: str) -> str:

@@ -16,6 +16,7 @@ from schemas.errors import TidewatchError
 KEPT: Final = timedelta(days=400)
 """How long outcomes are kept: far longer than a command can be replayed."""
 MAX_HELD: Final = 10_000
+GENERATION: Final = "generation"
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS answers (
     command_id TEXT, attempt INTEGER, at TEXT, dry_run INTEGER, status INTEGER, outcome BLOB,
@@ -136,6 +137,19 @@ class Journal:
         kept = self.note(command_id, name)
         assert kept is not None
         return kept
+
+    def generation(self, thing: str) -> int:
+        """Return the latest generation of commands about a thing that was begun; 0 by default."""
+        return int(self.note(thing, GENERATION) or 0)
+
+    def reach(self, thing: str, generation: int, at: datetime) -> None:
+        """Note that a command of a generation is begun: those of older ones are over."""
+        self._db.execute(
+            "INSERT INTO notes VALUES (?, ?, ?, ?) ON CONFLICT (command_id, name) DO UPDATE SET"
+            " value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER)),"
+            " at = excluded.at",
+            (thing, GENERATION, str(generation), at.astimezone(UTC).isoformat()),
+        )
 
     def hold(self, command_id: str, attempt: int, command: bytes) -> bool:
         """Hold a command that waits for others; return False if `MAX_HELD` already wait."""

@@ -25,7 +25,7 @@ from agents.response.outcome import (
     Outcome,
 )
 from schemas.counting import counted
-from schemas.incidents.commands import CommandSpec
+from schemas.incidents.commands import UNDO, CommandSpec
 
 log = structlog.get_logger()
 
@@ -119,6 +119,10 @@ def _outcome(
         taken_back = journal.note(spec.command_id, TAKEN_BACK)
         if taken_back is not None:
             raise NotCarriedOutError(REFUSED, f"it was taken back by {taken_back}")  # noqa: TRY301 -- one place answers
+        if spec.generation < journal.generation(_thing(spec)):
+            raise NotCarriedOutError(  # noqa: TRY301 -- one place answers
+                REFUSED, "it is of an older generation than one that was begun here"
+            )
         if journal.note(spec.command_id, _begun(spec)) is None:
             _check_time(spec, now)
         waits = _waits_for(spec, journal)
@@ -194,6 +198,12 @@ def _held(
     )
 
 
+def _thing(spec: CommandSpec) -> str:
+    """Return what the generations of a command and of what takes it back are counted by."""
+    contains = {undo: action for action, undo in UNDO.items()}.get(spec.action, spec.action)
+    return f"{spec.tenant}|{contains}|{spec.target}"
+
+
 def _begun(spec: CommandSpec) -> str:
     """Return the name of the note of a started attempt, which is finished even if expired."""
     return f"begun {spec.attempt}"
@@ -205,6 +215,8 @@ def _work(
     begun = now
     if not spec.dry_run:
         journal.keep(spec.command_id, _begun(spec), now.isoformat(), now)
+        if spec.hold:
+            journal.reach(_thing(spec), spec.generation, now)
         begun = datetime.fromisoformat(journal.keep(spec.command_id, "begun", now.isoformat(), now))
     return ActionContext(
         spec=spec,
@@ -235,7 +247,10 @@ def _act(context: ActionContext, now: datetime) -> Outcome:
         except NotCarriedOutError as error:
             if error.status != UNSUPPORTED:
                 raise
-    called = hooks.call(context, hook, now)
+    if spec.undoes is not None and context.noted_by(spec.undoes, "begun") is None:
+        called = Outcome(status=OK, status_text="nothing was begun here: nothing to take back")
+    else:
+        called = hooks.call(context, hook, now)
     return Outcome(
         status=OK,
         status_text="; ".join(filter(None, (done.status_text, called.status_text))),

@@ -43,6 +43,8 @@ from agents.response.paths import (
 from schemas.cloudevents import format_time
 
 MANIFEST: Final = "manifest.json"
+TAKES_OVER: Final = "takes over"
+"""The note of a quarantine that found what an earlier one of its hold had moved."""
 FORMAT: Final = "tidewatch.quarantine.v1"
 SHOWN: Final = 20
 """Most paths named in a result; the manifest names all."""
@@ -93,7 +95,13 @@ def quarantine(context: ActionContext) -> Outcome:
     folder = store.quarantine / f"{context.begun:%Y%m%d}" / spec.command_id
     manifest = _read_manifest(folder / MANIFEST)
     if manifest is None:
-        held = find(spec, store)
+        try:
+            held = find(spec, store)
+        except NotCarriedOutError as error:
+            already = _quarantined_already(context, store) if error.status == ABSENT else None
+            if already is None:
+                raise
+            return already
         manifest = Manifest(
             format=FORMAT,
             command_id=spec.command_id,
@@ -126,6 +134,36 @@ def quarantine(context: ActionContext) -> Outcome:
     return _moved(manifest, folder, "moved to the quarantine")
 
 
+def _quarantined_already(context: ActionContext, store: StoreConfig) -> Outcome | None:
+    """Return that another command quarantined it already, None if none did.
+
+    This one changed nothing then, and its release moves nothing back; unless it takes the place of
+    the other, of the same hold.
+    """
+    spec = context.spec
+    for day in children(store.quarantine) if store.quarantine.is_dir() else ():
+        for folder in children(day):
+            known = _read_manifest(folder / MANIFEST)
+            if (
+                known is None
+                or known.restored_at is not None
+                or (known.tenant, known.component, known.version)
+                != (spec.tenant, component_of(spec), spec.version)
+                # something else came in its place since
+                or any(os.path.lexists(item.original) for item in known.items)
+            ):
+                continue
+            taken_over = known.command_id == spec.replaces
+            if taken_over and not spec.dry_run:
+                context.keep(TAKES_OVER, known.command_id)
+            return Outcome(
+                status=OK,
+                status_text=f"quarantined already by {known.command_id}",
+                results={"moved_to": str(folder), "changed": taken_over},
+            )
+    return None
+
+
 def _moved(manifest: Manifest, folder: Path, text: str) -> Outcome:
     files = [entry for item in manifest.items for entry in item.files]
     return Outcome(
@@ -139,6 +177,7 @@ def _moved(manifest: Manifest, folder: Path, text: str) -> Outcome:
             "files": len(files),
             "bytes": sum(entry.size for entry in files),
             "manifest": str(folder / MANIFEST),
+            "changed": True,
         },
     )
 
@@ -151,7 +190,8 @@ def restore(context: ActionContext) -> Outcome:
         OSError: The file system refuses.
     """
     store, spec = _store(context), context.spec
-    folder, manifest = _quarantined(store, spec.undoes or "")
+    undoes = spec.undoes or ""
+    folder, manifest = _quarantined(store, context.noted_by(undoes, TAKES_OVER) or undoes)
     if manifest is None:
         return Outcome(status=OK, status_text="nothing was moved: there is nothing to move back")
     if manifest.tenant != spec.tenant:
@@ -266,7 +306,7 @@ def rollback(context: ActionContext) -> Outcome:
     return Outcome(
         status=OK,
         status_text=f"rolled back to {good.name}, its digest verified",
-        results={**results, "previous": previous or None},
+        results={**results, "previous": previous or None, "changed": previous != target},
     )
 
 

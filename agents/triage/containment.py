@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
 import msgspec
 
+from agents.triage.routing import split_version
 from schemas.canonical import stable_hash
 from schemas.findings import Finding
-from schemas.incidents.commands import CommandSpec
+from schemas.incidents.commands import UNDO, CommandSpec
+from schemas.incidents.holds import HELD, Goal
 from schemas.incidents.updates import KnownGood
 from schemas.incidents.views import SystemView
 from schemas.policy import Policy
@@ -23,14 +25,10 @@ AFTER: Final = 12
 PATHS: Final = 16
 """Places of evidence that one command names."""
 PATH_BYTES: Final = 512
+GOALS: Final = 4
+"""Versions to go back to that one incident tells a hold of."""
 FINDINGS: Final = 4
 """Findings that a command names as its reason."""
-UNDO: Final = {
-    "quarantine": "restore",
-    "rollback": "roll-forward",
-    "block": "unblock",
-    "hold-pipeline": "release-pipeline",
-}
 _HELD: Final = frozenset({"model", "image", "dataset", "pypi"})
 """Kinds of component that lie somewhere and can be moved away."""
 _SWITCHED: Final = frozenset({"model", "image", "service", "deployment"})
@@ -90,7 +88,8 @@ def ground_of(finding: Finding) -> Ground:
 def command_id(incident: str, tenant: str, action: str, target: str, generation: int = 0) -> str:
     """Return the id of a command: 36 characters in the shape of a UUID (version 5).
 
-    The same for (incident, tenant, action, target, generation), on every replay.
+    The same for (incident, tenant, action, target, generation), on every replay. What contains is
+    shared between incidents: its id names none.
     """
     digits = stable_hash("cmd", incident, tenant, action, target, str(generation))
     variant = "89ab"[int(digits[16], 16) % 4]
@@ -119,6 +118,7 @@ def plan(
     policy: Policy,
     *,
     generation: int = 0,
+    held: Mapping[str, int] | None = None,
 ) -> tuple[CommandSpec, ...]:
     """Return the commands that an incident calls for in one tenant.
 
@@ -136,6 +136,7 @@ def plan(
         good: Versions that may be rolled back to.
         policy: The tenant's policy.
         generation: How often containment was lifted before: commands issued anew get new ids.
+        held: The generations of holds that are not the first, by action and target.
     """
     severe = [one for one in grounds if one.severity.rank >= Severity.HIGH.rank]
     if not severe:
@@ -150,9 +151,15 @@ def plan(
     def command(
         action: str, target: str, target_type: str, *, mode: str | None = None, **more: object
     ) -> CommandSpec:
+        if action in HELD:
+            number = (held or {}).get(f"{action} {target}", 0)
+            more = {**more, "hold": held_component(target), "generation": number}
+            name = command_id("", tenant, action, target, number)
+        else:
+            name = command_id(incident, tenant, action, target, generation)
         return msgspec.convert(
             {
-                "command_id": command_id(incident, tenant, action, target, generation),
+                "command_id": name,
                 "incident": incident,
                 "tenant": tenant,
                 "action": action,
@@ -217,15 +224,12 @@ def plan(
         ]
         return tuple(own[:AFTER])
 
-    held = [] if of_publisher else _held(systems, firm)
+    affected = [] if of_publisher else _affected(systems, firm)
     known = tuple(good)
-    bad = {digest for _, _, digest in held if digest}
+    bad = {digest for _, _, digest in affected if digest}
     if "contain" in actions or "remediate" in actions:
-        quarantined: dict[str, list[str]] = {}
-        for component, version, digest in held:
-            if component.partition(":")[0] not in _HELD:
-                continue
-            spec = command(
+        commands.extend(
+            command(
                 "quarantine",
                 _target(component, version, digest),
                 "component",
@@ -233,17 +237,18 @@ def plan(
                 digest=digest,
                 after=first(component),
             )
-            quarantined.setdefault(component, []).append(spec.command_id)
-            commands.append(spec)
+            for component, version, digest in affected
+            if component.partition(":")[0] in _HELD
+        )
         commands.extend(
             _rollback(
                 command,
                 component,
                 last_known_good(component, known, bad, _since(systems, component)),
-                after=(*first(component), *quarantined.get(component, ())[:AFTER]),
+                after=first(component),
                 mode=mode_of("rollback", policy, sure=sure),
             )
-            for component in sorted({component for component, _, _ in held})
+            for component in sorted({component for component, _, _ in affected})
             if component.partition(":")[0] in _SWITCHED
         )
     if "deny" in actions or "contain" in actions:
@@ -298,7 +303,7 @@ def _target(component: str, version: str | None, digest: str | None) -> str:
     return component if digest is None else f"{component}#{digest}"
 
 
-def _held(
+def _affected(
     systems: Sequence[SystemView], grounds: Sequence[Ground]
 ) -> list[tuple[str, str | None, str | None]]:
     """Return what is to be taken out of use: what systems hold, or what the findings name."""
@@ -395,25 +400,51 @@ def last_known_good(
     )
 
 
-def reversal(spec: CommandSpec, reason: str) -> CommandSpec | None:
-    """Return the command that takes `spec` back, None where there is nothing to take back.
+def goals_of(
+    component: str, good: Iterable[KnownGood], since: datetime | None = None
+) -> tuple[Goal, ...]:
+    """Return the versions that may be gone back to, the best first, as a hold compares them.
 
-    What `spec` came after is taken back first as well: a switch forward waits until what it
-    switches to was restored. The caller leaves out of `after` what is not taken back.
+    Args:
+        component: Its key.
+        good: Candidates of any component, as the ledger told of them.
+        since: When the component became part of the incident; None: not known.
     """
+    goals = [
+        Goal(
+            by_intel=one.by_intel,
+            signed=one.signed,
+            before=since is not None and one.seen_at < since,
+            seen_ms=round(one.seen_at.timestamp() * 1000),
+            digest=one.digest,
+            version=one.version,
+        )
+        for one in good
+        if one.component == component and one.digest is not None
+    ]
+    order = sorted(
+        goals, key=lambda one: (one.by_intel, one.signed, one.before, one.seen_ms, one.digest)
+    )
+    return tuple(order[::-1][:GOALS])
+
+
+def held_component(target: str) -> str:
+    """Return the component whose hold a target belongs to."""
+    return split_version(target)[0].partition("#")[0]
+
+
+def reversal(spec: CommandSpec, reason: str) -> CommandSpec | None:
+    """Return the command that takes `spec` back, None where there is nothing to take back."""
     if spec.undo is None or spec.undoes is not None:
         return None
     return msgspec.structs.replace(
         spec,
-        command_id=command_id(spec.incident, spec.tenant, spec.undo, spec.command_id),
+        command_id=command_id("", spec.tenant, spec.undo, spec.command_id),
         action=spec.undo,
         undo=None,
         undoes=spec.command_id,
-        after=tuple(
-            command_id(spec.incident, spec.tenant, undo, one)
-            for undo in sorted(UNDO.values())
-            for one in spec.after
-        ),
+        after=(),
+        replaces=None,
         reason=reason,
         expires=None,
         attempt=1,

@@ -126,6 +126,7 @@ def response_document(
                 "command_id": spec.command_id,
                 "incident": spec.incident,
                 "attempt": spec.attempt,
+                **({"hold": spec.hold} if spec.hold else {}),
                 **results,
             }
         },

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 import msgspec
+
+UNDO: Final = {
+    "quarantine": "restore",
+    "rollback": "roll-forward",
+    "block": "unblock",
+    "hold-pipeline": "release-pipeline",
+}
+"""By action: the one that takes it back."""
 
 
 class CommandSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A containment command, before it becomes an OpenC2 document."""
 
     command_id: str
-    """At most 36 characters, a UUID's shape; the same for (incident, tenant, action, target)."""
+    """At most 36 characters, a UUID's shape. Of what contains, the same for (tenant, action,
+    target, generation), whichever incidents call for it; of what does not, per incident."""
     incident: str
+    """Of several that call for it, the first by id when it was issued."""
     tenant: str
     action: str
     """capture-evidence, quarantine, rollback, block, revoke, hold-pipeline, rebuild, or
@@ -45,6 +56,11 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """automatic, proposal, advised, or approved (a proposal that was)."""
     dry_run: bool = True
     attempt: int = 1
+    hold: str = ""
+    """The component whose hold issued it; empty: nothing is held by it."""
+    generation: int = 0
+    """Of what a hold issues: how often it was released or given up before. Responders refuse
+    commands of an older generation than one they carried out."""
 
 
 class CommandView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

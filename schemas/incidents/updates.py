@@ -9,6 +9,7 @@ import msgspec
 
 from schemas.decisions import Decision
 from schemas.findings import Finding
+from schemas.incidents.holds import HoldNotice, HoldReason, Suspicion
 from schemas.ledger import Revision, Tick
 
 # -- messages on incident-updates, keyed by incident id ------------------------------------------
@@ -114,6 +115,8 @@ class ResultUpdate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     at: datetime
     status_text: str = ""
     results: dict[str, Any] = {}
+    hold: str = ""
+    """The component whose hold issued the command, where the record is keyed to the hold."""
 
 
 CHECKED: Final = "checked"
@@ -172,5 +175,8 @@ IncidentMessage = (
     | Proof
     | Related
     | ForgedResult
+    | HoldReason
+    | HoldNotice
+    | Suspicion
     | Tick
 )

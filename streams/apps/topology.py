@@ -103,6 +103,7 @@ APPLICATIONS: Final[Mapping[str, Application]] = {
                 Channel.INCIDENTS,
                 Channel.CONTAINMENT_COMMANDS,
                 Channel.CONTAINMENT_PROPOSALS,
+                Channel.HOLDS,
                 Channel.CONTAINMENT_AUDIT,
                 Channel.INTEL_SHARE,
             ),

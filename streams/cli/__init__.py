@@ -31,6 +31,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "doctor": ("streams.cli.doctor", "check that everything needed is there"),
     "respond": ("streams.cli.respond", "carry out containment commands"),
     "schema": ("streams.cli.schema", "print the JSON Schema of each topic"),
+    "holds": ("streams.cli.holds", "list, show and release what is contained"),
     "incidents": ("streams.cli.incidents", "list, explain, decide and export incidents"),
     "scan": ("streams.cli.scan", "check models, requirement files and pipeline definitions"),
     "send": ("streams.cli.send", "publish events from a file"),

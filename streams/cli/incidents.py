@@ -7,10 +7,11 @@ import getpass
 import math
 import socket
 import statistics
+import time
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import typer
@@ -22,22 +23,26 @@ from schemas.decisions import Decision, DecisionKind
 from schemas.errors import TidewatchError
 from schemas.incidents.views import IncidentDocument
 from schemas.severity import Tlp
+from streams.cli.choices import chosen_command, chosen_task
 from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.output import Format, FormatOption, print_json, print_line, print_table
 
 if TYPE_CHECKING:
+    from schemas.incidents.commands import CommandView
     from schemas.intel import IntelFact
     from streams.settings import Settings
 
 app = new_app("List, explain, decide and export incidents.")
 
 DECISION_TYPE = "tidewatch.decision.v1"
-EXAMPLE_COMMAND = "0b4f6c1e-52f0-5d3a-9a57-3c8de0a4e1b7"
-"""The id of a command, as it looks, for the examples in `--help`."""
 IncidentArgument = Annotated[str, typer.Argument(help="the incident's id, or its beginning")]
-TargetArgument = Annotated[
-    str, typer.Argument(help="the id of the command, or who it is assigned to")
+TargetArgument = Annotated[str, typer.Argument(help="who it is assigned to")]
+CommandArgument = Annotated[
+    str, typer.Argument(help="the command's number, its id, or the beginning of its id")
 ]
+WaitOption = Annotated[bool, typer.Option("--wait", help="until something came of it")]
+WAIT_SECONDS: Final = 60.0
+WAIT_STEP: Final = 0.5
 ReasonOption = Annotated[str, typer.Option(help="why; kept with the incident")]
 TenantOption = Annotated[
     str | None, typer.Option(help="for this tenant only; all of the incident by default")
@@ -328,8 +333,8 @@ def decide(
     target: str | None = None,
     days: float | None = None,
     passed: bool | None = None,
-) -> None:
-    """Write one signed decision to the topic.
+) -> IncidentDocument:
+    """Write one signed decision to the topic; return the incident as it was before.
 
     Args:
         kind: What is decided.
@@ -356,6 +361,7 @@ def decide(
     )
     asyncio.run(_send(connected_settings(), decision))
     print_line(f"{kind} {document.id}: written as {decision.id}")
+    return document
 
 
 def _plain_decision(kind: DecisionKind, help_text: str) -> None:
@@ -393,8 +399,80 @@ _plain_decision(DecisionKind.CLOSE, "Close the incident.")
 _plain_decision(DecisionKind.FALSE_POSITIVE, "Close it as harmless, and undo what was contained.")
 _plain_decision(DecisionKind.REOPEN, "Open a closed incident again.")
 _targeted_decision(DecisionKind.ASSIGN, "alice", "Give the incident to somebody.")
-_targeted_decision(DecisionKind.APPROVE, EXAMPLE_COMMAND, "Let a proposed command be issued.")
-_targeted_decision(DecisionKind.REJECT, EXAMPLE_COMMAND, "Refuse a proposed command.")
+
+
+def _about_command(kind: DecisionKind, help_text: str) -> None:
+    """Add the command of a decision about one containment command."""
+
+    def command(
+        incident: IncidentArgument,
+        target: CommandArgument,
+        *,
+        reason: ReasonOption,
+        tenant: TenantOption = None,
+        wait: WaitOption = False,
+    ) -> None:
+        document = one_incident(incident)
+        view = chosen_command(document, target, kind, tenant)
+        spec = view.spec
+        decide(kind, document.id, reason, tenant=tenant, target=spec.command_id)
+        print_line(f"{kind}: {spec.action} {spec.target} of {spec.tenant} ({spec.command_id})")
+        if wait:
+            print_line(f"now {_awaited(document.id, view)}")
+
+    command.__doc__ = help_text
+    number = 2 if kind is DecisionKind.RETRY else 1
+    line = f'tidewatch incidents {kind} inc-3f2a {number} --reason "looked at it"'
+    app.command(kind.value, epilog=example(line))(command)
+
+
+def _awaited(incident: str, before: CommandView) -> str:
+    """Return the state of a command once it is another than before.
+
+    Raises:
+        TidewatchError: Nothing changed in time.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        document = all_incidents().get(incident)
+        for one in document.commands if document is not None else ():
+            same = one.spec.command_id == before.spec.command_id
+            told = (one.state, one.spec.attempt)
+            if same and told != (before.state, before.spec.attempt):
+                return one.state
+        time.sleep(WAIT_STEP)
+    raise TidewatchError(
+        f"nothing came of it within {WAIT_SECONDS:.0f} s",
+        where=before.spec.command_id,
+        remedy="the decision is written: see tidewatch doctor, and whether the workers run",
+    )
+
+
+_about_command(DecisionKind.APPROVE, "Let a proposed or advised command be issued.")
+_about_command(DecisionKind.REJECT, "Refuse a proposed command.")
+_about_command(DecisionKind.RETRY, "Have a failed or expired command tried again.")
+
+
+@app.command(epilog=example('tidewatch incidents complete inc-3f2a 1 --reason "key rotated"'))
+def complete(
+    incident: IncidentArgument,
+    task: Annotated[str, typer.Argument(help="its number, its id, or the beginning of its id")],
+    *,
+    reason: ReasonOption,
+    tenant: TenantOption = None,
+) -> None:
+    """Say that a task for people is done: a rotation, a rebuild, a replacement."""
+    document = one_incident(incident)
+    chosen = chosen_task(document, task, tenant)
+    decide(
+        DecisionKind.EVALUATION,
+        document.id,
+        reason,
+        tenant=tenant or chosen.tenant,
+        target=chosen.id,
+        passed=True,
+    )
+    print_line(f"completed: {chosen.text}")
 
 
 @app.command(epilog=example('tidewatch incidents suppress inc-3f2a --days 30 --reason "known"'))

@@ -121,7 +121,7 @@ TOPICS: Mapping[Channel, TopicSpec] = {
         TopicSpec(
             channel=Channel.INCIDENT_UPDATES,
             direction=Direction.INTERNAL,
-            key="incident id",
+            key="incident id; to holds: tenant + component",
             together="incidents",
         ),
         TopicSpec(channel=Channel.IOCS, direction=Direction.OUT, key="indicator key"),
@@ -154,14 +154,20 @@ TOPICS: Mapping[Channel, TopicSpec] = {
         TopicSpec(
             channel=Channel.CONTAINMENT_COMMANDS,
             direction=Direction.OUT,
-            key="incident id + tenant",
+            key="tenant + component; of evidence and tasks: incident id + tenant",
             retention_days=90,
         ),
         TopicSpec(
             channel=Channel.CONTAINMENT_PROPOSALS,
             direction=Direction.OUT,
-            key="incident id + tenant",
+            key="tenant + component; of evidence and tasks: incident id + tenant",
             retention_days=90,
+        ),
+        TopicSpec(
+            channel=Channel.HOLDS,
+            direction=Direction.OUT,
+            key="tenant + component",
+            cleanup=Cleanup.COMPACT,
         ),
         TopicSpec(
             channel=Channel.CONTAINMENT_AUDIT,

@@ -51,6 +51,17 @@ def _at(time: datetime) -> str:
     return format_time(time)
 
 
+def _advice_explained(incident: IncidentDocument) -> tuple[str, ...]:
+    """Return what `advised` means, where something is."""
+    if not any(one.state == "advised" for one in incident.commands):
+        return ()
+    return (
+        "Advised: nothing carries it out by itself. The policy says so, or it is not sure enough.",
+        "Approve it to have it issued, or do it by hand.",
+        "",
+    )
+
+
 def markdown(incident: IncidentDocument) -> str:
     """Return the report of an incident as Markdown.
 
@@ -131,24 +142,30 @@ def markdown(incident: IncidentDocument) -> str:
         "## Containment",
         "",
         *_table(
-            ("tenant", "action", "target", "mode", "state", "answer"),
+            ("no.", "tenant", "action", "target", "mode", "state", "answer", "command"),
             [
                 (
+                    str(number),
                     c.spec.tenant,
                     c.spec.action,
                     c.spec.target,
                     c.spec.mode + (", dry run" if c.spec.dry_run else ""),
                     c.state,
                     c.status_text,
+                    c.spec.command_id,
                 )
-                for c in incident.commands
+                for number, c in enumerate(incident.commands, 1)
             ],
         ),
+        *_advice_explained(incident),
         "## Recovery",
         "",
         *_table(
-            ("tenant", "system", "task", "state", "shown by", "text"),
-            [(t.tenant, t.system, t.kind, t.state, t.proof or "", t.text) for t in incident.tasks],
+            ("no.", "tenant", "system", "task", "state", "shown by", "text"),
+            [
+                (str(number), t.tenant, t.system, t.kind, t.state, t.proof or "", t.text)
+                for number, t in enumerate(incident.tasks, 1)
+            ],
         ),
         "## Attribution",
         "",

@@ -27,6 +27,16 @@ from agents.intelligence.snapshot import Manifest, signed_bytes
 from agents.ports import Record
 from schemas import dead_letters as reasons
 from schemas.channels import Channel
+from schemas.incidents.commands import CommandView
+from schemas.incidents.holds import (
+    HoldState,
+    HoldView,
+    ReasonState,
+    ReasonView,
+    ThingView,
+    hold_key,
+)
+from schemas.incidents.views import TaskView
 from streams.cli import COMMANDS
 from streams.demo.files import safetensors
 from streams.kafka.compacted import publish_values
@@ -44,6 +54,7 @@ from tests.docs.reading import ROOT
 from tests.docs.shell import Step, run_in_order
 from tests.installed import BESIDE_OTHERS
 from tests.schemas.events import PACKAGE_INSTALL, PIPELINE_RUN, REGISTRY_PUSH
+from tests.schemas.examples import command
 from tests.streams.reports.test_incident_report import incident
 from tests.wheels import write_wheel
 
@@ -166,7 +177,36 @@ def serve_hub(web: Server) -> None:
 async def write_topics(settings: object) -> None:
     """Write the incident, the alert and the dead letter that examples name."""
     await ensure_topics(settings)
-    document = incident(id="inc-3f2a91")
+    spec = command(incident="inc-3f2a91")
+    task = TaskView(
+        id="tsk-1", tenant="acme", system="", component="key", kind="rotate", state="open", text="x"
+    )
+    document = incident(
+        id="inc-3f2a91",
+        commands=(
+            CommandView(spec=spec, state="proposed"),
+            CommandView(spec=command(command_id="failed-1"), state="failed"),
+        ),
+        tasks=(task,),
+    )
+    hold = HoldView(
+        tenant="acme",
+        component="model:huggingface/acme/churn",
+        things=(
+            ThingView(
+                action="quarantine",
+                target="model:huggingface/acme/churn@r2",
+                state=HoldState.HELD,
+                generation=0,
+                reasons=(
+                    ReasonView(incident=document.id, state=ReasonState.AUTOMATIC, closed=True),
+                ),
+                command=spec,
+            ),
+        ),
+    )
+    key = hold_key(hold.tenant, hold.component)
+    await publish_values(settings, Channel.HOLDS, [(key, msgspec.json.encode(hold))])
     await publish_values(
         settings, Channel.INCIDENTS, [(document.id, msgspec.json.encode(document))]
     )

@@ -21,6 +21,7 @@ from schemas.decisions import Decision, DecisionKind
 from schemas.documents import ecs, ocsf, openc2, stix
 from schemas.export import topic_schema
 from schemas.findings import Finding
+from schemas.incidents.holds import HoldState, HoldView, ReasonState, ReasonView, ThingView
 from schemas.incidents.updates import FindingUpdate
 from schemas.incidents.views import IncidentDocument, TenantPart
 from schemas.intel import IntelFact, IntelKind
@@ -151,6 +152,22 @@ def samples() -> dict[Channel, Any]:
         Channel.CONTAINMENT_COMMANDS: openc2.command_document(examples.command()),
         Channel.CONTAINMENT_PROPOSALS: openc2.command_document(
             examples.command(mode="proposal", dry_run=True)
+        ),
+        Channel.HOLDS: HoldView(
+            tenant="tenant-a",
+            component=examples.MODEL,
+            things=(
+                ThingView(
+                    action="quarantine",
+                    target=f"{examples.MODEL}@r2",
+                    state=HoldState.HELD,
+                    generation=0,
+                    reasons=(ReasonView(incident="inc-1", state=ReasonState.AUTOMATIC),),
+                    command=examples.command(),
+                    status=200,
+                    status_text="moved to the quarantine",
+                ),
+            ),
         ),
         Channel.CONTAINMENT_AUDIT: ocsf.remediation_activity(alert.commands[0], NOW),
         Channel.INTEL_SHARE: orjson.loads(

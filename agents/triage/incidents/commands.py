@@ -8,23 +8,20 @@ from typing import Final
 
 import msgspec
 
-from agents.triage.containment import command_id, plan, reversal
+from agents.triage.containment import plan
+from agents.triage.holds import ANSWER_MS, ATTEMPTS, ISSUED_MS, thing_key
+from agents.triage.incidents.asking import Ask, ask_holds
 from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.rows import COMMANDS, ActionsRow, CommandState
-from agents.triage.incidents.tenant_state import TenantState, bad_digests, good_of
+from agents.triage.incidents.tenant_state import TenantState, good_of
 from agents.triage.ledger.rows import from_ms, to_ms
 from agents.triage.routing import split_version
 from schemas.decisions import DecisionKind
 from schemas.incidents.commands import CommandSpec
 
-ISSUED_MS: Final = 24 * 3_600_000
-"""How long a command may be carried out."""
 PROPOSED_MS: Final = 72 * 3_600_000
-ANSWER_MS: Final = 15 * 60_000
-"""A responder answers within so long; each repetition waits twice as long."""
-ATTEMPTS: Final = 5
 POLICY_MS: Final = 3_600_000
-"""How often an incident is looked at that only waits for its entry point to be shut."""
+"""How often it is looked whether the policy changed, where no record would tell of that."""
 
 _PRECEDENCE: Final = (
     "capture-evidence component",
@@ -44,43 +41,53 @@ Escalate = Callable[[CommandSpec, str], None]
 
 
 def update_commands(
-    case: IncidentRows, tenant_state: TenantState, now_ms: int, tell: Tell, escalate: Escalate
+    case: IncidentRows,
+    tenant_state: TenantState,
+    now_ms: int,
+    tell: Tell,
+    ask: Ask,
 ) -> bool:
-    """Issue what is due, carry out decisions, take back what lost its reason.
+    """Issue what is due, carry out decisions, end the reasons of what no longer holds.
+
+    What contains is not issued here: its hold is told the reason, and issues one command for all
+    incidents that call for it.
 
     Args:
         case: The incident.
         tenant_state: The tenant's part.
         now_ms: The broker's timestamp of the record that led here.
         tell: Publishes commands.
-        escalate: Tells the operator of a command that a person must look at.
+        ask: Tells a hold.
 
     Returns:
         Whether anything changed.
     """
     gone = tenant_state.status in {"withdrawn", "false-positive"}
-    if gone:
-        changed = _take_back(tenant_state, now_ms, tell)
-    else:
-        changed = _supersede(case, tenant_state, escalate)
-        changed = _issue(case, tenant_state, now_ms, tell) or changed
-    changed = _decide(tenant_state, now_ms, tell) or changed
+    changed = _take_back(tenant_state) if gone else _issue(case, tenant_state, now_ms, tell)
+    changed = _decide(case, tenant_state, now_ms, tell) or changed
     if changed:
         case.save(tenant_state.actions)
+    ask_holds(case, tenant_state, ask)
+    row = tenant_state.actions
+    advised = [
+        name
+        for name, one in row.commands.items()
+        if one.phase == "gone" and one.spec.mode == "advised"
+    ]
+    for name in advised:
+        # The hold was told: what is left is advice.
+        del row.commands[name]
+    if advised:
+        case.save(row)
     return changed
 
 
 def _issue(case: IncidentRows, tenant_state: TenantState, now_ms: int, tell: Tell) -> bool:
     row = tenant_state.actions
-    originals = [one for one in row.commands.values() if one.spec.undoes is None]
-    if originals and all(one.lifted or one.phase == "gone" for one in originals):
-        # The reason came back: what was taken back is issued anew, under new ids. What became of
-        # the old commands stands on the topics.
-        row.generation += 1
-        row.commands.clear()
+    changed = _begin_anew(case, tenant_state)
     called_for = {spec.command_id: spec for spec in planned(case, tenant_state)}
     wanted = {name: spec for name, spec in called_for.items() if spec.mode != "advised"}
-    changed = _amend(row, called_for, bad_digests(tenant_state.systems_row), tell)
+    changed = _withdraw(row, called_for) or changed
     room = COMMANDS - sum(1 for one in row.commands.values() if one.spec.undoes is None)
     due = [spec for spec in wanted.values() if spec.command_id not in row.commands]
     if len(due) > room:
@@ -103,14 +110,42 @@ def _issue(case: IncidentRows, tenant_state: TenantState, now_ms: int, tell: Tel
             expires_ms=now_ms + lasts,
             next_ms=now_ms + ANSWER_MS if automatic else 0,
         )
-        tell(spec, not automatic)
+        if not spec.hold:
+            tell(spec, not automatic)
         changed = True
     return changed
 
 
+def _begin_anew(case: IncidentRows, tenant_state: TenantState) -> bool:
+    """Forget commands that are to be issued anew: their reason came back, or they were dry runs.
+
+    What became of them stands on the topics. The new ones get new ids.
+    """
+    row = tenant_state.actions
+    originals = [one for one in row.commands.values() if one.spec.undoes is None]
+    ended = [one for one in originals if one.lifted or one.phase == "gone"]
+    back = bool(ended) and all(one in ended or one.phase == "rejected" for one in originals)
+    dry = not tenant_state.policy.dry_run and any(
+        one.spec.dry_run and one.phase not in {"rejected", "gone"} and not one.lifted
+        for one in originals
+    )
+    if not back and not dry:
+        return False
+    asked = case.asked(tenant_state.tenant)
+    for one in originals:
+        spec = one.spec
+        if spec.hold and one.phase != "gone":
+            key = thing_key(spec.action, spec.target)
+            asked.generations[key] = max(asked.generations.get(key, 0), spec.generation + 1)
+    case.save_asked(asked)
+    row.generation += 1
+    row.commands.clear()
+    return True
+
+
 def planned(case: IncidentRows, tenant_state: TenantState) -> tuple[CommandSpec, ...]:
     """Return the commands the tenant's part calls for now."""
-    specs = plan(
+    return plan(
         case.incident,
         tenant_state.tenant,
         tenant_state.grounds,
@@ -118,46 +153,8 @@ def planned(case: IncidentRows, tenant_state: TenantState) -> tuple[CommandSpec,
         good_of(tenant_state.systems_row),
         tenant_state.policy,
         generation=tenant_state.actions.generation,
+        held=case.asked(tenant_state.tenant).generations,
     )
-    return tuple(_in_place(spec, tenant_state.actions) for spec in specs)
-
-
-def _in_place(spec: CommandSpec, row: ActionsRow) -> CommandSpec:
-    """Return a rollback under the id that takes the place of those superseded."""
-    while (held := row.commands.get(spec.command_id)) and held.phase == "superseded":
-        spec = msgspec.structs.replace(
-            spec,
-            command_id=command_id(spec.incident, spec.tenant, spec.action, spec.command_id),
-            replaces=spec.command_id,
-        )
-    return spec
-
-
-def _supersede(case: IncidentRows, tenant_state: TenantState, escalate: Escalate) -> bool:
-    """Give up rollbacks that were issued to a version found to be bad since, and tell of it."""
-    bad = bad_digests(tenant_state.systems_row)
-    given_up = [
-        command
-        for command in tenant_state.actions.commands.values()
-        if command.spec.action == "rollback"
-        and command.spec.rollback_digest in bad
-        and command.phase in {"issued", "expired"}
-        and not command.lifted
-    ]
-    for command in given_up:
-        command.phase = "superseded"
-    following = {spec.replaces: spec for spec in planned(case, tenant_state) if spec.replaces}
-    for command in given_up:
-        spec = command.spec
-        after = following.get(spec.command_id)
-        known = after is not None and after.rollback_digest is not None
-        version = after.rollback_version or after.rollback_digest if known and after else None
-        escalate(
-            spec,
-            f"{spec.rollback_version or spec.rollback_digest} was found to be bad since; "
-            + (f"{version} takes its place" if known else "no other good version is known"),
-        )
-    return bool(given_up)
 
 
 def _is_awaited(name: str, row: ActionsRow, due: list[CommandSpec]) -> bool:
@@ -198,55 +195,67 @@ def _step(spec: CommandSpec) -> str:
     return f"{spec.action} {spec.target_type}" if spec.action == "capture-evidence" else spec.action
 
 
-def _amend(
-    row: ActionsRow, called_for: dict[str, CommandSpec], bad: frozenset[str], tell: Tell
-) -> bool:
-    """Propose anew, under its id, a rollback to a version that is better than the one proposed.
+def _withdraw(row: ActionsRow, called_for: dict[str, CommandSpec]) -> bool:
+    """Withdraw proposals that can only be advised by now: there is no version left to go back to.
 
-    One to a version found to be bad since, where no other is known, is withdrawn: the proposal
-    says so, and there is nothing left to approve.
+    The hold is told, and says so where it was proposed.
     """
     changed = False
     for name, spec in called_for.items():
         command = row.commands.get(name)
-        if command is None or command.phase != "proposed":
-            continue
-        if spec.mode == "advised":
-            if command.spec.rollback_digest in bad:
-                del row.commands[name]
-                tell(spec, True)
-                changed = True
-            continue
-        goal = (spec.rollback_version, spec.rollback_digest)
-        if goal != (command.spec.rollback_version, command.spec.rollback_digest):
-            command.spec = msgspec.structs.replace(
-                command.spec,
-                rollback_version=spec.rollback_version,
-                rollback_digest=spec.rollback_digest,
-            )
-            tell(command.spec, True)
+        if (
+            command is not None
+            and command.phase == "proposed"
+            and spec.action == "rollback"
+            and spec.rollback_digest is None
+        ):
+            command.phase, command.spec = "gone", spec
             changed = True
     return changed
 
 
-def _decide(tenant_state: TenantState, now_ms: int, tell: Tell) -> bool:
+def _decide(case: IncidentRows, tenant_state: TenantState, now_ms: int, tell: Tell) -> bool:
+    row = tenant_state.actions
     changed = False
-    for command in tenant_state.actions.commands.values():
-        if command.phase != "proposed":
-            continue
+    if any(one.decision is DecisionKind.APPROVE for one, _ in tenant_state.decisions):
+        changed = _take_advice(case, tenant_state, now_ms)
+    for command in row.commands.values():
+        changed = _try_again(tenant_state, command, now_ms, tell) or changed
         for decision, received_ms in tenant_state.decisions:
             named = decision.target == command.spec.command_id
+            if decision.decision is DecisionKind.RELEASE and named:
+                changed = _let_go(tenant_state, command) or changed
+            if command.phase != "proposed":
+                continue
             everything = decision.target is None and command.since_ms <= received_ms
             if decision.decision is DecisionKind.APPROVE and (named or everything):
                 if to_ms(decision.time) > command.expires_ms:
                     continue
                 _approve(command, now_ms, tell)
                 changed = True
-                break
-            if decision.decision is DecisionKind.REJECT and (named or everything):
+            elif decision.decision is DecisionKind.REJECT and (named or everything):
                 command.phase = "rejected"
                 changed = True
-                break
+    return changed
+
+
+def _take_advice(case: IncidentRows, tenant_state: TenantState, now_ms: int) -> bool:
+    """Propose what is only advised where a person approves it; the decision then issues it."""
+    if tenant_state.ended:
+        return False
+    row = tenant_state.actions
+    approved = {
+        one.target for one, _ in tenant_state.decisions if one.decision is DecisionKind.APPROVE
+    }
+    changed = False
+    for spec in planned(case, tenant_state):
+        goal = spec.action != "rollback" or spec.rollback_digest is not None
+        known = row.commands.get(spec.command_id)
+        if spec.mode == "advised" and known is None and goal and spec.command_id in approved:
+            row.commands[spec.command_id] = CommandState(
+                spec=spec, phase="proposed", since_ms=now_ms, expires_ms=now_ms + PROPOSED_MS
+            )
+            changed = True
     return changed
 
 
@@ -258,52 +267,57 @@ def _approve(command: CommandState, now_ms: int, tell: Tell) -> None:
     command.since_ms = now_ms
     command.expires_ms = now_ms + ISSUED_MS
     command.next_ms = now_ms + ANSWER_MS
+    if not command.spec.hold:
+        tell(command.spec, False)
+
+
+def _let_go(tenant_state: TenantState, command: CommandState) -> bool:
+    """End the reason of what a closed incident contained: a person releases it."""
+    if (
+        not command.spec.hold
+        or command.spec.undoes is not None
+        or command.lifted
+        or command.phase not in {"issued", "expired"}
+        or tenant_state.status != "closed"
+    ):
+        return False
+    command.phase = "released"
+    return True
+
+
+def _try_again(tenant_state: TenantState, command: CommandState, now_ms: int, tell: Tell) -> bool:
+    """Issue a failed or expired command again; a hold does so for what contains."""
+    asked = sum(
+        one.decision is DecisionKind.RETRY and one.target == command.spec.command_id
+        for one, _ in tenant_state.decisions
+    )
+    if command.spec.hold or asked <= command.retries:
+        return False
+    command.retries = asked
+    issued = command.spec.mode in {"automatic", "approved"} and not command.lifted
+    if not issued or command.phase not in {"issued", "expired"} or command.state() == "done":
+        return False
+    command.phase, command.escalated = "issued", False
+    command.expires_ms = now_ms + ISSUED_MS
+    command.next_ms = now_ms + ANSWER_MS
+    command.spec = msgspec.structs.replace(
+        command.spec, attempt=command.spec.attempt + 1, expires=from_ms(command.expires_ms)
+    )
     tell(command.spec, False)
+    return True
 
 
-def _take_back(tenant_state: TenantState, now_ms: int, tell: Tell) -> bool:
-    row = tenant_state.actions
+def _take_back(tenant_state: TenantState) -> bool:
+    """End the reasons of what was called for; a hold takes back what nothing else holds."""
     changed = False
-    undone: dict[str, CommandSpec] = {}
-    # What takes back the last of a chain goes back to what was before the first.
-    replaced = {
-        one.spec.replaces
-        for one in row.commands.values()
-        if one.spec.replaces and one.phase in {"issued", "expired", "superseded"}
-    }
-    for command in tuple(row.commands.values()):
+    for command in tenant_state.actions.commands.values():
         if command.spec.undoes is not None or command.lifted:
             continue
         if command.phase == "proposed":
             command.phase = "gone"
             changed = True
-            continue
-        if command.phase not in {"issued", "expired", "superseded"}:
-            continue
-        if command.spec.command_id in replaced:
+        elif command.phase in {"issued", "expired", "superseded"}:
             command.lifted = changed = True
-            continue
-        failed = command.state() == "failed"
-        command.lifted = True
-        changed = True
-        undo = reversal(command.spec, f"its reason no longer holds: {tenant_state.status}")
-        if undo is None or failed:
-            continue
-        undone[undo.command_id] = undo
-    for whole in undone.values():
-        undo = msgspec.structs.replace(
-            whole,
-            expires=from_ms(now_ms + ISSUED_MS),
-            after=tuple(one for one in whole.after if one in undone),
-        )
-        row.commands[undo.command_id] = CommandState(
-            spec=undo,
-            phase="issued",
-            since_ms=now_ms,
-            expires_ms=now_ms + ISSUED_MS,
-            next_ms=now_ms + ANSWER_MS,
-        )
-        tell(undo, False)
     return changed
 
 
@@ -319,7 +333,12 @@ def on_time(tenant_state: TenantState, now_ms: int, tell: Tell, escalate: Escala
             command.phase = "expired"
             escalate(command.spec, "nobody approved or rejected it in time")
             changed = True
-        if command.phase != "issued" or command.lifted or command.state() == "done":
+        if (
+            command.phase != "issued"
+            or command.spec.hold
+            or command.lifted
+            or command.state() == "done"
+        ):
             continue
         if now_ms >= command.expires_ms:
             command.phase = "expired"
@@ -357,10 +376,21 @@ def next_due(tenant_state: TenantState, now_ms: int) -> int | None:
     if left == {"patch"} and not tenant_state.ended:
         # A change of the policy may show it shut, and no record tells of that here.
         due.append(now_ms + POLICY_MS)
+    if not tenant_state.ended and any(
+        one.spec.dry_run and one.phase in {"proposed", "issued", "expired"} and not one.lifted
+        for one in tenant_state.actions.commands.values()
+    ):
+        # Nor that dry runs end.
+        due.append(now_ms + POLICY_MS)
     for command in tenant_state.actions.commands.values():
         if command.phase == "proposed":
             due.append(command.expires_ms)
-        elif command.phase == "issued" and not command.lifted and command.state() != "done":
+        elif (
+            command.phase == "issued"
+            and not command.spec.hold
+            and not command.lifted
+            and command.state() != "done"
+        ):
             due.append(
                 command.expires_ms
                 if command.escalated

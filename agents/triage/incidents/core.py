@@ -12,18 +12,22 @@ from agents.messages import INCIDENTS, operator_message
 from agents.ports import Delivery, Message, Publish, Rows
 from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.incidents import reducers
+from agents.triage.incidents.asking import leave_holds, on_notice
 from agents.triage.incidents.commands import next_due, on_time, update_commands
 from agents.triage.incidents.document import LISTED_TENANTS, incident_document
+from agents.triage.incidents.hold_batch import HoldBatch
 from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.revocations import note_told, with_generations
 from agents.triage.incidents.rows import (
     ACTIONS,
+    ASKED,
     CLOCK,
     COMMANDS,
     CORE,
     EXPIRY,
     FINDINGS,
     KEEP_DAYS,
+    SEEN,
     SYSTEMS,
     TENANTS,
     WAITING,
@@ -41,12 +45,13 @@ from agents.triage.incidents.tenant_state import (
 from agents.triage.incidents.views import alert_view, significance
 from agents.triage.ledger.batch import content_hash
 from agents.triage.ledger.rows import DAY_MS, to_ms
-from agents.triage.routing import ledger_message
+from agents.triage.routing import incident_message, ledger_message
 from agents.triage.store import SEPARATOR, Store, row_key
 from schemas.canonical import stable_id
 from schemas.channels import Channel
 from schemas.decisions import Decision
 from schemas.incidents.commands import CommandSpec, CommandView
+from schemas.incidents.holds import HoldNotice, HoldReason, HoldView, Suspicion, hold_key
 from schemas.incidents.updates import (
     DecisionUpdate,
     Exposure,
@@ -81,6 +86,9 @@ class Documents(Protocol):
 
     def audit(self, view: CommandView, at_ms: int) -> Iterable[Message]:
         """Return the audit records of a result, answered at `at_ms`."""
+
+    def hold(self, view: HoldView, at_ms: int) -> Iterable[Message]:
+        """Return the record of all that is held of a component."""
 
 
 class Incidents:
@@ -136,6 +144,7 @@ class _IncidentBatch:
         self._entered: dict[str, int] = {}
         """When the first of the events that led to what is taken entered Kafka, by incident."""
         self._clock = self.store.load(row_key(CLOCK, "incidents"), ClockRow) or ClockRow()
+        self._holds = HoldBatch(self.store, documents, publish, self._operator)
 
     def case(self, incident: str) -> IncidentRows:
         if incident not in self._cases:
@@ -148,17 +157,28 @@ class _IncidentBatch:
         if isinstance(message, Tick):
             self._tick(message.time_ms)
             return
+        if isinstance(message, HoldReason | Suspicion) or (
+            isinstance(message, ResultUpdate) and message.hold
+        ):
+            self._publish.caused_by(record.entered_ms)
+            self._holds.take(message, record.timestamp_ms)
+            return
         case = self.case(message.incident)
+        if isinstance(message, HoldNotice) and not case.exists():
+            return
+        case.count_record(record.timestamp_ms)
         self._at[case.incident] = max(
             self._at.get(case.incident, (0, 0)), (record.timestamp_ms, record.offset)
         )
         touched = self._touched.setdefault(case.incident, {})
         at_ms = record.timestamp_ms
-        if record.entered_ms and not isinstance(message, Decision | DecisionUpdate | ResultUpdate):
+        if record.entered_ms and not isinstance(
+            message, Decision | DecisionUpdate | ResultUpdate | HoldNotice
+        ):
             self._entered[case.incident] = min(
                 record.entered_ms, self._entered.get(case.incident, record.entered_ms)
             )
-        if isinstance(message, Decision | DecisionUpdate | Withdrawal):
+        if isinstance(message, Decision | DecisionUpdate | Withdrawal | HoldNotice):
             # What came before is acted upon first: what follows must not depend on whether the
             # records were read in one batch or in two.
             self._advance(case, at_ms)
@@ -189,6 +209,10 @@ class _IncidentBatch:
             case ResultUpdate():
                 self._answered(case, message)
                 touched[message.tenant] = None
+            case HoldNotice():
+                if on_notice(case, message):
+                    touched[message.tenant] = None
+                    self._pending.setdefault(case.incident, set()).add(message.tenant)
             case DecisionUpdate():
                 self._decide(case, message.decision, at_ms)
             case Decision():
@@ -197,6 +221,15 @@ class _IncidentBatch:
                 self._forged(message)
 
     def _answered(self, case: IncidentRows, result: ResultUpdate) -> None:
+        hold = reducers.hold_of(case, result)
+        if hold is not None:
+            # A responder that does not repeat whose command it was: the hold is its writer.
+            self._publish(
+                incident_message(
+                    hold_key(result.tenant, hold), msgspec.structs.replace(result, hold=hold)
+                )
+            )
+            return
         view = reducers.on_result(case, result)
         if view is not None:
             for message in self._documents.audit(view, to_ms(result.at)):
@@ -224,8 +257,11 @@ class _IncidentBatch:
             tenant_state,
             at_ms,
             lambda spec, proposal: self._command(spec, at_ms, proposal=proposal),
-            lambda spec, why: self._escalate(spec, why, at_ms),
+            self._ask,
         )
+
+    def _ask(self, key: str, said: HoldReason | Suspicion) -> None:
+        self._publish(incident_message(key, said))
 
     def _relate(self, case: IncidentRows, link: Related) -> None:
         before = case.core.campaign
@@ -266,6 +302,7 @@ class _IncidentBatch:
             return
         self._clock.time_ms = now_ms
         self.store.save(row_key(CLOCK, "incidents"), self._clock)
+        self._holds.tick(now_ms)
         for key, waiting in self.store.scan(WAITING, row_type=WaitingRow, limit=WAITING_AT_ONCE):
             if waiting.due_ms > now_ms:
                 continue
@@ -273,6 +310,7 @@ class _IncidentBatch:
             if not case.exists():
                 self.store.delete(key)
                 continue
+            case.count_record(now_ms)
             tenant_state = self._tenant_state(case, waiting.tenant)
             changed = on_time(
                 tenant_state,
@@ -282,6 +320,7 @@ class _IncidentBatch:
             )
             if changed:
                 case.save(tenant_state.actions)
+            changed = self._update_commands(case, tenant_state, now_ms) or changed
             if changed or tenant_state.status != tenant_state.actions.told_status:
                 self._touched.setdefault(case.incident, {})[waiting.tenant] = None
                 self._at.setdefault(case.incident, (now_ms, 0))
@@ -315,8 +354,12 @@ class _IncidentBatch:
             if core.case == "open" or due > today:
                 self._expect_end(pointer.incident, max(due, today + 30))
                 continue
+            case = self.case(pointer.incident)
+            for tenant in case.tenants():
+                leave_holds(case, self._tenant_state(case, tenant), self._ask)
             self.store.delete(row_key(CORE, pointer.incident))
-            for kind in (FINDINGS, SYSTEMS, ACTIONS, WAITING):
+            self.store.delete(row_key(SEEN, pointer.incident))
+            for kind in (FINDINGS, SYSTEMS, ACTIONS, ASKED, WAITING):
                 prefix = row_key(kind, pointer.incident) + SEPARATOR
                 for extra in self.store.scan_keys(prefix, TENANTS * COMMANDS):
                     self.store.delete(extra)
@@ -356,6 +399,8 @@ class _IncidentBatch:
             if case.exists():
                 self._publish.caused_by(self._entered.get(incident, 0))
                 self._settle(case, touched)
+        self._publish.caused_by(0)
+        self._holds.finish()
         self.store.flush()
 
     def _settle(self, case: IncidentRows, touched: Iterable[str]) -> None:

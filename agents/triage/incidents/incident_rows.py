@@ -10,17 +10,21 @@ from agents.triage.bounded_sets import clip, stable_rank, trim
 from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.incidents.rows import (
     ACTIONS,
+    ASKED,
     CORE,
     FINDINGS,
     KEYS,
     KEYS_BYTES,
+    SEEN,
     SYSTEMS,
     TENANTS,
     TENANTS_BYTES,
     ActionsRow,
+    AskedRow,
     CommandsRow,
     CoreRow,
     FindingsRow,
+    SeenRow,
     SystemsRow,
     paged,
 )
@@ -29,6 +33,8 @@ from agents.triage.store import Store, row_key
 from schemas.findings import Finding
 
 ROOT_BYTES: Final = 600
+SAID: Final = 4096
+"""More than is told to holds on account of one record."""
 
 
 class IncidentRows:
@@ -52,6 +58,34 @@ class IncidentRows:
         self.reached: set[str] = set()
         """Parts that reached their bound in this batch."""
         self._actions: dict[str, ActionsRow] = {}
+        self._seen_key = row_key(SEEN, incident)
+        self._seen = store.load(self._seen_key, SeenRow) or SeenRow()
+        self._said = 0
+
+    def count_record(self, at_ms: int) -> None:
+        """Note that a record about the incident is taken in.
+
+        However records are cut into batches, what is said after the same record has the same
+        revision, and what is said later a greater one; also by an incident that was forgotten and
+        is opened again.
+        """
+        self._seen.count = self._seen.count + 1 if self._seen.count else at_ms
+        self._said = 0
+        self.store.save(self._seen_key, self._seen)
+
+    def next_revision(self) -> int:
+        """Return the revision of the next thing that is told to a hold."""
+        self._said += 1
+        return self._seen.count * SAID + self._said
+
+    def asked(self, tenant: str) -> AskedRow:
+        """Return what the tenant's part told the holds."""
+        key = row_key(ASKED, self.incident, tenant)
+        return self.store.load(key, AskedRow) or AskedRow(tenant=tenant)
+
+    def save_asked(self, row: AskedRow) -> None:
+        """Have it written."""
+        self.store.save(row_key(ASKED, self.incident, row.tenant), row)
 
     def exists(self) -> bool:
         """Tell whether anything was found: without a root nothing is known of it yet."""

@@ -439,6 +439,12 @@ def on_decision(case: IncidentRows, decision: Decision, at_ms: int) -> None:
         case.save(row)
 
 
+def hold_of(case: IncidentRows, result: ResultUpdate) -> str | None:
+    """Return the component whose hold issued the command that a result answers, None if none."""
+    command = case.actions(result.tenant).commands.get(result.command_id)
+    return (command.spec.hold or None) if command is not None else None
+
+
 def on_result(case: IncidentRows, result: ResultUpdate) -> CommandView | None:
     """Note a responder's answer to a command of the tenant.
 

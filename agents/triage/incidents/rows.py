@@ -20,6 +20,8 @@ ACTIONS: Final = "na"
 WAITING: Final = "nt"
 EXPIRY: Final = "ne"
 CLOCK: Final = "nz"
+ASKED: Final = "nq"
+SEEN: Final = "nu"
 KEEP_DAYS: Final = 400
 """An incident is forgotten so long after the last record about it, if it has ended."""
 
@@ -165,8 +167,9 @@ class CommandState(msgspec.Struct, array_like=True):
 
     spec: CommandSpec
     phase: str
-    """proposed, issued, rejected, expired, gone (its reason was withdrawn) or superseded (what it
-    goes back to was found to be bad since)."""
+    """proposed, issued, rejected, expired, released (a person ended a closed incident's reason),
+    gone (its reason was withdrawn) or superseded (what it goes back to was found to be bad
+    since)."""
     since_ms: int
     """When it was proposed or issued."""
     expires_ms: int
@@ -176,6 +179,8 @@ class CommandState(msgspec.Struct, array_like=True):
     """Time, OpenC2 status and text, by rank of the result's id."""
     lifted: bool = False
     escalated: bool = False
+    retries: int = 0
+    """How often a person had it tried again."""
 
     def latest(self) -> tuple[int, int, str] | None:
         """Return the answer that counts: a success, else the last."""
@@ -186,7 +191,7 @@ class CommandState(msgspec.Struct, array_like=True):
     def state(self) -> str:
         """Return the state as a reader is told."""
         answer = self.latest()
-        if self.lifted and self.phase == "issued":
+        if (self.lifted and self.phase == "issued") or self.phase == "released":
             return "reversed"
         if answer is not None and self.phase in {"issued", "expired"}:
             state = answered_state(answer[1])
@@ -228,6 +233,29 @@ def paged(commands: dict[str, CommandState]) -> list[dict[str, CommandState]]:
         pages[-1][command_id] = command
         left -= size
     return pages
+
+
+class AskedRow(msgspec.Struct, array_like=True):
+    """What a tenant's part told the holds, and what it heard from them."""
+
+    tenant: str
+    told: dict[str, str] = msgspec.field(default_factory=dict)
+    """By rank of action and target: the hash of the reason as told last."""
+    said: dict[str, int] = msgspec.field(default_factory=dict)
+    """By rank of action and target: the revision of that reason."""
+    heard: dict[str, int] = msgspec.field(default_factory=dict)
+    """By rank of action and target: the revision of the last notice."""
+    generations: dict[str, int] = msgspec.field(default_factory=dict)
+    """By action and target, of holds that were released or given up before."""
+
+
+class SeenRow(msgspec.Struct, array_like=True):
+    """Counts the records about an incident, from the time of the first (ms).
+
+    What it says to holds has its revision from it.
+    """
+
+    count: int = 0
 
 
 class WaitingRow(msgspec.Struct, array_like=True):

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import orjson
 import pytest
+from msgspec import structs
 
 from agents.response.durable import move, undo_move
 from agents.response.inventory import inventory
+from agents.triage.containment import command_id
 from schemas.incidents.commands import CommandSpec
 from tests.agents.response.bench import MODEL, Bench, spec_of
 
@@ -262,3 +264,76 @@ def test_a_rollback_whose_place_was_taken_while_it_waited_is_not_carried_out(
     assert bench.status(follower) == 200
     assert bench.status(spec) == 403
     assert str((bench.model / "current").readlink()) == "versions/r0"
+
+
+# -- holds -----------------------------------------------------------------------------------------
+
+
+def other(name: str) -> str:
+    """Return the id of a further command about the same thing."""
+    return command_id("", "acme", name, MODEL)
+
+
+def undo_of(spec: CommandSpec) -> CommandSpec:
+    """Return what takes a command back, under an id of its own."""
+    undo = reversal(spec, "restore")
+    return structs.replace(undo, command_id=other(f"restore {spec.command_id}"))
+
+
+def test_what_is_quarantined_already_is_a_success_that_changed_nothing(bench: Bench) -> None:
+    digest = bench.version("r2", BAD)
+    first = spec_of("quarantine", f"{MODEL}@r2", version="r2", digest=digest)
+    assert bench.run(first).outcome.results["changed"] is True
+    before = bench.tree()
+    second = spec_of(
+        "quarantine", f"{MODEL}@r2", version="r2", digest=digest, command_id=other("second")
+    )
+    outcome = bench.run(second).outcome
+    assert (outcome.status, outcome.results["changed"]) == (200, False)
+    assert first.command_id in outcome.status_text
+    assert bench.status(undo_of(second)) == 200
+    assert bench.tree() == before, "its release moves back nothing that the other moved"
+    assert bench.status(undo_of(first)) == 200
+    assert (bench.model / "versions/r2").is_dir()
+
+
+def test_one_that_takes_the_place_of_another_is_released_with_what_that_moved(bench: Bench) -> None:
+    digest = bench.version("r2", BAD)
+    first = spec_of("quarantine", f"{MODEL}@r2", version="r2", digest=digest)
+    bench.run(first)
+    second = spec_of(
+        "quarantine",
+        f"{MODEL}@r2",
+        version="r2",
+        digest=digest,
+        command_id=other("second"),
+        replaces=first.command_id,
+    )
+    assert bench.run(second).outcome.results["changed"] is True
+    assert bench.status(undo_of(second)) == 200
+    assert (bench.model / "versions/r2").is_dir()
+
+
+def test_other_content_under_a_version_that_was_quarantined_is_no_success(bench: Bench) -> None:
+    digest = bench.version("r2", BAD)
+    bench.run(spec_of("quarantine", f"{MODEL}@r2", version="r2", digest=digest))
+    bench.version("r2", GOOD)
+    again = spec_of(
+        "quarantine", f"{MODEL}@r2", version="r2", digest=digest, command_id=other("again")
+    )
+    assert bench.status(again) == 404
+
+
+def test_a_command_of_an_older_generation_is_refused(bench: Bench) -> None:
+    digest = bench.version("r2", BAD)
+    more = {"version": "r2", "digest": digest, "hold": MODEL}
+    old = spec_of("quarantine", f"{MODEL}@r2", generation=0, **more)
+    new = spec_of("quarantine", f"{MODEL}@r2", generation=1, command_id=other("new"), **more)
+    assert bench.status(new) == 200
+    before = bench.tree()
+    outcome = bench.run(old).outcome
+    assert outcome.status == 403
+    assert "older generation" in outcome.status_text
+    late = spec_of("restore", f"{MODEL}@r2", undoes=old.command_id, generation=0, **more)
+    assert bench.status(late) == 403
+    assert bench.tree() == before

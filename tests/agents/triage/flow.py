@@ -28,6 +28,7 @@ from schemas.channels import Channel
 from schemas.decisions import Decision
 from schemas.findings import Finding, SupplyChainIoC
 from schemas.incidents.commands import CommandSpec, CommandView
+from schemas.incidents.holds import HoldView, hold_key
 from schemas.incidents.updates import IncidentMessage, ResultUpdate
 from schemas.incidents.views import AlertView, IncidentDocument
 from schemas.intel import IntelFact
@@ -74,9 +75,18 @@ class PlainDocuments:
         channel = Channel.CONTAINMENT_PROPOSALS if proposal else Channel.CONTAINMENT_COMMANDS
         yield Message(
             channel=channel,
-            key=f"{spec.incident}|{spec.tenant}",
+            key=hold_key(spec.tenant, spec.hold) if spec.hold else f"{spec.incident}|{spec.tenant}",
             value=msgspec.json.encode(spec),
             tenant=spec.tenant,
+        )
+
+    def hold(self, view: HoldView, at_ms: int) -> Iterable[Message]:
+        """Return all that is held of a component as it is."""
+        del at_ms
+        yield Message(
+            channel=Channel.HOLDS,
+            key=hold_key(view.tenant, view.component),
+            value=msgspec.json.encode(view),
         )
 
     def audit(self, view: CommandView, at_ms: int) -> Iterable[Message]:
@@ -118,6 +128,7 @@ class Flow:
         self.commands: dict[str, CommandSpec] = {}
         self.issued: list[CommandSpec] = []
         self.proposals: dict[str, CommandSpec] = {}
+        self.holds: dict[tuple[str, str], HoldView] = {}
         self.iocs: dict[str, SupplyChainIoC] = {}
         self.assessments: dict[str, Any] = {}
         self.operator: dict[str, OperatorAlert] = {}
@@ -174,7 +185,10 @@ class Flow:
             at=datetime.fromtimestamp(self.clock_ms / 1000, tz=UTC),
             status_text=text,
         )
-        self.send([incident_message(spec.incident, result)])
+        if spec.hold:
+            result = msgspec.structs.replace(result, hold=spec.hold)
+        key = hold_key(spec.tenant, spec.hold) if spec.hold else spec.incident
+        self.send([incident_message(key, result)])
 
     def tick(self, minutes: float = 0.0) -> None:
         """Let time pass."""
@@ -271,6 +285,9 @@ class Flow:
                 spec = msgspec.json.decode(value, type=CommandSpec)
                 self.commands[spec.command_id] = spec
                 self.issued.append(spec)
+            case Channel.HOLDS:
+                hold = msgspec.json.decode(value, type=HoldView)
+                self.holds[hold.tenant, hold.component] = hold
             case Channel.CONTAINMENT_PROPOSALS:
                 spec = msgspec.json.decode(value, type=CommandSpec)
                 self.proposals[spec.command_id] = spec

@@ -62,7 +62,7 @@ def decide(flow, kind, minutes=200, **more):
     number = len(flow.sent)
     flow.decide(
         Decision(
-            id=f"dec-{number}",
+            id=f"dec-{number:06}",
             incident=more.pop("incident", CASE),
             actor="analyst@acme.example",
             decision=kind,

@@ -41,7 +41,7 @@ def task(flow: Flow, kind: str) -> TaskView:
 
 def decide(flow: Flow, kind: DecisionKind, minutes: float, **more: object) -> None:
     one = Decision(
-        id=f"dec-{len(flow.sent)}",
+        id=f"dec-{len(flow.sent):06}",
         incident=alert(flow).incident,
         actor="ann",
         decision=kind,

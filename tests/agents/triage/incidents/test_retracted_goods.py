@@ -66,11 +66,11 @@ def view_of(flow: Flow):
     return [one for one in flow.alerts[CASE, "a"].commands if one.spec.action == "rollback"]
 
 
-def decide(flow: Flow, kind: DecisionKind, target: str | None = None) -> None:
+def decide(flow: Flow, kind: DecisionKind, target: str | None = None, incident: str = CASE) -> None:
     flow.decide(
         Decision(
-            id="dec-1",
-            incident=CASE,
+            id=f"dec-{incident}",
+            incident=incident,
             actor="ann",
             decision=kind,
             reason="go",
@@ -124,6 +124,7 @@ def test_an_issued_one_is_followed_by_one_to_the_next_best_and_a_warning():
 def test_an_issued_one_is_not_repeated_and_the_warning_says_that_none_is_known():
     flow = running(automatic=True, older=False)
     retract(flow)
+    flow.tick(minutes=1)
     (warning,) = [one for one in flow.operator.values() if one.subject == CASE]
     assert "no other good version is known" in warning.detail
     assert "Do not use" in flow.alerts[CASE, "a"].next_action
@@ -146,7 +147,10 @@ def test_a_withdrawn_incident_takes_back_only_the_last_of_a_chain():
     flow = running(automatic=True, older=True)
     retract(flow)
     decide(flow, DecisionKind.FALSE_POSITIVE)
-    forward = [one for one in flow.issued if one.action == "roll-forward" and one.incident == CASE]
+    forward = [one for one in flow.issued if one.action == "roll-forward"]
+    assert not forward, "the incident about r1 calls for the rollback as well"
+    decide(flow, DecisionKind.FALSE_POSITIVE, incident=incident_id(f"sha256:{GOOD}"))
+    forward = [one for one in flow.issued if one.action == "roll-forward"]
     assert [one.rollback_version for one in forward] == ["r0"]
 
 

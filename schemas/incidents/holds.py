@@ -1,0 +1,152 @@
+"""Holds: why something is contained in a tenant, told by incidents and kept by one writer."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from schemas.incidents.commands import CommandSpec
+
+HELD: frozenset[str] = frozenset({"quarantine", "rollback", "block", "hold-pipeline", "revoke"})
+"""Actions that contain: several incidents may call for one of them, and it is carried out once."""
+
+
+class ReasonState(StrEnum):
+    """How far one incident's reason for one hold is."""
+
+    ASKED = "asked"
+    """Proposed; nobody approved it yet."""
+    AUTOMATIC = "automatic"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    """Nobody approved or rejected it in time."""
+    REFUTED = "refuted"
+    """What was found does not hold: it was a false positive, or was taken back."""
+    RELEASED = "released"
+    """A person released what a closed incident had contained."""
+
+    @property
+    def stands(self) -> bool:
+        """Whether it justifies containment."""
+        return self in {ReasonState.AUTOMATIC, ReasonState.APPROVED}
+
+
+class HoldState(StrEnum):
+    """What one hold is doing."""
+
+    IDLE = "idle"
+    """Nothing is asked, or there is nothing to do it with."""
+    PROPOSED = "proposed"
+    HELD = "held"
+    """The command is issued; its answer says how far it is."""
+    RELEASED = "released"
+    """The command that takes it back is issued."""
+
+
+class Goal(msgspec.Struct, frozen=True, array_like=True):
+    """A version that may be gone back to; of several the greatest is the best."""
+
+    by_intel: bool
+    signed: bool
+    before: bool
+    """It was seen before the component became part of the incident."""
+    seen_ms: int
+    digest: str
+    version: str | None = None
+
+
+class HoldReason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="hold-reason"):
+    """What an incident says to the hold of one thing; the latest revision counts."""
+
+    incident: str
+    state: ReasonState
+    revision: int
+    spec: CommandSpec
+    """The command it calls for."""
+    goals: tuple[Goal, ...] = ()
+    """For a rollback."""
+    closed: bool = False
+    """The incident is closed: what it contained stays until a person releases it."""
+    by_person: bool = False
+    """A person decided that it no longer holds."""
+    retries: int = 0
+    """How often a person asked to try again."""
+
+
+class Suspicion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="suspicion"):
+    """Versions of a component to which nothing goes back while the incident's finding holds."""
+
+    incident: str
+    tenant: str
+    component: str
+    suspected: tuple[str, ...]
+    """Digests, and versions behind an `@`."""
+    revision: int
+
+
+class HoldNotice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="hold-notice"):
+    """What a hold tells an incident that gave it a reason."""
+
+    incident: str
+    revision: int
+    action: str
+    target: str
+    tenant: str
+    state: HoldState
+    generation: int
+    """That of the command in force, or of the next one."""
+    command: CommandSpec | None = None
+    """As it was issued or proposed last; after a release, the one that takes it back."""
+    status: int | None = None
+    """The answer that counts, as an OpenC2 status."""
+    status_text: str = ""
+    answered_at: datetime | None = None
+    expired: bool = False
+    superseded: str | None = None
+    """The command that was given up, since what it goes back to was found to be bad."""
+    answers: int = 0
+    """The revision of the incident's reason that the hold knows."""
+
+
+class ReasonView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One incident's reason for a hold."""
+
+    incident: str
+    state: ReasonState
+    closed: bool = False
+    dry_run: bool = False
+
+
+class ThingView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One action on one thing, and what came of it."""
+
+    action: str
+    target: str
+    state: HoldState
+    generation: int
+    reasons: tuple[ReasonView, ...]
+    command: CommandSpec | None = None
+    status: int | None = None
+    status_text: str = ""
+    overflowed: bool = False
+    """It has more reasons than are kept: only a person releases it."""
+
+
+class HoldView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All that is held of one component in one tenant."""
+
+    tenant: str
+    component: str
+    things: tuple[ThingView, ...]
+    suspected: tuple[str, ...] = ()
+    """Digests, and versions behind an `@`, to which nothing goes back."""
+    truncated: bool = False
+    """Not all that was asked for is kept."""
+
+
+def hold_key(tenant: str, component: str) -> str:
+    """Return the key of a hold's records: its partition is the only writer."""
+    return f"{tenant}|{component}"

@@ -1,0 +1,155 @@
+"""`tidewatch holds`: what is contained of a component in a tenant, why, and letting go of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from schemas.channels import Channel
+from schemas.decisions import DecisionKind
+from schemas.errors import TidewatchError
+from schemas.incidents.holds import HoldState, HoldView, ThingView
+from streams.cli.frame import connected_settings, example, new_app
+from streams.cli.incidents import decide
+from streams.cli.output import Format, FormatOption, print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+
+app = new_app("List, show and release what is contained.")
+
+TenantArgument = Annotated[str, typer.Argument(help="the tenant")]
+ComponentArgument = Annotated[str, typer.Argument(help="the component's key, or its beginning")]
+
+
+async def _read(settings: Settings) -> list[HoldView]:
+    from streams.kafka.compacted import latest_values  # noqa: PLC0415 -- brings Kafka
+
+    values = await latest_values(settings, Channel.HOLDS)
+    return [msgspec.json.decode(values[key], type=HoldView) for key in sorted(values)]
+
+
+def one_hold(views: list[HoldView], tenant: str, start: str) -> HoldView:
+    """Return the hold of a component of a tenant.
+
+    Raises:
+        TidewatchError: There is none, or more than one.
+    """
+    own = [one for one in views if one.tenant == tenant]
+    matching = [one for one in own if one.component == start] or [
+        one for one in own if one.component.startswith(start)
+    ]
+    if len(matching) != 1:
+        raise TidewatchError(
+            f"{'nothing' if not matching else 'more than one component'} that begins with "
+            f"{start!r} is held for {tenant}",
+            remedy="see: tidewatch holds list",
+        )
+    return matching[0]
+
+
+def _rows(view: HoldView) -> list[tuple[str, ...]]:
+    return [
+        (
+            view.tenant,
+            one.action,
+            one.target,
+            one.state.value,
+            f"{one.status or ''} {one.status_text}".strip(),
+            ", ".join(
+                f"{reason.incident} {reason.state}{' (closed)' if reason.closed else ''}"
+                for reason in one.reasons
+            ),
+        )
+        for one in view.things
+    ]
+
+
+_COLUMNS = ("tenant", "action", "target", "state", "answer", "reasons")
+
+
+@app.command("list", epilog=example("tidewatch holds list --format json"))
+def list_holds(
+    *,
+    tenant: Annotated[str | None, typer.Option(help="of this tenant only")] = None,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """List what is contained or proposed, with the incidents that call for it."""
+    views = [
+        one
+        for one in asyncio.run(_read(connected_settings()))
+        if tenant is None or one.tenant == tenant
+    ]
+    if form is Format.JSON:
+        print_json([msgspec.to_builtins(one) for one in views])
+        return
+    print_table(_COLUMNS, [row for view in views for row in _rows(view)])
+
+
+@app.command(epilog=example("tidewatch holds show acme model:huggingface/acme/churn"))
+def show(
+    tenant: TenantArgument, component: ComponentArgument, *, form: FormatOption = Format.TEXT
+) -> None:
+    """Show all that is held of one component."""
+    view = one_hold(asyncio.run(_read(connected_settings())), tenant, component)
+    if form is Format.JSON:
+        print_json(msgspec.to_builtins(view))
+        return
+    print_table(_COLUMNS, _rows(view))
+    if view.suspected:
+        print_line(f"nothing goes back to: {', '.join(view.suspected)}")
+    if view.truncated:
+        print_line("not all that was asked for is kept: contain the rest by hand")
+
+
+def releasable(view: HoldView) -> list[ThingView]:
+    """Return what a person may release: what only closed incidents hold.
+
+    Raises:
+        TidewatchError: Nothing is held, or an open incident still holds it.
+    """
+    held = [one for one in view.things if one.state is HoldState.HELD]
+    if not held:
+        raise TidewatchError(
+            f"nothing of {view.component} is contained for {view.tenant}",
+            remedy="see: tidewatch holds list",
+        )
+    still = sorted(
+        {
+            reason.incident
+            for thing in held
+            for reason in thing.reasons
+            if reason.state.stands and not reason.closed
+        }
+    )
+    if still:
+        raise TidewatchError(
+            f"{', '.join(still)} is open and still holds {view.component}",
+            where=view.tenant,
+            remedy="close it, or as harmless: tidewatch incidents false-positive",
+        )
+    return held
+
+
+@app.command(
+    epilog=example(
+        'tidewatch holds release acme model:huggingface/acme/churn --reason "verified by hand"'
+    )
+)
+def release(
+    tenant: TenantArgument,
+    component: ComponentArgument,
+    *,
+    reason: Annotated[str, typer.Option(help="why; kept with the incidents")],
+) -> None:
+    """Release what closed incidents contained; refused while an open one holds it."""
+    view = one_hold(asyncio.run(_read(connected_settings())), tenant, component)
+    for thing in releasable(view):
+        target = thing.command.command_id if thing.command is not None else None
+        for one in thing.reasons:
+            if one.state.stands and target is not None:
+                decide(DecisionKind.RELEASE, one.incident, reason, tenant=tenant, target=target)
+        print_line(f"released: {thing.action} {thing.target} of {tenant}")

@@ -1,0 +1,184 @@
+"""Two incidents about one version: one command, two reasons, and no release while one stands."""
+
+from __future__ import annotations
+
+import pytest
+
+from agents.triage.routing import incident_id
+from schemas.decisions import Decision, DecisionKind
+from schemas.incidents.commands import CommandSpec
+from schemas.incidents.holds import HoldState, ReasonState
+from schemas.policy import Policy
+from schemas.severity import Severity
+from tests.agents.triage.flow import Flow, at
+from tests.agents.triage.stories import BAD, GOOD, MODEL, finding, held
+
+OTHER = "c" * 64
+"""Another hostile file of the same version."""
+FIRST, SECOND = incident_id(f"sha256:{BAD}"), incident_id(f"sha256:{OTHER}")
+AUTOMATIC = Policy(
+    tenant="a", automatic=("capture-evidence", "quarantine", "rollback"), dry_run=False
+)
+
+
+def twice(policy: Policy = AUTOMATIC) -> Flow:
+    """Return a run in which two incidents are about one version of a model."""
+    flow = Flow()
+    flow.policy(policy)
+    flow.saw(*held(MODEL, "a", "gpu", 0, version="r1", digest=GOOD))
+    flow.saw(*held(MODEL, "a", "gpu", 10, version="r2", digest="d" * 64))
+    flow.found(
+        finding("malicious_payload", "a", minutes=11, systems=("gpu",)),
+        finding("malicious_payload", "a", minutes=12, digest=OTHER, systems=("gpu",)),
+    )
+    assert set(flow.incidents) >= {FIRST, SECOND}
+    return flow
+
+
+def decide(flow: Flow, kind: DecisionKind, incident: str, minutes: float = 60, **more: str) -> None:
+    flow.decide(
+        Decision(
+            id=f"dec-{len(flow.sent):06}",
+            incident=incident,
+            actor="ann",
+            decision=kind,
+            reason="because",
+            time=at(minutes),
+            tenant="a",
+            **more,
+        )
+    )
+
+
+def issued(flow: Flow, *actions: str) -> list[CommandSpec]:
+    return [one for one in flow.issued if one.action in actions]
+
+
+def state(flow: Flow, action: str) -> HoldState:
+    (thing,) = [one for one in flow.holds["a", MODEL].things if one.action == action]
+    return thing.state
+
+
+def test_one_version_is_quarantined_by_one_command_whose_id_names_no_incident():
+    flow = twice()
+    (quarantine,) = issued(flow, "quarantine")
+    (rollback,) = issued(flow, "rollback")
+    assert rollback.after[-1] == quarantine.command_id
+    (thing,) = [one for one in flow.holds["a", MODEL].things if one.action == "quarantine"]
+    assert {(one.incident, one.state) for one in thing.reasons} == {
+        (FIRST, ReasonState.AUTOMATIC),
+        (SECOND, ReasonState.AUTOMATIC),
+    }
+    flow.answer(quarantine)
+    for incident in (FIRST, SECOND):
+        states = {one.spec.command_id: one.state for one in flow.incidents[incident].commands}
+        assert states[quarantine.command_id] == "done"
+
+
+@pytest.mark.parametrize("answered", [True, False])
+@pytest.mark.parametrize("order", [(FIRST, SECOND), (SECOND, FIRST)])
+def test_a_false_positive_releases_nothing_that_the_other_condemns(order, answered):
+    flow = twice()
+    for spec in list(flow.issued) if answered else ():
+        flow.answer(spec)
+    decide(flow, DecisionKind.FALSE_POSITIVE, order[0])
+    assert not issued(flow, "restore", "roll-forward")
+    decide(flow, DecisionKind.FALSE_POSITIVE, order[1], 70)
+    assert len(issued(flow, "restore")) == len(issued(flow, "roll-forward")) == 1
+    assert state(flow, "quarantine") is HoldState.RELEASED
+
+
+def test_a_closed_incident_keeps_what_it_contained_until_a_person_releases_it():
+    flow = twice()
+    for spec in list(flow.issued):
+        flow.answer(spec)
+    (quarantine,) = issued(flow, "quarantine")
+    decide(flow, DecisionKind.CLOSE, FIRST, 60)
+    decide(flow, DecisionKind.FALSE_POSITIVE, SECOND, 61)
+    assert not issued(flow, "restore")
+    decide(flow, DecisionKind.RELEASE, FIRST, 62, target=quarantine.command_id)
+    assert len(issued(flow, "restore")) == 1
+    views = {one.spec.command_id: one.state for one in flow.incidents[FIRST].commands}
+    assert views[quarantine.command_id] == "reversed"
+
+
+def test_a_reject_ends_one_reason_and_an_approval_of_the_other_contains():
+    flow = twice(Policy(tenant="a", dry_run=False))
+    (proposal,) = [one for one in flow.proposals.values() if one.action == "quarantine"]
+    decide(flow, DecisionKind.REJECT, FIRST, target=proposal.command_id)
+    decide(flow, DecisionKind.APPROVE, SECOND, target=proposal.command_id)
+    assert [one.command_id for one in issued(flow, "quarantine")] == [proposal.command_id]
+    decide(flow, DecisionKind.FALSE_POSITIVE, SECOND, 70)
+    assert len(issued(flow, "restore")) == 1
+
+
+def test_what_is_issued_again_after_a_release_has_another_id_and_a_later_generation():
+    flow = twice()
+    (before,) = issued(flow, "quarantine")
+    for number, kind in enumerate((DecisionKind.FALSE_POSITIVE, DecisionKind.REOPEN)):
+        for incident in (FIRST, SECOND):
+            decide(flow, kind, incident, 60 + number)
+    first, second = issued(flow, "quarantine")
+    assert (first.generation, second.generation) == (0, 1)
+    assert first.command_id == before.command_id != second.command_id
+    assert state(flow, "quarantine") is HoldState.HELD
+
+
+def test_ending_dry_runs_issues_everything_anew():
+    flow = twice(Policy(tenant="a", automatic=AUTOMATIC.automatic))
+    for spec in list(flow.issued):
+        flow.answer(spec)
+    dry = list(flow.issued)
+    assert all(one.dry_run for one in dry)
+    flow.policy(AUTOMATIC)
+    flow.tick(minutes=120)
+    real = [one for one in flow.issued if not one.dry_run]
+    assert {one.action for one in real} == {one.action for one in dry}
+    assert not {one.command_id for one in real} & {one.command_id for one in dry}
+    (quarantine,) = [one for one in real if one.action == "quarantine"]
+    captures = {one.command_id for one in real if one.action == "capture-evidence"}
+    assert set(quarantine.after) <= captures
+
+
+def test_nothing_goes_back_to_a_version_under_an_open_finding_of_medium():
+    flow = Flow()
+    flow.policy(AUTOMATIC)
+    flow.saw(*held(MODEL, "a", "gpu", 0, version="r1", digest=GOOD))
+    flow.saw(*held(MODEL, "a", "gpu", 10, version="r2", digest=BAD))
+    flow.found(
+        finding(
+            "metadata_manipulation",
+            "a",
+            digest=GOOD,
+            version="r1",
+            severity=Severity.MEDIUM,
+            minutes=1,
+        )
+    )
+    flow.found(finding("malicious_payload", "a", minutes=11))
+    assert not issued(flow, "rollback")
+
+
+def test_a_person_may_approve_what_is_only_advised():
+    flow = twice(Policy(tenant="a", advised=("quarantine",), dry_run=False))
+    (advised,) = [
+        one.spec
+        for one in flow.alerts[FIRST, "a"].commands
+        if one.spec.action == "quarantine" and one.state == "advised"
+    ]
+    assert not issued(flow, "quarantine")
+    decide(flow, DecisionKind.APPROVE, FIRST, target=advised.command_id)
+    assert [one.command_id for one in issued(flow, "quarantine")] == [advised.command_id]
+
+
+def test_a_failed_command_is_tried_again_when_a_person_asks():
+    flow = twice()
+    (quarantine,) = issued(flow, "quarantine")
+    flow.answer(quarantine, 500, "no such disk")
+    decide(flow, DecisionKind.RETRY, SECOND, target=quarantine.command_id)
+    assert [one.attempt for one in issued(flow, "quarantine")] == [1, 2]
+    capture = issued(flow, "capture-evidence")[0]
+    flow.answer(capture, 500, "no such disk")
+    decide(flow, DecisionKind.RETRY, capture.incident, 61, target=capture.command_id)
+    attempts = [one.attempt for one in flow.issued if one.command_id == capture.command_id]
+    assert attempts == [1, 2]

@@ -1,0 +1,385 @@
+"""Holds: one command for all reasons, and no release while one of them stands.
+
+The model plays incidents, answers, time and repetitions in random order against the state machine,
+with a responder that carries out what it gets.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.triage.containment import command_id
+from agents.triage.holds import (
+    REASONS,
+    Effects,
+    Hold,
+    HoldRow,
+    best_goal,
+    next_due,
+    on_answer,
+    on_reason,
+    on_suspicion,
+    on_time,
+    settle,
+)
+from schemas.incidents.commands import CommandSpec
+from schemas.incidents.holds import Goal, HoldReason, HoldState, ReasonState, Suspicion
+from schemas.incidents.updates import ResultUpdate
+
+MODEL = "model:hub/acme/sentiment"
+INCIDENTS = ("inc-1", "inc-2", "inc-3")
+THINGS = (("quarantine", f"{MODEL}@r2"), ("rollback", MODEL))
+GOALS = (
+    Goal(by_intel=False, signed=True, before=True, seen_ms=2, digest="1" * 64, version="r1"),
+    Goal(by_intel=False, signed=False, before=True, seen_ms=1, digest="0" * 64, version="r0"),
+)
+HOUR = 3_600_000
+
+
+def call(incident: str, action: str, target: str, **more: Any) -> CommandSpec:
+    return CommandSpec(
+        command_id=command_id("", "a", action, target),
+        incident=incident,
+        tenant="a",
+        action=action,
+        target=target,
+        target_type="component",
+        reason="because",
+        undo={"quarantine": "restore", "rollback": "roll-forward"}[action],
+        mode=more.pop("mode", "automatic"),
+        dry_run=more.pop("dry_run", False),
+        hold=MODEL,
+        **more,
+    )
+
+
+class Play:
+    """A hold, the incidents that speak to it, and a responder."""
+
+    def __init__(self) -> None:
+        self.hold = Hold(row=HoldRow(tenant="a", component=MODEL))
+        self.now_ms = 1_000_000
+        self.revision = 0
+        self.commands: list[CommandSpec] = []
+        self.said: list[HoldReason] = []
+        self.closed: set[tuple[str, str]] = set()
+        self.contained: dict[str, str] = {}
+        """By thing: the command that did it."""
+        self.escalations: list[str] = []
+
+    def say(
+        self,
+        incident: str,
+        state: ReasonState,
+        thing: tuple[str, str] = THINGS[0],
+        *,
+        dry_run: bool = False,
+        **more: Any,
+    ) -> None:
+        self.revision += 1
+        said = HoldReason(
+            incident=incident,
+            state=state,
+            revision=self.revision,
+            spec=call(incident, *thing, dry_run=dry_run),
+            goals=GOALS if thing[0] == "rollback" else (),
+            **more,
+        )
+        self.said.append(said)
+        self.hear(said)
+
+    def hear(self, said: HoldReason) -> None:
+        if on_reason(self.hold, said):
+            self.follow(settle(self.hold, self.now_ms))
+
+    def suspect(self, incident: str, *digests: str) -> None:
+        self.revision += 1
+        said = Suspicion(
+            incident=incident,
+            tenant="a",
+            component=MODEL,
+            suspected=digests,
+            revision=self.revision,
+        )
+        if on_suspicion(self.hold, said):
+            self.follow(settle(self.hold, self.now_ms))
+
+    def follow(self, effects: Effects) -> None:
+        for spec, proposal in effects.commands:
+            if proposal:
+                continue
+            thing = self.thing(spec)
+            if spec.undoes is not None:
+                assert not thing.standing(), "released while a reason stands"
+                assert not thing.full, "released though reasons overflowed"
+            else:
+                assert thing.standing(), "contained without a reason"
+                assert not any(one in spec.command_id for one in INCIDENTS)
+            self.commands.append(spec)
+        self.escalations += [why for _, why in effects.escalations]
+        again = settle(self.hold, self.now_ms)
+        assert again == Effects(), "the same state again does something"
+
+    def thing(self, spec: CommandSpec) -> Any:
+        return next(
+            one
+            for one in self.hold.things.values()
+            if one.target == spec.target and one.action in {spec.action, undone(spec.action)}
+        )
+
+    def answer(self, status: int = 200) -> None:
+        """Let the responder carry out the commands in force, or fail at them."""
+        for thing in list(self.hold.things.values()):
+            spec = thing.in_force
+            if spec is None or thing.is_done:
+                continue
+            if status == 200 and not spec.dry_run:
+                if spec.undoes is None:
+                    self.contained[thing.key] = spec.command_id
+                else:
+                    self.contained.pop(thing.key, None)
+            result = ResultUpdate(
+                incident=spec.incident,
+                id=f"res-{spec.command_id}-{spec.attempt}-{status}",
+                command_id=spec.command_id,
+                tenant="a",
+                status=status,
+                at=datetime.fromtimestamp(self.now_ms / 1000, tz=UTC),
+                hold=MODEL,
+            )
+            if on_answer(self.hold, result) is not None:
+                self.follow(settle(self.hold, self.now_ms))
+            assert on_answer(self.hold, result) is None, "an answer counts once"
+
+    def pass_time(self, hours: float) -> None:
+        self.now_ms += int(hours * HOUR)
+        self.follow(on_time(self.hold, self.now_ms))
+
+    def crash(self) -> None:
+        """Write the rows and read them again; what was heard last is heard once more."""
+        self.hold = msgspec.msgpack.decode(msgspec.msgpack.encode(self.hold), type=Hold)
+        for said in self.said[-1:]:
+            assert not on_reason(self.hold, said), "a repetition changed something"
+
+    def rest(self) -> None:
+        """Answer everything."""
+        for _ in range(8):
+            self.answer()
+
+
+def undone(action: str) -> str:
+    return {"restore": "quarantine", "roll-forward": "rollback"}.get(action, action)
+
+
+STEPS = st.one_of(
+    st.tuples(
+        st.just("say"),
+        st.sampled_from(INCIDENTS),
+        st.sampled_from(list(ReasonState)),
+        st.sampled_from(THINGS),
+        st.booleans(),
+    ),
+    st.tuples(st.just("suspect"), st.sampled_from(INCIDENTS), st.sampled_from(GOALS)),
+    st.tuples(st.just("clear"), st.sampled_from(INCIDENTS)),
+    st.tuples(st.just("answer"), st.sampled_from([200, 404, 500])),
+    st.tuples(st.just("time"), st.sampled_from([0.3, 1.0, 25.0])),
+    st.tuples(st.just("crash")),
+)
+
+
+def perform(play: Play, step: tuple[Any, ...]) -> None:
+    match step:
+        case ("say", incident, state, thing, dry_run):
+            play.say(incident, state, thing, dry_run=dry_run, by_person=True)
+        case ("suspect", incident, goal):
+            play.suspect(incident, goal.digest)
+        case ("clear", incident):
+            play.suspect(incident)
+        case ("answer", status):
+            play.answer(status)
+        case ("time", hours):
+            play.pass_time(hours)
+        case ("crash",):
+            play.crash()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(STEPS, max_size=30))
+def test_any_history_contains_exactly_what_a_reason_stands_for(steps):
+    play = Play()
+    for step in steps:
+        perform(play, step)
+    for thing in play.hold.things.values():
+        if any(one.spec.dry_run for one in thing.standing()):
+            return
+    play.rest()
+    for thing in play.hold.things.values():
+        standing = bool(thing.standing())
+        if thing.action == "rollback" and standing and best_goal(play.hold, thing) is None:
+            assert thing.state is HoldState.IDLE
+            continue
+        assert (thing.state is HoldState.HELD) == standing
+        assert (thing.key in play.contained) == (standing or thing.given_up is not None)
+    assert next_due(play.hold) in {None, 0}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(STEPS, max_size=25))
+def test_there_is_one_containing_command_for_each_generation(steps):
+    play = Play()
+    for step in steps:
+        perform(play, step)
+    issued: dict[str, set[tuple[str, int]]] = {}
+    for spec in play.commands:
+        if spec.undoes is None:
+            assert spec.command_id == command_id("", "a", spec.action, spec.target, spec.generation)
+            goal = (str(spec.rollback_digest), int(spec.dry_run))
+            issued.setdefault(spec.command_id, set()).add(goal)
+    assert all(len(goals) == 1 for goals in issued.values())
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(STEPS, max_size=25))
+def test_a_version_that_is_gone_back_to_is_under_no_suspicion(steps):
+    play = Play()
+    for step in steps:
+        perform(play, step)
+        against = {one for many in play.hold.row.suspicions.values() for one in many.suspected}
+        for thing in play.hold.things.values():
+            if thing.action == "rollback" and thing.state is HoldState.HELD:
+                assert thing.command.rollback_digest not in against
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(INCIDENTS), st.sampled_from(list(ReasonState))), max_size=12
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_any_order_of_incidents_leads_to_the_same_reasons_and_the_same_end(said, chance):
+    """Of one incident the order is kept: its partition is its only writer."""
+    ends = []
+    for mixed in (False, True):
+        play = Play()
+        queues = {one: [state for who, state in said if who == one] for one in INCIDENTS}
+        order = [who for who, _ in said]
+        if mixed:
+            chance.shuffle(order)
+        for who in order:
+            play.say(who, queues[who].pop(0), by_person=True)
+        play.rest()
+        thing = play.hold.things.get(f"quarantine {MODEL}@r2")
+        reasons = {
+            name: one.state
+            for name, one in (thing.reasons.items() if thing is not None else ())
+            if one.calls
+        }
+        ends.append((reasons, bool(play.contained)))
+    assert ends[0] == ends[1]
+
+
+# -- single steps ----------------------------------------------------------------------------------
+
+
+def test_a_second_incident_adds_a_reason_and_no_command():
+    play = Play()
+    play.say("inc-1", ReasonState.AUTOMATIC)
+    play.say("inc-2", ReasonState.AUTOMATIC)
+    assert [one.action for one in play.commands] == ["quarantine"]
+    play.say("inc-1", ReasonState.REFUTED, by_person=True)
+    assert [one.action for one in play.commands] == ["quarantine"]
+    play.say("inc-2", ReasonState.REFUTED, by_person=True)
+    assert [one.action for one in play.commands] == ["quarantine", "restore"]
+
+
+def test_the_end_of_the_last_reason_releases_whatever_was_answered():
+    for status in (None, 102, 404, 500):
+        play = Play()
+        play.say("inc-1", ReasonState.AUTOMATIC)
+        if status is not None:
+            play.answer(status)
+        play.say("inc-1", ReasonState.REFUTED)
+        assert [one.action for one in play.commands] == ["quarantine", "restore"]
+
+
+def test_what_a_closed_incident_contained_stays_until_a_person_releases_it():
+    play = Play()
+    play.say("inc-1", ReasonState.AUTOMATIC)
+    play.say("inc-1", ReasonState.AUTOMATIC, closed=True)
+    play.say("inc-1", ReasonState.REFUTED)
+    assert [one.action for one in play.commands] == ["quarantine"]
+    play.say("inc-1", ReasonState.RELEASED, closed=True, by_person=True)
+    assert [one.action for one in play.commands] == ["quarantine", "restore"]
+
+
+def test_a_reject_removes_one_reason():
+    play = Play()
+    play.say("inc-1", ReasonState.APPROVED)
+    play.say("inc-2", ReasonState.APPROVED)
+    play.say("inc-1", ReasonState.REJECTED)
+    assert [one.action for one in play.commands] == ["quarantine"]
+
+
+def test_ending_dry_runs_issues_anew_under_another_id():
+    play = Play()
+    play.say("inc-1", ReasonState.AUTOMATIC, dry_run=True)
+    play.answer()
+    play.say("inc-1", ReasonState.AUTOMATIC, dry_run=False)
+    first, second = play.commands
+    assert (first.dry_run, second.dry_run) == (True, False)
+    assert (second.action, second.generation) == ("quarantine", first.generation + 1)
+    assert first.command_id != second.command_id
+
+
+def test_reasons_that_do_not_fit_keep_it_held_until_a_person_releases_it():
+    play = Play()
+    many = [f"inc-{number:02}" for number in range(REASONS + 1)]
+    for one in many:
+        play.say(one, ReasonState.AUTOMATIC)
+    for one in many[:-1]:
+        play.say(one, ReasonState.REFUTED)
+    assert [one.action for one in play.commands] == ["quarantine"]
+    play.say(many[0], ReasonState.RELEASED, by_person=True)
+    assert [one.action for one in play.commands] == ["quarantine", "restore"]
+
+
+def test_a_switch_forward_waits_until_what_it_switches_to_is_back():
+    play = Play()
+    for thing in THINGS:
+        play.say("inc-1", ReasonState.AUTOMATIC, thing)
+    quarantine, rollback = play.commands
+    assert rollback.after == (quarantine.command_id,)
+    for thing in THINGS:
+        play.say("inc-1", ReasonState.REFUTED, thing, by_person=True)
+    restore, forward = play.commands[2:]
+    assert forward.after == (restore.command_id,)
+
+
+def test_where_no_version_is_left_it_says_so():
+    play = Play()
+    play.say("inc-1", ReasonState.AUTOMATIC, THINGS[1])
+    play.suspect("inc-2", GOALS[0].digest)
+    assert [one.rollback_version for one in play.commands] == ["r1", "r0"]
+    assert play.commands[1].replaces == play.commands[0].command_id
+    play.suspect("inc-3", GOALS[1].digest)
+    play.pass_time(0.1)
+    assert len(play.commands) == 2
+    assert "no other good version is known" in play.escalations[-1]
+
+
+def test_a_person_has_a_failed_command_tried_again():
+    play = Play()
+    play.say("inc-1", ReasonState.AUTOMATIC)
+    for _ in range(12):
+        play.answer(500)
+        play.pass_time(10)
+    before = len(play.commands)
+    play.say("inc-1", ReasonState.AUTOMATIC, retries=1)
+    assert len(play.commands) == before + 1
+    assert play.commands[-1].attempt == play.commands[-2].attempt + 1
