@@ -20,7 +20,7 @@ from schemas.incidents.commands import CommandSpec, CommandView
 from schemas.incidents.views import AlertView, IncidentDocument
 from schemas.ledger import OperatorAlert
 from schemas.severity import Severity, Tlp
-from schemas.sharing import shared_indicators
+from schemas.sharing import may_be_shared, shared_indicators
 from schemas.signing import SigningKey
 from schemas.version import SOURCE
 
@@ -182,7 +182,7 @@ class StandardDocuments:
         yield from self._shared(document)
 
     def _shared(self, document: IncidentDocument) -> Iterator[Message]:
-        if not document.shared:
+        if not may_be_shared(document, self._k):
             return
         for shared in shared_indicators(document, self._k):
             if shared.severity.rank < SHARED_FROM.rank:

@@ -20,6 +20,7 @@ PREFIXES: Final = frozenset(
         "domain",
         "publisher",
         "sha256",
+        "tree",
         "pipeline",
     }
 )
@@ -61,7 +62,7 @@ def component_key(prefix: str, name: str) -> str:
         )
     if prefix == "pypi":
         name = canonical_package(name)
-    elif prefix in {"sha256", "domain"}:
+    elif prefix in {"sha256", "tree", "domain"}:
         name = name.strip().lower().rstrip(".")
     else:
         name = name.strip()

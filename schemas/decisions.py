@@ -20,6 +20,7 @@ class DecisionKind(StrEnum):
     FALSE_POSITIVE = "false-positive"
     REOPEN = "reopen"
     EVALUATION = "evaluation"
+    SHARE = "share"
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

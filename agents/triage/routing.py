@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from agents.domain.basis import is_verified
 from agents.domain.hosts import is_local
 from agents.ports import Message
 from schemas.canonical import stable_id
@@ -128,7 +129,8 @@ def finding_messages(finding: Finding, revision: Revision = (0, 0)) -> Iterator[
 
     Args:
         finding: What a check found, of any severity; below medium none opens an incident, but the
-            ledger keeps the indicator.
+            ledger keeps the indicator. What is verified the ledger passes on to the incident, since
+            what may be done on account of a scan depends on who holds the bytes.
         revision: The ledger's own findings say by which state of a fact they came about.
     """
     root = incident_root(finding)
@@ -136,7 +138,7 @@ def finding_messages(finding: Finding, revision: Revision = (0, 0)) -> Iterator[
     for key in finding_keys(finding):
         seen = FindingSeen(key=key, incident=incident, finding=finding, revision=revision)
         yield ledger_message(key, seen)
-    if opens_incident(finding):
+    if opens_incident(finding) and not is_verified(finding):
         update = FindingUpdate(incident=incident, root=root, finding=finding, revision=revision)
         yield incident_message(incident, update)
 

@@ -14,11 +14,11 @@ import msgspec
 import orjson
 
 from agents.messages import assessment_message
-from schemas.documents import ecs, ocsf, openc2, stix
 from schemas.assessments import Assessment, Check
 from schemas.channels import Channel
 from schemas.cloudevents import read_event, write_structured
 from schemas.decisions import Decision, DecisionKind
+from schemas.documents import ecs, ocsf, openc2, stix
 from schemas.export import topic_schema
 from schemas.findings import Finding
 from schemas.incidents.updates import FindingUpdate

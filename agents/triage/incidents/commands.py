@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from agents.triage.containment import command_id, plan, reversal
+from agents.triage.incidents.advice import investigation
 from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.rows import COMMANDS, ActionsRow, CommandState
 from agents.triage.incidents.tenant_state import TenantState, bad_digests, good_of
@@ -109,17 +110,39 @@ def _issue(case: IncidentRows, tenant_state: TenantState, now_ms: int, tell: Tel
 
 
 def planned(case: IncidentRows, tenant_state: TenantState) -> tuple[CommandSpec, ...]:
-    """Return the commands the tenant's part calls for now."""
+    """Return the commands the tenant's part calls for now; of advice, the proposal to look."""
+    if tenant_state.advisory:
+        return _investigations(case, tenant_state)
+    policy = tenant_state.policy
+    if tenant_state.by_scan_alone:
+        kept = tuple(one for one in policy.automatic if one == "capture-evidence")
+        policy = msgspec.structs.replace(policy, automatic=kept)
     specs = plan(
         case.incident,
         tenant_state.tenant,
         tenant_state.grounds,
         tenant_state.systems,
         good_of(tenant_state.systems_row),
-        tenant_state.policy,
+        policy,
         generation=tenant_state.actions.generation,
     )
     return tuple(_in_place(spec, tenant_state.actions) for spec in specs)
+
+
+def _investigations(case: IncidentRows, tenant_state: TenantState) -> tuple[CommandSpec, ...]:
+    components = {one.component for one in tenant_state.systems}
+    components |= {group.finding.component for group, holds in tenant_state.own if holds}
+    if not components:
+        return ()
+    return (
+        investigation(
+            case.incident,
+            tenant_state.tenant,
+            min(components),
+            tenant_state.policy,
+            generation=tenant_state.actions.generation,
+        ),
+    )
 
 
 def _in_place(spec: CommandSpec, row: ActionsRow) -> CommandSpec:

@@ -32,20 +32,19 @@ from agents.triage.incidents.rows import (
     WaitingRow,
 )
 from agents.triage.incidents.tenant_state import (
+    STATES,
     TenantState,
     contained,
     known_tenants,
-    shared_findings,
     tenant_state_of,
 )
 from agents.triage.incidents.views import alert_view, significance
-from agents.triage.ledger.batch import content_hash
 from agents.triage.ledger.rows import DAY_MS, to_ms
 from agents.triage.routing import ledger_message
 from agents.triage.store import SEPARATOR, Store, row_key
 from schemas.canonical import stable_id
 from schemas.channels import Channel
-from schemas.decisions import Decision
+from schemas.decisions import Decision, DecisionKind
 from schemas.incidents.commands import CommandSpec, CommandView
 from schemas.incidents.updates import (
     DecisionUpdate,
@@ -400,12 +399,8 @@ class _IncidentBatch:
             case.core.last_ms = at_ms
             case.save_core()
         everyone = case.tenants()
-        # Others read of the threshold reached, and of what is said of the component itself.
-        common = stable_id(
-            "common",
-            str(known_tenants(case)),
-            *(content_hash(one) for one in shared_findings(case)),
-        )
+        # Others read of the threshold reached.
+        common = stable_id("common", str(known_tenants(case)))
         if common != case.core.common:
             case.core.common = common
             case.save_core()
@@ -461,18 +456,49 @@ class _IncidentBatch:
     def _tell_ledger(
         self, case: IncidentRows, tenant_states: list[TenantState], revision: Revision
     ) -> None:
-        """Tell the ledger's rows when the incident closed, was dismissed or reopened."""
-        if not tenant_states:
+        """Tell the ledger's rows when the incident closed, was dismissed or reopened.
+
+        The operator's dismissal is told for the whole, a tenant's for its own part.
+        """
+        parts = [one for one in tenant_states if not one.advisory]
+        for one in parts:
+            own = "dismissed" if _dismissed_by_itself(one) else "open"
+            if own != (one.actions.case or "open"):
+                one.actions.case = own
+                case.save(one.actions)
+                self._tell_case(case, own, revision, one.tenant)
+        if not parts:
             return
         state = "open"
-        if all(one.status == "false-positive" for one in tenant_states):
+        if _is_dismissed(decision for decision, _ in case.core.decisions.values()):
             state = "dismissed"
-        elif all(one.ended for one in tenant_states):
+        elif all(one.ended for one in parts):
             state = "closed"
         if state == case.core.case:
             return
         case.core.case = state
         case.save_core()
+        self._tell_case(case, state, revision, "")
+
+    def _tell_case(self, case: IncidentRows, state: str, revision: Revision, tenant: str) -> None:
         for key in sorted(case.core.keys.values()):
-            change = CaseState(key=key, incident=case.incident, state=state, revision=revision)
+            change = CaseState(
+                key=key, incident=case.incident, state=state, revision=revision, tenant=tenant
+            )
             self._publish(ledger_message(key, change))
+
+
+def _dismissed_by_itself(part: TenantState) -> bool:
+    return part.status == "false-positive" and _is_dismissed(
+        decision for decision, _ in part.actions.decisions.values()
+    )
+
+
+def _is_dismissed(decisions: Iterable[Decision]) -> bool:
+    """Tell whether the last decision of those that open or end an incident dismisses it."""
+    last = max(
+        (one for one in decisions if one.decision in STATES),
+        key=lambda one: (one.time, one.id),
+        default=None,
+    )
+    return last is not None and last.decision is DecisionKind.FALSE_POSITIVE

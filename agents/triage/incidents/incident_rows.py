@@ -26,7 +26,6 @@ from agents.triage.incidents.rows import (
 )
 from agents.triage.routing import split_version
 from agents.triage.store import Store, row_key
-from schemas.findings import Finding
 
 ROOT_BYTES: Final = 600
 
@@ -47,8 +46,6 @@ class IncidentRows:
         self.incident = incident
         self._core_key = row_key(CORE, incident)
         self.core = store.load(self._core_key, CoreRow) or CoreRow(incident=incident)
-        self.shared: list[Finding] | None = None
-        """What the findings say of the component itself; None: to be worked out."""
         self.reached: set[str] = set()
         """Parts that reached their bound in this batch."""
         self._actions: dict[str, ActionsRow] = {}
@@ -109,17 +106,23 @@ class IncidentRows:
         """Return the names of the tenants that are part of it, sorted, as far as kept."""
         return sorted(self.core.tenants.values())
 
-    def meets(self, tenant: str, root: str) -> None:
-        """Note that a tenant is part of the incident."""
+    def meets(self, tenant: str, root: str, *, counted: bool = True) -> None:
+        """Note that a tenant is part of the incident.
+
+        Args:
+            tenant: The tenant.
+            root: What the incident is about.
+            counted: It counts among those that are affected: it is not only advised.
+        """
         core = self.core
         if not core.root:
             core.root = clip(root, ROOT_BYTES)
             self.save_core()
             self.involves(split_version(root)[0])
         place = stable_rank(tenant)
-        if place in core.tenants:
-            return
-        if core.tenant_tally.add(tenant, TENANTS):
+        if counted and core.tenant_tally.add(tenant, TENANTS):
+            self.save_core()
+        if place not in core.tenants:
             core.tenants[place] = tenant
             if trim(core.tenants, TENANTS, TENANTS_BYTES):
                 self.truncate("tenants")

@@ -14,7 +14,7 @@ from agents.triage.ledger import (
     propagation,
     source_health,
 )
-from agents.triage.ledger.batch import LedgerBatch
+from agents.triage.ledger.batch import POPULAR_HOLDERS, LedgerBatch
 from agents.triage.ledger.sightings import on_sighting
 from schemas.intel import IntelFact
 from schemas.ledger import (
@@ -40,6 +40,7 @@ def process(
     rows: Rows,
     *,
     k: int = PRIVATE_TENANTS,
+    popular_holders: int = POPULAR_HOLDERS,
 ) -> None:
     """Take a batch into the ledger.
 
@@ -48,8 +49,9 @@ def process(
         publish: Where its messages go.
         rows: The partition's rows.
         k: Fewer tenants are never counted in what a tenant reads.
+        popular_holders: What more of them hold is not contained on a scan's word alone.
     """
-    batch = LedgerBatch(rows, publish, k)
+    batch = LedgerBatch(rows, publish, k, popular_holders)
     for delivery in deliveries:
         value = delivery.value
         if type(value) is Sighting:  # the hot path
@@ -73,7 +75,7 @@ def _take(batch: LedgerBatch, message: LedgerMessage) -> None:
         case FactChange():
             intelligence.on_fact(batch, message)
         case Derived():
-            propagation.on_derived(batch, message)
+            intelligence.on_derived(batch, message)
         case Taint():
             propagation.on_taint(batch, message)
         case CaseState():
@@ -85,6 +87,7 @@ def _take(batch: LedgerBatch, message: LedgerMessage) -> None:
                 message.revision,
                 active=message.state == "dismissed",
                 incident=message.incident,
+                tenant=message.tenant,
             )
         case GoBack():
             row = propagation.component_row(batch, message.key)
