@@ -23,6 +23,10 @@ def role_of(path: str | None) -> str:
     return (name if ending in _NAMED else ending)[:_NAME_LIMIT]
 
 
+TREE: Final = "/"
+"""The role of a digest that is a listing's: no file has it."""
+
+
 def is_text(head: bytes) -> bool:
     """Tell whether a file that begins with `head` is text: then its name decides how it is read."""
     if b"\0" in head:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 from agents.checks.artifacts.sandbox.pool import SandboxPool
@@ -83,7 +84,8 @@ def event_decoder(settings: Settings) -> Decode:
             raise UnreadableRecordError(
                 reasons.UNKNOWN_TYPE, f"type {event.type!r} on the topic of {origin.channel}"
             )
-        return event
+        position = (record.timestamp_ms, record.topic, record.partition, record.offset)
+        return msgspec.structs.replace(event, position=position)
 
     return decode
 

@@ -154,6 +154,7 @@ def sightings(
             publisher=publisher,
             origin=origin,
             identities=data.identities,
+            appended=event.position,
         )
         result.append(sighting)
         if digest is not None:

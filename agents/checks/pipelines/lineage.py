@@ -183,6 +183,7 @@ def run_lineage(
             exposure=exposure,
             criticality=criticality,
             identities=run.identities,
+            appended=event.position,
         )
         found.setdefault(identity, msgspec.structs.replace(sighting, **more) if more else sighting)
 

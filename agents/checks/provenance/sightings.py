@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from typing import Final
 
@@ -67,6 +67,8 @@ def sightings_of(
     *,
     complete: bool,
     signed: bool | None = None,
+    computed: Collection[str] = (),
+    listed: bool = False,
 ) -> PushSightings:
     """Return what a push tells the ledger, once for each system it names.
 
@@ -76,6 +78,9 @@ def sightings_of(
         digests: Path to SHA-256 of the files whose digest is known.
         complete: Every file's digest is known, so that the model's own digest can be told.
         signed: Whether a signature was verified; None where it was not.
+        computed: The paths whose digest Tidewatch computed from the bytes; of the others the event
+            says it.
+        listed: The files are those of a manifest that was fetched by the push's own digest.
     """
     push = event.data
     registry = registry_name(push.registry) if push.registry else event.source
@@ -100,9 +105,14 @@ def sightings_of(
         identities=push.identities,
         signed=signed,
         has_signature=_has_signature(push),
+        appended=event.position,
     )
     # What an OCI registry addresses by digest has that one, whichever of its layers are known.
-    whole = pinned_digest(push) or (digest_of_files(digests) if complete and digests else None)
+    pinned = pinned_digest(push)
+    whole = pinned or (digest_of_files(digests) if complete and digests else None)
+    # That a tree holds its files follows from its digest alone: by the listing, or the manifest.
+    has_tree = whole is not None and (listed if pinned else len(digests) > 1)
+    tree = component_key("tree", whole) if whole is not None and has_tree else ""
     total = len(systems) * (
         1 + (publisher is not None) + len(set(digests.values())) + len(parents(push))
     )
@@ -115,6 +125,8 @@ def sightings_of(
                 publisher=publisher,
                 digests=digests,
                 whole=whole,
+                tree=tree,
+                computed=frozenset(computed),
                 policy=policy,
             ),
             MAX_SIGHTINGS,
@@ -137,6 +149,8 @@ def _all(
     publisher: str | None,
     digests: Mapping[str, str],
     whole: str | None,
+    tree: str,
+    computed: frozenset[str],
     policy: Policy,
 ) -> Iterator[Sighting]:
     made_from = parents(push)
@@ -149,9 +163,13 @@ def _all(
         made_from=made_from,
         formats=formats,
         parts=parts if len(parts) <= MAX_PARTS else (),
+        verified=bool(digests) and computed.issuperset(digests) and pinned_digest(push) is None,
     )
     for system in systems:
         yield _placed(model, system, policy)
+        if tree:
+            held = msgspec.structs.replace(model, component=tree, name=base.component, parts=())
+            yield _placed(held, system, policy)
     for parent in made_from:
         # Who names a base model has to do with it, though the model itself was never met.
         named = msgspec.structs.replace(
@@ -187,6 +205,8 @@ def _all(
                     name=base.component,
                     digest=digest,
                     filename=path,
+                    tree=tree,
+                    verified=path in computed,
                     formats=(suffix_of(path).lstrip("."),) if suffix_of(path) else (),
                 ),
                 system,

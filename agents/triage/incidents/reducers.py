@@ -166,6 +166,7 @@ def _systems_of(case: IncidentRows, finding: Finding, at_ms: int) -> None:
                 cause="",
                 active=True,
                 revision=(0, 0),
+                advice=is_advice(finding),
             ),
             at_ms,
         )

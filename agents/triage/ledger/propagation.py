@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from agents.domain.basis import SEVERAL, claimed, is_of_all
+from agents.domain.roles import TREE
 from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
 from agents.triage.ledger import known_good
 from agents.triage.ledger.batch import NEVER, LedgerBatch
@@ -110,6 +111,8 @@ def add_mark(batch: LedgerBatch, component: str, row: ComponentRow, mark: Mark) 
         save_claims(batch, component, row, claims)
     if mark.appended is not None and (mark.appended, mark.tenant) != introducer_of(row):
         return True  # somebody else was first: it is kept for the case that a record comes late
+    if component.startswith("tree:"):
+        _tell_digest(batch, component, mark)
     if not _is_told(row, mark):
         _tell_systems(batch, component, row, mark)
     elif _has_versions(component):
@@ -196,6 +199,30 @@ def _tell_systems(
         batch.tell_ledger(component, going_on)
 
 
+def _tell_digest(batch: LedgerBatch, component: str, mark: Mark) -> None:
+    """Mark a tree's digest where events name it without saying that it is a tree's."""
+    key = f"sha256:{component.partition(':')[2]}"
+    basis = msgspec.structs.replace(mark.basis or SEVERAL, role=TREE)
+    batch.tell_ledger(
+        key,
+        Taint(
+            key=key,
+            incident=mark.incident,
+            root=mark.root,
+            cause=mark.cause,
+            origin=mark.path[0] if mark.path else component,
+            path=tuple(mark.path),
+            active=mark.active,
+            revision=mark.revision,
+            tenant=mark.tenant,
+            basis=basis,
+            found=mark.found,
+            advice=mark.advice,
+            appended=mark.appended,
+        ),
+    )
+
+
 def _tell_name(
     batch: LedgerBatch,
     component: str,
@@ -275,9 +302,13 @@ def _pass_on(
     )
     if edge.verified:
         if mark.appended is None:
-            # In which role the file was read the listing says; what was found is of the whole.
+            # In which role the file was read the listing says; what was found is of the whole,
+            # which is not made from the file but holds it.
             basis = msgspec.structs.replace(mark.basis, role="") if mark.basis else None
-            batch.tell_ledger(child, msgspec.structs.replace(taint, basis=basis))
+            held = msgspec.structs.replace(
+                taint, basis=basis, path=tuple(mark.path), origin=(*mark.path, component)[0]
+            )
+            batch.tell_ledger(child, held)
         return
     of_bytes = child.startswith(OF_BYTES)
     own = msgspec.structs.replace(

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from agents.domain.roles import role_of
+from agents.domain.roles import TREE, role_of
 from agents.triage.bounded_sets import Tally, clip, trim
 from agents.triage.store import KEY_PART_BYTES
 from schemas.basis import BareFinding, Basis, Position
@@ -246,7 +246,14 @@ class Mark(msgspec.Struct, array_like=True):
 
     def _is_in_role(self, holding: Holding | Version) -> bool:
         role = self.basis.role if self.basis is not None else ""
-        return not role or (isinstance(holding, Holding) and role_of(holding.filename) == role)
+        if not role:
+            return True
+        if not isinstance(holding, Holding):
+            return False
+        if role == TREE:
+            # What has it, a run says without saying whether it is a file or a tree.
+            return holding.filename is None
+        return role_of(holding.filename) == role
 
     def reaches(self, edge: Edge) -> bool:
         """Tell whether something built from the component as an edge names it is affected.
