@@ -150,7 +150,7 @@ class OperatorAlert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     id: str
     kind: str
     """source-silent, source-recovered, incomplete-share, dead-letters, over-correlating,
-    bound-reached, records-gone, escalation."""
+    bound-reached, records-gone, foreign-key, escalation."""
     subject: str
     """The source, component key or incident it is about."""
     detail: str

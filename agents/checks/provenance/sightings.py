@@ -47,7 +47,7 @@ class PushSightings(msgspec.Struct, frozen=True, kw_only=True):
     left_out: int = 0
 
 
-def parents(push: RegistryPush) -> tuple[str, ...]:
+def parents(push: RegistryPush, tenant: str) -> tuple[str, ...]:
     """Return the component keys a pushed model says it was made from."""
     if push.card is None and push.moved_from is None:
         return ()
@@ -56,7 +56,7 @@ def parents(push: RegistryPush) -> tuple[str, ...]:
     if push.moved_from:
         # A repository that was renamed is made from what lay under its former name.
         names.append((push.moved_from, "dataset" if push.kind == "dataset" else "model"))
-    keys = (reference_component(name, push.registry, prefix) for name, prefix in names)
+    keys = (reference_component(name, push.registry, prefix, tenant) for name, prefix in names)
     return tuple(dict.fromkeys(key for key in keys if key))[:MAX_PARENTS]
 
 
@@ -113,8 +113,9 @@ def sightings_of(
     # That a tree holds its files follows from its digest alone: by the listing, or the manifest.
     has_tree = whole is not None and (listed if pinned else len(digests) > 1)
     tree = component_key("tree", whole) if whole is not None and has_tree else ""
+    made_from = parents(push, event.tenantid)
     total = len(systems) * (
-        1 + (publisher is not None) + len(set(digests.values())) + len(parents(push))
+        1 + (publisher is not None) + bool(tree) + len(set(digests.values())) + len(made_from)
     )
     found = tuple(
         islice(
@@ -153,7 +154,7 @@ def _all(
     computed: frozenset[str],
     policy: Policy,
 ) -> Iterator[Sighting]:
-    made_from = parents(push)
+    made_from = parents(push, base.tenant)
     paths = [file.path for file in push.files] or list(digests)
     formats = tuple(sorted({suffix_of(path).lstrip(".") for path in paths} - {""}))[:32]
     parts = tuple(sorted({digest for path, digest in digests.items() if not is_passive(path)}))

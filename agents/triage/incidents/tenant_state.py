@@ -19,6 +19,7 @@ from agents.triage.routing import split_version
 from agents.triage.scoring import Evidence, evidence_of, score
 from schemas.basis import BareFinding, BasisKind
 from schemas.canonical import stable_id
+from schemas.components import tenant_part
 from schemas.decisions import Decision, DecisionKind
 from schemas.findings import Finding, Indicator
 from schemas.incidents.updates import KnownGood
@@ -174,7 +175,7 @@ def _order(finding: Finding) -> tuple[int, float, str]:
 def readable_root(root: str, tenant: str = "") -> str:
     """Return the root as a tenant may read it: another tenant's own name reads `elsewhere`."""
     name = root.partition(":")[2]
-    own = bool(tenant) and name.startswith(f"@{tenant}/")
+    own = bool(tenant) and name.startswith(f"@{tenant_part(tenant)}/")
     return root if own or not name.startswith("@") else "elsewhere"
 
 

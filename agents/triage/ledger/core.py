@@ -15,6 +15,7 @@ from agents.triage.ledger import (
     source_health,
 )
 from agents.triage.ledger.batch import POPULAR_HOLDERS, LedgerBatch
+from agents.triage.ledger.namespaces import admitted
 from agents.triage.ledger.sightings import on_sighting
 from schemas.intel import IntelFact
 from schemas.ledger import (
@@ -55,14 +56,18 @@ def process(
     for delivery in deliveries:
         value = delivery.value
         if type(value) is Sighting:  # the hot path
-            on_sighting(batch, value)
+            seen = admitted(batch, value)
+            if isinstance(seen, Sighting):
+                on_sighting(batch, seen)
         elif value is None or isinstance(value, IntelFact):
             record = delivery.record
             key = (record.key or b"").decode("utf-8", "replace")
             revision = (record.timestamp_ms, record.offset)
             intelligence.on_fact(batch, intelligence.fact_of(key, value, revision))
         else:
-            _take(batch, value)
+            message = admitted(batch, value)
+            if message is not None:
+                _take(batch, message)
     batch.store.flush()
 
 

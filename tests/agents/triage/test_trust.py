@@ -427,6 +427,43 @@ def test_what_k_others_have_under_a_wheels_name_advises_who_has_another():
     assert not [one for tenant in "abc" for one in flow.alerts_of(tenant)]
 
 
+# -- private names ---------------------------------------------------------------------------------
+
+
+def test_the_ledger_refuses_what_speaks_of_anothers_private_names_and_tells_the_operator():
+    secret = "model:@globex/models.globex.example/fraud"
+    quiet = flow_of("globex")
+    probed = flow_of("globex", "mallory")
+    own = held(secret, "globex", "gpu", version="r1", digest=GOOD)
+    for flow in (quiet, probed):
+        flow.saw(*own)
+    probed.found(
+        finding("malicious_payload", "mallory", secret, version="r1"),
+        finding("malicious_payload", "mallory", secret, digest=None, version="r1", rule_id="TW-X"),
+    )
+    probed.saw(
+        *held(secret, "mallory", "x", version="r1", digest=BAD),
+        sighting("model:@mallory/x", "mallory", "x", made_from=(f"{secret}@r1",)),
+        sighting(secret, "mallory", "x", made_from=("pypi:evil@6",)),
+    )
+    assert {one.kind for one in probed.operator.values()} == {"foreign-key"}
+    assert not quiet.operator
+    for flow in (quiet, probed):
+        flow.fact(
+            IntelFact(key="pypi:evil", kind=IntelKind.MALICIOUS, versions=("6",), sources=("x",))
+        )
+        flow.found(finding("malicious_payload", "globex", secret, version="r1", minutes=9))
+    assert [one.root for one in probed.alerts_of("globex")] == [
+        one.root for one in quiet.alerts_of("globex")
+    ]
+    # What it reads is what it wrote itself, whether or not there is such a model.
+    nowhere = flow_of("mallory")
+    for flow in (probed, nowhere):
+        flow.found(finding("malicious_payload", "mallory", "model:x", version="r1", minutes=20))
+    assert [len(one.systems) for one in nowhere.alerts_of("mallory")] == [0]
+    assert not [one for view in probed.alerts_of("mallory") for one in view.systems]
+
+
 # -- what everybody holds --------------------------------------------------------------------------
 
 
