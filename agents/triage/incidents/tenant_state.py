@@ -153,13 +153,16 @@ def _shared_findings(
     tenant: str,
     grounds: Mapping[str, BareFinding],
     entries: Iterable[Entry],
-    own_rules: set[str],
+    own: Sequence[Finding],
 ) -> list[Finding]:
     """Return what the marks say that led to the entries, of each rule the strongest."""
+    rules = {one.rule_id for one in own}
+    facts = {str(one.evidence.get("fact", "")) for one in own}
     strongest: dict[str, Finding] = {}
     for entry in entries:
         found = grounds.get(entry.ground)
-        if found is None or found.rule_id in own_rules:
+        # What the tenant's own findings say already, by their rule or on the same fact's account.
+        if found is None or found.rule_id in rules or (entry.cause and entry.cause in facts):
             continue
         bare = shared_finding(case, tenant, found, advice=entry.advice)
         known = strongest.get(bare.rule_id)
@@ -206,9 +209,7 @@ def tenant_state_of(case: IncidentRows, tenant: str, policy: Policy, now_ms: int
     if advisory:
         entries = active if policy.advice else []
         advised = advised if policy.advice else []
-    shared = _shared_findings(
-        case, tenant, systems_row.grounds, entries, {one.rule_id for one in full}
-    )
+    shared = _shared_findings(case, tenant, systems_row.grounds, entries, full)
     systems = _systems(case, tenant, entries)
     counted = [] if advisory else [*full, *shared]
     decisions = sorted(

@@ -36,6 +36,7 @@ from agents.triage.ledger.rows import (
 )
 from agents.triage.routing import incident_id, incident_root
 from agents.triage.store import row_key
+from schemas.basis import BareFinding
 from schemas.components import is_sha256
 from schemas.findings import Finding
 from schemas.integers import within_64_bits
@@ -339,10 +340,25 @@ def _mark_of(component: str, finding: Finding, change: FactChange) -> Mark:
         digest=digest if isinstance(digest, str) else None,
         revision=change.revision,
         basis=finding.basis,
-        found=bare_finding(finding),
+        found=_found(component, finding, change),
         undigested=fact is not None
         and bool(_digest_keys(fact))
         and not component.startswith("pypi:"),
+    )
+
+
+def _found(component: str, finding: Finding, change: FactChange) -> BareFinding:
+    """Return what a fact says of what it names: of a digest nothing that its holders call it."""
+    found = bare_finding(finding)
+    one = for_fact(change.fact.kind.value, "sha256") if change.fact is not None else None
+    if not component.startswith(OF_BYTES) or one is None or change.fact is None:
+        return found
+    return msgspec.structs.replace(
+        found,
+        ioc_type=one.rule.ioc_type,
+        rule_id=one.rule.id,
+        severity=one.rule.severity,
+        confidence=min(one.rule.confidence, change.fact.confidence),
     )
 
 
