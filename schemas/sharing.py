@@ -32,7 +32,9 @@ def is_shareable(finding: FindingView) -> bool:
 
 def may_be_shared(incident: IncidentDocument, k: int = K_DEFAULT) -> bool:
     """Tell whether partners may be told: k organisations are affected, or it was released."""
-    return incident.shared and (incident.released or incident.tenant_count >= k)
+    counted = incident.organisations
+    affected = incident.tenant_count if counted is None else counted
+    return incident.shared and (incident.released or affected >= k)
 
 
 def shared_place(key: str, ioc_type: str) -> str:

@@ -155,6 +155,8 @@ class IncidentDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     pattern_why: str
     tenants: tuple[TenantPart, ...]
     tenant_count: int
+    organisations: int | None = None
+    """Organisations of the operator's register among them, where there is one; else tenants."""
     findings: tuple[FindingView, ...]
     systems: tuple[SystemView, ...]
     system_count: int

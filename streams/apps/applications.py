@@ -12,6 +12,7 @@ import structlog
 from agents.checks.artifacts.sandbox.pool import SandboxPool
 from agents.containment_results import SignedResult, containment_results_agent, read_result
 from agents.domain.knowledge import Knowledge, MemoryKnowledge
+from agents.domain.organisations import Register
 from agents.domain.rules import all_rules
 from agents.incidents import incidents_agent
 from agents.ledger import ledger_agent
@@ -237,7 +238,10 @@ def scan_app(settings: Settings) -> AppParts:
 
 def ledger_app(settings: Settings) -> AppParts:
     """Return the parts of the app that keeps the component ledger."""
-    agent = counting_ledger_findings(ledger_agent(settings.privacy_k))
+    register = Register(settings.organisations)
+    agent = counting_ledger_findings(
+        ledger_agent(settings.privacy_k, settings.popular_holders, register)
+    )
     return AppParts(
         bindings=(
             Binding(
@@ -265,7 +269,11 @@ def incidents_app(settings: Settings) -> AppParts:
             Binding(
                 name="incidents",
                 channels=(Channel.INCIDENT_UPDATES, Channel.DECISIONS),
-                agent=counting_decisions(incidents_agent(knowledge, documents, settings.privacy_k)),
+                agent=counting_decisions(
+                    incidents_agent(
+                        knowledge, documents, settings.privacy_k, Register(settings.organisations)
+                    )
+                ),
                 decode=incidents_decoder(load_ring(trusted_dir(folder, OPERATOR))),
                 rows=True,
             ),

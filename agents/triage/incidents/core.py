@@ -8,6 +8,7 @@ from typing import Final, Protocol
 import msgspec
 
 from agents.domain.knowledge import Knowledge
+from agents.domain.organisations import Register
 from agents.messages import INCIDENTS, operator_message
 from agents.ports import Delivery, Message, Publish, Rows
 from agents.triage.correlation import PRIVATE_TENANTS
@@ -61,6 +62,7 @@ from schemas.incidents.updates import (
 )
 from schemas.incidents.views import AlertView, IncidentDocument
 from schemas.ledger import CaseState, OperatorAlert, Revision, Tick
+from schemas.sharing import may_be_shared, shared_indicators
 
 IncidentInput = IncidentMessage | Decision
 WAITING_AT_ONCE: Final = 10_000
@@ -127,10 +129,22 @@ class Incidents:
     """The incidents of all partitions of this worker; all state is in the rows."""
 
     def __init__(
-        self, knowledge: Knowledge, documents: Documents, k: int = PRIVATE_TENANTS
+        self,
+        knowledge: Knowledge,
+        documents: Documents,
+        k: int = PRIVATE_TENANTS,
+        register: Register | None = None,
     ) -> None:
-        """Keep where policies come from, what makes documents, and how few tenants are private."""
+        """Keep what every batch needs.
+
+        Args:
+            knowledge: Where policies come from.
+            documents: What makes documents.
+            k: Fewer tenants are never counted in what a tenant reads.
+            register: Which organisations tenants belong to; None: each is one.
+        """
         self._k = k
+        self._register = register
         self._knowledge = knowledge
         self._documents = documents
 
@@ -144,7 +158,9 @@ class Incidents:
             publish: Where messages go.
             rows: The partition's rows.
         """
-        batch = _IncidentBatch(self._knowledge, self._documents, publish, rows, k=self._k)
+        batch = _IncidentBatch(
+            self._knowledge, self._documents, publish, rows, k=self._k, register=self._register
+        )
         for delivery in deliveries:
             batch.take(delivery)
         batch.finish()
@@ -161,8 +177,10 @@ class _IncidentBatch:
         rows: Rows,
         *,
         k: int,
+        register: Register | None,
     ) -> None:
         self._k = k
+        self._register = register
         self._knowledge = knowledge
         self._documents = documents
         self._publish = publish
@@ -177,7 +195,7 @@ class _IncidentBatch:
 
     def case(self, incident: str) -> IncidentRows:
         if incident not in self._cases:
-            self._cases[incident] = IncidentRows(self.store, incident, self._k)
+            self._cases[incident] = IncidentRows(self.store, incident, self._k, self._register)
         return self._cases[incident]
 
     def take(self, delivery: Delivery[IncidentInput]) -> None:
@@ -412,7 +430,10 @@ class _IncidentBatch:
         document = with_generations(case, incident_document(case, tenant_states))
         told = significance(document)
         if told != case.core.told:
-            case.core.told, case.core.shared = told, document.shared
+            case.core.told = told
+            # Partners were told of it if there was something that they may be told.
+            if may_be_shared(document, self._k) and shared_indicators(document, self._k):
+                case.core.shared = True
             note_told(case, document)
             case.save_core()
             for message in self._documents.incident(document, at_ms):

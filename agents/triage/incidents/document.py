@@ -117,6 +117,7 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
             for one in tenant_states
         ),
         tenant_count=count,
+        organisations=case.core.tenant_tally.count(),
         findings=findings[: LISTED * 2],
         systems=tuple(systems[: LISTED * 4]),
         system_count=bucket(held, LISTED * 4),

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from agents.domain.organisations import Register
 from agents.triage.bounded_sets import clip, stable_rank, trim
 from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.incidents.rows import (
@@ -33,14 +34,22 @@ ROOT_BYTES: Final = 600
 class IncidentRows:
     """The rows of one incident, in the store of one batch."""
 
-    def __init__(self, store: Store, incident: str, k: int = PRIVATE_TENANTS) -> None:
+    def __init__(
+        self,
+        store: Store,
+        incident: str,
+        k: int = PRIVATE_TENANTS,
+        register: Register | None = None,
+    ) -> None:
         """Open the incident; its core row is new when there is none.
 
         Args:
             store: The batch's rows.
             incident: Its id.
             k: Fewer tenants are never counted in what a tenant reads.
+            register: Which organisations tenants belong to; None: each is one.
         """
+        self._register = register or Register()
         self.k = k
         self.store = store
         self.incident = incident
@@ -120,7 +129,8 @@ class IncidentRows:
             self.save_core()
             self.involves(split_version(root)[0])
         place = stable_rank(tenant)
-        if counted and core.tenant_tally.add(tenant, TENANTS):
+        organisation = self._register.counted(tenant) if counted else None
+        if organisation is not None and core.tenant_tally.add(organisation, TENANTS):
             self.save_core()
         if place not in core.tenants:
             core.tenants[place] = tenant

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from agents.domain.organisations import Register
 from agents.domain.rules import Rule
 from agents.messages import LEDGER, assessment_message, indicator_message, operator_message
 from agents.ports import Publish, Rows
@@ -43,6 +44,7 @@ class LedgerBatch:
         publish: Publish,
         k: int = PRIVATE_TENANTS,
         popular_holders: int = POPULAR_HOLDERS,
+        register: Register | None = None,
     ) -> None:
         """Start a batch on the rows of a partition.
 
@@ -51,7 +53,9 @@ class LedgerBatch:
             publish: Where messages go.
             k: Fewer organisations are not counted.
             popular_holders: What more hold is not contained on a scan's word alone.
+            register: Which organisations tenants belong to; None: each is one.
         """
+        self.register = register or Register()
         self.k = k
         self.popular_holders = popular_holders
         self.store = Store(rows)

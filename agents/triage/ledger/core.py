@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from agents.domain.organisations import Register
 from agents.ports import Delivery, Publish, Rows
 from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.ledger import (
@@ -42,6 +43,7 @@ def process(
     *,
     k: int = PRIVATE_TENANTS,
     popular_holders: int = POPULAR_HOLDERS,
+    register: Register | None = None,
 ) -> None:
     """Take a batch into the ledger.
 
@@ -51,8 +53,9 @@ def process(
         rows: The partition's rows.
         k: Fewer tenants are never counted in what a tenant reads.
         popular_holders: What more of them hold is not contained on a scan's word alone.
+        register: Which organisations tenants belong to; None: each is one.
     """
-    batch = LedgerBatch(rows, publish, k, popular_holders)
+    batch = LedgerBatch(rows, publish, k, popular_holders, register)
     for delivery in deliveries:
         value = delivery.value
         if type(value) is Sighting:  # the hot path

@@ -326,7 +326,12 @@ def _note_file(batch: LedgerBatch, seen: Sighting) -> None:
 
 def _tell_file(batch: LedgerBatch, seen: Sighting, one: Correlation, row: FileRow) -> None:
     # A digest elsewhere is only told of when k tenants have it.
-    wide = {digest for digest, holders in row.digests.items() if len(holders) >= batch.k}
+    counted = batch.register.counted
+    wide = {
+        digest
+        for digest, holders in row.digests.items()
+        if len({counted(one.value) for one in holders} - {None}) >= batch.k
+    }
     tenants: dict[str, dict[str, Seen]] = {}
     for digest, holders in row.digests.items():
         for holder in holders:

@@ -250,7 +250,8 @@ def _count_tenants(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> 
         )
         if trim(row.prevalent, MARKS, NAMES_ROOM):
             batch.bound_reached("incidents of one component", seen.key, MARKS)
-    if not row.flagged.add(finding.tenant, TENANTS) and not first:
+    counted = batch.register.counted(finding.tenant)
+    if not (counted is not None and row.flagged.add(counted, TENANTS)) and not first:
         return
     if row.flagged.count() > OVER_CORRELATING and not taints(finding):
         row.over_correlating = True

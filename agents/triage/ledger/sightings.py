@@ -294,7 +294,8 @@ def _component(batch: LedgerBatch, seen: Sighting, at: int) -> ComponentRow:
     if row.first_ms == 0 or (at, seen.event_id) < (row.first_ms, row.first_event):
         row.first_ms, row.first_event = at, clip(seen.event_id, TEXT_BYTES)
         changed = True
-    if row.tenants.add(seen.tenant, TENANTS):
+    counted = batch.register.counted(seen.tenant)
+    if counted is not None and row.tenants.add(counted, TENANTS):
         changed = True
         if row.prevalent and not row.over_correlating:
             indicators.tell_prevalence(batch, seen.component, row)

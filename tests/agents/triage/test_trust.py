@@ -8,6 +8,7 @@ import random
 import msgspec
 import pytest
 
+from agents.domain.organisations import Register
 from agents.triage.ledger.batch import POPULAR_HOLDERS
 from schemas.basis import Basis, BasisKind
 from schemas.components import digest_of_files
@@ -425,6 +426,27 @@ def test_what_k_others_have_under_a_wheels_name_advises_who_has_another():
     assert [one.spec.action for one in alert.commands] == ["investigate"]
     assert not issued(flow, "d")
     assert not [one for tenant in "abc" for one in flow.alerts_of(tenant)]
+
+
+# -- counts ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("registered", [False, True])
+def test_invented_tenants_count_for_nothing_where_organisations_are_registered(registered):
+    invented = [f"mallory-{number}" for number in range(5)]
+    register = Register({"b": "bank", "mallory": "mallory inc", "c": "bank"})
+    flow = flow_of("b", register=register if registered else None)
+    filename = "torch-2.9.0-cp312-linux.whl"
+    for tenant, digest in [("b", GOOD), *((one, BAD) for one in invented)]:
+        flow.saw(*held(WHEEL, tenant, "ci", version="2.9.0", digest=digest, filename=filename))
+    assert bool(flow.alerts_of("b")) is not registered
+    for tenant in ("b", "c", *invented):
+        flow.saw(*held(MODEL, tenant, "gpu", version="r2", digest="c" * 64))
+    flow.found(finding("malicious_payload", "b", digest="c" * 64))
+    (alert,) = [one for one in flow.alerts_of("b") if one.root == f"sha256:{'c' * 64}"]
+    assert alert.other_tenants == (None if registered else 3)
+    document = flow.incidents[alert.incident]
+    assert document.organisations == (1 if registered else 7)
 
 
 # -- private names ---------------------------------------------------------------------------------

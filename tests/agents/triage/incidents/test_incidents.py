@@ -37,9 +37,9 @@ ROOT = f"sha256:{BAD}"
 CASE = incident_id(ROOT)
 
 
-def hostile(tenants="abc", policies=()):
+def hostile(tenants="abc", policies=(), **more):
     """Return a run in which a hostile digest was met by each tenant."""
-    flow = Flow()
+    flow = Flow(**more)
     for policy in policies:
         flow.policy(policy)
     for number, tenant in enumerate(tenants):

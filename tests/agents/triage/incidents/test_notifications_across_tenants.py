@@ -28,7 +28,7 @@ def shared(flow: Flow) -> list[dict[str, object]]:
 
 
 def contained() -> Flow:
-    flow = hostile("a", [Policy(tenant="a", automatic=ALL)])
+    flow = hostile("a", [Policy(tenant="a", automatic=ALL)], k=1)
     for spec in list(flow.issued):
         flow.answer(spec)
     return flow
