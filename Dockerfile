@@ -2,21 +2,24 @@
 #   docker build --tag tidewatch .
 #   docker run --env TIDEWATCH_KAFKA=kafka:9092 tidewatch worker --agents checks
 
-FROM python:3.11-slim-bookworm AS build
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+# the tag's index for all platforms in October 2026; the digest decides, not the tag
+FROM python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b AS base
+
+FROM base AS build
+ENV PIP_NO_CACHE_DIR=1 UV_NO_CACHE=1
 WORKDIR /build
-RUN python -m venv /opt/tidewatch
 # dependencies first: the layer lasts until the lock changes
+COPY locks/installer.py locks/installer.lock locks/
 COPY requirements.lock ./
-RUN /opt/tidewatch/bin/pip install --require-hashes --requirement requirements.lock
+RUN python locks/installer.py --installer /opt/installer install --compile /opt/tidewatch requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY agents agents
 COPY schemas schemas
 COPY streams streams
 COPY deploy/kafka deploy/kafka
-RUN /opt/tidewatch/bin/pip install --no-deps --no-build-isolation --no-index .
+RUN python locks/installer.py --installer /opt/installer install --compile /opt/tidewatch requirements.lock --project .
 
-FROM python:3.11-slim-bookworm
+FROM base
 RUN groupadd --gid 10001 tidewatch \
  && useradd --uid 10001 --gid tidewatch --no-create-home --shell /usr/sbin/nologin tidewatch \
  && install --directory --owner tidewatch --group tidewatch /var/lib/tidewatch

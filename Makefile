@@ -1,4 +1,4 @@
-# Everything from a bare machine with Python 3.11, pip, make, Java 17 and Maven: `make run`, `make test`.
+# Everything from a bare machine with Python 3.11 to 3.14, pip, make and Maven: `make run`, `make test`.
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +10,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format bench bench-scale fuzz mlflow lock setup setup-dev clean
+.NOTPARALLEL:
+.PHONY: help run test test-fast test-python lint format docs bench bench-scale scenarios fuzz mlflow lock setup setup-dev clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -19,7 +20,10 @@ run: setup ## set up, then show the main job live (ARGS=--exit-when-done for a s
 	$(BIN)/tidewatch up --demo $(ARGS)
 
 test: setup-dev $(VENV)/interop.stamp ## set up, then run the tests (ARGS="tests/streams -k broker" for some)
-	OPENC2_PYTHON=$(CURDIR)/$(VENV)/interop/bin/python $(BIN)/python -m pytest $(ARGS)
+	OPENC2_PYTHON="$(CURDIR)/$(VENV)/interop/bin/python" $(BIN)/python -m pytest $(ARGS)
+
+test-fast: setup-dev ## the tests that need no Kafka, kill nothing and are quick
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m "not kafka and not fault and not slow" $(ARGS)
 
 lint: setup-dev ## style, types, and the walls between the rooms
 	$(BIN)/ruff check .
@@ -30,6 +34,9 @@ lint: setup-dev ## style, types, and the walls between the rooms
 format: setup-dev ## put the code in its one format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: setup-dev ## write the generated pages of the documentation anew
+	$(BIN)/python -m streams.reports.rule_pages docs/rules
 
 bench: setup-dev $(VENV)/bench.stamp $(VENV)/scanners.stamp ## throughput, latency and detection, beside other engines and scanners
 	$(BIN)/python -m tests.bench $(ARGS)
@@ -42,66 +49,60 @@ bench-scale: setup-dev ## the ledger with ten million sightings of a million com
 scenarios: setup-dev ## replay real incidents through the whole chain, and print what came out
 	$(BIN)/python -m tests.scenarios.table
 
-fuzz: setup-dev ## fuzz every parser for a minute each (ARGS="10 pickle zip" for some), then the property tests
+fuzz: setup-dev ## fuzz every parser for a minute each (ARGS="10 pickle zip" for some), measure how scans grow, then the property tests
 	$(BIN)/python -m tests.fuzz $(ARGS)
+	$(BIN)/python -m tests.fuzz.scaling
 	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=fuzz
 
 mlflow: $(VENV)/mlflow.stamp ## bring an MLflow of its own for the tests that speak to one
 
-lock: setup ## resolve all dependencies anew, with hashes
-	$(LOCK) pyproject.toml --extra build --output-file requirements.lock
-	$(LOCK) pyproject.toml --extra build --extra dev --constraints requirements.lock --output-file requirements-dev.lock
+lock: ## bring the locks in line with what is declared (ARGS=--upgrade: everything anew, a week after its release)
+	$(LOCK) locks/installer.in --output-file locks/installer.lock
+	$(LOCK) pyproject.toml --output-file requirements.lock
+	$(LOCK) pyproject.toml $(ROLES) --constraints requirements.lock --output-file locks/local.lock
+	$(LOCK) pyproject.toml $(ROLES) --extra build --extra dev --constraints locks/local.lock --output-file requirements-dev.lock
 	for name in bench interop mlflow scanners; do $(LOCK) locks/$$name.in --output-file locks/$$name.lock || exit 1; done
+	$(VENV)/installer/bin/python locks/metadata.py locks/metadata.json requirements.lock requirements-dev.lock locks/*.lock
 
-LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --universal --no-strip-extras --python-version 3.11 \
+# what a person's machine has and a worker has not
+ROLES := --extra embedded --extra lock --extra stores
+
+LOCK = $(INSTALLER) uv pip compile --quiet --generate-hashes --universal --no-strip-extras --python-version 3.11 \
 	--exclude-newer $(shell date --utc --date "7 days ago" +%Y-%m-%d) \
-	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate $(ARGS)
 
 setup: $(VENV)/run.stamp
 
 setup-dev: $(VENV)/dev.stamp
 
-# the dependencies as locked, then this checkout, from what is installed already
-INSTALL = $(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement
-EDITABLE = $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --no-index --editable .
+# every environment is made by this: exactly the lock, by its hashes; nothing is resolved
+INSTALLER = $(PYTHON) locks/installer.py --installer $(VENV)/installer
+RECIPE := locks/installer.py locks/installer.lock
 
-$(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tidewatch needs Python 3.11 or later; name one with: make PYTHON=python3.11")'
-	$(PYTHON) -m venv $(VENV)
-
-$(VENV)/run.stamp: requirements.lock pyproject.toml | $(BIN)/python
-	$(INSTALL) requirements.lock
-	$(EDITABLE)
+$(VENV)/run.stamp: locks/local.lock pyproject.toml $(RECIPE)
+	$(INSTALLER) install $(VENV) $< --project . --editable
+	@rm -f $(VENV)/dev.stamp
 	@touch $@
 
-$(VENV)/dev.stamp: requirements-dev.lock pyproject.toml | $(BIN)/python
-	$(INSTALL) requirements-dev.lock
-	$(EDITABLE)
-	@touch $@ $(VENV)/run.stamp
+$(VENV)/dev.stamp: requirements-dev.lock pyproject.toml $(RECIPE)
+	$(INSTALLER) install $(VENV) $< --project . --editable
+	@touch $(VENV)/run.stamp $@
 
-# an environment of its own: a whole model registry, only for the tests that speak to one
-$(VENV)/mlflow.stamp: locks/mlflow.lock | $(BIN)/python
-	$(PYTHON) -m venv $(VENV)/mlflow
-	$(VENV)/mlflow/bin/python -m pip install --quiet --no-deps --require-hashes --requirement locks/mlflow.lock
+# environments of their own; locks/README.md says what for
+$(VENV)/%.stamp: locks/%.lock $(RECIPE)
+	$(INSTALLER) install $(VENV)/$* $<
 	@touch $@
 
-# an environment of its own: the OpenC2 library needs an older STIX library
-$(VENV)/interop.stamp: locks/interop.lock | $(BIN)/python
-	$(PYTHON) -m venv $(VENV)/interop
-	$(VENV)/interop/bin/python -m pip install --quiet --no-deps --require-hashes --requirement locks/interop.lock
-	@touch $@
+# beside the environment of $(PYTHON): the same packages on another interpreter
+test-python: ## run the fast tests on each interpreter that is here (PY=python3.12 for one)
+	@for python in $(PY); do \
+	  if ! $$python -c '' 2>/dev/null; then echo "$$python: not on this machine"; continue; fi; \
+	  echo "$$python:"; \
+	  $$python locks/installer.py --installer $(VENV)/installer install $(VENV)/$${python##*/} requirements-dev.lock --project . --editable \
+	    && $(VENV)/$${python##*/}/bin/python -m pytest -m "not kafka and not fault" $(ARGS) || exit 1; \
+	done
 
-# an environment of its own: it brings other versions of the Kafka clients
-$(VENV)/bench.stamp: locks/bench.lock | $(BIN)/python
-	$(PYTHON) -m venv $(VENV)/bench
-	$(VENV)/bench/bin/python -m pip install --quiet --no-deps --require-hashes --requirement locks/bench.lock
-	@touch $@
-
-# an environment of its own: other scanners, to compare with
-$(VENV)/scanners.stamp: locks/scanners.lock | $(BIN)/python
-	$(PYTHON) -m venv $(VENV)/scanners
-	$(VENV)/scanners/bin/python -m pip install --quiet --no-deps --require-hashes --requirement locks/scanners.lock
-	@touch $@
+PY ?= python3.11 python3.12 python3.13 python3.14
 
 clean: ## remove the environment and caches; the broker's data in .state stays
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

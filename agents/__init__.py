@@ -1,1 +1,1 @@
-"""What happens to an event: thin agents and the pure logic they call."""
+"""Thin agents that process events, and the pure logic they call."""

@@ -1,4 +1,4 @@
-"""From what the checks of an event say to the records that go out."""
+"""Turns the results of an event's checks into records."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ T = TypeVar("T")
 CheckingAgent = Callable[[Batch[Event[T]], Publish], Awaitable[None]]
 
 REMEMBERED: Final = 200_000
-"""Sightings remembered as told, per agent; a forgotten one is told again, which is harmless."""
+"""Sightings remembered as sent, per agent; a forgotten one is sent again, which is harmless."""
 _Order = tuple[datetime, str]
-"""When a sighting was, and the event that tells of it."""
+"""When a sighting occurred, and the event that reports it."""
 _NO_TIME: Final = datetime.min.replace(tzinfo=UTC)
 _NO_POSITION: Final[Position] = (0, "", 0, 0)
 _HOUR_MS: Final = 3_600_000
@@ -43,11 +43,11 @@ _SAID: Final = attrgetter(
         if name not in {"id", "event_id", "occurred_at", "appended"}
     )
 )
-"""All that a sighting says, but for which event said it and when."""
+"""The fields of a sighting except its event and time."""
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """What an event says of everything found in it."""
+    """The fields of an event that each of its findings and sightings carries."""
 
     component: str
     version: str | None = None
@@ -58,23 +58,40 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SightingDeduplicator:
-    """What was told to the ledger lately, so that the same is told once per event-day.
+    """Remembers which sightings were sent to the ledger, so that each is sent once per event-day.
 
-    An earlier sighting than the one told is told as well, by its time or by where its record lies:
-    what the ledger ends up with then does not depend on when a worker was restarted.
+    A sighting earlier than the one sent is sent as well, by its time or by where its record lies,
+    so that the ledger's state does not depend on when a worker restarted. The sightings of an
+    abandoned batch are forgotten.
     """
 
     def __init__(self, limit: int = REMEMBERED) -> None:
-        """Remember nothing yet, and at most `limit` things."""
+        """Start empty; remember at most `limit` sightings."""
         self._limit = limit
         self._seen: OrderedDict[Any, tuple[_Order, Position]] = OrderedDict()
         self._last: OrderedDict[Any, tuple[Any, Any, _Order, Position]] = OrderedDict()
+        self._noted: list[tuple[OrderedDict[Any, Any], Any]] = []
+
+    def begin(self) -> Callable[[], None]:
+        """Record the sightings from now on as those of one batch, until the next call.
+
+        Returns:
+            A function that forgets them. Sending a sighting again is harmless; not sending it is a
+            loss.
+        """
+        noted = self._noted = []
+
+        def forget() -> None:
+            for known, key in noted:
+                known.pop(key, None)
+
+        return forget
 
     def is_news(self, sighting: Sighting) -> bool:
-        """Tell whether the ledger has not heard this sighting, or only a later one of its day.
+        """Return whether this sighting was not sent yet, or only a later one of its day.
 
-        A system that goes back to a version of the same day is news: what it has now is another
-        than what was told last, and that is how the ledger sees a rollback, and a recurrence.
+        A system that returns to a version of the same day is news: it differs from what was sent
+        last, which is how the ledger sees a rollback or a recurrence.
         """
         said = (sighting.occurred_at.date(), _SAID(sighting))
         order = (sighting.occurred_at, sighting.event_id)
@@ -96,12 +113,13 @@ class SightingDeduplicator:
         has = (sighting.version, sighting.digest)
         changed = last is not None and last[0] != has
         self._last[place] = (has, said, order, position)
+        self._noted += ((self._last, place), (self._seen, said))
         if len(self._last) > self._limit:
             self._last.popitem(last=False)
         return self._note(said, order, position) or changed
 
     def is_new_source(self, event: Event[Any]) -> bool:
-        """Tell whether the source was not heard within the hour of the event's arrival."""
+        """Return whether the source sent nothing else within the hour of the event's arrival."""
         key = (event.tenantid, event.source, event.received_ms // _HOUR_MS)
         return self._note(key, (_NO_TIME, ""), _NO_POSITION)
 
@@ -112,25 +130,32 @@ class SightingDeduplicator:
         if known is not None:
             order, position = min(known[0], order), min(known[1], position)
         self._seen[key] = (order, position)
+        self._noted.append((self._seen, key))
         self._seen.move_to_end(key)
         if len(self._seen) > self._limit:
             self._seen.popitem(last=False)
         return True
 
 
-def checking_agent(check: Callable[[Event[T]], Iterable[Message]]) -> CheckingAgent[T]:
-    """Return an agent that checks event by event, and publishes all that a check says or nothing.
+def checking_agent(
+    check: Callable[[Event[T]], Iterable[Message]], deduplicator: SightingDeduplicator | None = None
+) -> CheckingAgent[T]:
+    """Return an agent that checks event by event; it publishes all messages of a check or none.
 
     Args:
-        check: Checks one event and returns the messages that go out.
+        check: Checks one event and returns its messages.
+        deduplicator: The one that `check` uses.
     """
 
     async def agent(batch: Batch[Event[T]], publish: Publish) -> None:
+        if deduplicator is not None:
+            publish.on_abandoned(deduplicator.begin())
         for delivery in batch.deliveries:
+            publish.caused_by(delivery.record.entered_ms)
             try:
                 messages = tuple(check(delivery.value))
-            except Exception as error:  # rule 1: an event that breaks a check must
-                # have an outcome, and must not stop its neighbours for ever: it is kept, loudly.
+            except Exception as error:
+                # Nothing lost: an event that breaks a check is a dead letter and blocks no other.
                 record = delivery.record
                 log.exception(
                     "check-failed",
@@ -194,31 +219,31 @@ def outcome_messages(
     event: Event[Any],
     outcome: Outcome,
     context: Context,
-    told: SightingDeduplicator,
+    deduplicator: SightingDeduplicator,
     *,
     stage: str = "event",
     final: bool = True,
 ) -> Iterator[Message]:
-    """Yield every record that the checks of one event put out.
+    """Yield the records of the checks of one event.
 
     Args:
         event: What was checked.
-        outcome: What the checks say.
-        context: What the event says of everything found in it.
-        told: What the ledger has already heard from this agent.
-        stage: event, or scan for what slow work adds.
-        final: Nothing more follows on this event: how complete it is may be judged.
+        outcome: The results of the checks.
+        context: The fields of the event that all its findings and sightings carry.
+        deduplicator: The sightings that this agent has sent already.
+        stage: event, or scan for the results of slow work.
+        final: No further assessment of this event follows, so its completeness counts.
     """
     findings = findings_of(event, outcome, context)
     assessment = assessment_of(
         event, outcome.checks, tuple(finding.id for finding in findings), stage
     )
     for sighting in outcome.sightings:
-        if told.is_news(sighting):
+        if deduplicator.is_news(sighting):
             yield sighting_message(sighting)
     for finding in findings:
         yield from finding_messages(finding)
-    if told.is_new_source(event) or (final and sampled(event.id)):
+    if deduplicator.is_new_source(event) or (final and sampled(event.id)):
         incomplete = final and assessment.overall_status is Status.INCOMPLETE
         yield source_message(event, "incomplete" if incomplete else "ok")
     yield assessment_message(assessment, event.time)

@@ -1,4 +1,4 @@
-"""The agent of containment results: verifies who answered, files it under its incident."""
+"""The agent of containment results: verifies the responder, assigns the result to its incident."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DETAIL_LIMIT: Final = 300
 
 
 class SignedResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A result as it came; nothing of it is trusted before its signature is verified."""
+    """A result as received; untrusted until its signature is verified."""
 
     incident: str
     tenant: str
@@ -49,7 +49,7 @@ def containment_results_agent(
     """Return the agent that trusts the responders whose public keys are in the ring.
 
     Args:
-        ring: Gives the public keys that may answer for a tenant, by key id.
+        ring: Returns the public keys of a tenant's responders, by key id.
     """
 
     async def containment_results(batch: Batch[SignedResult], publish: Publish) -> None:

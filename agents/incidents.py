@@ -1,4 +1,4 @@
-"""The incidents agent: what was found, decided and answered, into incidents, alerts, commands."""
+"""The incidents agent: turns findings, decisions and results into incidents, alerts, commands."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def incidents_agent(
     core = Incidents(knowledge, documents, k, register)
 
     async def incidents(batch: Batch[IncidentInput], publish: Publish, rows: Rows) -> None:
-        """Take a batch of one partition into the incidents' rows."""
+        """Apply a batch of one partition to the incidents' rows."""
         core.process(batch.deliveries, publish, rows)
 
     return incidents

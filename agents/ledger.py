@@ -1,4 +1,4 @@
-"""The ledger agent: observations and intelligence into the component ledger."""
+"""The ledger agent: writes observations and intelligence to the component ledger."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from agents.measures import AlertMeasure, CommandMeasure, ScanMeasure
 from agents.ports import Message, Record
 from agents.triage.routing import source_notice
 from schemas.assessments import Assessment
@@ -28,7 +29,7 @@ ASSESSMENT_TYPE: Final = "tidewatch.assessment.v1"
 IOC_TYPE: Final = "tidewatch.ioc.v1"
 OPERATOR_TYPE: Final = "tidewatch.operator.v1"
 OPERATOR: Final = "operator"
-"""The tenant of what only the operator reads."""
+"""The tenant of records that only the operator reads."""
 CHECKS: Final = f"{SOURCE}/checks"
 LEDGER: Final = f"{SOURCE}/ledger"
 INCIDENTS: Final = f"{SOURCE}/incidents"
@@ -39,7 +40,7 @@ def assessment_message(assessment: Assessment, time: datetime, source: str = CHE
     """Return the record of an assessment, keyed by tenant and subject.
 
     Args:
-        assessment: What is told.
+        assessment: The assessment.
         time: When the event occurred.
         source: The part of Tidewatch that made it.
     """
@@ -57,6 +58,9 @@ def assessment_message(assessment: Assessment, time: datetime, source: str = CHE
             causation=assessment.event_id,
         ),
         tenant=assessment.tenant,
+        measure=ScanMeasure(outcome=assessment.overall_status, seconds=0.0)
+        if assessment.stage == "scan"
+        else None,
     )
 
 
@@ -81,10 +85,10 @@ def indicator_message(ioc: SupplyChainIoC) -> Message:
 
 
 def operator_message(alert: OperatorAlert, source: str) -> Message:
-    """Return the record of what the operator must know, keyed by its subject.
+    """Return the record of an operator alert, keyed by its subject.
 
     Args:
-        alert: What is told; it names its tenant itself, if it is about one.
+        alert: The alert; it names its tenant, if it is about one.
         source: The part of Tidewatch that made it.
     """
     return Message(
@@ -106,7 +110,7 @@ ALERT_TYPE: Final = "tidewatch.alert.v1"
 INCIDENT_TYPE: Final = "tidewatch.incident.v1"
 AUDIT_TYPE: Final = "tidewatch.containment.audit.v1"
 SHARED_FROM: Final = Severity.HIGH
-"""Findings of at least this severity are told to partners, once the incident is contained."""
+"""Findings of at least this severity are shared with partners, once the incident is contained."""
 
 
 def _time(at_ms: int) -> datetime:
@@ -117,19 +121,25 @@ def _json(document: Any) -> bytes:  # noqa: ANN401 -- any JSON document
     return msgspec.json.encode(document)
 
 
+def _wrong_rule(view: AlertView) -> str:
+    """Return the rule of the finding that an alert leads with; empty where it has none."""
+    lead = ocsf.lead_finding(view)
+    return lead.rule_id if lead is not None else ""
+
+
 class StandardDocuments:
     """OCSF alerts, signed OpenC2 commands, STIX to share; ECS siblings on request."""
 
     def __init__(
         self, key: SigningKey, *, with_ecs: bool = False, tlp: Tlp = Tlp.AMBER, k: int = 3
     ) -> None:
-        """Keep how documents are made.
+        """Set how documents are built.
 
         Args:
             key: Signs commands.
             with_ecs: Also write ECS alerts.
-            tlp: The marking of what is shared.
-            k: From so many tenants on, their number is told to partners.
+            tlp: The marking of shared documents.
+            k: The least number of tenants that is shared with partners.
         """
         self._key = key
         self._ecs = with_ecs
@@ -154,6 +164,10 @@ class StandardDocuments:
             value=_json(ocsf.detection_finding(view)),
             headers=headers,
             tenant=view.tenant,
+            measure=AlertMeasure(
+                action=view.activity,
+                false_positive=_wrong_rule(view) if view.status == "false-positive" else None,
+            ),
         )
         if self._ecs:
             yield Message(
@@ -164,7 +178,7 @@ class StandardDocuments:
             )
 
     def incident(self, document: IncidentDocument, at_ms: int) -> Iterator[Message]:
-        """Yield the operator's record, and what partners are told of it."""
+        """Yield the operator's record and the bundle for partners."""
         yield Message(
             channel=Channel.INCIDENTS,
             key=document.id,
@@ -222,6 +236,7 @@ class StandardDocuments:
             value=value,
             headers=(*headers, self._key.sign(headers, value)),
             tenant=None if proposal else spec.tenant,
+            measure=CommandMeasure(action=spec.action, mode=spec.mode),
         )
 
     def audit(self, view: CommandView, at_ms: int) -> Iterator[Message]:
@@ -291,7 +306,7 @@ def _named(record: Record) -> tuple[str, str]:
 def refusal_message(record: Record) -> Message:
     """Return the notice that a source's record became a dead letter, for the watch on blind spots.
 
-    What the record claims of its origin is not trusted for anything else.
+    The origin that the record claims is trusted for nothing else.
     """
     tenant, source = _named(record)
     return source_notice(

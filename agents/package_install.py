@@ -21,7 +21,7 @@ from schemas.events import Event, PackageInstall
 
 
 def install_context(event: Event[PackageInstall]) -> Context:
-    """Return what an install says of everything found in it."""
+    """Return the fields of an install that its findings carry."""
     install = event.data
     system = install.system or event.subject
     place = event_key("image", install.image, event.tenantid) if install.image else None
@@ -34,11 +34,11 @@ def install_context(event: Event[PackageInstall]) -> Context:
 
 def package_install_agent(knowledge: Knowledge) -> CheckingAgent[PackageInstall]:
     """Return the agent that checks package installs with this knowledge."""
-    told = SightingDeduplicator()
+    deduplicator = SightingDeduplicator()
 
     def check(event: Event[PackageInstall]) -> Iterator[Message]:
         policy = knowledge.policy(event.tenantid)
         outcome = with_required(check_packages(event, knowledge), policy, "", final=True)
-        return outcome_messages(event, outcome, install_context(event), told)
+        return outcome_messages(event, outcome, install_context(event), deduplicator)
 
-    return checking_agent(check)
+    return checking_agent(check, deduplicator)

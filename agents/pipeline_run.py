@@ -20,7 +20,7 @@ from schemas.events import Event, PipelineRun
 
 
 def run_context(event: Event[PipelineRun]) -> Context:
-    """Return what a run says of everything found in it."""
+    """Return the fields of a run that its findings carry."""
     return Context(
         component=run_component(event),
         systems=(run_system(event),),
@@ -31,11 +31,11 @@ def run_context(event: Event[PipelineRun]) -> Context:
 
 def pipeline_run_agent(knowledge: Knowledge) -> CheckingAgent[PipelineRun]:
     """Return the agent that checks pipeline runs with this knowledge."""
-    told = SightingDeduplicator()
+    deduplicator = SightingDeduplicator()
 
     def check(event: Event[PipelineRun]) -> Iterator[Message]:
         policy = knowledge.policy(event.tenantid)
         outcome = with_required(check_pipeline(event, knowledge), policy, "", final=True)
-        return outcome_messages(event, outcome, run_context(event), told)
+        return outcome_messages(event, outcome, run_context(event), deduplicator)
 
-    return checking_agent(check)
+    return checking_agent(check, deduplicator)

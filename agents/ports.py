@@ -1,4 +1,4 @@
-"""What an agent sees of the outside: records in, messages out, rows of state. No Kafka here."""
+"""The protocols between agents and the engine: records, messages, rows. No Kafka here."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import msgspec
 
+from agents.measures import Measure
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from schemas.channels import Channel
 
@@ -25,13 +27,16 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    entered_ms: int = 0
+    """When the event or fact that led to it entered Kafka, milliseconds since the epoch; its own
+    timestamp for what comes from outside, 0 where time alone led to it."""
 
 
 T = TypeVar("T")
 
 
 class Delivery(msgspec.Struct, Generic[T], frozen=True, kw_only=True, gc=False):
-    """A record together with what it was read as."""
+    """A record and its decoded value."""
 
     record: Record
     value: T
@@ -46,13 +51,22 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     headers: Headers = ()
     tenant: str | None = None
     """The tenant whose own topic also gets it, when tenant topics are on."""
+    measure: Measure | None = None
+    """The measure that metrics count once it is delivered."""
 
 
 class Publish(Protocol):
-    """Takes messages; the runtime delivers them before the batch is acknowledged."""
+    """Takes messages; the engine delivers them before the batch is acknowledged."""
 
     def __call__(self, message: Message) -> None:
         """Enqueue `message` for delivery with this batch."""
+
+    def caused_by(self, entered_ms: int) -> None:
+        """Set the cause of the messages from here on.
+
+        Args:
+            entered_ms: `Record.entered_ms` of it; 0 where time alone led to them.
+        """
 
     def refuse(self, record: Record, reason: str, error: str) -> None:
         """Send `record` to the dead letters with this batch: that is its outcome.
@@ -61,6 +75,12 @@ class Publish(Protocol):
             record: As it was delivered.
             reason: One of the constants of `schemas.dead_letters`.
             error: The detail, without the record's content.
+        """
+
+    def on_abandoned(self, undo: Callable[[], None]) -> None:
+        """Call `undo` if nothing of this batch is delivered: its records will come again.
+
+        What an agent remembers of its messages is true only once they are sent.
         """
 
 

@@ -31,7 +31,7 @@ from schemas.scans import ScanRequest
 
 
 def push_context(event: Event[RegistryPush], policy: Policy) -> Context:
-    """Return what a push says of everything found in it."""
+    """Return the fields of a push that its findings carry."""
     return Context(
         component=push_component(event, policy),
         version=push_version(event.data),
@@ -51,7 +51,7 @@ def scan_message(request: ScanRequest) -> Message:
 
 def registry_push_agent(knowledge: Knowledge) -> CheckingAgent[RegistryPush]:
     """Return the agent that checks registry pushes with this knowledge."""
-    told = SightingDeduplicator()
+    deduplicator = SightingDeduplicator()
 
     def check(event: Event[RegistryPush]) -> Iterator[Message]:
         policy = knowledge.policy(event.tenantid)
@@ -61,8 +61,8 @@ def registry_push_agent(knowledge: Knowledge) -> CheckingAgent[RegistryPush]:
         outcome = with_required(
             check_push(event, knowledge), policy, context.component, final=final
         )
-        yield from outcome_messages(event, outcome, context, told, final=final)
+        yield from outcome_messages(event, outcome, context, deduplicator, final=final)
         if request is not None:
             yield scan_message(request)
 
-    return checking_agent(check)
+    return checking_agent(check, deduplicator)

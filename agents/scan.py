@@ -1,22 +1,27 @@
-"""The agent of scan requests: slow work of a push, asked for again where it could not be done."""
+"""The agent of scan requests: the slow work of a push, retried where it could not be done."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
+import msgspec
 import structlog
 
 from agents.checking import SightingDeduplicator, outcome_messages
-from agents.checks.provenance.scan_push import Fetch, ScanFile, ScanOutcome, scan_push
+from agents.checks.provenance.scan_push import AT_ONCE, Fetch, ScanFile, ScanOutcome, scan_push
 from agents.checks.required import with_required
 from agents.domain.knowledge import Knowledge
+from agents.fair_turns import FairTurns
 from agents.fetching.errors import FetchError
+from agents.measures import ScanMeasure
 from agents.ports import Batch, Delivery, Message, Publish
 from agents.registry_push import push_context, scan_message
 from schemas.assessments import Check
+from schemas.channels import Channel
 from schemas.dead_letters import CHECK_FAILED
 from schemas.policy import Policy
 from schemas.scans import ScanRequest
@@ -25,11 +30,11 @@ from schemas.severity import Status
 log = structlog.get_logger()
 
 PAUSE_SECONDS: Final = 2.0
-"""Before requests that are all not due yet go to the end of the queue again."""
+"""Pause before requests, none of which is due yet, are requeued."""
 
 
 class Clock(Protocol):
-    """The time, for when a request is due; nothing that goes out depends on it."""
+    """The clock that decides when a request is due; no output depends on it."""
 
     def __call__(self) -> int:
         """Return milliseconds since the epoch."""
@@ -40,6 +45,7 @@ def scan_agent(
     fetch: Callable[[Policy], AbstractContextManager[Fetch]],
     scan: ScanFile,
     now: Clock,
+    turns: FairTurns | None = None,
 ) -> Callable[[Batch[ScanRequest], Publish], Awaitable[None]]:
     """Return the agent that scans pushes.
 
@@ -48,52 +54,78 @@ def scan_agent(
         fetch: Opens what a tenant may reach.
         scan: Scans one file in the sandbox.
         now: The time.
+        turns: Shares the slow work between tenants; by default one turn for each file that a push
+            may have scanned at a time.
     """
-    told = SightingDeduplicator()
+    turns = turns or FairTurns(AT_ONCE)
+    deduplicator = SightingDeduplicator()
 
-    async def one(delivery: Delivery[ScanRequest]) -> list[Message] | None:
+    async def one(delivery: Delivery[ScanRequest], publish: Publish) -> list[Message] | None:
+        began = time.monotonic()
         request = delivery.value
         policy = knowledge.policy(request.tenant)
         try:
             with fetch(policy) as reach:
                 outcome = await scan_push(
-                    request, knowledge, reach, scan, now_ms=delivery.record.timestamp_ms
+                    request,
+                    knowledge,
+                    reach,
+                    scan,
+                    now_ms=delivery.record.timestamp_ms,
+                    turn=lambda: turns.turn(request.tenant),
                 )
         except FetchError as error:
             outcome = _unreachable(error)
-        except Exception:  # rule 1: a push that breaks a check must have an outcome, and must not
-            # stop its neighbours for ever: it is kept, loudly.
+        except Exception:
+            # Nothing lost: a push that breaks a check is kept, and does not block the others.
             log.exception("scan-failed", request=request.id, attempt=request.attempt)
             return None
         context = push_context(request.event, policy)
         said = with_required(outcome.outcome, policy, context.component, final=True)
-        messages = list(outcome_messages(request.event, said, context, told, stage="scan"))
+        publish.on_abandoned(deduplicator.begin())
+        messages = [
+            _timed(message, began)
+            for message in outcome_messages(
+                request.event, said, context, deduplicator, stage="scan"
+            )
+        ]
         if outcome.retry is not None:
             messages.append(scan_message(outcome.retry))
         return messages
 
     async def scan_requests(batch: Batch[ScanRequest], publish: Publish) -> None:
         moment = now()
-        due = [one for one in batch.deliveries if one.value.not_before_ms <= moment]
-        early = [one for one in batch.deliveries if one.value.not_before_ms > moment]
+        # no comprehension names its variable as the function: Python 3.12 mixes them up
+        due = [held for held in batch.deliveries if held.value.not_before_ms <= moment]
+        early = [held for held in batch.deliveries if held.value.not_before_ms > moment]
         if early and not due:
             await asyncio.sleep(PAUSE_SECONDS)
         for delivery, messages in zip(
-            due, await asyncio.gather(*(one(delivery) for delivery in due)), strict=True
+            due, await asyncio.gather(*(one(delivery, publish) for delivery in due)), strict=True
         ):
             if messages is None:
                 publish.refuse(delivery.record, CHECK_FAILED, "the scan failed unexpectedly")
                 continue
+            publish.caused_by(delivery.record.entered_ms)
             for message in messages:
                 publish(message)
         for delivery in early:
+            publish.caused_by(delivery.record.entered_ms)
             publish(scan_message(delivery.value))
 
     return scan_requests
 
 
+def _timed(message: Message, began: float) -> Message:
+    """Return a message; with that of the assessment go the outcome and duration of the scan."""
+    if message.channel is not Channel.ASSESSMENTS or not isinstance(message.measure, ScanMeasure):
+        return message
+    measure = msgspec.structs.replace(message.measure, seconds=time.monotonic() - began)
+    return msgspec.structs.replace(message, measure=measure)
+
+
 def _unreachable(error: FetchError) -> ScanOutcome:
-    """Return what a push whose tenant can reach nothing says: never that it is clean."""
+    """Return the outcome of a push whose tenant can reach nothing: never clean."""
     return ScanOutcome(
         checks=(Check(name="scan", status=Status.INCOMPLETE, detail=error.explain()[:300]),)
     )

@@ -1,1 +1,1 @@
-"""What goes over the wire: typed records, their JSON Schema, and the standard documents."""
+"""Wire records, their JSON Schema, and the standard documents built from them."""

@@ -1,4 +1,4 @@
-"""ATLAS techniques spelled out: technique, sub-technique, tactics and the mitigations that help."""
+"""ATLAS techniques as documents show them, with sub-technique, tactics and mitigations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FRAMEWORK: Final = "MITRE ATLAS"
 
 
 class Attack(msgspec.Struct, frozen=True, kw_only=True):
-    """One technique as documents tell it."""
+    """One technique as documents render it."""
 
     technique_id: str
     technique: str
@@ -24,7 +24,7 @@ class Attack(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def attacks(technique_ids: Iterable[str]) -> tuple[Attack, ...]:
-    """Return the techniques that the table knows, each once, in the order given."""
+    """Return the techniques found in the table, each once, in the order given."""
     table = taxonomy()
     result: list[Attack] = []
     for technique_id in dict.fromkeys(technique_ids):

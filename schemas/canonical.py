@@ -32,7 +32,7 @@ def stable_hash(*parts: str) -> str:
 
 
 def length_prefixed(part: str) -> bytes:
-    """Return what a stable hash is over for one part: its length in 4 bytes, and its UTF-8."""
+    """Return the input of a stable hash for one part: its length in 4 bytes, and its UTF-8."""
     raw = part.encode("utf-8", "surrogatepass")
     return len(raw).to_bytes(4, "big") + raw
 

@@ -1,4 +1,4 @@
-"""The logical names of everything that flows on a topic."""
+"""The logical names of topics."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from schemas.reading import decode_as
 STRUCTURED: Final = b"application/cloudevents"
 JSON: Final = "application/json"
 CLOCK_TOLERANCE: Final = timedelta(minutes=5)
-"""Event time later than the broker's by more than this is clamped: clocks differ, futures don't."""
+"""An event time that exceeds the broker's by more than this is clamped: clocks may differ a bit."""
 MAX_DEPTH: Final = 64
 """Nesting of arrays and objects; deeper JSON is an attack on recursive readers."""
 ID_LIMIT: Final = 1024
@@ -127,7 +127,7 @@ def read_event(
 ) -> Event[Any]:
     """Return the event of a record, in structured or binary mode.
 
-    The mode is told by the content type first, as the Kafka protocol binding for CloudEvents 1.0
+    The content type decides the mode first, as the Kafka protocol binding for CloudEvents 1.0
     says; a structured record may carry `ce_` headers as well.
 
     Args:
@@ -244,7 +244,7 @@ def _subject(data: RegistryPush | PackageInstall | PipelineRun, source: str) -> 
             subject = f"pipeline:{data.pipeline}" if data.pipeline else ""
     if not subject:
         raise UnreadableRecordError(
-            reasons.MISSING_IDENTITY, f"no subject, and nothing that tells it, from {source[:100]}"
+            reasons.MISSING_IDENTITY, f"no subject, and none can be derived, from {source[:100]}"
         )
     return subject
 
@@ -268,9 +268,9 @@ def binary_headers(
         id: Unique for the source; the same on every replay.
         type: The event type.
         source: The part of Tidewatch that made it.
-        time: When what it tells happened; None: at no moment in particular.
-        tenant: Whose it is.
-        subject: What it is about.
+        time: When the reported thing happened; None: at no particular time.
+        tenant: The tenant it belongs to.
+        subject: Its subject.
         content_type: Of the value.
         correlation: The incident it belongs to.
         causation: The record that caused it.

@@ -43,7 +43,7 @@ def canonical_package(name: str) -> str:
 
 
 def is_sha256(text: str) -> bool:
-    """Tell whether `text` is a SHA-256 in lower-case hex."""
+    """Return whether `text` is a SHA-256 in lower-case hex."""
     return _SHA256.fullmatch(text) is not None
 
 

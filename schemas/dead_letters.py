@@ -18,7 +18,15 @@ TENANT_MISMATCH: Final = "tenant-mismatch"
 INVALID_SIGNATURE: Final = "invalid-signature"
 OUTPUT_TOO_LARGE: Final = "output-too-large"
 CHECK_FAILED: Final = "check-failed"
-"""A check met what it was not written for: the event is kept, and counted as not checked."""
+"""A check failed unexpectedly: the event is kept, and counted as not checked."""
+BATCH_TOO_LARGE: Final = "batch-too-large"
+"""A compressed batch expands beyond the memory limit; none of its records was read."""
+UNREADABLE_BATCH: Final = "unreadable-batch"
+"""A batch, or its rest, violates Kafka's format."""
+UNREADABLE_RUN: Final = "unreadable-run"
+"""A run of unreadable records, represented by one dead letter."""
+TOO_MANY_OUTPUTS: Final = "too-many-outputs"
+"""The outputs of one record exceed what can be delivered at once."""
 
 REASONS: Final = frozenset(
     {
@@ -36,5 +44,9 @@ REASONS: Final = frozenset(
         INVALID_SIGNATURE,
         OUTPUT_TOO_LARGE,
         CHECK_FAILED,
+        BATCH_TOO_LARGE,
+        UNREADABLE_BATCH,
+        UNREADABLE_RUN,
+        TOO_MANY_OUTPUTS,
     }
 )

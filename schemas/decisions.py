@@ -1,4 +1,4 @@
-"""What a person or a system decided about an incident."""
+"""Decisions of people and systems about an incident."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 class DecisionKind(StrEnum):
-    """The decisions the `decisions` topic takes."""
+    """The kinds of decision on the `decisions` topic."""
 
     ACKNOWLEDGE = "acknowledge"
     ASSIGN = "assign"

@@ -1,4 +1,4 @@
-"""The root of every error Tidewatch raises on purpose: what was wrong, where, and what to do."""
+"""The root of all Tidewatch errors: what was wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -31,12 +31,17 @@ class TidewatchError(Exception):
         return f"{text}: {self.remedy}" if self.remedy else text
 
 
+def install_extra(extra: str) -> str:
+    """Return the remedy for a missing dependency that an extra of the installation provides."""
+    return f"install it with: pip install 'tidewatch[{extra}]'"
+
+
 class UnreadableRecordError(TidewatchError):
     """A record that can't be read as what its topic carries; it goes to the dead letters.
 
     Args:
         reason: The reason code, one of the constants of `schemas.dead_letters`.
-        error: The detail, without the record's content beyond what names the place.
+        error: The detail, without the record's content except what identifies the location.
     """
 
     def __init__(self, reason: str, error: str) -> None:

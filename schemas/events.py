@@ -42,7 +42,7 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model card says was shown, and by what."""
+    """A claim of a model card, and its evidence."""
 
     name: Name
     result: Name | None = None
@@ -50,7 +50,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """What the model card says."""
+    """The claims of the model card."""
 
     license: Name | None = None
     base_model: tuple[Name, ...] = ()
@@ -63,7 +63,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SignatureRef(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a signature lies."""
+    """The location of a signature."""
 
     kind: Name
     """model-signing, sigstore, ..."""
@@ -73,7 +73,7 @@ class SignatureRef(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True):
-    """What the producer of the event expects to be pushed."""
+    """The push that the producer of the event expects."""
 
     source: Name | None = None
     hashes: dict[str, Name] = {}
@@ -103,21 +103,21 @@ class RegistryPush(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Installer(msgspec.Struct, frozen=True, kw_only=True):
-    """What installed."""
+    """The installer."""
 
     name: Name | None = None
     version: Name | None = None
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """Where it installed."""
+    """The target of the installation."""
 
     python_version: Name | None = None
     platform: Name | None = None
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """Several records of one install belong together."""
+    """The position of a record among those of one install."""
 
     id: Name | None = None
     part: Ordinal = 1
@@ -171,7 +171,7 @@ class PackageInstall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DataSource(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a run took data from."""
+    """A data source of a run."""
 
     url: Url = ""
     name: Name | None = None
@@ -179,14 +179,14 @@ class DataSource(msgspec.Struct, frozen=True, kw_only=True):
     provider: Name | None = None
     digests: dict[str, Name] = {}
     registered_at: datetime | None = None
-    """When its domain was registered, where the producer knows."""
+    """When its domain was registered, if the producer knows."""
 
 
 class ComponentRef(msgspec.Struct, frozen=True, kw_only=True):
     """An input or output of a run.
 
-    Of what comes from a git repository (a step or action is a `service`), `revision` is the tag or
-    branch that was named, and `digests.gitCommit` the commit it stood for.
+    For a git repository (a step or action is a `service`), `revision` is the tag or branch that was
+    named, and `digests.gitCommit` the commit it resolved to.
     """
 
     component: Name
@@ -216,7 +216,7 @@ class PipelineRun(msgspec.Struct, frozen=True, kw_only=True):
     system: Name | None = None
     criticality: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] | None = None
     config: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"null"))
-    """The configuration, still as the producer wrote it: its hash is over its own bytes."""
+    """The configuration as the producer wrote it: its hash is over these bytes."""
     expected_config_hash: Name | None = None
     data_sources: Annotated[tuple[DataSource, ...], msgspec.Meta(max_length=10_000)] = ()
     inputs: Annotated[tuple[ComponentRef, ...], msgspec.Meta(max_length=10_000)] = ()

@@ -1,4 +1,4 @@
-"""The JSON Schema (2020-12) of what flows on each topic."""
+"""The JSON Schema (2020-12) of the values on each topic."""
 
 from __future__ import annotations
 
@@ -207,8 +207,10 @@ _STANDARD: Final[dict[Channel, dict[str, Any]]] = {
     Channel.ALERTS_ECS: _ecs("alert", "rule", "message"),
     Channel.IOCS_ECS: _ecs("enrichment"),
     Channel.DEAD_LETTER: {
-        "description": "The refused record's own bytes: anything. What is told of it is in the "
+        "description": "The refused record's own bytes: anything. The reason and origin are in the "
         "headers source_topic, source_partition, source_offset, reason, error, app, "
-        "original_headers.",
+        "original_headers. One that represents a range of offsets has the headers "
+        "source_last_offset, records (how many; 0: not known) and reasons (JSON: how many for "
+        "which reason code) as well; its value is a sample, the first record's beginning.",
     },
 }

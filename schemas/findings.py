@@ -1,4 +1,4 @@
-"""What a check found, as it travels: the indicator and the finding around it."""
+"""The wire records of a finding and its indicator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Confidence = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
 
 class Indicator(msgspec.Struct, frozen=True, kw_only=True):
-    """The value that can be looked for elsewhere."""
+    """A value to search for elsewhere."""
 
     key: str
     """A component key, or `<key>@<version>`: what correlates across tenants."""
@@ -25,7 +25,7 @@ class Indicator(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that was found in one event of one tenant."""
+    """One match of a rule in one event of one tenant."""
 
     id: str
     """Hash of (tenant, source, event id, rule id, subject, locator)."""
@@ -41,7 +41,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     remediation: str
     indicator: Indicator
     component: str
-    """The component key of what was checked."""
+    """The key of the checked component."""
     version: str | None = None
     """Its version or revision."""
     tenant: str
@@ -84,7 +84,7 @@ class SupplyChainIoC(msgspec.Struct, frozen=True, kw_only=True):
     status: str = "active"
     """active or withdrawn."""
     revision: int = 1
-    """Counts the records of this indicator: of two the greater holds."""
+    """Counts the records of this indicator: the greatest is current."""
     valid_from: datetime
     valid_until: datetime
     first_seen: datetime

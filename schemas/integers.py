@@ -1,4 +1,4 @@
-"""Integers that every writer can carry: JSON knows no limit, MessagePack ends at 64 bits."""
+"""Integers that every encoder supports: JSON has no limit, MessagePack ends at 64 bits."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ GREATEST = 2**64 - 1
 
 
 def within_64_bits(values: dict[str, Any]) -> dict[str, Any]:
-    """Return `values` with each greater integer, at any depth, as what is known of its size.
+    """Return `values` with each larger integer, at any depth, replaced by its size.
 
     Args:
-        values: Plain JSON values by name, as somebody else chose them.
+        values: Untrusted plain JSON values by name.
 
     Returns:
-        The same object where nothing is too great.
+        The same object if no integer is too large.
     """
     try:
         msgspec.msgpack.encode(values)

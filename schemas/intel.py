@@ -1,4 +1,4 @@
-"""Facts about the world: what is known bad, known good, or never to alert on."""
+"""Facts of intelligence: known bad, known good, or never to alert on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from schemas.findings import Confidence
 
 
 class IntelKind(StrEnum):
-    """What a fact says of its component."""
+    """The verdict of a fact on its component."""
 
     MALICIOUS = "malicious"
     COMPROMISED = "compromised"
@@ -44,4 +44,4 @@ class IntelFact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     popular: bool = False
     summary: str | None = None
     details: dict[str, Any] | None = None
-    """What the source said beyond this: campaign, infrastructure, indicators."""
+    """Further fields of the source: campaign, infrastructure, indicators."""

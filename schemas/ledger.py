@@ -1,4 +1,4 @@
-"""What flows on `observations`: everything the component ledger learns, keyed by component."""
+"""The records on `observations`, the input of the component ledger, keyed by component."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from schemas.intel import IntelFact
 from schemas.observations import Sighting
 
 Revision = tuple[int, int]
-"""Broker timestamp in milliseconds and offset of the record that caused it: the later wins."""
+"""Broker timestamp in milliseconds and offset of the record that caused it: the later one wins."""
 
 
 class FindingSeen(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="finding-seen"
 ):
-    """A check found something; sent under the indicator, the component and the publisher."""
+    """A finding of a check; sent under the indicator, the component and the publisher."""
 
     key: str
     """The component key it is filed under here."""
@@ -28,7 +28,7 @@ class FindingSeen(
     revision: Revision = (0, 0)
     """Of the fact, or of the state of the ledger, that caused it: the later wins."""
     active: bool = True
-    """False: it was taken back."""
+    """False: it was withdrawn."""
 
 
 class FactChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="fact"):
@@ -42,7 +42,7 @@ class FactChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     """None: withdrawn."""
     revision: Revision = (0, 0)
     after: str = ""
-    """The ledger's own note to go on behind this row: a search is done page by page."""
+    """The ledger's own note to continue after this row: a search is done page by page."""
     before: IntelFact | None = None
     """With `after`: the fact that `fact` replaced."""
 
@@ -72,7 +72,7 @@ class Taint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     incident: str
     root: str
     cause: str = ""
-    """The fact's key on whose account; empty: findings of events."""
+    """The key of the fact that caused it; empty: findings of events."""
     origin: str
     """The component key where the taint began."""
     path: tuple[str, ...]
@@ -83,7 +83,7 @@ class Taint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     active: bool = True
     revision: Revision = (0, 0)
     tenant: str = ""
-    """Only what this tenant holds is meant; empty: all."""
+    """Only components this tenant holds; empty: all."""
     confined: bool = False
     """It stays within `tenant`, however far it is passed on."""
     after: str = ""
@@ -111,15 +111,15 @@ class CaseState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
 
 
 class GoBack(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="go-back"):
-    """The ledger's own note to tell anew which versions may be gone back to."""
+    """The ledger's own note to recompute which versions are rollback targets."""
 
     key: str
     after: str = ""
-    """Behind this row: it is done page by page."""
+    """Continue after this row: it is done page by page."""
 
 
 class SourceSeen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="source"):
-    """A source of events was heard; sampled by event id, keyed by tenant and source."""
+    """A source of events sent something; sampled by event id, keyed by tenant and source."""
 
     key: str
     tenant: str
@@ -132,7 +132,7 @@ class SourceSeen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 
 
 class Tick(msgspec.Struct, frozen=True, kw_only=True, tag="tick"):
-    """Time passes: processing time enters here and nowhere else. Sent to every partition."""
+    """A tick: processing time enters here and nowhere else. Sent to every partition."""
 
     time_ms: int
     """Milliseconds since the epoch."""
@@ -145,12 +145,12 @@ LedgerMessage = (
 
 
 class OperatorAlert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something the operator of Tidewatch must know: a blind spot, or a bound reached."""
+    """An alert for the operator of Tidewatch: a blind spot, or a bound reached."""
 
     id: str
     kind: str
     """source-silent, source-recovered, incomplete-share, dead-letters, over-correlating,
-    bound-reached, records-gone, foreign-key, escalation."""
+    bound-reached, records-gone, foreign-key, topic-paused, topic-unreadable, escalation."""
     subject: str
     """The source, component key or incident it is about."""
     detail: str

@@ -1,4 +1,4 @@
-"""Who saw which component: what checks tell the component ledger."""
+"""Who saw which component: the observations that checks send to the component ledger."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     publisher: str | None = None
     publisher_id: str | None = None
     origin: str | None = None
-    """Where it came from: registry, index or host."""
+    """Its origin: registry, index or host."""
     made_from: tuple[str, ...] = ()
     """Component keys it was built from: `<key>@<version>` where the version is known,
     `<key>@sha256:<digest>` where only the digest is, and `sha256:<digest>` beside it: so that only
@@ -46,13 +46,13 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     identities: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
     signed: bool | None = None
-    """Whether a signature was verified; None where it was not looked at."""
+    """Whether a signature was verified; None if it was not checked."""
     has_signature: bool | None = None
-    """Whether one came along at all, verified or not; None where the event does not say."""
+    """Whether there is one at all, verified or not; None if the event does not say."""
     parts: tuple[str, ...] = ()
     """SHA-256 of each of its files that is more than a description, where they are few."""
     passed: tuple[str, ...] = ()
-    """Checks that the tenant's policy requires and that what was seen passed."""
+    """Checks that the tenant's policy requires and that it passed."""
     not_passed: tuple[str, ...] = ()
     """Checks that the tenant's policy requires, that were made of it and not passed."""
     verified: bool = False

@@ -1,4 +1,4 @@
-"""A tenant's policy: what it trusts, what is its own, what may be automatic."""
+"""A tenant's policy: what it trusts, what it owns, what may be automatic."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from schemas.findings import Confidence
 
 
 class Trusted(msgspec.Struct, frozen=True, kw_only=True):
-    """Where things may come from; an empty list sets no limit."""
+    """The allowed origins; an empty list sets no limit."""
 
     data_hosts: tuple[str, ...] = ()
     publishers: tuple[str, ...] = ()
@@ -23,11 +23,11 @@ class Internal(msgspec.Struct, frozen=True, kw_only=True):
     names: tuple[str, ...] = ()
     indexes: tuple[str, ...] = ()
     registries: tuple[str, ...] = ()
-    """Registries whose component names mean something in this tenant only."""
+    """Registries whose component names are private to this tenant."""
 
 
 class Suppression(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A rule, digest or path that is not to be reported, with a reason and an end."""
+    """A rule, digest or path not to be reported, with a reason and an expiry."""
 
     reason: str
     expires: str
@@ -68,5 +68,5 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def default_policy(tenant: str) -> Policy:
-    """Return the policy of a tenant that has set none: trusts by name no one, automates nothing."""
+    """Return the default policy: it trusts no one by name and automates nothing."""
     return Policy(tenant=tenant)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import quote
+
+from packageurl import PackageURL
 
 from schemas.components import split_key
 
-_SAFE: Final = "/"
 HUB: Final = "huggingface"
 
 
@@ -19,10 +19,10 @@ def component_purl(key: str, version: str | None = None) -> str:
         version: Its version or revision.
     """
     kind, name = split_key(key)
-    suffix = f"@{quote(version, safe='')}" if version else ""
     if kind == "pypi" and not name.startswith("@"):
-        return f"pkg:pypi/{quote(name, safe='')}{suffix}"
+        return PackageURL(type="pypi", name=name, version=version).to_string()
     registry, _, rest = name.partition("/")
     if kind == "model" and registry == HUB and rest:
-        return f"pkg:huggingface/{quote(rest, safe=_SAFE)}{suffix}"
-    return f"{key}{suffix}"
+        namespace, _, bare = rest.rpartition("/")
+        return PackageURL(type=HUB, namespace=namespace, name=bare, version=version).to_string()
+    return f"{key}@{version}" if version else key

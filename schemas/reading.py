@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def decode_as(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw, reason: str) -> T:
-    """Return what JSON says.
+    """Decode JSON.
 
     Args:
         decoder: Reads it.
@@ -22,7 +22,7 @@ def decode_as(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw, reason
         reason: The reason code for JSON of another shape.
 
     Raises:
-        UnreadableRecordError: It is of another shape, or no JSON that may be read.
+        UnreadableRecordError: It has another shape, or is not valid JSON within the limits.
     """
     try:
         return decoder.decode(raw)
@@ -39,7 +39,7 @@ def decode_as(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw, reason
 def record_reader(kind: Any) -> Callable[[bytes | None], Any]:  # noqa: ANN401 -- a type or union
     """Return a function that reads a record's value as `kind`.
 
-    The function raises `UnreadableRecordError` for what is not of that kind.
+    The function raises `UnreadableRecordError` for other values.
     """
     decoder = msgspec.json.Decoder(kind)
 

@@ -1,4 +1,4 @@
-"""Slow work for the scan app: which push to fetch and scan, and which attempt this is."""
+"""Requests to the scan application: the push to fetch and scan, and the attempt."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from schemas.events import Event, RegistryPush
 class ScanRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One push whose files are to be fetched, scanned and verified.
 
-    It carries the whole event, so that findings made from it are the same as those of the quick
-    checks. What the tenant may have fetched is not in it: the policy of the day decides.
+    It carries the whole event, so that its findings equal those of the quick checks. It does not
+    say what the tenant may have fetched: the current policy decides.
     """
 
     id: str

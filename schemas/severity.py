@@ -8,7 +8,7 @@ from typing import Final
 
 
 class Severity(StrEnum):
-    """How bad a finding, or an incident's band, is."""
+    """The severity of a finding, or the band of an incident."""
 
     INFORMATIONAL = "informational"
     LOW = "low"
@@ -37,13 +37,15 @@ class Status(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What a scanned file is."""
+    """The verdict on a scanned file."""
 
     CLEAN = "clean"
     SUSPICIOUS = "suspicious"
     MALICIOUS = "malicious"
     CORRUPT = "corrupt"
     INCOMPLETE = "incomplete"
+    UNSUPPORTED = "unsupported"
+    """It is recognised, or plausibly worth checking, but no check supports it."""
 
 
 class Disposition(StrEnum):

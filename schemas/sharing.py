@@ -1,4 +1,4 @@
-"""What of an incident may be told to partners: indicators without anything of a tenant."""
+"""Selects what partners may receive of an incident: indicators, nothing of a tenant."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from schemas.taxonomy import taxonomy
 
 K_DEFAULT: Final = 3
 SHARED_STATUSES: Final = frozenset({"contained", "recovering", "closed"})
-"""Partners are told of an incident once it is in one of these."""
+"""An incident is shared with partners once it is in one of these."""
 _TAKEN_BACK: Final = frozenset({"false-positive", "withdrawn"})
 
 
@@ -38,7 +38,7 @@ def may_be_shared(incident: IncidentDocument, k: int = K_DEFAULT) -> bool:
 
 
 def shared_place(key: str, ioc_type: str) -> str:
-    """Return the name under which a document counts how often an indicator was taken back."""
+    """Return the name under which a document counts how often an indicator was revoked."""
     return f"{ioc_type} {key}"
 
 
@@ -49,7 +49,7 @@ def shared_indicators(incident: IncidentDocument, k: int = K_DEFAULT) -> list[Sh
 
     Args:
         incident: The operator's record.
-        k: From so many tenants on, their number is told.
+        k: The least number of tenants that is shared.
     """
     count = incident.tenant_count if incident.tenant_count >= k else None
     shared: dict[tuple[str, str], SharedIndicator] = {}

@@ -31,7 +31,7 @@ _SCHEME_PARTS: Final = 3
 
 
 class InvalidSignatureError(TidewatchError):
-    """A record that is not signed, or not by a key of the ring, or replayed."""
+    """A record that is unsigned, signed by an unknown key, or replayed."""
 
 
 class SigningKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ class SigningKey(msgspec.Struct, frozen=True, kw_only=True):
     pem: bytes
 
     def __repr__(self) -> str:
-        """Show the id only."""
+        """Show only the id."""
         return f"SigningKey(kid={self.kid!r})"
 
     def _private(self) -> Ed25519PrivateKey:

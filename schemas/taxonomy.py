@@ -1,4 +1,4 @@
-"""Kinds of indicator and what MITRE ATLAS 5.6 and NIST SP 800-218/218A say of each."""
+"""Kinds of indicator, mapped to MITRE ATLAS 5.6 and NIST SP 800-218/218A."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class IocType(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of indicator of compromise."""
 
     primary: str
-    """The ATLAS technique that names it best."""
+    """The ATLAS technique that fits best."""
     techniques: tuple[str, ...]
     mitigations: tuple[str, ...]
     ssdf: tuple[str, ...]
@@ -27,7 +27,7 @@ class IocType(msgspec.Struct, frozen=True, kw_only=True):
     provenance: tuple[str, ...]
     detector: str
     reason: str | None = None
-    """Why the base severity is below the response procedure's, where it is."""
+    """Why the base severity is below the response procedure's, if it is."""
 
     @property
     def severity(self) -> Severity:

@@ -1,4 +1,4 @@
-"""Who makes the documents: product, vendor and version, as they name it."""
+"""Product, vendor and version, as documents name them."""
 
 from __future__ import annotations
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from streams.repeats import Repeats
+
 if TYPE_CHECKING:
     from structlog.typing import Processor
 
@@ -40,6 +42,7 @@ def configure_logs(settings: Settings, **bound: str) -> None:
         structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
     )
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(Repeats(settings.log_repeat_seconds))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

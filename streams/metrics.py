@@ -16,9 +16,24 @@ EVENTS_OUT = Counter(
 DEAD_LETTERS = Counter(
     "tidewatch_dead_letters_total", "Records refused, by reason code", ["app", "channel", "reason"]
 )
+DEAD_LETTER_LIMITS = Counter(
+    "tidewatch_dead_letter_limits_total",
+    "Times a topic was almost entirely unreadable; see operator-alerts",
+    ["app", "topic"],
+)
+PAUSED = Gauge(
+    "tidewatch_paused_topics",
+    "1 for a topic that is paused because nearly all of it was unreadable",
+    ["app", "topic"],
+)
+SPLIT_CHUNKS = Counter(
+    "tidewatch_split_chunks_total",
+    "Chunks that published too much for one delivery and were processed in parts",
+    ["app"],
+)
 GAPS = Counter(
     "tidewatch_gaps_total",
-    "Places where records were gone from a topic before they were read; see operator-alerts",
+    "Times records were gone from a topic before they were read; see operator-alerts",
     ["app"],
 )
 CHUNK_SECONDS = Histogram(
@@ -50,7 +65,7 @@ RECOVERY_SECONDS = Histogram(
 )
 STORES_REBUILT = Counter(
     "tidewatch_stores_rebuilt_total",
-    "Local stores thrown away and rebuilt from the changelog, by reason",
+    "Local stores deleted and rebuilt from the changelog, by reason",
     ["app", "reason"],
 )
 STATE_REPAIRS = Counter(
@@ -87,16 +102,18 @@ COMMANDS = Counter(
 )
 RESPONDER_ANSWERS = Counter(
     "tidewatch_responder_answers_total",
-    "Commands a responder answered: done, refused, failed or waiting; stale ones it passed over",
+    "Commands a responder answered: done, refused, failed or waiting; stale ones it skipped",
     ["action", "outcome"],
 )
 RESPONDER_LAST_COMMAND = Gauge(
     "tidewatch_responder_last_command_seconds",
     "When a responder last saw a command for a tenant it serves, seconds since the epoch",
 )
-RESPONDER_HELD = Gauge("tidewatch_responder_held", "Commands that wait for those they come after")
+RESPONDER_HELD = Gauge("tidewatch_responder_held", "Commands waiting for others to finish first")
 FALSE_POSITIVES = Counter(
-    "tidewatch_false_positives_total", "Decisions that called a finding false, by rule", ["rule"]
+    "tidewatch_false_positives_total",
+    "Decisions that marked a finding as a false positive, by rule",
+    ["rule"],
 )
 SCANS = Counter("tidewatch_scans_total", "Artifact scans, by outcome", ["outcome"])
 SCAN_SECONDS = Histogram(

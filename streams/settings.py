@@ -17,24 +17,23 @@ from schemas.errors import TidewatchError
 from streams.broker.paths import default_state_dir
 
 PREFIX = "TIDEWATCH_"
-NOT_SETTINGS = frozenset({"TIDEWATCH_CONFIG", "TIDEWATCH_JAVA", "TIDEWATCH_SHARED"})
-"""Variables with the prefix that name the settings file, the embedded broker's Java, and the
-reference data of tests."""
+NOT_SETTINGS = frozenset({"TIDEWATCH_CONFIG", "TIDEWATCH_JAVA"})
+"""Variables with the prefix that name the settings file and the embedded broker's Java."""
 
 MIB = 1024 * 1024
 
 
 class SettingsError(TidewatchError):
-    """A setting that is misspelt, missing or out of range."""
+    """A setting that is unknown, missing or out of range."""
 
 
 class BoundTopic(BaseModel):
-    """A topic of one tenant's own: whatever a payload claims, its events are that tenant's."""
+    """A topic bound to one tenant: its events are that tenant's, whatever a payload claims."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     channel: Channel
-    """What flows on it: one of the input channels."""
+    """The input channel it carries."""
     tenant: str
     """The tenant all its events belong to."""
 
@@ -46,6 +45,8 @@ class Settings(BaseSettings):
 
     kafka: str | None = None
     """Bootstrap servers, `host:port,host:port`; none means the embedded broker."""
+    embedded_port: int = Field(default=9192, ge=0, le=65535)
+    """Where the embedded broker listens on 127.0.0.1; 0 takes the last port, or a free one."""
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
     kafka_username: str | None = None
     kafka_password: SecretStr | None = None
@@ -70,9 +71,9 @@ class Settings(BaseSettings):
     bound_topics: dict[str, BoundTopic] = Field(default_factory=dict)
     """Further input topics by full name, each bound to one tenant."""
     tenant_topics: bool = False
-    """Also write what a tenant may read to `tenant.<id>.<channel>`."""
+    """Also write the records that a tenant may read to `tenant.<id>.<channel>`."""
     max_tenants: int = Field(default=1000, ge=1)
-    """Tenants that get topics of their own; a producer that makes up tenants gets no more."""
+    """Most tenants that get their own topics; a producer that makes up tenants gets no more."""
     ecs: bool = False
     """Also write Elastic Common Schema siblings of alerts and indicators."""
     privacy_k: int = Field(default=3, ge=2)
@@ -86,35 +87,44 @@ class Settings(BaseSettings):
 
     state_dir: Path = Field(default_factory=default_state_dir)
     instance: str = Field(default_factory=socket.gethostname, min_length=1, max_length=100)
-    """Tells apart workers of one group: the static membership id is `<group>-<instance>`. By
-    default the host's name, so a second worker on one host needs one of its own."""
+    """Distinguishes workers of one group: the static membership id is `<group>-<instance>`. The
+    default is the host's name, so a second worker on one host needs its own."""
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=0, ge=0, le=65535)
     """Health and metrics; 0 takes a free port. With several apps each takes the next one, and the
-    first says how all fare."""
+    first reports the health of all."""
 
     max_event_bytes: int = Field(default=MIB, ge=1024, le=64 * MIB)
     dead_letter_ratio: float = Field(default=0.5, gt=0, le=1)
-    """Share of unreadable records, of the last `dead_letter_window`, at which a worker stops."""
+    """Share of unreadable records, of the last `dead_letter_window` of a partition, at which its
+    topic is paused if it is bound to a tenant, and reported to the operator if it is shared."""
     dead_letter_window: int = Field(default=2000, ge=10)
     dead_letter_consecutive: int = Field(default=1000, ge=1)
-    """Unreadable records in a row, of one partition, at which a worker stops."""
+    """Unreadable records in a row, of one partition, at which the same happens."""
+    dead_letter_pause_seconds: float = Field(default=3600, ge=1)
+    """How long a topic stays paused; a restarted worker reads it at once."""
+    dead_letter_whole: int = Field(default=100, ge=0)
+    """Unreadable records in a row that are kept whole; further ones share one dead letter, which
+    names their offsets."""
     chunk_records: int = Field(default=500, ge=1, le=10_000)
     """Most records an agent gets at once."""
     window_chunks: int = Field(default=8, ge=1, le=256)
     """Chunks of one partition in flight at once."""
+    broker_wait_seconds: float = Field(default=30, ge=0)
+    """How long a starting worker waits if no broker answers at all, before it exits with 2. If one
+    answers, it waits for the others without limit, as it does once it has started."""
     watchdog_seconds: float = Field(default=300, gt=0)
-    """Lag without committed progress for so long ends the worker."""
+    """How long lag without committed progress may last before the worker ends."""
     drain_seconds: float = Field(default=10, gt=0)
-    """How long a stop or a rebalance waits for chunks under way before abandoning them."""
+    """How long a stop or a rebalance waits for chunks in flight before abandoning them."""
     commit_seconds: float = Field(default=0.3, gt=0)
     session_seconds: float = Field(default=30, ge=1)
-    """A worker silent for so long loses its partitions."""
+    """How long a worker may be silent before it loses its partitions."""
     tick_seconds: float = Field(default=15, gt=0)
     fetch_schemes: frozenset[str] = frozenset({"file", "https", "s3", "oci", "hf"})
-    """Schemes of what may be fetched at all; each tenant's roots are in its policy."""
+    """URI schemes that may be fetched at all; each tenant's roots are in its policy."""
     fetch_private_hosts: tuple[str, ...] = ()
-    """Hosts, `host:port` or networks that may be fetched from though they are not public."""
+    """Hosts, `host:port` or networks that may be fetched from although they are not public."""
     fetch_redirect_hosts: tuple[str, ...] = (".hf.co", "cdn-lfs.huggingface.co")
     """Hosts a redirect may lead to besides a tenant's roots; `.suffix` for all below it."""
     fetch_hub: str = "https://huggingface.co"
@@ -123,8 +133,13 @@ class Settings(BaseSettings):
     """Further schemes, read by fsspec implementations that are installed."""
     fetch_credentials: Path | None = None
     """TOML file of secrets by the reference that policies name (`streams/fetch_credentials.py`)."""
+    scan_confined: bool = False
+    """Scan nothing where the kernel lacks seccomp or landlock, or denies them; files then stay
+    incomplete. `tidewatch doctor` shows what there is."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
+    log_repeat_seconds: float = Field(default=60, ge=0)
+    """Interval at which a broker's error is logged; the next line counts those omitted."""
 
     @field_validator("topic_prefix", "group_prefix", "instance")
     @classmethod

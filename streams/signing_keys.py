@@ -86,7 +86,7 @@ def load_ring(folder: Path) -> dict[str, bytes]:
 def responder_ring(folder: Path, tenant: str) -> dict[str, bytes]:
     """Return the keys that may answer for a tenant: the operator's, and the tenant's own.
 
-    They are read anew for each answer, so that a key that was added or retired counts at once.
+    They are read again for each answer, so that a key that was added or retired counts at once.
 
     Args:
         folder: The folder of keys.

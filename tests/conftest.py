@@ -22,6 +22,22 @@ hypothesis.settings.load_profile("repeatable")
 OwnKafka = Callable[..., EmbeddedBroker]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses a broker, and let one process run those tests while another runs the rest.
+
+    Two brokers and their workers at a time are more than a small machine carries; and tests of one
+    module share what it has set up.
+    """
+    for item in items:
+        if {"kafka", "own_kafka"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.kafka)
+        if item.get_closest_marker("xdist_group") is None:
+            alone = item.get_closest_marker("kafka") or item.get_closest_marker("fault")
+            module = item.nodeid.partition("::")[0]
+            item.add_marker(pytest.mark.xdist_group("processes" if alone else module))
+
+
 @pytest.fixture(autouse=True)
 def logs_of_one_test() -> Iterator[None]:
     """Undo what a command under test set up for its logs: they went to that test's own screen."""

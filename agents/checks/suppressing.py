@@ -43,7 +43,10 @@ def suppresses(
 def unsuppressed(
     detections: Iterable[Detection], suppressions: tuple[Suppression, ...], day: date
 ) -> tuple[Detection, ...]:
-    """Return the detections that no suppression is about on a day."""
+    """Return the detections that no suppression is about on a day.
+
+    A check keeps its status: what is suppressed is the report, not the result.
+    """
     if not suppressions:
         return tuple(detections)
     return tuple(
@@ -54,9 +57,17 @@ def unsuppressed(
                 one,
                 rule_id=found.rule_id,
                 path=found.evidence.get("file"),
-                digest=found.evidence.get("sha256"),
+                digest=_digest_of(found),
                 day=day,
             )
             for one in suppressions
         )
     )
+
+
+def _digest_of(found: Detection) -> str | None:
+    """Return the SHA-256 that a detection is about: in its evidence, or as its indicator."""
+    digest: str | None = found.evidence.get("sha256")
+    if digest is None and found.indicator is not None and found.indicator.key.startswith("sha256:"):
+        digest = found.indicator.key.removeprefix("sha256:")
+    return digest

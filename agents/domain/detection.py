@@ -1,4 +1,4 @@
-"""What a check returns before it is bound to an event, and the binding."""
+"""The result of a check, and its binding to an event as a finding."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from schemas.severity import Severity
 
 
 class Detection(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule met something, at a place within what was checked."""
+    """A match of a rule, at a location within the checked event or file."""
 
     rule_id: str
     description: str
-    """What was seen, in a sentence; no secrets."""
+    """The observation in one sentence, without secrets."""
     evidence: dict[str, Any]
     """file, member, offset, opcode, global, line, expected, actual ..."""
     locator: str
@@ -42,7 +42,7 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the checks of one event say."""
+    """The results of all checks of one event."""
 
     checks: tuple[Check, ...] = ()
     detections: tuple[Detection, ...] = ()
@@ -71,12 +71,12 @@ def to_finding(
     replay.
 
     Args:
-        detection: What was found.
-        event: Where.
-        component: The component key of what was checked.
+        detection: The detection.
+        event: The event it was made in.
+        component: The key of the checked component.
         version: Its version or revision.
         systems: The tenant's systems that the event named.
-        identities: References to credentials that were in reach.
+        identities: References to credentials that the component could reach.
         exposure: staged, delivered, executed or serving.
         publisher: The publisher's component key.
     """

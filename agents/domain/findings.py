@@ -1,4 +1,4 @@
-"""Makes a finding of a rule and what was seen."""
+"""Builds a finding from a rule and an observation."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ def make_finding(
     """Return the finding of a rule; its id is the hash of `locator` alone.
 
     Args:
-        rule: The rule that was met.
-        locator: What makes the finding one and the same on every replay.
+        rule: The rule that matched.
+        locator: Identifies the finding: the same on every replay.
         tenant: Whose it is.
         component: The component key it is about.
         version: Its version.
         indicator: The value to look for elsewhere.
-        description: What was seen, in a sentence.
-        evidence: What shows it.
+        description: The observation in one sentence.
+        evidence: The values that show it.
         source: The source of the event that shows it.
-        event_id: The event.
-        occurred_at: When.
+        event_id: The id of that event.
+        occurred_at: The time of that event.
         systems: The tenant's systems.
         exposure: staged, delivered, executed or serving.
         publisher: Its publisher's key.
-        confidence: None: the rule's.
-        severity: None: the rule's.
-        identities: References to credentials in reach.
+        confidence: By default the rule's.
+        severity: By default the rule's.
+        identities: References to credentials that the component could reach.
         related: Other component keys.
         basis: How it is known; None: the tenant's event says so.
     """
@@ -66,9 +66,9 @@ def make_finding(
         description=description,
         evidence=evidence,
         mitre_atlas_id=rule.atlas,
-        techniques=rule.all_techniques,
-        ssdf=rule.practices,
-        remediation=rule.runbook,
+        techniques=rule.techniques,
+        ssdf=rule.ssdf,
+        remediation=rule.remediation,
         indicator=indicator,
         component=component,
         version=version,

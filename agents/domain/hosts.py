@@ -1,4 +1,4 @@
-"""Hosts read strictly: what a URL really points at, what hides it, and what it imitates."""
+"""Parses the hosts of URLs strictly: the real host, obfuscation, and imitation."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import ipaddress
 import re
 import unicodedata
 from collections.abc import Iterable
-from functools import lru_cache
-from typing import Final
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Final
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tldextract.tldextract import ExtractResult
 
 INSECURE_SCHEMES: Final = frozenset(
     {"http", "ftp", "git", "rsync", "tftp", "telnet", "ws", "ldap", "gopher", "nfs", "smb"}
 )
-"""Schemes whose content can be changed on the way."""
+"""Schemes whose content can be changed in transit."""
 STORE_SCHEMES: Final = frozenset(
     {"s3", "s3a", "s3n", "gs", "gcs", "az", "abfs", "abfss", "wasbs", "hf", "mlflow", "oci",
      "dbfs", "hdfs", "r2", "minio"}
@@ -45,7 +50,7 @@ KNOWN_HOSTS: Final = (
     "archive.org",
     "wikimedia.org",
 )
-"""Hosts whose look-alikes are worth an attacker's while, besides those a tenant trusts."""
+"""Hosts that attackers imitate, in addition to those a tenant trusts."""
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):(?:[/\\]{2})")
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -54,13 +59,12 @@ _FOLD: Final = str.maketrans(
     "аɑαеёорсухіїјѕԁһոմցӏιλντκмнвтгοερωυχɡıłøđħ013457",  # noqa: RUF001 -- the look-alikes themselves
     "aaaeeopcyxiijsdhnugliavtkmhbtroepwuxgilodholeast",
 )
-"""Letters and digits that read as another; each is folded to the Latin one it imitates."""
+"""Look-alike letters and digits, each with the Latin character it imitates."""
 _PAIRS: Final = (("rn", "m"), ("vv", "w"), ("cl", "d"), ("nn", "m"))
 _FLOOR: Final = 8
-"""Shorter hosts are within one edit of too many honest ones."""
-_SECOND_LEVEL: Final = frozenset({"co", "com", "org", "net", "ac", "gov", "edu", "or", "ne"})
+"""Shorter hosts are within one edit of too many legitimate ones."""
 CACHE_SIZE: Final = 4_096
-"""Hosts and addresses whose reading is kept: the same few come in every run."""
+"""Entries of the caches: the same few hosts and addresses recur in every run."""
 _LOCAL_NAMES: Final = ("localhost", "local", "svc", "internal", "home.arpa", "lan")
 _PRIVATE: Final = tuple(
     ipaddress.ip_network(text)
@@ -80,26 +84,26 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     port: int | None = None
     path: str = ""
     userinfo: str = ""
-    """What stands before the last @ of the authority; may hold a password."""
+    """The part before the last @ of the authority; may hold a password."""
     oddities: tuple[str, ...] = ()
     """userinfo, trailing-dot, ip-literal, odd-port, idn, mixed-script, malformed."""
 
     @property
     def insecure(self) -> bool:
-        """Tell whether the content can be changed on the way."""
+        """Return whether the content can be changed in transit."""
         return self.scheme in INSECURE_SCHEMES
 
     @property
     def local(self) -> bool:
-        """Tell whether it lies on the machine itself or inside a private network.
+        """Return whether it is on the machine itself or inside a private network.
 
-        Only what is written plainly counts: an address in hexadecimal hides something.
+        Only plainly written addresses count: a hexadecimal one is obfuscated.
         """
         return self.scheme not in STORE_SCHEMES and is_local(self.host)
 
     @property
     def store(self) -> bool:
-        """Tell whether the authority is a bucket rather than a host."""
+        """Return whether the authority is a bucket rather than a host."""
         return self.scheme in STORE_SCHEMES
 
 
@@ -107,9 +111,9 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 def read_place(url: str) -> Place:
     """Return what `url` points at, read the way the most lenient fetcher would follow it.
 
-    Backslashes count as slashes, the host stands after the last `@`, control characters and
-    blanks around are dropped: whatever is unusual is named in `oddities`, never a reason to
-    read another host than the one that would be connected to (WHATWG URL, RFC 3986).
+    Backslashes count as slashes, the host follows the last `@`, control characters and
+    surrounding blanks are dropped. `oddities` lists what is unusual; the host is always the one
+    that would be connected to (WHATWG URL, RFC 3986).
     """
     oddities: list[str] = []
     text = "".join(ch for ch in url if ch > " " and ch != "\x7f")
@@ -225,7 +229,7 @@ def skeleton(host: str) -> str:
 
 
 def within(host: str, names: Iterable[str]) -> bool:
-    """Tell whether `host` is one of `names`, or below a name written `*.name` or `.name`."""
+    """Return whether `host` is one of `names`, or below a name written `*.name` or `.name`."""
     for name in names:
         plain = name.strip().lower().rstrip(".")
         if plain.startswith(("*.", ".")):
@@ -237,13 +241,13 @@ def within(host: str, names: Iterable[str]) -> bool:
 
 
 def below(host: str, name: str) -> bool:
-    """Tell whether `host` is `name` or one of its subdomains."""
+    """Return whether `host` is `name` or one of its subdomains."""
     return host == name or host.endswith("." + name)
 
 
 @lru_cache(CACHE_SIZE)
 def is_local(host: str) -> bool:
-    """Tell whether `host` is the machine itself, a cluster's service or a private address.
+    """Return whether `host` is the machine itself, a cluster's service or a private address.
 
     Source: RFC 6761 and 6762 (localhost, .local), RFC 8375 (home.arpa), RFC 1918 and 4193 (private
     addresses), Kubernetes DNS (`.svc`, `.cluster.local`). A name of one label is a service beside
@@ -269,8 +273,8 @@ def is_local(host: str) -> bool:
 def imitates(host: str, trusted: tuple[str, ...]) -> str | None:
     """Return the trusted host that `host` imitates, if it is none of them.
 
-    Imitation is: an equal skeleton, one edit apart (hosts of 8 characters or more), or the
-    trusted name worn as a prefix or with its dots turned to hyphens.
+    A host imitates by an equal skeleton, by one edit (hosts of 8 characters or more), or by the
+    trusted name as a prefix or with its dots as hyphens.
     """
     names = [name.strip().lower().lstrip("*.").rstrip(".") for name in trusted]
     names = [name for name in names if "." in name]
@@ -297,19 +301,31 @@ def imitates(host: str, trusted: tuple[str, ...]) -> str | None:
     return None
 
 
-def registered(host: str) -> str:
-    """Return the part of a host that was registered: its last two labels, three below `co.uk`.
+@cache
+def _suffixes() -> Callable[[str], ExtractResult]:
+    """Return the reader of the public suffix list that tldextract ships; nothing is fetched."""
+    # Imported on first use: it brings its own HTTP client.
+    from tldextract import TLDExtract  # noqa: PLC0415
 
-    A short list of second-level suffixes instead of the whole public suffix list: a host it
-    misses is compared more strictly, never less.
+    return TLDExtract(suffix_list_urls=(), cache_dir=None, include_psl_private_domains=True)
+
+
+@lru_cache(CACHE_SIZE)
+def registered(host: str) -> str:
+    """Return the registered domain of a host: `example.co.uk` of `data.example.co.uk`.
+
+    A host without a public suffix, or that is one, is returned as it is.
+
+    Source: the public suffix list, private section included (`acme.github.io` is Acme's).
     """
-    labels = host.split(".")
-    count = 3 if len(labels) > 2 and labels[-2] in _SECOND_LEVEL else 2  # noqa: PLR2004 -- labels
-    return ".".join(labels[-count:])
+    found = _suffixes()(host)
+    if not found.suffix:  # the list's own default rule: a last label that it lacks is a suffix
+        return ".".join(host.split(".")[-2:])
+    return f"{found.domain}.{found.suffix}" if found.domain else host
 
 
 def one_edit(left: str, right: str) -> bool:
-    """Tell whether one insertion, deletion, change or swap of neighbours makes them equal."""
+    """Return whether one insertion, deletion, change or swap of neighbours makes them equal."""
     if left == right or abs(len(left) - len(right)) > 1:
         return False
     start = 0

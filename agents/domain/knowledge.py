@@ -1,4 +1,4 @@
-"""What the checks know beyond the event: intel facts and tenants' policies, held in memory."""
+"""Intel facts and tenants' policies, held in memory for the checks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from schemas.policy import Policy, default_policy
 
 
 class Knowledge(Protocol):
-    """What a check may ask."""
+    """The queries a check may make."""
 
     def fact(self, key: str) -> IntelFact | None:
         """Return what is known of a component key."""

@@ -1,1 +1,1 @@
-"""Reading by URI, within what a tenant may reach: ranges, digests and listings."""
+"""Read artifacts by URI within a tenant's allow-list: ranges, digests, listings."""

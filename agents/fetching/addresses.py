@@ -1,4 +1,4 @@
-"""Which network addresses may be connected to: names are resolved, checked, and then pinned."""
+"""Decide which network addresses may be connected to: resolve, check and pin host names."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from agents.fetching.errors import FetchError, RefusedError
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], list[str]]
 _PUBLIC_BUT_INTERNAL: Final = frozenset({ipaddress.ip_address("168.63.129.16")})
-"""TopicRouter in public ranges that cloud platforms answer from inside a machine."""
+"""Addresses in public ranges that a cloud platform serves inside its own machines."""
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _LOW_32: Final = (1 << 32) - 1
 
 
 def system_resolver(host: str, port: int) -> list[str]:
-    """Return the addresses of a host, as the operating system resolves it.
+    """Return the addresses of a host from the resolver of the operating system.
 
     Raises:
         FetchError: the name does not resolve.
@@ -31,9 +31,9 @@ def system_resolver(host: str, port: int) -> list[str]:
 
 
 def is_public(address: Address) -> bool:
-    """Tell whether an address is on the public internet, whatever wraps it.
+    """Return whether an address is on the public internet.
 
-    IPv4 addresses inside IPv6 (mapped, 6to4, Teredo, NAT64) are judged as what they lead to.
+    An address that wraps IPv4 ones (mapped, 6to4, Teredo, NAT64) is public only if they are.
     """
     if isinstance(address, ipaddress.IPv6Address):
         inner: list[Address] = []
@@ -45,7 +45,7 @@ def is_public(address: Address) -> bool:
             inner.extend(address.teredo)
         if address in _NAT64:
             return is_public(ipaddress.IPv4Address(int(address) & _LOW_32))
-        if not all(is_public(one) for one in inner):
+        if not all(is_public(wrapped) for wrapped in inner):
             return False
     return (
         address.is_global
@@ -70,19 +70,19 @@ def _is_allowed(host: str, port: int, address: Address, private_hosts: Iterable[
 def checked_address(
     host: str, port: int, private_hosts: Iterable[str], resolve: Resolver = system_resolver
 ) -> str:
-    """Return the address to connect to for a host; the connection is made to it and no other.
+    """Return the checked address of a host; connect to it without resolving again.
 
     Args:
         host: A name or an address, without port.
         port: The port.
-        private_hosts: What the operator allows though it is not public: names, `name:port`,
+        private_hosts: Hosts the operator allows although they are not public: names, `name:port`,
             addresses, networks.
         resolve: Resolves a name.
 
     Raises:
         FetchError: the name does not resolve.
-        RefusedError: an answer leads to an address that may not be reached; one is enough, since
-            a mixed answer is how rebinding begins.
+        RefusedError: an address may not be reached. One of several is enough: DNS rebinding
+            mixes public and internal addresses in an answer.
     """
     name = host.strip("[]").lower()
     allowed = tuple(private_hosts)

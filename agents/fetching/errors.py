@@ -1,4 +1,4 @@
-"""Why bytes could not be had: for good, or only for now."""
+"""Errors of fetching: permanent and temporary."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from schemas.errors import TidewatchError
 
 
 class FetchError(TidewatchError):
-    """Bytes that could not be had; trying again later may help."""
+    """A fetch that failed; a later attempt may succeed."""
 
 
 class RefusedError(FetchError):
-    """A location outside what the tenant may reach; trying again does not help."""
+    """A location outside the tenant's allow-list; a later attempt fails too."""

@@ -1,4 +1,4 @@
-"""What one tenant may have fetched: schemes, hosts, roots and credentials, all of them its own."""
+"""The fetch scope of a tenant: its schemes, hosts, roots and credentials."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_PORT: Final = 65535
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
-    """Secrets of one reference, and where they may be sent. Never logged."""
+    """The secrets behind a reference, and the hosts they may be sent to. Never logged."""
 
     tenants: tuple[str, ...]
     """The tenants whose policy may refer to them."""
@@ -37,7 +37,7 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: str | None = None
     """Of an S3-compatible store, `https://host[:port]`; its host is then one of `hosts`."""
     options: dict[str, str] = {}
-    """For stores that an fsspec implementation reads."""
+    """Options for an fsspec implementation."""
 
     def __repr__(self) -> str:
         """Hide the secrets."""
@@ -45,30 +45,34 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FetchRules(msgspec.Struct, frozen=True, kw_only=True):
-    """What the operator allows to all tenants, and how long anything may take."""
+    """Limits that the operator sets for all tenants: schemes, hosts, times, sizes."""
 
     schemes: frozenset[str] = frozenset({"file", "https", "s3", "oci", "hf"})
     private_hosts: tuple[str, ...] = ()
-    """Hosts, addresses or networks that may be reached though they are not public."""
+    """Hosts, addresses or networks that may be reached although they are not public."""
     redirect_hosts: tuple[str, ...] = (".hf.co", "cdn-lfs.huggingface.co")
-    """Hosts that a redirect may lead to: a name, or `.suffix` for all below it."""
+    """Hosts that a redirect may lead to: a name, or `.suffix` for its subdomains."""
     hub: str = "https://huggingface.co"
     """The model hub that `hf://` means."""
     fsspec_schemes: frozenset[str] = frozenset()
     """Further schemes, read by an installed fsspec implementation with the tenant's options."""
     connect_seconds: float = 10.0
     read_seconds: float = 60.0
+    bytes_per_second: int = 16 << 10
+    """Least that a server must send, on average, once `slow_seconds` are over."""
+    slow_seconds: float = 20.0
+    """How long an answer may take to begin, and to come to speed."""
     attempts: int = 3
-    """Tries of one request before it fails, with exponential back-off."""
+    """Attempts of a request before it fails, with exponential back-off."""
     backoff_seconds: float = 0.5
     spool_bytes: int = 2 << 30
-    """Of a server without ranges; a larger body is refused."""
+    """Most bytes spooled from a server without range requests; a larger body is refused."""
     digest_bytes: int = 1 << 41
-    """Most bytes of one file that a digest is computed over."""
+    """Largest file whose digest is computed."""
 
 
 class Location(msgspec.Struct, frozen=True, kw_only=True):
-    """A URI taken apart, in one canonical spelling."""
+    """A parsed URI in canonical form."""
 
     scheme: str
     host: str
@@ -88,7 +92,7 @@ def parse_location(uri: str) -> Location:
     """Return a URI in canonical form.
 
     Raises:
-        RefusedError: it can be read in two ways, or names a user, or climbs out of its path.
+        RefusedError: the URI is ambiguous, names a user, or has dot segments.
     """
     plain = uri.partition("?")[0]
     chained = "::" in plain.partition("[")[0]
@@ -104,7 +108,7 @@ def parse_location(uri: str) -> Location:
         raise RefusedError("the location has no scheme", where=uri[:120])
     authority = parts.netloc
     if scheme == "hf":
-        # org/name@revision: the "@" is the hub's, and no user of a host.
+        # In org/name@revision the "@" marks the revision, not a user.
         authority, path = "", f"/{parts.netloc}{parts.path}"
     else:
         path = parts.path
@@ -140,7 +144,7 @@ def _plain_path(path: str, uri: str) -> str:
 
 
 class Reach(msgspec.Struct, frozen=True, kw_only=True):
-    """One tenant's allow-list, together with the operator's rules."""
+    """A tenant's allow-list combined with the operator's rules."""
 
     tenant: str
     rules: FetchRules
@@ -148,10 +152,10 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
     credentials: Credentials | None = None
 
     def admit(self, uri: str) -> Location:
-        """Return the location of a URI that this tenant may have fetched.
+        """Parse a URI and check it against the allow-list.
 
         Raises:
-            RefusedError: it is outside the tenant's roots, or of a scheme that is not allowed.
+            RefusedError: the URI is outside the tenant's roots, or its scheme is not allowed.
         """
         location = parse_location(uri)
         allowed = self.rules.schemes | self.rules.fsspec_schemes
@@ -168,7 +172,7 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
         return location
 
     def root_of(self, location: Location) -> Location | None:
-        """Return the root a location lies under, or None."""
+        """Return the root that contains a location, or None."""
         for root in self.roots:
             if root.scheme != location.scheme or root.host != location.host:
                 continue
@@ -178,7 +182,7 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
     def admits_redirect(self, location: Location) -> bool:
-        """Tell whether a redirect may lead to a location: under a root, or a host of the rules."""
+        """Return whether a redirect may lead to a location: below a root, or on an allowed host."""
         if location.scheme not in _HTTP or location.scheme not in self.rules.schemes:
             return False
         if self.root_of(location) is not None:
@@ -190,7 +194,7 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def secrets_for(self, host: str) -> Credentials | None:
-        """Return the tenant's credentials when they may be sent to `host`."""
+        """Return the tenant's credentials if they may be sent to `host`."""
         found = self.credentials
         return found if found is not None and host in found.hosts else None
 
@@ -198,16 +202,16 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
 def tenant_reach(
     policy: Policy, rules: FetchRules, credentials: Mapping[str, Credentials]
 ) -> Reach:
-    """Return what a tenant may reach.
+    """Return the fetch scope of a tenant.
 
     Args:
         policy: The tenant's policy: its roots and its reference to credentials.
         rules: The operator's rules.
-        credentials: The operator's secrets by reference. One that is not for this tenant is not
-            used, whatever the policy says.
+        credentials: The operator's secrets by reference. Secrets of other tenants are ignored,
+            whatever the policy names.
 
     Raises:
-        RefusedError: a root that can't be read.
+        RefusedError: a root of the policy is invalid.
     """
     found = credentials.get(policy.credentials) if policy.credentials else None
     if found is not None and policy.tenant not in found.tenants:

@@ -1,4 +1,4 @@
-"""Opens and lists what a tenant may reach, by URI."""
+"""Open and list artifacts by URI within a tenant's fetch scope."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from schemas.events import File
 
 
 class Fetcher:
-    """All that one tenant's event may have read. Connections are kept until it is closed."""
+    """Reads artifacts for one tenant; keeps connections until closed."""
 
     def __init__(self, reach: Reach, resolve: Resolver = system_resolver) -> None:
         """Start without connections.
@@ -48,11 +48,11 @@ class Fetcher:
         self._http.close()
 
     def open(self, uri: str) -> OpenSource:
-        """Return the bytes behind a URI as a source; the caller closes it.
+        """Open a URI as a source; the caller closes it.
 
         Raises:
-            RefusedError: outside what the tenant may reach.
-            FetchError: it can't be had for now.
+            RefusedError: the URI is outside the tenant's fetch scope.
+            FetchError: the fetch failed.
         """
         location = self.reach.admit(uri)
         match location.scheme:
@@ -73,8 +73,8 @@ class Fetcher:
         """Return the files of a folder, bucket prefix, hub revision or OCI manifest.
 
         Raises:
-            RefusedError: outside what the tenant may reach.
-            FetchError: it can't be had for now, or can't be listed.
+            RefusedError: the URI is outside the tenant's fetch scope.
+            FetchError: the fetch failed, or the scheme has no listings.
         """
         location = self.reach.admit(uri)
         match location.scheme:

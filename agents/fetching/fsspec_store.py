@@ -1,4 +1,4 @@
-"""Stores that an installed fsspec implementation reads (an extra), for schemes the operator names.
+"""Read further stores through fsspec (an extra), for schemes that the operator names.
 
 HTTP, S3, OCI and the hub are not read this way: fsspec's clients resolve names and follow
 redirects themselves, which leaves nothing to check. What is left are stores whose endpoint the
@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import fsspec  # type: ignore[import-untyped]  # it ships no types
-
 from agents.fetching.errors import FetchError
 from agents.fetching.fetch_scope import Location, Reach
 from agents.fetching.sources import BlockSource, OpenSource
+from schemas.errors import install_extra
 
 
 class _Ranges:
@@ -35,13 +34,21 @@ def open_store(reach: Reach, location: Location) -> OpenSource:
     """Return an object of a store as a source.
 
     Args:
-        reach: Its credentials' options go to the implementation.
-        location: Admitted by the reach.
+        reach: The fetch scope; the options of its credentials go to the implementation.
+        location: A location that the fetch scope admitted.
 
     Raises:
-        FetchError: the implementation is not installed, or the object can't be had.
+        FetchError: the implementation is not installed, or the fetch failed.
     """
     where = location.uri[:200]
+    try:
+        import fsspec  # type: ignore[import-untyped]  # noqa: PLC0415 -- an extra; it ships no types
+    except ModuleNotFoundError as error:
+        raise FetchError(
+            "fsspec, which reads such stores, is not installed",
+            where=where,
+            remedy=install_extra("stores"),
+        ) from error
     options = dict(reach.credentials.options) if reach.credentials else {}
     try:
         filesystem = fsspec.filesystem(location.scheme, skip_instance_cache=True, **options)
@@ -49,7 +56,7 @@ def open_store(reach: Reach, location: Location) -> OpenSource:
         raise FetchError(
             f"no fsspec implementation of {location.scheme!r} is installed",
             where=where,
-            remedy="install the extra that reads it",
+            remedy=f"install the package that reads {location.scheme!r} with fsspec",
         ) from error
     path = f"{location.host}{location.path}"
     try:

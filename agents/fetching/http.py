@@ -1,9 +1,10 @@
-"""HTTP within a tenant's reach: pinned addresses, checked redirects, ranges, bounded retries."""
+"""HTTP within a fetch scope: pinned addresses, checked redirects, ranges, bounded retries."""
 
 from __future__ import annotations
 
 import re
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from typing import IO, Final, Self
 from urllib.parse import quote, urljoin
@@ -14,7 +15,7 @@ import urllib3
 
 from agents.fetching.addresses import Resolver, checked_address, system_resolver
 from agents.fetching.errors import FetchError, RefusedError
-from agents.fetching.fetch_scope import Location, Reach, parse_location
+from agents.fetching.fetch_scope import FetchRules, Location, Reach, parse_location
 from agents.fetching.sources import CHUNK, BlockSource, OpenSource
 
 MAX_REDIRECTS: Final = 5
@@ -27,11 +28,11 @@ _OK, _PARTIAL, _UNSATISFIABLE, _CHANGED = 200, 206, 416, 412
 _UNAUTHORIZED: Final = 401
 
 Signer = Callable[[Location, dict[str, str]], dict[str, str]]
-"""Returns the headers of one request, given where it goes and what is already in them."""
+"""Returns the headers of a request, given its location and the headers so far."""
 
 
 class _TransientError(FetchError):
-    """An answer that another try may change."""
+    """A failure that a retry may resolve."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -44,19 +45,45 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def quoted(location: Location) -> str:
-    """Return the path and query of a location as they go on the wire."""
+    """Return the percent-encoded path and query of a location."""
     path = quote(location.path, safe="/~-._:@!$&'()*+,;=")
     return f"{path}?{location.query}" if location.query else path
 
 
+class Pace:
+    """Holds one answer to a least speed, on average and from its beginning."""
+
+    def __init__(self, rules: FetchRules, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start the clock."""
+        self._rules = rules
+        self._clock = clock
+        self._began = clock()
+        self._bytes = 0
+
+    def came(self, count: int, location: Location) -> None:
+        """Count bytes that came.
+
+        Raises:
+            FetchError: they come too slowly.
+        """
+        self._bytes += count
+        rules = self._rules
+        late = self._clock() - self._began - rules.slow_seconds
+        if late > 0 and self._bytes < late * rules.bytes_per_second:
+            raise FetchError(
+                f"the server sends less than {rules.bytes_per_second} bytes a second",
+                where=location.uri[:200],
+            )
+
+
 class HttpClient:
-    """Requests of one tenant. Names are resolved and checked once, and then pinned."""
+    """Sends the requests of one tenant; resolves and checks each host name once."""
 
     def __init__(self, reach: Reach, resolve: Resolver = system_resolver) -> None:
         """Start without connections.
 
         Args:
-            reach: What the tenant may reach.
+            reach: The tenant's fetch scope.
             resolve: Resolves names; the operating system by default.
         """
         self.reach = reach
@@ -117,7 +144,7 @@ class HttpClient:
     def _follow(
         self, location: Location, sign: Signer, headers: Mapping[str, str], *, own_host: bool
     ) -> tuple[urllib3.BaseHTTPResponse, Location]:
-        """Return the response at the end of the redirects, each of them checked."""
+        """Follow and check redirects; return the final response and its location."""
         start = location
         for _ in range(MAX_REDIRECTS + 1):
             response = self._send(location, sign(location, dict(headers)))
@@ -155,26 +182,26 @@ class HttpClient:
         own_host: bool = False,
         accept: frozenset[int] = frozenset({_OK}),
     ) -> Answer:
-        """Return a whole answer of at most `limit` bytes.
+        """Return a complete response of at most `limit` bytes.
 
         Args:
-            location: What is asked for; the caller has admitted it.
-            sign: Adds what authorises a request, by where it goes.
+            location: A location that the fetch scope admitted.
+            sign: Adds the authorisation headers for a location.
             limit: Most bytes of the body.
             headers: Further headers.
-            own_host: A redirect within the same host is fine (the hub's own paths).
-            accept: Statuses that are answers.
+            own_host: Allow redirects within the same host (the hub's own paths).
+            accept: Statuses of a successful response.
 
         Raises:
-            RefusedError: a redirect or address outside the tenant's reach.
-            FetchError: another status, a larger or cut body, no answer.
+            RefusedError: a redirect or address is outside the fetch scope.
+            FetchError: another status, a body too large or incomplete, or no response.
         """
 
         def once() -> Answer:
             response, final = self._follow(location, sign, headers or {}, own_host=own_host)
             try:
                 _judge(response, final, accept)
-                body = _read(response, limit + 1, final)
+                body = _read(response, limit + 1, final, Pace(self.reach.rules))
             finally:
                 response.close()
             if len(body) > limit:
@@ -189,11 +216,11 @@ class HttpClient:
         return self._retrying()(once)
 
     def open(self, location: Location, *, sign: Signer, own_host: bool = False) -> OpenSource:
-        """Return an object as a source: by ranges, or spooled where the server has none.
+        """Open an object as a source: by ranges, or spooled if the server has none.
 
         Raises:
-            RefusedError: a redirect or address outside the tenant's reach.
-            FetchError: it can't be had, or is larger than may be spooled.
+            RefusedError: a redirect or address is outside the fetch scope.
+            FetchError: the fetch failed, or the object is too large to spool.
         """
         return self._retrying()(lambda: self._open(location, sign, own_host=own_host))
 
@@ -203,7 +230,7 @@ class HttpClient:
         try:
             _judge(response, final, frozenset({_OK, _PARTIAL, _UNSATISFIABLE}))
             if response.status == _OK:
-                return _spool(response, self.reach.rules.spool_bytes, final)
+                return _spool(response, self.reach.rules, final)
             size = _total(response, final)
             if response.status == _PARTIAL:
                 _check_range(response, 0, min(FIRST_RANGE, size), final)
@@ -216,10 +243,10 @@ class HttpClient:
         self, location: Location, sign: Signer, *, start: int, length: int, etag: str | None,
         size: int,
     ) -> bytes:  # fmt: skip
-        """Return one range of an object that was opened before and has not changed since.
+        """Return a range of an object, checking that it did not change since it was opened.
 
         Raises:
-            FetchError: it changed, was cut, or can't be had.
+            FetchError: the object changed, the response is incomplete, or the fetch failed.
         """
         headers = {"Range": f"bytes={start}-{start + length - 1}"}
         if etag and not etag.startswith("W/"):
@@ -235,7 +262,7 @@ class HttpClient:
                 found = response.headers.get("ETag")
                 if _total(response, final) != size or (etag and found and found != etag):
                     raise FetchError("it changed while it was read", where=final.uri[:200])
-                body = _read(response, length, final)
+                body = _read(response, length, final, Pace(self.reach.rules))
             finally:
                 response.close()
             if len(body) != length:
@@ -246,7 +273,7 @@ class HttpClient:
 
 
 class _Ranges:
-    """Ranges of one object at its final location."""
+    """Reads ranges of an object at its final location."""
 
     def __init__(
         self, client: HttpClient, location: Location, sign: Signer, etag: str | None, size: int
@@ -269,7 +296,7 @@ class _Ranges:
 
 
 class SpooledSource:
-    """A body that was fetched whole into a temporary file without a name."""
+    """A body spooled into an unnamed temporary file."""
 
     def __init__(self, spool: IO[bytes], size: int) -> None:
         """Take over the file."""
@@ -334,19 +361,35 @@ def _check_range(
         raise FetchError("the server sent another range", where=location.uri[:200])
 
 
-def _read(response: urllib3.BaseHTTPResponse, length: int, location: Location) -> bytes:
+def _read(response: urllib3.BaseHTTPResponse, length: int, location: Location, pace: Pace) -> bytes:
+    """Return up to `length` bytes of a body, fewer at its end.
+
+    Raises:
+        _TransientError: the connection broke.
+        FetchError: the server sends slower than it must.
+    """
+    body = bytearray()
     try:
-        return response.read(length, decode_content=False)
+        while len(body) < length:
+            # what has come by now, not all that is asked for: a server may send it byte by byte
+            piece = response.read1(min(length - len(body), CHUNK), decode_content=False)
+            if not piece:
+                break
+            body += piece
+            pace.came(len(piece), location)
     except urllib3.exceptions.HTTPError as error:
         raise _TransientError("the answer was cut", where=location.uri[:200]) from error
+    return bytes(body)
 
 
-def _spool(response: urllib3.BaseHTTPResponse, limit: int, location: Location) -> SpooledSource:
-    # The caller's `with` or `finally` closes it; the file has no name and vanishes with it.
+def _spool(
+    response: urllib3.BaseHTTPResponse, rules: FetchRules, location: Location
+) -> SpooledSource:
+    # The caller closes it; the file has no name and is deleted on close.
     spool = tempfile.TemporaryFile()  # noqa: SIM115
-    size = 0
+    size, limit, pace = 0, rules.spool_bytes, Pace(rules)
     try:
-        while chunk := _read(response, CHUNK, location):
+        while chunk := _read(response, CHUNK, location, pace):
             size += len(chunk)
             if size > limit:
                 raise FetchError(  # noqa: TRY301 -- the spool is closed below
@@ -366,12 +409,12 @@ def _spool(response: urllib3.BaseHTTPResponse, limit: int, location: Location) -
 
 
 def no_signature(_location: Location, headers: dict[str, str]) -> dict[str, str]:
-    """Sign nothing: an anonymous request."""
+    """Add no authorisation: an anonymous request."""
     return headers
 
 
 def bearer(reach: Reach) -> Signer:
-    """Return a signer that sends the tenant's token or password, to its own hosts only."""
+    """Return a signer that sends the tenant's token or password to the hosts it is for."""
 
     def sign(location: Location, headers: dict[str, str]) -> dict[str, str]:
         secrets = reach.secrets_for(location.host)
@@ -387,6 +430,6 @@ def bearer(reach: Reach) -> Signer:
 
 
 def _is_private(reach: Reach, location: Location) -> bool:
-    """Tell whether the operator named the host itself: then plain HTTP may carry its secrets."""
+    """Return whether the host is a private host, to which plain HTTP may carry secrets."""
     name = location.host.partition(":")[0]
     return bool({name, location.host} & set(reach.rules.private_hosts))

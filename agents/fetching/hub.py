@@ -1,4 +1,4 @@
-"""The model hub: files of a pinned revision, and their listing with sizes and digests."""
+"""Read the model hub: files of a pinned revision, and their listing with digests."""
 
 from __future__ import annotations
 
@@ -40,27 +40,27 @@ class _RepositoryInfo(msgspec.Struct, frozen=True):
     siblings: tuple[_Sibling, ...] = ()
 
 
-class HubPlace(msgspec.Struct, frozen=True, kw_only=True):
-    """A repository, a revision, and a file in it or none."""
+class HubReference(msgspec.Struct, frozen=True, kw_only=True):
+    """A repository at a revision, and optionally a file in it."""
 
     kind: str
-    """models, datasets or spaces."""
+    """`models`, `datasets` or `spaces`."""
     repository: str
     revision: str
     path: str = ""
 
     @property
     def uri(self) -> str:
-        """The place as a URI without the file."""
+        """The URI of the repository at its revision."""
         kind = "" if self.kind == "models" else f"{self.kind}/"
         return f"hf://{kind}{self.repository}@{self.revision}"
 
 
-def hub_place(location: Location) -> HubPlace:
-    """Return what `hf://[datasets/]organisation/name@revision[/path]` names.
+def hub_reference(location: Location) -> HubReference:
+    """Parse `hf://[datasets/]organisation/name@revision[/path]`.
 
     Raises:
-        RefusedError: no such form.
+        RefusedError: the location has another form.
     """
     segments = location.path.strip("/").split("/")
     kind = _KINDS.get(segments[0], "models")
@@ -77,11 +77,13 @@ def hub_place(location: Location) -> HubPlace:
         raise RefusedError("not a repository of the hub", where=location.uri[:200])
     if not _REVISION.fullmatch(revision):
         raise RefusedError("not a revision", where=location.uri[:200])
-    return HubPlace(kind=kind, repository="/".join(names), revision=revision, path="/".join(path))
+    return HubReference(
+        kind=kind, repository="/".join(names), revision=revision, path="/".join(path)
+    )
 
 
 class Hub:
-    """One tenant's view of the hub."""
+    """Reads the hub for one tenant."""
 
     def __init__(self, reach: Reach, client: HttpClient) -> None:
         """Use the operator's hub with the tenant's token, if it has one for that host."""
@@ -98,16 +100,16 @@ class Hub:
         )
 
     def open(self, location: Location) -> OpenSource:
-        """Return a file of a repository as a source.
+        """Open a file of a repository as a source.
 
         Raises:
-            FetchError: it can't be had.
+            FetchError: the fetch failed.
         """
-        place = hub_place(location)
-        if not place.path:
+        reference = hub_reference(location)
+        if not reference.path:
             raise FetchError("a repository, not a file", where=location.uri[:200])
-        kind = "" if place.kind == "models" else f"/{place.kind}"
-        path = f"{kind}/{place.repository}/resolve/{place.revision}/{place.path}"
+        kind = "" if reference.kind == "models" else f"/{reference.kind}"
+        path = f"{kind}/{reference.repository}/resolve/{reference.revision}/{reference.path}"
         return self._client.open(self._at(path), sign=self._sign, own_host=True)
 
     def listing(self, location: Location) -> tuple[File, ...]:
@@ -116,20 +118,20 @@ class Hub:
         Raises:
             FetchError: it can't be had, is of another revision, or holds too many files.
         """
-        place = hub_place(location)
-        path = f"/api/{place.kind}/{place.repository}/revision/{place.revision}"
+        reference = hub_reference(location)
+        path = f"/api/{reference.kind}/{reference.repository}/revision/{reference.revision}"
         answer = self._client.get(
             self._at(path, "blobs=true"), sign=self._sign, limit=LISTING_BYTES, own_host=True
         )
         try:
             found = msgspec.json.decode(answer.body, type=_RepositoryInfo)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise FetchError("the listing can't be read", where=place.uri) from error
-        if _COMMIT.fullmatch(place.revision) and found.sha != place.revision:
-            raise FetchError("the listing is of another revision", where=place.uri)
+            raise FetchError("the listing can't be read", where=reference.uri) from error
+        if _COMMIT.fullmatch(reference.revision) and found.sha != reference.revision:
+            raise FetchError("the listing is of another revision", where=reference.uri)
         if len(found.siblings) > MAX_FILES:
-            raise FetchError(f"more than {MAX_FILES} files", where=place.uri)
-        pinned = msgspec.structs.replace(place, revision=found.sha or place.revision)
+            raise FetchError(f"more than {MAX_FILES} files", where=reference.uri)
+        pinned = msgspec.structs.replace(reference, revision=found.sha or reference.revision)
         return tuple(
             File(
                 path=entry.rfilename,

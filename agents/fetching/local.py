@@ -1,4 +1,4 @@
-"""Files below a root: every step of the way is opened without following links."""
+"""Read files below a root, opening each path component without following links."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from agents.fetching.sources import DescriptorSource
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 MAX_LISTED: Final = 10_000
-"""Files of one folder; more are reported, never silently left out."""
+"""Most files listed of a folder; more raise an error."""
 
 
 def _refuse(error: OSError, where: str) -> FetchError:
     if error.errno in {errno.ELOOP, errno.EMLINK}:
         return RefusedError("the way leads through a symbolic link", where=where)
     if error.errno == errno.ENOTDIR:
-        # A link in the middle of the way shows as "not a directory" with O_NOFOLLOW.
+        # With O_NOFOLLOW, a link among the folders gives "not a directory".
         return RefusedError("the way leads through a link or a file", where=where)
     return FetchError(f"the file can't be opened ({error.strerror})", where=where)
 
@@ -31,11 +31,11 @@ def _refuse(error: OSError, where: str) -> FetchError:
 def open_below(root: Location, location: Location) -> DescriptorSource:
     """Open a regular file below a root.
 
-    The root itself may be reached through links (it is the operator's); nothing below it may.
+    The root belongs to the operator and may be reached through links; nothing below it may.
 
     Raises:
-        RefusedError: a link on the way, or no regular file.
-        FetchError: absent or not readable.
+        RefusedError: the path leads through a link, or is not a regular file.
+        FetchError: the file is missing or not readable.
     """
     where = location.uri[:200]
     below = location.path[len(root.path.rstrip("/")) :].strip("/")
@@ -65,11 +65,11 @@ def _regular(descriptor: int, where: str) -> DescriptorSource:
 
 
 def list_below(root: Location, location: Location) -> Iterator[tuple[str, int]]:
-    """Yield path and size of the regular files of a folder below a root; links are left out.
+    """Yield path and size of the regular files in a folder below a root; skip links.
 
     Raises:
         RefusedError: the folder is reached through a link.
-        FetchError: it can't be read, or holds more than `MAX_LISTED` files.
+        FetchError: the folder can't be read, or holds more than `MAX_LISTED` files.
     """
     where = location.uri[:200]
     base = Path(os.path.realpath(root.path))

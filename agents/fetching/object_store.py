@@ -1,4 +1,4 @@
-"""S3-compatible stores: signed requests (AWS Signature Version 4) over the guarded client."""
+"""Read S3-compatible stores with requests signed by AWS Signature Version 4."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ MAX_KEYS: Final = 10_000
 def signature_v4(
     credentials: Credentials, now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> Signer:
-    """Return a signer after AWS Signature Version 4 for service `s3`.
+    """Return a signer by AWS Signature Version 4 for the service `s3`.
 
     Args:
-        credentials: Access key, secret key, region, optionally a session token. They go to the
+        credentials: Access key, secret key, region, optionally a session token. Sent to the
             endpoint only.
-        now: The time that goes into the signature; the store refuses one minutes off.
+        now: The time of the signature; a store refuses one that is minutes off.
     """
 
     def sign(location: Location, headers: dict[str, str]) -> dict[str, str]:
@@ -86,10 +86,10 @@ def _endpoint(credentials: Credentials) -> Location:
 
 
 class ObjectStore:
-    """One tenant's buckets."""
+    """Reads buckets for one tenant."""
 
     def __init__(self, reach: Reach, client: HttpClient) -> None:
-        """Take the endpoint and keys from the tenant's credentials, or go without keys."""
+        """Take the endpoint and keys from the tenant's credentials; without keys, sign nothing."""
         self._client = client
         self._credentials = reach.credentials or Credentials(tenants=(reach.tenant,))
         keys = self._credentials.access_key and self._credentials.secret_key
@@ -103,18 +103,18 @@ class ObjectStore:
         return Location(scheme=endpoint.scheme, host=endpoint.host, path=path, query=query)
 
     def open(self, location: Location) -> OpenSource:
-        """Return an object of a bucket as a source.
+        """Open an object of a bucket as a source.
 
         Raises:
-            FetchError: it can't be had.
+            FetchError: the fetch failed.
         """
         return self._client.open(self._object(location), sign=self._sign)
 
     def listing(self, location: Location) -> Iterator[tuple[str, int]]:
-        """Yield key, relative to the location, and size of the objects below it.
+        """Yield the key (relative to the location) and size of each object below it.
 
         Raises:
-            FetchError: it can't be had, or there are more than `MAX_KEYS`.
+            FetchError: the fetch failed, or there are more than `MAX_KEYS` objects.
         """
         prefix = location.path.strip("/") + "/"
         after, count = "", 0
@@ -138,7 +138,7 @@ class ObjectStore:
 
 def _read_listing(body: bytes) -> tuple[list[tuple[str, int]], str]:
     if b"<!" in body:
-        # Neither entities nor a document type belong in a listing; both are ways to expand.
+        # A listing has neither entities nor a document type; both can expand without bound.
         raise FetchError("the listing holds a document type")
     try:
         root = ET.fromstring(body)  # noqa: S314 -- no document type, so nothing expands

@@ -1,4 +1,4 @@
-"""OCI registries: the manifest of a pinned digest, and its blobs."""
+"""Read OCI registries: the manifest of a pinned digest, and its blobs."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class _Token(msgspec.Struct, frozen=True):
 
 
 class Registry:
-    """One tenant's view of OCI registries."""
+    """Reads OCI registries for one tenant."""
 
     def __init__(self, reach: Reach, client: HttpClient) -> None:
         """Start without tokens."""
@@ -87,7 +87,7 @@ class Registry:
         return sign
 
     def _authorise(self, at: Location, name: str) -> None:
-        """Get a token where the registry asks for one (Docker token authentication)."""
+        """Get a token if the registry requires one (Docker token authentication)."""
         answer = self._client.get(
             at,
             sign=self._signer(name),
@@ -197,7 +197,7 @@ class Registry:
         """Return a blob, `oci://host/name@sha256:…#blob`, as a source.
 
         Raises:
-            FetchError: it can't be had.
+            FetchError: the fetch failed.
         """
         scheme, name, digest = self._base(location)
         at = Location(scheme=scheme, host=location.host, path=f"/v2/{name}/blobs/{digest}")

@@ -1,4 +1,4 @@
-"""Bytes by range with a block cache, and their digest in one pass."""
+"""Read bytes by range through a block cache, and compute their digest in one pass."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Final, Protocol, Self
 from agents.fetching.errors import FetchError
 
 BLOCK: Final = 256 * 1024
-"""Bytes asked for at once; parsers read headers and directories in small pieces."""
+"""Bytes per request; parsers read headers and directories in small pieces."""
 CACHED_BLOCKS: Final = 64
-"""16 MiB for each open source."""
+"""Blocks kept per open source: 16 MiB."""
 CHUNK: Final = 4 * 1024 * 1024
-"""Bytes of one read when a whole file is streamed."""
+"""Bytes per read when a file is streamed."""
 
 
 class OpenSource(Protocol):
-    """Bytes by range that hold something open: a file, a connection."""
+    """A source of bytes by range that holds a file or connection open."""
 
     @property
     def size(self) -> int:
@@ -29,7 +29,7 @@ class OpenSource(Protocol):
         """Return up to `length` bytes from `offset`; fewer at the end."""
 
     def close(self) -> None:
-        """Let go of what is held open."""
+        """Close the file or connection."""
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -39,7 +39,7 @@ class OpenSource(Protocol):
 
 
 class DescriptorSource:
-    """A regular file by its descriptor, which it owns."""
+    """A regular file, by a descriptor that it owns."""
 
     def __init__(self, descriptor: int) -> None:
         """Take over an open descriptor."""
@@ -76,14 +76,14 @@ class DescriptorSource:
 
 
 class RangeReader(Protocol):
-    """Reads one range of something remote."""
+    """Reads ranges of a remote object."""
 
     def read_range(self, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes from `offset`, which lie within the size."""
 
 
 class BlockSource:
-    """A remote object whose blocks are fetched once and kept, the least used dropped first."""
+    """A remote object, read through a cache of blocks; the least recently used is dropped first."""
 
     def __init__(
         self, reader: RangeReader, size: int, *, block: int = BLOCK, cached: int = CACHED_BLOCKS
@@ -93,8 +93,8 @@ class BlockSource:
         Args:
             reader: Fetches ranges.
             size: Length of the object in bytes.
-            block: Bytes of one block.
-            cached: Blocks kept.
+            block: Bytes per block.
+            cached: Number of blocks kept.
         """
         self._reader = reader
         self._size = size
@@ -121,7 +121,7 @@ class BlockSource:
         end = min(offset + length, self._size)
         with self._lock:
             if end - offset >= 2 * self._block:
-                # A long read is streamed past the cache, or it would empty it.
+                # A long read bypasses the cache; it would evict every block.
                 return self._fetch(offset, end - offset)
             parts = []
             for index in range(offset // self._block, (end - 1) // self._block + 1):
@@ -150,7 +150,7 @@ class BlockSource:
         return raw
 
     def close(self) -> None:
-        """Forget the blocks, and close the reader if it can be closed."""
+        """Drop the blocks, and close the reader if it can be closed."""
         self._blocks.clear()
         close = getattr(self._reader, "close", None)
         if close is not None:
@@ -176,11 +176,11 @@ def sha256_stream(source: _Readable, *, limit: int | None = None) -> str:
     """Return the SHA-256 of all bytes of a source, in hex, in one pass.
 
     Args:
-        source: What is read.
-        limit: Most bytes; a larger source is not read at all.
+        source: The source to read.
+        limit: Most bytes; a larger source is not read.
 
     Raises:
-        FetchError: it is larger than the limit, or ends before its size.
+        FetchError: the source exceeds the limit, or ends before its size.
     """
     if limit is not None and source.size > limit:
         raise FetchError(f"{source.size} bytes are more than a digest is computed over ({limit})")

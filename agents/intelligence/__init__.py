@@ -1,1 +1,1 @@
-"""Feeds of intelligence as facts: OSV, STIX, lists; snapshots; what changed."""
+"""Read intelligence feeds as facts: OSV, STIX, plain lists, signed snapshots; compute changes."""

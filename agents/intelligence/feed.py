@@ -1,4 +1,4 @@
-"""What is read from a feed: facts, withdrawals, and what could not be used."""
+"""The content of a feed: its facts, its withdrawals, and the records it could not use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from schemas.intel import IntelFact, IntelKind, VersionRange
 
 SHOWN_PROBLEMS: Final = 20
 DIGESTS_LIMIT: Final = 1000
-"""Digests of one fact; further ones still are facts under their own keys."""
+"""Most digests kept in one fact; each further digest remains a fact under its own key."""
 _WORST: Final = {
     IntelKind.MALICIOUS: 5,
     IntelKind.BLOCKED: 4,
@@ -28,7 +28,7 @@ _WORST: Final = {
 
 
 class InvalidFeedError(TidewatchError):
-    """A feed that can't be imported: unreadable, of another kind, or beyond the limits."""
+    """A feed that can't be imported: unreadable, of an unknown format, or beyond the limits."""
 
 
 class Feed(msgspec.Struct):
@@ -36,24 +36,24 @@ class Feed(msgspec.Struct):
 
     facts: dict[str, IntelFact] = {}
     withdrawn: dict[str, tuple[str, ...]] = {}
-    """Keys whose records the source took back, with those records' names."""
+    """Keys whose records the source withdrew, with the names of those records."""
     records: int = 0
     """Records read."""
     skipped: dict[str, int] = {}
-    """Records that are fine but not of use, by reason."""
+    """Valid records that hold no usable fact, counted by reason."""
     malformed: int = 0
     problems: list[str] = []
-    """The first malformed records, and why."""
+    """The first malformed records, each with its error."""
     complete: bool = False
-    """It is all its source has to say: what is absent from it is taken back."""
+    """True for a full snapshot: facts absent from it are withdrawn."""
 
     def add(self, fact: IntelFact) -> None:
-        """Take in a fact, merged with what is known of its component."""
+        """Add a fact, merged with the existing fact of the same component."""
         known = self.facts.get(fact.key)
         self.facts[fact.key] = fact if known is None else merge(known, fact)
 
     def skip(self, reason: str) -> None:
-        """Count a record that is not of use."""
+        """Count a valid record that holds no usable fact."""
         self.skipped[reason] = self.skipped.get(reason, 0) + 1
 
     def refuse(self, where: str, why: str) -> None:
@@ -64,28 +64,28 @@ class Feed(msgspec.Struct):
 
 
 def merge(left: IntelFact, right: IntelFact) -> IntelFact:
-    """Return the two facts of one component as one: all versions, digests and sources.
+    """Merge two facts of one component: all versions, digests and sources.
 
-    A fact about every version of a name keeps saying so, and one about some releases does not
-    come to say so by the other's kind; the order of the two does not matter.
+    A fact about every version stays one; a fact about some releases does not become one through
+    the kind of the other. The order of the arguments does not matter.
     """
     first, second = sorted((left, right), key=lambda fact: (-_WORST[fact.kind], fact.sources))
     every = is_about_every_version(first) or (
         second.kind in ADVERSE and is_about_every_version(second)
     )
     ranges = {
-        (one.introduced, one.fixed or "", one.last_affected or ""): one
+        (span.introduced, span.fixed or "", span.last_affected or ""): span
         for fact in (first, second)
-        for one in fact.ranges
-        if every or not is_open(one)
+        for span in fact.ranges
+        if every or not is_open(span)
     }
     versions = {*first.versions, *second.versions}
     if every:
         ranges = {("0", "", ""): VersionRange()}
         if first.kind is IntelKind.COMPROMISED:
-            # Beside a list, an open range of a good package would not be believed.
+            # Matching ignores an open range of a compromised package that also lists versions.
             versions = set()
-    times: list[datetime] = [one for one in (left.modified, right.modified) if one is not None]
+    times: list[datetime] = [time for time in (left.modified, right.modified) if time is not None]
     return IntelFact(
         key=first.key,
         kind=first.kind,
@@ -102,10 +102,10 @@ def merge(left: IntelFact, right: IntelFact) -> IntelFact:
 
 
 def with_popularity(fact: IntelFact) -> IntelFact:
-    """Return the fact marked as about a popular package, where it is.
+    """Return the fact, marked `popular` if it names a popular package.
 
-    Such a fact from a single source without a digest match is never acted on by itself: a
-    poisoned feed would name good software.
+    A popular package needs a second source or a digest match before containment: a poisoned feed
+    would name good software.
     """
     prefix, name = split_key(fact.key)
     if prefix != "pypi" or fact.popular or not is_popular(name, top=5000):
@@ -114,7 +114,7 @@ def with_popularity(fact: IntelFact) -> IntelFact:
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """What has to be published for the topic to say what a feed says."""
+    """The records to publish so that the topic matches a feed."""
 
     facts: tuple[IntelFact, ...]
     tombstones: tuple[str, ...]
@@ -122,13 +122,13 @@ class Changes(msgspec.Struct, frozen=True):
 
 
 def changes(known: dict[str, IntelFact], feed: Feed, *, source: str) -> Changes:
-    """Return what a feed changes in what is known.
+    """Return the changes that a feed makes to the known facts.
 
     Args:
         known: The facts on the topic by key.
         feed: The feed.
-        source: Prefix of its records' names in `sources` (`OSV:`): only facts that rest on this
-            source alone are taken back when the feed no longer has them.
+        source: Prefix of its records' names in `sources` (`OSV:`). Only facts from this source
+            alone are withdrawn when the feed no longer has them.
     """
     publish: list[IntelFact] = []
     tombstones: list[str] = []
@@ -161,5 +161,5 @@ def changes(known: dict[str, IntelFact], feed: Feed, *, source: str) -> Changes:
 
 
 def rests_on(fact: IntelFact, source: str) -> bool:
-    """Tell whether a fact has no other source than the one of this prefix."""
+    """Return whether all sources of a fact have this prefix."""
     return bool(fact.sources) and all(name.startswith(source) for name in fact.sources)

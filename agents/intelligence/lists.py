@@ -1,4 +1,4 @@
-"""Plain lists, a line each: what is blocked, what must never alert, what is known to be good."""
+"""Read plain lists, one entry a line: blocklists, warninglists, known-good lists."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def read_list(
 
     Args:
         text: The list.
-        kind: What it says of each entry: blocked, warninglist or known-good.
+        kind: The kind of its facts: blocked, warninglist or known-good.
         source: Its name.
-        where: Its place, for errors.
-        confidence: How sure it is.
+        where: Its path or name, for errors.
+        confidence: The confidence of each fact, 0 to 1.
 
     Raises:
-        InvalidFeedError: too long, or no entry of it can be read.
+        InvalidFeedError: the list is too long, or no entry can be read.
     """
     feed = Feed(complete=True)
     lines = text.splitlines()

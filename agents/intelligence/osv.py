@@ -1,4 +1,4 @@
-"""OSV records of malicious and compromised packages: single ones, and an ecosystem's archive."""
+"""Read OSV records of malicious and compromised packages, singly or from an archive."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from packaging.version import Version
 from agents.checks.packages.versions import parse_version
 from agents.intelligence.feed import Feed, InvalidFeedError, with_popularity
 from schemas.components import InvalidComponentError, component_key, is_sha256
+from schemas.counting import counted
 from schemas.intel import IntelFact, IntelKind, VersionRange
 
 SOURCE: Final = "OSV:"
@@ -25,7 +26,7 @@ MEMBERS_LIMIT: Final = 500_000
 MEMBER_BYTES: Final = 8 << 20
 TOTAL_BYTES: Final = 2 << 30
 RATIO_LIMIT: Final = 200
-"""Uncompressed bytes for each compressed one, over a whole archive: JSON stays far below it."""
+"""Most uncompressed bytes per compressed byte of an archive; JSON stays far below it."""
 VERSIONS_LIMIT: Final = 20_000
 AFFECTED_LIMIT: Final = 10_000
 _DEPTH: Final = 8
@@ -33,7 +34,7 @@ _UNREADABLE_ARCHIVE: Final = (
     *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
     *(EOFError, OSError, ValueError),
 )
-"""What zipfile raises on hostile bytes: of methods, keys, ends, offsets and deflated data."""
+"""What zipfile raises on hostile bytes: bad methods, passwords, offsets, deflated data."""
 _INTRODUCED: Final = 0
 _ENDS: Final = ("", "fixed", "last_affected")
 _AT_AN_END: Final = (1, 0, 2)
@@ -84,16 +85,16 @@ _DECODER: Final = msgspec.json.Decoder(_Record)
 
 
 def _ranges(affected: _Affected) -> Iterator[VersionRange]:
-    """Yield the ranges of versions; those of commits say nothing of releases."""
-    for one in affected.ranges:
-        if one.type.upper() != "GIT":
-            yield from _of_events(one.events)
+    """Yield the version ranges; ranges of commits do not name releases."""
+    for span in affected.ranges:
+        if span.type.upper() != "GIT":
+            yield from _of_events(span.events)
 
 
 def _of_events(events: Sequence[_Event]) -> Iterator[VersionRange]:
-    """Yield the ranges that events make, whatever their order.
+    """Yield the ranges that events describe, in any order.
 
-    A `limit` closes nothing by itself: what lies beyond the furthest of them is not affected.
+    A `limit` does not end a range: versions beyond the highest limit are not affected.
     """
     marks = [
         (text, rank)
@@ -102,7 +103,7 @@ def _of_events(events: Sequence[_Event]) -> Iterator[VersionRange]:
         if text is not None
     ]
     if all(parse_version(text) is not None for text, _ in marks):
-        marks.sort(key=_place)
+        marks.sort(key=_version_order)
     limit = _furthest([event.limit for event in events if event.limit is not None])
     start: str | None = None
     for _, group in groupby(marks, key=lambda mark: parse_version(mark[0]) or mark[0]):
@@ -118,14 +119,14 @@ def _of_events(events: Sequence[_Event]) -> Iterator[VersionRange]:
         yield _within(VersionRange(introduced=start), limit)
 
 
-def _place(mark: tuple[str, int]) -> tuple[bool, Version, int]:
-    """Return what sorts events: "0" is below every version, pre-releases of 0 too."""
+def _version_order(mark: tuple[str, int]) -> tuple[bool, Version, int]:
+    """Return the sort key of an event: "0" is below every version, also pre-releases of 0."""
     first = mark == ("0", _INTRODUCED)
     return not first, parse_version(mark[0]) or Version("0"), mark[1]
 
 
 def _furthest(limits: Sequence[str]) -> str | None:
-    """Return the limit that holds, None for none; any of several will do for a version."""
+    """Return the highest limit, or None if a version may pass all of them."""
     if not limits or "*" in limits:
         return None
     known = [(version, text) for text in limits if (version := parse_version(text)) is not None]
@@ -141,7 +142,7 @@ def _within(bounds: VersionRange, limit: str | None) -> VersionRange:
 
 
 def _digests(value: Any, depth: int = 0) -> Iterator[str]:  # noqa: ANN401 -- any JSON value
-    """Yield the SHA-256 digests among a record's indicators, under whatever names they stand."""
+    """Yield the SHA-256 digests among a record's indicators, whatever their names."""
     if depth > _DEPTH:
         return
     if isinstance(value, dict):
@@ -158,7 +159,7 @@ def _digests(value: Any, depth: int = 0) -> Iterator[str]:  # noqa: ANN401 -- an
 
 
 def _indicators(record: _Record, affected: _Affected) -> Any:  # noqa: ANN401 -- any JSON value
-    """Return the parts of a record that list bad files (its origins' digests are of reports)."""
+    """Return the parts of a record that list bad files; digests of its origins are of reports."""
     parts = [affected.database_specific, record.database_specific]
     return [
         part.get(name)
@@ -174,7 +175,7 @@ def _kind(record: _Record, affected: _Affected, ranges: tuple[VersionRange, ...]
         return _KINDS[named]
     if not record.id.startswith("MAL-"):
         return None
-    # Listed versions and no range: a good package with bad releases.
+    # A good package with bad releases lists versions and gives no range.
     bad_releases = bool(affected.versions) and not ranges
     return (IntelKind.COMPROMISED if bad_releases else IntelKind.MALICIOUS), 0.9
 
@@ -182,12 +183,12 @@ def _kind(record: _Record, affected: _Affected, ranges: tuple[VersionRange, ...]
 def read_record(raw: bytes, feed: Feed, where: str = "record") -> None:
     """Read one OSV record into a feed.
 
-    Advisories of vulnerabilities, and packages of other ecosystems, are counted and passed over.
+    Count and skip advisories of vulnerabilities and packages of other ecosystems.
 
     Args:
         raw: JSON.
-        feed: What takes the facts.
-        where: The record's place, for problems.
+        feed: The feed to add its facts to.
+        where: The record's name, for `Feed.problems`.
 
     Source: OSV schema 1.7.
     """
@@ -272,20 +273,21 @@ def read_archive(raw: bytes, where: str = "archive") -> Feed:
         where: Its name, for errors.
 
     Raises:
-        InvalidFeedError: no zip, encrypted, a zip bomb, or nothing of this ecosystem in it.
+        InvalidFeedError: not a zip file, encrypted, a zip bomb, or without records of PyPI.
     """
     feed = Feed(complete=True)
     try:
         with zipfile.ZipFile(BytesIO(raw)) as archive:
-            members = [one for one in archive.infolist() if one.filename.endswith(".json")]
-            total = sum(one.file_size for one in members)
+            members = [member for member in archive.infolist() if member.filename.endswith(".json")]
+            total = sum(member.file_size for member in members)
             if (
                 len(members) > MEMBERS_LIMIT
                 or total > TOTAL_BYTES
                 or total > max(len(raw), 1 << 20) * RATIO_LIMIT
             ):
                 raise InvalidFeedError(
-                    f"an archive of {len(members):,} records that unfolds to {total:,} bytes",
+                    f"an archive of {counted(len(members), 'record')} "
+                    f"that unfolds to {total:,} bytes",
                     where=where,
                     remedy="fetch it again from its source; this one would fill the memory",
                 )
@@ -304,7 +306,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, feed: Feed) 
         feed.records += 1
         feed.refuse(member.filename[:100], f"a record of {member.file_size:,} bytes")
         return
-    # Read by the limit and not by the size it claims.
+    # Bound the read by the limit: the declared size may be false.
     with archive.open(member) as file:
         content = file.read(MEMBER_BYTES + 1)
     if len(content) > MEMBER_BYTES:
@@ -319,7 +321,8 @@ def _require_use(feed: Feed, where: str) -> None:
         return
     if feed.malformed == feed.records:
         raise InvalidFeedError(
-            f"none of {feed.records} records can be read ({feed.problems[0]})", where=where
+            f"none of {counted(feed.records, 'record')} can be read ({feed.problems[0]})",
+            where=where,
         )
     reasons = ", ".join(sorted(feed.skipped)[:5])
     raise InvalidFeedError(
@@ -340,12 +343,13 @@ def read_single(raw: bytes, where: str = "record") -> Feed:
     except orjson.JSONDecodeError as error:
         raise InvalidFeedError(f"not JSON ({error})", where=where) from error
     feed = Feed()
-    for number, one in enumerate(document if isinstance(document, list) else [document]):
-        if not isinstance(one, Mapping):
+    records = document if isinstance(document, list) else [document]
+    for number, record in enumerate(records):
+        if not isinstance(record, Mapping):
             feed.records += 1
             feed.refuse(f"{where}[{number}]", "no object")
             continue
-        read_record(orjson.dumps(one), feed, f"{where}[{number}]")
+        read_record(orjson.dumps(record), feed, f"{where}[{number}]")
     if not feed.records:
         raise InvalidFeedError("no record in it", where=where)
     _require_use(feed, where)

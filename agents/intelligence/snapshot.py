@@ -1,4 +1,4 @@
-"""Signed snapshots: who vouches for a feed, how many records it has, and its digest."""
+"""Signed snapshots of a feed: the signer, the number of records, and the digest."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from typing import Final
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from agents.intelligence.feed import Feed, InvalidFeedError
 from schemas.canonical import canonical_json
+from schemas.counting import counted
 
 MANIFEST_LIMIT: Final = 65_536
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a snapshot's publisher says of it."""
+    """The publisher's signed statement about a snapshot."""
 
     source: str
     count: int
-    """Records in it."""
+    """Number of records in the snapshot."""
     sha256: str
     created: str
     key_id: str
@@ -30,44 +31,30 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Ed25519 over the canonical JSON of the other fields, in base64."""
 
 
-def _signed(manifest: Manifest) -> bytes:
+def signed_bytes(manifest: Manifest) -> bytes:
+    """Return the bytes that a manifest's signature covers."""
     fields = msgspec.to_builtins(msgspec.structs.replace(manifest, signature=""))
     return canonical_json(fields)
 
 
-def sign_snapshot(
-    raw: bytes, *, source: str, count: int, created: str, key_id: str, key: Ed25519PrivateKey
-) -> Manifest:
-    """Return the signed manifest of a snapshot's bytes."""
-    manifest = Manifest(
-        source=source,
-        count=count,
-        sha256=hashlib.sha256(raw).hexdigest(),
-        created=created,
-        key_id=key_id,
-    )
-    signature = base64.b64encode(key.sign(_signed(manifest))).decode()
-    return msgspec.structs.replace(manifest, signature=signature)
-
-
 def check_snapshot(raw: bytes, manifest: bytes, public_pem: bytes, where: str) -> Manifest:
-    """Return a snapshot's manifest, once its signature and digest are found right.
+    """Return a snapshot's manifest after verifying its signature and digest.
 
     Args:
         raw: The snapshot.
         manifest: Its manifest, JSON.
-        public_pem: The Ed25519 public key of who may publish it, PEM.
+        public_pem: The publisher's Ed25519 public key, PEM.
         where: The snapshot's name, for errors.
 
     Raises:
-        InvalidFeedError: the manifest, key or signature is wrong, or it is of other bytes.
+        InvalidFeedError: the manifest, key or signature is invalid, or the digest differs.
     """
     try:
         read = msgspec.json.decode(manifest[:MANIFEST_LIMIT], type=Manifest)
         key = load_pem_public_key(public_pem)
         if not isinstance(key, Ed25519PublicKey):
             raise InvalidFeedError("the key is not Ed25519", where=where)
-        key.verify(base64.b64decode(read.signature, validate=True), _signed(read))
+        key.verify(base64.b64decode(read.signature, validate=True), signed_bytes(read))
     except InvalidSignature as error:
         raise InvalidFeedError(
             "the snapshot's signature is wrong",
@@ -82,12 +69,12 @@ def check_snapshot(raw: bytes, manifest: bytes, public_pem: bytes, where: str) -
 
 
 def require_count(feed: Feed, manifest: Manifest, where: str) -> None:
-    """Refuse a feed with another number of records than was signed.
+    """Refuse a feed whose number of records differs from the signed number.
 
     Raises:
         InvalidFeedError: the numbers differ.
     """
     if feed.records != manifest.count:
         raise InvalidFeedError(
-            f"{feed.records} records, where {manifest.count} were signed", where=where
+            f"{counted(feed.records, 'record')}, where {manifest.count} were signed", where=where
         )

@@ -1,4 +1,4 @@
-"""STIX 2.1 bundles: the values that their indicators look for."""
+"""Read STIX 2.1 bundles: the components that their indicators match."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATTERN_LIMIT: Final = 65_536
 _COMPARISON: Final = re.compile(r"([a-z0-9-]+):([A-Za-z0-9_.'\- ]+?)\s*=\s*'((?:[^'\\]|\\.)*)'")
 _PURL: Final = re.compile(r"pkg:(pypi|huggingface)/([^@?#\s]+)(?:@([^?#\s]+))?")
 _SHARED_HOSTS: Final = frozenset({"huggingface.co", "github.com", "gitlab.com"})
-"""Hosts that serve everybody: a bad file there does not make the host bad."""
+"""Hosts shared by everybody: a malicious file there does not make the host malicious."""
 _BENIGN: Final = "benign"
 
 
@@ -30,7 +30,7 @@ class _Term(msgspec.Struct, frozen=True):
 
 
 def _terms(pattern: str) -> Iterator[_Term]:
-    """Yield the component keys in a pattern; only equality of single values is read."""
+    """Yield the component keys in a pattern; only comparisons for equality are read."""
     name: str | None = None
     version: str | None = None
     for kind, path, quoted in _COMPARISON.findall(pattern[:PATTERN_LIMIT]):
@@ -76,7 +76,7 @@ def read_bundle(raw: bytes, where: str = "bundle") -> Feed:
         where: Its name, for errors.
 
     Raises:
-        InvalidFeedError: not a STIX 2.x bundle, or no indicator of it can be read.
+        InvalidFeedError: not a STIX 2.x bundle, or without a readable indicator.
 
     Source: STIX 2.1, sections 4.7 (indicator) and 9 (patterns).
     """
@@ -90,36 +90,38 @@ def read_bundle(raw: bytes, where: str = "bundle") -> Feed:
     if not isinstance(objects, list) or len(objects) > OBJECTS_LIMIT:
         raise InvalidFeedError("no list of objects, or too many", where=where)
     feed = Feed()
-    for one in objects:
-        if isinstance(one, dict) and one.get("type") == "indicator":
-            _read_indicator(one, feed)
+    for entry in objects:
+        if isinstance(entry, dict) and entry.get("type") == "indicator":
+            _read_indicator(entry, feed)
     if not feed.facts and not feed.withdrawn:
         what = feed.problems[0] if feed.problems else "no indicator in it"
         raise InvalidFeedError(f"nothing of use ({what})", where=where)
     return feed
 
 
-def _read_indicator(one: dict[str, Any], feed: Feed) -> None:
+def _read_indicator(indicator: dict[str, Any], feed: Feed) -> None:
     feed.records += 1
-    name = str(one.get("id", "indicator"))[:120]
-    if one.get("pattern_type", "stix") != "stix" or not isinstance(one.get("pattern"), str):
+    name = str(indicator.get("id", "indicator"))[:120]
+    if indicator.get("pattern_type", "stix") != "stix" or not isinstance(
+        indicator.get("pattern"), str
+    ):
         feed.skip("pattern of another language")
         return
     try:
-        terms = list(dict.fromkeys(_terms(one["pattern"])))
+        terms = list(dict.fromkeys(_terms(indicator["pattern"])))
     except (InvalidComponentError, ValueError) as error:
         feed.refuse(name, str(error))
         return
     if not terms:
         feed.skip("pattern without a value that is a component")
         return
-    kinds = one.get("indicator_types") or []
+    kinds = indicator.get("indicator_types") or []
     source = f"{SOURCE}{name}"
     for term in terms:
-        if one.get("revoked") is True:
+        if indicator.get("revoked") is True:
             feed.withdrawn[term.key] = (*feed.withdrawn.get(term.key, ()), source)
             continue
-        confidence = one.get("confidence")
+        confidence = indicator.get("confidence")
         feed.add(
             with_popularity(
                 IntelFact(
@@ -131,7 +133,7 @@ def _read_indicator(one: dict[str, Any], feed: Feed) -> None:
                     confidence=min(max(confidence / 100, 0.0), 1.0)
                     if isinstance(confidence, int)
                     else 0.7,
-                    summary=str(one["name"])[:500] if one.get("name") else None,
+                    summary=str(indicator["name"])[:500] if indicator.get("name") else None,
                 )
             )
         )

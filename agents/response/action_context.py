@@ -1,4 +1,4 @@
-"""What an action is given: the command, the time it was begun, and a memory for its steps."""
+"""The context of an action: its command, its start time, and durable notes of its steps."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from agents.response.journal import Journal
 from schemas.incidents.commands import CommandSpec
 
 
-class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """One command being carried out."""
+class ActionContext(msgspec.Struct, frozen=True, kw_only=True):
+    """A command that is being carried out."""
 
     spec: CommandSpec
     site: Site
     journal: Journal
     responder: str
     begun: datetime
-    """When it was first begun: the same on every repetition."""
+    """When the command first started: the same on every repetition."""
 
     def note(self, name: str) -> str | None:
-        """Return what an earlier run of this command noted."""
+        """Return the note that an earlier run of this command kept."""
         return self.journal.note(self.spec.command_id, name)
 
     def keep(self, name: str, value: str) -> str:
-        """Note something before acting on it; the first value stays."""
+        """Keep a note before acting on it; the first value stays. Return the value kept."""
         return self.journal.keep(self.spec.command_id, name, value, self.begun)
 
     def noted_by(self, command_id: str, name: str) -> str | None:
-        """Return what another command noted: one that this takes back or replaces."""
+        """Return the note of another command, which this one undoes or replaces."""
         return self.journal.note(command_id, name)
 
     def before(self, now: str) -> str:
-        """Return what is pointed to now, or was before the rollback whose place this one takes."""
+        """Return `now`, or the value before the rollback that this command replaces."""
         replaced = self.spec.replaces
         if replaced is None or now != self.noted_by(replaced, "target"):
             return now

@@ -1,7 +1,7 @@
-"""Blocklist and pip constraint files: what must not come in again, and on whose account.
+"""Write blocklist and pip constraint files: what to keep out, and which commands ask for it.
 
 Each value is a line of its own, as loaders and pip read it. Comment lines before it name the
-commands that put it there: the value goes when the last of them is taken back. Lines that people
+commands that added it: the value is removed when the last of them is undone. Lines that people
 wrote are never changed.
 """
 
@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from agents.response.action_context import Work
+from agents.response.action_context import ActionContext
 from agents.response.config import BlocklistConfig
 from agents.response.durable import STAGING, write_whole
 from agents.response.outcome import BAD, OK, UNSUPPORTED, NotCarriedOutError, Outcome
@@ -26,62 +26,62 @@ from schemas.components import InvalidComponentError, canonical_package, split_k
 MARK: Final = "# tidewatch "
 MAX_BYTES: Final = 16 * 1024 * 1024
 HUB: Final = "huggingface/"
-"""Models of the hub are written as they are loaded, `org/model`."""
+"""Prefix dropped from models of the hub: loaders name them `org/model`."""
 _VALUE: Final = re.compile(r"[^\s#\x00-\x1f\x7f][^\s\x00-\x1f\x7f]{0,600}")
 _VERSION: Final = re.compile(r"[A-Za-z0-9.!+_-]{1,100}")
 _PACKAGE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,198}[a-z0-9])?")
 
 
-def block(work: Work) -> Outcome:
-    """Add a command's target to the file it belongs to, once.
+def block(context: ActionContext) -> Outcome:
+    """Add a command's target to its blocklist or constraint file, once.
 
     Raises:
         NotCarriedOutError: No such file is configured, or the target can't be written as a line.
         OSError: The file can't be written.
     """
-    path, value = _line(work.spec.target, work.site.blocklist)
-    if work.spec.dry_run:
+    path, value = _line(context.spec.target, context.site.blocklist)
+    if context.spec.dry_run:
         return _answer("would be blocked", path, value)
-    note = _note(work.spec.command_id, work.spec.incident, work.begun, work.spec.reason)
+    note = _note(context.spec.command_id, context.spec.incident, context.begun, context.spec.reason)
     with _exclusive(path):
         lines = _read(path)
-        _write(path, lines, added(lines, value, note, work.spec.command_id))
+        _write(path, lines, added(lines, value, note, context.spec.command_id))
     return _answer("blocked", path, value)
 
 
-def unblock(work: Work) -> Outcome:
-    """Take back what one command blocked; the value stays while another command names it.
+def unblock(context: ActionContext) -> Outcome:
+    """Undo a block; the value stays while another command names it.
 
     Raises:
         NotCarriedOutError: No such file is configured.
         OSError: The file can't be written.
     """
-    path, value = _line(work.spec.target, work.site.blocklist)
-    if work.spec.dry_run:
+    path, value = _line(context.spec.target, context.site.blocklist)
+    if context.spec.dry_run:
         return _answer("would be unblocked", path, value)
     with _exclusive(path):
         lines = _read(path)
-        kept = removed(lines, value, work.spec.undoes or "")
+        kept = removed(lines, value, context.spec.undoes or "")
         _write(path, lines, kept)
     still = value in kept
     return _answer("still blocked for another reason" if still else "unblocked", path, value)
 
 
 def added(lines: list[str], value: str, note: str, command_id: str) -> list[str]:
-    """Return the lines with a value and its note; unchanged where that command put it there."""
+    """Return the lines with a value and its note; unchanged if this command already added it."""
     if value not in lines:
         return [*lines, note, value]
     at = lines.index(value)
     if any(_names(line, command_id) for line in _notes_before(lines, at)):
         return lines
     if not _notes_before(lines, at):
-        # a person's line: it needs no account, and outlives ours
+        # a line that a person wrote stays as it is
         return lines
     return [*lines[:at], note, *lines[at:]]
 
 
 def removed(lines: list[str], value: str, command_id: str) -> list[str]:
-    """Return the lines without a command's note, and without the value if no other remains."""
+    """Return the lines without a command's note, and without the value if no note remains."""
     if value not in lines:
         return lines
     at = lines.index(value)
@@ -93,11 +93,11 @@ def removed(lines: list[str], value: str, command_id: str) -> list[str]:
 
 
 def constraint(name: str, version: str | None) -> str:
-    """Return the pip constraint that keeps a package out.
+    """Return the pip constraint that excludes a package.
 
     Args:
         name: The package.
-        version: The version to keep out; None: all of them, as none is less than 0.
+        version: The version to exclude; None excludes all, since no version is less than 0.
 
     Raises:
         NotCarriedOutError: Not a package name or version.
@@ -109,7 +109,7 @@ def constraint(name: str, version: str | None) -> str:
 
 
 def _line(target: str, config: BlocklistConfig | None) -> tuple[Path, str]:
-    """Return the file a target belongs to, and the line that blocks it."""
+    """Return the file for a target, and the line that blocks it."""
     try:
         kind, name = split_key(target)
     except InvalidComponentError as error:
@@ -158,7 +158,7 @@ def _notes_before(lines: list[str], at: int) -> list[str]:
 
 @contextmanager
 def _exclusive(path: Path) -> Iterator[None]:
-    """Keep other responders from the file meanwhile; the lock ends with the process."""
+    """Lock the file against other responders; the lock ends with the process."""
     handle = os.open(
         path.with_name(f"{STAGING}{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600
     )

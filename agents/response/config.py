@@ -1,4 +1,4 @@
-"""The responder's configuration: whom it serves, and which folders, files and hooks are theirs."""
+"""The configuration of a responder: its tenants, and their folders, files and hooks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HOOK_ACTIONS: Final = frozenset(
 
 
 class ResponderConfigError(TidewatchError):
-    """A configuration that can't be read or contradicts itself."""
+    """A configuration that is invalid or contradicts itself."""
 
 
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,21 +42,21 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     root: Path
     """Models are at `<root>/<registry>/<org>/<name>/versions/<revision>/`."""
     quarantine: Path
-    """Where what is taken out of use is kept."""
+    """The folder that keeps quarantined components."""
     components: dict[str, Path] = {}
-    """Component key: a folder with `versions/` and `current`, or a plain folder or file."""
+    """Path by component key: a folder with `versions/` and `current`, or a plain folder or file."""
     loose: tuple[Path, ...] = ()
-    """Folders whose direct children are components without a name, found by digest alone."""
+    """Folders whose direct children are unnamed components, found by digest alone."""
 
 
 class EvidenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may be captured, and where archives are kept."""
+    """Paths that may be captured, and the folder of the archives."""
 
     folder: Path
     roots: tuple[Path, ...]
-    """Only what lies below is captured, whatever a command names."""
+    """Only paths below these are captured, whatever a command names."""
     systems: dict[str, tuple[Path, ...]] = {}
-    """System: what to capture beside what the command names."""
+    """Paths to capture by system, in addition to those that the command names."""
     max_bytes: int = 10 * 1024**3
     max_files: int = 50_000
 
@@ -77,11 +77,11 @@ class MlflowConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     registry: str = "mlflow"
     """The second part of its models' keys, `model:mlflow/name`."""
     alias: str = "production"
-    """The alias that what serves follows; a rollback moves it."""
+    """The alias that serving follows; a rollback moves it."""
     token_file: Path | None = None
     """A file with a bearer token."""
     artifact_roots: tuple[Path, ...] = ()
-    """Folders in which the artifacts of versions may be read, to verify them."""
+    """Folders from which artifacts of versions may be read for verification."""
     timeout_seconds: float = 10.0
 
 
@@ -90,37 +90,37 @@ class HookConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     url: str
     secret_file: Path
-    """A file with the secret that requests are signed with."""
+    """A file with the secret that signs requests."""
     timeout_seconds: float = 10.0
     attempts: int = 4
     plain_http: bool = False
-    """Allow http:// to other hosts than this one."""
+    """Allow http:// to hosts other than this machine."""
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is one tenant's: nothing of it is touched for another."""
+    """The targets of one tenant; commands of other tenants never touch them."""
 
     store: StoreConfig | None = None
     evidence: EvidenceConfig | None = None
     blocklist: BlocklistConfig | None = None
     mlflow: MlflowConfig | None = None
     hooks: dict[str, HookConfig] = {}
-    """By action; an action of a hook's own, or after what is done here."""
+    """Hooks by action: instead of an action of the responder, or after it."""
 
 
 class ResponderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One responder."""
+    """The configuration of one responder."""
 
     name: str = "responder"
-    """Names its consumer group and its entries in the chain of custody."""
+    """Name of its consumer group and of its entries in the chain of custody."""
     state_dir: Path
-    """Its journal; on a disk that outlives it."""
+    """Folder of its journal, on a persistent disk."""
     topics: Literal["operator", "tenant"] = "operator"
-    """Read the operator's command topic, or the tenants' own."""
+    """Whether to read the operator's command topic or the tenants' own topics."""
     results_topic: str | None = None
-    """Where answers go: a topic that the operator bound to the tenant; None: that of all."""
+    """Topic for results, bound to the tenant by the operator; None: the shared topic."""
     hold_seconds: int = 6 * 3600
-    """How long a command waits for those it comes after."""
+    """How long a command waits for the commands in its `after`."""
     tenants: dict[str, Site]
 
 
@@ -129,7 +129,7 @@ def read_config(raw: str, where: str = "") -> ResponderConfig:
 
     Args:
         raw: TOML.
-        where: Its place, for errors.
+        where: Its path, for errors.
 
     Raises:
         ResponderConfigError: with the field that is wrong.
@@ -164,7 +164,7 @@ def load_config(path: Path) -> ResponderConfig:
 
 
 def unmet(config: ResponderConfig) -> list[str]:
-    """Return what the configuration needs of this machine and does not find, in sentences."""
+    """Return what the configuration needs and this machine lacks, one sentence each."""
     missing: list[str] = []
 
     def folder(path: Path, what: str, *, writable: bool) -> None:
@@ -173,25 +173,25 @@ def unmet(config: ResponderConfig) -> list[str]:
         elif not os.access(path, os.R_OK | os.X_OK | (os.W_OK if writable else 0)):
             missing.append(f"{what}: {path} can't be {'written' if writable else 'read'}")
 
-    def place(path: Path, what: str) -> None:
-        """Of a folder that is made when it is first needed: the nearest that is there."""
-        there = next((one for one in (path, *path.parents) if one.exists()), path)
-        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+    def creatable(path: Path, what: str) -> None:
+        """Check a folder that is created on first use: its nearest existing parent."""
+        existing = next((step for step in (path, *path.parents) if step.exists()), path)
+        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
             missing.append(f"{what}: {path} can't be written")
 
     def secret(path: Path, what: str) -> None:
         if not path.is_file() or not os.access(path, os.R_OK):
             missing.append(f"{what}: {path} can't be read")
 
-    place(config.state_dir, "state_dir")
+    creatable(config.state_dir, "state_dir")
     for tenant, site in config.tenants.items():
         if site.store is not None:
             folder(site.store.root, f"{tenant}: store.root", writable=True)
-            place(site.store.quarantine, f"{tenant}: store.quarantine")
+            creatable(site.store.quarantine, f"{tenant}: store.quarantine")
             for loose in site.store.loose:
                 folder(loose, f"{tenant}: store.loose", writable=True)
         if site.evidence is not None:
-            place(site.evidence.folder, f"{tenant}: evidence.folder")
+            creatable(site.evidence.folder, f"{tenant}: evidence.folder")
             for root in site.evidence.roots:
                 folder(root, f"{tenant}: evidence.roots", writable=False)
         if site.blocklist is not None:
@@ -228,9 +228,9 @@ def _contradictions(config: ResponderConfig) -> list[str]:
         if (store := site.store) is not None:
             used = (store.root, *store.loose, *store.components.values())
             wrong += [
-                f"{tenant}: {one} and the quarantine must lie apart"
-                for one in used
-                if _within(store.quarantine, one) or _within(one, store.quarantine)
+                f"{tenant}: {path} and the quarantine must lie apart"
+                for path in used
+                if _within(store.quarantine, path) or _within(path, store.quarantine)
             ]
             for key in store.components:
                 try:

@@ -1,4 +1,4 @@
-"""File operations that leave the old state or the new one, whenever the process is killed."""
+"""Atomic file operations: a kill at any time leaves the old state or the new one."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Final
 from agents.response.outcome import FAILED, NotCarriedOutError
 
 STAGING: Final = ".tidewatch-"
-"""Marks names that are on their way; nothing in use is called so."""
+"""Prefix of temporary names; nothing in use has it."""
 LEAVING: Final = f"{STAGING}leaving-"
-"""What is whole and goes elsewhere. Never the same name as what arrives: that may be half."""
+"""Prefix of a complete source during a move; an arriving copy may be incomplete."""
 ARRIVING: Final = f"{STAGING}arriving-"
 
 
@@ -43,7 +43,7 @@ def write_whole(path: Path, raw: bytes, *, mode: int = 0o600) -> None:
     Args:
         path: The file; its folder exists.
         raw: The new content.
-        mode: Permissions of a new file; one that is there keeps its own.
+        mode: Permissions of a new file; an existing file keeps its own.
     """
     partial = path.with_name(f"{STAGING}{path.name}")
     if path.exists():
@@ -60,7 +60,7 @@ def write_whole(path: Path, raw: bytes, *, mode: int = 0o600) -> None:
 
 
 def switch_link(link: Path, target: str) -> None:
-    """Point a symbolic link elsewhere at once: at no moment is there none.
+    """Replace a symbolic link atomically.
 
     Args:
         link: The link; it may not exist yet.
@@ -76,13 +76,13 @@ def switch_link(link: Path, target: str) -> None:
 def move(source: Path, target: Path, verified: Callable[[Path], bool]) -> None:
     """Move a file or folder; across file systems by copy, verification and removal.
 
-    The source is out of use at the first step in both cases. A repetition finds out how far the
-    last one came. A target that is complete stays as it is, whatever is at the source by then.
+    The first step takes the source out of use in both cases. A repetition continues where the last
+    run ended. A complete target stays as it is, whatever is at the source by then.
 
     Args:
-        source: What to move.
-        target: Its new place; the folder exists.
-        verified: Tells whether a copy is what was to be moved.
+        source: The file or folder to move.
+        target: Its new path; the folder exists.
+        verified: Returns whether a copy equals the source.
 
     Raises:
         NotCarriedOutError: The source is gone, or the copy is not the same.
@@ -122,12 +122,12 @@ def move(source: Path, target: Path, verified: Callable[[Path], bool]) -> None:
     sync_folder(source.parent)
 
 
-def take_back(source: Path, target: Path) -> None:
+def undo_move(source: Path, target: Path) -> None:
     """Undo a `move` that was interrupted before its target was complete.
 
     Args:
-        source: What was to be moved.
-        target: Where to.
+        source: The path before the move.
+        target: The path after it.
     """
     staging = source.with_name(f"{LEAVING}{source.name}")
     if os.path.lexists(target) or not os.path.lexists(staging) or os.path.lexists(source):

@@ -24,24 +24,25 @@ from typing import IO, Final
 import msgspec
 import orjson
 
-from agents.response.action_context import Work
+from agents.response.action_context import ActionContext
 from agents.response.config import EvidenceConfig
 from agents.response.durable import STAGING, make_folder, sync_folder, write_whole
 from agents.response.inventory import CHUNK, MAX_FILES, sha256_of
 from agents.response.outcome import OK, REFUSED, UNSUPPORTED, NotCarriedOutError, Outcome
+from schemas.counting import counted
 
 FORMAT: Final = "tidewatch.evidence.v1"
 SUMS: Final = "SHA256SUMS"
 MAX_LEFT_OUT: Final = 10_000
-"""Things left out that are named one by one; the rest is counted."""
+"""Most omissions named singly; the rest are counted."""
 
 
 SHOWN: Final = 20
-"""Paths that the answer to a dry run names."""
+"""Most paths named in the outcome of a dry run."""
 
 
 class Captured(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One file in the archive."""
+    """A file in the archive."""
 
     path: str
     size: int = 0
@@ -52,18 +53,18 @@ class Captured(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     gid: int = 0
     modified_ns: int = 0
     changed: bool = False
-    """It shrank while it was read; what was missing is zeros."""
+    """True if it shrank while it was read; the missing bytes are zeros."""
 
 
 class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is not in the archive."""
+    """A path that is not in the archive, and why."""
 
     path: str
     why: str
 
 
 class Custody(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of the chain of custody."""
+    """An entry of the chain of custody."""
 
     did: str
     at: datetime
@@ -73,7 +74,7 @@ class Custody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What was captured, by whom, when and why."""
+    """The manifest of an archive: what was captured, by whom, when and why."""
 
     format: str
     command_id: str
@@ -107,45 +108,45 @@ class _Capture:
             self.left_out.append(LeftOut(path=_shown(str(path)), why=why))
 
     def add(self, path: Path) -> None:
-        """Add what is at a path: a file, a link, or everything below a folder."""
-        for place in _walk(path, self):
+        """Add a file, a link, or everything below a folder."""
+        for item in _walk(path, self):
             if len(self.files) >= self._config.max_files:
-                self.leave_out(place, f"more than {self._config.max_files} files")
+                self.leave_out(item, f"more than {self._config.max_files} files")
                 return
             try:
-                self._add_one(place)
+                self._add_item(item)
             except OSError as error:
-                self.leave_out(place, f"it can't be read ({error.strerror})")
+                self.leave_out(item, f"it can't be read ({error.strerror})")
 
-    def _add_one(self, place: Path) -> None:
-        status = place.lstat()
+    def _add_item(self, item: Path) -> None:
+        status = item.lstat()
         if stat.S_ISLNK(status.st_mode):
-            link = str(place.readlink())
-            info = _info(place, status)
+            link = str(item.readlink())
+            info = _info(item, status)
             info.type, info.linkname = tarfile.SYMTYPE, link
             self._archive.addfile(info)
-            self.files.append(_captured(place, status, link=_shown(link)))
+            self.files.append(_captured(item, status, link=_shown(link)))
             return
         if not stat.S_ISREG(status.st_mode):
-            self.leave_out(place, "it is neither file nor link")
+            self.leave_out(item, "it is neither file nor link")
             return
-        handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        handle = os.open(item, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(handle, "rb") as opened:
             status = os.fstat(opened.fileno())
             if not stat.S_ISREG(status.st_mode):
-                self.leave_out(place, "it is neither file nor link")
+                self.leave_out(item, "it is neither file nor link")
                 return
             if self._bytes + status.st_size > self._config.max_bytes:
-                self.leave_out(place, f"more than {self._config.max_bytes} bytes in all")
+                self.leave_out(item, f"more than {self._config.max_bytes} bytes in all")
                 return
             self._bytes += status.st_size
-            info = _info(place, status)
+            info = _info(item, status)
             info.size = status.st_size
             reader = _Hashing(opened, status.st_size)
             self._archive.addfile(info, reader)
         self.files.append(
             _captured(
-                place,
+                item,
                 status,
                 size=status.st_size,
                 sha256=reader.digest.hexdigest(),
@@ -154,7 +155,7 @@ class _Capture:
         )
 
     def add_sums(self) -> None:
-        lines = [f"{one.sha256}  {one.path.lstrip('/')}\n" for one in self.files if one.sha256]
+        lines = [f"{file.sha256}  {file.path.lstrip('/')}\n" for file in self.files if file.sha256]
         raw = "".join(lines).encode()
         info = tarfile.TarInfo(SUMS)
         info.size, info.mode = len(raw), 0o444
@@ -162,7 +163,7 @@ class _Capture:
 
 
 class _Hashing(io.RawIOBase):
-    """Reads exactly so many bytes of a file that may change meanwhile, hashing them."""
+    """Reads and hashes exactly the announced bytes of a file that may change meanwhile."""
 
     def __init__(self, opened: IO[bytes], size: int) -> None:
         super().__init__()
@@ -183,17 +184,16 @@ class _Hashing(io.RawIOBase):
         return raw
 
 
-def capture(work: Work) -> Outcome:
-    """Capture what the command and the configuration name as evidence of a system.
+def capture(context: ActionContext) -> Outcome:
+    """Capture the paths that the command and the configuration name as evidence of a system.
 
-    A command whose archive is complete is answered with it again; one that was interrupted starts
-    over.
+    Repeating a command returns its complete archive; an interrupted capture starts over.
 
     Raises:
         NotCarriedOutError: No evidence is configured, or everything named lies out of reach.
         OSError: The archive can't be written.
     """
-    config, spec = work.site.evidence, work.spec
+    config, spec = context.site.evidence, context.spec
     if config is None:
         raise NotCarriedOutError(UNSUPPORTED, "no evidence folder is configured for this tenant")
     system = spec.system or spec.target
@@ -206,7 +206,7 @@ def capture(work: Work) -> Outcome:
             where=", ".join(map(str, beyond))[:400],
             remedy="add its folder to evidence.roots, if it is evidence",
         )
-    folder = config.folder / f"{work.begun:%Y%m%d}"
+    folder = config.folder / f"{context.begun:%Y%m%d}"
     archive = folder / f"{spec.command_id}.tar.gz"
     described = folder / f"{spec.command_id}.json"
     manifest = _complete(described, archive)
@@ -215,11 +215,11 @@ def capture(work: Work) -> Outcome:
     if spec.dry_run:
         return Outcome(
             status=OK,
-            status_text=f"{len(reachable)} places would be captured",
+            status_text=f"{counted(len(reachable), 'place')} would be captured",
             results={"paths": [str(path) for path in reachable[:SHOWN]], "archive": str(archive)},
         )
     make_folder(folder)
-    manifest = _write(work, config, system, reachable, beyond, archive)
+    manifest = _write(context, config, system, reachable, beyond, archive)
     write_whole(
         described,
         orjson.dumps(msgspec.to_builtins(manifest), option=orjson.OPT_INDENT_2) + b"\n",
@@ -229,7 +229,7 @@ def capture(work: Work) -> Outcome:
 
 
 def _write(
-    work: Work,
+    context: ActionContext,
     config: EvidenceConfig,
     system: str,
     reachable: Iterable[Path],
@@ -240,7 +240,7 @@ def _write(
     partial.unlink(missing_ok=True)
     with (
         partial.open("xb") as raw,
-        # no file name and no time in the header: the same files give the same bytes
+        # without file name and time in the header, the same files give the same bytes
         gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as opened,
     ):
@@ -258,19 +258,19 @@ def _write(
     sync_folder(archive.parent)
     return Manifest(
         format=FORMAT,
-        command_id=work.spec.command_id,
-        incident=work.spec.incident,
-        tenant=work.spec.tenant,
+        command_id=context.spec.command_id,
+        incident=context.spec.incident,
+        tenant=context.spec.tenant,
         system=system,
-        reason=work.spec.reason,
+        reason=context.spec.reason,
         archive=archive.name,
         archive_sha256=sha256,
         archive_bytes=size,
         custody=(
             Custody(
                 did="captured",
-                at=work.begun,
-                responder=work.responder,
+                at=context.begun,
+                responder=context.responder,
                 host=socket.gethostname(),
                 user=getpass.getuser(),
             ),
@@ -282,7 +282,7 @@ def _write(
 
 
 def _complete(described: Path, archive: Path) -> Manifest | None:
-    """Return the manifest of an archive that is whole; None where there is none yet."""
+    """Return the manifest of a complete archive, or None."""
     try:
         manifest = msgspec.json.decode(described.read_bytes(), type=Manifest)
         whole = sha256_of(archive)[0] == manifest.archive_sha256
@@ -293,7 +293,11 @@ def _complete(described: Path, archive: Path) -> Manifest | None:
 
 def _answer(manifest: Manifest, archive: Path) -> Outcome:
     count, left = len(manifest.files), manifest.left_out_count
-    text = f"captured {count} files" if count else "nothing is named as evidence of this system"
+    text = (
+        f"captured {counted(count, 'file')}"
+        if count
+        else "nothing is named as evidence of this system"
+    )
     return Outcome(
         status=OK,
         status_text=f"{text}, {left} left out" if left else text,
@@ -301,14 +305,14 @@ def _answer(manifest: Manifest, archive: Path) -> Outcome:
             "evidence": f"sha256:{manifest.archive_sha256}",
             "archive": str(archive),
             "files": count,
-            "bytes": sum(one.size for one in manifest.files),
+            "bytes": sum(file.size for file in manifest.files),
             "left_out": left,
         },
     )
 
 
 def _split(paths: Iterable[Path], roots: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """Return the paths within the roots, links resolved, and those that are not."""
+    """Return the resolved paths within the roots, and the paths outside of them."""
     allowed = [Path(os.path.realpath(root)) for root in roots]
     within: list[Path] = []
     beyond: list[Path] = []
@@ -326,31 +330,31 @@ def _split(paths: Iterable[Path], roots: Iterable[Path]) -> tuple[list[Path], li
 def _walk(path: Path, capturing: _Capture) -> Iterator[Path]:
     waiting = [path]
     while waiting:
-        place = waiting.pop()
-        if place.is_symlink() or not place.is_dir():
-            yield place
+        item = waiting.pop()
+        if item.is_symlink() or not item.is_dir():
+            yield item
             continue
         try:
-            with os.scandir(place) as entries:
+            with os.scandir(item) as entries:
                 children = [Path(entry.path) for entry in islice(entries, MAX_FILES + 1)]
         except OSError as error:
-            capturing.leave_out(place, f"it can't be read ({error.strerror})")
+            capturing.leave_out(item, f"it can't be read ({error.strerror})")
             continue
         if len(children) > MAX_FILES:
-            capturing.leave_out(place, f"more than {MAX_FILES} in one folder")
+            capturing.leave_out(item, f"more than {MAX_FILES} in one folder")
             children.pop()
         waiting.extend(sorted(children, reverse=True))
 
 
-def _info(place: Path, status: os.stat_result) -> tarfile.TarInfo:
-    info = tarfile.TarInfo(str(place).lstrip("/"))
+def _info(item: Path, status: os.stat_result) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(str(item).lstrip("/"))
     info.mode = stat.S_IMODE(status.st_mode)
     info.mtime = int(status.st_mtime)
     return info
 
 
 def _captured(
-    place: Path,
+    item: Path,
     status: os.stat_result,
     *,
     size: int = 0,
@@ -359,7 +363,7 @@ def _captured(
     changed: bool = False,
 ) -> Captured:
     return Captured(
-        path=_shown(str(place)),
+        path=_shown(str(item)),
         size=size,
         sha256=sha256,
         link=link,

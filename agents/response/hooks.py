@@ -1,4 +1,4 @@
-"""HTTP hooks: what revokes tokens or holds pipelines is asked to, by a signed request.
+"""Call HTTP hooks, which revoke tokens or hold pipelines, with signed requests.
 
 `POST` of the command as JSON. `X-Tidewatch-Signature` is `sha256=` and the HMAC-SHA-256, in hex,
 with the shared secret over `X-Tidewatch-Timestamp` (seconds since the epoch), a full stop and the
@@ -17,21 +17,21 @@ import orjson
 import tenacity
 import urllib3
 
-from agents.response.action_context import Work
+from agents.response.action_context import ActionContext
 from agents.response.config import HookConfig
 from agents.response.outcome import FAILED, OK, UNAVAILABLE, NotCarriedOutError, Outcome
 
 MAX_ANSWER: Final = 64 * 1024
 MAX_SECRET: Final = 16 * 1024
 SHOWN: Final = 500
-"""Characters of a refusal that are passed on."""
+"""Most characters of a hook's error that are reported."""
 _SUCCESS: Final = range(200, 300)
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 WAIT: Final = tenacity.wait_random_exponential(multiplier=0.3, max=20)
 
 
 class _TransientError(NotCarriedOutError):
-    """An answer that another try may change."""
+    """A failure that a retry may resolve."""
 
 
 def signature(secret: bytes, timestamp: str, body: bytes) -> str:
@@ -40,19 +40,19 @@ def signature(secret: bytes, timestamp: str, body: bytes) -> str:
     return f"sha256={mac.hexdigest()}"
 
 
-def call(work: Work, hook: HookConfig, now: datetime) -> Outcome:
+def call(context: ActionContext, hook: HookConfig, now: datetime) -> Outcome:
     """Ask a hook to carry out a command.
 
     Args:
-        work: The command.
-        hook: Where, and with which secret.
-        now: The time that is signed.
+        context: The context of the command.
+        hook: The URL and secret of the hook.
+        now: The time to sign.
 
     Raises:
-        NotCarriedOutError: It refused, or did not answer within its attempts.
+        NotCarriedOutError: The hook refused, or did not answer within the attempts.
         OSError: The secret can't be read.
     """
-    spec = work.spec
+    spec = context.spec
     if spec.dry_run:
         return Outcome(status=OK, status_text=f"the hook for {spec.action} would be called")
     body = orjson.dumps(

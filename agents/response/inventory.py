@@ -1,4 +1,4 @@
-"""The files of a component, with sizes and SHA-256, links not followed; and their one digest."""
+"""List the files of a component with sizes and SHA-256, and compute the component's digest."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from schemas.components import digest_of_files
 
 CHUNK: Final = 1024 * 1024
 MAX_FILES: Final = 100_000
-"""Files of one component."""
+"""Most files of one component."""
 
 
 class FileEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One file, by its path within the component."""
+    """A file of a component, by its path within it."""
 
     path: str
     size: int = 0
     sha256: str | None = None
     link: str | None = None
-    """Where a symbolic link points; links are kept, never followed."""
+    """Target of a symbolic link; links are kept, never followed."""
     special: bool = False
-    """Neither file nor link: a socket, pipe or device."""
+    """True for a socket, pipe or device."""
 
 
 def sha256_of(path: Path) -> tuple[str, int]:
@@ -47,7 +47,7 @@ def sha256_of(path: Path) -> tuple[str, int]:
 
 
 def walk(path: Path) -> Iterator[tuple[str, Path]]:
-    """Yield what is below a folder, or the file itself: relative path and place, sorted.
+    """Yield relative and full path of the files below a folder, or of a file itself, sorted.
 
     Links are yielded, never followed.
 
@@ -69,8 +69,8 @@ def walk(path: Path) -> Iterator[tuple[str, Path]]:
                 found.append(Path(entry.path))
                 if len(found) > MAX_FILES:
                     raise NotCarriedOutError(BAD, f"more than {MAX_FILES} files", where=str(path))
-    for one in sorted(found):
-        yield one.relative_to(path).as_posix(), one
+    for file in sorted(found):
+        yield file.relative_to(path).as_posix(), file
 
 
 def inventory(path: Path) -> tuple[FileEntry, ...]:
@@ -80,22 +80,22 @@ def inventory(path: Path) -> tuple[FileEntry, ...]:
         NotCarriedOutError: More than `MAX_FILES`.
         OSError: Something can't be read.
     """
-    return tuple(_entry(name, place) for name, place in walk(path))
+    return tuple(_entry(name, file) for name, file in walk(path))
 
 
-def _entry(name: str, place: Path) -> FileEntry:
+def _entry(name: str, file: Path) -> FileEntry:
     shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    status = place.lstat()
+    status = file.lstat()
     if stat.S_ISLNK(status.st_mode):
-        return FileEntry(path=shown, link=str(place.readlink()))
+        return FileEntry(path=shown, link=str(file.readlink()))
     if not stat.S_ISREG(status.st_mode):
         return FileEntry(path=shown, special=True)
-    sha256, size = sha256_of(place)
+    sha256, size = sha256_of(file)
     return FileEntry(path=shown, size=size, sha256=sha256)
 
 
 def digest_of(entries: Iterable[FileEntry]) -> str | None:
-    """Return the component's digest; None where something in it is no regular file."""
+    """Return the component's digest, or None if it holds anything but regular files."""
     pairs = [(entry.path, entry.sha256) for entry in entries]
     known = [(path, sha256) for path, sha256 in pairs if sha256 is not None]
     return digest_of_files(known) if known and len(known) == len(pairs) else None

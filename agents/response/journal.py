@@ -1,4 +1,4 @@
-"""What became of each command, kept so that it survives a kill: SQLite, synced on every write."""
+"""The journal of a responder: outcomes and notes of commands in SQLite, synced on every write."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agents.response.outcome import OK, Outcome
 from schemas.errors import TidewatchError
 
 KEPT: Final = timedelta(days=400)
-"""How long a command is remembered: far longer than it can be replayed."""
+"""How long outcomes are kept: far longer than a command can be replayed."""
 MAX_HELD: Final = 10_000
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -34,7 +34,7 @@ class JournalError(TidewatchError):
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
-    """A command's outcome, and when it was reached."""
+    """The outcome of a command and its time."""
 
     at: datetime
     outcome: Outcome
@@ -42,17 +42,17 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Journal:
-    """The memory of one responder. One process at a time uses it."""
+    """The journal of one responder, used by one process at a time."""
 
     def __init__(self, path: Path, now: datetime) -> None:
-        """Open or make the journal, and forget what is older than `KEPT`.
+        """Open or create the journal, and delete entries older than `KEPT`.
 
         Args:
             path: Its file.
-            now: The time by which to forget.
+            now: The current time.
 
         Raises:
-            JournalError: It can't be used.
+            JournalError: The journal can't be opened or written.
         """
         try:
             make_folder(path.parent)
@@ -77,7 +77,7 @@ class Journal:
         self._db.close()
 
     def answer(self, command_id: str, attempt: int) -> Answered | None:
-        """Return what this attempt was answered with, None if it was not yet."""
+        """Return the outcome of an attempt, or None if it has none yet."""
         row = self._db.execute(
             "SELECT at, outcome, dry_run FROM answers WHERE command_id = ? AND attempt = ?",
             (command_id, attempt),
@@ -85,7 +85,7 @@ class Journal:
         return _answered(row) if row else None
 
     def success(self, command_id: str) -> Answered | None:
-        """Return the answer of the attempt that succeeded, if one did."""
+        """Return the outcome of the successful attempt, or None."""
         row = self._db.execute(
             "SELECT at, outcome, dry_run FROM answers WHERE command_id = ? AND status = ?"
             " ORDER BY attempt LIMIT 1",
@@ -104,7 +104,7 @@ class Journal:
     def finish(
         self, command_id: str, attempt: int, outcome: Outcome, at: datetime, *, dry_run: bool
     ) -> Answered:
-        """Remember an outcome; the first of an attempt counts."""
+        """Record an outcome; the first of an attempt stays. Return the one recorded."""
         self._db.execute(
             "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?)",
             (
@@ -121,14 +121,14 @@ class Journal:
         return kept
 
     def note(self, command_id: str, name: str) -> str | None:
-        """Return what was noted of a command under `name`."""
+        """Return the note of a command by name, or None."""
         row = self._db.execute(
             "SELECT value FROM notes WHERE command_id = ? AND name = ?", (command_id, name)
         ).fetchone()
         return str(row[0]) if row else None
 
     def keep(self, command_id: str, name: str, value: str, at: datetime) -> str:
-        """Note something of a command, once; return what is noted: the first value."""
+        """Keep a note of a command; the first value stays. Return the value kept."""
         self._db.execute(
             "INSERT OR IGNORE INTO notes VALUES (?, ?, ?, ?)",
             (command_id, name, value, at.astimezone(UTC).isoformat()),
@@ -138,7 +138,7 @@ class Journal:
         return kept
 
     def hold(self, command_id: str, attempt: int, command: bytes) -> bool:
-        """Keep a command that waits for others; False when `MAX_HELD` wait already."""
+        """Hold a command that waits for others; return False if `MAX_HELD` already wait."""
         if self.waiting() >= MAX_HELD:
             return False
         self._db.execute(
@@ -147,16 +147,16 @@ class Journal:
         return True
 
     def waiting(self) -> int:
-        """Return how many commands wait."""
+        """Return the number of held commands."""
         return int(self._db.execute("SELECT count(*) FROM held").fetchone()[0])
 
     def held(self) -> list[bytes]:
-        """Return the commands that wait, as they were received."""
+        """Return the held commands as they were received."""
         rows = self._db.execute("SELECT command FROM held ORDER BY attempt, command_id")
         return [bytes(row[0]) for row in rows.fetchall()]
 
     def release(self, command_id: str, attempt: int) -> None:
-        """Forget a command that waited: its answer is delivered."""
+        """Delete a held command: its outcome is delivered."""
         self._db.execute(
             "DELETE FROM held WHERE command_id = ? AND attempt = ?", (command_id, attempt)
         )

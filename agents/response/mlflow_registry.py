@@ -1,4 +1,4 @@
-"""An MLflow model registry: versions tagged and stripped of aliases, the serving alias moved.
+"""Contain models in an MLflow registry: tag versions, remove aliases, move the serving alias.
 
 The registry's own artifacts stay where they are; what serves follows an alias. Spoken to by its
 REST API (mlflow 2.3 and later), so that no MLflow needs to be installed here.
@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 import orjson
 import urllib3
 
-from agents.response.action_context import Work
+from agents.response.action_context import ActionContext
 from agents.response.config import MlflowConfig
 from agents.response.inventory import CHUNK, MAX_FILES, digest_of, inventory
 from agents.response.outcome import (
@@ -77,7 +77,7 @@ class Registry:
     def aliases(self, name: str) -> dict[str, str]:
         """Return the versions of a model's aliases."""
         model = self._call("GET", "registered-models/get", {"name": name})["registered_model"]
-        return {one["alias"]: str(one["version"]) for one in model.get("aliases", [])}
+        return {alias["alias"]: str(alias["version"]) for alias in model.get("aliases", [])}
 
     def version(self, name: str, version: str) -> dict[str, Any]:
         """Return a version."""
@@ -86,7 +86,7 @@ class Registry:
 
     def tag_of(self, name: str, version: str) -> str | None:
         """Return the value of our tag on a version, None if it has none."""
-        tags = {one["key"]: one.get("value") for one in self.version(name, version).get("tags", [])}
+        tags = {tag["key"]: tag.get("value") for tag in self.version(name, version).get("tags", [])}
         return tags.get(TAG)
 
     def set_tag(self, name: str, version: str, value: str) -> None:
@@ -109,7 +109,7 @@ class Registry:
         self._call("DELETE", "registered-models/alias", {"name": name, "alias": alias})
 
     def digest(self, name: str, version: str) -> str | None:
-        """Return the digest of a version's artifacts, read anew; None where they can't be reached.
+        """Return the digest of a version's artifacts, read again; None where they can't be reached.
 
         Raises:
             NotCarriedOutError: The registry does not answer, or there is too much to read.
@@ -118,10 +118,10 @@ class Registry:
         uri = str(self._call("GET", "model-versions/get-download-uri", asked)["artifact_uri"])
         parts = urlsplit(uri)
         if parts.scheme in {"", "file"}:
-            place = Path(os.path.realpath(unquote(parts.path)))
+            artifacts = Path(os.path.realpath(unquote(parts.path)))
             roots = [Path(os.path.realpath(root)) for root in self._config.artifact_roots]
-            if any(root in place.parents for root in roots) and place.exists():
-                return digest_of(inventory(place))
+            if any(root in artifacts.parents for root in roots) and artifacts.exists():
+                return digest_of(inventory(artifacts))
         if parts.scheme == "mlflow-artifacts":
             base = parts.path.strip("/")
             return digest_of_files(self._hashes(base)) if base else None
@@ -136,9 +136,9 @@ class Registry:
             listed = self._json(
                 "GET", f"{_ARTIFACTS}?path={quote(f'{base}/{folder}'.rstrip('/'))}", None
             )
-            for one in listed.get("files", []):
-                path = f"{folder}/{one['path'].rpartition('/')[2]}".lstrip("/")
-                if one.get("is_dir"):
+            for file in listed.get("files", []):
+                path = f"{folder}/{file['path'].rpartition('/')[2]}".lstrip("/")
+                if file.get("is_dir"):
                     folders.append(path)
                     continue
                 found[path], size = self._hash(f"{base}/{path}", left)
@@ -213,55 +213,57 @@ class Registry:
         )
 
 
-def _model(work: Work) -> tuple[MlflowConfig, str]:
-    config = work.site.mlflow
+def _model(context: ActionContext) -> tuple[MlflowConfig, str]:
+    config = context.site.mlflow
     if config is None:
         raise NotCarriedOutError(UNSUPPORTED, "no MLflow registry is configured for this tenant")
-    return config, local_name(work.spec)[1].removeprefix(f"{config.registry}/")
+    return config, local_name(context.spec)[1].removeprefix(f"{config.registry}/")
 
 
-def quarantine(work: Work) -> Outcome:
+def quarantine(context: ActionContext) -> Outcome:
     """Tag a version as quarantined and take its aliases from it; its artifacts stay.
 
     Raises:
         NotCarriedOutError: No version is named, it is not there, or the registry does not answer.
     """
-    config, name = _model(work)
-    version = work.spec.version
+    config, name = _model(context)
+    version = context.spec.version
     if version is None:
-        raise NotCarriedOutError(BAD, "the command names no version", where=work.spec.target[:200])
+        raise NotCarriedOutError(
+            BAD, "the command names no version", where=context.spec.target[:200]
+        )
     with Registry(config) as registry:
         registry.version(name, version)
         aliases = registry.aliases(name)
         mine = sorted(alias for alias, of in aliases.items() if of == version)
         results = {"model": name, "version": version, "aliases_removed": mine, "tag": TAG}
-        if work.spec.dry_run:
+        if context.spec.dry_run:
             return Outcome(status=OK, status_text="would be tagged", results=results)
         # the first run's list, also when it was killed half-way through removing them
-        before = work.keep("aliases", orjson.dumps(dict.fromkeys(mine, version)).decode())
-        registry.set_tag(name, version, work.spec.command_id)
+        before = context.keep("aliases", orjson.dumps(dict.fromkeys(mine, version)).decode())
+        registry.set_tag(name, version, context.spec.command_id)
         for alias in mine:
             registry.drop_alias(name, alias)
     results["aliases_removed"] = sorted(orjson.loads(before))
     return Outcome(status=OK, status_text="tagged and without aliases", results=results)
 
 
-def restore(work: Work) -> Outcome:
+def restore(context: ActionContext) -> Outcome:
     """Take the tag off again and give the aliases back that no other version has by now.
 
     Raises:
         NotCarriedOutError: The version is not there, or the registry does not answer.
     """
-    config, name = _model(work)
-    version, undoes = work.spec.version, work.spec.undoes or ""
-    before = work.noted_by(undoes, "aliases")
+    config, name = _model(context)
+    version, undoes = context.spec.version, context.spec.undoes or ""
+    before = context.noted_by(undoes, "aliases")
     if before is None or version is None:
         return Outcome(status=OK, status_text="nothing was tagged: there is nothing to take back")
     with Registry(config) as registry:
         taken = registry.aliases(name)
         back = [alias for alias in orjson.loads(before) if taken.get(alias) in {None, version}]
         results = {"model": name, "version": version, "aliases": back}
-        if work.spec.dry_run:
+        if context.spec.dry_run:
             return Outcome(status=OK, status_text="would lose its tag", results=results)
         for alias in back:
             registry.set_alias(name, alias, version)
@@ -270,14 +272,14 @@ def restore(work: Work) -> Outcome:
     return Outcome(status=OK, status_text="no longer tagged", results=results)
 
 
-def rollback(work: Work) -> Outcome:
+def rollback(context: ActionContext) -> Outcome:
     """Move the serving alias to the last known-good version, its artifacts' digest verified.
 
     Raises:
         NotCarriedOutError: None is known, or it can't be verified.
     """
-    config, name = _model(work)
-    version, digest = work.spec.rollback_version, work.spec.rollback_digest
+    config, name = _model(context)
+    version, digest = context.spec.rollback_version, context.spec.rollback_digest
     if version is None or digest is None:
         raise NotCarriedOutError(REFUSED, "no known-good version and digest are named")
     with Registry(config) as registry:
@@ -296,10 +298,10 @@ def rollback(work: Work) -> Outcome:
             )
         now = registry.aliases(name).get(config.alias, "")
         results = {"model": name, "alias": config.alias, "version": version, "digest": digest}
-        if work.spec.dry_run:
+        if context.spec.dry_run:
             return Outcome(status=OK, status_text="would be rolled back", results=results)
-        previous = work.keep("previous", _alias_before(work, config, work.before(now)))
-        work.keep("target", version)
+        previous = context.keep("previous", _alias_before(context, config, context.before(now)))
+        context.keep("target", version)
         registry.set_alias(name, config.alias, version)
     return Outcome(
         status=OK,
@@ -308,27 +310,27 @@ def rollback(work: Work) -> Outcome:
     )
 
 
-def _alias_before(work: Work, config: MlflowConfig, now: str) -> str:
+def _alias_before(context: ActionContext, config: MlflowConfig, now: str) -> str:
     """Return the version the alias had; a quarantine before may have removed it."""
     if now:
         return now
-    for command_id in work.spec.after:
-        removed = work.noted_by(command_id, "aliases")
+    for command_id in context.spec.after:
+        removed = context.noted_by(command_id, "aliases")
         versions: dict[str, str] = orjson.loads(removed) if removed else {}
         if config.alias in versions:
             return versions[config.alias]
     return ""
 
 
-def roll_forward(work: Work) -> Outcome:
+def roll_forward(context: ActionContext) -> Outcome:
     """Move the serving alias back to the version it had before a rollback.
 
     Raises:
         NotCarriedOutError: Someone moved it since, or that version is still quarantined.
     """
-    config, name = _model(work)
-    undoes = work.spec.undoes or ""
-    previous, target = work.noted_by(undoes, "previous"), work.noted_by(undoes, "target")
+    config, name = _model(context)
+    undoes = context.spec.undoes or ""
+    previous, target = context.noted_by(undoes, "previous"), context.noted_by(undoes, "target")
     if not previous or target is None:
         return Outcome(status=OK, status_text="nothing was rolled back, or there was none before")
     with Registry(config) as registry:
@@ -337,7 +339,7 @@ def roll_forward(work: Work) -> Outcome:
             raise NotCarriedOutError(BAD, "the alias was moved by someone else since")
         if registry.tag_of(name, previous) is not None:
             raise NotCarriedOutError(BAD, "the version before is still quarantined")
-        if work.spec.dry_run:
+        if context.spec.dry_run:
             return Outcome(status=OK, status_text=f"would be version {previous} again")
         registry.set_alias(name, config.alias, previous)
     return Outcome(

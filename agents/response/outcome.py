@@ -1,4 +1,4 @@
-"""What a responder answers: an OpenC2 status, a sentence and results."""
+"""Outcomes of commands: an OpenC2 status, a sentence and results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from schemas.errors import TidewatchError
 WORKING: Final = 102
 OK: Final = 200
 BAD: Final = 400
-"""The command can't be carried out as it is: malformed, expired, or the world has changed."""
+"""The command can't be carried out: malformed, expired, or overtaken by other changes."""
 REFUSED: Final = 403
 ABSENT: Final = 404
 FAILED: Final = 500
@@ -20,7 +20,7 @@ UNAVAILABLE: Final = 503
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to one command."""
+    """The outcome of one command."""
 
     status: int
     status_text: str
@@ -28,32 +28,32 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def succeeded(self) -> bool:
-        """Whether it was carried out."""
+        """Whether the command was carried out."""
         return self.status == OK
 
     @property
     def word(self) -> str:
-        """What became of it: done, waiting, refused (it may not be, or not here) or failed."""
+        """The state in a word: done, waiting, refused or failed."""
         if self.status in {OK, WORKING}:
             return "done" if self.succeeded else "waiting"
         return "failed" if self.status in {FAILED, UNAVAILABLE} else "refused"
 
 
 class NotCarriedOutError(TidewatchError):
-    """A command that is refused or failed, with the status it is answered with.
+    """A command that was refused or failed.
 
     Args:
-        status: OpenC2's status.
-        what: In a sentence.
-        where: The place.
-        remedy: What the reader can do.
+        status: The OpenC2 status to answer with.
+        what: What went wrong.
+        where: The path, URL or component.
+        remedy: What to do about it.
     """
 
     def __init__(self, status: int, what: str, *, where: str = "", remedy: str = "") -> None:
-        """Keep the status beside the sentence."""
+        """Keep the status with the error."""
         self.status = status
         super().__init__(what, where=where, remedy=remedy)
 
     def outcome(self) -> Outcome:
-        """Return the answer."""
+        """Return the error as an outcome."""
         return Outcome(status=self.status, status_text=self.explain())

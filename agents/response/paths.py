@@ -1,4 +1,4 @@
-"""Where a component lies in a store, and that no name or link leads out of it."""
+"""Find components in a store, and refuse names and links that lead out of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from schemas.incidents.commands import CommandSpec
 VERSIONS: Final = "versions"
 CURRENT: Final = "current"
 MAX_VERSIONS: Final = 10_000
-"""Children of a folder of versions or of a loose folder."""
+"""Most children of a folder of versions, or of a loose folder."""
 _PART: Final = re.compile(r"[^\x00-\x1f\x7f/\\]{1,255}")
 
 
@@ -33,12 +33,12 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def digest(self) -> str | None:
-        """The component's digest; None where it holds links or devices."""
+        """The component's digest, or None if it holds links or devices."""
         return digest_of(self.files)
 
 
 def component_of(spec: CommandSpec) -> str:
-    """Return the key of the component a command targets, without version or digest."""
+    """Return the key of a command's component, without version or digest."""
     for ending in (f"@{spec.version}", f"#{spec.digest}"):
         if spec.target.endswith(ending):
             return spec.target[: -len(ending)]
@@ -46,10 +46,10 @@ def component_of(spec: CommandSpec) -> str:
 
 
 def local_name(spec: CommandSpec) -> tuple[str, str]:
-    """Return the kind and name of a command's component, as its tenant calls it.
+    """Return the kind and name of a command's component, without the tenant.
 
     Raises:
-        NotCarriedOutError: The target is no component, or another tenant's.
+        NotCarriedOutError: The target is not a component, or belongs to another tenant.
     """
     try:
         kind, name = split_key(component_of(spec))
@@ -63,7 +63,7 @@ def local_name(spec: CommandSpec) -> tuple[str, str]:
 
 
 def base_of(spec: CommandSpec, store: StoreConfig) -> Path | None:
-    """Return the folder or file of a command's component; None where the store has no place.
+    """Return the folder or file of a command's component, or None if the store has no such kind.
 
     Raises:
         NotCarriedOutError: The name or a link leads out of the store.
@@ -88,10 +88,10 @@ def version_folder(base: Path, version: str) -> Path:
 
 
 def confined(path: Path) -> Path:
-    """Return `path` if no link is on the way to it, nor it itself one.
+    """Return `path` if neither it nor a folder above it is a link.
 
     Raises:
-        NotCarriedOutError: A link is.
+        NotCarriedOutError: A link leads to it, or it is one.
     """
     if os.path.realpath(path) != str(path):
         raise NotCarriedOutError(REFUSED, "a link is on the way there", where=str(path))
@@ -99,16 +99,16 @@ def confined(path: Path) -> Path:
 
 
 def find(spec: CommandSpec, store: StoreConfig) -> list[Held]:
-    """Return what a command's component is in the store: by digest, else by version, else all.
+    """Find a command's component in the store: by digest, else by version, else all versions.
 
-    A digest counts before a version: a tag may point to other content by now.
+    A digest takes precedence: a tag may point to other content by now.
 
     Raises:
-        NotCarriedOutError: It is not there, or there with other content.
+        NotCarriedOutError: The component is missing, or has other content.
     """
     base = base_of(spec, store)
     if base is not None and spec.version is not None and spec.digest is not None:
-        # most often the version is what it was: the others need not be read
+        # the named version usually matches: then no other is read
         named = version_folder(base, spec.version)
         if os.path.lexists(named):
             held = Held(path=named, files=inventory(named))
@@ -119,7 +119,7 @@ def find(spec: CommandSpec, store: StoreConfig) -> list[Held]:
         if found:
             return found
     else:
-        same = [one for one in found if _is(one, spec.digest)]
+        same = [held for held in found if _is(held, spec.digest)]
         if same:
             return same
         if found:
@@ -144,11 +144,11 @@ def _candidates(spec: CommandSpec, store: StoreConfig, base: Path | None) -> Ite
         else:
             yield from children(confined(base / VERSIONS))
     elif base is not None and _mapped(spec, store) is not None and os.path.lexists(base):
-        # a folder without versions that no one mapped may hold the models of a whole publisher
+        # an unmapped folder without versions may hold all models of a publisher
         if spec.digest is None and spec.version is not None:
             raise NotCarriedOutError(
                 BAD,
-                "the store does not tell which version is here: name the digest",
+                "the store does not say which version is here: name the digest",
                 where=str(base),
             )
         yield base
@@ -158,7 +158,7 @@ def _candidates(spec: CommandSpec, store: StoreConfig, base: Path | None) -> Ite
 
 
 def children(folder: Path) -> list[Path]:
-    """Return the direct children of a folder that are in use and no links, sorted.
+    """Return the children of a folder in order, without links and temporary names.
 
     Raises:
         NotCarriedOutError: More than `MAX_VERSIONS`.

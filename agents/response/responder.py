@@ -1,4 +1,4 @@
-"""Carries out one containment command: once, in its order, for a tenant that is served."""
+"""Carry out containment commands: each once, in order, for configured tenants only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from agents.response import blocklist, evidence, hooks, mlflow_registry, store
-from agents.response.action_context import Work
+from agents.response.action_context import ActionContext
 from agents.response.config import ResponderConfig
 from agents.response.journal import Answered, Journal
 from agents.response.outcome import (
@@ -24,15 +24,16 @@ from agents.response.outcome import (
     NotCarriedOutError,
     Outcome,
 )
+from schemas.counting import counted
 from schemas.incidents.commands import CommandSpec
 
 log = structlog.get_logger()
 
 MAX_AFTER: Final = 256
-"""Commands that one may come after."""
+"""Most commands that a command may wait for."""
 TAKEN_BACK: Final = "taken back by"
 _ID: Final = re.compile(r"[A-Za-z0-9-]{1,36}")
-Action = Callable[[Work], Outcome]
+Action = Callable[[ActionContext], Outcome]
 _IN_STORE: Final[Mapping[str, Action]] = {
     "quarantine": store.quarantine,
     "restore": store.restore,
@@ -55,20 +56,20 @@ _ELSEWHERE: Final[Mapping[str, Action]] = {
 def carry_out(
     spec: CommandSpec, config: ResponderConfig, journal: Journal, now: datetime
 ) -> Answered:
-    """Carry out a command, or tell why not.
+    """Carry out a command, or say why not.
 
-    Safe to repeat: an attempt that was answered is answered the same, and a command that succeeded
-    once is not carried out again. Safe to kill: what was begun is finished by the next run.
+    Safe to repeat: an attempt with an outcome keeps it, and a command that succeeded is not
+    carried out again. Safe to kill: the next run finishes what was started.
 
     Args:
-        spec: The command; its signature is verified.
-        config: Whom the responder serves, and with what.
-        journal: What it did before.
-        now: The time by its own clock.
+        spec: The command; the caller has verified its signature.
+        config: The configuration of the responder.
+        journal: The journal of the responder.
+        now: The current time.
 
     Returns:
-        The outcome and when it was reached. Status 102: it waits for commands it comes after; call
-        again later. That alone is not remembered as an answer.
+        The outcome and its time. Status 102: the command waits for others; call again later. This
+        status alone is not recorded.
     """
     earlier = journal.answer(spec.command_id, spec.attempt)
     if earlier is not None:
@@ -90,7 +91,7 @@ def carry_out(
 
 
 def preview(spec: CommandSpec, config: ResponderConfig, journal: Journal, now: datetime) -> Outcome:
-    """Return what carrying out a command would do now; nothing is done or remembered."""
+    """Return the outcome that a command would have now; change and record nothing."""
     try:
         if journal.success(spec.command_id) is not None:
             return Outcome(status=OK, status_text="carried out already")
@@ -113,7 +114,7 @@ def _outcome(
         if success is not None and (spec.dry_run or not success.dry_run):
             return success.outcome
         if spec.replaces is not None and not spec.dry_run:
-            # it may still wait, or come late: it is not carried out any more
+            # the replaced command may still wait, or arrive late: never carry it out
             journal.keep(spec.replaces, TAKEN_BACK, spec.command_id, now)
         taken_back = journal.note(spec.command_id, TAKEN_BACK)
         if taken_back is not None:
@@ -124,7 +125,7 @@ def _outcome(
         if waits:
             return _held(spec, config, journal, now, waits)
         if spec.undoes is not None and not spec.dry_run:
-            # what it takes back may still wait, or come late: it is not carried out then
+            # the undone command may still wait, or arrive late: never carry it out
             journal.keep(spec.undoes, TAKEN_BACK, spec.command_id, now)
         return _act(_work(spec, config, journal, now), now)
     except NotCarriedOutError as error:
@@ -152,7 +153,7 @@ def _check_time(spec: CommandSpec, now: datetime) -> None:
 
 
 def _waits_for(spec: CommandSpec, journal: Journal) -> list[str]:
-    """Return the commands that must succeed first and did not yet.
+    """Return the commands that must succeed first and have not yet.
 
     Raises:
         NotCarriedOutError: One failed, was taken back, or was only tried dry.
@@ -188,22 +189,24 @@ def _held(
         )
     return Outcome(
         status=WORKING,
-        status_text=f"waits for {len(waits)} commands it comes after",
+        status_text=f"waits for {counted(len(waits), 'command')} it comes after",
         results={"waits_for": waits},
     )
 
 
 def _begun(spec: CommandSpec) -> str:
-    """Return the note that says an attempt was begun: it is finished then, expired or not."""
+    """Return the name of the note of a started attempt, which is finished even if expired."""
     return f"begun {spec.attempt}"
 
 
-def _work(spec: CommandSpec, config: ResponderConfig, journal: Journal, now: datetime) -> Work:
+def _work(
+    spec: CommandSpec, config: ResponderConfig, journal: Journal, now: datetime
+) -> ActionContext:
     begun = now
     if not spec.dry_run:
         journal.keep(spec.command_id, _begun(spec), now.isoformat(), now)
         begun = datetime.fromisoformat(journal.keep(spec.command_id, "begun", now.isoformat(), now))
-    return Work(
+    return ActionContext(
         spec=spec,
         site=config.tenants[spec.tenant],
         journal=journal,
@@ -212,9 +215,9 @@ def _work(spec: CommandSpec, config: ResponderConfig, journal: Journal, now: dat
     )
 
 
-def _act(work: Work, now: datetime) -> Outcome:
-    """Do what is done here, then call the hook of the action, if there is one."""
-    spec, site = work.spec, work.site
+def _act(context: ActionContext, now: datetime) -> Outcome:
+    """Run the responder's own action, then the hook of the action, if configured."""
+    spec, site = context.spec, context.site
     action = (_IN_MLFLOW if mlflow_registry.serves(spec, site.mlflow) else _IN_STORE).get(
         spec.action, _ELSEWHERE.get(spec.action)
     )
@@ -224,15 +227,15 @@ def _act(work: Work, now: datetime) -> Outcome:
             raise NotCarriedOutError(
                 UNSUPPORTED, f"no hook is configured for {spec.action}", where=spec.tenant
             )
-        return action(work)
+        return action(context)
     done = Outcome(status=OK, status_text="")
     if action is not None:
         try:
-            done = action(work)
+            done = action(context)
         except NotCarriedOutError as error:
             if error.status != UNSUPPORTED:
                 raise
-    called = hooks.call(work, hook, now)
+    called = hooks.call(context, hook, now)
     return Outcome(
         status=OK,
         status_text="; ".join(filter(None, (done.status_text, called.status_text))),

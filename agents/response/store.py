@@ -1,4 +1,4 @@
-"""A model store on a file system: quarantine and restore, rollback and roll forward.
+"""Contain models in a store on a file system: quarantine, restore, rollback, roll forward.
 
 Layout: `<root>/<registry>/<org>/<name>/versions/<revision>/…` are the files, and the link
 `<root>/<registry>/<org>/<name>/current` points to the version in use. A quarantine is
@@ -16,9 +16,9 @@ from typing import Final
 import msgspec
 import orjson
 
-from agents.response.action_context import Work
+from agents.response.action_context import ActionContext
 from agents.response.config import StoreConfig
-from agents.response.durable import make_folder, move, switch_link, take_back, write_whole
+from agents.response.durable import make_folder, move, switch_link, undo_move, write_whole
 from agents.response.inventory import FileEntry, digest_of, inventory
 from agents.response.outcome import (
     ABSENT,
@@ -45,21 +45,21 @@ from schemas.cloudevents import format_time
 MANIFEST: Final = "manifest.json"
 FORMAT: Final = "tidewatch.quarantine.v1"
 SHOWN: Final = 20
-"""Places that a result names; the manifest names all."""
+"""Most paths named in a result; the manifest names all."""
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is moved."""
+    """A file or folder in quarantine."""
 
     original: str
     kept: str
-    """Its place below the quarantine's own folder."""
+    """Its path within the folder of the quarantine."""
     digest: str | None
     files: tuple[FileEntry, ...]
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a quarantine holds, and why."""
+    """The manifest of a quarantine: its content and reason."""
 
     format: str
     command_id: str
@@ -73,24 +73,24 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     items: tuple[Item, ...]
     restored_at: datetime | None = None
     restored_by: str | None = None
-    """The command that took it back."""
+    """The command that restored it."""
 
 
-def _store(work: Work) -> StoreConfig:
-    if work.site.store is None:
+def _store(context: ActionContext) -> StoreConfig:
+    if context.site.store is None:
         raise NotCarriedOutError(UNSUPPORTED, "no store is configured for this tenant")
-    return work.site.store
+    return context.site.store
 
 
-def quarantine(work: Work) -> Outcome:
+def quarantine(context: ActionContext) -> Outcome:
     """Move a component out of use, never deleting; a manifest tells what, from where and why.
 
     Raises:
         NotCarriedOutError: It is not here, or a link leads out of the store.
         OSError: The file system refuses.
     """
-    store, spec = _store(work), work.spec
-    folder = store.quarantine / f"{work.begun:%Y%m%d}" / spec.command_id
+    store, spec = _store(context), context.spec
+    folder = store.quarantine / f"{context.begun:%Y%m%d}" / spec.command_id
     manifest = _read_manifest(folder / MANIFEST)
     if manifest is None:
         held = find(spec, store)
@@ -102,16 +102,16 @@ def quarantine(work: Work) -> Outcome:
             component=component_of(spec),
             version=spec.version,
             reason=spec.reason,
-            responder=work.responder,
-            quarantined_at=work.begun,
+            responder=context.responder,
+            quarantined_at=context.begun,
             items=tuple(
                 Item(
-                    original=str(one.path),
-                    kept=f"{number}/{one.path.name}",
-                    digest=one.digest,
-                    files=one.files,
+                    original=str(component.path),
+                    kept=f"{number}/{component.path.name}",
+                    digest=component.digest,
+                    files=component.files,
                 )
-                for number, one in enumerate(held)
+                for number, component in enumerate(held)
             ),
         )
         if spec.dry_run:
@@ -143,14 +143,14 @@ def _moved(manifest: Manifest, folder: Path, text: str) -> Outcome:
     )
 
 
-def restore(work: Work) -> Outcome:
-    """Move back what a quarantine took, after verifying every file by its manifest.
+def restore(context: ActionContext) -> Outcome:
+    """Restore a quarantine, after verifying every file against its manifest.
 
     Raises:
-        NotCarriedOutError: What is kept was changed, or something else is in its place by now.
+        NotCarriedOutError: A quarantined file changed, or its original path is taken.
         OSError: The file system refuses.
     """
-    store, spec = _store(work), work.spec
+    store, spec = _store(context), context.spec
     folder, manifest = _quarantined(store, spec.undoes or "")
     if manifest is None:
         return Outcome(status=OK, status_text="nothing was moved: there is nothing to move back")
@@ -168,10 +168,10 @@ def restore(work: Work) -> Outcome:
             original = Path(item.original)
             confined(original.parent)
             original.parent.mkdir(parents=True, exist_ok=True)
-            take_back(original, folder / item.kept)
+            undo_move(original, folder / item.kept)
             move(folder / item.kept, original, _same_as(item))
         manifest = msgspec.structs.replace(
-            manifest, restored_at=work.begun, restored_by=spec.command_id
+            manifest, restored_at=context.begun, restored_by=spec.command_id
         )
         _write_manifest(folder, manifest)
     return Outcome(
@@ -181,7 +181,7 @@ def restore(work: Work) -> Outcome:
 
 def _check_kept(kept: Path, item: Item) -> None:
     if not os.path.lexists(kept):
-        # moved back before this process was killed, or on its way there: `move` finds out
+        # an earlier run may have moved it back in part or whole: `move` checks
         return
     if inventory(kept) != item.files:
         raise NotCarriedOutError(
@@ -197,7 +197,7 @@ def _same_as(item: Item) -> Callable[[Path], bool]:
     def same(copy: Path) -> bool:
         found = inventory(copy)
         if len(found) == 1 and len(item.files) == 1:
-            # a plain file on its way has another name
+            # a plain file has another name during a move
             return msgspec.structs.replace(found[0], path=item.files[0].path) == item.files[0]
         return found == item.files
 
@@ -229,15 +229,15 @@ def _write_manifest(folder: Path, manifest: Manifest) -> None:
     write_whole(folder / MANIFEST, raw + b"\n")
 
 
-def rollback(work: Work) -> Outcome:
-    """Point `current` to the last known-good version, once its digest is verified.
+def rollback(context: ActionContext) -> Outcome:
+    """Point `current` to the last known-good version, after verifying its digest.
 
     Raises:
-        NotCarriedOutError: None is known, it is not here, or it is not what it should be.
+        NotCarriedOutError: No known-good version is named, it is missing, or its digest differs.
         OSError: The file system refuses.
     """
-    store, spec = _store(work), work.spec
-    base = _versioned(work, store)
+    store, spec = _store(context), context.spec
+    base = _versioned(context, store)
     if spec.rollback_digest is None:
         raise NotCarriedOutError(
             REFUSED,
@@ -253,15 +253,15 @@ def rollback(work: Work) -> Outcome:
         "current": str(link),
         "version": good.name,
         "digest": spec.rollback_digest,
-        "verified_at": format_time(work.begun),
+        "verified_at": format_time(context.begun),
     }
     if spec.dry_run:
         return Outcome(
             status=OK, status_text=f"would be rolled back to {good.name}", results=results
         )
-    # noted before the switch, so that a repetition after a kill still knows
-    previous = work.keep("previous", work.before(before))
-    work.keep("target", target)
+    # kept before the switch, so that a repetition after a kill has it
+    previous = context.keep("previous", context.before(before))
+    context.keep("target", target)
     switch_link(link, target)
     return Outcome(
         status=OK,
@@ -270,17 +270,17 @@ def rollback(work: Work) -> Outcome:
     )
 
 
-def roll_forward(work: Work) -> Outcome:
-    """Point `current` back to what it was before a rollback.
+def roll_forward(context: ActionContext) -> Outcome:
+    """Point `current` back to its target before a rollback.
 
     Raises:
         NotCarriedOutError: Someone switched it since, or that version is not there.
         OSError: The file system refuses.
     """
-    store, spec = _store(work), work.spec
-    base = _versioned(work, store)
-    previous = work.noted_by(spec.undoes or "", "previous")
-    switched = work.noted_by(spec.undoes or "", "target")
+    store, spec = _store(context), context.spec
+    base = _versioned(context, store)
+    previous = context.noted_by(spec.undoes or "", "previous")
+    switched = context.noted_by(spec.undoes or "", "target")
     if not previous or switched is None:
         return Outcome(status=OK, status_text="nothing was rolled back, or there was none before")
     link = base / CURRENT
@@ -304,18 +304,18 @@ def roll_forward(work: Work) -> Outcome:
     )
 
 
-def _versioned(work: Work, store: StoreConfig) -> Path:
-    base = base_of(work.spec, store)
+def _versioned(context: ActionContext, store: StoreConfig) -> Path:
+    base = base_of(context.spec, store)
     if base is None or not (base / VERSIONS).is_dir():
         raise NotCarriedOutError(
-            ABSENT, "the component is not here with versions", where=work.spec.target[:200]
+            ABSENT, "the component is not here with versions", where=context.spec.target[:200]
         )
     confined(base / VERSIONS)
     return base
 
 
 def _pointed(link: Path) -> str:
-    """Return what `current` points to within its component; empty where there is none."""
+    """Return the target of `current` within its component; empty if there is none."""
     if not os.path.lexists(link):
         return ""
     if not link.is_symlink():
@@ -334,9 +334,9 @@ def _verified(base: Path, version: str | None, digest: str) -> Path:
                 where=str(named),
             )
         return named
-    for one in children(base / VERSIONS):
-        if one.is_dir() and digest_of(inventory(one)) == digest:
-            return one
+    for folder in children(base / VERSIONS):
+        if folder.is_dir() and digest_of(inventory(folder)) == digest:
+            return folder
     raise NotCarriedOutError(
         ABSENT,
         "the known-good version is not here",

@@ -1,4 +1,4 @@
-"""The correlation rules, read from `rules.toml`, and the pure questions they ask."""
+"""The rules that the component ledger evaluates, and the pure questions they ask."""
 
 from __future__ import annotations
 
@@ -10,30 +10,13 @@ from typing import Final
 
 import msgspec
 
-from agents.domain.rules import Rule, load_rules
+from agents.domain.rules import Rule, When, family_rules
 from schemas.findings import Finding
 from schemas.severity import Severity
 
 HOUR_MS: Final = 3_600_000
 PRIVATE_TENANTS: Final = 3
 """The default k: fewer tenants are never counted in what a tenant reads."""
-
-
-class When(msgspec.Struct, frozen=True, kw_only=True):
-    """How a rule is recognised."""
-
-    kind: str
-    """drift, absence, first-seen, value-count, combination, fact or taint."""
-    slot: str = ""
-    prefixes: tuple[str, ...] = ()
-    minimum: int = 0
-    distinct: str = ""
-    thresholds: tuple[int, ...] = ()
-    signals: tuple[str, ...] = ()
-    """Kinds of indicator, alternatives parted by `|`."""
-    ordered: bool = False
-    hours: float = 0.0
-    kinds: tuple[str, ...] = ()
 
 
 class Correlation(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,29 +37,26 @@ class TaintRule(msgspec.Struct, frozen=True, kw_only=True):
     """Kinds that apply a tenant's policy where no fact is named: they say nothing of others."""
 
 
-class _Conditions(msgspec.Struct, frozen=True, kw_only=True):
-    id: str
-    when: When
-
-
-@cache
-def _text() -> str:
-    return resources.files("agents.triage").joinpath("rules.toml").read_text(encoding="utf-8")
+FAMILIES: Final = ("intelligence", "ledger")
+"""The families of rules whose condition is evaluated here."""
 
 
 @cache
 def correlations() -> dict[str, Correlation]:
     """Return the correlation rules by id, read once."""
-    text = _text()
-    rules = load_rules(text, "triage/rules.toml")
-    conditions = msgspec.convert(tomllib.loads(text)["rule"], list[_Conditions])
-    return {entry.id: Correlation(rule=rules[entry.id], when=entry.when) for entry in conditions}
+    return {
+        rule_id: Correlation(rule=rule, when=rule.when)
+        for family in FAMILIES
+        for rule_id, rule in family_rules(family).items()
+        if rule.when is not None
+    }
 
 
 @cache
 def taint_rule() -> TaintRule:
     """Return which findings taint."""
-    return msgspec.convert(tomllib.loads(_text())["taint"], TaintRule)
+    text = resources.files("agents.triage").joinpath("taint.toml").read_text(encoding="utf-8")
+    return msgspec.convert(tomllib.loads(text), TaintRule)
 
 
 def taints(finding: Finding) -> bool:
@@ -101,20 +81,23 @@ def of_kind(kind: str, slot: str = "") -> tuple[Correlation, ...]:
 
 @cache
 def for_prefix(kind: str, slot: str, prefix: str) -> Correlation | None:
-    """Return the first rule of `kind` and `slot` about components of `prefix`, or None."""
-    for one in of_kind(kind, slot):
-        if prefix in one.when.prefixes:
-            return one
-    return None
+    """Return the narrowest rule of `kind` and `slot` about components of `prefix`, or None."""
+    return _narrowest(rule for rule in of_kind(kind, slot) if prefix in rule.when.prefixes)
 
 
 @cache
 def for_fact(fact_kind: str, prefix: str) -> Correlation | None:
-    """Return the rule for a fact of `fact_kind` about components of `prefix`, or None."""
-    for one in of_kind("fact"):
-        if fact_kind in one.when.kinds and prefix in one.when.prefixes:
-            return one
-    return None
+    """Return the narrowest rule for a fact of `fact_kind` about a `prefix`, or None."""
+    return _narrowest(
+        rule
+        for rule in of_kind("fact")
+        if fact_kind in rule.when.kinds and prefix in rule.when.prefixes
+    )
+
+
+def _narrowest(rules: Iterable[Correlation]) -> Correlation | None:
+    """Return the rule with the fewest prefixes: one about packages goes before one about all."""
+    return min(rules, key=lambda rule: len(rule.when.prefixes), default=None)
 
 
 def reached(thresholds: Sequence[int], count: int) -> int | None:

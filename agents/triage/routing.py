@@ -9,6 +9,7 @@ import msgspec
 
 from agents.domain.basis import is_verified
 from agents.domain.hosts import is_local
+from agents.measures import FindingMeasure
 from agents.ports import Message
 from schemas.canonical import stable_id
 from schemas.channels import Channel
@@ -135,9 +136,12 @@ def finding_messages(finding: Finding, revision: Revision = (0, 0)) -> Iterator[
     """
     root = incident_root(finding)
     incident = incident_id(root)
+    measure: FindingMeasure | None = FindingMeasure(rule=finding.rule_id, severity=finding.severity)
     for key in finding_keys(finding):
         seen = FindingSeen(key=key, incident=incident, finding=finding, revision=revision)
-        yield ledger_message(key, seen)
+        message = ledger_message(key, seen)
+        yield msgspec.structs.replace(message, measure=measure)
+        measure = None  # one finding counts once, however many rows it is filed under
     if opens_incident(finding) and not is_verified(finding):
         update = FindingUpdate(incident=incident, root=root, finding=finding, revision=revision)
         yield incident_message(incident, update)

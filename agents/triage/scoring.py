@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from schemas.counting import counted
 from schemas.findings import Finding
 from schemas.incidents.views import Score, ScoreTerm
 from schemas.severity import Severity, band
@@ -134,7 +135,8 @@ def score(
         "recoverability": RECOVERY.get(recovery, 1.0),
     }
     reasons = {
-        "blast_radius": f"{affected} systems and components reached",
+        "blast_radius": counted(affected, "system or component", "systems and components")
+        + " reached",
         "exposure": exposure,
         "tenants": "one tenant" if tenants <= 1 else f"{tenants} tenants or more",
         "criticality": "not known: taken as middling" if criticality is None else "stated",

@@ -56,14 +56,14 @@ def misp_event(
     *,
     tlp: Tlp,
 ) -> dict[str, Any]:
-    """Return the MISP event of an incident, scrubbed as the STIX bundle is.
+    """Return the MISP event of an incident, without tenant data, like the STIX bundle.
 
     Args:
         incident: The incident's id.
         title: In a line, naming no tenant.
         at: When it was first seen.
         band: Its severity.
-        indicators: What is shared.
+        indicators: The shared indicators.
         tlp: The marking.
     """
     tags = [{"name": f"tlp:{tlp}"}]

@@ -1,7 +1,8 @@
 """OCSF 1.7 documents: Detection Finding (2004) of alerts, Remediation Activity (7001) of results.
 
 https://schema.ocsf.io/1.7.0/classes/detection_finding. Times are integer milliseconds; `action_id`
-and `disposition_id` need the security_control profile; the names of observables are real paths.
+and `disposition_id` need the security_control profile, `assignee` the incident profile; the names
+of observables are real paths.
 """
 
 from __future__ import annotations
@@ -113,9 +114,9 @@ def lead_finding(alert: AlertView) -> FindingView | None:
 
 
 def last_occurrence(alert: AlertView) -> datetime:
-    """Return when the last thing that the alert tells of occurred.
+    """Return when the latest occurrence that the alert reports happened.
 
-    What Tidewatch itself did about it, and when, is in the timeline and not an occurrence.
+    Actions of Tidewatch are in the timeline and are no occurrence.
     """
     return max([alert.first_seen, *(e.at for e in alert.timeline if e.what in OCCURRENCES)])
 
@@ -340,6 +341,7 @@ def detection_finding(alert: AlertView) -> dict[str, Any]:
         }
     if alert.assignee:
         document["assignee"] = {"name": alert.assignee, "type_id": 1, "type": "User"}
+        document["metadata"]["profiles"].insert(0, "incident")
     if alert.processing.detected_at is not None:
         document["metadata"]["processed_time"] = milliseconds(alert.processing.detected_at)
     if not document["finding_info"]["data_sources"]:
@@ -349,7 +351,7 @@ def detection_finding(alert: AlertView) -> dict[str, Any]:
 
 
 def _answer_status(status: int | None) -> tuple[int, str]:
-    """Return the status of a remediation by what its command was answered with (OpenC2)."""
+    """Return the status of a remediation, from the OpenC2 status of its command's result."""
     if status is None or status < _HTTP_OK:
         return 99, "Other"  # under way: neither has happened yet
     if status < _HTTP_ERRORS:
@@ -361,7 +363,7 @@ def remediation_activity(view: CommandView, at: datetime) -> dict[str, Any]:
     """Return the OCSF Remediation Activity of a command's result: the audit of containment.
 
     Args:
-        view: The command and what came of it.
+        view: The command and its outcome.
         at: When the responder answered.
     """
     spec = view.spec

@@ -1,6 +1,6 @@
 """OpenC2 1.0 commands and responses (oasis-tcs/openc2-oc2ls v1.0-cs02) of containment.
 
-Actions are fixed by the standard; what ours mean exactly stands in the extension argument
+Actions are fixed by the standard; the exact meaning of ours is in the extension argument
 `x-tidewatch`. Hashes are upper-case hex, there is exactly one target, custom targets are scalar.
 """
 
@@ -34,7 +34,7 @@ ACTIONS: Final = {
 }
 """Our action: the OpenC2 action."""
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are no document of the kind asked for."""
+"""The errors of msgspec for bytes that are not the expected document."""
 
 
 class InvalidCommandError(TidewatchError):

@@ -38,11 +38,11 @@ _CHAIN: Final = "mitre-atlas"
 
 
 class InvalidBundleError(TidewatchError):
-    """What was to be shared does not make valid STIX."""
+    """The shared indicators do not make valid STIX."""
 
 
 class SharedIndicator(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is told to partners about one indicator: no tenant, no system, no path of ours."""
+    """An indicator as shared with partners: without tenants, systems or paths."""
 
     key: str
     """The indicator's key."""
@@ -59,7 +59,7 @@ class SharedIndicator(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """Of a package or model."""
     publisher: str | None = None
     sightings: int | None = None
-    """Tenants that saw it, from k tenants on."""
+    """The number of tenants that saw it, if at least k."""
     revoked: bool = False
     generation: int = 0
     """How often it held again after it was revoked: each time it is another object, since what was
@@ -116,8 +116,8 @@ def indicator_bundle(indicators: Iterable[SharedIndicator], *, tlp: Tlp) -> byte
     Equal input gives equal bytes. A withdrawn indicator is `revoked`.
 
     Args:
-        indicators: What is shared.
-        tlp: The marking of all of it.
+        indicators: The shared indicators.
+        tlp: The marking of the bundle.
 
     Raises:
         InvalidBundleError: the result is not valid STIX.
@@ -156,7 +156,7 @@ def _objects(
     kind = taxonomy().ioc_types[shared.ioc_type]
     created = format_time(shared.first_seen)
     last = max(shared.last_seen, shared.first_seen)
-    # Who knows the indicator takes only a later version of it.
+    # A consumer that has the indicator accepts only a later version of it.
     modified = format_time(last + _REVOKED_LATER if shared.revoked else last)
     base: dict[str, Any] = {
         "spec_version": "2.1",

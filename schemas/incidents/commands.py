@@ -1,4 +1,4 @@
-"""A containment command and its state, as documents are built from them."""
+"""A containment command and its state, from which documents are built."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     paths: tuple[str, ...] = ()
     """For evidence: what to capture."""
     after: tuple[str, ...] = ()
-    """Command ids that must succeed first."""
+    """Ids of the commands that must succeed first."""
     reason: str
     """In a sentence."""
     findings: tuple[str, ...] = ()
     """The ids of the findings that justify it."""
     expires: datetime | None = None
     undo: str | None = None
-    """The action that reverses it; None: nothing to reverse."""
+    """The action that reverses it; None if there is nothing to reverse."""
     undoes: str | None = None
-    """For a reversal: the command it takes back."""
+    """For a reversal: the command it reverses."""
     replaces: str | None = None
-    """The command whose place it takes, and which is not to be carried out any more."""
+    """The command that it replaces, which must no longer be carried out."""
     mode: str
     """automatic, proposal, advised, or approved (a proposal that was)."""
     dry_run: bool = True
@@ -48,11 +48,11 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class CommandView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A command and what came of it."""
+    """A command and its outcome."""
 
     spec: CommandSpec
     state: str
     """proposed, advised, issued, working, done, failed, rejected, expired, reversed, superseded
-    (what it goes back to was found to be bad since)."""
+    (its rollback target was found to be bad since)."""
     status: int | None = None
     status_text: str = ""

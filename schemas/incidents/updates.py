@@ -1,4 +1,4 @@
-"""What flows on `incident-updates`: findings, exposures, decisions, results, proofs."""
+"""The records on `incident-updates`: findings, exposures, decisions, results, proofs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FindingUpdate(
     root: str
     finding: Finding
     revision: Revision = (0, 0)
-    """Of the fact that caused it; a withdrawal of a later revision takes it back."""
+    """Of the fact that caused it; a withdrawal of a later revision withdraws it."""
 
 
 class Exposure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="exposure"):
@@ -39,20 +39,20 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     """When it was first seen there."""
     event_id: str
     last_seen: datetime | None = None
-    """When it was told of last: right to the day, and exact where versions alternated that day."""
+    """When it was last reported: to the day, and exact if versions alternated that day."""
     version: str | None = None
     digest: str | None = None
     exposure: str = "delivered"
     """staged, delivered, executed or serving."""
     path: tuple[str, ...] = ()
-    """From the root's component to this one, both left out; empty: it holds the root itself."""
+    """From the root's component to this one, exclusive; empty: it holds the root itself."""
     origin: str | None = None
     publisher: str | None = None
     stage: str | None = None
     criticality: float | None = None
     identities: tuple[str, ...] = ()
     cause: str = ""
-    """The fact's key on whose account; empty: findings of events."""
+    """The key of the fact that caused it; empty: findings of events."""
     active: bool = True
     """False: the taint that led here was lifted."""
     revision: Revision = (0, 0)
@@ -69,7 +69,7 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
 
 
 class Prevalence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="prevalence"):
-    """The indicator's tenants reached a threshold (3, 10, 30): once each."""
+    """The number of the indicator's tenants reached a threshold (3, 10, 30): once each."""
 
     incident: str
     root: str
@@ -79,7 +79,7 @@ class Prevalence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 
 
 class KnownGood(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="known-good"):
-    """A version of an affected component that may be rolled back to, or that no longer may."""
+    """A version of an affected component that is, or no longer is, a rollback target."""
 
     incident: str
     tenant: str
@@ -90,9 +90,9 @@ class KnownGood(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     signed: bool = False
     by_intel: bool = False
     active: bool = True
-    """False: it was found to be bad since. What goes back to it is withdrawn or replaced."""
+    """False: it was found to be bad since. A rollback to it is withdrawn or replaced."""
     revision: Revision = (0, 0)
-    """The later says whether it is active and vouched for; of equal ones the retraction."""
+    """The later one says whether it is active and verified; of equal ones the retraction."""
 
 
 class Withdrawal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="withdrawal"):
@@ -128,7 +128,7 @@ class ResultUpdate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 CHECKED: Final = "checked"
-"""The kind of a proof that only tells how a version fared in required checks."""
+"""The kind of a proof that only carries a version's results in required checks."""
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="proof"):
@@ -142,13 +142,13 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     occurred_at: datetime
     kind: str
     """clean-install, clean-run, verified-push; `checked`: it replaces nothing on this system, and
-    only tells how the version fared in required checks."""
+    only carries the version's results in required checks."""
     version: str | None = None
     digest: str | None = None
     passed: tuple[str, ...] = ()
     """Checks that the tenant's policy requires and that this version passed."""
     not_passed: tuple[str, ...] = ()
-    """Checks that the policy requires, that were made of this version and not passed."""
+    """Checks that the policy requires, that ran on this version and did not pass."""
 
 
 class Related(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="related"):
@@ -163,7 +163,7 @@ class Related(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
 
 
 class ForgedResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="forged"):
-    """A result whose signature did not verify: it changes nothing but is told."""
+    """A result whose signature did not verify: it changes nothing and is reported."""
 
     incident: str
     id: str

@@ -36,7 +36,7 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FindingView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Findings of one rule about one indicator: the worst of them stands for all."""
+    """Findings of one rule about one indicator, represented by the worst of them."""
 
     id: str
     rule_id: str
@@ -85,7 +85,7 @@ class SystemView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing that happened."""
+    """One entry of the timeline."""
 
     at: datetime
     what: str
@@ -100,7 +100,7 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class TaskView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What must be done on an affected system, and whether a later event showed it done."""
+    """A task on an affected system, and whether a later event proved it done."""
 
     id: str
     tenant: str
@@ -112,11 +112,11 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """open, done or recurred."""
     text: str
     proof: str | None = None
-    """What showed it: an event, a command, a decision, or the policy."""
+    """The evidence: an event, a command, a decision, or the policy."""
 
 
 class ProcessingTimes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """When Tidewatch did things, by broker timestamps; not part of comparisons of replays."""
+    """When Tidewatch acted, by broker timestamps; not part of comparisons of replays."""
 
     detected_at: datetime | None = None
     contained_at: datetime | None = None
@@ -173,18 +173,18 @@ class IncidentDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     next_action: str = ""
     first_seen: datetime
     truncated: tuple[str, ...] = ()
-    """Parts that reached their bound."""
+    """The parts that reached their limit."""
     shared: bool = False
     """Partners were told of it: they are told as well when it is taken back."""
     released: bool = False
     """The operator decided that partners may be told, however few are affected."""
     generations: dict[str, int] = {}
-    """Kind and key of indicators that partners were told to drop and that held again: how often."""
+    """Kind and key of indicators that were revoked for partners and held again: how often."""
     processing: ProcessingTimes = ProcessingTimes()
 
 
 class AlertView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one tenant reads of an incident: its own part, and counts from k tenants on."""
+    """The view of one tenant: its own part of an incident, and counts from k tenants on."""
 
     id: str
     """Hash of incident and tenant: one alert."""
@@ -214,7 +214,7 @@ class AlertView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     next_action: str = ""
     runbook: tuple[str, ...] = ()
     related: tuple[str, ...] = ()
-    """Only incidents that this tenant itself is part of."""
+    """Only incidents that involve this tenant."""
     assignee: str | None = None
     first_seen: datetime
     correlation_ids: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Producers' own payloads as native events: `tidewatch send --as KIND`."""
+"""Convert producers' payloads to native events: `tidewatch send --as KIND`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from schemas.events import Event
 ADAPTERS: Final[dict[str, str]] = {
     "argo": "streams.adapters.argo:adapt",
     "cdevents": "streams.adapters.cdevents:adapt",
-    "cyclonedx": "streams.adapters.packages:adapt_cyclonedx",
+    "conda-environment": "streams.adapters.manifests.conda:adapt_environment",
+    "conda-explicit": "streams.adapters.manifests.conda:adapt_explicit",
+    "conda-lock": "streams.adapters.manifests.conda:adapt_lock",
+    "cyclonedx": "streams.adapters.manifests.cyclonedx:adapt",
+    "dockerfile": "streams.adapters.manifests.commands:adapt_dockerfile",
     "github-package": "streams.adapters.github:adapt_package",
     "github-workflow-run": "streams.adapters.github:adapt_workflow_run",
     "harbor": "streams.adapters.harbor:adapt",
@@ -23,22 +27,33 @@ ADAPTERS: Final[dict[str, str]] = {
     "mlflow": "streams.adapters.mlflow:adapt",
     "oci": "streams.adapters.oci:adapt",
     "openlineage": "streams.adapters.openlineage:adapt",
-    "pip-inspect": "streams.adapters.packages:adapt_pip_inspect",
-    "pip-report": "streams.adapters.packages:adapt_pip_report",
-    "pylock": "streams.adapters.packages:adapt_pylock",
-    "requirements": "streams.adapters.packages:adapt_requirements",
+    "pdm-lock": "streams.adapters.manifests.pdm_lock:adapt",
+    "pip-inspect": "streams.adapters.manifests.pip_reports:adapt_inspect",
+    "pip-list": "streams.adapters.manifests.pip_reports:adapt_list",
+    "pip-report": "streams.adapters.manifests.pip_reports:adapt_report",
+    "pipfile": "streams.adapters.manifests.pipfile:adapt",
+    "pipfile-lock": "streams.adapters.manifests.pipfile:adapt_lock",
+    "poetry-lock": "streams.adapters.manifests.poetry_lock:adapt",
+    "pylock": "streams.adapters.manifests.pylock:adapt",
+    "pyproject": "streams.adapters.manifests.pyproject:adapt",
+    "python-script": "streams.adapters.manifests.python_script:adapt",
+    "requirements": "streams.adapters.manifests.requirements:adapt",
     "sagemaker-model-package": "streams.adapters.sagemaker:adapt_model_package",
     "sagemaker-pipeline": "streams.adapters.sagemaker:adapt_pipeline",
+    "setup-cfg": "streams.adapters.manifests.setup_cfg:adapt",
+    "shell-script": "streams.adapters.manifests.commands:adapt_script",
+    "spdx": "streams.adapters.manifests.spdx:adapt",
+    "syft": "streams.adapters.manifests.syft:adapt",
     "tekton": "streams.adapters.tekton:adapt",
-    "uv-lock": "streams.adapters.packages:adapt_uv_lock",
+    "uv-lock": "streams.adapters.manifests.uv_lock:adapt",
     "wandb": "streams.adapters.wandb:adapt",
 }
-"""Kind of payload to `module:function`; a module is imported when its kind is first used."""
+"""`module:function` by kind of payload; a module is imported when its kind is first used."""
 MAX_EVENT_BYTES: Final = 8 << 20
 
 
 class UnknownProducerError(TidewatchError):
-    """A kind of payload that there is no adapter for."""
+    """A kind of payload without an adapter."""
 
 
 def adapt(
@@ -48,34 +63,34 @@ def adapt(
     tenant: str | None,
     **options: Any,  # noqa: ANN401 -- each kind has its own
 ) -> list[Event[Any]]:
-    """Return the native events that a producer's payload stands for.
+    """Return the native events that a producer's payload represents.
 
-    Ids are derived from the payload, so a payload sent twice gives the same events. What the
-    producer does not say stays None. A payload that says nothing about a supply chain (a
-    discussion, a quota) gives no event.
+    Ids are derived from the payload, so a payload sent twice gives the same events. Fields that
+    the producer omits stay None. A payload unrelated to a supply chain (a discussion, a quota)
+    gives no event.
 
     Args:
         kind: One of `ADAPTERS`.
         payload: JSON, or for packages the file of the kind.
-        tenant: Whose it is; producers don't know.
+        tenant: The tenant, which producers don't know.
         options: `source` and `system` of the events, `time` or `received_ms` of reception for
-            payloads that bear no time, `headers` of the request, and what the kind itself takes.
+            payloads without a time, `headers` of the request, and options of the kind itself.
 
     Raises:
         UnknownProducerError: no such kind.
-        UnreadableRecordError: the payload can't be read as one of its kind.
+        UnreadableRecordError: the payload is not valid for its kind.
     """
-    place = ADAPTERS.get(kind)
-    if place is None:
+    reference = ADAPTERS.get(kind)
+    if reference is None:
         raise UnknownProducerError(
             f"no adapter for {kind[:60]!r}",
             remedy=f"use one of {', '.join(sorted(ADAPTERS))}",
         )
-    module, _, name = place.partition(":")
+    module, _, name = reference.partition(":")
     function: Callable[..., list[Event[Any]]] = getattr(import_module(module), name)
     events = function(payload, tenant=tenant, **options)
     for event in events:
-        # What would not be readable on its topic is refused here, where its sender sees it.
+        # An event that its topic would refuse is refused here, where the sender sees the error.
         read_event(
             write_structured(event),
             (),

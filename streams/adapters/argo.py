@@ -1,10 +1,13 @@
-"""Argo Workflows, as Kubernetes events or as workflow objects, as pipeline runs."""
+"""Convert Argo workflows, given as Kubernetes events or workflow objects, to pipeline runs."""
 
 from __future__ import annotations
 
 import re
 from datetime import datetime
 from typing import Any, Final
+
+import msgspec
+import orjson
 
 from schemas import dead_letters as reasons
 from schemas.events import Event, PipelineRun
@@ -39,12 +42,12 @@ _PHASES: Final = {
     "Error": "failed",
 }
 _GENERATED: Final = re.compile(r"-[bcdfghjklmnpqrstvwxz2456789]{5}$")
-"""What Kubernetes appends to a generateName: no vowels, so that it makes no words."""
+"""The suffix that Kubernetes appends to a generateName; it has no vowels."""
 
 
 @adapter
 def adapt(payload: Payload) -> list[Event[Any]]:
-    """Return the event of a workflow; events of its nodes and of other objects give none.
+    """Return the event of a workflow; events of nodes and other objects give none.
 
     Source: Argo Workflows, workflow events (Kubernetes `Event` reasons `Workflow…`), and the
     `Workflow` object of `argoproj.io/v1alpha1`.
@@ -90,7 +93,7 @@ def _workflow(payload: Payload) -> Event[Any]:
         or (text(body, "metadata", "generateName") or "").rstrip("-")
         or None,
         state=_PHASES.get(phase, "running"),
-        config=parameters.config,
+        config=_config(parameters.config, body),
         inputs=parameters.inputs,
         data_sources=parameters.data_sources,
     )
@@ -105,6 +108,27 @@ def _workflow(payload: Payload) -> Event[Any]:
         phase,
         next((found for value in times if (found := moment(value))), None),
     )
+
+
+_STEP: Final = ("image", "command", "args", "env", "source")
+
+
+def _config(parameters: msgspec.Raw, body: dict[str, Any]) -> msgspec.Raw:
+    """Return the configuration: the parameters, and what the templates run."""
+    templates = items(body, "spec", "templates") or items(
+        body, "status", "storedWorkflowTemplateSpec", "templates"
+    )
+    steps = {}
+    for number, template in enumerate(templates):
+        name = text(template, "name") or str(number)
+        for kind in ("container", "script"):
+            step = at(template, kind)
+            if isinstance(step, dict):
+                steps[name] = {key: step[key] for key in _STEP if key in step}
+    if not steps:
+        return parameters
+    given = orjson.loads(bytes(parameters))
+    return msgspec.Raw(orjson.dumps({**(given or {}), "templates": steps}))
 
 
 def _event(

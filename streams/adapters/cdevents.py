@@ -1,4 +1,4 @@
-"""CDEvents 0.4 and 0.5 as registry pushes and pipeline runs."""
+"""Convert CDEvents 0.4 and 0.5 to registry pushes and pipeline runs."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _push(
         tag=purl.qualifiers.get("tag") if purl else None,
         publisher=Publisher(account=text(content, "user")),
         files=(File(path=repository.rpartition("/")[2], digests=digests),) if digests else (),
-        # The signature itself is in the event; what it signs is told by the artifact's digest.
+        # The event holds the signature itself; the digest of the artifact says what it signs.
         signatures=(SignatureRef(kind="cdevents"),) if signature else (),
     )
 
@@ -120,7 +120,7 @@ def _identity(purl: Purl) -> tuple[str, str, str]:
         url = purl.qualifiers.get("repository_url")
         host = host_of(url)
         if url and "/" in url:
-            # An OCI purl's repository_url is the whole path of the repository, its name included.
+            # The repository_url of an OCI purl is the full path of the repository, with its name.
             path = url.partition("://")[2] or url
             return "image", host or purl.type, path.partition("/")[2].strip("/") or purl.name
         return "image", host or purl.type, purl.name

@@ -1,4 +1,4 @@
-"""What registries of container images and OCI artifacts have in common."""
+"""Shared rules of container registries: kinds, manifests, digests."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _MANIFEST: Final = ("manifest", "image.index")
 
 
 def kind_of_media(media_type: str | None) -> str:
-    """Return `model` for a media type that names a packaged model, else `image`."""
+    """Return `model` for the media type of a packaged model, else `image`."""
     lowered = (media_type or "").lower()
     return "model" if any(mark in lowered for mark in _MODEL_MEDIA) else "image"
 
 
 def is_manifest(media_type: str | None) -> bool:
-    """Tell whether a media type is a manifest or index: what a tag points at."""
+    """Return whether a media type is a manifest or index, which tags point at."""
     lowered = (media_type or "").lower()
     return any(mark in lowered for mark in _MANIFEST)
 
 
 def manifest_file(digest: str | None, size: object = None) -> tuple[File, ...]:
-    """Return the manifest as the one file of a push: its digest is the artifact's own."""
+    """Return the manifest as the only file of a push; its digest is that of the artifact."""
     digests = sha256_digest(digest)
     if not digests:
         return ()

@@ -1,4 +1,4 @@
-"""GitHub's package and workflow_run webhooks as registry pushes and pipeline runs."""
+"""Convert GitHub's package and workflow_run webhooks to registry pushes and pipeline runs."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def adapt_package(payload: Payload) -> list[Event[Any]]:
     files = manifest_file(manifest) or tuple(
         File(
             path=path,
-            # The query of a download address is a signature: a credential.
+            # The query of a download URL is a signature, which is a credential.
             uri=(text(entry, "download_url") or "").partition("?")[0] or None,
             size=size if isinstance(size := at(entry, "size"), int) and size >= 0 else None,
             digests=sha256_digest(text(entry, "sha256")),
@@ -139,7 +139,7 @@ def adapt_workflow_run(payload: Payload) -> list[Event[Any]]:
         run_event(
             payload,
             data,
-            # One id for run, attempt and state: the delivery's own id changes when it is resent.
+            # Derive the id from run, attempt and state: a redelivery has a new delivery id.
             id=derived_id("github-run", run_id, attempt, status, conclusion),
             source=f"//github/{full_name}",
             time=when,

@@ -1,4 +1,4 @@
-"""Harbor webhooks, in the default and the CloudEvents format, as registry pushes."""
+"""Convert Harbor webhooks, default and CloudEvents format, to registry pushes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ACTIONS: Final = {
     "harbor.artifact.deleted": "delete",
 }
 _SCANNER: Final = re.compile(r"^robot\$.*(?:trivy|clair|scanner)", re.IGNORECASE)
-"""Harbor's own scanners pull what they scan; that is no use of it."""
+"""Harbor's own scanners; their pulls are not use of an artifact."""
 
 
 @adapter

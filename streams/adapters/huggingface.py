@@ -1,4 +1,4 @@
-"""Hugging Face Hub webhooks (version 3) as registry pushes.
+"""Convert Hugging Face Hub webhooks (version 3) to registry pushes.
 
 The payload says which references moved, not which files: they are listed when the push is scanned.
 """
@@ -29,7 +29,7 @@ _HEADS: Final = "refs/heads/"
 
 @adapter
 def adapt(payload: Payload) -> list[Event[Any]]:
-    """Return one event for each reference that moved, or one for the repository.
+    """Return an event for each reference that moved, else one for the repository.
 
     Discussions and spaces give none. An unknown, narrower scope counts as an update of the wider
     one, as the Hub's documentation asks.

@@ -1,4 +1,4 @@
-"""JFrog Artifactory webhooks of the domains artifact and docker as registry pushes."""
+"""Convert JFrog Artifactory webhooks of the domains artifact and docker to registry pushes."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def adapt(payload: Payload) -> list[Event[Any]]:
         name, tag = text(body, "data", "image_name"), text(body, "data", "tag")
         repository = f"{repo}/{name}" if name else f"{repo}/{path}"
     else:
-        place = target or f"{repo}/{path.strip('/')}"
-        repository, tag = posixpath.dirname(place) or repo, None
+        full = target or f"{repo}/{path.strip('/')}"
+        repository, tag = posixpath.dirname(full) or repo, None
     who = (text(body, "source") or "").rpartition("/")[2] or None
     push = RegistryPush(
         action=action,

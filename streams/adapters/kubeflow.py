@@ -1,4 +1,4 @@
-"""Runs of Kubeflow Pipelines (v2beta1), as its API gives them, as pipeline runs."""
+"""Convert runs of Kubeflow Pipelines (API v2beta1) to pipeline runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _STATES: Final = {
 
 @adapter
 def adapt(payload: Payload) -> list[Event[Any]]:
-    """Return the event of a run in the state it is in.
+    """Return the event of a run in its current state.
 
     The service account is a credential the run can reach, so it is named among the identities.
 

@@ -1,4 +1,4 @@
-"""MLflow 3 webhooks as registry pushes, MLflow runs as pipeline runs; webhook signatures."""
+"""Convert MLflow 3 webhooks to registry pushes and MLflow runs to pipeline runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from streams.adapters.payload import (
 )
 
 TOLERANCE: Final = timedelta(minutes=5)
-"""How old a signed delivery may be: beyond it, it may be replayed by someone else."""
+"""Longest age of a signed delivery; an older one may be a replay."""
 _RUN_STATES: Final = {
     "SCHEDULED": "started",
     "RUNNING": "running",
@@ -54,7 +54,7 @@ def verify_signature(
         now: The time of reception.
 
     Raises:
-        UnreadableRecordError: no signature, a wrong one, or a delivery older than `TOLERANCE`.
+        UnreadableRecordError: the signature is missing or wrong, or older than `TOLERANCE`.
 
     Source: MLflow 3 webhooks: `v1,` and the base64 of HMAC-SHA256 over
     `delivery_id.timestamp.body`.
@@ -164,7 +164,7 @@ def _run(payload: Payload) -> Event[Any]:
         name = text(dataset, "name")
         if name is None:
             continue
-        # MLflow's digest is its own short one: it tells versions apart, but is no SHA-256.
+        # MLflow's short digest distinguishes versions, but is not a SHA-256.
         digest = text(dataset, "digest")
         inputs.append(ComponentRef(component=f"dataset:mlflow/{name}", revision=digest))
         url = _source_url(text(dataset, "source"))

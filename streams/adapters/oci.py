@@ -1,4 +1,4 @@
-"""Notifications of an OCI distribution registry as registry pushes."""
+"""Convert notifications of an OCI distribution registry to registry pushes."""
 
 from __future__ import annotations
 
@@ -31,12 +31,11 @@ def adapt(payload: Payload) -> list[Event[Any]]:
     tag or none of the two.
 
     Source: distribution/distribution `notifications/`, media type
-    `application/vnd.docker.distribution.events.v2+json`.
+    `application/vnd.docker.distribution.events.v2+json`; Azure Container Registry's webhook, one
+    such event by itself; Azure Event Grid, one such event as `data`.
     """
-    if not isinstance(payload.body.get("events"), list):
-        raise refuse("no events")
     events: list[Event[Any]] = []
-    for entry in items(payload.body, "events"):
+    for entry in _entries(payload.body):
         action = _ACTIONS.get(text(entry, "action") or "")
         target = at(entry, "target")
         media = text(target, "mediaType")
@@ -69,3 +68,17 @@ def adapt(payload: Payload) -> list[Event[Any]]:
             )
         )
     return events
+
+
+def _entries(body: dict[str, Any]) -> list[Any]:
+    """Return the notifications of a delivery."""
+    if isinstance(body.get("events"), list):
+        return items(body, "events")
+    kind = text(body, "eventType") or text(body, "type") or ""
+    if kind.startswith("Microsoft.EventGrid."):
+        return []  # a subscription that is being set up
+    if kind.startswith("Microsoft.ContainerRegistry."):
+        return [at(body, "data")]
+    if isinstance(body.get("target"), dict) and text(body, "action") is not None:
+        return [body]
+    raise refuse("no events, and no event of a registry by itself")

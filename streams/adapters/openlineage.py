@@ -1,7 +1,7 @@
-"""OpenLineage run events as pipeline runs.
+"""Convert OpenLineage run events to pipeline runs.
 
-Facets accumulate from START to COMPLETE; each event is one of ours, all with the run's id, and
-the component ledger adds their sightings up.
+Facets accumulate from START to COMPLETE; each event becomes one native event with the run's id, and
+the component ledger merges their sightings.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
     """Return the event of a run; events of a job or dataset alone give none.
 
     Source: OpenLineage 2-0-2, `RunEvent`; facets `version`, `dataSource`. An absent `eventType`
-    counts as a run under way.
+    counts as a running run.
     """
     body = payload.body
     run_id = text(body, "run", "runId")
@@ -96,9 +96,9 @@ def _datasets(
 
 
 def component_of(namespace: str, name: str) -> str:
-    """Return the component key of a dataset by OpenLineage's naming.
+    """Return the component key of a dataset from its OpenLineage name.
 
-    Hub names are models unless they stand under `datasets/`; a model registry's are models;
+    Hub names are models unless they are under `datasets/`; a model registry's are models;
     everything else is a dataset, keyed as a data source of the same address would be.
     """
     try:
@@ -114,6 +114,6 @@ def component_of(namespace: str, name: str) -> str:
         return f"model:huggingface/{plain}"
     if scheme in _MODEL_SCHEMES:
         return f"model:{host or scheme}/{plain}"
-    place = f"{host}{parts.path if parts.netloc else ''}".strip("/")
-    parts_of_key = (place, plain) if scheme in _PLAIN_SCHEMES else (scheme, place, plain)
+    space = f"{host}{parts.path if parts.netloc else ''}".strip("/")
+    parts_of_key = (space, plain) if scheme in _PLAIN_SCHEMES else (scheme, space, plain)
     return "dataset:" + "/".join(part for part in parts_of_key if part)

@@ -1,4 +1,4 @@
-"""Producers' payloads read with suspicion, and the native events made from them."""
+"""Read untrusted payloads within limits, and build native events from them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 import orjson
+from packageurl import PackageURL
 
 from schemas import dead_letters as reasons
 from schemas.canonical import canonical_json, stable_id
@@ -31,12 +32,12 @@ MAX_PAYLOAD_BYTES: Final = 8 << 20
 NAME_LIMIT: Final = 2_048
 ID_LIMIT: Final = 1_024
 MAX_ITEMS: Final = 1_000
-"""Entries of a list in a payload; more is refused, never cut without a word."""
+"""Most entries of a list in a payload; a longer list is refused, never truncated."""
 PRODUCTION: Final = frozenset({"production", "prod", "serving", "champion", "live"})
-"""Aliases and stages that put a model version to work."""
+"""Aliases and stages that put a model version into use."""
 _OLDEST_YEAR: Final = 2000
 _SECONDS_LIMIT: Final = 100_000_000_000
-"""An epoch beyond this is in milliseconds."""
+"""A larger epoch is in milliseconds."""
 _HF: Final = re.compile(
     r"(?:hf://|https://huggingface\.co/)(?P<kind>datasets/|models/)?"
     r"(?P<name>[\w.-]{1,96}/[\w.-]{1,96})(?:@(?P<revision>[\w./-]{1,200}))?/?"
@@ -47,7 +48,7 @@ _URL: Final = re.compile(r"[a-z][a-z0-9+.-]{1,15}://\S+", re.IGNORECASE)
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True):
-    """A payload together with what its sender and its receiver know beside it."""
+    """A payload with the options of its sender and receiver."""
 
     body: dict[str, Any]
     raw: bytes
@@ -57,15 +58,15 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None = None
     system: str | None = None
     time: datetime | None = None
-    """When it was received: for payloads that bear no time."""
+    """Time of reception, for payloads without a time."""
     options: Mapping[str, Any] = {}
 
     def header(self, name: str) -> str | None:
-        """Return a header of the request, None if it is absent or empty."""
+        """Return a header of the request, or None if it is absent or empty."""
         return self.headers.get(name.lower()) or None
 
     def registry(self, default: str | None) -> str | None:
-        """Return the registry's name: the option `registry`, else what the payload says."""
+        """Return the registry's name: the option `registry`, else the payload's."""
         named = self.options.get("registry")
         return named if isinstance(named, str) and named else default
 
@@ -86,10 +87,10 @@ def read_payload(
     headers: Mapping[str, str] | None = None,
     **options: Any,  # noqa: ANN401 -- each kind has its own
 ) -> Payload:
-    """Return a producer's payload, read within bounds.
+    """Read a producer's payload within limits.
 
     A payload saved together with its request's headers, as `{"_headers": …, "_body": …}`, is
-    taken apart. Of a JSON name that stands twice the last counts.
+    split. The last of duplicate JSON names counts.
 
     Raises:
         UnreadableRecordError: no tenant, too large, too deep, not a JSON object.
@@ -131,7 +132,7 @@ def read_payload(
 
 
 def at(document: Any, *path: str) -> Any:  # noqa: ANN401 -- any JSON value
-    """Return the value at a path of names, None where there is none."""
+    """Return the value at a path of names, or None."""
     for name in path:
         if not isinstance(document, dict):
             return None
@@ -140,7 +141,7 @@ def at(document: Any, *path: str) -> Any:  # noqa: ANN401 -- any JSON value
 
 
 def text(document: Any, *path: str) -> str | None:  # noqa: ANN401 -- any JSON value
-    """Return the text at a path: a string or a number as text, None if absent or empty.
+    """Return the string or number at a path as text, or None if absent or empty.
 
     Raises:
         UnreadableRecordError: it is longer than any name may be.
@@ -155,7 +156,7 @@ def text(document: Any, *path: str) -> str | None:  # noqa: ANN401 -- any JSON v
 
 
 def items(document: Any, *path: str) -> list[Any]:  # noqa: ANN401 -- any JSON value
-    """Return the list at a path, empty if there is none.
+    """Return the list at a path, or an empty one.
 
     Raises:
         UnreadableRecordError: it has more than `MAX_ITEMS` entries.
@@ -169,9 +170,9 @@ def items(document: Any, *path: str) -> list[Any]:  # noqa: ANN401 -- any JSON v
 
 
 def moment(value: Any) -> datetime | None:  # noqa: ANN401 -- any JSON value
-    """Return a time from RFC 3339 text or an epoch in seconds or milliseconds.
+    """Parse a time: RFC 3339, or an epoch in seconds or milliseconds.
 
-    Years before 2000 are a producer's way of writing "none" (Go's zero time is the year 1).
+    Years before 2000 mean "none" (Go's zero time is the year 1).
     """
     result: datetime | None = None
     if isinstance(value, str) and value:
@@ -194,13 +195,13 @@ def moment(value: Any) -> datetime | None:  # noqa: ANN401 -- any JSON value
 
 
 def sha256_digest(value: str | None) -> dict[str, str]:
-    """Return `digests` for a value like `sha256:…`; empty for anything else."""
+    """Return the digests of a value like `sha256:…`; empty for any other."""
     plain = (value or "").strip().lower().removeprefix("sha256:")
     return {"sha256": plain} if is_sha256(plain) else {}
 
 
 def host_of(url: str | None) -> str | None:
-    """Return the host of a URL or of `host/path`, None if there is none."""
+    """Return the host of a URL or of `host/path`, or None."""
     if not url:
         return None
     try:
@@ -210,7 +211,7 @@ def host_of(url: str | None) -> str | None:
 
 
 def derived_id(kind: str, *parts: str | None) -> str:
-    """Return an id for a payload without one: the same for the same parts."""
+    """Derive an event id from the parts that identify it."""
     return stable_id(kind, *(part or "" for part in parts))
 
 
@@ -278,7 +279,7 @@ def _time(payload: Payload, time: datetime | None) -> datetime:
 
 
 class Parameters(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run's parameters name: models and datasets, and the parameters as configuration."""
+    """The content of a run's parameters: models, datasets, and the configuration."""
 
     config: msgspec.Raw
     inputs: tuple[ComponentRef, ...] = ()
@@ -289,9 +290,9 @@ NO_CONFIG: Final = msgspec.Raw(b"null")
 
 
 def read_parameters(parameters: Mapping[str, Any]) -> Parameters:
-    """Return the configuration that parameters make, and what their values refer to.
+    """Return parameters as configuration, with the models and datasets they refer to.
 
-    A hub address is an input; another address under a name that speaks of data is a data source.
+    A hub address is an input; any other address under a name that suggests data is a data source.
     """
     if not parameters:
         return Parameters(config=NO_CONFIG)
@@ -321,45 +322,38 @@ def read_parameters(parameters: Mapping[str, Any]) -> Parameters:
 
 
 class Purl(msgspec.Struct, frozen=True, kw_only=True):
-    """A package URL, as far as the adapters need it."""
+    """The parts of a package URL that adapters use."""
 
     type: str
     name: str
-    """With its namespace."""
+    """Name with namespace."""
     version: str | None = None
     qualifiers: Mapping[str, str] = {}
 
 
 def read_purl(value: str) -> Purl | None:
-    """Return a package URL, None if `value` is none.
+    """Parse a package URL; return None for any other text.
 
     Source: the purl specification (`scheme:type/namespace/name@version?qualifiers#subpath`).
     """
-    if not value.startswith("pkg:"):
+    try:
+        read = PackageURL.from_string(value)
+    except ValueError:
         return None
-    rest = value[4:].lstrip("/").partition("#")[0]
-    rest, _, query = rest.partition("?")
-    kind, slash, path = rest.partition("/")
-    # The version is after the last @ that is not part of a scoped name.
-    head, mark, version = path.rpartition("@")
-    if not mark or "/" in version:
-        head, version = path, ""
-    name = unquote(head).strip("/")
-    if not slash or not kind or not name:
-        return None
-    pairs = (pair.partition("=") for pair in query.split("&") if pair)
+    name = f"{read.namespace}/{read.name}" if read.namespace else read.name
+    qualifiers = read.qualifiers if isinstance(read.qualifiers, dict) else {}
     return Purl(
-        type=kind.lower(),
+        type=read.type,
         name=posixpath.normpath(name),
-        version=unquote(version) or None,
-        qualifiers={key.lower(): unquote(found) for key, _, found in pairs},
+        version=read.version or None,
+        qualifiers=qualifiers,
     )
 
 
 def adapter(
     read: Callable[[Payload], list[Event[Any]]],
 ) -> Callable[..., list[Event[Any]]]:
-    """Return an adapter that takes a payload as it came, and the options of `read_payload`."""
+    """Return an adapter that takes a raw payload and the options of `read_payload`."""
 
     def adapted(payload: bytes | str | Mapping[str, Any], **options: Any) -> list[Event[Any]]:  # noqa: ANN401 -- see read_payload
         return read(read_payload(payload, **options))

@@ -1,4 +1,4 @@
-"""SageMaker's EventBridge events of model packages and pipeline executions."""
+"""Convert SageMaker's EventBridge events of model packages and pipeline executions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def adapt_model_package(payload: Payload) -> list[Event[Any]]:
     """Return the event of a model package that was registered, approved, rejected or deleted.
 
     AWS sends several events for one change of state: the id is derived from what changed. Its
-    own documented sample has the key `source` twice, a string and a list: either is taken.
+    own documented sample has the key `source` twice, a string and a list: either is accepted.
 
     Source: Amazon SageMaker developer guide, automating with EventBridge.
     """
@@ -83,7 +83,7 @@ def adapt_model_package(payload: Payload) -> list[Event[Any]]:
 
 @adapter
 def adapt_pipeline(payload: Payload) -> list[Event[Any]]:
-    """Return the event of a pipeline execution that changed its status.
+    """Return the event of a pipeline execution whose status changed.
 
     Source: Amazon SageMaker developer guide, automating with EventBridge.
     """

@@ -1,4 +1,4 @@
-"""Tekton's CloudEvents of pipeline and task runs."""
+"""Convert Tekton's CloudEvents of pipeline and task runs."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _CANCELLED: Final = frozenset(
 
 @adapter
 def adapt(payload: Payload) -> list[Event[Any]]:
-    """Return the event of a run that changed its state.
+    """Return the event of a run whose state changed.
 
     Tekton retries deliveries and repeats them when its controller restarts: the id is of run and
-    state. The state is told by the event's type, else by the run's condition.
+    state. The event's type gives the state, else the run's condition.
 
     Source: tektoncd/pipeline `docs/events.md`.
     """
@@ -101,9 +101,9 @@ def _state(kind: str, run: dict[str, Any]) -> str:
             status, reason = text(condition, "status"), text(condition, "reason")
             if reason in _CANCELLED:
                 return "aborted"
-            told = {"True": "succeeded", "False": "failed"}.get(status or "")
-            if told is not None:
-                return told
+            state = {"True": "succeeded", "False": "failed"}.get(status or "")
+            if state is not None:
+                return state
             if reason == "Started":
                 return "started"
     parts = kind.split(".")
@@ -111,10 +111,10 @@ def _state(kind: str, run: dict[str, Any]) -> str:
 
 
 def _definition(run: dict[str, Any]) -> tuple[ComponentRef, ...]:
-    """Return the git repository that the run's definition was read from, and at which commit.
+    """Return the git repository and commit of the run's definition.
 
-    Source: tektoncd/pipeline `docs/git-resolver.md`: whatever revision is asked for, the digest is
-    the commit it stood for then.
+    Source: tektoncd/pipeline `docs/git-resolver.md`: the digest is the commit that the
+    requested revision resolved to.
     """
     source = at(run, "status", "provenance", "refSource")
     uri, commit = text(source, "uri") or "", text(source, "digest", "sha1")
@@ -122,7 +122,7 @@ def _definition(run: dict[str, Any]) -> tuple[ComponentRef, ...]:
     host = host_of(address) if "://" in address else None
     if commit is None or address == uri or host is None:
         return ()
-    place = f"{host}/{urlsplit(address).path.strip('/').removesuffix('.git')}"
+    repository = f"{host}/{urlsplit(address).path.strip('/').removesuffix('.git')}"
     asked = next(
         (
             text(entry, "value")
@@ -134,7 +134,7 @@ def _definition(run: dict[str, Any]) -> tuple[ComponentRef, ...]:
     )
     return (
         ComponentRef(
-            component=f"service:{place}", revision=asked, digests={"gitCommit": commit.lower()}
+            component=f"service:{repository}", revision=asked, digests={"gitCommit": commit.lower()}
         ),
     )
 
@@ -154,8 +154,8 @@ def _outputs(run: dict[str, Any]) -> tuple[ComponentRef, ...]:
         if not digests:
             continue
         if url and host_of(url):
-            place = url.partition("://")[2] or url
-            component = f"image:{place.partition('@')[0]}"
+            image = url.partition("://")[2] or url
+            component = f"image:{image.partition('@')[0]}"
         else:
             component = f"sha256:{digests['sha256']}"
         outputs.append(ComponentRef(component=component, revision=value, digests=digests))

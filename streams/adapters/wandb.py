@@ -1,4 +1,4 @@
-"""Weights & Biases automations as registry pushes, by a payload template of ours.
+"""Convert Weights & Biases automations to registry pushes, by a template that Tidewatch ships.
 
 A webhook's payload is what its user writes; `wandb.json` beside this module is the template to
 paste into the automation. Variables that W&B leaves unresolved count as absent.

@@ -1,119 +1,70 @@
-"""Counts what agents publish, for the metrics that tell what was found and done."""
+"""Counts delivered messages in the metrics, and starts known labels at zero."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
-import orjson
-
-from schemas.channels import Channel
+from agents.domain.rules import family_rules
+from agents.measures import AlertMeasure, CommandMeasure, FindingMeasure, Measure, ScanMeasure
+from schemas.dead_letters import REASONS
+from schemas.documents.openc2 import ACTIONS
+from schemas.severity import Status
 from streams import metrics
+from streams.apps.topology import written_channels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from streams.apps.topology import Application
 
-    from agents.ports import Batch, Message, Publish, Record, Rows
-    from streams.engine.runner import Agent
-
-    _Counter = Callable[[dict[str, Any], int], None]
+ACTIVITIES = ("create", "update", "close")
+MODES = ("automatic", "proposal", "approved")
 
 
-class _Measured:
-    """A publish that counts. Implements `agents.ports.Publish`."""
+def count(measure: Measure, entered_ms: int) -> None:
+    """Count the measure of a delivered message.
 
-    def __init__(
-        self, publish: Publish, since_ms: int, counters: Mapping[Channel, _Counter]
-    ) -> None:
-        self._publish = publish
-        self._since_ms = since_ms
-        self._counters = counters
-
-    def __call__(self, message: Message) -> None:
-        self._publish(message)
-        count = self._counters.get(message.channel)
-        if count is not None and message.value is not None:
-            count(orjson.loads(message.value), self._since_ms)
-
-    def refuse(self, record: Record, reason: str, error: str) -> None:
-        self._publish.refuse(record, reason, error)
-
-
-def _finding(update: dict[str, Any], since_ms: int) -> None:
-    del since_ms
-    if update.get("type") == "finding-update":
-        finding = update["finding"]
-        metrics.FINDINGS.labels(finding["rule_id"], finding["severity"]).inc()
+    Args:
+        measure: The measure to count.
+        entered_ms: When the event that caused it entered Kafka, milliseconds since the epoch;
+            0 if a tick or a person caused it: then no latency is observed.
+    """
+    match measure:
+        case FindingMeasure(rule=rule, severity=severity):
+            metrics.FINDINGS.labels(rule, severity).inc()
+        case AlertMeasure(action=action, false_positive=wrong):
+            if entered_ms:
+                seconds = max(time.time() - entered_ms / 1000, 0.0)
+                metrics.ALERT_SECONDS.labels(action).observe(seconds)
+            if wrong is not None:
+                metrics.FALSE_POSITIVES.labels(wrong).inc()
+        case CommandMeasure(action=action, mode=mode):
+            metrics.COMMANDS.labels(action, mode).inc()
+        case ScanMeasure(outcome=outcome, seconds=seconds):
+            metrics.SCANS.labels(outcome).inc()
+            metrics.SCAN_SECONDS.labels(outcome).observe(seconds)
 
 
-def _alert(document: dict[str, Any], since_ms: int) -> None:
-    metrics.ALERT_SECONDS.labels(document["activity_name"]).observe(
-        max(time.time() - since_ms / 1000, 0.0)
-    )
-    if document["status_detail"] == "false-positive":
-        analytic = document["finding_info"].get("analytic", {})
-        metrics.FALSE_POSITIVES.labels(analytic.get("uid", "")).inc()
-
-
-def _command(document: dict[str, Any], since_ms: int) -> None:
-    del since_ms
-    extension = document["args"]["x-tidewatch"]
-    metrics.COMMANDS.labels(extension["action"], extension["mode"]).inc()
-
-
-def _assessment(document: dict[str, Any], since_ms: int) -> None:
-    if document.get("stage") == "scan":
-        metrics.SCANS.labels(document["overall_status"]).inc()
-        metrics.SCAN_SECONDS.labels(document["overall_status"]).observe(
-            max(time.time() - since_ms / 1000, 0.0)
-        )
-
-
-_FOUND: Final = {Channel.INCIDENT_UPDATES: _finding}
-_SCANNED: Final = {Channel.INCIDENT_UPDATES: _finding, Channel.ASSESSMENTS: _assessment}
-_DECIDED: Final = {
-    Channel.ALERTS: _alert,
-    Channel.CONTAINMENT_COMMANDS: _command,
-    Channel.CONTAINMENT_PROPOSALS: _command,
-}
-
-
-def _since(batch: Batch[Any]) -> int:
-    """Return the broker's timestamp of the chunk's first record."""
-    return batch.deliveries[0].record.timestamp_ms
-
-
-def counting_findings(agent: Agent) -> Agent:
-    """Return a checking agent whose findings are counted."""
-
-    async def counted(batch: Batch[Any], publish: Publish) -> None:
-        await agent(batch, _Measured(publish, _since(batch), _FOUND))
-
-    return counted
-
-
-def counting_scans(agent: Agent) -> Agent:
-    """Return the scan agent whose findings and scans are counted, and the scans timed."""
-
-    async def counted(batch: Batch[Any], publish: Publish) -> None:
-        await agent(batch, _Measured(publish, _since(batch), _SCANNED))
-
-    return counted
-
-
-def counting_ledger_findings(agent: Agent) -> Agent:
-    """Return the ledger agent whose findings are counted."""
-
-    async def counted(batch: Batch[Any], publish: Publish, rows: Rows) -> None:
-        await agent(batch, _Measured(publish, _since(batch), _FOUND), rows)
-
-    return counted
-
-
-def counting_decisions(agent: Agent) -> Agent:
-    """Return the incidents agent whose alerts and commands are counted, and the alerts timed."""
-
-    async def counted(batch: Batch[Any], publish: Publish, rows: Rows) -> None:
-        await agent(batch, _Measured(publish, _since(batch), _DECIDED), rows)
-
-    return counted
+def start_at_zero(application: Application) -> None:
+    """Export every known label of an application's metrics, so `rate()` sees the first rise."""
+    name = application.name
+    for channel in application.reads:
+        metrics.EVENTS_IN.labels(name, channel)
+        for reason in REASONS:
+            metrics.DEAD_LETTERS.labels(name, channel, reason)
+    for channel in written_channels(application):
+        metrics.EVENTS_OUT.labels(name, channel)
+    for metric in (metrics.GAPS, metrics.COMMITS, metrics.TICKS, metrics.STATE_REPAIRS):
+        metric.labels(name)
+    for family in application.rule_families:
+        for rule in family_rules(family).values():
+            metrics.FINDINGS.labels(rule.id, rule.severity)
+    if application.name == "incidents":
+        for activity in ACTIVITIES:
+            metrics.ALERT_SECONDS.labels(activity)
+        for action in ACTIONS:
+            for mode in MODES:
+                metrics.COMMANDS.labels(action, mode)
+    if application.name == "scan":
+        for status in Status:
+            metrics.SCANS.labels(status)
+            metrics.SCAN_SECONDS.labels(status)

@@ -1,8 +1,8 @@
 """The responder on Kafka: signed commands in, each carried out once, signed results out.
 
-An offset is committed only when the answer of its record is on the broker; what was done before a
-kill is in the journal. A command that waits for others is kept in the journal as well, so that the
-partition goes on.
+An offset is committed only when the result of its record is on the broker; actions taken before a
+kill are in the journal. A command that waits for others is kept in the journal as well, so that the
+partition continues.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ log = structlog.get_logger()
 APP: Final = "respond"
 POLL_MS: Final = 500
 RECONSIDER_SECONDS: Final = 15.0
-"""How often commands that wait are looked at when nothing else happened."""
+"""How often waiting commands are checked if nothing else happened."""
 MAX_ACTION_MS: Final = 6 * 3_600_000
-"""How long one command may take before the broker gives its partition away."""
+"""How long one command may take before the broker reassigns its partition."""
 
 READY_SECONDS: Final = 5.0
-"""How often it is looked whether the folders can be read and written."""
+"""How often the folders are checked for read and write access."""
 BEAT_SECONDS: Final = 0.5
 
 MAX_TEXT: Final = 1000
@@ -71,11 +71,11 @@ Header = tuple[str, bytes]
 
 
 class CommandRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """An authentic command for a tenant that is served."""
+    """An authentic command for a served tenant."""
 
     spec: CommandSpec
     stale: bool
-    """So old that it has expired long since: it is passed over."""
+    """Long expired, and therefore skipped."""
 
 
 def command_topic(settings: Settings, config: ResponderConfig) -> str:
@@ -102,14 +102,14 @@ def read_command_record(
     """Return the command of a record, None where its tenant is not served here.
 
     Args:
-        record: As the broker holds it.
-        config: Whom the responder serves.
-        ring: Public keys that commands are trusted from, by key id.
+        record: The record on the broker.
+        config: The tenants the responder serves.
+        ring: Trusted public keys of commands, by key id.
         now: The responder's own time: a producer can choose a record's timestamp.
-        max_bytes: The largest value that is read.
+        max_bytes: The largest accepted value.
 
     Raises:
-        UnreadableRecordError: Forged, replayed, of another tenant than it says, or no command.
+        UnreadableRecordError: Forged, replayed, of a tenant other than it says, or not a command.
     """
     headers = first_headers(record.headers)
     tenant = headers.get("ce_tenantid", b"").decode("utf-8", "replace")
@@ -200,7 +200,7 @@ def _unmet(config: ResponderConfig) -> list[str]:
 
 
 class KafkaResponder:
-    """Reads commands, has them carried out, publishes what became of them."""
+    """Reads commands, carries them out, and publishes the results."""
 
     def __init__(
         self,
@@ -216,11 +216,11 @@ class KafkaResponder:
 
         Args:
             settings: Which broker and topics.
-            config: Whom it serves.
-            ring: Keys that commands are trusted from.
-            key: What results are signed with.
-            journal: What it did before.
-            show: For a dry run: is told each command and what would be done; nothing else happens.
+            config: The tenants it serves.
+            ring: Trusted keys of commands.
+            key: The key that signs results.
+            journal: Its earlier actions.
+            show: For a dry run: receives each command and the planned action; nothing else happens.
         """
         self._settings = settings
         self._config = config
@@ -235,10 +235,10 @@ class KafkaResponder:
         self._producer: Any = None
 
     async def run(self, *, once: bool = False) -> None:
-        """Answer commands until told to stop (SIGTERM, SIGINT).
+        """Answer commands until asked to stop (SIGTERM, SIGINT).
 
         Args:
-            once: End when what is on the topic by now is answered.
+            once: End when all commands now on the topic are answered.
 
         Health and metrics are served meanwhile, unless it ends by itself or only shows.
 
@@ -266,7 +266,7 @@ class KafkaResponder:
             group_id=group,
             group_instance_id=self._config.name if group else None,
             enable_auto_commit=False,
-            # what is gone is told of before it is passed over
+            # a gap is reported before it is skipped
             auto_offset_reset="none" if group else "earliest",
             isolation_level="read_committed",
             session_timeout_ms=session,
@@ -322,7 +322,7 @@ class KafkaResponder:
                 return
 
     async def _fetch(self) -> Mapping[Any, Sequence[Any]]:
-        """Return the next records; none where a gap had to be told of first."""
+        """Return the next records; none if a gap had to be reported first."""
         try:
             fetched: Mapping[Any, Sequence[Any]] = await self._consumer.getmany(
                 timeout_ms=POLL_MS, max_records=50
@@ -337,7 +337,7 @@ class KafkaResponder:
         return {}
 
     async def _begin(self, partition: Any, reached: int | None) -> None:  # noqa: ANN401 -- aiokafka's own, untyped
-        """Go on with the oldest record there is, once it is told that others were gone.
+        """Continue with the oldest record, once the gap is reported.
 
         Args:
             partition: The topic and partition.
@@ -359,7 +359,7 @@ class KafkaResponder:
             self._consumer.seek(partition, begins)
 
     async def _watch(self) -> None:
-        """Tell that the loop is alive, and whether commands could be carried out by now.
+        """Report that the loop is alive, and whether commands can be carried out.
 
         A command may take hours: its thread is not what the watchdog watches, but this loop.
         """
@@ -440,7 +440,7 @@ class KafkaResponder:
         await self._answer(spec, answered)
 
     async def _reconsider(self) -> None:
-        """Carry out what waited and may go on by now; again while one releases another."""
+        """Carry out waiting commands that may proceed; repeat while one releases another."""
         if self._show is not None:
             return
         moved = True
@@ -455,7 +455,7 @@ class KafkaResponder:
                     moved = True
 
     async def _carry_out(self, spec: CommandSpec) -> Answered:
-        # in a thread: large files take long, and the consumer must go on with its heartbeats
+        # in a thread: large files take long, and the consumer must send heartbeats
         return await asyncio.to_thread(
             carry_out, spec, self._config, self._journal, datetime.now(UTC)
         )

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
+import math
 import os
 import signal
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
 from schemas.errors import TidewatchError
 from streams import metrics
-from streams.apps.topology import load_app, preload
+from streams.apps.instrumentation import start_at_zero
+from streams.apps.topology import APPLICATIONS, load_app, preload
 from streams.engine.app import run
 from streams.engine.crash import EXIT_CRASH, crash
+from streams.kafka.awaiting import until_answered
 from streams.kafka.client import BrokerUnreachableError
 from streams.kafka.topics import ensure_topics
 from streams.logs import configure_logs
+from streams.parent import end_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,35 +34,38 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-PR_SET_PDEATHSIG = 1
 FIRST_BACKOFF_SECONDS = 0.5
 MAX_BACKOFF_SECONDS = 30.0
 STEADY_SECONDS = 60.0
-"""A child that ran so long before it crashed starts again without a growing delay."""
+"""A child that ran this long before it crashed restarts without a growing delay."""
 POLL_SECONDS = 0.1
 EXIT_BROKER_AWAY = 75
-"""EX_TEMPFAIL of sysexits: a supervised app could not reach the broker, and will again."""
+"""EX_TEMPFAIL of sysexits: a supervised app could not reach the broker, and is restarted."""
 STOP_GRACE_SECONDS = 30.0
-"""After the drain time, before a child that does not stop is killed."""
+"""Grace after the drain time, before a child that does not stop is killed."""
 
 
 def run_app(
     name: str, settings: Settings, *, http_ports: Sequence[int] = (), supervised: bool = False
 ) -> int:
-    """Run app `name` in this process until it is told to stop; return the exit code.
+    """Run app `name` in this process until it is asked to stop; return the exit code.
 
-    A mistake of the user is told in one line; the unexpected is logged with its traceback.
+    A mistake of the user is reported in one line; the unexpected is logged with its traceback.
 
     Args:
         name: The app.
         settings: The checked settings.
         http_ports: The port of health and metrics, then those of the apps it answers for as well;
             the port of the settings if there is none.
-        supervised: A supervisor tells a broker that is away from other mistakes.
+        supervised: The exit code distinguishes an unavailable broker from other mistakes.
     """
     configure_logs(settings, app=name)
     try:
+        if supervised:  # it has started before: an unavailable broker will come back
+            settings = settings.model_copy(update={"broker_wait_seconds": math.inf})
         parts = load_app(name, settings)
+        if name in APPLICATIONS:  # a test may run an application of its own
+            start_at_zero(APPLICATIONS[name])
         return run(
             name, parts.bindings, settings, references=parts.references, http_ports=http_ports
         )
@@ -71,20 +78,20 @@ def run_app(
 
 
 def run_worker(agents: Sequence[str], settings: Settings) -> int:
-    """Run the apps named in `agents` until told to stop.
+    """Run the apps named in `agents` until asked to stop.
 
     Args:
-        agents: App names, as in `streams.apps.topology.APPS`.
+        agents: App names, as in `streams.apps.topology.FACTORIES`.
         settings: The checked settings.
 
     Returns:
-        0 when told to stop; otherwise the exit code of the app that could not go on (2 for a
-        mistake that the user must mend).
+        0 when asked to stop; otherwise the exit code of the app that could not continue (2 for a
+        mistake that the user must fix).
     """
     if len(agents) == 1:
         return run_app(agents[0], settings)
     preload(agents)
-    gc.freeze()  # the children share these pages for as long as no collector writes to them
+    gc.freeze()  # the children share these pages as long as no collector writes to them
     return Supervisor(agents, settings).run()
 
 
@@ -114,14 +121,15 @@ class Supervisor:
     def run(self) -> int:
         """Start all, watch them until a signal or a child's mistake, stop all."""
         configure_logs(self._settings, app="supervisor")
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
         try:
-            # a broker that is away now is a mistake to tell; one that goes away later comes back
-            asyncio.run(ensure_topics(self._settings))
+            stopped = asyncio.run(self._ensure_topics())
         except TidewatchError as error:
             sys.stderr.write(f"tidewatch: {error.explain()}\n")
             return error.exit_code
+        if stopped:
+            return 0
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
         code = 0
         while not self._stop and code == 0:
             for child in self._children:
@@ -131,6 +139,17 @@ class Supervisor:
             time.sleep(POLL_SECONDS)
         self._stop_all()
         return code
+
+    async def _ensure_topics(self) -> bool:
+        """Wait for a broker, and ensure the topics; return whether a signal came first.
+
+        No broker at the start is an error; one that becomes unavailable later will come back.
+        """
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await until_answered(partial(ensure_topics, self._settings), self._settings, stop)
+        return stop.is_set()
 
     def _on_signal(self, number: int, frame: object) -> None:
         del number, frame
@@ -147,7 +166,7 @@ class Supervisor:
         try:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
-            die_with_parent(parent)
+            end_with_parent(parent)
             code = run_app(
                 child.name, self._settings, http_ports=self._ports(child), supervised=True
             )
@@ -156,7 +175,7 @@ class Supervisor:
             os._exit(code)
 
     def _ports(self, child: _Child) -> list[int]:
-        """Return a child's port; the first answers for all, as it is the one that is asked."""
+        """Return a child's port; the first answers for all, as probes ask it."""
         ports = [one.port for one in self._children if one.port is not None]
         return ports if child is self._children[0] else ports[self._children.index(child) :][:1]
 
@@ -205,12 +224,3 @@ class Supervisor:
                     child.pid = 0
                 else:
                     time.sleep(POLL_SECONDS)
-
-
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent dies, however that happens (Linux)."""
-    if not sys.platform.startswith("linux"):
-        return
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(EXIT_CRASH)

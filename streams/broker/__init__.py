@@ -1,6 +1,19 @@
-"""The embedded broker: Apache Kafka's own, one node, for when no Kafka is named."""
+"""The embedded broker: a single node of Apache Kafka, used if no Kafka is configured."""
 
-from streams.broker.embedded import BrokerStatus, EmbeddedBroker, status, stop_background
+from streams.broker.embedded import (
+    BrokerStatus,
+    EmbeddedBroker,
+    await_end,
+    status,
+    stop_background,
+)
 from streams.broker.paths import default_state_dir
 
-__all__ = ["BrokerStatus", "EmbeddedBroker", "default_state_dir", "status", "stop_background"]
+__all__ = [
+    "BrokerStatus",
+    "EmbeddedBroker",
+    "await_end",
+    "default_state_dir",
+    "status",
+    "stop_background",
+]

@@ -1,4 +1,4 @@
-"""The configuration of the embedded broker, and the command that runs it."""
+"""Write the configuration of the embedded broker, and build the command that runs it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BASE_PROPERTIES: Mapping[str, str] = {
     "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
     "auto.create.topics.enable": "false",
     "group.initial.rebalance.delay.ms": "0",
-    # a killed worker's place is free again soon: clients choose from 1 s up
+    # let clients choose session timeouts from 1 s, so that a killed worker is replaced soon
     "group.min.session.timeout.ms": "1000",
     "offsets.topic.replication.factor": "1",
     "offsets.topic.num.partitions": "4",
@@ -31,21 +31,21 @@ BASE_PROPERTIES: Mapping[str, str] = {
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
     "share.coordinator.state.topic.num.partitions": "1",
-    # 1 MiB of value, and room for headers and framing
+    # a value of 1 MiB, with room for headers and framing
     "message.max.bytes": str(1024 * 1024 + 64 * 1024),
-    # after a crash the same node may register again when its old session has ended
+    # after a crash, the node can register again only when its old session has ended
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "500",
     "num.network.threads": "2",
     "num.io.threads": "4",
-    # 128 MB by default, taken from the heap at start
+    # the default of 128 MB is taken from the heap at start
     "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
 }
 
 JVM_OPTIONS = (
     "-Xmx512m",
     "-XX:+UseSerialGC",
-    # the first compiler alone: half the start-up time, and two cores are shared with the workers
+    # C1 alone halves the start-up time and leaves the cores to the workers
     "-XX:TieredStopAtLevel=1",
     "-XX:+ExitOnOutOfMemoryError",
     "-Djava.awt.headless=true",
@@ -65,8 +65,8 @@ def render_properties(data: Path, ports: Ports, extra: Mapping[str, str]) -> str
 
     Args:
         data: Kafka's log directory.
-        ports: Where to listen, on 127.0.0.1.
-        extra: Properties that add to or replace the base ones.
+        ports: The ports to listen on, on 127.0.0.1.
+        extra: Properties that extend or replace the defaults.
     """
     client = f"PLAINTEXT://127.0.0.1:{ports.client}"
     properties = {
@@ -89,6 +89,6 @@ def java_command(
     *,
     options: Sequence[str] = (),
 ) -> list[str]:
-    """Return the command that runs a class of `jars`; only these files are on the class path."""
+    """Return the command that runs a class with only `jars` on the class path."""
     class_path = os.pathsep.join(map(str, jars))
     return [str(java.program), *JVM_OPTIONS, *options, "-cp", class_path, *arguments]

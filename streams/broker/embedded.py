@@ -1,4 +1,4 @@
-"""Runs Apache Kafka's own broker, one KRaft node, as a child or in the background."""
+"""Run an Apache Kafka broker, a single KRaft node, as a child or in the background."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 MIN_FREE_BYTES = 256 * 1024 * 1024
-"""Below this a broker is not started: Kafka halts when a write to its disk fails."""
+"""Free disk space required to start: Kafka halts when a write fails."""
 
 START_S = 60.0
-"""How long a start may take, in seconds; log recovery after a crash is part of it."""
+"""Longest time of a start in seconds, with log recovery after a crash."""
 
 _POLL_S = 0.02
 _PORT_ATTEMPTS = 3
@@ -51,7 +51,7 @@ _SHOWN_CHARACTERS = 600
 
 
 class RunRecord(msgspec.Struct, frozen=True):
-    """What is written down of the broker that was started last."""
+    """The recorded state of the broker that was started last."""
 
     ports: Ports
     guard_pid: int
@@ -59,34 +59,37 @@ class RunRecord(msgspec.Struct, frozen=True):
 
 
 class BrokerStatus(msgspec.Struct, frozen=True):
-    """What is known of the broker of a state folder."""
+    """The status of the broker of a state folder."""
 
     running: bool
-    """Its processes live."""
+    """Whether its processes run."""
 
     ready: bool
-    """It answers requests."""
+    """Whether it answers requests."""
 
     bootstrap: str | None
-    """Where it listens, or listened last."""
+    """The address it listens on, or last listened on."""
+
+    detached: bool
+    """Whether it outlives the process that started it."""
 
     pid: int | None
-    """The JVM, while it runs."""
+    """Process id of the JVM while it runs."""
 
     data: Path
     log: Path
 
 
 class EmbeddedBroker:
-    """One broker on one state folder.
+    """A broker on a state folder.
 
     Args:
         state_dir: The folder that keeps its data between runs.
-        fresh: Start empty: what was kept is deleted at the first start.
-        port: The client port it must have; else the last one if free, else any.
-        jars: The folder that keeps fetched jars, shared by all brokers.
-        properties: Kafka properties that add to or replace the usual ones.
-        detached: Go on when this process ends, until `stop_background`.
+        fresh: Start empty: delete the kept data at the first start.
+        port: The required client port; None or 0: the last one if free, else any.
+        jars: The folder of fetched jars, shared by all brokers.
+        properties: Kafka properties that extend or replace the defaults.
+        detached: Outlive this process, until `stop_background`.
     """
 
     def __init__(
@@ -99,10 +102,10 @@ class EmbeddedBroker:
         properties: Mapping[str, str] | None = None,
         detached: bool = False,
     ) -> None:
-        """Note what to run; nothing is started or written yet."""
+        """Keep the options; start and write nothing yet."""
         self.places = Places(state_dir.resolve())
         self._fresh = fresh
-        self._port = port
+        self._port = port or None
         self._jars = jars or jars_dir()
         self._properties = dict(properties or {})
         self._detached = detached
@@ -117,7 +120,7 @@ class EmbeddedBroker:
 
     @property
     def jvm_pid(self) -> int:
-        """The process id of the JVM that was started last."""
+        """Process id of the JVM that was started last."""
         return int(self.places.java_pid.read_text())
 
     def __enter__(self) -> Self:
@@ -135,14 +138,14 @@ class EmbeddedBroker:
         self.stop()
 
     def start(self) -> str:
-        """Start the broker, wait until it takes requests, and return its address for clients.
+        """Start the broker, wait until it is ready, and return its address for clients.
 
         Raises:
             NoJavaError, NoMavenError, JarsUnavailableError, TamperedJarError: It can't be run.
-            AlreadyRunningError: One runs on this folder already.
-            PortTakenError: The port asked for is in use.
-            NoSpaceError: The disk is full, or nearly.
-            BrokerDiedError: It ended or did not answer in time.
+            AlreadyRunningError: A broker already runs on this folder.
+            PortTakenError: The required port is in use.
+            NoSpaceError: The disk is full or nearly full.
+            BrokerDiedError: The broker ended or did not answer in time.
         """
         java = find_java()
         description = description_dir()
@@ -151,6 +154,8 @@ class EmbeddedBroker:
             places.root.mkdir(parents=True, exist_ok=True)
             lock = self._lock()
             try:
+                if self._port is not None and not is_free(self._port):
+                    raise _port_taken(self._port)  # before anything is fetched or deleted
                 self._check_space()
                 jars = provide_jars(self._jars, description)
                 log4j = description / "log4j2.properties"
@@ -183,7 +188,7 @@ class EmbeddedBroker:
         return self.bootstrap
 
     def stop(self) -> None:
-        """Let the broker close its files and end; no error if it does not run."""
+        """Stop the broker cleanly; do nothing if it does not run."""
         guard, self._guard = self._guard, None
         if guard is None:
             return
@@ -193,16 +198,16 @@ class EmbeddedBroker:
         log.info("broker_stopped", bootstrap=self.bootstrap)
 
     def kill(self) -> None:
-        """End the JVM with SIGKILL, as a crash does; `start` or `restart` brings it back."""
+        """Kill the JVM with SIGKILL, like a crash; `start` or `restart` starts it again."""
         with suppress(ProcessLookupError):
             os.kill(self.jvm_pid, signal.SIGKILL)
         self.stop()
 
     def restart(self) -> str:
-        """Stop it if it runs, and start it on the same ports with the same data.
+        """Stop the broker if it runs, and start it on the same ports with the same data.
 
         Raises:
-            PortTakenError: Another program took a port meanwhile; and as `start`.
+            PortTakenError: Another program took a port in between. Other errors as for `start`.
         """
         self.stop()
         if self._ports is not None:
@@ -210,10 +215,10 @@ class EmbeddedBroker:
         return self.start()
 
     def _lock(self) -> int:
-        """Return the descriptor of the folder's lock, held.
+        """Take the folder's lock, and return its descriptor.
 
-        A file left by dead processes is no obstacle: the kernel frees the lock with its last
-        holder. A holder that no longer answers is ending, and is waited for.
+        A file left by dead processes does not matter: the kernel frees the lock with its last
+        holder. Wait for a holder that no longer answers: it is ending.
         """
         lock = os.open(self.places.lock, os.O_RDWR | os.O_CREAT, 0o644)
         deadline = time.monotonic() + STOP_S + 5
@@ -235,7 +240,7 @@ class EmbeddedBroker:
                 return lock
 
     def _check_space(self) -> None:
-        """Refuse to start where the broker would soon halt."""
+        """Refuse to start on a disk on which the broker would soon halt."""
         free = shutil.disk_usage(self.places.root).free
         if free < MIN_FREE_BYTES:
             raise NoSpaceError(
@@ -246,19 +251,20 @@ class EmbeddedBroker:
             )
 
     def _start_on_free_ports(self, command: list[str], lock: int) -> None:
-        """Start on ports that are free; again on others if one was taken in between."""
+        """Start on free ports; try others if one was taken in between."""
         for attempt in range(1, _PORT_ATTEMPTS + 1):
             self._ports = self._choose_ports()
             try:
                 self._launch(command, lock, self._ports)
             except PortTakenError:
-                if attempt == _PORT_ATTEMPTS or self._port is not None:
+                mine = self._port is None or is_free(self._port)
+                if attempt == _PORT_ATTEMPTS or not mine:
                     raise
             else:
                 return
 
     def _choose_ports(self) -> Ports:
-        """Return the ports asked for or used last, where free; any, otherwise."""
+        """Return the required or last ports if free, else any free ports."""
         last = _read_record(self.places)
         client, controller = free_ports(2)
         if self._port is not None:
@@ -272,7 +278,7 @@ class EmbeddedBroker:
         return Ports(client, controller)
 
     def _launch(self, command: list[str], lock: int, ports: Ports) -> None:
-        """Start the guard and, through it, the JVM; wait until the broker takes requests."""
+        """Start the guard, which starts the JVM; wait until the broker is ready."""
         places = self.places
         places.properties.write_text(render_properties(places.data, ports, self._properties))
         places.java_pid.unlink(missing_ok=True)
@@ -309,7 +315,7 @@ class EmbeddedBroker:
         )
 
     def _died(self, what: str) -> BrokerDiedError | PortTakenError | NoSpaceError:
-        """Return the error that the broker's own last words speak of."""
+        """Return the error that the end of the broker's log names."""
         words = _tail(self.places.console) + _tail(self.places.log)
         if "Address already in use" in words:
             assert self._ports is not None
@@ -330,7 +336,7 @@ class EmbeddedBroker:
 
 
 def status(state_dir: Path) -> BrokerStatus:
-    """Return what is known of the broker of `state_dir`, whoever started it."""
+    """Return the status of the broker of `state_dir`, whoever started it."""
     places = Places(state_dir.resolve())
     record = _read_record(places)
     running = _is_locked(places)
@@ -342,6 +348,7 @@ def status(state_dir: Path) -> BrokerStatus:
         running=running,
         ready=running and record is not None and is_ready(record.ports.client),
         bootstrap=f"127.0.0.1:{record.ports.client}" if record else None,
+        detached=record is not None and record.detached,
         pid=pid,
         data=places.data,
         log=places.log,
@@ -349,7 +356,7 @@ def status(state_dir: Path) -> BrokerStatus:
 
 
 def stop_background(state_dir: Path) -> bool:
-    """Stop the broker of `state_dir`, whoever started it; return whether one ran.
+    """Stop the broker of `state_dir`, whoever started it; return whether it ran.
 
     Raises:
         BrokerDiedError: It does not end.
@@ -360,20 +367,31 @@ def stop_background(state_dir: Path) -> bool:
         return False
     with suppress(ProcessLookupError):
         os.kill(record.guard_pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_S + 5
-    while _is_locked(places):
-        if time.monotonic() > deadline:
-            raise BrokerDiedError(
-                "the broker does not end",
-                where=f"process {record.guard_pid}",
-                remedy="end that process by hand",
-            )
-        time.sleep(_POLL_S)
+    await_end(state_dir)
     return True
 
 
+def await_end(state_dir: Path) -> None:
+    """Wait until the processes of the folder's ending broker are gone.
+
+    Raises:
+        BrokerDiedError: They do not end.
+    """
+    places = Places(state_dir.resolve())
+    deadline = time.monotonic() + STOP_S + 5
+    while _is_locked(places):
+        if time.monotonic() > deadline:
+            record = _read_record(places)
+            raise BrokerDiedError(
+                "the broker does not end",
+                where=f"process {record.guard_pid}" if record else str(places.root),
+                remedy="end that process by hand",
+            )
+        time.sleep(_POLL_S)
+
+
 def _wait_for(guard: subprocess.Popen[bytes]) -> None:
-    """Close the pipe to the guard, and wait until it has ended."""
+    """Close the pipe to the guard, and wait for its end."""
     if guard.stdin is not None:
         with suppress(OSError):
             guard.stdin.close()
@@ -381,7 +399,7 @@ def _wait_for(guard: subprocess.Popen[bytes]) -> None:
 
 
 def _read_record(places: Places) -> RunRecord | None:
-    """Return what was written of the last run; None if there is nothing readable."""
+    """Return the recorded state of the last run, or None if there is none."""
     try:
         return msgspec.json.decode(places.record.read_bytes(), type=RunRecord)
     except (OSError, msgspec.DecodeError):
@@ -389,7 +407,7 @@ def _read_record(places: Places) -> RunRecord | None:
 
 
 def _is_locked(places: Places) -> bool:
-    """Return whether a process of the folder's broker lives."""
+    """Return whether a process of the folder's broker runs."""
     try:
         lock = os.open(places.lock, os.O_RDWR)
     except OSError:
@@ -419,5 +437,5 @@ def _port_taken(port: int) -> PortTakenError:
     return PortTakenError(
         "the port is used by another program",
         where=f"127.0.0.1:{port}",
-        remedy="stop that program, or choose another port",
+        remedy="stop that program, or choose another port with --port",
     )

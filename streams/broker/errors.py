@@ -1,4 +1,4 @@
-"""What can go wrong with the embedded broker, each with what to do about it."""
+"""Errors of the embedded broker, each with a remedy."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ OWN_KAFKA = "or name a Kafka of your own with TIDEWATCH_KAFKA"
 
 
 class BrokerError(TidewatchError):
-    """The embedded broker could not do what was asked."""
+    """An operation of the embedded broker failed."""
 
 
 class NoJavaError(BrokerError):
-    """There is no Java that can run the broker."""
+    """No Java on this machine can run the broker."""
 
 
 class NoMavenError(BrokerError):
-    """The jars are not there yet, and there is no Maven to fetch them."""
+    """The jars are missing, and there is no Maven to fetch them."""
 
 
 class JarsUnavailableError(BrokerError):
@@ -32,15 +32,15 @@ class JarsUnavailableError(BrokerError):
 
 
 class TamperedJarError(BrokerError):
-    """A jar is missing, unknown, or not what its pin says; the broker is not started with it."""
+    """A jar is missing, unknown, or differs from its pin; the broker does not start."""
 
 
 class NoSpaceError(BrokerError):
-    """The disk is full, or so nearly that a broker would stop soon."""
+    """The disk is full, or too full for a broker to run."""
 
 
 class PortTakenError(BrokerError):
-    """A port the broker must have is used by another program."""
+    """Another program uses a port that the broker requires."""
 
 
 class AlreadyRunningError(BrokerError):
@@ -48,16 +48,16 @@ class AlreadyRunningError(BrokerError):
 
 
 class BrokerDiedError(BrokerError):
-    """The broker ended, or did not answer in time; its log says why."""
+    """The broker ended or did not answer in time; its log gives the reason."""
 
 
 @contextmanager
-def disk_errors(place: Path) -> Iterator[None]:
-    """Turn a full or unwritable disk at `place` into an error that says what to do.
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn errors of a full or unwritable disk at `path` into errors with a remedy.
 
     Raises:
         NoSpaceError: There is no space left.
-        BrokerError: The place can't be written.
+        BrokerError: The path can't be written.
     """
     try:
         yield
@@ -65,11 +65,11 @@ def disk_errors(place: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise NoSpaceError(
                 "no space left on the disk",
-                where=str(place),
+                where=str(path),
                 remedy="free some, or choose another folder with TIDEWATCH_STATE_DIR",
             ) from error
         raise BrokerError(
             f"can't use the state folder ({error.strerror})",
-            where=str(error.filename or place),
+            where=str(error.filename or path),
             remedy="make it writable, or choose another folder with TIDEWATCH_STATE_DIR",
         ) from error

@@ -17,14 +17,14 @@ import sys
 from pathlib import Path
 
 STOP_S = 15.0
-"""How long the broker may take to close its files, in seconds, before it is killed."""
+"""Seconds that the broker has to close its files before it is killed."""
 
 _POLL_S = 0.5
 _PR_SET_PDEATHSIG = 1
 
 
 def main(mode: str, pid_file: str, command: list[str]) -> int:
-    """Run `command` until it ends, or there is a reason to end it; return its exit code."""
+    """Run `command` until it ends or must end; return its exit code."""
     parent = os.getppid()
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
@@ -34,7 +34,7 @@ def main(mode: str, pid_file: str, command: list[str]) -> int:
         signal.signal(number, lambda caught, _frame: asked_to_stop.append(caught))
     signal.signal(signal.SIGCHLD, lambda _caught, _frame: None)
 
-    # inherits the descriptor of the lock, so that the lock lasts as long as the JVM
+    # the JVM inherits the descriptor of the lock, so that the lock lasts as long as the JVM
     broker = subprocess.Popen(  # noqa: S603 -- what our parent passed us
         command,
         stdin=subprocess.DEVNULL,
@@ -48,14 +48,14 @@ def main(mode: str, pid_file: str, command: list[str]) -> int:
         if wake_read in ready:
             os.read(wake_read, 64)
         closed = mode != "detached" and sys.stdin.fileno() in ready and not os.read(0, 64)
-        # a forked sibling may hold the pipe open: the parent's own end shows in the parent's id
+        # a forked sibling may hold the pipe open: a new parent id shows the end of the parent
         if closed or (mode != "detached" and os.getppid() != parent):
             break
     return _end(broker)
 
 
 def _end(broker: subprocess.Popen[bytes]) -> int:
-    """Let the broker close its files, then make sure that it is gone."""
+    """End the broker cleanly; kill it after the grace period."""
     if broker.poll() is None:
         broker.terminate()
     try:
@@ -66,7 +66,7 @@ def _end(broker: subprocess.Popen[bytes]) -> int:
 
 
 def _die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent ends (elsewhere than on Linux: no-op)."""
+    """Ask the kernel to kill this process when its parent ends (a no-op except on Linux)."""
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))

@@ -1,4 +1,4 @@
-"""The broker's jars: fetched by Maven from the pinned pom, and checked before every use."""
+"""Fetch the broker's jars with Maven from the pinned pom, and check them before every use."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PIN = re.compile(r"([0-9a-f]{64}) [ *]([A-Za-z0-9_.+-]+\.jar)")
 
 
 def read_pins(description: Path) -> dict[str, str]:
-    """Return the pinned SHA-256, in hex, of each jar by its file name.
+    """Return the pinned SHA-256 (hex) of each jar by file name.
 
     Args:
         description: The folder with `jars.sha256`.
@@ -57,13 +57,13 @@ def read_pins(description: Path) -> dict[str, str]:
 
 
 def pins_key(pins: Mapping[str, str]) -> str:
-    """Return a short name for this set of jars; another set never shares its folder."""
+    """Return a short name of a set of jars; each set has a folder of its own."""
     lines = "".join(f"{name} {digest}\n" for name, digest in sorted(pins.items()))
     return hashlib.sha256(lines.encode()).hexdigest()[:12]
 
 
 def provide_jars(cache: Path, description: Path) -> list[Path]:
-    """Return the jars of the class path, fetched if need be, each as pinned.
+    """Return the verified jars of the class path; fetch missing ones.
 
     Args:
         cache: The folder below which each pinned set has a folder of its own.
@@ -85,7 +85,7 @@ def provide_jars(cache: Path, description: Path) -> list[Path]:
 
 
 def verify_jars(folder: Path, pins: Mapping[str, str]) -> None:
-    """Check that `folder` holds exactly the pinned jars, each with the pinned content.
+    """Check that `folder` holds exactly the pinned jars with the pinned content.
 
     Raises:
         TamperedJarError: It does not; names what is wrong.
@@ -110,7 +110,7 @@ def verify_jars(folder: Path, pins: Mapping[str, str]) -> None:
 
 
 def _digest(path: Path) -> str:
-    """Return the SHA-256 of a regular file, in hex; a link or folder has none."""
+    """Return the SHA-256 (hex) of a regular file; empty for a link or folder."""
     if path.is_symlink() or not path.is_file():
         return ""
     with path.open("rb") as file:
@@ -119,7 +119,7 @@ def _digest(path: Path) -> str:
 
 @contextmanager
 def _only_one(cache: Path) -> Iterator[None]:
-    """Let one process at a time fetch into `cache`."""
+    """Lock `cache`, so that one process at a time fetches into it."""
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -127,7 +127,7 @@ def _only_one(cache: Path) -> Iterator[None]:
 
 
 def _fetch(folder: Path, description: Path, pins: Mapping[str, str]) -> None:
-    """Let Maven copy the jars into `folder`; it exists only when they are all as pinned."""
+    """Fetch the jars into `folder`, which appears only when all are as pinned."""
     maven = shutil.which("mvn")
     if maven is None:
         raise NoMavenError(
@@ -147,7 +147,7 @@ def _fetch(folder: Path, description: Path, pins: Mapping[str, str]) -> None:
 
 
 def _run_maven(maven: str, description: Path, target: Path) -> None:
-    """Copy the pom's jars to `target`, with Maven's own checksums enforced."""
+    """Copy the pom's jars to `target` with Maven, enforcing its checksums."""
     command = [
         maven,
         "--batch-mode",

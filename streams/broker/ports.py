@@ -1,4 +1,4 @@
-"""Chooses ports on 127.0.0.1."""
+"""Choose free ports on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import socket
 from streams.broker.errors import PortTakenError
 
 _FIRST, _LAST = 20_000, 32_000
-"""Below where Linux (32768) and others (49152) take ports for outgoing connections."""
+"""Range of ports to choose from, below the ephemeral ports of Linux (32768) and others (49152)."""
 
 _ATTEMPTS = 1000
 
 
 def is_free(port: int) -> bool:
-    """Return whether a server could listen on `port` of 127.0.0.1 now."""
+    """Return whether a server can listen on `port` of 127.0.0.1."""
     with socket.socket() as probe:
-        # as the JVM does: a port in TIME_WAIT can be listened on again
+        # like the JVM, allow a port in TIME_WAIT
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -26,13 +26,13 @@ def is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return `count` different ports that were free just now, below the ephemeral ones.
+    """Return `count` distinct free ports below the ephemeral ones.
 
-    A client that retries on a stopped broker's ephemeral port can be given that very port for its
-    own end, connects to itself, and keeps the broker from coming back.
+    The kernel may give the ephemeral port of a stopped broker to a client that retries; the client
+    then connects to itself and keeps the broker from listening again.
 
     Raises:
-        PortTakenError: None was found.
+        PortTakenError: No free ports were found.
     """
     chosen: set[int] = set()
     for _ in range(_ATTEMPTS):

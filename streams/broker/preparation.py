@@ -39,17 +39,17 @@ _SHOWN_CHARACTERS = 500
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """What a start can use."""
+    """The prepared files of a start."""
 
     formatted: Path
-    """A log directory as Kafka's own tool formats it."""
+    """A log directory formatted by Kafka's own tool."""
 
     archive: Path
-    """The class archive; a JVM told of a missing or unfit one runs without it."""
+    """The class archive; a JVM given a missing or unfit one runs without it."""
 
 
 def prepare(folder: Path, java: Java, jars: Sequence[Path], log4j: Path) -> Prepared:
-    """Return what is prepared in `folder`, preparing it the first time (some 8 seconds).
+    """Return the prepared files in `folder`; prepare them the first time (some 8 seconds).
 
     Args:
         folder: The folder of this set of jars and this Java.
@@ -78,7 +78,7 @@ def prepare(folder: Path, java: Java, jars: Sequence[Path], log4j: Path) -> Prep
 
 
 def install_formatted(formatted: Path, data: Path) -> None:
-    """Give `data` a formatted log directory with ids of its own, unless it has one already."""
+    """Format `data` as a log directory with ids of its own, unless it is formatted."""
     if (data / "meta.properties").is_file():
         return
     data.mkdir(parents=True, exist_ok=True)
@@ -86,14 +86,14 @@ def install_formatted(formatted: Path, data: Path) -> None:
     meta = (formatted / "meta.properties").read_text()
     for key in ("cluster.id", "directory.id"):
         meta = re.sub(rf"(?m)^{re.escape(key)}=.*$", f"{key}={_kafka_uuid()}", meta)
-    # the file that makes a directory count as formatted comes last, and whole
+    # write the file that marks a directory as formatted last, and atomically
     unfinished = data / "meta.properties.tmp"
     unfinished.write_text(meta)
     unfinished.rename(data / "meta.properties")
 
 
 def _kafka_uuid() -> str:
-    """Return a random id in Kafka's form; the first bit keeps it off the reserved ones and `-`."""
+    """Return a random id in Kafka's form; its first bit avoids reserved ids and a leading `-`."""
     raw = bytearray(os.urandom(16))
     raw[0] &= 0x7F
     raw[0] |= 0x40
@@ -118,7 +118,7 @@ def _format(work: Path, java: Java, jars: Sequence[Path], target: Path) -> None:
 
 
 def _archive(work: Path, java: Java, jars: Sequence[Path], log4j: Path, made: Path) -> None:
-    """Write a class archive to `made`; none, after a warning, if this Java can't."""
+    """Write a class archive to `made`; log a warning and write none if this Java can't."""
     data = work / "data"
     install_formatted(made / "formatted", data)
     ports = Ports(*free_ports(2))

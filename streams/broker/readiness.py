@@ -1,4 +1,4 @@
-"""Asks a broker, in its own protocol, whether it takes requests."""
+"""Ask a broker by the Kafka protocol whether it is ready."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _HEAD = 12
 
 
 def is_ready(port: int) -> bool:
-    """Return whether the broker on 127.0.0.1:`port` knows itself as a live member of its cluster.
+    """Return whether the broker on 127.0.0.1:`port` is a live member of its cluster.
 
-    A port that only accepts connections is not enough: requests are taken some time later, and a
-    topic can be created only when the broker is no longer fenced.
+    An open port is not enough: the broker handles requests later, and creates topics only when it
+    is no longer fenced.
     Source: Kafka protocol, Metadata API (key 3) version 1.
     """
     try:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from schemas.errors import TidewatchError
@@ -59,7 +60,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 fine, 1 findings, 2 could not do it, or the exit code of the error.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    _open_missing_streams()
+    try:
+        code = _main(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # the reader of a pipe, as in `tidewatch watch … | head`, had enough
+        _discard_output()
+        return 0
+    except OSError as error:
+        _discard_output()
+        return _fail(_explain(error), EXIT_USAGE)
+    return code
+
+
+def _open_missing_streams() -> None:
+    """Open on nothing what the caller closed (`>&-`): a file opened later would take its number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            mode = "r" if number == 0 else "w"
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+
+
+def _discard_output() -> None:
+    """Let what is still buffered go nowhere: it can't be written, and the interpreter would try."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _explain(error: OSError) -> str:
+    """Return what the system refused, as one line for a person."""
+    what = error.strerror or str(error) or type(error).__name__
+    if error.filename is None:
+        return f"can't read or write ({what}): check where input and output go, and the disk"
+    return f"can't use a file ({what}) at {os.fsdecode(error.filename)}"
+
+
+def _main(words: list[str]) -> int:
     if not words or words[0] in {"--help", "-h", "help"}:
         print(overview())  # noqa: T201 -- the command's output
         return 0
@@ -104,15 +144,32 @@ def _run(module: str, name: str, arguments: Sequence[str]) -> int:
         command(args=list(arguments), prog_name=f"tidewatch {name}")
     except TidewatchError as error:
         return _fail(error.explain(), error.exit_code)
-    except BrokenPipeError:
-        # the reader of a pipe, as in `tidewatch watch … | head`, had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
+        if end.code is None or isinstance(end.code, int):
+            return end.code or 0
+        return _fail(str(end.code), EXIT_USAGE)
+    except OSError:
+        raise  # `main` says what the system refused
+    except Exception as error:  # noqa: BLE001 -- a traceback says nothing to a user, and exits with 1
+        return _unexpected(error)
     return 0
+
+
+def _unexpected(error: Exception) -> int:
+    """Print what nobody expected, with its place in the program, and return its exit code."""
+    import traceback  # noqa: PLC0415 -- only such errors need it
+
+    if os.environ.get("TIDEWATCH_LOG_LEVEL") == "debug":
+        traceback.print_exception(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return _fail(
+        f"it failed unexpectedly: {type(error).__name__}: {error}{where}: this is a fault of"
+        " tidewatch; TIDEWATCH_LOG_LEVEL=debug shows more",
+        EXIT_USAGE,
+    )
 
 
 def _fail(text: str, code: int) -> int:

@@ -9,7 +9,7 @@ import typer
 from schemas.errors import TidewatchError
 from streams.broker import EmbeddedBroker, status, stop_background
 from streams.broker.paths import jars_dir
-from streams.cli.frame import example, new_app
+from streams.cli.frame import PortOption, example, new_app
 from streams.cli.output import Format, FormatOption, print_json, print_line
 from streams.settings import load_settings
 
@@ -22,9 +22,7 @@ def start(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="start empty: delete what was kept")
     ] = False,
-    port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="the port it must have on 127.0.0.1")
-    ] = None,
+    port: PortOption = None,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Start Kafka in the background; it runs until `tidewatch broker stop`."""
@@ -36,11 +34,11 @@ def start(
             remedy="unset it to use the embedded one",
         )
     if not jars_dir(settings.state_dir).is_dir():
-        typer.echo("fetching Kafka once, and preparing it: some 20 seconds …", err=True)
+        typer.echo("fetching Kafka and preparing it; this happens once …", err=True)
     broker = EmbeddedBroker(
         settings.state_dir,
         fresh=fresh,
-        port=port,
+        port=settings.embedded_port if port is None else port,
         jars=jars_dir(settings.state_dir),
         detached=True,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from schemas.counting import counted
 from schemas.dead_letters import REASONS
 from schemas.errors import TidewatchError
 from streams.cli.frame import connected_settings, example, new_app
@@ -45,11 +46,12 @@ def list_letters(
         print_line("there are none")
         return
     print_table(
-        ["key", "refused", "reason", "app", "bytes", "error"],
+        ["key", "refused", "records", "reason", "app", "bytes", "error"],
         [
             [
                 letter.key,
                 _time(letter),
+                letter.records or "?",
                 letter.reason,
                 letter.app,
                 letter.truncated_from or len(letter.value or b""),
@@ -80,6 +82,10 @@ def show(
     print_line(f"record:  {plain(letter.key)}")
     print_line(f"refused: {_time(letter)} by {plain(letter.app)}")
     print_line(f"reason:  {plain(letter.reason)}: {plain(letter.error)}")
+    if letter.source_last_offset is not None:
+        counts = ", ".join(f"{count} {plain(name)}" for name, count in letter.reasons.items())
+        records = counted(letter.records, "record") if letter.records else "unknown records"
+        print_line(f"range:   {records} ({counts}); below is a sample")
     if letter.truncated_from is not None:
         print_line(f"size:    {letter.truncated_from} bytes, too many to keep whole")
     print_line(f"key:     {plain(repr(letter.original_key))}")
@@ -123,7 +129,7 @@ def replay(
     if form is Format.JSON:
         print_json({"replayed": count})
     else:
-        print_line(f"{count} written back")
+        print_line(f"{counted(count, 'record')} written back")
 
 
 def _check_reason(reason: str | None) -> None:
@@ -156,6 +162,9 @@ def _document(letter: DeadLetter) -> dict[str, Any]:
         "error": letter.error,
         "app": letter.app,
         "truncated_from": letter.truncated_from,
+        "last_offset": letter.source_last_offset,
+        "records": letter.records,
+        "reasons": letter.reasons,
         "key": as_json(letter.original_key),
         "headers": [[name, as_json(value)] for name, value in letter.original_headers],
         "value": as_json(letter.value),

@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from schemas.errors import TidewatchError
+from schemas.severity import Verdict
 from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line
 from streams.settings import load_settings
@@ -75,7 +76,10 @@ def _attempt(name: str, look: Callable[[], str]) -> Check:
 
 def _machine(settings: Settings) -> list[Check]:
     """Check the disk and, where no Kafka is named, what the embedded one needs."""
-    checks = [_attempt("disk", lambda: _disk(settings))]
+    checks = [
+        _attempt("disk", lambda: _disk(settings)),
+        _attempt("sandbox", lambda: _sandbox(settings)),
+    ]
     if settings.kafka is None:
         checks += [
             _attempt("java", _java),
@@ -103,6 +107,23 @@ def _disk(settings: Settings) -> str:
             remedy="free some, or choose another folder with TIDEWATCH_STATE_DIR",
         )
     return f"{free // 1024**3} GiB free in {folder}"
+
+
+def _sandbox(settings: Settings) -> str:
+    """Say how far the processes that scan artifacts are confined."""
+    from agents.checks.artifacts.sandbox.pool import Sandbox  # noqa: PLC0415 -- not in other checks
+    from agents.checks.artifacts.sandbox.protocol import Limits  # noqa: PLC0415 -- the same
+
+    with Sandbox(Limits(confined=settings.scan_confined)) as sandbox:
+        report = sandbox.scan_bytes("probe.txt", b"probe")
+    if report.verdict is not Verdict.CLEAN:
+        raise TidewatchError(
+            "; ".join(report.reasons),
+            where=report.confinement or "scanning process",
+            remedy="run on a Linux kernel with seccomp and landlock, in a container that allows "
+            "them, or set TIDEWATCH_SCAN_CONFINED=false",
+        )
+    return report.confinement
 
 
 def _java() -> str:

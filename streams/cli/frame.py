@@ -1,8 +1,8 @@
-"""What all commands have in common: how they are declared, and which broker they speak to."""
+"""What all commands have in common: how they are declared, and which broker they connect to."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,17 @@ from schemas.errors import TidewatchError
 
 if TYPE_CHECKING:
     from streams.settings import Settings
+
+
+PortOption = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=65535,
+        help="port of the embedded Kafka on 127.0.0.1, 0 for a free one; by default "
+        "TIDEWATCH_EMBEDDED_PORT, which is 9192",
+    ),
+]
 
 
 def new_app(what: str) -> typer.Typer:
@@ -29,8 +40,14 @@ def new_app(what: str) -> typer.Typer:
 
 
 def example(*lines: str) -> str:
-    """Return the `epilog` of a command: examples, each on a line of its own."""
-    return "Example: " + "  |  ".join(lines)
+    """Return the `epilog` of a command: its examples, each on a line of its own.
+
+    Args:
+        lines: Command lines, as a shell reads them; they are never wrapped, so that they can be
+            copied. Each is run by a test, in this order.
+    """
+    # a paragraph that begins with \b is printed as it is
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
 def connected_settings() -> Settings:
@@ -38,7 +55,7 @@ def connected_settings() -> Settings:
 
     Raises:
         SettingsError: A setting is wrong.
-        TidewatchError: There is no broker to speak to.
+        TidewatchError: There is no broker to connect to.
     """
     from streams.settings import load_settings  # noqa: PLC0415 -- not every command has any
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 app = new_app("List, explain, decide and export incidents.")
 
 DECISION_TYPE = "tidewatch.decision.v1"
+EXAMPLE_COMMAND = "0b4f6c1e-52f0-5d3a-9a57-3c8de0a4e1b7"
+"""The id of a command, as it looks, for the examples in `--help`."""
 IncidentArgument = Annotated[str, typer.Argument(help="the incident's id, or its beginning")]
 TargetArgument = Annotated[
     str, typer.Argument(help="the id of the command, or who it is assigned to")
@@ -365,12 +367,11 @@ def _plain_decision(kind: DecisionKind, help_text: str) -> None:
         decide(kind, incident, reason, tenant=tenant)
 
     command.__doc__ = help_text
-    app.command(kind.value, epilog=example(f'tidewatch incidents {kind} inc-3f2a --reason "…"'))(
-        command
-    )
+    line = f'tidewatch incidents {kind} inc-3f2a --reason "seen by the night shift"'
+    app.command(kind.value, epilog=example(line))(command)
 
 
-def _targeted_decision(kind: DecisionKind, help_text: str) -> None:
+def _targeted_decision(kind: DecisionKind, example_target: str, help_text: str) -> None:
     """Add the command of a decision about a command or a person."""
 
     def command(
@@ -383,9 +384,8 @@ def _targeted_decision(kind: DecisionKind, help_text: str) -> None:
         decide(kind, incident, reason, tenant=tenant, target=target)
 
     command.__doc__ = help_text
-    app.command(kind.value, epilog=example(f'tidewatch incidents {kind} inc-3f2a … --reason "…"'))(
-        command
-    )
+    line = f'tidewatch incidents {kind} inc-3f2a {example_target} --reason "agreed in the call"'
+    app.command(kind.value, epilog=example(line))(command)
 
 
 _plain_decision(DecisionKind.ACKNOWLEDGE, "Say that somebody is on it.")
@@ -393,9 +393,9 @@ _plain_decision(DecisionKind.CLOSE, "Close the incident.")
 _plain_decision(DecisionKind.FALSE_POSITIVE, "Close it as harmless, and undo what was contained.")
 _plain_decision(DecisionKind.REOPEN, "Open a closed incident again.")
 _plain_decision(DecisionKind.SHARE, "Let partners be told of it, however few tenants it affects.")
-_targeted_decision(DecisionKind.ASSIGN, "Give the incident to somebody.")
-_targeted_decision(DecisionKind.APPROVE, "Let a proposed command be issued.")
-_targeted_decision(DecisionKind.REJECT, "Refuse a proposed command.")
+_targeted_decision(DecisionKind.ASSIGN, "alice", "Give the incident to somebody.")
+_targeted_decision(DecisionKind.APPROVE, EXAMPLE_COMMAND, "Let a proposed command be issued.")
+_targeted_decision(DecisionKind.REJECT, EXAMPLE_COMMAND, "Refuse a proposed command.")
 
 
 @app.command(epilog=example('tidewatch incidents suppress inc-3f2a --days 30 --reason "known"'))
@@ -410,7 +410,9 @@ def suppress(
     decide(DecisionKind.SUPPRESS, incident, reason, tenant=tenant, days=days)
 
 
-@app.command(epilog=example('tidewatch incidents evaluation inc-3f2a host-1 --passed --reason "…"'))
+@app.command(
+    epilog=example('tidewatch incidents evaluation inc-3f2a host-1 --passed --reason "suite 4"')
+)
 def evaluation(
     incident: IncidentArgument,
     system: Annotated[str, typer.Argument(help="the system that was evaluated")],
@@ -436,7 +438,7 @@ def metrics(*, form: FormatOption = Format.TEXT) -> None:
 def case_metrics(incidents: list[IncidentDocument]) -> dict[str, Any]:
     """Return mean, median and p95 of the times to detect and contain, in seconds, and counts.
 
-    Incidents found by later intelligence are told apart: their clock starts at the fact.
+    Incidents found by later intelligence are counted separately: their clock starts at the fact.
     """
     figures: dict[str, Any] = {
         "incidents": len(incidents),

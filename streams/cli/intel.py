@@ -21,11 +21,14 @@ from agents.intelligence.stix import SOURCE as STIX
 from agents.intelligence.stix import read_bundle
 from schemas.channels import Channel
 from schemas.components import canonical_package, normalise_key
+from schemas.counting import counted
 from schemas.errors import TidewatchError
 from schemas.intel import IntelFact, IntelKind
 from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line, print_table
+from streams.held import held_values, update_held
 from streams.kafka.compacted import keys_with, latest_values, publish_values
+from streams.settings import load_settings
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -90,6 +93,18 @@ def read_feed(raw: bytes, kind: FeedKind, where: str, source: str | None) -> tup
     return read_single(raw, where), OSV
 
 
+def feed_facts(file: Path) -> list[IntelFact]:
+    """Return the facts of a feed that a user names: an archive, a record, a bundle or a blocklist.
+
+    Raises:
+        TidewatchError: It can't be read.
+    """
+    raw = _read_file(file)
+    structured = raw[:2] == b"PK" or raw.lstrip()[:1] in {b"{", b"["}
+    kind = FeedKind.AUTO if structured else FeedKind.BLOCKLIST
+    return list(read_feed(raw, kind, str(file), None)[0].facts.values())
+
+
 def _read_file(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
@@ -104,6 +119,7 @@ def _read_file(path: Path) -> bytes:
 
 
 def _facts(values: dict[str, bytes]) -> dict[str, IntelFact]:
+    """Return the facts among values of the channel; records that can't be read are left out."""
     decoder = msgspec.json.Decoder(IntelFact)
     facts: dict[str, IntelFact] = {}
     for key, value in values.items():
@@ -130,9 +146,12 @@ def import_feed(
     manifest: Annotated[Path | None, typer.Option(help="the snapshot's signed manifest")] = None,
     key: Annotated[Path | None, typer.Option(help="its publisher's Ed25519 key, PEM")] = None,
     allow_unsigned: Annotated[
-        bool, typer.Option("--allow-unsigned", help="import what nobody vouches for")
+        bool, typer.Option("--allow-unsigned", help="import an unsigned feed")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would change")] = False,
+    local: Annotated[
+        bool, typer.Option("--local", help="for scans on this machine only: no broker is asked")
+    ] = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Publish what a feed says, and only what of it is new; what it took back is withdrawn.
@@ -146,14 +165,17 @@ def import_feed(
         signed = check_snapshot(raw, _read_file(manifest), _read_file(key), str(file))
     elif not allow_unsigned:
         raise TidewatchError(
-            "nobody vouches for this feed",
+            "the feed is unsigned",
             where=str(file),
             remedy="give --manifest and --key, or say --allow-unsigned",
         )
     feed, prefix = read_feed(raw, kind, str(file), source)
     if signed is not None:
         require_count(feed, signed, str(file))
-    change = asyncio.run(_import(connected_settings(), feed, prefix, publish=not dry_run))
+    if local:
+        change = _import_locally(feed, prefix, keep=not dry_run)
+    else:
+        change = asyncio.run(_import(connected_settings(), feed, prefix, publish=not dry_run))
     report = {
         "file": str(file),
         "records": feed.records,
@@ -171,8 +193,9 @@ def import_feed(
         print_json(report)
         return
     print_line(
-        f"{feed.records:,} records, {len(feed.facts):,} facts: {len(change.facts):,} new or "
-        f"changed, {len(change.tombstones):,} withdrawn, {change.unchanged:,} as they were"
+        f"{counted(feed.records, 'record')}, {counted(len(feed.facts), 'fact')}: "
+        f"{len(change.facts):,} new or changed, {len(change.tombstones):,} withdrawn, "
+        f"{change.unchanged:,} as they were"
     )
     for reason, count in sorted(feed.skipped.items()):
         print_line(plain(f"  passed over: {count:,} ({reason})"))
@@ -180,16 +203,27 @@ def import_feed(
         print_line(plain(f"  can't be read: {problem}", 300))
 
 
+def _import_locally(feed: Feed, prefix: str, *, keep: bool) -> Changes:
+    state_dir = load_settings().state_dir
+    change = changes(_facts(held_values(state_dir, Channel.INTEL)), feed, source=prefix)
+    if keep:
+        update_held(state_dir, Channel.INTEL, dict(_values(change)))
+    return change
+
+
+def _values(change: Changes) -> list[tuple[str, bytes | None]]:
+    encoder = msgspec.json.Encoder()
+    values: list[tuple[str, bytes | None]] = [
+        (fact.key, encoder.encode(fact)) for fact in change.facts
+    ]
+    return [*values, *((key, None) for key in change.tombstones)]
+
+
 async def _import(settings: Settings, feed: Feed, prefix: str, *, publish: bool) -> Changes:
     known = _facts(await latest_values(settings, Channel.INTEL))
     change = changes(known, feed, source=prefix)
     if publish:
-        encoder = msgspec.json.Encoder()
-        values: list[tuple[str, bytes | None]] = [
-            (fact.key, encoder.encode(fact)) for fact in change.facts
-        ]
-        values += [(key, None) for key in change.tombstones]
-        await publish_values(settings, Channel.INTEL, values, _show_progress)
+        await publish_values(settings, Channel.INTEL, _values(change), _show_progress)
     return change
 
 

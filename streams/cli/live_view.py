@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import aiokafka
-import orjson
+import msgspec
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from schemas.channels import Channel
-from streams.apps.topology import APPS
+from streams.apps.topology import APPLICATIONS
 from streams.kafka.client import client_options
 from streams.kafka.topics import group_id, input_topics, topic_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from streams.settings import Settings
 
 FOLLOWED: Final = (
@@ -30,21 +28,67 @@ FOLLOWED: Final = (
     Channel.ASSESSMENTS,
     Channel.DEAD_LETTER,
 )
-INPUTS: Final = (Channel.REGISTRY_PUSH, Channel.PACKAGE_INSTALL, Channel.PIPELINE_RUN)
-READ_BY: Final[Mapping[str, tuple[Channel, ...]]] = {
-    "checks": INPUTS,
-    "scan": (Channel.SCAN_REQUESTS,),
-    "ledger": (Channel.OBSERVATIONS, Channel.INTEL),
-    "incidents": (Channel.INCIDENT_UPDATES, Channel.DECISIONS, Channel.CONTAINMENT_RESULTS),
-}
-"""The channels each app commits its progress on."""
+_COMMANDS: Final = frozenset({Channel.CONTAINMENT_COMMANDS, Channel.CONTAINMENT_PROPOSALS})
 MAX_SHOWN: Final = 5_000
 """Alerts and commands kept for the view; older ones are dropped and counted."""
 
 
+class _Record(Protocol):
+    """As much of a consumed record as is looked at."""
+
+    @property
+    def key(self) -> bytes | None: ...
+
+    @property
+    def value(self) -> bytes | None: ...
+
+
+class _Metadata(msgspec.Struct, frozen=True):
+    uid: str
+    tenant_uid: str
+    correlation_uid: str
+
+
+class _FindingInfo(msgspec.Struct, frozen=True):
+    title: str
+
+
+class _Unmapped(msgspec.Struct, frozen=True):
+    affected_systems: int
+
+
+class _AlertDocument(msgspec.Struct, frozen=True):
+    """As much of an alert as is shown."""
+
+    metadata: _Metadata
+    severity: str
+    risk_score: int
+    finding_info: _FindingInfo
+    status_detail: str
+    unmapped: _Unmapped
+
+
+class _Extension(msgspec.Struct, frozen=True):
+    tenant: str
+    action: str
+    target: str
+    dry_run: bool = True
+
+
+class _Arguments(msgspec.Struct, frozen=True):
+    extension: _Extension = msgspec.field(name="x-tidewatch")
+
+
+class _CommandDocument(msgspec.Struct, frozen=True):
+    """As much of a command or proposal as is shown."""
+
+    command_id: str
+    args: _Arguments
+
+
 @dataclass
 class LiveAlert:
-    """One open or closed alert, as last told."""
+    """One open or closed alert, as last published."""
 
     id: str
     tenant: str
@@ -80,6 +124,9 @@ class View:
     counts: dict[Channel, int] = field(default_factory=dict)
     indicators: set[bytes] = field(default_factory=set)
     dropped: int = 0
+    """Older alerts and commands that are no longer kept."""
+    unreadable: int = 0
+    """Records that are no document of their topic."""
     lag: dict[str, int] = field(default_factory=dict)
     """Records each app has not finished."""
     events: int = 0
@@ -126,52 +173,67 @@ class Follower:
                 fetched = await client.getmany(timeout_ms=100)
                 for records in fetched.values():
                     for record in records:
-                        self._take(self._channels[record.topic], record)
+                        self.take(self._channels[record.topic], record)
         finally:
             # a client's task that is cancelled before it ran lets the cancellation out of stop()
             await asyncio.sleep(0)
             await client.stop()
 
-    def _take(self, channel: Channel, record: Any) -> None:  # noqa: ANN401 -- aiokafka's record
+    def take(self, channel: Channel, record: _Record) -> None:
+        """Take one record of a topic into the view.
+
+        A topic of the user's Kafka has other writers: what is not understood is counted, and passed
+        over.
+
+        Args:
+            channel: What the topic carries.
+            record: The record, as the Kafka client gives it.
+        """
         view = self.view
         view.counts[channel] = view.counts.get(channel, 0) + 1
         if channel is Channel.IOCS and record.key:
             view.indicators.add(record.key)
         if record.value is None:
             return
-        if channel is Channel.ALERTS:
-            self._alert(orjson.loads(record.value))
-        elif channel in {Channel.CONTAINMENT_COMMANDS, Channel.CONTAINMENT_PROPOSALS}:
-            command = orjson.loads(record.value)
-            extension = command["args"]["x-tidewatch"]
-            self._keep(
-                view.commands,
-                command["command_id"],
-                LiveCommand(
-                    id=command["command_id"],
-                    tenant=extension["tenant"],
-                    action=extension["action"],
-                    target=extension["target"],
-                    proposal=channel is Channel.CONTAINMENT_PROPOSALS,
-                    dry_run=extension.get("dry_run", True),
-                ),
-            )
+        try:
+            if channel is Channel.ALERTS:
+                self._take_alert(msgspec.json.decode(record.value, type=_AlertDocument))
+            elif channel in _COMMANDS:
+                command = msgspec.json.decode(record.value, type=_CommandDocument)
+                self._take_command(command, proposal=channel is Channel.CONTAINMENT_PROPOSALS)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            view.unreadable += 1
 
-    def _alert(self, document: dict[str, Any]) -> None:
-        metadata = document["metadata"]
-        known = self.view.alerts.get(metadata["uid"])
+    def _take_command(self, command: _CommandDocument, *, proposal: bool) -> None:
+        extension = command.args.extension
+        self._keep(
+            self.view.commands,
+            command.command_id,
+            LiveCommand(
+                id=command.command_id,
+                tenant=extension.tenant,
+                action=extension.action,
+                target=extension.target,
+                proposal=proposal,
+                dry_run=extension.dry_run,
+            ),
+        )
+
+    def _take_alert(self, document: _AlertDocument) -> None:
+        metadata = document.metadata
+        known = self.view.alerts.get(metadata.uid)
         self._keep(
             self.view.alerts,
-            metadata["uid"],
+            metadata.uid,
             LiveAlert(
-                id=metadata["uid"],
-                tenant=metadata["tenant_uid"],
-                incident=metadata["correlation_uid"],
-                severity=document["severity"],
-                score=document["risk_score"],
-                title=document["finding_info"]["title"],
-                status=document["status_detail"],
-                systems=document["unmapped"]["affected_systems"],
+                id=metadata.uid,
+                tenant=metadata.tenant_uid,
+                incident=metadata.correlation_uid,
+                severity=document.severity,
+                score=document.risk_score,
+                title=document.finding_info.title,
+                status=document.status_detail,
+                systems=document.unmapped.affected_systems,
                 updates=known.updates + 1 if known else 0,
                 first_told=known.first_told if known else time.monotonic() - self._began,
             ),
@@ -206,9 +268,9 @@ class Follower:
 
     async def _measure(self, admin: AIOKafkaAdminClient, reader: aiokafka.AIOKafkaConsumer) -> None:
         settings, view = self._settings, self.view
-        for name in APPS:
+        for name, application in APPLICATIONS.items():
             topics = [
-                topic for channel in READ_BY[name] for topic in input_topics(settings, channel)
+                topic for channel in application.reads for topic in input_topics(settings, channel)
             ]
             partitions = [
                 aiokafka.TopicPartition(topic, number)

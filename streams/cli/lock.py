@@ -10,9 +10,11 @@ from typing import Annotated
 
 import typer
 
+from agents.checks.packages.closure import open_ends
 from agents.checks.packages.requirements import Requirements, read_requirements
 from agents.checks.packages.requirements_text import decode_requirements
-from schemas.errors import TidewatchError
+from schemas.counting import counted
+from schemas.errors import TidewatchError, install_extra
 from streams.cli.frame import example, new_app
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line
 
@@ -57,15 +59,94 @@ def make_lock(
     Raises:
         LockError: uv is not there, took too long, or can't resolve them.
     """
-    from uv import find_uv_bin  # noqa: PLC0415 -- needed by this command only
-
-    command = [find_uv_bin(), "pip", "compile", "--generate-hashes", "--no-header", "--quiet"]
+    command = ["--generate-hashes"]
     command += ["--index-url", index_url] if index_url else []
     command += ["--python-version", python_version] if python_version else []
     command += ["--offline"] if offline else []
-    command += ["--python", sys.executable, "--", str(requirements)]
+    done = _compile(requirements, *command)
+    if done.returncode != 0:
+        raise LockError(
+            f"uv can't resolve it: {_reason(done)}",
+            where=str(requirements),
+            remedy="correct the requirements, or name the index with --index-url",
+        )
+    return done.stdout
+
+
+def closure_problems(
+    file: Path,
+    lock: Requirements,
+    *,
+    index_url: str | None,
+    python_version: str | None,
+    offline: bool,
+    build: bool = False,
+) -> list[str]:
+    """Return what a lock leaves to be resolved on the day of the installation.
+
+    Packages are known by the metadata that an index serves of them.
+
+    Args:
+        file: The lock, read by uv.
+        lock: The same, as pip reads it.
+        index_url: The index to look packages up in; uv's own configuration by default.
+        python_version: Of the target; the one that runs this by default.
+        offline: Use only what uv has in its cache.
+        build: Build packages that have no wheel, which runs their code, to know what they ask for.
+
+    Raises:
+        LockError: uv is not there, took too long, or can't look a package up.
+    """
+    command = ["--annotation-style", "line"]
+    command += [] if build else ["--no-build"]
+    command += ["--index-url", index_url] if index_url else []
+    command += ["--python-version", python_version] if python_version else []
+    command += ["--offline"] if offline else []
+    done = _compile(file, *command)
+    if done.returncode == 0:
+        return [f"{one}: {_AGAIN}" for one in open_ends(lock, done.stdout)]
+    reason = _reason(done)
+    if _CONTRADICTION in reason and not any(text in reason for text in _NOT_LOOKED_UP):
+        return [f"what is locked does not go together ({reason}): {_AGAIN}"]
+    raise LockError(
+        f"uv can't look up what the locked packages ask for: {reason}",
+        where=str(file),
+        remedy="build what has no wheel, which runs its code, with --build"
+        if "(i.e., with `--no-build`)" in reason
+        else "name the index that has them with --index-url",
+    )
+
+
+def _whole(locked: int, *, closed: bool) -> str:
+    packages = f"{counted(locked, 'package')}, pinned and hashed"
+    return f"{packages}; nothing is left to resolve" if closed else packages
+
+
+_AGAIN = "lock what was asked for again, with tidewatch lock"
+_CONTRADICTION = "we can conclude that your requirements are unsatisfiable"
+_NOT_LOOKED_UP = ("not found", "no version", "no wheels", "be downloaded", "network", "no-build")
+"""What uv says where it knows too little of a package to judge."""
+
+
+def _compile(file: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Have uv resolve a file for this interpreter; extras are named in what it writes.
+
+    Raises:
+        LockError: uv is not there, or took too long.
+    """
     try:
-        done = subprocess.run(  # noqa: S603 -- our own uv, no shell
+        from uv import find_uv_bin  # noqa: PLC0415 -- an extra, needed by this command only
+    except ModuleNotFoundError as error:
+        raise LockError(
+            "there is no uv, which resolves requirements",
+            where="tidewatch lock",
+            remedy=install_extra("lock"),
+        ) from error
+
+    command = [find_uv_bin(), "pip", "compile", "--no-strip-extras", "--no-header", "--quiet"]
+    command += [*options, "--python", sys.executable, "--", str(file)]
+    try:
+        return subprocess.run(  # noqa: S603 -- our own uv, no shell
             command,
             capture_output=True,
             text=True,
@@ -74,15 +155,11 @@ def make_lock(
             env={**os.environ, "NO_COLOR": "1"},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise LockError(f"uv did not finish ({error})", where=str(requirements)) from error
-    if done.returncode != 0:
-        reason = " ".join(done.stderr.split())[:500]
-        raise LockError(
-            f"uv can't resolve it: {reason}",
-            where=str(requirements),
-            remedy="correct the requirements, or name the index with --index-url",
-        )
-    return done.stdout
+        raise LockError(f"uv did not finish ({error})", where=str(file)) from error
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    return " ".join(done.stderr.split())[:500]
 
 
 @app.command(epilog=example("tidewatch lock requirements.in -o requirements.txt"))
@@ -96,14 +173,18 @@ def lock(
     python_version: Annotated[str | None, typer.Option(help="of the target, as 3.11")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="only from uv's cache")] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="only check that the file is a whole lock")
+        bool, typer.Option("--check", help="only check that the file is a whole, closed lock")
+    ] = False,
+    build: Annotated[
+        bool, typer.Option("--build", help="with --check: build what has no wheel (runs its code)")
     ] = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Lock requirements: every package at one version, every file by its hash.
 
     The lock is read again as pip reads it before it is written. With --check the file itself is
-    read so; exit code 1 if something in it is not pinned or has no hash.
+    read so; exit code 1 if something in it is not pinned, has no hash, or asks for a package or an
+    extra that the lock does not name, which would be resolved only when it is installed.
     """
     if not requirements.is_file():
         raise LockError("no such file", where=str(requirements), remedy="name a requirements file")
@@ -115,6 +196,15 @@ def lock(
         )
     parsed = read_requirements(text, file=str(output or requirements))
     problems = lock_problems(parsed)
+    if check and not problems:
+        problems = closure_problems(
+            requirements,
+            parsed,
+            index_url=index_url,
+            python_version=python_version,
+            offline=offline,
+            build=build,
+        )
     locked = sum(line.is_requirement for line in parsed.lines)
     if problems and not check:
         raise LockError(f"the lock is not whole: {problems[0]}", where=str(requirements))
@@ -123,7 +213,7 @@ def lock(
     if form is Format.JSON:
         print_json({"locked": locked, "problems": problems, "output": str(output or "")})
     elif check or output is not None:
-        for problem in problems[:50] or [f"{locked} packages, each pinned and hashed"]:
+        for problem in problems[:50] or [_whole(locked, closed=check)]:
             print_line(plain(problem, 300))
     else:
         sys.stdout.write(text)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
+from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 from urllib.parse import urlsplit
 
 import orjson
@@ -22,9 +26,12 @@ from streams.cli.output import print_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from agents.domain.knowledge import MemoryKnowledge
     from agents.fetching.fetcher import Fetcher
+    from streams.adapters.manifests.kinds import Kind
     from streams.reports.entries import FileEntry, ScanSummary
     from streams.scanning.cache import ReportCache
+    from streams.scanning.selection import ManifestTarget
     from streams.scanning.targets import Target
 
 app = new_app("Check models, requirement files and pipeline definitions.")
@@ -47,13 +54,15 @@ class ReportFormat(StrEnum):
 @app.command(
     epilog=example(
         "tidewatch scan model/",
-        "tidewatch scan hf://org/name@REVISION --format sarif > scan.sarif",
+        "tidewatch scan hf://org/name@main --format sarif > scan.sarif",
         "tidewatch scan requirements.txt --fail-on high",
+        "pip freeze | tidewatch scan -",
     )
 )
 def scan(
     targets: Annotated[
-        list[str], typer.Argument(help="files, folders, or locations (https, s3, oci, hf, file)")
+        list[str],
+        typer.Argument(help="files, folders, locations (https, s3, oci, hf, file), or - for stdin"),
     ],
     *,
     form: Annotated[ReportFormat, typer.Option("--format", help="of the report")] = (
@@ -62,6 +71,19 @@ def scan(
     fail_on: Annotated[
         Severity, typer.Option(help="exit with 1 when a finding is at least this severe")
     ] = Severity.MEDIUM,
+    kind: Annotated[
+        str | None, typer.Option("--as", help="what the files named are, such as requirements")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="leave out paths that match, such as '*/docs/*'")
+    ] = None,
+    intel: Annotated[
+        list[Path] | None,
+        typer.Option(help="a feed of intelligence; by default what `tidewatch intel` holds here"),
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="a policy; by default what `tidewatch policy` holds here")
+    ] = None,
     digest: Annotated[
         bool, typer.Option("--digest", help="compute the SHA-256 of every file")
     ] = False,
@@ -79,7 +101,8 @@ def scan(
 ) -> None:
     """Scan files, folders and locations; nothing that is scanned is loaded or run.
 
-    Exit code 0: clean; 1: findings at or above --fail-on; 2: something could not be scanned.
+    Exit code 0: clean; 1: findings at or above --fail-on; 2: something could not be scanned, or is
+    recognised and not checked.
     """
     from streams.reports.entries import summarise  # noqa: PLC0415 -- --help needs no scanner
     from streams.scanning.cache import ReportCache  # noqa: PLC0415 -- the same
@@ -89,31 +112,70 @@ def scan(
     )
 
     rules = read_suppressions(suppressions) if suppressions else no_suppressions()
-    files = tuple(
-        rules.apply(file)
-        for file in _scan_all(
-            targets,
+    entries, notices = _scan_all(
+        targets,
+        _Options(
             jobs=jobs or min(os.cpu_count() or 1, 8),
             digest=digest or rules.need_digests,
             cache=ReportCache(cache) if cache else None,
             quiet=quiet or not sys.stderr.isatty(),
-        )
+            kind=_kind(kind),
+            exclude=tuple(exclude or ()),
+            intel=tuple(intel or ()),
+            policy=policy,
+        ),
     )
-    summary = summarise(files, rules.expired)
+    files = tuple(map(rules.apply, entries))
+    summary = summarise(files, rules.expired, notices)
     _write(render(form, files, summary), output)
     for entry in rules.expired:
-        print(f"tidewatch: suppression expired: {entry}", file=sys.stderr)  # noqa: T201 -- a warning
+        _warn(f"suppression expired: {entry}")
+    if form is not ReportFormat.TABLE or output is not None:
+        for notice in notices:  # which the table has
+            _warn(notice)
     code = exit_code(files, fail_on)
     if code:
         raise typer.Exit(code)
 
 
+def _warn(text: str) -> None:
+    print(f"tidewatch: {text}", file=sys.stderr)  # noqa: T201 -- a warning
+
+
+class _Options(NamedTuple):
+    """What the user set of a scan."""
+
+    jobs: int
+    digest: bool
+    cache: ReportCache | None
+    quiet: bool
+    kind: Kind | None
+    exclude: tuple[str, ...]
+    intel: tuple[Path, ...]
+    policy: Path | None
+
+
+def _kind(name: str | None) -> Kind | None:
+    if name is None:
+        return None
+    from streams.adapters.manifests.kinds import KINDS, named  # noqa: PLC0415 -- --help is quick
+
+    kind = named(name)
+    if kind is None:
+        known = ", ".join(sorted({one.name for one in KINDS}))
+        raise TidewatchError(
+            f"no kind of manifest {name!r}", where="--as", remedy=f"one of {known}"
+        )
+    return kind
+
+
 def exit_code(files: Sequence[FileEntry], fail_on: Severity) -> int:
     """Return 1 for findings at or above a severity, else 2 for what was not analysed, else 0.
 
-    A finding that only says that something was not analysed leads to 2, not to 1.
+    A finding that only says that something was not analysed leads to 2, not to 1. So does what
+    was not checked, whatever stands beside it: a gate never passes it.
     """
-    from streams.reports.entries import active  # noqa: PLC0415 -- --help needs no scanner
+    from streams.reports.entries import UNFINISHED, active  # noqa: PLC0415 -- --help is quick
 
     found = (finding for file in files for finding in active(file))
     if any(
@@ -121,7 +183,7 @@ def exit_code(files: Sequence[FileEntry], fail_on: Severity) -> int:
         for finding in found
     ):
         return EXIT_FINDINGS
-    if any(file.verdict in {Verdict.INCOMPLETE, Verdict.CORRUPT} for file in files):
+    if any(file.verdict in UNFINISHED or file.reasons for file in files):
         return EXIT_INCOMPLETE
     return 0
 
@@ -155,53 +217,180 @@ def _write(report: str, output: Path | None) -> None:
 
 
 def _scan_all(
-    arguments: Sequence[str], *, jobs: int, digest: bool, cache: ReportCache | None, quiet: bool
-) -> list[FileEntry]:
+    arguments: Sequence[str], options: _Options
+) -> tuple[list[FileEntry], tuple[str, ...]]:
     from agents.checks.artifacts.sandbox.pool import SandboxPool  # noqa: PLC0415 -- --help is quick
+    from agents.checks.artifacts.sandbox.protocol import Limits  # noqa: PLC0415 -- the same
     from streams.scanning.engine import scan_targets  # noqa: PLC0415 -- the same
+    from streams.scanning.selection import select  # noqa: PLC0415 -- the same
 
     with ExitStack() as held:
-        entries, targets = _resolve(arguments, held)
-        pool = held.enter_context(SandboxPool(min(jobs, len(targets) or 1)))
-        with _progress(len(targets), quiet=quiet) as done:
-            entries += scan_targets(targets, pool, digest=digest, cache=cache, done=done)
-    return entries
+        entries, targets = _resolve(arguments, options, held)
+        selection = select(targets, options.kind)
+        checked, notices = _check_manifests(selection.manifests, options)
+        artifacts = selection.artifacts
+        limits = Limits(confined=_must_be_confined())
+        pool = held.enter_context(SandboxPool(min(options.jobs, len(artifacts) or 1), limits))
+        with _progress(len(artifacts), quiet=options.quiet) as done:
+            scanned = scan_targets(
+                artifacts, pool, digest=options.digest, cache=options.cache, done=done
+            )
+    return [*entries, *_joined(checked, scanned)], notices
 
 
-def _resolve(arguments: Sequence[str], held: ExitStack) -> tuple[list[FileEntry], list[Target]]:
-    """Return the entries of manifests and of what can't be had, and the targets to scan."""
+def _joined(checked: Sequence[FileEntry], scanned: Sequence[FileEntry]) -> Iterator[FileEntry]:
+    """Yield one entry for each file, also where it was checked as a manifest and scanned."""
+    if not checked:
+        yield from scanned
+        return
+    from streams.scanning.manifests import merged  # noqa: PLC0415 -- models need no such checks
+
+    by_path = {file.path: file for file in scanned}
+    for file in checked:
+        artifact = by_path.pop(file.path, None)
+        yield merged(file, artifact) if artifact else file
+    yield from by_path.values()
+
+
+def _check_manifests(
+    manifests: Sequence[ManifestTarget], options: _Options
+) -> tuple[list[FileEntry], tuple[str, ...]]:
+    if not manifests:
+        if options.policy is not None:
+            from streams.cli.policy import read_policy  # noqa: PLC0415 -- few scans name one
+
+            read_policy(options.policy)
+        return [], ()
+    from streams.scanning.manifests import check_manifest  # noqa: PLC0415 -- models need no such checks
+
+    knowledge, notices = _knowledge(options)
+    entries = [check_manifest(one, knowledge, digest=options.digest) for one in manifests]
+    return entries, notices
+
+
+def _knowledge(options: _Options) -> tuple[MemoryKnowledge, tuple[str, ...]]:
+    """Return what is known: by what the user names, else by what is held on this machine."""
+    from agents.domain.knowledge import MemoryKnowledge  # noqa: PLC0415 -- models need no such checks
+    from streams.broker.paths import default_state_dir  # noqa: PLC0415 -- the same
+    from streams.scanning.knowledge import (  # noqa: PLC0415 -- the same
+        NO_INTELLIGENCE,
+        learn_facts,
+        learn_held_facts,
+        learn_held_policy,
+        learn_policy,
+    )
+
+    knowledge = MemoryKnowledge()
+    notices: list[str] = []
+    state_dir = default_state_dir()
+    if os.environ.get("TIDEWATCH_CONFIG"):
+        from streams.settings import load_settings  # noqa: PLC0415 -- brings pydantic
+
+        state_dir = load_settings().state_dir
+    if options.intel:
+        from streams.cli.intel import feed_facts  # noqa: PLC0415 -- the readers of feeds are heavy
+
+        for file in options.intel:
+            learn_facts(knowledge, feed_facts(file))
+    else:
+        learn_held_facts(knowledge, state_dir)
+    if options.policy is not None:
+        from streams.cli.policy import read_policy  # noqa: PLC0415 -- few scans name one
+
+        learn_policy(knowledge, read_policy(options.policy))
+    elif several := learn_held_policy(knowledge, state_dir):
+        notices.append(
+            f"policies of several tenants are held ({', '.join(several)}), none applies: "
+            "name one with --policy"
+        )
+    if not len(knowledge):
+        notices.append(NO_INTELLIGENCE)
+    return knowledge, tuple(notices)
+
+
+def _resolve(
+    arguments: Sequence[str], options: _Options, held: ExitStack
+) -> tuple[list[FileEntry], list[Target]]:
+    """Return the entries of what can't be had, and the targets to scan."""
     from streams.reports.entries import FileEntry  # noqa: PLC0415 -- --help is quick
-    from streams.scanning.manifest_kinds import manifest_kind  # noqa: PLC0415 -- the same
-    from streams.scanning.targets import is_location, local_targets  # noqa: PLC0415 -- the same
+    from streams.scanning.targets import shown_path  # noqa: PLC0415 -- the same
 
     entries: list[FileEntry] = []
     targets: list[Target] = []
     for argument in arguments:
         try:
-            if is_location(argument):
-                targets += _located(argument, held)
-                continue
-            path = Path(argument)
-            if not path.exists():
-                raise TidewatchError("no such file", where=argument)  # noqa: TRY301 -- below
-            kind = manifest_kind(path) if path.is_file() else None
-            if kind is not None:
-                entries.append(_manifest(path, kind))
-            else:
-                targets += local_targets(path)
+            found = list(_targets(argument, held))
+            kept = [one for one in found if not _is_excluded(one, options.exclude)]
+            if not kept:
+                raise TidewatchError(  # noqa: TRY301 -- its entry says so, and the others go on
+                    "there is nothing to scan",
+                    where=shown_path(argument),
+                    remedy="all of it is excluded" if found else "the folder holds no file",
+                )
+            targets += kept
         except TidewatchError as error:
             # One bad argument never stops the others; its entry says why.
             entries.append(
-                FileEntry(path=argument, verdict=Verdict.INCOMPLETE, reasons=(error.explain(),))
+                FileEntry(
+                    path=shown_path(argument) or "(empty argument)",
+                    verdict=Verdict.INCOMPLETE,
+                    reasons=(error.explain(),),
+                )
             )
     return entries, targets
 
 
-def _manifest(path: Path, kind: str) -> FileEntry:
-    from agents.domain.knowledge import MemoryKnowledge  # noqa: PLC0415 -- models need no such checks
-    from streams.scanning.manifests import check_manifest  # noqa: PLC0415 -- the same
+def _is_excluded(target: Target, patterns: Sequence[str]) -> bool:
+    return any(
+        fnmatchcase(target.path, pattern) or fnmatchcase(target.name, pattern)
+        for pattern in patterns
+    )
 
-    return check_manifest(path, kind, MemoryKnowledge())
+
+def _targets(argument: str, held: ExitStack) -> Iterator[Target]:
+    """Yield the targets of one argument.
+
+    Raises:
+        TidewatchError: it names nothing that can be had.
+    """
+    from streams.adapters.manifests.neighbours import root_for  # noqa: PLC0415 -- --help is quick
+    from streams.scanning.targets import is_location, local_targets, shown_path  # noqa: PLC0415 -- the same
+
+    if not argument.strip():
+        raise TidewatchError(
+            "an argument is empty",
+            where="scan",
+            remedy="name a file or folder; a variable that is not set may stand there",
+        )
+    if is_location(argument):
+        yield from _located(argument, held)
+        return
+    if argument == "-":
+        yield _standard_input(held)
+        return
+    path = Path(argument)
+    if not os.path.lexists(path):
+        raise TidewatchError("no such file", where=shown_path(argument))
+    yield from local_targets(path, None if path.is_dir() else root_for(path))
+
+
+def _standard_input(held: ExitStack) -> Target:
+    """Return the target of the standard input, kept in a file for as long as the scan takes."""
+    from streams.scanning.targets import Target, open_local  # noqa: PLC0415 -- --help is quick
+
+    folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="tidewatch-")))
+    file = folder / "stdin"
+    with file.open("wb") as kept:
+        shutil.copyfileobj(sys.stdin.buffer, kept)
+    if not file.stat().st_size:
+        raise TidewatchError(
+            "there is nothing to scan",
+            where="standard input",
+            remedy="it is empty: what should write it may have failed",
+        )
+    return Target(
+        path="-", name="stdin", open=partial(open_local, file), file=file, root=Path.cwd()
+    )
 
 
 def _located(location: str, held: ExitStack) -> Iterator[Target]:
@@ -230,6 +419,15 @@ def _fetcher(location: str) -> Fetcher:
         one for one in own if host in one.hosts or (location.startswith("s3:") and one.access_key)
     ]
     return local_fetcher(location, fetch_rules(settings), fitting[0] if fitting else None)
+
+
+def _must_be_confined() -> bool:
+    """Tell whether the settings refuse to scan unconfined; they are read where one may say so."""
+    if not {"TIDEWATCH_SCAN_CONFINED", "TIDEWATCH_CONFIG"}.intersection(os.environ):
+        return False
+    from streams.settings import load_settings  # noqa: PLC0415 -- costs more than a small scan
+
+    return load_settings().scan_confined
 
 
 @contextmanager

@@ -41,7 +41,7 @@ MAX_FILE_BYTES = 512 * 1024 * 1024
 @app.command(
     epilog=example(
         "tidewatch send events.jsonl",
-        "pip install --dry-run --report - torch | tidewatch send --as pip-report --tenant acme -",
+        "pip install --quiet --report - torch | tidewatch send --as pip-report --tenant acme -",
     )
 )
 def send(
@@ -91,7 +91,7 @@ def send(
     settings = None if check else connected_settings()
     limit = settings.max_event_bytes if settings else MAX_FILE_BYTES
     records = read_records(file, kind=kind, tenant=tenant, max_bytes=limit, options=options)
-    if settings is not None:
+    if settings is not None and records:
         asyncio.run(publish(settings, records))
     counts = Counter(record.event.type for record in records)
     if form is Format.JSON:
@@ -100,6 +100,8 @@ def send(
     for name, count in sorted(counts.items()):
         print_line(f"{count:8} {name}")
     print_line(f"{len(records):8} {'read, none sent' if check else 'delivered'}")
+    if not records:
+        print_line("nothing in it is about a supply chain")
 
 
 class EventRecord(NamedTuple):
@@ -137,20 +139,24 @@ def read_records(
     """
     now_ms = time.time_ns() // 1_000_000
     records: list[EventRecord] = []
+    options = {**_beside(file, kind), **(options or {})}
     for place, raw in _documents(file, kind):
         try:
             if kind is None:
                 event = read_event(raw, (), timestamp_ms=now_ms, max_bytes=max_bytes)
                 records.append(EventRecord(event, raw))
             else:
-                records += map(written, _adapted(kind, raw, tenant, now_ms, options or {}))
+                records += map(written, _adapted(kind, raw, tenant, now_ms, options))
         except UnreadableRecordError as error:
             raise TidewatchError(
                 f"not an event ({error.reason})",
                 where=f"{place}: {error.where}",
-                remedy="correct it, or name the producer of the payload with --as",
+                remedy="correct it, or name the producer of the payload with --as"
+                if kind is None
+                else f"correct it, or name another producer than {kind} with --as",
             ) from error
-    if not records:
+    # A producer also tells of what is no business of ours: a discussion, a scan, a quota.
+    if not records and kind is None:
         raise TidewatchError(
             "there is no event in it", where=str(file), remedy="see: tidewatch send --help"
         )
@@ -192,10 +198,32 @@ def _read_text(file: Path | None) -> bytes | None:
         ) from error
 
 
+def _is_manifest(kind: str | None) -> bool:
+    """Tell whether a file of this kind is one document, whatever it is written in."""
+    from streams.adapters.manifests.kinds import named  # noqa: PLC0415 -- only for such payloads
+
+    return kind is not None and named(kind) is not None
+
+
+def _beside(file: Path, kind: str | None) -> dict[str, Any]:
+    """Return what a manifest's adapter needs to read the files that it names."""
+    if str(file) == "-" or not _is_manifest(kind):
+        return {}
+    from streams.adapters.manifests.neighbours import (  # noqa: PLC0415 -- the same
+        Neighbours,
+        root_for,
+    )
+
+    root = root_for(file)
+    place = file.resolve()
+    path = place.relative_to(root).as_posix() if place.is_relative_to(root) else file.name
+    return {"files": Neighbours(root), "path": path}
+
+
 def _adapted(
     kind: str, raw: bytes, tenant: str | None, now_ms: int, options: Mapping[str, Any]
 ) -> list[Event[Any]]:
-    """Return the events that a producer's payload stands for."""
+    """Return the events that a producer's payload represents."""
     from streams.adapters import adapt  # noqa: PLC0415 -- only for payloads of others
 
     return list(adapt(kind, raw, tenant=tenant, received_ms=now_ms, **options))
@@ -215,6 +243,9 @@ def _documents(file: Path, kind: str | None) -> Iterator[tuple[str, bytes]]:
             where=str(file),
             remedy=f"split it into files of at most {MAX_FILE_BYTES // 1024**2} MiB",
         )
+    if _is_manifest(kind):
+        yield str(file), raw
+        return
     try:
         whole = orjson.loads(raw)
     except orjson.JSONDecodeError:

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from schemas.channels import Channel
+from schemas.counting import counted
+from streams.apps.topology import APPLICATIONS, changelogs, written_channels
 from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line, print_table
 from streams.kafka.topics import (
@@ -15,7 +17,6 @@ from streams.kafka.topics import (
     TOPICS,
     Cleanup,
     Direction,
-    changelogs,
     ensure_topics,
     input_topics,
     open_admin,
@@ -72,7 +73,7 @@ def create(*, tenant: TenantOption = None, form: FormatOption = Format.TEXT) -> 
     if form is Format.JSON:
         print_json(counts)
     else:
-        print_line(f"{len(counts)} topics are there")
+        print_line(f"{counted(len(counts), 'topic')} present")
 
 
 @app.command(
@@ -139,9 +140,13 @@ def access_rules(
         )
 
     worker = "tidewatch-worker"
-    for operation in ("Read", "Write", "Describe", "Create", "DescribeConfigs"):
+    for operation in ("Describe", "Create", "DescribeConfigs"):
         allow(worker, operation, f"{settings.topic_prefix}*")
         allow(worker, operation, f"{settings.group_prefix}-*")
+    for name in _worker_topics(settings, reading=True):
+        allow(worker, "Read", name)
+    for name in _worker_topics(settings, reading=False):
+        allow(worker, "Write", name)
     allow(worker, "Read", f"{settings.group_prefix}-*", group=True)
     for channel, spec in TOPICS.items():
         if spec.direction is Direction.IN:
@@ -170,6 +175,20 @@ def access_rules(
             for name in bound or [topic_name(settings, Channel.CONTAINMENT_RESULTS)]:
                 allow(tenant, "Write", name)
     return rules
+
+
+def _worker_topics(settings: Settings, *, reading: bool) -> list[str]:
+    """Return the topics that the applications together read, or write."""
+    channels = {
+        channel
+        for application in APPLICATIONS.values()
+        for channel in (
+            (*application.reads, *application.references)
+            if reading
+            else written_channels(application)
+        )
+    }
+    return sorted({topic_name(settings, channel) for channel in channels} | {*changelogs(settings)})
 
 
 async def _counts(settings: Settings, names: list[str]) -> dict[str, int]:

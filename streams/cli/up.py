@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
+import fcntl
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,9 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from schemas.counting import counted
 from schemas.errors import TidewatchError
-from streams.cli.frame import example, new_app
+from streams.cli.frame import PortOption, example, new_app
+from streams.cli.instance import Instance
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line, print_table
+from streams.cli.workers import Workers
 from streams.settings import load_settings
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ app = new_app("Start everything that is not running yet, and watch.")
 SETTLED_SECONDS: Final = 2.0
 """No app behind for this long after the replay: it is done."""
 REPLAY_LIMIT_SECONDS: Final = 600.0
-STOP_SECONDS: Final = 25.0
+ORPHAN_SECONDS: Final = 10.0
+"""How long a worker whose `up` was killed may take to end."""
 BATCH: Final = 200
 OTHER_ROWS: Final = 12
 """Lines of the live view that are no alert and no command."""
@@ -50,16 +53,18 @@ def up(
         Path | None, typer.Option(help="feed the events of this file: JSON lines or an array")
     ] = None,
     demo: Annotated[
-        bool, typer.Option("--demo", help="feed a story of several tenants and three attacks")
+        bool, typer.Option("--demo", help="feed a demonstration: five tenants and four attacks")
     ] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="start the embedded Kafka and all state empty")
     ] = False,
+    port: PortOption = None,
     exit_when_done: Annotated[
         bool,
         typer.Option(
             "--exit-when-done",
-            help="print a summary and end when all is processed; so also off a terminal",
+            help="print a summary and end when all is processed; the default where the output "
+            "is no terminal",
         ),
     ] = False,
     form: FormatOption = Format.TEXT,
@@ -74,35 +79,84 @@ def up(
             where="--exit-when-done",
             remedy="feed events with --replay FILE or --demo",
         )
-    workers = _start_workers(settings)
-    try:
-        with _broker(settings, fresh=fresh) as connected:
-            watching = _watch(connected, workers, replay, demo=demo, ends=ends, began=began)
-            view = asyncio.run(watching)
-    finally:
-        _stop_workers(workers)
+    if settings.kafka is not None and (fresh or port is not None):
+        raise TidewatchError(
+            f"a Kafka is named ({settings.kafka}), and this is for the embedded one",
+            where="--fresh" if fresh else "--port",
+            remedy="unset TIDEWATCH_KAFKA to use the embedded one",
+        )
+    with Instance(settings.state_dir, fresh=fresh) as instance:
+        running = _running_broker(settings, fresh=fresh, port=port)
+        workers = Workers(settings)
+        try:
+            with _broker(settings, running, fresh=fresh, port=port) as connected:
+                instance.tell(connected.kafka)
+                watching = _watch(connected, workers, replay, demo=demo, ends=ends, began=began)
+                view = asyncio.run(watching)
+        finally:
+            workers.stop()
     _summary(view, form)
 
 
-@contextlib.contextmanager
-def _broker(settings: Settings, *, fresh: bool) -> Iterator[Settings]:
-    """Give the settings with a broker, started here if none is named and none runs."""
+def _running_broker(settings: Settings, *, fresh: bool, port: int | None) -> str | None:
+    """Return where Kafka listens already; None if it is to be started.
+
+    Raises:
+        TidewatchError: What runs is in the way of `--fresh` or `--port`.
+    """
     if settings.kafka is not None:
-        yield settings
-        return
-    from streams.broker import EmbeddedBroker, status  # noqa: PLC0415 -- not with a Kafka named
-    from streams.broker.paths import jars_dir  # noqa: PLC0415 -- the same
+        return settings.kafka
+    from streams.broker import await_end, status  # noqa: PLC0415 -- not with a Kafka named
 
     found = status(settings.state_dir)
-    if found.ready:
-        yield settings.model_copy(update={"kafka": found.bootstrap})
+    if found.running and not found.detached:
+        # that of an `up` that was killed, since we hold the folder: it is ending
+        await_end(settings.state_dir)
+        found = status(settings.state_dir)
+    stop = "stop it with: tidewatch broker stop"
+    if found.running and fresh:
+        raise TidewatchError(
+            f"the embedded Kafka is already running ({found.bootstrap}, process {found.pid}), "
+            "and --fresh would delete what it works on",
+            where=str(settings.state_dir),
+            remedy=stop,
+        )
+    if not found.ready:
+        if fresh:
+            _refuse_workers(settings.state_dir / "state")
+        return None
+    if port and found.bootstrap != f"127.0.0.1:{port}":
+        raise TidewatchError(
+            f"the embedded Kafka is already running on {found.bootstrap}",
+            where=f"--port {port}",
+            remedy=f"leave the option out, or {stop}",
+        )
+    return found.bootstrap
+
+
+@contextlib.contextmanager
+def _broker(
+    settings: Settings, running: str | None, *, fresh: bool, port: int | None
+) -> Iterator[Settings]:
+    """Give the settings with a broker, started here if none is `running`."""
+    if running is not None:
+        yield settings.model_copy(update={"kafka": running})
         return
+    from streams.broker import EmbeddedBroker  # noqa: PLC0415 -- not with a Kafka that runs
+    from streams.broker.paths import jars_dir  # noqa: PLC0415 -- the same
+
     if fresh:
-        _empty(settings.state_dir / "state")
+        # what workers kept of a Kafka that starts empty would belong to no topic
+        shutil.rmtree(settings.state_dir / "state", ignore_errors=True)
     jars = jars_dir(settings.state_dir)
     if not jars.is_dir():
-        typer.echo("fetching Kafka once, and preparing it: some 20 seconds …", err=True)
-    broker = EmbeddedBroker(settings.state_dir, fresh=fresh, jars=jars)
+        typer.echo("fetching Kafka and preparing it; this happens once …", err=True)
+    broker = EmbeddedBroker(
+        settings.state_dir,
+        fresh=fresh,
+        port=settings.embedded_port if port is None else port,
+        jars=jars,
+    )
     bootstrap = broker.start()
     try:
         yield settings.model_copy(update={"kafka": bootstrap})
@@ -110,14 +164,33 @@ def _broker(settings: Settings, *, fresh: bool) -> Iterator[Settings]:
         broker.stop()
 
 
-def _empty(folder: Path) -> None:
-    """Delete what workers kept of a Kafka that starts empty: it would belong to no topic."""
-    shutil.rmtree(folder, ignore_errors=True)
+def _refuse_workers(state: Path) -> None:
+    """Refuse to delete what a worker works on; one whose `up` was killed is waited for.
+
+    Raises:
+        TidewatchError: A worker has a lock on a folder below `state`.
+    """
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    for path in state.glob("*/*/lock"):
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as lock:
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise TidewatchError(
+                            "a worker is running, and --fresh would delete what it works on",
+                            where=str(path.parent),
+                            remedy="stop that worker first",
+                        ) from None
+                    time.sleep(0.05)
+                else:
+                    break
 
 
 async def _watch(
     settings: Settings,
-    workers: subprocess.Popen[bytes],
+    workers: Workers,
     replay: Path | None,
     *,
     demo: bool,
@@ -129,7 +202,7 @@ async def _watch(
 
     await ensure_topics(settings)
     story = await _story(settings) if demo else None
-    _tell_address(workers, settings)
+    workers.tell_address(settings)
     follower = Follower(settings, began)
     background = [asyncio.ensure_future(follower.run()), asyncio.ensure_future(follower.sample())]
     feeding = asyncio.ensure_future(_feed(settings, replay, story))
@@ -146,42 +219,8 @@ async def _watch(
         for task in background:
             task.cancel()
         await asyncio.gather(feeding, *background, return_exceptions=True)
-        _stop_workers(workers)
+        workers.stop()
     return follower.view
-
-
-def _start_workers(settings: Settings) -> subprocess.Popen[bytes]:
-    """Start the worker process; it loads its apps while the broker starts."""
-    log = settings.state_dir / "worker.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as opened:
-        return subprocess.Popen(
-            [sys.executable, "-m", "streams", "worker", "--await-kafka"],
-            env={**os.environ, "TIDEWATCH_STATE_DIR": str(settings.state_dir)},
-            stdin=subprocess.PIPE,
-            stdout=opened,
-            stderr=opened,
-        )
-
-
-def _tell_address(workers: subprocess.Popen[bytes], settings: Settings) -> None:
-    """Let the workers begin."""
-    assert workers.stdin is not None, "it was opened as a pipe"
-    with contextlib.suppress(BrokenPipeError):  # it ended: said when its exit code is seen
-        workers.stdin.write(f"{settings.kafka}\n".encode())
-        workers.stdin.close()
-
-
-def _stop_workers(workers: subprocess.Popen[bytes]) -> None:
-    if workers.stdin is not None:
-        workers.stdin.close()
-    if workers.poll() is None:
-        workers.terminate()
-        try:
-            workers.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            workers.kill()
-            workers.wait()
 
 
 async def _story(settings: Settings) -> Story:
@@ -208,7 +247,7 @@ async def _until_settled(
     follower: Follower,
     feeding: asyncio.Future[None],
     background: Sequence[asyncio.Future[None]],
-    workers: subprocess.Popen[bytes],
+    workers: Workers,
     stop: asyncio.Event,
 ) -> None:
     deadline = time.monotonic() + REPLAY_LIMIT_SECONDS
@@ -232,25 +271,20 @@ async def _until_settled(
 def _raise_ended(
     feeding: asyncio.Future[None],
     background: Sequence[asyncio.Future[None]],
-    workers: subprocess.Popen[bytes],
+    workers: Workers,
 ) -> None:
     """Raise what ended a part that should go on."""
     for task in (feeding, *background):
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             raise error
-    if (code := workers.poll()) is not None:
-        raise TidewatchError(
-            f"the workers ended with exit code {code}",
-            where="worker.log in the state folder",
-            remedy="read its last lines; tidewatch doctor checks what is needed",
-        )
+    workers.check()
 
 
 async def _show(
     follower: Follower,
     feeding: asyncio.Future[None],
     background: Sequence[asyncio.Future[None]],
-    workers: subprocess.Popen[bytes],
+    workers: Workers,
     stop: asyncio.Event,
     began: float,
 ) -> None:
@@ -276,7 +310,9 @@ def render(view: View, began: float) -> RenderableType:
     head = Text(
         f"Tidewatch  {time.monotonic() - began:6.1f} s   events {view.events}"
         f"   {view.rate:,.0f}/s   indicators {len(view.indicators)}   alerts {len(view.alerts)}"
-        f"   commands {len(view.commands)}   behind: {behind or '-'}   (Ctrl-C ends)",
+        f"   commands {len(view.commands)}"
+        + (f"   unreadable {view.unreadable}" if view.unreadable else "")
+        + f"   behind: {behind or '-'}   (Ctrl-C ends)",
         style="bold",
     )
     alerts = Table(title="alerts", title_justify="left", expand=True, box=SIMPLE)
@@ -323,6 +359,8 @@ def _summary(view: View, form: Format) -> None:
                 "alerts": [vars(alert) for alert in alerts],
                 "commands": [vars(command) for command in view.commands.values()],
                 "counts": view.counts,
+                "unreadable": view.unreadable,
+                "dropped": view.dropped,
             }
         )
         return
@@ -345,8 +383,17 @@ def _summary(view: View, form: Format) -> None:
     proposals = sum(command.proposal for command in view.commands.values())
     first = min((alert.first_told for alert in alerts), default=None)
     print_line()
-    print_line(
-        f"{view.events} events, {len(view.indicators)} indicators, {len(alerts)} alerts, "
-        f"{len(view.commands) - proposals} commands, {proposals} proposals"
-        + (f"; first alert after {first:.1f} s" if first is not None else "")
+    counts = (
+        counted(view.events, "event"),
+        counted(len(view.indicators), "indicator"),
+        counted(len(alerts), "alert"),
+        counted(len(view.commands) - proposals, "command"),
+        counted(proposals, "proposal"),
     )
+    print_line(
+        ", ".join(counts) + (f"; first alert after {first:.1f} s" if first is not None else "")
+    )
+    if view.unreadable:
+        print_line(f"{counted(view.unreadable, 'record')} could not be read, so not shown")
+    if view.dropped:
+        print_line(f"{view.dropped:,} older alerts and commands are left out")

@@ -61,7 +61,7 @@ def verify(
         str | None, typer.Option(help="OpenID Connect issuer of that identity")
     ] = None,
     trusted_root: Annotated[
-        Path | None, typer.Option(help="pinned Sigstore trusted_root.json; the packaged by default")
+        Path | None, typer.Option(help="pinned Sigstore trusted_root.json; default: bundled")
     ] = None,
     card: Annotated[
         Path | None, typer.Option(help="JSON of what the model card claims, as in events")

@@ -24,7 +24,9 @@ _HEADER_PREFIX = "ce_"
 
 
 @app.command(
-    epilog=example("tidewatch watch alerts --from-start", "tidewatch watch iocs --count 5")
+    epilog=example(
+        "tidewatch watch alerts --from-start", "tidewatch watch iocs --from-start --count 5"
+    )
 )
 def watch(
     topic: Annotated[str, typer.Argument(help="a channel, as `alerts`, or a topic's full name")],

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from schemas.errors import TidewatchError
-from streams.apps.topology import APPS, preload
+from streams.apps.topology import FACTORIES, preload
 from streams.cli.frame import connected_settings, example, new_app
 
 app = new_app("Run the apps that read events.")
@@ -34,15 +34,19 @@ def worker(
     """
     from streams.apps.supervisor import run_worker  # noqa: PLC0415 -- brings Faust
 
-    names = [name.strip() for name in agents.split(",") if name.strip()] or sorted(APPS)
-    unknown = [name for name in names if name not in APPS]
+    names = [name.strip() for name in agents.split(",") if name.strip()] or sorted(FACTORIES)
+    unknown = [name for name in names if name not in FACTORIES]
     if unknown or len(set(names)) != len(names):
         raise TidewatchError(
             f"no app is called {unknown[0]}" if unknown else "an app is named twice",
             where="--agents",
-            remedy=f"choose from: {', '.join(sorted(APPS))}",
+            remedy=f"choose from: {', '.join(sorted(FACTORIES))}",
         )
     if await_kafka:
+        from streams.parent import end_with_parent  # noqa: PLC0415 -- only for `tidewatch up`
+
+        # before the pipe is read: it is at its end if the parent died before this
+        end_with_parent(os.getppid())
         preload(names)
         address = sys.stdin.readline().strip()
         if not address:  # whoever was to tell it has ended

@@ -1,4 +1,4 @@
-"""A story of several tenants to try Tidewatch on, and what stories are told with."""
+"""A story of several tenants to try Tidewatch on, and the builder it is made with."""
 
 from streams.demo.story import Story, facts, policies, story
 

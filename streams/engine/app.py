@@ -1,4 +1,4 @@
-"""Builds and runs one Faust app: its bindings, tables, transport, health and end."""
+"""Builds and runs one Faust app: its bindings, tables, transport, health and shutdown."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import gc
 import os
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import faust
@@ -21,20 +22,17 @@ from yarl import URL
 
 from schemas.errors import TidewatchError
 from streams import metrics
+from streams.engine.binding import SLOW_CHUNK_RECORDS, SLOW_WINDOW_CHUNKS, Binding, check_agent
 from streams.engine.crash import crash
+from streams.engine.engine import Engine
 from streams.engine.health import Health
-from streams.engine.offset_gaps import tell_of_gap
-from streams.engine.runner import (
-    SLOW_CHUNK_RECORDS,
-    SLOW_WINDOW_CHUNKS,
-    Binding,
-    Engine,
-    check_agent,
-)
+from streams.engine.offset_gaps import report_gap
 from streams.engine.tables import LOCK_SECONDS, STORE_SCHEME, RowTable, StoreLockedError, Tables
 from streams.engine.ticks import Ticker
 from streams.engine.transport import SCHEME
+from streams.kafka.awaiting import passes, until_answered
 from streams.kafka.client import bootstrap_servers
+from streams.kafka.connection_diagnosis import unreachable
 from streams.kafka.topics import (
     Origin,
     changelog_name,
@@ -45,7 +43,7 @@ from streams.kafka.topics import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from streams.engine.reference_topics import ReferenceTopic
     from streams.engine.transport import Consumer, Producer
@@ -54,20 +52,20 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 SLOW_WATCHDOG_SECONDS = 45 * 60.0
-"""Lag without progress is normal for so long where one chunk may take twenty minutes."""
+"""How long lag without progress is normal for bindings whose chunks may take twenty minutes."""
 STOP_GRACE_SECONDS = 15.0
 """After the drain time, for leaving the group and closing connections."""
 SAMPLE_SECONDS = 1.0
 LOOK_EVERY_SECONDS = 10.0
 GC_YOUNG_OBJECTS = 20_000
-"""New objects between two looks for cycles; a chunk of events makes about as many."""
+"""Garbage collection threshold: about as many new objects as a chunk of events makes."""
 
 
 class _ChunkSchema(faust.Schema):  # type: ignore[type-arg]  # generic for mypy only
     """Passes a chunk through Faust as it is."""
 
     def compile(self, app: Any, **_: Any) -> Any:  # noqa: ANN401 -- Faust's signature
-        """Return a decoder that does not decode: the runtime does, record by record."""
+        """Return a decoder that does nothing: the runner decodes, record by record."""
 
         async def decode(message: Any, *, propagate: bool = False) -> Event:  # noqa: ANN401
             del propagate
@@ -77,7 +75,7 @@ class _ChunkSchema(faust.Schema):  # type: ignore[type-arg]  # generic for mypy 
 
 
 class TidewatchApp(faust.App):
-    """A Faust app on Tidewatch's transport, with what transport and tables ask of it."""
+    """A Faust app on Tidewatch's transport, with the methods that transport and tables need."""
 
     mundane_level = "debug"
     tidewatch_name: str
@@ -92,13 +90,18 @@ class TidewatchApp(faust.App):
     """The partitions records flow from."""
 
     @property
+    def group(self) -> str:
+        """The consumer group."""
+        return str(self.conf.id)
+
+    @property
     def tidewatch_producer(self) -> Producer:
-        """The producer, as what it is."""
+        """The producer, by its concrete type."""
         return cast("Producer", self.producer)
 
     @property
     def tidewatch_consumer(self) -> Consumer:
-        """The consumer, as what it is."""
+        """The consumer, by its concrete type."""
         return cast("Consumer", self.consumer)
 
     def row_table(self, name: str) -> RowTable:
@@ -115,13 +118,17 @@ class TidewatchApp(faust.App):
         slow = topic in self._slow_topics
         return SLOW_WINDOW_CHUNKS if slow else self.tidewatch_settings.window_chunks
 
+    def is_paused(self, topic: str) -> bool:
+        """Return whether a topic is paused because nearly all of it was unreadable."""
+        return self.engine.is_paused(topic)
+
     async def drain_chunks(self) -> None:
         """Finish or abandon the chunks under way."""
         await self.engine.drain()
 
     async def tell_of_gap(self, tp: TP, reached: int | None, begins: int) -> None:
-        """Tell the operator, durably, of records that were gone before they were read."""
-        await tell_of_gap(self, tp, reached, begins)
+        """Report records that were gone before they were read to the operator, durably."""
+        await report_gap(self.engine, tp, reached, begins)
 
     def on_ready(self, assigned: set[TP]) -> None:
         """Note which partitions records flow from."""
@@ -129,7 +136,7 @@ class TidewatchApp(faust.App):
         self.health.ready = True
 
     def stop_with(self, error: TidewatchError) -> None:
-        """Stop in good order; `error` is the reason, and its exit code the process's."""
+        """Stop gracefully because of `error`; its exit code becomes the process's."""
         if self.stop_error is None:
             self.stop_error = error
             log.error("stopping", app=self.tidewatch_name, reason=error.explain())
@@ -253,7 +260,7 @@ async def serve(
     references: Sequence[ReferenceTopic] = (),
     http_ports: Sequence[int] = (),
 ) -> int:
-    """Run one app until it is told to stop.
+    """Run one app until it is asked to stop.
 
     Args:
         name: The app.
@@ -264,28 +271,34 @@ async def serve(
             the port of the settings if there is none.
 
     Returns:
-        The exit code: 0 when told to stop. The unexpected does not return, it ends the process
-        with 70.
+        The exit code: 0 when asked to stop. An unexpected error ends the process with 70
+        instead.
 
     Raises:
-        TidewatchError: It could not start, or had to stop; the caller tells the user.
+        TidewatchError: It could not start, or had to stop; the caller reports it.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await ensure_topics(settings, changelogs=needed_changelogs(name, bindings, settings))
+    changelogs = needed_changelogs(name, bindings, settings)
     app = build_app(name, bindings, settings)
     lock = await _hold_state_folder(app)
     app.stop_requested = stop
     port, *siblings = http_ports or (settings.http_port,)
     app.health.serve(settings.http_host, port, siblings)
+
+    async def answered(work: Callable[[], Awaitable[object]]) -> None:
+        await until_answered(work, settings, stop, meanwhile=lambda: app.health.beat(0.0))
+
     try:
+        await answered(partial(ensure_topics, settings, changelogs=changelogs))
         for reference in references:
-            await reference.load(settings)
+            await answered(partial(reference.load, settings))
         if references:
-            gc.freeze()  # held for good: a walk over 200,000 facts would stop the loop for 0.25 s
-        await _start_or_stop(app, stop)
+            gc.freeze()  # kept for good: collecting 200,000 facts would block the loop for 0.25 s
+        if not stop.is_set():
+            await _start_or_stop(app, stop)
         if not stop.is_set():
             await _until_stopped(app, stop)
     finally:
@@ -332,6 +345,8 @@ async def _start_or_stop(app: TidewatchApp, stop: asyncio.Event) -> None:
     stopping.cancel()
     if starting in done:
         error = starting.exception()
+        if error is not None and passes(error):
+            raise await unreachable(app.tidewatch_settings, error) from error
         if error is not None:
             crash("start-failed", error, app=app.tidewatch_name)
     else:
@@ -361,7 +376,7 @@ async def _until_stopped(app: TidewatchApp, stop: asyncio.Event) -> None:
 
 
 async def _sample(app: TidewatchApp) -> None:
-    """Measure the lag each second, and tell the watchdog the loop is alive."""
+    """Measure the lag each second, and report to the watchdog that the loop is alive."""
     name = app.tidewatch_name
     asked = time.monotonic()
     while True:
@@ -373,6 +388,7 @@ async def _sample(app: TidewatchApp) -> None:
                 log.warning("broker-silent", app=name, error=repr(error))
             except Exception as error:  # noqa: BLE001 -- aiokafka: partitions just revoked
                 log.info("lag-unknown", app=name, error=repr(error))
+        app.engine.resume_due()
         stalled = 0.0
         for tp, lag in app.tidewatch_consumer.lag(time.time() * 1000).items():
             metrics.LAG_RECORDS.labels(name, tp.topic, tp.partition).set(lag.records)
@@ -402,7 +418,7 @@ def run(
 ) -> int:
     """Run `serve` in an event loop of its own and return the exit code."""
     uvloop.install()
-    # Rules, tables and code live as long as the process: the collector need not walk them, nor
+    # Rules, tables and code live as long as the process: the collector need not visit them, nor
     # look for cycles after every few events.
     gc.collect()
     gc.freeze()

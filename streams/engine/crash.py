@@ -9,7 +9,7 @@ from typing import NoReturn
 import structlog
 
 EXIT_CRASH = 70
-"""sysexits' EX_SOFTWARE: what was read and not acknowledged is read again by the next process."""
+"""sysexits' EX_SOFTWARE: the next process reads unacknowledged records again."""
 
 log = structlog.get_logger()
 

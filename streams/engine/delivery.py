@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer
 
 MAX_BATCHES: Final = 32
-"""Full batches of one partition that wait for the broker before more is put behind them."""
+"""Full batches of one partition that wait for the broker before more records are added."""
 DRAIN_SECONDS: Final = 60.0
+TURN_RECORDS: Final = 2_000
+"""Records after which the event loop gets a turn."""
 KEYS_REMEMBERED: Final = 65_536
 _MASK: Final = 0xFFFFFFFF
 _MIX: Final = 0x5BD1E995
@@ -32,7 +34,7 @@ _WORD: Final = 4
 
 
 class Outgoing(NamedTuple):
-    """One record on its way out."""
+    """One outgoing record."""
 
     topic: str
     key: bytes
@@ -58,17 +60,17 @@ class BatchDelivery:
         self._places.append((batch, place))
 
     def done(self) -> bool:
-        """Tell whether the broker has answered for every batch."""
+        """Return whether the broker has answered for every batch."""
         return all(batch.done() for batch in self._batches)
 
     async def delivered(self) -> None:
-        """Wait until the broker has all records; raise what kept it from taking one."""
+        """Wait until the broker has all records; raise the error of one that it did not accept."""
         for batch in self._batches:
             # Shielded: the producer still needs the future when the waiting task is cancelled.
             await asyncio.shield(batch)
 
     def offsets(self) -> list[int]:
-        """Return the offset of each record in the order put; -1 where the broker told none."""
+        """Return the offset of each record in the order put; -1 where the broker gave none."""
         found = []
         for batch, place in self._places:
             base = batch.result().offset
@@ -100,7 +102,7 @@ class Shipper:
     """Hands records to the app's producer."""
 
     def __init__(self, producer: Callable[[], AIOKafkaProducer]) -> None:
-        """Keep where the producer comes from; it may not be started yet."""
+        """Keep the source of the producer, which may not be started yet."""
         self._producer = producer
         self._partitions: dict[str, tuple[TopicPartition, ...]] = {}
 
@@ -108,17 +110,19 @@ class Shipper:
         """Put records into batches in their order.
 
         Returns:
-            What tells when the broker has them all.
+            A delivery that completes when the broker has them all.
 
         Raises:
-            KafkaError: The producer can't take any more.
+            KafkaError: The producer can't accept more.
         """
         client = self._producer()
         accumulator = client._message_accumulator  # noqa: SLF001 -- pinned: see the module's words
         batch_delivery = BatchDelivery()
         now = int(time.time() * 1000)
         counted: set[str] = set()
-        for topic, key, value, headers, partition in records:
+        for number, (topic, key, value, headers, partition) in enumerate(records):
+            if number % TURN_RECORDS == TURN_RECORDS - 1:
+                await asyncio.sleep(0)
             if topic not in counted:
                 counted.add(topic)
                 await self._look_up(client, topic)
@@ -147,7 +151,7 @@ class Shipper:
         return batch_delivery
 
     async def _look_up(self, client: AIOKafkaProducer, topic: str) -> None:
-        """Learn the topic's partitions; the count is of the producer's latest metadata."""
+        """Fetch the topic's partitions; the count is from the producer's latest metadata."""
         count = len(await client.partitions_for(topic))
         if len(self._partitions.get(topic, ())) != count:
             self._partitions[topic] = tuple(TopicPartition(topic, n) for n in range(count))

@@ -18,15 +18,15 @@ log = structlog.get_logger()
 
 CHECK_SECONDS = 0.5
 SIBLING_SECONDS = 1.0
-"""How long the answer of another app of the same worker is waited for."""
+"""Timeout for the answer of another app of the same worker."""
 EVERYWHERE = "0.0.0.0"  # noqa: S104 -- compared with, not listened on
 
 
 class Health:
-    """What is known of the state of one app.
+    """The health of one app.
 
-    Unhealthy at half the watchdog's time, so that an orchestrator can see it; at the whole of it
-    the process ends, and another reads again what was not acknowledged.
+    Unhealthy after half the watchdog's time, so that an orchestrator can see it; after all of it
+    the process ends, and another one reads the unacknowledged records again.
     """
 
     def __init__(self, name: str, *, watchdog_seconds: float) -> None:
@@ -41,17 +41,17 @@ class Health:
         self._server: ThreadingHTTPServer | None = None
 
     def beat(self, stalled_seconds: float) -> None:
-        """Say that the event loop is alive, and how long there was lag without progress."""
+        """Record that the event loop is alive, and how long there was lag without progress."""
         self._beat = time.monotonic()
         self._stalled = stalled_seconds
 
     def stalled(self) -> float:
-        """Return for how many seconds there has been no progress though there was work."""
+        """Return the seconds without progress while there was work."""
         return max(self._stalled, time.monotonic() - self._beat)
 
     @property
     def healthy(self) -> bool:
-        """Whether progress was made in half the watchdog's time."""
+        """Whether there was progress within half the watchdog's time."""
         return self.stalled() < self._limit / 2
 
     def serve(self, host: str, port: int, siblings: Sequence[int] = ()) -> None:
@@ -60,7 +60,7 @@ class Health:
         Args:
             host: The address to listen on.
             port: The port.
-            siblings: Ports of other apps on the same host that /healthz and /readyz speak for too.
+            siblings: Ports of other apps on the same host that /healthz and /readyz cover too.
 
         Raises:
             TidewatchError: The port is taken or the address is not this machine's.
@@ -117,11 +117,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, b"not found\n")
 
     def _answer_for_all(self, word: str, *, well: bool) -> None:
-        """Answer for this app and its siblings: one that can't be asked is not well."""
+        """Answer for this app and its siblings: one that can't be reached is unhealthy."""
         for host, port in self.siblings if well else ():
-            told = _asked(host, port, self.path)
-            if told is not None:
-                word, well = f"the app on port {port}: {told}\n", False
+            problem = _problem_of(host, port, self.path)
+            if problem is not None:
+                word, well = f"the app on port {port}: {problem}\n", False
                 break
         self._answer(200 if well else 503, word.encode())
 
@@ -133,11 +133,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the base's name
-        """Say nothing: probes come every few seconds."""
+        """Log nothing: probes come every few seconds."""
 
 
-def _asked(host: str, port: int, page: str) -> str | None:
-    """Return what is wrong with the app on a port; None where it is well."""
+def _problem_of(host: str, port: int, page: str) -> str | None:
+    """Return the problem of the app on a port, None if it is healthy."""
     link = http.client.HTTPConnection(host, port, timeout=SIBLING_SECONDS)
     try:
         link.request("GET", page)

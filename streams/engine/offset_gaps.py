@@ -1,4 +1,4 @@
-"""Tells the operator of records that were gone from a topic before an app had read them."""
+"""Reports records that were gone from a topic before an application had read them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import structlog
 from agents.messages import operator_message
 from agents.ports import Message
 from schemas.canonical import stable_id
+from schemas.counting import counted
 from schemas.ledger import OperatorAlert
 from schemas.version import SOURCE
 from streams import metrics
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from aiokafka import TopicPartition
     from faust.types import TP
 
-    from streams.engine.app import TidewatchApp
+    from streams.engine.engine import Engine
 
 log = structlog.get_logger()
 
@@ -33,13 +34,13 @@ _RUNBOOK: Final = (
 def gap_alert(
     group: str, tp: TP | TopicPartition, reached: int | None, begins: int
 ) -> OperatorAlert:
-    """Return what the operator is told of a gap.
+    """Return the operator's alert of a gap.
 
     Args:
         group: The consumer group that reads.
         tp: The topic and partition.
         reached: The offset it would have read next; None where no progress is stored.
-        begins: The offset of the oldest record there is, with which it goes on.
+        begins: The offset of the oldest record, at which reading continues.
     """
     place = f"{tp.topic}-{tp.partition}"
     figures = {"begins": float(begins)}
@@ -51,13 +52,13 @@ def gap_alert(
     elif begins > reached:
         figures |= {"reached": float(reached), "records": float(begins - reached)}
         detail = (
-            f"{begins - reached} records of {place}, from offset {reached} on, were gone before "
-            f"{group} read them"
+            f"{group} missed {counted(begins - reached, 'record')} of {place}, from offset "
+            f"{reached} on: deleted before it could read so far"
         )
     else:
         figures |= {"reached": float(reached)}
         detail = (
-            f"{place} ends before offset {reached}, where {group} had got to: it was made anew or "
+            f"{place} ends before offset {reached}, where {group} had got to: it was recreated or "
             f"cut off, and is read from offset {begins} on"
         )
     return OperatorAlert(
@@ -73,14 +74,14 @@ def gap_alert(
 def note_gap(
     app: str, group: str, tp: TP | TopicPartition, reached: int | None, begins: int
 ) -> Message:
-    """Log and count a gap, and return the record that tells the operator of it.
+    """Log and count a gap, and return the record that reports it to the operator.
 
     Args:
-        app: Whose gap it is.
+        app: The application that met the gap.
         group: Its consumer group.
         tp: The topic and partition.
         reached: The offset it would have read next; None where no progress is stored.
-        begins: The offset of the oldest record there is.
+        begins: The offset of the oldest record.
     """
     log.error(
         "records-gone",
@@ -94,16 +95,16 @@ def note_gap(
     return operator_message(gap_alert(group, tp, reached, begins), f"{SOURCE}/{app}")
 
 
-async def tell_of_gap(app: TidewatchApp, tp: TP, reached: int | None, begins: int) -> None:
-    """Tell the operator of a gap, durably; only then may reading go on behind it.
+async def report_gap(engine: Engine, tp: TP, reached: int | None, begins: int) -> None:
+    """Report a gap to the operator, durably; only then may reading continue after it.
 
-    If that can't be done the process ends: the next one meets the gap again.
+    If that fails, the process ends: the next one meets the gap again.
     """
-    message = note_gap(app.tidewatch_name, app.conf.id, tp, reached, begins)
+    message = note_gap(engine.name, engine.group, tp, reached, begins)
     outgoing: list[Outgoing] = []
     try:
-        await app.engine.addresses.address(message, outgoing)
-        batch_delivery = await app.engine.shipper.ship(outgoing)
+        await engine.addresses.address(message, outgoing)
+        batch_delivery = await engine.shipper.ship(outgoing)
         await batch_delivery.delivered()
-    except Exception as error:  # noqa: BLE001 -- rule 1: what was lost must not go untold
-        crash("gap-not-told", error, app=app.tidewatch_name, topic=tp.topic)
+    except Exception as error:  # noqa: BLE001 -- nothing lost: a gap must not go unreported
+        crash("gap-not-told", error, app=engine.name, topic=tp.topic)

@@ -36,11 +36,11 @@ class ReferenceTopic:
         *,
         max_records: int = MAX_RECORDS,
     ) -> None:
-        """Feed each record of `channel` to `feed(key, value)`; None withdraws the key.
+        """Feed each record of `channel` to `feed(key, value)`; a value of None withdraws the key.
 
         Args:
             channel: A compacted channel.
-            feed: Takes key and value; what it can't read it must refuse without raising.
+            feed: Takes key and value; must not raise for a value it can't read.
             max_records: Most live keys to feed; further new keys are refused, and counted.
         """
         self.channel = channel
@@ -51,21 +51,29 @@ class ReferenceTopic:
         self._task: asyncio.Task[None] | None = None
 
     async def load(self, settings: Settings) -> None:
-        """Read the channel to its end, then go on following it in the background."""
+        """Read the channel to its end, then follow it in the background.
+
+        Raises:
+            KafkaError, OSError: A broker is unavailable; it can be called again.
+        """
         tps = await existing_partitions(settings, input_topics(settings, self.channel))
         client = aiokafka.AIOKafkaConsumer(
             **client_options(settings), enable_auto_commit=False, auto_offset_reset="earliest"
         )
-        await client.start()
+        try:
+            await client.start()
+            client.assign(tps)
+            await client.seek_to_beginning(*tps)
+            ends = await client.end_offsets(tps)
+            remaining = {tp for tp, end in ends.items() if end > 0}
+            while remaining:
+                remaining = {tp for tp in remaining if await client.position(tp) < ends[tp]}
+                if remaining:
+                    await self._read(client, timeout_ms=200)
+        except BaseException:
+            await client.stop()
+            raise
         self._client = client
-        client.assign(tps)
-        await client.seek_to_beginning(*tps)
-        ends = await client.end_offsets(tps)
-        remaining = {tp for tp, end in ends.items() if end > 0}
-        while remaining:
-            remaining = {tp for tp in remaining if await client.position(tp) < ends[tp]}
-            if remaining:
-                await self._read(client, timeout_ms=200)
         log.info("reference-loaded", channel=self.channel, records=len(self._keys))
         self._task = asyncio.create_task(self._follow(client))
 

@@ -1,182 +1,114 @@
-"""Runs agents on chunks in rule 1's order: outputs delivered, changelog delivered, store, ack.
+"""Runs agents on chunks, in the order of *nothing lost*: outputs, changelog, store, ack.
 
 Each partition number of a binding has a runner. In it, chunks run one after another; their
 outputs are handed to the producer when the agent returns, and the next chunk starts while they
-are on their way. A second task settles chunks in order: it waits for a chunk's outputs, then
+are in flight. A second task settles chunks in order: it waits for a chunk's outputs, then
 sends its rows (merged with those of the chunks behind it whose outputs are delivered too), then
 writes the store, then acknowledges. So no changelog overtakes an earlier chunk's outputs, and a
-process killed anywhere repeats chunks but loses none.
+process killed at any point repeats chunks but loses none.
+
+A chunk that publishes too much at once is taken in parts: its agent runs again on fewer records,
+and each part is delivered, and what it covers committed, in the same order. If the outputs of
+a single record are still too much, they are not delivered; that record goes to the dead letters.
+
+Over 500 lines, since it is one state machine; its separable parts are in `changelog`, `outbox`,
+`router` and `unreadable`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from agents.measures import Measure
+from agents.messages import operator_message
 from agents.ports import Delivery, Message, Record
 from schemas import dead_letters as reasons
 from schemas.channels import Channel
-from schemas.errors import TidewatchError, UnreadableRecordError
+from schemas.errors import UnreadableRecordError
+from schemas.version import SOURCE
 from streams import metrics
+from streams.engine.binding import Binding, Chunk
+from streams.engine.changelog import ChangelogWriter
 from streams.engine.crash import crash
-from streams.engine.delivery import BatchDelivery, Outgoing, Shipper
-from streams.engine.tables import DiskFullError, PartitionRows
-from streams.kafka.client import client_options
-from streams.kafka.dead_letters import DeadLetterLimit, Envelope, dead_letter
-from streams.kafka.topics import (
-    TENANT_CHANNELS,
-    TOPICS,
-    Origin,
-    ensure_topics,
-    tenant_slug,
-    tenant_topic_name,
-    topic_name,
+from streams.engine.delivery import BatchDelivery, Outgoing
+from streams.engine.outbox import (
+    PART_BYTES,
+    PART_MESSAGES,
+    TOO_MANY,
+    Outbox,
+    OutboxFullError,
 )
+from streams.engine.router import CARRIES_ENTERED, entered_ms
+from streams.engine.tables import DiskFullError, PartitionRows
+from streams.engine.unreadable import Unreadable, UnreadableRuns, unreadable_topic_alert
+from streams.kafka.batches import RefusedBatch
+from streams.kafka.dead_letters import DeadLetterLimit, Envelope, dead_letter
+from streams.kafka.topics import Origin
 
 if TYPE_CHECKING:
     from faust.types import EventT
 
-    from streams.engine.app import TidewatchApp
-    from streams.settings import Settings
+    from streams.engine.engine import Engine
 
 log = structlog.get_logger()
 
-Decode = Callable[[Record, Origin], Any]
-"""Reads a record of a topic as what it carries; raises UnreadableRecordError."""
-Agent = Callable[..., Awaitable[None]]
-"""`async def agent(batch, publish)`, or `(batch, publish, rows)` for a binding with rows."""
-
 WATERMARK_ROW: Final = "\x00watermark:"
-MAX_OUTBOX = 200_000
-"""Messages one chunk may publish; more is an agent gone wild, not a big event."""
-SLOW_CHUNK_RECORDS = 16
-SLOW_WINDOW_CHUNKS = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Binding:
-    """An agent, the channels it reads, and whether it keeps rows."""
-
-    name: str
-    """A short name, unique in the app; the rows' table is called so."""
-    channels: tuple[Channel, ...]
-    """Read together: chunks of one partition number run one after another."""
-    agent: Agent
-    decode: Decode
-    rows: bool = False
-    slow: bool = False
-    """Its chunks may take many minutes: small chunks, one at a time, never a rebalance."""
-    refused: Callable[[Record], Message] | None = None
-    """What else is told of a record that went to the dead letters."""
-
-
-class Chunk(msgspec.Struct, frozen=True, kw_only=True):
-    """Consecutive readable records of one partition. Implements `agents.ports.Batch`."""
-
-    topic: str
-    partition: int
-    deliveries: Sequence[Delivery[Any]]
-    watermark_ms: int
+TURN_MESSAGES = 2_000
+"""Messages after which the event loop gets a turn, for other partitions and for deliveries."""
+NOTICES = 32
+"""Refused records of one source in one chunk that are reported; a day's alert needs fewer."""
 
 
 @dataclass(kw_only=True)
 class _Flight:
-    """A chunk whose outputs are on their way."""
+    """A chunk, or part of one, whose outputs are in flight."""
 
-    event: EventT[Any]
-    batch_delivery: BatchDelivery
-    batch: int
-    changes: dict[bytes, bytes | None]
+    span: dict[str, Any]
+    batch_delivery: BatchDelivery = field(default_factory=BatchDelivery)
+    batch: int = 0
+    changes: dict[bytes, bytes | None] = field(default_factory=dict)
     since: float
     outputs: dict[Channel, int] = field(default_factory=dict)
+    measures: list[tuple[Measure, int]] = field(default_factory=list)
+    """The measures to count on delivery, and when their cause entered Kafka."""
+    done: Sequence[Any] = ()
+    """Messages of the transport that are acknowledged with it."""
+    upto: tuple[Any, int] | None = None
+    """Of a message that is not done: the offset up to which it is."""
 
 
-class Outbox:
-    """Collects what an agent publishes. Implements `agents.ports.Publish`."""
+@dataclass(kw_only=True)
+class _Work:
+    """A chunk in processing."""
 
-    def __init__(self) -> None:
-        """Start empty."""
-        self.messages: list[Message] = []
-        self.refused: list[tuple[Record, str, str]] = []
-
-    def __call__(self, message: Message) -> None:
-        """Take `message` for delivery with this chunk.
-
-        Raises:
-            TidewatchError: The chunk published more than any real one would.
-        """
-        if len(self.messages) >= MAX_OUTBOX:
-            raise TidewatchError(
-                f"an agent published more than {MAX_OUTBOX} messages for one chunk",
-                where=message.channel.value,
-                remedy="bound the fan-out of the agent",
-            )
-        self.messages.append(message)
-
-    def refuse(self, record: Record, reason: str, error: str) -> None:
-        """Take `record` for the dead letters with this chunk."""
-        self.refused.append((record, reason, error))
+    span: dict[str, Any]
+    topic: str
+    watermark: int
+    message: Any
+    """The transport's."""
+    before: list[Any]
+    """Messages of earlier chunks that are done once the letters in `outgoing` are delivered."""
+    ends: bool = True
+    """The message is done with its last part; else the open run holds it back."""
+    outgoing: list[Outgoing] = field(default_factory=list)
+    """Dead letters and notices, delivered with the first part."""
+    notices: list[Message] = field(default_factory=list)
+    upto: int | None = None
+    """Where an open run begins: all records before it are done."""
 
 
-class TopicRouter:
-    """Says which topics a message goes to, as the settings have it."""
-
-    def __init__(self, settings: Settings) -> None:
-        """Know the operator's topics; tenants' own are made when first needed."""
-        self._settings = settings
-        self._names = {channel: topic_name(settings, channel) for channel in Channel}
-        self._limits = {
-            channel: settings.max_event_bytes * spec.size_factor for channel, spec in TOPICS.items()
-        }
-        self._tenants: set[str] = set()
-
-    def too_large(self, message: Message) -> bool:
-        """Say whether the broker would refuse `message` for its size."""
-        return message.value is not None and len(message.value) > self._limits[message.channel]
-
-    async def address(self, message: Message, outgoing: list[Outgoing]) -> None:
-        """Add the records of `message` to `outgoing`."""
-        key = message.key.encode("utf-8", "surrogatepass")
-        channel = message.channel
-        outgoing.append(Outgoing(self._names[channel], key, message.value, message.headers))
-        if (
-            message.tenant is not None
-            and self._settings.tenant_topics
-            and channel in TENANT_CHANNELS
-        ):
-            tenant = tenant_slug(message.tenant)
-            if await self._has_topics(tenant):
-                own = tenant_topic_name(tenant, channel)
-                outgoing.append(Outgoing(own, key, message.value, message.headers))
-
-    async def _has_topics(self, tenant: str) -> bool:
-        """Make a tenant's own topics when it is first met, for so many tenants as may have them.
-
-        A producer that makes up tenants must not flood the broker with topics; what is left out is
-        on the operator's topic all the same, and is counted.
-        """
-        if tenant in self._tenants:
-            return True
-        if len(self._tenants) >= self._settings.max_tenants:
-            metrics.EVICTIONS.labels("tenant-topics").inc()
-            return False
-        await ensure_topics(self._settings, channels=(), tenants=(tenant,))
-        self._tenants.add(tenant)
-        return True
-
-    def address_letter(self, letter: Envelope) -> Outgoing:
-        """Return the record of a dead letter."""
-        return Outgoing(self._names[Channel.DEAD_LETTER], letter.key, letter.value, letter.headers)
+def _span(records: Sequence[Any]) -> dict[str, Any]:
+    """Return the offsets of these records, for the log."""
+    return {"topic": records[0].topic, "offsets": [records[0].offset, records[-1].offset]}
 
 
 class PartitionRunner:
@@ -187,7 +119,7 @@ class PartitionRunner:
         self._engine = engine
         self._binding = binding
         self._partition = partition
-        self._queue: asyncio.Queue[EventT[Any]] = asyncio.Queue()
+        self._queue: asyncio.Queue[EventT[Any] | None] = asyncio.Queue()
         self._flights: deque[_Flight] = deque()
         self._landed = asyncio.Event()
         self._idle = asyncio.Event()
@@ -196,149 +128,385 @@ class PartitionRunner:
         self._running = False
         self._sending = False
         self._watermarks: dict[str, int] = {}
-        settings = engine.settings
-        self._limit = DeadLetterLimit(
-            ratio=settings.dead_letter_ratio,
-            window=settings.dead_letter_window,
-            consecutive=settings.dead_letter_consecutive,
-        )
+        self._limits: dict[str, DeadLetterLimit] = {}
+        self._runs: dict[str, UnreadableRuns] = {}
+        self._held: dict[str, list[Any]] = {}
+        """By topic, the messages whose records are all in its open run."""
+        self._parked: dict[str, deque[EventT[Any]]] = {}
+        """By topic that is paused, its chunks; the transport's window bounds how many."""
+        self._part = engine.settings.chunk_records
+        """Records to take together, reduced after an overflow."""
         self._store = engine.store(binding, partition) if binding.rows else None
         self._rows = PartitionRows(self._store) if self._store is not None else None
+        self._changelog = (
+            ChangelogWriter(engine, binding, partition, self._store, self._rows)
+            if self._store is not None and self._rows is not None
+            else None
+        )
         self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._settle())]
 
     def submit(self, event: EventT[Any]) -> None:
-        """Take a chunk; the transport's window bounds how many there are."""
+        """Accept a chunk; the transport's window bounds their number."""
         self._idle.clear()
         self._queue.put_nowait(event)
 
     # -- running -----------------------------------------------------------------------------
 
-    async def _work(self) -> None:
-        while True:
-            event = await self._queue.get()
-            if self._closing:
-                continue
-            self._running = True
-            try:
-                await self._run(event)
-            except _StopError as error:
-                self._engine.stop_with(error.cause)
-                return
-            except Exception as error:  # noqa: BLE001 -- rule 1: the unexpected ends the process
-                self._crash("agent-failed", event, error)
-            finally:
-                self._running = False
-            self._landed.set()
+    def resume(self, topic: str) -> None:
+        """Resume the chunks of a topic that is no longer paused, and reset its fault counts."""
+        self._limits.pop(topic, None)
+        self._queue.put_nowait(None)
 
-    def _crash(self, reason: str, event: EventT[Any], error: BaseException) -> None:
-        records = cast("list[Any]", event.value)
+    async def _work(self) -> None:
+        coming: asyncio.Task[EventT[Any] | None] | None = None
+        try:
+            while True:
+                event = self._unparked()
+                if event is None:
+                    coming = coming or asyncio.create_task(self._queue.get())
+                    quiet = None if self._closing else self._quiet_seconds()
+                    await asyncio.wait({coming}, timeout=quiet)
+                    if coming.done():
+                        event, coming = self._unless_paused(coming.result()), None
+                if self._closing:
+                    continue
+                self._running = True
+                try:
+                    await self._close_runs(but=event)
+                    if event is not None:
+                        await self._run(event)
+                except Exception as error:  # noqa: BLE001 -- nothing lost: the unexpected ends the process
+                    self._crash("agent-failed", error, _span(event.value) if event else {})
+                finally:
+                    self._running = False
+                self._landed.set()
+        finally:
+            if coming is not None:
+                coming.cancel()
+
+    def _crash(self, reason: str, error: BaseException, span: Mapping[str, Any]) -> None:
         crash(
             reason,
             error,
             app=self._engine.name,
             binding=self._binding.name,
-            topic=records[0].topic,
             partition=self._partition,
-            offsets=[records[0].offset, records[-1].offset],
+            **span,
         )
 
     async def _run(self, event: EventT[Any]) -> None:
-        engine, binding = self._engine, self._binding
+        engine, message = self._engine, event.message
         raw = cast("list[Any]", event.value)
         topic = raw[0].topic
         origin = engine.origins[topic]
+        metrics.EVENTS_IN.labels(engine.name, origin.channel).inc(len(raw))
+        entries, deliveries, watermark = self._read(raw, origin)
+        runs, held = self._runs_of(topic)
+        was_open = runs.open
+        letters = runs.take(entries)
+        too_much = self._limit_of(topic).count(
+            0 if entry is None else max(1, entry.records) for entry in entries
+        )
+        pause = too_much is not None and origin.tenant is not None
+        if pause:
+            letters += runs.close()
+        before: list[Any] = []
+        if was_open is not None and runs.open is not was_open:
+            before, held[:] = list(held), []
+        work = _Work(
+            span=_span(raw), topic=topic, watermark=watermark, message=message, before=before
+        )
+        work.outgoing = [engine.addresses.address_letter(letter) for letter in letters]
+        if too_much is not None:
+            await self._report(work, origin, too_much)
+        work.notices = self._notices([entry.record for entry in entries if entry is not None])
+        if runs.open is not None:
+            held.append(message)
+            work.ends = False
+            if runs.open.first > raw[0].offset:
+                work.upto = runs.open.first
+        if not await self._take_in_parts(work, deliveries):
+            return
+        if runs.open is not None:
+            engine.hold(message)
+        if pause:
+            engine.pause(topic)
+
+    def _unless_paused(self, event: EventT[Any] | None) -> EventT[Any] | None:
+        """Park a chunk of a topic that is paused, or that has parked chunks."""
+        if event is None:
+            return None
+        topic = cast("list[Any]", event.value)[0].topic
+        if self._engine.is_paused(topic) or topic in self._parked:
+            self._parked.setdefault(topic, deque()).append(event)
+            return None
+        return event
+
+    def _unparked(self) -> EventT[Any] | None:
+        """Return the next chunk of a topic that was paused and no longer is."""
+        for topic, events in self._parked.items():
+            if not self._engine.is_paused(topic):
+                event = events.popleft()
+                if not events:
+                    del self._parked[topic]
+                return event
+        return None
+
+    # -- unreadable records -------------------------------------------------------------------
+
+    def _read(
+        self, raw: Sequence[Any], origin: Origin
+    ) -> tuple[list[Unreadable | None], list[Delivery[Any]], int]:
+        """Return each record's problem, if any; the readable records; and the watermark."""
+        engine = self._engine
+        entries: list[Unreadable | None] = []
         deliveries: list[Delivery[Any]] = []
-        letters: list[Envelope] = []
-        unreadable: list[bool] = []
-        refused: list[Record] = []
-        watermark = self._watermark(topic)
+        watermark = self._watermark(raw[0].topic)
+        internal = origin.channel in CARRIES_ENTERED
         for record in raw:
             watermark = max(watermark, record.timestamp)
             own = Record(
-                topic=topic,
+                topic=record.topic,
                 partition=record.partition,
                 offset=record.offset,
                 timestamp_ms=record.timestamp,
                 key=record.key,
                 value=record.value,
                 headers=tuple(record.headers),
+                entered_ms=entered_ms(record, internal=internal),
             )
-            try:
-                value = binding.decode(own, origin)
-            except UnreadableRecordError as error:
-                letters.append(engine.letter(own, error.reason, error.error))
-                metrics.DEAD_LETTERS.labels(engine.name, origin.channel, error.reason).inc()
-                unreadable.append(True)
-                refused.append(own)
-                continue
-            deliveries.append(Delivery(record=own, value=value))
-            unreadable.append(False)
-        self._count(unreadable, topic)
-        metrics.EVENTS_IN.labels(engine.name, origin.channel).inc(len(raw))
-        outbox = Outbox()
-        if binding.refused is not None:
-            for record in refused:
-                outbox(binding.refused(record))
-        began = time.monotonic()
-        if deliveries:
-            chunk = Chunk(
-                topic=topic,
-                partition=self._partition,
-                deliveries=deliveries,
-                watermark_ms=watermark,
-            )
-            if self._rows is not None:
-                await binding.agent(chunk, outbox, self._rows)
+            batch = record.value
+            if isinstance(batch, RefusedBatch):
+                entry = Unreadable(
+                    record=own,
+                    reason=batch.reason,
+                    error=batch.error,
+                    first=batch.first,
+                    records=batch.records,
+                    whole=False,
+                )
             else:
-                await binding.agent(chunk, outbox)
-        since = time.monotonic()
-        metrics.CHUNK_SECONDS.labels(engine.name).observe(since - began)
-        for unchecked, reason, detail in outbox.refused:
-            letters.append(engine.letter(unchecked, reason, detail))
-            metrics.DEAD_LETTERS.labels(engine.name, origin.channel, reason).inc()
-        self._count([True] * len(outbox.refused), topic)
-        outgoing = [engine.addresses.address_letter(letter) for letter in letters]
-        outputs = await self._address_outputs(outbox, deliveries, outgoing)
-        self._sending = True
-        batch_delivery = await engine.shipper.ship(outgoing)
-        batch = 0
-        changes: dict[bytes, bytes | None] = {}
-        if self._rows is not None:
-            if watermark > self._watermark(topic):
-                self._rows.put(WATERMARK_ROW + topic, str(watermark).encode())
-            batch, changes = self._rows.take_changes()
-        self._watermarks[topic] = watermark
-        self._flights.append(
-            _Flight(
-                event=event,
-                batch_delivery=batch_delivery,
-                batch=batch,
-                changes=changes,
-                since=since,
-                outputs=outputs,
+                try:
+                    deliveries.append(Delivery(record=own, value=self._binding.decode(own, origin)))
+                    entries.append(None)
+                    continue
+                except UnreadableRecordError as error:
+                    entry = Unreadable(
+                        record=own, reason=error.reason, error=error.error, first=own.offset
+                    )
+            entries.append(entry)
+            metrics.DEAD_LETTERS.labels(engine.name, origin.channel, entry.reason).inc(
+                max(1, entry.records)
             )
+        return entries, deliveries, watermark
+
+    def _limit_of(self, topic: str) -> DeadLetterLimit:
+        limit = self._limits.get(topic)
+        if limit is None:
+            settings = self._engine.settings
+            limit = self._limits[topic] = DeadLetterLimit(
+                ratio=settings.dead_letter_ratio,
+                window=settings.dead_letter_window,
+                consecutive=settings.dead_letter_consecutive,
+            )
+        return limit
+
+    def _runs_of(self, topic: str) -> tuple[UnreadableRuns, list[Any]]:
+        """Return a topic's runs, and the messages whose last records are in the open one."""
+        runs = self._runs.get(topic)
+        if runs is None:
+            runs = self._runs[topic] = UnreadableRuns(
+                self._engine.name,
+                whole=self._engine.settings.dead_letter_whole,
+                limit=self._engine.letter_limit,
+            )
+        return runs, self._held.setdefault(topic, [])
+
+    def _quiet_seconds(self) -> float | None:
+        """Return how long to wait for a chunk before an open run ends; None if none is open."""
+        due = [runs.open.due() for runs in self._runs.values() if runs.open is not None]
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    async def _close_runs(self, but: EventT[Any] | None) -> None:
+        """Deliver the dead letters of the runs that nothing was added to lately.
+
+        Args:
+            but: The next chunk, which may continue its topic's run.
+        """
+        now = time.monotonic()
+        further = cast("list[Any]", but.value)[0].topic if but is not None else None
+        for topic, runs in self._runs.items():
+            run = runs.open
+            if run is None or run.due(quiet=topic != further) > now:
+                continue
+            span = {"topic": topic, "offsets": [run.first, run.last]}
+            letters = [self._engine.addresses.address_letter(one) for one in runs.close()]
+            done, self._held[topic] = self._held[topic], []
+            await self._send(_Flight(since=time.monotonic(), span=span, done=done), letters)
+
+    def _notices(self, refused: Sequence[Record]) -> list[Message]:
+        """Return the notices of dead letters, by source."""
+        notice = self._binding.refused
+        if notice is None:
+            return []
+        notices: list[Message] = []
+        of_source: Counter[str] = Counter()
+        for message in map(notice, refused):
+            of_source[message.key] += 1
+            if of_source[message.key] <= NOTICES:
+                notices.append(message)
+        return notices
+
+    async def _report(self, work: _Work, origin: Origin, too_much: str) -> None:
+        """Report to the operator that nearly all of a topic is unreadable."""
+        engine, topic = self._engine, work.topic
+        seconds = engine.settings.dead_letter_pause_seconds
+        alert = unreadable_topic_alert(
+            engine.group,
+            topic,
+            self._partition,
+            offset=work.span["offsets"][1],
+            too_much=too_much,
+            tenant=origin.tenant,
+            pause_seconds=seconds,
         )
+        log.error(alert.kind, app=engine.name, topic=topic, detail=alert.detail)
+        metrics.DEAD_LETTER_LIMITS.labels(engine.name, topic).inc()
+        source = f"{SOURCE}/{engine.name}"
+        await engine.addresses.address(operator_message(alert, source), work.outgoing)
+
+    # -- taking chunks -----------------------------------------------------------------------
+
+    async def _take_in_parts(self, work: _Work, deliveries: Sequence[Delivery[Any]]) -> bool:
+        """Process a chunk, in parts if it publishes too much for one delivery.
+
+        Returns:
+            Whether all of it was processed; the runner may close in between.
+        """
+        engine, at = self._engine, 0
+        while True:
+            part = deliveries[at : at + self._part]
+            alone = len(part) <= 1 or self._binding.slow  # slow work is not repeated
+            outbox = Outbox() if alone else Outbox(PART_MESSAGES, PART_BYTES)
+            try:
+                if not await self._ask(part, work, outbox):
+                    if len(part) > 1:
+                        self._part = len(part) // 2
+                        metrics.SPLIT_CHUNKS.labels(engine.name).inc()
+                        log.warning("chunk-split", app=engine.name, **work.span, records=self._part)
+                        continue
+                    outbox = Outbox()
+                    outbox.refuse(part[0].record, reasons.TOO_MANY_OUTPUTS, TOO_MANY)
+                at += len(part)
+                await self._ship_part(work, part, outbox, last=at >= len(deliveries))
+                outbox.shipped()
+            finally:
+                outbox.abandon()
+            self._part = self._next_part(len(part), outbox)
+            if at >= len(deliveries):
+                return True
+            if self._closing:
+                return False
+
+    def _next_part(self, records: int, outbox: Outbox) -> int:
+        """Return how many records to take next: half of an estimate of the limit."""
+        most = self._engine.settings.chunk_records
+        filled = outbox.filled()
+        return most if filled * most <= records / 2 else max(1, int(records / 2 / filled))
+
+    async def _ask(self, part: Sequence[Delivery[Any]], work: _Work, outbox: Outbox) -> bool:
+        """Run the agent on records; if they publish too much, undo it.
+
+        Returns:
+            Whether its messages can be delivered.
+        """
+        if not part:
+            return True
+        chunk = Chunk(
+            topic=work.topic,
+            partition=self._partition,
+            deliveries=part,
+            watermark_ms=work.watermark,
+        )
+        began = time.monotonic()
+        try:
+            if self._rows is not None:
+                await self._binding.agent(chunk, outbox, self._rows)
+            else:
+                await self._binding.agent(chunk, outbox)
+        except OutboxFullError:
+            if not outbox.full:
+                raise
+        metrics.CHUNK_SECONDS.labels(self._engine.name).observe(time.monotonic() - began)
+        if outbox.full and self._rows is not None:
+            self._rows.drop_changes()
+        return not outbox.full
+
+    async def _ship_part(
+        self, work: _Work, part: Sequence[Delivery[Any]], outbox: Outbox, *, last: bool
+    ) -> None:
+        engine = self._engine
+        outgoing, work.outgoing = work.outgoing, []
+        notices, work.notices = work.notices, []
+        done, work.before = work.before, []
+        if last and work.ends:
+            done = [*done, work.message]
+        channel = engine.origins[work.topic].channel
+        for record, reason, detail in outbox.refused:
+            letter = engine.letter(record, reason, detail)
+            outgoing.append(engine.addresses.address_letter(letter))
+            metrics.DEAD_LETTERS.labels(engine.name, channel, reason).inc()
+        notices += self._notices([record for record, _, _ in outbox.refused])
+        flight = _Flight(since=time.monotonic(), span=work.span, done=done)
+        source = part[0].record if part else None
+        await self._address_outputs(flight, notices, [0] * len(notices), source, outgoing)
+        await self._address_outputs(flight, outbox.messages, outbox.entered, source, outgoing)
+        if not last:
+            flight.upto = (work.message, part[-1].record.offset + 1)
+        elif work.upto is not None:
+            flight.upto = (work.message, work.upto)
+        watermark = work.watermark if last else self._watermark(work.topic)
+        await self._send(flight, outgoing, (work.topic, watermark))
+
+    async def _send(
+        self,
+        flight: _Flight,
+        outgoing: Sequence[Outgoing],
+        watermark: tuple[str, int] | None = None,
+    ) -> None:
+        """Start the delivery of a flight, with its changed rows."""
+        self._sending = True
+        flight.batch_delivery = await self._engine.shipper.ship(outgoing)
+        if self._rows is not None:
+            if watermark is not None and watermark[1] > self._watermark(watermark[0]):
+                self._rows.put(WATERMARK_ROW + watermark[0], str(watermark[1]).encode())
+            flight.batch, flight.changes = self._rows.take_changes()
+        if watermark is not None:
+            self._watermarks[watermark[0]] = watermark[1]
+        self._flights.append(flight)
+        self._landed.set()
         self._sending = False
 
-    def _count(self, unreadable: list[bool], topic: str) -> None:
-        try:
-            self._limit.count(unreadable, f"{topic}-{self._partition}")
-        except TidewatchError as error:
-            raise _StopError(error) from error
-
     async def _address_outputs(
-        self, outbox: Outbox, deliveries: Sequence[Delivery[Any]], outgoing: list[Outgoing]
-    ) -> dict[Channel, int]:
-        addresses = self._engine.addresses
-        outputs: dict[Channel, int] = {}
-        for message in outbox.messages:
-            if addresses.too_large(message):
-                letter = self._refuse_output(message, deliveries[0].record)
+        self,
+        flight: _Flight,
+        messages: Sequence[Message],
+        entered: Sequence[int],
+        source: Record | None,
+        outgoing: list[Outgoing],
+    ) -> None:
+        addresses, outputs = self._engine.addresses, flight.outputs
+        for number, (message, since) in enumerate(zip(messages, entered, strict=True)):
+            if number % TURN_MESSAGES == TURN_MESSAGES - 1:
+                await asyncio.sleep(0)
+            if source is not None and addresses.too_large(message):
+                letter = self._refuse_output(message, source)
                 outgoing.append(addresses.address_letter(letter))
                 continue
-            await addresses.address(message, outgoing)
+            await addresses.address(message, outgoing, since)
             outputs[message.channel] = outputs.get(message.channel, 0) + 1
-        return outputs
+            if message.measure is not None:
+                flight.measures.append((message.measure, since))
 
     def _refuse_output(self, message: Message, source: Record) -> Envelope:
         engine, size = self._engine, len(message.value or b"")
@@ -379,87 +547,40 @@ class PartitionRunner:
                         await later.batch_delivery.delivered()
                         flights.append(later)
                     if not full:
-                        await self._make_durable(flights)
+                        await self._write_rows(flights)
                 except DiskFullError as error:
-                    # What is under way still has to land before the runner may close, and none of
+                    # Deliveries in flight must complete before the runner may close, and none of
                     # it is acknowledged: the next process reads it again.
                     full = self._closing = True
                     self._engine.stop_with(error)
-                except Exception as error:  # noqa: BLE001 -- rule 1: not delivered, not acked
-                    self._crash("delivery-failed", flights[0].event, error)
+                except Exception as error:  # noqa: BLE001 -- nothing lost: not delivered, not acked
+                    self._crash("delivery-failed", error, flights[0].span)
                 for flight in flights:
                     self._flights.popleft()
                     if full:
                         continue
-                    self._engine.acknowledge(flight.event)
+                    self._engine.acknowledge(flight.done, flight.upto)
                     metrics.DELIVERY_SECONDS.labels(self._engine.name).observe(
                         time.monotonic() - flight.since
                     )
+                    for measure, since in flight.measures:
+                        self._binding.count(measure, since)
                     for channel, count in flight.outputs.items():
                         metrics.EVENTS_OUT.labels(self._engine.name, channel).inc(count)
             if self._queue.empty() and not self._running:
                 self._idle.set()
 
-    async def _make_durable(self, flights: Sequence[_Flight]) -> None:
-        if self._rows is None or self._store is None:
-            return
+    async def _write_rows(self, flights: Sequence[_Flight]) -> None:
         changes: dict[bytes, bytes | None] = {}
         for flight in flights:
             changes.update(flight.changes)
-        if not changes:
-            return
-        offsets = await self._send_rows(changes)
-        offsets = await self._repair(offsets)
-        known = [offset for offset in offsets if offset >= 0]
-        position = self._store.position()
-        last = max(known, default=position[0] if position else -1)
-        self._rows.settle(flights[-1].batch, changes, last)
-
-    async def _send_rows(self, changes: dict[bytes, bytes | None]) -> list[int]:
-        engine = self._engine
-        topic = engine.changelog(self._binding)
-        batch_delivery = await engine.shipper.ship(
-            Outgoing(topic, key, value, partition=self._partition) for key, value in changes.items()
-        )
-        await batch_delivery.delivered()
-        return batch_delivery.offsets()
-
-    async def _repair(self, offsets: list[int]) -> list[int]:
-        """Undo what a worker that lost this partition still wrote to its changelog.
-
-        This runner is the only writer, so its offsets are consecutive. A gap is a late write of a
-        predecessor that was cut off without knowing it: its rows would win in the next
-        recovery. The current rows of those keys are written once more.
-        """
-        store, rows = self._store, self._rows
-        if store is None or rows is None or not offsets:
-            return offsets
-        if min(offsets) < 0:
-            store.next_offset = None
-            return offsets
-        expected = store.next_offset
-        store.next_offset = max(offsets) + 1
-        if expected is None:
-            return offsets
-        gap = sorted(set(range(expected, max(offsets))) - set(offsets))
-        if not gap:
-            return offsets
-        keys = await self._engine.changelog_keys(self._binding, self._partition, gap)
-        log.warning(
-            "foreign-changelog-writes",
-            app=self._engine.name,
-            partition=self._partition,
-            offsets=gap[:10],
-            rows=len(keys),
-        )
-        metrics.STATE_REPAIRS.labels(self._engine.name).inc(len(keys))
-        again = await self._send_rows({key: rows.now(key) for key in keys})
-        return [*offsets, *await self._repair(again)]
+        if changes and self._changelog is not None:
+            await self._changelog.write(flights[-1].batch, changes)
 
     # -- ending ------------------------------------------------------------------------------
 
     async def close(self, seconds: float) -> None:
-        """Finish the chunks under way, or abandon them after `seconds`.
+        """Finish the chunks in flight, or abandon them after `seconds`.
 
         A chunk whose agent still works is abandoned: nothing of it was sent. One whose
         deliveries are under way can't be taken back; then the process ends, so that nothing of
@@ -481,109 +602,3 @@ class PartitionRunner:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-class _StopError(TidewatchError):
-    """Carries an error that stops the worker in good order rather than crash it."""
-
-    def __init__(self, cause: TidewatchError) -> None:
-        self.cause = cause
-        super().__init__(cause.what)
-
-
-class Engine:
-    """The lanes of one app, and what they share."""
-
-    def __init__(self, app: TidewatchApp, name: str, bindings: Sequence[Binding]) -> None:
-        """Keep the app; lanes are made as chunks come."""
-        self.app = app
-        self.name = name
-        self.settings: Settings = app.tidewatch_settings
-        self.origins: dict[str, Origin] = dict(app.origins)
-        self.addresses = TopicRouter(self.settings)
-        self.shipper = Shipper(lambda: app.tidewatch_producer.client)
-        self.letter_limit = self.settings.max_event_bytes * 4
-        self._bindings = {binding.name: binding for binding in bindings}
-        self._lanes: dict[tuple[str, int], PartitionRunner] = {}
-        self._open = False
-
-    def open(self) -> None:
-        """Take chunks from now on: the assigned partitions are recovered."""
-        self._open = True
-
-    def submit(self, binding: Binding, event: EventT[Any]) -> None:
-        """Give a chunk to its runner; one of an assignment that is over is dropped."""
-        if not self._open or event.message.generation_id != self.app.consumer_generation_id:
-            return
-        key = (binding.name, event.message.partition)
-        runner = self._lanes.get(key)
-        if runner is None:
-            runner = self._lanes[key] = PartitionRunner(self, binding, event.message.partition)
-        runner.submit(event)
-
-    def acknowledge(self, event: EventT[Any]) -> None:
-        """Let the transport commit a chunk when all before it are acknowledged too."""
-        event.message.ack(self.app.consumer)
-
-    def letter(self, record: Record, reason: str, error: str) -> Envelope:
-        """Return the dead letter of a record this app refused."""
-        return dead_letter(
-            record, reason=reason, error=error, app=self.name, limit=self.letter_limit
-        )
-
-    def store(self, binding: Binding, partition: int) -> Any:  # noqa: ANN401 -- PartitionStore
-        """Return the store of a binding's partition, recovered before records flow."""
-        return self.app.row_table(binding.name).data.partitions[partition]
-
-    def changelog(self, binding: Binding) -> str:
-        """Return the changelog topic of a binding's rows."""
-        name: str = self.app.row_table(binding.name).changelog_topic.get_topic_name()
-        return name
-
-    async def changelog_keys(
-        self, binding: Binding, partition: int, offsets: Sequence[int]
-    ) -> set[bytes]:
-        """Return the keys of the changelog records at `offsets`."""
-        client = AIOKafkaConsumer(**client_options(self.settings), enable_auto_commit=False)
-        await client.start()
-        keys: set[bytes] = set()
-        wanted = set(offsets)
-        try:
-            tp = TopicPartition(self.changelog(binding), partition)
-            client.assign([tp])
-            client.seek(tp, min(offsets))
-            while await client.position(tp) <= max(offsets):
-                fetched = await client.getmany(timeout_ms=500)
-                for record in fetched.get(tp, ()):
-                    if record.offset in wanted and record.key is not None:
-                        keys.add(record.key)
-        finally:
-            await client.stop()
-        return keys
-
-    def stop_with(self, error: TidewatchError) -> None:
-        """Stop the worker in good order, with `error` as its reason."""
-        self.app.stop_with(error)
-
-    async def drain(self) -> None:
-        """Finish or abandon all chunks within the drain time."""
-        self._open = False
-        lanes, self._lanes = list(self._lanes.values()), {}
-        if lanes:
-            await asyncio.gather(*(runner.close(self.settings.drain_seconds) for runner in lanes))
-
-
-def check_agent(binding: Binding) -> None:
-    """Refuse a binding whose agent does not take what it will be given.
-
-    Raises:
-        TidewatchError: It is not a coroutine function of (batch, publish[, rows]).
-    """
-    wanted = 3 if binding.rows else 2
-    takes = len(inspect.signature(binding.agent).parameters)
-    if not inspect.iscoroutinefunction(binding.agent) or takes != wanted:
-        raise TidewatchError(
-            f"agent of binding {binding.name} must be async and take {wanted} arguments",
-            where=getattr(binding.agent, "__qualname__", repr(binding.agent)),
-            remedy="async def agent(batch, publish) or, with rows, (batch, publish, rows)",
-        )

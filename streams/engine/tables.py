@@ -1,16 +1,20 @@
 """Faust tables of small raw rows on rocksdict, recovered in bulk from their changelog.
 
-A table keeps one store per partition. Rule 1's order is kept by the runtime: it sends changes to
-the changelog, and only what was delivered there is written here, together with the changelog
-offset, in one atomic batch. So a store is never ahead of its changelog; what it is behind is
-read from the changelog whenever its partition is assigned.
+A table keeps one store per partition. The runner sends changes to the changelog first; only
+delivered changes are written here, together with the changelog offset, in one atomic batch. So a
+store is never ahead of its changelog; the changes it lacks are read from the changelog whenever its
+partition is assigned.
+
+Over 500 lines, since store, table and recovery share the internals of one pinned Faust version.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,6 +30,7 @@ from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
 from schemas.errors import TidewatchError
 from streams import metrics
 from streams.engine.crash import crash
+from streams.kafka.awaiting import until_answered
 from streams.kafka.client import client_options
 from streams.kafka.topics import DAY_MS, TOMBSTONE_DAYS
 
@@ -39,13 +44,13 @@ MAX_ROW_BYTES = 64 * 1024
 BLOCK_CACHE_BYTES = 256 * 1024 * 1024
 """Shared by all stores of the process, index and filter blocks included."""
 WRITE_BUFFER_BYTES = 16 * 1024 * 1024
-"""Of each store, at most two at once."""
+"""Write buffer of each store, at most two at once."""
 OPEN_FILES = 64
 """Table files each store keeps open."""
 LOCK_SECONDS = 5.0
-"""How long to wait for a predecessor that is still dying to release a store."""
+"""How long to wait for a terminating predecessor to release a store."""
 RECOVERY_STALL_SECONDS = 60.0
-"""Recovery that reads nothing for so long ends the process rather than hang."""
+"""How long recovery may read nothing before the process ends."""
 STALE_MS = (TOMBSTONE_DAYS - 1) * DAY_MS
 """A store last written before this may have missed tombstones the broker already dropped."""
 
@@ -57,7 +62,7 @@ STORES.aliases.setdefault(STORE_SCHEME, "streams.engine.tables:RowStore")
 
 
 class RowTooLargeError(TidewatchError):
-    """A row of state over the limit; its set must be bounded by the agent."""
+    """A row of state over the limit; the agent must bound the set it holds."""
 
 
 class StoreLockedError(TidewatchError):
@@ -73,7 +78,7 @@ class StoreLockedError(TidewatchError):
 
 
 class DiskFullError(TidewatchError):
-    """The state folder's disk has no room; what was not written is in the changelog."""
+    """The state folder's disk is full; unwritten rows are in the changelog."""
 
     def __init__(self, path: Path) -> None:
         """Name the folder."""
@@ -93,7 +98,7 @@ class PartitionStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = Rdict(str(path), options)
         self.next_offset: int | None = None
-        """The changelog offset the next change of this worker gets, if nobody else writes."""
+        """The changelog offset that this worker's next change gets, if nobody else writes."""
 
     def get(self, key: bytes) -> bytes | None:
         """Return a row, or None."""
@@ -138,7 +143,7 @@ class PartitionStore:
         return int(offset), int(written)
 
     def close(self) -> None:
-        """Flush and release the folder; what can't be flushed is in the changelog."""
+        """Flush and release the folder; rows that can't be flushed are in the changelog."""
         try:
             self._db.close()
         except Exception as error:  # noqa: BLE001 -- rocksdict raises bare Exception
@@ -168,7 +173,7 @@ class RowStore(faust_stores.Store):  # type: ignore[type-arg]  # generic for myp
             self.partitions.pop(number).close()
 
     async def open(self, partition: int) -> PartitionStore:
-        """Return the store of `partition`; one that can't be read is thrown away and made anew.
+        """Return the store of `partition`; one that can't be read is deleted and rebuilt.
 
         Raises:
             StoreLockedError: Another process holds it.
@@ -198,7 +203,7 @@ class RowStore(faust_stores.Store):  # type: ignore[type-arg]  # generic for myp
             return store
 
     def discard(self, partition: int, reason: str, **details: object) -> None:
-        """Throw the store of `partition` away; it is rebuilt from the changelog."""
+        """Delete the store of `partition`; it is rebuilt from the changelog."""
         log.warning(
             "store-rebuilt", table=self.table_name, partition=partition, reason=reason, **details
         )
@@ -250,7 +255,7 @@ class RowTable(faust.Table):  # type: ignore[type-arg]  # generic for mypy only
     """The topics whose partitions this table follows."""
 
     async def on_start(self) -> None:
-        """Start the store; the changelog topic is made by `streams.kafka.topics`."""
+        """Start the store; `streams.kafka.topics` creates the changelog topic."""
         await self.add_runtime_dependency(self.data)
 
 
@@ -258,8 +263,8 @@ class Tables(TableManager):
     """Recovers tables in bulk, through a client of its own, whenever partitions are assigned.
 
     Faust's own recovery reads changelogs through the group's consumer, record by record: slow,
-    and the changelogs then lie in every later fetch. This one reads them whole, at the speed of
-    the disk, and then forgets about them.
+    and every later fetch includes the changelogs. This one reads them whole, at the speed of the
+    disk, and then unsubscribes from them.
     """
 
     app: Any
@@ -290,7 +295,7 @@ class Tables(TableManager):
             self._task = None
 
     def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Stop a recovery under way: its partitions may be another worker's next."""
+        """Stop a running recovery: its partitions may be assigned to another worker next."""
         del revoked
         self._cancel()
 
@@ -301,7 +306,7 @@ class Tables(TableManager):
         newly_assigned: set[TP],
         generation_id: int = 0,
     ) -> None:
-        """Recover what is assigned, then let records flow."""
+        """Recover the assigned partitions, then let records flow."""
         del revoked, newly_assigned
         self._recovery_started.set()
         self._tables_registered.set()
@@ -313,9 +318,16 @@ class Tables(TableManager):
         app = self.app
         try:
             for table in self.values():
-                await self._recover(
-                    table, {t.partition for t in assigned if t.topic in table.sources}
+                partitions = {t.partition for t in assigned if t.topic in table.sources}
+                # an unavailable broker may hold the only copy of a changelog's partition
+                await until_answered(
+                    partial(self._recover, table, partitions),
+                    app.tidewatch_settings,
+                    app.stop_requested,
+                    limit_seconds=math.inf,
                 )
+            if app.stop_requested.is_set():
+                return
         except asyncio.CancelledError:
             raise
         except TidewatchError as error:
@@ -447,7 +459,7 @@ def _options() -> Options:
 
 
 class PartitionRows:
-    """The rows an agent sees: those on disk, under what chunks not yet durable have changed.
+    """The rows an agent sees: those on disk, overlaid by changes of chunks not yet durable.
 
     Implements `agents.ports.Rows`.
     """
@@ -511,8 +523,12 @@ class PartitionRows:
             yield new.decode(), layer[new] or b""
             given += 1
 
+    def drop_changes(self) -> None:
+        """Discard the changes since changes were last taken."""
+        self._changed = {}
+
     def take_changes(self) -> tuple[int, dict[bytes, bytes | None]]:
-        """Return what the batch just run has changed, and its number; later batches see it."""
+        """Return the changes of the batch just run, and its number; later batches see them."""
         changes, self._changed = self._changed, {}
         self._batch += 1
         for key, value in changes.items():

@@ -1,4 +1,4 @@
-"""Tick records: the only way processing time enters, so that a replay sees the same times."""
+"""Tick records, the only source of processing time, so that a replay sees the same times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streams import metrics
 from streams.kafka.topics import topic_name
 
 if TYPE_CHECKING:
-    from streams.engine.app import TidewatchApp
+    from streams.engine.host import Host
 
 TICK_KEY = b"tick"
 TICKED = (Channel.INCIDENT_UPDATES, Channel.OBSERVATIONS)
@@ -26,12 +26,12 @@ def tick_value(time_ms: int, partition: int) -> bytes:
 
 
 class Ticker:
-    """Writes a tick to each partition this worker reads of the ticked channels."""
+    """Writes a tick to each partition of the ticked channels that this worker reads."""
 
-    def __init__(self, app: TidewatchApp) -> None:
-        """Keep the app; it says which partitions it reads."""
-        self._app = app
-        settings = app.tidewatch_settings
+    def __init__(self, host: Host) -> None:
+        """Keep the host; it says which partitions it reads."""
+        self._host = host
+        settings = host.tidewatch_settings
         self._topics = {topic_name(settings, channel) for channel in TICKED}
         self._seconds = settings.tick_seconds
 
@@ -39,15 +39,15 @@ class Ticker:
         """Write ticks until cancelled; a tick that can't be delivered ends the worker."""
         while True:
             await asyncio.sleep(self._seconds)
-            client = self._app.tidewatch_producer.client
+            client = self._host.tidewatch_producer.client
             now = int(time.time() * 1000)
             sends = [
                 await client.send(
                     tp.topic, tick_value(now, tp.partition), TICK_KEY, partition=tp.partition
                 )
-                for tp in sorted(self._app.flowing)
+                for tp in sorted(self._host.flowing)
                 if tp.topic in self._topics
             ]
             for send in sends:
                 await send
-            metrics.TICKS.labels(self._app.tidewatch_name).inc(len(sends))
+            metrics.TICKS.labels(self._host.tidewatch_name).inc(len(sends))

@@ -1,15 +1,18 @@
-"""The Faust transport that hands an agent whole chunks and commits exactly what was acknowledged.
+"""The Faust transport: hands whole chunks to agents, commits exactly what was acknowledged.
 
 Stock Faust spends four asyncio tasks on each record, and acknowledges records whose processing
-failed. Here the consumer thread hands what a fetch brought to the main loop at once, as lists;
+failed. Here the consumer thread hands the records of a fetch to the main loop at once, as lists;
 the main loop cuts chunks and gives each to Faust's conductor as one message whose value is the
 list of records. Only chunks that were acknowledged, in order, are committed.
 
 Why the latency is low: aiokafka sends no fetch to a broker while records of one of its
-partitions lie unread, and answers a fetch only when data or the wait's end comes. So what a
-fetch brought is drained in the very task that received it, before the next fetch is built: every
+partitions are unread, and answers a fetch only on data or at the end of the wait. So the records of
+a fetch are drained in the task that received them, before the next fetch is built: every
 partition takes part in every fetch, and a quiet one delays none. A partition with too much
-buffered is really paused, at that same moment, so that nothing fetched is thrown away.
+buffered is paused at that moment, so that no fetched record is discarded: those not taken stay
+compressed until there is room.
+
+Over 500 lines, since consumer and its thread share the internals of one pinned Faust version.
 """
 
 from __future__ import annotations
@@ -40,16 +43,18 @@ SCHEME = "tidewatch"
 FAUST_VERSION = "0.15.3"
 """The version whose internals this module uses; tests/streams/engine checks them."""
 FETCH_MAX_WAIT_MS = 100
-"""A fetch that waits is answered at the first record, so this only bounds how long a partition
-that was paused waits to be fetched again."""
+"""A waiting fetch is answered at the first record, so this only bounds how long a resumed
+partition waits to be fetched again."""
 BUFFER_CHUNKS = 8
 """Chunks of a partition read ahead of the window before the partition is paused."""
 BUFFER_BYTES = 8 * 1024 * 1024
 """Bytes of a partition read ahead before it is paused."""
 EARLIEST = -2
 """Asks a broker for the offset of the oldest record of a partition (ListOffsets of Kafka)."""
+RECORD_BYTES = 100
+"""Approximate memory overhead of a record, and of each of its headers."""
 LOOK_SECONDS = 10.0
-"""How long to wait for the broker's answer where its partitions end."""
+"""How long to wait for the broker to return the end offsets."""
 
 Block = tuple[TP, list[Any], int, bool]
 """Records of one partition from one fetch, their bytes, and whether the partition was paused."""
@@ -57,8 +62,16 @@ Block = tuple[TP, list[Any], int, bool]
 TRANSPORTS.aliases.setdefault(SCHEME, "streams.engine.transport:Transport")
 
 
+def _weight(record: Any) -> int:  # noqa: ANN401 -- aiokafka's record
+    """Return the approximate memory of a record in bytes."""
+    weight = RECORD_BYTES + len(record.key or b"") + len(record.value or b"")
+    for name, value in record.headers:
+        weight += RECORD_BYTES + len(name) + len(value or b"")
+    return weight
+
+
 class Lag(NamedTuple):
-    """How far one partition is behind the broker."""
+    """The lag of one partition."""
 
     records: int
     """Records not yet committed."""
@@ -69,13 +82,14 @@ class Lag(NamedTuple):
 
 
 class _Intake:
-    """Records of one partition that were read and not yet handed out, and chunks under way."""
+    """Records of one partition read but not yet handed out, and chunks in flight."""
 
     __slots__ = (
         "bytes",
         "chunks",
         "committed",
         "end",
+        "held",
         "next_offset",
         "paused",
         "progress",
@@ -88,16 +102,18 @@ class _Intake:
         self.paused = False
         self.chunks: deque[tuple[int, ConsumerMessage]] = deque()
         """Chunks handed out and not yet committable: (offset after the chunk, message)."""
+        self.held: set[int] = set()
+        """Ids of the messages among them that do not count against the window."""
         self.next_offset: int | None = None
         self.committed: int | None = None
         self.progress = monotonic()
-        """When it last had nothing to do, or committed something."""
+        """When it was last idle or committed."""
         self.end = 0
         """The offset after the broker's last record, as last asked for."""
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Runs aiokafka in a thread of its own, so that heartbeats go on whatever an agent does."""
+    """Runs aiokafka in its own thread, so that heartbeats continue while an agent works."""
 
     mundane_level = "debug"
     consumer: Consumer
@@ -105,10 +121,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     _generation = 0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- Faust's signature
-        """Start with no place out of range."""
+        """Start with no offset out of range."""
         super().__init__(*args, **kwargs)
         self._out_of_range: dict[Any, int] = {}
-        """The offsets asked for that the broker does not have."""
+        """Requested offsets that the broker does not have."""
+        self._untaken: dict[TP, FetchResult] = {}
+        """Fetched records that there was no room for; their partitions are paused."""
 
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         del transport
@@ -145,7 +163,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 self._drain(client, fetcher, assignment)
             self._look_for_gaps(assignment, request)
             return False
-            # False: nobody waits for records inside aiokafka any more.
+            # False: nothing waits for records inside aiokafka any more.
 
         async def ask_and_tell(node: int, topics: Any) -> Any:  # noqa: ANN401
             offsets = await ask_offsets(node, topics)
@@ -158,12 +176,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
         fetcher._proc_fetch_request = receive_and_drain  # noqa: SLF001
         fetcher._proc_offset_request = ask_and_tell  # noqa: SLF001
-        # An open fetch context tells aiokafka that its user is alive, however long an agent
+        # An open fetch context shows aiokafka that its caller is alive, however long an agent
         # works: whether it makes progress is the watchdog's question, not the group's.
         client._subscription._fetch_count += 1  # noqa: SLF001
 
     def _look_for_gaps(self, assignment: Any, request: Any) -> None:  # noqa: ANN401
-        """Note which offsets that were asked for are out of range; aiokafka resets them."""
+        """Record which requested offsets are out of range; aiokafka resets them."""
         if not assignment.active:
             return
         for topic, partitions in request.topics:
@@ -173,11 +191,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                     self._out_of_range[tp] = offset
 
     async def _tell_of_gap(self, tp: Any, begins: int) -> None:  # noqa: ANN401
-        """Have the operator told, before reading begins anew at the oldest record there is."""
+        """Have the gap reported, before reading restarts at the oldest record there is."""
         reached = self._out_of_range.get(tp)
         if reached is not None or begins > 0:
-            told = self.consumer.gap(TP(tp.topic, tp.partition), reached, begins)
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(told, self.parent_loop))
+            report = self.consumer.gap(TP(tp.topic, tp.partition), reached, begins)
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(report, self.parent_loop))
         self._out_of_range.pop(tp, None)
 
     def _drain(self, client: aiokafka.AIOKafkaConsumer, fetcher: Any, assignment: Any) -> None:  # noqa: ANN401
@@ -186,25 +204,37 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if assignment is not self._assignment:
             self._assignment = assignment
             self._generation += 1
+            self._untaken.clear()
         blocks: list[Block] = []
         for tp, fetched in list(fetcher._records.items()):  # noqa: SLF001
             del fetcher._records[tp]  # noqa: SLF001
             if isinstance(fetched, FetchError):
                 self.parent_loop.call_soon_threadsafe(self.consumer.fetch_failed, tp, fetched)
-                continue
-            if not isinstance(fetched, FetchResult):
-                continue
-            records = fetched.getall()
-            if not records:
-                continue
-            size = sum(len(record.value or b"") for record in records)
-            own = TP(tp.topic, tp.partition)
-            paused = self.consumer.would_overflow(own, len(records), size)
-            if paused:
-                client.pause(tp)
-            blocks.append((own, records, size, paused))
+            elif isinstance(fetched, FetchResult) and fetched.check_assignment(tp):
+                self._take(client, TP(tp.topic, tp.partition), fetched, blocks)
         if blocks:
             self.parent_loop.call_soon_threadsafe(self.consumer.arrived, self._generation, blocks)
+
+    def _take(
+        self, client: aiokafka.AIOKafkaConsumer, tp: TP, fetched: FetchResult, blocks: list[Block]
+    ) -> None:
+        """Take as many records as there is room for; pause the partition if some are left."""
+        room, room_bytes = self.consumer.room(tp)
+        records: list[Any] = []
+        size = 0
+        more = False
+        for record in fetched._partition_records:  # noqa: SLF001 -- pinned: inflates batch by batch
+            records.append(record)
+            size += _weight(record)
+            if len(records) >= room or size >= room_bytes:
+                more = True
+                break
+        fetched._update_position()  # noqa: SLF001
+        if more:
+            self._untaken[tp] = fetched
+            client.pause(aiokafka.TopicPartition(tp.topic, tp.partition))
+        if records:
+            blocks.append((tp, records, size, more))
 
     def resume(self, tp: TP) -> None:
         """Fetch `tp` again; called from the main loop."""
@@ -213,8 +243,16 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def _resume(self, tp: TP) -> None:
         client = self._ensure_consumer()
         aio = aiokafka.TopicPartition(tp.topic, tp.partition)
-        if aio in client.assignment():
+        if aio not in client.assignment():
+            return
+        fetched = self._untaken.pop(tp, None)
+        blocks: list[Block] = []
+        if fetched is not None and self._assignment.active:
+            self._take(client, tp, fetched, blocks)
+        if tp not in self._untaken:
             client.resume(aio)
+        if blocks:
+            self.parent_loop.call_soon_threadsafe(self.consumer.arrived, self._generation, blocks)
 
     def end_offset(self, tp: TP) -> int | None:
         """Return the offset after the last record of `tp`, as of the last fetch."""
@@ -230,16 +268,16 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 class Consumer(driver.Consumer):
-    """Cuts chunks from what the thread brought, and commits what was acknowledged, in order."""
+    """Cuts chunks from fetched records, and commits acknowledged ones in order."""
 
     mundane_level = "debug"
     app: Any
     _thread: ConsumerThread
     settings: Settings
     drain: Callable[[], Awaitable[None]]
-    """Set by the runtime: finishes or abandons the chunks under way, within a bounded time."""
+    """Set by the engine: finishes or abandons the chunks in flight, within a bounded time."""
     gap: Callable[[TP, int | None, int], Coroutine[Any, Any, None]]
-    """Set by the runtime: tells, durably, that records were gone before they were read."""
+    """Set by the engine: reports, durably, that records were gone before they were read."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- Faust's signature
         """Take settings and limits from the app."""
@@ -254,17 +292,17 @@ class Consumer(driver.Consumer):
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
-    # -- records come in ---------------------------------------------------------------------
+    # -- incoming records --------------------------------------------------------------------
 
-    def would_overflow(self, tp: TP, records: int, size: int) -> bool:
-        """Say, in the consumer thread, whether a partition must be paused with this block."""
+    def room(self, tp: TP) -> tuple[int, int]:
+        """Return, in the consumer thread, how many records and bytes of a partition may follow."""
         intake = self._intakes.get(tp)
         held, held_bytes = (len(intake.records), intake.bytes) if intake else (0, 0)
         limit = self.app.chunk_limit(tp.topic) * BUFFER_CHUNKS
-        return held + records > limit or held_bytes + size > BUFFER_BYTES
+        return limit - held, BUFFER_BYTES - held_bytes
 
     def arrived(self, generation: int, blocks: list[Block]) -> None:
-        """Take blocks the thread drained; those of an assignment that is over are dropped."""
+        """Take blocks that the thread drained; those of a previous assignment are dropped."""
         if generation < self._generation:
             return
         if generation > self._generation:
@@ -290,7 +328,7 @@ class Consumer(driver.Consumer):
             self._thread.resume(tp)
 
     def fetch_failed(self, tp: Any, failure: FetchError) -> None:  # noqa: ANN401
-        """End the process on an error of the broker that a retry does not mend."""
+        """End the process on an error of the broker that a retry does not fix."""
         try:
             failure.check_raise()
         except Exception as error:  # noqa: BLE001 -- whatever the broker said, reading can't go on
@@ -320,7 +358,7 @@ class Consumer(driver.Consumer):
         intake = self._intakes.get(tp)
         if intake is None or not intake.records:
             return None
-        if len(intake.chunks) >= self.app.chunk_window(tp.topic):
+        if len(intake.chunks) - len(intake.held) >= self.app.chunk_window(tp.topic):
             return None
         limit = self.app.chunk_limit(tp.topic)
         records = intake.records
@@ -330,7 +368,7 @@ class Consumer(driver.Consumer):
             intake.bytes = 0
         else:
             chunk = [records.popleft() for _ in range(limit)]
-            intake.bytes -= sum(len(record.value or b"") for record in chunk)
+            intake.bytes -= sum(map(_weight, chunk))
         self._resume_when_low(tp, intake)
         first = chunk[0]
         message = ConsumerMessage(
@@ -351,7 +389,7 @@ class Consumer(driver.Consumer):
         intake.chunks.append((chunk[-1].offset + 1, message))
         return message
 
-    # -- acknowledgements go out -------------------------------------------------------------
+    # -- acknowledgements --------------------------------------------------------------------
 
     def ack(self, message: Any) -> bool:  # noqa: ANN401 -- Faust's signature
         """Mark a chunk as acknowledged; it is committed when all before it are."""
@@ -361,11 +399,29 @@ class Consumer(driver.Consumer):
         self._unacked_messages.discard(message)
         intake = self._intakes.get(message.tp)
         if intake is not None and any(m is message for _, m in intake.chunks):
+            intake.held.discard(id(message))
             while intake.chunks and intake.chunks[0][1].acked:
                 intake.next_offset = intake.chunks.popleft()[0]
             if intake.records:
                 self._wake.set()
         return True
+
+    def progress(self, message: Any, offset: int) -> None:  # noqa: ANN401 -- as Faust's `ack`
+        """Allow commits up to `offset` within an unfinished chunk."""
+        intake = self._intakes.get(message.tp)
+        if intake is not None and intake.chunks and intake.chunks[0][1] is message:
+            intake.next_offset = max(offset, intake.next_offset or 0)
+
+    def hold(self, message: Any) -> None:  # noqa: ANN401 -- as Faust's `ack`
+        """Hand out further chunks although this processed one is acknowledged late.
+
+        Its records are released.
+        """
+        intake = self._intakes.get(message.tp)
+        message.value = ()
+        if intake is not None and any(m is message for _, m in intake.chunks):
+            intake.held.add(id(message))
+            self._wake.set()
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Any:  # noqa: ANN401
         del topics
@@ -404,19 +460,19 @@ class Consumer(driver.Consumer):
         return True
 
     async def perform_seek(self) -> None:
-        """Do nothing: there is never a place to go back to.
+        """Do nothing: nothing is ever re-read.
 
-        An assignment starts at its committed offsets, and what was read ahead is dropped with it.
+        An assignment starts at its committed offsets, and buffered records are dropped with it.
         """
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Finish or abandon chunks, commit, and forget what was read ahead."""
+        """Finish or abandon chunks, commit, and drop buffered records."""
         self.stop_flow()
         await super().on_partitions_revoked(revoked)
         self._forget()
 
     async def wait_empty(self) -> None:
-        """Finish or abandon the chunks under way within the drain time, then commit."""
+        """Finish or abandon the chunks in flight within the drain time, then commit."""
         await self.drain()
         await self.commit()
         self._forget()
@@ -426,10 +482,10 @@ class Consumer(driver.Consumer):
         self._unacked_messages.clear()
         self._wake.set()
 
-    # -- how far it is -----------------------------------------------------------------------
+    # -- lag ---------------------------------------------------------------------------------
 
     async def look_for_lag(self) -> None:
-        """Ask the broker where its partitions end, so that one whose fetches stopped is seen.
+        """Fetch the end offsets from the broker, to notice a partition whose fetches stopped.
 
         Raises:
             TimeoutError, KafkaError: The broker does not answer now.
@@ -451,7 +507,7 @@ class Consumer(driver.Consumer):
                 self._intakes[own].end = end
 
     def lag(self, now_ms: float) -> dict[TP, Lag]:
-        """Return how far each partition that gave records is behind the broker."""
+        """Return the lag of each partition that delivered records."""
         lags: dict[TP, Lag] = {}
         now = monotonic()
         for tp, intake in self._intakes.items():
@@ -468,7 +524,9 @@ class Consumer(driver.Consumer):
             lags[tp] = Lag(
                 records=behind,
                 seconds=max(0.0, (now_ms - oldest) / 1000) if oldest is not None else 0.0,
-                stalled_seconds=now - intake.progress if behind else 0.0,
+                stalled_seconds=now - intake.progress
+                if behind and not self.app.is_paused(tp.topic)
+                else 0.0,
             )
         return lags
 

@@ -1,4 +1,4 @@
-"""Raw bytes as JSON can carry them: text where they are text, else base64."""
+"""Encodes raw bytes in JSON: as text if they are UTF-8, else as base64."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 
 
 def as_json(raw: bytes | None) -> str | dict[str, str] | None:
-    """Return bytes as text, or as `{"base64": …}` where they are not UTF-8."""
+    """Return bytes as text, or as `{"base64": …}` if they are not UTF-8."""
     if raw is None:
         return None
     try:

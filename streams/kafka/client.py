@@ -6,6 +6,7 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from schemas.errors import TidewatchError
+from streams.kafka.batches import BATCH_FACTOR, bound_batches
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 class BrokerUnreachableError(TidewatchError):
     """No broker answered at the configured addresses."""
+
+    passes = False
+    """Whether it may be transient: a broker is unavailable, rather than refusing this client."""
 
 
 def bootstrap_servers(settings: Settings) -> list[str]:
@@ -31,7 +35,7 @@ def bootstrap_servers(settings: Settings) -> list[str]:
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
-    """Return the connection arguments any aiokafka client takes.
+    """Return the connection arguments of any aiokafka client, and limit what it may inflate.
 
     Args:
         settings: The checked settings.
@@ -42,6 +46,7 @@ def client_options(settings: Settings) -> dict[str, Any]:
     Raises:
         TidewatchError: A certificate can't be loaded, or no broker is named.
     """
+    bound_batches(settings.max_event_bytes * BATCH_FACTOR)
     options: dict[str, Any] = {"bootstrap_servers": bootstrap_servers(settings)}
     context = _tls_context(settings)
     if context is not None:

@@ -1,4 +1,7 @@
-"""Compacted topics from the command line: the latest value of each key, and new ones."""
+"""Reads and writes compacted topics from the command line.
+
+Values that scans need without a broker are stored locally as well.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from schemas.channels import Channel
+from streams.held import hold_values, update_held
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -15,7 +19,7 @@ _PROGRESS_STEP = 1000
 
 
 async def latest_values(settings: Settings, channel: Channel) -> dict[str, bytes]:
-    """Return the latest value of each key of a channel; nothing where its topic is not there yet.
+    """Return the latest value of each key of a channel; empty if its topic does not exist yet.
 
     Raises:
         BrokerUnreachableError: No broker answers.
@@ -33,6 +37,7 @@ async def latest_values(settings: Settings, channel: Channel) -> dict[str, bytes
                 values.pop(key, None)
             else:
                 values[key] = record.value
+    hold_values(settings.state_dir, channel, values)
     return values
 
 
@@ -45,10 +50,10 @@ async def publish_values(
     """Deliver values (None: a tombstone) by key, and return how many.
 
     Args:
-        settings: Where the broker is.
+        settings: Which broker.
         channel: The compacted channel.
         values: Keys and values.
-        progress: Told from time to time how many were handed over.
+        progress: Called from time to time with the number of records sent.
 
     Raises:
         BrokerUnreachableError: No broker answers, or it refuses the records.
@@ -59,12 +64,15 @@ async def publish_values(
     await ensure_topics(settings, channels=[channel])
     topic = topic_name(settings, channel)
     count = 0
+    sent: dict[str, bytes | None] = {}
     async with delivering(settings) as publisher:
         for key, value in values:
             await publisher.put(topic, key.encode(), value)
+            sent[key] = value
             count += 1
             if count % _PROGRESS_STEP == 0:
                 progress(count)
+    update_held(settings.state_dir, channel, sent)
     progress(count)
     return count
 

@@ -1,10 +1,10 @@
-"""Says why no broker answers: Kafka's client tells only that none does."""
+"""Diagnoses why no broker answers: Kafka's client only says that none does."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import KafkaError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
@@ -21,63 +21,86 @@ _MISMATCHES: Final = frozenset({62, 64})
 
 
 async def unreachable(settings: Settings, error: BaseException) -> BrokerUnreachableError:
-    """Ask the brokers once more, and return what kept the first from answering.
+    """Connect to the brokers once more, and return why the first did not answer.
 
     Args:
-        settings: Where they are, and how to connect.
-        error: What the client said; told where nothing better is found.
+        settings: Which brokers, and how to connect.
+        error: The client's error; used if no better cause is found.
 
     Returns:
         An error to raise, with the remedy for its cause.
     """
+    failures = [answer for answer in await _ask_all(settings) if answer is not None]
+    tls = "SSL" in client_options(settings)["security_protocol"]
+    explained = [_explain(failure, tls=tls) for failure in failures or [error]]
+    # a refusal is more specific than an unavailable broker
+    refused = [explanation for explanation in explained if not explanation[2]]
+    what, remedy, passes = (refused or explained)[0]
+    diagnosis = BrokerUnreachableError(what, where=str(settings.kafka), remedy=remedy)
+    diagnosis.passes = passes
+    return diagnosis
+
+
+async def any_answers(settings: Settings) -> bool:
+    """Return whether at least one broker answers a request."""
+    return any(answer is None for answer in await _ask_all(settings))
+
+
+async def _ask_all(settings: Settings) -> list[BaseException | None]:
+    """Return the error of each broker, in order; None for one that answered."""
     options = client_options(settings)
     hosts = collect_hosts(options.pop("bootstrap_servers"), randomize=False)
-    found: BaseException = error
-    for host, port, _ in hosts:
-        try:
-            async with asyncio.timeout(ASK_SECONDS):
-                connection = await create_conn(host, port, **options)
-                try:
-                    await connection.send(MetadataRequest([]))
-                finally:
-                    connection.close()
-        except (KafkaError, OSError) as answer:  # TimeoutError is an OSError
-            found = answer
-            break
-    what, remedy = _explain(found, tls="SSL" in options["security_protocol"])
-    return BrokerUnreachableError(what, where=str(settings.kafka), remedy=remedy)
+    return await asyncio.gather(*(_ask(host, port, options) for host, port, _ in hosts))
 
 
-def _explain(error: BaseException, *, tls: bool) -> tuple[str, str]:
-    """Return what happened and what to do."""
+async def _ask(host: str, port: int, options: dict[str, Any]) -> BaseException | None:
+    try:
+        async with asyncio.timeout(ASK_SECONDS):
+            connection = await create_conn(host, port, **options)
+            try:
+                await connection.send(MetadataRequest([]))
+            finally:
+                connection.close()
+    except (KafkaError, OSError) as answer:  # TimeoutError is an OSError
+        return answer
+    return None
+
+
+def _explain(error: BaseException, *, tls: bool) -> tuple[str, str, bool]:
+    """Return the cause, the remedy, and whether it may be transient."""
     cause = error.__cause__ or error
     if isinstance(cause, ssl.SSLCertVerificationError):
         what = f"the broker's certificate is refused ({cause.verify_message})"
         if cause.verify_code in _MISMATCHES:
-            return what, "name the broker in TIDEWATCH_KAFKA as its certificate does"
-        return what, "name the authority that signed it with TIDEWATCH_KAFKA_CA"
+            return what, "name the broker in TIDEWATCH_KAFKA as its certificate does", False
+        return what, "name the authority that signed it with TIDEWATCH_KAFKA_CA", False
     if isinstance(cause, ssl.SSLError) and "CERTIFICATE" in (cause.reason or ""):
         return (
             f"the broker refuses the client's certificate ({cause.reason})",
             "set TIDEWATCH_KAFKA_CERT and TIDEWATCH_KAFKA_KEY to one it trusts",
+            False,
         )
     if isinstance(error, SaslAuthenticationFailed):
         return (
             "the broker refuses the user's name or password",
             "check TIDEWATCH_KAFKA_USERNAME and TIDEWATCH_KAFKA_PASSWORD",
+            False,
         )
     if isinstance(error, UnsupportedSaslMechanismError):
         return (
             "the broker does not take the SASL mechanism",
             "set TIDEWATCH_KAFKA_SASL_MECHANISM to one that it is set up for",
+            False,
         )
     if isinstance(cause, ssl.SSLError | ConnectionResetError | asyncio.IncompleteReadError):
         spoken = "speaks TLS" if tls else "does not speak TLS"
         return (
             f"the broker hung up on a client that {spoken}",
             "set TIDEWATCH_KAFKA_TLS as its listener has it, or name another port",
+            True,  # a broker that is shutting down closes connections as well
         )
     return (
         "no Kafka broker answers",
         f"check TIDEWATCH_KAFKA and its SASL and TLS settings ({cause})",
+        True,
     )

@@ -1,4 +1,4 @@
-"""The dead letters: what could not be read, kept whole, bounded in rate, listed and replayed."""
+"""The dead letters: unreadable records, kept whole, limited in rate, listed and replayed."""
 
 from __future__ import annotations
 
@@ -15,29 +15,32 @@ import orjson
 
 from agents.ports import Headers, Record
 from schemas.channels import Channel
+from schemas.counting import counted
 from schemas.errors import TidewatchError
+from streams.kafka.batches import RefusedBatch
 from streams.kafka.bytes_json import as_json
 from streams.kafka.client import client_options
 from streams.kafka.publisher import delivering
-from streams.kafka.topics import open_admin, partition_counts, topic_name
+from streams.kafka.topics import existing_partitions, open_admin, partition_counts, topic_name
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterable, Mapping
 
     from streams.settings import Settings
 
 MAX_ERROR_CHARS = 2000
-"""Of the error text kept in a header."""
+"""Characters of the error text kept in a header."""
+HEADER_SHARE = 8
+"""A record's key and its headers are each kept up to this part of the limit of its value: a letter
+must fit its topic, whatever it quotes."""
+SAMPLE_BYTES = 64 * 1024
+"""Bytes kept of the sample of a range."""
 ALL = 1_000_000_000
 """More dead letters than any topic holds."""
 
 
-class DeadLetterLimitError(TidewatchError):
-    """So much is unreadable that going on would drain a topic into the dead letters."""
-
-
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """One record of the dead-letter topic."""
+    """One record of the dead-letter topic: of one refused record, or of a range of them."""
 
     offset: int
     """Its own offset, within its partition."""
@@ -54,11 +57,19 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     value: bytes | None
     truncated_from: int | None = None
     """Bytes the record had, when it was too large to keep whole."""
+    source_last_offset: int | None = None
+    """Of a range: its last offset; the value is then a sample, and `reason` describes it."""
+    records: int = 1
+    """How many were refused; 0: unknown, of a range."""
+    reasons: dict[str, int] = {}
+    """Of a range: how many for which reason code."""
 
     @property
     def key(self) -> str:
-        """The source topic-partition-offset, which names this dead letter."""
-        return f"{self.source_topic}-{self.source_partition}-{self.source_offset}"
+        """The source topic-partition-offset, or -first..last, which names this dead letter."""
+        key = f"{self.source_topic}-{self.source_partition}-{self.source_offset}"
+        last = self.source_last_offset
+        return key if last is None else f"{key}..{last}"
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -75,17 +86,72 @@ def dead_letter(
     """Return the dead letter of `record`.
 
     Args:
-        record: What could not be read.
+        record: The unreadable record.
         reason: The reason code, of `schemas.dead_letters`.
         error: The detail.
         app: The app that refused it.
-        limit: Bytes of the value to keep; the rest is cut and its size told.
-        suffix: Tells apart several dead letters of one record.
+        limit: Bytes of the value to keep; the rest is cut, and so are key and headers beyond their
+            share of it; the letter then gives the size of the value.
+        suffix: Distinguishes several dead letters of one record.
 
     Returns:
         Key, value and headers to write; the same on every replay.
     """
-    value = record.value
+    headers, cut = _headers(record, reason=reason, error=error, app=app, room=limit // HEADER_SHARE)
+    key = f"{record.topic}-{record.partition}-{record.offset}{suffix}".encode()
+    return Envelope(key=key, value=_kept(record, headers, limit, cut=cut), headers=headers)
+
+
+def range_letter(
+    sample: Record,
+    *,
+    first: int,
+    last: int,
+    records: int,
+    refused: Mapping[str, int],
+    reason: str,
+    error: str,
+    app: str,
+    limit: int,
+) -> Envelope:
+    """Return the one dead letter of consecutive offsets.
+
+    Args:
+        sample: One of the records, whose beginning is kept.
+        first: The first offset.
+        last: The last offset.
+        records: How many records these are; 0 if unknown.
+        refused: How many were refused for which reason code.
+        reason: Why they share one dead letter.
+        error: The detail of the sample.
+        app: The app that refused them.
+        limit: Bytes kept of a single record.
+
+    Returns:
+        Key, value and headers to write.
+    """
+    headers, cut = _headers(
+        msgspec.structs.replace(sample, offset=first),
+        reason=reason,
+        error=error,
+        app=app,
+        room=limit // HEADER_SHARE,
+    )
+    headers += [
+        ("source_last_offset", str(last).encode()),
+        ("records", str(records).encode()),
+        ("reasons", orjson.dumps(dict(sorted(refused.items())))),
+    ]
+    value = _kept(sample, headers, min(limit, SAMPLE_BYTES), cut=cut)
+    key = f"{sample.topic}-{sample.partition}-{first}..{last}".encode()
+    return Envelope(key=key, value=value, headers=headers)
+
+
+def _headers(
+    record: Record, *, reason: str, error: str, app: str, room: int
+) -> tuple[list[tuple[str, bytes]], bool]:
+    """Return the headers of a letter, and whether not all of the record's own are among them."""
+    originals = _within(record.headers, room)
     headers = [
         ("source_topic", record.topic.encode()),
         ("source_partition", str(record.partition).encode()),
@@ -93,15 +159,35 @@ def dead_letter(
         ("reason", reason.encode()),
         ("error", error[:MAX_ERROR_CHARS].encode("utf-8", "replace")),
         ("app", app.encode()),
-        ("original_headers", orjson.dumps([[k, as_json(v)] for k, v in record.headers])),
+        ("original_headers", orjson.dumps(originals)),
     ]
     if record.key is not None:
-        headers.append(("original_key", record.key))
-    if value is not None and len(value) > limit:
-        headers.append(("truncated_from", str(len(value)).encode()))
-        value = value[:limit]
-    key = f"{record.topic}-{record.partition}-{record.offset}{suffix}".encode()
-    return Envelope(key=key, value=value, headers=headers)
+        headers.append(("original_key", record.key[:room]))
+    cut = len(originals) < len(record.headers) or len(record.key or b"") > room
+    return headers, cut
+
+
+def _within(headers: Headers, room: int) -> list[list[Any]]:
+    """Return the headers in JSON, as many as there is room for."""
+    kept: list[list[Any]] = []
+    for name, raw in headers:
+        pair = [name, as_json(raw)]
+        room -= len(orjson.dumps(pair)) + 1
+        if room < 0:
+            break
+        kept.append(pair)
+    return kept
+
+
+def _kept(
+    record: Record, headers: list[tuple[str, bytes]], limit: int, *, cut: bool
+) -> bytes | None:
+    """Return the kept part of the value; note its size if it, or another part, was cut."""
+    value = record.value
+    size = len(value or b"")
+    if cut or size > limit:
+        headers.append(("truncated_from", str(size).encode()))
+    return None if value is None else bytes(value[:limit])
 
 
 def _raw(value: object) -> bytes:
@@ -116,14 +202,12 @@ def _raw(value: object) -> bytes:
 
 
 class DeadLetterLimit:
-    """Stops a worker that would send (nearly) all of a topic to the dead letters.
+    """Notices that (nearly) all of one partition of a topic is unreadable.
 
     Most unreadable records are a producer's mistake, few among many. When nearly everything is
-    unreadable, the mistake is ours: a wrong topic, a wrong schema, a bad deployment. Writing a
-    whole topic to the dead letters then only moves the damage, so the worker stops, with
-    nothing of the offending chunk acknowledged, and a person looks. Two limits, in the manner
-    of Sentry's Arroyo (`DlqLimit`): a ratio over a window, and a run without a single readable
-    record.
+    unreadable, continuing does not help: a wrong topic, a wrong schema, an attack. Two limits, as
+    in Sentry's Arroyo (`DlqLimit`): a ratio over a window, and a run without a single readable
+    record. The engine decides how to react.
     """
 
     def __init__(self, *, ratio: float, window: int, consecutive: int) -> None:
@@ -135,40 +219,42 @@ class DeadLetterLimit:
         self._seen = 0
         self._bad = 0
         self._run = 0
+        self._reached = False
 
-    def count(self, unreadable: list[bool], where: str) -> None:
+    def count(self, unreadable: Iterable[int]) -> str | None:
         """Count a chunk.
 
         Args:
-            unreadable: For each record, in order, whether it was unreadable.
-            where: The topic and partition, for the error.
+            unreadable: For each record, in order, 0 if it was readable; else how many records it
+                represents.
 
-        Raises:
-            DeadLetterLimitError: A limit is reached.
+        Returns:
+            The limit that was reached, once; None otherwise.
         """
-        for bad in unreadable:
-            self._run = self._run + 1 if bad else 0
-            if self._run >= self._consecutive:
-                self._stop(f"{self._run} unreadable records in a row", where)
-        bad_count = sum(unreadable)
-        self._chunks.append((len(unreadable), bad_count))
-        self._seen += len(unreadable)
-        self._bad += bad_count
+        seen = bad = longest = 0
+        for count in unreadable:
+            self._run = self._run + count if count else 0
+            longest = max(longest, self._run)
+            seen += count or 1
+            bad += count
+        self._chunks.append((seen, bad))
+        self._seen += seen
+        self._bad += bad
         while self._chunks and self._seen - self._chunks[0][0] >= self._window:
-            seen, bad_before = self._chunks.popleft()
+            seen, bad = self._chunks.popleft()
             self._seen -= seen
-            self._bad -= bad_before
-        if self._seen >= self._window and self._bad >= self._ratio * self._seen:
-            self._stop(f"{self._bad} of the last {self._seen} records unreadable", where)
-
-    @staticmethod
-    def _stop(what: str, where: str) -> None:
-        raise DeadLetterLimitError(
-            what,
-            where=where,
-            remedy="see them with: tidewatch dead-letters list; correct the producer or the "
-            "topic, or raise TIDEWATCH_DEAD_LETTER_RATIO and _CONSECUTIVE, and start again",
-        )
+            self._bad -= bad
+        what = None
+        if longest >= self._consecutive:
+            what = f"{longest} unreadable records in a row"
+        elif self._seen >= self._window and self._bad >= self._ratio * self._seen:
+            what = f"{self._bad} of the last {counted(self._seen, 'record')} unreadable"
+        if what is not None and not self._reached:
+            self._reached = True
+            return what
+        if what is None and self._seen >= self._window:
+            self._reached = False
+        return None
 
 
 def read_dead_letter(record: Any) -> DeadLetter:  # noqa: ANN401 -- aiokafka's record
@@ -201,7 +287,19 @@ def read_dead_letter(record: Any) -> DeadLetter:  # noqa: ANN401 -- aiokafka's r
         original_headers=originals,
         value=record.value,
         truncated_from=number("truncated_from") if "truncated_from" in headers else None,
+        source_last_offset=number("source_last_offset")
+        if "source_last_offset" in headers
+        else None,
+        records=number("records") if "records" in headers else 1,
+        reasons=_counts(headers.get("reasons", b"{}")),
     )
+
+
+def _counts(raw: bytes) -> dict[str, int]:
+    try:
+        return msgspec.json.decode(raw, type=dict[str, int])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return {}
 
 
 async def list_dead_letters(
@@ -274,13 +372,16 @@ async def replay_dead_letters(
 ) -> int:
     """Write dead letters back to the topics they came from, as they were.
 
+    The records of a range are read from their topic again, if it still has them.
+
     Args:
         settings: Where the broker is.
         reason: Only those with this reason code.
         keys: Only those of these source topic-partition-offsets.
 
     Returns:
-        How many were delivered. Those cut for their size are left alone.
+        How many were delivered. Those cut for their size, and batches that can't be read, are left
+        alone.
 
     Raises:
         BrokerUnreachableError: No broker answers, or it refuses the records.
@@ -291,12 +392,42 @@ async def replay_dead_letters(
         aclosing(list_dead_letters(settings, limit=ALL, reason=reason)) as letters,
     ):
         async for letter in letters:
-            if letter.truncated_from is not None or not letter.source_topic:
+            if not letter.source_topic or (keys is not None and letter.key not in keys):
                 continue
-            if keys is not None and letter.key not in keys:
+            if letter.source_last_offset is not None:
+                async for record in _range_records(settings, letter):
+                    await publisher.put(
+                        letter.source_topic, record.key, record.value, record.headers
+                    )
+                    sent += 1
+                continue
+            if letter.truncated_from is not None:
                 continue
             await publisher.put(
                 letter.source_topic, letter.original_key, letter.value, letter.original_headers
             )
             sent += 1
     return sent
+
+
+async def _range_records(settings: Settings, letter: DeadLetter) -> AsyncGenerator[Any, None]:
+    """Yield the records of a range that its topic still has, but for batches beyond reading."""
+    tp = aiokafka.TopicPartition(letter.source_topic, letter.source_partition)
+    first, last = letter.source_offset, letter.source_last_offset
+    if last is None or tp not in await existing_partitions(settings, [tp.topic]):
+        return
+    client = aiokafka.AIOKafkaConsumer(**client_options(settings), enable_auto_commit=False)
+    await client.start()
+    try:
+        client.assign([tp])
+        begins = (await client.beginning_offsets([tp]))[tp]
+        last = min(last, (await client.end_offsets([tp]))[tp] - 1)
+        client.seek(tp, max(first, begins))
+        while await client.position(tp) <= last:
+            for record in (await client.getmany(timeout_ms=200)).get(tp, ()):
+                if record.offset <= last and not isinstance(record.value, RefusedBatch):
+                    yield record
+    finally:
+        # a client's task that is cancelled before it ever ran lets the cancellation out of stop()
+        await asyncio.sleep(0)
+        await client.stop()

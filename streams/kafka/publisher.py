@@ -1,4 +1,4 @@
-"""Delivers what a command publishes: all of it, or an error that says what to do."""
+"""Delivers the records of a command: all of them, or an error with a remedy."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Publisher:
-    """Puts records on their way; `delivering` waits for them."""
+    """Sends records; `delivering` waits for them."""
 
     def __init__(self, producer: aiokafka.AIOKafkaProducer) -> None:
-        """Hand over to `producer`, which is started."""
+        """Send through `producer`, which is started."""
         self._producer = producer
         self.pending: list[asyncio.Future[object]] = []
 
@@ -32,7 +32,7 @@ class Publisher:
         value: bytes | None,
         headers: Sequence[tuple[str, bytes]] = (),
     ) -> None:
-        """Put a record on its way, behind those before it."""
+        """Send a record, after earlier ones."""
         self.pending.append(
             await self._producer.send(topic, value=value, key=key, headers=list(headers))
         )
@@ -40,7 +40,7 @@ class Publisher:
 
 @asynccontextmanager
 async def delivering(settings: Settings) -> AsyncIterator[Publisher]:
-    """Give what takes records; at the end all of them are on the broker.
+    """Yield a publisher; on exit all its records are on the broker.
 
     Raises:
         BrokerUnreachableError: No broker answers, or it refuses the records.

@@ -1,4 +1,4 @@
-"""Reads a topic from the command line, without a consumer group: nobody's progress changes."""
+"""Reads a topic from the command line, without a consumer group: no offsets are committed."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ async def _open_reader(settings: Settings) -> AsyncIterator[aiokafka.AIOKafkaCon
 async def read_topic(
     settings: Settings, topic: str, *, from_start: bool, follow: bool
 ) -> AsyncGenerator[Any, None]:
-    """Yield records of all partitions of `topic`, as they are.
+    """Yield the raw records of all partitions of `topic`.
 
     Args:
-        settings: Where the broker is.
+        settings: Which broker.
         topic: The topic's full name.
         from_start: Begin with the oldest record; else with the next one to be written.
-        follow: Go on for ever; else end with the last record there was at the beginning.
+        follow: Continue for ever; else end with the last record that existed at the start.
 
     Raises:
         TidewatchError: There is no such topic.

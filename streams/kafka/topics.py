@@ -1,4 +1,4 @@
-"""Every topic of Tidewatch, declared in one table; making and checking them on the broker."""
+"""Declares every topic of Tidewatch in one table; creates and checks them on the broker."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from schemas.channels import Channel
+from schemas.counting import counted
 from schemas.errors import TidewatchError
 from streams.kafka.client import BrokerUnreachableError, client_options
 from streams.kafka.connection_diagnosis import unreachable
@@ -26,11 +27,11 @@ DAY_MS = 24 * 3600 * 1000
 TOMBSTONE_DAYS = 7
 """How long a compacted topic keeps tombstones; a local store older than this is rebuilt."""
 ENVELOPE_BYTES = 64 * 1024
-"""Room for the headers and framing of a record beside its value."""
+"""Room for the headers and framing of a record in addition to its value."""
 
 
 class TopicError(TidewatchError):
-    """A topic that is missing, or not as its declaration says."""
+    """A topic that is missing, or differs from its declaration."""
 
 
 class Direction(StrEnum):
@@ -42,7 +43,7 @@ class Direction(StrEnum):
 
 
 class Cleanup(StrEnum):
-    """What the broker does with old records."""
+    """The cleanup policy of old records."""
 
     DELETE = "delete"
     COMPACT = "compact"
@@ -50,19 +51,19 @@ class Cleanup(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class TopicSpec:
-    """What one channel is on the broker."""
+    """The declaration of one channel's topic."""
 
     channel: Channel
     direction: Direction
     key: str
-    """What the key of a record is, in words."""
+    """The key of a record, in words."""
     cleanup: Cleanup = Cleanup.DELETE
     retention_days: int = 7
-    """How long records are kept; without meaning for compacted topics."""
+    """How long records are kept; unused for compacted topics."""
     together: str = ""
-    """Topics with the same word here must have equal partition counts."""
+    """Topics with the same value must have equal partition counts."""
     size_factor: int = 1
-    """Greatest record, in units of the greatest event."""
+    """Largest record, in units of the largest event."""
 
 
 TOPICS: Mapping[Channel, TopicSpec] = {
@@ -185,21 +186,15 @@ TOPICS: Mapping[Channel, TopicSpec] = {
     )
 }
 
-STATE_CHANNELS: Mapping[str, Channel] = {
-    "ledger": Channel.OBSERVATIONS,
-    "incidents": Channel.INCIDENT_UPDATES,
-}
-"""Apps that keep state, each with the channel its changelog is partitioned like."""
-
 TENANT_CHANNELS = frozenset(
     {Channel.ALERTS, Channel.IOCS, Channel.ASSESSMENTS, Channel.CONTAINMENT_COMMANDS}
 )
-"""What a tenant may read, on topics of its own when those are on."""
+"""Channels that a tenant may read, on its own topics if they are enabled."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a topic carries, and whose it is when the operator bound it to one tenant."""
+    """The channel of a topic, and its tenant if the operator bound it to one."""
 
     channel: Channel
     tenant: str | None = None
@@ -238,15 +233,15 @@ def tenant_topic_name(tenant: str, channel: Channel) -> str:
 
 
 def tenant_group_prefix(tenant: str) -> str:
-    """Return what the names of a tenant's consumer groups start with.
+    """Return the prefix of the names of a tenant's consumer groups.
 
-    No other tenant's do: the part that names it has no full stop.
+    It is unique to the tenant: the part that names it has no full stop.
     """
     return f"tenant.{tenant_slug(tenant)}."
 
 
 def input_topics(settings: Settings, channel: Channel) -> dict[str, Origin]:
-    """Return every topic that carries `channel`, the operator's bound ones among them."""
+    """Return every topic that carries `channel`, including the operator's bound ones."""
     names = {topic_name(settings, channel): Origin(channel)}
     for name, bound in settings.bound_topics.items():
         if bound.channel is channel:
@@ -257,14 +252,6 @@ def input_topics(settings: Settings, channel: Channel) -> dict[str, Origin]:
 def changelog_name(group: str, table: str) -> str:
     """Return the changelog topic of `table` in consumer group `group` (Faust's own naming)."""
     return f"{group}-{table}-changelog"
-
-
-def changelogs(settings: Settings) -> dict[str, str]:
-    """Return the changelog topic of each app that keeps state, and the topic it goes with."""
-    return {
-        changelog_name(group_id(settings, app), app): topic_name(settings, channel)
-        for app, channel in STATE_CHANNELS.items()
-    }
 
 
 def topic_config(spec: TopicSpec, settings: Settings) -> dict[str, str]:
@@ -338,7 +325,7 @@ async def ensure_topics(
     changelogs: Mapping[str, str] | None = None,
     tenants: Iterable[str] = (),
 ) -> dict[str, int]:
-    """Check that topics exist as declared, and make the missing ones when that is allowed.
+    """Check that topics exist as declared, and create missing ones if allowed.
 
     Args:
         settings: Names prefix, partitions, replication and whether to create.
@@ -375,18 +362,21 @@ async def ensure_topics(
             for log, source in changelogs.items():
                 if counts[log] != counts[source]:
                     raise TopicError(
-                        f"changelog {log} has {counts[log]} partitions, its source {source} "
-                        f"has {counts[source]}",
+                        f"changelog {log} has {counted(counts[log], 'partition')}, "
+                        f"its source {source} has {counts[source]}",
                         where="partition counts",
                         remedy="a keyed state can't be re-partitioned: make a new group_prefix "
                         "and replay, or restore the source's partition count",
                     )
     except (KafkaError, OSError) as error:
-        raise BrokerUnreachableError(
+        silent = BrokerUnreachableError(
             "the broker did not answer a request about topics",
             where=str(settings.kafka),
-            remedy=f"check the broker and the rights of the user ({error})",
-        ) from error
+            remedy="check the broker and the rights of the user "
+            f"({str(error) or type(error).__name__})",
+        )
+        silent.passes = not isinstance(error, KafkaError) or bool(error.retriable)
+        raise silent from error
     finally:
         await admin.close()
     _check_together(settings, counts)

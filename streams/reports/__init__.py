@@ -1,1 +1,1 @@
-"""What a scan found, in the formats people and programs read."""
+"""Write scans and incidents in the formats that people and programs read."""

@@ -1,4 +1,4 @@
-"""A scan as a CycloneDX 1.6 ML-BOM: the files as components, the findings as vulnerabilities."""
+"""Write a scan as a CycloneDX 1.6 ML-BOM: files as components, findings as vulnerabilities."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MODELS: Final = (
     "tflite", "joblib", "skops", "nemo", "flax", "pmml", "xgboost", "lightgbm", "catboost",
     "openvino", "coreml", "llamafile", "executorch", "npy", "npz", "zip",
 )  # fmt: skip
-"""Formats whose files are models; others are plain files."""
+"""Formats of models; components of other formats are plain files."""
 _SEVERITIES: Final = {
     Severity.CRITICAL: "critical",
     Severity.HIGH: "high",
@@ -28,8 +28,8 @@ def cyclonedx(files: tuple[FileEntry, ...], version: str) -> dict[str, Any]:
     """Return a scan as a CycloneDX document; the same scan gives the same document.
 
     Args:
-        files: What was scanned.
-        version: Of Tidewatch.
+        files: The scanned files.
+        version: The version of Tidewatch.
 
     Source: CycloneDX 1.6 JSON schema (ECMA-424), machine learning bill of materials.
     """

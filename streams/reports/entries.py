@@ -1,18 +1,22 @@
-"""What the command line knows of one scanned file, and of all of them together."""
+"""The results of a scan: one entry per file, and their summary."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from agents.domain.detection import Detection, rule_of
+from agents.domain.detection import Detection
+from agents.domain.rules import Rule, rule_named
 from schemas.severity import Severity, Verdict
+
+UNFINISHED: Final = frozenset({Verdict.INCOMPLETE, Verdict.CORRUPT, Verdict.UNSUPPORTED})
+"""Verdicts of files that were not fully checked: no gate passes them."""
 
 
 class FindingEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One finding of a file, as every format shows it."""
+    """A finding of a file, as all formats show it."""
 
     rule_id: str
     ioc_type: str
@@ -24,11 +28,11 @@ class FindingEntry(msgspec.Struct, frozen=True, kw_only=True):
     techniques: tuple[str, ...]
     remediation: str
     suppressed: str | None = None
-    """The reason it is not to be reported."""
+    """The reason of its suppression, if it is suppressed."""
 
 
 class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One file, or other thing that was checked."""
+    """A scanned file or other artifact."""
 
     path: str
     format: str | None = None
@@ -37,7 +41,7 @@ class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     findings: tuple[FindingEntry, ...] = ()
     reasons: tuple[str, ...] = ()
-    """Why it is corrupt or incomplete."""
+    """Why it is corrupt, incomplete or unsupported; also where a worse verdict stands."""
 
 
 class ScanSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,15 +50,31 @@ class ScanSummary(msgspec.Struct, frozen=True, kw_only=True):
     files: int
     verdicts: dict[str, int]
     findings: dict[str, int]
-    """Findings that count, by severity."""
+    """Number of unsuppressed findings by severity."""
     suppressed: int
     expired_suppressions: tuple[str, ...] = ()
-    """Suppressions that no longer apply, by what they named."""
+    """Suppressions that no longer match, by what they name."""
+    notices: tuple[str, ...] = ()
+    """Notices about the whole scan, such as missing intelligence."""
+
+
+def rule_by_id(rule_id: str) -> Rule:
+    """Return the rule of a finding: of a check, or of an intelligence match.
+
+    Raises:
+        KeyError: there is none.
+    """
+    try:
+        return rule_named(rule_id)
+    except KeyError:
+        from agents.triage.correlation import correlations  # noqa: PLC0415 -- few scans need them
+
+        return correlations()[rule_id].rule
 
 
 def finding_entry(detection: Detection) -> FindingEntry:
-    """Return a detection with what its rule says."""
-    rule = rule_of(detection)
+    """Return a detection with the texts of its rule."""
+    rule = rule_by_id(detection.rule_id)
     return FindingEntry(
         rule_id=rule.id,
         ioc_type=rule.ioc_type,
@@ -63,8 +83,8 @@ def finding_entry(detection: Detection) -> FindingEntry:
         description=detection.description,
         evidence=detection.evidence,
         mitre_atlas_id=rule.atlas,
-        techniques=rule.all_techniques,
-        remediation=rule.runbook,
+        techniques=rule.techniques,
+        remediation=rule.remediation,
     )
 
 
@@ -73,8 +93,10 @@ def active(file: FileEntry) -> tuple[FindingEntry, ...]:
     return tuple(finding for finding in file.findings if finding.suppressed is None)
 
 
-def summarise(files: Iterable[FileEntry], expired: tuple[str, ...] = ()) -> ScanSummary:
-    """Count verdicts and findings over all files."""
+def summarise(
+    files: Iterable[FileEntry], expired: tuple[str, ...] = (), notices: tuple[str, ...] = ()
+) -> ScanSummary:
+    """Count verdicts and findings of all files."""
     verdicts = {str(verdict): 0 for verdict in Verdict}
     findings = {str(severity): 0 for severity in reversed(Severity)}
     suppressed = count = 0
@@ -92,11 +114,12 @@ def summarise(files: Iterable[FileEntry], expired: tuple[str, ...] = ()) -> Scan
         findings=findings,
         suppressed=suppressed,
         expired_suppressions=expired,
+        notices=notices,
     )
 
 
 def document(files: tuple[FileEntry, ...], summary: ScanSummary) -> dict[str, Any]:
-    """Return the one JSON object of `--format json`; suppressed findings are left out of it."""
+    """Return the JSON object of `--format json`, without suppressed findings."""
     return {
         "files": [
             {

@@ -1,4 +1,4 @@
-"""What an incident could have done and who is behind it: from what was found, and how sure."""
+"""Derive impact and attribution of an incident from its findings and their confidence."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
+from schemas.counting import counted
 from schemas.incidents.views import FindingView, IncidentDocument
 
 _COULD: Final = {
@@ -28,13 +29,13 @@ _COULD: Final = {
     "secret_exposure": "reveal credentials",
     "tainted_component": "carry on what it was made from",
 }
-"""By kind of finding: what such a component is able to do."""
+"""What a component could do, by kind of finding."""
 _WHERE: Final = ("global", "opcode", "file", "member", "offset", "line")
-_PLACES: Final = ("host", "domain", "url")
+_HOST_FIELDS: Final = ("host", "domain", "url")
 
 
 def impact(incident: IncidentDocument) -> list[tuple[str, str]]:
-    """Return what the component could have done, and what it reached: pairs of question, answer."""
+    """Return the possible impact and the reach of a component as pairs of label and text."""
     rows = []
     for finding in incident.findings:
         able = _COULD.get(finding.ioc_type)
@@ -51,7 +52,7 @@ def impact(incident: IncidentDocument) -> list[tuple[str, str]]:
         for exposure in ("serving", "executed", "delivered", "staged")
         if exposure in reached
     )
-    identities = {one for system in incident.systems for one in system.identities}
+    identities = {identity for system in incident.systems for identity in system.identities}
     if identities:
         rows.append(("credentials within its reach", _some(identities)))
     made = {system.component for system in incident.systems if system.path}
@@ -61,15 +62,19 @@ def impact(incident: IncidentDocument) -> list[tuple[str, str]]:
 
 
 def attribution(incident: IncidentDocument) -> list[tuple[str, str, str]]:
-    """Return who and what is behind it: what, value, and how sure the findings are of it."""
+    """Return publishers, infrastructure and campaign: kind, value, and confidence."""
     holding = [finding for finding in incident.findings if finding.active]
     rows = [
-        ("publisher", publisher, _sure(one for one in holding if one.publisher == publisher))
+        (
+            "publisher",
+            publisher,
+            _sure(finding for finding in holding if finding.publisher == publisher),
+        )
         for publisher in incident.publishers
     ]
     rows.extend(
-        ("infrastructure", place, _sure(one for one in holding if place in places(one)))
-        for place in sorted({one for finding in holding for one in places(finding)})
+        ("infrastructure", host, _sure(finding for finding in holding if host in hosts_of(finding)))
+        for host in sorted({host for finding in holding for host in hosts_of(finding)})
     )
     if incident.campaign:
         rows.append(("campaign", incident.campaign, "linked by a shared key"))
@@ -80,29 +85,31 @@ def attribution(incident: IncidentDocument) -> list[tuple[str, str, str]]:
     return rows
 
 
-def places(finding: FindingView) -> frozenset[str]:
-    """Return the hosts that a finding names: of its indicator and of its evidence."""
+def hosts_of(finding: FindingView) -> frozenset[str]:
+    """Return the hosts in a finding's indicator and evidence."""
     found = set()
     kind, _, name = finding.indicator_key.partition(":")
     if kind == "domain":
         found.add(name)
-    for field in _PLACES:
+    for field in _HOST_FIELDS:
         value = finding.evidence.get(field)
         if isinstance(value, str) and value:
             found.add(_host(value))
-    return frozenset(one for one in found if one)
+    return frozenset(host for host in found if host)
 
 
 def _host(value: str) -> str:
     try:
         return (urlsplit(value).hostname or "") if "://" in value else value
     except ValueError:
-        return ""  # no address after all
+        return ""  # not a URL
 
 
 def _sure(findings: Iterable[FindingView]) -> str:
-    tells = [one.confidence for one in findings]
-    return f"{max(tells):.2f} ({len(tells)} findings)" if tells else "seen with it only"
+    values = [finding.confidence for finding in findings]
+    if not values:
+        return "seen with it only"
+    return f"{max(values):.2f} ({counted(len(values), 'finding')})"
 
 
 def _some(names: Iterable[str], most: int = 12) -> str:

@@ -1,4 +1,4 @@
-"""The report of an incident, in Markdown and HTML, from its record alone."""
+"""Write the report of an incident in Markdown and HTML from its record."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import html
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from agents.domain.rules import all_rules
+from agents.domain.rules import rule_named
 from schemas.atlas import attacks, mitigations
 from schemas.cloudevents import format_time
+from schemas.counting import counted
 from schemas.incidents.views import IncidentDocument, SystemView
 from schemas.intel import IntelFact
 from streams.cli.output import plain
@@ -24,7 +25,7 @@ _MARKDOWN_ACTIVE = str.maketrans({char: f"\\{char}" for char in "\\`*_[]<>|#"})
 
 
 def _cell(value: object) -> str:
-    """Return text from an event as inert Markdown, in one line."""
+    """Escape text from an event as a line of inert Markdown."""
     return plain(str(value), 400).translate(_MARKDOWN_ACTIVE)
 
 
@@ -54,7 +55,7 @@ def markdown(incident: IncidentDocument) -> str:
     """Return the report of an incident as Markdown.
 
     Args:
-        incident: The operator's record; the report names tenants and is for the operator.
+        incident: The operator's record. The report names tenants and is for the operator only.
     """
     score = incident.score
     lines = [
@@ -109,7 +110,10 @@ def markdown(incident: IncidentDocument) -> str:
                 for f in incident.findings
             ],
         ),
-        f"## Scope: {incident.system_count} systems of {incident.tenant_count} tenants",
+        (
+            f"## Scope: {counted(incident.system_count, 'system')} of "
+            f"{counted(incident.tenant_count, 'tenant')}"
+        ),
         "",
         *_table(
             ("tenant", "system", "exposure", "since", "how it came there"),
@@ -184,9 +188,15 @@ def _fact_line(fact: IntelFact) -> str:
     return f"{fact.key}{versions}: {fact.kind}, {fact.summary}"
 
 
+def _titled(rule_id: str) -> str:
+    try:
+        return f"{rule_id} ({rule_named(rule_id).title})"
+    except KeyError:  # a record of another version may name a rule that this one does not have
+        return rule_id
+
+
 def _controls(incident: IncidentDocument) -> list[str]:
     kinds = sorted({finding.ioc_type for finding in incident.findings})
-    rules = all_rules()
     techniques = [
         (a.sub_technique_id or a.technique_id, a.sub_technique or a.technique)
         for a in attacks(incident.techniques)
@@ -203,8 +213,7 @@ def _controls(incident: IncidentDocument) -> list[str]:
             (
                 "rules that fired",
                 "; ".join(
-                    f"{rule_id} ({rules[rule_id].title})" if rule_id in rules else rule_id
-                    for rule_id in sorted({f.rule_id for f in incident.findings})
+                    _titled(rule_id) for rule_id in sorted({f.rule_id for f in incident.findings})
                 ),
             ),
         ],
@@ -212,9 +221,9 @@ def _controls(incident: IncidentDocument) -> list[str]:
 
 
 def to_html(incident: IncidentDocument) -> str:
-    """Return the report of an incident as one HTML page without scripts or links outside.
+    """Return the report of an incident as an HTML page without scripts or external links.
 
-    Made from the Markdown, whose shapes it knows: headings, tables, lists and paragraphs.
+    Converts the Markdown report: headings, tables, lists and paragraphs.
     """
     body: list[str] = []
     rows: list[list[str]] = []
@@ -271,7 +280,7 @@ _STYLE = (
 
 
 def _cells(line: str) -> list[str]:
-    """Return the cells of a Markdown row; an escaped bar is text."""
+    """Split a Markdown table row into cells; an escaped bar is text."""
     cells: list[str] = [""]
     escaped = False
     for char in line.strip()[1:-1]:
@@ -284,7 +293,7 @@ def _cells(line: str) -> list[str]:
 
 
 def _inline(text: str) -> str:
-    """Return a line of our Markdown as HTML: escapes undone, everything else escaped."""
+    """Convert a line of the report's Markdown to escaped HTML."""
     out: list[str] = []
     escaped = False
     for char in text:

@@ -1,4 +1,4 @@
-"""The propagation of an incident as a graph: a tree for the terminal, Graphviz, SVG."""
+"""Draw the propagation of an incident: a tree for the terminal, Graphviz, SVG."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from streams.cli.output import plain
 
 
 class Graph(msgspec.Struct, frozen=True, kw_only=True):
-    """Components and systems, and what leads from one to the other."""
+    """The components and systems of an incident, and the edges between them."""
 
     root: str
     children: dict[str, tuple[str, ...]]
     systems: dict[str, str]
-    """Node of a system: what is said of it."""
+    """Description of each system, by its node."""
 
 
 def incident_graph(incident: IncidentDocument) -> Graph:
-    """Return the graph of an incident: from its root by way of what was built to the systems."""
+    """Return the graph of an incident, from its root through derived components to systems."""
     children: dict[str, dict[str, None]] = defaultdict(dict)
     systems: dict[str, str] = {}
     for system in incident.systems:
@@ -42,7 +42,7 @@ def incident_graph(incident: IncidentDocument) -> Graph:
 
 
 def _walk(graph: Graph) -> Iterator[tuple[int, str, bool]]:
-    """Yield depth, node and whether it is the last of its parent, each node's children once."""
+    """Yield depth, node, and whether it is its parent's last child; visit children once."""
     seen: set[str] = set()
     stack = [(0, graph.root, True)]
     while stack:
@@ -69,7 +69,7 @@ def tree(graph: Graph) -> str:
 
 
 def dot(graph: Graph) -> str:
-    """Return the graph in Graphviz' language."""
+    """Return the graph in the DOT language of Graphviz."""
 
     def quoted(text: str) -> str:
         return '"' + plain(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
@@ -89,15 +89,15 @@ _BOX = (320, 30)
 
 
 def svg(graph: Graph) -> str:
-    """Return the graph as an SVG picture: a column for each step from the root."""
-    place: dict[str, tuple[int, int]] = {}
+    """Return the graph as an SVG image with a column for each step from the root."""
+    position: dict[str, tuple[int, int]] = {}
     row = 0
     for depth, node, _ in _walk(graph):
-        if node not in place:
-            place[node] = (20 + depth * _COLUMN, 20 + row * _ROW)
+        if node not in position:
+            position[node] = (20 + depth * _COLUMN, 20 + row * _ROW)
             row += 1
-    width = max((x for x, _ in place.values()), default=0) + _BOX[0] + 20
-    height = max((y for _, y in place.values()), default=0) + _BOX[1] + 20
+    width = max((x for x, _ in position.values()), default=0) + _BOX[0] + 20
+    height = max((y for _, y in position.values()), default=0) + _BOX[1] + 20
     parts = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
@@ -105,16 +105,16 @@ def svg(graph: Graph) -> str:
         )
     ]
     for parent, below in sorted(graph.children.items()):
-        if parent not in place:
+        if parent not in position:
             continue
-        x1, y1 = place[parent]
+        x1, y1 = position[parent]
         for child in below:
-            x2, y2 = place[child]
+            x2, y2 = position[child]
             parts.append(
                 f'<path d="M{x1 + _BOX[0]} {y1 + _BOX[1] // 2} L{x2} {y2 + _BOX[1] // 2}" '
                 'stroke="#888" fill="none"/>'
             )
-    for node, (x, y) in place.items():
+    for node, (x, y) in position.items():
         fill = "#f4c7c3" if node == graph.root else "#e8f0fe" if node in graph.systems else "#fff"
         parts.append(
             f"<g><title>{html.escape(plain(node))} {html.escape(graph.systems.get(node, ''))}"

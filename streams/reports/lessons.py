@@ -1,4 +1,4 @@
-"""What an incident teaches: which controls failed, what to change, what to look for from now on."""
+"""Derive the lessons of an incident: failed controls, policy changes, rules, learned facts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import msgspec
 
 from agents.triage.routing import split_version
 from agents.triage.scoring import CONFIRMED, CONFIRMED_CONFIDENCE
+from schemas.counting import counted
 from schemas.documents.stix import pattern
 from schemas.incidents.views import FindingView, IncidentDocument
 from schemas.intel import IntelFact, IntelKind
@@ -19,15 +20,15 @@ _RAN: Final = frozenset({"executed", "serving"})
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that keeps a kind of compromise out, and how Tidewatch has it enforced."""
+    """A preventive control, and how Tidewatch enforces it."""
 
     name: str
     kinds: frozenset[str]
-    """Kinds of finding that say that it was missing or got round."""
+    """Kinds of finding that show it missing or bypassed."""
     change: str
-    """What to change."""
+    """The recommended change."""
     setting: str | None = None
-    """The name in the policy's `required_checks` that enforces it."""
+    """The entry of the policy's `required_checks` that enforces it."""
 
 
 CONTROLS: Final = (
@@ -107,14 +108,14 @@ CONTROLS: Final = (
 
 
 def failed_controls(incident: IncidentDocument) -> list[tuple[Control, str]]:
-    """Return the controls that what was found speaks of, and how far each let it come."""
+    """Return the controls that the findings concern, and how far each let them come."""
     kinds = {finding.ioc_type for finding in incident.findings if finding.active}
     ran = sum(system.exposure in _RAN for system in incident.systems)
     came = len(incident.systems) - ran
     if ran:
-        how = f"failed: it ran or served on {ran} systems before it was found"
+        how = f"failed: it ran or served on {counted(ran, 'system')} before it was found"
     elif came:
-        how = f"got round: it came to {came} systems, and ran on none"
+        how = f"got round: it came to {counted(came, 'system')}, and ran on none"
     else:
         how = "held: it was found before any system had it"
     if incident.processing.retro:
@@ -132,10 +133,10 @@ def _confirmed(finding: FindingView) -> bool:
 
 
 def policy_changes(incident: IncidentDocument) -> list[str]:
-    """Return what to change in the tenants' policies, from what happened; none by itself.
+    """Return proposed changes of the tenants' policies; none is made automatically.
 
-    Only the publishers of what is confirmed hostile are proposed to be blocked, never those of
-    what merely lacked a pin.
+    Proposes to block publishers of confirmed hostile components only, never publishers of
+    components that merely lacked a pin.
     """
     if incident.status in {"false-positive", "withdrawn"}:
         return []
@@ -159,31 +160,32 @@ def policy_changes(incident: IncidentDocument) -> list[str]:
     }
     if entrances:
         changes.append(
-            f"add entry_point to `required_checks`: the way in is open on {len(entrances)} systems"
+            f"add entry_point to `required_checks`: the way in is open on "
+            f"{counted(len(entrances), 'system')}"
         )
     return changes
 
 
 def rules_to_add(incident: IncidentDocument) -> list[str]:
-    """Return what to look for from now on: patterns of confirmed values, and gaps in our rules."""
+    """Return proposed rules: patterns of confirmed values, and gaps in existing rules."""
     confirmed = {finding.indicator_key for finding in incident.findings if _confirmed(finding)}
     rules = [
         f"look for {pattern(shared)} ({shared.ioc_type.replace('_', ' ')})"
         for shared in shared_indicators(incident)
         if shared.key in confirmed and not shared.revoked
     ]
-    told = {finding.rule_id for finding in incident.findings if _of_fact(finding)}
-    seen = {finding.rule_id for finding in incident.findings} - told
-    if told and not seen:
+    matched = {finding.rule_id for finding in incident.findings if _of_fact(finding)}
+    seen = {finding.rule_id for finding in incident.findings} - matched
+    if matched and not seen:
         rules.append(
             "intelligence alone found it, no check of ours did: write a rule from the evidence "
-            f"that was captured ({', '.join(sorted(told))} fired)"
+            f"that was captured ({', '.join(sorted(matched))} fired)"
         )
     doubtful = sorted(
         {f.rule_id for f in incident.findings if f.active and f.confidence < CONFIRMED_CONFIDENCE}
     )
     if incident.status == "false-positive":
-        rules += [f"sharpen {one}: it was wrong here" for one in sorted(seen)]
+        rules += [f"sharpen {rule}: it was wrong here" for rule in sorted(seen)]
     elif confirmed and doubtful:
         rules.append(f"raise the confidence of {', '.join(doubtful)}: here they were right")
     return rules
@@ -194,10 +196,10 @@ def _of_fact(finding: FindingView) -> bool:
 
 
 def learned_facts(incident: IncidentDocument) -> list[IntelFact]:
-    """Return the facts that an incident adds to what is known, for the intelligence topic.
+    """Return the facts that an incident adds to the intelligence topic.
 
     Of values that mean the same to every tenant, confirmed by a check of ours, once the incident is
-    contained: what intelligence said already is not told back to it.
+    contained: what intelligence said already is not returned to it.
     """
     if incident.status not in SHARED_STATUSES:
         return []
@@ -207,7 +209,7 @@ def learned_facts(incident: IncidentDocument) -> list[IntelFact]:
             continue
         key, version = split_version(finding.indicator_key)
         if version is None and not key.startswith(("sha256:", "domain:")):
-            continue  # a name is not bad as a whole because one version was
+            continue  # a hostile version does not make the name hostile
         known = facts.get(key)
         facts[key] = IntelFact(
             key=key,

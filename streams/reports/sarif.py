@@ -1,14 +1,14 @@
-"""A scan as SARIF 2.1.0, which code hosts and editors read."""
+"""Write a scan as SARIF 2.1.0, which code hosts and editors read."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 from urllib.parse import quote
 
-from agents.domain.rules import Rule, all_rules
+from agents.domain.rules import Rule
 from schemas.canonical import stable_hash
-from schemas.severity import Severity, Verdict
-from streams.reports.entries import FileEntry, FindingEntry
+from schemas.severity import Severity
+from streams.reports.entries import UNFINISHED, FileEntry, FindingEntry, rule_by_id
 
 SCHEMA: Final = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -34,14 +34,14 @@ def sarif(files: tuple[FileEntry, ...], version: str) -> dict[str, Any]:
     """Return a scan as a SARIF log of one run.
 
     Args:
-        files: What was scanned.
-        version: Of Tidewatch.
+        files: The scanned files.
+        version: The version of Tidewatch.
 
     Source: OASIS SARIF 2.1.0.
     """
     used = sorted({finding.rule_id for file in files for finding in file.findings})
     index = {rule_id: at for at, rule_id in enumerate(used)}
-    unfinished = [file for file in files if file.verdict in {Verdict.INCOMPLETE, Verdict.CORRUPT}]
+    unfinished = [file for file in files if file.verdict in UNFINISHED or file.reasons]
     return {
         "$schema": SCHEMA,
         "version": "2.1.0",
@@ -51,7 +51,7 @@ def sarif(files: tuple[FileEntry, ...], version: str) -> dict[str, Any]:
                     "driver": {
                         "name": "tidewatch",
                         "version": version,
-                        "rules": [_rule(all_rules()[rule_id]) for rule_id in used],
+                        "rules": [_rule(rule_by_id(rule_id)) for rule_id in used],
                     }
                 },
                 "columnKind": "unicodeCodePoints",
@@ -84,7 +84,8 @@ def _rule(rule: Rule) -> dict[str, Any]:
         "id": rule.id,
         "name": "".join(part.capitalize() for part in rule.id.split("-")[1:]),
         "shortDescription": {"text": rule.title},
-        "help": {"text": rule.runbook},
+        "fullDescription": {"text": " ".join(rule.description.split())},
+        "help": {"text": "\n".join(f"{at}. {step}" for at, step in enumerate(rule.triage, 1))},
         "defaultConfiguration": {"level": _LEVELS[rule.severity]},
         "properties": {
             "security-severity": _SCORES[rule.severity],
@@ -116,10 +117,10 @@ def _location(file: FileEntry, evidence: dict[str, Any]) -> dict[str, Any]:
         region["startLine"] = line
     elif isinstance(offset, int) and offset >= 0 and not evidence.get("member"):
         region["byteOffset"] = offset
-    place: dict[str, Any] = {"artifactLocation": {"uri": _uri(file.path)}}
+    physical: dict[str, Any] = {"artifactLocation": {"uri": _uri(file.path)}}
     if region:
-        place["region"] = region
-    location: dict[str, Any] = {"physicalLocation": place}
+        physical["region"] = region
+    location: dict[str, Any] = {"physicalLocation": physical}
     if member := evidence.get("member"):
         location["logicalLocations"] = [{"fullyQualifiedName": str(member), "kind": "member"}]
     return location
@@ -128,7 +129,7 @@ def _location(file: FileEntry, evidence: dict[str, Any]) -> dict[str, Any]:
 def _result(at: int, file: FileEntry, finding: FindingEntry, index: int) -> dict[str, Any]:
     location = _location(file, finding.evidence)
     location["physicalLocation"]["artifactLocation"]["index"] = at
-    place = "|".join(
+    locator = "|".join(
         str(finding.evidence.get(name, "")) for name in ("member", "offset", "line", "global")
     )
     result: dict[str, Any] = {
@@ -137,7 +138,7 @@ def _result(at: int, file: FileEntry, finding: FindingEntry, index: int) -> dict
         "level": _LEVELS[finding.severity],
         "message": {"text": finding.description},
         "locations": [location],
-        "partialFingerprints": {"tidewatch/v1": stable_hash(file.path, finding.rule_id, place)},
+        "partialFingerprints": {"tidewatch/v1": stable_hash(file.path, finding.rule_id, locator)},
         "properties": {
             "ioc_type": finding.ioc_type,
             "confidence": finding.confidence,

@@ -1,44 +1,90 @@
-"""Scan results by digest and rule version, kept between runs of the command line."""
+"""Caches scan results by digest and scanner version between runs of the command line."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import tempfile
+from collections.abc import Iterable
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+import agents
+import schemas
 from agents.checks.artifacts.report import FileReport
-from agents.domain.rules import all_rules
-from schemas.canonical import stable_hash
-from schemas.version import VERSION
+from schemas.canonical import length_prefixed, stable_hash
 
 MAX_ENTRY: Final = 4 << 20
+LIBRARIES: Final = (
+    "fickling", "jinja2", "lz4", "msgspec", "numpy", "orjson", "py7zr", "pyyaml", "safetensors",
+    "zstandard",
+)  # fmt: skip
+"""The distributions whose versions a verdict depends on: the scanner's parsers."""
+
+
+def content_digest(folders: Iterable[Path]) -> str:
+    """Return the SHA-256 of the names and contents of all files below folders.
+
+    Args:
+        folders: The folders; each file counts by its path relative to its folder.
+
+    Raises:
+        OSError: a file can't be read.
+    """
+    digest = hashlib.sha256()
+    for folder in folders:
+        paths = sorted(
+            Path(parent, name)
+            for parent, _, names in os.walk(folder)
+            if not parent.endswith("__pycache__")
+            for name in names
+        )
+        for path in paths:
+            digest.update(length_prefixed(path.relative_to(folder).as_posix()))
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 @cache
-def rules_version() -> str:
-    """Return what changes whenever a rule, or Tidewatch itself, does."""
-    rules = all_rules()
-    return stable_hash(VERSION, *(f"{name}={rules[name].version}" for name in sorted(rules)))
+def scanner_version() -> str:
+    """Return a version that changes with every rule, the scanner's code, and its libraries.
+
+    It covers all of `agents` and `schemas`. A version number would have to be raised by hand with
+    each change, and a forgotten one would return old verdicts.
+    """
+    folders = [Path(folder) for package in (agents, schemas) for folder in package.__path__]
+    return stable_hash(
+        content_digest(folders),
+        platform.python_version(),
+        *(f"{name}={metadata.version(name)}" for name in LIBRARIES),
+    )
 
 
 class ReportCache:
-    """Reports in a folder; an entry that can't be read is as good as none."""
+    """Reports in a folder; an entry that can't be read counts as missing."""
 
-    def __init__(self, folder: Path) -> None:
-        """Use a folder; it is made when the first report is kept."""
+    def __init__(self, folder: Path, version: str | None = None) -> None:
+        """Use a folder; it is created with the first report.
+
+        Args:
+            folder: The folder of the reports.
+            version: The scanner version whose reports count; by default the current one.
+        """
         self._folder = folder
+        self._version = scanner_version() if version is None else version
 
     def _place(self, sha256: str, path: str, siblings: frozenset[str]) -> Path:
-        # Names and neighbours are part of what the scanner judges.
-        key = stable_hash(rules_version(), sha256, path, *sorted(siblings))
+        # Names and sibling files are inputs of the scanner.
+        key = stable_hash(self._version, sha256, path, *sorted(siblings))
         return self._folder / key[:2] / f"{key}.json"
 
     def get(self, sha256: str, path: str, siblings: frozenset[str]) -> FileReport | None:
-        """Return the report of these very bytes under this name, or None."""
+        """Return the report of these bytes under this name, or None."""
         try:
             raw = self._place(sha256, path, siblings).read_bytes()
             return msgspec.json.decode(raw, type=FileReport)
@@ -46,7 +92,7 @@ class ReportCache:
             return None
 
     def put(self, report: FileReport, siblings: frozenset[str]) -> None:
-        """Keep a report; a disk that refuses only costs the next run its time."""
+        """Store a report; a failed write only slows down the next run."""
         raw = msgspec.json.encode(report)
         if report.sha256 is None or len(raw) > MAX_ENTRY:
             return

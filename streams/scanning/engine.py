@@ -17,7 +17,7 @@ from streams.scanning.cache import ReportCache
 from streams.scanning.targets import Target
 
 ALWAYS_DIGEST: Final = Severity.HIGH
-"""From this severity on a finding names the digest of its file."""
+"""Least severity of a finding that names the digest of its file."""
 
 
 def _entry(target: Target, report: FileReport) -> FileEntry:
@@ -44,7 +44,7 @@ def scan_targets(
 
     Args:
         targets: What to scan.
-        pool: Scans as many at the same time as it has processes.
+        pool: The scanner processes, each of which scans one target at a time.
         digest: Compute the SHA-256 of every file.
         cache: Results of earlier runs; needs digests.
         done: Called after each file.
@@ -55,6 +55,9 @@ def scan_targets(
             return _entry(target, _scan(target, pool, digest=digest, cache=cache))
         except FetchError as error:
             return _entry(target, failed(target.path, 0, error.explain()))
+        except Exception as error:  # noqa: BLE001 -- one file never stops the others, nor reads as clean
+            reason = f"the scan failed: {type(error).__name__}: {error}"
+            return _entry(target, failed(target.path, 0, reason[:300]))
         finally:
             done()
 
@@ -80,7 +83,7 @@ def _scan(
             sha256 = sha256_stream(source)
         report = msgspec.structs.replace(report, sha256=sha256)
         if cache is not None and not report.reasons:
-            # What did not end may end another time; only whole results are kept.
+            # An unfinished scan may finish next time; only complete results are cached.
             cache.put(report, target.siblings)
         return report
     finally:

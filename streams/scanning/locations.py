@@ -1,4 +1,4 @@
-"""Locations that a user names to be scanned: of hubs, registries, stores and servers."""
+"""Remote locations to scan: hubs, registries, stores and servers."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ _HUB_REPOSITORY = 2
 
 
 def local_fetcher(uri: str, rules: FetchRules, credentials: Credentials | None) -> Fetcher:
-    """Return a fetcher that reaches what the user named and nothing else.
+    """Return a fetcher that can reach only the location that the user named.
 
-    Its own host may be private: the user, and no event, chose it.
+    The host may be private: the user chose it, not an event.
     """
-    location = parse_location(uri)
+    root = parse_location(uri)
+    if root.scheme == "hf":
+        # a branch or tag is listed at its commit, which the locations of the files name
+        root = msgspec.structs.replace(root, path=root.path.partition("@")[0])
     host = urlsplit(uri).hostname or ""
     hub = urlsplit(rules.hub).hostname or ""
     return Fetcher(
@@ -32,7 +35,7 @@ def local_fetcher(uri: str, rules: FetchRules, credentials: Credentials | None) 
                 schemes=rules.schemes | {"http"},
                 private_hosts=(*rules.private_hosts, host, hub),
             ),
-            roots=(location,),
+            roots=(root,),
             credentials=credentials,
         )
     )
@@ -42,7 +45,7 @@ def remote_targets(uri: str, fetcher: Fetcher) -> Iterator[Target]:
     """Yield the files of a location: of a repository, folder or prefix, or the one file it is.
 
     Raises:
-        FetchError: it can't be had.
+        FetchError: it can't be fetched.
     """
     location = parse_location(uri)
     is_file = (location.scheme == "hf" and location.path.count("/") > _HUB_REPOSITORY) or (

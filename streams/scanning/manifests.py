@@ -1,119 +1,276 @@
-"""Requirement files, lock files and pipeline definitions: the findings their events would give."""
+"""Scans manifests: the findings of their events, and the parts that are not checked."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import orjson
 
 from agents.checks.packages.check import check_packages
+from agents.checks.packages.credentials import detect_credential, url_credentials
+from agents.checks.packages.requirements_text import decode_requirements
+from agents.checks.packages.versions import canonical_name
 from agents.checks.pipelines.check import check_pipeline
-from agents.checks.provenance.push import check_push
-from agents.domain.detection import Outcome
+from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
-from schemas.errors import TidewatchError
-from schemas.events import (
-    TYPE_PACKAGE_INSTALL,
-    TYPE_PIPELINE_RUN,
-    Event,
-    PipelineRun,
-)
-from schemas.severity import Severity, Status, Verdict, worst
-from streams.adapters import ADAPTERS, adapt
+from schemas.errors import TidewatchError, UnreadableRecordError
+from schemas.severity import Severity, Status, Verdict
+from streams.adapters.manifests.adapter import read_as
+from streams.adapters.manifests.events import install_events
+from streams.adapters.manifests.found import Found, InstallOptions
+from streams.adapters.manifests.kinds import Family, Kind
+from streams.adapters.manifests.neighbours import Neighbours
 from streams.reports.entries import FileEntry, finding_entry
-from streams.scanning.targets import LOCAL_TENANT
+from streams.scanning.definitions import EPOCH, SCRIPTS, installed_by, pipeline_event
+from streams.scanning.intel_findings import intel_findings
+from streams.scanning.selection import ManifestTarget
+from streams.scanning.targets import LOCAL_TENANT, shown_path
 
-_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
-"""Nothing in these checks asks for the time of a file; the same file gives the same findings."""
+MAX_BYTES: Final = 256 << 20
+_REASONS: Final = 50
+_CREDENTIALS: Final = 100
 
 
-def check_manifest(path: Path, kind: str, knowledge: Knowledge) -> FileEntry:
-    """Return what the checks say of a manifest: the same as of the event it would become.
+class _Said(msgspec.Struct):
+    """The scan results of a manifest, for all of its kinds."""
+
+    detections: dict[tuple[str, str], Detection] = {}
+    incomplete: list[str] = []
+    unsupported: list[str] = []
+
+    def add(self, found: Iterable[Detection]) -> None:
+        for one in found:
+            self.detections.setdefault((one.rule_id, one.locator), one)
+
+
+def check_manifest(
+    manifest: ManifestTarget, knowledge: Knowledge, *, digest: bool = False
+) -> FileEntry:
+    """Check a manifest; the results equal those of its events.
+
+    A part that can't be read makes it incomplete; other findings stay.
 
     Args:
-        path: The file.
-        kind: As `manifest_kind` tells.
-        knowledge: Intelligence at hand, and the policy of `local`.
-
-    Raises:
-        TidewatchError: it can't be read as its kind.
+        manifest: The file, and its kinds.
+        knowledge: The available intelligence, and the policy of `local`.
+        digest: Whether to report its SHA-256.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise TidewatchError(f"can't be read ({error.strerror})", where=str(path)) from error
-    events = [_pipeline(path, raw)] if kind == "pipeline-config" else _events(path, kind, raw)
-    outcomes = [_check(event, knowledge) for event in events]
-    detections = {
-        (found.rule_id, found.locator): found for one in outcomes for found in one.detections
-    }
-    checks = [check for one in outcomes for check in one.checks]
-    findings = tuple(finding_entry(found) for found in detections.values())
-    reasons = tuple(
-        f"{check.name}: {check.detail or 'incomplete'}"
-        for check in checks
-        if check.status is Status.INCOMPLETE
-    )
+    said = _Said()
+    neighbours = Neighbours(manifest.root)
+    raw = _read(manifest.file, said)
+    if raw is not None:
+        for kind in manifest.kinds:
+            _check_kind(kind, raw, manifest, neighbours, knowledge, said)
+    raw = raw or b""
+    places = _Places(raw, shown_path(manifest.file.name), neighbours.read)
+    findings = tuple(finding_entry(places.placed(one)) for one in said.detections.values())
+    ranks = [finding.severity.rank for finding in findings]
+    serious = max(ranks, default=0) >= Severity.HIGH.rank
+    reasons = dict.fromkeys((*said.incomplete, *said.unsupported))
     return FileEntry(
-        path=str(path),
-        format=kind,
+        path=manifest.target.path,
+        format="+".join(dict.fromkeys(kind.name for kind in manifest.kinds)),
         size=len(raw),
-        verdict=_verdict(findings, worst(check.status for check in checks)),
+        sha256=hashlib.sha256(raw).hexdigest() if digest or serious else None,
+        verdict=manifest_verdict(
+            max(ranks, default=0),
+            incomplete=bool(said.incomplete),
+            unsupported=bool(said.unsupported),
+        ),
         findings=findings,
-        reasons=reasons,
+        reasons=tuple(reasons)[:_REASONS],
     )
 
 
-def _verdict(findings: tuple[Any, ...], status: Status) -> Verdict:
-    rank = max((finding.severity.rank for finding in findings), default=0)
+def _read(file: Path, said: _Said) -> bytes | None:
+    try:
+        if file.stat().st_size <= MAX_BYTES:
+            return file.read_bytes()
+    except OSError as error:
+        said.incomplete.append(f"can't be read ({error.strerror})")
+    else:
+        said.incomplete.append(f"not read: more than {MAX_BYTES >> 20} MiB")
+    return None
+
+
+def manifest_verdict(rank: int, *, incomplete: bool, unsupported: bool) -> Verdict:
+    """Return the verdict of a manifest: unchecked parts never read as clean.
+
+    Args:
+        rank: The rank of its worst finding.
+        incomplete: Whether a part could not be read.
+        unsupported: Whether a part is recognised but not checked.
+    """
     if rank >= Severity.CRITICAL.rank:
         return Verdict.MALICIOUS
-    if status is Status.INCOMPLETE:
+    if incomplete:
         return Verdict.INCOMPLETE
-    return Verdict.SUSPICIOUS if rank >= Severity.MEDIUM.rank else Verdict.CLEAN
+    if rank >= Severity.MEDIUM.rank:
+        return Verdict.SUSPICIOUS
+    return Verdict.UNSUPPORTED if unsupported else Verdict.CLEAN
 
 
-def _events(path: Path, kind: str, raw: bytes) -> list[Event[Any]]:
-    if kind not in ADAPTERS:
-        raise TidewatchError(f"no adapter reads {kind}", where=str(path))
-    return adapt(
-        kind,
-        raw,
+def _check_kind(
+    kind: Kind,
+    raw: bytes,
+    manifest: ManifestTarget,
+    neighbours: Neighbours,
+    knowledge: Knowledge,
+    said: _Said,
+) -> None:
+    path = _within(manifest.file, manifest.root)
+    options = InstallOptions(
         tenant=LOCAL_TENANT,
         source="//local",
         system="local",
-        time=_EPOCH,
+        time=EPOCH,
+        path=path,
+        files=neighbours,
     )
-
-
-def _pipeline(path: Path, raw: bytes) -> Event[PipelineRun]:
     try:
-        document = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise TidewatchError("not JSON", where=str(path), remedy=str(error)) from error
-    if "config" in document and isinstance(document["config"], dict):
-        run = msgspec.json.decode(raw, type=PipelineRun)
-    else:
-        run = PipelineRun(config=msgspec.Raw(raw))
-    if run.pipeline is None:
-        run = msgspec.structs.replace(run, pipeline=path.stem)
-    return Event(
-        id=path.name,
-        source="//local",
-        type=TYPE_PIPELINE_RUN,
-        subject=f"pipeline:{run.pipeline}",
-        time=_EPOCH,
-        tenantid=LOCAL_TENANT,
-        data=run,
-    )
+        if kind.family is Family.UNSUPPORTED:
+            remedy = f": {kind.remedy}" if kind.remedy else ""
+            said.unsupported.append(f"{kind.name}: unsupported, it was not checked{remedy}")
+            return
+        if kind.family is Family.PACKAGES:
+            found = read_as(kind.name, kind.read(), raw, options)
+            said.add(_credentials(raw, shown_path(manifest.file.name), neighbours.read))
+            _check_packages(kind.name, raw, found, options, knowledge, said)
+        if kind.family is Family.PIPELINE or kind.name in SCRIPTS:
+            event = pipeline_event(kind, raw, Path(path).stem or path)
+            _take(check_pipeline(event, knowledge), knowledge, said)
+            if kind.family is Family.PIPELINE:
+                installed = installed_by(event, options, path)
+                if installed.packages or installed.requirements or installed.incomplete:
+                    _check_packages(kind.name, raw, installed, options, knowledge, said)
+    except UnreadableRecordError as error:
+        said.incomplete.append(f"not read as {kind.name}: {error.where}")
+    except TidewatchError as error:
+        said.incomplete.append(f"not read as {kind.name}: {error.explain()}")
+    except (MemoryError, RecursionError) as error:
+        said.incomplete.append(
+            f"not read as {kind.name}: beyond its limits ({type(error).__name__})"
+        )
+    except Exception as error:  # noqa: BLE001 -- hostile input: a reader's own fault reads as incomplete
+        said.incomplete.append(f"not read as {kind.name}: {type(error).__name__}: {error}"[:300])
 
 
-def _check(event: Event[Any], knowledge: Knowledge) -> Outcome:
-    if event.type == TYPE_PACKAGE_INSTALL:
-        return check_packages(event, knowledge)
-    if event.type == TYPE_PIPELINE_RUN:
-        return check_pipeline(event, knowledge)
-    return check_push(event, knowledge)
+def _within(file: Path, root: Path) -> str:
+    try:
+        return shown_path(file.resolve().relative_to(root.resolve()).as_posix())
+    except ValueError:
+        return shown_path(file.name)
+
+
+def _check_packages(
+    kind: str,
+    raw: bytes,
+    found: Found,
+    options: InstallOptions,
+    knowledge: Knowledge,
+    said: _Said,
+) -> None:
+    said.incomplete += found.incomplete
+    said.unsupported += found.unchecked()
+    for event in install_events(kind, raw, found, options):
+        outcome = check_packages(event, knowledge)
+        if found.incomplete:
+            # The lines are named already, with their numbers.
+            kept = (one for one in outcome.checks if one.name != "pinning")
+            outcome = msgspec.structs.replace(outcome, checks=tuple(kept))
+        _take(outcome, knowledge, said)
+
+
+def _take(outcome: Outcome, knowledge: Knowledge, said: _Said) -> None:
+    said.add(outcome.detections)
+    said.add(intel_findings(outcome.sightings, knowledge))
+    for check in outcome.checks:
+        if check.status is Status.INCOMPLETE:
+            said.incomplete.append(f"{check.name}: {check.detail or 'incomplete'}")
+
+
+def _credentials(raw: bytes, name: str, nested: Mapping[str, str]) -> Iterator[Detection]:
+    """Yield the credentials of a manifest's text, comments and all, each at its first line."""
+    texts = {name: decode_requirements(raw) if len(raw) <= 1 << 26 else "", **nested}
+    seen: set[str] = set()
+    for file, text in texts.items():
+        if "@" not in text:
+            continue
+        for number, line in enumerate(text.splitlines(), 1):
+            if "@" not in line or "://" not in line or len(seen) >= _CREDENTIALS:
+                continue
+            for one in url_credentials(line):
+                detection = detect_credential(one, "the file", file=file, line=number)
+                if detection.locator not in seen:
+                    seen.add(detection.locator)
+                    yield detection
+
+
+class _Places:
+    """Locates the subjects of findings in the texts of a manifest."""
+
+    def __init__(self, raw: bytes, name: str, nested: Mapping[str, str]) -> None:
+        """Keep the texts; they are searched only if there are findings."""
+        self._raw = raw
+        self._name = name
+        self._nested = nested
+        self._lines: dict[str, list[str]] = {}
+
+    def placed(self, detection: Detection) -> Detection:
+        """Return a detection with its file and line, if they are found."""
+        evidence = detection.evidence
+        wanted = next(
+            (str(evidence[key]) for key in ("package", "requirement", "url", "host", "path")
+             if evidence.get(key)),
+            None,
+        )  # fmt: skip
+        if wanted is None or (isinstance(evidence.get("line"), int) and evidence.get("file")):
+            return detection
+        place = self._find(
+            _pattern(wanted, is_path="path" in evidence and "package" not in evidence)
+        )
+        if place is None:
+            return detection
+        return msgspec.structs.replace(
+            detection, evidence={**evidence, "file": place[0], "line": place[1]}
+        )
+
+    def _find(self, pattern: re.Pattern[str]) -> tuple[str, int] | None:
+        if not self._lines:
+            texts = {self._name: decode_requirements(self._raw), **self._nested}
+            self._lines = {name: text.splitlines() for name, text in texts.items()}
+        for name, lines in self._lines.items():
+            for number, line in enumerate(lines, 1):
+                if pattern.search(line):
+                    return name, number
+        return None
+
+
+def _pattern(wanted: str, *, is_path: bool) -> re.Pattern[str]:
+    """Return a pattern of a name in any spelling, or of the last part of a setting's path."""
+    if is_path:
+        in_line = re.search(r"\bline (\d+)$", wanted)
+        last = wanted.rpartition(".")[2].partition("[")[0]
+        return re.compile(rf"(?<!\w){re.escape(in_line[0] if in_line else last)}(?!\w)")
+    if "/" in wanted or ":" in wanted:
+        return re.compile(re.escape(wanted.partition("://")[2] or wanted))
+    name = re.match(r"[A-Za-z0-9._-]+", wanted)
+    words = map(re.escape, canonical_name(name[0] if name else wanted).split("-"))
+    return re.compile(rf"(?i)(?<![\w.-]){'[-_.]+'.join(words)}(?![\w-]|\.\w*[a-z])")
+
+
+def merged(manifest: FileEntry, artifact: FileEntry) -> FileEntry:
+    """Merge both scans of one file; the worse verdict wins."""
+    order = (Verdict.CLEAN, Verdict.UNSUPPORTED, Verdict.SUSPICIOUS, Verdict.CORRUPT,
+             Verdict.INCOMPLETE, Verdict.MALICIOUS)  # fmt: skip
+    fields: dict[str, Any] = {
+        "verdict": max(manifest.verdict, artifact.verdict, key=order.index),
+        "findings": (*manifest.findings, *artifact.findings),
+        "reasons": tuple(dict.fromkeys((*manifest.reasons, *artifact.reasons))),
+        "sha256": manifest.sha256 or artifact.sha256,
+    }
+    return msgspec.structs.replace(manifest, **fields)

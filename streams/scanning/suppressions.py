@@ -1,4 +1,4 @@
-"""Findings that are not to be reported: by rule, digest and path, with a reason and an end."""
+"""Suppresses findings by rule, digest and path, with a reason and an expiry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from streams.reports.entries import FileEntry
 
 
 class SuppressionError(TidewatchError):
-    """A suppression that does not say what it must say."""
+    """An invalid suppression."""
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,7 +33,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Suppressions(msgspec.Struct, frozen=True, kw_only=True):
-    """Those that apply today, and what the expired ones named."""
+    """The suppressions that apply today, and descriptions of the expired ones."""
 
     today: date
     active: tuple[Suppression, ...] = ()
@@ -45,7 +45,7 @@ class Suppressions(msgspec.Struct, frozen=True, kw_only=True):
         return any(one.digest for one in self.active)
 
     def apply(self, file: FileEntry) -> FileEntry:
-        """Return a file with its suppressed findings marked; its verdict stays what it is."""
+        """Return a file with its suppressed findings marked; its verdict does not change."""
         return msgspec.structs.replace(
             file,
             findings=tuple(
@@ -68,14 +68,14 @@ class Suppressions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def in_force(entries: Iterable[Suppression], today: date) -> Suppressions:
-    """Split suppressions into those that apply on a day and those that have ended.
+    """Split suppressions into those that apply on a day and those that have expired.
 
     Args:
-        entries: Each ends with the day it names.
+        entries: The suppressions; each expires after the day it names.
         today: The day.
 
     Raises:
-        SuppressionError: an end that is no date.
+        SuppressionError: an expiry that is not a date.
     """
     active, expired = [], []
     for one in entries:
@@ -103,10 +103,10 @@ def read_suppressions(path: Path, today: date | None = None) -> Suppressions:
     Args:
         path: Each table names `reason` and `expires`, and one or more of `rule`, `digest` (SHA-256)
             and `path` (with `*`).
-        today: The day they are to apply on; today by default.
+        today: The day they apply on; today by default.
 
     Raises:
-        SuppressionError: the file can't be read, or a table names too little.
+        SuppressionError: the file can't be read, or a table is incomplete.
     """
     try:
         tables = msgspec.convert(tomllib.loads(path.read_text("utf-8")), _File)

@@ -1,4 +1,4 @@
-"""What a user names to be scanned: files, folders and locations, as things that can be opened."""
+"""Scan targets: files, folders and locations as objects that can be opened."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import stat
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
+from agents.checks.artifacts.opening import escapes, link_text
 from agents.fetching.errors import FetchError
 from agents.fetching.sources import DescriptorSource, OpenSource
 
@@ -17,7 +19,7 @@ LOCAL_TENANT = "local"
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """One file, where it is, and the paths beside it."""
+    """One file, its location, and its sibling paths."""
 
     path: str
     """As reported."""
@@ -25,10 +27,14 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """Within its folder or repository."""
     open: Callable[[], OpenSource]
     siblings: frozenset[str] = frozenset()
+    file: Path | None = None
+    """Its local path, if it has one."""
+    root: Path | None = None
+    """The folder within which it may name other files."""
 
 
 def is_location(text: str) -> bool:
-    """Tell whether a user's argument is a URI and not a path."""
+    """Return whether a user's argument is a URI and not a path."""
     scheme, mark, _ = text.partition("://")
     return bool(mark) and scheme.isascii() and scheme.replace("+", "").isalnum()
 
@@ -49,23 +55,82 @@ def open_local(path: Path) -> OpenSource:
     return DescriptorSource(descriptor)
 
 
-def local_targets(path: Path) -> Iterator[Target]:
+class _LinkText:
+    """A link as the text of where it leads."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+        self.size = len(raw)
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self._raw[offset : offset + length]
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def shown_path(path: Path | str) -> str:
+    """Return a path as text for reports: bytes that are not UTF-8 are escaped."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def local_targets(path: Path, root: Path | None = None) -> Iterator[Target]:
     """Yield a file, or all files below a folder, in order of their paths.
 
-    Folders reached through links are not entered: they may lead round in a circle.
+    Links to folders are not followed: they may form a cycle. A link that leads out of the folder
+    is judged by its target, not followed. A folder that can't be read is a target that fails when
+    it is opened.
+
+    Args:
+        path: The file or folder.
+        root: For a file: the folder within which it may name others; its own by default.
     """
     if not path.is_dir():
-        yield Target(path=str(path), name=path.name, open=partial(open_local, path))
+        yield Target(
+            path=shown_path(path),
+            name=shown_path(path.name),
+            open=partial(open_local, path),
+            file=path,
+            root=root or path.parent,
+        )
         return
     found: list[Path] = []
-    for folder, folders, names in os.walk(path):
+    away: set[Path] = set()
+    refused: dict[Path, FetchError] = {}
+
+    def refuse(error: OSError) -> None:
+        folder = Path(os.fsdecode(error.filename))
+        refused[folder] = FetchError(
+            f"the folder can't be read ({error.strerror})", where=shown_path(folder)
+        )
+
+    for folder, folders, names in os.walk(path, onerror=refuse):
         folders.sort()
         found += [Path(folder, name) for name in names]
-    siblings = frozenset(one.relative_to(path).as_posix() for one in found)
-    for one in sorted(found):
+        links = [Path(folder, name) for name in (*folders, *names)]
+        away.update(link for link in links if link.is_symlink() and escapes(link, path))
+    siblings = frozenset(shown_path(one.relative_to(path).as_posix()) for one in {*found, *away})
+    for one in sorted({*found, *away, *refused}):
+        opened: Callable[[], OpenSource] = partial(open_local, one)
+        if one in refused:
+            opened = partial(_fail, refused[one])
+        elif one in away:
+            opened = partial(_LinkText, link_text(one))
         yield Target(
-            path=str(one),
-            name=one.relative_to(path).as_posix(),
-            open=partial(open_local, one),
+            path=shown_path(one),
+            name=shown_path(one.relative_to(path).as_posix()),
+            open=opened,
             siblings=siblings,
+            file=None if one in away or one in refused else one,
+            root=path,
         )
+
+
+def _fail(error: FetchError) -> OpenSource:
+    raise error

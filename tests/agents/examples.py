@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
@@ -11,8 +10,6 @@ from typing import Any
 import msgspec
 import orjson
 
-from agents.checks.artifacts.dispatch import scan_source
-from agents.checks.artifacts.scanning import BytesSource
 from agents.domain.detection import Outcome
 from agents.domain.knowledge import MemoryKnowledge
 from schemas.cloudevents import read_event
@@ -87,42 +84,21 @@ def _packages(family: str, given: Mapping[str, Any]) -> set[str]:
     return _event_family(family, {"data": data, **known})
 
 
-def bytes_of(given: Mapping[str, Any]) -> bytes:
-    """Return the bytes that an example of a file gives as text, hex, base64 or by its builder."""
-    if "text" in given:
-        return str(given["text"]).encode()
-    if "hex" in given:
-        return bytes.fromhex(given["hex"])
-    if "base64" in given:
-        return base64.b64decode(given["base64"])
-    build = import_module("tests.agents.checks.artifacts.corpus").build
-    raw: bytes = build(given["corpus"])
-    return raw
-
-
-def _file_family(_family: str, given: Mapping[str, Any]) -> set[str]:
-    siblings = frozenset(given.get("siblings", ()))
-    report = scan_source(given["name"], BytesSource(bytes_of(given)), siblings)
-    return {detection.rule_id for detection in report.detections}
-
-
 RUNNERS: dict[str, Callable[[str, Mapping[str, Any]], set[str]]] = {
     "pipelines": _event_family,
     "packages": _packages,
     "provenance": _event_family,
-    "artifacts": _file_family,
-    "artifacts.formats": _file_family,
 }
 
 
-def run_example(family: str, given: Mapping[str, Any]) -> set[str]:
+def run_example(family: str, given: Any) -> set[str]:
     """Return the ids of the rules that `given` meets in the checks of its family.
 
-    A family whose examples need more than an event or a file reads them itself, in
+    A family whose examples need more than an event reads them itself, in
     `tests/agents/checks/<family>/examples.py`, by a function of the same name that takes `given`.
     """
-    own = f"tests.agents.checks.{family}"
-    if find_spec(own.partition(".formats")[0]) and find_spec(f"{own}.examples"):
-        ids: set[str] = import_module(f"{own}.examples").run_example(given)
+    top = family.partition("/")[0]
+    if find_spec(f"tests.agents.checks.{top}") and find_spec(f"tests.agents.checks.{top}.examples"):
+        ids: set[str] = import_module(f"tests.agents.checks.{top}.examples").run_example(given)
         return ids
-    return RUNNERS[family](family, given)
+    return RUNNERS[top](top, given)

@@ -7,16 +7,20 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import orjson
+import pytest
 
 from agents.checking import SightingDeduplicator, checking_agent
+from agents.domain.knowledge import MemoryKnowledge
 from agents.messages import refusal_message
+from agents.package_install import package_install_agent
 from agents.ports import Delivery, Message, Record
+from agents.registry_push import registry_push_agent
 from schemas.channels import Channel
 from schemas.cloudevents import read_event
 from schemas.dead_letters import CHECK_FAILED
 from schemas.ledger import LedgerMessage, SourceSeen
 from schemas.observations import Sighting
-from tests.schemas.events import PACKAGE_INSTALL
+from tests.schemas.events import PACKAGE_INSTALL, REGISTRY_PUSH
 
 TIME = datetime(2026, 11, 20, 9, tzinfo=UTC)
 
@@ -37,12 +41,19 @@ class Published(list):
     def __init__(self):
         super().__init__()
         self.refused = []
+        self.undo = []
 
     def __call__(self, message):
         self.append(message)
 
     def refuse(self, one, reason, _error):
         self.refused.append((one.offset, reason))
+
+    def on_abandoned(self, undo):
+        self.undo.append(undo)
+
+    def caused_by(self, entered_ms):
+        self.entered_ms = entered_ms
 
 
 def test_an_event_that_breaks_a_check_is_refused_and_its_neighbours_are_checked():
@@ -95,6 +106,59 @@ def test_what_was_forgotten_is_told_again():
     for name in ("a", "b", "c", "d"):
         assert told.is_news(sighting(component=f"pypi:{name}"))
     assert told.is_news(sighting(component="pypi:a"))
+
+
+def test_what_an_abandoned_batch_told_is_told_when_it_comes_again():
+    """Also if others sent the same before, and it was sent again since a version came back."""
+    told = SightingDeduplicator()
+    earlier = sighting(event_id="e0", occurred_at=TIME - timedelta(hours=9))
+    assert told.is_news(earlier)
+    assert told.is_news(sighting(event_id="e1", version="3.0"))
+    forget = told.begin()
+    back = sighting(event_id="e2", occurred_at=TIME + timedelta(hours=2))
+    sooner = sighting(event_id="e3", occurred_at=TIME + timedelta(hours=1))
+    assert told.is_news(back)
+    told.is_news(sooner)
+    forget()
+    assert told.is_news(back)
+
+
+def test_what_is_under_way_is_not_told_twice_and_undone_for_its_own_batch_alone():
+    told = SightingDeduplicator()
+    first = told.begin()
+    assert told.is_news(sighting(component="pypi:a"))
+    told.begin()
+    assert told.is_news(sighting(component="pypi:b"))
+    assert not told.is_news(sighting(component="pypi:a", event_id="e3"))
+    first()
+    assert told.is_news(sighting(component="pypi:a"))
+    assert not told.is_news(sighting(component="pypi:b", event_id="e3"))
+
+
+@pytest.mark.parametrize("kind", ["install", "push"])
+def test_a_checking_agent_undoes_what_it_noted_when_its_batch_is_abandoned(kind):
+    agent, body = {
+        "install": (package_install_agent, PACKAGE_INSTALL),
+        "push": (registry_push_agent, REGISTRY_PUSH),
+    }[kind]
+    checks = agent(MemoryKnowledge())
+    event = read_event(orjson.dumps(body), (), timestamp_ms=3_600_000, max_bytes=1 << 20)
+
+    class Batch:
+        deliveries = (Delivery(record=record(b"", offset=1), value=event),)
+
+    def messages():
+        published = Published()
+        asyncio.run(checks(Batch(), published))
+        return [message.key for message in published], published.undo
+
+    first, undo = messages()
+    fewer, _ = messages()
+    assert len(fewer) < len(first)
+    for each in undo:
+        each()
+    again, _ = messages()
+    assert again == first
 
 
 def test_a_source_is_heard_once_an_hour():

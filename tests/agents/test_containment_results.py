@@ -1,4 +1,4 @@
-"""Answers to commands: only a trusted responder's count, a forged one is kept and told."""
+"""Answers to commands: only a trusted responder's count, a forged one is kept and reported."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ import aiokafka
 import psutil
 
 from agents.triage.routing import incident_id
-from streams.apps.topology import APPS
+from streams.apps.topology import APPLICATIONS
 from tests.bench.contestants import PARTITIONS
 from tests.bench.processes import (
     ROOT,
@@ -30,6 +29,7 @@ from tests.bench.processes import (
     until_ready,
 )
 from tests.bench.workload import Input, installs
+from tests.installed import TIDEWATCH
 
 RATES = (2_000, 10_000)
 WARM_UP_SECONDS = 4.0
@@ -191,7 +191,7 @@ def start_worker(bootstrap: str, prefix: str, state: Path) -> psutil.Process:
     }
     with (state / "log").open("wb") as log:
         return psutil.Popen(
-            [sys.executable, "-m", "streams", "worker"],
+            [TIDEWATCH, "worker"],
             cwd=ROOT,
             stdout=log,
             stderr=log,
@@ -201,7 +201,7 @@ def start_worker(bootstrap: str, prefix: str, state: Path) -> psutil.Process:
 
 def _memory(worker: psutil.Process) -> list[tuple[str, float]]:
     children = sorted(worker.children(), key=lambda child: child.create_time())
-    names = ["supervisor", *sorted(APPS)]
+    names = ["supervisor", *sorted(APPLICATIONS)]
     return [
         (name, resident_mb(process))
         for name, process in zip(names, [worker, *children], strict=True)

@@ -13,7 +13,7 @@ import random
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -79,6 +79,12 @@ class _Outbox:
 
     def refuse(self, record: Record, reason: str, error: str) -> None:
         raise AssertionError(f"{record.offset}: {reason} {error}")
+
+    def on_abandoned(self, undo: Callable[[], None]) -> None:
+        """Nothing is abandoned here."""
+
+    def caused_by(self, entered_ms: int) -> None:
+        """Nothing is measured here."""
 
 
 class Ledger:

@@ -32,7 +32,7 @@ MIB = 1 << 20
 TIDEWATCH = """
 import sys
 sys.path.insert(0, {root!r})
-from agents.checks.artifacts.files import scan_file
+from agents.checks.artifacts.files import scan_descriptor
 from pathlib import Path
 WORD = {{"malicious": "critical", "suspicious": "warn", "clean": "clean", "corrupt": "error",
         "incomplete": "error"}}
@@ -44,7 +44,9 @@ def judge(path):
     beside = root.rglob("*") if root else ()
     siblings = frozenset(one.relative_to(root).as_posix() for one in beside)
     name = path.relative_to(root or path.parent).as_posix()
-    return WORD[str(scan_file(path, name=name, siblings=siblings).verdict)]
+    with path.open("rb") as file:
+        report = scan_descriptor(file.fileno(), name, siblings)
+    return WORD[str(report.verdict)]
 """
 FICKLING = """
 import fickling, io

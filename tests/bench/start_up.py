@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from streams.broker.paths import jars_dir
 from tests.bench.latency import start_worker
 from tests.bench.processes import ROOT, Ends, fill, make_topics, stop, until_ready
 from tests.bench.workload import installs
+from tests.installed import TIDEWATCH
 
 EVENTS = 200
 DEMO_SECONDS = 180.0
@@ -59,7 +59,7 @@ async def demo(state: Path) -> tuple[float, float]:
         jars.symlink_to(jars_dir())
     began = time.time()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "streams", "up", "--demo", "--fresh", "--exit-when-done"),
+        *(TIDEWATCH, "up", "--demo", "--fresh", "--exit-when-done"),
         cwd=ROOT,
         env={**os.environ, "TIDEWATCH_STATE_DIR": str(state)},
         stdout=asyncio.subprocess.PIPE,

@@ -15,8 +15,9 @@ AREAS = (
     "structures",
     "torn",
     "surroundings",
+    "ordinary",
 )
-KINDS = ("hostile", "harmless", "damaged")
+KINDS = ("hostile", "suspicious", "harmless", "damaged")
 Sample = tuple[str, bytes | dict[str, bytes]]
 
 
@@ -24,5 +25,5 @@ def samples(kind: str) -> Iterator[Sample]:
     """Yield the samples of a kind from all areas, by `area/name`: one file, or a folder of them."""
     for area in AREAS:
         module = import_module(f"tests.corpus.{area}")
-        for name, content in getattr(module, kind)():
+        for name, content in getattr(module, kind, tuple)():
             yield f"{area}/{name}", content

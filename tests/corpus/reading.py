@@ -14,7 +14,7 @@ from agents.checks.artifacts.scanning import (
     Scan,
     Source,
 )
-from agents.domain.rules import family_rules
+from agents.domain.rules import rule_named
 from schemas.severity import Severity
 
 PICKLE_HEADS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"cos\n", b"cposix\n")
@@ -50,8 +50,7 @@ def read(
 
 def severity(scan: Scan) -> Severity:
     """Return the worst severity of what was found."""
-    rules = family_rules("artifacts.formats")
-    found = [one.severity or rules[one.rule_id].severity for one in scan.detections]
+    found = [one.severity or rule_named(one.rule_id).severity for one in scan.detections]
     return max(found, key=lambda one: one.rank, default=Severity.INFORMATIONAL)
 
 

@@ -12,7 +12,14 @@ from agents.checks.artifacts.scanning import BytesSource
 from schemas.severity import Verdict
 from tests.corpus import KINDS, samples
 
-ORDER = (Verdict.MALICIOUS, Verdict.INCOMPLETE, Verdict.CORRUPT, Verdict.SUSPICIOUS, Verdict.CLEAN)
+ORDER = (
+    Verdict.MALICIOUS,
+    Verdict.INCOMPLETE,
+    Verdict.CORRUPT,
+    Verdict.SUSPICIOUS,
+    Verdict.UNSUPPORTED,
+    Verdict.CLEAN,
+)
 
 
 def verdict(name: str, content: bytes | dict[str, bytes]) -> tuple[Verdict, list[FileReport]]:
@@ -38,6 +45,7 @@ def main() -> None:
             counts[str(found)] += 1
             wanted = {
                 "hostile": found is Verdict.MALICIOUS,
+                "suspicious": found is Verdict.SUSPICIOUS,
                 "harmless": found is Verdict.CLEAN,
                 "damaged": found is not Verdict.CLEAN,
             }

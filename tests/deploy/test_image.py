@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
+import subprocess
+import sys
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -56,11 +59,30 @@ def test_what_the_package_is_made_of_is_copied() -> None:
     assert rooms <= set(COPIED)
 
 
-def test_dependencies_are_installed_by_their_hashes_and_nothing_else_is_fetched() -> None:
-    installs = [run for run in of("RUN") if "pip install" in run]
-    assert installs
-    for run in installs:
-        assert "--require-hashes" in run or {"--no-index", "--no-deps"} <= set(run.split())
+def test_only_the_installer_installs_and_only_what_is_locked() -> None:
+    runs = of("RUN")
+    assert not any("pip install" in run for run in runs)
+    installs = [shlex.split(run) for run in runs if "locks/installer.py" in run]
+    assert len(installs) == 2
+    for words in installs:
+        assert words[words.index("install") + 1 :][:3] == [
+            "--compile",
+            "/opt/tidewatch",
+            "requirements.lock",
+        ]
+        # what installs stays behind in its stage
+        assert words[words.index("--installer") + 1] == "/opt/installer"
+    assert [rest for rest in of("COPY") if rest.startswith("--from")] == [
+        "--from=build /opt/tidewatch /opt/tidewatch"
+    ]
+
+
+def test_what_it_is_built_on_is_fixed_by_a_digest() -> None:
+    stages: set[str] = set()
+    for rest in of("FROM"):
+        image, *name = rest.split(" AS ")
+        assert image in stages or re.search(r"@sha256:[0-9a-f]{64}$", image), rest
+        stages.update(name)
 
 
 def test_it_runs_without_root_under_the_number_that_the_pods_name() -> None:
@@ -83,3 +105,32 @@ def test_compose_runs_the_kafka_that_the_tests_run() -> None:
     _, version = compose["services"]["kafka"]["image"].split(":")
     pins = (ROOT / "deploy/kafka/jars.sha256").read_text()
     assert re.findall(r"kafka-clients-([\d.]+)\.jar", pins) == [version]
+
+
+SPEC = importlib.util.spec_from_file_location("trial", ROOT / "deploy/image/try_in_debian_root.py")
+assert SPEC is not None
+assert SPEC.loader is not None
+trial = importlib.util.module_from_spec(SPEC)
+sys.modules["trial"] = trial  # a dataclass looks its module up
+SPEC.loader.exec_module(trial)
+
+
+def test_the_trial_without_a_container_engine_reads_the_same_steps() -> None:
+    read = trial.instructions((ROOT / "Dockerfile").read_text())
+    assert [list(one) for one in read] == [[name, rest.strip()] for name, rest in INSTRUCTIONS]
+    patterns = (ROOT / ".dockerignore").read_text().split()
+    for path in (*COPIED, "agents/checks/check.py", "tests", ".git", "locks/bench.lock"):
+        assert trial.is_sent(path, patterns) == sent_to_the_build(path), path
+    assert not trial.is_sent("agents/__pycache__/x.pyc", patterns)
+
+
+def test_the_trial_says_that_it_was_skipped() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "deploy/image/try_in_debian_root.py"],
+        env={"PATH": "/nowhere"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 77
+    assert "skipped" in done.stderr

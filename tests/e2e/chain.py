@@ -7,10 +7,9 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from streams.cli.live_view import Follower, View
 from streams.kafka.client import client_options
 from streams.kafka.topics import ensure_topics, topic_name
 from streams.settings import Settings, load_settings
+from tests.installed import TIDEWATCH
 
 SETTLED_SECONDS = 3.0
 
@@ -36,7 +36,15 @@ SETTLED_SECONDS = 3.0
 class Chain:
     """One set of topics and groups on a broker, and the workers on it."""
 
-    def __init__(self, kafka: str, folder: Path, **options: Any) -> None:
+    def __init__(
+        self,
+        kafka: str,
+        folder: Path,
+        *,
+        credentials: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> None:
+        """Make the topics; `credentials` are settings with which only the workers connect."""
         self.prefix = f"c{uuid.uuid4().hex[:8]}"
         self.folder = folder
         self.options: dict[str, Any] = {
@@ -51,6 +59,7 @@ class Chain:
             "log_format": "json",
             **options,
         }
+        self._credentials = dict(credentials or {})
         self.workers: list[subprocess.Popen[bytes]] = []
         asyncio.run(ensure_topics(self.settings))
 
@@ -62,13 +71,16 @@ class Chain:
         """Start all apps as `tidewatch worker` does."""
         environment = {
             **os.environ,
-            **{f"TIDEWATCH_{name.upper()}": str(value) for name, value in self.options.items()},
+            **{
+                f"TIDEWATCH_{name.upper()}": str(value)
+                for name, value in (self.options | self._credentials).items()
+            },
             "TIDEWATCH_INSTANCE": instance,
         }
         log = self.folder / f"{self.prefix}-worker-{len(self.workers)}.log"
         with log.open("wb") as opened:
             worker = subprocess.Popen(
-                [sys.executable, "-m", "streams", "worker"],
+                [TIDEWATCH, "worker"],
                 env=environment,
                 stdout=opened,
                 stderr=opened,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
+
+from tests.installed import TIDEWATCH
 
 BROKEN = 2
 """The exit code of what could not be done."""
@@ -17,8 +18,12 @@ def tidewatch(*words: str, seconds: float = 60, **settings: object) -> tuple[int
         **{f"TIDEWATCH_{name.upper()}": str(value) for name, value in settings.items()},
     }
     done = subprocess.run(
-        [sys.executable, "-m", "streams", *words],
-        env={"TIDEWATCH_LOG_LEVEL": "error", **environment},
+        [TIDEWATCH, *words],
+        env={
+            "TIDEWATCH_LOG_LEVEL": "error",
+            "TIDEWATCH_BROKER_WAIT_SECONDS": "2",
+            **environment,
+        },
         capture_output=True,
         text=True,
         timeout=seconds,

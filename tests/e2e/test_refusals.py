@@ -9,9 +9,8 @@ import orjson
 import pytest
 
 from schemas.channels import Channel
-from streams.apps.topology import APPS, load_app
+from streams.apps.topology import FACTORIES, changelogs, load_app
 from streams.engine.app import needed_changelogs
-from streams.kafka.topics import changelogs
 from streams.settings import load_settings
 from tests.e2e.chain import Chain
 from tests.e2e.command import BROKEN, said, tidewatch
@@ -115,6 +114,6 @@ def test_a_full_disk_stops_the_workers_and_with_room_all_comes_out(kafka, tmp_pa
 def test_topics_create_makes_every_topic_that_the_apps_need(tmp_path):
     settings = load_settings(kafka="127.0.0.1:1", state_dir=tmp_path)
     needed = {}
-    for app in APPS:
+    for app in FACTORIES:
         needed |= needed_changelogs(app, load_app(app, settings).bindings, settings)
     assert changelogs(settings) == needed

@@ -13,7 +13,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from datetime import UTC, datetime
@@ -47,6 +46,7 @@ from streams.reports.lessons import (
 )
 from tests.e2e.chain import Chain, results
 from tests.e2e.scenario_run import send_events
+from tests.installed import TIDEWATCH
 
 pytestmark = [pytest.mark.kafka, pytest.mark.fault, pytest.mark.timeout(600)]
 
@@ -189,7 +189,7 @@ class Responder:
         self.process = None
 
     def command(self, *words):
-        return [sys.executable, "-m", "streams", *words, "--config", str(self.config)]
+        return [TIDEWATCH, *words, "--config", str(self.config)]
 
     def wait_for_key(self):
         """Wait for the key that signs commands: the responder trusts it from its start."""
@@ -215,7 +215,7 @@ class Responder:
 
     def tidewatch(self, *words):
         done = subprocess.run(
-            [sys.executable, "-m", "streams", *words],
+            [TIDEWATCH, *words],
             env=self.environment, capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

@@ -14,10 +14,12 @@ import time
 from agents.checks.artifacts.dispatch import scan_source
 from agents.checks.artifacts.scanning import Budget, BytesSource
 from tests.corpus import KINDS, samples
+from tests.fuzz.costly import INPUTS
 
 MAX_SECONDS = 20.0
 MAX_MEMORY_KB = 1 << 20
 MAX_SAMPLE = 200_000
+COSTLY_BYTES = 4_000
 TOKENS = (
     b"\x80\x04",
     b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06", b"cos\nsystem\n", b"\xff\xff\xff\xff",
@@ -65,6 +67,7 @@ def fuzz(seconds: float, seed: int) -> int:
         for raw in ([content] if isinstance(content, bytes) else content.values())
         if len(raw) <= MAX_SAMPLE
     ]
+    pool += [(name, make(COSTLY_BYTES)) for name, make in INPUTS.items()]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     count, deadline = 0, time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -39,12 +39,14 @@ from streams.adapters import ADAPTERS, adapt
 from tests.corpus import KINDS, samples
 from tests.fuzz import formats
 from tests.fuzz.artifacts import mutate
+from tests.fuzz.costly import INPUTS
 from tests.schemas.events import PACKAGE_INSTALL, PIPELINE_RUN, REGISTRY_PUSH
 
 Target = Callable[[bytes], object]
 MAX_SECONDS_OF_ONE = 20
 MEMORY_BYTES = 2 << 30
 MAX_SAMPLE = 100_000
+COSTLY_BYTES = 4_000
 AT_ONCE = 2
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
@@ -105,7 +107,7 @@ def _files() -> list[bytes]:
         for _, content in samples(kind)
         for raw in ([content] if isinstance(content, bytes) else content.values())
         if len(raw) <= MAX_SAMPLE
-    ]
+    ] + [make(COSTLY_BYTES) for make in INPUTS.values()]
 
 
 def _documents() -> list[bytes]:

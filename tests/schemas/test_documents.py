@@ -37,6 +37,49 @@ def test_an_alert_is_a_valid_detection_finding(ioc_type):
     DetectionFinding.model_validate(copy.deepcopy(document))
 
 
+def test_a_document_declares_the_profiles_of_what_it_uses():
+    document = plain(ocsf.detection_finding(examples.alert()))
+    assert document["metadata"]["profiles"] == ["incident", "security_control"]
+    document["metadata"]["profiles"] = []
+    unknown = {error.split(":")[0] for error in ocsf_errors(document, "detection_finding")}
+    assert {"detection_finding.assignee", "detection_finding.action_id"} <= unknown
+    alone = msgspec.structs.replace(examples.alert(), assignee=None)
+    assert plain(ocsf.detection_finding(alone))["metadata"]["profiles"] == ["security_control"]
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"time": "now"}, "time: must be an integer"),
+        ({"severity_id": 7}, "severity_id: 7 is not in the enumeration"),
+        ({"type_uid": 200300}, "type_uid: 200300 is not in the enumeration"),
+        ({"colour": "red"}, "colour: unknown attribute"),
+        ({"observables": {}}, "observables: must be an array"),
+        ({"evidences": [{}]}, "evidences[0]: empty object"),
+    ],
+)
+def test_a_departure_from_the_ocsf_schema_is_found(change, error):
+    document = plain(ocsf.detection_finding(examples.alert())) | change
+    assert any(error in found for found in ocsf_errors(document, "detection_finding"))
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"alert": {"id": "x"}}, "alert.id: not an ECS field"),
+        ({"event": {"severity": "high"}}, "event.severity: must be a long"),
+        ({"event": {"category": "malware"}}, "event.category: must be a list"),
+        ({"event": {"kind": "finding"}}, "event.kind: 'finding' is not an expected value"),
+        ({"file": {"hash": {"sha256": ["a"]}}}, "file.hash.sha256: must not be a list"),
+        ({"labels": {"attempts": 3}}, "labels.attempts: must be a keyword"),
+        ({"@timestamp": "yesterday"}, "@timestamp: no date"),
+    ],
+)
+def test_a_departure_from_the_ecs_fields_is_found(change, error):
+    document = plain(ecs.alert_document(examples.alert())) | change
+    assert any(error in found for found in ecs_errors(document))
+
+
 @pytest.mark.parametrize("activity", ["create", "update", "close"])
 @pytest.mark.parametrize("status", ["new", "contained", "suppressed", "false-positive", "closed"])
 def test_every_activity_and_status_is_valid_and_times_are_integer_milliseconds(activity, status):

@@ -8,7 +8,7 @@ import pytest
 from schemas import dead_letters as reasons
 from schemas.cloudevents import first_headers, nesting, read_event, write_structured
 from schemas.errors import UnreadableRecordError
-from tests.shared_data import shared_path
+from tests.samples import sample
 
 NOW_MS = 1_795_000_000_000
 MIB = 1 << 20
@@ -31,7 +31,7 @@ def read(document, headers=(), **kwargs):
 
 @pytest.mark.parametrize("name", ["registry-push", "package-install", "pipeline-run"])
 def test_the_native_samples_read_in_both_modes_alike(name):
-    raw = shared_path("samples", "events", f"{name}.json").read_bytes()
+    raw = sample("events", f"{name}.json")
     document = orjson.loads(raw)
     structured = read(raw, [("content-type", b"application/cloudevents+json; charset=UTF-8")])
     binary = read(

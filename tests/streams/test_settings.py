@@ -18,7 +18,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     import os  # noqa: PLC0415
 
     for name in list(os.environ):
-        if name.startswith("TIDEWATCH_") and name != "TIDEWATCH_SHARED":
+        if name.startswith("TIDEWATCH_"):
             monkeypatch.delenv(name)
 
 

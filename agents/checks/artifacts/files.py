@@ -1,15 +1,13 @@
-"""Scans files on disk; says of what can't be opened that it was not scanned."""
+"""Scans an open file on disk, read by range."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 from agents.checks.artifacts.dispatch import scan_source
-from agents.checks.artifacts.opening import open_regular
-from agents.checks.artifacts.report import FileReport, failed
+from agents.checks.artifacts.report import FileReport
 from agents.checks.artifacts.scanning import Budget
 from agents.domain.detection import Detection
 
@@ -47,7 +45,7 @@ def scan_descriptor(
         siblings: Paths of the other files of the same folder.
         digest: Whether to compute its SHA-256 (one streaming pass).
         budget: What it may cost.
-        sink: Hears of each detection at once.
+        sink: Called with each detection at once.
         second_opinion: Whether to ask fickling too.
     """
     sha256 = None
@@ -65,29 +63,3 @@ def scan_descriptor(
         sink=sink,
         second_opinion=second_opinion,
     )
-
-
-def scan_file(
-    path: Path,
-    *,
-    name: str | None = None,
-    siblings: frozenset[str] = frozenset(),
-    digest: bool = False,
-) -> FileReport:
-    """Scan one file in this process, without the sandbox's limits.
-
-    Args:
-        path: Where it is; a link is followed.
-        name: As reported, when other than `path`.
-        siblings: Paths of the other files of the same folder.
-        digest: Whether to compute its SHA-256.
-    """
-    shown = name or str(path)
-    try:
-        descriptor = open_regular(path.resolve())
-    except OSError as error:
-        return failed(shown, 0, f"it can't be opened: {error.strerror or error}")
-    try:
-        return scan_descriptor(descriptor, shown, siblings, digest=digest)
-    finally:
-        os.close(descriptor)

@@ -28,12 +28,15 @@ def open_regular(path: Path) -> int:
 def list_tree(root: Path) -> Iterator[tuple[Path, str]]:
     """Yield each regular file below a folder in a fixed order, with its path as reported.
 
-    Links to folders are not entered. Links to files are yielded: see `escapes`.
+    Links to folders are not entered. Links to files are yielded, and those to folders that lead
+    out of this one: see `escapes`.
     """
     count = 0
     for folder, folders, files in os.walk(root, followlinks=False):
         folders.sort()
-        for entry in sorted(files):
+        # of folders, only links that lead out: what is inside is scanned where it stands
+        away = [one for one in folders if _leads_out(Path(folder, one), root)]
+        for entry in sorted([*files, *away]):
             count += 1
             if count > MAX_FILES:
                 return
@@ -41,6 +44,23 @@ def list_tree(root: Path) -> Iterator[tuple[Path, str]]:
             yield path, path.relative_to(root).as_posix()
 
 
+def _leads_out(path: Path, root: Path) -> bool:
+    return path.is_symlink() and escapes(path, root)
+
+
 def escapes(path: Path, root: Path) -> bool:
-    """Say whether a path, its links followed, leaves `root`."""
-    return not path.resolve().is_relative_to(root.resolve())
+    """Tell whether a path, its links followed, leaves `root`.
+
+    A snapshot of a hub's cache is one with the `blobs` that its links name.
+    """
+    real, base = path.resolve(), root.resolve()
+    if real.is_relative_to(base):
+        return False
+    cache = next((one.parent for one in (base, *base.parents) if one.name == "snapshots"), None)
+    return cache is None or not real.is_relative_to(cache / "blobs")
+
+
+def link_text(path: Path) -> bytes:
+    """Return where a link leads, seen from its own folder: what stands in its place as a text."""
+    text = os.path.relpath(path.resolve(), path.parent.resolve())
+    return Path(text).as_posix().encode("utf-8", "surrogateescape")

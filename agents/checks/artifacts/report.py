@@ -25,6 +25,8 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     detections: tuple[Detection, ...] = ()
     reasons: tuple[str, ...] = ()
     """Why it is corrupt or incomplete."""
+    confinement: str = ""
+    """What the process that scanned it had given up; empty when it was scanned in no other."""
 
 
 def severity_of(detection: Detection) -> Severity:
@@ -42,7 +44,7 @@ def verdict_of(
         incomplete: Whether something was not analysed to its end.
         corrupt: Whether bytes are damaged.
     """
-    worst = max((severity_of(one).rank for one in detections), default=0)
+    worst = max((severity_of(detection).rank for detection in detections), default=0)
     if worst >= Severity.CRITICAL.rank:
         return Verdict.MALICIOUS
     if incomplete:

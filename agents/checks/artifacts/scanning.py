@@ -1,4 +1,4 @@
-"""What a parser gets and gives: bytes by range, a budget, and a place to report and to descend."""
+"""Defines what a parser works with: bytes by range, a budget, and a scan to report to."""
 
 from __future__ import annotations
 
@@ -52,6 +52,21 @@ class BytesSource(msgspec.Struct, frozen=True):
     def read(self, offset: int, length: int) -> bytes:
         """Return up to `length` bytes from `offset`."""
         return self.raw[offset : offset + length]
+
+
+class Part:
+    """A range of a source as a source."""
+
+    def __init__(self, source: Source, offset: int, length: int) -> None:
+        """Take `length` bytes from `offset`, or what there is of them."""
+        self._source = source
+        self._offset = offset
+        self.size = max(min(length, source.size - offset), 0)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes from `offset`."""
+        length = min(length, self.size - offset)
+        return self._source.read(self._offset + offset, length) if length > 0 else b""
 
 
 class Budget:
@@ -122,6 +137,10 @@ class Scan:
         self.incomplete: list[str] = []
         self.corrupt: list[str] = []
         self.formats: list[str] = []
+        self.walks: dict[int, Any] = {}
+        """What readers of a document found by going through it, for the next of them."""
+        self.storages: list[tuple[str, int]] = []
+        """Records of storages that pickles declare, with their bytes."""
         self._descend = descend
 
     def report(
@@ -145,15 +164,15 @@ class Scan:
         if len(self.detections) >= MAX_DETECTIONS:
             self.dropped += 1
             return
-        place = {"file": self.path}
+        location = {"file": self.path}
         if self.member:
-            place["member"] = self.member
+            location["member"] = self.member
         where = evidence.get("offset", evidence.get("key", evidence.get("line", "")))
         what = evidence.get("global", evidence.get("name", ""))
         detection = Detection(
             rule_id=rule_id,
             description=description,
-            evidence={**place, **evidence},
+            evidence={**location, **evidence},
             locator=f"{self.path}!{self.member or ''}@{where}#{what}",
             severity=severity,
             confidence=confidence,
@@ -163,11 +182,11 @@ class Scan:
             self.sink(detection)
 
     def mark_incomplete(self, reason: str) -> None:
-        """Say that something here was not analysed to its end."""
+        """Mark the file incomplete: something here was not analysed to its end."""
         self.incomplete.append(f"{self.member or self.path}: {reason}")
 
     def mark_corrupt(self, reason: str) -> None:
-        """Say that the bytes here are damaged."""
+        """Mark the file corrupt: the bytes here are damaged."""
         self.corrupt.append(f"{self.member or self.path}: {reason}")
 
     def descend(self, name: str, source: Source) -> None:
@@ -177,7 +196,7 @@ class Scan:
         """
         if self.depth + 1 > MAX_DEPTH:
             self.mark_incomplete(f"{name}: nested deeper than {MAX_DEPTH}")
-            around = [one for one in (*self.within, *self.formats) if one in ARCHIVES]
+            around = [name for name in (*self.within, *self.formats) if name in ARCHIVES]
             if len(around) >= MAX_DEPTH:
                 self.report(
                     "TW-ARCHIVE-NESTED",
@@ -218,7 +237,7 @@ class Scan:
             self._descend(self, name, source)
 
     def adopt(self, detections: list[Detection]) -> None:
-        """Take over what a trial found, and tell of it."""
+        """Take over what a trial found, and report it."""
         for detection in detections:
             if len(self.detections) >= MAX_DETECTIONS:
                 self.dropped += 1
@@ -235,3 +254,4 @@ class Scan:
         self.incomplete.extend(inner.incomplete)
         self.corrupt.extend(inner.corrupt)
         self.formats.extend(inner.formats)
+        self.storages.extend(inner.storages)

@@ -48,7 +48,7 @@ _ISSUERS: Final = {
     "github": "https://token.actions.githubusercontent.com",
     "gitlab": "https://gitlab.com",
 }
-"""Who may vouch for a repository of a forge: anyone else's word for it is refused."""
+"""Issuers accepted for identities of a forge's repositories; others are refused."""
 _CIRCLECI_ISSUER: Final = "https://oidc.circleci.com"
 _CIRCLECI_PROJECT: Final = "https://circleci.com/api/v2/projects/"
 _BLOCK: Final = 1024 * 1024
@@ -59,11 +59,11 @@ class UnverifiedDistributionError(TidewatchError):
 
 
 class UnfinishedVerificationError(UnverifiedDistributionError):
-    """A distribution of which nothing can be said: it, its signature or the root is unreadable."""
+    """A distribution that can't be verified: it, its signature or the root is unreadable."""
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
-    """What a verified signature says of a distribution."""
+    """The result of a verified signature of a distribution."""
 
     filename: str
     digest: str
@@ -75,7 +75,7 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _AnySigner:
-    """The policy under which a signature only has to hold; who signed is read afterwards."""
+    """A policy that accepts any signer; the identity is read afterwards."""
 
     def verify(self, certificate: x509.Certificate) -> None:
         """Accept every certificate that chains to the trust root."""
@@ -143,13 +143,13 @@ def verify_attestation(
     expected: policy.VerificationPolicy | None = None,
     trusted_root: Path | None = None,
 ) -> Verified:
-    """Return what a PEP 740 attestation object says of a file, once it verifies.
+    """Verify a PEP 740 attestation object of a file, and return its publisher.
 
     Args:
         document: The attestation object.
         filename: The distribution's file name.
         digest: Its SHA-256, hex.
-        expected: Who must have signed; anyone by default.
+        expected: The required signer; anyone by default.
         trusted_root: The operator's `trusted_root.json`; the packaged one by default.
 
     Returns:
@@ -176,7 +176,7 @@ def verify_attestation(
     subjects = statement.get("subject") if isinstance(statement, dict) else None
     if kind != _STATEMENT or not isinstance(subjects, list) or len(subjects) != 1:
         raise UnverifiedDistributionError("the attestation is no statement on one file")
-    # A valid signature says nothing of the shape of what was signed.
+    # A valid signature does not imply a well-formed statement.
     subject = subjects[0] if isinstance(subjects[0], dict) else {}
     digests = subject.get("digest")
     named, shown = _release(str(subject.get("name"))), _release(filename)
@@ -197,7 +197,7 @@ def verify_attestation(
 
 
 def _declared(publisher: Any) -> str | None:  # noqa: ANN401 -- part of a producer's document
-    """Return the publisher that an index says it checked, as a component key."""
+    """Return the publisher that an index claims to have verified, as a component key."""
     if not isinstance(publisher, dict):
         return None
     kind = str(publisher.get("kind", "")).lower()
@@ -244,7 +244,7 @@ def check_attestations(seen: Sequence[Seen]) -> tuple[Check, list[Detection], di
     """Return the check of the attestations that an event carries.
 
     Args:
-        seen: The packages; those without attestations are passed over.
+        seen: The packages; those without attestations are skipped.
 
     Returns:
         The check, the findings, and the verified publishers by place in `seen`.
@@ -301,12 +301,12 @@ def verify_distribution(
     *,
     trusted_root: Path | None = None,
 ) -> Verified:
-    """Return what is known of a sigstore-signed distribution, once it verifies offline.
+    """Verify a sigstore-signed distribution offline, and return its identity.
 
     Args:
         path: The wheel or source distribution.
-        identity: Who must have signed: the certificate's mail address or workflow URI.
-        issuer: Who must have vouched for that identity: an OpenID issuer's URL.
+        identity: The required signer: the certificate's mail address or workflow URI.
+        issuer: The required OpenID issuer of that identity, as a URL.
         bundle: The sigstore bundle or PEP 740 attestation, as a file or its bytes; None: the file
             beside the distribution named `<file>.sigstore.json`, `.sigstore`,
             `.publish.attestation` or `.provenance`.

@@ -8,24 +8,29 @@ from typing import Any, Final
 
 import msgspec
 
+from agents.checks.packages.credentials import check_credentials
 from agents.checks.packages.hashes import check_hashes
 from agents.checks.packages.intel_match import ADVERSE, matches
 from agents.checks.packages.names import NameVerdict, is_plausible, judge_name
 from agents.checks.packages.origin import check_origin
 from agents.checks.packages.pinning import SHOWN_LIMIT, check_pinning, check_reference, read_lines
+from agents.checks.packages.popularity import name_table
 from agents.checks.packages.requirements import RequirementLine
 from agents.checks.packages.seen import Seen, detect, see, sightings
 from agents.checks.packages.tree import Tree
+from agents.checks.packages.versions import is_nines
+from agents.checks.suppressing import unsuppressed
 from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
 from schemas.assessments import Check
 from schemas.components import component_key
+from schemas.counting import counted
 from schemas.events import Event, Package, PackageInstall
 from schemas.intel import IntelKind
 from schemas.severity import Severity, Status
 
 YOUNG: Final = timedelta(days=30)
-"""Age of an upload up to which an unknown name is young."""
+"""Maximum age of an upload whose unknown name counts as new."""
 _ECOSYSTEMS: Final = frozenset({"pypi", "pip", "python"})
 _GOOD: Final = Check(name="known_compromised", status=Status.PASS)
 _NAMES: Final = Check(name="names", status=Status.PASS)
@@ -36,13 +41,13 @@ PATHS_LIMIT: Final = 200
 
 
 def check_packages(event: Event[PackageInstall], knowledge: Knowledge) -> Outcome:
-    """Return all that can be said of an install from the event, intelligence and policy.
+    """Check an install by the event, intelligence and policy.
 
     Intelligence fails the `known_compromised` check but yields no detection here: the component
-    ledger issues those, whichever came first, the fact or the sighting.
+    ledger issues those, whether the fact or the sighting came first.
 
     Args:
-        event: The install; several parts of one are checked each by itself.
+        event: The install; parts of one install are checked separately.
         knowledge: Facts and policies.
 
     Returns:
@@ -65,12 +70,18 @@ def check_packages(event: Event[PackageInstall], knowledge: Knowledge) -> Outcom
         seen[place] = Seen(
             one.package, one.name, component_key("pypi", one.name), one.digest, internal=False
         )
+    credentials = check_credentials(data, lines)
+    if credentials:
+        detail = f"{len(credentials)} in addresses"
+        checks.append(Check(name="credentials", status=Status.WARN, detail=detail))
+        found += credentials
     for check, detections in (
         check_pinning(data, lines),
         check_hashes(data, seen, lines),
         (_known(seen, knowledge), []),
         _names_of(seen, knowledge, event.time),
         (origin, origin_found),
+        _crowding(seen, knowledge),
         _releases(seen, lines),
     ):
         if check is not None:
@@ -79,7 +90,7 @@ def check_packages(event: Event[PackageInstall], knowledge: Knowledge) -> Outcom
             found.extend(detections)
     attested = _EMPTY
     if any(one.package.attestations for one in seen):
-        # Imported on demand: verification is heavy to load and few events carry attestations.
+        # Imported on demand: verification is slow to load and few events carry attestations.
         from agents.checks.packages.attestations import (  # noqa: PLC0415
             check_attestations,
         )
@@ -97,13 +108,13 @@ def check_packages(event: Event[PackageInstall], knowledge: Knowledge) -> Outcom
             checks.append(check)
     return Outcome(
         checks=tuple(checks),
-        detections=tuple(found),
+        detections=unsuppressed(found, policy.suppressions, event.time.date()),
         sightings=tuple(sightings(event, seen, attested)),
     )
 
 
 def _verdict(one: Seen, knowledge: Knowledge) -> bool | None:
-    """Tell whether intelligence is against a package; None where that hangs on its version."""
+    """Return whether intelligence condemns a package; None if that depends on its version."""
     fact = knowledge.fact(one.key)
     answer: bool | None = False
     digests = (one.digest,) if one.digest else ()
@@ -117,7 +128,7 @@ def _verdict(one: Seen, knowledge: Knowledge) -> bool | None:
 
 
 def _known(seen: Sequence[Seen], knowledge: Knowledge) -> Check | None:
-    """Return the check of what intelligence says."""
+    """Return the check against intelligence."""
     if not seen:
         return None
     bad: list[str] = []
@@ -142,8 +153,8 @@ def _known(seen: Sequence[Seen], knowledge: Knowledge) -> Check | None:
 
 
 def _exempt(one: Seen, knowledge: Knowledge) -> bool:
-    """Tell whether a name need not be judged: internal, on the warninglist, or known good."""
-    if one.internal:
+    """Return whether a name is exempt: internal, on the warninglist, or known good."""
+    if one.internal or one.local:
         return True
     fact = knowledge.fact(one.key)
     return fact is not None and fact.kind in {IntelKind.WARNINGLIST, IntelKind.KNOWN_GOOD}
@@ -173,8 +184,35 @@ def _names_of(
         return _NAMES, found
     names = ", ".join(sorted({str(one.evidence["package"]) for one in found})[:_SHOWN])
     more = f", {unshown} more without a finding" if unshown else ""
-    detail = f"{len(found)} names to look at: {names}{more}"
+    detail = f"{counted(len(found), 'name')} to look at: {names}{more}"
     return Check(name="names", status=Status.WARN, detail=detail), found
+
+
+def _crowding(seen: Sequence[Seen], knowledge: Knowledge) -> tuple[Check | None, list[Detection]]:
+    """Return the check of unknown names with inflated versions.
+
+    Such a release takes precedence over an internal package of the same name.
+    """
+    found = [
+        detect(
+            "TW-PKG-CONFUSION-VERSION",
+            one,
+            f"{one.name} is an unknown name with a version made to win: {one.package.version}",
+            {},
+            # Whether the name is somebody's internal one is unknown: report it without an alert.
+            severity=Severity.LOW,
+            confidence=0.5,
+        )
+        for one in seen
+        if one.package.version
+        and is_nines(one.package.version)
+        and one.name not in name_table().known
+        and not _exempt(one, knowledge)
+    ][:SHOWN_LIMIT]
+    if not found:
+        return None, found
+    detail = f"{len(found)} with a version made to win"
+    return Check(name="versions", status=Status.WARN, detail=detail), found
 
 
 def _young(uploaded: datetime, when: datetime) -> bool:
@@ -216,7 +254,7 @@ def _imitation(one: Seen, verdict: NameVerdict | None, when: datetime) -> Detect
 def _releases(
     seen: Sequence[Seen], lines: Sequence[RequirementLine]
 ) -> tuple[Check | None, list[Detection]]:
-    """Return the check of what the installer recorded: yanked releases, direct references."""
+    """Return the check of the installer's record: yanked releases, direct references."""
     found: list[Detection] = []
     asked: set[str] | None = None
     for one in seen:
@@ -237,6 +275,13 @@ def _releases(
         if component_key("pypi", one.name) in asked:
             continue
         reference = check_reference(_reference(package))
+        if reference is not None and _at_recorded_commit(package, reference):
+            reference = msgspec.structs.replace(
+                reference,
+                severity=Severity.LOW,
+                description=f"{one.name} came from the default branch of a repository, at the"
+                f" commit {_commit(package)[:12]} that is recorded",
+            )
         if reference is not None and (direct or reference.rule_id == "TW-PKG-HTTP"):
             found.append(
                 msgspec.structs.replace(reference, component=one.key, version=package.version)
@@ -246,8 +291,23 @@ def _releases(
     return Check(name="releases", status=Status.WARN, detail=f"{len(found)} to look at"), found
 
 
+def _commit(package: Package) -> str:
+    return (package.vcs.commit_id or "") if package.vcs is not None else ""
+
+
+def _at_recorded_commit(package: Package, reference: Detection) -> bool:
+    """Return whether only immutable references were requested, and the result is recorded."""
+    vcs = package.vcs
+    return (
+        reference.rule_id == "TW-PKG-VCS-UNPINNED"
+        and vcs is not None
+        and vcs.commit_id is not None
+        and vcs.requested_revision in {None, "HEAD"}
+    )
+
+
 def _reference(package: Package) -> RequirementLine:
-    """Return what an installer recorded of a direct reference as a requirement line."""
+    """Return an installer's record of a direct reference as a requirement line."""
     vcs = package.vcs
     digest = package.hashes.get("sha256")
     url = (vcs.url if vcs is not None else package.url) or package.url or "."
@@ -258,7 +318,7 @@ def _reference(package: Package) -> RequirementLine:
         name=package.name,
         url=url,
         vcs=vcs.vcs if vcs is not None else None,
-        # What was installed always has a commit; a branch or tag that was asked for can move.
+        # An installed reference always has a commit; a requested branch or tag can move.
         commit=commit if asked is None or asked == commit else None,
         editable=package.editable,
         hashes=(f"sha256:{digest}",) if digest and package.url and "#" in package.url else (),
@@ -266,7 +326,7 @@ def _reference(package: Package) -> RequirementLine:
 
 
 def _with_path(detection: Detection, tree: Tree) -> Detection:
-    """Add to a detection on a package the path that brought it in."""
+    """Add the dependency path of a package to its detection."""
     name = detection.evidence.get("package")
     if not isinstance(name, str):
         return detection
@@ -279,7 +339,7 @@ def _with_path(detection: Detection, tree: Tree) -> Detection:
 def _tree_check(
     found: Sequence[Detection], seen: Sequence[Seen], knowledge: Knowledge, tree: Tree
 ) -> Check | None:
-    """Return the paths by which packages in question came in; None where none was brought in."""
+    """Return the dependency paths of the given packages; None if there are none."""
     paths = {str(one.evidence["path"]) for one in found if "path" in one.evidence}
     bad = [one for one in seen if _verdict(one, knowledge) is True]
     for one in bad[:PATHS_LIMIT]:

@@ -1,4 +1,4 @@
-"""Whether the files that were installed are the ones that were meant."""
+"""Compares the digests of installed files with the expected ones."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from agents.checks.packages.seen import Seen, detect
 from agents.checks.packages.versions import CACHE_SIZE, canonical_name, canonical_version
 from agents.domain.detection import Detection
 from schemas.assessments import Check
+from schemas.counting import counted
 from schemas.events import PackageInstall
 from schemas.findings import Indicator
 from schemas.severity import Status
@@ -22,7 +23,7 @@ _UNCOMPARED: Final = Check(
 )
 _STRONG: Final = ("sha256:", "sha384:", "sha512:")
 _NO_VERSION: Final = "\x00"
-"""No version is written so: it matches no locked or demanded one."""
+"""Not a valid version: it matches no locked or required one."""
 Wanted = dict[tuple[str, str], frozenset[str]]
 
 
@@ -54,7 +55,7 @@ def locked(lock: dict[str, tuple[str, ...]]) -> Wanted:
 
 
 def required(lines: Sequence[RequirementLine]) -> Wanted:
-    """Return the SHA-256 digests that requirement lines demand."""
+    """Return the SHA-256 digests that requirement lines require."""
     result: Wanted = {}
     for line in lines:
         if line.name and line.version and line.hashes:
@@ -132,14 +133,14 @@ def check_hashes(
                     bad += 1
                     what = "another file of the same name contradicts"
                     found.append(_mismatch(one, actual, frozenset({before}), what))
-        if lock and key not in lock and not package.direct and not package.editable:
+        if lock and key not in lock and not package.direct and not one.local:
             strangers += 1
             if strangers <= SHOWN_LIMIT:
                 known = one.name in names
                 text = "is not the locked version" if known else "is not in the lock"
                 found.append(detect("TW-PKG-NOT-LOCKED", one, f"{one.name} {text}", {}))
     for line in lines:
-        # pip refuses a weak hash, which other installers take.
+        # pip refuses a weak hash; other installers accept it.
         refused = line.error is not None and not line.hashes
         if refused or line.option is not None or line.constraint or line.url is not None:
             continue
@@ -155,7 +156,9 @@ def check_hashes(
             weak = " stronger than MD5 or SHA-1" if line.hashes else ""
             found.append(detect_line("TW-PKG-NO-HASH", line, f"{line.name} carries no hash{weak}"))
     if bad:
-        return Check(name="hashes", status=Status.FAIL, detail=f"{bad} digests differ"), found
+        return Check(
+            name="hashes", status=Status.FAIL, detail=f"{counted(bad, 'digest')} not as locked"
+        ), found
     if missing or strangers:
         detail = f"{missing} without a hash, {strangers} not in the lock"
         return Check(name="hashes", status=Status.WARN, detail=detail), found
@@ -165,5 +168,5 @@ def check_hashes(
 
 
 def _comparable(digests: frozenset[str]) -> bool:
-    """Tell whether a set holds SHA-256 digests (bare hex), not only other algorithms."""
+    """Return whether a set holds SHA-256 digests (bare hex), not only other algorithms."""
     return any(":" not in text for text in digests)

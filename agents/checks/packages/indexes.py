@@ -1,4 +1,4 @@
-"""Package indexes and file hosts, read strictly: look-alikes of an allowed one are not it."""
+"""Package indexes and file hosts, parsed strictly: look-alikes of allowed ones do not match."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DELETE: Final = 0x7F
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """Where something was fetched from, without credentials, query or fragment."""
+    """The origin of a download, without credentials, query or fragment."""
 
     scheme: str
     host: str
@@ -31,13 +31,13 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def url(self) -> str:
-        """The origin as a URL that holds no secret."""
+        """The origin as a URL without secrets."""
         shown = "" if self.port == _DEFAULT_PORTS.get(self.scheme) else f":{self.port}"
         return f"{self.scheme}://{self.host}{shown if self.port else ''}{self.path}"
 
     @property
     def is_local(self) -> bool:
-        """Whether it lies on the host itself."""
+        """Whether it is on the host itself."""
         if self.scheme == "file" or self.host == "localhost":
             return True
         try:
@@ -48,10 +48,10 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
 @lru_cache(8192)
 def read_origin(url: str) -> Origin | None:
-    """Return where a URL leads, None where readers could disagree about it.
+    """Return the origin of a URL, None if it is ambiguous.
 
     Backslashes, control characters, white space, percent-encoded or non-IDNA hosts and odd ports
-    are refused: different programs would go to different hosts.
+    are refused: programs would connect to different hosts.
     """
     if not url or len(url) > _URL_LIMIT or "\\" in url:
         return None
@@ -84,18 +84,18 @@ def read_origin(url: str) -> Origin | None:
 
 
 def shown_origin(url: str) -> str:
-    """Return a URL fit for evidence: no credentials, no query; a note where it can't be read."""
+    """Return a URL for evidence: no credentials, no query; a note if it can't be parsed."""
     origin = read_origin(url)
     return "unreadable URL" if origin is None else origin.url
 
 
 def same_site(left: Origin, right: Origin) -> bool:
-    """Tell whether two origins are one server."""
+    """Return whether two origins are one server."""
     return (left.scheme, left.host, left.port) == (right.scheme, right.host, right.port)
 
 
 def is_within(origin: Origin, allowed: Origin) -> bool:
-    """Tell whether an origin lies at or below an allowed one: same server, path by segments."""
+    """Return whether an origin is at or below an allowed one: same server, path by segments."""
     if not same_site(origin, allowed):
         return False
     return origin.path == allowed.path or origin.path.startswith(f"{allowed.path}/")
@@ -103,13 +103,13 @@ def is_within(origin: Origin, allowed: Origin) -> bool:
 
 @lru_cache(1024)
 def read_indexes(urls: tuple[str, ...]) -> tuple[Origin, ...]:
-    """Return the origins of a policy's index URLs; what can't be read allows nothing."""
+    """Return the origins of a policy's index URLs; one that can't be parsed allows nothing."""
     found = (read_origin(url if "://" in url else f"https://{url}") for url in urls)
     return tuple(origin for origin in found if origin is not None)
 
 
 def is_allowed(url: str, allowed: Iterable[Origin]) -> bool:
-    """Tell whether a URL leads to one of the allowed origins."""
+    """Return whether a URL leads to one of the allowed origins."""
     origin = read_origin(url)
     return origin is not None and any(is_within(origin, one) for one in allowed)
 

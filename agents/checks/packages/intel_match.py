@@ -12,9 +12,9 @@ from agents.checks.packages.versions import CACHE_SIZE, parse_version
 from schemas.intel import IntelFact, IntelKind, VersionRange
 
 ADVERSE: Final = frozenset({IntelKind.MALICIOUS, IntelKind.COMPROMISED, IntelKind.BLOCKED})
-"""Kinds that say something is bad."""
+"""Kinds of adverse facts."""
 _WHOLE_NAME: Final = frozenset({IntelKind.MALICIOUS, IntelKind.BLOCKED, IntelKind.WARNINGLIST})
-"""Kinds that mean every version where no version, range or digest is given."""
+"""Kinds that cover every version if no version, range or digest is given."""
 
 
 @lru_cache(CACHE_SIZE)
@@ -24,7 +24,7 @@ def _known_versions(versions: tuple[str, ...]) -> tuple[frozenset[str], frozense
 
 
 def is_open(bounds: VersionRange) -> bool:
-    """Tell whether a range holds every version."""
+    """Return whether a range holds every version."""
     return bounds.introduced == "0" and bounds.fixed is None and bounds.last_affected is None
 
 
@@ -40,20 +40,20 @@ def _in_range(version: Version, bounds: VersionRange) -> bool | None:
         return None if high is None else version < high
     if bounds.last_affected is not None:
         last = parse_version(bounds.last_affected)
-        # A local build of the last bad release is that release.
+        # A local build of the last bad release counts as that release.
         return None if last is None else version <= last or Version(version.public) == last
     return True
 
 
 def is_about_every_version(fact: IntelFact) -> bool:
-    """Tell whether a fact condemns a name as such, not some of its releases.
+    """Return whether a fact condemns every release of a name.
 
-    A malicious package is malicious in every version where its record names none, or names a
-    range without an end; a good one with bad releases is bad in those alone, even where a source
-    added an open range beside the versions it lists.
+    A malicious package is malicious in every version if its record names none, or an open range;
+    a good package with bad releases is bad in those alone, even if a source added an open range
+    to the versions it lists.
     """
     if not fact.versions and not fact.ranges:
-        # Only packages are so widely shared that bad releases must be told from good ones: a
+        # Only packages are so widely shared that bad releases must be separated from good ones: a
         # domain, a vendor or a dataset that was broken into is not to be trusted at all.
         broken_into = fact.kind is IntelKind.COMPROMISED and not fact.key.startswith("pypi:")
         return not fact.digests and (
@@ -65,7 +65,7 @@ def is_about_every_version(fact: IntelFact) -> bool:
 
 
 def matches(fact: IntelFact, version: str | None, digests: Collection[str] = ()) -> bool | None:
-    """Tell whether `fact` is about what was seen under its key.
+    """Return whether `fact` applies to a version or digest of its component.
 
     Args:
         fact: A fact of the component that was seen (or of its digest's own key).
@@ -73,7 +73,7 @@ def matches(fact: IntelFact, version: str | None, digests: Collection[str] = ())
         digests: SHA-256 digests seen, in hex, with or without a `sha256:` prefix.
 
     Returns:
-        True: it is; False: it is not; None: what was seen does not suffice to tell.
+        True if it does, False if it does not, None if the arguments do not suffice to decide.
 
     Source: OSV schema 1.7, evaluation of `affected`; PEP 440 for equality and order.
     """
@@ -88,7 +88,7 @@ def matches(fact: IntelFact, version: str | None, digests: Collection[str] = ())
     if is_about_every_version(fact):
         return True
     if not fact.versions and not fact.ranges:
-        # Only digests are named: without one to compare nothing can be said.
+        # Only digests are named: without one to compare, the answer is unknown.
         return False if fact.digests and digests else None
     if version is None:
         return None
@@ -101,7 +101,7 @@ def _version_matches(fact: IntelFact, version: str) -> bool | None:
         return True
     parsed = parse_version(version)
     if parsed is None:
-        # Text that is no version can't be ordered; against a plain list it is simply not in it.
+        # Text that is no version can't be ordered, but it can be looked up in a plain list.
         return None if fact.ranges else False
     if parsed in known:
         return True

@@ -1,4 +1,4 @@
-"""Whether a package name imitates a well-known one: one lookup, no scan of the table."""
+"""Detects package names that imitate a well-known one, by lookups only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rapidfuzz.distance import OSA
 
 from agents.checks.packages.popularity import NameTable, name_table
 from agents.checks.packages.slips import (
-    NOT_TELLING,
+    INSIGNIFICANT,
     PLAIN,
     SIMILAR,
     STRONG,
@@ -27,9 +27,9 @@ from agents.checks.packages.versions import CACHE_SIZE
 from schemas.severity import Severity
 
 NAME_LIMIT: Final = 48
-"""Characters up to which a name is compared letter by letter; imitations are no longer."""
+"""Longest name that is compared letter by letter; imitations are shorter."""
 TWO_EDIT_FLOOR: Final = 10
-"""Letters a target must have for two edits to be a slip rather than another word."""
+"""Letters a target must have for two edits to be a typing error rather than another word."""
 TWO_EDIT_TARGETS: Final = 350
 _TYPO: Final = "TW-PKG-TYPOSQUAT"
 _COMBO: Final = "TW-PKG-COMBOSQUAT"
@@ -42,10 +42,10 @@ _TERM_FLOOR: Final = 5
 _MOST_TERMS: Final = 5
 _FRONTS: Final = frozenset({"python", "py", "lib", "pip", "open", "free", "real", "easy"})
 _FAR_LIMIT: Final = 26
-_TELLING_LETTERS: Final = 8
+_SIGNIFICANT_LETTERS: Final = 8
 _SHORT_TERM: Final = 4
 _UNMISTAKABLE: Final = 12
-"""Letters of a name that few other names come near, even where a short term of it differs."""
+"""Letters of a name that few other names resemble, even if one short term differs."""
 _MOST_POPULAR: Final = 350
 _DOUBLED_BELOW: Final = 450
 _AFFIXES: Final = frozenset({"py", "ai", "ml", "db", "io", "my", "go", "js", "tf"})
@@ -57,7 +57,7 @@ _OWN_FLOOR: Final = 6
 
 
 class NameVerdict(msgspec.Struct, frozen=True):
-    """What a name imitates, and how."""
+    """The target that a name imitates, and the technique."""
 
     rule_id: str
     severity: Severity
@@ -68,13 +68,13 @@ class NameVerdict(msgspec.Struct, frozen=True):
 
 
 class _Index(msgspec.Struct, frozen=True):
-    """Everything about the popular names that is computed once."""
+    """Indexes over the popular names, computed once."""
 
     table: NameTable
     near: dict[str, tuple[str, ...]]
     """Popular names by their deletion neighbourhood (SymSpell), without separators."""
     far: dict[tuple[str, int], tuple[str, ...]]
-    """Long and very popular names by their first letter and how many letters they have."""
+    """Long and very popular names by first letter and length."""
     skeletons: dict[str, str]
     undoubled: dict[str, str]
     """Very popular names with each doubled letter written once."""
@@ -156,11 +156,11 @@ _SEVERITIES: Final[dict[int, tuple[tuple[int, int, Severity], ...]]] = {
     ),
     WEAK: ((5, 800, Severity.LOW),),
 }
-"""By how telling an edit is: letters at least, rank below, severity; the first that fits."""
+"""By significance of the edit: minimum letters, maximum rank, severity; the first match wins."""
 
 
 def _slip_severity(strength: int, letters: int, rank: int) -> Severity | None:
-    """Return how bad one edit is: the more popular and the longer the target, the worse."""
+    """Return the severity of one edit: higher for longer and more popular targets."""
     for floor, below, severity in _SEVERITIES.get(strength, ()):
         if letters >= floor and rank < below:
             return severity
@@ -172,13 +172,15 @@ def _offer(target: str, technique: str, severity: Severity, confidence: float) -
 
 
 def _whole_name(name: str, index: _Index) -> Iterator[NameVerdict]:
-    """Yield what a name imitates as a whole: its look, its separators, the order of its words."""
+    """Yield the targets a whole name imitates: by look, separators, or order of words."""
     compact, ranks = compact_of(name), index.table.ranks
     folded = index.skeletons.get(looks(name))
     if folded is not None and folded != name:
         if compact_of(folded) == compact:
-            telling = len(compact) >= _TELLING_LETTERS and ranks[folded] < _VERY_POPULAR
-            yield _offer(folded, "separators", Severity.MEDIUM if telling else Severity.LOW, 0.7)
+            significant = len(compact) >= _SIGNIFICANT_LETTERS and ranks[folded] < _VERY_POPULAR
+            yield _offer(
+                folded, "separators", Severity.MEDIUM if significant else Severity.LOW, 0.7
+            )
         elif len(compact) >= _SHORT_TERM or not name.isascii():
             yield _offer(folded, "look-alike characters", Severity.HIGH, 0.95)
     doubled = index.undoubled.get(undoubled(compact))
@@ -194,14 +196,14 @@ def _whole_name(name: str, index: _Index) -> Iterator[NameVerdict]:
 
 
 def _word_strength(word: str, strength: int, index: _Index) -> int:
-    """Return how telling an edit is, less so where it yields an ordinary word or two of them."""
+    """Return the significance of an edit, reduced if it yields one or two ordinary words."""
     if word in index.table.words or _is_compound(word, index):
         return min(strength, WEAK)
     return strength
 
 
 def _is_compound(word: str, index: _Index) -> bool:
-    """Tell whether a word is two known ones: `filestore` is no slip in `firestore`."""
+    """Return whether a word is a compound of known ones, like `filestore` beside `firestore`."""
     known = index.vocabulary
     for cut in range(_PAIR, len(word) - 1):
         head, tail = word[:cut], word[cut:]
@@ -215,7 +217,7 @@ def _is_compound(word: str, index: _Index) -> bool:
 
 
 def _has_other_head(name: str, target: str, index: _Index) -> bool:
-    """Tell whether two names are a known word behind another short head: `pacparser`."""
+    """Return whether two names are a known word after different short prefixes: `pacparser`."""
     same = 0
     while same < min(len(name), len(target)) and name[-1 - same] == target[-1 - same]:
         same += 1
@@ -263,19 +265,19 @@ def _is_plug_in(name: str, index: _Index) -> bool:
 def _term_strength(
     pair: tuple[str, str], strength: int, rank: int, letters: int, index: _Index
 ) -> int:
-    """Return how telling an edit of one term of a name is, the others being the same."""
+    """Return the significance of an edit of one term of a name, the others being equal."""
     written, meant = pair
     unmistakable = letters >= _UNMISTAKABLE and rank < _MOST_POPULAR
     if written in index.table.words or written in index.vocabulary:
-        # Another word makes another name, but for the longest of the best known.
-        telling = unmistakable and len(meant) >= _LONG_TERM and strength > NOT_TELLING
-        return WEAK if telling else NOT_TELLING
+        # A different word makes a different name, except in the longest and most popular ones.
+        significant = unmistakable and len(meant) >= _LONG_TERM and strength > INSIGNIFICANT
+        return WEAK if significant else INSIGNIFICANT
     if min(len(written), len(meant)) < _SHORT_TERM:
-        return PLAIN if unmistakable and strength == STRONG else NOT_TELLING
+        return PLAIN if unmistakable and strength == STRONG else INSIGNIFICANT
     if _is_compound(written, index):
-        return NOT_TELLING
+        return INSIGNIFICANT
     if strength == WEAK:
-        return WEAK if unmistakable else NOT_TELLING
+        return WEAK if unmistakable else INSIGNIFICANT
     return min(strength, PLAIN) if len(meant) < _TERM_FLOOR else strength
 
 
@@ -315,7 +317,7 @@ def _typo(name: str, index: _Index) -> NameVerdict | None:
 
 
 def _glued(name: str, index: _Index) -> tuple[str, str] | None:
-    """Return the known name and the generic word that a name without hyphens consists of."""
+    """Split a name without hyphens into a known name and a generic word."""
     for cut in range(3, len(name) - 1):
         head, tail = name[:cut], name[cut:]
         if len(head) >= _TERM_FLOOR and head in index.anchors and tail in index.table.bait:
@@ -378,8 +380,8 @@ def judge_name(name: str) -> NameVerdict | None:
         name: The name in canonical form (PEP 503).
 
     Returns:
-        The worst reading of it. Names known to be somebody's honest package imitate none; whether
-        they are exempt must not depend on downloads alone, so callers ask intelligence first.
+        The most severe verdict. Names of known legitimate packages imitate none; that exemption
+        must not depend on downloads alone, so callers ask intelligence first.
 
     Source: Neupane et al., Beyond Typosquatting (USENIX Security 2023) for the mechanisms;
     SymSpell for the deletion neighbourhood.
@@ -399,10 +401,10 @@ def judge_name(name: str) -> NameVerdict | None:
 
 @lru_cache(CACHE_SIZE)
 def is_plausible(name: str) -> bool:
-    """Tell whether an unknown name is made of words a language model would put together.
+    """Return whether an unknown name looks invented by a language model.
 
-    That is: two to five words, each of them a word of known packages, one of them a well-known
-    package or brand itself.
+    Such a name has two to five words, all of them words of known packages, and one of them a
+    well-known package or brand itself.
 
     Source: Spracklen et al., We Have a Package for You! (USENIX Security 2025): invented names
     are recombinations, not misspellings.
@@ -419,7 +421,7 @@ def is_plausible(name: str) -> bool:
 
 
 def slip_of(name: str, targets: tuple[str, ...]) -> str | None:
-    """Return the one of a few names (a tenant's own) that `name` is a single slip from."""
+    """Return the one of a few names (a tenant's own) that is one typing error from `name`."""
     for target in targets:
         if name == target or len(target) < _OWN_FLOOR:
             continue

@@ -1,4 +1,4 @@
-"""Where packages came from against where they may: dependency confusion, strange indexes."""
+"""Compares origins of packages with the allowed ones: dependency confusion, unknown indexes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _UNKNOWN: Final = "an internal name whose index is not recorded, with public one
 def _from_file_host(
     origin: Origin, internal: tuple[Origin, ...], known: tuple[Origin, ...]
 ) -> bool | None:
-    """Tell by a file's own URL whether an internal index served it; None where it does not say."""
+    """Return whether an internal index served a file, by its URL; None if undecidable."""
     if origin.scheme == "file":
         return None
     here = [one for one in internal if same_site(origin, one)]
@@ -53,10 +53,10 @@ def _from_file_host(
 
 
 def came_from_inside(seen: Seen, data: PackageInstall, policy: Policy) -> bool | None:
-    """Tell whether a package came from an internal index of the policy.
+    """Return whether a package came from an internal index of the policy.
 
     Returns:
-        True or False where the event shows it; None where it does not, or no index is declared.
+        True or False if the event shows it; None if it does not, or no index is declared.
     """
     internal = read_indexes(policy.internal.indexes)
     if not policy.internal.indexes:
@@ -75,7 +75,7 @@ def came_from_inside(seen: Seen, data: PackageInstall, policy: Policy) -> bool |
         if origin is None:
             return False
         if package.vcs is not None or package.direct:
-            # Asked for by URL: no index could be confused; the reference is judged on its own.
+            # Requested by URL: no index is involved; the reference is judged on its own.
             return None
         inside = _from_file_host(origin, internal, known)
         if (
@@ -84,7 +84,7 @@ def came_from_inside(seen: Seen, data: PackageInstall, policy: Policy) -> bool |
             and named
             and all(is_allowed(url, internal) for url in named)
         ):
-            # Only internal indexes were asked; they may keep their files on another host, unless
+            # Only internal indexes were queried; they may keep their files on another host, unless
             # that host is known to belong to another index.
             return not any(_same_family(origin, one) for one in known if one not in internal)
         return inside
@@ -99,11 +99,11 @@ def came_from_inside(seen: Seen, data: PackageInstall, policy: Policy) -> bool |
 def _file_from_elsewhere(
     package: Package, internal: tuple[Origin, ...], known: tuple[Origin, ...]
 ) -> bool:
-    """Tell whether an internal index sent the installer to a file that can't be its own.
+    """Return whether an internal index sent the installer to a file that can't be its own.
 
-    That is one of another known index (an index that merges others serves the public package of an
-    internal name), one at a host that imitates its own, or one whose address readers could differ
-    about. An internal index may keep its files on any other host.
+    Such a file is of another known index (an index that merges others serves the public package of
+    an internal name), at a host that imitates its own, or at an ambiguous address. An internal
+    index may keep its files on any other host.
     """
     if not package.url or package.direct or package.editable or package.vcs is not None:
         return False
@@ -115,20 +115,20 @@ def _file_from_elsewhere(
     hosts = tuple(one.host for one in internal)
     if any(_same_family(origin, one) for one in known if one not in internal):
         return True
-    # The host as it was written: what imitates is lost in its encoded form.
+    # The host as written: the encoded form hides an imitation.
     place = read_place(package.url)
     return origin.userinfo or imitates(place.host, hosts) is not None
 
 
 def _beside(origin: Origin, index: Origin) -> bool:
-    """Tell whether a host lies below an index's host, or beside it below the same domain."""
+    """Return whether a host is a subdomain or a sibling of an index's host."""
     parent = index.host.partition(".")[2]
     shared = "." in parent and origin.host.endswith(f".{parent}")
     return origin.scheme == index.scheme and (shared or origin.host.endswith(f".{index.host}"))
 
 
 def _same_family(origin: Origin, index: Origin) -> bool:
-    """Tell whether a file's host is an index's own or beside it (files.x.example, x.example)."""
+    """Return whether a file's host is an index's own or beside it (files.x.example, x.example)."""
     host, other = origin.host, index.host
     return host == other or host.endswith(f".{other}")
 
@@ -180,6 +180,8 @@ def check_origin(
     outside: set[int] = set()
     unsure = 0
     for place, one in enumerate(seen):
+        if one.local:
+            continue
         if one.internal:
             inside = came_from_inside(one, data, policy)
             version = one.package.version
@@ -224,7 +226,7 @@ def check_origin(
 
 
 def _strange_indexes(data: PackageInstall, seen: Sequence[Seen], policy: Policy) -> list[Detection]:
-    """Return one finding for each index in use that the policy does not name."""
+    """Return one finding for each index in use that the policy does not list."""
     allowed = read_indexes((*policy.trusted.indexes, *policy.internal.indexes))
     urls: dict[str, list[str]] = {}
     for url in (data.index_url, *data.extra_index_urls):

@@ -1,10 +1,11 @@
-"""Whether what was asked for can only ever be one version, fetched safely."""
+"""Checks that requirements are pinned to one version and fetched safely."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
+from agents.checks.packages.credentials import mask_credentials
 from agents.checks.packages.indexes import read_origin, shown_origin
 from agents.checks.packages.requirements import (
     RequirementLine,
@@ -15,12 +16,14 @@ from agents.checks.packages.versions import canonical_name
 from agents.domain.detection import Detection
 from schemas.assessments import Check
 from schemas.components import component_key
+from schemas.counting import counted
 from schemas.events import PackageInstall
 from schemas.findings import Indicator
 from schemas.severity import Disposition, Status
 
 SHOWN_LIMIT: Final = 500
-"""Findings of one kind in one event; how many more there were is said in the check."""
+"""Findings of one kind in one event; the check says how many more there were."""
+_UNREAD_SHOWN: Final = 5
 _STRONG: Final = ("sha256:", "sha384:", "sha512:")
 _PASS: Final = Check(name="pinning", status=Status.PASS)
 
@@ -37,6 +40,11 @@ def read_lines(texts: Sequence[str]) -> list[RequirementLine]:
         elif text.strip():
             found.append(read_line(text.strip()))
     return found
+
+
+def _shown(line: RequirementLine) -> str:
+    """Return the text of a line without the credentials of its URLs."""
+    return mask_credentials(line.text)[:80]
 
 
 def _about(line: RequirementLine) -> tuple[str, str]:
@@ -71,7 +79,7 @@ def detect_line(
 
 
 def check_reference(line: RequirementLine) -> Detection | None:
-    """Return what is wrong with a direct reference, None for an ordinary one."""
+    """Return the problem of a direct reference, None for an ordinary one."""
     url = line.url or ""
     name = line.name or "A package"
     origin = read_origin(url) if "://" in url else None
@@ -98,7 +106,7 @@ def check_reference(line: RequirementLine) -> Detection | None:
 
 
 def check_option(line: RequirementLine) -> Detection | None:
-    """Return what is wrong with an option line, None for nothing."""
+    """Return the problem of an option line, if any."""
     value = line.value or ""
     if line.option == "trusted-host":
         host = value.partition(":")[0]
@@ -111,7 +119,7 @@ def check_option(line: RequirementLine) -> Detection | None:
             evidence={"option": "--trusted-host", "host": host[:200]},
             locator=f"option:trusted-host:{host[:200]}",
         )
-    if line.option in {"index-url", "extra-index-url", "find-links"}:
+    if line.option in {"index-url", "extra-index-url", "find-links", "requirement", "constraint"}:
         return check_index(value, f"--{line.option}")
     return None
 
@@ -138,14 +146,14 @@ def check_index(url: str, place: str) -> Detection | None:
 def check_pinning(
     data: PackageInstall, lines: Sequence[RequirementLine]
 ) -> tuple[Check | None, list[Detection]]:
-    """Return the check of what was asked for: pins, references, options.
+    """Return the check of the requirements: pins, references, options.
 
     Args:
         data: The install.
         lines: Its requirement lines.
 
     Returns:
-        The check, None where the event says nothing of what was asked for; and the findings.
+        The check, None if the event has no requirements; and the findings.
     """
     found: list[Detection] = []
     for place, url in (
@@ -157,10 +165,14 @@ def check_pinning(
             if detection is not None:
                 found.append(detection)
     unpinned = refused = 0
+    unread: list[str] = []
     for line in lines:
         if line.error is not None:
             refused += 1
+            unread.append(f"pip would refuse {_shown(line)!r}: {line.error}")
         elif line.option is not None:
+            if line.option in {"requirement", "constraint"}:
+                unread.append(f"{mask_credentials(line.value or '')[:200]} was not read")
             detection = check_option(line)
             if detection is not None and all(one.locator != detection.locator for one in found):
                 found.append(detection)
@@ -179,13 +191,16 @@ def check_pinning(
                 )
     if not lines and not found:
         return None, found
-    if not found and not refused:
+    if not found and not unread:
         return _PASS, found
-    parts = [f"{len(found) - min(unpinned, SHOWN_LIMIT)} unsafe references" if found else ""]
+    parts = [
+        f"{counted(len(found) - min(unpinned, SHOWN_LIMIT), 'unsafe reference')}" if found else ""
+    ]
     if unpinned:
         parts.append(f"{unpinned} of {len(lines)} not pinned")
     if refused:
-        parts.append(f"{refused} lines that pip would refuse")
-    status = Status.INCOMPLETE if refused and not found else Status.WARN
+        parts.append(f"{counted(refused, 'line')} that pip would refuse")
+    parts += unread[:_UNREAD_SHOWN]
+    status = Status.INCOMPLETE if unread else Status.WARN
     detail = ", ".join(part for part in parts if part and not part.startswith("0 "))
     return Check(name="pinning", status=status, detail=detail), found

@@ -1,4 +1,4 @@
-"""Which package names are well known, and how well: the table that names are judged against."""
+"""The table of well-known package names and their popularity."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 from agents.checks.packages.versions import canonical_name
 
 WELL_KNOWN_RANK: Final = 1000
-"""Rank of names that are well known, but in what order is not known."""
+"""Rank of names that are well known but not ranked."""
 BRAND_RANK: Final = 150
 """Rank given to AI vendors' names, which are imitated whether or not they are packages."""
 
@@ -22,7 +22,7 @@ class NameTable(msgspec.Struct, frozen=True):
     ranks: dict[str, int]
     """Canonical name to rank, 0 the most popular: the names that others imitate."""
     known: frozenset[str]
-    """Every name known to be somebody's honest package; includes the ranked ones."""
+    """Every name of a known legitimate package, including the ranked ones."""
     brands: frozenset[str]
     """AI vendors and products whose names are borrowed."""
     bait: frozenset[str]
@@ -32,9 +32,9 @@ class NameTable(msgspec.Struct, frozen=True):
     families: tuple[str, ...]
     """Prefixes under which third parties publish extensions by custom."""
     generic: frozenset[str]
-    """Both, and nothing: what is left of a term that is a number."""
+    """Both, and the empty string: the rest of a term that is a number."""
     words: frozenset[str]
-    """Ordinary words: a name that is one is no slip of the hand."""
+    """Ordinary words: a name that is one is no typing error."""
 
 
 def _names(text: str) -> list[str]:
@@ -75,5 +75,5 @@ def name_table() -> NameTable:
 
 
 def is_popular(name: str, *, top: int = 1000) -> bool:
-    """Tell whether a name (canonical) is among the `top` most popular."""
+    """Return whether a name (canonical) is among the `top` most popular."""
     return name_table().ranks.get(name, top) < top

@@ -1,4 +1,4 @@
-"""The options of a requirements line, as pip's own option parser takes them."""
+"""The options of a requirements line, as pip's option parser accepts them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _WITH_VALUE: Final = {
     "--hash": "hash",
     "--config-setting": "config-settings",
     "--config-settings": "config-settings",
-    # Taken by pip before version 26 only.
+    # Accepted only by pip before version 26.
     "--global-option": "global-option",
 }
 _FLAGS: Final = frozenset(
@@ -42,7 +42,7 @@ Option = tuple[str, str | None]
 
 
 def split_options(line: str) -> tuple[str, str]:
-    """Return the requirement and the options behind it: from the first word with a dash on."""
+    """Return the requirement, and its options: all from the first word with a dash."""
     if line.startswith("-"):
         return "", line
     place = line.find(" -")
@@ -50,7 +50,7 @@ def split_options(line: str) -> tuple[str, str]:
 
 
 def _by_prefix(written: str) -> str:
-    """Return the long option that a beginning stands for.
+    """Return the long option that a prefix abbreviates.
 
     Raises:
         ValueError: no option starts so, or several do.
@@ -62,7 +62,7 @@ def _by_prefix(written: str) -> str:
 
 
 def read_options(text: str) -> list[Option]:
-    """Return the options of a text and their values, in order; other words are passed over.
+    """Return the options of a text and their values, in order; other words are skipped.
 
     Raises:
         ValueError: an option that pip does not know in a requirements file, a value that is

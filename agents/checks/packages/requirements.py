@@ -32,7 +32,7 @@ from agents.checks.packages.requirements_text import LINE_LIMIT, logical_lines
 from agents.checks.packages.versions import canonical_name
 
 LINES_LIMIT: Final = 200_000
-"""Logical lines read from one text; what lies beyond is reported, not read."""
+"""Logical lines read from one text; a longer text is reported as cut."""
 DEPTH_LIMIT: Final = 16
 """Requirements files inside requirements files."""
 _REMEMBERED_LENGTH: Final = 1024
@@ -51,7 +51,7 @@ _PLAIN: Final = re.compile(
     r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)"
     r"==([0-9]+(?:\.[0-9]+)*(?:(?:a|b|rc)[0-9]+)?(?:\.post[0-9]+)?(?:\.dev[0-9]+)?)"
 )
-"""What most lines are, and all of a pip freeze."""
+"""The form of most lines, and of all lines of `pip freeze`."""
 _EDITABLE_NAMED: Final = re.compile(r"[A-Za-z0-9._-]+(?:\[[^\]]*\])?\s*@\s*[A-Za-z+]+:")
 
 
@@ -67,7 +67,7 @@ class RequirementLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     value: str | None = None
     """The option's value."""
     name: str | None = None
-    """As written; None where only building it would tell (a URL or folder)."""
+    """As written; None if it is only known once built (a URL or folder)."""
     extras: tuple[str, ...] = ()
     specifier: str = ""
     version: str | None = None
@@ -80,7 +80,7 @@ class RequirementLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """The full commit id that a VCS reference names."""
     editable: bool = False
     constraint: bool = False
-    """It stands in a constraints file: limits what is installed, installs nothing."""
+    """From a constraints file: limits what is installed, installs nothing."""
     hashes: tuple[str, ...] = ()
     """`algorithm:hex`, from --hash and from a URL's fragment."""
     error: str | None = None
@@ -88,12 +88,12 @@ class RequirementLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
     @property
     def is_requirement(self) -> bool:
-        """Whether it asks for a package."""
+        """Whether it requires a package."""
         return self.option is None and self.error is None
 
     @property
     def pinned(self) -> bool:
-        """Whether it can only ever be one version: ==, ===, a commit, or a digest."""
+        """Whether it is pinned to one version: ==, ===, a commit, or a digest."""
         if self.vcs is not None:
             return self.commit is not None
         if self.url is not None:
@@ -114,7 +114,7 @@ class Requirements(msgspec.Struct, frozen=True, kw_only=True):
     missing_files: tuple[str, ...] = ()
     """Nested files that were not given."""
     cut: bool = False
-    """A limit was reached; what lies beyond it was not read."""
+    """A limit was reached; the rest was not read."""
 
     def option_values(self, option: str) -> tuple[str, ...]:
         """Return the values of an option, in order."""
@@ -132,7 +132,7 @@ def _pin(requirement: Requirement) -> str | None:
 
 
 def _from_url(reference: str, fields: dict[str, object]) -> dict[str, object]:
-    """Fill in what a URL or path says by itself: VCS, commit, egg, digest, wheel name."""
+    """Fill in the parts of a URL or path: VCS, commit, egg, digest, wheel name."""
     target, _, fragment = reference.partition("#")
     parts = dict(pair.partition("=")[::2] for pair in fragment.split("&") if "=" in pair)
     hashes = _fragment_hashes(fragment)
@@ -191,7 +191,7 @@ def _looks_like_reference(text: str) -> bool:
 
 
 def _read_reference(text: str, fields: dict[str, object]) -> None:
-    # For URLs pip takes "; marker" only after white space, since a URL may hold ";".
+    # For URLs pip accepts "; marker" only after white space, since a URL may contain ";".
     separator = "; " if "://" in text else ";"
     target, cut, marker = text.partition(separator)
     if cut and marker.strip():
@@ -217,7 +217,7 @@ def _read_requirement(text: str, fields: dict[str, object]) -> None:
         raise ValueError("more parentheses than are read")
     head, cut, marker = text.partition(";")
     if cut and ("@" in head or not marker.strip()):
-        # pip takes the marker off first, so that no URL swallows it, and takes an empty one.
+        # pip removes the marker first, so that no URL includes it, and accepts an empty one.
         text = f"{head} ;{marker}" if marker.strip() else head
     requirement = Requirement(text)
     fields["name"] = requirement.name
@@ -245,7 +245,7 @@ def read_line(text: str, line: int = 1, file: str | None = None) -> RequirementL
 
     Source: pip's requirements file format; PEP 508; PEP 440.
     """
-    # Longer lines are rare, and would make the cache as large as an attacker likes.
+    # Longer lines are rare, and would let an attacker grow the cache.
     return (_remembered if len(text) <= _REMEMBERED_LENGTH else _read)(text, line, file)
 
 
@@ -273,7 +273,7 @@ _remembered = lru_cache(16_384)(_read)
 
 
 def _read_fields(text: str) -> dict[str, object]:
-    """Return what a line says.
+    """Parse a line.
 
     Raises:
         ValueError: pip would refuse the line.
@@ -288,7 +288,7 @@ def _read_fields(text: str) -> dict[str, object]:
     for option, value in read_options(behind) if behind else ():
         if option == "global-option":
             fields["error"] = "an option that pip refuses from version 26 on"
-        # Options of a whole file are passed over here, as pip does.
+        # Options of a whole file are skipped here, as pip does.
         if option != "hash":
             continue
         kind, colon, digest = (value or "").partition(":")

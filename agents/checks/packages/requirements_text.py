@@ -1,4 +1,4 @@
-"""The text of a requirements file: decoded, its lines joined, its comments taken off."""
+"""Reads the text of a requirements file: decodes it, joins lines, strips comments."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BYTE_ORDER_MARKS: Final = (
 
 
 class UnreadableRequirementsError(TidewatchError):
-    """Requirements that are no text, or are beyond the limits."""
+    """Requirements that are not text, or exceed the limits."""
 
 
 def decode_requirements(raw: bytes) -> str:
@@ -63,7 +63,7 @@ def _without_comment(line: str) -> str:
 
 
 def logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a text that say something, continuations joined, with their numbers.
+    """Yield the non-empty lines of a text, continuations joined, with their numbers.
 
     Source: pip's `join_lines` and `ignore_comments`.
     """
@@ -79,7 +79,7 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
                 pending.append(line.rstrip("\\") if pending else line.strip("\\"))
                 size += len(line)
             continue
-        # A comment ends a continuation and keeps its distance from it.
+        # A comment ends a continuation; the space before it stays.
         whole = "".join([*pending, f" {line}" if comment else line])
         cleaned = _without_comment(whole)
         if cleaned:

@@ -1,4 +1,4 @@
-"""The packages of an event under their canonical names, and what the ledger is told of them."""
+"""The packages of an event under their canonical names, and their sightings for the ledger."""
 
 from __future__ import annotations
 
@@ -33,8 +33,23 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     key: str
     """Component key; scoped to the tenant for an internal name from an internal index."""
     digest: str | None
-    """SHA-256, hex; None where the event gives none that is one."""
+    """SHA-256, hex; None if the event has no valid one."""
     internal: bool
+    local: bool = False
+    """From the host itself: the name is only the project's own."""
+
+
+def is_local(package: Package) -> bool:
+    """Return whether a package is a folder or file of the host, not of an index.
+
+    A file that an installer found in a folder of wheels may still be of an index.
+    """
+    if package.editable:
+        return package.vcs is None
+    if not package.direct or package.vcs is not None:
+        return False
+    url = package.url
+    return url is None or "://" not in url or url[:5].lower() == "file:"
 
 
 @lru_cache(_CACHE)
@@ -44,7 +59,7 @@ def _public_key(name: str) -> str:
 
 @lru_cache(_CACHE)
 def is_internal(name: str, internal: Internal) -> bool:
-    """Tell whether a canonical name is one of a tenant's own."""
+    """Return whether a canonical name is one of a tenant's own."""
     if any(canonical_name(one) == name for one in internal.names):
         return True
     return any(prefix and name.startswith(canonical_name(prefix)) for prefix in internal.prefixes)
@@ -57,7 +72,7 @@ def _as_sha256(text: str) -> str | None:
 
 
 def digest_of(package: Package) -> str | None:
-    """Return the SHA-256 of a package's file in lower-case hex, None where none is given."""
+    """Return the SHA-256 of a package's file in lower-case hex, None if there is none."""
     text = package.hashes.get("sha256")
     return None if text is None else _as_sha256(text)
 
@@ -67,15 +82,17 @@ def see(package: Package, policy: Policy, tenant: str) -> Seen:
     name = canonical_name(package.name)
     own = policy.internal
     internal = bool(own.names or own.prefixes) and is_internal(name, own)
-    key = own_key("pypi", name, tenant) if internal else confined(_public_key(name), tenant)
-    return Seen(package, name, key, digest_of(package), internal)
+    local = is_local(package)
+    key = _public_key(name)
+    key = own_key("pypi", name, tenant) if internal or local else confined(key, tenant)
+    return Seen(package, name, key, digest_of(package), internal, local)
 
 
 def origin_of(package: Package, data: PackageInstall) -> str | None:
     """Return the index a package came from, or the host of its URL; no credentials.
 
-    An installer's report does not say which of several indexes served a file: then the file's own
-    host is all that is known.
+    An installer's report does not say which of several indexes served a file: then only the
+    file's own host is known.
     """
     index = package.index_url
     if index is None and not package.direct and not data.extra_index_urls:
@@ -117,7 +134,7 @@ def _id(hashed: bytes) -> str:
 def sightings(
     event: Event[PackageInstall], seen: Sequence[Seen], attested: dict[int, str]
 ) -> list[Sighting]:
-    """Return what the ledger is told: each package by its name, and by its digest.
+    """Return the sightings for the ledger: each package by its name, and by its digest.
 
     Args:
         event: The event.
@@ -176,7 +193,7 @@ def _day(when: datetime) -> str:
 
 def detect(
     rule_id: str,
-    one: Seen,
+    seen: Seen,
     description: str,
     evidence: dict[str, Any],
     **fields: Any,  # noqa: ANN401 -- fields of a detection, each of its own type
@@ -185,20 +202,20 @@ def detect(
 
     Args:
         rule_id: The rule.
-        one: The package.
-        description: What was seen.
-        evidence: What shows it; the package's name and version are added.
+        seen: The package.
+        description: The observation.
+        evidence: The values that show it; the package's name and version are added.
         fields: More fields of the detection (severity, indicator ...).
     """
-    version = one.package.version
-    release = f"{one.name}=={version}" if version else one.name
+    version = seen.package.version
+    release = f"{seen.name}=={version}" if version else seen.name
     values: dict[str, Any] = {
         "indicator": Indicator(
-            key=f"{one.key}@{version}" if version else one.key,
+            key=f"{seen.key}@{version}" if version else seen.key,
             type="package-version",
             value=release,
         ),
-        "component": one.key,
+        "component": seen.key,
         "version": version,
         "locator": f"package:{release}",
         **fields,
@@ -206,6 +223,6 @@ def detect(
     return Detection(
         rule_id=rule_id,
         description=description,
-        evidence={"package": one.package.name, "version": version, **evidence},
+        evidence={"package": seen.package.name, "version": version, **evidence},
         **values,
     )

@@ -1,4 +1,4 @@
-"""How two spellings differ: slips of the hand, look-alikes, and how telling each is."""
+"""How two spellings differ: typing errors, look-alikes, and how significant each is."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from itertools import groupby, pairwise
 from typing import Final
 
 STRONG: Final = 2
-"""A slip of the hand: letters swapped, doubled, left out, the key beside it."""
+"""A typing error: letters swapped, doubled, left out, or an adjacent key."""
 PLAIN: Final = 1
-"""Another letter, which may be another word."""
+"""A different letter, which may make a different word."""
 WEAK: Final = 0
-"""Rather another name: another number, a plural, letters added at the end."""
-NOT_TELLING: Final = -1
+"""Likely a different name: a different number, a plural, letters added at the end."""
+INSIGNIFICANT: Final = -1
 """One edit apart, as many names are by chance."""
 SIMILAR: Final = "similar letter"
-"""The technique that also makes other names: `cronitor` beside `croniter`."""
+"""The technique that also yields legitimate names: `cronitor` beside `croniter`."""
 _PAIR: Final = 2
 
 _ROWS: Final = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
@@ -42,7 +42,7 @@ _LOOK_ALIKES: Final = str.maketrans(
     "\u00e9\u00e8\u00e1\u00e0\u00f6\u00fc\u00f1\u00e7\u04cf\u0501\u0251",
     "oleastblaeopcyxlsnkmthboapvltklgloeeaaounclda",
 )
-"""What the eye takes for another letter: digits, and Cyrillic, Greek and accented letters."""
+"""Characters that look like another letter: digits, Cyrillic, Greek and accented letters."""
 
 
 def compact_of(name: str) -> str:
@@ -51,7 +51,7 @@ def compact_of(name: str) -> str:
 
 
 def looks(name: str) -> str:
-    """Return a name folded to what the eye sees (0 as o, rn as m, Cyrillic as Latin)."""
+    """Return a name folded by appearance (0 as o, rn as m, Cyrillic as Latin)."""
     return compact_of(name.translate(_LOOK_ALIKES).replace("rn", "m").replace("vv", "w"))
 
 
@@ -61,7 +61,7 @@ def undoubled(text: str) -> str:
 
 
 def deletes(text: str) -> Iterator[str]:
-    """Yield a text and what is left of it without one of its letters."""
+    """Yield a text and each variant of it without one letter."""
     yield text
     for index in range(len(text)):
         if index and text[index] == text[index - 1]:
@@ -70,11 +70,11 @@ def deletes(text: str) -> Iterator[str]:
 
 
 def one_edit(name: str, target: str) -> tuple[str, int] | None:
-    """Return how two texts that are one edit apart differ, and how telling that is.
+    """Return how two texts that are one edit apart differ, and how significant that is.
 
     Args:
-        name: What was written.
-        target: What may have been meant.
+        name: The name as written.
+        target: The name that may have been meant.
 
     Returns:
         The technique in words and one of the strengths above; None if they are not one edit apart.
@@ -106,7 +106,7 @@ def _exchanged(name: str, target: str) -> tuple[str, int] | None:
     if digits[1]:
         return "a letter for a digit", WEAK if last else PLAIN
     if place == 0:
-        return "another first letter", WEAK if pair in _NEIGHBOURS else NOT_TELLING
+        return "another first letter", WEAK if pair in _NEIGHBOURS else INSIGNIFICANT
     if last:
         return "another last letter", PLAIN if close else WEAK
     if pair in _NEIGHBOURS:
@@ -141,5 +141,5 @@ def _lengthened(name: str, target: str) -> tuple[str, int] | None:
 
 
 def is_shuffled(name: str, target: str) -> bool:
-    """Tell whether a text has the target's letters, the first and last of them in place."""
+    """Return whether a text permutes the target's letters, except the first and last."""
     return name[:1] == target[:1] and name[-1:] == target[-1:] and sorted(name) == sorted(target)

@@ -1,4 +1,4 @@
-"""How a package came in: the paths from what was asked for to what was found."""
+"""Dependency paths: from the requested packages to the one in a finding."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from agents.checks.packages.versions import CACHE_SIZE, canonical_name
 from schemas.events import Package
 
 PATH_LIMIT: Final = 32
-"""Packages of one path that are shown."""
+"""Packages shown of one path."""
 ROOTS_LIMIT: Final = 20
-"""Roots that are shown; the count is always given."""
+"""Roots shown; the count is always given."""
 
 _required = lru_cache(CACHE_SIZE)(requirement_name)
 
 
 class Tree:
-    """Who requires whom in one install."""
+    """The dependency graph of one install."""
 
     def __init__(self, packages: Sequence[Package]) -> None:
         """Link the packages of an event by their `requires_dist`."""
@@ -58,7 +58,7 @@ class Tree:
         return tuple(path)
 
     def roots(self, name: str) -> tuple[str, ...]:
-        """Return everything that was asked for and needs `name`, sorted; not `name` itself."""
+        """Return the requested packages that depend on `name`, sorted; not `name` itself."""
         seen = {name}
         queue = deque([name])
         roots: set[str] = set()
@@ -73,7 +73,7 @@ class Tree:
         return tuple(sorted(roots))
 
     def evidence(self, name: str) -> dict[str, object]:
-        """Return the path and the roots as a finding shows them; empty for what stands alone."""
+        """Return the path and the roots as a finding shows them; empty for a root."""
         path = self.path(name)
         if len(path) < 2:  # noqa: PLR2004 -- a package that nothing brought in
             return {}

@@ -18,7 +18,7 @@ _CROWDING_MAJOR: Final = 99
 _DATE_DIGITS: Final = 6
 
 canonical_name = lru_cache(CACHE_SIZE)(canonical_package)
-"""PEP 503 normalisation, remembered."""
+"""PEP 503 normalisation, cached."""
 
 
 @lru_cache(CACHE_SIZE)
@@ -34,7 +34,7 @@ def parse_version(text: str) -> Version | None:
 
 @lru_cache(CACHE_SIZE)
 def canonical_version(text: str) -> str:
-    """Return a text that is equal for versions that are equal under PEP 440."""
+    """Return a text that is the same for versions equal under PEP 440."""
     parsed = parse_version(text)
     if parsed is None:
         return text.strip().lower()
@@ -50,7 +50,7 @@ def canonical_version(text: str) -> str:
 
 @lru_cache(CACHE_SIZE)
 def crowds_out(text: str) -> bool:
-    """Tell whether a version is one that only serves to beat every other (99.0.1, 9999.9).
+    """Return whether a version is inflated to exceed every other (99.0.1, 9999.9).
 
     Calendar versions (2026.11, 20261120) are ordinary.
     """
@@ -64,3 +64,15 @@ def crowds_out(text: str) -> bool:
     if len(digits) >= _DATE_DIGITS and set(digits) != {"9"}:
         return int(digits[:4]) not in _YEARS and int(digits[:2]) not in range(15, 60)
     return True
+
+
+@lru_cache(CACHE_SIZE)
+def is_nines(text: str) -> bool:
+    """Return whether a version is written in nines (99.0.1, 9999.9, 9.9.9): above any other."""
+    parsed = parse_version(text)
+    if parsed is None:
+        return False
+    release = parsed.release
+    if len(str(release[0])) > 1 and set(str(release[0])) == {"9"}:
+        return True
+    return len(release) > 2 and all(set(str(part)) == {"9"} for part in release)  # noqa: PLR2004 -- 9.9 is a version like others

@@ -11,9 +11,9 @@ import msgspec
 from schemas.events import Evaluation
 
 TOLERANCE: Final = 0.02
-"""Relative to the baseline: repeated runs of one model differ by about as much."""
+"""Tolerance relative to the baseline: repeated runs of one model differ by about this much."""
 ABSOLUTE_TOLERANCE: Final = 0.005
-"""For baselines near nothing."""
+"""Tolerance for baselines near zero."""
 _LOWER_IS_BETTER: Final = re.compile(
     r"(?:^|[^a-z])(?:loss|perplexity|ppl|error|wer|cer|mse|rmse|mae|toxicity|harmful|hallucination|"
     r"attack[-_ ]?success|asr|latency|bias|leakage|jailbreak)(?:[^a-z]|$)"
@@ -31,7 +31,7 @@ class Regression(msgspec.Struct, frozen=True, kw_only=True):
 def regression(evaluation: Evaluation) -> Regression | None:
     """Return the regression an evaluation shows, None if it shows none.
 
-    Suites whose name says that less is better (loss, error rate, toxicity) are read that way.
+    For suites whose name implies that less is better (loss, error rate, toxicity), a rise counts.
     """
     drop: float | None = None
     score, baseline = evaluation.score, evaluation.baseline

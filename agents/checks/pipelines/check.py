@@ -15,6 +15,7 @@ from agents.checks.pipelines.config_checks import (
     check_settings,
     read_run_config,
 )
+from agents.checks.pipelines.configuration import UnreadableConfigError
 from agents.checks.pipelines.intel_check import check_intel
 from agents.checks.pipelines.lineage import Lineage, run_lineage
 from agents.checks.pipelines.reference_checks import (
@@ -25,40 +26,32 @@ from agents.checks.pipelines.reference_checks import (
     check_synthetic,
 )
 from agents.checks.pipelines.source_checks import check_blocked_sources, check_source
-from agents.checks.pipelines.sources import config_sources, run_sources
+from agents.checks.pipelines.sources import config_sources, implied_sources, run_sources
+from agents.checks.suppressing import unsuppressed
 from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
-from agents.domain.rules import family_rules
+from agents.domain.rules import rule_named
 from schemas.assessments import Check
-from schemas.events import Event, PipelineRun
+from schemas.counting import counted
+from schemas.events import DataSource, Event, PipelineRun
 from schemas.severity import Severity, Status, worst
 
 MAX_DETECTIONS: Final = 500
-_CHECK_OF: Final = {
-    "TW-PIPE-INSECURE-SOURCE": "data_sources",
-    "TW-PIPE-UNVERIFIED-SOURCE": "data_sources",
-    "TW-PIPE-OUTSIDE-POLICY": "data_sources",
-    "TW-PIPE-LOOKALIKE-HOST": "data_sources",
-    "TW-PIPE-ODD-HOST": "data_sources",
-    "TW-PIPE-NEW-DOMAIN": "data_sources",
-    "TW-PIPE-BLOCKED-SOURCE": "blocked_sources",
-    "TW-PIPE-CONFIG-TAMPERED": "config_integrity",
-    "TW-PIPE-CONTENT-CHANGED": "data_integrity",
-    "TW-PIPE-DIGEST-CONFLICT": "data_integrity",
-    "TW-PIPE-SYNTHETIC": "data_integrity",
-    "TW-PIPE-REGRESSION": "behaviour",
-    "TW-PIPE-REMOTE-CODE": "remote_code",
-    "TW-PIPE-UNSAFE-LOADER": "remote_code",
-    "TW-PIPE-TLS-OFF": "remote_code",
-    "TW-PIPE-UNPINNED-MODEL": "remote_code",
-    "TW-PIPE-UNPINNED-CODE": "remote_code",
-    "TW-PIPE-SECRET": "secrets",
-}
+_CHECKS: Final = (
+    "data_sources",
+    "blocked_sources",
+    "config_integrity",
+    "data_integrity",
+    "behaviour",
+    "remote_code",
+    "secrets",
+)
+"""The checks of a run, in the order of its assessment; each rule names the one it feeds."""
 _OF_CONFIG: Final = frozenset({"config_integrity", "remote_code", "secrets"})
 
 
 def check_pipeline(event: Event[PipelineRun], knowledge: Knowledge) -> Outcome:
-    """Return what the checks of a pipeline run say.
+    """Return the results of the checks of a pipeline run.
 
     Findings from intel are the ledger's; here a match only fails the `intel` check.
 
@@ -75,8 +68,13 @@ def check_pipeline(event: Event[PipelineRun], knowledge: Knowledge) -> Outcome:
         msgspec.structs.replace(source, url=source.url.strip())
         for source in event.data.data_sources
     ]
-    sources, sources_left_out = run_sources(config_sources(config.value), reported)
     incomplete: dict[str, list[str]] = defaultdict(list)
+    implied: list[DataSource] = []
+    try:
+        implied = implied_sources(config.value)
+    except UnreadableConfigError as error:
+        incomplete["data_sources"].append(error.what)
+    sources, sources_left_out = run_sources(config_sources(config.value), reported, implied)
     if config.problem:
         for name in ("data_sources", *sorted(_OF_CONFIG)):
             incomplete[name].append(config.problem)
@@ -103,7 +101,8 @@ def check_pipeline(event: Event[PipelineRun], knowledge: Knowledge) -> Outcome:
     found = _once(found)
     if len(found) > MAX_DETECTIONS:
         incomplete["data_sources"].append(
-            f"{len(found) - MAX_DETECTIONS} findings beyond the limit of {MAX_DETECTIONS}"
+            f"{counted(len(found) - MAX_DETECTIONS, 'finding')} "
+            f"beyond the limit of {MAX_DETECTIONS}"
         )
         found = sorted(found, key=lambda d: -_severity(d).rank)[:MAX_DETECTIONS]
 
@@ -114,11 +113,15 @@ def check_pipeline(event: Event[PipelineRun], knowledge: Knowledge) -> Outcome:
         check_intel(event, sources, policy, knowledge),
         _lineage(lineage),
     ]
-    return Outcome(checks=tuple(checks), detections=tuple(found), sightings=lineage.sightings)
+    return Outcome(
+        checks=tuple(checks),
+        detections=unsuppressed(found, policy.suppressions, event.time.date()),
+        sightings=lineage.sightings,
+    )
 
 
 def _severity(detection: Detection) -> Severity:
-    return detection.severity or family_rules("pipelines")[detection.rule_id].severity
+    return detection.severity or rule_named(detection.rule_id).severity
 
 
 def _once(found: list[Detection]) -> list[Detection]:
@@ -130,8 +133,8 @@ def _checks(
 ) -> Iterator[Check]:
     by_check: dict[str, list[Detection]] = defaultdict(list)
     for detection in found:
-        by_check[_CHECK_OF[detection.rule_id]].append(detection)
-    for name in dict.fromkeys(_CHECK_OF.values()):
+        by_check[rule_named(detection.rule_id).check].append(detection)
+    for name in _CHECKS:
         mine = by_check[name]
         statuses = [_status(_severity(detection)) for detection in mine]
         if incomplete.get(name):

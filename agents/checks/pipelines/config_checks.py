@@ -25,7 +25,7 @@ from schemas.severity import Disposition, Severity
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What was read of the configuration."""
+    """The configuration as read."""
 
     value: Any = None
     digest: str | None = None
@@ -33,7 +33,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_run_config(run: PipelineRun) -> RunConfig:
-    """Read the configuration of a run; what can't be read says why."""
+    """Read the configuration of a run, with the reason if it can't be read."""
     raw = bytes(run.config)
     if not raw or raw.strip() == b"null":
         return RunConfig()
@@ -45,7 +45,7 @@ def read_run_config(run: PipelineRun) -> RunConfig:
 
 
 def check_hash(event: Event[PipelineRun], config: RunConfig) -> Iterator[Detection]:
-    """Find a configuration whose hash is not the one that was announced."""
+    """Find a configuration whose hash is not the declared one."""
     expected = (event.data.expected_config_hash or "").strip().lower().removeprefix("sha256:")
     if not expected or config.digest is None or expected == config.digest:
         return
@@ -65,7 +65,7 @@ def check_hash(event: Event[PipelineRun], config: RunConfig) -> Iterator[Detecti
 def check_settings(
     event: Event[PipelineRun], config: RunConfig, incomplete: dict[str, list[str]]
 ) -> Iterator[Detection]:
-    """Find settings that run code from elsewhere or let it change; note what was not walked."""
+    """Find settings that run remote or mutable code; note if the walk was cut short."""
     if config.value is None:
         return
     settings: list[Setting] = []
@@ -91,7 +91,7 @@ def check_settings(
         if setting.rule_id == UNPINNED and (setting.model or "").lower() not in pins
     ]
     remote = [setting for setting in settings if setting.rule_id == REMOTE_CODE]
-    # Code of a commit is code that could be reviewed, and does not change behind one's back.
+    # Code at a commit could be reviewed, and does not change afterwards.
     reviewable = not moving and (fixed or bool(pins))
     for setting in settings:
         if setting.rule_id != UNPINNED:
@@ -147,7 +147,7 @@ def _setting(
 def check_secrets(
     event: Event[PipelineRun], config: RunConfig, incomplete: dict[str, list[str]]
 ) -> Iterator[Detection]:
-    """Find secrets written into the configuration; note what was not walked."""
+    """Find secrets in the configuration; note if the walk was cut short."""
     if config.value is None:
         return
     try:
@@ -180,7 +180,7 @@ def _named_texts(key: str, value: Any, path: str) -> Iterator[tuple[str, str, st
         if equals and name.startswith("-"):
             yield name, text, path
     elif isinstance(value, dict):
-        # Kubernetes, Tekton and Argo name a variable beside its value.
+        # Kubernetes, Tekton and Argo keep a variable's name next to its value.
         label, content = value.get("name"), value.get("value")
         if isinstance(label, str) and isinstance(content, str):
             yield label, content, f"{path}.value" if path else "value"

@@ -1,9 +1,8 @@
-"""A pipeline's configuration file as the event it would be, for scans from the command line."""
+"""Converts a pipeline's configuration file to an event, for scans from the command line."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from agents.checks.pipelines.configuration import (
     read_config,
     walk,
 )
+from agents.checks.pipelines.yaml_loader import plain_loader
 from schemas.canonical import stable_hash, stable_id
 from schemas.events import TYPE_PIPELINE_RUN, Event, PipelineRun
 
@@ -30,18 +30,18 @@ def pipeline_event_from_config(
     tenant: str = "local",
     expected_config_hash: str | None = None,
 ) -> Event[PipelineRun]:
-    """Return the event that a run of this configuration file would be.
+    """Return the event of a run with this configuration file.
 
     The file is JSON, or YAML read with the safe loader; of several YAML documents the
-    configuration is their list. It keeps its own bytes where it is JSON, so that its hash is the
-    one its writer would get.
+    configuration is their list. JSON keeps its own bytes, so that its hash is the one its
+    writer would get.
 
     Args:
         raw: The file.
         name: The pipeline's name, for instance the file's.
         time: When it was scanned.
-        tenant: Whose it is.
-        expected_config_hash: What its hash should be, if that is known.
+        tenant: The tenant it belongs to.
+        expected_config_hash: The expected hash, if known.
 
     Raises:
         UnreadableConfigError: too large, too deep, too many values, or neither JSON nor YAML.
@@ -55,7 +55,7 @@ def pipeline_event_from_config(
         try:
             read_config(text)
         except UnreadableConfigError:
-            # YAML's flow style looks like JSON.
+            # YAML's flow style resembles JSON.
             text = _from_yaml(text, name)
     else:
         text = _from_yaml(text, name)
@@ -80,7 +80,7 @@ def _from_yaml(raw: bytes, name: str) -> bytes:
     if max(raw.count(b"["), raw.count(b"{")) > MAX_CONFIG_BYTES // 16:
         raise UnreadableConfigError("the file has too many brackets", where=name)
     try:
-        documents = list(yaml.load_all(raw, Loader=_plain_loader()))
+        documents = list(yaml.load_all(raw, Loader=plain_loader(raw)))
         if any(document is None for document in documents) and len(documents) > 1:
             documents = [document for document in documents if document is not None]
         document = documents[0] if len(documents) == 1 else documents
@@ -105,21 +105,3 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 -- any YAML value; walked before,
     if isinstance(value, bytes):
         return value.decode("latin-1")
     return value
-
-
-def _plain_loader() -> type[yaml.SafeLoader]:
-    class Loader(yaml.SafeLoader):
-        """The safe loader; application tags (`!Ref`, `!secret`) read as their plain content."""
-
-    def tagged(loader: yaml.SafeLoader, _suffix: str, node: yaml.Node) -> Any:  # noqa: ANN401
-        if isinstance(node, yaml.ScalarNode):
-            return f"!{loader.construct_scalar(node)}"
-        if isinstance(node, yaml.SequenceNode):
-            return loader.construct_sequence(node, deep=True)
-        if isinstance(node, yaml.MappingNode):
-            return loader.construct_mapping(node, deep=True)
-        return None
-
-    add: Callable[..., None] = Loader.add_multi_constructor
-    add("!", tagged)
-    return Loader

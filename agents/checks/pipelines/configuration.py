@@ -20,24 +20,24 @@ _TEXT_LIMIT: Final = 200
 
 
 class UnreadableConfigError(TidewatchError):
-    """A configuration that is out of bounds or not JSON: what depends on it is incomplete."""
+    """A configuration that exceeds the limits or is not JSON: checks of it are incomplete."""
 
 
 class Node(msgspec.Struct, frozen=True, gc=False):
-    """One value of a configuration and the way to it."""
+    """One value of a configuration and its path."""
 
     path: str
     """`a.b[3].c`"""
     key: str
-    """The nearest name above it."""
+    """The nearest enclosing name."""
     value: Any
 
 
 def read_config(raw: bytes) -> Any:  # noqa: ANN401 -- any JSON document
     """Return a configuration as Python's own `json` reads it.
 
-    Of a name that stands twice the last counts, NaN and big integers are kept, as in the
-    program that wrote and hashed it.
+    The last of duplicate names counts, NaN and big integers are kept, as in the program that
+    wrote and hashed it.
 
     Raises:
         UnreadableConfigError: larger than `MAX_CONFIG_BYTES`, nested too deeply, with an integer
@@ -60,7 +60,7 @@ def config_hash(config: Any) -> str:  # noqa: ANN401 -- any JSON document
     """Return `sha256(json.dumps(config, sort_keys=True).encode())` in hex, Python's own writing.
 
     Raises:
-        UnreadableConfigError: it can't be written back.
+        UnreadableConfigError: it can't be serialised.
     """
     try:
         text = json.dumps(config, sort_keys=True)
@@ -111,7 +111,7 @@ def config_diff(old: Any, new: Any) -> list[dict[str, Any]]:  # noqa: ANN401 -- 
         most `MAX_DIFFERENCES`; then one `{"change": "truncated", "left_out": n}`.
 
     Raises:
-        UnreadableConfigError: one of them is out of bounds.
+        UnreadableConfigError: one of them exceeds the limits.
     """
     before, after = _leaves(old), _leaves(new)
     result: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""The check of what a run names against what is known to be bad."""
+"""Checks the components that a run names against adverse intelligence."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAX_PARENT_DOMAINS: Final = 6
 def check_intel(
     event: Event[PipelineRun], sources: list[RunSource], policy: Policy, knowledge: Knowledge
 ) -> Check:
-    """Return the check of all that a run names against the adverse facts known of it."""
+    """Return the check of a run's components against adverse facts."""
     hits: dict[str, None] = {}
 
     def ask(key: str, version: str | None, digest: str | None) -> None:

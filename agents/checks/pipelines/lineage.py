@@ -1,4 +1,4 @@
-"""What a run tells the component ledger: what it used, what it made of it, what it serves."""
+"""Sightings of a run for the component ledger: what it used, produced and serves."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from schemas.policy import Policy
 
 MAX_PARENTS: Final = 512
 MAX_REACHING: Final = 8
-"""Models of a run that are noted beside each domain it reached."""
+"""Models of a run that are recorded with each domain it reached."""
 MAX_SIGHTINGS: Final = 4_000
 MAX_EDGES: Final = 1_024
-"""Inputs times outputs; a larger run stands between them, so that the edges only add up."""
+"""Inputs times outputs; a larger run becomes a node of its own, so that edges add, not multiply."""
 PARENTS_OF_ONE: Final = 128
 """Inputs in one sighting of a larger run."""
 _IN_REGISTRY: Final = frozenset({"model", "dataset", "image"})
@@ -49,7 +49,7 @@ _ENDED: Final = frozenset({"failed", "aborted"})
 
 
 class Lineage(msgspec.Struct, frozen=True, kw_only=True):
-    """Sightings of one run, and what could not be told."""
+    """Sightings of one run, and counts of what could not be reported."""
 
     sightings: tuple[Sighting, ...]
     unreadable: tuple[str, ...] = ()
@@ -89,10 +89,10 @@ def ref_component(ref: ComponentRef, tenant: str, policy: Policy) -> str:
 
 
 def exposure_of(run: PipelineRun) -> tuple[str, str]:
-    """Return how far a run's inputs and its outputs have come, by its stage and state.
+    """Return the exposure of a run's inputs and of its outputs, by its stage and state.
 
-    What is deployed and runs is serving; what a run loads is executed, what it only gathers is
-    delivered; what a run that ended badly, or has only begun, was to make is staged.
+    A running deployment is serving; loaded inputs are executed, inputs that are only gathered are
+    delivered; outputs of a run that failed or has only started are staged.
     """
     if run.stage in _SERVING_STAGES:
         if run.state in {"running", "succeeded"}:
@@ -104,10 +104,10 @@ def exposure_of(run: PipelineRun) -> tuple[str, str]:
 
 
 def source_version(source: RunSource, stage: str | None) -> str | None:
-    """Return the version an address names, under which its content may not change.
+    """Return the version an address names, whose content must not change.
 
-    That is a release or date in its path, or the page itself for a crawl; an address without one
-    is expected to hold something new each day.
+    It is a release or date in the path, or the page itself for a crawl; an address without one is
+    expected to change daily.
     """
     if stage == "crawl" and source.url:
         return "crawl"
@@ -118,7 +118,7 @@ def source_version(source: RunSource, stage: str | None) -> str | None:
 
 
 def run_criticality(event: Event[PipelineRun], policy: Policy) -> float | None:
-    """Return the greatest criticality that policy or event give the run or what it makes."""
+    """Return the greatest criticality that policy or event assign to the run or its outputs."""
     run = event.data
     names = [
         run.system or "",
@@ -146,7 +146,7 @@ def run_lineage(
         event: The run.
         policy: Its tenant's policy: internal registries, criticality.
         sources: Its data sources.
-        config_digest: The configuration's hash where it is to become the pipeline's baseline.
+        config_digest: The configuration's hash, if it is to become the pipeline's baseline.
     """
     run, tenant = event.data, event.tenantid
     used_as, made_as = exposure_of(run)
@@ -195,14 +195,14 @@ def run_lineage(
             unreadable.append(ref.component[:100])
             continue
         digest = sha256_of(ref.digests)
-        # With the version or digest that was used: no other version of it taints what was made.
+        # With the version or digest that was used: no other version taints the outputs.
         used = ref.revision or (f"sha256:{digest}" if digest else None)
         parents[f"{key}@{used}" if used else key] = None
         models.append(key)
         see(key, "used", used_as, version=ref.revision, digest=digest)
         commit = commit_of(ref.digests)
         if commit and commit != ref.revision:
-            # As its tag and as the commit it stood for: either may be found to be bad.
+            # Under its tag and under the commit it resolved to: either may be found to be bad.
             parents[f"{key}@{commit}"] = None
             see(key, "used", used_as, version=commit, tag=ref.revision)
         if digest:
@@ -234,7 +234,7 @@ def run_lineage(
             see(f"sha256:{digest}", kind, made_as, version=ref.revision, digest=digest, name=key,
                 made_from=of)  # fmt: skip
     if run.stage in _SERVING_STAGES and not run.outputs and (run.pipeline or run.system):
-        # A deployment that names no output still is one: what it was fed serves under its name.
+        # A deployment without outputs still serves: its inputs are recorded under its name.
         name = run.pipeline or run.system or ""
         key = tenant_scoped(component_key("deployment", name), tenant)
         see(key, "served" if made_as == "serving" else "made", made_as, made_from=made_from)
@@ -242,7 +242,7 @@ def run_lineage(
         see(run_component(event), "config", used_as, version=config_digest, digest=config_digest)
     else:
         see(run_component(event), "seen", used_as)
-    # Where the limit is reached, what the run made stays: without it no lineage goes on.
+    # At the limit the outputs are kept: without them lineage ends here.
     first = sorted(found.values(), key=lambda one: not (one.made_from or one.kind in _MADE))
     kept = tuple(first[:MAX_SIGHTINGS])
     return Lineage(
@@ -255,9 +255,9 @@ def run_lineage(
 def _through_the_run(
     event: Event[PipelineRun], parents: tuple[str, ...], see: _See, exposure: str
 ) -> tuple[str, ...]:
-    """Note that the run itself was made from its inputs; return what its outputs are made from.
+    """Record the run as made from its inputs; return the parents of its outputs.
 
-    In parts, as versions of the pipeline: no sighting names more inputs than one may.
+    In parts, as versions of the pipeline: a sighting may name only so many inputs.
     """
     pipeline = run_component(event)
     of = tuple(parent for parent in parents if split_version(parent)[0] != pipeline)
@@ -271,7 +271,7 @@ def _through_the_run(
 
 
 class _See(Protocol):
-    """Notes one sighting of the run."""
+    """Records one sighting of the run."""
 
     def __call__(
         self,
@@ -294,12 +294,12 @@ def _see_source(
     stage: str | None,
     reached_by: tuple[str, ...],
 ) -> list[str]:
-    """Note the sightings of one data source and return the keys that name it."""
+    """Record the sightings of one data source and return its keys."""
     dataset, domain, vendor = dataset_key(source, tenant), domain_key(source), vendor_key(source)
     digest = source.digest or source.pinned
     origin = source.place.host or None
     keys = [dataset]
-    # The vendor is no publisher of the dataset's registry: it has a sighting of its own.
+    # The vendor is not a publisher of the dataset's registry: it has its own sighting.
     version = source_version(source, stage)
     see(dataset, "used", exposure, version=version, digest=digest, origin=origin, name=source.name)
     if digest:

@@ -1,4 +1,4 @@
-"""One spelling for a setting's name, however a producer writes it."""
+"""Normalises the names of settings, which producers spell differently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Findings about the components a run names: what it took in, put out, and how that behaved."""
+"""Findings about the components of a run: its inputs, outputs and evaluations."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def check_digests(event: Event[PipelineRun], policy: Policy) -> Iterator[Detecti
 
 
 def check_pins(event: Event[PipelineRun], policy: Policy) -> Iterator[Detection]:
-    """Find models taken by a revision that moves."""
+    """Find models referenced by a mutable revision."""
     for ref in event.data.inputs:
         if not ref.component.startswith("model:huggingface/"):
             continue
@@ -92,7 +92,7 @@ def check_pins(event: Event[PipelineRun], policy: Policy) -> Iterator[Detection]
 def check_behaviour(
     event: Event[PipelineRun], sources: list[RunSource], policy: Policy, *, inputs_changed: bool
 ) -> Iterator[Detection]:
-    """Find a fall in what an evaluation measured, the surer where an input changed as well."""
+    """Find regressions of an evaluation, with more confidence if an input changed as well."""
     evaluation = event.data.evaluation
     result = regression(evaluation) if evaluation is not None else None
     if evaluation is None or result is None:
@@ -124,7 +124,7 @@ def check_behaviour(
 def _datasets(
     event: Event[PipelineRun], sources: list[RunSource], policy: Policy
 ) -> tuple[str, ...]:
-    """Return the keys of the data that a run was fed."""
+    """Return the keys of the data inputs of a run."""
     keys = [dataset_key(source, event.tenantid) for source in sources]
     for ref in event.data.inputs:
         if ref.component.startswith("dataset:"):
@@ -134,7 +134,7 @@ def _datasets(
 
 
 def check_synthetic(event: Event[PipelineRun]) -> Iterator[Detection]:
-    """Find synthetic data whose making model the run does not name."""
+    """Find synthetic data whose generating model the run does not name."""
     if any(ref.component.startswith("model:") for ref in event.data.inputs):
         return
     for ref in event.data.outputs:

@@ -1,4 +1,4 @@
-"""Settings that let a run execute what it loads: remote code, unsafe loaders, moving revisions."""
+"""Finds settings that let a run execute loaded content: remote code, unsafe loaders, branches."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from agents.checks.artifacts.formats.names import is_file_name
 from agents.checks.pipelines.configuration import Node
 from agents.checks.pipelines.names import plain_name
 
@@ -22,8 +23,6 @@ UNPINNED: Final = "TW-PIPE-UNPINNED-MODEL"
 
 _SWITCHES: Final[dict[str, tuple[str, bool]]] = {
     "trust_remote_code": (REMOTE_CODE, True),
-    "hf_hub_trust_remote_code": (REMOTE_CODE, True),
-    "hf_datasets_trust_remote_code": (REMOTE_CODE, True),
     "allow_remote_code": (REMOTE_CODE, True),
     "allow_pickle": (UNSAFE_LOADER, True),
     "weights_only": (UNSAFE_LOADER, False),
@@ -41,7 +40,7 @@ _SWITCHES: Final[dict[str, tuple[str, bool]]] = {
     "git_ssl_no_verify": (TLS_OFF, True),
     "curl_ssl_no_verify": (TLS_OFF, True),
 }
-"""Settings by name, and the value that opens the door."""
+"""Settings by name, and the unsafe value."""
 _LOADERS: Final = re.compile(
     r"(?:^|[^\w.])(?:c?[Pp]ickle|cloudpickle|dill|joblib|marshal|shelve)(?:\.(?:loads?|Unpickler|open))?"
     r"$|^yaml\.(?:unsafe_load|full_load|Loader|UnsafeLoader|load)(?:_all)?$|^(?:Unsafe|C)Loader$"
@@ -76,7 +75,7 @@ _TEXTS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
         (TLS_OFF, r"\bPYTHONHTTPSVERIFY\s*=\s*0\b"),
     )
 )  # fmt: skip
-"""What gives a loader away in a command line, a script or an environment."""
+"""Signs of a loader in a command line, a script or an environment."""
 _MODEL_KEYS: Final = re.compile(
     r"^(?:base_?)?model(?:_name|_id|_name_or_path|_path|_repo|_uri)?$|^pretrained(?:_model)?"
     r"(?:_name_or_path|_name|_path)?$|^(?:teacher|student|draft|reward|embedding|adapter|tokenizer)"
@@ -86,11 +85,6 @@ _HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}"
 _HUB_URI: Final = re.compile(
     r"(?:hf://(?:models/)?|https://huggingface\.co/)"
     r"(?P<name>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@(?P<revision>[\w./-]{1,100}))?/?"
-)
-_FILE_LIKE: Final = re.compile(
-    r"\.(?:json|ya?ml|txt|csv|parquet|jsonl|py|sh|bin|pt|pth|ckpt|safetensors|gguf|onnx|h5|pkl|"
-    r"tar|gz|zip|model)$",
-    re.IGNORECASE,
 )
 _LOCAL: Final = frozenset(
     {"models", "model", "checkpoints", "checkpoint", "outputs", "output", "data", "weights", "tmp",
@@ -107,8 +101,17 @@ _REVISION_KEYS: Final = (
 _COMMIT: Final = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64}|sha256:[0-9a-f]{64})")
 
 
+_MODEL_ARGUMENT: Final = re.compile(
+    r"(?:--(?:model(?:[-_](?:id|name[-_]or[-_]path|path))?|pretrained[-_]model[-_]name[-_]or[-_]path"
+    r"|base[-_]model|tokenizer)(?:\s+|=)|\bvllm\s+serve\s+)[\"']?(?P<name>[^\s\"']{3,200})"
+)
+_REVISION_ARGUMENT: Final = re.compile(
+    r"--(?:model[-_]|code[-_])?revision(?:\s+|=)[\"']?(?P<revision>[^\s\"']{1,200})"
+)
+
+
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """A setting that a rule met."""
+    """A setting that a rule matched."""
 
     rule_id: str
     path: str
@@ -120,7 +123,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def truth(value: Any) -> bool | None:  # noqa: ANN401 -- any JSON scalar
-    """Return what a setting's value says as a switch; None if it is none."""
+    """Return a setting's value as a switch; None if it is not one."""
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
@@ -135,12 +138,12 @@ def truth(value: Any) -> bool | None:  # noqa: ANN401 -- any JSON scalar
 
 
 def pinned(revision: str | None) -> bool:
-    """Tell whether a model's revision is a commit or digest: a branch or tag moves."""
+    """Return whether a model's revision is a commit or digest: a branch or tag moves."""
     return revision is not None and _COMMIT.fullmatch(revision.strip().lower()) is not None
 
 
 def settings_of(node: Node) -> Iterator[Setting]:
-    """Yield what one value of a configuration opens.
+    """Yield the unsafe settings of one value of a configuration.
 
     Args:
         node: The value; an object is read for its named settings, a list of strings as one
@@ -165,7 +168,7 @@ def _named(node: Node, members: dict[str, Any]) -> Iterator[Setting]:
     for key, value in pairs:
         plain = plain_name(key)
         path = f"{node.path}.{key}" if node.path else key
-        switch = _SWITCHES.get(plain)
+        switch = _SWITCHES.get(plain) or _by_ending(plain)
         if switch is not None and truth(value) is switch[1]:
             yield Setting(rule_id=switch[0], path=path, shown=f"{plain}: {str(value)[:40]}")
         if not isinstance(value, str):
@@ -176,13 +179,18 @@ def _named(node: Node, members: dict[str, Any]) -> Iterator[Setting]:
             yield from _model(path, value.strip(), members)
 
 
+def _by_ending(plain: str) -> tuple[str, bool] | None:
+    """Return the setting that an environment variable, such as HF_TRUST_REMOTE_CODE, controls."""
+    return (REMOTE_CODE, True) if plain.endswith("_trust_remote_code") else None
+
+
 def _model(path: str, value: str, siblings: dict[str, Any]) -> Iterator[Setting]:
     match = _HUB_URI.fullmatch(value)
     if match is not None:
         name, revision = match["name"], match["revision"]
     elif (
         _HUB_NAME.fullmatch(value)
-        and not _FILE_LIKE.search(value)
+        and not is_file_name(value)
         and value.partition("/")[0].lower() not in _LOCAL
     ):
         name, revision = value, None
@@ -198,8 +206,18 @@ def _model(path: str, value: str, siblings: dict[str, Any]) -> Iterator[Setting]
 
 def _in_text(path: str, text: str) -> Iterator[Setting]:
     seen: set[str] = set()
+    if "--" in text or "vllm serve" in text:
+        yield from _model_arguments(path, text)
     for rule_id, pattern in _TEXTS:
         match = pattern.search(text)
         if match is not None and rule_id not in seen:
             seen.add(rule_id)
             yield Setting(rule_id=rule_id, path=path, shown=match[0][:120])
+
+
+def _model_arguments(path: str, text: str) -> Iterator[Setting]:
+    """Yield the models that a command line loads by a mutable revision."""
+    for match in _MODEL_ARGUMENT.finditer(text):
+        revision = _REVISION_ARGUMENT.search(text, match.end())
+        given = {"revision": revision["revision"]} if revision else {}
+        yield from _model(path, match["name"], given)

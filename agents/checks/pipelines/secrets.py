@@ -1,4 +1,4 @@
-"""Secrets written into a configuration: found by their form or their name, always masked."""
+"""Finds secrets in a configuration by form or name, always masked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FORMS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
     (name, re.compile(pattern))
     for name, pattern in (
         ("private key", r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----"),
-        # A presigned address names the key it was signed with; that is no secret.
+        # A presigned URL names the key it was signed with; the name is no secret.
         ("AWS access key", r"(?<!X-Amz-Credential=)\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
         ("Hugging Face token", r"\bhf_[A-Za-z0-9]{30,60}\b"),
         ("GitHub token", r"\b(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{60,255})\b"),
@@ -44,7 +44,7 @@ _IN_URL: Final = re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s/@:]{0,200}:([^\s/@
 _SIGNED: Final = re.compile(r"[?&;]sig=([A-Za-z0-9+/%]{42,80}(?:=|%3[Dd]))")
 _SIGNED_TIME: Final = re.compile(r"[?&;](st|se)=(\d{4}-\d\d-\d\d)")
 _SIGNED_DAYS: Final = 7
-"""Days for which a shared access signature may hold: what hands them out gives hours."""
+"""Maximum validity of a shared access signature, in days: issuers grant hours."""
 _NAME: Final = re.compile(
     r"(?:^|_)(?:password|passwd|pwd|passphrase|secret|token|api_?key|apikey|access_key|secret_key|"
     r"private_key|account_key|auth_key|encryption_key|credentials?|connection_string|dsn)(?:_|$)"
@@ -67,13 +67,18 @@ _PLACEHOLDER: Final = re.compile(
     r"default|secret-ref|test[-_](?:key|token|secret|password))",
     re.IGNORECASE,
 )
+_STAND_IN: Final = re.compile(
+    r"(?:<.*>|\[.*\]|your[-_ ].*|my[-_ ]?(?:token|key|secret|password)|changeme|placeholder|"
+    r"redacted|x{3,}|\.{3,}|…|token|password|pass)",
+    re.IGNORECASE,
+)
 _NAMED_LENGTH: Final = 8
 _NAMED_ENTROPY: Final = 2.8
 _FORM_ENTROPY: Final = 3.0
 
 
 class Secret(msgspec.Struct, frozen=True, kw_only=True):
-    """A secret that was found; never its value."""
+    """A detected secret, without its value."""
 
     kind: str
     shown: str
@@ -90,8 +95,8 @@ def entropy(text: str) -> float:
 def find_secret(name: str, value: str) -> Secret | None:
     """Return the secret that a setting holds, if it does.
 
-    A reference (`${VAR}`, `vault:…`, a path) and a placeholder are none; a form that providers
-    use must have the entropy of a random key; a telling name needs a value that is not a word.
+    A reference (`${VAR}`, `vault:…`, a path) and a placeholder do not count; a provider's form
+    must have the entropy of a random key; a suspicious name needs a value that is not a word.
 
     Args:
         name: The setting's name.
@@ -117,8 +122,13 @@ def find_secret(name: str, value: str) -> Secret | None:
     return None
 
 
+def is_reference(value: str) -> bool:
+    """Return whether a value is a reference to a secret, or a placeholder for one."""
+    return bool(_REFERENCE.match(value)) or bool(_STAND_IN.fullmatch(value))
+
+
 def _short_lived(url: str) -> bool:
-    """Tell whether a shared access signature says that it holds for a few days only."""
+    """Return whether a shared access signature is valid for a few days only."""
     times: dict[str, date] = {}
     for name, day in _SIGNED_TIME.findall(url):
         try:
@@ -149,11 +159,13 @@ def _mask(value: str, shown: int = _SHOWN) -> str:
 
 
 def masked(name: str, value: Any) -> Any:  # noqa: ANN401 -- any JSON scalar
-    """Return `value` as it may be shown: masked where its name or its form says secret."""
+    """Return `value` for display: masked if its name or form indicates a secret."""
     if not isinstance(value, str):
         return value
     plain = plain_name(name)
-    telling = bool(_NAME.search(plain)) and not _ABOUT.search(plain)
-    if find_secret(name, value) is not None or (telling and value and not _REFERENCE.match(value)):
+    suspicious = bool(_NAME.search(plain)) and not _ABOUT.search(plain)
+    if find_secret(name, value) is not None or (
+        suspicious and value and not _REFERENCE.match(value)
+    ):
         return _mask(value, 0)
     return value

@@ -28,7 +28,7 @@ YOUNG_DOMAIN: Final = timedelta(days=90)
 def check_source(
     source: RunSource, event: Event[PipelineRun], policy: Policy
 ) -> Iterator[Detection]:
-    """Find what is wrong with one data source."""
+    """Find the problems of one data source."""
     place, tenant = source.place, event.tenantid
     shown = without_credentials(source.url) or (source.name or "")
     evidence: dict[str, Any] = {"url": shown}
@@ -55,20 +55,20 @@ def check_source(
             related_keys=related,
         )
 
-    vouched = bool(hosts) and trusted(source, hosts)
+    allowed = bool(hosts) and trusted(source, hosts)
     if place.insecure:
         yield report(
             "TW-PIPE-INSECURE-SOURCE",
             f"Data source without transport security: {shown}",
-            # Who can change it on the way is inside already.
+            # An attacker who could change it in transit is already inside.
             severity=Severity.LOW if place.local else None,
             disposition=Disposition.CONTEXT,
             scheme=place.scheme,
         )
-    if source.verified is not True:
-        # Where nobody says so, but the policy trusts the place by name or it lies at home, it is
+    if source.verified is not True and not source.implied:
+        # If nobody says so, but the policy trusts the host by name or it is local, it is
         # a gap in a record.
-        gap = source.verified is None and (vouched or place.local)
+        gap = source.verified is None and (allowed or place.local)
         yield report(
             "TW-PIPE-UNVERIFIED-SOURCE",
             f"Data source not verified: {shown}",
@@ -76,7 +76,7 @@ def check_source(
             disposition=Disposition.CONTEXT,
             verified=source.verified,
         )
-    if hosts and place.host and not vouched:
+    if hosts and place.host and not allowed:
         yield report(
             "TW-PIPE-OUTSIDE-POLICY",
             f"Data source outside the policy's trusted hosts: {shown}",
@@ -84,7 +84,7 @@ def check_source(
             host=place.host,
         )
     candidates = [host for host in hosts if "://" not in host]
-    imitated = None if vouched or place.store else imitates(place.host, (*candidates, *KNOWN_HOSTS))
+    imitated = None if allowed or place.store else imitates(place.host, (*candidates, *KNOWN_HOSTS))
     if imitated is None and "userinfo" in place.oddities and "." in place.userinfo:
         imitated = place.userinfo.rpartition("@")[2].partition(":")[0][:200]
     if imitated is not None:
@@ -95,7 +95,7 @@ def check_source(
             imitated=imitated,
             oddities=list(place.oddities),
         )
-    elif set(place.oddities) - _usual(place, vouched=vouched):
+    elif set(place.oddities) - _usual(place, allowed=allowed):
         yield report(
             "TW-PIPE-ODD-HOST",
             f"Data source with an unusual address ({', '.join(place.oddities)}): {shown}",
@@ -136,11 +136,11 @@ def check_source(
                      secret=secret.shown, kind=secret.kind)  # fmt: skip
 
 
-def _usual(place: Place, *, vouched: bool) -> frozenset[str]:
-    """Return the oddities that are ordinary where a source lies."""
+def _usual(place: Place, *, allowed: bool) -> frozenset[str]:
+    """Return the oddities that are ordinary at a source's location."""
     if place.local:
         return frozenset({"ip-literal", "odd-port"})
-    return frozenset({"odd-port"}) if vouched else frozenset()
+    return frozenset({"odd-port"}) if allowed else frozenset()
 
 
 def check_blocked_sources(

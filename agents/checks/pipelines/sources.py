@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from agents.checks.pipelines.configuration import walk
 from agents.checks.provenance.identity import registry_name
 from agents.domain.component_keys import event_key
 from agents.domain.hosts import Place, below, read_place, within
@@ -16,18 +17,25 @@ from schemas.components import component_key, is_sha256, tenant_scoped
 from schemas.events import DataSource
 
 MAX_SOURCES: Final = 2_000
+MAX_IMPLIED: Final = 200
+_URL_LIMIT: Final = 2048
+_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,15}://[^\s${}<>]+")
+_OF_DATA: Final = re.compile(
+    r"(?:^|[._\-\[])(?:\w*(?<!meta)(?<!Meta)[Dd]ata(?:[Ss]ets?|[Ff]iles?)?\w*|corpus|corpora"
+    r"|train(?:ing)?_?(?:set|files?|path|ur[il]))(?:$|[._\-\[])"
+)
 _COMMIT_NAMES: Final = frozenset({"gitcommit", "sha1"})
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _DIGEST_NAMES: Final = ("sha256", "digest", "checksum", "hash")
 
 
 class RunSource(msgspec.Struct, frozen=True, kw_only=True):
-    """One data source, as all who name it say."""
+    """One data source, merged from all its mentions."""
 
     url: str
     name: str | None = None
     verified: bool | None = None
-    """False if anyone says so, else true if anyone does."""
+    """False if any mention says so, else true if any does."""
     provider: str | None = None
     digest: str | None = None
     """SHA-256 of what the run read, as the event reports it."""
@@ -37,15 +45,17 @@ class RunSource(msgspec.Struct, frozen=True, kw_only=True):
     """Further digests that the event reports for it."""
     registered_at: datetime | None = None
     place: Place
+    implied: bool = False
+    """Only named by a setting, where there is no field for `verified`."""
 
     @property
     def key(self) -> str:
-        """What tells it apart: its URL, else its name."""
+        """Its identity: the URL, else the name."""
         return self.url or f"name:{self.name}"
 
 
 def sha256_of(digests: Mapping[str, str]) -> str | None:
-    """Return the SHA-256 of a `digests` object in lower-case hex, None if there is none."""
+    """Return the SHA-256 of a `digests` object in lower-case hex, if any."""
     for name, value in digests.items():
         if name.lower().replace("-", "") == "sha256":
             text = value.strip().lower().removeprefix("sha256:")
@@ -69,8 +79,8 @@ def commit_of(digests: Mapping[str, str]) -> str | None:
 def config_sources(config: Any) -> list[DataSource]:  # noqa: ANN401 -- any JSON document
     """Return the data sources that a configuration names in `data_sources`.
 
-    An entry is an object or a bare URL; what can't be read as one is left out here and stays in
-    the configuration.
+    An entry is an object or a bare URL; other values are left out here and stay in the
+    configuration.
     """
     entries = config.get("data_sources") if isinstance(config, dict) else None
     if isinstance(entries, dict):
@@ -94,6 +104,29 @@ def config_sources(config: Any) -> list[DataSource]:  # noqa: ANN401 -- any JSON
     return result
 
 
+def implied_sources(config: Any) -> list[DataSource]:  # noqa: ANN401 -- any JSON document
+    """Return the addresses that settings name as data: `datasets[].path`, `data.url`.
+
+    Raises:
+        UnreadableConfigError: there are more values than are walked.
+    """
+    found: dict[str, DataSource] = {}
+
+    def add(path: str, value: Any) -> None:  # noqa: ANN401 -- any JSON value
+        if not isinstance(value, str) or len(value) > _URL_LIMIT or len(found) >= MAX_IMPLIED:
+            return
+        url = value.strip()
+        if _ADDRESS.fullmatch(url) and _OF_DATA.search(path):
+            found.setdefault(url, DataSource(url=url, name=path[:200]))
+
+    for node in walk(config):
+        add(node.path, node.value)
+        if isinstance(node.value, dict) and isinstance(node.value.get("name"), str):
+            # Kubernetes, Tekton and Argo write parameters and variables like this.
+            add(node.value["name"], node.value.get("value"))
+    return list(found.values())
+
+
 def _text(value: Any) -> str | None:  # noqa: ANN401 -- any JSON value
     return value if isinstance(value, str) and value.strip() else None
 
@@ -110,13 +143,16 @@ def _digests(entry: Mapping[str, Any]) -> dict[str, str]:
 
 
 def run_sources(
-    configured: Iterable[DataSource], reported: Iterable[DataSource]
+    configured: Iterable[DataSource],
+    reported: Iterable[DataSource],
+    implied: Iterable[DataSource] = (),
 ) -> tuple[list[RunSource], int]:
     """Return the union of both by URL (by name where there is none), and how many were left out.
 
     Args:
-        configured: Those of the configuration; their digests are what is expected.
-        reported: Those of the event; their digests are what was read.
+        configured: Those of the configuration, with the expected digests.
+        reported: Those of the event, with the actual digests.
+        implied: Those that other settings name.
     """
     merged: dict[str, RunSource] = {}
     left_out: set[str] = set()
@@ -131,6 +167,14 @@ def run_sources(
                 left_out.add(key)
                 continue
             merged[key] = _merge(known, source, url, expected=expected)
+    for source in implied:
+        if source.url in merged:
+            continue
+        if len(merged) >= MAX_SOURCES:
+            left_out.add(source.url)
+            continue
+        one = _merge(None, source, source.url, expected=True)
+        merged[source.url] = msgspec.structs.replace(one, implied=True)
     return list(merged.values()), len(left_out)
 
 
@@ -167,7 +211,7 @@ def _merge(known: RunSource | None, source: DataSource, url: str, *, expected: b
 def dataset_key(source: RunSource, tenant: str) -> str:
     """Return the component key of a data source's content.
 
-    A URL means the same everywhere; a bare name means something to its tenant only.
+    A URL is global; a bare name is private to its tenant.
     """
     place = source.place
     if place.scheme and place.scheme != "file" and place.host:
@@ -181,7 +225,7 @@ def dataset_key(source: RunSource, tenant: str) -> str:
 
 
 def domain_key(source: RunSource) -> str | None:
-    """Return the key of the domain a source lies on; None for stores, files and names."""
+    """Return the key of a source's domain; None for stores, files and names."""
     if not source.place.host or source.place.store or source.place.scheme == "file":
         return None
     return component_key("domain", source.place.host)
@@ -195,7 +239,7 @@ def vendor_key(source: RunSource) -> str | None:
 
 
 def trusted(source: RunSource, data_hosts: Iterable[str]) -> bool:
-    """Tell whether the policy's trusted hosts, buckets or URL prefixes hold a source.
+    """Return whether the policy's trusted hosts, buckets or URL prefixes cover a source.
 
     An entry with `://` is a prefix that ends at a path boundary; `*.name` is every subdomain;
     anything else is a host or bucket by its exact name.
@@ -218,7 +262,7 @@ def trusted(source: RunSource, data_hosts: Iterable[str]) -> bool:
 
 
 def blocks(entry: str, keys: Iterable[str], place: Place | None = None) -> bool:
-    """Tell whether an entry of a blocklist names one of these components or this place.
+    """Return whether an entry of a blocklist names one of these components or this place.
 
     An entry is a component key, `organisation/model`, a host (with its subdomains), a URL prefix
     or a SHA-256.
@@ -242,7 +286,7 @@ def blocks(entry: str, keys: Iterable[str], place: Place | None = None) -> bool:
         prefix, _, name = key.partition(":")
         names = {key.lower(), name.lower()}
         if prefix in {"model", "dataset", "image"}:
-            # Behind the registry (or the tenant's mark) stands what a blocklist line says.
+            # A blocklist entry matches the part after the registry (or the tenant's mark).
             registry, _, rest = name.partition("/")
             names.add(rest.lower())
             names.add(f"{registry_name(registry)}/{rest}".lower())

@@ -1,18 +1,17 @@
-"""What the headers of a model's files say of it: parameters, types, architecture, quantisation."""
+"""Facts from the headers of a model's files: parameters, types, architecture, quantisation."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Final, Protocol
 
 import msgspec
 
+from agents.checks.artifacts.formats.names import suffix_of
 from agents.checks.provenance.card_claims import ArtifactFacts
-from agents.checks.provenance.formats import suffix_of
 
 HEADER_BYTES: Final = 8 << 20
-"""Of a safetensors header that is counted; the format allows 100 MB."""
+"""Largest safetensors header that is counted; the format allows 100 MB."""
 CONFIG_BYTES: Final = 1 << 20
 MAX_TENSORS: Final = 200_000
 _LENGTH: Final = 8
@@ -64,7 +63,7 @@ class FactCounter:
         self._quantization: str | None = None
 
     def add(self, path: str, source: _Readable) -> None:
-        """Read what a file says of the model; a file that can't be read leaves the count open."""
+        """Read the header of a file; one that can't be read leaves the count unknown."""
         suffix = suffix_of(path)
         try:
             if suffix == ".safetensors":
@@ -74,11 +73,11 @@ class FactCounter:
             elif path == "config.json" and source.size <= CONFIG_BYTES:
                 self._config(source.read(0, source.size))
         except (ValueError, IndexError, msgspec.DecodeError, RecursionError, OverflowError):
-            # What damage it is, is the scanner's to say; here it only can't be counted.
+            # The scanner reports the damage; here the file just can't be counted.
             self._uncounted = True
 
     def facts(self) -> ArtifactFacts:
-        """Return what is known by now."""
+        """Return the facts gathered so far."""
         known = self._counted and not self._uncounted
         return ArtifactFacts(
             parameters=self._parameters if known else None,
@@ -169,11 +168,3 @@ class _Gguf:
                 self.take(_GGUF_SIZES[inner] * count if inner in _GGUF_SIZES else -1)
         else:
             self.take(_GGUF_SIZES.get(kind, -1))
-
-
-def facts_of(files: Iterable[tuple[str, _Readable]]) -> ArtifactFacts:
-    """Return what the headers of a model's files say of it."""
-    counter = FactCounter()
-    for path, source in files:
-        counter.add(path, source)
-    return counter.facts()

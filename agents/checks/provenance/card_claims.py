@@ -1,4 +1,4 @@
-"""What a model card claims, against what the push or the artifact itself shows."""
+"""Compares the claims of a model card with the push or the artifact itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from agents.checks.provenance.formats import CLAIMED_FORMATS, is_weight, suffix_of
+from agents.checks.artifacts.formats.names import claimed_suffixes, is_sized, suffix_of
 from agents.domain.detection import Detection
 from schemas.assessments import Check
 from schemas.events import Card, RegistryPush
@@ -17,7 +17,7 @@ from schemas.severity import Status
 BYTES_PER_PARAMETER: Final = (0.1, 9.0)
 """From 1-bit packed weights to double precision; outside, size and count contradict."""
 PARAMETER_TOLERANCE: Final = 0.2
-"""Share by which a claimed count may differ: cards round, and leave out embeddings."""
+"""Relative tolerance of a claimed count: cards round, and omit embeddings."""
 _OPTIMIZER: Final = re.compile(
     r"(optimizer|scheduler|training_args|rng_state|global_step)", re.IGNORECASE
 )
@@ -51,7 +51,7 @@ _QUANTISATION: Final = re.compile(
 
 
 class ArtifactFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the bytes of a model say of themselves."""
+    """Facts derived from the bytes of a model."""
 
     parameters: int | None = None
     """Sum over all weight files; None when a file could not be read."""
@@ -79,11 +79,11 @@ class Claims:
         self.detections: list[Detection] = []
 
     def agree(self, name: str, expected: object, actual: object) -> None:
-        """The artifact shows what the card claims."""
+        """Record that the artifact agrees with the card."""
         self.checks.append(Check(name=name, status=Status.PASS, expected=expected, actual=actual))
 
     def contradict(self, name: str, description: str, expected: object, actual: object) -> None:
-        """The artifact shows something else than the card claims."""
+        """Record that the artifact contradicts the card."""
         self.checks.append(
             Check(
                 name=name, status=Status.WARN, expected=expected, actual=actual, detail=description
@@ -92,7 +92,7 @@ class Claims:
         self.detections.append(_contradiction(name, description, expected, actual))
 
     def warn(self, name: str, rule_id: str, description: str, **evidence: object) -> None:
-        """The card says something doubtful."""
+        """Record a doubtful claim of the card."""
         self.checks.append(Check(name=name, status=Status.WARN, detail=description))
         self.detections.append(
             Detection(
@@ -105,7 +105,7 @@ class Claims:
 
 
 def claims_of_push(push: RegistryPush) -> Claims:
-    """Compare a card with what the event alone tells: names, sizes, formats and evidence."""
+    """Compare a card with the event alone: names, sizes, formats and evidence."""
     claims = Claims()
     card = push.card
     if card is None:
@@ -119,14 +119,14 @@ def claims_of_push(push: RegistryPush) -> Claims:
 
 
 def _weights(push: RegistryPush) -> tuple[int, bool]:
-    """Return the bytes of the largest family of weight files, and whether all sizes are told."""
+    """Return the bytes of the largest family of weight files, and whether all sizes are known."""
     by_suffix: dict[str, int] = {}
     for file in push.files:
-        if is_weight(file.path) and not _OPTIMIZER.search(file.path):
+        if is_sized(file.path) and not _OPTIMIZER.search(file.path):
             if file.size is None:
                 return 0, False
             suffix = suffix_of(file.path)
-            # Variants of one checkpoint lie side by side (GGUF quantisations): the largest counts.
+            # Variants of one checkpoint (GGUF quantisations) are siblings: the largest counts.
             if suffix == ".gguf" and not re.search(r"-of-\d{5}", file.path):
                 by_suffix[suffix] = max(by_suffix.get(suffix, 0), file.size)
             else:
@@ -157,7 +157,7 @@ def _format_claims(claims: Claims, card: Card, paths: Iterable[str]) -> None:
     if not suffixes:
         return
     for name in card.formats:
-        shown_by = CLAIMED_FORMATS.get(name.lower())
+        shown_by = claimed_suffixes(name.lower())
         if shown_by is None:
             continue
         if shown_by & suffixes:
@@ -227,12 +227,12 @@ def _evidence_claims(claims: Claims, card: Card) -> None:
 
 
 def claims_of_artifact(card: Card | None, facts: ArtifactFacts, kind: str = "model") -> Claims:
-    """Compare a card with what the bytes of the model say of themselves.
+    """Compare a card with the bytes of the model.
 
     Args:
         card: The card, or None.
-        facts: What was read from safetensors and GGUF headers and `config.json`.
-        kind: Adapters hold a part of the parameters that their card counts.
+        facts: The facts from safetensors and GGUF headers and `config.json`.
+        kind: Adapters hold only part of the parameters that their card counts.
     """
     claims = Claims()
     if card is None:

@@ -1,4 +1,4 @@
-"""Reads the claims of a model card: the YAML at the head of its README, as the model hub has it."""
+"""Reads the claims of a model card: the YAML metadata at the head of its README."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from schemas.events import Card, Claim
 
 CARD_NAME: Final = "README.md"
 CARD_BYTES: Final = 256 * 1024
-"""Read of a card; its head stands at the beginning."""
+"""Bytes read of a card; its metadata is at the beginning."""
 MAX_ITEMS: Final = 64
 _HEAD: Final = re.compile(r"\A\ufeff?---\s*\n(.*?)\n---\s*(\n|\Z)", re.DOTALL)
 _ALIAS: Final = re.compile(r"(^|[\s\[{,:-])\*\w")
@@ -25,7 +25,7 @@ _NOTHING: Final = frozenset(("", "~", "null", "Null", "NULL"))
 
 
 def read_card(raw: bytes) -> Card | None:
-    """Return what a card claims, or None where it has no readable head.
+    """Return the claims of a card, or None if it has no readable metadata.
 
     Args:
         raw: The beginning of the file, at most `CARD_BYTES`.
@@ -34,7 +34,7 @@ def read_card(raw: bytes) -> Card | None:
     """
     head = _HEAD.match(raw[:CARD_BYTES].decode("utf-8", "replace").replace("\r\n", "\n"))
     if head is None or _ALIAS.search(head[1]):
-        # Aliases have no place in a card, and are how small YAML grows large.
+        # No card needs aliases, and they let a small YAML text expand.
         return None
     try:
         if not _is_plain(head[1]):
@@ -54,7 +54,7 @@ def read_card(raw: bytes) -> Card | None:
 
 
 def _is_plain(text: str) -> bool:
-    """Say whether a card's head has few values, none deep, none of a type of its own."""
+    """Return whether a card's metadata has few values, not deeply nested, without custom tags."""
     depth = 0
     for count, event in enumerate(yaml.parse(text, Loader=_Loader)):
         if isinstance(event, yaml.CollectionStartEvent):

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from agents.checks.artifacts.formats.format import Content
+from agents.checks.artifacts.formats.names import endings_of, is_safe, may_execute, suffix_of
 from agents.checks.provenance.findings_limit import limited
-from agents.checks.provenance.formats import SAFE, is_safe, may_execute, suffix_of
 from agents.domain.detection import Detection, Outcome
 from schemas.assessments import Check
 from schemas.components import component_key, is_sha256
@@ -16,7 +17,7 @@ from schemas.findings import Indicator
 from schemas.severity import Disposition, Status
 
 NAMED: Final = 20
-"""File names told in one check's detail."""
+"""File names listed in one check's detail."""
 _SIGNATURE_NAME: Final = re.compile(r"(^|/)[^/]*\.(sig|sigstore|sigstore\.json)$", re.IGNORECASE)
 
 
@@ -38,7 +39,7 @@ def sha256_of(digests: Mapping[str, str]) -> str | None:
 
 
 def is_signature(path: str) -> bool:
-    """Tell whether a file name is that of a detached signature."""
+    """Return whether a file name is that of a detached signature."""
     return _SIGNATURE_NAME.search(plain_path(path)) is not None
 
 
@@ -52,7 +53,7 @@ def check_formats(paths: Sequence[str], disguised: Sequence[str] = ()) -> Check:
 
     Args:
         paths: All files.
-        disguised: Files whose content is not what their name says.
+        disguised: Files whose content differs from what their name implies.
     """
     if not paths:
         return Check(
@@ -72,7 +73,7 @@ def check_formats(paths: Sequence[str], disguised: Sequence[str] = ()) -> Check:
     return Check(
         name="format_safety",
         status=Status.WARN,
-        expected=sorted(SAFE),
+        expected=sorted(endings_of(Content.TENSORS)),
         actual=sorted({suffix_of(path) or "none" for path in unsafe})[:NAMED],
         detail=f"may support code execution: {_names(unsafe)}",
     )
@@ -87,10 +88,10 @@ def check_hashes(
     """Compare the digests of files with the expected ones.
 
     Args:
-        actual: Of each file present, its SHA-256 (several, where a push names it several times);
-            None where it is not known.
+        actual: The SHA-256 of each present file (several, if a push lists it several times);
+            None if unknown.
         expected: Path to SHA-256 in hex.
-        unread: Why the digest of a file could not be had, by path.
+        unread: Why the digest of a file could not be read, by path.
 
     Returns:
         A check `hash_<file>` for each expected file, `unexpected_files`, and the detections.
@@ -189,9 +190,9 @@ def _unexpected(present: Iterable[str], expected: Iterable[str]) -> list[str]:
 
 
 def declared_digests(files: Iterable[File]) -> dict[str, frozenset[str] | None]:
-    """Return the SHA-256 that an event declares of each file; None where it declares none.
+    """Return the SHA-256 that an event declares for each file, if any.
 
-    A path that stands twice has both digests, so that one good entry never hides a bad one.
+    A duplicate path has both digests, so that a good entry never hides a bad one.
     """
     result: dict[str, frozenset[str] | None] = {}
     for file in files:

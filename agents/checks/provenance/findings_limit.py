@@ -1,4 +1,4 @@
-"""How many detections one check may make of one event, and what is said of the rest."""
+"""Limits the detections of one check of one event, and reports the number omitted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a push is about: its component and publisher keys, and where it really came from."""
+"""The identity of a push: its component and publisher keys, and its actual origin."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REGISTRY_ALIASES: Final = {
     "www.huggingface.co": "huggingface",
 }
 CASE_BLIND_REGISTRIES: Final = frozenset({"huggingface"})
-"""Registries whose repository names do not differ by case alone."""
+"""Registries whose repository names are case-insensitive."""
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _SEGMENT: Final = re.compile(r"[^\s/@\\%?#\x00-\x1f\x7f]+")
 _KINDS: Final = {
@@ -60,8 +60,8 @@ def registry_name(name: str) -> str:
 def parse_origin(text: str) -> Origin | None:
     """Return the origin that `registry/organisation/name[@revision]` names, or None.
 
-    Strict on purpose: dot segments, percent signs, backslashes and white space are refused, so
-    that two spellings of one string never name two places.
+    Deliberately strict: dot segments, percent signs, backslashes and white space are refused, so
+    that a string has one interpretation.
     """
     scheme = _SCHEME.match(text)
     bare = text[scheme.end() :] if scheme else text
@@ -83,7 +83,7 @@ def parse_origin(text: str) -> Origin | None:
 
 
 def push_origin(push: RegistryPush) -> Origin | None:
-    """Return where a push really is, by what the registry itself reported; None if untold."""
+    """Return the actual origin of a push as reported by the registry, if any."""
     if not push.registry or not push.repository:
         return None
     return parse_origin(
@@ -93,11 +93,11 @@ def push_origin(push: RegistryPush) -> Origin | None:
 
 
 def same_origin(expected: Origin, actual: Origin, *, tag: str | None = None) -> bool:
-    """Tell whether the actual origin is the expected one.
+    """Return whether the actual origin is the expected one.
 
     Args:
-        expected: A revision counts only where it names one; it may be the tag's name.
-        actual: Where the component came from.
+        expected: Its revision counts only if present; it may be the name of the tag.
+        actual: The actual origin of the component.
         tag: The mutable name that pointed at the actual revision.
     """
     if (expected.registry, expected.repository) != (actual.registry, actual.repository):
@@ -121,7 +121,7 @@ def push_component(event: Event[RegistryPush], policy: Policy) -> str:
     try:
         return named_key(event.subject, event.tenantid)
     except InvalidComponentError:
-        # A subject that is no key means something to its tenant only.
+        # A subject that is not a component key is private to its tenant.
         return tenant_scoped(component_key(prefix, event.subject), event.tenantid)
 
 
@@ -146,7 +146,7 @@ def reference_component(name: str, registry: str | None, prefix: str, tenant: st
 
 
 def push_publisher(event: Event[RegistryPush], policy: Policy) -> str | None:
-    """Return the component key of who pushed, or None when the event does not say."""
+    """Return the component key of the publisher, or None if the event does not say."""
     push = event.data
     name = push.publisher.name
     if not name or not name.strip():
@@ -157,20 +157,20 @@ def push_publisher(event: Event[RegistryPush], policy: Policy) -> str | None:
 
 
 def pinned_digest(push: RegistryPush) -> str | None:
-    """Return the digest that a revision itself is (`sha256:…`, of an OCI manifest), or None."""
+    """Return the digest of a revision that is one (`sha256:…`, of an OCI manifest), or None."""
     bare = (push.revision or "").removeprefix("sha256:")
     return bare if bare != push.revision and is_sha256(bare) else None
 
 
 def push_version(push: RegistryPush) -> str | None:
-    """Return the revision of a push, or its tag where no revision is told."""
+    """Return the revision of a push, or its tag if it has no revision."""
     return push.revision or push.tag
 
 
 def push_exposure(push: RegistryPush) -> str:
-    """Return how far a push has come: staged, delivered or serving.
+    """Return the exposure of a push: staged, delivered or serving.
 
-    A push that names no system only lies in its registry; a promotion to production serves.
+    A push without systems is only in its registry; a promotion to production is serving.
     """
     if push.action == "promote" and (push.tag or "").lower() in _PRODUCTION:
         return "serving"

@@ -1,4 +1,4 @@
-"""Where a push came from and who pushed it: source, trust, blocks, intelligence, look-alikes."""
+"""Checks origin and publisher of a push: source, trust, blocks, intelligence, look-alikes."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ def check_source(event: Event[RegistryPush]) -> Outcome:
 def compare_sources(
     expected: str, actual: Origin | str | None, *, tag: str | None = None
 ) -> Outcome:
-    """Compare an expected source with where a component came from.
+    """Compare the expected source of a component with the actual one.
 
     Args:
         expected: `registry/organisation/name[@revision]`.
-        actual: An `Origin`, its text, or None where it is not known.
+        actual: An `Origin`, its text, or None if unknown.
         tag: The mutable name that pointed at the actual revision.
     """
     wanted = parse_origin(expected)
@@ -104,7 +104,7 @@ def compare_sources(
 
 
 def check_trust(event: Event[RegistryPush], policy: Policy) -> Outcome:
-    """Compare publisher and registry with those the tenant trusts; no list sets no limit."""
+    """Compare publisher and registry with those the tenant trusts; without a list all pass."""
     push = event.data
     checks: list[Check] = []
     detections: list[Detection] = []
@@ -157,7 +157,7 @@ def _judge_trust(
 
 
 def _spellings(registry: str | None, repository: str) -> Iterable[str]:
-    """Yield the ways in which a block list may name a repository, its owner or its registry."""
+    """Yield the forms in which a block list may name a repository, its owner or its registry."""
     segments = [segment for segment in repository.lower().strip("/").split("/") if segment]
     for end in range(1, len(segments) + 1):
         yield "/".join(segments[:end])
@@ -178,7 +178,7 @@ def _blocked_form(entry: str) -> str:
 
 
 def check_blocks(event: Event[RegistryPush], policy: Policy) -> Outcome:
-    """Look for the push, its files' hosts and its base models on the tenant's block list."""
+    """Search the tenant's block list for the push, its files' hosts and its base models."""
     if not policy.blocked_sources:
         return Outcome()
     push = event.data
@@ -238,9 +238,9 @@ def _host(uri: str | None) -> str | None:
 
 
 def check_intelligence(event: Event[RegistryPush], knowledge: Knowledge) -> Outcome:
-    """Look up what is known of the component, its publisher, digests and bases.
+    """Look up intelligence on the component, its publisher, digests and base models.
 
-    It fails the assessment only: findings from intelligence are the ledger's to issue.
+    A match only fails the assessment: the ledger issues findings from intelligence.
     """
     push = event.data
     policy = knowledge.policy(event.tenantid)
@@ -294,7 +294,7 @@ def check_intelligence(event: Event[RegistryPush], knowledge: Knowledge) -> Outc
 
 
 def _applies(fact: IntelFact, push: RegistryPush, digests: set[str], *, own: bool) -> bool:
-    """Tell whether a fact of certain versions or digests is about this very push."""
+    """Return whether a fact about certain versions or digests applies to this push."""
     if not own or not (fact.versions or fact.digests):
         return True
     named = {digest.lower().removeprefix("sha256:") for digest in fact.digests}
@@ -311,9 +311,9 @@ def _is_own_name(repository: str, policy: Policy) -> bool:
 
 
 def check_name(event: Event[RegistryPush], policy: Policy) -> Outcome:
-    """Look for a popular model or organisation that the name passes itself off as.
+    """Search for a popular model or organisation that the name imitates.
 
-    The tenant's own names, internal registries and trusted publishers are left alone.
+    The tenant's own names, internal registries and trusted publishers are exempt.
     """
     push = event.data
     if push.kind in {"dataset", "image"} or not push.repository:

@@ -1,4 +1,4 @@
-"""Which pushes need slow work, and where their files are to be listed."""
+"""Decides which pushes need slow work, and where to list their files."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from schemas.scans import ScanRequest, scan_request
 from schemas.severity import Status
 
 NEEDS_SCAN: Final = frozenset({"push", "promote"})
-"""Actions by which something arrives that nobody has looked at."""
+"""Actions by which unchecked content arrives."""
 MAY_SCAN: Final = frozenset({"pull", "tag"})
-"""Actions whose files are scanned where the event names them."""
+"""Actions whose files are scanned if the event names them."""
 _DIGEST_REFERENCE: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _HOST: Final = re.compile(r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+)(:[0-9]{1,5})?|localhost:[0-9]+")
 
 
 def listing_uri(push: RegistryPush) -> str | None:
-    """Return the URI under which a push that locates no files can be listed, or None.
+    """Return the URI under which a push without file locations can be listed, or None.
 
     Only a pinned revision is listed: a commit of the model hub, or the digest of an OCI manifest.
     A branch may have moved on since the event.
@@ -40,7 +40,7 @@ def listing_uri(push: RegistryPush) -> str | None:
 
 
 def plan_scan(event: Event[RegistryPush], policy: Policy) -> ScanRequest | None:
-    """Return the slow work a push needs, or None where there is none or none is possible.
+    """Return the slow work a push needs, or None if none is needed or possible.
 
     Args:
         event: The push.
@@ -56,10 +56,10 @@ def plan_scan(event: Event[RegistryPush], policy: Policy) -> ScanRequest | None:
 
 
 def scan_check(event: Event[RegistryPush], policy: Policy) -> Check | None:
-    """Return what the event's first assessment says of the scan: never that it is clean.
+    """Return the scan check of the event's first assessment: never clean.
 
-    INCOMPLETE until the second assessment (`stage: scan`) tells the result, so that no gate
-    passes what nobody has looked at.
+    INCOMPLETE until the second assessment (`stage: scan`) has the result, so that no gate
+    passes unchecked content.
     """
     push = event.data
     if push.action not in NEEDS_SCAN:

@@ -1,4 +1,4 @@
-"""The quick checks of a registry push: all that the event alone can tell."""
+"""The quick checks of a registry push, from the event alone."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from schemas.policy import Policy
 from schemas.severity import Status
 
 SIGNATURE_REQUIRED = "signature"
-"""The name in a policy's `required_checks` that makes an absent signature a failure."""
+"""The name in a policy's `required_checks` that makes a missing signature a failure."""
 
 
 def check_push(event: Event[RegistryPush], knowledge: Knowledge) -> Outcome:
-    """Return all that a push tells without its bytes: checks, detections and sightings.
+    """Check a push without its bytes; return checks, detections and sightings.
 
     Args:
         event: The push.
@@ -56,7 +56,7 @@ def check_push(event: Event[RegistryPush], knowledge: Knowledge) -> Outcome:
         for path, found in declared_digests(push.files).items()
         if found and len(found) == 1
     }
-    told = sightings_of(
+    sightings = sightings_of(
         event,
         policy,
         known,
@@ -64,12 +64,12 @@ def check_push(event: Event[RegistryPush], knowledge: Knowledge) -> Outcome:
         signed=False if push.action in NEEDS_SCAN and _is_unsigned(push) else None,
     )
     checks = [check for part in outcome for check in part.checks]
-    if told.left_out:
+    if sightings.left_out:
         checks.append(
             Check(
                 name="observations",
                 status=Status.INCOMPLETE,
-                detail=f"{told.left_out} sightings beyond the limit were left out",
+                detail=f"{sightings.left_out} sightings beyond the limit were left out",
             )
         )
     if (scan := scan_check(event, policy)) is not None:
@@ -81,12 +81,12 @@ def check_push(event: Event[RegistryPush], knowledge: Knowledge) -> Outcome:
             policy.suppressions,
             event.time.date(),
         ),
-        sightings=told.sightings,
+        sightings=sightings.sightings,
     )
 
 
 def check_origin(event: Event[RegistryPush], knowledge: Knowledge) -> Outcome:
-    """Return the checks of where a push came from: source, trust, blocks, names, intelligence."""
+    """Return the checks of a push's origin: source, trust, blocks, names, intelligence."""
     policy = knowledge.policy(event.tenantid)
     parts = (
         check_source(event),
@@ -121,7 +121,7 @@ def _expected_hashes(push: RegistryPush, files: dict[str, frozenset[str] | None]
 
 
 def _fetched_hashes(push: RegistryPush, expected: dict[str, str]) -> Outcome:
-    """Compare what was fetched with what was expected: what was not fetched is not missing."""
+    """Compare the fetched files with the expected ones; an unfetched file is not missing."""
     fetched = {path: known for path, known in declared_digests(push.files).items() if known}
     wanted = {path: digest for path, digest in expected.items() if plain_path(path) in fetched}
     plain = {plain_path(path) for path in wanted}
@@ -138,7 +138,7 @@ def _is_unsigned(push: RegistryPush) -> bool:
 
 
 def check_signature_presence(push: RegistryPush, policy: Policy) -> Outcome:
-    """Return whether a push has a signature at all; whether it holds is the scan's to say."""
+    """Return whether a push has a signature at all; the scan verifies it."""
     if push.signatures or any(is_signature(file.path) for file in push.files):
         return Outcome(
             checks=(Check(name="signature", status=Status.INCOMPLETE, detail="not verified yet"),)
@@ -155,7 +155,7 @@ def check_signature_presence(push: RegistryPush, policy: Policy) -> Outcome:
 
 
 def unsigned(policy: Policy) -> Outcome:
-    """Return what an unsigned model means: a warning, or a failure where the policy requires one.
+    """Return the check of an unsigned model: a warning, or a failure if the policy requires one.
 
     Args:
         policy: It requires a signature by `required_checks` or by naming signing keys.

@@ -1,10 +1,11 @@
-"""The slow work of a push: fetch its files, scan each in the sandbox, verify the whole."""
+"""The slow work of a push: fetch its files, scan each in the sandbox, verify them together."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, Protocol
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Final, ParamSpec, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -32,6 +33,7 @@ from agents.fetching.sources import OpenSource
 from schemas.assessments import Check
 from schemas.basis import Basis, BasisKind
 from schemas.components import component_key
+from schemas.counting import counted
 from schemas.events import Event, File, RegistryPush
 from schemas.findings import Indicator
 from schemas.observations import Sighting
@@ -43,7 +45,7 @@ MAX_ATTEMPTS: Final = 5
 BACKOFF_MS: Final = (60_000, 300_000, 1_800_000, 7_200_000)
 """Wait before attempts two to five."""
 FREE_DIGEST_BYTES: Final = 64 << 20
-"""Files up to this size are digested even where nothing asks for it."""
+"""Files up to this size are digested even if nothing requires it."""
 AT_ONCE: Final = 4
 """Files of one push scanned at the same time."""
 HEAD_BYTES: Final = 4096
@@ -54,6 +56,8 @@ _STATUS: Final = {
     Verdict.CLEAN: Status.PASS,
     Verdict.SUSPICIOUS: Status.WARN,
     Verdict.INCOMPLETE: Status.INCOMPLETE,
+    # A gate never passes unchecked content.
+    Verdict.UNSUPPORTED: Status.INCOMPLETE,
     Verdict.CORRUPT: Status.FAIL,
     Verdict.MALICIOUS: Status.FAIL,
 }
@@ -61,27 +65,31 @@ _log = structlog.get_logger(__name__)
 
 
 class Report(Protocol):
-    """What the scanner says of one file."""
+    """The scan result of one file."""
 
     @property
     def verdict(self) -> Verdict:
-        """What the file is."""
+        """The verdict."""
 
     @property
     def detections(self) -> tuple[Detection, ...]:
-        """What was found in it."""
+        """Its detections."""
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why it is incomplete or corrupt."""
 
 
+_Given = ParamSpec("_Given")
+_Made = TypeVar("_Made")
+Turn = Callable[[], AbstractAsyncContextManager[None]]
+"""Waits for a turn at slow work, and holds it within the block."""
 ScanFile = Callable[[str, Source, frozenset[str]], Awaitable[Report]]
 """Scans one file in the sandbox: its path, its bytes, the paths beside it."""
 
 
 class Fetch(Protocol):
-    """What the tenant may reach."""
+    """The artifacts that the tenant may fetch."""
 
     def open(self, uri: str) -> OpenSource:
         """Return the bytes behind a URI."""
@@ -91,7 +99,7 @@ class Fetch(Protocol):
 
 
 class ScanOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the slow work of one push says, and the next attempt where one is needed."""
+    """The result of the slow work of one push, and the next attempt if one is needed."""
 
     checks: tuple[Check, ...] = ()
     detections: tuple[Detection, ...] = ()
@@ -143,36 +151,39 @@ async def scan_push(
     *,
     now_ms: int,
     trust: Trust | None = None,
+    turn: Turn = nullcontext,
 ) -> ScanOutcome:
-    """Fetch, scan and verify what a push brought.
+    """Fetch, scan and verify the files of a push.
 
-    A file that can't be had or scanned makes the assessment INCOMPLETE and never stops the
-    others; what may be had later is asked for again, up to `MAX_ATTEMPTS` times.
+    A file that can't be fetched or scanned makes the assessment INCOMPLETE and never stops the
+    others; a temporary failure is retried, up to `MAX_ATTEMPTS` times.
 
     Args:
         request: What to scan.
         knowledge: Intelligence and the tenants' policies.
-        fetch: Opens and lists what the tenant may reach.
+        fetch: Opens and lists artifacts that the tenant may fetch.
         scan: Scans one file in the sandbox.
         now_ms: The broker's timestamp of the request, milliseconds since the epoch; the next
             attempt counts from it, so that a replay asks for the same.
-        trust: Whose signatures count; what the policy says by default.
+        trust: The trusted signers; by default those of the policy.
+        turn: Waits for this tenant's turn at what is slow: once for each file, and for each pass
+            over the whole push.
     """
     policy = knowledge.policy(request.tenant)
     trust = policy_trust(policy) if trust is None else trust
     try:
-        files = await _files(request, fetch)
+        files = await _files(request, fetch, turn)
     except FetchError as error:
         return _nothing(request, error, now_ms)
     event = msgspec.structs.replace(
         request.event, data=msgspec.structs.replace(request.event.data, files=files)
     )
     model = _model(files, fetch)
-    if event.data.card is None and (card := await asyncio.to_thread(own_card, model)):
+    if event.data.card is None and (card := await _apart(turn, own_card, model)):
         event = msgspec.structs.replace(event, data=msgspec.structs.replace(event.data, card=card))
-    scanned = await _scan_all(model, scan)
-    await asyncio.to_thread(_digest, model, event, scanned, bool(trust))
-    verified = await asyncio.to_thread(_verify, event, model, fetch, policy, trust)
+    scanned = await _scan_all(model, scan, turn)
+    await _apart(turn, _digest, model, event, scanned, bool(trust))
+    verified = await _apart(turn, _verify, event, model, fetch, policy, trust)
     origin = check_origin(event, knowledge)
     claims = claims_of_push(event.data) if event.data.card else None
     digests = model.digests
@@ -180,7 +191,7 @@ async def scan_push(
         check.name.startswith("signature") and check.status is Status.PASS
         for check in verified.checks
     )
-    told = sightings_of(
+    sightings = sightings_of(
         event,
         policy,
         {**_declared(event.data), **digests},
@@ -211,15 +222,23 @@ async def scan_push(
             policy.suppressions,
             event.time.date(),
         ),
-        sightings=told.sightings,
+        sightings=sightings.sightings,
         retry=retry,
     )
 
 
-async def _files(request: ScanRequest, fetch: Fetch) -> tuple[File, ...]:
+async def _apart(
+    turn: Turn, work: Callable[_Given, _Made], *args: _Given.args, **kwargs: _Given.kwargs
+) -> _Made:
+    """Do what may be slow in a thread, at this tenant's turn."""
+    async with turn():
+        return await asyncio.to_thread(work, *args, **kwargs)
+
+
+async def _files(request: ScanRequest, fetch: Fetch, turn: Turn) -> tuple[File, ...]:
     if request.listing is None:
         return request.event.data.files
-    return await asyncio.to_thread(fetch.listing, request.listing)
+    return await _apart(turn, fetch.listing, request.listing)
 
 
 def _model(files: Iterable[File], fetch: Fetch) -> ModelFiles:
@@ -238,12 +257,12 @@ def _model(files: Iterable[File], fetch: Fetch) -> ModelFiles:
     return ModelFiles(places, opener)
 
 
-async def _scan_all(model: ModelFiles, scan: ScanFile) -> list[_Scanned]:
+async def _scan_all(model: ModelFiles, scan: ScanFile, turn: Turn) -> list[_Scanned]:
     room = asyncio.Semaphore(AT_ONCE)
     siblings = frozenset(model.paths())
 
     async def one(path: str) -> _Scanned:
-        async with room:
+        async with room, turn():
             return await _scan_one(path, model, scan, siblings)
 
     return list(await asyncio.gather(*(one(path) for path in model.paths())))
@@ -272,7 +291,7 @@ async def _scan_one(
     except FetchError as error:
         watched.error = error
         report = None
-    except Exception as error:  # noqa: BLE001 -- rule 4: one file's error never stops the others
+    except Exception as error:  # noqa: BLE001 -- hostile input: one file's error never stops the others
         _log.warning("file_not_scanned", error=type(error).__name__)
         return _Scanned(
             path=path,
@@ -282,7 +301,7 @@ async def _scan_one(
     finally:
         source.close()
     if watched.error is not None:
-        # The scanner only sees a read that fails; what it found until then stays.
+        # The scanner only sees a failed read; earlier detections stay.
         found = tuple(report.detections) if report is not None else ()
         malicious = report is not None and report.verdict is Verdict.MALICIOUS
         model.unread[path] = watched.error.explain()
@@ -306,7 +325,7 @@ async def _scan_one(
 def _digest(
     model: ModelFiles, event: Event[RegistryPush], scanned: list[_Scanned], signed: bool
 ) -> None:
-    """Compute the digests that something depends on; others stay as the event declares them."""
+    """Compute the digests that a check depends on; others stay as declared by the event."""
     declared = _declared(event.data)
     sizes = {plain_path(file.path): file.size for file in event.data.files}
     has_signature = signed and any(is_signature(path) for path in model.paths())
@@ -417,7 +436,7 @@ def _scan_checks(scanned: list[_Scanned], retry: ScanRequest | None) -> list[Che
         )
         for file in bad[:NAMED]
     ]
-    detail = f"{len(scanned)} files, {len(bad)} not clean"
+    detail = f"{counted(len(scanned), 'file')}, {len(bad)} not clean"
     if retry is not None:
         detail += f"; what could not be had is tried again (attempt {retry.attempt})"
     status = worst(_file_status(file) for file in scanned) if scanned else Status.INCOMPLETE
@@ -432,7 +451,7 @@ def _file_status(file: _Scanned) -> Status:
 
 
 def _worst_by_name(checks: Iterable[Check]) -> list[Check]:
-    """Keep one check of each name: the worst."""
+    """Keep the worst check of each name."""
     kept: dict[str, Check] = {}
     for check in checks:
         known = kept.get(check.name)
@@ -461,7 +480,7 @@ def _next(request: ScanRequest, now_ms: int) -> ScanRequest | None:
 
 
 def _nothing(request: ScanRequest, error: FetchError, now_ms: int) -> ScanOutcome:
-    """Return what is said of a push whose listing could not be had."""
+    """Return the outcome of a push whose files could not be listed."""
     retry = None if isinstance(error, RefusedError) else _next(request, now_ms)
     detail = f"the files could not be listed: {error.explain()[:300]}"
     if retry is not None:
@@ -478,7 +497,8 @@ def _not_analysed(scanned: list[_Scanned]) -> Detection:
     lost = [file for file in scanned if file.verdict is Verdict.INCOMPLETE]
     return Detection(
         rule_id="TW-PROV-NOT-ANALYSED",
-        description=f"{len(lost)} files could not be fetched or scanned: {lost[0].reason}",
+        description=f"{counted(len(lost), 'file')} could not be fetched or scanned: "
+        f"{lost[0].reason}",
         evidence={"files": [file.path for file in lost[:20]], "attempts": MAX_ATTEMPTS},
         locator="scan#not-analysed",
     )

@@ -1,4 +1,4 @@
-"""What a push tells the component ledger: the model, its files, its publisher, its parents."""
+"""Sightings of a push for the component ledger: the model, its files, publisher and parents."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
+from agents.checks.artifacts.formats.names import is_passive, suffix_of
 from agents.checks.provenance.file_checks import is_signature
-from agents.checks.provenance.formats import is_passive, suffix_of
 from agents.checks.provenance.identity import (
     pinned_digest,
     push_component,
@@ -26,10 +26,10 @@ from schemas.observations import Sighting
 from schemas.policy import Policy
 
 MAX_SIGHTINGS: Final = 2000
-"""Of one event; weights and code first, then what only describes them."""
+"""Sightings of one event; weights and code come first, descriptions last."""
 MAX_PARENTS: Final = 64
 MAX_PARTS: Final = 4
-"""Files by whose digests a version may be recognised; sharded models go by the digest of all."""
+"""Most files whose digests identify a version; more shards are identified by the digest of all."""
 _KINDS: Final = {
     "push": "pushed",
     "promote": "pushed",
@@ -41,7 +41,7 @@ _KINDS: Final = {
 
 
 class PushSightings(msgspec.Struct, frozen=True, kw_only=True):
-    """The sightings of a push, and how many were left out by the limit."""
+    """The sightings of a push, and the number omitted by the limit."""
 
     sightings: tuple[Sighting, ...]
     left_out: int = 0
@@ -54,7 +54,7 @@ def parents(push: RegistryPush, tenant: str) -> tuple[str, ...]:
     names = [(name, "model") for name in (push.card.base_model if push.card else ())]
     names += [(name, "dataset") for name in (push.card.datasets if push.card else ())]
     if push.moved_from:
-        # A repository that was renamed is made from what lay under its former name.
+        # A renamed repository is made from the one under its former name.
         names.append((push.moved_from, "dataset" if push.kind == "dataset" else "model"))
     keys = (reference_component(name, push.registry, prefix, tenant) for name, prefix in names)
     return tuple(dict.fromkeys(key for key in keys if key))[:MAX_PARENTS]
@@ -70,13 +70,13 @@ def sightings_of(
     computed: Collection[str] = (),
     listed: bool = False,
 ) -> PushSightings:
-    """Return what a push tells the ledger, once for each system it names.
+    """Return the sightings of a push, one set for each system it names.
 
     Args:
         event: The push.
         policy: Its tenant's policy: internal registries name the tenant's own components.
         digests: Path to SHA-256 of the files whose digest is known.
-        complete: Every file's digest is known, so that the model's own digest can be told.
+        complete: Every file's digest is known, so that the model's own digest can be computed.
         signed: Whether a signature was verified; None where it was not.
         computed: The paths whose digest Tidewatch computed from the bytes; of the others the event
             says it.
@@ -172,7 +172,7 @@ def _all(
             held = msgspec.structs.replace(model, component=tree, name=base.component, parts=())
             yield _placed(held, system, policy)
     for parent in made_from:
-        # Who names a base model has to do with it, though the model itself was never met.
+        # A push that names a base model involves it, even if the model itself was never seen.
         named = msgspec.structs.replace(
             base,
             component=parent,

@@ -20,7 +20,7 @@ import blake3
 import msgspec
 import orjson
 
-from agents.checks.provenance.formats import is_passive
+from agents.checks.artifacts.formats.names import is_passive
 from agents.checks.provenance.trust_root import pinned_trusted_root
 from agents.domain.detection import Detection, Outcome
 from agents.fetching.sources import CHUNK
@@ -31,13 +31,13 @@ from schemas.severity import Status
 SIGNATURE_BYTES: Final = 32 << 20
 """A manifest names every file and shard; larger ones are refused."""
 _GIT: Final = frozenset({".gitattributes", ".gitignore"})
-"""Left out by every signer's defaults, and read by no loader."""
+"""Excluded by every signer's defaults, and read by no loader."""
 _SIGSTORE_PREFIX: Final = "sigstore:"
 _SHOWN: Final = 10
 
 
 class Trust(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose signatures count. Nobody's, when empty."""
+    """The trusted signers; none when empty."""
 
     keys: tuple[str, ...] = ()
     """PEM public keys."""
@@ -49,17 +49,17 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True):
     """The operator's pinned Sigstore trust root; the packaged one by default."""
 
     def __bool__(self) -> bool:
-        """Tell whether anybody is trusted."""
+        """Return whether any signer is trusted."""
         return bool(self.keys or self.certificates or self.identities)
 
 
 def policy_trust(policy: Policy, references: Mapping[str, str] | None = None) -> Trust:
-    """Return whose signatures a tenant trusts.
+    """Return the signers that a tenant trusts.
 
     Args:
         policy: `signing_keys` holds PEM public keys, PEM certificates of authorities,
             `sigstore:IDENTITY ISSUER`, or references to any of these.
-        references: What the operator keeps under references.
+        references: The operator's values by reference.
     """
     keys, certificates, identities = [], [], []
     for entry in policy.signing_keys:
@@ -82,7 +82,7 @@ class _Readable(Protocol):
 
 
 class SignedFiles(Protocol):
-    """The files of a model, as a signature is compared with them."""
+    """The files of a model to compare a signature with."""
 
     def paths(self) -> tuple[str, ...]:
         """Return the path of every file."""
@@ -95,13 +95,13 @@ class SignedFiles(Protocol):
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of one signature."""
+    """The result of verifying one signature."""
 
     status: Status
     detail: str
     signer: str | None = None
     covered: tuple[str, ...] = ()
-    """Files that the signature is about."""
+    """The files that the signature covers."""
 
 
 def _hasher(algorithm: str) -> Any:  # noqa: ANN401 -- hashlib's and blake3's have no shared type
@@ -132,7 +132,7 @@ def _digest(files: SignedFiles, path: str, algorithm: str, start: int, end: int 
 
 
 def _compare(manifest: Any, files: SignedFiles, own: frozenset[str]) -> list[str]:  # noqa: ANN401
-    """Return what differs between a signed manifest and the files."""
+    """Return the differences between a signed manifest and the files."""
     signed: dict[str, int] = {}
     differs: list[str] = []
     present = set(files.paths())
@@ -142,7 +142,7 @@ def _compare(manifest: Any, files: SignedFiles, own: frozenset[str]) -> list[str
         if sharded:
             path, first, last = path.rsplit(":", 2)
             start, end = int(first), int(last)
-        # A model of one file is signed as ".": its name is no part of it.
+        # A model of one file is signed as ".": its name is not signed.
         if path == "." and len(present - own) == 1:
             path = next(iter(present - own))
         signed[path] = max(signed.get(path, 0), end or 0)
@@ -177,7 +177,7 @@ def verify_signature(
     Args:
         raw: The bundle, JSON.
         files: The model.
-        trust: Whose signatures count.
+        trust: The trusted signers.
         own: Paths of signature files, which no signature covers.
         target: For a bundle over one file: that file.
     """
@@ -226,7 +226,7 @@ def _first(
     reason = ""
     for verify, signer in attempts:
         try:
-            # model_signing prints warnings to the output that programs read.
+            # model_signing prints warnings to stdout, which programs parse.
             with contextlib.redirect_stdout(io.StringIO()):
                 manifest = verify()
         except Exception as error:  # noqa: BLE001 -- whatever a verifier raises, it did not verify

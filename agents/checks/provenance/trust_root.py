@@ -1,8 +1,8 @@
 """The Sigstore trust root that signatures are verified against, offline.
 
-Sigstore's own offline mode trusts, without a signature, whatever file lies in the user's cache.
-So the root is read from a file the operator pins, or from the one inside the installed, hash-locked
-`sigstore` package; never from a cache.
+Sigstore's own offline mode trusts any file in the user's cache, without a signature. So the root is
+read from a file the operator pins, or from the installed, hash-locked `sigstore` package; never
+from a cache.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Model names that pass themselves off as a popular model or organisation.
+"""Detects model names that imitate a popular model or organisation.
 
-Precise by three rules: organisations on the popular list own their names; the very name of a
+Three rules keep it precise: organisations on the popular list own their names; the exact name of a
 popular model under another organisation is a mirror or a derivative, not a look-alike; and a word
-that popular names use themselves is no misspelling of another.
+that popular names use is not a misspelling of another.
 """
 
 from __future__ import annotations
@@ -52,15 +52,15 @@ _AFFIXES: Final = frozenset(
         "verified",
     }
 )
-"""Words that make a popular organisation's name look like another office of it."""
+"""Words that make a name look like a branch of a popular organisation."""
 MIN_ORGANISATION: Final = 5
-"""Shorter organisation names are within one edit of too many honest ones."""
+"""Shorter organisation names are within one edit of too many legitimate ones."""
 MIN_WORD: Final = 5
-"""Shorter words of a name are within one edit of too many honest ones."""
+"""Shorter words of a name are within one edit of too many legitimate ones."""
 
 
 class LookAlike(msgspec.Struct, frozen=True, kw_only=True):
-    """What a name imitates, and by which trick."""
+    """The target that a name imitates, and the technique."""
 
     imitated: str
     mechanism: str
@@ -76,11 +76,11 @@ class _Popular(msgspec.Struct, frozen=True):
     """Folded name: as written."""
     by_skeleton: dict[str, str]
     owners: dict[str, tuple[str, ...]]
-    """Skeleton of a model's name: the organisations that have one so called."""
+    """Skeleton of a model's name: the organisations with a model of that name."""
     names: dict[tuple[str, ...], str]
     """Words of a model's name: its identifier."""
     by_one_gap: dict[tuple[int, tuple[str, ...]], tuple[str, ...]]
-    """(gap position, words without it): the words that stand there in popular names."""
+    """(gap position, words without it): the words at that position in popular names."""
     vocabulary: frozenset[str]
     legacy: dict[str, str]
 
@@ -93,7 +93,7 @@ def _fold(text: str) -> str:
 
 
 def _skeleton(text: str) -> str:
-    """Return what is left of a folded name without separators and letter tricks."""
+    """Return a folded name without separators and letter substitutions."""
     bare = _SPLIT.sub("", _fold(text)).translate(_DIGITS)
     for pair, letter in _PAIRS:
         bare = bare.replace(pair, letter)
@@ -101,7 +101,7 @@ def _skeleton(text: str) -> str:
 
 
 def _name_skeleton(text: str) -> str:
-    """Return a model name without separators; digits stay, they tell versions apart."""
+    """Return a model name without separators; digits stay, as they distinguish versions."""
     return _SPLIT.sub("", _fold(text))
 
 
@@ -148,12 +148,12 @@ def _popular() -> _Popular:
 
 
 def is_popular_organisation(name: str) -> bool:
-    """Tell whether an organisation is on the popular list, as itself."""
+    """Return whether an organisation is on the popular list, as itself."""
     return name.lower() in _popular().organisations
 
 
 def find_look_alike(repository: str) -> LookAlike | None:
-    """Return what a model's name imitates, or None.
+    """Return the target that a model's name imitates, if any.
 
     Args:
         repository: `organisation/name`, or a name alone; of longer paths the last two segments.

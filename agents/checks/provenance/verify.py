@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from agents.checks.artifacts.formats.names import HEAD_BYTES, is_content_of, is_safe
 from agents.checks.provenance.artifact_facts import FactCounter
 from agents.checks.provenance.card_claims import claims_of_artifact
 from agents.checks.provenance.card_reading import CARD_BYTES, CARD_NAME, read_card
@@ -19,7 +20,6 @@ from agents.checks.provenance.file_checks import (
     is_signature,
     plain_path,
 )
-from agents.checks.provenance.formats import HEAD_BYTES, is_content_of, is_safe
 from agents.checks.provenance.identity import Origin
 from agents.checks.provenance.origin_checks import compare_sources
 from agents.checks.provenance.signatures import (
@@ -49,11 +49,11 @@ class ModelFiles:
     """
 
     def __init__(self, paths: Iterable[str], opener: Open) -> None:
-        """Take the paths and what opens them.
+        """Set the paths and the opener.
 
         Args:
             paths: The path of every file.
-            opener: Opens a path; raises `FetchError` where it can't.
+            opener: Opens a path; raises `FetchError` if it can't.
         """
         self._paths = tuple(sorted(paths))
         self._open = opener
@@ -95,7 +95,7 @@ class ModelFiles:
         return self._digests[path]
 
     def try_sha256(self, path: str) -> str | None:
-        """Return the SHA-256 of a file, or None where it can't be read (see `unread`)."""
+        """Return the SHA-256 of a file, or None if it can't be read (see `unread`)."""
         try:
             return self.sha256(path)
         except FetchError:
@@ -103,7 +103,7 @@ class ModelFiles:
 
 
 def local_files(folder: Path) -> ModelFiles:
-    """Return the files of a folder, or one file, of this machine; links are not followed."""
+    """Return the files of a local folder, or one local file; links are not followed."""
     base = folder.resolve()
     root = parse_location((base if base.is_dir() else base.parent).as_uri())
     names = (
@@ -140,18 +140,18 @@ def verify_model(
         files: Its files.
         expected_hashes: Path to SHA-256; a missing file fails, an added one that can hold code
             warns.
-        expected_source: Where it should come from.
-        actual_source: Where it really came from, by the registry or the person who fetched it.
-        signatures: Signature bundles by name; those among the files are found by themselves.
-        trust: Whose signatures count.
-        card: What its card claims; by default what the model's README says.
+        expected_source: The expected origin.
+        actual_source: The actual origin, by the registry or the person who fetched it.
+        signatures: Signature bundles by name; those among the files are found automatically.
+        trust: The trusted signers.
+        card: The claims of its card; by default read from the model's README.
         kind: model, adapter, tokenizer or dataset.
 
     Returns:
         The checks, PASS, WARN, INCOMPLETE or FAIL, and the detections.
 
-    Source: "verify_model_provenance" of the response procedure, with what it leaves out: sources
-        are compared, nested files are looked at, and no error reads as clean.
+    Source: "verify_model_provenance" of the response procedure; in addition, sources are compared,
+        nested files are checked, and no error reads as clean.
     """
     trust = trust or Trust()
     own = frozenset(path for path in files.paths() if is_signature(path))
@@ -180,7 +180,7 @@ def verify_model(
 
 
 def own_card(files: ModelFiles) -> Card | None:
-    """Return what the README among the files claims, or None."""
+    """Return the claims of the README among the files, or None."""
     if CARD_NAME not in files.paths():
         return None
     try:
@@ -192,7 +192,7 @@ def own_card(files: ModelFiles) -> Card | None:
 
 
 def _disguised(files: ModelFiles, paths: Iterable[str]) -> list[str]:
-    """Return the files of a safe format by name that do not begin like it."""
+    """Return the files whose name implies a safe format but whose content does not match it."""
     found = []
     for path in paths:
         if not is_safe(path):

@@ -84,47 +84,6 @@ class Documents(Protocol):
         """Return the audit records of a result, answered at `at_ms`."""
 
 
-class PlainDocuments:
-    """The views themselves, as JSON."""
-
-    def alert(self, view: AlertView, at_ms: int) -> Iterable[Message]:
-        """Return the view as it is."""
-        del at_ms
-        yield Message(
-            channel=Channel.ALERTS,
-            key=f"{view.incident}|{view.tenant}",
-            value=msgspec.json.encode(view),
-            tenant=view.tenant,
-        )
-
-    def incident(self, document: IncidentDocument, at_ms: int) -> Iterable[Message]:
-        """Return the document as it is."""
-        del at_ms
-        yield Message(
-            channel=Channel.INCIDENTS, key=document.id, value=msgspec.json.encode(document)
-        )
-
-    def command(self, spec: CommandSpec, at_ms: int, *, proposal: bool) -> Iterable[Message]:
-        """Return the command as it is."""
-        del at_ms
-        channel = Channel.CONTAINMENT_PROPOSALS if proposal else Channel.CONTAINMENT_COMMANDS
-        yield Message(
-            channel=channel,
-            key=f"{spec.incident}|{spec.tenant}",
-            value=msgspec.json.encode(spec),
-            tenant=spec.tenant,
-        )
-
-    def audit(self, view: CommandView, at_ms: int) -> Iterable[Message]:
-        """Return the command and what came of it as they are."""
-        del at_ms
-        yield Message(
-            channel=Channel.CONTAINMENT_AUDIT,
-            key=f"{view.spec.incident}|{view.spec.tenant}",
-            value=msgspec.json.encode(view),
-        )
-
-
 class Incidents:
     """The incidents of all partitions of this worker; all state is in the rows."""
 
@@ -191,6 +150,8 @@ class _IncidentBatch:
         self._pending: dict[str, set[str]] = {}
         """Parts whose commands were not looked at since something was folded into them."""
         self._at: dict[str, Revision] = {}
+        self._entered: dict[str, int] = {}
+        """When the first of the events that led to what is taken entered Kafka, by incident."""
         self._clock = self.store.load(row_key(CLOCK, "incidents"), ClockRow) or ClockRow()
 
     def case(self, incident: str) -> IncidentRows:
@@ -210,6 +171,10 @@ class _IncidentBatch:
         )
         touched = self._touched.setdefault(case.incident, {})
         at_ms = record.timestamp_ms
+        if record.entered_ms and not isinstance(message, Decision | DecisionUpdate | ResultUpdate):
+            self._entered[case.incident] = min(
+                record.entered_ms, self._entered.get(case.incident, record.entered_ms)
+            )
         if isinstance(message, Decision | DecisionUpdate | Withdrawal):
             # What came before is acted upon first: what follows must not depend on whether the
             # records were read in one batch or in two.
@@ -406,6 +371,7 @@ class _IncidentBatch:
         for incident, touched in self._touched.items():
             case = self._cases[incident]
             if case.exists():
+                self._publish.caused_by(self._entered.get(incident, 0))
                 self._settle(case, touched)
         self.store.flush()
 

@@ -131,8 +131,8 @@ def shared_finding(case: IncidentRows, tenant: str, found: BareFinding, *, advic
         evidence={"guarded": True} if found.guarded else {},
         mitre_atlas_id=entry_of_kind.primary if entry_of_kind is not None else tainted.atlas,
         techniques=entry_of_kind.techniques if entry_of_kind is not None else (),
-        ssdf=entry_of_kind.ssdf if entry_of_kind is not None else tainted.practices,
-        remediation=tainted.runbook,
+        ssdf=entry_of_kind.ssdf if entry_of_kind is not None else tainted.ssdf,
+        remediation=tainted.remediation,
         indicator=Indicator(
             key=root,
             type=found.indicator_type,

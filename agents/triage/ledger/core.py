@@ -57,6 +57,7 @@ def process(
     """
     batch = LedgerBatch(rows, publish, k, popular_holders, register)
     for delivery in deliveries:
+        publish.caused_by(delivery.record.entered_ms)
         value = delivery.value
         if type(value) is Sighting:  # the hot path
             seen = admitted(batch, value)

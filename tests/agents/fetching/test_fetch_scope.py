@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import fsspec
 import pytest
@@ -123,6 +124,13 @@ def test_one_tenants_event_reaches_nothing_of_anothers(tmp_path, fetcher):
     (tmp_path / "a" / "x").symlink_to(tmp_path / "b" / "m")
     with pytest.raises(RefusedError):
         one.open((tmp_path / "a" / "x").as_uri())
+
+
+def test_where_fsspec_is_not_installed_the_extra_is_named(fetcher, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    one = fetcher("memory://bucket", fsspec_schemes=frozenset({"memory"}))
+    with pytest.raises(FetchError, match=r"tidewatch\[stores\]"):
+        one.open("memory://bucket/model.bin")
 
 
 def test_store_of_an_fsspec_implementation_is_read_by_ranges(fetcher):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import ipaddress
 import random
+import threading
 
 import pytest
 
 from agents.fetching.addresses import checked_address, is_public
 from agents.fetching.errors import FetchError, RefusedError
+from agents.fetching.fetch_scope import FetchRules, parse_location
+from agents.fetching.http import Pace
 from agents.fetching.sources import BLOCK, sha256_stream
 
 BODY = random.Random(1).randbytes(3 * BLOCK + 17)
@@ -168,3 +172,37 @@ def test_internal_addresses_are_not_public(address):
 )
 def test_public_addresses_are(address):
     assert is_public(ipaddress.ip_address(address))
+
+
+def test_a_server_that_drips_is_given_up(server, fetcher):
+    """Its bytes come one by one, each well within the time that a read may take."""
+    done = threading.Event()
+
+    def drip(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000000000")
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            while not done.wait(0.01):
+                handler.wfile.write(b"x")
+
+    server.routes["/m.bin"] = drip
+    try:
+        with pytest.raises(FetchError, match="sends less than 16384 bytes a second"):
+            fetcher(f"http://{server.host}/", slow_seconds=0.2).open(f"http://{server.host}/m.bin")
+    finally:
+        done.set()
+
+
+def test_pace_counts_from_the_beginning_of_the_answer():
+    now = [0.0]
+    rules = FetchRules(bytes_per_second=100, slow_seconds=10)
+    pace = Pace(rules, clock=lambda: now[0])
+    location = parse_location("https://models.example/m.bin")
+    now[0] = 10.0
+    pace.came(1, location)
+    now[0] = 11.0
+    pace.came(99, location)
+    now[0] = 12.0
+    with pytest.raises(FetchError, match="less than 100 bytes a second"):
+        pace.came(99, location)

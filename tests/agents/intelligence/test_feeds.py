@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import json
 import zipfile
@@ -16,10 +18,10 @@ from hypothesis import strategies as st
 from agents.intelligence.feed import Feed, InvalidFeedError, changes, merge
 from agents.intelligence.lists import read_list
 from agents.intelligence.osv import read_archive, read_record, read_single
-from agents.intelligence.snapshot import check_snapshot, require_count, sign_snapshot
+from agents.intelligence.snapshot import Manifest, check_snapshot, require_count, signed_bytes
 from agents.intelligence.stix import read_bundle
 from schemas.intel import IntelFact, IntelKind
-from tests.shared_data import shared_path
+from tests.samples import osv_archive, sample
 
 DIGEST = "a" * 64
 
@@ -53,9 +55,19 @@ def _changed(raw, at, new):
 
 
 def test_the_whole_archive_is_read_and_nothing_is_published_twice():
-    feed = read_archive(shared_path("intel", "osv-pypi.zip").read_bytes())
-    assert feed.records == 11_064
+    feed = read_archive(osv_archive())
+    assert feed.records == 10
     assert feed.malformed == 0
+    assert sum(feed.skipped.values()) == 2
+    assert {key: fact.kind for key, fact in feed.facts.items() if key.startswith("pypi:")} == {
+        "pypi:claims-toolz": IntelKind.MALICIOUS,
+        "pypi:torch-gpu-fast": IntelKind.MALICIOUS,
+        "pypi:widget-suite": IntelKind.COMPROMISED,
+        "pypi:litellm": IntelKind.COMPROMISED,
+        "pypi:ultralytics": IntelKind.COMPROMISED,
+        "pypi:zz-bulk-upload-771": IntelKind.BLOCKED,
+    }
+    assert feed.facts["pypi:claims-toolz"].versions == ("0.1.0", "0.1.1", "0.1.2")
     assert "pypi:fastapi" not in feed.facts
     assert "pypi:fastapi" in feed.withdrawn
     first = changes({}, feed, source="OSV:")
@@ -65,7 +77,7 @@ def test_the_whole_archive_is_read_and_nothing_is_published_twice():
 
 
 def test_good_packages_with_bad_releases_are_marked_popular():
-    feed = read_archive(shared_path("intel", "osv-pypi.zip").read_bytes())
+    feed = read_archive(osv_archive())
     assert feed.facts["pypi:litellm"].popular
     assert feed.facts["pypi:litellm"].kind is IntelKind.COMPROMISED
 
@@ -145,7 +157,7 @@ def test_unusable_archives_are_refused_with_a_reason(raw):
 
 
 def test_stix_indicators_and_their_revocation():
-    raw = shared_path("samples", "out", "stix21_ioc_bundle.json").read_bytes()
+    raw = sample("intel", "stix-bundle.json")
     feed = read_bundle(raw)
     digests = [key for key in feed.facts if key.startswith("sha256:")]
     assert len(digests) == 1
@@ -179,7 +191,15 @@ def test_snapshot_is_accepted_only_as_signed():
     public = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    manifest = sign_snapshot(raw, source="osv", count=1, created="2026", key_id="k", key=key)
+    unsigned = Manifest(
+        source="osv",
+        count=1,
+        sha256=hashlib.sha256(raw).hexdigest(),
+        created="2026",
+        key_id="k",
+    )
+    signature = base64.b64encode(key.sign(signed_bytes(unsigned))).decode()
+    manifest = msgspec.structs.replace(unsigned, signature=signature)
     document = msgspec.json.encode(manifest)
     assert check_snapshot(raw, document, public, "f") == manifest
     require_count(read_archive(raw), manifest, "f")

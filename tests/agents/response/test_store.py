@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from agents.response.durable import move, take_back
+from agents.response.durable import move, undo_move
 from agents.response.inventory import inventory
 from schemas.incidents.commands import CommandSpec
 from tests.agents.response.bench import MODEL, Bench, spec_of
@@ -212,7 +212,7 @@ def test_a_move_across_file_systems_is_verified_and_resumed(
         move(source, target, lambda _: False)
     assert not source.exists()
     assert not target.exists()
-    take_back(source, target)
+    undo_move(source, target)
     assert inventory(source) == kept
     assert list(other_disk.iterdir()) == []
     with pytest.raises(Exception, match="differs"):

@@ -17,7 +17,7 @@ import msgspec
 from agents.domain.knowledge import MemoryKnowledge
 from agents.domain.organisations import Register
 from agents.ports import Delivery, Message, Record
-from agents.triage.incidents.core import Incidents, PlainDocuments
+from agents.triage.incidents.core import Incidents
 from agents.triage.ledger.core import process
 from agents.triage.routing import (
     finding_messages,
@@ -28,13 +28,14 @@ from agents.triage.routing import (
 from schemas.channels import Channel
 from schemas.decisions import Decision
 from schemas.findings import Finding, SupplyChainIoC
-from schemas.incidents.commands import CommandSpec
+from schemas.incidents.commands import CommandSpec, CommandView
 from schemas.incidents.updates import IncidentMessage, ResultUpdate
 from schemas.incidents.views import AlertView, IncidentDocument
 from schemas.intel import IntelFact
 from schemas.ledger import LedgerMessage, OperatorAlert, Tick
 from schemas.observations import Sighting
 from schemas.policy import Policy
+from tests.agents.published import Publishing
 from tests.agents.triage.memory_rows import MemoryRows
 
 START = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
@@ -46,6 +47,47 @@ _INCIDENT = msgspec.json.Decoder(IncidentMessage)
 def at(minutes: float = 0.0) -> datetime:
     """Return a moment of the story, in minutes from its start."""
     return START + timedelta(minutes=minutes)
+
+
+class PlainDocuments:
+    """The views themselves, as JSON."""
+
+    def alert(self, view: AlertView, at_ms: int) -> Iterable[Message]:
+        """Return the view as it is."""
+        del at_ms
+        yield Message(
+            channel=Channel.ALERTS,
+            key=f"{view.incident}|{view.tenant}",
+            value=msgspec.json.encode(view),
+            tenant=view.tenant,
+        )
+
+    def incident(self, document: IncidentDocument, at_ms: int) -> Iterable[Message]:
+        """Return the document as it is."""
+        del at_ms
+        yield Message(
+            channel=Channel.INCIDENTS, key=document.id, value=msgspec.json.encode(document)
+        )
+
+    def command(self, spec: CommandSpec, at_ms: int, *, proposal: bool) -> Iterable[Message]:
+        """Return the command as it is."""
+        del at_ms
+        channel = Channel.CONTAINMENT_PROPOSALS if proposal else Channel.CONTAINMENT_COMMANDS
+        yield Message(
+            channel=channel,
+            key=f"{spec.incident}|{spec.tenant}",
+            value=msgspec.json.encode(spec),
+            tenant=spec.tenant,
+        )
+
+    def audit(self, view: CommandView, at_ms: int) -> Iterable[Message]:
+        """Return the command and what came of it as they are."""
+        del at_ms
+        yield Message(
+            channel=Channel.CONTAINMENT_AUDIT,
+            key=f"{view.spec.incident}|{view.spec.tenant}",
+            value=msgspec.json.encode(view),
+        )
 
 
 class Flow:
@@ -179,7 +221,7 @@ class Flow:
     def _take_ledger(self, partition: int, values: list[tuple[str, Any]]) -> None:
         process(
             self._deliveries(partition, values),
-            self._publish,
+            Publishing(self._publish),
             self.ledger_rows[partition],
             k=self._k,
             register=self._register,
@@ -187,7 +229,9 @@ class Flow:
 
     def _take_incidents(self, partition: int, values: list[tuple[str, Any]]) -> None:
         self._incidents.process(
-            self._deliveries(partition, values), self._publish, self.incident_rows[partition]
+            self._deliveries(partition, values),
+            Publishing(self._publish),
+            self.incident_rows[partition],
         )
 
     def _deliveries(self, partition: int, values: list[tuple[str, Any]]) -> list[Delivery[Any]]:

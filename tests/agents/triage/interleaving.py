@@ -69,6 +69,12 @@ class _Outbox:
     def refuse(self, record: Record, reason: str, error: str) -> None:
         raise AssertionError((record, reason, error))
 
+    def on_abandoned(self, undo: Callable[[], None]) -> None:
+        """Nothing is abandoned here."""
+
+    def caused_by(self, entered_ms: int) -> None:
+        """Nothing is measured here."""
+
 
 class _Batch(msgspec.Struct):
     deliveries: list[Delivery[Any]]

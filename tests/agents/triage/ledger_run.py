@@ -12,6 +12,7 @@ from schemas.channels import Channel
 from schemas.incidents.updates import IncidentMessage
 from schemas.intel import IntelFact
 from schemas.ledger import FactChange, LedgerMessage
+from tests.agents.published import Publishing
 from tests.agents.triage.flow import START
 from tests.agents.triage.memory_rows import MemoryRows
 
@@ -37,7 +38,7 @@ def take(rows: MemoryRows, *values: Any, key: str = "k", offset: int = 0) -> lis
         )
         for number, value in enumerate(values)
     ]
-    process(deliveries, out.append, rows)  # type: ignore[arg-type]  # refuses nothing
+    process(deliveries, Publishing(out.append), rows)
     return out
 
 

@@ -1,4 +1,4 @@
-"""Real payloads become the events they stand for; hostile ones are refused, never a crash."""
+"""Producers' payloads become events; hostile ones are refused, never a crash."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from schemas import dead_letters as reasons
 from schemas.cloudevents import read_event, write_structured
@@ -22,29 +23,30 @@ from streams.adapters.mlflow import verify_signature
 from streams.adapters.openlineage import component_of
 from streams.adapters.payload import moment, read_purl
 from streams.adapters.wandb import template
-from tests.shared_data import shared_path
+from tests.samples import sample
+from tests.streams.adapters.cdevents_schema import cdevent_schema
 
 RECEIVED_MS = 1_795_000_000_000
 NOW = datetime.fromtimestamp(RECEIVED_MS / 1000, UTC)
 SAMPLES = {
-    "hf_hub_webhook_repo_content_update.json": "huggingface",
-    "mlflow3_webhook_model_version_created.json": "mlflow",
-    "harbor_webhook_default_PUSH_ARTIFACT.json": "harbor",
-    "harbor_webhook_cloudevents_artifact_pushed.json": "harbor",
-    "oci_distribution_events_v2_push.json": "oci",
-    "jfrog_webhook_artifact_deployed.json": "jfrog",
-    "github_package_published.npm.json": "github-package",
-    "github_registry_package_published.docker.json": "github-package",
-    "github_workflow_run_completed.json": "github-workflow-run",
-    "sagemaker_eventbridge_model_package_state_change.json": "sagemaker-model-package",
-    "sagemaker_eventbridge_pipeline_execution_status_change.json": "sagemaker-pipeline",
-    "openlineage_2-0-2_run_event_complete.json": "openlineage",
-    "tekton_cloudevents_pipelinerun_successful.json": "tekton",
-    "argo_workflow_k8s_event.constructed.json": "argo",
-    "kubeflow_v2beta1_run.constructed.json": "kubeflow",
+    "huggingface.repo_content.json": "huggingface",
+    "mlflow.model_version_created.json": "mlflow",
+    "harbor.push_artifact.json": "harbor",
+    "harbor.artifact_pushed.cloudevent.json": "harbor",
+    "oci.push.json": "oci",
+    "jfrog.artifact_deployed.json": "jfrog",
+    "github.package_published.npm.json": "github-package",
+    "github.registry_package_published.container.json": "github-package",
+    "github.workflow_run_completed.json": "github-workflow-run",
+    "sagemaker.model_package_state_change.json": "sagemaker-model-package",
+    "sagemaker.pipeline_execution_status_change.json": "sagemaker-pipeline",
+    "openlineage.run_complete.json": "openlineage",
+    "tekton.pipelinerun_successful.json": "tekton",
+    "argo.workflow_succeeded.json": "argo",
+    "kubeflow.run.json": "kubeflow",
 } | {
-    f"cdevents_{version}_{name}.json": "cdevents"
-    for version in ("0_4_1", "0_5_1")
+    f"cdevents-{version}.{name}.json": "cdevents"
+    for version in ("0.4.1", "0.5.1")
     for name in (
         "artifact_downloaded",
         "artifact_published",
@@ -55,12 +57,14 @@ SAMPLES = {
 }
 
 
-def sample(name):
-    return shared_path("samples", "in", name).read_bytes()
+def payload_of(name):
+    return sample("in", name)
 
 
 def events_of(name, **options):
-    return adapt(SAMPLES[name], sample(name), tenant="tenant-a", received_ms=RECEIVED_MS, **options)
+    return adapt(
+        SAMPLES[name], payload_of(name), tenant="tenant-a", received_ms=RECEIVED_MS, **options
+    )
 
 
 def only(name, **options):
@@ -69,7 +73,7 @@ def only(name, **options):
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLES))
-def test_each_real_payload_gives_events_that_survive_the_wire(name):
+def test_each_payload_gives_events_that_survive_the_wire(name):
     events = events_of(name, system="host-1")
     assert events
     for event in events:
@@ -88,11 +92,11 @@ def test_the_same_payload_gives_the_same_ids_and_other_ids_than_its_neighbours(n
 
 
 def test_a_hub_push_names_its_references_and_invents_no_files():
-    main, tag = events_of("hf_hub_webhook_repo_content_update.json")
+    main, tag = events_of("huggingface.repo_content.json")
     assert (main.data.action, main.data.tag) == ("push", "main")
-    assert main.data.revision == "575db8b7a51b6f85eb06eee540738584589f131c"
-    assert main.data.previous_revision == "ce9a4674fa833a68d5a73ec355f0ea95eedd60b7"
-    assert (tag.data.action, tag.data.tag, tag.data.previous_revision) == ("tag", "test", None)
+    assert main.data.revision == "1226b5ab1d1d9513dbdba127fe035cbb03b57ac5"
+    assert main.data.previous_revision == "9d61faf50edb6d5598b699ff4816c8d33cad9643"
+    assert (tag.data.action, tag.data.tag, tag.data.previous_revision) == ("tag", "2026.10", None)
     assert main.data.files == ()
     assert main.time == NOW
 
@@ -108,7 +112,7 @@ def test_a_hub_push_names_its_references_and_invents_no_files():
             {
                 "event": {"action": "move", "scope": "repo"},
                 "updatedRefs": None,
-                "movedTo": {"name": "new-owner/some-repo"},
+                "movedTo": {"name": "meridian-labs/claims-reader"},
             },
             ["move"],
         ),
@@ -116,44 +120,45 @@ def test_a_hub_push_names_its_references_and_invents_no_files():
     ],
 )
 def test_hub_scopes_and_actions_map_as_its_documentation_says(change, actions):
-    body = orjson.loads(sample("hf_hub_webhook_repo_content_update.json")) | change
+    body = orjson.loads(payload_of("huggingface.repo_content.json")) | change
     events = adapt("huggingface", body, tenant="t", received_ms=RECEIVED_MS)
     assert [event.data.action for event in events] == actions
     if actions == ["move"]:
-        assert events[0].data.repository == "new-owner/some-repo"
-        assert events[0].data.moved_from == "some-user/some-repo"
+        assert events[0].data.repository == "meridian-labs/claims-reader"
+        assert events[0].data.moved_from == "meridian-ml/claims-reader"
 
 
 def test_registries_of_images_give_digest_tag_and_host():
     for name in (
-        "harbor_webhook_default_PUSH_ARTIFACT.json",
-        "harbor_webhook_cloudevents_artifact_pushed.json",
+        "harbor.push_artifact.json",
+        "harbor.artifact_pushed.cloudevent.json",
     ):
         push = only(name).data
-        assert push.registry == "harbor.dev"
-        assert push.tag == "latest"
-        assert push.files[0].digests["sha256"].startswith("dde8e930")
+        assert push.registry == "harbor.meridian.example"
+        assert push.tag == "2026.10"
+        assert push.files[0].digests["sha256"].startswith("149a9ce2")
 
 
 def test_layers_of_an_image_are_no_versions_of_it():
-    event = only("oci_distribution_events_v2_push.json")
-    assert event.data.repository == "library/test"
-    assert event.data.files == ()  # the sample's manifest digest is no SHA-256
+    event = only("oci.push.json")
+    assert event.data.repository == "serving/embedder"
+    assert event.data.tag == "v5"
+    assert event.data.files == ()  # the sample's manifest digest is a SHA-512
 
 
 def test_the_first_year_is_no_time():
-    docker = only("github_registry_package_published.docker.json")
-    assert docker.time.year == 2019
+    container = only("github.registry_package_published.container.json")
+    assert (container.time.year, container.data.tag) == (2026, "2026-11")
     assert moment("0001-01-01T00:00:00Z") is None
-    npm = only("github_package_published.npm.json").data
-    assert npm.files[0].digests["sha256"].startswith("ba703915")
+    npm = only("github.package_published.npm.json").data
+    assert npm.files[0].digests["sha256"].startswith("4f9af854")
     assert "?" not in npm.files[0].uri
 
 
 def test_aws_own_sample_with_a_key_that_stands_twice_is_read():
-    name = "sagemaker_eventbridge_model_package_state_change.json"
+    name = "sagemaker.model_package_state_change.json"
     once = b'"source": "aws.sagemaker"'
-    raw = sample(name).replace(once, once + b', "source": ["aws.sagemaker"]')
+    raw = payload_of(name).replace(once, once + b', "source": ["aws.sagemaker"]')
     (event,) = adapt("sagemaker-model-package", raw, tenant="t")
     assert (event.data.action, event.data.tag) == ("tag", "Rejected")
     approved = raw.replace(b"Rejected", b"Approved")
@@ -161,14 +166,14 @@ def test_aws_own_sample_with_a_key_that_stands_twice_is_read():
 
 
 def test_lineage_names_models_datasets_and_their_versions():
-    run = only("openlineage_2-0-2_run_event_complete.json").data
+    run = only("openlineage.run_complete.json").data
     assert [ref.component for ref in run.inputs] == [
-        "dataset:s3/acme-data/train/v7.parquet",
-        "model:huggingface/meta-llama/Llama-3-8B",
+        "dataset:s3/meridian-data/letters/2026-10.parquet",
+        "model:huggingface/openwave/base-3b",
     ]
-    assert run.inputs[0].digests["sha256"].startswith("0b31b1c0")
-    assert run.outputs[0].component == "model:registry.acme.example/llama-3-8b-ft"
-    assert run.data_sources[0].url == "s3://acme-data/train/v7.parquet"
+    assert run.inputs[0].digests["sha256"].startswith("101f7516")
+    assert run.outputs[0].component == "model:mlflow.meridian.example/claims-reader"
+    assert run.data_sources[0].url == "s3://meridian-data/letters/2026-10.parquet"
 
 
 @pytest.mark.parametrize(
@@ -186,40 +191,43 @@ def test_openlineage_names_are_keyed_as_data_sources_are(namespace, name, compon
     assert component_of(namespace, name) == component
 
 
-@pytest.mark.parametrize("version", ["0_4_1", "0_5_1"])
+@pytest.mark.parametrize("version", ["0.4.1", "0.5.1"])
 def test_cdevents_of_both_versions_say_the_same(version):
-    push = only(f"cdevents_{version}_artifact_published.json").data
+    push = only(f"cdevents-{version}.artifact_published.json").data
     assert (push.action, push.registry, push.repository, push.revision) == (
-        "push", "golang", "mygit.com/myorg/myapp", "234fd47e07d1004f0aed9c",
+        "push", "golang", "code.example/meridian-ml/gatekeeper", "2b970ee4e678130cfb547a",
     )  # fmt: skip
-    assert only(f"cdevents_{version}_artifact_signed.json").data.signatures
-    assert only(f"cdevents_{version}_pipelinerun_finished.json").data.state == "failed"
+    assert only(f"cdevents-{version}.artifact_signed.json").data.signatures
+    assert only(f"cdevents-{version}.pipelinerun_finished.json").data.state == "failed"
 
 
 @pytest.mark.parametrize(
-    "name", ["artifact_downloaded", "artifact_published", "artifact_signed", "pipelinerun_started"]
+    ("name", "missing"),
+    [
+        ("artifact_downloaded", ("context", "id")),
+        ("artifact_published", ("subject", "id")),
+        ("artifact_signed", ("subject", "content", "signature")),
+        ("pipelinerun_started", ("subject", "content", "pipelineName")),
+        ("pipelinerun_finished", ("context", "timestamp")),
+    ],
 )
-def test_what_is_read_as_a_cdevent_is_one_by_its_schema(name):
-    jsonschema = pytest.importorskip("jsonschema", reason="a development dependency")
-    from referencing import Registry, Resource  # noqa: PLC0415 -- comes with jsonschema
-
-    folder = shared_path("standards", "cdevents-0.5.1")
-    contents = (
-        Resource.from_contents(orjson.loads(path.read_bytes())) for path in folder.rglob("*.json")
-    )
-    registry = Registry().with_resources(
-        (identity, resource) for resource in contents if (identity := resource.id())
-    )
-    schema = orjson.loads((folder / f"{name.replace('_', '')}.json").read_bytes())
-    document = orjson.loads(sample(f"cdevents_0_5_1_{name}.json"))
-    validator = jsonschema.Draft202012Validator(schema, registry=registry)
-    assert not list(validator.iter_errors(document))
+def test_what_is_read_as_a_cdevent_is_one_by_its_schema(name, missing):
+    document = orjson.loads(payload_of(f"cdevents-0.5.1.{name}.json"))
+    kind = document["context"]["type"].removeprefix("dev.cdevents.")
+    schema = cdevent_schema(kind)
+    validator = Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
+    assert [error.message for error in validator.iter_errors(document)] == []
     assert adapt("cdevents", document, tenant="t")
+    inner = document
+    for key in missing[:-1]:
+        inner = inner[key]
+    del inner[missing[-1]]
+    assert not validator.is_valid(document)
 
 
 def test_tekton_states_come_from_the_condition_before_the_type():
-    name = "tekton_cloudevents_pipelinerun_successful.json"
-    document = orjson.loads(sample(name))
+    name = "tekton.pipelinerun_successful.json"
+    document = orjson.loads(payload_of(name))
     run = document["_body"]["pipelineRun"]
     assert only(name).data.state == "succeeded"
     run["status"]["conditions"][0] |= {"status": "False", "reason": "Cancelled"}
@@ -232,7 +240,7 @@ def test_tekton_states_come_from_the_condition_before_the_type():
 
 
 def test_a_tekton_definition_from_git_is_an_input_at_the_commit_its_tag_stood_for():
-    document = orjson.loads(sample("tekton_cloudevents_pipelinerun_successful.json"))
+    document = orjson.loads(payload_of("tekton.pipelinerun_successful.json"))
     run = document["_body"]["pipelineRun"]
     run["spec"]["pipelineRef"] = {
         "resolver": "git",
@@ -241,9 +249,7 @@ def test_a_tekton_definition_from_git_is_an_input_at_the_commit_its_tag_stood_fo
     source = {"uri": "git+https://bot:secret@git.example/acme/tasks.git", "digest": {}}
     run["status"]["provenance"] = {"refSource": source}
     (event,) = adapt("tekton", document, tenant="t")
-    assert [ref.component for ref in event.data.inputs] == [
-        "model:huggingface/meta-llama/Llama-3-8B"
-    ]
+    assert [ref.component for ref in event.data.inputs] == ["model:huggingface/openwave/base-3b"]
     source["digest"] = {"sha1": "0E58" * 10}
     (event,) = adapt("tekton", document, tenant="t")
     definition = event.data.inputs[-1]
@@ -256,9 +262,11 @@ def test_a_tekton_definition_from_git_is_an_input_at_the_commit_its_tag_stood_fo
 
 
 def test_kubeflow_runs_keep_their_parameters_as_configuration():
-    run = only("kubeflow_v2beta1_run.constructed.json").data
-    assert orjson.loads(bytes(run.config))["dataset"] == "s3://acme-data/train/v7.parquet"
-    assert run.identities == ("service-account:pipeline-runner",)
+    run = only("kubeflow.run.json").data
+    assert (
+        orjson.loads(bytes(run.config))["dataset"] == "s3://meridian-data/letters/2026-10.parquet"
+    )
+    assert run.identities == ("service-account:trainer",)
 
 
 def test_mlflow_runs_become_pipeline_runs():
@@ -303,7 +311,7 @@ def signed(body, secret, *, delivery="d-1", stamp=None):
 
 
 def test_a_signed_delivery_is_taken_and_a_forged_or_old_one_refused():
-    body = orjson.dumps(orjson.loads(sample("mlflow3_webhook_model_version_created.json"))["_body"])
+    body = orjson.dumps(orjson.loads(payload_of("mlflow.model_version_created.json"))["_body"])
     good = signed(body, "s3cret")
     (event,) = adapt("mlflow", body, tenant="t", headers=good, secret="s3cret", time=NOW)
     assert event.id == "d-1"
@@ -328,7 +336,7 @@ def test_the_wandb_template_resolves_to_an_event_and_unresolved_is_refused():
     with pytest.raises(UnreadableRecordError):
         adapt("wandb", raw, tenant="t", received_ms=RECEIVED_MS)
     with pytest.raises(UnreadableRecordError):
-        adapt("wandb", sample("wandb_automation_webhook_template.json"), tenant="t",
+        adapt("wandb", payload_of("wandb.unresolved_template.json"), tenant="t",
               received_ms=RECEIVED_MS)  # fmt: skip
     values = {
         "event_type": "ADD_ARTIFACT_ALIAS", "alias": "production", "artifact_version": "v3",
@@ -345,11 +353,11 @@ def test_the_wandb_template_resolves_to_an_event_and_unresolved_is_refused():
 
 
 def test_argo_events_of_nodes_and_other_objects_are_no_runs():
-    document = orjson.loads(sample("argo_workflow_k8s_event.constructed.json"))
-    assert only("argo_workflow_k8s_event.constructed.json").data.pipeline == "argo/finetune-abc"
+    document = orjson.loads(payload_of("argo.workflow_succeeded.json"))
+    assert only("argo.workflow_succeeded.json").data.pipeline == "ml/retrain-9f2"
     assert adapt("argo", document | {"reason": "WorkflowNodeSucceeded"}, tenant="t") == []
-    document["involvedObject"]["name"] = "finetune-x7k2q"
-    assert adapt("argo", document, tenant="t")[0].data.pipeline == "argo/finetune"
+    document["involvedObject"]["name"] = "retrain-x7k2q"
+    assert adapt("argo", document, tenant="t")[0].data.pipeline == "ml/retrain"
 
 
 @pytest.mark.parametrize(
@@ -387,7 +395,7 @@ def test_what_is_no_payload_is_refused_with_its_reason(kind, payload, reason):
 
 
 def test_a_payload_without_time_needs_the_time_of_reception_and_each_a_tenant():
-    raw = sample("jfrog_webhook_artifact_deployed.json")
+    raw = payload_of("jfrog.artifact_deployed.json")
     for options in ({"tenant": "t"}, {"tenant": None, "received_ms": RECEIVED_MS}):
         with pytest.raises(UnreadableRecordError) as caught:
             adapt("jfrog", raw, **options)
@@ -438,7 +446,7 @@ def replaced(document, path, value):
 @given(st.data())
 def test_a_payload_with_anything_in_any_place_gives_events_or_a_clear_error(data):
     name = data.draw(st.sampled_from(sorted(SAMPLES)))
-    document = orjson.loads(sample(name))
+    document = orjson.loads(payload_of(name))
     places = [path for path in paths(document) if path and len(path) < 7]
     for path in data.draw(st.lists(st.sampled_from(places), min_size=1, max_size=3)):
         try:
@@ -451,3 +459,56 @@ def test_a_payload_with_anything_in_any_place_gives_events_or_a_clear_error(data
         return
     for event in events:
         read_event(write_structured(event), (), timestamp_ms=RECEIVED_MS, max_bytes=1 << 24)
+
+
+def registry_notification(**fields):
+    return {
+        "id": "831e1650", "timestamp": "2026-11-20T08:00:00Z", "action": "push",
+        "target": {
+            "mediaType": "application/vnd.docker.distribution.manifest.v2+json", "size": 708,
+            "digest": f"sha256:{'e' * 64}", "repository": "ml/serve", "tag": "v1",
+        },
+        "request": {"host": "acme.registry.example"},
+        **fields,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        registry_notification(),
+        {"events": [registry_notification()]},
+        {"eventType": "Microsoft.ContainerRegistry.ImagePushed", "data": registry_notification()},
+        {"type": "Microsoft.ContainerRegistry.ImagePushed", "data": registry_notification()},
+    ],
+    ids=["by itself", "in a list", "Event Grid", "as a CloudEvent"],
+)
+def test_a_registry_of_azure_tells_what_others_tell(payload):
+    (event,) = adapt("oci", json.dumps(payload).encode(), tenant="t")
+    assert (event.data.repository, event.data.tag) == ("ml/serve", "v1")
+    assert event.data.revision == f"sha256:{'e' * 64}"
+
+
+def test_a_subscription_of_event_grid_gives_no_event():
+    kind = "Microsoft.EventGrid.SubscriptionValidationEvent"
+    assert adapt("oci", json.dumps({"eventType": kind, "data": {}}).encode(), tenant="t") == []
+
+
+def test_what_templates_of_argo_run_is_configuration():
+    workflow = {
+        "kind": "Workflow",
+        "metadata": {"name": "train-abc", "creationTimestamp": "2026-11-20T08:00:00Z"},
+        "spec": {
+            "arguments": {"parameters": [{"name": "epochs", "value": "3"}]},
+            "templates": [
+                {"name": "m", "container": {"image": "x", "args": ["--trust-remote-code"]}},
+                {"name": "n", "script": {"image": "y", "source": "pip install torch"}},
+                {"name": "dag", "dag": {"tasks": []}},
+            ],
+        },
+    }
+    (event,) = adapt("argo", json.dumps(workflow).encode(), tenant="t")
+    config = json.loads(bytes(event.data.config))
+    assert config["epochs"] == "3"
+    assert config["templates"]["m"] == {"image": "x", "args": ["--trust-remote-code"]}
+    assert config["templates"].keys() == {"m", "n"}

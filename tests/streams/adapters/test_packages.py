@@ -6,50 +6,60 @@ import json
 
 import pytest
 
+from agents.checks.packages.check import check_packages
+from agents.domain.knowledge import MemoryKnowledge
 from schemas.cloudevents import write_structured
 from schemas.errors import TidewatchError, UnreadableRecordError
+from schemas.severity import Status
 from streams.adapters import adapt
-from streams.adapters.packages import PART_BYTES, read_lock
-from tests.shared_data import shared_path
+from streams.adapters.manifests.found import PART_BYTES
+from streams.adapters.manifests.locks import read_lock
+from tests.samples import sample
 
 NOW = {"tenant": "t", "system": "h1", "received_ms": 1_795_000_000_000}
 
 
-def sample(*parts):
-    return shared_path("samples", *parts).read_bytes()
-
-
 def test_pip_report_is_slim_and_keeps_what_matters():
-    raw = json.loads(sample("packages", "pip-report.transformers.json"))
+    raw = json.loads(sample("packages", "pip-report.training.json"))
     for entry in raw["install"]:
         entry["metadata"]["description"] = "long " * 5000
     (event,) = adapt("pip-report", json.dumps(raw).encode(), **NOW)
     assert len(write_structured(event)) < 30_000
     by_name = {one.name: one for one in event.data.packages}
     assert len(by_name) == 31
-    assert by_name["transformers"].requested
-    assert len(by_name["transformers"].hashes["sha256"]) == 64
-    assert by_name["transformers"].filename == "transformers-5.23.0-py3-none-any.whl"
-    assert "numpy>=1.17" in by_name["transformers"].requires_dist
-    assert event.data.installer.version == "26.3"
+    asked = by_name["sentence-transformers"]
+    assert [name for name, package in by_name.items() if package.requested] == [asked.name]
+    assert len(asked.hashes["sha256"]) == 64
+    assert asked.filename == "sentence_transformers-5.4.1-py3-none-any.whl"
+    assert "huggingface-hub>=0.23.0" in asked.requires_dist
+    assert not any("extra" in requirement for requirement in asked.requires_dist)
+    assert event.data.installer.version == "26.0"
+
+
+def test_a_report_of_an_older_pip_gives_its_digest_too():
+    (event,) = adapt("pip-report", sample("packages", "pip-report.pip-23.json"), **NOW)
+    (package,) = event.data.packages
+    assert package.requested
+    assert not package.yanked
+    assert len(package.hashes["sha256"]) == 64
 
 
 def test_what_pip_does_not_record_comes_from_the_options():
     (event,) = adapt(
         "pip-report",
-        sample("packages", "pip-report.transformers.json"),
+        sample("packages", "pip-report.training.json"),
         **NOW,
         index_url="https://index.example/simple",
         extra_index_urls=("https://x.example/simple",),
         lock=sample("packages", "requirements.hashed.txt"),
         image="registry.example/train:1",
-        requirements="transformers==5.23.0\n",
+        requirements="sentence-transformers==5.4.1\n",
     )
     assert event.data.index_url == "https://index.example/simple"
     assert event.data.extra_index_urls == ("https://x.example/simple",)
     assert len(event.data.lock) == 31
     assert event.data.image == "registry.example/train:1"
-    assert event.data.requirements == ("transformers==5.23.0",)
+    assert event.data.requirements == ("sentence-transformers==5.4.1",)
 
 
 def test_the_same_file_gives_the_same_ids():
@@ -79,24 +89,34 @@ def test_large_installs_are_split_into_parts_that_belong_together():
 
 def test_locks_of_three_kinds_say_the_same_of_a_release():
     hashed = read_lock(sample("packages", "requirements.hashed.txt"))
-    pylock = read_lock(sample("packages", "pylock.transformers.toml"))
+    pylock = read_lock(sample("packages", "pylock.training.toml"))
     uv = read_lock(sample("packages", "uv.lock"))
-    entry = "typer==0.29.2"
+    entry = "typer==0.24.0"
+    assert len(hashed[entry]) == 2
     assert set(hashed[entry]) == set(pylock[entry]) == set(uv[entry])
 
 
 def test_uv_lock_names_index_and_roots():
     (event,) = adapt("uv-lock", sample("packages", "uv.lock"), **NOW)
     assert {one.index_url for one in event.data.packages} == {"https://index.example/simple"}
-    assert any(one.requested for one in event.data.packages)
+    assert [one.name for one in event.data.packages if one.requested] == ["sentence-transformers"]
     assert any("annotated-doc" in one.requires_dist for one in event.data.packages)
 
 
 def test_cyclonedx_of_uv_has_edges_and_digests():
     (event,) = adapt("cyclonedx", sample("packages", "cyclonedx.uv.json"), **NOW)
-    assert len(event.data.packages) == 34
-    assert len(event.data.lock) == 34
+    assert len(event.data.packages) == 31
+    assert len(event.data.lock) == 31
     assert any(one.requires_dist for one in event.data.packages)
+
+
+def test_cyclonedx_of_cyclonedx_py_has_the_digests_that_its_source_gives():
+    (event,) = adapt("cyclonedx", sample("packages", "cyclonedx.environment.json"), **NOW)
+    assert len(event.data.packages) == 12
+    assert event.data.lock == {}
+    assert event.data.installer.name == "cyclonedx-py"
+    (event,) = adapt("cyclonedx", sample("packages", "cyclonedx.requirements.json"), **NOW)
+    assert {len(digests) for digests in event.data.lock.values()} == {2}
 
 
 def test_pip_inspect_tells_direct_references():
@@ -134,3 +154,58 @@ def test_files_of_another_kind_are_refused(kind, raw):
 def test_a_file_without_a_time_needs_one():
     with pytest.raises(TidewatchError):
         adapt("requirements", b"numpy==1.0", tenant="t", system="h1")
+
+
+def test_members_of_a_uv_workspace_are_no_packages_and_what_they_need_was_asked_for():
+    raw = b"""
+version = 1
+requires-python = ">=3.11"
+[manifest]
+members = ["svc-a", "svc-b"]
+[[package]]
+name = "svc-a"
+version = "0.1"
+source = { editable = "src/a" }
+dependencies = [{ name = "numpy" }]
+[package.optional-dependencies]
+gpu = [{ name = "torch" }]
+[[package]]
+name = "svc-b"
+version = "0.1"
+source = { virtual = "src/b" }
+[package.dev-dependencies]
+dev = [{ name = "pytest" }]
+[[package]]
+name = "beside"
+version = "0.1"
+source = { directory = "../beside" }
+""" + b"".join(
+        b'[[package]]\nname = "%s"\nversion = "1"\n'
+        b'source = { registry = "https://index.example/simple" }\n' % name
+        for name in (b"numpy", b"torch", b"pytest", b"deeper")
+    )
+    (event,) = adapt("uv-lock", raw, **NOW)
+    packages = {one.name: one for one in event.data.packages}
+    assert packages.keys() == {"beside", "numpy", "torch", "pytest", "deeper"}
+    assert {name for name, one in packages.items() if one.requested} == {"numpy", "torch", "pytest"}
+    assert packages["beside"].url == "file:../beside"
+
+
+def test_files_that_requirements_name_are_followed_where_they_are_given():
+    files = {"requirements/base.txt": "numpy==2.0.0\n", "limits.txt": "scipy<2\n"}
+    text = b"-r requirements/base.txt\n-c limits.txt\n-r gone.txt\ntorch==2.0\n"
+    (event,) = adapt("requirements", text, **NOW, files=files, path="requirements.txt")
+    assert {one.name for one in event.data.packages} == {"numpy", "torch"}
+    # What was not read is still named: the check says so.
+    assert event.data.requirements == ("numpy==2.0.0", "-r gone.txt", "torch==2.0")
+    check = next(c for c in check_packages(event, MemoryKnowledge()).checks if c.name == "pinning")
+    assert check.status is Status.INCOMPLETE
+    assert "gone.txt was not read" in check.detail
+
+
+def test_an_inventory_of_other_ecosystems_is_refused_with_a_word_on_them():
+    document = {"bomFormat": "CycloneDX", "components": [
+        {"type": "library", "name": "a", "purl": "pkg:npm/a@1"}, {"type": "library", "name": "b"},
+    ]}  # fmt: skip
+    with pytest.raises(UnreadableRecordError, match=r"0 packages.*1 package of npm not checked"):
+        adapt("cyclonedx", json.dumps(document).encode(), **NOW)

@@ -12,7 +12,7 @@ from schemas.dead_letters import TENANT_MISMATCH
 from schemas.decisions import Decision, DecisionKind
 from schemas.errors import UnreadableRecordError
 from schemas.signing import new_signing_key
-from streams.apps.applications import incidents_decoder
+from streams.apps.decoding import incidents_decoder
 from streams.kafka.topics import Origin
 from tests.schemas.examples import TIME
 

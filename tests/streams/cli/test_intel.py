@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from streams.cli import intel, policy
-from tests.shared_data import shared_path
+from tests.samples import osv_archive
 
 run = CliRunner()
 
@@ -23,11 +23,13 @@ def called(app, *words):
 def test_import_list_show_withdraw(kafka, monkeypatch, tmp_path):
     monkeypatch.setenv("TIDEWATCH_KAFKA", kafka)
     monkeypatch.setenv("TIDEWATCH_TOPIC_PREFIX", f"intel{tmp_path.name.replace('_', '')[:20]}.")
-    archive = str(shared_path("intel", "osv-pypi.zip"))
+    file = tmp_path / "all.zip"
+    file.write_bytes(osv_archive())
+    archive = str(file)
     _, first = called(intel.app, "import", archive, "--allow-unsigned")
-    assert first["published"] == 11_063
+    assert first["published"] == 7
     _, second = called(intel.app, "import", archive, "--allow-unsigned")
-    assert (second["published"], second["unchanged"]) == (0, 11_063)
+    assert (second["published"], second["unchanged"]) == (0, 7)
     code, fact = called(intel.app, "show", "LiteLLM")
     assert (code, fact["versions"]) == (1, ["1.82.7", "1.82.8"])
     called(intel.app, "withdraw", "pypi:litellm")

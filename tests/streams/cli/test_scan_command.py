@@ -26,12 +26,17 @@ from streams.reports.sarif import sarif
 from streams.reports.table import table
 from streams.scanning.suppressions import SuppressionError, read_suppressions
 from tests.agents.fetching.servers import running
-from tests.shared_data import shared_path
+from tests.samples import sample_path
 
 
 class Payload:
     def __reduce__(self):
         return os.system, ("true",)
+
+
+@pytest.fixture(autouse=True)
+def nothing_held(tmp_path, monkeypatch):
+    monkeypatch.setenv("TIDEWATCH_STATE_DIR", str(tmp_path / "state"))
 
 
 @pytest.fixture
@@ -278,23 +283,24 @@ def test_requirement_file_gives_the_findings_of_its_event(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("pylock.transformers.toml", "pylock"), ("uv.lock", "uv-lock"),
-     ("cyclonedx.uv.json", "cyclonedx"), ("pip-report.transformers.json", "pip-report")],
+    [("pylock.training.toml", "pylock"), ("uv.lock", "uv-lock"),
+     ("cyclonedx.uv.json", "cyclonedx"), ("pip-report.training.json", "pip-report")],
 )  # fmt: skip
-def test_locks_and_reports_of_real_tools_are_recognised_and_checked(name, kind, capsys):
-    code, found = scanned(capsys, shared_path("samples", "packages", name))
+def test_locks_and_reports_of_installers_are_recognised_and_checked(name, kind, capsys):
+    code, found = scanned(capsys, sample_path("packages", name))
     assert found["files"][0]["format"] == kind
     assert code in {0, 1}
 
 
+@pytest.mark.parametrize("named", ["9d1c3f0be0c1c2b0a9f1f8f9b0a7d6c5e4f3a2b1", "main"])
 def test_repository_of_the_hub_is_listed_and_scanned_with_the_users_token(
-    folder, capsys, tmp_path, monkeypatch
+    named, folder, capsys, tmp_path, monkeypatch
 ):
     revision = "9d1c3f0be0c1c2b0a9f1f8f9b0a7d6c5e4f3a2b1"
     with running() as server:
         names = [{"rfilename": "evil.pkl"}, {"rfilename": "README.md"}]
         info = json.dumps({"sha": revision, "siblings": names}).encode()
-        server.answer(f"/api/models/org/m/revision/{revision}", 200, {}, info)
+        server.answer(f"/api/models/org/m/revision/{named}", 200, {}, info)
         base = f"/org/m/resolve/{revision}"
         server.serve(f"{base}/evil.pkl", (folder / "sub" / "evil.pkl").read_bytes())
         server.serve(f"{base}/README.md", b"# hi")
@@ -305,7 +311,7 @@ def test_repository_of_the_hub_is_listed_and_scanned_with_the_users_token(
         monkeypatch.setenv("TIDEWATCH_FETCH_HUB", f"http://{server.host}")
         monkeypatch.setenv("TIDEWATCH_FETCH_CREDENTIALS", str(secrets))
         monkeypatch.setenv("TIDEWATCH_FETCH_PRIVATE_HOSTS", f'["{server.host}"]')
-        code, found = scanned(capsys, f"hf://org/m@{revision}")
+        code, found = scanned(capsys, f"hf://org/m@{named}")
     assert code == 1
     assert [file["verdict"] for file in found["files"]] == ["malicious", "clean"]
     assert {headers.get("authorization") for _, headers in server.asked} == {"Bearer t0k"}

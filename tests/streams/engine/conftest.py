@@ -100,6 +100,7 @@ class Bench:
             "state_dir": str(folder / "state"),
             "partitions": 2,
             "session_seconds": 60,
+            "tick_seconds": 3600,
             "log_format": "json",
         }
         self.workers: list[Worker] = []
@@ -129,7 +130,9 @@ class Bench:
 
     async def _send(self, topic: str, records: tuple[tuple[Any, ...], ...]) -> None:
         async with aiokafka.AIOKafkaProducer(
-            bootstrap_servers=self.options["kafka"], max_request_size=20_000_000
+            bootstrap_servers=self.options["kafka"],
+            max_request_size=20_000_000,
+            acks="all",  # what a test sends is not lost with the broker that took it
         ) as producer:
             sends = []
             for key, value, *partition in records:
@@ -176,7 +179,7 @@ class Bench:
         )
 
     def rows(self, table: str = "collect") -> dict[str, Any]:
-        """Return the state as its changelog tells it."""
+        """Return the state according to its changelog."""
         state: dict[str, Any] = {}
         changelog = f"{self.prefix}-{table}-{table}-changelog"
         for record in sorted(self.read(changelog), key=lambda r: r.offset):

@@ -1,4 +1,4 @@
-"""How a worker ends: told to, stuck, slow, supervised; and how it says so."""
+"""How a worker ends: asked to, stuck, slow, supervised; and what it logs."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_a_supervisor_told_to_stop_stops_all(bench: Bench) -> None:
 def test_a_mistake_of_one_child_stops_all_with_its_message(bench: Bench) -> None:
     worker = bench.start("copy,nosuch")
     assert worker.exit_code() == 2
-    assert "no app is called nosuch" in worker.log()
+    assert "no application is called nosuch" in worker.log()
 
 
 def test_missing_topics_with_creation_off_are_an_error_with_a_remedy(bench: Bench) -> None:
@@ -177,7 +177,7 @@ def test_joined_topics_of_different_partition_counts_are_an_error(bench: Bench) 
 
 
 def test_an_unreachable_broker_is_an_error_with_a_remedy(bench: Bench) -> None:
-    worker = bench.start("copy", kafka="127.0.0.1:1")
+    worker = bench.start("copy", kafka="127.0.0.1:1", broker_wait_seconds=1)
     assert worker.exit_code() == 2
     assert "no Kafka broker answers" in worker.log()
     assert "Traceback" not in worker.log()

@@ -1,4 +1,4 @@
-"""Rule 1: nothing is lost, whatever ends a worker and whenever."""
+"""Nothing is lost, whatever ends a worker and whenever."""
 
 from __future__ import annotations
 

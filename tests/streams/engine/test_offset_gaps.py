@@ -42,14 +42,14 @@ async def _delete_topic(bench: Bench) -> None:
 
 
 def alerts(bench: Bench) -> dict[str, dict[str, Any]]:
-    """Return what the operator was told, by id."""
+    """Return the operator alerts, by id."""
     records = bench.read(bench.topic(Channel.OPERATOR_ALERTS))
     found = (orjson.loads(record.value) for record in records)
     return {one["id"]: one for one in found if one["kind"] == "records-gone"}
 
 
 def told(bench: Bench) -> dict[str, Any]:
-    """Return the one thing the operator was told."""
+    """Return the only operator alert."""
     wait_for(lambda: alerts(bench), "the operator was told")
     (one,) = alerts(bench).values()
     return one

@@ -1,18 +1,19 @@
-"""What can't be read goes to the dead letters whole; too much of it stops the worker."""
+"""What can't be read goes to the dead letters: whole, or many as one letter; nobody is stopped."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import aiokafka
+import orjson
 import pytest
 
 from agents.ports import Record
 from schemas.channels import Channel
+from streams.engine.unreadable import Unreadable, UnreadableRuns
 from streams.kafka.dead_letters import (
     DeadLetter,
     DeadLetterLimit,
-    DeadLetterLimitError,
     dead_letter,
     list_dead_letters,
     replay_dead_letters,
@@ -71,20 +72,6 @@ def test_replay_writes_the_record_back_as_it_was(bench: Bench) -> None:
 
 
 @pytest.mark.kafka
-def test_a_topic_of_nothing_but_poison_stops_the_worker_with_nothing_acknowledged(
-    bench: Bench,
-) -> None:
-    bench.make_topics()
-    bench.send(*[("k", b"poison")] * 60)
-    worker = bench.start("copy", dead_letter_consecutive=50)
-    assert worker.exit_code() == 2
-    assert "unreadable records in a row" in worker.log()
-    assert "dead-letters list" in worker.log()
-    assert bench.committed("copy") == 0
-    assert bench.do(_all(bench)) == []
-
-
-@pytest.mark.kafka
 def test_a_bound_topic_refuses_another_tenants_claim(bench: Bench) -> None:
     bound = {f"{bench.prefix}.acme": {"channel": "observations", "tenant": "acme"}}
     bench.make_topics(bound_topics=bound)
@@ -110,13 +97,96 @@ def test_an_output_over_the_limit_is_reported_and_does_not_stop_the_flow(bench: 
 def test_the_ratio_counts_a_window_and_the_run_counts_neighbours() -> None:
     limit = DeadLetterLimit(ratio=0.5, window=10, consecutive=100)
     for _ in range(20):
-        limit.count([True, False, False], "t-0")
-    with pytest.raises(DeadLetterLimitError, match="unreadable"):
-        limit.count([True] * 8, "t-0")
+        assert limit.count([1, 0, 0]) is None
+    assert limit.count([1] * 8) == "9 of the last 11 records unreadable"
     run = DeadLetterLimit(ratio=1.0, window=1000, consecutive=3)
-    run.count([True, True, False, True, True], "t-0")
-    with pytest.raises(DeadLetterLimitError, match="3 unreadable records in a row at t-0"):
-        run.count([True], "t-0")
+    assert run.count([1, 1, 0, 1, 1]) is None
+    assert run.count([1]) == "3 unreadable records in a row"
+
+
+def test_a_limit_is_told_once_until_a_window_went_well() -> None:
+    limit = DeadLetterLimit(ratio=0.5, window=10, consecutive=5)
+    assert limit.count([1] * 5) is not None
+    assert limit.count([1] * 5) is None
+    assert limit.count([0] * 4) is None
+    assert limit.count([0] * 20) is None
+    assert limit.count([0, 4, 1]) is not None
+
+
+def test_a_run_within_a_chunk_counts_though_the_chunk_ends_well() -> None:
+    limit = DeadLetterLimit(ratio=1.0, window=1000, consecutive=3)
+    assert limit.count([1, 1, 1, 0]) == "3 unreadable records in a row"
+
+
+def _unreadable(offset: int, value: bytes = b"x", **fields: Any) -> Unreadable:
+    record = Record(
+        topic="t", partition=1, offset=offset, timestamp_ms=0, key=b"k", value=value, headers=()
+    )
+    given = {"reason": "invalid-json", "error": "odd", "first": offset}
+    return Unreadable(record=record, **(given | fields))
+
+
+def _keys(letters: Any) -> list[str]:
+    return [letter.key.decode() for letter in letters]
+
+
+def test_few_are_kept_whole_and_a_run_is_one_letter_when_it_ends() -> None:
+    runs = UnreadableRuns("checks", whole=2, limit=1000)
+    assert _keys(runs.take([None, _unreadable(1), _unreadable(2)])) == ["t-1-1", "t-1-2"]
+    assert runs.take([_unreadable(3), _unreadable(4)]) == []
+    assert runs.open is not None
+    assert runs.take([_unreadable(5, reason="too-deep")]) == []
+    (letter,) = runs.take([None, None])
+    headers = dict(letter.headers)
+    assert letter.key == b"t-1-3..5"
+    assert (headers["source_offset"], headers["source_last_offset"]) == (b"3", b"5")
+    assert headers["records"] == b"3"
+    assert orjson.loads(headers["reasons"]) == {"invalid-json": 2, "too-deep": 1}
+    assert headers["reason"] == b"unreadable-run"
+    assert (headers["error"], letter.value) == (b"invalid-json: odd", b"x")
+    assert runs.open is None
+    assert _keys(runs.take([_unreadable(8)])) == ["t-1-8"]
+
+
+def test_a_run_within_a_chunk_takes_the_first_ones_with_it() -> None:
+    runs = UnreadableRuns("checks", whole=2, limit=1000)
+    assert _keys(runs.take([*map(_unreadable, range(4)), None, _unreadable(5)])) == [
+        "t-1-0..3",
+        "t-1-5",
+    ]
+
+
+def test_a_refused_batch_is_a_range_even_alone() -> None:
+    runs = UnreadableRuns("checks", whole=100, limit=1000)
+    batch = _unreadable(
+        9, b"", first=3, records=7, whole=False, reason="batch-too-large", error="600 MB"
+    )
+    (letter,) = runs.take([batch])
+    headers = dict(letter.headers)
+    assert (letter.key, headers["records"], headers["reason"]) == (
+        b"t-1-3..9", b"7", b"batch-too-large",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("limit", [4096, 4 * 1024 * 1024])
+def test_a_letter_fits_its_topic_whatever_the_record_carries(limit: int) -> None:
+    """Headers and key beyond any measure; the text of control characters grows in JSON."""
+    size = limit + 64 * 1024
+    for value, key, headers in (
+        (b"x" * size, b"", []),
+        (b"", b"\xff" * size, []),
+        (b"", b"", [(str(number), b"\0" * 90) for number in range(size // 100)]),
+        (b"", b"", [("h", b"\xff" * size)]),
+    ):
+        record = Record(
+            topic="t" * 249, partition=1, offset=2, timestamp_ms=0, key=key, value=value,
+            headers=tuple(headers),
+        )  # fmt: skip
+        letter = dead_letter(record, reason="r", error="\U0001f600" * 3000, app="a", limit=limit)
+        total = len(letter.value or b"") + len(letter.key)
+        total += sum(len(name) + len(value) + 10 for name, value in letter.headers)
+        assert total < limit * 5 // 4 + 64 * 1024
+        assert "truncated_from" in dict(letter.headers)
 
 
 @pytest.mark.parametrize("error", ["plain", "ünï", "x" * 10_000, "\udcff"])

@@ -6,7 +6,7 @@ import asyncio
 
 from agents.ports import Message
 from schemas.channels import Channel
-from streams.engine.runner import TopicRouter
+from streams.engine.router import TopicRouter
 from streams.settings import load_settings
 
 

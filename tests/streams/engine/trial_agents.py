@@ -6,6 +6,7 @@ import asyncio
 import random
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 import orjson  # noqa: E402
 
+from agents.messages import refusal_message  # noqa: E402
 from agents.ports import Batch, Message, Publish, Record, Rows  # noqa: E402
 from schemas import dead_letters as reasons  # noqa: E402
 from schemas.channels import Channel  # noqa: E402
 from schemas.errors import TidewatchError, UnreadableRecordError  # noqa: E402
 from streams.apps.supervisor import run_worker  # noqa: E402
-from streams.apps.topology import APPS, AppParts  # noqa: E402
+from streams.apps.topology import FACTORIES, AppParts  # noqa: E402
+from streams.engine.binding import Binding  # noqa: E402
 from streams.engine.reference_topics import ReferenceTopic  # noqa: E402
-from streams.engine.runner import Binding  # noqa: E402
 from streams.kafka.topics import Origin  # noqa: E402
 from streams.settings import Settings, load_settings  # noqa: E402
 
@@ -63,6 +65,45 @@ async def copy(batch: Batch[Any], publish: Publish) -> None:
     """Publish every event."""
     for delivery in batch.deliveries:
         publish(_output(delivery.value))
+
+
+async def fan(batch: Batch[Any], publish: Publish, rows: Rows) -> None:
+    """Publish as many messages for an event as it says, then one; count how often it was taken."""
+    for delivery in batch.deliveries:
+        body = delivery.value
+        if body.get("type") == "tick":
+            continue
+        key = f"taken-{body['id']}"
+        rows.put(key, orjson.dumps(int(rows.get(key) or b"0") + 1))
+        value = b"x" * body.get("size", 1)
+        for number in range(body.get("fan", 0)):
+            publish(Message(channel=Channel.ASSESSMENTS, key=str(number % 50), value=value))
+        publish(_output(body))
+
+
+noted: set[Any] = set()
+
+
+async def once(batch: Batch[Any], publish: Publish) -> None:
+    """Publish an id once, as far as this process remembers; hang where an event says so, once."""
+    for delivery in batch.deliveries:
+        body = delivery.value
+        if body["id"] not in noted:
+            noted.add(body["id"])
+            publish.on_abandoned(partial(noted.discard, body["id"]))
+            publish(_output(body))
+        if body.get("hang") and "hung" not in noted:
+            noted.add("hung")
+            await asyncio.Event().wait()
+
+
+async def refuse(batch: Batch[Any], publish: Publish) -> None:
+    """Refuse what says so."""
+    for delivery in batch.deliveries:
+        if delivery.value.get("refuse"):
+            publish.refuse(delivery.record, reasons.CHECK_FAILED, "as it says")
+        else:
+            publish(_output(delivery.value))
 
 
 async def hang(batch: Batch[Any], publish: Publish) -> None:
@@ -109,7 +150,7 @@ def _app(name: str, agent: Any, **options: Any) -> None:
         )
 
     globals()[f"{name}_parts"] = parts
-    APPS[name] = f"{__name__}:{name}_parts"
+    FACTORIES[name] = f"{__name__}:{name}_parts"
 
 
 def join_parts(settings: Settings) -> AppParts:
@@ -146,11 +187,14 @@ def join_parts(settings: Settings) -> AppParts:
 
 _app("collect", collect, rows=True)
 _app("copy", copy)
+_app("fan", fan, rows=True)
+_app("once", once)
+_app("refuse", refuse, refused=refusal_message)
 _app("hang", hang)
 _app("block", block)
 _app("long", work_long, slow=True)
 _app("fail", fail)
-APPS["join"] = f"{__name__}:join_parts"
+FACTORIES["join"] = f"{__name__}:join_parts"
 
 if __name__ == "__main__":
     try:

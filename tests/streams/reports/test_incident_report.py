@@ -233,6 +233,6 @@ def test_attribution_names_publisher_infrastructure_and_similar_cases_with_how_s
     odd = msgspec.structs.replace(known, evidence={"url": "http://[::1"})
     rows = attribution(incident(findings=(known, beacon, odd), related=("inc-2",)))
     assert ("publisher", "publisher:huggingface/acme-labs", "0.90 (2 findings)") in rows
-    assert ("infrastructure", "drop.evil.example", "0.90 (1 findings)") in rows
-    assert ("infrastructure", "c2.evil.example", "0.70 (1 findings)") in rows
+    assert ("infrastructure", "drop.evil.example", "0.90 (1 finding)") in rows
+    assert ("infrastructure", "c2.evil.example", "0.70 (1 finding)") in rows
     assert ("similar case", "inc-2", "shares a component, digest or publisher") in rows

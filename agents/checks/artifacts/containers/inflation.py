@@ -146,7 +146,7 @@ def _zstd_error() -> tuple[type[Exception], ...]:
 
 
 def _continues(method: str, rest: bytes) -> bool:
-    """Say whether another member of the same method follows."""
+    """Tell whether another member of the same method follows."""
     heads = {
         "gzip": b"\x1f\x8b", "bz2": b"BZh", "xz": b"\xfd7zXZ", "zstd": b"\x28\xb5\x2f\xfd",
         "lz4": b"\x04\x22\x4d\x18",
@@ -196,7 +196,7 @@ class Inflated:
 def inflate(scan: Scan, method: str, source: Source, declared: int | None = None) -> Source:
     """Return the expanded form as a source; damage and bombs are reported, what came out is kept.
 
-    A bomb is expanded no further than needed to tell it; of it the begin alone is kept.
+    A bomb is expanded no further than it takes to recognise it, and only its beginning is kept.
 
     Args:
         scan: Where to report, and whose budget is spent.

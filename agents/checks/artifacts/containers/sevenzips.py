@@ -9,7 +9,6 @@ from agents.checks.artifacts.containers.inflation import report_bomb
 from agents.checks.artifacts.containers.zips import is_escaping
 from agents.checks.artifacts.scanning import BudgetExceededError, BytesSource, Scan, Source
 
-MAGIC: Final = b"7z\xbc\xaf\x27\x1c"
 MAX_PACKED: Final = 512 << 20
 MAX_UNPACKED: Final = 256 << 20
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from agents.checks.artifacts.containers.zips import is_escaping
-from agents.checks.artifacts.pickle.streams import Part
-from agents.checks.artifacts.scanning import Scan, Source
+from agents.checks.artifacts.scanning import Part, Scan, Source
 from schemas.severity import Severity
 
 BLOCK: Final = 512
@@ -25,7 +24,7 @@ _FILES: Final = (b"0", b"\0", b"7", b"S")
 
 
 def is_tar(head: bytes) -> bool:
-    """Say whether bytes begin with a tar header: by its magic, or by its checksum."""
+    """Tell whether bytes begin with a tar header: by its magic, or by its checksum."""
     if len(head) < BLOCK or not head[0]:
         return False
     if head[257:262] == b"ustar":
@@ -47,6 +46,28 @@ def _number(field: bytes) -> int:
         return int(text, 8) if text else 0
     except ValueError:
         return -1
+
+
+def ends_in_member(source: Source, span: tuple[int, int] | None) -> bool:
+    """Tell whether a span of bytes is exactly one member, with what fills up its last block.
+
+    A zip archive that is a member can be found by its end, as one of the whole file is.
+    """
+    if span is None:
+        return False
+    begin, end = span
+    offset = 0
+    for _ in range(MAX_MEMBERS):
+        header = source.read(offset, BLOCK)
+        if len(header) < BLOCK or not header.strip(b"\0") or not is_tar(header):
+            return False
+        length = _number(header[124:136])
+        if length < 0:
+            return False
+        if offset + BLOCK == begin:
+            return end == begin + length and header[156:157] in _FILES
+        offset += BLOCK + (length + BLOCK - 1) // BLOCK * BLOCK
+    return False
 
 
 def scan_tar(scan: Scan, source: Source) -> None:
@@ -133,7 +154,7 @@ def _member(scan: Scan, name: str, link: str, kind: bytes, seen: set[str]) -> No
         )
     folded = name.casefold().removeprefix("./")
     if folded in seen and kind in _FILES:
-        scan.report("TW-ARCHIVE-DUPLICATE", f"{shown!r} stands twice", name=shown)
+        scan.report("TW-ARCHIVE-DUPLICATE", f"{shown!r} appears twice", name=shown)
     seen.add(folded)
 
 

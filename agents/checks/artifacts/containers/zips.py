@@ -16,8 +16,8 @@ from typing import Final
 import msgspec
 
 from agents.checks.artifacts.containers.inflation import inflate, report_bomb
-from agents.checks.artifacts.pickle.streams import Part
-from agents.checks.artifacts.scanning import BytesSource, CorruptFileError, Scan, Source
+from agents.checks.artifacts.pickle.storages import report_storages
+from agents.checks.artifacts.scanning import BytesSource, CorruptFileError, Part, Scan, Source
 
 LOCAL, CENTRAL, END = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
 TAIL: Final = 22 + 65_535
@@ -53,7 +53,7 @@ class Member(msgspec.Struct):
 
 
 def find_zip(source: Source, head: bytes) -> bool:
-    """Say whether a source is or ends in a zip archive."""
+    """Tell whether a source is or ends in a zip archive."""
     return head.startswith((LOCAL, END, b"PK\x07\x08PK\x03\x04")) or _find_end(source) is not None
 
 
@@ -82,6 +82,35 @@ def _find_end(source: Source) -> tuple[int, bytes] | None:
                 return at, record
         position = tail.rfind(END, 0, position)
     return None
+
+
+def zip_span(source: Source) -> tuple[int, int] | None:
+    """Return where the archive that readers find begins and ends, by its end record alone."""
+    found = _find_end(source)
+    if found is None:
+        return None
+    at, record = found
+    begin = at - int.from_bytes(record[12:16], "little") - int.from_bytes(record[16:20], "little")
+    return max(begin, 0), at + 22 + int.from_bytes(record[20:22], "little")
+
+
+def _is_constant(source: Source, begin: int) -> bool:
+    """Tell whether an archive is a constant of the pickle that the file begins as.
+
+    The pickle is read as a whole and descends into its constants; nothing stands before them.
+    """
+    if source.read(0, 1) != b"\x80":
+        return False
+    span = zip_span(source)
+    end = span[1] if span else source.size
+    before = source.read(begin - 9, 9) if begin >= 9 else b""
+    for opcodes, width in ((b"\x8e\x96", 8), (b"BT", 4), (b"CU", 1)):
+        opcode, number = before[8 - width : 9 - width], before[9 - width :]
+        if opcode and opcode in opcodes:
+            length = int.from_bytes(number, "little")
+            if begin + length == end <= source.size:
+                return True
+    return False
 
 
 def scan_zip(scan: Scan, name: str, source: Source, head: bytes) -> None:  # noqa: ARG001
@@ -115,9 +144,11 @@ def scan_zip(scan: Scan, name: str, source: Source, head: bytes) -> None:  # noq
     elif not directory and begin is None:
         scan.mark_corrupt("the zip archive has no directory")
     _names(scan, directory or hidden)
-    if shift:
-        scan.report("TW-ARCHIVE-PREPENDED", f"{shift} bytes stand before the zip archive", offset=0)
-    _around(scan, source, [begin for begin, _ in covered])
+    first = min((start for start, _ in covered), default=0)
+    if not (first and _is_constant(source, first)):
+        if shift:
+            scan.report("TW-ARCHIVE-PREPENDED", f"{shift} bytes precede the zip archive", offset=0)
+        _around(scan, source, [start for start, _ in covered])
     everything = [*directory, *hidden]
     script = any(
         "/code/" in f"/{member.name}" and member.name.endswith(".py") for member in everything
@@ -133,10 +164,12 @@ def scan_zip(scan: Scan, name: str, source: Source, head: bytes) -> None:  # noq
         own = local.get(member.offset)
         if own is not None and member.offset in known and _reads_otherwise(own, member):
             _guarded(scan, source, own)
+    if scan.storages and not scan.corrupt:
+        report_storages(scan, {member.name: member.size for member in everything})
 
 
 def _reads_otherwise(own: Member, listed: Member) -> bool:
-    """Say whether a reader of the local header gets other bytes or another name."""
+    """Tell whether a reader of the local header gets other bytes or another name."""
     if own.raw_name != listed.raw_name or own.method != listed.method:
         return True
     return own.packed != listed.packed and not own.flags & _DESCRIPTOR and own.packed > 0
@@ -152,7 +185,7 @@ def _guarded(scan: Scan, source: Source, member: Member) -> None:
 
 
 def _around(scan: Scan, source: Source, begins: list[int]) -> None:
-    """Scan what stands before the first and behind the last byte that belongs to the archive."""
+    """Scan the bytes before the first and after the last byte of the archive."""
     first = min(begins, default=0)
     if first:
         scan.descend("prepended", Part(source, 0, first))
@@ -320,7 +353,7 @@ def _overlaps(scan: Scan, directory: list[Member], covered: list[tuple[int, int]
 def _hidden(
     scan: Scan, source: Source, covered: list[tuple[int, int]], local: dict[int, Member]
 ) -> Iterator[Member]:
-    """Yield members whose local headers stand outside of what the directory lists."""
+    """Yield members whose local headers the directory does not list."""
     position, searched = 0, 0
     for begin, end in [*sorted(covered), (source.size, source.size)]:
         while position < begin:
@@ -354,7 +387,7 @@ _TRAVERSAL: Final = re.compile(r"(^|[/\\])\.\.([/\\]|$)|^[/\\]|^[A-Za-z]:[/\\]|\
 
 
 def is_escaping(name: str) -> bool:
-    """Say whether unpacking under this name leaves the folder."""
+    """Tell whether unpacking under this name leaves the folder."""
     return bool(_TRAVERSAL.search(name))
 
 
@@ -371,7 +404,7 @@ def _names(scan: Scan, members: list[Member]) -> None:
         if folded in seen:
             scan.report(
                 "TW-ARCHIVE-DUPLICATE",
-                f"{member.name[:200]!r} stands twice"
+                f"{member.name[:200]!r} appears twice"
                 + ("" if seen[folded] == member.name else " but for case"),
                 name=member.name[:200],
                 offset=member.offset,

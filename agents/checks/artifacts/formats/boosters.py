@@ -1,11 +1,12 @@
 """Recognises gradient-boosting models: XGBoost, LightGBM, CatBoost; bounds and embedded text."""
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
+from agents.checks.artifacts.formats.format import Format, Suffix, Trait, endings
 from agents.checks.artifacts.readers.embedded import report_text
 from agents.checks.artifacts.readers.torn_tails import is_unwritten
 from agents.checks.artifacts.readers.trees import XGBOOST_KEYS, judge_tree, number
@@ -27,7 +28,7 @@ MAX_NODES: Final = 8_000_000
 
 
 def matches_xgboost(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is XGBoost in UBJSON or in its own binary form."""
+    """Tell whether a file is XGBoost in UBJSON or in its own binary form."""
     del source
     if head[:1] == b"{" and head[1:2] in UBJ_INTEGERS and not head[1:2].isspace():
         width = UBJ_INTEGERS[head[1:2]]
@@ -35,7 +36,7 @@ def matches_xgboost(name: str, head: bytes, source: Source) -> bool:
         return 0 < length < 256 and head[2 + width : 2 + width + length].isascii()
     lower = name.lower()
     return head.startswith((b"binf", b"bs64")) or (
-        lower.endswith((".ubj", ".xgb", ".xgboost")) and not head.startswith((b"\x80", b"PK", b"{"))
+        lower.endswith(_XGBOOST_NAMED) and not head.startswith((b"\x80", b"PK", b"{"))
     )
 
 
@@ -210,11 +211,11 @@ def _text(cursor: Cursor, marker: bytes) -> str:
 
 
 def matches_lightgbm(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is a LightGBM model, which is text."""
+    """Tell whether a file is a LightGBM model, which is text."""
     del source
     text = head.lstrip()
     return text.startswith((b"tree\n", b"tree\r\n")) or (
-        name.lower().endswith((".lgb", ".lightgbm")) and head[:1].isalpha()
+        name.lower().endswith(_LIGHTGBM_NAMED) and head[:1].isalpha()
     )
 
 
@@ -291,8 +292,8 @@ def _judge_lightgbm(scan: Scan, text: str) -> None:
 
 
 def matches_catboost(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is a CatBoost model."""
-    return head.startswith(b"CBM1") or (name.lower().endswith(".cbm") and source.size > 0)
+    """Tell whether a file is a CatBoost model."""
+    return head.startswith(b"CBM1") or (name.lower().endswith(_CATBOOST_NAMED) and source.size > 0)
 
 
 def parse_catboost(scan: Scan, name: str, source: Source) -> None:
@@ -315,3 +316,42 @@ def parse_catboost(scan: Scan, name: str, source: Source) -> None:
         raise CorruptFileError("the file's end was never written")
     core = window.read(8, min(size, MAX_TEXT * 16))
     report_text(scan, "core", core.decode("latin-1"))
+
+
+XGBOOST: Final = Format(
+    name="xgboost",
+    suffixes=(
+        Suffix(
+            ".ubj",
+            Trait.NAMED | Trait.WEIGHTS | Trait.NONEMPTY | Trait.MAGIC | Trait.MIXED,
+        ),
+        Suffix(".xgb", Trait.NAMED),
+        Suffix(".xgboost", Trait.NAMED),
+    ),
+    matches=matches_xgboost,
+    parse=parse_xgboost,
+    numeric=True,
+    rules=(
+        "TW-MODEL-BOOSTER-BOUNDS",
+        "TW-MODEL-BOOSTER-TRAILING",
+    ),
+)
+LIGHTGBM: Final = Format(
+    name="lightgbm",
+    suffixes=(Suffix(".lgb", Trait.NAMED), Suffix(".lightgbm", Trait.NAMED)),
+    matches=matches_lightgbm,
+    parse=parse_lightgbm,
+    numeric=True,
+    rules=("TW-MODEL-BOOSTER-BOUNDS",),
+)
+CATBOOST: Final = Format(
+    name="catboost",
+    suffixes=(Suffix(".cbm", Trait.NAMED | Trait.WEIGHTS | Trait.NONEMPTY | Trait.BINARY),),
+    magic=re.compile(rb"CBM1"),
+    matches=matches_catboost,
+    parse=parse_catboost,
+    numeric=True,
+)
+_XGBOOST_NAMED: Final = endings(XGBOOST.suffixes, Trait.NAMED)
+_LIGHTGBM_NAMED: Final = endings(LIGHTGBM.suffixes, Trait.NAMED)
+_CATBOOST_NAMED: Final = endings(CATBOOST.suffixes, Trait.NAMED)

@@ -1,10 +1,11 @@
 """Reads Core ML models off the wire: custom layers and models, scripts and paths."""
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 
 from typing import Final
 
+from agents.checks.artifacts.formats.format import Format, Suffix, Trait, endings
 from agents.checks.artifacts.readers.embedded import report_text
 from agents.checks.artifacts.readers.paths import escapes
 from agents.checks.artifacts.readers.protobuf import LENGTH, VARINT, looks_like, walk
@@ -51,16 +52,29 @@ TOP: Final = {
 }  # fmt: skip
 
 
+SUFFIXES: Final = (
+    Suffix(
+        ".mlmodel",
+        Trait.NAMED | Trait.WEIGHTS | Trait.NONEMPTY | Trait.MAGIC | Trait.BINARY,
+    ),
+    Suffix("/model.espresso.net", Trait.NAMED),
+    Suffix(".mlpackage"),
+    Suffix(".mlm"),
+)
+_NAMED: Final = endings(SUFFIXES, Trait.NAMED)
+_ENDINGS: Final = endings(SUFFIXES)
+
+
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is a Core ML model, by its name and its first fields."""
+    """Tell whether a file is a Core ML model, by its name and its first fields."""
     lower = name.lower()
-    if lower.endswith((".mlmodel", "/model.espresso.net")):
+    if lower.endswith(_NAMED):
         return not head.startswith((b"PK\x03\x04", b"version https://git-lfs"))
     return (
         head[:1] == b"\x08"
         and head[1:2] < b"\x0c"
         and head[2:3] == b"\x12"
-        and lower.endswith((".mlpackage", ".mlm"))
+        and lower.endswith(_ENDINGS)
         and looks_like(head, TOP, 2)
         and source.size > 16
     )
@@ -118,3 +132,16 @@ def parse(scan: Scan, name: str, source: Source) -> None:
                     report_text(scan, message.kind, text)
     if not content:
         raise CorruptFileError("no specification version")
+
+
+FORMAT: Final = Format(
+    name="coreml",
+    suffixes=SUFFIXES,
+    matches=matches,
+    parse=parse,
+    numeric=True,
+    rules=(
+        "TW-MODEL-COREML-CUSTOM",
+        "TW-MODEL-PATH-ESCAPES",
+    ),
+)

@@ -1,98 +1,27 @@
-"""Recognises text in the place of a model: what a server answered, saved under a model's name."""
+"""Declares text that was saved under a model's name, such as an error page of a server."""
 
 from __future__ import annotations
 
-import contextlib
-import re
+from importlib import import_module
 from typing import Final
 
-from agents.checks.artifacts.formats.executables import OBFUSCATED, matches_script
-from agents.checks.artifacts.formats.json_documents import parse as parse_json
-from agents.checks.artifacts.formats.programs import SHELL, matches_wrapped
-from agents.checks.artifacts.formats.recognition import controls
-from agents.checks.artifacts.formats.xml_documents import parse as parse_xml
-from agents.checks.artifacts.readers.window import decode_text
-from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
+from agents.checks.artifacts.formats.format import Format, later
+from agents.checks.artifacts.formats.names import is_text_name
+from agents.checks.artifacts.readers.window import controls
+from agents.checks.artifacts.scanning import Source
 
-MAX_ANSWER: Final = 1 << 20
-"""Bytes; servers say less."""
-MAX_PROSE: Final = 1024
-_PICKLES: Final = re.compile(r"\.(pkl|pickle|pickled|joblib|dill|pt|pt2|sav|pk|p|ckpt|pytorch)$")
-"""Read by what may be text too, of letters and digits; never of markup or JSON."""
-_BINARY: Final = re.compile(
-    r"\.(safetensors|gguf|ggml|onnx|h5|hdf5|keras|np[yz]|tflite|msgpack|cbm|mlmodel|engine|plan|pte"
-    r"|nemo|skops|mar|spm|zip|whl|7z|tar|tgz|gz|bz2|xz|zst|parquet|caffemodel|mat|pdparams|ot)$"
-    r"|(^|/)(spiece|tokenizer|sentencepiece\.bpe)\.model$|\.data-\d{5}-of-\d{5}$|(^|/)variables\.index$"
-)
-"""Names of formats that are never text."""
-_ANY: Final = re.compile(r"\.(bin|model|mdl|params|weights|llamafile|ubj|dat|pth|pb)$")
-"""Names of weights in several formats, some of which are text."""
-_ANSWER: Final = re.compile(
-    r"(?i)^\s*(<(!doctype html|html|head|body|center|h1)\b|(<\?xml[^>]*>\s*)?<(Error|html)\b"
-    r"|\{\s*\"(error|errors|message|detail|code|status|statusCode|Message|Error)\"\s*:"
-    r"|((http/\d\S* |error:? )?[45]\d\d\b|error\b|entry not found"
-    r"|(file |page |repository )?not found"
-    r"|(invalid|access|permission|unauthori[sz]ed|forbidden|too many|rate limit|internal server"
-    r"|bad (request|gateway)|service (temporarily )?unavailable|gateway time-?out|moved|gated|gone"
-    r"|cannot access|no such|authentication|please (log|sign) in)\b)"
-    r"[^\n]{0,300}(\n[^\n]{0,300}){0,4}\Z)"
-)
-_PAGE: Final = re.compile(r"(?i)<(script|iframe|object|embed|svg)\b|\bon\w+\s*=|javascript:")
-_REFUSAL: Final = re.compile(
-    r"(?i)\b([45]\d\d|not found|forbidden|denied|error|sign in|log ?in|just a moment|unavailable"
-    r"|too many requests|rate limit|captcha|does ?n[o']t exist)\b"
-)
-"""What the page of a server says that has no file for its reader."""
-_MODEL: Final = re.compile(rb'"(learner|trees?|nodes|config|layers|weights|vocab)"\s*:')
+_READER: Final = "agents.checks.artifacts.formats.documents_reader"
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is text where its name promises a binary format."""
-    lower = name.lower().rsplit("!", 1)[-1]
-    if source.size > MAX_ANSWER or not _promises(lower) or not _is_text(head):
-        return False
-    raw = head if source.size <= len(head) else source.read(0, source.size)
-    if not _is_text(raw) or raw.startswith((b"#!", b"version https://git-lfs", b"%YAML")):
-        return False
-    text = decode_text(raw)
-    if OBFUSCATED.search(text) or SHELL.search(text) or matches_script(name, head, source):
-        return False
-    if _PAGE.search(text) and not _REFUSAL.search(text):
-        return False  # a page that does something, of whoever put it there
-    markup = text.lstrip()[:1] in ("<", "{", "[")
-    if _ANSWER.match(text) and (markup or len(raw) <= MAX_PROSE):
-        return not (_ANY.search(lower) and _MODEL.search(raw))
-    if _PICKLES.search(lower):
-        return markup
-    return bool(_BINARY.search(lower)) and not matches_wrapped(name, head, source)
+    """Tell whether a file is text under the name of a binary format.
 
-
-def parse(scan: Scan, name: str, source: Source) -> None:
-    """Say that it is damaged, and report what readers of its text would run into.
-
-    Raises:
-        CorruptFileError: always, for a text is no model of this name.
+    The reader is imported only for text under a name that is not one of text.
     """
-    del name
-    start = decode_text(source.read(0, 256)).lstrip()
-    with contextlib.suppress(CorruptFileError):  # which it is anyway
-        if start[:1] in ("{", "["):
-            parse_json(scan, "document.json", source)
-        elif start.startswith("<?xml"):
-            parse_xml(scan, "document.xml", source)
-    raise CorruptFileError(f"a text under the name of a binary format: {start[:60]!r}")
-
-
-def _promises(lower: str) -> bool:
-    return any(names.search(lower) for names in (_PICKLES, _BINARY, _ANY))
-
-
-def _is_text(raw: bytes) -> bool:
-    """Say whether bytes are UTF-8 or its beginning, with no control characters."""
-    if not raw.strip() or controls(raw):
+    if is_text_name(name.lower()) or not head[:64].strip() or controls(head[:64]):
         return False
-    try:
-        raw.decode()
-    except UnicodeDecodeError as error:
-        return error.start >= len(raw) - 3 and error.reason == "unexpected end of data"
-    return True
+    matched: bool = import_module(_READER).matches(name, head, source)
+    return matched
+
+
+FORMAT: Final = Format(name="document", matches=matches, parse=later(_READER))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from agents.checks.artifacts.formats.format import Format, Suffix, Trait, endings
 from agents.checks.artifacts.readers.embedded import report_text
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
 
@@ -18,13 +19,23 @@ _BACKEND: Final = re.compile(
 )
 
 
+SUFFIXES: Final = (
+    Suffix(".engine", Trait.NAMED | Trait.WEIGHTS | Trait.NONEMPTY | Trait.BINARY),
+    Suffix(".plan", Trait.NAMED | Trait.WEIGHTS | Trait.NONEMPTY | Trait.BINARY),
+    Suffix(".trt", Trait.NAMED),
+    Suffix(".pte", Trait.NAMED | Trait.WEIGHTS | Trait.NONEMPTY | Trait.BINARY),
+    Suffix(".ptrt", Trait.NAMED),
+)
+_NAMED: Final = endings(SUFFIXES, Trait.NAMED)
+
+
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is a TensorRT engine or an ExecuTorch program."""
+    """Tell whether a file is a TensorRT engine or an ExecuTorch program."""
     del source
     lower = name.lower()
     if head.startswith(TENSORRT) or EXECUTORCH.match(head[4:8]):
         return True
-    return lower.endswith((".engine", ".plan", ".trt", ".pte", ".ptrt")) and not head.startswith(
+    return lower.endswith(_NAMED) and not head.startswith(
         (b"PK\x03\x04", b"\x7fELF", b"version https://git-lfs", b"\x80", b"MZ")
     )
 
@@ -66,3 +77,16 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         scan.report(
             "TW-MODEL-ENGINE-OPAQUE", "a compiled engine, readable by its runtime only", offset=0
         )
+
+
+FORMAT: Final = Format(
+    name="engine",
+    suffixes=SUFFIXES,
+    matches=matches,
+    parse=parse,
+    numeric=True,
+    rules=(
+        "TW-MODEL-ENGINE-OPAQUE",
+        "TW-MODEL-ENGINE-PLUGIN",
+    ),
+)

@@ -1,11 +1,12 @@
 """Recognises what runs by itself among a model's files: ELF, PE, Mach-O, scripts, llamafiles."""
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
+from agents.checks.artifacts.formats.format import Format, Suffix, Trait, endings
 from agents.checks.artifacts.python.shell_commands import (
     is_hostile_command,
     is_private_path,
@@ -22,12 +23,6 @@ FAT: Final = (b"\xca\xfe\xba\xbe", b"\xca\xfe\xba\xbf")
 SHORTCUT: Final = b"L\0\0\0\x01\x14\x02\0"
 """Of Windows: it runs the command that it names."""
 APE: Final = (b"MZqFpD", b"jartsr", b"APEDBG")
-_SCRIPTS: Final = (
-    ".sh", ".bash", ".zsh", ".bat", ".cmd", ".ps1", ".psm1", ".vbs", ".vbe", ".js", ".jse", ".wsf",
-    ".hta", ".scr", ".command", ".fish", ".csh", ".lnk", ".desktop", ".reg", ".url", ".scf", ".lua",
-    ".pl", ".rb",
-)  # fmt: skip
-_QUIET_SCRIPTS: Final = (".sh", ".bash", ".js", ".lua", ".pl", ".rb", ".bat", ".cmd", ".zsh")
 MAX_LINE: Final = 1 << 16
 """Characters of a line that is searched for what it holds encoded."""
 OBFUSCATED: Final = re.compile(
@@ -46,7 +41,7 @@ _BUILD: Final = re.compile(
 
 
 def matches_binary(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is a native executable, a library or other machine's code."""
+    """Tell whether a file is a native executable, a library or other machine's code."""
     if head.startswith((b"\x7fELF", *APE, *MACH)):
         return True
     if head.startswith(FAT):
@@ -55,7 +50,7 @@ def matches_binary(name: str, head: bytes, source: Source) -> bool:
         lower = name.lower()
         at = int.from_bytes(head[60:64], "little")
         return (
-            lower.endswith((".exe", ".dll", ".pyd", ".sys", ".scr", ".com", ".llamafile"))
+            lower.endswith(_NAMED)
             or (0 < at < source.size and source.read(at, 2) in (b"PE", b"NE", b"LE", b"LX"))
             or b"This program" in head
         )
@@ -93,7 +88,7 @@ def _judge_llamafile(scan: Scan, source: Source) -> None:
 
 
 def matches_script(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is a script of a shell or of another interpreter than Python."""
+    """Tell whether a file is a script of a shell or of another interpreter than Python."""
     del source
     if head.startswith(b"#!") and b"python" not in head.split(b"\n", 1)[0]:
         return True
@@ -104,9 +99,9 @@ def parse_script(scan: Scan, name: str, source: Source) -> None:
     """Report a script, and what it fetches and runs."""
     shell = not name.lower().endswith((".js", ".lua"))
     report_script(scan, decode_text(read_document(scan, source)), shell=shell)
-    quiet = name.lower().endswith(_QUIET_SCRIPTS)
+    usual = name.lower().endswith(_USUAL_SCRIPTS)
     scan.report(
-        "TW-MODEL-SCRIPT" if quiet else "TW-MODEL-SCRIPT-UNUSUAL",
+        "TW-MODEL-SCRIPT" if usual else "TW-MODEL-SCRIPT-UNUSUAL",
         "a script lies among the model's files",
         key="script",
     )
@@ -120,7 +115,7 @@ def report_script(scan: Scan, text: str, *, shell: bool = True) -> None:
         text: Of any interpreter.
         shell: Whether its lines may be commands of a shell.
     """
-    told: set[str] = set()
+    reported: set[str] = set()
     for number, line in enumerate(text.splitlines()[:200_000], 1):
         stripped = line.strip()
         if stripped.startswith(("#", "::", "//", "rem ", "REM ")):
@@ -142,9 +137,53 @@ def report_script(scan: Scan, text: str, *, shell: bool = True) -> None:
                 stripped,
             )
             rule = "TW-MODEL-SCRIPT-HOSTILE" if fetches else "TW-MODEL-SCRIPT-RISKY"
-            if rule not in told:  # the first of what is only risky says enough
+            if rule not in reported:  # the first of what is only risky says enough
                 scan.report(rule, f"the script runs {stripped[:80]!r}", line=number)
             if not fetches:
-                told.add(rule)
+                reported.add(rule)
         if len(line) < MAX_LINE:
             descend_decoded(scan, f"line {number}", line)
+
+
+EXECUTABLE: Final = Format(
+    name="executable",
+    suffixes=(
+        Suffix(".exe", Trait.NAMED),
+        Suffix(".dll", Trait.NAMED),
+        Suffix(".pyd", Trait.NAMED),
+        Suffix(".sys", Trait.NAMED),
+        Suffix(".scr", Trait.NAMED),
+        Suffix(".com", Trait.NAMED),
+        Suffix(".llamafile", Trait.NAMED | Trait.WEIGHTS | Trait.NONEMPTY | Trait.MIXED),
+    ),
+    matches=matches_binary,
+    parse=parse_binary,
+    rules=(
+        "TW-MODEL-EXECUTABLE",
+        "TW-MODEL-EXECUTABLE-LLAMAFILE",
+        "TW-MODEL-SCRIPT-HOSTILE",
+    ),
+)
+_USUAL: Final = (".sh", ".bash", ".zsh", ".bat", ".cmd", ".js", ".lua", ".pl", ".rb")
+_UNUSUAL: Final = (
+    ".ps1", ".psm1", ".vbs", ".vbe", ".jse", ".wsf", ".hta", ".scr", ".command", ".fish", ".csh",
+    ".lnk", ".desktop", ".reg", ".url", ".scf",
+)  # fmt: skip
+SCRIPT: Final = Format(
+    name="script",
+    suffixes=(
+        *(Suffix(ending, Trait.NAMED | Trait.USUAL) for ending in _USUAL),
+        *(Suffix(ending, Trait.NAMED) for ending in _UNUSUAL),
+    ),
+    matches=matches_script,
+    parse=parse_script,
+    rules=(
+        "TW-MODEL-SCRIPT",
+        "TW-MODEL-SCRIPT-HOSTILE",
+        "TW-MODEL-SCRIPT-RISKY",
+        "TW-MODEL-SCRIPT-UNUSUAL",
+    ),
+)
+_NAMED: Final = endings(EXECUTABLE.suffixes, Trait.NAMED)
+_SCRIPTS: Final = endings(SCRIPT.suffixes, Trait.NAMED)
+_USUAL_SCRIPTS: Final = endings(SCRIPT.suffixes, Trait.USUAL)

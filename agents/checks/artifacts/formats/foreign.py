@@ -1,10 +1,11 @@
-"""Recognises formats of other worlds that can run code and are not analysed: R, Java, Torch7."""
+"""Recognises formats of other platforms that can run code and are not analysed: R, Java, Torch7."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
+from agents.checks.artifacts.formats.format import Format, Suffix, Trait, endings
 from agents.checks.artifacts.scanning import Scan, Source
 
 # R, Java's and .NET's serialised objects, Lua's bytecode, compound documents with macros
@@ -22,18 +23,26 @@ HEADS: Final = (
     b"\x1bLJ",
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
 )
-_NAMES: Final = (
-    ".rds",
-    ".rdata",
-    ".rda",
-    ".t7",
-    ".pdmodel",
-    ".rknn",
-    ".mnn",
-    ".dnn",
-    ".jl",
-    ".jlso",
+SUFFIXES: Final = (
+    Suffix(".rds", Trait.NAMED | Trait.WEIGHTS),
+    Suffix(".rdata", Trait.NAMED),
+    Suffix(".rda", Trait.NAMED),
+    Suffix(".t7", Trait.NAMED | Trait.WEIGHTS),
+    Suffix(".pdmodel", Trait.NAMED),
+    Suffix(".rknn", Trait.NAMED),
+    Suffix(".mnn", Trait.NAMED),
+    Suffix(".dnn", Trait.NAMED),
+    Suffix(".jl", Trait.NAMED),
+    Suffix(".jlso", Trait.NAMED),
+    Suffix(".pdparams", Trait.WEIGHTS | Trait.BINARY),
+    Suffix(".pdopt", Trait.WEIGHTS),
+    Suffix(".caffemodel", Trait.WEIGHTS | Trait.BINARY),
+    Suffix(".ot", Trait.WEIGHTS | Trait.BINARY),
+    Suffix(".params", Trait.WEIGHTS | Trait.MIXED),
+    Suffix(".weights", Trait.WEIGHTS | Trait.MIXED),
+    Suffix(".dat", Trait.MIXED),
 )
+_NAMED: Final = endings(SUFFIXES, Trait.NAMED)
 PIECE: Final = 1 << 20
 _CALLS: Final = re.compile(
     rb"py_func\b|\bsystem2?\b|\bshell\.exec\b|os\.execute|io\.popen|loadstring|\bcurl\b|/bin/(ba)?sh"
@@ -45,10 +54,10 @@ _CALLS: Final = re.compile(
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is one of them, by its first bytes or its name."""
+    """Tell whether a file is of such a format, by its first bytes or its name."""
     return source.size > 0 and (
         head.startswith(HEADS)
-        or (name.lower().endswith(_NAMES) and not head.startswith((b"\x1f\x8b", b"PK", b"\x80")))
+        or (name.lower().endswith(_NAMED) and not head.startswith((b"\x1f\x8b", b"PK", b"\x80")))
     )
 
 
@@ -64,3 +73,13 @@ def parse(scan: Scan, name: str, source: Source) -> None:
             offset=match.start(),
         )
     scan.mark_incomplete("a format that is recognised and not analysed")
+
+
+FORMAT: Final = Format(
+    name="foreign",
+    suffixes=SUFFIXES,
+    matches=matches,
+    parse=parse,
+    numeric=True,
+    rules=("TW-MODEL-FOREIGN-CALLS",),
+)

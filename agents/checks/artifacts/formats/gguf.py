@@ -1,10 +1,13 @@
 """Reads the metadata and the tensor table of a GGUF file; never its weights."""
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
+from agents.checks.artifacts.formats.format import Content, Format, Suffix, Trait, endings
+from agents.checks.artifacts.formats.ggml_whisper import WHISPER, read_whisper
 from agents.checks.artifacts.formats.templates import report_template
 from agents.checks.artifacts.readers.embedded import report_text
 from agents.checks.artifacts.readers.torn_tails import Span, report_torn_tail
@@ -17,7 +20,22 @@ from agents.checks.artifacts.scanning import (
     Source,
 )
 
+SUFFIXES: Final = (
+    Suffix(
+        ".gguf",
+        Trait.NAMED | Trait.WEIGHTS | Trait.SIZED | Trait.NONEMPTY | Trait.BINARY,
+        Content.TENSORS,
+        promises=("gguf",),
+        claim="gguf",
+    ),
+    Suffix(".ggml", Trait.WEIGHTS | Trait.NONEMPTY | Trait.BINARY),
+    Suffix(".ggmlv3"),
+    Suffix(".bin"),
+)
+_ENDINGS: Final = endings(SUFFIXES)
+_NAMED: Final = endings(SUFFIXES, Trait.NAMED)
 MAGIC: Final = b"GGUF"
+_EITHER_ORDER: Final = re.compile(rb"GGUF|FUGG")
 LEGACY: Final = (b"lmgg", b"tjgg", b"fmgg", b"algg", b"ggml", b"ggmf", b"ggjt", b"ggla")
 MAX_STRING: Final = 16 << 20
 MAX_NAME: Final = 64
@@ -28,6 +46,26 @@ ABSURD: Final = 1 << 32
 SCALARS: Final = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 STRING: Final = 8
 ARRAY: Final = 9
+INTEGERS: Final = frozenset((0, 1, 2, 3, 4, 5, 10, 11))
+KINDS: Final = {
+    "general.architecture": STRING, "general.name": STRING, "general.type": STRING,
+    "general.alignment": 4, "general.file_type": 4, "general.quantization_version": 4,
+    "tokenizer.ggml.model": STRING, "tokenizer.ggml.pre": STRING, "tokenizer.chat_template": STRING,
+    "tokenizer.ggml.bos_token_id": 4, "tokenizer.ggml.eos_token_id": 4,
+    "tokenizer.ggml.unknown_token_id": 4, "tokenizer.ggml.padding_token_id": 4,
+    "tokenizer.ggml.add_bos_token": 7, "tokenizer.ggml.add_eos_token": 7,
+}  # fmt: skip
+"""Types of the values that readers take without asking; llama.cpp `gguf_get_val_*`."""
+ELEMENTS: Final = {
+    "tokenizer.ggml.tokens": frozenset((STRING,)),
+    "tokenizer.ggml.merges": frozenset((STRING,)),
+    "tokenizer.ggml.scores": frozenset((6,)),
+    "tokenizer.ggml.token_type": frozenset((4, 5)),
+}
+COUNTS: Final = (
+    ".block_count", ".context_length", ".embedding_length", ".feed_forward_length",
+    ".attention.head_count", ".attention.head_count_kv", ".expert_count", ".vocab_size",
+)  # fmt: skip
 BLOCKS: Final = {
     0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34),
     10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292),
@@ -42,13 +80,13 @@ VERSIONS: Final = (1, 2, 3)
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is GGUF, or a GGML file of before it."""
+    """Tell whether a file is GGUF, or GGML, its predecessor."""
     del source
     return (
-        head.startswith((MAGIC, b"FUGG"))
-        or (head[:4] in LEGACY and name.lower().endswith((".bin", ".ggml", ".gguf", ".ggmlv3")))
+        _EITHER_ORDER.match(head) is not None
+        or (head[:4] in LEGACY and name.lower().endswith(_ENDINGS))
         or (
-            name.lower().endswith(".gguf")
+            name.lower().endswith(_NAMED)
             and not head.startswith(
                 (b"PK", b"version https://git-lfs", b"\x7fELF", b"MZ", b"\xcf\xfa")
             )
@@ -77,11 +115,13 @@ class _Reader:
         self._width = 8
         self._source = source
         self._unsized = False
+        self._counts: dict[str, int] = {}
 
     def read(self) -> None:
         magic = self._cursor.take(4)
         if magic in LEGACY:
-            self._scan.mark_incomplete("a GGML file of before GGUF is not analysed")
+            if magic != WHISPER or not read_whisper(self._scan, self._cursor):
+                self._scan.mark_incomplete("a GGML file of before GGUF is not analysed")
             return
         if magic not in (MAGIC, b"FUGG"):
             raise CorruptFileError("no GGUF magic")
@@ -103,14 +143,19 @@ class _Reader:
         for _ in range(keys):
             self._scan.budget.step(1)
             key = self._string("a metadata key")
-            value = self._value(key, self._number(4))
+            if not key:
+                self._scan.report("TW-MODEL-GGUF-BOUNDS", "a metadata key is empty", key="(empty)")
+            kind = self._number(4)
+            self._expect(key, kind)
+            value = self._value(key, kind)
             if key in seen:
                 self._scan.report(
                     "TW-MODEL-GGUF-DUPLICATE",
-                    f"the key {key[:80]!r} stands twice; readers differ in which counts",
+                    f"the key {key[:80]!r} appears twice; readers differ in which one counts",
                     key=key[:200],
                 )
             seen[key] = value
+        self._compare_counts()
         if damage:
             raise damage
         alignment = seen.get("general.alignment", 32)
@@ -163,6 +208,8 @@ class _Reader:
                 left.pop()
                 continue
             kind, count = self._number(4), self._number(self._width)
+            if len(left) == 1:
+                self._expect_elements(key, kind, count)
             if kind in SCALARS:
                 if count * SCALARS[kind] > self._cursor.left:
                     self._bounds(count, f"{count} values for {key[:80]!r}", SCALARS[kind])
@@ -191,6 +238,46 @@ class _Reader:
                 raise CorruptFileError(f"an array of the unknown type {kind} for {key[:80]!r}")
             self._scan.budget.step(1)
 
+    def _expect(self, key: str, kind: int) -> None:
+        """Report a key whose value is of another type than its readers take it for."""
+        if kind not in SCALARS and kind not in (STRING, ARRAY):
+            return  # damage, which the reader of values tells
+        expected = ARRAY if key in ELEMENTS else KINDS.get(key)
+        if expected is None and key.endswith(COUNTS):
+            fine = kind in INTEGERS or kind == ARRAY  # per layer, for some architectures
+        else:
+            fine = expected is None or kind == expected or (expected == 4 and kind in INTEGERS)
+        if not fine:
+            self._scan.report(
+                "TW-MODEL-GGUF-TYPE",
+                f"the value of {key[:80]!r} has the type {kind}, which no reader expects",
+                key=key[:200],
+            )
+
+    def _expect_elements(self, key: str, kind: int, count: int) -> None:
+        expected = ELEMENTS.get(key)
+        known = kind in SCALARS or kind in (STRING, ARRAY)
+        if expected is not None and kind not in expected and count and known:
+            self._scan.report(
+                "TW-MODEL-GGUF-TYPE",
+                f"the elements of {key[:80]!r} have the type {kind}, which no reader expects",
+                key=key[:200],
+            )
+        if key in ELEMENTS:
+            self._counts[key] = count
+
+    def _compare_counts(self) -> None:
+        """Report a vocabulary whose parts differ in length: readers index all by the first."""
+        tokens = self._counts.get("tokenizer.ggml.tokens")
+        for key in ("tokenizer.ggml.scores", "tokenizer.ggml.token_type"):
+            count = self._counts.get(key)
+            if tokens is not None and count is not None and count < tokens:
+                self._scan.report(
+                    "TW-MODEL-GGUF-BOUNDS",
+                    f"{key} has {count} values for {tokens} tokens",
+                    key=key,
+                )
+
     def _judge_text(self, key: str, text: str) -> None:
         opens = "{%" in text or "{{" in text
         if "template" in key.lower() or (opens and ("%}" in text or "}}" in text)):
@@ -211,7 +298,7 @@ class _Reader:
                 )
             if name in names:
                 self._scan.report(
-                    "TW-MODEL-GGUF-DUPLICATE", f"the tensor {name[:80]!r} stands twice", key=name
+                    "TW-MODEL-GGUF-DUPLICATE", f"the tensor {name[:80]!r} appears twice", key=name
                 )
             names.add(name)
             dimensions = self._number(4)
@@ -223,10 +310,16 @@ class _Reader:
                 )
                 raise CorruptFileError(f"tensor {name[:80]!r} has {dimensions} dimensions")
             elements = first = 1
-            for place in range(dimensions):
+            for index in range(dimensions):
                 side = self._number(self._width)
                 elements *= side
-                first = side if place == 0 else first
+                first = side if index == 0 else first
+                if not side:
+                    self._scan.report(
+                        "TW-MODEL-GGUF-BOUNDS",
+                        f"a side of tensor {name[:80]!r} is zero, by which readers divide",
+                        key=name[:200],
+                    )
                 if side >= 1 << 63:  # negative to a reader, and no size when another is zero
                     self._bounds(side, f"a side of {side} for tensor {name[:80]!r}")
             kind, offset = self._number(4), self._number(8)
@@ -298,3 +391,22 @@ class _Reader:
                 "TW-MODEL-GGUF-TRAILING", f"{left} bytes follow the last tensor", offset=offset
             )
             self._scan.descend("trailing", BytesSource(tail))
+
+
+FORMAT: Final = Format(
+    name="gguf",
+    suffixes=SUFFIXES,
+    magic=_EITHER_ORDER,
+    matches=matches,
+    parse=parse,
+    begins=lambda head: _EITHER_ORDER.match(head) is not None,
+    numeric=True,
+    programless=True,
+    rules=(
+        "TW-MODEL-GGUF-BOUNDS",
+        "TW-MODEL-GGUF-DUPLICATE",
+        "TW-MODEL-GGUF-OVERLAP",
+        "TW-MODEL-GGUF-TRAILING",
+        "TW-MODEL-GGUF-TYPE",
+    ),
+)

@@ -1,11 +1,10 @@
 """Judges Jinja chat templates by their syntax tree; nothing is ever rendered."""
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from typing import Final
 
@@ -15,16 +14,26 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import SandboxedEnvironment
 
+from agents.checks.artifacts.dangerous_names import names
+from agents.checks.artifacts.formats.jinja_constants import (
+    MAX_FOLDED,
+    MAX_VALUES,
+    Folding,
+    integer,
+    is_built,
+    range_length,
+)
+from agents.checks.artifacts.formats.template_triggers import triggered
+
 MAX_TEMPLATE: Final = 1 << 19
 """Characters of a template that are parsed; those of popular models have up to 30,000."""
 MAX_NODES: Final = 100_000
-MAX_FOLDED: Final = 4096
-"""Characters of a constant that is put together from its parts."""
-MAX_VALUES: Final = 32
-"""Values that one name or expression may have before the rest is left out."""
+MAX_EFFORT: Final = 1 << 20
+EFFORT_SHARE: Final = 64
+"""Characters of constants that are put together for one template, and for each of its own beside:
+those of people put together hardly more than they are long."""
 MAX_TURNS: Final = 1_000_000
 """Turns of all loops over constant ranges within one another."""
-MAX_FOLD_DEPTH: Final = 120
 
 _DUNDER: Final = re.compile(r"__\w+__|^__\w+|_TemplateReference__")
 _DANGEROUS_DUNDER: Final = re.compile(
@@ -32,60 +41,9 @@ _DANGEROUS_DUNDER: Final = re.compile(
     r"closure|self|func|module|reduce|reduce_ex|wrapped|loader|spec|call|new|file|weakref|"
     r"init_subclass|context|instancecheck|subclasscheck)__|_TemplateReference__"
 )
-_DANGEROUS_NAMES: Final = frozenset(
-    [
-        "mro",
-        "subclasses",
-        "func_globals",
-        "func_code",
-        "func_closure",
-        "gi_frame",
-        "gi_code",
-        "cr_frame",
-        "cr_code",
-        "ag_frame",
-        "ag_code",
-        "f_globals",
-        "f_builtins",
-        "f_locals",
-        "f_back",
-        "f_code",
-        "tb_frame",
-        "tb_next",
-        "popen",
-        "popen2",
-        "popen3",
-        "check_output",
-        "import_module",
-        "builtins",
-        "_module",
-    ]
-)
+_DANGEROUS_NAMES: Final = names("template-attribute")
 """Attributes that lead out of the sandbox; no chat template has a use for them."""
-_DANGEROUS_CALLS: Final = frozenset(
-    [
-        "system",
-        "exec",
-        "eval",
-        "execfile",
-        "compile",
-        "open",
-        "__import__",
-        "getattr",
-        "setattr",
-        "globals",
-        "locals",
-        "vars",
-        "popen",
-        "spawn",
-        "execv",
-        "execve",
-        "execvp",
-        "import_string",
-        "input",
-        "breakpoint",
-    ]
-)
+_DANGEROUS_CALLS: Final = names("template-call")
 _FRAMEWORK: Final[dict[str, frozenset[str]]] = {
     "config": frozenset(
         ("items", "values", "from_object", "from_pyfile", "from_envvar", "from_mapping", "update",
@@ -112,6 +70,17 @@ _SHELL: Final = re.compile(
 MAX_COMMAND: Final = 200
 """Characters of a constant that may be a command; longer ones are what the model is told."""
 _MARKUP: Final = re.compile(r"<script\b|javascript:|\bonerror\s*=", re.IGNORECASE)
+
+
+_BINDING: Final = (
+    nodes.Assign,
+    nodes.With,
+    nodes.For,
+    nodes.AssignBlock,
+    nodes.Macro,
+    nodes.Keyword,
+)
+"""Nodes that give names a meaning."""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -163,28 +132,46 @@ def template_faults(text: str) -> list[Fault]:
     """
     if len(text) > MAX_TEMPLATE:
         raise TemplateSyntaxError(f"longer than {MAX_TEMPLATE} characters", 1)
-    return _Judge(_environment().parse(text)).faults()
+    return _Judge(_environment().parse(text), MAX_EFFORT + EFFORT_SHARE * len(text)).faults()
 
 
 class _Judge:
     """One pass over one tree, with what its names may hold."""
 
-    def __init__(self, tree: nodes.Template) -> None:
+    def __init__(self, tree: nodes.Template, effort: int) -> None:
         self._found: dict[tuple[str, str, int], Fault] = {}
         self._values: dict[str, list[str]] = {}
+        self._folding = Folding(self._values, effort)
         self._tree = tree
         self._all = list(itertools.islice(_nodes(tree), MAX_NODES + 1))
+        self._assigned = {
+            node.name
+            for node in self._all
+            if isinstance(node, nodes.Name) and node.ctx in ("store", "param")
+        }
 
     def faults(self) -> list[Fault]:
         if len(self._all) > MAX_NODES:
             self._add("TW-MODEL-TEMPLATE-EXHAUSTION", f"has more than {MAX_NODES} nodes", 1)
         macros = {node.name for node in self._all if isinstance(node, nodes.Macro)}
+        binding = [node for node in self._all if isinstance(node, _BINDING)]
         for _ in range(3):  # names may be set from names; three rounds see what a person writes
-            for node in self._all:
-                self._learn(node)
+            for one in binding:
+                self._learn(one)
+        self._folding.settle(self._all)
         for node in self._all:
             self._judge(node, macros)
         self._loops()
+        if self._folding.exhausted:
+            self._add("TW-MODEL-TEMPLATE-EXHAUSTION", "puts together more than is followed", 1)
+        for told, orders, line in triggered(self._tree):
+            if not orders:
+                continue
+            self._add(
+                "TW-MODEL-TEMPLATE-TRIGGER",
+                f"tells the model {told[:80]!r} only under a condition",
+                line,
+            )
         return list(self._found.values())
 
     def _add(self, rule_id: str, what: str, line: int) -> None:
@@ -196,23 +183,23 @@ class _Judge:
     def _learn(self, node: nodes.Node) -> None:
         """Remember the strings that a name may hold."""
         if isinstance(node, nodes.Assign) and isinstance(node.target, nodes.Name | nodes.NSRef):
-            self._keep(node.target.name, _values(node.node, self._values))
+            self._keep(node.target.name, self._folding.texts(node.node))
         elif isinstance(node, nodes.Assign) and isinstance(node.target, nodes.Tuple):
             if isinstance(node.node, nodes.Tuple | nodes.List):
                 for target, value in zip(node.target.items, node.node.items, strict=False):
                     if isinstance(target, nodes.Name):
-                        self._keep(target.name, _values(value, self._values))
+                        self._keep(target.name, self._folding.texts(value))
         elif isinstance(node, nodes.With):
             for target, value in zip(node.targets, node.values, strict=False):
                 if isinstance(target, nodes.Name):
-                    self._keep(target.name, _values(value, self._values))
+                    self._keep(target.name, self._folding.texts(value))
         elif isinstance(node, nodes.For) and isinstance(node.target, nodes.Name):
             if isinstance(node.iter, nodes.List | nodes.Tuple):
                 for item in node.iter.items[:MAX_VALUES]:
-                    self._keep(node.target.name, _values(item, self._values))
+                    self._keep(node.target.name, self._folding.texts(item))
         elif isinstance(node, nodes.AssignBlock) and isinstance(node.target, nodes.Name):
             parts = [
-                _values(output, self._values)
+                self._folding.texts(output)
                 for statement in node.body
                 if isinstance(statement, nodes.Output)
                 for output in statement.nodes
@@ -221,9 +208,9 @@ class _Judge:
                 self._keep(node.target.name, ["".join(part[0] for part in parts)[:MAX_FOLDED]])
         elif isinstance(node, nodes.Macro):
             for name, default in zip(reversed(node.args), reversed(node.defaults), strict=False):
-                self._keep(name.name, _values(default, self._values))
+                self._keep(name.name, self._folding.texts(default))
         elif isinstance(node, nodes.Keyword):
-            self._keep(node.key, _values(node.value, self._values))
+            self._keep(node.key, self._folding.texts(node.value))
 
     def _keep(self, name: str, values: list[str]) -> None:
         known = self._values.setdefault(name, [])
@@ -253,7 +240,7 @@ class _Judge:
             self._strings(node)
 
     def _strings(self, node: nodes.Expr) -> None:
-        for value in _values(node, self._values):
+        for value in self._folding.texts(node):
             if _DANGEROUS_DUNDER.search(value) and "\n" not in value.strip():
                 self._escape(f"puts together the name {value[:60]!r}", node)
             elif len(value) <= MAX_COMMAND and _SHELL.search(value):
@@ -265,8 +252,8 @@ class _Judge:
         if isinstance(node, nodes.Getattr):
             names = [node.attr]
         else:
-            names = _values(node.arg, self._values)
-            if not names and _is_built(node.arg):
+            names = self._folding.texts(node.arg)
+            if not names and is_built(node.arg):
                 self._add(
                     "TW-MODEL-TEMPLATE-BUILT-NAME",
                     "looks up a name that it puts together from parts",
@@ -291,14 +278,11 @@ class _Judge:
             self._escape(f"reads an attribute of the global {owner.name!r}", node)
 
     def _is_assigned(self, name: str) -> bool:
-        return any(
-            isinstance(node, nodes.Name) and node.name == name and node.ctx in ("store", "param")
-            for node in self._all
-        )
+        return name in self._assigned
 
     def _filter(self, node: nodes.Filter | nodes.Test) -> None:
         arguments = [*node.args, *(keyword.value for keyword in node.kwargs)]
-        names = [value for argument in arguments for value in _values(argument, self._values)]
+        names = [value for argument in arguments for value in self._folding.texts(argument)]
         if isinstance(node, nodes.Filter) and node.name == "attr":
             shown = f" {names[0][:60]!r}" if names else ""
             self._escape(f"reads an attribute{shown} with the attr filter", node)
@@ -310,7 +294,7 @@ class _Judge:
             if names and names[0] in ("attr", "pprint") and node.name == "map":
                 self._escape("reads attributes with map('attr')", node)
             for argument in arguments:
-                if _is_built(argument) and not _values(argument, self._values):
+                if is_built(argument) and not self._folding.texts(argument):
                     self._add(
                         "TW-MODEL-TEMPLATE-BUILT-NAME",
                         f"gives {node.name} a name that it puts together from parts",
@@ -325,7 +309,7 @@ class _Judge:
         elif isinstance(target, nodes.Getattr) and target.attr in _DANGEROUS_CALLS:
             self._escape(f"calls {target.attr}", node)
         elif isinstance(target, nodes.Getitem):
-            for name in _values(target.arg, self._values):
+            for name in self._folding.texts(target.arg):
                 if name in _DANGEROUS_CALLS:
                     self._escape(f"calls {name}", node)
 
@@ -335,7 +319,7 @@ class _Judge:
         while stack:
             node, turns = stack.pop()
             if isinstance(node, nodes.For):
-                turns *= max(_range_length(node.iter), 1)
+                turns *= max(range_length(node.iter), 1)
                 if turns > MAX_TURNS:
                     self._add(
                         "TW-MODEL-TEMPLATE-EXHAUSTION",
@@ -343,11 +327,11 @@ class _Judge:
                         node.lineno or 0,
                     )
                     continue
-            elif isinstance(node, nodes.Call) and _range_length(node) > MAX_TURNS:
+            elif isinstance(node, nodes.Call) and range_length(node) > MAX_TURNS:
                 self._add("TW-MODEL-TEMPLATE-EXHAUSTION", "counts too far", node.lineno or 0)
             elif isinstance(node, nodes.Mul | nodes.Pow):
                 for side in (node.left, node.right):
-                    value = _integer(side) or 0
+                    value = integer(side) or 0
                     if value > MAX_TURNS:
                         self._add(
                             "TW-MODEL-TEMPLATE-EXHAUSTION",
@@ -363,203 +347,3 @@ def _nodes(tree: nodes.Node) -> Iterator[nodes.Node]:
         node = stack.pop()
         yield node
         stack.extend(reversed(list(node.iter_child_nodes())))
-
-
-def _range_length(node: nodes.Node) -> int:
-    """Return how many values a `range` of constants has, 0 for anything else."""
-    if not (isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name)):
-        return 0
-    if node.node.name != "range":
-        return 0
-    bounds = [_integer(argument) for argument in node.args]
-    if not bounds or any(bound is None for bound in bounds):
-        return 0
-    try:
-        return _length(range(*[bound for bound in bounds if bound is not None][:3]))
-    except ValueError:
-        return 0
-
-
-def _length(values: range) -> int:
-    if not values.step or (values.stop - values.start) * values.step <= 0:
-        return 0
-    return abs(values.stop - values.start) // abs(values.step)
-
-
-def _integer(node: nodes.Node) -> int | None:
-    if isinstance(node, nodes.Const) and isinstance(node.value, int):
-        return node.value
-    if isinstance(node, nodes.Neg):
-        inner = _integer(node.node)
-        return None if inner is None else -inner
-    if isinstance(node, nodes.Pow | nodes.Mul):
-        left, right = _integer(node.left), _integer(node.right)
-        if left is None or right is None:
-            return None
-        if isinstance(node, nodes.Mul):
-            return left * right
-        if abs(right) > 64 or abs(left) > 1 << 32:
-            return 1 << 62
-        return int(left**right) if right >= 0 else 0
-    return None
-
-
-def _is_built(node: nodes.Node) -> bool:
-    """Say whether an expression puts a string together that may begin with an underscore."""
-    first = node
-    while isinstance(first, nodes.Concat | nodes.Add):
-        first = first.nodes[0] if isinstance(first, nodes.Concat) else first.left
-    plain = isinstance(first, nodes.Const) and str(first.value)[:1] not in ("", "_")
-    if first is not node and plain:
-        return False
-    if isinstance(node, nodes.Concat):
-        return True
-    if isinstance(node, nodes.Filter):
-        return node.name in ("join", "format", "replace", "reverse", "urlencode", "string", "list")
-    if isinstance(node, nodes.Mod):
-        return isinstance(node.left, nodes.Const) and isinstance(node.left.value, str)
-    if isinstance(node, nodes.Add):
-        return any(
-            (isinstance(side, nodes.Const) and isinstance(side.value, str)) or _is_built(side)
-            for side in (node.left, node.right)
-        )
-    return False
-
-
-def _values(node: nodes.Node | None, known: dict[str, list[str]], depth: int = 0) -> list[str]:
-    """Return the strings that an expression of constants and known names may be."""
-    if node is None or depth > MAX_FOLD_DEPTH:
-        return []
-    results: list[str] = []
-    try:
-        for value in itertools.islice(_fold(node, known, depth), MAX_VALUES):
-            if isinstance(value, str) and len(value) <= MAX_FOLDED:
-                results.append(value)  # noqa: PERF401 -- what was folded before an error stays
-    except (ValueError, TypeError, KeyError, IndexError, OverflowError):
-        return results  # what the template engine would refuse too
-    return results
-
-
-def _fold(node: nodes.Node, known: dict[str, list[str]], depth: int) -> Iterator[object]:
-    """Yield what an expression may be, strings, numbers and lists of strings alike."""
-    if depth > MAX_FOLD_DEPTH:
-        return
-
-    def each(inner: nodes.Node | None) -> list[object]:
-        if inner is None:
-            return []
-        return list(itertools.islice(_fold(inner, known, depth + 1), MAX_VALUES))
-
-    if isinstance(node, nodes.Const):
-        yield node.value
-    elif isinstance(node, nodes.TemplateData):
-        yield node.data
-    elif isinstance(node, nodes.Name):
-        yield from known.get(node.name, [])
-    elif isinstance(node, nodes.Getattr) and isinstance(node.node, nodes.Name):
-        yield from known.get(node.attr, [])  # namespace(part="...") is remembered by its key
-    elif isinstance(node, nodes.List | nodes.Tuple):
-        parts = [each(item) for item in node.items]
-        if parts and all(parts):
-            yield [part[0] for part in parts]
-    elif isinstance(node, nodes.Concat):
-        parts = [each(item) for item in node.nodes]
-        for chosen in itertools.islice(itertools.product(*parts), MAX_VALUES):
-            yield "".join(str(part) for part in chosen)[: MAX_FOLDED + 1]
-    elif isinstance(node, nodes.Add | nodes.Mod | nodes.Mul):
-        for left, right in itertools.product(each(node.left), each(node.right)):
-            yield from _operate(node, left, right)
-    elif isinstance(node, nodes.CondExpr):
-        yield from each(node.expr1)
-        yield from each(node.expr2)
-    elif isinstance(node, nodes.Getitem):
-        yield from _subscript(node, each)
-    elif isinstance(node, nodes.Filter) and node.node is not None:
-        arguments = [each(argument) for argument in node.args]
-        if all(arguments):
-            for value in each(node.node):
-                yield from _apply(node.name, value, [argument[0] for argument in arguments])
-    elif isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr):
-        arguments = [each(argument) for argument in node.args]
-        if all(arguments):
-            for value in each(node.node.node):
-                yield from _apply(node.node.attr, value, [a[0] for a in arguments], method=True)
-
-
-def _operate(node: nodes.BinExpr, left: object, right: object) -> Iterator[object]:
-    if isinstance(node, nodes.Add):
-        if isinstance(left, str) and isinstance(right, str):
-            yield (left + right)[: MAX_FOLDED + 1]
-        elif isinstance(left, list) and isinstance(right, list):
-            yield (left + right)[:MAX_FOLDED]
-    elif isinstance(node, nodes.Mod) and isinstance(left, str):
-        yield _percent(left, right if isinstance(right, list) else [right])
-    elif isinstance(node, nodes.Mul):
-        for text, times in ((left, right), (right, left)):
-            if isinstance(text, str) and isinstance(times, int) and 0 <= times <= MAX_FOLDED:
-                yield (text * times)[: MAX_FOLDED + 1] if len(text) < MAX_FOLDED else text
-
-
-def _subscript(
-    node: nodes.Getitem, each: Callable[[nodes.Node | None], list[object]]
-) -> Iterator[object]:
-    if isinstance(node.arg, nodes.Slice):
-        start, stop, step = (
-            _integer(part) if part else None
-            for part in (node.arg.start, node.arg.stop, node.arg.step)
-        )
-        for value in each(node.node):
-            if isinstance(value, str | list):
-                yield value[start:stop:step]
-        return
-    index = _integer(node.arg)
-    for value in each(node.node):
-        if index is not None and isinstance(value, str | list):
-            yield value[index]
-
-
-_WIDTH: Final = re.compile(r"%[-+ #0]*(\d{4,}|\*)|\{[^}]*:\D?\d{4,}")
-
-
-def _percent(text: str, values: list[object]) -> str:
-    if _WIDTH.search(text):
-        raise ValueError("a width that fills memory")
-    return (text % tuple(values))[: MAX_FOLDED + 1]
-
-
-def _braces(text: str, values: list[object]) -> str:
-    plain = [value for value in values if isinstance(value, str | int)]
-    if _WIDTH.search(text) or re.search(r"\{[^}]*[.\[]", text):
-        raise ValueError("a width or an attribute")
-    return text.format(*plain)[: MAX_FOLDED + 1]
-
-
-def _apply(
-    name: str, value: object, arguments: list[object], *, method: bool = False
-) -> Iterator[object]:
-    """Yield what a filter or a method makes of a constant, for those that build strings."""
-    if isinstance(value, list) and name == "join" and not method:
-        yield str(arguments[0] if arguments else "").join(str(part) for part in value)
-    elif isinstance(value, list) and name in ("first", "last") and value:
-        yield value[0 if name == "first" else -1]
-    elif isinstance(value, list) and name in ("reverse", "list"):
-        yield value[::-1] if name == "reverse" else value
-    elif not isinstance(value, str):
-        if name == "string":
-            yield str(value)
-    elif name == "format":
-        yield _braces(value, arguments) if method else _percent(value, arguments)
-    elif name == "join" and method and arguments and isinstance(arguments[0], list):
-        yield value.join(str(part) for part in arguments[0])
-    elif name == "join" and not method:
-        yield str(arguments[0] if arguments else "").join(value)
-    elif name == "replace" and len(arguments) > 1:
-        yield value.replace(str(arguments[0]), str(arguments[1]))[: MAX_FOLDED + 1]
-    elif name in ("lower", "upper", "title", "capitalize", "strip", "trim", "swapcase"):
-        yield getattr(value, "strip" if name == "trim" else name)()
-    elif name == "reverse":
-        yield value[::-1]
-    elif name == "list":
-        yield list(value)
-    elif name in ("string", "safe", "e", "escape") or (name == "decode" and method):
-        yield value

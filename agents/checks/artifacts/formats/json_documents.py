@@ -1,103 +1,43 @@
-"""Reads JSON: model configurations, index files, schemas of serialisers, notebooks, boosters."""
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+"""Declares JSON documents: configurations, indexes, schemas, notebooks, boosters."""
 
 from __future__ import annotations
 
-import json
-import re
-from typing import Any, Final
+from typing import Final
 
-import orjson
+from agents.checks.artifacts.formats.format import Content, Format, Suffix, Trait, endings, later
+from agents.checks.artifacts.scanning import Source
 
-from agents.checks.artifacts.formats.keras import is_keras, report_keras
-from agents.checks.artifacts.formats.notebooks import is_notebook, report_notebook
-from agents.checks.artifacts.formats.repository import report_repository
-from agents.checks.artifacts.formats.skops import is_skops, report_skops
-from agents.checks.artifacts.formats.targets import leaves, report_tree_targets
-from agents.checks.artifacts.python.shell_commands import is_untrusted_fetch
-from agents.checks.artifacts.readers.embedded import report_text
-from agents.checks.artifacts.readers.trees import report_xgboost
-from agents.checks.artifacts.readers.window import decode_text, read_document
-from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan, Source
-from schemas.severity import Severity
-
-MAX_TEXT: Final = 1 << 16
-"""Characters of one value that are searched."""
-CONFIGURATION: Final = re.compile(
-    r"(^|[._-])(config|configs|configuration|index|metadata|schema|params|hparams|hyperparameters|"
-    r"args|model|signature|processor|settings|pipeline|state|card)([._-]|$)"
+SUFFIXES: Final = (
+    Suffix(
+        ".json",
+        Trait.NAMED | Trait.NONEMPTY | Trait.TEXT,
+        Content.DESCRIPTION,
+        promises=(),
+    ),
+    Suffix(".jsonl", Trait.NAMED | Trait.TEXT, Content.DESCRIPTION),
+    Suffix(".ipynb", Trait.NAMED | Trait.TEXT),
+    Suffix(".json.txt", Trait.NAMED | Trait.TEXT),
+    Suffix(".webmanifest", Trait.NAMED | Trait.TEXT),
 )
-"""Names of documents that a loader reads; others are data, which may speak of code."""
-_RUN_BY_TOOLS: Final = re.compile(
-    r"(^|/)package\.json$|devcontainer\.json$|(^|/)\.vscode/\w+\.json$|(^|/)composer\.json$"
+_NAMED: Final = endings(SUFFIXES, Trait.NAMED)
+
+
+def matches(name: str, head: bytes, source: Source) -> bool:
+    """Tell whether a file is a JSON object or array, or its name says so."""
+    named = name.lower().endswith(_NAMED)
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text[:1] in (b"{", b"["):
+        if text[:2] in (b"{%", b"{{"):
+            return False
+        rest = text[1:].lstrip()[:1]
+        starts = (b'"', b"}", b"") if text[:1] == b"{" else (b'"', b"{", b"[", b"]", b"-", b"")
+        return rest in starts or rest.isdigit() or named
+    return named and source.size > 0 and not head.startswith(b"version https://")
+
+
+FORMAT: Final = Format(
+    name="json",
+    suffixes=SUFFIXES,
+    matches=matches,
+    parse=later("agents.checks.artifacts.formats.json_reader"),
 )
-"""Documents whose commands editors and package managers run by themselves."""
-QUIET: Final = re.compile(r"(tokenizer|vocab|merges|added_tokens|special_tokens_map)[\w.-]*\.json$")
-
-
-def parse(scan: Scan, name: str, source: Source) -> None:
-    """Report what a document has its loader import, fetch, render or run.
-
-    Raises:
-        CorruptFileError: not JSON.
-    """
-    base = name.lower().rsplit("/", 1)[-1].rsplit("!", 1)[-1]
-    if base.endswith(".jsonl"):
-        _lines(scan, source)
-        return
-    document = load(scan, read_document(scan, source))
-    if is_notebook(document):
-        report_notebook(scan, document)
-        return
-    if is_skops(document):
-        report_skops(scan, document)
-    if is_keras(document):
-        report_keras(scan, document)
-    if isinstance(document, dict) and "learner" in document:
-        report_xgboost(scan, document)
-    report_repository(scan, base, document)
-    report_tree_targets(scan, document)
-    if not QUIET.search(base):
-        read_by_loader = CONFIGURATION.search(base) or (
-            isinstance(document, dict) and "learner" in document
-        )
-        runs = _RUN_BY_TOOLS.search(name.lower()) is not None
-        severity = None if read_by_loader else Severity.LOW
-        for path, _, value in leaves(scan, document):
-            if isinstance(value, str) and 8 < len(value) < MAX_TEXT and "template" not in path:
-                untrusted = runs and is_untrusted_fetch(value)
-                report_text(scan, path, value, Severity.CRITICAL if untrusted else severity)
-
-
-def load(scan: Scan, raw: bytes) -> Any:  # noqa: ANN401 -- JSON
-    """Return a JSON document as Python's reader would see it.
-
-    Raises:
-        CorruptFileError: not JSON.
-        BudgetExceededError: nested too deep.
-    """
-    scan.budget.step(len(raw) // 32)
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        raw.decode(json.detect_encoding(raw), "surrogatepass")
-    except UnicodeDecodeError as error:
-        scan.mark_corrupt(f"bytes at offset {error.start} that are of no text")
-    try:
-        # NaN, byte order marks and control characters, which orjson refuses, and Python reads
-        return json.loads(decode_text(raw), strict=False)
-    except RecursionError as error:
-        raise BudgetExceededError("JSON nested too deep") from error
-    except ValueError as error:
-        raise CorruptFileError(f"not JSON: {error}") from error
-
-
-def _lines(scan: Scan, source: Source) -> None:
-    for number, line in enumerate(read_document(scan, source).splitlines()[:1_000_000], 1):
-        if line.strip():
-            try:
-                orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                raise CorruptFileError(f"line {number} is not JSON") from error

@@ -7,7 +7,9 @@ import json
 import re
 from typing import Any, Final
 
+from agents.checks.artifacts.dangerous_names import names
 from agents.checks.artifacts.formats.targets import NameTrust, about, leaves, mappings, name_trust
+from agents.checks.artifacts.python.harmless_code import only_computes
 from agents.checks.artifacts.readers.embedded import decoded_texts, descend_decoded, report_text
 from agents.checks.artifacts.readers.paths import escapes
 from agents.checks.artifacts.scanning import Scan
@@ -17,7 +19,8 @@ _ALLOWED: Final = re.compile(
     r"^(tf_keras\.|tensorflow\.python\.|tensorflow\.|tf\.)?keras(\.src|\._tf_keras\.keras|\.api"
     r"(\._v[12]\.keras)?)?(\.(layers|models|initializers|optimizers|losses|metrics|regularizers"
     r"|constraints|activations|engine|dtype_policies|mixed_precision|random|quantizers|ops|wrappers"
-    r"|distribution|distillation|feature_column|premade_models|backend\.tensorflow\.layer)"
+    r"|distribution|distillation|feature_column|premade_models"
+    r"|backend\.(tensorflow|torch|jax|numpy|openvino)\.(layers?|optimizers?|trainer))"
     r"(\.\w+)*)?$"
 )
 _FAMILY: Final = re.compile(
@@ -46,45 +49,8 @@ _MARKERS: Final = frozenset(
     ]
 )
 _LOOKUPS: Final = re.compile(r"^(String|Integer|Index)Lookup$|^TextVectorization$")
-_BAD_FUNCTIONS: Final = frozenset(
-    [
-        "get_file",
-        "extract_archive",
-        "enable_unsafe_deserialization",
-        "load_model",
-        "load_weights",
-        "deserialize_keras_object",
-        "model_from_json",
-        "model_from_config",
-        "save_model",
-        "func_load",
-        "func_dump",
-        "exec",
-        "eval",
-        "system",
-        "popen",
-        "run",
-        "Popen",
-        "call",
-        "check_output",
-        "compile",
-        "__import__",
-        "open",
-        "getattr",
-        "py_function",
-        "numpy_function",
-        "custom_gradient",
-        "image_dataset_from_directory",
-        "text_dataset_from_directory",
-        "load_img",
-        "save_img",
-        "pad_sequences_from_file",
-        "clear_session",
-        "deserialize",
-        "from_config",
-        "python_fn_code",
-    ]
-)
+_TOKENIZERS: Final = re.compile(r"(Tokenizer|Preprocessor)(Layer)?$")
+MAX_PATH: Final = 300
 _CODE_HEADS: Final = (b"\xe3", b"c\x00\x00\x00", b"\x63\x00\x00")
 _BUILTIN_TYPES: Final = frozenset(
     ["float", "int", "str", "bool", "list", "tuple", "dict", "bytes", "slice", "set"]
@@ -94,7 +60,7 @@ MAX_TREE_TEXT: Final = 4096
 
 
 def is_keras(document: object) -> bool:
-    """Say whether a JSON document is a Keras configuration."""
+    """Tell whether a JSON document is a Keras configuration."""
     if not isinstance(document, dict):
         return False
     if "class_name" in document and ("config" in document or "module" in document):
@@ -112,7 +78,7 @@ def report_keras_text(scan: Scan, text: str, key: str) -> None:
     Args:
         scan: Where to report.
         text: The JSON.
-        key: Where it stands.
+        key: Where it is.
     """
     try:
         document = json.loads(text)
@@ -139,8 +105,9 @@ def report_keras(scan: Scan, document: object, prefix: str = "") -> None:
     CVE-2025-12058, CVE-2025-12060, CVE-2025-49655, CVE-2026-1462.
     """
     prefix = f"{prefix}." if prefix else ""
+    lambdas: list[str] = []
     for path, mapping in mappings(scan, document):
-        _judge_mapping(scan, mapping, f"{prefix}{path}" or "config")
+        _judge_mapping(scan, mapping, f"{prefix}{path}" or "config", lambdas)
     for path, key, value in leaves(scan, document):
         if isinstance(value, str) and len(value) >= MIN_CODE:
             _judge_leaf(scan, f"{prefix}{path}", value)
@@ -154,14 +121,52 @@ def _judge_leaf(scan: Scan, path: str, value: str) -> None:
     for raw in decoded_texts(value):
         if len(raw) > MIN_CODE and raw.startswith(_CODE_HEADS):
             scan.report(
-                "TW-MODEL-KERAS-CODE", f"{path} holds marshalled Python code", key=path[:200]
+                "TW-MODEL-KERAS-CODE",
+                f"{path} holds marshalled Python code",
+                severity=Severity.MEDIUM if only_computes(raw) else None,
+                key=path[:200],
             )
             break
     if len(value) < MAX_TREE_TEXT or "\n" not in value:
         report_text(scan, path[:200], value)
 
 
-def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
+def _code_of(scan: Scan, value: object) -> list[bytes]:
+    """Return the marshalled code that a configuration holds, at any depth."""
+    return [
+        raw
+        for _, _, text in leaves(scan, value)
+        if isinstance(text, str) and len(text) >= MIN_CODE
+        for raw in decoded_texts(text)
+        if len(raw) > MIN_CODE and raw.startswith(_CODE_HEADS)
+    ]
+
+
+def _report_lambda(scan: Scan, short: str, config: object, path: str, lambdas: list[str]) -> None:
+    """Report a layer that holds code, once: what it wraps is not reported again."""
+    if any(path.startswith(f"{outer}.") for outer in lambdas):
+        return
+    lambdas.append(path)
+    codes = _code_of(scan, config)
+    computes = bool(codes) and all(only_computes(raw) for raw in codes)
+    function = config.get("function") if isinstance(config, dict) else None
+    named = isinstance(function, dict) and function.get("class_name") == "function" and not codes
+    scan.report(
+        "TW-MODEL-KERAS-LAMBDA",
+        f"{path} is a {short} "
+        + (
+            "with the name of a function"
+            if named
+            else "with code that only computes"
+            if computes
+            else "with code"
+        ),
+        severity=Severity.MEDIUM if computes or named else None,
+        key=path[:200],
+    )
+
+
+def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str, lambdas: list[str]) -> None:
     name = mapping.get("class_name")
     registered = str(mapping.get("registered_name") or "")
     module = mapping.get("module")
@@ -170,13 +175,13 @@ def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
     if not isinstance(name, str):
         if isinstance(module, str) and ("registered_name" in mapping or "config" in mapping):
             _judge_module(scan, module, "", registered, path)
-        _judge_code_fields(scan, mapping, path)
+        _judge_code_fields(scan, mapping, path, lambdas)
         return
     short = re.split(r"[>.:]", name)[-1]
-    names = {short, re.split(r"[>.:]", registered)[-1]}
-    if names & {"Lambda", "__lambda__"}:
-        scan.report("TW-MODEL-KERAS-LAMBDA", f"{path} is a {short} with code", key=path[:200])
-    if names & {"TorchModuleWrapper"}:
+    named = {short, re.split(r"[>.:]", registered)[-1]}
+    if named & {"Lambda", "__lambda__"}:
+        _report_lambda(scan, short, config, path, lambdas)
+    if named & {"TorchModuleWrapper"}:
         scan.report(
             "TW-MODEL-KERAS-LAMBDA",
             f"{path} unpickles a PyTorch module",
@@ -187,16 +192,18 @@ def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
             for text in (field, *(field.values() if isinstance(field, dict) else ())):
                 if isinstance(text, str):
                     descend_decoded(scan, f"{path}.module", text)
-    if names & {"TFSMLayer"}:
+    if named & {"TFSMLayer"}:
         scan.report(
             "TW-MODEL-KERAS-OUTSIDE",
             f"{path} loads the SavedModel {str(inner.get('filepath'))[:120]!r}",
             key=path[:200],
             name=str(inner.get("filepath"))[:200],
         )
-    if any(_LOOKUPS.match(one) for one in names):
+    if any(_LOOKUPS.match(part) for part in named):
         _judge_lookup(scan, inner, path)
-    if names & {"HubLayer", "KerasLayer"} and isinstance(inner.get("handle"), str):
+    elif any(_TOKENIZERS.search(one) for one in named):
+        _judge_tokenizer(scan, inner, path)
+    if named & {"HubLayer", "KerasLayer"} and isinstance(inner.get("handle"), str):
         scan.report(
             "TW-MODEL-KERAS-IMPORT",
             f"{path} loads {inner['handle'][:120]!r}",
@@ -221,9 +228,23 @@ def _judge_lookup(scan: Scan, config: dict[Any, Any], path: str) -> None:
             )
 
 
+def _judge_tokenizer(scan: Scan, config: dict[Any, Any], path: str) -> None:
+    """Report a file outside of the archive that a tokenizer reads when it is built."""
+    for field, value in config.items():
+        if field in ("name", "dtype") or not isinstance(value, str) or len(value) > MAX_PATH:
+            continue
+        if escapes(value):
+            scan.report(
+                "TW-MODEL-KERAS-OUTSIDE",
+                f"{path} reads its {field} from {value[:120]!r}",
+                key=path[:200],
+                name=value[:200],
+            )
+
+
 def _judge_module(scan: Scan, module: object, name: str, registered: str, path: str) -> None:
     full = f"{module}.{name}" if module else name
-    if name in _BAD_FUNCTIONS or registered.rsplit(">", maxsplit=1)[-1] in _BAD_FUNCTIONS:
+    if not names("keras").isdisjoint((name, registered.rsplit(">", maxsplit=1)[-1])):
         scan.report(
             "TW-MODEL-KERAS-IMPORT",
             f"{path} refers to {full[:120]}",
@@ -286,6 +307,6 @@ def _judge_module(scan: Scan, module: object, name: str, registered: str, path: 
     )
 
 
-def _judge_code_fields(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
+def _judge_code_fields(scan: Scan, mapping: dict[Any, Any], path: str, lambdas: list[str]) -> None:
     if mapping.get("function_type") == "lambda" or mapping.get("output_shape_type") == "lambda":
-        scan.report("TW-MODEL-KERAS-LAMBDA", f"{path} holds a lambda's code", key=path[:200])
+        _report_lambda(scan, "lambda", mapping, path, lambdas)

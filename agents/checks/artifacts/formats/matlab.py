@@ -5,8 +5,10 @@ Source: MathWorks, MAT-File Format, chapter 1. Those of 7.3 are HDF5.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
+from agents.checks.artifacts.formats.format import Format, Suffix, Trait
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
 
 MAGIC: Final = b"MATLAB 5.0 MAT-file"
@@ -17,8 +19,11 @@ LAST_TYPE: Final = 18
 MAX_ELEMENTS: Final = 100_000
 
 
+SUFFIXES: Final = (Suffix(".mat", Trait.BINARY),)
+
+
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is one, by its first bytes."""
+    """Tell whether a file is of MATLAB, by its first bytes."""
     del name, source
     return head.startswith(MAGIC)
 
@@ -49,3 +54,13 @@ def parse(scan: Scan, name: str, source: Source) -> None:
             raise CorruptFileError(f"the element at offset {at} is cut off or none")
         at += TAG + length + (-length % TAG if kind != COMPRESSED else 0)
     scan.mark_incomplete(f"more than {MAX_ELEMENTS} variables")
+
+
+FORMAT: Final = Format(
+    name="matlab",
+    suffixes=SUFFIXES,
+    magic=re.compile(re.escape(MAGIC)),
+    matches=matches,
+    parse=parse,
+    numeric=True,
+)

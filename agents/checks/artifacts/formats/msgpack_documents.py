@@ -1,10 +1,11 @@
 """Walks MessagePack without building it: Flax checkpoints, their extension types and bounds."""
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 
 from typing import Final
 
+from agents.checks.artifacts.formats.format import Format, Suffix, Trait, endings
 from agents.checks.artifacts.readers.embedded import FILE_HEADS, report_text
 from agents.checks.artifacts.readers.window import Cursor, Window
 from agents.checks.artifacts.scanning import (
@@ -31,10 +32,21 @@ _FIXED_EXTENSIONS: Final = {0xD4: 1, 0xD5: 2, 0xD6: 4, 0xD7: 8, 0xD8: 16}
 _COUNTED: Final = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
 
 
+SUFFIXES: Final = (
+    Suffix(
+        ".msgpack",
+        Trait.NAMED | Trait.WEIGHTS | Trait.SIZED | Trait.NONEMPTY | Trait.BINARY,
+        claim="flax",
+    ),
+    Suffix(".flax", Trait.NAMED),
+)
+_NAMED: Final = endings(SUFFIXES, Trait.NAMED)
+
+
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is MessagePack: by its name, or a map whose first key is text."""
+    """Tell whether a file is MessagePack: by its name, or a map whose first key is text."""
     lower = name.lower()
-    if lower.endswith((".msgpack", ".flax")):
+    if lower.endswith(_NAMED):
         return not head.startswith((b"PK\x03\x04", b"version https://git-lfs", b"\x80\x04\x95"))
     if len(head) < 6 or source.size < 6:
         return False
@@ -185,3 +197,18 @@ class _Walker:
                     offset=start,
                 )
         self._cursor.skip(end - self._cursor.offset)
+
+
+FORMAT: Final = Format(
+    name="msgpack",
+    suffixes=SUFFIXES,
+    matches=matches,
+    parse=parse,
+    numeric=True,
+    rules=(
+        "TW-MODEL-MSGPACK-BOUNDS",
+        "TW-MODEL-MSGPACK-EXTENSION",
+        "TW-MODEL-MSGPACK-OBJECT",
+        "TW-MODEL-MSGPACK-TRAILING",
+    ),
+)

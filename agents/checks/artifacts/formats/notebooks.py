@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from agents.checks.artifacts.python.code import python_faults
+from agents.checks.artifacts.python.faults import python_faults
 from agents.checks.artifacts.python.shell_commands import is_hostile_command, is_untrusted_fetch
 from agents.checks.artifacts.scanning import Scan
 from schemas.severity import Severity
@@ -36,7 +36,7 @@ _FETCHES: Final = re.compile(r"(?i)fetch\(|XMLHttpRequest|document\.cookie|\.src
 
 
 def is_notebook(document: object) -> bool:
-    """Say whether a JSON document is a notebook."""
+    """Tell whether a JSON document is a notebook."""
     return isinstance(document, dict) and "nbformat" in document and "cells" in document
 
 

@@ -7,14 +7,16 @@ Source: NEP 1 (the .npy format), versions 1 to 3.
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from math import prod
 from typing import Any, Final
 
+from agents.checks.artifacts.formats.format import Format, Suffix, Trait
 from agents.checks.artifacts.pickle.arrays import item_size
-from agents.checks.artifacts.pickle.streams import Part, scan_pickle
+from agents.checks.artifacts.pickle.streams import scan_pickle
 from agents.checks.artifacts.readers.torn_tails import Span, report_torn_tail
-from agents.checks.artifacts.scanning import Scan, Source
+from agents.checks.artifacts.scanning import Part, Scan, Source
 from schemas.severity import Severity
 
 MAGIC: Final = b"\x93NUMPY"
@@ -103,7 +105,7 @@ def _same(left: Source, right: Source) -> bool:
 
 
 def _has_calls(text: str) -> bool:
-    """Say whether a header is an expression that does something; old readers evaluate it."""
+    """Tell whether a header is an expression that does something; old readers evaluate it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -125,3 +127,19 @@ def _has_objects(descr: Any) -> bool:  # noqa: ANN401 -- what a hostile header s
     if isinstance(descr, list | tuple):
         return any(_has_objects(part) for part in descr)
     return False
+
+
+FORMAT: Final = Format(
+    name="npy",
+    suffixes=(
+        Suffix(
+            ".npy",
+            Trait.WEIGHTS | Trait.NONEMPTY | Trait.MAGIC | Trait.BINARY,
+            promises=("npy",),
+        ),
+    ),
+    magic=re.compile(re.escape(MAGIC)),
+    numeric=True,
+    programless=True,
+    rules=("TW-FILE-MALFORMED",),
+)

@@ -1,12 +1,15 @@
 """Reads ONNX models off the wire, without their weights: where data lies, which operators run."""
 # ruff: noqa: E501 -- lists of names
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
+from agents.checks.artifacts.formats import coreml, sentencepiece
+from agents.checks.artifacts.formats.format import Content, Format, Suffix, Trait, endings
+from agents.checks.artifacts.formats.links import in_snapshot
 from agents.checks.artifacts.readers.embedded import report_text
 from agents.checks.artifacts.readers.paths import escapes, is_remote
 from agents.checks.artifacts.readers.protobuf import LENGTH, VARINT, Message, looks_like, walk
@@ -54,11 +57,32 @@ _ATEN_FILES: Final = re.compile(r"(?i)^(aten::)?(from_file|_?save|_?load|read_fi
 MAX_STRING: Final = 1 << 20
 
 
+SUFFIXES: Final = (
+    Suffix(
+        ".onnx",
+        Trait.NAMED | Trait.WEIGHTS | Trait.SIZED | Trait.NONEMPTY | Trait.BINARY,
+        Content.TENSORS,
+        promises=("onnx",),
+        claim="onnx",
+    ),
+    Suffix(".ort", Trait.NAMED),
+    Suffix(".onnx.txt", Trait.NAMED),
+)
+_NAMED: Final = endings(SUFFIXES, Trait.NAMED)
+_OTHERS: Final = (
+    *endings(coreml.SUFFIXES, Trait.NAMED),
+    *endings(sentencepiece.SUFFIXES, Trait.NAMED),
+)
+"""Names of other formats that are protocol buffers too."""
+_CODE_HEADS: Final = (
+    b"\x80", b"PK", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"\x7fELF", b"MZ", b"#!",
+)  # fmt: skip
+
+
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is an ONNX model, by its first fields or its name."""
-    if name.lower().endswith((".onnx", ".ort", ".onnx.txt")) and not head.startswith(
-        (b"PK\x03\x04", b"version https://git-lfs")
-    ):
+    """Tell whether a file is an ONNX model, by its first fields or its name."""
+    lower = name.lower()
+    if lower.endswith(_NAMED) and not head.startswith((b"PK\x03\x04", b"version https://git-lfs")):
         return True
     # ir_version first, then the producer or the graph: no other protobuf format begins so.
     return (
@@ -68,7 +92,7 @@ def matches(name: str, head: bytes, source: Source) -> bool:
         and head[2] in (0x12, 0x1A, 0x22, 0x3A, 0x42)
         and looks_like(head, TOP, 2)
         and source.size > 16
-        and not name.lower().endswith((".mlmodel", ".model", ".spm"))
+        and not lower.endswith(_OTHERS)
     )
 
 
@@ -157,6 +181,8 @@ def _judge_location(scan: Scan, location: str, name: str) -> None:
         return
     folder = scan.path.rpartition("/")[0]
     expected = f"{folder}/{location}" if folder else location
+    if in_snapshot(scan.path, scan.siblings, location):
+        return
     if scan.siblings and expected not in scan.siblings and location not in scan.siblings:
         scan.mark_incomplete(f"{name}: its data {location[:120]!r} is not among the files")
 
@@ -197,3 +223,26 @@ def _report_operator(scan: Scan, rule_id: str, domain: str, operator: str, node:
         key=f"{domain[:100]}::{operator[:100]}",
         name=node[:200],
     )
+
+
+def _begins(head: bytes) -> bool:
+    # A protocol buffer has no magic: refuse what a loader or a shell would run.
+    return bool(head) and not head.startswith(_CODE_HEADS)
+
+
+FORMAT: Final = Format(
+    name="onnx",
+    suffixes=SUFFIXES,
+    matches=matches,
+    parse=parse,
+    begins=_begins,
+    numeric=True,
+    rules=(
+        "TW-MODEL-ONNX-BOUNDS",
+        "TW-MODEL-ONNX-CONTRIB",
+        "TW-MODEL-ONNX-CUSTOM",
+        "TW-MODEL-ONNX-EXECUTES",
+        "TW-MODEL-ONNX-EXTERNAL",
+        "TW-MODEL-ONNX-EXTERNAL-KEY",
+    ),
+)

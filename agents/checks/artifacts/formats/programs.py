@@ -2,7 +2,7 @@
 
 Also what wraps one in text: base64 and hexadecimal, whose content is scanned in its place.
 """
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import ast
 import base64
 import binascii
 import re
-import warnings
 from typing import Final
 
 from agents.checks.artifacts.formats.executables import OBFUSCATED, report_script
-from agents.checks.artifacts.formats.recognition import controls
+from agents.checks.artifacts.formats.format import Format, Suffix, Trait, endings
+from agents.checks.artifacts.formats.names import is_weights_name
+from agents.checks.artifacts.python.syntax import parse_source
 from agents.checks.artifacts.readers.embedded import FILE_HEADS
-from agents.checks.artifacts.readers.paths import is_weights_name
-from agents.checks.artifacts.readers.window import decode_text, read_document
+from agents.checks.artifacts.readers.window import controls, decode_text, read_document
 from agents.checks.artifacts.scanning import BytesSource, Scan, Source
 
 MAX_TEXT: Final = 4 << 20
@@ -49,9 +49,9 @@ def _report_python(scan: Scan, text: str, key: str) -> None:
 
 
 def matches_site(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is a text that Python reads at its start: `.pth`, with imports."""
+    """Tell whether a file is a text that Python reads at its start: `.pth`, with imports."""
     return (
-        name.lower().endswith(".pth")
+        name.lower().endswith(_SITE_NAMED)
         and source.size <= MAX_TEXT
         and _is_text(head)
         and not head.startswith((b"(", b"]", b"}"))
@@ -73,7 +73,7 @@ def parse_site(scan: Scan, name: str, source: Source) -> None:
 
 
 def matches_wrapped(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is all base64 or hexadecimal, of what is a file or a program."""
+    """Tell whether a file is all base64 or hexadecimal, of what is a file or a program."""
     if source.size > MAX_TEXT or source.size < MIN_ARMOUR or not _may_hide(name):
         return False
     return bool(_unwrapped(head if source.size <= len(head) else source.read(0, source.size)))
@@ -122,7 +122,7 @@ def _is_program(raw: bytes) -> bool:
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file of no text format is the text of a program."""
+    """Tell whether a file of no text format is the text of a program."""
     if source.size > MAX_TEXT or not _is_text(head):
         return False
     text = decode_text(head)
@@ -159,13 +159,11 @@ def _is_text(head: bytes) -> bool:
 
 
 def _is_python(text: str) -> bool:
-    """Say whether a text is Python that imports or calls something."""
+    """Tell whether a text is Python that imports or calls something."""
     if not (_IMPORTS.search(text) or _CALLS.search(text)) or len(text) > MAX_TEXT:
         return False
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is judged, not of our code
-            tree = ast.parse(text)
+        tree = parse_source(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return any(
@@ -173,3 +171,22 @@ def _is_python(text: str) -> bool:
         or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call))
         for node in tree.body
     )
+
+
+SITE: Final = Format(
+    name="site",
+    suffixes=(Suffix(".pth", Trait.NAMED),),
+    matches=matches_site,
+    parse=parse_site,
+)
+ENCODED: Final = Format(name="encoded", matches=matches_wrapped, parse=parse_wrapped)
+PROGRAM: Final = Format(
+    name="program",
+    matches=matches,
+    parse=parse,
+    rules=(
+        "TW-MODEL-MARKUP-SCRIPT",
+        "TW-MODEL-PROGRAM-DISGUISED",
+    ),
+)
+_SITE_NAMED: Final = endings(SITE.suffixes, Trait.NAMED)

@@ -1,5 +1,5 @@
 """Judges the configuration files around a model's weights: code, templates and files they name."""
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 
@@ -131,7 +131,15 @@ _NEVER_LOCAL: Final = frozenset(
 _PRIVATE: Final = re.compile(
     r"/etc/|\.ssh|/proc/|\.aws|\.env$|/(?:root)/|\.\./\.\.|^(file|gopher):"
 )
-_KERNELS: Final = frozenset(("custom_generate", "attn_implementation", "_attn_implementation"))
+_OWN_FOLDER: Final = re.compile(r"^\$\{(?!oc\.(env|decode))[\w.]+:?[\w.%-]*\}(/|$)")
+"""What a configuration computes from itself, as Hydra names the folder of a run."""
+_KERNELS: Final = frozenset(
+    (
+        "custom_generate", "attn_implementation", "_attn_implementation",
+        "_attn_implementation_internal", "experts_implementation", "_experts_implementation",
+        "_experts_implementation_internal", "kernel_config", "kernel_mapping", "hub_kernels",
+    )
+)  # fmt: skip
 """Keys whose value may be the name of a repository whose code is run."""
 _NAMES_CODE: Final = frozenset(
     ("custom_pipeline", "custom_pipelines", "custom_pipeline_url", "impl")
@@ -163,8 +171,8 @@ def report_repository(scan: Scan, base: str, document: object) -> None:
 
 def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
     prefix = f"{path}." if path else ""
-    if mapping.get("trust_remote_code") is True:
-        scan.report("TW-MODEL-REMOTE-CODE", f"{path} asks for remote code", key=path[:200])
+    if mapping.get("trust_remote_code") in (True, "true", "True", 1):
+        _judge_trust(scan, mapping, path)
     for key in TEMPLATE_KEYS & mapping.keys():
         for text in texts(mapping[key]):
             if "{{" in text or "{%" in text:
@@ -176,7 +184,11 @@ def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
             _judge_code(scan, reference, f"{path}.auto_map".lstrip("."))
     for key in _NAMES_CODE & mapping.keys():
         for reference in texts(mapping[key]):
-            _judge_code(scan, reference, f"{path}.{key}".lstrip("."))
+            elsewhere = key != "impl" and _REPOSITORY.match(reference)
+            if elsewhere and f"{reference}.py" not in scan.siblings:
+                _judge_kernel(scan, reference, f"{path}.{key}".lstrip("."))
+            else:
+                _judge_code(scan, reference, f"{path}.{key}".lstrip("."))
     for key in _KERNELS & mapping.keys():
         for reference in texts(mapping[key]):
             _judge_kernel(scan, reference, f"{path}.{key}".lstrip("."))
@@ -190,6 +202,8 @@ def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
         if isinstance(value, str) and escapes(value):
             if key in _NEVER_LOCAL and not _PRIVATE.search(value):
                 continue
+            if _OWN_FOLDER.match(value) and ".." not in value:
+                continue
             if key in ("path", "file", "filename") and is_remote(value):
                 continue
             scan.report(
@@ -201,13 +215,55 @@ def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
             )
 
 
+_SOURCES: Final = (
+    "path", "name_or_path", "_name_or_path", "model_name_or_path",
+    "pretrained_model_name_or_path", "repo_id", "repo", "model_id", "model_name", "dataset",
+    "dataset_name", "data_path", "tokenizer", "tokenizer_name", "pretrained_model_name",
+    "model", "name", "config_name", "hf_model_name",
+)  # fmt: skip
+"""Keys that name the repository that is loaded with the remote code."""
+_REPOSITORY: Final = re.compile(r"^(https?://[\w.-]+/|hf://)?[A-Za-z0-9][\w.-]*/[\w.-]+$")
+
+
+def _judge_trust(scan: Scan, mapping: dict[Any, Any], path: str) -> None:
+    """Report a part of a configuration that asks for remote code, and whose.
+
+    A loader that builds the part passes its options on, whoever loads the whole (CVE-2026-5241).
+    """
+    for key in _SOURCES:
+        value = mapping.get(key)
+        if path and isinstance(value, str) and _REPOSITORY.match(value):
+            trusted = value.split("/")[-2].lower() in TRUSTED_CODE
+            scan.report(
+                "TW-MODEL-REMOTE-CODE-TRUSTED" if trusted else "TW-MODEL-REMOTE-CODE-ELSEWHERE",
+                f"{path} asks for the remote code of {value[:80]!r}",
+                key=path[:200],
+                name=value[:200],
+            )
+            return
+    scan.report(
+        "TW-MODEL-REMOTE-CODE",
+        f"{path or 'the configuration'} asks for remote code",
+        severity=Severity.MEDIUM if path else None,
+        key=path[:200],
+    )
+
+
 def _judge_kernel(scan: Scan, reference: str, key: str) -> None:
     """Report code that is taken from another repository by its name alone.
 
     Source: transformers' `custom_generate`, and its kernels in `attn_implementation`.
     """
+    reference = reference.rpartition("|")[2].strip()  # what else the implementation is
     organisation, slash, _ = reference.partition("/")
     if not slash or reference.startswith("."):
+        if escapes(reference):
+            scan.report(
+                "TW-MODEL-REMOTE-CODE-ESCAPES",
+                f"{key} is {reference[:120]!r}",
+                key=key,
+                name=reference[:200],
+            )
         return
     trusted = organisation.lower() in TRUSTED_CODE | {"kernels-community", "transformers-community"}
     scan.report(

@@ -1,5 +1,5 @@
 """Reads the header of a safetensors file; the library's own rules, and what it lets pass."""
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 
@@ -10,14 +10,24 @@ from typing import Any, Final
 
 from safetensors import SafetensorError, deserialize
 
+from agents.checks.artifacts.formats.format import Content, Format, Suffix, Trait, endings
 from agents.checks.artifacts.formats.targets import report_targets
 from agents.checks.artifacts.formats.templates import report_template
 from agents.checks.artifacts.readers.embedded import report_text
 from agents.checks.artifacts.readers.torn_tails import Span, report_torn_tail
-from agents.checks.artifacts.scanning import BytesSource, CorruptFileError, Scan, Source
+from agents.checks.artifacts.scanning import (
+    BudgetExceededError,
+    BytesSource,
+    CorruptFileError,
+    Scan,
+    Source,
+)
 
 MAX_HEADER: Final = 100_000_000
 """Bytes; `MAX_HEADER_SIZE` of the library."""
+MAX_READ: Final = 32 << 20
+"""Bytes of a header that is read: one of a million tensors takes ten times its size in memory, and
+the largest of models have some thousands."""
 PREFIX: Final = 8
 ABSURD: Final = 1 << 40
 """A header length from here on is no damage: no file is that large."""
@@ -26,11 +36,26 @@ BITS: Final = {
     "F8_E5M2FNUZ": 8, "U16": 16, "I16": 16, "F16": 16, "BF16": 16, "U32": 32, "I32": 32, "F32": 32,
     "U64": 64, "I64": 64, "F64": 64, "C64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
 }  # fmt: skip
+_OBJECT: Final = re.compile(rb"\{[\s\"}]")
+_PICKLE: Final = re.compile(rb"\x80[\x00-\x05](?!.{6}\{)", re.DOTALL)
+"""A pickle of protocol 2 or later; a length of a header can begin as one does."""
 MAX_TRAILER: Final = 64 << 20
 
 
+SUFFIXES: Final = (
+    Suffix(
+        ".safetensors",
+        Trait.NAMED | Trait.WEIGHTS | Trait.SIZED | Trait.NONEMPTY | Trait.BINARY,
+        Content.TENSORS,
+        promises=("safetensors",),
+        claim="safetensors",
+    ),
+)
+_NAMED: Final = endings(SUFFIXES, Trait.NAMED)
+
+
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is safetensors: a length, then a JSON object; or its name says so."""
+    """Tell whether a file is safetensors: a length, then a JSON object; or its name says so."""
     length = int.from_bytes(head[:PREFIX], "little")
     plausible = (
         len(head) > PREFIX and 2 <= length <= MAX_HEADER and head[PREFIX : PREFIX + 1] == b"{"
@@ -38,8 +63,10 @@ def matches(name: str, head: bytes, source: Source) -> bool:
     if plausible and head[PREFIX + 1 : PREFIX + 2] in (b'"', b"}", b" ", b"\n"):
         return True
     return (
-        name.lower().endswith(".safetensors")
-        and not head.startswith((b"PK\x03\x04", b"\x80", b"version https://git-lfs"))
+        name.lower().endswith(_NAMED)
+        and not (
+            head.startswith((b"PK\x03\x04", b"version https://git-lfs")) or _PICKLE.match(head)
+        )
         and source.size >= 0
     )
 
@@ -56,15 +83,19 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         raise CorruptFileError("shorter than the length of its header")
     length = int.from_bytes(source.read(0, PREFIX), "little")
     if length > MAX_HEADER or PREFIX + length > source.size:
-        if length > MAX_HEADER:
+        # Other bytes than a header declare absurd lengths too: a download that failed, say.
+        begins = source.read(PREFIX, 2)
+        if length > MAX_HEADER and (PREFIX + length <= source.size or _OBJECT.match(begins)):
             scan.report(
                 "TW-MODEL-SAFETENSORS-BOUNDS",
                 f"the header declares {length} bytes, the library reads up to {MAX_HEADER}",
                 offset=0,
             )
         raise CorruptFileError(f"a header of {length} bytes in a file of {source.size}")
-    raw = source.read(PREFIX, length)
     scan.budget.step(length // 8)
+    if length > MAX_READ:
+        raise BudgetExceededError(f"a header of {length} bytes, of which {MAX_READ} are read")
+    raw = source.read(PREFIX, length)
     header = _header(scan, raw)
     metadata = header.pop("__metadata__", None)
     _judge_metadata(scan, metadata)
@@ -124,7 +155,7 @@ def _header(scan: Scan, raw: bytes) -> dict[str, Any]:
     for key in dict.fromkeys(repeated):
         scan.report(
             "TW-MODEL-SAFETENSORS-DUPLICATE",
-            f"the key {key[:80]!r} stands twice; readers differ in which of them counts",
+            f"the key {key[:80]!r} appears twice; readers differ in which one counts",
             key=key[:200],
         )
     if not raw.startswith(b"{"):
@@ -167,7 +198,10 @@ def _judge_tensors(scan: Scan, header: dict[str, Any], room: int) -> int:
         shape: Any = info.get("shape")
         span: Any = info.get("data_offsets")
         if not _is_counts(shape) or not _is_counts(span) or len(span) != 2:
-            if any(isinstance(one, int) and one < 0 for one in (*_listed(shape), *_listed(span))):
+            if any(
+                isinstance(number, int) and number < 0
+                for number in (*_listed(shape), *_listed(span))
+            ):
                 scan.report(
                     "TW-MODEL-SAFETENSORS-BOUNDS",
                     f"tensor {tensor[:80]!r} has a negative length or offset",
@@ -262,3 +296,26 @@ def _ask_library(scan: Scan, raw: bytes, end: int) -> None:
         # Which of several tensors it names changes from call to call, the report must not.
         reason = re.sub(r" for tensor `.*`$", "", str(error), flags=re.DOTALL)
         scan.mark_corrupt(f"the safetensors library refuses it: {reason}")
+
+
+def _begins(head: bytes) -> bool:
+    length = int.from_bytes(head[:PREFIX], "little")
+    return len(head) > PREFIX and length <= MAX_HEADER and head[PREFIX : PREFIX + 1] == b"{"
+
+
+FORMAT: Final = Format(
+    name="safetensors",
+    suffixes=SUFFIXES,
+    matches=matches,
+    parse=parse,
+    begins=_begins,
+    numeric=True,
+    programless=True,
+    rules=(
+        "TW-MODEL-SAFETENSORS-BOUNDS",
+        "TW-MODEL-SAFETENSORS-DUPLICATE",
+        "TW-MODEL-SAFETENSORS-HOLE",
+        "TW-MODEL-SAFETENSORS-OVERLAP",
+        "TW-MODEL-SAFETENSORS-TRAILING",
+    ),
+)

@@ -1,5 +1,5 @@
 """Judges skops schemas: which types their loader imports, and what it calls."""
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _SAFE: Final = re.compile(
 
 
 def is_skops(document: object) -> bool:
-    """Say whether a JSON document is the schema of a skops file."""
+    """Tell whether a JSON document is the schema of a skops file."""
     return isinstance(document, dict) and "__loader__" in document and "__module__" in document
 
 

@@ -6,8 +6,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from enum import StrEnum
+from functools import cache
 from typing import Any, Final
 
+import msgspec
+
+from agents.checks.artifacts.dangerous_names import modules, names, prefixes
 from agents.checks.artifacts.readers.paths import escapes
 from agents.checks.artifacts.scanning import BudgetExceededError, Scan
 from schemas.severity import Severity
@@ -19,183 +23,13 @@ MAX_TREE: Final = 2_000_000
 
 
 class NameTrust(StrEnum):
-    """What a name is known for."""
+    """How far a name is trusted."""
 
     DANGEROUS = "dangerous"
     UNKNOWN = "unknown"
     ALLOWED = "allowed"
 
 
-_DANGEROUS_MODULES: Final = frozenset(
-    [
-        "os",
-        "posix",
-        "nt",
-        "posixpath",
-        "ntpath",
-        "subprocess",
-        "_posixsubprocess",
-        "builtins",
-        "__builtin__",
-        "__builtins__",
-        "sys",
-        "shutil",
-        "pty",
-        "commands",
-        "socket",
-        "ssl",
-        "http",
-        "urllib",
-        "urllib2",
-        "urllib3",
-        "requests",
-        "httpx",
-        "ftplib",
-        "smtplib",
-        "telnetlib",
-        "xmlrpc",
-        "webbrowser",
-        "ctypes",
-        "_ctypes",
-        "cffi",
-        "marshal",
-        "pickle",
-        "_pickle",
-        "cPickle",
-        "dill",
-        "cloudpickle",
-        "jsonpickle",
-        "shelve",
-        "importlib",
-        "imp",
-        "runpy",
-        "pkgutil",
-        "code",
-        "codeop",
-        "pdb",
-        "bdb",
-        "cProfile",
-        "profile",
-        "timeit",
-        "trace",
-        "types",
-        "inspect",
-        "gc",
-        "signal",
-        "threading",
-        "_thread",
-        "multiprocessing",
-        "asyncio",
-        "concurrent",
-        "operator",
-        "functools",
-        "itertools",
-        "pydoc",
-        "pip",
-        "ensurepip",
-        "setuptools",
-        "distutils",
-        "venv",
-        "site",
-        "zipimport",
-        "zipapp",
-        "tempfile",
-        "io",
-        "_io",
-        "pathlib",
-        "fileinput",
-        "glob",
-        "mmap",
-        "fcntl",
-        "resource",
-        "atexit",
-        "weakref",
-        "copyreg",
-        "platform",
-        "getpass",
-        "pwd",
-        "logging.config",
-        "doctest",
-        "idlelib",
-        "lib2to3",
-        "test",
-        "unittest",
-        "pexpect",
-        "sh",
-        "paramiko",
-        "fabric",
-        "nturl2path",
-        "linecache",
-        "compileall",
-        "py_compile",
-        "faulthandler",
-        "tracemalloc",
-        "sysconfig",
-        "antigravity",
-        "this",
-    ]
-)
-_DANGEROUS_PREFIXES: Final = (
-    "numpy.f2py", "numpy.testing", "numpy.load", "numpy.save", "numpy.distutils", "numpy.lib.npyio",
-    "numpy.memmap", "numpy.fromfile", "pandas.eval", "pandas.read_", "pandas.io", "joblib.load",
-    "torch.load", "torch.hub", "torch.jit.load", "torch.ops.load_library", "torch.classes", "torch.serialization",
-    "torch.utils.cpp_extension", "torch.utils.collect_env", "torch.utils.bottleneck", "torch._dynamo",
-    "torch._inductor", "torch.distributed.run", "torch.distributed.elastic", "torch.package",
-    "torch.multiprocessing", "torch.fx.", "torch.storage._load_from_bytes", "torch.testing",
-    "torch.utils.data.datapipes", "torch.utils.model_zoo", "torch.distributed.rpc", "torch.save",
-    "tensorflow.py_function", "tensorflow.numpy_function", "tensorflow.io", "tensorflow.load_",
-    "tensorflow.raw_ops", "tensorflow.keras.utils.get_file", "tensorflow.python", "keras.utils.get_file",
-    "keras.src.utils.file_utils", "keras.utils.extract_archive", "keras.src.utils.io_utils",
-    "keras.config.enable_unsafe_deserialization", "keras.src.saving.serialization_lib",
-    "keras.saving.load", "keras.models.load", "keras.src.legacy", "keras.src.backend",
-    "nemo.utils", "nemo.core.config.hydra_runner", "nemo.collections.common.parts.run", "mlflow",
-    "transformers.utils.hub", "transformers.dynamic_module_utils", "transformers.pipeline",
-    "huggingface_hub", "hydra.utils", "hydra._internal", "hydra.main", "omegaconf.OmegaConf.load",
-    "lightning.pytorch.cli", "pytorch_lightning.utilities.cloud_io", "sklearn.utils._testing",
-    "scipy.io", "sklearn.datasets", "sympy.sympify", "sympy.parsing",
-    "IPython", "nbformat", "jinja2", "yaml.unsafe_load", "yaml.load",
-)  # fmt: skip
-_DANGEROUS_ENDINGS: Final = frozenset(
-    [
-        "system",
-        "popen",
-        "exec",
-        "eval",
-        "execfile",
-        "compile",
-        "spawn",
-        "check_output",
-        "check_call",
-        "getoutput",
-        "fork",
-        "execv",
-        "execve",
-        "import_module",
-        "__import__",
-        "load_module",
-        "run_path",
-        "run_module",
-        "load_library",
-        "loads",
-        "get_file",
-        "download",
-        "urlretrieve",
-        "urlopen",
-        "rmtree",
-        "remove",
-        "unlink",
-        "write_text",
-        "write_bytes",
-        "resolve_name",
-        "locate",
-        "getattr",
-        "setattr",
-        "globals",
-        "__reduce__",
-        "__getattribute__",
-        "load_from_bytes",
-    ]
-)
 HYDRA_PREFIXES: Final = (
     "nemo.", "torch.", "torchvision.", "torchaudio.", "torchmetrics.", "pytorch_lightning.",
     "lightning.", "lightning_fabric.", "transformers.", "omegaconf.", "megatron.", "apex.", "monai.",
@@ -227,11 +61,16 @@ _HARMLESS: Final = frozenset(
         "math.prod",
     ]
 )
+_OWN_PLUGINS: Final = re.compile(
+    r"^hydra\._internal\.core_plugins\.basic_(launcher\.BasicLauncher|sweeper\.BasicSweeper)$"
+    r"|^hydra_plugins\.[\w.]+\.[A-Z]\w+$"
+)
+"""What every run of Hydra writes into its own configuration."""
 _TARGET: Final = re.compile(
     r"""["']?(?:_target_|__target__|_partial_target_)["']?\s*[:=]\s*["']?([\w.:]+)"""
 )
 _CALLED: Final = frozenset(("_target_", "__target__", "_partial_target_"))
-_IMPORTED: Final = frozenset(("target", "class_path", "factory"))
+_IMPORTED: Final = frozenset(("target", "class_path", "factory", "_instantiator"))
 _MODULES: Final = frozenset(("loader_module", "parent_library"))
 """Keys of MLflow and PEFT whose value their loader imports."""
 _PARTS: Final = frozenset(("code", "data", "python_model", "model_path", "pickled_model"))
@@ -239,17 +78,12 @@ _PARTS: Final = frozenset(("code", "data", "python_model", "model_path", "pickle
 _LIBRARIES: Final = ("mlflow.", "__main__", "transformers_modules", *(
     name.rstrip(".") for name in HYDRA_PREFIXES
 ))  # fmt: skip
-_GIVEN: Final = re.compile(
-    r"^(os|posix|nt|subprocess|builtins|pty|importlib|runpy|ctypes|shutil|socket|pickle|marshal|sys)"
-    r"[.:](?!(json|yaml|py|txt|pt|bin)$)[A-Za-z_]\w*([.:]\w+)*$"
-)
-"""Functions of Python itself that no model is given."""
 _NAMED: Final = _IMPORTED | {"callable", "func", "function"}
 _NAME: Final = re.compile(r"^[A-Za-z_][\w]*(?:[.:][A-Za-z_]\w*)*$")
 
 
 def name_trust(name: str, allowed: tuple[str, ...] = HYDRA_PREFIXES) -> NameTrust:
-    """Say what the full name of a Python object is known for.
+    """Return how far the full name of a Python object is trusted.
 
     Args:
         name: Dotted, as `module.attribute`.
@@ -257,13 +91,13 @@ def name_trust(name: str, allowed: tuple[str, ...] = HYDRA_PREFIXES) -> NameTrus
     """
     flat = name.replace(":", ".").strip().strip(".")
     parts = flat.split(".")
-    if flat in _HARMLESS:
+    if flat in _HARMLESS or _OWN_PLUGINS.match(flat):
         return NameTrust.ALLOWED
-    if parts[0] in _DANGEROUS_MODULES or flat.startswith(_DANGEROUS_PREFIXES):
+    if parts[0] in modules("config") or flat.startswith(prefixes("config")):
         return NameTrust.DANGEROUS
-    if parts[-1] in _DANGEROUS_ENDINGS or any(part.startswith("__") for part in parts):
+    if parts[-1] in names("config") or any(part.startswith("__") for part in parts):
         return NameTrust.DANGEROUS
-    if any(part in ("os", "sys", "subprocess", "builtins", "importlib") for part in parts[1:]):
+    if not modules("config-path").isdisjoint(parts[1:]):
         return NameTrust.DANGEROUS  # another module's own import, reached through it
     return NameTrust.ALLOWED if flat.startswith(allowed) else NameTrust.UNKNOWN
 
@@ -347,13 +181,22 @@ def _judge_arguments(scan: Scan, prefix: str, mapping: dict[Any, Any]) -> None:
         if key in _CALLED or isinstance(held, dict):
             continue
         for value in held[:1000] if isinstance(held, list) else [held]:
-            if isinstance(value, str) and _GIVEN.match(value):
+            if isinstance(value, str) and _handed_on().match(value):
                 scan.report(
                     "TW-MODEL-TARGET-DANGEROUS",
                     f"{prefix}{key} hands on {value[:120]}",
                     key=f"{prefix}{key}"[:200],
                     **about(value),
                 )
+
+
+@cache
+def _handed_on() -> re.Pattern[str]:
+    """Return the pattern of the functions of Python itself that no model hands on by name."""
+    return re.compile(
+        rf"^({'|'.join(sorted(modules('argument')))})"
+        r"[.:](?!(json|yaml|py|txt|pt|bin)$)[A-Za-z_]\w*([.:]\w+)*$"
+    )
 
 
 def texts(value: object) -> list[str]:
@@ -397,22 +240,41 @@ def leaves(scan: Scan, document: object) -> Iterator[tuple[str, str, Any]]:
             yield path, key, value
 
 
+class _Walk(msgspec.Struct, frozen=True):
+    """The mappings of a document, which several readers go through."""
+
+    document: object
+    """Kept alive: a walk is found by its identity."""
+    found: list[tuple[str, dict[Any, Any]]]
+    whole: bool
+
+
 def mappings(scan: Scan, document: object) -> Iterator[tuple[str, dict[Any, Any]]]:
     """Yield every mapping of a document with its path, outer before inner.
 
     Raises:
         BudgetExceededError: the document has more than `MAX_MAPPINGS` collections.
     """
-    stack: list[tuple[str, object]] = [("", document)]
+    walk = scan.walks.get(id(document))
+    if walk is None:
+        walk = scan.walks[id(document)] = _walk(scan, document)
+    yield from walk.found
+    if not walk.whole:
+        raise BudgetExceededError(f"the document has more than {MAX_MAPPINGS} collections")
+
+
+def _walk(scan: Scan, document: object) -> _Walk:
+    found: list[tuple[str, dict[Any, Any]]] = []
+    stack: list[tuple[str, Any]] = [("", document)]
     count = 0
     while stack:
         path, value = stack.pop()
         count += 1
+        if count > MAX_MAPPINGS or scan.budget.steps <= 0:
+            return _Walk(document, found, whole=False)
         scan.budget.step(1)
-        if count > MAX_MAPPINGS:
-            raise BudgetExceededError(f"the document has more than {MAX_MAPPINGS} collections")
         if isinstance(value, dict):
-            yield path, value
+            found.append((path, value))
             prefix = f"{path}." if path else ""
             stack.extend(
                 (f"{prefix}{name}"[:400], inner)
@@ -420,8 +282,11 @@ def mappings(scan: Scan, document: object) -> Iterator[tuple[str, dict[Any, Any]
                 if isinstance(inner, dict | list)
             )
         elif isinstance(value, list | tuple):
+            # pairs of a tokenizer's merges are hundreds of thousands, and hold no mapping
             stack.extend(
                 (f"{path}[{index}]"[:400], inner)
                 for index, inner in reversed(list(enumerate(value)))
-                if isinstance(inner, dict | list)
+                if isinstance(inner, dict)
+                or (isinstance(inner, list) and any(isinstance(one, dict | list) for one in inner))
             )
+    return _Walk(document, found, whole=True)

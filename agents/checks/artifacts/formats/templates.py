@@ -16,13 +16,42 @@ _RAW_ESCAPE: Final = re.compile(
 )
 
 
+_GO_ACTION: Final = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
+_GO: Final = re.compile(
+    r"(if|else if|range|with|block|define|template|eq|ne|and|or|not|len|index|slice|printf|json"
+    r"|\(|)"
+    r"(\s|$|\()?[\w\s.$:=,()\"'`<>|+\-!/\\\[\]{}#@%*?&;^~]*",
+    re.DOTALL,
+)
+_GO_SIGN: Final = re.compile(
+    r"\{\{-?\s*(\.[A-Z]\w*|\$[\w.]*|(if|range|with|else if)\b[^}]*[\s(][.$]|end\b|define\s+\")"
+)
+
+
+def is_go_template(text: str) -> bool:
+    """Tell whether a template is one of Go's, as Ollama reads them: it calls no code of its own.
+
+    Args:
+        text: A template that is none of Jinja's.
+
+    Source: Go's text/template; Ollama's `template` package.
+    """
+    actions = _GO_ACTION.findall(text)
+    return (
+        bool(_GO_SIGN.search(text))
+        and "{%" not in text
+        and not _RAW_ESCAPE.search(text)
+        and all("__" not in action and _GO.fullmatch(action) for action in actions)
+    )
+
+
 def report_template(scan: Scan, text: str, key: str) -> None:
     """Judge a template and report what is wrong with it; one not readable is incomplete.
 
     Args:
         scan: Where to report.
         text: The template.
-        key: Where it stands: a metadata key, a JSON path.
+        key: Where it is: a metadata key, a JSON path.
     """
     from jinja2 import TemplateSyntaxError  # noqa: PLC0415 -- see above
 
@@ -39,7 +68,8 @@ def report_template(scan: Scan, text: str, key: str) -> None:
                 f"a template that does not parse names the interpreter's inner parts: {error}",
                 key=key,
             )
-        scan.mark_incomplete(f"{key}: the template does not parse: {error.message}")
+        if not is_go_template(text):
+            scan.mark_incomplete(f"{key}: the template does not parse: {error.message}")
         return
     except RecursionError:
         scan.report("TW-MODEL-TEMPLATE-EXHAUSTION", "a template is nested too deep", key=key)

@@ -1,11 +1,12 @@
 """Reads TensorFlow graphs off the wire: SavedModel, MetaGraph, frozen GraphDef, event of ops."""
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
+from agents.checks.artifacts.formats.format import Format, Suffix, Trait, endings
 from agents.checks.artifacts.readers.embedded import descend_decoded, report_text
 from agents.checks.artifacts.readers.paths import escapes
 from agents.checks.artifacts.readers.protobuf import LENGTH, VARINT, Message, looks_like, walk
@@ -149,13 +150,13 @@ STRING_TENSOR: Final = 7
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file holds a TensorFlow graph, by its first fields and its name."""
+    """Tell whether a file holds a TensorFlow graph, by its first fields and its name."""
     return bool(_root(name, head)) and source.size > 0
 
 
 def _root(name: str, head: bytes) -> str:
     base = name.lower().rsplit("/", 1)[-1].rsplit("!", 1)[-1]
-    if base.endswith((".pb", ".graphdef", ".meta")) or base == "saved_model.pb":
+    if base.endswith(_NAMED) or base == "saved_model.pb":
         if base == "keras_metadata.pb":
             return "KerasMetadata"
         if base == "fingerprint.pb":
@@ -174,7 +175,7 @@ def _root(name: str, head: bytes) -> str:
 
 
 def _is_graph(head: bytes) -> bool:
-    """Say whether the first field is a node: a name, then an operator."""
+    """Tell whether the first field is a node: a name, then an operator."""
     if head[:1] == b"\x12":
         return True
     offset = 1
@@ -239,8 +240,8 @@ def parse(scan: Scan, name: str, source: Source) -> None:
 
 
 def matches_text(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is a TensorFlow graph written as text."""
-    return source.size > 0 and name.lower().endswith(".pbtxt") and b"\0" not in head
+    """Tell whether a file is a TensorFlow graph written as text."""
+    return source.size > 0 and name.lower().endswith(_TEXT_NAMED) and b"\0" not in head
 
 
 def parse_text(scan: Scan, name: str, source: Source) -> None:
@@ -295,3 +296,40 @@ def _judge_strings(scan: Scan, window: Window, message: Message, outside: list[s
                     key="attr",
                     name=text[:80],
                 )
+
+
+FORMAT: Final = Format(
+    name="tensorflow",
+    suffixes=(
+        Suffix(
+            ".pb",
+            Trait.NAMED | Trait.WEIGHTS | Trait.NONEMPTY | Trait.MIXED,
+            promises=("savedmodel", "tensorflow", "onnx"),
+        ),
+        Suffix(".graphdef", Trait.NAMED),
+        Suffix(".meta", Trait.NAMED),
+        Suffix(traits=Trait.BINARY, pattern=r"\.data-\d{5}-of-\d{5}$|(^|/)variables\.index$"),
+    ),
+    matches=matches,
+    parse=parse,
+    numeric=True,
+    rules=(
+        "TW-MODEL-PATH-ESCAPES",
+        "TW-MODEL-TF-EMPTY",
+        "TW-MODEL-TF-EXECUTES",
+        "TW-MODEL-TF-PATH",
+        "TW-MODEL-TF-READS",
+    ),
+)
+TEXT: Final = Format(
+    name="tensorflow-text",
+    suffixes=(Suffix(".pbtxt", Trait.NAMED),),
+    matches=matches_text,
+    parse=parse_text,
+    rules=(
+        "TW-MODEL-TF-EXECUTES",
+        "TW-MODEL-TF-READS",
+    ),
+)
+_NAMED: Final = endings(FORMAT.suffixes, Trait.NAMED)
+_TEXT_NAMED: Final = endings(TEXT.suffixes, Trait.NAMED)

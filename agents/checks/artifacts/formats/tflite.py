@@ -1,17 +1,19 @@
 """Reads TensorFlow Lite flatbuffers: offsets within bounds, and the operators they need."""
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
+from agents.checks.artifacts.formats.format import Format, Suffix, Trait, endings
 from agents.checks.artifacts.formats.tensorflow import EXECUTES
 from agents.checks.artifacts.readers.embedded import report_text
 from agents.checks.artifacts.readers.window import Window
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
 
 IDENTIFIERS: Final = (b"TFL3", b"TFL2", b"TFL1")
+_MAGIC: Final = re.compile(rb".{4}(?:%b)" % b"|".join(IDENTIFIERS), re.DOTALL)
 MAX_VECTOR: Final = 1_000_000
 CUSTOM: Final = 32
 """BuiltinOperator.CUSTOM."""
@@ -26,11 +28,22 @@ KNOWN_CUSTOM: Final = re.compile(
 )
 
 
+SUFFIXES: Final = (
+    Suffix(
+        ".tflite",
+        Trait.NAMED | Trait.WEIGHTS | Trait.NONEMPTY | Trait.BINARY,
+        promises=("tflite",),
+        claim="tflite",
+    ),
+)
+_NAMED: Final = endings(SUFFIXES, Trait.NAMED)
+
+
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is a TensorFlow Lite model, by its identifier or its name."""
+    """Tell whether a file is a TensorFlow Lite model, by its identifier or its name."""
     del source
-    return head[4:8] in IDENTIFIERS or (
-        name.lower().endswith(".tflite") and not head.startswith((b"PK", b"version https://"))
+    return _MAGIC.match(head) is not None or (
+        name.lower().endswith(_NAMED) and not head.startswith((b"PK", b"version https://"))
     )
 
 
@@ -149,3 +162,19 @@ class _Flatbuffer:
     def text(self, table: int, field: int) -> str:
         begin, count = self.vector(table, field, 1)
         return self._window.read(begin, min(count, 1 << 20)).decode("utf-8", "replace")
+
+
+FORMAT: Final = Format(
+    name="tflite",
+    suffixes=SUFFIXES,
+    magic=_MAGIC,
+    matches=matches,
+    parse=parse,
+    numeric=True,
+    rules=(
+        "TW-MODEL-TFLITE-BOUNDS",
+        "TW-MODEL-TFLITE-CUSTOM",
+        "TW-MODEL-TFLITE-EXECUTES",
+        "TW-MODEL-TFLITE-FLEX",
+    ),
+)

@@ -6,8 +6,10 @@ PyTorch's compiler reads a subset of Python; what it accepts can still read and 
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Final
 
+from agents.checks.artifacts.dangerous_names import modules
 from agents.checks.artifacts.scanning import Scan, Source
 from schemas.severity import Severity
 
@@ -60,12 +62,19 @@ _KNOWN: Final = frozenset(
 _HOSTILE: Final = re.compile(
     r"(?i)(^|[_:])(exec|shell|system|command|cmd|payload|backdoor|evil|popen|eval|spawn|pickle)"
 )
-_PYTHON: Final = re.compile(
-    r"^\s*(?:import|from)\s+\w|\b(?:eval|exec|compile|__import__|open)\s*\(|"
-    r"\b(?:os|sys|subprocess|socket|shutil|ctypes|importlib)\.\w+|\bbuiltins\.(?!\w*(?:Error|Exception)\b)\w+|__globals__|__subclasses__|"
-    r"__reduce__|__builtins__|ops\.prim\.PythonOp|torch\.classes\.load_library|ops\.load_library",
-    re.MULTILINE,
-)
+
+
+@cache
+def _python() -> re.Pattern[str]:
+    """Return the pattern of what Python has and the language of TorchScript has not."""
+    return re.compile(
+        r"^\s*(?:import|from)\s+\w|\b(?:eval|exec|compile|__import__|open)\s*\(|"
+        rf"\b(?:{'|'.join(sorted(modules('torchscript')))})\.\w+|"
+        r"\bbuiltins\.(?!\w*(?:Error|Exception)\b)\w+|__globals__|__subclasses__|"
+        r"__reduce__|__builtins__|ops\.prim\.PythonOp|torch\.classes\.load_library|"
+        r"ops\.load_library",
+        re.MULTILINE,
+    )
 
 
 def scan_torchscript_code(scan: Scan, source: Source) -> None:
@@ -80,7 +89,7 @@ def scan_torchscript_code(scan: Scan, source: Source) -> None:
             line=text.count("\n", 0, match.start()) + 1,
             name=match.group(1),
         )
-    for match in _PYTHON.finditer(text):
+    for match in _python().finditer(text):
         scan.report(
             "TW-TORCHSCRIPT-PYTHON",
             f"the model's code contains {match.group().strip()[:80]!r}, unknown to TorchScript",

@@ -6,7 +6,7 @@ import re
 from math import prod
 from typing import Any, Final
 
-from agents.checks.artifacts.pickle.machine import Global, Mapping, Result
+from agents.checks.artifacts.pickle.symbols import Global, Mapping, Result
 from agents.checks.artifacts.scanning import Source
 
 _DTYPE: Final = re.compile(r"[<>|=]?([a-zA-Z?])(\d*)")
@@ -28,7 +28,7 @@ _WIDTHS: Final = {
 
 
 def item_size(dtype: str) -> int | None:
-    """Return the bytes of one item of a NumPy type string, None when it can't be told."""
+    """Return the bytes of one item of a NumPy type string, None if it is unknown."""
     match = _DTYPE.fullmatch(dtype)
     if not match:
         return None
@@ -49,7 +49,7 @@ def array_end(state: Any, position: int, source: Source) -> tuple[int, bool]:  #
         source: The bytes.
 
     Returns:
-        The offset (`position` when the length can't be told), and True when the array holds
+        The offset (`position` if the length is unknown), and True when the array holds
         objects, which follow as a pickle of their own.
     """
     if not isinstance(state, Mapping | list):
@@ -87,12 +87,12 @@ def other_file(state: Any) -> str:  # noqa: ANN401
     for _ in range(100):
         if not waiting:
             break
-        one = waiting.pop()
-        if isinstance(one, str) and _OUTSIDE.search(one):
-            return one
-        if isinstance(one, Mapping):
-            pairs = zip(one[::2], one[1::2], strict=False)
+        value = waiting.pop()
+        if isinstance(value, str) and _OUTSIDE.search(value):
+            return value
+        if isinstance(value, Mapping):
+            pairs = zip(value[::2], value[1::2], strict=False)
             waiting += [value for key, value in pairs if key == "filename"]
-        elif isinstance(one, tuple):
-            waiting += one[:10]
+        elif isinstance(value, tuple):
+            waiting += value[:10]
     return ""

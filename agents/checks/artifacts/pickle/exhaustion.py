@@ -6,7 +6,7 @@ import re
 from math import prod
 from typing import Any, Final
 
-from agents.checks.artifacts.pickle.machine import Global, Result
+from agents.checks.artifacts.pickle.symbols import Global, Result
 
 MAX_OCTETS: Final = 1 << 30
 """Octets that a call may be asked to make: a pickler writes them out, however many they are."""
@@ -32,7 +32,7 @@ _EXPONENT: Final = re.compile(r"[eE][+]?(\d[\d_]*)\s*$")
 
 
 def is_measured(module: str, name: str) -> bool:
-    """Say whether what a call of a harmless name costs depends on its arguments."""
+    """Tell whether what a call of a harmless name costs depends on its arguments."""
     return (
         (module in _BUILTINS and name in _ITERATING | _RANGES)
         or (module == "collections" and name in _ITERATING)
@@ -55,7 +55,7 @@ def exhausting(callee: Global, args: object, *, sized: bool = False) -> str:
     first = args[0] if args else None
     if name in _OCTETS and callee.module in _BUILTINS and _number(first) > MAX_OCTETS:
         return f"it makes {first} octets"
-    if name in _ITERATING and any(_length(one) > MAX_ITEMS for one in args):
+    if name in _ITERATING and any(_length(value) > MAX_ITEMS for value in args):
         return "it goes through a range of numbers without end"
     if name in ("pow", "__pow__") and len(args) == 2 and _bits(*args) > MAX_BITS:  # noqa: PLR2004 -- of a third, the result stays small
         return "it computes a number too long to hold"
@@ -63,8 +63,8 @@ def exhausting(callee: Global, args: object, *, sized: bool = False) -> str:
         exponent = _EXPONENT.search(first)
         if exponent and len(exponent[1]) < 100 and int(exponent[1]) > MAX_EXPONENT:  # noqa: PLR2004 -- digits
             return "it computes a number too long to hold"
-    sides = tuple(one for one in args if type(one) is int)
-    if any(_cells(one) > MAX_CELLS for one in (*args, sides if sized else ())):
+    sides = tuple(value for value in args if type(value) is int)
+    if any(_cells(value) > MAX_CELLS for value in (*args, sides if sized else ())):
         return "it makes an array too large for any machine"
     return ""
 
@@ -76,7 +76,7 @@ def _number(value: object) -> int:
 def _cells(value: object) -> int:
     if not isinstance(value, tuple | list) or not 0 < len(value) <= 64:  # noqa: PLR2004 -- NumPy's most sides
         return 0
-    sides = [one for one in value if type(one) is int and one > 0]
+    sides = [side for side in value if type(side) is int and side > 0]
     return prod(sides) if len(sides) == len(value) else 0
 
 
@@ -86,7 +86,7 @@ def _length(value: object) -> int:
     if not isinstance(made, Global) or made.name not in _RANGES:
         return 0
     bounds: Any = value.args if isinstance(value, Result) else ()
-    if not isinstance(bounds, tuple) or not all(type(one) is int for one in bounds):
+    if not isinstance(bounds, tuple) or not all(type(bound) is int for bound in bounds):
         return 0
     start, stop, step = {1: (0, *bounds, 1), 2: (*bounds, 1), 3: bounds}.get(len(bounds), (0, 0, 1))
     return max((stop - start) // step, 0) if step else 0

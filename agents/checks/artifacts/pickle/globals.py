@@ -12,6 +12,10 @@ from typing import Final
 
 import msgspec
 
+from agents.checks.artifacts.dangerous_names import modules, names, prefixes
+from agents.checks.artifacts.formats.format import Trait, endings
+from agents.checks.artifacts.pickle.declaration import FORMAT as PICKLE
+
 
 class Level(IntEnum):
     """How an import is judged."""
@@ -106,206 +110,6 @@ DATA_PACKAGES: Final = frozenset(
 """Those of them whose releases bring further functions that rebuild arrays, columns and types.
 
 Of the others, objects are made by classes: a function that is called and not known is a gadget."""
-DANGEROUS_PACKAGES: Final = frozenset(
-    [
-        "pip",
-        "setuptools",
-        "pkg_resources",
-        "wheel",
-        "distutils",
-        "_distutils_hack",
-        "easy_install",
-        "cloudpickle",
-        "dill",
-        "fickling",
-        "picklescan",
-        "modelscan",
-        "modelaudit",
-        "modelaudit_picklescan",
-        "saferpickle",
-        "requests",
-        "urllib3",
-        "httpx",
-        "aiohttp",
-        "httplib2",
-        "pycurl",
-        "paramiko",
-        "fabric",
-        "invoke",
-        "sh",
-        "plumbum",
-        "pexpect",
-        "ptyprocess",
-        "psutil",
-        "boto3",
-        "botocore",
-        "s3fs",
-        "gcsfs",
-        "fsspec",
-        "smart_open",
-        "IPython",
-        "ipykernel",
-        "jupyter_client",
-        "jupyter_core",
-        "nbconvert",
-        "conda",
-        "mamba",
-        "poetry",
-        "pipx",
-        "uv",
-        "klepto",
-        "hickle",
-        "pathos",
-        "multiprocess",
-        "pyspark",
-        "zodbpickle",
-        "pickle5",
-        "ppft",
-        "nbformat",
-        "notebook",
-        "docker",
-        "kubernetes",
-        "git",
-        "gitdb",
-        "celery",
-        "twisted",
-        "gevent",
-        "eventlet",
-        "tornado",
-        "flask",
-        "django",
-        "werkzeug",
-        "jinja2",
-        "mako",
-        "yaml",
-        "ruamel",
-        "cffi",
-        "win32api",
-        "win32com",
-        "win32process",
-        "pythoncom",
-        "pywintypes",
-        "pyautogui",
-        "pynput",
-        "selenium",
-        "playwright",
-        "numexpr",
-        "sympy",
-        "asteval",
-        "RestrictedPython",
-        "simpleeval",
-        "pyximport",
-        "cython",
-        "Cython",
-        "jsonpickle",
-        "shellingham",
-        "delegator",
-        "envoy",
-        "execnet",
-        "rpyc",
-        "zmq",
-        "websocket",
-        "websockets",
-        "socketio",
-        "scapy",
-        "pwn",
-        "pwnlib",
-        "impacket",
-        "ctypeslib",
-        "uvloop",
-        "greenlet",
-        "byteplay",
-        "bytecode",
-        "codetransformer",
-        "hypothesis",
-        "pytest",
-        "_pytest",
-        "nose",
-        "xonsh",
-        "hydra",
-        "streams",
-    ]
-)
-_CORE: Final = frozenset(
-    [
-        "os",
-        "nt",
-        "posix",
-        "sys",
-        "subprocess",
-        "builtins",
-        "__builtin__",
-        "__builtins__",
-        "importlib",
-        "imp",
-        "runpy",
-        "ctypes",
-        "socket",
-        "pickle",
-        "_pickle",
-        "marshal",
-        "shutil",
-        "pty",
-        "code",
-        "codeop",
-        "commands",
-        "pdb",
-        "pydoc",
-        "pkgutil",
-        "webbrowser",
-        "multiprocessing",
-        "threading",
-        "asyncio",
-        "tempfile",
-        "urllib",
-        "http",
-        "shelve",
-        "platform",
-        "types",
-        "inspect",
-        "operator",
-        "functools",
-        "posixpath",
-        "ntpath",
-        "_posixsubprocess",
-        "linecache",
-        "distutils",
-        "pip",
-        "f2py",
-        "cpp_extension",
-        "__globals__",
-        "__dict__",
-        "__class__",
-        "__bases__",
-        "__subclasses__",
-        "__init__",
-        "__reduce__",
-        "__code__",
-        "__getattribute__",
-        "__import__",
-        "__loader__",
-        "__spec__",
-        "__self__",
-        "__func__",
-        "__wrapped__",
-        "__call__",
-        "modules",
-        "io",
-        "_io",
-        "base64",
-        "zlib",
-        "requests",
-        "system",
-        "popen",
-        "eval",
-        "exec",
-    ]
-)
-"""As one part of a dotted path, these lead out of the package they are found in."""
-_OWN: Final = frozenset(
-    ["types", "io", "modules", "platform", "operator", "functools", "inspect", "code", "system"]
-)
-"""Of these names, a package's own modules may be too: a class in one of them is the package's."""
 RUNNER: Final = re.compile(
     r"(?i)(?:^|_|\.|(?<=[a-z]))(exec\w*|eval\w*|system|popen\w*|spawn\w*|shell\w*|run|runs|runner|call"
     r"|cmd|command|import\w*|load|loads|loader|load\w+|unpickle|download\w*|fetch\w*|urlopen|get_file"
@@ -325,32 +129,22 @@ _ALIKE: Final = str.maketrans("IL1|0Oіоасерхуѕԁ", "llllooioacepxysd") 
 _CLASS: Final = re.compile(r"^_*[A-Z]\w*$")
 
 
-_OPENERS: Final = frozenset(
-    [
-        ("numpy.lib.npyio", "NpzFile"),
-        ("numpy.lib._npyio_impl", "NpzFile"),
-        ("onnxruntime", "InferenceSession"),
-        ("onnxruntime.capi.onnxruntime_inference_collection", "InferenceSession"),
-        ("h5py", "File"),
-        ("h5py._hl.files", "File"),
-    ]
-)
-"""Classes whose making opens a file that the caller names, and reads what may run code."""
-
-
 def _text(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 @cache
 def _allowed() -> dict[tuple[str, str], frozenset[str]]:
-    table = msgspec.json.decode(_text("allowed_globals.json"), type=dict[str, dict[str, list[str]]])
     result: dict[tuple[str, str], frozenset[str]] = {}
-    for module, uses in table.items():
-        for use, names in uses.items():
-            for name in names:
-                key = (module, name)
-                result[key] = result.get(key, frozenset()) | {use}
+    # what tests/corpus/libraries.py found in the libraries' sources, and what a person decided
+    for file in ("library_globals.json", "allowed_globals.json"):
+        table = msgspec.json.decode(_text(file), type=dict[str, dict[str, list[str]]])
+        for module, uses in table.items():
+            for use, listed in uses.items():
+                one = frozenset((use,))
+                for name in listed:
+                    known = result.get((module, name))
+                    result[module, name] = known | one if known else one
     return result
 
 
@@ -394,7 +188,7 @@ def judge(module: str, name: str, protocol: int, *, script: bool = False) -> Imp
         module in _renames()[0] or (module, name) in _renames()[1]
     ):
         return import_verdict
-    return max(import_verdict, original, key=lambda one: one.level)
+    return max(import_verdict, original, key=lambda verdict: verdict.level)
 
 
 def _judge(module: str, name: str, *, script: bool) -> ImportVerdict:
@@ -407,7 +201,17 @@ def _judge(module: str, name: str, *, script: bool) -> ImportVerdict:
         ):
             return ImportVerdict(Level.UNKNOWN, reason="a custom C++ class")
         return ImportVerdict(Level.ALLOWED, frozenset({"new", "ref", "call"}))
-    if (module, name) in _OPENERS:
+    return judge_unlisted(module, name)
+
+
+def judge_unlisted(module: str, name: str) -> ImportVerdict:
+    """Judge an import by its names alone, whatever the allow-list says of it.
+
+    Args:
+        module: As the machine looks it up.
+        name: The same; may be dotted.
+    """
+    if f"{module}.{name}" in prefixes("pickle-class"):
         return ImportVerdict(Level.DANGEROUS, reason="opens a file, and what is in it")
     runner = bool(RUNNER.search(name))
     function = not _CLASS.match(name.rsplit(".", 1)[-1])
@@ -415,17 +219,18 @@ def _judge(module: str, name: str, *, script: bool) -> ImportVerdict:
     top = parts[0]
     if top in _stdlib():
         return ImportVerdict(Level.DANGEROUS, reason="the standard library, outside the allow-list")
-    if top in DANGEROUS_PACKAGES:
+    if top in modules("pickle"):
         return ImportVerdict(Level.DANGEROUS, reason="a package that runs, fetches or loads")
     if near := impersonated(module, name):
         return ImportVerdict(Level.DANGEROUS, reason=f"passes for {near}, which it is not")
-    own = frozenset() if function else _OWN
+    core = _core()
+    own = frozenset() if function else _own()
     inner = [*(part for part in parts[1:] if part not in own), *name.split(".")]
     for part in inner[:-1] if len(inner) > 1 else ():
-        if part in _CORE:
+        if part in core:
             return ImportVerdict(Level.DANGEROUS, reason=f"reaches {part!r} through another module")
     last = inner[-1]
-    if last in _CORE or (last in _stdlib() and (last.islower() and _in_known(top))):
+    if last in core or (last in _stdlib() and (last.islower() and _in_known(top))):
         return ImportVerdict(Level.DANGEROUS, reason=f"names {last!r} through another module")
     if not all(_IDENTIFIER.match(part) for part in (*parts, *name.split("."))):
         return ImportVerdict(Level.DANGEROUS, reason="not the name of anything Python can define")
@@ -494,18 +299,30 @@ def _common(left: str, right: str) -> int:
 
 
 def _one_letter(left: str, right: str) -> bool:
-    """Say whether two names differ by one letter put in, left out, changed or swapped."""
+    """Tell whether two names differ by one letter put in, left out, changed or swapped."""
     if abs(len(left) - len(right)) > 1 or len(right) < SHORT:
         return False
     start = _common(left, right)
     end = _common(left[start:][::-1], right[start:][::-1])
-    one, other = left[start : len(left) - end], right[start : len(right) - end]
-    if len(one) == 2 and one == other[::-1]:
+    changed, other = left[start : len(left) - end], right[start : len(right) - end]
+    if len(changed) == 2 and changed == other[::-1]:
         return True
-    if len(one) > 1 or len(other) > 1 or not (one + other).isalpha():
+    if len(changed) > 1 or len(other) > 1 or not (changed + other).isalpha():
         return False
     after = right[len(right) - end :][:1] if end else ""
-    return not (len(one) != len(other) and one + other == "s" and after in ("", "."))
+    return not (len(changed) != len(other) and changed + other == "s" and after in ("", "."))
+
+
+@cache
+def _core() -> frozenset[str]:
+    """Return what leads out of the package it is found in, as one part of a dotted path."""
+    return modules("pickle-path") | names("pickle-path")
+
+
+@cache
+def _own() -> frozenset[str]:
+    """Return the names of which a package's own modules may be too."""
+    return modules("own-module") | names("own-module")
 
 
 def _in_known(top: str) -> bool:
@@ -528,7 +345,30 @@ CODE: Final = re.compile(_CODE, re.IGNORECASE)
 COMMAND: Final = re.compile(
     _CODE
     + r"|^\s*(id|ls|calc|calc\.exe|xcalc|sh|bash|env|ps|pwd|true|os|sys|subprocess|builtins|posix|"
-    r"system|eval|exec|popen)\s*$|\.(pkl|pickle|pt|pth|so|dll|py|sh|exe)$",
+    r"system|eval|exec|popen)\s*$|\.(so|dll|py|sh|exe)$|"
+    rf"({'|'.join(map(re.escape, endings(PICKLE.suffixes, Trait.PICKLED | Trait.WEIGHTS)))})$",
     re.IGNORECASE,
 )
 """The same, given to a function: single words and file names too."""
+
+
+def code_in(value: object, *, function: bool) -> str:
+    """Return the first text among arguments that is code, a command, a path or an address.
+
+    Args:
+        value: The arguments.
+        function: Whether a function is given them; single words and file names count then.
+    """
+    pattern = COMMAND if function else CODE
+    waiting, seen = [value], 0
+    while waiting and seen < 200:
+        item = waiting.pop()
+        seen += 1
+        if isinstance(item, bytes):
+            item = item[:4096].decode("latin-1")
+        if isinstance(item, str):
+            if pattern.search(item[:4096]):
+                return item[:120]
+        elif isinstance(item, tuple | list):
+            waiting.extend(item[:50])
+    return ""

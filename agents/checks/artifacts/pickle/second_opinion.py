@@ -14,12 +14,14 @@ import re
 from typing import Final
 
 from agents.checks.artifacts.pickle.globals import Level, judge
-from agents.checks.artifacts.pickle.streams import starts_like_pickle
+from agents.checks.artifacts.pickle.heads import starts_like_pickle
 from agents.checks.artifacts.report import severity_of
 from agents.checks.artifacts.scanning import Scan, Source
 from schemas.severity import Severity
 
 MAX_OPCODES: Final = 50_000
+MAX_STREAMS: Final = 100
+"""Each costs fickling a millisecond and more, however short it is."""
 MAX_BYTES: Final = 8 << 20
 TRUSTED_ANALYSES: Final = frozenset(
     ("UnsafeImports", "UnsafeImportsML", "OvertlyBadEval", "ScannerDeactivation")
@@ -36,27 +38,27 @@ def ask_fickling(scan: Scan, source: Source) -> None:
         scan: The file's scan; where it disagrees is reported there.
         source: The file's bytes.
     """
-    if any(severity_of(one) is Severity.CRITICAL for one in scan.detections):
+    if any(severity_of(detection) is Severity.CRITICAL for detection in scan.detections):
         return
     if source.size > MAX_BYTES or not starts_like_pickle(source.read(0, 4096)):
         return
     raw = source.read(0, source.size)
     if not _is_worth_asking(raw):
         return
-    told: set[str] = set()
+    reported: set[str] = set()
     for analysis, overt, message in _opinions(raw):
         rule_id = "TW-PICKLE-SECOND-OPINION"
         if overt and not _is_known(message):
             rule_id = "TW-PICKLE-DISAGREEMENT"
-        if rule_id not in told:  # one of each kind says it
-            told.add(rule_id)
+        if rule_id not in reported:  # the first of each kind is enough
+            reported.add(rule_id)
             scan.report(rule_id, f"fickling ({analysis}): {message[:300]}", name=analysis)
 
 
 def _is_known(message: str) -> bool:
-    """Say whether the import that fickling warns of is on the exact allow-list.
+    """Tell whether the import that fickling warns of is on the exact allow-list.
 
-    It is told by the names of the stream, which may be those of Python 2. Where a protocol takes
+    It shows in the names of the stream, which may be those of Python 2. Where a protocol takes
     those for what they say, our own analysis has called them dangerous, and nobody is asked.
     """
     match = _IMPORT.search(message)
@@ -64,20 +66,23 @@ def _is_known(message: str) -> bool:
 
 
 def _is_worth_asking(raw: bytes) -> bool:
-    """Say whether the first stream is short enough, and something is imported or more follows.
+    """Tell whether the streams are short and few enough, and something is imported or more follows.
 
-    Both as fickling itself reads it; all that it is asked about is what is imported.
+    All as fickling itself reads it; all that it is asked about is what is imported.
     """
-    imports, end = False, 0
-    try:
-        for count, (opcode, _, offset) in enumerate(pickletools.genops(raw)):
-            if count > MAX_OPCODES:
-                return False
-            imports = imports or opcode.name in _IMPORTING
-            end = offset or 0
-    except (ValueError, OverflowError, MemoryError):
-        return False
-    return imports or end + 1 < len(raw)
+    imports, count, streams = False, 0, 0
+    stream = io.BytesIO(raw)
+    while stream.tell() < len(raw):
+        streams += 1
+        try:
+            for opcode, _, _ in pickletools.genops(stream):
+                count += 1
+                if count > MAX_OPCODES or streams > MAX_STREAMS:
+                    return False
+                imports = imports or opcode.name in _IMPORTING
+        except (ValueError, OverflowError, MemoryError):
+            return streams > 1  # what follows is no pickle; fickling takes what it can read of it
+    return imports or streams > 1
 
 
 def _opinions(raw: bytes) -> list[tuple[str, bool, str]]:
@@ -90,8 +95,8 @@ def _opinions(raw: bytes) -> list[tuple[str, bool, str]]:
 
         found: list[tuple[str, bool, str]] = []
         try:
-            for one in StackedPickle.load(io.BytesIO(raw), fail_on_decode_error=False).pickled:
-                for result in check_safety(one).results:
+            for stream in StackedPickle.load(io.BytesIO(raw), fail_on_decode_error=False).pickled:
+                for result in check_safety(stream).results:
                     if result.analysis_name in TRUSTED_ANALYSES and not result:
                         overt = result.severity >= Theirs.LIKELY_OVERTLY_MALICIOUS
                         found.append((result.analysis_name, overt, result.message or ""))

@@ -1,5 +1,5 @@
 """What Python's own functions make of constants: codecs, numbers, sequences, all bounded."""
-# ruff: noqa: PLR2004 -- bounds stand where they are used
+# ruff: noqa: PLR2004 -- bounds are given where they are used
 
 from __future__ import annotations
 

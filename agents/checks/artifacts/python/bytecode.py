@@ -2,7 +2,7 @@
 
 Nothing is unmarshalled: the values are walked and forgotten, but for names and texts.
 """
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from typing import Final
 
 import msgspec
 
+from agents.checks.artifacts.dangerous_names import names
+from agents.checks.artifacts.formats.format import Format
+from agents.checks.artifacts.formats.names import is_weights_name
 from agents.checks.artifacts.python.shell_commands import is_private_path
 from agents.checks.artifacts.readers.embedded import descend_decoded
-from agents.checks.artifacts.readers.paths import is_weights_name
 from agents.checks.artifacts.readers.window import read_document
-from agents.checks.artifacts.scanning import BytesSource, CorruptFileError, Scan, Source
+from agents.checks.artifacts.scanning import Budget, BytesSource, CorruptFileError, Scan, Source
 from schemas.severity import Severity
 
 MAX_VALUES: Final = 500_000
@@ -30,47 +32,6 @@ _LISTS: Final = b"([<>"
 _IDENTIFIER: Final = re.compile(rb"[A-Za-z_]\w*")
 LAYOUTS: Final = ((5, 2), (6, 1), (5, 1), (4, 1))
 """Integers before a code object's values, and tables behind them: 3.11, 3.8, 3.0 and 2."""
-_RUNS: Final = frozenset(
-    [
-        "system",
-        "popen",
-        "exec",
-        "eval",
-        "execv",
-        "execve",
-        "execvp",
-        "execl",
-        "spawnv",
-        "spawnl",
-        "posix_spawn",
-        "Popen",
-        "check_output",
-        "check_call",
-        "getoutput",
-        "fork_exec",
-        "__import__",
-        "fromhex",
-        "b64decode",
-        "marshal",
-        "ctypes",
-        "CDLL",
-        "windll",
-        "urlopen",
-        "urlretrieve",
-        "socket",
-        "dup2",
-        "pty",
-        "rmtree",
-        "webbrowser",
-        "runpy",
-        "__subclasses__",
-        "__globals__",
-        "_getframe",
-        "load_library",
-        "unsafe_load",
-    ]
-)
-"""Names that code beside weights has no reason to use where its source is withheld."""
 
 
 class Code(msgspec.Struct):
@@ -81,7 +42,7 @@ class Code(msgspec.Struct):
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Say whether a file is compiled Python: its magic, then a marshalled code object."""
+    """Tell whether a file is compiled Python: its magic, then a marshalled code object."""
     del name
     if source.size < 20 or head[2:4] != b"\r\n":
         return False
@@ -118,7 +79,7 @@ def report_code(scan: Scan, raw: bytes, key: str) -> None:
     Args:
         scan: Where to report.
         raw: The marshalled value.
-        key: Where it stands.
+        key: Where it is.
 
     Raises:
         CorruptFileError: the code breaks off.
@@ -127,13 +88,13 @@ def report_code(scan: Scan, raw: bytes, key: str) -> None:
     fault: CorruptFileError | None = None
     for layout in LAYOUTS:
         try:
-            _Reader(scan, raw, code, layout).walk()
+            walk_code(raw, code, layout, scan.budget)
         except CorruptFileError as error:
             fault = fault or error
         else:
             fault = None
             break
-    if used := sorted(code.names & _RUNS):
+    if used := sorted(code.names & names("bytecode")):
         scan.report(
             "TW-MODEL-BYTECODE-RUNS",
             f"compiled code uses {', '.join(used[:8])}",
@@ -144,6 +105,22 @@ def report_code(scan: Scan, raw: bytes, key: str) -> None:
         _judge_constant(scan, constant, key)
     if fault is not None:
         raise fault
+
+
+def walk_code(raw: bytes, code: Code, layout: tuple[int, int], budget: Budget) -> None:
+    """Gather the names and constants of marshalled code, in the layout of one range of versions.
+
+    Args:
+        raw: The marshalled value.
+        code: Filled with what it names and holds.
+        layout: One of `LAYOUTS`.
+        budget: What the walk may cost.
+
+    Raises:
+        CorruptFileError: the code breaks off, or is of another layout.
+        BudgetExceededError: the budget is spent.
+    """
+    _Reader(budget, raw, code, layout).walk()
 
 
 def _judge_constant(scan: Scan, constant: bytes, key: str) -> None:
@@ -167,8 +144,8 @@ _COMMAND: Final = re.compile(
 class _Reader:
     """One walk over one marshalled value, in the layout of one range of versions."""
 
-    def __init__(self, scan: Scan, raw: bytes, code: Code, layout: tuple[int, int]) -> None:
-        self._scan = scan
+    def __init__(self, budget: Budget, raw: bytes, code: Code, layout: tuple[int, int]) -> None:
+        self._budget = budget
         self._raw = raw
         self._code = code
         self._integers, self._tail = layout
@@ -189,7 +166,7 @@ class _Reader:
             if left == 0:
                 continue
             count += 1
-            self._scan.budget.step(1)
+            self._budget.step(1)
             if count > MAX_VALUES or len(pending) > MAX_DEPTH:
                 raise CorruptFileError("compiled code larger or deeper than any")
             kind = bytes([self._take(1)[0] & 0x7F])
@@ -244,3 +221,14 @@ class _Reader:
             raise CorruptFileError("compiled code breaks off")
         self._at += length
         return self._raw[self._at - length : self._at]
+
+
+FORMAT: Final = Format(
+    name="bytecode",
+    matches=matches,
+    parse=parse,
+    rules=(
+        "TW-MODEL-BYTECODE",
+        "TW-MODEL-BYTECODE-RUNS",
+    ),
+)

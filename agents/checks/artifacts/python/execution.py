@@ -50,14 +50,16 @@ def placed(tree: ast.Module, called_on_import: set[str]) -> Iterator[tuple[ast.A
 def passed_over(nodes: list[ast.AST]) -> set[int]:
     """Return ids of nodes that use no function as a value: calls, annotations, bases, aliases."""
     found: set[int] = set()
-    shared = {id(one) for node in nodes if isinstance(node, ast.ClassDef) for one in node.body}
+    shared = {
+        id(statement) for node in nodes if isinstance(node, ast.ClassDef) for statement in node.body
+    }
     for node in nodes:
         skipped: list[ast.AST | None] = []
         if isinstance(node, ast.Call):
             skipped = [node.func]
             if isinstance(node.func, ast.Name) and node.func.id in ("isinstance", "issubclass"):
                 skipped += node.args
-            skipped += [one.value for one in node.keywords if one.arg == "type"]
+            skipped += [keyword.value for keyword in node.keywords if keyword.arg == "type"]
         elif isinstance(node, ast.Attribute):
             skipped = [node.value]
         elif isinstance(node, ast.ClassDef):
@@ -72,7 +74,7 @@ def passed_over(nodes: list[ast.AST]) -> set[int]:
             plain = all(isinstance(target, ast.Name) for target in node.targets)
             if plain and id(node) not in shared:
                 skipped = [node.value]  # an alias, which is followed
-        found.update(id(one) for one in skipped if one is not None)
+        found.update(id(child) for child in skipped if child is not None)
     return found
 
 

@@ -5,31 +5,23 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final, NamedTuple
 
+from agents.checks.artifacts.dangerous_names import functions, modules
 from agents.checks.artifacts.python.values import Function, Values
 
 MAX_DEPTH: Final = 100
-SPAWN: Final = re.compile(
-    r"^(os\.(system|popen[234]?|exec[lv]p?e?|spawn[lv]p?e?|posix_spawnp?|startfile|fork(pty)?)"
-    r"|(posix|nt)\.(system|popen|execve?|posix_spawn)|pty\.(spawn|fork)|platform\.popen"
-    r"|subprocess\.(run|call|Popen|check_call|check_output|getoutput|getstatusoutput)"
-    r"|commands\.get\w+|asyncio\.(create_)?subprocess\w*|_posixsubprocess\.fork_exec"
-    r"|ctypes\..*\.(system|popen|execv\w*|WinExec|ShellExecute\w*)|pip\.(main|_internal\..*main)"
-    r"|cffi\.FFI\..*\.(system|popen|exec\w*)"
-    r"|sh\.\w+|pexpect\.(spawn|run)|pipes\.Template|distutils\.spawn\.spawn|torch\.utils\.cpp_extension\.load\w*"
-    r"|(IPython\.)?get_ipython\.\w*system\w*)$"
-)
+MAX_COMPUTED: Final = 100
+"""Keys of one table that are computed; the rest is left out."""
+SPAWN: Final = functions("spawn")
 """Functions that start other programs."""
 EVALUATORS: Final = frozenset(("exec", "eval", "execfile"))
 _LOADERS: Final = frozenset(("__import__", "import_module", "_gcd_import", "load_module"))
 _NAMESPACES: Final = frozenset(("globals", "locals", "vars", "dir"))
 _BUILTINS: Final = frozenset(("builtins", "__builtins__", "__builtin__"))
-_ROOTS: Final = frozenset(
-    ("os", "posix", "nt", "subprocess", "pty", "builtins", "sys", "importlib", "platform")
-)
+_ROOTS: Final = modules("code-path")
 """Modules that code reaches through those that imported them."""
-_GUARDED: Final = frozenset(("os", "posix", "nt", "subprocess", "builtins", "shutil", "pty"))
+_GUARDED: Final = modules("hidden-lookup")
 """Modules in which no model code looks for a name that it does not say."""
 _STARRED: Final = (
     "system",
@@ -46,6 +38,15 @@ _INSTANCES: Final = re.compile(r"^(ctypes|cffi|IPython)\.")
 """Modules of which what they return is followed by its name."""
 
 
+class _Entries(NamedTuple):
+    """What a table holds: by its constant keys, and by those that are to be computed."""
+
+    constant: dict[Any, ast.AST]
+    computed: list[tuple[ast.expr, ast.AST]]
+    table: ast.Dict
+    """Kept alive: entries are found by its identity."""
+
+
 class Names:
     """The names of one module; it learns first, then a node means the same for good."""
 
@@ -58,6 +59,7 @@ class Names:
         """Every name that the module itself gives a meaning."""
         self._imported: set[str] = set()
         self._tables: dict[str, ast.expr] = {}
+        self._entries: dict[int, _Entries] = {}
         self._known: dict[int, str] = {}
         self._learnt = False
 
@@ -157,7 +159,7 @@ class Names:
                         self.values.constants[f"{owner}.{statement.targets[0].id}"] = constant
 
     def runs(self, dotted: str) -> bool:
-        """Say whether a full name is of what starts a program or evaluates text."""
+        """Tell whether a full name is of what starts a program or evaluates text."""
         if dotted.startswith("sh.") and "sh" not in self._imported:
             return False  # a variable of that name
         if dotted in self.functions:
@@ -195,7 +197,7 @@ class Names:
         return found if found in _GUARDED else ""
 
     def is_computed(self, node: ast.AST) -> bool:
-        """Say whether a reference is looked up by a text where a plain name would do."""
+        """Tell whether a reference is looked up by a text where a plain name would do."""
         while True:
             if isinstance(node, ast.Attribute):
                 node = node.value
@@ -269,10 +271,8 @@ class Names:
         if isinstance(table, ast.Name | ast.Attribute):
             table = self._tables.get(target_name(table), table)
         if isinstance(table, ast.Dict):
-            for name, value in zip(table.keys, table.values, strict=True):
-                if name is not None and self.values.value(name) == key:
-                    return "", value
-            return None
+            entry = self._entry(table, key)
+            return None if entry is None else ("", entry)
         if isinstance(table, ast.List | ast.Tuple):
             if isinstance(key, int) and -len(table.elts) <= key < len(table.elts):
                 return "", table.elts[key]
@@ -291,6 +291,23 @@ class Names:
         ):
             return ("", ast.Name(key)) if not owner.args else (key, owner.args[0])
         return key, owner
+
+    def _entry(self, table: ast.Dict, key: object) -> ast.AST | None:
+        """Return what a table holds under a key; its constant keys are gone through once."""
+        known = self._entries.get(id(table))
+        if known is None:
+            known = self._entries[id(table)] = _Entries({}, [], table)
+            for name, value in zip(table.keys, table.values, strict=True):
+                if isinstance(name, ast.Constant):
+                    known.constant.setdefault(name.value, value)
+                elif name is not None and len(known.computed) < MAX_COMPUTED:
+                    known.computed.append((name, value))
+        if isinstance(key, str | bytes | int) and key in known.constant:
+            return known.constant[key]
+        for computed, held in known.computed:
+            if self.values.value(computed) == key:
+                return held
+        return None
 
     def _looked_up(self, node: ast.Call, depth: int = 0) -> str:
         """Return what a call yields that looks a name up: `getattr`, `__import__` and their kin."""

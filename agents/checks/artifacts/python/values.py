@@ -151,7 +151,7 @@ class Values:
         if self._total > MAX_TOTAL:
             return
         self._steps = 0
-        local = dict(self.constants)
+        local: dict[str, Any] = {}  # what is not in it is looked up among the constants
         try:
             self._run([statement], local)
         except (UnfoldableError, _Returned, *_FAULTS):
@@ -179,7 +179,7 @@ class Values:
         elif isinstance(node, ast.BinOp):
             value = self._binary(node, local)
         elif isinstance(node, ast.JoinedStr):
-            value = "".join(self._part(part, local) for part in node.values)
+            value = self._joined(node, local)
         elif isinstance(node, ast.List | ast.Tuple | ast.Set):
             value = [self._fold(item, local) for item in node.elts]
         elif isinstance(node, ast.Dict):
@@ -237,6 +237,11 @@ class Values:
             if function is not None and not isinstance(function, ast.Lambda):
                 return ast.get_docstring(function) or ""
         raise UnfoldableError
+
+    def _joined(self, node: ast.JoinedStr, local: dict[str, Any]) -> str:
+        if len(node.values) > MAX_STEPS:
+            raise UnfoldableError
+        return "".join(self._part(part, local) for part in node.values)
 
     def _part(self, part: ast.expr, local: dict[str, Any]) -> str:
         """Return a part of a formatted text; what is unknown of it stands as NUL."""
@@ -322,23 +327,23 @@ class Values:
     def _call(self, node: ast.Call, local: dict[str, Any]) -> Any:  # noqa: ANN401
         function = node.func
         if isinstance(function, ast.Lambda):
-            return self._enter(function, [self._fold(one, local) for one in node.args])
+            return self._enter(function, [self._fold(argument, local) for argument in node.args])
         if isinstance(function, ast.Name) and function.id in self.functions:
             return self._enter(
-                self.functions[function.id], [self._fold(one, local) for one in node.args]
+                self.functions[function.id], [self._fold(argument, local) for argument in node.args]
             )
         name = self._dotted(function)
         if name in ("map", "filter") and len(node.args) >= 2:
             return self._mapped(name, node, local)
         if name in FUNCTIONS:
-            arguments = [self._fold(one, local) for one in node.args]
+            arguments = [self._fold(argument, local) for argument in node.args]
             return FUNCTIONS[name](*arguments)
         if isinstance(function, ast.Attribute):
             return self._method(function, node, local)
         raise UnfoldableError
 
     def _mapped(self, name: str, node: ast.Call, local: dict[str, Any]) -> list[Any]:
-        columns = [sequence(self._fold(one, local)) for one in node.args[1:]]
+        columns = [sequence(self._fold(argument, local)) for argument in node.args[1:]]
         rows = list(zip(*columns, strict=False))
         self._step(len(rows))
         results = [self._apply(node.args[0], list(row)) for row in rows]
@@ -360,7 +365,7 @@ class Values:
         owner = self._fold(function.value, local)
         if function.attr == "join" and isinstance(owner, str | bytes) and node.args:
             return owner.join(sequence(self._fold(node.args[0], local)))
-        arguments = [self._fold(one, local) for one in node.args]
+        arguments = [self._fold(argument, local) for argument in node.args]
         if function.attr in ("decode", "encode"):
             codec = arguments[0] if arguments else "utf-8"
             return recode(owner, str(codec))
@@ -372,9 +377,9 @@ class Values:
             if _WIDE.search(owner):
                 raise UnfoldableError
             keywords = {
-                one.arg: self._fold(one.value, local)
-                for one in node.keywords
-                if one.arg is not None
+                keyword.arg: self._fold(keyword.value, local)
+                for keyword in node.keywords
+                if keyword.arg is not None
             }
             return owner.format(*arguments, **keywords)
         plain = isinstance(owner, str | bytes | bytearray | dict | int | list)
@@ -387,7 +392,7 @@ class Values:
     def _enter(self, function: Function, arguments: list[Any]) -> Any:  # noqa: ANN401
         if self._calls >= MAX_CALLS:
             raise UnfoldableError
-        names = [one.arg for one in (*function.args.posonlyargs, *function.args.args)]
+        names = [parameter.arg for parameter in (*function.args.posonlyargs, *function.args.args)]
         local = dict(zip(names, arguments, strict=False))
         defaults = function.args.defaults
         for name, default in zip(names[len(names) - len(defaults) :], defaults, strict=True):

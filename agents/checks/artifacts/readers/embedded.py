@@ -1,5 +1,5 @@
 """Finds files that hide as base64 or hexadecimal text within metadata and configuration."""
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from agents.checks.artifacts.dangerous_names import functions
 from agents.checks.artifacts.python.shell_commands import is_hostile_command
 from agents.checks.artifacts.scanning import BytesSource, Scan
 from schemas.severity import Severity
@@ -80,7 +81,7 @@ def report_text(scan: Scan, key: str, text: str, severity: Severity | None = Non
 
     Args:
         scan: Where to report.
-        key: Where the text stands.
+        key: Where the text is.
         text: The text.
         severity: Of code and commands, when other than the rule's: where text is only data.
     """
@@ -89,7 +90,7 @@ def report_text(scan: Scan, key: str, text: str, severity: Severity | None = Non
         if raw.startswith(FILE_HEADS[:11]):
             scan.descend(f"{key}:text", BytesSource(text.encode("latin-1", "replace")))
     what = ""
-    if _CALLABLE.fullmatch(text.strip()) and not _WORDS.search(key):
+    if functions("metadata").match(text.strip()) and not _WORDS.search(key):
         what = f"{key} names {text.strip()}"
     elif match := _CODE.search(text):
         what = f"{key} holds code: {match.group()[:80]!r}"
@@ -99,12 +100,6 @@ def report_text(scan: Scan, key: str, text: str, severity: Severity | None = Non
         scan.report("TW-MODEL-METADATA-CODE", what, severity=severity, key=key)
 
 
-_CALLABLE: Final = re.compile(
-    r"(os|posix|nt)\.(system|popen|exec[lv]\w*|spawn\w*)|subprocess\.(run|call|Popen|check_\w+|getoutput)"
-    r"|(builtins|__builtin__)\.(exec|eval|compile|__import__|getattr)|runpy\.run_\w+|pty\.spawn"
-    r"|importlib\.import_module|shutil\.rmtree|(torch\.)?hub\.load|pickle\.loads?|marshal\.loads?"
-)
-"""The full names of functions that no setting needs."""
 _WORDS: Final = re.compile(
     r"(?i)label|vocab|token|text|content|class|word|name|prompt|example|tag|choice|answer|question|doc"
 )

@@ -12,7 +12,7 @@ _DRIVE: Final = re.compile(r"^[a-zA-Z]:")
 
 
 def escapes(path: str) -> bool:
-    """Say whether a path leads out of its folder on any system: up, absolute, a drive, a URL.
+    """Tell whether a path leads out of its folder on any system: up, absolute, a drive, a URL.
 
     Source: CVE-2022-25882, CVE-2024-27318, CVE-2026-27489 (variants that a plain test misses).
     """
@@ -30,18 +30,5 @@ def escapes(path: str) -> bool:
 
 
 def is_remote(path: str) -> bool:
-    """Say whether a path is a URL."""
+    """Tell whether a path is a URL."""
     return bool(_SCHEME.search(path.strip()))
-
-
-_WEIGHTS: Final = re.compile(
-    r"\.(pkl|pickle|pickled|joblib|dill|pt|pt2|pth|ckpt|sav|pk|mdl|pytorch|safetensors|gguf|ggml|onnx"
-    r"|h5|hdf5|keras|pb|tflite|msgpack|np[yz]|bin|ubj|cbm|mlmodel|pmml|engine|plan|pte|nemo|skops"
-    r"|pdparams|pdopt|params|mar|llamafile|weights|caffemodel|t7|rds|ot|spm|model)$",
-    re.IGNORECASE,
-)
-
-
-def is_weights_name(name: str) -> bool:
-    """Say whether a file is named as weights are, which are never a program."""
-    return bool(_WEIGHTS.search(name))

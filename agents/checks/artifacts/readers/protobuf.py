@@ -1,5 +1,5 @@
 """Reads protobuf messages off the wire by a table of fields, bounded and without recursion."""
-# ruff: noqa: PLR2004 -- sizes and offsets of the format stand where it is read
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def _read(
 
 
 def looks_like(head: bytes, numbers: Mapping[int, int], least: int = 1) -> bool:
-    """Say whether the first bytes are protobuf fields of the given numbers and wire types.
+    """Tell whether the first bytes are protobuf fields of the given numbers and wire types.
 
     Args:
         head: The first bytes of a file.

@@ -10,45 +10,27 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
+from functools import cache
 from itertools import islice
 from typing import Final
 
-from agents.checks.artifacts.pickle.streams import Part, scan_pickle
+from agents.checks.artifacts.dangerous_names import modules
+from agents.checks.artifacts.formats.names import formats as declared
+from agents.checks.artifacts.pickle.streams import scan_pickle
 from agents.checks.artifacts.report import severity_of
 from agents.checks.artifacts.scanning import (
     Budget,
     BudgetExceededError,
     BytesSource,
     CorruptFileError,
+    Part,
     Scan,
     Source,
 )
 from schemas.severity import Severity
 
-FORMATS: Final = frozenset(
-    (
-        "safetensors",
-        "gguf",
-        "hdf5",
-        "onnx",
-        "tensorflow",
-        "tflite",
-        "npy",
-        "coreml",
-        "catboost",
-        "lightgbm",
-        "msgpack",
-        "xgboost",
-        "sentencepiece",
-        "engine",
-        "foreign",
-        "matlab",
-        "unknown",
-    )
-)
-"""Formats that are mostly numbers, which no parser here reads."""
-PLAIN: Final = frozenset(("safetensors", "gguf", "hdf5", "npy"))
-"""Those of them whose data is never a program: graphs carry compiled kernels."""
+UNKNOWN: Final = "unknown"
+"""The format of a file that no reader takes; it is searched as those of numbers are."""
 NAME: Final = "data"
 """What the found is called as a member, with its offset."""
 HEAD: Final = 16 << 20
@@ -61,14 +43,13 @@ MAX_TRIALS: Final = 2_000
 MAX_ARCHIVES: Final = 8
 TRIAL_STEPS: Final = 200_000
 TRIAL_BYTES: Final = 16 << 20
+ALL_STEPS: Final = 1_000_000
+STEPS_SHARE: Final = 16
+"""Steps of all trials of one file together, and for each of its bytes beside."""
 # A pattern that begins with a plain byte is searched for ten times as fast as one that begins with
 # a choice: each has its own.
 _BINARY_PICKLE: Final = re.compile(
     rb"\x80[\x02-\x05](?=[\x95\x80-\x93}\]()cKJMINXUSVTBCGLFiq\x8a\x8c])"
-)
-_TEXT_PICKLE: Final = re.compile(
-    rb"c(?:os|posix|nt|subprocess|builtins|__builtin__|sys|pty|runpy|importlib|shutil|socket"
-    rb"|webbrowser|ctypes)\n[A-Za-z_]\w*\n"
 )
 _BASE64: Final = re.compile(rb"gA[I-X][A-Za-z0-9+/]{16,65536}={0,2}")
 _ZIP: Final = re.compile(rb"PK\x03\x04[\x0a-\x3f]\0.{2}[\0\x08]\0", re.DOTALL)
@@ -83,6 +64,12 @@ _WEB_SHELL: Final = re.compile(
 )
 
 
+@cache
+def _text_pickle() -> re.Pattern[bytes]:
+    modules_ = "|".join(sorted(modules("argument")))
+    return re.compile(rf"c(?:{modules_})\n[A-Za-z_]\w*\n".encode("ascii"))
+
+
 def search_data(scan: Scan, source: Source, formats: list[str]) -> None:
     """Report what hides among a file's numbers, when running it would be malicious.
 
@@ -93,15 +80,18 @@ def search_data(scan: Scan, source: Source, formats: list[str]) -> None:
 
     Source: KR03, ST01 and ON02 of the evasions known of model scanners.
     """
-    if not FORMATS.intersection(formats) or f"{NAME}@" in (scan.member or ""):
+    numeric = {known.name for known in declared() if known.numeric} | {UNKNOWN}
+    if not numeric.intersection(formats) or f"{NAME}@" in (scan.member or ""):
         return  # nor within what such a search found: it was searched with the whole
-    left = dict.fromkeys((_BINARY_PICKLE, _TEXT_PICKLE, _BASE64), MAX_TRIALS)
+    programless = any(known.programless and known.name in formats for known in declared())
+    trials = _Trials(scan, source)
+    left = dict.fromkeys((_BINARY_PICKLE, _text_pickle(), _BASE64), MAX_TRIALS)
     left |= dict.fromkeys((_ZIP, _GZIP), MAX_ARCHIVES)
     for offset, chunk in _chunks(source):
         scan.budget.step(1 + len(chunk) // 64)
         if chunk == _ZEROS:
             continue
-        if "unknown" in formats and (shell := _WEB_SHELL.search(chunk)):
+        if UNKNOWN in formats and (shell := _WEB_SHELL.search(chunk)):
             scan.report(
                 "TW-MODEL-PROGRAM-DISGUISED",
                 "a web shell lies within other content",
@@ -111,10 +101,10 @@ def search_data(scan: Scan, source: Source, formats: list[str]) -> None:
             matches = list(islice(pattern.finditer(chunk), most))
             left[pattern] = most - len(matches)
             for match in matches:
-                _try(scan, source, offset + match.start(), match)
-        if not PLAIN.intersection(formats):
+                trials.attempt(offset + match.start(), match)
+        if not programless:
             continue
-        programs = [found.start() for one in _PROGRAMS if (found := one.search(chunk))]
+        programs = [found.start() for pattern in _PROGRAMS if (found := pattern.search(chunk))]
         if programs:
             scan.report(
                 "TW-MODEL-EXECUTABLE",
@@ -138,27 +128,52 @@ def _chunks(source: Source) -> Iterator[tuple[int, bytes]]:
             at += len(chunk) - OVERLAP
 
 
-def _try(scan: Scan, source: Source, offset: int, match: re.Match[bytes]) -> None:
-    """Scan what may begin at an offset; only what is malicious counts, all else is chance."""
-    trial = scan.trial(f"{NAME}@{offset}", Budget(TRIAL_BYTES, TRIAL_STEPS))
-    rest: Source = Part(source, offset, min(source.size - offset, TRIAL_BYTES))
-    try:
-        if match.re in (_ZIP, _GZIP):
-            trial.scan(f"{NAME}@{offset}", rest)
-        else:
-            if match.re is _BASE64:
-                rest = BytesSource(_decoded(match.group()))
-            scan_pickle(trial, rest, expected=False)
-    except (BudgetExceededError, CorruptFileError):
-        pass  # of what was no member in the first place; what was found before stands
-    scan.adopt(
-        [
-            one
-            for one in trial.detections
-            # a trial runs out of its own small budget, which makes no bomb
-            if severity_of(one).rank >= Severity.CRITICAL.rank and one.rule_id != "TW-ARCHIVE-BOMB"
-        ]
-    )
+class _Trials:
+    """Scans what may begin within a file's data, each place once, and all within an allowance."""
+
+    def __init__(self, scan: Scan, source: Source) -> None:
+        """Try nothing yet."""
+        self._scan = scan
+        self._source = source
+        self._steps = ALL_STEPS + STEPS_SHARE * min(source.size, HEAD + TAIL)
+        self._begun: set[int] = set()
+
+    def _again(self, offset: int) -> bool:
+        if offset in self._begun:
+            return True
+        self._begun.add(offset)
+        return False
+
+    def attempt(self, offset: int, match: re.Match[bytes]) -> None:
+        """Scan what may begin at an offset; only what is malicious counts, all else is chance."""
+        scan, source = self._scan, self._source
+        if self._steps < 0 or (match.re is not _BASE64 and self._again(offset)):
+            return
+        given = min(TRIAL_STEPS, self._steps)
+        budget = Budget(TRIAL_BYTES, given)
+        trial = scan.trial(f"{NAME}@{offset}", budget)
+        rest: Source = Part(source, offset, min(source.size - offset, TRIAL_BYTES))
+        try:
+            if match.re in (_ZIP, _GZIP):
+                trial.scan(f"{NAME}@{offset}", rest)
+            elif match.re is _BASE64:
+                scan_pickle(trial, BytesSource(_decoded(match.group())), expected=False)
+            else:
+                scan_pickle(trial, rest, expected=False, tried=lambda at: self._again(offset + at))
+        except (BudgetExceededError, CorruptFileError):
+            pass  # of what was no member in the first place; what was found before stands
+        self._steps -= given - budget.steps
+        if self._steps < 0:
+            scan.mark_incomplete("not all that may hide among its data was tried")
+        scan.adopt(
+            [
+                detection
+                for detection in trial.detections
+                # a trial runs out of its own small budget, which makes no bomb
+                if severity_of(detection).rank >= Severity.CRITICAL.rank
+                and detection.rule_id != "TW-ARCHIVE-BOMB"
+            ]
+        )
 
 
 def _decoded(raw: bytes) -> bytes:

@@ -92,7 +92,7 @@ def report_torn_tail(scan: Scan, source: Source, spans: Sequence[Span], end: int
         return
     offset = at - span.begin
     rest = -offset % span.row
-    matrices = sum(one.row > one.item for one in later)
+    matrices = sum(span.row > span.item for span in later)
     if span.row > span.item:
         padded = source.read(at - span.row, min(rest, 64)) if offset > span.row else b"x"
         torn = rest >= max(span.row // 8, 2 * span.item) and bool(padded.strip(b"\0\xff"))
@@ -107,13 +107,13 @@ def report_torn_tail(scan: Scan, source: Source, spans: Sequence[Span], end: int
 
 
 def _is_dense(source: Source, span: Span, at: int) -> bool:
-    """Say whether what lies before the run is data of another kind than the run."""
+    """Tell whether what lies before the run is data of another kind than the run."""
     before = source.read(max(at - BEFORE, span.begin), min(BEFORE, at - span.begin))
     return len(before) >= 16 and before.count(0) + before.count(255) < len(before) // 3
 
 
 def is_unwritten(source: Source, least: int) -> bool:
-    """Say whether a file ends in a run of at least so many zeros or 0xff.
+    """Tell whether a file ends in a run of at least so many zeros or 0xff.
 
     Args:
         source: The file.

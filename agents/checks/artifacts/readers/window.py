@@ -17,6 +17,8 @@ CHUNK: Final = 1 << 16
 MAX_DOCUMENT: Final = 64 << 20
 """Bytes of a text document (JSON, YAML, XML, source code) that are read whole."""
 
+_CONTROLS: Final = bytes(byte for byte in range(32) if byte not in b"\t\n\x0b\x0c\r\x1b")
+
 
 class Window:
     """Bytes of a source by offset, fetched in chunks, the last of them kept."""
@@ -124,6 +126,11 @@ def read_document(scan: Scan, source: Source) -> bytes:
     if len(raw) < source.size:
         raise CorruptFileError("the file ends before its declared size")
     return raw
+
+
+def controls(text: bytes) -> int:
+    """Return how many bytes are control characters that no text has."""
+    return len(text) - len(text.translate(None, _CONTROLS))
 
 
 def decode_text(raw: bytes) -> str:

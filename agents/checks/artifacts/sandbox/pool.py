@@ -4,12 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import queue
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +17,9 @@ from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
-from agents.checks.artifacts.opening import escapes, list_tree, open_regular
+from agents.checks.artifacts.opening import escapes, link_text, list_tree, open_regular
 from agents.checks.artifacts.report import FileReport, failed, verdict_of
+from agents.checks.artifacts.sandbox.process import ScanProcess, last_words, printable
 from agents.checks.artifacts.sandbox.protocol import (
     LENGTH,
     Answer,
@@ -33,7 +32,7 @@ from agents.checks.artifacts.sandbox.protocol import (
     receive,
     send,
 )
-from agents.checks.artifacts.scanning import BudgetExceededError, Source
+from agents.checks.artifacts.scanning import BudgetExceededError, BytesSource, Source
 from agents.domain.detection import Detection
 from schemas.severity import Verdict
 
@@ -44,6 +43,7 @@ MAX_ANSWERS: Final = 64 << 20
 MAX_INLINE: Final = 64 << 20
 _GRAVITY: Final = (
     Verdict.CLEAN,
+    Verdict.UNSUPPORTED,
     Verdict.SUSPICIOUS,
     Verdict.CORRUPT,
     Verdict.INCOMPLETE,
@@ -51,16 +51,8 @@ _GRAVITY: Final = (
 )
 FILES_PER_PROCESS: Final = 5_000
 """Then the process is replaced: nothing that leaks adds up."""
-_START: Final = (
-    "import sys; sys.path[:] = sys.argv[3].split(chr(10)); "
-    "from agents.checks.artifacts.sandbox.worker import main; "
-    "main(int(sys.argv[1]), sys.argv[2].encode())"
-)
-
-
-def _absolute(entry: str) -> str:
-    """Return an entry of the import path as it stands: the empty one is this folder, not `/`."""
-    return str(Path(entry).absolute())
+_log = logging.getLogger(__name__)
+"""Of the standard library: `tidewatch scan` starts sooner without another."""
 
 
 class Sandbox:
@@ -71,42 +63,29 @@ class Sandbox:
         self.limits = limits or Limits()
         self.starts = 0
         """How often a process was started."""
-        self._process: subprocess.Popen[bytes] | None = None
-        self._connection: socket.socket | None = None
+        self._process: ScanProcess | None = None
         self._files = 0
+        self._told = False
+        """Whether it is logged how far this process is confined."""
         self._siblings: frozenset[str] | None = None
-        """Those that the process was told last."""
+        """Those last sent to the process."""
 
     @property
     def pid(self) -> int | None:
         """The process, None when there is none."""
         return self._process.pid if self._process else None
 
-    def _ensure(self) -> socket.socket:
-        if self._connection is not None and self._process is not None:
-            if self._process.poll() is None and self._files < FILES_PER_PROCESS:
-                return self._connection
+    def _ensure(self) -> ScanProcess:
+        if self._process is not None:
+            if self._process.alive and self._files < FILES_PER_PROCESS:
+                return self._process
             self.close()
-        ours, theirs = socket.socketpair()
-        command = [
-            sys.executable, "-I", "-S", "-X", "utf8", "-c", _START, str(theirs.fileno()),
-            msgspec.json.encode(self.limits).decode(), "\n".join(map(_absolute, sys.path)),
-        ]  # fmt: skip
-        self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter and code
-            command,
-            pass_fds=(theirs.fileno(),),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"},
-            cwd="/",
-        )
-        theirs.close()
-        self._connection = ours
+        self._process = ScanProcess(msgspec.json.encode(self.limits))
         self._files = 0
         self._siblings = None
+        self._told = False
         self.starts += 1
-        return ours
+        return self._process
 
     def scan_path(
         self,
@@ -192,7 +171,15 @@ class Sandbox:
     ) -> FileReport:
         heard: list[Detection] = []
         try:
-            connection = self._ensure()
+            process = self._ensure()
+        except OSError as error:
+            return failed(
+                request.path, request.size, f"the scanning process can't be started: {error}"
+            )
+        connection = process.connection
+        if self._files:
+            process.said()  # of files before this one, which may be another tenant's
+        try:
             self._files += 1
             payload = msgspec.msgpack.encode(self._shortened(request))
             descriptors = [descriptor] if descriptor >= 0 else []
@@ -203,14 +190,14 @@ class Sandbox:
         except TimeoutError:
             reason = f"the scanning process hung for {self.limits.wall_seconds:g} s and was killed"
         except (Closed, OSError):
-            reason = f"the scanning process died ({self._fate()})"
+            reason = f"the scanning process died ({self._fate(process)})"
         except (msgspec.DecodeError, BudgetExceededError) as error:
             reason = f"the scanning process answered out of turn: {error}"
         self.close()
         return failed(request.path, request.size, reason, tuple(heard))
 
     def _shortened(self, request: Request) -> Request:
-        """Return a request without the siblings that the process has been told already."""
+        """Return a request without the siblings that the process has already."""
         if request.siblings is self._siblings:
             return msgspec.structs.replace(request, siblings=None)
         self._siblings = request.siblings
@@ -242,7 +229,11 @@ class Sandbox:
                 case Done(report=report, leaving=leaving):
                     if leaving:
                         self.close()
-                    # What was told on the way stays told, whatever ended the scan.
+                    if not self._told:
+                        self._told = True
+                        level = logging.WARNING if "without" in report.confinement else logging.INFO
+                        _log.log(level, "a scanning process is confined: %s", report.confinement)
+                    # What was reported during the scan stays reported, whatever ended it.
                     known = {(one.rule_id, one.locator) for one in report.detections}
                     lost = tuple(one for one in heard if (one.rule_id, one.locator) not in known)
                     if lost:
@@ -253,26 +244,20 @@ class Sandbox:
                         )
                     return msgspec.structs.replace(report, path=request.path, size=request.size)
 
-    def _fate(self) -> str:
-        if self._process is None:
-            return "it was not started"
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(1.0)
-        code = self._process.returncode
-        if code is None:
-            return "it closed its connection"
-        if code < 0:
-            return f"signal {signal.Signals(-code).name}"
-        return f"exit code {code}"
+    @staticmethod
+    def _fate(process: ScanProcess) -> str:
+        """Return how it ended and the gist of its last words; log all of them."""
+        fate = process.fate()
+        said = printable(process.said())
+        told = " | ".join(said.splitlines()) or "it said nothing"  # one line of a log
+        _log.warning("the scanning process died (%s): %s", fate, told)
+        words = last_words(said)
+        return f"{fate}: {words}" if words else fate
 
     def close(self) -> None:
         """Kill the process, if there is one."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+            self._process.close()
             self._process = None
 
     def __enter__(self) -> Self:
@@ -373,8 +358,8 @@ class SandboxPool:
         def one(entry: tuple[Path, str]) -> FileReport:
             path, name = entry
             if path.is_symlink() and escapes(path, root):
-                reason = "a link that leads out of the folder is not followed"
-                return failed(name, 0, reason)
+                # not followed: it is judged by where it leads
+                return self.scan_source(name, BytesSource(link_text(path)), siblings)
             return self.scan_path(
                 path, name=name, siblings=siblings, digest=digest, second_opinion=second_opinion
             )

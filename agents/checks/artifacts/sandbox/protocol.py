@@ -32,6 +32,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     steps: int = 50_000_000
     """Of parsers, per file."""
     open_files: int = 64
+    confined: bool = False
+    """Scan nothing where the kernel does not confine the process wholly."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, tag="scan"):
@@ -55,7 +57,7 @@ class Read(msgspec.Struct, frozen=True, tag="read"):
 
 
 class Found(msgspec.Struct, frozen=True, tag="found"):
-    """The process found something, told at once."""
+    """The process found something; sent at once."""
 
     detection: Detection
 

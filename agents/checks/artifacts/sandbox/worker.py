@@ -16,9 +16,13 @@ from typing import Any, Final
 
 import msgspec
 
+import agents
+import schemas
 from agents.checks.artifacts.dispatch import scan_source
 from agents.checks.artifacts.files import scan_descriptor
 from agents.checks.artifacts.report import FileReport, failed
+from agents.checks.artifacts.sandbox.confinement import Confinement
+from agents.checks.artifacts.sandbox.confinement import confine as give_up
 from agents.checks.artifacts.sandbox.protocol import (
     LENGTH,
     Closed,
@@ -34,7 +38,8 @@ from agents.checks.artifacts.sandbox.protocol import (
 from agents.checks.artifacts.scanning import Budget, BudgetExceededError, BytesSource
 from agents.domain.detection import Detection
 
-CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+LEAST_MEMORY: Final = 16 << 20
+"""Bytes without which no scan is begun."""
 
 
 class _RemoteSource:
@@ -103,15 +108,21 @@ def _deny(event: str, arguments: tuple[Any, ...]) -> None:
         raise PermissionError(f"the scanning process may not: {event}")
 
 
-def confine(limits: Limits) -> None:
-    """Give up network, processes, files and memory beyond the limits, for good."""
-    import ctypes  # noqa: PLC0415 -- before it is denied
+def _product() -> list[str]:
+    """Return where this product's packages lie, and what they are links to."""
+    packages = (agents, schemas)
+    places = [place for package in packages for place in package.__path__]
+    files = [package.__file__ for package in packages if package.__file__]
+    return [*places, *(os.path.dirname(os.path.realpath(file)) for file in files)]  # noqa: PTH120 -- of a text
 
-    libc = ctypes.CDLL(None, use_errno=True)
-    spaces = CLONE_NEWNET if os.geteuid() == 0 else CLONE_NEWUSER | CLONE_NEWNET
-    libc.unshare(spaces)  # where the kernel refuses, the hook below still denies sockets
-    libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
-    libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+
+def confine(limits: Limits) -> Confinement:
+    """Give up network, processes, files and memory beyond the limits, for good.
+
+    Returns:
+        What the kernel took; where it takes nothing, the hook below still refuses.
+    """
+    held = give_up(_product())
     for kind, limit in (
         (resource.RLIMIT_AS, limits.memory_bytes),
         (resource.RLIMIT_CORE, 0),
@@ -121,11 +132,15 @@ def confine(limits: Limits) -> None:
         _, hard = resource.getrlimit(kind)
         capped = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(kind, (capped, capped))
+    bytearray(LEAST_MEMORY)  # too low a limit ends it here, and not somewhere within a library
     sys.addaudithook(_deny)
+    return held
 
 
-def serve(connection: socket.socket, limits: Limits) -> None:
+def serve(connection: socket.socket, limits: Limits, held: Confinement) -> None:
     """Scan what comes over the connection until it closes."""
+    told = str(held)
+    refused = limits.confined and held.missing
     decoder = msgspec.msgpack.Decoder(Request)
     siblings: frozenset[str] = frozenset()
     while True:
@@ -142,12 +157,17 @@ def serve(connection: socket.socket, limits: Limits) -> None:
         descriptor = descriptors[0] if descriptors else -1
         clock = _Clock(limits)
         try:
-            report = clock.run(
-                partial(_scan, connection, request, siblings, descriptor, limits), request
-            )
+            if refused:
+                reason = f"the scanning process may not run without {', '.join(refused)}"
+                report = failed(request.path, request.size, reason)
+            else:
+                report = clock.run(
+                    partial(_scan, connection, request, siblings, descriptor, limits), request
+                )
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
+        report = msgspec.structs.replace(report, confinement=told)
         send(connection, msgspec.msgpack.encode(Done(report, clock.expired)))
         if clock.expired:
             return
@@ -228,5 +248,4 @@ def main(descriptor: int, limits: bytes) -> None:
     # Every file needs them; once confined, the process can't keep their bytecode for the next.
     import_module("agents.checks.artifacts.formats.registry")
     gc.freeze()
-    confine(bounds)
-    serve(connection, bounds)
+    serve(connection, bounds, confine(bounds))

@@ -7,15 +7,14 @@ from collections import Counter
 import pytest
 
 from schemas.severity import Verdict
-from tests.corpus import samples
+from tests.corpus import KINDS, samples
 from tests.corpus.table import verdict
 
 
 @pytest.fixture(scope="module")
 def outcomes() -> dict[str, dict[str, Verdict]]:
     return {
-        kind: {name: verdict(name, content)[0] for name, content in samples(kind)}
-        for kind in ("hostile", "harmless", "damaged")
+        kind: {name: verdict(name, content)[0] for name, content in samples(kind)} for kind in KINDS
     }
 
 
@@ -38,6 +37,21 @@ def test_of_harmless_files_none_is_malicious_and_few_are_suspicious(outcomes):
     assert counts[Verdict.MALICIOUS] == 0, odd
     assert counts[Verdict.CORRUPT] == 0, odd
     assert counts[Verdict.SUSPICIOUS] <= 4, odd
+
+
+def test_code_that_travels_by_value_and_only_computes_is_suspicious(outcomes):
+    found = outcomes["suspicious"]
+    assert found
+    assert set(found.values()) == {Verdict.SUSPICIOUS}, found
+
+
+def test_what_ordinary_libraries_write_is_clean_and_its_hostile_twins_are_malicious(outcomes):
+    clean = {k: v for k, v in outcomes["harmless"].items() if k.startswith("ordinary/")}
+    twins = {k: v for k, v in outcomes["hostile"].items() if k.startswith("ordinary/")}
+    assert len(clean) >= 30
+    assert len(twins) >= 50
+    assert set(clean.values()) == {Verdict.CLEAN}, clean
+    assert set(twins.values()) == {Verdict.MALICIOUS}, twins
 
 
 def test_no_damaged_file_is_clean(outcomes):

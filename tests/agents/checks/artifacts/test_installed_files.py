@@ -7,7 +7,7 @@ import sysconfig
 from collections import Counter
 from pathlib import Path
 
-from agents.checks.artifacts.files import scan_file
+from agents.checks.artifacts.files import scan_descriptor
 from schemas.severity import Verdict
 
 MODEL_LIKE = re.compile(
@@ -30,7 +30,8 @@ def test_files_of_installed_packages_are_not_taken_for_hostile():
     verdicts = Counter()
     malicious, suspicious = [], []
     for path in model_like_files():
-        report = scan_file(path, name=path.name)
+        with path.open("rb") as file:
+            report = scan_descriptor(file.fileno(), path.name)
         verdicts[report.verdict] += 1
         if report.verdict is Verdict.MALICIOUS:
             malicious.append((str(path), report.detections[:1]))

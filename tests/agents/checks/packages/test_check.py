@@ -23,7 +23,7 @@ from tests.agents.checks.packages.installs import (
     knowing,
     rules,
 )
-from tests.shared_data import shared_path
+from tests.samples import sample
 
 LOCKED = {"numpy==2.4.6": [f"sha256:{DIGEST}"]}
 COMPROMISED = IntelFact(
@@ -124,7 +124,9 @@ def test_ordinary_internal_installs_raise_no_alarm():
             for origin in origins:
                 for where in wheres:
                     data = {**where, "packages": [{"name": name, "version": version, **origin}]}
-                    assert rules(checked(data, ACME)) == set(), data
+                    # A credential in a URL is reported wherever the package is from.
+                    secret = {"TW-PKG-CREDENTIAL"} if "ecret@" in str(origin) else set()
+                    assert rules(checked(data, ACME)) == secret, data
                     count += 1
     assert count > 300
 
@@ -224,20 +226,20 @@ def test_other_ecosystem_is_incomplete_not_clean():
 
 
 @pytest.mark.parametrize(
-    ("kind", "path"),
+    ("kind", "name"),
     [
-        ("pip-report", "packages/pip-report.transformers.json"),
-        ("pip-report", "in/pip_install_report_v1.json"),
-        ("pylock", "packages/pylock.transformers.toml"),
-        ("uv-lock", "packages/uv.lock"),
-        ("requirements", "packages/requirements.hashed.txt"),
-        ("cyclonedx", "packages/cyclonedx.uv.json"),
-        ("cyclonedx", "packages/cyclonedx.environment.json"),
-        ("cyclonedx", "in/cyclonedx_1_6_env.json"),
+        ("pip-report", "pip-report.training.json"),
+        ("pip-report", "pip-report.pip-23.json"),
+        ("pylock", "pylock.training.toml"),
+        ("uv-lock", "uv.lock"),
+        ("requirements", "requirements.hashed.txt"),
+        ("cyclonedx", "cyclonedx.uv.json"),
+        ("cyclonedx", "cyclonedx.environment.json"),
+        ("cyclonedx", "cyclonedx.requirements.json"),
     ],
 )
-def test_real_popular_installs_yield_nothing_above_low(kind, path):
-    raw = shared_path("samples", *path.split("/")).read_bytes()
+def test_installs_of_popular_packages_yield_nothing_above_low(kind, name):
+    raw = sample("packages", name)
     for event in adapt(kind, raw, tenant=TENANT, system="h1", received_ms=1_795_000_000_000):
         outcome = check_packages(event, knowing())
         assert above_low(outcome) == []
@@ -253,3 +255,53 @@ def test_an_event_full_of_imitations_costs_a_bounded_number_of_findings_and_says
     assert len(outcome.detections) == 500
     (detail,) = [check.detail for check in outcome.checks if check.name == "names"]
     assert "2500 more" in detail
+
+
+LOCAL = (
+    {"editable": True},
+    {"editable": True, "direct": True, "url": "file:libs/x"},
+    {"direct": True, "url": "file:///srv/x"},
+    {"direct": True, "url": "./libs/x"},
+    {"direct": True},
+)
+
+
+@pytest.mark.parametrize("origin", LOCAL)
+def test_a_local_package_is_not_judged_as_the_public_one_of_its_name(origin):
+    knowledge = knowing(facts=(COMPROMISED,))
+    data = {
+        "packages": [
+            {"name": "pandsa", "version": "1", **origin},
+            {"name": "litellm", "version": "1.82.7", **origin},
+            {"name": "unknown-thing", "version": "9999.0", **origin},
+        ]
+    }
+    outcome = check_packages(install(data), knowledge)
+    assert above_low(outcome) == []
+    assert status(outcome, "known_compromised") is Status.PASS
+    assert not any(one.component == "pypi:litellm" for one in outcome.sightings)
+
+
+def test_a_package_of_a_folder_of_wheels_may_be_of_an_index():
+    data = {"packages": [{"name": "pandsa", "version": "1", "url": "file:///wheels/pandsa-1.whl"}]}
+    assert "TW-PKG-TYPOSQUAT" in rules(check_packages(install(data), knowing()))
+
+
+@pytest.mark.parametrize(
+    ("version", "found"),
+    [("999.0.0", True), ("9.9.9", True), ("99.0", True), ("9.9", False), ("2026.11", False),
+     ("311", False), ("1.9.9", False), ("140.0.1", False)],
+)  # fmt: skip
+def test_a_version_made_to_win_of_a_name_that_nobody_knows(version, found):
+    data = {"packages": [{"name": "quite-unknown-thing", "version": version}]}
+    assert ("TW-PKG-CONFUSION-VERSION" in rules(check_packages(install(data), knowing()))) is found
+    data = {"packages": [{"name": "numpy", "version": version}]}
+    assert "TW-PKG-CONFUSION-VERSION" not in rules(check_packages(install(data), knowing()))
+
+
+def test_what_came_from_a_default_branch_is_recorded_and_low():
+    vcs = {"url": "https://git.example/n.git", "commit_id": "0" * 40, "requested_revision": "HEAD"}
+    data = {"packages": [{"name": "numpy", "version": "1", "direct": True, "vcs": vcs}]}
+    outcome = check_packages(install(data), knowing())
+    assert rules(outcome) == {"TW-PKG-VCS-UNPINNED"}
+    assert above_low(outcome) == []

@@ -10,7 +10,7 @@ from agents.checks.packages.intel_match import matches
 from agents.checks.packages.versions import VERSION_LIMIT, canonical_version, crowds_out
 from agents.intelligence.osv import read_archive
 from schemas.intel import IntelFact, IntelKind, VersionRange
-from tests.shared_data import shared_path
+from tests.samples import osv_archive
 
 DIGEST = "a" * 64
 ALL = VersionRange()
@@ -58,14 +58,16 @@ def test_matches(given_fact, version, digests, expected):
 
 
 def test_litellm_is_bad_in_two_releases_only():
-    feed = read_archive(shared_path("intel", "osv-pypi.zip").read_bytes())
+    feed = read_archive(osv_archive())
     litellm = feed.facts["pypi:litellm"]
-    assert [matches(litellm, one) for one in ("1.82.7", "1.82.8", "1.82.6", "1.82.9")] == [
-        True,
-        True,
-        False,
-        False,
-    ]
+    versions = ("1.82.7", "1.82.8", "1.82.6", "1.82.9")
+    assert [matches(litellm, version) for version in versions] == [True, True, False, False]
+
+
+def test_a_range_of_compromised_releases_ends_with_its_last():
+    widgets = read_archive(osv_archive()).facts["pypi:widget-suite"]
+    versions = ("1.9", "2.0", "2.3.1", "2.3.2")
+    assert [matches(widgets, version) for version in versions] == [False, True, True, False]
 
 
 @given(st.text(max_size=VERSION_LIMIT))

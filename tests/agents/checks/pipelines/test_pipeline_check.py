@@ -18,7 +18,7 @@ from schemas.events import ComponentRef, DataSource, PipelineRun
 from schemas.intel import IntelFact, IntelKind
 from schemas.severity import Severity, Status, worst
 from tests.agents.examples import TENANT, event_of, knowledge_of
-from tests.shared_data import shared_path
+from tests.samples import sample
 
 COMMIT = "9d1c3f0be0c1c2b0a9f1f8f9b0a7d6c5e4f3a2b1"
 
@@ -42,8 +42,8 @@ def ids(outcome):
 
 
 def test_the_native_sample_is_harmless_when_its_policy_is_known():
-    document = orjson.loads(shared_path("samples", "events", "pipeline-run.json").read_bytes())
-    policy = orjson.loads(shared_path("samples", "events", "policy.json").read_bytes())
+    document = orjson.loads(sample("events", "pipeline-run.json"))
+    policy = orjson.loads(sample("events", "policy.json"))
     outcome = run(document["data"], policy=policy)
     assert not outcome.detections
     assert worst(check.status for check in outcome.checks) is Status.PASS

@@ -20,7 +20,7 @@ from schemas.policy import default_policy
 from schemas.scans import ScanRequest
 from schemas.severity import Severity, Status
 from tests.agents.checks.provenance.pushes import knowing, push_event
-from tests.shared_data import shared_path
+from tests.samples import sample
 
 A, B = "a" * 64, "b" * 64
 QUICK = [
@@ -58,7 +58,7 @@ def test_every_rule_has_examples_of_both_kinds():
 
 
 def test_sample_event_is_checked_as_the_contract_shows():
-    raw = orjson.loads(shared_path("samples", "events", "registry-push.json").read_bytes())
+    raw = orjson.loads(sample("events", "registry-push.json"))
     event = push_event(**raw["data"])
     found = statuses(check_push(event, knowing()))
     assert found["format_safety"] is Status.PASS

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.checks.provenance.artifact_facts import facts_of
+from agents.checks.provenance.artifact_facts import FactCounter
 from agents.checks.provenance.card_reading import read_card
 from agents.checks.provenance.signatures import Trust, policy_trust
 from agents.checks.provenance.trust_root import pinned_trusted_root
@@ -290,7 +290,9 @@ def test_any_bytes_after_a_card_head_are_read_without_error(raw):
 @given(st.binary(max_size=400), st.sampled_from(["a.gguf", "a.safetensors", "config.json"]))
 def test_any_bytes_are_counted_without_error(raw, name):
     magic = {"a.gguf": b"GGUF\x03\0\0\0", "a.safetensors": b"", "config.json": b"{"}[name]
-    facts_of([(name, MemorySource(magic + raw))])
+    counter = FactCounter()
+    counter.add(name, MemorySource(magic + raw))
+    counter.facts()
 
 
 def test_readme_of_a_model_is_compared_with_it(model):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
@@ -102,6 +103,7 @@ def test_places_of_evidence_that_a_command_can_not_name_are_told():
     assert "evidence paths" in flow.alerts[CASE, "a"].truncated
 
 
+@pytest.mark.slow
 @settings(
     max_examples=5,
     deadline=None,

@@ -125,6 +125,7 @@ def decided(calm: Results) -> list[Decision]:
 WITHDRAWN: list[tuple[str, bytes | None]] = [("pypi:litellm", None)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("late", [[], WITHDRAWN], ids=["decisions", "and withdrawals"])
 def test_decisions_and_withdrawals_lead_to_the_same(known, calm, late):
     decisions = decided(calm)

@@ -7,8 +7,9 @@ import random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agents.domain.rules import When
 from agents.triage.bounded_sets import Tally, keep_smallest, stable_rank
-from agents.triage.correlation import When, combination
+from agents.triage.correlation import combination
 from agents.triage.incidents.views import significance
 from schemas.findings import Finding
 from schemas.intel import IntelFact, IntelKind

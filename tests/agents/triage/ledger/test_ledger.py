@@ -24,7 +24,7 @@ from schemas.intel import IntelFact, IntelKind
 from schemas.ledger import SourceSeen, Tick
 from schemas.policy import Policy, default_policy
 from schemas.severity import Disposition, Severity
-from streams.engine.runner import MAX_OUTBOX
+from streams.engine.outbox import MAX_OUTBOX
 from tests.agents.triage.flow import START, Flow, at
 from tests.agents.triage.memory_rows import MemoryRows
 from tests.agents.triage.stories import BAD, GOOD, MODEL, finding, held, sighting
@@ -608,6 +608,7 @@ def test_several_hostile_components_of_a_publisher_are_a_campaign():
     assert len({one.campaign for one in linked}) == 1
 
 
+@pytest.mark.slow
 def test_a_hygiene_finding_everywhere_is_over_correlating_and_says_so():
     flow = Flow()
     for number in range(203):

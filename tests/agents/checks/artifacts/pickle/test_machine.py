@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.checks.artifacts.pickle.globals import renamed
-from agents.checks.artifacts.pickle.machine import Global, Machine
+from agents.checks.artifacts.pickle.machine import Machine
+from agents.checks.artifacts.pickle.symbols import Global
 from agents.checks.artifacts.scanning import Budget, BytesSource
 from tests.corpus.assembly import PROTO4, arguments, framed, name, octets, stack_name, text
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.checks.artifacts.python.code import python_faults
+from agents.checks.artifacts.python.faults import python_faults
 from agents.checks.artifacts.python.names import Names
 from agents.checks.artifacts.python.values import UNKNOWN
 

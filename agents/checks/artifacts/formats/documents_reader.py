@@ -1,0 +1,89 @@
+"""Reads text that was saved under a model's name, such as an error page of a server."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import Final
+
+from agents.checks.artifacts.formats.executables import OBFUSCATED, matches_script
+from agents.checks.artifacts.formats.format import Trait
+from agents.checks.artifacts.formats.json_reader import parse as parse_json
+from agents.checks.artifacts.formats.names import has_trait
+from agents.checks.artifacts.formats.programs import SHELL, matches_wrapped
+from agents.checks.artifacts.formats.xml_reader import parse as parse_xml
+from agents.checks.artifacts.readers.window import controls, decode_text
+from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
+
+MAX_ANSWER: Final = 1 << 20
+"""Bytes; servers say less."""
+MAX_PROSE: Final = 1024
+_ANSWER: Final = re.compile(
+    r"(?i)^\s*(<(!doctype html|html|head|body|center|h1)\b|(<\?xml[^>]*>\s*)?<(Error|html)\b"
+    r"|\{\s*\"(error|errors|message|detail|code|status|statusCode|Message|Error)\"\s*:"
+    r"|((http/\d\S* |error:? )?[45]\d\d\b|error\b|entry not found"
+    r"|(file |page |repository )?not found"
+    r"|(invalid|access|permission|unauthori[sz]ed|forbidden|too many|rate limit|internal server"
+    r"|bad (request|gateway)|service (temporarily )?unavailable|gateway time-?out|moved|gated|gone"
+    r"|cannot access|no such|authentication|please (log|sign) in)\b)"
+    r"[^\n]{0,300}(\n[^\n]{0,300}){0,4}\Z)"
+)
+_PAGE: Final = re.compile(r"(?i)<(script|iframe|object|embed|svg)\b|\bon\w+\s*=|javascript:")
+_REFUSAL: Final = re.compile(
+    r"(?i)\b([45]\d\d|not found|forbidden|denied|error|sign in|log ?in|just a moment|unavailable"
+    r"|too many requests|rate limit|captcha|does ?n[o']t exist)\b"
+)
+"""What the page of a server says that has no file for its reader."""
+_MODEL: Final = re.compile(rb'"(learner|trees?|nodes|config|layers|weights|vocab)"\s*:')
+
+
+def matches(name: str, head: bytes, source: Source) -> bool:
+    """Tell whether a file is text where its name promises a binary format."""
+    lower = name.lower().rsplit("!", 1)[-1]
+    if source.size > MAX_ANSWER or not _promises(lower) or not _is_text(head):
+        return False
+    raw = head if source.size <= len(head) else source.read(0, source.size)
+    if not _is_text(raw) or raw.startswith((b"#!", b"version https://git-lfs", b"%YAML")):
+        return False
+    text = decode_text(raw)
+    if OBFUSCATED.search(text) or SHELL.search(text) or matches_script(name, head, source):
+        return False
+    if _PAGE.search(text) and not _REFUSAL.search(text):
+        return False  # a page that does something, of whoever put it there
+    markup = text.lstrip()[:1] in ("<", "{", "[")
+    if _ANSWER.match(text) and (markup or len(raw) <= MAX_PROSE):
+        return not (has_trait(lower, Trait.MIXED) and _MODEL.search(raw))
+    if has_trait(lower, Trait.PICKLE_TEXT):
+        return markup
+    return has_trait(lower, Trait.BINARY) and not matches_wrapped(name, head, source)
+
+
+def parse(scan: Scan, name: str, source: Source) -> None:
+    """Mark the file corrupt, and report what readers of its text would run into.
+
+    Raises:
+        CorruptFileError: always, for a text is no model of this name.
+    """
+    del name
+    start = decode_text(source.read(0, 256)).lstrip()
+    with contextlib.suppress(CorruptFileError):  # which it is anyway
+        if start[:1] in ("{", "["):
+            parse_json(scan, "document.json", source)
+        elif start.startswith("<?xml"):
+            parse_xml(scan, "document.xml", source)
+    raise CorruptFileError(f"a text under the name of a binary format: {start[:60]!r}")
+
+
+def _promises(lower: str) -> bool:
+    return any(has_trait(lower, trait) for trait in (Trait.PICKLE_TEXT, Trait.BINARY, Trait.MIXED))
+
+
+def _is_text(raw: bytes) -> bool:
+    """Tell whether bytes are UTF-8 or its beginning, with no control characters."""
+    if not raw.strip() or controls(raw):
+        return False
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        return error.start >= len(raw) - 3 and error.reason == "unexpected end of data"
+    return True

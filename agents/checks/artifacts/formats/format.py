@@ -1,0 +1,114 @@
+"""Defines the record that declares a file format: its names, its magic, its reader, its rules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from enum import Flag, StrEnum, auto
+from importlib import import_module
+
+import msgspec
+
+from agents.checks.artifacts.scanning import Scan, Source
+
+Matches = Callable[[str, bytes, Source], bool]
+"""Of a file's name, its first bytes and the file: whether it is of the format."""
+Parse = Callable[[Scan, str, Source], None]
+
+
+class Content(StrEnum):
+    """What a file with a suffix can hold, by the response procedure."""
+
+    TENSORS = "tensors"
+    """Only tensors."""
+    DESCRIPTION = "description"
+    """A description of the model: no loader runs code out of it by itself."""
+    CODE = "code"
+    """Code, or objects that a loader deserialises. An unknown suffix counts as this."""
+
+
+class Trait(Flag):
+    """What else a suffix says of the files that have it."""
+
+    NAMED = auto()
+    """The suffix is enough to recognise the format."""
+    WEIGHTS = auto()
+    """Weights: never a program."""
+    SIZED = auto()
+    """The file's size shows the number of parameters."""
+    NONEMPTY = auto()
+    """No whole file is empty."""
+    MAGIC = auto()
+    """Every whole file begins with its format's magic."""
+    BINARY = auto()
+    """Never text."""
+    PICKLED = auto()
+    """A loader unpickles the file."""
+    PICKLE_TEXT = auto()
+    """May be a pickle of protocol 0, which is text, but not markup or JSON."""
+    MIXED = auto()
+    """Weights of several formats, some of which are text."""
+    TEXT = auto()
+    """Text."""
+    SURE_TEXT = auto()
+    """Text; anything else is damage."""
+    USUAL = auto()
+    """Usual among the files of a model, although it runs."""
+
+
+NONE = Trait(0)
+
+
+class Suffix(msgspec.Struct, frozen=True):
+    """One way in which the files of a format are named."""
+
+    ending: str = ""
+    """The end of the name in lower case, with its dot."""
+    traits: Trait = NONE
+    content: Content = Content.CODE
+    promises: tuple[str, ...] | None = None
+    """The formats that a file of this name may be recognised as; None where any will do, empty
+    where any text will do."""
+    claim: str = ""
+    """The format that a model card claims when such a file proves it."""
+    pattern: str = ""
+    """A regular expression over the whole name, in place of `ending`."""
+
+
+class Format(msgspec.Struct, frozen=True, kw_only=True):
+    """One file format. It is declared in the module that recognises it, and nowhere else."""
+
+    name: str
+    suffixes: tuple[Suffix, ...] = ()
+    magic: re.Pattern[bytes] | None = None
+    """The first bytes of every file; None for a format that has no magic."""
+    matches: Matches | None = None
+    """None for a container or a pickle, which dispatch recognises itself."""
+    parse: Parse | None = None
+    """None for a format that is recognised only."""
+    begins: Callable[[bytes], bool] | None = None
+    """Whether a few first bytes can be of the format: a check that needs no scan."""
+    numeric: bool = False
+    """Mostly numbers, which no reader interprets: they are searched for hidden files."""
+    programless: bool = False
+    """Its numbers are never a program, as the compiled kernels of a graph are."""
+    rules: tuple[str, ...] = ()
+    """The ids of the rules that its reader reports."""
+
+
+def endings(suffixes: Iterable[Suffix], trait: Trait = NONE) -> tuple[str, ...]:
+    """Return the endings that have all given traits, in the form that `str.endswith` takes."""
+    return tuple(suffix.ending for suffix in suffixes if suffix.ending and trait in suffix.traits)
+
+
+def later(module: str) -> Parse:
+    """Return the `parse` of a module that is imported for the first file of its format.
+
+    Args:
+        module: Its full name.
+    """
+
+    def parse(scan: Scan, name: str, source: Source) -> None:
+        import_module(module).parse(scan, name, source)
+
+    return parse

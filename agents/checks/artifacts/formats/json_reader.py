@@ -1,0 +1,106 @@
+"""Reads JSON: model configurations, index files, schemas of serialisers, notebooks, boosters."""
+# ruff: noqa: PLR2004 -- sizes and offsets are given where the format is read
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+import orjson
+
+from agents.checks.artifacts.formats.keras import is_keras, report_keras
+from agents.checks.artifacts.formats.notebooks import is_notebook, report_notebook
+from agents.checks.artifacts.formats.repository import report_repository
+from agents.checks.artifacts.formats.skops import is_skops, report_skops
+from agents.checks.artifacts.formats.targets import leaves, report_tree_targets
+from agents.checks.artifacts.formats.tokenizer_maps import is_tokenizer, report_tokenizer
+from agents.checks.artifacts.python.shell_commands import is_untrusted_fetch
+from agents.checks.artifacts.readers.embedded import report_text
+from agents.checks.artifacts.readers.trees import report_xgboost
+from agents.checks.artifacts.readers.window import decode_text, read_document
+from agents.checks.artifacts.scanning import BudgetExceededError, CorruptFileError, Scan, Source
+from schemas.severity import Severity
+
+MAX_TEXT: Final = 1 << 16
+"""Characters of one value that are searched."""
+CONFIGURATION: Final = re.compile(
+    r"(^|[._-])(config|configs|configuration|index|metadata|schema|params|hparams|hyperparameters|"
+    r"args|model|signature|processor|settings|pipeline|state|card)([._-]|$)"
+)
+"""Names of documents that a loader reads; others are data, which may speak of code."""
+_RUN_BY_TOOLS: Final = re.compile(
+    r"(^|/)package\.json$|devcontainer\.json$|(^|/)\.vscode/\w+\.json$|(^|/)composer\.json$"
+)
+"""Documents whose commands editors and package managers run by themselves."""
+QUIET: Final = re.compile(r"(tokenizer|vocab|merges|added_tokens|special_tokens_map)[\w.-]*\.json$")
+
+
+def parse(scan: Scan, name: str, source: Source) -> None:
+    """Report what a document has its loader import, fetch, render or run.
+
+    Raises:
+        CorruptFileError: not JSON.
+    """
+    base = name.lower().rsplit("/", 1)[-1].rsplit("!", 1)[-1]
+    if base.endswith(".jsonl"):
+        _lines(scan, source)
+        return
+    document = load(scan, read_document(scan, source))
+    if is_notebook(document):
+        report_notebook(scan, document)
+        return
+    if is_skops(document):
+        report_skops(scan, document)
+    if is_keras(document):
+        report_keras(scan, document)
+    if isinstance(document, dict) and "learner" in document:
+        report_xgboost(scan, document)
+    if is_tokenizer(base, document):
+        report_tokenizer(scan, document)
+    report_repository(scan, base, document)
+    report_tree_targets(scan, document)
+    if not QUIET.search(base):
+        read_by_loader = CONFIGURATION.search(base) or (
+            isinstance(document, dict) and "learner" in document
+        )
+        runs = _RUN_BY_TOOLS.search(name.lower()) is not None
+        severity = None if read_by_loader else Severity.LOW
+        for path, _, value in leaves(scan, document):
+            if isinstance(value, str) and 8 < len(value) < MAX_TEXT and "template" not in path:
+                untrusted = runs and is_untrusted_fetch(value)
+                report_text(scan, path, value, Severity.CRITICAL if untrusted else severity)
+
+
+def load(scan: Scan, raw: bytes) -> Any:  # noqa: ANN401 -- JSON
+    """Return a JSON document as Python's reader would see it.
+
+    Raises:
+        CorruptFileError: not JSON.
+        BudgetExceededError: nested too deep.
+    """
+    scan.budget.step(len(raw) // 32)
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        raw.decode(json.detect_encoding(raw), "surrogatepass")
+    except UnicodeDecodeError as error:
+        scan.mark_corrupt(f"bytes at offset {error.start} that are of no text")
+    try:
+        # NaN, byte order marks and control characters, which orjson refuses, and Python reads
+        return json.loads(decode_text(raw), strict=False)
+    except RecursionError as error:
+        raise BudgetExceededError("JSON nested too deep") from error
+    except ValueError as error:
+        raise CorruptFileError(f"not JSON: {error}") from error
+
+
+def _lines(scan: Scan, source: Source) -> None:
+    for number, line in enumerate(read_document(scan, source).splitlines()[:1_000_000], 1):
+        if line.strip():
+            try:
+                orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                raise CorruptFileError(f"line {number} is not JSON") from error

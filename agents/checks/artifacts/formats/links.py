@@ -1,0 +1,61 @@
+"""Reads links that stand as text, as git writes them where there are none: where they lead."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import Final
+
+from agents.checks.artifacts.formats.format import Format
+from agents.checks.artifacts.scanning import Scan, Source
+
+MAX_LINK: Final = 1024
+_LINK: Final = re.compile(rb"\.\.?/[^\x00-\x1f\"'<>|*?{}]+\Z")
+_PROSE: Final = (".txt", ".md", ".rst", ".gitattributes", ".gitignore", ".sh")
+
+
+def matches(name: str, head: bytes, source: Source) -> bool:
+    """Tell whether a file holds a relative path and nothing else."""
+    return (
+        source.size <= MAX_LINK
+        and head.startswith((b"../", b"./"))
+        and not name.lower().endswith(_PROSE)
+        and _LINK.match(head) is not None
+    )
+
+
+def parse(scan: Scan, name: str, source: Source) -> None:
+    """Report a link that leads out of the folder; what it leads to inside is scanned by itself."""
+    del name
+    text = source.read(0, MAX_LINK).decode("utf-8", "replace").strip()
+    here = posixpath.dirname(scan.path)
+    target = posixpath.normpath(posixpath.join(here, text))
+    if target.startswith("../") or target == ".." or (here[:1] != "/" and target[:1] == "/"):
+        scan.report(
+            "TW-FILE-LINK-OUTSIDE",
+            f"a link to {text[:200]!r}, outside of the folder",
+            name=text[:200],
+        )
+    elif scan.siblings and target not in scan.siblings:
+        scan.mark_incomplete(f"the link leads to {text[:120]!r}, which is not among the files")
+
+
+def in_snapshot(path: str, siblings: frozenset[str], name: str) -> bool:
+    """Tell whether a file of a hub's cache is known under a name in one of its snapshots.
+
+    In that cache, `blobs` holds all files by their digests, and `snapshots` the links that name
+    them: what lies beside a model lies beside its link.
+
+    Args:
+        path: The file's path.
+        siblings: All paths of the folder.
+        name: Of the other file.
+    """
+    before, blobs, _ = path.rpartition("blobs/")
+    if not blobs or (before and not before.endswith("/")):
+        return False
+    snapshots = f"{before}snapshots/"
+    return any(one.startswith(snapshots) and one.endswith(f"/{name}") for one in siblings)
+
+
+FORMAT: Final = Format(name="link", matches=matches, parse=parse, rules=("TW-FILE-LINK-OUTSIDE",))

@@ -1,0 +1,124 @@
+"""Reads the plain files of a repository: cards, vocabularies, attributes, requirements."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import yaml
+
+from agents.checks.artifacts.formats.plain_text import UNWRITTEN
+from agents.checks.artifacts.formats.requirements import report_requirement
+from agents.checks.artifacts.formats.templates import report_template
+from agents.checks.artifacts.formats.yaml_reader import PYTHON_TAG, report_yaml
+from agents.checks.artifacts.python.shell_commands import is_hostile_command, is_untrusted_fetch
+from agents.checks.artifacts.readers.window import decode_text, read_document
+from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
+
+_TEMPLATES: Final = (".jinja", ".j2", ".jinja2")
+_FRONT: Final = re.compile(r"\A---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
+_REQUIREMENTS: Final = re.compile(r"(^|[/!])(requirements|constraints)[\w.-]*\.(txt|in)$")
+_CONFIGURED: Final = re.compile(
+    r"(?i)\bfilter\s*=\s*(?!lfs\b)[\w-]+|\bmerge\s*=\s*(?!lfs\b|union|binary|ours)[\w-]+"
+)
+_SCRIPT: Final = re.compile(r"(?i)<script\b|\bon(error|load)\s*=\s*[\"']|javascript:")
+_PROJECTS: Final = frozenset(("pyproject.toml", "setup.cfg", "pipfile"))
+MAX_TEXT: Final = 32 << 20
+
+
+def parse(scan: Scan, name: str, source: Source) -> None:
+    """Report front matter that constructs objects, packages fetched from elsewhere, templates.
+
+    Raises:
+        CorruptFileError: a template file that no one can read.
+    """
+    base = name.lower().rsplit("/", 1)[-1].rsplit("!", 1)[-1]
+    head = source.read(0, 64)
+    if head.startswith(b"version https://git-lfs.github.com/spec/"):
+        scan.report("TW-MODEL-LFS-POINTER", "a pointer in place of the file itself", key="lfs")
+        if not base.endswith((".md", ".txt")):
+            scan.mark_incomplete("the file's content is not here, only a pointer to it")
+        return
+    if source.size > MAX_TEXT:
+        return  # vocabularies and logs; nothing reads them but as data
+    raw = read_document(scan, source)
+    if unwritten := UNWRITTEN.search(raw):
+        scan.mark_corrupt(f"a text with bytes of none at offset {unwritten.start()}")
+    text = decode_text(raw)
+    if base.endswith(_TEMPLATES) or base == "chat_template":
+        report_template(scan, text, base)
+    elif base.endswith(".md"):
+        _judge_card(scan, text, name)
+    elif _REQUIREMENTS.search(name.lower()):
+        _judge_requirements(scan, text)
+    elif base == ".gitattributes":
+        if match := _CONFIGURED.search(text):
+            scan.report(
+                "TW-MODEL-GIT-FILTER",
+                f"files pass through {match.group()[:80]!r}",
+                offset=match.start(),
+            )
+    elif base == "modelfile" or base.endswith(".modelfile"):
+        _judge_modelfile(scan, text)
+    elif base in _PROJECTS:
+        for number, line in enumerate(text.splitlines()[:100_000], 1):
+            report_requirement(scan, line.strip(" \t,[]").strip("'\""), number)
+    elif base.startswith(("dockerfile", "makefile")):
+        _judge_dockerfile(scan, text)
+    elif base.endswith((".html", ".svg")) and (match := _SCRIPT.search(text)):
+        scan.report(
+            "TW-MODEL-MARKUP-SCRIPT", f"markup with {match.group()[:40]!r}", offset=match.start()
+        )
+
+
+def _judge_card(scan: Scan, text: str, name: str) -> None:
+    front = _FRONT.match(text)
+    if front:
+        try:
+            report_yaml(scan, front.group(1), name)
+        except CorruptFileError:
+            if PYTHON_TAG.search(front.group(1)):
+                scan.report("TW-MODEL-YAML-TAG", "a damaged front matter with a tag", key="front")
+        except yaml.YAMLError:
+            return
+    for match in re.finditer(r"(?i)\b(curl|wget)\b[^\n`]{0,300}\|\s*(sudo\s+)?(ba|z)?sh\b", text):
+        scan.report(
+            "TW-MODEL-CARD-COMMAND",
+            f"the card has readers run {match.group()[:80]!r}",
+            offset=match.start(),
+        )
+
+
+def _judge_requirements(scan: Scan, text: str) -> None:
+    for number, line in enumerate(text.splitlines()[:100_000], 1):
+        report_requirement(scan, line, number)
+
+
+def _judge_modelfile(scan: Scan, text: str) -> None:
+    for number, line in enumerate(text.splitlines()[:100_000], 1):
+        words = line.split(maxsplit=1)
+        if len(words) > 1 and words[0].upper() in ("FROM", "ADAPTER"):
+            path = words[1].strip().strip("\"'")
+            if path.startswith(("http://", "file:")) or "/etc/" in path or ".ssh" in path:
+                scan.report(
+                    "TW-MODEL-PATH-ESCAPES",
+                    f"{words[0]} {path[:120]!r}",
+                    line=number,
+                    name=path[:200],
+                )
+
+
+def _judge_dockerfile(scan: Scan, text: str) -> None:
+    for number, line in enumerate(text.splitlines()[:100_000], 1):
+        if is_untrusted_fetch(line.replace('", "', " ").replace('","', " ")):
+            scan.report(
+                "TW-MODEL-SCRIPT-HOSTILE",
+                f"the image's build runs {line.strip()[:80]!r}",
+                line=number,
+            )
+        elif re.search(r"\|\s*(ba|z)?sh\b|/dev/tcp/", line) and is_hostile_command(line):
+            scan.report(
+                "TW-MODEL-SCRIPT-RISKY",
+                f"the image's build runs {line.strip()[:80]!r}",
+                line=number,
+            )

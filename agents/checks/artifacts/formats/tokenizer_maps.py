@@ -1,0 +1,98 @@
+"""Judges tokenizers: whether each token has a number of its own, and what they put into texts."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from agents.checks.artifacts.scanning import Scan
+from schemas.severity import Severity
+
+_ADDRESS: Final = re.compile(
+    r"(?i)(https?|ftp)://[\w.-]+\.[a-z]{2,}|\b[\w-]+\.(onion|ru|top|xyz)/\w"
+)
+_PROSE: Final = re.compile(r"[A-Za-z]{2,}(\s+[A-Za-z]{2,}){3}")
+_REWRITERS: Final = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
+MAX_STEPS: Final = 10_000
+
+
+def is_tokenizer(base: str, document: object) -> bool:
+    """Tell whether a JSON document is a tokenizer or a vocabulary, by its name and shape."""
+    if not isinstance(document, dict):
+        return False
+    if base.endswith("tokenizer.json") and isinstance(document.get("model"), dict):
+        return True
+    return base in ("vocab.json", "added_tokens.json")
+
+
+def report_tokenizer(scan: Scan, document: dict[str, Any]) -> None:
+    """Report tokens that share a number, and rules that write addresses or sentences.
+
+    Args:
+        scan: Where to report.
+        document: A `tokenizer.json`, or a vocabulary alone.
+
+    Source: the tokenizers library's serialisation.
+    """
+    model = document.get("model")
+    vocabulary = model.get("vocab") if isinstance(model, dict) else document
+    numbers: dict[object, str] = {}
+    if isinstance(vocabulary, dict):
+        scan.budget.step(len(vocabulary) // 8)
+        for token, number in vocabulary.items():
+            if isinstance(number, int) and numbers.setdefault(number, token) != token:
+                _shared(scan, token, numbers[number], number)
+                break
+    added = document.get("added_tokens")
+    for one in added if isinstance(added, list) else ():
+        content = one.get("content") if isinstance(one, dict) else None
+        if not isinstance(content, str):
+            continue
+        if _ADDRESS.search(content):
+            _inserts(scan, "an added token", content)
+        number = one.get("id")
+        if isinstance(number, int) and numbers.setdefault(number, content) != content:
+            _shared(scan, content, numbers[number], number)
+            break
+    for part in _REWRITERS:
+        _judge_part(scan, part, document.get(part))
+
+
+def _shared(scan: Scan, token: str, other: str, number: int) -> None:
+    scan.report(
+        "TW-MODEL-TOKENIZER-MAP",
+        f"{token[:60]!r} and {other[:60]!r} have the same number {number}",
+        severity=Severity.HIGH,
+        key=token[:80],
+    )
+
+
+def _inserts(scan: Scan, what: str, text: str) -> None:
+    scan.report(
+        "TW-MODEL-TOKENIZER-MAP",
+        f"{what} writes {text[:120]!r} into texts",
+        key=what,
+        name=text[:80],
+    )
+
+
+def _judge_part(scan: Scan, part: str, document: object) -> None:
+    """Report what a part puts into texts: replacements, prefixes and templates of its own."""
+    waiting: list[object] = [document]
+    for _ in range(MAX_STEPS):
+        if not waiting:
+            return
+        value = waiting.pop()
+        if isinstance(value, dict):
+            for key, held in value.items():
+                if isinstance(held, dict | list):
+                    waiting.append(held)
+                elif (
+                    isinstance(held, str)
+                    and key in ("content", "prepend", "prefix", "suffix", "replacement", "id")
+                    and (_ADDRESS.search(held) or _PROSE.search(held))
+                ):
+                    _inserts(scan, f"the {part}", held)
+                    return
+        elif isinstance(value, list):
+            waiting.extend(value)

@@ -1,0 +1,64 @@
+"""Judges the hyper-parameters of Lightning checkpoints: which function loading calls with them.
+
+Source: Lightning `core/saving.py`, `_load_state`; Lightning-AI/pytorch-lightning#21822.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import Any, Final
+
+from agents.checks.artifacts.pickle.symbols import End, Mapping, Result
+from agents.checks.artifacts.scanning import Scan
+
+KEY: Final = "_instantiator"
+MAX_VALUES: Final = 200_000
+_OWN: Final = re.compile(
+    r"(lightning\.pytorch|pytorch_lightning|lightning)\.(cli|utilities\.cli)\.instantiate_module"
+)
+
+
+def report_instantiator(scan: Scan, memo: dict[int, Any], end: End) -> None:
+    """Report a function that the loader of a checkpoint imports and calls by its name.
+
+    Args:
+        scan: Where to report.
+        memo: What the stream memoized: the key is there if it is anywhere.
+        end: How the stream ended, and with what.
+    """
+    if not any(type(value) is str and value == KEY for value in memo.values()) and not _holds(end):
+        return
+    named = _named(end.result)
+    if named is not None and _OWN.fullmatch(named):
+        return
+    scan.report(
+        "TW-MODEL-INSTANTIATOR",
+        f"loading the checkpoint calls {named[:120]!r}"
+        if named
+        else "loading the checkpoint calls a function that it names",
+        key=KEY,
+        name=(named or "")[:200],
+    )
+
+
+def _holds(end: End) -> bool:
+    """Tell whether a pickle without a memo has the key at its top."""
+    return isinstance(end.result, Mapping) and _named(end.result) is not None
+
+
+def _named(result: object) -> str | None:
+    """Return the name under the key, the first that is found."""
+    waiting: list[object] = [result]
+    for _ in range(MAX_VALUES):
+        if not waiting:
+            return None
+        value = waiting.pop()
+        if isinstance(value, Result):
+            waiting += [value.args, value.state]
+        elif isinstance(value, list | tuple):
+            for key, held in pairwise(value):
+                if type(key) is str and key == KEY and isinstance(held, str):
+                    return held
+            waiting.extend(value[:10_000])
+    return None

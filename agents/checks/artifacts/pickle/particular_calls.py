@@ -1,0 +1,160 @@
+"""Says why a call is not one of those that are harmless with particular arguments only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from agents.checks.artifacts.pickle.globals import RUNNER
+from agents.checks.artifacts.pickle.symbols import Global, Mapping, Result
+
+Allowed = Callable[[object], bool]
+"""Of a value: whether it is an import of the allow-list."""
+
+_BUILTINS: Final = frozenset(("builtins", "__builtin__"))
+_TYPING: Final = frozenset(("typing", "typing_extensions", "types", "collections.abc"))
+_CONSTANTS: Final = (str, bytes, int, float, bool, type(None))
+_TYPE_NAMES: Final = frozenset(
+    (
+        "bool", "bytes", "bytearray", "complex", "dict", "ellipsis", "float", "frozenset", "int",
+        "list", "object", "range", "set", "slice", "str", "tuple", "type", "NoneType",
+        "NotImplementedType", "EllipsisType", "OrderedDict", "deque", "defaultdict",
+    )
+)  # fmt: skip
+"""Types that dill names by a table of its own; the others there make functions and code."""
+_OF_CODE: Final = frozenset(("CodeType", "CellType", "LambdaType", "FunctionType", "ModuleType"))
+"""Those that make functions: as types alone they do nothing, and each call is judged."""
+_WRITES: Final = frozenset(
+    ("tofile", "dump", "dumps", "to_pickle", "format", "format_map", "pipe", "map", "tostring")
+)
+"""Methods that write files, unpickle, reach attributes or call what they are given."""
+MAX_PARTS: Final = 1000
+
+
+def is_class(found: Global) -> bool:
+    """Tell whether an import is a class, by its name: Python's own are written small."""
+    last = found.name.rsplit(".", 1)[-1]
+    return last.lstrip("_")[:1].isupper() or (found.module in _BUILTINS and last in _TYPE_NAMES)
+
+
+BOUND: Final = ("bound",)
+"""The arguments of a method that is referred to and harmless."""
+_RUNS: Final = re.compile(
+    r"(?i)(?:^|_)(exec\w*|eval\w*|system|popen\w*|spawn\w*|shell\w*|run|call|cmd|command|import\w*"
+    r"|load\w*|unpickle|download\w*|fetch\w*|urlopen|open|compile\w*|getattr\w*|apply|invoke|launch"
+    r"|write\w*|unlink|rmtree|connect|read_\w+|from_file|save\w*|source|script|subproc\w*|query)"
+    r"(?=$|_|[A-Z0-9])"
+)
+"""Methods of known classes that run, read or write; an unknown class's may be called anything."""
+
+
+def binding_fault(name: object, *, known: bool = True) -> str:
+    """Tell why a method of a harmless class may not even be referred to, or return nothing.
+
+    Args:
+        name: The attribute that is looked up.
+        known: Whether its class is of a package that is known.
+    """
+    if not isinstance(name, str) or not name.isidentifier() or name.startswith("__"):
+        return "the name is not that of a method"
+    if name in _WRITES or name.startswith("to_") or (_RUNS if known else RUNNER).search(name):
+        return "the method's name says that it runs, reads or writes"
+    return ""
+
+
+def constants(args: tuple[Any, ...], allowed: Allowed) -> str:
+    """Tell whether something else than constants is given."""
+    waiting: list[object] = list(args)
+    for _ in range(MAX_PARTS):
+        if not waiting:
+            return ""
+        value = waiting.pop()
+        if isinstance(value, tuple | list) and not isinstance(value, Mapping):
+            waiting.extend(value)
+        elif isinstance(value, Result):
+            if not allowed(value.callee) or not isinstance(value.args, tuple | type(None)):
+                return "it is given what a call returned"
+        elif not isinstance(value, _CONSTANTS):
+            return "it is given more than constants"
+    return "it is given more than can be read"
+
+
+def subscripted_type(args: tuple[Any, ...], allowed: Allowed) -> str:
+    """Tell whether something else than a type of `typing` is subscripted or joined."""
+    waiting: list[object] = list(args)
+    if not args or not _is_type(args[0]):
+        return "it looks up an item of anything"
+    for _ in range(MAX_PARTS):
+        if not waiting:
+            return ""
+        value = waiting.pop()
+        if isinstance(value, tuple | list) and not isinstance(value, Mapping):
+            waiting.extend(value)
+        elif isinstance(value, Global):
+            if not allowed(value) and not value.name[:1].isupper():
+                return "its parameter is no type"
+        elif isinstance(value, Result):
+            if not _is_type(value):
+                return "its parameter is what a call returned"
+        elif not isinstance(value, _CONSTANTS):
+            return "its parameter is no type"
+    return "it has more parameters than can be read"
+
+
+def _is_type(value: object) -> bool:
+    if isinstance(value, Result):
+        callee = value.callee
+        return isinstance(callee, Global) and (callee.module, callee.name) in _MAKE_TYPES
+    return isinstance(value, Global) and (
+        value.module in _TYPING | _BUILTINS or value.name[:1].isupper()
+    )
+
+
+_MAKE_TYPES: Final = frozenset(
+    (
+        ("_functools", "reduce"), ("functools", "reduce"), ("operator", "getitem"),
+        ("_operator", "getitem"), ("operator", "or_"),
+        ("_operator", "or_"), ("types", "GenericAlias"), ("builtins", "type"),
+        ("dill._dill", "_load_type"),
+    )
+)  # fmt: skip
+
+
+def array_parts(args: tuple[Any, ...], allowed: Allowed) -> str:
+    """Tell whether dill is to make an array by anything else than NumPy's own function."""
+    if len(args) < 3 or not isinstance(args[0], Global):  # noqa: PLR2004 -- function, arguments, state
+        return "it calls what is no import"
+    if args[0].name != "_reconstruct" or not allowed(args[0]):
+        return "it calls its first argument"
+    parts = args[1]
+    if not isinstance(parts, tuple) or not parts or not allowed(parts[0]):
+        return "it makes an array of an unknown class"
+    return ""
+
+
+def union(args: tuple[Any, ...], allowed: Allowed) -> str:
+    """Tell whether something else than types is joined, as `int | None` is written."""
+    joins = args[0] if args else None
+    if not isinstance(joins, Global) or joins.name != "or_" or not args[1:]:
+        return "it calls its first argument"
+    parts = args[1]
+    return subscripted_type(parts, allowed) if isinstance(parts, tuple) else "it joins no types"
+
+
+def type_name(args: tuple[Any, ...], allowed: Allowed) -> str:
+    """Tell whether dill is to look up another type than that of data."""
+    del allowed
+    if len(args) == 1 and isinstance(args[0], str) and args[0] in _TYPE_NAMES | _OF_CODE:
+        return ""
+    return "it looks up a type that makes functions or code"
+
+
+CHECKS: Final[dict[str, Callable[[tuple[Any, ...], Allowed], str]]] = {
+    "constants": constants,
+    "subscript": subscripted_type,
+    "array": array_parts,
+    "type-name": type_name,
+    "union": union,
+}
+"""By the uses that the allow-list names."""

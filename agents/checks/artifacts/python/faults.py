@@ -1,0 +1,357 @@
+"""Judges the syntax tree of Python source: what runs on import, on use, and what is disguised."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import itertools
+import re
+from typing import Final
+
+import msgspec
+
+from agents.checks.artifacts.python.call_judgements import CALLS, MAX_LAYERS, Call
+from agents.checks.artifacts.python.calls import (
+    DANGEROUS_KEYS,
+    PIPED,
+    RAW,
+)
+from agents.checks.artifacts.python.execution import (
+    FUNCTION,
+    IMPORTED,
+    MAIN,
+    passed_over,
+    placed,
+)
+from agents.checks.artifacts.python.module_facts import ModuleFacts
+from agents.checks.artifacts.python.names import EVALUATORS, SPAWN
+from agents.checks.artifacts.python.shell_commands import (
+    is_harmless_command,
+    is_hostile_command,
+    is_installer_command,
+    is_private_path,
+)
+from agents.checks.artifacts.python.syntax import parse_source
+from schemas.severity import Severity
+
+MAX_ROUNDS: Final = 4
+
+
+MAX_INTROSPECTED: Final = 1000
+"""Nodes of what such an attribute is read of that are looked at, the outer ones first."""
+_INTROSPECTION: Final = frozenset(("__subclasses__", "f_builtins", "__globals__", "func_globals"))
+"""Attributes that lead from any object to what the module does not name."""
+
+
+class CodeFault(msgspec.Struct, frozen=True):
+    """What a source does, where, and how bad it is."""
+
+    rule_id: str
+    what: str
+    line: int
+    severity: Severity
+    holds: bytes = b""
+    """A constant that it hands to a loader, to be scanned as what that reads."""
+
+
+def python_faults(text: str, layer: int = 0) -> list[CodeFault]:
+    """Return what a source does that model code has no reason to do, each once per line.
+
+    Args:
+        text: Python source.
+        layer: How many sources are around it.
+
+    Raises:
+        SyntaxError: not Python 3, or too long.
+        ValueError: it holds NUL bytes.
+        RecursionError, MemoryError: nested too deep for the compiler.
+    """
+    return Judge(parse_source(text), layer).faults()
+
+
+class Judge:
+    """One pass over one module."""
+
+    def __init__(self, tree: ast.Module, layer: int) -> None:
+        """Learn what the names and values of a module mean.
+
+        Args:
+            tree: The module.
+            layer: How many sources are around it.
+        """
+        self._tree = tree
+        self.layer = layer
+        self._found: dict[tuple[str, int], CodeFault] = {}
+        nodes = list(ast.walk(tree))
+        self.facts = ModuleFacts(nodes)
+        self._names = self.facts.names
+        self._dotted = self._names.dotted
+        self._called_on_import: set[str] = set()
+        self._uses: set[str] = set()
+        self._evaluates = False
+        self._passed_over = passed_over(nodes)
+
+    def faults(self) -> list[CodeFault]:
+        """Return what the module does that model code has no reason to do."""
+        placed = self._relevant()
+        for _ in range(MAX_ROUNDS):  # functions that functions called on import call
+            called = {
+                self._dotted(node.func)
+                for node, where in placed
+                if isinstance(node, ast.Call) and where == IMPORTED
+            } & self._names.functions.keys()
+            if called <= self._called_on_import:
+                break
+            self._called_on_import |= called
+            placed = self._relevant()
+        self._uses = {self._dotted(node.func) for node, _ in placed if isinstance(node, ast.Call)}
+        self._evaluates = bool(EVALUATORS & self._uses)
+        for node, where in placed:
+            self._judge(node, where)
+        if self._reverse_shell():
+            self.add(
+                "TW-MODEL-CODE-SPAWN",
+                "connects a socket to a shell",
+                1,
+                Severity.CRITICAL,
+            )
+        if "mmap.mmap" in self._uses and any(
+            re.match(r"ctypes\.(CFUNCTYPE|memmove|cast|pythonapi)", name) for name in self._uses
+        ):
+            self.add("TW-MODEL-CODE-NATIVE", "runs memory as a program", 1, Severity.CRITICAL)
+        return list(self._found.values())
+
+    def _judge(self, node: ast.AST, where: str) -> None:
+        if isinstance(node, ast.Call):
+            self._judge_call(node, where)
+        elif isinstance(node, ast.Constant):
+            if isinstance(node.value, str):
+                self._judge_string(node, where)
+        elif isinstance(node, ast.Name | ast.Attribute | ast.Subscript):
+            self._judge_reference(node, where)
+        elif isinstance(node, ast.Assign | ast.AugAssign):
+            self._judge_assignment(node)
+        elif isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
+            self._judge_reduction(node.value)
+
+    def _relevant(self) -> list[tuple[ast.AST, str]]:
+        kinds = (
+            ast.Call
+            | ast.Constant
+            | ast.Assign
+            | ast.AugAssign
+            | ast.Return
+            | ast.Name
+            | ast.Attribute
+            | ast.Subscript
+        )
+        return [
+            (node, where)
+            for node, where in placed(self._tree, self._called_on_import)
+            if isinstance(node, kinds)
+        ]
+
+    def add(
+        self, rule_id: str, what: str, line: int, severity: Severity, holds: bytes = b""
+    ) -> None:
+        """Add a fault; of those of one rule and line the most severe stays."""
+        known = self._found.get((rule_id, line))
+        if known is None or known.severity.rank < severity.rank:
+            self._found[rule_id, line] = CodeFault(
+                rule_id, f"the code {what}", line, severity, holds
+            )
+
+    def _judge_reference(self, node: ast.Name | ast.Attribute | ast.Subscript, where: str) -> None:
+        """Report a function that runs things and is stored or handed on, not called."""
+        if isinstance(node, ast.Attribute):
+            self._judge_introspection(node, where)
+        if id(node) in self._passed_over or not isinstance(node.ctx, ast.Load):
+            return
+        plain = isinstance(node, ast.Name) and node.id not in self._names.aliases
+        if plain and self._dotted(node) not in EVALUATORS:
+            return
+        name = self._dotted(node)
+        if name != "__import__" and self._names.runs(name) and not name.endswith("Popen"):
+            self._judge_spawn(name, "", [], where, node.lineno)
+
+    def _judge_introspection(self, node: ast.Attribute, where: str) -> None:
+        if node.attr not in _INTROSPECTION:
+            return
+        chain = {
+            inner.attr
+            for inner in itertools.islice(ast.walk(node.value), MAX_INTROSPECTED)
+            if isinstance(inner, ast.Attribute)
+        }
+        walks = node.attr == "__subclasses__" and (
+            bool(chain & {"__base__", "__bases__", "__mro__", "__class__"})
+            or (isinstance(node.value, ast.Name) and node.value.id == "object")
+        )
+        reaches = (node.attr == "f_builtins" and bool(chain & {"_getframe", "currentframe"})) or (
+            node.attr in ("__globals__", "func_globals") and "__init__" in chain
+        )
+        if (walks or reaches) and where != MAIN:
+            self.add(
+                "TW-MODEL-CODE-DISGUISED",
+                f"reaches through {node.attr} to what it does not name",
+                node.lineno,
+                Severity.CRITICAL,
+            )
+
+    def _judge_call(self, node: ast.Call, where: str) -> None:
+        name = self._dotted(node.func)
+        line = node.lineno
+        arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
+        for argument in arguments:
+            if isinstance(argument, ast.Attribute | ast.Name | ast.Lambda):
+                given = self._dotted(argument)
+                if id(argument) not in self._passed_over and self._names.runs(given):
+                    self._judge_spawn(given, self.facts.command(node), [], where, line)
+        if self._names.runs(name) and self._names.is_computed(node.func):
+            self.add(
+                "TW-MODEL-CODE-DISGUISED",
+                f"calls {name} by a computed name",
+                line,
+                Severity.CRITICAL,
+            )
+        self._judge_secret_call(node, name, where)
+        if not name:
+            if isinstance(node.func, ast.Call) and self.facts.is_tainted(node):
+                self.add(
+                    "TW-MODEL-CODE-DISGUISED", "calls what it decoded", line, Severity.CRITICAL
+                )
+            return
+        if self._names.runs(name) and SPAWN.match(name):
+            self._judge_spawn(name, self.facts.command(node), arguments, where, line)
+            return
+        for matches, judge_call in CALLS:
+            if matches(name):
+                judge_call(self, Call(node, name, arguments, where))
+                return
+
+    def _judge_secret_call(self, node: ast.Call, name: str, where: str) -> None:
+        """Report a call whose function is not known and whose arguments say what it does."""
+        method = self.facts.constant(node.args[0]) if node.args else None
+        if name.endswith("methodcaller") and method in DANGEROUS_KEYS:
+            self.add(
+                "TW-MODEL-CODE-DISGUISED",
+                f"calls {method!r} by its name",
+                node.lineno,
+                Severity.CRITICAL,
+            )
+        if module := self._names.unknown_of(node.func):
+            self.add(
+                "TW-MODEL-CODE-DISGUISED",
+                f"calls what it looks up in {module} by a hidden name",
+                node.lineno,
+                Severity.CRITICAL if where != MAIN else Severity.HIGH,
+            )
+        named = isinstance(node.func, ast.Name | ast.Attribute) and self.facts.is_known(node.func)
+        known = (
+            named
+            and name
+            and (
+                "." in name
+                or name in self._names.functions
+                or hasattr(builtins, name)
+                or name in self._names.aliases
+                or name[:1].isupper()
+            )
+        )
+        if known or where == MAIN:
+            return
+        command = self.facts.command(node)
+        if PIPED.search(command):
+            self.add(
+                "TW-MODEL-CODE-DISGUISED",
+                f"gives what it does not name a command: {command[:80]!r}",
+                node.lineno,
+                Severity.CRITICAL,
+            )
+
+    def _judge_spawn(
+        self, name: str, command: str, arguments: list[ast.expr], where: str, line: int
+    ) -> None:
+        shown = f": {command[:80]!r}" if command else ""
+        if any(self.facts.is_tainted(argument) for argument in arguments):
+            severity = Severity.CRITICAL
+        elif is_hostile_command(command) or is_private_path(command):
+            severity = Severity.CRITICAL if where != MAIN else Severity.HIGH
+        elif is_harmless_command(command):
+            severity = Severity.LOW
+        elif is_installer_command(command):
+            severity = Severity.LOW if where == MAIN else Severity.MEDIUM
+        elif where == MAIN:
+            severity = Severity.LOW
+        elif where == FUNCTION:
+            severity = Severity.MEDIUM
+        else:
+            severity = Severity.CRITICAL
+        self.add("TW-MODEL-CODE-SPAWN", f"calls {name} {where}{shown}", line, severity)
+
+    def inner(
+        self,
+        constant: str | bytes,
+        line: int,
+        where: str,
+        lowest: Severity = Severity.INFORMATIONAL,
+    ) -> None:
+        """Judge the source that a constant holds, as if it stood here."""
+        text = constant if isinstance(constant, str) else constant.decode("utf-8", "replace")
+        try:
+            faults = python_faults(text.strip(), self.layer + 1)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return
+        for fault in faults:
+            severity = fault.severity
+            if severity.rank < lowest.rank:
+                continue
+            if severity.rank >= Severity.MEDIUM.rank and where != MAIN:
+                severity = Severity.CRITICAL
+            self.add(fault.rule_id, f"evaluates text: {fault.what}", line, severity)
+
+    def _judge_string(self, node: ast.Constant, where: str) -> None:
+        text = str(node.value)
+        if "/dev/tcp/" in text and where != MAIN:
+            self.add("TW-MODEL-CODE-SPAWN", "holds a reverse shell", node.lineno, Severity.CRITICAL)
+        elif self._evaluates and self.layer < MAX_LAYERS and RAW.search(text):
+            self.inner(text, node.lineno, where, lowest=Severity.CRITICAL)
+
+    def _judge_assignment(self, node: ast.Assign | ast.AugAssign) -> None:
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        for target in targets:
+            if isinstance(target, ast.Attribute) and self._dotted(target) in (
+                "sys.meta_path",
+                "sys.path_hooks",
+                "pickle.Unpickler",
+            ):
+                self.add(
+                    "TW-MODEL-CODE-HOOKS", "changes how modules load", node.lineno, Severity.HIGH
+                )
+            elif isinstance(target, ast.Attribute) and target.attr in ("__code__", "func_code"):
+                self.add(
+                    "TW-MODEL-CODE-DISGUISED",
+                    "writes the code of a function",
+                    node.lineno,
+                    Severity.CRITICAL,
+                )
+
+    def _judge_reduction(self, value: ast.Tuple) -> None:
+        """Report a tuple that `__reduce__` returns: what a pickle of it would call."""
+        called = self._dotted(value.elts[0]) if value.elts else ""
+        if SPAWN.match(called) or called in ("exec", "eval", "__import__"):
+            self.add(
+                "TW-MODEL-CODE-SPAWN",
+                f"returns {called} to be called",
+                value.lineno,
+                Severity.CRITICAL,
+            )
+
+    def _reverse_shell(self) -> bool:
+        sockets = any(name.startswith("socket.") for name in self._uses)
+        return sockets and (
+            any(name in ("os.dup2", "pty.spawn") for name in self._uses)
+            or (
+                any(SPAWN.match(name) for name in self._uses)
+                and any(name.endswith((".recv", ".connect")) for name in self._uses)
+            )
+        )

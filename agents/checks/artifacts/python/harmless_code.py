@@ -1,0 +1,89 @@
+"""Says of compiled code that it only computes: it names nothing that runs, reads or reaches."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from typing import Final
+
+from agents.checks.artifacts.dangerous_names import modules, names, usual_attributes
+from agents.checks.artifacts.python.bytecode import LAYOUTS, Code, walk_code
+from agents.checks.artifacts.python.shell_commands import is_hostile_command, is_private_path
+from agents.checks.artifacts.scanning import Budget, BudgetExceededError, CorruptFileError
+
+MAX_CODE: Final = 1 << 16
+"""Bytes of a function that is still called a small one."""
+_REACHES: Final = frozenset(
+    (
+        "getattr", "setattr", "delattr", "hasattr", "vars", "globals", "locals", "dir", "open",
+        "input", "breakpoint", "exit", "quit", "memoryview",
+        "read_file", "write_file", "py_function", "numpy_function", "py_func", "load_op_library",
+        "load_library", "get_file", "open_file", "print_function", "format_map", "fromfile",
+        "tofile", "memmap", "genfromtxt", "loadtxt", "savetxt", "save", "load", "savez",
+        "gfile", "urlopen", "urlretrieve", "request", "environ", "f_globals", "f_back",
+        "gi_frame", "cr_frame", "tb_frame", "func_globals", "code", "attrgetter", "methodcaller",
+        "load_model", "load_weights", "save_weights", "from_pretrained", "run_functions_eagerly",
+        "write", "read", "unlink", "chmod", "system", "CodeType", "FunctionType", "read_pickle",
+        "to_pickle", "read_csv", "to_csv", "read_sql", "import_module", "resolve_name",
+    )
+)  # fmt: skip
+_DUNDER: Final = re.compile(
+    r"__(?!(init|call|len|getitem|setitem|iter|next|repr|str|eq|hash|name|doc|qualname|module|class"
+    r"|contains|new|array|version)__)\w+__"
+)
+"""Names of the interpreter's own, but for those that every class has; alone they reach nothing."""
+_ADDRESS: Final = re.compile(r"(?i)^\s*(\w+://|\\\\|\.\./|/)\S*\s*$|^\s*(import|from)\s+\w")
+_NAME: Final = re.compile(r"^[A-Za-z_][\w.]*$")
+
+
+@cache
+def _unusual() -> frozenset[str]:
+    return (
+        _REACHES
+        | names("bytecode")
+        | names("code-key")
+        | names("keras")
+        | modules("pickle")
+        | modules("pickle-path")
+        | modules("argument")
+    ) - (usual_attributes() - _REACHES)
+
+
+def harmless_names(used: Iterable[str]) -> bool:
+    """Tell whether none of the names that code uses leads out of it."""
+    unusual = _unusual()
+    return not any(name in unusual or _DUNDER.search(name) for name in used)
+
+
+def harmless_text(text: str) -> bool:
+    """Tell whether a constant of code is no command, address, path or name that leads out of it."""
+    if _is_place(text):
+        return True
+    if is_hostile_command(text) or is_private_path(text) or _ADDRESS.search(text):
+        return False
+    return not _NAME.match(text) or harmless_names(text.split("."))
+
+
+def only_computes(raw: bytes) -> bool:
+    """Tell whether marshalled code is whole, small and names nothing that runs, reads or reaches.
+
+    Args:
+        raw: A marshalled code object.
+    """
+    if len(raw) > MAX_CODE:
+        return False
+    for layout in LAYOUTS:
+        code = Code()
+        try:
+            walk_code(raw, code, layout, Budget(steps=MAX_CODE))
+        except (CorruptFileError, BudgetExceededError):
+            continue
+        texts = [constant.decode("utf-8", "replace") for constant in code.constants]
+        return bool(code.names) and harmless_names(code.names) and all(map(harmless_text, texts))
+    return False
+
+
+def _is_place(text: str) -> bool:
+    """Tell whether a text is where the code was written, or a table of its lines."""
+    return text.endswith((".py", ">")) or not text.isprintable()

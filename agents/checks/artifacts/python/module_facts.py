@@ -1,0 +1,120 @@
+"""Knows what the expressions of one module are: names, constants, commands, decoded values."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import itertools
+from collections.abc import Sequence
+from typing import Final
+
+from agents.checks.artifacts.python.calls import DECODE, NETWORK, VERSIONS
+from agents.checks.artifacts.python.names import Names
+
+MAX_VALUE: Final = 1000
+"""Nodes of one value that are looked at, the outer ones first."""
+
+
+class ModuleFacts:
+    """What the names of a module mean, and which values were decoded, fetched or lie beside it."""
+
+    def __init__(self, nodes: Sequence[ast.AST]) -> None:
+        """Learn from a module.
+
+        Args:
+            nodes: Every node of its syntax tree.
+        """
+        self.names = Names()
+        self._tainted: set[str] = set()
+        self._beside: set[str] = {"__file__"}
+        self._texts: dict[int, str | bytes | None] = {}
+        self.names.learn(nodes)
+        for _ in range(2):  # a name may be used before the line that taints it
+            for node in nodes:
+                self._learn(node)
+
+    def _learn(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            value = node.value
+        elif isinstance(node, ast.withitem) and node.optional_vars:
+            targets, value = [node.optional_vars], node.context_expr
+        elif isinstance(node, ast.For):
+            targets, value = [node.target], node.iter
+        else:
+            return
+        plain = {target.id for target in targets if isinstance(target, ast.Name)}
+        if value is not None and self.is_tainted(value):
+            self._tainted |= plain
+        if value is not None and plain and self.is_beside(value):
+            self._beside |= plain
+
+    def constant(self, node: ast.AST | None) -> str | bytes | None:
+        """Return the text that an expression of constants makes, or none."""
+        key = id(node)
+        if key not in self._texts:
+            self._texts[key] = self.names.values.text(node)
+        return self._texts[key]
+
+    def is_beside(self, node: ast.AST) -> bool:
+        """Tell whether a value is made of where the module lies."""
+        return any(
+            isinstance(inner, ast.Name) and inner.id in self._beside
+            for inner in itertools.islice(ast.walk(node), MAX_VALUE)
+        )
+
+    def is_tainted(self, node: ast.AST) -> bool:
+        """Tell whether a value was decoded or fetched."""
+        for inner in itertools.islice(ast.walk(node), MAX_VALUE):
+            if isinstance(inner, ast.Name) and inner.id in self._tainted:
+                return True
+            if isinstance(inner, ast.Call):
+                name = self.names.dotted(inner.func)
+                if DECODE.match(name) or NETWORK.match(name) or name.endswith(".recv"):
+                    return True
+                head = name.split(".", 1)[0]
+                if head in self._tainted:
+                    return True
+        return False
+
+    def is_known(self, node: ast.AST) -> bool:
+        """Tell whether a function belongs to what the module imports, assigns or is given."""
+        while isinstance(node, ast.Attribute):
+            node = node.value
+        if isinstance(node, ast.Name):
+            root = node.id
+            return (
+                root in self.names.assigned or root in self.names.aliases or hasattr(builtins, root)
+            )
+        return not (isinstance(node, ast.Call) and isinstance(node.func, ast.Call | ast.Subscript))
+
+    def command(self, node: ast.Call) -> str:
+        """Return the command that a call is given, with unknown parts left out."""
+        words: list[str] = []
+        for argument in node.args[:6]:
+            items = argument.elts if isinstance(argument, ast.List | ast.Tuple) else [argument]
+            for item in items[:40]:
+                part = self.constant(item)
+                if part is not None:
+                    words.append(part if isinstance(part, str) else part.decode("latin-1"))
+                elif (
+                    isinstance(item, ast.Attribute) and self.names.dotted(item) == "sys.executable"
+                ):
+                    words.append("python")
+        for keyword in node.keywords:
+            if keyword.arg in ("args", "cmd", "command"):
+                part = self.constant(keyword.value)
+                words.append(part if isinstance(part, str) else "")
+        return " ".join(words)
+
+    def is_assembled(self, node: ast.AST) -> bool:
+        """Tell whether a value is put together by functions that make text of what is none."""
+        return any(
+            isinstance(inner, ast.Call)
+            and self.names.dotted(inner.func)
+            in ("chr", "getattr", "map", "bytes", "open.read", "ord")
+            for inner in ast.walk(node)
+        ) and not any(
+            isinstance(inner, ast.Constant) and VERSIONS.search(str(inner.value))
+            for inner in ast.walk(node)
+        )

@@ -1,0 +1,73 @@
+"""Shares slow work fairly between tenants: who has least of it under way is next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class FairTurns:
+    """So many turns at a time; a free one goes to the waiting tenant that holds the fewest.
+
+    Among equals it goes round. So a tenant waits, whatever the others have queued, until one of the
+    turns under way ends, and never for a second one of a tenant that holds more than it does.
+    """
+
+    def __init__(self, width: int) -> None:
+        """Give no turn yet.
+
+        Args:
+            width: How many turns there are at a time.
+        """
+        self._free = width
+        self._held: Counter[str] = Counter()
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        """By tenant, in the order in which they are next."""
+
+    @asynccontextmanager
+    async def turn(self, tenant: str) -> AsyncIterator[None]:
+        """Wait for a turn of a tenant, and hold it within the block."""
+        if self._free and not self._waiting:
+            self._free -= 1
+            self._held[tenant] += 1
+        else:
+            await self._wait(tenant)
+        try:
+            yield
+        finally:
+            self._end(tenant)
+
+    async def _wait(self, tenant: str) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(tenant, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._end(tenant)  # it was given in the same moment
+            else:
+                self._forget(tenant, turn)
+            raise
+
+    def _forget(self, tenant: str, turn: asyncio.Future[None]) -> None:
+        queue = self._waiting[tenant]
+        queue.remove(turn)
+        if not queue:
+            del self._waiting[tenant]
+
+    def _end(self, tenant: str) -> None:
+        self._held[tenant] -= 1
+        if not self._held[tenant]:
+            del self._held[tenant]
+        if not self._waiting:
+            self._free += 1
+            return
+        following = min(self._waiting, key=lambda one: self._held[one])
+        queue = self._waiting.pop(following)
+        turn = queue.popleft()
+        if queue:
+            self._waiting[following] = queue  # behind the others that wait
+        self._held[following] += 1
+        turn.set_result(None)

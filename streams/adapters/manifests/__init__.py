@@ -1,0 +1,1 @@
+"""Manifests of packages (requirements, locks, inventories, reports) as package-install events."""

@@ -1,0 +1,289 @@
+"""Finds packages that commands install, in Dockerfiles, shell scripts and pipeline steps."""
+# ruff: noqa: E501 -- lists of names
+
+from __future__ import annotations
+
+import posixpath
+import re
+import shlex
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from agents.checks.packages.requirements import read_requirements
+from schemas.events import Installer
+from streams.adapters.manifests.adapter import install_adapter
+from streams.adapters.manifests.found import Found, InstallOptions
+from streams.adapters.manifests.requirements import beside, missing_files, package_of
+
+_INSTALL: Final = re.compile(r"\b(?:pip3?(?:\.\d+)?|uv|pipx|poetry|pdm|conda|mamba|micromamba)\b")
+_WORDS: Final = 2_000
+_PIP: Final = re.compile(r"(?:.*/)?pip\d?(?:\.\d+)?")
+_SEPARATORS: Final = frozenset({"&&", "||", ";", "|", "&", "(", ")", "\n"})
+_VALUED: Final = frozenset(
+    {"-t", "--target", "--prefix", "--root", "--platform", "--python-version", "--implementation",
+     "--abi", "--src", "--upgrade-strategy", "--progress-bar", "--cache-dir", "--timeout", "--retries",
+     "--proxy", "--cert", "--client-cert", "--log", "--python", "-p", "--report", "--exists-action",
+     "--global-option", "--config-settings", "-C", "--no-binary", "--only-binary", "--torch-backend",
+     "--exclude-newer", "--resolution", "--index-strategy", "--use-feature", "--group", "--extra"}
+)  # fmt: skip
+"""Options of installers that take a value, which is not a requirement."""
+_INDEXES: Final = {
+    "-i": "--index-url",
+    "--index-url": "--index-url",
+    "--default-index": "--index-url",
+    "--pypi-url": "--index-url",
+    "--extra-index-url": "--extra-index-url",
+    "--index": "--extra-index-url",
+    "-f": "--find-links",
+    "--find-links": "--find-links",
+    "--trusted-host": "--trusted-host",
+    "--allow-insecure-host": "--trusted-host",
+}
+_FILES: Final = {"-r": "-r", "--requirement": "-r", "--requirements": "-r", "-c": "-c",
+                 "--constraint": "-c", "--constraints": "-c"}  # fmt: skip
+_FOLLOWED: Final = frozenset({"requirement", "constraint"})
+_VARIABLES: Final = {
+    "PIP_INDEX_URL": "--index-url",
+    "UV_INDEX_URL": "--index-url",
+    "UV_DEFAULT_INDEX": "--index-url",
+    "PIP_EXTRA_INDEX_URL": "--extra-index-url",
+    "UV_EXTRA_INDEX_URL": "--extra-index-url",
+    "UV_INDEX": "--extra-index-url",
+    "PIP_TRUSTED_HOST": "--trusted-host",
+    "UV_INSECURE_HOST": "--trusted-host",
+    "PIP_FIND_LINKS": "--find-links",
+}
+"""Environment variables that installers read as options."""
+_INSTRUCTION: Final = re.compile(r"\s*([A-Za-z]+)\s+(.*)", re.DOTALL)
+_ASSIGNED: Final = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
+_HEREDOC: Final = re.compile(r"<<-?\s*[\"']?(\w+)[\"']?")
+
+
+class Command(msgspec.Struct, frozen=True):
+    """One command line and its location."""
+
+    text: str
+    line: int
+
+
+def installs_of(commands: Iterable[Command], options: InstallOptions, place: str) -> Found:
+    """Return the packages that commands install with pip and similar installers.
+
+    Args:
+        commands: Command lines.
+        options: The files that they may name.
+        place: The name of the file that contains them.
+    """
+    found = Found(installer=Installer(name="pip"))
+    for command in commands:
+        for words in _simple_commands(command.text):
+            for line in _requirement_lines(words, found, f"{place}:{command.line}"):
+                _add(found, line, options, place, command.line)
+    return found
+
+
+def _add(found: Found, line: str, options: InstallOptions, place: str, number: int) -> None:
+    if line.partition(" ")[0] in {"-r", "-c"} and "$" in line:
+        found.incomplete.append(f"{place}:{number}: {line[3:]} was not read: a variable names it")
+        return
+    here = options.path or place
+    if line.partition(" ")[0] in {"-r", "-c"}:
+        # From the root: the command runs in another folder than its file's.
+        here = ""
+        line = f"{line[:2]} {_nested(line[3:].strip(), options, place)}"
+    parsed = read_requirements(line, file=here, files=options.files)
+    found.incomplete += [
+        re.sub(r"^[^:]+:1:", f"{place}:{number}:", one) for one in missing_files(parsed)
+    ]
+    for one in parsed.lines:
+        if one.error is not None:
+            where = f"{one.file}:{one.line}" if one.file else f"{place}:{number}"
+            found.incomplete.append(f"{where}: pip would refuse {one.text[:80]!r}: {one.error}")
+            continue
+        package = package_of(one)
+        if package is not None:
+            found.packages.append(package)
+        if one.url is not None or (one.option is not None and one.option not in _FOLLOWED):
+            found.requirements.append(one.text[:4000])
+
+
+def _nested(named: str, options: InstallOptions, place: str) -> str:
+    """Return the path of a file that a command names: as written, or its source if copied."""
+    here = options.path or place
+    name = posixpath.basename(named)
+    for path in (beside(here, named), posixpath.normpath(named), beside(here, name), name):
+        if path in options.files:
+            return path
+    return named
+
+
+def _simple_commands(text: str) -> Iterator[list[str]]:
+    """Yield the words of each command of a command line that names an installer."""
+    if not _INSTALL.search(text) and not any(name in text for name in _VARIABLES):
+        return
+    lexer = shlex.shlex(text.replace("\\\n", " ").replace("\n", " ; "), posix=True,
+                        punctuation_chars="();|&")  # fmt: skip
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    words: list[str] = []
+    try:
+        for count, word in enumerate(lexer):
+            if count > _WORDS:
+                break
+            if word in _SEPARATORS or set(word) <= set("();|&"):
+                if words:
+                    yield words
+                words = []
+            else:
+                words.append(word)
+    except ValueError:  # a quotation that does not end: what came before it counts
+        pass
+    if words:
+        yield words
+
+
+def _requirement_lines(words: list[str], found: Found, place: str) -> Iterator[str]:
+    """Yield the requirement lines equivalent to one command."""
+    rest = list(words)
+    while rest and (match := _ASSIGNED.fullmatch(rest[0])):
+        if option := _VARIABLES.get(match[1]):
+            yield from _options(option, match[2], found, place)
+        rest.pop(0)
+    for at, word in enumerate(rest):
+        quoted = word if " " in word and _INSTALL.search(word) else None
+        if quoted is not None:  # sh -c "pip install …"
+            for inner in _simple_commands(quoted):
+                yield from _requirement_lines(inner, found, place)
+            continue
+        if word in {"export", "ENV", "ARG"} and at + 1 < len(rest):
+            yield from _requirement_lines(rest[at + 1 :], found, place)
+            return
+        following = rest[at + 1 : at + 2]
+        if _PIP.fullmatch(word) and following in (["install"], ["download"], ["wheel"]):
+            yield from _arguments(rest[at + 2 :], found, place)
+            return
+        if word in {"uv", "pipx", "poetry", "pdm"} and following in (["add"], ["install"], ["run"]):
+            if word in {"uv", "poetry", "pdm"} and following == ["install"]:
+                return
+            if following == ["run"]:
+                continue
+            yield from _arguments(rest[at + 2 :], found, place)
+            return
+        if word in {"conda", "mamba", "micromamba"} and following == ["install"]:
+            for name in rest[at + 2 :]:
+                if name[:1].isalpha():
+                    found.add_foreign("conda", name)
+            return
+
+
+def _options(option: str, value: str, found: Found, place: str) -> Iterator[str]:
+    for one in value.split():
+        if "$" in one.partition("@")[2] or one.startswith("$"):
+            found.incomplete.append(f"{place}: {option} {one[:80]} is the value of a variable")
+        else:
+            yield f"{option} {shlex.quote(one)}"
+
+
+def _arguments(words: list[str], found: Found, place: str) -> Iterator[str]:
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if name.startswith("-"):
+            if name in _VALUED:
+                if not equals:
+                    next(rest, None)
+            elif name in _INDEXES or name in _FILES:
+                given = value if equals else next(rest, "")
+                if name in _FILES:
+                    yield f"{_FILES[name]} {given}"
+                else:
+                    yield from _options(_INDEXES[name], given, found, place)
+            elif name in {"-e", "--editable"}:
+                given = value if equals else next(rest, "")
+                if given and not given.startswith((".", "/", "$")):
+                    yield f"-e {given}"
+            continue
+        if word.startswith((">", "<", "2>")) or word in {"}", "{", "then", "fi"}:
+            continue
+        if "$" in word.partition("==")[0].partition("[")[0]:
+            found.incomplete.append(f"{place}: {word[:80]} is the value of a variable")
+        elif "$" in word:
+            yield word.partition("$")[0].rstrip("=<>~! ")
+        elif not word.startswith((".", "/", "~")):
+            yield word
+
+
+def dockerfile_instructions(text: str) -> Iterator[tuple[str, Command]]:
+    """Yield the instructions of a Dockerfile: the name in capitals, and what follows it."""
+    pending: list[str] = []
+    start = 1
+    end: str | None = None
+    for number, line in enumerate(text.splitlines(), 1):
+        if end is not None:
+            pending.append(line)
+            if line.strip() == end:
+                end = None
+        else:
+            if not pending:
+                start = number
+            if line.lstrip().startswith("#"):
+                continue
+            stripped = line.rstrip()
+            if stripped.endswith(("\\", "`")):
+                pending.append(stripped[:-1])
+                continue
+            pending.append(stripped)
+            if heredoc := _HEREDOC.search(line):
+                end = heredoc[1]
+                continue
+        if end is None and pending:
+            match = _INSTRUCTION.match(
+                "\n".join(pending) if "<<" in pending[0] else " ".join(pending)
+            )
+            if match:
+                yield match[1].upper(), Command(match[2].strip(), start)
+            pending = []
+    if pending and (match := _INSTRUCTION.match(" ".join(pending))):
+        yield match[1].upper(), Command(match[2].strip(), start)
+
+
+def script_commands(text: str) -> Iterator[Command]:
+    """Yield the command lines of a shell script, continuations joined, without comments."""
+    pending: list[str] = []
+    start = 1
+    for number, line in enumerate(text.splitlines(), 1):
+        if not pending:
+            start = number
+            if line.lstrip().startswith("#"):
+                continue
+        if line.rstrip().endswith("\\"):
+            pending.append(line.rstrip()[:-1])
+            continue
+        whole = " ".join([*pending, line]).strip()
+        pending = []
+        if whole:
+            yield Command(whole, start)
+    if pending:
+        yield Command(" ".join(pending), start)
+
+
+def read_dockerfile(raw: bytes, options: InstallOptions) -> Found:
+    """Return the packages that a Dockerfile's RUN installs, with the indexes of ENV and ARG."""
+    commands = [
+        Command(f"{name} {command.text}" if name in {"ENV", "ARG"} else command.text, command.line)
+        for name, command in dockerfile_instructions(raw.decode("utf-8-sig", "replace"))
+        if name in {"RUN", "ENV", "ARG"}
+    ]
+    return installs_of(commands, options, options.path or "Dockerfile")
+
+
+def read_script(raw: bytes, options: InstallOptions) -> Found:
+    """Return the packages that a shell script installs."""
+    commands = script_commands(raw.decode("utf-8-sig", "replace"))
+    return installs_of(commands, options, options.path or "script")
+
+
+adapt_dockerfile = install_adapter("dockerfile", read_dockerfile)
+adapt_script = install_adapter("shell-script", read_script)

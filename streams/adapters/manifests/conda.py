@@ -1,0 +1,108 @@
+"""conda's files: environments, explicit lists and the locks of conda-lock.
+
+Only what pip installs into an environment comes from the Python index. The rest comes from
+channels, whose packages have their own names: they are reported, but not checked.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from schemas.events import Installer, Package
+from streams.adapters.manifests.adapter import install_adapter
+from streams.adapters.manifests.found import (
+    File,
+    Found,
+    InstallOptions,
+    digests_of,
+    entries,
+    from_files,
+    lock_in,
+    table,
+    texts,
+    word,
+)
+from streams.adapters.manifests.requirements import add_requirements, parsed_requirements
+from streams.adapters.manifests.yaml_text import read_yaml
+from streams.adapters.payload import refuse
+
+_NAME: Final = re.compile(r"(?:[^\s:]+::)?([A-Za-z0-9_][\w.-]*)")
+_OWN: Final = frozenset({"python", "pip", "setuptools", "wheel"})
+"""What an environment needs to be one at all."""
+
+
+def read_environment(raw: bytes, options: InstallOptions) -> Found:
+    """Return the pip requirements of an environment.yml, or of MLflow's python_env.yaml."""
+    document = table(read_yaml(raw))
+    if not isinstance(document.get("dependencies"), list):
+        raise refuse("no dependencies: not an environment of conda")
+    found = Found(installer=Installer(name="conda"))
+    _add_channels(found, texts(document.get("channels")))
+    asked = [one for entry in entries(document["dependencies"]) for one in texts(entry.get("pip"))]
+    plain = texts(document["dependencies"])
+    if "channels" not in document and "python" in document and "name" not in document:
+        # MLflow's python_env.yaml: all of it is for pip.
+        asked += [*texts(document.get("build_dependencies")), *plain]
+        plain = []
+    for one in plain:
+        match = _NAME.match(one.strip())
+        name = match[1] if match else one[:100]
+        if name.lower() not in _OWN:
+            found.add_foreign("conda", name)
+    if asked:
+        path = options.path or "environment.yml"
+        add_requirements(found, parsed_requirements("\n".join(asked), options.files, path))
+    return found
+
+
+def _add_channels(found: Found, channels: list[str]) -> None:
+    urls = tuple(one for one in channels if "://" in one)
+    found.extra_index_urls = (*found.extra_index_urls, *urls)
+
+
+def read_explicit(raw: bytes, _options: InstallOptions) -> Found:
+    """Return the files of channels in an explicit list, by URL."""
+    found = Found(installer=Installer(name="conda"))
+    channels: dict[str, None] = {}
+    for line in raw.decode("utf-8-sig").splitlines():
+        url = line.strip().partition("#")[0]
+        if "://" not in url or line.lstrip().startswith("#"):
+            continue
+        # channel / platform / name-version-build.conda
+        parts = url.rsplit("/", 2)
+        channels[parts[0]] = None
+        found.add_foreign("conda", re.sub(r"-[^-]+-[^-]+\.(conda|tar\.bz2)$", "", parts[-1]))
+    found.extra_index_urls = tuple(channels)
+    return found
+
+
+def read_lock_file(raw: bytes, _options: InstallOptions) -> Found:
+    """Return the packages of a conda-lock.yml, each once for all platforms."""
+    document = table(read_yaml(raw))
+    if not isinstance(document.get("package"), list):
+        raise refuse("no packages: not a conda-lock.yml")
+    found = Found(installer=Installer(name="conda-lock"))
+    channels = table(document.get("metadata")).get("channels")
+    _add_channels(found, [str(one.get("url") or "") for one in entries(channels)])
+    files: dict[tuple[str, str | None], list[File]] = {}
+    for entry in entries(document["package"]):
+        name, version = str(entry["name"]), word(entry.get("version"))
+        if entry.get("manager") != "pip":
+            found.add_foreign("conda", name)
+            continue
+        digests: dict[str, Any] = table(entry.get("hash"))
+        file = File(word(entry.get("url")), {key: str(value) for key, value in digests.items()})
+        known = files.setdefault((name, version), [])
+        if file not in known:
+            known.append(file)
+    found.foreign = {kind: list(dict.fromkeys(names)) for kind, names in found.foreign.items()}
+    for (name, version), listed in files.items():
+        lock_in(found.lock, name, version, digests_of(listed))
+        found.packages.append(Package(name=name, version=version, **from_files(listed)))
+    return found
+
+
+adapt_environment = install_adapter("conda-environment", read_environment)
+adapt_explicit = install_adapter("conda-explicit", read_explicit)
+adapt_lock = install_adapter("conda-lock", read_lock_file)

@@ -1,0 +1,435 @@
+"""The table of manifests: their names, how to recognise their content, and their readers.
+
+This is the one place that lists them. It imports no reader: a scan of models needs none.
+"""
+# ruff: noqa: E501 -- a table reads best with an entry a line
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from enum import StrEnum
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import orjson
+
+if TYPE_CHECKING:
+    from streams.adapters.manifests.adapter import Reader
+
+HEAD: Final = 64 << 10
+"""Bytes at either end of a large file from which its kind is detected."""
+SMALL: Final = 1 << 20
+"""A file up to this size is read as a whole."""
+
+
+class Family(StrEnum):
+    """How a manifest is processed."""
+
+    PACKAGES = "packages"
+    """It names packages."""
+    PIPELINE = "pipeline"
+    """It defines what a pipeline runs."""
+    UNSUPPORTED = "unsupported"
+    """It is recognised, and nothing here checks it."""
+
+
+class Content:
+    """The content of a file, as needed to detect its kind."""
+
+    def __init__(self, raw: bytes, whole: Callable[[], bytes] | None = None) -> None:
+        """Take a whole file, or both ends of a large one.
+
+        Args:
+            raw: The bytes.
+            whole: Reads the whole file, if `raw` is not all of it.
+        """
+        self._raw = raw
+        self._load = whole
+
+    @property
+    def is_large(self) -> bool:
+        """Whether only the ends were read."""
+        return self._load is not None
+
+    @cached_property
+    def text(self) -> str:
+        """The text, or the empty string if the content is not text."""
+        raw = self._raw[: 2 * HEAD]
+        if raw[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+            return raw.decode("utf-16", "replace")
+        return "" if b"\0" in raw else raw.decode("utf-8-sig", "replace")
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """The top-level names of a YAML or TOML text."""
+        return frozenset(_KEY.findall(self.text))
+
+    @cached_property
+    def json(self) -> Any:  # noqa: ANN401 -- any JSON document
+        """The document of a JSON text, None if it is not JSON."""
+        if self._raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in {b"{", b"["}:
+            return None
+        whole = self._raw if self._load is None else self._load()
+        try:
+            return orjson.loads(whole.removeprefix(b"\xef\xbb\xbf"))
+        except (orjson.JSONDecodeError, RecursionError):
+            return None
+
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        """The document of a JSON text, if it is an object."""
+        return self.json if isinstance(self.json, dict) else {}
+
+    def mentions(self, *words: str) -> bool:
+        """Return whether it contains one of some texts: cheaper than parsing the document."""
+        return any(word.encode() in self._raw for word in words)
+
+
+class Kind(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of manifest."""
+
+    name: str
+    family: Family = Family.PACKAGES
+    paths: str | None = None
+    """Pattern of the paths it customarily has, searched without regard to case."""
+    content: Callable[[Content], bool] | None = None
+    """Recognises it by content; with `named_only`, the path must match as well."""
+    told: str = ""
+    """Pattern of the paths for which the content alone suffices; by default any."""
+    named_only: bool = False
+    """Whether the content alone does not suffice."""
+    reader: str | None = None
+    """`module:function` that reads it, for packages."""
+    scanned: bool = False
+    """Whether its bytes are also scanned as an artifact: it may contain more than is read here."""
+    remedy: str | None = None
+    """The remedy, if nothing checks it."""
+
+    def read(self) -> Reader:
+        """Import and return its reader."""
+        assert self.reader is not None
+        module, _, name = self.reader.partition(":")
+        reader: Reader = getattr(import_module(f"{__package__}.{module}"), name)
+        return reader
+
+
+_FIRST: Final = 16 << 10
+"""Characters that indicate a list of requirements."""
+_TELLING: Final = ("==", ">=", "~=", " @ ", "--")
+"""What bare words don't have."""
+_TABLE: Final = re.compile(r"(?m)^\[\[?[^\[\]\n]+\]\]?")
+_KEY: Final = re.compile(r"^[\"']?([A-Za-z_][\w.-]*)[\"']?\s*(?::(?=\s|$)|=)", re.MULTILINE)
+_REQUIREMENT: Final = re.compile(
+    r"[A-Za-z0-9][\w.-]*(\[[\w ,.-]*\])?\s*(===?|~=|!=|[<>]=?|@\s|;|$)|-(r|c|e|i|f)\s|--[a-z-]+"
+)
+_SETTINGS: Final = re.compile(
+    r"(?im)^[\s\-\"']*(hf_)?(trust[-_]remote[-_]code|model_name_or_path|base_model|weights_only|"
+    r"allow_pickle|pretrained_model_name_or_path|dataset_name|verify_ssl|insecure_skip_tls_verify)"
+    r"[\"']?\s*[:=]"
+)
+"""Settings that the pipeline checks judge, at the start of a line."""
+_COMMANDS: Final = re.compile(r"\bpip3?\s+install\b|\bvllm\b|--trust[-_]remote[-_]code\b")
+_PIPELINE_FIELDS: Final = frozenset(
+    {"data_sources", "expected_config_hash", "training", "pipeline", "stages", "steps", "config"}
+)
+_DAG: Final = re.compile(
+    r"(?m)^\s*(from|import)\s+(airflow|prefect|dagster|kfp|metaflow|zenml|flytekit|luigi|ray\.dag)\b"
+)
+_SCRIPT: Final = re.compile(r"(?m)^# /// script\s*$")
+
+
+def _toml(
+    *firsts: str, before: str | None = None, marks: tuple[str, ...] = ()
+) -> Callable[[Content], bool]:
+    """Return a detector of TOML texts: by first table, the text before it, and other marks."""
+    wanted = re.compile(rf"(?m)^{before}\s*=") if before else None
+
+    def tell(content: Content) -> bool:
+        head = _TABLE.search(content.text)
+        if head is None or head[0].strip() not in firsts:
+            return False
+        if wanted is not None and not wanted.search(content.text, 0, head.start()):
+            return False
+        return all(mark in content.text for mark in marks)
+
+    return tell
+
+
+def _requirements(content: Content) -> bool:
+    """Return whether each non-empty line of a text could be one of pip's."""
+    head = content.text[:_FIRST]
+    if not any(sign in head for sign in _TELLING):
+        return False
+    said = telling = 0
+    for line in head.splitlines():
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        if not _REQUIREMENT.match(stripped):
+            return False
+        said += 1
+        telling += any(sign in stripped for sign in _TELLING)
+    return telling * 2 > said
+
+
+def _kubernetes(*groups: str) -> Callable[[Content], bool]:
+    def tell(content: Content) -> bool:
+        if not content.mentions("apiVersion") or not any(
+            content.mentions(f"{group}/") for group in groups or ("",)
+        ):
+            return False
+        return {"apiVersion", "kind"} <= content.keys or (
+            content.mentions('"apiVersion"') and {"apiVersion", "kind"} <= content.fields.keys()
+        )
+
+    return tell
+
+
+def _cyclonedx_xml(content: Content) -> bool:
+    return "cyclonedx.org/schema/bom" in content.text[:4096] and content.text.lstrip()[:1] == "<"
+
+
+def _spdx3(content: Content) -> bool:
+    return content.mentions("spdx.org/rdf/3") and "@graph" in content.fields
+
+
+def _wrapped_spdx(content: Content) -> bool:
+    inner = content.fields.get("sbom")
+    return isinstance(inner, dict) and "spdxVersion" in inner
+
+
+def _has(*names: str, mark: str | None = None) -> Callable[[Content], bool]:
+    """Return a detector of JSON objects by fields; the mark avoids parsing most others."""
+
+    def tell(content: Content) -> bool:
+        return content.mentions(f'"{mark or names[0]}"') and set(names) <= content.fields.keys()
+
+    return tell
+
+
+def _keys(*names: str, also: tuple[str, ...] = ()) -> Callable[[Content], bool]:
+    """Return a detector of YAML texts by top-level names: all of these, and one of those."""
+
+    def tell(content: Content) -> bool:
+        found = content.keys
+        return set(names) <= found and (not also or bool(set(also) & found))
+
+    return tell
+
+
+def _pip_list(content: Content) -> bool:
+    document = content.json if content.mentions('"name"') else None
+    if isinstance(document, list) and document:
+        return all(isinstance(one, dict) and {"name", "version"} <= one.keys() <= _LISTED
+                   for one in document)  # fmt: skip
+    return re.match(r"Package\s+Version\b.*\n-{3}", content.text) is not None
+
+
+_LISTED: Final = frozenset(
+    {"name", "version", "editable_project_location", "location", "installer", "latest_version",
+     "latest_filetype"}
+)  # fmt: skip
+
+
+def _json_pipeline(content: Content) -> bool:
+    if not content.mentions(*(f'"{name}"' for name in _PIPELINE_FIELDS)) or content.is_large:
+        return False
+    fields = content.fields
+    return "data_sources" in fields or (
+        "model_type" not in fields and len(_PIPELINE_FIELDS & set(fields)) > 1
+    )
+
+
+def _yaml_pipeline(content: Content) -> bool:
+    if content.text.lstrip()[:1] in {"{", "["} or not content.keys:
+        return False
+    return bool(
+        _SETTINGS.search(content.text)
+        or "data_sources" in content.keys
+        or _COMMANDS.search(content.text)
+    )
+
+
+_YAML: Final = r"\.ya?ml$"
+_NO_SUFFIX: Final = r"(^|/)[^./]+$"
+_YAML_TOLD: Final = rf"{_YAML}|{_NO_SUFFIX}"
+_TEXT_TOLD: Final = rf"\.(txt|in|lock|list)$|{_NO_SUFFIX}"
+_TOML_TOLD: Final = rf"\.(toml|lock)$|{_NO_SUFFIX}"
+PACKAGES: Final = (
+    Kind(
+        name="requirements",
+        told=_TEXT_TOLD,
+        paths=r"(^|/)([^/]*[-_.])?(requirements?|constraints?)([-_.][^/]*)?\.(txt|in|lock)$"
+        r"|(^|/)(requirements|constraints|reqs)/[^/]+\.(txt|in)$|(^|/)(pip-)?freeze(d)?\.txt$",
+        content=_requirements,
+        reader="requirements:read",
+    ),
+    Kind(name="pylock", told=_TOML_TOLD, paths=r"(^|/)pylock(\.[^/]+)?\.toml$", reader="pylock:read",
+         content=_toml("[[packages]]", before="lock-version")),
+    Kind(name="poetry-lock", told=_TOML_TOLD, paths=r"(^|/)poetry\.lock$", reader="poetry_lock:read",
+         content=_toml("[[package]]", marks=("python-versions", "content-hash"))),
+    Kind(name="pdm-lock", told=_TOML_TOLD, paths=r"(^|/)pdm(\.[^/]+)?\.lock$", reader="pdm_lock:read",
+         content=_toml("[metadata]", "[[package]]", marks=("lock_version", "content_hash", "[[package]]"))),
+    Kind(name="uv-lock", told=_TOML_TOLD, paths=r"(^|/)uv\.lock$", reader="uv_lock:read",
+         content=_toml("[[package]]", "[manifest]", "[options]", before="requires-python")),
+    Kind(name="pipfile-lock", paths=r"(^|/)Pipfile\.lock$", reader="pipfile:read_lock_file",
+         content=_has("_meta", "default")),
+    Kind(name="pipfile", paths=r"(^|/)Pipfile$", reader="pipfile:read"),
+    Kind(name="pyproject", told=_TOML_TOLD, paths=r"(^|/)pyproject\.toml$", reader="pyproject:read",
+         content=_toml("[build-system]", "[project]")),
+    Kind(name="setup-cfg", paths=r"(^|/)setup\.cfg$", reader="setup_cfg:read"),
+    Kind(name="python-script", paths=r"\.py$", content=lambda c: bool(_SCRIPT.search(c.text)),
+         named_only=True, scanned=True, reader="python_script:read"),
+    Kind(name="conda-lock", told=_YAML_TOLD, paths=r"(^|/)([^/]*[.-])?conda-lock\.ya?ml$", reader="conda:read_lock_file",
+         content=lambda c: {"package", "metadata"} <= c.keys and "manager:" in c.text),
+    Kind(name="conda-environment", told=_YAML_TOLD, reader="conda:read_environment",
+         paths=r"(^|/)(conda[-_.])?env(ironment)?([-_.][^/]*)?\.ya?ml$|(^|/)conda\.ya?ml$"
+         r"|(^|/)python_env\.ya?ml$",
+         content=lambda c: "dependencies" in c.keys and bool({"channels", "name", "python"} & c.keys)),
+    Kind(name="conda-explicit", told=_TEXT_TOLD, reader="conda:read_explicit",
+         content=lambda c: re.search(r"(?m)^@EXPLICIT\s*$", c.text) is not None),
+    Kind(name="cyclonedx", reader="cyclonedx:read",
+         content=lambda c: (c.mentions('"CycloneDX"') and c.fields.get("bomFormat") == "CycloneDX")
+         or _cyclonedx_xml(c)),
+    Kind(name="spdx", reader="spdx:read",
+         content=lambda c: _has("spdxVersion")(c) or _wrapped_spdx(c) or _spdx3(c)
+         or "\nSPDXVersion: SPDX-" in f"\n{c.text[:HEAD]}"),
+    Kind(name="syft", reader="syft:read", content=_has("artifacts", "descriptor")),
+    Kind(name="pip-report", reader="pip_reports:read_report", content=_has("install", "pip_version")),
+    Kind(name="pip-inspect", reader="pip_reports:read_inspect",
+         content=_has("installed", "pip_version")),
+    Kind(name="pip-list", reader="pip_reports:read_list", content=_pip_list),
+    Kind(name="dockerfile", reader="commands:read_dockerfile", scanned=True,
+         paths=r"(^|/)([^/]*[.-])?(Docker|Container)file([.-][^/]*)?$"),
+    Kind(name="shell-script", reader="commands:read_script", scanned=True, paths=r"\.(sh|bash|zsh)$"),
+)  # fmt: skip
+"""Manifests that name packages; those by name first."""
+PIPELINES: Final = (
+    Kind(name="github-actions", family=Family.PIPELINE,
+         paths=r"(^|/)\.github/workflows/[^/]+\.ya?ml$|(^|/)action\.ya?ml$",
+         content=lambda c: "jobs" in c.keys and bool({"on", "true", "env", "name"} & c.keys)
+         and "runs-on:" in c.text),
+    Kind(name="gitlab-ci", family=Family.PIPELINE, paths=r"(^|/)[^/]*\.?gitlab-ci[^/]*\.ya?ml$",
+         content=lambda c: "stages" in c.keys and re.search(r"(?m)^\s+(before_)?script:", c.text)
+         is not None),
+    Kind(name="ci-pipeline", family=Family.PIPELINE,
+         paths=r"(^|/)(azure-pipelines[^/]*|bitbucket-pipelines|cloudbuild|buildspec|\.travis|\.drone|"
+         r"\.woodpecker)\.ya?ml$|(^|/)\.(circleci|buildkite|tekton|argo)/[^/]+\.ya?ml$"),
+    Kind(name="kubeflow", family=Family.PIPELINE,
+         content=lambda c: {"pipelineInfo", "deploymentSpec"} <= c.keys
+         or _has("pipelineInfo", "deploymentSpec")(c)),
+    Kind(name="argo", family=Family.PIPELINE, content=_kubernetes("argoproj.io")),
+    Kind(name="tekton", family=Family.PIPELINE, content=_kubernetes("tekton.dev")),
+    Kind(name="kserve", family=Family.PIPELINE, content=_kubernetes("serving.kserve.io")),
+    Kind(name="kubernetes", family=Family.PIPELINE, content=_kubernetes()),
+    Kind(name="dvc", family=Family.PIPELINE, paths=r"(^|/)dvc\.ya?ml$"),
+    Kind(name="mlproject", family=Family.PIPELINE, paths=r"(^|/)MLproject$"),
+    Kind(name="compose", family=Family.PIPELINE,
+         paths=r"(^|/)(docker-)?compose([-_.][^/]*)?\.(ya?ml|json)$",
+         content=lambda c: "services" in c.keys and "image:" in c.text),
+    Kind(name="helm-values", family=Family.PIPELINE, paths=r"(^|/)values([-_.][^/]*)?\.ya?ml$"),
+    Kind(name="axolotl", family=Family.PIPELINE, scanned=True,
+         content=_keys("base_model", "datasets")),
+    Kind(name="llama-factory", family=Family.PIPELINE, scanned=True,
+         content=_keys("model_name_or_path", also=("stage", "finetuning_type", "template"))),
+    Kind(name="trl", family=Family.PIPELINE, scanned=True,
+         content=_keys("model_name_or_path", also=("dataset_name", "dataset_mixture", "output_dir"))),
+    Kind(name="hydra", family=Family.PIPELINE, scanned=True, paths=r"(^|/)\.hydra/[^/]+\.ya?ml$",
+         content=lambda c: ("defaults" in c.keys and re.search(r"(?m)^defaults:\s*\n\s*-", c.text)
+         is not None) or re.search(r"(?m)^\s*_target_:\s", c.text) is not None),
+    Kind(name="pipeline-config", family=Family.PIPELINE, scanned=True, content=_json_pipeline),
+    Kind(name="pipeline-config", family=Family.PIPELINE, scanned=True, paths=_YAML,
+         content=_yaml_pipeline, named_only=True),
+)  # fmt: skip
+"""Definitions of what a pipeline runs."""
+_OTHERS: Final = (
+    ("npm", r"(package(-lock)?|npm-shrinkwrap|deno)\.json|yarn\.lock|pnpm-lock\.ya?ml|bun\.lockb?"),
+    ("go", r"go\.(mod|sum)"),
+    ("cargo", r"Cargo\.(toml|lock)"),
+    ("maven", r"pom\.xml|build\.gradle(\.kts)?|gradle\.lockfile"),
+    ("rubygems", r"Gemfile(\.lock)?"),
+    ("composer", r"composer\.(json|lock)"),
+    ("nuget", r"packages(\.lock)?\.(json|config)"),
+    ("conda", r"pixi\.(toml|lock)"),
+)
+UNSUPPORTED: Final = (
+    Kind(name="dag", family=Family.UNSUPPORTED, paths=r"\.py$", named_only=True, scanned=True,
+         content=lambda c: bool(_DAG.search(c.text)),
+         remedy="what it runs is known when it runs: send its runs, by OpenLineage for instance"),
+    Kind(name="setup-py", family=Family.UNSUPPORTED, paths=r"(^|/)setup\.py$", scanned=True,
+         remedy="what it requires is known when it runs: scan `pip freeze` or a lock"),
+    Kind(name="jenkinsfile", family=Family.UNSUPPORTED, paths=r"(^|/)Jenkinsfile[^/]*$", scanned=True,
+         remedy="what it runs is known when it runs: send its runs as events"),
+    *(
+        Kind(name=f"{ecosystem}-manifest", family=Family.UNSUPPORTED, paths=rf"(^|/)({names})$",
+             scanned=True, remedy=f"packages of {ecosystem} are out of scope: use a scanner for {ecosystem}")
+        for ecosystem, names in _OTHERS
+    ),
+)  # fmt: skip
+"""Manifests that are recognised but not checked."""
+KINDS: Final = (*PACKAGES, *UNSUPPORTED, *PIPELINES)
+_BY_NAME: Final = tuple(
+    (re.compile(kind.paths, re.IGNORECASE), kind) for kind in KINDS if kind.paths is not None
+)
+_EXPLICIT: Final = next(kind for kind in PACKAGES if kind.name == "conda-explicit")
+_TOLD: Final = re.compile(
+    r"\.(ya?ml|json|jsonld|spdx|xml|cdx|txt|in|lock|toml|list)$|(^|/)[^./]+$", re.IGNORECASE
+)
+"""Names under which a manifest is looked for by its content alone."""
+_PIPELINE_TOLD: Final = re.compile(r"\.(ya?ml|json)$|(^|/)[^./]+$", re.IGNORECASE)
+
+
+def may_be_manifest(path: str) -> bool:
+    """Return whether a file of this path has to be read to know whether it is a manifest."""
+    return bool(_TOLD.search(path)) or any(pattern.search(path) for pattern, _ in _BY_NAME)
+
+
+def kinds_of(path: str, content: Content) -> list[Kind]:
+    """Return what kinds of manifest a file is, at most one of each family.
+
+    Args:
+        path: With slashes, as far as it is known.
+        content: Its content; binary content is never a manifest.
+    """
+    if not content.text.strip():
+        return []
+    found: dict[Family, Kind] = {}
+    for pattern, kind in _BY_NAME:
+        if not kind.named_only and pattern.search(path):
+            found.setdefault(kind.family, kind)
+    told = _told_by_content(path, content) if not found and _TOLD.search(path) else None
+    if told is not None:
+        found[told.family] = told
+    for pattern, kind in _BY_NAME:
+        if kind.named_only and kind.content and pattern.search(path) and kind.content(content):
+            found.setdefault(kind.family, kind)
+    if Family.PACKAGES in found and _EXPLICIT.content and _EXPLICIT.content(content):
+        # Its customary name is that of pip's requirements, or none.
+        found[Family.PACKAGES] = _EXPLICIT
+    return list(found.values())
+
+
+def _told_by_content(path: str, content: Content) -> Kind | None:
+    pipeline = bool(_PIPELINE_TOLD.search(path))
+    for kind in KINDS:
+        if kind.content is None or kind.named_only:
+            continue
+        if kind.family is Family.PIPELINE and not pipeline:
+            continue
+        if re.search(kind.told, path, re.IGNORECASE) and kind.content(content):
+            return kind
+    return None
+
+
+def kind_of_content(raw: bytes) -> Kind | None:
+    """Return the kind that content alone indicates, whatever the name, if any."""
+    content = Content(raw)
+    return _told_by_content("manifest", content) if content.text.strip() else None
+
+
+def named(name: str) -> Kind | None:
+    """Return the kind of a name."""
+    return next((kind for kind in KINDS if kind.name == name), None)

@@ -1,0 +1,70 @@
+"""Reads files that a manifest names, on demand and never from outside their root."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from agents.checks.packages.requirements_text import decode_requirements
+
+FILE_BYTES: Final = 4 << 20
+FILES: Final = 500
+
+
+class Neighbours(Mapping[str, str]):
+    """Texts by path relative to a root; links that leave it are not followed."""
+
+    def __init__(self, root: Path) -> None:
+        """Read from a folder.
+
+        Args:
+            root: No file outside it is read, whatever a manifest names.
+        """
+        self._root = root.resolve()
+        self.read: dict[str, str] = {}
+        """The texts read so far."""
+
+    def __getitem__(self, path: str) -> str:
+        """Return the text of a file.
+
+        Raises:
+            KeyError: absent, outside the root, too large, or more files than are read.
+        """
+        if path in self.read:
+            return self.read[path]
+        try:
+            place = (self._root / path).resolve()
+            allowed = place.is_relative_to(self._root) and place.is_file()
+            if not allowed or len(self.read) >= FILES or place.stat().st_size > FILE_BYTES:
+                raise KeyError(path)
+            text = decode_requirements(place.read_bytes())
+        except (OSError, ValueError) as error:
+            raise KeyError(path) from error
+        self.read[path] = text
+        return text
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the paths of the files read so far."""
+        return iter(self.read)
+
+    def __len__(self) -> int:
+        """Return how many files were read so far."""
+        return len(self.read)
+
+    def __bool__(self) -> bool:
+        """Return true: there may be files, even before any was read."""
+        return True
+
+
+def root_for(file: Path) -> Path:
+    """Return the folder whose files a manifest that was named by itself may name.
+
+    The working directory where the file lies below it, as an installer started there would read;
+    else the file's own folder.
+    """
+    here = Path.cwd()
+    parent = file.resolve().parent
+    if parent.parts[-2:] == (".github", "workflows"):
+        parent = parent.parent.parent
+    return here if parent.is_relative_to(here) else parent

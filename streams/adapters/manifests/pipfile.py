@@ -1,0 +1,96 @@
+"""Pipfile, and Pipfile.lock: what pipenv was asked for and what it locked."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from schemas.events import Installer, Package, Vcs
+from streams.adapters.manifests.adapter import install_adapter
+from streams.adapters.manifests.found import Found, InstallOptions, entries, lock_in, table, texts
+from streams.adapters.payload import refuse
+
+
+def read_lock_file(raw: bytes, _options: InstallOptions) -> Found:
+    """Return the contents of a Pipfile.lock."""
+    document = table(msgspec.json.decode(raw))
+    if "_meta" not in document:
+        raise refuse("no _meta: not a Pipfile.lock")
+    found = _with_sources(entries(table(document["_meta"]).get("sources")))
+    indexes = {one.get("name"): one.get("url") for one in
+               entries(table(document["_meta"]).get("sources"))}  # fmt: skip
+    for category, packages in document.items():
+        if category.startswith("_"):
+            continue
+        for name, entry in table(packages).items():
+            _add(found, str(name), table(entry), indexes, locked=True)
+    return found
+
+
+def read(raw: bytes, _options: InstallOptions) -> Found:
+    """Return the requirements of a Pipfile, which need not be pinned."""
+    document = tomllib.loads(raw.decode())
+    if not {"packages", "dev-packages", "source"} & document.keys():
+        raise refuse("no packages and source: not a Pipfile")
+    sources = entries(document.get("source"))
+    found = _with_sources(sources)
+    indexes = {one.get("name"): one.get("url") for one in sources}
+    for category, packages in document.items():
+        if category in {"source", "requires", "scripts", "pipenv"}:
+            continue
+        for name, entry in table(packages).items():
+            given = entry if isinstance(entry, dict) else {"version": str(entry)}
+            _add(found, str(name), given, indexes, locked=False)
+    return found
+
+
+def _with_sources(sources: list[dict[str, Any]]) -> Found:
+    urls = [str(one["url"]) for one in sources if one.get("url")]
+    found = Found(
+        installer=Installer(name="pipenv"),
+        index_url=urls[0] if urls else None,
+        extra_index_urls=tuple(urls[1:]),
+    )
+    for one in sources:
+        host = urlsplit(str(one.get("url") or "")).hostname
+        if one.get("verify_ssl") is False and host:
+            found.requirements.append(f"--trusted-host {host}")
+    return found
+
+
+def _add(
+    found: Found,
+    name: str,
+    entry: Mapping[str, Any],
+    indexes: Mapping[Any, Any],
+    *,
+    locked: bool,
+) -> None:
+    text = str(entry.get("version") or "")
+    pin = text.removeprefix("==").strip()
+    version = pin if text.startswith("==") and not pin.endswith("*") else None
+    hashes = texts(entry.get("hashes"))
+    lock_in(found.lock, name, version, tuple(hashes))
+    fields: dict[str, Any] = {"index_url": indexes.get(entry.get("index"))}
+    git = next((kind for kind in ("git", "hg", "svn", "bzr") if entry.get(kind)), None)
+    if git is not None:
+        url, asked = str(entry[git]), str(entry.get("ref") or "HEAD")
+        commit = asked if len(asked) == 40 else None  # noqa: PLR2004 -- a SHA-1
+        vcs = Vcs(vcs=git, url=url, commit_id=commit, requested_revision=asked)
+        fields = {"direct": True, "url": url, "vcs": vcs}
+    elif path := entry.get("path"):
+        editable = bool(entry.get("editable"))
+        fields = {"direct": True, "url": f"file:{path}", "editable": editable}
+    elif file := entry.get("file"):
+        fields = {"direct": True, "url": str(file) if "://" in str(file) else f"file:{file}"}
+    if len(hashes) == 1 and hashes[0].startswith("sha256:"):
+        fields["hashes"] = {"sha256": hashes[0][7:]}
+    found.packages.append(Package(name=name, version=version, requested=not locked, **fields))
+
+
+adapt = install_adapter("pipfile", read)
+adapt_lock = install_adapter("pipfile-lock", read_lock_file)

@@ -1,0 +1,140 @@
+"""pyproject.toml: dependencies by PEP 621 and 735, and as Poetry, PDM and uv write them."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from agents.checks.packages.versions import canonical_name
+from schemas.events import Installer, Package, Vcs
+from streams.adapters.manifests.adapter import install_adapter
+from streams.adapters.manifests.found import Found, InstallOptions, entries, table, texts
+from streams.adapters.manifests.requirements import declare
+
+
+def read(raw: bytes, _options: InstallOptions) -> Found:
+    """Return the requirements of a project, which need not be pinned: a lock does that."""
+    return read_document(tomllib.loads(raw.decode("utf-8-sig")), "pyproject.toml")
+
+
+def read_document(document: Mapping[str, Any], place: str) -> Found:
+    """Return the requirements of a parsed pyproject.toml.
+
+    Args:
+        document: The document.
+        place: Its name, for parts that can't be read.
+    """
+    found = Found(installer=Installer(name="pyproject"))
+    project = table(document.get("project"))
+    tools = table(document.get("tool"))
+    declare(found, texts(table(document.get("build-system")).get("requires")), place)
+    declare(found, texts(project.get("dependencies")), place)
+    for group in table(project.get("optional-dependencies")).values():
+        declare(found, texts(group), place)
+    groups = table(document.get("dependency-groups"))
+    for group in groups.values():
+        declare(found, texts(group), place)
+    _read_uv(found, table(tools.get("uv")), place)
+    _read_poetry(found, table(tools.get("poetry")))
+    _read_pdm(found, table(tools.get("pdm")), place)
+    for group in table(table(table(tools.get("hatch")).get("envs"))).values():
+        declare(found, texts(table(group).get("dependencies")), place)
+    own = project.get("name") or table(tools.get("poetry")).get("name")
+    if isinstance(own, str):
+        # `acme[gpu]` among its own extras means the project itself.
+        name = canonical_name(own)
+        found.packages = [one for one in found.packages if canonical_name(one.name) != name]
+    return found
+
+
+def _read_uv(found: Found, uv: Mapping[str, Any], place: str) -> None:
+    declare(found, texts(uv.get("dev-dependencies")), place)
+    urls = [(one.get("url"), bool(one.get("default"))) for one in entries(uv.get("index"))]
+    _add_indexes(found, urls)
+    _add_indexes(found, [(uv.get("index-url"), True)])
+    _add_indexes(found, [(url, False) for url in texts(uv.get("extra-index-url"))])
+    _replace_sources(found, table(uv.get("sources")), {one.get("name"): one.get("url")
+                     for one in entries(uv.get("index"))})  # fmt: skip
+
+
+def _add_indexes(found: Found, urls: list[tuple[Any, bool]]) -> None:
+    for url, default in urls:
+        if not isinstance(url, str) or not url:
+            continue
+        if default and found.index_url is None:
+            found.index_url = url
+        else:
+            found.extra_index_urls = (*found.extra_index_urls, url)
+
+
+def _replace_sources(found: Found, sources: Mapping[str, Any], indexes: Mapping[Any, Any]) -> None:
+    """Let packages come from where uv's sources say: a path, a workspace, a repository."""
+    by_name = {canonical_name(name): source for name, source in sources.items()}
+    packages: list[Package] = []
+    for package in found.packages:
+        source = by_name.get(canonical_name(package.name))
+        listed = entries(source if isinstance(source, list) else [source])
+        packages.extend(
+            msgspec.structs.replace(package, **_source(one, indexes)) for one in listed or [{}]
+        )
+    found.packages = packages
+
+
+def _source(source: Mapping[str, Any], indexes: Mapping[Any, Any]) -> dict[str, Any]:
+    if source.get("workspace"):
+        return {"direct": True, "editable": True, "url": "file:."}
+    if path := source.get("path"):
+        editable = bool(source.get("editable") or source.get("develop"))
+        return {"direct": True, "editable": editable, "url": f"file:{path}"}
+    if url := source.get("git"):
+        commit = source.get("rev")
+        asked = commit or source.get("tag") or source.get("branch") or "HEAD"
+        full = commit if isinstance(commit, str) and len(commit) == 40 else None  # noqa: PLR2004 -- a SHA-1
+        vcs = Vcs(url=url, commit_id=full, requested_revision=str(asked))
+        return {"direct": True, "url": url, "vcs": vcs}
+    if url := source.get("url"):
+        return {"direct": True, "url": url}
+    name = source.get("index") or source.get("source")
+    index = indexes.get(name)
+    return {"index_url": index} if isinstance(index, str) else {}
+
+
+def _read_poetry(found: Found, poetry: Mapping[str, Any]) -> None:
+    sources = entries(poetry.get("source"))
+    _add_indexes(found, [(one.get("url"), one.get("priority") in {"primary", "default"}
+                          or bool(one.get("default"))) for one in sources])  # fmt: skip
+    indexes = {one.get("name"): one.get("url") for one in sources}
+    tables = [table(poetry.get("dependencies")), table(poetry.get("dev-dependencies"))]
+    tables += [table(table(group).get("dependencies")) for group in
+               table(poetry.get("group")).values()]  # fmt: skip
+    for dependencies in tables:
+        for name, wanted in dependencies.items():
+            if canonical_name(name) != "python":
+                found.packages.extend(_poetry_packages(name, wanted, indexes))
+
+
+def _poetry_packages(name: str, wanted: Any, indexes: Mapping[Any, Any]) -> Iterator[Package]:  # noqa: ANN401 -- any value of TOML
+    for one in wanted if isinstance(wanted, list) else [wanted]:
+        fields = _source(one, indexes) if isinstance(one, dict) else {}
+        text = str(one.get("version") or "") if isinstance(one, dict) else str(one)
+        pin = text.removeprefix("==").strip()
+        exact = pin[:1].isdigit() and all(sign not in pin for sign in "*,|<>~^ ")
+        yield Package(name=name, version=pin if exact else None, requested=True, **fields)
+
+
+def _read_pdm(found: Found, pdm: Mapping[str, Any], place: str) -> None:
+    for group in table(pdm.get("dev-dependencies")).values():
+        declare(found, [one.removeprefix("-e ").strip() for one in texts(group)], place)
+    _add_indexes(found, [(one.get("url"), one.get("name") == "pypi")
+                         for one in entries(pdm.get("source"))])  # fmt: skip
+    for one in entries(pdm.get("source")):
+        host = urlsplit(str(one.get("url") or "")).hostname
+        if one.get("verify_ssl") is False and host:
+            found.requirements.append(f"--trusted-host {host}")
+
+
+adapt = install_adapter("pyproject", read)

@@ -1,0 +1,198 @@
+"""SPDX 2.2 and 2.3 in JSON and tag-value, SPDX 3 in JSON-LD, and GitHub's `{"sbom": …}`.
+
+The few fields are read here and not by spdx-tools, which brings an RDF library and eight more
+packages, knows no SPDX 3, and refuses a document for any field that breaks the specification.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from schemas.events import Installer
+from streams.adapters.manifests.adapter import install_adapter
+from streams.adapters.manifests.components import Component, add_components
+from streams.adapters.manifests.found import (
+    File,
+    Found,
+    InstallOptions,
+    entries,
+    table,
+    texts,
+    word,
+)
+from streams.adapters.payload import moment, refuse
+
+_TAG: Final = re.compile(r"^([A-Za-z]+):\s*(.*)$")
+_NOTHING: Final = frozenset({"NOASSERTION", "NONE", ""})
+
+
+def read(raw: bytes, _options: InstallOptions) -> Found:
+    """Return the packages of an SPDX document of either generation."""
+    body = raw.removeprefix(b"\xef\xbb\xbf").lstrip()
+    is_json = body[:1] == b"{"
+    document = table(msgspec.json.decode(body)) if is_json else _from_tags(body.decode())
+    if isinstance(document.get("sbom"), dict):
+        document = document["sbom"]
+    if "@graph" in document:
+        return _read_graph(document)
+    if "spdxVersion" not in document:
+        raise refuse("no spdxVersion and no @graph: not SPDX")
+    return _read_document(document)
+
+
+def _read_document(document: dict[str, Any]) -> Found:
+    info = table(document.get("creationInfo"))
+    tool = next(
+        (one[5:].strip() for one in texts(info.get("creators")) if one[:5] == "Tool:"), None
+    )
+    found = Found(installer=Installer(name=tool), time=moment(info.get("created")))
+    edges: dict[str, list[str]] = {}
+    roots = set(texts(document.get("documentDescribes")))
+    for one in entries(document.get("relationships")):
+        left, right = str(one.get("spdxElementId")), str(one.get("relatedSpdxElement"))
+        match one.get("relationshipType"):
+            case "DESCRIBES":
+                roots.add(right)
+            case "DEPENDS_ON" | "CONTAINS":
+                edges.setdefault(left, []).append(right)
+            case "DEPENDENCY_OF" | "CONTAINED_BY":
+                edges.setdefault(right, []).append(left)
+    packages = entries(document.get("packages"))
+    # The subject of the document does not count as a package if there are others.
+    about = {word(one.get("SPDXID")) for one in packages} & roots
+    if len(about) == len(packages):
+        about = set()
+    components = [_component(one) for one in packages if word(one.get("SPDXID")) not in about]
+    add_components(found, components, edges, [*roots, word(document.get("SPDXID")) or ""])
+    return found
+
+
+def _component(package: dict[str, Any]) -> Component:
+    purls = [
+        word(one.get("referenceLocator"))
+        for one in entries(package.get("externalRefs"))
+        if one.get("referenceType") == "purl"
+    ]
+    digests = {
+        str(one.get("algorithm") or "").replace("-", "").lower(): str(
+            one.get("checksumValue") or ""
+        )
+        for one in entries(package.get("checksums"))
+    }
+    url = word(package.get("downloadLocation"))
+    return Component(
+        name=word(package.get("name")) or "(no name)",
+        version=word(package.get("versionInfo")),
+        purl=purls[0] if purls else None,
+        files=(File(None if url in _NOTHING else url, digests),) if digests else (),
+        reference=word(package.get("SPDXID")),
+    )
+
+
+def _read_graph(document: dict[str, Any]) -> Found:
+    """Return the packages of SPDX 3, whose elements are one list of objects."""
+    elements = entries(document["@graph"])
+    created = next(
+        (one.get("created") for one in elements if one.get("type") == "CreationInfo"), None
+    )
+    found = Found(installer=Installer(name="spdx"), time=moment(created))
+    edges: dict[str, list[str]] = {}
+    roots: list[str] = []
+    components: list[Component] = []
+    for one in elements:
+        kind = str(one.get("type") or one.get("@type") or "")
+        if kind.endswith("Package"):
+            components.append(_graph_component(one))
+        elif kind.endswith(("Sbom", "SpdxDocument")):
+            roots += texts(one.get("rootElement"))
+        elif kind.endswith("Relationship") and one.get("relationshipType") in {
+            "dependsOn",
+            "contains",
+        }:
+            edges.setdefault(str(one.get("from")), []).extend(texts(one.get("to")))
+    about = {one.reference for one in components} & set(roots)
+    if len(about) == len(components):
+        about = set()
+    add_components(found, [one for one in components if one.reference not in about], edges, roots)
+    return found
+
+
+def _graph_component(element: dict[str, Any]) -> Component:
+    purl = next(
+        (
+            word(one.get("identifier"))
+            for one in entries(element.get("externalIdentifier"))
+            if one.get("externalIdentifierType") in {"packageUrl", "purl"}
+        ),
+        None,
+    )
+    digests = {
+        str(one.get("algorithm") or "").lower(): str(one.get("hashValue") or "")
+        for one in entries(element.get("verifiedUsing"))
+        if one.get("hashValue")
+    }
+    url = word(element.get("software_downloadLocation"))
+    return Component(
+        name=word(element.get("name")) or "(no name)",
+        version=word(element.get("software_packageVersion")),
+        purl=word(element.get("software_packageUrl")) or purl,
+        files=(File(url, digests),) if digests else (),
+        reference=word(element.get("spdxId")) or word(element.get("@id")),
+    )
+
+
+def _from_tags(text: str) -> dict[str, Any]:
+    """Return the needed fields of a tag-value document, in the structure of the JSON format."""
+    document: dict[str, Any] = {"packages": [], "relationships": [], "creationInfo": {}}
+    creators: list[str] = []
+    package: dict[str, Any] | None = None
+    for line in text.splitlines():
+        match = _TAG.match(line.strip())
+        if match is None:
+            continue
+        tag, value = match[1], match[2].strip()
+        match tag:
+            case "SPDXVersion":
+                document["spdxVersion"] = value
+            case "Creator":
+                creators.append(value)
+            case "Created":
+                document["creationInfo"]["created"] = value
+            case "PackageName":
+                package = {"name": value, "externalRefs": [], "checksums": []}
+                document["packages"].append(package)
+            case "FileName" | "SnippetSPDXID":
+                package = None
+            case "SPDXID":
+                (document if package is None else package).setdefault("SPDXID", value)
+            case "PackageVersion" if package is not None:
+                package["versionInfo"] = value
+            case "PackageDownloadLocation" if package is not None:
+                package["downloadLocation"] = value
+            case "PackageChecksum" if package is not None:
+                kind, _, digest = value.partition(":")
+                package["checksums"].append({"algorithm": kind, "checksumValue": digest.strip()})
+            case "ExternalRef" if package is not None:
+                words = value.split()
+                if len(words) == 3:  # noqa: PLR2004 -- category, type, locator
+                    package["externalRefs"].append(
+                        {"referenceType": words[1], "referenceLocator": words[2]}
+                    )
+            case "Relationship":
+                words = value.split()
+                if len(words) == 3:  # noqa: PLR2004 -- left, kind, right
+                    document["relationships"].append(
+                        {
+                            "spdxElementId": words[0],
+                            "relationshipType": words[1],
+                            "relatedSpdxElement": words[2],
+                        }
+                    )
+    document["creationInfo"]["creators"] = creators
+    return document
+
+
+adapt = install_adapter("spdx", read)

@@ -1,0 +1,42 @@
+"""Syft's own JSON, its default output."""
+
+from __future__ import annotations
+
+import msgspec
+
+from schemas.events import Installer
+from streams.adapters.manifests.adapter import install_adapter
+from streams.adapters.manifests.components import Component, add_components
+from streams.adapters.manifests.found import Found, InstallOptions, entries, table, word
+from streams.adapters.payload import refuse
+
+
+def read(raw: bytes, _options: InstallOptions) -> Found:
+    """Return the packages of a syft document."""
+    document = table(msgspec.json.decode(raw.removeprefix(b"\xef\xbb\xbf")))
+    if "artifacts" not in document or "descriptor" not in document:
+        raise refuse("no artifacts and descriptor: not of syft")
+    descriptor = table(document["descriptor"])
+    found = Found(
+        installer=Installer(
+            name=word(descriptor.get("name")), version=word(descriptor.get("version"))
+        )
+    )
+    edges: dict[str, list[str]] = {}
+    for one in entries(document.get("artifactRelationships")):
+        if one.get("type") == "dependency-of":
+            edges.setdefault(str(one.get("child")), []).append(str(one.get("parent")))
+    components = [
+        Component(
+            name=word(one.get("name")) or "(no name)",
+            version=word(one.get("version")),
+            purl=word(one.get("purl")),
+            reference=word(one.get("id")),
+        )
+        for one in entries(document["artifacts"])
+    ]
+    add_components(found, components, edges, [])
+    return found
+
+
+adapt = install_adapter("syft", read)

@@ -1,0 +1,49 @@
+"""Feeds the compacted intel and policy topics into the knowledge of the checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from agents.domain.knowledge import MemoryKnowledge
+from schemas.channels import Channel
+from schemas.errors import UnreadableRecordError
+from schemas.intel import IntelFact
+from schemas.policy import Policy
+from schemas.reading import record_reader
+from streams.engine.reference_topics import ReferenceTopic
+
+log = structlog.get_logger()
+_read_fact = record_reader(IntelFact)
+_read_policy = record_reader(Policy)
+
+
+def knowledge_references(knowledge: MemoryKnowledge) -> tuple[ReferenceTopic, ...]:
+    """Return the readers that feed intel and policy into `knowledge`."""
+    return (
+        ReferenceTopic(Channel.INTEL, _feeder("intel", _read_fact, knowledge.set_fact)),
+        policy_reference(knowledge),
+    )
+
+
+def policy_reference(knowledge: MemoryKnowledge) -> ReferenceTopic:
+    """Return the reader that feeds policies into `knowledge`."""
+    return ReferenceTopic(Channel.POLICY, _feeder("policy", _read_policy, knowledge.set_policy))
+
+
+def _feeder(
+    what: str, read: Callable[[bytes | None], Any], keep: Callable[[str, Any], None]
+) -> Callable[[str, bytes | None], None]:
+    def feed(key: str, value: bytes | None) -> None:
+        if value is None:
+            keep(key, None)
+            return
+        try:
+            keep(key, read(value))
+        except UnreadableRecordError as error:
+            # The previous value of the key stays: a broken record withdraws nothing.
+            log.warning("reference-unreadable", channel=what, key=key[:200], reason=error.reason)
+
+    return feed

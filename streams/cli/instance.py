@@ -1,0 +1,93 @@
+"""Holds a state folder for one `tidewatch up`, and tells a second one who has it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+
+from schemas.errors import TidewatchError
+from streams.broker.errors import disk_errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+
+class AlreadyUpError(TidewatchError):
+    """A `tidewatch up` has the state folder already."""
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Who has the folder, for people to read: the lock itself is the kernel's."""
+
+    pid: int
+    bootstrap: str | None = None
+    """Where its Kafka listens, once it does."""
+
+
+class Instance:
+    """The lock on a state folder, held until it is closed or the process ends, however it ends."""
+
+    def __init__(self, state_dir: Path, *, fresh: bool = False) -> None:
+        """Take the lock.
+
+        Args:
+            state_dir: The folder.
+            fresh: What was to be done with it is to empty it; a refusal says so.
+
+        Raises:
+            AlreadyUpError: Another process has it.
+            BrokerError: The folder can't be written.
+        """
+        with disk_errors(state_dir):
+            state_dir.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(state_dir / "up.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = self._read()
+            os.close(self._file)
+            raise _already_up(state_dir, holder, fresh=fresh) from None
+        self.tell(None)
+
+    def tell(self, bootstrap: str | None) -> None:
+        """Write down who this is, and where its Kafka listens."""
+        holder = msgspec.json.encode(Holder(os.getpid(), bootstrap))
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, holder, 0)
+
+    def _read(self) -> Holder | None:
+        """Return what the holder wrote; None while it writes."""
+        with contextlib.suppress(msgspec.DecodeError):
+            return msgspec.json.decode(os.pread(self._file, 4096, 0), type=Holder)
+        return None
+
+    def __enter__(self) -> Self:
+        """Return the lock, which is held."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let go of it. The file stays: to delete it could part two who wait for it."""
+        os.close(self._file)
+
+
+def _already_up(state_dir: Path, holder: Holder | None, *, fresh: bool) -> AlreadyUpError:
+    process = f"process {holder.pid}" if holder else "another process"
+    kafka = f"Kafka on {holder.bootstrap}" if holder and holder.bootstrap else "still starting"
+    kept = "; --fresh would delete what it works on" if fresh else ""
+    end = f"kill {holder.pid}" if holder else "Ctrl-C"
+    return AlreadyUpError(
+        f"already running ({process}, {kafka}){kept}",
+        where=str(state_dir),
+        remedy=f"follow it with: tidewatch watch, end it with: {end}, or choose another folder "
+        "with TIDEWATCH_STATE_DIR",
+    )

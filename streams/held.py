@@ -1,0 +1,75 @@
+"""What the command line last read or wrote of a compacted channel, for scans without a broker."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from schemas.channels import Channel
+
+KEPT = frozenset({Channel.INTEL, Channel.POLICY})
+"""Channels that scans ask: intelligence and policies."""
+
+
+def _place(state_dir: Path, channel: Channel) -> Path:
+    return state_dir / "held" / f"{channel.value}.json"
+
+
+def held_values(state_dir: Path, channel: Channel) -> dict[str, bytes]:
+    """Return the values by key that are held of a channel; none where nothing is.
+
+    Args:
+        state_dir: The folder of what is kept between runs.
+        channel: The channel.
+    """
+    try:
+        raw = _place(state_dir, channel).read_bytes()
+        values = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    except (OSError, msgspec.DecodeError):
+        return {}
+    return {key: bytes(value) for key, value in values.items()}
+
+
+def hold_values(state_dir: Path, channel: Channel, values: Mapping[str, bytes]) -> None:
+    """Hold the values of a channel; a disk that refuses only costs the scans their knowledge.
+
+    Args:
+        state_dir: The folder of what is kept between runs.
+        channel: The channel; others than those that scans ask are not held.
+        values: All its values by key, in JSON.
+    """
+    if channel not in KEPT:
+        return
+    place = _place(state_dir, channel)
+    kept: dict[str, msgspec.Raw] = {}
+    for key, value in values.items():
+        try:
+            msgspec.json.decode(value)
+        except msgspec.DecodeError:  # no worker can read it either
+            continue
+        kept[key] = msgspec.Raw(value)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=place.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(msgspec.json.encode(kept))
+        Path(name).replace(place)
+    except OSError:
+        return
+
+
+def update_held(state_dir: Path, channel: Channel, values: Mapping[str, bytes | None]) -> None:
+    """Hold new values of a channel beside those held; None takes one back."""
+    if channel not in KEPT or not values:
+        return
+    held = held_values(state_dir, channel)
+    for key, value in values.items():
+        if value is None:
+            held.pop(key, None)
+        else:
+            held[key] = value
+    hold_values(state_dir, channel, held)

@@ -1,0 +1,80 @@
+"""Turns are shared between tenants, whatever each has queued."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from agents.fair_turns import FairTurns
+
+
+def test_a_tenant_waits_for_one_turn_whatever_another_has_queued() -> None:
+    order: list[str] = []
+
+    async def work(turns: FairTurns, tenant: str) -> None:
+        async with turns.turn(tenant):
+            await asyncio.sleep(0)
+            order.append(tenant)
+
+    async def main() -> None:
+        turns = FairTurns(2)
+        many = [asyncio.create_task(work(turns, "mallory")) for _ in range(1000)]
+        await asyncio.sleep(0)
+        await asyncio.gather(*(work(turns, "globex") for _ in range(10)), *many)
+
+    asyncio.run(main())
+
+    # two were under way when it asked, and two may end in the same moment; then every second is its
+    places = [index for index, tenant in enumerate(order) if tenant == "globex"]
+    assert places[0] <= 4, places
+    assert places[-1] <= 4 + 2 * len(places), places
+    assert order.count("mallory") == 1000
+
+
+def test_the_rest_goes_round_among_equals() -> None:
+    order: list[str] = []
+
+    async def work(turns: FairTurns, tenant: str) -> None:
+        async with turns.turn(tenant):
+            order.append(tenant)
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        turns = FairTurns(1)
+        tenants = ["a"] * 3 + ["b"] * 3 + ["c"] * 3
+        await asyncio.gather(*(work(turns, tenant) for tenant in tenants))
+
+    asyncio.run(main())
+
+    # the first had a turn before the others asked; from then on, as long as all of them wait
+    assert all(set(order[at : at + 3]) == {"a", "b", "c"} for at in range(1, 5)), order
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_a_turn_that_nobody_waits_for_any_more_is_not_lost(*, given: bool) -> None:
+    async def main() -> None:
+        turns = FairTurns(1)
+        holding = asyncio.Event()
+
+        async def hold() -> None:
+            async with turns.turn("a"):
+                await holding.wait()
+
+        async def take() -> None:
+            async with turns.turn("b"):
+                pass
+
+        held, waiting = asyncio.create_task(hold()), asyncio.create_task(take())
+        await asyncio.sleep(0)
+        if given:
+            holding.set()
+            await held
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        holding.set()
+        await held
+        async with asyncio.timeout(10):
+            await take()
+
+    asyncio.run(main())

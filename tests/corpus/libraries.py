@@ -1,0 +1,183 @@
+"""Writes which classes of libraries are made by nothing but their state, from their source.
+
+Run it again on the next release of a library:
+
+    pip download --no-deps -d wheels scikit-learn transformers torch ...
+    python -m tests.corpus.libraries wheels
+
+Nothing is installed or imported: the wheels' sources are parsed. A class counts if unpickling an
+instance runs no code but what is read here: neither it nor an ancestor has a finaliser, and what
+they run on restoring a state calls nothing but what sets attributes. What is written goes to
+`library_globals.json`; what a person decided stays in `allowed_globals.json`.
+"""
+
+# ruff: noqa: E501 -- lists of names
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+import warnings
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from agents.checks.artifacts.dangerous_names import modules
+from agents.checks.artifacts.pickle import globals as imports
+
+OUTPUT: Final = Path(imports.__file__).with_name("library_globals.json")
+_LEFT_OUT: Final = re.compile(
+    r"(^|[/_.])(tests?|testing|conftest|benchmarks?|examples?|scripts?|cli|commands?|__main__|setup|hub"
+    r"|download\w*|server|serve|elastic|rpc|package|cpp_extension|_inductor|_dynamo|_export|fx|io"
+    r"|subprocess\w*|multiprocessing|sphinxext|app|twitter|corpus|backends?|pipelines|agents|deprecated"
+    r"|externals|vendored?|_vendor|debug_utils|notebook|tex\w*|animation|onnx|distributed|jit)(/|\.py$|_)"
+)
+"""Modules that no saved model refers to, or that run what they are given."""
+_RESTORES: Final = frozenset(
+    ("__setstate__", "__new__", "__getattr__", "__getattribute__", "__setattr__", "__hash__", "__eq__")
+)  # fmt: skip
+"""Methods that unpickling may call."""
+_SETS: Final = frozenset(
+    (
+        "super", "__setstate__", "__new__", "__init__", "__getattr__", "__getattribute__",
+        "__setattr__", "update", "pop", "get", "copy", "items", "keys", "values", "setdefault",
+        "isinstance", "hasattr", "len", "dict", "list", "tuple", "set", "warn", "AttributeError",
+        "type", "format", "startswith", "endswith", "hash", "id", "cast", "int", "bool", "str",
+        "append", "object", "property", "repr", "ValueError", "TypeError", "NotImplementedError",
+    )
+)  # fmt: skip
+"""Calls that set attributes, look at them or refuse."""
+_HARMLESS_BASES: Final = frozenset(
+    (
+        "object", "ABC", "Generic", "Protocol", "dict", "list", "tuple", "set", "str", "int", "float",
+        "OrderedDict", "UserDict", "UserList", "NamedTuple", "defaultdict", "Mapping", "Sequence",
+        "MutableMapping", "Module", "BaseEstimator", "TransformerMixin", "ClassifierMixin",
+        "RegressorMixin", "ClusterMixin", "OutlierMixin", "MetaEstimatorMixin", "TypedDict",
+        "Callable", "Iterable", "Hashable", "Container", "Sized", "Exception", "Counter",
+        "PreTrainedModel", "PushToHubMixin", "SimpleNamespace", "Optimizer", "Dataset",
+    )
+)  # fmt: skip
+"""Classes of other packages that restore a state as plain objects do."""
+_ENUMERATIONS: Final = frozenset(("Enum", "IntEnum", "StrEnum", "Flag", "IntFlag", "ExplicitEnum"))
+
+
+class Class(msgspec.Struct):
+    """A class as its source defines it."""
+
+    bases: list[str]
+    restores: bool
+    """Whether what it runs on restoring a state only sets attributes."""
+
+
+Known = dict[str, dict[str, Class]]
+"""Classes by module, then name."""
+
+
+def read_wheel(path: Path) -> Known:
+    """Return the classes that the sources of a wheel define."""
+    found: Known = {}
+    with zipfile.ZipFile(path) as wheel:
+        for entry in sorted(wheel.namelist()):
+            if not entry.endswith(".py") or _LEFT_OUT.search(entry) or ".data/" in entry:
+                continue
+            module = entry.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+            classes = dict(_classes(wheel.read(entry)))
+            if classes:
+                found[module] = classes
+    return found
+
+
+def _classes(source: bytes) -> Iterator[tuple[str, Class]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the libraries' own escapes
+        try:
+            tree = ast.parse(source)
+        except (SyntaxError, ValueError):
+            return
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            bases = [_last(base) for base in node.bases]
+            yield node.name, Class(bases, all(_only_sets(one) for one in node.body))
+
+
+def _last(node: ast.expr) -> str:
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    if isinstance(node, ast.Subscript):
+        return _last(node.value)
+    return node.id if isinstance(node, ast.Name) else "?"
+
+
+def _only_sets(node: ast.stmt) -> bool:
+    if not isinstance(node, ast.FunctionDef):
+        return True
+    if node.name == "__del__":
+        return False
+    if node.name not in _RESTORES:
+        return True
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Import | ast.ImportFrom | ast.With):
+            return False
+        if isinstance(inner, ast.Call) and _last(inner.func) not in _SETS:
+            return False
+    return True
+
+
+def judge(known: Known) -> Iterator[tuple[str, str, str]]:
+    """Yield module, name and use of each class that is made by nothing but its state."""
+    named: dict[str, list[Class]] = {}
+    for classes in known.values():
+        for name, one in classes.items():
+            named.setdefault(name, []).append(one)
+    bad = modules("pickle")
+    for module, classes in known.items():
+        if module.split(".")[0] in bad:
+            continue
+        for name, one in classes.items():
+            if imports.RUNNER.search(name) or not name.lstrip("_")[:1].isupper():
+                continue
+            if imports.judge_unlisted(module, name).level is imports.Level.DANGEROUS:
+                continue
+            if _ENUMERATIONS & set(one.bases):
+                yield module, name, "call"
+            elif _is_plain(one, named, 0):
+                yield module, name, "new"
+
+
+def _is_plain(one: Class, named: dict[str, list[Class]], depth: int) -> bool:
+    """Tell whether a class and all its ancestors only set attributes; of a name, all count."""
+    if not one.restores or depth > 12:
+        return False
+    for base in one.bases:
+        if base in _HARMLESS_BASES:
+            continue
+        parents = named.get(base)
+        if not parents or not all(_is_plain(parent, named, depth + 1) for parent in parents):
+            return False
+    return True
+
+
+def write(wheels: Iterable[Path]) -> int:
+    """Write the file anew from some wheels; return how many names it has."""
+    table: dict[str, dict[str, set[str]]] = {}
+    for wheel in sorted(wheels):
+        known = read_wheel(wheel)
+        for module, name, use in judge(known):
+            table.setdefault(module, {}).setdefault(use, set()).add(name)
+    lines = [
+        json.dumps(module)
+        + ": "
+        + json.dumps({use: sorted(names) for use, names in sorted(uses.items())})
+        for module, uses in sorted(table.items())
+    ]
+    OUTPUT.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    return sum(len(names) for uses in table.values() for names in uses.values())
+
+
+if __name__ == "__main__":
+    print(write(Path(sys.argv[1]).glob("*.whl")), "names")

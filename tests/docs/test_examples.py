@@ -1,0 +1,258 @@
+"""The examples in `--help` work as they are printed, in a place where what they name exists."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+from importlib import import_module
+from pathlib import Path
+
+import msgspec
+import orjson
+import pytest
+import typer
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typer.main import get_command
+
+from agents.intelligence.snapshot import Manifest, signed_bytes
+from agents.ports import Record
+from schemas import dead_letters as reasons
+from schemas.channels import Channel
+from streams.cli import COMMANDS
+from streams.demo.files import safetensors
+from streams.kafka.compacted import publish_values
+from streams.kafka.dead_letters import dead_letter
+from streams.kafka.publisher import delivering
+from streams.kafka.topics import ensure_topics, topic_name
+from streams.settings import load_settings
+from streams.signing_keys import COMMANDS as COMMAND_KEYS
+from streams.signing_keys import keys_dir, load_or_create_signing_key
+from tests.agents.checks.provenance.signing import make_model, new_key, public_pem, sign_with_key
+from tests.agents.fetching.servers import Server
+from tests.agents.intelligence.test_feeds import archive, record
+from tests.docs.conftest import Reader
+from tests.docs.reading import ROOT
+from tests.docs.shell import Step, run_in_order
+from tests.installed import BESIDE_OTHERS
+from tests.schemas.events import PACKAGE_INSTALL, PIPELINE_RUN, REGISTRY_PUSH
+from tests.streams.reports.test_incident_report import incident
+from tests.wheels import write_wheel
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
+
+SECONDS = 120
+
+EXIT_CODES = {
+    # findings
+    "tidewatch intel show pypi:litellm": 1,
+    "tidewatch verify --identity ci@acme.example --issuer https://idp.example dist.whl": 1,
+}
+"""Examples that answer with another exit code than 0: what they look at is not in order."""
+
+UNTIL_INTERRUPTED = {
+    "tidewatch worker": "health-listening",
+    "tidewatch worker --agents checks,scan": "health-listening",
+    "tidewatch up": "behind:",
+    "tidewatch up --demo": "Malicious payload",
+    "tidewatch up --replay events.jsonl": "behind:",
+    "tidewatch watch alerts --from-start": "class_uid",
+    "tidewatch respond run --config responder.toml": "responder-started",
+}
+"""Examples that go on until they are interrupted, each with what it says by then."""
+
+LEFT_RUNNING = {"tidewatch broker start --fresh": "tidewatch broker stop"}
+
+
+def examples(command: typer.core.TyperCommand) -> list[str]:
+    """Return the examples of a command, as `--help` prints them."""
+    with typer.Context(command, info_name="x", resilient_parsing=True) as context:
+        text = command.get_help(context)
+    lines = text.partition("Examples:\n")[2].splitlines()
+    assert lines, text
+    return [line.strip() for line in lines]
+
+
+def of_module(name: str) -> list[str]:
+    """Return the examples of a command and of those below it."""
+    command = get_command(import_module(COMMANDS[name][0]).app)
+    if isinstance(command, typer.core.TyperGroup):
+        return [line for child in command.commands.values() for line in examples(child)]
+    return examples(command)
+
+
+@pytest.fixture(scope="module")
+def place(
+    kafka: str, web: Server, reader: Reader, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, str]]:
+    """A folder and a Kafka on which there is all that the examples name."""
+    folder = tmp_path_factory.mktemp("examples") / "folder"
+    folder.mkdir()
+    environment = reader(
+        kafka,
+        fetch_hub=f"http://{web.host}",
+        fetch_private_hosts=json.dumps([web.host]),
+        # a person waits less for a worker that is started anew
+        session_seconds="5",
+    )
+    state = Path(environment["TIDEWATCH_STATE_DIR"])
+    settings = load_settings(kafka=kafka, state_dir=state)
+    write_files(folder, state)
+    serve_hub(web)
+    asyncio.run(write_topics(settings))
+    return folder, environment
+
+
+def write_files(folder: Path, state: Path) -> None:
+    """Write the files that examples name."""
+    events = (REGISTRY_PUSH, PACKAGE_INSTALL, PIPELINE_RUN)
+    (folder / "events.jsonl").write_bytes(b"\n".join(map(orjson.dumps, events)))
+    model = make_model(folder / "model")
+    key = new_key()
+    (folder / "signer.pem").write_text(public_pem(key))
+    sums = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(model)}\n"
+        for path in sorted(model.rglob("*"))
+        if path.is_file()
+    ]
+    (folder / "SHA256SUMS").write_text("".join(sums))
+    scratch = folder.with_name("scratch")
+    scratch.mkdir()
+    sign_with_key(model, key, scratch)
+    write_wheel(folder, "torch", "2.9.0")
+    (folder / "torch-2.9.0-py3-none-any.whl").rename(folder / "dist.whl")
+    (folder / "requirements.in").write_text("torch==2.9.0\n")
+    (folder / "requirements.txt").write_text("torch==2.9.0\n")
+    raw = archive(record("litellm"), record("evil"))
+    feed = Ed25519PrivateKey.generate()
+    digest = hashlib.sha256(raw).hexdigest()
+    manifest = Manifest(source="osv", count=2, sha256=digest, created="2026", key_id="k")
+    signature = base64.b64encode(feed.sign(signed_bytes(manifest))).decode()
+    signed = msgspec.structs.replace(manifest, signature=signature)
+    (folder / "all.zip").write_bytes(raw)
+    (folder / "all.zip.manifest.json").write_bytes(msgspec.json.encode(signed))
+    (folder / "feed.pem").write_bytes(
+        feed.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+    )
+    (folder / "blocklist.txt").write_text("pypi:acme-features\n")
+    (folder / "tenant-a.toml").write_text('tenant = "tenant-a"\nversion = 1\n')
+    (folder / "responder.toml").write_text(
+        f'state_dir = "{folder}/responder"\n[tenants.acme.blocklist]\n'
+        f'sources = "{folder}/blocked.txt"\n'
+    )
+    load_or_create_signing_key(keys_dir(state), COMMAND_KEYS)
+
+
+def serve_hub(web: Server) -> None:
+    """Let the server be a model hub with one model."""
+    revision, weights = "9" * 40, safetensors("hub")
+    file = {"rfilename": "model.safetensors", "size": len(weights)}
+    info = json.dumps({"sha": revision, "siblings": [file]}).encode()
+    for name in ("main", revision):
+        web.answer(f"/api/models/org/name/revision/{name}", 200, {}, info)
+        web.serve(f"/org/name/resolve/{name}/model.safetensors", weights)
+
+
+async def write_topics(settings: object) -> None:
+    """Write the incident, the alert and the dead letter that examples name."""
+    await ensure_topics(settings)
+    document = incident(id="inc-3f2a91")
+    await publish_values(
+        settings, Channel.INCIDENTS, [(document.id, msgspec.json.encode(document))]
+    )
+    source = Record(
+        topic=topic_name(settings, Channel.PACKAGE_INSTALL),
+        partition=2,
+        offset=9917,
+        key=b"acme|pypi:x",
+        value=b"{",
+        headers=(),
+        timestamp_ms=1_795_000_000_000,
+    )
+    letter = dead_letter(
+        source, reason=reasons.INVALID_JSON, error="not JSON", app="checks", limit=1000
+    )
+    async with delivering(settings) as publisher:
+        topic = topic_name(settings, Channel.DEAD_LETTER)
+        await publisher.put(topic, letter.key, letter.value, letter.headers)
+        alert = (ROOT / "tests" / "golden" / "alerts.json").read_bytes()
+        await publisher.put(topic_name(settings, Channel.ALERTS), b"alert", alert, [])
+        for number in range(5):
+            value = b'{"id": "ioc-%d"}' % number
+            await publisher.put(topic_name(settings, Channel.IOCS), b"ioc", value, [])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_examples_of_a_command_work(name: str, place: tuple[Path, dict[str, str]]) -> None:
+    folder, environment = place
+    if name == "broker":
+        environment = {**without(environment, "TIDEWATCH_KAFKA"), **BESIDE_OTHERS}
+    for line in of_module(name):
+        if line in UNTIL_INTERRUPTED:
+            interrupted(line, folder, environment, UNTIL_INTERRUPTED[line])
+            continue
+        steps = [Step(line)]
+        if line in LEFT_RUNNING:
+            steps.append(Step(LEFT_RUNNING[line]))
+        for did in run_in_order(steps, folder, environment, seconds=SECONDS):
+            printed = "\n".join(did.printed)
+            assert "Traceback" not in printed
+            assert did.code == EXIT_CODES.get(did.command, 0), f"{did.command}:\n{printed}"
+
+
+def without(environment: dict[str, str], name: str) -> dict[str, str]:
+    """Return an environment without a variable."""
+    return {one: value for one, value in environment.items() if one != name}
+
+
+def interrupted(line: str, folder: Path, environment: dict[str, str], said: str) -> None:
+    """Run an example on a terminal until it has said something, then press Ctrl-C."""
+    screen, terminal = pty.openpty()
+    process = subprocess.Popen(
+        ["bash", "-c", f"exec {line}"],
+        cwd=folder,
+        env={**environment, "TERM": "xterm", "COLUMNS": "200", "LINES": "50"},
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    seen = b""
+    deadline = time.monotonic() + SECONDS
+
+    def read() -> bytes:
+        """Return what came on the screen; nothing once its other side is closed."""
+        if not select.select([screen], [], [], 0.2)[0]:
+            return b""
+        try:
+            return os.read(screen, 65536)
+        except OSError:
+            return b""
+
+    try:
+        while said.encode() not in seen:
+            assert time.monotonic() < deadline, f"{line}:\n{seen[-3000:].decode()}"
+            seen += read()
+            assert process.poll() is None, f"{line} ended:\n{seen[-3000:].decode()}"
+        process.send_signal(signal.SIGINT)
+        while process.poll() is None:
+            assert time.monotonic() < deadline, f"{line} goes on:\n{seen[-3000:].decode()}"
+            seen += read()
+        assert process.wait(SECONDS) in {0, 130}, seen[-3000:].decode()
+        assert b"Traceback" not in seen, seen[-3000:].decode()
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        os.close(screen)

@@ -1,0 +1,119 @@
+"""The table of manifests: each kind has what reads it, and hostile content costs nothing."""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import suppress
+
+import pytest
+
+from schemas.errors import UnreadableRecordError
+from streams.adapters import ADAPTERS, adapt
+from streams.adapters.manifests.kinds import KINDS, Content, Family, kind_of_content, kinds_of
+from streams.adapters.manifests.neighbours import Neighbours
+
+NOW = {"tenant": "t", "system": "h1", "received_ms": 1_795_000_000_000}
+PACKAGES = [kind for kind in KINDS if kind.family is Family.PACKAGES]
+HOSTILE = [
+    b"",
+    b"\0" * 100,
+    b"\xff\xfe",
+    b"{",
+    b"[" * 100_000,
+    b"{" * 100_000,
+    b"a: " + b"[" * 60_000,
+    b"- " * 60_000,
+    b'{"bomFormat": "CycloneDX", "components": [null, 3, {"purl": {}}]}',
+    b'{"spdxVersion": 3, "packages": {"a": 1}, "relationships": [[]]}',
+    b'{"artifacts": 3, "descriptor": []}',
+    b"[[package]]\nname = 3\n[metadata]\ncontent-hash = 1\nlock_version = 1\n",
+    b"version = 1\nrequires-python = 3\n[[package]]\nname = []\n",
+    b"a: &a [x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n" * 3,
+    b"<?xml version='1.0'?><!DOCTYPE x [<!ENTITY a 'b'>]><x>&a;</x>",
+    b"RUN pip install 'unclosed\n",
+    b"# /// script\n# dependencies = [\n# ///\n",
+    b"dependencies: {pip: 3}\n",
+    b"package: [{name: 1, manager: pip, hash: [], version: {}}]\nmetadata: 3\n",
+]
+
+
+@pytest.mark.parametrize("kind", PACKAGES, ids=[kind.name for kind in PACKAGES])
+def test_each_kind_of_packages_has_a_reader_and_an_adapter(kind):
+    assert len(inspect.signature(kind.read()).parameters) == 2
+    assert kind.name in ADAPTERS
+
+
+@pytest.mark.parametrize("kind", PACKAGES, ids=[kind.name for kind in PACKAGES])
+def test_hostile_content_is_refused_or_read_and_never_ends_the_program(kind):
+    for raw in HOSTILE:
+        with suppress(UnreadableRecordError):
+            assert all(event.tenantid == "t" for event in adapt(kind.name, raw, **NOW))
+
+
+def test_hostile_content_is_told_apart_without_failing():
+    for raw in HOSTILE:
+        for path in ("x.json", "x.yaml", "requirements.txt", "x.py", "bom.xml", "x"):
+            assert isinstance(kinds_of(path, Content(raw)), list)
+
+
+def test_a_wrong_kind_is_refused_with_the_likely_one():
+    package = b'[[package]]\nname = "a"\nversion = "1"\n'
+    lock = package + b'[metadata]\npython-versions = "*"\ncontent-hash = "x"\n'
+    with pytest.raises(UnreadableRecordError, match="poetry-lock"):
+        adapt("requirements", lock, **NOW)
+    with pytest.raises(UnreadableRecordError, match="looks like requirements"):
+        adapt("uv-lock", b"numpy==2.0.0\nscipy==1.0\n", **NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (b"numpy==2.0.0\n", "requirements"),
+        (b"just some words\nin lines\n", None),
+        (b"MIT License\n\nCopyright (c) 2026\n", None),
+        (b"FOO=bar\n", None),
+        (b'{"a": 1}', None),
+    ],
+)
+def test_content_alone_tells_what_is_a_manifest(text, kind):
+    found = kind_of_content(text)
+    assert (found.name if found else None) == kind
+
+
+def test_large_documents_are_told_by_their_ends(tmp_path):
+    file = tmp_path / "bom.json"
+    filler = '{"type": "file", "name": "x"},' * 100_000
+    file.write_text('{"components": [' + filler + '{}], "bomFormat": "CycloneDX"}')
+    raw = file.read_bytes()
+    (kind,) = kinds_of(str(file), Content(raw[:1000] + raw[-1000:], file.read_bytes))
+    assert kind.name == "cyclonedx"
+
+
+def test_neighbours_are_within_their_root_and_text(tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "outside").write_text("x")
+    (root / "inside").write_text("y")
+    (root / "link").symlink_to(tmp_path / "outside")
+    (root / "pipe").mkdir()
+    files = Neighbours(root)
+    assert files["inside"] == "y"
+    for path in ("../outside", "link", str(tmp_path / "outside"), "pipe", "gone", "a\0b"):
+        assert files.get(path) is None
+    assert list(files) == ["inside"]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("cases.toml", '# a case\n[[case]]\nx = """\nlock-version = "1.0"\n[[packages]]\n"""\n'),
+        ("cases.toml", '[[case]]\nx = """\npackage:\nmetadata:\n  manager: pip\n"""\n'),
+        ("notes.md", "- pip install torch\n"),
+        ("train.py", "base_model = 1\ndatasets = 2\n"),
+        ("README", "Note: pip install torch\n"),
+        ("labels.txt", "cat\ndog\n"),
+        ("config.yaml", "site_name: x\n"),
+    ],
+)
+def test_what_only_speaks_of_manifests_is_none(path, text):
+    assert kinds_of(path, Content(text.encode())) == []

@@ -1,0 +1,160 @@
+"""What `tidewatch up` follows may hold anything: a topic of the user's Kafka has other writers."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple
+
+import orjson
+import pytest
+from rich.console import Console
+
+from schemas.channels import Channel
+from streams.cli.live_view import MAX_SHOWN, Follower, View
+from streams.cli.output import Format
+from streams.cli.up import _summary, render
+from streams.settings import load_settings
+
+ALERT: dict[str, Any] = {
+    "metadata": {"uid": "al-1", "tenant_uid": "acme", "correlation_uid": "inc-1"},
+    "severity": "High",
+    "risk_score": 66,
+    "finding_info": {"title": "Malicious payload"},
+    "status_detail": "new",
+    "unmapped": {"affected_systems": 3},
+}
+COMMAND: dict[str, Any] = {
+    "command_id": "cmd-1",
+    "args": {"x-tidewatch": {"tenant": "acme", "action": "quarantine", "target": "model:@acme/m"}},
+}
+
+
+class Consumed(NamedTuple):
+    """As much of a record as the view looks at."""
+
+    value: bytes | None
+    key: bytes | None = b"key"
+
+
+@pytest.fixture
+def follower() -> Follower:
+    return Follower(load_settings(kafka="127.0.0.1:1"))
+
+
+def without(document: dict[str, Any], *path: str) -> bytes:
+    """Return the document's bytes without one of its fields."""
+    copy = orjson.loads(orjson.dumps(document))
+    inner = copy
+    for name in path[:-1]:
+        inner = inner[name]
+    del inner[path[-1]]
+    return orjson.dumps(copy)
+
+
+UNREADABLE = {
+    "not JSON": b"{",
+    "not UTF-8": b'{"metadata": {"uid": "\xff\xfe"}}',
+    "a list": b"[]",
+    "null": b"null",
+    "empty": b"",
+    "nested beyond all measure": b"[" * 100_000,
+    "a field of its own that is nested": b'{"x":' + b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("channel", [Channel.ALERTS, Channel.CONTAINMENT_COMMANDS])
+@pytest.mark.parametrize("value", UNREADABLE.values(), ids=UNREADABLE)
+def test_what_is_no_document_is_counted_and_passed_over(
+    follower: Follower, channel: Channel, value: bytes
+) -> None:
+    follower.take(channel, Consumed(value))
+    follower.take(Channel.ALERTS, Consumed(orjson.dumps(ALERT)))
+    assert follower.view.unreadable == 1
+    assert list(follower.view.alerts) == ["al-1"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("metadata",),
+        ("metadata", "uid"),
+        ("metadata", "tenant_uid"),
+        ("metadata", "correlation_uid"),
+        ("severity",),
+        ("risk_score",),
+        ("finding_info", "title"),
+        ("status_detail",),
+        ("unmapped",),
+        ("unmapped", "affected_systems"),
+    ],
+    ids=".".join,
+)
+def test_an_alert_that_lacks_a_field_is_counted_and_passed_over(
+    follower: Follower, path: tuple[str, ...]
+) -> None:
+    follower.take(Channel.ALERTS, Consumed(without(ALERT, *path)))
+    assert (follower.view.unreadable, follower.view.alerts) == (1, {})
+
+
+@pytest.mark.parametrize(
+    "path", [("command_id",), ("args",), ("args", "x-tidewatch"), ("args", "x-tidewatch", "tenant")]
+)
+def test_a_command_that_lacks_a_field_is_counted_and_passed_over(
+    follower: Follower, path: tuple[str, ...]
+) -> None:
+    follower.take(Channel.CONTAINMENT_COMMANDS, Consumed(without(COMMAND, *path)))
+    assert (follower.view.unreadable, follower.view.commands) == (1, {})
+
+
+def test_fields_of_another_type_are_not_taken(follower: Follower) -> None:
+    follower.take(Channel.ALERTS, Consumed(orjson.dumps({**ALERT, "risk_score": "high"})))
+    assert (follower.view.unreadable, follower.view.alerts) == (1, {})
+
+
+def test_an_alert_that_is_sent_again_is_an_update(follower: Follower) -> None:
+    for status in ("new", "recovering"):
+        alert = {**ALERT, "status_detail": status}
+        follower.take(Channel.ALERTS, Consumed(orjson.dumps(alert)))
+    (alert,) = follower.view.alerts.values()
+    assert (alert.status, alert.updates, follower.view.unreadable) == ("recovering", 1, 0)
+
+
+def test_a_command_is_kept_with_what_it_acts_on(follower: Follower) -> None:
+    follower.take(Channel.CONTAINMENT_PROPOSALS, Consumed(orjson.dumps(COMMAND)))
+    (command,) = follower.view.commands.values()
+    assert (command.tenant, command.target, command.proposal) == ("acme", "model:@acme/m", True)
+
+
+def test_the_summary_says_what_was_passed_over(capsys: pytest.CaptureFixture[str]) -> None:
+    view = View(events=1, unreadable=1, dropped=2)
+    _summary(view, Format.TEXT)
+    printed = capsys.readouterr().out
+    assert "1 record could not be read" in printed
+    assert "2 older alerts and commands are left out" in printed
+    _summary(view, Format.JSON)
+    document = orjson.loads(capsys.readouterr().out)
+    assert (document["unreadable"], document["dropped"]) == (1, 2)
+
+
+def test_the_summary_of_nothing_special_says_nothing_of_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _summary(View(events=1), Format.TEXT)
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "1 event, 0 indicators, 0 alerts, 0 commands, 0 proposals"
+    )
+
+
+def test_the_screen_says_what_was_passed_over() -> None:
+    console = Console(width=300)
+    with console.capture() as captured:
+        console.print(render(View(unreadable=3), time.monotonic()))
+    assert "unreadable 3" in captured.get()
+
+
+def test_no_more_is_kept_than_can_be_shown(follower: Follower) -> None:
+    for number in range(MAX_SHOWN + 2):
+        metadata = {**ALERT["metadata"], "uid": f"al-{number}"}
+        alert = {**ALERT, "metadata": metadata}
+        follower.take(Channel.ALERTS, Consumed(orjson.dumps(alert)))
+    assert (len(follower.view.alerts), follower.view.dropped) == (MAX_SHOWN, 2)

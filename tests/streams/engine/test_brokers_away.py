@@ -1,0 +1,148 @@
+"""Brokers come and go: workers wait for them, say so now and then, and lose nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.channels import Channel
+from streams.broker import EmbeddedBroker
+from tests.streams.engine.cluster import Cluster
+from tests.streams.engine.conftest import Bench, Worker, wait_for
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
+
+SECONDS = 120.0
+NAMED_SECONDS = 30.0
+"""How long the cluster goes on naming a broker that was killed: a client may choose it."""
+WINDOW = 4.0
+EVENTS = 40
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with Cluster(tmp_path_factory.mktemp("cluster"), session_ms=int(NAMED_SECONDS * 1000)) as three:
+        yield three
+
+
+@pytest.fixture
+def on_three(cluster: Cluster, tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(cluster.bootstrap, tmp_path)
+    made.options |= {"replication": 3, "log_repeat_seconds": WINDOW}
+    yield made
+    for worker in made.workers:
+        if not worker.ended():
+            worker.kill()
+
+
+def ready(worker: Worker) -> None:
+    wait_for(
+        lambda: worker.logged("assigned") or worker.ended(), "partitions were assigned", SECONDS
+    )
+    assert not worker.ended(), worker.log()[-3000:]
+
+
+def lines(worker: Worker) -> list[dict[str, Any]]:
+    return [json.loads(text) for text in worker.log().splitlines() if text.startswith("{")]
+
+
+def check_bounded(worker: Worker) -> None:
+    """No broker's error came again within the window, and no traceback came at all."""
+    assert "Traceback" not in worker.log()
+    last: dict[str, float] = {}
+    warned = [one for one in lines(worker) if one["level"] in {"warning", "error", "critical"}]
+    for one in warned:
+        at = datetime.fromisoformat(one["timestamp"]).timestamp()
+        kind = f"{one.get('app')} {one['event']}"
+        # the line's own time is taken a moment after it was let through
+        assert at - last.get(kind, 0.0) > WINDOW - 0.5, (kind, warned)
+        last[kind] = at
+
+
+def come(bench: Bench, wanted: set[Any]) -> None:
+    """Wait until all outputs came; fail with what the workers logged last."""
+    deadline = time.monotonic() + SECONDS
+    while missing := wanted - set(bench.outputs()):
+        if time.monotonic() > deadline:
+            logs = "\n".join(worker.log()[-2000:] for worker in bench.workers)
+            pytest.fail(f"{len(missing)} outputs did not come\n{logs}")
+        time.sleep(0.2)
+
+
+@pytest.mark.fault
+def test_a_worker_starts_while_a_broker_is_down(cluster: Cluster, on_three: Bench) -> None:
+    on_three.make_topics()
+    on_three.send(*[(f"k{number}", {"id": number}) for number in range(EVENTS)])
+    cluster.kill(2)
+    try:
+        # each chooses brokers at random, so that some choose the one that is down
+        workers = [
+            on_three.start("collect", instance=str(number), group_prefix=f"g{number}")
+            for number in range(3)
+        ]
+        for worker in workers:
+            ready(worker)
+            check_bounded(worker)
+    finally:
+        cluster.start(2)
+    come(on_three, set(range(EVENTS)))
+
+
+@pytest.mark.fault
+def test_brokers_that_come_and_go_are_told_of_now_and_then(
+    cluster: Cluster, on_three: Bench
+) -> None:
+    on_three.make_topics()
+    worker = on_three.start("collect")
+    ready(worker)
+    began = len(lines(worker))
+    for number, node in enumerate((2, 3, 2, 3)):
+        cluster.stop(node)
+        on_three.send(*[(f"k{one}", {"id": f"{number}-{one}"}) for one in range(EVENTS)])
+        wait_for(on_three.outputs, "some came through", SECONDS)
+        cluster.start(node)
+    wanted = {f"{number}-{one}" for number in range(4) for one in range(EVENTS)}
+    come(on_three, wanted)
+    assert not worker.ended()
+    check_bounded(worker)
+    told = lines(worker)[began:]
+    assert any(one["level"] == "error" for one in told), "nothing went wrong"
+
+
+@pytest.mark.fault
+def test_a_worker_waits_for_its_broker_and_stops_when_told(tmp_path: Path) -> None:
+    broker = EmbeddedBroker(tmp_path / "kafka")
+    address = broker.start()
+    broker.kill()
+    bench = Bench(address, tmp_path)
+    waits = bench.start("collect", broker_wait_seconds=SECONDS, instance="a")
+    ends = bench.start("collect", broker_wait_seconds=SECONDS, instance="b")
+    gives_up = bench.start("collect", broker_wait_seconds=1, instance="c")
+    try:
+        for worker in (waits, ends):
+            wait_for(lambda one=worker: one.logged("broker-awaited"), "it waits", SECONDS)
+        # whoever looks after it sees that it lives, and is not ready
+        assert waits.get("/healthz")[0] == 200
+        assert waits.get("/readyz")[0] == 503
+        ends.terminate()
+        assert ends.exit_code() == 0
+        wait_for(gives_up.ended, "it gives up", SECONDS)
+        assert gives_up.exit_code() == 2
+        assert "check TIDEWATCH_KAFKA" in gives_up.log()
+        for worker in (waits, ends, gives_up):
+            assert "Traceback" not in worker.log()
+        broker.restart()
+        ready(waits)
+        bench.send(("k", {"id": 1}), channel=Channel.OBSERVATIONS)
+        come(bench, {1})
+    finally:
+        for worker in bench.workers:
+            if not worker.ended():
+                worker.kill()
+        broker.stop()

@@ -1,0 +1,56 @@
+"""Links of a scanned folder: followed within it, judged by where they lead otherwise."""
+
+from __future__ import annotations
+
+import pytest
+
+from agents.checks.artifacts.dispatch import scan_source
+from schemas.severity import Verdict
+from streams.scanning.targets import local_targets
+
+
+@pytest.fixture
+def folder(tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "config.json").write_text('{"a": 1}')
+    root = tmp_path / "root"
+    (root / "sub").mkdir(parents=True)
+    (root / "real.json").write_text('{"a": 1}')
+    (root / "sub" / "inside.json").symlink_to("../real.json")
+    (root / "sub" / "config.json").symlink_to("../../outside/config.json")
+    (root / "data").symlink_to(outside)
+    return root
+
+
+def _verdicts(root):
+    found = {}
+    for target in local_targets(root):
+        with target.open() as source:
+            found[target.name] = scan_source(target.name, source, target.siblings).verdict
+    return found
+
+
+def test_a_link_out_of_the_folder_is_malicious_and_not_followed(folder):
+    assert _verdicts(folder) == {
+        "real.json": Verdict.CLEAN,
+        "sub/inside.json": Verdict.CLEAN,
+        "sub/config.json": Verdict.MALICIOUS,
+        "data": Verdict.MALICIOUS,
+    }
+
+
+def test_a_link_out_of_the_folder_is_no_manifest(folder):
+    files = {target.name: target.file for target in local_targets(folder)}
+    assert files["sub/config.json"] is None
+    assert files["data"] is None
+
+
+def test_a_snapshot_of_a_hubs_cache_is_one_with_its_blobs(tmp_path):
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs" / "b1").write_text('{"a": 1}')
+    snapshot = tmp_path / "snapshots" / "r1"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").symlink_to("../../blobs/b1")
+    assert _verdicts(snapshot) == {"config.json": Verdict.CLEAN}
+    assert set(_verdicts(tmp_path).values()) == {Verdict.CLEAN}

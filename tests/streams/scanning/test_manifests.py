@@ -1,0 +1,66 @@
+"""What a scan says of manifests of every kind, named by themselves and found in a folder."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from schemas.severity import Severity
+from streams.cli import main
+
+CASES = tomllib.loads((Path(__file__).parents[2] / "data" / "manifests.toml").read_text("utf-8"))[
+    "case"
+]
+
+
+@pytest.fixture(autouse=True)
+def nothing_held(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("TIDEWATCH_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+
+
+def scanned(capsys, *words):
+    code = main(["scan", *map(str, words), "--format", "json"])
+    captured = capsys.readouterr()
+    return code, json.loads(captured.out), captured.out + captured.err
+
+
+def written(folder, files):
+    for path, text in files.items():
+        place = folder / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("how", ["named", "in a folder"])
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+def test_manifest(case, how, tmp_path, capsys, monkeypatch):
+    root = written(tmp_path / "checkout", case["files"])
+    monkeypatch.chdir(root)
+    first = next(iter(case["files"]))
+    place = case.get("scan", "." if how == "in a folder" else first)
+    words = ["--as", case["as"]] if "as" in case else []
+    code, report, text = scanned(capsys, root / place, *words)
+    wanted = first if place in {".", first} or (root / place).is_dir() else place
+    (entry,) = [file for file in report["files"] if file["path"] == str(root / wanted)]
+    found = {finding["rule_id"] for finding in entry["findings"]}
+    assert set(case.get("rules", ())) <= found, entry
+    assert not set(case.get("absent", ())) & found
+    worst = max((Severity(one["severity"]).rank for one in entry["findings"]), default=0)
+    if "max" in case:
+        assert worst <= Severity(case["max"]).rank, entry["findings"]
+    if "verdict" in case:
+        assert entry["verdict"] == case["verdict"], entry
+    if "format" in case:
+        assert entry["format"].split("+")[0] == case["format"]
+    if "says" in case:
+        assert re.search(case["says"], text), text
+    if "silent" in case:
+        assert not re.search(case["silent"], text)
+    unchecked = entry["verdict"] in {"incomplete", "corrupt", "unsupported"} or entry["reasons"]
+    others = any(file is not entry for file in report["files"])
+    assert others or code == (1 if worst >= Severity.MEDIUM.rank else 2 if unchecked else 0)
