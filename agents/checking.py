@@ -17,6 +17,7 @@ from agents.ports import Batch, Message, Publish
 from agents.triage.ledger.source_health import sampled
 from agents.triage.routing import finding_messages, sighting_message, source_message
 from schemas.assessments import Assessment, Check
+from schemas.basis import Position
 from schemas.canonical import stable_id
 from schemas.dead_letters import CHECK_FAILED
 from schemas.events import Event
@@ -33,9 +34,14 @@ REMEMBERED: Final = 200_000
 _Order = tuple[datetime, str]
 """When a sighting occurred, and the event that reports it."""
 _NO_TIME: Final = datetime.min.replace(tzinfo=UTC)
+_NO_POSITION: Final[Position] = (0, "", 0, 0)
 _HOUR_MS: Final = 3_600_000
 _SAID: Final = attrgetter(
-    *(name for name in Sighting.__struct_fields__ if name not in {"id", "event_id", "occurred_at"})
+    *(
+        name
+        for name in Sighting.__struct_fields__
+        if name not in {"id", "event_id", "occurred_at", "appended"}
+    )
 )
 """The fields of a sighting except its event and time."""
 
@@ -54,15 +60,16 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 class SightingDeduplicator:
     """Remembers which sightings were sent to the ledger, so that each is sent once per event-day.
 
-    A sighting earlier than the one sent is sent as well, so that the ledger's state does not depend
-    on when a worker restarted. The sightings of an abandoned batch are forgotten.
+    A sighting earlier than the one sent is sent as well, by its time or by where its record lies,
+    so that the ledger's state does not depend on when a worker restarted. The sightings of an
+    abandoned batch are forgotten.
     """
 
     def __init__(self, limit: int = REMEMBERED) -> None:
         """Start empty; remember at most `limit` sightings."""
         self._limit = limit
-        self._seen: OrderedDict[Any, _Order] = OrderedDict()
-        self._last: OrderedDict[Any, tuple[Any, Any, _Order]] = OrderedDict()
+        self._seen: OrderedDict[Any, tuple[_Order, Position]] = OrderedDict()
+        self._last: OrderedDict[Any, tuple[Any, Any, _Order, Position]] = OrderedDict()
         self._noted: list[tuple[OrderedDict[Any, Any], Any]] = []
 
     def begin(self) -> Callable[[], None]:
@@ -88,6 +95,7 @@ class SightingDeduplicator:
         """
         said = (sighting.occurred_at.date(), _SAID(sighting))
         order = (sighting.occurred_at, sighting.event_id)
+        position = sighting.appended or _NO_POSITION
         place = (
             sighting.tenant,
             sighting.system,
@@ -99,26 +107,29 @@ class SightingDeduplicator:
         last = self._last.get(place)
         if last is not None:
             self._last.move_to_end(place)
-            if last[1] == said and last[2] <= order:  # the usual case: the same once more
+            # The usual case: the same once more.
+            if last[1] == said and last[2] <= order and last[3] <= position:
                 return False
         has = (sighting.version, sighting.digest)
         changed = last is not None and last[0] != has
-        self._last[place] = (has, said, order)
+        self._last[place] = (has, said, order, position)
         self._noted += ((self._last, place), (self._seen, said))
         if len(self._last) > self._limit:
             self._last.popitem(last=False)
-        return self._note(said, order) or changed
+        return self._note(said, order, position) or changed
 
     def is_new_source(self, event: Event[Any]) -> bool:
         """Return whether the source sent nothing else within the hour of the event's arrival."""
         key = (event.tenantid, event.source, event.received_ms // _HOUR_MS)
-        return self._note(key, (_NO_TIME, ""))
+        return self._note(key, (_NO_TIME, ""), _NO_POSITION)
 
-    def _note(self, key: Any, order: _Order) -> bool:  # noqa: ANN401 -- hashable
+    def _note(self, key: Any, order: _Order, position: Position) -> bool:  # noqa: ANN401 -- hashable
         known = self._seen.get(key)
-        if known is not None and known <= order:
+        if known is not None and known[0] <= order and known[1] <= position:
             return False
-        self._seen[key] = order
+        if known is not None:
+            order, position = min(known[0], order), min(known[1], position)
+        self._seen[key] = (order, position)
         self._noted.append((self._seen, key))
         self._seen.move_to_end(key)
         if len(self._seen) > self._limit:

@@ -4,23 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from agents.domain.organisations import Register
 from agents.ports import Batch, Publish, Rows
 from agents.triage.correlation import PRIVATE_TENANTS
+from agents.triage.ledger.batch import POPULAR_HOLDERS
 from agents.triage.ledger.core import LedgerInput, process
 
 LedgerAgent = Callable[[Batch[LedgerInput], Publish, Rows], Awaitable[None]]
 
 
-def ledger_agent(k: int = PRIVATE_TENANTS) -> LedgerAgent:
+def ledger_agent(
+    k: int = PRIVATE_TENANTS,
+    popular_holders: int = POPULAR_HOLDERS,
+    register: Register | None = None,
+) -> LedgerAgent:
     """Return the agent that reads `observations` and `intel`; both share the partition's rows.
 
     Args:
-        k: The least number of tenants that a tenant may read as a count.
+        k: Fewer tenants are never counted in what a tenant reads.
+        popular_holders: What more of them hold is not contained on a scan's word alone.
+        register: Which organisations tenants belong to; None: each is one.
     """
 
     async def ledger(batch: Batch[LedgerInput], publish: Publish, rows: Rows) -> None:
-        """Apply a batch of one partition to the ledger; an `intel` tombstone reads as None."""
-        process(batch.deliveries, publish, rows, k=k)
+        """Take a batch of one partition into the ledger; of `intel`, a tombstone reads None."""
+        process(
+            batch.deliveries,
+            publish,
+            rows,
+            k=k,
+            popular_holders=popular_holders,
+            register=register,
+        )
 
     return ledger
 

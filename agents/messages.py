@@ -22,7 +22,7 @@ from schemas.incidents.holds import HoldView, hold_key
 from schemas.incidents.views import AlertView, IncidentDocument
 from schemas.ledger import OperatorAlert
 from schemas.severity import Severity, Tlp
-from schemas.sharing import shared_indicators
+from schemas.sharing import may_be_shared, shared_indicators
 from schemas.signing import SigningKey
 from schemas.version import SOURCE
 
@@ -198,7 +198,7 @@ class StandardDocuments:
         yield from self._shared(document)
 
     def _shared(self, document: IncidentDocument) -> Iterator[Message]:
-        if not document.shared:
+        if not may_be_shared(document, self._k):
             return
         for shared in shared_indicators(document, self._k):
             if shared.severity.rank < SHARED_FROM.rank:

@@ -13,6 +13,7 @@ from agents.checking import (
 )
 from agents.checks.packages.check import check_packages
 from agents.checks.required import with_required
+from agents.domain.component_keys import event_key
 from agents.domain.knowledge import Knowledge
 from agents.ports import Message
 from schemas.components import component_key, tenant_scoped
@@ -23,7 +24,7 @@ def install_context(event: Event[PackageInstall]) -> Context:
     """Return the fields of an install that its findings carry."""
     install = event.data
     system = install.system or event.subject
-    place = component_key("image", install.image) if install.image else None
+    place = event_key("image", install.image, event.tenantid) if install.image else None
     return Context(
         component=place or tenant_scoped(component_key("service", system), event.tenantid),
         systems=(system,),

@@ -20,6 +20,7 @@ PREFIXES: Final = frozenset(
         "domain",
         "publisher",
         "sha256",
+        "tree",
         "pipeline",
     }
 )
@@ -28,6 +29,8 @@ KEY_LIMIT: Final = 512
 _SEPARATORS: Final = re.compile(r"[-_.]+")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MARK: Final = 24
+_MISREAD: Final = re.compile(r"[/@\s\x00-\x1f\x7f]")
+"""What would part a tenant's name in a key."""
 
 
 class InvalidComponentError(TidewatchError):
@@ -61,7 +64,7 @@ def component_key(prefix: str, name: str) -> str:
         )
     if prefix == "pypi":
         name = canonical_package(name)
-    elif prefix in {"sha256", "domain"}:
+    elif prefix in {"sha256", "tree", "domain"}:
         name = name.strip().lower().rstrip(".")
     else:
         name = name.strip()
@@ -97,10 +100,21 @@ def normalise_key(key: str) -> str:
     return component_key(*split_key(key))
 
 
+def tenant_part(tenant: str) -> str:
+    """Return a tenant as part of a key: itself, or a hash of it where that could be misread.
+
+    No tenant can choose a name that reads as another's: what holds a separator is hashed, and so is
+    what looks like such a hash.
+    """
+    if tenant and not tenant.startswith("~") and _MISREAD.search(tenant) is None:
+        return tenant
+    return f"~{hashlib.sha256(tenant.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
+
+
 def tenant_scoped(key: str, tenant: str) -> str:
     """Return the key of a name that means something in one tenant only."""
     prefix, name = split_key(key)
-    return f"{prefix}:@{tenant}/{name}"
+    return f"{prefix}:@{tenant_part(tenant)}/{name}"
 
 
 def digest_of_files(files: Mapping[str, str] | Iterable[tuple[str, str]]) -> str:

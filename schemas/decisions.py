@@ -24,6 +24,7 @@ class DecisionKind(StrEnum):
     """Try a failed or expired command again."""
     RELEASE = "release"
     """Release what a closed incident contained."""
+    SHARE = "share"
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
+from schemas.basis import Position
+
 LARGE = 2**50
 """A pebibyte: integers of events, and sums over all of an event, stay within 64 bits."""
 Bounded = Annotated[int, msgspec.Meta(ge=-LARGE, le=LARGE)]
@@ -241,6 +243,8 @@ class Event(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     data: T
     received_ms: int = 0
     """The broker's timestamp, milliseconds since the epoch."""
+    position: Position | None = None
+    """Where its record lies; None: it came by no topic."""
 
 
 TYPE_REGISTRY_PUSH = "tidewatch.registry.push.v1"

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from schemas.basis import Basis
 from schemas.severity import Disposition, Severity, Tlp
 
 Confidence = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
@@ -57,6 +58,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     publisher: str | None = None
     related_keys: tuple[str, ...] = ()
     """Other component keys of the same event that the finding is about."""
+    basis: Basis | None = None
+    """How it is known; None: its tenant's event says so."""
 
 
 class SupplyChainIoC(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,4 +91,6 @@ class SupplyChainIoC(msgspec.Struct, frozen=True, kw_only=True):
     last_seen: datetime
     tlp: Tlp = Tlp.AMBER
     prevalence: int | None = None
-    """The number of tenants that saw it, if at least k."""
+    """Tenants that saw it; only from k tenants on."""
+    basis: Basis | None = None
+    """How it is known; None: its tenant's event says so."""

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import msgspec
 
+from schemas.basis import BareFinding, Basis, Position
 from schemas.findings import Finding
 from schemas.intel import IntelFact
 from schemas.observations import Sighting
@@ -60,6 +61,8 @@ class Derived(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     child_version: str | None = None
     child_digest: str | None = None
     stage: str | None = None
+    appended: Position | None = None
+    """Of the record that tells of the build: whether it introduced the child is decided by that."""
 
 
 class Taint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="taint"):
@@ -84,7 +87,15 @@ class Taint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     confined: bool = False
     """It stays within `tenant`, however far it is passed on."""
     after: str = ""
-    """The ledger's own note to continue notifying systems after this row."""
+    """The ledger's own note to go on telling systems behind this row."""
+    basis: Basis | None = None
+    """How it is known that `key` is tainted; None: as `tenant` claims."""
+    found: BareFinding | None = None
+    """What was found where the taint began."""
+    advice: bool = False
+    """It only advises."""
+    appended: Position | None = None
+    """Advice to other holders of the digest: by the event that introduced it, if it lies there."""
 
 
 class CaseState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="case"):
@@ -95,6 +106,8 @@ class CaseState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     state: str
     """open, closed or dismissed (a false positive: marks are lifted)."""
     revision: Revision = (0, 0)
+    tenant: str = ""
+    """Whose part it is about, and whose claims alone it ends; empty: the whole, by the operator."""
 
 
 class GoBack(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="go-back"):
@@ -137,7 +150,7 @@ class OperatorAlert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     id: str
     kind: str
     """source-silent, source-recovered, incomplete-share, dead-letters, over-correlating,
-    bound-reached, records-gone, topic-paused, topic-unreadable, escalation."""
+    bound-reached, records-gone, foreign-key, topic-paused, topic-unreadable, escalation."""
     subject: str
     """The source, component key or incident it is about."""
     detail: str

@@ -6,6 +6,8 @@ from datetime import datetime
 
 import msgspec
 
+from schemas.basis import Position
+
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="sighting"):
     """One tenant's system saw one component in one event."""
@@ -52,4 +54,10 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     passed: tuple[str, ...] = ()
     """Checks that the tenant's policy requires and that it passed."""
     not_passed: tuple[str, ...] = ()
-    """Checks that the tenant's policy requires, that ran on it and did not pass."""
+    """Checks that the tenant's policy requires, that were made of it and not passed."""
+    verified: bool = False
+    """Tidewatch computed the digest from the bytes itself; else the event claims it."""
+    tree: str = ""
+    """For a file's digest: the `tree:` key of the listing that names the file."""
+    appended: Position | None = None
+    """Where the input record lies that tells of it: who was first is decided by that."""

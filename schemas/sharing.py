@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from schemas.basis import BasisKind
 from schemas.documents.stix import SharedIndicator
 from schemas.incidents.views import FindingView, IncidentDocument
 from schemas.taxonomy import taxonomy
@@ -15,14 +16,25 @@ _TAKEN_BACK: Final = frozenset({"false-positive", "withdrawn"})
 
 
 def is_shareable(finding: FindingView) -> bool:
-    """Return whether a finding's indicator is meaningful outside the tenant.
+    """Tell whether a finding's indicator means something outside the tenant, and is established.
 
-    Names and hosts of a tenant's own (`kind:@tenant/…`), its pipelines and deployments stay.
+    Names and hosts of a tenant's own (`kind:@tenant/…`), its pipelines and deployments stay, and so
+    does what a tenant merely claims, or what only its own trust root attests.
     """
+    basis = finding.basis
+    if basis is None or basis.kind is BasisKind.CLAIMED or basis.tenant:
+        return False
     kind, _, name = finding.indicator_key.partition(":")
     return kind in {"sha256", "pypi", "model", "dataset", "domain", "publisher", "image"} and not (
         name.startswith("@")
     )
+
+
+def may_be_shared(incident: IncidentDocument, k: int = K_DEFAULT) -> bool:
+    """Tell whether partners may be told: k organisations are affected, or it was released."""
+    counted = incident.organisations
+    affected = incident.tenant_count if counted is None else counted
+    return incident.shared and (incident.released or affected >= k)
 
 
 def shared_place(key: str, ioc_type: str) -> str:

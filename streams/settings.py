@@ -78,7 +78,13 @@ class Settings(BaseSettings):
     ecs: bool = False
     """Also write Elastic Common Schema siblings of alerts and indicators."""
     privacy_k: int = Field(default=3, ge=2)
-    """Least number of tenants for a fact to cross tenants."""
+    """Facts that cross tenants are told from this many organisations on."""
+    organisations: dict[str, str] = Field(default_factory=dict)
+    """Tenant: the organisation it belongs to. Only tenants named here are counted where facts cross
+    tenants, each organisation once; where none is named every tenant counts, and whoever can make
+    up tenants can make up a count."""
+    popular_holders: int = Field(default=10, ge=1)
+    """What more organisations hold is not contained on a scan's word alone, but proposed."""
 
     state_dir: Path = Field(default_factory=default_state_dir)
     instance: str = Field(default_factory=socket.gethostname, min_length=1, max_length=100)

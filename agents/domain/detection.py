@@ -9,6 +9,7 @@ import msgspec
 from agents.domain.findings import make_finding
 from agents.domain.rules import Rule, rule_named
 from schemas.assessments import Check
+from schemas.basis import Basis
 from schemas.events import Event
 from schemas.findings import Confidence, Finding, Indicator
 from schemas.integers import within_64_bits
@@ -36,6 +37,8 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
     """The component key it is about, when not the event's subject."""
     version: str | None = None
     related_keys: tuple[str, ...] = ()
+    basis: Basis | None = None
+    """How it is known; None: the event says so."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,4 +109,5 @@ def to_finding(
         severity=detection.severity,
         identities=identities,
         related=detection.related_keys,
+        basis=detection.basis,
     )

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from agents.domain.rules import Rule
+from schemas.basis import Basis
 from schemas.canonical import stable_id
 from schemas.findings import Finding, Indicator
 from schemas.severity import Severity
@@ -31,6 +32,7 @@ def make_finding(
     severity: Severity | None = None,
     identities: tuple[str, ...] = (),
     related: tuple[str, ...] = (),
+    basis: Basis | None = None,
 ) -> Finding:
     """Return the finding of a rule; its id is the hash of `locator` alone.
 
@@ -53,6 +55,7 @@ def make_finding(
         severity: By default the rule's.
         identities: References to credentials that the component could reach.
         related: Other component keys.
+        basis: How it is known; None: the tenant's event says so.
     """
     return Finding(
         id=stable_id("fnd", *locator),
@@ -78,4 +81,5 @@ def make_finding(
         exposure=exposure,
         publisher=publisher,
         related_keys=related,
+        basis=basis,
     )

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from agents.domain.basis import is_verified
 from agents.domain.hosts import is_local
 from agents.measures import FindingMeasure
 from agents.ports import Message
@@ -129,7 +130,8 @@ def finding_messages(finding: Finding, revision: Revision = (0, 0)) -> Iterator[
 
     Args:
         finding: What a check found, of any severity; below medium none opens an incident, but the
-            ledger keeps the indicator.
+            ledger keeps the indicator. What is verified the ledger passes on to the incident, since
+            what may be done on account of a scan depends on who holds the bytes.
         revision: The ledger's own findings say by which state of a fact they came about.
     """
     root = incident_root(finding)
@@ -140,7 +142,7 @@ def finding_messages(finding: Finding, revision: Revision = (0, 0)) -> Iterator[
         message = ledger_message(key, seen)
         yield msgspec.structs.replace(message, measure=measure)
         measure = None  # one finding counts once, however many rows it is filed under
-    if opens_incident(finding):
+    if opens_incident(finding) and not is_verified(finding):
         update = FindingUpdate(incident=incident, root=root, finding=finding, revision=revision)
         yield incident_message(incident, update)
 

@@ -26,6 +26,7 @@ ACTIONS: Final = {
     "revoke": "deny",
     "hold-pipeline": "stop",
     "rebuild": "remediate",
+    "investigate": "investigate",
     "restore": "restore",
     "roll-forward": "restore",
     "unblock": "allow",

@@ -26,8 +26,8 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Of several that call for it, the first by id when it was issued."""
     tenant: str
     action: str
-    """capture-evidence, quarantine, rollback, block, revoke, hold-pipeline, rebuild, or
-    restore, roll-forward, unblock, release-pipeline: what undoes one."""
+    """capture-evidence, quarantine, rollback, block, revoke, hold-pipeline, rebuild, investigate,
+    or restore, roll-forward, unblock, release-pipeline: what undoes one."""
     target: str
     """A component key, an identity reference, or a system."""
     target_type: str

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from schemas.basis import BareFinding, Basis
 from schemas.decisions import Decision
 from schemas.findings import Finding
 from schemas.incidents.holds import HoldNotice, HoldReason, Suspicion
@@ -56,6 +57,16 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     active: bool = True
     """False: the taint that led here was lifted."""
     revision: Revision = (0, 0)
+    basis: Basis | None = None
+    """How it is known; None: as a finding of the tenant's own says."""
+    found: BareFinding | None = None
+    """What was found where it began."""
+    advice: bool = False
+    """It only advises: nothing is contained on its account."""
+    via: str = ""
+    """Advice: by whose event. Told to nobody; it keeps the advice of two apart."""
+    popular: bool = False
+    """So many organisations hold it that a scan alone only proposes containment."""
 
 
 class Prevalence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="prevalence"):

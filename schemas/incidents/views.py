@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from schemas.basis import Basis
 from schemas.incidents.commands import CommandView
 from schemas.severity import Severity
 
@@ -59,6 +60,12 @@ class FindingView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     occurred_at: datetime
     active: bool = True
     """False: withdrawn."""
+    basis: Basis | None = None
+    """How it is known; None: as the tenant's own event says."""
+    known_by: str = ""
+    """The same in words: by what, and by whom."""
+    advice: bool = False
+    """It rests on what other organisations say, and only advises."""
 
 
 class SystemView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -148,6 +155,8 @@ class IncidentDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     pattern_why: str
     tenants: tuple[TenantPart, ...]
     tenant_count: int
+    organisations: int | None = None
+    """Organisations of the operator's register among them, where there is one; else tenants."""
     findings: tuple[FindingView, ...]
     systems: tuple[SystemView, ...]
     system_count: int
@@ -166,7 +175,9 @@ class IncidentDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     truncated: tuple[str, ...] = ()
     """The parts that reached their limit."""
     shared: bool = False
-    """It was shared with partners: its withdrawal is shared as well."""
+    """Partners were told of it: they are told as well when it is taken back."""
+    released: bool = False
+    """The operator decided that partners may be told, however few are affected."""
     generations: dict[str, int] = {}
     """Kind and key of indicators that were revoked for partners and held again: how often."""
     processing: ProcessingTimes = ProcessingTimes()

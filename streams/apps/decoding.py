@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
+
 from agents.containment_results import SignedResult, read_result
 from agents.ports import Record
 from schemas import dead_letters as reasons
@@ -47,7 +49,8 @@ def event_decoder(settings: Settings) -> Decode:
             raise UnreadableRecordError(
                 reasons.UNKNOWN_TYPE, f"type {event.type!r} on the topic of {origin.channel}"
             )
-        return event
+        position = (record.timestamp_ms, record.topic, record.partition, record.offset)
+        return msgspec.structs.replace(event, position=position)
 
     return decode
 

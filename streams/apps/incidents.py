@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agents.containment_results import containment_results_agent
 from agents.domain.knowledge import MemoryKnowledge
+from agents.domain.organisations import Register
 from agents.incidents import incidents_agent
 from agents.messages import StandardDocuments
 from schemas.channels import Channel
@@ -40,7 +41,9 @@ def build(settings: Settings) -> AppParts:
             Binding(
                 name="incidents",
                 channels=(Channel.INCIDENT_UPDATES, Channel.DECISIONS),
-                agent=incidents_agent(knowledge, documents, settings.privacy_k),
+                agent=incidents_agent(
+                    knowledge, documents, settings.privacy_k, Register(settings.organisations)
+                ),
                 decode=incidents_decoder(load_ring(trusted_dir(folder, OPERATOR))),
                 rows=True,
                 count=count,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from agents.domain.organisations import Register
 from agents.ledger import ledger_agent
 from agents.messages import ecs_indicator_messages
 from agents.ports import Batch, Message, Publish, Rows
@@ -38,7 +39,9 @@ def with_ecs_indicators(agent: Agent) -> Agent:
 
 def build(settings: Settings) -> AppParts:
     """Return the parts of the application that keeps the component ledger."""
-    agent = ledger_agent(settings.privacy_k)
+    agent = ledger_agent(
+        settings.privacy_k, settings.popular_holders, Register(settings.organisations)
+    )
     return AppParts(
         bindings=(
             Binding(

@@ -41,7 +41,7 @@ def doctor(
 ) -> None:
     """Check settings, disk, broker and topics; and for the embedded broker: Java, Maven, jars."""
     settings = load_settings()
-    checks = [] if broker_only else [Check("settings", ok=True, detail="read and valid")]
+    checks = [] if broker_only else [Check("settings", ok=True, detail=_settings(settings))]
     if not broker_only:
         checks += _machine(settings)
     checks += _broker(with_topics=not broker_only)
@@ -54,6 +54,16 @@ def doctor(
             print_line(f"{mark}  {check.name:<{width}}  {plain(check.detail)}")
     if not all(check.ok for check in checks):
         raise typer.Exit(2)
+
+
+def _settings(settings: Settings) -> str:
+    """Say that the settings are valid, and what they leave open."""
+    if settings.organisations:
+        return "read and valid"
+    return (
+        "read and valid; warning: no organisations are registered, so every tenant that sends "
+        f"events counts towards {settings.privacy_k}: set `organisations` in the settings file"
+    )
 
 
 def _attempt(name: str, look: Callable[[], str]) -> Check:

@@ -398,6 +398,7 @@ _plain_decision(DecisionKind.ACKNOWLEDGE, "Say that somebody is on it.")
 _plain_decision(DecisionKind.CLOSE, "Close the incident.")
 _plain_decision(DecisionKind.FALSE_POSITIVE, "Close it as harmless, and undo what was contained.")
 _plain_decision(DecisionKind.REOPEN, "Open a closed incident again.")
+_plain_decision(DecisionKind.SHARE, "Let partners be told of it, however few tenants it affects.")
 _targeted_decision(DecisionKind.ASSIGN, "alice", "Give the incident to somebody.")
 
 

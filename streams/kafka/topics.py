@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -205,6 +206,10 @@ class Origin:
     tenant: str | None = None
 
 
+_HASHED: Final = re.compile(r"x[0-9a-f]{31}")
+"""What a tenant's name is in a topic's where it is hashed."""
+
+
 def topic_name(settings: Settings, channel: Channel) -> str:
     """Return the topic of `channel`."""
     return settings.topic_prefix + channel.value
@@ -216,11 +221,16 @@ def group_id(settings: Settings, name: str) -> str:
 
 
 def tenant_slug(tenant: str) -> str:
-    """Return `tenant` as part of a topic name: itself if legal, else a stable hash of it."""
+    """Return `tenant` as part of a topic name: itself if legal, else a stable hash of it.
+
+    A tenant that calls itself like such a hash is hashed as well: no two have the same topics.
+    """
     legal = 0 < len(tenant) <= 100 and all(  # noqa: PLR2004 -- well under Kafka's limit of 249
         c.isascii() and (c.isalnum() or c in "_-") for c in tenant
     )
-    return tenant if legal else "x" + sha256(tenant.encode("utf-8", "replace")).hexdigest()[:31]
+    if legal and not _HASHED.fullmatch(tenant):
+        return tenant
+    return "x" + sha256(tenant.encode("utf-8", "replace")).hexdigest()[:31]
 
 
 def tenant_topic_name(tenant: str, channel: Channel) -> str:

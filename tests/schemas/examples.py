@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from schemas.basis import Basis, BasisKind
 from schemas.documents.stix import SharedIndicator
 from schemas.findings import Indicator, SupplyChainIoC
 from schemas.incidents.commands import CommandSpec, CommandView
@@ -48,6 +49,8 @@ def finding(ioc_type="malicious_payload"):
         event_id="evt-1",
         source="//huggingface/acme-labs",
         occurred_at=TIME,
+        basis=Basis(kind=BasisKind.VERIFIED),
+        known_by="Tidewatch's scan of the same bytes",
     )
 
 

@@ -12,9 +12,10 @@ import msgspec
 
 from agents.checks.packages.indexes import read_origin
 from agents.checks.packages.versions import canonical_name
+from agents.domain.component_keys import confined, own_key
 from agents.domain.detection import Detection
 from schemas.canonical import ID_HEX_DIGITS, length_prefixed
-from schemas.components import component_key, is_sha256, tenant_scoped
+from schemas.components import component_key, is_sha256
 from schemas.events import Event, Package, PackageInstall
 from schemas.findings import Indicator
 from schemas.observations import Sighting
@@ -83,8 +84,7 @@ def see(package: Package, policy: Policy, tenant: str) -> Seen:
     internal = bool(own.names or own.prefixes) and is_internal(name, own)
     local = is_local(package)
     key = _public_key(name)
-    if internal or local:
-        key = tenant_scoped(key, tenant)
+    key = own_key("pypi", name, tenant) if internal or local else confined(key, tenant)
     return Seen(package, name, key, digest_of(package), internal, local)
 
 
@@ -115,12 +115,13 @@ def _host(url: str) -> str | None:
     return "file:" if origin.scheme == "file" else f"{origin.scheme}://{origin.host}"
 
 
-def publisher_key(package: Package, attested: str | None = None) -> str | None:
+def publisher_key(package: Package, tenant: str, attested: str | None = None) -> str | None:
     """Return the component key of a package's publisher: the attested one, else the named one."""
     name = attested or package.publisher
     if not name:
         return None
-    return name if name.startswith("publisher:") else component_key("publisher", f"pypi/{name}")
+    key = name if name.startswith("publisher:") else component_key("publisher", f"pypi/{name}")
+    return confined(key, tenant)
 
 
 _encoded = lru_cache(_CACHE)(length_prefixed)
@@ -152,7 +153,7 @@ def sightings(
         package = one.package
         digest = one.digest
         version = package.version
-        publisher = publisher_key(package, attested.get(place))
+        publisher = publisher_key(package, tenant, attested.get(place))
         origin = origin_of(package, data)
         rest = _encoded(version or "") + length_prefixed(digest or "") + tail
         sighting = Sighting(
@@ -170,6 +171,7 @@ def sightings(
             publisher=publisher,
             origin=origin,
             identities=data.identities,
+            appended=event.position,
         )
         result.append(sighting)
         if digest is not None:

@@ -16,6 +16,7 @@ from agents.checks.pipelines.sources import (
     vendor_key,
 )
 from agents.checks.provenance.identity import registry_name
+from agents.domain.component_keys import event_key
 from agents.triage.routing import is_own_name, split_version
 from schemas.canonical import stable_id
 from schemas.components import (
@@ -76,17 +77,15 @@ def ref_component(ref: ComponentRef, tenant: str, policy: Policy) -> str:
     """
     prefix, name = split_key(ref.component.strip())
     if name.startswith("@"):
-        # An event may not name another tenant's components.
-        name = name.partition("/")[2] or name.lstrip("@")
-        return tenant_scoped(component_key(prefix, name), tenant)
+        return event_key(prefix, name, tenant)
     if is_own_name(f"{prefix}:{name}"):
         return tenant_scoped(component_key(prefix, name), tenant)
     if prefix in _IN_REGISTRY and "/" in name:
         registry, _, rest = name.partition("/")
-        key = component_key(prefix, f"{registry_name(registry)}/{rest.strip('/')}")
+        key = event_key(prefix, f"{registry_name(registry)}/{rest.strip('/')}", tenant)
         own = {registry_name(item) for item in policy.internal.registries}
         return tenant_scoped(key, tenant) if registry_name(registry) in own else key
-    return component_key(prefix, name)
+    return event_key(prefix, name, tenant)
 
 
 def exposure_of(run: PipelineRun) -> tuple[str, str]:
@@ -183,6 +182,7 @@ def run_lineage(
             exposure=exposure,
             criticality=criticality,
             identities=run.identities,
+            appended=event.position,
         )
         found.setdefault(identity, msgspec.structs.replace(sighting, **more) if more else sighting)
 

@@ -11,6 +11,7 @@ import msgspec
 
 from agents.checks.pipelines.configuration import walk
 from agents.checks.provenance.identity import registry_name
+from agents.domain.component_keys import event_key
 from agents.domain.hosts import Place, below, read_place, within
 from schemas.components import component_key, is_sha256, tenant_scoped
 from schemas.events import DataSource
@@ -217,9 +218,9 @@ def dataset_key(source: RunSource, tenant: str) -> str:
         path = place.path.partition("?")[0].partition("#")[0].strip("/")
         if place.scheme == "hf":
             name = f"{place.host}/{path}".removeprefix("datasets/").partition("@")[0]
-            return component_key("dataset", f"huggingface/{name}".rstrip("/"))
+            return event_key("dataset", f"huggingface/{name}".rstrip("/"), tenant)
         prefix = f"{place.scheme}/" if place.store else ""
-        return component_key("dataset", f"{prefix}{place.host}/{path}".rstrip("/"))
+        return event_key("dataset", f"{prefix}{place.host}/{path}".rstrip("/"), tenant)
     return tenant_scoped(component_key("dataset", source.name or source.url), tenant)
 
 

@@ -7,11 +7,11 @@ from typing import Final
 
 import msgspec
 
+from agents.domain.component_keys import event_key, named_key, own_key
 from schemas.components import (
     InvalidComponentError,
     component_key,
     is_sha256,
-    normalise_key,
     split_key,
     tenant_scoped,
 )
@@ -115,32 +115,34 @@ def push_component(event: Event[RegistryPush], policy: Policy) -> str:
     push = event.data
     prefix = _KINDS.get(push.kind, "model")
     if push.registry and push.repository:
-        key = component_key(prefix, f"{registry_name(push.registry)}/{push.repository.strip('/')}")
-        return tenant_scoped(key, event.tenantid) if _is_internal(push.registry, policy) else key
+        name = f"{registry_name(push.registry)}/{push.repository.strip('/')}"
+        make = own_key if _is_internal(push.registry, policy) else event_key
+        return make(prefix, name, event.tenantid)
     try:
-        return normalise_key(event.subject)
+        return named_key(event.subject, event.tenantid)
     except InvalidComponentError:
         # A subject that is not a component key is private to its tenant.
         return tenant_scoped(component_key(prefix, event.subject), event.tenantid)
 
 
-def reference_component(name: str, registry: str | None, prefix: str) -> str | None:
-    """Return the key of a model or dataset that a card names, or None for an invalid name.
+def reference_component(name: str, registry: str | None, prefix: str, tenant: str) -> str | None:
+    """Return the key of a model or dataset that a card names, or None for an unreadable name.
 
     Args:
         name: `organisation/name`, a component key, or a path with its registry.
         registry: The registry of the card, for a bare name.
         prefix: model or dataset.
+        tenant: Whose card it is.
     """
     bare = name.strip()
     if not bare or not bare.isprintable():
         return None
     try:
-        return normalise_key(bare)
+        return named_key(bare, tenant)
     except InvalidComponentError:
         pass
     place = registry_name(registry) if registry else "huggingface"
-    return component_key(prefix, f"{place}/{bare.strip('/')}")
+    return event_key(prefix, f"{place}/{bare.strip('/')}", tenant)
 
 
 def push_publisher(event: Event[RegistryPush], policy: Policy) -> str | None:
@@ -150,8 +152,8 @@ def push_publisher(event: Event[RegistryPush], policy: Policy) -> str | None:
     if not name or not name.strip():
         return None
     registry = registry_name(push.registry) if push.registry else "unknown"
-    key = component_key("publisher", f"{registry}/{name}")
-    return tenant_scoped(key, event.tenantid) if _is_internal(push.registry, policy) else key
+    make = own_key if _is_internal(push.registry, policy) else event_key
+    return make("publisher", f"{registry}/{name}", event.tenantid)
 
 
 def pinned_digest(push: RegistryPush) -> str | None:

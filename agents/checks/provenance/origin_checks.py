@@ -256,10 +256,18 @@ def check_intelligence(event: Event[RegistryPush], knowledge: Knowledge) -> Outc
     keys += [component_key("sha256", digest) for digest in sorted(digests)]
     if push.card:
         keys += filter(
-            None, (reference_component(n, push.registry, "model") for n in push.card.base_model)
+            None,
+            (
+                reference_component(n, push.registry, "model", event.tenantid)
+                for n in push.card.base_model
+            ),
         )
         keys += filter(
-            None, (reference_component(n, push.registry, "dataset") for n in push.card.datasets)
+            None,
+            (
+                reference_component(n, push.registry, "dataset", event.tenantid)
+                for n in push.card.datasets
+            ),
         )
     own = set(keys[:1])
     bad: list[tuple[str, IntelFact]] = []

@@ -26,9 +26,12 @@ from agents.checks.provenance.verify import ModelFiles, own_card, verify_model
 from agents.checks.suppressing import unsuppressed
 from agents.domain.detection import Detection, Outcome, rule_of
 from agents.domain.knowledge import Knowledge
+from agents.domain.roles import is_text, role_of
 from agents.fetching.errors import FetchError, RefusedError
+from agents.fetching.snapshot import Snapshot
 from agents.fetching.sources import OpenSource
 from schemas.assessments import Check
+from schemas.basis import Basis, BasisKind
 from schemas.components import component_key
 from schemas.counting import counted
 from schemas.events import Event, File, RegistryPush
@@ -45,6 +48,8 @@ FREE_DIGEST_BYTES: Final = 64 << 20
 """Files up to this size are digested even if nothing requires it."""
 AT_ONCE: Final = 4
 """Files of one push scanned at the same time."""
+HEAD_BYTES: Final = 4096
+"""By which text is told from other content."""
 NAMED: Final = 100
 """Files that are not clean with a check of their own; the rest are counted."""
 _STATUS: Final = {
@@ -108,10 +113,11 @@ class ScanOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Watched:
-    """A source that records that a read failed, however the scanner handles it."""
+    """A source of one snapshot that remembers that a read failed, whatever is made of it."""
 
-    def __init__(self, source: OpenSource) -> None:
+    def __init__(self, source: OpenSource, snapshot: Snapshot) -> None:
         self._source = source
+        self._snapshot = snapshot
         self.error: FetchError | None = None
 
     @property
@@ -120,7 +126,7 @@ class _Watched:
 
     def read(self, offset: int, length: int) -> bytes:
         try:
-            return self._source.read(offset, length)
+            return self._snapshot.read(self._source, offset, length)
         except FetchError as error:
             self.error = error
             raise
@@ -132,7 +138,9 @@ class _Scanned(msgspec.Struct, frozen=True, kw_only=True):
     detections: tuple[Detection, ...] = ()
     reason: str = ""
     again: bool = False
-    """The failure may be temporary."""
+    """It could not be had now, and may be later."""
+    role: str = ""
+    """In which its bytes were read; empty where they alone decide how they are."""
 
 
 async def scan_push(
@@ -189,6 +197,8 @@ async def scan_push(
         {**_declared(event.data), **digests},
         complete=len({**_declared(event.data), **digests}) == len(declared_digests(files)),
         signed=signed,
+        computed=digests,
+        listed=(request.listing or "").startswith("oci://"),
     )
     retry = _retry(request, scanned, model, now_ms)
     checks = [
@@ -197,7 +207,7 @@ async def scan_push(
         *(claims.checks if claims else ()),
         *_scan_checks(scanned, retry),
     ]
-    found = [_bound(one, digests, file.path) for file in scanned for one in file.detections]
+    found = [_bound(one, digests, file) for file in scanned for one in file.detections]
     last = retry is None and any(file.again for file in scanned)
     return ScanOutcome(
         checks=tuple(_worst_by_name(checks)),
@@ -271,9 +281,13 @@ async def _scan_one(
             reason=error.explain()[:300],
             again=not isinstance(error, RefusedError),
         )
-    watched = _Watched(source)
+    watched = _Watched(source, model.snapshot(path))
+    role = ""
     try:
         report = await scan(path, watched, siblings)
+        if report.detections:
+            head = await asyncio.to_thread(watched.read, 0, HEAD_BYTES)
+            role = role_of(path) if is_text(head) else ""
     except FetchError as error:
         watched.error = error
         report = None
@@ -304,6 +318,7 @@ async def _scan_one(
         verdict=report.verdict,
         detections=tuple(report.detections),
         reason="; ".join(report.reasons)[:300],
+        role=role,
     )
 
 
@@ -387,8 +402,9 @@ def _severity(detection: Detection) -> Severity:
     return detection.severity or rule_of(detection).severity
 
 
-def _bound(detection: Detection, digests: dict[str, str], path: str) -> Detection:
-    """Return a scanner's detection bound to its file: by its digest, where that is known."""
+def _bound(detection: Detection, digests: dict[str, str], file: _Scanned) -> Detection:
+    """Return a scanner's detection bound to its file: by the digest of the bytes it read."""
+    path = file.path
     digest = digests.get(path)
     if digest is None:
         return msgspec.structs.replace(detection, evidence={"file": path, **detection.evidence})
@@ -396,6 +412,7 @@ def _bound(detection: Detection, digests: dict[str, str], path: str) -> Detectio
     return msgspec.structs.replace(
         detection,
         evidence={"file": path, **detection.evidence, "sha256": digest},
+        basis=Basis(kind=BasisKind.VERIFIED, role=file.role),
         indicator=Indicator(
             key=component_key("sha256", digest),
             type="file-digest",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from typing import Final
 
@@ -47,8 +47,8 @@ class PushSightings(msgspec.Struct, frozen=True, kw_only=True):
     left_out: int = 0
 
 
-def parents(push: RegistryPush) -> tuple[str, ...]:
-    """Return the component keys of a pushed model's declared parents."""
+def parents(push: RegistryPush, tenant: str) -> tuple[str, ...]:
+    """Return the component keys a pushed model says it was made from."""
     if push.card is None and push.moved_from is None:
         return ()
     names = [(name, "model") for name in (push.card.base_model if push.card else ())]
@@ -56,7 +56,7 @@ def parents(push: RegistryPush) -> tuple[str, ...]:
     if push.moved_from:
         # A renamed repository is made from the one under its former name.
         names.append((push.moved_from, "dataset" if push.kind == "dataset" else "model"))
-    keys = (reference_component(name, push.registry, prefix) for name, prefix in names)
+    keys = (reference_component(name, push.registry, prefix, tenant) for name, prefix in names)
     return tuple(dict.fromkeys(key for key in keys if key))[:MAX_PARENTS]
 
 
@@ -67,6 +67,8 @@ def sightings_of(
     *,
     complete: bool,
     signed: bool | None = None,
+    computed: Collection[str] = (),
+    listed: bool = False,
 ) -> PushSightings:
     """Return the sightings of a push, one set for each system it names.
 
@@ -76,6 +78,9 @@ def sightings_of(
         digests: Path to SHA-256 of the files whose digest is known.
         complete: Every file's digest is known, so that the model's own digest can be computed.
         signed: Whether a signature was verified; None where it was not.
+        computed: The paths whose digest Tidewatch computed from the bytes; of the others the event
+            says it.
+        listed: The files are those of a manifest that was fetched by the push's own digest.
     """
     push = event.data
     registry = registry_name(push.registry) if push.registry else event.source
@@ -100,11 +105,17 @@ def sightings_of(
         identities=push.identities,
         signed=signed,
         has_signature=_has_signature(push),
+        appended=event.position,
     )
-    # An OCI artifact has the digest of its address, whichever of its layers are known.
-    whole = pinned_digest(push) or (digest_of_files(digests) if complete and digests else None)
+    # What an OCI registry addresses by digest has that one, whichever of its layers are known.
+    pinned = pinned_digest(push)
+    whole = pinned or (digest_of_files(digests) if complete and digests else None)
+    # That a tree holds its files follows from its digest alone: by the listing, or the manifest.
+    has_tree = whole is not None and (listed if pinned else len(digests) > 1)
+    tree = component_key("tree", whole) if whole is not None and has_tree else ""
+    made_from = parents(push, event.tenantid)
     total = len(systems) * (
-        1 + (publisher is not None) + len(set(digests.values())) + len(parents(push))
+        1 + (publisher is not None) + bool(tree) + len(set(digests.values())) + len(made_from)
     )
     found = tuple(
         islice(
@@ -115,6 +126,8 @@ def sightings_of(
                 publisher=publisher,
                 digests=digests,
                 whole=whole,
+                tree=tree,
+                computed=frozenset(computed),
                 policy=policy,
             ),
             MAX_SIGHTINGS,
@@ -137,9 +150,11 @@ def _all(
     publisher: str | None,
     digests: Mapping[str, str],
     whole: str | None,
+    tree: str,
+    computed: frozenset[str],
     policy: Policy,
 ) -> Iterator[Sighting]:
-    made_from = parents(push)
+    made_from = parents(push, base.tenant)
     paths = [file.path for file in push.files] or list(digests)
     formats = tuple(sorted({suffix_of(path).lstrip(".") for path in paths} - {""}))[:32]
     parts = tuple(sorted({digest for path, digest in digests.items() if not is_passive(path)}))
@@ -149,9 +164,13 @@ def _all(
         made_from=made_from,
         formats=formats,
         parts=parts if len(parts) <= MAX_PARTS else (),
+        verified=bool(digests) and computed.issuperset(digests) and pinned_digest(push) is None,
     )
     for system in systems:
         yield _placed(model, system, policy)
+        if tree:
+            held = msgspec.structs.replace(model, component=tree, name=base.component, parts=())
+            yield _placed(held, system, policy)
     for parent in made_from:
         # A push that names a base model involves it, even if the model itself was never seen.
         named = msgspec.structs.replace(
@@ -187,6 +206,8 @@ def _all(
                     name=base.component,
                     digest=digest,
                     filename=path,
+                    tree=tree,
+                    verified=path in computed,
                     formats=(suffix_of(path).lstrip("."),) if suffix_of(path) else (),
                 ),
                 system,

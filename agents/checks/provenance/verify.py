@@ -32,7 +32,8 @@ from agents.domain.detection import Outcome
 from agents.fetching.errors import FetchError
 from agents.fetching.fetch_scope import parse_location
 from agents.fetching.local import open_below
-from agents.fetching.sources import OpenSource, sha256_stream
+from agents.fetching.snapshot import Snapshot
+from agents.fetching.sources import OpenSource
 from schemas.assessments import Check
 from schemas.events import Card
 from schemas.severity import Status
@@ -42,7 +43,10 @@ Open = Callable[[str], OpenSource]
 
 
 class ModelFiles:
-    """The files of one model, opened by path; digests are computed once and cached."""
+    """The files of one model: opened by path, their digests computed once and remembered.
+
+    A digest is of one snapshot of a file with all that was read of it by `snapshot`.
+    """
 
     def __init__(self, paths: Iterable[str], opener: Open) -> None:
         """Set the paths and the opener.
@@ -54,6 +58,7 @@ class ModelFiles:
         self._paths = tuple(sorted(paths))
         self._open = opener
         self._digests: dict[str, str] = {}
+        self._snapshots: dict[str, Snapshot] = {}
         self.unread: dict[str, str] = {}
         """Why a file could not be read, by path."""
 
@@ -64,6 +69,10 @@ class ModelFiles:
     def source(self, path: str) -> AbstractContextManager[OpenSource]:
         """Return the bytes of a file."""
         return self._open(path)
+
+    def snapshot(self, path: str) -> Snapshot:
+        """Return what was read of a file so far: every further read must meet it."""
+        return self._snapshots.setdefault(path, Snapshot())
 
     @property
     def digests(self) -> dict[str, str]:
@@ -79,7 +88,7 @@ class ModelFiles:
         if path not in self._digests:
             try:
                 with self._open(path) as source:
-                    self._digests[path] = sha256_stream(source)
+                    self._digests[path] = self.snapshot(path).sha256(source)
             except FetchError as error:
                 self.unread[path] = error.explain()
                 raise

@@ -22,6 +22,7 @@ VERBS: Final = {
     "revoke": "revoke",
     "hold-pipeline": "hold",
     "rebuild": "rebuild",
+    "investigate": "investigate",
 }
 
 

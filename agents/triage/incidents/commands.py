@@ -10,6 +10,7 @@ import msgspec
 
 from agents.triage.containment import plan
 from agents.triage.holds import ANSWER_MS, ATTEMPTS, ISSUED_MS, thing_key
+from agents.triage.incidents.advice import investigation
 from agents.triage.incidents.asking import Ask, ask_holds
 from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.rows import COMMANDS, ActionsRow, CommandState
@@ -144,16 +145,38 @@ def _begin_anew(case: IncidentRows, tenant_state: TenantState) -> bool:
 
 
 def planned(case: IncidentRows, tenant_state: TenantState) -> tuple[CommandSpec, ...]:
-    """Return the commands the tenant's part calls for now."""
+    """Return the commands the tenant's part calls for now; of advice, the proposal to look."""
+    if tenant_state.advisory:
+        return _investigations(case, tenant_state)
+    policy = tenant_state.policy
+    if tenant_state.by_scan_alone:
+        kept = tuple(one for one in policy.automatic if one == "capture-evidence")
+        policy = msgspec.structs.replace(policy, automatic=kept)
     return plan(
         case.incident,
         tenant_state.tenant,
         tenant_state.grounds,
         tenant_state.systems,
         good_of(tenant_state.systems_row),
-        tenant_state.policy,
+        policy,
         generation=tenant_state.actions.generation,
         held=case.asked(tenant_state.tenant).generations,
+    )
+
+
+def _investigations(case: IncidentRows, tenant_state: TenantState) -> tuple[CommandSpec, ...]:
+    components = {one.component for one in tenant_state.systems}
+    components |= {group.finding.component for group, holds in tenant_state.own if holds}
+    if not components:
+        return ()
+    return (
+        investigation(
+            case.incident,
+            tenant_state.tenant,
+            min(components),
+            tenant_state.policy,
+            generation=tenant_state.actions.generation,
+        ),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 import msgspec
 
 from agents.domain.knowledge import Knowledge
+from agents.domain.organisations import Register
 from agents.messages import INCIDENTS, operator_message
 from agents.ports import Delivery, Message, Publish, Rows
 from agents.triage.correlation import PRIVATE_TENANTS
@@ -36,20 +37,19 @@ from agents.triage.incidents.rows import (
     WaitingRow,
 )
 from agents.triage.incidents.tenant_state import (
+    STATES,
     TenantState,
     contained,
     known_tenants,
-    shared_findings,
     tenant_state_of,
 )
 from agents.triage.incidents.views import alert_view, significance
-from agents.triage.ledger.batch import content_hash
 from agents.triage.ledger.rows import DAY_MS, to_ms
 from agents.triage.routing import incident_message, ledger_message
 from agents.triage.store import SEPARATOR, Store, row_key
 from schemas.canonical import stable_id
 from schemas.channels import Channel
-from schemas.decisions import Decision
+from schemas.decisions import Decision, DecisionKind
 from schemas.incidents.commands import CommandSpec, CommandView
 from schemas.incidents.holds import HoldNotice, HoldReason, HoldView, Suspicion, hold_key
 from schemas.incidents.updates import (
@@ -67,6 +67,7 @@ from schemas.incidents.updates import (
 )
 from schemas.incidents.views import AlertView, IncidentDocument
 from schemas.ledger import CaseState, OperatorAlert, Revision, Tick
+from schemas.sharing import may_be_shared, shared_indicators
 
 IncidentInput = IncidentMessage | Decision
 WAITING_AT_ONCE: Final = 10_000
@@ -95,10 +96,22 @@ class Incidents:
     """The incidents of all partitions of this worker; all state is in the rows."""
 
     def __init__(
-        self, knowledge: Knowledge, documents: Documents, k: int = PRIVATE_TENANTS
+        self,
+        knowledge: Knowledge,
+        documents: Documents,
+        k: int = PRIVATE_TENANTS,
+        register: Register | None = None,
     ) -> None:
-        """Keep where policies come from, what makes documents, and how few tenants are private."""
+        """Keep what every batch needs.
+
+        Args:
+            knowledge: Where policies come from.
+            documents: What makes documents.
+            k: Fewer tenants are never counted in what a tenant reads.
+            register: Which organisations tenants belong to; None: each is one.
+        """
         self._k = k
+        self._register = register
         self._knowledge = knowledge
         self._documents = documents
 
@@ -112,7 +125,9 @@ class Incidents:
             publish: Where messages go.
             rows: The partition's rows.
         """
-        batch = _IncidentBatch(self._knowledge, self._documents, publish, rows, k=self._k)
+        batch = _IncidentBatch(
+            self._knowledge, self._documents, publish, rows, k=self._k, register=self._register
+        )
         for delivery in deliveries:
             batch.take(delivery)
         batch.finish()
@@ -129,8 +144,10 @@ class _IncidentBatch:
         rows: Rows,
         *,
         k: int,
+        register: Register | None,
     ) -> None:
         self._k = k
+        self._register = register
         self._knowledge = knowledge
         self._documents = documents
         self._publish = publish
@@ -148,7 +165,7 @@ class _IncidentBatch:
 
     def case(self, incident: str) -> IncidentRows:
         if incident not in self._cases:
-            self._cases[incident] = IncidentRows(self.store, incident, self._k)
+            self._cases[incident] = IncidentRows(self.store, incident, self._k, self._register)
         return self._cases[incident]
 
     def take(self, delivery: Delivery[IncidentInput]) -> None:
@@ -411,12 +428,8 @@ class _IncidentBatch:
             case.core.last_ms = at_ms
             case.save_core()
         everyone = case.tenants()
-        # Others read of the threshold reached, and of what is said of the component itself.
-        common = stable_id(
-            "common",
-            str(known_tenants(case)),
-            *(content_hash(one) for one in shared_findings(case)),
-        )
+        # Others read of the threshold reached.
+        common = stable_id("common", str(known_tenants(case)))
         if common != case.core.common:
             case.core.common = common
             case.save_core()
@@ -428,7 +441,10 @@ class _IncidentBatch:
         document = with_generations(case, incident_document(case, tenant_states))
         told = significance(document)
         if told != case.core.told:
-            case.core.told, case.core.shared = told, document.shared
+            case.core.told = told
+            # Partners were told of it if there was something that they may be told.
+            if may_be_shared(document, self._k) and shared_indicators(document, self._k):
+                case.core.shared = True
             note_told(case, document)
             case.save_core()
             for message in self._documents.incident(document, at_ms):
@@ -472,18 +488,49 @@ class _IncidentBatch:
     def _tell_ledger(
         self, case: IncidentRows, tenant_states: list[TenantState], revision: Revision
     ) -> None:
-        """Tell the ledger's rows when the incident closed, was dismissed or reopened."""
-        if not tenant_states:
+        """Tell the ledger's rows when the incident closed, was dismissed or reopened.
+
+        The operator's dismissal is told for the whole, a tenant's for its own part.
+        """
+        parts = [one for one in tenant_states if not one.advisory]
+        for one in parts:
+            own = "dismissed" if _dismissed_by_itself(one) else "open"
+            if own != (one.actions.case or "open"):
+                one.actions.case = own
+                case.save(one.actions)
+                self._tell_case(case, own, revision, one.tenant)
+        if not parts:
             return
         state = "open"
-        if all(one.status == "false-positive" for one in tenant_states):
+        if _is_dismissed(decision for decision, _ in case.core.decisions.values()):
             state = "dismissed"
-        elif all(one.ended for one in tenant_states):
+        elif all(one.ended for one in parts):
             state = "closed"
         if state == case.core.case:
             return
         case.core.case = state
         case.save_core()
+        self._tell_case(case, state, revision, "")
+
+    def _tell_case(self, case: IncidentRows, state: str, revision: Revision, tenant: str) -> None:
         for key in sorted(case.core.keys.values()):
-            change = CaseState(key=key, incident=case.incident, state=state, revision=revision)
+            change = CaseState(
+                key=key, incident=case.incident, state=state, revision=revision, tenant=tenant
+            )
             self._publish(ledger_message(key, change))
+
+
+def _dismissed_by_itself(part: TenantState) -> bool:
+    return part.status == "false-positive" and _is_dismissed(
+        decision for decision, _ in part.actions.decisions.values()
+    )
+
+
+def _is_dismissed(decisions: Iterable[Decision]) -> bool:
+    """Tell whether the last decision of those that open or end an incident dismisses it."""
+    last = max(
+        (one for one in decisions if one.decision in STATES),
+        key=lambda one: (one.time, one.id),
+        default=None,
+    )
+    return last is not None and last.decision is DecisionKind.FALSE_POSITIVE

@@ -22,6 +22,7 @@ from agents.triage.incidents.views import (
 )
 from agents.triage.ledger.rows import EXPOSURE_RANK, from_ms, to_ms
 from agents.triage.scoring import evidence_of, score
+from schemas.decisions import DecisionKind
 from schemas.incidents.views import (
     FindingView,
     IncidentDocument,
@@ -43,11 +44,12 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
         case: The incident.
         tenant_states: The parts of its tenants, sorted by tenant, at most `LISTED_TENANTS`.
     """
-    count = max(case.core.tenant_tally.count(), len(tenant_states))
-    total = _operator_score(tenant_states, count)
+    concerned = [one for one in tenant_states if not one.advisory] or tenant_states
+    count = max(case.core.tenant_tally.count(), len(concerned))
+    total = _operator_score(concerned, count)
     findings = _distinct(
         finding_view(group.finding, active=holds)
-        for tenant_state in tenant_states
+        for tenant_state in concerned
         for group, holds in tenant_state.own
     )
     systems: list[SystemView] = [
@@ -69,10 +71,10 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
     )
     related = tuple(sorted(other for other, _, _ in case.core.related.values()))
     worst = worst_of(findings)
-    status = _overall_status(tenant_states)
-    open_parts = [one for one in tenant_states if not one.ended]
+    status = _overall_status(concerned)
+    open_parts = [one for one in concerned if not one.ended]
     leading = max(
-        open_parts or list(tenant_states),
+        open_parts or list(concerned),
         key=lambda one: (one.score.value, one.tenant),
         default=None,
     )
@@ -82,7 +84,7 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
         *(part for one, many in of_tenant for part in truncated_parts(one, len(many))),
     }
     for part, listed, most in (
-        ("tenants", count, len(tenant_states)),
+        ("tenants", count, len(concerned)),
         ("findings", len(findings), LISTED * 2),
         ("systems", len(systems), LISTED * 4),
         ("commands", len(commands), LISTED * 4),
@@ -115,6 +117,7 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
             for one in tenant_states
         ),
         tenant_count=count,
+        organisations=case.core.tenant_tally.count(),
         findings=findings[: LISTED * 2],
         systems=tuple(systems[: LISTED * 4]),
         system_count=bucket(held, LISTED * 4),
@@ -138,6 +141,9 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
         ),
         truncated=tuple(sorted(truncated)),
         shared=case.core.shared or status in SHARED_STATUSES,
+        released=any(
+            decision.decision is DecisionKind.SHARE for decision, _ in case.core.decisions.values()
+        ),
         processing=_overall_processing(tenant_states),
     )
 

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from agents.domain.organisations import Register
 from agents.triage.bounded_sets import clip, stable_rank, trim
 from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.incidents.rows import (
@@ -30,7 +31,6 @@ from agents.triage.incidents.rows import (
 )
 from agents.triage.routing import split_version
 from agents.triage.store import Store, row_key
-from schemas.findings import Finding
 
 ROOT_BYTES: Final = 600
 SAID: Final = 4096
@@ -40,21 +40,27 @@ SAID: Final = 4096
 class IncidentRows:
     """The rows of one incident, in the store of one batch."""
 
-    def __init__(self, store: Store, incident: str, k: int = PRIVATE_TENANTS) -> None:
+    def __init__(
+        self,
+        store: Store,
+        incident: str,
+        k: int = PRIVATE_TENANTS,
+        register: Register | None = None,
+    ) -> None:
         """Open the incident; its core row is new when there is none.
 
         Args:
             store: The batch's rows.
             incident: Its id.
             k: Fewer tenants are never counted in what a tenant reads.
+            register: Which organisations tenants belong to; None: each is one.
         """
+        self._register = register or Register()
         self.k = k
         self.store = store
         self.incident = incident
         self._core_key = row_key(CORE, incident)
         self.core = store.load(self._core_key, CoreRow) or CoreRow(incident=incident)
-        self.shared: list[Finding] | None = None
-        """What the findings say of the component itself; None: to be worked out."""
         self.reached: set[str] = set()
         """Parts that reached their bound in this batch."""
         self._actions: dict[str, ActionsRow] = {}
@@ -143,17 +149,24 @@ class IncidentRows:
         """Return the names of the tenants that are part of it, sorted, as far as kept."""
         return sorted(self.core.tenants.values())
 
-    def meets(self, tenant: str, root: str) -> None:
-        """Note that a tenant is part of the incident."""
+    def meets(self, tenant: str, root: str, *, counted: bool = True) -> None:
+        """Note that a tenant is part of the incident.
+
+        Args:
+            tenant: The tenant.
+            root: What the incident is about.
+            counted: It counts among those that are affected: it is not only advised.
+        """
         core = self.core
         if not core.root:
             core.root = clip(root, ROOT_BYTES)
             self.save_core()
             self.involves(split_version(root)[0])
         place = stable_rank(tenant)
-        if place in core.tenants:
-            return
-        if core.tenant_tally.add(tenant, TENANTS):
+        organisation = self._register.counted(tenant) if counted else None
+        if organisation is not None and core.tenant_tally.add(organisation, TENANTS):
+            self.save_core()
+        if place not in core.tenants:
             core.tenants[place] = tenant
             if trim(core.tenants, TENANTS, TENANTS_BYTES):
                 self.truncate("tenants")

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from agents.domain.basis import is_advice, is_of_all
 from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
 from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.rows import (
@@ -16,6 +17,7 @@ from agents.triage.incidents.rows import (
     EVIDENCE_BYTES,
     GOOD,
     GOOD_BYTES,
+    GROUNDS_BYTES,
     GROUPS,
     GROUPS_BYTES,
     IDS,
@@ -96,8 +98,7 @@ def _is_short(value: object) -> bool:
 def on_finding(case: IncidentRows, update: FindingUpdate, at_ms: int) -> None:
     """Add a finding to its tenant's."""
     finding = update.finding
-    case.shared = None
-    case.meets(finding.tenant, update.root)
+    case.meets(finding.tenant, update.root, counted=not is_advice(finding))
     case.involves(split_version(finding.component)[0])
     row = case.findings(finding.tenant)
     group_key = stable_rank(finding.rule_id, finding.indicator.key)
@@ -165,9 +166,29 @@ def _systems_of(case: IncidentRows, finding: Finding, at_ms: int) -> None:
                 cause="",
                 active=True,
                 revision=(0, 0),
+                advice=is_advice(finding),
             ),
             at_ms,
         )
+
+
+def _note_ground(case: IncidentRows, row: SystemsRow, seen: Exposure) -> str:
+    """Keep what was found where the mark began, once for all that it led to; return its rank."""
+    if seen.found is None:
+        return ""
+    found = msgspec.structs.replace(
+        seen.found,
+        ioc_type=clip(seen.found.ioc_type, SMALL_BYTES),
+        rule_id=clip(seen.found.rule_id, SMALL_BYTES),
+        indicator_type=clip(seen.found.indicator_type, SMALL_BYTES),
+    )
+    rank = stable_rank(msgspec.json.encode(found).decode())
+    if rank not in row.grounds:
+        row.grounds[rank] = found
+        case.save(row)
+        if trim(row.grounds, len(row.grounds), GROUNDS_BYTES, lambda one: (one != rank, one)):
+            case.truncate("grounds")
+    return rank
 
 
 def _identities(names: tuple[str, ...]) -> list[str]:
@@ -179,8 +200,9 @@ def on_exposure(case: IncidentRows, seen: Exposure, at_ms: int) -> None:
     row = case.systems(seen.tenant)
     if not seen.active and not row.entries:
         return
-    case.meets(seen.tenant, seen.root)
-    case.involves(split_version(seen.component)[0])
+    case.meets(seen.tenant, seen.root, counted=not seen.advice)
+    if not seen.advice:
+        case.involves(split_version(seen.component)[0])
     first = to_ms(seen.occurred_at)
     _add_entry(
         case,
@@ -203,19 +225,24 @@ def on_exposure(case: IncidentRows, seen: Exposure, at_ms: int) -> None:
             cause=clip(seen.cause, SMALL_BYTES),
             active=seen.active,
             revision=seen.revision,
+            ground=_note_ground(case, row, seen),
+            of_all=seen.basis is not None and is_of_all(seen.basis),
+            advice=seen.advice,
+            popular=seen.popular,
         ),
         at_ms,
+        via=seen.via,
     )
 
 
-def _add_entry(case: IncidentRows, tenant: str, entry: Entry, at_ms: int) -> None:
+def _add_entry(case: IncidentRows, tenant: str, entry: Entry, at_ms: int, *, via: str = "") -> None:
     row = case.systems(tenant)
-    place = stable_rank(
-        entry.system, entry.component, entry.version or "", entry.digest or "", entry.cause
-    )
+    of_what = [entry.system, entry.component, entry.version or "", entry.digest or "", entry.cause]
+    place = stable_rank(*of_what, "advice", via) if entry.advice else stable_rank(*of_what)
     known = row.entries.get(place)
-    row.entries[place] = entry if known is None else _merged(known, entry)
-    row.tally.add(f"{entry.system}|{entry.component}", TENANTS)
+    row.entries[place] = entry if known is None else _merged(row, known, entry)
+    if not entry.advice:
+        row.tally.add(f"{entry.system}|{entry.component}", TENANTS)
     if len(row.entries) > IDENTITIES:
         _bound_entries(case, row)
     if entry.active:
@@ -223,7 +250,8 @@ def _add_entry(case: IncidentRows, tenant: str, entry: Entry, at_ms: int) -> Non
     case.save(row)
 
 
-def _merged(one: Entry, other: Entry) -> Entry:
+def _merged(row: SystemsRow, one: Entry, other: Entry) -> Entry:
+    better = _stronger(row, one, other)
     early, late = sorted(
         (one, other), key=lambda entry: (entry.first_ms, entry.event_id, str(entry.origin))
     )
@@ -249,12 +277,33 @@ def _merged(one: Entry, other: Entry) -> Entry:
         cause=one.cause,
         active=newer.active,
         revision=newer.revision,
+        ground=better.ground,
+        of_all=better.of_all,
+        advice=one.advice,
+        popular=one.popular or other.popular,
     )
 
 
+def _stronger(row: SystemsRow, one: Entry, other: Entry) -> Entry:
+    """Return the entry that is known better: one version may be marked on several accounts."""
+
+    def order(entry: Entry) -> tuple[bool, bool, int, float, str]:
+        found = row.grounds.get(entry.ground)
+        return (
+            found is None,
+            not entry.of_all,
+            -found.severity.rank if found else 0,
+            -found.confidence if found else 0.0,
+            entry.ground,
+        )
+
+    return min(one, other, key=order)
+
+
 def _bound_entries(case: IncidentRows, row: SystemsRow) -> None:
-    """Keep the entries of the smallest ranks that fit the row."""
-    if trim(row.entries, len(row.entries), ENTRIES_BYTES):
+    """Keep the entries of the smallest ranks that fit the row, advice behind all others."""
+    held = row.entries
+    if trim(held, len(held), ENTRIES_BYTES, lambda place: (held[place].advice, place)):
         row.full = True
         case.truncate("systems")
 
@@ -372,7 +421,6 @@ def on_proof(case: IncidentRows, proof: Proof) -> None:
 
 def on_withdrawal(case: IncidentRows, gone: Withdrawal) -> None:
     """Note that a finding no longer holds, also when it has not arrived yet."""
-    case.shared = None
     row = case.findings(gone.tenant)
     place = stable_rank(gone.finding)
     state = row.ids.get(place) or IdState(finding=clip(gone.finding, SMALL_BYTES))

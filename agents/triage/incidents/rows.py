@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from agents.triage.bounded_sets import Tally
+from schemas.basis import BareFinding
 from schemas.decisions import Decision
 from schemas.findings import Finding
 from schemas.incidents.commands import CommandSpec
@@ -36,6 +37,7 @@ LINKS_BYTES: Final = 12_000
 GROUPS_BYTES: Final = 36_000
 IDS_BYTES: Final = 24_000
 ENTRIES_BYTES: Final = 30_000
+GROUNDS_BYTES: Final = 6_000
 GOOD: Final = 32
 """Versions of one component that may be gone back to, or no longer may: more than the ledger
 remembers that it told."""
@@ -141,6 +143,13 @@ class Entry(msgspec.Struct, array_like=True):
     cause: str
     active: bool
     revision: Revision
+    ground: str = ""
+    """Which of the row's grounds says what was found; empty: a finding of the tenant's own."""
+    of_all: bool = False
+    """It is known without anybody's claim."""
+    advice: bool = False
+    popular: bool = False
+    """So many organisations hold it that a scan alone only proposes containment."""
 
 
 class SystemsRow(msgspec.Struct, array_like=True):
@@ -153,6 +162,8 @@ class SystemsRow(msgspec.Struct, array_like=True):
     proofs: dict[str, Proof] = msgspec.field(default_factory=dict)
     full: bool = False
     detected_ms: int = 0
+    grounds: dict[str, BareFinding] = msgspec.field(default_factory=dict)
+    """What was found where the marks began that led to the entries, by rank."""
 
 
 def answered_state(status: int) -> str:
@@ -213,6 +224,8 @@ class ActionsRow(msgspec.Struct, array_like=True):
     """Rows of further commands."""
     full: bool = False
     """Not all commands that it calls for fit."""
+    case: str = ""
+    """What the ledger was told of the tenant's own decision: dismissed or open."""
 
 
 class CommandsRow(msgspec.Struct, array_like=True):

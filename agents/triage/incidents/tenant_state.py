@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
+from agents.domain.basis import ADVICE_SEVERITY, SEVERAL, is_advice
 from agents.triage.containment import Ground, ground_of
 from agents.triage.correlation import correlations
+from agents.triage.incidents.advice import advice_score
 from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.recovery import ON_SYSTEMS, Recovery, recovered, recovery_tasks
 from agents.triage.incidents.rows import ActionsRow, Entry, FindingsRow, Group, SystemsRow
 from agents.triage.ledger.rows import EXPOSURE_RANK, from_ms, to_ms
 from agents.triage.routing import split_version
 from agents.triage.scoring import Evidence, evidence_of, score
+from schemas.basis import BareFinding, BasisKind
 from schemas.canonical import stable_id
+from schemas.components import tenant_part
 from schemas.decisions import Decision, DecisionKind
-from schemas.findings import Finding
+from schemas.findings import Finding, Indicator
 from schemas.incidents.updates import KnownGood
 from schemas.incidents.views import Score, SystemView, TaskView
 from schemas.policy import Policy
+from schemas.severity import Disposition, Severity
+from schemas.taxonomy import taxonomy
 
 INTRINSIC: Final = frozenset(
     {
@@ -38,10 +44,9 @@ INTRINSIC: Final = frozenset(
 """Kinds about the component itself: another tenant's finding of them betrays nothing of it."""
 EXACT: Final = 32
 """Systems up to which a count is told exactly."""
-SHARED_TENANTS: Final = 64
 TAINTED_RULE: Final = "TW-LEDGER-TAINTED"
 ENDED: Final = frozenset({"closed", "false-positive", "withdrawn"})
-_STATES: Final = frozenset(
+STATES: Final = frozenset(
     {
         DecisionKind.CLOSE,
         DecisionKind.FALSE_POSITIVE,
@@ -49,6 +54,7 @@ _STATES: Final = frozenset(
         DecisionKind.ACKNOWLEDGE,
     }
 )
+"""Decisions of which the last one holds."""
 
 
 def bucket(count: int, exact: int) -> int:
@@ -71,7 +77,7 @@ class TenantState(msgspec.Struct, kw_only=True):
     own: list[tuple[Group, bool]]
     """The tenant's groups of findings, worst first, and whether each still holds."""
     shared: list[Finding]
-    """What others' findings say of the component itself, without anything of theirs."""
+    """What is known of the component beside the tenant's own findings, by marks."""
     entries: list[Entry]
     """What holds, of what systems have."""
     systems: list[SystemView]
@@ -79,6 +85,11 @@ class TenantState(msgspec.Struct, kw_only=True):
     tasks: list[TaskView]
     status: str
     grounds: list[Ground]
+    """What may justify containment: what was found here, and what is known to everybody."""
+    advisory: bool = False
+    """Nothing but advice holds: what other organisations claim."""
+    by_scan_alone: bool = False
+    """Containment is only proposed: very many hold it, and only a scan speaks against it."""
 
     @property
     def ended(self) -> bool:
@@ -100,63 +111,74 @@ def own_groups(row: FindingsRow) -> list[tuple[Group, bool]]:
     return [(group, group_holds(row, key)) for key, group in ordered]
 
 
-def shared_findings(case: IncidentRows) -> list[Finding]:
-    """Return what the tenants' findings say of the component itself, without all that is theirs.
+def shared_finding(case: IncidentRows, tenant: str, found: BareFinding, *, advice: bool) -> Finding:
+    """Return what a mark says of the component itself, as a finding that names no tenant.
 
-    The same whichever tenants they are: kind, rule, indicator, severity and confidence alone.
+    Kind, rule, severity and confidence alone; as advice its severity is always the same.
     """
-    if case.shared is not None:
-        return case.shared
-    strongest: dict[str, Finding] = {}
-    for tenant in case.tenants()[:SHARED_TENANTS]:
-        for group, holds in own_groups(case.findings(tenant)):
-            if not holds:
-                continue
-            bare = _bare(case, group.finding)
-            known = strongest.get(bare.rule_id)
-            if known is None or (bare.severity.rank, bare.confidence) > (
-                known.severity.rank,
-                known.confidence,
-            ):
-                strongest[bare.rule_id] = bare
-    case.shared = [strongest[rule] for rule in sorted(strongest)]
-    return case.shared
-
-
-def _bare(case: IncidentRows, finding: Finding) -> Finding:
     tainted = correlations()[TAINTED_RULE].rule
-    intrinsic = finding.ioc_type in INTRINSIC
-    kind = finding.ioc_type if intrinsic else tainted.ioc_type
-    rule_id = finding.rule_id if intrinsic else tainted.id
+    bare = found.ioc_type not in INTRINSIC or advice
+    kind = tainted.ioc_type if bare else found.ioc_type
+    entry_of_kind = taxonomy().ioc_types.get(kind)
+    root = readable_root(case.core.root, tenant)
     return Finding(
-        id=stable_id("fnd", case.incident, rule_id, "shared"),
+        id=stable_id("fnd", case.incident, found.rule_id, "advice" if advice else "shared"),
         ioc_type=kind,
-        rule_id=rule_id,
-        severity=finding.severity if intrinsic else tainted.severity,
-        confidence=finding.confidence if intrinsic else tainted.confidence,
-        description=f"{kind.replace('_', ' ')}: {readable_root(case.core.root)}",
-        evidence={"guarded": True} if finding.evidence.get("guarded") is True else {},
-        mitre_atlas_id=finding.mitre_atlas_id if intrinsic else tainted.atlas,
-        techniques=finding.techniques if intrinsic else tainted.techniques,
-        ssdf=finding.ssdf if intrinsic else tainted.ssdf,
+        rule_id=tainted.id if bare else found.rule_id,
+        severity=ADVICE_SEVERITY if advice else tainted.severity if bare else found.severity,
+        confidence=tainted.confidence if bare else found.confidence,
+        description=f"{kind.replace('_', ' ')}: {root}",
+        evidence={"guarded": True} if found.guarded else {},
+        mitre_atlas_id=entry_of_kind.primary if entry_of_kind is not None else tainted.atlas,
+        techniques=entry_of_kind.techniques if entry_of_kind is not None else (),
+        ssdf=entry_of_kind.ssdf if entry_of_kind is not None else tainted.ssdf,
         remediation=tainted.remediation,
-        indicator=msgspec.structs.replace(
-            finding.indicator,
-            key=readable_root(case.core.root),
-            value=readable_root(case.core.root).partition(":")[2] or "elsewhere",
+        indicator=Indicator(
+            key=root,
+            type=found.indicator_type,
+            value=root.partition(":")[2] or "elsewhere",
+            disposition=Disposition.DETECT if advice else found.disposition,
         ),
-        component=readable_root(case.core.root),
+        component=root,
         tenant="",
         source="",
         event_id="",
         occurred_at=from_ms(0),
+        basis=SEVERAL if advice else found.basis,
     )
+
+
+def _shared_findings(
+    case: IncidentRows,
+    tenant: str,
+    grounds: Mapping[str, BareFinding],
+    entries: Iterable[Entry],
+    own: Sequence[Finding],
+) -> list[Finding]:
+    """Return what the marks say that led to the entries, of each rule the strongest."""
+    rules = {one.rule_id for one in own}
+    facts = {str(one.evidence.get("fact", "")) for one in own}
+    strongest: dict[str, Finding] = {}
+    for entry in entries:
+        found = grounds.get(entry.ground)
+        # What the tenant's own findings say already, by their rule or on the same fact's account.
+        if found is None or found.rule_id in rules or (entry.cause and entry.cause in facts):
+            continue
+        bare = shared_finding(case, tenant, found, advice=entry.advice)
+        known = strongest.get(bare.rule_id)
+        if known is None or _order(bare) < _order(known):
+            strongest[bare.rule_id] = bare
+    return [strongest[rule] for rule in sorted(strongest)]
+
+
+def _order(finding: Finding) -> tuple[int, float, str]:
+    return (-finding.severity.rank, -finding.confidence, finding.id)
 
 
 def readable_root(root: str, tenant: str = "") -> str:
     """Return the root as a tenant may read it: another tenant's own name reads `elsewhere`."""
     name = root.partition(":")[2]
-    own = bool(tenant) and name.startswith(f"@{tenant}/")
+    own = bool(tenant) and name.startswith(f"@{tenant_part(tenant)}/")
     return root if own or not name.startswith("@") else "elsewhere"
 
 
@@ -173,28 +195,33 @@ def tenant_state_of(case: IncidentRows, tenant: str, policy: Policy, now_ms: int
     systems_row = case.systems(tenant)
     actions = case.actions(tenant)
     own = own_groups(findings)
-    has_own = any(holds for _, holds in own)
+    holding = [group.finding for group, holds in own if holds]
+    full = [one for one in holding if not is_advice(one)]
     # Findings taken back take what they alone brought along.
-    entries = [
+    active = [
         entry
         for _, entry in sorted(systems_row.entries.items())
-        if entry.active and (entry.cause or has_own or not own)
+        if entry.active and (entry.cause or holding or not own or entry.of_all)
     ]
-    shared = shared_findings(case) if not has_own and entries else []
+    entries = [entry for entry in active if not entry.advice]
+    advised = [one for one in holding if is_advice(one)]
+    advisory = not entries and not full and bool(active or advised)
+    if advisory:
+        entries = active if policy.advice else []
+        advised = advised if policy.advice else []
+    shared = _shared_findings(case, tenant, systems_row.grounds, entries, full)
     systems = _systems(case, tenant, entries)
-    evidence = [evidence_of(group.finding) for group, holds in own if holds]
-    evidence += [evidence_of(one) for one in shared]
+    counted = [] if advisory else [*full, *shared]
     decisions = sorted(
         [*case.core.decisions.values(), *actions.decisions.values()],
         key=lambda one: (one[0].time, one[0].id),
     )
-    grounds = [ground_of(group.finding) for group, holds in own if holds]
-    grounds += [ground_of(one) for one in shared]
+    grounds = [ground_of(one) for one in counted]
     tasks = recovery_tasks(
         Recovery(
             incident=case.incident,
             tenant=tenant,
-            entries=entries,
+            entries=() if advisory else entries,
             proofs=list(systems_row.proofs.values()),
             commands=list(actions.commands.values()),
             decisions=[decision for decision, _ in decisions],
@@ -210,17 +237,42 @@ def tenant_state_of(case: IncidentRows, tenant: str, policy: Policy, now_ms: int
         actions=actions,
         policy=policy,
         decisions=decisions,
-        own=own,
+        own=[
+            (group, holds and (policy.advice or not is_advice(group.finding)))
+            for group, holds in own
+            if not is_advice(group.finding) or advisory
+        ],
         shared=shared,
         entries=entries,
         systems=systems,
-        score=_score(evidence, systems, systems_row, policy, known_tenants(case)),
+        score=advice_score()
+        if advisory
+        else _score(
+            [evidence_of(one) for one in counted],
+            systems,
+            systems_row,
+            policy,
+            known_tenants(case),
+        ),
         tasks=tasks,
         status="new",
         grounds=grounds,
+        advisory=advisory,
+        by_scan_alone=_is_by_scan_alone(counted, entries),
     )
     tenant_state.status = _status(tenant_state, now_ms)
     return tenant_state
+
+
+def _is_by_scan_alone(findings: Sequence[Finding], entries: Sequence[Entry]) -> bool:
+    """Tell whether only a scan speaks against something that very many hold.
+
+    A scanner's error on something that everybody holds must not stop everybody.
+    """
+    severe = [one for one in findings if one.severity.rank >= Severity.HIGH.rank]
+    return any(entry.popular for entry in entries) and all(
+        one.basis is not None and one.basis.kind is BasisKind.VERIFIED for one in severe
+    )
 
 
 def known_tenants(case: IncidentRows) -> int:
@@ -344,7 +396,7 @@ def _status(tenant_state: TenantState, now_ms: int) -> str:
         return "withdrawn"
     last: Decision | None = None
     for decision, _ in tenant_state.decisions:
-        if decision.decision in _STATES:
+        if decision.decision in STATES:
             last = decision
         elif (
             decision.decision is DecisionKind.SUPPRESS

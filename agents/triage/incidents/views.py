@@ -7,7 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
+from agents.domain.basis import basis_of, is_advice, known_by
 from agents.triage.containment import evidence_paths
+from agents.triage.incidents.advice import WHY
 from agents.triage.incidents.command_views import LISTED, command_views, most_important
 from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.tenant_state import (
@@ -29,8 +31,20 @@ from schemas.incidents.views import AlertView, FindingView, IncidentDocument, Pr
 EVENT_IDS: Final = 32
 
 
-def finding_view(finding: Finding, *, active: bool) -> FindingView:
-    """Return a finding as documents show it."""
+def finding_view(
+    finding: Finding, *, active: bool, reader: str | None = None, made_from: bool = False
+) -> FindingView:
+    """Return a finding as documents show it.
+
+    Args:
+        finding: The finding.
+        active: Whether it still holds.
+        reader: Who reads it; None: its own tenant.
+        made_from: The reader's component is only made from what it is about.
+    """
+    tenant = finding.tenant if reader is None else reader
+    read = msgspec.structs.replace(finding, tenant=tenant)
+    how = known_by(basis_of(read), tenant)
     return FindingView(
         id=finding.id,
         rule_id=finding.rule_id,
@@ -53,24 +67,33 @@ def finding_view(finding: Finding, *, active: bool) -> FindingView:
         source=finding.source,
         occurred_at=finding.occurred_at,
         active=active,
+        basis=finding.basis,
+        known_by=f"{how}; your own events say what was made from it" if made_from else how,
+        advice=is_advice(read),
     )
 
 
 def alert_view(case: IncidentRows, tenant_state: TenantState) -> AlertView:
     """Return what one tenant reads of the incident.
 
-    Everything in it is the tenant's own, is said of the component itself, or is a count of tenants
-    that reached a threshold of at least three.
+    Everything in it is the tenant's own, is known of the component itself on a basis of its own,
+    advises on account of others' claims, or is a count of tenants that reached a threshold of at
+    least three.
     """
     own = [finding_view(group.finding, active=holds) for group, holds in tenant_state.own]
     since = min((system.since for system in tenant_state.systems), default=from_ms(0))
     shared = [
-        finding_view(msgspec.structs.replace(one, occurred_at=since), active=True)
+        finding_view(
+            msgspec.structs.replace(one, occurred_at=since),
+            active=True,
+            reader=tenant_state.tenant,
+            made_from=all(system.path for system in tenant_state.systems),
+        )
         for one in tenant_state.shared
     ]
     findings = tuple(own + shared)
     worst = worst_of(findings)
-    others = known_tenants(case)
+    others = 1 if tenant_state.advisory else known_tenants(case)
     related = tuple(
         sorted(
             other
@@ -216,6 +239,8 @@ def next_action_of(
         if left and left[0].kind == "patch":
             return f"It may come in again: {left[0].text}."
         return "Review the report and share what was learnt."
+    if tenant_state.advisory:
+        return f"Look into it: {WHY.partition(':')[0]}."
     states = dict.fromkeys(("failed", "expired", "proposed", "issued", "working"), 0)
     for command in commands:
         if command.state in states:

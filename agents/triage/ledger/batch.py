@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from agents.domain.organisations import Register
 from agents.domain.rules import Rule
 from agents.messages import LEDGER, assessment_message, indicator_message, operator_message
 from agents.ports import Publish, Rows
@@ -30,14 +31,33 @@ from schemas.ledger import FindingSeen, LedgerMessage, OperatorAlert, Revision
 from schemas.severity import Disposition, Severity, Status
 
 NEVER: Final[Revision] = (0, 0)
+POPULAR_HOLDERS: Final = 10
+"""The default number of organisations beyond which a scanner's error would stop everybody."""
 
 
 class LedgerBatch:
     """Rows and outgoing messages of one batch."""
 
-    def __init__(self, rows: Rows, publish: Publish, k: int = PRIVATE_TENANTS) -> None:
-        """Start a batch on the rows of a partition; fewer than `k` tenants are not counted."""
+    def __init__(
+        self,
+        rows: Rows,
+        publish: Publish,
+        k: int = PRIVATE_TENANTS,
+        popular_holders: int = POPULAR_HOLDERS,
+        register: Register | None = None,
+    ) -> None:
+        """Start a batch on the rows of a partition.
+
+        Args:
+            rows: The rows.
+            publish: Where messages go.
+            k: Fewer organisations are not counted.
+            popular_holders: What more hold is not contained on a scan's word alone.
+            register: Which organisations tenants belong to; None: each is one.
+        """
+        self.register = register or Register()
         self.k = k
+        self.popular_holders = popular_holders
         self.store = Store(rows)
         self._publish = publish
         self._told: set[str] = set()

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+from agents.domain.basis import is_advice
 from agents.domain.findings import make_finding
 from agents.triage.bounded_sets import clip, stable_rank, trim
 from agents.triage.correlation import Correlation, of_kind, reached, taints
 from agents.triage.ledger import drift
 from agents.triage.ledger.batch import LedgerBatch, indicator_of, state_of
 from agents.triage.ledger.rows import (
-    COMPONENT,
     MEMBERS,
     NAME_BYTES,
-    NAMES_ROOM,
     TENANT,
-    TENANTS,
     TEXT_BYTES,
     USERS_ROOM,
-    ComponentRow,
     Seen,
     TenantRow,
     from_ms,
@@ -27,14 +24,13 @@ from agents.triage.store import row_key
 from schemas.ledger import FindingSeen
 
 
-def count_components(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> None:
-    """Count a publisher's hostile components; enough of them are a campaign.
+def count_components(batch: LedgerBatch, seen: FindingSeen) -> None:
+    """Count the components of a publisher that a tenant found hostile; enough are a campaign.
 
-    A tenant is told on account of its own components, and on account of everybody's once k tenants
-    have met the publisher's.
+    Whose a component is, its event says: so one tenant's findings make no campaign at another.
     """
     finding = seen.finding
-    if not taints(finding):
+    if not taints(finding) or is_advice(finding):
         return
     component = clip(split_version(finding.component)[0], NAME_BYTES)
     place = stable_rank(component)
@@ -54,30 +50,12 @@ def count_components(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -
         own.full = True
         batch.bound_reached("hostile components of one publisher", seen.key, MEMBERS)
     batch.store.save(row_key(TENANT, seen.key, finding.tenant), own)
-    before = _campaign_size(batch, row)
-    row.flagged.add(finding.tenant, TENANTS)
-    row.bad_components[place] = component
-    if trim(row.bad_components, MEMBERS, NAMES_ROOM):
-        batch.bound_reached("hostile components of one publisher", seen.key, MEMBERS)
-    batch.store.save(row_key(COMPONENT, seen.key), row)
-    shared = _campaign_size(batch, row)
     for one in of_kind("value-count"):
         if one.when.distinct != "component":
             continue
-        crossed = reached(one.when.thresholds, before) != reached(one.when.thresholds, shared)
-        concerned = [own]
-        if crossed:
-            rows = batch.store.scan(TENANT, seen.key, row_type=TenantRow, limit=TENANTS)
-            concerned = [each for _, each in list(rows)]
-        for each in concerned:
-            threshold = reached(one.when.thresholds, max(len(each.users), shared))
-            if threshold is not None:
-                _tell_campaign(batch, seen.key, each, one, threshold)
-
-
-def _campaign_size(batch: LedgerBatch, row: ComponentRow) -> int:
-    """Return how many hostile components of a publisher any tenant may know of."""
-    return len(row.bad_components) if row.flagged.count() >= batch.k else 0
+        threshold = reached(one.when.thresholds, len(own.users))
+        if threshold is not None:
+            _tell_campaign(batch, seen.key, own, one, threshold)
 
 
 def _tell_campaign(

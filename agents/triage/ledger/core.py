@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from agents.domain.organisations import Register
 from agents.ports import Delivery, Publish, Rows
 from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.ledger import (
@@ -14,7 +15,8 @@ from agents.triage.ledger import (
     propagation,
     source_health,
 )
-from agents.triage.ledger.batch import LedgerBatch
+from agents.triage.ledger.batch import POPULAR_HOLDERS, LedgerBatch
+from agents.triage.ledger.namespaces import admitted
 from agents.triage.ledger.sightings import on_sighting
 from schemas.intel import IntelFact
 from schemas.ledger import (
@@ -40,6 +42,8 @@ def process(
     rows: Rows,
     *,
     k: int = PRIVATE_TENANTS,
+    popular_holders: int = POPULAR_HOLDERS,
+    register: Register | None = None,
 ) -> None:
     """Take a batch into the ledger.
 
@@ -48,20 +52,26 @@ def process(
         publish: Where its messages go.
         rows: The partition's rows.
         k: Fewer tenants are never counted in what a tenant reads.
+        popular_holders: What more of them hold is not contained on a scan's word alone.
+        register: Which organisations tenants belong to; None: each is one.
     """
-    batch = LedgerBatch(rows, publish, k)
+    batch = LedgerBatch(rows, publish, k, popular_holders, register)
     for delivery in deliveries:
         publish.caused_by(delivery.record.entered_ms)
         value = delivery.value
         if type(value) is Sighting:  # the hot path
-            on_sighting(batch, value)
+            seen = admitted(batch, value)
+            if isinstance(seen, Sighting):
+                on_sighting(batch, seen)
         elif value is None or isinstance(value, IntelFact):
             record = delivery.record
             key = (record.key or b"").decode("utf-8", "replace")
             revision = (record.timestamp_ms, record.offset)
             intelligence.on_fact(batch, intelligence.fact_of(key, value, revision))
         else:
-            _take(batch, value)
+            message = admitted(batch, value)
+            if message is not None:
+                _take(batch, message)
     batch.store.flush()
 
 
@@ -74,7 +84,7 @@ def _take(batch: LedgerBatch, message: LedgerMessage) -> None:
         case FactChange():
             intelligence.on_fact(batch, message)
         case Derived():
-            propagation.on_derived(batch, message)
+            intelligence.on_derived(batch, message)
         case Taint():
             propagation.on_taint(batch, message)
         case CaseState():
@@ -86,6 +96,7 @@ def _take(batch: LedgerBatch, message: LedgerMessage) -> None:
                 message.revision,
                 active=message.state == "dismissed",
                 incident=message.incident,
+                tenant=message.tenant,
             )
         case GoBack():
             row = propagation.component_row(batch, message.key)

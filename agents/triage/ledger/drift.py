@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from agents.domain.basis import ADVICE_SEVERITY, SEVERAL
 from agents.domain.findings import make_finding
 from agents.triage.bounded_sets import clip, keep_smallest, stable_rank, trim
 from agents.triage.correlation import Correlation, combination, correlations, for_prefix, of_kind
@@ -325,7 +326,12 @@ def _note_file(batch: LedgerBatch, seen: Sighting) -> None:
 
 def _tell_file(batch: LedgerBatch, seen: Sighting, one: Correlation, row: FileRow) -> None:
     # A digest elsewhere is only told of when k tenants have it.
-    wide = {digest for digest, holders in row.digests.items() if len(holders) >= batch.k}
+    counted = batch.register.counted
+    wide = {
+        digest
+        for digest, holders in row.digests.items()
+        if len({counted(one.value) for one in holders} - {None}) >= batch.k
+    }
     tenants: dict[str, dict[str, Seen]] = {}
     for digest, holders in row.digests.items():
         for holder in holders:
@@ -355,6 +361,9 @@ def _tell_file(batch: LedgerBatch, seen: Sighting, one: Correlation, row: FileRo
             event_id=latest.event_id,
             occurred_at=from_ms(latest.first_ms),
             systems=tuple(sorted({holder.system for holder in own.values()})),
+            # Of one digest here, only others' say that it should be another.
+            severity=None if len(own) > 1 else ADVICE_SEVERITY,
+            basis=None if len(own) > 1 else SEVERAL,
         )
         tell(batch, finding, one, state_of(len(differing)))
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from agents.triage.ledger.batch import LedgerBatch
+from agents.triage.ledger.claims import all_claims
 from agents.triage.ledger.rows import (
     CHILD,
+    CLAIMS,
     CLOCK,
     COMPONENT,
     DAY_MS,
@@ -53,7 +55,7 @@ def expire(batch: LedgerBatch, now_ms: int) -> int:
         if row is None:
             continue
         component = batch.store.load(row_key(COMPONENT, pointer.component), ComponentRow)
-        open_case = component is not None and _is_open(component)
+        open_case = component is not None and _is_open(batch, pointer.component, component)
         due_day = row.last_ms // DAY_MS + KEEP_DAYS
         if due_day > today or open_case:
             again = max(due_day, today + 30)
@@ -66,16 +68,19 @@ def expire(batch: LedgerBatch, now_ms: int) -> int:
     return dropped
 
 
-def _is_open(row: ComponentRow) -> bool:
+def _is_open(batch: LedgerBatch, component: str, row: ComponentRow) -> bool:
     closed = {incident for incident, (state, _) in row.cases.items() if state != "open"}
-    return any(mark.active and mark.incident not in closed for mark in row.marks.values())
+    marks = [*row.marks.values()]
+    for claims in all_claims(batch, component, row):
+        marks.extend(claims.marks.values())
+    return any(mark.active and mark.incident not in closed for mark in marks)
 
 
 def _drop_component(batch: LedgerBatch, component: str) -> None:
     """Remove a component's rows when no system has it any more; facts about it stay."""
     if batch.store.scan_keys(row_key(SYSTEM, component) + SEPARATOR, 1):
         return
-    for kind in (TENANT, CHILD, FILE, IOC, VERSIONS):
+    for kind in (TENANT, CHILD, FILE, IOC, VERSIONS, CLAIMS):
         for key in batch.store.scan_keys(row_key(kind, component) + SEPARATOR, AT_ONCE):
             batch.store.delete(key)
     if not batch.store.scan_keys(row_key(FACT, component) + SEPARATOR, 1):

@@ -7,17 +7,19 @@ from typing import Final
 import msgspec
 
 from agents.checks.packages.intel_match import matches
+from agents.domain.basis import bare_finding, basis_of, claimed, is_advice, is_verified
 from agents.triage.bounded_sets import clip, clip_or_none, keep_smallest, stable_rank, trim
-from agents.triage.correlation import correlations, reached, taint_rule, taints
+from agents.triage.correlation import correlations, reached, taints
 from agents.triage.ledger import drift
 from agents.triage.ledger.batch import LedgerBatch, content_hash, supersedes
 from agents.triage.ledger.campaigns import count_components
+from agents.triage.ledger.claims import claims_row, save_claims
 from agents.triage.ledger.propagation import (
     About,
     add_mark,
     component_row,
+    dismissed_at,
     fresh_mark,
-    is_dismissed,
 )
 from agents.triage.ledger.rows import (
     COMPONENT,
@@ -79,11 +81,21 @@ def on_finding(batch: LedgerBatch, seen: FindingSeen) -> None:
     if taints(finding) and seen.key in {indicator_key, component_key}:
         _mark(batch, seen, row, indicator_key, indicator_version)
     if seen.key == indicator_key:
+        if seen.active and is_verified(finding) and opens_incident(finding):
+            batch.tell_incident(
+                seen.incident,
+                FindingUpdate(
+                    incident=seen.incident,
+                    root=incident_root(finding),
+                    finding=finding,
+                    revision=seen.revision,
+                ),
+            )
         _file(batch, seen, row)
     if seen.active and (seen.key == component_key or seen.key.startswith("dataset:")):
         drift.note_signal(batch, seen.key, finding)
     if seen.key == finding.publisher and seen.key != indicator_key and seen.active:
-        count_components(batch, seen, row)
+        count_components(batch, seen)
 
 
 def _mark(
@@ -93,7 +105,15 @@ def _mark(
     indicator_key: str,
     indicator_version: str | None,
 ) -> None:
+    """Mark what a finding is about.
+
+    What Tidewatch found in bytes that it hashed is about everybody who holds them. All else is
+    about what its own tenant holds: a name means the same bytes within one tenant at most, and
+    intelligence marks what it names by itself.
+    """
     finding = seen.finding
+    if is_advice(finding):
+        return
     by_digest = indicator_key.startswith("sha256:")
     version = indicator_version or finding.version
     by_fact = "fact" in finding.evidence
@@ -108,20 +128,21 @@ def _mark(
         version = None  # other files of the release may be what they should be
     if seen.key != indicator_key and version is None and digest is None:
         return  # nothing says which of its versions is meant
-    rule = taint_rule()
-    own_copy = finding.ioc_type in rule.copies and not seen.key.startswith("sha256:")
-    own_policy = finding.ioc_type in rule.policy and not by_fact
+    basis = basis_of(finding)
+    of_bytes = is_verified(finding) and by_digest and seen.key == indicator_key
+    tenant = "" if of_bytes else finding.tenant
     mark = fresh_mark(
         seen.incident,
         incident_root(finding),
         version=version,
         digest=digest if isinstance(digest, str) else None,
-        tenant=finding.tenant if own_copy or own_policy else "",
-        confined=own_policy,
+        tenant=tenant,
+        basis=basis if of_bytes else claimed(finding.tenant),
+        found=bare_finding(finding),
         cause=str(finding.evidence.get("fact", "")),
         revision=seen.revision,
     )
-    dismissed = is_dismissed(row, seen.incident)
+    dismissed = dismissed_at(batch, seen.key, row, seen.incident, tenant)
     mark.active = seen.active and (dismissed is None or dismissed < seen.revision)
     if add_mark(batch, seen.key, row, mark) and not row.over_correlating:
         # Known to be hostile, it is counted wherever it was seen.
@@ -229,7 +250,8 @@ def _count_tenants(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> 
         )
         if trim(row.prevalent, MARKS, NAMES_ROOM):
             batch.bound_reached("incidents of one component", seen.key, MARKS)
-    if not row.flagged.add(finding.tenant, TENANTS) and not first:
+    counted = batch.register.counted(finding.tenant)
+    if not (counted is not None and row.flagged.add(counted, TENANTS)) and not first:
         return
     if row.flagged.count() > OVER_CORRELATING and not taints(finding):
         row.over_correlating = True
@@ -250,7 +272,7 @@ def _count_tenants(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> 
 
 def prevalence(row: ComponentRow) -> int:
     """Return in how many tenants a component was found hostile or, if it was, merely seen."""
-    hostile = any(not mark.tenant for mark in row.marks.values())
+    hostile = bool(row.marks)
     return max(row.flagged.count(), row.tenants.count() if hostile else 0)
 
 
@@ -274,33 +296,38 @@ def tell_prevalence(batch: LedgerBatch, component: str, row: ComponentRow) -> No
 
 
 def _relate(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> None:
-    """Link the incidents that are about one component, publisher or digest."""
-    tenant = clip(seen.finding.tenant, TEXT_BYTES)
-    place = stable_rank(seen.incident)
-    known = row.incidents.get(place)
-    if known is not None and (tenant in known[1] or len(known[1]) >= RELATED):
+    """Link the incidents that are about one component, publisher or digest.
+
+    A tenant reads of those that its own findings are part of, the operator of all.
+    """
+    claims = claims_row(batch, seen.key, seen.finding.tenant)
+    incident = clip(seen.incident, TEXT_BYTES)
+    if incident in claims.incidents:
         return
-    row.incidents[place] = (
-        clip(seen.incident, TEXT_BYTES),
-        sorted({*(known[1] if known else ()), tenant}),
-    )
+    claims.incidents = sorted([*claims.incidents, incident], key=stable_rank)[:RELATED]
+    save_claims(batch, seen.key, row, claims)
+    if incident in claims.incidents:
+        for other in claims.incidents:
+            if other != incident:
+                _link(batch, seen.key, incident, other, claims.tenant)
+    place = stable_rank(incident)
+    if place in row.incidents:
+        return
+    row.incidents[place] = (incident, [])
     if keep_smallest(row.incidents, RELATED):
         row.full = True
         batch.bound_reached("incidents linked by one key", seen.key, RELATED)
     batch.store.save(row_key(COMPONENT, seen.key), row)
     if place not in row.incidents:
         return
-    own = row.incidents[place]
-    for other in row.incidents.values():
-        if other[0] == own[0]:
-            continue
-        both: list[str | None] = [None]
-        both.extend(sorted(set(own[1]) & set(other[1])))
-        for one in both:
-            for this, that in ((own[0], other[0]), (other[0], own[0])):
-                batch.tell_incident(
-                    this, Related(incident=this, other=that, via=seen.key, tenant=one)
-                )
+    for other, _ in row.incidents.values():
+        if other != incident:
+            _link(batch, seen.key, incident, other, None)
+
+
+def _link(batch: LedgerBatch, key: str, one: str, other: str, tenant: str | None) -> None:
+    for this, that in ((one, other), (other, one)):
+        batch.tell_incident(this, Related(incident=this, other=that, via=key, tenant=tenant))
 
 
 def _publish(batch: LedgerBatch, key: str, ioc: IocRow, row: ComponentRow) -> None:
@@ -346,6 +373,7 @@ def _publish(batch: LedgerBatch, key: str, ioc: IocRow, row: ComponentRow) -> No
         first_seen=from_ms(ioc.first_ms),
         last_seen=from_ms(ioc.last_ms),
         prevalence=told_of,
+        basis=finding.basis,
     )
     batch.indicator(record)
 
@@ -381,6 +409,7 @@ def suppress(
     active: bool,
     incident: str | None = None,
     about: About | None = None,
+    tenant: str = "",
 ) -> None:
     """Take the indicators of a component back, or let them hold again.
 
@@ -392,12 +421,15 @@ def suppress(
         active: Whether the suppression begins or ends.
         incident: Only indicators of this incident; None: all.
         about: Only those of versions and digests it tells are meant; None: all.
+        tenant: Only this tenant's; empty: all.
     """
     row = component_row(batch, component)
     reason = clip(reason, NAME_BYTES)
     found = batch.store.scan(IOC, component, row_type=IocRow, limit=SCAN)
     for key, ioc in list(found):
         if incident is not None and ioc.incident != incident:
+            continue
+        if tenant and ioc.finding.tenant != tenant:
             continue
         if about is not None and not about(ioc.finding.version, _digest_of(ioc.finding)):
             continue

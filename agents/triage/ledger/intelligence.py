@@ -7,13 +7,15 @@ from typing import Final
 import msgspec
 
 from agents.checks.packages.intel_match import ADVERSE, matches
+from agents.domain.basis import bare_finding, intel
 from agents.domain.findings import make_finding
 from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
 from agents.triage.correlation import for_fact
-from agents.triage.ledger import indicators, known_good
+from agents.triage.ledger import indicators, known_good, propagation
 from agents.triage.ledger.batch import LedgerBatch, indicator_of
-from agents.triage.ledger.propagation import add_mark, component_row, fresh_mark, lift
+from agents.triage.ledger.propagation import OF_BYTES, add_mark, component_row, fresh_mark, lift
 from agents.triage.ledger.rows import (
+    CHILD,
     COMPONENT,
     FACT,
     FACTS,
@@ -21,22 +23,29 @@ from agents.triage.ledger.rows import (
     NAME_BYTES,
     NAMES_ROOM,
     PAGE,
+    SCAN,
     SYSTEM,
+    UNSPECIFIC,
+    ChildRow,
     ComponentRow,
     FactRow,
     Holding,
+    Mark,
     SystemRow,
     from_ms,
 )
 from agents.triage.routing import incident_id, incident_root
 from agents.triage.store import row_key
+from schemas.basis import BareFinding
 from schemas.components import is_sha256
 from schemas.findings import Finding
 from schemas.integers import within_64_bits
 from schemas.intel import IntelFact, VersionRange
-from schemas.ledger import FactChange, Revision
-from schemas.severity import Disposition
+from schemas.ledger import Derived, FactChange, Revision
+from schemas.severity import Disposition, Severity
 
+_WHOLE: Final = (*OF_BYTES, "domain:", "publisher:")
+"""Keys of what has no versions."""
 FACT_BYTES: Final = 40_000
 DIGESTS: Final = 1_000
 
@@ -68,6 +77,7 @@ def on_fact(batch: LedgerBatch, change: FactChange) -> None:
     if change.key == change.fact_key:
         _tell_digests(batch, change, before, fact)
     _retro_hunt(batch, change, row, before, fact)
+    _mark_edges(batch, msgspec.structs.replace(change, fact=fact), row)
     _suppress(batch, change, row, before, fact)
     known_good.on_fact(batch, change.key, row, (before, fact))
 
@@ -224,6 +234,9 @@ def _match(
     digests = (holding.digest,) if holding.digest else ()
     if not of_digest and matches(fact, holding.version, digests) is not True:
         return None
+    other = _is_other(component, fact, holding.digest)
+    if other and holding.verified:
+        return None  # Tidewatch read its bytes: they are others than those that are meant
     # Who reached a bad domain, or took from a bad publisher, is not what is bad.
     of_whom = component.startswith(("domain:", "publisher:"))
     one = for_fact(fact.kind.value, (component if of_whom else seen_as).partition(":")[0]) or (
@@ -278,7 +291,24 @@ def _match(
         exposure=holding.exposure,
         publisher=holding.publisher,
         confidence=min(rule.confidence, fact.confidence),
+        # The tenant says that it holds other bytes than those that are meant.
+        severity=Severity.MEDIUM if other else None,
         identities=tuple(holding.identities),
+        basis=intel(fact.sources),
+    )
+
+
+def _is_other(component: str, fact: IntelFact, digest: str | None) -> bool:
+    """Tell whether a digest is none of those that a fact names for what has one alone.
+
+    A version of a package has many files, of which intelligence seldom lists all.
+    """
+    named = _digest_keys(fact)
+    return bool(
+        named
+        and digest
+        and f"sha256:{digest}" not in named
+        and not component.startswith(("pypi:", *OF_BYTES))
     )
 
 
@@ -286,51 +316,123 @@ def _issue(
     batch: LedgerBatch, component: str, row: ComponentRow, finding: Finding, change: FactChange
 ) -> None:
     batch.found(finding, change.revision)
+    if change.fact is None or not _is_other(component, change.fact, finding.evidence["digest"]):
+        add_mark(batch, component, row, _mark_of(component, finding, change))
+
+
+def _mark_of(component: str, finding: Finding, change: FactChange) -> Mark:
+    """Return the mark on what a fact names: for everybody who holds it.
+
+    By a digest only where the fact names it: which digest a version has, a tenant merely claims.
+    """
+    fact = change.fact
     root = incident_root(finding)
-    add_mark(
-        batch,
-        component,
-        row,
-        fresh_mark(
-            incident_id(root),
-            root,
-            cause=change.fact_key,
-            version=_mark_version(component, finding),
-            digest=_mark_digest(component, finding),
-            revision=change.revision,
-        ),
+    version, digest = finding.version, None
+    if component.startswith(_WHOLE):
+        version = None
+    elif finding.evidence.get("matched") == "digest":
+        version, digest = None, finding.evidence.get("digest")
+    return fresh_mark(
+        incident_id(root),
+        root,
+        cause=change.fact_key,
+        version=version,
+        digest=digest if isinstance(digest, str) else None,
+        revision=change.revision,
+        basis=finding.basis,
+        found=_found(component, finding, change),
+        undigested=fact is not None
+        and bool(_digest_keys(fact))
+        and not component.startswith("pypi:"),
     )
 
 
-def _mark_version(component: str, finding: Finding) -> str | None:
-    if component.startswith(("sha256:", "domain:", "publisher:")):
-        return None
-    by_file = finding.indicator.key.startswith("sha256:") and component.startswith("pypi:")
-    return None if by_file else finding.version
+def _found(component: str, finding: Finding, change: FactChange) -> BareFinding:
+    """Return what a fact says of what it names: of a digest nothing that its holders call it."""
+    found = bare_finding(finding)
+    one = for_fact(change.fact.kind.value, "sha256") if change.fact is not None else None
+    if not component.startswith(OF_BYTES) or one is None or change.fact is None:
+        return found
+    return msgspec.structs.replace(
+        found,
+        ioc_type=one.rule.ioc_type,
+        rule_id=one.rule.id,
+        severity=one.rule.severity,
+        confidence=min(one.rule.confidence, change.fact.confidence),
+    )
 
 
-def _mark_digest(component: str, finding: Finding) -> str | None:
-    digest = finding.evidence.get("digest")
-    if component.startswith(("sha256:", "domain:", "publisher:")) or not isinstance(digest, str):
+def on_derived(batch: LedgerBatch, edge: Derived) -> None:
+    """Note a build, of a component too that nobody held: intelligence marks what it names."""
+    row = batch.store.load(row_key(COMPONENT, edge.key), ComponentRow)
+    if row is not None:
+        for fact_key in row.facts.values():
+            known = batch.store.load(row_key(FACT, edge.key, fact_key), FactRow)
+            if known is not None:
+                change = FactChange(
+                    key=edge.key, fact_key=fact_key, fact=known.fact, revision=known.revision
+                )
+                mark = _named_mark(change, edge.version)
+                if mark is not None:
+                    add_mark(batch, edge.key, row, mark)
+    propagation.on_derived(batch, edge)
+
+
+def _mark_edges(batch: LedgerBatch, change: FactChange, row: ComponentRow) -> None:
+    """Mark what a fact names among the versions that something was built from; lift the rest."""
+    for mark in tuple(row.marks.values()):
+        if mark.cause == change.fact_key and mark.active and not mark.path:
+            meant = f"sha256:{mark.digest}" if mark.digest else mark.version
+            if _named_mark(change, None if meant == UNSPECIFIC else meant) is None:
+                gone = msgspec.structs.replace(mark, active=False, revision=change.revision)
+                add_mark(batch, change.key, row, gone)
+    if change.fact is None or change.fact.kind not in ADVERSE:
+        return
+    named: set[str | None] = set()
+    for _, child in batch.store.scan(CHILD, change.key, row_type=ChildRow, limit=SCAN):
+        named.update(edge.version for edge in child.edges.values())
+    for version in sorted(named, key=lambda one: one or ""):
+        found = _named_mark(change, version)
+        if found is not None:
+            add_mark(batch, change.key, row, found)
+
+
+def _named_mark(change: FactChange, named: str | None) -> Mark | None:
+    """Return the mark that a fact makes of what a build names: a version, a digest, or neither."""
+    fact = change.fact
+    if fact is None or fact.kind not in ADVERSE:
         return None
-    return digest
+    digest = named.removeprefix("sha256:") if named and named.startswith("sha256:") else None
+    version = None if digest is not None else named
+    if named is None and not change.key.startswith("pypi:"):
+        # Which version was built from, nobody says: any that is named may be it. Of a package most
+        # releases are harmless, and one that names none is reached where all are bad.
+        digest = next((key[7:] for key in sorted(_digest_keys(fact))), None)
+        version = next(iter(sorted(fact.versions)), None)
+    holding = Holding(
+        name=None,
+        version=version,
+        digest=digest,
+        first_ms=change.revision[0],
+        first_event="",
+        last_ms=change.revision[0],
+        last_event="",
+    )
+    finding = _match(change.key, change.fact_key, fact, SystemRow(tenant="", system=""), holding)
+    if finding is None or _is_other(change.key, fact, digest):
+        return None
+    mark = _mark_of(change.key, finding, change)
+    if named is None and not change.key.startswith(_WHOLE):
+        mark = msgspec.structs.replace(mark, version=UNSPECIFIC, digest=None)
+    return mark
 
 
 def _take_back(
     batch: LedgerBatch, component: str, row: ComponentRow, finding: Finding, change: FactChange
 ) -> None:
-    root = incident_root(finding)
-    incident = incident_id(root)
     reason = f"intelligence on {change.fact_key} was withdrawn"
     batch.take_back(finding, change.revision, reason, from_ms(change.revision[0]))
-    mark = fresh_mark(
-        incident,
-        root,
-        cause=change.fact_key,
-        version=_mark_version(component, finding),
-        digest=_mark_digest(component, finding),
-        revision=change.revision,
-    )
+    mark = _mark_of(component, finding, change)
     mark.active = False
     add_mark(batch, component, row, mark)
 

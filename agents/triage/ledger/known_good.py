@@ -13,6 +13,7 @@ from typing import Final
 from agents.checks.packages.intel_match import matches
 from agents.triage.bounded_sets import stable_rank, trim
 from agents.triage.ledger.batch import LedgerBatch
+from agents.triage.ledger.claims import claims_row, full_marks_of
 from agents.triage.ledger.rows import (
     FACT,
     PAGE,
@@ -53,7 +54,7 @@ def on_holding(
     key = row_key(VERSIONS, component, tenant)
     known = batch.store.load(key, VersionsRow)
     if known is None:
-        if any(mark.fits(holding, tenant) for mark in _active(row)):
+        if any(mark.fits(holding, tenant) for mark in full_marks_of(batch, component, row, tenant)):
             on_marks(batch, component, row, tenant)
         return
     if _merge(known, holding):
@@ -99,10 +100,6 @@ def on_go_back(batch: LedgerBatch, note: GoBack, row: ComponentRow) -> None:
         batch.tell_ledger(note.key, GoBack(key=note.key, after=page[-1][0]))
 
 
-def _active(row: ComponentRow) -> list[Mark]:
-    return [mark for mark in row.marks.values() if mark.active]
-
-
 def _merge(known: VersionsRow, holding: Holding) -> bool:
     if holding.digest is None and holding.version is None:
         return False
@@ -132,7 +129,11 @@ class _VersionIndex:
     ) -> None:
         self.bad: dict[str, set[str]] = {}
         """Incidents by version."""
-        for mark in _active(row):
+        marks = _marks_about(batch, component, row, known.tenant)
+        self.incidents = sorted({mark.incident for mark in marks})
+        for mark in marks:
+            if not mark.active:
+                continue
             for place, one in known.versions.items():
                 if mark.fits(one, known.tenant):
                     self.bad.setdefault(place, set()).add(mark.incident)
@@ -151,10 +152,18 @@ class _VersionIndex:
         self.revision = min(
             _LARGEST,
             sum(_ALWAYS - one.first_ms + one.signed for one in known.versions.values())
-            + sum(1 + sum(mark.revision) for mark in row.marks.values())
+            + sum(1 + sum(mark.revision) for mark in marks)
             + sum(1 + sum(fact.revision) for fact in facts),
         )
         """Grows with all that is learnt, in whatever order: the last state has the greatest."""
+
+
+def _marks_about(batch: LedgerBatch, component: str, row: ComponentRow, tenant: str) -> list[Mark]:
+    """Return the marks, lifted ones too, that are or were known against a tenant's versions."""
+    own = claims_row(batch, component, tenant).marks.values() if row.claims else ()
+    return [
+        mark for mark in (*row.marks.values(), *own) if not mark.advice and mark.applies_to(tenant)
+    ]
 
 
 def _facts(batch: LedgerBatch, component: str, row: ComponentRow) -> Iterator[FactRow]:
@@ -179,7 +188,7 @@ def _tell(
     index = _VersionIndex(batch, component, row, known)
     if _bound(batch, component, known, index):
         index = _VersionIndex(batch, component, row, known)
-    for incident in sorted({mark.incident for mark in row.marks.values()}):
+    for incident in index.incidents:
         told = known.told.setdefault(incident, {})
         for place, state in _wanted(known, index, incident, told).items():
             if told.get(place) == state:

@@ -7,9 +7,20 @@ from typing import Final
 
 import msgspec
 
+from agents.domain.basis import SEVERAL, claimed, is_of_all
+from agents.domain.roles import TREE
 from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
 from agents.triage.ledger import known_good
 from agents.triage.ledger.batch import NEVER, LedgerBatch
+from agents.triage.ledger.claims import (
+    all_claims,
+    claims_row,
+    full_marks_of,
+    introducer_of,
+    is_in_force,
+    marks_of,
+    save_claims,
+)
 from agents.triage.ledger.rows import (
     CHILD,
     COMPONENT,
@@ -33,6 +44,7 @@ from agents.triage.ledger.rows import (
     from_ms,
 )
 from agents.triage.store import row_key
+from schemas.basis import BareFinding, Basis, BasisKind, Position
 from schemas.incidents.updates import CHECKED, Exposure, Proof
 from schemas.ledger import CaseState, Derived, Revision, Taint
 
@@ -40,6 +52,8 @@ About = Callable[[str | None, str | None], bool]
 """Tells whether something is about a version and digest."""
 PATH_BYTES: Final = 200
 STATE_BYTES: Final = 16
+OF_BYTES: Final = ("sha256:", "tree:")
+"""Keys that digests have: whatever is known of one is about the bytes, whoever holds them."""
 _PROOF: Final = {"pypi": "clean-install", "model": "verified-push", "image": "verified-push"}
 
 
@@ -51,22 +65,25 @@ def component_row(batch: LedgerBatch, component: str) -> ComponentRow:
 def add_mark(batch: LedgerBatch, component: str, row: ComponentRow, mark: Mark) -> bool:
     """Mark a component as part of an incident, or change or lift the mark.
 
-    The later revision says whether the mark is active; the shortest path stays.
+    The later revision says whether the mark is active; the shortest path stays. What rests on a
+    tenant's claim is kept in the tenant's row, so that no claim takes the room of anything else.
 
     Returns:
         Whether anything changed; then exposures and taints were told.
     """
     mark = _bounded(mark)
-    key = stable_rank(mark.incident, mark.cause, mark.version or "", mark.digest or "", mark.tenant)
-    known = row.marks.get(key)
+    claims = claims_row(batch, component, mark.tenant) if mark.tenant else None
+    marks = row.marks if claims is None else claims.marks
+    key = _place(mark)
+    known = marks.get(key)
     if known is None:
         if not mark.active:
             return False
-        row.marks[key] = mark
-        if trim(row.marks, MARKS, MARKS_ROOM):
+        marks[key] = mark
+        if trim(marks, MARKS, MARKS_ROOM):
             row.full = True
             batch.bound_reached("incidents of one component", component, MARKS)
-            if key not in row.marks:
+            if key not in marks:
                 return False
     else:
         shorter = (len(mark.path), mark.path) < (len(known.path), known.path)
@@ -78,6 +95,8 @@ def add_mark(batch: LedgerBatch, component: str, row: ComponentRow, mark: Mark) 
             path=mark.path if shorter else known.path,
             active=mark.active if newer else known.active,
             revision=max(mark.revision, known.revision),
+            found=mark.found or known.found,
+            basis=mark.basis or known.basis,
         )
         if (merged.active, merged.path, merged.revision) == (
             known.active,
@@ -85,11 +104,37 @@ def add_mark(batch: LedgerBatch, component: str, row: ComponentRow, mark: Mark) 
             known.revision,
         ):
             return False
-        row.marks[key] = mark = merged
-    batch.store.save(row_key(COMPONENT, component), row)
-    _tell_systems(batch, component, row, mark)
+        marks[key] = mark = merged
+    if claims is None:
+        batch.store.save(row_key(COMPONENT, component), row)
+    else:
+        save_claims(batch, component, row, claims)
+    if mark.appended is not None and (mark.appended, mark.tenant) != introducer_of(row):
+        return True  # somebody else was first: it is kept for the case that a record comes late
+    if component.startswith("tree:"):
+        _tell_digest(batch, component, mark)
+    if not _is_told(row, mark):
+        _tell_systems(batch, component, row, mark)
+    elif _has_versions(component):
+        known_good.on_marks(batch, component, row, mark.tenant)
     _tell_children(batch, component, mark)
     return True
+
+
+def _place(mark: Mark) -> str:
+    parts = [mark.incident, mark.cause, mark.version or "", mark.digest or "", mark.tenant]
+    if mark.advice:
+        parts += ["advice", str(mark.appended or "")]
+    return stable_rank(*parts)
+
+
+def _is_told(row: ComponentRow, mark: Mark) -> bool:
+    """Tell whether a tenant's own mark says what a shared one, of the same fact, has told."""
+    return bool(mark.tenant and mark.cause and not mark.path) and any(
+        (one.incident, one.cause, one.version, one.active)
+        == (mark.incident, mark.cause, mark.version, mark.active)
+        for one in row.marks.values()
+    )
 
 
 def _bounded(mark: Mark) -> Mark:
@@ -109,20 +154,27 @@ def _bounded(mark: Mark) -> Mark:
 def _tell_systems(
     batch: LedgerBatch, component: str, row: ComponentRow, mark: Mark, after: str = ""
 ) -> None:
-    page = list(batch.store.scan(SYSTEM, component, row_type=SystemRow, limit=PAGE, after=after))
+    own = (component, mark.tenant) if mark.tenant and mark.appended is None else (component,)
+    page = list(batch.store.scan(SYSTEM, *own, row_type=SystemRow, limit=PAGE, after=after))
     affected: dict[str, None] = {}
+    names: dict[tuple[str, str, str | None], None] = {}
     for _, system in page:
         bad = [one for one in system.holdings.values() if mark.fits(one, system.tenant)]
         for holding in bad:
-            batch.tell_incident(mark.incident, _exposure(component, system, holding, mark))
-        if bad:
+            batch.tell_incident(mark.incident, _exposure(component, row, system, holding, mark))
+        if bad and not mark.advice:
             affected[system.tenant] = None
+            for holding in bad:
+                if holding.name:
+                    names[system.tenant, holding.name, holding.version] = None
             if mark.active:
                 _tell_proofs(batch, component, row, system, mark=mark)
+    for tenant, name, version in names:
+        _tell_name(batch, component, tenant, name, version, mark)
     if _has_versions(component):
         for tenant in affected:
             known_good.on_marks(batch, component, row, tenant)
-        if mark.active:
+        if mark.active and not mark.advice:
             for _, system in page:
                 _tell_checked(batch, component, row, system, mark=mark)
     if len(page) == PAGE:
@@ -138,10 +190,69 @@ def _tell_systems(
             active=mark.active,
             revision=mark.revision,
             tenant=mark.tenant,
-            confined=mark.confined,
+            basis=mark.basis,
+            found=mark.found,
+            advice=mark.advice,
+            appended=mark.appended,
             after=page[-1][0],
         )
         batch.tell_ledger(component, going_on)
+
+
+def _tell_digest(batch: LedgerBatch, component: str, mark: Mark) -> None:
+    """Mark a tree's digest where events name it without saying that it is a tree's."""
+    key = f"sha256:{component.partition(':')[2]}"
+    basis = msgspec.structs.replace(mark.basis or SEVERAL, role=TREE)
+    batch.tell_ledger(
+        key,
+        Taint(
+            key=key,
+            incident=mark.incident,
+            root=mark.root,
+            cause=mark.cause,
+            origin=mark.path[0] if mark.path else component,
+            path=tuple(mark.path),
+            active=mark.active,
+            revision=mark.revision,
+            tenant=mark.tenant,
+            basis=basis,
+            found=mark.found,
+            advice=mark.advice,
+            appended=mark.appended,
+        ),
+    )
+
+
+def _tell_name(
+    batch: LedgerBatch,
+    component: str,
+    tenant: str,
+    name: str,
+    version: str | None,
+    mark: Mark,
+) -> None:
+    """Mark for a tenant the component as which it holds a digest: that is its own claim."""
+    if not component.startswith(OF_BYTES):
+        return
+    batch.tell_ledger(
+        name,
+        Taint(
+            key=name,
+            incident=mark.incident,
+            root=mark.root,
+            cause=mark.cause,
+            origin=mark.path[0] if mark.path else component,
+            path=tuple(mark.path),
+            # Other files of a release may be what they should be.
+            version=None if name.startswith("pypi:") else version,
+            digest=component.partition(":")[2],
+            active=mark.active,
+            revision=mark.revision,
+            tenant=tenant,
+            basis=claimed(tenant),
+            found=mark.found,
+        ),
+    )
 
 
 def _tell_children(batch: LedgerBatch, component: str, mark: Mark) -> None:
@@ -161,57 +272,104 @@ def _pass_on(
     edge: Edge,
     mark: Mark,
 ) -> None:
-    if not mark.reaches(edge.version, edge.tenant) or child in mark.path or child == component:
+    """Pass a mark on along an edge: in full to whose edge it is, to others as advice.
+
+    Along an edge that follows from the child's digest it stays what it is. Along a tenant's own
+    it concerns that tenant alone, and is its claim from there on; where the event of the edge
+    introduced the child's digest, it advises the digest's other holders.
+    """
+    if not mark.reaches(edge) or child in mark.path or child == component:
         return
     path = (*mark.path, clip(component, PATH_BYTES))
     if len(path) > MAX_DEPTH:
         batch.bound_reached("steps of propagation", component, MAX_DEPTH)
         return
-    batch.tell_ledger(
-        child,
-        Taint(
-            key=child,
-            incident=mark.incident,
-            root=mark.root,
-            cause=mark.cause,
-            origin=path[0],
-            path=path,
-            version=edge.child_version,
-            digest=edge.child_digest,
-            active=mark.active,
-            revision=mark.revision,
-            tenant=mark.tenant if mark.confined else "",
-            confined=mark.confined,
-        ),
+    taint = Taint(
+        key=child,
+        incident=mark.incident,
+        root=mark.root,
+        cause=mark.cause,
+        origin=path[0],
+        path=path,
+        version=edge.child_version,
+        digest=edge.child_digest,
+        active=mark.active,
+        revision=mark.revision,
+        tenant=mark.tenant,
+        basis=mark.basis,
+        found=mark.found,
+        advice=mark.advice,
     )
+    if edge.verified:
+        if mark.appended is None:
+            # In which role the file was read the listing says; what was found is of the whole,
+            # which is not made from the file but holds it.
+            basis = msgspec.structs.replace(mark.basis, role="") if mark.basis else None
+            held = msgspec.structs.replace(
+                taint, basis=basis, path=tuple(mark.path), origin=(*mark.path, component)[0]
+            )
+            batch.tell_ledger(child, held)
+        return
+    of_bytes = child.startswith(OF_BYTES)
+    own = msgspec.structs.replace(
+        taint,
+        tenant=edge.tenant,
+        basis=SEVERAL if mark.advice else claimed(edge.tenant),
+        version=None if of_bytes else edge.child_version,
+        digest=None if of_bytes else edge.child_digest,
+    )
+    batch.tell_ledger(child, own)
+    if of_bytes and edge.appended is not None:
+        batch.tell_ledger(
+            child,
+            msgspec.structs.replace(own, advice=True, basis=SEVERAL, appended=edge.appended),
+        )
 
 
 def on_derived(batch: LedgerBatch, edge: Derived) -> None:
     """Note that `edge.child` was built from `edge.key`; pass on what taints it."""
-    key = row_key(CHILD, edge.key, edge.child)
-    row = batch.store.load(key, ChildRow) or ChildRow(child=clip(edge.child, NAME_BYTES))
     build = Edge(
         tenant=clip(edge.tenant, TEXT_BYTES),
         version=clip_or_none(edge.version, TEXT_BYTES),
         child_version=clip_or_none(edge.child_version, TEXT_BYTES),
         child_digest=clip_or_none(edge.child_digest, TEXT_BYTES),
+        appended=edge.appended,
     )
-    place = stable_rank(*(part or "" for part in msgspec.structs.astuple(build)))
-    if place in row.edges:
+    add_edge(batch, edge.key, edge.child, build)
+
+
+def add_edge(batch: LedgerBatch, component: str, child: str, build: Edge) -> None:
+    """Note how `child` was built from a component; pass on what taints it."""
+    key = row_key(CHILD, component, child)
+    row = batch.store.load(key, ChildRow) or ChildRow(child=clip(child, NAME_BYTES))
+    names = (build.tenant, build.version, build.child_version, build.child_digest, build.role)
+    place = stable_rank(*(part or "" for part in names))
+    known = row.edges.get(place)
+    if known is not None and (
+        known.appended == build.appended
+        or build.appended is None
+        or (known.appended is not None and known.appended <= build.appended)
+    ):
         return
     row.edges[place] = build
     if trim(row.edges, EDGES, EDGES_ROOM):
         row.full = True
-        batch.bound_reached("builds of one component from another", edge.key, EDGES)
+        batch.bound_reached("builds of one component from another", component, EDGES)
     batch.store.save(key, row)
-    parent = batch.store.load(row_key(COMPONENT, edge.key), ComponentRow)
+    parent = batch.store.load(row_key(COMPONENT, component), ComponentRow)
     if parent is None:
         # The row keeps the component alive until its sightings expire.
-        batch.store.save(row_key(COMPONENT, edge.key), ComponentRow())
+        batch.store.save(row_key(COMPONENT, component), ComponentRow())
         return
-    for mark in parent.marks.values():
-        if mark.active:
-            _pass_on(batch, edge.key, edge.child, build, mark)
+    marks = (
+        [mark for mark in parent.marks.values() if mark.active]
+        + [one for claims in all_claims(batch, component, parent) for one in claims.marks.values()]
+        if build.verified
+        else marks_of(batch, component, parent, build.tenant)
+    )
+    for mark in marks:
+        if is_in_force(parent, mark):
+            _pass_on(batch, component, child, build, mark)
 
 
 def on_taint(batch: LedgerBatch, taint: Taint) -> None:
@@ -227,8 +385,13 @@ def on_taint(batch: LedgerBatch, taint: Taint) -> None:
         active=taint.active,
         revision=taint.revision,
         tenant=taint.tenant,
-        confined=taint.confined,
+        advice=taint.advice,
+        basis=taint.basis,
+        found=taint.found,
+        appended=taint.appended,
     )
+    if not mark.tenant and (mark.basis is None or not is_of_all(mark.basis)):
+        return  # of an earlier version of Tidewatch, or nobody's: it says nothing of anybody
     if taint.after:
         _tell_systems(batch, taint.key, row, mark, taint.after)
     else:
@@ -236,23 +399,39 @@ def on_taint(batch: LedgerBatch, taint: Taint) -> None:
 
 
 def on_case(batch: LedgerBatch, case: CaseState) -> None:
-    """Note that an incident opened, closed or was dismissed; a dismissal lifts its marks."""
+    """Note that an incident opened, closed or was dismissed.
+
+    The operator's dismissal lifts its marks; a tenant's lifts what rests on that tenant's claims.
+    """
     row = component_row(batch, case.key)
     incident = clip(case.incident, TEXT_BYTES)
-    known = row.cases.get(incident)
+    claims = claims_row(batch, case.key, case.tenant) if case.tenant else None
+    cases = row.cases if claims is None else claims.cases
+    known = cases.get(incident)
     if known is not None and known[1] >= case.revision:
         return
-    row.cases[incident] = (clip(case.state, STATE_BYTES), case.revision)
-    if len(row.cases) > MARKS:
-        for extra in sorted(row.cases, key=stable_rank)[MARKS:]:
-            del row.cases[extra]
+    cases[incident] = (clip(case.state, STATE_BYTES), case.revision)
+    if len(cases) > MARKS:
+        for extra in sorted(cases, key=stable_rank)[MARKS:]:
+            del cases[extra]
         batch.bound_reached("incidents of one component", case.key, MARKS)
-    batch.store.save(row_key(COMPONENT, case.key), row)
+    if claims is None:
+        batch.store.save(row_key(COMPONENT, case.key), row)
+    else:
+        save_claims(batch, case.key, row, claims)
     dismissed = case.state == "dismissed"
     reopened = known is not None and known[0] == "dismissed" and not dismissed
     if not dismissed and not reopened:
         return
-    lift(batch, case.key, row, case.revision, active=not dismissed, incident=incident)
+    lift(
+        batch,
+        case.key,
+        row,
+        case.revision,
+        active=not dismissed,
+        incident=incident,
+        tenant=case.tenant or None,
+    )
 
 
 def lift(
@@ -264,6 +443,7 @@ def lift(
     active: bool,
     incident: str | None = None,
     about: About | None = None,
+    tenant: str | None = None,
 ) -> None:
     """Lift the marks that began at a component, or let them hold again.
 
@@ -275,8 +455,15 @@ def lift(
         active: Whether the marks hold.
         incident: Only marks of this incident; None: all.
         about: Only marks of versions and digests it tells are meant; None: all.
+        tenant: Only those that rest on this tenant's claims; None: all.
     """
-    for mark in tuple(row.marks.values()):
+    if tenant is None:
+        held = [*row.marks.values()]
+        for claims in all_claims(batch, component, row):
+            held.extend(claims.marks.values())
+    else:
+        held = list(claims_row(batch, component, tenant).marks.values())
+    for mark in held:
         if (
             not mark.path
             and (incident is None or mark.incident == incident)
@@ -286,10 +473,70 @@ def lift(
             add_mark(batch, component, row, changed)
 
 
-def is_dismissed(row: ComponentRow, incident: str) -> Revision | None:
-    """Return the revision at which the incident was dismissed, None if it was not."""
-    state = row.cases.get(incident)
-    return state[1] if state is not None and state[0] == "dismissed" else None
+def dismissed_at(
+    batch: LedgerBatch, component: str, row: ComponentRow, incident: str, tenant: str
+) -> Revision | None:
+    """Return the revision at which an incident was dismissed, None if it was not.
+
+    Args:
+        batch: Where the rows are.
+        component: The component key.
+        row: Its row.
+        incident: The incident.
+        tenant: Whose dismissal counts beside the operator's; empty: nobody's.
+    """
+    states = [row.cases.get(incident)]
+    if tenant and row.claims:
+        states.append(claims_row(batch, component, tenant).cases.get(incident))
+    return max((one[1] for one in states if one and one[0] == "dismissed"), default=None)
+
+
+def introduce(
+    batch: LedgerBatch,
+    component: str,
+    row: ComponentRow,
+    tenant: str,
+    position: Position,
+    *,
+    made: bool,
+) -> None:
+    """Note a record that told of a digest: the first of all, if it made or pushed, introduced it.
+
+    A record that was read late may lie before those known: then what was advised on account of
+    another's event ends, and what is known of the build that came first is told instead.
+    """
+    known = row.introducer
+    if known is not None and known[0] <= position:
+        return
+    before = introducer_of(row)
+    row.introducer = (position, clip(tenant, TEXT_BYTES), made)
+    after = introducer_of(row)
+    batch.store.save(row_key(COMPONENT, component), row)
+    if not row.claims:
+        return
+    for claims in all_claims(batch, component, row):
+        for mark in claims.marks.values():
+            if mark.appended is None or not mark.active:
+                continue
+            if (mark.appended, mark.tenant) == before:
+                first, second = mark.revision
+                gone = msgspec.structs.replace(mark, active=False, revision=(first, second + 1))
+                _tell_systems(batch, component, row, gone)
+                _tell_children(batch, component, gone)
+            elif (mark.appended, mark.tenant) == after:
+                _tell_systems(batch, component, row, mark)
+                _tell_children(batch, component, mark)
+
+
+def note_popularity(batch: LedgerBatch, component: str, row: ComponentRow) -> None:
+    """Tell once that many organisations hold a component: a scan alone then only proposes."""
+    if row.popular or row.tenants.count() <= batch.popular_holders:
+        return
+    row.popular = True
+    batch.store.save(row_key(COMPONENT, component), row)
+    for mark in tuple(row.marks.values()):
+        if mark.active and mark.basis is not None and mark.basis.kind is BasisKind.VERIFIED:
+            _tell_systems(batch, component, row, mark)
 
 
 def tell_holding(
@@ -311,11 +558,18 @@ def tell_holding(
         holding: The holding; the row may have had no room for it.
         fresh: It is new, or was here earlier than known, or its signature is verified now.
     """
-    marks = [mark for mark in row.marks.values() if mark.active]
+    marks = []
+    for mark in marks_of(batch, component, row, system.tenant):
+        if not mark.advice:
+            marks.append(mark)
+        elif mark.fits(holding, system.tenant):
+            batch.tell_incident(mark.incident, _exposure(component, row, system, holding, mark))
     clean = not any(mark.fits(holding, system.tenant) for mark in marks)
     for mark in marks:
         if mark.fits(holding, system.tenant):
-            batch.tell_incident(mark.incident, _exposure(component, system, holding, mark))
+            batch.tell_incident(mark.incident, _exposure(component, row, system, holding, mark))
+            if holding.name:
+                _tell_name(batch, component, system.tenant, holding.name, holding.version, mark)
             _tell_proofs(batch, component, row, system, mark=mark)
         elif clean:
             _tell_proofs(batch, component, row, system, mark=mark, only=holding)
@@ -332,10 +586,13 @@ def tell_holding(
 
 
 def _has_versions(component: str) -> bool:
-    return not component.startswith(("sha256:", "publisher:", "domain:"))
+    return not component.startswith((*OF_BYTES, "publisher:", "domain:"))
 
 
-def _exposure(component: str, system: SystemRow, holding: Holding, mark: Mark) -> Exposure:
+def _exposure(
+    component: str, row: ComponentRow, system: SystemRow, holding: Holding, mark: Mark
+) -> Exposure:
+    verified = mark.basis is not None and mark.basis.kind is BasisKind.VERIFIED
     return Exposure(
         incident=mark.incident,
         root=mark.root,
@@ -357,6 +614,11 @@ def _exposure(component: str, system: SystemRow, holding: Holding, mark: Mark) -
         cause=mark.cause,
         active=mark.active,
         revision=mark.revision,
+        basis=mark.basis,
+        found=mark.found,
+        advice=mark.advice,
+        via=mark.tenant if mark.appended is not None else "",
+        popular=row.popular and verified,
     )
 
 
@@ -386,7 +648,7 @@ def _tell_proofs(
     if last_bad is None or not _has_versions(component):
         return
     prefix = component.partition(":")[0]
-    for holding in (only,) if only is not None else _clean(row, system):
+    for holding in (only,) if only is not None else _clean(batch, component, row, system):
         if holding.last_ms <= last_bad:
             continue
         kind = "clean-run" if mark.path else _PROOF.get(prefix, "clean-run")
@@ -417,7 +679,7 @@ def _tell_checked(
     """
     checked = [
         one
-        for one in ((only,) if only is not None else _clean(row, system))
+        for one in ((only,) if only is not None else _clean(batch, component, row, system))
         if one.kind == "pushed" and one.checks
     ]
     if not checked or not _has_versions(component):
@@ -448,8 +710,10 @@ def _tell_proof(
     )
 
 
-def _clean(row: ComponentRow, system: SystemRow) -> Iterator[Holding]:
-    marks = [mark for mark in row.marks.values() if mark.active]
+def _clean(
+    batch: LedgerBatch, component: str, row: ComponentRow, system: SystemRow
+) -> Iterator[Holding]:
+    marks = full_marks_of(batch, component, row, system.tenant)
     for holding in system.holdings.values():
         if not any(mark.fits(holding, system.tenant) for mark in marks):
             yield holding
@@ -464,9 +728,24 @@ def fresh_mark(
     digest: str | None = None,
     revision: Revision = NEVER,
     tenant: str = "",
-    confined: bool = False,
+    basis: Basis | None = None,
+    found: BareFinding | None = None,
+    undigested: bool = False,
 ) -> Mark:
-    """Return a mark on the component where an incident began."""
+    """Return a mark on the component where an incident began.
+
+    Args:
+        incident: The incident.
+        root: What it is about.
+        cause: The fact's key on whose account; empty: findings of events.
+        version: The version that is meant; None: any.
+        digest: The digest that is meant; None: any.
+        revision: Of what caused it.
+        tenant: Whose claim it rests on; empty: nobody's, so that it is about whoever holds it.
+        basis: How it is known.
+        found: What was found.
+        undigested: By the version only what has no digest is meant.
+    """
     return Mark(
         incident=incident,
         root=root,
@@ -477,5 +756,7 @@ def fresh_mark(
         active=True,
         revision=revision,
         tenant=tenant,
-        confined=confined,
+        basis=basis or (claimed(tenant) if tenant else None),
+        found=found,
+        undigested=undigested,
     )

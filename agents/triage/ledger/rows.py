@@ -7,8 +7,10 @@ from typing import Final
 
 import msgspec
 
+from agents.domain.roles import TREE, role_of
 from agents.triage.bounded_sets import Tally, clip, trim
 from agents.triage.store import KEY_PART_BYTES
+from schemas.basis import BareFinding, Basis, Position
 from schemas.findings import Finding
 from schemas.intel import IntelFact
 from schemas.ledger import Revision
@@ -81,6 +83,7 @@ EXPIRY: Final = "e"
 SOURCE: Final = "b"
 CLOCK: Final = "z"
 VERSIONS: Final = "v"
+CLAIMS: Final = "m"
 
 
 def to_ms(moment: datetime) -> int:
@@ -120,6 +123,8 @@ class Holding(msgspec.Struct, array_like=True):
     identities: list[str] = msgspec.field(default_factory=list)
     checks: dict[str, bool] = msgspec.field(default_factory=dict)
     """Checks that the tenant requires and that were made of it, and whether it passed one once."""
+    verified: bool = False
+    """Tidewatch computed the digest from the bytes; else the tenant's events claim it."""
 
 
 class SystemRow(msgspec.Struct, array_like=True):
@@ -131,6 +136,8 @@ class SystemRow(msgspec.Struct, array_like=True):
     inputs: Tally = msgspec.field(default_factory=Tally)
     full: bool = False
     last_ms: int = 0
+    appended: Position | None = None
+    """For a digest's row: the first record that told of it."""
 
 
 class Seen(msgspec.Struct, array_like=True, frozen=True, order=True):
@@ -188,6 +195,10 @@ class TenantRow(msgspec.Struct, array_like=True):
         )
 
 
+UNSPECIFIC: Final = "?"
+"""The version of a mark that means only what names neither a version nor a digest."""
+
+
 class Mark(msgspec.Struct, array_like=True):
     """The component, or a version of it, is part of an incident."""
 
@@ -201,33 +212,78 @@ class Mark(msgspec.Struct, array_like=True):
     active: bool
     revision: Revision
     tenant: str = ""
-    """Only what this tenant holds is meant: a copy that was tampered with. Empty: all."""
-    confined: bool = False
-    """What was built from it is meant in `tenant` only as well: its policy says so, nobody else."""
+    """Only what this tenant holds is meant: it rests on the tenant's own claim. Empty: all."""
+    advice: bool = False
+    """It only advises: it rests on what another tenant claims."""
+    basis: Basis | None = None
+    """How it is known; None, in rows of an earlier version: not, so that it affects nobody else."""
+    found: BareFinding | None = None
+    """What was found where it began."""
+    appended: Position | None = None
+    """Set: advice by `tenant` to the other holders of a digest, as long as `tenant` introduced the
+    digest with the record that lies there."""
+    undigested: bool = False
+    """By its version it means only holdings of which no digest is told: of others the digest says
+    whether they are meant."""
+
+    def applies_to(self, tenant: str) -> bool:
+        """Tell whether it may concern what a tenant holds."""
+        if self.appended is not None:
+            return tenant != self.tenant
+        return tenant == self.tenant if self.tenant else self.basis is not None
 
     def fits(self, holding: Holding | Version, tenant: str) -> bool:
         """Tell whether a holding, or a version that a tenant had, is what is marked."""
-        if self.tenant and tenant != self.tenant:
+        if not self.applies_to(tenant) or not self._is_in_role(holding):
             return False
         if self.digest is not None and holding.digest == self.digest:
             return True
         if self.version is not None:
-            return holding.version == self.version
+            return holding.version == self.version and not (
+                self.undigested and holding.digest is not None
+            )
         return self.digest is None
 
-    def reaches(self, version: str | None, tenant: str) -> bool:
-        """Tell whether something built from `version` of the component is affected.
-
-        Args:
-            version: The version, `sha256:<digest>` where only that is known, None for neither:
-                then it may be.
-            tenant: Whose build it was.
-        """
-        if self.tenant and tenant != self.tenant:
-            return False
-        if version is None or (self.version is None and self.digest is None):
+    def _is_in_role(self, holding: Holding | Version) -> bool:
+        role = self.basis.role if self.basis is not None else ""
+        if not role:
             return True
-        return version in {self.version, f"sha256:{self.digest}"}
+        if not isinstance(holding, Holding):
+            return False
+        if role == TREE:
+            # What has it, a run says without saying whether it is a file or a tree.
+            return holding.filename is None
+        return role_of(holding.filename) == role
+
+    def reaches(self, edge: Edge) -> bool:
+        """Tell whether something built from the component as an edge names it is affected.
+
+        What names neither version nor digest of the component may be affected by what is known of
+        any of them: in full it is by the tenant's own marks and by those that mean just that.
+        """
+        if not edge.verified and not self.applies_to(edge.tenant):
+            return False
+        role = self.basis.role if self.basis is not None else ""
+        if edge.verified and role and role != edge.role:
+            return False
+        if self.version == UNSPECIFIC:
+            return edge.version is None
+        if self.version is None and self.digest is None:
+            return True
+        if edge.version is None:
+            return bool(self.tenant)
+        return edge.version in {self.version, f"sha256:{self.digest}"}
+
+
+class ClaimsRow(msgspec.Struct, array_like=True):
+    """What rests on one tenant's claims about one component: shared rows have no room for it."""
+
+    tenant: str
+    marks: dict[str, Mark] = msgspec.field(default_factory=dict)
+    incidents: list[str] = msgspec.field(default_factory=list)
+    """Of the tenant, about the component."""
+    cases: dict[str, tuple[str, Revision]] = msgspec.field(default_factory=dict)
+    """What the tenant decided about them."""
 
 
 class ComponentRow(msgspec.Struct, array_like=True):
@@ -244,21 +300,35 @@ class ComponentRow(msgspec.Struct, array_like=True):
     incidents: dict[str, tuple[str, list[str]]] = msgspec.field(default_factory=dict)
     """Incidents about it, by rank, each with its tenants as far as few."""
     bad_components: dict[str, str] = msgspec.field(default_factory=dict)
-    """For a publisher: its hostile components, by rank."""
+    """Unused: of a publisher, in rows of an earlier version."""
     full: bool = False
     cases: dict[str, tuple[str, Revision]] = msgspec.field(default_factory=dict)
     over_correlating: bool = False
     prevalent: dict[str, tuple[str, str]] = msgspec.field(default_factory=dict)
     """Incidents whose prevalence is told, with their roots, by rank."""
+    claims: bool = False
+    """There are rows of tenants' claims about it."""
+    introducer: tuple[Position, str, bool] | None = None
+    """For a digest: the first record that told of it, whose it was, and whether that event made or
+    pushed it: else nobody introduced it."""
+    popular: bool = False
+    """So many organisations hold it that a scan alone only proposes containment."""
 
 
 class Edge(msgspec.Struct, array_like=True, frozen=True):
     """One build: by whom, of which version from which."""
 
     tenant: str
+    """Whose event says so; empty: nobody's, it follows from the child's digest."""
     version: str | None
     child_version: str | None
     child_digest: str | None
+    appended: Position | None = None
+    """The first record that told of it."""
+    verified: bool = False
+    """It follows from the child's digest: a listing that hashes to it names the file."""
+    role: str = ""
+    """Of the file in the listing."""
 
 
 class Version(msgspec.Struct, array_like=True):

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from agents.domain.roles import role_of
 from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
 from agents.triage.ledger import drift, indicators, intelligence
 from agents.triage.ledger.batch import LedgerBatch
-from agents.triage.ledger.propagation import tell_holding
+from agents.triage.ledger.propagation import (
+    OF_BYTES,
+    add_edge,
+    introduce,
+    note_popularity,
+    tell_holding,
+)
 from agents.triage.ledger.rows import (
     CHECKS,
     COMPONENT,
@@ -17,11 +26,13 @@ from agents.triage.ledger.rows import (
     IDENTITIES,
     INPUTS,
     KEEP_DAYS,
+    KEY_BYTES,
     NAME_BYTES,
     SYSTEM,
     TENANTS,
     TEXT_BYTES,
     ComponentRow,
+    Edge,
     ExpiryRow,
     Holding,
     SystemRow,
@@ -33,6 +44,9 @@ from schemas.canonical import stable_hash
 from schemas.components import PREFIXES
 from schemas.ledger import Derived
 from schemas.observations import Sighting
+
+_MADE: Final = frozenset({"made", "pushed", "served"})
+"""Kinds of sighting that bring a digest into being where it is the first."""
 
 
 def on_sighting(batch: LedgerBatch, seen: Sighting) -> None:
@@ -53,8 +67,12 @@ def on_sighting(batch: LedgerBatch, seen: Sighting) -> None:
     known = system.holdings.get(place)
     before = None if known is None else (known.first_ms, known.first_event, known.signed)
     changed = _merge(system, place, seen, at=at, version=version)
+    introduced = _note_first(seen, system)
+    changed = changed or introduced
     if seen.made_from:
-        changed = _tell_parents(batch, system, seen, version) or changed
+        changed = _tell_parents(batch, system, seen, version, again=introduced) or changed
+    if seen.tree:
+        changed = _note_tree(batch, seen, system) or changed
     if not changed and seen.kind != "pushed":
         return
     holding = system.holdings[place]
@@ -72,10 +90,44 @@ def on_sighting(batch: LedgerBatch, seen: Sighting) -> None:
         batch.bound_reached("versions on one system", seen.component, HOLDINGS)
     batch.store.save(key, system)
     component = _component(batch, seen, at)
+    if introduced and seen.appended is not None:
+        made = seen.kind in _MADE
+        introduce(batch, seen.component, component, seen.tenant, seen.appended, made=made)
     if component.facts:
         intelligence.on_holding(batch, seen.component, component, system, holding)
-    if component.marks:
+    if component.marks or component.claims:
         tell_holding(batch, seen.component, component, system, holding, fresh=fresh)
+
+
+def _note_first(seen: Sighting, system: SystemRow) -> bool:
+    """Note the record of a digest that lies before all others of the system; tell if it does."""
+    if seen.appended is None or not seen.component.startswith(OF_BYTES):
+        return False
+    if system.appended is not None and system.appended <= seen.appended:
+        return False
+    system.appended = seen.appended
+    return True
+
+
+def _note_tree(batch: LedgerBatch, seen: Sighting, system: SystemRow) -> bool:
+    """Note that a listing that hashes to a tree names the file: what is found in it is in the tree.
+
+    It follows from the tree's digest, whoever tells of it.
+    """
+    role = role_of(seen.filename)
+    place = int(stable_rank(seen.tree, role), 16)
+    if place in system.inputs.smallest:
+        return False
+    edge = Edge(
+        tenant="",
+        version=None,
+        child_version=None,
+        child_digest=None,
+        verified=True,
+        role=role,
+    )
+    add_edge(batch, seen.component, clip(seen.tree, KEY_BYTES), edge)
+    return system.inputs.add_rank(place, INPUTS)
 
 
 def _version_by_inputs(seen: Sighting) -> str | None:
@@ -108,6 +160,7 @@ def _merge(
             :IDENTITIES
         ]
         earlier.checks = known.checks
+        earlier.verified = known.verified or earlier.verified
         system.holdings[place] = known = earlier
         changed = True
     # Within a day only a system that has other versions too needs the exact time: it tells which
@@ -134,6 +187,9 @@ def _merge(
         if identities != known.identities:
             known.identities = identities
             changed = True
+    if seen.verified and not known.verified:
+        known.verified = True
+        changed = True
     if seen.passed or seen.not_passed:
         checks = _checks(known.checks, seen)
         if checks != known.checks:
@@ -184,15 +240,17 @@ def _holding(seen: Sighting, at: int, version: str | None) -> Holding:
             :IDENTITIES
         ],
         checks=_checks({}, seen),
+        verified=seen.verified,
     )
 
 
 def _tell_parents(
-    batch: LedgerBatch, system: SystemRow, seen: Sighting, version: str | None
+    batch: LedgerBatch, system: SystemRow, seen: Sighting, version: str | None, *, again: bool
 ) -> bool:
     """Tell the components it was built from; return whether one of them was new.
 
-    What the row has no room to remember is told again with each sighting: told twice is harmless,
+    What lies before all that was told so far is told `again`. What the row has no room to
+    remember is told again with each sighting: told twice is harmless,
     not at all would hide what it was built from.
     """
     changed = False
@@ -205,7 +263,7 @@ def _tell_parents(
         if parent.partition(":")[0] not in PREFIXES or parent == seen.component:
             continue
         place = int(stable_rank(entry, version or "", seen.digest or ""), 16)
-        if place in system.inputs.smallest:
+        if place in system.inputs.smallest and not again:
             continue
         changed = system.inputs.add_rank(place, INPUTS) or changed
         batch.tell_ledger(
@@ -221,6 +279,7 @@ def _tell_parents(
                 child_version=clip_or_none(version, TEXT_BYTES),
                 child_digest=seen.digest,
                 stage=seen.stage,
+                appended=seen.appended if seen.component.startswith(OF_BYTES) else None,
             ),
         )
     return changed
@@ -235,10 +294,12 @@ def _component(batch: LedgerBatch, seen: Sighting, at: int) -> ComponentRow:
     if row.first_ms == 0 or (at, seen.event_id) < (row.first_ms, row.first_event):
         row.first_ms, row.first_event = at, clip(seen.event_id, TEXT_BYTES)
         changed = True
-    if row.tenants.add(seen.tenant, TENANTS):
+    counted = batch.register.counted(seen.tenant)
+    if counted is not None and row.tenants.add(counted, TENANTS):
         changed = True
         if row.prevalent and not row.over_correlating:
             indicators.tell_prevalence(batch, seen.component, row)
+        note_popularity(batch, seen.component, row)
     if changed:
         batch.store.save(key, row)
     return row

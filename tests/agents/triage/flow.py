@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from agents.domain.knowledge import MemoryKnowledge
+from agents.domain.organisations import Register
 from agents.ports import Delivery, Message, Record
 from agents.triage.incidents.core import Incidents
 from agents.triage.ledger.core import process
@@ -109,15 +110,17 @@ class Flow:
         again: float = 0.0,
         batch: int = 64,
         k: int = 3,
+        register: Register | None = None,
     ) -> None:
         self.knowledge = MemoryKnowledge()
         self._shuffle = shuffle
         self._again = again
         self._batch = batch
         self._k = k
+        self._register = register
         self.ledger_rows = [MemoryRows() for _ in range(PARTITIONS)]
         self.incident_rows = [MemoryRows() for _ in range(PARTITIONS)]
-        self._incidents = Incidents(self.knowledge, PlainDocuments(), k)
+        self._incidents = Incidents(self.knowledge, PlainDocuments(), k, register)
         self._queue: deque[tuple[Channel, str, Any]] = deque()
         self._offset = 0
         self.clock_ms = int(START.timestamp() * 1000)
@@ -235,6 +238,7 @@ class Flow:
             Publishing(self._publish),
             self.ledger_rows[partition],
             k=self._k,
+            register=self._register,
         )
 
     def _take_incidents(self, partition: int, values: list[tuple[str, Any]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from schemas.basis import Basis, BasisKind
 from schemas.canonical import stable_id
 from schemas.findings import Finding, Indicator
 from schemas.observations import Sighting
@@ -14,6 +15,10 @@ from tests.agents.triage.flow import at
 BAD = "b" * 64
 GOOD = "a" * 64
 MODEL = "model:hub/acme/sentiment"
+SCANNED = frozenset(
+    {"malicious_payload", "embedded_executable", "template_injection", "suspicious_code"}
+)
+"""Kinds that a scan finds in bytes it hashed; what an event says is its tenant's claim."""
 
 
 def sighting(component: str, tenant: str, system: str, minutes: float = 0, **more: Any) -> Sighting:
@@ -56,6 +61,8 @@ def finding(
 ) -> Finding:
     entry = taxonomy().ioc_types[kind]
     event = f"ev-{component}-{tenant}-{minutes}"
+    if digest is not None and kind in SCANNED:
+        more.setdefault("basis", Basis(kind=BasisKind.VERIFIED))
     rule = more.pop("rule_id", f"TW-TEST-{kind.upper()}")
     if digest is not None:
         indicator = Indicator(

@@ -117,6 +117,7 @@ def test_a_push_tells_model_publisher_and_each_digest_for_each_system():
             "publisher:huggingface/acme-labs",
             f"sha256:{A}",
             f"sha256:{B}",
+            f"tree:{digest_of_files({'a': A, 'b.md': B})}",
             "model:huggingface/acme/base",
             "dataset:huggingface/acme/reviews",
         )

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents.domain.basis import bare_finding
 from agents.triage.containment import (
     Ground,
     command_id,
@@ -20,6 +21,7 @@ from agents.triage.containment import (
 from agents.triage.incidents.tenant_state import bucket
 from agents.triage.incidents.views import significance
 from agents.triage.routing import incident_id, incident_message
+from schemas.basis import Basis, BasisKind
 from schemas.channels import Channel
 from schemas.decisions import Decision, DecisionKind
 from schemas.incidents.commands import CommandView
@@ -35,9 +37,9 @@ ROOT = f"sha256:{BAD}"
 CASE = incident_id(ROOT)
 
 
-def hostile(tenants="abc", policies=()):
+def hostile(tenants="abc", policies=(), **more):
     """Return a run in which a hostile digest was met by each tenant."""
-    flow = Flow()
+    flow = Flow(**more)
     for policy in policies:
         flow.policy(policy)
     for number, tenant in enumerate(tenants):
@@ -582,8 +584,13 @@ def test_an_exposure_is_not_told_before_what_was_found():
         event_id="e1",
     )
     flow.send([incident_message(CASE, exposure)])
-    assert not flow.alerts
     flow.found(finding("malicious_payload", "b"))
+    # What was found elsewhere is no reason here: the mark says what is known to everybody.
+    assert (CASE, "a") not in flow.alerts
+    verified = Basis(kind=BasisKind.VERIFIED)
+    found = msgspec.structs.replace(bare_finding(finding("malicious_payload", "b")), basis=verified)
+    known = msgspec.structs.replace(exposure, basis=verified, found=found)
+    flow.send([incident_message(CASE, known)])
     assert flow.alerts[CASE, "a"].findings
 
 

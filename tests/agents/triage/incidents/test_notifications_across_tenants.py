@@ -7,6 +7,7 @@ from msgspec import structs
 
 from agents.messages import StandardDocuments
 from agents.ports import Message
+from schemas.basis import Basis, BasisKind
 from schemas.channels import Channel
 from schemas.decisions import DecisionKind
 from schemas.incidents.commands import CommandView
@@ -16,7 +17,7 @@ from schemas.signing import new_signing_key
 from tests.agents.triage.flow import Flow
 from tests.agents.triage.incidents.test_incidents import ALL, CASE, decide, hostile
 
-DOCUMENTS = StandardDocuments(new_signing_key("test"))
+DOCUMENTS = StandardDocuments(new_signing_key("test"), k=1)
 
 
 def shared(flow: Flow) -> list[dict[str, object]]:
@@ -27,7 +28,7 @@ def shared(flow: Flow) -> list[dict[str, object]]:
 
 
 def contained() -> Flow:
-    flow = hostile("a", [Policy(tenant="a", automatic=ALL)])
+    flow = hostile("a", [Policy(tenant="a", automatic=ALL)], k=1)
     for spec in list(flow.issued):
         flow.answer(spec)
     return flow
@@ -104,3 +105,30 @@ def test_the_operators_decision_stands_once_in_the_timeline_of_all_tenants():
     assert [one.text for one in told] == ["close by analyst@acme.example: because"]
     of_tenant = [one for one in flow.alerts[CASE, "b"].timeline if one.what == "decided"]
     assert [one.text for one in of_tenant] == ["close"]
+
+
+def test_partners_are_told_of_what_k_organisations_have_or_the_operator_releases():
+    of_three = StandardDocuments(new_signing_key("test"))
+
+    def told(flow):
+        messages = of_three.incident(flow.incidents[CASE], 0)
+        return [one for one in messages if one.channel is Channel.INTEL_SHARE]
+
+    flow = contained()
+    assert flow.incidents[CASE].shared
+    assert not told(flow)
+    decide(flow, DecisionKind.SHARE, tenant="a")
+    assert not told(flow)
+    decide(flow, DecisionKind.SHARE)
+    assert len(told(flow)) == 1
+
+
+def test_what_a_tenant_claims_is_told_to_no_partner():
+    document = contained().incidents[CASE]
+    (found,) = document.findings
+    for basis in (None, Basis(tenant="a"), Basis(kind=BasisKind.ATTESTED, tenant="a")):
+        claims = (structs.replace(found, basis=basis),)
+        assert shared_indicators(structs.replace(document, findings=claims)) == []
+    for basis in (Basis(kind=BasisKind.INTEL), Basis(kind=BasisKind.ATTESTED)):
+        facts = (structs.replace(found, basis=basis),)
+        assert len(shared_indicators(structs.replace(document, findings=facts))) == 1

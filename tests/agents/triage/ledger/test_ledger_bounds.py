@@ -122,7 +122,7 @@ def findings_of_one_tenant() -> Iterable[object]:
 
 
 def findings_about_one_publisher() -> Iterable[object]:
-    return findings(many=True)
+    return findings(many=True, tenant="a")
 
 
 def taints() -> Iterable[object]:
@@ -135,7 +135,7 @@ def taints() -> Iterable[object]:
             origin=long(number),
             path=tuple(f"model:{long(n)}" for n in range(8)),
             version=long(number),
-            tenant=long(number),
+            tenant=LONG,
         )
         for number in range(100)
     ]

@@ -15,7 +15,7 @@ from schemas.incidents.updates import IncidentMessage, KnownGood
 from schemas.intel import IntelFact, IntelKind
 from tests.agents.triage.flow import Flow
 from tests.agents.triage.ledger_run import Ledger
-from tests.agents.triage.stories import BAD, MODEL, finding, sighting
+from tests.agents.triage.stories import BAD, MODEL, finding, held, sighting
 
 PACKAGE = "pypi:popular"
 COMPROMISED = IntelFact(
@@ -132,6 +132,8 @@ def test_a_version_told_as_good_and_found_bad_later_is_taken_back(by):
             IntelFact(key=MODEL, kind=IntelKind.MALICIOUS, versions=("r1",), sources=("vendor",))
         )
     elif by == "finding":
+        # What a holds it holds by the digest too, and b's scan is of the same bytes.
+        flow.saw(*held(MODEL, "a", "host-1", 5, version="r1", digest="1" * 64))
         flow.found(finding("malicious_payload", "b", digest="1" * 64, version="r1", minutes=20))
     else:
         flow.fact(

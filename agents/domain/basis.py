@@ -1,0 +1,118 @@
+"""The basis of what is known: which of two is weaker, and whom it may affect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from schemas.basis import BareFinding, Basis, BasisKind
+from schemas.findings import Finding
+from schemas.severity import Severity
+
+VERIFIED: Final = Basis(kind=BasisKind.VERIFIED)
+SEVERAL: Final = Basis(kind=BasisKind.CLAIMED)
+"""Claims of several tenants together: they affect none of them in full."""
+ADVICE_SEVERITY: Final = Severity.MEDIUM
+"""Of advice, whatever the severity of what it rests on."""
+_FEEDS: Final = 8
+_STRENGTH: Final = {kind: -place for place, kind in enumerate(BasisKind)}
+
+
+def claimed(tenant: str) -> Basis:
+    """Return the basis of what an event of `tenant` says."""
+    return Basis(kind=BasisKind.CLAIMED, tenant=tenant)
+
+
+def intel(sources: Iterable[str]) -> Basis:
+    """Return the basis of what the operator's intelligence says, and from which feeds."""
+    return Basis(kind=BasisKind.INTEL, by=tuple(sorted(set(sources)))[:_FEEDS])
+
+
+def basis_of(finding: Finding) -> Basis:
+    """Return the basis of a finding; one that states none is what its tenant's event says."""
+    return finding.basis or claimed(finding.tenant)
+
+
+def is_advice(finding: Finding) -> bool:
+    """Tell whether a finding only advises its tenant: it rests on what other tenants claim."""
+    basis = basis_of(finding)
+    return basis.kind is BasisKind.CLAIMED and basis.tenant != finding.tenant
+
+
+def is_verified(finding: Finding) -> bool:
+    """Tell whether Tidewatch found it in bytes that it hashed itself."""
+    return finding.basis is not None and finding.basis.kind is BasisKind.VERIFIED
+
+
+def weakest(steps: Iterable[Basis]) -> Basis:
+    """Return the basis of a conclusion: that of its weakest step.
+
+    Claims of two tenants, or a claim over a signature that only another tenant trusts, are claims
+    of several: full for neither.
+
+    Args:
+        steps: The basis of each step, at least one.
+    """
+    found = list(steps)
+    whose = {one.tenant for one in found if _is_of_tenant(one)}
+    if len(whose) > 1 or SEVERAL in found:
+        return SEVERAL
+    least = min(found, key=lambda one: _STRENGTH[one.kind])
+    if whose and not _is_of_tenant(least):
+        # Attested for one tenant, and further by intelligence: for that tenant, not for all.
+        return msgspec.structs.replace(least, kind=BasisKind.CLAIMED, tenant=whose.pop(), by=())
+    return least
+
+
+def _is_of_tenant(basis: Basis) -> bool:
+    return bool(basis.tenant) and basis.kind in {BasisKind.CLAIMED, BasisKind.ATTESTED}
+
+
+def affects(basis: Basis, tenant: str) -> bool:
+    """Tell whether what is known on a basis may affect a tenant in full, not only as advice."""
+    if basis.kind is BasisKind.CLAIMED:
+        return bool(basis.tenant) and basis.tenant == tenant
+    return not basis.tenant or basis.tenant == tenant
+
+
+def is_of_all(basis: Basis) -> bool:
+    """Tell whether it may affect whoever holds the thing: nobody's claim is part of it."""
+    return basis.kind is not BasisKind.CLAIMED and not basis.tenant
+
+
+def bare_finding(finding: Finding) -> BareFinding:
+    """Return what a finding says of the component itself, without anything of its tenant."""
+    return BareFinding(
+        ioc_type=finding.ioc_type,
+        rule_id=finding.rule_id,
+        severity=finding.severity,
+        confidence=finding.confidence,
+        indicator_type=finding.indicator.type,
+        disposition=finding.indicator.disposition,
+        guarded=finding.evidence.get("guarded") is True,
+        basis=basis_of(finding),
+    )
+
+
+def known_by(basis: Basis, tenant: str) -> str:
+    """Return how something is known and by whom, as `tenant` may read it.
+
+    Args:
+        basis: Its basis.
+        tenant: The reader: other tenants are never named.
+    """
+    match basis.kind:
+        case BasisKind.VERIFIED:
+            return "Tidewatch's scan of the same bytes"
+        case BasisKind.ATTESTED:
+            signer = basis.by[0] if basis.by else "a trusted identity"
+            return f"a signature of {signer}"
+        case BasisKind.INTEL:
+            feeds = ", ".join(basis.by) or "the operator"
+            return f"intelligence ({feeds})"
+        case BasisKind.CLAIMED if basis.tenant == tenant:
+            return "your own events"
+        case _:
+            return "other organisations' events, not established by Tidewatch"

@@ -1,0 +1,66 @@
+"""Component keys out of what an event says: a private name (`@…`) is the event's tenant's own."""
+
+from __future__ import annotations
+
+from schemas.components import (
+    component_key,
+    normalise_key,
+    tenant_part,
+    tenant_scoped,
+)
+
+
+def event_key(prefix: str, name: str, tenant: str) -> str:
+    """Return the key of a component that an event of a tenant names.
+
+    Args:
+        prefix: The kind of component.
+        name: As the event names it; `@somebody/name` means the tenant's own `name`, whoever
+            somebody is: no event reaches another tenant's namespace.
+        tenant: Whose event it is.
+
+    Raises:
+        InvalidComponentError: unknown kind or empty name.
+    """
+    return confined(component_key(prefix, name), tenant)
+
+
+def own_key(prefix: str, name: str, tenant: str) -> str:
+    """Return the key of what means something to its tenant only.
+
+    Raises:
+        InvalidComponentError: unknown kind or empty name.
+    """
+    key = event_key(prefix, name, tenant)
+    return key if key.startswith(f"{prefix}:@") else tenant_scoped(key, tenant)
+
+
+def named_key(text: str, tenant: str) -> str:
+    """Return a whole key that an event of a tenant wrote, in canonical form.
+
+    Raises:
+        InvalidComponentError: not a component key.
+    """
+    return confined(normalise_key(text), tenant)
+
+
+def confined(key: str, tenant: str) -> str:
+    """Return a key as an event of `tenant` may use it: another's private name as its own."""
+    prefix, colon, name = key.partition(":")
+    if not colon or not name.startswith("@"):
+        return key
+    if name.startswith(f"@{tenant_part(tenant)}/"):
+        return key
+    bare = (name.partition("/")[2] or name).lstrip("@")
+    # What names nothing but somebody is still told apart from everything else of the tenant's.
+    return tenant_scoped(component_key(prefix, bare if bare.strip("/ ") else name), tenant)
+
+
+def is_foreign(key: str, tenant: str) -> bool:
+    """Tell whether a key is another tenant's private name."""
+    start = key.find(":") + 1
+    return (
+        start > 0
+        and key.startswith("@", start)
+        and not key.startswith(f"@{tenant_part(tenant)}/", start)
+    )

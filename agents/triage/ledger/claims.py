@@ -1,0 +1,80 @@
+"""Whose a mark is: shared by all, one tenant's own, or an introducer's advice to others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agents.triage.bounded_sets import clip
+from agents.triage.ledger.batch import LedgerBatch
+from agents.triage.ledger.rows import (
+    CLAIMS,
+    COMPONENT,
+    TENANTS,
+    TEXT_BYTES,
+    ClaimsRow,
+    ComponentRow,
+    Mark,
+)
+from agents.triage.store import row_key
+from schemas.basis import Position
+
+
+def claims_row(batch: LedgerBatch, component: str, tenant: str) -> ClaimsRow:
+    """Return what rests on a tenant's claims about a component, a new row if there is none."""
+    tenant = clip(tenant, TEXT_BYTES)
+    key = row_key(CLAIMS, component, tenant)
+    return batch.store.load(key, ClaimsRow) or ClaimsRow(tenant=tenant)
+
+
+def save_claims(batch: LedgerBatch, component: str, row: ComponentRow, claims: ClaimsRow) -> None:
+    """Have a tenant's row written, and the component's say that there is one."""
+    batch.store.save(row_key(CLAIMS, component, claims.tenant), claims)
+    if not row.claims:
+        row.claims = True
+        batch.store.save(row_key(COMPONENT, component), row)
+
+
+def all_claims(batch: LedgerBatch, component: str, row: ComponentRow) -> list[ClaimsRow]:
+    """Return every tenant's row, in the order of their names."""
+    if not row.claims:
+        return []
+    found = batch.store.scan(CLAIMS, component, row_type=ClaimsRow, limit=TENANTS)
+    return [claims for _, claims in found]
+
+
+def introducer_of(row: ComponentRow) -> tuple[Position, str] | None:
+    """Return the record that introduced a digest and whose it was, None if nobody did."""
+    if row.introducer is None or not row.introducer[2]:
+        return None
+    return row.introducer[0], row.introducer[1]
+
+
+def is_in_force(row: ComponentRow, mark: Mark) -> bool:
+    """Tell whether a mark counts: it is active and, if advice to others, of the introducer."""
+    if not mark.active:
+        return False
+    return mark.appended is None or (mark.appended, mark.tenant) == introducer_of(row)
+
+
+def marks_of(batch: LedgerBatch, component: str, row: ComponentRow, tenant: str) -> list[Mark]:
+    """Return the marks in force that may concern what a tenant holds, advice among them."""
+    return list(_marks_of(batch, component, row, clip(tenant, TEXT_BYTES)))
+
+
+def full_marks_of(batch: LedgerBatch, component: str, row: ComponentRow, tenant: str) -> list[Mark]:
+    """Return the marks in force that may concern a tenant's holdings in full, without advice."""
+    return [mark for mark in marks_of(batch, component, row, tenant) if not mark.advice]
+
+
+def _marks_of(batch: LedgerBatch, component: str, row: ComponentRow, tenant: str) -> Iterator[Mark]:
+    for mark in row.marks.values():
+        if mark.active and mark.applies_to(tenant):
+            yield mark
+    if not row.claims:
+        return
+    introducer = introducer_of(row)
+    whose = {tenant} if introducer is None else {tenant, introducer[1]}
+    for one in sorted(whose):
+        for mark in claims_row(batch, component, one).marks.values():
+            if is_in_force(row, mark) and mark.applies_to(tenant):
+                yield mark

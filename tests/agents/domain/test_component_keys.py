@@ -1,0 +1,121 @@
+"""Keys out of event content: a private name is the event's tenant's own, whoever it names."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.checks.packages.check import check_packages
+from agents.checks.pipelines import check_pipeline
+from agents.checks.provenance.push import check_push
+from agents.domain.component_keys import confined, event_key, is_foreign, named_key, own_key
+from agents.domain.knowledge import MemoryKnowledge
+from agents.package_install import install_context
+from agents.registry_push import push_context
+from schemas.components import tenant_part, tenant_scoped
+from streams.demo.story_builder import StoryBuilder, package
+from streams.kafka.topics import tenant_slug
+from tests.agents.triage.flow import START
+
+NAMES = st.text(alphabet="ab/@~. :x0-", min_size=1, max_size=12)
+TENANTS = st.text(alphabet="ab/@~ x0.", min_size=1, max_size=8)
+
+
+@given(NAMES, TENANTS)
+def test_no_event_makes_a_key_of_another_tenants(name, tenant):
+    if not name.strip():
+        return
+    for make in (event_key, own_key):
+        key = make("model", name, tenant)
+        assert not is_foreign(key, tenant)
+        assert confined(key, tenant) == key
+
+
+@given(TENANTS, TENANTS)
+def test_two_tenants_never_share_a_private_name(one, other):
+    if one == other:
+        return
+    assert tenant_part(one) != tenant_part(other)
+    assert tenant_slug(one) != tenant_slug(other)
+    assert is_foreign(tenant_scoped("model:x", one), other)
+
+
+def test_a_tenant_that_calls_itself_like_anothers_hash_gets_another():
+    for name in ("acme.example", "acme/example", "~"):
+        assert tenant_slug(tenant_slug(name)) != tenant_slug(name)
+        assert tenant_part(tenant_part(name)) != tenant_part(name) or tenant_part(name) == name
+
+
+def test_a_private_name_of_ones_own_stays():
+    assert named_key("model:@acme/x", "acme") == "model:@acme/x"
+    assert named_key("model:@globex/x", "acme") == "model:@acme/x"
+    assert confined("model:@/", "acme").startswith("model:@acme/")
+
+
+PRIVATE = "@globex/models.globex.example/secret"
+
+
+def events(tmp_path):
+    story = StoryBuilder("names", START, tmp_path)
+    push = story.push("mallory", "x/y", {}, revision="r1", publisher={"name": "p"})
+    card = {"base_model": [f"model:{PRIVATE}", PRIVATE], "datasets": [f"dataset:{PRIVATE}"]}
+    by_subject = story.push("mallory", "x/y", {}, revision="r1")
+    return [
+        _with(push, registry="@globex", repository="models.globex.example/secret"),
+        _with(push, card=card, moved_from=f"model:{PRIVATE}"),
+        _with(by_subject, subject=f"model:{PRIVATE}", registry=None, repository=None),
+        story.install(
+            "mallory",
+            "ci",
+            [package("@globex/secret", "1", publisher=f"publisher:{PRIVATE}")],
+            locked=False,
+            image=PRIVATE,
+        ),
+        story.run(
+            "mallory",
+            "train",
+            stage="training",
+            inputs=[
+                {"component": f"model:{PRIVATE}", "revision": "r1"},
+                {"component": "model:@globex/x"},
+            ],
+            outputs=[{"component": f"deployment:{PRIVATE}"}],
+            data_sources=[
+                {"url": f"https://{PRIVATE}", "provider": PRIVATE},
+                {"name": PRIVATE, "provider": "@globex"},
+            ],
+        ),
+    ]
+
+
+def _with(event, subject=None, **data):
+    import msgspec  # noqa: PLC0415 -- only here
+
+    body = {**msgspec.to_builtins(event.data), **data}
+    return msgspec.structs.replace(
+        event, subject=subject or event.subject, data=msgspec.convert(body, type(event.data))
+    )
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_whatever_an_event_names_nothing_of_it_is_another_tenants(place, tmp_path):
+    event = events(tmp_path)[place]
+    knowledge = MemoryKnowledge()
+    kind = type(event.data).__name__
+    if kind == "RegistryPush":
+        outcome = check_push(event, knowledge)
+        keys = [push_context(event, knowledge.policy("mallory")).component]
+    elif kind == "PackageInstall":
+        outcome = check_packages(event, knowledge)
+        keys = [install_context(event).component]
+    else:
+        outcome = check_pipeline(event, knowledge)
+        keys = []
+    for one in outcome.sightings:
+        keys += [one.component, one.name or "", one.publisher or "", *one.made_from]
+    for found in outcome.detections:
+        keys += [found.component or "", *found.related_keys]
+        keys += [found.indicator.key] if found.indicator else []
+    assert any("@mallory/" in key for key in keys) or place == 1
+    assert not [key for key in keys if key and is_foreign(key, "mallory")]

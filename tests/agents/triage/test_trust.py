@@ -1,0 +1,544 @@
+"""The trust model: what one tenant says, and what is done because of it at another."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import msgspec
+import pytest
+
+from agents.domain.organisations import Register
+from agents.triage.ledger.batch import POPULAR_HOLDERS
+from schemas.basis import Basis, BasisKind
+from schemas.components import digest_of_files
+from schemas.decisions import Decision, DecisionKind
+from schemas.intel import IntelFact, IntelKind
+from schemas.policy import default_policy
+from schemas.severity import Severity
+from tests.agents.triage.flow import Flow, at
+from tests.agents.triage.stories import BAD, GOOD, MODEL, finding, held, sighting
+
+AUTOMATIC = (
+    "capture-evidence",
+    "quarantine",
+    "rollback",
+    "block",
+    "revoke",
+    "hold-pipeline",
+    "rebuild",
+)
+VERIFIED = Basis(kind=BasisKind.VERIFIED)
+DATA = "dataset:hub/corpus"
+WHEEL = "pypi:torch"
+
+
+def flow_of(*tenants, **more):
+    """Return a run whose tenants let everything be contained at once."""
+    flow = Flow(**more)
+    for tenant in tenants:
+        policy = default_policy(tenant)
+        flow.policy(msgspec.structs.replace(policy, automatic=AUTOMATIC, dry_run=False))
+    return flow
+
+
+def issued(flow, tenant):
+    return sorted({one.action for one in flow.issued if one.tenant == tenant})
+
+
+def hostile_by_name(tenant, component=MODEL, version="r2", **more):
+    return finding("malicious_payload", tenant, component, digest=None, version=version, **more)
+
+
+def decide(flow, kind, incident, tenant=None):
+    flow.decide(
+        Decision(
+            id=f"dec-{len(flow.sent)}",
+            incident=incident,
+            actor="analyst@victim.example",
+            decision=kind,
+            reason="because",
+            time=at(500),
+            tenant=tenant,
+        )
+    )
+
+
+# -- what a tenant claims stays with it ------------------------------------------------------------
+
+
+def test_a_false_lock_beside_a_genuine_digest_concerns_its_tenant_alone():
+    flow = flow_of("a", "b")
+    for tenant in "ab":
+        flow.saw(*held(WHEEL, tenant, "train-1", version="2.9.0", digest=GOOD))
+    flow.found(
+        finding("package_hash_mismatch", "a", WHEEL, digest=GOOD, version="2.9.0"),
+        finding("package_hash_mismatch", "a", WHEEL, digest=None, version="2.9.0", rule_id="TW-X"),
+    )
+    assert flow.alerts_of("a")
+    assert not flow.alerts_of("b")
+    assert not issued(flow, "b")
+
+
+def test_a_hostile_file_under_a_public_name_says_nothing_of_others_copies():
+    flow = flow_of("a", "b")
+    flow.saw(
+        *held(MODEL, "a", "gpu", version="r2", digest=BAD),
+        *held(MODEL, "b", "gpu", version="r2", digest=GOOD),
+    )
+    flow.found(finding("malicious_payload", "a"), hostile_by_name("a", locator="name"))
+    assert flow.alerts_of("a")
+    assert not flow.alerts_of("b")
+
+
+def test_a_stranger_can_not_take_a_rollback_target_away():
+    flow = flow_of("a", "b")
+    flow.saw(
+        *held(MODEL, "b", "gpu", 0, version="r1", digest=GOOD),
+        *held(MODEL, "b", "gpu", 10, version="r2", digest=BAD, exposure="executed"),
+    )
+    flow.found(hostile_by_name("a", version="r1", minutes=1))
+    flow.found(finding("malicious_payload", "a", minutes=20))
+    (rollback,) = [one for one in flow.issued if (one.tenant, one.action) == ("b", "rollback")]
+    assert (rollback.rollback_version, rollback.rollback_digest) == ("r1", GOOD)
+
+
+def test_one_tenants_findings_make_no_campaign_at_another():
+    flow = flow_of("a", "b")
+    publisher = "publisher:hub/acme"
+    for number in range(4):
+        flow.found(
+            hostile_by_name("a", f"model:hub/acme/m{number}", publisher=publisher, minutes=number)
+        )
+    flow.found(hostile_by_name("b", "model:hub/acme/own", publisher=publisher))
+    assert [one.root for one in flow.alerts_of("a") if one.root == publisher] == [publisher]
+    assert not [one for one in flow.alerts_of("b") if one.root == publisher]
+
+
+def test_twenty_four_claims_and_more_leave_the_room_of_facts_alone():
+    flow = flow_of("a", "b")
+    flow.saw(*held(MODEL, "b", "gpu", version="r7", digest=GOOD))
+    for number in range(40):
+        flow.found(hostile_by_name("a", version="r7", minutes=number, locator=str(number)))
+        flow.found(
+            finding(
+                "malicious_payload",
+                "a",
+                digest=f"{number:064x}",
+                version="r7",
+                basis=None,
+                locator=f"{number}d",
+            )
+        )
+    assert not flow.alerts_of("b")
+    flow.fact(IntelFact(key=MODEL, kind=IntelKind.MALICIOUS, versions=("r7",), sources=("x", "y")))
+    (alert,) = flow.alerts_of("b")
+    assert alert.findings[0].known_by == "intelligence (x, y)"
+
+
+def test_the_first_tenants_dismissal_ends_its_own_part_only():
+    flow = flow_of("a", "b")
+    flow.saw(*held(MODEL, "a", "gpu", version="r2", digest=BAD))
+    flow.found(finding("malicious_payload", "a"))
+    (alert,) = flow.alerts_of("a")
+    decide(flow, DecisionKind.FALSE_POSITIVE, alert.incident, tenant="a")
+    assert flow.alerts_of("a")[0].status == "false-positive"
+    flow.saw(*held(MODEL, "b", "gpu", 600, version="r2", digest=BAD))
+    (theirs,) = flow.alerts_of("b")
+    assert theirs.status != "false-positive"
+    decide(flow, DecisionKind.FALSE_POSITIVE, alert.incident)
+    flow.saw(*held(MODEL, "c", "gpu", 700, version="r2", digest=BAD))
+    assert not [one for one in flow.alerts_of("c") if one.status != "false-positive"]
+
+
+# -- bytes, roles and trees ------------------------------------------------------------------------
+
+
+def test_what_a_scan_found_reaches_every_holder_of_the_bytes():
+    flow = flow_of("a", "b")
+    flow.saw(*held("model:hub/lookalike", "b", "gpu", version="1", digest=BAD))
+    flow.found(finding("malicious_payload", "a"))
+    (alert,) = flow.alerts_of("b")
+    assert alert.score.band.rank >= Severity.HIGH.rank
+    assert [one.known_by for one in alert.findings] == ["Tidewatch's scan of the same bytes"]
+    assert "quarantine" in issued(flow, "b")
+
+
+def part(tenant, tree, digest, filename, **more):
+    """Return the sightings of a file of a tree, as a push tells them."""
+    name = f"model:hub/{tenant}"
+    whole = tree.partition(":")[2]
+    return (
+        sighting(name, tenant, "hub", version="1", digest=whole, **more),
+        sighting(tree, tenant, "hub", version="1", digest=whole, name=name, **more),
+        sighting(
+            f"sha256:{digest}",
+            tenant,
+            "hub",
+            version="1",
+            digest=digest,
+            name=name,
+            filename=filename,
+            tree=tree,
+            **more,
+        ),
+    )
+
+
+TREE = f"tree:{digest_of_files({'weights.bin': BAD, 'config.json': GOOD})}"
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_finding_on_a_file_reaches_who_holds_the_tree_alone(late):
+    whole = TREE.partition(":")[2]
+    flow = flow_of("a", "b", "c")
+    holders = [
+        sighting("model:hub/copy", "b", "gpu", version="9", digest=whole),
+        sighting(TREE, "b", "gpu", version="9", digest=whole, name="model:hub/copy"),
+        # A run does not say whether the digest of its input is a file's or a tree's.
+        sighting("model:hub/other", "c", "gpu", version="9", digest=whole, kind="used"),
+        sighting(f"sha256:{whole}", "c", "gpu", digest=whole, name="model:hub/other", kind="used"),
+    ]
+    flow.saw(*part("a", TREE, BAD, "weights.bin"))
+    if not late:
+        flow.saw(*holders)
+    flow.found(finding("malicious_payload", "a", "model:hub/a", version="1"))
+    if late:
+        flow.saw(*holders)
+    for tenant in "bc":
+        (alert,) = flow.alerts_of(tenant)
+        assert alert.score.band.rank >= Severity.HIGH.rank
+        assert "quarantine" in issued(flow, tenant)
+        assert {task.kind for task in alert.tasks} >= {"replace"}
+
+
+def test_a_file_whose_content_is_a_listing_is_not_the_tree():
+    whole = TREE.partition(":")[2]
+    flow = flow_of("a", "b")
+    flow.saw(
+        sighting("model:hub/copy", "b", "gpu", version="9", digest=whole),
+        sighting(TREE, "b", "gpu", version="9", digest=whole, name="model:hub/copy"),
+    )
+    flow.found(finding("malicious_payload", "a", digest=whole))
+    assert flow.alerts_of("a")
+    assert not flow.alerts_of("b")
+
+
+def test_text_is_hostile_in_the_role_it_was_read_in():
+    flow = flow_of("a", "b", "c", "d")
+    role = Basis(kind=BasisKind.VERIFIED, role=".jinja")
+    more = {"digest": BAD, "version": "1"}
+    flow.saw(
+        *held("model:hub/b", "b", "gpu", filename="notes.md", **more),
+        *held("model:hub/c", "c", "gpu", filename="chat/other.jinja", **more),
+        *held("model:hub/d", "d", "gpu", **more),
+    )
+    flow.found(finding("template_injection", "a", basis=role))
+    assert {view.tenant for view in flow.alerts.values()} == {"a", "c"}
+
+
+# -- intelligence ----------------------------------------------------------------------------------
+
+
+def test_facts_on_digests_do_not_spread_by_version():
+    fact = IntelFact(
+        key=DATA, kind=IntelKind.COMPROMISED, versions=("v4",), digests=(BAD,), sources=("x", "y")
+    )
+    flow = flow_of("a", "b", "c", "d")
+    flow.saw(
+        sighting(DATA, "a", "lake", version="v4", digest=BAD),
+        sighting(DATA, "b", "lake", version="v4", digest=GOOD, verified=True),
+        sighting(DATA, "c", "lake", version="v4", digest=GOOD),
+        sighting(DATA, "d", "lake", version="v4"),
+    )
+    flow.fact(fact)
+    bands = {view.tenant: view for view in flow.alerts.values()}
+    assert sorted(bands) == ["a", "c", "d"]
+    assert [one.severity for one in bands["c"].findings] == [Severity.MEDIUM]
+    assert not issued(flow, "c")
+    for tenant in "ad":
+        assert bands[tenant].score.band.rank >= Severity.HIGH.rank
+
+
+def test_a_listed_release_counts_whatever_digest_its_file_has():
+    fact = IntelFact(
+        key=WHEEL, kind=IntelKind.COMPROMISED, versions=("2.9.0",), digests=(BAD,), sources=("x",)
+    )
+    flow = flow_of("a")
+    flow.saw(*held(WHEEL, "a", "ci", version="2.9.0", digest=GOOD))
+    flow.fact(fact)
+    (alert,) = flow.alerts_of("a")
+    assert alert.score.band.rank >= Severity.HIGH.rank
+
+
+def test_that_a_revision_has_a_digest_one_tenant_says_for_itself():
+    flow = flow_of("a", "b")
+    flow.saw(
+        *held(MODEL, "a", "gpu", version="r2", digest=BAD),
+        *held(MODEL, "b", "gpu", version="r2", digest=GOOD),
+        sighting("model:hub/tuned", "b", "gpu", version="1", made_from=(f"{MODEL}@r2",)),
+    )
+    flow.fact(
+        IntelFact(key=f"sha256:{BAD}", kind=IntelKind.MALICIOUS, digests=(BAD,), sources=("x",))
+    )
+    assert {view.tenant for view in flow.alerts.values()} == {"a"}
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_service_whose_base_is_named_before_anybody_held_it(late):
+    fact = IntelFact(key=MODEL, kind=IntelKind.COMPROMISED, versions=("r2",), sources=("x", "y"))
+    served = sighting(
+        "deployment:@a/chat", "a", "cluster", kind="served", made_from=(f"{MODEL}@r2",)
+    )
+    flow = flow_of("a")
+    if late:
+        flow.saw(served)
+    flow.fact(fact)
+    if not late:
+        flow.saw(served)
+    (alert,) = flow.alerts_of("a")
+    assert alert.score.band.rank >= Severity.HIGH.rank
+    assert "intelligence (x, y)" in alert.findings[0].known_by
+    flow.withdraw(MODEL)
+    assert {view.status for view in flow.alerts_of("a")} == {"withdrawn"}
+
+
+# -- lineage and advice ----------------------------------------------------------------------------
+
+
+MADE = "7" * 64
+CHECKPOINT = "model:hub/bigorg/base"
+POISON = IntelFact(key=DATA, kind=IntelKind.COMPROMISED, versions=("v7",), sources=("x", "y"))
+
+
+def made(tenant, second, minutes=0, digest=MADE, of=f"{DATA}@v7"):
+    return held(
+        CHECKPOINT,
+        tenant,
+        "trainer",
+        minutes,
+        version="1",
+        digest=digest,
+        kind="made",
+        made_from=(of,),
+        appended=(second, "runs", 0, second),
+    )
+
+
+def pulled(tenant, second, digest=MADE):
+    return (
+        *held(
+            CHECKPOINT,
+            tenant,
+            "gpu",
+            5,
+            version="1",
+            digest=digest,
+            kind="pulled",
+            appended=(second, "runs", 1, second),
+        ),
+        sighting(
+            f"deployment:@{tenant}/chat",
+            tenant,
+            "cluster",
+            6,
+            kind="served",
+            made_from=(f"sha256:{digest}",),
+        ),
+    )
+
+
+def test_a_false_lineage_of_what_others_held_before_is_no_word_at_all():
+    flow = flow_of("a", "b")
+    flow.saw(*pulled("b", 1), *made("a", 2))
+    flow.fact(POISON)
+    assert flow.alerts_of("a")
+    assert not flow.alerts_of("b")
+
+
+def test_the_lineage_of_who_introduced_a_digest_advises_its_holders():
+    flow = flow_of("a", "b")
+    flow.saw(*made("a", 1), *pulled("b", 2))
+    flow.fact(POISON)
+    (alert,) = flow.alerts_of("b")
+    assert alert.score.band is Severity.MEDIUM
+    assert [(one.spec.action, one.state) for one in alert.commands] == [("investigate", "proposed")]
+    assert {one.component for one in alert.systems} >= {"deployment:@b/chat"}
+    assert not issued(flow, "b")
+    assert alert.tasks == ()
+    assert alert.other_tenants is None
+    (document,) = flow.incidents.values()
+    assert document.tenant_count == 1
+    flow.withdraw(DATA)
+    assert {view.status for view in flow.alerts.values()} == {"withdrawn"}
+
+
+def test_advice_can_be_muted():
+    flow = flow_of("a", "b")
+    flow.policy(msgspec.structs.replace(default_policy("b"), advice=False))
+    flow.saw(*made("a", 1), *pulled("b", 2))
+    flow.fact(POISON)
+    assert flow.alerts_of("a")
+    assert not flow.alerts_of("b")
+
+
+def test_advice_is_no_veto_on_a_rollback_target():
+    flow = flow_of("a", "b")
+    flow.saw(
+        *made("a", 1),
+        *held(CHECKPOINT, "b", "gpu", 5, version="1", digest=MADE),
+        *held(CHECKPOINT, "b", "gpu", 9, version="2", digest=BAD, exposure="executed"),
+    )
+    flow.fact(POISON)
+    flow.found(finding("malicious_payload", "b", CHECKPOINT, version="2", minutes=10))
+    (rollback,) = [one for one in flow.issued if (one.tenant, one.action) == ("b", "rollback")]
+    assert rollback.rollback_digest == MADE
+
+
+def test_a_record_read_late_changes_who_introduced_a_digest_to_the_same_end():
+    stories = [made("a", 1), made("c", 2, of=f"{DATA}@v6"), pulled("b", 3), pulled("d", 4)]
+    ends = set()
+    for order in itertools.permutations(stories):
+        flow = flow_of("a", "b", "c", "d")
+        flow.fact(POISON)
+        for story in order:
+            flow.saw(*story)
+        ends.add(
+            tuple(
+                sorted(
+                    (view.tenant, view.status, view.score.band)
+                    for view in flow.alerts.values()
+                    if view.status != "withdrawn"
+                )
+            )
+        )
+    assert len(ends) == 1
+    assert {tenant for tenant, _, _ in ends.pop()} == {"a", "b", "c", "d"}
+
+
+def test_what_k_others_have_under_a_wheels_name_advises_who_has_another():
+    filename = "torch-2.9.0-cp312-linux.whl"
+    flow = flow_of("a", "b", "c", "d")
+    for tenant, digest in zip("abcd", (GOOD, GOOD, GOOD, BAD), strict=True):
+        flow.saw(*held(WHEEL, tenant, "ci", version="2.9.0", digest=digest, filename=filename))
+    (alert,) = flow.alerts_of("d")
+    assert alert.score.band is Severity.MEDIUM
+    assert [one.spec.action for one in alert.commands] == ["investigate"]
+    assert not issued(flow, "d")
+    assert not [one for tenant in "abc" for one in flow.alerts_of(tenant)]
+
+
+# -- counts ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("registered", [False, True])
+def test_invented_tenants_count_for_nothing_where_organisations_are_registered(registered):
+    invented = [f"mallory-{number}" for number in range(5)]
+    register = Register({"b": "bank", "mallory": "mallory inc", "c": "bank"})
+    flow = flow_of("b", register=register if registered else None)
+    filename = "torch-2.9.0-cp312-linux.whl"
+    for tenant, digest in [("b", GOOD), *((one, BAD) for one in invented)]:
+        flow.saw(*held(WHEEL, tenant, "ci", version="2.9.0", digest=digest, filename=filename))
+    assert bool(flow.alerts_of("b")) is not registered
+    for tenant in ("b", "c", *invented):
+        flow.saw(*held(MODEL, tenant, "gpu", version="r2", digest="c" * 64))
+    flow.found(finding("malicious_payload", "b", digest="c" * 64))
+    (alert,) = [one for one in flow.alerts_of("b") if one.root == f"sha256:{'c' * 64}"]
+    assert alert.other_tenants == (None if registered else 3)
+    document = flow.incidents[alert.incident]
+    assert document.organisations == (1 if registered else 7)
+
+
+# -- private names ---------------------------------------------------------------------------------
+
+
+def test_the_ledger_refuses_what_speaks_of_anothers_private_names_and_tells_the_operator():
+    secret = "model:@globex/models.globex.example/fraud"
+    quiet = flow_of("globex")
+    probed = flow_of("globex", "mallory")
+    own = held(secret, "globex", "gpu", version="r1", digest=GOOD)
+    for flow in (quiet, probed):
+        flow.saw(*own)
+    probed.found(
+        finding("malicious_payload", "mallory", secret, version="r1"),
+        finding("malicious_payload", "mallory", secret, digest=None, version="r1", rule_id="TW-X"),
+    )
+    probed.saw(
+        *held(secret, "mallory", "x", version="r1", digest=BAD),
+        sighting("model:@mallory/x", "mallory", "x", made_from=(f"{secret}@r1",)),
+        sighting(secret, "mallory", "x", made_from=("pypi:evil@6",)),
+    )
+    assert {one.kind for one in probed.operator.values()} == {"foreign-key"}
+    assert not quiet.operator
+    for flow in (quiet, probed):
+        flow.fact(
+            IntelFact(key="pypi:evil", kind=IntelKind.MALICIOUS, versions=("6",), sources=("x",))
+        )
+        flow.found(finding("malicious_payload", "globex", secret, version="r1", minutes=9))
+    assert [one.root for one in probed.alerts_of("globex")] == [
+        one.root for one in quiet.alerts_of("globex")
+    ]
+    # What it reads is what it wrote itself, whether or not there is such a model.
+    nowhere = flow_of("mallory")
+    for flow in (probed, nowhere):
+        flow.found(finding("malicious_payload", "mallory", "model:x", version="r1", minutes=20))
+    assert [len(one.systems) for one in nowhere.alerts_of("mallory")] == [0]
+    assert not [one for view in probed.alerts_of("mallory") for one in view.systems]
+
+
+# -- what everybody holds --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("agreed", [False, True])
+def test_a_scan_alone_only_proposes_to_contain_what_very_many_hold(agreed):
+    tenants = [f"t{number}" for number in range(POPULAR_HOLDERS + 1)]
+    flow = flow_of(*tenants)
+    holders = [one for tenant in tenants for one in held(MODEL, tenant, "gpu", digest=BAD)]
+    flow.saw(*holders)
+    if agreed:
+        flow.fact(
+            IntelFact(
+                key=f"sha256:{BAD}", kind=IntelKind.MALICIOUS, digests=(BAD,), sources=("x", "y")
+            )
+        )
+    flow.found(finding("malicious_payload", "t0", version=None))
+    wanted = {"capture-evidence", "quarantine"} if agreed else {"capture-evidence"}
+    for tenant in tenants:
+        (alert,) = flow.alerts_of(tenant)
+        assert set(issued(flow, tenant)) >= wanted
+        assert ("quarantine" in issued(flow, tenant)) is agreed
+        assert "quarantine" in {one.spec.action for one in alert.commands}
+
+
+def test_the_order_of_arrival_does_not_decide_what_each_is_told():
+    parts = [
+        *part("a", TREE, BAD, "weights.bin"),
+        finding("malicious_payload", "a", "model:hub/a", version="1"),
+        sighting(TREE, "b", "gpu", digest=TREE[5:], name="model:hub/b"),
+        *made("a", 1, of=f"sha256:{BAD}"),
+        *pulled("b", 2),
+        *pulled("c", 3),
+        hostile_by_name("c"),
+        *held(MODEL, "b", "gpu", version="r2", digest=GOOD),
+    ]
+    ends = set()
+    for seed in range(12):
+        chance = random.Random(seed)
+        order = list(parts)
+        chance.shuffle(order)
+        flow = flow_of("a", "b", "c", shuffle=chance, again=0.2)
+        for one in order:
+            flow.put(one)
+            if chance.random() < 0.5:
+                flow.run()
+        flow.run()
+        ends.add(
+            tuple(
+                sorted(
+                    (view.tenant, view.root, view.score.band, len(view.systems))
+                    for view in flow.alerts.values()
+                    if view.status != "withdrawn"
+                )
+            )
+        )
+    assert len(ends) == 1

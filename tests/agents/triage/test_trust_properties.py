@@ -1,0 +1,223 @@
+"""For random histories: what one tenant claims changes nothing of what another gets, but advice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.basis import Basis, BasisKind
+from schemas.decisions import Decision, DecisionKind
+from schemas.intel import IntelFact, IntelKind
+from schemas.policy import default_policy
+from tests.agents.triage.flow import Flow, at
+from tests.agents.triage.stories import finding, held, sighting
+from tests.agents.triage.test_trust import AUTOMATIC
+
+NAMES = ("model:hub/base", "model:hub/tuned", "dataset:hub/corpus", "pypi:torch")
+DIGESTS = tuple(str(number) * 64 for number in range(1, 5))
+VERSIONS = ("v1", "v2")
+CLAIMANT, READER = "a", "b"
+
+names, digests, versions = map(st.sampled_from, (NAMES, DIGESTS, VERSIONS))
+minutes = st.integers(0, 300)
+kinds = st.sampled_from(["seen", "pushed", "made", "used", "pulled"])
+made_from = st.lists(
+    st.one_of(
+        st.builds(lambda name, version: f"{name}@{version}", names, versions),
+        st.builds(lambda digest: f"sha256:{digest}", digests),
+        names,
+    ),
+    max_size=2,
+).map(tuple)
+VERIFIED = Basis(kind=BasisKind.VERIFIED)
+
+
+def holding(tenant):
+    def make(name, version, digest, minute, kind, of, second):
+        return held(
+            name,
+            tenant,
+            f"gpu-{minute % 3}",
+            minute,
+            version=version,
+            digest=digest,
+            kind=kind,
+            made_from=tuple(one for one in of if not one.startswith(name)),
+            appended=(second, "in", 0, second),
+            publisher="publisher:hub/acme",
+            exposure="executed",
+        )
+
+    return st.builds(
+        make, names, versions, digests, minutes, kinds, made_from, st.integers(1, 10**6)
+    )
+
+
+def claim(tenant):
+    def make(kind, name, version, digest, minute, by_digest):
+        return (
+            finding(
+                kind,
+                tenant,
+                name,
+                digest=digest if by_digest else None,
+                version=version,
+                minutes=minute,
+                basis=None,
+                publisher="publisher:hub/acme",
+            ),
+        )
+
+    return st.builds(
+        make,
+        st.sampled_from(["malicious_payload", "package_hash_mismatch", "poisoned_dataset"]),
+        names,
+        versions,
+        digests,
+        minutes,
+        st.booleans(),
+    )
+
+
+facts = st.builds(
+    lambda name, version, digest, by: (
+        IntelFact(
+            key=name if by else f"sha256:{digest}",
+            kind=IntelKind.COMPROMISED if by else IntelKind.MALICIOUS,
+            versions=(version,) if by else (),
+            digests=() if by else (digest,),
+            sources=("one", "two"),
+        ),
+    ),
+    names,
+    versions,
+    digests,
+    st.booleans(),
+)
+scans = st.builds(
+    lambda digest, minute: (
+        finding("malicious_payload", "lab", "model:hub/lab", digest=digest, minutes=minute),
+    ),
+    digests,
+    minutes,
+)
+decisions = st.builds(
+    lambda kind, place: ("decide", kind, place),
+    st.sampled_from([DecisionKind.FALSE_POSITIVE, DecisionKind.CLOSE]),
+    st.integers(0, 3),
+)
+step = st.one_of(
+    st.tuples(st.just("both"), st.one_of(holding(READER), claim(READER), facts, scans)),
+    st.tuples(st.just("claims"), st.one_of(holding(CLAIMANT), claim(CLAIMANT), decisions)),
+)
+
+
+def played(history, *, with_claims):
+    flow = Flow(k=10)  # so that no count is told
+    for tenant in (CLAIMANT, READER, "lab"):
+        policy = default_policy(tenant)
+        flow.policy(msgspec.structs.replace(policy, automatic=AUTOMATIC, dry_run=False))
+    for whose, inputs in history:
+        if whose == "claims" and not with_claims:
+            continue
+        if inputs[0] == "decide":
+            _, kind, place = inputs
+            mine = flow.alerts_of(CLAIMANT)
+            if place < len(mine):
+                flow.decide(
+                    Decision(
+                        id=f"dec-{len(flow.sent)}",
+                        incident=mine[place].incident,
+                        actor="a@a",
+                        decision=kind,
+                        reason="x",
+                        time=at(1000),
+                        tenant=CLAIMANT,
+                    )
+                )
+            continue
+        flow.put(*inputs)
+        flow.run()
+    return flow
+
+
+def full_part(view):
+    """Return what a person would act on in an alert, without what depends on when it came."""
+    plain: dict[str, Any] = msgspec.to_builtins(view)
+    for name in ("processing", "activity", "timeline", "correlation_ids", "tasks"):
+        plain.pop(name, None)
+    for command in plain["commands"]:
+        command["spec"].pop("expires", None)
+    return plain
+
+
+def got(flow):
+    return {
+        view.incident: full_part(view)
+        for view in flow.alerts_of(READER)
+        if not any(one.advice for one in view.findings)
+    }
+
+
+def contained(flow):
+    return sorted(
+        (one.incident, one.action, one.target, one.version or "", one.rollback_digest or "")
+        for one in flow.issued
+        if one.tenant == READER
+    )
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(step, min_size=3, max_size=12))
+def test_what_another_tenant_claims_changes_nothing_but_advice(history):
+    with_claims = played(history, with_claims=True)
+    without = played(history, with_claims=False)
+    assert got(with_claims) == got(without)
+    assert contained(with_claims) == contained(without)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(step, min_size=3, max_size=12))
+def test_advice_never_contains(history):
+    flow = played(history, with_claims=True)
+    advised = {
+        (view.incident, view.tenant)
+        for views in flow.history.values()
+        for view in views[-1:]
+        if any(one.advice for one in view.findings)
+    }
+    for view in flow.alerts.values():
+        if (view.incident, view.tenant) not in advised:
+            continue
+        assert view.score.band.value == "medium"
+        assert {one.spec.action for one in view.commands} <= {"investigate"}
+        assert not view.tasks
+    always = {
+        (view.incident, view.tenant)
+        for views in flow.history.values()
+        for view in views[:1]
+        if all(any(one.advice for one in each.findings) for each in views)
+    }
+    assert not [one for one in flow.issued if (one.incident, one.tenant) in always]
+
+
+def test_the_histories_hold_advice_and_alerts():
+    """The two properties would hold of a Tidewatch that says nothing."""
+    story = [
+        ("claims", held("model:hub/base", "a", "gpu-1", version="v1", digest=DIGESTS[0],
+                        kind="made", made_from=("dataset:hub/corpus@v1",),
+                        appended=(1, "in", 0, 1))),
+        ("both", held("model:hub/base", "b", "gpu-1", 5, version="v1", digest=DIGESTS[0],
+                      appended=(2, "in", 0, 2))),
+        ("both", (sighting("dataset:hub/corpus", "b", "lake", version="v2"),)),
+        ("both", (IntelFact(key="dataset:hub/corpus", kind=IntelKind.COMPROMISED,
+                            versions=("v1", "v2"), sources=("one", "two")),)),
+    ]  # fmt: skip
+    flow = played(story, with_claims=True)
+    assert sorted(any(one.advice for one in view.findings) for view in flow.alerts_of("b")) == [
+        False,
+        True,
+    ]
