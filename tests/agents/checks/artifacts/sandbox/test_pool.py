@@ -10,10 +10,13 @@ import pickle
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 import time
+import zipfile
 from pathlib import Path
 
+import py7zr
 import pytest
 
 from agents.checks.artifacts.sandbox.pool import Sandbox, SandboxPool
@@ -228,3 +231,21 @@ def test_a_process_started_from_a_folder_on_the_import_path_scans_too():
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "clean"
+
+
+@pytest.mark.parametrize("suffix", [".7z", ".zip", ".tar", ".tar.gz", ".tar.xz", ".tar.bz2"])
+def test_a_confined_process_unpacks_every_kind_of_archive(sandbox, tmp_path, suffix):
+    """A library may read a file of the system that confinement keeps from it."""
+    member, archive = tmp_path / "data.pkl", tmp_path / f"model{suffix}"
+    member.write_bytes(evil(2))
+    if suffix == ".7z":
+        with py7zr.SevenZipFile(archive, "w") as opened:
+            opened.write(member, "data.pkl")
+    elif suffix == ".zip":
+        with zipfile.ZipFile(archive, "w") as opened:
+            opened.write(member, "data.pkl")
+    else:
+        with tarfile.open(archive, f"w:{suffix.removeprefix('.tar').removeprefix('.')}") as opened:
+            opened.add(member, "data.pkl")
+    report = sandbox.scan_path(archive)
+    assert report.verdict is Verdict.MALICIOUS, report.reasons
