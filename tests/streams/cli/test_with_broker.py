@@ -43,6 +43,7 @@ def cli(
     """The environment of a user with topics of this test's own."""
     monkeypatch.setenv("TIDEWATCH_KAFKA", kafka)
     monkeypatch.setenv("TIDEWATCH_TOPIC_PREFIX", f"cli-{request.node.originalname}.")
+    monkeypatch.setenv("TIDEWATCH_GROUP_PREFIX", f"cli-{request.node.originalname}")
     monkeypatch.setenv("TIDEWATCH_PARTITIONS", "2")
     return monkeypatch
 
