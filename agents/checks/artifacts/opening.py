@@ -51,9 +51,13 @@ def _leads_out(path: Path, root: Path) -> bool:
 def escapes(path: Path, root: Path) -> bool:
     """Tell whether a path, its links followed, leaves `root`.
 
-    A snapshot of a hub's cache is one with the `blobs` that its links name.
+    A snapshot of a hub's cache is one with the `blobs` that its links name. Links that lead to one
+    another in a circle leave nothing.
     """
-    real, base = path.resolve(), root.resolve()
+    try:
+        real, base = path.resolve(), root.resolve()
+    except (OSError, RuntimeError):
+        return False
     if real.is_relative_to(base):
         return False
     cache = next((one.parent for one in (base, *base.parents) if one.name == "snapshots"), None)

@@ -63,6 +63,8 @@ KNOWN_QUADRATIC = {
 """Inputs whose cost still grows faster than they do; a bound on steps ends them, as incomplete."""
 
 
+@pytest.mark.timeout(1200)  # counting calls makes deep pickles some 50 times slower
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
