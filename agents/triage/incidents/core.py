@@ -16,6 +16,7 @@ from agents.triage.incidents import reducers
 from agents.triage.incidents.asking import leave_holds, on_notice
 from agents.triage.incidents.commands import next_due, on_time, update_commands
 from agents.triage.incidents.document import LISTED_TENANTS, incident_document
+from agents.triage.incidents.escalation import escalation_alert
 from agents.triage.incidents.hold_batch import HoldBatch
 from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.revocations import note_told, with_generations
@@ -388,17 +389,7 @@ class _IncidentBatch:
         self.store.save(row_key(EXPIRY, f"{day:08d}", incident), ExpiryRow(incident=incident))
 
     def _escalate(self, spec: CommandSpec, why: str, now_ms: int) -> None:
-        self._operator(
-            OperatorAlert(
-                id=stable_id("opa", "escalation", spec.command_id, why),
-                kind="escalation",
-                subject=spec.incident,
-                tenant=spec.tenant,
-                detail=f"{spec.action} {spec.target}: {why}",
-                figures={"attempt": float(spec.attempt), "at_ms": float(now_ms)},
-                runbook="Carry it out by hand, then report the result or close the incident.",
-            )
-        )
+        self._operator(escalation_alert(spec, why, now_ms))
 
     def _command(self, spec: CommandSpec, at_ms: int, *, proposal: bool) -> None:
         for message in self._documents.command(spec, at_ms, proposal=proposal):

