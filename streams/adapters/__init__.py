@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 from typing import Any, Final
 
 from schemas.cloudevents import read_event, write_structured
 from schemas.errors import TidewatchError
 from schemas.events import Event
+from streams.adapters.manifests.kinds import PACKAGES
 
-ADAPTERS: Final[dict[str, str]] = {
+PRODUCERS: Final[dict[str, str]] = {
     "argo": "streams.adapters.argo:adapt",
     "cdevents": "streams.adapters.cdevents:adapt",
-    "conda-environment": "streams.adapters.manifests.conda:adapt_environment",
-    "conda-explicit": "streams.adapters.manifests.conda:adapt_explicit",
-    "conda-lock": "streams.adapters.manifests.conda:adapt_lock",
-    "cyclonedx": "streams.adapters.manifests.cyclonedx:adapt",
-    "dockerfile": "streams.adapters.manifests.commands:adapt_dockerfile",
     "github-package": "streams.adapters.github:adapt_package",
     "github-workflow-run": "streams.adapters.github:adapt_workflow_run",
     "harbor": "streams.adapters.harbor:adapt",
@@ -27,28 +24,16 @@ ADAPTERS: Final[dict[str, str]] = {
     "mlflow": "streams.adapters.mlflow:adapt",
     "oci": "streams.adapters.oci:adapt",
     "openlineage": "streams.adapters.openlineage:adapt",
-    "pdm-lock": "streams.adapters.manifests.pdm_lock:adapt",
-    "pip-inspect": "streams.adapters.manifests.pip_reports:adapt_inspect",
-    "pip-list": "streams.adapters.manifests.pip_reports:adapt_list",
-    "pip-report": "streams.adapters.manifests.pip_reports:adapt_report",
-    "pipfile": "streams.adapters.manifests.pipfile:adapt",
-    "pipfile-lock": "streams.adapters.manifests.pipfile:adapt_lock",
-    "poetry-lock": "streams.adapters.manifests.poetry_lock:adapt",
-    "pylock": "streams.adapters.manifests.pylock:adapt",
-    "pyproject": "streams.adapters.manifests.pyproject:adapt",
-    "python-script": "streams.adapters.manifests.python_script:adapt",
-    "requirements": "streams.adapters.manifests.requirements:adapt",
     "sagemaker-model-package": "streams.adapters.sagemaker:adapt_model_package",
     "sagemaker-pipeline": "streams.adapters.sagemaker:adapt_pipeline",
-    "setup-cfg": "streams.adapters.manifests.setup_cfg:adapt",
-    "shell-script": "streams.adapters.manifests.commands:adapt_script",
-    "spdx": "streams.adapters.manifests.spdx:adapt",
-    "syft": "streams.adapters.manifests.syft:adapt",
     "tekton": "streams.adapters.tekton:adapt",
-    "uv-lock": "streams.adapters.manifests.uv_lock:adapt",
     "wandb": "streams.adapters.wandb:adapt",
 }
 """`module:function` by kind of payload; a module is imported when its kind is first used."""
+MANIFESTS: Final = {kind.name: kind for kind in PACKAGES}
+"""The manifests that name packages."""
+ADAPTERS: Final = tuple(sorted({*PRODUCERS, *MANIFESTS}))
+"""Every kind of payload."""
 MAX_EVENT_BYTES: Final = 8 << 20
 
 
@@ -80,15 +65,7 @@ def adapt(
         UnknownProducerError: no such kind.
         UnreadableRecordError: the payload is not valid for its kind.
     """
-    reference = ADAPTERS.get(kind)
-    if reference is None:
-        raise UnknownProducerError(
-            f"no adapter for {kind[:60]!r}",
-            remedy=f"use one of {', '.join(sorted(ADAPTERS))}",
-        )
-    module, _, name = reference.partition(":")
-    function: Callable[..., list[Event[Any]]] = getattr(import_module(module), name)
-    events = function(payload, tenant=tenant, **options)
+    events = _adapter(kind)(payload, tenant=tenant, **options)
     for event in events:
         # An event that its topic would refuse is refused here, where the sender sees the error.
         read_event(
@@ -98,3 +75,18 @@ def adapt(
             max_bytes=MAX_EVENT_BYTES,
         )
     return events
+
+
+def _adapter(kind: str) -> Callable[..., list[Event[Any]]]:
+    if kind in MANIFESTS:
+        adapt_manifest: Callable[..., list[Event[Any]]] = import_module(
+            "streams.adapters.manifests.adapter"
+        ).adapt_manifest
+        return partial(adapt_manifest, MANIFESTS[kind])
+    if kind not in PRODUCERS:
+        raise UnknownProducerError(
+            f"no adapter for {kind[:60]!r}", remedy=f"use one of {', '.join(ADAPTERS)}"
+        )
+    module, _, name = PRODUCERS[kind].partition(":")
+    function: Callable[..., list[Event[Any]]] = getattr(import_module(module), name)
+    return function

@@ -19,11 +19,11 @@ from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
 from schemas.errors import TidewatchError, UnreadableRecordError
 from schemas.severity import Severity, Status, Verdict
-from streams.adapters.manifests.adapter import read_as
 from streams.adapters.manifests.events import install_events
 from streams.adapters.manifests.found import Found, InstallOptions
 from streams.adapters.manifests.kinds import Family, Kind
 from streams.adapters.manifests.neighbours import Neighbours
+from streams.adapters.manifests.reading import read_as
 from streams.reports.entries import FileEntry, finding_entry
 from streams.scanning.definitions import EPOCH, SCRIPTS, installed_by, pipeline_event
 from streams.scanning.intel_findings import intel_findings
@@ -137,7 +137,7 @@ def _check_kind(
             said.unsupported.append(f"{kind.name}: unsupported, it was not checked{remedy}")
             return
         if kind.family is Family.PACKAGES:
-            found = read_as(kind.name, kind.read(), raw, options)
+            found = read_as(kind, raw, options)
             said.add(_credentials(raw, shown_path(manifest.file.name), neighbours.read))
             _check_packages(kind.name, raw, found, options, knowledge, said)
         if kind.family is Family.PIPELINE or kind.name in SCRIPTS:

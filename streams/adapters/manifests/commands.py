@@ -13,7 +13,6 @@ import msgspec
 
 from agents.checks.packages.requirements import read_requirements
 from schemas.events import Installer
-from streams.adapters.manifests.adapter import install_adapter
 from streams.adapters.manifests.found import Found, InstallOptions
 from streams.adapters.manifests.requirements import beside, missing_files, package_of
 
@@ -283,7 +282,3 @@ def read_script(raw: bytes, options: InstallOptions) -> Found:
     """Return the packages that a shell script installs."""
     commands = script_commands(raw.decode("utf-8-sig", "replace"))
     return installs_of(commands, options, options.path or "script")
-
-
-adapt_dockerfile = install_adapter("dockerfile", read_dockerfile)
-adapt_script = install_adapter("shell-script", read_script)

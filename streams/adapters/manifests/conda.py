@@ -10,7 +10,6 @@ import re
 from typing import Any, Final
 
 from schemas.events import Installer, Package
-from streams.adapters.manifests.adapter import install_adapter
 from streams.adapters.manifests.found import (
     File,
     Found,
@@ -101,8 +100,3 @@ def read_lock_file(raw: bytes, _options: InstallOptions) -> Found:
         lock_in(found.lock, name, version, digests_of(listed))
         found.packages.append(Package(name=name, version=version, **from_files(listed)))
     return found
-
-
-adapt_environment = install_adapter("conda-environment", read_environment)
-adapt_explicit = install_adapter("conda-explicit", read_explicit)
-adapt_lock = install_adapter("conda-lock", read_lock_file)

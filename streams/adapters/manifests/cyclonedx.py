@@ -14,7 +14,6 @@ from xml.etree import ElementTree as ET
 import msgspec
 
 from schemas.events import Installer
-from streams.adapters.manifests.adapter import install_adapter
 from streams.adapters.manifests.components import Component, add_components
 from streams.adapters.manifests.found import (
     File,
@@ -171,6 +170,3 @@ def _from_xml(raw: bytes) -> dict[str, Any]:
             for one in every(root, "dependencies", "dependency")
         ],
     }
-
-
-adapt = install_adapter("cyclonedx", read)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -78,6 +78,8 @@ class Found(msgspec.Struct, kw_only=True):
 
 
 _SHOWN: Final = 5
+Reader = Callable[[bytes, InstallOptions], Found]
+"""Returns the contents of a manifest of one kind."""
 
 
 class File(msgspec.Struct, frozen=True):

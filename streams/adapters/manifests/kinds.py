@@ -17,7 +17,7 @@ import msgspec
 import orjson
 
 if TYPE_CHECKING:
-    from streams.adapters.manifests.adapter import Reader
+    from streams.adapters.manifests.found import Reader
 
 HEAD: Final = 64 << 10
 """Bytes at either end of a large file from which its kind is detected."""

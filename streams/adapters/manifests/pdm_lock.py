@@ -8,7 +8,6 @@ from typing import Any
 
 from agents.checks.packages.requirements import read_line
 from schemas.events import Installer, Package, Vcs
-from streams.adapters.manifests.adapter import install_adapter
 from streams.adapters.manifests.found import (
     Found,
     InstallOptions,
@@ -68,6 +67,3 @@ def _source(entry: Mapping[str, Any]) -> dict[str, Any]:
     if url := entry.get("url"):
         return {"direct": True, "url": url}
     return {}
-
-
-adapt = install_adapter("pdm-lock", read)

@@ -9,7 +9,6 @@ from typing import Any, Final
 import msgspec
 
 from schemas.events import Environment, Installer, Package, Vcs
-from streams.adapters.manifests.adapter import install_adapter
 from streams.adapters.manifests.found import Found, InstallOptions, filename_of
 from streams.adapters.payload import refuse
 
@@ -192,8 +191,3 @@ def _columns(text: str) -> Iterator[_Listed]:
             break
         location = line[place:].strip() if 0 < place < len(line) else None
         yield _Listed(name=words[0], version=words[1], editable_project_location=location or None)
-
-
-adapt_report = install_adapter("pip-report", read_report)
-adapt_inspect = install_adapter("pip-inspect", read_inspect)
-adapt_list = install_adapter("pip-list", read_list)

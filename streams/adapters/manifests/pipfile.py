@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 import msgspec
 
 from schemas.events import Installer, Package, Vcs
-from streams.adapters.manifests.adapter import install_adapter
 from streams.adapters.manifests.found import Found, InstallOptions, entries, lock_in, table, texts
 from streams.adapters.payload import refuse
 
@@ -90,7 +89,3 @@ def _add(
     if len(hashes) == 1 and hashes[0].startswith("sha256:"):
         fields["hashes"] = {"sha256": hashes[0][7:]}
     found.packages.append(Package(name=name, version=version, requested=not locked, **fields))
-
-
-adapt = install_adapter("pipfile", read)
-adapt_lock = install_adapter("pipfile-lock", read_lock_file)

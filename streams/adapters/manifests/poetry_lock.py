@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from schemas.events import Installer, Package, Vcs
-from streams.adapters.manifests.adapter import install_adapter
 from streams.adapters.manifests.found import (
     File,
     Found,
@@ -77,6 +76,3 @@ def _source(source: Mapping[str, Any]) -> dict[str, Any]:
         case "file" | "directory":
             return {"direct": True, "url": f"file:{url}", "editable": bool(source.get("develop"))}
     return {}
-
-
-adapt = install_adapter("poetry-lock", read)

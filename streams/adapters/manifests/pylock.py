@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from schemas.events import Installer, Package, Vcs
-from streams.adapters.manifests.adapter import install_adapter
 from streams.adapters.manifests.found import (
     File,
     Found,
@@ -86,6 +85,3 @@ def read(raw: bytes, _options: InstallOptions) -> Found:
     if "lock-version" not in document:
         raise refuse("no lock-version: not a pylock.toml")
     return read_document(document)
-
-
-adapt = install_adapter("pylock", read)

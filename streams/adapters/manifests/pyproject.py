@@ -11,7 +11,6 @@ import msgspec
 
 from agents.checks.packages.versions import canonical_name
 from schemas.events import Installer, Package, Vcs
-from streams.adapters.manifests.adapter import install_adapter
 from streams.adapters.manifests.found import Found, InstallOptions, entries, table, texts
 from streams.adapters.manifests.requirements import declare
 
@@ -135,6 +134,3 @@ def _read_pdm(found: Found, pdm: Mapping[str, Any], place: str) -> None:
         host = urlsplit(str(one.get("url") or "")).hostname
         if one.get("verify_ssl") is False and host:
             found.requirements.append(f"--trusted-host {host}")
-
-
-adapt = install_adapter("pyproject", read)

@@ -6,7 +6,6 @@ import re
 import tomllib
 from typing import Final
 
-from streams.adapters.manifests.adapter import install_adapter
 from streams.adapters.manifests.found import Found, InstallOptions
 from streams.adapters.manifests.pyproject import read_document
 from streams.adapters.payload import refuse
@@ -28,6 +27,3 @@ def read(raw: bytes, _options: InstallOptions) -> Found:
     lines = blocks[0]["content"].splitlines()
     metadata = tomllib.loads("\n".join(line.removeprefix("#").removeprefix(" ") for line in lines))
     return read_document({"project": metadata, "tool": metadata.get("tool")}, "script")
-
-
-adapt = install_adapter("python-script", read)

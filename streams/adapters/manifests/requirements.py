@@ -10,7 +10,6 @@ from agents.checks.packages.requirements import RequirementLine, Requirements, r
 from agents.checks.packages.requirements_text import decode_requirements
 from schemas import dead_letters as reasons
 from schemas.events import Package, Vcs
-from streams.adapters.manifests.adapter import install_adapter
 from streams.adapters.manifests.found import Found, InstallOptions, Lock, lock_in
 from streams.adapters.manifests.kinds import kind_of_content
 from streams.adapters.payload import refuse
@@ -154,6 +153,3 @@ def read(raw: bytes, options: InstallOptions) -> Found:
     found = Found()
     add_requirements(found, parsed_requirements(raw, options.files, options.path))
     return found
-
-
-adapt = install_adapter("requirements", read)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import configparser
 
 from schemas.events import Installer
-from streams.adapters.manifests.adapter import install_adapter
 from streams.adapters.manifests.found import Found, InstallOptions
 from streams.adapters.manifests.requirements import declare
 from streams.adapters.payload import refuse
@@ -39,6 +38,3 @@ def _declare(found: Found, listed: str, options: InstallOptions, place: str) -> 
         return
     lines = [line.strip() for line in listed.splitlines()]
     declare(found, [line for line in lines if line and not line.startswith("#")], place)
-
-
-adapt = install_adapter("setup-cfg", read)

@@ -12,7 +12,6 @@ from typing import Any, Final
 import msgspec
 
 from schemas.events import Installer
-from streams.adapters.manifests.adapter import install_adapter
 from streams.adapters.manifests.components import Component, add_components
 from streams.adapters.manifests.found import (
     File,
@@ -193,6 +192,3 @@ def _from_tags(text: str) -> dict[str, Any]:
                     )
     document["creationInfo"]["creators"] = creators
     return document
-
-
-adapt = install_adapter("spdx", read)

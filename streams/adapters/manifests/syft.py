@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 
 from schemas.events import Installer
-from streams.adapters.manifests.adapter import install_adapter
 from streams.adapters.manifests.components import Component, add_components
 from streams.adapters.manifests.found import Found, InstallOptions, entries, table, word
 from streams.adapters.payload import refuse
@@ -37,6 +36,3 @@ def read(raw: bytes, _options: InstallOptions) -> Found:
     ]
     add_components(found, components, edges, [])
     return found
-
-
-adapt = install_adapter("syft", read)

@@ -8,7 +8,6 @@ from typing import Any
 
 from agents.checks.packages.versions import canonical_name
 from schemas.events import Installer, Package, Vcs
-from streams.adapters.manifests.adapter import install_adapter
 from streams.adapters.manifests.found import (
     Found,
     InstallOptions,
@@ -96,6 +95,3 @@ def read(raw: bytes, _options: InstallOptions) -> Found:
     if not isinstance(document.get("package"), list) or "version" not in document:
         raise refuse("no version and packages: not a uv.lock")
     return read_document(document)
-
-
-adapt = install_adapter("uv-lock", read)
