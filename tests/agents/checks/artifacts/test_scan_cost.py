@@ -55,7 +55,6 @@ def _cost(name: str, size: int) -> int:
 
 
 KNOWN_QUADRATIC = {
-    "introspection.py": "the chain of attributes is walked again from each of its parts",
     "ternary.jinja": "a nested choice folds both of its sides again",
     "aliases.yaml": "what is named again by an alias is walked again",
 }
