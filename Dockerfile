@@ -3,6 +3,7 @@
 #   docker run --env TIDEWATCH_KAFKA=kafka:9092 tidewatch worker --agents checks
 
 # the tag's index for all platforms in October 2026; the digest decides, not the tag
+# (`docker buildx imagetools inspect python:3.11-slim-bookworm` shows what the tag is now)
 FROM python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b AS base
 
 FROM base AS build

@@ -7,6 +7,8 @@ ARGS ?=
 export FUZZ_EXAMPLES ?= 2000
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# compiled once and kept, not by every process that is started
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -20,10 +22,13 @@ run: setup ## set up, then show the main job live (ARGS=--exit-when-done for a s
 	$(BIN)/tidewatch up --demo $(ARGS)
 
 test: setup-dev $(VENV)/interop.stamp ## set up, then run the tests (ARGS="tests/streams -k broker" for some)
-	OPENC2_PYTHON="$(CURDIR)/$(VENV)/interop/bin/python" $(BIN)/python -m pytest $(ARGS)
+	OPENC2_PYTHON="$(CURDIR)/$(VENV)/interop/bin/python" $(BIN)/python -m pytest $(TWO) $(ARGS)
 
 test-fast: setup-dev ## the tests that need no Kafka, kill nothing and are quick
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m "not kafka and not fault and not slow" $(ARGS)
+	$(BIN)/python -m pytest $(TWO) -m "not kafka and not fault and not slow" $(ARGS)
+
+# two processes, which take tests in the order of tests/conftest.py (ARGS="--numprocesses 0": one)
+TWO := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 lint: setup-dev ## style, types, and the walls between the rooms
 	$(BIN)/ruff check .
@@ -99,7 +104,7 @@ test-python: ## run the fast tests on each interpreter that is here (PY=python3.
 	  if ! $$python -c '' 2>/dev/null; then echo "$$python: not on this machine"; continue; fi; \
 	  echo "$$python:"; \
 	  $$python locks/installer.py --installer $(VENV)/installer install $(VENV)/$${python##*/} requirements-dev.lock --project . --editable \
-	    && $(VENV)/$${python##*/}/bin/python -m pytest -m "not kafka and not fault" $(ARGS) || exit 1; \
+	    && $(VENV)/$${python##*/}/bin/python -m pytest $(TWO) -m "not kafka and not fault" $(ARGS) || exit 1; \
 	done
 
 PY ?= python3.11 python3.12 python3.13 python3.14

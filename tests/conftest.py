@@ -24,18 +24,47 @@ OwnKafka = Callable[..., EmbeddedBroker]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses a broker, and let one process run those tests while another runs the rest.
+    """Mark what uses a broker, group what one process runs, and put the longest first.
 
-    Two brokers and their workers at a time are more than a small machine carries; and tests of one
-    module share what it has set up.
+    What a module sets up once is for the tests of that module, so one process runs those that use
+    it. Of the others each long one goes to whichever process is free. The order is that of the
+    times that tests are given: no process is left with a long one at the end.
     """
-    for item in items:
+    longest: dict[str, float] = {}
+    groups: dict[pytest.Item, str] = {}
+    for number, item in enumerate(items):
         if {"kafka", "own_kafka"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.kafka)
-        if item.get_closest_marker("xdist_group") is None:
-            alone = item.get_closest_marker("kafka") or item.get_closest_marker("fault")
-            module = item.nodeid.partition("::")[0]
-            item.add_marker(pytest.mark.xdist_group("processes" if alone else module))
+        named = item.get_closest_marker("xdist_group")
+        if named is not None:
+            group = str(named.args[0])
+        elif is_long(item) and not shares_a_fixture(item):
+            group = str(number)
+        else:
+            group = item.nodeid.partition("::")[0]
+        if named is None:
+            item.add_marker(pytest.mark.xdist_group(group))
+        groups[item] = group
+        longest[group] = max(longest.get(group, 0.0), seconds_given(item))
+    items.sort(key=lambda item: -longest[groups[item]])
+
+
+def is_long(item: pytest.Item) -> bool:
+    """Tell whether a test is not among the quick ones."""
+    return any(item.get_closest_marker(name) for name in ("kafka", "fault", "slow"))
+
+
+def shares_a_fixture(item: pytest.Item) -> bool:
+    """Tell whether a test uses what is set up once for its module."""
+    known = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
+    return any(one.scope == "module" for found in known.values() for one in found)
+
+
+def seconds_given(item: pytest.Item) -> float:
+    """Return how long a test may take; 0 for the quick ones."""
+    marker = item.get_closest_marker("timeout")
+    given = float(marker.args[0]) if marker is not None else 1.0
+    return given if is_long(item) else 0.0
 
 
 @pytest.fixture(autouse=True)

@@ -102,7 +102,8 @@ def test_it_runs_without_root_under_the_number_that_the_pods_name() -> None:
 
 def test_compose_runs_the_kafka_that_the_tests_run() -> None:
     compose = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
-    _, version = compose["services"]["kafka"]["image"].split(":")
+    tag, _ = compose["services"]["kafka"]["image"].split("@")
+    _, version = tag.split(":")
     pins = (ROOT / "deploy/kafka/jars.sha256").read_text()
     assert re.findall(r"kafka-clients-([\d.]+)\.jar", pins) == [version]
 

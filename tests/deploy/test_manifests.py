@@ -54,6 +54,20 @@ def test_the_pod_has_no_privileges() -> None:
     assert pod()["automountServiceAccountToken"] is False
 
 
+def test_images_of_others_are_pinned_by_digest() -> None:
+    """What a tag names changes; only our own image, built here, goes by its name."""
+    image = (DEPLOY.parent / "Dockerfile").read_text()
+    stages = set(re.findall(r"^FROM .* AS (\S+)$", image, re.MULTILINE))
+    named = set(re.findall(r"^FROM (\S+)|--from=(\S+)", image, re.MULTILINE))
+    used = {one for pair in named for one in pair if one} - stages
+    for path in DEPLOY.rglob("*.yaml"):
+        used |= set(re.findall(r"^\s*-?\s*image: (\S+)$", path.read_text(), re.MULTILINE))
+    assert used - {"tidewatch"}
+    assert len(used) > 2, "an image of this file's formats is not found any more"
+    for name in used - {"tidewatch"}:
+        assert re.fullmatch(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}", name), name
+
+
 def test_a_stop_has_time_to_finish() -> None:
     drain = Settings.model_fields["drain_seconds"].default
     assert pod()["terminationGracePeriodSeconds"] > drain

@@ -19,15 +19,17 @@ from tests.streams.engine.conftest import Bench, Worker, wait_for
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 SECONDS = 120.0
-NAMED_SECONDS = 30.0
-"""How long the cluster goes on naming a broker that was killed: a client may choose it."""
+NAMED_SECONDS = 15.0
+"""How long a cluster goes on naming a broker that was killed: a client may choose it."""
+SOON_SECONDS = 3.0
+"""The same where brokers come back: a cluster takes one again only when it no longer names it."""
 WINDOW = 4.0
 EVENTS = 40
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster(tmp_path_factory.mktemp("cluster"), session_ms=int(NAMED_SECONDS * 1000)) as three:
+@pytest.fixture
+def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
+    with Cluster(tmp_path / "cluster", session_ms=int(request.param * 1000)) as three:
         yield three
 
 
@@ -76,6 +78,7 @@ def come(bench: Bench, wanted: set[Any]) -> None:
 
 
 @pytest.mark.fault
+@pytest.mark.parametrize("cluster", [NAMED_SECONDS], indirect=True)
 def test_a_worker_starts_while_a_broker_is_down(cluster: Cluster, on_three: Bench) -> None:
     on_three.make_topics()
     on_three.send(*[(f"k{number}", {"id": number}) for number in range(EVENTS)])
@@ -95,6 +98,7 @@ def test_a_worker_starts_while_a_broker_is_down(cluster: Cluster, on_three: Benc
 
 
 @pytest.mark.fault
+@pytest.mark.parametrize("cluster", [SOON_SECONDS], indirect=True)
 def test_brokers_that_come_and_go_are_told_of_now_and_then(
     cluster: Cluster, on_three: Bench
 ) -> None:

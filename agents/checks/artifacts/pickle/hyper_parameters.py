@@ -50,10 +50,15 @@ def _holds(end: End) -> bool:
 def _named(result: object) -> str | None:
     """Return the name under the key, the first that is found."""
     waiting: list[object] = [result]
+    # a memo puts one value into many places, and into itself
+    seen: set[int] = set()
     for _ in range(MAX_VALUES):
         if not waiting:
             return None
         value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
         if isinstance(value, Result):
             waiting += [value.args, value.state]
         elif isinstance(value, list | tuple):

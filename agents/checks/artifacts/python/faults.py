@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import builtins
-import itertools
 import re
 from typing import Final
 
@@ -36,11 +35,12 @@ from schemas.severity import Severity
 
 MAX_ROUNDS: Final = 4
 
-
-MAX_INTROSPECTED: Final = 1000
-"""Nodes of what such an attribute is read of that are looked at, the outer ones first."""
 _INTROSPECTION: Final = frozenset(("__subclasses__", "f_builtins", "__globals__", "func_globals"))
 """Attributes that lead from any object to what the module does not name."""
+_CLASSES: Final = frozenset(("__base__", "__bases__", "__mro__", "__class__"))
+_FRAMES: Final = frozenset(("_getframe", "currentframe"))
+_ON_THE_WAY: Final = _CLASSES | _FRAMES | {"__init__"}
+"""Attributes that such a way goes through."""
 
 
 class CodeFault(msgspec.Struct, frozen=True):
@@ -90,6 +90,7 @@ class Judge:
         self._uses: set[str] = set()
         self._evaluates = False
         self._passed_over = passed_over(nodes)
+        self._steps_within: dict[int, frozenset[str]] = {}
 
     def faults(self) -> list[CodeFault]:
         """Return what the module does that model code has no reason to do."""
@@ -177,17 +178,13 @@ class Judge:
     def _judge_introspection(self, node: ast.Attribute, where: str) -> None:
         if node.attr not in _INTROSPECTION:
             return
-        chain = {
-            inner.attr
-            for inner in itertools.islice(ast.walk(node.value), MAX_INTROSPECTED)
-            if isinstance(inner, ast.Attribute)
-        }
+        steps = self._way(node.value)
         walks = node.attr == "__subclasses__" and (
-            bool(chain & {"__base__", "__bases__", "__mro__", "__class__"})
+            bool(steps & _CLASSES)
             or (isinstance(node.value, ast.Name) and node.value.id == "object")
         )
-        reaches = (node.attr == "f_builtins" and bool(chain & {"_getframe", "currentframe"})) or (
-            node.attr in ("__globals__", "func_globals") and "__init__" in chain
+        reaches = (node.attr == "f_builtins" and bool(steps & _FRAMES)) or (
+            node.attr in ("__globals__", "func_globals") and "__init__" in steps
         )
         if (walks or reaches) and where != MAIN:
             self.add(
@@ -196,6 +193,23 @@ class Judge:
                 node.lineno,
                 Severity.CRITICAL,
             )
+
+    def _way(self, node: ast.AST) -> frozenset[str]:
+        """Return the attributes of `_ON_THE_WAY` in a part of the tree; each part is read once."""
+        within, waiting = self._steps_within, [node]
+        while waiting:
+            part = waiting[-1]
+            children = list(ast.iter_child_nodes(part))
+            unread = [child for child in children if id(child) not in within]
+            if unread:
+                waiting += unread
+                continue
+            steps = frozenset[str]().union(*(within[id(child)] for child in children))
+            if isinstance(part, ast.Attribute) and part.attr in _ON_THE_WAY:
+                steps |= {part.attr}
+            within[id(part)] = steps
+            waiting.pop()
+        return within[id(node)]
 
     def _judge_call(self, node: ast.Call, where: str) -> None:
         name = self._dotted(node.func)
