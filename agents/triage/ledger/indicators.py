@@ -14,13 +14,7 @@ from agents.triage.ledger import drift
 from agents.triage.ledger.batch import LedgerBatch, content_hash, supersedes
 from agents.triage.ledger.campaigns import count_components
 from agents.triage.ledger.claims import claims_row, save_claims
-from agents.triage.ledger.propagation import (
-    About,
-    add_mark,
-    component_row,
-    dismissed_at,
-    fresh_mark,
-)
+from agents.triage.ledger.marks import About, add_mark, dismissed_at, fresh_mark
 from agents.triage.ledger.rows import (
     COMPONENT,
     DAY_MS,
@@ -75,7 +69,7 @@ def on_finding(batch: LedgerBatch, seen: FindingSeen) -> None:
     finding = seen.finding
     indicator_key, indicator_version = split_version(finding.indicator.key)
     component_key = split_version(finding.component)[0]
-    row = component_row(batch, seen.key)
+    row = batch.component_row(seen.key)
     if seen.active and opens_incident(finding):
         _relate(batch, seen, row)
     if taints(finding) and seen.key in {indicator_key, component_key}:
@@ -423,7 +417,7 @@ def suppress(
         about: Only those of versions and digests it tells are meant; None: all.
         tenant: Only this tenant's; empty: all.
     """
-    row = component_row(batch, component)
+    row = batch.component_row(component)
     reason = clip(reason, NAME_BYTES)
     found = batch.store.scan(IOC, component, row_type=IocRow, limit=SCAN)
     for key, ioc in list(found):

@@ -47,6 +47,8 @@ PAGE: Final = 2_000
 """Systems told or searched for one message; the ledger tells itself to go on behind them."""
 MAX_DEPTH: Final = 8
 """Steps that a taint is passed on."""
+PATH_BYTES: Final = 200
+"""Of one step of the path that a taint came by."""
 KEY_BYTES: Final = KEY_PART_BYTES
 """Of a component key that a row remembers: what a row's key can hold of it."""
 NAME_BYTES: Final = 300
@@ -69,6 +71,8 @@ NAMES_ROOM: Final = 7 * 1024
 EDGES_ROOM: Final = 36 * 1024
 VERSIONS_ROOM: Final = 20 * 1024
 
+DIGEST_KEYS: Final = ("sha256:", "tree:")
+"""Keys that digests have: whatever is known of one is about the bytes, whoever holds them."""
 EXPOSURE_RANK: Final = {"staged": 0, "delivered": 1, "executed": 2, "serving": 3}
 
 # Row kinds: the first part of a row's key.
