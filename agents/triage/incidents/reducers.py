@@ -255,7 +255,11 @@ def _merged(row: SystemsRow, one: Entry, other: Entry) -> Entry:
     early, late = sorted(
         (one, other), key=lambda entry: (entry.first_ms, entry.event_id, str(entry.origin))
     )
-    newer = max(one, other, key=lambda entry: (entry.revision, entry.active))
+    states = one.accounts()
+    for account, (active, revision) in other.accounts().items():
+        known = states.get(account)
+        latest = max((revision, active), (known[1], known[0])) if known else (revision, active)
+        states = {**states, account: (latest[1], latest[0])}
     return Entry(
         system=one.system,
         component=one.component,
@@ -275,12 +279,13 @@ def _merged(row: SystemsRow, one: Entry, other: Entry) -> Entry:
         ),
         identities=sorted({*one.identities, *other.identities}, key=stable_rank)[:IDENTITIES],
         cause=one.cause,
-        active=newer.active,
-        revision=newer.revision,
+        active=any(active for active, _ in states.values()),
+        revision=max(revision for _, revision in states.values()),
         ground=better.ground,
         of_all=better.of_all,
         advice=one.advice,
         popular=one.popular or other.popular,
+        states=states if len(states) > 1 else {},
     )
 
 

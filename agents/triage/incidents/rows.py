@@ -150,6 +150,15 @@ class Entry(msgspec.Struct, array_like=True):
     advice: bool = False
     popular: bool = False
     """So many organisations hold it that a scan alone only proposes containment."""
+    states: dict[str, tuple[bool, Revision]] = msgspec.field(default_factory=dict)
+    """By account, whether it is active and since when; empty: `active` and `revision` say so."""
+
+    def accounts(self) -> dict[str, tuple[bool, Revision]]:
+        """Return whether it is active on the tenant's own account and on that of all.
+
+        A tenant's decision ends the first alone.
+        """
+        return self.states or {"all" if self.of_all else "own": (self.active, self.revision)}
 
 
 class SystemsRow(msgspec.Struct, array_like=True):

@@ -41,6 +41,8 @@ from tests.agents.triage.memory_rows import MemoryRows
 
 START = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 PARTITIONS = 4
+MOST_ROUNDS = 400
+"""Chunks that follow from one input, far beyond the steps of any propagation."""
 _LEDGER = msgspec.json.Decoder(LedgerMessage)
 _INCIDENT = msgspec.json.Decoder(IncidentMessage)
 
@@ -205,8 +207,11 @@ class Flow:
     # -- through -----------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Route until nothing is under way."""
+        """Route until nothing is under way; it must come to an end."""
+        rounds = 0
         while self._queue:
+            rounds += 1
+            assert rounds < MOST_ROUNDS, f"messages follow from each other for ever: {self._queue}"
             waiting = list(self._queue)
             self._queue.clear()
             if self._shuffle is not None:

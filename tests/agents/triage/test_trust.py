@@ -151,6 +151,22 @@ def test_the_first_tenants_dismissal_ends_its_own_part_only():
     assert not [one for one in flow.alerts_of("c") if one.status != "false-positive"]
 
 
+def test_a_dismissal_of_what_a_scan_found_ends_and_leaves_the_bytes_marked():
+    flow = flow_of("a", "lab")
+    flow.saw(*held(MODEL, "a", "gpu", version="r2", digest=BAD))
+    flow.found(finding("malicious_payload", "lab", "model:hub/lab"))
+    (alert,) = flow.alerts_of("a")
+    decide(flow, DecisionKind.FALSE_POSITIVE, alert.incident, tenant="a")
+    (alert,) = flow.alerts_of("a")
+    assert alert.status == "false-positive"
+    assert [one.system for one in alert.systems] == ["gpu"]
+    decide(flow, DecisionKind.REOPEN, alert.incident, tenant="a")
+    (alert,) = flow.alerts_of("a")
+    assert alert.status not in {"false-positive", "withdrawn"}
+    flow.saw(*held(MODEL, "c", "gpu", 600, version="r2", digest=BAD))
+    assert flow.alerts_of("c")
+
+
 # -- bytes, roles and trees ------------------------------------------------------------------------
 
 
