@@ -23,7 +23,7 @@ from agents.checks.provenance.push import check_origin, unsigned
 from agents.checks.provenance.sightings import sightings_of
 from agents.checks.provenance.signatures import SIGNATURE_BYTES, Trust, policy_trust
 from agents.checks.provenance.verify import ModelFiles, own_card, verify_model
-from agents.checks.suppressing import unsuppressed
+from agents.checks.suppressing import unsuppressed, withheld
 from agents.domain.detection import Detection, Outcome, rule_of
 from agents.domain.knowledge import Knowledge
 from agents.domain.roles import is_text, role_of
@@ -104,12 +104,18 @@ class ScanOutcome(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[Check, ...] = ()
     detections: tuple[Detection, ...] = ()
     sightings: tuple[Sighting, ...] = ()
+    withheld: tuple[Detection, ...] = ()
     retry: ScanRequest | None = None
 
     @property
     def outcome(self) -> Outcome:
         """The same without the next attempt."""
-        return Outcome(checks=self.checks, detections=self.detections, sightings=self.sightings)
+        return Outcome(
+            checks=self.checks,
+            detections=self.detections,
+            sightings=self.sightings,
+            withheld=self.withheld,
+        )
 
 
 class _Watched:
@@ -223,6 +229,7 @@ async def scan_push(
             event.time.date(),
         ),
         sightings=sightings.sightings,
+        withheld=withheld(found, policy.suppressions, event.time.date()),
         retry=retry,
     )
 

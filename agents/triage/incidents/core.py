@@ -419,6 +419,8 @@ class _IncidentBatch:
             case.core.last_ms = at_ms
             case.save_core()
         everyone = case.tenants()
+        if not everyone:
+            return  # only tenants that suppress what was found know of it so far
         # Others read of the threshold reached.
         common = stable_id("common", str(known_tenants(case)))
         if common != case.core.common:

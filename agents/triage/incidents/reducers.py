@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from agents.domain.basis import is_advice, is_of_all
-from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
+from agents.domain.basis import is_advice, is_of_all, is_verified
+from agents.triage.bounded_sets import clip, clip_or_none, keep_smallest, stable_rank, trim
 from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.rows import (
     CHECKS,
@@ -27,6 +27,7 @@ from agents.triage.incidents.rows import (
     PROOFS,
     PROOFS_BYTES,
     RESULTS,
+    RULES,
     SMALL_BYTES,
     TENANTS,
     TEXT_BYTES,
@@ -98,6 +99,11 @@ def _is_short(value: object) -> bool:
 def on_finding(case: IncidentRows, update: FindingUpdate, at_ms: int) -> None:
     """Add a finding to its tenant's."""
     finding = update.finding
+    if is_verified(finding):
+        _note_withheld(case, update)
+    if update.withheld:
+        case.begin(update.root)
+        return
     case.meets(finding.tenant, update.root, counted=not is_advice(finding))
     case.involves(split_version(finding.component)[0])
     row = case.findings(finding.tenant)
@@ -122,6 +128,20 @@ def on_finding(case: IncidentRows, update: FindingUpdate, at_ms: int) -> None:
     case.save(row)
     if "fact" not in finding.evidence:
         _systems_of(case, finding, at_ms)
+
+
+def _note_withheld(case: IncidentRows, update: FindingUpdate) -> None:
+    """Note whether its tenant suppresses what a rule finds in the bytes: the last event says."""
+    finding = update.finding
+    row = case.findings(finding.tenant)
+    rank = stable_rank(finding.rule_id)
+    state = (to_ms(finding.occurred_at), clip(finding.id, SMALL_BYTES), update.withheld)
+    if rank in row.withheld and row.withheld[rank] >= state:
+        return
+    row.withheld[rank] = state
+    if keep_smallest(row.withheld, RULES):
+        case.truncate("rules")
+    case.save(row)
 
 
 def _bound_groups(case: IncidentRows, row: FindingsRow) -> None:

@@ -68,6 +68,9 @@ def on_finding(batch: LedgerBatch, seen: FindingSeen) -> None:
     """File a finding under one of its keys: indicator, component or publisher."""
     finding = seen.finding
     indicator_key, indicator_version = split_version(finding.indicator.key)
+    if seen.withheld:
+        _on_withheld(batch, seen, indicator_key)
+        return
     component_key = split_version(finding.component)[0]
     row = batch.component_row(seen.key)
     if seen.active and opens_incident(finding):
@@ -76,20 +79,34 @@ def on_finding(batch: LedgerBatch, seen: FindingSeen) -> None:
         _mark(batch, seen, row, indicator_key, indicator_version)
     if seen.key == indicator_key:
         if seen.active and is_verified(finding) and opens_incident(finding):
-            batch.tell_incident(
-                seen.incident,
-                FindingUpdate(
-                    incident=seen.incident,
-                    root=incident_root(finding),
-                    finding=finding,
-                    revision=seen.revision,
-                ),
-            )
+            _tell_finding(batch, seen)
         _file(batch, seen, row)
     if seen.active and (seen.key == component_key or seen.key.startswith("dataset:")):
         drift.note_signal(batch, seen.key, finding)
     if seen.key == finding.publisher and seen.key != indicator_key and seen.active:
         count_components(batch, seen)
+
+
+def _on_withheld(batch: LedgerBatch, seen: FindingSeen, indicator_key: str) -> None:
+    """Mark bytes for their other holders; the incident notes that this tenant is not told."""
+    if seen.key != indicator_key or not is_verified(seen.finding):
+        return
+    _tell_finding(batch, seen)
+    if taints(seen.finding):
+        _mark(batch, seen, batch.component_row(seen.key), indicator_key, None)
+
+
+def _tell_finding(batch: LedgerBatch, seen: FindingSeen) -> None:
+    batch.tell_incident(
+        seen.incident,
+        FindingUpdate(
+            incident=seen.incident,
+            root=incident_root(seen.finding),
+            finding=seen.finding,
+            revision=seen.revision,
+            withheld=seen.withheld,
+        ),
+    )
 
 
 def _mark(

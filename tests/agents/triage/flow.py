@@ -24,6 +24,7 @@ from agents.triage.routing import (
     incident_message,
     ledger_message,
     sighting_message,
+    withheld_messages,
 )
 from schemas.channels import Channel
 from schemas.decisions import Decision
@@ -162,6 +163,10 @@ class Flow:
 
     def found(self, *findings: Finding) -> None:
         self.send(message for one in findings for message in finding_messages(one))
+
+    def withheld(self, *findings: Finding) -> None:
+        """Take findings that their tenants' policies suppress."""
+        self.send(message for one in findings for message in withheld_messages(one))
 
     def fact(self, fact: IntelFact) -> None:
         self._queue.append((Channel.INTEL, fact.key, fact))
