@@ -207,7 +207,7 @@ def test_a_withheld_detection_reaches_the_row_of_the_bytes_alone(severity):
         )
     )
     (assessment,) = [one for one in sent if one.channel is Channel.ASSESSMENTS]
-    assert orjson.loads(assessment.value)["findings"] == []
+    assert "findings" not in orjson.loads(assessment.value)
     told = [
         msgspec.json.decode(one.value, type=LedgerMessage)
         for one in sent

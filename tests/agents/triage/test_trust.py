@@ -294,6 +294,27 @@ def test_text_is_hostile_in_the_role_it_was_read_in():
     assert {view.tenant for view in flow.alerts.values()} == {"a", "c"}
 
 
+def test_a_wheel_scanned_as_part_of_a_model_is_still_a_wheel_to_who_installed_it():
+    flow = flow_of("mallory", "b", "c")
+    built = sighting(
+        "model:@b/tuned", "b", "ci", version="1", kind="made", made_from=(f"sha256:{BAD}@package",)
+    )
+    flow.saw(
+        *held(WHEEL, "b", "ci", version="2.9.0", digest=BAD, filename="torch-2.9.0.whl"),
+        *held("image:hub/python", "b", "node", version="3", digest=BAD),
+        built,
+        *held("model:hub/c", "c", "gpu", version="1", digest=BAD, filename="torch-2.9.0.whl"),
+    )
+    flow.found(finding("embedded_executable", "mallory", "model:hub/mallory"))
+    assert {view.tenant for view in flow.alerts.values()} == {"mallory", "c"}
+    flow.fact(
+        IntelFact(key=f"sha256:{BAD}", kind=IntelKind.MALICIOUS, digests=(BAD,), sources=("x",))
+    )
+    (alert,) = flow.alerts_of("b")
+    reached = {(one.component, one.system) for one in alert.systems}
+    assert reached >= {(WHEEL, "ci"), ("image:hub/python", "node"), ("model:@b/tuned", "ci")}
+
+
 # -- intelligence ----------------------------------------------------------------------------------
 
 
