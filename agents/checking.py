@@ -11,11 +11,16 @@ from typing import Any, Final, TypeVar
 import msgspec
 import structlog
 
-from agents.domain.detection import Outcome, to_finding
+from agents.domain.detection import Detection, Outcome, to_finding
 from agents.messages import assessment_message
 from agents.ports import Batch, Message, Publish
 from agents.triage.ledger.source_health import sampled
-from agents.triage.routing import finding_messages, sighting_message, source_message
+from agents.triage.routing import (
+    finding_messages,
+    sighting_message,
+    source_message,
+    withheld_messages,
+)
 from schemas.assessments import Assessment, Check
 from schemas.basis import Position
 from schemas.canonical import stable_id
@@ -195,7 +200,13 @@ def assessment_of(
 
 
 def findings_of(event: Event[Any], outcome: Outcome, context: Context) -> tuple[Finding, ...]:
-    """Return the findings of an outcome, each id once."""
+    """Return the findings of an outcome that are reported, each id once."""
+    return _bind(event, outcome.detections, context)
+
+
+def _bind(
+    event: Event[Any], detections: Iterable[Detection], context: Context
+) -> tuple[Finding, ...]:
     findings = {
         finding.id: finding
         for finding in (
@@ -209,7 +220,7 @@ def findings_of(event: Event[Any], outcome: Outcome, context: Context) -> tuple[
                 exposure=context.exposure,
                 publisher=context.publisher,
             )
-            for detection in outcome.detections
+            for detection in detections
         )
     }
     return tuple(findings.values())
@@ -243,6 +254,8 @@ def outcome_messages(
             yield sighting_message(sighting)
     for finding in findings:
         yield from finding_messages(finding)
+    for finding in _bind(event, outcome.withheld, context):
+        yield from withheld_messages(finding)
     if deduplicator.is_new_source(event) or (final and sampled(event.id)):
         incomplete = final and assessment.overall_status is Status.INCOMPLETE
         yield source_message(event, "incomplete" if incomplete else "ok")

@@ -29,6 +29,9 @@ class FindingSeen(
     """Of the fact, or of the state of the ledger, that caused it: the later wins."""
     active: bool = True
     """False: it was withdrawn."""
+    withheld: bool = False
+    """Its tenant's policy suppresses it: the other holders of the bytes are told, the tenant is
+    not."""
 
 
 class FactChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="fact"):

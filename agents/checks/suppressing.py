@@ -7,6 +7,7 @@ from datetime import date
 from fnmatch import fnmatchcase
 
 from agents.domain.detection import Detection
+from schemas.basis import BasisKind
 from schemas.policy import Suppression
 
 
@@ -47,21 +48,35 @@ def unsuppressed(
 
     A check keeps its status: what is suppressed is the report, not the result.
     """
-    if not suppressions:
-        return tuple(detections)
+    return tuple(found for found in detections if not _is_suppressed(found, suppressions, day))
+
+
+def withheld(
+    detections: Iterable[Detection], suppressions: tuple[Suppression, ...], day: date
+) -> tuple[Detection, ...]:
+    """Return the verified detections that `unsuppressed` leaves out.
+
+    They follow from the bytes alone: a tenant suppresses them for itself, not for other holders.
+    """
     return tuple(
         found
         for found in detections
-        if not any(
-            suppresses(
-                one,
-                rule_id=found.rule_id,
-                path=found.evidence.get("file"),
-                digest=_digest_of(found),
-                day=day,
-            )
-            for one in suppressions
+        if found.basis is not None
+        and found.basis.kind is BasisKind.VERIFIED
+        and _is_suppressed(found, suppressions, day)
+    )
+
+
+def _is_suppressed(found: Detection, suppressions: tuple[Suppression, ...], day: date) -> bool:
+    return any(
+        suppresses(
+            suppression,
+            rule_id=found.rule_id,
+            path=found.evidence.get("file"),
+            digest=_digest_of(found),
+            day=day,
         )
+        for suppression in suppressions
     )
 
 

@@ -47,6 +47,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[Check, ...] = ()
     detections: tuple[Detection, ...] = ()
     sightings: tuple[Sighting, ...] = ()
+    withheld: tuple[Detection, ...] = ()
+    """Verified detections that the tenant's policy suppresses: other holders of the bytes are told,
+    the tenant is not."""
 
 
 def rule_of(detection: Detection) -> Rule:

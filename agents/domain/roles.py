@@ -1,4 +1,4 @@
-"""The role of a file: as what its name has it read, where its bytes alone do not decide that."""
+"""The role of bytes: as what a file's name has them read, and as part of what they are held."""
 
 from __future__ import annotations
 
@@ -36,3 +36,23 @@ def is_text(head: bytes) -> bool:
     except UnicodeDecodeError as error:
         return error.start >= len(head) - 3  # a character that the head ends within
     return True
+
+
+_USES: Final = {"pypi": "package", "image": "image"}
+"""Kinds of component whose files hold programs by nature, where a model's must not."""
+USES: Final = frozenset(_USES.values())
+
+
+def use_of(component: str | None) -> str:
+    """Return as part of what a component's files are used: package, image, or empty for the rest.
+
+    A scan judges bytes as part of a model or dataset. What it finds says nothing of those who hold
+    the same bytes as a package's file or an image's layer: a wheel is full of programs.
+    """
+    return _USES.get((component or "").partition(":")[0], "")
+
+
+def digest_used_as(digest: str, component: str) -> str:
+    """Return how something built from a component names the digest that it had."""
+    use = use_of(component)
+    return f"sha256:{digest}@{use}" if use else f"sha256:{digest}"

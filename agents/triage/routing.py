@@ -147,6 +147,20 @@ def finding_messages(finding: Finding, revision: Revision = (0, 0)) -> Iterator[
         yield incident_message(incident, update)
 
 
+def withheld_messages(finding: Finding) -> Iterator[Message]:
+    """Yield the record by which a finding that its tenant suppresses reaches the bytes' ledger row.
+
+    Args:
+        finding: A verified finding on a digest; what opens no incident concerns nobody else.
+    """
+    key = finding.indicator.key
+    if key.startswith("sha256:") and is_verified(finding) and opens_incident(finding):
+        incident = incident_id(incident_root(finding))
+        yield ledger_message(
+            key, FindingSeen(key=key, incident=incident, finding=finding, withheld=True)
+        )
+
+
 def source_message(event: Event[object], outcome: str = "ok") -> Message:
     """Return the record that a source was heard.
 

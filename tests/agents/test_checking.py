@@ -9,17 +9,21 @@ import msgspec
 import orjson
 import pytest
 
-from agents.checking import SightingDeduplicator, checking_agent
+from agents.checking import Context, SightingDeduplicator, checking_agent, outcome_messages
+from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import MemoryKnowledge
 from agents.messages import refusal_message
 from agents.package_install import package_install_agent
 from agents.ports import Delivery, Message, Record
 from agents.registry_push import registry_push_agent
+from schemas.basis import Basis, BasisKind
 from schemas.channels import Channel
 from schemas.cloudevents import read_event
 from schemas.dead_letters import CHECK_FAILED
-from schemas.ledger import LedgerMessage, SourceSeen
+from schemas.findings import Indicator
+from schemas.ledger import FindingSeen, LedgerMessage, SourceSeen
 from schemas.observations import Sighting
+from schemas.severity import Severity
 from tests.schemas.events import PACKAGE_INSTALL, REGISTRY_PUSH
 
 TIME = datetime(2026, 11, 20, 9, tzinfo=UTC)
@@ -182,3 +186,35 @@ def test_a_refused_record_still_tells_whose_source_it_probably_came_from():
     assert refused(record(None, (("ce_tenantid", b"b"), ("ce_source", b"//y")))) == ("b", "//y")
     assert refused(record(b'{"tenantid":7}', key=None)) == ("unknown", "unknown")
     assert refused(record(b"[" * 100_000, key=b"\xff|x")) == ("\ufffd", "unknown")
+
+
+@pytest.mark.parametrize("severity", ["critical", "low"])
+def test_a_withheld_detection_reaches_the_row_of_the_bytes_alone(severity):
+    event = read_event(orjson.dumps(REGISTRY_PUSH), (), timestamp_ms=0, max_bytes=1 << 20)
+    digest = "b" * 64
+    found = Detection(
+        rule_id="TW-PICKLE-DANGEROUS-CALL",
+        description="bad",
+        evidence={},
+        locator="x",
+        severity=Severity(severity),
+        indicator=Indicator(key=f"sha256:{digest}", type="file-digest", value=digest),
+        basis=Basis(kind=BasisKind.VERIFIED),
+    )
+    sent = list(
+        outcome_messages(
+            event, Outcome(withheld=(found,)), Context(component="model:x"), SightingDeduplicator()
+        )
+    )
+    (assessment,) = [one for one in sent if one.channel is Channel.ASSESSMENTS]
+    assert "findings" not in orjson.loads(assessment.value)
+    told = [
+        msgspec.json.decode(one.value, type=LedgerMessage)
+        for one in sent
+        if one.channel is Channel.OBSERVATIONS
+    ]
+    seen = [one for one in told if isinstance(one, FindingSeen)]
+    assert [(one.key, one.withheld) for one in seen] == (
+        [(f"sha256:{digest}", True)] if severity == "critical" else []
+    )
+    assert not [one for one in sent if one.channel is Channel.INCIDENT_UPDATES]

@@ -17,6 +17,7 @@ from agents.checks.pipelines.sources import (
 )
 from agents.checks.provenance.identity import registry_name
 from agents.domain.component_keys import event_key
+from agents.domain.roles import digest_used_as
 from agents.triage.routing import is_own_name, split_version
 from schemas.canonical import stable_id
 from schemas.components import (
@@ -206,7 +207,7 @@ def run_lineage(
             parents[f"{key}@{commit}"] = None
             see(key, "used", used_as, version=commit, tag=ref.revision)
         if digest:
-            parents[f"sha256:{digest}"] = None
+            parents[digest_used_as(digest, key)] = None
             see(f"sha256:{digest}", "used", used_as, version=ref.revision, digest=digest, name=key)
     # Who reached a domain: the pipeline, and the models it loaded, whose code may have.
     loaded = [key for key in dict.fromkeys(models) if key.startswith("model:")][:MAX_REACHING]

@@ -19,14 +19,15 @@ from agents.checks.provenance.file_checks import (
     plain_path,
     sha256_of,
 )
+from agents.checks.provenance.identity import push_component
 from agents.checks.provenance.push import check_origin, unsigned
 from agents.checks.provenance.sightings import sightings_of
 from agents.checks.provenance.signatures import SIGNATURE_BYTES, Trust, policy_trust
 from agents.checks.provenance.verify import ModelFiles, own_card, verify_model
-from agents.checks.suppressing import unsuppressed
+from agents.checks.suppressing import unsuppressed, withheld
 from agents.domain.detection import Detection, Outcome, rule_of
 from agents.domain.knowledge import Knowledge
-from agents.domain.roles import is_text, role_of
+from agents.domain.roles import is_text, role_of, use_of
 from agents.fetching.errors import FetchError, RefusedError
 from agents.fetching.snapshot import Snapshot
 from agents.fetching.sources import OpenSource
@@ -104,12 +105,18 @@ class ScanOutcome(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[Check, ...] = ()
     detections: tuple[Detection, ...] = ()
     sightings: tuple[Sighting, ...] = ()
+    withheld: tuple[Detection, ...] = ()
     retry: ScanRequest | None = None
 
     @property
     def outcome(self) -> Outcome:
         """The same without the next attempt."""
-        return Outcome(checks=self.checks, detections=self.detections, sightings=self.sightings)
+        return Outcome(
+            checks=self.checks,
+            detections=self.detections,
+            sightings=self.sightings,
+            withheld=self.withheld,
+        )
 
 
 class _Watched:
@@ -207,7 +214,8 @@ async def scan_push(
         *(claims.checks if claims else ()),
         *_scan_checks(scanned, retry),
     ]
-    found = [_bound(one, digests, file) for file in scanned for one in file.detections]
+    whole = use_of(push_component(event, policy)) or use_of(f"{event.data.kind}:")
+    found = [_bound(one, digests, file, whole) for file in scanned for one in file.detections]
     last = retry is None and any(file.again for file in scanned)
     return ScanOutcome(
         checks=tuple(_worst_by_name(checks)),
@@ -223,6 +231,7 @@ async def scan_push(
             event.time.date(),
         ),
         sightings=sightings.sightings,
+        withheld=withheld(found, policy.suppressions, event.time.date()),
         retry=retry,
     )
 
@@ -402,8 +411,11 @@ def _severity(detection: Detection) -> Severity:
     return detection.severity or rule_of(detection).severity
 
 
-def _bound(detection: Detection, digests: dict[str, str], file: _Scanned) -> Detection:
-    """Return a scanner's detection bound to its file: by the digest of the bytes it read."""
+def _bound(detection: Detection, digests: dict[str, str], file: _Scanned, use: str) -> Detection:
+    """Return a scanner's detection bound to its file: by the digest of the bytes it read.
+
+    Of a package's or image's files it is the tenant's own: they are judged as a model's would be.
+    """
     path = file.path
     digest = digests.get(path)
     if digest is None:
@@ -412,7 +424,7 @@ def _bound(detection: Detection, digests: dict[str, str], file: _Scanned) -> Det
     return msgspec.structs.replace(
         detection,
         evidence={"file": path, **detection.evidence, "sha256": digest},
-        basis=Basis(kind=BasisKind.VERIFIED, role=file.role),
+        basis=None if use else Basis(kind=BasisKind.VERIFIED, role=file.role),
         indicator=Indicator(
             key=component_key("sha256", digest),
             type="file-digest",

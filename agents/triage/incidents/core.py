@@ -419,6 +419,8 @@ class _IncidentBatch:
             case.core.last_ms = at_ms
             case.save_core()
         everyone = case.tenants()
+        if not everyone:
+            return  # only tenants that suppress what was found know of it so far
         # Others read of the threshold reached.
         common = stable_id("common", str(known_tenants(case)))
         if common != case.core.common:
@@ -485,7 +487,7 @@ class _IncidentBatch:
         """
         parts = [one for one in tenant_states if not one.advisory]
         for one in parts:
-            own = "dismissed" if _dismissed_by_itself(one) else "open"
+            own = "dismissed" if _is_dismissed_by_itself(one) else "open"
             if own != (one.actions.case or "open"):
                 one.actions.case = own
                 case.save(one.actions)
@@ -511,10 +513,13 @@ class _IncidentBatch:
             self._publish(ledger_message(key, change))
 
 
-def _dismissed_by_itself(part: TenantState) -> bool:
-    return part.status == "false-positive" and _is_dismissed(
-        decision for decision, _ in part.actions.decisions.values()
-    )
+def _is_dismissed_by_itself(part: TenantState) -> bool:
+    """Tell whether a tenant dismissed its part, and nobody reopened it since.
+
+    Decisions alone say so: what the ledger lifts because of it changes the status of the part.
+    """
+    own = (decision for decision, _ in part.actions.decisions.values())
+    return _is_dismissed(own) and _is_dismissed(decision for decision, _ in part.decisions)
 
 
 def _is_dismissed(decisions: Iterable[Decision]) -> bool:

@@ -149,6 +149,13 @@ class IncidentRows:
         """Return the names of the tenants that are part of it, sorted, as far as kept."""
         return sorted(self.core.tenants.values())
 
+    def begin(self, root: str) -> None:
+        """Note what the incident is about; nobody need be part of it yet."""
+        if not self.core.root:
+            self.core.root = clip(root, ROOT_BYTES)
+            self.save_core()
+            self.involves(split_version(root)[0])
+
     def meets(self, tenant: str, root: str, *, counted: bool = True) -> None:
         """Note that a tenant is part of the incident.
 
@@ -158,10 +165,7 @@ class IncidentRows:
             counted: It counts among those that are affected: it is not only advised.
         """
         core = self.core
-        if not core.root:
-            core.root = clip(root, ROOT_BYTES)
-            self.save_core()
-            self.involves(split_version(root)[0])
+        self.begin(root)
         place = stable_rank(tenant)
         organisation = self._register.counted(tenant) if counted else None
         if organisation is not None and core.tenant_tally.add(organisation, TENANTS):

@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from agents.domain.basis import is_advice, is_of_all
-from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
+from agents.domain.basis import is_advice, is_of_all, is_verified
+from agents.triage.bounded_sets import clip, clip_or_none, keep_smallest, stable_rank, trim
 from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.rows import (
     CHECKS,
@@ -27,6 +27,7 @@ from agents.triage.incidents.rows import (
     PROOFS,
     PROOFS_BYTES,
     RESULTS,
+    RULES,
     SMALL_BYTES,
     TENANTS,
     TEXT_BYTES,
@@ -98,6 +99,11 @@ def _is_short(value: object) -> bool:
 def on_finding(case: IncidentRows, update: FindingUpdate, at_ms: int) -> None:
     """Add a finding to its tenant's."""
     finding = update.finding
+    if is_verified(finding):
+        _note_withheld(case, update)
+    if update.withheld:
+        case.begin(update.root)
+        return
     case.meets(finding.tenant, update.root, counted=not is_advice(finding))
     case.involves(split_version(finding.component)[0])
     row = case.findings(finding.tenant)
@@ -122,6 +128,20 @@ def on_finding(case: IncidentRows, update: FindingUpdate, at_ms: int) -> None:
     case.save(row)
     if "fact" not in finding.evidence:
         _systems_of(case, finding, at_ms)
+
+
+def _note_withheld(case: IncidentRows, update: FindingUpdate) -> None:
+    """Note whether its tenant suppresses what a rule finds in the bytes: the last event says."""
+    finding = update.finding
+    row = case.findings(finding.tenant)
+    rank = stable_rank(finding.rule_id)
+    state = (to_ms(finding.occurred_at), clip(finding.id, SMALL_BYTES), update.withheld)
+    if rank in row.withheld and row.withheld[rank] >= state:
+        return
+    row.withheld[rank] = state
+    if keep_smallest(row.withheld, RULES):
+        case.truncate("rules")
+    case.save(row)
 
 
 def _bound_groups(case: IncidentRows, row: FindingsRow) -> None:
@@ -255,7 +275,11 @@ def _merged(row: SystemsRow, one: Entry, other: Entry) -> Entry:
     early, late = sorted(
         (one, other), key=lambda entry: (entry.first_ms, entry.event_id, str(entry.origin))
     )
-    newer = max(one, other, key=lambda entry: (entry.revision, entry.active))
+    states = one.accounts()
+    for account, (active, revision) in other.accounts().items():
+        known = states.get(account)
+        latest = max((revision, active), (known[1], known[0])) if known else (revision, active)
+        states = {**states, account: (latest[1], latest[0])}
     return Entry(
         system=one.system,
         component=one.component,
@@ -275,12 +299,13 @@ def _merged(row: SystemsRow, one: Entry, other: Entry) -> Entry:
         ),
         identities=sorted({*one.identities, *other.identities}, key=stable_rank)[:IDENTITIES],
         cause=one.cause,
-        active=newer.active,
-        revision=newer.revision,
+        active=any(active for active, _ in states.values()),
+        revision=max(revision for _, revision in states.values()),
         ground=better.ground,
         of_all=better.of_all,
         advice=one.advice,
         popular=one.popular or other.popular,
+        states=states if len(states) > 1 else {},
     )
 
 

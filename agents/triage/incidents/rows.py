@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from agents.triage.bounded_sets import Tally
+from agents.triage.bounded_sets import Tally, stable_rank
 from schemas.basis import BareFinding
 from schemas.decisions import Decision
 from schemas.findings import Finding
@@ -28,6 +28,8 @@ KEEP_DAYS: Final = 400
 
 TENANTS: Final = 512
 GROUPS: Final = 16
+RULES: Final = 64
+"""Rules of which a tenant's row knows whether its policy suppresses them."""
 IDS: Final = 256
 ROW_BYTES: Final = 64 * 1024
 """No row is larger: the budgets below of what one row holds stay within it."""
@@ -121,6 +123,14 @@ class FindingsRow(msgspec.Struct, array_like=True):
     ids: dict[str, IdState] = msgspec.field(default_factory=dict)
     detected_ms: int = 0
     full: bool = False
+    withheld: dict[str, tuple[int, str, bool]] = msgspec.field(default_factory=dict)
+    """By rank of a rule: when it last found something in the bytes, the finding's id, and whether
+    the tenant's policy suppressed it."""
+
+    def withholds(self, rule_id: str) -> bool:
+        """Tell whether the tenant suppresses what a rule finds in the bytes."""
+        known = self.withheld.get(stable_rank(rule_id))
+        return known is not None and known[2]
 
 
 class Entry(msgspec.Struct, array_like=True):
@@ -150,6 +160,15 @@ class Entry(msgspec.Struct, array_like=True):
     advice: bool = False
     popular: bool = False
     """So many organisations hold it that a scan alone only proposes containment."""
+    states: dict[str, tuple[bool, Revision]] = msgspec.field(default_factory=dict)
+    """By account, whether it is active and since when; empty: `active` and `revision` say so."""
+
+    def accounts(self) -> dict[str, tuple[bool, Revision]]:
+        """Return whether it is active on the tenant's own account and on that of all.
+
+        A tenant's decision ends the first alone.
+        """
+        return self.states or {"all" if self.of_all else "own": (self.active, self.revision)}
 
 
 class SystemsRow(msgspec.Struct, array_like=True):

@@ -203,13 +203,25 @@ def tenant_state_of(case: IncidentRows, tenant: str, policy: Policy, now_ms: int
         for _, entry in sorted(systems_row.entries.items())
         if entry.active and (entry.cause or holding or not own or entry.of_all)
     ]
+    if findings.withheld and not full:
+        active = [
+            entry
+            for entry in active
+            if (found := systems_row.grounds.get(entry.ground)) is None
+            or not findings.withholds(found.rule_id)
+        ]
     entries = [entry for entry in active if not entry.advice]
     advised = [one for one in holding if is_advice(one)]
     advisory = not entries and not full and bool(active or advised)
     if advisory:
         entries = active if policy.advice else []
         advised = advised if policy.advice else []
-    shared = _shared_findings(case, tenant, systems_row.grounds, entries, full)
+    grounds_told = {
+        rank: found
+        for rank, found in systems_row.grounds.items()
+        if not findings.withholds(found.rule_id)
+    }
+    shared = _shared_findings(case, tenant, grounds_told, entries, full)
     systems = _systems(case, tenant, entries)
     counted = [] if advisory else [*full, *shared]
     decisions = sorted(

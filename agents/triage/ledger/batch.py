@@ -13,7 +13,7 @@ from agents.messages import LEDGER, assessment_message, indicator_message, opera
 from agents.ports import Publish, Rows
 from agents.triage.bounded_sets import clip
 from agents.triage.correlation import PRIVATE_TENANTS
-from agents.triage.ledger.rows import NAME_BYTES
+from agents.triage.ledger.rows import COMPONENT, NAME_BYTES, ComponentRow
 from agents.triage.routing import (
     finding_keys,
     finding_messages,
@@ -22,7 +22,7 @@ from agents.triage.routing import (
     incident_root,
     ledger_message,
 )
-from agents.triage.store import Store
+from agents.triage.store import Store, row_key
 from schemas.assessments import Assessment, Check
 from schemas.canonical import canonical_json, stable_id
 from schemas.findings import Finding, Indicator, SupplyChainIoC
@@ -61,6 +61,10 @@ class LedgerBatch:
         self.store = Store(rows)
         self._publish = publish
         self._told: set[str] = set()
+
+    def component_row(self, component: str) -> ComponentRow:
+        """Return the row of a component, a new one if there is none."""
+        return self.store.load(row_key(COMPONENT, component), ComponentRow) or ComponentRow()
 
     def tell_ledger(self, key: str, message: LedgerMessage) -> None:
         """Tell another component's rows."""

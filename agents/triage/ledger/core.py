@@ -12,7 +12,7 @@ from agents.triage.ledger import (
     indicators,
     intelligence,
     known_good,
-    propagation,
+    marks,
     source_health,
 )
 from agents.triage.ledger.batch import POPULAR_HOLDERS, LedgerBatch
@@ -86,9 +86,9 @@ def _take(batch: LedgerBatch, message: LedgerMessage) -> None:
         case Derived():
             intelligence.on_derived(batch, message)
         case Taint():
-            propagation.on_taint(batch, message)
+            marks.on_taint(batch, message)
         case CaseState():
-            propagation.on_case(batch, message)
+            marks.on_case(batch, message)
             indicators.suppress(
                 batch,
                 message.key,
@@ -99,8 +99,7 @@ def _take(batch: LedgerBatch, message: LedgerMessage) -> None:
                 tenant=message.tenant,
             )
         case GoBack():
-            row = propagation.component_row(batch, message.key)
-            known_good.on_go_back(batch, message, row)
+            known_good.on_go_back(batch, message, batch.component_row(message.key))
         case SourceSeen():
             source_health.on_source(batch, message)
         case Tick():

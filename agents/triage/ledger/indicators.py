@@ -14,13 +14,7 @@ from agents.triage.ledger import drift
 from agents.triage.ledger.batch import LedgerBatch, content_hash, supersedes
 from agents.triage.ledger.campaigns import count_components
 from agents.triage.ledger.claims import claims_row, save_claims
-from agents.triage.ledger.propagation import (
-    About,
-    add_mark,
-    component_row,
-    dismissed_at,
-    fresh_mark,
-)
+from agents.triage.ledger.marks import About, add_mark, dismissed_at, fresh_mark
 from agents.triage.ledger.rows import (
     COMPONENT,
     DAY_MS,
@@ -74,28 +68,45 @@ def on_finding(batch: LedgerBatch, seen: FindingSeen) -> None:
     """File a finding under one of its keys: indicator, component or publisher."""
     finding = seen.finding
     indicator_key, indicator_version = split_version(finding.indicator.key)
+    if seen.withheld:
+        _on_withheld(batch, seen, indicator_key)
+        return
     component_key = split_version(finding.component)[0]
-    row = component_row(batch, seen.key)
+    row = batch.component_row(seen.key)
     if seen.active and opens_incident(finding):
         _relate(batch, seen, row)
     if taints(finding) and seen.key in {indicator_key, component_key}:
         _mark(batch, seen, row, indicator_key, indicator_version)
     if seen.key == indicator_key:
         if seen.active and is_verified(finding) and opens_incident(finding):
-            batch.tell_incident(
-                seen.incident,
-                FindingUpdate(
-                    incident=seen.incident,
-                    root=incident_root(finding),
-                    finding=finding,
-                    revision=seen.revision,
-                ),
-            )
+            _tell_finding(batch, seen)
         _file(batch, seen, row)
     if seen.active and (seen.key == component_key or seen.key.startswith("dataset:")):
         drift.note_signal(batch, seen.key, finding)
     if seen.key == finding.publisher and seen.key != indicator_key and seen.active:
         count_components(batch, seen)
+
+
+def _on_withheld(batch: LedgerBatch, seen: FindingSeen, indicator_key: str) -> None:
+    """Mark bytes for their other holders; the incident notes that this tenant is not told."""
+    if seen.key != indicator_key or not is_verified(seen.finding):
+        return
+    _tell_finding(batch, seen)
+    if taints(seen.finding):
+        _mark(batch, seen, batch.component_row(seen.key), indicator_key, None)
+
+
+def _tell_finding(batch: LedgerBatch, seen: FindingSeen) -> None:
+    batch.tell_incident(
+        seen.incident,
+        FindingUpdate(
+            incident=seen.incident,
+            root=incident_root(seen.finding),
+            finding=seen.finding,
+            revision=seen.revision,
+            withheld=seen.withheld,
+        ),
+    )
 
 
 def _mark(
@@ -423,7 +434,7 @@ def suppress(
         about: Only those of versions and digests it tells are meant; None: all.
         tenant: Only this tenant's; empty: all.
     """
-    row = component_row(batch, component)
+    row = batch.component_row(component)
     reason = clip(reason, NAME_BYTES)
     found = batch.store.scan(IOC, component, row_type=IocRow, limit=SCAN)
     for key, ioc in list(found):

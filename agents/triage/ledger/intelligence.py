@@ -11,12 +11,13 @@ from agents.domain.basis import bare_finding, intel
 from agents.domain.findings import make_finding
 from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
 from agents.triage.correlation import for_fact
-from agents.triage.ledger import indicators, known_good, propagation
+from agents.triage.ledger import indicators, known_good, lineage
 from agents.triage.ledger.batch import LedgerBatch, indicator_of
-from agents.triage.ledger.propagation import OF_BYTES, add_mark, component_row, fresh_mark, lift
+from agents.triage.ledger.marks import add_mark, fresh_mark, lift
 from agents.triage.ledger.rows import (
     CHILD,
     COMPONENT,
+    DIGEST_KEYS,
     FACT,
     FACTS,
     KEY_BYTES,
@@ -44,7 +45,7 @@ from schemas.intel import IntelFact, VersionRange
 from schemas.ledger import Derived, FactChange, Revision
 from schemas.severity import Disposition, Severity
 
-_WHOLE: Final = (*OF_BYTES, "domain:", "publisher:")
+_WHOLE: Final = (*DIGEST_KEYS, "domain:", "publisher:")
 """Keys of what has no versions."""
 FACT_BYTES: Final = 40_000
 DIGESTS: Final = 1_000
@@ -59,14 +60,14 @@ def on_fact(batch: LedgerBatch, change: FactChange) -> None:
     key = row_key(FACT, change.key, change.fact_key)
     known = batch.store.load(key, FactRow)
     if change.after and known is not None and known.revision == change.revision:
-        row = component_row(batch, change.key)
+        row = batch.component_row(change.key)
         _retro_hunt(batch, change, row, change.before, fact)
         return
     if known is not None and known.revision >= change.revision:
         return
     before = known.fact if known is not None else None
     batch.store.save(key, FactRow(change.fact_key, fact, change.revision))
-    row = component_row(batch, change.key)
+    row = batch.component_row(change.key)
     place = stable_rank(change.fact_key)
     if place not in row.facts:
         row.facts[place] = change.fact_key
@@ -308,7 +309,7 @@ def _is_other(component: str, fact: IntelFact, digest: str | None) -> bool:
         named
         and digest
         and f"sha256:{digest}" not in named
-        and not component.startswith(("pypi:", *OF_BYTES))
+        and not component.startswith(("pypi:", *DIGEST_KEYS))
     )
 
 
@@ -351,7 +352,7 @@ def _found(component: str, finding: Finding, change: FactChange) -> BareFinding:
     """Return what a fact says of what it names: of a digest nothing that its holders call it."""
     found = bare_finding(finding)
     one = for_fact(change.fact.kind.value, "sha256") if change.fact is not None else None
-    if not component.startswith(OF_BYTES) or one is None or change.fact is None:
+    if not component.startswith(DIGEST_KEYS) or one is None or change.fact is None:
         return found
     return msgspec.structs.replace(
         found,
@@ -375,7 +376,7 @@ def on_derived(batch: LedgerBatch, edge: Derived) -> None:
                 mark = _named_mark(change, edge.version)
                 if mark is not None:
                     add_mark(batch, edge.key, row, mark)
-    propagation.on_derived(batch, edge)
+    lineage.on_derived(batch, edge)
 
 
 def _mark_edges(batch: LedgerBatch, change: FactChange, row: ComponentRow) -> None:

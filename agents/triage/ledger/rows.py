@@ -7,10 +7,10 @@ from typing import Final
 
 import msgspec
 
-from agents.domain.roles import TREE, role_of
+from agents.domain.roles import TREE, USES, role_of, use_of
 from agents.triage.bounded_sets import Tally, clip, trim
 from agents.triage.store import KEY_PART_BYTES
-from schemas.basis import BareFinding, Basis, Position
+from schemas.basis import BareFinding, Basis, BasisKind, Position
 from schemas.findings import Finding
 from schemas.intel import IntelFact
 from schemas.ledger import Revision
@@ -47,6 +47,8 @@ PAGE: Final = 2_000
 """Systems told or searched for one message; the ledger tells itself to go on behind them."""
 MAX_DEPTH: Final = 8
 """Steps that a taint is passed on."""
+PATH_BYTES: Final = 200
+"""Of one step of the path that a taint came by."""
 KEY_BYTES: Final = KEY_PART_BYTES
 """Of a component key that a row remembers: what a row's key can hold of it."""
 NAME_BYTES: Final = 300
@@ -69,6 +71,8 @@ NAMES_ROOM: Final = 7 * 1024
 EDGES_ROOM: Final = 36 * 1024
 VERSIONS_ROOM: Final = 20 * 1024
 
+DIGEST_KEYS: Final = ("sha256:", "tree:")
+"""Keys that digests have: whatever is known of one is about the bytes, whoever holds them."""
 EXPOSURE_RANK: Final = {"staged": 0, "delivered": 1, "executed": 2, "serving": 3}
 
 # Row kinds: the first part of a row's key.
@@ -246,6 +250,8 @@ class Mark(msgspec.Struct, array_like=True):
 
     def _is_in_role(self, holding: Holding | Version) -> bool:
         role = self.basis.role if self.basis is not None else ""
+        if self._is_by_scan() and isinstance(holding, Holding) and use_of(holding.name):
+            return False
         if not role:
             return True
         if not isinstance(holding, Holding):
@@ -254,6 +260,9 @@ class Mark(msgspec.Struct, array_like=True):
             # What has it, a run says without saying whether it is a file or a tree.
             return holding.filename is None
         return role_of(holding.filename) == role
+
+    def _is_by_scan(self) -> bool:
+        return self.basis is not None and self.basis.kind is BasisKind.VERIFIED
 
     def reaches(self, edge: Edge) -> bool:
         """Tell whether something built from the component as an edge names it is affected.
@@ -266,6 +275,9 @@ class Mark(msgspec.Struct, array_like=True):
         role = self.basis.role if self.basis is not None else ""
         if edge.verified and role and role != edge.role:
             return False
+        if edge.version in USES:
+            # It names a digest, and as part of what the digest's file was used.
+            return not self._is_by_scan()
         if self.version == UNSPECIFIC:
             return edge.version is None
         if self.version is None and self.digest is None:

@@ -8,17 +8,14 @@ from agents.domain.roles import role_of
 from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
 from agents.triage.ledger import drift, indicators, intelligence
 from agents.triage.ledger.batch import LedgerBatch
-from agents.triage.ledger.propagation import (
-    OF_BYTES,
-    add_edge,
-    introduce,
-    note_popularity,
-    tell_holding,
-)
+from agents.triage.ledger.exposures import note_popularity, tell_holding
+from agents.triage.ledger.introducers import introduce
+from agents.triage.ledger.lineage import add_edge
 from agents.triage.ledger.rows import (
     CHECKS,
     COMPONENT,
     DAY_MS,
+    DIGEST_KEYS,
     EXPIRY,
     EXPOSURE_RANK,
     HOLDINGS,
@@ -101,7 +98,7 @@ def on_sighting(batch: LedgerBatch, seen: Sighting) -> None:
 
 def _note_first(seen: Sighting, system: SystemRow) -> bool:
     """Note the record of a digest that lies before all others of the system; tell if it does."""
-    if seen.appended is None or not seen.component.startswith(OF_BYTES):
+    if seen.appended is None or not seen.component.startswith(DIGEST_KEYS):
         return False
     if system.appended is not None and system.appended <= seen.appended:
         return False
@@ -279,7 +276,7 @@ def _tell_parents(
                 child_version=clip_or_none(version, TEXT_BYTES),
                 child_digest=seen.digest,
                 stage=seen.stage,
-                appended=seen.appended if seen.component.startswith(OF_BYTES) else None,
+                appended=seen.appended if seen.component.startswith(DIGEST_KEYS) else None,
             ),
         )
     return changed

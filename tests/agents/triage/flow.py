@@ -24,6 +24,7 @@ from agents.triage.routing import (
     incident_message,
     ledger_message,
     sighting_message,
+    withheld_messages,
 )
 from schemas.channels import Channel
 from schemas.decisions import Decision
@@ -41,6 +42,8 @@ from tests.agents.triage.memory_rows import MemoryRows
 
 START = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 PARTITIONS = 4
+MOST_ROUNDS = 400
+"""Chunks that follow from one input, far beyond the steps of any propagation."""
 _LEDGER = msgspec.json.Decoder(LedgerMessage)
 _INCIDENT = msgspec.json.Decoder(IncidentMessage)
 
@@ -161,6 +164,10 @@ class Flow:
     def found(self, *findings: Finding) -> None:
         self.send(message for one in findings for message in finding_messages(one))
 
+    def withheld(self, *findings: Finding) -> None:
+        """Take findings that their tenants' policies suppress."""
+        self.send(message for one in findings for message in withheld_messages(one))
+
     def fact(self, fact: IntelFact) -> None:
         self._queue.append((Channel.INTEL, fact.key, fact))
         self.run()
@@ -205,8 +212,11 @@ class Flow:
     # -- through -----------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Route until nothing is under way."""
+        """Route until nothing is under way; it must come to an end."""
+        rounds = 0
         while self._queue:
+            rounds += 1
+            assert rounds < MOST_ROUNDS, f"messages follow from each other for ever: {self._queue}"
             waiting = list(self._queue)
             self._queue.clear()
             if self._shuffle is not None:

@@ -151,6 +151,63 @@ def test_the_first_tenants_dismissal_ends_its_own_part_only():
     assert not [one for one in flow.alerts_of("c") if one.status != "false-positive"]
 
 
+@pytest.mark.parametrize("held_first", [False, True])
+def test_what_one_tenant_suppresses_is_still_found_at_others(held_first):
+    flow = flow_of("a", "b")
+    holders = [
+        sighting
+        for tenant in "ab"
+        for sighting in held(MODEL, tenant, "gpu", version="r2", digest=BAD)
+    ]
+    if held_first:
+        flow.saw(*holders)
+    flow.withheld(finding("malicious_payload", "a"))
+    if not held_first:
+        flow.saw(*holders)
+    assert not flow.alerts_of("a")
+    assert not issued(flow, "a")
+    (alert,) = flow.alerts_of("b")
+    assert alert.score.band.rank >= Severity.HIGH.rank
+    assert "quarantine" in issued(flow, "b")
+
+
+def test_a_suppression_ends_with_the_next_finding_that_is_not_suppressed():
+    flow = flow_of("a")
+    flow.saw(*held(MODEL, "a", "gpu", version="r2", digest=BAD))
+    flow.found(finding("malicious_payload", "lab", "model:hub/lab"))
+    assert flow.alerts_of("a")[0].status == "new"
+    flow.withheld(finding("malicious_payload", "a", minutes=1))
+    assert flow.alerts_of("a")[0].status == "withdrawn"
+    flow.found(finding("malicious_payload", "a", minutes=0, locator="late"))
+    flow.found(finding("malicious_payload", "a", minutes=2))
+    (alert,) = flow.alerts_of("a")
+    assert alert.status not in {"withdrawn", "suppressed"}
+
+
+def test_a_claim_is_withheld_from_everybody():
+    flow = flow_of("a", "b")
+    flow.saw(*held(MODEL, "b", "gpu", version="r2", digest=BAD))
+    flow.withheld(finding("package_hash_mismatch", "a"), hostile_by_name("a"))
+    assert not flow.alerts
+    assert not flow.incidents
+
+
+def test_a_dismissal_of_what_a_scan_found_ends_and_leaves_the_bytes_marked():
+    flow = flow_of("a", "lab")
+    flow.saw(*held(MODEL, "a", "gpu", version="r2", digest=BAD))
+    flow.found(finding("malicious_payload", "lab", "model:hub/lab"))
+    (alert,) = flow.alerts_of("a")
+    decide(flow, DecisionKind.FALSE_POSITIVE, alert.incident, tenant="a")
+    (alert,) = flow.alerts_of("a")
+    assert alert.status == "false-positive"
+    assert [one.system for one in alert.systems] == ["gpu"]
+    decide(flow, DecisionKind.REOPEN, alert.incident, tenant="a")
+    (alert,) = flow.alerts_of("a")
+    assert alert.status not in {"false-positive", "withdrawn"}
+    flow.saw(*held(MODEL, "c", "gpu", 600, version="r2", digest=BAD))
+    assert flow.alerts_of("c")
+
+
 # -- bytes, roles and trees ------------------------------------------------------------------------
 
 
@@ -235,6 +292,27 @@ def test_text_is_hostile_in_the_role_it_was_read_in():
     )
     flow.found(finding("template_injection", "a", basis=role))
     assert {view.tenant for view in flow.alerts.values()} == {"a", "c"}
+
+
+def test_a_wheel_scanned_as_part_of_a_model_is_still_a_wheel_to_who_installed_it():
+    flow = flow_of("mallory", "b", "c")
+    built = sighting(
+        "model:@b/tuned", "b", "ci", version="1", kind="made", made_from=(f"sha256:{BAD}@package",)
+    )
+    flow.saw(
+        *held(WHEEL, "b", "ci", version="2.9.0", digest=BAD, filename="torch-2.9.0.whl"),
+        *held("image:hub/python", "b", "node", version="3", digest=BAD),
+        built,
+        *held("model:hub/c", "c", "gpu", version="1", digest=BAD, filename="torch-2.9.0.whl"),
+    )
+    flow.found(finding("embedded_executable", "mallory", "model:hub/mallory"))
+    assert {view.tenant for view in flow.alerts.values()} == {"mallory", "c"}
+    flow.fact(
+        IntelFact(key=f"sha256:{BAD}", kind=IntelKind.MALICIOUS, digests=(BAD,), sources=("x",))
+    )
+    (alert,) = flow.alerts_of("b")
+    reached = {(one.component, one.system) for one in alert.systems}
+    assert reached >= {(WHEEL, "ci"), ("image:hub/python", "node"), ("model:@b/tuned", "ci")}
 
 
 # -- intelligence ----------------------------------------------------------------------------------

@@ -83,6 +83,29 @@ def test_finding_of_a_malicious_file_is_bound_to_its_digest_and_may_be_blocked()
     assert detection.evidence == {"file": "b.bin", "sha256": sha(b"evil")}
 
 
+@pytest.mark.parametrize(
+    ("kind", "verified"), [("model", True), ("dataset", True), ("image", False)]
+)
+def test_what_is_found_in_an_images_layer_is_its_tenants_own(kind, verified):
+    _, outcome = run({"b.bin": b"evil"}, kind=kind)
+    (found,) = [one for one in outcome.detections if one.description == "evil"]
+    assert (found.basis is not None) is verified
+    assert found.indicator.key == f"sha256:{sha(b'evil')}"
+
+
+def test_what_a_policy_suppresses_in_the_bytes_is_withheld_not_lost():
+    rule = run({"b.bin": b"evil"})[1].detections
+    (bound,) = [one for one in rule if one.description == "evil"]
+    for by in ({"rule_id": bound.rule_id}, {"path": "b.*"}, {"digest": sha(b"evil")}):
+        entry = {"reason": "known", "expires": "2999-01-01", **by}
+        checks, outcome = run({"b.bin": b"evil"}, policy={"suppressions": [entry]})
+        assert "evil" not in {one.description for one in outcome.detections}
+        assert outcome.withheld == (bound,)
+        assert outcome.outcome.withheld == (bound,)
+        assert checks["scan"].status is Status.FAIL
+    assert run({"b.bin": b"evil"})[1].withheld == ()
+
+
 def test_bytes_that_are_not_what_the_event_declares_fail():
     files = [
         {

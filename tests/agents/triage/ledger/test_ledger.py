@@ -308,7 +308,7 @@ def test_a_popular_package_on_one_source_is_not_contained():
 
 def test_a_search_goes_on_page_by_page(monkeypatch):
     monkeypatch.setattr("agents.triage.ledger.intelligence.PAGE", 50)
-    monkeypatch.setattr("agents.triage.ledger.propagation.PAGE", 50)
+    monkeypatch.setattr("agents.triage.ledger.exposures.PAGE", 50)
     flow = Flow()
     flow.saw(
         *(

@@ -1,0 +1,139 @@
+"""Lineage: what was built from what, and the marks passed on along these edges."""
+
+from __future__ import annotations
+
+import msgspec
+
+from agents.domain.basis import SEVERAL, claimed
+from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
+from agents.triage.ledger.batch import LedgerBatch
+from agents.triage.ledger.claims import all_claims, is_in_force, marks_of
+from agents.triage.ledger.rows import (
+    CHILD,
+    COMPONENT,
+    DIGEST_KEYS,
+    EDGES,
+    EDGES_ROOM,
+    MAX_DEPTH,
+    NAME_BYTES,
+    PATH_BYTES,
+    SCAN,
+    TEXT_BYTES,
+    ChildRow,
+    ComponentRow,
+    Edge,
+    Mark,
+)
+from agents.triage.ledger.taints import taint_of
+from agents.triage.store import row_key
+from schemas.ledger import Derived
+
+
+def on_derived(batch: LedgerBatch, edge: Derived) -> None:
+    """Note that `edge.child` was built from `edge.key`; pass on what taints it."""
+    build = Edge(
+        tenant=clip(edge.tenant, TEXT_BYTES),
+        version=clip_or_none(edge.version, TEXT_BYTES),
+        child_version=clip_or_none(edge.child_version, TEXT_BYTES),
+        child_digest=clip_or_none(edge.child_digest, TEXT_BYTES),
+        appended=edge.appended,
+    )
+    add_edge(batch, edge.key, edge.child, build)
+
+
+def add_edge(batch: LedgerBatch, component: str, child: str, build: Edge) -> None:
+    """Note how `child` was built from a component; pass on what taints it."""
+    key = row_key(CHILD, component, child)
+    row = batch.store.load(key, ChildRow) or ChildRow(child=clip(child, NAME_BYTES))
+    names = (build.tenant, build.version, build.child_version, build.child_digest, build.role)
+    place = stable_rank(*(part or "" for part in names))
+    known = row.edges.get(place)
+    if known is not None and (
+        known.appended == build.appended
+        or build.appended is None
+        or (known.appended is not None and known.appended <= build.appended)
+    ):
+        return
+    row.edges[place] = build
+    if trim(row.edges, EDGES, EDGES_ROOM):
+        row.full = True
+        batch.bound_reached("builds of one component from another", component, EDGES)
+    batch.store.save(key, row)
+    parent = batch.store.load(row_key(COMPONENT, component), ComponentRow)
+    if parent is None:
+        # The row keeps the component alive until its sightings expire.
+        batch.store.save(row_key(COMPONENT, component), ComponentRow())
+        return
+    marks = (
+        [mark for mark in parent.marks.values() if mark.active]
+        + [one for claims in all_claims(batch, component, parent) for one in claims.marks.values()]
+        if build.verified
+        else marks_of(batch, component, parent, build.tenant)
+    )
+    for mark in marks:
+        if is_in_force(parent, mark):
+            _pass_on(batch, component, child, build, mark)
+
+
+def tell_children(batch: LedgerBatch, component: str, mark: Mark) -> None:
+    """Pass a mark on to everything that was built from the component."""
+    count = 0
+    for _, child in batch.store.scan(CHILD, component, row_type=ChildRow, limit=SCAN):
+        count += 1
+        for edge in child.edges.values():
+            _pass_on(batch, component, child.child, edge, mark)
+    if count >= SCAN:
+        batch.bound_reached("children told of a taint", component, SCAN)
+
+
+def _pass_on(
+    batch: LedgerBatch,
+    component: str,
+    child: str,
+    edge: Edge,
+    mark: Mark,
+) -> None:
+    """Pass a mark on along an edge: in full to whose edge it is, to others as advice.
+
+    Along an edge that follows from the child's digest it stays what it is. Along a tenant's own
+    it concerns that tenant alone, and is its claim from there on; where the event of the edge
+    introduced the child's digest, it advises the digest's other holders.
+    """
+    if not mark.reaches(edge) or child in mark.path or child == component:
+        return
+    path = (*mark.path, clip(component, PATH_BYTES))
+    if len(path) > MAX_DEPTH:
+        batch.bound_reached("steps of propagation", component, MAX_DEPTH)
+        return
+    taint = msgspec.structs.replace(
+        taint_of(mark, component, child),
+        origin=path[0],
+        path=path,
+        version=edge.child_version,
+        digest=edge.child_digest,
+        appended=None,
+    )
+    if edge.verified:
+        if mark.appended is None:
+            # In which role the file was read the listing says; what was found is of the whole,
+            # which is not made from the file but holds it.
+            basis = msgspec.structs.replace(mark.basis, role="") if mark.basis else None
+            held = msgspec.structs.replace(
+                taint, basis=basis, path=tuple(mark.path), origin=(*mark.path, component)[0]
+            )
+            batch.tell_ledger(child, held)
+        return
+    of_bytes = child.startswith(DIGEST_KEYS)
+    own = msgspec.structs.replace(
+        taint,
+        tenant=edge.tenant,
+        basis=SEVERAL if mark.advice else claimed(edge.tenant),
+        version=None if of_bytes else edge.child_version,
+        digest=None if of_bytes else edge.child_digest,
+    )
+    batch.tell_ledger(child, own)
+    if of_bytes and edge.appended is not None:
+        batch.tell_ledger(
+            child,
+            msgspec.structs.replace(own, advice=True, basis=SEVERAL, appended=edge.appended),
+        )

@@ -1,0 +1,281 @@
+"""Marks: which components are part of an incident, since when, on whose account, and until when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from agents.domain.basis import SEVERAL, claimed, is_of_all
+from agents.domain.roles import TREE
+from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
+from agents.triage.ledger import known_good
+from agents.triage.ledger.batch import NEVER, LedgerBatch
+from agents.triage.ledger.claims import all_claims, claims_row, introducer_of, save_claims
+from agents.triage.ledger.exposures import has_versions, tell_systems
+from agents.triage.ledger.lineage import tell_children
+from agents.triage.ledger.rows import (
+    COMPONENT,
+    KEY_BYTES,
+    MARKS,
+    MARKS_ROOM,
+    MAX_DEPTH,
+    PATH_BYTES,
+    TEXT_BYTES,
+    ComponentRow,
+    Mark,
+)
+from agents.triage.ledger.taints import mark_of, taint_of
+from agents.triage.store import row_key
+from schemas.basis import BareFinding, Basis
+from schemas.ledger import CaseState, Revision, Taint
+
+About = Callable[[str | None, str | None], bool]
+"""Tells whether something is about a version and digest."""
+_STATE_BYTES: Final = 16
+
+
+def fresh_mark(
+    incident: str,
+    root: str,
+    *,
+    cause: str = "",
+    version: str | None = None,
+    digest: str | None = None,
+    revision: Revision = NEVER,
+    tenant: str = "",
+    basis: Basis | None = None,
+    found: BareFinding | None = None,
+    undigested: bool = False,
+) -> Mark:
+    """Return a mark on the component where an incident began.
+
+    Args:
+        incident: The incident.
+        root: What it is about.
+        cause: The fact's key on whose account; empty: findings of events.
+        version: The version that is meant; None: any.
+        digest: The digest that is meant; None: any.
+        revision: Of what caused it.
+        tenant: Whose claim it rests on; empty: nobody's, so that it is about whoever holds it.
+        basis: How it is known.
+        found: What was found.
+        undigested: By the version only what has no digest is meant.
+    """
+    return Mark(
+        incident=incident,
+        root=root,
+        cause=cause,
+        version=version,
+        digest=digest,
+        path=[],
+        active=True,
+        revision=revision,
+        tenant=tenant,
+        basis=basis or (claimed(tenant) if tenant else None),
+        found=found,
+        undigested=undigested,
+    )
+
+
+def add_mark(batch: LedgerBatch, component: str, row: ComponentRow, mark: Mark) -> bool:
+    """Mark a component as part of an incident, or change or lift the mark.
+
+    The later revision says whether the mark is active; the shortest path stays. What rests on a
+    tenant's claim is kept in the tenant's row, so that no claim takes the room of anything else.
+
+    Returns:
+        Whether anything changed; then exposures and taints were told.
+    """
+    mark = _bounded(mark)
+    claims = claims_row(batch, component, mark.tenant) if mark.tenant else None
+    marks = row.marks if claims is None else claims.marks
+    key = _place(mark)
+    known = marks.get(key)
+    if known is None:
+        if not mark.active:
+            return False
+        marks[key] = mark
+        if trim(marks, MARKS, MARKS_ROOM):
+            row.full = True
+            batch.bound_reached("incidents of one component", component, MARKS)
+            if key not in marks:
+                return False
+    else:
+        shorter = (len(mark.path), mark.path) < (len(known.path), known.path)
+        newer = mark.revision > known.revision
+        if not shorter and not newer:
+            return False
+        merged = msgspec.structs.replace(
+            mark,
+            path=mark.path if shorter else known.path,
+            active=mark.active if newer else known.active,
+            revision=max(mark.revision, known.revision),
+            found=mark.found or known.found,
+            basis=mark.basis or known.basis,
+        )
+        if (merged.active, merged.path, merged.revision) == (
+            known.active,
+            known.path,
+            known.revision,
+        ):
+            return False
+        marks[key] = mark = merged
+    if claims is None:
+        batch.store.save(row_key(COMPONENT, component), row)
+    else:
+        save_claims(batch, component, row, claims)
+    if mark.appended is not None and (mark.appended, mark.tenant) != introducer_of(row):
+        return True  # somebody else was first: it is kept for the case that a record comes late
+    if component.startswith("tree:"):
+        _tell_digest(batch, component, mark)
+    if not _is_told(row, mark):
+        tell_systems(batch, component, row, mark)
+    elif has_versions(component):
+        known_good.on_marks(batch, component, row, mark.tenant)
+    tell_children(batch, component, mark)
+    return True
+
+
+def _place(mark: Mark) -> str:
+    parts = [mark.incident, mark.cause, mark.version or "", mark.digest or "", mark.tenant]
+    if mark.advice:
+        parts += ["advice", str(mark.appended or "")]
+    return stable_rank(*parts)
+
+
+def _is_told(row: ComponentRow, mark: Mark) -> bool:
+    """Tell whether a tenant's own mark says what a shared one, of the same fact, has told."""
+    return bool(mark.tenant and mark.cause and not mark.path) and any(
+        (one.incident, one.cause, one.version, one.active)
+        == (mark.incident, mark.cause, mark.version, mark.active)
+        for one in row.marks.values()
+    )
+
+
+def _bounded(mark: Mark) -> Mark:
+    """Return a mark in a size that fits a row; versions and tenants as the holdings have them."""
+    return msgspec.structs.replace(
+        mark,
+        incident=clip(mark.incident, TEXT_BYTES),
+        root=clip(mark.root, KEY_BYTES),
+        cause=clip(mark.cause, KEY_BYTES),
+        version=clip_or_none(mark.version, TEXT_BYTES),
+        digest=clip_or_none(mark.digest, TEXT_BYTES),
+        path=[clip(step, PATH_BYTES) for step in mark.path[:MAX_DEPTH]],
+        tenant=clip(mark.tenant, TEXT_BYTES),
+    )
+
+
+def _tell_digest(batch: LedgerBatch, component: str, mark: Mark) -> None:
+    """Mark a tree's digest where events name it without saying that it is a tree's."""
+    key = f"sha256:{component.partition(':')[2]}"
+    basis = msgspec.structs.replace(mark.basis or SEVERAL, role=TREE)
+    taint = taint_of(mark, component, key)
+    batch.tell_ledger(key, msgspec.structs.replace(taint, version=None, digest=None, basis=basis))
+
+
+def on_taint(batch: LedgerBatch, taint: Taint) -> None:
+    """Mark the component and pass the taint on, or go on telling its systems."""
+    row = batch.component_row(taint.key)
+    mark = mark_of(taint)
+    if not mark.tenant and (mark.basis is None or not is_of_all(mark.basis)):
+        return  # of an earlier version of Tidewatch, or nobody's: it says nothing of anybody
+    if taint.after:
+        tell_systems(batch, taint.key, row, mark, taint.after)
+    else:
+        add_mark(batch, taint.key, row, mark)
+
+
+def on_case(batch: LedgerBatch, case: CaseState) -> None:
+    """Note that an incident opened, closed or was dismissed.
+
+    The operator's dismissal lifts its marks; a tenant's lifts what rests on that tenant's claims.
+    """
+    row = batch.component_row(case.key)
+    incident = clip(case.incident, TEXT_BYTES)
+    claims = claims_row(batch, case.key, case.tenant) if case.tenant else None
+    cases = row.cases if claims is None else claims.cases
+    known = cases.get(incident)
+    if known is not None and known[1] >= case.revision:
+        return
+    cases[incident] = (clip(case.state, _STATE_BYTES), case.revision)
+    if len(cases) > MARKS:
+        for extra in sorted(cases, key=stable_rank)[MARKS:]:
+            del cases[extra]
+        batch.bound_reached("incidents of one component", case.key, MARKS)
+    if claims is None:
+        batch.store.save(row_key(COMPONENT, case.key), row)
+    else:
+        save_claims(batch, case.key, row, claims)
+    dismissed = case.state == "dismissed"
+    reopened = known is not None and known[0] == "dismissed" and not dismissed
+    if not dismissed and not reopened:
+        return
+    lift(
+        batch,
+        case.key,
+        row,
+        case.revision,
+        active=not dismissed,
+        incident=incident,
+        tenant=case.tenant or None,
+    )
+
+
+def lift(
+    batch: LedgerBatch,
+    component: str,
+    row: ComponentRow,
+    revision: Revision,
+    *,
+    active: bool,
+    incident: str | None = None,
+    about: About | None = None,
+    tenant: str | None = None,
+) -> None:
+    """Lift the marks that began at a component, or let them hold again.
+
+    Args:
+        batch: Where to tell it.
+        component: The component key.
+        row: Its row.
+        revision: When: the later wins.
+        active: Whether the marks hold.
+        incident: Only marks of this incident; None: all.
+        about: Only marks of versions and digests it tells are meant; None: all.
+        tenant: Only those that rest on this tenant's claims; None: all.
+    """
+    if tenant is None:
+        held = [*row.marks.values()]
+        for claims in all_claims(batch, component, row):
+            held.extend(claims.marks.values())
+    else:
+        held = list(claims_row(batch, component, tenant).marks.values())
+    for mark in held:
+        if (
+            not mark.path
+            and (incident is None or mark.incident == incident)
+            and (about is None or about(mark.version, mark.digest))
+        ):
+            changed = msgspec.structs.replace(mark, active=active, revision=revision)
+            add_mark(batch, component, row, changed)
+
+
+def dismissed_at(
+    batch: LedgerBatch, component: str, row: ComponentRow, incident: str, tenant: str
+) -> Revision | None:
+    """Return the revision at which an incident was dismissed, None if it was not.
+
+    Args:
+        batch: Where the rows are.
+        component: The component key.
+        row: Its row.
+        incident: The incident.
+        tenant: Whose dismissal counts beside the operator's; empty: nobody's.
+    """
+    states = [row.cases.get(incident)]
+    if tenant and row.claims:
+        states.append(claims_row(batch, component, tenant).cases.get(incident))
+    return max((one[1] for one in states if one and one[0] == "dismissed"), default=None)
