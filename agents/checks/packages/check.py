@@ -11,7 +11,8 @@ import msgspec
 from agents.checks.packages.credentials import check_credentials
 from agents.checks.packages.hashes import check_hashes
 from agents.checks.packages.intel_match import ADVERSE, matches
-from agents.checks.packages.names import NameVerdict, is_plausible, judge_name
+from agents.checks.packages.name_verdict import NameVerdict
+from agents.checks.packages.names import is_plausible, judge_name
 from agents.checks.packages.origin import check_origin
 from agents.checks.packages.pinning import SHOWN_LIMIT, check_pinning, check_reference, read_lines
 from agents.checks.packages.popularity import name_table
