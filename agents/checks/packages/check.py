@@ -9,9 +9,11 @@ from typing import Any, Final
 import msgspec
 
 from agents.checks.packages.credentials import check_credentials
+from agents.checks.packages.file_names import check_file_names
 from agents.checks.packages.hashes import check_hashes
 from agents.checks.packages.intel_match import ADVERSE, matches
-from agents.checks.packages.names import NameVerdict, is_plausible, judge_name
+from agents.checks.packages.name_verdict import NameVerdict
+from agents.checks.packages.names import is_plausible, judge_name
 from agents.checks.packages.origin import check_origin
 from agents.checks.packages.pinning import SHOWN_LIMIT, check_pinning, check_reference, read_lines
 from agents.checks.packages.popularity import name_table
@@ -254,7 +256,7 @@ def _imitation(one: Seen, verdict: NameVerdict | None, when: datetime) -> Detect
 def _releases(
     seen: Sequence[Seen], lines: Sequence[RequirementLine]
 ) -> tuple[Check | None, list[Detection]]:
-    """Return the check of the installer's record: yanked releases, direct references."""
+    """Return the check of the installer's record: yanked, direct and misnamed releases."""
     found: list[Detection] = []
     asked: set[str] | None = None
     for one in seen:
@@ -286,6 +288,7 @@ def _releases(
             found.append(
                 msgspec.structs.replace(reference, component=one.key, version=package.version)
             )
+    found += check_file_names(seen, lines)
     if not found:
         return None, found
     return Check(name="releases", status=Status.WARN, detail=f"{len(found)} to look at"), found

@@ -21,14 +21,20 @@ class NameTable(msgspec.Struct, frozen=True):
 
     ranks: dict[str, int]
     """Canonical name to rank, 0 the most popular: the names that others imitate."""
+    curated: frozenset[str]
+    """Names that a person chose, including the ranked ones."""
     known: frozenset[str]
-    """Every name of a known legitimate package, including the ranked ones."""
+    """Every name of a known legitimate package: the curated ones and the most installed."""
     brands: frozenset[str]
     """AI vendors and products whose names are borrowed."""
     bait: frozenset[str]
     """Generic words that are added to a known name."""
     claims: frozenset[str]
     """Words that claim to be the vendor's own, or better than it."""
+    affixes: frozenset[str]
+    """Words around which names of a project's parts are made: weaker than bait."""
+    vendors: frozenset[str]
+    """Vendors whose name is put in front of a project's."""
     families: tuple[str, ...]
     """Prefixes under which third parties publish extensions by custom."""
     generic: frozenset[str]
@@ -37,7 +43,8 @@ class NameTable(msgspec.Struct, frozen=True):
     """Ordinary words: a name that is one is no typing error."""
 
 
-def _names(text: str) -> list[str]:
+def read_names(text: str) -> list[str]:
+    """Return the canonical names in a text: separated by blanks, `#` starts a comment line."""
     return [
         canonical_name(name)
         for line in text.splitlines()
@@ -52,7 +59,7 @@ def name_table() -> NameTable:
     folder = resources.files("agents.checks.packages").joinpath("names")
 
     def read(file: str) -> list[str]:
-        return _names(folder.joinpath(file).read_text(encoding="utf-8"))
+        return read_names(folder.joinpath(file).read_text(encoding="utf-8"))
 
     popular = list(dict.fromkeys(read("popular.txt")))
     brands = read("brands.txt")
@@ -61,13 +68,17 @@ def name_table() -> NameTable:
     ranks.update((name, rank) for rank, name in enumerate(popular))
     for brand in brands:
         ranks[brand] = min(ranks.get(brand, BRAND_RANK), BRAND_RANK)
+    curated = frozenset(ranks) | frozenset(read("known.txt"))
     bait, claims = frozenset(read("bait.txt")), frozenset(read("claims.txt"))
     return NameTable(
         ranks=ranks,
-        known=frozenset(ranks) | frozenset(read("known.txt")),
+        curated=curated,
+        known=curated | frozenset(read("installed.txt")),
         brands=frozenset(brands),
         bait=bait,
         claims=claims,
+        affixes=frozenset(read("affixes.txt")),
+        vendors=frozenset(read("vendors.txt")),
         generic=bait | claims | {""},
         families=tuple(f"{name}-" for name in read("families.txt")),
         words=frozenset(read("words.txt")),

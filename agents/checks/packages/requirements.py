@@ -20,16 +20,10 @@ from urllib.parse import unquote
 
 import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import (
-    InvalidSdistFilename,
-    InvalidWheelFilename,
-    parse_sdist_filename,
-    parse_wheel_filename,
-)
 
 from agents.checks.packages.requirement_options import read_options, split_options
 from agents.checks.packages.requirements_text import LINE_LIMIT, logical_lines
-from agents.checks.packages.versions import canonical_name
+from agents.checks.packages.versions import canonical_name, release_of_file
 
 LINES_LIMIT: Final = 200_000
 """Logical lines read from one text; a longer text is reported as cut."""
@@ -156,27 +150,13 @@ def _from_url(reference: str, fields: dict[str, object]) -> dict[str, object]:
     fields["url"] = target
     filename = unquote(posixpath.basename(target.partition("?")[0].replace("\\", "/")))
     if not fields.get("vcs"):
-        named = _from_filename(filename)
+        named = release_of_file(filename)
         if named:
             fields.setdefault("name", named[0])
             fields["version"] = named[1]
         elif filename.endswith(".whl") and not fields.get("name"):
             raise ValueError("not the name of a wheel")
     return fields
-
-
-@lru_cache(4096)
-def _from_filename(filename: str) -> tuple[str, str] | None:
-    try:
-        if filename.endswith(".whl"):
-            name, version, _, _ = parse_wheel_filename(filename)
-            return str(name), str(version)
-        if filename.endswith((".tar.gz", ".zip")):
-            sdist, release = parse_sdist_filename(filename)
-            return str(sdist), str(release)
-    except (InvalidWheelFilename, InvalidSdistFilename):
-        return None
-    return None
 
 
 def _looks_like_reference(text: str) -> bool:

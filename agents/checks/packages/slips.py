@@ -17,6 +17,8 @@ INSIGNIFICANT: Final = -1
 SIMILAR: Final = "similar letter"
 """The technique that also yields legitimate names: `cronitor` beside `croniter`."""
 _PAIR: Final = 2
+_PLURAL_FLOOR: Final = 4
+"""Letters of a term whose last `s` may be a plural's: `hubs`, not `rs`."""
 
 _ROWS: Final = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _NEIGHBOURS: Final = frozenset(
@@ -58,6 +60,19 @@ def looks(name: str) -> str:
 def undoubled(text: str) -> str:
     """Return a text with each run of one letter written once: `vllm` and `vlmm` as `vlm`."""
     return "".join(letter for letter, _ in groupby(text))
+
+
+def folded(name: str) -> str:
+    """Return a name as it sounds at a glance: no separators, plurals, repeats or final number.
+
+    Names that differ by several slips of these kinds have one folded form (`torchs-visions`).
+    """
+    seen = name.translate(_LOOK_ALIKES) if not name.isascii() else name
+    terms = [
+        term.rstrip("s") if len(term) >= _PLURAL_FLOOR else term
+        for term in seen.rstrip("0123456789").split("-")
+    ]
+    return undoubled("".join(terms))
 
 
 def deletes(text: str) -> Iterator[str]:

@@ -5,6 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
 from packaging.version import InvalidVersion, Version
 
 from schemas.components import canonical_package
@@ -46,6 +52,21 @@ def canonical_version(text: str) -> str:
     suffix = tail[len(".".join(map(str, parsed.release))) :]
     local = f"+{parsed.local}" if parsed.local else ""
     return f"{parsed.epoch}!{'.'.join(map(str, release))}{suffix}{local}"
+
+
+@lru_cache(CACHE_SIZE)
+def release_of_file(filename: str) -> tuple[str, str] | None:
+    """Return the canonical project and version in a distribution's file name; None without."""
+    try:
+        if filename.endswith(".whl"):
+            name, version, _, _ = parse_wheel_filename(filename)
+            return str(name), str(version)
+        if filename.endswith((".tar.gz", ".zip")):
+            sdist, release = parse_sdist_filename(filename)
+            return str(sdist), str(release)
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        return None
+    return None
 
 
 @lru_cache(CACHE_SIZE)

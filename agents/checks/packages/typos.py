@@ -1,0 +1,298 @@
+"""Judges names that differ from a well-known one by typing errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from rapidfuzz.distance import OSA
+
+from agents.checks.packages.name_index import (
+    FOLDED_FLOOR,
+    SHORT_TERM,
+    TWO_EDIT_FLOOR,
+    VERY_POPULAR,
+    NameIndex,
+)
+from agents.checks.packages.name_verdict import TYPO, NameVerdict
+from agents.checks.packages.slips import (
+    INSIGNIFICANT,
+    PLAIN,
+    SIMILAR,
+    STRONG,
+    WEAK,
+    compact_of,
+    deletes,
+    folded,
+    is_shuffled,
+    looks,
+    one_edit,
+    undoubled,
+)
+from schemas.severity import Severity
+
+SEPARATORS: Final = "separators"
+SHORT: Final = -2
+"""A slip in a term too short to tell a slip from another word: the other terms decide."""
+_PAIR: Final = 2
+_LONG_TERM: Final = 6
+_DIGITS: Final = "0123456789"
+_TERM_FLOOR: Final = 5
+_FAR_LIMIT: Final = 26
+_SIGNIFICANT_LETTERS: Final = 8
+_UNMISTAKABLE: Final = 12
+"""Letters of a name that few other names resemble, even if one short term differs."""
+_MOST_POPULAR: Final = 350
+_AFFIXES: Final = frozenset({"py", "ai", "ml", "db", "io", "my", "go", "js", "tf"})
+_HEAD: Final = 3
+_MUCH_IMITATED: Final = 150
+
+
+def _edited_term(name: str, target: str) -> tuple[str, str] | None:
+    """Return the one term of two hyphenated names that differs; None if more than one does."""
+    one, other = name.split("-"), target.split("-")
+    if len(one) != len(other):
+        return None
+    pairs = [(a, b) for a, b in zip(one, other, strict=True) if a != b]
+    return pairs[0] if len(pairs) == 1 else None
+
+
+_SEVERITIES: Final[dict[int, tuple[tuple[int, int, Severity], ...]]] = {
+    STRONG: (
+        (11, 10_000, Severity.HIGH),
+        (8, 650, Severity.HIGH),
+        (6, 400, Severity.HIGH),
+        (5, 250, Severity.HIGH),
+        (5, 650, Severity.LOW),
+        (8, 10_000, Severity.LOW),
+        (4, 250, Severity.MEDIUM),
+        (4, 450, Severity.LOW),
+    ),
+    PLAIN: (
+        (10, 300, Severity.HIGH),
+        (12, 10_000, Severity.MEDIUM),
+        (6, 100, Severity.MEDIUM),
+        (6, 450, Severity.LOW),
+        (9, 10_000, Severity.LOW),
+        (5, 50, Severity.MEDIUM),
+        (5, 150, Severity.LOW),
+    ),
+    WEAK: ((5, 800, Severity.LOW),),
+}
+"""By significance of the edit: minimum letters, maximum rank, severity; the first match wins."""
+
+
+def _slip_severity(strength: int, letters: int, rank: int) -> Severity | None:
+    """Return the severity of one edit: higher for longer and more popular targets."""
+    for floor, below, severity in _SEVERITIES.get(strength, ()):
+        if letters >= floor and rank < below:
+            return severity
+    return None
+
+
+def _offer(target: str, technique: str, severity: Severity, confidence: float) -> NameVerdict:
+    return NameVerdict(TYPO, severity, confidence, target, technique)
+
+
+def _whole_name(name: str, index: NameIndex) -> Iterator[NameVerdict]:
+    """Yield the targets a whole name imitates: by look, separators, or order of words."""
+    compact, ranks = compact_of(name), index.table.ranks
+    folded = index.skeletons.get(looks(name))
+    if folded is not None and folded != name:
+        if compact_of(folded) == compact:
+            significant = len(compact) >= _SIGNIFICANT_LETTERS and ranks[folded] < VERY_POPULAR
+            yield _offer(folded, SEPARATORS, Severity.MEDIUM if significant else Severity.LOW, 0.7)
+        elif len(compact) >= SHORT_TERM or not name.isascii():
+            yield _offer(folded, "look-alike characters", Severity.HIGH, 0.95)
+    doubled = index.undoubled.get(undoubled(compact))
+    if doubled is not None and compact_of(doubled) != compact:
+        severity = _slip_severity(_word_strength(name, STRONG, index), len(compact), ranks[doubled])
+        if severity is not None and abs(len(compact) - len(compact_of(doubled))) <= _PAIR:
+            yield _offer(doubled, "doubled letters", severity, 0.85)
+    if "-" not in name:
+        return
+    swapped = index.sorted_terms.get("-".join(sorted(name.split("-"))))
+    if swapped is not None and swapped != name and len(compact) >= TWO_EDIT_FLOOR:
+        yield _offer(swapped, "words in another order", Severity.MEDIUM, 0.6)
+
+
+def _word_strength(word: str, strength: int, index: NameIndex) -> int:
+    """Return the significance of an edit, reduced if it yields one or two ordinary words."""
+    if word in index.table.words or _is_compound(word, index):
+        return min(strength, WEAK)
+    return strength
+
+
+def _is_compound(word: str, index: NameIndex) -> bool:
+    """Return whether a word is a compound of known ones, like `filestore` beside `firestore`."""
+    known = index.vocabulary
+    for cut in range(_PAIR, len(word) - 1):
+        head, tail = word[:cut], word[cut:]
+        if (
+            (head in _AFFIXES or (cut >= SHORT_TERM and head in known))
+            and (tail in _AFFIXES or (len(tail) >= SHORT_TERM and tail in known))
+            and max(len(head), len(tail)) >= SHORT_TERM
+        ):
+            return True
+    return False
+
+
+def _has_other_head(name: str, target: str, index: NameIndex) -> bool:
+    """Return whether two names are a known word after different short prefixes: `pacparser`."""
+    same = 0
+    while same < min(len(name), len(target)) and name[-1 - same] == target[-1 - same]:
+        same += 1
+    start = max(len(name), len(target)) - same
+    return start <= _HEAD and any(
+        len(name) - cut >= _TERM_FLOOR and name[cut:] in index.vocabulary
+        for cut in range(start, _HEAD + 1)
+    )
+
+
+def _near_slip(name: str, target: str, index: NameIndex) -> NameVerdict | None:
+    """Return the verdict on a name one edit from a target; hyphenated names term by term."""
+    compact, other = compact_of(name), compact_of(target)
+    edit = one_edit(compact, other)
+    if edit is None:
+        return None
+    technique, strength = edit
+    rank = index.table.ranks[target]
+    if "-" in name or "-" in target:
+        pair = _edited_term(name, target)
+        if pair is None:
+            if strength != STRONG:
+                return None
+        else:
+            technique, strength = one_edit(*pair) or edit
+            strength = _term_strength(pair, strength, rank, len(other), index)
+            if strength == SHORT:
+                return _short_slip(target, technique, pair, index)
+    else:
+        strength = _word_strength(name, strength, index)
+        if strength == PLAIN and _has_other_head(name, target, index):
+            strength = WEAK
+    if technique == SIMILAR and rank >= _MUCH_IMITATED:
+        strength = min(strength, PLAIN)
+    severity = _slip_severity(strength, len(other), rank)
+    if severity is None:
+        return None
+    if "-" in name and rank >= VERY_POPULAR and is_plug_in(name, index):
+        severity = min(severity, Severity.LOW, key=lambda one: one.rank)
+    return _offer(target, technique, severity, 0.85)
+
+
+def _short_slip(
+    target: str, technique: str, pair: tuple[str, str], index: NameIndex
+) -> NameVerdict | None:
+    """Return the verdict on one slip in a short term of a name that another term makes unique."""
+    rest = [term for term in target.split("-") if term != pair[1]]
+    if not any(_is_telling(term, index) for term in rest):
+        return None
+    return _offer(target, technique, Severity.LOW, 0.6)
+
+
+def _is_telling(term: str, index: NameIndex) -> bool:
+    """Return whether a term of a name belongs to one project rather than to the language."""
+    table = index.table
+    return (
+        len(term) >= _TERM_FLOOR
+        and term not in table.words
+        and term not in table.generic
+        and f"{term}-" not in table.families
+        and (term in index.anchors or term not in table.affixes)
+    )
+
+
+def _several_slips(name: str, index: NameIndex) -> Iterator[NameVerdict]:
+    """Yield the targets that a name equals but for plurals, repeats, separators and a number.
+
+    One more typing error is allowed in a long name (`onnx-runtim`, `torchs-visoin`).
+    """
+    fold = folded(name)
+    if len(fold) < FOLDED_FLOOR:
+        return
+    ordinary = all(term in index.vocabulary for term in name.split("-"))
+    for target in dict.fromkeys(t for key in deletes(fold) for t in index.folded.get(key, ())):
+        if target == name:
+            continue
+        other = folded(target)
+        rank = index.table.ranks[target]
+        if fold == other:
+            numbered = compact_of(name).rstrip(_DIGITS) == compact_of(target).rstrip(_DIGITS)
+            severe = (
+                rank < VERY_POPULAR
+                and len(fold) >= _SIGNIFICANT_LETTERS
+                and not (ordinary or numbered)
+            )
+            yield _offer(target, "several slips", Severity.MEDIUM if severe else Severity.LOW, 0.7)
+            continue
+        edit = one_edit(fold, other)
+        if edit is None or edit[1] != STRONG or ordinary or len(other) < _SIGNIFICANT_LETTERS:
+            continue
+        if OSA.distance(compact_of(name), compact_of(target), score_cutoff=1) == 1:
+            continue  # A single edit has been judged on its own.
+        yield _offer(target, f"several slips, {edit[0]}", Severity.LOW, 0.6)
+
+
+def is_plug_in(name: str, index: NameIndex) -> bool:
+    """Return whether a name is of a family that third parties extend by custom."""
+    return name.startswith(index.table.families)
+
+
+def _term_strength(
+    pair: tuple[str, str], strength: int, rank: int, letters: int, index: NameIndex
+) -> int:
+    """Return the significance of an edit of one term of a name, the others being equal."""
+    written, meant = pair
+    unmistakable = letters >= _UNMISTAKABLE and rank < _MOST_POPULAR
+    if written in index.table.words or written in index.vocabulary:
+        # A different word makes a different name, except in the longest and most popular ones.
+        significant = unmistakable and len(meant) >= _LONG_TERM and strength > INSIGNIFICANT
+        return WEAK if significant else INSIGNIFICANT
+    if min(len(written), len(meant)) < SHORT_TERM:
+        if unmistakable and strength == STRONG:
+            return PLAIN
+        return SHORT if strength > INSIGNIFICANT and len(written) > 1 else INSIGNIFICANT
+    if _is_compound(written, index):
+        return INSIGNIFICANT
+    if strength == WEAK:
+        return WEAK if unmistakable else INSIGNIFICANT
+    return min(strength, PLAIN) if len(meant) < _TERM_FLOOR else strength
+
+
+def _far_slip(name: str, target: str, index: NameIndex) -> NameVerdict | None:
+    """Return the verdict on a name two edits from a long, very popular target."""
+    compact, other = compact_of(name), compact_of(target)
+    if OSA.distance(compact, other, score_cutoff=_PAIR) != _PAIR:
+        return None
+    if compact[-1].isdigit() != other[-1].isdigit():
+        return None
+    if "-" in name or "-" in target:
+        pair = _edited_term(name, target)
+        if pair is None or pair[0] in index.vocabulary:
+            return None
+        if len(pair[1]) < TWO_EDIT_FLOOR - 1 and not is_shuffled(*pair):
+            return None
+    same = next((i for i, (a, b) in enumerate(zip(compact, other, strict=False)) if a != b), 0)
+    if compact in index.vocabulary or compact[same:] in index.vocabulary:
+        return None
+    return _offer(target, "two slips", Severity.MEDIUM, 0.7)
+
+
+def judge_typo(name: str, index: NameIndex) -> NameVerdict | None:
+    """Return the most severe verdict on a name as a misspelling; None if it is none."""
+    found = list(_whole_name(name, index))
+    compact = compact_of(name)
+    for target in dict.fromkeys(t for key in deletes(compact) for t in index.near.get(key, ())):
+        slip = _near_slip(name, target, index)
+        if slip is not None:
+            found.append(slip)
+    if not found:
+        found += _several_slips(name, index)
+    if not found and TWO_EDIT_FLOOR - 1 <= len(compact) <= _FAR_LIMIT:
+        for letters in range(len(compact) - 1, len(compact) + _PAIR):
+            for target in index.far.get((compact[0], letters), ()):
+                slip = _far_slip(name, target, index)
+                if slip is not None:
+                    found.append(slip)
+    return max(found, key=lambda one: one.severity.rank, default=None)
