@@ -40,5 +40,5 @@ def build(settings: Settings) -> AppParts:
                 slow=True,
             ),
         ),
-        references=knowledge_references(knowledge),
+        references=knowledge_references(knowledge, settings),
     )
