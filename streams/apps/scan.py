@@ -32,7 +32,7 @@ def build(settings: Settings) -> AppParts:
                 agent=scan_agent(
                     knowledge,
                     open_fetcher(settings),
-                    SandboxPool(limits=Limits(confined=settings.scan_confined)).scan,
+                    SandboxPool(limits=Limits(confined=settings.scan_confined)),
                     lambda: time.time_ns() // 1_000_000,
                 ),
                 count=count,
