@@ -23,13 +23,16 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     partition: int
     offset: int
     timestamp_ms: int
-    """The broker's timestamp, milliseconds since the epoch."""
+    """The record's timestamp, milliseconds since the epoch."""
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
     entered_ms: int = 0
     """When the event or fact that led to it entered Kafka, milliseconds since the epoch; its own
     timestamp for what comes from outside, 0 where time alone led to it."""
+    appended: bool = False
+    """Whether the broker set the timestamp when it appended the record (`LogAppendTime`); else its
+    producer chose it, and it decides nothing."""
 
 
 T = TypeVar("T")

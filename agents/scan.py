@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 import structlog
@@ -40,10 +40,18 @@ class Clock(Protocol):
         """Return milliseconds since the epoch."""
 
 
+@runtime_checkable
+class TenantScans(Protocol):
+    """Keeps what scans one tenant's files apart from what scans another's."""
+
+    def for_tenant(self, tenant: str) -> ScanFile:
+        """Return what scans the files of a tenant, and of no other."""
+
+
 def scan_agent(
     knowledge: Knowledge,
     fetch: Callable[[Policy], AbstractContextManager[Fetch]],
-    scan: ScanFile,
+    scan: ScanFile | TenantScans,
     now: Clock,
     turns: FairTurns | None = None,
 ) -> Callable[[Batch[ScanRequest], Publish], Awaitable[None]]:
@@ -52,7 +60,8 @@ def scan_agent(
     Args:
         knowledge: Intelligence and the tenants' policies.
         fetch: Opens what a tenant may reach.
-        scan: Scans one file in the sandbox.
+        scan: Scans one file in the sandbox; or gives what scans a tenant's files apart from those
+            of others.
         now: The time.
         turns: Shares the slow work between tenants; by default one turn for each file that a push
             may have scanned at a time.
@@ -64,13 +73,14 @@ def scan_agent(
         began = time.monotonic()
         request = delivery.value
         policy = knowledge.policy(request.tenant)
+        own = scan.for_tenant(request.tenant) if isinstance(scan, TenantScans) else scan
         try:
             with fetch(policy) as reach:
                 outcome = await scan_push(
                     request,
                     knowledge,
                     reach,
-                    scan,
+                    own,
                     now_ms=delivery.record.timestamp_ms,
                     turn=lambda: turns.turn(request.tenant),
                 )

@@ -16,6 +16,10 @@ UNKNOWN_TYPE: Final = "unknown-type"
 UNSUPPORTED_VERSION: Final = "unsupported-version"
 TENANT_MISMATCH: Final = "tenant-mismatch"
 INVALID_SIGNATURE: Final = "invalid-signature"
+NOT_AUTHORISED: Final = "not-authorised"
+"""Its signature is valid, but the key may not sign this."""
+PRODUCER_TIME: Final = "producer-time"
+"""Its time is its producer's; the topic lacks `message.timestamp.type=LogAppendTime`."""
 OUTPUT_TOO_LARGE: Final = "output-too-large"
 CHECK_FAILED: Final = "check-failed"
 """A check failed unexpectedly: the event is kept, and counted as not checked."""
@@ -42,6 +46,8 @@ REASONS: Final = frozenset(
         UNSUPPORTED_VERSION,
         TENANT_MISMATCH,
         INVALID_SIGNATURE,
+        NOT_AUTHORISED,
+        PRODUCER_TIME,
         OUTPUT_TOO_LARGE,
         CHECK_FAILED,
         BATCH_TOO_LARGE,

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 import msgspec
+
+DECISION_TYPE: Final = "tidewatch.decision.v1"
+"""The `ce_type` of a decision."""
 
 
 class DecisionKind(StrEnum):
@@ -44,3 +48,6 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     expires: datetime | None = None
     passed: bool | None = None
     """For an evaluation: its result."""
+    key: str | None = None
+    """The id of the key that signed it, set by who verified the signature; what the record itself
+    says is ignored."""

@@ -12,10 +12,11 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -91,6 +92,16 @@ def new_signing_key(kid: str) -> SigningKey:
     )
 
 
+@lru_cache(maxsize=256)
+def _public_key(pem: bytes) -> Ed25519PublicKey | None:
+    """Return the key of a PEM, None if it is no Ed25519 key."""
+    try:
+        key = serialization.load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+    return key if isinstance(key, Ed25519PublicKey) else None
+
+
 def signed_bytes(headers: Sequence[tuple[str, bytes]], value: bytes) -> bytes:
     """Return the bytes that are signed.
 
@@ -139,8 +150,8 @@ def verify_signature(
             f"signed by a key that is not trusted: {kid[:40]!r}",
             remedy="add its public key to the ring, if it is yours",
         )
-    key = serialization.load_pem_public_key(pem)
-    if not isinstance(key, Ed25519PublicKey):
+    key = _public_key(pem)
+    if key is None:
         raise InvalidSignatureError("the trusted key is not an Ed25519 key", where=kid)
     try:
         key.verify(base64.b64decode(parts[2], validate=True), signed_bytes(headers, value))

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from streams.cli.output import plain
 from streams.repeats import Repeats
 
 if TYPE_CHECKING:
-    from structlog.typing import Processor
+    from structlog.typing import EventDict, Processor
 
     from streams.settings import Settings
 
@@ -36,8 +37,9 @@ def configure_logs(settings: Settings, **bound: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
-    if not console:
-        shared.append(structlog.processors.format_exc_info)
+    shared.append(structlog.processors.format_exc_info)
+    if console:
+        shared.append(_neutral)
     renderer: Processor = (
         structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
     )
@@ -63,3 +65,18 @@ def configure_logs(settings: Settings, **bound: str) -> None:
     )
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(**bound)
+
+
+def _neutral(_logger: object, _method: str, entry: EventDict) -> EventDict:
+    """Make what a line quotes safe on a terminal: names in events are hostile.
+
+    A traceback keeps its lines; JSON lines need none of this, they are ASCII.
+    """
+    for name, value in list(entry.items()):
+        if name.startswith("_") or value is None or isinstance(value, bool | int | float):
+            continue  # what structlog passes on to itself, and what can quote nothing
+        text = value if isinstance(value, str) else repr(value)
+        keep = "\n" if name in {"exception", "stack"} else ""
+        entry.pop(name)
+        entry[plain(name)] = keep.join(map(plain, text.split(keep))) if keep else plain(text)
+    return entry

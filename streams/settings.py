@@ -28,6 +28,19 @@ class SettingsError(TidewatchError):
     """A setting that is unknown, missing or out of range."""
 
 
+_BINDABLE = frozenset(
+    {
+        Channel.REGISTRY_PUSH,
+        Channel.PACKAGE_INSTALL,
+        Channel.PIPELINE_RUN,
+        Channel.POLICY,
+        Channel.DECISIONS,
+        Channel.CONTAINMENT_RESULTS,
+    }
+)
+"""What a tenant may write on a topic of its own. Intelligence is the operator's."""
+
+
 class BoundTopic(BaseModel):
     """A topic bound to one tenant: its events are that tenant's, whatever a payload claims."""
 
@@ -37,6 +50,13 @@ class BoundTopic(BaseModel):
     """The input channel it carries."""
     tenant: str
     """The tenant all its events belong to."""
+
+    @field_validator("channel")
+    @classmethod
+    def _written_by_tenants(cls, value: Channel) -> Channel:
+        if value not in _BINDABLE:
+            raise ValueError(f"a tenant may write one of {', '.join(sorted(_BINDABLE))}")
+        return value
 
 
 class Settings(BaseSettings):
@@ -85,6 +105,12 @@ class Settings(BaseSettings):
     up tenants can make up a count."""
     popular_holders: int = Field(default=10, ge=1)
     """What more organisations hold is not contained on a scan's word alone, but proposed."""
+
+    signed_topics: frozenset[Literal["policy", "intel"]] = frozenset()
+    """Topics whose records must be signed by a key that may: `policy`, `intel`. Unsigned ones are
+    refused, also those that are there already; `tidewatch policy set` and `intel import` sign."""
+    signing_key: str = Field(default="operator", min_length=1)
+    """The key of `keys/private` that this user's decisions, policies and facts are signed with."""
 
     state_dir: Path = Field(default_factory=default_state_dir)
     instance: str = Field(default_factory=socket.gethostname, min_length=1, max_length=100)

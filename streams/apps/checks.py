@@ -43,5 +43,5 @@ def build(settings: Settings) -> AppParts:
             )
             for channel, agent in agents.items()
         ),
-        references=knowledge_references(knowledge),
+        references=knowledge_references(knowledge, settings),
     )

@@ -12,16 +12,22 @@ from agents.ports import Record
 from schemas import dead_letters as reasons
 from schemas.channels import Channel
 from schemas.cloudevents import read_event
-from schemas.decisions import Decision
+from schemas.decisions import DECISION_TYPE, Decision
 from schemas.documents.openc2 import InvalidCommandError
 from schemas.errors import UnreadableRecordError
 from schemas.events import PackageInstall, PipelineRun, RegistryPush
 from schemas.incidents.updates import IncidentMessage
 from schemas.intel import IntelFact
+from schemas.key_bindings import TrustedKey, authorise_decision, bound_signer
 from schemas.ledger import LedgerMessage
 from schemas.reading import record_reader
-from schemas.signing import InvalidSignatureError, verify_signature
 from streams.engine.binding import Decode
+from streams.kafka.signed_records import (
+    Admit,
+    refusing_signatures,
+    require_broker_time,
+    require_type,
+)
 from streams.kafka.topics import Origin
 from streams.settings import Settings
 
@@ -49,6 +55,8 @@ def event_decoder(settings: Settings) -> Decode:
             raise UnreadableRecordError(
                 reasons.UNKNOWN_TYPE, f"type {event.type!r} on the topic of {origin.channel}"
             )
+        if not record.appended:
+            return event  # its time is its producer's word: it introduces nothing
         position = (record.timestamp_ms, record.topic, record.partition, record.offset)
         return msgspec.structs.replace(event, position=position)
 
@@ -66,8 +74,12 @@ def value_decoder(kind: Any) -> Decode:  # noqa: ANN401 -- a type or union
     return decode
 
 
-def ledger_decoder() -> Decode:
-    """Return the decoder of observations, and of intel with its tombstones."""
+def ledger_decoder(admit_fact: Admit | None = None) -> Decode:
+    """Return the decoder of observations, and of intel with its tombstones.
+
+    Args:
+        admit_fact: Refuses a record of intel that nobody authorised has signed.
+    """
     read_observation = record_reader(LedgerMessage)
 
     def decode(record: Record, origin: Origin) -> Any:  # noqa: ANN401 -- a message, fact or None
@@ -75,16 +87,18 @@ def ledger_decoder() -> Decode:
             return read_observation(record.value)
         if not record.key:
             raise UnreadableRecordError(reasons.MISSING_IDENTITY, "a fact without a key")
+        if admit_fact is not None:
+            admit_fact(record)
         return None if record.value is None else _read_fact(record.value)
 
     return decode
 
 
-def incidents_decoder(decision_ring: Mapping[str, bytes]) -> Decode:
-    """Return the decoder of incident updates and of decisions with a valid signature.
+def incidents_decoder(ring: Mapping[str, TrustedKey]) -> Decode:
+    """Return the decoder of incident updates, and of decisions by who may make them.
 
     Args:
-        decision_ring: Public keys of the authorised deciders, by key id.
+        ring: The keys of those who decide, by key id, with what each may decide.
     """
     read_update = record_reader(IncidentMessage)
     read_decision = record_reader(Decision)
@@ -94,16 +108,14 @@ def incidents_decoder(decision_ring: Mapping[str, bytes]) -> Decode:
             return read_update(record.value)
         decision = read_decision(record.value)
         require_bound_tenant(origin, decision.tenant)
-        try:
-            verify_signature(
-                record.headers,
-                record.value or b"",
-                decision_ring,
-                timestamp_ms=record.timestamp_ms,
+        require_broker_time(record)
+        with refusing_signatures():
+            require_type(record, DECISION_TYPE)
+            kid, binding = bound_signer(
+                record.headers, record.value or b"", ring, timestamp_ms=record.timestamp_ms
             )
-        except InvalidSignatureError as error:
-            raise UnreadableRecordError(reasons.INVALID_SIGNATURE, error.what) from error
-        return decision
+            authorise_decision(decision, kid, binding)
+        return msgspec.structs.replace(decision, key=kid)
 
     return decode
 
@@ -127,6 +139,7 @@ def result_decoder() -> Decode:
         except InvalidCommandError as error:
             raise UnreadableRecordError(reasons.INVALID_EVENT, error.what) from error
         require_bound_tenant(origin, result.tenant)
+        require_broker_time(record)
         return result
 
     return decode

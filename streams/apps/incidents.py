@@ -19,9 +19,9 @@ from streams.signing_keys import (
     COMMANDS,
     OPERATOR,
     RESPONDER,
+    KeyRing,
     keys_dir,
     load_or_create_signing_key,
-    load_ring,
     responder_ring,
     trusted_dir,
 )
@@ -44,7 +44,7 @@ def build(settings: Settings) -> AppParts:
                 agent=incidents_agent(
                     knowledge, documents, settings.privacy_k, Register(settings.organisations)
                 ),
-                decode=incidents_decoder(load_ring(trusted_dir(folder, OPERATOR))),
+                decode=incidents_decoder(KeyRing(trusted_dir(folder, OPERATOR))),
                 rows=True,
                 count=count,
             ),
@@ -57,5 +57,5 @@ def build(settings: Settings) -> AppParts:
                 decode=result_decoder(),
             ),
         ),
-        references=(policy_reference(knowledge),),
+        references=(policy_reference(knowledge, settings, reporter="incidents"),),
     )

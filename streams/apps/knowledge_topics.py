@@ -14,23 +14,47 @@ from schemas.intel import IntelFact
 from schemas.policy import Policy
 from schemas.reading import record_reader
 from streams.engine.reference_topics import ReferenceTopic
+from streams.kafka.signed_records import admission
+from streams.settings import Settings
 
 log = structlog.get_logger()
 _read_fact = record_reader(IntelFact)
 _read_policy = record_reader(Policy)
 
 
-def knowledge_references(knowledge: MemoryKnowledge) -> tuple[ReferenceTopic, ...]:
-    """Return the readers that feed intel and policy into `knowledge`."""
+def knowledge_references(
+    knowledge: MemoryKnowledge, settings: Settings
+) -> tuple[ReferenceTopic, ...]:
+    """Return the readers that feed intel and policy into `knowledge`.
+
+    What is refused of intel is reported by the ledger, of policies by the incidents.
+    """
     return (
-        ReferenceTopic(Channel.INTEL, _feeder("intel", _read_fact, knowledge.set_fact)),
-        policy_reference(knowledge),
+        ReferenceTopic(
+            Channel.INTEL,
+            _feeder("intel", _read_fact, knowledge.set_fact),
+            admit=admission(settings, Channel.INTEL),
+        ),
+        policy_reference(knowledge, settings),
     )
 
 
-def policy_reference(knowledge: MemoryKnowledge) -> ReferenceTopic:
-    """Return the reader that feeds policies into `knowledge`."""
-    return ReferenceTopic(Channel.POLICY, _feeder("policy", _read_policy, knowledge.set_policy))
+def policy_reference(
+    knowledge: MemoryKnowledge, settings: Settings, *, reporter: str | None = None
+) -> ReferenceTopic:
+    """Return the reader that feeds policies into `knowledge`.
+
+    Args:
+        knowledge: What it feeds.
+        settings: Say whether policies must be signed.
+        reporter: The application that writes dead letters of what is refused.
+    """
+    return ReferenceTopic(
+        Channel.POLICY,
+        _feeder("policy", _read_policy, knowledge.set_policy),
+        admit=admission(settings, Channel.POLICY),
+        reporter=reporter,
+    )
 
 
 def _feeder(

@@ -13,6 +13,7 @@ from streams.apps.decoding import ledger_decoder
 from streams.apps.instrumentation import count
 from streams.apps.topology import AppParts
 from streams.engine.binding import Agent, Binding
+from streams.kafka.signed_records import admission
 from streams.settings import Settings
 
 
@@ -48,7 +49,7 @@ def build(settings: Settings) -> AppParts:
                 name="ledger",
                 channels=(Channel.OBSERVATIONS, Channel.INTEL),
                 agent=with_ecs_indicators(agent) if settings.ecs else agent,
-                decode=ledger_decoder(),
+                decode=ledger_decoder(admission(settings, Channel.INTEL)),
                 rows=True,
                 count=count,
             ),

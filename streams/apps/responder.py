@@ -43,6 +43,9 @@ from streams.engine.health import Health
 from streams.engine.offset_gaps import note_gap
 from streams.kafka.client import BrokerUnreachableError, client_options
 from streams.kafka.dead_letters import dead_letter
+from streams.kafka.records import record_of
+from streams.kafka.signed_records import require_broker_time
+from streams.kafka.topic_times import ensure_broker_time
 from streams.kafka.topics import (
     ensure_topics,
     group_id,
@@ -105,7 +108,7 @@ def read_command_record(
         record: The record on the broker.
         config: The tenants the responder serves.
         ring: Trusted public keys of commands, by key id.
-        now: The responder's own time: a producer can choose a record's timestamp.
+        now: The responder's own time: what was signed long ago is stale, whenever it arrived.
         max_bytes: The largest accepted value.
 
     Raises:
@@ -121,6 +124,7 @@ def read_command_record(
         raise UnreadableRecordError(reasons.TOO_LARGE, f"{len(record.value)} bytes")
     if headers.get("ce_type") != openc2.COMMAND_TYPE.encode():
         raise UnreadableRecordError(reasons.UNKNOWN_TYPE, "it is not a containment command")
+    require_broker_time(record)
     try:
         verify_signature(record.headers, record.value, ring, timestamp_ms=record.timestamp_ms)
     except InvalidSignatureError as error:
@@ -256,6 +260,10 @@ class KafkaResponder:
                     Channel.DEAD_LETTER,
                     Channel.OPERATOR_ALERTS,
                 ),
+            )
+            await ensure_broker_time(
+                self._settings,
+                channels=(Channel.CONTAINMENT_COMMANDS, Channel.CONTAINMENT_RESULTS),
             )
         options = client_options(self._settings)
         session = int(self._settings.session_seconds * 1000)
@@ -399,15 +407,7 @@ class KafkaResponder:
 
     async def _take(self, raw: Any) -> None:  # noqa: ANN401 -- aiokafka's own, untyped
         """Answer one record, durably, or put it with the dead letters."""
-        record = Record(
-            topic=raw.topic,
-            partition=raw.partition,
-            offset=raw.offset,
-            timestamp_ms=raw.timestamp,
-            key=raw.key,
-            value=raw.value,
-            headers=tuple((name, value or b"") for name, value in raw.headers),
-        )
+        record = record_of(raw)
         now = datetime.now(UTC)
         try:
             command = read_command_record(

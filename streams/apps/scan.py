@@ -32,7 +32,7 @@ def build(settings: Settings) -> AppParts:
                 agent=scan_agent(
                     knowledge,
                     open_fetcher(settings),
-                    SandboxPool(limits=Limits(confined=settings.scan_confined)).scan,
+                    SandboxPool(limits=Limits(confined=settings.scan_confined)),
                     lambda: time.time_ns() // 1_000_000,
                 ),
                 count=count,
@@ -40,5 +40,5 @@ def build(settings: Settings) -> AppParts:
                 slow=True,
             ),
         ),
-        references=knowledge_references(knowledge),
+        references=knowledge_references(knowledge, settings),
     )

@@ -19,6 +19,7 @@ from schemas.errors import TidewatchError
 from streams import metrics
 from streams.apps.instrumentation import start_at_zero
 from streams.apps.topology import APPLICATIONS, load_app, preload
+from streams.cli.output import plain
 from streams.engine.app import run
 from streams.engine.crash import EXIT_CRASH, crash
 from streams.kafka.awaiting import until_answered
@@ -70,7 +71,7 @@ def run_app(
             name, parts.bindings, settings, references=parts.references, http_ports=http_ports
         )
     except TidewatchError as error:
-        sys.stderr.write(f"tidewatch: {error.explain()}\n")
+        sys.stderr.write(f"tidewatch: {plain(error.explain())}\n")
         away = supervised and isinstance(error, BrokerUnreachableError)
         return EXIT_BROKER_AWAY if away else error.exit_code
     except Exception as error:  # noqa: BLE001 -- the edge of the process: 70 is restarted
@@ -124,7 +125,7 @@ class Supervisor:
         try:
             stopped = asyncio.run(self._ensure_topics())
         except TidewatchError as error:
-            sys.stderr.write(f"tidewatch: {error.explain()}\n")
+            sys.stderr.write(f"tidewatch: {plain(error.explain())}\n")
             return error.exit_code
         if stopped:
             return 0

@@ -41,6 +41,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "watch": ("streams.cli.watch", "show a topic, readable"),
     "worker": ("streams.cli.worker", "run the apps that read events"),
     "intel": ("streams.cli.intel", "import feeds of intelligence, see and withdraw facts"),
+    "keys": ("streams.cli.keys", "make keys, and say what each may sign"),
     "lock": ("streams.cli.lock", "lock requirements with hashes"),
     "policy": ("streams.cli.policy", "set, show and check tenants' policies"),
 }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
+from schemas.counting import counted
 from schemas.errors import TidewatchError
 from schemas.severity import Verdict
 from streams.cli.frame import connected_settings, example, new_app
@@ -79,6 +80,7 @@ def _machine(settings: Settings) -> list[Check]:
     checks = [
         _attempt("disk", lambda: _disk(settings)),
         _attempt("sandbox", lambda: _sandbox(settings)),
+        _attempt("keys", lambda: _keys(settings)),
     ]
     if settings.kafka is None:
         checks += [
@@ -170,7 +172,38 @@ def _broker(*, with_topics: bool) -> list[Check]:
             if settings.create_topics:
                 detail = f"{len(missing)} missing; the first worker creates them"
         checks.append(Check("topics", ok=not missing or settings.create_topics, detail=detail))
+        checks.append(_attempt("time", lambda: _times(settings)))
     return checks
+
+
+def _times(settings: Settings) -> str:
+    """Say whether the broker sets the time of records where it decides something."""
+    from streams.kafka.topic_times import topics_with_producers_time  # noqa: PLC0415 -- brings Kafka
+
+    wrong = asyncio.run(topics_with_producers_time(settings))
+    if wrong:
+        raise TidewatchError(
+            f"the time of records is their producers' on {', '.join(wrong)}",
+            where=str(settings.kafka),
+            remedy="have the broker set it with: tidewatch topics create",
+        )
+    return "the broker sets it where it decides something"
+
+
+def _keys(settings: Settings) -> str:
+    """Say which keys may decide, and which are bound to nobody."""
+    from streams.signing_keys import OPERATOR, keys_dir, load_trusted, trusted_dir  # noqa: PLC0415
+
+    folder = trusted_dir(keys_dir(settings.state_dir), OPERATOR)
+    trusted = load_trusted(folder)
+    unbound = sorted(kid for kid, key in trusted.items() if key.binding is None)
+    if unbound:
+        raise TidewatchError(
+            f"bound to no actor, so they sign nothing: {', '.join(unbound)}",
+            where=str(folder),
+            remedy="say what they may do with: tidewatch keys bind",
+        )
+    return f"{counted(len(trusted), 'key')} may decide" if trusted else "none made yet"
 
 
 async def _missing_topics(settings: Settings) -> list[str]:

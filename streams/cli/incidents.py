@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import math
-import socket
 import statistics
 import time
 from datetime import UTC, datetime, timedelta
@@ -19,7 +17,7 @@ import typer
 from schemas.canonical import stable_id
 from schemas.channels import Channel
 from schemas.cloudevents import binary_headers, format_time
-from schemas.decisions import Decision, DecisionKind
+from schemas.decisions import DECISION_TYPE, Decision, DecisionKind
 from schemas.errors import TidewatchError
 from schemas.incidents.views import IncidentDocument
 from schemas.severity import Tlp
@@ -31,10 +29,10 @@ if TYPE_CHECKING:
     from schemas.incidents.commands import CommandView
     from schemas.intel import IntelFact
     from streams.settings import Settings
+    from streams.signing_keys import Signer
 
 app = new_app("List, explain, decide and export incidents.")
 
-DECISION_TYPE = "tidewatch.decision.v1"
 IncidentArgument = Annotated[str, typer.Argument(help="the incident's id, or its beginning")]
 TargetArgument = Annotated[str, typer.Argument(help="who it is assigned to")]
 CommandArgument = Annotated[
@@ -289,16 +287,11 @@ async def _feed_back(
     return known
 
 
-def _actor() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}"
-
-
-async def _send(settings: Settings, decision: Decision) -> None:
+async def _send(settings: Settings, decision: Decision, signer: Signer) -> None:
     import aiokafka  # noqa: PLC0415 -- only a decision is written
 
     from streams.kafka.client import client_options  # noqa: PLC0415 -- the same
     from streams.kafka.topics import ensure_topics, topic_name  # noqa: PLC0415 -- the same
-    from streams.signing_keys import OPERATOR, keys_dir, load_or_create_signing_key  # noqa: PLC0415
 
     await ensure_topics(settings, channels=[Channel.DECISIONS])
     value = msgspec.json.encode(decision)
@@ -310,7 +303,6 @@ async def _send(settings: Settings, decision: Decision) -> None:
         tenant=decision.tenant or "operator",
         correlation=decision.incident,
     )
-    key = load_or_create_signing_key(keys_dir(settings.state_dir), OPERATOR)
     producer = aiokafka.AIOKafkaProducer(**client_options(settings), enable_idempotence=True)
     await producer.start()
     try:
@@ -318,7 +310,7 @@ async def _send(settings: Settings, decision: Decision) -> None:
             topic_name(settings, Channel.DECISIONS),
             value=value,
             key=decision.incident.encode(),
-            headers=[*headers, key.sign(headers, value)],
+            headers=[*headers, signer.key.sign(headers, value)],
         )
     finally:
         await producer.stop()
@@ -336,6 +328,8 @@ def decide(
 ) -> IncidentDocument:
     """Write one signed decision to the topic; return the incident as it was before.
 
+    The key of the settings signs it, in the name of the actor that the key is bound to.
+
     Args:
         kind: What is decided.
         incident: The incident's id, or its beginning.
@@ -345,12 +339,17 @@ def decide(
         days: Until when, for a suppression.
         passed: The result, for an evaluation.
     """
+    from schemas.key_bindings import authorise_decision  # noqa: PLC0415 -- only to sign
+    from streams.signing_keys import load_signer  # noqa: PLC0415 -- the same
+
     document = one_incident(incident)
+    settings = connected_settings()
+    signer = load_signer(settings.state_dir, settings.signing_key)
     now = datetime.now(UTC)
     decision = Decision(
         id=stable_id("dec", document.id, kind, tenant or "", target or "", now.isoformat()),
         incident=document.id,
-        actor=_actor(),
+        actor=signer.binding.actor,
         decision=kind,
         reason=reason,
         time=now,
@@ -359,7 +358,8 @@ def decide(
         expires=now + timedelta(days=days) if days is not None else None,
         passed=passed,
     )
-    asyncio.run(_send(connected_settings(), decision))
+    authorise_decision(decision, signer.key.kid, signer.binding)
+    asyncio.run(_send(settings, decision, signer))
     print_line(f"{kind} {document.id}: written as {decision.id}")
     return document
 

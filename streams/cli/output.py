@@ -51,7 +51,8 @@ def quiet_logs() -> None:
 def plain(text: str, limit: int | None = None) -> str:
     """Return `text` as one line that is safe to print.
 
-    Events are hostile: an escape sequence in a model's name must not reach a terminal.
+    Events are hostile: an escape sequence in a model's name must not reach a terminal. What is
+    escaped is written as JSON escapes it, so that a JSON document stays the same document.
 
     Args:
         text: Anything that came from outside.
@@ -62,20 +63,29 @@ def plain(text: str, limit: int | None = None) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(
-        f"\\u{ord(char):04x}" if unicodedata.category(char) in _HIDDEN_CATEGORIES else char
+        _escaped(char) if unicodedata.category(char) in _HIDDEN_CATEGORIES else char
         for char in text
     )
+
+
+def _escaped(char: str) -> str:
+    """Return a character as the escapes of its UTF-16 code units."""
+    raw = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{raw[at]:02x}{raw[at + 1]:02x}" for at in range(0, len(raw), 2))
 
 
 def print_json(document: Any) -> None:  # noqa: ANN401 -- any JSON document
     """Print one document, on one line."""
     raw = orjson.dumps(document, default=str, option=orjson.OPT_NON_STR_KEYS)
-    sys.stdout.write(raw.decode() + "\n")
+    sys.stdout.write(plain(raw.decode()) + "\n")
 
 
 def print_line(text: str = "") -> None:
-    """Print one line for people, and make it seen at once."""
-    sys.stdout.write(text + "\n")
+    """Print a line for people, or the lines of a text, and make it seen at once.
+
+    Nothing in it drives the terminal, wherever it came from.
+    """
+    sys.stdout.write("\n".join(map(plain, text.split("\n"))) + "\n")
     sys.stdout.flush()
 
 

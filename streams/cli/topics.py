@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,7 @@ from schemas.counting import counted
 from streams.apps.topology import APPLICATIONS, changelogs, written_channels
 from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line, print_table
+from streams.kafka.topic_times import ensure_broker_time
 from streams.kafka.topics import (
     TENANT_CHANNELS,
     TOPICS,
@@ -26,6 +27,9 @@ from streams.kafka.topics import (
     topic_name,
 )
 from streams.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    pass
 
 app = new_app("List and create topics, print access rules.")
 
@@ -65,15 +69,25 @@ def list_topics(*, form: FormatOption = Format.TEXT) -> None:
 
 @app.command(epilog=example("tidewatch topics create", "tidewatch topics create --tenant acme"))
 def create(*, tenant: TenantOption = None, form: FormatOption = Format.TEXT) -> None:
-    """Create the topics that are missing; existing ones are left as they are."""
+    """Create the topics that are missing; existing ones are left as they are, but for their time.
+
+    Where the time of records decides something, the broker is made to set it (LogAppendTime).
+    """
     settings = connected_settings().model_copy(update={"create_topics": True})
-    counts = asyncio.run(
-        ensure_topics(settings, tenants=tenant or (), changelogs=changelogs(settings))
-    )
+    counts, changed = asyncio.run(_create(settings, tenant or ()))
     if form is Format.JSON:
         print_json(counts)
     else:
         print_line(f"{counted(len(counts), 'topic')} present")
+        for name in changed:
+            print_line(plain(f"{name}: the broker sets the time of its records from now on"))
+
+
+async def _create(
+    settings: Settings, tenants: list[str] | tuple[()]
+) -> tuple[dict[str, int], list[str]]:
+    counts = await ensure_topics(settings, tenants=tenants, changelogs=changelogs(settings))
+    return counts, await ensure_broker_time(settings, tenants=tenants)
 
 
 @app.command(

@@ -305,6 +305,10 @@ def render(view: View, began: float) -> RenderableType:
     from rich.table import Table  # noqa: PLC0415 -- the same
     from rich.text import Text  # noqa: PLC0415 -- the same
 
+    def shown(text: str) -> Text:
+        """Return text that is no markup of the terminal library either."""
+        return Text(plain(text))
+
     behind = "  ".join(f"{name} {count}" for name, count in sorted(view.lag.items()))
     rows = max((shutil.get_terminal_size().lines - OTHER_ROWS) // 2, LEAST_ROWS)
     head = Text(
@@ -322,13 +326,13 @@ def render(view: View, began: float) -> RenderableType:
         )
     for alert in sorted(view.alerts.values(), key=lambda item: -item.score)[:rows]:
         alerts.add_row(
-            Text(alert.severity, style=_STYLES.get(alert.severity, "")),
+            Text(plain(alert.severity), style=_STYLES.get(alert.severity, "")),
             str(alert.score),
-            plain(alert.tenant),
-            alert.status,
+            shown(alert.tenant),
+            shown(alert.status),
             str(alert.systems),
             str(alert.updates),
-            plain(alert.title),
+            shown(alert.title),
         )
     commands = Table(title="containment", title_justify="left", expand=True, box=SIMPLE)
     for name in ("action", "tenant", "mode", "target"):
@@ -338,10 +342,10 @@ def render(view: View, began: float) -> RenderableType:
     for command in list(view.commands.values())[-rows:]:
         mode = "proposal" if command.proposal else "command"
         commands.add_row(
-            command.action,
-            plain(command.tenant),
+            shown(command.action),
+            shown(command.tenant),
             f"{mode}, dry run" if command.dry_run else mode,
-            plain(command.target),
+            shown(command.target),
         )
     return Group(head, alerts, commands)
 

@@ -33,6 +33,7 @@ from streams.engine.transport import SCHEME
 from streams.kafka.awaiting import passes, until_answered
 from streams.kafka.client import bootstrap_servers
 from streams.kafka.connection_diagnosis import unreachable
+from streams.kafka.topic_times import ensure_broker_time
 from streams.kafka.topics import (
     Origin,
     changelog_name,
@@ -293,6 +294,7 @@ async def serve(
 
     try:
         await answered(partial(ensure_topics, settings, changelogs=changelogs))
+        await answered(partial(ensure_broker_time, settings))
         for reference in references:
             await answered(partial(reference.load, settings))
         if references:

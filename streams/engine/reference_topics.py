@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiokafka
 import structlog
 
+from schemas import dead_letters as reasons
+from schemas.channels import Channel
+from schemas.errors import UnreadableRecordError
 from streams import metrics
 from streams.engine.crash import crash
 from streams.kafka.client import client_options
-from streams.kafka.topics import existing_partitions, input_topics
+from streams.kafka.dead_letters import dead_letter
+from streams.kafka.publisher import delivering
+from streams.kafka.records import record_of
+from streams.kafka.topics import Origin, existing_partitions, input_topics, topic_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
-    from schemas.channels import Channel
+    from agents.ports import Record
     from streams.settings import Settings
 
 log = structlog.get_logger()
@@ -34,6 +40,8 @@ class ReferenceTopic:
         channel: Channel,
         feed: Callable[[str, bytes | None], None],
         *,
+        admit: Callable[[Record], None] | None = None,
+        reporter: str | None = None,
         max_records: int = MAX_RECORDS,
     ) -> None:
         """Feed each record of `channel` to `feed(key, value)`; a value of None withdraws the key.
@@ -41,8 +49,17 @@ class ReferenceTopic:
         Args:
             channel: A compacted channel.
             feed: Takes key and value; must not raise for a value it can't read.
+            admit: Raises `UnreadableRecordError` for a record that does not count: what its key
+                had before stays.
+            reporter: The application that writes a dead letter for each such record; None where
+                another one does. It is written again, the same, at each start, as long as the
+                record is on the topic.
             max_records: Most live keys to feed; further new keys are refused, and counted.
         """
+        self._admit = admit
+        self._reporter = reporter
+        self._origins: Mapping[str, Origin] = {}
+        self._settings: Settings | None = None
         self.channel = channel
         self._feed = feed
         self._max = max_records
@@ -56,7 +73,9 @@ class ReferenceTopic:
         Raises:
             KafkaError, OSError: A broker is unavailable; it can be called again.
         """
-        tps = await existing_partitions(settings, input_topics(settings, self.channel))
+        self._settings = settings
+        self._origins = input_topics(settings, self.channel)
+        tps = await existing_partitions(settings, self._origins)
         client = aiokafka.AIOKafkaConsumer(
             **client_options(settings), enable_auto_commit=False, auto_offset_reset="earliest"
         )
@@ -87,10 +106,59 @@ class ReferenceTopic:
             crash("reference-lost", error, channel=self.channel)
 
     async def _read(self, client: aiokafka.AIOKafkaConsumer, *, timeout_ms: int) -> None:
+        refused: list[tuple[Record, UnreadableRecordError]] = []
         for records in (await client.getmany(timeout_ms=timeout_ms)).values():
-            for record in records:
-                self._take(record.key, record.value)
+            for raw in records:
+                try:
+                    self._require(raw)
+                except UnreadableRecordError as error:
+                    refused.append((record_of(raw), error))
+                    continue
+                self._take(raw.key, raw.value)
+        if refused:
+            await self._report(refused)
         metrics.REFERENCE_RECORDS.labels(self.channel).set(len(self._keys))
+
+    def _require(self, raw: Any) -> None:  # noqa: ANN401 -- aiokafka's record
+        """Refuse a record of another tenant than its topic's, or that is not admitted."""
+        tenant = self._origins[raw.topic].tenant
+        if tenant is not None and raw.key != tenant.encode():
+            raise UnreadableRecordError(
+                reasons.TENANT_MISMATCH, f"the topic is bound to tenant {tenant}"
+            )
+        if self._admit is not None and raw.key is not None:
+            self._admit(record_of(raw))
+
+    async def _report(self, refused: Sequence[tuple[Record, UnreadableRecordError]]) -> None:
+        """Log and count what is refused, and write its dead letters if that is our part."""
+        settings = self._settings
+        assert settings is not None, "it was loaded"
+        for record, error in refused:
+            metrics.REFERENCE_REFUSED.labels(self.channel).inc()
+            log.warning(
+                "reference-refused",
+                channel=self.channel,
+                key=(record.key or b"").decode("utf-8", "replace")[:200],
+                reason=error.reason,
+                error=error.error,
+            )
+        if self._reporter is None:
+            return
+        async with delivering(settings) as publisher:
+            for record, error in refused:
+                letter = dead_letter(
+                    record,
+                    reason=error.reason,
+                    error=error.error,
+                    app=self._reporter,
+                    limit=settings.max_event_bytes,
+                )
+                await publisher.put(
+                    topic_name(settings, Channel.DEAD_LETTER),
+                    letter.key,
+                    letter.value,
+                    letter.headers,
+                )
 
     def _take(self, raw_key: bytes | None, value: bytes | None) -> None:
         if raw_key is None:

@@ -52,6 +52,7 @@ from streams.engine.tables import DiskFullError, PartitionRows
 from streams.engine.unreadable import Unreadable, UnreadableRuns, unreadable_topic_alert
 from streams.kafka.batches import RefusedBatch
 from streams.kafka.dead_letters import DeadLetterLimit, Envelope, dead_letter
+from streams.kafka.records import record_of
 from streams.kafka.topics import Origin
 
 if TYPE_CHECKING:
@@ -265,16 +266,7 @@ class PartitionRunner:
         internal = origin.channel in CARRIES_ENTERED
         for record in raw:
             watermark = max(watermark, record.timestamp)
-            own = Record(
-                topic=record.topic,
-                partition=record.partition,
-                offset=record.offset,
-                timestamp_ms=record.timestamp,
-                key=record.key,
-                value=record.value,
-                headers=tuple(record.headers),
-                entered_ms=entered_ms(record, internal=internal),
-            )
+            own = record_of(record, entered_ms(record, internal=internal))
             batch = record.value
             if isinstance(batch, RefusedBatch):
                 entry = Unreadable(

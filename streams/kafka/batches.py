@@ -38,6 +38,8 @@ _ATTRIBUTES: Final = struct.Struct(">h")
 _ATTRIBUTES_OFFSET: Final = 21
 _COUNT_OFFSET: Final = 57
 _CODEC_MASK: Final = 0x07
+LOG_APPEND_TIME: Final = 1
+"""The `timestamp_type` of records whose time the broker set; it refuses producers' own claims."""
 _GZIP, _SNAPPY, _LZ4, _ZSTD = 1, 2, 3, 4
 _XERIAL: Final = b"\x82SNAPPY\x00"
 _XERIAL_HEADER_BYTES: Final = 16

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 DAY_MS = 24 * 3600 * 1000
 TOMBSTONE_DAYS = 7
 """How long a compacted topic keeps tombstones; a local store older than this is rebuilt."""
+TIMESTAMP_TYPE: Final = "message.timestamp.type"
+BROKERS_TIME: Final = "LogAppendTime"
 ENVELOPE_BYTES = 64 * 1024
 """Room for the headers and framing of a record in addition to its value."""
 
@@ -64,6 +66,14 @@ class TopicSpec:
     """Topics with the same value must have equal partition counts."""
     size_factor: int = 1
     """Largest record, in units of the largest event."""
+
+    @property
+    def time_decides(self) -> bool:
+        """Whether something rests on when its records were appended: the broker must say when.
+
+        Replay windows of what is signed, who introduced a digest, and when something expires.
+        """
+        return self.direction is not Direction.OUT or self.channel is Channel.CONTAINMENT_COMMANDS
 
 
 TOPICS: Mapping[Channel, TopicSpec] = {
@@ -266,6 +276,8 @@ def topic_config(spec: TopicSpec, settings: Settings) -> dict[str, str]:
         "cleanup.policy": spec.cleanup.value,
         "max.message.bytes": str(settings.max_event_bytes * spec.size_factor + ENVELOPE_BYTES),
     }
+    if spec.time_decides:
+        config[TIMESTAMP_TYPE] = BROKERS_TIME
     if spec.cleanup is Cleanup.COMPACT:
         config["delete.retention.ms"] = str(TOMBSTONE_DAYS * DAY_MS)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
@@ -21,12 +22,16 @@ from streams.reports.lessons import (
     rules_to_add,
 )
 
-_MARKDOWN_ACTIVE = str.maketrans({char: f"\\{char}" for char in "\\`*_[]<>|#"})
+_MARKDOWN_ACTIVE = str.maketrans({char: f"\\{char}" for char in "\\`*_[]<>|#&~$"})
+
+
+_LINKED = re.compile(r"(?<=[A-Za-z]):(?=//)|(?<=\bwww)\.", re.IGNORECASE)
+"""Where a renderer would make a link of bare text."""
 
 
 def _cell(value: object) -> str:
-    """Escape text from an event as a line of inert Markdown."""
-    return plain(str(value), 400).translate(_MARKDOWN_ACTIVE)
+    """Escape text from an event as a line of inert Markdown: no tag, image, link or code."""
+    return _LINKED.sub(r"\\\g<0>", plain(str(value), 400).translate(_MARKDOWN_ACTIVE))
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
@@ -69,15 +74,16 @@ def markdown(incident: IncidentDocument) -> str:
         incident: The operator's record. The report names tenants and is for the operator only.
     """
     score = incident.score
+    known_as = plain(incident.id).replace("`", "")
     lines = [
         f"# {_cell(incident.title)}",
         "",
         (
-            f"Incident `{incident.id}`, {incident.status}, phase {incident.phase}. "
+            f"Incident `{known_as}`, {incident.status}, phase {incident.phase}. "
             f"Severity **{score.band}** ({score.value} of 100)."
         ),
         "",
-        f"Root: `{plain(incident.root)}`. {_cell(incident.pattern_why)}.",
+        f"Root: {_cell(incident.root)}. {_cell(incident.pattern_why)}.",
         "",
         "## Times",
         "",

@@ -60,7 +60,7 @@ def tree(graph: Graph) -> str:
     lines: list[str] = []
     open_at: dict[int, bool] = {}
     for depth, node, last in _walk(graph):
-        note = f"  ({graph.systems[node]})" if node in graph.systems else ""
+        note = f"  ({plain(graph.systems[node])})" if node in graph.systems else ""
         indent = "".join("│  " if open_at.get(level) else "   " for level in range(1, depth))
         branch = ("└─ " if last else "├─ ") if depth else ""
         open_at[depth] = not last
@@ -116,8 +116,9 @@ def svg(graph: Graph) -> str:
             )
     for node, (x, y) in position.items():
         fill = "#f4c7c3" if node == graph.root else "#e8f0fe" if node in graph.systems else "#fff"
+        note = html.escape(plain(graph.systems.get(node, "")))
         parts.append(
-            f"<g><title>{html.escape(plain(node))} {html.escape(graph.systems.get(node, ''))}"
+            f"<g><title>{html.escape(plain(node))} {note}"
             f'</title><rect x="{x}" y="{y}" width="{_BOX[0]}" height="{_BOX[1]}" rx="4" '
             f'fill="{fill}" stroke="#555"/><text x="{x + 8}" y="{y + 20}">'
             f"{html.escape(plain(node, 46))}</text></g>"

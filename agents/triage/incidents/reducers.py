@@ -493,6 +493,7 @@ def on_decision(case: IncidentRows, decision: Decision, at_ms: int) -> None:
         reason=clip(decision.reason, TEXT_BYTES),
         actor=clip(decision.actor, SMALL_BYTES),
         target=clip_or_none(decision.target, TEXT_BYTES),
+        key=clip_or_none(decision.key, SMALL_BYTES),
     )
     place = stable_rank(decision.id)
     if decision.tenant is None:

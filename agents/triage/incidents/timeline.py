@@ -128,7 +128,8 @@ def timeline_entries(
 
 
 def _decided(decision: Decision) -> str:
-    return f"{decision.decision.value} by {decision.actor}: {decision.reason}"
+    key = f" (key {decision.key})" if decision.key else ""
+    return f"{decision.decision.value} by {decision.actor}{key}: {decision.reason}"
 
 
 def bounded(entries: list[TimelineEntry]) -> tuple[TimelineEntry, ...]:

@@ -220,6 +220,64 @@ def test_a_pool_serves_an_event_loop(tmp_path):
     assert last.verdict is Verdict.CLEAN
 
 
+class Watching:
+    """A file that notes which scanning processes run while it is read."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._source = BytesSource(raw)
+        self.seen: frozenset[int] = frozenset()
+
+    @property
+    def size(self) -> int:
+        return self._source.size
+
+    def read(self, offset: int, length: int) -> bytes:
+        self.seen = frozenset(children())
+        return self._source.read(offset, length)
+
+
+def children() -> set[int]:
+    """Return the scanning processes of this one."""
+    listed = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+    pids = {int(pid) for path in listed for pid in path.read_text().split()}
+    return {pid for pid in pids if b"sandbox.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+
+
+def scanned_by(pool: SandboxPool, tenant: str) -> frozenset[int]:
+    """Return the processes that run while a tenant's file is scanned."""
+    source = Watching(pickle.dumps({"a": 1}))
+    assert pool.scan_source("m.pkl", source, tenant=tenant).verdict is Verdict.CLEAN
+    return source.seen
+
+
+def test_a_process_scans_the_files_of_one_tenant_alone() -> None:
+    with SandboxPool(1) as pool:
+        acme = scanned_by(pool, "acme")
+        both = scanned_by(pool, "globex")
+        assert len(acme) == 1
+        assert acme < both, "globex's file was scanned by another process"
+        assert scanned_by(pool, "acme") == both == scanned_by(pool, "globex")
+
+
+def test_idle_processes_are_bounded_and_the_one_used_longest_ago_ends() -> None:
+    with SandboxPool(1, idle=2) as pool:
+        first = scanned_by(pool, "a")
+        scanned_by(pool, "b")
+        assert len(scanned_by(pool, "c")) == 3, "two idle and the one that scans"
+        assert len(children()) == 2
+        assert not first & children()
+
+
+def test_a_tenants_processes_are_shared_by_its_own_pushes_alone() -> None:
+    async def scan_all() -> set[int]:
+        with SandboxPool(2) as pool:
+            for tenant in ("acme", "globex", "acme", "globex"):
+                await pool.for_tenant(tenant)("a.txt", BytesSource(b"words"), frozenset())
+            return children()
+
+    assert len(asyncio.run(scan_all())) == 2
+
+
 def test_a_process_started_from_a_folder_on_the_import_path_scans_too():
     """`python -c` puts an empty entry there, which stands for the folder it was started in."""
     root = Path(__file__).parents[5]

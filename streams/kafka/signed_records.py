@@ -1,0 +1,148 @@
+"""Signs the policies and facts that commands publish, and refuses what nobody may sign."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from agents.ports import Headers, Record
+from schemas import dead_letters as reasons
+from schemas.channels import Channel
+from schemas.cloudevents import binary_headers, first_headers
+from schemas.errors import UnreadableRecordError
+from schemas.key_bindings import (
+    OPERATOR_TENANT,
+    PUBLICATION_TYPES,
+    PUBLICATION_WINDOW,
+    NotAuthorisedError,
+    Publication,
+    TrustedKey,
+    authorise_publication,
+    bound_signer,
+)
+from schemas.signing import InvalidSignatureError
+from streams.signing_keys import OPERATOR, KeyRing, keys_dir, trusted_dir
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+    from streams.signing_keys import Signer
+
+Admit = Callable[[Record], None]
+"""Raises `UnreadableRecordError` for a record that is not signed by who may."""
+PUBLICATIONS: Final[Mapping[Channel, Publication]] = {
+    Channel.POLICY: "policy",
+    Channel.INTEL: "intel",
+}
+"""The channels whose records can be signed."""
+
+
+@contextmanager
+def refusing_signatures() -> Iterator[None]:
+    """Turn the errors of signatures into the refusal of a record."""
+    try:
+        yield
+    except NotAuthorisedError as error:
+        raise UnreadableRecordError(reasons.NOT_AUTHORISED, error.explain()) from error
+    except InvalidSignatureError as error:
+        raise UnreadableRecordError(reasons.INVALID_SIGNATURE, error.what) from error
+
+
+def require_broker_time(record: Record) -> None:
+    """Refuse a record whose time, which a replay window is measured by, is its producer's.
+
+    Raises:
+        UnreadableRecordError: It is.
+    """
+    if not record.appended:
+        raise UnreadableRecordError(
+            reasons.PRODUCER_TIME,
+            f"topic {record.topic} does not set message.timestamp.type=LogAppendTime",
+        )
+
+
+def require_type(record: Record, kind: str) -> None:
+    """Refuse a record whose signed `ce_type` is another: it was signed for another topic.
+
+    Raises:
+        InvalidSignatureError: It is.
+    """
+    found = first_headers(record.headers).get("ce_type")
+    if found != kind.encode():
+        raise InvalidSignatureError(f"the record is not signed as {kind}")
+
+
+def publication_headers(
+    channel: Channel, key: str, value: bytes | None, signer: Signer, now: datetime
+) -> Headers:
+    """Return the headers of a signed policy or fact; its key is signed as `ce_id`.
+
+    Args:
+        channel: One of `PUBLICATIONS`.
+        key: The record's key: a tenant, or a component.
+        value: Its value; None for a tombstone.
+        signer: Who signs.
+        now: The time of signing.
+
+    Raises:
+        NotAuthorisedError: The signer's key may not publish it.
+    """
+    publication = PUBLICATIONS[channel]
+    tenant = _tenant(publication, key)
+    authorise_publication(publication, signer.key.kid, signer.binding, tenant)
+    headers = binary_headers(
+        id=key,
+        type=PUBLICATION_TYPES[publication],
+        source=f"//tidewatch/actor/{signer.binding.actor}",
+        time=now,
+        tenant=tenant or OPERATOR_TENANT,
+    )
+    return (*headers, signer.key.sign(headers, value or b""))
+
+
+def admitting(channel: Channel, ring: Mapping[str, TrustedKey]) -> Admit:
+    """Return what refuses the records of a channel that are not signed by who may.
+
+    Args:
+        channel: One of `PUBLICATIONS`.
+        ring: The trusted keys, by key id.
+    """
+    publication = PUBLICATIONS[channel]
+
+    def admit(record: Record) -> None:
+        key = (record.key or b"").decode("utf-8", "replace")
+        require_broker_time(record)
+        with refusing_signatures():
+            require_type(record, PUBLICATION_TYPES[publication])
+            kid, binding = bound_signer(
+                record.headers,
+                record.value or b"",
+                ring,
+                timestamp_ms=record.timestamp_ms,
+                window=PUBLICATION_WINDOW,
+            )
+            headers = first_headers(record.headers)
+            tenant = _tenant(publication, key)
+            signed_for = (headers.get("ce_id"), headers.get("ce_tenantid"))
+            if signed_for != (record.key, (tenant or OPERATOR_TENANT).encode()):
+                raise InvalidSignatureError("the record is signed for another key")
+            authorise_publication(publication, kid, binding, tenant)
+
+    return admit
+
+
+def admission(settings: Settings, channel: Channel) -> Admit | None:
+    """Return what refuses unsigned records of a channel, None where signatures are not required.
+
+    Raises:
+        KeyFileError: The trusted keys can't be read.
+    """
+    if PUBLICATIONS.get(channel) not in settings.signed_topics:
+        return None
+    return admitting(channel, KeyRing(trusted_dir(keys_dir(settings.state_dir), OPERATOR)))
+
+
+def _tenant(publication: Publication, key: str) -> str | None:
+    """Return the tenant that a record is about, None for what counts for all."""
+    return key if publication == "policy" else None

@@ -1,0 +1,146 @@
+"""Checks that the broker sets the time of records on the topics where time decides."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, for_code
+
+from schemas.channels import Channel
+from streams.kafka.topics import (
+    BROKERS_TIME,
+    TIMESTAMP_TYPE,
+    TOPICS,
+    TopicError,
+    input_topics,
+    open_admin,
+    partition_counts,
+    tenant_topic_name,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from aiokafka.admin import AIOKafkaAdminClient
+
+    from streams.settings import Settings
+
+log = structlog.get_logger()
+
+_OF_THE_TOPIC: Final = 1
+"""The `config_source` of what is set on a topic itself; source: KIP-226."""
+
+
+async def topics_with_producers_time(
+    settings: Settings, *, channels: Iterable[Channel] = tuple(Channel), tenants: Iterable[str] = ()
+) -> list[str]:
+    """Return the existing topics whose time decides something and is their producers'.
+
+    Args:
+        settings: Name the topics.
+        channels: The channels to look at.
+        tenants: Tenants whose own topics to look at as well.
+
+    Raises:
+        BrokerUnreachableError: No broker answers.
+        TopicError: The broker does not say.
+    """
+    admin = await open_admin(settings)
+    try:
+        return sorted(await _wrong(admin, _names(settings, channels, tenants)))
+    finally:
+        await admin.close()
+
+
+async def ensure_broker_time(
+    settings: Settings, *, channels: Iterable[Channel] = tuple(Channel), tenants: Iterable[str] = ()
+) -> list[str]:
+    """Make the broker set the time on topics where it decides; return those that were changed.
+
+    Records that are there keep the time that their producers gave them, and count as such.
+
+    Args:
+        settings: Name the topics, and say whether they may be set up.
+        channels: The channels to look at.
+        tenants: Tenants whose own topics to look at as well.
+
+    Raises:
+        BrokerUnreachableError: No broker answers.
+        TopicError: A topic takes its producers' time, and can't or may not be changed.
+    """
+    admin = await open_admin(settings)
+    try:
+        wrong = await _wrong(admin, _names(settings, channels, tenants))
+        names = sorted(wrong)
+        if not names:
+            return []
+        if not settings.create_topics:
+            raise TopicError(
+                f"the time of records is their producers' on {', '.join(names)}",
+                where=str(settings.kafka),
+                remedy=f"set {TIMESTAMP_TYPE}={BROKERS_TIME} with: tidewatch topics create, "
+                "or set TIDEWATCH_CREATE_TOPICS=true",
+            )
+        await _set(admin, wrong, str(settings.kafka))
+        log.warning("topic-time-set", topics=names, setting=f"{TIMESTAMP_TYPE}={BROKERS_TIME}")
+        return names
+    finally:
+        await admin.close()
+
+
+def _names(settings: Settings, channels: Iterable[Channel], tenants: Iterable[str]) -> list[str]:
+    decisive = [channel for channel in channels if TOPICS[channel].time_decides]
+    return [
+        *(name for channel in decisive for name in input_topics(settings, channel)),
+        *(tenant_topic_name(tenant, Channel.CONTAINMENT_COMMANDS) for tenant in tenants),
+    ]
+
+
+async def _wrong(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return the topics that take their producers' time, and what is set on each."""
+    existing = sorted(await partition_counts(admin, names))
+    if not existing:
+        return {}
+    found: dict[str, dict[str, str]] = {}
+    for response in await admin.describe_configs(
+        [ConfigResource(ConfigResourceType.TOPIC, name) for name in existing]
+    ):
+        for code, message, _kind, name, entries in response.resources:
+            if code:
+                raise TopicError(
+                    f"the broker does not say how topic {name} is set up",
+                    where=TIMESTAMP_TYPE,
+                    remedy="allow this user DescribeConfigs on it "
+                    f"({for_code(code).__name__}: {message or ''})",
+                )
+            values = {entry[0]: entry[1] for entry in entries}
+            if values.get(TIMESTAMP_TYPE) != BROKERS_TIME:
+                found[name] = {entry[0]: entry[1] for entry in entries if entry[3] == _OF_THE_TOPIC}
+    return found
+
+
+async def _set(admin: AIOKafkaAdminClient, wrong: dict[str, dict[str, str]], where: str) -> None:
+    """Set the broker's time on topics, and keep what else is set on them."""
+    problem = ""
+    try:
+        for response in await admin.alter_configs(
+            [
+                ConfigResource(
+                    ConfigResourceType.TOPIC, name, {**values, TIMESTAMP_TYPE: BROKERS_TIME}
+                )
+                for name, values in wrong.items()
+            ]
+        ):
+            for code, message, *_ in response.resources:
+                if code:
+                    problem = f"{for_code(code).__name__}: {message or ''}"
+    except KafkaError as error:
+        problem = repr(error)
+    if problem:
+        raise TopicError(
+            f"the time of records is their producers' on {', '.join(sorted(wrong))}",
+            where=where,
+            remedy=f"set {TIMESTAMP_TYPE}={BROKERS_TIME} on them as a user that may ({problem})",
+        )

@@ -1,0 +1,135 @@
+"""A decision counts if its key is bound to its actor, its tenant and its kind, and the broker
+received it while it was fresh."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from agents.ports import Headers, Record
+from schemas.channels import Channel
+from schemas.cloudevents import binary_headers
+from schemas.dead_letters import INVALID_SIGNATURE, NOT_AUTHORISED, PRODUCER_TIME
+from schemas.decisions import DECISION_TYPE, Decision, DecisionKind
+from schemas.errors import UnreadableRecordError
+from schemas.key_bindings import KeyBinding, TrustedKey
+from schemas.signing import SigningKey, new_signing_key
+from streams.apps.decoding import incidents_decoder
+from streams.kafka.topics import Origin
+
+NOW = datetime(2026, 11, 1, 9, tzinfo=UTC)
+LONG_AGO = NOW - timedelta(days=300)
+INTERN, BOSS, UNBOUND = (new_signing_key(name) for name in ("intern", "boss", "unbound"))
+RING = {
+    "intern": TrustedKey(
+        pem=INTERN.public_pem(),
+        binding=KeyBinding(
+            actor="ida@acme.example",
+            tenants=("acme",),
+            decisions=(DecisionKind.ACKNOWLEDGE, DecisionKind.APPROVE),
+        ),
+    ),
+    "boss": TrustedKey(
+        pem=BOSS.public_pem(),
+        binding=KeyBinding(actor="bea@op.example", tenants="*", decisions="*"),
+    ),
+    "unbound": TrustedKey(pem=UNBOUND.public_pem()),
+}
+
+
+def record(
+    key: SigningKey,
+    actor: str,
+    *,
+    tenant: str | None = "acme",
+    kind: DecisionKind = DecisionKind.APPROVE,
+    signed: datetime = NOW,
+    received: datetime = NOW,
+    appended: bool = True,
+    type_: str = DECISION_TYPE,
+    claims: str | None = None,
+) -> Record:
+    value = msgspec.json.encode(
+        Decision(
+            id="dec-1",
+            incident="inc-1",
+            actor=actor,
+            decision=kind,
+            reason="seen",
+            time=signed,
+            tenant=tenant,
+            key=claims,
+        )
+    )
+    headers: Headers = binary_headers(
+        id="dec-1", type=type_, source="//cli", time=signed, tenant=tenant or "operator"
+    )
+    return Record(
+        topic="decisions",
+        partition=0,
+        offset=0,
+        timestamp_ms=int(received.timestamp() * 1000),
+        key=b"inc-1",
+        value=value,
+        headers=(*headers, key.sign(headers, value)),
+        appended=appended,
+    )
+
+
+def decide(given: Record, ring: dict[str, TrustedKey] = RING) -> Any:
+    return incidents_decoder(ring)(given, Origin(Channel.DECISIONS))
+
+
+def reason(given: Record, ring: dict[str, TrustedKey] = RING) -> str:
+    with pytest.raises(UnreadableRecordError) as refused:
+        decide(given, ring)
+    return refused.value.reason
+
+
+def test_it_counts_for_the_actor_tenant_and_kind_of_its_key() -> None:
+    assert decide(record(INTERN, "ida@acme.example")).actor == "ida@acme.example"
+    assert decide(record(BOSS, "bea@op.example", tenant=None)).tenant is None
+
+
+def test_the_id_of_the_key_goes_with_it_whatever_the_record_claims() -> None:
+    assert decide(record(INTERN, "ida@acme.example", claims="boss")).key == "intern"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param(lambda: record(INTERN, "bea@op.example"), id="another actor"),
+        pytest.param(lambda: record(INTERN, "ida@acme.example", tenant="globex"), id="tenant"),
+        pytest.param(lambda: record(INTERN, "ida@acme.example", tenant=None), id="all tenants"),
+        pytest.param(
+            lambda: record(INTERN, "ida@acme.example", kind=DecisionKind.FALSE_POSITIVE), id="kind"
+        ),
+        pytest.param(lambda: record(UNBOUND, "unbound"), id="bound to nobody"),
+    ],
+)
+def test_what_a_key_may_not_sign_is_refused(given: Callable[[], Record]) -> None:
+    assert reason(given()) == NOT_AUTHORISED
+
+
+def test_an_old_one_is_a_replay_even_if_its_producer_sets_its_time_back() -> None:
+    old = {"signed": LONG_AGO, "actor": "bea@op.example"}
+    assert reason(record(BOSS, received=NOW, **old)) == INVALID_SIGNATURE  # type: ignore[arg-type]
+    assert reason(record(BOSS, received=LONG_AGO, appended=False, **old)) == PRODUCER_TIME  # type: ignore[arg-type]
+
+
+def test_what_is_signed_as_something_else_is_no_decision() -> None:
+    assert reason(record(BOSS, "bea@op.example", type_="tidewatch.policy.v1")) == INVALID_SIGNATURE
+
+
+def test_a_key_that_has_ended_signs_nothing_more_but_what_it_signed_stays() -> None:
+    binding = RING["boss"].binding
+    assert binding is not None
+    ended = msgspec.structs.replace(binding, until=NOW)
+    ring = {"boss": TrustedKey(pem=BOSS.public_pem(), binding=ended)}
+    assert reason(record(BOSS, "bea@op.example"), ring) == NOT_AUTHORISED
+    before = NOW - timedelta(seconds=1)
+    assert decide(record(BOSS, "bea@op.example", signed=before, received=before), ring).key

@@ -1,0 +1,201 @@
+"""Where policies and intelligence must be signed, what is not, or by nobody who may, is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from agents.domain.knowledge import MemoryKnowledge
+from agents.ports import Record
+from schemas.channels import Channel
+from schemas.dead_letters import INVALID_SIGNATURE, NOT_AUTHORISED, TENANT_MISMATCH
+from schemas.errors import UnreadableRecordError
+from schemas.intel import IntelFact, IntelKind
+from schemas.key_bindings import KeyBinding, NotAuthorisedError
+from schemas.policy import Policy
+from streams.apps.decoding import ledger_decoder
+from streams.apps.knowledge_topics import knowledge_references, policy_reference
+from streams.kafka.compacted import latest_values, publish_values
+from streams.kafka.dead_letters import DeadLetter, list_dead_letters
+from streams.kafka.publisher import delivering
+from streams.kafka.signed_records import admission, admitting, publication_headers
+from streams.kafka.topics import Origin, ensure_topics, topic_name
+from streams.settings import Settings, load_settings
+from streams.signing_keys import (
+    OPERATOR,
+    Signer,
+    keys_dir,
+    load_or_create_signing_key,
+    load_signer,
+    load_trusted,
+    trusted_dir,
+    write_binding,
+)
+
+NOW = datetime(2026, 11, 1, 9, tzinfo=UTC)
+FACT = IntelFact(key="pypi:evil", kind=IntelKind.MALICIOUS, sources=("a",), summary="s")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load_settings(
+        state_dir=tmp_path, signed_topics=["policy", "intel"], topic_prefix=f"{tmp_path.name}."
+    )
+
+
+def signer(settings: Settings, name: str, **binding: Any) -> Signer:
+    folder = keys_dir(settings.state_dir)
+    load_or_create_signing_key(folder, name, purpose=OPERATOR)
+    write_binding(folder, name, KeyBinding(actor=f"{name}@op.example", **binding))
+    return load_signer(settings.state_dir, name)
+
+
+def record(
+    channel: Channel, key: str, value: bytes | None, by: Signer, *, late: timedelta = timedelta()
+) -> Record:
+    return Record(
+        topic="t",
+        partition=0,
+        offset=0,
+        timestamp_ms=int((NOW + late).timestamp() * 1000),
+        key=key.encode(),
+        value=value,
+        headers=publication_headers(channel, key, value, by, NOW),
+        appended=True,
+    )
+
+
+def refusal(settings: Settings, channel: Channel, given: Record) -> str:
+    ring = load_trusted(trusted_dir(keys_dir(settings.state_dir), OPERATOR))
+    with pytest.raises(UnreadableRecordError) as refused:
+        admitting(channel, ring)(given)
+    return refused.value.reason
+
+
+def test_nothing_is_asked_for_where_signatures_are_not_required(tmp_path: Path) -> None:
+    assert admission(load_settings(state_dir=tmp_path), Channel.POLICY) is None
+
+
+def test_a_signed_fact_and_its_withdrawal_count(settings: Settings) -> None:
+    by = signer(settings, "feeds", tenants="*", publishes=("intel",))
+    admit = admission(settings, Channel.INTEL)
+    assert admit is not None
+    decode = ledger_decoder(admit)
+    raw = msgspec.json.encode(FACT)
+    assert decode(record(Channel.INTEL, FACT.key, raw, by), Origin(Channel.INTEL)) == FACT
+    assert decode(record(Channel.INTEL, FACT.key, None, by), Origin(Channel.INTEL)) is None
+
+
+def test_an_unsigned_fact_or_withdrawal_is_refused(settings: Settings) -> None:
+    by = signer(settings, "feeds", tenants="*", publishes=("intel",))
+    for value in (msgspec.json.encode(FACT), None):
+        signed = record(Channel.INTEL, FACT.key, value, by)
+        unsigned = msgspec.structs.replace(signed, headers=signed.headers[:-1])
+        assert refusal(settings, Channel.INTEL, unsigned) == INVALID_SIGNATURE
+
+
+def test_a_signature_counts_for_its_key_topic_and_hour_alone(settings: Settings) -> None:
+    by = signer(settings, "ops", tenants="*", publishes=("policy", "intel"))
+    withdrawn = record(Channel.INTEL, FACT.key, None, by)
+    elsewhere = msgspec.structs.replace(withdrawn, key=b"pypi:worse")
+    assert refusal(settings, Channel.INTEL, elsewhere) == INVALID_SIGNATURE
+    assert refusal(settings, Channel.POLICY, withdrawn) == INVALID_SIGNATURE
+    again = record(Channel.INTEL, FACT.key, None, by, late=timedelta(hours=2))
+    assert refusal(settings, Channel.INTEL, again) == INVALID_SIGNATURE
+
+
+def test_a_key_publishes_only_what_it_may_and_for_whom(settings: Settings) -> None:
+    by = signer(settings, "acme-ops", tenants=("acme",), publishes=("policy",))
+    ours = msgspec.json.encode(Policy(tenant="acme"))
+    admission(settings, Channel.POLICY)(record(Channel.POLICY, "acme", ours, by))  # type: ignore[misc]
+    with pytest.raises(NotAuthorisedError):
+        publication_headers(Channel.POLICY, "globex", ours, by, NOW)
+    with pytest.raises(NotAuthorisedError):
+        publication_headers(Channel.INTEL, FACT.key, None, by, NOW)
+    wide = Signer(key=by.key, binding=KeyBinding(actor="x", tenants="*", publishes=("policy",)))
+    forged = record(Channel.POLICY, "globex", ours, wide)
+    assert refusal(settings, Channel.POLICY, forged) == NOT_AUTHORISED
+
+
+# -- on a broker ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def on_kafka(kafka: str, settings: Settings) -> Settings:
+    return settings.model_copy(update={"kafka": kafka, "partitions": 1})
+
+
+async def unsigned(settings: Settings, topic: str, key: str, value: bytes | None) -> None:
+    async with delivering(settings) as publisher:
+        await publisher.put(topic, key.encode(), value)
+
+
+async def known(settings: Settings, *, reporter: str | None = None) -> MemoryKnowledge:
+    knowledge = MemoryKnowledge()
+    topics = [*knowledge_references(knowledge, settings)[:1]]
+    topics.append(policy_reference(knowledge, settings, reporter=reporter))
+    for topic in topics:
+        await topic.load(settings)
+        await topic.close()
+    return knowledge
+
+
+def dead(settings: Settings) -> list[DeadLetter]:
+    async def read() -> list[DeadLetter]:
+        return [letter async for letter in list_dead_letters(settings)]
+
+    return asyncio.run(read())
+
+
+@pytest.mark.kafka
+def test_an_unsigned_policy_changes_nothing_and_is_a_dead_letter(on_kafka: Settings) -> None:
+    asyncio.run(ensure_topics(on_kafka))
+    ours = msgspec.json.encode(Policy(tenant="acme", version=2))
+    topic = topic_name(on_kafka, Channel.POLICY)
+    asyncio.run(publish_values(on_kafka, Channel.POLICY, [("acme", ours)]))
+    hostile = msgspec.json.encode(Policy(tenant="acme", version=666))
+    asyncio.run(unsigned(on_kafka, topic, "acme", hostile))
+    asyncio.run(unsigned(on_kafka, topic, "acme", None))
+    knowledge = asyncio.run(known(on_kafka, reporter="incidents"))
+    assert knowledge.policy("acme").version == 2
+    assert [(one.source_topic, one.reason) for one in dead(on_kafka)] == [
+        (topic, INVALID_SIGNATURE)
+    ] * 2
+    assert asyncio.run(latest_values(on_kafka, Channel.POLICY)) == {"acme": ours}
+
+
+@pytest.mark.kafka
+def test_facts_from_before_signing_are_imported_again(on_kafka: Settings) -> None:
+    raw = msgspec.json.encode(FACT)
+    before = on_kafka.model_copy(update={"signed_topics": frozenset()})
+    asyncio.run(publish_values(before, Channel.INTEL, [(FACT.key, raw)]))
+    asyncio.run(ensure_topics(on_kafka))
+    assert asyncio.run(known(before)).fact(FACT.key) == FACT
+    assert asyncio.run(known(on_kafka)).fact(FACT.key) is None
+    assert asyncio.run(latest_values(on_kafka, Channel.INTEL)) == {}
+    asyncio.run(publish_values(on_kafka, Channel.INTEL, [(FACT.key, raw)]))
+    assert asyncio.run(known(on_kafka)).fact(FACT.key) == FACT
+
+
+@pytest.mark.kafka
+def test_a_bound_topic_of_policies_sets_its_own_tenants_alone(on_kafka: Settings) -> None:
+    name = f"{on_kafka.topic_prefix}policy-of-acme"
+    bound = load_settings(
+        kafka=on_kafka.kafka,
+        topic_prefix=on_kafka.topic_prefix,
+        state_dir=on_kafka.state_dir,
+        bound_topics={name: {"channel": "policy", "tenant": "acme"}},
+    )
+    asyncio.run(ensure_topics(bound))
+    for tenant in ("acme", "globex"):
+        value = msgspec.json.encode(Policy(tenant=tenant, version=7))
+        asyncio.run(unsigned(bound, name, tenant, value))
+    knowledge = asyncio.run(known(bound, reporter="incidents"))
+    assert knowledge.policy("acme").version == 7
+    assert knowledge.policy("globex").version != 7
+    assert [one.reason for one in dead(bound)] == [TENANT_MISMATCH]

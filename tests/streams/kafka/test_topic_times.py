@@ -1,0 +1,100 @@
+"""The broker sets the time of records where it decides something, on old topics as well."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import aiokafka
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from schemas.channels import Channel
+from streams.kafka.records import record_of
+from streams.kafka.topic_times import ensure_broker_time, topics_with_producers_time
+from streams.kafka.topics import TOPICS, TopicError, ensure_topics, topic_config, topic_name
+from streams.settings import Settings, load_settings
+
+pytestmark = [pytest.mark.kafka]
+LONG_AGO_MS = 1_600_000_000_000
+
+
+@pytest.fixture
+def settings(kafka: str, request: pytest.FixtureRequest) -> Settings:
+    return load_settings(kafka=kafka, topic_prefix=f"{request.node.originalname}.", partitions=1)
+
+
+async def _with_producers_time(settings: Settings, channel: Channel, **more: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    try:
+        await admin.create_topics(
+            [NewTopic(topic_name(settings, channel), 1, 1, topic_configs=more)]
+        )
+    finally:
+        await admin.close()
+
+
+async def _sent_as_long_ago(settings: Settings, channel: Channel) -> Any:
+    topic = topic_name(settings, channel)
+    async with aiokafka.AIOKafkaProducer(bootstrap_servers=settings.kafka) as producer:
+        await producer.send_and_wait(topic, b"{}", timestamp_ms=LONG_AGO_MS)
+    reader = aiokafka.AIOKafkaConsumer(
+        topic, bootstrap_servers=settings.kafka, auto_offset_reset="earliest"
+    )
+    await reader.start()
+    try:
+        async with asyncio.timeout(30):
+            return record_of(await reader.getone())
+    finally:
+        await reader.stop()
+
+
+def test_a_producer_cannot_choose_the_time_of_a_decision(settings: Settings) -> None:
+    began_ms = int(time.time() * 1000)
+    asyncio.run(ensure_topics(settings, channels=[Channel.DECISIONS]))
+    record = asyncio.run(_sent_as_long_ago(settings, Channel.DECISIONS))
+    assert record.appended
+    assert record.timestamp_ms >= began_ms
+
+
+def test_a_record_with_its_producers_time_is_known_as_such(settings: Settings) -> None:
+    asyncio.run(_with_producers_time(settings, Channel.DECISIONS))
+    record = asyncio.run(_sent_as_long_ago(settings, Channel.DECISIONS))
+    assert not record.appended
+    assert record.timestamp_ms == LONG_AGO_MS
+
+
+def test_a_topic_of_before_is_set_up_anew_and_keeps_the_rest(settings: Settings) -> None:
+    asyncio.run(_with_producers_time(settings, Channel.DECISIONS, **{"retention.ms": "123456789"}))
+    name = topic_name(settings, Channel.DECISIONS)
+    assert asyncio.run(topics_with_producers_time(settings)) == [name]
+    assert asyncio.run(ensure_broker_time(settings)) == [name]
+    assert asyncio.run(topics_with_producers_time(settings)) == []
+    assert asyncio.run(_retention(settings, name)) == "123456789"
+    assert asyncio.run(_sent_as_long_ago(settings, Channel.DECISIONS)).appended
+
+
+def test_a_worker_that_may_not_create_topics_refuses_to_start_on_it(settings: Settings) -> None:
+    asyncio.run(_with_producers_time(settings, Channel.DECISIONS))
+    strict = settings.model_copy(update={"create_topics": False})
+    with pytest.raises(TopicError, match="tidewatch topics create"):
+        asyncio.run(ensure_broker_time(strict))
+
+
+def test_outputs_may_carry_any_time(settings: Settings) -> None:
+    asyncio.run(_with_producers_time(settings, Channel.ALERTS))
+    assert asyncio.run(topics_with_producers_time(settings)) == []
+    assert "message.timestamp.type" not in topic_config(TOPICS[Channel.ALERTS], settings)
+
+
+async def _retention(settings: Settings, name: str) -> str | None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    try:
+        (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
+    finally:
+        await admin.close()
+    return {entry[0]: entry[1] for entry in answer.resources[0][4]}.get("retention.ms")
