@@ -85,7 +85,9 @@ class RegistryPush(msgspec.Struct, frozen=True, kw_only=True):
     action: Name = "push"
     """push, pull, delete, move, tag, promote."""
     kind: Name = "model"
-    """model, dataset, adapter, tokenizer."""
+    """model, dataset, adapter, tokenizer, image, package."""
+    ecosystem: Name | None = None
+    """Of a package: pypi, npm, …, as package URLs name it."""
     registry: Name | None = None
     repository: Name | None = None
     revision: Name | None = None

@@ -20,11 +20,18 @@ INSECURE_SCHEMES: Final = frozenset(
     {"http", "ftp", "git", "rsync", "tftp", "telnet", "ws", "ldap", "gopher", "nfs", "smb"}
 )
 """Schemes whose content can be changed in transit."""
-STORE_SCHEMES: Final = frozenset(
+DATABASE_SCHEMES: Final = frozenset(
+    {"athena", "awsathena", "azurecosmos", "bigquery", "cassandra", "clickhouse", "crate",
+     "databricks", "db2", "delta", "glue", "hive", "iceberg", "kafka", "mariadb", "mongodb",
+     "mssql", "mysql", "nessie", "oracle", "postgres", "postgresql", "pubsub", "redshift",
+     "snowflake", "spanner", "sqlite", "sqlserver", "synapse", "teradata", "trino", "unitycatalog"}
+)  # fmt: skip
+"""Schemes of databases, catalogues and brokers, which nobody reads without credentials."""
+STORE_SCHEMES: Final = DATABASE_SCHEMES | frozenset(
     {"s3", "s3a", "s3n", "gs", "gcs", "az", "abfs", "abfss", "wasbs", "hf", "mlflow", "oci",
      "dbfs", "hdfs", "r2", "minio"}
 )  # fmt: skip
-"""Schemes whose authority is a bucket or a store, not a host in the DNS."""
+"""Schemes whose authority is a bucket or a store, not a host that anybody may serve."""
 USUAL_PORTS: Final[dict[str, frozenset[int]]] = {
     "http": frozenset({80, 8080}),
     "https": frozenset({443, 8443}),
@@ -103,8 +110,13 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def store(self) -> bool:
-        """Return whether the authority is a bucket rather than a host."""
+        """Return whether the authority is a bucket or a database rather than a host."""
         return self.scheme in STORE_SCHEMES
+
+    @property
+    def database(self) -> bool:
+        """Return whether it is in a database, a catalogue or a broker."""
+        return self.scheme in DATABASE_SCHEMES
 
 
 @lru_cache(CACHE_SIZE)

@@ -13,10 +13,16 @@ from schemas.events import Event
 from streams.adapters.manifests.kinds import PACKAGES
 
 PRODUCERS: Final[dict[str, str]] = {
+    "acr": "streams.adapters.acr:adapt",
     "argo": "streams.adapters.argo:adapt",
+    "artifact-registry": "streams.adapters.artifact_registry:adapt",
+    "azure-ml": "streams.adapters.azure_ml:adapt",
     "cdevents": "streams.adapters.cdevents:adapt",
+    "docker-hub": "streams.adapters.docker_hub:adapt",
+    "ecr": "streams.adapters.ecr:adapt",
     "github-package": "streams.adapters.github:adapt_package",
     "github-workflow-run": "streams.adapters.github:adapt_workflow_run",
+    "gitlab": "streams.adapters.gitlab:adapt",
     "harbor": "streams.adapters.harbor:adapt",
     "huggingface": "streams.adapters.huggingface:adapt",
     "jfrog": "streams.adapters.jfrog:adapt",
@@ -24,6 +30,7 @@ PRODUCERS: Final[dict[str, str]] = {
     "mlflow": "streams.adapters.mlflow:adapt",
     "oci": "streams.adapters.oci:adapt",
     "openlineage": "streams.adapters.openlineage:adapt",
+    "quay": "streams.adapters.quay:adapt",
     "sagemaker-model-package": "streams.adapters.sagemaker:adapt_model_package",
     "sagemaker-pipeline": "streams.adapters.sagemaker:adapt_pipeline",
     "tekton": "streams.adapters.tekton:adapt",

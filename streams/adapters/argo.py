@@ -10,8 +10,9 @@ import msgspec
 import orjson
 
 from schemas import dead_letters as reasons
-from schemas.events import Event, PipelineRun
+from schemas.events import DataSource, Event, PipelineRun
 from streams.adapters.payload import (
+    MAX_ITEMS,
     Payload,
     adapter,
     at,
@@ -84,7 +85,7 @@ def _workflow(payload: Payload) -> Event[Any]:
     parameters = read_parameters(
         {
             key: at(entry, "value")
-            for entry in items(body, "spec", "arguments", "parameters")
+            for entry in _parameters(body)
             if (key := text(entry, "name")) is not None
         }
     )
@@ -95,7 +96,7 @@ def _workflow(payload: Payload) -> Event[Any]:
         state=_PHASES.get(phase, "running"),
         config=_config(parameters.config, body),
         inputs=parameters.inputs,
-        data_sources=parameters.data_sources,
+        data_sources=(*parameters.data_sources, *_addresses(body)),
     )
     times = (at(body, "status", "finishedAt"), at(body, "status", "startedAt"),
              at(body, "metadata", "creationTimestamp"))  # fmt: skip
@@ -110,25 +111,140 @@ def _workflow(payload: Payload) -> Event[Any]:
     )
 
 
+def _parameters(body: dict[str, Any]) -> list[Any]:
+    """Return the workflow's parameters: its template's, then its own, which go before."""
+    return [
+        *items(body, "status", "storedWorkflowTemplateSpec", "arguments", "parameters"),
+        *items(body, "spec", "arguments", "parameters"),
+    ]
+
+
 _STEP: Final = ("image", "command", "args", "env", "source")
+_ONE: Final = ("container", "script")
+_MANY: Final = ("initContainers", "sidecars")
+_GIVEN: Final = ("parameters", "artifacts")
+
+
+def _templates(body: dict[str, Any]) -> list[Any]:
+    """Return a workflow's own templates, else those of the template that it refers to."""
+    return items(body, "spec", "templates") or items(
+        body, "status", "storedWorkflowTemplateSpec", "templates"
+    )
 
 
 def _config(parameters: msgspec.Raw, body: dict[str, Any]) -> msgspec.Raw:
-    """Return the configuration: the parameters, and what the templates run."""
-    templates = items(body, "spec", "templates") or items(
-        body, "status", "storedWorkflowTemplateSpec", "templates"
-    )
+    """Return the configuration: the parameters, and what the templates run and are given."""
     steps = {}
-    for number, template in enumerate(templates):
-        name = text(template, "name") or str(number)
-        for kind in ("container", "script"):
-            step = at(template, kind)
-            if isinstance(step, dict):
-                steps[name] = {key: step[key] for key in _STEP if key in step}
+    for number, template in enumerate(_templates(body)):
+        found = _template(template)
+        if found:
+            steps[text(template, "name") or str(number)] = found
     if not steps:
         return parameters
     given = orjson.loads(bytes(parameters))
     return msgspec.Raw(orjson.dumps({**(given or {}), "templates": steps}))
+
+
+def _template(template: Any) -> dict[str, Any]:  # noqa: ANN401 -- any JSON value
+    """Return what a template runs, its own inputs, and the arguments that it calls others with.
+
+    Source: Argo Workflows, fields of `Template`.
+    """
+    found: dict[str, Any] = {}
+    for kind in _ONE:
+        found |= _step(at(template, kind))
+    for kind in _MANY:
+        if several := [step for one in items(template, kind) if (step := _step(one))]:
+            found[kind] = several
+    if several := [step for one in items(template, "containerSet", "containers")
+                   if (step := _step(one))]:  # fmt: skip
+        found["containers"] = several
+    for name, path in (("manifest", ("resource", "manifest")), ("url", ("http", "url"))):
+        if (value := _any_text(template, *path)) is not None:
+            found[name] = value
+    if given := _given(at(template, "inputs")):
+        found["inputs"] = given
+    calls = [call for group in items(template, "steps") for call in _in_order(group)]
+    calls += items(template, "dag", "tasks")
+    arguments = {
+        text(call, "name") or str(number): given
+        for number, call in enumerate(calls[:MAX_ITEMS])
+        if (given := _given(at(call, "arguments")))
+    }
+    return {**found, "arguments": arguments} if arguments else found
+
+
+def _any_text(document: Any, *path: str) -> str | None:  # noqa: ANN401 -- any JSON value
+    """Return the text at a path, however long: a manifest is no name."""
+    value = at(document, *path)
+    return value if isinstance(value, str) and value else None
+
+
+def _in_order(group: Any) -> list[Any]:  # noqa: ANN401 -- any JSON value
+    """Return the steps of one group, which run at once; older workflows write one by itself."""
+    if isinstance(group, list):
+        return items({"steps": group}, "steps")
+    inner = at(group, "steps")
+    return items(group, "steps") if isinstance(inner, list) else [group]
+
+
+def _step(step: Any) -> dict[str, Any]:  # noqa: ANN401 -- any JSON value
+    return {key: step[key] for key in _STEP if key in step} if isinstance(step, dict) else {}
+
+
+def _given(arguments: Any) -> dict[str, Any]:  # noqa: ANN401 -- any JSON value
+    """Return parameters and artifacts with their values; a default is one."""
+    found: dict[str, Any] = {}
+    for kind in _GIVEN:
+        entries = [
+            {"name": name, "value": value} if kind == "parameters" else entry
+            for entry in items(arguments, kind)
+            if isinstance(entry, dict)
+            and (name := text(entry, "name")) is not None
+            and (
+                (value := entry.get("value", entry.get("default"))) is not None
+                or kind == "artifacts"
+            )
+        ]
+        if entries:
+            found[kind] = entries
+    return found
+
+
+def _addresses(body: dict[str, Any]) -> list[DataSource]:
+    """Return where the artifacts that a workflow reads lie.
+
+    Source: Argo Workflows, fields of `ArtifactLocation`.
+    """
+    places = [at(body, "spec", "arguments")]
+    for template in _templates(body):
+        places.append(at(template, "inputs"))
+        calls = [call for group in items(template, "steps") for call in _in_order(group)]
+        calls += items(template, "dag", "tasks")
+        places += [at(call, "arguments") for call in calls[:MAX_ITEMS]]
+    found: dict[str, DataSource] = {}
+    for place in places:
+        for artifact in items(place, "artifacts"):
+            url = _address(artifact)
+            if url is not None and len(found) < MAX_ITEMS:
+                found.setdefault(url, DataSource(url=url, name=text(artifact, "name")))
+    return list(found.values())
+
+
+def _address(artifact: Any) -> str | None:  # noqa: ANN401 -- any JSON value
+    if url := text(artifact, "http", "url"):
+        return url
+    for kind, scheme in (("s3", "s3"), ("gcs", "gs"), ("oss", "oss")):
+        key = text(artifact, kind, "key")
+        if key:
+            return f"{scheme}://{text(artifact, kind, 'bucket') or ''}/{key.lstrip('/')}"
+    endpoint, container = text(artifact, "azure", "endpoint"), text(artifact, "azure", "container")
+    if endpoint and container:
+        return f"{endpoint.rstrip('/')}/{container}/{text(artifact, 'azure', 'blob') or ''}"
+    nodes, path = items(artifact, "hdfs", "addresses"), text(artifact, "hdfs", "path")
+    if nodes and isinstance(nodes[0], str) and path:
+        return f"hdfs://{nodes[0]}/{path.lstrip('/')}"
+    return None
 
 
 def _event(

@@ -101,6 +101,7 @@ def _push(
     return RegistryPush(
         action=action,
         kind=kind,
+        ecosystem=purl.type if purl and kind == "package" else None,
         registry=payload.registry(registry),
         repository=repository,
         revision=revision,

@@ -1,14 +1,26 @@
-"""Shared rules of container registries: kinds, manifests, digests."""
+"""Shared rules of container registries: kinds, manifests, digests, notifications, references."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from schemas.events import File
-from streams.adapters.payload import sha256_digest
+import msgspec
+
+from schemas.events import Event, File, Publisher, RegistryPush
+from streams.adapters.payload import (
+    Payload,
+    at,
+    derived_id,
+    host_of,
+    moment,
+    registry_event,
+    sha256_digest,
+    text,
+)
 
 _MODEL_MEDIA: Final = ("model", "vnd.docker.ai", "vnd.ollama", "vnd.cncf.ai", "mlflow")
 _MANIFEST: Final = ("manifest", "image.index")
+_ACTIONS: Final = {"push": "push", "pull": "pull", "delete": "delete", "mount": "push"}
 
 
 def kind_of_media(media_type: str | None) -> str:
@@ -30,3 +42,84 @@ def manifest_file(digest: str | None, size: object = None) -> tuple[File, ...]:
         return ()
     known = size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None
     return (File(path="manifest.json", digests=digests, size=known),)
+
+
+class ImageRef(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reference like `host/repository:tag@sha256:…` names."""
+
+    host: str | None
+    repository: str | None
+    tag: str | None = None
+    digest: str | None = None
+
+
+def read_reference(reference: str) -> ImageRef:
+    """Return the parts of an image's reference; its first part is the host.
+
+    Source: distribution/reference `[host/]path[:tag][@digest]`.
+    """
+    bare = reference.partition("://")[2] or reference
+    place, _, digest = bare.partition("@")
+    host, slash, path = place.partition("/")
+    if not slash:
+        host, path = "", place
+    last = path.rpartition("/")[2]
+    tag = last.partition(":")[2] if ":" in last else ""
+    repository = path.removesuffix(f":{tag}") if tag else path
+    return ImageRef(
+        host=host_of(host) if host else None,
+        repository=repository.strip("/") or None,
+        tag=tag or None,
+        digest=digest or None,
+    )
+
+
+def notification_event(
+    payload: Payload,
+    entry: Any,  # noqa: ANN401 -- any JSON value
+    *,
+    producer: str,
+    host: str | None = None,
+) -> Event[Any] | None:
+    """Return the event of one notification of a registry, or None if it is about no manifest.
+
+    Layers give none: their digests are in the manifest, and a layer is no version of its
+    repository. A deletion carries no media type and counts as one of a manifest.
+
+    Args:
+        payload: The delivery that the notification is part of.
+        entry: The notification: action, target, request, actor.
+        producer: The name of the adapter, for ids and sources.
+        host: The registry's host, if the notification does not say.
+
+    Source: distribution/distribution `notifications/`.
+    """
+    action = _ACTIONS.get(text(entry, "action") or "")
+    target = at(entry, "target")
+    media = text(target, "mediaType")
+    if action is None or not isinstance(target, dict):
+        return None
+    if not is_manifest(media) and not (action == "delete" and media is None):
+        return None
+    digest = text(target, "digest")
+    place = host_of(text(target, "url")) or host_of(text(entry, "request", "host")) or host
+    repository = text(target, "repository")
+    push = RegistryPush(
+        action=action,
+        kind=kind_of_media(media),
+        registry=payload.registry(place or producer),
+        repository=repository,
+        revision=digest,
+        tag=text(target, "tag"),
+        moved_from=text(target, "fromRepository"),
+        publisher=Publisher(account=text(entry, "actor", "name")),
+        files=manifest_file(digest, target.get("size")),
+    )
+    stamp = text(entry, "timestamp")
+    return registry_event(
+        payload,
+        push,
+        id=text(entry, "id") or derived_id(producer, action, stamp, place, repository, digest),
+        source=f"//{producer}/{place or 'unknown'}",
+        time=moment(stamp),
+    )

@@ -35,6 +35,16 @@ _CONCLUSIONS: Final = {
 }
 
 
+def _is_ping(body: dict[str, Any]) -> bool:
+    """Return whether a delivery only tests a new webhook."""
+    return "zen" in body and "hook_id" in body
+
+
+def _ecosystem(package: Any) -> str | None:  # noqa: ANN401 -- any JSON value
+    named = text(package, "ecosystem") or text(package, "package_type")
+    return named.lower() if named else None
+
+
 @adapter
 def adapt_package(payload: Payload) -> list[Event[Any]]:
     """Return the event of a package version that was published or updated.
@@ -45,6 +55,8 @@ def adapt_package(payload: Payload) -> list[Event[Any]]:
     Source: octokit/webhooks, payload examples of `package` and `registry_package`.
     """
     body = payload.body
+    if _is_ping(body):
+        return []
     package = at(body, "registry_package") or at(body, "package")
     version = at(package, "package_version")
     name, namespace = text(package, "name"), text(package, "namespace")
@@ -74,6 +86,7 @@ def adapt_package(payload: Payload) -> list[Event[Any]]:
     push = RegistryPush(
         action="push",
         kind="image" if image else "package",
+        ecosystem=None if image else _ecosystem(package),
         registry=payload.registry("ghcr.io" if image else "github"),
         repository=repository,
         revision=revision,
@@ -118,6 +131,8 @@ def adapt_workflow_run(payload: Payload) -> list[Event[Any]]:
     Source: octokit/webhooks, payload examples of `workflow_run`.
     """
     body = payload.body
+    if _is_ping(body):
+        return []
     run = at(body, "workflow_run")
     run_id, full_name = text(run, "id"), text(body, "repository", "full_name")
     if run_id is None or full_name is None:

@@ -15,13 +15,16 @@ from streams.adapters.payload import (
     adapter,
     derived_id,
     items,
+    received_hour,
     refuse,
     registry_event,
     text,
 )
 
 REGISTRY: Final = "huggingface"
-_KINDS: Final = {"model": "model", "dataset": "dataset"}
+_BUCKET: Final = "bucket"
+_KINDS: Final = {"model": "model", "dataset": "dataset", _BUCKET: "dataset"}
+_SCOPES: Final = frozenset({"repo", _BUCKET})
 _ACTIONS: Final = {"create": "push", "update": "push", "delete": "delete", "move": "move"}
 _TAGS: Final = "refs/tags/"
 _HEADS: Final = "refs/heads/"
@@ -32,9 +35,10 @@ def adapt(payload: Payload) -> list[Event[Any]]:
     """Return an event for each reference that moved, else one for the repository.
 
     Discussions and spaces give none. An unknown, narrower scope counts as an update of the wider
-    one, as the Hub's documentation asks.
+    one, as the Hub's documentation asks. A storage bucket has no revisions, so that only its change
+    is known; it is named `buckets/owner/name`, as the addresses of its files are.
 
-    Source: Hugging Face Hub documentation, webhooks, payload version 3.
+    Source: Hugging Face Hub documentation, webhooks, payload version 3; storage buckets.
     """
     body = payload.body
     scope = text(body, "event", "scope") or ""
@@ -42,12 +46,14 @@ def adapt(payload: Payload) -> list[Event[Any]]:
     repository = text(body, "repo", "name")
     if action is None or not scope:
         raise refuse("no event.action or event.scope")
-    kind = _KINDS.get(text(body, "repo", "type") or "model")
-    if scope.partition(".")[0] != "repo" or kind is None:
+    of = text(body, "repo", "type") or "model"
+    kind = _KINDS.get(of)
+    if scope.partition(".")[0] not in _SCOPES or kind is None:
         return []
     if repository is None:
         raise refuse("no repo.name")
     owner = repository.partition("/")[0] if "/" in repository else None
+    place = "buckets/" if of == _BUCKET else ""
     publisher = Publisher(name=owner, id=text(body, "repo", "owner", "id"))
     private = body["repo"].get("private")
     visibility = None
@@ -56,12 +62,13 @@ def adapt(payload: Payload) -> list[Event[Any]]:
     base = RegistryPush(
         kind=kind,
         registry=payload.registry(REGISTRY),
-        repository=repository,
+        repository=f"{place}{repository}",
         publisher=publisher,
         visibility=visibility,
     )
     head = text(body, "repo", "headSha")
     identity = text(body, "repo", "id") or repository
+    unversioned = "" if head else received_hour(payload)
     refs = [ref for ref in items(body, "updatedRefs") if isinstance(ref, dict)]
     pushes: list[tuple[str, RegistryPush]] = []
     for ref in refs:
@@ -80,16 +87,17 @@ def adapt(payload: Payload) -> list[Event[Any]]:
         push = msgspec.structs.replace(
             base,
             action=_ACTIONS.get(action, "push"),
-            repository=target or repository,
+            repository=f"{place}{target or repository}",
             revision=head,
-            moved_from=repository if target else None,
+            moved_from=f"{place}{repository}" if target else None,
         )
         pushes.append((target or "", push))
     return [
         registry_event(
             payload,
             push,
-            id=derived_id("hf", identity, scope, action, head, mark),
+            # Without a revision, nothing else in the payload tells one change from the next.
+            id=derived_id("hf", identity, scope, action, head, mark or unversioned),
             source=f"//huggingface/{owner or repository}",
             time=None,
         )

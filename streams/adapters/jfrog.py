@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from schemas.canonical import canonical_json, stable_hash
 from schemas.events import Event, File, Publisher, RegistryPush
+from streams.adapters.file_kinds import ecosystem_of, kind_of_files, wheel_version
 from streams.adapters.payload import (
     Payload,
     adapter,
@@ -57,19 +58,23 @@ def adapt(payload: Payload) -> list[Event[Any]]:
     image = domain == "docker"
     target = text(body, "data", "target_repo_path") if action == "move" else None
     source = text(body, "data", "source_repo_path")
+    full = f"{repo}/{path}"
     if image:
         name, tag = text(body, "data", "image_name"), text(body, "data", "tag")
-        repository = f"{repo}/{name}" if name else f"{repo}/{path}"
+        repository = f"{repo}/{name}" if name else full
     else:
         full = target or f"{repo}/{path.strip('/')}"
         repository, tag = posixpath.dirname(full) or repo, None
+    ecosystem = None if image else ecosystem_of(full)
+    revision = wheel_version(full) if ecosystem == "pypi" else None
     who = (text(body, "source") or "").rpartition("/")[2] or None
     push = RegistryPush(
         action=action,
-        kind="image" if image else "model",
+        kind="image" if image else kind_of_files([full]),
+        ecosystem=ecosystem,
         registry=payload.registry(origin or "jfrog"),
         repository=repository,
-        revision=f"sha256:{digests['sha256']}" if image and digests else None,
+        revision=f"sha256:{digests['sha256']}" if image and digests else revision,
         tag=tag,
         moved_from=posixpath.dirname(source or "") or None,
         publisher=Publisher(account=who),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -37,6 +38,11 @@ _RUN_STATES: Final = {
     "FAILED": "failed",
     "KILLED": "aborted",
 }
+_HUB_SOURCE: Final = "hugging_face"
+"""The `source_type` of a dataset that was loaded from the hub."""
+_ADDRESS: Final = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{1,31}):(?P<rest>[^\s].*)", re.DOTALL | re.ASCII
+)
 _MODEL_ENTITIES: Final = frozenset(
     {"registered_model", "model_version", "model_version_tag", "model_version_alias"}
 )
@@ -167,7 +173,9 @@ def _run(payload: Payload) -> Event[Any]:
         # MLflow's short digest distinguishes versions, but is not a SHA-256.
         digest = text(dataset, "digest")
         inputs.append(ComponentRef(component=f"dataset:mlflow/{name}", revision=digest))
-        url = _source_url(text(dataset, "source"))
+        hub, url = _source(text(dataset, "source"), text(dataset, "source_type"))
+        if hub is not None:
+            inputs.append(hub)
         if url is not None:
             sources.append(DataSource(url=url, name=name))
     for entry in items(run, "inputs", "model_inputs"):
@@ -201,11 +209,32 @@ def _run(payload: Payload) -> Event[Any]:
     )
 
 
-def _source_url(source: str | None) -> str | None:
+def _source(source: str | None, kind: str | None) -> tuple[ComponentRef | None, str | None]:
+    """Return the hub dataset, or the address, that the source of a dataset names.
+
+    An address is of any scheme, with two slashes, one or none (`dbfs:/mnt/x`).
+
+    Source: mlflow 3.17 `mlflow/data/*_dataset_source.py`, `to_dict`.
+    """
     if source is None:
-        return None
+        return None, None
     try:
         document = orjson.loads(source)
     except orjson.JSONDecodeError:
-        return source if "://" in source else None
-    return text(document, "uri") or text(document, "url")
+        return None, _address(source)
+    named = text(document, "path")
+    if kind == _HUB_SOURCE:
+        revision = text(document, "revision")
+        hub = named is not None and "://" not in named and named.count("/") <= 1
+        component = f"dataset:huggingface/{named}"
+        return (ComponentRef(component=component, revision=revision) if hub else None), None
+    found = (text(document, key) for key in ("uri", "url"))
+    return None, _address(next((one for one in found if one), named))
+
+
+def _address(source: str | None) -> str | None:
+    match = _ADDRESS.fullmatch((source or "").strip())
+    if match is None:
+        return None
+    scheme, rest = match["scheme"], match["rest"]
+    return f"{scheme}:{rest}" if rest.startswith("//") else f"{scheme}://{rest}"

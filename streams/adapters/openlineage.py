@@ -6,6 +6,7 @@ the component ledger merges their sightings.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -32,6 +33,7 @@ _STATES: Final = {
     "FAIL": "failed",
 }
 _MODEL_SCHEMES: Final = frozenset({"mlflow", "models", "sagemaker", "wandb", "ollama", "triton"})
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]{1,15}", re.IGNORECASE | re.ASCII)
 _PLAIN_SCHEMES: Final = frozenset({"", "http", "https", "ftp", "ftps", "sftp"})
 
 
@@ -91,8 +93,28 @@ def _datasets(
         uri = text(entry, "facets", "dataSource", "uri")
         if uri is not None and component.startswith("dataset:"):
             label = text(entry, "facets", "dataSource", "name") or name
-            sources.append(DataSource(url=uri, name=label, digests=digests))
+            url = address_of(namespace or "", name, uri)
+            sources.append(DataSource(url=url, name=label, digests=digests))
     return tuple(refs), tuple(sources)
+
+
+def address_of(namespace: str, name: str, uri: str) -> str:
+    """Return the address of a dataset whose `dataSource` facet may only say where its store is.
+
+    Facets of databases hold the connection (`postgres://host:5432`) or the kind alone (`bigquery`):
+    the dataset's own name is appended.
+
+    Source: OpenLineage, naming conventions of datasets.
+    """
+    store = namespace.rstrip("/")
+    if "://" in uri and uri.rstrip("/") != store:
+        return uri
+    plain = name.lstrip("/")
+    if store == "file":
+        return f"file:///{plain}"
+    if "://" in store:
+        return f"{store}/{plain}"
+    return f"{store}://{plain}" if _SCHEME.fullmatch(store) else uri
 
 
 def component_of(namespace: str, name: str) -> str:

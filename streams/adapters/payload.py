@@ -38,6 +38,11 @@ PRODUCTION: Final = frozenset({"production", "prod", "serving", "champion", "liv
 _OLDEST_YEAR: Final = 2000
 _SECONDS_LIMIT: Final = 100_000_000_000
 """A larger epoch is in milliseconds."""
+_SPACED_TIME: Final = re.compile(
+    r"(?P<date>\d{4}-\d\d-\d\d) (?P<time>\d\d:\d\d:\d\d(?:\.\d{1,9})?)"
+    r" ?(?:UTC|Z|(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d))",
+    re.ASCII,
+)
 _HF: Final = re.compile(
     r"(?:hf://|https://huggingface\.co/)(?P<kind>datasets/|models/)?"
     r"(?P<name>[\w.-]{1,96}/[\w.-]{1,96})(?:@(?P<revision>[\w./-]{1,200}))?/?"
@@ -169,15 +174,25 @@ def items(document: Any, *path: str) -> list[Any]:  # noqa: ANN401 -- any JSON v
     return value
 
 
+def _rfc3339(text: str) -> str:
+    """Return a time as RFC 3339 writes it; GitLab writes `2026-11-03 10:20:30 UTC` or ` +0200`."""
+    match = _SPACED_TIME.fullmatch(text)
+    if match is None:
+        return text
+    sign, hours, minutes = match["sign"], match["hours"], match["minutes"]
+    zone = f"{sign}{hours}:{minutes}" if sign else "Z"
+    return f"{match['date']}T{match['time']}{zone}"
+
+
 def moment(value: Any) -> datetime | None:  # noqa: ANN401 -- any JSON value
-    """Parse a time: RFC 3339, or an epoch in seconds or milliseconds.
+    """Parse a time: RFC 3339, with blanks as GitLab, or an epoch in seconds or milliseconds.
 
     Years before 2000 mean "none" (Go's zero time is the year 1).
     """
     result: datetime | None = None
     if isinstance(value, str) and value:
         try:
-            result = msgspec.convert(value, datetime)
+            result = msgspec.convert(_rfc3339(value), datetime)
         except msgspec.ValidationError:
             return moment(int(value)) if value.isascii() and value.isdigit() else None
     elif isinstance(value, int | float) and not isinstance(value, bool):

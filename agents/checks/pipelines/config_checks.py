@@ -14,7 +14,15 @@ from agents.checks.pipelines.configuration import (
     walk,
 )
 from agents.checks.pipelines.lineage import run_component
-from agents.checks.pipelines.remote_code import REMOTE_CODE, UNPINNED, Setting, pinned, settings_of
+from agents.checks.pipelines.names import plain_name
+from agents.checks.pipelines.remote_code import (
+    REMOTE_CODE,
+    REVISION_KEYS,
+    UNPINNED,
+    Setting,
+    pinned,
+    settings_of,
+)
 from agents.checks.pipelines.secrets import find_secret
 from agents.checks.pipelines.sources import sha256_of
 from agents.domain.detection import Detection
@@ -75,7 +83,7 @@ def check_settings(
             settings.extend(settings_of(node))
             fixed = fixed or (
                 isinstance(node.value, str)
-                and node.key.lower().endswith("revision")
+                and (plain_name(node.key).endswith("revision") or node.key in REVISION_KEYS)
                 and pinned(node.value)
             )
     except UnreadableConfigError as error:

@@ -79,7 +79,7 @@ _TEXTS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
 _MODEL_KEYS: Final = re.compile(
     r"^(?:base_?)?model(?:_name|_id|_name_or_path|_path|_repo|_uri)?$|^pretrained(?:_model)?"
     r"(?:_name_or_path|_name|_path)?$|^(?:teacher|student|draft|reward|embedding|adapter|tokenizer)"
-    r"(?:_model)?(?:_name|_id|_name_or_path)?$|^(?:hf|hub)_(?:model|repo)(?:_id)?$|^repo_id$"
+    r"(?:_model)?(?:_name|_id|_name_or_path)?$|^hf_(?:model|repo)(?:_id)?$|^hub_(?:model|repo)$|^repo_id$"
 )
 _HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _HUB_URI: Final = re.compile(
@@ -88,14 +88,16 @@ _HUB_URI: Final = re.compile(
 )
 _LOCAL: Final = frozenset(
     {"models", "model", "checkpoints", "checkpoint", "outputs", "output", "data", "weights", "tmp",
-     "mnt", "opt", "artifacts", "runs", "cache", "home", "workspace", "app", "var", "root"}
+     "mnt", "opt", "artifacts", "runs", "cache", "home", "workspace", "app", "var", "root",
+     "dataset", "datasets", "corpus", "corpora"}
 )  # fmt: skip
-_REVISION_KEYS: Final = (
+REVISION_KEYS: Final = (
     "revision",
     "commit",
     "commit_hash",
     "sha",
     "model_revision",
+    "revision_of_model",
     "code_revision",
 )
 _COMMIT: Final = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64}|sha256:[0-9a-f]{64})")
@@ -179,6 +181,15 @@ def _named(node: Node, members: dict[str, Any]) -> Iterator[Setting]:
             yield from _model(path, value.strip(), members)
 
 
+def is_hub_name(value: str) -> bool:
+    """Return whether a text names a repository of the hub, rather than a file or folder."""
+    return (
+        _HUB_NAME.fullmatch(value) is not None
+        and not is_file_name(value)
+        and value.partition("/")[0].lower() not in _LOCAL
+    )
+
+
 def _by_ending(plain: str) -> tuple[str, bool] | None:
     """Return the setting that an environment variable, such as HF_TRUST_REMOTE_CODE, controls."""
     return (REMOTE_CODE, True) if plain.endswith("_trust_remote_code") else None
@@ -188,16 +199,12 @@ def _model(path: str, value: str, siblings: dict[str, Any]) -> Iterator[Setting]
     match = _HUB_URI.fullmatch(value)
     if match is not None:
         name, revision = match["name"], match["revision"]
-    elif (
-        _HUB_NAME.fullmatch(value)
-        and not is_file_name(value)
-        and value.partition("/")[0].lower() not in _LOCAL
-    ):
+    elif is_hub_name(value):
         name, revision = value, None
     else:
         return
     if revision is None:
-        found = (siblings.get(key) for key in _REVISION_KEYS)
+        found = (siblings.get(key) for key in REVISION_KEYS)
         revision = next((item for item in found if isinstance(item, str) and item), None)
     if not pinned(revision):
         shown = f"{name}@{revision}" if revision else name

@@ -12,9 +12,11 @@ from agents.checks.pipelines.sources import (
     blocks,
     dataset_key,
     domain_key,
+    speaks_of,
     trusted,
     vendor_key,
 )
+from agents.checks.provenance.identity import registry_name
 from agents.domain.detection import Detection
 from agents.domain.hosts import KNOWN_HOSTS, Place, imitates, without_credentials
 from schemas.events import Event, PipelineRun
@@ -55,7 +57,10 @@ def check_source(
             related_keys=related,
         )
 
-    allowed = bool(hosts) and trusted(source, hosts)
+    registries = {registry_name(name) for name in policy.trusted.registries}
+    allowed = (bool(hosts) and trusted(source, hosts)) or (
+        place.scheme == "hf" and "huggingface" in registries
+    )
     if place.insecure:
         yield report(
             "TW-PIPE-INSECURE-SOURCE",
@@ -66,9 +71,9 @@ def check_source(
             scheme=place.scheme,
         )
     if source.verified is not True and not source.implied:
-        # If nobody says so, but the policy trusts the host by name or it is local, it is
-        # a gap in a record.
-        gap = source.verified is None and (allowed or place.local)
+        # If nobody says so, but the policy trusts the host by name, or it is local or a store that
+        # only credentials open, it is a gap in a record.
+        gap = source.verified is None and (allowed or place.local or _is_own_kind(place))
         yield report(
             "TW-PIPE-UNVERIFIED-SOURCE",
             f"Data source not verified: {shown}",
@@ -80,6 +85,7 @@ def check_source(
         yield report(
             "TW-PIPE-OUTSIDE-POLICY",
             f"Data source outside the policy's trusted hosts: {shown}",
+            severity=None if speaks_of(place, hosts) else Severity.LOW,
             disposition=Disposition.CONTEXT,
             host=place.host,
         )
@@ -134,6 +140,11 @@ def check_source(
     if secret is not None:
         yield report("TW-PIPE-SECRET", f"A {secret.kind} in a data source's address: {shown}",
                      secret=secret.shown, kind=secret.kind)  # fmt: skip
+
+
+def _is_own_kind(place: Place) -> bool:
+    """Return whether a place is a bucket, a database or a file: nobody else serves it."""
+    return (place.store and place.scheme != "hf") or place.scheme == "file"
 
 
 def _usual(place: Place, *, allowed: bool) -> frozenset[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from agents.checks.pipelines.configuration import walk
+from agents.checks.pipelines.configuration import Node, walk
+from agents.checks.pipelines.remote_code import is_hub_name
 from agents.checks.provenance.identity import registry_name
 from agents.domain.component_keys import event_key
 from agents.domain.hosts import Place, below, read_place, within
@@ -24,6 +25,17 @@ _OF_DATA: Final = re.compile(
     r"(?:^|[._\-\[])(?:\w*(?<!meta)(?<!Meta)[Dd]ata(?:[Ss]ets?|[Ff]iles?)?\w*|corpus|corpora"
     r"|train(?:ing)?_?(?:set|files?|path|ur[il]))(?:$|[._\-\[])"
 )
+_HUB_HOST: Final = "huggingface.co"
+_HUB_KEYS: Final = re.compile(
+    r"(?:train(?:ing)?_|eval(?:uation)?_|test_|valid(?:ation)?_|pretraining_|hf_|hub_)?dataset"
+    r"(?:_name|_id|_path|_repo|_name_or_path|_repo_id)?"
+)
+"""Settings whose value is the name of a dataset, in the hub or of a folder."""
+_HUB_LIST: Final = re.compile(r"(?:\w+_)?datasets(?:\[\d+\])?")
+_MIXER: Final = re.compile(r"dataset_mixer(?:_\w+)?")
+"""A mixture: names of datasets, each with its share."""
+_ENTRY: Final = re.compile(r"(?:\w+_)?datasets?(?:\[\d+\])?")
+_PATHS: Final = frozenset({"path", "hf_id", "repo_id", "hf_hub_url", "dataset_name"})
 _COMMIT_NAMES: Final = frozenset({"gitcommit", "sha1"})
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _DIGEST_NAMES: Final = ("sha256", "digest", "checksum", "hash")
@@ -105,7 +117,12 @@ def config_sources(config: Any) -> list[DataSource]:  # noqa: ANN401 -- any JSON
 
 
 def implied_sources(config: Any) -> list[DataSource]:  # noqa: ANN401 -- any JSON document
-    """Return the addresses that settings name as data: `datasets[].path`, `data.url`.
+    """Return what settings name as data: addresses (`data.url`), and datasets of the hub.
+
+    The hub's are named by `dataset_name`, or by `path` or `name` of an entry of `datasets`.
+
+    Source: TRL `ScriptArguments`, LLaMA-Factory `DataArguments`, Axolotl `datasets[].path`,
+    Hugging Face `load_dataset(path, revision)`.
 
     Raises:
         UnreadableConfigError: there are more values than are walked.
@@ -119,12 +136,43 @@ def implied_sources(config: Any) -> list[DataSource]:  # noqa: ANN401 -- any JSO
         if _ADDRESS.fullmatch(url) and _OF_DATA.search(path):
             found.setdefault(url, DataSource(url=url, name=path[:200]))
 
+    def of_hub(path: str, name: str, members: Any) -> None:  # noqa: ANN401 -- any JSON value
+        plain = name.strip()
+        if len(found) < MAX_IMPLIED and is_hub_name(plain):
+            revision = members.get("revision") if isinstance(members, dict) else None
+            pinned = f"@{revision}" if isinstance(revision, str) and revision.strip() else ""
+            url = f"hf://datasets/{plain}{pinned}"
+            found.setdefault(url, DataSource(url=url, name=path[:200]))
+
     for node in walk(config):
         add(node.path, node.value)
+        for path, name in _hub_datasets(node):
+            of_hub(path, name, node.value)
         if isinstance(node.value, dict) and isinstance(node.value.get("name"), str):
             # Kubernetes, Tekton and Argo write parameters and variables like this.
             add(node.value["name"], node.value.get("value"))
     return list(found.values())
+
+
+def _hub_datasets(node: Node) -> Iterator[tuple[str, str]]:
+    """Yield the settings of one value of a configuration that name datasets of the hub."""
+    value = node.value
+    last = node.path.rpartition(".")[2]
+    if isinstance(value, str) and _HUB_LIST.fullmatch(last):
+        yield node.path, value
+    if not isinstance(value, dict):
+        return
+    if _MIXER.fullmatch(last):
+        yield from ((node.path, name) for name in value)
+    for key, item in value.items():
+        name = key.lower().replace("-", "_")
+        # Of an entry of `datasets`, the name is that of the dataset only where no path is given.
+        named = _HUB_KEYS.fullmatch(name) or (
+            _ENTRY.fullmatch(last)
+            and (name in _PATHS or (name == "name" and not value.keys() & _PATHS))
+        )
+        if isinstance(item, str) and named:
+            yield (f"{node.path}.{key}" if node.path else key), item
 
 
 def _text(value: Any) -> str | None:  # noqa: ANN401 -- any JSON value
@@ -220,7 +268,8 @@ def dataset_key(source: RunSource, tenant: str) -> str:
             name = f"{place.host}/{path}".removeprefix("datasets/").partition("@")[0]
             return event_key("dataset", f"huggingface/{name}".rstrip("/"), tenant)
         prefix = f"{place.scheme}/" if place.store else ""
-        return event_key("dataset", f"{prefix}{place.host}/{path}".rstrip("/"), tenant)
+        port = f":{place.port}" if place.database and place.port else ""
+        return event_key("dataset", f"{prefix}{place.host}{port}/{path}".rstrip("/"), tenant)
     return tenant_scoped(component_key("dataset", source.name or source.url), tenant)
 
 
@@ -242,7 +291,7 @@ def trusted(source: RunSource, data_hosts: Iterable[str]) -> bool:
     """Return whether the policy's trusted hosts, buckets or URL prefixes cover a source.
 
     An entry with `://` is a prefix that ends at a path boundary; `*.name` is every subdomain;
-    anything else is a host or bucket by its exact name.
+    anything else is a host or bucket by its exact name. The hub's own scheme has the hub's host.
     """
     plain: list[str] = []
     for entry in data_hosts:
@@ -258,7 +307,23 @@ def trusted(source: RunSource, data_hosts: Iterable[str]) -> bool:
             and "/.." not in source.place.path
         ):
             return True
-    return within(source.place.host, plain)
+    return within(_HUB_HOST if source.place.scheme == "hf" else source.place.host, plain)
+
+
+def speaks_of(place: Place, data_hosts: Iterable[str]) -> bool:
+    """Return whether a policy's trusted hosts say anything of the kind of place a source is.
+
+    Hosts say nothing of buckets and databases: of them does who names one, by its scheme or, for a
+    bucket, as a name without a dot.
+    """
+    if not place.store or place.scheme == "hf":
+        return True
+    return any(
+        read_place(entry).scheme == place.scheme
+        if "://" in entry
+        else not place.database and "." not in entry.strip(".")
+        for entry in data_hosts
+    )
 
 
 def blocks(entry: str, keys: Iterable[str], place: Place | None = None) -> bool:

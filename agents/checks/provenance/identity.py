@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from pathlib import PurePosixPath
 from typing import Final
 
 import msgspec
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
 
 from agents.domain.component_keys import event_key, named_key, own_key
 from schemas.components import (
@@ -35,6 +43,8 @@ _KINDS: Final = {
     "dataset": "dataset",
     "image": "image",
 }
+PACKAGE: Final = "package"
+"""The kind of a push of what an installer installs."""
 _PRODUCTION: Final = frozenset({"production", "prod", "serving", "champion", "live"})
 
 
@@ -110,9 +120,28 @@ def _is_internal(registry: str | None, policy: Policy) -> bool:
     return registry is not None and registry_name(registry) in own
 
 
+def distribution_name(push: RegistryPush) -> str | None:
+    """Return the project of a pushed Python distribution, None for any other push.
+
+    Its file says it; without files, the repository's last part is the project's name.
+    """
+    if push.kind != PACKAGE or push.ecosystem != "pypi":
+        return None
+    for file in push.files:
+        name = PurePosixPath(file.path).name
+        with contextlib.suppress(InvalidWheelFilename):
+            return parse_wheel_filename(name)[0]
+        with contextlib.suppress(InvalidSdistFilename):
+            return parse_sdist_filename(name)[0]
+    return (push.repository or "").rstrip("/").rpartition("/")[2] or None
+
+
 def push_component(event: Event[RegistryPush], policy: Policy) -> str:
     """Return the component key of a push; of an internal registry, the tenant's own key."""
     push = event.data
+    if project := distribution_name(push):
+        make = own_key if _is_internal(push.registry, policy) else event_key
+        return make("pypi", project, event.tenantid)
     prefix = _KINDS.get(push.kind, "model")
     if push.registry and push.repository:
         name = f"{registry_name(push.registry)}/{push.repository.strip('/')}"

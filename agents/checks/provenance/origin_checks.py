@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from agents.checks.provenance.file_checks import declared_digests
 from agents.checks.provenance.findings_limit import limited
 from agents.checks.provenance.identity import (
+    PACKAGE,
     Origin,
     bare_name,
     parse_origin,
@@ -316,7 +317,7 @@ def check_name(event: Event[RegistryPush], policy: Policy) -> Outcome:
     The tenant's own names, internal registries and trusted publishers are exempt.
     """
     push = event.data
-    if push.kind in {"dataset", "image"} or not push.repository:
+    if push.kind in {"dataset", "image", PACKAGE} or not push.repository:
         return Outcome()
     key = push_component(event, policy)
     trusted = push_publisher(event, policy) in policy.trusted.publishers

@@ -29,7 +29,23 @@ from tests.streams.adapters.cdevents_schema import cdevent_schema
 RECEIVED_MS = 1_795_000_000_000
 NOW = datetime.fromtimestamp(RECEIVED_MS / 1000, UTC)
 SAMPLES = {
+    "acr.image_pushed.json": "acr",
+    "acr.event_grid.image_deleted.json": "acr",
+    "argo.workflow_steps.json": "argo",
+    "artifact-registry.insert.json": "artifact-registry",
+    "azure-ml.model_deployed.json": "azure-ml",
+    "azure-ml.model_registered.json": "azure-ml",
+    "azure-ml.run_status_changed.json": "azure-ml",
+    "docker-hub.push.json": "docker-hub",
+    "ecr.image_action.json": "ecr",
+    "gitlab.deployment.json": "gitlab",
+    "gitlab.package.ml_model.json": "gitlab",
+    "gitlab.package.pypi.json": "gitlab",
+    "gitlab.pipeline.json": "gitlab",
+    "huggingface.bucket_content.json": "huggingface",
     "huggingface.repo_content.json": "huggingface",
+    "jfrog.wheel_deployed.json": "jfrog",
+    "quay.repository_push.json": "quay",
     "mlflow.model_version_created.json": "mlflow",
     "harbor.push_artifact.json": "harbor",
     "harbor.artifact_pushed.cloudevent.json": "harbor",

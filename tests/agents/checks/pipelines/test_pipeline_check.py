@@ -535,3 +535,55 @@ def test_a_regression_names_the_data_that_may_have_caused_it():
         "dataset:acme/reviews",
         "model:registry.acme/m",
     }
+
+
+@pytest.mark.parametrize(
+    ("config", "datasets"),
+    [
+        ({"dataset_name": "acme/prefs"}, ["huggingface/acme/prefs"]),
+        ({"train_dataset": "acme/a", "eval_dataset": "acme/b"},
+         ["huggingface/acme/a", "huggingface/acme/b"]),
+        ({"datasets": [{"path": "acme/a", "type": "alpaca"}, {"path": "data/b.jsonl"}]},
+         ["huggingface/acme/a"]),
+        ({"datasets": [{"path": "acme/a", "name": "en/fr", "revision": "9d1c"}]},
+         ["huggingface/acme/a"]),
+        ({"datasets": ["acme/a", "./b"]}, ["huggingface/acme/a"]),
+        ({"dataset": {"name": "acme/a"}}, ["huggingface/acme/a"]),
+        ({"dataset_mixer": {"acme/a": 0.5, "acme/b": 0.5}},
+         ["huggingface/acme/a", "huggingface/acme/b"]),
+        ({"datasets": [{"path": f"{HERE}.jsonl"}]}, ["data.acme.example/x.jsonl"]),
+        ({"dataset": "alpaca_en_demo", "dataset_path": "datasets/a", "data": "acme/a"}, []),
+        ({"metadata_dataset_name": "acme/a", "dataset_text_field": "a/b"}, []),
+    ],
+)  # fmt: skip
+def test_datasets_that_a_configuration_names_are_inputs(config, datasets):
+    outcome = run({"config": config, "outputs": [{"component": "model:r.acme/m", "revision": "1"}]})
+    used = {one.component for one in outcome.sightings if one.component.startswith("dataset:")}
+    assert used == {f"dataset:{name}" for name in datasets}
+    made = next(one for one in outcome.sightings if one.component == "model:r.acme/m")
+    assert used <= set(made.made_from)
+    assert not loud(outcome)
+
+
+def test_a_dataset_of_the_hub_is_judged_by_the_hubs_host_or_registry():
+    data = {"config": {"dataset_name": "acme/prefs"}}
+    outside = run(data, policy={"tenant": TENANT, "trusted": {"data_hosts": ["data.acme.example"]}})
+    assert loud(outside) == {"TW-PIPE-OUTSIDE-POLICY"}
+    for trusted in (
+        {"data_hosts": ["data.acme.example", "huggingface.co"]},
+        {"data_hosts": ["data.acme.example"], "registries": ["hf"]},
+    ):
+        assert not ids(run(data, policy={"tenant": TENANT, "trusted": trusted}))
+
+
+@pytest.mark.parametrize("name", ["revision_of_model", "revision", "model_revision"])
+def test_a_models_revision_is_named_in_each_trainers_way(name):
+    base = {"base_model": "acme/falcon", "trust_remote_code": True}
+    assert "TW-PIPE-UNPINNED-MODEL" in ids(run({"config": base}))
+    pinned = run({"config": {**base, name: COMMIT}})
+    assert ids(pinned) == {"TW-PIPE-REMOTE-CODE"}
+    assert [severity_of(found) for found in pinned.detections] == [Severity.MEDIUM]
+
+
+def test_the_repository_that_a_trainer_pushes_to_is_no_model_it_loads():
+    assert not ids(run({"config": {"hub_model_id": "acme/mine"}}))
