@@ -14,7 +14,7 @@ from agents.triage.routing import source_notice
 from schemas.assessments import Assessment
 from schemas.canonical import stable_id
 from schemas.channels import Channel
-from schemas.cloudevents import binary_headers, first_headers
+from schemas.cloudevents import Header, binary_headers, first_headers
 from schemas.documents import ecs, ocsf, openc2, stix
 from schemas.findings import SupplyChainIoC
 from schemas.incidents.commands import CommandSpec, CommandView
@@ -37,6 +37,15 @@ INCIDENTS: Final = f"{SOURCE}/incidents"
 _ENCODER: Final = msgspec.json.Encoder()
 
 
+def _routing(**attributes: str) -> tuple[Header, ...]:
+    """Return headers by which a consumer routes a record without reading its value.
+
+    They are extension attributes of CloudEvents: lower-case letters alone. They repeat what the
+    value says, and are not signed.
+    """
+    return tuple((f"ce_{name}", value.encode()) for name, value in attributes.items() if value)
+
+
 def assessment_message(assessment: Assessment, time: datetime, source: str = CHECKS) -> Message:
     """Return the record of an assessment, keyed by tenant and subject.
 
@@ -57,6 +66,11 @@ def assessment_message(assessment: Assessment, time: datetime, source: str = CHE
             tenant=assessment.tenant,
             subject=assessment.subject,
             causation=assessment.event_id,
+            extra=_routing(
+                status=assessment.overall_status,
+                stage=assessment.stage,
+                final="true" if assessment.final else "false",
+            ),
         ),
         tenant=assessment.tenant,
         measure=ScanMeasure(outcome=assessment.overall_status, seconds=0.0)
@@ -80,6 +94,14 @@ def indicator_message(ioc: SupplyChainIoC) -> Message:
             tenant=ioc.tenant,
             subject=ioc.indicator.key,
             causation=ioc.event_id,
+            extra=_routing(
+                severity=ioc.severity,
+                disposition=ioc.indicator.disposition,
+                ioctype=ioc.ioc_type,
+                category=ioc.category,
+                status=ioc.status,
+                revision=str(ioc.revision),
+            ),
         ),
         tenant=ioc.tenant,
     )
@@ -103,6 +125,7 @@ def operator_message(alert: OperatorAlert, source: str) -> Message:
             time=alert.since,
             tenant=OPERATOR,
             subject=alert.subject,
+            extra=_routing(kind=alert.kind),
         ),
     )
 
@@ -150,6 +173,7 @@ class StandardDocuments:
 
     def alert(self, view: AlertView, at_ms: int) -> Iterator[Message]:
         """Yield the records of a tenant's alert; `at_ms` is the broker's time that led to it."""
+        lead = ocsf.lead_finding(view)
         headers = binary_headers(
             id=stable_id("evt", view.id, view.activity, str(at_ms)),
             type=ALERT_TYPE,
@@ -158,6 +182,12 @@ class StandardDocuments:
             tenant=view.tenant,
             subject=view.id,
             correlation=view.incident,
+            extra=_routing(
+                severity=view.score.band,
+                status=view.status,
+                activity=view.activity,
+                ioctype=lead.ioc_type if lead is not None else "",
+            ),
         )
         key = f"{view.incident}|{view.tenant}"
         yield Message(
@@ -231,6 +261,7 @@ class StandardDocuments:
             subject=spec.target,
             content_type=openc2.CONTENT_TYPE,
             correlation=spec.incident,
+            extra=_routing(action=spec.action, mode=spec.mode),
         )
         yield Message(
             channel=Channel.CONTAINMENT_PROPOSALS if proposal else Channel.CONTAINMENT_COMMANDS,

@@ -23,11 +23,21 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All checks of one event, the worst status overall."""
 
     id: str
+    """Hash of (tenant, source, event id, stage): a retried scan replaces its earlier assessment."""
     event_id: str
+    """The id of the event, unique within its tenant and source."""
     tenant: str
     subject: str
+    """The subject of the event; in the stage baseline the component key."""
     overall_status: Status
+    """The worst of `checks`. A gate lets pass on PASS alone, or on PASS and WARN."""
     checks: tuple[Check, ...]
     stage: str = "event"
     """event, scan (after slow work), baseline (what the ledger adds)."""
+    source: str = ""
+    """The source of the event."""
     findings: tuple[str, ...] = ()
+    """The ids of the findings."""
+    final: bool = False
+    """The checks of the event are done: no other assessment of the stages event and scan follows.
+    Those of the stage baseline add to it, for as long as the ledger learns something new."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from schemas.basis import Basis
-from schemas.severity import Disposition, Severity, Tlp
+from schemas.severity import Category, Disposition, Severity, Tlp
 
 Confidence = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
@@ -85,6 +85,10 @@ class SupplyChainIoC(msgspec.Struct, frozen=True, kw_only=True):
     """active or withdrawn."""
     revision: int = 1
     """Counts the records of this indicator: the greatest is current."""
+    category: Category = Category.COMPROMISE
+    """compromise, or hygiene: how the tenant works, nothing to match elsewhere."""
+    modified: datetime | None = None
+    """When what this revision says became so; None: a record of an earlier version."""
     valid_from: datetime
     valid_until: datetime
     first_seen: datetime
