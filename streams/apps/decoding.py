@@ -125,7 +125,7 @@ def result_decoder() -> Decode:
         try:
             result = read_result(record)
         except InvalidCommandError as error:
-            raise UnreadableRecordError(reasons.INVALID_EVENT, error.what) from error
+            raise UnreadableRecordError(reasons.INVALID_EVENT, error.explain()) from error
         require_bound_tenant(origin, result.tenant)
         return result
 
