@@ -11,7 +11,8 @@ class Trusted(msgspec.Struct, frozen=True, kw_only=True):
     """The allowed origins; an empty list sets no limit."""
 
     data_hosts: tuple[str, ...] = ()
-    """Hosts that a pipeline may read data from; a name covers what lies below it."""
+    """Hosts or buckets that a pipeline may read data from, `*.name` for all below one, or the
+    beginning of a URL."""
     publishers: tuple[str, ...] = ()
     """Publishers whose pushes are expected, as `publisher:<registry>/<name>`."""
     registries: tuple[str, ...] = ()
@@ -72,11 +73,13 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     evidence: dict[str, tuple[str, ...]] = {}
     """System: paths of logs, caches and configurations to capture."""
     blocked_sources: tuple[str, ...] = ()
-    """Hosts, publishers and repositories whose use is a finding."""
+    """What a pipeline must not use: component keys, `organisation/model`, hosts with all below
+    them, beginnings of URLs, or SHA-256 of bytes."""
     required_checks: tuple[str, ...] = ()
     """What must have passed before an incident closes by itself; `entry_point`: the way in is shut.
     `signature` also makes the absence of one a failure. The name of a check (`hash`: every
-    `hash_…`) is passed when what replaced the component passed it, any name by an evaluation."""
+    `hash_…`) is passed when what replaced the component passed it, any name by an evaluation.
+    `evaluation:<name>` is no check: only a person passes it."""
     signing_keys: tuple[str, ...] = ()
     """PEM public keys, or references to them, that models must be signed with."""
     suppressions: tuple[Suppression, ...] = ()
