@@ -15,13 +15,14 @@ from schemas.assessments import Assessment
 from schemas.canonical import stable_id
 from schemas.channels import Channel
 from schemas.cloudevents import Header, binary_headers, first_headers
+from schemas.decisions import Decision
 from schemas.documents import ecs, ocsf, openc2, stix
 from schemas.findings import SupplyChainIoC
 from schemas.incidents.commands import CommandSpec, CommandView
 from schemas.incidents.holds import HoldView, hold_key
 from schemas.incidents.views import AlertView, IncidentDocument
 from schemas.ledger import OperatorAlert
-from schemas.severity import Severity, Tlp
+from schemas.severity import Category, Severity, Tlp
 from schemas.sharing import may_be_shared, shared_indicators
 from schemas.signing import SigningKey
 from schemas.version import SOURCE
@@ -29,6 +30,7 @@ from schemas.version import SOURCE
 ASSESSMENT_TYPE: Final = "tidewatch.assessment.v1"
 IOC_TYPE: Final = "tidewatch.ioc.v1"
 OPERATOR_TYPE: Final = "tidewatch.operator.v1"
+DECISION_TYPE: Final = "tidewatch.decision.v1"
 OPERATOR: Final = "operator"
 """The tenant of records that only the operator reads."""
 CHECKS: Final = f"{SOURCE}/checks"
@@ -127,6 +129,30 @@ def operator_message(alert: OperatorAlert, source: str) -> Message:
             subject=alert.subject,
             extra=_routing(kind=alert.kind),
         ),
+    )
+
+
+def decision_message(decision: Decision, key: SigningKey) -> Message:
+    """Return the signed record of a decision, keyed by its incident.
+
+    Args:
+        decision: The decision.
+        key: The decider's key.
+    """
+    value = _ENCODER.encode(decision)
+    headers = binary_headers(
+        id=decision.id,
+        type=DECISION_TYPE,
+        source=f"{SOURCE}/actor/{decision.actor}",
+        time=decision.time,
+        tenant=decision.tenant or OPERATOR,
+        correlation=decision.incident,
+    )
+    return Message(
+        channel=Channel.DECISIONS,
+        key=decision.incident,
+        value=value,
+        headers=(*headers, key.sign(headers, value)),
     )
 
 
@@ -326,6 +352,14 @@ def ecs_indicator_messages(message: Message) -> Iterable[Message]:
     return (
         msgspec.structs.replace(message, channel=Channel.IOCS_ECS, value=document, tenant=None),
     )
+
+
+def hygiene_apart(message: Message) -> Message:
+    """Return an indicator record for the topic of hygiene, where it is one; else the message."""
+    hygiene = ("ce_category", Category.HYGIENE.encode())
+    if message.channel is Channel.IOCS and hygiene in message.headers:
+        return msgspec.structs.replace(message, channel=Channel.HYGIENE)
+    return message
 
 
 NAME_LIMIT: Final = 200

@@ -54,6 +54,7 @@ _RECORDS: Final[dict[Channel, Any]] = {
     Channel.OBSERVATIONS: LedgerMessage,
     Channel.INCIDENT_UPDATES: IncidentMessage,
     Channel.IOCS: SupplyChainIoC,
+    Channel.HYGIENE: SupplyChainIoC,
     Channel.ASSESSMENTS: Assessment,
     Channel.INCIDENTS: IncidentDocument,
     Channel.HOLDS: HoldView,
@@ -77,6 +78,13 @@ def topic_schema(channel: Channel) -> dict[str, Any]:
     else:
         body = _STANDARD[channel]
     return {"$schema": DIALECT, "title": f"supplychain.{channel}, version 1", **body}
+
+
+def record_type(channel: Channel) -> Any:  # noqa: ANN401 -- a record's type, or a union of them
+    """Return the type of a channel's values, of an event that of its data; None: a standard's."""
+    if channel in _EVENTS:
+        return _EVENTS[channel][1]
+    return _RECORDS.get(channel)
 
 
 def all_schemas() -> dict[Channel, dict[str, Any]]:

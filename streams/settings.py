@@ -84,6 +84,8 @@ class Settings(BaseSettings):
     """Most tenants that get their own topics; a producer that makes up tenants gets no more."""
     ecs: bool = False
     """Also write Elastic Common Schema siblings of alerts and indicators."""
+    hygiene_topic: bool = False
+    """Write indicators of hygiene to a topic of their own instead of among those of compromise."""
     privacy_k: int = Field(default=3, ge=2)
     """Facts that cross tenants are told from this many organisations on."""
     organisations: dict[str, str] = Field(default_factory=dict)

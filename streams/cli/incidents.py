@@ -18,7 +18,7 @@ import typer
 
 from schemas.canonical import stable_id
 from schemas.channels import Channel
-from schemas.cloudevents import binary_headers, format_time
+from schemas.cloudevents import format_time
 from schemas.decisions import Decision, DecisionKind
 from schemas.errors import TidewatchError
 from schemas.incidents.views import IncidentDocument
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 app = new_app("List, explain, decide and export incidents.")
 
-DECISION_TYPE = "tidewatch.decision.v1"
 IncidentArgument = Annotated[str, typer.Argument(help="the incident's id, or its beginning")]
 TargetArgument = Annotated[str, typer.Argument(help="who it is assigned to")]
 CommandArgument = Annotated[
@@ -296,29 +295,22 @@ def _actor() -> str:
 async def _send(settings: Settings, decision: Decision) -> None:
     import aiokafka  # noqa: PLC0415 -- only a decision is written
 
+    from agents.messages import decision_message  # noqa: PLC0415 -- the same
     from streams.kafka.client import client_options  # noqa: PLC0415 -- the same
     from streams.kafka.topics import ensure_topics, topic_name  # noqa: PLC0415 -- the same
     from streams.signing_keys import OPERATOR, keys_dir, load_or_create_signing_key  # noqa: PLC0415
 
     await ensure_topics(settings, channels=[Channel.DECISIONS])
-    value = msgspec.json.encode(decision)
-    headers = binary_headers(
-        id=decision.id,
-        type=DECISION_TYPE,
-        source=f"//tidewatch/actor/{decision.actor}",
-        time=decision.time,
-        tenant=decision.tenant or "operator",
-        correlation=decision.incident,
-    )
     key = load_or_create_signing_key(keys_dir(settings.state_dir), OPERATOR)
+    message = decision_message(decision, key)
     producer = aiokafka.AIOKafkaProducer(**client_options(settings), enable_idempotence=True)
     await producer.start()
     try:
         await producer.send_and_wait(
             topic_name(settings, Channel.DECISIONS),
-            value=value,
-            key=decision.incident.encode(),
-            headers=[*headers, key.sign(headers, value)],
+            value=message.value,
+            key=message.key.encode(),
+            headers=list(message.headers),
         )
     finally:
         await producer.stop()

@@ -7,7 +7,7 @@ import inspect
 import textwrap
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, get_origin
 
 import msgspec
 from msgspec import inspect as shapes
@@ -70,6 +70,7 @@ def field_meanings(kind: type) -> dict[str, str]:
         kind: A class whose source can be read.
     """
     meanings: dict[str, str] = {}
+    kind = get_origin(kind) or kind
     for base in reversed(kind.__mro__[:-1]):
         if base.__module__.partition(".")[0] not in {"agents", "schemas", "streams"}:
             continue
