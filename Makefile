@@ -42,6 +42,8 @@ format: setup-dev ## put the code in its one format
 
 docs: setup-dev ## write the generated pages of the documentation anew
 	$(BIN)/python -m streams.reports.rule_pages docs/rules
+	$(BIN)/python -m streams.reports.reference_pages docs/reference
+	$(BIN)/python -m streams.reports.contract_pages docs/contract
 
 bench: setup-dev $(VENV)/bench.stamp $(VENV)/scanners.stamp ## throughput, latency and detection, beside other engines and scanners
 	$(BIN)/python -m tests.bench $(ARGS)

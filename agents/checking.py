@@ -169,6 +169,7 @@ def checking_agent(
                     offset=record.offset,
                 )
                 publish.refuse(record, CHECK_FAILED, f"{type(error).__name__} in the checks")
+                publish(failed_message(delivery.value, "event"))
                 continue
             for message in messages:
                 publish(message)
@@ -177,7 +178,12 @@ def checking_agent(
 
 
 def assessment_of(
-    event: Event[Any], checks: tuple[Check, ...], findings: tuple[str, ...], stage: str
+    event: Event[Any],
+    checks: tuple[Check, ...],
+    findings: tuple[str, ...],
+    stage: str,
+    *,
+    final: bool,
 ) -> Assessment:
     """Return the assessment of an event: the worst status overall.
 
@@ -186,6 +192,7 @@ def assessment_of(
         checks: The results.
         findings: The ids of the findings.
         stage: event or scan.
+        final: No other assessment of these stages follows.
     """
     return Assessment(
         id=stable_id("asm", event.tenantid, event.source, event.id, stage),
@@ -195,8 +202,27 @@ def assessment_of(
         overall_status=worst(check.status for check in checks),
         checks=checks,
         stage=stage,
+        source=event.source,
         findings=findings,
+        final=final,
     )
+
+
+def failed_message(event: Event[Any], stage: str) -> Message:
+    """Return the assessment of an event whose checks failed: never clean, and nothing follows.
+
+    Whoever waits for it would wait in vain otherwise; the event itself is a dead letter.
+
+    Args:
+        event: What could not be checked.
+        stage: event or scan.
+    """
+    check = Check(
+        name=CHECK_FAILED,
+        status=Status.INCOMPLETE,
+        detail="the checks failed unexpectedly; the event is among the dead letters",
+    )
+    return assessment_message(assessment_of(event, (check,), (), stage, final=True), event.time)
 
 
 def findings_of(event: Event[Any], outcome: Outcome, context: Context) -> tuple[Finding, ...]:
@@ -247,7 +273,7 @@ def outcome_messages(
     """
     findings = findings_of(event, outcome, context)
     assessment = assessment_of(
-        event, outcome.checks, tuple(finding.id for finding in findings), stage
+        event, outcome.checks, tuple(finding.id for finding in findings), stage, final=final
     )
     for sighting in outcome.sightings:
         if deduplicator.is_news(sighting):

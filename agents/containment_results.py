@@ -59,8 +59,12 @@ def containment_results_agent(
             record, result = delivery.record, delivery.value
             extension = result.response.results[openc2.EXTENSION]
             command_id = str(extension["command_id"])[:ID_LIMIT]
-            if not result.incident or not result.tenant:
-                publish.refuse(record, INVALID_EVENT, "the result names no incident or tenant")
+            named = extension.get("incident", result.incident)
+            lacks = openc2.missing_headers(first_headers(record.headers))
+            if not lacks and named not in {None, result.incident}:
+                lacks = "the result names another incident than its header ce_correlationid"
+            if lacks:
+                publish.refuse(record, INVALID_EVENT, lacks)
                 continue
             at = datetime.fromtimestamp(record.timestamp_ms / 1000, UTC)
             try:

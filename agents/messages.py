@@ -14,14 +14,15 @@ from agents.triage.routing import source_notice
 from schemas.assessments import Assessment
 from schemas.canonical import stable_id
 from schemas.channels import Channel
-from schemas.cloudevents import binary_headers, first_headers
+from schemas.cloudevents import Header, binary_headers, first_headers
+from schemas.decisions import Decision
 from schemas.documents import ecs, ocsf, openc2, stix
 from schemas.findings import SupplyChainIoC
 from schemas.incidents.commands import CommandSpec, CommandView
 from schemas.incidents.holds import HoldView, hold_key
 from schemas.incidents.views import AlertView, IncidentDocument
 from schemas.ledger import OperatorAlert
-from schemas.severity import Severity, Tlp
+from schemas.severity import Category, Severity, Tlp
 from schemas.sharing import may_be_shared, shared_indicators
 from schemas.signing import SigningKey
 from schemas.version import SOURCE
@@ -29,12 +30,22 @@ from schemas.version import SOURCE
 ASSESSMENT_TYPE: Final = "tidewatch.assessment.v1"
 IOC_TYPE: Final = "tidewatch.ioc.v1"
 OPERATOR_TYPE: Final = "tidewatch.operator.v1"
+DECISION_TYPE: Final = "tidewatch.decision.v1"
 OPERATOR: Final = "operator"
 """The tenant of records that only the operator reads."""
 CHECKS: Final = f"{SOURCE}/checks"
 LEDGER: Final = f"{SOURCE}/ledger"
 INCIDENTS: Final = f"{SOURCE}/incidents"
 _ENCODER: Final = msgspec.json.Encoder()
+
+
+def _routing(**attributes: str) -> tuple[Header, ...]:
+    """Return headers by which a consumer routes a record without reading its value.
+
+    They are extension attributes of CloudEvents: lower-case letters alone. They repeat what the
+    value says, and are not signed.
+    """
+    return tuple((f"ce_{name}", value.encode()) for name, value in attributes.items() if value)
 
 
 def assessment_message(assessment: Assessment, time: datetime, source: str = CHECKS) -> Message:
@@ -57,6 +68,11 @@ def assessment_message(assessment: Assessment, time: datetime, source: str = CHE
             tenant=assessment.tenant,
             subject=assessment.subject,
             causation=assessment.event_id,
+            extra=_routing(
+                status=assessment.overall_status,
+                stage=assessment.stage,
+                final="true" if assessment.final else "false",
+            ),
         ),
         tenant=assessment.tenant,
         measure=ScanMeasure(outcome=assessment.overall_status, seconds=0.0)
@@ -80,6 +96,14 @@ def indicator_message(ioc: SupplyChainIoC) -> Message:
             tenant=ioc.tenant,
             subject=ioc.indicator.key,
             causation=ioc.event_id,
+            extra=_routing(
+                severity=ioc.severity,
+                disposition=ioc.indicator.disposition,
+                ioctype=ioc.ioc_type,
+                category=ioc.category,
+                status=ioc.status,
+                revision=str(ioc.revision),
+            ),
         ),
         tenant=ioc.tenant,
     )
@@ -103,7 +127,32 @@ def operator_message(alert: OperatorAlert, source: str) -> Message:
             time=alert.since,
             tenant=OPERATOR,
             subject=alert.subject,
+            extra=_routing(kind=alert.kind),
         ),
+    )
+
+
+def decision_message(decision: Decision, key: SigningKey) -> Message:
+    """Return the signed record of a decision, keyed by its incident.
+
+    Args:
+        decision: The decision.
+        key: The decider's key.
+    """
+    value = _ENCODER.encode(decision)
+    headers = binary_headers(
+        id=decision.id,
+        type=DECISION_TYPE,
+        source=f"{SOURCE}/actor/{decision.actor}",
+        time=decision.time,
+        tenant=decision.tenant or OPERATOR,
+        correlation=decision.incident,
+    )
+    return Message(
+        channel=Channel.DECISIONS,
+        key=decision.incident,
+        value=value,
+        headers=(*headers, key.sign(headers, value)),
     )
 
 
@@ -150,6 +199,7 @@ class StandardDocuments:
 
     def alert(self, view: AlertView, at_ms: int) -> Iterator[Message]:
         """Yield the records of a tenant's alert; `at_ms` is the broker's time that led to it."""
+        lead = ocsf.lead_finding(view)
         headers = binary_headers(
             id=stable_id("evt", view.id, view.activity, str(at_ms)),
             type=ALERT_TYPE,
@@ -158,6 +208,12 @@ class StandardDocuments:
             tenant=view.tenant,
             subject=view.id,
             correlation=view.incident,
+            extra=_routing(
+                severity=view.score.band,
+                status=view.status,
+                activity=view.activity,
+                ioctype=lead.ioc_type if lead is not None else "",
+            ),
         )
         key = f"{view.incident}|{view.tenant}"
         yield Message(
@@ -231,6 +287,7 @@ class StandardDocuments:
             subject=spec.target,
             content_type=openc2.CONTENT_TYPE,
             correlation=spec.incident,
+            extra=_routing(action=spec.action, mode=spec.mode),
         )
         yield Message(
             channel=Channel.CONTAINMENT_PROPOSALS if proposal else Channel.CONTAINMENT_COMMANDS,
@@ -295,6 +352,14 @@ def ecs_indicator_messages(message: Message) -> Iterable[Message]:
     return (
         msgspec.structs.replace(message, channel=Channel.IOCS_ECS, value=document, tenant=None),
     )
+
+
+def hygiene_apart(message: Message) -> Message:
+    """Return an indicator record for the topic of hygiene, where it is one; else the message."""
+    hygiene = ("ce_category", Category.HYGIENE.encode())
+    if message.channel is Channel.IOCS and hygiene in message.headers:
+        return msgspec.structs.replace(message, channel=Channel.HYGIENE)
+    return message
 
 
 NAME_LIMIT: Final = 200

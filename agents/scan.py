@@ -11,7 +11,7 @@ from typing import Final, Protocol, runtime_checkable
 import msgspec
 import structlog
 
-from agents.checking import SightingDeduplicator, outcome_messages
+from agents.checking import SightingDeduplicator, failed_message, outcome_messages
 from agents.checks.provenance.scan_push import AT_ONCE, Fetch, ScanFile, ScanOutcome, scan_push
 from agents.checks.required import with_required
 from agents.domain.knowledge import Knowledge
@@ -91,12 +91,18 @@ def scan_agent(
             log.exception("scan-failed", request=request.id, attempt=request.attempt)
             return None
         context = push_context(request.event, policy)
-        said = with_required(outcome.outcome, policy, context.component, final=True)
+        final = outcome.retry is None
+        said = with_required(outcome.outcome, policy, context.component, final=final)
         publish.on_abandoned(deduplicator.begin())
         messages = [
             _timed(message, began)
             for message in outcome_messages(
-                request.event, said, context, deduplicator, stage="scan"
+                request.event,
+                said,
+                context,
+                deduplicator,
+                stage="scan",
+                final=final,
             )
         ]
         if outcome.retry is not None:
@@ -115,6 +121,7 @@ def scan_agent(
         ):
             if messages is None:
                 publish.refuse(delivery.record, CHECK_FAILED, "the scan failed unexpectedly")
+                publish(failed_message(delivery.value.event, "scan"))
                 continue
             publish.caused_by(delivery.record.entered_ms)
             for message in messages:

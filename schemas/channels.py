@@ -19,6 +19,7 @@ class Channel(StrEnum):
     OBSERVATIONS = "observations"
     INCIDENT_UPDATES = "incident-updates"
     IOCS = "iocs"
+    HYGIENE = "hygiene"
     ASSESSMENTS = "assessments"
     ALERTS = "alerts"
     ALERTS_ECS = "alerts-ecs"

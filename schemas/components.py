@@ -91,6 +91,18 @@ def split_key(key: str) -> tuple[str, str]:
     return prefix, name
 
 
+def split_version(key: str) -> tuple[str, str | None]:
+    """Return the component key and the version of `<key>@<version>`; None without a version.
+
+    An `@` that opens the name (`pypi:@tenant/name`, `model:@acme/x`) is part of the name.
+    """
+    start = key.find(":") + 2
+    at = key.find("@", start)
+    if at < 0:
+        return key, None
+    return key[:at], key[at + 1 :] or None
+
+
 def normalise_key(key: str) -> str:
     """Return `key` in canonical form.
 

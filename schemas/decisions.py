@@ -35,17 +35,24 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One decision by an authenticated actor."""
 
     id: str
+    """Chosen by the decider, unique: a decision that comes again changes nothing."""
     incident: str
+    """The incident; also the key of the record."""
     actor: str
+    """Who decided, as the key's owner authenticated them."""
     decision: DecisionKind
+    """What was decided."""
     reason: str
+    """Why, in words; it is kept in the timeline."""
     time: datetime
+    """When."""
     tenant: str | None = None
     """None: the operator, for all tenants of the incident."""
     target: str | None = None
     """A command id (approve, reject, retry, release), an assignee (assign), an indicator key
     (suppress), a task."""
     expires: datetime | None = None
+    """For a suppression: until when it holds."""
     passed: bool | None = None
     """For an evaluation: its result."""
     key: str | None = None

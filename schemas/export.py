@@ -14,7 +14,14 @@ from schemas.documents.ocsf import (
     CLASS_REMEDIATION_ACTIVITY,
     SCHEMA_VERSION,
 )
-from schemas.documents.openc2 import ACTIONS, EXTENSION
+from schemas.documents.openc2 import (
+    ACTIONS,
+    ANSWER_HEADERS,
+    EXTENSION,
+    OPENC2_FIRST,
+    OPENC2_LAST,
+    Answer,
+)
 from schemas.events import (
     TYPE_PACKAGE_INSTALL,
     TYPE_PIPELINE_RUN,
@@ -47,11 +54,14 @@ _RECORDS: Final[dict[Channel, Any]] = {
     Channel.OBSERVATIONS: LedgerMessage,
     Channel.INCIDENT_UPDATES: IncidentMessage,
     Channel.IOCS: SupplyChainIoC,
+    Channel.HYGIENE: SupplyChainIoC,
     Channel.ASSESSMENTS: Assessment,
     Channel.INCIDENTS: IncidentDocument,
     Channel.HOLDS: HoldView,
     Channel.OPERATOR_ALERTS: OperatorAlert,
 }
+HEADERS: Final = "x-headers"
+"""The keyword that holds the schema of a record's headers, as text; others ignore it."""
 _TEXT: Final = {"type": "string"}
 _MILLISECONDS: Final = {"type": "integer"}
 
@@ -68,6 +78,13 @@ def topic_schema(channel: Channel) -> dict[str, Any]:
     else:
         body = _STANDARD[channel]
     return {"$schema": DIALECT, "title": f"supplychain.{channel}, version 1", **body}
+
+
+def record_type(channel: Channel) -> Any:  # noqa: ANN401 -- a record's type, or a union of them
+    """Return the type of a channel's values, of an event that of its data; None: a standard's."""
+    if channel in _EVENTS:
+        return _EVENTS[channel][1]
+    return _RECORDS.get(channel)
 
 
 def all_schemas() -> dict[Channel, dict[str, Any]]:
@@ -151,6 +168,33 @@ def _command() -> dict[str, Any]:
     }
 
 
+def _answer() -> dict[str, Any]:
+    (_,), definitions = msgspec.json.schema_components([Answer])
+    extension = definitions[Answer.__name__]
+    return {
+        "description": "OpenC2 1.0 response",
+        "type": "object",
+        "required": ["status", "results"],
+        "properties": {
+            "status": {"type": "integer", "minimum": OPENC2_FIRST, "maximum": OPENC2_LAST},
+            "status_text": _TEXT,
+            "results": {
+                "type": "object",
+                "required": [EXTENSION],
+                "properties": {EXTENSION: extension},
+            },
+        },
+        HEADERS: {
+            "type": "object",
+            "required": list(ANSWER_HEADERS),
+            "properties": {
+                name: {"type": "string", "minLength": 1, "description": meaning}
+                for name, meaning in ANSWER_HEADERS.items()
+            },
+        },
+    }
+
+
 def _ecs(kind: str, *required: str) -> dict[str, Any]:
     return {
         "description": "Elastic Common Schema 9.4 document",
@@ -182,20 +226,7 @@ _STANDARD: Final[dict[Channel, dict[str, Any]]] = {
     Channel.CONTAINMENT_AUDIT: _ocsf(CLASS_REMEDIATION_ACTIVITY, "command_uid"),
     Channel.CONTAINMENT_COMMANDS: _command(),
     Channel.CONTAINMENT_PROPOSALS: _command(),
-    Channel.CONTAINMENT_RESULTS: {
-        "description": "OpenC2 1.0 response",
-        "type": "object",
-        "required": ["status", "results"],
-        "properties": {
-            "status": {"type": "integer"},
-            "status_text": _TEXT,
-            "results": {
-                "type": "object",
-                "required": [EXTENSION],
-                "properties": {EXTENSION: {"type": "object", "required": ["command_id"]}},
-            },
-        },
-    },
+    Channel.CONTAINMENT_RESULTS: _answer(),
     Channel.INTEL_SHARE: {
         "description": "STIX 2.1 bundle",
         "type": "object",

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from schemas.basis import Basis
-from schemas.severity import Disposition, Severity, Tlp
+from schemas.severity import Category, Disposition, Severity, Tlp
 
 Confidence = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
@@ -21,7 +21,10 @@ class Indicator(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     """file-digest, package-version, model-revision, dataset, domain, url, publisher, config."""
     value: str
+    """The value itself, as other systems know it: a digest, host, name@version."""
     disposition: Disposition = Disposition.DETECT
+    """block: what has it is hostile. detect: look at what has it. context: explains, and is
+    nothing to match."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,30 +69,55 @@ class SupplyChainIoC(msgspec.Struct, frozen=True, kw_only=True):
     """The record on the indicator topic: one per indicator, tenant and kind."""
 
     id: str
+    """Hash of (indicator key, tenant, kind): the same for every revision."""
     ioc_type: str
+    """The kind of indicator, of the taxonomy."""
     severity: Severity
+    """Of the worst finding."""
     confidence: Confidence
+    """Of the same, 0 to 1."""
     description: str
+    """What was seen, in one sentence."""
     evidence: dict[str, Any]
+    """Values that show it: file, offset, expected, actual, ..."""
     mitre_atlas_id: str | None = None
+    """The MITRE ATLAS technique that fits best."""
     techniques: tuple[str, ...] = ()
+    """All its ATLAS techniques."""
     rule_id: str
+    """The rule; its page says how to triage."""
     ssdf: tuple[str, ...] = ()
+    """NIST SSDF practices that it violates."""
     remediation: str
+    """What to do next, in one line."""
     indicator: Indicator
+    """The value to look for, and what may be done about it."""
     component: str
+    """The key of the component in which it was found."""
     tenant: str
+    """In whose events it was found."""
     event_id: str
+    """The event that shows it."""
     occurred_at: datetime
+    """When that event occurred."""
     status: str = "active"
     """active or withdrawn."""
     revision: int = 1
     """Counts the records of this indicator: the greatest is current."""
+    category: Category = Category.COMPROMISE
+    """compromise, or hygiene: how the tenant works, nothing to match elsewhere."""
+    modified: datetime | None = None
+    """When what this revision says became so; None: a record of an earlier version."""
     valid_from: datetime
+    """From when it may be matched."""
     valid_until: datetime
+    """From when it must not be matched any more, unless a later revision says otherwise."""
     first_seen: datetime
+    """The first occurrence in this tenant."""
     last_seen: datetime
+    """The last one; told again at most once a day."""
     tlp: Tlp = Tlp.AMBER
+    """Traffic Light Protocol 2.0: with whom it may be shared."""
     prevalence: int | None = None
     """Tenants that saw it; only from k tenants on."""
     basis: Basis | None = None

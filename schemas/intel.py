@@ -26,22 +26,35 @@ class VersionRange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """An OSV range: from `introduced` up to, not including, `fixed`, or up to `last_affected`."""
 
     introduced: str = "0"
+    """The first affected version; 0: from the beginning."""
     fixed: str | None = None
+    """The first version that is not affected."""
     last_affected: str | None = None
+    """The last affected version."""
 
 
 class IntelFact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One fact about one component; the topic is compacted by its key."""
 
     key: str
+    """The component key; also the key of the record."""
     kind: IntelKind
+    """The verdict."""
     versions: tuple[str, ...] = ()
+    """The versions it is about; with no ranges either: all."""
     ranges: tuple[VersionRange, ...] = ()
+    """Ranges of versions it is about."""
     digests: tuple[str, ...] = ()
+    """SHA-256 of bytes it is about, lower-case hex."""
     sources: tuple[str, ...] = ()
+    """The feeds it comes from."""
     confidence: Confidence = 0.9
+    """How sure the source is, 0 to 1."""
     modified: datetime | None = None
+    """When the source changed it."""
     popular: bool = False
+    """So many use it that a warning must be sure."""
     summary: str | None = None
+    """In one sentence."""
     details: dict[str, Any] | None = None
     """Further fields of the source: campaign, infrastructure, indicators."""

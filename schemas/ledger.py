@@ -151,13 +151,19 @@ class OperatorAlert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """An alert for the operator of Tidewatch: a blind spot, or a bound reached."""
 
     id: str
+    """Hash of kind and subject: told again, it is the same."""
     kind: str
     """source-silent, source-recovered, incomplete-share, dead-letters, over-correlating,
     bound-reached, records-gone, foreign-key, topic-paused, topic-unreadable, escalation."""
     subject: str
     """The source, component key or incident it is about."""
     detail: str
+    """What happened, in a sentence."""
     tenant: str | None = None
+    """The tenant it is about, if it is about one."""
     since: datetime | None = None
+    """From when it has been so."""
     runbook: str = ""
+    """What to do."""
     figures: dict[str, float] = {}
+    """The numbers behind it, by name."""

@@ -11,17 +11,25 @@ class Trusted(msgspec.Struct, frozen=True, kw_only=True):
     """The allowed origins; an empty list sets no limit."""
 
     data_hosts: tuple[str, ...] = ()
+    """Hosts or buckets that a pipeline may read data from, `*.name` for all below one, or the
+    beginning of a URL."""
     publishers: tuple[str, ...] = ()
+    """Publishers whose pushes are expected, as `publisher:<registry>/<name>`."""
     registries: tuple[str, ...] = ()
+    """Registries that models may come from, as events name them."""
     indexes: tuple[str, ...] = ()
+    """Package indexes that installs may use, by their `simple` URL."""
 
 
 class Internal(msgspec.Struct, frozen=True, kw_only=True):
     """The tenant's own names and where they may come from."""
 
     prefixes: tuple[str, ...] = ()
+    """Beginnings of the names of the tenant's own packages: elsewhere they are confusion."""
     names: tuple[str, ...] = ()
+    """Names of the tenant's own packages that have no such beginning."""
     indexes: tuple[str, ...] = ()
+    """Where the tenant's own packages come from, by their `simple` URL."""
     registries: tuple[str, ...] = ()
     """Registries whose component names are private to this tenant."""
 
@@ -30,17 +38,24 @@ class Suppression(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """A rule, digest or path not to be reported, with a reason and an expiry."""
 
     reason: str
+    """Why it is harmless, for whoever reads it later."""
     expires: str
+    """The last day on which it holds, YYYY-MM-DD."""
     rule_id: str | None = None
+    """Only findings of this rule."""
     digest: str | None = None
+    """Only findings on bytes with this SHA-256."""
     path: str | None = None
+    """Only findings in this file of a push or scan."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """One tenant's policy record."""
 
     tenant: str
+    """Whose policy it is; also the key of its record."""
     version: int = 1
+    """Counts the tenant's own changes; nothing depends on it."""
     trusted: Trusted = Trusted()
     internal: Internal = Internal()
     roots: tuple[str, ...] = ()
@@ -52,14 +67,19 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     advised: tuple[str, ...] = ()
     """Containment actions that are only advised."""
     dry_run: bool = True
+    """Whether responders only say what they would do."""
     criticality: dict[str, Confidence] = {}
+    """System or deployment: how much it matters, 0 to 1; it raises the score."""
     evidence: dict[str, tuple[str, ...]] = {}
     """System: paths of logs, caches and configurations to capture."""
     blocked_sources: tuple[str, ...] = ()
+    """What a pipeline must not use: component keys, `organisation/model`, hosts with all below
+    them, beginnings of URLs, or SHA-256 of bytes."""
     required_checks: tuple[str, ...] = ()
     """What must have passed before an incident closes by itself; `entry_point`: the way in is shut.
     `signature` also makes the absence of one a failure. The name of a check (`hash`: every
-    `hash_…`) is passed when what replaced the component passed it, any name by an evaluation."""
+    `hash_…`) is passed when what replaced the component passed it, any name by an evaluation.
+    `evaluation:<name>` is no check: only a person passes it."""
     signing_keys: tuple[str, ...] = ()
     """PEM public keys, or references to them, that models must be signed with."""
     suppressions: tuple[Suppression, ...] = ()

@@ -56,6 +56,15 @@ class Disposition(StrEnum):
     CONTEXT = "context"
 
 
+class Category(StrEnum):
+    """What an indicator record speaks of."""
+
+    COMPROMISE = "compromise"
+    """Something hostile, or that may be."""
+    HYGIENE = "hygiene"
+    """How a tenant works: unpinned, unsigned, without a hash. Nothing to match elsewhere."""
+
+
 class Tlp(StrEnum):
     """Traffic Light Protocol 2.0."""
 

@@ -26,6 +26,8 @@ class IocType(msgspec.Struct, frozen=True, kw_only=True):
     openc2: tuple[str, ...]
     provenance: tuple[str, ...]
     detector: str
+    hygiene: bool = False
+    """It says how a tenant works, not that anything is hostile: nothing to match elsewhere."""
     reason: str | None = None
     """Why the base severity is below the response procedure's, if it is."""
 

@@ -69,8 +69,11 @@ class Settings(BaseSettings):
     embedded_port: int = Field(default=9192, ge=0, le=65535)
     """Where the embedded broker listens on 127.0.0.1; 0 takes the last port, or a free one."""
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    """How to authenticate with user and password; none: without."""
     kafka_username: str | None = None
+    """The user."""
     kafka_password: SecretStr | None = None
+    """The password; better in the environment than in a file."""
     kafka_tls: bool = False
     """Encrypt the connection; implied by a CA or a certificate."""
     kafka_ca: Path | None = None
@@ -80,23 +83,29 @@ class Settings(BaseSettings):
     kafka_key: Path | None = None
     """PEM file of the client's key."""
     kafka_key_password: SecretStr | None = None
+    """The password of that key, if it has one."""
 
     topic_prefix: str = "supplychain."
+    """Begins the name of every topic."""
     group_prefix: str = Field(default="tidewatch", min_length=1)
     """Consumer groups are `<group_prefix>-<app>`."""
     partitions: int = Field(default=4, ge=1, le=4096)
     """Partitions of the topics Tidewatch creates."""
     replication: int = Field(default=1, ge=1, le=32)
+    """Copies of each topic that Tidewatch creates; at least 3 in production."""
     create_topics: bool = True
     """Create missing topics at start; when off, a missing topic is an error."""
     bound_topics: dict[str, BoundTopic] = Field(default_factory=dict)
-    """Further input topics by full name, each bound to one tenant."""
+    """Further input topics by full name, each bound to a `channel` and one `tenant`: its events are
+    that tenant's, whatever they claim."""
     tenant_topics: bool = False
     """Also write the records that a tenant may read to `tenant.<id>.<channel>`."""
     max_tenants: int = Field(default=1000, ge=1)
     """Most tenants that get their own topics; a producer that makes up tenants gets no more."""
     ecs: bool = False
     """Also write Elastic Common Schema siblings of alerts and indicators."""
+    hygiene_topic: bool = False
+    """Write indicators of hygiene to a topic of their own instead of among those of compromise."""
     privacy_k: int = Field(default=3, ge=2)
     """Facts that cross tenants are told from this many organisations on."""
     organisations: dict[str, str] = Field(default_factory=dict)
@@ -113,19 +122,23 @@ class Settings(BaseSettings):
     """The key of `keys/private` that this user's decisions, policies and facts are signed with."""
 
     state_dir: Path = Field(default_factory=default_state_dir)
+    """Keys, the local copy of the state, and the embedded broker's data."""
     instance: str = Field(default_factory=socket.gethostname, min_length=1, max_length=100)
     """Distinguishes workers of one group: the static membership id is `<group>-<instance>`. The
     default is the host's name, so a second worker on one host needs its own."""
     http_host: str = "127.0.0.1"
+    """The address that health and metrics are served on."""
     http_port: int = Field(default=0, ge=0, le=65535)
     """Health and metrics; 0 takes a free port. With several apps each takes the next one, and the
     first reports the health of all."""
 
     max_event_bytes: int = Field(default=MIB, ge=1024, le=64 * MIB)
+    """The largest event that is read; the sizes of all topics follow from it."""
     dead_letter_ratio: float = Field(default=0.5, gt=0, le=1)
     """Share of unreadable records, of the last `dead_letter_window` of a partition, at which its
     topic is paused if it is bound to a tenant, and reported to the operator if it is shared."""
     dead_letter_window: int = Field(default=2000, ge=10)
+    """Records of a partition over which that share is taken."""
     dead_letter_consecutive: int = Field(default=1000, ge=1)
     """Unreadable records in a row, of one partition, at which the same happens."""
     dead_letter_pause_seconds: float = Field(default=3600, ge=1)
@@ -145,9 +158,11 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(default=10, gt=0)
     """How long a stop or a rebalance waits for chunks in flight before abandoning them."""
     commit_seconds: float = Field(default=0.3, gt=0)
+    """How often progress is committed to the broker."""
     session_seconds: float = Field(default=30, ge=1)
     """How long a worker may be silent before it loses its partitions."""
     tick_seconds: float = Field(default=15, gt=0)
+    """How often time is told to the applications: expiry, silence, escalation."""
     fetch_schemes: frozenset[str] = frozenset({"file", "https", "s3", "oci", "hf"})
     """URI schemes that may be fetched at all; each tenant's roots are in its policy."""
     fetch_private_hosts: tuple[str, ...] = ()
@@ -164,7 +179,9 @@ class Settings(BaseSettings):
     """Scan nothing where the kernel lacks seccomp or landlock, or denies them; files then stay
     incomplete. `tidewatch doctor` shows what there is."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe log line that is written."""
     log_format: Literal["auto", "json", "console"] = "auto"
+    """json for machines, console for people, auto by whether a terminal reads."""
     log_repeat_seconds: float = Field(default=60, ge=0)
     """Interval at which a broker's error is logged; the next line counts those omitted."""
 

@@ -53,12 +53,15 @@ class EvidenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Paths that may be captured, and the folder of the archives."""
 
     folder: Path
+    """Where archives and their manifests go."""
     roots: tuple[Path, ...]
     """Only paths below these are captured, whatever a command names."""
     systems: dict[str, tuple[Path, ...]] = {}
     """Paths to capture by system, in addition to those that the command names."""
     max_bytes: int = 10 * 1024**3
+    """Most bytes of one capture; what is beyond is left out, and said to be."""
     max_files: int = 50_000
+    """Most files of one capture."""
 
 
 class BlocklistConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,6 +77,7 @@ class MlflowConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """An MLflow model registry."""
 
     url: str
+    """The address of its REST interface."""
     registry: str = "mlflow"
     """The second part of its models' keys, `model:mlflow/name`."""
     alias: str = "production"
@@ -83,16 +87,20 @@ class MlflowConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     artifact_roots: tuple[Path, ...] = ()
     """Folders from which artifacts of versions may be read for verification."""
     timeout_seconds: float = 10.0
+    """How long one request may take."""
 
 
 class HookConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An HTTP service that carries out an action."""
 
     url: str
+    """Where the command is posted to."""
     secret_file: Path
     """A file with the secret that signs requests."""
     timeout_seconds: float = 10.0
+    """How long one request may take."""
     attempts: int = 4
+    """How often it is tried before the command fails, 1 to 10."""
     plain_http: bool = False
     """Allow http:// to hosts other than this machine."""
 

@@ -11,6 +11,7 @@ from agents.domain.basis import is_verified
 from agents.domain.hosts import is_local
 from agents.measures import FindingMeasure
 from agents.ports import Message
+from schemas import components
 from schemas.canonical import stable_id
 from schemas.channels import Channel
 from schemas.components import PREFIXES, tenant_scoped
@@ -28,20 +29,9 @@ is the world's."""
 _AGAINST_DATA: Final = frozenset({"behaviour_regression", "domain_change"})
 _DATA: Final = 8
 """Datasets that one finding is filed under."""
+split_version: Final = components.split_version
 SOURCE_PREFIX: Final = "source:"
 """Of the key under which a tenant's source is filed in the ledger."""
-
-
-def split_version(key: str) -> tuple[str, str | None]:
-    """Return the component key and the version of `<key>@<version>`; None without a version.
-
-    An `@` that opens the name (`pypi:@tenant/name`, `model:@acme/x`) is part of the name.
-    """
-    start = key.find(":") + 2
-    at = key.find("@", start)
-    if at < 0:
-        return key, None
-    return key[:at], key[at + 1 :] or None
 
 
 def is_own_name(key: str) -> bool:

@@ -1,4 +1,7 @@
-"""ECS 9.4 documents: an alert, and `threat.indicator` of an indicator record."""
+"""ECS 9.4 documents: an alert, and `threat.indicator` of an indicator record.
+
+What ECS has no field for is in the namespace `tidewatch`, as ECS recommends for custom fields.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,21 @@ from typing import Any, Final
 
 from schemas.atlas import FRAMEWORK, attacks
 from schemas.cloudevents import format_time
-from schemas.components import is_sha256, split_key
+from schemas.components import is_sha256, split_key, split_version
 from schemas.documents.ocsf import finding_digest, last_occurrence, lead_finding
 from schemas.findings import SupplyChainIoC
 from schemas.incidents.views import AlertView, FindingView
-from schemas.taxonomy import taxonomy
+from schemas.purl import component_purl
+from schemas.severity import BAND_WIDTH, Category, Disposition
+from schemas.taxonomy import IocType, taxonomy
 from schemas.version import PRODUCT, VENDOR, VERSION
 
 ECS_VERSION: Final = "9.4.0"
 _ATLAS_SITE: Final = "https://atlas.mitre.org"
 _HIGH: Final = 0.8
 _MEDIUM: Final = 0.5
+_PACKAGES: Final = frozenset({"pypi", "model", "image", "dataset"})
+"""Kinds of component that the fields of `package` describe."""
 
 
 def _threat(techniques: Iterable[str]) -> dict[str, Any]:
@@ -61,7 +68,9 @@ def _file(finding: FindingView) -> dict[str, Any]:
 def alert_document(alert: AlertView) -> dict[str, Any]:
     """Return the ECS alert of one tenant's view of an incident."""
     lead = lead_finding(alert)
-    kind, name = split_key(lead.component if lead else alert.root.partition("@")[0])
+    component = lead.component if lead else split_version(alert.root)[0]
+    kind, name = split_key(component)
+    purl = component_purl(component, lead.version if lead else None)
     ioc_type = lead.ioc_type if lead else "tainted_component"
     last = last_occurrence(alert)
     digests = sorted({d for finding in alert.findings if (d := finding_digest(finding))})
@@ -104,6 +113,13 @@ def alert_document(alert: AlertView) -> dict[str, Any]:
             **({"version": lead.version} if lead and lead.version else {}),
         },
         "threat": _threat(alert.techniques),
+        "tidewatch": {
+            "severity": alert.score.band,
+            "status": alert.status,
+            "activity": alert.activity,
+            "component": component,
+            **({"purl": purl} if purl.startswith("pkg:") else {}),
+        },
         **(_file(lead) if lead else {}),
     }
     if digests:
@@ -114,49 +130,123 @@ def alert_document(alert: AlertView) -> dict[str, Any]:
     return document
 
 
-def indicator_document(ioc: SupplyChainIoC) -> dict[str, Any]:
-    """Return the ECS threat indicator of an indicator record."""
+def _package(component: str, version: str | None) -> dict[str, Any]:
+    """Return the fields of a package, model or image, by which a match rule finds it elsewhere."""
+    kind, name = split_key(component)
+    if kind not in _PACKAGES:
+        return {}
+    return {"name": name, "type": kind, **({"version": version} if version else {})}
+
+
+def _match(ioc: SupplyChainIoC) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the matchable fields of `threat.indicator`, and those of `related`."""
     value = ioc.indicator.value
-    confidence = "High" if ioc.confidence >= _HIGH else "Medium"
-    indicator: dict[str, Any] = {
-        "name": value,
-        "id": [ioc.id],
-        "description": ioc.description,
-        "provider": "tidewatch",
-        "confidence": confidence if ioc.confidence >= _MEDIUM else "Low",
-        "first_seen": format_time(ioc.first_seen),
-        "last_seen": format_time(ioc.last_seen),
-        "modified_at": format_time(ioc.last_seen),
-        "marking": {"tlp": ioc.tlp.upper(), "tlp_version": "2.0"},
-    }
-    related: dict[str, Any] = {}
     if is_sha256(value):
-        indicator["type"] = "file"
-        indicator["file"] = {"hash": {"sha256": value}}
-        related["hash"] = [value]
-    elif ioc.indicator.key.startswith("domain:"):
-        indicator["type"] = "domain-name"
-        indicator["url"] = {"domain": value}
-    elif ioc.indicator.type == "url":
-        indicator["type"] = "url"
-        indicator["url"] = {"original": value}
-    else:
-        indicator["type"] = "software"
+        return {"type": "file", "file": {"hash": {"sha256": value}}}, {"hash": [value]}
+    if ioc.indicator.key.startswith("domain:"):
+        return {"type": "domain-name", "url": {"domain": value}}, {"hosts": [value]}
+    if ioc.indicator.type == "url":
+        return {"type": "url", "url": {"original": value}}, {}
+    return {"type": "software"}, {}
+
+
+def is_matchable(ioc: SupplyChainIoC) -> bool:
+    """Tell whether a match rule may fire on an indicator's value.
+
+    A withdrawn one is no threat any more, and what is only context, such as the host of a
+    tenant's own data or how it pins its packages, never was one.
+    """
+    return (
+        ioc.status == "active"
+        and ioc.indicator.disposition is not Disposition.CONTEXT
+        and ioc.category is not Category.HYGIENE
+    )
+
+
+def indicator_document(ioc: SupplyChainIoC) -> dict[str, Any]:
+    """Return the ECS document of an indicator record.
+
+    It has a `threat.indicator` as long as the value is one to match; else it is an enrichment
+    about the component alone. The document of a greater `event.sequence` replaces that of the same
+    `event.id`.
+    """
+    key, version = _subject(ioc)
+    package = _package(key, version)
+    modified = format_time(ioc.modified or ioc.last_seen)
+    matchable = is_matchable(ioc)
     kind = taxonomy().ioc_types.get(ioc.ioc_type)
+    threat = _threat(ioc.techniques)
+    match, related = _match(ioc)
+    if matchable:
+        confidence = "High" if ioc.confidence >= _HIGH else "Medium"
+        threat["indicator"] = {
+            "name": ioc.indicator.value,
+            "id": [ioc.id],
+            "description": ioc.description,
+            "provider": "tidewatch",
+            "confidence": confidence if ioc.confidence >= _MEDIUM else "Low",
+            "first_seen": format_time(ioc.first_seen),
+            "last_seen": format_time(ioc.last_seen),
+            "modified_at": modified,
+            "marking": {"tlp": ioc.tlp.upper(), "tlp_version": "2.0"},
+            **match,
+        }
+        threat["feed"] = {"name": "tidewatch"}
+    purl = component_purl(key, version) if package else ""
     return {
-        "@timestamp": format_time(ioc.last_seen),
+        "@timestamp": modified,
         "ecs": {"version": ECS_VERSION},
-        "tags": ["ai-supply-chain", *((kind.stix_indicator_types) if kind else ()), ioc.status],
+        "message": ioc.description,
+        "tags": [
+            "ai-supply-chain",
+            *((kind.stix_indicator_types) if kind else ()),
+            ioc.status,
+            ioc.category,
+            f"tlp:{ioc.tlp}",
+        ],
         "event": {
             "kind": "enrichment",
-            "category": ["threat"],
-            "type": ["indicator"],
+            "category": ["threat"] if matchable else _categories(kind),
+            "type": ["indicator"] if matchable else ["info"],
             "dataset": "tidewatch.indicator",
             "module": "tidewatch",
             "id": ioc.id,
+            "sequence": ioc.revision,
+            "severity": ioc.severity.rank * BAND_WIDTH + BAND_WIDTH // 2,
+            "action": ioc.ioc_type,
             "created": format_time(ioc.valid_from),
+            "start": format_time(ioc.first_seen),
+            "end": format_time(ioc.last_seen),
         },
+        "rule": {"id": ioc.rule_id, "name": ioc.ioc_type, "ruleset": "tidewatch"},
         "organization": {"id": ioc.tenant},
-        **({"related": related} if related else {}),
-        "threat": {**_threat(ioc.techniques), "indicator": indicator},
+        "observer": {"vendor": VENDOR, "product": PRODUCT, "version": VERSION},
+        **({"package": package} if package else {}),
+        **({"related": related} if related and matchable else {}),
+        "threat": threat,
+        "tidewatch": {
+            "severity": ioc.severity,
+            "disposition": ioc.indicator.disposition,
+            "category": ioc.category,
+            "status": ioc.status,
+            "valid_from": format_time(ioc.valid_from),
+            "valid_until": format_time(ioc.valid_until),
+            "indicator": ioc.indicator.value,
+            "component": ioc.component,
+            **({"purl": purl} if purl.startswith("pkg:") else {}),
+        },
     }
+
+
+def _subject(ioc: SupplyChainIoC) -> tuple[str, str | None]:
+    """Return the component and version an indicator is about: its own, else the checked one's."""
+    for key in (ioc.indicator.key, ioc.component):
+        bare, version = split_version(key)
+        if bare.partition(":")[0] in _PACKAGES:
+            return bare, version
+    return split_version(ioc.component)
+
+
+def _categories(kind: IocType | None) -> list[str]:
+    """Return the ECS categories of a kind of indicator, of which each allows the type info."""
+    return list(kind.ecs_category) if kind is not None else ["configuration"]

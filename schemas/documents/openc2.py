@@ -6,7 +6,8 @@ Actions are fixed by the standard; the exact meaning of ours is in the extension
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -33,6 +34,19 @@ ACTIONS: Final = {
     "release-pipeline": "start",
 }
 """Our action: the OpenC2 action."""
+OPENC2_FIRST: Final = 100
+OPENC2_LAST: Final = 599
+"""Statuses are those of HTTP: 102 working, 200 done, 4xx refused, 5xx failed."""
+ANSWER_HEADERS: Final = {
+    "ce_id": "Hash of command, attempt and status: the same answer has the same id.",
+    "ce_type": f"`{RESULT_TYPE}`.",
+    "ce_tenantid": "The command's `ce_tenantid`; the key that signs must be trusted for it.",
+    "ce_time": "When it was answered, RFC 3339; within the replay window of the broker's time.",
+    "ce_correlationid": "The command's `ce_correlationid`: its incident.",
+    "ce_signature": "The signature, by a key that is trusted for the tenant's responders.",
+}
+"""The headers that an answer must have, and what they hold."""
+_DOCUMENTED: Final = "see containment-results in docs/contract.md"
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """The errors of msgspec for bytes that are not the expected document."""
 
@@ -47,6 +61,21 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     status: int
     status_text: str = ""
     results: dict[str, Any] = {}
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What our extension of a response says; a responder may add results of its own."""
+
+    command_id: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    """The command's `command_id`."""
+    incident: str | None = None
+    """The command's incident; where it is given, the same as the header `ce_correlationid`."""
+    attempt: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
+    """The command's `attempt`: an answer to an earlier attempt does not end a later one."""
+    hold: str | None = None
+    """The command's `hold`, where it has one."""
+    changed: bool | None = None
+    """Whether anything was changed: false where it was as commanded before."""
 
 
 def _target(spec: CommandSpec) -> dict[str, Any]:
@@ -143,8 +172,35 @@ def read_response(raw: bytes) -> Response:
     try:
         response = msgspec.json.decode(raw, type=Response)
     except _UNREADABLE as error:
-        raise InvalidCommandError(f"not a containment result: {error}") from error
+        raise InvalidCommandError(
+            f"not a containment result: {error}", remedy=_DOCUMENTED
+        ) from error
+    if not OPENC2_FIRST <= response.status <= OPENC2_LAST:
+        raise InvalidCommandError(
+            f"status {response.status} is no OpenC2 status", where="status", remedy=_DOCUMENTED
+        )
+    where = f"results.{EXTENSION}"
     extension = response.results.get(EXTENSION)
-    if not isinstance(extension, dict) or not isinstance(extension.get("command_id"), str):
-        raise InvalidCommandError("the result names no command", where=f"results.{EXTENSION}")
+    if not isinstance(extension, dict):
+        raise InvalidCommandError("the result lacks our extension", where=where, remedy=_DOCUMENTED)
+    try:
+        msgspec.convert(extension, Answer)
+    except msgspec.ValidationError as error:
+        raise InvalidCommandError(
+            f"the result is not complete: {error}", where=where, remedy=_DOCUMENTED
+        ) from error
     return response
+
+
+def missing_headers(headers: Mapping[str, bytes]) -> str:
+    """Return what an answer's headers lack, as an error's detail; empty if nothing.
+
+    Args:
+        headers: By lower-case name.
+    """
+    absent = [name for name in ANSWER_HEADERS if not headers.get(name, b"").strip()]
+    if absent:
+        return f"the result has no header {', '.join(absent)}: {_DOCUMENTED}"
+    if headers["ce_type"] != RESULT_TYPE.encode():
+        return f"the result's header ce_type is not {RESULT_TYPE}: {_DOCUMENTED}"
+    return ""

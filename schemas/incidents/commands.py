@@ -25,6 +25,7 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     incident: str
     """Of several that call for it, the first by id when it was issued."""
     tenant: str
+    """Whose systems it is about; no other tenant's are touched."""
     action: str
     """capture-evidence, quarantine, rollback, block, revoke, hold-pipeline, rebuild, investigate,
     or restore, roll-forward, unblock, release-pipeline: what undoes one."""
@@ -33,10 +34,15 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     target_type: str
     """component, digest, source, identity, pipeline, system."""
     system: str | None = None
+    """The system it is about, where it is about one."""
     version: str | None = None
+    """The version of the component."""
     digest: str | None = None
+    """SHA-256 of the bytes, lower-case hex."""
     rollback_version: str | None = None
+    """For a rollback: the version to go back to."""
     rollback_digest: str | None = None
+    """For a rollback: its SHA-256, to be verified before it is used."""
     paths: tuple[str, ...] = ()
     """For evidence: what to capture."""
     after: tuple[str, ...] = ()
@@ -46,6 +52,7 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     findings: tuple[str, ...] = ()
     """The ids of the findings that justify it."""
     expires: datetime | None = None
+    """From when it must not be carried out any more."""
     undo: str | None = None
     """The action that reverses it; None if there is nothing to reverse."""
     undoes: str | None = None
@@ -55,7 +62,9 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     mode: str
     """automatic, proposal, advised, or approved (a proposal that was)."""
     dry_run: bool = True
+    """Only say what would be done."""
     attempt: int = 1
+    """Counts from 1; a retry is answered by its number."""
     hold: str = ""
     """The component whose hold issued it; empty: nothing is held by it."""
     generation: int = 0

@@ -137,7 +137,7 @@ def result_decoder() -> Decode:
         try:
             result = read_result(record)
         except InvalidCommandError as error:
-            raise UnreadableRecordError(reasons.INVALID_EVENT, error.what) from error
+            raise UnreadableRecordError(reasons.INVALID_EVENT, error.explain()) from error
         require_bound_tenant(origin, result.tenant)
         require_broker_time(record)
         return result

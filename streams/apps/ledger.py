@@ -6,7 +6,7 @@ from typing import Any
 
 from agents.domain.organisations import Register
 from agents.ledger import ledger_agent
-from agents.messages import ecs_indicator_messages
+from agents.messages import ecs_indicator_messages, hygiene_apart
 from agents.ports import Batch, Message, Publish, Rows
 from schemas.channels import Channel
 from streams.apps.decoding import ledger_decoder
@@ -17,10 +17,16 @@ from streams.kafka.signed_records import admission
 from streams.settings import Settings
 
 
-def with_ecs_indicators(agent: Agent) -> Agent:
-    """Return an agent that also publishes the ECS sibling of each indicator record."""
+def with_other_indicators(agent: Agent, *, ecs: bool, hygiene: bool) -> Agent:
+    """Return an agent whose indicator records go where the settings say.
 
-    class _Siblings:
+    Args:
+        agent: Publishes indicator records.
+        ecs: Also publish their ECS siblings.
+        hygiene: Publish those of hygiene to a topic of their own.
+    """
+
+    class _Indicators:
         def __init__(self, publish: Publish) -> None:
             self._publish = publish
             self.refuse = publish.refuse
@@ -28,14 +34,14 @@ def with_ecs_indicators(agent: Agent) -> Agent:
             self.caused_by = publish.caused_by
 
         def __call__(self, message: Message) -> None:
-            self._publish(message)
-            for sibling in ecs_indicator_messages(message):
+            self._publish(hygiene_apart(message) if hygiene else message)
+            for sibling in ecs_indicator_messages(message) if ecs else ():
                 self._publish(sibling)
 
-    async def siblings(batch: Batch[Any], publish: Publish, rows: Rows) -> None:
-        await agent(batch, _Siblings(publish), rows)
+    async def indicators(batch: Batch[Any], publish: Publish, rows: Rows) -> None:
+        await agent(batch, _Indicators(publish), rows)
 
-    return siblings
+    return indicators
 
 
 def build(settings: Settings) -> AppParts:
@@ -43,12 +49,14 @@ def build(settings: Settings) -> AppParts:
     agent = ledger_agent(
         settings.privacy_k, settings.popular_holders, Register(settings.organisations)
     )
+    if settings.ecs or settings.hygiene_topic:
+        agent = with_other_indicators(agent, ecs=settings.ecs, hygiene=settings.hygiene_topic)
     return AppParts(
         bindings=(
             Binding(
                 name="ledger",
                 channels=(Channel.OBSERVATIONS, Channel.INTEL),
-                agent=with_ecs_indicators(agent) if settings.ecs else agent,
+                agent=agent,
                 decode=ledger_decoder(admission(settings, Channel.INTEL)),
                 rows=True,
                 count=count,

@@ -85,6 +85,7 @@ APPLICATIONS: Final[Mapping[str, Application]] = {
                 Channel.OBSERVATIONS,
                 Channel.INCIDENT_UPDATES,
                 Channel.IOCS,
+                Channel.HYGIENE,
                 Channel.IOCS_ECS,
             ),
             state=Channel.OBSERVATIONS,

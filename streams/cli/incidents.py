@@ -16,8 +16,8 @@ import typer
 
 from schemas.canonical import stable_id
 from schemas.channels import Channel
-from schemas.cloudevents import binary_headers, format_time
-from schemas.decisions import DECISION_TYPE, Decision, DecisionKind
+from schemas.cloudevents import format_time
+from schemas.decisions import Decision, DecisionKind
 from schemas.errors import TidewatchError
 from schemas.incidents.views import IncidentDocument
 from schemas.severity import Tlp
@@ -290,27 +290,20 @@ async def _feed_back(
 async def _send(settings: Settings, decision: Decision, signer: Signer) -> None:
     import aiokafka  # noqa: PLC0415 -- only a decision is written
 
+    from agents.messages import decision_message  # noqa: PLC0415 -- the same
     from streams.kafka.client import client_options  # noqa: PLC0415 -- the same
     from streams.kafka.topics import ensure_topics, topic_name  # noqa: PLC0415 -- the same
 
     await ensure_topics(settings, channels=[Channel.DECISIONS])
-    value = msgspec.json.encode(decision)
-    headers = binary_headers(
-        id=decision.id,
-        type=DECISION_TYPE,
-        source=f"//tidewatch/actor/{decision.actor}",
-        time=decision.time,
-        tenant=decision.tenant or "operator",
-        correlation=decision.incident,
-    )
+    message = decision_message(decision, signer.key)
     producer = aiokafka.AIOKafkaProducer(**client_options(settings), enable_idempotence=True)
     await producer.start()
     try:
         await producer.send_and_wait(
             topic_name(settings, Channel.DECISIONS),
-            value=value,
-            key=decision.incident.encode(),
-            headers=[*headers, signer.key.sign(headers, value)],
+            value=message.value,
+            key=message.key.encode(),
+            headers=list(message.headers),
         )
     finally:
         await producer.stop()

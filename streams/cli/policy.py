@@ -11,13 +11,14 @@ import msgspec
 import orjson
 import typer
 
-from agents.checks.packages.indexes import read_origin
 from schemas.channels import Channel
 from schemas.errors import TidewatchError
 from schemas.policy import Policy, default_policy
 from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line
+from streams.cli.policy_problems import policy_problems
 from streams.kafka.compacted import latest_values, publish_values
+from streams.reports.toml_text import to_toml
 
 app = new_app("Set, show and check tenants' policies.")
 
@@ -73,36 +74,6 @@ def _unknown(document: Any, kind: type[Any], path: str = "") -> list[str]:  # no
     return found
 
 
-def policy_problems(policy: Policy) -> list[str]:
-    """Return what in a policy will not do what it seems to do."""
-    problems = []
-    for place, urls in (
-        ("trusted.indexes", policy.trusted.indexes),
-        ("internal.indexes", policy.internal.indexes),
-    ):
-        for url in urls:
-            origin = read_origin(url if "://" in url else f"https://{url}")
-            if origin is None:
-                problems.append(f"{place}: {url[:100]!r} can't be read, so it allows nothing")
-            elif origin.userinfo:
-                problems.append(f"{place}: an index with credentials in it; use `credentials`")
-            elif origin.scheme == "http" and not origin.is_local:
-                problems.append(f"{place}: {origin.url} is without TLS")
-    if (policy.internal.names or policy.internal.prefixes) and not policy.internal.indexes:
-        problems.append("internal: names without indexes, so dependency confusion is not seen")
-    problems += [
-        f"internal.prefixes: {prefix!r} is so short that it takes in public packages"
-        for prefix in policy.internal.prefixes
-        if len(prefix.strip("-_.")) < 3  # noqa: PLR2004 -- letters of a prefix
-    ]
-    if policy.automatic and policy.dry_run:
-        problems.append("automatic: nothing happens while dry_run is on")
-    both = sorted(set(policy.automatic) & set(policy.advised))
-    if both:
-        problems.append(f"automatic and advised both name {', '.join(both)}")
-    return problems
-
-
 @app.command("set", epilog=example("tidewatch policy set tenant-a.toml"))
 def set_policy(
     file: Annotated[Path, typer.Argument(help="the policy, TOML or JSON")],
@@ -127,7 +98,7 @@ def show(
     *,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Show a tenant's policy, or the default where it has set none."""
+    """Show a tenant's policy as `policy set` takes it, or the default where it has set none."""
     values = asyncio.run(latest_values(connected_settings(), Channel.POLICY))
     raw = values.get(tenant)
     policy = default_policy(tenant) if raw is None else msgspec.json.decode(raw, type=Policy)
@@ -136,9 +107,9 @@ def show(
         print_json(document)
         return
     if raw is None:
-        print_line(plain(f"{tenant} has set none; the default:"))
-    for name, value in document.items():
-        print_line(plain(f"{name}: {orjson.dumps(value).decode()}"))
+        print_line(plain(f"# {tenant} has set none; this is the default"))
+    for line in to_toml(document).splitlines():
+        print_line(plain(line))
 
 
 @app.command(epilog=example("tidewatch policy check tenant-a.toml"))

@@ -136,6 +136,7 @@ TOPICS: Mapping[Channel, TopicSpec] = {
             together="incidents",
         ),
         TopicSpec(channel=Channel.IOCS, direction=Direction.OUT, key="indicator key"),
+        TopicSpec(channel=Channel.HYGIENE, direction=Direction.OUT, key="indicator key"),
         TopicSpec(channel=Channel.IOCS_ECS, direction=Direction.OUT, key="indicator key"),
         TopicSpec(channel=Channel.ASSESSMENTS, direction=Direction.OUT, key="tenant + subject"),
         TopicSpec(
@@ -153,7 +154,7 @@ TOPICS: Mapping[Channel, TopicSpec] = {
         TopicSpec(
             channel=Channel.OPERATOR_ALERTS,
             direction=Direction.OUT,
-            key="incident id",
+            key="what it is about: a source, component key or incident",
             retention_days=90,
         ),
         TopicSpec(
@@ -183,7 +184,7 @@ TOPICS: Mapping[Channel, TopicSpec] = {
         TopicSpec(
             channel=Channel.CONTAINMENT_AUDIT,
             direction=Direction.OUT,
-            key="command id",
+            key="tenant + component; of evidence and tasks: incident id + tenant",
             retention_days=365,
         ),
         TopicSpec(
@@ -203,7 +204,13 @@ TOPICS: Mapping[Channel, TopicSpec] = {
 }
 
 TENANT_CHANNELS = frozenset(
-    {Channel.ALERTS, Channel.IOCS, Channel.ASSESSMENTS, Channel.CONTAINMENT_COMMANDS}
+    {
+        Channel.ALERTS,
+        Channel.IOCS,
+        Channel.HYGIENE,
+        Channel.ASSESSMENTS,
+        Channel.CONTAINMENT_COMMANDS,
+    }
 )
 """Channels that a tenant may read, on its own topics if they are enabled."""
 

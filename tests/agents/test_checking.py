@@ -17,13 +17,14 @@ from agents.package_install import package_install_agent
 from agents.ports import Delivery, Message, Record
 from agents.registry_push import registry_push_agent
 from schemas.basis import Basis, BasisKind
+from schemas.assessments import Assessment
 from schemas.channels import Channel
 from schemas.cloudevents import read_event
 from schemas.dead_letters import CHECK_FAILED
 from schemas.findings import Indicator
 from schemas.ledger import FindingSeen, LedgerMessage, SourceSeen
 from schemas.observations import Sighting
-from schemas.severity import Severity
+from schemas.severity import Severity, Status
 from tests.schemas.events import PACKAGE_INSTALL, REGISTRY_PUSH
 
 TIME = datetime(2026, 11, 20, 9, tzinfo=UTC)
@@ -61,21 +62,31 @@ class Published(list):
 
 
 def test_an_event_that_breaks_a_check_is_refused_and_its_neighbours_are_checked():
+    event = read_event(orjson.dumps(PACKAGE_INSTALL), (), timestamp_ms=3_600_000, max_bytes=1 << 20)
+
     def check(event):
-        yield Message(channel=Channel.ASSESSMENTS, key=str(event), value=b"first")
-        if event == 1:
+        yield Message(channel=Channel.ASSESSMENTS, key=event.id, value=b"first")
+        if event.id == "1":
             raise ZeroDivisionError
-        yield Message(channel=Channel.ASSESSMENTS, key=str(event), value=b"second")
+        yield Message(channel=Channel.ASSESSMENTS, key=event.id, value=b"second")
 
     class Batch:
         partition = 1
         watermark_ms = 0
-        deliveries = [Delivery(record=record(offset=n), value=n) for n in range(3)]  # noqa: RUF012 -- a plain stand-in
+        deliveries = tuple(
+            Delivery(record=record(offset=n), value=msgspec.structs.replace(event, id=str(n)))
+            for n in range(3)
+        )
 
     published = Published()
     asyncio.run(checking_agent(check)(Batch(), published))
     assert published.refused == [(1, CHECK_FAILED)]
-    assert [message.key for message in published] == ["0", "0", "2", "2"]
+    (said,) = [message for message in published if message.value not in {b"first", b"second"}]
+    assert [message.key for message in published if message is not said] == ["0", "0", "2", "2"]
+    assessment = msgspec.json.decode(said.value, type=Assessment)
+    assert (assessment.event_id, assessment.overall_status) == ("1", Status.INCOMPLETE)
+    assert assessment.final
+    assert dict(said.headers)["ce_final"] == b"true"
 
 
 def sighting(**changes):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
+import jsonschema
 import msgspec
 import pytest
 
@@ -14,6 +15,7 @@ from schemas.channels import Channel
 from schemas.cloudevents import binary_headers
 from schemas.dead_letters import INVALID_EVENT, INVALID_SIGNATURE
 from schemas.documents import openc2
+from schemas.export import HEADERS, topic_schema
 from schemas.incidents.updates import ForgedResult, IncidentMessage, ResultUpdate
 from schemas.signing import new_signing_key
 from tests.schemas import examples
@@ -26,12 +28,14 @@ class Published:
     def __init__(self):
         self.messages = []
         self.refused = []
+        self.why = []
 
     def __call__(self, message):
         self.messages.append(message)
 
-    def refuse(self, record, reason, _error):
+    def refuse(self, record, reason, error):
         self.refused.append((record, reason))
+        self.why.append(error)
 
 
 class OneBatch:
@@ -117,3 +121,51 @@ def test_an_answer_without_an_incident_is_a_dead_letter():
     published, updates = run(record(incident=""), trusting)
     assert [reason for _, reason in published.refused] == [INVALID_EVENT]
     assert updates == []
+
+
+@pytest.mark.parametrize("name", sorted(openc2.ANSWER_HEADERS))
+def test_an_answer_that_lacks_a_header_is_told_which_and_where_it_is_documented(name):
+    whole = record()
+    lacking = msgspec.structs.replace(
+        whole, headers=tuple(pair for pair in whole.headers if pair[0] != name)
+    )
+    published, updates = run(lacking, trusting)
+    assert [reason for _, reason in published.refused] == [INVALID_EVENT]
+    assert name in published.why[0]
+    assert "docs/contract.md" in published.why[0]
+    assert updates == []
+    schema = topic_schema(Channel.CONTAINMENT_RESULTS)[HEADERS]
+    headers = {key: raw.decode() for key, raw in lacking.headers}
+    (error,) = jsonschema.Draft202012Validator(schema).iter_errors(headers)
+    assert name in error.message
+
+
+def test_an_answer_to_another_incident_than_its_header_says_is_refused():
+    published, updates = run(record(incident="inc-2"), trusting)
+    assert [reason for _, reason in published.refused] == [INVALID_EVENT]
+    assert updates == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"status": "done"}, "status"),
+        ({"status": 1}, "status"),
+        ({"results": {}}, "results.x-tidewatch"),
+        ({"results": {"x-tidewatch": {}}}, "command_id"),
+        ({"results": {"x-tidewatch": {"command_id": ""}}}, "command_id"),
+        ({"results": {"x-tidewatch": {"command_id": "c", "attempt": 0}}}, "attempt"),
+        ({"results": {"x-tidewatch": {"command_id": "c", "changed": "no"}}}, "changed"),
+    ],
+)
+def test_code_and_schema_refuse_the_same_answers_and_say_what_is_wrong(change, said):
+    document = openc2.response_document(examples.command(), 200, "moved", {"moved_to": "/q"})
+    validator = jsonschema.Draft202012Validator(topic_schema(Channel.CONTAINMENT_RESULTS))
+    assert openc2.read_response(msgspec.json.encode(document))
+    validator.validate(document)
+    broken = {**document, **change}
+    with pytest.raises(openc2.InvalidCommandError) as caught:
+        openc2.read_response(msgspec.json.encode(broken))
+    assert said in caught.value.explain()
+    assert "docs/contract.md" in caught.value.explain()
+    assert not validator.is_valid(broken)

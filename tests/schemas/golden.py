@@ -28,7 +28,7 @@ from schemas.intel import IntelFact, IntelKind
 from schemas.ledger import OperatorAlert, Tick
 from schemas.policy import Policy, Trusted
 from schemas.scans import scan_request
-from schemas.severity import Status, Tlp
+from schemas.severity import Category, Status, Tlp
 from tests.schemas import examples
 from tests.schemas.events import PACKAGE_INSTALL, PIPELINE_RUN, REGISTRY_PUSH
 
@@ -129,6 +129,7 @@ def samples() -> dict[Channel, Any]:
         Channel.OBSERVATIONS: Tick(time_ms=int(NOW.timestamp() * 1000)),
         Channel.INCIDENT_UPDATES: FindingUpdate(incident="inc-1", root=alert.root, finding=finding),
         Channel.IOCS: examples.ioc(),
+        Channel.HYGIENE: examples.ioc("unpinned_dependency", category=Category.HYGIENE),
         Channel.ASSESSMENTS: orjson.loads(
             assessment_message(
                 Assessment(

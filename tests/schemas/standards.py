@@ -54,6 +54,9 @@ _PROFILES = {
 Source: OCSF 1.7.0, profiles/incident.json and profiles/security_control.json.
 """
 
+_PROFILE_VALUES = {"action_id": {"enum": {"3": {}, "4": {}}}}
+"""Values that the profile security_control adds: Observed, Modified. Source: the same."""
+
 
 @cache
 def _ocsf() -> dict[str, Any]:
@@ -110,7 +113,7 @@ def _class(name: str, profiles: frozenset[str]) -> dict[str, Any]:
     attributes = dict(schema["attributes"])
     for profile in profiles:
         for key in _PROFILES[profile]:
-            attributes.setdefault(key, _defined(key))
+            attributes.setdefault(key, _merged(_defined(key), _PROFILE_VALUES.get(key, {})))
     category = _ocsf()["categories_meta"]["attributes"][schema["category"]]["uid"]
     class_uid = category * 1000 + schema["uid"]
     types = {str(class_uid * 100 + int(number)): {} for number in attributes["activity_id"]["enum"]}

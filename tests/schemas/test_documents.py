@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -17,8 +18,9 @@ from stix2validator import ValidationOptions, validate_instance
 from schemas.components import component_key
 from schemas.documents import ecs, misp, ocsf, openc2
 from schemas.documents.stix import indicator_bundle, pattern
+from schemas.findings import Indicator
 from schemas.incidents.commands import CommandView
-from schemas.severity import Severity, Tlp
+from schemas.severity import Category, Disposition, Severity, Tlp
 from schemas.taxonomy import taxonomy
 from tests.schemas import examples
 from tests.schemas.standards import ecs_errors, ocsf_errors
@@ -123,6 +125,54 @@ def test_a_result_is_a_valid_remediation_activity(action, status):
 def test_ecs_documents_use_only_ecs_fields(ioc_type):
     assert ecs_errors(plain(ecs.alert_document(examples.alert(ioc_type=ioc_type)))) == []
     assert ecs_errors(plain(ecs.indicator_document(examples.ioc(ioc_type)))) == []
+
+
+def indicator(key, *, kind="x", ioc_type="malicious_payload", **changes):
+    disposition = changes.pop("disposition", Disposition.BLOCK)
+    value = key.partition(":")[2]
+    one = Indicator(key=key, type=kind, value=value, disposition=disposition)
+    return examples.ioc(ioc_type, indicator=one, **changes)
+
+
+def test_an_ecs_indicator_has_what_a_rule_matches_and_a_store_orders_by():
+    modified = datetime(2026, 11, 21, tzinfo=UTC)
+    ioc = indicator("pypi:litellm@1.82.7", revision=4, modified=modified, component="pypi:litellm")
+    document = plain(ecs.indicator_document(ioc))
+    assert document["@timestamp"] == "2026-11-21T00:00:00.000Z"
+    assert (document["event"]["id"], document["event"]["sequence"]) == (ioc.id, 4)
+    assert document["event"]["severity"] == 90
+    assert document["package"] == {"name": "litellm", "type": "pypi", "version": "1.82.7"}
+    assert document["tidewatch"]["purl"] == "pkg:pypi/litellm@1.82.7"
+    assert document["tidewatch"]["valid_until"] == "2027-11-20T00:00:00.000Z"
+    assert document["tidewatch"]["disposition"] == "block"
+    assert document["threat"]["indicator"]["modified_at"] == "2026-11-21T00:00:00.000Z"
+    assert ecs_errors(document) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"disposition": Disposition.CONTEXT},
+        {"status": "withdrawn"},
+        {"category": Category.HYGIENE, "ioc_type": "unpinned_dependency"},
+    ],
+)
+def test_what_is_not_to_be_matched_has_no_ecs_indicator(changes):
+    """A tenant's own data host must not become a domain that a match rule fires on."""
+    ioc = indicator("domain:data.acme.example", **changes)
+    document = plain(ecs.indicator_document(ioc))
+    assert "indicator" not in document["threat"]
+    assert "related" not in document
+    assert document["event"]["type"] == ["info"]
+    assert ecs_errors(document) == []
+    again = plain(ecs.indicator_document(indicator("domain:data.evil.example")))
+    assert again["threat"]["indicator"]["url"] == {"domain": "data.evil.example"}
+
+
+def test_a_name_that_begins_with_an_at_sign_is_no_version():
+    document = plain(ecs.indicator_document(indicator("model:@acme/internal/m@r1")))
+    assert document["package"] == {"name": "@acme/internal/m", "type": "model", "version": "r1"}
+    assert "purl" not in document["tidewatch"]
 
 
 @pytest.mark.parametrize(

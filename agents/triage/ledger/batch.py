@@ -131,6 +131,7 @@ class LedgerBatch:
                 ),
             ),
             stage="baseline",
+            source=finding.source,
             findings=(finding.id,),
         )
         self._publish(assessment_message(assessment, finding.occurred_at, LEDGER))

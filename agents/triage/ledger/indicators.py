@@ -43,7 +43,8 @@ from schemas.findings import Finding, Indicator, SupplyChainIoC
 from schemas.incidents.updates import FindingUpdate, Prevalence, Related, Withdrawal
 from schemas.intel import IntelFact, IntelKind
 from schemas.ledger import FindingSeen, OperatorAlert, Revision
-from schemas.severity import Disposition, Severity
+from schemas.severity import Category, Disposition, Severity
+from schemas.taxonomy import taxonomy
 
 VALID_DAYS: Final = 365
 EVIDENCE_BYTES: Final = 8_000
@@ -379,6 +380,8 @@ def _publish(batch: LedgerBatch, key: str, ioc: IocRow, row: ComponentRow) -> No
         occurred_at=finding.occurred_at,
         status="active" if active else "withdrawn",
         revision=ioc.published,
+        category=_category(finding),
+        modified=from_ms(_modified(ioc)),
         valid_from=from_ms(ioc.first_ms),
         valid_until=from_ms(ioc.last_ms + VALID_DAYS * DAY_MS),
         first_seen=from_ms(ioc.first_ms),
@@ -387,6 +390,24 @@ def _publish(batch: LedgerBatch, key: str, ioc: IocRow, row: ComponentRow) -> No
         basis=finding.basis,
     )
     batch.indicator(record)
+
+
+def _category(finding: Finding) -> Category:
+    kind = taxonomy().ioc_types.get(finding.ioc_type)
+    return Category.HYGIENE if kind is not None and kind.hygiene else Category.COMPROMISE
+
+
+def _modified(ioc: IocRow) -> int:
+    """Return when the state of an indicator became so, milliseconds since the epoch.
+
+    That is the latest of what it rests on: an occurrence, or a fact or decision on it.
+    """
+    revisions = (
+        ioc.revision,
+        *(revision for _, revision, _ in ioc.ids.values()),
+        *(revision for revision, _ in ioc.suppressed.values()),
+    )
+    return max(ioc.last_ms, *(at for at, _ in revisions))
 
 
 def _disposed(finding: Finding) -> Indicator:

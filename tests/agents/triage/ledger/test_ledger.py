@@ -570,6 +570,23 @@ def test_each_content_of_an_indicator_has_an_id_and_a_revision_of_its_own():
     assert len(contents) == len(sent) == 5
     assert len({dict(one.headers)["ce_id"] for one in sent}) == len(contents)
     assert [one.revision for one in records] == list(range(1, len(records) + 1))
+    assert [one.modified for one in records] == sorted(one.modified for one in records)
+    assert {one.category for one in records} == {"compromise"}
+    headers = [dict(one.headers) for one in sent]
+    assert [int(one["ce_revision"]) for one in headers] == [one.revision for one in records]
+    assert [one["ce_status"].decode() for one in headers] == [one.status for one in records]
+    for one, record in zip(headers, records, strict=True):
+        assert one["ce_severity"].decode() == record.severity
+        assert one["ce_disposition"].decode() == record.indicator.disposition
+        assert one["ce_ioctype"].decode() == record.ioc_type
+
+
+def test_an_indicator_of_hygiene_says_so_in_its_record_and_a_header():
+    flow = Flow()
+    flow.found(finding("unpinned_dependency", "a"))
+    (sent,) = [one for one in flow.sent if one.channel is Channel.IOCS]
+    assert msgspec.json.decode(sent.value, type=SupplyChainIoC).category == "hygiene"
+    assert dict(sent.headers)["ce_category"] == b"hygiene"
 
 
 def test_prevalence_is_told_from_three_tenants_on():

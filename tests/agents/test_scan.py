@@ -1,0 +1,86 @@
+"""Assessments say when nothing more follows for an event, whatever becomes of its scan."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import msgspec
+
+from agents.checks.provenance.planning import plan_scan
+from agents.package_install import package_install_agent
+from agents.ports import Delivery
+from agents.registry_push import registry_push_agent
+from agents.scan import scan_agent
+from schemas.assessments import Assessment
+from schemas.channels import Channel
+from schemas.dead_letters import CHECK_FAILED
+from schemas.severity import Status
+from tests.agents.checks.packages.installs import install
+from tests.agents.checks.provenance.pushes import knowing, push_event
+from tests.agents.checks.provenance.scanning import MemoryFetch, by_content
+from tests.agents.test_checking import Published, record
+
+FILES = [{"path": "m.safetensors", "uri": "file:///m/m.safetensors"}]
+WEIGHTS = b"\x02" + bytes(7) + b"{}"
+
+
+def published(agent, value):
+    class Batch:
+        partition = 1
+        watermark_ms = 0
+        deliveries = (Delivery(record=record(), value=value),)
+
+    done = Published()
+    asyncio.run(agent(Batch(), done))
+    return done
+
+
+def assessment(done):
+    (said,) = [one for one in done if one.channel is Channel.ASSESSMENTS]
+    told = msgspec.json.decode(said.value, type=Assessment)
+    headers = dict(said.headers)
+    assert headers["ce_final"] == (b"true" if told.final else b"false")
+    assert headers["ce_stage"].decode() == told.stage
+    assert headers["ce_status"].decode() == told.overall_status
+    assert told.source
+    return told
+
+
+def scanned(files):
+    knowledge = knowing({"roots": ["file:///m"]})
+    request = plan_scan(push_event(files=FILES), knowledge.policy("tenant-a"))
+
+    def fetch(_policy):
+        return contextlib.nullcontext(files)
+
+    return published(scan_agent(knowledge, fetch, by_content, lambda: 0), request)
+
+
+def test_a_push_whose_scan_follows_is_not_final_and_others_are():
+    knowledge = knowing({"roots": ["file:///m"]})
+    done = published(registry_push_agent(knowledge), push_event(files=FILES))
+    assert Channel.SCAN_REQUESTS in {one.channel for one in done}
+    assert not assessment(done).final
+    assert assessment(published(registry_push_agent(knowledge), push_event())).final
+    assert assessment(published(package_install_agent(knowledge), install({}))).final
+
+
+def test_a_scan_is_final_and_one_that_is_tried_again_is_not():
+    assert assessment(scanned(MemoryFetch({"file:///m/m.safetensors": WEIGHTS}))).final
+    tried = scanned(MemoryFetch({}))
+    assert Channel.SCAN_REQUESTS in {one.channel for one in tried}
+    told = assessment(tried)
+    assert (told.final, told.overall_status) == (False, Status.INCOMPLETE)
+
+
+def test_a_scan_that_fails_unexpectedly_is_incomplete_and_final():
+    class Broken:
+        def __getattr__(self, name):
+            raise ZeroDivisionError(name)
+
+    done = scanned(Broken())
+    assert [reason for _, reason in done.refused] == [CHECK_FAILED]
+    told = assessment(done)
+    assert (told.stage, told.overall_status) == ("scan", Status.INCOMPLETE)
+    assert told.final
