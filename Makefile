@@ -72,7 +72,7 @@ lock: ## bring the locks in line with what is declared (ARGS=--upgrade: everythi
 	$(VENV)/installer/bin/python locks/metadata.py locks/metadata.json requirements.lock requirements-dev.lock locks/*.lock
 
 # what a person's machine has and a worker has not
-ROLES := --extra embedded --extra lock --extra stores
+ROLES := --extra embedded --extra lock --extra notify --extra stores
 
 LOCK = $(INSTALLER) uv pip compile --quiet --generate-hashes --universal --no-strip-extras --python-version 3.11 \
 	--exclude-newer $(shell date --utc --date "7 days ago" +%Y-%m-%d) \

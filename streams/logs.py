@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from streams.settings import Settings
 
-QUIET = ("faust", "mode", "aiokafka", "asyncio")
-"""Libraries whose information-level chatter says nothing to an operator."""
+QUIET = ("faust", "mode", "aiokafka", "asyncio", "urllib3")
+"""Libraries whose information-level chatter says nothing to an operator, or names addresses whose
+paths may be secrets."""
 
 
 def configure_logs(settings: Settings, **bound: str) -> None:

@@ -1,0 +1,1 @@
+"""Telling people: which message goes to whom, when, and what it says."""

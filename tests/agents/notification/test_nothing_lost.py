@@ -1,0 +1,140 @@
+"""Whatever happens: the last word on each incident reaches people, and nothing does twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.notification.notices import Notice
+from agents.notification.threads import Outcome
+from schemas.notifications import NotificationThread
+from tests.agents.notification.making import (
+    DOWN,
+    HOUR,
+    MINUTE,
+    NOW,
+    TAKEN,
+    Desk,
+    alert,
+    config,
+    proposal,
+)
+from tests.agents.notification.test_threads import ESCALATION, TONIGHT
+
+CONFIGS = [config(), config(ESCALATION), config(TONIGHT), config(ESCALATION + TONIGHT)]
+
+alerts = st.tuples(
+    st.just("alert"),
+    st.sampled_from(["inc-1", "inc-2"]),
+    st.sampled_from(["low", "medium", "high", "critical"]),
+    st.sampled_from(["new", "acknowledged", "contained", "closed"]),
+)
+steps = st.lists(
+    st.one_of(
+        alerts,
+        st.tuples(st.just("proposal"), st.sampled_from(["inc-1", "inc-2"]), st.integers(0, 3)),
+        st.tuples(st.just("time"), st.sampled_from([1, 40, 400, 4000, 40_000])),
+        st.tuples(st.just("answer"), st.sampled_from(["taken", "down", "refused", "busy"])),
+        st.tuples(st.just("deliver")),
+        st.tuples(st.just("crash")),
+        st.tuples(st.just("replay"), st.integers(1, 20)),
+    ),
+    min_size=1,
+    max_size=25,
+)
+
+ANSWERS = {
+    "taken": TAKEN,
+    "down": DOWN,
+    "refused": Outcome(taken=False, refused=True, detail="answered 400"),
+    "busy": Outcome(taken=False, retry_after=60.0, detail="answered 429"),
+}
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(CONFIGS), steps)
+def test_the_last_word_is_told_and_nothing_is_told_twice(chosen, done):
+    desk = Desk(chosen)
+    read: list[tuple[Notice, int]] = []
+    crashes = 0
+    for step in done:
+        match step:
+            case ("alert", incident, severity, status):
+                at_ms = NOW + len(read)
+                read.append(
+                    (alert(at_ms, incident=incident, severity=severity, status=status), at_ms)
+                )
+                desk.take(read[-1][0], at_ms=at_ms)
+            case ("proposal", incident, number):
+                at_ms = NOW + len(read)
+                read.append((proposal(incident, command_id=f"cmd-{number}"), at_ms))
+                desk.take(read[-1][0], at_ms=at_ms)
+            case ("time", seconds):
+                desk.now_ms += seconds * 1000
+            case ("answer", name):
+                desk.answer = lambda _, name=name: ANSWERS[name]
+            case ("deliver",):
+                desk.deliver()
+            case ("crash",):
+                crashes += 1
+                desk.deliver(crash=True)
+            case ("replay", count):
+                for notice, at_ms in read[-count:]:
+                    desk.take(notice, at_ms=at_ms)
+    desk.answer = lambda _: TAKEN
+    desk.pass_time(36 * HOUR, step=20 * MINUTE)
+
+    # one id is one message, and one message is taken once but for what a crash cut short
+    by_id: dict[str, set[tuple[str, str, int]]] = {}
+    for one in desk.got:
+        by_id.setdefault(one.message.id, set()).add(
+            (one.message.title, one.message.body, one.message.at_ms)
+        )
+    assert all(len(versions) == 1 for versions in by_id.values())
+    taken = Counter((one.message.id, one.destination) for one in desk.got)
+    assert max(taken.values(), default=0) <= 1 + crashes
+
+    last: dict[str, Notice] = {}
+    for notice, _ in read:
+        if notice.standing is not None:
+            last[notice.subject] = notice
+    lost = b"".join(desk.letters.values())
+    for incident, notice in last.items():
+        assert notice.standing is not None
+        thread = thread_of(desk, incident)
+        told = [
+            one.message
+            for one in desk.got
+            if one.message.incident == incident and one.destination == "chat"
+        ]
+        if thread is None:
+            # never severe enough for anybody to be told
+            assert notice.severity is not None
+            assert notice.severity.rank < chosen.routes[0].min_severity.rank
+            continue
+        assert thread.now is not None
+        assert thread.now.digest == notice.standing.digest
+        assert thread.due_ms is None
+        assert thread.messages == ()
+        if thread.told is not None:
+            assert thread.told.digest == notice.standing.digest
+            assert told or incident.encode() in lost
+            said = [one for one in told if one.event not in {"escalated", "proposed"}]
+            assert (said and f"Status {thread.now.status}" in said[-1].body) or (
+                incident.encode() in lost
+            )
+        # each step of escalation once, and none once it is acknowledged
+        if thread.told_ms is not None and not thread.now.acknowledged:
+            wanted = [
+                number
+                for number, one in enumerate(chosen.routes[0].escalation, 1)
+                if thread.now.severity.rank >= one.min_severity.rank
+            ]
+            assert thread.step >= max(wanted, default=0)
+
+
+def thread_of(desk: Desk, incident: str) -> NotificationThread | None:
+    """Return the thread of an incident."""
+    return desk.book.thread(f"notify|soc|acme|{incident}")
