@@ -16,8 +16,8 @@ from agents.messages import refusal_message
 from agents.package_install import package_install_agent
 from agents.ports import Delivery, Message, Record
 from agents.registry_push import registry_push_agent
-from schemas.basis import Basis, BasisKind
 from schemas.assessments import Assessment
+from schemas.basis import Basis, BasisKind
 from schemas.channels import Channel
 from schemas.cloudevents import read_event
 from schemas.dead_letters import CHECK_FAILED
