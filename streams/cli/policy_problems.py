@@ -30,11 +30,16 @@ REGISTRIES: Final = frozenset(
     {
         *REGISTRY_ALIASES,
         *REGISTRY_ALIASES.values(),
+        "artifact-registry",
+        "azure-ml",
+        "ecr",
         "github",
+        "gitlab",
         "harbor",
         "jfrog",
         "mlflow",
         "oci",
+        "quay",
         "sagemaker",
         "wandb",
         # types of purl, by which CDEvents name where an artifact is

@@ -188,8 +188,16 @@ DOCUMENTS = {"entries", "cyclonedx", "sarif"}
 """JSON, which the command line prints."""
 TO_OTHERS = {"impact", "lessons"}
 """Give rows to the report of an incident."""
-OF_OURS = {"rule_pages"}
-"""Writes pages of our own rules."""
+OF_OURS = {
+    "contract_pages",
+    "contract_samples",
+    "field_docs",
+    "reference_pages",
+    "rule_pages",
+    "signature_vectors",
+    "toml_text",
+}
+"""Write pages of our own rules, types and samples."""
 
 
 def test_every_report_is_covered_here() -> None:
