@@ -27,8 +27,8 @@ test: setup-dev $(VENV)/interop.stamp ## set up, then run the tests (ARGS="tests
 test-fast: setup-dev ## the tests that need no Kafka, kill nothing and are quick
 	$(BIN)/python -m pytest $(TWO) -m "not kafka and not fault and not slow" $(ARGS)
 
-# two processes, which take tests in the order of tests/conftest.py (ARGS="--numprocesses 0": one)
-TWO := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+# two processes, which take tests as tests/scheduling.py says (ARGS="--numprocesses 0": one)
+TWO := --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 lint: setup-dev ## style, types, and the walls between the rooms
 	$(BIN)/ruff check .

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 import structlog
 
 from streams.broker import EmbeddedBroker
+from tests.scheduling import Scheduling, longest_first
 
 # the same examples on every run, and no limit on their time, which depends on the machine's load
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -24,47 +26,17 @@ OwnKafka = Callable[..., EmbeddedBroker]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses a broker, group what one process runs, and put the longest first.
-
-    What a module sets up once is for the tests of that module, so one process runs those that use
-    it. Of the others each long one goes to whichever process is free. The order is that of the
-    times that tests are given: no process is left with a long one at the end.
-    """
-    longest: dict[str, float] = {}
-    groups: dict[pytest.Item, str] = {}
-    for number, item in enumerate(items):
+    """Mark what uses a broker, and begin with what takes long."""
+    for item in items:
         if {"kafka", "own_kafka"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.kafka)
-        named = item.get_closest_marker("xdist_group")
-        if named is not None:
-            group = str(named.args[0])
-        elif is_long(item) and not shares_a_fixture(item):
-            group = str(number)
-        else:
-            group = item.nodeid.partition("::")[0]
-        if named is None:
-            item.add_marker(pytest.mark.xdist_group(group))
-        groups[item] = group
-        longest[group] = max(longest.get(group, 0.0), seconds_given(item))
-    items.sort(key=lambda item: -longest[groups[item]])
+    longest_first(items)
 
 
-def is_long(item: pytest.Item) -> bool:
-    """Tell whether a test is not among the quick ones."""
-    return any(item.get_closest_marker(name) for name in ("kafka", "fault", "slow"))
-
-
-def shares_a_fixture(item: pytest.Item) -> bool:
-    """Tell whether a test uses what is set up once for its module."""
-    known = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
-    return any(one.scope == "module" for found in known.values() for one in found)
-
-
-def seconds_given(item: pytest.Item) -> float:
-    """Return how long a test may take; 0 for the quick ones."""
-    marker = item.get_closest_marker("timeout")
-    given = float(marker.args[0]) if marker is not None else 1.0
-    return given if is_long(item) else 0.0
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling | None:
+    """Distribute tests by `tests/scheduling.py` where they are distributed by modules."""
+    return Scheduling(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 @pytest.fixture(autouse=True)

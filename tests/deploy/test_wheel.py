@@ -38,7 +38,7 @@ NOT_AT_RUN_TIME = {"build", "dev"}
 BUILD_SECONDS = 240
 COMMAND_SECONDS = 240
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.slow, pytest.mark.xdist_group("wheel")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

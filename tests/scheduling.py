@@ -1,0 +1,62 @@
+"""Says which tests one process runs together, where several processes run tests."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+ROOT = Path(__file__).resolve().parents[1]
+LONG = ("kafka", "fault", "slow")
+"""Marks of tests that take longer than the others, or may."""
+
+_SHARES = re.compile(r"scope=[\"']module[\"']")
+_LONG = re.compile(rf"\bmark\.({'|'.join(LONG)})\b|\b(own_)?kafka\b")
+
+
+def group_of(nodeid: str) -> str:
+    """Return what a test is run together with: all of its module, or nothing else.
+
+    What a module sets up once is for its tests, so one process runs them all. Of other modules with
+    long tests each test goes to whichever process is free. xdist's own groups are names that it
+    appends to the ids of tests, which pytest 9.2 does not let it do; and the process that
+    distributes the tests knows nothing of them but their ids. So the text of the module decides.
+    """
+    module = nodeid.partition("::")[0]
+    return nodeid if _runs_apart(module) else module
+
+
+@cache
+def _runs_apart(module: str) -> bool:
+    text = (ROOT / module).read_text()
+    return _LONG.search(text) is not None and _SHARES.search(text) is None
+
+
+class Scheduling(LoadScopeScheduling):
+    """xdist's scheduling by modules, with finer parts; its option `--dist loadscope` selects it."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+def longest_first(items: list[pytest.Item]) -> None:
+    """Put groups with long tests before others, by the time that their tests are given.
+
+    So no process is left with a long test when the others are done.
+    """
+    longest: dict[str, float] = {}
+    for item in items:
+        group = group_of(item.nodeid)
+        longest[group] = max(longest.get(group, 0.0), _seconds_given(item))
+    items.sort(key=lambda item: -longest[group_of(item.nodeid)])
+
+
+def _seconds_given(item: pytest.Item) -> float:
+    """Return how long a test may take; 0 for the quick ones."""
+    if not any(item.get_closest_marker(name) for name in LONG):
+        return 0.0
+    marker = item.get_closest_marker("timeout")
+    return float(marker.args[0]) if marker is not None else 1.0

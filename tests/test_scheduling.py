@@ -1,0 +1,21 @@
+"""Tests that share what a module sets up share a process; long ones that share nothing do not."""
+
+from __future__ import annotations
+
+from tests.scheduling import group_of
+
+
+def test_a_module_that_sets_something_up_for_its_tests_is_one_group() -> None:
+    module = "tests/e2e/test_poison.py"
+    assert {group_of(f"{module}::test_one"), group_of(f"{module}::test_two[a]")} == {module}
+
+
+def test_long_tests_of_other_modules_go_where_there_is_room() -> None:
+    one, two = (f"tests/streams/engine/test_lossless.py::test_{name}" for name in ("one", "two"))
+    assert group_of(one) == one
+    assert group_of(two) == two
+
+
+def test_quick_tests_stay_together() -> None:
+    module = "tests/agents/domain/test_rules.py"
+    assert group_of(f"{module}::test_one[pypi::x]") == module
