@@ -58,9 +58,9 @@ from tests.schemas.examples import command
 from tests.streams.reports.test_incident_report import incident
 from tests.wheels import write_wheel
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
-SECONDS = 120
+SECONDS = 240
 
 EXIT_CODES = {
     # findings

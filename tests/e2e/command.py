@@ -11,7 +11,7 @@ BROKEN = 2
 """The exit code of what could not be done."""
 
 
-def tidewatch(*words: str, seconds: float = 60, **settings: object) -> tuple[int, str]:
+def tidewatch(*words: str, seconds: float = 120, **settings: object) -> tuple[int, str]:
     """Run a command as a user does; return the exit code and what it said."""
     environment = {
         **{name: text for name, text in os.environ.items() if "TIDEWATCH" not in name},

@@ -19,7 +19,7 @@ from tests.e2e.chain import Chain
 from tests.scenarios.expectation import SCENARIOS, Alert, Scenario, load
 
 WEEK = "ordinary_week"
-SECONDS = 120
+SECONDS = 240
 
 
 class TenantAlert(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,9 +17,9 @@ from tests.e2e.chain import Chain
 from tests.e2e.hostile_events import HUGE, hostile, odd, poison
 from tests.e2e.mixed_events import events, intel, policies, write_models
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
-SECONDS = 180
+SECONDS = 240
 NEIGHBOURS = 2_500
 
 

@@ -16,9 +16,9 @@ from tests.e2e.chain import Chain
 from tests.e2e.command import BROKEN, said, tidewatch
 from tests.e2e.mixed_events import events, intel, policies, write_models
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
-SECONDS = 90
+SECONDS = 180
 
 
 @pytest.mark.parametrize("words", [("worker",), ("worker", "--agents", "checks"), ("up",)])

@@ -20,9 +20,9 @@ from streams.kafka.compacted import publish_values
 from tests.e2e.chain import Chain
 from tests.e2e.scenario_run import send_events
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
-SECONDS = 60
+SECONDS = 180
 BAD = {"pypi:tensor-loader": "1.4.2", "pypi:quick-embed": "0.3.0"}
 OTHER = "pypi:model-shim"
 TENANTS = ("north", "south", "west")

@@ -28,9 +28,9 @@ from tests.e2e.guarded_kafka import GuardedKafka
 from tests.e2e.scenario_run import send_events, send_facts
 from tests.installed import TIDEWATCH
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
-SECONDS = 90
+SECONDS = 180
 ONE = "acme"
 """The tenant whose reading is looked at."""
 OTHERS = {"a": ("globex", "initech"), "b": ("zenith-labs", "quartz-nine")}

@@ -17,9 +17,9 @@ from tests.e2e.command import BROKEN, said, tidewatch
 from tests.e2e.scenario_run import send_facts
 from tests.e2e.tls_kafka import TlsKafka
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 
-SECONDS = 60
+SECONDS = 180
 BAD = "tensor-thief"
 SECRETS = ("of-nobody-else", "opens-the-key")
 

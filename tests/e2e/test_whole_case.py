@@ -50,7 +50,7 @@ from tests.installed import TIDEWATCH
 
 pytestmark = [pytest.mark.kafka, pytest.mark.fault, pytest.mark.timeout(600)]
 
-SECONDS = 120
+SECONDS = 240
 MAKER, USER, HOST = "tenant-maker", "tenant-user", "tenant-host"
 TENANTS = (MAKER, USER, HOST)
 MODEL = "acme-labs/churn"

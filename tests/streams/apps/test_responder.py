@@ -46,7 +46,7 @@ from tests.installed import TIDEWATCH
 
 pytestmark = [pytest.mark.kafka]
 
-DEADLINE = 60.0
+DEADLINE = 120.0
 GOOD = {"config.json": b"{}", "model.safetensors": b"good"}
 BAD = {"config.json": b"{}", "pytorch_model.bin": b"\x80\x04evil"}
 

@@ -60,7 +60,7 @@ def read(bootstrap: str, topic: str, count: int) -> list[bytes]:
         )
         await consumer.start()
         try:
-            return [(await asyncio.wait_for(consumer.getone(), 30)).value for _ in range(count)]
+            return [(await asyncio.wait_for(consumer.getone(), 120)).value for _ in range(count)]
         finally:
             await consumer.stop()
 
@@ -90,7 +90,7 @@ def lives(pid: int) -> bool:
     return state != "Z"
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
     """Wait for a condition; fail by name when it does not come."""
     deadline = time.monotonic() + seconds
     while not condition():

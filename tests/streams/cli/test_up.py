@@ -22,10 +22,10 @@ from streams.broker.paths import jars_dir
 from streams.broker.ports import free_ports
 from streams.cli.instance import AlreadyUpError, Holder, Instance
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 TIDEWATCH = Path(sys.executable).with_name("tidewatch")
-DEADLINE = 60.0
+DEADLINE = 120.0
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = DEADLINE) -> None:

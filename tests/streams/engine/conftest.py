@@ -25,7 +25,7 @@ from streams.kafka.topics import ensure_topics, topic_name
 from streams.settings import Settings, load_settings
 
 SCRIPT = Path(__file__).with_name("trial_agents.py")
-DEADLINE = 30.0
+DEADLINE = 120.0
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
