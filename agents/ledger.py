@@ -17,6 +17,7 @@ def ledger_agent(
     k: int = PRIVATE_TENANTS,
     popular_holders: int = POPULAR_HOLDERS,
     register: Register | None = None,
+    secret: bytes = b"",
 ) -> LedgerAgent:
     """Return the agent that reads `observations` and `intel`; both share the partition's rows.
 
@@ -24,6 +25,7 @@ def ledger_agent(
         k: Fewer tenants are never counted in what a tenant reads.
         popular_holders: What more of them hold is not contained on a scan's word alone.
         register: Which organisations tenants belong to; None: each is one.
+        secret: By which full sets choose, so that nobody can aim at what is dropped.
     """
 
     async def ledger(batch: Batch[LedgerInput], publish: Publish, rows: Rows) -> None:
@@ -35,6 +37,7 @@ def ledger_agent(
             k=k,
             popular_holders=popular_holders,
             register=register,
+            secret=secret,
         )
 
     return ledger

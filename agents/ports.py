@@ -103,8 +103,14 @@ class Rows(Protocol):
     def delete(self, key: str) -> None:
         """Remove the row."""
 
-    def scan(self, prefix: str, *, limit: int) -> Iterator[tuple[str, bytes]]:
-        """Yield at most `limit` rows whose key starts with `prefix`, in key order."""
+    def scan(self, prefix: str, *, limit: int, after: str = "") -> Iterator[tuple[str, bytes]]:
+        """Yield at most `limit` rows whose key starts with `prefix`, in key order.
+
+        Args:
+            prefix: The prefix.
+            limit: At most so many.
+            after: Only those whose key is greater.
+        """
 
 
 class Batch(Protocol[T]):

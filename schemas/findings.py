@@ -119,6 +119,6 @@ class SupplyChainIoC(msgspec.Struct, frozen=True, kw_only=True):
     tlp: Tlp = Tlp.AMBER
     """Traffic Light Protocol 2.0: with whom it may be shared."""
     prevalence: int | None = None
-    """Tenants that saw it; only from k tenants on."""
+    """Other organisations that saw it; only from k of them on."""
     basis: Basis | None = None
     """How it is known; None: its tenant's event says so."""

@@ -47,7 +47,11 @@ class FactChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     after: str = ""
     """The ledger's own note to continue after this row: a search is done page by page."""
     before: IntelFact | None = None
-    """With `after`: the fact that `fact` replaced."""
+    """When it continues: the fact that `fact` replaced."""
+    edges_after: str = ""
+    """The ledger's own note to go on marking what builds name behind this row."""
+    indicators_after: str = ""
+    """The ledger's own note to go on taking indicators back behind this row."""
 
 
 class Derived(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="derived"):
@@ -91,6 +95,8 @@ class Taint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     """It stays within `tenant`, however far it is passed on."""
     after: str = ""
     """The ledger's own note to go on telling systems behind this row."""
+    children_after: str = ""
+    """The ledger's own note to go on passing it on to children behind this row."""
     basis: Basis | None = None
     """How it is known that `key` is tainted; None: as `tenant` claims."""
     found: BareFinding | None = None
@@ -111,6 +117,8 @@ class CaseState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     revision: Revision = (0, 0)
     tenant: str = ""
     """Whose part it is about, and whose claims alone it ends; empty: the whole, by the operator."""
+    after: str = ""
+    """The ledger's own note to go on taking indicators back behind this row."""
 
 
 class GoBack(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="go-back"):
@@ -119,6 +127,15 @@ class GoBack(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
     key: str
     after: str = ""
     """Continue after this row: it is done page by page."""
+
+
+class AdviceOffered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="advice"):
+    """The ledger's own note of what it would advise a tenant of, within the tenant's quotas."""
+
+    key: str
+    """`advice:` and the tenant."""
+    exposure: msgspec.Raw
+    """What the incident is told, as JSON."""
 
 
 class SourceSeen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="source"):
@@ -143,7 +160,16 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True, tag="tick"):
 
 
 LedgerMessage = (
-    Sighting | FindingSeen | FactChange | Derived | Taint | CaseState | GoBack | SourceSeen | Tick
+    Sighting
+    | FindingSeen
+    | FactChange
+    | Derived
+    | Taint
+    | CaseState
+    | GoBack
+    | AdviceOffered
+    | SourceSeen
+    | Tick
 )
 
 

@@ -114,6 +114,9 @@ class Settings(BaseSettings):
     up tenants can make up a count."""
     popular_holders: int = Field(default=10, ge=1)
     """What more organisations hold is not contained on a scan's word alone, but proposed."""
+    rank_secret: SecretStr | None = None
+    """By which the ledger's full sets choose what they keep; the same for every worker. Without it
+    a producer can work out names that take the place of others in its own tenant's share."""
 
     signed_topics: frozenset[Literal["policy", "intel"]] = frozenset()
     """Topics whose records must be signed by a key that may: `policy`, `intel`. Unsigned ones are

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -73,6 +74,52 @@ def trim(
     return left < 0
 
 
+def keyed_order(secret: bytes, place: str) -> str:
+    """Return by which a place is kept in a full set: nobody without the secret can work it out.
+
+    Args:
+        secret: Of the deployment; empty: the place itself.
+        place: Of an element, a rank.
+    """
+    if not secret:
+        return place
+    return blake2b(place.encode(), key=secret[:64], digest_size=8).hexdigest()
+
+
+def trim_shared(
+    elements: dict[str, V],
+    cap: int,
+    limit: int,
+    owners: Callable[[str], Iterable[str]],
+    order: Callable[[str], str],
+) -> bool:
+    """Drop elements as `trim` does; each owner's first are kept before anybody's second.
+
+    So however many elements one owner adds, they take the room of its own. Which are kept does not
+    depend on the order of arrival: an element's turn only ever gets later.
+
+    Args:
+        elements: By rank.
+        cap: How many are kept at most.
+        limit: Bytes, as msgpack encodes them.
+        owners: Whose an element is; one that is nobody's is kept first.
+        order: By which each owner's elements take their turns.
+
+    Returns:
+        Whether anything was dropped.
+    """
+    taken: dict[str, int] = {}
+    turns: dict[str, tuple[int, str]] = {}
+    for key in sorted(elements, key=order):
+        turn = 0
+        for number, owner in enumerate(owners(key)):
+            count = taken.get(owner, 0)
+            taken[owner] = count + 1
+            turn = count if number == 0 else min(turn, count)
+        turns[key] = (turn, order(key))
+    return trim(elements, cap, limit, turns.__getitem__)
+
+
 def clip(text: str, limit: int) -> str:
     """Return `text` in at most `limit` bytes of UTF-8; what is cut is marked with its hash."""
     if len(text) * _BYTES_PER_CHAR <= limit:
@@ -98,6 +145,10 @@ class Tally(msgspec.Struct, array_like=True):
     def add(self, name: str, cap: int) -> bool:
         """Count `name`; return whether the tally changed."""
         return self.add_rank(int(_rank_of_part(name), 16), cap)
+
+    def has(self, name: str) -> bool:
+        """Tell whether `name` was counted; once the tally is full, it is taken to have been."""
+        return self.full or int(_rank_of_part(name), 16) in self.smallest
 
     def add_rank(self, value: int, cap: int) -> bool:
         """Count an element by its 64-bit hash; return whether the tally changed."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import dropwhile, islice
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -15,8 +14,6 @@ S = TypeVar("S", bound=msgspec.Struct)
 SEPARATOR: Final = "\x1f"
 _ESCAPE: Final = "\x1e"
 KEY_PART_BYTES: Final = 640
-MOST_ROWS: Final = 10_000_000
-"""Below one prefix; a scan that goes on behind a key passes over those before it."""
 _ENCODER: Final = msgspec.msgpack.Encoder(order="deterministic")
 _DECODERS: Final[dict[type[Any], msgspec.msgpack.Decoder[Any]]] = {}
 
@@ -82,9 +79,7 @@ class Store:
         """Yield at most `limit` rows below `parts` whose key is behind `after`, in key order."""
         self.flush()
         prefix = row_key(kind, *parts) + SEPARATOR if parts else kind + SEPARATOR
-        found = self._rows.scan(prefix, limit=MOST_ROWS if after else limit)
-        behind = dropwhile(lambda one: one[0] <= after, found) if after else found
-        for key, raw in list(islice(behind, limit)):
+        for key, raw in list(self._rows.scan(prefix, limit=limit, after=after)):
             held = self._loaded.get(key)
             if held is None:
                 held = _decode(raw, row_type)

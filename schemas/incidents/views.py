@@ -201,7 +201,7 @@ class AlertView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pattern: str
     pattern_why: str
     other_tenants: int | None = None
-    """The threshold (3, 10, 30) that the number of tenants reached; None below k."""
+    """The threshold (3, 10, 30) that the number of other organisations reached; None below k."""
     root: str
     findings: tuple[FindingView, ...]
     systems: tuple[SystemView, ...]

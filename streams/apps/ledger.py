@@ -46,8 +46,12 @@ def with_other_indicators(agent: Agent, *, ecs: bool, hygiene: bool) -> Agent:
 
 def build(settings: Settings) -> AppParts:
     """Return the parts of the application that keeps the component ledger."""
+    secret = settings.rank_secret.get_secret_value() if settings.rank_secret else ""
     agent = ledger_agent(
-        settings.privacy_k, settings.popular_holders, Register(settings.organisations)
+        settings.privacy_k,
+        settings.popular_holders,
+        Register(settings.organisations),
+        secret.encode(),
     )
     if settings.ecs or settings.hygiene_topic:
         agent = with_other_indicators(agent, ecs=settings.ecs, hygiene=settings.hygiene_topic)

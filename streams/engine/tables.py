@@ -105,14 +105,15 @@ class PartitionStore:
         value: bytes | None = self._db.get(_ROW + key)
         return value
 
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the rows whose key starts with `prefix`, in key order."""
+    def scan(self, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Yield the rows whose key starts with `prefix` and is behind `after`, in key order."""
         start = _ROW + prefix
-        for found, value in self._db.items(from_key=start):
+        for found, value in self._db.items(from_key=max(start, _ROW + after)):
             key = cast("bytes", found)
             if not key.startswith(start):
                 return
-            yield key[1:], value
+            if key[1:] > after:
+                yield key[1:], value
 
     def write(self, changes: Iterable[tuple[bytes, bytes | None]], offset: int) -> None:
         """Write rows, and that the changelog is applied up to and with `offset`, at once.
@@ -498,14 +499,20 @@ class PartitionRows:
         """Remove the row."""
         self._changed[key.encode()] = None
 
-    def scan(self, prefix: str, *, limit: int) -> Iterator[tuple[str, bytes]]:
-        """Yield at most `limit` rows whose key starts with `prefix`, in key order."""
-        raw = prefix.encode()
-        layer = {k: v for k, (_, v) in self._pending.items() if k.startswith(raw)}
-        layer.update({k: v for k, v in self._changed.items() if k.startswith(raw)})
+    def scan(self, prefix: str, *, limit: int, after: str = "") -> Iterator[tuple[str, bytes]]:
+        """Yield at most `limit` rows whose key starts with `prefix`, in key order.
+
+        Args:
+            prefix: The prefix.
+            limit: At most so many.
+            after: Only those whose key is greater.
+        """
+        raw, behind = prefix.encode(), after.encode()
+        layer = {k: v for k, (_, v) in self._pending.items() if k.startswith(raw) and k > behind}
+        layer.update({k: v for k, v in self._changed.items() if k.startswith(raw) and k > behind})
         fresh = sorted((k for k, v in layer.items() if v is not None), reverse=True)
         given = 0
-        for key, value in self._store.scan(raw):
+        for key, value in self._store.scan(raw, behind):
             while fresh and fresh[-1] < key and given < limit:
                 new = fresh.pop()
                 yield new.decode(), layer[new] or b""

@@ -33,7 +33,10 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 SECONDS = 180
 ONE = "acme"
 """The tenant whose reading is looked at."""
-OTHERS = {"a": ("globex", "initech"), "b": ("zenith-labs", "quartz-nine")}
+OTHERS = {
+    "a": ("globex", "initech", "hooli"),
+    "b": ("zenith-labs", "quartz-nine", "vandelay"),
+}
 """Who else is there, in two runs."""
 WORKER = "tidewatch-worker"
 SHARED = "pypi:tensor-thief"

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from agents.checks.artifacts.formats.names import is_passive, suffix_of
-from agents.checks.provenance.file_checks import is_signature
+from agents.checks.provenance.file_checks import is_signature, plain_path, sha256_of
 from agents.checks.provenance.identity import (
     pinned_digest,
     push_component,
@@ -113,6 +113,11 @@ def sightings_of(
     # That a tree holds its files follows from its digest alone: by the listing, or the manifest.
     has_tree = whole is not None and (listed if pinned else len(digests) > 1)
     tree = component_key("tree", whole) if whole is not None and has_tree else ""
+    # A registry may serve other bytes than those that its manifest names.
+    named = {plain_path(file.path): sha256_of(file.digests) for file in push.files}
+    in_tree = frozenset(
+        path for path, digest in digests.items() if not pinned or named.get(path) == digest
+    )
     made_from = parents(push, event.tenantid)
     total = len(systems) * (
         1 + (publisher is not None) + bool(tree) + len(set(digests.values())) + len(made_from)
@@ -127,6 +132,7 @@ def sightings_of(
                 digests=digests,
                 whole=whole,
                 tree=tree,
+                in_tree=in_tree,
                 computed=frozenset(computed),
                 policy=policy,
             ),
@@ -151,6 +157,7 @@ def _all(
     digests: Mapping[str, str],
     whole: str | None,
     tree: str,
+    in_tree: frozenset[str],
     computed: frozenset[str],
     policy: Policy,
 ) -> Iterator[Sighting]:
@@ -206,7 +213,7 @@ def _all(
                     name=base.component,
                     digest=digest,
                     filename=path,
-                    tree=tree,
+                    tree=tree if path in in_tree else "",
                     verified=path in computed,
                     formats=(suffix_of(path).lstrip("."),) if suffix_of(path) else (),
                 ),

@@ -41,7 +41,7 @@ from agents.triage.incidents.tenant_state import (
     STATES,
     TenantState,
     contained,
-    known_tenants,
+    known_counts,
     tenant_state_of,
 )
 from agents.triage.incidents.views import alert_view, significance
@@ -321,7 +321,17 @@ class _IncidentBatch:
         self._clock.time_ms = now_ms
         self.store.save(row_key(CLOCK, "incidents"), self._clock)
         self._holds.tick(now_ms)
-        for key, waiting in self.store.scan(WAITING, row_type=WaitingRow, limit=WAITING_AT_ONCE):
+        page = list(
+            self.store.scan(
+                WAITING,
+                row_type=WaitingRow,
+                limit=WAITING_AT_ONCE,
+                after=self._clock.waiting_after,
+            )
+        )
+        # However many wait, the next tick goes on behind them: none is left out for ever.
+        self._clock.waiting_after = page[-1][0] if len(page) == WAITING_AT_ONCE else ""
+        for key, waiting in page:
             if waiting.due_ms > now_ms:
                 continue
             case = self.case(waiting.incident)
@@ -422,7 +432,7 @@ class _IncidentBatch:
         if not everyone:
             return  # only tenants that suppress what was found know of it so far
         # Others read of the threshold reached.
-        common = stable_id("common", str(known_tenants(case)))
+        common = stable_id("common", *(str(count) for count in sorted(known_counts(case))))
         if common != case.core.common:
             case.core.common = common
             case.save_core()

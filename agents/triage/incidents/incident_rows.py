@@ -176,6 +176,11 @@ class IncidentRows:
                 self.truncate("tenants")
             self.save_core()
 
+    def counts(self, tenant: str) -> bool:
+        """Tell whether a tenant's organisation is among those that are counted as affected."""
+        organisation = self._register.counted(tenant)
+        return organisation is not None and self.core.tenant_tally.has(organisation)
+
     def involves(self, key: str) -> None:
         """Note a component whose ledger row hears how the incident fares."""
         place = stable_rank(key)

@@ -309,3 +309,5 @@ class ClockRow(msgspec.Struct, array_like=True):
 
     time_ms: int = 0
     day: int = 0
+    waiting_after: str = ""
+    """The waiting part to continue behind."""

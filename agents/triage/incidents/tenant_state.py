@@ -264,7 +264,7 @@ def tenant_state_of(case: IncidentRows, tenant: str, policy: Policy, now_ms: int
             systems,
             systems_row,
             policy,
-            known_tenants(case),
+            known_tenants(case, tenant),
         ),
         tasks=tasks,
         status="new",
@@ -287,9 +287,25 @@ def _is_by_scan_alone(findings: Sequence[Finding], entries: Sequence[Entry]) -> 
     )
 
 
-def known_tenants(case: IncidentRows) -> int:
-    """Return how many tenants any one of them may know of: the threshold reached, else one."""
+def known_tenants(case: IncidentRows, reader: str | None = None) -> int:
+    """Return of how many organisations a reader may know: the threshold reached, else one.
+
+    Args:
+        case: The incident.
+        reader: A tenant, whose own organisation is not counted; None: the operator.
+    """
+    return _reached(
+        case, case.core.tenant_tally.count() - (reader is not None and case.counts(reader))
+    )
+
+
+def known_counts(case: IncidentRows) -> set[int]:
+    """Return what readers may know now: those that are counted themselves, and the others."""
     count = case.core.tenant_tally.count()
+    return {_reached(case, count), _reached(case, count - 1)}
+
+
+def _reached(case: IncidentRows, count: int) -> int:
     thresholds = correlations()["TW-LEDGER-PREVALENCE"].when.thresholds
     return max((one for one in thresholds if case.k <= one <= count), default=1)
 

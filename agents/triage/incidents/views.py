@@ -93,7 +93,7 @@ def alert_view(case: IncidentRows, tenant_state: TenantState) -> AlertView:
     ]
     findings = tuple(own + shared)
     worst = worst_of(findings)
-    others = 1 if tenant_state.advisory else known_tenants(case)
+    others = 1 if tenant_state.advisory else known_tenants(case, tenant_state.tenant)
     related = tuple(
         sorted(
             other

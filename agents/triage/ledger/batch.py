@@ -11,7 +11,7 @@ from agents.domain.organisations import Register
 from agents.domain.rules import Rule
 from agents.messages import LEDGER, assessment_message, indicator_message, operator_message
 from agents.ports import Publish, Rows
-from agents.triage.bounded_sets import clip
+from agents.triage.bounded_sets import clip, keyed_order
 from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.ledger.rows import COMPONENT, NAME_BYTES, ComponentRow
 from agents.triage.routing import (
@@ -45,6 +45,7 @@ class LedgerBatch:
         k: int = PRIVATE_TENANTS,
         popular_holders: int = POPULAR_HOLDERS,
         register: Register | None = None,
+        secret: bytes = b"",
     ) -> None:
         """Start a batch on the rows of a partition.
 
@@ -54,13 +55,26 @@ class LedgerBatch:
             k: Fewer organisations are not counted.
             popular_holders: What more hold is not contained on a scan's word alone.
             register: Which organisations tenants belong to; None: each is one.
+            secret: By which full sets choose, so that nobody can aim at what is dropped.
         """
+        self._secret = secret
         self.register = register or Register()
         self.k = k
         self.popular_holders = popular_holders
         self.store = Store(rows)
         self._publish = publish
         self._told: set[str] = set()
+
+    def order(self, place: str) -> str:
+        """Return by which a place is kept in a full set that tenants share."""
+        return keyed_order(self._secret, place)
+
+    def owner(self, tenant: str) -> str:
+        """Return in whose share of a shared set something of a tenant counts.
+
+        An organisation has one share; all that no register names have one together.
+        """
+        return self.register.counted(tenant) or ""
 
     def component_row(self, component: str) -> ComponentRow:
         """Return the row of a component, a new one if there is none."""

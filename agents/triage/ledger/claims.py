@@ -35,11 +35,18 @@ def save_claims(batch: LedgerBatch, component: str, row: ComponentRow, claims: C
 
 
 def all_claims(batch: LedgerBatch, component: str, row: ComponentRow) -> list[ClaimsRow]:
-    """Return every tenant's row, in the order of their names."""
-    if not row.claims:
-        return []
-    found = batch.store.scan(CLAIMS, component, row_type=ClaimsRow, limit=TENANTS)
-    return [claims for _, claims in found]
+    """Return every tenant's row, in the order of their names; none is left out."""
+    found: list[ClaimsRow] = []
+    after = ""
+    while row.claims:
+        page = list(
+            batch.store.scan(CLAIMS, component, row_type=ClaimsRow, limit=TENANTS, after=after)
+        )
+        found.extend(claims for _, claims in page)
+        if len(page) < TENANTS:
+            break
+        after = page[-1][0]
+    return found
 
 
 def introducer_of(row: ComponentRow) -> tuple[Position, str] | None:

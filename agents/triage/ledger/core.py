@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from agents.domain.organisations import Register
 from agents.ports import Delivery, Publish, Rows
 from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.ledger import (
+    advice,
     expiry,
     indicators,
     intelligence,
@@ -20,6 +23,7 @@ from agents.triage.ledger.namespaces import admitted
 from agents.triage.ledger.sightings import on_sighting
 from schemas.intel import IntelFact
 from schemas.ledger import (
+    AdviceOffered,
     CaseState,
     Derived,
     FactChange,
@@ -44,6 +48,7 @@ def process(
     k: int = PRIVATE_TENANTS,
     popular_holders: int = POPULAR_HOLDERS,
     register: Register | None = None,
+    secret: bytes = b"",
 ) -> None:
     """Take a batch into the ledger.
 
@@ -54,8 +59,9 @@ def process(
         k: Fewer tenants are never counted in what a tenant reads.
         popular_holders: What more of them hold is not contained on a scan's word alone.
         register: Which organisations tenants belong to; None: each is one.
+        secret: By which full sets choose, so that nobody can aim at what is dropped.
     """
-    batch = LedgerBatch(rows, publish, k, popular_holders, register)
+    batch = LedgerBatch(rows, publish, k, popular_holders, register, secret)
     for delivery in deliveries:
         publish.caused_by(delivery.record.entered_ms)
         value = delivery.value
@@ -88,8 +94,9 @@ def _take(batch: LedgerBatch, message: LedgerMessage) -> None:
         case Taint():
             marks.on_taint(batch, message)
         case CaseState():
-            marks.on_case(batch, message)
-            indicators.suppress(
+            if not message.after:
+                marks.on_case(batch, message)
+            last = indicators.suppress(
                 batch,
                 message.key,
                 message.incident,
@@ -97,9 +104,14 @@ def _take(batch: LedgerBatch, message: LedgerMessage) -> None:
                 active=message.state == "dismissed",
                 incident=message.incident,
                 tenant=message.tenant,
+                after=message.after,
             )
+            if last:
+                batch.tell_ledger(message.key, msgspec.structs.replace(message, after=last))
         case GoBack():
             known_good.on_go_back(batch, message, batch.component_row(message.key))
+        case AdviceOffered():
+            advice.on_offered(batch, message)
         case SourceSeen():
             source_health.on_source(batch, message)
         case Tick():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from agents.domain.basis import ADVICE_SEVERITY, SEVERAL
 from agents.domain.findings import make_finding
-from agents.triage.bounded_sets import clip, keep_smallest, stable_rank, trim
+from agents.triage.bounded_sets import clip, keep_smallest, stable_rank, trim, trim_shared
 from agents.triage.correlation import Correlation, combination, correlations, for_prefix, of_kind
 from agents.triage.ledger.batch import LedgerBatch, indicator_of, state_of
 from agents.triage.ledger.registry_consistency import moves, note_announced, revision_of
@@ -306,37 +307,66 @@ def _note_file(batch: LedgerBatch, seen: Sighting) -> None:
         return
     by_tenant[entry.value] = min(entry, known) if known is not None else entry
     full = row.full or len(by_tenant) > MAX_HOLDERS or len(row.digests) > VALUES
-    if len(by_tenant) > MAX_HOLDERS and stable_rank(entry.value) > stable_rank(holders[-1].value):
+    if len(by_tenant) > MAX_HOLDERS and _order_of(batch, entry) > max(
+        _order_of(batch, holder) for holder in holders
+    ):
         kept = holders  # the usual case for what everybody has: no sorting, no write
     else:
         ranked = {stable_rank(holder.value): holder for holder in by_tenant.values()}
-        full = trim(ranked, MAX_HOLDERS, HOLDERS_ROOM) or full
+        full = trim(ranked, MAX_HOLDERS, HOLDERS_ROOM, batch.order) or full
         kept = [ranked[place] for place in sorted(ranked)]
-    if len(row.digests) > VALUES:
-        batch.bound_reached("digests of one package file", seen.component, VALUES)
+    before = set(row.digests)
     if kept != holders or full != row.full:
         row.digests[digest] = kept
         row.full = full
-        for extra in sorted(row.digests, key=stable_rank)[VALUES:]:
-            del row.digests[extra]
-        batch.store.save(key, row)
-    if len(row.digests) > 1:
-        _tell_file(batch, seen, one, row)
+        if _keep_digests(batch, row):
+            batch.bound_reached("digests of one package file", seen.component, VALUES)
+        if kept != holders or set(row.digests) != before:
+            batch.store.save(key, row)
+    if len({*row.digests, digest}) > 1:
+        _tell_file(batch, seen, one, row, entry)
 
 
-def _tell_file(batch: LedgerBatch, seen: Sighting, one: Correlation, row: FileRow) -> None:
-    # A digest elsewhere is only told of when k tenants have it.
+def _order_of(batch: LedgerBatch, holder: Seen) -> str:
+    return batch.order(stable_rank(holder.value))
+
+
+def _keep_digests(batch: LedgerBatch, row: FileRow) -> bool:
+    """Keep the digests of a file name by shares: one tenant's many evict nobody else's one."""
+
+    def owners(digest: str) -> Iterator[str]:
+        for holder in row.digests[digest]:
+            yield batch.owner(holder.value)
+
+    def order(digest: str) -> str:
+        return batch.order(stable_rank(digest))
+
+    return trim_shared(row.digests, VALUES, VALUES * HOLDERS_ROOM, owners, order)
+
+
+def _tell_file(
+    batch: LedgerBatch, seen: Sighting, one: Correlation, row: FileRow, latest_entry: Seen
+) -> None:
+    # A digest elsewhere is only told of when k organisations besides the reader's own have it.
     counted = batch.register.counted
-    wide = {
-        digest
+    organisations = {
+        digest: {counted(holder.value) for holder in holders} - {None}
         for digest, holders in row.digests.items()
-        if len({counted(one.value) for one in holders} - {None}) >= batch.k
     }
     tenants: dict[str, dict[str, Seen]] = {}
     for digest, holders in row.digests.items():
         for holder in holders:
             tenants.setdefault(holder.value, {})[digest] = holder
+    # Who tells of it now is told, whether or not the row has room for it.
+    tenants.setdefault(latest_entry.value, {}).setdefault(
+        clip(seen.digest or "", TEXT_BYTES), latest_entry
+    )
     for tenant, own in sorted(tenants.items()):
+        wide = {
+            digest
+            for digest, holders in organisations.items()
+            if len(holders - {counted(tenant)}) >= batch.k
+        }
         told = sorted({*own, *wide})
         if len(told) < 2:  # noqa: PLR2004 -- two digests make a difference
             continue

@@ -9,6 +9,7 @@ import msgspec
 
 from agents.domain.basis import claimed
 from agents.triage.ledger import known_good
+from agents.triage.ledger.advice import offer
 from agents.triage.ledger.batch import LedgerBatch
 from agents.triage.ledger.claims import full_marks_of, marks_of
 from agents.triage.ledger.rows import (
@@ -54,11 +55,11 @@ def tell_holding(
         if not mark.advice:
             marks.append(mark)
         elif mark.fits(holding, system.tenant):
-            batch.tell_incident(mark.incident, _exposure(component, row, system, holding, mark))
+            _tell_exposure(batch, _exposure(component, row, system, holding, mark))
     clean = not any(mark.fits(holding, system.tenant) for mark in marks)
     for mark in marks:
         if mark.fits(holding, system.tenant):
-            batch.tell_incident(mark.incident, _exposure(component, row, system, holding, mark))
+            _tell_exposure(batch, _exposure(component, row, system, holding, mark))
             if holding.name:
                 _tell_name(batch, component, system.tenant, holding.name, holding.version, mark)
             _tell_proofs(batch, component, row, system, mark=mark)
@@ -95,7 +96,7 @@ def tell_systems(
     for _, system in page:
         bad = [one for one in system.holdings.values() if mark.fits(one, system.tenant)]
         for holding in bad:
-            batch.tell_incident(mark.incident, _exposure(component, row, system, holding, mark))
+            _tell_exposure(batch, _exposure(component, row, system, holding, mark))
         if bad and not mark.advice:
             affected[system.tenant] = None
             for holding in bad:
@@ -156,6 +157,13 @@ def _tell_name(
             appended=None,
         ),
     )
+
+
+def _tell_exposure(batch: LedgerBatch, exposure: Exposure) -> None:
+    if exposure.advice:
+        offer(batch, exposure)
+    else:
+        batch.tell_incident(exposure.incident, exposure)
 
 
 def _exposure(

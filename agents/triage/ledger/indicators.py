@@ -7,28 +7,40 @@ from typing import Final
 import msgspec
 
 from agents.checks.packages.intel_match import matches
-from agents.domain.basis import bare_finding, basis_of, claimed, is_advice, is_verified
-from agents.triage.bounded_sets import clip, clip_or_none, keep_smallest, stable_rank, trim
+from agents.domain.basis import (
+    bare_finding,
+    basis_of,
+    claimed,
+    is_advice,
+    is_verified,
+)
+from agents.triage.bounded_sets import (
+    clip,
+    clip_or_none,
+    keep_smallest,
+    stable_rank,
+)
 from agents.triage.correlation import correlations, reached, taints
 from agents.triage.ledger import drift
 from agents.triage.ledger.batch import LedgerBatch, content_hash, supersedes
 from agents.triage.ledger.campaigns import count_components
-from agents.triage.ledger.claims import claims_row, save_claims
 from agents.triage.ledger.marks import About, add_mark, dismissed_at, fresh_mark
+from agents.triage.ledger.prevalence import (
+    TENANT_RULE,
+    count_tenants,
+    prevalence,
+    relate,
+    tell_prevalence,
+)
 from agents.triage.ledger.rows import (
-    COMPONENT,
     DAY_MS,
     FACT,
     FINDING_IDS,
     IOC,
     KEY_BYTES,
-    MARKS,
     NAME_BYTES,
-    NAMES_ROOM,
-    RELATED,
-    SCAN,
+    PAGE,
     SUPPRESSIONS,
-    TENANTS,
     TEXT_BYTES,
     ComponentRow,
     FactRow,
@@ -40,9 +52,9 @@ from agents.triage.routing import incident_root, opens_incident, split_version
 from agents.triage.store import row_key
 from schemas.canonical import stable_id
 from schemas.findings import Finding, Indicator, SupplyChainIoC
-from schemas.incidents.updates import FindingUpdate, Prevalence, Related, Withdrawal
+from schemas.incidents.updates import FindingUpdate, Withdrawal
 from schemas.intel import IntelFact, IntelKind
-from schemas.ledger import FindingSeen, OperatorAlert, Revision
+from schemas.ledger import FindingSeen, Revision
 from schemas.severity import Category, Disposition, Severity
 from schemas.taxonomy import taxonomy
 
@@ -51,9 +63,6 @@ EVIDENCE_BYTES: Final = 8_000
 """Of a finding, in the record of its indicator."""
 INDICATOR_BYTES: Final = 2_400
 """Of an indicator's key or value: the longest component key, and a version."""
-OVER_CORRELATING: Final = 200
-"""Tenants with the same hygiene finding beyond which the value says nothing any more."""
-_TENANT_RULE: Final = "TW-LEDGER-PREVALENCE"
 SUPPRESSING: Final = frozenset({IntelKind.WARNINGLIST, IntelKind.KNOWN_GOOD})
 """Kinds of fact that take findings back."""
 
@@ -75,7 +84,7 @@ def on_finding(batch: LedgerBatch, seen: FindingSeen) -> None:
     component_key = split_version(finding.component)[0]
     row = batch.component_row(seen.key)
     if seen.active and opens_incident(finding):
-        _relate(batch, seen, row)
+        relate(batch, seen, row)
     if taints(finding) and seen.key in {indicator_key, component_key}:
         _mark(batch, seen, row, indicator_key, indicator_version)
     if seen.key == indicator_key:
@@ -187,7 +196,7 @@ def _file(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> None:
         if keep_smallest(ioc.ids, FINDING_IDS):
             batch.bound_reached("findings of one indicator", seen.key, FINDING_IDS)
     batch.store.save(key, ioc)
-    _count_tenants(batch, seen, row)
+    count_tenants(batch, seen, row)
     if not ioc.active() and seen.active and ioc.suppressed:
         _withdraw_findings(batch, ioc)
     _publish(batch, key, ioc, row)
@@ -249,105 +258,12 @@ def _bounded(
     return {one: suppressed[one] for one in sorted(suppressed, key=stable_rank)[:SUPPRESSIONS]}
 
 
-def _count_tenants(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> None:
-    finding = seen.finding
-    if not seen.active:
-        return
-    place = stable_rank(seen.incident)
-    first = opens_incident(finding) and place not in row.prevalent
-    if first:
-        row.prevalent[place] = (
-            clip(seen.incident, TEXT_BYTES),
-            clip(incident_root(finding), KEY_BYTES),
-        )
-        if trim(row.prevalent, MARKS, NAMES_ROOM):
-            batch.bound_reached("incidents of one component", seen.key, MARKS)
-    counted = batch.register.counted(finding.tenant)
-    if not (counted is not None and row.flagged.add(counted, TENANTS)) and not first:
-        return
-    if row.flagged.count() > OVER_CORRELATING and not taints(finding):
-        row.over_correlating = True
-        batch.tell_operator(
-            OperatorAlert(
-                id=stable_id("opa", "over-correlating", seen.key),
-                kind="over-correlating",
-                subject=seen.key,
-                detail=f"found in more than {OVER_CORRELATING} tenants: it no longer correlates",
-                figures={"limit": float(OVER_CORRELATING)},
-                runbook="If it is harmless, publish a warninglist fact for it.",
-            )
-        )
-    else:
-        tell_prevalence(batch, seen.key, row)
-    batch.store.save(row_key(COMPONENT, seen.key), row)
-
-
-def prevalence(row: ComponentRow) -> int:
-    """Return in how many tenants a component was found hostile or, if it was, merely seen."""
-    hostile = bool(row.marks)
-    return max(row.flagged.count(), row.tenants.count() if hostile else 0)
-
-
-def tell_prevalence(batch: LedgerBatch, component: str, row: ComponentRow) -> None:
-    """Tell the incidents about a component which thresholds its tenants reached."""
-    one = correlations()[_TENANT_RULE]
-    count = prevalence(row)
-    for incident, root in row.prevalent.values():
-        for threshold in one.when.thresholds:
-            if count >= threshold:
-                batch.tell_incident(
-                    incident,
-                    Prevalence(
-                        incident=incident,
-                        root=root,
-                        indicator=component,
-                        threshold=threshold,
-                        rule_id=one.rule.id,
-                    ),
-                )
-
-
-def _relate(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> None:
-    """Link the incidents that are about one component, publisher or digest.
-
-    A tenant reads of those that its own findings are part of, the operator of all.
-    """
-    claims = claims_row(batch, seen.key, seen.finding.tenant)
-    incident = clip(seen.incident, TEXT_BYTES)
-    if incident in claims.incidents:
-        return
-    claims.incidents = sorted([*claims.incidents, incident], key=stable_rank)[:RELATED]
-    save_claims(batch, seen.key, row, claims)
-    if incident in claims.incidents:
-        for other in claims.incidents:
-            if other != incident:
-                _link(batch, seen.key, incident, other, claims.tenant)
-    place = stable_rank(incident)
-    if place in row.incidents:
-        return
-    row.incidents[place] = (incident, [])
-    if keep_smallest(row.incidents, RELATED):
-        row.full = True
-        batch.bound_reached("incidents linked by one key", seen.key, RELATED)
-    batch.store.save(row_key(COMPONENT, seen.key), row)
-    if place not in row.incidents:
-        return
-    for other, _ in row.incidents.values():
-        if other != incident:
-            _link(batch, seen.key, incident, other, None)
-
-
-def _link(batch: LedgerBatch, key: str, one: str, other: str, tenant: str | None) -> None:
-    for this, that in ((one, other), (other, one)):
-        batch.tell_incident(this, Related(incident=this, other=that, via=key, tenant=tenant))
-
-
 def _publish(batch: LedgerBatch, key: str, ioc: IocRow, row: ComponentRow) -> None:
     """Publish the record when something changed that its reader would act on."""
     finding = ioc.finding
     active = ioc.active()
-    count = prevalence(row)
-    thresholds = correlations()[_TENANT_RULE].when.thresholds
+    count = prevalence(row, batch.register.counted(finding.tenant))
+    thresholds = correlations()[TENANT_RULE].when.thresholds
     told_of = reached([one for one in thresholds if one >= batch.k], count)
     told = stable_id(
         "told",
@@ -442,8 +358,9 @@ def suppress(
     incident: str | None = None,
     about: About | None = None,
     tenant: str = "",
-) -> None:
-    """Take the indicators of a component back, or let them hold again.
+    after: str = "",
+) -> str:
+    """Take the indicators of a component back, or let them hold again, a page at a time.
 
     Args:
         batch: Where to.
@@ -454,14 +371,17 @@ def suppress(
         incident: Only indicators of this incident; None: all.
         about: Only those of versions and digests it tells are meant; None: all.
         tenant: Only this tenant's; empty: all.
+        after: Continue behind this row.
+
+    Returns:
+        The row to continue behind; empty: that was all.
     """
     row = batch.component_row(component)
     reason = clip(reason, NAME_BYTES)
-    found = batch.store.scan(IOC, component, row_type=IocRow, limit=SCAN)
-    for key, ioc in list(found):
+    whose = (component, tenant) if tenant else (component,)
+    page = list(batch.store.scan(IOC, *whose, row_type=IocRow, limit=PAGE, after=after))
+    for key, ioc in page:
         if incident is not None and ioc.incident != incident:
-            continue
-        if tenant and ioc.finding.tenant != tenant:
             continue
         if about is not None and not about(ioc.finding.version, _digest_of(ioc.finding)):
             continue
@@ -478,6 +398,7 @@ def suppress(
             elif ioc.active():
                 _restore_finding(batch, ioc, revision)
         _publish(batch, key, ioc, row)
+    return page[-1][0] if len(page) == PAGE else ""
 
 
 def _digest_of(finding: Finding) -> str | None:

@@ -24,7 +24,6 @@ from agents.triage.ledger.rows import (
     NAME_BYTES,
     NAMES_ROOM,
     PAGE,
-    SCAN,
     SYSTEM,
     UNSPECIFIC,
     ChildRow,
@@ -59,9 +58,9 @@ def on_fact(batch: LedgerBatch, change: FactChange) -> None:
     fact = _bounded(batch, change.fact)
     key = row_key(FACT, change.key, change.fact_key)
     known = batch.store.load(key, FactRow)
-    if change.after and known is not None and known.revision == change.revision:
-        row = batch.component_row(change.key)
-        _retro_hunt(batch, change, row, change.before, fact)
+    if change.after or change.edges_after or change.indicators_after:
+        if known is not None and known.revision == change.revision:
+            _go_on(batch, msgspec.structs.replace(change, fact=fact))
         return
     if known is not None and known.revision >= change.revision:
         return
@@ -83,6 +82,17 @@ def on_fact(batch: LedgerBatch, change: FactChange) -> None:
     known_good.on_fact(batch, change.key, row, (before, fact))
 
 
+def _go_on(batch: LedgerBatch, change: FactChange) -> None:
+    """Continue what was begun, behind the last row."""
+    row = batch.component_row(change.key)
+    if change.after:
+        _retro_hunt(batch, change, row, change.before, change.fact)
+    elif change.edges_after:
+        _mark_named(batch, change, row)
+    else:
+        _suppress(batch, change, row, change.before, change.fact)
+
+
 def _suppress(
     batch: LedgerBatch,
     change: FactChange,
@@ -99,6 +109,7 @@ def _suppress(
             and indicators.is_about(one, version, digest)
         )
 
+    last = ""
     for active in (False, True):
 
         def about(version: str | None, digest: str | None, *, active: bool = active) -> bool:
@@ -107,10 +118,20 @@ def _suppress(
 
         if (fact if active else before) is None:
             continue
-        indicators.suppress(
-            batch, change.key, change.fact_key, change.revision, active=active, about=about
+        last = indicators.suppress(
+            batch,
+            change.key,
+            change.fact_key,
+            change.revision,
+            active=active,
+            about=about,
+            after=change.indicators_after,
         )
-        lift(batch, change.key, row, change.revision, active=not active, about=about)
+        if not change.indicators_after:
+            lift(batch, change.key, row, change.revision, active=not active, about=about)
+    if last:
+        going_on = msgspec.structs.replace(change, fact=fact, before=before, indicators_after=last)
+        batch.tell_ledger(change.key, going_on)
 
 
 def _bounded(batch: LedgerBatch, fact: IntelFact | None) -> IntelFact | None:
@@ -387,15 +408,24 @@ def _mark_edges(batch: LedgerBatch, change: FactChange, row: ComponentRow) -> No
             if _named_mark(change, None if meant == UNSPECIFIC else meant) is None:
                 gone = msgspec.structs.replace(mark, active=False, revision=change.revision)
                 add_mark(batch, change.key, row, gone)
+    _mark_named(batch, change, row)
+
+
+def _mark_named(batch: LedgerBatch, change: FactChange, row: ComponentRow) -> None:
+    """Mark what a fact means among the versions that builds name, a page of builds at a time."""
     if change.fact is None or change.fact.kind not in ADVERSE:
         return
-    named: set[str | None] = set()
-    for _, child in batch.store.scan(CHILD, change.key, row_type=ChildRow, limit=SCAN):
-        named.update(edge.version for edge in child.edges.values())
+    page = list(
+        batch.store.scan(CHILD, change.key, row_type=ChildRow, limit=PAGE, after=change.edges_after)
+    )
+    named = {edge.version for _, child in page for edge in child.edges.values()}
     for version in sorted(named, key=lambda one: one or ""):
         found = _named_mark(change, version)
         if found is not None:
             add_mark(batch, change.key, row, found)
+    if len(page) == PAGE:
+        going_on = msgspec.structs.replace(change, edges_after=page[-1][0])
+        batch.tell_ledger(change.key, going_on)
 
 
 def _named_mark(change: FactChange, named: str | None) -> Mark | None:

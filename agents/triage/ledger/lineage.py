@@ -16,8 +16,8 @@ from agents.triage.ledger.rows import (
     EDGES_ROOM,
     MAX_DEPTH,
     NAME_BYTES,
+    PAGE,
     PATH_BYTES,
-    SCAN,
     TEXT_BYTES,
     ChildRow,
     ComponentRow,
@@ -42,8 +42,11 @@ def on_derived(batch: LedgerBatch, edge: Derived) -> None:
 
 
 def add_edge(batch: LedgerBatch, component: str, child: str, build: Edge) -> None:
-    """Note how `child` was built from a component; pass on what taints it."""
-    key = row_key(CHILD, component, child)
+    """Note how `child` was built from a component; pass on what taints it.
+
+    Each tenant's edges have a row of their own: nobody's fill another's.
+    """
+    key = row_key(CHILD, component, child, build.tenant)
     row = batch.store.load(key, ChildRow) or ChildRow(child=clip(child, NAME_BYTES))
     names = (build.tenant, build.version, build.child_version, build.child_digest, build.role)
     place = stable_rank(*(part or "" for part in names))
@@ -75,15 +78,22 @@ def add_edge(batch: LedgerBatch, component: str, child: str, build: Edge) -> Non
             _pass_on(batch, component, child, build, mark)
 
 
-def tell_children(batch: LedgerBatch, component: str, mark: Mark) -> None:
-    """Pass a mark on to everything that was built from the component."""
-    count = 0
-    for _, child in batch.store.scan(CHILD, component, row_type=ChildRow, limit=SCAN):
-        count += 1
+def tell_children(batch: LedgerBatch, component: str, mark: Mark, after: str = "") -> None:
+    """Pass a mark on to everything that was built from the component, a page at a time.
+
+    Args:
+        batch: The batch.
+        component: The component key.
+        mark: Its mark.
+        after: Continue behind this row.
+    """
+    page = list(batch.store.scan(CHILD, component, row_type=ChildRow, limit=PAGE, after=after))
+    for _, child in page:
         for edge in child.edges.values():
             _pass_on(batch, component, child.child, edge, mark)
-    if count >= SCAN:
-        batch.bound_reached("children told of a taint", component, SCAN)
+    if len(page) == PAGE:
+        going_on = taint_of(mark, component, component)
+        batch.tell_ledger(component, msgspec.structs.replace(going_on, children_after=page[-1][0]))
 
 
 def _pass_on(

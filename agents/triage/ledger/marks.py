@@ -97,7 +97,8 @@ def add_mark(batch: LedgerBatch, component: str, row: ComponentRow, mark: Mark) 
         if not mark.active:
             return False
         marks[key] = mark
-        if trim(marks, MARKS, MARKS_ROOM):
+        # Advice gives way to what is known in full.
+        if trim(marks, MARKS, MARKS_ROOM, lambda place: (marks[place].advice, batch.order(place))):
             row.full = True
             batch.bound_reached("incidents of one component", component, MARKS)
             if key not in marks:
@@ -184,6 +185,8 @@ def on_taint(batch: LedgerBatch, taint: Taint) -> None:
         return  # of an earlier version of Tidewatch, or nobody's: it says nothing of anybody
     if taint.after:
         tell_systems(batch, taint.key, row, mark, taint.after)
+    elif taint.children_after:
+        tell_children(batch, taint.key, mark, taint.children_after)
     else:
         add_mark(batch, taint.key, row, mark)
 
@@ -202,7 +205,10 @@ def on_case(batch: LedgerBatch, case: CaseState) -> None:
         return
     cases[incident] = (clip(case.state, _STATE_BYTES), case.revision)
     if len(cases) > MARKS:
-        for extra in sorted(cases, key=stable_rank)[MARKS:]:
+        # What was dismissed decides; that others are closed only lets rows expire.
+        for extra in sorted(
+            cases, key=lambda one: (cases[one][0] != "dismissed", stable_rank(one))
+        )[MARKS:]:
             del cases[extra]
         batch.bound_reached("incidents of one component", case.key, MARKS)
     if claims is None:

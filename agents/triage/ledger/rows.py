@@ -42,7 +42,9 @@ VERSIONS_KEPT: Final = 64
 RELATED: Final = 8
 """Incidents that one key links, and tenants told of it; more, and the key says nothing."""
 SCAN: Final = 5_000
-"""Children, indicators or sources that one message may read."""
+"""Sources that one tick looks at; the next goes on behind them."""
+SOURCES: Final = 1_000
+"""Sources of one tenant that a partition remembers: those heard last."""
 PAGE: Final = 2_000
 """Systems told or searched for one message; the ledger tells itself to go on behind them."""
 MAX_DEPTH: Final = 8
@@ -88,6 +90,7 @@ SOURCE: Final = "b"
 CLOCK: Final = "z"
 VERSIONS: Final = "v"
 CLAIMS: Final = "m"
+ADVICE: Final = "a"
 
 
 def to_ms(moment: datetime) -> int:
@@ -325,6 +328,9 @@ class ComponentRow(msgspec.Struct, array_like=True):
     pushed it: else nobody introduced it."""
     popular: bool = False
     """So many organisations hold it that a scan alone only proposes containment."""
+    owners: dict[str, str] = msgspec.field(default_factory=dict)
+    """By rank of an incident in `prevalent` or `incidents`: in whose share it counts; empty:
+    several tenants found it, or nobody's claim is part of it."""
 
 
 class Edge(msgspec.Struct, array_like=True, frozen=True):
@@ -411,6 +417,14 @@ class IocRow(msgspec.Struct, array_like=True):
         )
 
 
+class AdviceRow(msgspec.Struct, array_like=True):
+    """Of what a tenant is advised, so that no more is told than its quotas allow."""
+
+    tenant: str
+    given: dict[str, dict[str, set[int]]] = msgspec.field(default_factory=dict)
+    """By introducer and incident: the holdings that were told, by rank."""
+
+
 class SourceRow(msgspec.Struct, array_like=True):
     """When one source of one tenant was heard, and how its events fared."""
 
@@ -435,3 +449,5 @@ class ClockRow(msgspec.Struct, array_like=True):
     """The last tick that was acted upon."""
 
     time_ms: int = 0
+    source: str = ""
+    """The source to continue behind."""

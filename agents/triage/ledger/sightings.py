@@ -6,11 +6,12 @@ from typing import Final
 
 from agents.domain.roles import role_of
 from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
-from agents.triage.ledger import drift, indicators, intelligence
+from agents.triage.ledger import drift, intelligence
 from agents.triage.ledger.batch import LedgerBatch
 from agents.triage.ledger.exposures import note_popularity, tell_holding
 from agents.triage.ledger.introducers import introduce
 from agents.triage.ledger.lineage import add_edge
+from agents.triage.ledger.prevalence import tell_prevalence
 from agents.triage.ledger.rows import (
     CHECKS,
     COMPONENT,
@@ -295,7 +296,7 @@ def _component(batch: LedgerBatch, seen: Sighting, at: int) -> ComponentRow:
     if counted is not None and row.tenants.add(counted, TENANTS):
         changed = True
         if row.prevalent and not row.over_correlating:
-            indicators.tell_prevalence(batch, seen.component, row)
+            tell_prevalence(batch, seen.component, row)
         note_popularity(batch, seen.component, row)
     if changed:
         batch.store.save(key, row)

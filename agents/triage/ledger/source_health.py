@@ -8,11 +8,14 @@ from typing import Final
 from agents.triage.bounded_sets import Tally, clip, stable_rank
 from agents.triage.ledger.batch import LedgerBatch
 from agents.triage.ledger.rows import (
+    CLOCK,
     DAY_MS,
     HOUR_MS,
     SCAN,
     SOURCE,
+    SOURCES,
     TEXT_BYTES,
+    ClockRow,
     SourceRow,
     from_ms,
 )
@@ -37,9 +40,7 @@ DEAD_LETTERS: Final = 20
 def on_source(batch: LedgerBatch, seen: SourceSeen) -> None:
     """Note when a source was heard and how its event fared."""
     key = row_key(SOURCE, seen.tenant, seen.source)
-    row = batch.store.load(key, SourceRow) or SourceRow(
-        tenant=clip(seen.tenant, TEXT_BYTES), source=clip(seen.source, TEXT_BYTES)
-    )
+    row = batch.store.load(key, SourceRow) or _new_source(batch, seen)
     hour, day = seen.at_ms // HOUR_MS, seen.at_ms // DAY_MS
     row.last_ms = max(row.last_ms, seen.at_ms)
     if hour not in row.hours:
@@ -58,6 +59,15 @@ def on_source(batch: LedgerBatch, seen: SourceSeen) -> None:
     batch.store.save(key, row)
 
 
+def _new_source(batch: LedgerBatch, seen: SourceSeen) -> SourceRow:
+    """Return the row of a new source; one too many of its tenant takes the place of the oldest."""
+    known = list(batch.store.scan(SOURCE, seen.tenant, row_type=SourceRow, limit=SOURCES))
+    if len(known) == SOURCES:
+        batch.store.delete(min(known, key=lambda one: (one[1].last_ms, one[0]))[0])
+        batch.bound_reached("sources of one tenant", seen.tenant, SOURCES)
+    return SourceRow(tenant=clip(seen.tenant, TEXT_BYTES), source=clip(seen.source, TEXT_BYTES))
+
+
 def usual_interval_ms(hours: list[int]) -> int | None:
     """Return the longest gap a source usually leaves, None while that is not known.
 
@@ -71,10 +81,15 @@ def usual_interval_ms(hours: list[int]) -> int | None:
 
 
 def look_for_silence(batch: LedgerBatch, now_ms: int) -> None:
-    """On a tick: tell the operator of sources that fell silent or fare badly."""
-    count = 0
-    for key, row in batch.store.scan(SOURCE, row_type=SourceRow, limit=SCAN):
-        count += 1
+    """On a tick: tell the operator of sources that fell silent or fare badly, a page at a time."""
+    clock_key = row_key(CLOCK, "ledger")
+    clock = batch.store.load(clock_key, ClockRow) or ClockRow()
+    page = list(batch.store.scan(SOURCE, row_type=SourceRow, limit=SCAN, after=clock.source))
+    following = page[-1][0] if len(page) == SCAN else ""
+    if clock.source != following:
+        clock.source = following
+        batch.store.save(clock_key, clock)
+    for key, row in page:
         usual = usual_interval_ms(row.hours)
         if usual is not None and not row.silent_since:
             allowed = max(LEAST_SILENCE_MS, SILENCE_FACTOR * usual)
@@ -86,8 +101,6 @@ def look_for_silence(batch: LedgerBatch, now_ms: int) -> None:
                     _alert(row, "source-silent", row.last_ms, f"nothing for over {hours} hours")
                 )
         _look_at_day(batch, key, row, now_ms // DAY_MS)
-    if count >= SCAN:
-        batch.bound_reached("sources looked at", "sources", SCAN)
 
 
 def _look_at_day(batch: LedgerBatch, key: str, row: SourceRow, day: int) -> None:

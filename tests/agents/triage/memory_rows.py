@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 
 MAX_ROW_BYTES = 64 * 1024
@@ -35,8 +35,8 @@ class MemoryRows:
         if self._rows.pop(key, None) is not None:
             del self._keys[bisect_left(self._keys, key)]
 
-    def scan(self, prefix: str, *, limit: int) -> Iterator[tuple[str, bytes]]:
-        start = bisect_left(self._keys, prefix)
+    def scan(self, prefix: str, *, limit: int, after: str = "") -> Iterator[tuple[str, bytes]]:
+        start = max(bisect_left(self._keys, prefix), bisect_right(self._keys, after))
         found = []
         for key in self._keys[start : start + limit]:
             if not key.startswith(prefix):

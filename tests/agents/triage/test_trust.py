@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from agents.domain.organisations import Register
+from agents.triage.ledger.advice import OF_INTRODUCER
 from agents.triage.ledger.batch import POPULAR_HOLDERS
 from schemas.basis import Basis, BasisKind
 from schemas.components import digest_of_files
@@ -458,6 +459,67 @@ def test_advice_can_be_muted():
     flow.fact(POISON)
     assert flow.alerts_of("a")
     assert not flow.alerts_of("b")
+
+
+def test_one_introducer_advises_a_tenant_of_few_incidents_and_each_has_its_share():
+    """However much one organisation invents, the others' advice and the tenant's own remain."""
+    flow = flow_of("mallory", "c", "b")
+    count = OF_INTRODUCER + 12
+    for number in range(count):
+        digest = f"{number:064x}"
+        flow.put(
+            *made("mallory", number + 1, digest=digest, of=f"{DATA}-{number}@v7"),
+            *pulled("b", 1000 + number, digest=digest)[:2],
+        )
+    flow.put(*made("c", 500), *pulled("b", 2000))
+    flow.run()
+    for number in range(count):
+        flow.fact(msgspec.structs.replace(POISON, key=f"{DATA}-{number}"))
+    flow.fact(POISON)
+    advised = {view.root for view in flow.alerts_of("b")}
+    assert len(advised) == OF_INTRODUCER + 1
+    assert DATA in advised
+    assert "bound-reached" in {alert.kind for alert in flow.operator.values()}
+    # What ends makes room.
+    flow.withdraw(next(root for root in sorted(advised) if root != DATA))
+    digest = "e" * 64
+    flow.saw(
+        *made("mallory", 300, digest=digest, of=f"{DATA}-new@v7"),
+        *pulled("b", 3000, digest=digest)[:2],
+    )
+    flow.fact(msgspec.structs.replace(POISON, key=f"{DATA}-new"))
+    assert f"{DATA}-new" in {view.root for view in flow.alerts_of("b")}
+
+
+def test_advice_takes_no_room_of_what_is_known_in_full():
+    flow = flow_of("mallory", "b")
+    flow.saw(*pulled("b", 1000))
+    sources = tuple(f"{DATA}-{number}@v7" for number in range(30))
+    flow.saw(*made("mallory", 1, of=sources[0]))
+    flow.saw(
+        *held(
+            CHECKPOINT, "mallory", "trainer", version="1", digest=MADE, kind="made",
+            made_from=sources, appended=(1, "runs", 0, 1),
+        )
+    )  # fmt: skip
+    for number in range(30):
+        flow.fact(msgspec.structs.replace(POISON, key=f"{DATA}-{number}"))
+    real = [f"model:hub/evil-{number}" for number in range(8)]
+    flow.saw(
+        sighting(
+            "deployment:@b/chat", "b", "cluster", 7, kind="served",
+            made_from=tuple(f"{name}@6" for name in real),
+        ),
+        sighting("service:@b/s", "b", "web", 8, kind="served", made_from=("deployment:@b/chat",)),
+    )  # fmt: skip
+    for name in real:
+        flow.fact(
+            IntelFact(key=name, kind=IntelKind.MALICIOUS, versions=("6",), sources=("x", "y"))
+        )
+    own = [view for view in flow.alerts_of("b") if not any(one.advice for one in view.findings)]
+    assert len(own) == len(real)
+    for view in own:
+        assert {one.component for one in view.systems} == {"deployment:@b/chat", "service:@b/s"}
 
 
 def test_advice_is_no_veto_on_a_rollback_target():

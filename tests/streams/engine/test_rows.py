@@ -28,13 +28,19 @@ STEPS = st.lists(
 )
 
 
-@given(steps=STEPS, prefix=st.one_of(st.just(""), KEYS), limit=st.integers(1, 10))
+@given(
+    steps=STEPS,
+    prefix=st.one_of(st.just(""), KEYS),
+    limit=st.integers(1, 10),
+    after=st.one_of(st.just(""), KEYS),
+)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 def test_rows_read_as_a_dictionary_would_at_every_stage(
     tmp_path_factory: pytest.TempPathFactory,
     steps: list[tuple[str, str, bytes]],
     prefix: str,
     limit: int,
+    after: str,
 ) -> None:
     """Whatever is on disk, pending or just put, `get` and `scan` see the newest."""
     store = PartitionStore(tmp_path_factory.mktemp("rows") / "s", _options())
@@ -59,6 +65,8 @@ def test_rows_read_as_a_dictionary_would_at_every_stage(
         ((k, v) for k, v in model.items() if k.startswith(prefix)), key=lambda kv: kv[0].encode()
     )
     assert list(rows.scan(prefix, limit=limit)) == wanted[:limit]
+    behind = [(k, v) for k, v in wanted if k.encode() > after.encode()]
+    assert list(rows.scan(prefix, limit=limit, after=after)) == behind[:limit]
     assert {key: rows.get(key) for key in model} == model
     assert rows.get("absent") is None
     store.close()

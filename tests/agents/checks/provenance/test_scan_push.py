@@ -83,6 +83,23 @@ def test_finding_of_a_malicious_file_is_bound_to_its_digest_and_may_be_blocked()
     assert detection.evidence == {"file": "b.bin", "sha256": sha(b"evil")}
 
 
+@pytest.mark.parametrize("served", [b"evil", b"fine"])
+def test_a_registry_that_serves_other_bytes_than_the_manifest_names_taints_no_tree(served):
+    pinned = "d" * 64
+    where = f"oci://registry.example/acme/model@sha256:{sha(b'fine')}#blob"
+    listing = (File(path="weights.bin", uri=where, digests={"sha256": sha(b"fine")}),)
+    knowledge = knowing({"roots": ["oci://registry.example/"]})
+    event = push_event(
+        registry="registry.example", repository="acme/model", revision=f"sha256:{pinned}", files=[]
+    )
+    request = plan_scan(event, knowledge.policy("tenant-a"))
+    fetch = MemoryFetch({where: served}, listing=listing)
+    outcome = asyncio.run(scan_push(request, knowledge, fetch, by_content, now_ms=1000))
+    (part,) = [one for one in outcome.sightings if one.component.startswith("sha256:")]
+    assert part.digest == sha(served)
+    assert part.tree == (f"tree:{pinned}" if served == b"fine" else "")
+
+
 @pytest.mark.parametrize(
     ("kind", "verified"), [("model", True), ("dataset", True), ("image", False)]
 )

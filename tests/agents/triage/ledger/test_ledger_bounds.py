@@ -82,7 +82,7 @@ def builds() -> Iterable[object]:
         Derived(
             key=MODEL,
             child=f"model:{LONG}",
-            tenant=long(n),
+            tenant=LONG,
             system=LONG,
             event_id=LONG,
             occurred_at=START,

@@ -123,7 +123,7 @@ def test_each_threshold_of_tenants_is_told_and_none_above(tenants, seed, batch):
         if isinstance(message, Prevalence)
     ]
     assert {one.threshold for one in told} == {one for one in (3, 10, 30) if one <= tenants}
-    reached = max((one for one in (3, 10, 30) if one <= tenants), default=None)
+    reached = max((one for one in (3, 10, 30) if one < tenants), default=None)
     assert {view.other_tenants for view in flow.alerts.values()} == {reached}
     pattern = {view.pattern for view in flow.alerts.values()}
     assert pattern == {"isolated" if reached is None else "pattern"}

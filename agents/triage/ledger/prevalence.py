@@ -1,0 +1,164 @@
+"""Prevalence: how many organisations have a component, and which incidents are about it."""
+
+from __future__ import annotations
+
+from typing import Final, TypeVar
+
+from agents.domain.basis import basis_of, is_of_all
+from agents.triage.bounded_sets import clip, stable_rank, trim_shared
+from agents.triage.correlation import correlations, taints
+from agents.triage.ledger.batch import LedgerBatch
+from agents.triage.ledger.claims import claims_row, save_claims
+from agents.triage.ledger.rows import (
+    COMPONENT,
+    KEY_BYTES,
+    MARKS,
+    NAMES_ROOM,
+    RELATED,
+    TENANTS,
+    TEXT_BYTES,
+    ComponentRow,
+)
+from agents.triage.routing import incident_root, opens_incident
+from agents.triage.store import row_key
+from schemas.canonical import stable_id
+from schemas.findings import Finding
+from schemas.incidents.updates import Prevalence, Related
+from schemas.ledger import FindingSeen, OperatorAlert
+
+V = TypeVar("V")
+OVER_CORRELATING: Final = 200
+"""Tenants with the same hygiene finding beyond which the value says nothing any more."""
+TENANT_RULE: Final = "TW-LEDGER-PREVALENCE"
+
+
+def prevalence(row: ComponentRow, reader: str | None = None) -> int:
+    """Return in how many organisations a component was found hostile or, if it was, merely seen.
+
+    Args:
+        row: The component's row.
+        reader: An organisation that is not counted: it knows of itself.
+    """
+    counts = [row.flagged.count() - (reader is not None and row.flagged.has(reader))]
+    if row.marks:
+        counts.append(row.tenants.count() - (reader is not None and row.tenants.has(reader)))
+    return max(counts)
+
+
+def tell_prevalence(batch: LedgerBatch, component: str, row: ComponentRow) -> None:
+    """Tell the incidents about a component which thresholds its tenants reached."""
+    one = correlations()[TENANT_RULE]
+    count = prevalence(row)
+    for incident, root in row.prevalent.values():
+        for threshold in one.when.thresholds:
+            if count >= threshold:
+                batch.tell_incident(
+                    incident,
+                    Prevalence(
+                        incident=incident,
+                        root=root,
+                        indicator=component,
+                        threshold=threshold,
+                        rule_id=one.rule.id,
+                    ),
+                )
+
+
+def count_tenants(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> None:
+    """Count a finding's organisation; tell the incidents which thresholds are reached."""
+    finding = seen.finding
+    if not seen.active:
+        return
+    place = stable_rank(seen.incident)
+    first = opens_incident(finding) and place not in row.prevalent
+    shared = _note_owner(batch, row, place, finding)
+    if first:
+        row.prevalent[place] = (
+            clip(seen.incident, TEXT_BYTES),
+            clip(incident_root(finding), KEY_BYTES),
+        )
+        if _trim_incidents(batch, row, row.prevalent, MARKS):
+            batch.bound_reached("incidents of one component", seen.key, MARKS)
+    counted = batch.register.counted(finding.tenant)
+    if not (counted is not None and row.flagged.add(counted, TENANTS)) and not first:
+        if shared:
+            batch.store.save(row_key(COMPONENT, seen.key), row)
+        return
+    if row.flagged.count() > OVER_CORRELATING and not taints(finding):
+        row.over_correlating = True
+        batch.tell_operator(
+            OperatorAlert(
+                id=stable_id("opa", "over-correlating", seen.key),
+                kind="over-correlating",
+                subject=seen.key,
+                detail=f"found in more than {OVER_CORRELATING} tenants: it no longer correlates",
+                figures={"limit": float(OVER_CORRELATING)},
+                runbook="If it is harmless, publish a warninglist fact for it.",
+            )
+        )
+    else:
+        tell_prevalence(batch, seen.key, row)
+    batch.store.save(row_key(COMPONENT, seen.key), row)
+
+
+def relate(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> None:
+    """Link the incidents that are about one component, publisher or digest.
+
+    A tenant reads of those that its own findings are part of, the operator of all.
+    """
+    claims = claims_row(batch, seen.key, seen.finding.tenant)
+    incident = clip(seen.incident, TEXT_BYTES)
+    if incident in claims.incidents:
+        return
+    claims.incidents = sorted([*claims.incidents, incident], key=stable_rank)[:RELATED]
+    save_claims(batch, seen.key, row, claims)
+    if incident in claims.incidents:
+        for other in claims.incidents:
+            if other != incident:
+                _link(batch, seen.key, incident, other, claims.tenant)
+    place = stable_rank(incident)
+    if place in row.incidents:
+        return
+    row.incidents[place] = (incident, [])
+    _note_owner(batch, row, place, seen.finding)
+    if _trim_incidents(batch, row, row.incidents, RELATED):
+        row.full = True
+        batch.bound_reached("incidents linked by one key", seen.key, RELATED)
+    batch.store.save(row_key(COMPONENT, seen.key), row)
+    if place not in row.incidents:
+        return
+    for other, _ in row.incidents.values():
+        if other != incident:
+            _link(batch, seen.key, incident, other, None)
+
+
+def _link(batch: LedgerBatch, key: str, one: str, other: str, tenant: str | None) -> None:
+    for this, that in ((one, other), (other, one)):
+        batch.tell_incident(this, Related(incident=this, other=that, via=key, tenant=tenant))
+
+
+def _note_owner(batch: LedgerBatch, row: ComponentRow, place: str, finding: Finding) -> bool:
+    """Note in whose share an incident counts; return whether that changed."""
+    if place not in row.prevalent and place not in row.incidents:
+        row.owners.pop(place, None)
+    owner = "" if is_of_all(basis_of(finding)) else batch.owner(finding.tenant) or "?"
+    known = row.owners.get(place)
+    if known in {owner, ""}:
+        return False
+    row.owners[place] = owner if known is None else ""
+    return True
+
+
+def _trim_incidents(
+    batch: LedgerBatch, row: ComponentRow, incidents: dict[str, V], cap: int
+) -> bool:
+    """Keep incidents by shares: those that one tenant finds alone evict nobody else's."""
+
+    def owners(place: str) -> tuple[str, ...]:
+        owner = row.owners.get(place, "")
+        return (owner,) if owner else ()
+
+    dropped = trim_shared(incidents, cap, NAMES_ROOM, owners, batch.order)
+    for place in set(row.owners) - set(row.prevalent) - set(row.incidents):
+        del row.owners[place]
+    return dropped
