@@ -33,7 +33,7 @@ _CRITICAL: Final = {
     "late-proto": "TW-PICKLE-MISPLACED",
 }
 """The rules of anomalies that are no damage."""
-_REFERRED: Final = frozenset(("type", "subscript", "union", "code"))
+_REFERRED: Final = frozenset(("type", "subscript", "union", "code", "wraps", "attribute"))
 """Uses that models refer to without a call too."""
 _IDENTIFIERS: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
@@ -219,10 +219,12 @@ class Stream:
     def called(self, callee: object, args: object, offset: int, opcode: str) -> object:
         """Judge a call that is not quiet; return what it leaves, None for unknown."""
         evidence = {"offset": offset, "opcode": opcode, "arguments": describe(args)[:400]}
-        if carried_code.makes_code(callee) and not isinstance(callee, Global):
+        if not isinstance(callee, Global) and (
+            carried_code.makes_code(callee) or carried_code.wraps(callee)
+        ):
             return self._carried(callee, args, offset)
-        if carried_code.makes_class(callee) and opcode in ("NEWOBJ", "NEWOBJ_EX"):
-            return Result(callee, args, offset)
+        if carried_code.makes_class(callee):
+            return Result(callee, args, offset)  # what its own code does has been judged
         if not isinstance(callee, Global):
             if isinstance(callee, Unknown) and callee.kind in ("memo", "number"):
                 self.damage.append("a call of a value that is not there")
@@ -429,8 +431,10 @@ class Stream:
             public = is_class and not args[1].startswith("_")
             if public and import_verdict.level is Level.UNKNOWN:
                 return Result(found, None, offset)
-        if self._is_method(args):
+        if self._is_method(args) or carried_code.is_maker(args):
             return Result(found, BOUND, offset)
+        if carried_code.is_setter(args):
+            return args[2]
         self._odd(found, args, offset, "it looks up any attribute of anything")
         return None
 
@@ -530,7 +534,9 @@ class Stream:
     def _partial(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
         """Binds arguments for a call to come: harmless when what will be called is."""
         target = args[0] if args else None
-        if isinstance(target, Result) and self._is_bound(target):
+        if isinstance(target, Result) and (
+            self._is_bound(target) or carried_code.is_carried(target)
+        ):
             return Result(found, None, offset)
         level = self.verdicts[id(target)].level if isinstance(target, Global) else Level.DANGEROUS
         if level is Level.DANGEROUS or target in self.particular:

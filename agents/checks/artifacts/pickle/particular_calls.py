@@ -6,6 +6,12 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from agents.checks.artifacts.pickle.carried_code import (
+    WRAPPERS,
+    is_carried,
+    is_cell,
+    wrapping_fault,
+)
 from agents.checks.artifacts.pickle.globals import RUNNER
 from agents.checks.artifacts.pickle.symbols import Global, Mapping, Result
 
@@ -29,6 +35,7 @@ _WRITES: Final = frozenset(
     ("tofile", "dump", "dumps", "to_pickle", "format", "format_map", "pipe", "map", "tostring")
 )
 """Methods that write files, unpickle, reach attributes or call what they are given."""
+_SHOWN: Final = frozenset(("__qualname__", "__name__", "__module__", "__doc__"))
 MAX_PARTS: Final = 1000
 
 
@@ -145,9 +152,25 @@ def union(args: tuple[Any, ...], allowed: Allowed) -> str:
 def type_name(args: tuple[Any, ...], allowed: Allowed) -> str:
     """Tell whether dill is to look up another type than that of data."""
     del allowed
-    if len(args) == 1 and isinstance(args[0], str) and args[0] in _TYPE_NAMES | _OF_CODE:
+    if len(args) == 1 and isinstance(args[0], str) and args[0] in _TYPE_NAMES | _OF_CODE | WRAPPERS:
         return ""
     return "it looks up a type that makes functions or code"
+
+
+def wrapped(args: tuple[Any, ...], allowed: Allowed) -> str:
+    """Tell whether a descriptor holds something else than functions of the pickle itself."""
+    del allowed
+    return wrapping_fault(args)
+
+
+def attribute(args: tuple[Any, ...], allowed: Allowed) -> str:
+    """Tell whether more is set than a carried function's or class's shown name, or its closure."""
+    del allowed
+    if len(args) == 3 and is_cell(args[0]) and args[1] == "cell_contents":  # noqa: PLR2004 -- as setattr has
+        return wrapping_fault(args[2:])
+    if len(args) == 3 and is_carried(args[0]) and args[1] in _SHOWN:  # noqa: PLR2004 -- as setattr has
+        return "" if isinstance(args[2], str | None) else "it sets what is no text"
+    return "it sets any attribute of anything"
 
 
 CHECKS: Final[dict[str, Callable[[tuple[Any, ...], Allowed], str]]] = {
@@ -156,5 +179,7 @@ CHECKS: Final[dict[str, Callable[[tuple[Any, ...], Allowed], str]]] = {
     "array": array_parts,
     "type-name": type_name,
     "union": union,
+    "wraps": wrapped,
+    "attribute": attribute,
 }
 """By the uses that the allow-list names."""
