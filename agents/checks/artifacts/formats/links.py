@@ -7,10 +7,14 @@ import re
 from typing import Final
 
 from agents.checks.artifacts.formats.format import Format
+from agents.checks.artifacts.python.shell_commands import is_private_path
 from agents.checks.artifacts.scanning import Scan, Source
+from schemas.severity import Severity
 
 MAX_LINK: Final = 1024
 _LINK: Final = re.compile(rb"\.\.?/[^\x00-\x1f\"'<>|*?{}]+\Z")
+_UP: Final = re.compile(r"^/?(\.\.?/)*")
+_SYSTEM: Final = re.compile(r"(?i)(etc|proc|sys|dev|boot|(var/)?run/secrets|windows)/")
 _PROSE: Final = (".txt", ".md", ".rst", ".gitattributes", ".gitignore", ".sh")
 
 
@@ -34,10 +38,20 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         scan.report(
             "TW-FILE-LINK-OUTSIDE",
             f"a link to {text[:200]!r}, outside of the folder",
+            severity=Severity.CRITICAL if _is_sensitive(text) else None,
             name=text[:200],
         )
     elif scan.siblings and target not in scan.siblings:
         scan.mark_incomplete(f"the link leads to {text[:120]!r}, which is not among the files")
+
+
+def _is_sensitive(target: str) -> bool:
+    """Tell whether a link leads to credentials, or to what is the system's own.
+
+    Whoever keeps data elsewhere links to it; nobody links a model to these.
+    """
+    place = _UP.sub("", target.replace("\\", "/"))
+    return is_private_path(f"/{place}") or _SYSTEM.match(place) is not None
 
 
 def in_snapshot(path: str, siblings: frozenset[str], name: str) -> bool:
