@@ -11,10 +11,10 @@ import msgspec
 import structlog
 
 from agents.checks.artifacts.scanning import Source
+from agents.checks.provenance.attempts import MAX_ATTEMPTS, next_attempt
 from agents.checks.provenance.card_claims import claims_of_push
 from agents.checks.provenance.file_checks import (
     check_hashes,
-    declared_digests,
     is_signature,
     plain_path,
     sha256_of,
@@ -23,6 +23,7 @@ from agents.checks.provenance.identity import push_component
 from agents.checks.provenance.push import check_origin, unsigned
 from agents.checks.provenance.sightings import sightings_of
 from agents.checks.provenance.signatures import SIGNATURE_BYTES, Trust, policy_trust
+from agents.checks.provenance.subject import push_subject
 from agents.checks.provenance.verify import ModelFiles, own_card, verify_model
 from agents.checks.suppressing import unsuppressed, withheld
 from agents.domain.detection import Detection, Outcome, rule_of
@@ -42,9 +43,6 @@ from schemas.policy import Policy
 from schemas.scans import ScanRequest
 from schemas.severity import Disposition, Severity, Status, Verdict, worst
 
-MAX_ATTEMPTS: Final = 5
-BACKOFF_MS: Final = (60_000, 300_000, 1_800_000, 7_200_000)
-"""Wait before attempts two to five."""
 FREE_DIGEST_BYTES: Final = 64 << 20
 """Files up to this size are digested even if nothing requires it."""
 AT_ONCE: Final = 4
@@ -191,18 +189,19 @@ async def scan_push(
     scanned = await _scan_all(model, scan, turn)
     await _apart(turn, _digest, model, event, scanned, bool(trust))
     verified = await _apart(turn, _verify, event, model, fetch, policy, trust)
-    origin = check_origin(event, knowledge)
+    subject = push_subject(event, policy)
+    origin = check_origin(subject, knowledge)
     claims = claims_of_push(event.data) if event.data.card else None
     digests = model.digests
+    known = {**_declared(event.data), **digests}
     signed = any(
         check.name.startswith("signature") and check.status is Status.PASS
         for check in verified.checks
     )
     sightings = sightings_of(
-        event,
-        policy,
-        {**_declared(event.data), **digests},
-        complete=len({**_declared(event.data), **digests}) == len(declared_digests(files)),
+        subject,
+        known,
+        complete=len(known) == len(subject.digests),
         signed=signed,
         computed=digests,
         listed=(request.listing or "").startswith("oci://"),
@@ -478,22 +477,12 @@ def _retry(
     cut = set(model.unread) - {file.path for file in scanned if file.reason and not file.again}
     if not cut and not any(file.again for file in scanned):
         return None
-    return _next(request, now_ms)
-
-
-def _next(request: ScanRequest, now_ms: int) -> ScanRequest | None:
-    if request.attempt >= MAX_ATTEMPTS:
-        return None
-    return msgspec.structs.replace(
-        request,
-        attempt=request.attempt + 1,
-        not_before_ms=now_ms + BACKOFF_MS[request.attempt - 1],
-    )
+    return next_attempt(request, now_ms)
 
 
 def _nothing(request: ScanRequest, error: FetchError, now_ms: int) -> ScanOutcome:
     """Return the outcome of a push whose files could not be listed."""
-    retry = None if isinstance(error, RefusedError) else _next(request, now_ms)
+    retry = None if isinstance(error, RefusedError) else next_attempt(request, now_ms)
     detail = f"the files could not be listed: {error.explain()[:300]}"
     if retry is not None:
         detail += f"; tried again (attempt {retry.attempt})"

@@ -2,7 +2,8 @@
 
 Nothing is imported, called or built: imports and results of calls are symbols on a simulated stack.
 The frequent opcodes are one loop over local variables, the most frequent first: a dispatch through
-functions takes several times as long, and a model has millions of them. The rare ones are a table.
+functions takes several times as long, and a model has millions of them. That loop is why the
+module is long. The rare opcodes are a table.
 Sources: CPython 3.8 to 3.14 `Modules/_pickle.c`, PEP 307, PEP 3154, PEP 574.
 """
 # ruff: noqa: PLR2004 -- numbers of formats are what they are

@@ -9,7 +9,8 @@ from typing import Any, Final
 from agents.checks.artifacts.pickle.heads import IMPORTS, Candidates
 from agents.checks.artifacts.pickle.hyper_parameters import report_instantiator
 from agents.checks.artifacts.pickle.machine import BUDGET_EXHAUSTED, Machine
-from agents.checks.artifacts.pickle.observer import PickleFile, Stream
+from agents.checks.artifacts.pickle.observer import Stream
+from agents.checks.artifacts.pickle.pickle_file import PickleFile
 from agents.checks.artifacts.pickle.storages import WIDTHS, storage_sizes
 from agents.checks.artifacts.pickle.symbols import End, Global
 from agents.checks.artifacts.scanning import BudgetExceededError, Scan, Source
