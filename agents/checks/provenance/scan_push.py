@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from agents.checks.artifacts.scanning import Source
-from agents.checks.provenance.attempts import MAX_ATTEMPTS, next_attempt
+from agents.checks.provenance.attempts import next_attempt
 from agents.checks.provenance.card_claims import claims_of_push
 from agents.checks.provenance.file_checks import (
     check_hashes,
@@ -19,47 +19,38 @@ from agents.checks.provenance.file_checks import (
     plain_path,
     sha256_of,
 )
-from agents.checks.provenance.identity import push_component
 from agents.checks.provenance.push import check_origin, unsigned
+from agents.checks.provenance.scanned_files import (
+    ScannedFile,
+    bound_to_file,
+    not_analysed,
+    scan_checks,
+    severity_of,
+)
 from agents.checks.provenance.sightings import sightings_of
 from agents.checks.provenance.signatures import SIGNATURE_BYTES, Trust, policy_trust
 from agents.checks.provenance.subject import push_subject
 from agents.checks.provenance.verify import ModelFiles, own_card, verify_model
 from agents.checks.suppressing import unsuppressed, withheld
-from agents.domain.detection import Detection, Outcome, rule_of
+from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
 from agents.domain.roles import is_text, role_of, use_of
 from agents.fetching.errors import FetchError, RefusedError
 from agents.fetching.snapshot import Snapshot
 from agents.fetching.sources import OpenSource
 from schemas.assessments import Check
-from schemas.basis import Basis, BasisKind
-from schemas.components import component_key
-from schemas.counting import counted
 from schemas.events import Event, File, RegistryPush
-from schemas.findings import Indicator
 from schemas.observations import Sighting
 from schemas.policy import Policy
 from schemas.scans import ScanRequest
-from schemas.severity import Disposition, Severity, Status, Verdict, worst
+from schemas.severity import Severity, Status, Verdict
 
 FREE_DIGEST_BYTES: Final = 64 << 20
 """Files up to this size are digested even if nothing requires it."""
 AT_ONCE: Final = 4
 """Files of one push scanned at the same time."""
 HEAD_BYTES: Final = 4096
-"""By which text is told from other content."""
-NAMED: Final = 100
-"""Files that are not clean with a check of their own; the rest are counted."""
-_STATUS: Final = {
-    Verdict.CLEAN: Status.PASS,
-    Verdict.SUSPICIOUS: Status.WARN,
-    Verdict.INCOMPLETE: Status.INCOMPLETE,
-    # A gate never passes unchecked content.
-    Verdict.UNSUPPORTED: Status.INCOMPLETE,
-    Verdict.CORRUPT: Status.FAIL,
-    Verdict.MALICIOUS: Status.FAIL,
-}
+"""Bytes by which text is recognised."""
 _log = structlog.get_logger(__name__)
 
 
@@ -137,17 +128,6 @@ class _Watched:
             raise
 
 
-class _Scanned(msgspec.Struct, frozen=True, kw_only=True):
-    path: str
-    verdict: Verdict
-    detections: tuple[Detection, ...] = ()
-    reason: str = ""
-    again: bool = False
-    """It could not be had now, and may be later."""
-    role: str = ""
-    """In which its bytes were read; empty where they alone decide how they are."""
-
-
 async def scan_push(
     request: ScanRequest,
     knowledge: Knowledge,
@@ -211,10 +191,12 @@ async def scan_push(
         *origin.checks,
         *verified.checks,
         *(claims.checks if claims else ()),
-        *_scan_checks(scanned, retry),
+        *scan_checks(scanned, retry),
     ]
-    whole = use_of(push_component(event, policy)) or use_of(f"{event.data.kind}:")
-    found = [_bound(one, digests, file, whole) for file in scanned for one in file.detections]
+    whole = use_of(subject.component) or use_of(f"{event.data.kind}:")
+    found = [
+        bound_to_file(one, digests, file, whole) for file in scanned for one in file.detections
+    ]
     last = retry is None and any(file.again for file in scanned)
     return ScanOutcome(
         checks=tuple(_worst_by_name(checks)),
@@ -224,7 +206,7 @@ async def scan_push(
                 *verified.detections,
                 *(claims.detections if claims else ()),
                 *found,
-                *((_not_analysed(scanned),) if last else ()),
+                *((not_analysed(scanned),) if last else ()),
             ),
             policy.suppressions,
             event.time.date(),
@@ -265,11 +247,11 @@ def _model(files: Iterable[File], fetch: Fetch) -> ModelFiles:
     return ModelFiles(places, opener)
 
 
-async def _scan_all(model: ModelFiles, scan: ScanFile, turn: Turn) -> list[_Scanned]:
+async def _scan_all(model: ModelFiles, scan: ScanFile, turn: Turn) -> list[ScannedFile]:
     room = asyncio.Semaphore(AT_ONCE)
     siblings = frozenset(model.paths())
 
-    async def one(path: str) -> _Scanned:
+    async def one(path: str) -> ScannedFile:
         async with room, turn():
             return await _scan_one(path, model, scan, siblings)
 
@@ -278,12 +260,12 @@ async def _scan_all(model: ModelFiles, scan: ScanFile, turn: Turn) -> list[_Scan
 
 async def _scan_one(
     path: str, model: ModelFiles, scan: ScanFile, siblings: frozenset[str]
-) -> _Scanned:
+) -> ScannedFile:
     try:
         source = await asyncio.to_thread(model.source(path).__enter__)
     except FetchError as error:
         model.unread[path] = error.explain()
-        return _Scanned(
+        return ScannedFile(
             path=path,
             verdict=Verdict.INCOMPLETE,
             reason=error.explain()[:300],
@@ -301,7 +283,7 @@ async def _scan_one(
         report = None
     except Exception as error:  # noqa: BLE001 -- hostile input: one file's error never stops the others
         _log.warning("file_not_scanned", error=type(error).__name__)
-        return _Scanned(
+        return ScannedFile(
             path=path,
             verdict=Verdict.INCOMPLETE,
             reason=f"the scan failed ({type(error).__name__})",
@@ -313,7 +295,7 @@ async def _scan_one(
         found = tuple(report.detections) if report is not None else ()
         malicious = report is not None and report.verdict is Verdict.MALICIOUS
         model.unread[path] = watched.error.explain()
-        return _Scanned(
+        return ScannedFile(
             path=path,
             verdict=Verdict.MALICIOUS if malicious else Verdict.INCOMPLETE,
             detections=found,
@@ -321,7 +303,7 @@ async def _scan_one(
             again=not isinstance(watched.error, RefusedError),
         )
     assert report is not None, "it was returned, or an error was seen"
-    return _Scanned(
+    return ScannedFile(
         path=path,
         verdict=report.verdict,
         detections=tuple(report.detections),
@@ -331,7 +313,7 @@ async def _scan_one(
 
 
 def _digest(
-    model: ModelFiles, event: Event[RegistryPush], scanned: list[_Scanned], signed: bool
+    model: ModelFiles, event: Event[RegistryPush], scanned: list[ScannedFile], signed: bool
 ) -> None:
     """Compute the digests that a check depends on; others stay as declared by the event."""
     declared = _declared(event.data)
@@ -340,7 +322,7 @@ def _digest(
     for file in scanned:
         size = sizes.get(file.path)
         small = size is not None and size <= FREE_DIGEST_BYTES
-        serious = any(_severity(one).rank >= Severity.MEDIUM.rank for one in file.detections)
+        serious = any(severity_of(one).rank >= Severity.MEDIUM.rank for one in file.detections)
         if has_signature or serious or file.path not in declared or small:
             model.try_sha256(file.path)
 
@@ -406,61 +388,6 @@ def _declared(push: RegistryPush) -> dict[str, str]:
     }
 
 
-def _severity(detection: Detection) -> Severity:
-    return detection.severity or rule_of(detection).severity
-
-
-def _bound(detection: Detection, digests: dict[str, str], file: _Scanned, use: str) -> Detection:
-    """Return a scanner's detection bound to its file: by the digest of the bytes it read.
-
-    Of a package's or image's files it is the tenant's own: they are judged as a model's would be.
-    """
-    path = file.path
-    digest = digests.get(path)
-    if digest is None:
-        return msgspec.structs.replace(detection, evidence={"file": path, **detection.evidence})
-    block = _severity(detection) is Severity.CRITICAL
-    return msgspec.structs.replace(
-        detection,
-        evidence={"file": path, **detection.evidence, "sha256": digest},
-        basis=None if use else Basis(kind=BasisKind.VERIFIED, role=file.role),
-        indicator=Indicator(
-            key=component_key("sha256", digest),
-            type="file-digest",
-            value=digest,
-            disposition=Disposition.BLOCK if block else Disposition.DETECT,
-        ),
-    )
-
-
-def _scan_checks(scanned: list[_Scanned], retry: ScanRequest | None) -> list[Check]:
-    bad = sorted(
-        (file for file in scanned if _file_status(file) is not Status.PASS),
-        key=lambda file: (-_file_status(file).rank, file.path),
-    )
-    checks = [
-        Check(
-            name=f"scan_{file.path}",
-            status=_file_status(file),
-            actual=str(file.verdict),
-            detail=file.reason or None,
-        )
-        for file in bad[:NAMED]
-    ]
-    detail = f"{counted(len(scanned), 'file')}, {len(bad)} not clean"
-    if retry is not None:
-        detail += f"; what could not be had is tried again (attempt {retry.attempt})"
-    status = worst(_file_status(file) for file in scanned) if scanned else Status.INCOMPLETE
-    return [Check(name="scan", status=status, detail=detail), *checks]
-
-
-def _file_status(file: _Scanned) -> Status:
-    status = _STATUS[file.verdict]
-    if status is Status.PASS and file.detections:
-        return Status.WARN
-    return status
-
-
 def _worst_by_name(checks: Iterable[Check]) -> list[Check]:
     """Keep the worst check of each name."""
     kept: dict[str, Check] = {}
@@ -472,7 +399,7 @@ def _worst_by_name(checks: Iterable[Check]) -> list[Check]:
 
 
 def _retry(
-    request: ScanRequest, scanned: list[_Scanned], model: ModelFiles, now_ms: int
+    request: ScanRequest, scanned: list[ScannedFile], model: ModelFiles, now_ms: int
 ) -> ScanRequest | None:
     cut = set(model.unread) - {file.path for file in scanned if file.reason and not file.again}
     if not cut and not any(file.again for file in scanned):
@@ -486,20 +413,9 @@ def _nothing(request: ScanRequest, error: FetchError, now_ms: int) -> ScanOutcom
     detail = f"the files could not be listed: {error.explain()[:300]}"
     if retry is not None:
         detail += f"; tried again (attempt {retry.attempt})"
-    lost = _Scanned(path=request.listing or "", verdict=Verdict.INCOMPLETE, reason=detail)
+    lost = ScannedFile(path=request.listing or "", verdict=Verdict.INCOMPLETE, reason=detail)
     return ScanOutcome(
         checks=(Check(name="scan", status=Status.INCOMPLETE, detail=detail),),
-        detections=() if retry else (_not_analysed([lost]),),
+        detections=() if retry else (not_analysed([lost]),),
         retry=retry,
-    )
-
-
-def _not_analysed(scanned: list[_Scanned]) -> Detection:
-    lost = [file for file in scanned if file.verdict is Verdict.INCOMPLETE]
-    return Detection(
-        rule_id="TW-PROV-NOT-ANALYSED",
-        description=f"{counted(len(lost), 'file')} could not be fetched or scanned: "
-        f"{lost[0].reason}",
-        evidence={"files": [file.path for file in lost[:20]], "attempts": MAX_ATTEMPTS},
-        locator="scan#not-analysed",
     )

@@ -132,7 +132,7 @@ class _Walker:
         cells = width = 0
         for kind, flags, body in self._messages(address):
             if flags & 2:
-                continue  # shared: its content stands in another object
+                continue  # shared: its content is in another object
             if kind == SPACE:
                 cells = _cells(body)
             elif kind == TYPE and len(body) >= 8:

@@ -1,4 +1,4 @@
-"""Reads links that stand as text, as git writes them where there are none: where they lead."""
+"""Reads links stored as text, as git writes them on systems without links."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PROSE: Final = (".txt", ".md", ".rst", ".gitattributes", ".gitignore", ".sh")
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file holds a relative path and nothing else."""
+    """Return whether a file holds a relative path and nothing else."""
     return (
         source.size <= MAX_LINK
         and head.startswith((b"../", b"./"))
@@ -46,7 +46,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
 
 
 def _is_sensitive(target: str) -> bool:
-    """Tell whether a link leads to credentials, or to what is the system's own.
+    """Return whether a link leads to credentials, or to what is the system's own.
 
     Whoever keeps data elsewhere links to it; nobody links a model to these.
     """
@@ -55,7 +55,7 @@ def _is_sensitive(target: str) -> bool:
 
 
 def in_snapshot(path: str, siblings: frozenset[str], name: str) -> bool:
-    """Tell whether a file of a hub's cache is known under a name in one of its snapshots.
+    """Return whether a file of a hub's cache is known under a name in one of its snapshots.
 
     In that cache, `blobs` holds all files by their digests, and `snapshots` the links that name
     them: what lies beside a model lies beside its link.

@@ -43,7 +43,7 @@ MAX_VALUES: Final = 10_000
 
 
 def makes_code(callee: object) -> bool:
-    """Tell whether what is called makes a code object out of its arguments."""
+    """Return whether what is called makes a code object out of its arguments."""
     if isinstance(callee, Global):
         return callee.name in _MAKERS
     if not (isinstance(callee, Result) and isinstance(callee.callee, Global)):
@@ -52,7 +52,7 @@ def makes_code(callee: object) -> bool:
 
 
 def wraps(callee: object) -> bool:
-    """Tell whether what is called is a type, looked up by name, that only holds its arguments."""
+    """Return whether what is called is a type, looked up by name, that only holds its arguments."""
     if not (isinstance(callee, Result) and isinstance(callee.callee, Global)):
         return False
     args = callee.args
@@ -65,7 +65,7 @@ def wraps(callee: object) -> bool:
 
 
 def is_carried(value: object) -> bool:
-    """Tell whether a value is a function or class that came by value, or a wrapped one."""
+    """Return whether a value is a function or class that came by value, or a wrapped one."""
     if not isinstance(value, Result):
         return False
     made = value.callee
@@ -74,13 +74,13 @@ def is_carried(value: object) -> bool:
 
 
 def is_cell(value: object) -> bool:
-    """Tell whether a value is a cell of a closure that came by value."""
+    """Return whether a value is a cell of a closure that came by value."""
     made = value.callee if isinstance(value, Result) else None
     return isinstance(made, Global) and made.name in _CELLS
 
 
 def is_maker(args: Any) -> bool:  # noqa: ANN401
-    """Tell whether getattr looks up the constructor of a plain type, which a class refers to."""
+    """Return whether getattr looks up the constructor of a plain type, which a class refers to."""
     if len(args) != 2 or args[1] != "__new__":  # noqa: PLR2004 -- as getattr has
         return False
     kind = args[0].callee if isinstance(args[0], Result) else args[0]
@@ -90,7 +90,7 @@ def is_maker(args: Any) -> bool:  # noqa: ANN401
 
 
 def is_setter(args: Any) -> bool:  # noqa: ANN401
-    """Tell whether getattr looks up dill's own `setattr`, where it has one."""
+    """Return whether getattr looks up dill's own `setattr`, where it has one."""
     return (
         len(args) == 3  # noqa: PLR2004 -- as getattr has
         and isinstance(args[0], Global)
@@ -102,13 +102,13 @@ def is_setter(args: Any) -> bool:  # noqa: ANN401
 
 
 def makes_class(callee: object) -> bool:
-    """Tell whether what is called, or made an instance of, is a class that came by value."""
+    """Return whether what is called, or made an instance of, is a class that came by value."""
     made = callee.callee if isinstance(callee, Result) else None
     return isinstance(made, Global) and made.name in CLASSES
 
 
-def fault(callee: object, args: Any) -> str:  # noqa: ANN401 -- as they stand on the stack
-    """Tell why a call does more than to put harmless functions together, or return nothing.
+def fault(callee: object, args: Any) -> str:  # noqa: ANN401 -- as on the stack
+    """Return why a call does more than assemble harmless functions, or an empty string.
 
     Args:
         callee: A function that the allow-list knows to carry code, or what makes code objects.
@@ -141,7 +141,7 @@ def fault(callee: object, args: Any) -> str:  # noqa: ANN401 -- as they stand on
 
 
 def wrapping_fault(args: Any) -> str:  # noqa: ANN401
-    """Say why a wrapper of functions is given something else, or return nothing."""
+    """Return why a wrapper of functions is given something else, or an empty string."""
     waiting: list[object] = [args]
     for _ in range(MAX_VALUES):
         if not waiting:
@@ -155,7 +155,7 @@ def wrapping_fault(args: Any) -> str:  # noqa: ANN401
 
 
 def _class_fault(kind: object, *, enum: bool) -> str:
-    """Say why a class is made by what is no metaclass, or return nothing.
+    """Return why a class is made by what is no metaclass, or an empty string.
 
     Args:
         kind: What will be called to make it; for an enumeration its bases.
@@ -174,7 +174,7 @@ def _class_fault(kind: object, *, enum: bool) -> str:
 
 
 def _code_fault(args: Any) -> str:  # noqa: ANN401
-    """Say which name or constant of a code object leads out of it."""
+    """Return which name or constant of a code object leads out of it."""
     waiting: list[object] = [args]
     for _ in range(MAX_VALUES):
         if not waiting:

@@ -36,7 +36,7 @@ class Reporter(Protocol):
         """Report a finding."""
 
     def once(self, kind: str, module: str, name: str) -> bool:
-        """Tell whether this is the first time that something is reported of an import."""
+        """Return whether this is the first time that something is reported of an import."""
 
     def imported(self, found: Global, protocol: int) -> None:
         """Judge an import."""
@@ -137,7 +137,7 @@ class KnownCalls:
         return None
 
     def _is_method(self, args: Any) -> bool:  # noqa: ANN401
-        """Tell whether a method or a member of a class that is no gadget is only referred to."""
+        """Return whether a method or member of a harmless class is only referred to."""
         if len(args) != 2:
             return False
         if isinstance(args[0], str | bytes | tuple | list):  # of a constant or a container
@@ -162,7 +162,7 @@ class KnownCalls:
         )
 
     def _is_bound(self, value: Result) -> bool:
-        """Tell whether a value is a method that was looked up and found harmless."""
+        """Return whether a value is a method that was looked up and found harmless."""
         of = value.callee
         return self._is_allowed(of, "enum") and value.args is BOUND
 

@@ -38,7 +38,7 @@ from agents.checks.artifacts.scanning import Budget, Source
 WINDOW: Final = 1 << 20
 """Bytes held at a time."""
 FIRST_WINDOW: Final = 1 << 13
-"""Bytes read first: most attempts at what is no pickle end within."""
+"""Bytes read first: most attempts at data that is not a pickle end within them."""
 MAX_CONSTANT: Final = 4 << 20
 """Longer constants are passed over; their beginning is kept."""
 MAX_LINE: Final = 16 << 20
@@ -75,7 +75,7 @@ class Machine:
     Args:
         source: The bytes.
         start: Offset of the first opcode.
-        observer: Hears what happens.
+        observer: Receives what happens.
         budget: Spent one step per opcode.
     """
 
@@ -123,7 +123,7 @@ class Machine:
         return self._at + 16 >= self.total
 
     def flag(self, kind: str, offset: int, detail: str) -> None:
-        """Tell the observer of an anomaly, the first of its kind."""
+        """Report an anomaly to the observer, the first of its kind."""
         if kind not in self._flagged:
             self._flagged.add(kind)
             self.observer.anomaly(kind, offset, detail)

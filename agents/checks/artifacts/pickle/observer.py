@@ -51,7 +51,7 @@ class Stream:
         self.pending: list[Callable[[], None]] = []
         self.imports = 0
         self.strange = False
-        """An import whose names are no identifiers: in what is no pickle."""
+        """An import whose names are not identifiers, so that this is not a pickle."""
         self.dangerous = False
         self.called_unknown = False
         self.dangerous_call = False
@@ -67,7 +67,7 @@ class Stream:
     # What is observed is reported when the bytes turn out to be a pickle.
 
     def convincing(self, end: End, magic: bool, *, within: bool) -> bool:
-        """Tell whether what was observed shows that the bytes are a pickle.
+        """Return whether what was observed shows that the bytes are a pickle.
 
         Args:
             end: How the stream ended.
@@ -125,7 +125,7 @@ class Stream:
             )
 
     def once(self, kind: str, module: str, name: str) -> bool:
-        """Tell whether this is the first time that something is reported of an import."""
+        """Return whether this is the first time that something is reported of an import."""
         key = (kind, module, name)
         if key in self.file.seen:
             return False
@@ -239,7 +239,7 @@ class Stream:
             )
 
     def built(self, target: object, state: object, offset: int, position: int) -> int:
-        """Judge BUILD; return where the stream goes on."""
+        """Judge BUILD; return where the stream continues."""
         if isinstance(target, Global):
             self.patched(target, offset, "BUILD")
         elif isinstance(target, Result):

@@ -40,7 +40,7 @@ MAX_PARTS: Final = 1000
 
 
 def is_class(found: Global) -> bool:
-    """Tell whether an import is a class, by its name: Python's own are written small."""
+    """Return whether an import is a class, by its name: Python's own are written small."""
     last = found.name.rsplit(".", 1)[-1]
     return last.lstrip("_")[:1].isupper() or (found.module in _BUILTINS and last in _TYPE_NAMES)
 
@@ -57,7 +57,7 @@ _RUNS: Final = re.compile(
 
 
 def binding_fault(name: object, *, known: bool = True) -> str:
-    """Tell why a method of a harmless class may not even be referred to, or return nothing.
+    """Return why a method of a harmless class may not even be referred to, or an empty string.
 
     Args:
         name: The attribute that is looked up.
@@ -71,7 +71,7 @@ def binding_fault(name: object, *, known: bool = True) -> str:
 
 
 def constants(args: tuple[Any, ...], allowed: Allowed) -> str:
-    """Tell whether something else than constants is given."""
+    """Return the fault of a call that is given more than constants."""
     waiting: list[object] = list(args)
     for _ in range(MAX_PARTS):
         if not waiting:
@@ -88,7 +88,7 @@ def constants(args: tuple[Any, ...], allowed: Allowed) -> str:
 
 
 def subscripted_type(args: tuple[Any, ...], allowed: Allowed) -> str:
-    """Tell whether something else than a type of `typing` is subscripted or joined."""
+    """Return the fault of a call that subscripts or joins anything but types of `typing`."""
     waiting: list[object] = list(args)
     if not args or not _is_type(args[0]):
         return "it looks up an item of anything"
@@ -129,7 +129,7 @@ _MAKE_TYPES: Final = frozenset(
 
 
 def array_parts(args: tuple[Any, ...], allowed: Allowed) -> str:
-    """Tell whether dill is to make an array by anything else than NumPy's own function."""
+    """Return the fault of a call by which dill makes an array without NumPy's own function."""
     if len(args) < 3 or not isinstance(args[0], Global):  # noqa: PLR2004 -- function, arguments, state
         return "it calls what is no import"
     if args[0].name != "_reconstruct" or not allowed(args[0]):
@@ -141,7 +141,7 @@ def array_parts(args: tuple[Any, ...], allowed: Allowed) -> str:
 
 
 def union(args: tuple[Any, ...], allowed: Allowed) -> str:
-    """Tell whether something else than types is joined, as `int | None` is written."""
+    """Return the fault of a call that joins anything but types, as `int | None` is written."""
     joins = args[0] if args else None
     if not isinstance(joins, Global) or joins.name != "or_" or not args[1:]:
         return "it calls its first argument"
@@ -150,7 +150,7 @@ def union(args: tuple[Any, ...], allowed: Allowed) -> str:
 
 
 def type_name(args: tuple[Any, ...], allowed: Allowed) -> str:
-    """Tell whether dill is to look up another type than that of data."""
+    """Return the fault of a call by which dill looks up a type that is not of data."""
     del allowed
     if len(args) == 1 and isinstance(args[0], str) and args[0] in _TYPE_NAMES | _OF_CODE | WRAPPERS:
         return ""
@@ -158,13 +158,13 @@ def type_name(args: tuple[Any, ...], allowed: Allowed) -> str:
 
 
 def wrapped(args: tuple[Any, ...], allowed: Allowed) -> str:
-    """Tell whether a descriptor holds something else than functions of the pickle itself."""
+    """Return the fault of a descriptor that holds anything but functions of the pickle itself."""
     del allowed
     return wrapping_fault(args)
 
 
 def attribute(args: tuple[Any, ...], allowed: Allowed) -> str:
-    """Tell whether more is set than a carried function's or class's shown name, or its closure."""
+    """Return the fault of a call that sets more than the shown name or closure of carried code."""
     del allowed
     if len(args) == 3 and is_cell(args[0]) and args[1] == "cell_contents":  # noqa: PLR2004 -- as setattr has
         return wrapping_fault(args[2:])
@@ -182,4 +182,4 @@ CHECKS: Final[dict[str, Callable[[tuple[Any, ...], Allowed], str]]] = {
     "wraps": wrapped,
     "attribute": attribute,
 }
-"""By the uses that the allow-list names."""
+"""By the uses that the allow-list names; each returns an empty string for a harmless call."""

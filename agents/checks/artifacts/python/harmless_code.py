@@ -60,13 +60,13 @@ def _unusual() -> frozenset[str]:
 
 
 def harmless_names(used: Iterable[str]) -> bool:
-    """Tell whether none of the names that code uses leads out of it."""
+    """Return whether none of the names that code uses leads out of it."""
     unusual = _unusual()
     return not any(name in unusual or _DUNDER.search(name) for name in used)
 
 
 def harmless_text(text: str) -> bool:
-    """Tell whether a constant of code is no command, address, path or name that leads out of it."""
+    """Return whether a constant of code is not a command, address, path or name that leaves it."""
     if _is_place(text):
         return True
     if is_hostile_command(text) or is_private_path(text) or _ADDRESS.search(text):
@@ -75,7 +75,7 @@ def harmless_text(text: str) -> bool:
 
 
 def only_computes(raw: bytes) -> bool:
-    """Tell whether marshalled code is whole, small and names nothing that runs, reads or reaches.
+    """Return whether marshalled code is whole, small and names nothing that runs, reads or reaches.
 
     Args:
         raw: A marshalled code object.
@@ -94,5 +94,5 @@ def only_computes(raw: bytes) -> bool:
 
 
 def _is_place(text: str) -> bool:
-    """Tell whether a text is where the code was written, or a table of its lines."""
+    """Return whether a text is where the code was written, or a table of its lines."""
     return text.endswith((".py", ">")) or not text.isprintable()
