@@ -11,21 +11,21 @@ from agents.checking import (
     checking_agent,
     outcome_messages,
 )
-from agents.checks.pipelines.check import check_pipeline
-from agents.checks.pipelines.lineage import exposure_of, run_component, run_system
+from agents.checks.pipelines.check import check_run
+from agents.checks.pipelines.subject import RunSubject, run_subject
 from agents.checks.required import with_required
 from agents.domain.knowledge import Knowledge
 from agents.ports import Message
 from schemas.events import Event, PipelineRun
 
 
-def run_context(event: Event[PipelineRun]) -> Context:
+def run_context(subject: RunSubject) -> Context:
     """Return the fields of a run that its findings carry."""
     return Context(
-        component=run_component(event),
-        systems=(run_system(event),),
-        identities=event.data.identities,
-        exposure=exposure_of(event.data)[0],
+        component=subject.component,
+        systems=(subject.system,),
+        identities=subject.run.identities,
+        exposure=subject.used_as,
     )
 
 
@@ -35,7 +35,8 @@ def pipeline_run_agent(knowledge: Knowledge) -> CheckingAgent[PipelineRun]:
 
     def check(event: Event[PipelineRun]) -> Iterator[Message]:
         policy = knowledge.policy(event.tenantid)
-        outcome = with_required(check_pipeline(event, knowledge), policy, "", final=True)
-        return outcome_messages(event, outcome, run_context(event), deduplicator)
+        subject = run_subject(event, policy)
+        outcome = with_required(check_run(subject, knowledge), policy, "", final=True)
+        return outcome_messages(event, outcome, run_context(subject), deduplicator)
 
     return checking_agent(check, deduplicator)

@@ -13,32 +13,25 @@ from agents.checking import (
     checking_agent,
     outcome_messages,
 )
-from agents.checks.provenance.identity import (
-    push_component,
-    push_exposure,
-    push_publisher,
-    push_version,
-)
-from agents.checks.provenance.planning import plan_scan
-from agents.checks.provenance.push import check_push
+from agents.checks.provenance.push import check_subject
+from agents.checks.provenance.subject import PushSubject, push_subject
 from agents.checks.required import with_required
 from agents.domain.knowledge import Knowledge
 from agents.ports import Message
 from schemas.channels import Channel
 from schemas.events import Event, RegistryPush
-from schemas.policy import Policy
 from schemas.scans import ScanRequest
 
 
-def push_context(event: Event[RegistryPush], policy: Policy) -> Context:
+def push_context(subject: PushSubject) -> Context:
     """Return the fields of a push that its findings carry."""
     return Context(
-        component=push_component(event, policy),
-        version=push_version(event.data),
-        systems=event.data.systems,
-        identities=event.data.identities,
-        exposure=push_exposure(event.data),
-        publisher=push_publisher(event, policy),
+        component=subject.component,
+        version=subject.version,
+        systems=subject.push.systems,
+        identities=subject.push.identities,
+        exposure=subject.exposure,
+        publisher=subject.publisher,
     )
 
 
@@ -55,11 +48,12 @@ def registry_push_agent(knowledge: Knowledge) -> CheckingAgent[RegistryPush]:
 
     def check(event: Event[RegistryPush]) -> Iterator[Message]:
         policy = knowledge.policy(event.tenantid)
-        request = plan_scan(event, policy)
-        context = push_context(event, policy)
+        subject = push_subject(event, policy)
+        request = subject.request
+        context = push_context(subject)
         final = request is None
         outcome = with_required(
-            check_push(event, knowledge), policy, context.component, final=final
+            check_subject(subject, knowledge), policy, context.component, final=final
         )
         yield from outcome_messages(event, outcome, context, deduplicator, final=final)
         if request is not None:

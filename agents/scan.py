@@ -13,6 +13,7 @@ import structlog
 
 from agents.checking import SightingDeduplicator, failed_message, outcome_messages
 from agents.checks.provenance.scan_push import AT_ONCE, Fetch, ScanFile, ScanOutcome, scan_push
+from agents.checks.provenance.subject import push_subject
 from agents.checks.required import with_required
 from agents.domain.knowledge import Knowledge
 from agents.fair_turns import FairTurns
@@ -90,7 +91,7 @@ def scan_agent(
             # Nothing lost: a push that breaks a check is kept, and does not block the others.
             log.exception("scan-failed", request=request.id, attempt=request.attempt)
             return None
-        context = push_context(request.event, policy)
+        context = push_context(push_subject(request.event, policy))
         final = outcome.retry is None
         said = with_required(outcome.outcome, policy, context.component, final=final)
         publish.on_abandoned(deduplicator.begin())

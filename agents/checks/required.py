@@ -14,7 +14,7 @@ from schemas.policy import Policy
 from schemas.severity import Status
 
 REQUIRED: Final = 16
-"""Required checks that sightings tell of; results beyond are told by evaluations alone."""
+"""Required checks that sightings report; other results are reported by evaluations only."""
 _NOT_VERSIONS: Final = ("sha256:", "publisher:", "domain:")
 """Keys that stand for no version of a component that could replace another."""
 
@@ -24,7 +24,7 @@ def with_required(outcome: Outcome, policy: Policy, component: str, *, final: bo
 
     A required name stands for the check of that name and for those that begin with it and an
     underscore (`hash` for every `hash_<path>`). As long as a scan is to follow nothing passed:
-    what is told of names alone may turn out otherwise once somebody has looked at the bytes.
+    a result by names alone may change once the bytes have been read.
 
     Args:
         outcome: What the checks of one event say.

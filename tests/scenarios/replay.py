@@ -9,10 +9,12 @@ from typing import Any
 from agents.checking import SightingDeduplicator, outcome_messages
 from agents.checks.artifacts.dispatch import scan_source
 from agents.checks.packages.check import check_packages
-from agents.checks.pipelines import check_pipeline
+from agents.checks.pipelines.check import check_run
+from agents.checks.pipelines.subject import run_subject
 from agents.checks.provenance.planning import plan_scan
-from agents.checks.provenance.push import check_push
+from agents.checks.provenance.push import check_subject
 from agents.checks.provenance.scan_push import scan_push
+from agents.checks.provenance.subject import push_subject
 from agents.fetching.fetch_scope import FetchRules, tenant_reach
 from agents.fetching.fetcher import Fetcher
 from agents.package_install import install_context
@@ -54,11 +56,13 @@ class Replay:
 
     def _take(self, event: Event[Any]) -> None:
         flow, knowledge = self.flow, self.flow.knowledge
+        policy = knowledge.policy(event.tenantid)
         if isinstance(event.data, PipelineRun):
-            outcome, context = check_pipeline(event, knowledge), run_context(event)
+            run = run_subject(event, policy)
+            outcome, context = check_run(run, knowledge), run_context(run)
         elif isinstance(event.data, RegistryPush):
-            policy = knowledge.policy(event.tenantid)
-            outcome, context = check_push(event, knowledge), push_context(event, policy)
+            subject = push_subject(event, policy)
+            outcome, context = check_subject(subject, knowledge), push_context(subject)
         else:
             outcome, context = check_packages(event, knowledge), install_context(event)
         flow.send(outcome_messages(event, outcome, context, self._told))

@@ -52,7 +52,7 @@ _COMPRESSED_NAME: Final = re.compile(
 _OTHERS: Final = (b"SR\0\x04", b"SR\0\x06", b"$FL2", b"$FL3")
 """IDL's and SPSS's files, which are named as pickles are."""
 _OTHERWISE_NAMED: Final = frozenset(("link", "appledouble"))
-"""What stands in place of a file, or beside it, under its name."""
+"""What replaces a file, or lies beside it, under its name."""
 _BINARY: Final = frozenset({"pickle", "zip", "7z", "rar", "tar", "executable", "hdf5"})
 """Formats that do not occur in text by chance."""
 
@@ -122,7 +122,7 @@ def dispatch(scan: Scan, name: str, source: Source) -> None:
 
 
 def _is_script_code(scan: Scan, name: str) -> bool:
-    """Tell whether a member is source of TorchScript: by its archive, or by how only that names it.
+    """Return whether a member is TorchScript source: by its archive, or by a name only that has.
 
     Servers of models keep Python under `code/` too.
     """
@@ -144,7 +144,7 @@ def _unrecognised(scan: Scan, name: str, source: Source, head: bytes) -> None:
 
 
 def _is_pickle(name: str, found: bool) -> bool:
-    """Tell whether a file that does not parse as a pickle is a damaged one, by its name."""
+    """Return whether a file that does not parse as a pickle is a damaged one, by its name."""
     return not found and is_pickle_name(name)
 
 

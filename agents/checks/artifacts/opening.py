@@ -16,7 +16,7 @@ def open_regular(path: Path) -> int:
     """Open a regular file for reading, following no link in its last part, blocking on no pipe.
 
     Raises:
-        OSError: it can't be opened, or is no regular file.
+        OSError: it cannot be opened, or is not a regular file.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -49,7 +49,7 @@ def _leads_out(path: Path, root: Path) -> bool:
 
 
 def escapes(path: Path, root: Path) -> bool:
-    """Tell whether a path, its links followed, leaves `root`.
+    """Return whether a path, its links followed, leaves `root`.
 
     A snapshot of a hub's cache is one with the `blobs` that its links name. Links that lead to one
     another in a circle leave nothing.
@@ -65,6 +65,6 @@ def escapes(path: Path, root: Path) -> bool:
 
 
 def link_text(path: Path) -> bytes:
-    """Return where a link leads, seen from its own folder: what stands in its place as a text."""
+    """Return the target of a link relative to its own folder, the text that replaces it."""
     text = os.path.relpath(path.resolve(), path.parent.resolve())
     return Path(text).as_posix().encode("utf-8", "surrogateescape")

@@ -89,7 +89,7 @@ def verifier(trusted_root: Path | None = None) -> Verifier:
         trusted_root: The operator's `trusted_root.json`; the packaged one by default.
 
     Raises:
-        UnfinishedVerificationError: the operator's file can't be read or is no trust root.
+        UnfinishedVerificationError: the operator's file cannot be read or is not a trust root.
     """
     try:
         return Verifier(trusted_root=pinned_trusted_root(trusted_root))

@@ -115,7 +115,7 @@ def _is_borrowed(anchor: str, rest: list[str], after: int, index: NameIndex) -> 
     Args:
         anchor: The known name.
         rest: The other terms.
-        after: How many of them stand in front of it.
+        after: The number of them before it.
         index: The indexes.
     """
     table = index.table

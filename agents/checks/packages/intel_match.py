@@ -101,7 +101,7 @@ def _version_matches(fact: IntelFact, version: str) -> bool | None:
         return True
     parsed = parse_version(version)
     if parsed is None:
-        # Text that is no version can't be ordered, but it can be looked up in a plain list.
+        # Text that is not a version cannot be ordered, but it can be looked up in a list.
         return None if fact.ranges else False
     if parsed in known:
         return True

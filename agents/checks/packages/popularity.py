@@ -40,7 +40,7 @@ class NameTable(msgspec.Struct, frozen=True):
     generic: frozenset[str]
     """Both, and the empty string: the rest of a term that is a number."""
     words: frozenset[str]
-    """Ordinary words: a name that is one is no typing error."""
+    """Ordinary words: a name that is one is not a typing error."""
 
 
 def read_names(text: str) -> list[str]:

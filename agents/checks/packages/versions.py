@@ -29,7 +29,7 @@ canonical_name = lru_cache(CACHE_SIZE)(canonical_package)
 
 @lru_cache(CACHE_SIZE)
 def parse_version(text: str) -> Version | None:
-    """Return a PEP 440 version, None for text that is none."""
+    """Return a PEP 440 version, or None for other text."""
     if len(text) > VERSION_LIMIT:
         return None
     try:

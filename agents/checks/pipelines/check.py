@@ -27,6 +27,7 @@ from agents.checks.pipelines.reference_checks import (
 )
 from agents.checks.pipelines.source_checks import check_blocked_sources, check_source
 from agents.checks.pipelines.sources import config_sources, implied_sources, run_sources
+from agents.checks.pipelines.subject import RunSubject, run_subject
 from agents.checks.suppressing import unsuppressed
 from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
@@ -62,7 +63,12 @@ def check_pipeline(event: Event[PipelineRun], knowledge: Knowledge) -> Outcome:
     Source: the response procedure's `check_training_pipeline_integrity` for data sources and the
     configuration's hash; MITRE ATLAS AML.T0010.002, AML.T0020.
     """
-    policy = knowledge.policy(event.tenantid)
+    return check_run(run_subject(event, knowledge.policy(event.tenantid)), knowledge)
+
+
+def check_run(subject: RunSubject, knowledge: Knowledge) -> Outcome:
+    """Check a run whose subject has been computed, as `check_pipeline` does."""
+    event, policy = subject.event, subject.policy
     config = read_run_config(event.data)
     reported = [
         msgspec.structs.replace(source, url=source.url.strip())
@@ -85,19 +91,19 @@ def check_pipeline(event: Event[PipelineRun], knowledge: Knowledge) -> Outcome:
     for source in sources:
         found.extend(check_source(source, event, policy))
     found.extend(check_blocked_sources(event, sources, policy))
-    found.extend(check_blocked_inputs(event, policy))
-    found.extend(check_hash(event, config))
-    found.extend(check_digests(event, policy))
-    found.extend(check_settings(event, config, incomplete))
-    found.extend(check_pins(event, policy))
-    found.extend(check_secrets(event, config, incomplete))
+    found.extend(check_blocked_inputs(subject))
+    found.extend(check_hash(subject, config))
+    found.extend(check_digests(subject))
+    found.extend(check_settings(subject, config, incomplete))
+    found.extend(check_pins(subject))
+    found.extend(check_secrets(subject, config, incomplete))
     changed = any(
         d.rule_id
         in {"TW-PIPE-CONTENT-CHANGED", "TW-PIPE-DIGEST-CONFLICT", "TW-PIPE-CONFIG-TAMPERED"}
         for d in found
     )
-    found.extend(check_behaviour(event, sources, policy, inputs_changed=changed))
-    found.extend(check_synthetic(event))
+    found.extend(check_behaviour(subject, sources, inputs_changed=changed))
+    found.extend(check_synthetic(subject))
     found = _once(found)
     if len(found) > MAX_DETECTIONS:
         incomplete["data_sources"].append(
@@ -107,10 +113,10 @@ def check_pipeline(event: Event[PipelineRun], knowledge: Knowledge) -> Outcome:
         found = sorted(found, key=lambda d: -_severity(d).rank)[:MAX_DETECTIONS]
 
     baseline = config.digest if not event.data.expected_config_hash else None
-    lineage = run_lineage(event, policy, sources, config_digest=baseline)
+    lineage = run_lineage(subject, sources, config_digest=baseline)
     checks = [
         *_checks(found, incomplete, config),
-        check_intel(event, sources, policy, knowledge),
+        check_intel(subject, sources, knowledge),
         _lineage(lineage),
     ]
     return Outcome(

@@ -13,7 +13,6 @@ from agents.checks.pipelines.configuration import (
     read_config,
     walk,
 )
-from agents.checks.pipelines.lineage import run_component
 from agents.checks.pipelines.names import plain_name
 from agents.checks.pipelines.remote_code import (
     REMOTE_CODE,
@@ -24,10 +23,10 @@ from agents.checks.pipelines.remote_code import (
     settings_of,
 )
 from agents.checks.pipelines.secrets import find_secret
-from agents.checks.pipelines.sources import sha256_of
+from agents.checks.pipelines.subject import RunSubject
 from agents.domain.detection import Detection
 from schemas.components import component_key, is_sha256
-from schemas.events import Event, PipelineRun
+from schemas.events import PipelineRun
 from schemas.findings import Indicator
 from schemas.severity import Disposition, Severity
 
@@ -52,12 +51,12 @@ def read_run_config(run: PipelineRun) -> RunConfig:
         return RunConfig(problem=error.what)
 
 
-def check_hash(event: Event[PipelineRun], config: RunConfig) -> Iterator[Detection]:
+def check_hash(subject: RunSubject, config: RunConfig) -> Iterator[Detection]:
     """Find a configuration whose hash is not the declared one."""
-    expected = (event.data.expected_config_hash or "").strip().lower().removeprefix("sha256:")
+    expected = (subject.run.expected_config_hash or "").strip().lower().removeprefix("sha256:")
     if not expected or config.digest is None or expected == config.digest:
         return
-    key = run_component(event)
+    key = subject.component
     shown = expected if is_sha256(expected) else f"{expected[:64]} (no SHA-256)"
     yield Detection(
         rule_id="TW-PIPE-CONFIG-TAMPERED",
@@ -71,7 +70,7 @@ def check_hash(event: Event[PipelineRun], config: RunConfig) -> Iterator[Detecti
 
 
 def check_settings(
-    event: Event[PipelineRun], config: RunConfig, incomplete: dict[str, list[str]]
+    subject: RunSubject, config: RunConfig, incomplete: dict[str, list[str]]
 ) -> Iterator[Detection]:
     """Find settings that run remote or mutable code; note if the walk was cut short."""
     if config.value is None:
@@ -89,9 +88,9 @@ def check_settings(
     except UnreadableConfigError as error:
         incomplete["remote_code"].append(error.what)
     pins = {
-        ref.component.partition(":")[2].partition("/")[2].lower()
-        for ref in event.data.inputs
-        if pinned(ref.revision) or sha256_of(ref.digests)
+        named.ref.component.partition(":")[2].partition("/")[2].lower()
+        for named in subject.inputs
+        if pinned(named.ref.revision) or named.digest
     }
     moving = [
         setting
@@ -104,9 +103,9 @@ def check_settings(
     for setting in settings:
         if setting.rule_id != UNPINNED:
             calmer = reviewable and setting.rule_id == REMOTE_CODE
-            yield _setting(setting, event, severity=Severity.MEDIUM if calmer else None)
+            yield _setting(setting, subject, severity=Severity.MEDIUM if calmer else None)
     for setting in moving:
-        yield _setting(setting, event)
+        yield _setting(setting, subject)
     if remote and moving:
         models = sorted({setting.model or "" for setting in moving})
         yield Detection(
@@ -114,7 +113,7 @@ def check_settings(
             description=f"Code of a model whose revision moves may run: {', '.join(models)[:200]}",
             evidence={"models": models[:20], "setting": remote[0].path},
             locator=f"config:{remote[0].path}",
-            component=run_component(event),
+            component=subject.component,
             related_keys=tuple(_model_key(name) for name in models[:20]),
         )
 
@@ -132,9 +131,9 @@ def _model_key(name: str) -> str:
 
 
 def _setting(
-    setting: Setting, event: Event[PipelineRun], *, severity: Severity | None = None
+    setting: Setting, subject: RunSubject, *, severity: Severity | None = None
 ) -> Detection:
-    about = _model_key(setting.model) if setting.model else run_component(event)
+    about = _model_key(setting.model) if setting.model else subject.component
     return Detection(
         rule_id=setting.rule_id,
         description=f"{_SAYS[setting.rule_id]}: {setting.shown}",
@@ -153,7 +152,7 @@ def _setting(
 
 
 def check_secrets(
-    event: Event[PipelineRun], config: RunConfig, incomplete: dict[str, list[str]]
+    subject: RunSubject, config: RunConfig, incomplete: dict[str, list[str]]
 ) -> Iterator[Detection]:
     """Find secrets in the configuration; note if the walk was cut short."""
     if config.value is None:
@@ -168,9 +167,9 @@ def check_secrets(
                         description=f"A secret is written into the configuration at {path[:200]}",
                         evidence={"path": path[:300], "kind": secret.kind, "secret": secret.shown},
                         locator=f"config:{path}",
-                        component=run_component(event),
+                        component=subject.component,
                         indicator=Indicator(
-                            key=run_component(event),
+                            key=subject.component,
                             type="config",
                             value=path[:300],
                             disposition=Disposition.CONTEXT,

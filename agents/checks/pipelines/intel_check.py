@@ -6,29 +6,23 @@ from collections.abc import Iterator
 from typing import Final
 
 from agents.checks.packages.intel_match import ADVERSE, matches
-from agents.checks.pipelines.lineage import ref_component
 from agents.checks.pipelines.sources import (
     RunSource,
     dataset_key,
     domain_key,
-    sha256_of,
     vendor_key,
 )
+from agents.checks.pipelines.subject import RunSubject
 from agents.domain.hosts import below
 from agents.domain.knowledge import Knowledge
 from schemas.assessments import Check
-from schemas.components import InvalidComponentError
-from schemas.events import Event, PipelineRun
 from schemas.intel import IntelFact
-from schemas.policy import Policy
 from schemas.severity import Status
 
 MAX_PARENT_DOMAINS: Final = 6
 
 
-def check_intel(
-    event: Event[PipelineRun], sources: list[RunSource], policy: Policy, knowledge: Knowledge
-) -> Check:
+def check_intel(subject: RunSubject, sources: list[RunSource], knowledge: Knowledge) -> Check:
     """Return the check of a run's components against adverse facts."""
     hits: dict[str, None] = {}
 
@@ -39,7 +33,7 @@ def check_intel(
 
     for source in sources:
         digest = source.digest or source.pinned
-        ask(dataset_key(source, event.tenantid), None, digest)
+        ask(dataset_key(source, subject.event.tenantid), None, digest)
         for key in (vendor_key(source), *(f"sha256:{d}" for d in _all_digests(source))):
             if key:
                 ask(key, None, None)
@@ -49,14 +43,12 @@ def check_intel(
             name = ".".join(labels[start:])
             if below(host, name):
                 ask(f"domain:{name}", None, None)
-    for ref in (*event.data.inputs, *event.data.outputs):
-        digest = sha256_of(ref.digests)
-        try:
-            ask(ref_component(ref, event.tenantid, policy), ref.revision, digest)
-        except InvalidComponentError:
+    for named in (*subject.inputs, *subject.outputs):
+        if named.key is None:
             continue
-        if digest:
-            ask(f"sha256:{digest}", None, None)
+        ask(named.key, named.ref.revision, named.digest)
+        if named.digest:
+            ask(f"sha256:{named.digest}", None, None)
     return Check(
         name="intel",
         status=Status.FAIL if hits else Status.PASS,

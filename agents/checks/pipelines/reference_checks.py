@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import defaultdict
 from collections.abc import Iterator
 
 from agents.checks.pipelines.behaviour import regression
-from agents.checks.pipelines.lineage import ref_component, run_component
 from agents.checks.pipelines.remote_code import UNPINNED, pinned
-from agents.checks.pipelines.sources import RunSource, blocks, dataset_key, sha256_of
+from agents.checks.pipelines.sources import RunSource, blocks, dataset_key
+from agents.checks.pipelines.subject import RunSubject
 from agents.domain.detection import Detection
-from schemas.components import InvalidComponentError
-from schemas.events import Event, PipelineRun
 from schemas.findings import Indicator
-from schemas.policy import Policy
 from schemas.severity import Disposition
 
 
-def check_blocked_inputs(event: Event[PipelineRun], policy: Policy) -> Iterator[Detection]:
+def check_blocked_inputs(subject: RunSubject) -> Iterator[Detection]:
     """Find inputs that the policy blocks."""
-    if not policy.blocked_sources:
+    blocked = subject.policy.blocked_sources
+    if not blocked:
         return
-    for ref in event.data.inputs:
-        try:
-            key = ref_component(ref, event.tenantid, policy)
-        except InvalidComponentError:
+    for named in subject.inputs:
+        ref, key, digest = named.ref, named.key, named.digest
+        if key is None:
             continue
-        digest = sha256_of(ref.digests)
         keys = [key, ref.component, *([f"sha256:{digest}"] if digest else [])]
-        entry = next((e for e in policy.blocked_sources if blocks(e, keys)), None)
+        entry = next((e for e in blocked if blocks(e, keys)), None)
         if entry is not None:
             yield Detection(
                 rule_id="TW-PIPE-BLOCKED-SOURCE",
@@ -42,20 +37,13 @@ def check_blocked_inputs(event: Event[PipelineRun], policy: Policy) -> Iterator[
             )
 
 
-def check_digests(event: Event[PipelineRun], policy: Policy) -> Iterator[Detection]:
+def check_digests(subject: RunSubject) -> Iterator[Detection]:
     """Find versions that have several digests in one run."""
     seen: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
-    for ref in (*event.data.inputs, *event.data.outputs):
-        digest = sha256_of(ref.digests)
-        if digest is None:
-            continue
-        try:
-            key = ref_component(ref, event.tenantid, policy)
-        except InvalidComponentError:
-            continue
+    for named in (*subject.inputs, *subject.outputs):
         # Without a revision, an input and an output of one name are versions, not a conflict.
-        if ref.revision:
-            seen[key, ref.revision][digest] = None
+        if named.digest and named.key and named.ref.revision:
+            seen[named.key, named.ref.revision][named.digest] = None
     for (key, revision), digests in seen.items():
         if len(digests) > 1:
             yield Detection(
@@ -68,14 +56,14 @@ def check_digests(event: Event[PipelineRun], policy: Policy) -> Iterator[Detecti
             )
 
 
-def check_pins(event: Event[PipelineRun], policy: Policy) -> Iterator[Detection]:
+def check_pins(subject: RunSubject) -> Iterator[Detection]:
     """Find models referenced by a mutable revision."""
-    for ref in event.data.inputs:
-        if not ref.component.startswith("model:huggingface/"):
+    for named in subject.inputs:
+        ref, key = named.ref, named.key
+        if key is None or not ref.component.startswith("model:huggingface/"):
             continue
-        if pinned(ref.revision) or sha256_of(ref.digests):
+        if pinned(ref.revision) or named.digest:
             continue
-        key = ref_component(ref, event.tenantid, policy)
         yield Detection(
             rule_id=UNPINNED,
             description=f"A model is taken by a revision that moves: {ref.component[:200]}",
@@ -90,15 +78,15 @@ def check_pins(event: Event[PipelineRun], policy: Policy) -> Iterator[Detection]
 
 
 def check_behaviour(
-    event: Event[PipelineRun], sources: list[RunSource], policy: Policy, *, inputs_changed: bool
+    subject: RunSubject, sources: list[RunSource], *, inputs_changed: bool
 ) -> Iterator[Detection]:
     """Find regressions of an evaluation, with more confidence if an input changed as well."""
-    evaluation = event.data.evaluation
+    run, evaluation = subject.run, subject.run.evaluation
     result = regression(evaluation) if evaluation is not None else None
     if evaluation is None or result is None:
         return
-    made = [ref for ref in event.data.outputs if ref.component.startswith("model:")]
-    models = made or [ref for ref in event.data.inputs if ref.component.startswith("model:")]
+    made = [ref for ref in run.outputs if ref.component.startswith("model:")]
+    models = made or [ref for ref in run.inputs if ref.component.startswith("model:")]
     yield Detection(
         rule_id="TW-PIPE-REGRESSION",
         description=f"Behaviour regressed in {evaluation.suite or 'an evaluation'}: {result.reason}"
@@ -113,31 +101,30 @@ def check_behaviour(
         },
         locator=f"evaluation:{evaluation.suite or ''}",
         confidence=0.9 if inputs_changed else None,
-        component=run_component(event),
+        component=subject.component,
         related_keys=(
-            *_datasets(event, sources, policy),
+            *_datasets(subject, sources),
             *(ref.component for ref in models[:20]),
         ),
     )
 
 
-def _datasets(
-    event: Event[PipelineRun], sources: list[RunSource], policy: Policy
-) -> tuple[str, ...]:
+def _datasets(subject: RunSubject, sources: list[RunSource]) -> tuple[str, ...]:
     """Return the keys of the data inputs of a run."""
-    keys = [dataset_key(source, event.tenantid) for source in sources]
-    for ref in event.data.inputs:
-        if ref.component.startswith("dataset:"):
-            with contextlib.suppress(InvalidComponentError):
-                keys.append(ref_component(ref, event.tenantid, policy))
+    keys = [dataset_key(source, subject.event.tenantid) for source in sources]
+    keys += [
+        named.key
+        for named in subject.inputs
+        if named.key and named.ref.component.startswith("dataset:")
+    ]
     return tuple(dict.fromkeys(keys))[:20]
 
 
-def check_synthetic(event: Event[PipelineRun]) -> Iterator[Detection]:
+def check_synthetic(subject: RunSubject) -> Iterator[Detection]:
     """Find synthetic data whose generating model the run does not name."""
-    if any(ref.component.startswith("model:") for ref in event.data.inputs):
+    if any(ref.component.startswith("model:") for ref in subject.run.inputs):
         return
-    for ref in event.data.outputs:
+    for ref in subject.run.outputs:
         if ref.synthetic:
             yield Detection(
                 rule_id="TW-PIPE-SYNTHETIC",

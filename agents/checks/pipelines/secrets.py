@@ -20,7 +20,7 @@ _FORMS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
     (name, re.compile(pattern))
     for name, pattern in (
         ("private key", r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----"),
-        # A presigned URL names the key it was signed with; the name is no secret.
+        # A presigned URL names the key it was signed with; the name is not secret.
         ("AWS access key", r"(?<!X-Amz-Credential=)\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
         ("Hugging Face token", r"\bhf_[A-Za-z0-9]{30,60}\b"),
         ("GitHub token", r"\b(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{60,255})\b"),

@@ -245,7 +245,7 @@ def claims_of_artifact(card: Card | None, facts: ArtifactFacts, kind: str = "mod
         if near:
             claims.agree("card_parameters", card.parameters, facts.parameters)
         elif not packed:
-            # Packed integers hold several weights each; their element count is no parameter count.
+            # Packed integers hold several weights each: elements are not parameters.
             claims.contradict(
                 "card_parameters",
                 f"the card claims {card.parameters} parameters, the headers hold "

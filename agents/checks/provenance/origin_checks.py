@@ -6,27 +6,22 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
-from agents.checks.provenance.file_checks import declared_digests
 from agents.checks.provenance.findings_limit import limited
 from agents.checks.provenance.identity import (
     PACKAGE,
     Origin,
     bare_name,
     parse_origin,
-    pinned_digest,
-    push_component,
-    push_origin,
-    push_publisher,
-    reference_component,
     registry_name,
     same_origin,
 )
+from agents.checks.provenance.subject import PushSubject
 from agents.checks.provenance.typosquats import LookAlike, find_look_alike
 from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
 from schemas.assessments import Check
-from schemas.components import component_key, digest_of_files
-from schemas.events import Event, RegistryPush
+from schemas.components import component_key
+from schemas.events import RegistryPush
 from schemas.findings import Indicator
 from schemas.intel import IntelFact, IntelKind
 from schemas.policy import Policy
@@ -46,12 +41,13 @@ _TRICKS: Final = {
 }
 
 
-def check_source(event: Event[RegistryPush]) -> Outcome:
+def check_source(subject: PushSubject) -> Outcome:
     """Compare the expected source with the one the registry reported, strictly."""
-    expected = event.data.expected.source if event.data.expected else None
+    push = subject.push
+    expected = push.expected.source if push.expected else None
     if not expected:
         return Outcome()
-    return compare_sources(expected, push_origin(event.data), tag=event.data.tag)
+    return compare_sources(expected, subject.origin, tag=push.tag)
 
 
 def compare_sources(
@@ -104,9 +100,9 @@ def compare_sources(
     )
 
 
-def check_trust(event: Event[RegistryPush], policy: Policy) -> Outcome:
+def check_trust(subject: PushSubject) -> Outcome:
     """Compare publisher and registry with those the tenant trusts; without a list all pass."""
-    push = event.data
+    policy = subject.policy
     checks: list[Check] = []
     detections: list[Detection] = []
     if policy.trusted.registries:
@@ -116,16 +112,15 @@ def check_trust(event: Event[RegistryPush], policy: Policy) -> Outcome:
             checks,
             detections,
             name="registry_trust",
-            actual=registry_name(push.registry) if push.registry else None,
+            actual=subject.registry,
             trusted=trusted,
         )
     if policy.trusted.publishers:
-        key = push_publisher(event, policy)
         _judge_trust(
             checks,
             detections,
             name="publisher_trust",
-            actual=key,
+            actual=subject.publisher,
             trusted=set(policy.trusted.publishers),
         )
     return Outcome(checks=tuple(checks), detections=tuple(detections))
@@ -178,12 +173,12 @@ def _blocked_form(entry: str) -> str:
     return registry_name(first) + slash + rest
 
 
-def check_blocks(event: Event[RegistryPush], policy: Policy) -> Outcome:
+def check_blocks(subject: PushSubject) -> Outcome:
     """Search the tenant's block list for the push, its files' hosts and its base models."""
+    policy = subject.policy
     if not policy.blocked_sources:
         return Outcome()
-    push = event.data
-    registry = registry_name(push.registry) if push.registry else None
+    push, registry = subject.push, subject.registry
     names: dict[str, str] = {}
     for spelling in _spellings(registry, push.repository or ""):
         names.setdefault(spelling, "repository")
@@ -238,43 +233,23 @@ def _host(uri: str | None) -> str | None:
         return None
 
 
-def check_intelligence(event: Event[RegistryPush], knowledge: Knowledge) -> Outcome:
+def check_intelligence(subject: PushSubject, knowledge: Knowledge) -> Outcome:
     """Look up intelligence on the component, its publisher, digests and base models.
 
     A match only fails the assessment: the ledger issues findings from intelligence.
     """
-    push = event.data
-    policy = knowledge.policy(event.tenantid)
-    digests = {d for found in declared_digests(push.files).values() if found for d in found}
-    files = declared_digests(push.files)
-    if files and all(found and len(found) == 1 for found in files.values()):
-        digests.add(digest_of_files({path: min(found) for path, found in files.items() if found}))
-    if pinned := pinned_digest(push):
-        digests.add(pinned)
-    keys = [push_component(event, policy)]
-    if publisher := push_publisher(event, policy):
-        keys.append(publisher)
+    digests = {digest for found in subject.digests.values() if found for digest in found}
+    digests |= {digest for digest in (subject.whole, subject.pinned) if digest}
+    keys = [subject.component]
+    if subject.publisher:
+        keys.append(subject.publisher)
     keys += [component_key("sha256", digest) for digest in sorted(digests)]
-    if push.card:
-        keys += filter(
-            None,
-            (
-                reference_component(n, push.registry, "model", event.tenantid)
-                for n in push.card.base_model
-            ),
-        )
-        keys += filter(
-            None,
-            (
-                reference_component(n, push.registry, "dataset", event.tenantid)
-                for n in push.card.datasets
-            ),
-        )
-    own = set(keys[:1])
+    keys += subject.bases
     bad: list[tuple[str, IntelFact]] = []
     for key in dict.fromkeys(keys):
         fact = knowledge.fact(key)
-        if fact and fact.kind in _BAD and _applies(fact, push, digests, own=key in own):
+        own = key == subject.component
+        if fact and fact.kind in _BAD and _applies(fact, subject.push, digests, own=own):
             bad.append((key, fact))
     if not bad:
         return Outcome(checks=(Check(name="known_bad", status=Status.PASS),))
@@ -311,16 +286,15 @@ def _is_own_name(repository: str, policy: Policy) -> bool:
     )
 
 
-def check_name(event: Event[RegistryPush], policy: Policy) -> Outcome:
+def check_name(subject: PushSubject) -> Outcome:
     """Search for a popular model or organisation that the name imitates.
 
     The tenant's own names, internal registries and trusted publishers are exempt.
     """
-    push = event.data
+    push, policy, key = subject.push, subject.policy, subject.component
     if push.kind in {"dataset", "image", PACKAGE} or not push.repository:
         return Outcome()
-    key = push_component(event, policy)
-    trusted = push_publisher(event, policy) in policy.trusted.publishers
+    trusted = subject.publisher in policy.trusted.publishers
     if bare_name(key).startswith("@") or trusted or _is_own_name(push.repository, policy):
         return Outcome(checks=(Check(name="model_name", status=Status.PASS),))
     found = find_look_alike(push.repository)

@@ -55,16 +55,20 @@ def plan_scan(event: Event[RegistryPush], policy: Policy) -> ScanRequest | None:
     return scan_request(event, listing) if listing else None
 
 
-def scan_check(event: Event[RegistryPush], policy: Policy) -> Check | None:
+def scan_check(push: RegistryPush, policy: Policy, request: ScanRequest | None) -> Check | None:
     """Return the scan check of the event's first assessment: never clean.
 
     INCOMPLETE until the second assessment (`stage: scan`) has the result, so that no gate
     passes unchecked content.
+
+    Args:
+        push: The push.
+        policy: Its tenant's policy.
+        request: The slow work that was planned for it.
     """
-    push = event.data
     if push.action not in NEEDS_SCAN:
         return None
-    if plan_scan(event, policy) is not None:
+    if request is not None:
         return Check(
             name="scan",
             status=Status.INCOMPLETE,

@@ -6,7 +6,6 @@ from agents.checks.provenance.card_claims import claims_of_push
 from agents.checks.provenance.file_checks import (
     check_formats,
     check_hashes,
-    declared_digests,
     is_signature,
     plain_path,
 )
@@ -19,6 +18,7 @@ from agents.checks.provenance.origin_checks import (
 )
 from agents.checks.provenance.planning import MAY_SCAN, NEEDS_SCAN, scan_check
 from agents.checks.provenance.sightings import sightings_of
+from agents.checks.provenance.subject import PushSubject, push_subject
 from agents.checks.suppressing import unsuppressed
 from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
@@ -38,29 +38,26 @@ def check_push(event: Event[RegistryPush], knowledge: Knowledge) -> Outcome:
         event: The push.
         knowledge: Intelligence and the tenants' policies.
     """
-    push = event.data
-    policy = knowledge.policy(event.tenantid)
-    outcome = [check_origin(event, knowledge)]
+    return check_subject(push_subject(event, knowledge.policy(event.tenantid)), knowledge)
+
+
+def check_subject(subject: PushSubject, knowledge: Knowledge) -> Outcome:
+    """Check a push whose subject has been computed, as `check_push` does."""
+    event, push, policy = subject.event, subject.push, subject.policy
+    outcome = [check_origin(subject, knowledge)]
     if push.action in NEEDS_SCAN:
-        files = declared_digests(push.files)
         outcome.append(Outcome(checks=(check_formats([file.path for file in push.files]),)))
-        outcome.append(_expected_hashes(push, files))
+        outcome.append(_expected_hashes(push, subject.digests))
         outcome.append(check_signature_presence(push, policy))
     elif push.action in MAY_SCAN and push.expected is not None:
-        outcome.append(_fetched_hashes(push, push.expected.hashes))
+        outcome.append(_fetched_hashes(subject.digests, push.expected.hashes))
     if push.card is not None:
         claims = claims_of_push(push)
         outcome.append(Outcome(checks=tuple(claims.checks), detections=tuple(claims.detections)))
-    known = {
-        path: min(found)
-        for path, found in declared_digests(push.files).items()
-        if found and len(found) == 1
-    }
     sightings = sightings_of(
-        event,
-        policy,
-        known,
-        complete=bool(known) and len(known) == len(declared_digests(push.files)),
+        subject,
+        subject.known,
+        complete=subject.is_whole,
         signed=False if push.action in NEEDS_SCAN and _is_unsigned(push) else None,
     )
     checks = [check for part in outcome for check in part.checks]
@@ -72,7 +69,7 @@ def check_push(event: Event[RegistryPush], knowledge: Knowledge) -> Outcome:
                 detail=f"{sightings.left_out} sightings beyond the limit were left out",
             )
         )
-    if (scan := scan_check(event, policy)) is not None:
+    if (scan := scan_check(push, policy, subject.request)) is not None:
         checks.append(scan)
     return Outcome(
         checks=tuple(checks),
@@ -85,15 +82,14 @@ def check_push(event: Event[RegistryPush], knowledge: Knowledge) -> Outcome:
     )
 
 
-def check_origin(event: Event[RegistryPush], knowledge: Knowledge) -> Outcome:
+def check_origin(subject: PushSubject, knowledge: Knowledge) -> Outcome:
     """Return the checks of a push's origin: source, trust, blocks, names, intelligence."""
-    policy = knowledge.policy(event.tenantid)
     parts = (
-        check_source(event),
-        check_trust(event, policy),
-        check_blocks(event, policy),
-        check_name(event, policy),
-        check_intelligence(event, knowledge),
+        check_source(subject),
+        check_trust(subject),
+        check_blocks(subject),
+        check_name(subject),
+        check_intelligence(subject, knowledge),
     )
     return Outcome(
         checks=tuple(check for part in parts for check in part.checks),
@@ -120,9 +116,11 @@ def _expected_hashes(push: RegistryPush, files: dict[str, frozenset[str] | None]
     return check_hashes(files, expected)
 
 
-def _fetched_hashes(push: RegistryPush, expected: dict[str, str]) -> Outcome:
+def _fetched_hashes(
+    declared: dict[str, frozenset[str] | None], expected: dict[str, str]
+) -> Outcome:
     """Compare the fetched files with the expected ones; an unfetched file is not missing."""
-    fetched = {path: known for path, known in declared_digests(push.files).items() if known}
+    fetched = {path: known for path, known in declared.items() if known}
     wanted = {path: digest for path, digest in expected.items() if plain_path(path) in fetched}
     plain = {plain_path(path) for path in wanted}
     files = {path: known for path, known in fetched.items() if path in plain}

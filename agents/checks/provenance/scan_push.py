@@ -11,57 +11,46 @@ import msgspec
 import structlog
 
 from agents.checks.artifacts.scanning import Source
+from agents.checks.provenance.attempts import next_attempt
 from agents.checks.provenance.card_claims import claims_of_push
 from agents.checks.provenance.file_checks import (
     check_hashes,
-    declared_digests,
     is_signature,
     plain_path,
     sha256_of,
 )
-from agents.checks.provenance.identity import push_component
 from agents.checks.provenance.push import check_origin, unsigned
+from agents.checks.provenance.scanned_files import (
+    ScannedFile,
+    bound_to_file,
+    not_analysed,
+    scan_checks,
+    severity_of,
+)
 from agents.checks.provenance.sightings import sightings_of
 from agents.checks.provenance.signatures import SIGNATURE_BYTES, Trust, policy_trust
+from agents.checks.provenance.subject import push_subject
 from agents.checks.provenance.verify import ModelFiles, own_card, verify_model
 from agents.checks.suppressing import unsuppressed, withheld
-from agents.domain.detection import Detection, Outcome, rule_of
+from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
 from agents.domain.roles import is_text, role_of, use_of
 from agents.fetching.errors import FetchError, RefusedError
 from agents.fetching.snapshot import Snapshot
 from agents.fetching.sources import OpenSource
 from schemas.assessments import Check
-from schemas.basis import Basis, BasisKind
-from schemas.components import component_key
-from schemas.counting import counted
 from schemas.events import Event, File, RegistryPush
-from schemas.findings import Indicator
 from schemas.observations import Sighting
 from schemas.policy import Policy
 from schemas.scans import ScanRequest
-from schemas.severity import Disposition, Severity, Status, Verdict, worst
+from schemas.severity import Severity, Status, Verdict
 
-MAX_ATTEMPTS: Final = 5
-BACKOFF_MS: Final = (60_000, 300_000, 1_800_000, 7_200_000)
-"""Wait before attempts two to five."""
 FREE_DIGEST_BYTES: Final = 64 << 20
 """Files up to this size are digested even if nothing requires it."""
 AT_ONCE: Final = 4
 """Files of one push scanned at the same time."""
 HEAD_BYTES: Final = 4096
-"""By which text is told from other content."""
-NAMED: Final = 100
-"""Files that are not clean with a check of their own; the rest are counted."""
-_STATUS: Final = {
-    Verdict.CLEAN: Status.PASS,
-    Verdict.SUSPICIOUS: Status.WARN,
-    Verdict.INCOMPLETE: Status.INCOMPLETE,
-    # A gate never passes unchecked content.
-    Verdict.UNSUPPORTED: Status.INCOMPLETE,
-    Verdict.CORRUPT: Status.FAIL,
-    Verdict.MALICIOUS: Status.FAIL,
-}
+"""Bytes by which text is recognised."""
 _log = structlog.get_logger(__name__)
 
 
@@ -139,17 +128,6 @@ class _Watched:
             raise
 
 
-class _Scanned(msgspec.Struct, frozen=True, kw_only=True):
-    path: str
-    verdict: Verdict
-    detections: tuple[Detection, ...] = ()
-    reason: str = ""
-    again: bool = False
-    """It could not be had now, and may be later."""
-    role: str = ""
-    """In which its bytes were read; empty where they alone decide how they are."""
-
-
 async def scan_push(
     request: ScanRequest,
     knowledge: Knowledge,
@@ -191,18 +169,19 @@ async def scan_push(
     scanned = await _scan_all(model, scan, turn)
     await _apart(turn, _digest, model, event, scanned, bool(trust))
     verified = await _apart(turn, _verify, event, model, fetch, policy, trust)
-    origin = check_origin(event, knowledge)
+    subject = push_subject(event, policy)
+    origin = check_origin(subject, knowledge)
     claims = claims_of_push(event.data) if event.data.card else None
     digests = model.digests
+    known = {**_declared(event.data), **digests}
     signed = any(
         check.name.startswith("signature") and check.status is Status.PASS
         for check in verified.checks
     )
     sightings = sightings_of(
-        event,
-        policy,
-        {**_declared(event.data), **digests},
-        complete=len({**_declared(event.data), **digests}) == len(declared_digests(files)),
+        subject,
+        known,
+        complete=len(known) == len(subject.digests),
         signed=signed,
         computed=digests,
         listed=(request.listing or "").startswith("oci://"),
@@ -212,10 +191,12 @@ async def scan_push(
         *origin.checks,
         *verified.checks,
         *(claims.checks if claims else ()),
-        *_scan_checks(scanned, retry),
+        *scan_checks(scanned, retry),
     ]
-    whole = use_of(push_component(event, policy)) or use_of(f"{event.data.kind}:")
-    found = [_bound(one, digests, file, whole) for file in scanned for one in file.detections]
+    whole = use_of(subject.component) or use_of(f"{event.data.kind}:")
+    found = [
+        bound_to_file(one, digests, file, whole) for file in scanned for one in file.detections
+    ]
     last = retry is None and any(file.again for file in scanned)
     return ScanOutcome(
         checks=tuple(_worst_by_name(checks)),
@@ -225,7 +206,7 @@ async def scan_push(
                 *verified.detections,
                 *(claims.detections if claims else ()),
                 *found,
-                *((_not_analysed(scanned),) if last else ()),
+                *((not_analysed(scanned),) if last else ()),
             ),
             policy.suppressions,
             event.time.date(),
@@ -266,11 +247,11 @@ def _model(files: Iterable[File], fetch: Fetch) -> ModelFiles:
     return ModelFiles(places, opener)
 
 
-async def _scan_all(model: ModelFiles, scan: ScanFile, turn: Turn) -> list[_Scanned]:
+async def _scan_all(model: ModelFiles, scan: ScanFile, turn: Turn) -> list[ScannedFile]:
     room = asyncio.Semaphore(AT_ONCE)
     siblings = frozenset(model.paths())
 
-    async def one(path: str) -> _Scanned:
+    async def one(path: str) -> ScannedFile:
         async with room, turn():
             return await _scan_one(path, model, scan, siblings)
 
@@ -279,12 +260,12 @@ async def _scan_all(model: ModelFiles, scan: ScanFile, turn: Turn) -> list[_Scan
 
 async def _scan_one(
     path: str, model: ModelFiles, scan: ScanFile, siblings: frozenset[str]
-) -> _Scanned:
+) -> ScannedFile:
     try:
         source = await asyncio.to_thread(model.source(path).__enter__)
     except FetchError as error:
         model.unread[path] = error.explain()
-        return _Scanned(
+        return ScannedFile(
             path=path,
             verdict=Verdict.INCOMPLETE,
             reason=error.explain()[:300],
@@ -302,7 +283,7 @@ async def _scan_one(
         report = None
     except Exception as error:  # noqa: BLE001 -- hostile input: one file's error never stops the others
         _log.warning("file_not_scanned", error=type(error).__name__)
-        return _Scanned(
+        return ScannedFile(
             path=path,
             verdict=Verdict.INCOMPLETE,
             reason=f"the scan failed ({type(error).__name__})",
@@ -314,7 +295,7 @@ async def _scan_one(
         found = tuple(report.detections) if report is not None else ()
         malicious = report is not None and report.verdict is Verdict.MALICIOUS
         model.unread[path] = watched.error.explain()
-        return _Scanned(
+        return ScannedFile(
             path=path,
             verdict=Verdict.MALICIOUS if malicious else Verdict.INCOMPLETE,
             detections=found,
@@ -322,7 +303,7 @@ async def _scan_one(
             again=not isinstance(watched.error, RefusedError),
         )
     assert report is not None, "it was returned, or an error was seen"
-    return _Scanned(
+    return ScannedFile(
         path=path,
         verdict=report.verdict,
         detections=tuple(report.detections),
@@ -332,7 +313,7 @@ async def _scan_one(
 
 
 def _digest(
-    model: ModelFiles, event: Event[RegistryPush], scanned: list[_Scanned], signed: bool
+    model: ModelFiles, event: Event[RegistryPush], scanned: list[ScannedFile], signed: bool
 ) -> None:
     """Compute the digests that a check depends on; others stay as declared by the event."""
     declared = _declared(event.data)
@@ -341,7 +322,7 @@ def _digest(
     for file in scanned:
         size = sizes.get(file.path)
         small = size is not None and size <= FREE_DIGEST_BYTES
-        serious = any(_severity(one).rank >= Severity.MEDIUM.rank for one in file.detections)
+        serious = any(severity_of(one).rank >= Severity.MEDIUM.rank for one in file.detections)
         if has_signature or serious or file.path not in declared or small:
             model.try_sha256(file.path)
 
@@ -407,61 +388,6 @@ def _declared(push: RegistryPush) -> dict[str, str]:
     }
 
 
-def _severity(detection: Detection) -> Severity:
-    return detection.severity or rule_of(detection).severity
-
-
-def _bound(detection: Detection, digests: dict[str, str], file: _Scanned, use: str) -> Detection:
-    """Return a scanner's detection bound to its file: by the digest of the bytes it read.
-
-    Of a package's or image's files it is the tenant's own: they are judged as a model's would be.
-    """
-    path = file.path
-    digest = digests.get(path)
-    if digest is None:
-        return msgspec.structs.replace(detection, evidence={"file": path, **detection.evidence})
-    block = _severity(detection) is Severity.CRITICAL
-    return msgspec.structs.replace(
-        detection,
-        evidence={"file": path, **detection.evidence, "sha256": digest},
-        basis=None if use else Basis(kind=BasisKind.VERIFIED, role=file.role),
-        indicator=Indicator(
-            key=component_key("sha256", digest),
-            type="file-digest",
-            value=digest,
-            disposition=Disposition.BLOCK if block else Disposition.DETECT,
-        ),
-    )
-
-
-def _scan_checks(scanned: list[_Scanned], retry: ScanRequest | None) -> list[Check]:
-    bad = sorted(
-        (file for file in scanned if _file_status(file) is not Status.PASS),
-        key=lambda file: (-_file_status(file).rank, file.path),
-    )
-    checks = [
-        Check(
-            name=f"scan_{file.path}",
-            status=_file_status(file),
-            actual=str(file.verdict),
-            detail=file.reason or None,
-        )
-        for file in bad[:NAMED]
-    ]
-    detail = f"{counted(len(scanned), 'file')}, {len(bad)} not clean"
-    if retry is not None:
-        detail += f"; what could not be had is tried again (attempt {retry.attempt})"
-    status = worst(_file_status(file) for file in scanned) if scanned else Status.INCOMPLETE
-    return [Check(name="scan", status=status, detail=detail), *checks]
-
-
-def _file_status(file: _Scanned) -> Status:
-    status = _STATUS[file.verdict]
-    if status is Status.PASS and file.detections:
-        return Status.WARN
-    return status
-
-
 def _worst_by_name(checks: Iterable[Check]) -> list[Check]:
     """Keep the worst check of each name."""
     kept: dict[str, Check] = {}
@@ -473,44 +399,23 @@ def _worst_by_name(checks: Iterable[Check]) -> list[Check]:
 
 
 def _retry(
-    request: ScanRequest, scanned: list[_Scanned], model: ModelFiles, now_ms: int
+    request: ScanRequest, scanned: list[ScannedFile], model: ModelFiles, now_ms: int
 ) -> ScanRequest | None:
     cut = set(model.unread) - {file.path for file in scanned if file.reason and not file.again}
     if not cut and not any(file.again for file in scanned):
         return None
-    return _next(request, now_ms)
-
-
-def _next(request: ScanRequest, now_ms: int) -> ScanRequest | None:
-    if request.attempt >= MAX_ATTEMPTS:
-        return None
-    return msgspec.structs.replace(
-        request,
-        attempt=request.attempt + 1,
-        not_before_ms=now_ms + BACKOFF_MS[request.attempt - 1],
-    )
+    return next_attempt(request, now_ms)
 
 
 def _nothing(request: ScanRequest, error: FetchError, now_ms: int) -> ScanOutcome:
     """Return the outcome of a push whose files could not be listed."""
-    retry = None if isinstance(error, RefusedError) else _next(request, now_ms)
+    retry = None if isinstance(error, RefusedError) else next_attempt(request, now_ms)
     detail = f"the files could not be listed: {error.explain()[:300]}"
     if retry is not None:
         detail += f"; tried again (attempt {retry.attempt})"
-    lost = _Scanned(path=request.listing or "", verdict=Verdict.INCOMPLETE, reason=detail)
+    lost = ScannedFile(path=request.listing or "", verdict=Verdict.INCOMPLETE, reason=detail)
     return ScanOutcome(
         checks=(Check(name="scan", status=Status.INCOMPLETE, detail=detail),),
-        detections=() if retry else (_not_analysed([lost]),),
+        detections=() if retry else (not_analysed([lost]),),
         retry=retry,
-    )
-
-
-def _not_analysed(scanned: list[_Scanned]) -> Detection:
-    lost = [file for file in scanned if file.verdict is Verdict.INCOMPLETE]
-    return Detection(
-        rule_id="TW-PROV-NOT-ANALYSED",
-        description=f"{counted(len(lost), 'file')} could not be fetched or scanned: "
-        f"{lost[0].reason}",
-        evidence={"files": [file.path for file in lost[:20]], "attempts": MAX_ATTEMPTS},
-        locator="scan#not-analysed",
     )

@@ -10,24 +10,15 @@ import msgspec
 
 from agents.checks.artifacts.formats.names import is_passive, suffix_of
 from agents.checks.provenance.file_checks import is_signature, plain_path, sha256_of
-from agents.checks.provenance.identity import (
-    pinned_digest,
-    push_component,
-    push_exposure,
-    push_publisher,
-    push_version,
-    reference_component,
-    registry_name,
-)
+from agents.checks.provenance.subject import PushSubject
 from schemas.canonical import stable_id
 from schemas.components import component_key, digest_of_files
-from schemas.events import Event, RegistryPush
+from schemas.events import RegistryPush
 from schemas.observations import Sighting
 from schemas.policy import Policy
 
 MAX_SIGHTINGS: Final = 2000
 """Sightings of one event; weights and code come first, descriptions last."""
-MAX_PARENTS: Final = 64
 MAX_PARTS: Final = 4
 """Most files whose digests identify a version; more shards are identified by the digest of all."""
 _KINDS: Final = {
@@ -47,22 +38,8 @@ class PushSightings(msgspec.Struct, frozen=True, kw_only=True):
     left_out: int = 0
 
 
-def parents(push: RegistryPush, tenant: str) -> tuple[str, ...]:
-    """Return the component keys a pushed model says it was made from."""
-    if push.card is None and push.moved_from is None:
-        return ()
-    names = [(name, "model") for name in (push.card.base_model if push.card else ())]
-    names += [(name, "dataset") for name in (push.card.datasets if push.card else ())]
-    if push.moved_from:
-        # A renamed repository is made from the one under its former name.
-        names.append((push.moved_from, "dataset" if push.kind == "dataset" else "model"))
-    keys = (reference_component(name, push.registry, prefix, tenant) for name, prefix in names)
-    return tuple(dict.fromkeys(key for key in keys if key))[:MAX_PARENTS]
-
-
 def sightings_of(
-    event: Event[RegistryPush],
-    policy: Policy,
+    subject: PushSubject,
     digests: Mapping[str, str],
     *,
     complete: bool,
@@ -73,8 +50,7 @@ def sightings_of(
     """Return the sightings of a push, one set for each system it names.
 
     Args:
-        event: The push.
-        policy: Its tenant's policy: internal registries name the tenant's own components.
+        subject: The push.
         digests: Path to SHA-256 of the files whose digest is known.
         complete: Every file's digest is known, so that the model's own digest can be computed.
         signed: Whether a signature was verified; None where it was not.
@@ -82,33 +58,31 @@ def sightings_of(
             says it.
         listed: The files are those of a manifest that was fetched by the push's own digest.
     """
-    push = event.data
-    registry = registry_name(push.registry) if push.registry else event.source
+    event, push, publisher = subject.event, subject.push, subject.publisher
+    registry = subject.registry or event.source
     systems = tuple(dict.fromkeys(push.systems)) or (f"registry:{registry}",)
-    model = push_component(event, policy)
-    publisher = push_publisher(event, policy)
     base = Sighting(
         id="",
-        component=model,
+        component=subject.component,
         tenant=event.tenantid,
         system=systems[0],
         event_id=event.id,
         source=event.source,
         occurred_at=event.time,
         kind=_KINDS.get(push.action, "seen"),
-        version=push_version(push),
+        version=subject.version,
         tag=push.tag,
         publisher=publisher,
         publisher_id=push.publisher.id,
         origin=registry,
-        exposure=push_exposure(push),
+        exposure=subject.exposure,
         identities=push.identities,
         signed=signed,
         has_signature=_has_signature(push),
         appended=event.position,
     )
     # What an OCI registry addresses by digest has that one, whichever of its layers are known.
-    pinned = pinned_digest(push)
+    pinned = subject.pinned
     whole = pinned or (digest_of_files(digests) if complete and digests else None)
     # That a tree holds its files follows from its digest alone: by the listing, or the manifest.
     has_tree = whole is not None and (listed if pinned else len(digests) > 1)
@@ -118,23 +92,20 @@ def sightings_of(
     in_tree = frozenset(
         path for path, digest in digests.items() if not pinned or named.get(path) == digest
     )
-    made_from = parents(push, event.tenantid)
     total = len(systems) * (
-        1 + (publisher is not None) + bool(tree) + len(set(digests.values())) + len(made_from)
+        1 + (publisher is not None) + bool(tree) + len(set(digests.values())) + len(subject.parents)
     )
     found = tuple(
         islice(
             _all(
                 base,
-                push=push,
+                subject=subject,
                 systems=systems,
-                publisher=publisher,
                 digests=digests,
                 whole=whole,
                 tree=tree,
                 in_tree=in_tree,
                 computed=frozenset(computed),
-                policy=policy,
             ),
             MAX_SIGHTINGS,
         )
@@ -151,34 +122,32 @@ def _has_signature(push: RegistryPush) -> bool | None:
 def _all(
     base: Sighting,
     *,
-    push: RegistryPush,
+    subject: PushSubject,
     systems: tuple[str, ...],
-    publisher: str | None,
     digests: Mapping[str, str],
     whole: str | None,
     tree: str,
     in_tree: frozenset[str],
     computed: frozenset[str],
-    policy: Policy,
 ) -> Iterator[Sighting]:
-    made_from = parents(push, base.tenant)
+    push, policy, publisher = subject.push, subject.policy, subject.publisher
     paths = [file.path for file in push.files] or list(digests)
     formats = tuple(sorted({suffix_of(path).lstrip(".") for path in paths} - {""}))[:32]
     parts = tuple(sorted({digest for path, digest in digests.items() if not is_passive(path)}))
     model = msgspec.structs.replace(
         base,
         digest=whole,
-        made_from=made_from,
+        made_from=subject.parents,
         formats=formats,
         parts=parts if len(parts) <= MAX_PARTS else (),
-        verified=bool(digests) and computed.issuperset(digests) and pinned_digest(push) is None,
+        verified=bool(digests) and computed.issuperset(digests) and subject.pinned is None,
     )
     for system in systems:
         yield _placed(model, system, policy)
         if tree:
             held = msgspec.structs.replace(model, component=tree, name=base.component, parts=())
             yield _placed(held, system, policy)
-    for parent in made_from:
+    for parent in subject.parents:
         # A push that names a base model involves it, even if the model itself was never seen.
         named = msgspec.structs.replace(
             base,

@@ -31,13 +31,23 @@ def _verdicts(root):
     return found
 
 
-def test_a_link_out_of_the_folder_is_malicious_and_not_followed(folder):
+def test_a_link_out_of_the_folder_is_suspicious_and_not_followed(folder):
     assert _verdicts(folder) == {
         "real.json": Verdict.CLEAN,
         "sub/inside.json": Verdict.CLEAN,
-        "sub/config.json": Verdict.MALICIOUS,
-        "data": Verdict.MALICIOUS,
+        "sub/config.json": Verdict.SUSPICIOUS,
+        "data": Verdict.SUSPICIOUS,
     }
+
+
+@pytest.mark.parametrize(
+    "target", ["/etc/passwd", "/proc/self/environ", "/run/secrets/token", "../.ssh/config"]
+)
+def test_a_link_to_credentials_or_to_the_system_is_malicious(tmp_path, target):
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "weights.bin").symlink_to(target)
+    assert _verdicts(root) == {"weights.bin": Verdict.MALICIOUS}
 
 
 def test_a_link_out_of_the_folder_is_no_manifest(folder):

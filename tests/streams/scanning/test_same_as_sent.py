@@ -11,7 +11,8 @@ import pytest
 
 from agents.checking import SightingDeduplicator, outcome_messages
 from agents.checks.packages.check import check_packages
-from agents.checks.pipelines.check import check_pipeline
+from agents.checks.pipelines.check import check_run
+from agents.checks.pipelines.subject import run_subject
 from agents.package_install import install_context
 from agents.pipeline_run import run_context
 from schemas.channels import Channel
@@ -98,7 +99,8 @@ def sent(file, kind):
         if event.type == TYPE_PACKAGE_INSTALL:
             outcome, context = check_packages(event, flow.knowledge), install_context(event)
         else:
-            outcome, context = check_pipeline(event, flow.knowledge), run_context(event)
+            run = run_subject(event, flow.knowledge.policy(event.tenantid))
+            outcome, context = check_run(run, flow.knowledge), run_context(run)
         flow.send(outcome_messages(event, outcome, context, SightingDeduplicator()))
         found |= {one.rule_id for one in outcome.detections}
     # Indicators of one component are one, so that a rule may be reported under another's name.

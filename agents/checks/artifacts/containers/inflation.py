@@ -146,7 +146,7 @@ def _zstd_error() -> tuple[type[Exception], ...]:
 
 
 def _continues(method: str, rest: bytes) -> bool:
-    """Tell whether another member of the same method follows."""
+    """Return whether another member of the same method follows."""
     heads = {
         "gzip": b"\x1f\x8b", "bz2": b"BZh", "xz": b"\xfd7zXZ", "zstd": b"\x28\xb5\x2f\xfd",
         "lz4": b"\x04\x22\x4d\x18",

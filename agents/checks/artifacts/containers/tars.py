@@ -24,7 +24,7 @@ _FILES: Final = (b"0", b"\0", b"7", b"S")
 
 
 def is_tar(head: bytes) -> bool:
-    """Tell whether bytes begin with a tar header: by its magic, or by its checksum."""
+    """Return whether bytes begin with a tar header: by its magic, or by its checksum."""
     if len(head) < BLOCK or not head[0]:
         return False
     if head[257:262] == b"ustar":
@@ -49,7 +49,7 @@ def _number(field: bytes) -> int:
 
 
 def ends_in_member(source: Source, span: tuple[int, int] | None) -> bool:
-    """Tell whether a span of bytes is exactly one member, with what fills up its last block.
+    """Return whether a span of bytes is exactly one member, with what fills up its last block.
 
     A zip archive that is a member can be found by its end, as one of the whole file is.
     """

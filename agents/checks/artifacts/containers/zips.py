@@ -53,7 +53,7 @@ class Member(msgspec.Struct):
 
 
 def find_zip(source: Source, head: bytes) -> bool:
-    """Tell whether a source is or ends in a zip archive."""
+    """Return whether a source is or ends in a zip archive."""
     return head.startswith((LOCAL, END, b"PK\x07\x08PK\x03\x04")) or _find_end(source) is not None
 
 
@@ -95,7 +95,7 @@ def zip_span(source: Source) -> tuple[int, int] | None:
 
 
 def _is_constant(source: Source, begin: int) -> bool:
-    """Tell whether an archive is a constant of the pickle that the file begins as.
+    """Return whether an archive is a constant of the pickle that the file begins as.
 
     The pickle is read as a whole and descends into its constants; nothing stands before them.
     """
@@ -169,7 +169,7 @@ def scan_zip(scan: Scan, name: str, source: Source, head: bytes) -> None:  # noq
 
 
 def _reads_otherwise(own: Member, listed: Member) -> bool:
-    """Tell whether a reader of the local header gets other bytes or another name."""
+    """Return whether a reader of the local header gets other bytes or another name."""
     if own.raw_name != listed.raw_name or own.method != listed.method:
         return True
     return own.packed != listed.packed and not own.flags & _DESCRIPTOR and own.packed > 0
@@ -387,7 +387,7 @@ _TRAVERSAL: Final = re.compile(r"(^|[/\\])\.\.([/\\]|$)|^[/\\]|^[A-Za-z]:[/\\]|\
 
 
 def is_escaping(name: str) -> bool:
-    """Tell whether unpacking under this name leaves the folder."""
+    """Return whether unpacking under this name leaves the folder."""
     return bool(_TRAVERSAL.search(name))
 
 

@@ -15,7 +15,7 @@ MAX_ENTRIES: Final = 64
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is AppleDouble."""
+    """Return whether a file is AppleDouble."""
     del name
     return source.size >= HEADER and head.startswith(MAGIC)
 

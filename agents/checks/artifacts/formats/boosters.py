@@ -28,7 +28,7 @@ MAX_NODES: Final = 8_000_000
 
 
 def matches_xgboost(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is XGBoost in UBJSON or in its own binary form."""
+    """Return whether a file is XGBoost in UBJSON or in its own binary form."""
     del source
     if head[:1] == b"{" and head[1:2] in UBJ_INTEGERS and not head[1:2].isspace():
         width = UBJ_INTEGERS[head[1:2]]
@@ -211,7 +211,7 @@ def _text(cursor: Cursor, marker: bytes) -> str:
 
 
 def matches_lightgbm(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is a LightGBM model, which is text."""
+    """Return whether a file is a LightGBM model, which is text."""
     del source
     text = head.lstrip()
     return text.startswith((b"tree\n", b"tree\r\n")) or (
@@ -292,7 +292,7 @@ def _judge_lightgbm(scan: Scan, text: str) -> None:
 
 
 def matches_catboost(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is a CatBoost model."""
+    """Return whether a file is a CatBoost model."""
     return head.startswith(b"CBM1") or (name.lower().endswith(_CATBOOST_NAMED) and source.size > 0)
 
 

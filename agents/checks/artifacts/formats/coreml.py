@@ -66,7 +66,7 @@ _ENDINGS: Final = endings(SUFFIXES)
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is a Core ML model, by its name and its first fields."""
+    """Return whether a file is a Core ML model, by its name and its first fields."""
     lower = name.lower()
     if lower.endswith(_NAMED):
         return not head.startswith((b"PK\x03\x04", b"version https://git-lfs"))

@@ -14,7 +14,7 @@ _READER: Final = "agents.checks.artifacts.formats.documents_reader"
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is text under the name of a binary format.
+    """Return whether a file is text under the name of a binary format.
 
     The reader is imported only for text under a name that is not one of text.
     """

@@ -38,7 +38,7 @@ _MODEL: Final = re.compile(rb'"(learner|trees?|nodes|config|layers|weights|vocab
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is text where its name promises a binary format."""
+    """Return whether a file is text where its name promises a binary format."""
     lower = name.lower().rsplit("!", 1)[-1]
     if source.size > MAX_ANSWER or not _promises(lower) or not _is_text(head):
         return False
@@ -62,7 +62,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     """Mark the file corrupt, and report what readers of its text would run into.
 
     Raises:
-        CorruptFileError: always, for a text is no model of this name.
+        CorruptFileError: always: a text is not a model of this name.
     """
     del name
     start = decode_text(source.read(0, 256)).lstrip()
@@ -79,7 +79,7 @@ def _promises(lower: str) -> bool:
 
 
 def _is_text(raw: bytes) -> bool:
-    """Tell whether bytes are UTF-8 or its beginning, with no control characters."""
+    """Return whether bytes are UTF-8 or its beginning, with no control characters."""
     if not raw.strip() or controls(raw):
         return False
     try:

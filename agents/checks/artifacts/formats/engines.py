@@ -30,7 +30,7 @@ _NAMED: Final = endings(SUFFIXES, Trait.NAMED)
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is a TensorRT engine or an ExecuTorch program."""
+    """Return whether a file is a TensorRT engine or an ExecuTorch program."""
     del source
     lower = name.lower()
     if head.startswith(TENSORRT) or EXECUTORCH.match(head[4:8]):

@@ -41,7 +41,7 @@ _BUILD: Final = re.compile(
 
 
 def matches_binary(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is a native executable, a library or other machine's code."""
+    """Return whether a file is a native executable, a library or other machine's code."""
     if head.startswith((b"\x7fELF", *APE, *MACH)):
         return True
     if head.startswith(FAT):
@@ -88,7 +88,7 @@ def _judge_llamafile(scan: Scan, source: Source) -> None:
 
 
 def matches_script(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is a script of a shell or of another interpreter than Python."""
+    """Return whether a file is a script of a shell or of another interpreter than Python."""
     del source
     if head.startswith(b"#!") and b"python" not in head.split(b"\n", 1)[0]:
         return True

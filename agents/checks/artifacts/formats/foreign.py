@@ -54,7 +54,7 @@ _CALLS: Final = re.compile(
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is of such a format, by its first bytes or its name."""
+    """Return whether a file is of such a format, by its first bytes or its name."""
     return source.size > 0 and (
         head.startswith(HEADS)
         or (name.lower().endswith(_NAMED) and not head.startswith((b"\x1f\x8b", b"PK", b"\x80")))

@@ -42,7 +42,7 @@ MAX_NAME: Final = 64
 """Bytes of a tensor's name; GGML_MAX_NAME."""
 MAX_DIMENSIONS: Final = 4
 ABSURD: Final = 1 << 32
-"""A count or length from here on is no damage: it is there to overflow a reader."""
+"""A count or length from here on is not damage but made to overflow a reader."""
 SCALARS: Final = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 STRING: Final = 8
 ARRAY: Final = 9
@@ -80,7 +80,7 @@ VERSIONS: Final = (1, 2, 3)
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is GGUF, or GGML, its predecessor."""
+    """Return whether a file is GGUF, or GGML, its predecessor."""
     del source
     return (
         _EITHER_ORDER.match(head) is not None

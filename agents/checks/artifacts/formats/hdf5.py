@@ -26,7 +26,7 @@ _NAMED: Final = endings(SUFFIXES, Trait.NAMED)
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is HDF5: its signature, at its start or behind a user block."""
+    """Return whether a file is HDF5: its signature, at its start or behind a user block."""
     if head.startswith(SIGNATURE) or any(
         head[offset : offset + len(SIGNATURE)] == SIGNATURE for offset in _USER_BLOCKS
     ):

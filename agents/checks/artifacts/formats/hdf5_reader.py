@@ -23,19 +23,16 @@ from agents.checks.artifacts.scanning import (
 )
 
 UNDEFINED: Final = (1 << 64) - 1
-MAX_OBJECTS: Final = 200_000
-MAX_MESSAGES: Final = 100_000
+MAX_OBJECTS, MAX_MESSAGES = 200_000, 100_000
 MAX_TEXT: Final = 32 << 20
 LINK_INFO, LINK, EXTERNAL, LAYOUT, ATTRIBUTE = 0x02, 0x06, 0x07, 0x08, 0x0C
-CONTINUATION, SYMBOLS, ATTRIBUTE_INFO, SPACE, FILTERS = 0x10, 0x11, 0x15, 0x01, 0x0B
-TYPE: Final = 0x03
+CONTINUATION, SYMBOLS, ATTRIBUTE_INFO, SPACE, FILTERS, TYPE = 0x10, 0x11, 0x15, 0x01, 0x0B, 0x03
 LARGEST: Final = 1 << 36
 """Bytes of one dataset; those of real models are smaller, whatever its file's size."""
 RATIO: Final = 1100
 """Deflate's best is 1,032 to 1."""
 HARD, SOFT, OUTSIDE = 0, 1, 64
-STRING, VARIABLE = 3, 9
-VIRTUAL: Final = 3
+STRING, VARIABLE, VIRTUAL = 3, 9, 3
 _LAMBDA: Final = re.compile(rb'"class_name":\s*"(Lambda|__lambda__|TorchModuleWrapper|TFSMLayer)"')
 
 
@@ -135,7 +132,7 @@ class _Walker:
         cells = width = 0
         for kind, flags, body in self._messages(address):
             if flags & 2:
-                continue  # shared: its content stands in another object
+                continue  # shared: its content is in another object
             if kind == SPACE:
                 cells = _cells(body)
             elif kind == TYPE and len(body) >= 8:

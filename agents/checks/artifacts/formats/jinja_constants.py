@@ -58,7 +58,7 @@ def integer(node: nodes.Node) -> int | None:
 
 
 def is_built(node: nodes.Node) -> bool:
-    """Tell whether an expression puts a string together that may begin with an underscore."""
+    """Return whether an expression puts a string together that may begin with an underscore."""
     sums: list[nodes.Node] = []
     first = node
     while isinstance(first, nodes.Concat | nodes.Add):
@@ -234,7 +234,7 @@ def _braces(text: str, values: list[object]) -> str:
 def _apply(
     name: str, value: object, arguments: list[object], *, method: bool = False
 ) -> Iterator[object]:
-    """Yield what a filter or a method makes of a constant, for those that build strings."""
+    """Yield the result of a filter or method that builds strings, on a constant."""
     if isinstance(value, list) and name == "join" and not method:
         yield str(arguments[0] if arguments else "").join(str(part) for part in value)
     elif isinstance(value, list) and name in ("first", "last") and value:

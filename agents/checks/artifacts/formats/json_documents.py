@@ -23,7 +23,7 @@ _NAMED: Final = endings(SUFFIXES, Trait.NAMED)
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is a JSON object or array, or its name says so."""
+    """Return whether a file is a JSON object or array, or its name says so."""
     named = name.lower().endswith(_NAMED)
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text[:1] in (b"{", b"["):

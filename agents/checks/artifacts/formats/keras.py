@@ -60,7 +60,7 @@ MAX_TREE_TEXT: Final = 4096
 
 
 def is_keras(document: object) -> bool:
-    """Tell whether a JSON document is a Keras configuration."""
+    """Return whether a JSON document is a Keras configuration."""
     if not isinstance(document, dict):
         return False
     if "class_name" in document and ("config" in document or "module" in document):

@@ -1,4 +1,4 @@
-"""Reads links that stand as text, as git writes them where there are none: where they lead."""
+"""Reads links stored as text, as git writes them on systems without links."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import re
 from typing import Final
 
 from agents.checks.artifacts.formats.format import Format
+from agents.checks.artifacts.python.shell_commands import is_private_path
 from agents.checks.artifacts.scanning import Scan, Source
+from schemas.severity import Severity
 
 MAX_LINK: Final = 1024
 _LINK: Final = re.compile(rb"\.\.?/[^\x00-\x1f\"'<>|*?{}]+\Z")
+_UP: Final = re.compile(r"^/?(\.\.?/)*")
+_SYSTEM: Final = re.compile(r"(?i)(etc|proc|sys|dev|boot|(var/)?run/secrets|windows)/")
 _PROSE: Final = (".txt", ".md", ".rst", ".gitattributes", ".gitignore", ".sh")
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file holds a relative path and nothing else."""
+    """Return whether a file holds a relative path and nothing else."""
     return (
         source.size <= MAX_LINK
         and head.startswith((b"../", b"./"))
@@ -34,14 +38,24 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         scan.report(
             "TW-FILE-LINK-OUTSIDE",
             f"a link to {text[:200]!r}, outside of the folder",
+            severity=Severity.CRITICAL if _is_sensitive(text) else None,
             name=text[:200],
         )
     elif scan.siblings and target not in scan.siblings:
         scan.mark_incomplete(f"the link leads to {text[:120]!r}, which is not among the files")
 
 
+def _is_sensitive(target: str) -> bool:
+    """Return whether a link leads to credentials, or to what is the system's own.
+
+    Whoever keeps data elsewhere links to it; nobody links a model to these.
+    """
+    place = _UP.sub("", target.replace("\\", "/"))
+    return is_private_path(f"/{place}") or _SYSTEM.match(place) is not None
+
+
 def in_snapshot(path: str, siblings: frozenset[str], name: str) -> bool:
-    """Tell whether a file of a hub's cache is known under a name in one of its snapshots.
+    """Return whether a file of a hub's cache is known under a name in one of its snapshots.
 
     In that cache, `blobs` holds all files by their digests, and `snapshots` the links that name
     them: what lies beside a model lies beside its link.

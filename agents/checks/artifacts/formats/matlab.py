@@ -23,7 +23,7 @@ SUFFIXES: Final = (Suffix(".mat", Trait.BINARY),)
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is of MATLAB, by its first bytes."""
+    """Return whether a file is of MATLAB, by its first bytes."""
     del name, source
     return head.startswith(MAGIC)
 

@@ -44,7 +44,7 @@ _NAMED: Final = endings(SUFFIXES, Trait.NAMED)
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is MessagePack: by its name, or a map whose first key is text."""
+    """Return whether a file is MessagePack: by its name, or a map whose first key is text."""
     lower = name.lower()
     if lower.endswith(_NAMED):
         return not head.startswith((b"PK\x03\x04", b"version https://git-lfs", b"\x80\x04\x95"))

@@ -32,7 +32,7 @@ def suffix_of(path: str) -> str:
 
 
 def has_trait(name: str, trait: Trait) -> bool:
-    """Tell whether a file name has a trait: by its ending, or by a pattern of its format."""
+    """Return whether a file name has a trait: by its ending, or by a pattern of its format."""
     return bool(_pattern(trait).search(name))
 
 
@@ -51,17 +51,17 @@ def _pattern(trait: Trait, behind: str = "") -> re.Pattern[str]:
 
 
 def is_weights_name(name: str) -> bool:
-    """Tell whether a file is named as weights are, which are never a program."""
+    """Return whether a file is named as weights are, which are never a program."""
     return has_trait(name, Trait.WEIGHTS)
 
 
 def is_pickle_name(name: str) -> bool:
-    """Tell whether a loader unpickles a file of this name; a suffix of compression may follow."""
+    """Return whether a loader unpickles a file of this name; a suffix of compression may follow."""
     return bool(_pattern(Trait.PICKLED, r"(?:\.\w{1,3})?").search(name))
 
 
 def is_text_name(lower: str) -> bool:
-    """Tell whether a file name, in lower case, is one of text."""
+    """Return whether a file name, in lower case, is one of text."""
     return lower.endswith(_text_endings())
 
 
@@ -71,7 +71,7 @@ def _text_endings() -> tuple[str, ...]:
 
 
 def is_file_name(name: str) -> bool:
-    """Tell whether a name ends as files of a model do, so that it names a file and no model."""
+    """Return whether a name ends as files of a model do, so that it names a file and no model."""
     return any(
         has_trait(name, trait)
         for trait in (Trait.TEXT, Trait.WEIGHTS, Trait.NONEMPTY, Trait.BINARY, Trait.USUAL)
@@ -99,12 +99,12 @@ def endings_of(content: Content) -> frozenset[str]:
 
 
 def is_safe(path: str) -> bool:
-    """Tell whether a file name is of a format that holds tensors only."""
+    """Return whether a file name is of a format that holds tensors only."""
     return suffix_of(path) in endings_of(Content.TENSORS)
 
 
 def is_passive(path: str) -> bool:
-    """Tell whether a file name only describes the model."""
+    """Return whether a file name only describes the model."""
     suffix = suffix_of(path)
     if suffix:
         return suffix in endings_of(Content.DESCRIPTION)
@@ -124,12 +124,12 @@ def _undotted() -> re.Pattern[str]:
 
 
 def may_execute(path: str) -> bool:
-    """Tell whether a file name is of a format that can hold code; unknown formats can."""
+    """Return whether a file name is of a format that can hold code; unknown formats can."""
     return not is_safe(path) and not is_passive(path)
 
 
 def is_sized(path: str) -> bool:
-    """Tell whether a file's size shows the number of parameters of its model."""
+    """Return whether a file's size shows the number of parameters of its model."""
     return suffix_of(path) in _sized()
 
 
@@ -157,7 +157,7 @@ HEAD_BYTES: Final = 16
 
 
 def is_content_of(path: str, head: bytes) -> bool:
-    """Tell whether a file begins as its safe format must; other formats say nothing here.
+    """Return whether a file begins as its safe format must; other formats say nothing here.
 
     Args:
         path: The file's name.

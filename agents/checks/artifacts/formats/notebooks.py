@@ -36,7 +36,7 @@ _FETCHES: Final = re.compile(r"(?i)fetch\(|XMLHttpRequest|document\.cookie|\.src
 
 
 def is_notebook(document: object) -> bool:
-    """Tell whether a JSON document is a notebook."""
+    """Return whether a JSON document is a notebook."""
     return isinstance(document, dict) and "nbformat" in document and "cells" in document
 
 

@@ -80,7 +80,7 @@ _CODE_HEADS: Final = (
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is an ONNX model, by its first fields or its name."""
+    """Return whether a file is an ONNX model, by its first fields or its name."""
     lower = name.lower()
     if lower.endswith(_NAMED) and not head.startswith((b"PK\x03\x04", b"version https://git-lfs")):
         return True

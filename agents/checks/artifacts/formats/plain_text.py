@@ -48,7 +48,7 @@ _CONTROL_SHARE: Final = 0.02
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is plain text of a repository, by its name and its bytes."""
+    """Return whether a file is plain text of a repository, by its name and its bytes."""
     base = name.lower().rsplit("/", 1)[-1].rsplit("!", 1)[-1]
     named = base.endswith(_ENDINGS) or (base.split(".")[0] in _BASES and not is_weights_name(base))
     if named and source.size == 0:

@@ -49,7 +49,7 @@ def _report_python(scan: Scan, text: str, key: str) -> None:
 
 
 def matches_site(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is a text that Python reads at its start: `.pth`, with imports."""
+    """Return whether a file is a text that Python reads at its start: `.pth`, with imports."""
     return (
         name.lower().endswith(_SITE_NAMED)
         and source.size <= MAX_TEXT
@@ -73,7 +73,7 @@ def parse_site(scan: Scan, name: str, source: Source) -> None:
 
 
 def matches_wrapped(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is all base64 or hexadecimal, of what is a file or a program."""
+    """Return whether a file is all base64 or hexadecimal, of what is a file or a program."""
     if source.size > MAX_TEXT or source.size < MIN_ARMOUR or not _may_hide(name):
         return False
     return bool(_unwrapped(head if source.size <= len(head) else source.read(0, source.size)))
@@ -86,7 +86,7 @@ def parse_wrapped(scan: Scan, name: str, source: Source) -> None:
 
 
 def _unwrapped(raw: bytes) -> bytes:
-    """Return what a text stands for, empty when that is no file, program or further such text."""
+    """Return what a text encodes; empty if that is not a file, program or further such text."""
     flat = raw.strip()
     found: list[bytes] = []
     if _HEX.fullmatch(flat):
@@ -122,7 +122,7 @@ def _is_program(raw: bytes) -> bool:
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file of no text format is the text of a program."""
+    """Return whether a file of no text format is the text of a program."""
     if source.size > MAX_TEXT or not _is_text(head):
         return False
     text = decode_text(head)
@@ -159,7 +159,7 @@ def _is_text(head: bytes) -> bool:
 
 
 def _is_python(text: str) -> bool:
-    """Tell whether a text is Python that imports or calls something."""
+    """Return whether a text is Python that imports or calls something."""
     if not (_IMPORTS.search(text) or _CALLS.search(text)) or len(text) > MAX_TEXT:
         return False
     try:

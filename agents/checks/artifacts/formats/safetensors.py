@@ -30,7 +30,7 @@ MAX_READ: Final = 32 << 20
 the largest of models have some thousands."""
 PREFIX: Final = 8
 ABSURD: Final = 1 << 40
-"""A header length from here on is no damage: no file is that large."""
+"""A header length from here on is not damage: no file is that large."""
 BITS: Final = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8,
     "F8_E5M2FNUZ": 8, "U16": 16, "I16": 16, "F16": 16, "BF16": 16, "U32": 32, "I32": 32, "F32": 32,
@@ -55,7 +55,7 @@ _NAMED: Final = endings(SUFFIXES, Trait.NAMED)
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is safetensors: a length, then a JSON object; or its name says so."""
+    """Return whether a file is safetensors: a length, then a JSON object; or its name says so."""
     length = int.from_bytes(head[:PREFIX], "little")
     plausible = (
         len(head) > PREFIX and 2 <= length <= MAX_HEADER and head[PREFIX : PREFIX + 1] == b"{"

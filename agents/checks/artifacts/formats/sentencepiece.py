@@ -37,7 +37,7 @@ _ENDINGS: Final = endings(SUFFIXES)
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is a SentencePiece model: a list of pieces, each a text and a score."""
+    """Return whether a file is a SentencePiece model: a list of pieces, each a text and a score."""
     if head[:1] != b"\n" or len(head) < 8 or source.size < 8:
         return False
     piece = head[2:3] == b"\n" and head[1] < 128

@@ -48,7 +48,7 @@ _SAFE: Final = re.compile(
 
 
 def is_skops(document: object) -> bool:
-    """Tell whether a JSON document is the schema of a skops file."""
+    """Return whether a JSON document is the schema of a skops file."""
     return isinstance(document, dict) and "__loader__" in document and "__module__" in document
 
 

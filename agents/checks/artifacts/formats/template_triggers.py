@@ -1,4 +1,4 @@
-"""Finds in a chat template's tree what is told to the model only when a text or a date says so."""
+"""Finds instructions that a chat template gives the model only for certain texts or dates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DATES: Final = frozenset(("strftime_now", "date_string", "now", "today"))
 
 
 def triggered(tree: nodes.Template) -> Iterator[tuple[str, bool, int]]:
-    """Yield what is told under a condition on a user's words or the date.
+    """Yield what the model is told under a condition on a user's words or the date.
 
     Yields:
         The text, whether it gives orders, and the line of the condition.
@@ -49,7 +49,7 @@ def triggered(tree: nodes.Template) -> Iterator[tuple[str, bool, int]]:
 
 
 def _on_words(test: nodes.Node) -> bool:
-    """Tell whether a condition asks for words in what a user says, or for the date."""
+    """Return whether a condition asks for words in what a user says, or for the date."""
     names = {one.name for one in test.find_all(nodes.Name)}
     names |= {one.attr for one in test.find_all(nodes.Getattr)}
     if isinstance(test, nodes.Name):

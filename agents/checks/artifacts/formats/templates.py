@@ -29,10 +29,10 @@ _GO_SIGN: Final = re.compile(
 
 
 def is_go_template(text: str) -> bool:
-    """Tell whether a template is one of Go's, as Ollama reads them: it calls no code of its own.
+    """Return whether a template is one of Go's, as Ollama reads them: it calls no code of its own.
 
     Args:
-        text: A template that is none of Jinja's.
+        text: A template of another language than Jinja.
 
     Source: Go's text/template; Ollama's `template` package.
     """

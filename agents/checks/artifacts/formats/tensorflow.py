@@ -150,7 +150,7 @@ STRING_TENSOR: Final = 7
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file holds a TensorFlow graph, by its first fields and its name."""
+    """Return whether a file holds a TensorFlow graph, by its first fields and its name."""
     return bool(_root(name, head)) and source.size > 0
 
 
@@ -175,7 +175,7 @@ def _root(name: str, head: bytes) -> str:
 
 
 def _is_graph(head: bytes) -> bool:
-    """Tell whether the first field is a node: a name, then an operator."""
+    """Return whether the first field is a node: a name, then an operator."""
     if head[:1] == b"\x12":
         return True
     offset = 1
@@ -240,7 +240,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
 
 
 def matches_text(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is a TensorFlow graph written as text."""
+    """Return whether a file is a TensorFlow graph written as text."""
     return source.size > 0 and name.lower().endswith(_TEXT_NAMED) and b"\0" not in head
 
 

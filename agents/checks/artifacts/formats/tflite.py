@@ -40,7 +40,7 @@ _NAMED: Final = endings(SUFFIXES, Trait.NAMED)
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is a TensorFlow Lite model, by its identifier or its name."""
+    """Return whether a file is a TensorFlow Lite model, by its identifier or its name."""
     del source
     return _MAGIC.match(head) is not None or (
         name.lower().endswith(_NAMED) and not head.startswith((b"PK", b"version https://"))

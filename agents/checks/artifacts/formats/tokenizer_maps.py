@@ -17,7 +17,7 @@ MAX_STEPS: Final = 10_000
 
 
 def is_tokenizer(base: str, document: object) -> bool:
-    """Tell whether a JSON document is a tokenizer or a vocabulary, by its name and shape."""
+    """Return whether a JSON document is a tokenizer or a vocabulary, by its name and shape."""
     if not isinstance(document, dict):
         return False
     if base.endswith("tokenizer.json") and isinstance(document.get("model"), dict):

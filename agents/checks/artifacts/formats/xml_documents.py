@@ -15,7 +15,7 @@ _NAMED: Final = endings(SUFFIXES, Trait.NAMED)
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is XML, by its first bytes or its name."""
+    """Return whether a file is XML, by its first bytes or its name."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith((b"<?xml", b"<PMML", b"<net ", b"<!DOCTYPE PMML", b"<!DOCTYPE pmml")):
         return True

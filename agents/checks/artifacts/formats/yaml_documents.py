@@ -15,7 +15,7 @@ _NAMED: Final = endings(SUFFIXES, Trait.NAMED)
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is YAML, by its name or by its directive."""
+    """Return whether a file is YAML, by its name or by its directive."""
     del source
     lower = name.lower()
     return (

@@ -167,7 +167,7 @@ def _judge_events(scan: Scan, text: str) -> None:
 
 
 def _is_data(tag: str) -> bool:
-    """Tell whether a tag makes an object that holds data and runs nothing."""
+    """Return whether a tag makes an object that holds data and runs nothing."""
     match = _DATA_TAG.search(tag)
     name = match.group("name") if match else ""
     return bool(name) and (not name.startswith("builtins.") or name[9:] in _BUILTIN_DATA)

@@ -41,7 +41,7 @@ def item_size(dtype: str) -> int | None:
 
 
 def array_end(state: Any, position: int, source: Source) -> tuple[int, bool]:  # noqa: ANN401
-    """Return where the stream goes on behind a raw array, and whether it is a pickle instead.
+    """Return where the stream continues after a raw array, and whether it is a pickle instead.
 
     Args:
         state: Of the `NumpyArrayWrapper`: shape, dtype, order, alignment.

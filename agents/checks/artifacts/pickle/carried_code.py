@@ -8,14 +8,24 @@ from __future__ import annotations
 from typing import Any, Final
 
 from agents.checks.artifacts.pickle.symbols import Blob, Global, Mapping, Result
-from agents.checks.artifacts.python.harmless_code import harmless_names, harmless_text
+from agents.checks.artifacts.python.harmless_code import (
+    IDENTIFYING,
+    harmless_names,
+    harmless_text,
+)
 
 _TYPES: Final = frozenset(("CodeType", "FunctionType", "MethodType", "CellType", "ModuleType"))
 _MAKERS: Final = frozenset(("_create_code", "_make_code"))
 FUNCTIONS: Final = frozenset(("_make_function", "_create_function", "_make_skel_func"))
 _SETTERS: Final = frozenset(("_function_setstate", "_class_setstate"))
-CLASSES: Final = frozenset(("_make_skeleton_class", "_make_skeleton_enum", "_create_type"))
+_SKELETONS: Final = frozenset(("_make_skeleton_class", "_make_skeleton_enum", "_create_type"))
+CLASSES: Final = _SKELETONS | {"_create_namedtuple"}
+WRAPPERS: Final = frozenset(
+    ("property", "staticmethod", "classmethod", "MappingProxyType", "PartialType")
+)
+"""Types that only hold what they are given: functions of a class, or its attributes."""
 _IMPORTS: Final = frozenset(("subimport", "_import_module"))
+_CELLS: Final = frozenset(("_create_cell", "_make_cell", "_make_empty_cell"))
 _LOOKUPS: Final = frozenset(("_builtin_type", "_load_type"))
 _LIBRARIES: Final = frozenset(
     (
@@ -24,14 +34,16 @@ _LIBRARIES: Final = frozenset(
         "random", "datetime", "string", "statistics", "warnings", "json", "time", "functools",
         "copy", "typing", "nltk", "spacy", "gensim", "xgboost", "lightgbm", "polars", "joblib",
         "statsmodels", "transformers", "logging", "operator", "unicodedata", "cmath",
+        "dataclasses", "enum", "abc",
     )
 )  # fmt: skip
 """What the functions of models import, and which runs nothing by that."""
+_PLAIN: Final = (str, bytes, int, float, bool)
 MAX_VALUES: Final = 10_000
 
 
 def makes_code(callee: object) -> bool:
-    """Tell whether what is called makes a code object out of its arguments."""
+    """Return whether what is called makes a code object out of its arguments."""
     if isinstance(callee, Global):
         return callee.name in _MAKERS
     if not (isinstance(callee, Result) and isinstance(callee.callee, Global)):
@@ -39,14 +51,64 @@ def makes_code(callee: object) -> bool:
     return callee.callee.name in _LOOKUPS and callee.args == ("CodeType",)
 
 
+def wraps(callee: object) -> bool:
+    """Return whether what is called is a type, looked up by name, that only holds its arguments."""
+    if not (isinstance(callee, Result) and isinstance(callee.callee, Global)):
+        return False
+    args = callee.args
+    return (
+        callee.callee.name in _LOOKUPS
+        and isinstance(args, tuple)
+        and len(args) == 1
+        and args[0] in WRAPPERS
+    )
+
+
+def is_carried(value: object) -> bool:
+    """Return whether a value is a function or class that came by value, or a wrapped one."""
+    if not isinstance(value, Result):
+        return False
+    made = value.callee
+    named = isinstance(made, Global) and made.name in FUNCTIONS | CLASSES
+    return named or wraps(made)
+
+
+def is_cell(value: object) -> bool:
+    """Return whether a value is a cell of a closure that came by value."""
+    made = value.callee if isinstance(value, Result) else None
+    return isinstance(made, Global) and made.name in _CELLS
+
+
+def is_maker(args: Any) -> bool:  # noqa: ANN401
+    """Return whether getattr looks up the constructor of a plain type, which a class refers to."""
+    if len(args) != 2 or args[1] != "__new__":  # noqa: PLR2004 -- as getattr has
+        return False
+    kind = args[0].callee if isinstance(args[0], Result) else args[0]
+    return isinstance(kind, Global) and (
+        kind.name in _LOOKUPS or kind.module in ("builtins", "__builtin__", "enum")
+    )
+
+
+def is_setter(args: Any) -> bool:  # noqa: ANN401
+    """Return whether getattr looks up dill's own `setattr`, where it has one."""
+    return (
+        len(args) == 3  # noqa: PLR2004 -- as getattr has
+        and isinstance(args[0], Global)
+        and (args[0].module, args[0].name) == ("dill", "_dill")
+        and args[1] == "_setattr"
+        and isinstance(args[2], Global)
+        and args[2].name == "setattr"
+    )
+
+
 def makes_class(callee: object) -> bool:
-    """Tell whether what is called, or made an instance of, is a class that came by value."""
+    """Return whether what is called, or made an instance of, is a class that came by value."""
     made = callee.callee if isinstance(callee, Result) else None
     return isinstance(made, Global) and made.name in CLASSES
 
 
-def fault(callee: object, args: Any) -> str:  # noqa: ANN401 -- as they stand on the stack
-    """Tell why a call does more than to put harmless functions together, or return nothing.
+def fault(callee: object, args: Any) -> str:  # noqa: ANN401 -- as on the stack
+    """Return why a call does more than assemble harmless functions, or an empty string.
 
     Args:
         callee: A function that the allow-list knows to carry code, or what makes code objects.
@@ -54,13 +116,19 @@ def fault(callee: object, args: Any) -> str:  # noqa: ANN401 -- as they stand on
     """
     if makes_code(callee):
         return _code_fault(args)
+    if wraps(callee):
+        return wrapping_fault(args)
     name = callee.name if isinstance(callee, Global) else ""
     first = args[0] if isinstance(args, tuple) and args else None
     if name in _LOOKUPS:
-        return "" if first in _TYPES else "it looks up a type that is none of functions"
+        return "" if first in _TYPES | WRAPPERS else "it looks up a type that is none of functions"
     if name in _IMPORTS:
         top = first.split(".")[0] if isinstance(first, str) else ""
-        return "" if top in _LIBRARIES else "it imports a module"
+        return "" if top in _LIBRARIES | IDENTIFYING else "it imports a module"
+    if name in _SKELETONS:
+        return _class_fault(first, enum=name == "_make_skeleton_enum")
+    if name == "_create_namedtuple":
+        return wrapping_fault(args)
     if name in FUNCTIONS:
         made = isinstance(first, Result) and makes_code(first.callee)
         return "" if made else "its code comes from elsewhere"
@@ -72,8 +140,41 @@ def fault(callee: object, args: Any) -> str:  # noqa: ANN401 -- as they stand on
     return ""
 
 
+def wrapping_fault(args: Any) -> str:  # noqa: ANN401
+    """Return why a wrapper of functions is given something else, or an empty string."""
+    waiting: list[object] = [args]
+    for _ in range(MAX_VALUES):
+        if not waiting:
+            return ""
+        value = waiting.pop()
+        if isinstance(value, tuple | list):
+            waiting.extend(value)
+        elif not (value is None or isinstance(value, _PLAIN) or is_carried(value)):
+            return "it wraps what is no function of the pickle"
+    return "it wraps more than is read"
+
+
+def _class_fault(kind: object, *, enum: bool) -> str:
+    """Return why a class is made by what is no metaclass, or an empty string.
+
+    Args:
+        kind: What will be called to make it; for an enumeration its bases.
+        enum: Whether an enumeration is made, whose metaclass is fixed.
+    """
+    if enum or is_carried(kind):
+        return ""
+    if isinstance(kind, Result):
+        of = kind.callee.name if isinstance(kind.callee, Global) else ""
+        return "" if of in _LOOKUPS | {"type"} else "its class is made by what a call returned"
+    if isinstance(kind, Global):
+        last = kind.name.rpartition(".")[2]
+        if last == "type" or last.lstrip("_")[:1].isupper():
+            return ""
+    return "its class is made by what is no metaclass"
+
+
 def _code_fault(args: Any) -> str:  # noqa: ANN401
-    """Say which name or constant of a code object leads out of it."""
+    """Return which name or constant of a code object leads out of it."""
     waiting: list[object] = [args]
     for _ in range(MAX_VALUES):
         if not waiting:

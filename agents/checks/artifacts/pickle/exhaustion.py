@@ -32,7 +32,7 @@ _EXPONENT: Final = re.compile(r"[eE][+]?(\d[\d_]*)\s*$")
 
 
 def is_measured(module: str, name: str) -> bool:
-    """Tell whether what a call of a harmless name costs depends on its arguments."""
+    """Return whether what a call of a harmless name costs depends on its arguments."""
     return (
         (module in _BUILTINS and name in _ITERATING | _RANGES)
         or (module == "collections" and name in _ITERATING)
@@ -46,7 +46,7 @@ def exhausting(callee: Global, args: object, *, sized: bool = False) -> str:
 
     Args:
         callee: What is called; nothing is said of the harm it does otherwise.
-        args: As they stand on the stack.
+        args: As on the stack.
         sized: Whether it may be a maker of arrays, whose sides its own arguments may be.
     """
     if not isinstance(args, tuple):

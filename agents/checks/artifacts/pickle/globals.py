@@ -299,7 +299,7 @@ def _common(left: str, right: str) -> int:
 
 
 def _one_letter(left: str, right: str) -> bool:
-    """Tell whether two names differ by one letter put in, left out, changed or swapped."""
+    """Return whether two names differ by one letter put in, left out, changed or swapped."""
     if abs(len(left) - len(right)) > 1 or len(right) < SHORT:
         return False
     start = _common(left, right)

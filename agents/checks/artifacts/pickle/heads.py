@@ -63,12 +63,12 @@ _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 
 
 def starts_like_pickle(head: bytes) -> bool:
-    """Tell whether bytes begin as a pickle does, of protocol 0 or any later one."""
+    """Return whether bytes begin as a pickle does, of protocol 0 or any later one."""
     return (len(head) > 1 and head[0] == 0x80 and head[1] <= 5) or bool(_TEXTUAL.match(head))
 
 
 def holds_file(raw: bytes) -> bool:
-    """Tell whether a constant begins as a pickle, an archive or a program does."""
+    """Return whether a constant begins as a pickle, an archive or a program does."""
     if starts_like_pickle(raw) or raw.startswith(_ARCHIVES):
         return True
     if raw[:3] == b"BZh" and raw[4:10] == b"1AY&SY":

@@ -43,7 +43,7 @@ def report_instantiator(scan: Scan, memo: dict[int, Any], end: End) -> None:
 
 
 def _holds(end: End) -> bool:
-    """Tell whether a pickle without a memo has the key at its top."""
+    """Return whether a pickle without a memo has the key at its top."""
     return isinstance(end.result, Mapping) and _named(end.result) is not None
 
 

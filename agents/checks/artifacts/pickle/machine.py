@@ -2,7 +2,8 @@
 
 Nothing is imported, called or built: imports and results of calls are symbols on a simulated stack.
 The frequent opcodes are one loop over local variables, the most frequent first: a dispatch through
-functions takes several times as long, and a model has millions of them. The rare ones are a table.
+functions takes several times as long, and a model has millions of them. That loop is why the
+module is long. The rare opcodes are a table.
 Sources: CPython 3.8 to 3.14 `Modules/_pickle.c`, PEP 307, PEP 3154, PEP 574.
 """
 # ruff: noqa: PLR2004 -- numbers of formats are what they are
@@ -37,7 +38,7 @@ from agents.checks.artifacts.scanning import Budget, Source
 WINDOW: Final = 1 << 20
 """Bytes held at a time."""
 FIRST_WINDOW: Final = 1 << 13
-"""Bytes read first: most attempts at what is no pickle end within."""
+"""Bytes read first: most attempts at data that is not a pickle end within them."""
 MAX_CONSTANT: Final = 4 << 20
 """Longer constants are passed over; their beginning is kept."""
 MAX_LINE: Final = 16 << 20
@@ -74,7 +75,7 @@ class Machine:
     Args:
         source: The bytes.
         start: Offset of the first opcode.
-        observer: Hears what happens.
+        observer: Receives what happens.
         budget: Spent one step per opcode.
     """
 
@@ -122,7 +123,7 @@ class Machine:
         return self._at + 16 >= self.total
 
     def flag(self, kind: str, offset: int, detail: str) -> None:
-        """Tell the observer of an anomaly, the first of its kind."""
+        """Report an anomaly to the observer, the first of its kind."""
         if kind not in self._flagged:
             self._flagged.add(kind)
             self.observer.anomaly(kind, offset, detail)

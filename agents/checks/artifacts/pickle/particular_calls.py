@@ -6,6 +6,12 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from agents.checks.artifacts.pickle.carried_code import (
+    WRAPPERS,
+    is_carried,
+    is_cell,
+    wrapping_fault,
+)
 from agents.checks.artifacts.pickle.globals import RUNNER
 from agents.checks.artifacts.pickle.symbols import Global, Mapping, Result
 
@@ -29,11 +35,12 @@ _WRITES: Final = frozenset(
     ("tofile", "dump", "dumps", "to_pickle", "format", "format_map", "pipe", "map", "tostring")
 )
 """Methods that write files, unpickle, reach attributes or call what they are given."""
+_SHOWN: Final = frozenset(("__qualname__", "__name__", "__module__", "__doc__"))
 MAX_PARTS: Final = 1000
 
 
 def is_class(found: Global) -> bool:
-    """Tell whether an import is a class, by its name: Python's own are written small."""
+    """Return whether an import is a class, by its name: Python's own are written small."""
     last = found.name.rsplit(".", 1)[-1]
     return last.lstrip("_")[:1].isupper() or (found.module in _BUILTINS and last in _TYPE_NAMES)
 
@@ -50,7 +57,7 @@ _RUNS: Final = re.compile(
 
 
 def binding_fault(name: object, *, known: bool = True) -> str:
-    """Tell why a method of a harmless class may not even be referred to, or return nothing.
+    """Return why a method of a harmless class may not even be referred to, or an empty string.
 
     Args:
         name: The attribute that is looked up.
@@ -64,7 +71,7 @@ def binding_fault(name: object, *, known: bool = True) -> str:
 
 
 def constants(args: tuple[Any, ...], allowed: Allowed) -> str:
-    """Tell whether something else than constants is given."""
+    """Return the fault of a call that is given more than constants."""
     waiting: list[object] = list(args)
     for _ in range(MAX_PARTS):
         if not waiting:
@@ -81,7 +88,7 @@ def constants(args: tuple[Any, ...], allowed: Allowed) -> str:
 
 
 def subscripted_type(args: tuple[Any, ...], allowed: Allowed) -> str:
-    """Tell whether something else than a type of `typing` is subscripted or joined."""
+    """Return the fault of a call that subscripts or joins anything but types of `typing`."""
     waiting: list[object] = list(args)
     if not args or not _is_type(args[0]):
         return "it looks up an item of anything"
@@ -122,7 +129,7 @@ _MAKE_TYPES: Final = frozenset(
 
 
 def array_parts(args: tuple[Any, ...], allowed: Allowed) -> str:
-    """Tell whether dill is to make an array by anything else than NumPy's own function."""
+    """Return the fault of a call by which dill makes an array without NumPy's own function."""
     if len(args) < 3 or not isinstance(args[0], Global):  # noqa: PLR2004 -- function, arguments, state
         return "it calls what is no import"
     if args[0].name != "_reconstruct" or not allowed(args[0]):
@@ -134,7 +141,7 @@ def array_parts(args: tuple[Any, ...], allowed: Allowed) -> str:
 
 
 def union(args: tuple[Any, ...], allowed: Allowed) -> str:
-    """Tell whether something else than types is joined, as `int | None` is written."""
+    """Return the fault of a call that joins anything but types, as `int | None` is written."""
     joins = args[0] if args else None
     if not isinstance(joins, Global) or joins.name != "or_" or not args[1:]:
         return "it calls its first argument"
@@ -143,11 +150,27 @@ def union(args: tuple[Any, ...], allowed: Allowed) -> str:
 
 
 def type_name(args: tuple[Any, ...], allowed: Allowed) -> str:
-    """Tell whether dill is to look up another type than that of data."""
+    """Return the fault of a call by which dill looks up a type that is not of data."""
     del allowed
-    if len(args) == 1 and isinstance(args[0], str) and args[0] in _TYPE_NAMES | _OF_CODE:
+    if len(args) == 1 and isinstance(args[0], str) and args[0] in _TYPE_NAMES | _OF_CODE | WRAPPERS:
         return ""
     return "it looks up a type that makes functions or code"
+
+
+def wrapped(args: tuple[Any, ...], allowed: Allowed) -> str:
+    """Return the fault of a descriptor that holds anything but functions of the pickle itself."""
+    del allowed
+    return wrapping_fault(args)
+
+
+def attribute(args: tuple[Any, ...], allowed: Allowed) -> str:
+    """Return the fault of a call that sets more than the shown name or closure of carried code."""
+    del allowed
+    if len(args) == 3 and is_cell(args[0]) and args[1] == "cell_contents":  # noqa: PLR2004 -- as setattr has
+        return wrapping_fault(args[2:])
+    if len(args) == 3 and is_carried(args[0]) and args[1] in _SHOWN:  # noqa: PLR2004 -- as setattr has
+        return "" if isinstance(args[2], str | None) else "it sets what is no text"
+    return "it sets any attribute of anything"
 
 
 CHECKS: Final[dict[str, Callable[[tuple[Any, ...], Allowed], str]]] = {
@@ -156,5 +179,7 @@ CHECKS: Final[dict[str, Callable[[tuple[Any, ...], Allowed], str]]] = {
     "array": array_parts,
     "type-name": type_name,
     "union": union,
+    "wraps": wrapped,
+    "attribute": attribute,
 }
-"""By the uses that the allow-list names."""
+"""By the uses that the allow-list names; each returns an empty string for a harmless call."""

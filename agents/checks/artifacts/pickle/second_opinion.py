@@ -56,7 +56,7 @@ def ask_fickling(scan: Scan, source: Source) -> None:
 
 
 def _is_known(message: str) -> bool:
-    """Tell whether the import that fickling warns of is on the exact allow-list.
+    """Return whether the import that fickling warns of is on the exact allow-list.
 
     It shows in the names of the stream, which may be those of Python 2. Where a protocol takes
     those for what they say, our own analysis has called them dangerous, and nobody is asked.
@@ -66,7 +66,7 @@ def _is_known(message: str) -> bool:
 
 
 def _is_worth_asking(raw: bytes) -> bool:
-    """Tell whether the streams are short and few enough, and something is imported or more follows.
+    """Return whether the streams are short and few, and import something or are followed by more.
 
     All as fickling itself reads it; all that it is asked about is what is imported.
     """
@@ -81,7 +81,7 @@ def _is_worth_asking(raw: bytes) -> bool:
                     return False
                 imports = imports or opcode.name in _IMPORTING
         except (ValueError, OverflowError, MemoryError):
-            return streams > 1  # what follows is no pickle; fickling takes what it can read of it
+            return streams > 1  # what follows is not a pickle; fickling reads what it can of it
     return imports or streams > 1
 
 

@@ -31,7 +31,7 @@ def storage_sizes(member: str, persistent: Iterable[tuple[Any, ...]]) -> Iterato
     """Yield the record and the declared bytes of each storage that has a known width.
 
     Args:
-        member: The pickle within its archive: the records of `data.pkl` stand in `data/`.
+        member: The pickle within its archive: the records of `data.pkl` are in `data/`.
         persistent: The persistent ids that it names.
     """
     folder = member.rpartition("!")[2].removesuffix(".pkl")

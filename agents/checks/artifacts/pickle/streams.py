@@ -9,7 +9,8 @@ from typing import Any, Final
 from agents.checks.artifacts.pickle.heads import IMPORTS, Candidates
 from agents.checks.artifacts.pickle.hyper_parameters import report_instantiator
 from agents.checks.artifacts.pickle.machine import BUDGET_EXHAUSTED, Machine
-from agents.checks.artifacts.pickle.observer import PickleFile, Stream
+from agents.checks.artifacts.pickle.observer import Stream
+from agents.checks.artifacts.pickle.pickle_file import PickleFile
 from agents.checks.artifacts.pickle.storages import WIDTHS, storage_sizes
 from agents.checks.artifacts.pickle.symbols import End, Global
 from agents.checks.artifacts.scanning import BudgetExceededError, Scan, Source
@@ -18,7 +19,7 @@ MAX_ATTEMPTS: Final = 20_000
 """Places after the first stream where another is tried."""
 MAX_TRIED: Final = 1 << 20
 TRIED_SHARE: Final = 16
-"""Bytes that attempts at what is no pickle may go over, and how often the file's own beside."""
+"""Bytes that failed attempts may read, and how many times the file's size."""
 SWEEP: Final = 1 << 20
 SWEEP_OVERLAP: Final = 1 << 10
 LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
@@ -124,7 +125,7 @@ class _Reader:
                     adjoining = not (legacy and streams >= 5)  # there, lengths of storages follow
                     continue
             else:
-                # Within a stream that broke, its own rest is no new stream; go on behind the break.
+                # The rest of a broken stream is not a new stream; continue after the break.
                 following = max(end.offset, offset + 1) if adopted else offset + 1
                 if not adopted:
                     allowance -= max(end.offset, machine.reached) - offset

@@ -1,4 +1,4 @@
-"""Defines what stands on the simulated stack of a pickle, and who hears what the stream does."""
+"""Defines the values on the simulated stack of a pickle, and the observer of the stream."""
 # ruff: noqa: PLR2004 -- bounds are given where they are used
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Unknown:
     __slots__ = ("kind",)
 
     def __init__(self, kind: str) -> None:
-        """Say where it comes from."""
+        """Keep where it comes from."""
         self.kind = kind
 
 
@@ -108,29 +108,29 @@ class End(msgspec.Struct, frozen=True):
 
 
 class Observer(Protocol):
-    """Hears what the stream does, in order."""
+    """Receives what the stream does, in order."""
 
     def imported(self, found: Global, protocol: int) -> None:
-        """Hear of an import; set how its calls are treated."""
+        """Handle an import; set how its calls are treated."""
 
     def called(self, callee: object, args: object, offset: int, opcode: str) -> object:
-        """Hear of a call that is not quiet; return what it leaves, None for unknown."""
+        """Handle a call that is not quiet; return what it leaves, None for unknown."""
 
     def built(self, target: object, state: object, offset: int, position: int) -> int:
-        """Hear of BUILD; return where the stream goes on (raw data may follow)."""
+        """Handle BUILD; return where the stream continues (raw data may follow)."""
 
     def patched(self, target: object, offset: int, opcode: str) -> None:
-        """Hear that items are set on something that is no plain container."""
+        """Handle items that are set on anything but a plain container."""
 
     def constant(self, value: str | bytes, offset: int) -> None:
-        """Hear of a constant that may hold a file."""
+        """Handle a constant that may hold a file."""
 
     def anomaly(self, kind: str, offset: int, detail: str) -> None:
-        """Hear of what no pickler writes."""
+        """Handle what no pickler writes."""
 
 
 PERSISTENT: Final = Unknown("persistent")
-"""What makes of a persistent id the object that it stands for."""
+"""What resolves a persistent id to its object."""
 
 
 def describe(value: object, depth: int = 0) -> str:
@@ -165,7 +165,7 @@ _TENSORS: Final = frozenset(
 
 
 def holds_items(made: Result) -> bool:
-    """Tell whether what a call made can be a container that is filled with items.
+    """Return whether what a call made can be a container that is filled with items.
 
     No pickler sets items on tensors and storages; on those it writes to memory (CVE-2026-24747).
     """

@@ -1,4 +1,4 @@
-"""What Python's own functions make of constants: codecs, numbers, sequences, all bounded."""
+"""Evaluates Python's built-in functions on constants: codecs, numbers, sequences, all bounded."""
 # ruff: noqa: PLR2004 -- bounds are given where they are used
 
 from __future__ import annotations

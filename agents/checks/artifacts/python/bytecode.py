@@ -42,7 +42,7 @@ class Code(msgspec.Struct):
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is compiled Python: its magic, then a marshalled code object."""
+    """Return whether a file is compiled Python: its magic, then a marshalled code object."""
     del name
     if source.size < 20 or head[2:4] != b"\r\n":
         return False

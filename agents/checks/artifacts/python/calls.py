@@ -41,6 +41,6 @@ PIPED: Final = re.compile(
     r"\b(curl|wget)\b[^\n]*\|\s*(sudo\s+)?(ba|z|da)?sh\b|/dev/(tcp|udp)/|\bbash\s+-i\b|"
     r"\bpowershell(\.exe)?\s+-[eE]|\bnc\s+-e\b"
 )
-"""Commands that nothing but a shell can be meant to take."""
+"""Commands that only a shell takes."""
 VERSIONS: Final = re.compile(r"(version|about|_meta|__init__)\w*\.py$")
 """What a setup script evaluates to learn its version."""

@@ -26,11 +26,16 @@ _REACHES: Final = frozenset(
         "load_model", "load_weights", "save_weights", "from_pretrained", "run_functions_eagerly",
         "write", "read", "unlink", "chmod", "system", "CodeType", "FunctionType", "read_pickle",
         "to_pickle", "read_csv", "to_csv", "read_sql", "import_module", "resolve_name",
+        "start_new_thread", "start_new", "interrupt_main",
     )
 )  # fmt: skip
+IDENTIFYING: Final = frozenset(("_thread",))
+"""The module by which `repr` of a dataclass tells threads apart; what starts one is named above."""
 _DUNDER: Final = re.compile(
     r"__(?!(init|call|len|getitem|setitem|iter|next|repr|str|eq|hash|name|doc|qualname|module|class"
-    r"|contains|new|array|version)__)\w+__"
+    r"|contains|new|array|version|getnewargs|getstate|post_init|match_args|lt|le|gt|ge|ne|bool"
+    r"|int|float|index|neg|pos|abs|r?add|r?sub|r?mul|r?matmul|r?truediv|r?floordiv|r?mod|r?pow"
+    r"|r?and|r?or|r?xor|iadd|isub|imul|enter|exit|reversed|annotations|slots|setstate|del|copy|deepcopy)__)\w+__"
 )
 """Names of the interpreter's own, but for those that every class has; alone they reach nothing."""
 _ADDRESS: Final = re.compile(r"(?i)^\s*(\w+://|\\\\|\.\./|/)\S*\s*$|^\s*(import|from)\s+\w")
@@ -40,24 +45,28 @@ _NAME: Final = re.compile(r"^[A-Za-z_][\w.]*$")
 @cache
 def _unusual() -> frozenset[str]:
     return (
-        _REACHES
-        | names("bytecode")
-        | names("code-key")
-        | names("keras")
-        | modules("pickle")
-        | modules("pickle-path")
-        | modules("argument")
-    ) - (usual_attributes() - _REACHES)
+        (
+            _REACHES
+            | names("bytecode")
+            | names("code-key")
+            | names("keras")
+            | modules("pickle")
+            | modules("pickle-path")
+            | modules("argument")
+        )
+        - (usual_attributes() - _REACHES)
+        - IDENTIFYING
+    )
 
 
 def harmless_names(used: Iterable[str]) -> bool:
-    """Tell whether none of the names that code uses leads out of it."""
+    """Return whether none of the names that code uses leads out of it."""
     unusual = _unusual()
     return not any(name in unusual or _DUNDER.search(name) for name in used)
 
 
 def harmless_text(text: str) -> bool:
-    """Tell whether a constant of code is no command, address, path or name that leads out of it."""
+    """Return whether a constant of code is not a command, address, path or name that leaves it."""
     if _is_place(text):
         return True
     if is_hostile_command(text) or is_private_path(text) or _ADDRESS.search(text):
@@ -66,7 +75,7 @@ def harmless_text(text: str) -> bool:
 
 
 def only_computes(raw: bytes) -> bool:
-    """Tell whether marshalled code is whole, small and names nothing that runs, reads or reaches.
+    """Return whether marshalled code is whole, small and names nothing that runs, reads or reaches.
 
     Args:
         raw: A marshalled code object.
@@ -85,5 +94,5 @@ def only_computes(raw: bytes) -> bool:
 
 
 def _is_place(text: str) -> bool:
-    """Tell whether a text is where the code was written, or a table of its lines."""
+    """Return whether a text is where the code was written, or a table of its lines."""
     return text.endswith((".py", ">")) or not text.isprintable()

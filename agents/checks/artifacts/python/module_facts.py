@@ -57,14 +57,14 @@ class ModuleFacts:
         return self._texts[key]
 
     def is_beside(self, node: ast.AST) -> bool:
-        """Tell whether a value is made of where the module lies."""
+        """Return whether a value is made of where the module lies."""
         return any(
             isinstance(inner, ast.Name) and inner.id in self._beside
             for inner in itertools.islice(ast.walk(node), MAX_VALUE)
         )
 
     def is_tainted(self, node: ast.AST) -> bool:
-        """Tell whether a value was decoded or fetched."""
+        """Return whether a value was decoded or fetched."""
         for inner in itertools.islice(ast.walk(node), MAX_VALUE):
             if isinstance(inner, ast.Name) and inner.id in self._tainted:
                 return True
@@ -78,7 +78,7 @@ class ModuleFacts:
         return False
 
     def is_known(self, node: ast.AST) -> bool:
-        """Tell whether a function belongs to what the module imports, assigns or is given."""
+        """Return whether a function belongs to what the module imports, assigns or is given."""
         while isinstance(node, ast.Attribute):
             node = node.value
         if isinstance(node, ast.Name):
@@ -108,7 +108,7 @@ class ModuleFacts:
         return " ".join(words)
 
     def is_assembled(self, node: ast.AST) -> bool:
-        """Tell whether a value is put together by functions that make text of what is none."""
+        """Return whether a value is put together by functions that make text of what is none."""
         return any(
             isinstance(inner, ast.Call)
             and self.names.dotted(inner.func)

@@ -159,7 +159,7 @@ class Names:
                         self.values.constants[f"{owner}.{statement.targets[0].id}"] = constant
 
     def runs(self, dotted: str) -> bool:
-        """Tell whether a full name is of what starts a program or evaluates text."""
+        """Return whether a full name is of what starts a program or evaluates text."""
         if dotted.startswith("sh.") and "sh" not in self._imported:
             return False  # a variable of that name
         if dotted in self.functions:
@@ -197,7 +197,7 @@ class Names:
         return found if found in _GUARDED else ""
 
     def is_computed(self, node: ast.AST) -> bool:
-        """Tell whether a reference is looked up by a text where a plain name would do."""
+        """Return whether a reference is looked up by a text where a plain name would do."""
         while True:
             if isinstance(node, ast.Attribute):
                 node = node.value

@@ -99,27 +99,27 @@ _UNTRUSTED: Final = re.compile(
 
 
 def is_hostile_command(text: str) -> bool:
-    """Tell whether a shell command fetches and runs, opens a shell, persists or destroys."""
+    """Return whether a shell command fetches and runs, opens a shell, persists or destroys."""
     return bool(_HOSTILE.search(text[:4096]))
 
 
 def is_untrusted_fetch(text: str) -> bool:
-    """Tell whether a command runs what anyone on the way decides, or opens a shell to outside."""
+    """Return whether a command runs what anyone on the way decides, or opens a shell to outside."""
     return bool(_UNTRUSTED.search(text[:4096]))
 
 
 def is_harmless_command(text: str) -> bool:
-    """Tell whether a command only asks the machine about itself or calls a known build tool."""
+    """Return whether a command only asks the machine about itself or calls a known build tool."""
     words = text.split()
     first = words[0].rsplit("/", 1)[-1] if words else ""
     return first in _HARMLESS and not is_hostile_command(text)
 
 
 def is_installer_command(text: str) -> bool:
-    """Tell whether a command installs packages."""
+    """Return whether a command installs packages."""
     return bool(_INSTALLERS.match(text)) and not re.search(r"https?:|--index-url|-i\s", text)
 
 
 def is_private_path(text: str) -> bool:
-    """Tell whether a path leads to credentials, or to what runs by itself at log-in or start-up."""
+    """Return whether a path leads to credentials, or to what runs at log-in or start-up."""
     return bool(_PRIVATE.search(text[:4096]))

@@ -16,7 +16,7 @@ _NAMED: Final = endings(SUFFIXES, Trait.NAMED)
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Tell whether a file is Python source, by its name or its first line."""
+    """Return whether a file is Python source, by its name or its first line."""
     del source
     if "code/__torch__" in name:
         return False  # TorchScript, which its own container judges

@@ -1,4 +1,4 @@
-"""Computes what expressions of Python source make of constants, without running any of it.
+"""Evaluates constant expressions of Python source, without running any of it.
 
 Names that code hides are assembled: joined, reversed, shifted, decoded, by functions of its own.
 Only operations on plain values are followed, each within bounds.
@@ -147,7 +147,7 @@ class Values:
         )
 
     def follow(self, statement: ast.stmt) -> None:
-        """Take over what a statement makes of constants, if it only works on such."""
+        """Record the effect of a statement that works on constants only."""
         if self._total > MAX_TOTAL:
             return
         self._steps = 0
@@ -244,7 +244,7 @@ class Values:
         return "".join(self._part(part, local) for part in node.values)
 
     def _part(self, part: ast.expr, local: dict[str, Any]) -> str:
-        """Return a part of a formatted text; what is unknown of it stands as NUL."""
+        """Return a part of a formatted text, with NUL for what is unknown."""
         try:
             inner = part.value if isinstance(part, ast.FormattedValue) else part
             return str(self._fold(inner, local))

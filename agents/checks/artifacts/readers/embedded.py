@@ -77,7 +77,7 @@ def decoded_texts(text: str) -> Iterator[bytes]:
 
 
 def report_text(scan: Scan, key: str, text: str, severity: Severity | None = None) -> None:
-    """Report what a text of metadata holds that is no metadata: encoded files, code, commands.
+    """Report what metadata should not hold: encoded files, code, commands.
 
     Args:
         scan: Where to report.

@@ -12,7 +12,7 @@ _DRIVE: Final = re.compile(r"^[a-zA-Z]:")
 
 
 def escapes(path: str) -> bool:
-    """Tell whether a path leads out of its folder on any system: up, absolute, a drive, a URL.
+    """Return whether a path leads out of its folder on any system: up, absolute, a drive, a URL.
 
     Source: CVE-2022-25882, CVE-2024-27318, CVE-2026-27489 (variants that a plain test misses).
     """
@@ -30,5 +30,5 @@ def escapes(path: str) -> bool:
 
 
 def is_remote(path: str) -> bool:
-    """Tell whether a path is a URL."""
+    """Return whether a path is a URL."""
     return bool(_SCHEME.search(path.strip()))

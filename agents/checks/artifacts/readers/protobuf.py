@@ -146,7 +146,7 @@ def _read(
 
 
 def looks_like(head: bytes, numbers: Mapping[int, int], least: int = 1) -> bool:
-    """Tell whether the first bytes are protobuf fields of the given numbers and wire types.
+    """Return whether the first bytes are protobuf fields of the given numbers and wire types.
 
     Args:
         head: The first bytes of a file.

@@ -46,7 +46,7 @@ def run_begins(source: Source, begin: int, end: int) -> int:
         end: Where its data ends.
 
     Returns:
-        An offset from `begin` to `end`; `end` when there is no such run.
+        An offset from `begin` to `end`; `end` if there is no such run.
     """
     last = source.read(max(end - LAST, begin), min(LAST, end - begin))
     if not last or last[-1] not in (0, 255) or last.strip(last[-1:]):
@@ -107,13 +107,13 @@ def report_torn_tail(scan: Scan, source: Source, spans: Sequence[Span], end: int
 
 
 def _is_dense(source: Source, span: Span, at: int) -> bool:
-    """Tell whether what lies before the run is data of another kind than the run."""
+    """Return whether what lies before the run is data of another kind than the run."""
     before = source.read(max(at - BEFORE, span.begin), min(BEFORE, at - span.begin))
     return len(before) >= 16 and before.count(0) + before.count(255) < len(before) // 3
 
 
 def is_unwritten(source: Source, least: int) -> bool:
-    """Tell whether a file ends in a run of at least so many zeros or 0xff.
+    """Return whether a file ends in a run of at least so many zeros or 0xff.
 
     Args:
         source: The file.

@@ -93,7 +93,7 @@ class Confinement(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(name for name, held in named.items() if not held)
 
     def __str__(self) -> str:
-        """Say it in one line."""
+        """Return it in one line."""
         held = [
             *(["seccomp"] if self.seccomp else []),
             *([f"landlock {self.landlock}"] if self.landlock else []),
@@ -153,7 +153,7 @@ def _existing(place: str) -> str:
 
 
 def _others_read(places: Sequence[str]) -> bool:
-    """Say whether someone who owns none of the libraries can still read them."""
+    """Return whether someone who owns none of the libraries can still read them."""
     folders = {parent for place in places for parent in Path(place).parents}
     with contextlib.suppress(OSError):
         return all(folder.stat().st_mode & stat.S_IXOTH for folder in folders) and all(

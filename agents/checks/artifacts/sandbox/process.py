@@ -83,7 +83,7 @@ class ScanProcess:
         """
         self.connection, theirs = socket.socketpair()
         self._stderr, said = os.pipe()
-        # neither end waits: a process that talks too much goes on, and loses the words
+        # neither end waits: a process that writes too much continues, and the excess is lost
         os.set_blocking(self._stderr, False)
         os.set_blocking(said, False)
         roots = product_roots()

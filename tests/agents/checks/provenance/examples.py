@@ -6,9 +6,10 @@ import asyncio
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from agents.checks.provenance.attempts import MAX_ATTEMPTS
 from agents.checks.provenance.planning import plan_scan
 from agents.checks.provenance.push import check_push
-from agents.checks.provenance.scan_push import MAX_ATTEMPTS, scan_push
+from agents.checks.provenance.scan_push import scan_push
 from agents.checks.provenance.signatures import Trust
 from agents.checks.provenance.verify import local_files, verify_model
 from tests.agents.checks.provenance.pushes import knowing, push_event

@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from agents.checks.artifacts.sandbox.pool import SandboxPool
+from agents.checks.provenance.attempts import BACKOFF_MS, MAX_ATTEMPTS
 from agents.checks.provenance.planning import plan_scan
-from agents.checks.provenance.scan_push import BACKOFF_MS, MAX_ATTEMPTS, scan_push
+from agents.checks.provenance.scan_push import scan_push
 from agents.domain.rules import family_rules
 from agents.fetching.errors import FetchError, RefusedError
 from agents.fetching.fetch_scope import FetchRules, tenant_reach

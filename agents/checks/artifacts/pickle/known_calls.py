@@ -1,0 +1,277 @@
+"""Judges calls that are harmless with particular arguments only."""
+# ruff: noqa: PLR2004 -- numbers of arguments are what they are
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, Protocol
+
+from agents.checks.artifacts.pickle import carried_code
+from agents.checks.artifacts.pickle.exhaustion import is_measured
+from agents.checks.artifacts.pickle.globals import ImportVerdict, Level, judge
+from agents.checks.artifacts.pickle.heads import starts_like_pickle
+from agents.checks.artifacts.pickle.particular_calls import BOUND, CHECKS, binding_fault, is_class
+from agents.checks.artifacts.pickle.pickle_file import PickleFile
+from agents.checks.artifacts.pickle.symbols import Blob, Global, Result, describe
+from agents.checks.artifacts.scanning import Part
+
+CODECS: Final = frozenset(("latin1", "latin-1", "iso-8859-1", "utf-8", "utf8", "ascii"))
+_REFERRED: Final = frozenset(("type", "subscript", "union", "code", "wraps", "attribute"))
+"""Uses that models refer to without a call too."""
+
+
+class Reporter(Protocol):
+    """The stream in which calls are judged, and to which faults are reported."""
+
+    file: PickleFile
+    pending: list[Callable[[], None]]
+    dangerous_call: bool
+    called_unknown: bool
+    unknown: dict[tuple[str, str], tuple[Global, ImportVerdict, bool]]
+    verdicts: dict[int, ImportVerdict]
+    particular: list[Global]
+
+    def report(self, rule_id: str, description: str, **evidence: Any) -> None:  # noqa: ANN401
+        """Report a finding."""
+
+    def once(self, kind: str, module: str, name: str) -> bool:
+        """Return whether this is the first time that something is reported of an import."""
+
+    def imported(self, found: Global, protocol: int) -> None:
+        """Judge an import."""
+
+    def misused(self, callee: Global, evidence: dict[str, Any]) -> None:
+        """Report a call of what models only refer to."""
+
+    def weigh(self, callee: Global, args: object, offset: int, *, sized: bool = False) -> None:
+        """Report a call that makes more than memory holds."""
+
+
+class KnownCalls:
+    """Judges the calls of imports that the allow-list knows, by their arguments."""
+
+    def __init__(self, stream: Reporter) -> None:
+        """Judge the calls of a stream."""
+        self._stream = stream
+
+    def specialise(self, found: Global, uses: frozenset[str]) -> None:
+        """Set how the calls of an import are judged.
+
+        Args:
+            found: The import.
+            uses: What the allow-list knows it to be used for.
+        """
+        module, name = found.module, found.name
+        special: dict[str, Callable[[Global, Any, int], object]] = {
+            "enum": self._member,
+            "type": self._type_of,
+            "ufunc": self._ufunc,
+            "bytes": self._load_from_bytes,
+            "partial": self._partial,
+            "code": self.carried,
+        }
+        for use in CHECKS.keys() & uses:
+            special[use] = partial(self._checked, CHECKS[use])
+        for use, handler in special.items():
+            if use in uses:
+                found.quiet = True
+                found.evaluate = partial(handler, found)
+                if use not in _REFERRED:
+                    self._stream.particular.append(found)
+        if module == "_codecs":
+            found.evaluate = partial(self._encode, found)
+        elif name in ("_reconstructor", "__newobj__", "__newobj_ex__"):
+            found.evaluate = partial(self._reconstruct, found)
+        elif name.startswith("_rebuild_from_type"):
+            found.evaluate = partial(self._rebuild_from_type, found)
+        elif name in ("dtype", "NumpyArrayWrapper"):
+            found.evaluate = partial(Result, found)
+        elif is_measured(module, name):
+            found.evaluate = partial(self._measured, found)
+
+    def _measured(self, found: Global, args: object, offset: int) -> object:
+        self._stream.weigh(found, args, offset)
+        return Result(found, args, offset)
+
+    def _odd(self, found: Global, args: object, offset: int, why: str) -> None:
+        self._stream.dangerous_call = True
+        self._stream.report(
+            "TW-PICKLE-HOSTILE-CALL",
+            f"the pickle calls {found}{describe(args)[:200]}: {why}",
+            offset=offset,
+            arguments=describe(args)[:400],
+            **{"global": str(found)},
+        )
+
+    def _is_allowed(self, value: object, *uses: str) -> bool:
+        import_verdict = self._stream.verdicts.get(id(value)) if isinstance(value, Global) else None
+        return (
+            import_verdict is not None
+            and import_verdict.level is Level.ALLOWED
+            and bool(import_verdict.uses.intersection(uses) if uses else True)
+        )
+
+    def _member(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
+        """Python 3.11 pickles the member of an enumeration as getattr(class, name)."""
+        if (
+            len(args) == 2
+            and isinstance(args[1], str)
+            and args[1].isidentifier()
+            and isinstance(args[0], Global)
+        ):
+            import_verdict = self._stream.verdicts[id(args[0])]
+            method = Global(args[0].module, f"{args[0].name}.{args[1]}", offset, "REDUCE")
+            if judge(method.module, method.name, 4).level is Level.ALLOWED:
+                self._stream.imported(method, 4)
+                return method
+            is_class = args[0].name.rsplit(".", 1)[-1][:1].isupper()
+            public = is_class and not args[1].startswith("_")
+            if public and import_verdict.level is Level.UNKNOWN:
+                return Result(found, None, offset)
+        if self._is_method(args) or carried_code.is_maker(args):
+            return Result(found, BOUND, offset)
+        if carried_code.is_setter(args):
+            return args[2]
+        self._odd(found, args, offset, "it looks up any attribute of anything")
+        return None
+
+    def _is_method(self, args: Any) -> bool:  # noqa: ANN401
+        """Return whether a method or member of a harmless class is only referred to."""
+        if len(args) != 2:
+            return False
+        if isinstance(args[0], str | bytes | tuple | list):  # of a constant or a container
+            return not binding_fault(args[1])
+        owner = args[0].callee if isinstance(args[0], Result) else args[0]
+        if not isinstance(owner, Global):
+            return False
+        import_verdict = self._stream.verdicts[id(owner)]
+        known = import_verdict.level is Level.ALLOWED or import_verdict.in_known
+        if binding_fault(args[1], known=known):
+            return False
+        if import_verdict.level is Level.ALLOWED:
+            # The class itself: private names are its own affair, and may be anything.
+            public = owner is not args[0] or not args[1].startswith("_")
+            kept = owner is not args[0] or is_class(owner)
+            return public and kept and self._is_allowed(owner, "new", "call")
+        return (
+            isinstance(args[0], Result)
+            and import_verdict.level is Level.UNKNOWN
+            and not import_verdict.function
+            and not import_verdict.runner
+        )
+
+    def _is_bound(self, value: Result) -> bool:
+        """Return whether a value is a method that was looked up and found harmless."""
+        of = value.callee
+        return self._is_allowed(of, "enum") and value.args is BOUND
+
+    def carried(self, found: object, args: Any, offset: int) -> object:  # noqa: ANN401
+        """Judge a part of code that travels by value: whether it reaches out of itself."""
+        where = str(found) if isinstance(found, Global) else describe(found)
+        if why := carried_code.fault(found, args):
+            self._stream.dangerous_call = True
+            self._stream.report(
+                "TW-PICKLE-HOSTILE-CALL",
+                f"the pickle calls {where}: {why}",
+                offset=offset,
+                arguments=describe(args)[:400],
+                **{"global": where},
+            )
+        elif self._stream.once("carried", "", ""):
+            self._stream.report(
+                "TW-PICKLE-CARRIES-CODE",
+                "the pickle carries functions by value; their code only computes",
+                offset=offset,
+                **{"global": where},
+            )
+        return Result(found, args, offset)
+
+    def _checked(
+        self,
+        fault: Callable[[tuple[Any, ...], Callable[[object], bool]], str],
+        found: Global,
+        args: Any,  # noqa: ANN401
+        offset: int,
+    ) -> object:
+        """Judge a call that is harmless with particular arguments."""
+        if why := fault(args, self._is_allowed):
+            self._odd(found, args, offset, why)
+        return Result(found, args, offset)
+
+    def _type_of(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
+        if len(args) != 1:
+            self._odd(found, args, offset, "it makes a class")
+        return Result(found, None, offset)
+
+    def _ufunc(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
+        name = args[1] if len(args) == 2 and args[0] == "numpy" else None
+        known = isinstance(name, str) and judge("numpy._core._multiarray_umath", name, 4)
+        if known and known.level is Level.ALLOWED:
+            return Result(found, None, offset)
+        self._odd(found, args, offset, "it looks up any name in any module")
+        return None
+
+    def _load_from_bytes(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
+        value = args[0] if len(args) == 1 else None
+        raw = value.head if isinstance(value, Blob) else value
+        if isinstance(value, Blob):
+            scan, source = self._stream.file.scan, self._stream.file.source
+            self._stream.pending.append(
+                partial(
+                    scan.descend, f"bytes@{value.offset}", Part(source, value.offset, value.length)
+                )
+            )
+        zipped = isinstance(raw, bytes) and raw.startswith(b"PK\x03\x04")
+        if zipped and isinstance(value, bytes):
+            zipped = b"PK\x05\x06" in value[-(1 << 16) :]
+        if not isinstance(raw, bytes) or not (zipped or starts_like_pickle(raw)):
+            self._odd(found, args, offset, "it loads what can't be read here")
+        return Result(found, None, offset)
+
+    def _partial(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
+        """Binds arguments for a call to come: harmless when what will be called is."""
+        target = args[0] if args else None
+        if isinstance(target, Result) and (
+            self._is_bound(target) or carried_code.is_carried(target)
+        ):
+            return Result(found, None, offset)
+        level = (
+            self._stream.verdicts[id(target)].level
+            if isinstance(target, Global)
+            else Level.DANGEROUS
+        )
+        if level is Level.DANGEROUS or target in self._stream.particular:
+            self._odd(found, args, offset, "it prepares a call of anything")
+        return Result(found, None, offset)
+
+    def _encode(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
+        if args and isinstance(args[0], str):
+            codec = args[1] if len(args) > 1 else "utf-8"
+            if codec in CODECS:
+                try:
+                    raw = args[0].encode(codec)
+                except UnicodeEncodeError:
+                    return Result(found, None, offset)
+                return raw
+        return Result(found, None, offset)
+
+    def _reconstruct(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
+        cls = args[0] if args else None
+        if isinstance(cls, Global):
+            import_verdict = self._stream.verdicts[id(cls)]
+            base = args[1] if found.name == "_reconstructor" and len(args) > 1 else None
+            plain = not isinstance(base, Global) or base.module in ("builtins", "__builtin__")
+            if import_verdict.level is Level.ALLOWED and not (cls.creatable and plain):
+                self._stream.misused(cls, {"offset": offset, "opcode": "REDUCE"})
+            if import_verdict.level is Level.UNKNOWN:
+                self._stream.called_unknown = True
+                self._stream.unknown[cls.module, cls.name] = (cls, import_verdict, True)
+            return Result(cls, args[1:], offset)
+        self._odd(found, args, offset, "it makes an instance of what is no import")
+        return None
+
+    def _rebuild_from_type(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
+        if not args or not self._is_allowed(args[0], "call"):
+            self._odd(found, args, offset, "it calls its first argument")
+        return Result(found, None, offset)

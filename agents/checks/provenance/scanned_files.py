@@ -1,0 +1,113 @@
+"""The scan results of a push's files, as checks and findings."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from agents.checks.provenance.attempts import MAX_ATTEMPTS
+from agents.domain.detection import Detection, rule_of
+from schemas.assessments import Check
+from schemas.basis import Basis, BasisKind
+from schemas.components import component_key
+from schemas.counting import counted
+from schemas.findings import Indicator
+from schemas.scans import ScanRequest
+from schemas.severity import Disposition, Severity, Status, Verdict, worst
+
+NAMED: Final = 100
+"""Files that are not clean with a check of their own; the rest are counted."""
+_STATUS: Final = {
+    Verdict.CLEAN: Status.PASS,
+    Verdict.SUSPICIOUS: Status.WARN,
+    Verdict.INCOMPLETE: Status.INCOMPLETE,
+    # A gate never passes unchecked content.
+    Verdict.UNSUPPORTED: Status.INCOMPLETE,
+    Verdict.CORRUPT: Status.FAIL,
+    Verdict.MALICIOUS: Status.FAIL,
+}
+
+
+class ScannedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of one file."""
+
+    path: str
+    verdict: Verdict
+    detections: tuple[Detection, ...] = ()
+    reason: str = ""
+    again: bool = False
+    """It could not be fetched now, and may be later."""
+    role: str = ""
+    """In which its bytes were read; empty where they alone decide how they are."""
+
+
+def severity_of(detection: Detection) -> Severity:
+    """Return the severity of a detection, by default its rule's."""
+    return detection.severity or rule_of(detection).severity
+
+
+def bound_to_file(
+    detection: Detection, digests: dict[str, str], file: ScannedFile, use: str
+) -> Detection:
+    """Return a scanner's detection bound to its file: by the digest of the bytes it read.
+
+    Of a package's or image's files it is the tenant's own: they are judged as a model's would be.
+    """
+    path = file.path
+    digest = digests.get(path)
+    if digest is None:
+        return msgspec.structs.replace(detection, evidence={"file": path, **detection.evidence})
+    block = severity_of(detection) is Severity.CRITICAL
+    return msgspec.structs.replace(
+        detection,
+        evidence={"file": path, **detection.evidence, "sha256": digest},
+        basis=None if use else Basis(kind=BasisKind.VERIFIED, role=file.role),
+        indicator=Indicator(
+            key=component_key("sha256", digest),
+            type="file-digest",
+            value=digest,
+            disposition=Disposition.BLOCK if block else Disposition.DETECT,
+        ),
+    )
+
+
+def scan_checks(scanned: list[ScannedFile], retry: ScanRequest | None) -> list[Check]:
+    """Return the check of the whole scan, and one for each file that is not clean."""
+    bad = sorted(
+        (file for file in scanned if _file_status(file) is not Status.PASS),
+        key=lambda file: (-_file_status(file).rank, file.path),
+    )
+    checks = [
+        Check(
+            name=f"scan_{file.path}",
+            status=_file_status(file),
+            actual=str(file.verdict),
+            detail=file.reason or None,
+        )
+        for file in bad[:NAMED]
+    ]
+    detail = f"{counted(len(scanned), 'file')}, {len(bad)} not clean"
+    if retry is not None:
+        detail += f"; what could not be had is tried again (attempt {retry.attempt})"
+    status = worst(_file_status(file) for file in scanned) if scanned else Status.INCOMPLETE
+    return [Check(name="scan", status=status, detail=detail), *checks]
+
+
+def _file_status(file: ScannedFile) -> Status:
+    status = _STATUS[file.verdict]
+    if status is Status.PASS and file.detections:
+        return Status.WARN
+    return status
+
+
+def not_analysed(scanned: list[ScannedFile]) -> Detection:
+    """Return the finding on files that could not be scanned in the last attempt."""
+    lost = [file for file in scanned if file.verdict is Verdict.INCOMPLETE]
+    return Detection(
+        rule_id="TW-PROV-NOT-ANALYSED",
+        description=f"{counted(len(lost), 'file')} could not be fetched or scanned: "
+        f"{lost[0].reason}",
+        evidence={"files": [file.path for file in lost[:20]], "attempts": MAX_ATTEMPTS},
+        locator="scan#not-analysed",
+    )
