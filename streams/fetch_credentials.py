@@ -40,6 +40,8 @@ def fetch_rules(settings: Settings) -> FetchRules:
         redirect_hosts=settings.fetch_redirect_hosts,
         hub=settings.fetch_hub,
         fsspec_schemes=settings.fetch_fsspec_schemes,
+        total_seconds=settings.fetch_seconds,
+        bytes_per_second=settings.fetch_bytes_per_second,
     )
 
 

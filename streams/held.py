@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from schemas.channels import Channel
+from streams.private_files import private_folder
 
 KEPT = frozenset({Channel.INTEL, Channel.POLICY})
 """Channels that scans ask: intelligence and policies."""
@@ -53,7 +54,7 @@ def hold_values(state_dir: Path, channel: Channel, values: Mapping[str, bytes]) 
             continue
         kept[key] = msgspec.Raw(value)
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(place.parent)
         handle, name = tempfile.mkstemp(dir=place.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(msgspec.json.encode(kept))

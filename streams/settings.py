@@ -176,6 +176,10 @@ class Settings(BaseSettings):
     """The model hub that `hf://` means."""
     fetch_fsspec_schemes: frozenset[str] = frozenset()
     """Further schemes, read by fsspec implementations that are installed."""
+    fetch_seconds: float = Field(default=3600, gt=0)
+    """How long one file or listing may take to be fetched in all, with all its attempts."""
+    fetch_bytes_per_second: int = Field(default=16 * 1024, ge=1)
+    """Least that a server must send, on average, once an answer has had 20 seconds to begin."""
     fetch_credentials: Path | None = None
     """TOML file of secrets by the reference that policies name (`streams/fetch_credentials.py`)."""
     scan_confined: bool = False

@@ -21,6 +21,7 @@ import structlog
 from schemas.errors import TidewatchError
 from schemas.key_bindings import KeyBinding, TrustedKey
 from schemas.signing import SigningKey, new_signing_key
+from streams.private_files import private_folder
 
 log = structlog.get_logger()
 
@@ -294,7 +295,7 @@ def trusted_dir(folder: Path, name: str) -> Path:
 
 def _write_new(path: Path, raw: bytes, *, replace: bool = False) -> None:
     """Write a file whole and private; one that is there is kept, unless it is to be replaced."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder(path.parent)
     handle, name = tempfile.mkstemp(dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as opened:

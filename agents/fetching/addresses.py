@@ -11,8 +11,18 @@ from agents.fetching.errors import FetchError, RefusedError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], list[str]]
-_PUBLIC_BUT_INTERNAL: Final = frozenset({ipaddress.ip_address("168.63.129.16")})
-"""Addresses in public ranges that a cloud platform serves inside its own machines."""
+_PUBLIC_BUT_INTERNAL: Final = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "168.63.129.16/32",  # served inside the machines of a cloud platform
+            "192.0.0.0/24",  # IETF protocol assignments; 192.0.0.192 serves metadata in a cloud
+            "192.88.99.0/24",  # relays of 6to4, deprecated
+            "fec0::/10",  # site-local, deprecated
+        ),
+    )
+)
+"""Ranges that pass for public and lead inside; newer releases of Python know some of them."""
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _LOW_32: Final = (1 << 32) - 1
 
@@ -51,7 +61,7 @@ def is_public(address: Address) -> bool:
         address.is_global
         and not address.is_multicast
         and not address.is_reserved
-        and address not in _PUBLIC_BUT_INTERNAL
+        and not any(address in network for network in _PUBLIC_BUT_INTERNAL)
     )
 
 

@@ -16,6 +16,8 @@ from schemas.policy import Policy
 MAX_URI: Final = 8192
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]{0,31}")
 _HOST: Final = re.compile(r"[A-Za-z0-9._:\[\]-]*")
+_WITH_REVISION: Final = frozenset({"hf", "oci"})
+"""Schemes in which `name@revision` is of the repository `name`; elsewhere it is another name."""
 _HTTP: Final = frozenset({"http", "https"})
 MAX_PORT: Final = 65535
 
@@ -61,7 +63,9 @@ class FetchRules(msgspec.Struct, frozen=True, kw_only=True):
     bytes_per_second: int = 16 << 10
     """Least that a server must send, on average, once `slow_seconds` are over."""
     slow_seconds: float = 20.0
-    """How long an answer may take to begin, and to come to speed."""
+    """How long an answer may take to begin, headers and all, and to come to speed."""
+    total_seconds: float = 3600.0
+    """How long one file, listing or answer may take in all, its attempts and ranges together."""
     attempts: int = 3
     """Attempts of a request before it fails, with exponential back-off."""
     backoff_seconds: float = 0.5
@@ -136,7 +140,8 @@ def _plain_path(path: str, uri: str) -> str:
         raise RefusedError("the path is not UTF-8", where=uri[:120]) from error
     if not decoded.isprintable() or "\\" in decoded:
         raise RefusedError("the path holds control characters", where=uri[:120])
-    segments = decoded.split("/")
+    # some servers take what follows a semicolon for parameters, and climb on "..;"
+    segments = [segment.partition(";")[0] for segment in decoded.split("/")]
     if any(segment in {".", ".."} for segment in segments):
         raise RefusedError("the path climbs", where=uri[:120])
     plain = posixpath.normpath("/" + decoded)
@@ -177,7 +182,8 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
             if root.scheme != location.scheme or root.host != location.host:
                 continue
             base = root.path.rstrip("/")
-            if location.path == base or location.path.startswith((f"{base}/", f"{base}@")):
+            below = (f"{base}/", f"{base}@") if root.scheme in _WITH_REVISION else (f"{base}/",)
+            if location.path == base or location.path.startswith(below):
                 return root
         return None
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
+import io
+import math
 import re
+import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import IO, Final, Self
+from typing import IO, Any, Final, Self
 from urllib.parse import quote, urljoin
 
 import msgspec
@@ -76,6 +81,54 @@ class Pace:
             )
 
 
+class _Deadlines(threading.local):
+    """When the request of this thread must have been answered, on the monotonic clock."""
+
+    until: float = math.inf
+
+
+class _TimedReader(io.RawIOBase):
+    """Reads a connection; each read waits no longer than its request may take.
+
+    The connection's own timeout begins anew with every byte, so that an answer could take for ever.
+    """
+
+    def __init__(self, inner: io.RawIOBase, sock: socket.socket, deadlines: _Deadlines) -> None:
+        super().__init__()
+        self._inner = inner
+        self._sock = sock
+        self._deadlines = deadlines
+        self._longest = sock.gettimeout() or math.inf
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 -- a writable buffer
+        left = self._deadlines.until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the time of the request is over")
+        patience = min(left, self._longest)
+        if patience < math.inf:
+            self._sock.settimeout(patience)
+        return self._inner.readinto(buffer)
+
+    def close(self) -> None:
+        self._inner.close()
+        super().close()
+
+
+def _timed(base: type[Any], deadlines: _Deadlines) -> type[Any]:
+    """Return a connection class of urllib3 whose answers are read by `_TimedReader`."""
+
+    class Answered(http.client.HTTPResponse):
+        def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- as its base
+            super().__init__(sock, *args, **kwargs)
+            # nothing is read yet: what was buffered would be lost
+            self.fp = io.BufferedReader(_TimedReader(self.fp.detach(), sock, deadlines))
+
+    return type("Timed", (base,), {"response_class": Answered})
+
+
 class HttpClient:
     """Sends the requests of one tenant; resolves and checks each host name once."""
 
@@ -90,6 +143,7 @@ class HttpClient:
         self._resolve = resolve
         self._pinned: dict[tuple[str, int], str] = {}
         self._pools: dict[tuple[str, str], urllib3.HTTPConnectionPool] = {}
+        self._deadlines = _Deadlines()
 
     def close(self) -> None:
         """Close all connections."""
@@ -123,9 +177,21 @@ class HttpClient:
                 self._pools[key] = urllib3.HTTPConnectionPool(
                     self._pinned[pin], port, timeout=timeout, maxsize=2
                 )
+            pool = self._pools[key]
+            pool.ConnectionCls = _timed(pool.ConnectionCls, self._deadlines)
         return self._pools[key]
 
-    def _send(self, location: Location, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+    def _send(
+        self, location: Location, headers: Mapping[str, str], due: float
+    ) -> urllib3.BaseHTTPResponse:
+        """Return an answer whose headers have come, and whose body may be read until `due`."""
+        now = time.monotonic()
+        if now >= due:
+            raise FetchError(
+                f"it was not fetched within {self.reach.rules.total_seconds:g} s",
+                where=location.uri[:200],
+            )
+        self._deadlines.until = min(due, now + self.reach.rules.slow_seconds)
         try:
             return self._pool(location).urlopen(
                 "GET",
@@ -140,14 +206,26 @@ class HttpClient:
             raise _TransientError(
                 f"the server did not answer ({type(error).__name__})", where=location.uri[:200]
             ) from error
+        finally:
+            self._deadlines.until = due
+
+    def _due(self) -> float:
+        """Return by when what is begun now must be done, on the monotonic clock."""
+        return time.monotonic() + self.reach.rules.total_seconds
 
     def _follow(
-        self, location: Location, sign: Signer, headers: Mapping[str, str], *, own_host: bool
+        self,
+        location: Location,
+        sign: Signer,
+        headers: Mapping[str, str],
+        *,
+        own_host: bool,
+        due: float,
     ) -> tuple[urllib3.BaseHTTPResponse, Location]:
         """Follow and check redirects; return the final response and its location."""
         start = location
         for _ in range(MAX_REDIRECTS + 1):
-            response = self._send(location, sign(location, dict(headers)))
+            response = self._send(location, sign(location, dict(headers)), due)
             target = response.headers.get("Location")
             if response.status not in _REDIRECTS or not target:
                 return response, location
@@ -196,9 +274,12 @@ class HttpClient:
             RefusedError: a redirect or address is outside the fetch scope.
             FetchError: another status, a body too large or incomplete, or no response.
         """
+        due = self._due()
 
         def once() -> Answer:
-            response, final = self._follow(location, sign, headers or {}, own_host=own_host)
+            response, final = self._follow(
+                location, sign, headers or {}, own_host=own_host, due=due
+            )
             try:
                 _judge(response, final, accept)
                 body = _read(response, limit + 1, final, Pace(self.reach.rules))
@@ -222,11 +303,12 @@ class HttpClient:
             RefusedError: a redirect or address is outside the fetch scope.
             FetchError: the fetch failed, or the object is too large to spool.
         """
-        return self._retrying()(lambda: self._open(location, sign, own_host=own_host))
+        due = self._due()
+        return self._retrying()(lambda: self._open(location, sign, own_host=own_host, due=due))
 
-    def _open(self, location: Location, sign: Signer, *, own_host: bool) -> OpenSource:
+    def _open(self, location: Location, sign: Signer, *, own_host: bool, due: float) -> OpenSource:
         wanted = {"Range": f"bytes=0-{FIRST_RANGE - 1}"}
-        response, final = self._follow(location, sign, wanted, own_host=own_host)
+        response, final = self._follow(location, sign, wanted, own_host=own_host, due=due)
         try:
             _judge(response, final, frozenset({_OK, _PARTIAL, _UNSATISFIABLE}))
             if response.status == _OK:
@@ -236,14 +318,23 @@ class HttpClient:
                 _check_range(response, 0, min(FIRST_RANGE, size), final)
         finally:
             response.close()
-        reader = _Ranges(self, final, sign, response.headers.get("ETag"), size)
+        reader = _Ranges(self, final, sign, response.headers.get("ETag"), size, due)
         return BlockSource(reader, size)
 
     def read_range(
         self, location: Location, sign: Signer, *, start: int, length: int, etag: str | None,
-        size: int,
+        size: int, due: float,
     ) -> bytes:  # fmt: skip
         """Return a range of an object, checking that it did not change since it was opened.
+
+        Args:
+            location: Where it is.
+            sign: Adds the authorisation headers for a location.
+            start: Its first byte.
+            length: How many bytes.
+            etag: The entity tag of the object when it was opened.
+            size: Its size then.
+            due: By when the object must have been read, on the monotonic clock.
 
         Raises:
             FetchError: the object changed, the response is incomplete, or the fetch failed.
@@ -253,7 +344,7 @@ class HttpClient:
             headers["If-Match"] = etag
 
         def once() -> bytes:
-            response, final = self._follow(location, sign, headers, own_host=False)
+            response, final = self._follow(location, sign, headers, own_host=False, due=due)
             try:
                 if response.status == _CHANGED:
                     raise FetchError("it changed while it was read", where=final.uri[:200])
@@ -276,13 +367,20 @@ class _Ranges:
     """Reads ranges of an object at its final location."""
 
     def __init__(
-        self, client: HttpClient, location: Location, sign: Signer, etag: str | None, size: int
+        self,
+        client: HttpClient,
+        location: Location,
+        sign: Signer,
+        etag: str | None,
+        size: int,
+        due: float,
     ) -> None:
         self._client = client
         self._location = location
         self._sign = sign
         self._etag = etag
         self._size = size
+        self._due = due
 
     def read_range(self, offset: int, length: int) -> bytes:
         return self._client.read_range(
@@ -292,6 +390,7 @@ class _Ranges:
             length=length,
             etag=self._etag,
             size=self._size,
+            due=self._due,
         )
 
 

@@ -19,6 +19,10 @@ LEAVING: Final = f"{STAGING}leaving-"
 ARRIVING: Final = f"{STAGING}arriving-"
 
 
+class ChangedMeanwhileError(NotCarriedOutError):
+    """What was to be moved changed after it was looked at; it is where it was."""
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -80,11 +84,12 @@ def move(source: Path, target: Path, verified: Callable[[Path], bool]) -> None:
     run ended. A complete target stays as it is, whatever is at the source by then.
 
     Args:
-        source: The file or folder to move.
+        source: The file or folder to move; below a folder that is held open, where others write.
         target: Its new path; the folder exists.
-        verified: Returns whether a copy equals the source.
+        verified: Returns whether what arrived is what was to be moved.
 
     Raises:
+        ChangedMeanwhileError: What arrived is something else; it is put back.
         NotCarriedOutError: The source is gone, or the copy is not the same.
         OSError: The file system refuses.
     """
@@ -105,6 +110,10 @@ def move(source: Path, target: Path, verified: Callable[[Path], bool]) -> None:
         else:
             sync_folder(source.parent)
             sync_folder(target.parent)
+            if not verified(target):
+                # Out of use it is; but by its name, and that was given to something else meanwhile.
+                _put_back(target, source)
+                raise _changed(source)
             return
     partial = target.with_name(f"{ARRIVING}{target.name}")
     _remove(partial)
@@ -113,13 +122,29 @@ def move(source: Path, target: Path, verified: Callable[[Path], bool]) -> None:
         raise NotCarriedOutError(
             FAILED,
             "the copy differs from what was to be moved",
-            where=str(staging),
+            where=staging.name,
             remedy="it is out of use; see who else writes there, then let the command be repeated",
         )
     partial.rename(target)
     sync_folder(target.parent)
     _remove(staging)
     sync_folder(source.parent)
+
+
+def _put_back(target: Path, source: Path) -> None:
+    """Undo a rename, unless something else has taken the place."""
+    if not os.path.lexists(source):
+        target.rename(source)
+        sync_folder(source.parent)
+        sync_folder(target.parent)
+
+
+def _changed(source: Path) -> ChangedMeanwhileError:
+    return ChangedMeanwhileError(
+        FAILED,
+        f"{source.name} changed while it was moved: left where it was",
+        remedy="see who else writes there, then let the command be repeated",
+    )
 
 
 def undo_move(source: Path, target: Path) -> None:

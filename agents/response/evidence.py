@@ -25,6 +25,7 @@ import msgspec
 import orjson
 
 from agents.response.action_context import ActionContext
+from agents.response.anchors import anchored, opened
 from agents.response.config import EvidenceConfig
 from agents.response.durable import STAGING, make_folder, sync_folder, write_whole
 from agents.response.inventory import CHUNK, MAX_FILES, sha256_of
@@ -114,14 +115,18 @@ class _Capture:
                 self.leave_out(item, f"more than {self._config.max_files} files")
                 return
             try:
-                self._add_item(item)
+                with anchored(item) as held:
+                    self._add_item(item, held)
             except OSError as error:
                 self.leave_out(item, f"it can't be read ({error.strerror})")
+            except NotCarriedOutError as error:
+                self.leave_out(item, error.what)
 
-    def _add_item(self, item: Path) -> None:
-        status = item.lstat()
+    def _add_item(self, item: Path, held: Path) -> None:
+        """Add what is at a path, read through the folder that is held open."""
+        status = held.lstat()
         if stat.S_ISLNK(status.st_mode):
-            link = str(item.readlink())
+            link = str(held.readlink())
             info = _info(item, status)
             info.type, info.linkname = tarfile.SYMTYPE, link
             self._archive.addfile(info)
@@ -130,7 +135,7 @@ class _Capture:
         if not stat.S_ISREG(status.st_mode):
             self.leave_out(item, "it is neither file nor link")
             return
-        handle = os.open(item, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        handle = os.open(held, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(handle, "rb") as opened:
             status = os.fstat(opened.fileno())
             if not stat.S_ISREG(status.st_mode):
@@ -335,10 +340,13 @@ def _walk(path: Path, capturing: _Capture) -> Iterator[Path]:
             yield item
             continue
         try:
-            with os.scandir(item) as entries:
-                children = [Path(entry.path) for entry in islice(entries, MAX_FILES + 1)]
+            with opened(item) as held, os.scandir(held) as entries:
+                children = [item / entry.name for entry in islice(entries, MAX_FILES + 1)]
         except OSError as error:
             capturing.leave_out(item, f"it can't be read ({error.strerror})")
+            continue
+        except NotCarriedOutError as error:
+            capturing.leave_out(item, error.what)
             continue
         if len(children) > MAX_FILES:
             capturing.leave_out(item, f"more than {MAX_FILES} in one folder")

@@ -6,11 +6,13 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import msgspec
 
+from agents.response.anchors import anchored
 from agents.response.outcome import BAD, NotCarriedOutError
 from schemas.components import digest_of_files
 
@@ -37,60 +39,74 @@ def sha256_of(path: Path) -> tuple[str, int]:
     Raises:
         OSError: It can't be read, or is a link.
     """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+        return _hashed(file)
+
+
+def _hashed(file: IO[bytes]) -> tuple[str, int]:
     digest = hashlib.sha256()
     size = 0
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as opened:
-        while chunk := opened.read(CHUNK):
-            digest.update(chunk)
-            size += len(chunk)
+    while chunk := file.read(CHUNK):
+        digest.update(chunk)
+        size += len(chunk)
     return digest.hexdigest(), size
 
 
-def walk(path: Path) -> Iterator[tuple[str, Path]]:
-    """Yield relative and full path of the files below a folder, or of a file itself, sorted.
-
-    Links are yielded, never followed.
-
-    Raises:
-        NotCarriedOutError: More than `MAX_FILES`.
-        OSError: A folder can't be read.
-    """
-    if path.is_symlink() or not path.is_dir():
-        yield path.name, path
-        return
-    found: list[Path] = []
-    folders = [path]
-    while folders:
-        with os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(Path(entry.path))
-                    continue
-                found.append(Path(entry.path))
-                if len(found) > MAX_FILES:
-                    raise NotCarriedOutError(BAD, f"more than {MAX_FILES} files", where=str(path))
-    for file in sorted(found):
-        yield file.relative_to(path).as_posix(), file
-
-
 def inventory(path: Path) -> tuple[FileEntry, ...]:
-    """Return every file of a component, hashed.
+    """Return every file of a component, hashed, in the order of their paths.
+
+    No link is followed, on the way there or below it, whatever is renamed meanwhile.
+
+    Args:
+        path: A folder or file, absolute, without links above it.
 
     Raises:
-        NotCarriedOutError: More than `MAX_FILES`.
+        NotCarriedOutError: More than `MAX_FILES`, or a link leads there.
         OSError: Something can't be read.
     """
-    return tuple(_entry(name, file) for name, file in walk(path))
+    with anchored(path) as held:
+        if not stat.S_ISDIR(held.lstat().st_mode):
+            with _folder(held.parent) as folder:
+                return (_entry(path.name, held.name, folder),)
+        found: list[tuple[list[str], FileEntry]] = []
+        # each folder is held open while it is read, and is the one that was seen
+        for place, folders, files, folder in os.fwalk(held, follow_symlinks=False):
+            below = os.path.relpath(place, held)
+            links = [name for name in folders if _is_link(name, folder)]
+            for name in (*files, *links):
+                if len(found) >= MAX_FILES:
+                    raise NotCarriedOutError(BAD, f"more than {MAX_FILES} files", where=str(path))
+                relative = name if below == "." else f"{below}/{name}"
+                found.append((relative.split("/"), _entry(relative, name, folder)))
+        return tuple(entry for _, entry in sorted(found, key=lambda one: one[0]))
 
 
-def _entry(name: str, file: Path) -> FileEntry:
-    shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    status = file.lstat()
-    if stat.S_ISLNK(status.st_mode):
-        return FileEntry(path=shown, link=str(file.readlink()))
-    if not stat.S_ISREG(status.st_mode):
+@contextmanager
+def _folder(path: Path) -> Iterator[int]:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _is_link(name: str, folder: int) -> bool:
+    return stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+
+
+def _entry(relative: str, name: str, folder: int) -> FileEntry:
+    """Return a file by its name in an open folder."""
+    shown = relative.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if _is_link(name, folder):
+        return FileEntry(path=shown, link=os.readlink(name, dir_fd=folder))
+    if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
         return FileEntry(path=shown, special=True)
-    sha256, size = sha256_of(file)
+    # a pipe in the place of the file would wait for its writer
+    handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return FileEntry(path=shown, special=True)
+        sha256, size = _hashed(file)
     return FileEntry(path=shown, size=size, sha256=sha256)
 
 

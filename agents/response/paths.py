@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from agents.response.anchors import opened
 from agents.response.config import StoreConfig
 from agents.response.durable import STAGING
 from agents.response.inventory import FileEntry, digest_of, inventory
@@ -90,6 +91,8 @@ def version_folder(base: Path, version: str) -> Path:
 def confined(path: Path) -> Path:
     """Return `path` if neither it nor a folder above it is a link.
 
+    This refuses early; what acts on the path holds it open (`agents.response.anchors`).
+
     Raises:
         NotCarriedOutError: A link leads to it, or it is one.
     """
@@ -160,15 +163,18 @@ def _candidates(spec: CommandSpec, store: StoreConfig, base: Path | None) -> Ite
 def children(folder: Path) -> list[Path]:
     """Return the children of a folder in order, without links and temporary names.
 
+    Args:
+        folder: Absolute, and without links.
+
     Raises:
-        NotCarriedOutError: More than `MAX_VERSIONS`.
+        NotCarriedOutError: More than `MAX_VERSIONS`, or a link leads there.
     """
     found: list[Path] = []
-    with os.scandir(folder) as entries:
+    with opened(folder) as held, os.scandir(held) as entries:
         for entry in entries:
             if entry.name.startswith(STAGING) or entry.is_symlink():
                 continue
-            found.append(Path(entry.path))
+            found.append(folder / entry.name)
             if len(found) > MAX_VERSIONS:
                 raise NotCarriedOutError(BAD, f"more than {MAX_VERSIONS} in it", where=str(folder))
     return sorted(found)

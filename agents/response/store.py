@@ -17,8 +17,16 @@ import msgspec
 import orjson
 
 from agents.response.action_context import ActionContext
+from agents.response.anchors import anchored
 from agents.response.config import StoreConfig
-from agents.response.durable import make_folder, move, switch_link, undo_move, write_whole
+from agents.response.durable import (
+    ChangedMeanwhileError,
+    make_folder,
+    move,
+    switch_link,
+    undo_move,
+    write_whole,
+)
 from agents.response.inventory import FileEntry, digest_of, inventory
 from agents.response.outcome import (
     ABSENT,
@@ -84,6 +92,11 @@ def _store(context: ActionContext) -> StoreConfig:
     return context.site.store
 
 
+def _kept_in(store: StoreConfig) -> Path:
+    """Return the folder of quarantines, which the operator may have named by a link."""
+    return Path(os.path.realpath(store.quarantine))
+
+
 def quarantine(context: ActionContext) -> Outcome:
     """Move a component out of use, never deleting; a manifest tells what, from where and why.
 
@@ -92,7 +105,7 @@ def quarantine(context: ActionContext) -> Outcome:
         OSError: The file system refuses.
     """
     store, spec = _store(context), context.spec
-    folder = store.quarantine / f"{context.begun:%Y%m%d}" / spec.command_id
+    folder = _kept_in(store) / f"{context.begun:%Y%m%d}" / spec.command_id
     manifest = _read_manifest(folder / MANIFEST)
     if manifest is None:
         try:
@@ -129,8 +142,13 @@ def quarantine(context: ActionContext) -> Outcome:
     for item in manifest.items:
         kept = folder / item.kept
         make_folder(kept.parent)
-        confined(Path(item.original).parent)
-        move(Path(item.original), kept, _same_as(item))
+        with anchored(Path(item.original)) as original:
+            try:
+                move(original, kept, _same_as(item))
+            except ChangedMeanwhileError:
+                if not any(os.path.lexists(folder / one.kept) for one in manifest.items):
+                    (folder / MANIFEST).unlink()  # the next attempt looks anew
+                raise
     return _moved(manifest, folder, "moved to the quarantine")
 
 
@@ -141,7 +159,8 @@ def _quarantined_already(context: ActionContext, store: StoreConfig) -> Outcome 
     the other, of the same hold.
     """
     spec = context.spec
-    for day in children(store.quarantine) if store.quarantine.is_dir() else ():
+    kept_in = _kept_in(store)
+    for day in children(kept_in) if kept_in.is_dir() else ():
         for folder in children(day):
             known = _read_manifest(folder / MANIFEST)
             if (
@@ -205,11 +224,9 @@ def restore(context: ActionContext) -> Outcome:
                 status=OK, status_text="would be moved back", results={"restored": originals}
             )
         for item in manifest.items:
-            original = Path(item.original)
-            confined(original.parent)
-            original.parent.mkdir(parents=True, exist_ok=True)
-            undo_move(original, folder / item.kept)
-            move(folder / item.kept, original, _same_as(item))
+            with anchored(Path(item.original), make=True) as original:
+                undo_move(original, folder / item.kept)
+                move(folder / item.kept, original, _same_as(item))
         manifest = msgspec.structs.replace(
             manifest, restored_at=context.begun, restored_by=spec.command_id
         )
@@ -245,12 +262,13 @@ def _same_as(item: Item) -> Callable[[Path], bool]:
 
 
 def _quarantined(store: StoreConfig, command_id: str) -> tuple[Path, Manifest | None]:
-    if store.quarantine.is_dir():
-        for day in children(store.quarantine):
+    kept_in = _kept_in(store)
+    if kept_in.is_dir():
+        for day in children(kept_in):
             manifest = _read_manifest(day / command_id / MANIFEST)
             if manifest is not None:
                 return day / command_id, manifest
-    return store.quarantine, None
+    return kept_in, None
 
 
 def _read_manifest(path: Path) -> Manifest | None:
@@ -287,22 +305,22 @@ def rollback(context: ActionContext) -> Outcome:
         )
     good = _verified(base, spec.rollback_version, spec.rollback_digest)
     target = f"{VERSIONS}/{good.name}"
-    link = base / CURRENT
-    before = _pointed(link)
     results = {
-        "current": str(link),
+        "current": str(base / CURRENT),
         "version": good.name,
         "digest": spec.rollback_digest,
         "verified_at": format_time(context.begun),
     }
-    if spec.dry_run:
-        return Outcome(
-            status=OK, status_text=f"would be rolled back to {good.name}", results=results
-        )
-    # kept before the switch, so that a repetition after a kill has it
-    previous = context.keep("previous", context.before(before))
-    context.keep("target", target)
-    switch_link(link, target)
+    with anchored(base / CURRENT) as link:
+        before = _pointed(link)
+        if spec.dry_run:
+            return Outcome(
+                status=OK, status_text=f"would be rolled back to {good.name}", results=results
+            )
+        # kept before the switch, so that a repetition after a kill has it
+        previous = context.keep("previous", context.before(before))
+        context.keep("target", target)
+        switch_link(link, target)
     return Outcome(
         status=OK,
         status_text=f"rolled back to {good.name}, its digest verified",
@@ -323,24 +341,26 @@ def roll_forward(context: ActionContext) -> Outcome:
     switched = context.noted_by(spec.undoes or "", "target")
     if not previous or switched is None:
         return Outcome(status=OK, status_text="nothing was rolled back, or there was none before")
-    link = base / CURRENT
-    now = _pointed(link)
-    if now != previous:
-        if now != switched:
-            raise NotCarriedOutError(
-                BAD, "it was switched by someone else since: left as it is", where=str(link)
-            )
-        if Path(previous).parent != Path(VERSIONS) or not confined(base / previous).is_dir():
-            raise NotCarriedOutError(
-                ABSENT, "the version before is not there: is it restored?", where=previous
-            )
-        if spec.dry_run:
-            return Outcome(status=OK, status_text=f"would point to {previous} again")
-        switch_link(link, previous)
+    with anchored(base / CURRENT) as link:
+        now = _pointed(link)
+        if now != previous:
+            if now != switched:
+                raise NotCarriedOutError(
+                    BAD,
+                    "it was switched by someone else since: left as it is",
+                    where=str(base / CURRENT),
+                )
+            if Path(previous).parent != Path(VERSIONS) or not confined(base / previous).is_dir():
+                raise NotCarriedOutError(
+                    ABSENT, "the version before is not there: is it restored?", where=previous
+                )
+            if spec.dry_run:
+                return Outcome(status=OK, status_text=f"would point to {previous} again")
+            switch_link(link, previous)
     return Outcome(
         status=OK,
         status_text=f"points to {previous} again",
-        results={"current": str(link), "version": previous.rpartition("/")[2]},
+        results={"current": str(base / CURRENT), "version": previous.rpartition("/")[2]},
     )
 
 
@@ -359,7 +379,7 @@ def _pointed(link: Path) -> str:
     if not os.path.lexists(link):
         return ""
     if not link.is_symlink():
-        raise NotCarriedOutError(BAD, "it is no link, so it can't be switched", where=str(link))
+        raise NotCarriedOutError(BAD, f"{link.name} is no link, so it can't be switched")
     return str(link.readlink())
 
 

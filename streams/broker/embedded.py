@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 import structlog
 
+from streams.broker.access import USER, guarded_properties, own_password
 from streams.broker.configuration import Ports, java_command, render_properties
 from streams.broker.errors import (
     AlreadyRunningError,
@@ -31,6 +32,7 @@ from streams.broker.paths import Places, description_dir, jars_dir
 from streams.broker.ports import free_ports, is_free
 from streams.broker.preparation import install_formatted, prepare
 from streams.broker.readiness import is_ready
+from streams.private_files import PRIVATE_UMASK, private_folder, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +58,8 @@ class RunRecord(msgspec.Struct, frozen=True):
     ports: Ports
     guard_pid: int
     detached: bool
+    guarded: bool = False
+    """Whether it asks for a password."""
 
 
 class BrokerStatus(msgspec.Struct, frozen=True):
@@ -90,6 +94,8 @@ class EmbeddedBroker:
         jars: The folder of fetched jars, shared by all brokers.
         properties: Kafka properties that extend or replace the defaults.
         detached: Outlive this process, until `stop_background`.
+        guarded: Ask for the password of the state folder, so that no other user of this machine
+            reads or writes.
     """
 
     def __init__(
@@ -101,6 +107,7 @@ class EmbeddedBroker:
         jars: Path | None = None,
         properties: Mapping[str, str] | None = None,
         detached: bool = False,
+        guarded: bool = False,
     ) -> None:
         """Keep the options; start and write nothing yet."""
         self.places = Places(state_dir.resolve())
@@ -109,6 +116,8 @@ class EmbeddedBroker:
         self._jars = jars or jars_dir()
         self._properties = dict(properties or {})
         self._detached = detached
+        self._guarded = guarded
+        self._password = ""
         self._guard: subprocess.Popen[bytes] | None = None
         self._ports: Ports | None = None
 
@@ -151,7 +160,8 @@ class EmbeddedBroker:
         description = description_dir()
         places = self.places
         with disk_errors(places.root):
-            places.root.mkdir(parents=True, exist_ok=True)
+            private_folder(places.root)
+            self._password = own_password(places) if self._guarded else ""
             lock = self._lock()
             try:
                 if self._port is not None and not is_free(self._port):
@@ -220,7 +230,7 @@ class EmbeddedBroker:
         A file left by dead processes does not matter: the kernel frees the lock with its last
         holder. Wait for a holder that no longer answers: it is ending.
         """
-        lock = os.open(self.places.lock, os.O_RDWR | os.O_CREAT, 0o644)
+        lock = os.open(self.places.lock, os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + STOP_S + 5
         while True:
             try:
@@ -280,7 +290,9 @@ class EmbeddedBroker:
     def _launch(self, command: list[str], lock: int, ports: Ports) -> None:
         """Start the guard, which starts the JVM; wait until the broker is ready."""
         places = self.places
-        places.properties.write_text(render_properties(places.data, ports, self._properties))
+        asks = guarded_properties(self._password) if self._password else {}
+        properties = render_properties(places.data, ports, {**asks, **self._properties})
+        write_private(places.properties, properties)
         places.java_pid.unlink(missing_ok=True)
         began = time.monotonic()
         mode = "detached" if self._detached else "child"
@@ -294,11 +306,12 @@ class EmbeddedBroker:
                 cwd=places.root,
                 pass_fds=[lock],
                 start_new_session=True,
+                umask=PRIVATE_UMASK,
             )
         self._guard = guard
-        record = RunRecord(ports, guard.pid, self._detached)
+        record = RunRecord(ports, guard.pid, self._detached, guarded=bool(self._password))
         places.record.write_bytes(msgspec.json.encode(record))
-        while not is_ready(ports.client):
+        while not is_ready(ports.client, USER, self._password):
             if guard.poll() is not None:
                 self._guard = None
                 _wait_for(guard)
@@ -346,13 +359,22 @@ def status(state_dir: Path) -> BrokerStatus:
             pid = int(places.java_pid.read_text())
     return BrokerStatus(
         running=running,
-        ready=running and record is not None and is_ready(record.ports.client),
+        ready=running and record is not None and _answers(places, record),
         bootstrap=f"127.0.0.1:{record.ports.client}" if record else None,
         detached=record is not None and record.detached,
         pid=pid,
         data=places.data,
         log=places.log,
     )
+
+
+def _answers(places: Places, record: RunRecord) -> bool:
+    """Return whether the broker of a record is ready; another user, who can't know, learns no."""
+    try:
+        password = own_password(places) if record.guarded else ""
+    except OSError:
+        return False
+    return is_ready(record.ports.client, USER, password)
 
 
 def stop_background(state_dir: Path) -> bool:

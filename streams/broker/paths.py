@@ -66,6 +66,11 @@ class Places(msgspec.Struct, frozen=True):
         return self.root / "server.properties"
 
     @property
+    def password(self) -> Path:
+        """The password of the broker's one user, readable by this user alone."""
+        return self.root / "password"
+
+    @property
     def record(self) -> Path:
         """The recorded state of the broker that was started last: ports and processes."""
         return self.root / "broker.json"

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from schemas.errors import TidewatchError
+from streams.private_files import PRIVATE_UMASK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,6 +49,9 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 
 SILENT: Final = frozenset({"scan", "schema"})
 """Commands that set up logs themselves, where they need any: it takes longer than a scan."""
+FOR_OTHERS: Final = frozenset({"incidents", "lock", "respond", "scan", "schema", "verify"})
+"""Commands that write what others may be meant to read, as the user's umask says. What the rest
+write is state, keys and logs: private to the user."""
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
 """128 + SIGINT, as shells expect."""
@@ -77,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _open_missing_streams() -> None:
-    """Open on nothing what the caller closed (`>&-`): a file opened later would take its number."""
+    """Open /dev/null for closed standard streams (`>&-`): a later file would take their number."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             descriptor = os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)
@@ -89,12 +93,12 @@ def _open_missing_streams() -> None:
 
 
 def _discard_output() -> None:
-    """Let what is still buffered go nowhere: it can't be written, and the interpreter would try."""
+    """Discard buffered output: it can't be written, and the interpreter would try at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _explain(error: OSError) -> str:
-    """Return what the system refused, as one line for a person."""
+    """Return an error of the operating system as one line."""
     what = error.strerror or str(error) or type(error).__name__
     if error.filename is None:
         return f"can't read or write ({what}): check where input and output go, and the disk"
@@ -142,6 +146,9 @@ def _run(module: str, name: str, arguments: Sequence[str]) -> int:
 
         quiet_logs()
     command = get_command(import_module(module).app)
+    umask = os.umask(PRIVATE_UMASK)
+    if name in FOR_OTHERS:
+        os.umask(umask)
     try:
         command(args=list(arguments), prog_name=f"tidewatch {name}")
     except TidewatchError as error:
@@ -156,11 +163,13 @@ def _run(module: str, name: str, arguments: Sequence[str]) -> int:
         raise  # `main` says what the system refused
     except Exception as error:  # noqa: BLE001 -- a traceback says nothing to a user, and exits with 1
         return _unexpected(error)
+    finally:
+        os.umask(umask)
     return 0
 
 
 def _unexpected(error: Exception) -> int:
-    """Print what nobody expected, with its place in the program, and return its exit code."""
+    """Report an unexpected error with its place in the program, and return the exit code."""
     import traceback  # noqa: PLC0415 -- only such errors need it
 
     if os.environ.get("TIDEWATCH_LOG_LEVEL") == "debug":

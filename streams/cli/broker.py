@@ -8,6 +8,7 @@ import typer
 
 from schemas.errors import TidewatchError
 from streams.broker import EmbeddedBroker, status, stop_background
+from streams.broker.access import USER, password_file
 from streams.broker.paths import jars_dir
 from streams.cli.frame import PortOption, example, new_app
 from streams.cli.output import Format, FormatOption, print_json, print_line
@@ -25,7 +26,10 @@ def start(
     port: PortOption = None,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Start Kafka in the background; it runs until `tidewatch broker stop`."""
+    """Start Kafka in the background; it runs until `tidewatch broker stop`.
+
+    It asks for a password, which commands of the same user and state folder find by themselves.
+    """
     settings = load_settings()
     if settings.kafka is not None:
         raise TidewatchError(
@@ -41,12 +45,22 @@ def start(
         port=settings.embedded_port if port is None else port,
         jars=jars_dir(settings.state_dir),
         detached=True,
+        guarded=True,
     )
     bootstrap = broker.start()
+    where = settings.state_dir
     if form is Format.JSON:
-        print_json({"bootstrap": bootstrap, "pid": broker.jvm_pid})
+        print_json(
+            {
+                "bootstrap": bootstrap,
+                "pid": broker.jvm_pid,
+                "user": USER,
+                "password_file": password_file(where),
+            }
+        )
     else:
         print_line(f"Kafka listens on {bootstrap} (process {broker.jvm_pid})")
+        print_line(f"other clients: SASL/PLAIN as {USER}, password in {password_file(where)}")
         print_line("stop it with: tidewatch broker stop")
 
 
@@ -62,7 +76,7 @@ def stop(*, form: FormatOption = Format.TEXT) -> None:
 
 @app.command("status", epilog=example("tidewatch broker status --format json"))
 def show_status(*, form: FormatOption = Format.TEXT) -> None:
-    """Say whether the embedded Kafka runs, and where."""
+    """Show whether the embedded Kafka runs, and where."""
     found = status(load_settings().state_dir)
     if form is Format.JSON:
         print_json(

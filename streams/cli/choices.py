@@ -1,4 +1,4 @@
-"""Which command or task of an incident a person means, and whether a decision applies to it."""
+"""Resolve the command or task that an argument names, and check that the decision applies to it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SEE: Final = "see: tidewatch incidents show"
 def chosen_command(
     document: IncidentDocument, named: str, kind: DecisionKind, tenant: str | None = None
 ) -> CommandView:
-    """Return the command that a person means by its number, its id, or the beginning of its id.
+    """Return a command by its number, its id, or a unique prefix of its id.
 
     Args:
         document: The incident.
@@ -62,7 +62,7 @@ def chosen_command(
 
 
 def chosen_task(document: IncidentDocument, named: str, tenant: str | None = None) -> TaskView:
-    """Return the open task that a person means by its number, its id, or the beginning of its id.
+    """Return an open task by its number, its id, or a unique prefix of its id.
 
     Raises:
         TidewatchError: There is none, more than one, or it is done already.

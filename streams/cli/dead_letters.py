@@ -1,4 +1,4 @@
-"""`tidewatch dead-letters`: what could not be read, and bringing it back."""
+"""`tidewatch dead-letters`: list, show and replay records that could not be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tidewatch doctor`: whether everything needed is there, and what to do where it is not."""
+"""`tidewatch doctor`: check the prerequisites, and say how to fix what is missing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from schemas.counting import counted
 from schemas.errors import TidewatchError
 from schemas.severity import Verdict
 from streams.cli.frame import connected_settings, example, new_app
@@ -58,7 +57,7 @@ def doctor(
 
 
 def _settings(settings: Settings) -> str:
-    """Say that the settings are valid, and what they leave open."""
+    """Report that the settings are valid, with warnings."""
     if settings.organisations:
         return "read and valid"
     return (
@@ -68,7 +67,7 @@ def _settings(settings: Settings) -> str:
 
 
 def _attempt(name: str, look: Callable[[], str]) -> Check:
-    """Return the outcome of `look`, an error being one that explains itself."""
+    """Run one check; an error becomes a failed check with its explanation."""
     try:
         return Check(name, ok=True, detail=look())
     except TidewatchError as error:
@@ -80,8 +79,10 @@ def _machine(settings: Settings) -> list[Check]:
     checks = [
         _attempt("disk", lambda: _disk(settings)),
         _attempt("sandbox", lambda: _sandbox(settings)),
-        _attempt("keys", lambda: _keys(settings)),
     ]
+    keys = _attempt("keys", lambda: _keys(settings))
+    if not keys.ok:
+        checks.append(keys)
     if settings.kafka is None:
         checks += [
             _attempt("java", _java),
@@ -91,13 +92,13 @@ def _machine(settings: Settings) -> list[Check]:
 
 
 def _disk(settings: Settings) -> str:
-    """Say how much space the state folder has, and that it can be written."""
+    """Check that the state folder can be written, and report its free space."""
     from streams.broker.embedded import MIN_FREE_BYTES  # noqa: PLC0415 -- not in other checks
     from streams.broker.errors import NoSpaceError, disk_errors  # noqa: PLC0415 -- the same
 
     folder = settings.state_dir
     with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe = folder / ".doctor"
         probe.write_bytes(b"\0" * 65536)
         probe.unlink()
@@ -112,7 +113,7 @@ def _disk(settings: Settings) -> str:
 
 
 def _sandbox(settings: Settings) -> str:
-    """Say how far the processes that scan artifacts are confined."""
+    """Report how far scanning processes are confined."""
     from agents.checks.artifacts.sandbox.pool import Sandbox  # noqa: PLC0415 -- not in other checks
     from agents.checks.artifacts.sandbox.protocol import Limits  # noqa: PLC0415 -- the same
 
@@ -129,7 +130,7 @@ def _sandbox(settings: Settings) -> str:
 
 
 def _java() -> str:
-    """Say which Java would run the embedded broker."""
+    """Report the Java that would run the embedded broker."""
     from streams.broker.java import find_java  # noqa: PLC0415 -- not in other checks
 
     java = find_java()
@@ -137,7 +138,7 @@ def _java() -> str:
 
 
 def _jars(settings: Settings) -> str:
-    """Say whether the embedded broker's jars are there as pinned, or can be fetched."""
+    """Check that the embedded broker's jars match their pins, or can be fetched."""
     from streams.broker.errors import NoMavenError  # noqa: PLC0415 -- not in other checks
     from streams.broker.jars import pins_key, read_pins, verify_jars  # noqa: PLC0415 -- the same
     from streams.broker.paths import description_dir, jars_dir  # noqa: PLC0415 -- the same
@@ -166,18 +167,22 @@ def _broker(*, with_topics: bool) -> list[Check]:
         return [Check("broker", ok=False, detail=error.explain())]
     checks = [Check("broker", ok=True, detail=f"{settings.kafka} answers")]
     if with_topics:
-        detail = "all there"
-        if missing:
-            detail = f"{len(missing)} missing; create them with: tidewatch topics create"
-            if settings.create_topics:
-                detail = f"{len(missing)} missing; the first worker creates them"
-        checks.append(Check("topics", ok=not missing or settings.create_topics, detail=detail))
-        checks.append(_attempt("time", lambda: _times(settings)))
+        checks.append(_attempt("topics", lambda: _topics(settings, missing)))
     return checks
 
 
-def _times(settings: Settings) -> str:
-    """Say whether the broker sets the time of records where it decides something."""
+def _topics(settings: Settings, missing: list[str]) -> str:
+    """Check that topics exist or will be created, and that the broker sets their time."""
+    if missing and not settings.create_topics:
+        raise TidewatchError(
+            f"{len(missing)} missing", remedy="create them with: tidewatch topics create"
+        )
+    _require_times(settings)
+    return f"{len(missing)} missing; the first worker creates them" if missing else "all there"
+
+
+def _require_times(settings: Settings) -> None:
+    """Refuse topics on which time decides, and producers set it."""
     from streams.kafka.topic_times import topics_with_producers_time  # noqa: PLC0415 -- brings Kafka
 
     wrong = asyncio.run(topics_with_producers_time(settings))
@@ -187,23 +192,21 @@ def _times(settings: Settings) -> str:
             where=str(settings.kafka),
             remedy="have the broker set it with: tidewatch topics create",
         )
-    return "the broker sets it where it decides something"
 
 
 def _keys(settings: Settings) -> str:
-    """Say which keys may decide, and which are bound to nobody."""
+    """Report keys that are trusted for decisions and bound to nobody."""
     from streams.signing_keys import OPERATOR, keys_dir, load_trusted, trusted_dir  # noqa: PLC0415
 
     folder = trusted_dir(keys_dir(settings.state_dir), OPERATOR)
-    trusted = load_trusted(folder)
-    unbound = sorted(kid for kid, key in trusted.items() if key.binding is None)
+    unbound = sorted(kid for kid, key in load_trusted(folder).items() if key.binding is None)
     if unbound:
         raise TidewatchError(
             f"bound to no actor, so they sign nothing: {', '.join(unbound)}",
             where=str(folder),
             remedy="say what they may do with: tidewatch keys bind",
         )
-    return f"{counted(len(trusted), 'key')} may decide" if trusted else "none made yet"
+    return "all bound"
 
 
 async def _missing_topics(settings: Settings) -> list[str]:

@@ -1,4 +1,4 @@
-"""What all commands have in common: how they are declared, and which broker they connect to."""
+"""What all commands share: how they are declared, and which broker they connect to."""
 
 from __future__ import annotations
 
@@ -53,15 +53,18 @@ def example(*lines: str) -> str:
 def connected_settings() -> Settings:
     """Return the settings with a broker: the one named, or the embedded one that runs.
 
+    The password of this user's embedded broker is found by itself.
+
     Raises:
         SettingsError: A setting is wrong.
         TidewatchError: There is no broker to connect to.
     """
+    from streams.broker.access import with_password  # noqa: PLC0415 -- the same
     from streams.settings import load_settings  # noqa: PLC0415 -- not every command has any
 
     settings = load_settings()
     if settings.kafka is not None:
-        return settings
+        return with_password(settings)
     from streams.broker import status  # noqa: PLC0415 -- not needed where a Kafka is named
 
     found = status(settings.state_dir)
@@ -71,4 +74,4 @@ def connected_settings() -> Settings:
             where=f"TIDEWATCH_KAFKA and {settings.state_dir}",
             remedy="set TIDEWATCH_KAFKA=host:port, or start one with: tidewatch broker start",
         )
-    return settings.model_copy(update={"kafka": found.bootstrap})
+    return with_password(settings.model_copy(update={"kafka": found.bootstrap}))

@@ -1,4 +1,4 @@
-"""`tidewatch holds`: what is contained of a component in a tenant, why, and letting go of it."""
+"""`tidewatch holds`: list, show and release what is contained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holds a state folder for one `tidewatch up`, and tells a second one who has it."""
+"""Locks a state folder for one `tidewatch up`; a second one learns who holds it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class AlreadyUpError(TidewatchError):
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """Who has the folder, for people to read: the lock itself is the kernel's."""
+    """The holder of the lock, for error messages; the lock itself is the kernel's."""
 
     pid: int
     bootstrap: str | None = None
@@ -44,8 +44,8 @@ class Instance:
             BrokerError: The folder can't be written.
         """
         with disk_errors(state_dir):
-            state_dir.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(state_dir / "up.lock", os.O_RDWR | os.O_CREAT, 0o644)
+            state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = os.open(state_dir / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -55,7 +55,7 @@ class Instance:
         self.tell(None)
 
     def tell(self, bootstrap: str | None) -> None:
-        """Write down who this is, and where its Kafka listens."""
+        """Record this process and the address of its Kafka."""
         holder = msgspec.json.encode(Holder(os.getpid(), bootstrap))
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, holder, 0)
@@ -76,7 +76,7 @@ class Instance:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Let go of it. The file stays: to delete it could part two who wait for it."""
+        """Release the lock. The file stays: two who wait would otherwise get two locks."""
         os.close(self._file)
 
 

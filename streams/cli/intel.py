@@ -1,4 +1,4 @@
-"""`tidewatch intel`: import feeds, see what is known, take it back."""
+"""`tidewatch intel`: import, list, show and withdraw intelligence."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def import_feed(
     ] = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Publish what a feed says, and only what of it is new; what it took back is withdrawn.
+    """Publish the new and changed facts of a feed, and withdraw those that it dropped.
 
     A poisoned feed would name good software, so a feed is imported with a signed manifest, or
     expressly without.
@@ -262,7 +262,7 @@ def list_facts(
 
 
 def _key_of(component: str) -> str:
-    """Return the component key that a user means: a bare name is a package's."""
+    """Return the key of a component argument; a bare name is a package."""
     return normalise_key(component if ":" in component else f"pypi:{canonical_package(component)}")
 
 
@@ -293,7 +293,7 @@ def withdraw(
     *,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Take back what is known of a component: its alerts are closed, its containment lifted."""
+    """Withdraw the fact about a component: its alerts close and its containment is released."""
     key = _key_of(component)
     settings = connected_settings()
     known = asyncio.run(latest_values(settings, Channel.INTEL))

@@ -1,4 +1,4 @@
-"""`tidewatch keys`: who may decide, for which tenants, and with which key."""
+"""`tidewatch keys`: make signing keys and bind them to actors, tenants and decisions."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def create(
     decision: DecisionsOption = None,
     publish: PublishesOption = None,
 ) -> None:
-    """Make a key and say what it may sign.
+    """Make a key, and bind it to its actor and rights.
 
     Who uses it sets TIDEWATCH_SIGNING_KEY to its name. Workers with another state folder trust it
     once its two files below keys/trusted/operator are copied there.
@@ -110,7 +110,7 @@ def bind(
     decision: DecisionsOption = None,
     publish: PublishesOption = None,
 ) -> None:
-    """Say anew what a trusted key may sign."""
+    """Change what a trusted key may sign."""
     folder = keys_dir(load_settings().state_dir)
     _trusted(name)
     path = write_binding(folder, name, _binding(actor, tenant, decision, publish))
@@ -119,7 +119,7 @@ def bind(
 
 @app.command(epilog=example("tidewatch keys retire ann"))
 def retire(name: NameArgument) -> None:
-    """End a key: what the broker receives from now on is not signed by it.
+    """Retire a key: records that the broker receives from now on can't be signed with it.
 
     What it signed before stays signed, also when workers read it again. A key that was stolen has
     to be removed instead: delete its files.

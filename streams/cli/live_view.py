@@ -1,4 +1,4 @@
-"""What is found right now: follows the output topics, measures rates and lag."""
+"""The live view: follows the output topics, and measures rates and lag."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MAX_SHOWN: Final = 5_000
 
 
 class _Record(Protocol):
-    """As much of a consumed record as is looked at."""
+    """The part of a consumed record that the view reads."""
 
     @property
     def key(self) -> bytes | None: ...
@@ -58,7 +58,7 @@ class _Unmapped(msgspec.Struct, frozen=True):
 
 
 class _AlertDocument(msgspec.Struct, frozen=True):
-    """As much of an alert as is shown."""
+    """The part of an alert that the view shows."""
 
     metadata: _Metadata
     severity: str
@@ -80,7 +80,7 @@ class _Arguments(msgspec.Struct, frozen=True):
 
 
 class _CommandDocument(msgspec.Struct, frozen=True):
-    """As much of a command or proposal as is shown."""
+    """The part of a command or proposal that the view shows."""
 
     command_id: str
     args: _Arguments

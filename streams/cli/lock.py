@@ -1,4 +1,4 @@
-"""`tidewatch lock`: from requirements to a lock with hashes, then read again and checked."""
+"""`tidewatch lock`: lock requirements with hashes, then read the lock back and check it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LockError(TidewatchError):
 
 
 def lock_problems(lock: Requirements) -> list[str]:
-    """Return what keeps a lock from fixing every file: pins or hashes that are missing."""
+    """Return the missing pins or hashes that leave a lock open."""
     problems = [f"line {line.line}: {line.error}" for line in lock.lines if line.error]
     wanted = [line for line in lock.lines if line.is_requirement]
     problems += [f"{line.name or line.url} is not pinned" for line in wanted if not line.pinned]
@@ -48,7 +48,7 @@ def lock_problems(lock: Requirements) -> list[str]:
 def make_lock(
     requirements: Path, *, index_url: str | None, python_version: str | None, offline: bool
 ) -> str:
-    """Return the text of a lock with hashes for a requirements file, by way of uv.
+    """Return a lock with hashes for a requirements file, made by uv.
 
     Args:
         requirements: The file.
@@ -82,7 +82,7 @@ def closure_problems(
     offline: bool,
     build: bool = False,
 ) -> list[str]:
-    """Return what a lock leaves to be resolved on the day of the installation.
+    """Return what a lock leaves to be resolved at installation.
 
     Packages are known by the metadata that an index serves of them.
 

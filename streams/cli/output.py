@@ -1,4 +1,4 @@
-"""How commands print: tables for people, JSON for programs, and nothing that drives a terminal."""
+"""How commands print: tables or JSON, without control characters."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ELLIPSIS = "…"
 
 
 def quiet_logs() -> None:
-    """Keep the logs of libraries off the screen, and our own warnings on its error side.
+    """Silence the logs of libraries, and write our own warnings to standard error.
 
     A command says itself what went wrong. `tidewatch worker` sets up its own logs.
     """

@@ -1,4 +1,4 @@
-"""`tidewatch policy`: what a tenant trusts, what is its own, what may be automatic."""
+"""`tidewatch policy`: set, show and check tenants' policies."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_POLICY_BYTES = 1 << 20
 
 
 class InvalidPolicyError(TidewatchError):
-    """A policy that does not say what a policy says."""
+    """A policy file that can't be read, or is not valid."""
 
 
 def read_policy(file: Path) -> Policy:
@@ -60,7 +60,7 @@ def read_policy(file: Path) -> Policy:
 
 
 def _unknown(document: Any, kind: type[Any], path: str = "") -> list[str]:  # noqa: ANN401 -- any JSON value
-    """Return the fields that a policy does not have: a misspelt one would protect nothing."""
+    """Return unknown fields: a misspelt one would protect nothing."""
     if not isinstance(document, dict):
         return []
     known = {field.name: field.type for field in msgspec.structs.fields(kind)}
@@ -80,7 +80,7 @@ def set_policy(
     *,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Publish a tenant's policy; it holds from the next event on."""
+    """Publish a tenant's policy; it applies from the next event on."""
     policy = read_policy(file)
     value = msgspec.json.encode(policy)
     asyncio.run(publish_values(connected_settings(), Channel.POLICY, [(policy.tenant, value)]))
@@ -118,7 +118,7 @@ def check(
     *,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Check a policy file; exit code 1 if something in it will not do what it seems to do."""
+    """Check a policy file; exit code 1 if a setting does not do what it seems to do."""
     policy = read_policy(file)
     problems = policy_problems(policy)
     if form is Format.JSON:

@@ -1,4 +1,4 @@
-"""`tidewatch respond`: carry out containment commands, on real things."""
+"""`tidewatch respond`: carry out containment commands."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run(
         bool, typer.Option("--dry-run", help="say what would be done; do and answer nothing")
     ] = False,
 ) -> None:
-    """Carry out the commands of the tenants in the file, until told to stop.
+    """Carry out the commands of the tenants in the file, until stopped.
 
     Only commands signed by a trusted key are carried out, each once. Results are signed.
     """
@@ -83,7 +83,7 @@ def run(
 
 @app.command(epilog=example("tidewatch respond check --config responder.toml"))
 def check(*, config: ConfigOption, form: FormatOption = Format.TEXT) -> None:
-    """Say whether the file is valid, and whether the folders and keys it needs are there."""
+    """Check the file, and the folders and keys that it needs."""
     from agents.response.config import load_config, unmet  # noqa: PLC0415 -- only this command
     from streams.signing_keys import COMMANDS, keys_dir, load_ring, trusted_dir  # noqa: PLC0415 -- the same
 
@@ -104,7 +104,7 @@ def check(*, config: ConfigOption, form: FormatOption = Format.TEXT) -> None:
 
 @app.command(epilog=example("tidewatch respond keygen --config responder.toml > responder.pem"))
 def keygen(*, config: ConfigOption) -> None:
-    """Make the responder's signing key, if there is none, and print its public half.
+    """Make the responder's signing key on first use, and print its public half.
 
     The workers trust it once it lies in their own keys/trusted/responder folder, as a file named
     after the responder. With a state folder in common it is there already.

@@ -143,7 +143,7 @@ def _warn(text: str) -> None:
 
 
 class _Options(NamedTuple):
-    """What the user set of a scan."""
+    """The options of a scan."""
 
     jobs: int
     digest: bool
@@ -427,7 +427,7 @@ def _fetcher(location: str) -> Fetcher:
 
 
 def _must_be_confined() -> bool:
-    """Tell whether the settings refuse to scan unconfined; they are read where one may say so."""
+    """Return whether the settings refuse to scan unconfined."""
     if not {"TIDEWATCH_SCAN_CONFINED", "TIDEWATCH_CONFIG"}.intersection(os.environ):
         return False
     from streams.settings import load_settings  # noqa: PLC0415 -- costs more than a small scan
@@ -437,7 +437,7 @@ def _must_be_confined() -> bool:
 
 @contextmanager
 def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
-    """Show progress on the error side, when a person watches."""
+    """Show progress on standard error, if it is a terminal."""
     if quiet or total < 2:  # noqa: PLR2004 -- one file needs no bar
         yield lambda: None
         return

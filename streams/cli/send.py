@@ -113,7 +113,7 @@ class EventRecord(NamedTuple):
 
 
 def written(event: Event[Any]) -> EventRecord:
-    """Return the record of an event that nobody else has written down."""
+    """Return the record of an event that was made here."""
     return EventRecord(event, write_structured(event))
 
 
@@ -199,7 +199,7 @@ def _read_text(file: Path | None) -> bytes | None:
 
 
 def _is_manifest(kind: str | None) -> bool:
-    """Tell whether a file of this kind is one document, whatever it is written in."""
+    """Return whether a file of this kind is one document, in whatever syntax."""
     from streams.adapters.manifests.kinds import named  # noqa: PLC0415 -- only for such payloads
 
     return kind is not None and named(kind) is not None

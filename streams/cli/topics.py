@@ -1,4 +1,4 @@
-"""`tidewatch topics`: what is declared, what is on the broker, and who may read it."""
+"""`tidewatch topics`: list and create topics, and print access rules."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def list_topics(*, form: FormatOption = Format.TEXT) -> None:
 
 @app.command(epilog=example("tidewatch topics create", "tidewatch topics create --tenant acme"))
 def create(*, tenant: TenantOption = None, form: FormatOption = Format.TEXT) -> None:
-    """Create the topics that are missing; existing ones are left as they are, but for their time.
+    """Create missing topics; of existing ones, only the time setting is changed.
 
     Where the time of records decides something, the broker is made to set it (LogAppendTime).
     """

@@ -99,7 +99,7 @@ def up(
 
 
 def _running_broker(settings: Settings, *, fresh: bool, port: int | None) -> str | None:
-    """Return where Kafka listens already; None if it is to be started.
+    """Return the address of a running Kafka; None if it has to be started.
 
     Raises:
         TidewatchError: What runs is in the way of `--fresh` or `--port`.
@@ -138,9 +138,11 @@ def _running_broker(settings: Settings, *, fresh: bool, port: int | None) -> str
 def _broker(
     settings: Settings, running: str | None, *, fresh: bool, port: int | None
 ) -> Iterator[Settings]:
-    """Give the settings with a broker, started here if none is `running`."""
+    """Yield the settings with a broker, started here if none is `running`."""
+    from streams.broker.access import with_password  # noqa: PLC0415 -- only for this command
+
     if running is not None:
-        yield settings.model_copy(update={"kafka": running})
+        yield with_password(settings.model_copy(update={"kafka": running}))
         return
     from streams.broker import EmbeddedBroker  # noqa: PLC0415 -- not with a Kafka that runs
     from streams.broker.paths import jars_dir  # noqa: PLC0415 -- the same
@@ -156,10 +158,11 @@ def _broker(
         fresh=fresh,
         port=settings.embedded_port if port is None else port,
         jars=jars,
+        guarded=True,
     )
     bootstrap = broker.start()
     try:
-        yield settings.model_copy(update={"kafka": bootstrap})
+        yield with_password(settings.model_copy(update={"kafka": bootstrap}))
     finally:
         broker.stop()
 
@@ -273,7 +276,7 @@ def _raise_ended(
     background: Sequence[asyncio.Future[None]],
     workers: Workers,
 ) -> None:
-    """Raise what ended a part that should go on."""
+    """Raise the error of a background task that ended."""
     for task in (feeding, *background):
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             raise error
@@ -306,7 +309,7 @@ def render(view: View, began: float) -> RenderableType:
     from rich.text import Text  # noqa: PLC0415 -- the same
 
     def shown(text: str) -> Text:
-        """Return text that is no markup of the terminal library either."""
+        """Return text that the terminal library does not parse as markup."""
         return Text(plain(text))
 
     behind = "  ".join(f"{name} {count}" for name, count in sorted(view.lag.items()))

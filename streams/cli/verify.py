@@ -1,4 +1,4 @@
-"""`tidewatch verify`: where a model or package came from, and that nobody changed it."""
+"""`tidewatch verify`: verify the provenance and integrity of a model or package."""
 
 from __future__ import annotations
 

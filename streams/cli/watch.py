@@ -1,4 +1,4 @@
-"""`tidewatch watch`: one topic, readable."""
+"""`tidewatch watch`: print the records of a topic."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def _watch(
     full: bool,
     form: Format,
 ) -> None:
-    """Print records until there is a reason to end."""
+    """Print records until the count or the end is reached."""
     from streams.kafka.reader import full_name, read_topic  # noqa: PLC0415 -- brings aiokafka
 
     shown = 0

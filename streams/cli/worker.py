@@ -28,7 +28,7 @@ def worker(
         ),
     ] = False,
 ) -> None:
-    """Run apps until told to stop (SIGTERM, Ctrl-C): all, as child processes, or those named.
+    """Run all apps as child processes, or those named, until stopped (SIGTERM, Ctrl-C).
 
     Several workers share the partitions: give each its own TIDEWATCH_INSTANCE.
     """

@@ -43,8 +43,9 @@ class Workers:
         """
         self._log = settings.state_dir / "worker.log"
         with disk_errors(settings.state_dir):
-            self._log.parent.mkdir(parents=True, exist_ok=True)
+            self._log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             opened = self._log.open("ab")
+            os.fchmod(opened.fileno(), 0o600)
         with opened:
             self._said = opened.tell()
             root = str(Path(next(iter(streams.__path__))).absolute().parent)
@@ -64,7 +65,7 @@ class Workers:
             self.process.stdin.close()
 
     def check(self) -> None:
-        """Do nothing while it runs.
+        """Check that the process runs.
 
         Raises:
             TidewatchError: It has ended.
@@ -82,7 +83,7 @@ class Workers:
         )
 
     def _last_words(self) -> str:
-        """Return the last line for people that this process, none before it, wrote to the log."""
+        """Return the last message that this process wrote to the log."""
         with contextlib.suppress(OSError), self._log.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(self._said, end - _TAIL_BYTES))
@@ -93,7 +94,7 @@ class Workers:
         return ""
 
     def stop(self) -> None:
-        """End it, kindly at first."""
+        """Terminate the process; kill it if it does not end in time."""
         if self.process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.close()

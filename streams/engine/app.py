@@ -42,6 +42,7 @@ from streams.kafka.topics import (
     input_topics,
     topic_name,
 )
+from streams.private_files import private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -319,7 +320,7 @@ async def _hold_state_folder(app: TidewatchApp) -> int:
     """Make the state folder and lock it: two workers of one name would fence each other off."""
     folder = app.conf.datadir
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
     except OSError as error:
         raise TidewatchError(

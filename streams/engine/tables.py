@@ -33,6 +33,7 @@ from streams.engine.crash import crash
 from streams.kafka.awaiting import until_answered
 from streams.kafka.client import client_options
 from streams.kafka.topics import DAY_MS, TOMBSTONE_DAYS
+from streams.private_files import private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -95,7 +96,7 @@ class PartitionStore:
     def __init__(self, path: Path, options: Options) -> None:
         """Open or create the store in folder `path`."""
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         self._db = Rdict(str(path), options)
         self.next_offset: int | None = None
         """The changelog offset that this worker's next change gets, if nobody else writes."""

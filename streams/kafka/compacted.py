@@ -101,7 +101,7 @@ async def publish_values(
 
 
 def _admission(settings: Settings, channel: Channel) -> Callable[[Any], bool] | None:
-    """Return what says whether a record counts, None where every record does."""
+    """Return a predicate for records that count; None where every record does."""
     from streams.kafka.records import record_of  # noqa: PLC0415 -- brings aiokafka
     from streams.kafka.signed_records import admission  # noqa: PLC0415 -- the same
 

@@ -31,7 +31,7 @@ def full_name(settings: Settings, topic: str) -> str:
 
 @asynccontextmanager
 async def _open_reader(settings: Settings) -> AsyncIterator[aiokafka.AIOKafkaConsumer]:
-    """Give a connected client, and close it."""
+    """Yield a connected client, and close it."""
     client = aiokafka.AIOKafkaConsumer(
         **client_options(settings),
         enable_auto_commit=False,

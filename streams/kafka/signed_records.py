@@ -1,4 +1,4 @@
-"""Signs the policies and facts that commands publish, and refuses what nobody may sign."""
+"""Signs published policies and facts, and refuses records without an authorised signature."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def refusing_signatures() -> Iterator[None]:
 
 
 def require_broker_time(record: Record) -> None:
-    """Refuse a record whose time, which a replay window is measured by, is its producer's.
+    """Refuse a record whose producer chose its timestamp: replay windows rest on it.
 
     Raises:
         UnreadableRecordError: It is.
@@ -63,7 +63,7 @@ def require_broker_time(record: Record) -> None:
 
 
 def require_type(record: Record, kind: str) -> None:
-    """Refuse a record whose signed `ce_type` is another: it was signed for another topic.
+    """Refuse a record that was signed for another topic, by its signed `ce_type`.
 
     Raises:
         InvalidSignatureError: It is.
@@ -102,7 +102,7 @@ def publication_headers(
 
 
 def admitting(channel: Channel, ring: Mapping[str, TrustedKey]) -> Admit:
-    """Return what refuses the records of a channel that are not signed by who may.
+    """Return a check that refuses the records of a channel without an authorised signature.
 
     Args:
         channel: One of `PUBLICATIONS`.
@@ -133,7 +133,7 @@ def admitting(channel: Channel, ring: Mapping[str, TrustedKey]) -> Admit:
 
 
 def admission(settings: Settings, channel: Channel) -> Admit | None:
-    """Return what refuses unsigned records of a channel, None where signatures are not required.
+    """Return that check for a channel; None where signatures are not required.
 
     Raises:
         KeyFileError: The trusted keys can't be read.

@@ -36,7 +36,7 @@ _OF_THE_TOPIC: Final = 1
 async def topics_with_producers_time(
     settings: Settings, *, channels: Iterable[Channel] = tuple(Channel), tenants: Iterable[str] = ()
 ) -> list[str]:
-    """Return the existing topics whose time decides something and is their producers'.
+    """Return the existing topics where time decides, and producers set it.
 
     Args:
         settings: Name the topics.
@@ -57,7 +57,7 @@ async def topics_with_producers_time(
 async def ensure_broker_time(
     settings: Settings, *, channels: Iterable[Channel] = tuple(Channel), tenants: Iterable[str] = ()
 ) -> list[str]:
-    """Make the broker set the time on topics where it decides; return those that were changed.
+    """Set LogAppendTime on topics where time decides; return those that were changed.
 
     Records that are there keep the time that their producers gave them, and count as such.
 
@@ -99,7 +99,7 @@ def _names(settings: Settings, channels: Iterable[Channel], tenants: Iterable[st
 
 
 async def _wrong(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Return the topics that take their producers' time, and what is set on each."""
+    """Return the topics on which producers set the time, with their own settings."""
     existing = sorted(await partition_counts(admin, names))
     if not existing:
         return {}
@@ -122,7 +122,7 @@ async def _wrong(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, 
 
 
 async def _set(admin: AIOKafkaAdminClient, wrong: dict[str, dict[str, str]], where: str) -> None:
-    """Set the broker's time on topics, and keep what else is set on them."""
+    """Set LogAppendTime on topics, and keep their other settings."""
     problem = ""
     try:
         for response in await admin.alter_configs(

@@ -18,6 +18,7 @@ import agents
 import schemas
 from agents.checks.artifacts.report import FileReport
 from schemas.canonical import length_prefixed, stable_hash
+from streams.private_files import private_folder
 
 MAX_ENTRY: Final = 4 << 20
 LIBRARIES: Final = (
@@ -98,7 +99,7 @@ class ReportCache:
             return
         place = self._place(report.sha256, report.path, siblings)
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(place.parent)
             handle, name = tempfile.mkstemp(dir=place.parent)
             with os.fdopen(handle, "wb") as file:
                 file.write(raw)

@@ -7,6 +7,8 @@ import hashlib
 import ipaddress
 import random
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -161,7 +163,8 @@ def test_one_private_answer_among_public_ones_is_enough_to_refuse():
     "address",
     ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.100.100.200",
      "0.0.0.0", "224.0.0.1", "255.255.255.255", "168.63.129.16", "::1", "fe80::1", "fd00:ec2::254",
-     "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "::", "ff02::1"],
+     "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "::", "ff02::1",
+     "192.0.0.192", "192.88.99.1", "fec0::1", "::ffff:192.0.0.192"],
 )  # fmt: skip
 def test_internal_addresses_are_not_public(address):
     assert not is_public(ipaddress.ip_address(address))
@@ -206,3 +209,50 @@ def test_pace_counts_from_the_beginning_of_the_answer():
     now[0] = 12.0
     with pytest.raises(FetchError, match="less than 100 bytes a second"):
         pace.came(99, location)
+
+
+@pytest.mark.parametrize("what", ["headers", "body"])
+def test_an_answer_that_is_never_complete_ends_when_its_time_is_over(server, fetcher, what):
+    """Each of its bytes comes well within the time that a read may take."""
+    done = threading.Event()
+
+    def drip(handler):
+        if what == "body":
+            handler.send_response(200)
+            handler.send_header("Content-Length", "1000000000")
+            handler.end_headers()
+        piece = b"x" if what == "headers" else b"x" * 65536
+        with contextlib.suppress(OSError):
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: " if what == "headers" else b"")
+            while not done.wait(0.05):
+                handler.wfile.write(piece)
+
+    server.routes["/m.bin"] = drip
+    rules = {"slow_seconds": 0.5} if what == "headers" else {"total_seconds": 1.0}
+    one = fetcher(f"http://{server.host}/", attempts=2, **rules)
+    try:
+        with pytest.raises(FetchError, match=r"did not answer|was cut|not fetched within"):
+            one.open(f"http://{server.host}/m.bin")
+    finally:
+        done.set()
+
+
+def test_the_ranges_of_a_file_share_its_time(server, fetcher):
+    server.serve("/m.bin", bytes(4 << 20))
+    one = fetcher(f"http://{server.host}/", total_seconds=0.4)
+    with one.open(f"http://{server.host}/m.bin") as source:
+        time.sleep(0.5)  # what is tested is that time passes
+        with pytest.raises(FetchError, match=r"not fetched within 0\.4 s"):
+            source.read(1 << 20, 10)
+
+
+def test_files_read_in_several_threads_have_times_of_their_own(server, fetcher):
+    server.serve("/m.bin", bytes(range(256)) * 4096)
+    one = fetcher(f"http://{server.host}/")
+
+    def read(_: int) -> bytes:
+        with one.open(f"http://{server.host}/m.bin") as source:
+            return source.read(512 << 10, 256)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert set(threads.map(read, range(16))) == {bytes(range(256))}

@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from schemas.channels import Channel
+from streams.cli import main
 from streams.kafka.records import record_of
 from streams.kafka.topic_times import ensure_broker_time, topics_with_producers_time
 from streams.kafka.topics import TOPICS, TopicError, ensure_topics, topic_config, topic_name
@@ -98,3 +99,17 @@ async def _retention(settings: Settings, name: str) -> str | None:
     finally:
         await admin.close()
     return {entry[0]: entry[1] for entry in answer.resources[0][4]}.get("retention.ms")
+
+
+def test_doctor_names_a_topic_whose_time_is_its_producers(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TIDEWATCH_KAFKA", str(settings.kafka))
+    monkeypatch.setenv("TIDEWATCH_TOPIC_PREFIX", settings.topic_prefix)
+    asyncio.run(_with_producers_time(settings, Channel.DECISIONS))
+    assert main(["doctor"]) == 2
+    assert f"their producers' on {settings.topic_prefix}decisions" in capsys.readouterr().out
+    assert main(["topics", "create"]) == 0
+    assert f"{settings.topic_prefix}decisions: the broker sets" in capsys.readouterr().out
+    main(["doctor"])
+    assert "their producers'" not in capsys.readouterr().out

@@ -1,0 +1,32 @@
+"""The threat model names tests that exist, at least one for each actor."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "threat-model.md").read_text("utf-8")
+NAMED = re.compile(r"`(tests/[a-z0-9_/]+\.py)::(test_[a-z0-9_]+)`")
+ROWS = [
+    line
+    for line in PAGE.splitlines()
+    if line.startswith("| ") and not line.startswith(("| actor", "|---"))
+]
+
+
+def test_the_page_has_actors() -> None:
+    assert len(ROWS) > 10
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.split("|")[1].strip())
+def test_what_holds_an_actor_is_a_test(row: str) -> None:
+    named = NAMED.findall(row)
+    assert named, "each limit is held by a test"
+    for file, test in named:
+        tree = ast.parse((ROOT / file).read_text("utf-8"))
+        functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+        assert test in functions, f"{file} has no {test}"
