@@ -118,8 +118,14 @@ def notify(message: Notification, destination: Destination, where: str) -> Outco
     )
     if result:
         return Outcome(taken=True)
-    said = (found[1] for entry in result.logs() if (found := _STATUS.search(str(entry.message))))
-    status = next(said, None)
-    return Outcome(
-        taken=False, detail=f"answered {status}" if status else "the service did not take it"
-    )
+    return Outcome(taken=False, detail=_reason([str(entry.message) for entry in result.logs()]))
+
+
+def _reason(said: list[str]) -> str:
+    """Return why a service did not take a message, of what Apprise says only what is no secret."""
+    for line in said:
+        if found := _STATUS.search(line):
+            return f"answered {found[1]}"
+    if any("connection error" in line.lower() for line in said):
+        return "no answer"
+    return "the service did not take it"
