@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from agents.notification.config import read_secret
 from agents.notification.threads import Outcome
@@ -16,8 +16,6 @@ from schemas.errors import TidewatchError, install_extra
 from schemas.severity import Severity
 
 if TYPE_CHECKING:
-    from apprise import Apprise
-
     from agents.notification.config import Destination
     from schemas.notifications import Notification
 
@@ -31,7 +29,7 @@ class ServiceError(TidewatchError):
     """An Apprise URL that can't be used, or Apprise is not installed."""
 
 
-def open_service(destination: Destination, where: str) -> Apprise:
+def open_service(destination: Destination, where: str) -> Any:  # noqa: ANN401 -- Apprise's, an extra
     """Return the service of a destination.
 
     Args:
