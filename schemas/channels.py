@@ -31,4 +31,5 @@ class Channel(StrEnum):
     CONTAINMENT_AUDIT = "containment-audit"
     INTEL_SHARE = "intel-share"
     OPERATOR_ALERTS = "operator-alerts"
+    NOTIFICATIONS = "notifications"
     DEAD_LETTER = "dead-letter"

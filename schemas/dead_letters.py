@@ -31,6 +31,8 @@ UNREADABLE_RUN: Final = "unreadable-run"
 """A run of unreadable records, represented by one dead letter."""
 TOO_MANY_OUTPUTS: Final = "too-many-outputs"
 """The outputs of one record exceed what can be delivered at once."""
+NOT_DELIVERED: Final = "not-delivered"
+"""A destination did not take a notification; replayed, it is sent once more, with the same id."""
 
 REASONS: Final = frozenset(
     {
@@ -54,5 +56,6 @@ REASONS: Final = frozenset(
         UNREADABLE_BATCH,
         UNREADABLE_RUN,
         TOO_MANY_OUTPUTS,
+        NOT_DELIVERED,
     }
 )

@@ -37,6 +37,7 @@ from schemas.incidents.updates import IncidentMessage
 from schemas.incidents.views import IncidentDocument
 from schemas.intel import IntelFact
 from schemas.ledger import LedgerMessage, OperatorAlert
+from schemas.notifications import NotificationThread
 from schemas.policy import Policy
 from schemas.scans import ScanRequest
 
@@ -59,6 +60,7 @@ _RECORDS: Final[dict[Channel, Any]] = {
     Channel.INCIDENTS: IncidentDocument,
     Channel.HOLDS: HoldView,
     Channel.OPERATOR_ALERTS: OperatorAlert,
+    Channel.NOTIFICATIONS: NotificationThread,
 }
 HEADERS: Final = "x-headers"
 """The keyword that holds the schema of a record's headers, as text; others ignore it."""

@@ -110,6 +110,24 @@ RESPONDER_LAST_COMMAND = Gauge(
     "When a responder last saw a command for a tenant it serves, seconds since the epoch",
 )
 RESPONDER_HELD = Gauge("tidewatch_responder_held", "Commands waiting for others to finish first")
+NOTIFICATIONS = Counter(
+    "tidewatch_notifications_total",
+    "Attempts to deliver a message, by destination: taken, failed, refused; and messages given up",
+    ["destination", "outcome"],
+)
+NOTIFICATIONS_WAITING = Gauge(
+    "tidewatch_notifications_waiting", "Messages that a destination has yet to take"
+)
+NOTIFICATIONS_UNROUTED = Counter(
+    "tidewatch_notifications_unrouted_total",
+    "Records that no route of the notifier is for: nobody is told of them",
+    ["channel"],
+)
+NOTIFICATION_LAST = Gauge(
+    "tidewatch_notification_last_seconds",
+    "When a destination last took a message, seconds since the epoch",
+    ["destination"],
+)
 FALSE_POSITIVES = Counter(
     "tidewatch_false_positives_total",
     "Decisions that marked a finding as a false positive, by rule",

@@ -115,7 +115,7 @@ class Retries(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class NotifyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The configuration of one notifier."""
 
-    name: str = "notify"
+    name: str = "default"
     """Names its consumer group and its rows on the topic `notifications`."""
     incident_url: str = ""
     """A link that messages carry, with `{incident}` and `{tenant}` for the ids."""

@@ -105,8 +105,8 @@ _OPERATOR_ALERTS: Final = msgspec.json.Decoder(OperatorAlert)
 _SEVERITIES: Final = tuple(Severity)
 
 
-def read_notice(channel: Channel, record: Record, max_bytes: int) -> Notice | None:
-    """Return what a record says to people; None if it is nothing.
+def read_notice(channel: Channel, record: Record, max_bytes: int) -> Notice:
+    """Return what a record says to people.
 
     Args:
         channel: The channel it was read from, one of `READS`.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from agents.notification.config import read_secret
 from agents.notification.threads import Outcome
@@ -16,8 +16,6 @@ from schemas.errors import TidewatchError, install_extra
 from schemas.severity import Severity
 
 if TYPE_CHECKING:
-    from apprise import Apprise
-
     from agents.notification.config import Destination
     from schemas.notifications import Notification
 
@@ -31,7 +29,7 @@ class ServiceError(TidewatchError):
     """An Apprise URL that can't be used, or Apprise is not installed."""
 
 
-def open_service(destination: Destination, where: str) -> Apprise:
+def open_service(destination: Destination, where: str) -> Any:  # noqa: ANN401 -- Apprise's, an extra
     """Return the service of a destination.
 
     Args:
@@ -118,8 +116,14 @@ def notify(message: Notification, destination: Destination, where: str) -> Outco
     )
     if result:
         return Outcome(taken=True)
-    said = (found[1] for entry in result.logs() if (found := _STATUS.search(str(entry.message))))
-    status = next(said, None)
-    return Outcome(
-        taken=False, detail=f"answered {status}" if status else "the service did not take it"
-    )
+    return Outcome(taken=False, detail=_reason([str(entry.message) for entry in result.logs()]))
+
+
+def _reason(said: list[str]) -> str:
+    """Return why a service did not take a message, of what Apprise says only what is no secret."""
+    for line in said:
+        if found := _STATUS.search(line):
+            return f"answered {found[1]}"
+    if any("connection error" in line.lower() for line in said):
+        return "no answer"
+    return "the service did not take it"

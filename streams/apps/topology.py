@@ -49,6 +49,17 @@ class Application:
     """Families of the rules of its findings."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Client:
+    """An ordinary Kafka client: neither Faust nor an engine, and no worker runs it."""
+
+    name: str
+    purpose: str
+    reads: tuple[Channel, ...]
+    writes: tuple[Channel, ...]
+    """All channels it publishes to; of a compacted one it reads its own rows at start."""
+
+
 _ALWAYS_WRITTEN: Final = (Channel.DEAD_LETTER, Channel.OPERATOR_ALERTS)
 EVENT_CHANNELS: Final = (Channel.REGISTRY_PUSH, Channel.PACKAGE_INSTALL, Channel.PIPELINE_RUN)
 """The input channels of tenants' events."""
@@ -112,6 +123,19 @@ APPLICATIONS: Final[Mapping[str, Application]] = {
         ),
     )
 }
+
+CLIENTS: Final[Mapping[str, Client]] = {
+    client.name: client
+    for client in (
+        Client(
+            name="notify",
+            purpose="tell people by chat, mail, paging and webhooks",
+            reads=(Channel.ALERTS, Channel.OPERATOR_ALERTS, Channel.CONTAINMENT_PROPOSALS),
+            writes=(Channel.NOTIFICATIONS, *_ALWAYS_WRITTEN),
+        ),
+    )
+}
+"""Kafka clients beside the applications, in groups of their own."""
 
 FACTORIES: Final[dict[str, str]] = {
     name: application.factory for name, application in APPLICATIONS.items()

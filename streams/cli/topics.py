@@ -9,7 +9,7 @@ import typer
 
 from schemas.channels import Channel
 from schemas.counting import counted
-from streams.apps.topology import APPLICATIONS, changelogs, written_channels
+from streams.apps.topology import APPLICATIONS, CLIENTS, changelogs, written_channels
 from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line, print_table
 from streams.kafka.topic_times import ensure_broker_time
@@ -105,11 +105,11 @@ def acls(
 ) -> None:
     """Print the access rules: who needs to read and write which topic.
 
-    Each row is one Kafka ACL: a principal, an operation, and a topic or consumer group by its name
-    or prefix. Anything that is not listed is not needed. A tenant reads its own topics, in consumer
-    groups whose names start with `tenant.<tenant>.`. One that runs a responder of its own writes
-    its answers: to the topic that the operator bound to it, else to that of all. Who may write to
-    that can see how many records it has, though not read them.
+    Each row is one Kafka ACL: a principal, an operation, and a topic, consumer group or
+    transactional id by its name or prefix. Anything that is not listed is not needed. A tenant
+    reads its own topics, in consumer groups whose names start with `tenant.<tenant>.`. One that
+    runs a responder of its own writes its answers: to the topic that the operator bound to it, else
+    to that of all. Who may write to that can see how many records it has, though not read them.
     """
     rules = access_rules(load_settings(), tenant or (), responders=responder)
     if form is Format.JSON:
@@ -141,13 +141,20 @@ def access_rules(
     """
     rules: list[dict[str, str]] = []
 
-    def allow(principal: str, operation: str, name: str, *, group: bool = False) -> None:
+    def allow(
+        principal: str,
+        operation: str,
+        name: str,
+        *,
+        group: bool = False,
+        resource: str = "topic",
+    ) -> None:
         prefixed = name.endswith("*")
         rules.append(
             {
                 "principal": principal,
                 "operation": operation,
-                "resource": "group" if group else "topic",
+                "resource": "group" if group else resource,
                 "name": name.removesuffix("*"),
                 "pattern": "prefixed" if prefixed else "literal",
             }
@@ -173,6 +180,15 @@ def access_rules(
     allow("containment", "Write", topic_name(settings, Channel.DEAD_LETTER))
     allow("containment", "Write", topic_name(settings, Channel.OPERATOR_ALERTS))
     allow("containment", "Read", f"{settings.group_prefix}-respond-*", group=True)
+    notify = CLIENTS["notify"]
+    for channel in (*notify.reads, Channel.NOTIFICATIONS):
+        allow(notify.name, "Read", topic_name(settings, channel))
+    for channel in notify.writes:
+        allow(notify.name, "Write", topic_name(settings, channel))
+    allow(notify.name, "Read", f"{settings.group_prefix}-{notify.name}-*", group=True)
+    for operation in ("Describe", "Write"):
+        own = f"{settings.group_prefix}-{notify.name}-*"
+        allow(notify.name, operation, own, resource="transactional-id")
     allow("soc", "Read", topic_name(settings, Channel.ALERTS))
     for tenant in tenants:
         for channel in sorted(TENANT_CHANNELS):

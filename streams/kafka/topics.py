@@ -194,6 +194,12 @@ TOPICS: Mapping[Channel, TopicSpec] = {
             retention_days=90,
         ),
         TopicSpec(
+            channel=Channel.NOTIFICATIONS,
+            direction=Direction.INTERNAL,
+            key="notifier, route, tenant and incident",
+            cleanup=Cleanup.COMPACT,
+        ),
+        TopicSpec(
             channel=Channel.DEAD_LETTER,
             direction=Direction.OUT,
             key="source topic-partition-offset",

@@ -85,3 +85,19 @@ def test_each_app_has_a_manifest_and_a_service_and_all_are_listed() -> None:
         assert labels == {"app.kubernetes.io/component": app}
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
     assert {"kafka", "topics"} | apps == set(services)
+
+
+def test_the_notifier_runs_alone_and_without_privileges() -> None:
+    folder = DEPLOY / "kubernetes" / "notify"
+    spec = yaml.safe_load((folder / "deployment.yaml").read_text())["spec"]
+    assert (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate")
+    notifier = spec["template"]["spec"]
+    (container,) = notifier["containers"]
+    workers = pod()["containers"][0]
+    assert notifier["securityContext"] == pod()["securityContext"]
+    assert container["securityContext"] == workers["securityContext"]
+    assert notifier["automountServiceAccountToken"] is False
+    listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+    assert set(listed) | {"kustomization.yaml"} == {path.name for path in folder.iterdir()}
+    compose = yaml.safe_load((DEPLOY / "compose.notify.yaml").read_text())["services"]
+    assert compose["notify"]["cap_drop"] == ["ALL"]

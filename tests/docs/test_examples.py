@@ -76,6 +76,7 @@ UNTIL_INTERRUPTED = {
     "tidewatch up --demo": "Malicious payload",
     "tidewatch up --replay events.jsonl": "behind:",
     "tidewatch watch alerts --from-start": "class_uid",
+    "tidewatch notify --config notify.toml": "notifier-started",
     "tidewatch respond run --config responder.toml": "responder-started",
 }
 """Examples that go on until they are interrupted, each with what it says by then."""
@@ -117,6 +118,11 @@ def place(
     state = Path(environment["TIDEWATCH_STATE_DIR"])
     settings = load_settings(kafka=kafka, state_dir=state)
     write_files(folder, state)
+    (folder / "notify.toml").write_text(
+        f'[destinations.chat]\napprise = "json://{web.host}/chat"\n[[routes]]\n'
+        'name = "soc"\ntenants = ["*"]\nsend_to = ["chat"]\n'
+    )
+    web.answer("/chat", 200, {})
     serve_hub(web)
     asyncio.run(write_topics(settings))
     return folder, environment

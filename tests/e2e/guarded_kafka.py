@@ -90,10 +90,13 @@ def _binding(rule: Mapping[str, str]) -> confluent.AclBinding:
         "Describe": confluent.AclOperation.DESCRIBE,
         "DescribeConfigs": confluent.AclOperation.DESCRIBE_CONFIGS,
     }
+    resources = {
+        "topic": confluent.ResourceType.TOPIC,
+        "group": confluent.ResourceType.GROUP,
+        "transactional-id": confluent.ResourceType.TRANSACTIONAL_ID,
+    }
     return confluent.AclBinding(
-        confluent.ResourceType.GROUP
-        if rule["resource"] == "group"
-        else confluent.ResourceType.TOPIC,
+        resources[rule["resource"]],
         rule["name"],
         confluent.ResourcePatternType.PREFIXED
         if rule["pattern"] == "prefixed"

@@ -26,9 +26,10 @@ from schemas.incidents.updates import FindingUpdate
 from schemas.incidents.views import IncidentDocument, TenantPart
 from schemas.intel import IntelFact, IntelKind
 from schemas.ledger import OperatorAlert, Tick
+from schemas.notifications import Leg, Notification, NotificationThread, Standing
 from schemas.policy import Policy, Trusted
 from schemas.scans import scan_request
-from schemas.severity import Category, Status, Tlp
+from schemas.severity import Category, Severity, Status, Tlp
 from tests.schemas import examples
 from tests.schemas.events import PACKAGE_INSTALL, PIPELINE_RUN, REGISTRY_PUSH
 
@@ -105,6 +106,14 @@ def samples() -> dict[Channel, Any]:
         },
         Finding,
     )
+    standing = Standing(
+        revision=(1_795_162_530_120, 7),
+        digest="std-1",
+        title="Malicious payload in acme-labs/sentiment-base",
+        why="A pushed model runs code when it is loaded. Two systems hold it.",
+        severity=Severity.CRITICAL,
+        status="new",
+    )
     values: dict[Channel, Any] = {
         **events,
         Channel.INTEL: IntelFact(
@@ -176,6 +185,32 @@ def samples() -> dict[Channel, Any]:
         ),
         Channel.OPERATOR_ALERTS: OperatorAlert(
             id="opr-1", kind="source-silent", subject="//ci/runner-7", detail="silent for 2 hours"
+        ),
+        Channel.NOTIFICATIONS: NotificationThread(
+            route="soc",
+            subject="inc-1",
+            tenant="tenant-a",
+            incident="inc-1",
+            now=standing,
+            told=standing,
+            told_ms=1_795_162_560_000,
+            written=1,
+            messages=(
+                Notification(
+                    id="ntf-1",
+                    event="opened",
+                    at_ms=1_795_162_560_000,
+                    route="soc",
+                    severity=Severity.CRITICAL,
+                    title=f"[CRITICAL] {standing.title}",
+                    body=standing.why,
+                    tenant="tenant-a",
+                    incident="inc-1",
+                    status="new",
+                    legs=(Leg(destination="soc-chat", attempts=1, next_ms=1_795_162_562_000),),
+                ),
+            ),
+            changed_ms=1_795_162_560_000,
         ),
         Channel.DEAD_LETTER: "the record's own bytes",
     }

@@ -98,9 +98,7 @@ def record(
 def alert(at_ms: int = NOW, tenant: str = "acme", **more: Any) -> Notice:
     """Return what an alert says."""
     made = record(alert_document(tenant=tenant, **more), tenant, at_ms)
-    notice = read_notice(Channel.ALERTS, made, 1_000_000)
-    assert notice is not None
-    return notice
+    return read_notice(Channel.ALERTS, made, 1_000_000)
 
 
 def proposal(incident: str = "inc-1", tenant: str = "acme", **more: Any) -> Notice:
@@ -118,22 +116,18 @@ def proposal(incident: str = "inc-1", tenant: str = "acme", **more: Any) -> Noti
             **more,
         }
     )
-    notice = read_notice(
+    return read_notice(
         Channel.CONTAINMENT_PROPOSALS,
         record(openc2.command_document(spec), tenant),
         1_000_000,
     )
-    assert notice is not None
-    return notice
 
 
 def operator_alert(kind: str = "topic-paused", subject: str = "t-0", **more: Any) -> Notice:
     """Return what an operator alert says."""
     document = {"id": more.pop("id", "opa-1"), "kind": kind, "subject": subject, "detail": "why"}
     made = record({**document, **more}, "operator")
-    notice = read_notice(Channel.OPERATOR_ALERTS, made, 1_000_000)
-    assert notice is not None
-    return notice
+    return read_notice(Channel.OPERATOR_ALERTS, made, 1_000_000)
 
 
 Answer = Callable[[Delivery], Outcome]

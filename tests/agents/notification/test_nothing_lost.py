@@ -137,4 +137,4 @@ def test_the_last_word_is_told_and_nothing_is_told_twice(chosen, done):
 
 def thread_of(desk: Desk, incident: str) -> NotificationThread | None:
     """Return the thread of an incident."""
-    return desk.book.thread(f"notify|soc|acme|{incident}")
+    return desk.book.thread(f"default|soc|acme|{incident}")

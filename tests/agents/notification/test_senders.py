@@ -166,7 +166,8 @@ def test_apprise_says_the_status_and_no_token(web, capfd):
 def test_apprise_gives_up_a_service_that_is_silent(web):
     web.answer = lambda _: None
     silent = Destination(apprise=f"json://{web.host}/", timeout_seconds=0.3)
-    assert not services.notify(MESSAGE, silent, "chat").taken
+    outcome = services.notify(MESSAGE, silent, "chat")
+    assert (outcome.taken, outcome.detail) == (False, "no answer")
 
 
 @pytest.mark.parametrize("url", ["", "nosuch://t0ken", "json://a json://b", "slack://t0ken"])

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from schemas.channels import Channel
-from streams.apps.topology import APPLICATIONS, EVENT_CHANNELS, load_app, written_channels
+from streams.apps.topology import APPLICATIONS, CLIENTS, EVENT_CHANNELS, load_app, written_channels
 from streams.kafka.topics import TENANT_CHANNELS, TOPICS, Direction
 from streams.settings import load_settings
 
@@ -34,6 +34,7 @@ def test_a_channel_commits_the_progress_of_one_application():
 
 def test_every_channel_is_written_by_an_application_or_comes_from_outside():
     written = {channel for app in APPLICATIONS.values() for channel in written_channels(app)}
+    written |= {channel for client in CLIENTS.values() for channel in client.writes}
     inward = {channel for channel, spec in TOPICS.items() if spec.direction is Direction.IN}
     assert written.isdisjoint(inward)
     assert written | inward == set(Channel)

@@ -1,0 +1,527 @@
+"""The notifier on Kafka: alerts, operator alerts and proposals in, messages to people out.
+
+What is to be told is kept on the topic `notifications`. Each step is one transaction: the rows that
+changed, dead letters, and the offsets of the records that led to them. A message is on the broker
+before it is first sent, and leaves the broker after its destination took it; so it is sent at least
+once, and always with the same id.
+
+One process at a time: it reads every partition, and whoever starts last takes over by the
+transactional id. What an earlier process still tries to write is refused by the broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final
+
+import aiokafka
+import msgspec
+import structlog
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError, ProducerFenced
+
+from agents.notification import services, webhook
+from agents.notification.book import Book, Delivery, Lost
+from agents.notification.config import NotifyConfig
+from agents.notification.notices import READS, Notice, read_notice
+from agents.notification.threads import Outcome
+from agents.ports import Record
+from schemas import dead_letters as reasons
+from schemas.channels import Channel
+from schemas.errors import TidewatchError, UnreadableRecordError
+from schemas.notifications import NotificationThread
+from streams import metrics
+from streams.engine.health import Health
+from streams.engine.offset_gaps import note_gap
+from streams.kafka.batches import RefusedBatch
+from streams.kafka.client import BrokerUnreachableError, client_options
+from streams.kafka.dead_letters import Envelope, dead_letter
+from streams.kafka.topics import ensure_topics, existing_partitions, group_id, topic_name
+from streams.settings import Settings
+
+log = structlog.get_logger()
+
+APP: Final = "notify"
+POLL_MS: Final = 500
+MAX_RECORDS: Final = 200
+PARTITIONS_SECONDS: Final = 30.0
+"""How often it looks for partitions that were added."""
+OWN: Final = "notifier"
+"""The header of rows that a notifier wrote; one without it was brought back by a person."""
+
+_DECODER: Final = msgspec.json.Decoder(NotificationThread)
+_ENCODER: Final = msgspec.json.Encoder()
+
+Outgoing = tuple[str, bytes, bytes | None, list[tuple[str, bytes]]]
+"""Topic, key, value and headers of a record to write."""
+
+
+def notifier_group(settings: Settings, config: NotifyConfig) -> str:
+    """Return the notifier's consumer group, which is its transactional id as well."""
+    return group_id(settings, f"{APP}-{config.name}")
+
+
+def at_once(config: NotifyConfig) -> NotifyConfig:
+    """Return a configuration that waits for no further updates."""
+    return msgspec.structs.replace(
+        config,
+        routes=tuple(
+            msgspec.structs.replace(route, group_wait_seconds=0.0, group_interval_seconds=0.0)
+            for route in config.routes
+        ),
+    )
+
+
+def send(delivery: Delivery, config: NotifyConfig) -> Outcome:
+    """Try once to deliver a message; a failure of any kind is an outcome.
+
+    Args:
+        delivery: The message and its destination.
+        config: The destinations.
+    """
+    destination = config.destinations[delivery.destination]
+    try:
+        if destination.webhook is not None:
+            return webhook.post(delivery.message, destination, datetime.now(UTC))
+        return services.notify(delivery.message, destination, delivery.destination)
+    except Exception as error:  # noqa: BLE001 -- a service's fault must not stop the others
+        return Outcome(taken=False, detail=f"it failed unexpectedly ({type(error).__name__})")
+
+
+class KafkaNotifier:
+    """Reads what people are to be told of, and tells them."""
+
+    def __init__(self, settings: Settings, config: NotifyConfig, *, once: bool = False) -> None:
+        """Prepare; nothing is connected yet.
+
+        Args:
+            settings: Which broker and topics.
+            config: Destinations and routes.
+            once: Tell at once what is on the topics, then end.
+        """
+        self._settings = settings
+        self._config = at_once(config) if once else config
+        self._once = once
+        self._group = notifier_group(settings, config)
+        self._channels = {topic_name(settings, channel): channel for channel in READS}
+        self._rows_topic = topic_name(settings, Channel.NOTIFICATIONS)
+        self.book = Book(self._config)
+        self._places: dict[str, tuple[int, int]] = {}
+        self._outgoing: list[Outgoing] = []
+        self._counted = (0, 0)
+        self._looked = time.monotonic()
+        metrics.GAPS.labels(APP)  # exported as 0 from the start, so that the first one is a rise
+        self.health = Health(APP, watchdog_seconds=settings.watchdog_seconds)
+        self._stopping = asyncio.Event()
+        self._consumer: Any = None
+        self._producer: Any = None
+
+    async def run(self) -> None:
+        """Tell people until asked to stop (SIGTERM, SIGINT).
+
+        Health and metrics are served meanwhile, unless it ends by itself.
+
+        Raises:
+            BrokerUnreachableError: No broker answers.
+            TidewatchError: Another process took over, or the port of health and metrics is taken.
+        """
+        await ensure_topics(
+            self._settings,
+            channels=(*READS, Channel.NOTIFICATIONS, Channel.DEAD_LETTER),
+        )
+        options = client_options(self._settings)
+        self._consumer = aiokafka.AIOKafkaConsumer(
+            **options,
+            group_id=self._group,
+            enable_auto_commit=False,
+            # a gap is reported before it is skipped
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+        )
+        self._producer = aiokafka.AIOKafkaProducer(
+            **options,
+            transactional_id=self._group,
+            max_request_size=self._settings.max_event_bytes * 6,
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
+        if not self._once:
+            self.health.serve(self._settings.http_host, self._settings.http_port)
+        try:
+            await self._producer.start()
+            # from here on nobody else writes the rows, and what was under way is settled
+            async with self._producer.transaction():
+                pass
+            await self._consumer.start()
+            await self._recover()
+            self.health.ready = True
+            log.info("notifier-started", group=self._group, threads=len(self.book))
+            await self._serve()
+        except ProducerFenced as error:
+            raise TidewatchError(
+                "another notifier of this name took over",
+                where=self._group,
+                remedy="run one process for each name; give this one a name of its own",
+            ) from error
+        except (KafkaError, OSError) as error:
+            raise BrokerUnreachableError(
+                f"the broker can't be used ({error!r})",
+                where=str(self._settings.kafka),
+                remedy="see the broker; what was begun is finished at the next start",
+            ) from error
+        finally:
+            self.health.ready = False
+            self.health.close()
+            with contextlib.suppress(KafkaError):
+                await self._consumer.stop()
+            await self._producer.stop()
+
+    # -- start -------------------------------------------------------------------------------------
+
+    async def _recover(self) -> None:
+        """Read all rows, then take the places in the input that go with them."""
+        rows = await existing_partitions(self._settings, [self._rows_topic])
+        self._consumer.assign(rows)
+        for tp, begins in (await self._consumer.beginning_offsets(rows)).items():
+            self._consumer.seek(tp, begins)
+        ends = await self._consumer.end_offsets(rows)
+        loaded: dict[str, NotificationThread | None] = {}
+        while [tp for tp in rows if await self._consumer.position(tp) < ends[tp]]:
+            for records in (await self._consumer.getmany(timeout_ms=POLL_MS)).values():
+                for record in records:
+                    row = self._row(record)
+                    if row is not None:
+                        loaded[row[0]] = row[1]
+            self.health.beat(0.0)
+        now = _now_ms()
+        for key, thread in loaded.items():
+            if thread is not None:
+                self.book.load(key, thread, now)
+        routes = {route.name for route in self._config.routes}
+        gone = {thread.route for thread in loaded.values() if thread and thread.route} - routes
+        if gone:
+            log.warning("routes-gone", routes=sorted(gone))
+        await self._assign(rows)
+
+    async def _assign(self, rows: Sequence[Any]) -> None:
+        """Read on where the rows end, and of the input at what was committed with them."""
+        places = {tp: await self._consumer.position(tp) for tp in rows}
+        inputs = await existing_partitions(self._settings, self._channels)
+        self._consumer.assign([*rows, *inputs])
+        for tp, offset in places.items():
+            self._consumer.seek(tp, offset)
+        begins = await self._consumer.beginning_offsets(inputs)
+        committed = {tp: await self._consumer.committed(tp) for tp in inputs}
+        begun = any(offset is not None for offset in committed.values())
+        for tp, offset in committed.items():
+            if offset is None and begun and begins[tp] > 0:
+                self._gap(tp, None, begins[tp])
+            self._consumer.seek(tp, begins[tp] if offset is None else offset)
+        await self._keep({})
+
+    async def _follow_partitions(self) -> None:
+        """Read partitions that were added meanwhile as well, from their beginning."""
+        if time.monotonic() - self._looked < PARTITIONS_SECONDS:
+            return
+        self._looked = time.monotonic()
+        try:
+            found = await existing_partitions(self._settings, [*self._channels, self._rows_topic])
+        except BrokerUnreachableError:
+            return  # a broker that is away is waited for, as long as there is nothing to write
+        assigned = self._consumer.assignment()
+        added = [tp for tp in found if tp not in assigned]
+        if not added:
+            return
+        places = {tp: await self._consumer.position(tp) for tp in assigned}
+        begins = await self._consumer.beginning_offsets(added)
+        self._consumer.assign(found)
+        for tp, offset in {**places, **begins}.items():
+            self._consumer.seek(tp, offset)
+        log.info("partitions-added", partitions=len(added))
+
+    # -- the loop ----------------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        ends = await self._consumer.end_offsets(list(self._consumer.assignment()))
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        fetching: asyncio.Future[Any] | None = None
+        attempts: dict[asyncio.Future[Outcome], Delivery] = {}
+        try:
+            while not self._stopping.is_set():
+                if fetching is None:
+                    await self._follow_partitions()
+                    fetching = asyncio.ensure_future(
+                        self._consumer.getmany(timeout_ms=POLL_MS, max_records=MAX_RECORDS)
+                    )
+                done, _ = await asyncio.wait(
+                    {fetching, stopping, *attempts}, return_when=asyncio.FIRST_COMPLETED
+                )
+                self.health.beat(0.0)
+                offsets: dict[Any, int] = {}
+                read = fetching in done
+                if read:
+                    offsets = await self._read(fetching)
+                    fetching = None
+                self._settle(attempts)
+                self.book.act(_now_ms())
+                await self._keep(offsets)
+                self._begin(attempts)
+                if self._once and read and not attempts and await self._told(ends):
+                    return
+            # what was taken just now need not be sent again
+            if attempts:
+                await asyncio.wait(attempts, timeout=self._settings.drain_seconds)
+                self._settle(attempts)
+                await self._keep({})
+        finally:
+            stopping.cancel()
+            if fetching is not None:
+                fetching.cancel()
+            await asyncio.gather(stopping, *filter(None, [fetching]), return_exceptions=True)
+
+    async def _read(self, fetching: asyncio.Future[Any]) -> dict[Any, int]:
+        """Take note of the records of a fetch, and return the offsets to commit."""
+        try:
+            fetched: Mapping[Any, Sequence[Any]] = fetching.result()
+        except OffsetOutOfRangeError as error:
+            for tp, reached in error.args[0].items():
+                begins = (await self._consumer.beginning_offsets([tp]))[tp]
+                if tp.topic in self._channels:
+                    self._gap(tp, reached, begins)
+                self._consumer.seek(tp, begins)
+            return {}
+        offsets: dict[Any, int] = {}
+        for tp, records in fetched.items():
+            if tp.topic == self._rows_topic:
+                for record in records:
+                    self._brought_back(record)
+                continue
+            for record in records:
+                self._take(record)
+            offsets[tp] = await self._consumer.position(tp)
+        return offsets
+
+    def _take(self, raw: Any) -> None:  # noqa: ANN401 -- aiokafka's own, untyped
+        """Take note of one record, or put it with the dead letters."""
+        channel = self._channels[raw.topic]
+        record = Record(
+            topic=raw.topic,
+            partition=raw.partition,
+            offset=raw.offset,
+            timestamp_ms=raw.timestamp,
+            key=raw.key,
+            value=raw.value,
+            headers=tuple((name, value or b"") for name, value in raw.headers),
+        )
+        metrics.EVENTS_IN.labels(APP, channel).inc()
+        try:
+            notice = self._notice(channel, record)
+        except UnreadableRecordError as error:
+            metrics.DEAD_LETTERS.labels(APP, channel, error.reason).inc()
+            log.warning(
+                "record-refused",
+                topic=record.topic,
+                partition=record.partition,
+                offset=record.offset,
+                reason=error.reason,
+                detail=error.error,
+            )
+            self._letter(record, error.reason, error.error)
+            return
+        if not self.book.take(notice, record.timestamp_ms, _now_ms()):
+            metrics.NOTIFICATIONS_UNROUTED.labels(channel).inc()
+
+    def _notice(self, channel: Channel, record: Record) -> Notice:
+        if isinstance(record.value, RefusedBatch):
+            raise UnreadableRecordError(record.value.reason, record.value.error)
+        return read_notice(channel, record, self._settings.max_event_bytes)
+
+    def _brought_back(self, raw: Any) -> None:  # noqa: ANN401 -- aiokafka's own, untyped
+        """Deliver a message that a person brought back from the dead letters."""
+        if OWN in dict(raw.headers):
+            return
+        row = self._row(raw)
+        if row is not None and row[1] is not None:
+            self.book.adopt(row[0], row[1], _now_ms())
+
+    def _row(self, raw: Any) -> tuple[str, NotificationThread | None] | None:  # noqa: ANN401 -- the same
+        """Return key and thread of a row; None if it is another notifier's or can't be read."""
+        key = (raw.key or b"").decode("utf-8", "replace")
+        if not self.book.owns(key):
+            return None
+        if raw.value is None:
+            self._places.pop(key, None)
+            return key, None
+        try:
+            thread = _DECODER.decode(raw.value)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            log.warning("row-unreadable", partition=raw.partition, offset=raw.offset)
+            record = Record(
+                topic=raw.topic,
+                partition=raw.partition,
+                offset=raw.offset,
+                timestamp_ms=raw.timestamp,
+                key=raw.key,
+                value=raw.value,
+            )
+            self._letter(record, reasons.INVALID_EVENT, str(error))
+            return None
+        self._places[key] = (raw.partition, raw.offset)
+        return key, thread
+
+    def _gap(self, tp: Any, reached: int | None, begins: int) -> None:  # noqa: ANN401 -- the same
+        message = note_gap(APP, self._group, tp, reached, begins)
+        self._outgoing.append(
+            (
+                topic_name(self._settings, message.channel),
+                message.key.encode(),
+                message.value,
+                list(message.headers),
+            )
+        )
+
+    # -- delivery ----------------------------------------------------------------------------------
+
+    def _begin(self, attempts: dict[asyncio.Future[Outcome], Delivery]) -> None:
+        busy = {delivery.destination for delivery in attempts.values()}
+        for delivery in self.book.ready(busy, _now_ms()):
+            attempts[_in_thread(partial(send, delivery, self._config))] = delivery
+
+    def _settle(self, attempts: dict[asyncio.Future[Outcome], Delivery]) -> None:
+        for attempt in [one for one in attempts if one.done()]:
+            delivery, outcome = attempts.pop(attempt), attempt.result()
+            word = "taken" if outcome.taken else "refused" if outcome.refused else "failed"
+            metrics.NOTIFICATIONS.labels(delivery.destination, word).inc()
+            if outcome.taken:
+                metrics.NOTIFICATION_LAST.labels(delivery.destination).set_to_current_time()
+            shown = log.info if outcome.taken else log.warning
+            shown(
+                f"notification-{word}",
+                destination=delivery.destination,
+                message=delivery.message.id,
+                notified=delivery.message.event,
+                incident=delivery.message.incident,
+                detail=outcome.detail,
+            )
+            self.book.settle(delivery, outcome, _now_ms())
+
+    async def _told(self, ends: Mapping[Any, int]) -> bool:
+        """Tell whether all that was there is read, and all that can be delivered now is."""
+        for tp, end in ends.items():
+            if await self._consumer.position(tp) < end:
+                return False
+        return not self.book.due_by(_now_ms())
+
+    # -- durability --------------------------------------------------------------------------------
+
+    async def _keep(self, offsets: Mapping[Any, int]) -> None:
+        """Make what changed durable, with the offsets of the records that led to it."""
+        changes = self.book.changes()
+        for lost in self.book.lost():
+            self._give_up(lost)
+        self._count()
+        outgoing, self._outgoing = self._outgoing, []
+        if not (changes or outgoing or offsets):
+            return
+        own = [(OWN, self._config.name.encode())]
+        async with self._producer.transaction():
+            written = {
+                key: await self._producer.send(
+                    self._rows_topic,
+                    key=key.encode(),
+                    value=None if thread is None else _ENCODER.encode(thread),
+                    headers=own,
+                )
+                for key, thread in changes.items()
+            }
+            for topic, name, value, headers in outgoing:
+                await self._producer.send(topic, key=name, value=value, headers=headers)
+            if offsets:
+                await self._producer.send_offsets_to_transaction(offsets, self._group)
+            places = {key: await row for key, row in written.items()}
+        for key, place in places.items():
+            if changes[key] is None:
+                self._places.pop(key, None)
+            else:
+                self._places[key] = (place.partition, place.offset)
+
+    def _give_up(self, lost: Lost) -> None:
+        """Put a message that a destination will not get with the dead letters.
+
+        Its value is a row under a key of its own: written back to `notifications`, it is delivered
+        again under the same id.
+        """
+        given_up = lost.given_up
+        partition, offset = self._places.get(lost.source, (0, 0))
+        record = Record(
+            topic=self._rows_topic,
+            partition=partition,
+            offset=offset,
+            timestamp_ms=given_up.message.at_ms,
+            key=lost.key.encode(),
+            value=_ENCODER.encode(lost.row),
+        )
+        metrics.NOTIFICATIONS.labels(given_up.destination, "given-up").inc()
+        metrics.DEAD_LETTERS.labels(APP, Channel.NOTIFICATIONS, reasons.NOT_DELIVERED).inc()
+        log.error(
+            "notification-given-up",
+            destination=given_up.destination,
+            message=given_up.message.id,
+            incident=given_up.message.incident,
+            detail=given_up.why,
+        )
+        error = f"{given_up.destination} did not take message {given_up.message.id}: {given_up.why}"
+        suffix = f"-{given_up.message.id}-{given_up.destination}"
+        self._letter(record, reasons.NOT_DELIVERED, error, suffix)
+
+    def _letter(self, record: Record, reason: str, error: str, suffix: str = "") -> None:
+        letter: Envelope = dead_letter(
+            record,
+            reason=reason,
+            error=error,
+            app=APP,
+            limit=self._settings.max_event_bytes,
+            suffix=suffix,
+        )
+        topic = topic_name(self._settings, Channel.DEAD_LETTER)
+        self._outgoing.append((topic, letter.key, letter.value, letter.headers))
+
+    def _count(self) -> None:
+        metrics.NOTIFICATIONS_WAITING.set(self.book.waiting())
+        evicted, stale = self.book.evicted, self.book.stale
+        if evicted > self._counted[0]:
+            metrics.EVICTIONS.labels("notification-threads").inc(evicted - self._counted[0])
+        if stale > self._counted[1]:
+            log.info("ended-untold", incidents=stale - self._counted[1])
+        self._counted = (evicted, stale)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _in_thread(work: Callable[[], Outcome]) -> asyncio.Future[Outcome]:
+    """Run something in a thread that does not keep the process from ending.
+
+    A receiver that sends one byte a second may hold an attempt for long: it holds nothing else.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Outcome] = loop.create_future()
+
+    def settle(outcome: Outcome) -> None:
+        if not future.done():
+            future.set_result(outcome)
+
+    def run() -> None:
+        outcome = work()
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(settle, outcome)
+
+    threading.Thread(target=run, name="notification", daemon=True).start()
+    return future
