@@ -19,7 +19,8 @@ class Indicator(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     """A component key, or `<key>@<version>`: what correlates across tenants."""
     type: str
-    """file-digest, package-version, model-revision, dataset, domain, url, publisher, config."""
+    """file-digest, package-version, model-revision, dataset, domain, url, publisher, config; of
+    what a hostile payload speaks to: url, domain, ipv4-addr, ipv6-addr, wallet."""
     value: str
     """The value itself, as other systems know it: a digest, host, name@version."""
     disposition: Disposition = Disposition.DETECT

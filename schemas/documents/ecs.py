@@ -147,7 +147,9 @@ def _match(ioc: SupplyChainIoC) -> tuple[dict[str, Any], dict[str, Any]]:
         return {"type": "domain-name", "url": {"domain": value}}, {"hosts": [value]}
     if ioc.indicator.type == "url":
         return {"type": "url", "url": {"original": value}}, {}
-    return {"type": "software"}, {}
+    if ioc.indicator.type in {"ipv4-addr", "ipv6-addr"}:
+        return {"type": ioc.indicator.type, "ip": value}, {"ip": [value]}
+    return {"type": "artifact" if ioc.indicator.type == "wallet" else "software"}, {}
 
 
 def is_matchable(ioc: SupplyChainIoC) -> bool:

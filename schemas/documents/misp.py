@@ -22,6 +22,15 @@ _THREAT_LEVELS: Final = {
     Severity.INFORMATIONAL: "4",
 }
 
+_ONGOING: Final = "1"
+_ANALYSIS: Final = {
+    "new": "0",
+    "closed": "2",
+    "false-positive": "2",
+    "withdrawn": "2",
+}
+"""By the incident's status: 0 initial, 2 complete; all others are ongoing."""
+
 
 def _uuid(*parts: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, stable_hash(*parts)))
@@ -55,6 +64,7 @@ def misp_event(
     indicators: Sequence[SharedIndicator],
     *,
     tlp: Tlp,
+    status: str,
 ) -> dict[str, Any]:
     """Return the MISP event of an incident, without tenant data, like the STIX bundle.
 
@@ -65,6 +75,7 @@ def misp_event(
         band: Its severity.
         indicators: The shared indicators.
         tlp: The marking.
+        status: The incident's: the state of the analysis follows it.
     """
     tags = [{"name": f"tlp:{tlp}"}]
     seen: set[str] = set()
@@ -81,7 +92,7 @@ def misp_event(
             "date": at.date().isoformat(),
             "timestamp": str(int(at.timestamp())),
             "threat_level_id": _THREAT_LEVELS[band],
-            "analysis": "2",
+            "analysis": _ANALYSIS.get(status, _ONGOING),
             "distribution": "1",
             "published": False,
             "Tag": tags,

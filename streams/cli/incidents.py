@@ -223,6 +223,7 @@ def _exported(document: IncidentDocument, kind: ExportFormat, tlp: Tlp) -> str:
             document.score.band,
             shared_indicators(document),
             tlp=tlp,
+            status=document.status,
         )
         return msgspec.json.encode(event).decode()
     return msgspec.json.encode(document).decode()

@@ -40,10 +40,12 @@ from schemas.incidents.views import (
 )
 from schemas.intel import IntelFact, IntelKind
 from schemas.ledger import FindingSeen, OperatorAlert
+from schemas.notifications import Leg, Notification, NotificationThread, Standing
 from schemas.policy import Policy, Trusted
 from schemas.scans import scan_request
 from schemas.severity import Category, Disposition, Severity, Status
 from schemas.taxonomy import taxonomy
+from streams.apps.notifier import OWN
 from streams.apps.responder import result_record
 from streams.kafka.dead_letters import dead_letter
 from streams.reports.signature_vectors import known_key
@@ -119,6 +121,7 @@ def samples() -> dict[Channel, Sample]:
         Channel.HOLDS: _of(hold),
         Channel.CONTAINMENT_AUDIT: _of(audit),
         Channel.OPERATOR_ALERTS: _of(messages.operator_message(_operator_alert(), messages.LEDGER)),
+        Channel.NOTIFICATIONS: _notification(),
         Channel.DEAD_LETTER: _dead_letter(),
     }
 
@@ -138,6 +141,49 @@ def _event(event: dict[str, Any]) -> Sample:
         key=f"{event['tenantid']}|{event['subject']}",
         headers=(("content-type", b"application/cloudevents+json; charset=UTF-8"),),
         value=orjson.dumps(event),
+    )
+
+
+def _notification() -> Sample:
+    told = Standing(
+        revision=(_MS, 7),
+        digest=DIGEST,
+        title=_DESCRIPTION,
+        why="1 system serves it.",
+        severity=Severity.CRITICAL,
+        status="new",
+        systems=1,
+    )
+    thread = NotificationThread(
+        route="soc",
+        subject=_INCIDENT,
+        tenant=TENANT,
+        incident=_INCIDENT,
+        now=told,
+        told=told,
+        told_ms=_MS,
+        written=1,
+        messages=(
+            Notification(
+                id=stable_id("ntf", _INCIDENT, "opened"),
+                event="opened",
+                at_ms=_MS,
+                route="soc",
+                severity=Severity.CRITICAL,
+                title=f"[CRITICAL] {told.title}",
+                body=told.why,
+                tenant=TENANT,
+                incident=_INCIDENT,
+                status="new",
+                legs=(Leg(destination="soc-chat", attempts=1, next_ms=_MS + 2_000),),
+            ),
+        ),
+        changed_ms=_MS,
+    )
+    return Sample(
+        key=f"notify|soc|{TENANT}|{_INCIDENT}",
+        headers=((OWN, b"notify"),),
+        value=msgspec.json.encode(thread),
     )
 
 

@@ -101,5 +101,13 @@ def test_the_published_schema_only_grows(channel):
         assert needed or not new[place][1], f"{place} became required"
     old_places = {place for place, _, _ in fields(old_schema, old_schema)}
     if channel in (*EVENTS, *READERS):
-        added = [place for place, (_, needed) in new.items() if needed and place not in old_places]
+        # What is on the broker has no record of a type that is new.
+        types = {place.partition(">")[0] for place in old_places if place.startswith("<")}
+        added = [
+            place
+            for place, (_, needed) in new.items()
+            if needed
+            and place not in old_places
+            and (not place.startswith("<") or place.partition(">")[0] in types)
+        ]
         assert not added, f"new required fields {added}"

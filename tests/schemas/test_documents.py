@@ -169,6 +169,23 @@ def test_what_is_not_to_be_matched_has_no_ecs_indicator(changes):
     assert again["threat"]["indicator"]["url"] == {"domain": "data.evil.example"}
 
 
+@pytest.mark.parametrize(
+    ("kind", "key", "field"),
+    [
+        ("url", "url:https://evil.example/x", {"url": {"original": "https://evil.example/x"}}),
+        ("domain", "domain:evil.example", {"url": {"domain": "evil.example"}}),
+        ("ipv4-addr", "ipv4:203.0.113.9", {"ip": "203.0.113.9"}),
+        ("ipv6-addr", "ipv6:2001:db8::9", {"ip": "2001:db8::9"}),
+        ("wallet", "wallet:0x" + "a" * 40, {}),
+    ],
+)
+def test_network_indicators_have_their_ecs_fields(kind, key, field):
+    document = plain(ecs.indicator_document(indicator(key, kind=kind)))
+    assert ecs_errors(document) == []
+    found = document["threat"]["indicator"]
+    assert {name: found[name] for name in field} == field
+
+
 def test_a_name_that_begins_with_an_at_sign_is_no_version():
     document = plain(ecs.indicator_document(indicator("model:@acme/internal/m@r1")))
     assert document["package"] == {"name": "@acme/internal/m", "type": "model", "version": "r1"}
@@ -215,9 +232,29 @@ def test_a_misp_event_names_the_galaxy_and_marks_only_values_for_detection():
         Severity.CRITICAL,
         [examples.shared(), examples.shared("pypi:x@1", "x@1")],
         tlp=Tlp.AMBER,
+        status="contained",
     )["Event"]
     assert [a["to_ids"] for a in event["Attribute"]] == [True, False]
     assert {"name": "tlp:amber"} in event["Tag"]
+
+
+@pytest.mark.parametrize(
+    ("status", "analysis"),
+    [
+        ("new", "0"),
+        ("acknowledged", "1"),
+        ("contained", "1"),
+        ("recovering", "1"),
+        ("closed", "2"),
+        ("false-positive", "2"),
+        ("withdrawn", "2"),
+    ],
+)
+def test_the_state_of_a_misp_analysis_follows_the_incident(status, analysis):
+    event = misp.misp_event(
+        "inc-1", "title", examples.TIME, Severity.HIGH, [], tlp=Tlp.GREEN, status=status
+    )["Event"]
+    assert event["analysis"] == analysis
 
 
 @pytest.mark.parametrize(

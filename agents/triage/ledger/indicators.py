@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
 from agents.checks.packages.intel_match import matches
-from agents.domain.basis import (
-    bare_finding,
-    basis_of,
-    claimed,
-    is_advice,
-    is_verified,
-)
-from agents.triage.bounded_sets import (
-    clip,
-    clip_or_none,
-    keep_smallest,
-    stable_rank,
-)
+from agents.domain.basis import bare_finding, basis_of, claimed, is_advice, is_verified
+from agents.domain.network_values import defanged, network_values
+from agents.triage.bounded_sets import clip, clip_or_none, keep_smallest, stable_rank
 from agents.triage.correlation import correlations, reached, taints
 from agents.triage.ledger import drift
 from agents.triage.ledger.batch import LedgerBatch, content_hash, supersedes
@@ -306,6 +297,35 @@ def _publish(batch: LedgerBatch, key: str, ioc: IocRow, row: ComponentRow) -> No
         basis=finding.basis,
     )
     batch.indicator(record)
+    for sibling in network_indicators(record, hostile=taints(finding)):
+        batch.indicator(sibling)
+
+
+def network_indicators(record: SupplyChainIoC, *, hostile: bool) -> Iterator[SupplyChainIoC]:
+    """Yield the indicators of what a hostile payload speaks to: they live as long as it does.
+
+    They are to be looked for, never blocked on their own: a payload may name a host that many use.
+
+    Args:
+        record: The indicator of the payload; its evidence holds the payload's text.
+        hostile: Whether what was found is an attack; else nothing is told.
+    """
+    if not hostile or record.category is not Category.COMPROMISE:
+        return
+    for value in network_values(record.evidence):
+        yield msgspec.structs.replace(
+            record,
+            id=stable_id("ioc", record.id, value.key),
+            description=f"{defanged(value.value)} in what {record.component} carries",
+            evidence={"found_in": record.indicator.key, "finding": record.description},
+            indicator=Indicator(
+                key=value.key,
+                type=value.kind,
+                value=value.value,
+                disposition=Disposition.CONTEXT if value.well_known else Disposition.DETECT,
+            ),
+            prevalence=None,
+        )
 
 
 def _category(finding: Finding) -> Category:

