@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from agents.triage.containment import plan
+from agents.triage.containment import as_published, plan
 from agents.triage.holds.attempts import ANSWER_MS, ISSUED_MS
 from agents.triage.holds.rows import ATTEMPTS, thing_key
 from agents.triage.incidents.advice import investigation
@@ -110,7 +110,7 @@ def _issue(case: IncidentRows, tenant_state: TenantState, now_ms: int, tell: Tel
         automatic = planned_spec.mode is Mode.AUTOMATIC
         lasts = ISSUED_MS if automatic else PROPOSED_MS
         spec = msgspec.structs.replace(
-            planned_spec,
+            as_published(planned_spec),
             expires=from_ms(now_ms + lasts),
             after=tuple(one for one in planned_spec.after if _is_awaited(one, row, due)),
         )
@@ -307,7 +307,7 @@ def _take_advice(case: IncidentRows, tenant_state: TenantState, now_ms: int) -> 
         known = row.commands.get(spec.command_id)
         if spec.mode is Mode.ADVISED and known is None and goal and spec.command_id in approved:
             row.commands[spec.command_id] = CommandState(
-                spec=spec,
+                spec=as_published(spec),
                 phase=CommandPhase.PROPOSED,
                 since_ms=now_ms,
                 expires_ms=now_ms + PROPOSED_MS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -29,7 +29,7 @@ from agents.triage.incidents.tenant_state import (
     known_tenants,
     tenant_state_of,
 )
-from agents.triage.incidents.views import alert_view, significance
+from agents.triage.incidents.views import activities, alert_view, significance
 from agents.triage.ledger.rows import to_ms
 from agents.triage.routing import incident_message
 from agents.triage.store import Store
@@ -57,6 +57,7 @@ from schemas.ledger import OperatorAlert, Revision, Tick
 from schemas.sharing import may_be_shared, shared_indicators
 
 IncidentInput = IncidentMessage | Decision
+_ENDED: Final = frozenset(status for status in IncidentStatus if status.ended)
 
 
 class Documents(Protocol):
@@ -224,6 +225,36 @@ class _IncidentBatch:
                 self._decide(case, message, at_ms)
             case ForgedResult():
                 self._forged(message)
+        self._publish_turns(case, message, at_ms)
+
+    def _publish_turns(self, case: IncidentRows, message: IncidentInput, at_ms: int) -> None:
+        """Publish at once that an alert opens, closes, or is open again.
+
+        Which records create and close an alert, and their ids, must not depend on how records are
+        cut into batches: after a crash they may be cut otherwise.
+        """
+        if not case.exists():
+            return
+        if isinstance(message, FindingUpdate):
+            tenants: Iterable[str] = (message.finding.tenant,)
+        elif isinstance(message, Decision | DecisionUpdate):
+            decision = message.decision if isinstance(message, DecisionUpdate) else message
+            tenants = case.tenants() if decision.tenant is None else (decision.tenant,)
+        elif isinstance(message, Exposure | Withdrawal | Proof | KnownGood | HoldNotice):
+            tenants = (message.tenant,)
+        else:
+            return
+        self._publish.caused_by(self._entered.get(case.incident, 0))
+        for tenant in tenants:
+            row = case.actions(tenant)
+            may_end = not isinstance(message, FindingUpdate | Exposure) or (
+                isinstance(message, Exposure) and not message.active
+            )
+            if (may_end or not row.published) and tenant in case.core.tenants.values():
+                part = self._part(case, tenant)
+                if not row.published or part.ended != (row.published_status in _ENDED):
+                    self._publish_alert(case, part, at_ms)
+        self._publish.caused_by(0)
 
     def _answered(self, case: IncidentRows, result: ResultUpdate) -> None:
         hold = reducers.hold_of(case, result)
@@ -425,6 +456,11 @@ class _IncidentBatch:
             case.save(row)
         part = self._part(case, tenant)
         self._wait(case, part)
+        self._publish_alert(case, part, at_ms)
+
+    def _publish_alert(self, case: IncidentRows, part: TenantState, at_ms: int) -> None:
+        """Publish the alert of a tenant's part, if it says anything new."""
+        row = part.actions
         view = alert_view(case, part)
         content = significance(view)
         if content == row.published or (
@@ -436,7 +472,9 @@ class _IncidentBatch:
             # Nobody read of it, so there is nothing to close; or the finding is still under way,
             # and its alert names the system as well.
             return
+        for activity in activities(row, view.status):
+            told = msgspec.structs.replace(view, activity=activity)
+            for message in self._documents.alert(told, at_ms):
+                self._publish(message)
         row.published, row.published_status = content, view.status
         case.save(row)
-        for message in self._documents.alert(view, at_ms):
-            self._publish(message)

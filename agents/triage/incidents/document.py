@@ -8,14 +8,15 @@ from typing import Final
 from agents.triage.correlation import correlations
 from agents.triage.incidents.command_views import LISTED, command_views, most_important
 from agents.triage.incidents.incident_rows import IncidentRows
+from agents.triage.incidents.naming import title_of
 from agents.triage.incidents.tenant_state import TenantState, bucket, phase_of
-from agents.triage.incidents.timeline import TIMELINE, bounded, timeline_entries
+from agents.triage.incidents.timeline import TIMELINE, bounded, names_in, timeline_entries
 from agents.triage.incidents.views import (
     assignee_of,
+    count_systems,
     finding_view,
     next_action_of,
     processing_times,
-    title_of,
     truncated_parts,
     union,
     worst_of,
@@ -58,6 +59,7 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
     ]
     of_tenant = [(one, tuple(command_views(case, one))) for one in tenant_states]
     tasks: list[TaskView] = [one for tenant_state in tenant_states for one in tenant_state.tasks]
+    names = {uid: name for part in tenant_states for uid, name in names_in(part).items()}
     timeline = list(
         dict.fromkeys(
             entry
@@ -67,6 +69,7 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
                 (finding_view(group.finding, active=True) for group, _ in one.own),
                 most_important(one, many),
                 operator=True,
+                names=names,
             )
         )
     )
@@ -94,14 +97,11 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
     ):
         if listed > most:
             truncated.add(part)
-    held = sum(
-        max(len(one.systems), one.systems_row.tally.count() if one.systems_row.full else 0)
-        for one in tenant_states
-    )
+    affected = sum(count_systems(part) for part in tenant_states)
     return IncidentDocument(
         id=case.incident,
         root=case.core.root,
-        title=title_of(worst, case.core.root),
+        title=title_of(worst, case.core.root, systems),
         status=status,
         phase=phase_of(leading) if leading is not None else Phase.DETECTION,
         score=total,
@@ -112,7 +112,7 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
                 tenant=one.tenant,
                 score=one.score,
                 status=one.status,
-                systems=bucket(len(one.systems), LISTED),
+                systems=bucket(count_systems(one), LISTED),
                 assignee=assignee_of(one),
             )
             for one in tenant_states
@@ -121,7 +121,7 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
         organisations=case.core.tenant_tally.count(),
         findings=findings[: LISTED * 2],
         systems=tuple(systems[: LISTED * 4]),
-        system_count=bucket(held, LISTED * 4),
+        system_count=bucket(affected, LISTED * 4),
         timeline=bounded(timeline),
         commands=tuple(commands[: LISTED * 4]),
         tasks=tuple(tasks[: LISTED * 4]),

@@ -13,6 +13,8 @@ from agents.triage.containment import evidence_paths
 from agents.triage.incidents.advice import WHY
 from agents.triage.incidents.command_views import LISTED, command_views, most_important
 from agents.triage.incidents.incident_rows import IncidentRows
+from agents.triage.incidents.naming import title_of
+from agents.triage.incidents.rows import ActionsRow
 from agents.triage.incidents.tenant_state import (
     TenantState,
     alert_id,
@@ -21,7 +23,7 @@ from agents.triage.incidents.tenant_state import (
     phase_of,
     readable_root,
 )
-from agents.triage.incidents.timeline import bounded, timeline_entries
+from agents.triage.incidents.timeline import bounded, in_stable_order, timeline_entries
 from agents.triage.ledger.rows import EXPOSURE_RANK, from_ms
 from schemas.canonical import stable_id
 from schemas.decisions import DecisionKind
@@ -111,9 +113,7 @@ def alert_view(case: IncidentRows, tenant_state: TenantState) -> AlertView:
         )
     )
     systems = tuple(tenant_state.systems[:LISTED])
-    count = len(tenant_state.systems)
-    if tenant_state.systems_row.full:
-        count = max(count, tenant_state.systems_row.tally.count())
+    count = count_systems(tenant_state)
     pattern, why = _pattern(others, tenant_state, related)
     commands = tuple(command_views(case, tenant_state))
     listed = most_important(tenant_state, commands)
@@ -121,19 +121,16 @@ def alert_view(case: IncidentRows, tenant_state: TenantState) -> AlertView:
         *(view.event_id for view in own if view.event_id),
         *(entry.event_id for entry in tenant_state.entries),
     }
-    answered = any(command.results for command in tenant_state.actions.commands.values())
     status = tenant_state.status
-    changed = tenant_state.decisions or answered or len(events) > 1
-    activity = Activity.UPDATE if changed else Activity.CREATE
     root = readable_root(case.core.root, tenant_state.tenant)
     return AlertView(
         id=alert_id(case.incident, tenant_state.tenant),
         incident=case.incident,
         tenant=tenant_state.tenant,
-        activity=Activity.CLOSE if status.ended else activity,
+        activity=activities(tenant_state.actions, status)[-1],
         status=status,
         phase=phase_of(tenant_state),
-        title=title_of(worst, root),
+        title=title_of(worst, root, tenant_state.systems),
         message=_message(worst, tenant_state, count),
         score=tenant_state.score,
         pattern=pattern,
@@ -157,6 +154,26 @@ def alert_view(case: IncidentRows, tenant_state: TenantState) -> AlertView:
         truncated=truncated_parts(tenant_state, len(commands)),
         processing=processing_times(tenant_state),
     )
+
+
+def activities(row: ActionsRow, status: IncidentStatus) -> tuple[Activity, ...]:
+    """Return what the next records of an alert do with it: as a rule there is one.
+
+    The first record of an alert creates it, whatever its status by then. It is closed once for
+    each time that it ends; what is learnt of a closed alert updates it, and so does opening it
+    again.
+
+    Args:
+        row: What was published of the alert so far.
+        status: Its status now.
+
+    Source: OCSF 1.7, Detection Finding, `activity_id`: 1 Create, 2 Update, 3 Close.
+    """
+    was_ended = bool(row.published_status) and IncidentStatus(row.published_status).ended
+    turn = Activity.CLOSE if status.ended and not was_ended else Activity.UPDATE
+    if row.published:
+        return (turn,)
+    return (Activity.CREATE, Activity.CLOSE) if status.ended else (Activity.CREATE,)
 
 
 def truncated_parts(tenant_state: TenantState, commands: int) -> tuple[str, ...]:
@@ -190,16 +207,16 @@ def worst_of(findings: Sequence[FindingView]) -> FindingView | None:
     )
 
 
-def title_of(worst: FindingView | None, root: str) -> str:
-    """Return the title of an incident: what was found at worst, and in what."""
-    kind = worst.ioc_type.replace("_", " ") if worst is not None else "exposure"
-    return f"{kind[:1].upper()}{kind[1:]}: {root}"
+def count_systems(part: TenantState) -> int:
+    """Return how many systems a part reaches; an estimate where not all are kept."""
+    count = len({system.system for system in part.systems})
+    return max(count, part.systems_row.tally.count()) if part.systems_row.full else count
 
 
 def _message(worst: FindingView | None, tenant_state: TenantState, count: int) -> str:
-    told = bucket(count, LISTED)
+    systems = bucket(count, LISTED)
     reach = {0: "No system is known to hold it", 1: "One system is affected"}.get(
-        told, f"{told} systems or components are affected"
+        systems, f"{systems} systems are affected"
     )
     exposure = max(
         (system.exposure for system in tenant_state.systems),
@@ -322,9 +339,12 @@ def significance(view: AlertView | IncidentDocument) -> str:
     """Return an id of all in a document that a person would act on: without processing times."""
     plain: dict[str, Any] = msgspec.to_builtins(view)
     plain.pop("processing", None)
-    for entry in plain.get("timeline", ()):
-        if entry.get("processing"):
-            entry.pop("at")
+    # What a record does with the alert follows from those before it.
+    plain.pop("activity", None)
+    plain["timeline"] = [
+        {**msgspec.to_builtins(entry), "at": None if entry.processing else entry.at.isoformat()}
+        for entry in sorted(view.timeline, key=in_stable_order)
+    ]
     for command in plain.get("commands", ()):
         command["spec"].pop("expires", None)
     return stable_id("sig", msgspec.json.encode(plain, order="sorted").decode())
