@@ -111,7 +111,7 @@ def markdown(incident: IncidentDocument) -> str:
         "## What was found",
         "",
         *_table(
-            ("rule", "severity", "confidence", "component", "where", "what"),
+            ("rule", "severity", "confidence", "component", "where", "what", "known by"),
             [
                 (
                     f.rule_id,
@@ -124,6 +124,7 @@ def markdown(incident: IncidentDocument) -> str:
                         if name in f.evidence
                     ),
                     f.description + ("" if f.active else " (withdrawn)"),
+                    f.known_by + (" (advice only)" if f.advice else ""),
                 )
                 for f in incident.findings
             ],

@@ -50,7 +50,7 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
     count = max(case.core.tenant_tally.count(), len(concerned))
     total = _operator_score(concerned, count)
     findings = _distinct(
-        finding_view(group.finding, active=holds)
+        finding_view(group.finding, active=holds, operator=True)
         for tenant_state in concerned
         for group, holds in tenant_state.own
     )
@@ -66,7 +66,7 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
             for one, many in of_tenant
             for entry in timeline_entries(
                 one,
-                (finding_view(group.finding, active=True) for group, _ in one.own),
+                (finding_view(group.finding, active=True, operator=True) for group, _ in one.own),
                 most_important(one, many),
                 operator=True,
                 names=names,

@@ -25,6 +25,7 @@ from agents.triage.incidents.tenant_state import (
 )
 from agents.triage.incidents.timeline import bounded, in_stable_order, timeline_entries
 from agents.triage.ledger.rows import EXPOSURE_RANK, from_ms
+from schemas.basis import BasisKind
 from schemas.canonical import stable_id
 from schemas.decisions import DecisionKind
 from schemas.findings import Finding
@@ -43,7 +44,12 @@ EVENT_IDS: Final = 32
 
 
 def finding_view(
-    finding: Finding, *, active: bool, reader: str | None = None, made_from: bool = False
+    finding: Finding,
+    *,
+    active: bool,
+    reader: str | None = None,
+    made_from: bool = False,
+    operator: bool = False,
 ) -> FindingView:
     """Return a finding as documents show it.
 
@@ -52,10 +58,14 @@ def finding_view(
         active: Whether it still holds.
         reader: Who reads it; None: its own tenant.
         made_from: The reader's component is only made from what it is about.
+        operator: The operator reads it: claims name their tenant.
     """
     tenant = finding.tenant if reader is None else reader
     read = msgspec.structs.replace(finding, tenant=tenant)
-    how = known_by(basis_of(read), tenant)
+    basis = basis_of(read)
+    how = known_by(basis, tenant)
+    if operator and basis.kind is BasisKind.CLAIMED and basis.tenant:
+        how = f"the claim of {basis.tenant}, by its own events"
     return FindingView(
         id=finding.id,
         rule_id=finding.rule_id,
@@ -226,6 +236,8 @@ def _message(worst: FindingView | None, tenant_state: TenantState, count: int) -
     what = "What was found was withdrawn"
     if worst is not None:
         what = worst.description
+        if worst.known_by:
+            what = f"{what} (known by {worst.known_by})"
     elif tenant_state.systems:
         what = "It holds a component that is part of an incident"
     return f"{what}. {reach}; the farthest is {exposure}."
