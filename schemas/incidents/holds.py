@@ -78,6 +78,8 @@ class HoldReason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     """A person decided that it no longer holds."""
     retries: int = 0
     """How often a person asked to try again."""
+    issued: bool = False
+    """The command was issued before holds were kept: the hold takes it over as it is."""
 
 
 class Suspicion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="suspicion"):

@@ -9,7 +9,7 @@ from agents.triage.holds.rows import THINGS, Hold, Reason, Suspects, Thing, thin
 from agents.triage.ledger.rows import to_ms
 from agents.triage.rollback_targets import GOALS
 from schemas.incidents.commands import CommandSpec
-from schemas.incidents.holds import HoldReason, ReasonState, Suspicion
+from schemas.incidents.holds import HoldReason, HoldState, ReasonState, Suspicion
 from schemas.incidents.updates import ResultUpdate
 
 REASONS: Final = 12
@@ -51,6 +51,7 @@ def on_reason(hold: Hold, message: HoldReason) -> bool:
         goals=message.goals[:GOALS],
         closed=message.closed,
         retries=message.retries,
+        issued=message.issued,
     )
     if (
         known is not None
@@ -70,7 +71,16 @@ def on_reason(hold: Hold, message: HoldReason) -> bool:
         thing.overflowed = thing.overflowed or calls
         return True
     thing.reasons[message.incident] = reason
+    if reason.issued and reason.state.stands:
+        _note_issued(thing, reason.spec)
     return True
+
+
+def _note_issued(thing: Thing, spec: CommandSpec) -> None:
+    """Note a command that was issued before holds were kept, beside the one in force."""
+    held = thing.command if thing.state is HoldState.HELD else None
+    if held is not None and spec.command_id != held.command_id:
+        thing.others[spec.command_id] = spec
 
 
 def _make_room(thing: Thing, new: Reason) -> bool:

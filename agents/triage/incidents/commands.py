@@ -11,6 +11,7 @@ import msgspec
 from agents.triage.containment import as_published, plan
 from agents.triage.holds.attempts import ANSWER_MS, ISSUED_MS
 from agents.triage.holds.rows import ATTEMPTS, thing_key
+from agents.triage.incidents.adoption import adopted_ids
 from agents.triage.incidents.advice import investigation
 from agents.triage.incidents.hold_reasons import Ask, ask_holds
 from agents.triage.incidents.incident_rows import IncidentRows
@@ -164,9 +165,19 @@ def planned(case: IncidentRows, tenant_state: TenantState) -> tuple[CommandSpec,
     They are computed once for each state of the part.
     """
     numbered = case.asked(tenant_state.tenant).generations
-    key = (tenant_state.actions.generation, tuple(sorted(numbered.items())))
+    adopted = adopted_ids(tenant_state.actions.commands.values())
+    key = (
+        tenant_state.actions.generation,
+        tuple(sorted(numbered.items())),
+        tuple(sorted(adopted.values())),
+    )
     if key not in tenant_state.plans:
-        tenant_state.plans[key] = _plan(case, tenant_state, numbered)
+        tenant_state.plans[key] = tuple(
+            msgspec.structs.replace(
+                spec, command_id=adopted.get((spec.action, spec.target), spec.command_id)
+            )
+            for spec in _plan(case, tenant_state, numbered)
+        )
     return tenant_state.plans[key]
 
 
@@ -276,7 +287,7 @@ def _decide(case: IncidentRows, tenant_state: TenantState, now_ms: int, tell: Te
     for command in row.commands.values():
         changed = _try_again(tenant_state, command, now_ms, tell) or changed
         for decision, received_ms in tenant_state.decisions:
-            named = decision.target == command.spec.command_id
+            named = decision.target in {command.spec.command_id, command.former_id}
             if decision.decision is DecisionKind.RELEASE and named:
                 changed = _let_go(tenant_state, command) or changed
             if command.phase is not CommandPhase.PROPOSED:

@@ -13,6 +13,7 @@ from agents.messages import INCIDENTS, operator_message
 from agents.ports import Delivery, Message, Publish, Rows
 from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.incidents import exposures, known_good, reducers
+from agents.triage.incidents.adoption import adopt, known_answers
 from agents.triage.incidents.commands import next_due, on_time, update_commands
 from agents.triage.incidents.deadlines import Deadlines
 from agents.triage.incidents.document import LISTED_TENANTS, incident_document
@@ -160,6 +161,8 @@ class _IncidentBatch:
     def take(self, delivery: Delivery[IncidentInput]) -> None:
         """Reduce one message."""
         record, message = delivery.record, delivery.value
+        for incident in self._deadlines.to_adopt():
+            self._adopt_all(self.case(incident), record.timestamp_ms)
         if isinstance(message, Tick):
             self._tick(message.time_ms)
             return
@@ -235,17 +238,8 @@ class _IncidentBatch:
         """
         if not case.exists():
             return
-        if isinstance(message, FindingUpdate):
-            tenants: Iterable[str] = (message.finding.tenant,)
-        elif isinstance(message, Decision | DecisionUpdate):
-            decision = message.decision if isinstance(message, DecisionUpdate) else message
-            tenants = case.tenants() if decision.tenant is None else (decision.tenant,)
-        elif isinstance(message, Exposure | Withdrawal | Proof | KnownGood | HoldNotice):
-            tenants = (message.tenant,)
-        else:
-            return
         self._publish.caused_by(self._entered.get(case.incident, 0))
-        for tenant in tenants:
+        for tenant in _tenants_of(case, message):
             row = case.actions(tenant)
             may_end = not isinstance(message, FindingUpdate | Exposure) or (
                 isinstance(message, Exposure) and not message.active
@@ -255,6 +249,18 @@ class _IncidentBatch:
                 if not row.published or part.ended != (row.published_status in _ENDED):
                     self._publish_alert(case, part, at_ms)
         self._publish.caused_by(0)
+
+    def _adopt_all(self, case: IncidentRows, at_ms: int) -> None:
+        """Give the commands of before holds were kept to their holds, with their answers."""
+        for tenant in case.tenants():
+            adopted = adopt(case.actions(tenant))
+            if not adopted:
+                continue
+            case.count_record(at_ms)
+            case.save(case.actions(tenant))
+            self._update_commands(case, self._part(case, tenant), at_ms)
+            for result in known_answers(tenant, adopted):
+                self._publish(incident_message(hold_key(tenant, result.hold), result))
 
     def _answered(self, case: IncidentRows, result: ResultUpdate) -> None:
         hold = reducers.hold_of(case, result)
@@ -478,3 +484,19 @@ class _IncidentBatch:
                 self._publish(message)
         row.published, row.published_status = content, view.status
         case.save(row)
+
+
+def _tenants_of(case: IncidentRows, message: IncidentInput) -> Iterable[str]:
+    """Return the tenants whose parts a message changes, of those that are part of the incident."""
+    match message:
+        case FindingUpdate():
+            named: Iterable[str] = (message.finding.tenant,)
+        case Decision(tenant=None) | DecisionUpdate(decision=Decision(tenant=None)):
+            return case.tenants()
+        case Decision(tenant=str(tenant)) | DecisionUpdate(decision=Decision(tenant=str(tenant))):
+            named = (tenant,)
+        case Exposure() | Withdrawal() | Proof() | KnownGood() | HoldNotice() | ResultUpdate():
+            named = (message.tenant,)
+        case _:
+            return ()
+    return set(named) & set(case.core.tenants.values())

@@ -9,6 +9,7 @@ import msgspec
 
 from agents.triage.bounded_sets import stable_rank
 from agents.triage.containment import command_id
+from agents.triage.incidents.adoption import is_adopted
 from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.rows import CommandState
 from agents.triage.incidents.tenant_state import TenantState, bad_digests, good_of
@@ -127,6 +128,7 @@ def _reason(case: IncidentRows, part: TenantState, command: CommandState) -> Hol
         if spec.action is Action.ROLLBACK
         else (),
         closed=part.status is IncidentStatus.CLOSED,
+        issued=is_adopted(spec) and command.phase is not CommandPhase.PROPOSED,
         by_person=part.status is IncidentStatus.FALSE_POSITIVE
         or command.phase is CommandPhase.RELEASED,
         retries=sum(
@@ -142,7 +144,7 @@ def _ids(spec: CommandSpec) -> set[str]:
     for generation in range(max(spec.generation - GENERATIONS, 0), spec.generation + 1):
         issued = command_id("", spec.tenant, spec.action, spec.target, generation)
         ids |= {issued, command_id("", spec.tenant, spec.undo or "", issued)}
-    return ids
+    return ids | {spec.command_id}
 
 
 def leave_holds(case: IncidentRows, part: TenantState, ask: Ask) -> None:

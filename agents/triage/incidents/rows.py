@@ -220,6 +220,8 @@ class CommandState(msgspec.Struct, array_like=True):
     escalated: bool = False
     retries: int = 0
     """How often a person had it tried again."""
+    former_id: str | None = None
+    """The id that it was proposed under before holds were kept."""
 
     def latest(self) -> tuple[int, int, str] | None:
         """Return the answer that counts: a success, else the last."""
@@ -327,3 +329,5 @@ class ClockRow(msgspec.Struct, array_like=True):
 
     time_ms: int = 0
     day: int = 0
+    adopted: str = ""
+    """Up to which incident commands of before holds were kept are in their holds."""
