@@ -34,9 +34,9 @@ def most_important(
     if len(commands) <= LISTED:
         return tuple(commands)
     order = importance(tenant_state)
-    first = sorted(commands, key=lambda one: order(one.spec))[:LISTED]
-    chosen = {one.spec.command_id for one in first}
-    return tuple(one for one in commands if one.spec.command_id in chosen)
+    first = sorted(commands, key=lambda view: order(view.spec))[:LISTED]
+    chosen = {view.spec.command_id for view in first}
+    return tuple(view for view in commands if view.spec.command_id in chosen)
 
 
 def command_views(case: IncidentRows, tenant_state: TenantState) -> Iterable[CommandView]:
@@ -73,10 +73,10 @@ def command_views(case: IncidentRows, tenant_state: TenantState) -> Iterable[Com
     order = tuple(VERBS)
     return sorted(
         views,
-        key=lambda one: (
-            order.index(one.spec.action) if one.spec.action in order else len(order),
-            one.spec.target,
-            one.spec.command_id,
+        key=lambda view: (
+            order.index(view.spec.action) if view.spec.action in order else len(order),
+            view.spec.target,
+            view.spec.command_id,
         ),
     )
 

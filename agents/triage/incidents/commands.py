@@ -83,8 +83,8 @@ def update_commands(
     row = tenant_state.actions
     advised = [
         name
-        for name, one in row.commands.items()
-        if one.phase is CommandPhase.GONE and one.spec.mode is Mode.ADVISED
+        for name, command in row.commands.items()
+        if command.phase is CommandPhase.GONE and command.spec.mode is Mode.ADVISED
     ]
     for name in advised:
         # The hold was told: what is left is advice.
@@ -100,7 +100,7 @@ def _issue(case: IncidentRows, tenant_state: TenantState, now_ms: int, tell: Tel
     called_for = {spec.command_id: spec for spec in planned(case, tenant_state)}
     wanted = {name: spec for name, spec in called_for.items() if spec.mode is not Mode.ADVISED}
     changed = _withdraw(row, called_for) or changed
-    room = COMMANDS - sum(1 for one in row.commands.values() if one.spec.undoes is None)
+    room = COMMANDS - sum(1 for command in row.commands.values() if command.spec.undoes is None)
     due = [spec for spec in wanted.values() if spec.command_id not in row.commands]
     if len(due) > room:
         due = sorted(due, key=importance(tenant_state))[:room]
@@ -113,7 +113,7 @@ def _issue(case: IncidentRows, tenant_state: TenantState, now_ms: int, tell: Tel
         spec = msgspec.structs.replace(
             as_published(planned_spec),
             expires=from_ms(now_ms + lasts),
-            after=tuple(one for one in planned_spec.after if _is_awaited(one, row, due)),
+            after=tuple(before for before in planned_spec.after if _is_awaited(before, row, due)),
         )
         row.commands[spec.command_id] = CommandState(
             spec=spec,
@@ -134,23 +134,25 @@ def _begin_anew(case: IncidentRows, tenant_state: TenantState) -> bool:
     What became of them stands on the topics. The new ones get new ids.
     """
     row = tenant_state.actions
-    originals = [one for one in row.commands.values() if one.spec.undoes is None]
-    ended = [one for one in originals if one.lifted or one.phase is CommandPhase.GONE]
+    originals = [command for command in row.commands.values() if command.spec.undoes is None]
+    ended = [
+        command for command in originals if command.lifted or command.phase is CommandPhase.GONE
+    ]
     back = bool(ended) and all(
-        one in ended or one.phase is CommandPhase.REJECTED for one in originals
+        command in ended or command.phase is CommandPhase.REJECTED for command in originals
     )
     dry = not tenant_state.policy.dry_run and any(
-        one.spec.dry_run
-        and one.phase not in {CommandPhase.REJECTED, CommandPhase.GONE}
-        and not one.lifted
-        for one in originals
+        command.spec.dry_run
+        and command.phase not in {CommandPhase.REJECTED, CommandPhase.GONE}
+        and not command.lifted
+        for command in originals
     )
     if not back and not dry:
         return False
     asked = case.asked(tenant_state.tenant)
-    for one in originals:
-        spec = one.spec
-        if spec.hold and one.phase is not CommandPhase.GONE:
+    for command in originals:
+        spec = command.spec
+        if spec.hold and command.phase is not CommandPhase.GONE:
             key = thing_key(spec.action, spec.target)
             asked.generations[key] = max(asked.generations.get(key, 0), spec.generation + 1)
     case.save_asked(asked)
@@ -188,7 +190,7 @@ def _plan(
         return _investigations(case, tenant_state)
     policy = tenant_state.policy
     if tenant_state.by_scan_alone:
-        kept = tuple(one for one in policy.automatic if one == Action.CAPTURE_EVIDENCE)
+        kept = tuple(action for action in policy.automatic if action == Action.CAPTURE_EVIDENCE)
         policy = msgspec.structs.replace(policy, automatic=kept)
     return plan(
         case.incident,
@@ -203,7 +205,7 @@ def _plan(
 
 
 def _investigations(case: IncidentRows, tenant_state: TenantState) -> tuple[CommandSpec, ...]:
-    components = {one.component for one in tenant_state.systems}
+    components = {system.component for system in tenant_state.systems}
     components |= {group.finding.component for group, holds in tenant_state.own if holds}
     if not components:
         return ()
@@ -220,7 +222,7 @@ def _investigations(case: IncidentRows, tenant_state: TenantState) -> tuple[Comm
 
 def _is_awaited(name: str, row: ActionsRow, due: list[CommandSpec]) -> bool:
     """Tell whether a command is issued or proposed: one that never is would be awaited for ever."""
-    return name in row.commands or any(one.command_id == name for one in due)
+    return name in row.commands or any(spec.command_id == name for spec in due)
 
 
 def importance(
@@ -236,7 +238,7 @@ def importance(
     for system in tenant_state.systems:
         for name in (system.system, system.component):
             stated = (system.criticality, tenant_state.policy.criticality.get(name))
-            critical[name] = max(critical.get(name, 0.0), *(one or 0.0 for one in stated))
+            critical[name] = max(critical.get(name, 0.0), *(value or 0.0 for value in stated))
             since[name] = min(since.get(name, system.since), system.since)
 
     def order(spec: CommandSpec) -> tuple[int, float, datetime, str, str]:
@@ -282,7 +284,7 @@ def _withdraw(row: ActionsRow, called_for: dict[str, CommandSpec]) -> bool:
 def _decide(case: IncidentRows, tenant_state: TenantState, now_ms: int, tell: Tell) -> bool:
     row = tenant_state.actions
     changed = False
-    if any(one.decision is DecisionKind.APPROVE for one, _ in tenant_state.decisions):
+    if any(decision.decision is DecisionKind.APPROVE for decision, _ in tenant_state.decisions):
         changed = _take_advice(case, tenant_state, now_ms)
     for command in row.commands.values():
         changed = _try_again(tenant_state, command, now_ms, tell) or changed
@@ -310,7 +312,9 @@ def _take_advice(case: IncidentRows, tenant_state: TenantState, now_ms: int) -> 
         return False
     row = tenant_state.actions
     approved = {
-        one.target for one, _ in tenant_state.decisions if one.decision is DecisionKind.APPROVE
+        decision.target
+        for decision, _ in tenant_state.decisions
+        if decision.decision is DecisionKind.APPROVE
     }
     changed = False
     for spec in planned(case, tenant_state):
@@ -356,8 +360,8 @@ def _let_go(tenant_state: TenantState, command: CommandState) -> bool:
 def _try_again(tenant_state: TenantState, command: CommandState, now_ms: int, tell: Tell) -> bool:
     """Issue a failed or expired command again; a hold does so for what contains."""
     asked = sum(
-        one.decision is DecisionKind.RETRY and one.target == command.spec.command_id
-        for one, _ in tenant_state.decisions
+        decision.decision is DecisionKind.RETRY and decision.target == command.spec.command_id
+        for decision, _ in tenant_state.decisions
     )
     if command.spec.hold or asked <= command.retries:
         return False
@@ -449,10 +453,10 @@ def next_due(tenant_state: TenantState, now_ms: int) -> int | None:
         # A change of the policy may show it shut, and no record tells of that here.
         due.append(now_ms + POLICY_MS)
     if not tenant_state.ended and any(
-        one.spec.dry_run
-        and one.phase in {CommandPhase.PROPOSED, CommandPhase.ISSUED, CommandPhase.EXPIRED}
-        and not one.lifted
-        for one in tenant_state.actions.commands.values()
+        command.spec.dry_run
+        and command.phase in {CommandPhase.PROPOSED, CommandPhase.ISSUED, CommandPhase.EXPIRED}
+        and not command.lifted
+        for command in tenant_state.actions.commands.values()
     ):
         # Nor that dry runs end.
         due.append(now_ms + POLICY_MS)

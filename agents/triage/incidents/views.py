@@ -105,12 +105,12 @@ def alert_view(case: IncidentRows, tenant_state: TenantState) -> AlertView:
     since = min((system.since for system in tenant_state.systems), default=from_ms(0))
     shared = [
         finding_view(
-            msgspec.structs.replace(one, occurred_at=since),
+            msgspec.structs.replace(finding, occurred_at=since),
             active=True,
             reader=tenant_state.tenant,
             made_from=all(system.path for system in tenant_state.systems),
         )
-        for one in tenant_state.shared
+        for finding in tenant_state.shared
     ]
     findings = tuple(own + shared)
     worst = worst_of(findings)
@@ -192,10 +192,10 @@ def truncated_parts(tenant_state: TenantState, commands: int) -> tuple[str, ...]
     if tenant_state.actions.full:
         parts.append("over-commanding")
     if any(
-        len(evidence_paths(tenant_state.policy, one.system))
-        < len(tenant_state.policy.evidence[one.system])
-        for one in tenant_state.systems
-        if one.system in tenant_state.policy.evidence
+        len(evidence_paths(tenant_state.policy, system.system))
+        < len(tenant_state.policy.evidence[system.system])
+        for system in tenant_state.systems
+        if system.system in tenant_state.policy.evidence
     ):
         parts.append("evidence paths")
     if commands > LISTED:
@@ -213,7 +213,9 @@ def worst_of(findings: Sequence[FindingView]) -> FindingView | None:
     """Return the worst of the findings, of those that still hold where any does."""
     holding = [view for view in findings if view.active] or list(findings)
     return min(
-        holding, key=lambda one: (-one.severity.rank, -one.confidence, one.rule_id), default=None
+        holding,
+        key=lambda view: (-view.severity.rank, -view.confidence, view.rule_id),
+        default=None,
     )
 
 
@@ -261,13 +263,15 @@ def _pattern(
 
 def union(lists: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
     """Return what is in any of the lists, sorted."""
-    return tuple(sorted({one for many in lists for one in many}))
+    return tuple(sorted({value for many in lists for value in many}))
 
 
 def assignee_of(tenant_state: TenantState) -> str | None:
     """Return whom the part was assigned to last."""
     assigned = [
-        one.target for one, _ in tenant_state.decisions if one.decision is DecisionKind.ASSIGN
+        decision.target
+        for decision, _ in tenant_state.decisions
+        if decision.decision is DecisionKind.ASSIGN
     ]
     return assigned[-1] if assigned else None
 
@@ -313,17 +317,17 @@ def next_action_of(
 def _replaced(command: CommandView, commands: Iterable[CommandView]) -> bool:
     """Tell whether another command takes the place of one, and names a version to go back to."""
     return any(
-        one.spec.replaces == command.spec.command_id and one.spec.rollback_digest is not None
-        for one in commands
+        other.spec.replaces == command.spec.command_id and other.spec.rollback_digest is not None
+        for other in commands
     )
 
 
 def processing_times(tenant_state: TenantState) -> ProcessingTimes:
     """Return when Tidewatch did what it did, for the metrics; not part of comparisons."""
     seen = [
-        one
-        for one in (tenant_state.findings.detected_ms, tenant_state.systems_row.detected_ms)
-        if one
+        time
+        for time in (tenant_state.findings.detected_ms, tenant_state.systems_row.detected_ms)
+        if time
     ]
     if not seen:
         return ProcessingTimes()
