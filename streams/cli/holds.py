@@ -99,6 +99,10 @@ def show(
         print_json(msgspec.to_builtins(view))
         return
     print_table(_COLUMNS, _rows(view))
+    for thing in view.things:
+        for reason in thing.reasons:
+            if reason.why:
+                print_line(f"{thing.action} {thing.target}, {reason.incident}: {reason.why}")
     if view.suspected:
         print_line(f"nothing goes back to: {', '.join(view.suspected)}")
     if view.truncated:

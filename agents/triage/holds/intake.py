@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from agents.triage.bounded_sets import clip, stable_rank
+from agents.triage.containment import FINDINGS
 from agents.triage.holds.rows import THINGS, Hold, Reason, Suspects, Thing, thing_key
 from agents.triage.ledger.rows import to_ms
 from agents.triage.rollback_targets import GOALS
@@ -19,6 +20,7 @@ SUSPECTED: Final = 24
 """Digests and versions that one incident may suspect."""
 RESULTS: Final = 6
 TEXT_BYTES: Final = 120
+WHY_BYTES: Final = 300
 
 
 def on_reason(hold: Hold, message: HoldReason) -> bool:
@@ -52,6 +54,8 @@ def on_reason(hold: Hold, message: HoldReason) -> bool:
         closed=message.closed,
         retries=message.retries,
         issued=message.issued,
+        why=clip(message.why, WHY_BYTES),
+        findings=message.findings[:FINDINGS],
     )
     if (
         known is not None
@@ -62,6 +66,7 @@ def on_reason(hold: Hold, message: HoldReason) -> bool:
     ):
         reason.state, reason.closed = known.state, True
         reason.spec, reason.goals = known.spec, known.goals
+        reason.why, reason.findings = known.why, known.findings
     had_overflowed = thing.overflowed
     if message.by_person:
         thing.overflowed = False

@@ -30,6 +30,8 @@ class Reason(msgspec.Struct, array_like=True):
     retries: int = 0
     issued: bool = False
     """Its command was issued before holds were kept."""
+    why: str = ""
+    findings: tuple[str, ...] = ()
 
     @property
     def calls(self) -> bool:

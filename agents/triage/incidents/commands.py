@@ -79,7 +79,7 @@ def update_commands(
     changed = _decide(case, tenant_state, now_ms, tell) or changed
     if changed:
         case.save(tenant_state.actions)
-    ask_holds(case, tenant_state, ask)
+    ask_holds(case, tenant_state, planned(case, tenant_state), ask)
     row = tenant_state.actions
     advised = [
         name

@@ -47,20 +47,31 @@ class _Content(msgspec.Struct, frozen=True):
     dry_run: bool
     digest: str | None
     goal: str | None
+    why: str
+    findings: tuple[str, ...]
 
 
-def ask_holds(case: IncidentRows, part: TenantState, ask: Ask) -> None:
+def ask_holds(
+    case: IncidentRows, part: TenantState, called_for: Iterable[CommandSpec], ask: Ask
+) -> None:
     """Send the holds what changed in the reasons that a tenant's part gives them.
 
     Args:
         case: The incident.
         part: The tenant's part, after its commands were looked at.
+        called_for: The commands that it calls for now, with their findings.
         ask: Sends to a hold.
     """
     row = case.asked(part.tenant)
     changed = False
+    planned = {spec.command_id: spec for spec in called_for}
     for command in _current(part.actions.commands.values()):
         reason = _reason(case, part, command)
+        justified = planned.get(reason.spec.command_id)
+        if justified is not None:
+            reason = msgspec.structs.replace(
+                reason, why=justified.reason, findings=justified.findings
+            )
         rank = stable_rank(reason.spec.action, reason.spec.target)
         content = content_hash(
             _Content(
@@ -71,6 +82,8 @@ def ask_holds(case: IncidentRows, part: TenantState, ask: Ask) -> None:
                 dry_run=reason.spec.dry_run,
                 digest=reason.spec.digest,
                 goal=reason.spec.rollback_digest,
+                why=reason.why,
+                findings=reason.findings,
             )
         )
         if row.sent.get(rank) != content:

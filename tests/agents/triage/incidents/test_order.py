@@ -124,6 +124,11 @@ def outcome(flow: Flow) -> dict[str, object]:
         "incidents": {key: significance(one) for key, one in flow.incidents.items()},
         "commands": {key: content(spec) for key, spec in flow.commands.items()},
         "proposals": {key: content(spec) for key, spec in flow.proposals.items()},
+        "holds": {
+            (*key, thing.action, thing.target): thing.reasons
+            for key, hold in flow.holds.items()
+            for thing in hold.things
+        },
         "iocs": sorted(flow.iocs),
         "assessments": sorted(flow.assessments),
         "operator": sorted(flow.operator),
