@@ -12,8 +12,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from schemas.atlas import attacks, mitigations
+from schemas.basis import BasisKind
 from schemas.components import is_sha256, split_key
 from schemas.incidents.commands import CommandView
+from schemas.incidents.states import CommandStatus
 from schemas.incidents.views import AlertView, FindingView, SystemView
 from schemas.purl import component_purl
 from schemas.severity import Severity
@@ -141,6 +143,9 @@ def _evidence(finding: FindingView) -> dict[str, Any]:
             "confidence": finding.confidence,
             "description": finding.description,
             "remediation": finding.remediation,
+            "basis": finding.basis.kind if finding.basis else BasisKind.CLAIMED,
+            "known_by": finding.known_by,
+            **({"advice": True} if finding.advice else {}),
         },
     }
     name = finding.evidence.get("file")
@@ -209,7 +214,11 @@ def _observables(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _disposition(commands: Iterable[CommandView]) -> dict[str, Any]:
-    done = {view.spec.action for view in commands if view.state == "done" and not view.spec.dry_run}
+    done = {
+        view.spec.action
+        for view in commands
+        if view.state == CommandStatus.DONE and not view.spec.dry_run
+    }
     if "quarantine" in done:
         return {
             "action_id": 2,

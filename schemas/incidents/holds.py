@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
 from schemas.incidents.commands import CommandSpec
+from schemas.incidents.states import Action
 
-HELD: frozenset[str] = frozenset({"quarantine", "rollback", "block", "hold-pipeline", "revoke"})
+HELD: Final = frozenset(
+    {Action.QUARANTINE, Action.ROLLBACK, Action.BLOCK, Action.HOLD_PIPELINE, Action.REVOKE}
+)
 """Actions that contain: several incidents may call for one of them, and it is carried out once."""
 
 
@@ -74,6 +78,12 @@ class HoldReason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     """A person decided that it no longer holds."""
     retries: int = 0
     """How often a person asked to try again."""
+    issued: bool = False
+    """The command was issued before holds were kept: the hold takes it over as it is."""
+    why: str = ""
+    """The worst of its findings, in a sentence."""
+    findings: tuple[str, ...] = ()
+    """The ids of the findings that justify it."""
 
 
 class Suspicion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="suspicion"):
@@ -92,7 +102,7 @@ class HoldNotice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 
     incident: str
     revision: int
-    action: str
+    action: Action
     target: str
     tenant: str
     state: HoldState
@@ -118,12 +128,16 @@ class ReasonView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     state: ReasonState
     closed: bool = False
     dry_run: bool = False
+    why: str = ""
+    """The worst of its findings, in a sentence."""
+    findings: tuple[str, ...] = ()
+    """The ids of the findings that justify it."""
 
 
 class ThingView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One action on one thing, and what came of it."""
 
-    action: str
+    action: Action
     target: str
     state: HoldState
     generation: int

@@ -11,6 +11,7 @@ from agents.domain.rules import rule_named
 from schemas.atlas import attacks, mitigations
 from schemas.cloudevents import format_time
 from schemas.counting import counted
+from schemas.incidents.states import CommandStatus
 from schemas.incidents.views import IncidentDocument, SystemView
 from schemas.intel import IntelFact
 from streams.cli.output import plain
@@ -58,7 +59,7 @@ def _at(time: datetime) -> str:
 
 def _advice_explained(incident: IncidentDocument) -> tuple[str, ...]:
     """Return what `advised` means, where something is."""
-    if not any(one.state == "advised" for one in incident.commands):
+    if not any(command.state == CommandStatus.ADVISED for command in incident.commands):
         return ()
     return (
         "Advised: nothing carries it out by itself. The policy says so, or it is not sure enough.",
@@ -110,7 +111,7 @@ def markdown(incident: IncidentDocument) -> str:
         "## What was found",
         "",
         *_table(
-            ("rule", "severity", "confidence", "component", "where", "what"),
+            ("rule", "severity", "confidence", "component", "where", "what", "known by"),
             [
                 (
                     f.rule_id,
@@ -123,6 +124,7 @@ def markdown(incident: IncidentDocument) -> str:
                         if name in f.evidence
                     ),
                     f.description + ("" if f.active else " (withdrawn)"),
+                    f.known_by + (" (advice only)" if f.advice else ""),
                 )
                 for f in incident.findings
             ],

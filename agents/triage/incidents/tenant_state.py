@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -22,6 +22,8 @@ from schemas.canonical import stable_id
 from schemas.components import tenant_part
 from schemas.decisions import Decision, DecisionKind
 from schemas.findings import Finding, Indicator
+from schemas.incidents.commands import CommandSpec
+from schemas.incidents.states import Action, CommandStatus, IncidentStatus, Phase, TaskState
 from schemas.incidents.updates import KnownGood
 from schemas.incidents.views import Score, SystemView, TaskView
 from schemas.policy import Policy
@@ -45,7 +47,8 @@ INTRINSIC: Final = frozenset(
 EXACT: Final = 32
 """Systems up to which a count is told exactly."""
 TAINTED_RULE: Final = "TW-LEDGER-TAINTED"
-ENDED: Final = frozenset({"closed", "false-positive", "withdrawn"})
+_DECISIVE: Final = frozenset({Action.QUARANTINE, Action.BLOCK, Action.HOLD_PIPELINE})
+"""Actions that take a component out of use."""
 STATES: Final = frozenset(
     {
         DecisionKind.CLOSE,
@@ -83,18 +86,20 @@ class TenantState(msgspec.Struct, kw_only=True):
     systems: list[SystemView]
     score: Score
     tasks: list[TaskView]
-    status: str
+    status: IncidentStatus
     grounds: list[Ground]
     """What may justify containment: what was found here, and what is known to everybody."""
     advisory: bool = False
     """Nothing but advice holds: what other organisations claim."""
     by_scan_alone: bool = False
     """Containment is only proposed: very many hold it, and only a scan speaks against it."""
+    plans: dict[Hashable, tuple[CommandSpec, ...]] = msgspec.field(default_factory=dict)
+    """The commands it calls for, by the generations that they are numbered with."""
 
     @property
     def ended(self) -> bool:
         """Whether the part is closed, withdrawn or a false positive."""
-        return self.status in ENDED
+        return self.status.ended
 
 
 def group_holds(row: FindingsRow, group_key: str) -> bool:
@@ -106,7 +111,7 @@ def own_groups(row: FindingsRow) -> list[tuple[Group, bool]]:
     """Return the groups of a tenant's findings, worst first, and whether each holds."""
     ordered = sorted(
         row.groups.items(),
-        key=lambda one: (-one[1].finding.severity.rank, -one[1].finding.confidence, one[0]),
+        key=lambda item: (-item[1].finding.severity.rank, -item[1].finding.confidence, item[0]),
     )
     return [(group, group_holds(row, key)) for key, group in ordered]
 
@@ -156,8 +161,8 @@ def _shared_findings(
     own: Sequence[Finding],
 ) -> list[Finding]:
     """Return what the marks say that led to the entries, of each rule the strongest."""
-    rules = {one.rule_id for one in own}
-    facts = {str(one.evidence.get("fact", "")) for one in own}
+    rules = {finding.rule_id for finding in own}
+    facts = {str(finding.evidence.get("fact", "")) for finding in own}
     strongest: dict[str, Finding] = {}
     for entry in entries:
         found = grounds.get(entry.ground)
@@ -196,7 +201,7 @@ def tenant_state_of(case: IncidentRows, tenant: str, policy: Policy, now_ms: int
     actions = case.actions(tenant)
     own = own_groups(findings)
     holding = [group.finding for group, holds in own if holds]
-    full = [one for one in holding if not is_advice(one)]
+    full = [finding for finding in holding if not is_advice(finding)]
     # Findings taken back take what they alone brought along.
     active = [
         entry
@@ -211,7 +216,7 @@ def tenant_state_of(case: IncidentRows, tenant: str, policy: Policy, now_ms: int
             or not findings.withholds(found.rule_id)
         ]
     entries = [entry for entry in active if not entry.advice]
-    advised = [one for one in holding if is_advice(one)]
+    advised = [finding for finding in holding if is_advice(finding)]
     advisory = not entries and not full and bool(active or advised)
     if advisory:
         entries = active if policy.advice else []
@@ -226,9 +231,9 @@ def tenant_state_of(case: IncidentRows, tenant: str, policy: Policy, now_ms: int
     counted = [] if advisory else [*full, *shared]
     decisions = sorted(
         [*case.core.decisions.values(), *actions.decisions.values()],
-        key=lambda one: (one[0].time, one[0].id),
+        key=lambda item: (item[0].time, item[0].id),
     )
-    grounds = [ground_of(one) for one in counted]
+    grounds = [ground_of(finding) for finding in counted]
     tasks = recovery_tasks(
         Recovery(
             incident=case.incident,
@@ -260,14 +265,14 @@ def tenant_state_of(case: IncidentRows, tenant: str, policy: Policy, now_ms: int
         score=advice_score()
         if advisory
         else _score(
-            [evidence_of(one) for one in counted],
+            [evidence_of(finding) for finding in counted],
             systems,
             systems_row,
             policy,
             known_tenants(case, tenant),
         ),
         tasks=tasks,
-        status="new",
+        status=IncidentStatus.NEW,
         grounds=grounds,
         advisory=advisory,
         by_scan_alone=_is_by_scan_alone(counted, entries),
@@ -281,9 +286,9 @@ def _is_by_scan_alone(findings: Sequence[Finding], entries: Sequence[Entry]) -> 
 
     A scanner's error on something that everybody holds must not stop everybody.
     """
-    severe = [one for one in findings if one.severity.rank >= Severity.HIGH.rank]
+    severe = [finding for finding in findings if finding.severity.rank >= Severity.HIGH.rank]
     return any(entry.popular for entry in entries) and all(
-        one.basis is not None and one.basis.kind is BasisKind.VERIFIED for one in severe
+        finding.basis is not None and finding.basis.kind is BasisKind.VERIFIED for finding in severe
     )
 
 
@@ -307,7 +312,7 @@ def known_counts(case: IncidentRows) -> set[int]:
 
 def _reached(case: IncidentRows, count: int) -> int:
     thresholds = correlations()["TW-LEDGER-PREVALENCE"].when.thresholds
-    return max((one for one in thresholds if case.k <= one <= count), default=1)
+    return max((threshold for threshold in thresholds if case.k <= threshold <= count), default=1)
 
 
 def _score(
@@ -342,7 +347,7 @@ def _score(
 
 def _recovery(row: SystemsRow) -> str:
     good = good_of(row)
-    if any(one.signed or one.by_intel for one in good):
+    if any(version.signed or version.by_intel for version in good):
         return "clean rollback"
     return "no signed baseline" if good else "none"
 
@@ -350,7 +355,9 @@ def _recovery(row: SystemsRow) -> str:
 def bad_digests(row: SystemsRow) -> frozenset[str]:
     """Return the digests to which nothing goes back: part of the incident, or found bad since."""
     bad = {entry.digest for entry in row.entries.values() if entry.active and entry.digest}
-    bad |= {one.digest for one in row.good.values() if not one.active and one.digest}
+    bad |= {
+        version.digest for version in row.good.values() if not version.active and version.digest
+    }
     return frozenset(bad)
 
 
@@ -359,9 +366,9 @@ def good_of(row: SystemsRow) -> list[KnownGood]:
     bad = bad_digests(row)
     reached = {entry.component for entry in row.entries.values() if entry.active}
     return [
-        one
-        for _, one in sorted(row.good.items())
-        if one.active and one.digest not in bad and one.component in reached
+        version
+        for _, version in sorted(row.good.items())
+        if version.active and version.digest not in bad and version.component in reached
     ]
 
 
@@ -386,7 +393,7 @@ def _systems(case: IncidentRows, tenant: str, entries: list[Entry]) -> list[Syst
         known = merged.get(key)
         merged[key] = view if known is None else _merge_views(known, view)
     # By time: a further system is listed behind those that were told already.
-    return sorted(merged.values(), key=lambda one: (one.since, one.system, one.component))
+    return sorted(merged.values(), key=lambda view: (view.since, view.system, view.component))
 
 
 def _readable_path(
@@ -400,28 +407,28 @@ def _readable_path(
     )
 
 
-def _merge_views(one: SystemView, other: SystemView) -> SystemView:
-    shorter = min(one.path, other.path, key=lambda path: (len(path), path))
+def _merge_views(known: SystemView, new: SystemView) -> SystemView:
+    shorter = min(known.path, new.path, key=lambda path: (len(path), path))
     return msgspec.structs.replace(
-        one,
-        exposure=max(one.exposure, other.exposure, key=lambda name: EXPOSURE_RANK[name]),
-        since=min(one.since, other.since),
-        digest=max(one.digest or "", other.digest or "") or None,
+        known,
+        exposure=max(known.exposure, new.exposure, key=lambda name: EXPOSURE_RANK[name]),
+        since=min(known.since, new.since),
+        digest=max(known.digest or "", new.digest or "") or None,
         path=shorter,
         criticality=max(
-            (value for value in (one.criticality, other.criticality) if value is not None),
+            (value for value in (known.criticality, new.criticality) if value is not None),
             default=None,
         ),
-        identities=tuple(sorted({*one.identities, *other.identities})),
+        identities=tuple(sorted({*known.identities, *new.identities})),
     )
 
 
 # -- status ----------------------------------------------------------------------------------------
 
 
-def _status(tenant_state: TenantState, now_ms: int) -> str:
+def _status(tenant_state: TenantState, now_ms: int) -> IncidentStatus:
     if not tenant_state.entries and not any(holds for _, holds in tenant_state.own):
-        return "withdrawn"
+        return IncidentStatus.WITHDRAWN
     last: Decision | None = None
     for decision, _ in tenant_state.decisions:
         if decision.decision in STATES:
@@ -431,11 +438,11 @@ def _status(tenant_state: TenantState, now_ms: int) -> str:
             and decision.expires is not None
             and to_ms(decision.expires) > now_ms
         ):
-            return "suppressed"
+            return IncidentStatus.SUPPRESSED
     kind = last.decision if last is not None else None
     if kind is DecisionKind.FALSE_POSITIVE:
-        return "false-positive"
-    recurred = any(task.state == "recurred" for task in tenant_state.tasks)
+        return IncidentStatus.FALSE_POSITIVE
+    recurred = any(task.state is TaskState.RECURRED for task in tenant_state.tasks)
     if kind is DecisionKind.CLOSE and last is not None:
         since = max(
             (
@@ -445,18 +452,19 @@ def _status(tenant_state: TenantState, now_ms: int) -> str:
             default=0,
         )
         if since <= to_ms(last.time):
-            return "closed"
+            return IncidentStatus.CLOSED
     issued = list(tenant_state.actions.commands.values())
     if (
         recovered(tenant_state.tasks, issued, tenant_state.policy)
         and kind is not DecisionKind.REOPEN
     ):
-        return "closed"
-    if any(task.state == "done" and task.kind in ON_SYSTEMS for task in tenant_state.tasks):
-        return "recovering"
+        return IncidentStatus.CLOSED
+    if any(task.state is TaskState.DONE and task.kind in ON_SYSTEMS for task in tenant_state.tasks):
+        return IncidentStatus.RECOVERING
     if contained(tenant_state):
-        return "contained"
-    return "acknowledged" if kind is DecisionKind.ACKNOWLEDGE and not recurred else "new"
+        return IncidentStatus.CONTAINED
+    acknowledged = kind is DecisionKind.ACKNOWLEDGE and not recurred
+    return IncidentStatus.ACKNOWLEDGED if acknowledged else IncidentStatus.NEW
 
 
 def contained(tenant_state: TenantState) -> bool:
@@ -464,21 +472,20 @@ def contained(tenant_state: TenantState) -> bool:
     decisive = [
         command
         for command in tenant_state.actions.commands.values()
-        if command.spec.action in {"quarantine", "block", "hold-pipeline"}
-        and command.spec.undoes is None
+        if command.spec.action in _DECISIVE and command.spec.undoes is None
     ]
-    return bool(decisive) and all(command.state() == "done" for command in decisive)
+    return bool(decisive) and all(command.state() is CommandStatus.DONE for command in decisive)
 
 
-def phase_of(tenant_state: TenantState) -> str:
+def phase_of(tenant_state: TenantState) -> Phase:
     """Return the phase of the procedure the tenant's part is in."""
     if tenant_state.ended:
-        return "post-incident"
-    if tenant_state.status == "recovering":
-        return "eradication"
-    if tenant_state.status == "contained":
-        return "investigation"
-    return "containment" if tenant_state.actions.commands else "detection"
+        return Phase.POST_INCIDENT
+    if tenant_state.status is IncidentStatus.RECOVERING:
+        return Phase.ERADICATION
+    if tenant_state.status is IncidentStatus.CONTAINED:
+        return Phase.INVESTIGATION
+    return Phase.CONTAINMENT if tenant_state.actions.commands else Phase.DETECTION
 
 
 def alert_id(incident: str, tenant: str) -> str:

@@ -1,16 +1,18 @@
-"""Tells what happened in an incident, in an order that no replay changes."""
+"""The timeline of an incident: what happened, who decided what, and what Tidewatch did."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Final
 
 from agents.triage.incidents.command_views import LISTED, VERBS
 from agents.triage.incidents.recovery import ON_SYSTEMS
 from agents.triage.incidents.tenant_state import TenantState
 from agents.triage.ledger.rows import from_ms
-from schemas.decisions import Decision
+from schemas.decisions import Decision, DecisionKind
 from schemas.incidents.commands import CommandView
+from schemas.incidents.states import Occurrence, TaskState
 from schemas.incidents.updates import CHECKED
 from schemas.incidents.views import FindingView, TimelineEntry
 
@@ -23,12 +25,27 @@ def timeline_entries(
     listed: Iterable[CommandView],
     *,
     operator: bool = False,
+    names: Mapping[str, str] | None = None,
 ) -> list[TimelineEntry]:
-    """Return what happened; who decided, and the operator's reasons, only the operator is told."""
+    """Return what happened in a tenant's part.
+
+    A tenant reads who decided about its own part and why. Of a decision for all tenants it reads
+    what was decided; the actor and the reason only the operator reads.
+
+    Args:
+        tenant_state: The part.
+        findings: The findings that are listed.
+        listed: The commands that are listed.
+        operator: The operator reads it.
+        names: What a person calls the commands and tasks of the incident, by id; None: those of
+            the part.
+    """
+    if names is None:
+        names = names_in(tenant_state)
     entries = [
         TimelineEntry(
             at=view.occurred_at,
-            what="found",
+            what=Occurrence.FOUND,
             text=view.description,
             tenant=tenant_state.tenant,
             ref=view.id,
@@ -38,7 +55,7 @@ def timeline_entries(
     entries += [
         TimelineEntry(
             at=system.since,
-            what="exposed",
+            what=Occurrence.EXPOSED,
             text=f"{system.system} has {system.component} ({system.exposure})",
             tenant=tenant_state.tenant,
             system=system.system,
@@ -48,10 +65,8 @@ def timeline_entries(
     entries += [
         TimelineEntry(
             at=decision.time,
-            what="decided",
-            text=_decided(decision)
-            if operator
-            else f"{decision.decision.value}: {decision.reason}",
+            what=Occurrence.DECIDED,
+            text=decided(decision, names),
             tenant=decision.tenant,
             ref=decision.id,
         )
@@ -61,20 +76,22 @@ def timeline_entries(
     entries += [
         TimelineEntry(
             at=decision.time,
-            what="decided",
-            text=_decided(decision) if operator else decision.decision.value,
+            what=Occurrence.DECIDED,
+            text=decided(decision, names) if operator else _announced(decision, names),
             ref=decision.id,
         )
         for decision, _ in tenant_state.decisions
         if decision.tenant is None
     ]
     issued = tenant_state.actions.commands
-    for command in (issued[one.spec.command_id] for one in listed if one.spec.command_id in issued):
+    for command in (
+        issued[view.spec.command_id] for view in listed if view.spec.command_id in issued
+    ):
         verb = VERBS.get(command.spec.action, command.spec.action)
         entries.append(
             TimelineEntry(
                 at=from_ms(command.since_ms),
-                what="commanded",
+                what=Occurrence.COMMANDED,
                 text=f"{command.spec.mode}: {verb} {command.spec.target}",
                 tenant=tenant_state.tenant,
                 ref=command.spec.command_id,
@@ -86,7 +103,7 @@ def timeline_entries(
             entries.append(
                 TimelineEntry(
                     at=from_ms(answer[0]),
-                    what="result",
+                    what=Occurrence.RESULT,
                     text=f"{verb} {command.spec.target}: {answer[1]} {answer[2]}".strip(),
                     tenant=tenant_state.tenant,
                     ref=command.spec.command_id,
@@ -94,14 +111,14 @@ def timeline_entries(
                 )
             )
     proofs = {
-        (one.system, one.component): one
-        for one in tenant_state.systems_row.proofs.values()
-        if one.kind != CHECKED
+        (proof.system, proof.component): proof
+        for proof in tenant_state.systems_row.proofs.values()
+        if proof.kind != CHECKED
     }
     entries += [
         TimelineEntry(
             at=proofs[task.system, task.component].occurred_at,
-            what="recovered",
+            what=Occurrence.RECOVERED,
             text=task.text,
             tenant=tenant_state.tenant,
             system=task.system,
@@ -109,13 +126,13 @@ def timeline_entries(
         )
         for task in tenant_state.tasks
         if task.kind in ON_SYSTEMS
-        and task.state == "done"
+        and task.state is TaskState.DONE
         and (task.system, task.component) in proofs
     ]
     entries += [
         TimelineEntry(
             at=from_ms(state.withdrawn[0]),
-            what="withdrawn",
+            what=Occurrence.WITHDRAWN,
             text=state.reason,
             tenant=tenant_state.tenant,
             ref=state.finding,
@@ -127,24 +144,53 @@ def timeline_entries(
     return entries
 
 
-def _decided(decision: Decision) -> str:
+def names_in(part: TenantState) -> dict[str, str]:
+    """Return what a person calls the commands and tasks that decisions name by id."""
+    names = {
+        command_id: f"{VERBS.get(command.spec.action, command.spec.action)} {command.spec.target}"
+        for command_id, command in part.actions.commands.items()
+    }
+    return names | {task.id: task.text for task in part.tasks}
+
+
+def decided(decision: Decision, names: Mapping[str, str]) -> str:
+    """Return a decision in words: what, about what, by whom, and why.
+
+    Args:
+        decision: The decision.
+        names: What a person calls the commands and tasks of the incident, by id.
+    """
     key = f" (key {decision.key})" if decision.key else ""
-    return f"{decision.decision.value} by {decision.actor}{key}: {decision.reason}"
+    return f"{_announced(decision, names)} by {decision.actor}{key}: {decision.reason}"
 
 
-def bounded(entries: list[TimelineEntry]) -> tuple[TimelineEntry, ...]:
-    """Return what occurred by time, then what Tidewatch did, in an order that no replay changes."""
-    ordered = sorted(
-        entries,
-        key=lambda one: (
-            one.processing,
-            from_ms(0) if one.processing else one.at,
-            one.what,
-            one.tenant or "",
-            one.ref or "",
-            one.text,
-        ),
+def _announced(decision: Decision, names: Mapping[str, str]) -> str:
+    if decision.target is None:
+        return decision.decision.value
+    if decision.decision is DecisionKind.ASSIGN:
+        return f"assign to {decision.target}"
+    # What is not listed here may be another tenant's: its id is no use to the reader.
+    return f"{decision.decision.value} {names.get(decision.target, '')}".rstrip()
+
+
+def in_stable_order(entry: TimelineEntry) -> tuple[bool, datetime, str, str, str, str]:
+    """Return by what entries are ordered so that no replay changes it: without processing times."""
+    return (
+        entry.processing,
+        from_ms(0) if entry.processing else entry.at,
+        entry.what,
+        entry.tenant or "",
+        entry.ref or "",
+        entry.text,
     )
-    if len(ordered) > TIMELINE:
-        ordered = ordered[: TIMELINE // 2] + ordered[-TIMELINE // 2 :]
-    return tuple(ordered)
+
+
+def bounded(entries: Iterable[TimelineEntry]) -> tuple[TimelineEntry, ...]:
+    """Return the entries in order of time, at most `TIMELINE` of them.
+
+    Which of too many are left out does not depend on processing times.
+    """
+    chosen = sorted(entries, key=in_stable_order)
+    if len(chosen) > TIMELINE:
+        chosen = chosen[: TIMELINE // 2] + chosen[-TIMELINE // 2 :]
+    return tuple(sorted(chosen, key=lambda entry: (entry.at, in_stable_order(entry))))

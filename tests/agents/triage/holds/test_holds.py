@@ -14,21 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.triage.containment import command_id
-from agents.triage.holds import (
-    REASONS,
-    Effects,
-    Hold,
-    HoldRow,
-    best_goal,
-    next_due,
-    on_answer,
-    on_reason,
-    on_suspicion,
-    on_time,
-    settle,
-)
-from schemas.incidents.commands import CommandSpec
+from agents.triage.holds.goals import best_goal
+from agents.triage.holds.intake import REASONS, on_answer, on_reason, on_suspicion
+from agents.triage.holds.repetition import next_due, on_time
+from agents.triage.holds.rows import Effects, Hold, HoldRow
+from agents.triage.holds.settling import settle
+from schemas.incidents.commands import UNDO, CommandSpec
 from schemas.incidents.holds import Goal, HoldReason, HoldState, ReasonState, Suspicion
+from schemas.incidents.states import Action, Mode, TargetType
 from schemas.incidents.updates import ResultUpdate
 
 MODEL = "model:hub/acme/sentiment"
@@ -46,12 +39,12 @@ def call(incident: str, action: str, target: str, **more: Any) -> CommandSpec:
         command_id=command_id("", "a", action, target),
         incident=incident,
         tenant="a",
-        action=action,
+        action=Action(action),
         target=target,
-        target_type="component",
+        target_type=TargetType.COMPONENT,
         reason="because",
-        undo={"quarantine": "restore", "rollback": "roll-forward"}[action],
-        mode=more.pop("mode", "automatic"),
+        undo=UNDO[Action(action)],
+        mode=more.pop("mode", Mode.AUTOMATIC),
         dry_run=more.pop("dry_run", False),
         hold=MODEL,
         **more,
@@ -67,7 +60,8 @@ class Play:
         self.revision = 0
         self.commands: list[CommandSpec] = []
         self.said: list[HoldReason] = []
-        self.closed: set[tuple[str, str]] = set()
+        self.kept: dict[tuple[str, str], str] = {}
+        """What closed incidents contain, by thing and incident: only a person may end it."""
         self.contained: dict[str, str] = {}
         """By thing: the command that did it."""
         self.escalations: list[str] = []
@@ -91,6 +85,11 @@ class Play:
             **more,
         )
         self.said.append(said)
+        place = (f"{thing[0]} {thing[1]}", incident)
+        if said.closed and state.stands:
+            self.kept[place] = incident
+        elif said.by_person or state is not ReasonState.REFUTED:
+            self.kept.pop(place, None)
         self.hear(said)
 
     def hear(self, said: HoldReason) -> None:
@@ -116,7 +115,9 @@ class Play:
             thing = self.thing(spec)
             if spec.undoes is not None:
                 assert not thing.standing(), "released while a reason stands"
-                assert not thing.full, "released though reasons overflowed"
+                assert not thing.overflowed, "released though reasons overflowed"
+                kept = [place for place in self.kept if place[0] == thing.key]
+                assert not kept, "released without a person what a closed incident contains"
             else:
                 assert thing.standing(), "contained without a reason"
                 assert not any(one in spec.command_id for one in INCIDENTS)
@@ -183,6 +184,8 @@ STEPS = st.one_of(
         st.sampled_from(list(ReasonState)),
         st.sampled_from(THINGS),
         st.booleans(),
+        st.booleans(),
+        st.booleans(),
     ),
     st.tuples(st.just("suspect"), st.sampled_from(INCIDENTS), st.sampled_from(GOALS)),
     st.tuples(st.just("clear"), st.sampled_from(INCIDENTS)),
@@ -194,8 +197,8 @@ STEPS = st.one_of(
 
 def perform(play: Play, step: tuple[Any, ...]) -> None:
     match step:
-        case ("say", incident, state, thing, dry_run):
-            play.say(incident, state, thing, dry_run=dry_run, by_person=True)
+        case ("say", incident, state, thing, dry_run, closed, by_person):
+            play.say(incident, state, thing, dry_run=dry_run, closed=closed, by_person=by_person)
         case ("suspect", incident, goal):
             play.suspect(incident, goal.digest)
         case ("clear", incident):
@@ -249,10 +252,16 @@ def test_a_version_that_is_gone_back_to_is_under_no_suspicion(steps):
     play = Play()
     for step in steps:
         perform(play, step)
-        against = {one for many in play.hold.row.suspicions.values() for one in many.suspected}
+        against = {one for many in play.hold.row.suspicions.values() for one in many.names}
         for thing in play.hold.things.values():
             if thing.action == "rollback" and thing.state is HoldState.HELD:
                 assert thing.command.rollback_digest not in against
+                quarantined = play.hold.things.get(
+                    f"quarantine {MODEL}@{thing.command.rollback_version}"
+                )
+                assert quarantined is None or not any(
+                    reason.calls for reason in quarantined.reasons.values()
+                )
 
 
 @settings(max_examples=100, deadline=None)
@@ -282,6 +291,54 @@ def test_any_order_of_incidents_leads_to_the_same_reasons_and_the_same_end(said,
         }
         ends.append((reasons, bool(play.contained)))
     assert ends[0] == ends[1]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(STEPS, max_size=20))
+def test_what_is_not_contained_at_rest_has_failed_and_was_escalated(steps):
+    play = Play()
+    for step in steps:
+        perform(play, step)
+    for _ in range(12):
+        play.answer(500)
+        play.pass_time(30)
+    for thing in play.hold.things.values():
+        if thing.in_force is not None and not thing.is_done:
+            assert thing.expired or thing.escalated
+            assert play.escalations
+        elif thing.standing() and thing.state is HoldState.IDLE:
+            assert thing.escalated, "nothing contains it, and nobody was told"
+    assert next_due(play.hold) is None
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(STEPS, max_size=20), st.integers(0, 30))
+def test_answers_to_commands_of_older_generations_change_nothing(steps, which):
+    play = Play()
+    for step in steps:
+        perform(play, step)
+    in_force = {
+        spec.command_id
+        for thing in play.hold.things.values()
+        for spec in (thing.command, thing.release, thing.given_up)
+        if spec is not None
+    }
+    older = [spec for spec in play.commands if spec.command_id not in in_force]
+    if older:
+        spec = older[which % len(older)]
+        before = msgspec.msgpack.encode(play.hold)
+        result = ResultUpdate(
+            incident=spec.incident,
+            id="res-late",
+            command_id=spec.command_id,
+            tenant="a",
+            status=200,
+            at=datetime.fromtimestamp(play.now_ms / 1000, tz=UTC),
+            hold=MODEL,
+        )
+        assert on_answer(play.hold, result) is None
+        assert settle(play.hold, play.now_ms) == Effects()
+        assert msgspec.msgpack.encode(play.hold) == before
 
 
 # -- single steps ----------------------------------------------------------------------------------
