@@ -516,7 +516,7 @@ class _IncidentBatch:
         self._tell_case(case, state, revision, "")
 
     def _tell_case(self, case: IncidentRows, state: str, revision: Revision, tenant: str) -> None:
-        for key in sorted(case.core.keys.values()):
+        for key in case.keys_of(tenant):
             change = CaseState(
                 key=key, incident=case.incident, state=state, revision=revision, tenant=tenant
             )
