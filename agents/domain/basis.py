@@ -17,7 +17,7 @@ SEVERAL: Final = Basis(kind=BasisKind.CLAIMED)
 ADVICE_SEVERITY: Final = Severity.MEDIUM
 """Of advice, whatever the severity of what it rests on."""
 _FEEDS: Final = 8
-_STRENGTH: Final = {kind: -place for place, kind in enumerate(BasisKind)}
+_STRENGTH: Final = {kind: -number for number, kind in enumerate(BasisKind)}
 
 
 def claimed(tenant: str) -> Basis:
@@ -56,10 +56,10 @@ def weakest(steps: Iterable[Basis]) -> Basis:
         steps: The basis of each step, at least one.
     """
     found = list(steps)
-    whose = {one.tenant for one in found if _is_of_tenant(one)}
+    whose = {basis.tenant for basis in found if _is_of_tenant(basis)}
     if len(whose) > 1 or SEVERAL in found:
         return SEVERAL
-    least = min(found, key=lambda one: _STRENGTH[one.kind])
+    least = min(found, key=lambda basis: _STRENGTH[basis.kind])
     if whose and not _is_of_tenant(least):
         # Attested for one tenant, and further by intelligence: for that tenant, not for all.
         return msgspec.structs.replace(least, kind=BasisKind.CLAIMED, tenant=whose.pop(), by=())

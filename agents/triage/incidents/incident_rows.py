@@ -35,6 +35,8 @@ from agents.triage.store import Store, row_key
 ROOT_BYTES: Final = 600
 MESSAGES: Final = 4096
 """More than the messages to holds that follow from one record."""
+OWN_KEYS: Final = 64
+"""Components of a tenant whose ledger rows hear of its decision."""
 
 
 class IncidentRows:
@@ -180,7 +182,7 @@ class IncidentRows:
             self.save_core()
         if rank not in core.tenants:
             core.tenants[rank] = tenant
-            if trim(core.tenants, TENANTS, TENANTS_BYTES):
+            if trim(core.tenants, TENANTS, TENANTS_BYTES, self._tenant_order):
                 self.truncate("tenants")
             self.save_core()
 
@@ -194,9 +196,30 @@ class IncidentRows:
         rank = stable_rank(key)
         if rank not in self.core.keys:
             self.core.keys[rank] = key
-            if trim(self.core.keys, KEYS, KEYS_BYTES):
+            if trim(self.core.keys, KEYS, KEYS_BYTES, self._key_order):
                 self.truncate("components")
             self.save_core()
+
+    def _tenant_order(self, rank: str) -> tuple[bool, str]:
+        """Order tenants of the operator's register before others, which anybody may make up."""
+        return (self._register.counted(self.core.tenants[rank]) is None, rank)
+
+    def _key_order(self, rank: str) -> tuple[bool, str]:
+        """Order what the incident is about before what holders call it."""
+        return (self.core.keys[rank] != split_version(self.core.root)[0], rank)
+
+    def keys_of(self, tenant: str) -> list[str]:
+        """Return the components whose ledger rows hear of a tenant's part, or of the whole.
+
+        Args:
+            tenant: Whose own components are among them, however many others' are known; empty:
+                nobody's.
+        """
+        keys = set(self.core.keys.values())
+        if tenant:
+            entries = self.systems(tenant).entries.values()
+            keys |= set(sorted({split_version(entry.component)[0] for entry in entries})[:OWN_KEYS])
+        return sorted(keys)
 
     def truncate(self, part: str) -> None:
         """Note that a part reached its bound."""

@@ -48,7 +48,7 @@ def ledger_notices(
 def _notices(
     case: IncidentRows, outcome: CaseOutcome, revision: Revision, tenant: str
 ) -> Iterator[Message]:
-    for key in sorted(case.core.keys.values()):
+    for key in case.keys_of(tenant):
         yield ledger_message(
             key,
             CaseState(

@@ -14,26 +14,26 @@ from schemas.incidents.updates import Exposure
 from schemas.ledger import AdviceOffered
 
 KEY: Final = "advice:"
-"""Of the key under which the ledger keeps of what a tenant is advised."""
+"""Prefix of the key that a tenant's advice is filed under."""
 OF_INTRODUCER: Final = 8
-"""Incidents of which one organisation's events may advise a tenant at a time."""
+"""Most incidents that one introducer's advice to a tenant covers at a time."""
 OF_RECEIVER: Final = 32
-"""Incidents of which a tenant is advised at a time; each introducer's first is not counted."""
+"""Most incidents that a tenant is advised of at a time, beyond each introducer's first."""
 INTRODUCERS: Final = 64
-"""Organisations whose events may advise a tenant at a time."""
+"""Most introducers that advise a tenant at a time."""
 HOLDINGS: Final = 32
-"""Holdings of a tenant that one incident's advice names."""
+"""Most holdings that the advice about one incident names."""
 
 
 def offer(batch: LedgerBatch, exposure: Exposure) -> None:
-    """Ask for a place in the quotas of the exposure's tenant, which have one row for all advice."""
+    """Send an exposure that only advises to the row that keeps its tenant's quotas."""
     key = f"{KEY}{exposure.tenant}"
     raw = msgspec.Raw(msgspec.json.encode(exposure))
     batch.tell_ledger(key, AdviceOffered(key=key, exposure=raw))
 
 
 def on_offered(batch: LedgerBatch, offered: AdviceOffered) -> None:
-    """Tell the incident of a tenant's exposure if the quotas leave room for it."""
+    """Send the exposure to its incident if the tenant's quotas have room for it."""
     exposure = msgspec.json.decode(offered.exposure, type=Exposure)
     key = row_key(ADVICE, exposure.tenant)
     row = batch.store.load(key, AdviceRow) or AdviceRow(tenant=clip(exposure.tenant, TEXT_BYTES))
@@ -73,7 +73,7 @@ def _has_room(row: AdviceRow, introducer: str, incident: str) -> bool:
 
 
 def _save(batch: LedgerBatch, key: str, row: AdviceRow) -> None:
-    """Have the row written without what nothing is told of any more."""
+    """Save the row without empty entries."""
     given = {
         introducer: {incident: told for incident, told in incidents.items() if told}
         for introducer, incidents in row.given.items()

@@ -65,9 +65,9 @@ class LedgerBatch:
         self._publish = publish
         self._told: set[str] = set()
 
-    def order(self, place: str) -> str:
+    def order(self, rank: str) -> str:
         """Return by which a place is kept in a full set that tenants share."""
-        return keyed_order(self._secret, place)
+        return keyed_order(self._secret, rank)
 
     def owner(self, tenant: str) -> str:
         """Return in whose share of a shared set something of a tenant counts.
@@ -81,11 +81,11 @@ class LedgerBatch:
         return self.store.load(row_key(COMPONENT, component), ComponentRow) or ComponentRow()
 
     def tell_ledger(self, key: str, message: LedgerMessage) -> None:
-        """Tell another component's rows."""
+        """Send a message to the rows of another component."""
         self._publish(ledger_message(key, message))
 
     def tell_incident(self, incident: str, message: IncidentMessage) -> None:
-        """Tell an incident."""
+        """Send a message to an incident."""
         self._publish(incident_message(incident, message))
 
     def found(self, finding: Finding, revision: Revision = NEVER) -> None:
@@ -94,7 +94,7 @@ class LedgerBatch:
             self._publish(message)
 
     def take_back(self, finding: Finding, revision: Revision, reason: str, at: datetime) -> None:
-        """Take back a finding of the ledger's own, wherever it was filed.
+        """Withdraw a finding of the ledger's own, wherever it was filed.
 
         Args:
             finding: As it was told.
@@ -123,7 +123,7 @@ class LedgerBatch:
             )
 
     def assess(self, finding: Finding, rule: Rule) -> None:
-        """Publish the baseline assessment that a finding of the ledger amounts to."""
+        """Publish the baseline assessment of a finding of the ledger."""
         status = {Severity.HIGH: Status.FAIL, Severity.CRITICAL: Status.FAIL}.get(
             finding.severity, Status.WARN
         )
@@ -155,14 +155,14 @@ class LedgerBatch:
         self._publish(indicator_message(ioc))
 
     def tell_operator(self, alert: OperatorAlert) -> None:
-        """Publish what the operator must know, once a batch."""
+        """Publish an operator alert, at most once per batch."""
         if alert.id in self._told:
             return
         self._told.add(alert.id)
         self._publish(operator_message(alert, LEDGER))
 
     def bound_reached(self, what: str, subject: str, limit: int) -> None:
-        """Tell the operator that a bound was reached: the same record however often it is."""
+        """Report to the operator that a bound was reached; repetitions have the same id."""
         self.tell_operator(
             OperatorAlert(
                 id=stable_id("opa", "bound", what, subject),
@@ -204,7 +204,7 @@ def state_of(count: int) -> Revision:
 
 
 def supersedes(new: Finding, revision: Revision, old: Finding, known: Revision) -> bool:
-    """Tell whether a finding stands for its group instead of the one that does.
+    """Return whether a finding represents its group instead of the current one.
 
     The worst does, then the latest state of a fact, then the earliest event: which one does not
     depend on the order of arrival, and a repetition does not displace what was told already. What

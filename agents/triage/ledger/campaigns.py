@@ -1,4 +1,4 @@
-"""Campaigns: a publisher of whom several components were found hostile."""
+"""Campaigns: a publisher with several hostile components."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from schemas.ledger import FindingSeen
 
 
 def count_components(batch: LedgerBatch, seen: FindingSeen) -> None:
-    """Count the components of a publisher that a tenant found hostile; enough are a campaign.
+    """Count a publisher's components that a tenant found hostile; enough of them are a campaign.
 
     Whose a component is, its event says: so one tenant's findings make no campaign at another.
     """
@@ -33,7 +33,7 @@ def count_components(batch: LedgerBatch, seen: FindingSeen) -> None:
     if not taints(finding) or is_advice(finding):
         return
     component = clip(split_version(finding.component)[0], NAME_BYTES)
-    place = stable_rank(component)
+    rank = stable_rank(component)
     own = drift.tenant_row(batch, seen.key, finding.tenant)
     member = Seen(
         first_ms=to_ms(finding.occurred_at),
@@ -42,27 +42,27 @@ def count_components(batch: LedgerBatch, seen: FindingSeen) -> None:
         system=clip(min(finding.systems, default=""), TEXT_BYTES),
         source=clip(finding.source, TEXT_BYTES),
     )
-    known = own.users.get(place)
+    known = own.users.get(rank)
     if known is not None and known <= member:
         return
-    own.users[place] = member
+    own.users[rank] = member
     if trim(own.users, MEMBERS, USERS_ROOM):
         own.full = True
         batch.bound_reached("hostile components of one publisher", seen.key, MEMBERS)
     batch.store.save(row_key(TENANT, seen.key, finding.tenant), own)
-    for one in of_kind("value-count"):
-        if one.when.distinct != "component":
+    for correlation in of_kind("value-count"):
+        if correlation.when.distinct != "component":
             continue
-        threshold = reached(one.when.thresholds, len(own.users))
+        threshold = reached(correlation.when.thresholds, len(own.users))
         if threshold is not None:
-            _tell_campaign(batch, seen.key, own, one, threshold)
+            _tell_campaign(batch, seen.key, own, correlation, threshold)
 
 
 def _tell_campaign(
-    batch: LedgerBatch, publisher: str, row: TenantRow, one: Correlation, threshold: int
+    batch: LedgerBatch, publisher: str, row: TenantRow, correlation: Correlation, threshold: int
 ) -> None:
-    """Tell a tenant of a campaign: it came about with the component that made up the number."""
-    for level in one.when.thresholds:
+    """Report a campaign to a tenant, dated by the component that reached the threshold."""
+    for level in correlation.when.thresholds:
         if level > threshold:
             continue
         members = sorted(row.users.values())[:level]
@@ -70,17 +70,17 @@ def _tell_campaign(
             continue
         last = members[-1]
         finding = make_finding(
-            one.rule,
-            locator=(row.tenant, one.rule.id, publisher, str(level)),
+            correlation.rule,
+            locator=(row.tenant, correlation.rule.id, publisher, str(level)),
             tenant=row.tenant,
             component=publisher,
             version=None,
             indicator=indicator_of(publisher),
-            description=f"{one.rule.title}: at least {level} from {publisher}",
+            description=f"{correlation.rule.title}: at least {level} from {publisher}",
             evidence={"threshold": level, "components": [member.value for member in members][:8]},
             source=last.source,
             event_id=last.event_id,
             occurred_at=from_ms(last.first_ms),
             publisher=publisher,
         )
-        drift.tell(batch, finding, one, state_of(len(members)))
+        drift.tell(batch, finding, correlation, state_of(len(members)))

@@ -27,7 +27,7 @@ def claims_row(batch: LedgerBatch, component: str, tenant: str) -> ClaimsRow:
 
 
 def save_claims(batch: LedgerBatch, component: str, row: ComponentRow, claims: ClaimsRow) -> None:
-    """Have a tenant's row written, and the component's say that there is one."""
+    """Save a tenant's row and note in the component's row that there is one."""
     batch.store.save(row_key(CLAIMS, component, claims.tenant), claims)
     if not row.claims:
         row.claims = True
@@ -57,7 +57,7 @@ def introducer_of(row: ComponentRow) -> tuple[Position, str] | None:
 
 
 def is_in_force(row: ComponentRow, mark: Mark) -> bool:
-    """Tell whether a mark counts: it is active and, if advice to others, of the introducer."""
+    """Return whether a mark is active and, if it advises others, comes from the introducer."""
     if not mark.active:
         return False
     return mark.appended is None or (mark.appended, mark.tenant) == introducer_of(row)
@@ -81,7 +81,7 @@ def _marks_of(batch: LedgerBatch, component: str, row: ComponentRow, tenant: str
         return
     introducer = introducer_of(row)
     whose = {tenant} if introducer is None else {tenant, introducer[1]}
-    for one in sorted(whose):
-        for mark in claims_row(batch, component, one).marks.values():
+    for name in sorted(whose):
+        for mark in claims_row(batch, component, name).marks.values():
             if is_in_force(row, mark) and mark.applies_to(tenant):
                 yield mark

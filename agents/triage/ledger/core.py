@@ -1,4 +1,4 @@
-"""What the component ledger does with each message, over the rows of its partition."""
+"""Dispatches each message of a batch to the part of the ledger that handles it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from schemas.ledger import (
 from schemas.observations import Sighting
 
 LedgerInput = LedgerMessage | IntelFact | None
-"""What the ledger reads: `observations`, and `intel` (None: a tombstone)."""
+"""The ledger's input: `observations`, and `intel` (None: a tombstone)."""
 
 
 def process(
@@ -50,7 +50,7 @@ def process(
     register: Register | None = None,
     secret: bytes = b"",
 ) -> None:
-    """Take a batch into the ledger.
+    """Apply a batch to the ledger.
 
     Args:
         deliveries: Records of one partition of `observations` and `intel`, in order.

@@ -1,4 +1,4 @@
-"""Drift and absence: values that should not change did, signatures always there are missing."""
+"""Drift and absence: values that changed although they should not, signatures that are missing."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ def _note(
     batch: LedgerBatch, seen: Sighting, row: TenantRow, entry_of: tuple[str, str, str]
 ) -> bool:
     slot, name, value = entry_of
-    place = stable_rank(name) if ":" in name else OF_COMPONENT + stable_rank(name)
-    values = row.slots.setdefault(place, {})
+    rank = stable_rank(name) if ":" in name else OF_COMPONENT + stable_rank(name)
+    values = row.slots.setdefault(rank, {})
     entry = value_seen(seen, value)
     at = stable_rank(value)
     known = values.get(at)
@@ -115,7 +115,7 @@ def _note(
     if row.keep_slots() or over:
         row.full = True
         batch.bound_reached("values compared in one tenant", seen.component, SLOTS)
-    if len(values) > 1 and place in row.slots:
+    if len(values) > 1 and rank in row.slots:
         rule = for_prefix("drift", slot, seen.component.partition(":")[0])
         if rule is not None:
             _tell_drift(batch, seen, rule, name, values)
@@ -123,9 +123,9 @@ def _note(
 
 
 def _tell_drift(
-    batch: LedgerBatch, seen: Sighting, one: Correlation, name: str, values: dict[str, Seen]
+    batch: LedgerBatch, seen: Sighting, correlation: Correlation, name: str, values: dict[str, Seen]
 ) -> None:
-    """Tell of one drift: the same finding, grown, whenever a further value is seen."""
+    """Report a drift; a further value updates the same finding."""
     ordered = sorted(values.values())
     was, now = ordered[0], ordered[-1]
     version = name.partition(":")[2] or None
@@ -134,13 +134,13 @@ def _tell_drift(
     colleague = what.startswith("publisher") and seen.component.partition(":")[2].startswith("@")
     habit = what == "commit" and _SERIES.fullmatch(version or "") is not None
     finding = make_finding(
-        one.rule,
-        locator=(seen.tenant, one.rule.id, seen.component, name),
+        correlation.rule,
+        locator=(seen.tenant, correlation.rule.id, seen.component, name),
         tenant=seen.tenant,
         component=seen.component,
         version=version,
         indicator=indicator_of(seen.component, version),
-        description=f"{one.rule.title}: {what} was {was.value}, is {now.value}",
+        description=f"{correlation.rule.title}: {what} was {was.value}, is {now.value}",
         evidence={
             "was": was.value,
             "is": now.value,
@@ -155,7 +155,7 @@ def _tell_drift(
         severity=Severity.LOW if habit else Severity.MEDIUM if colleague else None,
         confidence=_HABIT if habit else _COLLEAGUE if colleague else None,
     )
-    tell(batch, finding, one, state_of(len(ordered)))
+    tell(batch, finding, correlation, state_of(len(ordered)))
 
 
 def tenant_row(batch: LedgerBatch, component: str, tenant: str) -> TenantRow:
@@ -164,26 +164,28 @@ def tenant_row(batch: LedgerBatch, component: str, tenant: str) -> TenantRow:
     return batch.store.load(key, TenantRow) or TenantRow(tenant=clip(tenant, TEXT_BYTES))
 
 
-def tell(batch: LedgerBatch, finding: Finding, one: Correlation, revision: Revision) -> None:
+def tell(
+    batch: LedgerBatch, finding: Finding, correlation: Correlation, revision: Revision
+) -> None:
     """Send a finding of the ledger and the baseline assessment that goes with it."""
     batch.found(finding, revision)
-    batch.assess(finding, one.rule)
+    batch.assess(finding, correlation.rule)
 
 
 def _note_push(
     batch: LedgerBatch, seen: Sighting, row: TenantRow, prefix: str, version: str | None
 ) -> bool:
-    """Note whether a pushed version was signed; tell if it is the first that was not.
+    """Note whether a pushed version was signed; report the first that was not.
 
     What holds is worked out from all pushes by their time: one that comes late can bring the
     finding about, move it to another version, or take it back.
     """
-    one = for_prefix("absence", "", prefix)
+    correlation = for_prefix("absence", "", prefix)
     # Whether it holds is another question: one that does not verify has a finding of its own.
     signed = seen.signed if seen.has_signature is None else seen.has_signature
-    if one is None or seen.kind != "pushed" or signed is None:
+    if correlation is None or seen.kind != "pushed" or signed is None:
         return False
-    place = stable_rank(version or seen.digest or "")
+    rank = stable_rank(version or seen.digest or "")
     entry = (
         to_ms(seen.occurred_at),
         clip(seen.event_id, TEXT_BYTES),
@@ -192,41 +194,41 @@ def _note_push(
         clip(seen.system, TEXT_BYTES),
         clip(seen.source, TEXT_BYTES),
     )
-    known = row.pushes.get(place)
+    known = row.pushes.get(rank)
     if known is not None and known <= entry:
         return False
-    before = _first_unsigned(row, one.when.minimum)
-    row.pushes[place] = entry
+    before = _first_unsigned(row, correlation.when.minimum)
+    row.pushes[rank] = entry
     if _keep_first(row.pushes):
         row.full = True
         batch.bound_reached("pushes compared in one tenant", seen.component, SLOTS)
     row.push_count += 1
-    after = _first_unsigned(row, one.when.minimum)
+    after = _first_unsigned(row, correlation.when.minimum)
     if after is not None and after != before:
-        finding = _absence(seen, one, after)
-        tell(batch, finding, one, state_of(row.push_count))
+        finding = _absence(seen, correlation, after)
+        tell(batch, finding, correlation, state_of(row.push_count))
     elif after is None and before is not None:
         # An unsigned push that comes late shows that signing was not the habit.
         reason = f"{seen.component} was pushed unsigned before"
-        gone = _absence(seen, one, before)
+        gone = _absence(seen, correlation, before)
         batch.take_back(gone, state_of(row.push_count), reason, seen.occurred_at)
     return True
 
 
 def _keep_first(pushes: dict[str, Push]) -> bool:
-    """Keep the earliest pushes, a share of the room for unsigned ones: they decide, not the rest.
+    """Keep the earliest pushes, with room reserved for unsigned ones, since these decide.
 
     Returns:
         Whether any was left out.
     """
     left_out = False
     for signed, cap, room in ((True, SLOTS, PUSHES_ROOM), (False, SLOTS // 4, PUSHES_ROOM // 4)):
-        kept = {place: push for place, push in pushes.items() if push[2] is signed}
-        places = set(kept)
-        if trim(kept, cap, room, lambda place: (pushes[place], place)):
+        kept = {rank: push for rank, push in pushes.items() if push[2] is signed}
+        ranks = set(kept)
+        if trim(kept, cap, room, lambda rank: (pushes[rank], rank)):
             left_out = True
-            for place in places - set(kept):
-                del pushes[place]
+            for rank in ranks - set(kept):
+                del pushes[rank]
     return left_out
 
 
@@ -238,16 +240,16 @@ def _first_unsigned(row: TenantRow, minimum: int) -> tuple[Push, int] | None:
     return None
 
 
-def _absence(seen: Sighting, one: Correlation, found: tuple[Push, int]) -> Finding:
+def _absence(seen: Sighting, correlation: Correlation, found: tuple[Push, int]) -> Finding:
     (at, event_id, _, version, system, source), signed = found
     return make_finding(
-        one.rule,
-        locator=(seen.tenant, one.rule.id, seen.component),
+        correlation.rule,
+        locator=(seen.tenant, correlation.rule.id, seen.component),
         tenant=seen.tenant,
         component=seen.component,
         version=version or None,
         indicator=indicator_of(seen.component),
-        description=f"{one.rule.title}: {signed} versions before it were signed",
+        description=f"{correlation.rule.title}: {signed} versions before it were signed",
         evidence={"signed_before": signed, "was": "signed", "is": "unsigned"},
         source=source,
         event_id=event_id,
@@ -257,24 +259,24 @@ def _absence(seen: Sighting, one: Correlation, found: tuple[Push, int]) -> Findi
 
 
 def _note_domain(batch: LedgerBatch, seen: Sighting, row: TenantRow) -> bool:
-    """Tell that a component reached a domain for the first time in this tenant."""
-    one = for_prefix("first-seen", "", "domain")
-    if one is None or not seen.name:
+    """Report that a component reached a domain for the first time in this tenant."""
+    correlation = for_prefix("first-seen", "", "domain")
+    if correlation is None or not seen.name:
         return False
-    place = stable_rank("used-by", seen.name)
+    rank = stable_rank("used-by", seen.name)
     entry = Seen(to_ms(seen.occurred_at), clip(seen.event_id, TEXT_BYTES), "")
-    known = row.users.get(place)
+    known = row.users.get(rank)
     if known is not None and known <= entry:
         return False
-    row.users[place] = entry
+    row.users[rank] = entry
     if trim(row.users, SIGNALS, USERS_ROOM):
         row.full = True
         batch.bound_reached("components that reached one domain", seen.component, SIGNALS)
-        if place not in row.users:
+        if rank not in row.users:
             return False
     finding = make_finding(
-        one.rule,
-        locator=(seen.tenant, one.rule.id, seen.component, seen.name),
+        correlation.rule,
+        locator=(seen.tenant, correlation.rule.id, seen.component, seen.name),
         tenant=seen.tenant,
         component=seen.name,
         version=None,
@@ -294,8 +296,8 @@ def _note_file(batch: LedgerBatch, seen: Sighting) -> None:
     """Compare a package file's digest with what this tenant, or k others, have under its name."""
     assert seen.filename is not None
     assert seen.digest is not None
-    one = for_prefix("drift", "filename", seen.component.partition(":")[0])
-    assert one is not None
+    correlation = for_prefix("drift", "filename", seen.component.partition(":")[0])
+    assert correlation is not None
     key = row_key(FILE, seen.component, seen.filename)
     row = batch.store.load(key, FileRow) or FileRow()
     digest = clip(seen.digest, TEXT_BYTES)
@@ -314,7 +316,7 @@ def _note_file(batch: LedgerBatch, seen: Sighting) -> None:
     else:
         ranked = {stable_rank(holder.value): holder for holder in by_tenant.values()}
         full = trim(ranked, MAX_HOLDERS, HOLDERS_ROOM, batch.order) or full
-        kept = [ranked[place] for place in sorted(ranked)]
+        kept = [ranked[rank] for rank in sorted(ranked)]
     before = set(row.digests)
     if kept != holders or full != row.full:
         row.digests[digest] = kept
@@ -324,7 +326,7 @@ def _note_file(batch: LedgerBatch, seen: Sighting) -> None:
         if kept != holders or set(row.digests) != before:
             batch.store.save(key, row)
     if len({*row.digests, digest}) > 1:
-        _tell_file(batch, seen, one, row, entry)
+        _tell_file(batch, seen, correlation, row, entry)
 
 
 def _order_of(batch: LedgerBatch, holder: Seen) -> str:
@@ -332,7 +334,7 @@ def _order_of(batch: LedgerBatch, holder: Seen) -> str:
 
 
 def _keep_digests(batch: LedgerBatch, row: FileRow) -> bool:
-    """Keep the digests of a file name by shares: one tenant's many evict nobody else's one."""
+    """Trim the digests of a file name by shares: no tenant evicts another tenant's only digest."""
 
     def owners(digest: str) -> Iterator[str]:
         for holder in row.digests[digest]:
@@ -345,7 +347,7 @@ def _keep_digests(batch: LedgerBatch, row: FileRow) -> bool:
 
 
 def _tell_file(
-    batch: LedgerBatch, seen: Sighting, one: Correlation, row: FileRow, latest_entry: Seen
+    batch: LedgerBatch, seen: Sighting, correlation: Correlation, row: FileRow, latest_entry: Seen
 ) -> None:
     # A digest elsewhere is only told of when k organisations besides the reader's own have it.
     counted = batch.register.counted
@@ -374,13 +376,13 @@ def _tell_file(
         differing = sorted(own.values())[:2]
         latest = differing[-1]
         finding = make_finding(
-            one.rule,
-            locator=(tenant, one.rule.id, seen.component, seen.filename or ""),
+            correlation.rule,
+            locator=(tenant, correlation.rule.id, seen.component, seen.filename or ""),
             tenant=tenant,
             component=seen.component,
             version=seen.version,
             indicator=indicator_of(seen.component, seen.version),
-            description=f"{one.rule.title}: {seen.filename}",
+            description=f"{correlation.rule.title}: {seen.filename}",
             evidence={
                 "file": seen.filename,
                 "is": max(own, key=lambda digest: own[digest]),
@@ -395,17 +397,21 @@ def _tell_file(
             severity=None if len(own) > 1 else ADVICE_SEVERITY,
             basis=None if len(own) > 1 else SEVERAL,
         )
-        tell(batch, finding, one, state_of(len(differing)))
+        tell(batch, finding, correlation, state_of(len(differing)))
 
 
 def note_signal(batch: LedgerBatch, component: str, finding: Finding) -> None:
     """Note a kind of indicator on a component and look for combinations in time."""
     rules = of_kind("combination")
-    if not any(finding.ioc_type in step.split("|") for one in rules for step in one.when.signals):
+    if not any(
+        finding.ioc_type in step.split("|")
+        for correlation in rules
+        for step in correlation.when.signals
+    ):
         return
     key = row_key(TENANT, component, finding.tenant)
     row = tenant_row(batch, component, finding.tenant)
-    place = stable_rank(finding.id)
+    rank = stable_rank(finding.id)
     entry = (
         to_ms(finding.occurred_at),
         finding.ioc_type,
@@ -413,28 +419,28 @@ def note_signal(batch: LedgerBatch, component: str, finding: Finding) -> None:
         clip(min(finding.systems, default=""), TEXT_BYTES),
         clip(finding.source, TEXT_BYTES),
     )
-    if place in row.signals and row.signals[place] <= entry:
+    if rank in row.signals and row.signals[rank] <= entry:
         return
-    row.signals[place] = entry
+    row.signals[rank] = entry
     if trim(row.signals, SIGNALS, SIGNALS_ROOM):
         row.full = True
         batch.bound_reached("signals on one component", component, SIGNALS)
     batch.store.save(key, row)
-    for one in rules:
-        chain = combination(one.when, row.signals.values())
+    for correlation in rules:
+        chain = combination(correlation.when, row.signals.values())
         if chain is None:
             continue
         last = max(chain)
         tell(
             batch,
             make_finding(
-                one.rule,
-                locator=(finding.tenant, one.rule.id, component),
+                correlation.rule,
+                locator=(finding.tenant, correlation.rule.id, component),
                 tenant=finding.tenant,
                 component=component,
                 version=None,
                 indicator=indicator_of(component),
-                description=f"{one.rule.title} on {component}",
+                description=f"{correlation.rule.title} on {component}",
                 evidence={
                     "signals": [
                         {"at": from_ms(at).isoformat(), "kind": kind, "event": event}
@@ -446,6 +452,6 @@ def note_signal(batch: LedgerBatch, component: str, finding: Finding) -> None:
                 occurred_at=from_ms(last[0]),
                 systems=tuple(sorted({signal[3] for signal in chain if signal[3]})),
             ),
-            one,
+            correlation,
             state_of(1),
         )

@@ -28,12 +28,12 @@ from agents.triage.ledger.rows import (
 from agents.triage.store import SEPARATOR, row_key
 
 AT_ONCE: Final = 1_000
-"""Rows that one tick looks at; the next tick goes on."""
+"""Rows examined per tick."""
 PERIOD_MS: Final = 300_000
 
 
 def due(batch: LedgerBatch, now_ms: int) -> bool:
-    """Tell whether the periodic work is due, and note that it is done."""
+    """Return whether the periodic work is due, and note that it is done."""
     key = row_key(CLOCK, "ledger")
     clock = batch.store.load(key, ClockRow) or ClockRow()
     if now_ms < clock.time_ms + PERIOD_MS:
@@ -77,7 +77,7 @@ def _is_open(batch: LedgerBatch, component: str, row: ComponentRow) -> bool:
 
 
 def _drop_component(batch: LedgerBatch, component: str) -> None:
-    """Remove a component's rows when no system has it any more; facts about it stay."""
+    """Remove the rows of a component that no system holds; facts about it stay."""
     if batch.store.scan_keys(row_key(SYSTEM, component) + SEPARATOR, 1):
         return
     for kind in (TENANT, CHILD, FILE, IOC, VERSIONS, CLAIMS):

@@ -1,4 +1,4 @@
-"""Exposures: tell the incidents which systems hold what is marked, and which clean versions."""
+"""Exposures: report to incidents which systems hold marked and which hold clean versions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def tell_holding(
     *,
     fresh: bool,
 ) -> None:
-    """Tell the incidents what follows from one holding that is new or changed.
+    """Report to the incidents what follows from a new or changed holding.
 
     Args:
         batch: Where to.
@@ -80,7 +80,7 @@ def tell_holding(
 def tell_systems(
     batch: LedgerBatch, component: str, row: ComponentRow, mark: Mark, after: str = ""
 ) -> None:
-    """Tell the incident which systems hold what is marked, a page at a time.
+    """Report to the incident which systems hold what is marked, a page at a time.
 
     Args:
         batch: The batch.
@@ -94,7 +94,7 @@ def tell_systems(
     affected: dict[str, None] = {}
     names: dict[tuple[str, str, str | None], None] = {}
     for _, system in page:
-        bad = [one for one in system.holdings.values() if mark.fits(one, system.tenant)]
+        bad = [holding for holding in system.holdings.values() if mark.fits(holding, system.tenant)]
         for holding in bad:
             _tell_exposure(batch, _exposure(component, row, system, holding, mark))
         if bad and not mark.advice:
@@ -118,7 +118,7 @@ def tell_systems(
 
 
 def note_popularity(batch: LedgerBatch, component: str, row: ComponentRow) -> None:
-    """Tell once that many organisations hold a component: a scan alone then only proposes."""
+    """Report once that many organisations hold a component: a scan alone then only proposes."""
     if row.popular or row.tenants.count() <= batch.popular_holders:
         return
     row.popular = True
@@ -129,7 +129,7 @@ def note_popularity(batch: LedgerBatch, component: str, row: ComponentRow) -> No
 
 
 def has_versions(component: str) -> bool:
-    """Tell whether a component has versions, of which some may be clean."""
+    """Return whether a component has versions, of which some may be clean."""
     return not component.startswith((*DIGEST_KEYS, "publisher:", "domain:"))
 
 
@@ -141,7 +141,7 @@ def _tell_name(
     version: str | None,
     mark: Mark,
 ) -> None:
-    """Mark for a tenant the component as which it holds a digest: that is its own claim."""
+    """Mark the component that a tenant holds a digest as; the name is the tenant's own claim."""
     if not component.startswith(DIGEST_KEYS):
         return
     batch.tell_ledger(
@@ -208,7 +208,7 @@ def _tell_proofs(
     mark: Mark,
     only: Holding | None = None,
 ) -> None:
-    """Tell which clean versions came onto the system after the last that is marked.
+    """Report which clean versions came onto the system after the last marked one.
 
     Args:
         batch: Where to.
@@ -219,7 +219,7 @@ def _tell_proofs(
         only: The clean holding that changed; None: any.
     """
     last_bad = max(
-        (one.last_ms for one in system.holdings.values() if mark.fits(one, system.tenant)),
+        (held.last_ms for held in system.holdings.values() if mark.fits(held, system.tenant)),
         default=None,
     )
     if last_bad is None or not has_versions(component):
@@ -241,7 +241,7 @@ def _tell_checked(
     mark: Mark,
     only: Holding | None = None,
 ) -> None:
-    """Tell how clean versions that were pushed fared in the checks that their tenant requires.
+    """Report the results of clean pushed versions in the checks that their tenant requires.
 
     What replaces a component on an affected system may have been checked where it was pushed, and
     there the bad version may never have been.
@@ -255,9 +255,9 @@ def _tell_checked(
         only: The clean holding that changed; None: any.
     """
     checked = [
-        one
-        for one in ((only,) if only is not None else _clean(batch, component, row, system))
-        if one.kind == "pushed" and one.checks
+        holding
+        for holding in ((only,) if only is not None else _clean(batch, component, row, system))
+        if holding.kind == "pushed" and holding.checks
     ]
     if not checked or not has_versions(component):
         return

@@ -51,15 +51,15 @@ from schemas.taxonomy import taxonomy
 
 VALID_DAYS: Final = 365
 EVIDENCE_BYTES: Final = 8_000
-"""Of a finding, in the record of its indicator."""
+"""Most bytes of a finding's evidence in its indicator's record."""
 INDICATOR_BYTES: Final = 2_400
-"""Of an indicator's key or value: the longest component key, and a version."""
+"""Most bytes of an indicator's key or value: the longest component key and a version."""
 SUPPRESSING: Final = frozenset({IntelKind.WARNINGLIST, IntelKind.KNOWN_GOOD})
-"""Kinds of fact that take findings back."""
+"""Kinds of fact that withdraw findings."""
 
 
 def is_about(fact: IntelFact, version: str | None, digest: str | None) -> bool:
-    """Tell whether a suppressing fact is about a version and digest."""
+    """Return whether a suppressing fact is about a version and digest."""
     if fact.kind is IntelKind.WARNINGLIST and not (fact.versions or fact.ranges or fact.digests):
         return True
     return matches(fact, version, (digest,) if digest else ()) is True
@@ -89,7 +89,7 @@ def on_finding(batch: LedgerBatch, seen: FindingSeen) -> None:
 
 
 def _on_withheld(batch: LedgerBatch, seen: FindingSeen, indicator_key: str) -> None:
-    """Mark bytes for their other holders; the incident notes that this tenant is not told."""
+    """Mark bytes for their other holders; the incident notes that this tenant gets no alert."""
     if seen.key != indicator_key or not is_verified(seen.finding):
         return
     _tell_finding(batch, seen)
@@ -180,10 +180,10 @@ def _file(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> None:
         ioc.finding, ioc.revision = lean, seen.revision
     ioc.first_ms = min(ioc.first_ms, at)
     ioc.last_ms = max(ioc.last_ms, at)
-    place = stable_rank(finding.id)
-    known = ioc.ids.get(place)
+    rank = stable_rank(finding.id)
+    known = ioc.ids.get(rank)
     if known is None or seen.revision > known[1]:
-        ioc.ids[place] = (clip(finding.id, TEXT_BYTES), seen.revision, seen.active)
+        ioc.ids[rank] = (clip(finding.id, TEXT_BYTES), seen.revision, seen.active)
         if keep_smallest(ioc.ids, FINDING_IDS):
             batch.bound_reached("findings of one indicator", seen.key, FINDING_IDS)
     batch.store.save(key, ioc)
@@ -218,9 +218,9 @@ def _lean(finding: Finding) -> Finding:
         source=clip(finding.source, KEY_BYTES),
         event_id=clip(finding.event_id, KEY_BYTES),
         publisher=clip_or_none(finding.publisher, KEY_BYTES),
-        systems=tuple(clip(one, TEXT_BYTES) for one in finding.systems[:32]),
-        identities=tuple(clip(one, TEXT_BYTES) for one in finding.identities[:16]),
-        related_keys=tuple(clip(one, NAME_BYTES) for one in finding.related_keys[:8]),
+        systems=tuple(clip(text, TEXT_BYTES) for text in finding.systems[:32]),
+        identities=tuple(clip(text, TEXT_BYTES) for text in finding.identities[:16]),
+        related_keys=tuple(clip(text, NAME_BYTES) for text in finding.related_keys[:8]),
     )
 
 
@@ -246,16 +246,18 @@ def _bounded(
     if len(suppressed) <= SUPPRESSIONS:
         return suppressed
     batch.bound_reached("facts that take one indicator back", component, SUPPRESSIONS)
-    return {one: suppressed[one] for one in sorted(suppressed, key=stable_rank)[:SUPPRESSIONS]}
+    return {
+        reason: suppressed[reason] for reason in sorted(suppressed, key=stable_rank)[:SUPPRESSIONS]
+    }
 
 
 def _publish(batch: LedgerBatch, key: str, ioc: IocRow, row: ComponentRow) -> None:
-    """Publish the record when something changed that its reader would act on."""
+    """Publish the record if something changed that a reader acts on."""
     finding = ioc.finding
     active = ioc.active()
     count = prevalence(row, batch.register.counted(finding.tenant))
     thresholds = correlations()[TENANT_RULE].when.thresholds
-    told_of = reached([one for one in thresholds if one >= batch.k], count)
+    told_of = reached([threshold for threshold in thresholds if threshold >= batch.k], count)
     told = stable_id(
         "told",
         content_hash(finding),
@@ -380,7 +382,7 @@ def suppress(
     tenant: str = "",
     after: str = "",
 ) -> str:
-    """Take the indicators of a component back, or let them hold again, a page at a time.
+    """Withdraw the indicators of a component, or restore them, a page at a time.
 
     Args:
         batch: Where to.
@@ -430,7 +432,7 @@ def _withdraw_findings(batch: LedgerBatch, ioc: IocRow) -> None:
     incident = ioc.incident
     reason, (revision, _) = max(
         ((name, state) for name, state in ioc.suppressed.items() if state[1]),
-        key=lambda one: one[1][0],
+        key=lambda item: item[1][0],
     )
     for finding_id, _, _ in ioc.ids.values():
         batch.tell_incident(

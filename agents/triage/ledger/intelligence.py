@@ -45,13 +45,13 @@ from schemas.ledger import Derived, FactChange, Revision
 from schemas.severity import Disposition, Severity
 
 _WHOLE: Final = (*DIGEST_KEYS, "domain:", "publisher:")
-"""Keys of what has no versions."""
+"""Keys of components without versions."""
 FACT_BYTES: Final = 40_000
 DIGESTS: Final = 1_000
 
 
 def on_fact(batch: LedgerBatch, change: FactChange) -> None:
-    """Learn or forget a fact: find the earlier sightings it is about, take back what it was.
+    """Apply a new, changed or withdrawn fact to earlier sightings, and withdraw what ended.
 
     The later revision wins, so that a repeated or late record changes nothing.
     """
@@ -67,9 +67,9 @@ def on_fact(batch: LedgerBatch, change: FactChange) -> None:
     before = known.fact if known is not None else None
     batch.store.save(key, FactRow(change.fact_key, fact, change.revision))
     row = batch.component_row(change.key)
-    place = stable_rank(change.fact_key)
-    if place not in row.facts:
-        row.facts[place] = change.fact_key
+    rank = stable_rank(change.fact_key)
+    if rank not in row.facts:
+        row.facts[rank] = change.fact_key
         if trim(row.facts, FACTS, NAMES_ROOM):
             row.full = True
             batch.bound_reached("facts about one component", change.key, FACTS)
@@ -83,7 +83,7 @@ def on_fact(batch: LedgerBatch, change: FactChange) -> None:
 
 
 def _go_on(batch: LedgerBatch, change: FactChange) -> None:
-    """Continue what was begun, behind the last row."""
+    """Continue a search or an update behind its last row."""
     row = batch.component_row(change.key)
     if change.after:
         _retro_hunt(batch, change, row, change.before, change.fact)
@@ -100,13 +100,13 @@ def _suppress(
     before: IntelFact | None,
     fact: IntelFact | None,
 ) -> None:
-    """Take back what a warninglist or known-good fact is about; let hold again what it was."""
+    """Withdraw what a warninglist or known-good fact covers; restore what it no longer covers."""
 
-    def meant(version: str | None, digest: str | None, one: IntelFact | None) -> bool:
+    def meant(version: str | None, digest: str | None, about_fact: IntelFact | None) -> bool:
         return (
-            one is not None
-            and one.kind in indicators.SUPPRESSING
-            and indicators.is_about(one, version, digest)
+            about_fact is not None
+            and about_fact.kind in indicators.SUPPRESSING
+            and indicators.is_about(about_fact, version, digest)
         )
 
     last = ""
@@ -147,21 +147,21 @@ def _bounded(batch: LedgerBatch, fact: IntelFact | None) -> IntelFact | None:
         key=clip(fact.key, KEY_BYTES),
         details=None,
         summary=clip(fact.summary or "", NAME_BYTES),
-        sources=tuple(clip(one, NAME_BYTES) for one in fact.sources[:16]),
+        sources=tuple(clip(text, NAME_BYTES) for text in fact.sources[:16]),
     )
     versions = sorted(lean.versions, key=stable_rank)[: share // 32]
     digests = sorted(lean.digests, key=stable_rank)[: share // 70]
     return msgspec.structs.replace(
         lean,
-        versions=tuple(clip(one, 30) for one in versions),
-        digests=tuple(clip(one, 70) for one in digests),
+        versions=tuple(clip(text, 30) for text in versions),
+        digests=tuple(clip(text, 70) for text in digests),
         ranges=tuple(
             VersionRange(
-                introduced=clip(one.introduced, 30),
-                fixed=clip_or_none(one.fixed, 30),
-                last_affected=clip_or_none(one.last_affected, 30),
+                introduced=clip(text.introduced, 30),
+                fixed=clip_or_none(text.fixed, 30),
+                last_affected=clip_or_none(text.last_affected, 30),
             )
-            for one in lean.ranges[: share // 140]
+            for text in lean.ranges[: share // 140]
         ),
     )
 
@@ -169,7 +169,7 @@ def _bounded(batch: LedgerBatch, fact: IntelFact | None) -> IntelFact | None:
 def _tell_digests(
     batch: LedgerBatch, change: FactChange, before: IntelFact | None, fact: IntelFact | None
 ) -> None:
-    """Tell the rows of the digests that a fact names, and those it names no longer."""
+    """Send a fact to the rows of the digests it names or named before."""
     now = _digest_keys(fact)
     for key in sorted(now | _digest_keys(before)):
         if key != change.key:
@@ -194,8 +194,8 @@ def _of_digest(fact: IntelFact, key: str) -> IntelFact:
 def _digest_keys(fact: IntelFact | None) -> set[str]:
     if fact is None:
         return set()
-    plain = (one.removeprefix("sha256:").lower() for one in fact.digests[:DIGESTS])
-    return {f"sha256:{one}" for one in plain if is_sha256(one)}
+    plain = (digest.removeprefix("sha256:").lower() for digest in fact.digests[:DIGESTS])
+    return {f"sha256:{digest}" for digest in plain if is_sha256(digest)}
 
 
 def _retro_hunt(
@@ -226,7 +226,7 @@ def _retro_hunt(
 def on_holding(
     batch: LedgerBatch, component: str, row: ComponentRow, system: SystemRow, holding: Holding
 ) -> None:
-    """Match a new or changed holding against the facts known of its component."""
+    """Match a new or changed holding against the facts about its component."""
     for fact_key in row.facts.values():
         known = batch.store.load(row_key(FACT, component, fact_key), FactRow)
         if known is None:
@@ -261,10 +261,10 @@ def _match(
         return None  # Tidewatch read its bytes: they are others than those that are meant
     # Who reached a bad domain, or took from a bad publisher, is not what is bad.
     of_whom = component.startswith(("domain:", "publisher:"))
-    one = for_fact(fact.kind.value, (component if of_whom else seen_as).partition(":")[0]) or (
-        for_fact(fact.kind.value, component.partition(":")[0])
-    )
-    if one is None:
+    correlation = for_fact(
+        fact.kind.value, (component if of_whom else seen_as).partition(":")[0]
+    ) or (for_fact(fact.kind.value, component.partition(":")[0]))
+    if correlation is None:
         return None
     by_digest = of_digest or bool(
         holding.digest and holding.digest in {key[7:] for key in _digest_keys(fact)}
@@ -280,7 +280,7 @@ def _match(
     guarded = fact.popular and not by_digest and len(set(fact.sources)) < 2  # noqa: PLR2004 -- one source
     if guarded:
         indicator = msgspec.structs.replace(indicator, disposition=Disposition.DETECT)
-    rule = one.rule
+    rule = correlation.rule
     return make_finding(
         rule,
         locator=(
@@ -321,7 +321,7 @@ def _match(
 
 
 def _is_other(component: str, fact: IntelFact, digest: str | None) -> bool:
-    """Tell whether a digest is none of those that a fact names for what has one alone.
+    """Return whether a digest differs from those that a fact names, where a version has only one.
 
     A version of a package has many files, of which intelligence seldom lists all.
     """
@@ -372,20 +372,20 @@ def _mark_of(component: str, finding: Finding, change: FactChange) -> Mark:
 def _found(component: str, finding: Finding, change: FactChange) -> BareFinding:
     """Return what a fact says of what it names: of a digest nothing that its holders call it."""
     found = bare_finding(finding)
-    one = for_fact(change.fact.kind.value, "sha256") if change.fact is not None else None
-    if not component.startswith(DIGEST_KEYS) or one is None or change.fact is None:
+    correlation = for_fact(change.fact.kind.value, "sha256") if change.fact is not None else None
+    if not component.startswith(DIGEST_KEYS) or correlation is None or change.fact is None:
         return found
     return msgspec.structs.replace(
         found,
-        ioc_type=one.rule.ioc_type,
-        rule_id=one.rule.id,
-        severity=one.rule.severity,
-        confidence=min(one.rule.confidence, change.fact.confidence),
+        ioc_type=correlation.rule.ioc_type,
+        rule_id=correlation.rule.id,
+        severity=correlation.rule.severity,
+        confidence=min(correlation.rule.confidence, change.fact.confidence),
     )
 
 
 def on_derived(batch: LedgerBatch, edge: Derived) -> None:
-    """Note a build, of a component too that nobody held: intelligence marks what it names."""
+    """Note a build; mark its component if a fact names it, even if nobody held it."""
     row = batch.store.load(row_key(COMPONENT, edge.key), ComponentRow)
     if row is not None:
         for fact_key in row.facts.values():
@@ -401,7 +401,7 @@ def on_derived(batch: LedgerBatch, edge: Derived) -> None:
 
 
 def _mark_edges(batch: LedgerBatch, change: FactChange, row: ComponentRow) -> None:
-    """Mark what a fact names among the versions that something was built from; lift the rest."""
+    """Mark the versions in builds that a fact names; lift marks of those it no longer names."""
     for mark in tuple(row.marks.values()):
         if mark.cause == change.fact_key and mark.active and not mark.path:
             meant = f"sha256:{mark.digest}" if mark.digest else mark.version
@@ -412,14 +412,14 @@ def _mark_edges(batch: LedgerBatch, change: FactChange, row: ComponentRow) -> No
 
 
 def _mark_named(batch: LedgerBatch, change: FactChange, row: ComponentRow) -> None:
-    """Mark what a fact means among the versions that builds name, a page of builds at a time."""
+    """Mark the versions in builds that a fact names, a page of builds at a time."""
     if change.fact is None or change.fact.kind not in ADVERSE:
         return
     page = list(
         batch.store.scan(CHILD, change.key, row_type=ChildRow, limit=PAGE, after=change.edges_after)
     )
     named = {edge.version for _, child in page for edge in child.edges.values()}
-    for version in sorted(named, key=lambda one: one or ""):
+    for version in sorted(named, key=lambda name: name or ""):
         found = _named_mark(change, version)
         if found is not None:
             add_mark(batch, change.key, row, found)

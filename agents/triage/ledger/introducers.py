@@ -1,4 +1,4 @@
-"""Introducers: whose event was the first to tell of a digest, and made or pushed it."""
+"""Introducers: whose event was the first about a digest, and made or pushed it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def introduce(
     *,
     made: bool,
 ) -> None:
-    """Note a record that told of a digest: the first of all, if it made or pushed, introduced it.
+    """Note a record about a digest: the first one introduced it, if it made or pushed it.
 
     A record that was read late may lie before those known: then what was advised on account of
     another's event ends, and what is known of the build that came first is told instead.

@@ -36,21 +36,21 @@ from schemas.intel import IntelFact, IntelKind
 from schemas.ledger import GoBack
 
 TOLD: Final = 24
-"""Versions that one incident was told of and that are remembered."""
+"""Reported versions that are remembered per incident."""
 _ALWAYS: Final = 1 << 44
-"""Milliseconds, later than any event: so that an earlier time counts for more."""
+"""Milliseconds later than any event, so that earlier times give greater revisions."""
 _LARGEST: Final = (1 << 62) - 1
 
 
 def is_affected(batch: LedgerBatch, component: str, tenant: str) -> bool:
-    """Tell whether a tenant has, or had, a version of the component that is marked."""
+    """Return whether a tenant has or had a marked version of the component."""
     return batch.store.load(row_key(VERSIONS, component, tenant), VersionsRow) is not None
 
 
 def on_holding(
     batch: LedgerBatch, component: str, row: ComponentRow, tenant: str, holding: Holding
 ) -> None:
-    """Take a new or changed holding of a marked component into what its tenant could go back to."""
+    """Add a new or changed holding of a marked component to its tenant's rollback targets."""
     key = row_key(VERSIONS, component, tenant)
     known = batch.store.load(key, VersionsRow)
     if known is None:
@@ -62,7 +62,7 @@ def on_holding(
 
 
 def on_marks(batch: LedgerBatch, component: str, row: ComponentRow, tenant: str) -> None:
-    """Tell what a tenant could go back to now that something else is known against its versions."""
+    """Report a tenant's rollback targets again after the marks on its versions changed."""
     key = row_key(VERSIONS, component, tenant)
     known = batch.store.load(key, VersionsRow)
     if known is None:
@@ -85,13 +85,13 @@ def on_fact(
     row: ComponentRow,
     facts: Sequence[IntelFact | None],
 ) -> None:
-    """Tell anew what may be gone back to, if one of the facts, old or new, vouches for versions."""
+    """Report rollback targets again if the old or the new fact vouches for versions."""
     if any(fact is not None and fact.kind is IntelKind.KNOWN_GOOD for fact in facts):
         on_go_back(batch, GoBack(key=component), row)
 
 
 def on_go_back(batch: LedgerBatch, note: GoBack, row: ComponentRow) -> None:
-    """Tell the affected tenants' incidents, page by page, what may be gone back to."""
+    """Report rollback targets to the affected tenants' incidents, a page at a time."""
     rows = batch.store.scan(VERSIONS, note.key, row_type=VersionsRow, limit=PAGE, after=note.after)
     page = list(rows)
     for key, known in page:
@@ -103,26 +103,26 @@ def on_go_back(batch: LedgerBatch, note: GoBack, row: ComponentRow) -> None:
 def _merge(known: VersionsRow, holding: Holding) -> bool:
     if holding.digest is None and holding.version is None:
         return False
-    place = stable_rank(holding.version or "", holding.digest or "")
-    one = known.versions.get(place)
-    if one is None:
-        known.versions[place] = Version(
+    rank = stable_rank(holding.version or "", holding.digest or "")
+    version = known.versions.get(rank)
+    if version is None:
+        known.versions[rank] = Version(
             version=holding.version,
             digest=holding.digest,
             first_ms=holding.first_ms,
             signed=holding.signed is True,
         )
         return True
-    first_ms = min(one.first_ms, holding.first_ms)
-    signed = one.signed or holding.signed is True
-    if (first_ms, signed) == (one.first_ms, one.signed):
+    first_ms = min(version.first_ms, holding.first_ms)
+    signed = version.signed or holding.signed is True
+    if (first_ms, signed) == (version.first_ms, version.signed):
         return False
-    one.first_ms, one.signed = first_ms, signed
+    version.first_ms, version.signed = first_ms, signed
     return True
 
 
 class _VersionIndex:
-    """What is known of a tenant's versions: which are bad, and on whose account; which vouched."""
+    """Which of a tenant's versions are bad, by incident, and which intelligence vouches for."""
 
     def __init__(
         self, batch: LedgerBatch, component: str, row: ComponentRow, known: VersionsRow
@@ -134,28 +134,28 @@ class _VersionIndex:
         for mark in marks:
             if not mark.active:
                 continue
-            for place, one in known.versions.items():
-                if mark.fits(one, known.tenant):
-                    self.bad.setdefault(place, set()).add(mark.incident)
+            for rank, version in known.versions.items():
+                if mark.fits(version, known.tenant):
+                    self.bad.setdefault(rank, set()).add(mark.incident)
         facts = list(_facts(batch, component, row))
         self.vouched = {
-            place
-            for place, one in known.versions.items()
-            if any(_vouches(fact.fact, one) for fact in facts)
+            rank
+            for rank, version in known.versions.items()
+            if any(_vouches(fact.fact, version) for fact in facts)
         }
         self.since: dict[str, int] = {}
-        """By incident: when the tenant first had a version that is bad on its account."""
-        for place, incidents in self.bad.items():
+        """By incident: when the tenant first had one of its bad versions."""
+        for rank, incidents in self.bad.items():
             for incident in incidents:
-                first_ms = known.versions[place].first_ms
+                first_ms = known.versions[rank].first_ms
                 self.since[incident] = min(self.since.get(incident, first_ms), first_ms)
         self.revision = min(
             _LARGEST,
-            sum(_ALWAYS - one.first_ms + one.signed for one in known.versions.values())
+            sum(_ALWAYS - version.first_ms + version.signed for version in known.versions.values())
             + sum(1 + sum(mark.revision) for mark in marks)
             + sum(1 + sum(fact.revision) for fact in facts),
         )
-        """Grows with all that is learnt, in whatever order: the last state has the greatest."""
+        """Grows with each input in any order, so that the last state has the greatest."""
 
 
 def _marks_about(batch: LedgerBatch, component: str, row: ComponentRow, tenant: str) -> list[Mark]:
@@ -173,36 +173,36 @@ def _facts(batch: LedgerBatch, component: str, row: ComponentRow) -> Iterator[Fa
             yield fact
 
 
-def _vouches(fact: IntelFact | None, one: Version) -> bool:
+def _vouches(fact: IntelFact | None, version: Version) -> bool:
     return (
         fact is not None
         and fact.kind is IntelKind.KNOWN_GOOD
-        and matches(fact, one.version, (one.digest,) if one.digest else ()) is True
+        and matches(fact, version.version, (version.digest,) if version.digest else ()) is True
     )
 
 
 def _tell(
     batch: LedgerBatch, component: str, row: ComponentRow, key: str, known: VersionsRow
 ) -> None:
-    """Tell each incident of the component what changed, and keep what was told."""
+    """Report changes to each incident of the component, and remember what was reported."""
     index = _VersionIndex(batch, component, row, known)
     if _bound(batch, component, known, index):
         index = _VersionIndex(batch, component, row, known)
     for incident in index.incidents:
         told = known.told.setdefault(incident, {})
-        for place, state in _wanted(known, index, incident, told).items():
-            if told.get(place) == state:
+        for rank, state in _wanted(known, index, incident, told).items():
+            if told.get(rank) == state:
                 continue
-            told[place] = state
-            one, (active, signed, by_intel, seen_ms) = known.versions[place], state
+            told[rank] = state
+            version, (active, signed, by_intel, seen_ms) = known.versions[rank], state
             batch.tell_incident(
                 incident,
                 KnownGood(
                     incident=incident,
                     tenant=known.tenant,
                     component=component,
-                    version=one.version,
-                    digest=one.digest,
+                    version=version.version,
+                    digest=version.digest,
                     seen_at=from_ms(seen_ms),
                     signed=signed,
                     by_intel=by_intel,
@@ -210,16 +210,16 @@ def _tell(
                     revision=(index.revision, 0),
                 ),
             )
-        taken_back = [place for place in sorted(told) if not told[place][0]]
-        for place in taken_back[: max(0, len(told) - TOLD)]:
-            del told[place]
+        taken_back = [rank for rank in sorted(told) if not told[rank][0]]
+        for rank in taken_back[: max(0, len(told) - TOLD)]:
+            del told[rank]
         if not told:
             del known.told[incident]
     batch.store.save(key, known)
 
 
 State = tuple[bool, bool, bool, int]
-"""Of a version, as an incident was told: may be gone back to, signed, vouched for, first seen."""
+"""A version as reported to an incident: usable, signed, vouched for, first seen."""
 
 
 def _wanted(
@@ -228,71 +228,71 @@ def _wanted(
     """Return what the incident must know: the best version, and which it must not go back to."""
     since = index.since.get(incident)
 
-    def order(place: str) -> tuple[bool, bool, bool, int, str]:
-        one = known.versions[place]
+    def order(rank: str) -> tuple[bool, bool, bool, int, str]:
+        version = known.versions[rank]
         return (
-            place in index.vouched,
-            one.signed,
-            since is not None and one.first_ms < since,
-            one.first_ms,
-            one.digest or "",
+            rank in index.vouched,
+            version.signed,
+            since is not None and version.first_ms < since,
+            version.first_ms,
+            version.digest or "",
         )
 
-    def is_known(place: str) -> bool:
-        return known.versions[place].digest is not None and any(order(place)[:3])
+    def is_known(rank: str) -> bool:
+        return known.versions[rank].digest is not None and any(order(rank)[:3])
 
-    good = {place for place in known.versions if place not in index.bad and is_known(place)}
+    good = {rank for rank in known.versions if rank not in index.bad and is_known(rank)}
     best = max(good, key=order, default=None) if since is not None else None
     # What would be gone back to but for what is known against it on another account; and what was
     # told to be good.
     gone = {
-        place
-        for place, incidents in index.bad.items()
+        rank
+        for rank, incidents in index.bad.items()
         if incident not in incidents
-        and is_known(place)
-        and (best is None or order(place) > order(best))
+        and is_known(rank)
+        and (best is None or order(rank) > order(best))
     }
     gone = set(sorted(gone, key=order)[-TOLD // 2 :])
-    gone |= {place for place in told if place in known.versions and place not in good}
-    again = {place for place in told if place in good and told[place][0]}
+    gone |= {rank for rank in told if rank in known.versions and rank not in good}
+    again = {rank for rank in told if rank in good and told[rank][0]}
     return {
-        place: (
-            place in good,
-            known.versions[place].signed,
-            place in index.vouched,
-            known.versions[place].first_ms,
+        rank: (
+            rank in good,
+            known.versions[rank].signed,
+            rank in index.vouched,
+            known.versions[rank].first_ms,
         )
-        for place in sorted(gone | again | ({best} if best is not None else set()))
+        for rank in sorted(gone | again | ({best} if best is not None else set()))
     }
 
 
 def _bound(batch: LedgerBatch, component: str, known: VersionsRow, index: _VersionIndex) -> bool:
-    """Keep the versions that answers are made of: told, bad first, vouched, signed, just before.
+    """Keep the versions that decide: reported, bad, vouched for or signed, then the latest before.
 
     Returns:
         Whether any was left out.
     """
     last = max(index.since.values(), default=0)
-    told = {place for places in known.told.values() for place in places}
-    first_bad = sorted(index.bad, key=lambda place: known.versions[place].first_ms)
+    told = {rank for ranks in known.told.values() for rank in ranks}
+    first_bad = sorted(index.bad, key=lambda rank: known.versions[rank].first_ms)
     bad = set(first_bad[: VERSIONS_KEPT // 4])
 
-    def order(place: str) -> tuple[bool, bool, bool, bool, int, str]:
-        one = known.versions[place]
-        before = one.first_ms < last
+    def order(rank: str) -> tuple[bool, bool, bool, bool, int, str]:
+        version = known.versions[rank]
+        before = version.first_ms < last
         return (
-            place not in told,
-            place not in bad,
-            not (place in index.vouched or one.signed),
+            rank not in told,
+            rank not in bad,
+            not (rank in index.vouched or version.signed),
             not before,
-            -one.first_ms if before else one.first_ms,
-            place,
+            -version.first_ms if before else version.first_ms,
+            rank,
         )
 
     if trim(known.versions, VERSIONS_KEPT, VERSIONS_ROOM, order):
         batch.bound_reached("versions of one component in one tenant", component, VERSIONS_KEPT)
-        for places in known.told.values():
-            for place in set(places) - set(known.versions):
-                del places[place]
+        for ranks in known.told.values():
+            for rank in set(ranks) - set(known.versions):
+                del ranks[rank]
         return True
     return False

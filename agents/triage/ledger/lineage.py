@@ -49,15 +49,15 @@ def add_edge(batch: LedgerBatch, component: str, child: str, build: Edge) -> Non
     key = row_key(CHILD, component, child, build.tenant)
     row = batch.store.load(key, ChildRow) or ChildRow(child=clip(child, NAME_BYTES))
     names = (build.tenant, build.version, build.child_version, build.child_digest, build.role)
-    place = stable_rank(*(part or "" for part in names))
-    known = row.edges.get(place)
+    rank = stable_rank(*(part or "" for part in names))
+    known = row.edges.get(rank)
     if known is not None and (
         known.appended == build.appended
         or build.appended is None
         or (known.appended is not None and known.appended <= build.appended)
     ):
         return
-    row.edges[place] = build
+    row.edges[rank] = build
     if trim(row.edges, EDGES, EDGES_ROOM):
         row.full = True
         batch.bound_reached("builds of one component from another", component, EDGES)
@@ -69,7 +69,11 @@ def add_edge(batch: LedgerBatch, component: str, child: str, build: Edge) -> Non
         return
     marks = (
         [mark for mark in parent.marks.values() if mark.active]
-        + [one for claims in all_claims(batch, component, parent) for one in claims.marks.values()]
+        + [
+            claim
+            for claims in all_claims(batch, component, parent)
+            for claim in claims.marks.values()
+        ]
         if build.verified
         else marks_of(batch, component, parent, build.tenant)
     )
@@ -103,7 +107,7 @@ def _pass_on(
     edge: Edge,
     mark: Mark,
 ) -> None:
-    """Pass a mark on along an edge: in full to whose edge it is, to others as advice.
+    """Pass a mark on along an edge: in full to the edge's tenant, to others as advice.
 
     Along an edge that follows from the child's digest it stays what it is. Along a tenant's own
     it concerns that tenant alone, and is its claim from there on; where the event of the edge

@@ -1,4 +1,4 @@
-"""Marks: which components are part of an incident, since when, on whose account, and until when."""
+"""Marks: which components are part of an incident, on what basis, and whether they still are."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from schemas.basis import BareFinding, Basis
 from schemas.ledger import CaseState, Revision, Taint
 
 About = Callable[[str | None, str | None], bool]
-"""Tells whether something is about a version and digest."""
+"""Returns whether something is about a version and digest."""
 _STATE_BYTES: Final = 16
 
 
@@ -91,14 +91,14 @@ def add_mark(batch: LedgerBatch, component: str, row: ComponentRow, mark: Mark) 
     mark = _bounded(mark)
     claims = claims_row(batch, component, mark.tenant) if mark.tenant else None
     marks = row.marks if claims is None else claims.marks
-    key = _place(mark)
+    key = _rank_of(mark)
     known = marks.get(key)
     if known is None:
         if not mark.active:
             return False
         marks[key] = mark
         # Advice gives way to what is known in full.
-        if trim(marks, MARKS, MARKS_ROOM, lambda place: (marks[place].advice, batch.order(place))):
+        if trim(marks, MARKS, MARKS_ROOM, lambda rank: (marks[rank].advice, batch.order(rank))):
             row.full = True
             batch.bound_reached("incidents of one component", component, MARKS)
             if key not in marks:
@@ -139,7 +139,7 @@ def add_mark(batch: LedgerBatch, component: str, row: ComponentRow, mark: Mark) 
     return True
 
 
-def _place(mark: Mark) -> str:
+def _rank_of(mark: Mark) -> str:
     parts = [mark.incident, mark.cause, mark.version or "", mark.digest or "", mark.tenant]
     if mark.advice:
         parts += ["advice", str(mark.appended or "")]
@@ -147,11 +147,11 @@ def _place(mark: Mark) -> str:
 
 
 def _is_told(row: ComponentRow, mark: Mark) -> bool:
-    """Tell whether a tenant's own mark says what a shared one, of the same fact, has told."""
+    """Return whether a shared mark of the same fact has reported what a tenant's own says."""
     return bool(mark.tenant and mark.cause and not mark.path) and any(
-        (one.incident, one.cause, one.version, one.active)
+        (other.incident, other.cause, other.version, other.active)
         == (mark.incident, mark.cause, mark.version, mark.active)
-        for one in row.marks.values()
+        for other in row.marks.values()
     )
 
 
@@ -170,7 +170,7 @@ def _bounded(mark: Mark) -> Mark:
 
 
 def _tell_digest(batch: LedgerBatch, component: str, mark: Mark) -> None:
-    """Mark a tree's digest where events name it without saying that it is a tree's."""
+    """Mark a tree's digest under `sha256:`, for events that do not say that it is a tree's."""
     key = f"sha256:{component.partition(':')[2]}"
     basis = msgspec.structs.replace(mark.basis or SEVERAL, role=TREE)
     taint = taint_of(mark, component, key)
@@ -178,7 +178,7 @@ def _tell_digest(batch: LedgerBatch, component: str, mark: Mark) -> None:
 
 
 def on_taint(batch: LedgerBatch, taint: Taint) -> None:
-    """Mark the component and pass the taint on, or go on telling its systems."""
+    """Mark the component and pass the taint on, or continue an earlier report."""
     row = batch.component_row(taint.key)
     mark = mark_of(taint)
     if not mark.tenant and (mark.basis is None or not is_of_all(mark.basis)):
@@ -207,7 +207,7 @@ def on_case(batch: LedgerBatch, case: CaseState) -> None:
     if len(cases) > MARKS:
         # What was dismissed decides; that others are closed only lets rows expire.
         for extra in sorted(
-            cases, key=lambda one: (cases[one][0] != "dismissed", stable_rank(one))
+            cases, key=lambda name: (cases[name][0] != "dismissed", stable_rank(name))
         )[MARKS:]:
             del cases[extra]
         batch.bound_reached("incidents of one component", case.key, MARKS)
@@ -241,7 +241,7 @@ def lift(
     about: About | None = None,
     tenant: str | None = None,
 ) -> None:
-    """Lift the marks that began at a component, or let them hold again.
+    """Lift the marks that began at a component, or restore them.
 
     Args:
         batch: Where to tell it.
@@ -284,4 +284,4 @@ def dismissed_at(
     states = [row.cases.get(incident)]
     if tenant and row.claims:
         states.append(claims_row(batch, component, tenant).cases.get(incident))
-    return max((one[1] for one in states if one and one[0] == "dismissed"), default=None)
+    return max((state[1] for state in states if state and state[0] == "dismissed"), default=None)

@@ -28,7 +28,7 @@ from schemas.ledger import FindingSeen, OperatorAlert
 
 V = TypeVar("V")
 OVER_CORRELATING: Final = 200
-"""Tenants with the same hygiene finding beyond which the value says nothing any more."""
+"""Tenants with the same hygiene finding beyond which it no longer correlates."""
 TENANT_RULE: Final = "TW-LEDGER-PREVALENCE"
 
 
@@ -46,11 +46,11 @@ def prevalence(row: ComponentRow, reader: str | None = None) -> int:
 
 
 def tell_prevalence(batch: LedgerBatch, component: str, row: ComponentRow) -> None:
-    """Tell the incidents about a component which thresholds its tenants reached."""
-    one = correlations()[TENANT_RULE]
+    """Report to the incidents about a component which thresholds are reached."""
+    correlation = correlations()[TENANT_RULE]
     count = prevalence(row)
     for incident, root in row.prevalent.values():
-        for threshold in one.when.thresholds:
+        for threshold in correlation.when.thresholds:
             if count >= threshold:
                 batch.tell_incident(
                     incident,
@@ -59,21 +59,21 @@ def tell_prevalence(batch: LedgerBatch, component: str, row: ComponentRow) -> No
                         root=root,
                         indicator=component,
                         threshold=threshold,
-                        rule_id=one.rule.id,
+                        rule_id=correlation.rule.id,
                     ),
                 )
 
 
 def count_tenants(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> None:
-    """Count a finding's organisation; tell the incidents which thresholds are reached."""
+    """Count a finding's organisation; report to the incidents which thresholds are reached."""
     finding = seen.finding
     if not seen.active:
         return
-    place = stable_rank(seen.incident)
-    first = opens_incident(finding) and place not in row.prevalent
-    shared = _note_owner(batch, row, place, finding)
+    rank = stable_rank(seen.incident)
+    first = opens_incident(finding) and rank not in row.prevalent
+    shared = _note_owner(batch, row, rank, finding)
     if first:
-        row.prevalent[place] = (
+        row.prevalent[rank] = (
             clip(seen.incident, TEXT_BYTES),
             clip(incident_root(finding), KEY_BYTES),
         )
@@ -116,49 +116,49 @@ def relate(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> None:
         for other in claims.incidents:
             if other != incident:
                 _link(batch, seen.key, incident, other, claims.tenant)
-    place = stable_rank(incident)
-    if place in row.incidents:
+    rank = stable_rank(incident)
+    if rank in row.incidents:
         return
-    row.incidents[place] = (incident, [])
-    _note_owner(batch, row, place, seen.finding)
+    row.incidents[rank] = (incident, [])
+    _note_owner(batch, row, rank, seen.finding)
     if _trim_incidents(batch, row, row.incidents, RELATED):
         row.full = True
         batch.bound_reached("incidents linked by one key", seen.key, RELATED)
     batch.store.save(row_key(COMPONENT, seen.key), row)
-    if place not in row.incidents:
+    if rank not in row.incidents:
         return
     for other, _ in row.incidents.values():
         if other != incident:
             _link(batch, seen.key, incident, other, None)
 
 
-def _link(batch: LedgerBatch, key: str, one: str, other: str, tenant: str | None) -> None:
-    for this, that in ((one, other), (other, one)):
+def _link(batch: LedgerBatch, key: str, first: str, second: str, tenant: str | None) -> None:
+    for this, that in ((first, second), (second, first)):
         batch.tell_incident(this, Related(incident=this, other=that, via=key, tenant=tenant))
 
 
-def _note_owner(batch: LedgerBatch, row: ComponentRow, place: str, finding: Finding) -> bool:
-    """Note in whose share an incident counts; return whether that changed."""
-    if place not in row.prevalent and place not in row.incidents:
-        row.owners.pop(place, None)
+def _note_owner(batch: LedgerBatch, row: ComponentRow, rank: str, finding: Finding) -> bool:
+    """Note whose share an incident counts towards; return whether that changed."""
+    if rank not in row.prevalent and rank not in row.incidents:
+        row.owners.pop(rank, None)
     owner = "" if is_of_all(basis_of(finding)) else batch.owner(finding.tenant) or "?"
-    known = row.owners.get(place)
+    known = row.owners.get(rank)
     if known in {owner, ""}:
         return False
-    row.owners[place] = owner if known is None else ""
+    row.owners[rank] = owner if known is None else ""
     return True
 
 
 def _trim_incidents(
     batch: LedgerBatch, row: ComponentRow, incidents: dict[str, V], cap: int
 ) -> bool:
-    """Keep incidents by shares: those that one tenant finds alone evict nobody else's."""
+    """Trim incidents by shares: no tenant's incidents evict another's."""
 
-    def owners(place: str) -> tuple[str, ...]:
-        owner = row.owners.get(place, "")
+    def owners(rank: str) -> tuple[str, ...]:
+        owner = row.owners.get(rank, "")
         return (owner,) if owner else ()
 
     dropped = trim_shared(incidents, cap, NAMES_ROOM, owners, batch.order)
-    for place in set(row.owners) - set(row.prevalent) - set(row.incidents):
-        del row.owners[place]
+    for rank in set(row.owners) - set(row.prevalent) - set(row.incidents):
+        del row.owners[rank]
     return dropped

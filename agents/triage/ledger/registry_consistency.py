@@ -1,4 +1,4 @@
-"""What a registry announced of a version against what runs of the same tenant really held."""
+"""Compares what a registry announced for a version with what the tenant's runs held."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ MOVING: Final = frozenset(
     {"main", "master", "latest", "head", "current", "nightly", "daily", "dev", "edge", "rolling",
      "live", "stable", "staging", "prod", "production", "champion", "challenger"}
 )  # fmt: skip
-"""Versions that name whatever is newest: their content may change."""
+"""Versions that name whatever is newest; their content may change."""
 _ANNOUNCED: Final = "announced:"
 _HELD: Final = "held:"
 _HOLDS: Final = frozenset({"used", "made", "pulled"})
 _UNSURE: Final = 0.6
-"""Confidence where a run may have digested other files of the version than the registry told."""
+"""Confidence where a run may have hashed other files of the version than the registry lists."""
 
 
 def moves(version: str) -> bool:
-    """Tell whether a version's name points at whatever is newest."""
+    """Return whether a version's name points at whatever is newest."""
     return version.strip().lower() in MOVING
 
 
 def note_announced(
     batch: LedgerBatch, seen: Sighting, row: TenantRow
 ) -> tuple[bool, Finding | None]:
-    """Note what a version was announced with or held as; find what was never announced.
+    """Note the digests a version was announced with or held as; report those never announced.
 
     Whichever is heard of first, the registry or the run, the finding is the same.
 
@@ -61,8 +61,8 @@ def note_announced(
     if not values:
         return False, None
     name = f"holds:{seen.version}"
-    place = stable_rank(name)
-    entries = row.slots.setdefault(place, {})
+    rank = stable_rank(name)
+    entries = row.slots.setdefault(rank, {})
     changed = False
     for value in sorted(values):
         entry = value_seen(seen, value)
@@ -83,16 +83,16 @@ def note_announced(
         row.full = True
         batch.bound_reached("digests of one version", seen.component, VALUES)
         return True, None
-    return True, _difference(seen, row.slots.get(place, {})) if place in row.slots else None
+    return True, _difference(seen, row.slots.get(rank, {})) if rank in row.slots else None
 
 
 def _difference(seen: Sighting, entries: dict[str, Seen]) -> Finding | None:
-    announced = sorted(one for one in entries.values() if one.value.startswith(_ANNOUNCED))
-    digests = {one.value.removeprefix(_ANNOUNCED) for one in announced}
+    announced = sorted(entry for entry in entries.values() if entry.value.startswith(_ANNOUNCED))
+    digests = {entry.value.removeprefix(_ANNOUNCED) for entry in announced}
     other = sorted(
-        one
-        for one in entries.values()
-        if one.value.startswith(_HELD) and one.value.removeprefix(_HELD) not in digests
+        entry
+        for entry in entries.values()
+        if entry.value.startswith(_HELD) and entry.value.removeprefix(_HELD) not in digests
     )
     if not announced or not other:
         return None
@@ -110,13 +110,13 @@ def _difference(seen: Sighting, entries: dict[str, Seen]) -> Finding | None:
         description=f"{rule.rule.title}: {seen.component}@{seen.version} is {actual}",
         evidence={
             "announced": sorted(digests),
-            "held": [one.value.removeprefix(_HELD) for one in other],
+            "held": [entry.value.removeprefix(_HELD) for entry in other],
             "is": actual,
         },
         source=late.source,
         event_id=late.event_id,
         occurred_at=from_ms(late.first_ms),
-        systems=tuple(sorted({one.system for one in other})),
+        systems=tuple(sorted({entry.system for entry in other})),
         confidence=None if len(digests) == 1 else _UNSURE,
     )
 

@@ -19,11 +19,11 @@ from schemas.observations import Sighting
 DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
 KEEP_DAYS: Final = 400
-"""A sighting is forgotten so long after it was last seen, unless an incident is open."""
+"""Days after its last event when a sighting is forgotten, unless an incident is open."""
 HOLDINGS: Final = 32
 """Versions of a component that one system's row holds: those seen last."""
 INPUTS: Final = 256
-"""Components that one is built from; and so many are remembered as told."""
+"""Most inputs of one component, and most that are remembered as reported."""
 MARKS: Final = 24
 FACTS: Final = 64
 TENANTS: Final = 256
@@ -32,34 +32,34 @@ SLOTS: Final = 96
 VALUES: Final = 8
 EDGES: Final = 256
 OF_COMPONENT: Final = "!"
-"""Begins the place of a slot that is about no single version or tag."""
+"""Prefix of the rank of a slot that is about no single version or tag."""
 SIGNALS: Final = 64
 FINDING_IDS: Final = 256
 MEMBERS: Final = 64
 """Hostile components of one publisher."""
 VERSIONS_KEPT: Final = 64
-"""Versions of a component that a tenant had, among which it may go back."""
+"""Most versions of a component that are kept as a tenant's rollback targets."""
 RELATED: Final = 8
-"""Incidents that one key links, and tenants told of it; more, and the key says nothing."""
+"""Most incidents that one key links; a key of more says nothing."""
 SCAN: Final = 5_000
-"""Sources that one tick looks at; the next goes on behind them."""
+"""Sources examined per tick; the next tick continues behind them."""
 SOURCES: Final = 1_000
-"""Sources of one tenant that a partition remembers: those heard last."""
+"""Most sources of one tenant in a partition: those heard last."""
 PAGE: Final = 2_000
-"""Systems told or searched for one message; the ledger tells itself to go on behind them."""
+"""Rows read for one message; the ledger sends itself a message to continue behind them."""
 MAX_DEPTH: Final = 8
-"""Steps that a taint is passed on."""
+"""Most steps that a taint is passed on."""
 PATH_BYTES: Final = 200
-"""Of one step of the path that a taint came by."""
+"""Most bytes of one step of a taint's path."""
 KEY_BYTES: Final = KEY_PART_BYTES
-"""Of a component key that a row remembers: what a row's key can hold of it."""
+"""Most bytes of a component key in a row: what a row's key can hold."""
 NAME_BYTES: Final = 300
 TEXT_BYTES: Final = 120
 IDENTITIES: Final = 4
 CHECKS: Final = 16
-"""Required checks of one version on one system."""
+"""Most required checks kept for one version on one system."""
 SUPPRESSIONS: Final = 16
-"""Facts and dismissed incidents that one indicator remembers."""
+"""Most facts and dismissed incidents that one indicator keeps."""
 
 # Bytes that the parts of a row may take, so that no text makes it outgrow the store's 64 KiB.
 HOLDINGS_ROOM: Final = 36 * 1024
@@ -74,7 +74,7 @@ EDGES_ROOM: Final = 36 * 1024
 VERSIONS_ROOM: Final = 20 * 1024
 
 DIGEST_KEYS: Final = ("sha256:", "tree:")
-"""Keys that digests have: whatever is known of one is about the bytes, whoever holds them."""
+"""Prefixes of keys of digests: what is known of one is about the bytes, whoever holds them."""
 EXPOSURE_RANK: Final = {"staged": 0, "delivered": 1, "executed": 2, "serving": 3}
 
 # Row kinds: the first part of a row's key.
@@ -129,7 +129,7 @@ class Holding(msgspec.Struct, array_like=True):
     criticality: float | None = None
     identities: list[str] = msgspec.field(default_factory=list)
     checks: dict[str, bool] = msgspec.field(default_factory=dict)
-    """Checks that the tenant requires and that were made of it, and whether it passed one once."""
+    """Checks that the tenant requires, and whether the version ever passed them."""
     verified: bool = False
     """Tidewatch computed the digest from the bytes; else the tenant's events claim it."""
 
@@ -144,7 +144,7 @@ class SystemRow(msgspec.Struct, array_like=True):
     full: bool = False
     last_ms: int = 0
     appended: Position | None = None
-    """For a digest's row: the first record that told of it."""
+    """For a digest's row: the first record about it."""
 
 
 class Seen(msgspec.Struct, array_like=True, frozen=True, order=True):
@@ -191,19 +191,19 @@ class TenantRow(msgspec.Struct, array_like=True):
             Whether any was left out.
         """
         latest = {
-            place: max((one.first_ms for one in values.values()), default=0)
-            for place, values in self.slots.items()
+            rank: max((seen.first_ms for seen in values.values()), default=0)
+            for rank, values in self.slots.items()
         }
         return trim(
             self.slots,
             SLOTS,
             SLOTS_ROOM,
-            lambda place: (not place.startswith(OF_COMPONENT), -latest[place], place),
+            lambda rank: (not rank.startswith(OF_COMPONENT), -latest[rank], rank),
         )
 
 
 UNSPECIFIC: Final = "?"
-"""The version of a mark that means only what names neither a version nor a digest."""
+"""The version of a mark that covers only builds that name neither version nor digest."""
 
 
 class Mark(msgspec.Struct, array_like=True):
@@ -215,15 +215,15 @@ class Mark(msgspec.Struct, array_like=True):
     version: str | None
     digest: str | None
     path: list[str]
-    """From the origin to the component it came by; empty: it is the origin."""
+    """From the origin to the parent; empty: the component is the origin."""
     active: bool
     revision: Revision
     tenant: str = ""
-    """Only what this tenant holds is meant: it rests on the tenant's own claim. Empty: all."""
+    """Set: it rests on this tenant's claim and covers its holdings alone. Empty: everybody's."""
     advice: bool = False
     """It only advises: it rests on what another tenant claims."""
     basis: Basis | None = None
-    """How it is known; None, in rows of an earlier version: not, so that it affects nobody else."""
+    """How it is known; None in rows of an earlier version, which affect nobody else."""
     found: BareFinding | None = None
     """What was found where it began."""
     appended: Position | None = None
@@ -234,13 +234,13 @@ class Mark(msgspec.Struct, array_like=True):
     whether they are meant."""
 
     def applies_to(self, tenant: str) -> bool:
-        """Tell whether it may concern what a tenant holds."""
+        """Return whether it may concern what a tenant holds."""
         if self.appended is not None:
             return tenant != self.tenant
         return tenant == self.tenant if self.tenant else self.basis is not None
 
     def fits(self, holding: Holding | Version, tenant: str) -> bool:
-        """Tell whether a holding, or a version that a tenant had, is what is marked."""
+        """Return whether a holding, or a version that a tenant had, is what is marked."""
         if not self.applies_to(tenant) or not self._is_in_role(holding):
             return False
         if self.digest is not None and holding.digest == self.digest:
@@ -268,7 +268,7 @@ class Mark(msgspec.Struct, array_like=True):
         return self.basis is not None and self.basis.kind is BasisKind.VERIFIED
 
     def reaches(self, edge: Edge) -> bool:
-        """Tell whether something built from the component as an edge names it is affected.
+        """Return whether something built from the component as an edge names it is affected.
 
         What names neither version nor digest of the component may be affected by what is known of
         any of them: in full it is by the tenant's own marks and by those that mean just that.
@@ -291,7 +291,7 @@ class Mark(msgspec.Struct, array_like=True):
 
 
 class ClaimsRow(msgspec.Struct, array_like=True):
-    """What rests on one tenant's claims about one component: shared rows have no room for it."""
+    """What rests on one tenant's claims about one component, apart from the shared row."""
 
     tenant: str
     marks: dict[str, Mark] = msgspec.field(default_factory=dict)
@@ -313,14 +313,14 @@ class ComponentRow(msgspec.Struct, array_like=True):
     facts: dict[str, str] = msgspec.field(default_factory=dict)
     """Fact keys by rank."""
     incidents: dict[str, tuple[str, list[str]]] = msgspec.field(default_factory=dict)
-    """Incidents about it, by rank, each with its tenants as far as few."""
+    """Incidents about it, by rank; the lists are unused."""
     bad_components: dict[str, str] = msgspec.field(default_factory=dict)
     """Unused: of a publisher, in rows of an earlier version."""
     full: bool = False
     cases: dict[str, tuple[str, Revision]] = msgspec.field(default_factory=dict)
     over_correlating: bool = False
     prevalent: dict[str, tuple[str, str]] = msgspec.field(default_factory=dict)
-    """Incidents whose prevalence is told, with their roots, by rank."""
+    """Incidents that get its prevalence, with their roots, by rank."""
     claims: bool = False
     """There are rows of tenants' claims about it."""
     introducer: tuple[Position, str, bool] | None = None
@@ -342,7 +342,7 @@ class Edge(msgspec.Struct, array_like=True, frozen=True):
     child_version: str | None
     child_digest: str | None
     appended: Position | None = None
-    """The first record that told of it."""
+    """The first record about it."""
     verified: bool = False
     """It follows from the child's digest: a listing that hashes to it names the file."""
     role: str = ""
@@ -365,7 +365,7 @@ class VersionsRow(msgspec.Struct, array_like=True):
     versions: dict[str, Version] = msgspec.field(default_factory=dict)
     """By rank of version and digest."""
     told: dict[str, dict[str, tuple[bool, bool, bool, int]]] = msgspec.field(default_factory=dict)
-    """By incident and rank: may be gone back to, signed, vouched for, first seen."""
+    """By incident and rank, as reported: usable, signed, vouched for, first seen."""
 
 
 class ChildRow(msgspec.Struct, array_like=True):
@@ -378,7 +378,7 @@ class ChildRow(msgspec.Struct, array_like=True):
 
 
 class FactRow(msgspec.Struct, array_like=True):
-    """A fact as it was last told; None: withdrawn."""
+    """A fact in its latest revision; None: withdrawn."""
 
     fact_key: str
     fact: IntelFact | None
@@ -404,25 +404,25 @@ class IocRow(msgspec.Struct, array_like=True):
     suppressed: dict[str, tuple[Revision, bool]] = msgspec.field(default_factory=dict)
     """By reason (fact key or incident): since when, and whether it still holds."""
     told: str = ""
-    """What was last published, as a hash."""
+    """Hash of what was last published."""
     published: int = 0
     """How often it was published: the revision of the record."""
     incident: str = ""
     """The incident the findings belong to, or would if they were severe enough."""
 
     def active(self) -> bool:
-        """Tell whether any finding still holds and nothing suppresses it."""
-        return any(one[2] for one in self.ids.values()) and not any(
-            one[1] for one in self.suppressed.values()
+        """Return whether any finding still holds and nothing suppresses it."""
+        return any(state[2] for state in self.ids.values()) and not any(
+            state[1] for state in self.suppressed.values()
         )
 
 
 class AdviceRow(msgspec.Struct, array_like=True):
-    """Of what a tenant is advised, so that no more is told than its quotas allow."""
+    """The advice a tenant has, to keep its quotas."""
 
     tenant: str
     given: dict[str, dict[str, set[int]]] = msgspec.field(default_factory=dict)
-    """By introducer and incident: the holdings that were told, by rank."""
+    """By introducer and incident: the ranks of the reported holdings."""
 
 
 class SourceRow(msgspec.Struct, array_like=True):

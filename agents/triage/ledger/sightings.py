@@ -44,11 +44,11 @@ from schemas.ledger import Derived
 from schemas.observations import Sighting
 
 _MADE: Final = frozenset({"made", "pushed", "served"})
-"""Kinds of sighting that bring a digest into being where it is the first."""
+"""Kinds of sighting by which the first record of a digest introduces it."""
 
 
 def on_sighting(batch: LedgerBatch, seen: Sighting) -> None:
-    """Add a sighting to the rows; tell what follows from what is new.
+    """Add a sighting to the rows; send what follows from what is new.
 
     One already known, of the same day, costs one read and no write.
     """
@@ -56,15 +56,15 @@ def on_sighting(batch: LedgerBatch, seen: Sighting) -> None:
     key = row_key(SYSTEM, seen.component, seen.tenant, seen.system)
     system = batch.store.load(key, SystemRow)
     version = seen.version or _version_by_inputs(seen)
-    place = stable_rank(seen.name or "", version or "", seen.digest or "", seen.filename or "")
+    rank = stable_rank(seen.name or "", version or "", seen.digest or "", seen.filename or "")
     if system is None:
         system = SystemRow(
             tenant=clip(seen.tenant, TEXT_BYTES), system=clip(seen.system, TEXT_BYTES)
         )
         _expect_expiry(batch, seen.component, key, at)
-    known = system.holdings.get(place)
+    known = system.holdings.get(rank)
     before = None if known is None else (known.first_ms, known.first_event, known.signed)
-    changed = _merge(system, place, seen, at=at, version=version)
+    changed = _merge(system, rank, seen, at=at, version=version)
     introduced = _note_first(seen, system)
     changed = changed or introduced
     if seen.made_from:
@@ -73,7 +73,7 @@ def on_sighting(batch: LedgerBatch, seen: Sighting) -> None:
         changed = _note_tree(batch, seen, system) or changed
     if not changed and seen.kind != "pushed":
         return
-    holding = system.holdings[place]
+    holding = system.holdings[rank]
     # Of a version that is known already a push may still say a new tag, publisher or signature.
     fresh = before != (holding.first_ms, holding.first_event, holding.signed)
     if seen.kind == "pushed" or fresh:
@@ -83,7 +83,7 @@ def on_sighting(batch: LedgerBatch, seen: Sighting) -> None:
     system.last_ms = max(system.last_ms, at)
     # The latest are kept: what a system has now is among them.
     held = dict(system.holdings)
-    if trim(system.holdings, HOLDINGS, HOLDINGS_ROOM, lambda one: (-held[one].last_ms, one)):
+    if trim(system.holdings, HOLDINGS, HOLDINGS_ROOM, lambda rank: (-held[rank].last_ms, rank)):
         system.full = True
         batch.bound_reached("versions on one system", seen.component, HOLDINGS)
     batch.store.save(key, system)
@@ -98,7 +98,7 @@ def on_sighting(batch: LedgerBatch, seen: Sighting) -> None:
 
 
 def _note_first(seen: Sighting, system: SystemRow) -> bool:
-    """Note the record of a digest that lies before all others of the system; tell if it does."""
+    """Note a digest's record if it is the system's earliest; return whether it is."""
     if seen.appended is None or not seen.component.startswith(DIGEST_KEYS):
         return False
     if system.appended is not None and system.appended <= seen.appended:
@@ -108,13 +108,13 @@ def _note_first(seen: Sighting, system: SystemRow) -> bool:
 
 
 def _note_tree(batch: LedgerBatch, seen: Sighting, system: SystemRow) -> bool:
-    """Note that a listing that hashes to a tree names the file: what is found in it is in the tree.
+    """Note that a tree's listing names the file, so that findings on the file reach the tree.
 
     It follows from the tree's digest, whoever tells of it.
     """
     role = role_of(seen.filename)
-    place = int(stable_rank(seen.tree, role), 16)
-    if place in system.inputs.smallest:
+    rank = int(stable_rank(seen.tree, role), 16)
+    if rank in system.inputs.smallest:
         return False
     edge = Edge(
         tenant="",
@@ -125,7 +125,7 @@ def _note_tree(batch: LedgerBatch, seen: Sighting, system: SystemRow) -> bool:
         role=role,
     )
     add_edge(batch, seen.component, clip(seen.tree, KEY_BYTES), edge)
-    return system.inputs.add_rank(place, INPUTS)
+    return system.inputs.add_rank(rank, INPUTS)
 
 
 def _version_by_inputs(seen: Sighting) -> str | None:
@@ -137,15 +137,15 @@ def _version_by_inputs(seen: Sighting) -> str | None:
 
 def _merge(
     system: SystemRow,
-    place: str,
+    rank: str,
     seen: Sighting,
     *,
     at: int,
     version: str | None,
 ) -> bool:
-    known = system.holdings.get(place)
+    known = system.holdings.get(rank)
     if known is None:
-        system.holdings[place] = _holding(seen, at, version)
+        system.holdings[rank] = _holding(seen, at, version)
         return True
     changed = False
     if (at, seen.event_id) < (known.first_ms, known.first_event):
@@ -159,7 +159,7 @@ def _merge(
         ]
         earlier.checks = known.checks
         earlier.verified = known.verified or earlier.verified
-        system.holdings[place] = known = earlier
+        system.holdings[rank] = known = earlier
         changed = True
     # Within a day only a system that has other versions too needs the exact time: it tells which
     # version came last.
@@ -179,7 +179,7 @@ def _merge(
         changed = True
     if seen.identities:
         identities = sorted(
-            {*known.identities, *(clip(one, TEXT_BYTES) for one in seen.identities)},
+            {*known.identities, *(clip(name, TEXT_BYTES) for name in seen.identities)},
             key=stable_rank,
         )[:IDENTITIES]
         if identities != known.identities:
@@ -210,8 +210,8 @@ def _exposure_rank(exposure: str) -> int:
     return EXPOSURE_RANK.get(exposure, 1)
 
 
-def _greater(one: float | None, other: float | None) -> float | None:
-    return max((value for value in (one, other) if value is not None), default=None)
+def _greater(first: float | None, other: float | None) -> float | None:
+    return max((value for value in (first, other) if value is not None), default=None)
 
 
 def _holding(seen: Sighting, at: int, version: str | None) -> Holding:
@@ -234,7 +234,7 @@ def _holding(seen: Sighting, at: int, version: str | None) -> Holding:
         filename=clip_or_none(seen.filename, TEXT_BYTES),
         signed=seen.signed,
         criticality=seen.criticality,
-        identities=sorted({clip(one, TEXT_BYTES) for one in seen.identities}, key=stable_rank)[
+        identities=sorted({clip(name, TEXT_BYTES) for name in seen.identities}, key=stable_rank)[
             :IDENTITIES
         ],
         checks=_checks({}, seen),
@@ -245,7 +245,7 @@ def _holding(seen: Sighting, at: int, version: str | None) -> Holding:
 def _tell_parents(
     batch: LedgerBatch, system: SystemRow, seen: Sighting, version: str | None, *, again: bool
 ) -> bool:
-    """Tell the components it was built from; return whether one of them was new.
+    """Report the build to its inputs; return whether one of them was new.
 
     What lies before all that was told so far is told `again`. What the row has no room to
     remember is told again with each sighting: told twice is harmless,
@@ -260,10 +260,10 @@ def _tell_parents(
         parent, parent_version = split_version(entry)
         if parent.partition(":")[0] not in PREFIXES or parent == seen.component:
             continue
-        place = int(stable_rank(entry, version or "", seen.digest or ""), 16)
-        if place in system.inputs.smallest and not again:
+        rank = int(stable_rank(entry, version or "", seen.digest or ""), 16)
+        if rank in system.inputs.smallest and not again:
             continue
-        changed = system.inputs.add_rank(place, INPUTS) or changed
+        changed = system.inputs.add_rank(rank, INPUTS) or changed
         batch.tell_ledger(
             parent,
             Derived(

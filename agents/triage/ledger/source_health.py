@@ -1,4 +1,4 @@
-"""Blindness: a source that fell silent, a rising share of incomplete analyses, dead letters."""
+"""Source health: silence, a rising share of incomplete analyses, dead letters."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ HOURS: Final = 64
 DAYS: Final = 8
 SAMPLE: Final = 64
 REGULAR_HOURS: Final = 6
-"""A source must have been heard in so many hours before its silence means something."""
+"""Hours in which a source must have been heard before its silence is reported."""
 LEAST_SILENCE_MS: Final = 6 * HOUR_MS
 SILENCE_FACTOR: Final = 3
 INCOMPLETE_SHARE: Final = 0.3
 INCOMPLETE_RISE: Final = 2.0
 LEAST_EVENTS: Final = 10
 DEAD_LETTERS: Final = 20
-"""Of one producer in a day."""
+"""Dead letters of one producer in a day that are reported."""
 
 
 def on_source(batch: LedgerBatch, seen: SourceSeen) -> None:
-    """Note when a source was heard and how its event fared."""
+    """Note when a source was heard and the outcome of its event."""
     key = row_key(SOURCE, seen.tenant, seen.source)
     row = batch.store.load(key, SourceRow) or _new_source(batch, seen)
     hour, day = seen.at_ms // HOUR_MS, seen.at_ms // DAY_MS
@@ -63,7 +63,7 @@ def _new_source(batch: LedgerBatch, seen: SourceSeen) -> SourceRow:
     """Return the row of a new source; one too many of its tenant takes the place of the oldest."""
     known = list(batch.store.scan(SOURCE, seen.tenant, row_type=SourceRow, limit=SOURCES))
     if len(known) == SOURCES:
-        batch.store.delete(min(known, key=lambda one: (one[1].last_ms, one[0]))[0])
+        batch.store.delete(min(known, key=lambda item: (item[1].last_ms, item[0]))[0])
         batch.bound_reached("sources of one tenant", seen.tenant, SOURCES)
     return SourceRow(tenant=clip(seen.tenant, TEXT_BYTES), source=clip(seen.source, TEXT_BYTES))
 
@@ -81,7 +81,7 @@ def usual_interval_ms(hours: list[int]) -> int | None:
 
 
 def look_for_silence(batch: LedgerBatch, now_ms: int) -> None:
-    """On a tick: tell the operator of sources that fell silent or fare badly, a page at a time."""
+    """On a tick, report sources that fell silent or fail often, a page at a time."""
     clock_key = row_key(CLOCK, "ledger")
     clock = batch.store.load(clock_key, ClockRow) or ClockRow()
     page = list(batch.store.scan(SOURCE, row_type=SourceRow, limit=SCAN, after=clock.source))
@@ -109,9 +109,9 @@ def _look_at_day(batch: LedgerBatch, key: str, row: SourceRow, day: int) -> None
     everything, incomplete, dead = row.days[str(day)]
     total = everything.count()
     share = incomplete.count() / total if total else 0.0
-    before = [row.days[one] for one in row.days if int(one) < day]
-    earlier = sum(one[0].count() for one in before)
-    usual = sum(one[1].count() for one in before) / earlier if earlier else 0.0
+    before = [row.days[counts] for counts in row.days if int(counts) < day]
+    earlier = sum(counts[0].count() for counts in before)
+    usual = sum(counts[1].count() for counts in before) / earlier if earlier else 0.0
     if total >= LEAST_EVENTS and share >= max(INCOMPLETE_SHARE, INCOMPLETE_RISE * usual):
         _tell_once(
             batch,
@@ -158,5 +158,5 @@ def _alert(row: SourceRow, kind: str, since_ms: int, detail: str) -> OperatorAle
 
 
 def sampled(event_id: str) -> bool:
-    """Tell whether an event is one of the sixteenth that sources are judged by."""
+    """Return whether an event belongs to the sixteenth that is sampled."""
     return stable_rank(event_id)[0] == "0"

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from agents.domain.organisations import Register
+from agents.triage.incidents import incident_rows
 from agents.triage.ledger.advice import OF_INTRODUCER
 from agents.triage.ledger.batch import POPULAR_HOLDERS
 from schemas.basis import Basis, BasisKind
@@ -207,6 +208,74 @@ def test_a_dismissal_of_what_a_scan_found_ends_and_leaves_the_bytes_marked():
     assert alert.status not in {"false-positive", "withdrawn"}
     flow.saw(*held(MODEL, "c", "gpu", 600, version="r2", digest=BAD))
     assert flow.alerts_of("c")
+
+
+@pytest.mark.parametrize("by_operator", [False, True])
+def test_a_decision_reaches_the_rows_however_many_names_another_gives_to_the_bytes(
+    monkeypatch, by_operator
+):
+    monkeypatch.setattr(incident_rows, "KEYS", 4)
+    flow = flow_of("mallory", "v")
+    flow.saw(*held(MODEL, "v", "gpu", version="r2", digest=BAD))
+    flow.found(finding("malicious_payload", "lab", "model:hub/lab"))
+    for number in range(12):
+        flow.put(*held(f"model:hub/m{number}", "mallory", "x", version="1", digest=BAD))
+    flow.run()
+    (alert,) = flow.alerts_of("v")
+    decide(flow, DecisionKind.FALSE_POSITIVE, alert.incident, tenant=None if by_operator else "v")
+    # What is built from it since is the decision's, too.
+    flow.saw(
+        sighting("model:@v/b", "v", "ci", 600, version="1", made_from=(f"{MODEL}@r2",)),
+        *held("model:hub/late", "late", "gpu", 700, version="1", digest=BAD),
+    )
+    (alert,) = flow.alerts_of("v")
+    assert alert.status in {"false-positive", "withdrawn"}
+    assert "model:@v/b" not in {one.component for one in alert.systems}
+    told = [view for view in flow.alerts_of("late") if view.status == "new"]
+    assert bool(told) is not by_operator
+
+
+def test_invented_tenants_take_no_registered_ones_place_in_an_incident(monkeypatch):
+    monkeypatch.setattr(incident_rows, "TENANTS", 8)
+    register = Register({"v": "victim", "lab": "lab"})
+    flow = flow_of("v", register=register)
+    flow.found(finding("malicious_payload", "lab", "model:hub/lab"))
+    flow.saw(*held(MODEL, "v", "gpu", version="r2", digest=BAD))
+    for number in range(30):
+        flow.put(*held(MODEL, f"invented-{number}", "gpu", version="r2", digest=BAD))
+    flow.run()
+    flow.saw(*held(MODEL, "v", "gpu-2", 9, version="r2", digest=BAD))
+    (alert,) = flow.alerts_of("v")
+    assert {one.system for one in alert.systems} == {"gpu", "gpu-2"}
+
+
+def test_no_signature_of_ones_own_makes_a_version_good_at_another():
+    """Neither a tenant's own key nor any identity that Sigstore knows vouches for others' names."""
+    flow = flow_of("mallory", "v")
+    signed = {"version": "r1", "digest": GOOD, "kind": "pushed", "signed": True}
+    flow.saw(
+        *held(MODEL, "v", "gpu", 0, version="r2", digest=BAD, exposure="executed"),
+        *held(MODEL, "v", "gpu-2", 5, version="r1", digest=GOOD),
+        *held(MODEL, "mallory", "hub", -9, publisher="publisher:github/mallory/x", **signed),
+    )
+    flow.found(finding("malicious_payload", "lab", "model:hub/lab", minutes=10))
+    assert "quarantine" in issued(flow, "v")
+    assert "rollback" not in issued(flow, "v")
+    assert not [view for view in flow.alerts_of("v") if view.root.startswith("publisher:")]
+    flow.saw(*held(MODEL, "v", "registry", 6, **signed))
+    assert [one.rollback_digest for one in flow.issued if one.action == "rollback"] == [GOOD]
+
+
+def test_nothing_goes_back_to_a_version_that_the_tenant_never_had():
+    flow = flow_of("other", "v")
+    flow.saw(
+        *held(MODEL, "other", "gpu", 0, version="r1", digest=GOOD, signed=True, kind="pushed"),
+        *held(MODEL, "v", "gpu", 5, version="r2", digest=BAD, exposure="executed"),
+    )
+    flow.fact(IntelFact(key=MODEL, kind=IntelKind.KNOWN_GOOD, versions=("r1",), sources=("x", "y")))
+    flow.found(finding("malicious_payload", "v", minutes=10))
+    assert "quarantine" in issued(flow, "v")
+    assert "rollback" not in issued(flow, "v")
 
 
 # -- bytes, roles and trees ------------------------------------------------------------------------
