@@ -12,6 +12,8 @@ from agents.checks.packages.versions import canonical_name
 
 WELL_KNOWN_RANK: Final = 1000
 """Rank of names that are well known but not ranked."""
+INSTALLED_TARGETS: Final = 3000
+"""Names, by downloads, that count as worth imitating besides those a person chose."""
 BRAND_RANK: Final = 150
 """Rank given to AI vendors' names, which are imitated whether or not they are packages."""
 
@@ -69,11 +71,14 @@ def name_table() -> NameTable:
     for brand in brands:
         ranks[brand] = min(ranks.get(brand, BRAND_RANK), BRAND_RANK)
     curated = frozenset(ranks) | frozenset(read("known.txt"))
+    installed = read("installed.txt")
+    for name in installed[:INSTALLED_TARGETS]:
+        ranks.setdefault(name, WELL_KNOWN_RANK)
     bait, claims = frozenset(read("bait.txt")), frozenset(read("claims.txt"))
     return NameTable(
         ranks=ranks,
         curated=curated,
-        known=curated | frozenset(read("installed.txt")),
+        known=curated | frozenset(installed),
         brands=frozenset(brands),
         bait=bait,
         claims=claims,

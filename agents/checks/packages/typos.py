@@ -64,7 +64,7 @@ _SEVERITIES: Final[dict[int, tuple[tuple[int, int, Severity], ...]]] = {
         (6, 400, Severity.HIGH),
         (5, 250, Severity.HIGH),
         (5, 650, Severity.LOW),
-        (8, 10_000, Severity.LOW),
+        (6, 10_000, Severity.LOW),
         (4, 250, Severity.MEDIUM),
         (4, 450, Severity.LOW),
     ),
@@ -77,7 +77,7 @@ _SEVERITIES: Final[dict[int, tuple[tuple[int, int, Severity], ...]]] = {
         (5, 50, Severity.MEDIUM),
         (5, 150, Severity.LOW),
     ),
-    WEAK: ((5, 800, Severity.LOW),),
+    WEAK: ((5, 800, Severity.LOW), (13, 10_000, Severity.LOW)),
 }
 """By significance of the edit: minimum letters, maximum rank, severity; the first match wins."""
 
@@ -256,7 +256,7 @@ def _term_strength(
     if _is_compound(written, index):
         return INSIGNIFICANT
     if strength == WEAK:
-        return WEAK if unmistakable else INSIGNIFICANT
+        return WEAK if unmistakable or letters >= TWO_EDIT_FLOOR else INSIGNIFICANT
     return min(strength, PLAIN) if len(meant) < _TERM_FLOOR else strength
 
 
