@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-fast test-python lint format docs bench bench-scale scenarios fuzz mlflow lock setup setup-dev clean
+.PHONY: help run test test-fast test-python lint format docs bench bench-scale scenarios fuzz mlflow opensearch lock setup setup-dev clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,8 +21,8 @@ help: ## show this list
 run: setup ## set up, then show the main job live (ARGS=--exit-when-done for a summary)
 	$(BIN)/tidewatch up --demo $(ARGS)
 
-test: setup-dev $(VENV)/interop.stamp ## set up, then run the tests (ARGS="tests/streams -k broker" for some)
-	OPENC2_PYTHON="$(CURDIR)/$(VENV)/interop/bin/python" $(BIN)/python -m pytest $(TWO) $(ARGS)
+test: setup-dev $(VENV)/interop.stamp $(VENV)/siem.stamp ## set up, then run the tests (ARGS="tests/streams -k broker" for some)
+	OPENC2_PYTHON="$(CURDIR)/$(VENV)/interop/bin/python" SIEM_PYTHON="$(CURDIR)/$(VENV)/siem/bin/python" $(BIN)/python -m pytest $(TWO) $(ARGS)
 
 test-fast: setup-dev ## the tests that need no Kafka, kill nothing and are quick
 	$(BIN)/python -m pytest $(TWO) -m "not kafka and not fault and not slow" $(ARGS)
@@ -63,12 +63,14 @@ fuzz: setup-dev ## fuzz every parser for a minute each (ARGS="10 pickle zip" for
 
 mlflow: $(VENV)/mlflow.stamp ## bring an MLflow of its own for the tests that speak to one
 
+opensearch: $(VENV)/opensearch.stamp ## bring an OpenSearch for the tests of the SIEM kits
+
 lock: ## bring the locks in line with what is declared (ARGS=--upgrade: everything anew, a week after its release)
 	$(LOCK) locks/installer.in --output-file locks/installer.lock
 	$(LOCK) pyproject.toml --output-file requirements.lock
 	$(LOCK) pyproject.toml $(ROLES) --constraints requirements.lock --output-file locks/local.lock
 	$(LOCK) pyproject.toml $(ROLES) --extra build --extra dev --constraints locks/local.lock --output-file requirements-dev.lock
-	for name in bench interop mlflow scanners; do $(LOCK) locks/$$name.in --output-file locks/$$name.lock || exit 1; done
+	for name in bench interop mlflow scanners siem; do $(LOCK) locks/$$name.in --output-file locks/$$name.lock || exit 1; done
 	$(VENV)/installer/bin/python locks/metadata.py locks/metadata.json requirements.lock requirements-dev.lock locks/*.lock
 
 # what a person's machine has and a worker has not
@@ -98,6 +100,12 @@ $(VENV)/dev.stamp: requirements-dev.lock pyproject.toml $(RECIPE)
 # environments of their own; locks/README.md says what for
 $(VENV)/%.stamp: locks/%.lock $(RECIPE)
 	$(INSTALLER) install $(VENV)/$* $<
+	@touch $@
+
+# jars of Maven, exactly those whose hashes are written down
+$(VENV)/opensearch.stamp: tests/deploy/opensearch/pom.xml tests/deploy/opensearch/jars.sha256
+	mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory="$(CURDIR)/$(VENV)/opensearch"
+	cd $(VENV)/opensearch && sha256sum --check --strict --quiet "$(CURDIR)/tests/deploy/opensearch/jars.sha256"
 	@touch $@
 
 # beside the environment of $(PYTHON): the same packages on another interpreter

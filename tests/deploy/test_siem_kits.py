@@ -1,0 +1,192 @@
+"""The SIEM kits fit the records, and other people's tools accept them."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from ocsf.v1_7_0.events import DetectionFinding
+
+from schemas.channels import Channel
+from schemas.export import topic_schema
+from streams.reports.contract_samples import samples
+from tests.schemas.standards import ocsf_errors
+
+ROOT = Path(__file__).resolve().parents[2]
+KITS = ROOT / "deploy" / "siem"
+HERE = Path(__file__).parent
+LARGEST = "1114112"
+
+
+@pytest.fixture(scope="module")
+def siem():
+    """The interpreter of the environment with pySigma and pyarrow."""
+    python = Path(os.environ.get("SIEM_PYTHON", ROOT / ".venv" / "siem" / "bin" / "python"))
+    if not python.exists():
+        pytest.skip("no environment with pySigma and pyarrow (make test provides it)")
+    return python
+
+
+def ran(*command, given=""):
+    done = subprocess.run(
+        list(map(str, command)),
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def value(channel):
+    return json.loads(samples()[channel].value)
+
+
+def at(document, path):
+    for name in path.split("."):
+        document = document[name]
+    return document
+
+
+# -- Sigma ----------------------------------------------------------------------------------------
+
+
+def test_the_sigma_rules_are_valid_and_become_queries(siem):
+    done = json.loads(ran(siem, HERE / "siem_sigma.py", KITS / "sigma"))
+    assert len(done["rules"]) == len(list((KITS / "sigma").glob("*.yml")))
+    assert done["issues"] == []
+    assert all(done["lucene"])
+    assert all(done["splunk"])
+
+
+@pytest.mark.parametrize("path", sorted((KITS / "sigma").glob("*.yml")), ids=lambda path: path.stem)
+def test_the_fields_and_values_of_a_sigma_rule_are_those_of_the_records(path):
+    rule = yaml.safe_load(path.read_text())
+    document = value(Channel(rule["logsource"]["service"]))
+    for name, wanted in rule["detection"]["selection"].items():
+        found = at(document, name)
+        assert type(found if not isinstance(found, list) else found[0]) is str
+        if name != "threat.indicator.type":
+            values = wanted if isinstance(wanted, list) else [wanted]
+            assert set(found if isinstance(found, list) else [found]) & set(values), name
+
+
+# -- Parquet --------------------------------------------------------------------------------------
+
+
+def alerts():
+    first = value(Channel.ALERTS)
+    for number in range(3):
+        day = 24 * 3600 * 1000 * number
+        yield {
+            **first,
+            "time": first["time"] + day,
+            "metadata": {**first["metadata"], "uid": f"alt-{number}"},
+        }
+    again = {"severity": "High", "severity_id": 4}
+    yield {**first, "metadata": {**first["metadata"], "uid": "alt-0"}, **again}
+    plainer = {name: one for name, one in first.items() if name not in {"assignee", "observables"}}
+    yield {**plainer, "metadata": {**first["metadata"], "profiles": ["security_control"]}}
+
+
+def filled(row):
+    """Return a row as it was: without nulls, free objects read back."""
+    if isinstance(row, list):
+        return [filled(one) for one in row]
+    if not isinstance(row, dict):
+        return row
+    return {
+        name: json.loads(one) if name in {"unmapped", "data"} else filled(one)
+        for name, one in row.items()
+        if one is not None
+    }
+
+
+def test_alerts_become_parquet_that_is_ocsf_again_when_it_is_read(siem, tmp_path):
+    records = [*alerts(), value(Channel.CONTAINMENT_AUDIT)]
+    command = (
+        siem,
+        KITS / "security-lake" / "to_parquet.py",
+        *("--out", tmp_path, "--region", "eu-central-1", "--account", "123456789012"),
+    )
+    lines = "\n".join(map(json.dumps, records))
+    files = ran(*command, given=lines).splitlines()
+    assert ran(*command, given=lines).splitlines() == files
+    partition = re.compile(
+        r"ext/tidewatch-(detection_finding|remediation_activity)/1\.0/region=eu-central-1/"
+        r"accountId=123456789012/eventDay=\d{8}/[0-9a-f]{32}\.zstd\.parquet"
+    )
+    places = [partition.fullmatch(str(Path(one).relative_to(tmp_path))) for one in files]
+    assert all(places)
+    assert len(places) == 4
+    rows = [json.loads(line) for line in ran(siem, HERE / "siem_parquet.py", *files).splitlines()]
+    kinds = {2004: "detection_finding", 7001: "remediation_activity"}
+    read = [filled(row) for row in rows]
+    assert len(read) == 5
+    for row in read:
+        assert ocsf_errors(row, kinds[row["class_uid"]]) == []
+        if row["class_uid"] == 2004:
+            DetectionFinding.model_validate(row)
+    (kept,) = [row for row in read if row["metadata"]["uid"] == "alt-0"]
+    assert kept["severity"] == "High"
+    assert value(Channel.CONTAINMENT_AUDIT) in read
+
+
+# -- configurations that nothing here runs --------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["props", "eventtypes", "tags"])
+def test_splunk_configuration_can_be_read(name):
+    parser = configparser.RawConfigParser(strict=True)
+    parser.optionxform = str
+    parser.read_string((KITS / "splunk" / f"{name}.conf").read_text())
+    assert parser.sections()
+
+
+def test_splunk_finds_the_time_and_the_fields_that_it_names():
+    props = configparser.RawConfigParser()
+    props.optionxform = str
+    props.read_string((KITS / "splunk" / "props.conf").read_text())
+    alert, ioc = (samples()[channel].value.decode() for channel in (Channel.ALERTS, Channel.IOCS))
+    for section, text in (("tidewatch:alert", alert), ("tidewatch:ioc", ioc)):
+        assert re.search(props[section]["TIME_PREFIX"] + r"[\d-]", text)
+        assert len(text) < int(props[section]["TRUNCATE"])
+    for section, document in (
+        ("tidewatch:alert", json.loads(alert)),
+        ("tidewatch:ioc", json.loads(ioc)),
+    ):
+        for option, named in props[section].items():
+            if option.startswith("FIELDALIAS"):
+                for source in re.findall(r"(\S+) AS \S+", named):
+                    assert at(document, source) is not None
+
+
+def test_the_columns_of_sentinel_are_fields_of_indicators():
+    rule = json.loads((KITS / "sentinel" / "dcr.json").read_text())
+    properties = rule["resources"][0]["properties"]
+    columns = properties["streamDeclarations"]["Custom-TidewatchIoc"]["columns"]
+    schema = topic_schema(Channel.IOCS)
+    known = schema["$defs"]["SupplyChainIoC"]["properties"]
+    assert {column["name"] for column in columns} <= set(known)
+    query = (KITS / "sentinel" / "active_indicators.kql").read_text()
+    named = {column["name"] for column in columns}
+    for name in ("revision", "status", "category", "valid_until", "indicator"):
+        assert name in query
+        assert name in named
+
+
+def test_every_transport_takes_the_largest_record():
+    vector = yaml.safe_load((KITS / "transport" / "vector.yaml").read_text())
+    options = vector["sources"]["tidewatch"]["librdkafka_options"]
+    assert options["fetch.message.max.bytes"] == LARGEST
+    for name in ("logstash.conf", "rsyslog.conf"):
+        assert LARGEST in (KITS / "transport" / name).read_text()
+    assert "1,114,112" in (KITS / "README.md").read_text()

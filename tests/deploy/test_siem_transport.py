@@ -1,0 +1,110 @@
+"""rsyslog and kcat take the largest alerts off a real Kafka, whole."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import aiokafka
+import aiokafka.admin
+import pytest
+
+from schemas.channels import Channel
+from streams.reports.contract_samples import samples
+
+CONFIGURATION = (
+    Path(__file__).resolve().parents[2] / "deploy" / "siem" / "transport" / "rsyslog.conf"
+)
+MODULE = Path("rsyslog") / "imkafka.so"
+FOLDERS = (Path("/usr/lib/x86_64-linux-gnu"), Path("/usr/lib/aarch64-linux-gnu"), Path("/usr/lib"))
+SECONDS = 90
+LARGE = 1_000_000
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+def topic(kafka):
+    """A topic with a plain alert, and one that is nearly as large as they get."""
+    name = f"siem-{uuid4().hex[:12]}"
+    sample = samples()[Channel.ALERTS]
+    large = json.loads(sample.value)
+    large["unmapped"]["padding"] = "x" * LARGE
+    values = [sample.value, json.dumps(large).encode()]
+
+    async def send():
+        admin = aiokafka.admin.AIOKafkaAdminClient(bootstrap_servers=kafka)
+        await admin.start()
+        config = {"max.message.bytes": "1114112"}
+        await admin.create_topics([aiokafka.admin.NewTopic(name, 1, 1, topic_configs=config)])
+        await admin.close()
+        producer = aiokafka.AIOKafkaProducer(bootstrap_servers=kafka, max_request_size=1_114_112)
+        await producer.start()
+        for value in values:
+            await producer.send_and_wait(
+                name, value, key=sample.key.encode(), headers=list(sample.headers)
+            )
+        await producer.stop()
+
+    asyncio.run(send())
+    return name, [json.loads(value) for value in values]
+
+
+def test_rsyslog_writes_each_alert_as_one_line(kafka, topic, tmp_path):
+    rsyslogd = shutil.which("rsyslogd") or shutil.which("rsyslogd", path="/usr/sbin")
+    if rsyslogd is None or not any((folder / MODULE).exists() for folder in FOLDERS):
+        pytest.skip("no rsyslog with imkafka here (Debian: rsyslog-kafka)")
+    name, sent = topic
+    output = tmp_path / "alerts.jsonl"
+    text = CONFIGURATION.read_text()
+    for old, new in (
+        ('"BROKER"', f'"{kafka}"'),
+        ('"OUTPUT"', f'"{output}"'),
+        ('"supplychain.alerts"', f'"{name}"'),
+        ('"siem"', f'"{name}"'),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    configuration = tmp_path / "rsyslog.conf"
+    configuration.write_text(text)
+    command = [rsyslogd, "-n", "-f", str(configuration), "-i", str(tmp_path / "pid")]
+    checked = subprocess.run(
+        [*command, "-N1"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+    log = tmp_path / "log"
+    with log.open("wb") as written:
+        daemon = subprocess.Popen(command, stdout=written, stderr=written)
+    try:
+        deadline = time.monotonic() + SECONDS
+        while not output.exists() or output.read_bytes().count(b"\n") < len(sent):
+            assert daemon.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+    finally:
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait(30)
+    assert [json.loads(line) for line in output.read_text().splitlines()] == sent
+
+
+def test_kcat_prints_each_alert_as_one_line(kafka, topic):
+    kcat = shutil.which("kcat")
+    if kcat is None:
+        pytest.skip("no kcat here")
+    name, sent = topic
+    done = subprocess.run(
+        [kcat, "-C", "-e", "-q", "-b", kafka, "-t", name, "-o", "beginning"],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        env={"PATH": os.environ["PATH"]},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line) for line in done.stdout.splitlines()] == sent
