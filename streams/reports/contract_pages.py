@@ -68,6 +68,7 @@ HEADER_MEANINGS: Final = {
     "reason": "The reason code.",
     "error": "The detail, without the record's content.",
     "app": "The application that refused it.",
+    "notifier": "The notifier that wrote it; absent: brought back from the dead letters.",
     "original_headers": "Its headers, as JSON.",
     "original_key": "Its key.",
     "original_size": "The size of its value, where the letter keeps less of it.",

@@ -40,6 +40,7 @@ from schemas.incidents.views import (
 )
 from schemas.intel import IntelFact, IntelKind
 from schemas.ledger import FindingSeen, OperatorAlert
+from schemas.notifications import Leg, Notification, NotificationThread, Standing
 from schemas.policy import Policy, Trusted
 from schemas.scans import scan_request
 from schemas.severity import Category, Disposition, Severity, Status
@@ -119,8 +120,50 @@ def samples() -> dict[Channel, Sample]:
         Channel.HOLDS: _of(hold),
         Channel.CONTAINMENT_AUDIT: _of(audit),
         Channel.OPERATOR_ALERTS: _of(messages.operator_message(_operator_alert(), messages.LEDGER)),
+        Channel.NOTIFICATIONS: _notification(),
         Channel.DEAD_LETTER: _dead_letter(),
     }
+
+
+def _notification() -> Sample:
+    standing = Standing(
+        revision=(_MS, 7),
+        digest=stable_id("std", "sample"),
+        title="Malicious payload: acme-labs/sentiment-base",
+        why="A pushed model runs code when it is loaded. Two systems are affected.",
+        severity=Severity.CRITICAL,
+        status="new",
+    )
+    message = Notification(
+        id=stable_id("ntf", "sample"),
+        event="opened",
+        at_ms=_MS,
+        route="soc",
+        severity=standing.severity,
+        title=f"[CRITICAL] {standing.title}",
+        body=f"{standing.why}\nIncident {_INCIDENT} of tenant {TENANT}.",
+        tenant=TENANT,
+        incident=_INCIDENT,
+        status=standing.status,
+        legs=(Leg(destination="soar", attempts=1, next_ms=_MS + 2000),),
+    )
+    thread = NotificationThread(
+        route="soc",
+        subject=_INCIDENT,
+        tenant=TENANT,
+        incident=_INCIDENT,
+        now=standing,
+        told=standing,
+        told_ms=_MS,
+        written=1,
+        messages=(message,),
+        changed_ms=_MS,
+    )
+    return Sample(
+        key=f"default|soc|{TENANT}|{_INCIDENT}",
+        headers=(("notifier", b"default"),),
+        value=msgspec.json.encode(thread),
+    )
 
 
 def _bare(key: str, value: msgspec.Struct) -> Sample:
