@@ -58,7 +58,6 @@ from schemas.policy import Policy, Trusted
 from schemas.scans import scan_request
 from schemas.severity import Category, Disposition, Severity, Status
 from schemas.taxonomy import taxonomy
-from streams.apps.notifier import OWN
 from streams.apps.responder import result_record
 from streams.kafka.dead_letters import dead_letter
 from streams.reports.signature_vectors import known_key
@@ -139,6 +138,47 @@ def samples() -> dict[Channel, Sample]:
     }
 
 
+def _notification() -> Sample:
+    standing = Standing(
+        revision=(_MS, 7),
+        digest=stable_id("std", "sample"),
+        title="Malicious payload: acme-labs/sentiment-base",
+        why="A pushed model runs code when it is loaded. Two systems are affected.",
+        severity=Severity.CRITICAL,
+        status="new",
+    )
+    message = Notification(
+        id=stable_id("ntf", "sample"),
+        event="opened",
+        at_ms=_MS,
+        route="soc",
+        severity=standing.severity,
+        title=f"[CRITICAL] {standing.title}",
+        body=f"{standing.why}\nIncident {_INCIDENT} of tenant {TENANT}.",
+        tenant=TENANT,
+        incident=_INCIDENT,
+        status=standing.status,
+        legs=(Leg(destination="soar", attempts=1, next_ms=_MS + 2000),),
+    )
+    thread = NotificationThread(
+        route="soc",
+        subject=_INCIDENT,
+        tenant=TENANT,
+        incident=_INCIDENT,
+        now=standing,
+        told=standing,
+        told_ms=_MS,
+        written=1,
+        messages=(message,),
+        changed_ms=_MS,
+    )
+    return Sample(
+        key=f"default|soc|{TENANT}|{_INCIDENT}",
+        headers=(("notifier", b"default"),),
+        value=msgspec.json.encode(thread),
+    )
+
+
 def _bare(key: str, value: msgspec.Struct) -> Sample:
     return Sample(key=key, headers=(), value=msgspec.json.encode(value))
 
@@ -154,49 +194,6 @@ def _event(event: dict[str, Any]) -> Sample:
         key=f"{event['tenantid']}|{event['subject']}",
         headers=(("content-type", b"application/cloudevents+json; charset=UTF-8"),),
         value=orjson.dumps(event),
-    )
-
-
-def _notification() -> Sample:
-    told = Standing(
-        revision=(_MS, 7),
-        digest=DIGEST,
-        title=_DESCRIPTION,
-        why="1 system serves it.",
-        severity=Severity.CRITICAL,
-        status="new",
-        systems=1,
-    )
-    thread = NotificationThread(
-        route="soc",
-        subject=_INCIDENT,
-        tenant=TENANT,
-        incident=_INCIDENT,
-        now=told,
-        told=told,
-        told_ms=_MS,
-        written=1,
-        messages=(
-            Notification(
-                id=stable_id("ntf", _INCIDENT, "opened"),
-                event="opened",
-                at_ms=_MS,
-                route="soc",
-                severity=Severity.CRITICAL,
-                title=f"[CRITICAL] {told.title}",
-                body=told.why,
-                tenant=TENANT,
-                incident=_INCIDENT,
-                status="new",
-                legs=(Leg(destination="soc-chat", attempts=1, next_ms=_MS + 2_000),),
-            ),
-        ),
-        changed_ms=_MS,
-    )
-    return Sample(
-        key=f"notify|soc|{TENANT}|{_INCIDENT}",
-        headers=((OWN, b"notify"),),
-        value=msgspec.json.encode(thread),
     )
 
 
