@@ -71,28 +71,33 @@ def test_a_harassed_chain_puts_out_what_an_undisturbed_one_does(own_kafka, tmp_p
     assert len(items) == EVENTS
 
     calm = Chain(broker.bootstrap, tmp_path)
-    know(calm, root)
-    calm.start()
-    feed(calm, items)
-    calm.settle(SECONDS)
-    expected = results(calm)
-    calm.stop()
+    chain, done = None, threading.Event()
+    try:
+        know(calm, root)
+        calm.start()
+        feed(calm, items)
+        calm.settle(SECONDS)
+        expected = results(calm)
+        calm.stop()
 
-    chain = Chain(broker.bootstrap, tmp_path)
-    know(chain, root)
-    chain.start()
-    done = threading.Event()
-    counted = []
-    harasser = threading.Thread(
-        target=lambda: counted.append(harass(chain, broker, done)), daemon=True
-    )
-    harasser.start()
-    feed(chain, items, pause=1.0)
-    harasser.join(SECONDS)
-    done.set()
-    chain.settle(SECONDS)
-    got = results(chain)
-    chain.stop()
+        chain = Chain(broker.bootstrap, tmp_path)
+        know(chain, root)
+        chain.start()
+        counted = []
+        harasser = threading.Thread(
+            target=lambda: counted.append(harass(chain, broker, done)), daemon=True
+        )
+        harasser.start()
+        feed(chain, items, pause=1.0)
+        harasser.join(SECONDS)
+        done.set()
+        chain.settle(SECONDS)
+        got = results(chain)
+    finally:
+        done.set()
+        for one in (calm, chain):
+            if one is not None:
+                one.stop()
 
     assert counted[0] >= 5
     assert expected.findings

@@ -29,13 +29,16 @@ DEADLINE = 120.0
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
-    """Return the first true result of `condition`; fail after `seconds`."""
+    """Return the first true result of `condition`; fail after `seconds`.
+
+    What takes long to ask is asked less often: it would hold up what is waited for.
+    """
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    while (began := time.monotonic()) < deadline:
         got = condition()
         if got:
             return got
-        time.sleep(0.1)
+        time.sleep(max(0.1, 2 * (time.monotonic() - began)))
     pytest.fail(f"in {seconds:.0f} s it did not happen that {what}")
 
 
