@@ -262,7 +262,8 @@ async def _scan_one(
     path: str, model: ModelFiles, scan: ScanFile, siblings: frozenset[str]
 ) -> ScannedFile:
     try:
-        source = await asyncio.to_thread(model.source(path).__enter__)
+        # to open it is to ask its server, which may take its time
+        source = await asyncio.to_thread(lambda: model.source(path).__enter__())
     except FetchError as error:
         model.unread[path] = error.explain()
         return ScannedFile(
