@@ -58,6 +58,10 @@ def configure_logs(settings: Settings, **bound: str) -> None:
     root.setLevel(level)
     for name in QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    connections = logging.getLogger("aiokafka.conn")
+    connections.removeFilter(_not_in_the_clear)
+    if settings.kafka is not None and settings.kafka.startswith("127.0.0.1:"):
+        connections.addFilter(_not_in_the_clear)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -66,6 +70,14 @@ def configure_logs(settings: Settings, **bound: str) -> None:
     )
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(**bound)
+
+
+def _not_in_the_clear(record: logging.LogRecord) -> bool:
+    """Leave out the warning of each connection that its password is not encrypted.
+
+    On the loopback interface, where the embedded broker listens, nobody can read it.
+    """
+    return "in the clear" not in str(record.msg)
 
 
 def _neutral(_logger: object, _method: str, entry: EventDict) -> EventDict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import shutil
 import stat
@@ -23,6 +24,7 @@ from streams.broker.access import USER, password_file, with_password
 from streams.broker.readiness import is_ready
 from streams.cli.frame import connected_settings
 from streams.kafka.client import client_options
+from streams.logs import configure_logs
 from streams.settings import Settings, load_settings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("processes")]
@@ -118,6 +120,21 @@ def test_who_has_it_not_gets_in_nowhere(settings: Settings, secret: str | None) 
         asyncio.run(write())
     port = int(str(settings.kafka).rpartition(":")[2])
     assert not is_ready(port, USER, secret or "")
+
+
+def test_workers_do_not_warn_of_its_password_and_do_of_others(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handlers = logging.getLogger().handlers[:]
+    level = logging.getLogger().level
+    try:
+        for kafka, shown in ((settings.kafka, False), ("kafka.example:9092", True)):
+            configure_logs(settings.model_copy(update={"kafka": kafka, "log_format": "json"}))
+            logging.getLogger("aiokafka.conn").warning("Sending username and password in the clear")
+            assert ("in the clear" in capsys.readouterr().err) is shown
+    finally:
+        logging.getLogger().handlers[:] = handlers
+        logging.getLogger().setLevel(level)
 
 
 def test_all_that_it_keeps_is_private(state: Path) -> None:
