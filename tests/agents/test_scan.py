@@ -74,6 +74,17 @@ def test_a_scan_is_final_and_one_that_is_tried_again_is_not():
     assert (told.final, told.overall_status) == (False, Status.INCOMPLETE)
 
 
+def test_the_final_assessment_repeats_every_check_of_the_event():
+    """So a gate reads one record: nothing that is pending elsewhere counts any more."""
+    knowledge = knowing({"roots": ["file:///m"], "required_checks": ["signature"]})
+    first = assessment(published(registry_push_agent(knowledge), push_event(files=FILES)))
+    last = assessment(scanned(MemoryFetch({"file:///m/m.safetensors": WEIGHTS})))
+    assert {one.name for one in first.checks} <= {one.name for one in last.checks}
+    pending = {one.name for one in first.checks if one.status is Status.INCOMPLETE}
+    assert pending
+    assert not pending & {one.name for one in last.checks if one.status is Status.INCOMPLETE}
+
+
 def test_a_scan_that_fails_unexpectedly_is_incomplete_and_final():
     class Broken:
         def __getattr__(self, name):
