@@ -47,6 +47,11 @@ def assessment(done):
     return told
 
 
+def record_id(done):
+    (said,) = [one for one in done if one.channel is Channel.ASSESSMENTS]
+    return dict(said.headers)["ce_id"]
+
+
 def scanned(files):
     knowledge = knowing({"roots": ["file:///m"]})
     request = plan_scan(push_event(files=FILES), knowledge.policy("tenant-a"))
@@ -72,6 +77,10 @@ def test_a_scan_is_final_and_one_that_is_tried_again_is_not():
     assert Channel.SCAN_REQUESTS in {one.channel for one in tried}
     told = assessment(tried)
     assert (told.final, told.overall_status) == (False, Status.INCOMPLETE)
+    again = scanned(MemoryFetch({"file:///m/m.safetensors": WEIGHTS}))
+    assert assessment(again).id == told.id
+    assert record_id(again) != record_id(tried)
+    assert record_id(scanned(MemoryFetch({}))) == record_id(tried)
 
 
 def test_the_final_assessment_repeats_every_check_of_the_event():
