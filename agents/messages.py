@@ -51,17 +51,20 @@ def _routing(**attributes: str) -> tuple[Header, ...]:
 def assessment_message(assessment: Assessment, time: datetime, source: str = CHECKS) -> Message:
     """Return the record of an assessment, keyed by tenant and subject.
 
+    The record's id is that of its content: a scan that is tried again has the same assessment id.
+
     Args:
         assessment: The assessment.
         time: When the event occurred.
         source: The part of Tidewatch that made it.
     """
+    value = _ENCODER.encode(assessment)
     return Message(
         channel=Channel.ASSESSMENTS,
         key=f"{assessment.tenant}|{assessment.subject}",
-        value=_ENCODER.encode(assessment),
+        value=value,
         headers=binary_headers(
-            id=assessment.id,
+            id=stable_id("evt", value.decode()),
             type=ASSESSMENT_TYPE,
             source=source,
             time=time,

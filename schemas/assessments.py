@@ -46,5 +46,6 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     findings: tuple[str, ...] = ()
     """The ids of the findings."""
     final: bool = False
-    """The checks of the event are done: no other assessment of the stages event and scan follows.
-    Those of the stage baseline add to it, for as long as the ledger learns something new."""
+    """The checks of the event are done, and all are repeated here: no other assessment of the
+    stages event and scan follows. Those of the stage baseline add to it, for as long as the ledger
+    learns something new."""

@@ -47,6 +47,11 @@ def assessment(done):
     return told
 
 
+def record_id(done):
+    (said,) = [one for one in done if one.channel is Channel.ASSESSMENTS]
+    return dict(said.headers)["ce_id"]
+
+
 def scanned(files):
     knowledge = knowing({"roots": ["file:///m"]})
     request = plan_scan(push_event(files=FILES), knowledge.policy("tenant-a"))
@@ -72,6 +77,21 @@ def test_a_scan_is_final_and_one_that_is_tried_again_is_not():
     assert Channel.SCAN_REQUESTS in {one.channel for one in tried}
     told = assessment(tried)
     assert (told.final, told.overall_status) == (False, Status.INCOMPLETE)
+    again = scanned(MemoryFetch({"file:///m/m.safetensors": WEIGHTS}))
+    assert assessment(again).id == told.id
+    assert record_id(again) != record_id(tried)
+    assert record_id(scanned(MemoryFetch({}))) == record_id(tried)
+
+
+def test_the_final_assessment_repeats_every_check_of_the_event():
+    """So a gate reads one record: nothing that is pending elsewhere counts any more."""
+    knowledge = knowing({"roots": ["file:///m"], "required_checks": ["signature"]})
+    first = assessment(published(registry_push_agent(knowledge), push_event(files=FILES)))
+    last = assessment(scanned(MemoryFetch({"file:///m/m.safetensors": WEIGHTS})))
+    assert {one.name for one in first.checks} <= {one.name for one in last.checks}
+    pending = {one.name for one in first.checks if one.status is Status.INCOMPLETE}
+    assert pending
+    assert not pending & {one.name for one in last.checks if one.status is Status.INCOMPLETE}
 
 
 def test_a_scan_that_fails_unexpectedly_is_incomplete_and_final():
