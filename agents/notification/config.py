@@ -74,20 +74,24 @@ class Escalation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """A step that is taken when nobody has acknowledged an incident."""
 
     after_seconds: float
-    """How long after people were told first."""
+    """How long after people were told first; rises from step to step."""
     send_to: tuple[str, ...]
+    """Names of destinations."""
     min_severity: Severity = Severity.INFORMATIONAL
+    """What is less severe leaves this step out."""
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which records are told to whom, and when."""
 
     name: str
+    """Names it in messages and on the topic `notifications`."""
     tenants: tuple[str, ...]
     """The tenants it is for; `*` for all of them."""
     send_to: tuple[str, ...]
     """Names of destinations."""
     kinds: tuple[Kind, ...] = ("alert", "proposal")
+    """Which records it tells; operator alerts only with `*` as tenants: they may name any."""
     min_severity: Severity = Severity.INFORMATIONAL
     """What is less severe is not told; what was told once is told to its end."""
     group_wait_seconds: float = 30.0
@@ -108,6 +112,7 @@ class Retries(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     first_seconds: float = 2.0
     """The wait after the first failure; it doubles with each further one."""
     longest_seconds: float = 300.0
+    """The longest wait."""
     give_up_seconds: float = 86_400.0
     """A message older than this becomes a dead letter at its next failure."""
 

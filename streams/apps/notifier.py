@@ -42,7 +42,13 @@ from streams.engine.offset_gaps import note_gap
 from streams.kafka.batches import RefusedBatch
 from streams.kafka.client import BrokerUnreachableError, client_options
 from streams.kafka.dead_letters import Envelope, dead_letter
-from streams.kafka.topics import ensure_topics, existing_partitions, group_id, topic_name
+from streams.kafka.topics import (
+    ensure_topics,
+    existing_partitions,
+    group_id,
+    open_admin,
+    topic_name,
+)
 from streams.settings import Settings
 
 log = structlog.get_logger()
@@ -52,6 +58,7 @@ POLL_MS: Final = 500
 MAX_RECORDS: Final = 200
 PARTITIONS_SECONDS: Final = 30.0
 """How often it looks for partitions that were added."""
+COORDINATOR_SECONDS: Final = 0.2
 OWN: Final = "notifier"
 """The header of rows that a notifier wrote; one without it was brought back by a person."""
 
@@ -138,7 +145,8 @@ class KafkaNotifier:
         options = client_options(self._settings)
         self._consumer = aiokafka.AIOKafkaConsumer(
             **options,
-            group_id=self._group,
+            # no member of its group: it reads all, and offsets are committed with what it writes
+            group_id=None,
             enable_auto_commit=False,
             # a gap is reported before it is skipped
             auto_offset_reset="none",
@@ -217,13 +225,36 @@ class KafkaNotifier:
         for tp, offset in places.items():
             self._consumer.seek(tp, offset)
         begins = await self._consumer.beginning_offsets(inputs)
-        committed = {tp: await self._consumer.committed(tp) for tp in inputs}
+        committed = await self._committed(inputs)
         begun = any(offset is not None for offset in committed.values())
         for tp, offset in committed.items():
             if offset is None and begun and begins[tp] > 0:
                 self._gap(tp, None, begins[tp])
             self._consumer.seek(tp, begins[tp] if offset is None else offset)
         await self._keep({})
+
+    async def _committed(self, partitions: Sequence[Any]) -> dict[Any, int | None]:
+        """Return the offset that the group reads each partition from; None: it never did."""
+        deadline = time.monotonic() + self._settings.broker_wait_seconds
+        admin = await open_admin(self._settings)
+        try:
+            while True:
+                try:
+                    found = await admin.list_consumer_group_offsets(
+                        self._group, partitions=list(partitions)
+                    )
+                    break
+                except KafkaError as error:
+                    # a broker that has just started looks for the group's coordinator
+                    if not error.retriable or time.monotonic() > deadline:
+                        raise
+                    await asyncio.sleep(COORDINATOR_SECONDS)
+        finally:
+            await admin.close()
+        return {
+            tp: found[tp].offset if tp in found and found[tp].offset >= 0 else None
+            for tp in partitions
+        }
 
     async def _follow_partitions(self) -> None:
         """Read partitions that were added meanwhile as well, from their beginning."""

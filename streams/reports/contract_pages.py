@@ -59,7 +59,7 @@ HEADER_MEANINGS: Final = {
     "ce_action": "The action of the command.",
     "ce_mode": "automatic, approved, proposal or advised.",
     "ce_kind": "The kind of operator alert.",
-    "notifier": "The name of the notifier that wrote the row.",
+    "notifier": "The notifier that wrote it; absent: brought back from the dead letters.",
     "content-type": "Of the value.",
     "source_topic": "Where the refused record lay.",
     "source_partition": "Its partition.",

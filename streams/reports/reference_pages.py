@@ -1,4 +1,4 @@
-"""The reference of settings, policies and responders in Markdown, generated from their types.
+"""The reference of settings, policies, responders and notifiers in Markdown, from their types.
 
 Written by `make docs`, which runs `python -m streams.reports.reference_pages docs/reference`.
 """
@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from agents.notification.config import NotifyConfig
 from agents.response.config import ResponderConfig
 from schemas.policy import Policy
 from streams.reports.field_docs import (
@@ -93,6 +94,17 @@ def references() -> tuple[Reference, ...]:
             ),
             fields=tuple(struct_fields(ResponderConfig)),
             example="responder.example.toml",
+        ),
+        Reference(
+            page="notifications.md",
+            title="Configuration of a notifier",
+            intro=(
+                "The TOML file of `tidewatch notify --config FILE`;"
+                " [notifications](../notifications.md) explains it. An unknown field is refused."
+                " `tidewatch notify --check FILE` says what this machine lacks for it."
+            ),
+            fields=tuple(struct_fields(NotifyConfig)),
+            example="notify.example.toml",
         ),
     )
 

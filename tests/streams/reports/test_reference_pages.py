@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.notification.config import load_config
 from agents.response.config import read_config
 from streams.cli.policy import read_policy
 from streams.reports import reference_pages
@@ -41,6 +42,7 @@ def test_the_examples_are_read_by_what_reads_such_files() -> None:
     assert Settings(**tomllib.loads((EXAMPLES / "tidewatch.example.toml").read_text())).kafka
     assert read_config((EXAMPLES / "responder.example.toml").read_text()).tenants
     assert read_policy(EXAMPLES / "policy.example.toml").tenant
+    assert load_config(EXAMPLES / "notify.example.toml").routes
 
 
 def test_the_settings_are_those_that_are_read() -> None:
