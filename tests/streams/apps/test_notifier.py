@@ -162,7 +162,11 @@ class Scene:
     def read(self, channel: Channel) -> list[Any]:
         async def fetch() -> list[Any]:
             consumer = aiokafka.AIOKafkaConsumer(
-                bootstrap_servers=self.settings.kafka, isolation_level="read_committed"
+                bootstrap_servers=self.settings.kafka,
+                group_id=None,
+                auto_offset_reset="earliest",
+                enable_auto_commit=False,
+                isolation_level="read_committed",
             )
             await consumer.start()
             name = topic_name(self.settings, channel)
