@@ -384,7 +384,8 @@ def _write(
         title=title,
         body=body,
         tenant=thread.tenant,
-        incident=thread.incident,
+        # a thread that stands for many is about none of them
+        incident=None if thread.folded else thread.incident,
         status=thread.now.status if thread.now is not None else "",
         link=link,
         step=step,

@@ -195,9 +195,7 @@ class KafkaNotifier:
     async def _recover(self) -> None:
         """Read all rows, then take the places in the input that go with them."""
         rows = await existing_partitions(self._settings, [self._rows_topic])
-        self._consumer.assign(rows)
-        for tp, begins in (await self._consumer.beginning_offsets(rows)).items():
-            self._consumer.seek(tp, begins)
+        self._place(await self._consumer.beginning_offsets(rows))
         ends = await self._consumer.end_offsets(rows)
         loaded: dict[str, NotificationThread | None] = {}
         while [tp for tp in rows if await self._consumer.position(tp) < ends[tp]]:
@@ -221,17 +219,22 @@ class KafkaNotifier:
         """Read on where the rows end, and of the input at what was committed with them."""
         places = {tp: await self._consumer.position(tp) for tp in rows}
         inputs = await existing_partitions(self._settings, self._channels)
-        self._consumer.assign([*rows, *inputs])
-        for tp, offset in places.items():
-            self._consumer.seek(tp, offset)
         begins = await self._consumer.beginning_offsets(inputs)
         committed = await self._committed(inputs)
         begun = any(offset is not None for offset in committed.values())
         for tp, offset in committed.items():
             if offset is None and begun and begins[tp] > 0:
                 self._gap(tp, None, begins[tp])
-            self._consumer.seek(tp, begins[tp] if offset is None else offset)
+            places[tp] = begins[tp] if offset is None else offset
+        self._place(places)
         await self._keep({})
+
+    def _place(self, places: Mapping[Any, int]) -> None:
+        """Read these partitions and no others, from these offsets on."""
+        # in one go: between the two, aiokafka would look for an offset by itself
+        self._consumer.assign(list(places))
+        for tp, offset in places.items():
+            self._consumer.seek(tp, offset)
 
     async def _committed(self, partitions: Sequence[Any]) -> dict[Any, int | None]:
         """Return the offset that the group reads each partition from; None: it never did."""
@@ -270,10 +273,7 @@ class KafkaNotifier:
         if not added:
             return
         places = {tp: await self._consumer.position(tp) for tp in assigned}
-        begins = await self._consumer.beginning_offsets(added)
-        self._consumer.assign(found)
-        for tp, offset in {**places, **begins}.items():
-            self._consumer.seek(tp, offset)
+        self._place({**places, **await self._consumer.beginning_offsets(added)})
         log.info("partitions-added", partitions=len(added))
 
     # -- the loop ----------------------------------------------------------------------------------

@@ -332,6 +332,7 @@ def test_more_incidents_of_a_tenant_than_are_told_one_by_one_share_a_message(des
     assert len(desk.got) == THREADS + 1
     folded = next(one for one in desk.got if "further" in one.message.title)
     assert folded.message.title == "[HIGH] 40 further incidents of acme"
+    assert folded.message.incident is None
 
 
 def test_a_destination_that_is_configured_no_longer_leaves_dead_letters():

@@ -30,11 +30,13 @@ from schemas.cloudevents import binary_headers
 from schemas.documents import openc2
 from schemas.notifications import NotificationThread
 from streams.cli import main
+from streams.cli.topics import access_rules
 from streams.kafka.topics import ensure_topics, topic_name
 from streams.settings import Settings, load_settings
 from tests.agents.notification.making import alert_document
 from tests.agents.notification.web import Receiver, receiving
 from tests.agents.response.bench import spec_of
+from tests.e2e.guarded_kafka import GuardedKafka
 from tests.installed import TIDEWATCH
 
 pytestmark = [pytest.mark.kafka]
@@ -162,7 +164,11 @@ class Scene:
     def read(self, channel: Channel) -> list[Any]:
         async def fetch() -> list[Any]:
             consumer = aiokafka.AIOKafkaConsumer(
-                bootstrap_servers=self.settings.kafka, isolation_level="read_committed"
+                bootstrap_servers=self.settings.kafka,
+                group_id=None,
+                auto_offset_reset="earliest",
+                enable_auto_commit=False,
+                isolation_level="read_committed",
             )
             await consumer.start()
             name = topic_name(self.settings, channel)
@@ -412,3 +418,20 @@ def test_health_and_metrics_are_served(scene: Scene) -> None:
     taken = 'tidewatch_notifications_total{destination="hook",outcome="taken"} 1.0'
     until(lambda: taken in page("/metrics")[1], "what was taken is counted")
     scene.stop(process)
+
+
+def test_the_printed_rules_are_all_the_rights_that_it_needs(tmp_path: Path) -> None:
+    guarded = GuardedKafka(tmp_path / "kafka", ["notify"])
+    with guarded.broker, receiving() as chat, receiving() as hook:
+        scene = Scene(guarded.inner, tmp_path, chat, hook)
+        rules = access_rules(scene.settings, [])
+        guarded.allow(rule for rule in rules if rule["principal"] == "notify")
+        given = {**guarded.settings_of("notify"), "create_topics": "false"}
+        scene.environment |= {f"TIDEWATCH_{name.upper()}": one for name, one in given.items()}
+        scene.alert()
+        scene.send(Channel.ALERTS, ("acme", b"{"))
+        scene.once()
+        assert len(scene.verified()) == 1
+        until(lambda: len(scene.read(Channel.DEAD_LETTER)) == 1, "what can't be read is kept")
+        scene.once()
+        assert len(scene.verified()) == 1
