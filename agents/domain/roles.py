@@ -38,8 +38,8 @@ def is_text(head: bytes) -> bool:
     return True
 
 
-_USES: Final = {"pypi": "package", "image": "image"}
-"""Kinds of component whose files hold programs by nature, where a model's must not."""
+_USES: Final = {"pypi": "package", "package": "package", "image": "image"}
+"""Kinds of component, and of push, whose files contain programs by nature."""
 USES: Final = frozenset(_USES.values())
 
 

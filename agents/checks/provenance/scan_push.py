@@ -193,10 +193,8 @@ async def scan_push(
         *(claims.checks if claims else ()),
         *scan_checks(scanned, retry),
     ]
-    whole = use_of(subject.component) or use_of(f"{event.data.kind}:")
-    found = [
-        bound_to_file(one, digests, file, whole) for file in scanned for one in file.detections
-    ]
+    use = use_of(subject.component) or use_of(f"{event.data.kind}:")
+    found = [bound_to_file(one, digests, file, use) for file in scanned for one in file.detections]
     last = retry is None and any(file.again for file in scanned)
     return ScanOutcome(
         checks=tuple(_worst_by_name(checks)),

@@ -51,7 +51,8 @@ def on_offered(batch: LedgerBatch, offered: AdviceOffered) -> None:
         if holding in told:
             told.discard(holding)
             _save(batch, key, row)
-            batch.tell_incident(exposure.incident, exposure)
+        # Also of what was reported before there were quotas.
+        batch.tell_incident(exposure.incident, exposure)
         return
     if holding not in told:
         if not _has_room(row, introducer, incident):

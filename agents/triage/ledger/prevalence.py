@@ -71,7 +71,8 @@ def count_tenants(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> N
         return
     rank = stable_rank(seen.incident)
     first = opens_incident(finding) and rank not in row.prevalent
-    shared = _note_owner(batch, row, rank, finding)
+    known = first or rank in row.prevalent or rank in row.incidents
+    shared = known and _note_owner(batch, row, rank, finding)
     if first:
         row.prevalent[rank] = (
             clip(seen.incident, TEXT_BYTES),

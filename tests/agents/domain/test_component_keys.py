@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from agents.checks.packages.check import check_packages
 from agents.checks.pipelines import check_pipeline
 from agents.checks.provenance.push import check_push
+from agents.checks.provenance.subject import push_subject
 from agents.domain.component_keys import confined, event_key, is_foreign, named_key, own_key
 from agents.domain.knowledge import MemoryKnowledge
 from agents.package_install import install_context
@@ -105,7 +106,8 @@ def test_whatever_an_event_names_nothing_of_it_is_another_tenants(place, tmp_pat
     kind = type(event.data).__name__
     if kind == "RegistryPush":
         outcome = check_push(event, knowledge)
-        keys = [push_context(event, knowledge.policy("mallory")).component]
+        subject = push_subject(event, knowledge.policy("mallory"))
+        keys = [push_context(subject).component]
     elif kind == "PackageInstall":
         outcome = check_packages(event, knowledge)
         keys = [install_context(event).component]

@@ -102,9 +102,9 @@ def test_a_registry_that_serves_other_bytes_than_the_manifest_names_taints_no_tr
 
 
 @pytest.mark.parametrize(
-    ("kind", "verified"), [("model", True), ("dataset", True), ("image", False)]
+    ("kind", "verified"), [("model", True), ("dataset", True), ("image", False), ("package", False)]
 )
-def test_what_is_found_in_an_images_layer_is_its_tenants_own(kind, verified):
+def test_what_is_found_in_images_and_packages_is_their_tenants_own(kind, verified):
     _, outcome = run({"b.bin": b"evil"}, kind=kind)
     (found,) = [one for one in outcome.detections if one.description == "evil"]
     assert (found.basis is not None) is verified

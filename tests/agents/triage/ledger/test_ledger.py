@@ -128,7 +128,7 @@ def test_a_bad_version_is_found_on_a_system_with_more_versions_than_are_kept():
         assert alert.root == f"{MODEL}@r{bad}"
 
 
-def test_a_publisher_that_changes_late_is_told():
+def test_a_late_change_of_publisher_is_reported():
     for number in range(40, 60):
         flow = Flow()
         flow.saw(*(pushed(n, publisher_id="org-1") for n in range(number)))
@@ -136,7 +136,7 @@ def test_a_publisher_that_changes_late_is_told():
         assert "publisher_change" in {ioc.ioc_type for ioc in flow.iocs.values()}
 
 
-def test_a_change_is_told_of_a_repository_with_hundreds_of_versions():
+def test_a_change_is_reported_for_a_repository_with_hundreds_of_versions():
     flow = Flow()
     flow.saw(*(pushed(number, publisher_id="org-1") for number in range(300)))
     flow.saw(pushed(300, publisher_id="org-2"))
@@ -145,7 +145,7 @@ def test_a_change_is_told_of_a_repository_with_hundreds_of_versions():
     assert {"publisher_change", "tag_mutation"} <= kinds
 
 
-def test_a_release_tag_moved_to_a_version_that_was_pushed_before_is_told():
+def test_a_release_tag_moved_to_an_earlier_version_is_reported():
     flow = Flow()
     flow.saw(pushed(0, tag="main"), pushed(0, tag="v1.0", event_id="tagged"))
     flow.saw(pushed(10, tag="main"))
@@ -159,7 +159,7 @@ def test_a_release_tag_moved_to_a_version_that_was_pushed_before_is_told():
     ("tag", "severities"),
     [("v45.0.5", {"high"}), ("1.2.3", {"high"}), ("v35", {"low"}), ("main", set())],
 )
-def test_a_release_of_a_git_repository_that_moved_is_told_and_a_series_calmly(tag, severities):
+def test_a_moved_git_release_tag_is_reported_and_a_series_tag_at_low_severity(tag, severities):
     flow = Flow()
     step = "service:git.example/acme/step"
     for number, commit in enumerate(("a" * 40, "a" * 40, "b" * 40)):
@@ -169,7 +169,7 @@ def test_a_release_of_a_git_repository_that_moved_is_told_and_a_series_calmly(ta
     assert bool(flow.alerts) is ("high" in severities)
 
 
-def test_a_sighting_that_comes_late_counts_at_the_time_it_speaks_of():
+def test_a_late_sighting_counts_at_its_event_time():
     told = []
     early = pushed(1, publisher_id="org-2", version="r9", digest=BAD, event_id="early")
     inputs = [
@@ -238,7 +238,7 @@ def test_a_withdrawal_closes_the_alert_and_lifts_containment():
     assert {ioc.status for ioc in flow.iocs.values()} == {"withdrawn"}
 
 
-def test_a_fact_told_again_after_its_withdrawal_reopens_under_new_commands():
+def test_a_fact_published_again_reopens_under_new_commands():
     flow = Flow()
     flow.policy(automatic("a"))
     installs(flow)
@@ -253,7 +253,7 @@ def test_a_fact_told_again_after_its_withdrawal_reopens_under_new_commands():
     assert {ioc.status for ioc in flow.iocs.values()} == {"active"}
 
 
-def test_a_withdrawal_keeps_what_was_found_otherwise():
+def test_a_withdrawal_keeps_findings_on_other_grounds():
     flow = Flow()
     flow.saw(*held(MODEL, "a", "gpu", version="r2", digest=BAD, kind="used"))
     flow.found(finding("malicious_payload", "a"))
@@ -273,7 +273,7 @@ def test_a_digest_of_a_fact_is_found_under_another_name():
     assert alert.findings[0].component == "pypi:innocent"
 
 
-def test_a_warninglist_takes_findings_back_and_its_end_brings_them_again():
+def test_a_warninglist_withdraws_findings_and_its_end_restores_them():
     flow = Flow()
     domain = "domain:cdn.example"
     flow.found(finding("blocked_source_used", "a", component=domain, digest=None, version=None))
@@ -306,7 +306,7 @@ def test_a_popular_package_on_one_source_is_not_contained():
     assert ioc.indicator.disposition is not Disposition.BLOCK
 
 
-def test_a_search_goes_on_page_by_page(monkeypatch):
+def test_a_search_continues_page_by_page(monkeypatch):
     monkeypatch.setattr("agents.triage.ledger.intelligence.PAGE", 50)
     monkeypatch.setattr("agents.triage.ledger.exposures.PAGE", 50)
     flow = Flow()
@@ -428,7 +428,7 @@ def test_what_was_made_from_another_version_is_not_reached():
     assert {view.tenant for view in flow.alerts.values()} == {"a"}
 
 
-def test_what_is_built_again_and_again_is_still_traced():
+def test_repeated_builds_are_still_traced():
     flow = Flow()
     builds = [
         sighting(
@@ -475,7 +475,7 @@ def test_of_many_versions_the_latest_are_kept_whatever_arrives_first(seed):
     assert found == {f"r{number}" for number in range(28, 60)}
 
 
-def test_no_chunk_tells_more_than_a_worker_may_publish():
+def test_no_chunk_publishes_more_than_a_worker_may():
     rows = MemoryRows()
     chunk = [
         sighting(
@@ -618,7 +618,7 @@ def test_what_is_not_hostile_names_no_network_indicators():
     assert {one.indicator.type for one in flow.iocs.values()} == {weak.indicator.type}
 
 
-def test_prevalence_is_told_from_three_other_tenants_on():
+def test_prevalence_is_published_from_three_other_tenants_on():
     flow = Flow()
     for number, tenant in enumerate("abcd"):
         flow.found(finding("malicious_payload", tenant, minutes=number))
@@ -680,7 +680,7 @@ def test_a_hygiene_finding_everywhere_is_over_correlating_and_says_so():
         (Severity.CRITICAL, True, Disposition.DETECT),
     ],
 )
-def test_nobody_is_told_to_block_a_good_name(severity, whole, wanted):
+def test_a_benign_name_is_never_an_indicator_to_block(severity, whole, wanted):
     flow = Flow()
     more = {}
     if whole:
@@ -827,7 +827,7 @@ def kinds(messages):
     ]
 
 
-def test_a_source_that_falls_silent_is_told_once_and_again_when_it_returns():
+def test_a_silent_source_is_reported_once_and_again_when_it_returns():
     rows = MemoryRows()
     start = int(START.timestamp() * 1000)
     take(rows, *(pulse(hour) for hour in range(12)))
@@ -837,7 +837,7 @@ def test_a_source_that_falls_silent_is_told_once_and_again_when_it_returns():
     assert kinds(take(rows, pulse(31))) == ["source-recovered"]
 
 
-def test_a_rising_share_of_incomplete_analyses_is_told():
+def test_a_rising_share_of_incomplete_analyses_is_reported():
     rows = MemoryRows()
     start = int(START.timestamp() * 1000)
     take(rows, *(pulse(1, event=f"ok{n}") for n in range(10)))
@@ -845,7 +845,7 @@ def test_a_rising_share_of_incomplete_analyses_is_told():
     assert kinds(take(rows, Tick(time_ms=start + 2 * 3_600_000))) == ["incomplete-share"]
 
 
-def test_dead_letters_of_one_producer_are_told():
+def test_dead_letters_of_one_producer_are_reported():
     rows = MemoryRows()
     start = int(START.timestamp() * 1000)
     take(rows, *(pulse(1, "dead-letter", event=f"x{n}") for n in range(25)))

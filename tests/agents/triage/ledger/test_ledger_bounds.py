@@ -178,7 +178,7 @@ def sources() -> Iterable[object]:
         sources,
     ],
 )
-def test_no_text_makes_a_row_outgrow_the_store(story):
+def test_no_text_exceeds_the_row_limit(story):
     rows = MemoryRows()
     for one in story():
         take(rows, one)
@@ -216,7 +216,7 @@ BOUNDS = {
 
 
 @pytest.mark.parametrize("story", BOUNDS)
-def test_a_bound_that_is_reached_is_told(story):
+def test_a_reached_bound_is_reported(story):
     rows = MemoryRows()
     told = {
         msgspec.json.decode(message.value)["detail"].partition(":")[0]

@@ -116,7 +116,7 @@ def test_a_vouched_version_that_was_there_before_stays_without_the_voucher():
 
 
 @pytest.mark.parametrize("by", ["fact", "finding", "taint"])
-def test_a_version_told_as_good_and_found_bad_later_is_taken_back(by):
+def test_a_rollback_target_found_bad_later_is_withdrawn(by):
     flow = Flow()
     flow.saw(
         sighting("dataset:acme/d", "a", "lake", 1, version="v1", kind="used"),
@@ -191,7 +191,7 @@ def test_a_version_found_bad_and_cleared_again_is_gone_back_to_again():
     assert versions(ledger) >= {"1.9"}
 
 
-def test_sightings_of_other_versions_tell_incidents_nothing_unless_the_answer_changes():
+def test_sightings_send_nothing_unless_the_rollback_target_changes():
     ledger = Ledger()
     for tenant in "abc":
         ledger.take(installed("1.9", 0, tenant), installed("2.0", 10, tenant))
@@ -246,7 +246,7 @@ def test_many_versions_of_one_tenant_keep_the_one_before_the_bad_one():
     assert versions(ledger) == {"1.99"}
 
 
-def test_a_component_of_many_tenants_is_told_of_page_by_page(monkeypatch):
+def test_a_component_of_many_tenants_is_reported_page_by_page(monkeypatch):
     monkeypatch.setattr(known_good, "PAGE", 4)
     ledger = Ledger()
     for number in range(11):

@@ -84,7 +84,7 @@ def test_a_missing_signature_is_judged_by_event_time_whatever_arrives_first(push
     assert {by_event[event] for event in found} == expected_absence(pushes)
 
 
-def test_an_unsigned_push_that_comes_late_takes_the_finding_back():
+def test_a_late_unsigned_push_withdraws_the_finding():
     flow = Flow()
     flow.saw(*(pushed(number, number, signed=True) for number in range(1, 5)))
     flow.saw(pushed(9, 9, signed=False))
@@ -108,7 +108,7 @@ def test_the_first_push_without_a_signature_is_found_after_hundreds_with_one():
 
 @settings(max_examples=15, deadline=None)
 @given(tenants=st.integers(1, 40), seed=st.integers(0, 2**16), batch=st.sampled_from([1, 7, 64]))
-def test_each_threshold_of_tenants_is_told_and_none_above(tenants, seed, batch):
+def test_each_reached_threshold_of_tenants_is_reported(tenants, seed, batch):
     inputs = [
         finding("malicious_payload", f"t{number}", minutes=number) for number in range(tenants)
     ]
@@ -130,7 +130,7 @@ def test_each_threshold_of_tenants_is_told_and_none_above(tenants, seed, batch):
     assert all(view.pattern_why for view in flow.alerts.values())
 
 
-def test_an_alert_is_told_of_a_threshold_once():
+def test_a_threshold_updates_an_alert_once():
     flow = Flow()
     for number in range(35):
         flow.found(finding("malicious_payload", f"t{number}", minutes=number))

@@ -164,6 +164,13 @@ def test_invented_incidents_about_a_component_leave_what_others_are_told_of_a_re
     assert alert.incident in {incident for incident, _ in row.prevalent.values()}
     assert alert.incident in {incident for incident, _ in row.incidents.values()}
     assert set(row.owners) == set(row.prevalent) | set(row.incidents)
+    for number in range(20):
+        flow.found(
+            finding("unpinned_dependency", "mallory", MODEL, digest=None, severity=Severity.LOW,
+                    version=f"w{number}", locator=str(number))
+        )  # fmt: skip
+    row = msgspec.msgpack.decode(rows[0].get(row_key(COMPONENT, MODEL)), type=ComponentRow)
+    assert set(row.owners) == set(row.prevalent) | set(row.incidents)
 
 
 def test_a_tenants_many_sources_hide_no_others_silence(monkeypatch):
