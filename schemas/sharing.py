@@ -6,13 +6,15 @@ from typing import Final
 
 from schemas.basis import BasisKind
 from schemas.documents.stix import SharedIndicator
+from schemas.incidents.states import IncidentStatus
 from schemas.incidents.views import FindingView, IncidentDocument
 from schemas.taxonomy import taxonomy
 
 K_DEFAULT: Final = 3
-SHARED_STATUSES: Final = frozenset({"contained", "recovering", "closed"})
+SHARED_STATUSES: Final = frozenset(
+    {IncidentStatus.CONTAINED, IncidentStatus.RECOVERING, IncidentStatus.CLOSED}
+)
 """An incident is shared with partners once it is in one of these."""
-_TAKEN_BACK: Final = frozenset({"false-positive", "withdrawn"})
 
 
 def is_shareable(finding: FindingView) -> bool:
@@ -58,7 +60,7 @@ def shared_indicators(incident: IncidentDocument, k: int = K_DEFAULT) -> list[Sh
             continue
         kind = taxonomy().ioc_types[finding.ioc_type]
         known = shared.get((finding.indicator_key, finding.ioc_type))
-        revoked = not finding.active or incident.status in _TAKEN_BACK
+        revoked = not finding.active or incident.status.refuted
         # It holds as long as one finding of it does.
         if known is not None and (not known.revoked, known.confidence) >= (
             not revoked,

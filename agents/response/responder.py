@@ -26,6 +26,7 @@ from agents.response.outcome import (
 )
 from schemas.counting import counted
 from schemas.incidents.commands import UNDO, CommandSpec
+from schemas.incidents.states import Mode
 
 log = structlog.get_logger()
 
@@ -147,7 +148,7 @@ def _check(spec: CommandSpec, config: ResponderConfig) -> None:
         raise NotCarriedOutError(BAD, "the command's ids are not ids")
     if spec.tenant not in config.tenants:
         raise NotCarriedOutError(REFUSED, "this responder does not serve the tenant")
-    if spec.mode not in {"automatic", "approved"}:
+    if spec.mode not in {Mode.AUTOMATIC, Mode.APPROVED}:
         raise NotCarriedOutError(REFUSED, f"it is {spec.mode}: nobody approved it")
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
+from agents.triage.rollback_targets import last_known_good
 from agents.triage.routing import split_version
 from schemas.canonical import stable_hash
 from schemas.findings import Finding
 from schemas.incidents.commands import UNDO, CommandSpec
-from schemas.incidents.holds import HELD, Goal
+from schemas.incidents.holds import HELD
+from schemas.incidents.states import Action, Mode, TargetType
 from schemas.incidents.updates import KnownGood
 from schemas.incidents.views import SystemView
 from schemas.policy import Policy
@@ -23,14 +24,14 @@ CONTAIN_CONFIDENCE: Final = 0.75
 AFTER: Final = 12
 """Captures of evidence that a command waits for: of its own component first."""
 PATHS: Final = 16
-"""Places of evidence that one command names."""
+"""Paths of evidence that one command names."""
 PATH_BYTES: Final = 512
-GOALS: Final = 4
-"""Versions to go back to that one incident tells a hold of."""
 FINDINGS: Final = 4
 """Findings that a command names as its reason."""
-_HELD: Final = frozenset({"model", "image", "dataset", "pypi"})
-"""Kinds of component that lie somewhere and can be moved away."""
+_TAKEN_OUT: Final = frozenset({"contain", "remediate"})
+"""OpenC2 actions of findings that call for taking the component out of use."""
+_STORED: Final = frozenset({"model", "image", "dataset", "pypi"})
+"""Kinds of component that are stored somewhere and can be moved away."""
 _SWITCHED: Final = frozenset({"model", "image", "service", "deployment"})
 """Kinds that something points to and that can be pointed elsewhere."""
 _ALWAYS_BLOCKED: Final = ("sha256:", "domain:", "publisher:")
@@ -96,7 +97,7 @@ def command_id(incident: str, tenant: str, action: str, target: str, generation:
     return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
-def mode_of(action: str, policy: Policy, *, sure: bool) -> str:
+def mode_of(action: Action, policy: Policy, *, sure: bool) -> Mode:
     """Return automatic, proposal or advised: what the tenant's policy lets an action be.
 
     Args:
@@ -105,8 +106,28 @@ def mode_of(action: str, policy: Policy, *, sure: bool) -> str:
         sure: Whether a finding justifies acting at all; else it is advised at most.
     """
     if not sure or action in policy.advised:
-        return "advised"
-    return "automatic" if action in policy.automatic else "proposal"
+        return Mode.ADVISED
+    return Mode.AUTOMATIC if action in policy.automatic else Mode.PROPOSAL
+
+
+class _Affected(NamedTuple):
+    """A component that is to be taken out of use, as a system or a finding names it."""
+
+    component: str
+    version: str | None
+    digest: str | None
+
+    @property
+    def kind(self) -> str:
+        return self.component.partition(":")[0]
+
+    @property
+    def target(self) -> str:
+        if self.kind in _RUNNING:
+            return self.component
+        if self.version is not None:
+            return f"{self.component}@{self.version}"
+        return self.component if self.digest is None else f"{self.component}#{self.digest}"
 
 
 def plan(
@@ -124,9 +145,9 @@ def plan(
 
     Evidence is captured before anything else touches a system. The plan follows from severity and
     confidence of the findings, not from the incident's band, and only ever grows with them. Of an
-    incident about a publisher only the publisher is blocked, what it could reach revoked and what
-    would ingest it held: its hostile components have incidents of their own, and the others may
-    be what they should be.
+    incident about a publisher only the publisher is blocked, its identities are revoked and the
+    pipelines that would ingest it are held: its hostile components have incidents of their own, and
+    the others may be what they should be.
 
     Args:
         incident: Its id.
@@ -138,294 +159,295 @@ def plan(
         generation: How often containment was lifted before: commands issued anew get new ids.
         held: The generations of holds that are not the first, by action and target.
     """
-    severe = [one for one in grounds if one.severity.rank >= Severity.HIGH.rank]
+    severe = [ground for ground in grounds if ground.severity.rank >= Severity.HIGH.rank]
     if not severe:
         return ()
-    sure = any(one.contains for one in severe)
-    firm = [one for one in severe if one.contains] or severe
-    actions = frozenset().union(*(one.actions for one in firm))
-    ids = tuple(sorted(one.id for one in firm))[:FINDINGS]
-    best = min(firm, key=lambda one: (-one.severity.rank, -one.confidence, one.id))
-    why = f"{best.kind} ({best.severity}, confidence {best.confidence:.2f}) at {best.indicator_key}"
+    planner = _Planner(incident, tenant, severe, systems, tuple(good), policy, generation, held)
+    return planner.commands()
 
-    def command(
-        action: str, target: str, target_type: str, *, mode: str | None = None, **more: object
+
+class _Planner:
+    """Builds the commands of one tenant's part, evidence first."""
+
+    def __init__(
+        self,
+        incident: str,
+        tenant: str,
+        severe: Sequence[Ground],
+        systems: Sequence[SystemView],
+        good: tuple[KnownGood, ...],
+        policy: Policy,
+        generation: int,
+        held: Mapping[str, int] | None,
+    ) -> None:
+        self._incident = incident
+        self._tenant = tenant
+        self._systems = systems
+        self._good = good
+        self._policy = policy
+        self._generation = generation
+        self._held = held or {}
+        self._sure = any(ground.contains for ground in severe)
+        # Evidence harms nobody: it is captured also where containment is only advised.
+        self._evidence_mode = mode_of(
+            Action.CAPTURE_EVIDENCE,
+            policy,
+            sure=any(ground.confidence >= CONTAIN_CONFIDENCE for ground in severe),
+        )
+        self._firm = [ground for ground in severe if ground.contains] or list(severe)
+        self._calls = frozenset().union(*(ground.actions for ground in self._firm))
+        self._of_publisher = all(
+            ground.indicator_key.startswith("publisher:") for ground in self._firm
+        )
+        self._findings = tuple(sorted(ground.id for ground in self._firm))[:FINDINGS]
+        best = min(
+            self._firm, key=lambda ground: (-ground.severity.rank, -ground.confidence, ground.id)
+        )
+        self._reason = (
+            f"{best.kind} ({best.severity}, confidence {best.confidence:.2f}) "
+            f"at {best.indicator_key}"
+        )
+        # Of systems, those that have it longest come first.
+        self._by_time = (
+            []
+            if self._of_publisher
+            else sorted(systems, key=lambda system: (system.since, system.system))
+        )
+        self._captured = self._components()
+        self._affected = self._find_affected()
+        self._of_component: dict[str, CommandSpec] = {}
+        """Captures of evidence of components, by target."""
+        self._of_system: dict[str, CommandSpec] = {}
+
+    def commands(self) -> tuple[CommandSpec, ...]:
+        """Return all commands, those that capture evidence first."""
+        return (
+            *self._captures(),
+            *self._quarantines(),
+            *self._rollbacks(),
+            *self._blocks(),
+            *self._revocations(),
+            *self._held_pipelines(),
+            *self._rebuilds(),
+        )
+
+    def _command(
+        self,
+        action: Action,
+        target: str,
+        target_type: TargetType,
+        *,
+        mode: Mode | None = None,
+        after: tuple[str, ...] = (),
+        affected: _Affected | None = None,
+        system: str | None = None,
+        paths: tuple[str, ...] = (),
+        goal: KnownGood | None = None,
+        reason: str | None = None,
     ) -> CommandSpec:
-        if action in HELD:
-            number = (held or {}).get(f"{action} {target}", 0)
-            more = {**more, "hold": held_component(target), "generation": number}
-            name = command_id("", tenant, action, target, number)
-        else:
-            name = command_id(incident, tenant, action, target, generation)
-        return msgspec.convert(
-            {
-                "command_id": name,
-                "incident": incident,
-                "tenant": tenant,
-                "action": action,
-                "target": target,
-                "target_type": target_type,
-                "reason": why,
-                "findings": ids,
-                "undo": UNDO.get(action),
-                "mode": mode or mode_of(action, policy, sure=sure),
-                "dry_run": policy.dry_run,
-                **more,
-            },
-            CommandSpec,
+        number = self._held.get(f"{action} {target}", 0)
+        shared = action in HELD
+        return CommandSpec(
+            command_id=command_id("", self._tenant, action, target, number)
+            if shared
+            else command_id(self._incident, self._tenant, action, target, self._generation),
+            incident=self._incident,
+            tenant=self._tenant,
+            action=action,
+            target=target,
+            target_type=target_type,
+            system=system,
+            version=affected.version if affected else None,
+            digest=affected.digest if affected else None,
+            rollback_version=goal.version if goal else None,
+            rollback_digest=goal.digest if goal else None,
+            paths=paths,
+            after=after,
+            reason=reason or self._reason,
+            findings=self._findings,
+            undo=UNDO.get(action),
+            mode=mode or mode_of(action, self._policy, sure=self._sure),
+            dry_run=self._policy.dry_run,
+            hold=held_component(target) if shared else "",
+            generation=number if shared else 0,
         )
 
-    # Of the component itself always, since it is known before the systems are; then of those
-    # that have it longest.
-    listed = [(one.component, one.version, one.digest) for one in systems if not one.path]
-    listed += [(one.component, one.version, _digest(one.indicator_key)) for one in firm]
-    of_publisher = all(one.indicator_key.startswith("publisher:") for one in firm)
-    components = {
-        _target(*one): one[0]
-        for one in listed
-        if not of_publisher and not one[0].startswith(("sha256:", "publisher:", "elsewhere"))
-    }
-    # Evidence harms nobody: it is captured also where containment is only advised.
-    keep = mode_of(
-        "capture-evidence",
-        policy,
-        sure=any(one.confidence >= CONTAIN_CONFIDENCE for one in severe),
-    )
-    of_component = {
-        target: command("capture-evidence", target, "component", mode=keep)
-        for target in sorted(components)
-    }
-    by_time = [] if of_publisher else sorted(systems, key=lambda one: (one.since, one.system))
-    of_system = {
-        name: command(
-            "capture-evidence",
-            name,
-            "system",
-            system=name,
-            paths=evidence_paths(policy, name),
-            mode=keep,
-        )
-        for name in dict.fromkeys(one.system for one in by_time)
-    }
-    commands = [*of_component.values(), *of_system.values()]
+    # -- evidence ----------------------------------------------------------------------------------
 
-    def first(component: str | None = None) -> tuple[str, ...]:
-        """Return the captures of evidence to wait for: a component's own, or those of all."""
-        own = [
+    def _components(self) -> dict[str, str]:
+        """Return the components whose evidence is captured, by target.
+
+        The component itself always is, since it is known before its systems are.
+        """
+        if self._of_publisher:
+            return {}
+        return {
+            affected.target: affected.component
+            for affected in _named(
+                [system for system in self._systems if not system.path], self._firm
+            )
+            if not affected.component.startswith(("sha256:", "publisher:", "elsewhere"))
+        }
+
+    def _captures(self) -> Iterator[CommandSpec]:
+        for target in sorted(self._captured):
+            self._of_component[target] = self._command(
+                Action.CAPTURE_EVIDENCE, target, TargetType.COMPONENT, mode=self._evidence_mode
+            )
+        for name in dict.fromkeys(system.system for system in self._by_time):
+            self._of_system[name] = self._command(
+                Action.CAPTURE_EVIDENCE,
+                name,
+                TargetType.SYSTEM,
+                mode=self._evidence_mode,
+                system=name,
+                paths=evidence_paths(self._policy, name),
+            )
+        yield from self._of_component.values()
+        yield from self._of_system.values()
+
+    def _evidence(self, component: str | None = None) -> tuple[str, ...]:
+        """Return the captures to wait for: those of a component, or of all."""
+        captures = [
             spec.command_id
-            for target, spec in of_component.items()
-            if component is None or components[target] == component
+            for target, spec in self._of_component.items()
+            if component is None or self._captured[target] == component
         ]
-        own += [
-            of_system[name].command_id
-            for name in dict.fromkeys(
-                one.system for one in by_time if component in {None, one.component}
-            )
-        ]
-        return tuple(own[:AFTER])
+        systems = dict.fromkeys(
+            system.system for system in self._by_time if component in {None, system.component}
+        )
+        captures += [self._of_system[name].command_id for name in systems]
+        return tuple(captures[:AFTER])
 
-    affected = [] if of_publisher else _affected(systems, firm)
-    known = tuple(good)
-    bad = {digest for _, _, digest in affected if digest}
-    if "contain" in actions or "remediate" in actions:
-        commands.extend(
-            command(
-                "quarantine",
-                _target(component, version, digest),
-                "component",
-                version=version,
-                digest=digest,
-                after=first(component),
+    # -- containment -------------------------------------------------------------------------------
+
+    def _find_affected(self) -> list[_Affected]:
+        """Return what is to be taken out of use: what systems hold, or what the findings name."""
+        if self._of_publisher or not self._calls & _TAKEN_OUT:
+            return []
+        by_target = {
+            # of several about one target the one with a digest sorts last
+            affected.target: affected
+            for affected in sorted(
+                _named(self._systems, self._firm),
+                key=lambda affected: tuple(part or "" for part in affected),
             )
-            for component, version, digest in affected
-            if component.partition(":")[0] in _HELD
-        )
-        commands.extend(
-            _rollback(
-                command,
+            if affected.kind in _STORED | _SWITCHED
+        }
+        return [by_target[target] for target in sorted(by_target)]
+
+    def _quarantines(self) -> Iterator[CommandSpec]:
+        for affected in self._affected:
+            if affected.kind in _STORED:
+                yield self._command(
+                    Action.QUARANTINE,
+                    affected.target,
+                    TargetType.COMPONENT,
+                    affected=affected,
+                    after=self._evidence(affected.component),
+                )
+
+    def _rollbacks(self) -> Iterator[CommandSpec]:
+        bad = {affected.digest for affected in self._affected if affected.digest}
+        components = {
+            affected.component for affected in self._affected if affected.kind in _SWITCHED
+        }
+        for component in sorted(components):
+            since = min(
+                (system.since for system in self._systems if system.component == component),
+                default=None,
+            )
+            goal = last_known_good(component, self._good, bad, since)
+            # Without a goal the id is that of the command that follows once a good one is known.
+            yield self._command(
+                Action.ROLLBACK,
                 component,
-                last_known_good(component, known, bad, _since(systems, component)),
-                after=first(component),
-                mode=mode_of("rollback", policy, sure=sure),
+                TargetType.COMPONENT,
+                mode=Mode.ADVISED if goal is None else None,
+                after=self._evidence(component),
+                goal=goal,
+                reason=no_goal(component) if goal is None else None,
             )
-            for component in sorted({component for component, _, _ in affected})
-            if component.partition(":")[0] in _SWITCHED
-        )
-    if "deny" in actions or "contain" in actions:
-        commands.extend(
-            command(
-                "block",
-                target,
-                "source",
-                after=first(),
-                mode=_block_mode(target, policy, sure=sure),
+
+    def _blocks(self) -> Iterator[CommandSpec]:
+        if not self._calls & {"deny", "contain"}:
+            return
+        for target in _blocked(self._firm):
+            mode = mode_of(Action.BLOCK, self._policy, sure=self._sure)
+            if mode is Mode.AUTOMATIC and target.startswith("publisher:"):
+                # A person decides whether everything of a publisher is refused.
+                mode = Mode.PROPOSAL
+            yield self._command(
+                Action.BLOCK, target, TargetType.SOURCE, mode=mode, after=self._evidence()
             )
-            for target in _blocked(firm)
-        )
-    identities = sorted({one for system in systems for one in system.identities})
-    commands.extend(
-        command("revoke", identity, "identity", after=first())
-        for identity in identities
-        if "contain" in actions or "remediate" in actions
-    )
-    pipelines = sorted(
-        {system.component for system in systems if system.component.startswith("pipeline:")}
-    )
-    commands.extend(
-        command("hold-pipeline", pipeline, "pipeline", after=first()) for pipeline in pipelines
-    )
-    derived = sorted(
-        {
+
+    def _revocations(self) -> Iterator[CommandSpec]:
+        if not self._calls & _TAKEN_OUT:
+            return
+        for identity in sorted({name for system in self._systems for name in system.identities}):
+            yield self._command(
+                Action.REVOKE, identity, TargetType.IDENTITY, after=self._evidence()
+            )
+
+    def _held_pipelines(self) -> Iterator[CommandSpec]:
+        components = {system.component for system in self._systems}
+        for pipeline in sorted(name for name in components if name.startswith("pipeline:")):
+            yield self._command(
+                Action.HOLD_PIPELINE, pipeline, TargetType.PIPELINE, after=self._evidence()
+            )
+
+    def _rebuilds(self) -> Iterator[CommandSpec]:
+        if self._of_publisher:
+            return
+        derived = {
             system.component
-            for system in systems
+            for system in self._systems
             if system.path and system.component.startswith(("model:", "image:"))
         }
-        if not of_publisher
-        else ()
-    )
-    commands.extend(
-        command("rebuild", target, "component", after=first(target)) for target in derived
-    )
-    return tuple(commands)
+        for target in sorted(derived):
+            yield self._command(
+                Action.REBUILD, target, TargetType.COMPONENT, after=self._evidence(target)
+            )
+
+
+def no_goal(component: str) -> str:
+    """Return the reason of a rollback that names no version to go back to."""
+    return f"no known-good version of {component} is known: choose one and verify"
+
+
+def _named(systems: Iterable[SystemView], grounds: Iterable[Ground]) -> list[_Affected]:
+    return [
+        *(_Affected(system.component, system.version, system.digest) for system in systems),
+        *(
+            _Affected(ground.component, ground.version, digest_in(ground.indicator_key))
+            for ground in grounds
+        ),
+    ]
+
+
+def digest_in(key: str) -> str | None:
+    """Return the digest that an indicator key names, None where it names none."""
+    return key[7:] if key.startswith("sha256:") else None
 
 
 def evidence_paths(policy: Policy, system: str) -> tuple[str, ...]:
-    """Return the places of a system that are captured: as many as a command can name."""
+    """Return the paths of a system that are captured: as many as a command can name."""
     named = policy.evidence.get(system, ())
-    return tuple(one for one in named if len(one.encode("utf-8", "replace")) <= PATH_BYTES)[:PATHS]
-
-
-def _target(component: str, version: str | None, digest: str | None) -> str:
-    if component.partition(":")[0] in _RUNNING:
-        return component
-    if version is not None:
-        return f"{component}@{version}"
-    return component if digest is None else f"{component}#{digest}"
-
-
-def _affected(
-    systems: Sequence[SystemView], grounds: Sequence[Ground]
-) -> list[tuple[str, str | None, str | None]]:
-    """Return what is to be taken out of use: what systems hold, or what the findings name."""
-    held: dict[str, tuple[str, str | None, str | None]] = {}
-    listed = [(one.component, one.version, one.digest) for one in systems]
-    listed += [(one.component, one.version, _digest(one.indicator_key)) for one in grounds]
-    for one in sorted(listed, key=lambda entry: tuple(part or "" for part in entry)):
-        if one[0].partition(":")[0] in _HELD | _SWITCHED:
-            held[_target(*one)] = one  # the one with a digest sorts last
-    return [held[target] for target in sorted(held)]
-
-
-def _digest(key: str) -> str | None:
-    return key[7:] if key.startswith("sha256:") else None
+    return tuple(path for path in named if len(path.encode("utf-8", "replace")) <= PATH_BYTES)[
+        :PATHS
+    ]
 
 
 def _blocked(grounds: Sequence[Ground]) -> list[str]:
     """Return what must not come in again: the value itself, never a whole good name."""
-    targets = {one.indicator_key for one in grounds if one.disposition is Disposition.BLOCK}
-    targets.update(
-        one.indicator_key
-        for one in grounds
-        if "deny" in one.actions or one.indicator_key.startswith(_ALWAYS_BLOCKED)
-    )
-    return sorted(one for one in targets if one.partition(":")[0] not in _RUNNING)
-
-
-def _block_mode(target: str, policy: Policy, *, sure: bool) -> str:
-    """Return the mode of a block: a person decides whether all of a publisher's work is refused."""
-    mode = mode_of("block", policy, sure=sure)
-    return "proposal" if mode == "automatic" and target.startswith("publisher:") else mode
-
-
-def _since(systems: Sequence[SystemView], component: str) -> datetime | None:
-    return min((one.since for one in systems if one.component == component), default=None)
-
-
-def _rollback(
-    command: Callable[..., CommandSpec],
-    component: str,
-    best: KnownGood | None,
-    *,
-    after: tuple[str, ...],
-    mode: str,
-) -> CommandSpec:
-    if best is None:
-        # The same id as the command that follows once a good version is known.
-        why = f"no known-good version of {component} is known: choose one and verify"
-        return command("rollback", component, "component", mode="advised", after=after, reason=why)
-    return command(
-        "rollback",
-        component,
-        "component",
-        mode=mode,
-        after=after,
-        rollback_version=best.version,
-        rollback_digest=best.digest,
-    )
-
-
-def last_known_good(
-    component: str,
-    good: Iterable[KnownGood],
-    bad: frozenset[str] | set[str] = frozenset(),
-    since: datetime | None = None,
-) -> KnownGood | None:
-    """Return the version to go back to: vouched for first, then signed, then seen before, latest.
-
-    Which versions are candidates the ledger says: those that intelligence vouches for, that were
-    pushed with a verified signature, or that the tenant had before the first bad one. What merely
-    came later and has nothing known against it is none, and the ledger does not tell of it.
-
-    Args:
-        component: Its key.
-        good: Candidates of any component, as the ledger told of them.
-        bad: Digests that are part of the incident.
-        since: When the component became part of the incident; None: not known.
-    """
-    candidates = [
-        one
-        for one in good
-        if one.component == component and one.digest is not None and one.digest not in bad
-    ]
-    return max(
-        candidates,
-        key=lambda one: (
-            one.by_intel,
-            one.signed,
-            since is not None and one.seen_at < since,
-            one.seen_at,
-            one.digest or "",
-        ),
-        default=None,
-    )
-
-
-def goals_of(
-    component: str, good: Iterable[KnownGood], since: datetime | None = None
-) -> tuple[Goal, ...]:
-    """Return the versions that may be gone back to, the best first, as a hold compares them.
-
-    Args:
-        component: Its key.
-        good: Candidates of any component, as the ledger told of them.
-        since: When the component became part of the incident; None: not known.
-    """
-    goals = [
-        Goal(
-            by_intel=one.by_intel,
-            signed=one.signed,
-            before=since is not None and one.seen_at < since,
-            seen_ms=round(one.seen_at.timestamp() * 1000),
-            digest=one.digest,
-            version=one.version,
-        )
-        for one in good
-        if one.component == component and one.digest is not None
-    ]
-    order = sorted(
-        goals, key=lambda one: (one.by_intel, one.signed, one.before, one.seen_ms, one.digest)
-    )
-    return tuple(order[::-1][:GOALS])
+    targets = {
+        ground.indicator_key
+        for ground in grounds
+        if ground.disposition is Disposition.BLOCK
+        or "deny" in ground.actions
+        or ground.indicator_key.startswith(_ALWAYS_BLOCKED)
+    }
+    return sorted(target for target in targets if target.partition(":")[0] not in _RUNNING)
 
 
 def held_component(target: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from schemas.atlas import attacks, mitigations
 from schemas.components import is_sha256, split_key
 from schemas.incidents.commands import CommandView
+from schemas.incidents.states import CommandStatus
 from schemas.incidents.views import AlertView, FindingView, SystemView
 from schemas.purl import component_purl
 from schemas.severity import Severity
@@ -209,7 +210,11 @@ def _observables(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _disposition(commands: Iterable[CommandView]) -> dict[str, Any]:
-    done = {view.spec.action for view in commands if view.state == "done" and not view.spec.dry_run}
+    done = {
+        view.spec.action
+        for view in commands
+        if view.state == CommandStatus.DONE and not view.spec.dry_run
+    }
     if "quarantine" in done:
         return {
             "action_id": 2,

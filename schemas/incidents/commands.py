@@ -7,11 +7,13 @@ from typing import Final
 
 import msgspec
 
+from schemas.incidents.states import Action, CommandStatus, Mode, TargetType
+
 UNDO: Final = {
-    "quarantine": "restore",
-    "rollback": "roll-forward",
-    "block": "unblock",
-    "hold-pipeline": "release-pipeline",
+    Action.QUARANTINE: Action.RESTORE,
+    Action.ROLLBACK: Action.ROLL_FORWARD,
+    Action.BLOCK: Action.UNBLOCK,
+    Action.HOLD_PIPELINE: Action.RELEASE_PIPELINE,
 }
 """By action: the one that takes it back."""
 
@@ -26,13 +28,12 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Of several that call for it, the first by id when it was issued."""
     tenant: str
     """Whose systems it is about; no other tenant's are touched."""
-    action: str
-    """capture-evidence, quarantine, rollback, block, revoke, hold-pipeline, rebuild, investigate,
-    or restore, roll-forward, unblock, release-pipeline: what undoes one."""
+    action: Action
+    """What it does."""
     target: str
     """A component key, an identity reference, or a system."""
-    target_type: str
-    """component, digest, source, identity, pipeline, system."""
+    target_type: TargetType
+    """What the target names."""
     system: str | None = None
     """The system it is about, where it is about one."""
     version: str | None = None
@@ -52,15 +53,14 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     findings: tuple[str, ...] = ()
     """The ids of the findings that justify it."""
     expires: datetime | None = None
-    """From when it must not be carried out any more."""
-    undo: str | None = None
+    undo: Action | None = None
     """The action that reverses it; None if there is nothing to reverse."""
     undoes: str | None = None
     """For a reversal: the command it reverses."""
     replaces: str | None = None
     """The command that it replaces, which must no longer be carried out."""
-    mode: str
-    """automatic, proposal, advised, or approved (a proposal that was)."""
+    mode: Mode
+    """Who lets it run: the policy (automatic), or a person."""
     dry_run: bool = True
     """Only say what would be done."""
     attempt: int = 1
@@ -76,8 +76,7 @@ class CommandView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """A command and its outcome."""
 
     spec: CommandSpec
-    state: str
-    """proposed, advised, issued, working, done, failed, rejected, expired, reversed, superseded
-    (its rollback target was found to be bad since)."""
+    state: CommandStatus
+    """How far it is."""
     status: int | None = None
     status_text: str = ""

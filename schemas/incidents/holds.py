@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
 from schemas.incidents.commands import CommandSpec
+from schemas.incidents.states import Action
 
-HELD: frozenset[str] = frozenset({"quarantine", "rollback", "block", "hold-pipeline", "revoke"})
+HELD: Final = frozenset(
+    {Action.QUARANTINE, Action.ROLLBACK, Action.BLOCK, Action.HOLD_PIPELINE, Action.REVOKE}
+)
 """Actions that contain: several incidents may call for one of them, and it is carried out once."""
 
 
@@ -92,7 +96,7 @@ class HoldNotice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 
     incident: str
     revision: int
-    action: str
+    action: Action
     target: str
     tenant: str
     state: HoldState
@@ -123,7 +127,7 @@ class ReasonView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class ThingView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One action on one thing, and what came of it."""
 
-    action: str
+    action: Action
     target: str
     state: HoldState
     generation: int

@@ -9,6 +9,15 @@ import msgspec
 
 from schemas.basis import Basis
 from schemas.incidents.commands import CommandView
+from schemas.incidents.states import (
+    Activity,
+    IncidentStatus,
+    Occurrence,
+    Pattern,
+    Phase,
+    TaskKind,
+    TaskState,
+)
 from schemas.severity import Severity
 
 # -- views: what documents are made from ----------------------------------------------------------
@@ -88,8 +97,7 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """One entry of the timeline."""
 
     at: datetime
-    what: str
-    """found, exposed, prevalence, withdrawn, decided, commanded, result, recovered."""
+    what: Occurrence
     text: str
     tenant: str | None = None
     system: str | None = None
@@ -106,10 +114,8 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tenant: str
     system: str
     component: str
-    kind: str
-    """replace, rebuild, retrain, rotate, patch (the entry point), evaluate."""
-    state: str
-    """open, done or recurred."""
+    kind: TaskKind
+    state: TaskState
     text: str
     proof: str | None = None
     """The evidence: an event, a command, a decision, or the policy."""
@@ -133,7 +139,7 @@ class TenantPart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     tenant: str
     score: Score
-    status: str
+    status: IncidentStatus
     systems: int
     assignee: str | None = None
 
@@ -145,13 +151,10 @@ class IncidentDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     root: str
     """The indicator key the incident is about."""
     title: str
-    status: str
-    """new, acknowledged, contained, recovering, closed, false-positive, withdrawn, suppressed."""
-    phase: str
-    """detection, containment, investigation, eradication, post-incident."""
+    status: IncidentStatus
+    phase: Phase
     score: Score
-    pattern: str
-    """isolated or pattern."""
+    pattern: Pattern
     pattern_why: str
     tenants: tuple[TenantPart, ...]
     tenant_count: int
@@ -190,15 +193,14 @@ class AlertView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Hash of incident and tenant: one alert."""
     incident: str
     tenant: str
-    activity: str
-    """create, update or close."""
-    status: str
-    phase: str
+    activity: Activity
+    status: IncidentStatus
+    phase: Phase
     title: str
     message: str
     """Why it matters, in two sentences."""
     score: Score
-    pattern: str
+    pattern: Pattern
     pattern_why: str
     other_tenants: int | None = None
     """The threshold (3, 10, 30) that the number of other organisations reached; None below k."""

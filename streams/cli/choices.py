@@ -8,13 +8,14 @@ from typing import Final, TypeVar
 from schemas.decisions import DecisionKind
 from schemas.errors import TidewatchError
 from schemas.incidents.commands import CommandView
+from schemas.incidents.states import Action, CommandStatus, TaskState
 from schemas.incidents.views import IncidentDocument, TaskView
 
 T = TypeVar("T")
 _APPLIES: Final = {
-    DecisionKind.APPROVE: frozenset({"proposed", "advised"}),
-    DecisionKind.REJECT: frozenset({"proposed"}),
-    DecisionKind.RETRY: frozenset({"failed", "expired"}),
+    DecisionKind.APPROVE: frozenset({CommandStatus.PROPOSED, CommandStatus.ADVISED}),
+    DecisionKind.REJECT: frozenset({CommandStatus.PROPOSED}),
+    DecisionKind.RETRY: frozenset({CommandStatus.FAILED, CommandStatus.EXPIRED}),
 }
 _SEE: Final = "see: tidewatch incidents show"
 
@@ -34,25 +35,25 @@ def chosen_command(
         TidewatchError: There is none, more than one, or the decision does not apply to it.
     """
     commands = [
-        (number, one)
-        for number, one in enumerate(document.commands, 1)
-        if tenant is None or one.spec.tenant == tenant
+        (number, view.spec.command_id, view)
+        for number, view in enumerate(document.commands, 1)
+        if tenant is None or view.spec.tenant == tenant
     ]
     view = _one(
-        [(number, one.spec.command_id, one) for number, one in commands],
+        commands,
         named,
         "command",
         document.id,
     )
     what = f"{view.spec.action} {view.spec.target}"
     if view.state not in _APPLIES[kind]:
-        done = view.state == "done"
+        done = view.state == CommandStatus.DONE
         raise TidewatchError(
             f"{what} is {'already done' if done else view.state}: there is nothing to {kind}",
             where=view.spec.command_id,
             remedy=f"{kind} applies to what is {' or '.join(sorted(_APPLIES[kind]))}",
         )
-    if view.spec.action == "rollback" and view.spec.rollback_digest is None:
+    if view.spec.action == Action.ROLLBACK and view.spec.rollback_digest is None:
         raise TidewatchError(
             f"{what} names no version to go back to",
             where=view.spec.command_id,
@@ -68,26 +69,26 @@ def chosen_task(document: IncidentDocument, named: str, tenant: str | None = Non
         TidewatchError: There is none, more than one, or it is done already.
     """
     tasks = [
-        (number, one.id, one)
-        for number, one in enumerate(document.tasks, 1)
-        if tenant is None or one.tenant == tenant
+        (number, task.id, task)
+        for number, task in enumerate(document.tasks, 1)
+        if tenant is None or task.tenant == tenant
     ]
-    task = _one(tasks, named, "task", document.id)
-    if task.state == "done":
+    chosen = _one(tasks, named, "task", document.id)
+    if chosen.state == TaskState.DONE:
         raise TidewatchError(
-            f"{task.kind} is already done: {task.text}",
-            where=task.id,
-            remedy=f"it was shown by {task.proof}" if task.proof else _SEE,
+            f"{chosen.kind} is already done: {chosen.text}",
+            where=chosen.id,
+            remedy=f"it was shown by {chosen.proof}" if chosen.proof else _SEE,
         )
-    return task
+    return chosen
 
 
 def _one(choices: Sequence[tuple[int, str, T]], named: str, what: str, incident: str) -> T:
     if named.isdecimal() and len(named) <= 4:  # noqa: PLR2004 -- no incident shows more
-        matching = [one for number, _, one in choices if number == int(named)]
+        matching = [choice for number, _, choice in choices if number == int(named)]
     else:
-        matching = [one for _, name, one in choices if name == named] or [
-            one for _, name, one in choices if named and name.startswith(named)
+        matching = [choice for _, uid, choice in choices if uid == named] or [
+            choice for _, uid, choice in choices if named and uid.startswith(named)
         ]
     if len(matching) != 1:
         raise TidewatchError(

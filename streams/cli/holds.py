@@ -13,7 +13,7 @@ from schemas.decisions import DecisionKind
 from schemas.errors import TidewatchError
 from schemas.incidents.holds import HoldState, HoldView, ThingView
 from streams.cli.frame import connected_settings, example, new_app
-from streams.cli.incidents import decide
+from streams.cli.incident_decisions import decide
 from streams.cli.output import Format, FormatOption, print_json, print_line, print_table
 
 if TYPE_CHECKING:

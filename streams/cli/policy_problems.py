@@ -134,7 +134,7 @@ def _near(name: str, known: Iterable[str]) -> str:
 
 
 def _actions(policy: Policy) -> Iterator[str]:
-    undoing = {undo: action for action, undo in UNDO.items()}
+    undoing: dict[str, str] = {undo: action for action, undo in UNDO.items()}
     for place, actions in (("automatic", policy.automatic), ("advised", policy.advised)):
         for action in actions:
             if action in undoing:

@@ -25,6 +25,19 @@ from schemas.decisions import Decision, DecisionKind
 from schemas.findings import Finding, Indicator, SupplyChainIoC
 from schemas.incidents.commands import CommandSpec, CommandView
 from schemas.incidents.holds import HoldState, HoldView, ReasonState, ReasonView, ThingView
+from schemas.incidents.states import (
+    Action,
+    Activity,
+    CommandStatus,
+    IncidentStatus,
+    Mode,
+    Occurrence,
+    Pattern,
+    Phase,
+    TargetType,
+    TaskKind,
+    TaskState,
+)
 from schemas.incidents.updates import FindingUpdate
 from schemas.incidents.views import (
     AlertView,
@@ -512,24 +525,26 @@ def _command() -> CommandSpec:
         command_id=_COMMAND_ID,
         incident=_INCIDENT,
         tenant=TENANT,
-        action="quarantine",
+        action=Action.QUARANTINE,
         target=MODEL,
-        target_type="component",
+        target_type=TargetType.COMPONENT,
         version=REVISION,
         digest=DIGEST,
         after=("11111111-ceea-567a-9d2b-0c1d2e3f4a5b",),
         reason="a malicious payload in weights/pytorch_model.bin",
         findings=(_FINDING,),
         expires=TIME + timedelta(days=1),
-        undo="restore",
-        mode="automatic",
+        undo=Action.RESTORE,
+        mode=Mode.AUTOMATIC,
         dry_run=False,
         hold=MODEL,
     )
 
 
 def _answered(spec: CommandSpec) -> CommandView:
-    return CommandView(spec=spec, state="done", status=OK, status_text="moved to the quarantine")
+    return CommandView(
+        spec=spec, state=CommandStatus.DONE, status=OK, status_text="moved to the quarantine"
+    )
 
 
 def _result() -> Answered:
@@ -550,7 +565,7 @@ def _hold(spec: CommandSpec) -> HoldView:
         component=MODEL,
         things=(
             ThingView(
-                action="quarantine",
+                action=Action.QUARANTINE,
                 target=spec.target,
                 state=HoldState.HELD,
                 generation=0,
@@ -619,16 +634,20 @@ def _task() -> TaskView:
         tenant=TENANT,
         system=SYSTEM,
         component=MODEL,
-        kind="replace",
-        state="open",
+        kind=TaskKind.REPLACE,
+        state=TaskState.OPEN,
         text="Replace the model by a verified version.",
     )
 
 
 def _timeline() -> tuple[TimelineEntry, ...]:
     return (
-        TimelineEntry(at=TIME, what="found", text=_DESCRIPTION, tenant=TENANT, ref=_FINDING),
-        TimelineEntry(at=TIME, what="exposed", text="serves it", tenant=TENANT, system=SYSTEM),
+        TimelineEntry(
+            at=TIME, what=Occurrence.FOUND, text=_DESCRIPTION, tenant=TENANT, ref=_FINDING
+        ),
+        TimelineEntry(
+            at=TIME, what=Occurrence.EXPOSED, text="serves it", tenant=TENANT, system=SYSTEM
+        ),
     )
 
 
@@ -638,13 +657,13 @@ def _alert() -> AlertView:
         id=stable_id("alt", _INCIDENT, TENANT),
         incident=_INCIDENT,
         tenant=TENANT,
-        activity="create",
-        status="new",
-        phase="containment",
+        activity=Activity.CREATE,
+        status=IncidentStatus.NEW,
+        phase=Phase.CONTAINMENT,
         title="Malicious payload in acme-labs/sentiment-base",
         message="A pushed model runs code when it is loaded. One system serves it.",
         score=_score(),
-        pattern="pattern",
+        pattern=Pattern.PATTERN,
         pattern_why="the same digest in at least 3 organisations",
         other_tenants=3,
         root=finding.indicator_key,
@@ -652,7 +671,7 @@ def _alert() -> AlertView:
         systems=(_system(),),
         system_count=1,
         timeline=_timeline(),
-        commands=(CommandView(spec=_command(), state="issued"),),
+        commands=(CommandView(spec=_command(), state=CommandStatus.ISSUED),),
         tasks=(_task(),),
         techniques=finding.techniques,
         ssdf=finding.ssdf,
@@ -671,12 +690,16 @@ def _incident() -> IncidentDocument:
         id=_INCIDENT,
         root=alert.root,
         title=alert.title,
-        status="contained",
-        phase="investigation",
+        status=IncidentStatus.CONTAINED,
+        phase=Phase.INVESTIGATION,
         score=alert.score,
         pattern=alert.pattern,
         pattern_why=alert.pattern_why,
-        tenants=(TenantPart(tenant=TENANT, score=alert.score, status="contained", systems=1),),
+        tenants=(
+            TenantPart(
+                tenant=TENANT, score=alert.score, status=IncidentStatus.CONTAINED, systems=1
+            ),
+        ),
         tenant_count=3,
         organisations=3,
         findings=alert.findings,

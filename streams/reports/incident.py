@@ -11,6 +11,7 @@ from agents.domain.rules import rule_named
 from schemas.atlas import attacks, mitigations
 from schemas.cloudevents import format_time
 from schemas.counting import counted
+from schemas.incidents.states import CommandStatus
 from schemas.incidents.views import IncidentDocument, SystemView
 from schemas.intel import IntelFact
 from streams.cli.output import plain
@@ -58,7 +59,7 @@ def _at(time: datetime) -> str:
 
 def _advice_explained(incident: IncidentDocument) -> tuple[str, ...]:
     """Return what `advised` means, where something is."""
-    if not any(one.state == "advised" for one in incident.commands):
+    if not any(command.state == CommandStatus.ADVISED for command in incident.commands):
         return ()
     return (
         "Advised: nothing carries it out by itself. The policy says so, or it is not sure enough.",

@@ -11,6 +11,7 @@ from agents.triage.routing import split_version
 from agents.triage.scoring import CONFIRMED, CONFIRMED_CONFIDENCE
 from schemas.counting import counted
 from schemas.documents.stix import pattern
+from schemas.incidents.states import IncidentStatus, TaskKind, TaskState
 from schemas.incidents.views import FindingView, IncidentDocument
 from schemas.intel import IntelFact, IntelKind
 from schemas.severity import Severity
@@ -138,7 +139,7 @@ def policy_changes(incident: IncidentDocument) -> list[str]:
     Proposes to block publishers of confirmed hostile components only, never publishers of
     components that merely lacked a pin.
     """
-    if incident.status in {"false-positive", "withdrawn"}:
+    if incident.status.refuted:
         return []
     sources = {
         finding.publisher
@@ -156,7 +157,9 @@ def policy_changes(incident: IncidentDocument) -> list[str]:
         if control.setting:
             changes.append(f"add {control.setting} to `required_checks`")
     entrances = {
-        task.system for task in incident.tasks if task.kind == "patch" and task.state != "done"
+        task.system
+        for task in incident.tasks
+        if task.kind == TaskKind.PATCH and task.state != TaskState.DONE
     }
     if entrances:
         changes.append(
@@ -184,7 +187,7 @@ def rules_to_add(incident: IncidentDocument) -> list[str]:
     doubtful = sorted(
         {f.rule_id for f in incident.findings if f.active and f.confidence < CONFIRMED_CONFIDENCE}
     )
-    if incident.status == "false-positive":
+    if incident.status == IncidentStatus.FALSE_POSITIVE:
         rules += [f"sharpen {rule}: it was wrong here" for rule in sorted(seen)]
     elif confirmed and doubtful:
         rules.append(f"raise the confidence of {', '.join(doubtful)}: here they were right")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import msgspec
+
 from schemas.basis import Basis, BasisKind
 from schemas.documents.stix import SharedIndicator
 from schemas.findings import Indicator, SupplyChainIoC
@@ -76,7 +78,7 @@ def command(**changes):
 
 def alert(activity="create", status="new", ioc_type="malicious_payload"):
     kind = taxonomy().ioc_types[ioc_type]
-    return AlertView(
+    view = AlertView(
         id="alt-1",
         incident="inc-1",
         tenant="tenant-a",
@@ -128,6 +130,8 @@ def alert(activity="create", status="new", ioc_type="malicious_payload"):
         assignee="analyst@acme.example",
         processing=ProcessingTimes(detected_at=TIME),
     )
+    # States are enumerations, as in what is read from a topic.
+    return msgspec.convert(msgspec.to_builtins(view), AlertView)
 
 
 def ioc(ioc_type="malicious_payload", **changes):

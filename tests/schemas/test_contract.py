@@ -64,6 +64,14 @@ def test_golden_events_are_still_read(channel):
     assert read_event(raw, (), timestamp_ms=2_000_000_000_000, max_bytes=1 << 20).id
 
 
+def kind_of(schema, document):
+    """Return the type of a property; a named enumeration of strings is a string."""
+    if "$ref" in schema:
+        schema = document["$defs"][schema["$ref"].rsplit("/", 1)[-1]]
+        return "string" if all(isinstance(one, str) for one in schema.get("enum", [0])) else ""
+    return schema.get("type", schema.get("enum", ""))
+
+
 def fields(schema, document, path=""):
     """Yield every property of a schema: its path, its types, and whether it is required.
 
@@ -80,7 +88,7 @@ def fields(schema, document, path=""):
         place = f"{path}.{name}"
         yield (
             place,
-            orjson.dumps(inner.get("type", inner.get("enum", ""))),
+            orjson.dumps(kind_of(inner, document)),
             name in schema.get("required", ()),
         )
         yield from fields(inner, document, place)

@@ -7,10 +7,10 @@ from typing import Final
 from agents.domain.basis import ADVICE_SEVERITY
 from agents.triage.containment import command_id
 from schemas.incidents.commands import CommandSpec
+from schemas.incidents.states import Action, Mode, TargetType
 from schemas.incidents.views import Score, ScoreTerm
 from schemas.policy import Policy
 
-INVESTIGATE: Final = "investigate"
 ADVICE_SCORE: Final = 50
 """In the middle of the band medium, whatever the severity of what it rests on."""
 WHY: Final = (
@@ -38,13 +38,13 @@ def investigation(
         generation: How often containment was lifted before.
     """
     return CommandSpec(
-        command_id=command_id(incident, tenant, INVESTIGATE, incident, generation),
+        command_id=command_id(incident, tenant, Action.INVESTIGATE, incident, generation),
         incident=incident,
         tenant=tenant,
-        action=INVESTIGATE,
+        action=Action.INVESTIGATE,
         target=target,
-        target_type="component",
+        target_type=TargetType.COMPONENT,
         reason=WHY,
-        mode="advised" if INVESTIGATE in policy.advised else "proposal",
+        mode=Mode.ADVISED if Action.INVESTIGATE in policy.advised else Mode.PROPOSAL,
         dry_run=policy.dry_run,
     )

@@ -12,17 +12,18 @@ from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.rows import CommandState
 from agents.triage.incidents.tenant_state import TenantState
 from schemas.incidents.commands import CommandSpec, CommandView
+from schemas.incidents.states import Action, CommandPhase, CommandStatus, Mode
 
 LISTED: Final = 32
 VERBS: Final = {
-    "capture-evidence": "capture evidence on",
-    "quarantine": "quarantine",
-    "rollback": "roll back",
-    "block": "block",
-    "revoke": "revoke",
-    "hold-pipeline": "hold",
-    "rebuild": "rebuild",
-    "investigate": "investigate",
+    Action.CAPTURE_EVIDENCE: "capture evidence on",
+    Action.QUARANTINE: "quarantine",
+    Action.ROLLBACK: "roll back",
+    Action.BLOCK: "block",
+    Action.REVOKE: "revoke",
+    Action.HOLD_PIPELINE: "hold",
+    Action.REBUILD: "rebuild",
+    Action.INVESTIGATE: "investigate",
 }
 
 
@@ -65,9 +66,9 @@ def command_views(case: IncidentRows, tenant_state: TenantState) -> Iterable[Com
         )
     if not tenant_state.ended:
         views.extend(
-            CommandView(spec=_told(spec), state="advised")
+            CommandView(spec=_told(spec), state=CommandStatus.ADVISED)
             for command_id, spec in wanted.items()
-            if command_id not in row.commands and spec.mode == "advised"
+            if command_id not in row.commands and spec.mode is Mode.ADVISED
         )
     order = tuple(VERBS)
     return sorted(
@@ -88,7 +89,7 @@ def _bygone(command: CommandState) -> CommandSpec:
     """
     spec = command.spec
     reason = spec.reason if spec.undoes else "its reason no longer holds"
-    if command.phase == "superseded":
+    if command.phase is CommandPhase.SUPERSEDED:
         reason = "the version it goes back to was found to be bad since"
     return msgspec.structs.replace(spec, findings=(), digest=None, reason=reason)
 

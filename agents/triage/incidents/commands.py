@@ -9,9 +9,10 @@ from typing import Final
 import msgspec
 
 from agents.triage.containment import plan
-from agents.triage.holds import ANSWER_MS, ATTEMPTS, ISSUED_MS, thing_key
+from agents.triage.holds.attempts import ANSWER_MS, ISSUED_MS
+from agents.triage.holds.rows import ATTEMPTS, thing_key
 from agents.triage.incidents.advice import investigation
-from agents.triage.incidents.asking import Ask, ask_holds
+from agents.triage.incidents.hold_reasons import Ask, ask_holds
 from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.rows import COMMANDS, ActionsRow, CommandState
 from agents.triage.incidents.tenant_state import TenantState, good_of
@@ -19,6 +20,15 @@ from agents.triage.ledger.rows import from_ms, to_ms
 from agents.triage.routing import split_version
 from schemas.decisions import DecisionKind
 from schemas.incidents.commands import CommandSpec
+from schemas.incidents.states import (
+    Action,
+    CommandPhase,
+    CommandStatus,
+    IncidentStatus,
+    Mode,
+    TaskKind,
+    TaskState,
+)
 
 PROPOSED_MS: Final = 72 * 3_600_000
 POLICY_MS: Final = 3_600_000
@@ -63,7 +73,7 @@ def update_commands(
     Returns:
         Whether anything changed.
     """
-    gone = tenant_state.status in {"withdrawn", "false-positive"}
+    gone = tenant_state.status.refuted
     changed = _take_back(tenant_state) if gone else _issue(case, tenant_state, now_ms, tell)
     changed = _decide(case, tenant_state, now_ms, tell) or changed
     if changed:
@@ -73,7 +83,7 @@ def update_commands(
     advised = [
         name
         for name, one in row.commands.items()
-        if one.phase == "gone" and one.spec.mode == "advised"
+        if one.phase is CommandPhase.GONE and one.spec.mode is Mode.ADVISED
     ]
     for name in advised:
         # The hold was told: what is left is advice.
@@ -87,7 +97,7 @@ def _issue(case: IncidentRows, tenant_state: TenantState, now_ms: int, tell: Tel
     row = tenant_state.actions
     changed = _begin_anew(case, tenant_state)
     called_for = {spec.command_id: spec for spec in planned(case, tenant_state)}
-    wanted = {name: spec for name, spec in called_for.items() if spec.mode != "advised"}
+    wanted = {name: spec for name, spec in called_for.items() if spec.mode is not Mode.ADVISED}
     changed = _withdraw(row, called_for) or changed
     room = COMMANDS - sum(1 for one in row.commands.values() if one.spec.undoes is None)
     due = [spec for spec in wanted.values() if spec.command_id not in row.commands]
@@ -97,7 +107,7 @@ def _issue(case: IncidentRows, tenant_state: TenantState, now_ms: int, tell: Tel
         if not row.full:
             row.full = changed = True
     for planned_spec in due:
-        automatic = planned_spec.mode == "automatic"
+        automatic = planned_spec.mode is Mode.AUTOMATIC
         lasts = ISSUED_MS if automatic else PROPOSED_MS
         spec = msgspec.structs.replace(
             planned_spec,
@@ -106,7 +116,7 @@ def _issue(case: IncidentRows, tenant_state: TenantState, now_ms: int, tell: Tel
         )
         row.commands[spec.command_id] = CommandState(
             spec=spec,
-            phase="issued" if automatic else "proposed",
+            phase=CommandPhase.ISSUED if automatic else CommandPhase.PROPOSED,
             since_ms=now_ms,
             expires_ms=now_ms + lasts,
             next_ms=now_ms + ANSWER_MS if automatic else 0,
@@ -124,10 +134,14 @@ def _begin_anew(case: IncidentRows, tenant_state: TenantState) -> bool:
     """
     row = tenant_state.actions
     originals = [one for one in row.commands.values() if one.spec.undoes is None]
-    ended = [one for one in originals if one.lifted or one.phase == "gone"]
-    back = bool(ended) and all(one in ended or one.phase == "rejected" for one in originals)
+    ended = [one for one in originals if one.lifted or one.phase is CommandPhase.GONE]
+    back = bool(ended) and all(
+        one in ended or one.phase is CommandPhase.REJECTED for one in originals
+    )
     dry = not tenant_state.policy.dry_run and any(
-        one.spec.dry_run and one.phase not in {"rejected", "gone"} and not one.lifted
+        one.spec.dry_run
+        and one.phase not in {CommandPhase.REJECTED, CommandPhase.GONE}
+        and not one.lifted
         for one in originals
     )
     if not back and not dry:
@@ -135,7 +149,7 @@ def _begin_anew(case: IncidentRows, tenant_state: TenantState) -> bool:
     asked = case.asked(tenant_state.tenant)
     for one in originals:
         spec = one.spec
-        if spec.hold and one.phase != "gone":
+        if spec.hold and one.phase is not CommandPhase.GONE:
             key = thing_key(spec.action, spec.target)
             asked.generations[key] = max(asked.generations.get(key, 0), spec.generation + 1)
     case.save_asked(asked)
@@ -145,12 +159,25 @@ def _begin_anew(case: IncidentRows, tenant_state: TenantState) -> bool:
 
 
 def planned(case: IncidentRows, tenant_state: TenantState) -> tuple[CommandSpec, ...]:
-    """Return the commands the tenant's part calls for now; of advice, the proposal to look."""
+    """Return the commands the tenant's part calls for now; of advice, the proposal to look.
+
+    They are computed once for each state of the part.
+    """
+    numbered = case.asked(tenant_state.tenant).generations
+    key = (tenant_state.actions.generation, tuple(sorted(numbered.items())))
+    if key not in tenant_state.plans:
+        tenant_state.plans[key] = _plan(case, tenant_state, numbered)
+    return tenant_state.plans[key]
+
+
+def _plan(
+    case: IncidentRows, tenant_state: TenantState, generations: dict[str, int]
+) -> tuple[CommandSpec, ...]:
     if tenant_state.advisory:
         return _investigations(case, tenant_state)
     policy = tenant_state.policy
     if tenant_state.by_scan_alone:
-        kept = tuple(one for one in policy.automatic if one == "capture-evidence")
+        kept = tuple(one for one in policy.automatic if one == Action.CAPTURE_EVIDENCE)
         policy = msgspec.structs.replace(policy, automatic=kept)
     return plan(
         case.incident,
@@ -160,7 +187,7 @@ def planned(case: IncidentRows, tenant_state: TenantState) -> tuple[CommandSpec,
         good_of(tenant_state.systems_row),
         policy,
         generation=tenant_state.actions.generation,
-        held=case.asked(tenant_state.tenant).generations,
+        held=generations,
     )
 
 
@@ -215,7 +242,11 @@ def importance(
 
 
 def _step(spec: CommandSpec) -> str:
-    return f"{spec.action} {spec.target_type}" if spec.action == "capture-evidence" else spec.action
+    return (
+        f"{spec.action} {spec.target_type}"
+        if spec.action is Action.CAPTURE_EVIDENCE
+        else spec.action
+    )
 
 
 def _withdraw(row: ActionsRow, called_for: dict[str, CommandSpec]) -> bool:
@@ -228,11 +259,11 @@ def _withdraw(row: ActionsRow, called_for: dict[str, CommandSpec]) -> bool:
         command = row.commands.get(name)
         if (
             command is not None
-            and command.phase == "proposed"
-            and spec.action == "rollback"
+            and command.phase is CommandPhase.PROPOSED
+            and spec.action is Action.ROLLBACK
             and spec.rollback_digest is None
         ):
-            command.phase, command.spec = "gone", spec
+            command.phase, command.spec = CommandPhase.GONE, spec
             changed = True
     return changed
 
@@ -248,7 +279,7 @@ def _decide(case: IncidentRows, tenant_state: TenantState, now_ms: int, tell: Te
             named = decision.target == command.spec.command_id
             if decision.decision is DecisionKind.RELEASE and named:
                 changed = _let_go(tenant_state, command) or changed
-            if command.phase != "proposed":
+            if command.phase is not CommandPhase.PROPOSED:
                 continue
             everything = decision.target is None and command.since_ms <= received_ms
             if decision.decision is DecisionKind.APPROVE and (named or everything):
@@ -257,7 +288,7 @@ def _decide(case: IncidentRows, tenant_state: TenantState, now_ms: int, tell: Te
                 _approve(command, now_ms, tell)
                 changed = True
             elif decision.decision is DecisionKind.REJECT and (named or everything):
-                command.phase = "rejected"
+                command.phase = CommandPhase.REJECTED
                 changed = True
     return changed
 
@@ -272,11 +303,14 @@ def _take_advice(case: IncidentRows, tenant_state: TenantState, now_ms: int) -> 
     }
     changed = False
     for spec in planned(case, tenant_state):
-        goal = spec.action != "rollback" or spec.rollback_digest is not None
+        goal = spec.action is not Action.ROLLBACK or spec.rollback_digest is not None
         known = row.commands.get(spec.command_id)
-        if spec.mode == "advised" and known is None and goal and spec.command_id in approved:
+        if spec.mode is Mode.ADVISED and known is None and goal and spec.command_id in approved:
             row.commands[spec.command_id] = CommandState(
-                spec=spec, phase="proposed", since_ms=now_ms, expires_ms=now_ms + PROPOSED_MS
+                spec=spec,
+                phase=CommandPhase.PROPOSED,
+                since_ms=now_ms,
+                expires_ms=now_ms + PROPOSED_MS,
             )
             changed = True
     return changed
@@ -284,9 +318,9 @@ def _take_advice(case: IncidentRows, tenant_state: TenantState, now_ms: int) -> 
 
 def _approve(command: CommandState, now_ms: int, tell: Tell) -> None:
     command.spec = msgspec.structs.replace(
-        command.spec, mode="approved", expires=from_ms(now_ms + ISSUED_MS)
+        command.spec, mode=Mode.APPROVED, expires=from_ms(now_ms + ISSUED_MS)
     )
-    command.phase = "issued"
+    command.phase = CommandPhase.ISSUED
     command.since_ms = now_ms
     command.expires_ms = now_ms + ISSUED_MS
     command.next_ms = now_ms + ANSWER_MS
@@ -300,11 +334,11 @@ def _let_go(tenant_state: TenantState, command: CommandState) -> bool:
         not command.spec.hold
         or command.spec.undoes is not None
         or command.lifted
-        or command.phase not in {"issued", "expired"}
-        or tenant_state.status != "closed"
+        or command.phase not in {CommandPhase.ISSUED, CommandPhase.EXPIRED}
+        or tenant_state.status is not IncidentStatus.CLOSED
     ):
         return False
-    command.phase = "released"
+    command.phase = CommandPhase.RELEASED
     return True
 
 
@@ -317,10 +351,14 @@ def _try_again(tenant_state: TenantState, command: CommandState, now_ms: int, te
     if command.spec.hold or asked <= command.retries:
         return False
     command.retries = asked
-    issued = command.spec.mode in {"automatic", "approved"} and not command.lifted
-    if not issued or command.phase not in {"issued", "expired"} or command.state() == "done":
+    issued = command.spec.mode in {Mode.AUTOMATIC, Mode.APPROVED} and not command.lifted
+    if (
+        not issued
+        or command.phase not in {CommandPhase.ISSUED, CommandPhase.EXPIRED}
+        or command.state() is CommandStatus.DONE
+    ):
         return False
-    command.phase, command.escalated = "issued", False
+    command.phase, command.escalated = CommandPhase.ISSUED, False
     command.expires_ms = now_ms + ISSUED_MS
     command.next_ms = now_ms + ANSWER_MS
     command.spec = msgspec.structs.replace(
@@ -336,10 +374,10 @@ def _take_back(tenant_state: TenantState) -> bool:
     for command in tenant_state.actions.commands.values():
         if command.spec.undoes is not None or command.lifted:
             continue
-        if command.phase == "proposed":
-            command.phase = "gone"
+        if command.phase is CommandPhase.PROPOSED:
+            command.phase = CommandPhase.GONE
             changed = True
-        elif command.phase in {"issued", "expired", "superseded"}:
+        elif command.phase in {CommandPhase.ISSUED, CommandPhase.EXPIRED, CommandPhase.SUPERSEDED}:
             command.lifted = changed = True
     return changed
 
@@ -352,19 +390,19 @@ def on_time(tenant_state: TenantState, now_ms: int, tell: Tell, escalate: Escala
     """
     changed = False
     for command in tenant_state.actions.commands.values():
-        if command.phase == "proposed" and now_ms >= command.expires_ms:
-            command.phase = "expired"
+        if command.phase is CommandPhase.PROPOSED and now_ms >= command.expires_ms:
+            command.phase = CommandPhase.EXPIRED
             escalate(command.spec, "nobody approved or rejected it in time")
             changed = True
         if (
-            command.phase != "issued"
+            command.phase is not CommandPhase.ISSUED
             or command.spec.hold
             or command.lifted
-            or command.state() == "done"
+            or command.state() is CommandStatus.DONE
         ):
             continue
         if now_ms >= command.expires_ms:
-            command.phase = "expired"
+            command.phase = CommandPhase.EXPIRED
             escalate(command.spec, "it expired without success")
             changed = True
         elif command.spec.attempt >= ATTEMPTS:
@@ -391,28 +429,30 @@ def next_due(tenant_state: TenantState, now_ms: int) -> int | None:
     due = [
         to_ms(decision.expires)
         for decision, _ in tenant_state.decisions
-        if tenant_state.status == "suppressed"
+        if tenant_state.status is IncidentStatus.SUPPRESSED
         and decision.decision is DecisionKind.SUPPRESS
         and decision.expires is not None
     ]
-    left = {task.kind for task in tenant_state.tasks if task.state != "done"}
-    if left == {"patch"} and not tenant_state.ended:
+    left = {task.kind for task in tenant_state.tasks if task.state is not TaskState.DONE}
+    if left == {TaskKind.PATCH} and not tenant_state.ended:
         # A change of the policy may show it shut, and no record tells of that here.
         due.append(now_ms + POLICY_MS)
     if not tenant_state.ended and any(
-        one.spec.dry_run and one.phase in {"proposed", "issued", "expired"} and not one.lifted
+        one.spec.dry_run
+        and one.phase in {CommandPhase.PROPOSED, CommandPhase.ISSUED, CommandPhase.EXPIRED}
+        and not one.lifted
         for one in tenant_state.actions.commands.values()
     ):
         # Nor that dry runs end.
         due.append(now_ms + POLICY_MS)
     for command in tenant_state.actions.commands.values():
-        if command.phase == "proposed":
+        if command.phase is CommandPhase.PROPOSED:
             due.append(command.expires_ms)
         elif (
-            command.phase == "issued"
+            command.phase is CommandPhase.ISSUED
             and not command.spec.hold
             and not command.lifted
-            and command.state() != "done"
+            and command.state() is not CommandStatus.DONE
         ):
             due.append(
                 command.expires_ms

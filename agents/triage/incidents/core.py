@@ -1,9 +1,9 @@
-"""What incidents do with each batch: fold, decide, render, and tell what a person would act on."""
+"""The incidents of a partition, batch by batch: reduce, decide, render, publish what matters."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -12,47 +12,33 @@ from agents.domain.organisations import Register
 from agents.messages import INCIDENTS, operator_message
 from agents.ports import Delivery, Message, Publish, Rows
 from agents.triage.correlation import PRIVATE_TENANTS
-from agents.triage.incidents import reducers
-from agents.triage.incidents.asking import leave_holds, on_notice
+from agents.triage.incidents import exposures, known_good, reducers
 from agents.triage.incidents.commands import next_due, on_time, update_commands
+from agents.triage.incidents.deadlines import Deadlines
 from agents.triage.incidents.document import LISTED_TENANTS, incident_document
 from agents.triage.incidents.escalation import escalation_alert
 from agents.triage.incidents.hold_batch import HoldBatch
+from agents.triage.incidents.hold_notices import on_notice
+from agents.triage.incidents.hold_reasons import leave_holds
 from agents.triage.incidents.incident_rows import IncidentRows
-from agents.triage.incidents.revocations import note_told, with_generations
-from agents.triage.incidents.rows import (
-    ACTIONS,
-    ASKED,
-    CLOCK,
-    COMMANDS,
-    CORE,
-    EXPIRY,
-    FINDINGS,
-    KEEP_DAYS,
-    SEEN,
-    SYSTEMS,
-    TENANTS,
-    WAITING,
-    ClockRow,
-    ExpiryRow,
-    WaitingRow,
-)
+from agents.triage.incidents.ledger_notices import ledger_notices
+from agents.triage.incidents.revocations import note_published, with_generations
 from agents.triage.incidents.tenant_state import (
-    STATES,
     TenantState,
     contained,
     known_counts,
     tenant_state_of,
 )
 from agents.triage.incidents.views import alert_view, significance
-from agents.triage.ledger.rows import DAY_MS, to_ms
-from agents.triage.routing import incident_message, ledger_message
-from agents.triage.store import SEPARATOR, Store, row_key
+from agents.triage.ledger.rows import to_ms
+from agents.triage.routing import incident_message
+from agents.triage.store import Store
 from schemas.canonical import stable_id
 from schemas.channels import Channel
-from schemas.decisions import Decision, DecisionKind
+from schemas.decisions import Decision
 from schemas.incidents.commands import CommandSpec, CommandView
 from schemas.incidents.holds import HoldNotice, HoldReason, HoldView, Suspicion, hold_key
+from schemas.incidents.states import IncidentStatus
 from schemas.incidents.updates import (
     DecisionUpdate,
     Exposure,
@@ -67,11 +53,10 @@ from schemas.incidents.updates import (
     Withdrawal,
 )
 from schemas.incidents.views import AlertView, IncidentDocument
-from schemas.ledger import CaseState, OperatorAlert, Revision, Tick
+from schemas.ledger import OperatorAlert, Revision, Tick
 from schemas.sharing import may_be_shared, shared_indicators
 
 IncidentInput = IncidentMessage | Decision
-WAITING_AT_ONCE: Final = 10_000
 
 
 class Documents(Protocol):
@@ -119,7 +104,7 @@ class Incidents:
     def process(
         self, deliveries: Iterable[Delivery[IncidentInput]], publish: Publish, rows: Rows
     ) -> None:
-        """Take a batch into the incidents' rows and tell what follows.
+        """Take a batch into the incidents' rows and publish what follows.
 
         Args:
             deliveries: Records of one partition of `incident-updates` and `decisions`.
@@ -154,14 +139,16 @@ class _IncidentBatch:
         self._publish = publish
         self.store = Store(rows)
         self._cases: dict[str, IncidentRows] = {}
+        self._parts: dict[tuple[str, str], tuple[tuple[int, int], int, TenantState]] = {}
+        """By incident and tenant: the rows' version and the time that a part was computed at."""
         self._touched: dict[str, dict[str, None]] = {}
         self._whole: set[str] = set()
         self._pending: dict[str, set[str]] = {}
-        """Parts whose commands were not looked at since something was folded into them."""
+        """Parts whose commands were not looked at since a record was reduced into them."""
         self._at: dict[str, Revision] = {}
         self._entered: dict[str, int] = {}
-        """When the first of the events that led to what is taken entered Kafka, by incident."""
-        self._clock = self.store.load(row_key(CLOCK, "incidents"), ClockRow) or ClockRow()
+        """When the first of the events that led to the batch entered Kafka, by incident."""
+        self._deadlines = Deadlines(self.store)
         self._holds = HoldBatch(self.store, documents, publish, self._operator)
 
     def case(self, incident: str) -> IncidentRows:
@@ -170,7 +157,7 @@ class _IncidentBatch:
         return self._cases[incident]
 
     def take(self, delivery: Delivery[IncidentInput]) -> None:
-        """Fold one message."""
+        """Reduce one message."""
         record, message = delivery.record, delivery.value
         if isinstance(message, Tick):
             self._tick(message.time_ms)
@@ -197,7 +184,7 @@ class _IncidentBatch:
                 record.entered_ms, self._entered.get(case.incident, record.entered_ms)
             )
         if isinstance(message, Decision | DecisionUpdate | Withdrawal | HoldNotice):
-            # What came before is acted upon first: what follows must not depend on whether the
+            # What came before is acted upon first: the outcome must not depend on whether the
             # records were read in one batch or in two.
             self._advance(case, at_ms)
         match message:
@@ -206,11 +193,11 @@ class _IncidentBatch:
                 touched[message.finding.tenant] = None
                 self._pending.setdefault(case.incident, set()).add(message.finding.tenant)
             case Exposure():
-                reducers.on_exposure(case, message, at_ms)
+                exposures.on_exposure(case, message, at_ms)
                 touched[message.tenant] = None
                 self._pending.setdefault(case.incident, set()).add(message.tenant)
             case KnownGood():
-                reducers.on_known_good(case, message)
+                known_good.on_known_good(case, message)
                 touched[message.tenant] = None
                 if not message.active:
                     self._pending.setdefault(case.incident, set()).add(message.tenant)
@@ -241,7 +228,7 @@ class _IncidentBatch:
     def _answered(self, case: IncidentRows, result: ResultUpdate) -> None:
         hold = reducers.hold_of(case, result)
         if hold is not None:
-            # A responder that does not repeat whose command it was: the hold is its writer.
+            # The responder does not repeat which hold issued the command; its hold takes it in.
             self._publish(
                 incident_message(
                     hold_key(result.tenant, hold), msgspec.structs.replace(result, hold=hold)
@@ -264,22 +251,22 @@ class _IncidentBatch:
         self._advance(case, at_ms)
 
     def _advance(self, case: IncidentRows, at_ms: int) -> None:
-        """Issue, approve and take back what is due in the parts touched since the last time."""
+        """Issue, approve and release what is due in the parts touched since the last time."""
         tenants = self._pending.pop(case.incident, set())
         for tenant in sorted(tenants & set(case.tenants())):
-            self._update_commands(case, self._tenant_state(case, tenant), at_ms)
+            self._update_commands(case, self._part(case, tenant), at_ms)
 
-    def _update_commands(self, case: IncidentRows, tenant_state: TenantState, at_ms: int) -> bool:
+    def _update_commands(self, case: IncidentRows, part: TenantState, at_ms: int) -> bool:
         return update_commands(
             case,
-            tenant_state,
+            part,
             at_ms,
             lambda spec, proposal: self._command(spec, at_ms, proposal=proposal),
             self._ask,
         )
 
-    def _ask(self, key: str, said: HoldReason | Suspicion) -> None:
-        self._publish(incident_message(key, said))
+    def _ask(self, key: str, message: HoldReason | Suspicion) -> None:
+        self._publish(incident_message(key, message))
 
     def _relate(self, case: IncidentRows, link: Related) -> None:
         before = case.core.campaign
@@ -289,9 +276,9 @@ class _IncidentBatch:
         if case.core.campaign and (case.core.campaign != before or link.via != "campaign"):
             for other, _, _ in case.core.related.values():
                 if other != case.core.campaign:
-                    self._tell_campaign(other, case.core.campaign)
+                    self._notify_campaign(other, case.core.campaign)
 
-    def _tell_campaign(self, incident: str, campaign: str) -> None:
+    def _notify_campaign(self, incident: str, campaign: str) -> None:
         link = Related(incident=incident, other=campaign, via="campaign")
         self._publish(
             Message(channel=Channel.INCIDENT_UPDATES, key=incident, value=msgspec.json.encode(link))
@@ -316,87 +303,46 @@ class _IncidentBatch:
     # -- time --------------------------------------------------------------------------------------
 
     def _tick(self, now_ms: int) -> None:
-        if now_ms <= self._clock.time_ms:
+        if not self._deadlines.advance(now_ms):
             return
-        self._clock.time_ms = now_ms
-        self.store.save(row_key(CLOCK, "incidents"), self._clock)
         self._holds.tick(now_ms)
-        page = list(
-            self.store.scan(
-                WAITING,
-                row_type=WaitingRow,
-                limit=WAITING_AT_ONCE,
-                after=self._clock.waiting_after,
-            )
-        )
-        # However many wait, the next tick goes on behind them: none is left out for ever.
-        self._clock.waiting_after = page[-1][0] if len(page) == WAITING_AT_ONCE else ""
-        for key, waiting in page:
-            if waiting.due_ms > now_ms:
-                continue
+        for key, waiting in self._deadlines.due():
             case = self.case(waiting.incident)
             if not case.exists():
                 self.store.delete(key)
                 continue
             case.count_record(now_ms)
-            tenant_state = self._tenant_state(case, waiting.tenant)
+            part = self._part(case, waiting.tenant)
             changed = on_time(
-                tenant_state,
+                part,
                 now_ms,
                 lambda spec, proposal: self._command(spec, now_ms, proposal=proposal),
                 lambda spec, why: self._escalate(spec, why, now_ms),
             )
             if changed:
-                case.save(tenant_state.actions)
-            changed = self._update_commands(case, tenant_state, now_ms) or changed
-            if changed or tenant_state.status != tenant_state.actions.told_status:
+                case.save(part.actions)
+            changed = self._update_commands(case, part, now_ms) or changed
+            if changed or part.status != part.actions.published_status:
                 self._touched.setdefault(case.incident, {})[waiting.tenant] = None
                 self._at.setdefault(case.incident, (now_ms, 0))
-            self._wait(case, tenant_state)
-        self._forget(now_ms)
+            self._wait(case, part)
+        for incident in self._deadlines.to_look_at():
+            self._forget(self.case(incident))
 
-    def _wait(self, case: IncidentRows, tenant_state: TenantState) -> None:
-        """Note when time next matters to a tenant's part."""
-        key = row_key(WAITING, case.incident, tenant_state.tenant)
-        known = self.store.load(key, WaitingRow)
-        due = next_due(tenant_state, self._clock.time_ms)
-        if due is None:
-            if known is not None:
-                self.store.delete(key)
-        elif known is None or known.due_ms != due:
-            row = WaitingRow(incident=case.incident, tenant=tenant_state.tenant, due_ms=due)
-            self.store.save(key, row)
+    def _wait(self, case: IncidentRows, part: TenantState) -> None:
+        self._deadlines.wait(case.incident, part.tenant, next_due(part, self._deadlines.now_ms))
 
-    def _forget(self, now_ms: int) -> None:
-        """Once a day: forget ended incidents 400 days after the last record about them."""
-        today = now_ms // DAY_MS
-        if today <= self._clock.day:
+    def _forget(self, case: IncidentRows) -> None:
+        """Forget an ended incident, `KEEP_DAYS` after the last record about it."""
+        if self._deadlines.postpone(case):
             return
-        self._clock.day = today
-        for key, pointer in self.store.scan(EXPIRY, row_type=ExpiryRow, limit=WAITING_AT_ONCE):
-            if int(key.split(SEPARATOR)[1]) > today:
-                break
-            self.store.delete(key)
-            core = self.case(pointer.incident).core
-            due = core.last_ms // DAY_MS + KEEP_DAYS
-            if core.case == "open" or due > today:
-                self._expect_end(pointer.incident, max(due, today + 30))
-                continue
-            case = self.case(pointer.incident)
-            for tenant in case.tenants():
-                leave_holds(case, self._tenant_state(case, tenant), self._ask)
-            self.store.delete(row_key(CORE, pointer.incident))
-            self.store.delete(row_key(SEEN, pointer.incident))
-            for kind in (FINDINGS, SYSTEMS, ACTIONS, ASKED, WAITING):
-                prefix = row_key(kind, pointer.incident) + SEPARATOR
-                for extra in self.store.scan_keys(prefix, TENANTS * COMMANDS):
-                    self.store.delete(extra)
-            self._cases.pop(pointer.incident, None)
-            self._touched.pop(pointer.incident, None)
-            self._publish(Message(channel=Channel.INCIDENTS, key=pointer.incident, value=None))
-
-    def _expect_end(self, incident: str, day: int) -> None:
-        self.store.save(row_key(EXPIRY, f"{day:08d}", incident), ExpiryRow(incident=incident))
+        for tenant in case.tenants():
+            leave_holds(case, self._part(case, tenant), self._ask)
+            self._parts.pop((case.incident, tenant), None)
+        self._deadlines.forget(case.incident)
+        self._cases.pop(case.incident, None)
+        self._touched.pop(case.incident, None)
+        self._publish(Message(channel=Channel.INCIDENTS, key=case.incident, value=None))
 
     def _escalate(self, spec: CommandSpec, why: str, now_ms: int) -> None:
         self._operator(escalation_alert(spec, why, now_ms))
@@ -407,8 +353,16 @@ class _IncidentBatch:
 
     # -- what follows ------------------------------------------------------------------------------
 
-    def _tenant_state(self, case: IncidentRows, tenant: str) -> TenantState:
-        return tenant_state_of(case, tenant, self._knowledge.policy(tenant), self._clock.time_ms)
+    def _part(self, case: IncidentRows, tenant: str) -> TenantState:
+        """Return where a tenant's part stands, computed once for each revision of its rows."""
+        policy, now_ms = self._knowledge.policy(tenant), self._deadlines.now_ms
+        known = self._parts.get((case.incident, tenant))
+        version = case.version(tenant)
+        if known is not None and known[:2] == (version, now_ms) and known[2].policy == policy:
+            return known[2]
+        part = tenant_state_of(case, tenant, policy, now_ms)
+        self._parts[case.incident, tenant] = (version, now_ms, part)
+        return part
 
     def finish(self) -> None:
         """Decide and render what was touched, then write the rows."""
@@ -423,15 +377,11 @@ class _IncidentBatch:
 
     def _settle(self, case: IncidentRows, touched: Iterable[str]) -> None:
         at_ms, offset = self._at[case.incident]
-        if at_ms // DAY_MS > case.core.last_ms // DAY_MS:
-            if not case.core.last_ms:
-                self._expect_end(case.incident, at_ms // DAY_MS + KEEP_DAYS)
-            case.core.last_ms = at_ms
-            case.save_core()
+        self._deadlines.seen(case, at_ms)
         everyone = case.tenants()
         if not everyone:
             return  # only tenants that suppress what was found know of it so far
-        # Others read of the threshold reached.
+        # Every tenant reads of the threshold that was reached.
         common = stable_id("common", *(str(count) for count in sorted(known_counts(case))))
         if common != case.core.common:
             case.core.common = common
@@ -440,19 +390,20 @@ class _IncidentBatch:
         chosen = everyone if case.incident in self._whole else sorted(set(touched) & set(everyone))
         for tenant in chosen:
             self._settle_tenant(case, tenant, at_ms)
-        tenant_states = [self._tenant_state(case, tenant) for tenant in everyone[:LISTED_TENANTS]]
-        document = with_generations(case, incident_document(case, tenant_states))
-        told = significance(document)
-        if told != case.core.told:
-            case.core.told = told
-            # Partners were told of it if there was something that they may be told.
+        parts = [self._part(case, tenant) for tenant in everyone[:LISTED_TENANTS]]
+        document = with_generations(case, incident_document(case, parts))
+        content = significance(document)
+        if content != case.core.published:
+            case.core.published = content
+            # It is shared with partners if there is something that they may read.
             if may_be_shared(document, self._k) and shared_indicators(document, self._k):
                 case.core.shared = True
-            note_told(case, document)
+            note_published(case, document)
             case.save_core()
             for message in self._documents.incident(document, at_ms):
                 self._publish(message)
-        self._tell_ledger(case, tenant_states, (at_ms, offset))
+        for message in ledger_notices(case, parts, (at_ms, offset)):
+            self._publish(message)
         for part in sorted(case.reached):
             self._operator(
                 OperatorAlert(
@@ -466,77 +417,26 @@ class _IncidentBatch:
         case.reached.clear()
 
     def _settle_tenant(self, case: IncidentRows, tenant: str, at_ms: int) -> None:
-        tenant_state = self._tenant_state(case, tenant)
-        changed = self._update_commands(case, tenant_state, at_ms)
-        row = tenant_state.actions
-        if not row.contained_ms and contained(tenant_state):
+        part = self._part(case, tenant)
+        self._update_commands(case, part, at_ms)
+        row = part.actions
+        if not row.contained_ms and contained(part):
             row.contained_ms = at_ms
             case.save(row)
-        if changed:
-            tenant_state = self._tenant_state(case, tenant)
-        self._wait(case, tenant_state)
-        view = alert_view(case, tenant_state)
-        told = significance(view)
-        if told == row.told or (view.status == "suppressed" and row.told_status == "suppressed"):
+        part = self._part(case, tenant)
+        self._wait(case, part)
+        view = alert_view(case, part)
+        content = significance(view)
+        if content == row.published or (
+            view.status is IncidentStatus.SUPPRESSED
+            and row.published_status == IncidentStatus.SUPPRESSED
+        ):
             return
-        if not row.told and (view.status == "withdrawn" or not view.findings):
-            # Nobody was told of it, so there is nothing to take back; or what was found is still
-            # under way, and will be told with it.
+        if not row.published and (view.status is IncidentStatus.WITHDRAWN or not view.findings):
+            # Nobody read of it, so there is nothing to close; or the finding is still under way,
+            # and its alert names the system as well.
             return
-        row.told, row.told_status = told, view.status
+        row.published, row.published_status = content, view.status
         case.save(row)
         for message in self._documents.alert(view, at_ms):
             self._publish(message)
-
-    def _tell_ledger(
-        self, case: IncidentRows, tenant_states: list[TenantState], revision: Revision
-    ) -> None:
-        """Tell the ledger's rows when the incident closed, was dismissed or reopened.
-
-        The operator's dismissal is told for the whole, a tenant's for its own part.
-        """
-        parts = [one for one in tenant_states if not one.advisory]
-        for one in parts:
-            own = "dismissed" if _is_dismissed_by_itself(one) else "open"
-            if own != (one.actions.case or "open"):
-                one.actions.case = own
-                case.save(one.actions)
-                self._tell_case(case, own, revision, one.tenant)
-        if not parts:
-            return
-        state = "open"
-        if _is_dismissed(decision for decision, _ in case.core.decisions.values()):
-            state = "dismissed"
-        elif all(one.ended for one in parts):
-            state = "closed"
-        if state == case.core.case:
-            return
-        case.core.case = state
-        case.save_core()
-        self._tell_case(case, state, revision, "")
-
-    def _tell_case(self, case: IncidentRows, state: str, revision: Revision, tenant: str) -> None:
-        for key in sorted(case.core.keys.values()):
-            change = CaseState(
-                key=key, incident=case.incident, state=state, revision=revision, tenant=tenant
-            )
-            self._publish(ledger_message(key, change))
-
-
-def _is_dismissed_by_itself(part: TenantState) -> bool:
-    """Tell whether a tenant dismissed its part, and nobody reopened it since.
-
-    Decisions alone say so: what the ledger lifts because of it changes the status of the part.
-    """
-    own = (decision for decision, _ in part.actions.decisions.values())
-    return _is_dismissed(own) and _is_dismissed(decision for decision, _ in part.decisions)
-
-
-def _is_dismissed(decisions: Iterable[Decision]) -> bool:
-    """Tell whether the last decision of those that open or end an incident dismisses it."""
-    last = max(
-        (one for one in decisions if one.decision in STATES),
-        key=lambda one: (one.time, one.id),
-        default=None,
-    )
-    return last is not None and last.decision is DecisionKind.FALSE_POSITIVE

@@ -23,6 +23,7 @@ from agents.triage.incidents.views import (
 from agents.triage.ledger.rows import EXPOSURE_RANK, from_ms, to_ms
 from agents.triage.scoring import evidence_of, score
 from schemas.decisions import DecisionKind
+from schemas.incidents.states import IncidentStatus, Pattern, Phase
 from schemas.incidents.views import (
     FindingView,
     IncidentDocument,
@@ -102,9 +103,9 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
         root=case.core.root,
         title=title_of(worst, case.core.root),
         status=status,
-        phase=phase_of(leading) if leading is not None else "detection",
+        phase=phase_of(leading) if leading is not None else Phase.DETECTION,
         score=total,
-        pattern="pattern" if count > 1 or related else "isolated",
+        pattern=Pattern.PATTERN if count > 1 or related else Pattern.ISOLATED,
         pattern_why=_operator_pattern(case, count, related),
         tenants=tuple(
             TenantPart(
@@ -205,19 +206,10 @@ def _operator_pattern(case: IncidentRows, count: int, related: tuple[str, ...]) 
     return "; ".join(reasons) or "seen in one tenant, linked to nothing else"
 
 
-def _overall_status(tenant_states: Sequence[TenantState]) -> str:
+def _overall_status(tenant_states: Sequence[TenantState]) -> IncidentStatus:
     """Return the status of the whole: of the part that is least far along."""
-    order = (
-        "new",
-        "acknowledged",
-        "contained",
-        "recovering",
-        "suppressed",
-        "closed",
-        "false-positive",
-        "withdrawn",
-    )
-    return min((one.status for one in tenant_states), key=order.index, default="new")
+    order = list(IncidentStatus)
+    return min((part.status for part in tenant_states), key=order.index, default=order[0])
 
 
 def _publishers(tenant_states: Sequence[TenantState]) -> tuple[str, ...]:

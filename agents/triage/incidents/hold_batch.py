@@ -1,4 +1,4 @@
-"""The holds that one batch touches: rows in and out, commands published, incidents told."""
+"""The holds that one batch touches: reads and writes their rows, publishes what follows."""
 
 from __future__ import annotations
 
@@ -10,21 +10,11 @@ import msgspec
 from agents.ports import Message, Publish
 from agents.triage.bounded_sets import stable_rank
 from agents.triage.containment import held_component
-from agents.triage.holds import (
-    NOTHING_LEFT,
-    THINGS,
-    Effects,
-    Hold,
-    HoldRow,
-    Thing,
-    is_stuck,
-    next_due,
-    on_answer,
-    on_reason,
-    on_suspicion,
-    on_time,
-    settle,
-)
+from agents.triage.holds.goals import is_stuck
+from agents.triage.holds.intake import on_answer, on_reason, on_suspicion
+from agents.triage.holds.repetition import NOTHING_LEFT, next_due, on_time
+from agents.triage.holds.rows import THINGS, Effects, Hold, HoldRow, Thing
+from agents.triage.holds.settling import settle
 from agents.triage.incidents.escalation import escalation_alert
 from agents.triage.incidents.rows import answered_state
 from agents.triage.ledger.batch import content_hash
@@ -95,7 +85,7 @@ class HoldBatch:
             store: The batch's rows.
             documents: What makes records.
             publish: Where they go.
-            operator: Tells the operator.
+            operator: Alerts the operator.
         """
         self._store = store
         self._documents = documents
@@ -114,18 +104,18 @@ class HoldBatch:
         match message:
             case HoldReason():
                 hold = self._hold(message.spec.tenant, held_component(message.spec.target))
-                changed, heard = on_reason(hold, message), message.incident
+                changed, asking = on_reason(hold, message), message.incident
             case Suspicion():
                 hold = self._hold(message.tenant, message.component)
-                changed, heard = on_suspicion(hold, message), ""
+                changed, asking = on_suspicion(hold, message), ""
             case ResultUpdate():
                 hold = self._hold(message.tenant, message.hold)
-                changed, heard = self._answered(hold, message), ""
-        hold.row.seen += 1
+                changed, asking = self._answered(hold, message), ""
+        hold.row.revision += 1
         if changed:
-            was_full = hold.row.full
-            self._follow(hold, settle(hold, at_ms), at_ms, heard)
-            if hold.row.full and not was_full:
+            had_overflowed = hold.row.things_overflowed
+            self._follow(hold, settle(hold, at_ms), at_ms, asking)
+            if hold.row.things_overflowed and not had_overflowed:
                 self._bound_reached(hold, at_ms)
         self._save(hold, at_ms)
 
@@ -149,18 +139,18 @@ class HoldBatch:
             if due.due_ms > now_ms:
                 continue
             hold = self._hold(due.tenant, due.component)
-            hold.row.seen += 1
+            hold.row.revision += 1
             self._follow(hold, on_time(hold, now_ms), now_ms, "")
             self._save(hold, now_ms)
 
     def finish(self) -> None:
-        """Tell what is held of the components that changed."""
+        """Publish what is held of the components that changed."""
         for key, hold in self._holds.items():
             view = hold_view(hold)
-            told = content_hash(view)
-            if told == hold.row.told or not (view.things or hold.row.told):
+            content = content_hash(view)
+            if content == hold.row.published or not (view.things or hold.row.published):
                 continue
-            hold.row.told = told if view.things else ""
+            hold.row.published = content if view.things else ""
             self._save(hold, self._at[key])
             for message in self._documents.hold(view, self._at[key]):
                 self._publish(message)
@@ -198,22 +188,22 @@ class HoldBatch:
         elif known is None or known.due_ms != due:
             self._store.save(key, DueRow(tenant=tenant, component=component, due_ms=due))
 
-    # -- telling -----------------------------------------------------------------------------------
+    # -- publishing --------------------------------------------------------------------------------
 
-    def _follow(self, hold: Hold, effects: Effects, at_ms: int, heard: str) -> None:
+    def _follow(self, hold: Hold, effects: Effects, at_ms: int, asking: str) -> None:
         for spec, proposal in effects.commands:
             for message in self._documents.command(spec, at_ms, proposal=proposal):
                 self._publish(message)
         for spec, why in effects.escalations:
             self._escalate(spec, why, at_ms)
         for _, thing in sorted(hold.things.items()):
-            told = content_hash(_notice(hold, thing, ""))
+            content = content_hash(_notice(hold, thing, ""))
             for incident in sorted(thing.reasons):
                 # Who gave the reason is answered, though nothing changed for others.
-                if told != thing.told or incident == heard:
+                if content != thing.published or incident == asking:
                     notice = _notice(hold, thing, incident)
                     self._publish(incident_message(incident, notice))
-            thing.told = told
+            thing.published = content
 
     def _escalate(self, spec: CommandSpec, why: str, at_ms: int) -> None:
         self._operator(escalation_alert(spec, why, at_ms))
@@ -240,8 +230,8 @@ def _notice(hold: Hold, thing: Thing, incident: str) -> HoldNotice:
         status, text = _NOT_FOUND, NOTHING_LEFT
     return HoldNotice(
         incident=incident,
-        # The content decides whether it is told: what only counts is left out of it.
-        revision=hold.row.seen if incident else 0,
+        # The hash of the content decides whether it is sent: counters are left out of it.
+        revision=hold.row.revision if incident else 0,
         action=thing.action,
         target=thing.target,
         tenant=hold.row.tenant,
@@ -270,24 +260,24 @@ def hold_view(hold: Hold) -> HoldView:
                 generation=thing.generation,
                 reasons=tuple(
                     ReasonView(
-                        incident=one.incident,
-                        state=one.state,
-                        closed=one.closed,
-                        dry_run=one.spec.dry_run,
+                        incident=reason.incident,
+                        state=reason.state,
+                        closed=reason.closed,
+                        dry_run=reason.spec.dry_run,
                     )
-                    for _, one in sorted(thing.reasons.items())
+                    for _, reason in sorted(thing.reasons.items())
                 ),
                 command=notice.command,
                 status=notice.status,
                 status_text=notice.status_text,
-                overflowed=thing.full,
+                overflowed=thing.overflowed,
             )
         )
-    against = {name for one in hold.row.suspicions.values() for name in one.suspected}
+    suspected = {name for suspects in hold.row.suspicions.values() for name in suspects.names}
     return HoldView(
         tenant=hold.row.tenant,
         component=hold.row.component,
         things=tuple(things),
-        suspected=tuple(sorted(against)),
-        truncated=hold.row.full or hold.is_blurred,
+        suspected=tuple(sorted(suspected)),
+        truncated=hold.row.things_overflowed or hold.suspects_everything,
     )

@@ -33,8 +33,8 @@ from agents.triage.routing import split_version
 from agents.triage.store import Store, row_key
 
 ROOT_BYTES: Final = 600
-SAID: Final = 4096
-"""More than is told to holds on account of one record."""
+MESSAGES: Final = 4096
+"""More than the messages to holds that follow from one record."""
 
 
 class IncidentRows:
@@ -64,28 +64,30 @@ class IncidentRows:
         self.reached: set[str] = set()
         """Parts that reached their bound in this batch."""
         self._actions: dict[str, ActionsRow] = {}
+        self._core_version = 0
+        self._versions: dict[str, int] = {}
         self._seen_key = row_key(SEEN, incident)
         self._seen = store.load(self._seen_key, SeenRow) or SeenRow()
-        self._said = 0
+        self._sent = 0
 
     def count_record(self, at_ms: int) -> None:
         """Note that a record about the incident is taken in.
 
-        However records are cut into batches, what is said after the same record has the same
-        revision, and what is said later a greater one; also by an incident that was forgotten and
-        is opened again.
+        However records are cut into batches, messages to holds that follow from the same record
+        have the same revision, and later ones a greater one; also those of an incident that was
+        forgotten and is opened again.
         """
         self._seen.count = self._seen.count + 1 if self._seen.count else at_ms
-        self._said = 0
+        self._sent = 0
         self.store.save(self._seen_key, self._seen)
 
     def next_revision(self) -> int:
-        """Return the revision of the next thing that is told to a hold."""
-        self._said += 1
-        return self._seen.count * SAID + self._said
+        """Return the revision of the next message to a hold."""
+        self._sent += 1
+        return self._seen.count * MESSAGES + self._sent
 
     def asked(self, tenant: str) -> AskedRow:
-        """Return what the tenant's part told the holds."""
+        """Return what the tenant's part sent to the holds, and heard from them."""
         key = row_key(ASKED, self.incident, tenant)
         return self.store.load(key, AskedRow) or AskedRow(tenant=tenant)
 
@@ -94,12 +96,17 @@ class IncidentRows:
         self.store.save(row_key(ASKED, self.incident, row.tenant), row)
 
     def exists(self) -> bool:
-        """Tell whether anything was found: without a root nothing is known of it yet."""
+        """Return whether anything was found: without a root nothing is known of it yet."""
         return bool(self.core.root)
 
     def save_core(self) -> None:
         """Have the core row written."""
+        self._core_version += 1
         self.store.save(self._core_key, self.core)
+
+    def version(self, tenant: str) -> tuple[int, int]:
+        """Return what changes whenever a row changes that the tenant's part follows from."""
+        return self._core_version, self._versions.get(tenant, 0)
 
     def findings(self, tenant: str) -> FindingsRow:
         """Return the tenant's findings."""
@@ -129,6 +136,7 @@ class IncidentRows:
 
     def save(self, row: FindingsRow | SystemsRow | ActionsRow) -> None:
         """Have a tenant's row written."""
+        self._versions[row.tenant] = self._versions.get(row.tenant, 0) + 1
         if isinstance(row, ActionsRow):
             self._save_actions(row)
             return
@@ -166,12 +174,12 @@ class IncidentRows:
         """
         core = self.core
         self.begin(root)
-        place = stable_rank(tenant)
+        rank = stable_rank(tenant)
         organisation = self._register.counted(tenant) if counted else None
         if organisation is not None and core.tenant_tally.add(organisation, TENANTS):
             self.save_core()
-        if place not in core.tenants:
-            core.tenants[place] = tenant
+        if rank not in core.tenants:
+            core.tenants[rank] = tenant
             if trim(core.tenants, TENANTS, TENANTS_BYTES):
                 self.truncate("tenants")
             self.save_core()
@@ -183,9 +191,9 @@ class IncidentRows:
 
     def involves(self, key: str) -> None:
         """Note a component whose ledger row hears how the incident fares."""
-        place = stable_rank(key)
-        if place not in self.core.keys:
-            self.core.keys[place] = key
+        rank = stable_rank(key)
+        if rank not in self.core.keys:
+            self.core.keys[rank] = key
             if trim(self.core.keys, KEYS, KEYS_BYTES):
                 self.truncate("components")
             self.save_core()

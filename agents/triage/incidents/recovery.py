@@ -13,13 +13,25 @@ from agents.triage.incidents.rows import CommandState, Entry
 from agents.triage.ledger.rows import to_ms
 from schemas.canonical import stable_id
 from schemas.decisions import Decision, DecisionKind
+from schemas.incidents.states import Action, CommandStatus, TaskKind, TaskState
 from schemas.incidents.updates import CHECKED, KnownGood, Proof
 from schemas.incidents.views import TaskView
 from schemas.policy import Policy
 from schemas.severity import Severity
 
-ON_SYSTEMS: Final = frozenset({"replace", "rebuild", "retrain", "evaluate"})
+ON_SYSTEMS: Final = frozenset(
+    {TaskKind.REPLACE, TaskKind.REBUILD, TaskKind.RETRAIN, TaskKind.EVALUATE}
+)
 """Kinds of task whose end says that recovery is under way."""
+_AWAITED: Final = frozenset(
+    {
+        CommandStatus.PROPOSED,
+        CommandStatus.ISSUED,
+        CommandStatus.WORKING,
+        CommandStatus.FAILED,
+    }
+)
+"""States of a command that may still succeed."""
 SIGNATURE: Final = "signature"
 """The name of the check that a version passes by a signature that was verified."""
 ENTRY_POINT: Final = "entry_point"
@@ -38,9 +50,9 @@ _CONFIGURED: Final = frozenset({"pypi", "pipeline"})
 """Kinds of which a later clean event with a digest shows that the way in is shut: it is an install
 pinned to a version and hash, or a run with the configuration at a hash."""
 _VERBS: Final = {
-    "replace": "replace it with a clean version",
-    "rebuild": "rebuild it from clean inputs",
-    "retrain": "retrain it from clean data and base models",
+    TaskKind.REPLACE: "replace it with a clean version",
+    TaskKind.REBUILD: "rebuild it from clean inputs",
+    TaskKind.RETRAIN: "retrain it from clean data and base models",
 }
 
 
@@ -82,7 +94,7 @@ def recovery_tasks(part: Recovery) -> list[TaskView]:
     if tasks:
         last_bad = max((entry.last_ms for entry in part.entries), default=0)
         tasks.extend(
-            _task(part, "evaluate", "", check, _passed(part, places, check, last_bad), check)
+            _task(part, TaskKind.EVALUATE, "", check, _passed(part, places, check, last_bad), check)
             for check in part.policy.required_checks
             if check != ENTRY_POINT
         )
@@ -96,26 +108,28 @@ def recovered(tasks: Sequence[TaskView], commands: Iterable[CommandState], polic
     the policy requires it (`entry_point`), or a command that blocks is proposed or under way. Else
     the task stays as advice, and nothing waits for it for ever.
     """
-    if not tasks or any(task.state != "done" and task.kind != "patch" for task in tasks):
+    if not tasks or any(
+        task.state is not TaskState.DONE and task.kind is not TaskKind.PATCH for task in tasks
+    ):
         return False
-    if all(task.state == "done" for task in tasks):
+    if all(task.state is TaskState.DONE for task in tasks):
         return True
     awaited = any(
-        command.spec.action == "block"
+        command.spec.action is Action.BLOCK
         and not command.spec.dry_run
-        and command.state() in {"proposed", "issued", "working", "failed"}
+        and command.state() in _AWAITED
         for command in commands
     )
     return ENTRY_POINT not in policy.required_checks and not awaited
 
 
 def _task(
-    part: Recovery, kind: str, system: str, component: str, proof: str | None, *names: str
+    part: Recovery, kind: TaskKind, system: str, component: str, proof: str | None, *names: str
 ) -> TaskView:
     text = {
-        "rotate": f"rotate {component}: what could reach it was compromised",
-        "evaluate": f"report the result of {component}",
-        "patch": f"patch the entry point of {system}: {_WAYS_IN.get(_kind(component), '')}",
+        TaskKind.ROTATE: f"rotate {component}: what could reach it was compromised",
+        TaskKind.EVALUATE: f"report the result of {component}",
+        TaskKind.PATCH: f"patch the entry point of {system}: {_WAYS_IN.get(_kind(component), '')}",
     }.get(kind) or f"{component} on {system}: {_VERBS[kind]}"
     return TaskView(
         id=stable_id("tsk", part.incident, part.tenant, kind, *names),
@@ -123,7 +137,7 @@ def _task(
         system=system,
         component=component,
         kind=kind,
-        state="done" if proof is not None else "open",
+        state=TaskState.OPEN if proof is None else TaskState.DONE,
         text=text,
         proof=proof,
     )
@@ -135,20 +149,20 @@ def _kind(component: str) -> str:
 
 def _replacement(part: Recovery, place: tuple[str, str], held: list[Entry]) -> TaskView:
     system, component = place
-    kind = "replace"
+    kind = TaskKind.REPLACE
     if any(entry.path for entry in held):
         # What it was made from is tainted: data or a base model are trained anew, others built.
-        kind = "retrain" if component.startswith("model:") else "rebuild"
+        kind = TaskKind.RETRAIN if component.startswith("model:") else TaskKind.REBUILD
     last_bad = max(entry.last_ms for entry in held)
     latest = _latest_clean(part, system, component, held)
     proven = latest is not None and to_ms(latest.occurred_at) > last_bad
     task = _task(part, kind, system, component, None, system, component)
     proof = latest.event_id if proven and latest else _evaluated(part, {task.id}, last_bad)
-    state = "open"
+    state = TaskState.OPEN
     if proof is not None:
-        state = "done"
+        state = TaskState.DONE
     elif latest is not None or _was_done(part, task.id):
-        state = "recurred"
+        state = TaskState.RECURRED
     return msgspec.structs.replace(task, state=state, proof=proof)
 
 
@@ -172,12 +186,12 @@ def _rotations(part: Recovery) -> Iterable[TaskView]:
     revoked = {
         command.spec.target: command.spec.command_id
         for command in part.commands
-        if command.spec.action == "revoke" and command.state() == "done"
+        if command.spec.action is Action.REVOKE and command.state() is CommandStatus.DONE
     }
     for identity in sorted({one for entry in part.entries for one in entry.identities}):
-        task = _task(part, "rotate", "", identity, None, identity)
+        task = _task(part, TaskKind.ROTATE, "", identity, None, identity)
         proof = revoked.get(identity) or _evaluated(part, {task.id, identity}, 0)
-        state = "open" if proof is None else "done"
+        state = TaskState.OPEN if proof is None else TaskState.DONE
         yield msgspec.structs.replace(task, state=state, proof=proof)
 
 
@@ -199,11 +213,11 @@ def _entry_points(part: Recovery) -> Iterable[TaskView]:
         came.items(), key=lambda one: (min(entry.first_ms for entry in one[1]), one[0])
     ):
         first = min(held, key=lambda one: (one.first_ms, one.component))
-        task = _task(part, "patch", system, first.component, None, system)
+        task = _task(part, TaskKind.PATCH, system, first.component, None, system)
         last_bad = max(entry.last_ms for entry in held)
         targets = {task.id, ENTRY_POINT}
         proof = shut or _shut_since(part, system, held) or _evaluated(part, targets, last_bad)
-        state = "open" if proof is None else "done"
+        state = TaskState.OPEN if proof is None else TaskState.DONE
         yield msgspec.structs.replace(task, state=state, proof=proof)
 
 
@@ -222,7 +236,9 @@ def _shut_for_all(part: Recovery) -> str | None:
     done = sorted(
         command.spec.command_id
         for command in part.commands
-        if command.spec.action == "block" and not command.spec.dry_run and command.state() == "done"
+        if command.spec.action is Action.BLOCK
+        and not command.spec.dry_run
+        and command.state() is CommandStatus.DONE
     )
     return done[0] if done else None
 

@@ -1,4 +1,4 @@
-"""What partners were told of and was taken back: told again, it is another indicator."""
+"""Indicators that were revoked for partners: shared again, each is another indicator."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ TAKEN_BACK_BYTES: Final = 4_000
 
 
 def with_generations(case: IncidentRows, document: IncidentDocument) -> IncidentDocument:
-    """Return the document with how often each indicator was taken back before it held again.
+    """Return the document with how often each indicator was revoked before it held again.
 
     Partners drop what was revoked for good, so what holds again needs an id of its own.
 
     Args:
-        case: The incident, as it was last told.
+        case: The incident, as it was last published.
         document: Its document.
 
     Source: STIX 2.1, section 3.2 (`revoked`: such an object must not be used or changed again).
@@ -40,8 +40,8 @@ def with_generations(case: IncidentRows, document: IncidentDocument) -> Incident
     )
 
 
-def note_told(case: IncidentRows, document: IncidentDocument) -> None:
-    """Remember what a document that is told takes back, and what of it holds again."""
+def note_published(case: IncidentRows, document: IncidentDocument) -> None:
+    """Remember what a published document revokes, and what of it holds again."""
     if not document.shared:
         return
     for shared in shared_indicators(document):

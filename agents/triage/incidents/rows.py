@@ -11,6 +11,7 @@ from schemas.basis import BareFinding
 from schemas.decisions import Decision
 from schemas.findings import Finding
 from schemas.incidents.commands import CommandSpec
+from schemas.incidents.states import CaseOutcome, CommandPhase, CommandStatus
 from schemas.incidents.updates import KnownGood, Proof
 from schemas.ledger import Revision
 
@@ -42,14 +43,14 @@ ENTRIES_BYTES: Final = 30_000
 GROUNDS_BYTES: Final = 6_000
 GOOD: Final = 32
 """Versions of one component that may be gone back to, or no longer may: more than the ledger
-remembers that it told."""
+remembers that it reported."""
 GOOD_BYTES: Final = 12_000
 PROOFS: Final = 48
 PROOFS_BYTES: Final = 12_000
 CHECKS: Final = 16
 """Required checks that one of them tells of."""
 COMMANDS: Final = 512
-"""Commands of one incident and tenant, without what takes them back."""
+"""Commands of one incident and tenant, without reversals."""
 FIRST_PAGE_BYTES: Final = 32_000
 """Of commands, in the row with the decisions; those beyond have rows of their own."""
 PAGE_BYTES: Final = 60_000
@@ -61,6 +62,10 @@ KEYS: Final = 32
 EVIDENCE_BYTES: Final = 1_200
 TEXT_BYTES: Final = 300
 SMALL_BYTES: Final = 120
+OK: Final = 200
+"""OpenC2's status of a command that succeeded."""
+ERRORS: Final = 400
+"""From here on OpenC2 statuses are errors."""
 
 
 class CoreRow(msgspec.Struct, array_like=True):
@@ -79,8 +84,10 @@ class CoreRow(msgspec.Struct, array_like=True):
     """The operator's, by rank of their id, each with when it was received (ms)."""
     keys: dict[str, str] = msgspec.field(default_factory=dict)
     """Component keys whose ledger rows hear how the incident fares."""
-    case: str = "open"
-    told: str = ""
+    outcome: CaseOutcome = CaseOutcome.OPEN
+    """What the ledger's rows heard of it last."""
+    published: str = ""
+    """The significance of the record that was published last."""
     truncated: list[str] = msgspec.field(default_factory=list)
     last_ms: int = 0
     """The broker timestamp of a record about it, the first of the last day."""
@@ -89,12 +96,17 @@ class CoreRow(msgspec.Struct, array_like=True):
     shared: bool = False
     """Partners were told of it."""
     taken_back: dict[str, tuple[int, bool]] = msgspec.field(default_factory=dict)
-    """Indicators that partners were told to drop: how often they held again, and whether they are
-    dropped now; by rank."""
+    """Indicators that were revoked for partners: how often they held again, and whether they are
+    revoked now; by rank."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is neither closed nor dismissed."""
+        return self.outcome is CaseOutcome.OPEN
 
 
 class Group(msgspec.Struct, array_like=True):
-    """Findings of one rule about one indicator: the worst stands for all."""
+    """Findings of one rule about one indicator, represented by the worst."""
 
     finding: Finding
     revision: Revision
@@ -102,7 +114,7 @@ class Group(msgspec.Struct, array_like=True):
 
 
 class IdState(msgspec.Struct, array_like=True):
-    """Whether one finding still holds: the later of the two revisions says it."""
+    """Whether one finding still holds: the later of the two revisions decides."""
 
     finding: str
     group: str = ""
@@ -111,7 +123,7 @@ class IdState(msgspec.Struct, array_like=True):
     reason: str = ""
 
     def active(self) -> bool:
-        """Tell whether the finding is known and was not taken back since."""
+        """Return whether the finding is known and was not withdrawn since."""
         return bool(self.group) and (self.withdrawn is None or self.revision > self.withdrawn)
 
 
@@ -156,7 +168,7 @@ class Entry(msgspec.Struct, array_like=True):
     ground: str = ""
     """Which of the row's grounds says what was found; empty: a finding of the tenant's own."""
     of_all: bool = False
-    """It is known without anybody's claim."""
+    """It is established without anybody's claim."""
     advice: bool = False
     popular: bool = False
     """So many organisations hold it that a scan alone only proposes containment."""
@@ -172,7 +184,7 @@ class Entry(msgspec.Struct, array_like=True):
 
 
 class SystemsRow(msgspec.Struct, array_like=True):
-    """Whom it reaches in one tenant, what can be rolled back to, what was shown clean since."""
+    """The systems that it reaches in one tenant, rollback targets, and what was clean since."""
 
     tenant: str
     entries: dict[str, Entry] = msgspec.field(default_factory=dict)
@@ -185,21 +197,18 @@ class SystemsRow(msgspec.Struct, array_like=True):
     """What was found where the marks began that led to the entries, by rank."""
 
 
-def answered_state(status: int) -> str:
+def answered_state(status: int) -> CommandStatus:
     """Return what an OpenC2 status says of a command: done, failed or working."""
-    if status == 200:  # noqa: PLR2004 -- OpenC2's OK
-        return "done"
-    return "failed" if status >= 400 else "working"  # noqa: PLR2004 -- OpenC2's errors
+    if status == OK:
+        return CommandStatus.DONE
+    return CommandStatus.FAILED if status >= ERRORS else CommandStatus.WORKING
 
 
 class CommandState(msgspec.Struct, array_like=True):
     """A command and what came of it."""
 
     spec: CommandSpec
-    phase: str
-    """proposed, issued, rejected, expired, released (a person ended a closed incident's reason),
-    gone (its reason was withdrawn) or superseded (what it goes back to was found to be bad
-    since)."""
+    phase: CommandPhase
     since_ms: int
     """When it was proposed or issued."""
     expires_ms: int
@@ -216,17 +225,25 @@ class CommandState(msgspec.Struct, array_like=True):
         """Return the answer that counts: a success, else the last."""
         if not self.results:
             return None
-        return max(self.results.values(), key=lambda one: (one[1] == 200, one))  # noqa: PLR2004 -- OpenC2's OK
+        return max(self.results.values(), key=lambda answer: (answer[1] == OK, answer))
 
-    def state(self) -> str:
-        """Return the state as a reader is told."""
+    def state(self) -> CommandStatus:
+        """Return the state that documents show."""
         answer = self.latest()
-        if (self.lifted and self.phase == "issued") or self.phase == "released":
-            return "reversed"
-        if answer is not None and self.phase in {"issued", "expired"}:
+        if (self.lifted and self.phase is CommandPhase.ISSUED) or (
+            self.phase is CommandPhase.RELEASED
+        ):
+            return CommandStatus.REVERSED
+        if answer is not None and self.phase in {CommandPhase.ISSUED, CommandPhase.EXPIRED}:
             state = answered_state(answer[1])
-            return state if state == "done" or self.phase == "issued" else "expired"
-        return "rejected" if self.phase == "gone" else self.phase
+            if state is CommandStatus.DONE or self.phase is CommandPhase.ISSUED:
+                return state
+            return CommandStatus.EXPIRED
+        return (
+            CommandStatus.REJECTED
+            if self.phase is CommandPhase.GONE
+            else CommandStatus(self.phase.value)
+        )
 
 
 class ActionsRow(msgspec.Struct, array_like=True):
@@ -236,15 +253,16 @@ class ActionsRow(msgspec.Struct, array_like=True):
     commands: dict[str, CommandState] = msgspec.field(default_factory=dict)
     decisions: dict[str, tuple[Decision, int]] = msgspec.field(default_factory=dict)
     generation: int = 0
-    told: str = ""
-    told_status: str = ""
+    published: str = ""
+    """The significance of the alert that was published last."""
+    published_status: str = ""
     contained_ms: int = 0
     pages: int = 0
     """Rows of further commands."""
     full: bool = False
     """Not all commands that it calls for fit."""
-    case: str = ""
-    """What the ledger was told of the tenant's own decision: dismissed or open."""
+    outcome: str = ""
+    """What the ledger's rows heard of the tenant's own decision: dismissed or open."""
 
 
 class CommandsRow(msgspec.Struct, array_like=True):
@@ -268,12 +286,12 @@ def paged(commands: dict[str, CommandState]) -> list[dict[str, CommandState]]:
 
 
 class AskedRow(msgspec.Struct, array_like=True):
-    """What a tenant's part told the holds, and what it heard from them."""
+    """What a tenant's part sent to the holds, and what it heard from them."""
 
     tenant: str
-    told: dict[str, str] = msgspec.field(default_factory=dict)
-    """By rank of action and target: the hash of the reason as told last."""
-    said: dict[str, int] = msgspec.field(default_factory=dict)
+    sent: dict[str, str] = msgspec.field(default_factory=dict)
+    """By rank of action and target: the hash of the reason that was sent last."""
+    revisions: dict[str, int] = msgspec.field(default_factory=dict)
     """By rank of action and target: the revision of that reason."""
     heard: dict[str, int] = msgspec.field(default_factory=dict)
     """By rank of action and target: the revision of the last notice."""
@@ -284,7 +302,7 @@ class AskedRow(msgspec.Struct, array_like=True):
 class SeenRow(msgspec.Struct, array_like=True):
     """Counts the records about an incident, from the time of the first (ms).
 
-    What it says to holds has its revision from it.
+    Messages to holds have their revision from it.
     """
 
     count: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -22,6 +22,8 @@ from schemas.canonical import stable_id
 from schemas.components import tenant_part
 from schemas.decisions import Decision, DecisionKind
 from schemas.findings import Finding, Indicator
+from schemas.incidents.commands import CommandSpec
+from schemas.incidents.states import Action, CommandStatus, IncidentStatus, Phase, TaskState
 from schemas.incidents.updates import KnownGood
 from schemas.incidents.views import Score, SystemView, TaskView
 from schemas.policy import Policy
@@ -45,7 +47,8 @@ INTRINSIC: Final = frozenset(
 EXACT: Final = 32
 """Systems up to which a count is told exactly."""
 TAINTED_RULE: Final = "TW-LEDGER-TAINTED"
-ENDED: Final = frozenset({"closed", "false-positive", "withdrawn"})
+_DECISIVE: Final = frozenset({Action.QUARANTINE, Action.BLOCK, Action.HOLD_PIPELINE})
+"""Actions that take a component out of use."""
 STATES: Final = frozenset(
     {
         DecisionKind.CLOSE,
@@ -83,18 +86,20 @@ class TenantState(msgspec.Struct, kw_only=True):
     systems: list[SystemView]
     score: Score
     tasks: list[TaskView]
-    status: str
+    status: IncidentStatus
     grounds: list[Ground]
     """What may justify containment: what was found here, and what is known to everybody."""
     advisory: bool = False
     """Nothing but advice holds: what other organisations claim."""
     by_scan_alone: bool = False
     """Containment is only proposed: very many hold it, and only a scan speaks against it."""
+    plans: dict[Hashable, tuple[CommandSpec, ...]] = msgspec.field(default_factory=dict)
+    """The commands it calls for, by the generations that they are numbered with."""
 
     @property
     def ended(self) -> bool:
         """Whether the part is closed, withdrawn or a false positive."""
-        return self.status in ENDED
+        return self.status.ended
 
 
 def group_holds(row: FindingsRow, group_key: str) -> bool:
@@ -267,7 +272,7 @@ def tenant_state_of(case: IncidentRows, tenant: str, policy: Policy, now_ms: int
             known_tenants(case, tenant),
         ),
         tasks=tasks,
-        status="new",
+        status=IncidentStatus.NEW,
         grounds=grounds,
         advisory=advisory,
         by_scan_alone=_is_by_scan_alone(counted, entries),
@@ -419,9 +424,9 @@ def _merge_views(one: SystemView, other: SystemView) -> SystemView:
 # -- status ----------------------------------------------------------------------------------------
 
 
-def _status(tenant_state: TenantState, now_ms: int) -> str:
+def _status(tenant_state: TenantState, now_ms: int) -> IncidentStatus:
     if not tenant_state.entries and not any(holds for _, holds in tenant_state.own):
-        return "withdrawn"
+        return IncidentStatus.WITHDRAWN
     last: Decision | None = None
     for decision, _ in tenant_state.decisions:
         if decision.decision in STATES:
@@ -431,11 +436,11 @@ def _status(tenant_state: TenantState, now_ms: int) -> str:
             and decision.expires is not None
             and to_ms(decision.expires) > now_ms
         ):
-            return "suppressed"
+            return IncidentStatus.SUPPRESSED
     kind = last.decision if last is not None else None
     if kind is DecisionKind.FALSE_POSITIVE:
-        return "false-positive"
-    recurred = any(task.state == "recurred" for task in tenant_state.tasks)
+        return IncidentStatus.FALSE_POSITIVE
+    recurred = any(task.state is TaskState.RECURRED for task in tenant_state.tasks)
     if kind is DecisionKind.CLOSE and last is not None:
         since = max(
             (
@@ -445,18 +450,19 @@ def _status(tenant_state: TenantState, now_ms: int) -> str:
             default=0,
         )
         if since <= to_ms(last.time):
-            return "closed"
+            return IncidentStatus.CLOSED
     issued = list(tenant_state.actions.commands.values())
     if (
         recovered(tenant_state.tasks, issued, tenant_state.policy)
         and kind is not DecisionKind.REOPEN
     ):
-        return "closed"
-    if any(task.state == "done" and task.kind in ON_SYSTEMS for task in tenant_state.tasks):
-        return "recovering"
+        return IncidentStatus.CLOSED
+    if any(task.state is TaskState.DONE and task.kind in ON_SYSTEMS for task in tenant_state.tasks):
+        return IncidentStatus.RECOVERING
     if contained(tenant_state):
-        return "contained"
-    return "acknowledged" if kind is DecisionKind.ACKNOWLEDGE and not recurred else "new"
+        return IncidentStatus.CONTAINED
+    acknowledged = kind is DecisionKind.ACKNOWLEDGE and not recurred
+    return IncidentStatus.ACKNOWLEDGED if acknowledged else IncidentStatus.NEW
 
 
 def contained(tenant_state: TenantState) -> bool:
@@ -464,21 +470,20 @@ def contained(tenant_state: TenantState) -> bool:
     decisive = [
         command
         for command in tenant_state.actions.commands.values()
-        if command.spec.action in {"quarantine", "block", "hold-pipeline"}
-        and command.spec.undoes is None
+        if command.spec.action in _DECISIVE and command.spec.undoes is None
     ]
-    return bool(decisive) and all(command.state() == "done" for command in decisive)
+    return bool(decisive) and all(command.state() is CommandStatus.DONE for command in decisive)
 
 
-def phase_of(tenant_state: TenantState) -> str:
+def phase_of(tenant_state: TenantState) -> Phase:
     """Return the phase of the procedure the tenant's part is in."""
     if tenant_state.ended:
-        return "post-incident"
-    if tenant_state.status == "recovering":
-        return "eradication"
-    if tenant_state.status == "contained":
-        return "investigation"
-    return "containment" if tenant_state.actions.commands else "detection"
+        return Phase.POST_INCIDENT
+    if tenant_state.status is IncidentStatus.RECOVERING:
+        return Phase.ERADICATION
+    if tenant_state.status is IncidentStatus.CONTAINED:
+        return Phase.INVESTIGATION
+    return Phase.CONTAINMENT if tenant_state.actions.commands else Phase.DETECTION
 
 
 def alert_id(incident: str, tenant: str) -> str:

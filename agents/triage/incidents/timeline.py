@@ -11,6 +11,7 @@ from agents.triage.incidents.tenant_state import TenantState
 from agents.triage.ledger.rows import from_ms
 from schemas.decisions import Decision
 from schemas.incidents.commands import CommandView
+from schemas.incidents.states import Occurrence, TaskState
 from schemas.incidents.updates import CHECKED
 from schemas.incidents.views import FindingView, TimelineEntry
 
@@ -28,7 +29,7 @@ def timeline_entries(
     entries = [
         TimelineEntry(
             at=view.occurred_at,
-            what="found",
+            what=Occurrence.FOUND,
             text=view.description,
             tenant=tenant_state.tenant,
             ref=view.id,
@@ -38,7 +39,7 @@ def timeline_entries(
     entries += [
         TimelineEntry(
             at=system.since,
-            what="exposed",
+            what=Occurrence.EXPOSED,
             text=f"{system.system} has {system.component} ({system.exposure})",
             tenant=tenant_state.tenant,
             system=system.system,
@@ -48,7 +49,7 @@ def timeline_entries(
     entries += [
         TimelineEntry(
             at=decision.time,
-            what="decided",
+            what=Occurrence.DECIDED,
             text=_decided(decision)
             if operator
             else f"{decision.decision.value}: {decision.reason}",
@@ -61,7 +62,7 @@ def timeline_entries(
     entries += [
         TimelineEntry(
             at=decision.time,
-            what="decided",
+            what=Occurrence.DECIDED,
             text=_decided(decision) if operator else decision.decision.value,
             ref=decision.id,
         )
@@ -74,7 +75,7 @@ def timeline_entries(
         entries.append(
             TimelineEntry(
                 at=from_ms(command.since_ms),
-                what="commanded",
+                what=Occurrence.COMMANDED,
                 text=f"{command.spec.mode}: {verb} {command.spec.target}",
                 tenant=tenant_state.tenant,
                 ref=command.spec.command_id,
@@ -86,7 +87,7 @@ def timeline_entries(
             entries.append(
                 TimelineEntry(
                     at=from_ms(answer[0]),
-                    what="result",
+                    what=Occurrence.RESULT,
                     text=f"{verb} {command.spec.target}: {answer[1]} {answer[2]}".strip(),
                     tenant=tenant_state.tenant,
                     ref=command.spec.command_id,
@@ -101,7 +102,7 @@ def timeline_entries(
     entries += [
         TimelineEntry(
             at=proofs[task.system, task.component].occurred_at,
-            what="recovered",
+            what=Occurrence.RECOVERED,
             text=task.text,
             tenant=tenant_state.tenant,
             system=task.system,
@@ -109,13 +110,13 @@ def timeline_entries(
         )
         for task in tenant_state.tasks
         if task.kind in ON_SYSTEMS
-        and task.state == "done"
+        and task.state is TaskState.DONE
         and (task.system, task.component) in proofs
     ]
     entries += [
         TimelineEntry(
             at=from_ms(state.withdrawn[0]),
-            what="withdrawn",
+            what=Occurrence.WITHDRAWN,
             text=state.reason,
             tenant=tenant_state.tenant,
             ref=state.finding,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -13,7 +14,6 @@ from agents.triage.incidents.advice import WHY
 from agents.triage.incidents.command_views import LISTED, command_views, most_important
 from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.tenant_state import (
-    ENDED,
     TenantState,
     alert_id,
     bucket,
@@ -24,8 +24,17 @@ from agents.triage.incidents.tenant_state import (
 from agents.triage.incidents.timeline import bounded, timeline_entries
 from agents.triage.ledger.rows import EXPOSURE_RANK, from_ms
 from schemas.canonical import stable_id
+from schemas.decisions import DecisionKind
 from schemas.findings import Finding
 from schemas.incidents.commands import CommandView
+from schemas.incidents.states import (
+    Activity,
+    CommandStatus,
+    IncidentStatus,
+    Pattern,
+    TaskKind,
+    TaskState,
+)
 from schemas.incidents.views import AlertView, FindingView, IncidentDocument, ProcessingTimes
 
 EVENT_IDS: Final = 32
@@ -114,13 +123,14 @@ def alert_view(case: IncidentRows, tenant_state: TenantState) -> AlertView:
     }
     answered = any(command.results for command in tenant_state.actions.commands.values())
     status = tenant_state.status
-    activity = "update" if tenant_state.decisions or answered or len(events) > 1 else "create"
+    changed = tenant_state.decisions or answered or len(events) > 1
+    activity = Activity.UPDATE if changed else Activity.CREATE
     root = readable_root(case.core.root, tenant_state.tenant)
     return AlertView(
         id=alert_id(case.incident, tenant_state.tenant),
         incident=case.incident,
         tenant=tenant_state.tenant,
-        activity="close" if status in ENDED else activity,
+        activity=Activity.CLOSE if status.ended else activity,
         status=status,
         phase=phase_of(tenant_state),
         title=title_of(worst, root),
@@ -204,15 +214,20 @@ def _message(worst: FindingView | None, tenant_state: TenantState, count: int) -
     return f"{what}. {reach}; the farthest is {exposure}."
 
 
-def _pattern(others: int, tenant_state: TenantState, related: tuple[str, ...]) -> tuple[str, str]:
+def _pattern(
+    others: int, tenant_state: TenantState, related: tuple[str, ...]
+) -> tuple[Pattern, str]:
     hosts = len({system.system for system in tenant_state.systems})
     if others > 1:
-        return "pattern", f"the same indicator was seen in {others} tenants or more"
+        return Pattern.PATTERN, f"the same indicator was seen in {others} tenants or more"
     if related:
-        return "pattern", f"{len(related)} other incidents here share its component or publisher"
+        return (
+            Pattern.PATTERN,
+            f"{len(related)} other incidents here share its component or publisher",
+        )
     if hosts > 1:
-        return "pattern", f"{bucket(hosts, LISTED)} systems here have it"
-    return "isolated", "seen on one system, linked to nothing else"
+        return Pattern.PATTERN, f"{bucket(hosts, LISTED)} systems here have it"
+    return Pattern.ISOLATED, "seen on one system, linked to nothing else"
 
 
 def union(lists: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
@@ -222,7 +237,9 @@ def union(lists: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
 
 def assignee_of(tenant_state: TenantState) -> str | None:
     """Return whom the part was assigned to last."""
-    assigned = [one.target for one, _ in tenant_state.decisions if one.decision.value == "assign"]
+    assigned = [
+        one.target for one, _ in tenant_state.decisions if one.decision is DecisionKind.ASSIGN
+    ]
     return assigned[-1] if assigned else None
 
 
@@ -230,38 +247,35 @@ def next_action_of(
     tenant_state: TenantState, commands: Sequence[CommandView], worst: FindingView | None
 ) -> str:
     """Return the one thing to do next, in a sentence."""
-    if tenant_state.status == "withdrawn":
+    if tenant_state.status is IncidentStatus.WITHDRAWN:
         return "Nothing: its reason was withdrawn; what was contained is being released."
-    if tenant_state.status == "false-positive":
+    if tenant_state.status is IncidentStatus.FALSE_POSITIVE:
         return "Nothing: judged a false positive; what was contained is being released."
-    if tenant_state.status == "closed":
-        left = [task for task in tenant_state.tasks if task.state != "done"]
-        if left and left[0].kind == "patch":
+    if tenant_state.status is IncidentStatus.CLOSED:
+        left = [task for task in tenant_state.tasks if task.state is not TaskState.DONE]
+        if left and left[0].kind is TaskKind.PATCH:
             return f"It may come in again: {left[0].text}."
         return "Review the report and share what was learnt."
     if tenant_state.advisory:
         return f"Look into it: {WHY.partition(':')[0]}."
-    states = dict.fromkeys(("failed", "expired", "proposed", "issued", "working"), 0)
+    states = Counter(command.state for command in commands)
     for command in commands:
-        if command.state in states:
-            states[command.state] += 1
-    for command in commands:
-        if command.state == "superseded" and not _replaced(command, commands):
+        if command.state is CommandStatus.SUPERSEDED and not _replaced(command, commands):
             wrong = command.spec.rollback_version or command.spec.rollback_digest
             return (
                 f"Do not use {command.spec.target} {wrong}, which was gone back to and was found "
                 "to be bad since: choose a version, verify it, and switch to it by hand."
             )
-    if states["failed"] or states["expired"]:
+    if states[CommandStatus.FAILED] or states[CommandStatus.EXPIRED]:
         return "Carry out by hand the containment that failed or expired; see the commands."
-    if states["proposed"]:
-        proposed = bucket(states["proposed"], LISTED)
+    if states[CommandStatus.PROPOSED]:
+        proposed = bucket(states[CommandStatus.PROPOSED], LISTED)
         return f"Approve or reject the {proposed} proposed containment commands."
-    if states["issued"] or states["working"]:
+    if states[CommandStatus.ISSUED] or states[CommandStatus.WORKING]:
         return "Wait for the responder's answers."
-    waiting = [task for task in tenant_state.tasks if task.state != "done"]
+    waiting = [task for task in tenant_state.tasks if task.state is not TaskState.DONE]
     # What need not be verified for the incident to close is named last.
-    waiting.sort(key=lambda task: task.kind == "patch")
+    waiting.sort(key=lambda task: task.kind is TaskKind.PATCH)
     if waiting:
         return f"{waiting[0].text} ({bucket(len(waiting), LISTED)} tasks are open)."
     return worst.remediation if worst is not None and worst.remediation else "Investigate."

@@ -13,7 +13,7 @@ from schemas.incidents.views import IncidentDocument, TenantPart
 from schemas.intel import IntelKind
 from schemas.severity import Severity
 from schemas.sharing import shared_indicators, shared_title
-from streams.cli.incidents import case_metrics
+from streams.cli.incident_metrics import incident_metrics
 from streams.reports import incident_graph
 from streams.reports.impact import attribution, impact
 from streams.reports.incident import markdown, to_html
@@ -51,7 +51,9 @@ def incident(**changes):
         "techniques": alert.techniques,
         "ssdf": alert.ssdf,
     }
-    return IncidentDocument(**{**fields, **changes})
+    document = IncidentDocument(**{**fields, **changes})
+    # States are enumerations, as in what is read from the topic.
+    return msgspec.convert(msgspec.to_builtins(document), IncidentDocument)
 
 
 def test_the_report_tells_findings_scope_commands_tasks_and_controls():
@@ -183,7 +185,9 @@ def test_metrics_keep_retro_hunts_apart():
             )
         )
 
-    figures = case_metrics([timed(1, retro=False), timed(3, retro=False), timed(900, retro=True)])
+    figures = incident_metrics(
+        [timed(1, retro=False), timed(3, retro=False), timed(900, retro=True)]
+    )
     assert figures["detect_first_sight_mean"] == 2
     assert figures["detect_retro_hunt_median"] == 900
     assert json.dumps(figures)
@@ -194,14 +198,14 @@ def test_mean_median_and_p95_are_those_of_the_textbook():
         times = {"seconds_to_contain": seconds}
         return incident(processing=msgspec.convert(times, type(incident().processing)))
 
-    figures = case_metrics([contained(float(number)) for number in range(1, 21)])
+    figures = incident_metrics([contained(float(number)) for number in range(1, 21)])
     assert figures["contain_count"] == 20
     assert figures["contain_mean"] == 10.5
     assert figures["contain_median"] == 10.5
     assert figures["contain_p95"] == 19
     assert "detect_first_sight_mean" not in figures
     wrong = [incident(status="false-positive"), incident(status="closed"), incident()]
-    assert (case_metrics(wrong)["false_positives"], case_metrics(wrong)["closed"]) == (1, 2)
+    assert (incident_metrics(wrong)["false_positives"], incident_metrics(wrong)["closed"]) == (1, 2)
 
 
 def test_the_impact_is_what_it_was_able_to_do_and_what_it_reached():

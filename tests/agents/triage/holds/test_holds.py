@@ -14,21 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.triage.containment import command_id
-from agents.triage.holds import (
-    REASONS,
-    Effects,
-    Hold,
-    HoldRow,
-    best_goal,
-    next_due,
-    on_answer,
-    on_reason,
-    on_suspicion,
-    on_time,
-    settle,
-)
-from schemas.incidents.commands import CommandSpec
+from agents.triage.holds.goals import best_goal
+from agents.triage.holds.intake import REASONS, on_answer, on_reason, on_suspicion
+from agents.triage.holds.repetition import next_due, on_time
+from agents.triage.holds.rows import Effects, Hold, HoldRow
+from agents.triage.holds.settling import settle
+from schemas.incidents.commands import UNDO, CommandSpec
 from schemas.incidents.holds import Goal, HoldReason, HoldState, ReasonState, Suspicion
+from schemas.incidents.states import Action, Mode, TargetType
 from schemas.incidents.updates import ResultUpdate
 
 MODEL = "model:hub/acme/sentiment"
@@ -46,12 +39,12 @@ def call(incident: str, action: str, target: str, **more: Any) -> CommandSpec:
         command_id=command_id("", "a", action, target),
         incident=incident,
         tenant="a",
-        action=action,
+        action=Action(action),
         target=target,
-        target_type="component",
+        target_type=TargetType.COMPONENT,
         reason="because",
-        undo={"quarantine": "restore", "rollback": "roll-forward"}[action],
-        mode=more.pop("mode", "automatic"),
+        undo=UNDO[Action(action)],
+        mode=more.pop("mode", Mode.AUTOMATIC),
         dry_run=more.pop("dry_run", False),
         hold=MODEL,
         **more,
@@ -116,7 +109,7 @@ class Play:
             thing = self.thing(spec)
             if spec.undoes is not None:
                 assert not thing.standing(), "released while a reason stands"
-                assert not thing.full, "released though reasons overflowed"
+                assert not thing.overflowed, "released though reasons overflowed"
             else:
                 assert thing.standing(), "contained without a reason"
                 assert not any(one in spec.command_id for one in INCIDENTS)
@@ -249,7 +242,7 @@ def test_a_version_that_is_gone_back_to_is_under_no_suspicion(steps):
     play = Play()
     for step in steps:
         perform(play, step)
-        against = {one for many in play.hold.row.suspicions.values() for one in many.suspected}
+        against = {one for many in play.hold.row.suspicions.values() for one in many.names}
         for thing in play.hold.things.values():
             if thing.action == "rollback" and thing.state is HoldState.HELD:
                 assert thing.command.rollback_digest not in against

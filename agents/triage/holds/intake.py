@@ -1,0 +1,137 @@
+"""Takes reasons, suspicions and answers into the rows of a hold."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from agents.triage.bounded_sets import clip, stable_rank
+from agents.triage.holds.rows import THINGS, Hold, Reason, Suspects, Thing, thing_key
+from agents.triage.ledger.rows import to_ms
+from agents.triage.rollback_targets import GOALS
+from schemas.incidents.commands import CommandSpec
+from schemas.incidents.holds import HoldReason, ReasonState, Suspicion
+from schemas.incidents.updates import ResultUpdate
+
+REASONS: Final = 12
+"""Incidents that one hold remembers."""
+SUSPICIONS: Final = 32
+SUSPECTED: Final = 24
+"""Digests and versions that one incident may suspect."""
+RESULTS: Final = 6
+TEXT_BYTES: Final = 120
+
+
+def on_reason(hold: Hold, message: HoldReason) -> bool:
+    """Take in an incident's reason; the latest revision counts.
+
+    What a closed incident contained stays contained: if its findings are withdrawn later, nothing
+    ends; only a person ends it.
+
+    Returns:
+        Whether anything changed.
+    """
+    key = thing_key(message.spec.action, message.spec.target)
+    thing = hold.things.get(key)
+    calls = message.state.stands or message.state is ReasonState.ASKED
+    if thing is None:
+        if not calls:
+            return False
+        if len(hold.things) >= THINGS:
+            hold.row.things_overflowed = True
+            return False
+        thing = hold.things[key] = Thing(action=message.spec.action, target=message.spec.target)
+    known = thing.reasons.get(message.incident)
+    if known is not None and message.revision <= known.revision:
+        return False
+    reason = Reason(
+        incident=message.incident,
+        state=message.state,
+        revision=message.revision,
+        spec=message.spec,
+        goals=message.goals[:GOALS],
+        closed=message.closed,
+        retries=message.retries,
+    )
+    if (
+        known is not None
+        and known.closed
+        and known.state.stands
+        and message.state is ReasonState.REFUTED
+        and not message.by_person
+    ):
+        reason.state, reason.closed = known.state, True
+        reason.spec, reason.goals = known.spec, known.goals
+    had_overflowed = thing.overflowed
+    if message.by_person:
+        thing.overflowed = False
+    if known is None and not calls:
+        return had_overflowed and not thing.overflowed
+    if known is None and len(thing.reasons) >= REASONS and not _make_room(thing, reason):
+        thing.overflowed = thing.overflowed or calls
+        return True
+    thing.reasons[message.incident] = reason
+    return True
+
+
+def _make_room(thing: Thing, new: Reason) -> bool:
+    """Forget a reason that counts for less than a new one; return whether there was any."""
+
+    def weight(reason: Reason) -> int:
+        return 2 if reason.state.stands else int(reason.state is ReasonState.ASKED)
+
+    least = min(thing.reasons.values(), key=lambda reason: (weight(reason), reason.incident))
+    if weight(least) >= weight(new):
+        return False
+    thing.overflowed = thing.overflowed or least.calls
+    del thing.reasons[least.incident]
+    return True
+
+
+def on_suspicion(hold: Hold, message: Suspicion) -> bool:
+    """Take in which digests and versions of the component an incident suspects.
+
+    Returns:
+        Whether anything changed.
+    """
+    suspicions = hold.row.suspicions
+    known = suspicions.get(message.incident)
+    if known is not None and message.revision <= known.revision:
+        return False
+    if known is None and len(suspicions) >= SUSPICIONS:
+        empty = [incident for incident, suspects in suspicions.items() if not suspects.names]
+        if not empty:
+            hold.row.suspicions_overflowed = True
+            return True
+        del suspicions[min(empty)]
+    suspicions[message.incident] = Suspects(
+        revision=message.revision,
+        names=message.suspected[:SUSPECTED],
+        truncated=len(message.suspected) > SUSPECTED,
+    )
+    return True
+
+
+def on_answer(hold: Hold, result: ResultUpdate) -> CommandSpec | None:
+    """Take in a responder's answer.
+
+    Returns:
+        The command it answers; None if that is none of this hold's or was answered so before.
+    """
+    for thing in hold.things.values():
+        for spec in (thing.command, thing.release, thing.given_up):
+            if spec is None or spec.command_id != result.command_id:
+                continue
+            rank = stable_rank(result.id)
+            if rank in thing.results:
+                return None
+            thing.results[rank] = (
+                result.command_id,
+                to_ms(result.at),
+                result.status,
+                clip(result.status_text, TEXT_BYTES),
+            )
+            oldest = sorted(thing.results, key=lambda key: thing.results[key][1:])
+            for extra in oldest[:-RESULTS]:
+                del thing.results[extra]
+            return spec
+    return None

@@ -1,0 +1,177 @@
+"""The rows of a hold: a component of a tenant, and per action and target its reasons and state."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from schemas.incidents.commands import CommandSpec
+from schemas.incidents.holds import Goal, HoldState, ReasonState
+from schemas.incidents.states import Action
+
+ATTEMPTS: Final = 5
+"""How often a command is issued before a person is asked to see to it."""
+THINGS: Final = 256
+"""Actions on versions of one component in one tenant."""
+OK: Final = 200
+"""OpenC2's status of a command that succeeded."""
+
+
+class Reason(msgspec.Struct, array_like=True):
+    """One incident's reason."""
+
+    incident: str
+    state: ReasonState
+    revision: int
+    spec: CommandSpec
+    goals: tuple[Goal, ...] = ()
+    closed: bool = False
+    retries: int = 0
+
+    @property
+    def calls(self) -> bool:
+        """Whether it asks for containment or justifies it."""
+        return self.state.stands or self.state is ReasonState.ASKED
+
+
+class Thing(msgspec.Struct, array_like=True):
+    """One action on one target: its reasons, and how far it is."""
+
+    action: Action
+    target: str
+    reasons: dict[str, Reason] = msgspec.field(default_factory=dict)
+    """By incident."""
+    state: HoldState = HoldState.IDLE
+    generation: int = 0
+    """Of the command in force, or of the next one."""
+    command: CommandSpec | None = None
+    """The one that contains, as it was proposed or issued last."""
+    release: CommandSpec | None = None
+    given_up: CommandSpec | None = None
+    """A rollback that was issued to a version found to be bad since, and that nothing replaced."""
+    results: dict[str, tuple[str, int, int, str]] = msgspec.field(default_factory=dict)
+    """Command, time, OpenC2 status and text, by rank of the result's id."""
+    next_ms: int = 0
+    expires_ms: int = 0
+    last_attempt: int = ATTEMPTS
+    expired: bool = False
+    escalated: bool = False
+    retried: int = 0
+    overflowed: bool = False
+    """It has more reasons than are kept: only a person releases it."""
+    published: str = ""
+    """The hash of the notice that its incidents received last."""
+    superseded: str | None = None
+    """The rollback that was given up last, since its goal was found to be bad."""
+    incident: str = ""
+    """Whose reason the last command names: the next one names it too as long as it is there."""
+
+    @property
+    def key(self) -> str:
+        """Its key among the things of the component."""
+        return thing_key(self.action, self.target)
+
+    @property
+    def in_force(self) -> CommandSpec | None:
+        """The command that waits for an answer, or has it."""
+        if self.state is HoldState.RELEASED:
+            return self.release
+        return self.command if self.state is HoldState.HELD else None
+
+    def answer(self) -> tuple[int, int, str] | None:
+        """Return time, status and text of the answer that counts: a success, else the last."""
+        spec = self.in_force
+        answers = [
+            result[1:] for result in self.results.values() if spec and result[0] == spec.command_id
+        ]
+        return max(answers, key=lambda answer: (answer[1] == OK, answer), default=None)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the command in force succeeded."""
+        answer = self.answer()
+        return answer is not None and answer[1] == OK
+
+    @property
+    def is_forgettable(self) -> bool:
+        """Whether nothing was ever issued and nothing calls for it: there is no id to keep."""
+        return (
+            self.state is HoldState.IDLE
+            and not self.generation
+            and not self.overflowed
+            and self.given_up is None
+            and not any(reason.calls for reason in self.reasons.values())
+        )
+
+    def standing(self) -> list[Reason]:
+        """Return the reasons that justify containment, by incident."""
+        return [reason for _, reason in sorted(self.reasons.items()) if reason.state.stands]
+
+    def asked(self) -> list[Reason]:
+        """Return the reasons that wait for a person, by incident."""
+        return [
+            reason
+            for _, reason in sorted(self.reasons.items())
+            if reason.state is ReasonState.ASKED
+        ]
+
+
+class Suspects(msgspec.Struct, array_like=True):
+    """Versions of the component that one incident suspects."""
+
+    revision: int
+    names: tuple[str, ...] = ()
+    """Digests, and versions behind an `@`."""
+    truncated: bool = False
+    """There are more than are kept."""
+
+
+class HoldRow(msgspec.Struct, array_like=True):
+    """What concerns a component of a tenant as a whole."""
+
+    tenant: str
+    component: str
+    revision: int = 0
+    """Counts the records that were taken in: the revision of what is published."""
+    suspicions: dict[str, Suspects] = msgspec.field(default_factory=dict)
+    """By incident."""
+    suspicions_overflowed: bool = False
+    """More incidents suspect versions than are kept."""
+    things_overflowed: bool = False
+    """More actions are called for than are kept."""
+    published: str = ""
+    """The hash of the record on the topic of holds."""
+
+
+class Hold(msgspec.Struct):
+    """A component of a tenant with all that is held of it."""
+
+    row: HoldRow
+    things: dict[str, Thing] = msgspec.field(default_factory=dict)
+
+    @property
+    def suspects_everything(self) -> bool:
+        """Whether more versions are suspected than are kept: only a person goes back to one."""
+        return self.row.suspicions_overflowed or any(
+            suspects.truncated for suspects in self.row.suspicions.values()
+        )
+
+    @property
+    def is_forgettable(self) -> bool:
+        """Whether nothing is held and no version is suspected."""
+        suspected = any(suspects.names for suspects in self.row.suspicions.values())
+        return not (self.things or suspected or self.row.things_overflowed or self.row.published)
+
+
+class Effects(msgspec.Struct):
+    """What follows from a step."""
+
+    commands: list[tuple[CommandSpec, bool]] = msgspec.field(default_factory=list)
+    """Each with whether it is only proposed."""
+    escalations: list[tuple[CommandSpec, str]] = msgspec.field(default_factory=list)
+
+
+def thing_key(action: str, target: str) -> str:
+    """Return the key of an action on a target."""
+    return f"{action} {target}"

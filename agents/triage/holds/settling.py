@@ -1,0 +1,239 @@
+"""Decides for a hold what to propose, issue, give up and release. Pure: rows in, commands out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from agents.triage.containment import command_id, no_goal, reversal
+from agents.triage.holds.attempts import begin, retry
+from agents.triage.holds.goals import best_goal, goes_to_bad
+from agents.triage.holds.rows import Effects, Hold, Reason, Thing
+from schemas.incidents.commands import CommandSpec
+from schemas.incidents.holds import HoldState, ReasonState
+from schemas.incidents.states import Action, Mode
+
+_ORDER: Final = (
+    Action.QUARANTINE,
+    Action.BLOCK,
+    Action.HOLD_PIPELINE,
+    Action.REVOKE,
+    Action.ROLLBACK,
+)
+"""What is taken out of use comes before what is switched, and is put back before it."""
+
+
+def settle(hold: Hold, now_ms: int) -> Effects:
+    """Issue, propose, give up and release what is due; the same state again does nothing.
+
+    Args:
+        hold: The component.
+        now_ms: The broker's timestamp of the record that led here.
+    """
+    effects = Effects()
+    for thing in sorted(
+        hold.things.values(), key=lambda thing: (_ORDER.index(thing.action), thing.target)
+    ):
+        _settle(hold, thing, now_ms, effects)
+    return effects
+
+
+def _settle(hold: Hold, thing: Thing, now_ms: int, effects: Effects) -> None:
+    if thing.state is HoldState.HELD:
+        _reconsider(hold, thing, now_ms, effects)
+    if thing.state is HoldState.HELD:
+        return
+    for reason in thing.reasons.values():
+        if (
+            reason.state is ReasonState.APPROVED
+            and reason.spec.rollback_digest is not None
+            and goes_to_bad(hold, reason.spec)
+        ):
+            # The person approved going back to that version, and to no other.
+            reason.state = ReasonState.ASKED
+    standing, asked = thing.standing(), thing.asked()
+    if standing:
+        _issue(hold, thing, standing, now_ms, effects)
+    elif asked:
+        _propose(hold, thing, asked, effects)
+    elif thing.given_up is not None:
+        _release(hold, thing, thing.given_up, now_ms, effects)
+    elif thing.state is HoldState.PROPOSED:
+        _withdraw(thing, effects)
+    retry(thing, now_ms, effects)
+
+
+def _reconsider(hold: Hold, thing: Thing, now_ms: int, effects: Effects) -> None:
+    """Look whether a command in force still is what the reasons call for."""
+    spec, standing = thing.command, thing.standing()
+    assert spec is not None
+    if not standing:
+        if not thing.overflowed:
+            _release(hold, thing, spec, now_ms, effects)
+    elif spec.dry_run and not all(reason.spec.dry_run for reason in standing):
+        # It changed nothing: there is nothing to release.
+        _begin_anew(thing)
+        thing.command = None
+    elif thing.action is Action.ROLLBACK and goes_to_bad(hold, spec):
+        _give_up(thing, spec)
+    else:
+        retry(thing, now_ms, effects)
+
+
+def _begin_anew(thing: Thing) -> None:
+    thing.generation += 1
+    thing.state = HoldState.IDLE
+
+
+def _give_up(thing: Thing, spec: CommandSpec) -> None:
+    _begin_anew(thing)
+    thing.command, thing.given_up = None, spec
+    thing.escalated = False
+    thing.superseded = spec.command_id
+
+
+def warn_of_given_up(thing: Thing, following: CommandSpec | None, effects: Effects) -> None:
+    """Escalate once that a rollback was given up, and what takes its place."""
+    spec = thing.given_up
+    if spec is None or thing.escalated:
+        return
+    thing.escalated = True
+    name = following and (following.rollback_version or following.rollback_digest)
+    effects.escalations.append(
+        (
+            spec,
+            f"{spec.rollback_version or spec.rollback_digest} was found to be bad since; "
+            + (f"{name} takes its place" if name else "no other good version is known"),
+        )
+    )
+
+
+def _command(hold: Hold, thing: Thing, reasons: list[Reason]) -> CommandSpec | None:
+    """Return the command that reasons call for; None where there is nothing to go back to."""
+    chosen = next((reason for reason in reasons if reason.incident == thing.incident), reasons[0])
+    thing.incident, base = chosen.incident, chosen.spec
+    after = base.after
+    if thing.action is Action.ROLLBACK:
+        goal = best_goal(hold, thing)
+        if goal is None:
+            return None
+        base = msgspec.structs.replace(
+            base, rollback_version=goal.version, rollback_digest=goal.digest
+        )
+        after = (*after, *_quarantines(hold))
+    return msgspec.structs.replace(
+        base,
+        command_id=command_id("", hold.row.tenant, thing.action, thing.target, thing.generation),
+        generation=thing.generation,
+        hold=hold.row.component,
+        after=after,
+        replaces=_replaced(thing),
+        dry_run=all(reason.spec.dry_run for reason in reasons),
+        attempt=1,
+    )
+
+
+def _quarantines(hold: Hold) -> Iterable[str]:
+    """Yield the quarantines of the component that are issued or proposed."""
+    for _, thing in sorted(hold.things.items()):
+        if (
+            thing.action is Action.QUARANTINE
+            and thing.state in {HoldState.HELD, HoldState.PROPOSED}
+            and thing.command is not None
+        ):
+            yield thing.command.command_id
+
+
+def _replaced(thing: Thing) -> str | None:
+    """Return the command that the next one replaces: it may still wait, or was not undone."""
+    if thing.given_up is not None:
+        return thing.given_up.command_id
+    if thing.state is HoldState.RELEASED and thing.release is not None and not thing.is_done:
+        return thing.release.undoes
+    return None if thing.command is None else thing.command.replaces
+
+
+def _issue(hold: Hold, thing: Thing, standing: list[Reason], now_ms: int, effects: Effects) -> None:
+    spec = _command(hold, thing, standing)
+    if spec is None:
+        thing.state, thing.command = HoldState.IDLE, None
+        return
+    automatic = any(reason.state is ReasonState.AUTOMATIC for reason in standing)
+    spec = msgspec.structs.replace(spec, mode=Mode.AUTOMATIC if automatic else Mode.APPROVED)
+    warn_of_given_up(thing, spec, effects)
+    thing.command = begin(thing, spec, now_ms)
+    thing.state, thing.release, thing.given_up = HoldState.HELD, None, None
+    effects.commands.append((thing.command, False))
+
+
+def _propose(hold: Hold, thing: Thing, asked: list[Reason], effects: Effects) -> None:
+    proposed = thing.command if thing.state is HoldState.PROPOSED else None
+    if (
+        proposed is not None
+        and proposed.dry_run
+        and not all(reason.spec.dry_run for reason in asked)
+    ):
+        _begin_anew(thing)
+        proposed = thing.command = None
+    spec = _command(hold, thing, asked)
+    if spec is None:
+        if proposed is not None:
+            effects.commands.append((_advised(thing, proposed), True))
+        thing.state, thing.command = HoldState.IDLE, None
+        return
+    spec = msgspec.structs.replace(spec, mode=Mode.PROPOSAL, expires=asked[0].spec.expires)
+    warn_of_given_up(thing, spec, effects)
+    if proposed is None or _goal_in(proposed) != _goal_in(spec):
+        effects.commands.append((spec, True))
+        thing.command = spec
+    thing.state = HoldState.PROPOSED
+
+
+def _goal_in(spec: CommandSpec) -> tuple[str | None, str | None]:
+    return spec.rollback_version, spec.rollback_digest
+
+
+def _withdraw(thing: Thing, effects: Effects) -> None:
+    """Withdraw a proposal; where the action is only advised by now, publish it as advice."""
+    proposed = thing.command
+    if proposed is not None and any(
+        reason.spec.mode is Mode.ADVISED for reason in thing.reasons.values()
+    ):
+        effects.commands.append((_advised(thing, proposed), True))
+    thing.state, thing.command = HoldState.IDLE, None
+
+
+def _advised(thing: Thing, proposed: CommandSpec) -> CommandSpec:
+    is_rollback = thing.action is Action.ROLLBACK
+    return msgspec.structs.replace(
+        proposed,
+        mode=Mode.ADVISED,
+        rollback_version=None,
+        rollback_digest=None,
+        reason=no_goal(thing.target) if is_rollback else proposed.reason,
+    )
+
+
+def _release(hold: Hold, thing: Thing, spec: CommandSpec, now_ms: int, effects: Effects) -> None:
+    """Release a command, whatever was answered so far: the responder undoes what it changed."""
+    undo = reversal(spec, "no reason for it is left")
+    _begin_anew(thing)
+    thing.command, thing.given_up, thing.superseded = None, None, None
+    if undo is None:
+        return
+    if thing.action is Action.ROLLBACK:
+        # A switch forward waits until the version that it switches to is restored.
+        after = tuple(
+            other.release.command_id
+            for _, other in sorted(hold.things.items())
+            if other.action is Action.QUARANTINE
+            and other.state is HoldState.RELEASED
+            and other.release is not None
+            and not other.is_done
+        )
+        undo = msgspec.structs.replace(undo, after=after)
+    thing.release = begin(thing, undo, now_ms)
+    thing.state = HoldState.RELEASED
+    effects.commands.append((thing.release, False))

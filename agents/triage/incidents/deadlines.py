@@ -1,0 +1,131 @@
+"""When time next matters to incidents: commands that wait, and ended incidents to be forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from agents.triage.incidents.incident_rows import IncidentRows
+from agents.triage.incidents.rows import (
+    ACTIONS,
+    ASKED,
+    CLOCK,
+    COMMANDS,
+    CORE,
+    EXPIRY,
+    FINDINGS,
+    KEEP_DAYS,
+    SEEN,
+    SYSTEMS,
+    TENANTS,
+    WAITING,
+    ClockRow,
+    ExpiryRow,
+    WaitingRow,
+)
+from agents.triage.ledger.rows import DAY_MS
+from agents.triage.store import SEPARATOR, Store, row_key
+
+AT_ONCE: Final = 10_000
+"""Rows that one tick looks at."""
+_RETRY_DAYS: Final = 30
+"""An incident that is still open is looked at again after so long."""
+
+
+class Deadlines:
+    """The clock of one partition and the rows that wait for it."""
+
+    def __init__(self, store: Store) -> None:
+        """Read the clock.
+
+        Args:
+            store: The batch's rows.
+        """
+        self._store = store
+        self._clock = store.load(row_key(CLOCK, "incidents"), ClockRow) or ClockRow()
+
+    @property
+    def now_ms(self) -> int:
+        """The last tick, in milliseconds since the epoch."""
+        return self._clock.time_ms
+
+    def advance(self, now_ms: int) -> bool:
+        """Set the clock; return False if it stood there or later already."""
+        if now_ms <= self._clock.time_ms:
+            return False
+        self._clock.time_ms = now_ms
+        self._save()
+        return True
+
+    def _save(self) -> None:
+        self._store.save(row_key(CLOCK, "incidents"), self._clock)
+
+    def due(self) -> Iterator[tuple[str, WaitingRow]]:
+        """Yield the parts for which time matters by now, with the keys of their rows."""
+        page = list(
+            self._store.scan(
+                WAITING, row_type=WaitingRow, limit=AT_ONCE, after=self._clock.waiting_after
+            )
+        )
+        # However many wait, the next tick goes on behind them: none is left out for ever.
+        self._clock.waiting_after = page[-1][0] if len(page) == AT_ONCE else ""
+        self._save()
+        for key, waiting in page:
+            if waiting.due_ms <= self.now_ms:
+                yield key, waiting
+
+    def wait(self, incident: str, tenant: str, due_ms: int | None) -> None:
+        """Note when time next matters to a tenant's part; None: it does not."""
+        key = row_key(WAITING, incident, tenant)
+        known = self._store.load(key, WaitingRow)
+        if due_ms is None:
+            if known is not None:
+                self._store.delete(key)
+        elif known is None or known.due_ms != due_ms:
+            self._store.save(key, WaitingRow(incident=incident, tenant=tenant, due_ms=due_ms))
+
+    # -- forgetting --------------------------------------------------------------------------------
+
+    def seen(self, case: IncidentRows, at_ms: int) -> None:
+        """Note that a record about an incident was read: it is kept for `KEEP_DAYS` from now."""
+        if at_ms // DAY_MS <= case.core.last_ms // DAY_MS:
+            return
+        if not case.core.last_ms:
+            self.look_again(case.incident, at_ms // DAY_MS + KEEP_DAYS)
+        case.core.last_ms = at_ms
+        case.save_core()
+
+    def look_again(self, incident: str, day: int) -> None:
+        """Look on a day whether an incident can be forgotten."""
+        self._store.save(row_key(EXPIRY, f"{day:08d}", incident), ExpiryRow(incident=incident))
+
+    def to_look_at(self) -> Iterator[str]:
+        """Yield, once a day, the incidents that may be forgotten."""
+        today = self.now_ms // DAY_MS
+        if today <= self._clock.day:
+            return
+        self._clock.day = today
+        self._save()
+        for key, pointer in self._store.scan(EXPIRY, row_type=ExpiryRow, limit=AT_ONCE):
+            if int(key.split(SEPARATOR)[1]) > today:
+                break
+            self._store.delete(key)
+            yield pointer.incident
+
+    def postpone(self, case: IncidentRows) -> bool:
+        """Return whether it is too early to forget an incident, and look at it again later."""
+        today = self.now_ms // DAY_MS
+        due = case.core.last_ms // DAY_MS + KEEP_DAYS
+        if not case.core.is_open and due <= today:
+            return False
+        self.look_again(case.incident, max(due, today + _RETRY_DAYS))
+        return True
+
+    def forget(self, incident: str) -> None:
+        """Remove all rows of an incident."""
+        self._store.delete(row_key(CORE, incident))
+        self._store.delete(row_key(SEEN, incident))
+        for kind in (FINDINGS, SYSTEMS, ACTIONS, ASKED, WAITING):
+            prefix = row_key(kind, incident) + SEPARATOR
+            for key in self._store.scan_keys(prefix, TENANTS * COMMANDS):
+                self._store.delete(key)

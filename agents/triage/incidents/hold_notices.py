@@ -1,0 +1,132 @@
+"""Takes in the notices of holds about the commands that a tenant's part calls for."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from agents.triage.bounded_sets import stable_rank
+from agents.triage.containment import command_id
+from agents.triage.holds.rows import thing_key
+from agents.triage.incidents.incident_rows import IncidentRows
+from agents.triage.incidents.rows import CommandState
+from agents.triage.ledger.rows import from_ms, to_ms
+from schemas.incidents.holds import HoldNotice, HoldState
+from schemas.incidents.states import CommandPhase, Mode
+
+ANSWER: Final = "hold"
+"""Where a command keeps the answer that its hold reported."""
+
+
+def on_notice(case: IncidentRows, notice: HoldNotice) -> bool:
+    """Take in a hold's notice about a command that the tenant's part called for.
+
+    Returns:
+        Whether anything changed.
+    """
+    asked = case.asked(notice.tenant)
+    key = thing_key(notice.action, notice.target)
+    rank = stable_rank(notice.action, notice.target)
+    if notice.revision <= asked.heard.get(rank, 0):
+        return False
+    if notice.answers < asked.revisions.get(rank, 0):
+        # The hold had not taken in the latest reason yet: the answer to that is under way.
+        return False
+    asked.heard[rank] = notice.revision
+    if notice.generation:
+        asked.generations[key] = notice.generation
+    else:
+        asked.generations.pop(key, None)
+    case.save_asked(asked)
+    row = case.actions(notice.tenant)
+    own = [
+        command
+        for command in row.commands.values()
+        if (command.spec.action, command.spec.target) == (notice.action, notice.target)
+        and command.phase is not CommandPhase.SUPERSEDED
+    ]
+    if not own:
+        return True
+    command = own[-1]
+    if command.spec.command_id == notice.superseded and not command.lifted:
+        command.phase = CommandPhase.SUPERSEDED
+        if notice.command is not None:
+            row.commands[notice.command.command_id] = _following(command, notice)
+    elif notice.state is HoldState.RELEASED:
+        _renamed(row.commands, command, notice)
+        _released(row.commands, command, notice)
+    else:
+        _renamed(row.commands, command, notice)
+        _follow(command, notice)
+    case.save(row)
+    return True
+
+
+def _following(before: CommandState, notice: HoldNotice) -> CommandState:
+    """Return the rollback that takes the place of one that was given up."""
+    spec = notice.command
+    assert spec is not None
+    held = notice.state is HoldState.HELD
+    return CommandState(
+        spec=msgspec.structs.replace(spec, incident=before.spec.incident),
+        phase=CommandPhase.ISSUED if held else CommandPhase.PROPOSED,
+        since_ms=before.since_ms,
+        expires_ms=to_ms(spec.expires) if spec.expires else before.expires_ms,
+    )
+
+
+def _renamed(commands: dict[str, CommandState], command: CommandState, notice: HoldNotice) -> None:
+    """File a command under the id that its hold gives it: the generation is the hold's."""
+    spec = command.spec
+    renamed = command_id("", notice.tenant, notice.action, notice.target, notice.generation)
+    if (
+        renamed == spec.command_id
+        or command.lifted
+        or command.phase in {CommandPhase.GONE, CommandPhase.RELEASED}
+    ):
+        return
+    command.spec = msgspec.structs.replace(spec, command_id=renamed, generation=notice.generation)
+    kept = list(commands.items())
+    commands.clear()
+    commands.update((renamed if other is command else key, other) for key, other in kept)
+
+
+def _follow(command: CommandState, notice: HoldNotice) -> None:
+    issued = notice.command
+    if issued is not None and not command.lifted:
+        command.spec = msgspec.structs.replace(
+            command.spec,
+            rollback_version=issued.rollback_version,
+            rollback_digest=issued.rollback_digest,
+            replaces=issued.replaces,
+            attempt=issued.attempt,
+            expires=issued.expires if notice.state is HoldState.HELD else command.spec.expires,
+        )
+    if (
+        command.phase in {CommandPhase.ISSUED, CommandPhase.EXPIRED}
+        and command.spec.mode is not Mode.PROPOSAL
+    ):
+        command.phase = CommandPhase.EXPIRED if notice.expired else CommandPhase.ISSUED
+    command.results = _answer(notice)
+
+
+def _answer(notice: HoldNotice) -> dict[str, tuple[int, int, str]]:
+    if notice.status is None:
+        return {}
+    at = to_ms(notice.answered_at) if notice.answered_at else 0
+    return {ANSWER: (at, notice.status, notice.status_text)}
+
+
+def _released(commands: dict[str, CommandState], command: CommandState, notice: HoldNotice) -> None:
+    """Show the command that reverses what the part called for."""
+    undo = notice.command
+    if undo is None or not (command.lifted or command.phase is CommandPhase.RELEASED):
+        return
+    commands[undo.command_id] = CommandState(
+        spec=undo,
+        phase=CommandPhase.EXPIRED if notice.expired else CommandPhase.ISSUED,
+        since_ms=to_ms(undo.expires or from_ms(0)),
+        expires_ms=to_ms(undo.expires or from_ms(0)),
+        results=_answer(notice),
+    )

@@ -1,0 +1,172 @@
+"""The states and kinds of incidents, commands and tasks, as they stand on the wire."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class IncidentStatus(StrEnum):
+    """How far an incident, or one tenant's part of it, is."""
+
+    NEW = "new"
+    ACKNOWLEDGED = "acknowledged"
+    CONTAINED = "contained"
+    RECOVERING = "recovering"
+    SUPPRESSED = "suppressed"
+    CLOSED = "closed"
+    FALSE_POSITIVE = "false-positive"
+    WITHDRAWN = "withdrawn"
+    """Its findings were withdrawn by their source."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is done about it."""
+        return self in {
+            IncidentStatus.CLOSED,
+            IncidentStatus.FALSE_POSITIVE,
+            IncidentStatus.WITHDRAWN,
+        }
+
+    @property
+    def refuted(self) -> bool:
+        """Whether what was found does not hold, so that its containment ends."""
+        return self in {IncidentStatus.FALSE_POSITIVE, IncidentStatus.WITHDRAWN}
+
+
+class Phase(StrEnum):
+    """The phase of the procedure that an incident is in."""
+
+    DETECTION = "detection"
+    CONTAINMENT = "containment"
+    INVESTIGATION = "investigation"
+    ERADICATION = "eradication"
+    POST_INCIDENT = "post-incident"
+
+
+class Activity(StrEnum):
+    """What an alert's record does with the alert: an OCSF activity."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    CLOSE = "close"
+
+
+class Pattern(StrEnum):
+    """Whether an incident stands alone."""
+
+    ISOLATED = "isolated"
+    PATTERN = "pattern"
+
+
+class Action(StrEnum):
+    """What a command does. The actions of the last group reverse those of the second."""
+
+    CAPTURE_EVIDENCE = "capture-evidence"
+    INVESTIGATE = "investigate"
+    REBUILD = "rebuild"
+
+    QUARANTINE = "quarantine"
+    ROLLBACK = "rollback"
+    BLOCK = "block"
+    REVOKE = "revoke"
+    HOLD_PIPELINE = "hold-pipeline"
+
+    RESTORE = "restore"
+    ROLL_FORWARD = "roll-forward"
+    UNBLOCK = "unblock"
+    RELEASE_PIPELINE = "release-pipeline"
+
+
+class TargetType(StrEnum):
+    """What a command's target names."""
+
+    COMPONENT = "component"
+    DIGEST = "digest"
+    SOURCE = "source"
+    IDENTITY = "identity"
+    PIPELINE = "pipeline"
+    SYSTEM = "system"
+
+
+class Mode(StrEnum):
+    """Who may let a command run."""
+
+    AUTOMATIC = "automatic"
+    PROPOSAL = "proposal"
+    """A person decides."""
+    ADVISED = "advised"
+    """Nothing carries it out unless a person approves it."""
+    APPROVED = "approved"
+    """A proposal that a person approved."""
+
+
+class CommandStatus(StrEnum):
+    """The state of a command, as documents show it."""
+
+    PROPOSED = "proposed"
+    ADVISED = "advised"
+    ISSUED = "issued"
+    WORKING = "working"
+    DONE = "done"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    REVERSED = "reversed"
+    SUPERSEDED = "superseded"
+    """The version it goes back to was found to be bad since."""
+
+
+class CommandPhase(StrEnum):
+    """How far an incident is with a command that it calls for."""
+
+    PROPOSED = "proposed"
+    ISSUED = "issued"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    RELEASED = "released"
+    """A person ended the reason of a closed incident."""
+    GONE = "gone"
+    """Its reason was withdrawn before it was issued."""
+    SUPERSEDED = "superseded"
+    """The version it goes back to was found to be bad since."""
+
+
+class TaskKind(StrEnum):
+    """What a task asks for."""
+
+    REPLACE = "replace"
+    REBUILD = "rebuild"
+    RETRAIN = "retrain"
+    ROTATE = "rotate"
+    PATCH = "patch"
+    """Close the entry point."""
+    EVALUATE = "evaluate"
+
+
+class TaskState(StrEnum):
+    """How far a task is."""
+
+    OPEN = "open"
+    DONE = "done"
+    RECURRED = "recurred"
+    """It was done, and what it was about came back."""
+
+
+class CaseOutcome(StrEnum):
+    """What the ledger's rows hear of an incident."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    DISMISSED = "dismissed"
+
+
+class Occurrence(StrEnum):
+    """What an entry of a timeline reports."""
+
+    FOUND = "found"
+    EXPOSED = "exposed"
+    WITHDRAWN = "withdrawn"
+    DECIDED = "decided"
+    COMMANDED = "commanded"
+    RESULT = "result"
+    RECOVERED = "recovered"

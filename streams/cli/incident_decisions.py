@@ -1,0 +1,258 @@
+"""`tidewatch incidents`: the decisions of people about incidents, their commands and tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from schemas.canonical import stable_id
+from schemas.channels import Channel
+from schemas.decisions import Decision, DecisionKind
+from schemas.errors import TidewatchError
+from schemas.incidents.views import IncidentDocument
+from streams.cli.choices import chosen_command, chosen_task
+from streams.cli.frame import connected_settings, example
+from streams.cli.incident_records import IncidentArgument, all_incidents, one_incident
+from streams.cli.output import print_line
+
+if TYPE_CHECKING:
+    from schemas.incidents.commands import CommandView
+    from streams.settings import Settings
+    from streams.signing_keys import Signer
+
+TargetArgument = Annotated[str, typer.Argument(help="who it is assigned to")]
+CommandArgument = Annotated[
+    str, typer.Argument(help="the command's number, its id, or the beginning of its id")
+]
+WaitOption = Annotated[bool, typer.Option("--wait", help="until something came of it")]
+WAIT_SECONDS: Final = 60.0
+WAIT_STEP: Final = 0.5
+ReasonOption = Annotated[str, typer.Option(help="why; kept with the incident")]
+TenantOption = Annotated[
+    str | None, typer.Option(help="for this tenant only; all of the incident by default")
+]
+
+
+async def _send(settings: Settings, decision: Decision, signer: Signer) -> None:
+    import aiokafka  # noqa: PLC0415 -- only a decision is written
+
+    from agents.messages import decision_message  # noqa: PLC0415 -- the same
+    from streams.kafka.client import client_options  # noqa: PLC0415 -- the same
+    from streams.kafka.topics import ensure_topics, topic_name  # noqa: PLC0415 -- the same
+
+    await ensure_topics(settings, channels=[Channel.DECISIONS])
+    message = decision_message(decision, signer.key)
+    producer = aiokafka.AIOKafkaProducer(**client_options(settings), enable_idempotence=True)
+    await producer.start()
+    try:
+        await producer.send_and_wait(
+            topic_name(settings, Channel.DECISIONS),
+            value=message.value,
+            key=message.key.encode(),
+            headers=list(message.headers),
+        )
+    finally:
+        await producer.stop()
+
+
+def decide(
+    kind: DecisionKind,
+    incident: str,
+    reason: str,
+    *,
+    tenant: str | None = None,
+    target: str | None = None,
+    days: float | None = None,
+    passed: bool | None = None,
+) -> IncidentDocument:
+    """Write one signed decision to the topic; return the incident as it was before.
+
+    The key of the settings signs it, in the name of the actor that the key is bound to.
+
+    Args:
+        kind: What is decided.
+        incident: The incident's id, or its beginning.
+        reason: Why.
+        tenant: For one tenant only.
+        target: A command, an assignee, an indicator or a task.
+        days: Until when, for a suppression.
+        passed: The result, for an evaluation.
+    """
+    from schemas.key_bindings import authorise_decision  # noqa: PLC0415 -- only to sign
+    from streams.signing_keys import load_signer  # noqa: PLC0415 -- the same
+
+    document = one_incident(incident)
+    settings = connected_settings()
+    signer = load_signer(settings.state_dir, settings.signing_key)
+    now = datetime.now(UTC)
+    decision = Decision(
+        id=stable_id("dec", document.id, kind, tenant or "", target or "", now.isoformat()),
+        incident=document.id,
+        actor=signer.binding.actor,
+        decision=kind,
+        reason=reason,
+        time=now,
+        tenant=tenant,
+        target=target,
+        expires=now + timedelta(days=days) if days is not None else None,
+        passed=passed,
+    )
+    authorise_decision(decision, signer.key.kid, signer.binding)
+    asyncio.run(_send(settings, decision, signer))
+    print_line(f"{kind} {document.id}: written as {decision.id}")
+    return document
+
+
+def _plain_decision(app: typer.Typer, kind: DecisionKind, help_text: str) -> None:
+    """Add the command of a decision that needs a reason and nothing else."""
+
+    def command(
+        incident: IncidentArgument, *, reason: ReasonOption, tenant: TenantOption = None
+    ) -> None:
+        decide(kind, incident, reason, tenant=tenant)
+
+    command.__doc__ = help_text
+    line = f'tidewatch incidents {kind} inc-3f2a --reason "seen by the night shift"'
+    app.command(kind.value, epilog=example(line))(command)
+
+
+def _targeted_decision(
+    app: typer.Typer, kind: DecisionKind, example_target: str, help_text: str
+) -> None:
+    """Add the command of a decision about a command or a person."""
+
+    def command(
+        incident: IncidentArgument,
+        target: TargetArgument,
+        *,
+        reason: ReasonOption,
+        tenant: TenantOption = None,
+    ) -> None:
+        decide(kind, incident, reason, tenant=tenant, target=target)
+
+    command.__doc__ = help_text
+    line = f'tidewatch incidents {kind} inc-3f2a {example_target} --reason "agreed in the call"'
+    app.command(kind.value, epilog=example(line))(command)
+
+
+def _about_command(app: typer.Typer, kind: DecisionKind, help_text: str) -> None:
+    """Add the command of a decision about one containment command."""
+
+    def command(
+        incident: IncidentArgument,
+        target: CommandArgument,
+        *,
+        reason: ReasonOption,
+        tenant: TenantOption = None,
+        wait: WaitOption = False,
+    ) -> None:
+        document = one_incident(incident)
+        view = chosen_command(document, target, kind, tenant)
+        spec = view.spec
+        decide(kind, document.id, reason, tenant=tenant, target=spec.command_id)
+        print_line(f"{kind}: {spec.action} {spec.target} of {spec.tenant} ({spec.command_id})")
+        if wait:
+            print_line(f"now {_awaited(document.id, view)}")
+
+    command.__doc__ = help_text
+    number = 2 if kind is DecisionKind.RETRY else 1
+    line = f'tidewatch incidents {kind} inc-3f2a {number} --reason "looked at it"'
+    app.command(kind.value, epilog=example(line))(command)
+
+
+def _awaited(incident: str, before: CommandView) -> str:
+    """Return the state of a command once it is another than before.
+
+    Raises:
+        TidewatchError: Nothing changed in time.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        document = all_incidents().get(incident)
+        for view in document.commands if document is not None else ():
+            same = view.spec.command_id == before.spec.command_id
+            if same and (view.state, view.spec.attempt) != (before.state, before.spec.attempt):
+                return view.state
+        time.sleep(WAIT_STEP)
+    raise TidewatchError(
+        f"nothing came of it within {WAIT_SECONDS:.0f} s",
+        where=before.spec.command_id,
+        remedy="the decision is written: see tidewatch doctor, and whether the workers run",
+    )
+
+
+def complete(
+    incident: IncidentArgument,
+    task: Annotated[str, typer.Argument(help="its number, its id, or the beginning of its id")],
+    *,
+    reason: ReasonOption,
+    tenant: TenantOption = None,
+) -> None:
+    """Say that a task for people is done: a rotation, a rebuild, a replacement."""
+    document = one_incident(incident)
+    chosen = chosen_task(document, task, tenant)
+    decide(
+        DecisionKind.EVALUATION,
+        document.id,
+        reason,
+        tenant=tenant or chosen.tenant,
+        target=chosen.id,
+        passed=True,
+    )
+    print_line(f"completed: {chosen.text}")
+
+
+def suppress(
+    incident: IncidentArgument,
+    *,
+    reason: ReasonOption,
+    days: Annotated[float, typer.Option(min=0.01, max=365, help="for so long")],
+    tenant: TenantOption = None,
+) -> None:
+    """Keep the incident quiet for some days."""
+    decide(DecisionKind.SUPPRESS, incident, reason, tenant=tenant, days=days)
+
+
+def evaluation(
+    incident: IncidentArgument,
+    system: Annotated[str, typer.Argument(help="the system that was evaluated")],
+    *,
+    passed: Annotated[bool, typer.Option("--passed/--failed", help="the result")],
+    reason: ReasonOption,
+    tenant: TenantOption = None,
+) -> None:
+    """Report the result of a behavioural evaluation of a recovered system."""
+    decide(DecisionKind.EVALUATION, incident, reason, tenant=tenant, target=system, passed=passed)
+
+
+def add_decisions(app: typer.Typer) -> None:
+    """Add the commands by which people decide about incidents.
+
+    Args:
+        app: The group of commands.
+    """
+    for kind, help_text in (
+        (DecisionKind.ACKNOWLEDGE, "Say that somebody is on it."),
+        (DecisionKind.CLOSE, "Close the incident."),
+        (DecisionKind.FALSE_POSITIVE, "Close it as harmless, and undo what was contained."),
+        (DecisionKind.REOPEN, "Open a closed incident again."),
+        (DecisionKind.SHARE, "Share it with partners, however few tenants it affects."),
+    ):
+        _plain_decision(app, kind, help_text)
+    _targeted_decision(app, DecisionKind.ASSIGN, "alice", "Give the incident to somebody.")
+    for kind, help_text in (
+        (DecisionKind.APPROVE, "Let a proposed or advised command be issued."),
+        (DecisionKind.REJECT, "Refuse a proposed command."),
+        (DecisionKind.RETRY, "Have a failed or expired command tried again."),
+    ):
+        _about_command(app, kind, help_text)
+    for command, line in (
+        (complete, 'complete inc-3f2a 1 --reason "key rotated"'),
+        (suppress, 'suppress inc-3f2a --days 30 --reason "known"'),
+        (evaluation, 'evaluation inc-3f2a host-1 --passed --reason "suite 4"'),
+    ):
+        app.command(epilog=example(f"tidewatch incidents {line}"))(command)

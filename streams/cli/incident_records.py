@@ -1,0 +1,54 @@
+"""Reads incidents from their topic, and finds the one that a person names."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from schemas.channels import Channel
+from schemas.errors import TidewatchError
+from schemas.incidents.views import IncidentDocument
+from streams.cli.frame import connected_settings
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+
+IncidentArgument = Annotated[str, typer.Argument(help="the incident's id, or its beginning")]
+
+
+async def _read(settings: Settings) -> dict[str, IncidentDocument]:
+    """Return the last record of every incident."""
+    from streams.kafka.reader import full_name, read_topic  # noqa: PLC0415 -- brings Kafka
+
+    found: dict[str, IncidentDocument] = {}
+    topic = full_name(settings, Channel.INCIDENTS)
+    async for record in read_topic(settings, topic, from_start=True, follow=False):
+        key = (record.key or b"").decode("utf-8", "replace")
+        if record.value is None:
+            found.pop(key, None)
+        else:
+            found[key] = msgspec.json.decode(record.value, type=IncidentDocument)
+    return found
+
+
+def all_incidents() -> dict[str, IncidentDocument]:
+    """Return every incident by id, read from the topic."""
+    return asyncio.run(_read(connected_settings()))
+
+
+def one_incident(start: str) -> IncidentDocument:
+    """Return the incident whose id is or begins with `start`.
+
+    Raises:
+        TidewatchError: There is none, or more than one.
+    """
+    matching = [doc for key, doc in all_incidents().items() if key.startswith(start)]
+    if len(matching) != 1:
+        raise TidewatchError(
+            f"{'no' if not matching else 'more than one'} incident begins with {start!r}",
+            remedy="see: tidewatch incidents list",
+        )
+    return matching[0]
