@@ -22,6 +22,7 @@ from agents.response.durable import STAGING, write_whole
 from agents.response.outcome import BAD, OK, UNSUPPORTED, NotCarriedOutError, Outcome
 from schemas.cloudevents import format_time
 from schemas.components import InvalidComponentError, canonical_package, split_key
+from schemas.incidents.commands import CommandSpec
 
 MARK: Final = "# tidewatch "
 MAX_BYTES: Final = 16 * 1024 * 1024
@@ -42,7 +43,7 @@ def block(context: ActionContext) -> Outcome:
     path, value = _line(context.spec.target, context.site.blocklist)
     if context.spec.dry_run:
         return _answer("would be blocked", path, value)
-    note = _note(context.spec.command_id, context.spec.incident, context.begun, context.spec.reason)
+    note = _note(context.spec, context.begun)
     with _exclusive(path):
         lines = _read(path)
         kept = added(lines, value, note, context.spec.command_id)
@@ -144,9 +145,11 @@ def _answer(text: str, path: Path, value: str, **more: bool) -> Outcome:
     return Outcome(status=OK, status_text=text, results=results)
 
 
-def _note(command_id: str, incident: str, at: datetime, reason: str) -> str:
-    shown = "".join(char if char.isprintable() else " " for char in f"{incident} {reason}")
-    return f"{MARK}{command_id} {format_time(at)} {shown[:300]}"
+def _note(spec: CommandSpec, at: datetime) -> str:
+    # Of a hold, which of its incidents the command names depends on which was first.
+    text = spec.reason if spec.hold else f"{spec.incident} {spec.reason}"
+    shown = "".join(char if char.isprintable() else " " for char in text)
+    return f"{MARK}{spec.command_id} {format_time(at)} {shown[:300]}"
 
 
 def _names(line: str, command_id: str) -> bool:

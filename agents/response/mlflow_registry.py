@@ -36,6 +36,8 @@ from schemas.incidents.commands import CommandSpec
 
 TAG: Final = "tidewatch.quarantine"
 """The tag of a version that is out of use; its value is the command's id."""
+TAKES_OVER: Final = "takes over"
+"""The note of a quarantine that found a version tagged by an earlier one of its hold."""
 MAX_ANSWER: Final = 16 * 1024 * 1024
 MAX_BYTES: Final = 200 * 1024**3
 """Of a version's artifacts that are read to verify it."""
@@ -233,19 +235,46 @@ def quarantine(context: ActionContext) -> Outcome:
             BAD, "the command names no version", where=context.spec.target[:200]
         )
     with Registry(config) as registry:
-        registry.version(name, version)
+        tagged_by = registry.tag_of(name, version)
         aliases = registry.aliases(name)
         mine = sorted(alias for alias, of in aliases.items() if of == version)
-        results = {"model": name, "version": version, "aliases_removed": mine, "tag": TAG}
+        results = {
+            "model": name,
+            "version": version,
+            "aliases_removed": mine,
+            "tag": TAG,
+            "changed": True,
+        }
+        if tagged_by not in {None, context.spec.command_id} and not mine:
+            return _quarantined_already(context, tagged_by or "", results)
         if context.spec.dry_run:
             return Outcome(status=OK, status_text="would be tagged", results=results)
         # the first run's list, also when it was killed half-way through removing them
         before = context.keep("aliases", orjson.dumps(dict.fromkeys(mine, version)).decode())
-        registry.set_tag(name, version, context.spec.command_id)
+        if tagged_by is None or tagged_by == context.spec.replaces:
+            registry.set_tag(name, version, context.spec.command_id)
         for alias in mine:
             registry.drop_alias(name, alias)
     results["aliases_removed"] = sorted(orjson.loads(before))
     return Outcome(status=OK, status_text="tagged and without aliases", results=results)
+
+
+def _quarantined_already(
+    context: ActionContext, tagged_by: str, results: dict[str, Any]
+) -> Outcome:
+    """Return that another command quarantined the version already.
+
+    This one changed nothing then, and its release gives nothing back; unless it takes the place of
+    the other, of the same hold.
+    """
+    takes_over = tagged_by == context.spec.replaces
+    if takes_over and not context.spec.dry_run:
+        context.keep(TAKES_OVER, tagged_by)
+    return Outcome(
+        status=OK,
+        status_text=f"quarantined already by {tagged_by}",
+        results={**results, "changed": takes_over},
+    )
 
 
 def restore(context: ActionContext) -> Outcome:
@@ -256,6 +285,7 @@ def restore(context: ActionContext) -> Outcome:
     """
     config, name = _model(context)
     version, undoes = context.spec.version, context.spec.undoes or ""
+    undoes = context.noted_by(undoes, TAKES_OVER) or undoes
     before = context.noted_by(undoes, "aliases")
     if before is None or version is None:
         return Outcome(status=OK, status_text="nothing was tagged: there is nothing to take back")
@@ -306,7 +336,7 @@ def rollback(context: ActionContext) -> Outcome:
     return Outcome(
         status=OK,
         status_text=f"{config.alias} is version {version}, its digest verified",
-        results={**results, "previous": previous or None},
+        results={**results, "previous": previous or None, "changed": previous != version},
     )
 
 

@@ -40,6 +40,19 @@ _RUNNING: Final = frozenset({"pipeline", "service", "deployment"})
 """Kinds that are the tenant's own doing: stopped or switched, never blocked."""
 
 
+_REASONS: Final = {
+    Action.CAPTURE_EVIDENCE: "evidence of {target} is captured before it is touched",
+    Action.INVESTIGATE: "other organisations report {target}, and Tidewatch has not established it",
+    Action.REBUILD: "{target} was made from a component that severe findings speak against",
+    Action.QUARANTINE: "severe findings speak against {target}",
+    Action.ROLLBACK: "severe findings speak against the version of {target} in use",
+    Action.BLOCK: "severe findings name {target}",
+    Action.REVOKE: "a component that severe findings speak against could reach {target}",
+    Action.HOLD_PIPELINE: "{target} uses a component that severe findings speak against",
+}
+"""The reason of a command, by action."""
+
+
 class Ground(msgspec.Struct, frozen=True, kw_only=True):
     """A finding that may justify containment, as far as the plan asks."""
 
@@ -325,15 +338,14 @@ class _Planner:
         """Return what is to be taken out of use: what systems hold, or what the findings name."""
         if self._of_publisher or not self._calls & _TAKEN_OUT:
             return []
-        by_target = {
-            # of several about one target the one with a digest sorts last
-            affected.target: affected
-            for affected in sorted(
-                _named(self._systems, self._firm),
-                key=lambda affected: tuple(part or "" for part in affected),
-            )
-            if affected.kind in _STORED | _SWITCHED
-        }
+        by_target: dict[str, _Affected] = {}
+        # Of several about one target the last counts: a system reports the digest of the whole
+        # component, a finding that of the file it is in.
+        for named in (_named((), self._firm), _named(self._systems, ())):
+            for affected in sorted(named, key=lambda affected: affected.digest or ""):
+                known = by_target.get(affected.target)
+                if affected.kind in _STORED | _SWITCHED and (known is None or affected.digest):
+                    by_target[affected.target] = affected
         return [by_target[target] for target in sorted(by_target)]
 
     def _quarantines(self) -> Iterator[CommandSpec]:
@@ -410,6 +422,21 @@ class _Planner:
             )
 
 
+def as_published(spec: CommandSpec) -> CommandSpec:
+    """Return a planned command as its record says it.
+
+    A command is issued once, for the first of its findings; what the record says must not depend
+    on which arrived first. So its reason follows from the action and the target, and names where
+    the findings are listed: the record of the hold, or of the incident.
+    """
+    listed = f"the hold of {spec.hold}" if spec.hold else f"incident {spec.incident}"
+    what = _REASONS[spec.action].format(target=spec.target)
+    is_advice = spec.action is Action.ROLLBACK and spec.rollback_digest is None
+    return msgspec.structs.replace(
+        spec, findings=(), reason=spec.reason if is_advice else f"{what}: see {listed}"
+    )
+
+
 def no_goal(component: str) -> str:
     """Return the reason of a rollback that names no version to go back to."""
     return f"no known-good version of {component} is known: choose one and verify"
@@ -418,11 +445,14 @@ def no_goal(component: str) -> str:
 def _named(systems: Iterable[SystemView], grounds: Iterable[Ground]) -> list[_Affected]:
     return [
         *(_Affected(system.component, system.version, system.digest) for system in systems),
-        *(
-            _Affected(ground.component, ground.version, digest_in(ground.indicator_key))
-            for ground in grounds
-        ),
+        *(_Affected(*_version_in(ground), digest_in(ground.indicator_key)) for ground in grounds),
     ]
+
+
+def _version_in(ground: Ground) -> tuple[str, str | None]:
+    """Return component and version of a finding; one about the root itself names both in one."""
+    component, version = split_version(ground.component)
+    return (component, version) if ground.version is None else (ground.component, ground.version)
 
 
 def digest_in(key: str) -> str | None:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from schemas.atlas import attacks, mitigations
+from schemas.basis import BasisKind
 from schemas.components import is_sha256, split_key
 from schemas.incidents.commands import CommandView
 from schemas.incidents.states import CommandStatus
@@ -142,6 +143,9 @@ def _evidence(finding: FindingView) -> dict[str, Any]:
             "confidence": finding.confidence,
             "description": finding.description,
             "remediation": finding.remediation,
+            "basis": finding.basis.kind if finding.basis else BasisKind.CLAIMED,
+            "known_by": finding.known_by,
+            **({"advice": True} if finding.advice else {}),
         },
     }
     name = finding.evidence.get("file")

@@ -79,6 +79,14 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _target(spec: CommandSpec) -> dict[str, Any]:
+    """Return what a command is about: a component with a version by its key, else a digest."""
+    if spec.version is not None and spec.target.endswith(f"@{spec.version}"):
+        return {f"{EXTENSION}:component": spec.target}
+    return _target_by_digest(spec)
+
+
+def _target_by_digest(spec: CommandSpec) -> dict[str, Any]:
+    """Return the target as it was written before versions were named by their keys."""
     if spec.target_type == "identity":
         return {f"{EXTENSION}:identity": spec.target}
     if spec.target_type == "pipeline":
@@ -127,8 +135,10 @@ def read_command(raw: bytes) -> CommandSpec:
         )
     except (*_UNREADABLE, KeyError, TypeError) as error:
         raise InvalidCommandError(f"not a containment command: {error}") from error
-    if ACTIONS.get(spec.action) != document.get("action") or _target(spec) != document.get(
-        "target"
+    named = document.get("target")
+    if ACTIONS.get(spec.action) != document.get("action") or named not in (
+        _target(spec),
+        _target_by_digest(spec),
     ):
         raise InvalidCommandError(
             "the command's action or target differs from what its extension says",

@@ -39,7 +39,8 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     version: str | None = None
     """The version of the component."""
     digest: str | None = None
-    """SHA-256 of the bytes, lower-case hex."""
+    """SHA-256, lower-case hex, of the component as its systems report it; where none does, of the
+    file that a finding is in."""
     rollback_version: str | None = None
     """For a rollback: the version to go back to."""
     rollback_digest: str | None = None
@@ -49,10 +50,12 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     after: tuple[str, ...] = ()
     """Ids of the commands that must succeed first."""
     reason: str
-    """In a sentence."""
+    """In a sentence. In a command's record it follows from action and target, and says where the
+    findings are listed; in the views of incidents it names the worst of them."""
     findings: tuple[str, ...] = ()
-    """The ids of the findings that justify it."""
+    """The ids of the findings that justify it; in the views of incidents."""
     expires: datetime | None = None
+    """From when it must not be carried out any more."""
     undo: Action | None = None
     """The action that reverses it; None if there is nothing to reverse."""
     undoes: str | None = None

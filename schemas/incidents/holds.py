@@ -78,6 +78,12 @@ class HoldReason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     """A person decided that it no longer holds."""
     retries: int = 0
     """How often a person asked to try again."""
+    issued: bool = False
+    """The command was issued before holds were kept: the hold takes it over as it is."""
+    why: str = ""
+    """The worst of its findings, in a sentence."""
+    findings: tuple[str, ...] = ()
+    """The ids of the findings that justify it."""
 
 
 class Suspicion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="suspicion"):
@@ -122,6 +128,10 @@ class ReasonView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     state: ReasonState
     closed: bool = False
     dry_run: bool = False
+    why: str = ""
+    """The worst of its findings, in a sentence."""
+    findings: tuple[str, ...] = ()
+    """The ids of the findings that justify it."""
 
 
 class ThingView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -38,9 +38,9 @@ def one_hold(views: list[HoldView], tenant: str, start: str) -> HoldView:
     Raises:
         TidewatchError: There is none, or more than one.
     """
-    own = [one for one in views if one.tenant == tenant]
-    matching = [one for one in own if one.component == start] or [
-        one for one in own if one.component.startswith(start)
+    own = [view for view in views if view.tenant == tenant]
+    matching = [view for view in own if view.component == start] or [
+        view for view in own if view.component.startswith(start)
     ]
     if len(matching) != 1:
         raise TidewatchError(
@@ -55,16 +55,16 @@ def _rows(view: HoldView) -> list[tuple[str, ...]]:
     return [
         (
             view.tenant,
-            one.action,
-            one.target,
-            one.state.value,
-            f"{one.status or ''} {one.status_text}".strip(),
+            thing.action,
+            thing.target,
+            thing.state.value,
+            f"{thing.status or ''} {thing.status_text}".strip(),
             ", ".join(
                 f"{reason.incident} {reason.state}{' (closed)' if reason.closed else ''}"
-                for reason in one.reasons
+                for reason in thing.reasons
             ),
         )
-        for one in view.things
+        for thing in view.things
     ]
 
 
@@ -79,12 +79,12 @@ def list_holds(
 ) -> None:
     """List what is contained or proposed, with the incidents that call for it."""
     views = [
-        one
-        for one in asyncio.run(_read(connected_settings()))
-        if tenant is None or one.tenant == tenant
+        view
+        for view in asyncio.run(_read(connected_settings()))
+        if tenant is None or view.tenant == tenant
     ]
     if form is Format.JSON:
-        print_json([msgspec.to_builtins(one) for one in views])
+        print_json([msgspec.to_builtins(view) for view in views])
         return
     print_table(_COLUMNS, [row for view in views for row in _rows(view)])
 
@@ -99,6 +99,10 @@ def show(
         print_json(msgspec.to_builtins(view))
         return
     print_table(_COLUMNS, _rows(view))
+    for thing in view.things:
+        for reason in thing.reasons:
+            if reason.why:
+                print_line(f"{thing.action} {thing.target}, {reason.incident}: {reason.why}")
     if view.suspected:
         print_line(f"nothing goes back to: {', '.join(view.suspected)}")
     if view.truncated:
@@ -111,7 +115,7 @@ def releasable(view: HoldView) -> list[ThingView]:
     Raises:
         TidewatchError: Nothing is held, or an open incident still holds it.
     """
-    held = [one for one in view.things if one.state is HoldState.HELD]
+    held = [thing for thing in view.things if thing.state is HoldState.HELD]
     if not held:
         raise TidewatchError(
             f"nothing of {view.component} is contained for {view.tenant}",
@@ -149,7 +153,9 @@ def release(
     view = one_hold(asyncio.run(_read(connected_settings())), tenant, component)
     for thing in releasable(view):
         target = thing.command.command_id if thing.command is not None else None
-        for one in thing.reasons:
-            if one.state.stands and target is not None:
-                decide(DecisionKind.RELEASE, one.incident, reason, tenant=tenant, target=target)
+        for reason_view in thing.reasons:
+            if reason_view.state.stands and target is not None:
+                decide(
+                    DecisionKind.RELEASE, reason_view.incident, reason, tenant=tenant, target=target
+                )
         print_line(f"released: {thing.action} {thing.target} of {tenant}")

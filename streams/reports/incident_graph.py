@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import html
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from schemas.incidents.views import IncidentDocument
+from agents.triage.ledger.rows import EXPOSURE_RANK
+from schemas.incidents.views import IncidentDocument, SystemView
 from streams.cli.output import plain
 
 
@@ -24,21 +25,27 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
 def incident_graph(incident: IncidentDocument) -> Graph:
     """Return the graph of an incident, from its root through derived components to systems."""
     children: dict[str, dict[str, None]] = defaultdict(dict)
-    systems: dict[str, str] = {}
+    exposures: dict[str, list[SystemView]] = defaultdict(list)
     for system in incident.systems:
         way = [incident.root]
         for component in (*system.path, system.component):
             if component != way[-1] and component not in way:
                 way.append(component)
         node = f"{system.tenant} / {system.system}"
-        systems[node] = f"{system.exposure} since {system.since:%Y-%m-%d %H:%M}"
+        exposures[node].append(system)
         for parent, child in zip([*way], [*way[1:], node], strict=True):
             children[parent][child] = None
     return Graph(
         root=incident.root,
         children={parent: tuple(sorted(below)) for parent, below in children.items()},
-        systems=systems,
+        systems={node: _described(views) for node, views in exposures.items()},
     )
+
+
+def _described(views: Sequence[SystemView]) -> str:
+    """Return the farthest exposure of one system, and since when it is affected."""
+    farthest = max((view.exposure for view in views), key=lambda name: EXPOSURE_RANK[name])
+    return f"{farthest} since {min(view.since for view in views):%Y-%m-%d %H:%M}"
 
 
 def _walk(graph: Graph) -> Iterator[tuple[int, str, bool]]:

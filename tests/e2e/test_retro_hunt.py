@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -163,7 +164,13 @@ def test_later_intel_finds_earlier_installs_and_its_withdrawal_closes_and_lifts(
         }
         assert done
         assert undone == done
-    assert all(doc["activity_name"] == "Close" for key in BAD for doc in of(chain, key))
+    records = [orjson.loads(record.value) for record in chain.read(Channel.ALERTS)]
+    closed = Counter(
+        doc["finding_info"]["uid"] for doc in records if doc["activity_name"] == "Close"
+    )
+    assert [closed[doc["finding_info"]["uid"]] for key in BAD for doc in of(chain, key)] == [
+        1 for key in BAD for _ in of(chain, key)
+    ]
     states = {
         record.key: orjson.loads(record.value)["status"] for record in chain.read(Channel.IOCS)
     }

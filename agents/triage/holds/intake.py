@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from agents.triage.bounded_sets import clip, stable_rank
+from agents.triage.containment import FINDINGS
 from agents.triage.holds.rows import THINGS, Hold, Reason, Suspects, Thing, thing_key
 from agents.triage.ledger.rows import to_ms
 from agents.triage.rollback_targets import GOALS
 from schemas.incidents.commands import CommandSpec
-from schemas.incidents.holds import HoldReason, ReasonState, Suspicion
+from schemas.incidents.holds import HoldReason, HoldState, ReasonState, Suspicion
 from schemas.incidents.updates import ResultUpdate
 
 REASONS: Final = 12
@@ -19,6 +20,7 @@ SUSPECTED: Final = 24
 """Digests and versions that one incident may suspect."""
 RESULTS: Final = 6
 TEXT_BYTES: Final = 120
+WHY_BYTES: Final = 300
 
 
 def on_reason(hold: Hold, message: HoldReason) -> bool:
@@ -51,6 +53,9 @@ def on_reason(hold: Hold, message: HoldReason) -> bool:
         goals=message.goals[:GOALS],
         closed=message.closed,
         retries=message.retries,
+        issued=message.issued,
+        why=clip(message.why, WHY_BYTES),
+        findings=message.findings[:FINDINGS],
     )
     if (
         known is not None
@@ -61,6 +66,7 @@ def on_reason(hold: Hold, message: HoldReason) -> bool:
     ):
         reason.state, reason.closed = known.state, True
         reason.spec, reason.goals = known.spec, known.goals
+        reason.why, reason.findings = known.why, known.findings
     had_overflowed = thing.overflowed
     if message.by_person:
         thing.overflowed = False
@@ -70,7 +76,16 @@ def on_reason(hold: Hold, message: HoldReason) -> bool:
         thing.overflowed = thing.overflowed or calls
         return True
     thing.reasons[message.incident] = reason
+    if reason.issued and reason.state.stands:
+        _note_issued(thing, reason.spec)
     return True
+
+
+def _note_issued(thing: Thing, spec: CommandSpec) -> None:
+    """Note a command that was issued before holds were kept, beside the one in force."""
+    held = thing.command if thing.state is HoldState.HELD else None
+    if held is not None and spec.command_id != held.command_id:
+        thing.others[spec.command_id] = spec
 
 
 def _make_room(thing: Thing, new: Reason) -> bool:

@@ -28,6 +28,10 @@ class Reason(msgspec.Struct, array_like=True):
     goals: tuple[Goal, ...] = ()
     closed: bool = False
     retries: int = 0
+    issued: bool = False
+    """Its command was issued before holds were kept."""
+    why: str = ""
+    findings: tuple[str, ...] = ()
 
     @property
     def calls(self) -> bool:
@@ -66,6 +70,8 @@ class Thing(msgspec.Struct, array_like=True):
     """The rollback that was given up last, since its goal was found to be bad."""
     incident: str = ""
     """Whose reason the last command names: the next one names it too as long as it is there."""
+    others: dict[str, CommandSpec] = msgspec.field(default_factory=dict)
+    """Further commands that were issued before holds were kept, by id: released with it."""
 
     @property
     def key(self) -> str:

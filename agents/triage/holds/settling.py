@@ -10,7 +10,7 @@ import msgspec
 from agents.triage.containment import command_id, no_goal, reversal
 from agents.triage.holds.attempts import begin, retry
 from agents.triage.holds.goals import best_goal, goes_to_bad
-from agents.triage.holds.rows import Effects, Hold, Reason, Thing
+from agents.triage.holds.rows import ATTEMPTS, Effects, Hold, Reason, Thing
 from schemas.incidents.commands import CommandSpec
 from schemas.incidents.holds import HoldState, ReasonState
 from schemas.incidents.states import Action, Mode
@@ -155,7 +155,26 @@ def _replaced(thing: Thing) -> str | None:
     return None if thing.command is None else thing.command.replaces
 
 
+def _take_over(thing: Thing, standing: list[Reason], now_ms: int) -> bool:
+    """Take over a command that was issued before holds were kept; return whether there is one."""
+    issued = [reason for reason in standing if reason.issued]
+    if not issued or thing.generation or thing.release is not None:
+        return False
+    thing.incident, spec = issued[0].incident, issued[0].spec
+    begin(thing, spec, now_ms)
+    thing.last_attempt = spec.attempt + ATTEMPTS
+    thing.command, thing.state = spec, HoldState.HELD
+    thing.others = {
+        reason.spec.command_id: reason.spec
+        for reason in issued
+        if reason.spec.command_id != spec.command_id
+    }
+    return True
+
+
 def _issue(hold: Hold, thing: Thing, standing: list[Reason], now_ms: int, effects: Effects) -> None:
+    if _take_over(thing, standing, now_ms):
+        return
     spec = _command(hold, thing, standing)
     if spec is None:
         thing.state, thing.command = HoldState.IDLE, None
@@ -237,3 +256,9 @@ def _release(hold: Hold, thing: Thing, spec: CommandSpec, now_ms: int, effects: 
     thing.release = begin(thing, undo, now_ms)
     thing.state = HoldState.RELEASED
     effects.commands.append((thing.release, False))
+    for other in thing.others.values():
+        also = reversal(other, "no reason for it is left")
+        if also is not None:
+            also = msgspec.structs.replace(also, expires=thing.release.expires)
+            effects.commands.append((also, False))
+    thing.others = {}

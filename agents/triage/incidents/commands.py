@@ -8,9 +8,10 @@ from typing import Final
 
 import msgspec
 
-from agents.triage.containment import plan
+from agents.triage.containment import as_published, plan
 from agents.triage.holds.attempts import ANSWER_MS, ISSUED_MS
 from agents.triage.holds.rows import ATTEMPTS, thing_key
+from agents.triage.incidents.adoption import adopted_ids
 from agents.triage.incidents.advice import investigation
 from agents.triage.incidents.hold_reasons import Ask, ask_holds
 from agents.triage.incidents.incident_rows import IncidentRows
@@ -60,7 +61,7 @@ def update_commands(
 ) -> bool:
     """Issue what is due, carry out decisions, end the reasons of what no longer holds.
 
-    What contains is not issued here: its hold is told the reason, and issues one command for all
+    What contains is not issued here: its hold hears the reason, and issues one command for all
     incidents that call for it.
 
     Args:
@@ -78,15 +79,15 @@ def update_commands(
     changed = _decide(case, tenant_state, now_ms, tell) or changed
     if changed:
         case.save(tenant_state.actions)
-    ask_holds(case, tenant_state, ask)
+    ask_holds(case, tenant_state, planned(case, tenant_state), ask)
     row = tenant_state.actions
     advised = [
         name
-        for name, one in row.commands.items()
-        if one.phase is CommandPhase.GONE and one.spec.mode is Mode.ADVISED
+        for name, command in row.commands.items()
+        if command.phase is CommandPhase.GONE and command.spec.mode is Mode.ADVISED
     ]
     for name in advised:
-        # The hold was told: what is left is advice.
+        # The hold heard of it: what is left is advice.
         del row.commands[name]
     if advised:
         case.save(row)
@@ -99,7 +100,7 @@ def _issue(case: IncidentRows, tenant_state: TenantState, now_ms: int, tell: Tel
     called_for = {spec.command_id: spec for spec in planned(case, tenant_state)}
     wanted = {name: spec for name, spec in called_for.items() if spec.mode is not Mode.ADVISED}
     changed = _withdraw(row, called_for) or changed
-    room = COMMANDS - sum(1 for one in row.commands.values() if one.spec.undoes is None)
+    room = COMMANDS - sum(1 for command in row.commands.values() if command.spec.undoes is None)
     due = [spec for spec in wanted.values() if spec.command_id not in row.commands]
     if len(due) > room:
         due = sorted(due, key=importance(tenant_state))[:room]
@@ -110,9 +111,9 @@ def _issue(case: IncidentRows, tenant_state: TenantState, now_ms: int, tell: Tel
         automatic = planned_spec.mode is Mode.AUTOMATIC
         lasts = ISSUED_MS if automatic else PROPOSED_MS
         spec = msgspec.structs.replace(
-            planned_spec,
+            as_published(planned_spec),
             expires=from_ms(now_ms + lasts),
-            after=tuple(one for one in planned_spec.after if _is_awaited(one, row, due)),
+            after=tuple(before for before in planned_spec.after if _is_awaited(before, row, due)),
         )
         row.commands[spec.command_id] = CommandState(
             spec=spec,
@@ -133,23 +134,25 @@ def _begin_anew(case: IncidentRows, tenant_state: TenantState) -> bool:
     What became of them stands on the topics. The new ones get new ids.
     """
     row = tenant_state.actions
-    originals = [one for one in row.commands.values() if one.spec.undoes is None]
-    ended = [one for one in originals if one.lifted or one.phase is CommandPhase.GONE]
+    originals = [command for command in row.commands.values() if command.spec.undoes is None]
+    ended = [
+        command for command in originals if command.lifted or command.phase is CommandPhase.GONE
+    ]
     back = bool(ended) and all(
-        one in ended or one.phase is CommandPhase.REJECTED for one in originals
+        command in ended or command.phase is CommandPhase.REJECTED for command in originals
     )
     dry = not tenant_state.policy.dry_run and any(
-        one.spec.dry_run
-        and one.phase not in {CommandPhase.REJECTED, CommandPhase.GONE}
-        and not one.lifted
-        for one in originals
+        command.spec.dry_run
+        and command.phase not in {CommandPhase.REJECTED, CommandPhase.GONE}
+        and not command.lifted
+        for command in originals
     )
     if not back and not dry:
         return False
     asked = case.asked(tenant_state.tenant)
-    for one in originals:
-        spec = one.spec
-        if spec.hold and one.phase is not CommandPhase.GONE:
+    for command in originals:
+        spec = command.spec
+        if spec.hold and command.phase is not CommandPhase.GONE:
             key = thing_key(spec.action, spec.target)
             asked.generations[key] = max(asked.generations.get(key, 0), spec.generation + 1)
     case.save_asked(asked)
@@ -164,9 +167,19 @@ def planned(case: IncidentRows, tenant_state: TenantState) -> tuple[CommandSpec,
     They are computed once for each state of the part.
     """
     numbered = case.asked(tenant_state.tenant).generations
-    key = (tenant_state.actions.generation, tuple(sorted(numbered.items())))
+    adopted = adopted_ids(tenant_state.actions.commands.values())
+    key = (
+        tenant_state.actions.generation,
+        tuple(sorted(numbered.items())),
+        tuple(sorted(adopted.values())),
+    )
     if key not in tenant_state.plans:
-        tenant_state.plans[key] = _plan(case, tenant_state, numbered)
+        tenant_state.plans[key] = tuple(
+            msgspec.structs.replace(
+                spec, command_id=adopted.get((spec.action, spec.target), spec.command_id)
+            )
+            for spec in _plan(case, tenant_state, numbered)
+        )
     return tenant_state.plans[key]
 
 
@@ -177,7 +190,7 @@ def _plan(
         return _investigations(case, tenant_state)
     policy = tenant_state.policy
     if tenant_state.by_scan_alone:
-        kept = tuple(one for one in policy.automatic if one == Action.CAPTURE_EVIDENCE)
+        kept = tuple(action for action in policy.automatic if action == Action.CAPTURE_EVIDENCE)
         policy = msgspec.structs.replace(policy, automatic=kept)
     return plan(
         case.incident,
@@ -192,7 +205,7 @@ def _plan(
 
 
 def _investigations(case: IncidentRows, tenant_state: TenantState) -> tuple[CommandSpec, ...]:
-    components = {one.component for one in tenant_state.systems}
+    components = {system.component for system in tenant_state.systems}
     components |= {group.finding.component for group, holds in tenant_state.own if holds}
     if not components:
         return ()
@@ -209,7 +222,7 @@ def _investigations(case: IncidentRows, tenant_state: TenantState) -> tuple[Comm
 
 def _is_awaited(name: str, row: ActionsRow, due: list[CommandSpec]) -> bool:
     """Tell whether a command is issued or proposed: one that never is would be awaited for ever."""
-    return name in row.commands or any(one.command_id == name for one in due)
+    return name in row.commands or any(spec.command_id == name for spec in due)
 
 
 def importance(
@@ -225,7 +238,7 @@ def importance(
     for system in tenant_state.systems:
         for name in (system.system, system.component):
             stated = (system.criticality, tenant_state.policy.criticality.get(name))
-            critical[name] = max(critical.get(name, 0.0), *(one or 0.0 for one in stated))
+            critical[name] = max(critical.get(name, 0.0), *(value or 0.0 for value in stated))
             since[name] = min(since.get(name, system.since), system.since)
 
     def order(spec: CommandSpec) -> tuple[int, float, datetime, str, str]:
@@ -252,7 +265,7 @@ def _step(spec: CommandSpec) -> str:
 def _withdraw(row: ActionsRow, called_for: dict[str, CommandSpec]) -> bool:
     """Withdraw proposals that can only be advised by now: there is no version left to go back to.
 
-    The hold is told, and says so where it was proposed.
+    The hold hears of it, and publishes it as advice.
     """
     changed = False
     for name, spec in called_for.items():
@@ -271,12 +284,12 @@ def _withdraw(row: ActionsRow, called_for: dict[str, CommandSpec]) -> bool:
 def _decide(case: IncidentRows, tenant_state: TenantState, now_ms: int, tell: Tell) -> bool:
     row = tenant_state.actions
     changed = False
-    if any(one.decision is DecisionKind.APPROVE for one, _ in tenant_state.decisions):
+    if any(decision.decision is DecisionKind.APPROVE for decision, _ in tenant_state.decisions):
         changed = _take_advice(case, tenant_state, now_ms)
     for command in row.commands.values():
         changed = _try_again(tenant_state, command, now_ms, tell) or changed
         for decision, received_ms in tenant_state.decisions:
-            named = decision.target == command.spec.command_id
+            named = decision.target in {command.spec.command_id, command.former_id}
             if decision.decision is DecisionKind.RELEASE and named:
                 changed = _let_go(tenant_state, command) or changed
             if command.phase is not CommandPhase.PROPOSED:
@@ -299,7 +312,9 @@ def _take_advice(case: IncidentRows, tenant_state: TenantState, now_ms: int) -> 
         return False
     row = tenant_state.actions
     approved = {
-        one.target for one, _ in tenant_state.decisions if one.decision is DecisionKind.APPROVE
+        decision.target
+        for decision, _ in tenant_state.decisions
+        if decision.decision is DecisionKind.APPROVE
     }
     changed = False
     for spec in planned(case, tenant_state):
@@ -307,7 +322,7 @@ def _take_advice(case: IncidentRows, tenant_state: TenantState, now_ms: int) -> 
         known = row.commands.get(spec.command_id)
         if spec.mode is Mode.ADVISED and known is None and goal and spec.command_id in approved:
             row.commands[spec.command_id] = CommandState(
-                spec=spec,
+                spec=as_published(spec),
                 phase=CommandPhase.PROPOSED,
                 since_ms=now_ms,
                 expires_ms=now_ms + PROPOSED_MS,
@@ -345,8 +360,8 @@ def _let_go(tenant_state: TenantState, command: CommandState) -> bool:
 def _try_again(tenant_state: TenantState, command: CommandState, now_ms: int, tell: Tell) -> bool:
     """Issue a failed or expired command again; a hold does so for what contains."""
     asked = sum(
-        one.decision is DecisionKind.RETRY and one.target == command.spec.command_id
-        for one, _ in tenant_state.decisions
+        decision.decision is DecisionKind.RETRY and decision.target == command.spec.command_id
+        for decision, _ in tenant_state.decisions
     )
     if command.spec.hold or asked <= command.retries:
         return False
@@ -438,10 +453,10 @@ def next_due(tenant_state: TenantState, now_ms: int) -> int | None:
         # A change of the policy may show it shut, and no record tells of that here.
         due.append(now_ms + POLICY_MS)
     if not tenant_state.ended and any(
-        one.spec.dry_run
-        and one.phase in {CommandPhase.PROPOSED, CommandPhase.ISSUED, CommandPhase.EXPIRED}
-        and not one.lifted
-        for one in tenant_state.actions.commands.values()
+        command.spec.dry_run
+        and command.phase in {CommandPhase.PROPOSED, CommandPhase.ISSUED, CommandPhase.EXPIRED}
+        and not command.lifted
+        for command in tenant_state.actions.commands.values()
     ):
         # Nor that dry runs end.
         due.append(now_ms + POLICY_MS)

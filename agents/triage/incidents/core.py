@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -13,6 +13,7 @@ from agents.messages import INCIDENTS, operator_message
 from agents.ports import Delivery, Message, Publish, Rows
 from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.incidents import exposures, known_good, reducers
+from agents.triage.incidents.adoption import adopt, known_answers
 from agents.triage.incidents.commands import next_due, on_time, update_commands
 from agents.triage.incidents.deadlines import Deadlines
 from agents.triage.incidents.document import LISTED_TENANTS, incident_document
@@ -29,7 +30,7 @@ from agents.triage.incidents.tenant_state import (
     known_counts,
     tenant_state_of,
 )
-from agents.triage.incidents.views import alert_view, significance
+from agents.triage.incidents.views import activities, alert_view, significance
 from agents.triage.ledger.rows import to_ms
 from agents.triage.routing import incident_message
 from agents.triage.store import Store
@@ -57,6 +58,7 @@ from schemas.ledger import OperatorAlert, Revision, Tick
 from schemas.sharing import may_be_shared, shared_indicators
 
 IncidentInput = IncidentMessage | Decision
+_ENDED: Final = frozenset(status for status in IncidentStatus if status.ended)
 
 
 class Documents(Protocol):
@@ -159,6 +161,8 @@ class _IncidentBatch:
     def take(self, delivery: Delivery[IncidentInput]) -> None:
         """Reduce one message."""
         record, message = delivery.record, delivery.value
+        for incident in self._deadlines.to_adopt():
+            self._adopt_all(self.case(incident), record.timestamp_ms)
         if isinstance(message, Tick):
             self._tick(message.time_ms)
             return
@@ -224,6 +228,36 @@ class _IncidentBatch:
                 self._decide(case, message, at_ms)
             case ForgedResult():
                 self._forged(message)
+        self._publish_turns(case, message, at_ms)
+
+    def _publish_turns(self, case: IncidentRows, message: IncidentInput, at_ms: int) -> None:
+        """Publish at once that an alert opens, closes, or is open again.
+
+        Which records create and close an alert, and their ids, must not depend on how records are
+        cut into batches: after a crash they may be cut otherwise.
+        """
+        if not case.exists():
+            return
+        self._publish.caused_by(self._entered.get(case.incident, 0))
+        for tenant in _tenants_of(case, message):
+            row = case.actions(tenant)
+            if _may_open(message) if not row.published else _may_end(message):
+                part = self._part(case, tenant)
+                if not row.published or part.ended != (row.published_status in _ENDED):
+                    self._publish_alert(case, part, at_ms)
+        self._publish.caused_by(0)
+
+    def _adopt_all(self, case: IncidentRows, at_ms: int) -> None:
+        """Give the commands of before holds were kept to their holds, with their answers."""
+        for tenant in case.tenants():
+            adopted = adopt(case.actions(tenant))
+            if not adopted:
+                continue
+            case.count_record(at_ms)
+            case.save(case.actions(tenant))
+            self._update_commands(case, self._part(case, tenant), at_ms)
+            for result in known_answers(tenant, adopted):
+                self._publish(incident_message(hold_key(tenant, result.hold), result))
 
     def _answered(self, case: IncidentRows, result: ResultUpdate) -> None:
         hold = reducers.hold_of(case, result)
@@ -425,6 +459,11 @@ class _IncidentBatch:
             case.save(row)
         part = self._part(case, tenant)
         self._wait(case, part)
+        self._publish_alert(case, part, at_ms)
+
+    def _publish_alert(self, case: IncidentRows, part: TenantState, at_ms: int) -> None:
+        """Publish the alert of a tenant's part, if it says anything new."""
+        row = part.actions
         view = alert_view(case, part)
         content = significance(view)
         if content == row.published or (
@@ -436,7 +475,39 @@ class _IncidentBatch:
             # Nobody read of it, so there is nothing to close; or the finding is still under way,
             # and its alert names the system as well.
             return
+        for activity in activities(row, view.status):
+            record = msgspec.structs.replace(view, activity=activity)
+            for message in self._documents.alert(record, at_ms):
+                self._publish(message)
         row.published, row.published_status = content, view.status
         case.save(row)
-        for message in self._documents.alert(view, at_ms):
-            self._publish(message)
+
+
+def _tenants_of(case: IncidentRows, message: IncidentInput) -> Iterable[str]:
+    """Return the tenants whose parts a message changes, of those that are part of the incident."""
+    match message:
+        case FindingUpdate():
+            named: Iterable[str] = (message.finding.tenant,)
+        case Decision(tenant=None) | DecisionUpdate(decision=Decision(tenant=None)):
+            return case.tenants()
+        case Decision(tenant=str(tenant)) | DecisionUpdate(decision=Decision(tenant=str(tenant))):
+            named = (tenant,)
+        case Exposure() | Withdrawal() | Proof() | KnownGood() | HoldNotice() | ResultUpdate():
+            named = (message.tenant,)
+        case _:
+            return ()
+    return set(named) & set(case.core.tenants.values())
+
+
+def _may_open(message: IncidentInput) -> bool:
+    """Return whether a message may be the first that a tenant reads of: it brings a finding."""
+    return isinstance(message, FindingUpdate) or (
+        isinstance(message, Exposure) and message.active and message.found is not None
+    )
+
+
+def _may_end(message: IncidentInput) -> bool:
+    """Return whether a message may end a part or open it again: it brings nothing bad."""
+    if isinstance(message, Exposure):
+        return not message.active
+    return not isinstance(message, FindingUpdate)

@@ -20,6 +20,7 @@ from agents.triage.incidents.rows import (
     TENANTS,
     WAITING,
     ClockRow,
+    CoreRow,
     ExpiryRow,
     WaitingRow,
 )
@@ -28,6 +29,9 @@ from agents.triage.store import SEPARATOR, Store, row_key
 
 AT_ONCE: Final = 10_000
 """Rows that one tick looks at."""
+ADOPTED: Final = 500
+"""Incidents that are looked through after an upgrade on account of one record."""
+_ALL: Final = "all"
 _RETRY_DAYS: Final = 30
 """An incident that is still open is looked at again after so long."""
 
@@ -83,6 +87,20 @@ class Deadlines:
                 self._store.delete(key)
         elif known is None or known.due_ms != due_ms:
             self._store.save(key, WaitingRow(incident=incident, tenant=tenant, due_ms=due_ms))
+
+    # -- upgrading ---------------------------------------------------------------------------------
+
+    def to_adopt(self) -> Iterator[str]:
+        """Yield once each incident that was there before holds were kept, some at a time."""
+        if self._clock.adopted == _ALL:
+            return
+        found = list(
+            self._store.scan(CORE, row_type=CoreRow, limit=ADOPTED, after=self._clock.adopted)
+        )
+        self._clock.adopted = found[-1][0] if len(found) == ADOPTED else _ALL
+        self._store.save(row_key(CLOCK, "incidents"), self._clock)
+        for _, core in found:
+            yield core.incident
 
     # -- forgetting --------------------------------------------------------------------------------
 

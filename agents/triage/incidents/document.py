@@ -8,14 +8,15 @@ from typing import Final
 from agents.triage.correlation import correlations
 from agents.triage.incidents.command_views import LISTED, command_views, most_important
 from agents.triage.incidents.incident_rows import IncidentRows
+from agents.triage.incidents.naming import title_of
 from agents.triage.incidents.tenant_state import TenantState, bucket, phase_of
-from agents.triage.incidents.timeline import TIMELINE, bounded, timeline_entries
+from agents.triage.incidents.timeline import TIMELINE, bounded, names_in, timeline_entries
 from agents.triage.incidents.views import (
     assignee_of,
+    count_systems,
     finding_view,
     next_action_of,
     processing_times,
-    title_of,
     truncated_parts,
     union,
     worst_of,
@@ -45,41 +46,43 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
         case: The incident.
         tenant_states: The parts of its tenants, sorted by tenant, at most `LISTED_TENANTS`.
     """
-    concerned = [one for one in tenant_states if not one.advisory] or tenant_states
+    concerned = [part for part in tenant_states if not part.advisory] or tenant_states
     count = max(case.core.tenant_tally.count(), len(concerned))
     total = _operator_score(concerned, count)
     findings = _distinct(
-        finding_view(group.finding, active=holds)
+        finding_view(group.finding, active=holds, operator=True)
         for tenant_state in concerned
         for group, holds in tenant_state.own
     )
     systems: list[SystemView] = [
-        one for tenant_state in tenant_states for one in tenant_state.systems
+        system for tenant_state in tenant_states for system in tenant_state.systems
     ]
-    of_tenant = [(one, tuple(command_views(case, one))) for one in tenant_states]
-    tasks: list[TaskView] = [one for tenant_state in tenant_states for one in tenant_state.tasks]
+    of_tenant = [(part, tuple(command_views(case, part))) for part in tenant_states]
+    tasks: list[TaskView] = [task for tenant_state in tenant_states for task in tenant_state.tasks]
+    names = {uid: name for part in tenant_states for uid, name in names_in(part).items()}
     timeline = list(
         dict.fromkeys(
             entry
-            for one, many in of_tenant
+            for part, many in of_tenant
             for entry in timeline_entries(
-                one,
-                (finding_view(group.finding, active=True) for group, _ in one.own),
-                most_important(one, many),
+                part,
+                (finding_view(group.finding, active=True, operator=True) for group, _ in part.own),
+                most_important(part, many),
                 operator=True,
+                names=names,
             )
         )
     )
     related = tuple(sorted(other for other, _, _ in case.core.related.values()))
     worst = worst_of(findings)
     status = _overall_status(concerned)
-    open_parts = [one for one in concerned if not one.ended]
+    open_parts = [part for part in concerned if not part.ended]
     leading = max(
         open_parts or list(concerned),
-        key=lambda one: (one.score.value, one.tenant),
+        key=lambda part: (part.score.value, part.tenant),
         default=None,
     )
-    commands = [command for one, many in of_tenant for command in most_important(one, many)]
+    commands = [command for part, many in of_tenant for command in most_important(part, many)]
     truncated = {
         *case.core.truncated,
         *(part for one, many in of_tenant for part in truncated_parts(one, len(many))),
@@ -94,14 +97,11 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
     ):
         if listed > most:
             truncated.add(part)
-    held = sum(
-        max(len(one.systems), one.systems_row.tally.count() if one.systems_row.full else 0)
-        for one in tenant_states
-    )
+    affected = sum(count_systems(part) for part in tenant_states)
     return IncidentDocument(
         id=case.incident,
         root=case.core.root,
-        title=title_of(worst, case.core.root),
+        title=title_of(worst, case.core.root, systems),
         status=status,
         phase=phase_of(leading) if leading is not None else Phase.DETECTION,
         score=total,
@@ -109,19 +109,19 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
         pattern_why=_operator_pattern(case, count, related),
         tenants=tuple(
             TenantPart(
-                tenant=one.tenant,
-                score=one.score,
-                status=one.status,
-                systems=bucket(len(one.systems), LISTED),
-                assignee=assignee_of(one),
+                tenant=part.tenant,
+                score=part.score,
+                status=part.status,
+                systems=bucket(count_systems(part), LISTED),
+                assignee=assignee_of(part),
             )
-            for one in tenant_states
+            for part in tenant_states
         ),
         tenant_count=count,
         organisations=case.core.tenant_tally.count(),
         findings=findings[: LISTED * 2],
         systems=tuple(systems[: LISTED * 4]),
-        system_count=bucket(held, LISTED * 4),
+        system_count=bucket(affected, LISTED * 4),
         timeline=bounded(timeline),
         commands=tuple(commands[: LISTED * 4]),
         tasks=tuple(tasks[: LISTED * 4]),
@@ -131,7 +131,7 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
         techniques=union(view.techniques for view in findings if view.active),
         ssdf=union(view.ssdf for view in findings if view.active),
         next_action=next(
-            (next_action_of(one, many, worst) for one, many in of_tenant if one is leading), ""
+            (next_action_of(part, many, worst) for part, many in of_tenant if part is leading), ""
         ),
         first_seen=min(
             (
@@ -155,7 +155,7 @@ def _distinct(views: Iterable[FindingView]) -> tuple[FindingView, ...]:
     for view in views:
         kept.setdefault((view.rule_id, view.indicator_key, view.active), view)
     return tuple(
-        sorted(kept.values(), key=lambda one: (-one.severity.rank, -one.confidence, one.id))
+        sorted(kept.values(), key=lambda view: (-view.severity.rank, -view.confidence, view.id))
     )
 
 
@@ -176,15 +176,17 @@ def _operator_score(tenant_states: Sequence[TenantState], tenants: int) -> Score
         if name in tenant_state.policy.criticality
     ]
     recovery = [
-        next((term.why for term in one.score.terms if term.name == "recoverability"), "none")
-        for one in tenant_states
+        next((term.why for term in part.score.terms if term.name == "recoverability"), "none")
+        for part in tenant_states
     ]
     order = ("clean rollback", "no signed baseline", "none")
     return score(
         evidence,
-        affected=bucket(len({(one.tenant, one.system, one.component) for one in systems}), LISTED),
+        affected=bucket(
+            len({(system.tenant, system.system, system.component) for system in systems}), LISTED
+        ),
         exposure=max(
-            (one.exposure for one in systems),
+            (system.exposure for system in systems),
             key=lambda name: EXPOSURE_RANK[name],
             default="staged",
         ),
@@ -213,25 +215,25 @@ def _overall_status(tenant_states: Sequence[TenantState]) -> IncidentStatus:
 
 
 def _publishers(tenant_states: Sequence[TenantState]) -> tuple[str, ...]:
-    names = {group.finding.publisher for one in tenant_states for group, _ in one.own}
-    names |= {entry.publisher for one in tenant_states for entry in one.entries}
+    names = {group.finding.publisher for part in tenant_states for group, _ in part.own}
+    names |= {entry.publisher for part in tenant_states for entry in part.entries}
     return tuple(sorted(name for name in names if name))[:LISTED]
 
 
 def _overall_processing(tenant_states: Sequence[TenantState]) -> ProcessingTimes:
-    parts = [processing_times(one) for one in tenant_states]
-    detected = [one.detected_at for one in parts if one.detected_at is not None]
-    contained = [one.contained_at for one in parts]
-    all_contained = [one for one in contained if one is not None]
+    parts = [processing_times(part) for part in tenant_states]
+    detected = [times.detected_at for times in parts if times.detected_at is not None]
+    contained = [times.contained_at for times in parts]
+    all_contained = [times for times in contained if times is not None]
     first = min(detected, default=None)
     last = max(all_contained) if parts and len(all_contained) == len(parts) else None
     return ProcessingTimes(
         detected_at=first,
         contained_at=last,
         seconds_to_detect=min(
-            (one.seconds_to_detect for one in parts if one.seconds_to_detect is not None),
+            (times.seconds_to_detect for times in parts if times.seconds_to_detect is not None),
             default=None,
         ),
         seconds_to_contain=(to_ms(last) - to_ms(first)) / 1000 if last and first else None,
-        retro=any(one.retro for one in parts),
+        retro=any(times.retro for times in parts),
     )

@@ -127,7 +127,7 @@ def _add_entry(case: IncidentRows, tenant: str, entry: Entry, at_ms: int, *, via
     known = row.entries.get(rank)
     row.entries[rank] = entry if known is None else _merged(row, known, entry)
     if not entry.advice:
-        row.tally.add(f"{entry.system}|{entry.component}", TENANTS)
+        row.tally.add(entry.system, TENANTS)
     if len(row.entries) > IDENTITIES:
         _bound_entries(case, row)
     if entry.active:

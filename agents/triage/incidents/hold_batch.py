@@ -264,6 +264,8 @@ def hold_view(hold: Hold) -> HoldView:
                         state=reason.state,
                         closed=reason.closed,
                         dry_run=reason.spec.dry_run,
+                        why=reason.why,
+                        findings=reason.findings,
                     )
                     for _, reason in sorted(thing.reasons.items())
                 ),

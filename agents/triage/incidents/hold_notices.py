@@ -9,6 +9,7 @@ import msgspec
 from agents.triage.bounded_sets import stable_rank
 from agents.triage.containment import command_id
 from agents.triage.holds.rows import thing_key
+from agents.triage.incidents.adoption import is_adopted
 from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.rows import CommandState
 from agents.triage.ledger.rows import from_ms, to_ms
@@ -80,12 +81,16 @@ def _renamed(commands: dict[str, CommandState], command: CommandState, notice: H
     """File a command under the id that its hold gives it: the generation is the hold's."""
     spec = command.spec
     renamed = command_id("", notice.tenant, notice.action, notice.target, notice.generation)
+    if notice.command is not None and notice.command.undoes is None:
+        renamed = notice.command.command_id
     if (
         renamed == spec.command_id
         or command.lifted
         or command.phase in {CommandPhase.GONE, CommandPhase.RELEASED}
     ):
         return
+    if is_adopted(spec):
+        command.former_id = spec.command_id
     command.spec = msgspec.structs.replace(spec, command_id=renamed, generation=notice.generation)
     kept = list(commands.items())
     commands.clear()
@@ -108,7 +113,8 @@ def _follow(command: CommandState, notice: HoldNotice) -> None:
         and command.spec.mode is not Mode.PROPOSAL
     ):
         command.phase = CommandPhase.EXPIRED if notice.expired else CommandPhase.ISSUED
-    command.results = _answer(notice)
+    kept = command.results if is_adopted(command.spec) else {}
+    command.results = _answer(notice) or kept
 
 
 def _answer(notice: HoldNotice) -> dict[str, tuple[int, int, str]]:

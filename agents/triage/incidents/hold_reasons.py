@@ -9,6 +9,7 @@ import msgspec
 
 from agents.triage.bounded_sets import stable_rank
 from agents.triage.containment import command_id
+from agents.triage.incidents.adoption import is_adopted
 from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.rows import CommandState
 from agents.triage.incidents.tenant_state import TenantState, bad_digests, good_of
@@ -46,20 +47,31 @@ class _Content(msgspec.Struct, frozen=True):
     dry_run: bool
     digest: str | None
     goal: str | None
+    why: str
+    findings: tuple[str, ...]
 
 
-def ask_holds(case: IncidentRows, part: TenantState, ask: Ask) -> None:
+def ask_holds(
+    case: IncidentRows, part: TenantState, called_for: Iterable[CommandSpec], ask: Ask
+) -> None:
     """Send the holds what changed in the reasons that a tenant's part gives them.
 
     Args:
         case: The incident.
         part: The tenant's part, after its commands were looked at.
+        called_for: The commands that it calls for now, with their findings.
         ask: Sends to a hold.
     """
     row = case.asked(part.tenant)
     changed = False
+    planned = {spec.command_id: spec for spec in called_for}
     for command in _current(part.actions.commands.values()):
         reason = _reason(case, part, command)
+        justified = planned.get(reason.spec.command_id)
+        if justified is not None:
+            reason = msgspec.structs.replace(
+                reason, why=justified.reason, findings=justified.findings
+            )
         rank = stable_rank(reason.spec.action, reason.spec.target)
         content = content_hash(
             _Content(
@@ -70,6 +82,8 @@ def ask_holds(case: IncidentRows, part: TenantState, ask: Ask) -> None:
                 dry_run=reason.spec.dry_run,
                 digest=reason.spec.digest,
                 goal=reason.spec.rollback_digest,
+                why=reason.why,
+                findings=reason.findings,
             )
         )
         if row.sent.get(rank) != content:
@@ -127,6 +141,7 @@ def _reason(case: IncidentRows, part: TenantState, command: CommandState) -> Hol
         if spec.action is Action.ROLLBACK
         else (),
         closed=part.status is IncidentStatus.CLOSED,
+        issued=is_adopted(spec) and command.phase is not CommandPhase.PROPOSED,
         by_person=part.status is IncidentStatus.FALSE_POSITIVE
         or command.phase is CommandPhase.RELEASED,
         retries=sum(
@@ -142,7 +157,7 @@ def _ids(spec: CommandSpec) -> set[str]:
     for generation in range(max(spec.generation - GENERATIONS, 0), spec.generation + 1):
         issued = command_id("", spec.tenant, spec.action, spec.target, generation)
         ids |= {issued, command_id("", spec.tenant, spec.undo or "", issued)}
-    return ids
+    return ids | {spec.command_id}
 
 
 def leave_holds(case: IncidentRows, part: TenantState, ask: Ask) -> None:

@@ -86,7 +86,7 @@ def recovery_tasks(part: Recovery) -> list[TaskView]:
     tasks = [
         _replacement(part, place, held)
         for place, held in sorted(
-            places.items(), key=lambda one: (min(entry.first_ms for entry in one[1]), one[0])
+            places.items(), key=lambda item: (min(entry.first_ms for entry in item[1]), item[0])
         )
     ]
     tasks.extend(_rotations(part))
@@ -179,7 +179,7 @@ def _latest_clean(
         and (proof.version, proof.digest) not in bad
         and proof.digest not in bad_digests
     ]
-    return max(clean, key=lambda one: (one.occurred_at, one.event_id), default=None)
+    return max(clean, key=lambda proof: (proof.occurred_at, proof.event_id), default=None)
 
 
 def _rotations(part: Recovery) -> Iterable[TaskView]:
@@ -188,7 +188,7 @@ def _rotations(part: Recovery) -> Iterable[TaskView]:
         for command in part.commands
         if command.spec.action is Action.REVOKE and command.state() is CommandStatus.DONE
     }
-    for identity in sorted({one for entry in part.entries for one in entry.identities}):
+    for identity in sorted({identity for entry in part.entries for identity in entry.identities}):
         task = _task(part, TaskKind.ROTATE, "", identity, None, identity)
         proof = revoked.get(identity) or _evaluated(part, {task.id, identity}, 0)
         state = TaskState.OPEN if proof is None else TaskState.DONE
@@ -200,7 +200,7 @@ def _rotations(part: Recovery) -> Iterable[TaskView]:
 
 def _entry_points(part: Recovery) -> Iterable[TaskView]:
     """Yield a task for each system that something severe came to by itself, not by what it made."""
-    if not any(one.severity.rank >= Severity.HIGH.rank for one in part.grounds):
+    if not any(ground.severity.rank >= Severity.HIGH.rank for ground in part.grounds):
         return
     came: dict[str, list[Entry]] = {}
     for entry in part.entries:
@@ -210,9 +210,9 @@ def _entry_points(part: Recovery) -> Iterable[TaskView]:
         return
     shut = _shut_for_all(part)
     for system, held in sorted(
-        came.items(), key=lambda one: (min(entry.first_ms for entry in one[1]), one[0])
+        came.items(), key=lambda item: (min(entry.first_ms for entry in item[1]), item[0])
     ):
-        first = min(held, key=lambda one: (one.first_ms, one.component))
+        first = min(held, key=lambda entry: (entry.first_ms, entry.component))
         task = _task(part, TaskKind.PATCH, system, first.component, None, system)
         last_bad = max(entry.last_ms for entry in held)
         targets = {task.id, ENTRY_POINT}
@@ -290,21 +290,23 @@ def _shown(
         latest = _latest_clean(part, system, component, held)
         if latest is None or to_ms(latest.occurred_at) <= max(entry.last_ms for entry in held):
             continue
-        same = [one for one in part.proofs if _is_same(one, latest)]
-        if passed := [one for one in same if check in one.passed]:
+        same = [proof for proof in part.proofs if _is_same(proof, latest)]
+        if passed := [proof for proof in same if check in proof.passed]:
             shown += passed
-        elif check == SIGNATURE and any(one.signed and _is_same(one, latest) for one in part.good):
+        elif check == SIGNATURE and any(
+            version.signed and _is_same(version, latest) for version in part.good
+        ):
             shown.append(latest)
-        elif any(check in one.not_passed for one in same):
+        elif any(check in proof.not_passed for proof in same):
             return None
-    return max(shown, key=lambda one: (one.occurred_at, one.event_id), default=None)
+    return max(shown, key=lambda proof: (proof.occurred_at, proof.event_id), default=None)
 
 
-def _is_same(one: Proof | KnownGood, other: Proof) -> bool:
-    return one.component == other.component and (
-        one.digest == other.digest
-        if one.digest is not None and other.digest is not None
-        else one.version is not None and one.version == other.version
+def _is_same(known: Proof | KnownGood, other: Proof) -> bool:
+    return known.component == other.component and (
+        known.digest == other.digest
+        if known.digest is not None and other.digest is not None
+        else known.version is not None and known.version == other.version
     )
 
 
@@ -328,6 +330,8 @@ def _evaluation(part: Recovery, targets: set[str], after_ms: int) -> Decision | 
 
 def _was_done(part: Recovery, task_id: str) -> bool:
     return any(
-        one.decision is DecisionKind.EVALUATION and one.target == task_id and one.passed
-        for one in part.decisions
+        decision.decision is DecisionKind.EVALUATION
+        and decision.target == task_id
+        and decision.passed
+        for decision in part.decisions
     )

@@ -94,7 +94,7 @@ class CoreRow(msgspec.Struct, array_like=True):
     common: str = ""
     """What every tenant last read of the whole, as a hash."""
     shared: bool = False
-    """Partners were told of it."""
+    """It was shared with partners."""
     taken_back: dict[str, tuple[int, bool]] = msgspec.field(default_factory=dict)
     """Indicators that were revoked for partners: how often they held again, and whether they are
     revoked now; by rank."""
@@ -220,6 +220,8 @@ class CommandState(msgspec.Struct, array_like=True):
     escalated: bool = False
     retries: int = 0
     """How often a person had it tried again."""
+    former_id: str | None = None
+    """The id that it was proposed under before holds were kept."""
 
     def latest(self) -> tuple[int, int, str] | None:
         """Return the answer that counts: a success, else the last."""
@@ -329,3 +331,5 @@ class ClockRow(msgspec.Struct, array_like=True):
     day: int = 0
     waiting_after: str = ""
     """The waiting part to continue behind."""
+    adopted: str = ""
+    """Up to which incident commands of before holds were kept are in their holds."""

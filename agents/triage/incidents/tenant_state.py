@@ -45,7 +45,7 @@ INTRINSIC: Final = frozenset(
 )
 """Kinds about the component itself: another tenant's finding of them betrays nothing of it."""
 EXACT: Final = 32
-"""Systems up to which a count is told exactly."""
+"""Systems up to which a count is exact."""
 TAINTED_RULE: Final = "TW-LEDGER-TAINTED"
 _DECISIVE: Final = frozenset({Action.QUARANTINE, Action.BLOCK, Action.HOLD_PIPELINE})
 """Actions that take a component out of use."""
@@ -61,7 +61,7 @@ STATES: Final = frozenset(
 
 
 def bucket(count: int, exact: int) -> int:
-    """Return a count as it is told: exact up to `exact`, beyond it the power of two below.
+    """Return a count as documents show it: exact up to `exact`, beyond it the power of two below.
 
     Between two powers of two nothing changes that a person would act on.
     """
@@ -111,7 +111,7 @@ def own_groups(row: FindingsRow) -> list[tuple[Group, bool]]:
     """Return the groups of a tenant's findings, worst first, and whether each holds."""
     ordered = sorted(
         row.groups.items(),
-        key=lambda one: (-one[1].finding.severity.rank, -one[1].finding.confidence, one[0]),
+        key=lambda item: (-item[1].finding.severity.rank, -item[1].finding.confidence, item[0]),
     )
     return [(group, group_holds(row, key)) for key, group in ordered]
 
@@ -161,8 +161,8 @@ def _shared_findings(
     own: Sequence[Finding],
 ) -> list[Finding]:
     """Return what the marks say that led to the entries, of each rule the strongest."""
-    rules = {one.rule_id for one in own}
-    facts = {str(one.evidence.get("fact", "")) for one in own}
+    rules = {finding.rule_id for finding in own}
+    facts = {str(finding.evidence.get("fact", "")) for finding in own}
     strongest: dict[str, Finding] = {}
     for entry in entries:
         found = grounds.get(entry.ground)
@@ -201,7 +201,7 @@ def tenant_state_of(case: IncidentRows, tenant: str, policy: Policy, now_ms: int
     actions = case.actions(tenant)
     own = own_groups(findings)
     holding = [group.finding for group, holds in own if holds]
-    full = [one for one in holding if not is_advice(one)]
+    full = [finding for finding in holding if not is_advice(finding)]
     # Findings taken back take what they alone brought along.
     active = [
         entry
@@ -216,24 +216,24 @@ def tenant_state_of(case: IncidentRows, tenant: str, policy: Policy, now_ms: int
             or not findings.withholds(found.rule_id)
         ]
     entries = [entry for entry in active if not entry.advice]
-    advised = [one for one in holding if is_advice(one)]
+    advised = [finding for finding in holding if is_advice(finding)]
     advisory = not entries and not full and bool(active or advised)
     if advisory:
         entries = active if policy.advice else []
         advised = advised if policy.advice else []
-    grounds_told = {
+    shown_grounds = {
         rank: found
         for rank, found in systems_row.grounds.items()
         if not findings.withholds(found.rule_id)
     }
-    shared = _shared_findings(case, tenant, grounds_told, entries, full)
+    shared = _shared_findings(case, tenant, shown_grounds, entries, full)
     systems = _systems(case, tenant, entries)
     counted = [] if advisory else [*full, *shared]
     decisions = sorted(
         [*case.core.decisions.values(), *actions.decisions.values()],
-        key=lambda one: (one[0].time, one[0].id),
+        key=lambda item: (item[0].time, item[0].id),
     )
-    grounds = [ground_of(one) for one in counted]
+    grounds = [ground_of(finding) for finding in counted]
     tasks = recovery_tasks(
         Recovery(
             incident=case.incident,
@@ -265,7 +265,7 @@ def tenant_state_of(case: IncidentRows, tenant: str, policy: Policy, now_ms: int
         score=advice_score()
         if advisory
         else _score(
-            [evidence_of(one) for one in counted],
+            [evidence_of(finding) for finding in counted],
             systems,
             systems_row,
             policy,
@@ -286,9 +286,9 @@ def _is_by_scan_alone(findings: Sequence[Finding], entries: Sequence[Entry]) -> 
 
     A scanner's error on something that everybody holds must not stop everybody.
     """
-    severe = [one for one in findings if one.severity.rank >= Severity.HIGH.rank]
+    severe = [finding for finding in findings if finding.severity.rank >= Severity.HIGH.rank]
     return any(entry.popular for entry in entries) and all(
-        one.basis is not None and one.basis.kind is BasisKind.VERIFIED for one in severe
+        finding.basis is not None and finding.basis.kind is BasisKind.VERIFIED for finding in severe
     )
 
 
@@ -312,7 +312,7 @@ def known_counts(case: IncidentRows) -> set[int]:
 
 def _reached(case: IncidentRows, count: int) -> int:
     thresholds = correlations()["TW-LEDGER-PREVALENCE"].when.thresholds
-    return max((one for one in thresholds if case.k <= one <= count), default=1)
+    return max((threshold for threshold in thresholds if case.k <= threshold <= count), default=1)
 
 
 def _score(
@@ -347,7 +347,7 @@ def _score(
 
 def _recovery(row: SystemsRow) -> str:
     good = good_of(row)
-    if any(one.signed or one.by_intel for one in good):
+    if any(version.signed or version.by_intel for version in good):
         return "clean rollback"
     return "no signed baseline" if good else "none"
 
@@ -355,7 +355,9 @@ def _recovery(row: SystemsRow) -> str:
 def bad_digests(row: SystemsRow) -> frozenset[str]:
     """Return the digests to which nothing goes back: part of the incident, or found bad since."""
     bad = {entry.digest for entry in row.entries.values() if entry.active and entry.digest}
-    bad |= {one.digest for one in row.good.values() if not one.active and one.digest}
+    bad |= {
+        version.digest for version in row.good.values() if not version.active and version.digest
+    }
     return frozenset(bad)
 
 
@@ -364,9 +366,9 @@ def good_of(row: SystemsRow) -> list[KnownGood]:
     bad = bad_digests(row)
     reached = {entry.component for entry in row.entries.values() if entry.active}
     return [
-        one
-        for _, one in sorted(row.good.items())
-        if one.active and one.digest not in bad and one.component in reached
+        version
+        for _, version in sorted(row.good.items())
+        if version.active and version.digest not in bad and version.component in reached
     ]
 
 
@@ -390,8 +392,8 @@ def _systems(case: IncidentRows, tenant: str, entries: list[Entry]) -> list[Syst
         )
         known = merged.get(key)
         merged[key] = view if known is None else _merge_views(known, view)
-    # By time: a further system is listed behind those that were told already.
-    return sorted(merged.values(), key=lambda one: (one.since, one.system, one.component))
+    # By time: a further system is listed behind those that are listed already.
+    return sorted(merged.values(), key=lambda view: (view.since, view.system, view.component))
 
 
 def _readable_path(
@@ -405,19 +407,19 @@ def _readable_path(
     )
 
 
-def _merge_views(one: SystemView, other: SystemView) -> SystemView:
-    shorter = min(one.path, other.path, key=lambda path: (len(path), path))
+def _merge_views(known: SystemView, new: SystemView) -> SystemView:
+    shorter = min(known.path, new.path, key=lambda path: (len(path), path))
     return msgspec.structs.replace(
-        one,
-        exposure=max(one.exposure, other.exposure, key=lambda name: EXPOSURE_RANK[name]),
-        since=min(one.since, other.since),
-        digest=max(one.digest or "", other.digest or "") or None,
+        known,
+        exposure=max(known.exposure, new.exposure, key=lambda name: EXPOSURE_RANK[name]),
+        since=min(known.since, new.since),
+        digest=max(known.digest or "", new.digest or "") or None,
         path=shorter,
         criticality=max(
-            (value for value in (one.criticality, other.criticality) if value is not None),
+            (value for value in (known.criticality, new.criticality) if value is not None),
             default=None,
         ),
-        identities=tuple(sorted({*one.identities, *other.identities})),
+        identities=tuple(sorted({*known.identities, *new.identities})),
     )
 
 

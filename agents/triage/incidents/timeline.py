@@ -1,15 +1,16 @@
-"""Tells what happened in an incident, in an order that no replay changes."""
+"""The timeline of an incident: what happened, who decided what, and what Tidewatch did."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Final
 
 from agents.triage.incidents.command_views import LISTED, VERBS
 from agents.triage.incidents.recovery import ON_SYSTEMS
 from agents.triage.incidents.tenant_state import TenantState
 from agents.triage.ledger.rows import from_ms
-from schemas.decisions import Decision
+from schemas.decisions import Decision, DecisionKind
 from schemas.incidents.commands import CommandView
 from schemas.incidents.states import Occurrence, TaskState
 from schemas.incidents.updates import CHECKED
@@ -24,8 +25,23 @@ def timeline_entries(
     listed: Iterable[CommandView],
     *,
     operator: bool = False,
+    names: Mapping[str, str] | None = None,
 ) -> list[TimelineEntry]:
-    """Return what happened; who decided, and the operator's reasons, only the operator is told."""
+    """Return what happened in a tenant's part.
+
+    A tenant reads who decided about its own part and why. Of a decision for all tenants it reads
+    what was decided; the actor and the reason only the operator reads.
+
+    Args:
+        tenant_state: The part.
+        findings: The findings that are listed.
+        listed: The commands that are listed.
+        operator: The operator reads it.
+        names: What a person calls the commands and tasks of the incident, by id; None: those of
+            the part.
+    """
+    if names is None:
+        names = names_in(tenant_state)
     entries = [
         TimelineEntry(
             at=view.occurred_at,
@@ -50,9 +66,7 @@ def timeline_entries(
         TimelineEntry(
             at=decision.time,
             what=Occurrence.DECIDED,
-            text=_decided(decision)
-            if operator
-            else f"{decision.decision.value}: {decision.reason}",
+            text=decided(decision, names),
             tenant=decision.tenant,
             ref=decision.id,
         )
@@ -63,14 +77,16 @@ def timeline_entries(
         TimelineEntry(
             at=decision.time,
             what=Occurrence.DECIDED,
-            text=_decided(decision) if operator else decision.decision.value,
+            text=decided(decision, names) if operator else _announced(decision, names),
             ref=decision.id,
         )
         for decision, _ in tenant_state.decisions
         if decision.tenant is None
     ]
     issued = tenant_state.actions.commands
-    for command in (issued[one.spec.command_id] for one in listed if one.spec.command_id in issued):
+    for command in (
+        issued[view.spec.command_id] for view in listed if view.spec.command_id in issued
+    ):
         verb = VERBS.get(command.spec.action, command.spec.action)
         entries.append(
             TimelineEntry(
@@ -95,9 +111,9 @@ def timeline_entries(
                 )
             )
     proofs = {
-        (one.system, one.component): one
-        for one in tenant_state.systems_row.proofs.values()
-        if one.kind != CHECKED
+        (proof.system, proof.component): proof
+        for proof in tenant_state.systems_row.proofs.values()
+        if proof.kind != CHECKED
     }
     entries += [
         TimelineEntry(
@@ -128,24 +144,53 @@ def timeline_entries(
     return entries
 
 
-def _decided(decision: Decision) -> str:
+def names_in(part: TenantState) -> dict[str, str]:
+    """Return what a person calls the commands and tasks that decisions name by id."""
+    names = {
+        command_id: f"{VERBS.get(command.spec.action, command.spec.action)} {command.spec.target}"
+        for command_id, command in part.actions.commands.items()
+    }
+    return names | {task.id: task.text for task in part.tasks}
+
+
+def decided(decision: Decision, names: Mapping[str, str]) -> str:
+    """Return a decision in words: what, about what, by whom, and why.
+
+    Args:
+        decision: The decision.
+        names: What a person calls the commands and tasks of the incident, by id.
+    """
     key = f" (key {decision.key})" if decision.key else ""
-    return f"{decision.decision.value} by {decision.actor}{key}: {decision.reason}"
+    return f"{_announced(decision, names)} by {decision.actor}{key}: {decision.reason}"
 
 
-def bounded(entries: list[TimelineEntry]) -> tuple[TimelineEntry, ...]:
-    """Return what occurred by time, then what Tidewatch did, in an order that no replay changes."""
-    ordered = sorted(
-        entries,
-        key=lambda one: (
-            one.processing,
-            from_ms(0) if one.processing else one.at,
-            one.what,
-            one.tenant or "",
-            one.ref or "",
-            one.text,
-        ),
+def _announced(decision: Decision, names: Mapping[str, str]) -> str:
+    if decision.target is None:
+        return decision.decision.value
+    if decision.decision is DecisionKind.ASSIGN:
+        return f"assign to {decision.target}"
+    # What is not listed here may be another tenant's: its id is no use to the reader.
+    return f"{decision.decision.value} {names.get(decision.target, '')}".rstrip()
+
+
+def in_stable_order(entry: TimelineEntry) -> tuple[bool, datetime, str, str, str, str]:
+    """Return by what entries are ordered so that no replay changes it: without processing times."""
+    return (
+        entry.processing,
+        from_ms(0) if entry.processing else entry.at,
+        entry.what,
+        entry.tenant or "",
+        entry.ref or "",
+        entry.text,
     )
-    if len(ordered) > TIMELINE:
-        ordered = ordered[: TIMELINE // 2] + ordered[-TIMELINE // 2 :]
-    return tuple(ordered)
+
+
+def bounded(entries: Iterable[TimelineEntry]) -> tuple[TimelineEntry, ...]:
+    """Return the entries in order of time, at most `TIMELINE` of them.
+
+    Which of too many are left out does not depend on processing times.
+    """
+    chosen = sorted(entries, key=in_stable_order)
+    if len(chosen) > TIMELINE:
+        chosen = chosen[: TIMELINE // 2] + chosen[-TIMELINE // 2 :]
+    return tuple(sorted(chosen, key=lambda entry: (entry.at, in_stable_order(entry))))

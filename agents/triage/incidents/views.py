@@ -13,6 +13,8 @@ from agents.triage.containment import evidence_paths
 from agents.triage.incidents.advice import WHY
 from agents.triage.incidents.command_views import LISTED, command_views, most_important
 from agents.triage.incidents.incident_rows import IncidentRows
+from agents.triage.incidents.naming import title_of
+from agents.triage.incidents.rows import ActionsRow
 from agents.triage.incidents.tenant_state import (
     TenantState,
     alert_id,
@@ -21,9 +23,11 @@ from agents.triage.incidents.tenant_state import (
     phase_of,
     readable_root,
 )
-from agents.triage.incidents.timeline import bounded, timeline_entries
+from agents.triage.incidents.timeline import bounded, in_stable_order, timeline_entries
 from agents.triage.ledger.rows import EXPOSURE_RANK, from_ms
+from schemas.basis import BasisKind
 from schemas.canonical import stable_id
+from schemas.counting import counted
 from schemas.decisions import DecisionKind
 from schemas.findings import Finding
 from schemas.incidents.commands import CommandView
@@ -41,7 +45,12 @@ EVENT_IDS: Final = 32
 
 
 def finding_view(
-    finding: Finding, *, active: bool, reader: str | None = None, made_from: bool = False
+    finding: Finding,
+    *,
+    active: bool,
+    reader: str | None = None,
+    made_from: bool = False,
+    operator: bool = False,
 ) -> FindingView:
     """Return a finding as documents show it.
 
@@ -50,10 +59,14 @@ def finding_view(
         active: Whether it still holds.
         reader: Who reads it; None: its own tenant.
         made_from: The reader's component is only made from what it is about.
+        operator: The operator reads it: claims name their tenant.
     """
     tenant = finding.tenant if reader is None else reader
     read = msgspec.structs.replace(finding, tenant=tenant)
-    how = known_by(basis_of(read), tenant)
+    basis = basis_of(read)
+    how = known_by(basis, tenant)
+    if operator and basis.kind is BasisKind.CLAIMED and basis.tenant:
+        how = f"the claim of {basis.tenant}, by its own events"
     return FindingView(
         id=finding.id,
         rule_id=finding.rule_id,
@@ -93,12 +106,12 @@ def alert_view(case: IncidentRows, tenant_state: TenantState) -> AlertView:
     since = min((system.since for system in tenant_state.systems), default=from_ms(0))
     shared = [
         finding_view(
-            msgspec.structs.replace(one, occurred_at=since),
+            msgspec.structs.replace(finding, occurred_at=since),
             active=True,
             reader=tenant_state.tenant,
             made_from=all(system.path for system in tenant_state.systems),
         )
-        for one in tenant_state.shared
+        for finding in tenant_state.shared
     ]
     findings = tuple(own + shared)
     worst = worst_of(findings)
@@ -111,9 +124,7 @@ def alert_view(case: IncidentRows, tenant_state: TenantState) -> AlertView:
         )
     )
     systems = tuple(tenant_state.systems[:LISTED])
-    count = len(tenant_state.systems)
-    if tenant_state.systems_row.full:
-        count = max(count, tenant_state.systems_row.tally.count())
+    count = count_systems(tenant_state)
     pattern, why = _pattern(others, tenant_state, related)
     commands = tuple(command_views(case, tenant_state))
     listed = most_important(tenant_state, commands)
@@ -121,19 +132,16 @@ def alert_view(case: IncidentRows, tenant_state: TenantState) -> AlertView:
         *(view.event_id for view in own if view.event_id),
         *(entry.event_id for entry in tenant_state.entries),
     }
-    answered = any(command.results for command in tenant_state.actions.commands.values())
     status = tenant_state.status
-    changed = tenant_state.decisions or answered or len(events) > 1
-    activity = Activity.UPDATE if changed else Activity.CREATE
     root = readable_root(case.core.root, tenant_state.tenant)
     return AlertView(
         id=alert_id(case.incident, tenant_state.tenant),
         incident=case.incident,
         tenant=tenant_state.tenant,
-        activity=Activity.CLOSE if status.ended else activity,
+        activity=activities(tenant_state.actions, status)[-1],
         status=status,
         phase=phase_of(tenant_state),
-        title=title_of(worst, root),
+        title=title_of(worst, root, tenant_state.systems),
         message=_message(worst, tenant_state, count),
         score=tenant_state.score,
         pattern=pattern,
@@ -159,16 +167,36 @@ def alert_view(case: IncidentRows, tenant_state: TenantState) -> AlertView:
     )
 
 
+def activities(row: ActionsRow, status: IncidentStatus) -> tuple[Activity, ...]:
+    """Return what the next records of an alert do with it: as a rule there is one.
+
+    The first record of an alert creates it, whatever its status by then. It is closed once for
+    each time that it ends; what is learnt of a closed alert updates it, and so does opening it
+    again.
+
+    Args:
+        row: What was published of the alert so far.
+        status: Its status now.
+
+    Source: OCSF 1.7, Detection Finding, `activity_id`: 1 Create, 2 Update, 3 Close.
+    """
+    was_ended = bool(row.published_status) and IncidentStatus(row.published_status).ended
+    turn = Activity.CLOSE if status.ended and not was_ended else Activity.UPDATE
+    if row.published:
+        return (turn,)
+    return (Activity.CREATE, Activity.CLOSE) if status.ended else (Activity.CREATE,)
+
+
 def truncated_parts(tenant_state: TenantState, commands: int) -> tuple[str, ...]:
     """Return the parts that reached their bound, `over-commanding` where not all are issued."""
     parts = []
     if tenant_state.actions.full:
         parts.append("over-commanding")
     if any(
-        len(evidence_paths(tenant_state.policy, one.system))
-        < len(tenant_state.policy.evidence[one.system])
-        for one in tenant_state.systems
-        if one.system in tenant_state.policy.evidence
+        len(evidence_paths(tenant_state.policy, system.system))
+        < len(tenant_state.policy.evidence[system.system])
+        for system in tenant_state.systems
+        if system.system in tenant_state.policy.evidence
     ):
         parts.append("evidence paths")
     if commands > LISTED:
@@ -186,20 +214,22 @@ def worst_of(findings: Sequence[FindingView]) -> FindingView | None:
     """Return the worst of the findings, of those that still hold where any does."""
     holding = [view for view in findings if view.active] or list(findings)
     return min(
-        holding, key=lambda one: (-one.severity.rank, -one.confidence, one.rule_id), default=None
+        holding,
+        key=lambda view: (-view.severity.rank, -view.confidence, view.rule_id),
+        default=None,
     )
 
 
-def title_of(worst: FindingView | None, root: str) -> str:
-    """Return the title of an incident: what was found at worst, and in what."""
-    kind = worst.ioc_type.replace("_", " ") if worst is not None else "exposure"
-    return f"{kind[:1].upper()}{kind[1:]}: {root}"
+def count_systems(part: TenantState) -> int:
+    """Return how many systems a part reaches; an estimate where not all are kept."""
+    count = len({system.system for system in part.systems})
+    return max(count, part.systems_row.tally.count()) if part.systems_row.full else count
 
 
 def _message(worst: FindingView | None, tenant_state: TenantState, count: int) -> str:
-    told = bucket(count, LISTED)
+    systems = bucket(count, LISTED)
     reach = {0: "No system is known to hold it", 1: "One system is affected"}.get(
-        told, f"{told} systems or components are affected"
+        systems, f"{counted(systems, 'system')} are affected"
     )
     exposure = max(
         (system.exposure for system in tenant_state.systems),
@@ -209,6 +239,8 @@ def _message(worst: FindingView | None, tenant_state: TenantState, count: int) -
     what = "What was found was withdrawn"
     if worst is not None:
         what = worst.description
+        if worst.known_by:
+            what = f"{what} (known by {worst.known_by})"
     elif tenant_state.systems:
         what = "It holds a component that is part of an incident"
     return f"{what}. {reach}; the farthest is {exposure}."
@@ -232,13 +264,15 @@ def _pattern(
 
 def union(lists: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
     """Return what is in any of the lists, sorted."""
-    return tuple(sorted({one for many in lists for one in many}))
+    return tuple(sorted({value for many in lists for value in many}))
 
 
 def assignee_of(tenant_state: TenantState) -> str | None:
     """Return whom the part was assigned to last."""
     assigned = [
-        one.target for one, _ in tenant_state.decisions if one.decision is DecisionKind.ASSIGN
+        decision.target
+        for decision, _ in tenant_state.decisions
+        if decision.decision is DecisionKind.ASSIGN
     ]
     return assigned[-1] if assigned else None
 
@@ -284,17 +318,17 @@ def next_action_of(
 def _replaced(command: CommandView, commands: Iterable[CommandView]) -> bool:
     """Tell whether another command takes the place of one, and names a version to go back to."""
     return any(
-        one.spec.replaces == command.spec.command_id and one.spec.rollback_digest is not None
-        for one in commands
+        other.spec.replaces == command.spec.command_id and other.spec.rollback_digest is not None
+        for other in commands
     )
 
 
 def processing_times(tenant_state: TenantState) -> ProcessingTimes:
     """Return when Tidewatch did what it did, for the metrics; not part of comparisons."""
     seen = [
-        one
-        for one in (tenant_state.findings.detected_ms, tenant_state.systems_row.detected_ms)
-        if one
+        time
+        for time in (tenant_state.findings.detected_ms, tenant_state.systems_row.detected_ms)
+        if time
     ]
     if not seen:
         return ProcessingTimes()
@@ -322,9 +356,12 @@ def significance(view: AlertView | IncidentDocument) -> str:
     """Return an id of all in a document that a person would act on: without processing times."""
     plain: dict[str, Any] = msgspec.to_builtins(view)
     plain.pop("processing", None)
-    for entry in plain.get("timeline", ()):
-        if entry.get("processing"):
-            entry.pop("at")
+    # What a record does with the alert follows from those before it.
+    plain.pop("activity", None)
+    plain["timeline"] = [
+        {**msgspec.to_builtins(entry), "at": None if entry.processing else entry.at.isoformat()}
+        for entry in sorted(view.timeline, key=in_stable_order)
+    ]
     for command in plain.get("commands", ()):
         command["spec"].pop("expires", None)
     return stable_id("sig", msgspec.json.encode(plain, order="sorted").decode())

@@ -60,7 +60,8 @@ class Play:
         self.revision = 0
         self.commands: list[CommandSpec] = []
         self.said: list[HoldReason] = []
-        self.closed: set[tuple[str, str]] = set()
+        self.kept: dict[tuple[str, str], str] = {}
+        """What closed incidents contain, by thing and incident: only a person may end it."""
         self.contained: dict[str, str] = {}
         """By thing: the command that did it."""
         self.escalations: list[str] = []
@@ -84,6 +85,11 @@ class Play:
             **more,
         )
         self.said.append(said)
+        place = (f"{thing[0]} {thing[1]}", incident)
+        if said.closed and state.stands:
+            self.kept[place] = incident
+        elif said.by_person or state is not ReasonState.REFUTED:
+            self.kept.pop(place, None)
         self.hear(said)
 
     def hear(self, said: HoldReason) -> None:
@@ -110,6 +116,8 @@ class Play:
             if spec.undoes is not None:
                 assert not thing.standing(), "released while a reason stands"
                 assert not thing.overflowed, "released though reasons overflowed"
+                kept = [place for place in self.kept if place[0] == thing.key]
+                assert not kept, "released without a person what a closed incident contains"
             else:
                 assert thing.standing(), "contained without a reason"
                 assert not any(one in spec.command_id for one in INCIDENTS)
@@ -176,6 +184,8 @@ STEPS = st.one_of(
         st.sampled_from(list(ReasonState)),
         st.sampled_from(THINGS),
         st.booleans(),
+        st.booleans(),
+        st.booleans(),
     ),
     st.tuples(st.just("suspect"), st.sampled_from(INCIDENTS), st.sampled_from(GOALS)),
     st.tuples(st.just("clear"), st.sampled_from(INCIDENTS)),
@@ -187,8 +197,8 @@ STEPS = st.one_of(
 
 def perform(play: Play, step: tuple[Any, ...]) -> None:
     match step:
-        case ("say", incident, state, thing, dry_run):
-            play.say(incident, state, thing, dry_run=dry_run, by_person=True)
+        case ("say", incident, state, thing, dry_run, closed, by_person):
+            play.say(incident, state, thing, dry_run=dry_run, closed=closed, by_person=by_person)
         case ("suspect", incident, goal):
             play.suspect(incident, goal.digest)
         case ("clear", incident):
@@ -246,6 +256,12 @@ def test_a_version_that_is_gone_back_to_is_under_no_suspicion(steps):
         for thing in play.hold.things.values():
             if thing.action == "rollback" and thing.state is HoldState.HELD:
                 assert thing.command.rollback_digest not in against
+                quarantined = play.hold.things.get(
+                    f"quarantine {MODEL}@{thing.command.rollback_version}"
+                )
+                assert quarantined is None or not any(
+                    reason.calls for reason in quarantined.reasons.values()
+                )
 
 
 @settings(max_examples=100, deadline=None)
@@ -275,6 +291,54 @@ def test_any_order_of_incidents_leads_to_the_same_reasons_and_the_same_end(said,
         }
         ends.append((reasons, bool(play.contained)))
     assert ends[0] == ends[1]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(STEPS, max_size=20))
+def test_what_is_not_contained_at_rest_has_failed_and_was_escalated(steps):
+    play = Play()
+    for step in steps:
+        perform(play, step)
+    for _ in range(12):
+        play.answer(500)
+        play.pass_time(30)
+    for thing in play.hold.things.values():
+        if thing.in_force is not None and not thing.is_done:
+            assert thing.expired or thing.escalated
+            assert play.escalations
+        elif thing.standing() and thing.state is HoldState.IDLE:
+            assert thing.escalated, "nothing contains it, and nobody was told"
+    assert next_due(play.hold) is None
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(STEPS, max_size=20), st.integers(0, 30))
+def test_answers_to_commands_of_older_generations_change_nothing(steps, which):
+    play = Play()
+    for step in steps:
+        perform(play, step)
+    in_force = {
+        spec.command_id
+        for thing in play.hold.things.values()
+        for spec in (thing.command, thing.release, thing.given_up)
+        if spec is not None
+    }
+    older = [spec for spec in play.commands if spec.command_id not in in_force]
+    if older:
+        spec = older[which % len(older)]
+        before = msgspec.msgpack.encode(play.hold)
+        result = ResultUpdate(
+            incident=spec.incident,
+            id="res-late",
+            command_id=spec.command_id,
+            tenant="a",
+            status=200,
+            at=datetime.fromtimestamp(play.now_ms / 1000, tz=UTC),
+            hold=MODEL,
+        )
+        assert on_answer(play.hold, result) is None
+        assert settle(play.hold, play.now_ms) == Effects()
+        assert msgspec.msgpack.encode(play.hold) == before
 
 
 # -- single steps ----------------------------------------------------------------------------------

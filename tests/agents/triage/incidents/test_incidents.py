@@ -110,7 +110,9 @@ def test_many_systems_make_few_updates():
     for number in range(200):
         flow.saw(*held(MODEL, "a", f"node-{number}", 90, version="r2", digest=BAD))
     view = flow.alerts[CASE, "a"]
-    assert len(flow.history[view.id]) < 100
+    created, *updates = flow.history[view.id]
+    assert created.activity == "create"
+    assert len(updates) < 100
     assert view.system_count >= 128
 
 
@@ -226,7 +228,10 @@ def test_evidence_comes_first_and_rollback_goes_to_the_last_known_good():
     assert specs["rollback"].rollback_digest == GOOD
     assert specs["revoke"].target == "secret-ref:a-token"
     assert specs["block"].target == ROOT
-    assert all(spec.dry_run and spec.expires and spec.findings for spec in flow.issued)
+    assert all(spec.dry_run and spec.expires and spec.reason for spec in flow.issued)
+    views = [view for view in flow.incidents[CASE].commands if view.state != "advised"]
+    assert {view.spec.command_id for view in views} == {one.command_id for one in flow.issued}
+    assert all(view.spec.findings for view in views)
     assert all(len(spec.command_id) == 36 for spec in flow.issued)
 
 
@@ -419,7 +424,9 @@ def test_a_false_positive_closes_undoes_and_withdraws_the_indicator():
     decide(flow, DecisionKind.FALSE_POSITIVE, tenant="a")
     view = flow.alerts[CASE, "a"]
     assert view.status == "false-positive"
-    assert view.activity == "close"
+    told = [one.activity for one in flow.history[view.id]]
+    assert told.count("close") == 1
+    assert set(told[told.index("close") + 1 :]) <= {"update"}
     assert {spec.action for spec in flow.issued if spec.undoes} == {
         "restore",
         "unblock",

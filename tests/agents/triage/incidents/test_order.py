@@ -6,12 +6,14 @@ import random
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from agents.domain.rules import When
 from agents.triage.bounded_sets import Tally, keep_smallest, stable_rank
 from agents.triage.correlation import combination
 from agents.triage.incidents.views import significance
 from schemas.findings import Finding
+from schemas.incidents.commands import CommandSpec
 from schemas.intel import IntelFact, IntelKind
 from schemas.observations import Sighting
 from schemas.policy import Policy
@@ -99,13 +101,34 @@ def story() -> list[Sighting | Finding | IntelFact]:
     return inputs
 
 
+def content(spec: CommandSpec) -> CommandSpec:
+    """Return what of a command does not depend on when it was issued.
+
+    It names the first incident that called for it and the digest that was known by then, waits for
+    the captures that were called for by then, and expires so long after.
+    """
+    return structs.replace(
+        spec,
+        expires=None,
+        after=(),
+        attempt=1,
+        incident="" if spec.hold else spec.incident,
+        digest=None,
+    )
+
+
 def outcome(flow: Flow) -> dict[str, object]:
     """Return what two runs must agree in."""
     return {
         "alerts": {key: significance(view) for key, view in flow.alerts.items()},
         "incidents": {key: significance(one) for key, one in flow.incidents.items()},
-        "commands": sorted(flow.commands),
-        "proposals": sorted(flow.proposals),
+        "commands": {key: content(spec) for key, spec in flow.commands.items()},
+        "proposals": {key: content(spec) for key, spec in flow.proposals.items()},
+        "holds": {
+            (*key, thing.action, thing.target): thing.reasons
+            for key, hold in flow.holds.items()
+            for thing in hold.things
+        },
         "iocs": sorted(flow.iocs),
         "assessments": sorted(flow.assessments),
         "operator": sorted(flow.operator),

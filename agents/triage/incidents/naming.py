@@ -1,0 +1,58 @@
+"""What a person calls an incident: what was found, in which model or package, on which system."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from agents.triage.routing import split_version
+from schemas.incidents.views import FindingView, SystemView
+
+_DIGEST_SHOWN: Final = 12
+_NAMELESS: Final = ("sha256:", "tree:")
+"""Prefixes of keys that are digests: nobody calls a component so if it has a name."""
+
+
+def title_of(worst: FindingView | None, root: str, systems: Sequence[SystemView]) -> str:
+    """Return the title of an incident.
+
+    Args:
+        worst: The worst finding; None: the systems are exposed, and nothing was found here.
+        root: What the incident is about, as its reader may read it.
+        systems: The systems that the reader may read of, by time.
+    """
+    kind = worst.ioc_type.replace("_", " ") if worst is not None else "exposure"
+    digest = f" (sha256:{root[7 : 7 + _DIGEST_SHOWN]}…)" if root.startswith("sha256:") else ""
+    name = component_name(worst, root, systems)
+    where = ""
+    hosts = list(dict.fromkeys(system.system for system in systems))
+    if hosts:
+        where = f" on {hosts[0]}" + (" and others" if len(hosts) > 1 else "")
+    if name is None:
+        return f"{kind[:1].upper()}{kind[1:]} in {root}{where}"
+    return f"{kind[:1].upper()}{kind[1:]} in {name}{where}{digest}"
+
+
+def component_name(
+    worst: FindingView | None, root: str, systems: Sequence[SystemView]
+) -> str | None:
+    """Return kind, name and version of the component an incident is about, None if it has none.
+
+    The root's own name comes first, then the component that the worst finding is about, then the
+    first that a system holds; one that is only made from it comes last.
+    """
+    named = [split_version(root)]
+    if worst is not None:
+        named.append((worst.component, worst.version))
+    named += [
+        (system.component, system.version)
+        for system in sorted(systems, key=lambda system: bool(system.path))
+    ]
+    for component, version in named:
+        kind, _, name = component.partition(":")
+        if not name or component.startswith(_NAMELESS):
+            continue
+        bare, in_key = split_version(component)
+        name, shown = bare.partition(":")[2], version or in_key
+        return f"{kind} {name}@{shown}" if shown else f"{kind} {name}"
+    return None

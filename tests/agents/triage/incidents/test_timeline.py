@@ -1,0 +1,80 @@
+"""The timeline is in order of time and names what was decided, about what and by whom."""
+
+from __future__ import annotations
+
+from agents.triage.routing import incident_id
+from schemas.decisions import Decision, DecisionKind
+from schemas.policy import Policy
+from streams.reports.incident_graph import incident_graph
+from tests.agents.triage.flow import Flow, at
+from tests.agents.triage.stories import BAD, GOOD, MODEL, finding, held
+
+CASE = incident_id(f"sha256:{BAD}")
+
+
+def hostile() -> Flow:
+    flow = Flow()
+    flow.policy(Policy(tenant="a", dry_run=False))
+    flow.saw(*held(MODEL, "a", "gpu", 0, version="r1", digest=GOOD))
+    flow.saw(*held(MODEL, "a", "gpu", 10, version="r2", digest=BAD))
+    flow.found(finding("malicious_payload", "a", minutes=11))
+    return flow
+
+
+def decide(flow: Flow, kind: DecisionKind, minutes: float, **more: str) -> None:
+    flow.decide(
+        Decision(
+            id=f"dec-{minutes}",
+            incident=CASE,
+            actor="ann",
+            decision=kind,
+            reason="because",
+            time=at(minutes),
+            **more,
+        )
+    )
+
+
+def test_it_is_in_order_of_time_with_what_tidewatch_did_in_its_place():
+    flow = hostile()
+    (proposal,) = [one for one in flow.proposals.values() if one.action == "quarantine"]
+    decide(flow, DecisionKind.APPROVE, 20, tenant="a", target=proposal.command_id)
+    flow.clock_ms += 3_600_000
+    for spec in list(flow.issued):
+        flow.answer(spec)
+    flow.saw(*held(MODEL, "a", "gpu-9", 30 * 24 * 60, version="r2", digest=BAD))
+    for document in (flow.alerts[CASE, "a"], flow.incidents[CASE]):
+        times = [entry.at for entry in document.timeline]
+        assert times == sorted(times)
+        assert document.timeline[-1].system == "gpu-9"
+
+
+def test_a_decision_names_its_target_and_its_actor():
+    flow = hostile()
+    (proposal,) = [one for one in flow.proposals.values() if one.action == "quarantine"]
+    decide(flow, DecisionKind.APPROVE, 20, tenant="a", target=proposal.command_id)
+    decide(flow, DecisionKind.ASSIGN, 21, tenant="a", target="bob")
+    expected = [f"approve quarantine {MODEL}@r2 by ann: because", "assign to bob by ann: because"]
+    for document in (flow.alerts[CASE, "a"], flow.incidents[CASE]):
+        assert [one.text for one in document.timeline if one.what == "decided"] == expected
+
+
+def test_systems_are_counted_once_however_many_components_they_hold():
+    flow = hostile()
+    for number in range(3):
+        component = f"model:hub/acme/tuned-{number}"
+        flow.saw(*held(component, "a", "gpu", 12, version="r2", digest=BAD))
+    alert, document = flow.alerts[CASE, "a"], flow.incidents[CASE]
+    assert len(alert.systems) == 4
+    assert alert.system_count == document.system_count == 1
+    assert [part.systems for part in document.tenants] == [1]
+    assert "One system is affected" in alert.message
+    assert len(incident_graph(document).systems) == 1
+
+
+def test_the_graph_shows_the_farthest_exposure_of_a_system_since_it_is_affected():
+    flow = hostile()
+    flow.saw(*held("model:hub/a/b", "a", "gpu", 5, version="1", digest=BAD, exposure="serving"))
+    flow.saw(*held("model:hub/z/z", "a", "gpu", 50, version="1", digest=BAD, exposure="staged"))
+    (text,) = incident_graph(flow.incidents[CASE]).systems.values()
+    assert text == f"serving since {at(5):%Y-%m-%d %H:%M}"
