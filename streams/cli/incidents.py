@@ -235,7 +235,7 @@ async def _feed_back(
 @app.command(epilog=example("tidewatch incidents metrics --format json"))
 def metrics(*, form: FormatOption = Format.TEXT) -> None:
     """Show times to detect and to contain, and how many were closed as false positives."""
-    from streams.reports.incident_metrics import incident_metrics  # noqa: PLC0415 -- only here
+    from streams.cli.incident_metrics import incident_metrics  # noqa: PLC0415 -- only here
 
     figures = incident_metrics(list(all_incidents().values()))
     if form is Format.JSON:

@@ -12,7 +12,7 @@ from schemas.atlas import attacks, mitigations
 from schemas.cloudevents import format_time
 from schemas.counting import counted
 from schemas.incidents.states import CommandStatus
-from schemas.incidents.views import IncidentDocument, SystemView
+from schemas.incidents.views import FindingView, IncidentDocument, SystemView
 from schemas.intel import IntelFact
 from streams.cli.output import plain
 from streams.reports.impact import attribution, impact
@@ -111,7 +111,7 @@ def markdown(incident: IncidentDocument) -> str:
         "## What was found",
         "",
         *_table(
-            ("rule", "severity", "confidence", "component", "where", "what", "known by"),
+            ("rule", "severity", "confidence", "component", "where", "what, and how it is known"),
             [
                 (
                     f.rule_id,
@@ -123,8 +123,7 @@ def markdown(incident: IncidentDocument) -> str:
                         for name in ("file", "member", "offset", "line", "global")
                         if name in f.evidence
                     ),
-                    f.description + ("" if f.active else " (withdrawn)"),
-                    f.known_by + (" (advice only)" if f.advice else ""),
+                    _finding_text(f),
                 )
                 for f in incident.findings
             ],
@@ -201,6 +200,13 @@ def markdown(incident: IncidentDocument) -> str:
         *_listed(_fact_line(fact) for fact in learned_facts(incident)),
     ]
     return "\n".join(lines)
+
+
+def _finding_text(finding: FindingView) -> str:
+    text = finding.description + ("" if finding.active else " (withdrawn)")
+    if finding.known_by:
+        text += f"; known by {finding.known_by}"
+    return text + ("; advice only" if finding.advice else "")
 
 
 def _listed(lines: Iterable[str]) -> list[str]:

@@ -30,7 +30,7 @@ VERBS: Final = {
 def most_important(
     tenant_state: TenantState, commands: Sequence[CommandView]
 ) -> tuple[CommandView, ...]:
-    """Return the most important commands, in the order in which all are told."""
+    """Return the most important commands, in the order in which all are listed."""
     if len(commands) <= LISTED:
         return tuple(commands)
     order = importance(tenant_state)
@@ -42,7 +42,7 @@ def most_important(
 def command_views(case: IncidentRows, tenant_state: TenantState) -> Iterable[CommandView]:
     """Yield the commands as they are called for now, with what came of them, and the advice.
 
-    What was carried out follows from the command as it was issued; what is told of it here, why
+    What was carried out follows from the command as it was issued; what is shown of it here, why
     and on account of which findings, follows from all that is known now.
     """
     row = tenant_state.actions
@@ -58,7 +58,7 @@ def command_views(case: IncidentRows, tenant_state: TenantState) -> Iterable[Com
         answer = command.latest()
         views.append(
             CommandView(
-                spec=_told(spec),
+                spec=_shown(spec),
                 state=command.state(),
                 status=answer[1] if answer else None,
                 status_text=answer[2] if answer else "",
@@ -66,7 +66,7 @@ def command_views(case: IncidentRows, tenant_state: TenantState) -> Iterable[Com
         )
     if not tenant_state.ended:
         views.extend(
-            CommandView(spec=_told(spec), state=CommandStatus.ADVISED)
+            CommandView(spec=_shown(spec), state=CommandStatus.ADVISED)
             for command_id, spec in wanted.items()
             if command_id not in row.commands and spec.mode is Mode.ADVISED
         )
@@ -82,7 +82,7 @@ def command_views(case: IncidentRows, tenant_state: TenantState) -> Iterable[Com
 
 
 def _bygone(command: CommandState) -> CommandSpec:
-    """Return a command that is called for no longer, or takes another back, as it is told of.
+    """Return a command that is called for no longer, or reverses another, as it is shown.
 
     Which findings it was issued for, and what they said, was what was known by then: the record of
     the command has it.
@@ -94,5 +94,5 @@ def _bygone(command: CommandState) -> CommandSpec:
     return msgspec.structs.replace(spec, findings=(), digest=None, reason=reason)
 
 
-def _told(spec: CommandSpec) -> CommandSpec:
+def _shown(spec: CommandSpec) -> CommandSpec:
     return msgspec.structs.replace(spec, after=(), paths=())

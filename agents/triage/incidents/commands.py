@@ -61,7 +61,7 @@ def update_commands(
 ) -> bool:
     """Issue what is due, carry out decisions, end the reasons of what no longer holds.
 
-    What contains is not issued here: its hold is told the reason, and issues one command for all
+    What contains is not issued here: its hold hears the reason, and issues one command for all
     incidents that call for it.
 
     Args:
@@ -87,7 +87,7 @@ def update_commands(
         if command.phase is CommandPhase.GONE and command.spec.mode is Mode.ADVISED
     ]
     for name in advised:
-        # The hold was told: what is left is advice.
+        # The hold heard of it: what is left is advice.
         del row.commands[name]
     if advised:
         case.save(row)
@@ -265,7 +265,7 @@ def _step(spec: CommandSpec) -> str:
 def _withdraw(row: ActionsRow, called_for: dict[str, CommandSpec]) -> bool:
     """Withdraw proposals that can only be advised by now: there is no version left to go back to.
 
-    The hold is told, and says so where it was proposed.
+    The hold hears of it, and publishes it as advice.
     """
     changed = False
     for name, spec in called_for.items():

@@ -241,10 +241,7 @@ class _IncidentBatch:
         self._publish.caused_by(self._entered.get(case.incident, 0))
         for tenant in _tenants_of(case, message):
             row = case.actions(tenant)
-            may_end = not isinstance(message, FindingUpdate | Exposure) or (
-                isinstance(message, Exposure) and not message.active
-            )
-            if (may_end or not row.published) and tenant in case.core.tenants.values():
+            if _may_open(message) if not row.published else _may_end(message):
                 part = self._part(case, tenant)
                 if not row.published or part.ended != (row.published_status in _ENDED):
                     self._publish_alert(case, part, at_ms)
@@ -479,8 +476,8 @@ class _IncidentBatch:
             # and its alert names the system as well.
             return
         for activity in activities(row, view.status):
-            told = msgspec.structs.replace(view, activity=activity)
-            for message in self._documents.alert(told, at_ms):
+            record = msgspec.structs.replace(view, activity=activity)
+            for message in self._documents.alert(record, at_ms):
                 self._publish(message)
         row.published, row.published_status = content, view.status
         case.save(row)
@@ -500,3 +497,17 @@ def _tenants_of(case: IncidentRows, message: IncidentInput) -> Iterable[str]:
         case _:
             return ()
     return set(named) & set(case.core.tenants.values())
+
+
+def _may_open(message: IncidentInput) -> bool:
+    """Return whether a message may be the first that a tenant reads of: it brings a finding."""
+    return isinstance(message, FindingUpdate) or (
+        isinstance(message, Exposure) and message.active and message.found is not None
+    )
+
+
+def _may_end(message: IncidentInput) -> bool:
+    """Return whether a message may end a part or open it again: it brings nothing bad."""
+    if isinstance(message, Exposure):
+        return not message.active
+    return not isinstance(message, FindingUpdate)

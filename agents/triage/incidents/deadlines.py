@@ -58,21 +58,22 @@ class Deadlines:
         if now_ms <= self._clock.time_ms:
             return False
         self._clock.time_ms = now_ms
-        self._store.save(row_key(CLOCK, "incidents"), self._clock)
+        self._save()
         return True
 
-    def due(self) -> Iterator[tuple[str, WaitingRow]]:
-        """Yield the parts for which time matters by now, with the keys of their rows.
+    def _save(self) -> None:
+        self._store.save(row_key(CLOCK, "incidents"), self._clock)
 
-        However many wait, the next tick continues behind them: none is left out for ever.
-        """
+    def due(self) -> Iterator[tuple[str, WaitingRow]]:
+        """Yield the parts for which time matters by now, with the keys of their rows."""
         page = list(
             self._store.scan(
                 WAITING, row_type=WaitingRow, limit=AT_ONCE, after=self._clock.waiting_after
             )
         )
+        # However many wait, the next tick goes on behind them: none is left out for ever.
         self._clock.waiting_after = page[-1][0] if len(page) == AT_ONCE else ""
-        self._store.save(row_key(CLOCK, "incidents"), self._clock)
+        self._save()
         for key, waiting in page:
             if waiting.due_ms <= self.now_ms:
                 yield key, waiting
@@ -122,6 +123,7 @@ class Deadlines:
         if today <= self._clock.day:
             return
         self._clock.day = today
+        self._save()
         for key, pointer in self._store.scan(EXPIRY, row_type=ExpiryRow, limit=AT_ONCE):
             if int(key.split(SEPARATOR)[1]) > today:
                 break

@@ -94,7 +94,7 @@ class CoreRow(msgspec.Struct, array_like=True):
     common: str = ""
     """What every tenant last read of the whole, as a hash."""
     shared: bool = False
-    """Partners were told of it."""
+    """It was shared with partners."""
     taken_back: dict[str, tuple[int, bool]] = msgspec.field(default_factory=dict)
     """Indicators that were revoked for partners: how often they held again, and whether they are
     revoked now; by rank."""

@@ -45,7 +45,7 @@ INTRINSIC: Final = frozenset(
 )
 """Kinds about the component itself: another tenant's finding of them betrays nothing of it."""
 EXACT: Final = 32
-"""Systems up to which a count is told exactly."""
+"""Systems up to which a count is exact."""
 TAINTED_RULE: Final = "TW-LEDGER-TAINTED"
 _DECISIVE: Final = frozenset({Action.QUARANTINE, Action.BLOCK, Action.HOLD_PIPELINE})
 """Actions that take a component out of use."""
@@ -61,7 +61,7 @@ STATES: Final = frozenset(
 
 
 def bucket(count: int, exact: int) -> int:
-    """Return a count as it is told: exact up to `exact`, beyond it the power of two below.
+    """Return a count as documents show it: exact up to `exact`, beyond it the power of two below.
 
     Between two powers of two nothing changes that a person would act on.
     """
@@ -221,12 +221,12 @@ def tenant_state_of(case: IncidentRows, tenant: str, policy: Policy, now_ms: int
     if advisory:
         entries = active if policy.advice else []
         advised = advised if policy.advice else []
-    grounds_told = {
+    shown_grounds = {
         rank: found
         for rank, found in systems_row.grounds.items()
         if not findings.withholds(found.rule_id)
     }
-    shared = _shared_findings(case, tenant, grounds_told, entries, full)
+    shared = _shared_findings(case, tenant, shown_grounds, entries, full)
     systems = _systems(case, tenant, entries)
     counted = [] if advisory else [*full, *shared]
     decisions = sorted(
@@ -392,7 +392,7 @@ def _systems(case: IncidentRows, tenant: str, entries: list[Entry]) -> list[Syst
         )
         known = merged.get(key)
         merged[key] = view if known is None else _merge_views(known, view)
-    # By time: a further system is listed behind those that were told already.
+    # By time: a further system is listed behind those that are listed already.
     return sorted(merged.values(), key=lambda view: (view.since, view.system, view.component))
 
 

@@ -27,6 +27,7 @@ from agents.triage.incidents.timeline import bounded, in_stable_order, timeline_
 from agents.triage.ledger.rows import EXPOSURE_RANK, from_ms
 from schemas.basis import BasisKind
 from schemas.canonical import stable_id
+from schemas.counting import counted
 from schemas.decisions import DecisionKind
 from schemas.findings import Finding
 from schemas.incidents.commands import CommandView
@@ -228,7 +229,7 @@ def count_systems(part: TenantState) -> int:
 def _message(worst: FindingView | None, tenant_state: TenantState, count: int) -> str:
     systems = bucket(count, LISTED)
     reach = {0: "No system is known to hold it", 1: "One system is affected"}.get(
-        systems, f"{systems} systems are affected"
+        systems, f"{counted(systems, 'system')} are affected"
     )
     exposure = max(
         (system.exposure for system in tenant_state.systems),

@@ -13,10 +13,10 @@ from schemas.incidents.views import IncidentDocument, TenantPart
 from schemas.intel import IntelKind
 from schemas.severity import Severity
 from schemas.sharing import shared_indicators, shared_title
+from streams.cli.incident_metrics import incident_metrics
 from streams.reports import incident_graph
 from streams.reports.impact import attribution, impact
 from streams.reports.incident import markdown, to_html
-from streams.reports.incident_metrics import incident_metrics
 from streams.reports.lessons import (
     failed_controls,
     learned_facts,
