@@ -29,19 +29,25 @@ def deployed(system, minutes, digest, version):
     )  # fmt: skip
 
 
-def story(version):
+def story(version, **evidence):
     return [
         *held(MODEL, "a", "registry", 0, version=version, digest=BAD, kind="pushed"),
         *deployed("same", 1, BAD, version),
         *deployed("other", 2, GOOD, version),
         *deployed("silent", 3, None, version),
-        finding("malicious_payload", "a", version=version, minutes=4),
+        finding(
+            "malicious_payload",
+            "a",
+            version=version,
+            minutes=4,
+            evidence={"file": "model.bin", **evidence},
+        ),
     ]
 
 
 @pytest.mark.parametrize("seed", [None, 1, 2, 3])
 def test_holders_of_another_digest_of_a_version_are_left_alone(seed):
-    inputs = story("v1.2")
+    inputs = story("v1.2", sole_file=True)
     if seed is not None:
         random.Random(seed).shuffle(inputs)
     flow = Flow()
@@ -52,6 +58,13 @@ def test_holders_of_another_digest_of_a_version_are_left_alone(seed):
 
 def test_a_commit_is_of_one_content_whatever_digest_is_told_of_it():
     flow = Flow()
-    flow.put(*story(COMMIT))
+    flow.put(*story(COMMIT, sole_file=True))
+    flow.run()
+    assert {"other", "other-serving"} <= reached(flow)
+
+
+def test_of_several_files_another_digest_may_be_that_of_the_whole():
+    flow = Flow()
+    flow.put(*story("v1.2"))
     flow.run()
     assert {"other", "other-serving"} <= reached(flow)
