@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from agents.domain.detection import Detection, Outcome, to_finding
-from agents.messages import assessment_message
+from agents.messages import assessment_message, operator_message
 from agents.ports import Batch, Message, Publish
 from agents.triage.ledger.source_health import sampled
 from agents.triage.routing import (
@@ -27,7 +27,9 @@ from schemas.canonical import stable_id
 from schemas.dead_letters import CHECK_FAILED
 from schemas.events import Event
 from schemas.findings import Finding
+from schemas.ledger import OperatorAlert
 from schemas.observations import Sighting
+from schemas.policy import Policy, default_policy
 from schemas.severity import Status, worst
 
 log = structlog.get_logger()
@@ -127,6 +129,10 @@ class SightingDeduplicator:
         """Return whether the source sent nothing else within the hour of the event's arrival."""
         key = (event.tenantid, event.source, event.received_ms // _HOUR_MS)
         return self._note(key, (_NO_TIME, ""), _NO_POSITION)
+
+    def is_new_tenant(self, tenant: str) -> bool:
+        """Return whether nothing of the tenant was noted yet."""
+        return self._note((tenant,), (_NO_TIME, ""), _NO_POSITION)
 
     def _note(self, key: Any, order: _Order, position: Position) -> bool:  # noqa: ANN401 -- hashable
         known = self._seen.get(key)
@@ -250,6 +256,36 @@ def _bind(
         )
     }
     return tuple(findings.values())
+
+
+def policy_notice(
+    tenant: str, policy: Policy, deduplicator: SightingDeduplicator
+) -> Iterator[Message]:
+    """Yield the notice of a tenant whose events come while its policy says nothing.
+
+    Without a policy its files are not fetched and none of its names is internal: what a check
+    then leaves out must not pass for all well. Each worker says so once; its id is the tenant's.
+
+    Args:
+        tenant: Whose event it is.
+        policy: Its policy; the default one where there is none.
+        deduplicator: What this agent has sent already.
+    """
+    if policy != default_policy(tenant) or not deduplicator.is_new_tenant(tenant):
+        return
+    yield operator_message(
+        OperatorAlert(
+            id=stable_id("opa", "tenant-without-policy", tenant),
+            kind="tenant-without-policy",
+            subject=tenant,
+            tenant=tenant,
+            detail="events arrive, but no policy is set: its files are not fetched and scanned, "
+            "no name, index or registry is known to be its own, and nothing is contained by itself",
+            runbook="Set one with: tidewatch policy set FILE. Name at least `roots` (what may be "
+            "fetched), `internal` (its own names, indexes, registries) and `trusted`.",
+        ),
+        "//tidewatch/checks",
+    )
 
 
 def outcome_messages(

@@ -10,6 +10,7 @@ from agents.checking import (
     SightingDeduplicator,
     checking_agent,
     outcome_messages,
+    policy_notice,
 )
 from agents.checks.packages.check import check_packages
 from agents.checks.required import with_required
@@ -39,6 +40,7 @@ def package_install_agent(knowledge: Knowledge) -> CheckingAgent[PackageInstall]
     def check(event: Event[PackageInstall]) -> Iterator[Message]:
         policy = knowledge.policy(event.tenantid)
         outcome = with_required(check_packages(event, knowledge), policy, "", final=True)
-        return outcome_messages(event, outcome, install_context(event), deduplicator)
+        yield from policy_notice(event.tenantid, policy, deduplicator)
+        yield from outcome_messages(event, outcome, install_context(event), deduplicator)
 
     return checking_agent(check, deduplicator)

@@ -10,6 +10,7 @@ from agents.checking import (
     SightingDeduplicator,
     checking_agent,
     outcome_messages,
+    policy_notice,
 )
 from agents.checks.pipelines.check import check_run
 from agents.checks.pipelines.subject import RunSubject, run_subject
@@ -37,6 +38,7 @@ def pipeline_run_agent(knowledge: Knowledge) -> CheckingAgent[PipelineRun]:
         policy = knowledge.policy(event.tenantid)
         subject = run_subject(event, policy)
         outcome = with_required(check_run(subject, knowledge), policy, "", final=True)
-        return outcome_messages(event, outcome, run_context(subject), deduplicator)
+        yield from policy_notice(event.tenantid, policy, deduplicator)
+        yield from outcome_messages(event, outcome, run_context(subject), deduplicator)
 
     return checking_agent(check, deduplicator)

@@ -12,6 +12,7 @@ from agents.checking import (
     SightingDeduplicator,
     checking_agent,
     outcome_messages,
+    policy_notice,
 )
 from agents.checks.provenance.push import check_subject
 from agents.checks.provenance.subject import PushSubject, push_subject
@@ -55,6 +56,7 @@ def registry_push_agent(knowledge: Knowledge) -> CheckingAgent[RegistryPush]:
         outcome = with_required(
             check_subject(subject, knowledge), policy, context.component, final=final
         )
+        yield from policy_notice(event.tenantid, policy, deduplicator)
         yield from outcome_messages(event, outcome, context, deduplicator, final=final)
         if request is not None:
             yield scan_message(request)

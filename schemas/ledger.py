@@ -65,6 +65,8 @@ class Derived(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     occurred_at: datetime
     version: str | None = None
     """The version of `key` that was used; None: not known."""
+    digest: str | None = None
+    """Its digest, where the build says both; None: not known, or `version` is the digest."""
     child_version: str | None = None
     child_digest: str | None = None
     stage: str | None = None
@@ -180,7 +182,8 @@ class OperatorAlert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """Hash of kind and subject: told again, it is the same."""
     kind: str
     """source-silent, source-recovered, incomplete-share, dead-letters, over-correlating,
-    bound-reached, records-gone, foreign-key, topic-paused, topic-unreadable, escalation."""
+    bound-reached, records-gone, foreign-key, topic-paused, topic-unreadable, escalation,
+    tenant-without-policy."""
     subject: str
     """The source, component key or incident it is about."""
     detail: str

@@ -33,12 +33,18 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     filename: str | None = None
     publisher: str | None = None
     publisher_id: str | None = None
+    account: str | None = None
+    """Of a push or pull: the account that published the version."""
+    auth: str | None = None
+    """How that account signed in: oidc, token or password; None: not known."""
+    mfa: bool | None = None
+    """Whether it used a second factor; None: not known."""
     origin: str | None = None
     """Its origin: registry, index or host."""
     made_from: tuple[str, ...] = ()
     """Component keys it was built from: `<key>@<version>` where the version is known,
-    `<key>@sha256:<digest>` where only the digest is, and `sha256:<digest>` beside it: so that only
-    what was really used taints."""
+    `<key>@sha256:<digest>` where the digest is and the version may be given anew, and
+    `sha256:<digest>` beside it: so that only what was really used taints."""
     stage: str | None = None
     exposure: str = "delivered"
     """staged, delivered, executed or serving."""
@@ -51,6 +57,8 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     """Whether there is one at all, verified or not; None if the event does not say."""
     parts: tuple[str, ...] = ()
     """SHA-256 of each of its files that is more than a description, where they are few."""
+    part_names: tuple[str, ...] = ()
+    """The paths of these files, in the same order."""
     passed: tuple[str, ...] = ()
     """Checks that the tenant's policy requires and that it passed."""
     not_passed: tuple[str, ...] = ()

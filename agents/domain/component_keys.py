@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from schemas.components import (
     component_key,
     normalise_key,
     tenant_part,
     tenant_scoped,
 )
+
+_CONTENT: Final = re.compile(r"[0-9a-f]{40}|(?:sha256:)?[0-9a-f]{64}", re.IGNORECASE)
+
+
+def names_content(version: str | None) -> bool:
+    """Tell whether a version is a commit or digest: it is of one content, for ever."""
+    return version is not None and _CONTENT.fullmatch(version.strip()) is not None
 
 
 def event_key(prefix: str, name: str, tenant: str) -> str:

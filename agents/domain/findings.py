@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from agents.domain.rules import Rule
 from schemas.basis import Basis
 from schemas.canonical import stable_id
 from schemas.findings import Finding, Indicator
 from schemas.severity import Severity
+
+SOLE_FILE: Final = "sole_file"
+"""In the evidence of what a scan found: the file is the version's only one, its digest is the
+version's."""
 
 
 def make_finding(

@@ -31,6 +31,8 @@ class TaintRule(msgspec.Struct, frozen=True, kw_only=True):
 
     confidence: float
     kinds: frozenset[str]
+    runs: frozenset[str]
+    """Kinds that taint where they are found of a run."""
     copies: frozenset[str]
     """Kinds that say a tenant's copy was tampered with: others' copies may be what they should."""
     policy: frozenset[str]
@@ -62,8 +64,9 @@ def taint_rule() -> TaintRule:
 def taints(finding: Finding) -> bool:
     """Tell whether what is built from the finding's component is suspect as well."""
     rule = taint_rule()
+    of_run = finding.ioc_type in rule.runs and finding.component.startswith("pipeline:")
     return (
-        finding.ioc_type in rule.kinds
+        (finding.ioc_type in rule.kinds or of_run)
         and finding.severity.rank >= Severity.HIGH.rank
         and finding.confidence >= rule.confidence
     )

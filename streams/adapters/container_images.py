@@ -112,7 +112,8 @@ def notification_event(
         revision=digest,
         tag=text(target, "tag"),
         moved_from=text(target, "fromRepository"),
-        publisher=Publisher(account=text(entry, "actor", "name")),
+        # Who pulls is not who published.
+        publisher=Publisher(account=text(entry, "actor", "name") if action != "pull" else None),
         files=manifest_file(digest, target.get("size")),
     )
     stamp = text(entry, "timestamp")

@@ -69,8 +69,11 @@ def adapt(payload: Payload) -> list[Event[Any]]:
             tag=None if tag == digest else tag,
             publisher=Publisher(
                 name=text(data, "repository", "namespace"),
-                account=operator,
-                auth="token" if operator and operator.startswith("robot$") else "unknown",
+                # Who pulls is not who published.
+                account=operator if action != "pull" else None,
+                auth="token"
+                if action != "pull" and operator and operator.startswith("robot$")
+                else "unknown",
             ),
             files=manifest_file(digest),
             visibility=visibility,

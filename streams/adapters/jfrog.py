@@ -77,7 +77,8 @@ def adapt(payload: Payload) -> list[Event[Any]]:
         revision=f"sha256:{digests['sha256']}" if image and digests else revision,
         tag=tag,
         moved_from=posixpath.dirname(source or "") or None,
-        publisher=Publisher(account=who),
+        # Whose request filled a cache is not who published.
+        publisher=Publisher(account=who if action != "pull" else None),
         files=(
             File(
                 path=posixpath.basename(target or path) or path,

@@ -14,6 +14,7 @@ from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import MemoryKnowledge
 from agents.messages import refusal_message
 from agents.package_install import package_install_agent
+from agents.pipeline_run import pipeline_run_agent
 from agents.ports import Delivery, Message, Record
 from agents.registry_push import registry_push_agent
 from schemas.assessments import Assessment
@@ -24,8 +25,9 @@ from schemas.dead_letters import CHECK_FAILED
 from schemas.findings import Indicator
 from schemas.ledger import FindingSeen, LedgerMessage, SourceSeen
 from schemas.observations import Sighting
+from schemas.policy import Policy
 from schemas.severity import Severity, Status
-from tests.schemas.events import PACKAGE_INSTALL, REGISTRY_PUSH
+from tests.schemas.events import PACKAGE_INSTALL, PIPELINE_RUN, REGISTRY_PUSH
 
 TIME = datetime(2026, 11, 20, 9, tzinfo=UTC)
 
@@ -229,3 +231,33 @@ def test_a_withheld_detection_reaches_the_row_of_the_bytes_alone(severity):
         [(f"sha256:{digest}", True)] if severity == "critical" else []
     )
     assert not [one for one in sent if one.channel is Channel.INCIDENT_UPDATES]
+
+
+@pytest.mark.parametrize(
+    ("make", "sample"),
+    [
+        (package_install_agent, PACKAGE_INSTALL),
+        (registry_push_agent, REGISTRY_PUSH),
+        (pipeline_run_agent, PIPELINE_RUN),
+    ],
+)
+def test_the_first_event_of_a_tenant_without_a_policy_is_not_passed_over(make, sample):
+    event = read_event(orjson.dumps(sample), (), timestamp_ms=0, max_bytes=1 << 20)
+    knowledge = MemoryKnowledge()
+    knowledge.set_policy("known", Policy(tenant="known", roots=("file:///srv/models",)))
+    agent = make(knowledge)
+    published = Published()
+    for tenant in ("new", "new", "known", "other"):
+        one = msgspec.structs.replace(event, tenantid=tenant)
+
+        class Batch:
+            deliveries = (Delivery(record=record(b""), value=one),)
+
+        asyncio.run(agent(Batch(), published))
+    told = [orjson.loads(one.value) for one in published if one.channel is Channel.OPERATOR_ALERTS]
+    assert [(one["kind"], one["tenant"]) for one in told] == [
+        ("tenant-without-policy", "new"),
+        ("tenant-without-policy", "other"),
+    ]
+    assert all("tidewatch policy set" in one["runbook"] for one in told)
+    assert all("`roots`" in one["runbook"] for one in told)

@@ -125,3 +125,12 @@ def test_a_replay_told_twice_gives_the_same_alerts(tmp_path):
     assert {view.id for view in first.alerts("freight")} == {
         view.id for view in second.alerts("freight")
     }
+
+
+def test_what_a_run_made_with_another_configuration_is_none_of_its_incident(played):
+    systems = {
+        system.component
+        for view in played("remote_code_served").alerts("sluice")
+        for system in view.systems
+    }
+    assert "deployment:@sluice/archive" not in systems

@@ -112,8 +112,12 @@ def check_run(subject: RunSubject, knowledge: Knowledge) -> Outcome:
         )
         found = sorted(found, key=lambda d: -_severity(d).rank)[:MAX_DETECTIONS]
 
-    baseline = config.digest if not event.data.expected_config_hash else None
-    lineage = run_lineage(subject, sources, config_digest=baseline)
+    lineage = run_lineage(
+        subject,
+        sources,
+        config_digest=config.digest,
+        is_baseline=not event.data.expected_config_hash,
+    )
     checks = [
         *_checks(found, incomplete, config),
         check_intel(subject, sources, knowledge),

@@ -103,9 +103,10 @@ def check_settings(
     for setting in settings:
         if setting.rule_id != UNPINNED:
             calmer = reviewable and setting.rule_id == REMOTE_CODE
-            yield _setting(setting, subject, severity=Severity.MEDIUM if calmer else None)
+            severity = Severity.MEDIUM if calmer else None
+            yield _setting(setting, subject, config.digest, severity=severity)
     for setting in moving:
-        yield _setting(setting, subject)
+        yield _setting(setting, subject, config.digest)
     if remote and moving:
         models = sorted({setting.model or "" for setting in moving})
         yield Detection(
@@ -114,6 +115,7 @@ def check_settings(
             evidence={"models": models[:20], "setting": remote[0].path},
             locator=f"config:{remote[0].path}",
             component=subject.component,
+            version=config.digest,
             related_keys=tuple(_model_key(name) for name in models[:20]),
         )
 
@@ -131,8 +133,13 @@ def _model_key(name: str) -> str:
 
 
 def _setting(
-    setting: Setting, subject: RunSubject, *, severity: Severity | None = None
+    setting: Setting,
+    subject: RunSubject,
+    digest: str | None,
+    *,
+    severity: Severity | None = None,
 ) -> Detection:
+    """Return the detection of a setting: of the model it names, else of the run's configuration."""
     about = _model_key(setting.model) if setting.model else subject.component
     return Detection(
         rule_id=setting.rule_id,
@@ -141,7 +148,7 @@ def _setting(
         locator=f"config:{setting.path}",
         severity=severity,
         component=about,
-        version=setting.revision,
+        version=setting.revision if setting.model else digest,
         indicator=Indicator(
             key=about,
             type="model-revision" if setting.model else "config",

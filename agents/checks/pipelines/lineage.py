@@ -15,6 +15,7 @@ from agents.checks.pipelines.sources import (
     vendor_key,
 )
 from agents.checks.pipelines.subject import SERVING_STAGES, RunSubject
+from agents.domain.component_keys import names_content
 from agents.domain.roles import digest_used_as
 from agents.triage.routing import split_version
 from schemas.canonical import stable_id
@@ -61,14 +62,20 @@ def source_version(source: RunSource, stage: str | None) -> str | None:
 
 
 def run_lineage(
-    subject: RunSubject, sources: list[RunSource], *, config_digest: str | None
+    subject: RunSubject,
+    sources: list[RunSource],
+    *,
+    config_digest: str | None,
+    is_baseline: bool = False,
 ) -> Lineage:
     """Return the sightings of a run.
 
     Args:
         subject: The run.
         sources: Its data sources.
-        config_digest: The configuration's hash, if it is to become the pipeline's baseline.
+        config_digest: The hash of the run's configuration, if it has one. Outputs are made by the
+            pipeline with this configuration: what is found in it says nothing of other runs.
+        is_baseline: Whether the hash is to become the pipeline's baseline.
     """
     event, run, tenant = subject.event, subject.run, subject.event.tenantid
     used_as, made_as = subject.used_as, subject.made_as
@@ -107,7 +114,8 @@ def run_lineage(
         )
         found.setdefault(identity, msgspec.structs.replace(sighting, **more) if more else sighting)
 
-    parents: dict[str, None] = {subject.component: None}
+    pipeline = subject.component
+    parents: dict[str, None] = {f"{pipeline}@{config_digest}" if config_digest else pipeline: None}
     models: list[str] = []
     for named in subject.inputs:
         ref, key, digest = named.ref, named.key, named.digest
@@ -117,6 +125,9 @@ def run_lineage(
         # With the version or digest that was used: no other version taints the outputs.
         used = ref.revision or (f"sha256:{digest}" if digest else None)
         parents[f"{key}@{used}" if used else key] = None
+        if digest and ref.revision and not names_content(ref.revision):
+            # The same version may be given another content: what is known of one is not of both.
+            parents[f"{key}@sha256:{digest}"] = None
         models.append(key)
         see(key, "used", used_as, version=ref.revision, digest=digest)
         commit = commit_of(ref.digests)
@@ -155,10 +166,10 @@ def run_lineage(
         name = run.pipeline or run.system or ""
         key = tenant_scoped(component_key("deployment", name), tenant)
         see(key, "served" if made_as == "serving" else "made", made_as, made_from=made_from)
-    if config_digest is not None:
-        see(subject.component, "config", used_as, version=config_digest, digest=config_digest)
+    if config_digest is not None and is_baseline:
+        see(pipeline, "config", used_as, version=config_digest, digest=config_digest)
     else:
-        see(subject.component, "seen", used_as)
+        see(pipeline, "seen", used_as, version=config_digest)
     # At the limit the outputs are kept: without them lineage ends here.
     first = sorted(found.values(), key=lambda one: not (one.made_from or one.kind in _MADE))
     kept = tuple(first[:MAX_SIGHTINGS])
@@ -184,7 +195,8 @@ def _through_the_run(
         versions.append(f"{run_id}-{number}")
         part = of[start : start + PARENTS_OF_ONE]
         see(pipeline, "seen", exposure, version=versions[-1], made_from=part)
-    return (pipeline, *(f"{pipeline}@{version}" for version in versions))
+    itself = (parent for parent in parents if split_version(parent)[0] == pipeline)
+    return (*itself, *(f"{pipeline}@{version}" for version in versions))
 
 
 class _See(Protocol):

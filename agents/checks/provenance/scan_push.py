@@ -33,6 +33,7 @@ from agents.checks.provenance.subject import push_subject
 from agents.checks.provenance.verify import ModelFiles, own_card, verify_model
 from agents.checks.suppressing import unsuppressed, withheld
 from agents.domain.detection import Detection, Outcome
+from agents.domain.findings import SOLE_FILE
 from agents.domain.knowledge import Knowledge
 from agents.domain.roles import is_text, role_of, use_of
 from agents.fetching.errors import FetchError, RefusedError
@@ -195,6 +196,9 @@ async def scan_push(
     ]
     use = use_of(subject.component) or use_of(f"{event.data.kind}:")
     found = [bound_to_file(one, digests, file, use) for file in scanned for one in file.detections]
+    if len(files) == 1:
+        # The digest is the version's: the same version with another one is something else.
+        found = [_sole(one) for one in found]
     last = retry is None and any(file.again for file in scanned)
     return ScanOutcome(
         checks=tuple(_worst_by_name(checks)),
@@ -385,6 +389,11 @@ def _declared(push: RegistryPush) -> dict[str, str]:
     return {
         plain_path(file.path): digest for file in push.files if (digest := sha256_of(file.digests))
     }
+
+
+def _sole(detection: Detection) -> Detection:
+    evidence = {**detection.evidence, SOLE_FILE: True}
+    return msgspec.structs.replace(detection, evidence=evidence)
 
 
 def _worst_by_name(checks: Iterable[Check]) -> list[Check]:

@@ -74,6 +74,9 @@ def sightings_of(
         tag=push.tag,
         publisher=publisher,
         publisher_id=push.publisher.id,
+        account=push.publisher.account,
+        auth=push.publisher.auth if push.publisher.auth != "unknown" else None,
+        mfa=push.publisher.mfa,
         origin=registry,
         exposure=subject.exposure,
         identities=push.identities,
@@ -133,19 +136,23 @@ def _all(
     push, policy, publisher = subject.push, subject.policy, subject.publisher
     paths = [file.path for file in push.files] or list(digests)
     formats = tuple(sorted({suffix_of(path).lstrip(".") for path in paths} - {""}))[:32]
-    parts = tuple(sorted({digest for path, digest in digests.items() if not is_passive(path)}))
+    files = {digest: path for path, digest in sorted(digests.items()) if not is_passive(path)}
+    parts = tuple(sorted(files)) if len(files) <= MAX_PARTS else ()
     model = msgspec.structs.replace(
         base,
         digest=whole,
         made_from=subject.parents,
         formats=formats,
-        parts=parts if len(parts) <= MAX_PARTS else (),
+        parts=parts,
+        part_names=tuple(files[digest] for digest in parts),
         verified=bool(digests) and computed.issuperset(digests) and subject.pinned is None,
     )
     for system in systems:
         yield _placed(model, system, policy)
         if tree:
-            held = msgspec.structs.replace(model, component=tree, name=base.component, parts=())
+            held = msgspec.structs.replace(
+                model, component=tree, name=base.component, parts=(), part_names=()
+            )
             yield _placed(held, system, policy)
     for parent in subject.parents:
         # A push that names a base model involves it, even if the model itself was never seen.
@@ -157,6 +164,9 @@ def _all(
             tag=None,
             publisher=None,
             publisher_id=None,
+            account=None,
+            auth=None,
+            mfa=None,
             exposure="staged",
             signed=None,
             has_signature=None,

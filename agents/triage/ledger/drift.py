@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from agents.domain.basis import ADVICE_SEVERITY, SEVERAL
+from agents.domain.component_keys import names_content
 from agents.domain.findings import make_finding
 from agents.triage.bounded_sets import clip, keep_smallest, stable_rank, trim, trim_shared
 from agents.triage.correlation import Correlation, combination, correlations, for_prefix, of_kind
 from agents.triage.ledger.batch import LedgerBatch, indicator_of, state_of
+from agents.triage.ledger.publications import PUBLISHING_CHANGED, note_publication
 from agents.triage.ledger.registry_consistency import moves, note_announced, revision_of
 from agents.triage.ledger.rows import (
     FILE,
@@ -44,6 +46,11 @@ _SERIES: Final = re.compile(r"v\d+", re.IGNORECASE | re.ASCII)
 _HABIT: Final = 0.3
 """Confidence in a move of such a tag: a theft moves them as well, a release far more often."""
 _MAX_TAG: Final = 64
+_MAX_PATH: Final = 200
+_OF_FILE: Final = "\0"
+"""Parts the version or tag in the name of a slot from the file that the slot is about."""
+TOLD: Final = frozenset({"pushed", "pulled"})
+"""Kinds of sighting by which a registry says what its tags stand for."""
 MAX_HOLDERS: Final = 32
 """Tenants kept of each digest of a package file."""
 _COLLEAGUE: Final = 0.5
@@ -63,6 +70,7 @@ def on_new_holding(batch: LedgerBatch, seen: Sighting, version: str | None) -> N
     for entry in _slots(seen, prefix):
         changed = _note(batch, seen, row, entry) or changed
     changed = _note_push(batch, seen, row, prefix, version) or changed
+    changed = note_publication(batch, seen, row) or changed
     noted, finding = note_announced(batch, seen, row)
     changed = noted or changed
     if prefix == "domain" and not row.slots:
@@ -90,13 +98,40 @@ def _slots(seen: Sighting, prefix: str) -> list[tuple[str, str, str]]:
     if fixed and seen.digest and (pushed or (prefix == "dataset" and not several)):
         slots.append(("version", f"version:{seen.version}", seen.digest))
     tag = seen.tag if seen.tag and len(seen.tag) <= _MAX_TAG else ""
-    if pushed and _RELEASE.fullmatch(tag) and (seen.digest or seen.version):
-        slots.append(("tag", f"tag:{tag}", seen.digest or seen.version or ""))
+    if _RELEASE.fullmatch(tag):
+        slots += _of_tag(seen, tag)
+    if fixed and seen.kind == "pulled" and not names_content(seen.version):
+        slots += _of_files(seen, f"version:{seen.version}", "version")
     if seen.kind == "used" and seen.version and (_RELEASE.fullmatch(tag) or _SERIES.fullmatch(tag)):
         slots.append(("commit", f"commit:{tag}", seen.version))
     if prefix == "pipeline" and seen.digest:
         slots.append(("digest", "digest", seen.digest))
     return [(slot, name, value) for slot, name, value in slots if for_prefix("drift", slot, prefix)]
+
+
+def _of_tag(seen: Sighting, tag: str) -> list[tuple[str, str, str]]:
+    """Return what a release's tag stands for: a revision that names content, else a digest.
+
+    Of a pull the digest is that of the files that were pulled, which may be some of them only.
+    """
+    if names_content(seen.version) and seen.kind in TOLD:
+        revision = (seen.version or "").removeprefix("sha256:")
+        return [("tag", f"tagged:{tag}", revision)]
+    if seen.kind == "pushed" and (seen.digest or seen.version):
+        return [("tag", f"tag:{tag}", seen.digest or seen.version or "")]
+    # A tag that is the version itself is compared as the version.
+    if seen.kind == "pulled" and seen.version != tag:
+        return _of_files(seen, f"tag:{tag}", "tag")
+    return []
+
+
+def _of_files(seen: Sighting, name: str, slot: str) -> list[tuple[str, str, str]]:
+    """Return the digest of each file of a version or tag, where they are few."""
+    return [
+        (slot, f"{name}{_OF_FILE}{path}", digest)
+        for path, digest in zip(seen.part_names, seen.parts, strict=False)
+        if len(path) <= _MAX_PATH
+    ]
 
 
 def _note(
@@ -128,20 +163,21 @@ def _tell_drift(
     """Report a drift; a further value updates the same finding."""
     ordered = sorted(values.values())
     was, now = ordered[0], ordered[-1]
-    version = name.partition(":")[2] or None
-    what = name.partition(":")[0]
+    what, _, place = name.partition(":")
+    version, _, file = place.partition(_OF_FILE)
     # In a registry of the tenant's own, its people push and promote each other's models.
     colleague = what.startswith("publisher") and seen.component.partition(":")[2].startswith("@")
-    habit = what == "commit" and _SERIES.fullmatch(version or "") is not None
+    habit = what == "commit" and _SERIES.fullmatch(version) is not None
     finding = make_finding(
         correlation.rule,
         locator=(seen.tenant, correlation.rule.id, seen.component, name),
         tenant=seen.tenant,
         component=seen.component,
-        version=version,
-        indicator=indicator_of(seen.component, version),
-        description=f"{correlation.rule.title}: {what} was {was.value}, is {now.value}",
+        version=version or None,
+        indicator=indicator_of(seen.component, version or None),
+        description=f"{correlation.rule.title}: {file or what} was {was.value}, is {now.value}",
         evidence={
+            **({"file": file} if file else {}),
             "was": was.value,
             "is": now.value,
             "values": [value.value for value in ordered],
@@ -403,6 +439,9 @@ def _tell_file(
 def note_signal(batch: LedgerBatch, component: str, finding: Finding) -> None:
     """Note a kind of indicator on a component and look for combinations in time."""
     rules = of_kind("combination")
+    if finding.rule_id == PUBLISHING_CHANGED:
+        # It weighs the signs of one publication against each other, the signature among them.
+        return
     if not any(
         finding.ioc_type in step.split("|")
         for correlation in rules

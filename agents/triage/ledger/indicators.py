@@ -9,6 +9,8 @@ import msgspec
 
 from agents.checks.packages.intel_match import matches
 from agents.domain.basis import bare_finding, basis_of, claimed, is_advice, is_verified
+from agents.domain.component_keys import names_content
+from agents.domain.findings import SOLE_FILE
 from agents.domain.network_values import defanged, network_values
 from agents.triage.bounded_sets import clip, clip_or_none, keep_smallest, stable_rank
 from agents.triage.correlation import correlations, reached, taints
@@ -153,6 +155,11 @@ def _mark(
         found=bare_finding(finding),
         cause=str(finding.evidence.get("fact", "")),
         revision=seen.revision,
+        # Under a version that can be given anew, who holds another digest holds something else; but
+        # of several files each has a digest, and all of them together have another.
+        undigested=by_digest
+        and finding.evidence.get(SOLE_FILE) is True
+        and not names_content(version),
     )
     dismissed = dismissed_at(batch, seen.key, row, seen.incident, tenant)
     mark.active = seen.active and (dismissed is None or dismissed < seen.revision)

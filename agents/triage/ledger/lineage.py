@@ -37,6 +37,7 @@ def on_derived(batch: LedgerBatch, edge: Derived) -> None:
         child_version=clip_or_none(edge.child_version, TEXT_BYTES),
         child_digest=clip_or_none(edge.child_digest, TEXT_BYTES),
         appended=edge.appended,
+        digest=clip_or_none(edge.digest, TEXT_BYTES),
     )
     add_edge(batch, edge.key, edge.child, build)
 
@@ -49,7 +50,7 @@ def add_edge(batch: LedgerBatch, component: str, child: str, build: Edge) -> Non
     key = row_key(CHILD, component, child, build.tenant)
     row = batch.store.load(key, ChildRow) or ChildRow(child=clip(child, NAME_BYTES))
     names = (build.tenant, build.version, build.child_version, build.child_digest, build.role)
-    rank = stable_rank(*(part or "" for part in names))
+    rank = stable_rank(*(part or "" for part in names), *((build.digest,) if build.digest else ()))
     known = row.edges.get(rank)
     if known is not None and (
         known.appended == build.appended

@@ -168,6 +168,23 @@ def value_seen(seen: Sighting, value: str) -> Seen:
     )
 
 
+class Publication(msgspec.Struct, array_like=True, frozen=True):
+    """How one version of a component was published, as its first push or pull says."""
+
+    first_ms: int
+    event_id: str
+    kind: str
+    """pushed or pulled."""
+    strength: int
+    """Of the authentication; 0: not known."""
+    account: str
+    mfa: bool | None
+    signed: bool | None
+    version: str
+    system: str
+    source: str
+
+
 class TenantRow(msgspec.Struct, array_like=True):
     """What one tenant knows of one component: values that should not change, and signals."""
 
@@ -182,7 +199,9 @@ class TenantRow(msgspec.Struct, array_like=True):
     """For a domain: which components reached it; a publisher: its hostile ones; by rank."""
     full: bool = False
     push_count: int = 0
-    """Changes of `pushes`: the later state is the one that holds."""
+    """Changes of `pushes` and `publications`: the later state is the one that holds."""
+    publications: dict[str, Publication] = msgspec.field(default_factory=dict)
+    """By rank of kind, version and digest."""
 
     def keep_slots(self) -> bool:
         """Keep the slots of the component as such, then those that were filled last.
@@ -287,6 +306,8 @@ class Mark(msgspec.Struct, array_like=True):
             return True
         if edge.version is None:
             return bool(self.tenant)
+        if self.undigested and self.digest is not None and edge.digest is not None:
+            return edge.digest == self.digest
         return edge.version in {self.version, f"sha256:{self.digest}"}
 
 
@@ -347,6 +368,8 @@ class Edge(msgspec.Struct, array_like=True, frozen=True):
     """It follows from the child's digest: a listing that hashes to it names the file."""
     role: str = ""
     """Of the file in the listing."""
+    digest: str | None = None
+    """Of the parent's version, where the build says both."""
 
 
 class Version(msgspec.Struct, array_like=True):

@@ -71,12 +71,13 @@ def on_sighting(batch: LedgerBatch, seen: Sighting) -> None:
         changed = _tell_parents(batch, system, seen, version, again=introduced) or changed
     if seen.tree:
         changed = _note_tree(batch, seen, system) or changed
-    if not changed and seen.kind != "pushed":
+    if not changed and seen.kind not in drift.TOLD:
         return
     holding = system.holdings[rank]
-    # Of a version that is known already a push may still say a new tag, publisher or signature.
+    # Of a version that is known already a push or pull may still say a new tag, publisher or
+    # signature.
     fresh = before != (holding.first_ms, holding.first_event, holding.signed)
-    if seen.kind == "pushed" or fresh:
+    if seen.kind in drift.TOLD or fresh:
         drift.on_new_holding(batch, seen, version)
     if not changed:
         return
@@ -256,6 +257,7 @@ def _tell_parents(
     if len(entries) > INPUTS:
         batch.bound_reached("inputs of what one system builds", seen.component, INPUTS)
         entries = tuple(sorted(entries, key=stable_rank)[:INPUTS])
+    digests = _digests_of(entries)
     for entry in entries:
         parent, parent_version = split_version(entry)
         if parent.partition(":")[0] not in PREFIXES or parent == seen.component:
@@ -274,6 +276,7 @@ def _tell_parents(
                 event_id=seen.event_id,
                 occurred_at=seen.occurred_at,
                 version=parent_version,
+                digest=digests.get(parent) if _is_name(parent_version) else None,
                 child_version=clip_or_none(version, TEXT_BYTES),
                 child_digest=seen.digest,
                 stage=seen.stage,
@@ -281,6 +284,28 @@ def _tell_parents(
             ),
         )
     return changed
+
+
+_DIGEST: Final = "sha256:"
+
+
+def _is_name(version: str | None) -> bool:
+    return version is not None and not version.startswith(_DIGEST)
+
+
+def _digests_of(entries: tuple[str, ...]) -> dict[str, str]:
+    """Return the digests of the inputs that are named by one version and by one digest."""
+    versions: dict[str, list[str]] = {}
+    for entry in entries:
+        parent, version = split_version(entry)
+        if version is not None:
+            versions.setdefault(parent, []).append(version)
+    return {
+        parent: named[0].removeprefix(_DIGEST)
+        for parent, given in versions.items()
+        if len(given) == 2  # noqa: PLR2004 -- a version and a digest
+        and len(named := [one for one in given if not _is_name(one)]) == 1
+    }
 
 
 def _component(batch: LedgerBatch, seen: Sighting, at: int) -> ComponentRow:

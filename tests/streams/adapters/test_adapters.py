@@ -6,7 +6,9 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import orjson
@@ -18,7 +20,7 @@ from jsonschema import Draft202012Validator
 from schemas import dead_letters as reasons
 from schemas.cloudevents import read_event, write_structured
 from schemas.errors import TidewatchError, UnreadableRecordError
-from streams.adapters import ADAPTERS, UnknownProducerError, adapt
+from streams.adapters import ADAPTERS, PRODUCERS, UnknownProducerError, adapt
 from streams.adapters.mlflow import verify_signature
 from streams.adapters.openlineage import component_of
 from streams.adapters.payload import moment, read_purl
@@ -422,6 +424,14 @@ def test_an_unknown_producer_is_named_with_those_that_are_known():
     with pytest.raises(UnknownProducerError, match="huggingface"):
         adapt("carrier-pigeon", b"{}", tenant="t")
     assert set(SAMPLES.values()) <= set(ADAPTERS)
+
+
+def test_the_documentation_names_each_producer():
+    page = (Path(__file__).parents[3] / "docs" / "getting-started.md").read_text(encoding="utf-8")
+    table = page.partition("| `--as` | reads |")[2].partition("\n\n")[0]
+    rows = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    named = {kind for row in rows for kind in re.findall(r"`([\w-]+)`", row)}
+    assert named == set(PRODUCERS)
 
 
 HOSTILE = st.recursive(

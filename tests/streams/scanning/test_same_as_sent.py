@@ -19,6 +19,7 @@ from schemas.channels import Channel
 from schemas.events import TYPE_PACKAGE_INSTALL, TYPE_PIPELINE_RUN
 from schemas.intel import IntelFact, IntelKind
 from schemas.policy import Policy
+from streams.adapters import MANIFESTS
 from streams.adapters.manifests.kinds import Content, Family, kinds_of
 from streams.cli import main
 from streams.cli.send import read_records
@@ -161,3 +162,44 @@ def test_pipeline_definition_gives_the_findings_of_its_event(tmp_path, capsys):
     file = tmp_path / "event.json"
     file.write_text(json.dumps(event))
     assert scanned(definition, None, capsys) == sent(file, None)
+
+
+INSPECTED = {
+    "version": "1",
+    "pip_version": "26.3",
+    "installed": [
+        {
+            "metadata": {"metadata_version": "2.4", "name": name, "version": version},
+            "metadata_location": f"/env/{name}-{version}.dist-info",
+            "installer": "pip",
+            "requested": True,
+        }
+        for name, version in (("litellm", "1.82.7"), ("reqeusts", "2.32.0"), ("numpy", "2.4.6"))
+    ],
+    "environment": {"python_version": "3.12"},
+}
+INSTALLS = "pip install litellm==1.82.7 reqeusts --extra-index-url https://elsewhere.example/simple"
+COMMANDS = [
+    ("pip-inspect", "inspect.json", json.dumps(INSPECTED)),
+    ("dockerfile", "Dockerfile", f"FROM python:3.12\nRUN {INSTALLS}\n"),
+    ("shell-script", "setup.sh", f"#!/bin/sh\nset -e\n{INSTALLS}\n"),
+]
+
+
+@pytest.mark.usefixtures("held")
+@pytest.mark.parametrize(("kind", "name", "text"), COMMANDS, ids=[kind for kind, _, _ in COMMANDS])
+def test_what_installs_packages_gives_the_findings_of_its_event(
+    kind, name, text, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / name
+    file.write_text(text)
+    # What else such a file runs is checked as a program, not as an installation.
+    packages = {rule for rule in scanned(file, None, capsys) if not rule.startswith("TW-PIPE")}
+    assert packages == sent(file, kind)
+    assert {"TW-INTEL-PACKAGE", "TW-PKG-TYPOSQUAT"} <= packages
+
+
+def test_every_kind_of_manifest_is_sent_and_scanned_here():
+    kinds = {kind for _, _, kind in SENT if kind} | {kind for kind, _, _ in COMMANDS}
+    assert kinds == set(MANIFESTS)

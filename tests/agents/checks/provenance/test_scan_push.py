@@ -81,7 +81,7 @@ def test_finding_of_a_malicious_file_is_bound_to_its_digest_and_may_be_blocked()
     detection = next(d for d in outcome.detections if d.description == "evil")
     assert detection.indicator.key == f"sha256:{sha(b'evil')}"
     assert detection.indicator.disposition is Disposition.BLOCK
-    assert detection.evidence == {"file": "b.bin", "sha256": sha(b"evil")}
+    assert detection.evidence == {"file": "b.bin", "sha256": sha(b"evil"), "sole_file": True}
 
 
 @pytest.mark.parametrize("served", [b"evil", b"fine"])

@@ -1,0 +1,225 @@
+"""How the versions of a component were published: by which account, how it signed in, if signed.
+
+Each change by itself has honest reasons: a colleague makes a release, a robot's token is rotated.
+Several at once are the state of an account that was taken over.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from agents.domain.findings import make_finding
+from agents.triage.bounded_sets import clip, stable_rank, trim
+from agents.triage.correlation import Correlation, for_prefix
+from agents.triage.ledger.batch import LedgerBatch, indicator_of, state_of
+from agents.triage.ledger.registry_consistency import moves
+from agents.triage.ledger.rows import TEXT_BYTES, Publication, TenantRow, from_ms, to_ms
+from schemas.findings import Finding
+from schemas.observations import Sighting
+from schemas.severity import Severity
+
+PUBLISHING_CHANGED: Final = "TW-LEDGER-PUBLISHING-CHANGED"
+PUBLICATIONS: Final = 32
+"""Versions compared in one tenant: those published last."""
+PUBLICATIONS_ROOM: Final = 6 * 1024
+_COMPARED: Final = frozenset({"pushed", "pulled"})
+_STRENGTH: Final = {"oidc": 3, "token": 2, "password": 1}
+"""By how hard it is to steal: what is issued for one run goes before what is kept."""
+_SEVERAL: Final = 2
+_MANY: Final = 3
+_SURE: Final = 0.75
+"""Confidence in several changes at once."""
+_HABIT: Final = 0.4
+"""Confidence in a change of account alone, which every team has."""
+_SAYS: Final = {
+    "account": "another account than before",
+    "auth": "a weaker authentication than before",
+    "mfa": "without the second factor it had before",
+    "signature": "without the signature it had before",
+}
+
+
+def note_publication(batch: LedgerBatch, seen: Sighting, row: TenantRow) -> bool:
+    """Note how a version was published; tell what differs from those before it.
+
+    What holds is worked out from all publications by their time: one that comes late can bring a
+    finding about or take it back.
+
+    Args:
+        batch: Where findings are told.
+        seen: A sighting that may be of a push or pull.
+        row: What the tenant knows of the component.
+
+    Returns:
+        Whether the row changed.
+    """
+    prefix = seen.component.partition(":")[0]
+    changed = for_prefix("drift", "publishing", prefix)
+    if changed is None or seen.kind not in _COMPARED:
+        return False
+    entry = _entry(seen)
+    if entry.strength == 0 and not entry.account and entry.mfa is None and entry.signed is None:
+        return False
+    version = seen.version if seen.version and not moves(seen.version) else None
+    place = stable_rank(seen.kind, version or seen.event_id, seen.digest or "" if version else "")
+    known = row.publications.get(place)
+    if known is not None and (known.first_ms, known.event_id) <= (entry.first_ms, entry.event_id):
+        return False
+    before = _findings(seen, row, prefix)
+    row.publications[place] = entry
+    cut = trim(
+        row.publications,
+        PUBLICATIONS,
+        PUBLICATIONS_ROOM,
+        lambda one: (-row.publications[one].first_ms, one),
+    )
+    row.push_count += 1
+    after = _findings(seen, row, prefix)
+    for identity, (one, finding) in after.items():
+        if identity not in before or before[identity][1] != finding:
+            batch.found(finding, state_of(row.push_count))
+            batch.assess(finding, one.rule)
+    # What lies before the versions that are kept may have been what they differed from.
+    if not cut and not row.full:
+        for identity, (_, finding) in before.items():
+            if identity not in after:
+                reason = f"{seen.component} was published like that before"
+                batch.take_back(finding, state_of(row.push_count), reason, seen.occurred_at)
+    row.full = row.full or cut
+    return True
+
+
+def _entry(seen: Sighting) -> Publication:
+    signed = seen.signed if seen.has_signature is None else seen.has_signature
+    return Publication(
+        first_ms=to_ms(seen.occurred_at),
+        event_id=clip(seen.event_id, TEXT_BYTES),
+        kind=seen.kind,
+        strength=_STRENGTH.get((seen.auth or "").lower(), 0),
+        account=clip(seen.account or "", TEXT_BYTES),
+        mfa=seen.mfa,
+        signed=signed,
+        version=clip(seen.version or "", TEXT_BYTES),
+        system=clip(seen.system, TEXT_BYTES),
+        source=clip(seen.source, TEXT_BYTES),
+    )
+
+
+def _findings(
+    seen: Sighting, row: TenantRow, prefix: str
+) -> dict[str, tuple[Correlation, Finding]]:
+    """Return what differs in each publication from those before it, by the finding's id."""
+    found: dict[str, tuple[Correlation, Finding]] = {}
+    lines: dict[tuple[str, str], list[Publication]] = {}
+    ordered = sorted(row.publications.values(), key=lambda one: (one.first_ms, one.event_id))
+    for entry in ordered:
+        # Only what one producer says of pushes, or of pulls, can be compared.
+        line = lines.setdefault((entry.source, entry.kind), [])
+        for one, finding in _differences(seen, line, entry, prefix):
+            found.setdefault(finding.id, (one, finding))
+        line.append(entry)
+    return found
+
+
+def _differences(
+    seen: Sighting, before: list[Publication], entry: Publication, prefix: str
+) -> list[tuple[Correlation, Finding]]:
+    rule = for_prefix("drift", "publishing", prefix)
+    assert rule is not None
+    result: list[tuple[Correlation, Finding]] = []
+    absent = for_prefix("absence", "", prefix)
+    if entry.kind == "pulled" and absent is not None:
+        signed = before[-absent.when.minimum :]
+        if (
+            entry.signed is False
+            and len(signed) == absent.when.minimum
+            and all(one.signed for one in signed)
+        ):
+            result.append((absent, _unsigned(seen, absent, entry, len(before))))
+    last = before[-rule.when.minimum :]
+    if len(last) < rule.when.minimum:
+        return result
+    # In a registry of the tenant's own, its people release each other's models.
+    own = seen.component.partition(":")[2].startswith("@")
+    changes = _changes(last, entry, own=own)
+    if not changes.keys() - {"signature"}:
+        return result
+    result.append((rule, _finding(seen, rule, entry, changes, own=own)))
+    several = for_prefix("drift", "publishing-several", prefix)
+    if len(changes) >= _MANY and several is not None:
+        result.append((several, _finding(seen, several, entry, changes, own=False)))
+    return result
+
+
+def _changes(
+    last: list[Publication], entry: Publication, *, own: bool
+) -> dict[str, tuple[str, str]]:
+    """Return what the publications before agree on and this one differs in: was, is."""
+    changes: dict[str, tuple[str, str]] = {}
+    accounts = {one.account for one in last}
+    if not own and entry.account and len(accounts) == 1 and "" not in accounts:
+        (account,) = accounts
+        if account != entry.account:
+            changes["account"] = (account, entry.account)
+    weakest = min(one.strength for one in last)
+    if weakest > entry.strength > 0:
+        changes["auth"] = (_named(weakest), _named(entry.strength))
+    if entry.mfa is False and all(one.mfa is True for one in last):
+        changes["mfa"] = ("true", "false")
+    if entry.signed is False and all(one.signed is True for one in last):
+        changes["signature"] = ("signed", "unsigned")
+    return changes
+
+
+def _named(strength: int) -> str:
+    return next(name for name, value in _STRENGTH.items() if value == strength)
+
+
+def _finding(
+    seen: Sighting,
+    one: Correlation,
+    entry: Publication,
+    changes: dict[str, tuple[str, str]],
+    *,
+    own: bool,
+) -> Finding:
+    severity, confidence = None, None
+    if one.when.slot == "publishing":
+        if len(changes) >= _SEVERAL and not own:
+            severity, confidence = Severity.HIGH, _SURE
+        elif own or changes.keys() == {"account"}:
+            severity, confidence = Severity.LOW, _HABIT
+    said = ", ".join(_SAYS[name] for name in changes)
+    return make_finding(
+        one.rule,
+        locator=(seen.tenant, one.rule.id, seen.component, entry.kind, entry.version),
+        tenant=seen.tenant,
+        component=seen.component,
+        version=entry.version or None,
+        indicator=indicator_of(seen.component),
+        description=f"{one.rule.title}: {said}",
+        evidence={name: {"was": was, "is": now} for name, (was, now) in sorted(changes.items())},
+        source=entry.source,
+        event_id=entry.event_id,
+        occurred_at=from_ms(entry.first_ms),
+        systems=(entry.system,),
+        severity=severity,
+        confidence=confidence,
+    )
+
+
+def _unsigned(seen: Sighting, one: Correlation, entry: Publication, signed: int) -> Finding:
+    return make_finding(
+        one.rule,
+        locator=(seen.tenant, one.rule.id, seen.component, entry.kind, entry.version),
+        tenant=seen.tenant,
+        component=seen.component,
+        version=entry.version or None,
+        indicator=indicator_of(seen.component),
+        description=f"{one.rule.title}: {signed} versions pulled before it were signed",
+        evidence={"signed_before": signed, "was": "signed", "is": "unsigned"},
+        source=entry.source,
+        event_id=entry.event_id,
+        occurred_at=from_ms(entry.first_ms),
+        systems=(entry.system,),
+    )

@@ -1,0 +1,205 @@
+"""How versions are published, seen by pushes and by pulls: what changes, and what it amounts to."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.severity import Severity
+from tests.agents.triage.flow import Flow
+from tests.agents.triage.stories import MODEL, sighting
+
+CHANGED, SUSPECT = "TW-LEDGER-PUBLISHING-CHANGED", "TW-LEDGER-PUBLISHING-SUSPECT"
+ABSENT, MOVED = "TW-LEDGER-SIGNATURE-ABSENT", "TW-LEDGER-TAG-MOVED"
+CI = {"account": "ci", "auth": "oidc", "mfa": True, "has_signature": True}
+
+
+def told(number, kind="pulled", component=MODEL, **how):
+    return sighting(
+        component,
+        "a",
+        "host",
+        number * 60,
+        version=how.pop("version", f"r{number}"),
+        digest=how.pop("digest", f"{number:064x}"),
+        kind=kind,
+        **how,
+    )
+
+
+def found(flow):
+    """Return the findings that stand: rule and severity."""
+    return {
+        (one.rule_id, one.severity)
+        for view in flow.alerts_of("a")
+        for one in view.findings
+        if one.active
+    }
+
+
+def after(*sightings):
+    flow = Flow()
+    flow.saw(*sightings)
+    return flow
+
+
+@pytest.mark.parametrize("kind", ["pushed", "pulled"])
+@pytest.mark.parametrize(
+    ("how", "severity"),
+    [
+        ({"auth": "token"}, Severity.MEDIUM),
+        ({"mfa": False}, Severity.MEDIUM),
+        ({"auth": "password", "mfa": False}, Severity.HIGH),
+        ({"account": "me", "auth": "token"}, Severity.HIGH),
+    ],
+)
+def test_a_weaker_way_of_publishing_is_told_and_two_at_once_are_more(kind, how, severity):
+    usual = [told(number, kind, **CI) for number in range(3)]
+    flow = after(*usual, told(3, kind, **{**CI, **how}))
+    levels = {one.severity for one in flow.iocs.values() if one.rule_id == CHANGED}
+    assert levels == {severity}
+
+
+@pytest.mark.parametrize("kind", ["pushed", "pulled"])
+def test_three_at_once_are_a_finding_of_their_own(kind):
+    usual = [told(number, kind, **CI) for number in range(3)]
+    thief = {"account": "me", "auth": "password", "mfa": False, "has_signature": True}
+    flow = after(*usual, told(3, kind, **thief))
+    assert {(CHANGED, Severity.HIGH), (SUSPECT, Severity.HIGH)} <= found(flow)
+    assert len(flow.alerts_of("a")) == 1
+
+
+@pytest.mark.parametrize(
+    "ways",
+    [
+        [{"account": "a"}, {"account": "b"}, {"account": "c"}],
+        [{"auth": "token"}, {"auth": "token"}, {"auth": "oidc"}, {"auth": "oidc"}],
+        [{"auth": "oidc"}, {"auth": "token"}, {"auth": "oidc"}, {"auth": "token"}],
+        [{"mfa": True}, {"mfa": True}, {}],
+        [{"auth": "oidc"}, {"auth": "token"}],
+        [{"has_signature": True}, {"has_signature": True}, {"has_signature": False}],
+    ],
+    ids=["many accounts", "stronger", "both in use", "not said", "no habit yet", "signature alone"],
+)
+def test_what_is_no_change_of_habit_is_not_told(ways):
+    flow = after(*(told(number, **way) for number, way in enumerate(ways)))
+    assert CHANGED not in {one.rule_id for one in flow.iocs.values()}
+
+
+def test_another_account_alone_is_low():
+    flow = after(*(told(number, account="ci") for number in range(3)), told(3, account="me"))
+    assert {one.severity for one in flow.iocs.values()} == {Severity.LOW}
+
+
+def test_in_a_registry_of_ones_own_colleagues_release_for_each_other():
+    own = "model:@a/registry/m"
+    flow = after(
+        *(told(number, "pushed", own, account="ci", auth="oidc") for number in range(3)),
+        told(3, "pushed", own, account="me", auth="oidc"),
+        told(4, "pushed", own, account="me", auth="token"),
+    )
+    assert {one.severity for one in flow.iocs.values() if one.rule_id == CHANGED} <= {Severity.LOW}
+
+
+def test_what_one_producer_says_is_not_compared_with_what_another_says():
+    usual = [told(number, **CI) for number in range(3)]
+    other = told(3, auth="token", account="mirror")
+    flow = after(*usual, msgspec.structs.replace(other, source="//mirror"))
+    assert not flow.iocs
+
+
+def test_a_signature_that_is_gone_is_seen_by_who_pulls():
+    usual = [told(number, has_signature=True) for number in range(3)]
+    assert (ABSENT, Severity.HIGH) in found(after(*usual, told(3, has_signature=False)))
+    assert not found(after(*usual[:2], told(3, has_signature=False)))
+
+
+def test_a_publication_that_comes_late_takes_the_finding_back():
+    flow = after(*(told(number, auth="oidc") for number in (1, 3)), told(4, auth="token"))
+    assert [one.status for one in flow.iocs.values()] == ["active"]
+    flow.saw(told(2, auth="token"))
+    assert [one.status for one in flow.iocs.values()] == ["withdrawn"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    ways=st.lists(
+        st.sampled_from([{"auth": "oidc"}, {"auth": "token"}, {"account": "me"}, {"mfa": False},
+                         CI]),
+        min_size=3,
+        max_size=8,
+    ),
+    seed=st.integers(0, 2**16),
+)  # fmt: skip
+def test_what_holds_does_not_depend_on_the_order_of_arrival(ways, seed):
+    sightings = [told(number, **way) for number, way in enumerate(ways)]
+    mixed = list(sightings)
+    random.Random(seed).shuffle(mixed)
+    ends = []
+    for inputs in (sightings, mixed):
+        flow = Flow()
+        for one in inputs:
+            flow.saw(one)
+        ends.append(
+            {(one.rule_id, one.event_id, one.severity)
+             for one in flow.iocs.values() if one.status == "active"}
+        )  # fmt: skip
+    assert ends[0] == ends[1]
+
+
+# -- tags and versions -----------------------------------------------------------------------------
+
+DIGESTS = [f"sha256:{number:064x}" for number in range(3)]
+
+
+@pytest.mark.parametrize(
+    "kinds", [("pulled", "pulled"), ("pushed", "pulled"), ("pulled", "pushed")]
+)
+def test_a_release_tag_that_gives_another_digest_is_told_of_pulls_as_of_pushes(kinds):
+    flow = after(
+        *(
+            told(number, kind, version=DIGESTS[number], digest=DIGESTS[number][7:], tag="v1.2.0")
+            for number, kind in enumerate(kinds)
+        )
+    )
+    assert (MOVED, Severity.HIGH) in found(flow)
+
+
+def test_a_tag_that_goes_back_to_a_known_version_is_told():
+    pulls = [
+        told(number, version=DIGESTS[which], digest=DIGESTS[which][7:], tag=tag)
+        for number, (which, tag) in enumerate([(0, "v1.0.0"), (1, "v1.1.0"), (0, "v1.1.0")])
+    ]
+    assert (MOVED, Severity.HIGH) in found(after(*pulls))
+
+
+@pytest.mark.parametrize("tag", ["latest", "main", "v1"])
+def test_tags_that_are_meant_to_move_move(tag):
+    flow = after(
+        *(
+            told(number, version=DIGESTS[number], digest=DIGESTS[number][7:], tag=tag)
+            for number in range(3)
+        )
+    )
+    assert not flow.iocs
+
+
+def pulled_file(number, path, content, **more):
+    digest = f"{content:064x}"
+    return told(number, version="v1.2", digest=digest, parts=(digest,), part_names=(path,), **more)
+
+
+def test_a_file_of_a_version_that_is_pulled_with_other_content_is_told():
+    flow = after(pulled_file(0, "model.bin", 1), pulled_file(1, "model.bin", 2))
+    (ioc,) = [one for one in flow.iocs.values() if one.rule_id == "TW-LEDGER-REVISION-DIGEST"]
+    assert ioc.evidence["file"] == "model.bin"
+    assert flow.alerts_of("a")[0].root == f"{MODEL}@v1.2"
+
+
+def test_other_files_of_a_version_are_no_other_content():
+    flow = after(pulled_file(0, "q4.gguf", 1), pulled_file(1, "q8.gguf", 2))
+    assert not flow.iocs
