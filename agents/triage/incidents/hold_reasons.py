@@ -33,6 +33,10 @@ SWITCHED: Final = frozenset({"model", "image", "service", "deployment"})
 GENERATIONS: Final = 16
 """Earlier commands of a hold by whose ids a person may still ask for it to be tried again."""
 
+_JUSTIFIED: Final = frozenset({Action.QUARANTINE, Action.ROLLBACK, Action.BLOCK})
+"""Actions whose reasons list their findings. Identities and pipelines follow from these: there may
+be hundreds of them, and each would be sent anew with every finding."""
+
 Ask = Callable[[str, HoldReason | Suspicion], None]
 """Sends to the hold of a key."""
 
@@ -68,7 +72,7 @@ def ask_holds(
     for command in _current(part.actions.commands.values()):
         reason = _reason(case, part, command)
         justified = planned.get(reason.spec.command_id)
-        if justified is not None:
+        if justified is not None and command.spec.action in _JUSTIFIED:
             reason = msgspec.structs.replace(
                 reason, why=justified.reason, findings=justified.findings
             )
