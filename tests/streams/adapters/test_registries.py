@@ -412,8 +412,8 @@ def test_arguments_of_tasks_and_of_other_places_are_read_as_well():
         ('{"url": "https://data.example/r.csv"}', "http", "https://data.example/r.csv", None),
         ('{"path": "gs:/acme/r"}', "delta_table", "gs:///acme/r", None),
         ('{"path": "acme/reviews", "revision": "abc"}', "hugging_face", None, "acme/reviews"),
-        ('{"path": "/home/me/reviews"}', "hugging_face", None, None),
-        ('{"uri": "/home/me/r.csv"}', "local", None, None),
+        ('{"path": "/srv/me/reviews"}', "hugging_face", None, None),
+        ('{"uri": "/srv/me/r.csv"}', "local", None, None),
         ('{"tags": {"mlflow.user": "me"}}', "code", None, None),
     ],
 )
