@@ -14,7 +14,7 @@ def test_the_timeline_and_the_report_name_actor_and_key() -> None:
     document = flow.incidents[CASE]
     told = [entry.text for entry in document.timeline if "because" in entry.text]
     assert "acknowledge by analyst@acme.example (key ann-2026): because" in told
-    assert "assign by analyst@acme.example (key bea-2026): because" in told
+    assert "assign to bob by analyst@acme.example (key bea-2026): because" in told
     assert "key ann-2026" in markdown(document)
 
 
