@@ -191,6 +191,7 @@ def test_access_rules_give_a_tenant_its_own_topics_alone(
         "tenant.acme.alerts",
         "tenant.acme.assessments",
         "tenant.acme.containment-commands",
+        "tenant.acme.hygiene",
         "tenant.acme.iocs",
     }
 
