@@ -147,10 +147,14 @@ def _rank_of(mark: Mark) -> str:
 
 
 def _is_told(row: ComponentRow, mark: Mark) -> bool:
-    """Return whether a shared mark of the same fact has reported what a tenant's own says."""
-    return bool(mark.tenant and mark.cause and not mark.path) and any(
-        (other.incident, other.cause, other.version, other.active)
-        == (mark.incident, mark.cause, mark.version, mark.active)
+    """Return whether a shared mark of the same fact has reported what a tenant's own says.
+
+    That a tenant's own is lifted is always reported: it may have been here before the shared one.
+    """
+    return bool(mark.active and mark.tenant and mark.cause and not mark.path) and any(
+        other.active
+        and (other.incident, other.cause, other.version)
+        == (mark.incident, mark.cause, mark.version)
         for other in row.marks.values()
     )
 
