@@ -8,7 +8,8 @@ from agents.domain.knowledge import Knowledge
 from agents.domain.organisations import Register
 from agents.ports import Batch, Publish, Rows
 from agents.triage.correlation import PRIVATE_TENANTS
-from agents.triage.incidents.core import Documents, IncidentInput, Incidents
+from agents.triage.incidents.core import IncidentInput, Incidents
+from agents.triage.incidents.documents import Documents
 
 IncidentsAgent = Callable[[Batch[IncidentInput], Publish, Rows], Awaitable[None]]
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
-import io
-import math
 import re
-import socket
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import IO, Any, Final, Self
+from typing import IO, Final, Self
 from urllib.parse import quote, urljoin
 
 import msgspec
@@ -19,6 +14,7 @@ import tenacity
 import urllib3
 
 from agents.fetching.addresses import Resolver, checked_address, system_resolver
+from agents.fetching.deadlines import Deadlines, Pace, timed
 from agents.fetching.errors import FetchError, RefusedError
 from agents.fetching.fetch_scope import FetchRules, Location, Reach, parse_location
 from agents.fetching.sources import CHUNK, BlockSource, OpenSource
@@ -55,80 +51,6 @@ def quoted(location: Location) -> str:
     return f"{path}?{location.query}" if location.query else path
 
 
-class Pace:
-    """Holds one answer to a least speed, on average and from its beginning."""
-
-    def __init__(self, rules: FetchRules, clock: Callable[[], float] = time.monotonic) -> None:
-        """Start the clock."""
-        self._rules = rules
-        self._clock = clock
-        self._began = clock()
-        self._bytes = 0
-
-    def came(self, count: int, location: Location) -> None:
-        """Count bytes that came.
-
-        Raises:
-            FetchError: they come too slowly.
-        """
-        self._bytes += count
-        rules = self._rules
-        late = self._clock() - self._began - rules.slow_seconds
-        if late > 0 and self._bytes < late * rules.bytes_per_second:
-            raise FetchError(
-                f"the server sends less than {rules.bytes_per_second} bytes a second",
-                where=location.uri[:200],
-            )
-
-
-class _Deadlines(threading.local):
-    """When the request of this thread must have been answered, on the monotonic clock."""
-
-    until: float = math.inf
-
-
-class _TimedReader(io.RawIOBase):
-    """Reads a connection; each read waits no longer than its request may take.
-
-    The connection's own timeout begins anew with every byte, so that an answer could take for ever.
-    """
-
-    def __init__(self, inner: io.RawIOBase, sock: socket.socket, deadlines: _Deadlines) -> None:
-        super().__init__()
-        self._inner = inner
-        self._sock = sock
-        self._deadlines = deadlines
-        self._longest = sock.gettimeout() or math.inf
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 -- a writable buffer
-        left = self._deadlines.until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the time of the request is over")
-        patience = min(left, self._longest)
-        if patience < math.inf:
-            self._sock.settimeout(patience)
-        return self._inner.readinto(buffer)
-
-    def close(self) -> None:
-        self._inner.close()
-        super().close()
-
-
-def _timed(base: type[Any], deadlines: _Deadlines) -> type[Any]:
-    """Return a connection class of urllib3 whose answers are read by `_TimedReader`."""
-
-    class Answered(http.client.HTTPResponse):
-        def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- as its base
-            super().__init__(sock, *args, **kwargs)
-            # nothing is read yet: what was buffered would be lost
-            self.fp = io.BufferedReader(_TimedReader(self.fp.detach(), sock, deadlines))
-
-    return type("Timed", (base,), {"response_class": Answered})
-
-
 class HttpClient:
     """Sends the requests of one tenant; resolves and checks each host name once."""
 
@@ -143,7 +65,7 @@ class HttpClient:
         self._resolve = resolve
         self._pinned: dict[tuple[str, int], str] = {}
         self._pools: dict[tuple[str, str], urllib3.HTTPConnectionPool] = {}
-        self._deadlines = _Deadlines()
+        self._deadlines = Deadlines()
 
     def close(self) -> None:
         """Close all connections."""
@@ -178,7 +100,7 @@ class HttpClient:
                     self._pinned[pin], port, timeout=timeout, maxsize=2
                 )
             pool = self._pools[key]
-            pool.ConnectionCls = _timed(pool.ConnectionCls, self._deadlines)
+            pool.ConnectionCls = timed(pool.ConnectionCls, self._deadlines)
         return self._pools[key]
 
     def _send(

@@ -7,10 +7,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from agents.triage.grounds import CONTAIN_CONFIDENCE, Ground
 from agents.triage.rollback_targets import last_known_good
 from agents.triage.routing import split_version
 from schemas.canonical import stable_hash
-from schemas.findings import Finding
 from schemas.incidents.commands import UNDO, CommandSpec
 from schemas.incidents.holds import HELD
 from schemas.incidents.states import Action, Mode, TargetType
@@ -18,9 +18,7 @@ from schemas.incidents.updates import KnownGood
 from schemas.incidents.views import SystemView
 from schemas.policy import Policy
 from schemas.severity import Disposition, Severity
-from schemas.taxonomy import taxonomy
 
-CONTAIN_CONFIDENCE: Final = 0.75
 AFTER: Final = 12
 """Captures of evidence that a command waits for: of its own component first."""
 PATHS: Final = 16
@@ -51,52 +49,6 @@ _REASONS: Final = {
     Action.HOLD_PIPELINE: "{target} uses a component that severe findings speak against",
 }
 """The reason of a command, by action."""
-
-
-class Ground(msgspec.Struct, frozen=True, kw_only=True):
-    """A finding that may justify containment, as far as the plan asks."""
-
-    id: str
-    kind: str
-    severity: Severity
-    confidence: float
-    indicator_key: str
-    disposition: Disposition
-    component: str
-    version: str | None = None
-    publisher: str | None = None
-    guarded: bool = False
-
-    @property
-    def contains(self) -> bool:
-        """Whether it is severe and sure enough to act on; guarded ones are only advised."""
-        return (
-            self.severity.rank >= Severity.HIGH.rank
-            and self.confidence >= CONTAIN_CONFIDENCE
-            and not self.guarded
-        )
-
-    @property
-    def actions(self) -> frozenset[str]:
-        """The OpenC2 actions its kind calls for (ioc_mapping)."""
-        kind = taxonomy().ioc_types.get(self.kind)
-        return frozenset(kind.openc2) if kind is not None else frozenset()
-
-
-def ground_of(finding: Finding) -> Ground:
-    """Return what the plan asks of a finding."""
-    return Ground(
-        id=finding.id,
-        kind=finding.ioc_type,
-        severity=finding.severity,
-        confidence=finding.confidence,
-        indicator_key=finding.indicator.key,
-        disposition=finding.indicator.disposition,
-        component=finding.component,
-        version=finding.version,
-        publisher=finding.publisher,
-        guarded=finding.evidence.get("guarded") is True,
-    )
 
 
 def command_id(incident: str, tenant: str, action: str, target: str, generation: int = 0) -> str:

@@ -7,6 +7,8 @@ once, and always with the same id.
 
 One process at a time: it reads every partition, and whoever starts last takes over by the
 transactional id. What an earlier process still tries to write is refused by the broker.
+
+Over 500 lines, since reading, delivering and writing share one transaction and its state.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -17,6 +17,7 @@ from agents.triage.incidents.adoption import adopt, known_answers
 from agents.triage.incidents.commands import next_due, on_time, update_commands
 from agents.triage.incidents.deadlines import Deadlines
 from agents.triage.incidents.document import LISTED_TENANTS, incident_document
+from agents.triage.incidents.documents import Documents
 from agents.triage.incidents.escalation import escalation_alert
 from agents.triage.incidents.hold_batch import HoldBatch
 from agents.triage.incidents.hold_notices import on_notice
@@ -37,8 +38,8 @@ from agents.triage.store import Store
 from schemas.canonical import stable_id
 from schemas.channels import Channel
 from schemas.decisions import Decision
-from schemas.incidents.commands import CommandSpec, CommandView
-from schemas.incidents.holds import HoldNotice, HoldReason, HoldView, Suspicion, hold_key
+from schemas.incidents.commands import CommandSpec
+from schemas.incidents.holds import HoldNotice, HoldReason, Suspicion, hold_key
 from schemas.incidents.states import IncidentStatus
 from schemas.incidents.updates import (
     DecisionUpdate,
@@ -53,31 +54,11 @@ from schemas.incidents.updates import (
     ResultUpdate,
     Withdrawal,
 )
-from schemas.incidents.views import AlertView, IncidentDocument
 from schemas.ledger import OperatorAlert, Revision, Tick
 from schemas.sharing import may_be_shared, shared_indicators
 
 IncidentInput = IncidentMessage | Decision
 _ENDED: Final = frozenset(status for status in IncidentStatus if status.ended)
-
-
-class Documents(Protocol):
-    """Makes records out of views: the standards' documents, or the views themselves."""
-
-    def alert(self, view: AlertView, at_ms: int) -> Iterable[Message]:
-        """Return the records of a tenant's alert; `at_ms` is the broker's time that led to it."""
-
-    def incident(self, document: IncidentDocument, at_ms: int) -> Iterable[Message]:
-        """Return the records of the operator's document."""
-
-    def command(self, spec: CommandSpec, at_ms: int, *, proposal: bool) -> Iterable[Message]:
-        """Return the records of a command, or of a proposal that no one carries out."""
-
-    def audit(self, view: CommandView, at_ms: int) -> Iterable[Message]:
-        """Return the audit records of a result, answered at `at_ms`."""
-
-    def hold(self, view: HoldView, at_ms: int) -> Iterable[Message]:
-        """Return the record of all that is held of a component."""
 
 
 class Incidents:

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from agents.checks.pipelines.sources import blocks
-from agents.triage.containment import Ground
+from agents.triage.grounds import Ground
 from agents.triage.incidents.rows import CommandState, Entry
 from agents.triage.ledger.rows import to_ms
 from schemas.canonical import stable_id

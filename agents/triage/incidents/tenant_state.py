@@ -8,8 +8,8 @@ from typing import Final
 import msgspec
 
 from agents.domain.basis import ADVICE_SEVERITY, SEVERAL, is_advice
-from agents.triage.containment import Ground, ground_of
 from agents.triage.correlation import correlations
+from agents.triage.grounds import Ground, ground_of
 from agents.triage.incidents.advice import advice_score
 from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.recovery import ON_SYSTEMS, Recovery, recovered, recovery_tasks

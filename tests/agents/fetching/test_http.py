@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from agents.fetching.addresses import checked_address, is_public
+from agents.fetching.deadlines import Pace
 from agents.fetching.errors import FetchError, RefusedError
 from agents.fetching.fetch_scope import FetchRules, parse_location
-from agents.fetching.http import Pace
 from agents.fetching.sources import BLOCK, sha256_stream
 
 BODY = random.Random(1).randbytes(3 * BLOCK + 17)

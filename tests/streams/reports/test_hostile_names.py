@@ -189,6 +189,7 @@ DOCUMENTS = {"entries", "cyclonedx", "sarif"}
 TO_OTHERS = {"impact", "lessons"}
 """Give rows to the report of an incident."""
 OF_OURS = {
+    "contract_events",
     "contract_pages",
     "contract_samples",
     "field_docs",

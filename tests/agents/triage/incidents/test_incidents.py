@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 
 from agents.domain.basis import bare_finding
 from agents.triage.containment import (
-    Ground,
     command_id,
-    ground_of,
     last_known_good,
     mode_of,
     plan,
 )
+from agents.triage.grounds import Ground, ground_of
 from agents.triage.incidents.tenant_state import bucket
 from agents.triage.incidents.views import significance
 from agents.triage.routing import incident_id, incident_message

@@ -6,7 +6,8 @@ from itertools import permutations
 
 import pytest
 
-from agents.triage.containment import ground_of, plan
+from agents.triage.containment import plan
+from agents.triage.grounds import ground_of
 from agents.triage.incidents.naming import title_of
 from agents.triage.routing import incident_id
 from schemas.documents.openc2 import command_document
