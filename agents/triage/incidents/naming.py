@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,6 +10,9 @@ from agents.triage.routing import split_version
 from schemas.incidents.views import FindingView, SystemView
 
 _DIGEST_SHOWN: Final = 12
+_KINDS: Final = {"pypi": "package"}
+"""Prefixes of keys that a person calls otherwise."""
+_HEX: Final = re.compile(r"(sha256:)?[0-9a-f]{20,}")
 _NAMELESS: Final = ("sha256:", "tree:")
 """Prefixes of keys that are digests: nobody calls a component so if it has a name."""
 
@@ -30,7 +34,10 @@ def title_of(worst: FindingView | None, root: str, systems: Sequence[SystemView]
         where = f" on {hosts[0]}" + (" and others" if len(hosts) > 1 else "")
     if name is None:
         return f"{kind[:1].upper()}{kind[1:]} in {root}{where}"
-    return f"{kind[:1].upper()}{kind[1:]} in {name}{where}{digest}"
+    noun = name.partition(" ")[0]
+    # "poisoned dataset acme/clicks", not "poisoned dataset in dataset acme/clicks"
+    what = f"{kind.removesuffix(noun)}{name}" if kind.endswith(f" {noun}") else f"{kind} in {name}"
+    return f"{what[:1].upper()}{what[1:]}{where}{digest}"
 
 
 def component_name(
@@ -53,6 +60,15 @@ def component_name(
         if not name or component.startswith(_NAMELESS):
             continue
         bare, in_key = split_version(component)
-        name, shown = bare.partition(":")[2], version or in_key
+        name, shown = bare.partition(":")[2], _shown_version(version or in_key)
+        kind = _KINDS.get(kind, kind)
         return f"{kind} {name}@{shown}" if shown else f"{kind} {name}"
     return None
+
+
+def _shown_version(version: str | None) -> str | None:
+    """Return a version as a person writes it: the beginning of a commit or digest."""
+    if version is None or not _HEX.fullmatch(version):
+        return version
+    prefix, _, digits = version.rpartition(":")
+    return f"{prefix}:{digits[:_DIGEST_SHOWN]}…" if prefix else f"{digits[:_DIGEST_SHOWN]}…"

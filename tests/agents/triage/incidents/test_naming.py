@@ -42,10 +42,23 @@ def test_a_title_names_the_root_first_and_what_is_made_from_it_last():
         path=("pypi:litellm",),
     )
     assert title_of(None, "pypi:litellm@1.82.7", [made]) == (
-        "Exposure in pypi litellm@1.82.7 on cluster"
+        "Exposure in package litellm@1.82.7 on cluster"
     )
     assert title_of(None, "elsewhere", [made]) == "Exposure in model hub/acme/tuned@1 on cluster"
     assert title_of(None, "elsewhere", []) == "Exposure in elsewhere"
+
+
+def test_a_title_shortens_commits_and_says_no_noun_twice():
+    flow = Flow()
+    commit = "f9c0edba2fbb2054bdbfb62e54bd963c7a8a8ce1"
+    flow.saw(*held(MODEL, "a", "gpu", 10, version=commit, digest=BAD))
+    flow.found(finding("malicious_payload", "a", version=commit, minutes=11))
+    title = "Malicious payload in model hub/acme/sentiment@f9c0edba2fbb… on gpu"
+    assert flow.alerts[CASE, "a"].title == f"{title} (sha256:{BAD[:12]}…)"
+    flow = Flow()
+    flow.found(finding("known_compromised_package", "a", "pypi:litellm", version="1.82.7"))
+    (alert,) = flow.alerts.values()
+    assert alert.title.startswith("Known compromised package litellm@1.82.7")
 
 
 def test_a_title_names_nothing_of_another_tenant():
