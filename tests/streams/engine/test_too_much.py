@@ -115,7 +115,7 @@ def _bound(bench: Bench) -> dict[str, Any]:
     names = {"acme": f"{bench.prefix}.acme", "globex": f"{bench.prefix}.globex"}
     return {
         "bound_topics": {
-            name: {"channel": "observations", "tenant": tenant} for tenant, name in names.items()
+            name: {"channel": "package-install", "tenant": tenant} for tenant, name in names.items()
         }
     }
 

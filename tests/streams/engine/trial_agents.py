@@ -134,14 +134,19 @@ async def fail(batch: Batch[Any], publish: Publish) -> None:
     raise ZeroDivisionError(len(batch.deliveries))
 
 
-def _app(name: str, agent: Any, **options: Any) -> None:
+def _app(
+    name: str,
+    agent: Any,
+    channels: tuple[Channel, ...] = (Channel.OBSERVATIONS,),
+    **options: Any,
+) -> None:
     def parts(settings: Settings) -> AppParts:
         del settings
         return AppParts(
             bindings=[
                 Binding(
                     name=name,
-                    channels=(Channel.OBSERVATIONS,),
+                    channels=channels,
                     agent=agent,
                     decode=decode,
                     **options,
@@ -186,7 +191,7 @@ def join_parts(settings: Settings) -> AppParts:
 
 
 _app("collect", collect, rows=True)
-_app("copy", copy)
+_app("copy", copy, channels=(Channel.OBSERVATIONS, Channel.PACKAGE_INSTALL))
 _app("fan", fan, rows=True)
 _app("once", once)
 _app("refuse", refuse, refused=refusal_message)

@@ -6,6 +6,7 @@ Importing jinja2 takes longer than scanning a model that has no template.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from agents.checks.artifacts.scanning import Scan
@@ -16,7 +17,6 @@ _RAW_ESCAPE: Final = re.compile(
 )
 
 
-_GO_ACTION: Final = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
 _GO: Final = re.compile(
     r"(if|else if|range|with|block|define|template|eq|ne|and|or|not|len|index|slice|printf|json"
     r"|\(|)"
@@ -24,7 +24,7 @@ _GO: Final = re.compile(
     re.DOTALL,
 )
 _GO_SIGN: Final = re.compile(
-    r"\{\{-?\s*(\.[A-Z]\w*|\$[\w.]*|(if|range|with|else if)\b[^}]*[\s(][.$]|end\b|define\s+\")"
+    r"\{\{-?\s*(\.[A-Z]\w*|\$[\w.]*|(if|range|with|else if)\b[^{}]*[\s(][.$]|end\b|define\s+\")"
 )
 
 
@@ -36,13 +36,20 @@ def is_go_template(text: str) -> bool:
 
     Source: Go's text/template; Ollama's `template` package.
     """
-    actions = _GO_ACTION.findall(text)
     return (
-        bool(_GO_SIGN.search(text))
-        and "{%" not in text
+        "{%" not in text
+        and bool(_GO_SIGN.search(text))
         and not _RAW_ESCAPE.search(text)
-        and all("__" not in action and _GO.fullmatch(action) for action in actions)
+        and all("__" not in action and _GO.fullmatch(action) for action in _go_actions(text))
     )
+
+
+def _go_actions(text: str) -> Iterator[str]:
+    """Yield what stands between `{{` and the next `}}`, without trim markers and white space."""
+    end = 0
+    while (begin := text.find("{{", end)) >= 0 and (end := text.find("}}", begin + 2)) >= 0:
+        yield text[begin + 2 : end].removeprefix("-").removesuffix("-").strip()
+        end += 2
 
 
 def report_template(scan: Scan, text: str, key: str) -> None:
