@@ -10,7 +10,7 @@ import pytest
 
 from schemas.decisions import DecisionKind
 from schemas.key_bindings import NotAuthorisedError
-from streams.cli import incidents, main
+from streams.cli import incident_decisions, main
 from streams.signing_keys import OPERATOR, keys_dir, load_or_create_signing_key, load_trusted
 from tests.streams.reports.test_incident_report import incident
 
@@ -82,10 +82,10 @@ def test_a_decision_is_refused_before_it_is_sent(monkeypatch: pytest.MonkeyPatch
     main([*ANN, "--decision", "approve"])
     monkeypatch.setenv("TIDEWATCH_SIGNING_KEY", "ann")
     monkeypatch.setenv("TIDEWATCH_KAFKA", "127.0.0.1:1")
-    monkeypatch.setattr(incidents, "one_incident", lambda _start: incident())
+    monkeypatch.setattr(incident_decisions, "one_incident", lambda _start: incident())
     for kind, tenant in ((DecisionKind.CLOSE, "acme"), (DecisionKind.APPROVE, None)):
         with pytest.raises(NotAuthorisedError):
-            incidents.decide(kind, "inc", "because", tenant=tenant)
+            incident_decisions.decide(kind, "inc", "because", tenant=tenant)
 
 
 def test_a_key_that_is_not_there_is_named(

@@ -57,7 +57,7 @@ def report(digest, version="1.0"):
     entry = {
         "metadata": {"name": "foo-bar", "version": version},
         "download_info": {
-            "url": "https://index.example/f/foo_bar-1.0-cp311-none-any.whl",
+            "url": f"https://index.example/f/foo_bar-{version}-cp311-none-any.whl",
             "archive_info": {"hashes": {"sha256": digest}},
         },
     }

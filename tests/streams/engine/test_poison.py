@@ -73,7 +73,7 @@ def test_replay_writes_the_record_back_as_it_was(bench: Bench) -> None:
 
 @pytest.mark.kafka
 def test_a_bound_topic_refuses_another_tenants_claim(bench: Bench) -> None:
-    bound = {f"{bench.prefix}.acme": {"channel": "observations", "tenant": "acme"}}
+    bound = {f"{bench.prefix}.acme": {"channel": "package-install", "tenant": "acme"}}
     bench.make_topics(bound_topics=bound)
     bench.do(bench._send(f"{bench.prefix}.acme", (("k", {"id": 1, "tenant": "evil"}),)))
     bench.do(bench._send(f"{bench.prefix}.acme", (("k", {"id": 2, "tenant": "acme"}),)))
