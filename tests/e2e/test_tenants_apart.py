@@ -173,12 +173,17 @@ def apart(tmp_path_factory):
                 send_events(chain, story(root, others, among_few=run == "a"))
                 chain.settle(SECONDS)
                 send_facts(chain, FACTS)
-                chain.settle(SECONDS, until=lambda view: len(view.alerts) >= 6)
+                chain.settle(SECONDS, until=lambda view: alerts_of(ONE, view) == len(FACTS) + 1)
             finally:
                 chain.stop()
             everything = asyncio.run(consumed(of_user(guarded, ONE), own_topics(ONE)))
             given[run] = [one for one in everything if (one.topic, one.offset) not in known]
         yield SimpleNamespace(guarded=guarded, given=given, chains=chains)
+
+
+def alerts_of(tenant, view):
+    """Return how many alerts a tenant has: here of each fact, and of the hostile model."""
+    return sum(alert.tenant == tenant for alert in view.alerts.values())
 
 
 def allow_printed(guarded, folder, run, tenants, options):

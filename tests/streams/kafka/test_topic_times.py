@@ -106,6 +106,7 @@ def test_doctor_names_a_topic_whose_time_is_its_producers(
 ) -> None:
     monkeypatch.setenv("TIDEWATCH_KAFKA", str(settings.kafka))
     monkeypatch.setenv("TIDEWATCH_TOPIC_PREFIX", settings.topic_prefix)
+    monkeypatch.setenv("TIDEWATCH_GROUP_PREFIX", settings.topic_prefix.rstrip("."))
     monkeypatch.setenv("TIDEWATCH_PARTITIONS", "1")
     asyncio.run(_with_producers_time(settings, Channel.DECISIONS))
     assert main(["doctor"]) == 2
