@@ -16,7 +16,7 @@ def events(root):
     books = {"sha256": digest_of("books")}
     source = {"url": f"https://{HOST}/books.tar", "verified": True, "digests": books}
     found = []
-    for tenant in ("reader", "publisher", "archive", "college"):
+    for tenant in ("publisher", "reader", "archive", "college"):
         made = {"component": f"dataset:{tenant}/books", "revision": "1", "digests": books}
         found.append(
             story.run(tenant, "crawl", stage="crawl", data_sources=[source], outputs=[made])

@@ -6,6 +6,7 @@ import msgspec
 
 from agents.domain.basis import SEVERAL, claimed
 from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
+from agents.triage.correlation import taint_rule
 from agents.triage.ledger.batch import LedgerBatch
 from agents.triage.ledger.claims import all_claims, is_in_force, marks_of
 from agents.triage.ledger.rows import (
@@ -147,8 +148,15 @@ def _pass_on(
         digest=None if of_bytes else edge.child_digest,
     )
     batch.tell_ledger(child, own)
-    if of_bytes and edge.appended is not None:
+    if of_bytes and edge.appended is not None and not _applies_a_policy(mark):
         batch.tell_ledger(
             child,
             msgspec.structs.replace(own, advice=True, basis=SEVERAL, appended=edge.appended),
         )
+
+
+def _applies_a_policy(mark: Mark) -> bool:
+    """Return whether a mark is what a tenant's policy makes of a source: it advises nobody."""
+    return (
+        bool(mark.tenant) and mark.found is not None and mark.found.ioc_type in taint_rule().policy
+    )

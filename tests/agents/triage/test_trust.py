@@ -521,6 +521,17 @@ def test_the_lineage_of_who_introduced_a_digest_advises_its_holders():
     assert {view.status for view in flow.alerts.values()} == {"withdrawn"}
 
 
+@pytest.mark.parametrize(
+    ("kind", "advises"), [("blocked_source_used", False), ("poisoned_dataset", True)]
+)
+def test_what_a_tenant_blocks_by_its_policy_advises_nobody(kind, advises):
+    flow = flow_of("a", "b")
+    flow.saw(*made("a", 1), *pulled("b", 2))
+    flow.found(finding(kind, "a", DATA, digest=None, version="v7", severity=Severity.HIGH))
+    assert flow.alerts_of("a")
+    assert bool(flow.alerts_of("b")) is advises
+
+
 def test_advice_can_be_muted():
     flow = flow_of("a", "b")
     flow.policy(msgspec.structs.replace(default_policy("b"), advice=False))
