@@ -16,6 +16,7 @@ from agents import messages
 from agents.ports import Message, Record
 from agents.response.journal import Answered
 from agents.response.outcome import OK, Outcome
+from agents.triage.incidents.views import finding_view
 from agents.triage.routing import incident_id, incident_message, ledger_message
 from schemas import dead_letters as reasons
 from schemas.assessments import Assessment, Check
@@ -44,7 +45,6 @@ from schemas.incidents.states import (
 from schemas.incidents.updates import FindingUpdate
 from schemas.incidents.views import (
     AlertView,
-    FindingView,
     IncidentDocument,
     ProcessingTimes,
     Score,
@@ -423,34 +423,6 @@ def _score() -> Score:
     )
 
 
-def _finding_view() -> FindingView:
-    finding = _finding()
-    return FindingView(
-        id=finding.id,
-        rule_id=finding.rule_id,
-        ioc_type=finding.ioc_type,
-        severity=finding.severity,
-        confidence=finding.confidence,
-        description=finding.description,
-        indicator_key=finding.indicator.key,
-        indicator_type=finding.indicator.type,
-        indicator_value=finding.indicator.value,
-        component=finding.component,
-        version=finding.version,
-        evidence=finding.evidence,
-        mitre_atlas_id=finding.mitre_atlas_id,
-        techniques=finding.techniques,
-        ssdf=finding.ssdf,
-        remediation=finding.remediation,
-        publisher=finding.publisher,
-        event_id=finding.event_id,
-        source=finding.source,
-        occurred_at=finding.occurred_at,
-        basis=finding.basis,
-        known_by="Tidewatch's scan of the same bytes",
-    )
-
-
 def _system() -> SystemView:
     return SystemView(
         tenant=TENANT,
@@ -488,7 +460,7 @@ def _timeline() -> tuple[TimelineEntry, ...]:
 
 
 def _alert() -> AlertView:
-    finding = _finding_view()
+    finding = finding_view(_finding(), active=True)
     return AlertView(
         id=stable_id("alt", _INCIDENT, TENANT),
         incident=_INCIDENT,
