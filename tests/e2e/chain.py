@@ -126,6 +126,27 @@ class Chain:
         finally:
             await producer.stop()
 
+    def send_apart(self, records: Iterable[tuple[Channel, str, bytes]]) -> None:
+        """Write records so that the broker appends each at a later time than the one before.
+
+        Who introduced a digest is decided by append times, and among equal ones by partition.
+        """
+        asyncio.run(self._send_apart(list(records)))
+
+    async def _send_apart(self, records: list[tuple[Channel, str, bytes]]) -> None:
+        producer = await self._producer()
+        appended = 0
+        try:
+            for channel, key, value in records:
+                topic = topic_name(self.settings, channel)
+                record = await producer.send_and_wait(topic, value, key.encode())
+                assert record.timestamp > appended
+                appended = record.timestamp
+                # the broker counts whole milliseconds
+                await asyncio.sleep(0.002)
+        finally:
+            await producer.stop()
+
     async def _producer(self) -> aiokafka.AIOKafkaProducer:
         """Return a connected producer, also while the broker is being restarted."""
         deadline = time.monotonic() + 60

@@ -61,7 +61,15 @@ def channel_of(event: Event[Any]) -> Channel:
 
 
 def send_events(chain: Chain, events: Iterable[Event[Any]]) -> None:
-    """Send events in order, as structured CloudEvents."""
+    """Send events one after the other, as structured CloudEvents."""
+    chain.send_apart(
+        (channel_of(event), f"{event.tenantid}|{event.subject}", write_structured(event))
+        for event in events
+    )
+
+
+def send_week(chain: Chain, events: Iterable[Event[Any]]) -> None:
+    """Send many events at once, in order within each channel."""
     by_channel: dict[Channel, list[tuple[str | None, bytes | None]]] = {}
     for event in events:
         key = f"{event.tenantid}|{event.subject}"
@@ -115,7 +123,7 @@ def play(chain: Chain, root: Path) -> dict[str, list[TenantAlert]]:
             send_events(chain, events[name])
     chain.settle(SECONDS)
     send_facts(chain, (fact for key, fact in facts.items() if key in late))
-    send_events(chain, events[WEEK])
+    send_week(chain, events[WEEK])
     chain.settle(SECONDS)
     whose = {event.tenantid: name for name in SCENARIOS for event in events[name]}
     return _collect(chain, scenarios, whose)
