@@ -122,7 +122,7 @@ class TidewatchApp(faust.App):
 
     def is_paused(self, topic: str) -> bool:
         """Return whether a topic is paused because nearly all of it was unreadable."""
-        return self.engine.is_paused(topic)
+        return self.engine.context.is_paused(topic)
 
     async def drain_chunks(self) -> None:
         """Finish or abandon the chunks under way."""
@@ -130,7 +130,7 @@ class TidewatchApp(faust.App):
 
     async def tell_of_gap(self, tp: TP, reached: int | None, begins: int) -> None:
         """Report records that were gone before they were read to the operator, durably."""
-        await report_gap(self.engine, tp, reached, begins)
+        await report_gap(self.engine.context, tp, reached, begins)
 
     def on_ready(self, assigned: set[TP]) -> None:
         """Note which partitions records flow from."""
@@ -222,7 +222,7 @@ def build_app(name: str, bindings: Sequence[Binding], settings: Settings) -> Tid
         if app._slow_topics  # noqa: SLF001 -- its builder
         else settings.watchdog_seconds,
     )
-    app.engine = Engine(app, name, bindings)
+    app.engine = Engine(app, name)
     metrics.GAPS.labels(name)  # exported as 0 from the start, so that the first one is a rise
     for binding in bindings:
         _bind(app, binding, topics[binding.name])

@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams import metrics
 from streams.engine.delivery import Outgoing
+from streams.kafka.client import client_options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from streams.engine.binding import Binding
-    from streams.engine.engine import Engine
+    from streams.engine.context import RunnerContext
     from streams.engine.tables import PartitionRows, PartitionStore
 
 log = structlog.get_logger()
@@ -22,15 +26,15 @@ class ChangelogWriter:
 
     def __init__(
         self,
-        engine: Engine,
+        context: RunnerContext,
         binding: Binding,
         partition: int,
         store: PartitionStore,
         rows: PartitionRows,
     ) -> None:
         """Write changes of `rows` to the changelog of `binding`, and to `store`."""
-        self._engine = engine
-        self._binding = binding
+        self._context = context
+        self._topic = context.changelog(binding)
         self._partition = partition
         self._store = store
         self._rows = rows
@@ -50,10 +54,9 @@ class ChangelogWriter:
         self._rows.settle(batch, changes, last)
 
     async def _send_rows(self, changes: dict[bytes, bytes | None]) -> list[int]:
-        engine = self._engine
-        topic = engine.changelog(self._binding)
-        batch_delivery = await engine.shipper.ship(
-            Outgoing(topic, key, value, partition=self._partition) for key, value in changes.items()
+        batch_delivery = await self._context.shipper.ship(
+            Outgoing(self._topic, key, value, partition=self._partition)
+            for key, value in changes.items()
         )
         await batch_delivery.delivered()
         return batch_delivery.offsets()
@@ -78,14 +81,35 @@ class ChangelogWriter:
         gap = sorted(set(range(expected, max(offsets))) - set(offsets))
         if not gap:
             return offsets
-        keys = await self._engine.changelog_keys(self._binding, self._partition, gap)
+        keys = await self._keys_at(gap)
         log.warning(
             "foreign-changelog-writes",
-            app=self._engine.name,
+            app=self._context.name,
             partition=self._partition,
             offsets=gap[:10],
             rows=len(keys),
         )
-        metrics.STATE_REPAIRS.labels(self._engine.name).inc(len(keys))
+        metrics.STATE_REPAIRS.labels(self._context.name).inc(len(keys))
         again = await self._send_rows({key: rows.now(key) for key in keys})
         return [*offsets, *await self._repair(again)]
+
+    async def _keys_at(self, offsets: Sequence[int]) -> set[bytes]:
+        """Return the keys of the changelog records at `offsets`."""
+        client = AIOKafkaConsumer(
+            **client_options(self._context.settings), enable_auto_commit=False
+        )
+        await client.start()
+        keys: set[bytes] = set()
+        wanted = set(offsets)
+        try:
+            tp = TopicPartition(self._topic, self._partition)
+            client.assign([tp])
+            client.seek(tp, min(offsets))
+            while await client.position(tp) <= max(offsets):
+                fetched = await client.getmany(timeout_ms=500)
+                for record in fetched.get(tp, ()):
+                    if record.offset in wanted and record.key is not None:
+                        keys.add(record.key)
+        finally:
+            await client.stop()
+        return keys

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aiokafka import TopicPartition
     from faust.types import TP
 
-    from streams.engine.engine import Engine
+    from streams.engine.context import RunnerContext
 
 log = structlog.get_logger()
 
@@ -95,16 +95,16 @@ def note_gap(
     return operator_message(gap_alert(group, tp, reached, begins), f"{SOURCE}/{app}")
 
 
-async def report_gap(engine: Engine, tp: TP, reached: int | None, begins: int) -> None:
+async def report_gap(context: RunnerContext, tp: TP, reached: int | None, begins: int) -> None:
     """Report a gap to the operator, durably; only then may reading continue after it.
 
     If that fails, the process ends: the next one meets the gap again.
     """
-    message = note_gap(engine.name, engine.group, tp, reached, begins)
+    message = note_gap(context.name, context.group, tp, reached, begins)
     outgoing: list[Outgoing] = []
     try:
-        await engine.addresses.address(message, outgoing)
-        batch_delivery = await engine.shipper.ship(outgoing)
+        await context.addresses.address(message, outgoing)
+        batch_delivery = await context.shipper.ship(outgoing)
         await batch_delivery.delivered()
     except Exception as error:  # noqa: BLE001 -- nothing lost: a gap must not go unreported
-        crash("gap-not-told", error, app=engine.name, topic=tp.topic)
+        crash("gap-not-told", error, app=context.name, topic=tp.topic)

@@ -38,6 +38,7 @@ from schemas.version import SOURCE
 from streams import metrics
 from streams.engine.binding import Binding, Chunk
 from streams.engine.changelog import ChangelogWriter
+from streams.engine.context import RunnerContext
 from streams.engine.crash import crash
 from streams.engine.delivery import BatchDelivery, Outgoing
 from streams.engine.outbox import (
@@ -57,8 +58,6 @@ from streams.kafka.topics import Origin
 
 if TYPE_CHECKING:
     from faust.types import EventT
-
-    from streams.engine.engine import Engine
 
 log = structlog.get_logger()
 
@@ -115,9 +114,9 @@ def _span(records: Sequence[Any]) -> dict[str, Any]:
 class PartitionRunner:
     """The chunks of one partition number of one binding."""
 
-    def __init__(self, engine: Engine, binding: Binding, partition: int) -> None:
+    def __init__(self, context: RunnerContext, binding: Binding, partition: int) -> None:
         """Start the two tasks of the runner."""
-        self._engine = engine
+        self._context = context
         self._binding = binding
         self._partition = partition
         self._queue: asyncio.Queue[EventT[Any] | None] = asyncio.Queue()
@@ -135,12 +134,12 @@ class PartitionRunner:
         """By topic, the messages whose records are all in its open run."""
         self._parked: dict[str, deque[EventT[Any]]] = {}
         """By topic that is paused, its chunks; the transport's window bounds how many."""
-        self._part = engine.settings.chunk_records
+        self._part = context.settings.chunk_records
         """Records to take together, reduced after an overflow."""
-        self._store = engine.store(binding, partition) if binding.rows else None
+        self._store = context.store(binding, partition) if binding.rows else None
         self._rows = PartitionRows(self._store) if self._store is not None else None
         self._changelog = (
-            ChangelogWriter(engine, binding, partition, self._store, self._rows)
+            ChangelogWriter(context, binding, partition, self._store, self._rows)
             if self._store is not None and self._rows is not None
             else None
         )
@@ -189,18 +188,18 @@ class PartitionRunner:
         crash(
             reason,
             error,
-            app=self._engine.name,
+            app=self._context.name,
             binding=self._binding.name,
             partition=self._partition,
             **span,
         )
 
     async def _run(self, event: EventT[Any]) -> None:
-        engine, message = self._engine, event.message
+        context, message = self._context, event.message
         raw = cast("list[Any]", event.value)
         topic = raw[0].topic
-        origin = engine.origins[topic]
-        metrics.EVENTS_IN.labels(engine.name, origin.channel).inc(len(raw))
+        origin = context.origins[topic]
+        metrics.EVENTS_IN.labels(context.name, origin.channel).inc(len(raw))
         entries, deliveries, watermark = self._read(raw, origin)
         runs, held = self._runs_of(topic)
         was_open = runs.open
@@ -217,7 +216,7 @@ class PartitionRunner:
         work = _Work(
             span=_span(raw), topic=topic, watermark=watermark, message=message, before=before
         )
-        work.outgoing = [engine.addresses.address_letter(letter) for letter in letters]
+        work.outgoing = [context.addresses.address_letter(letter) for letter in letters]
         if too_much is not None:
             await self._report(work, origin, too_much)
         work.notices = self._notices([entry.record for entry in entries if entry is not None])
@@ -229,16 +228,16 @@ class PartitionRunner:
         if not await self._take_in_parts(work, deliveries):
             return
         if runs.open is not None:
-            engine.hold(message)
+            context.hold(message)
         if pause:
-            engine.pause(topic)
+            context.pause(topic)
 
     def _unless_paused(self, event: EventT[Any] | None) -> EventT[Any] | None:
         """Park a chunk of a topic that is paused, or that has parked chunks."""
         if event is None:
             return None
         topic = cast("list[Any]", event.value)[0].topic
-        if self._engine.is_paused(topic) or topic in self._parked:
+        if self._context.is_paused(topic) or topic in self._parked:
             self._parked.setdefault(topic, deque()).append(event)
             return None
         return event
@@ -246,7 +245,7 @@ class PartitionRunner:
     def _unparked(self) -> EventT[Any] | None:
         """Return the next chunk of a topic that was paused and no longer is."""
         for topic, events in self._parked.items():
-            if not self._engine.is_paused(topic):
+            if not self._context.is_paused(topic):
                 event = events.popleft()
                 if not events:
                     del self._parked[topic]
@@ -259,7 +258,7 @@ class PartitionRunner:
         self, raw: Sequence[Any], origin: Origin
     ) -> tuple[list[Unreadable | None], list[Delivery[Any]], int]:
         """Return each record's problem, if any; the readable records; and the watermark."""
-        engine = self._engine
+        context = self._context
         entries: list[Unreadable | None] = []
         deliveries: list[Delivery[Any]] = []
         watermark = self._watermark(raw[0].topic)
@@ -287,7 +286,7 @@ class PartitionRunner:
                         record=own, reason=error.reason, error=error.error, first=own.offset
                     )
             entries.append(entry)
-            metrics.DEAD_LETTERS.labels(engine.name, origin.channel, entry.reason).inc(
+            metrics.DEAD_LETTERS.labels(context.name, origin.channel, entry.reason).inc(
                 max(1, entry.records)
             )
         return entries, deliveries, watermark
@@ -295,7 +294,7 @@ class PartitionRunner:
     def _limit_of(self, topic: str) -> DeadLetterLimit:
         limit = self._limits.get(topic)
         if limit is None:
-            settings = self._engine.settings
+            settings = self._context.settings
             limit = self._limits[topic] = DeadLetterLimit(
                 ratio=settings.dead_letter_ratio,
                 window=settings.dead_letter_window,
@@ -308,9 +307,9 @@ class PartitionRunner:
         runs = self._runs.get(topic)
         if runs is None:
             runs = self._runs[topic] = UnreadableRuns(
-                self._engine.name,
-                whole=self._engine.settings.dead_letter_whole,
-                limit=self._engine.letter_limit,
+                self._context.name,
+                whole=self._context.settings.dead_letter_whole,
+                limit=self._context.letter_limit,
             )
         return runs, self._held.setdefault(topic, [])
 
@@ -332,7 +331,7 @@ class PartitionRunner:
             if run is None or run.due(quiet=topic != further) > now:
                 continue
             span = {"topic": topic, "offsets": [run.first, run.last]}
-            letters = [self._engine.addresses.address_letter(one) for one in runs.close()]
+            letters = [self._context.addresses.address_letter(one) for one in runs.close()]
             done, self._held[topic] = self._held[topic], []
             await self._send(_Flight(since=time.monotonic(), span=span, done=done), letters)
 
@@ -351,10 +350,10 @@ class PartitionRunner:
 
     async def _report(self, work: _Work, origin: Origin, too_much: str) -> None:
         """Report to the operator that nearly all of a topic is unreadable."""
-        engine, topic = self._engine, work.topic
-        seconds = engine.settings.dead_letter_pause_seconds
+        context, topic = self._context, work.topic
+        seconds = context.settings.dead_letter_pause_seconds
         alert = unreadable_topic_alert(
-            engine.group,
+            context.group,
             topic,
             self._partition,
             offset=work.span["offsets"][1],
@@ -362,10 +361,10 @@ class PartitionRunner:
             tenant=origin.tenant,
             pause_seconds=seconds,
         )
-        log.error(alert.kind, app=engine.name, topic=topic, detail=alert.detail)
-        metrics.DEAD_LETTER_LIMITS.labels(engine.name, topic).inc()
-        source = f"{SOURCE}/{engine.name}"
-        await engine.addresses.address(operator_message(alert, source), work.outgoing)
+        log.error(alert.kind, app=context.name, topic=topic, detail=alert.detail)
+        metrics.DEAD_LETTER_LIMITS.labels(context.name, topic).inc()
+        source = f"{SOURCE}/{context.name}"
+        await context.addresses.address(operator_message(alert, source), work.outgoing)
 
     # -- taking chunks -----------------------------------------------------------------------
 
@@ -375,7 +374,7 @@ class PartitionRunner:
         Returns:
             Whether all of it was processed; the runner may close in between.
         """
-        engine, at = self._engine, 0
+        context, at = self._context, 0
         while True:
             part = deliveries[at : at + self._part]
             alone = len(part) <= 1 or self._binding.slow  # slow work is not repeated
@@ -384,8 +383,10 @@ class PartitionRunner:
                 if not await self._ask(part, work, outbox):
                     if len(part) > 1:
                         self._part = len(part) // 2
-                        metrics.SPLIT_CHUNKS.labels(engine.name).inc()
-                        log.warning("chunk-split", app=engine.name, **work.span, records=self._part)
+                        metrics.SPLIT_CHUNKS.labels(context.name).inc()
+                        log.warning(
+                            "chunk-split", app=context.name, **work.span, records=self._part
+                        )
                         continue
                     outbox = Outbox()
                     outbox.refuse(part[0].record, reasons.TOO_MANY_OUTPUTS, TOO_MANY)
@@ -402,7 +403,7 @@ class PartitionRunner:
 
     def _next_part(self, records: int, outbox: Outbox) -> int:
         """Return how many records to take next: half of an estimate of the limit."""
-        most = self._engine.settings.chunk_records
+        most = self._context.settings.chunk_records
         filled = outbox.filled()
         return most if filled * most <= records / 2 else max(1, int(records / 2 / filled))
 
@@ -429,7 +430,7 @@ class PartitionRunner:
         except OutboxFullError:
             if not outbox.full:
                 raise
-        metrics.CHUNK_SECONDS.labels(self._engine.name).observe(time.monotonic() - began)
+        metrics.CHUNK_SECONDS.labels(self._context.name).observe(time.monotonic() - began)
         if outbox.full and self._rows is not None:
             self._rows.drop_changes()
         return not outbox.full
@@ -437,17 +438,17 @@ class PartitionRunner:
     async def _ship_part(
         self, work: _Work, part: Sequence[Delivery[Any]], outbox: Outbox, *, last: bool
     ) -> None:
-        engine = self._engine
+        context = self._context
         outgoing, work.outgoing = work.outgoing, []
         notices, work.notices = work.notices, []
         done, work.before = work.before, []
         if last and work.ends:
             done = [*done, work.message]
-        channel = engine.origins[work.topic].channel
+        channel = context.origins[work.topic].channel
         for record, reason, detail in outbox.refused:
-            letter = engine.letter(record, reason, detail)
-            outgoing.append(engine.addresses.address_letter(letter))
-            metrics.DEAD_LETTERS.labels(engine.name, channel, reason).inc()
+            letter = context.letter(record, reason, detail)
+            outgoing.append(context.addresses.address_letter(letter))
+            metrics.DEAD_LETTERS.labels(context.name, channel, reason).inc()
         notices += self._notices([record for record, _, _ in outbox.refused])
         flight = _Flight(since=time.monotonic(), span=work.span, done=done)
         source = part[0].record if part else None
@@ -468,7 +469,7 @@ class PartitionRunner:
     ) -> None:
         """Start the delivery of a flight, with its changed rows."""
         self._sending = True
-        flight.batch_delivery = await self._engine.shipper.ship(outgoing)
+        flight.batch_delivery = await self._context.shipper.ship(outgoing)
         if self._rows is not None:
             if watermark is not None and watermark[1] > self._watermark(watermark[0]):
                 self._rows.put(WATERMARK_ROW + watermark[0], str(watermark[1]).encode())
@@ -487,7 +488,7 @@ class PartitionRunner:
         source: Record | None,
         outgoing: list[Outgoing],
     ) -> None:
-        addresses, outputs = self._engine.addresses, flight.outputs
+        addresses, outputs = self._context.addresses, flight.outputs
         for number, (message, since) in enumerate(zip(messages, entered, strict=True)):
             if number % TURN_MESSAGES == TURN_MESSAGES - 1:
                 await asyncio.sleep(0)
@@ -501,8 +502,8 @@ class PartitionRunner:
                 flight.measures.append((message.measure, since))
 
     def _refuse_output(self, message: Message, source: Record) -> Envelope:
-        engine, size = self._engine, len(message.value or b"")
-        metrics.DEAD_LETTERS.labels(engine.name, message.channel, reasons.OUTPUT_TOO_LARGE).inc()
+        context, size = self._context, len(message.value or b"")
+        metrics.DEAD_LETTERS.labels(context.name, message.channel, reasons.OUTPUT_TOO_LARGE).inc()
         log.error("output-too-large", channel=message.channel, key=message.key[:200], bytes=size)
         digest = sha256(message.value or b"").hexdigest()[:16]
         refused = msgspec.structs.replace(source, value=message.value, headers=message.headers)
@@ -510,8 +511,8 @@ class PartitionRunner:
             refused,
             reason=reasons.OUTPUT_TOO_LARGE,
             error=f"{size} bytes for {message.channel.value} {message.key[:500]}",
-            app=engine.name,
-            limit=engine.letter_limit,
+            app=context.name,
+            limit=context.letter_limit,
             suffix=f"-output-{digest}",
         )
 
@@ -544,21 +545,21 @@ class PartitionRunner:
                     # Deliveries in flight must complete before the runner may close, and none of
                     # it is acknowledged: the next process reads it again.
                     full = self._closing = True
-                    self._engine.stop_with(error)
+                    self._context.stop_with(error)
                 except Exception as error:  # noqa: BLE001 -- nothing lost: not delivered, not acked
                     self._crash("delivery-failed", error, flights[0].span)
                 for flight in flights:
                     self._flights.popleft()
                     if full:
                         continue
-                    self._engine.acknowledge(flight.done, flight.upto)
-                    metrics.DELIVERY_SECONDS.labels(self._engine.name).observe(
+                    self._context.acknowledge(flight.done, flight.upto)
+                    metrics.DELIVERY_SECONDS.labels(self._context.name).observe(
                         time.monotonic() - flight.since
                     )
                     for measure, since in flight.measures:
                         self._binding.count(measure, since)
                     for channel, count in flight.outputs.items():
-                        metrics.EVENTS_OUT.labels(self._engine.name, channel).inc(count)
+                        metrics.EVENTS_OUT.labels(self._context.name, channel).inc(count)
             if self._queue.empty() and not self._running:
                 self._idle.set()
 
@@ -588,8 +589,8 @@ class PartitionRunner:
                 await asyncio.wait_for(self._idle.wait(), seconds)
         except TimeoutError:
             if self._flights or self._sending:
-                crash("drain-timeout", app=self._engine.name, partition=self._partition)
-            log.warning("chunk-abandoned", app=self._engine.name, partition=self._partition)
+                crash("drain-timeout", app=self._context.name, partition=self._partition)
+            log.warning("chunk-abandoned", app=self._context.name, partition=self._partition)
         finally:
             for task in self._tasks:
                 task.cancel()

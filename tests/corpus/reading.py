@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 
+from agents.checks.artifacts.formats.names import file_name
 from agents.checks.artifacts.formats.registry import FORMATS
 from agents.checks.artifacts.scanning import (
     Budget,
@@ -27,11 +28,12 @@ def descend(scan: Scan, name: str, source: Source) -> None:
             for member in archive.namelist():
                 scan.descend(member, BytesSource(archive.read(member)))
         return
+    named = file_name(name)
     for known in FORMATS:
-        if known.matches(name, head, source):
+        if known.matches(named, head, source):
             scan.formats.append(known.name)
             try:
-                known.parse(scan, name, source)
+                known.parse(scan, named, source)
             except CorruptFileError as error:
                 scan.mark_corrupt(str(error))
             except BudgetExceededError as error:

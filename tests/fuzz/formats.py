@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from agents.checks.artifacts.formats.names import file_name
 from agents.checks.artifacts.formats.registry import FORMATS, Format
 from agents.checks.artifacts.scanning import (
     Budget,
@@ -25,10 +26,11 @@ def _stay(scan: Scan, name: str, source: Source) -> None:
 
 def _parse(known: Format, raw: bytes) -> None:
     source = BytesSource(raw)
-    scan = Scan("sample", _stay, Budget(1 << 24, STEPS))
-    known.matches("sample", raw[:8192], source)
+    name = file_name("sample")
+    scan = Scan(name, _stay, Budget(1 << 24, STEPS))
+    known.matches(name, raw[:8192], source)
     try:
-        known.parse(scan, "sample", source)
+        known.parse(scan, name, source)
     except (CorruptFileError, BudgetExceededError):
         return
 
@@ -47,7 +49,7 @@ def _seeds() -> list[bytes]:
     seeds = []
     for name, raw in _files():
         for index, known in enumerate(FORMATS):
-            if known.matches(name, raw[:8192], BytesSource(raw)):
+            if known.matches(file_name(name), raw[:8192], BytesSource(raw)):
                 seeds.append(bytes([index]) + raw)
                 break
     return seeds

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cache
 from typing import Final
 
 from agents.checks.artifacts.containers.declaration import COMPRESSIONS, SEVENZIP, UNREAD, ZLIB
@@ -15,9 +14,15 @@ from agents.checks.artifacts.containers.tars import ends_in_member, is_tar, scan
 from agents.checks.artifacts.containers.zips import LOCAL as ZIP_HEAD
 from agents.checks.artifacts.containers.zips import find_zip, scan_zip, zip_span
 from agents.checks.artifacts.formats.format import Format, Trait, endings
-from agents.checks.artifacts.formats.names import has_trait, is_pickle_name, promised_formats
+from agents.checks.artifacts.formats.names import (
+    file_name,
+    has_trait,
+    is_pickle_name,
+    promised_formats,
+)
 from agents.checks.artifacts.formats.numpy_arrays import FORMAT as NPY
 from agents.checks.artifacts.formats.numpy_arrays import scan_npy
+from agents.checks.artifacts.formats.registry import FORMATS
 from agents.checks.artifacts.formats.torchscript import scan_torchscript_code
 from agents.checks.artifacts.pickle.heads import starts_like_pickle
 from agents.checks.artifacts.pickle.second_opinion import ask_fickling
@@ -103,16 +108,15 @@ def dispatch(scan: Scan, name: str, source: Source) -> None:
         _part(scan, lambda: _pickle(scan, source, expected=expected))
     own = _formats(scan, name, source, head)
     if _begins(NPY, head):
-        own.append("npy")
+        own.append(NPY)
         _part(scan, lambda: scan_npy(scan, source))
     if scan.depth and _is_script_code(scan, name):
         _part(scan, lambda: scan_torchscript_code(scan, source))
     found = scan.formats[before:]
     unread = _unread(scan, name, head)
-    if unread or (not found and scan.member is None):
-        own.append("unknown")
+    unrecognised = unread or (not found and scan.member is None)
     if not first:
-        _part(scan, lambda: search_data(scan, source, own))
+        _part(scan, lambda: search_data(scan, source, own, unrecognised=unrecognised))
     expected = _is_pickle(name, bool(found) or unread or head.startswith(_OTHERS))
     if not first and not head.startswith(ZIP_HEAD):  # as a pickle, P would begin a persistent id
         _part(scan, lambda: _pickle(scan, source, expected=expected))
@@ -248,31 +252,24 @@ def _mismatch(scan: Scan, name: str, found: list[str]) -> None:
     )
 
 
-def _formats(scan: Scan, name: str, source: Source, head: bytes) -> list[str]:
-    """Read a file as the first format that matches, and return its name."""
-    for known in _registered():
+def _formats(scan: Scan, name: str, source: Source, head: bytes) -> list[Format]:
+    """Read a file as the first format that matches, and return that."""
+    named = file_name(name)
+    for known in FORMATS:
         if known.matches is None or known.parse is None:
             continue
         parse = known.parse
         try:
-            fits = known.matches(name, head, source)
+            fits = known.matches(named, head, source)
         except Exception as error:  # noqa: BLE001 -- a parser's own fault reads as incomplete
             scan.mark_incomplete(f"the parser failed: {type(error).__name__}: {error}")
             continue
         if fits:
             scan.formats.append(known.name)
-            _part(scan, lambda parse=parse: parse(scan, name, source))
+            _part(scan, lambda parse=parse: parse(scan, named, source))
             # ordered from the surest to what only the name says; a file is one of them
-            return [known.name]
+            return [known]
     return []
-
-
-@cache
-def _registered() -> tuple[Format, ...]:
-    # Imported on first use: the formats descend into containers, which this module reads.
-    from agents.checks.artifacts.formats.registry import FORMATS  # noqa: PLC0415
-
-    return FORMATS
 
 
 def _note_pickle(scan: Scan) -> None:

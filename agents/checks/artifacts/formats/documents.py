@@ -5,20 +5,19 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Final
 
-from agents.checks.artifacts.formats.format import Format, later
-from agents.checks.artifacts.formats.names import is_text_name
+from agents.checks.artifacts.formats.format import FileName, Format, Trait, later
 from agents.checks.artifacts.readers.window import controls
 from agents.checks.artifacts.scanning import Source
 
 _READER: Final = "agents.checks.artifacts.formats.documents_reader"
 
 
-def matches(name: str, head: bytes, source: Source) -> bool:
+def matches(name: FileName, head: bytes, source: Source) -> bool:
     """Return whether a file is text under the name of a binary format.
 
     The reader is imported only for text under a name that is not one of text.
     """
-    if is_text_name(name.lower()) or not head[:64].strip() or controls(head[:64]):
+    if name.has(Trait.TEXT) or not head[:64].strip() or controls(head[:64]):
         return False
     matched: bool = import_module(_READER).matches(name, head, source)
     return matched

@@ -7,9 +7,8 @@ import re
 from typing import Final
 
 from agents.checks.artifacts.formats.executables import OBFUSCATED, matches_script
-from agents.checks.artifacts.formats.format import Trait
+from agents.checks.artifacts.formats.format import FileName, Trait
 from agents.checks.artifacts.formats.json_reader import parse as parse_json
-from agents.checks.artifacts.formats.names import has_trait
 from agents.checks.artifacts.formats.programs import SHELL, matches_wrapped
 from agents.checks.artifacts.formats.xml_reader import parse as parse_xml
 from agents.checks.artifacts.readers.window import controls, decode_text
@@ -37,10 +36,9 @@ _REFUSAL: Final = re.compile(
 _MODEL: Final = re.compile(rb'"(learner|trees?|nodes|config|layers|weights|vocab)"\s*:')
 
 
-def matches(name: str, head: bytes, source: Source) -> bool:
+def matches(name: FileName, head: bytes, source: Source) -> bool:
     """Return whether a file is text where its name promises a binary format."""
-    lower = name.lower().rsplit("!", 1)[-1]
-    if source.size > MAX_ANSWER or not _promises(lower) or not _is_text(head):
+    if source.size > MAX_ANSWER or not _promises(name) or not _is_text(head):
         return False
     raw = head if source.size <= len(head) else source.read(0, source.size)
     if not _is_text(raw) or raw.startswith((b"#!", b"version https://git-lfs", b"%YAML")):
@@ -52,10 +50,10 @@ def matches(name: str, head: bytes, source: Source) -> bool:
         return False  # a page that does something, of whoever put it there
     markup = text.lstrip()[:1] in ("<", "{", "[")
     if _ANSWER.match(text) and (markup or len(raw) <= MAX_PROSE):
-        return not (has_trait(lower, Trait.MIXED) and _MODEL.search(raw))
-    if has_trait(lower, Trait.PICKLE_TEXT):
+        return not (name.has(Trait.MIXED) and _MODEL.search(raw))
+    if name.has(Trait.PICKLE_TEXT):
         return markup
-    return has_trait(lower, Trait.BINARY) and not matches_wrapped(name, head, source)
+    return name.has(Trait.BINARY) and not matches_wrapped(name, head, source)
 
 
 def parse(scan: Scan, name: str, source: Source) -> None:
@@ -74,8 +72,8 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     raise CorruptFileError(f"a text under the name of a binary format: {start[:60]!r}")
 
 
-def _promises(lower: str) -> bool:
-    return any(has_trait(lower, trait) for trait in (Trait.PICKLE_TEXT, Trait.BINARY, Trait.MIXED))
+def _promises(name: FileName) -> bool:
+    return any(name.has(trait) for trait in (Trait.PICKLE_TEXT, Trait.BINARY, Trait.MIXED))
 
 
 def _is_text(raw: bytes) -> bool:

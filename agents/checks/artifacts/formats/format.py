@@ -6,14 +6,11 @@ import re
 from collections.abc import Callable, Iterable
 from enum import Flag, StrEnum, auto
 from importlib import import_module
+from typing import Self
 
 import msgspec
 
 from agents.checks.artifacts.scanning import Scan, Source
-
-Matches = Callable[[str, bytes, Source], bool]
-"""Of a file's name, its first bytes and the file: whether it is of the format."""
-Parse = Callable[[Scan, str, Source], None]
 
 
 class Content(StrEnum):
@@ -57,6 +54,36 @@ class Trait(Flag):
 
 
 NONE = Trait(0)
+
+
+class FileName(str):
+    """A file's name, which answers what the declared formats say of it.
+
+    Readers ask the name that they are given. They do not ask the registry, which imports them.
+    """
+
+    __slots__ = ("_has_trait",)
+    _has_trait: Callable[[str, Trait], bool]
+
+    def __new__(cls, name: str, has_trait: Callable[[str, Trait], bool]) -> Self:
+        """Return the name.
+
+        Args:
+            name: The name of a file, or of a member behind that of its archive and `!`.
+            has_trait: Whether a file of a name has a trait, by all declared formats.
+        """
+        self = super().__new__(cls, name)
+        self._has_trait = has_trait
+        return self
+
+    def has(self, trait: Trait) -> bool:
+        """Return whether the name has a trait."""
+        return self._has_trait(self.rpartition("!")[2], trait)
+
+
+Matches = Callable[[FileName, bytes, Source], bool]
+"""Of a file's name, its first bytes and the file: whether it is of the format."""
+Parse = Callable[[Scan, FileName, Source], None]
 
 
 class Suffix(msgspec.Struct, frozen=True):
@@ -108,7 +135,7 @@ def later(module: str) -> Parse:
         module: Its full name.
     """
 
-    def parse(scan: Scan, name: str, source: Source) -> None:
+    def parse(scan: Scan, name: FileName, source: Source) -> None:
         import_module(module).parse(scan, name, source)
 
     return parse

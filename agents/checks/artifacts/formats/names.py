@@ -8,20 +8,12 @@ from functools import cache
 from pathlib import PurePosixPath
 from typing import Final
 
-from agents.checks.artifacts.formats.format import Content, Format, Suffix, Trait
-
-
-@cache
-def formats() -> tuple[Format, ...]:
-    """Return every declared format."""
-    # Imported on first use: readers ask these questions, and the registry imports the readers.
-    from agents.checks.artifacts.formats.registry import ALL  # noqa: PLC0415
-
-    return ALL
+from agents.checks.artifacts.formats.format import Content, FileName, Suffix, Trait
+from agents.checks.artifacts.formats.registry import ALL
 
 
 def _suffixes() -> Iterable[Suffix]:
-    return (suffix for known in formats() for suffix in known.suffixes)
+    return (suffix for known in ALL for suffix in known.suffixes)
 
 
 def suffix_of(path: str) -> str:
@@ -29,6 +21,11 @@ def suffix_of(path: str) -> str:
     name = PurePosixPath(path.replace("\\", "/")).name.lower()
     suffix = PurePosixPath(name).suffix
     return suffix or (name if name.startswith(".") else "")
+
+
+def file_name(name: str) -> FileName:
+    """Return a file's name as readers are given it."""
+    return FileName(name, has_trait)
 
 
 def has_trait(name: str, trait: Trait) -> bool:
@@ -50,24 +47,9 @@ def _pattern(trait: Trait, behind: str = "") -> re.Pattern[str]:
     return re.compile("|".join([f"(?:{'|'.join(ends)}){behind}$", *patterns]), re.IGNORECASE)
 
 
-def is_weights_name(name: str) -> bool:
-    """Return whether a file is named as weights are, which are never a program."""
-    return has_trait(name, Trait.WEIGHTS)
-
-
 def is_pickle_name(name: str) -> bool:
     """Return whether a loader unpickles a file of this name; a suffix of compression may follow."""
     return bool(_pattern(Trait.PICKLED, r"(?:\.\w{1,3})?").search(name))
-
-
-def is_text_name(lower: str) -> bool:
-    """Return whether a file name, in lower case, is one of text."""
-    return lower.endswith(_text_endings())
-
-
-@cache
-def _text_endings() -> tuple[str, ...]:
-    return tuple(suffix.ending for suffix in _suffixes() if Trait.TEXT in suffix.traits)
 
 
 def is_file_name(name: str) -> bool:
@@ -171,7 +153,7 @@ def is_content_of(path: str, head: bytes) -> bool:
 def _beginnings() -> dict[str, Callable[[bytes], bool]]:
     return {
         suffix.ending: known.begins
-        for known in formats()
+        for known in ALL
         if known.begins is not None
         for suffix in known.suffixes
         if suffix.content is Content.TENSORS

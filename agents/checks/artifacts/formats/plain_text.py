@@ -5,8 +5,15 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from agents.checks.artifacts.formats.format import Content, Format, Suffix, Trait, endings, later
-from agents.checks.artifacts.formats.names import is_weights_name
+from agents.checks.artifacts.formats.format import (
+    Content,
+    FileName,
+    Format,
+    Suffix,
+    Trait,
+    endings,
+    later,
+)
 from agents.checks.artifacts.readers.window import controls
 from agents.checks.artifacts.scanning import Source
 
@@ -47,10 +54,12 @@ UNWRITTEN: Final = re.compile(rb"\0{8}|\xff{8}")
 _CONTROL_SHARE: Final = 0.02
 
 
-def matches(name: str, head: bytes, source: Source) -> bool:
+def matches(name: FileName, head: bytes, source: Source) -> bool:
     """Return whether a file is plain text of a repository, by its name and its bytes."""
     base = name.lower().rsplit("/", 1)[-1].rsplit("!", 1)[-1]
-    named = base.endswith(_ENDINGS) or (base.split(".")[0] in _BASES and not is_weights_name(base))
+    named = base.endswith(_ENDINGS) or (
+        base.split(".")[0] in _BASES and not name.has(Trait.WEIGHTS)
+    )
     if named and source.size == 0:
         return True
     if named:

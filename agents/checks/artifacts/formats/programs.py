@@ -13,8 +13,7 @@ import re
 from typing import Final
 
 from agents.checks.artifacts.formats.executables import OBFUSCATED, report_script
-from agents.checks.artifacts.formats.format import Format, Suffix, Trait, endings
-from agents.checks.artifacts.formats.names import is_weights_name
+from agents.checks.artifacts.formats.format import FileName, Format, Suffix, Trait, endings
 from agents.checks.artifacts.python.syntax import parse_source
 from agents.checks.artifacts.readers.embedded import FILE_HEADS
 from agents.checks.artifacts.readers.window import controls, decode_text, read_document
@@ -72,7 +71,7 @@ def parse_site(scan: Scan, name: str, source: Source) -> None:
             _report_python(scan, line, f"line {number}")
 
 
-def matches_wrapped(name: str, head: bytes, source: Source) -> bool:
+def matches_wrapped(name: FileName, head: bytes, source: Source) -> bool:
     """Return whether a file is all base64 or hexadecimal, of what is a file or a program."""
     if source.size > MAX_TEXT or source.size < MIN_ARMOUR or not _may_hide(name):
         return False
@@ -121,7 +120,7 @@ def _is_program(raw: bytes) -> bool:
     return bool(OBFUSCATED.search(text) or SHELL.search(text)) or _is_python(text)
 
 
-def matches(name: str, head: bytes, source: Source) -> bool:
+def matches(name: FileName, head: bytes, source: Source) -> bool:
     """Return whether a file of no text format is the text of a program."""
     if source.size > MAX_TEXT or not _is_text(head):
         return False
@@ -133,10 +132,10 @@ def matches(name: str, head: bytes, source: Source) -> bool:
     )
 
 
-def parse(scan: Scan, name: str, source: Source) -> None:
+def parse(scan: Scan, name: FileName, source: Source) -> None:
     """Report the program, and what it runs."""
     text = decode_text(read_document(scan, source))
-    if is_weights_name(name):
+    if name.has(Trait.WEIGHTS):
         scan.report("TW-MODEL-PROGRAM-DISGUISED", "a program under the name of weights", offset=0)
     if match := _MARKUP.search(text):
         scan.report(
@@ -148,8 +147,8 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     report_script(scan, text)
 
 
-def _may_hide(name: str) -> bool:
-    return is_weights_name(name) or name.endswith(":decoded")
+def _may_hide(name: FileName) -> bool:
+    return name.has(Trait.WEIGHTS) or name.endswith(":decoded")
 
 
 def _is_text(head: bytes) -> bool:

@@ -2,8 +2,8 @@
 
 Nothing is imported, called or built: imports and results of calls are symbols on a simulated stack.
 The frequent opcodes are one loop over local variables, the most frequent first: a dispatch through
-functions takes several times as long, and a model has millions of them. That loop is why the
-module is long. The rare opcodes are a table.
+functions takes several times as long, and a model has millions of them. The rare opcodes are a
+table.
 Sources: CPython 3.8 to 3.14 `Modules/_pickle.c`, PEP 307, PEP 3154, PEP 574.
 """
 # ruff: noqa: PLR2004 -- numbers of formats are what they are
@@ -11,14 +11,19 @@ Sources: CPython 3.8 to 3.14 `Modules/_pickle.c`, PEP 307, PEP 3154, PEP 574.
 from __future__ import annotations
 
 import struct
-from typing import Any, Final
+from typing import Final
 
+from agents.checks.artifacts.pickle.machine_state import (
+    DEEP_NESTING,
+    FIRST_WINDOW,
+    BrokenStreamError,
+    MachineState,
+)
 from agents.checks.artifacts.pickle.rare_opcodes import (
     ABSURD_LENGTH,
     MIN_FILE,
     RARE_OPCODES,
     SPARSE_MEMO,
-    BrokenStreamError,
 )
 from agents.checks.artifacts.pickle.symbols import (
     PERSISTENT,
@@ -27,29 +32,15 @@ from agents.checks.artifacts.pickle.symbols import (
     Global,
     Mapping,
     Members,
-    Observer,
     Result,
-    Unknown,
-    describe,
-    holds_items,
 )
-from agents.checks.artifacts.scanning import Budget, Source
 
-WINDOW: Final = 1 << 20
-"""Bytes held at a time."""
-FIRST_WINDOW: Final = 1 << 13
-"""Bytes read first: most attempts at data that is not a pickle end within them."""
 MAX_CONSTANT: Final = 4 << 20
 """Longer constants are passed over; their beginning is kept."""
-MAX_LINE: Final = 16 << 20
 MAX_STACK: Final = 20_000_000
 """Values on the stack; more do not fit a scanning process."""
 BLOB_HEAD: Final = 4096
 STEP_CHUNK: Final = 4096
-DEEP_NESTING: Final = 10_000
-"""No pickler nests so deep: it recurses, and Python's limit is 1,000."""
-DOUBLINGS: Final = 16
-"""Containers of the same thing twice, one in the other: 2**16 visits and up."""
 BUDGET_EXHAUSTED: Final = "budget"
 
 _U16: Final = struct.Struct("<H").unpack_from
@@ -69,38 +60,8 @@ HOLDS_FILE: Final = frozenset(b"\x80PBc(x\x1f\xfd]}giIVSXUTKFGLYHQ/e86251\x04\x9
 """First bytes of constants worth a look: pickles, archives, and both in base64 or hexadecimal."""
 
 
-class Machine:
-    """Runs one stream.
-
-    Args:
-        source: The bytes.
-        start: Offset of the first opcode.
-        observer: Receives what happens.
-        budget: Spent one step per opcode.
-    """
-
-    def __init__(self, source: Source, start: int, observer: Observer, budget: Budget) -> None:
-        """Prepare; nothing is read yet."""
-        self.source = source
-        self.total = source.size
-        self.start = start
-        self.observer = observer
-        self.budget = budget
-        self.protocol = 0
-        self.stack: list[Any] = []
-        self.outer: list[list[Any]] = []
-        self.memo: dict[int, Any] = {}
-        self.opcodes = 0
-        self.buffer = b""
-        self.base = start
-        self.reached = start
-        """How far the file was looked at, beyond where it stopped too."""
-        self.frame_end = -1
-        self._levels: dict[int, tuple[int, object]] = {}
-        self.persistent: list[tuple[Any, ...]] = []
-        """Persistent ids, as PyTorch names storages by them."""
-        self._depths: dict[int, tuple[int, object]] = {}
-        self._flagged: set[str] = set()
+class Machine(MachineState):
+    """Runs one stream."""
 
     def run(self) -> End:
         """Step until STOP, an error or the budget's end."""
@@ -122,23 +83,10 @@ class Machine:
     def _at_end(self) -> bool:
         return self._at + 16 >= self.total
 
-    def flag(self, kind: str, offset: int, detail: str) -> None:
-        """Report an anomaly to the observer, the first of its kind."""
-        if kind not in self._flagged:
-            self._flagged.add(kind)
-            self.observer.anomaly(kind, offset, detail)
-
     def _spend(self, count: int) -> None:
         if self.budget.steps < count:
             raise StepsSpentError
         self.budget.steps -= count
-
-    def refill(self, absolute: int) -> None:
-        """Read the buffer anew from an offset of the file."""
-        # As much again as was gone over: what ends soon costs little, wherever it is tried.
-        length = min(max(absolute - self.start, FIRST_WINDOW), WINDOW)
-        self.base = absolute
-        self.buffer = self.source.read(absolute, length)
 
     def _steps(self) -> int:
         source, observer = self.source, self.observer
@@ -309,7 +257,7 @@ class Machine:
                     first = stack.pop()
                     stack.append((first,))
                     if type(first) in _NESTING and first:
-                        self._nested(first, stack[-1], base + at)
+                        self.nested(first, stack[-1], base + at)
                 elif op == 0x87:  # TUPLE3
                     third = stack.pop()
                     second = stack.pop()
@@ -348,7 +296,7 @@ class Machine:
                     if type(target) is Mapping:
                         target.extend(items)
                     else:
-                        self._fill(target, items, base + at, "SETITEMS")
+                        self.fill(target, items, base + at, "SETITEMS")
                 elif op in (0x65, 0x61, 0x90):  # APPENDS, APPEND, ADDITEMS
                     if op == 0x61:
                         items = [stack.pop()]
@@ -359,11 +307,11 @@ class Machine:
                     if type(target) is (Members if op == 0x90 else list):
                         target.extend(items)
                         if len(items) == 1 and type(items[0]) in _NESTING and items[0]:
-                            self._nested(items[0], target, base + at)
+                            self.nested(items[0], target, base + at)
                         if len(target) > 1 and items and target[0] is target[-1]:
                             self.doubled(items[-1], target, base + at)
                     else:
-                        self._fill(target, items, base + at, "APPENDS")
+                        self.fill(target, items, base + at, "APPENDS")
                 elif op == 0x62:  # BUILD
                     state = stack.pop()
                     target = stack[-1]
@@ -389,7 +337,7 @@ class Machine:
                 elif op == 0x93:  # STACK_GLOBAL
                     name = stack.pop()
                     module = stack.pop()
-                    stack.append(self._stack_global(module, name, base + at))
+                    stack.append(self.stack_global(module, name, base + at))
                 elif op == 0x51:  # BINPERSID
                     args = stack.pop()
                     stack.append(Result(PERSISTENT, args, base + at))
@@ -428,79 +376,6 @@ class Machine:
             self.opcodes += opcodes
             self.stack = stack
             self._at = max(self._at, base + min(position, len(buffer)))
-
-    def line(self, position: int) -> tuple[bytes, int]:
-        """Return the text up to the end of the line, and the position in the buffer after it."""
-        end = self.buffer.find(b"\n", position)
-        if end < 0:
-            begin, length = self.base + position, FIRST_WINDOW
-            held = len(self.buffer) - position
-            while end < 0 and begin + held < self.total and held < MAX_LINE:
-                length = min(2 * max(length, held), MAX_LINE)
-                self.base = begin
-                self.buffer = self.source.read(begin, length)
-                position, held = 0, len(self.buffer)
-                end = self.buffer.find(b"\n")
-            self.reached = max(self.reached, begin + held)
-            if end < 0:
-                raise BrokenStreamError("a line without end")
-        return self.buffer[position:end], end + 1
-
-    def no_memo(self, key: int, at: int) -> Unknown:
-        """Return what stands for an entry of the memo that was never set."""
-        self.flag("missing-memo", at, f"memo index {key} was never set")
-        return Unknown("memo")
-
-    def import_name(self, module: str, name: str, at: int, opcode: str) -> Global:
-        """Return what stands for an import, once the observer has judged it."""
-        found = Global(module, name, at, opcode)
-        self.observer.imported(found, self.protocol)
-        return found
-
-    def _stack_global(self, module: object, name: object, at: int) -> object:
-        if type(module) is str and type(name) is str:
-            return self.import_name(module, name, at, "STACK_GLOBAL")
-        self.observer.anomaly(
-            "computed-name", at, f"import of {describe(module)} {describe(name)}, not of constants"
-        )
-        return Unknown("import")
-
-    def call(self, callee: object, args: object, at: int, opcode: str) -> object:
-        """Return what a call leaves on the stack, once the observer has judged it."""
-        if type(callee) is Result and callee.callee is PERSISTENT:
-            # PyTorch before 1.6 names a class beside its source: ("module", class, file, source).
-            pid = callee.args
-            if type(pid) is tuple and len(pid) > 1 and type(pid[1]) is Global:
-                callee = pid[1]
-        result = self.observer.called(callee, args, at, opcode)
-        return Result(callee, args, at) if result is None else result
-
-    def _fill(self, target: object, items: list[Any], at: int, opcode: str) -> None:
-        if type(target) is Result:
-            if not holds_items(target):
-                self.observer.patched(target, at, opcode)
-            if target.args is not None and target.state is None:
-                target.state = items
-            return
-        self.observer.patched(target, at, opcode)
-
-    def _nested(self, inner: object, whole: object, at: int) -> None:
-        """Count how deep single things are put within one another, until that is too deep."""
-        if "deep-nesting" in self._flagged:
-            return
-        depth = self._depths.get(id(inner), (0, None))[0] + 1
-        self._depths[id(whole)] = (depth, whole)
-        if depth > DEEP_NESTING:
-            self.flag("deep-nesting", at, f"{depth} containers within one another")
-
-    def doubled(self, inner: object, whole: object, at: int) -> None:
-        """Count how often containers hold the next one twice, until that is too often."""
-        if type(inner) not in (tuple, list):
-            return
-        level = self._levels.get(id(inner), (0, None))[0] + 1
-        self._levels[id(whole)] = (level, whole)
-        if level >= DOUBLINGS:
-            self.flag("expansion", at, f"{level} containers that each hold the next twice")
 
 
 HOLDS_FILE_OR_TEXT: Final = HOLDS_FILE | {0xC2, 0x00}

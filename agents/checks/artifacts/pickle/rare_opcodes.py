@@ -7,12 +7,10 @@ import codecs
 import struct
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from agents.checks.artifacts.pickle.machine_state import BrokenStreamError, MachineState
 from agents.checks.artifacts.pickle.symbols import PERSISTENT, Mapping, Members, Result, Unknown
-
-if TYPE_CHECKING:
-    from agents.checks.artifacts.pickle.machine import Machine
 
 MIN_FILE: Final = 12
 """Bytes of a constant that may be a file."""
@@ -29,11 +27,7 @@ _U64: Final = struct.Struct("<Q").unpack_from
 _EXTENSION_WIDTHS: Final = {0x82: 1, 0x83: 2, 0x84: 4}
 
 
-class BrokenStreamError(Exception):
-    """CPython's machine stops here with an error."""
-
-
-def _global(machine: Machine, op: int, at: int, position: int) -> int:
+def _global(machine: MachineState, op: int, at: int, position: int) -> int:
     module, position = machine.line(position)
     name, position = machine.line(position)
     if not module or not name:
@@ -49,7 +43,7 @@ def _global(machine: Machine, op: int, at: int, position: int) -> int:
     return position
 
 
-def _proto(machine: Machine, op: int, at: int, position: int) -> int:
+def _proto(machine: MachineState, op: int, at: int, position: int) -> int:
     del op
     version = machine.buffer[position]
     if version > 5:
@@ -60,7 +54,7 @@ def _proto(machine: Machine, op: int, at: int, position: int) -> int:
     return position + 1
 
 
-def _frame(machine: Machine, op: int, at: int, position: int) -> int:
+def _frame(machine: MachineState, op: int, at: int, position: int) -> int:
     del op
     (length,) = _U64(machine.buffer, position)
     position += 8
@@ -77,13 +71,13 @@ def _frame(machine: Machine, op: int, at: int, position: int) -> int:
     return position
 
 
-def _number(machine: Machine, op: int, at: int, position: int) -> int:
+def _number(machine: MachineState, op: int, at: int, position: int) -> int:
     line, position = machine.line(position)
     machine.stack.append(_read_number(machine, op, line, at))
     return position
 
 
-def _read_number(machine: Machine, op: int, line: bytes, at: int) -> Any:  # noqa: ANN401 -- int, bool or float
+def _read_number(machine: MachineState, op: int, line: bytes, at: int) -> Any:  # noqa: ANN401 -- int, bool or float
     """Return a number as C reads it: up to NUL, INT and LONG in the base that they show."""
     text = line.split(b"\0", 1)[0]
     try:
@@ -104,7 +98,7 @@ def _read_number(machine: Machine, op: int, line: bytes, at: int) -> Any:  # noq
         return Unknown("number")
 
 
-def _string(machine: Machine, op: int, at: int, position: int) -> int:
+def _string(machine: MachineState, op: int, at: int, position: int) -> int:
     del op
     line, position = machine.line(position)
     if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in b"'\"":
@@ -123,7 +117,7 @@ def _string(machine: Machine, op: int, at: int, position: int) -> int:
     return position
 
 
-def _unicode(machine: Machine, op: int, at: int, position: int) -> int:
+def _unicode(machine: MachineState, op: int, at: int, position: int) -> int:
     del op
     line, position = machine.line(position)
     try:
@@ -137,7 +131,7 @@ def _unicode(machine: Machine, op: int, at: int, position: int) -> int:
     return position
 
 
-def _memo_key(machine: Machine, position: int) -> tuple[int, int]:
+def _memo_key(machine: MachineState, position: int) -> tuple[int, int]:
     line, position = machine.line(position)
     try:
         return int(line.split(b"\0", 1)[0], 10), position
@@ -145,7 +139,7 @@ def _memo_key(machine: Machine, position: int) -> tuple[int, int]:
         raise BrokenStreamError("a memo index that is no number") from None
 
 
-def _get(machine: Machine, op: int, at: int, position: int) -> int:
+def _get(machine: MachineState, op: int, at: int, position: int) -> int:
     del op
     key, position = _memo_key(machine, position)
     memo = machine.memo
@@ -153,7 +147,7 @@ def _get(machine: Machine, op: int, at: int, position: int) -> int:
     return position
 
 
-def _put(machine: Machine, op: int, at: int, position: int) -> int:
+def _put(machine: MachineState, op: int, at: int, position: int) -> int:
     del op
     key, position = _memo_key(machine, position)
     if key < 0:
@@ -164,14 +158,14 @@ def _put(machine: Machine, op: int, at: int, position: int) -> int:
     return position
 
 
-def _persistent(machine: Machine, op: int, at: int, position: int) -> int:
+def _persistent(machine: MachineState, op: int, at: int, position: int) -> int:
     del op
     line, position = machine.line(position)
     machine.stack.append(Result(PERSISTENT, _text(line), at))
     return position
 
 
-def _extension(machine: Machine, op: int, at: int, position: int) -> int:
+def _extension(machine: MachineState, op: int, at: int, position: int) -> int:
     width = _EXTENSION_WIDTHS[op]
     if position + width > len(machine.buffer):
         raise IndexError
@@ -181,7 +175,7 @@ def _extension(machine: Machine, op: int, at: int, position: int) -> int:
     return position + width
 
 
-def _long(machine: Machine, op: int, at: int, position: int) -> int:
+def _long(machine: MachineState, op: int, at: int, position: int) -> int:
     buffer = machine.buffer
     if op == 0x8A:
         length, position = buffer[position], position + 1
@@ -205,19 +199,19 @@ def _long(machine: Machine, op: int, at: int, position: int) -> int:
     return position + length
 
 
-def _dup(machine: Machine, op: int, at: int, position: int) -> int:
+def _dup(machine: MachineState, op: int, at: int, position: int) -> int:
     del op, at
     machine.stack.append(machine.stack[-1])
     return position
 
 
-def _pop_mark(machine: Machine, op: int, at: int, position: int) -> int:
+def _pop_mark(machine: MachineState, op: int, at: int, position: int) -> int:
     del op, at
     machine.stack = machine.outer.pop()
     return position
 
 
-def _list(machine: Machine, op: int, at: int, position: int) -> int:
+def _list(machine: MachineState, op: int, at: int, position: int) -> int:
     del op
     items = machine.stack
     machine.stack = machine.outer.pop()
@@ -227,7 +221,7 @@ def _list(machine: Machine, op: int, at: int, position: int) -> int:
     return position
 
 
-def _dict(machine: Machine, op: int, at: int, position: int) -> int:
+def _dict(machine: MachineState, op: int, at: int, position: int) -> int:
     del op, at
     items = machine.stack
     if len(items) % 2:
@@ -237,13 +231,13 @@ def _dict(machine: Machine, op: int, at: int, position: int) -> int:
     return position
 
 
-def _empty_set(machine: Machine, op: int, at: int, position: int) -> int:
+def _empty_set(machine: MachineState, op: int, at: int, position: int) -> int:
     del op, at
     machine.stack.append(Members())
     return position
 
 
-def _frozenset(machine: Machine, op: int, at: int, position: int) -> int:
+def _frozenset(machine: MachineState, op: int, at: int, position: int) -> int:
     del op, at
     items = machine.stack
     machine.stack = machine.outer.pop()
@@ -251,7 +245,7 @@ def _frozenset(machine: Machine, op: int, at: int, position: int) -> int:
     return position
 
 
-def _obj(machine: Machine, op: int, at: int, position: int) -> int:
+def _obj(machine: MachineState, op: int, at: int, position: int) -> int:
     del op
     items = machine.stack
     machine.stack = machine.outer.pop()
@@ -259,7 +253,7 @@ def _obj(machine: Machine, op: int, at: int, position: int) -> int:
     return position
 
 
-def _newobj_ex(machine: Machine, op: int, at: int, position: int) -> int:
+def _newobj_ex(machine: MachineState, op: int, at: int, position: int) -> int:
     del op
     keywords = machine.stack.pop()
     args = machine.stack.pop()
@@ -268,13 +262,13 @@ def _newobj_ex(machine: Machine, op: int, at: int, position: int) -> int:
     return position
 
 
-def _next_buffer(machine: Machine, op: int, at: int, position: int) -> int:
+def _next_buffer(machine: MachineState, op: int, at: int, position: int) -> int:
     del op, at
     machine.stack.append(Unknown("buffer"))
     return position
 
 
-def _readonly_buffer(machine: Machine, op: int, at: int, position: int) -> int:
+def _readonly_buffer(machine: MachineState, op: int, at: int, position: int) -> int:
     del op, at
     if not machine.stack:
         raise IndexError
@@ -288,7 +282,7 @@ def _text(raw: bytes) -> str:
         return raw.decode("latin-1")
 
 
-RARE_OPCODES: Final[dict[int, Callable[[Machine, int, int, int], int]]] = {
+RARE_OPCODES: Final[dict[int, Callable[[MachineState, int, int, int], int]]] = {
     0x63: _global,  # GLOBAL
     0x69: _global,  # INST
     0x80: _proto,

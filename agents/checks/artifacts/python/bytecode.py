@@ -12,8 +12,7 @@ from typing import Final
 import msgspec
 
 from agents.checks.artifacts.dangerous_names import names
-from agents.checks.artifacts.formats.format import Format
-from agents.checks.artifacts.formats.names import is_weights_name
+from agents.checks.artifacts.formats.format import FileName, Format, Trait
 from agents.checks.artifacts.python.shell_commands import is_private_path
 from agents.checks.artifacts.readers.embedded import descend_decoded
 from agents.checks.artifacts.readers.window import read_document
@@ -54,7 +53,7 @@ def _start(head: bytes) -> int:
     return next((at for at in (16, 12, 8) if head[at : at + 1] in (b"\xe3", b"c")), 0)
 
 
-def parse(scan: Scan, name: str, source: Source) -> None:
+def parse(scan: Scan, name: FileName, source: Source) -> None:
     """Report what compiled code uses.
 
     Raises:
@@ -63,7 +62,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     Source: CPython's `marshal.c`, versions 0 to 5; PEP 552.
     """
     raw = read_document(scan, source)
-    hides = is_weights_name(name)
+    hides = name.has(Trait.WEIGHTS)
     scan.report(
         "TW-MODEL-BYTECODE",
         "compiled Python" + (" under the name of weights" if hides else " beside the weights"),

@@ -6,7 +6,7 @@ import ast
 import itertools
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
@@ -31,14 +31,12 @@ from agents.checks.artifacts.python.execution import (
     MAIN,
     METHOD,
 )
+from agents.checks.artifacts.python.fault_log import FaultLog
 from agents.checks.artifacts.python.module_facts import MAX_VALUE
 from agents.checks.artifacts.python.shell_commands import (
     is_private_path,
 )
 from schemas.severity import Severity
-
-if TYPE_CHECKING:
-    from agents.checks.artifacts.python.faults import Judge
 
 MAX_LAYERS: Final = 6
 """Sources within sources: `exec` of a constant, of a decoded constant ..."""
@@ -60,12 +58,12 @@ class Call(msgspec.Struct, frozen=True):
         return self.node.lineno
 
 
-def _judge_eval(judge: Judge, call: Call) -> None:
+def _judge_eval(log: FaultLog, call: Call) -> None:
     first = call.arguments[0] if call.arguments else None
-    constant = judge.facts.constant(first)
-    built = first is not None and judge.facts.is_assembled(first)
-    if first is not None and (judge.facts.is_tainted(first) or built):
-        judge.add(
+    constant = log.facts.constant(first)
+    built = first is not None and log.facts.is_assembled(first)
+    if first is not None and (log.facts.is_tainted(first) or built):
+        log.add(
             "TW-MODEL-CODE-DISGUISED",
             f"gives {call.name} what it decoded or fetched",
             call.line,
@@ -74,31 +72,31 @@ def _judge_eval(judge: Judge, call: Call) -> None:
     elif first is not None and any(
         isinstance(inner, ast.Attribute) and inner.attr == "__doc__" for inner in ast.walk(first)
     ):
-        judge.add(
+        log.add(
             "TW-MODEL-CODE-DISGUISED",
             f"gives {call.name} a comment",
             call.line,
             Severity.CRITICAL,
         )
-    elif constant is not None and judge.layer < MAX_LAYERS:
-        judge.inner(constant, call.line, call.where)
+    elif constant is not None and log.layer < MAX_LAYERS:
+        log.inner(constant, call.line, call.where)
     elif constant is None and call.name != "compile":
         severity = {
             IMPORTED: Severity.HIGH,
             METHOD: Severity.LOW,
             FUNCTION: Severity.LOW,
         }.get(call.where, Severity.LOW)
-        judge.add("TW-MODEL-CODE-EVAL", f"calls {call.name} {call.where}", call.line, severity)
+        log.add("TW-MODEL-CODE-EVAL", f"calls {call.name} {call.where}", call.line, severity)
 
 
-def _judge_run_file(judge: Judge, call: Call) -> None:
+def _judge_run_file(log: FaultLog, call: Call) -> None:
     severity = Severity.CRITICAL if call.where == IMPORTED else Severity.LOW
-    judge.add("TW-MODEL-CODE-EVAL", f"calls {call.name} {call.where}", call.line, severity)
+    log.add("TW-MODEL-CODE-EVAL", f"calls {call.name} {call.where}", call.line, severity)
 
 
-def _judge_network(judge: Judge, call: Call) -> None:
+def _judge_network(log: FaultLog, call: Call) -> None:
     takes_secrets = any(
-        (dotted := judge.facts.names.dotted(inner))
+        (dotted := log.facts.names.dotted(inner))
         and (SECRETS.match(dotted) or (call.where == IMPORTED and HOST.match(dotted)))
         for argument in call.arguments
         for inner in ast.walk(argument)
@@ -106,27 +104,25 @@ def _judge_network(judge: Judge, call: Call) -> None:
     )
     if takes_secrets and (call.where in (IMPORTED, METHOD) or SENDS.search(call.name)):
         severity = Severity.HIGH if call.where in (FUNCTION, MAIN) else Severity.CRITICAL
-        judge.add("TW-MODEL-CODE-EXFILTRATES", f"gives {call.name} secrets", call.line, severity)
+        log.add("TW-MODEL-CODE-EXFILTRATES", f"gives {call.name} secrets", call.line, severity)
     elif call.where == IMPORTED:
         sends = SENDS.search(call.name) and not call.name.endswith("urlopen")
         severity = Severity.CRITICAL if sends else Severity.HIGH
-        judge.add("TW-MODEL-CODE-NETWORK", f"calls {call.name} {call.where}", call.line, severity)
+        log.add("TW-MODEL-CODE-NETWORK", f"calls {call.name} {call.where}", call.line, severity)
     else:
-        judge.add(
-            "TW-MODEL-CODE-NETWORK", f"calls {call.name} {call.where}", call.line, Severity.LOW
-        )
+        log.add("TW-MODEL-CODE-NETWORK", f"calls {call.name} {call.where}", call.line, Severity.LOW)
 
 
-def _judge_constructor(judge: Judge, call: Call) -> None:
+def _judge_constructor(log: FaultLog, call: Call) -> None:
     """Report code that is made of bytes."""
-    judge.add("TW-MODEL-CODE-DISGUISED", f"calls {call.name}", call.line, Severity.CRITICAL)
+    log.add("TW-MODEL-CODE-DISGUISED", f"calls {call.name}", call.line, Severity.CRITICAL)
 
 
-def _judge_loader(judge: Judge, call: Call) -> None:
-    decoded = any(judge.facts.is_tainted(argument) for argument in call.arguments)
-    constant = judge.facts.constant(call.arguments[0]) if call.arguments else None
+def _judge_loader(log: FaultLog, call: Call) -> None:
+    decoded = any(log.facts.is_tainted(argument) for argument in call.arguments)
+    constant = log.facts.constant(call.arguments[0]) if call.arguments else None
     if isinstance(constant, bytes) and not decoded:
-        judge.add(
+        log.add(
             "TW-MODEL-CODE-LOADS",
             f"calls {call.name} {call.where}",
             call.line,
@@ -134,14 +130,14 @@ def _judge_loader(judge: Judge, call: Call) -> None:
             constant,
         )
     elif constant is not None and "!!python/" in str(constant):
-        judge.add(
+        log.add(
             "TW-MODEL-CODE-DISGUISED",
             f"gives {call.name} a text that constructs objects",
             call.line,
             Severity.CRITICAL,
         )
     elif decoded and not call.name.startswith(("torch", "numpy", "keras")):
-        judge.add(
+        log.add(
             "TW-MODEL-CODE-DISGUISED",
             f"gives {call.name} what it decoded or fetched",
             call.line,
@@ -151,15 +147,15 @@ def _judge_loader(judge: Judge, call: Call) -> None:
         call.name.split(".", maxsplit=1)[0].lower().endswith(("pickle", "dill"))
         and call.where == IMPORTED
     ):
-        judge.add(
+        log.add(
             "TW-MODEL-CODE-LOADS", f"calls {call.name} {call.where}", call.line, Severity.MEDIUM
         )
 
 
-def _judge_native(judge: Judge, call: Call) -> None:
-    path = judge.facts.constant(call.arguments[0]) if call.arguments else None
+def _judge_native(log: FaultLog, call: Call) -> None:
+    path = log.facts.constant(call.arguments[0]) if call.arguments else None
     own = isinstance(path, str) and path != "" and not SYSTEM_LIBRARY.match(path)
-    own = own or any(map(judge.facts.is_beside, call.arguments[:1]))
+    own = own or any(map(log.facts.is_beside, call.arguments[:1]))
     if re.search(r"VirtualAlloc|CreateThread|RtlMove|mprotect", call.name):
         severity = Severity.CRITICAL if call.where != MAIN else Severity.HIGH
     elif own and call.where == IMPORTED and not call.name.endswith(("find_library", "CFUNCTYPE")):
@@ -168,26 +164,26 @@ def _judge_native(judge: Judge, call: Call) -> None:
         severity = Severity.HIGH
     else:
         severity = Severity.LOW
-    judge.add("TW-MODEL-CODE-NATIVE", f"calls {call.name} {call.where}", call.line, severity)
+    log.add("TW-MODEL-CODE-NATIVE", f"calls {call.name} {call.where}", call.line, severity)
 
 
-def _judge_hook(judge: Judge, call: Call) -> None:
+def _judge_hook(log: FaultLog, call: Call) -> None:
     if call.where != MAIN:
-        judge.add("TW-MODEL-CODE-HOOKS", f"calls {call.name}", call.line, Severity.LOW)
+        log.add("TW-MODEL-CODE-HOOKS", f"calls {call.name}", call.line, Severity.LOW)
 
 
-def _judge_import(judge: Judge, call: Call) -> None:
-    if call.node.args and judge.facts.constant(call.node.args[0]) is None:
+def _judge_import(log: FaultLog, call: Call) -> None:
+    if call.node.args and log.facts.constant(call.node.args[0]) is None:
         severity = Severity.LOW if call.where == FUNCTION else Severity.MEDIUM
-        judge.add("TW-MODEL-CODE-EVAL", "imports a computed name", call.line, severity)
+        log.add("TW-MODEL-CODE-EVAL", "imports a computed name", call.line, severity)
 
 
-def _judge_path(judge: Judge, call: Call) -> None:
+def _judge_path(log: FaultLog, call: Call) -> None:
     """Report a folder that anyone may write to and that modules are then taken from."""
     for argument in call.node.args:
-        path = judge.facts.constant(argument)
+        path = log.facts.constant(argument)
         if isinstance(path, str) and OPEN_FOLDER.match(path):
-            judge.add(
+            log.add(
                 "TW-MODEL-CODE-HOOKS",
                 f"imports from {path[:60]!r}",
                 call.line,
@@ -195,9 +191,9 @@ def _judge_path(judge: Judge, call: Call) -> None:
             )
 
 
-def _judge_code_change(judge: Judge, call: Call) -> None:
+def _judge_code_change(log: FaultLog, call: Call) -> None:
     if call.where != MAIN:
-        judge.add(
+        log.add(
             "TW-MODEL-CODE-DISGUISED",
             "writes the code of a function",
             call.line,
@@ -205,44 +201,38 @@ def _judge_code_change(judge: Judge, call: Call) -> None:
         )
 
 
-def _judge_spec(judge: Judge, call: Call) -> None:
+def _judge_spec(log: FaultLog, call: Call) -> None:
     for argument in call.arguments:
-        path = judge.facts.constant(argument)
+        path = log.facts.constant(argument)
         if isinstance(path, str) and NATIVE_FILE.search(path):
-            judge.add(
-                "TW-MODEL-CODE-NATIVE", f"imports {path[:80]!r}", call.line, Severity.CRITICAL
-            )
+            log.add("TW-MODEL-CODE-NATIVE", f"imports {path[:80]!r}", call.line, Severity.CRITICAL)
 
 
-def _judge_removal(judge: Judge, call: Call) -> None:
+def _judge_removal(log: FaultLog, call: Call) -> None:
     for argument in call.arguments[:1]:
         for inner in itertools.islice(ast.walk(argument), MAX_VALUE):
-            text = judge.facts.constant(inner)
-            home = isinstance(inner, ast.Call) and judge.facts.names.dotted(inner.func).endswith(
+            text = log.facts.constant(inner)
+            home = isinstance(inner, ast.Call) and log.facts.names.dotted(inner.func).endswith(
                 ".home"
             )
             if home or text in ("/", "~", "~/", "/home", "/root", "C:\\"):
                 severity = Severity.CRITICAL if call.where != MAIN else Severity.HIGH
-                judge.add(
-                    "TW-MODEL-CODE-SPAWN", f"calls {call.name} on a home", call.line, severity
-                )
+                log.add("TW-MODEL-CODE-SPAWN", f"calls {call.name} on a home", call.line, severity)
 
 
-def _judge_open(judge: Judge, call: Call) -> None:
+def _judge_open(log: FaultLog, call: Call) -> None:
     for argument in call.arguments[:2]:
         for inner in ast.walk(argument):
-            path = judge.facts.constant(inner)
+            path = log.facts.constant(inner)
             if isinstance(path, str) and is_private_path(path):
-                judge.add(
+                log.add(
                     "TW-MODEL-CODE-EXFILTRATES",
                     f"opens {path[:80]!r}",
                     call.line,
                     Severity.CRITICAL,
                 )
-            elif isinstance(inner, ast.Call) and STARTUP.match(
-                judge.facts.names.dotted(inner.func)
-            ):
-                judge.add(
+            elif isinstance(inner, ast.Call) and STARTUP.match(log.facts.names.dotted(inner.func)):
+                log.add(
                     "TW-MODEL-CODE-HOOKS",
                     "opens a file where Python starts from",
                     call.line,
@@ -250,7 +240,7 @@ def _judge_open(judge: Judge, call: Call) -> None:
                 )
 
 
-CALLS: Final[tuple[tuple[Callable[[str], object], Callable[[Judge, Call], None]], ...]] = (
+CALLS: Final[tuple[tuple[Callable[[str], object], Callable[[FaultLog, Call], None]], ...]] = (
     (lambda name: EVAL.match(name) or name == "compile", _judge_eval),
     (RUNS_FILES.match, _judge_run_file),
     (NETWORK.match, _judge_network),

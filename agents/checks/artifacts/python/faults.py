@@ -7,8 +7,6 @@ import builtins
 import re
 from typing import Final
 
-import msgspec
-
 from agents.checks.artifacts.python.call_judgements import CALLS, MAX_LAYERS, Call
 from agents.checks.artifacts.python.calls import (
     DANGEROUS_KEYS,
@@ -22,6 +20,7 @@ from agents.checks.artifacts.python.execution import (
     passed_over,
     placed,
 )
+from agents.checks.artifacts.python.fault_log import CodeFault, FaultLog
 from agents.checks.artifacts.python.module_facts import ModuleFacts
 from agents.checks.artifacts.python.names import EVALUATORS, SPAWN
 from agents.checks.artifacts.python.shell_commands import (
@@ -43,17 +42,6 @@ _ON_THE_WAY: Final = _CLASSES | _FRAMES | {"__init__"}
 """Attributes that such a way goes through."""
 
 
-class CodeFault(msgspec.Struct, frozen=True):
-    """What a source does, where, and how bad it is."""
-
-    rule_id: str
-    what: str
-    line: int
-    severity: Severity
-    holds: bytes = b""
-    """A constant that it hands to a loader, to be scanned as what that reads."""
-
-
 def python_faults(text: str, layer: int = 0) -> list[CodeFault]:
     """Return what a source does that model code has no reason to do, each once per line.
 
@@ -66,10 +54,10 @@ def python_faults(text: str, layer: int = 0) -> list[CodeFault]:
         ValueError: it holds NUL bytes.
         RecursionError, MemoryError: nested too deep for the compiler.
     """
-    return Judge(parse_source(text), layer).faults()
+    return _Judge(parse_source(text), layer).faults()
 
 
-class Judge:
+class _Judge:
     """One pass over one module."""
 
     def __init__(self, tree: ast.Module, layer: int) -> None:
@@ -80,11 +68,10 @@ class Judge:
             layer: How many sources are around it.
         """
         self._tree = tree
-        self.layer = layer
-        self._found: dict[tuple[str, int], CodeFault] = {}
         nodes = list(ast.walk(tree))
-        self.facts = ModuleFacts(nodes)
-        self._names = self.facts.names
+        self._facts = ModuleFacts(nodes)
+        self._log = FaultLog(self._facts, layer, python_faults)
+        self._names = self._facts.names
         self._dotted = self._names.dotted
         self._called_on_import: set[str] = set()
         self._uses: set[str] = set()
@@ -110,7 +97,7 @@ class Judge:
         for node, where in placed:
             self._judge(node, where)
         if self._reverse_shell():
-            self.add(
+            self._log.add(
                 "TW-MODEL-CODE-SPAWN",
                 "connects a socket to a shell",
                 1,
@@ -119,8 +106,8 @@ class Judge:
         if "mmap.mmap" in self._uses and any(
             re.match(r"ctypes\.(CFUNCTYPE|memmove|cast|pythonapi)", name) for name in self._uses
         ):
-            self.add("TW-MODEL-CODE-NATIVE", "runs memory as a program", 1, Severity.CRITICAL)
-        return list(self._found.values())
+            self._log.add("TW-MODEL-CODE-NATIVE", "runs memory as a program", 1, Severity.CRITICAL)
+        return self._log.faults()
 
     def _judge(self, node: ast.AST, where: str) -> None:
         if isinstance(node, ast.Call):
@@ -152,16 +139,6 @@ class Judge:
             if isinstance(node, kinds)
         ]
 
-    def add(
-        self, rule_id: str, what: str, line: int, severity: Severity, holds: bytes = b""
-    ) -> None:
-        """Add a fault; of those of one rule and line the most severe stays."""
-        known = self._found.get((rule_id, line))
-        if known is None or known.severity.rank < severity.rank:
-            self._found[rule_id, line] = CodeFault(
-                rule_id, f"the code {what}", line, severity, holds
-            )
-
     def _judge_reference(self, node: ast.Name | ast.Attribute | ast.Subscript, where: str) -> None:
         """Report a function that runs things and is stored or handed on, not called."""
         if isinstance(node, ast.Attribute):
@@ -187,7 +164,7 @@ class Judge:
             node.attr in ("__globals__", "func_globals") and "__init__" in steps
         )
         if (walks or reaches) and where != MAIN:
-            self.add(
+            self._log.add(
                 "TW-MODEL-CODE-DISGUISED",
                 f"reaches through {node.attr} to what it does not name",
                 node.lineno,
@@ -219,9 +196,9 @@ class Judge:
             if isinstance(argument, ast.Attribute | ast.Name | ast.Lambda):
                 given = self._dotted(argument)
                 if id(argument) not in self._passed_over and self._names.runs(given):
-                    self._judge_spawn(given, self.facts.command(node), [], where, line)
+                    self._judge_spawn(given, self._facts.command(node), [], where, line)
         if self._names.runs(name) and self._names.is_computed(node.func):
-            self.add(
+            self._log.add(
                 "TW-MODEL-CODE-DISGUISED",
                 f"calls {name} by a computed name",
                 line,
@@ -229,37 +206,37 @@ class Judge:
             )
         self._judge_secret_call(node, name, where)
         if not name:
-            if isinstance(node.func, ast.Call) and self.facts.is_tainted(node):
-                self.add(
+            if isinstance(node.func, ast.Call) and self._facts.is_tainted(node):
+                self._log.add(
                     "TW-MODEL-CODE-DISGUISED", "calls what it decoded", line, Severity.CRITICAL
                 )
             return
         if self._names.runs(name) and SPAWN.match(name):
-            self._judge_spawn(name, self.facts.command(node), arguments, where, line)
+            self._judge_spawn(name, self._facts.command(node), arguments, where, line)
             return
         for matches, judge_call in CALLS:
             if matches(name):
-                judge_call(self, Call(node, name, arguments, where))
+                judge_call(self._log, Call(node, name, arguments, where))
                 return
 
     def _judge_secret_call(self, node: ast.Call, name: str, where: str) -> None:
         """Report a call whose function is not known and whose arguments say what it does."""
-        method = self.facts.constant(node.args[0]) if node.args else None
+        method = self._facts.constant(node.args[0]) if node.args else None
         if name.endswith("methodcaller") and method in DANGEROUS_KEYS:
-            self.add(
+            self._log.add(
                 "TW-MODEL-CODE-DISGUISED",
                 f"calls {method!r} by its name",
                 node.lineno,
                 Severity.CRITICAL,
             )
         if module := self._names.unknown_of(node.func):
-            self.add(
+            self._log.add(
                 "TW-MODEL-CODE-DISGUISED",
                 f"calls what it looks up in {module} by a hidden name",
                 node.lineno,
                 Severity.CRITICAL if where != MAIN else Severity.HIGH,
             )
-        named = isinstance(node.func, ast.Name | ast.Attribute) and self.facts.is_known(node.func)
+        named = isinstance(node.func, ast.Name | ast.Attribute) and self._facts.is_known(node.func)
         known = (
             named
             and name
@@ -273,9 +250,9 @@ class Judge:
         )
         if known or where == MAIN:
             return
-        command = self.facts.command(node)
+        command = self._facts.command(node)
         if PIPED.search(command):
-            self.add(
+            self._log.add(
                 "TW-MODEL-CODE-DISGUISED",
                 f"gives what it does not name a command: {command[:80]!r}",
                 node.lineno,
@@ -286,7 +263,7 @@ class Judge:
         self, name: str, command: str, arguments: list[ast.expr], where: str, line: int
     ) -> None:
         shown = f": {command[:80]!r}" if command else ""
-        if any(self.facts.is_tainted(argument) for argument in arguments):
+        if any(self._facts.is_tainted(argument) for argument in arguments):
             severity = Severity.CRITICAL
         elif is_hostile_command(command) or is_private_path(command):
             severity = Severity.CRITICAL if where != MAIN else Severity.HIGH
@@ -300,35 +277,16 @@ class Judge:
             severity = Severity.MEDIUM
         else:
             severity = Severity.CRITICAL
-        self.add("TW-MODEL-CODE-SPAWN", f"calls {name} {where}{shown}", line, severity)
-
-    def inner(
-        self,
-        constant: str | bytes,
-        line: int,
-        where: str,
-        lowest: Severity = Severity.INFORMATIONAL,
-    ) -> None:
-        """Judge the source that a constant holds, as if it stood here."""
-        text = constant if isinstance(constant, str) else constant.decode("utf-8", "replace")
-        try:
-            faults = python_faults(text.strip(), self.layer + 1)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return
-        for fault in faults:
-            severity = fault.severity
-            if severity.rank < lowest.rank:
-                continue
-            if severity.rank >= Severity.MEDIUM.rank and where != MAIN:
-                severity = Severity.CRITICAL
-            self.add(fault.rule_id, f"evaluates text: {fault.what}", line, severity)
+        self._log.add("TW-MODEL-CODE-SPAWN", f"calls {name} {where}{shown}", line, severity)
 
     def _judge_string(self, node: ast.Constant, where: str) -> None:
         text = str(node.value)
         if "/dev/tcp/" in text and where != MAIN:
-            self.add("TW-MODEL-CODE-SPAWN", "holds a reverse shell", node.lineno, Severity.CRITICAL)
-        elif self._evaluates and self.layer < MAX_LAYERS and RAW.search(text):
-            self.inner(text, node.lineno, where, lowest=Severity.CRITICAL)
+            self._log.add(
+                "TW-MODEL-CODE-SPAWN", "holds a reverse shell", node.lineno, Severity.CRITICAL
+            )
+        elif self._evaluates and self._log.layer < MAX_LAYERS and RAW.search(text):
+            self._log.inner(text, node.lineno, where, lowest=Severity.CRITICAL)
 
     def _judge_assignment(self, node: ast.Assign | ast.AugAssign) -> None:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -338,11 +296,11 @@ class Judge:
                 "sys.path_hooks",
                 "pickle.Unpickler",
             ):
-                self.add(
+                self._log.add(
                     "TW-MODEL-CODE-HOOKS", "changes how modules load", node.lineno, Severity.HIGH
                 )
             elif isinstance(target, ast.Attribute) and target.attr in ("__code__", "func_code"):
-                self.add(
+                self._log.add(
                     "TW-MODEL-CODE-DISGUISED",
                     "writes the code of a function",
                     node.lineno,
@@ -353,7 +311,7 @@ class Judge:
         """Report a tuple that `__reduce__` returns: what a pickle of it would call."""
         called = self._dotted(value.elts[0]) if value.elts else ""
         if SPAWN.match(called) or called in ("exec", "eval", "__import__"):
-            self.add(
+            self._log.add(
                 "TW-MODEL-CODE-SPAWN",
                 f"returns {called} to be called",
                 value.lineno,

@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import islice
 from typing import Final
 
 from agents.checks.artifacts.dangerous_names import modules
-from agents.checks.artifacts.formats.names import formats as declared
+from agents.checks.artifacts.formats.format import Format
 from agents.checks.artifacts.pickle.streams import scan_pickle
 from agents.checks.artifacts.report import severity_of
 from agents.checks.artifacts.scanning import (
@@ -29,8 +29,6 @@ from agents.checks.artifacts.scanning import (
 )
 from schemas.severity import Severity
 
-UNKNOWN: Final = "unknown"
-"""The format of a file that no reader takes; it is searched as those of numbers are."""
 NAME: Final = "data"
 """What the found is called as a member, with its offset."""
 HEAD: Final = 16 << 20
@@ -70,20 +68,23 @@ def _text_pickle() -> re.Pattern[bytes]:
     return re.compile(rf"c(?:{modules_})\n[A-Za-z_]\w*\n".encode("ascii"))
 
 
-def search_data(scan: Scan, source: Source, formats: list[str]) -> None:
+def search_data(
+    scan: Scan, source: Source, formats: Sequence[Format], *, unrecognised: bool
+) -> None:
     """Report what hides among a file's numbers, when running it would be malicious.
 
     Args:
         scan: Where to report.
         source: The file.
         formats: What it was recognised as.
+        unrecognised: No reader takes it: it is searched as those of numbers are.
 
     Source: KR03, ST01 and ON02 of the evasions known of model scanners.
     """
-    numeric = {known.name for known in declared() if known.numeric} | {UNKNOWN}
-    if not numeric.intersection(formats) or f"{NAME}@" in (scan.member or ""):
+    numeric = unrecognised or any(known.numeric for known in formats)
+    if not numeric or f"{NAME}@" in (scan.member or ""):
         return  # nor within what such a search found: it was searched with the whole
-    programless = any(known.programless and known.name in formats for known in declared())
+    programless = any(known.programless for known in formats)
     trials = _Trials(scan, source)
     left = dict.fromkeys((_BINARY_PICKLE, _text_pickle(), _BASE64), MAX_TRIALS)
     left |= dict.fromkeys((_ZIP, _GZIP), MAX_ARCHIVES)
@@ -91,7 +92,7 @@ def search_data(scan: Scan, source: Source, formats: list[str]) -> None:
         scan.budget.step(1 + len(chunk) // 64)
         if chunk == _ZEROS:
             continue
-        if UNKNOWN in formats and (shell := _WEB_SHELL.search(chunk)):
+        if unrecognised and (shell := _WEB_SHELL.search(chunk)):
             scan.report(
                 "TW-MODEL-PROGRAM-DISGUISED",
                 "a web shell lies within other content",

@@ -1,0 +1,76 @@
+"""Collects what a source does that model code has no reason to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from agents.checks.artifacts.python.execution import MAIN
+from agents.checks.artifacts.python.module_facts import ModuleFacts
+from schemas.severity import Severity
+
+
+class CodeFault(msgspec.Struct, frozen=True):
+    """What a source does, where, and how bad it is."""
+
+    rule_id: str
+    what: str
+    line: int
+    severity: Severity
+    holds: bytes = b""
+    """A constant that it hands to a loader, to be scanned as what that reads."""
+
+
+class FaultLog:
+    """The faults of one module, and what judgements need to know of it."""
+
+    def __init__(
+        self, facts: ModuleFacts, layer: int, judge: Callable[[str, int], list[CodeFault]]
+    ) -> None:
+        """Start without a fault.
+
+        Args:
+            facts: What the module's names and values mean.
+            layer: How many sources are around it.
+            judge: Returns the faults of a source within so many others.
+        """
+        self.facts = facts
+        self.layer = layer
+        self._judge = judge
+        self._found: dict[tuple[str, int], CodeFault] = {}
+
+    def faults(self) -> list[CodeFault]:
+        """Return the faults in the order in which they were added."""
+        return list(self._found.values())
+
+    def add(
+        self, rule_id: str, what: str, line: int, severity: Severity, holds: bytes = b""
+    ) -> None:
+        """Add a fault; of those of one rule and line the most severe stays."""
+        known = self._found.get((rule_id, line))
+        if known is None or known.severity.rank < severity.rank:
+            self._found[rule_id, line] = CodeFault(
+                rule_id, f"the code {what}", line, severity, holds
+            )
+
+    def inner(
+        self,
+        constant: str | bytes,
+        line: int,
+        where: str,
+        lowest: Severity = Severity.INFORMATIONAL,
+    ) -> None:
+        """Judge the source that a constant holds, as if it stood here."""
+        text = constant if isinstance(constant, str) else constant.decode("utf-8", "replace")
+        try:
+            faults = self._judge(text.strip(), self.layer + 1)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return
+        for fault in faults:
+            severity = fault.severity
+            if severity.rank < lowest.rank:
+                continue
+            if severity.rank >= Severity.MEDIUM.rank and where != MAIN:
+                severity = Severity.CRITICAL
+            self.add(fault.rule_id, f"evaluates text: {fault.what}", line, severity)
