@@ -148,6 +148,7 @@ def release(
     component: ComponentArgument,
     *,
     reason: Annotated[str, typer.Option(help="why; kept with the incidents")],
+    form: FormatOption = Format.TEXT,
 ) -> None:
     """Release what closed incidents contained; refused while an open one holds it."""
     view = one_hold(asyncio.run(_read(connected_settings())), tenant, component)
@@ -156,6 +157,12 @@ def release(
         for reason_view in thing.reasons:
             if reason_view.state.stands and target is not None:
                 decide(
-                    DecisionKind.RELEASE, reason_view.incident, reason, tenant=tenant, target=target
+                    DecisionKind.RELEASE,
+                    reason_view.incident,
+                    reason,
+                    tenant=tenant,
+                    target=target,
+                    form=form,
                 )
-        print_line(f"released: {thing.action} {thing.target} of {tenant}")
+        if form is Format.TEXT:
+            print_line(f"released: {thing.action} {thing.target} of {tenant}")

@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Final
 
+import msgspec
 import typer
 
 from schemas.canonical import stable_id
@@ -17,7 +18,7 @@ from schemas.incidents.views import IncidentDocument
 from streams.cli.choices import chosen_command, chosen_task
 from streams.cli.frame import connected_settings, example
 from streams.cli.incident_records import IncidentArgument, all_incidents, one_incident
-from streams.cli.output import print_line
+from streams.cli.output import Format, FormatOption, print_json, print_line
 
 if TYPE_CHECKING:
     from schemas.incidents.commands import CommandView
@@ -68,6 +69,7 @@ def decide(
     target: str | None = None,
     days: float | None = None,
     passed: bool | None = None,
+    form: Format = Format.TEXT,
 ) -> IncidentDocument:
     """Write one signed decision to the topic; return the incident as it was before.
 
@@ -81,6 +83,7 @@ def decide(
         target: A command, an assignee, an indicator or a task.
         days: Until when, for a suppression.
         passed: The result, for an evaluation.
+        form: What is printed of it.
     """
     from schemas.key_bindings import authorise_decision  # noqa: PLC0415 -- only to sign
     from streams.signing_keys import load_signer  # noqa: PLC0415 -- the same
@@ -103,7 +106,10 @@ def decide(
     )
     authorise_decision(decision, signer.key.kid, signer.binding)
     asyncio.run(_send(settings, decision, signer))
-    print_line(f"{kind} {document.id}: written as {decision.id}")
+    if form is Format.JSON:
+        print_json(msgspec.to_builtins(decision))
+    else:
+        print_line(f"{kind} {document.id}: written as {decision.id}")
     return document
 
 
@@ -111,9 +117,13 @@ def _plain_decision(app: typer.Typer, kind: DecisionKind, help_text: str) -> Non
     """Add the command of a decision that needs a reason and nothing else."""
 
     def command(
-        incident: IncidentArgument, *, reason: ReasonOption, tenant: TenantOption = None
+        incident: IncidentArgument,
+        *,
+        reason: ReasonOption,
+        tenant: TenantOption = None,
+        form: FormatOption = Format.TEXT,
     ) -> None:
-        decide(kind, incident, reason, tenant=tenant)
+        decide(kind, incident, reason, tenant=tenant, form=form)
 
     command.__doc__ = help_text
     line = f'tidewatch incidents {kind} inc-3f2a --reason "seen by the night shift"'
@@ -131,8 +141,9 @@ def _targeted_decision(
         *,
         reason: ReasonOption,
         tenant: TenantOption = None,
+        form: FormatOption = Format.TEXT,
     ) -> None:
-        decide(kind, incident, reason, tenant=tenant, target=target)
+        decide(kind, incident, reason, tenant=tenant, target=target, form=form)
 
     command.__doc__ = help_text
     line = f'tidewatch incidents {kind} inc-3f2a {example_target} --reason "agreed in the call"'
@@ -149,14 +160,20 @@ def _about_command(app: typer.Typer, kind: DecisionKind, help_text: str) -> None
         reason: ReasonOption,
         tenant: TenantOption = None,
         wait: WaitOption = False,
+        form: FormatOption = Format.TEXT,
     ) -> None:
         document = one_incident(incident)
         view = chosen_command(document, target, kind, tenant)
         spec = view.spec
-        decide(kind, document.id, reason, tenant=tenant, target=spec.command_id)
-        print_line(f"{kind}: {spec.action} {spec.target} of {spec.tenant} ({spec.command_id})")
+        decide(kind, document.id, reason, tenant=tenant, target=spec.command_id, form=form)
+        if form is Format.TEXT:
+            print_line(f"{kind}: {spec.action} {spec.target} of {spec.tenant} ({spec.command_id})")
         if wait:
-            print_line(f"now {_awaited(document.id, view)}")
+            state = _awaited(document.id, view)
+            if form is Format.JSON:
+                print_json({"command_id": spec.command_id, "state": state})
+            else:
+                print_line(f"now {state}")
 
     command.__doc__ = help_text
     number = 2 if kind is DecisionKind.RETRY else 1
@@ -191,6 +208,7 @@ def complete(
     *,
     reason: ReasonOption,
     tenant: TenantOption = None,
+    form: FormatOption = Format.TEXT,
 ) -> None:
     """Say that a task for people is done: a rotation, a rebuild, a replacement."""
     document = one_incident(incident)
@@ -202,8 +220,10 @@ def complete(
         tenant=tenant or chosen.tenant,
         target=chosen.id,
         passed=True,
+        form=form,
     )
-    print_line(f"completed: {chosen.text}")
+    if form is Format.TEXT:
+        print_line(f"completed: {chosen.text}")
 
 
 def suppress(
@@ -212,9 +232,10 @@ def suppress(
     reason: ReasonOption,
     days: Annotated[float, typer.Option(min=0.01, max=365, help="for so long")],
     tenant: TenantOption = None,
+    form: FormatOption = Format.TEXT,
 ) -> None:
     """Keep the incident quiet for some days."""
-    decide(DecisionKind.SUPPRESS, incident, reason, tenant=tenant, days=days)
+    decide(DecisionKind.SUPPRESS, incident, reason, tenant=tenant, days=days, form=form)
 
 
 def evaluation(
@@ -224,9 +245,18 @@ def evaluation(
     passed: Annotated[bool, typer.Option("--passed/--failed", help="the result")],
     reason: ReasonOption,
     tenant: TenantOption = None,
+    form: FormatOption = Format.TEXT,
 ) -> None:
     """Report the result of a behavioural evaluation of a recovered system."""
-    decide(DecisionKind.EVALUATION, incident, reason, tenant=tenant, target=system, passed=passed)
+    decide(
+        DecisionKind.EVALUATION,
+        incident,
+        reason,
+        tenant=tenant,
+        target=system,
+        passed=passed,
+        form=form,
+    )
 
 
 def add_decisions(app: typer.Typer) -> None:

@@ -45,7 +45,10 @@ def one_incident(start: str) -> IncidentDocument:
     Raises:
         TidewatchError: There is none, or more than one.
     """
-    matching = [doc for key, doc in all_incidents().items() if key.startswith(start)]
+    incidents = all_incidents()
+    if start in incidents:
+        return incidents[start]
+    matching = [doc for key, doc in incidents.items() if key.startswith(start)]
     if len(matching) != 1:
         raise TidewatchError(
             f"{'no' if not matching else 'more than one'} incident begins with {start!r}",

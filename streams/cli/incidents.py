@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,13 +13,24 @@ import typer
 
 from schemas.channels import Channel
 from schemas.cloudevents import format_time
+from schemas.counting import counted
 from schemas.errors import TidewatchError
+from schemas.incidents.states import IncidentStatus
 from schemas.incidents.views import IncidentDocument
-from schemas.severity import Tlp
+from schemas.severity import Severity, Tlp
 from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.incident_decisions import add_decisions
+from streams.cli.incident_list import (
+    HEAD,
+    Selection,
+    SortKey,
+    rows,
+    selected,
+    short_ids,
+    since_when,
+)
 from streams.cli.incident_records import IncidentArgument, all_incidents, one_incident
-from streams.cli.output import Format, FormatOption, print_json, print_line, print_table
+from streams.cli.output import Format, FormatOption, columns, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from schemas.intel import IntelFact
@@ -36,6 +48,14 @@ class GraphFormat(StrEnum):
     JSON = "json"
 
 
+class ReportFormat(StrEnum):
+    """How a report is written."""
+
+    MARKDOWN = "md"
+    HTML = "html"
+    JSON = "json"
+
+
 class ExportFormat(StrEnum):
     """What an incident is exported as."""
 
@@ -46,36 +66,57 @@ class ExportFormat(StrEnum):
     MISP = "misp"
 
 
-@app.command("list", epilog=example("tidewatch incidents list --open --format json"))
+@app.command(
+    "list",
+    epilog=example(
+        "tidewatch incidents list --open --severity high",
+        "tidewatch incidents list --tenant acme --since 7d --sort changed",
+        "tidewatch incidents list --text litellm --format json",
+    ),
+)
 def list_incidents(
     *,
     only_open: Annotated[bool, typer.Option("--open", help="leave out what is closed")] = False,
+    status: Annotated[
+        list[IncidentStatus] | None, typer.Option(help="only with this status; may be repeated")
+    ] = None,
+    severity: Annotated[Severity | None, typer.Option(help="at least so severe")] = None,
+    tenant: Annotated[str | None, typer.Option(help="only with this tenant's part in it")] = None,
+    assignee: Annotated[
+        str | None, typer.Option(help="only those of this person; '' for those of nobody")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="changed since: a date, a time, or 90m, 12h, 7d")
+    ] = None,
+    text: Annotated[
+        str, typer.Option(help="only with this in id, title, root, components or systems")
+    ] = "",
+    sort: Annotated[SortKey, typer.Option(help="what they are ordered by")] = SortKey.SCORE,
+    reverse: Annotated[bool, typer.Option("--reverse", help="the other way round")] = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """List incidents, the worst first."""
-    incidents = sorted(
-        (doc for doc in all_incidents().values() if not (only_open and doc.status.ended)),
-        key=lambda doc: (-doc.score.value, doc.id),
+    """List incidents, the worst first.
+
+    Ids are shown as far as they are unique: every command takes such a beginning. With
+    --format json they are whole.
+    """
+    selection = Selection(
+        only_open=only_open,
+        statuses=frozenset(status or ()),
+        severity=severity,
+        tenant=tenant,
+        assignee=assignee,
+        since=since_when(since, datetime.now(UTC)) if since is not None else None,
+        text=text,
     )
+    known = all_incidents()
+    incidents = selected(known.values(), selection, sort, reverse=reverse)
     if form is Format.JSON:
         print_json([msgspec.to_builtins(incident) for incident in incidents])
         return
-    print_table(
-        ("incident", "severity", "score", "status", "phase", "tenants", "systems", "what"),
-        [
-            (
-                doc.id,
-                doc.score.band,
-                doc.score.value,
-                doc.status,
-                doc.phase,
-                doc.tenant_count,
-                doc.system_count,
-                doc.title,
-            )
-            for doc in incidents
-        ],
-    )
+    print_table(HEAD, rows(incidents, short_ids(known)), below=True)
+    if len(incidents) < len(known):
+        print_line(f"{len(incidents):,} of {counted(len(known), 'incident')}")
 
 
 @app.command(epilog=example("tidewatch incidents show inc-3f2a"))
@@ -85,11 +126,10 @@ def show(incident: IncidentArgument, *, form: FormatOption = Format.TEXT) -> Non
     if form is Format.JSON:
         print_json(msgspec.to_builtins(document))
         return
-    from streams.reports.incident import markdown  # noqa: PLC0415 -- only for people
+    from streams.reports.incident_text import incident_text  # noqa: PLC0415 -- only for people
 
-    for line in markdown(document).splitlines():
-        print_line(line.replace("\\", ""))
-    print_line(f"next: {document.next_action}")
+    for line in incident_text(document, columns()):
+        print_line(line)
 
 
 @app.command(epilog=example("tidewatch incidents timeline inc-3f2a"))
@@ -126,6 +166,28 @@ def graph(
     print_line(draw(made))
 
 
+@app.command(
+    epilog=example(
+        "tidewatch incidents report inc-3f2a",
+        "tidewatch incidents report inc-3f2a --format html --output report.html",
+    )
+)
+def report(
+    incident: IncidentArgument,
+    *,
+    form: Annotated[
+        ReportFormat, typer.Option("--format", help="html has the graph, and prints well")
+    ] = ReportFormat.MARKDOWN,
+    tlp: Annotated[Tlp, typer.Option(help="the marking of the report")] = Tlp.AMBER_STRICT,
+    output: Annotated[Path | None, typer.Option(help="a file; the screen by default")] = None,
+) -> None:
+    """Write a report to hand over: what happened, to whom, how it is known, what to do now.
+
+    It names tenants: by default it is marked for the operator's organisation only.
+    """
+    _write(_exported(one_incident(incident), ExportFormat(form.value), tlp), output)
+
+
 @app.command(epilog=example("tidewatch incidents export inc-3f2a --as html > report.html"))
 def export(
     incident: IncidentArgument,
@@ -135,7 +197,15 @@ def export(
     output: Annotated[Path | None, typer.Option(help="a file; the screen by default")] = None,
 ) -> None:
     """Write a report (md, html), the record (json), or what partners read (stix, misp)."""
-    text = _exported(one_incident(incident), kind, tlp)
+    _write(_exported(one_incident(incident), kind, tlp), output)
+
+
+def _write(text: str, output: Path | None) -> None:
+    """Write a text to a file, or to the screen.
+
+    Raises:
+        TidewatchError: The file can't be written.
+    """
     if output is None:
         print_line(text)
         return
@@ -154,9 +224,9 @@ def _exported(document: IncidentDocument, kind: ExportFormat, tlp: Tlp) -> str:
     from streams.reports.incident import markdown, to_html  # noqa: PLC0415 -- the same
 
     if kind is ExportFormat.MARKDOWN:
-        return markdown(document)
+        return markdown(document, tlp)
     if kind is ExportFormat.HTML:
-        return to_html(document)
+        return to_html(document, tlp)
     if kind is ExportFormat.STIX:
         return indicator_bundle(shared_indicators(document), tlp=tlp).decode()
     if kind is ExportFormat.MISP:

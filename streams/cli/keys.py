@@ -87,6 +87,7 @@ def create(
     tenant: TenantsOption = None,
     decision: DecisionsOption = None,
     publish: PublishesOption = None,
+    form: FormatOption = Format.TEXT,
 ) -> None:
     """Make a key, and bind it to its actor and rights.
 
@@ -98,6 +99,9 @@ def create(
     folder = keys_dir(load_settings().state_dir)
     load_or_create_signing_key(folder, name, purpose=OPERATOR)
     path = write_binding(folder, name, binding)
+    if form is Format.JSON:
+        _print_binding(name, binding)
+        return
     print_line(plain(f"made {name} of {actor}: {path.with_suffix('.pem')} and {path}"))
 
 
@@ -109,16 +113,21 @@ def bind(
     tenant: TenantsOption = None,
     decision: DecisionsOption = None,
     publish: PublishesOption = None,
+    form: FormatOption = Format.TEXT,
 ) -> None:
     """Change what a trusted key may sign."""
     folder = keys_dir(load_settings().state_dir)
     _trusted(name)
-    path = write_binding(folder, name, _binding(actor, tenant, decision, publish))
+    binding = _binding(actor, tenant, decision, publish)
+    path = write_binding(folder, name, binding)
+    if form is Format.JSON:
+        _print_binding(name, binding)
+        return
     print_line(plain(f"bound {name} to {actor}: {path}"))
 
 
 @app.command(epilog=example("tidewatch keys retire ann"))
-def retire(name: NameArgument) -> None:
+def retire(name: NameArgument, *, form: FormatOption = Format.TEXT) -> None:
     """Retire a key: records that the broker receives from now on can't be signed with it.
 
     What it signed before stays signed, also when workers read it again. A key that was stolen has
@@ -129,7 +138,11 @@ def retire(name: NameArgument) -> None:
         raise TidewatchError(f"{name} is bound to nobody, so it signs nothing", where=name)
     now = datetime.now(UTC)
     folder = keys_dir(load_settings().state_dir)
-    write_binding(folder, name, msgspec.structs.replace(binding, until=now))
+    ended = msgspec.structs.replace(binding, until=now)
+    write_binding(folder, name, ended)
+    if form is Format.JSON:
+        _print_binding(name, ended)
+        return
     print_line(plain(f"{name} of {binding.actor} ends at {format_time(now)}"))
 
 
@@ -149,6 +162,11 @@ def list_keys(*, form: FormatOption = Format.TEXT) -> None:
         ("key", "actor", "tenants", "decisions", "publishes", "until"),
         [_row(kid, key) for kid, key in trusted.items()],
     )
+
+
+def _print_binding(name: str, binding: KeyBinding) -> None:
+    """Print what a key may sign, as a JSON document."""
+    print_json({"name": name, **msgspec.to_builtins(binding)})
 
 
 def _row(kid: str, key: TrustedKey) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import shutil
 import sys
 import unicodedata
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import orjson
 import typer
@@ -89,12 +89,38 @@ def print_line(text: str = "") -> None:
     sys.stdout.flush()
 
 
-def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows in aligned columns; the last column takes what the terminal has left."""
+COLUMNS: Final = 80
+"""What text is fitted to where the output is no terminal."""
+ROOM_BESIDE: Final = 40
+"""With less than this left of a line, a last column that may go below does."""
+
+
+def columns() -> int:
+    """Return how many columns text has: the terminal's, at most 120; 80 where there is none."""
+    if not sys.stdout.isatty():
+        return COLUMNS
+    return min(shutil.get_terminal_size((COLUMNS, 24)).columns, 120)
+
+
+def print_table(
+    head: Sequence[str], rows: Sequence[Sequence[object]], *, below: bool = False
+) -> None:
+    """Print rows in aligned columns; the last column takes what the terminal has left.
+
+    Args:
+        head: The columns' names.
+        rows: A cell for each column.
+        below: Where little is left, the last column goes to a line of its own, below its row.
+    """
     cells = [[plain(str(cell)) for cell in row] for row in rows]
     widths = [max([len(name), *(len(row[at]) for row in cells)]) for at, name in enumerate(head)]
     room = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else None
+    apart = below and room is not None and room - sum(widths[:-1]) - 2 * len(widths) < ROOM_BESIDE
     for row in [[name.upper() for name in head], *cells]:
         padded = [cell.ljust(width) for cell, width in zip(row[:-1], widths[:-1], strict=True)]
+        if apart:
+            print_line(plain("  ".join(padded).rstrip(), room))
+            print_line(plain(f"  {row[-1]}", room))
+            continue
         line = "  ".join([*padded, row[-1]]).rstrip()
         print_line(plain(line, room))

@@ -14,6 +14,7 @@ from schemas.counting import counted
 from schemas.incidents.states import CommandStatus
 from schemas.incidents.views import FindingView, IncidentDocument, SystemView
 from schemas.intel import IntelFact
+from schemas.severity import Tlp
 from streams.cli.output import plain
 from streams.reports.impact import attribution, impact
 from streams.reports.lessons import (
@@ -68,11 +69,12 @@ def _advice_explained(incident: IncidentDocument) -> tuple[str, ...]:
     )
 
 
-def markdown(incident: IncidentDocument) -> str:
+def markdown(incident: IncidentDocument, tlp: Tlp = Tlp.AMBER_STRICT) -> str:
     """Return the report of an incident as Markdown.
 
     Args:
         incident: The operator's record. The report names tenants and is for the operator only.
+        tlp: Its marking.
     """
     score = incident.score
     known_as = plain(incident.id).replace("`", "")
@@ -81,7 +83,7 @@ def markdown(incident: IncidentDocument) -> str:
         "",
         (
             f"Incident `{known_as}`, {incident.status}, phase {incident.phase}. "
-            f"Severity **{score.band}** ({score.value} of 100)."
+            f"Severity **{score.band}** ({score.value} of 100). TLP:{tlp.upper()}."
         ),
         "",
         f"Root: {_cell(incident.root)}. {_cell(incident.pattern_why)}.",
@@ -251,10 +253,14 @@ def _controls(incident: IncidentDocument) -> list[str]:
     )
 
 
-def to_html(incident: IncidentDocument) -> str:
+def to_html(incident: IncidentDocument, tlp: Tlp = Tlp.AMBER_STRICT) -> str:
     """Return the report of an incident as an HTML page without scripts or external links.
 
     Converts the Markdown report: headings, tables, lists and paragraphs.
+
+    Args:
+        incident: The operator's record.
+        tlp: The marking of the report.
     """
     body: list[str] = []
     rows: list[list[str]] = []
@@ -277,7 +283,7 @@ def to_html(incident: IncidentDocument) -> str:
             body.append("<ul>" + "".join(f"<li>{item}</li>" for item in items) + "</ul>")
             items.clear()
 
-    for line in markdown(incident).splitlines():
+    for line in markdown(incident, tlp).splitlines():
         if line.startswith("|---"):
             continue
         if line.startswith("| "):

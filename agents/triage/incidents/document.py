@@ -23,6 +23,7 @@ from agents.triage.incidents.views import (
 )
 from agents.triage.ledger.rows import EXPOSURE_RANK, from_ms, to_ms
 from agents.triage.scoring import evidence_of, score
+from schemas.counting import counted
 from schemas.decisions import DecisionKind
 from schemas.incidents.states import IncidentStatus, Pattern, Phase
 from schemas.incidents.views import (
@@ -130,9 +131,7 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
         publishers=_publishers(tenant_states),
         techniques=union(view.techniques for view in findings if view.active),
         ssdf=union(view.ssdf for view in findings if view.active),
-        next_action=next(
-            (next_action_of(part, many, worst) for part, many in of_tenant if part is leading), ""
-        ),
+        next_action=next_action_of(leading, commands, worst) if leading is not None else "",
         first_seen=min(
             (
                 *(view.occurred_at for view in findings),
@@ -204,7 +203,7 @@ def _operator_pattern(case: IncidentRows, count: int, related: tuple[str, ...]) 
         title = correlations()["TW-LEDGER-PREVALENCE"].rule.title.lower()
         reasons.append(f"{title}: {max(case.core.thresholds)} or more")
     if related:
-        reasons.append(f"{len(related)} related incidents")
+        reasons.append(counted(len(related), "related incident"))
     return "; ".join(reasons) or "seen in one tenant, linked to nothing else"
 
 

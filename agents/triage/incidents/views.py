@@ -255,7 +255,7 @@ def _pattern(
     if related:
         return (
             Pattern.PATTERN,
-            f"{len(related)} other incidents here share its component or publisher",
+            f"its component or publisher is part of {counted(len(related), 'other incident')} here",
         )
     if hosts > 1:
         return Pattern.PATTERN, f"{bucket(hosts, LISTED)} systems here have it"
@@ -304,14 +304,16 @@ def next_action_of(
         return "Carry out by hand the containment that failed or expired; see the commands."
     if states[CommandStatus.PROPOSED]:
         proposed = bucket(states[CommandStatus.PROPOSED], LISTED)
-        return f"Approve or reject the {proposed} proposed containment commands."
+        what = "proposed containment command"
+        return f"Approve or reject the {what if proposed == 1 else counted(proposed, what)}."
     if states[CommandStatus.ISSUED] or states[CommandStatus.WORKING]:
         return "Wait for the responder's answers."
     waiting = [task for task in tenant_state.tasks if task.state is not TaskState.DONE]
     # What need not be verified for the incident to close is named last.
     waiting.sort(key=lambda task: task.kind is TaskKind.PATCH)
     if waiting:
-        return f"{waiting[0].text} ({bucket(len(waiting), LISTED)} tasks are open)."
+        count = bucket(len(waiting), LISTED)
+        return f"{waiting[0].text} ({counted(count, 'task')} {'is' if count == 1 else 'are'} open)."
     return worst.remediation if worst is not None and worst.remediation else "Investigate."
 
 

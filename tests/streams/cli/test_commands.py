@@ -138,3 +138,19 @@ def test_a_schema_file_is_written_for_every_channel(
     assert main(["schema", "iocs"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((tmp_path / "out" / "iocs.schema.json").read_text())
+
+
+PRINTS_NO_TEXT = {"incidents export", "schema", "respond keygen", "respond run", "worker"}
+"""They write a document or a key, or logs, whose format a setting chooses."""
+
+
+def options_of(words: tuple[str, ...]) -> list[str]:
+    """Return the options of a command."""
+    command = get_command(import_module(COMMANDS[words[0]][0]).app)
+    inner = getattr(command, "commands", {}).get(words[-1], command)
+    return [option for one in inner.params for option in one.opts]
+
+
+def test_what_prints_for_people_prints_json_for_programs() -> None:
+    without = {" ".join(words) for words in leaves() if "--format" not in options_of(words)}
+    assert without == PRINTS_NO_TEXT

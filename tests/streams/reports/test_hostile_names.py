@@ -34,6 +34,7 @@ from streams.logs import configure_logs
 from streams.reports import cyclonedx, entries, incident_graph, sarif, table
 from streams.reports.impact import attribution, impact
 from streams.reports.incident import markdown, to_html
+from streams.reports.incident_text import incident_text
 from streams.reports.lessons import learned_facts
 from streams.settings import load_settings
 from tests.schemas import examples
@@ -180,13 +181,14 @@ def texts() -> dict[str, Callable[[], str]]:
         "incident_graph": lambda: "\n".join(
             draw(graph) for draw in (incident_graph.tree, incident_graph.dot, incident_graph.svg)
         ),
+        "incident_text": lambda: "\n".join(incident_text(document)),
         "table": lambda: "\n".join(table.table(files, summary)),
     }
 
 
 DOCUMENTS = {"entries", "cyclonedx", "sarif"}
 """JSON, which the command line prints."""
-TO_OTHERS = {"impact", "lessons"}
+TO_OTHERS = {"impact", "incident_words", "lessons"}
 """Give rows to the report of an incident."""
 OF_OURS = {
     "contract_events",

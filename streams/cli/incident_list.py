@@ -1,0 +1,192 @@
+"""Selects the incidents that a person asks for, orders them, and lays them out as rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from itertools import pairwise
+from typing import Any, Final
+
+import msgspec
+
+from schemas.errors import TidewatchError
+from schemas.incidents.states import IncidentStatus
+from schemas.incidents.views import IncidentDocument
+from schemas.severity import Severity
+
+SHORT_ID: Final = 12
+"""Least characters of an id that a list shows: `inc-` and eight digits."""
+_AGO: Final = re.compile(r"(\d{1,6})([mhdw])", re.ASCII)
+_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class SortKey(StrEnum):
+    """What a list of incidents is ordered by."""
+
+    SCORE = "score"
+    """The worst first."""
+    CHANGED = "changed"
+    """The last changed first."""
+    FIRST_SEEN = "first-seen"
+    """The newest first."""
+    SYSTEMS = "systems"
+    """Those with most systems first."""
+    ID = "id"
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked for; what is left empty selects all."""
+
+    only_open: bool = False
+    statuses: frozenset[IncidentStatus] = frozenset()
+    """Of the incident as a whole."""
+    severity: Severity | None = None
+    """At least so severe."""
+    tenant: str | None = None
+    """This tenant is part of it."""
+    assignee: str | None = None
+    """A part of it is assigned to this person; empty: some part is assigned to nobody."""
+    since: datetime | None = None
+    """It changed then or later."""
+    text: str = ""
+    """In its id, title, root, components or systems, whatever the case."""
+
+
+def since_when(text: str, now: datetime) -> datetime:
+    """Return the time that `--since` names: a date, a time, or so long ago (`90m`, `12h`, `7d`).
+
+    Args:
+        text: As it was typed.
+        now: What "ago" is counted from.
+
+    Raises:
+        TidewatchError: It is none of them.
+    """
+    ago = _AGO.fullmatch(text)
+    try:
+        if ago is not None:
+            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        named = datetime.fromisoformat(text)
+        return named if named.tzinfo else named.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise TidewatchError(
+            f"{text!r} is no time",
+            where="--since",
+            remedy="write a date (2026-11-20), a time (2026-11-20T08:00:00Z), or 90m, 12h, 7d",
+        ) from None
+
+
+def changed_at(incident: IncidentDocument) -> datetime:
+    """Return when something happened in an incident last, of what its record tells."""
+    return max((entry.at for entry in incident.timeline), default=incident.first_seen)
+
+
+def selected(
+    incidents: Iterable[IncidentDocument],
+    selection: Selection,
+    order: SortKey = SortKey.SCORE,
+    *,
+    reverse: bool = False,
+) -> list[IncidentDocument]:
+    """Return the incidents that are asked for, in order; equal ones by id.
+
+    Args:
+        incidents: All of them.
+        selection: Which.
+        order: What they are ordered by.
+        reverse: The other way round.
+    """
+    found = sorted((one for one in incidents if _matches(one, selection)), key=lambda one: one.id)
+    if order is SortKey.ID:
+        return found[::-1] if reverse else found
+    keys: dict[SortKey, Any] = {
+        SortKey.SCORE: lambda one: one.score.value,
+        SortKey.CHANGED: changed_at,
+        SortKey.FIRST_SEEN: lambda one: one.first_seen,
+        SortKey.SYSTEMS: lambda one: one.system_count,
+    }
+    # a stable sort keeps equal ones by id
+    found.sort(key=keys[order], reverse=not reverse)
+    return found
+
+
+def _matches(incident: IncidentDocument, selection: Selection) -> bool:
+    parts = incident.tenants
+    if selection.tenant is not None:
+        parts = tuple(part for part in parts if part.tenant == selection.tenant)
+        if not parts:
+            return False
+    return not (
+        (selection.only_open and incident.status.ended)
+        or (selection.statuses and incident.status not in selection.statuses)
+        or (selection.severity and incident.score.band.rank < selection.severity.rank)
+        or (selection.since and changed_at(incident) < selection.since)
+        or (
+            selection.assignee is not None
+            and not any((part.assignee or "") == selection.assignee for part in parts)
+        )
+        or (selection.text and not _has(incident, selection.text.casefold()))
+    )
+
+
+def _has(incident: IncidentDocument, text: str) -> bool:
+    return any(
+        text in part.casefold()
+        for part in (
+            incident.id,
+            incident.title,
+            incident.root,
+            *(finding.component for finding in incident.findings),
+            *(system.component for system in incident.systems),
+            *(system.system for system in incident.systems),
+        )
+    )
+
+
+def short_ids(ids: Iterable[str]) -> dict[str, str]:
+    """Return, for each id, a beginning that no other of them has: it can be pasted.
+
+    Args:
+        ids: Every id that there is, not only those that are shown.
+    """
+    ordered = sorted(ids)
+    shared = [0, *(_same(*pair) for pair in pairwise(ordered)), 0]
+    return {
+        one: one[: max(SHORT_ID, before + 1, after + 1)]
+        for one, (before, after) in zip(ordered, pairwise(shared), strict=False)
+    }
+
+
+def _same(one: str, other: str) -> int:
+    """Return how many characters two texts begin with alike."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+HEAD: Final = ("incident", "severity", "score", "status", "tenants", "systems", "changed", "what")
+
+
+def rows(
+    incidents: Sequence[IncidentDocument], names: Mapping[str, str]
+) -> list[tuple[object, ...]]:
+    """Return a row for each incident, in the order of `HEAD`.
+
+    Args:
+        incidents: What is shown.
+        names: What each id is shown as.
+    """
+    return [
+        (
+            names[one.id],
+            one.score.band,
+            one.score.value,
+            one.status,
+            one.tenants[0].tenant if len(one.tenants) == 1 else one.tenant_count,
+            one.system_count,
+            f"{changed_at(one):%Y-%m-%d %H:%M}",
+            one.title,
+        )
+        for one in incidents
+    ]

@@ -1,0 +1,320 @@
+"""Says an incident in sentences: what happened, to whom, how it is known, what was done."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from agents.triage.ledger.rows import EXPOSURE_RANK
+from schemas.counting import counted
+from schemas.incidents.commands import CommandView
+from schemas.incidents.states import Action, CommandStatus, Mode, TaskState
+from schemas.incidents.views import FindingView, IncidentDocument, SystemView
+from streams.reports.impact import hosts_of
+
+ID_SHOWN: Final = 16
+"""Characters of an incident's id in a command line: twelve digits are as good as the whole."""
+NUMBERS_SHOWN: Final = 8
+"""Most commands or tasks that a step names by number."""
+TENANTS_SHOWN: Final = 6
+_WHERE: Final = ("file", "member", "offset", "line", "global")
+_URL: Final = re.compile(r"\b(https?|ftps?|wss?)://([^\s/?#'\"<>|`)\]]+)", re.IGNORECASE)
+_STATES: Final = (
+    (CommandStatus.DONE, "done"),
+    (CommandStatus.WORKING, "under way"),
+    (CommandStatus.ISSUED, "issued and not answered yet"),
+    (CommandStatus.PROPOSED, "proposed"),
+    (CommandStatus.ADVISED, "advised only"),
+    (CommandStatus.FAILED, "failed"),
+    (CommandStatus.EXPIRED, "expired"),
+    (CommandStatus.REJECTED, "rejected"),
+    (CommandStatus.REVERSED, "undone"),
+    (CommandStatus.SUPERSEDED, "superseded"),
+)
+"""In the order in which a summary counts them."""
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to do next."""
+
+    text: str
+    command: str = ""
+    """The command line for it, with `WHY` and `WHO` to be filled in."""
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """An incident in five answers, each of some sentences."""
+
+    happened: str
+    to_whom: str
+    known: str
+    done: str
+    now: str
+
+
+def moment(time: datetime) -> str:
+    """Return a time as people read it, to the second."""
+    return f"{time:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def duration(seconds: float | None) -> str:
+    """Return how long something took, in its two largest units, or `not yet`."""
+    if seconds is None:
+        return "not yet"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{counted(days, 'day')} {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def where(finding: FindingView) -> str:
+    """Return the place of a finding in what it is about; empty where it has none."""
+    return ", ".join(
+        f"{name} {finding.evidence[name]}"
+        for name in _WHERE
+        if finding.evidence.get(name) not in {None, ""}
+    )
+
+
+class Defanging:
+    """Makes nothing in an incident's texts clickable: its URLs, and the hosts that it is about."""
+
+    def __init__(self, incident: IncidentDocument) -> None:
+        """Learn the hosts.
+
+        Args:
+            incident: Hosts in its indicators and evidence are hostile.
+        """
+        hosts = {host for finding in incident.findings for host in hosts_of(finding) if "." in host}
+        longest = sorted(hosts, key=lambda host: (-len(host), host))
+        self._hosts = (
+            re.compile(
+                rf"(?<![\w.-])(?:{'|'.join(map(re.escape, longest))})(?![\w-])", re.IGNORECASE
+            )
+            if longest
+            else None
+        )
+
+    def __call__(self, text: str) -> str:
+        """Return a text with its URLs and those hosts defanged."""
+        text = _URL.sub(_without_link, text)
+        if self._hosts is None:
+            return text
+        return self._hosts.sub(lambda found: found[0].replace(".", "[.]"), text)
+
+
+def _without_link(found: re.Match[str]) -> str:
+    scheme = found[1].lower().replace("tt", "xx").replace("ftp", "fxp").replace("ws", "wxs")
+    return f"{scheme}://{found[2].replace('.', '[.]')}"
+
+
+def worst_finding(incident: IncidentDocument) -> FindingView | None:
+    """Return the finding that leads: the first that still holds, else the first."""
+    holding = [finding for finding in incident.findings if finding.active]
+    return next(iter([*holding, *incident.findings]), None)
+
+
+def systems_of(incident: IncidentDocument) -> dict[tuple[str, str], list[SystemView]]:
+    """Return the views of each system, by tenant and name."""
+    found: dict[tuple[str, str], list[SystemView]] = {}
+    for view in incident.systems:
+        found.setdefault((view.tenant, view.system), []).append(view)
+    return found
+
+
+def farthest(views: Iterable[SystemView]) -> str:
+    """Return the farthest exposure of some views."""
+    return max((view.exposure for view in views), key=lambda name: EXPOSURE_RANK[name])
+
+
+def how_far(view: CommandView) -> str:
+    """Return the state of a command, with who lets it run where the state does not say so."""
+    mode = "" if view.spec.mode in {Mode.PROPOSAL, Mode.ADVISED} else str(view.spec.mode)
+    notes = ", ".join(filter(None, [mode, "dry run" if view.spec.dry_run else ""]))
+    return f"{view.state} ({notes})" if notes else str(view.state)
+
+
+def assignees(incident: IncidentDocument) -> str:
+    """Return who works on it."""
+    who = {part.assignee for part in incident.tenants if part.assignee}
+    return ", ".join(sorted(who)) or "nobody"
+
+
+def summary(incident: IncidentDocument) -> Summary:
+    """Return an incident in sentences, from its record alone.
+
+    Args:
+        incident: The operator's record.
+    """
+    return Summary(
+        happened=_happened(incident),
+        to_whom=_to_whom(incident),
+        known=_known(incident),
+        done=_done(incident),
+        now=incident.next_action or "Look into it.",
+    )
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?", ".)")) else f"{text}."
+
+
+def _happened(incident: IncidentDocument) -> str:
+    leading = worst_finding(incident)
+    parts = [_sentence(incident.title)]
+    if leading is not None:
+        more = len([one for one in incident.findings if one.active and one is not leading])
+        place = where(leading)
+        parts.append(_sentence(leading.description + (f" ({place})" if place else "")))
+        if more:
+            parts.append(
+                f"{counted(more, 'more finding')} agree{'s' if more == 1 else ''} with it."
+            )
+        if not leading.active:
+            parts.append("What was found was withdrawn since.")
+    return " ".join(parts)
+
+
+def _to_whom(incident: IncidentDocument) -> str:
+    if not incident.system_count:
+        return (
+            f"No system is known to hold it; {counted(incident.tenant_count, 'tenant')} "
+            f"{'has' if incident.tenant_count == 1 else 'have'} been told."
+        )
+    shown = [f"{part.tenant} ({part.systems})" for part in incident.tenants[:TENANTS_SHOWN]]
+    if incident.tenant_count > len(shown):
+        shown.append(f"{incident.tenant_count - len(shown)} more")
+    text = (
+        f"{counted(incident.system_count, 'system')} of {counted(incident.tenant_count, 'tenant')} "
+        f"{'is' if incident.system_count == 1 else 'are'} affected: {', '.join(shown)}."
+    )
+    reached = systems_of(incident)
+    if reached:
+        far = farthest(incident.systems)
+        at = [
+            f"{tenant} / {name}"
+            for (tenant, name), views in reached.items()
+            if farthest(views) == far
+        ]
+        more = f" and {len(at) - 3} more" if len(at) > 3 else ""  # noqa: PLR2004 -- named in a sentence
+        text += f" The farthest is {far}: {', '.join(at[:3])}{more}."
+    made = {view.component for view in incident.systems if view.path}
+    if made:
+        verb = "is" if len(made) == 1 else "are"
+        text += f" {counted(len(made), 'component')} made from it {verb} affected too."
+    return text
+
+
+def _known(incident: IncidentDocument) -> str:
+    how = Counter(
+        finding.known_by or "the tenant's own events"
+        for finding in incident.findings
+        if finding.active
+    )
+    leading = worst_finding(incident)
+    parts = []
+    if how:
+        parts.append(f"It is known by {'; '.join(how)}.")
+    if leading is not None:
+        parts.append(f"The confidence is {leading.confidence:.2f}.")
+    parts.append(f"It was first seen on {moment(incident.first_seen)}")
+    times = incident.processing
+    if times.detected_at is not None:
+        parts[-1] += f" and detected on {moment(times.detected_at)}"
+        if times.retro:
+            parts[-1] += ", once intelligence told of it"
+    parts[-1] += "."
+    return " ".join(parts)
+
+
+def _done(incident: IncidentDocument) -> str:
+    states = Counter(view.state for view in incident.commands)
+    if states:
+        told = [f"{states[state]} {words}" for state, words in _STATES if states[state]]
+        text = f"Of {counted(len(incident.commands), 'command')}: {', '.join(told)}."
+    else:
+        text = "No containment was called for."
+    contained = incident.processing.seconds_to_contain
+    if contained is not None:
+        text += f" It was contained {duration(contained)} after it was detected."
+    if incident.tasks:
+        done = sum(task.state is TaskState.DONE for task in incident.tasks)
+        share = "none is" if not done else f"{done} {'is' if done == 1 else 'are'}"
+        text += f" Of {counted(len(incident.tasks), 'task')}, {share} done."
+    return text
+
+
+def next_steps(incident: IncidentDocument) -> list[Step]:
+    """Return what can be done next, with the command line for each.
+
+    Only steps that the commands accept: what is proposed can be approved, what failed retried.
+
+    Args:
+        incident: The operator's record.
+    """
+    if incident.status.ended:
+        return []
+    by_state: dict[CommandStatus, list[tuple[int, CommandView]]] = {}
+    for number, view in enumerate(incident.commands, 1):
+        by_state.setdefault(view.state, []).append((number, view))
+    name = incident.id[:ID_SHOWN]
+    steps = []
+    if incident.status == "new":
+        steps.append(_step("Say that somebody is on it", f"assign {name} WHO"))
+    for state, verb, text in (
+        (CommandStatus.PROPOSED, "approve", "Approve or reject what is proposed"),
+        (CommandStatus.FAILED, "retry", "Try again what failed, or do it by hand"),
+        (CommandStatus.EXPIRED, "retry", "Try again what expired, or do it by hand"),
+        (CommandStatus.ADVISED, "approve", "Approve what is advised, or do it by hand"),
+    ):
+        usable = [number for number, view in by_state.get(state, []) if _can_be_issued(view)]
+        if usable:
+            steps.append(_step(f"{text}: no. {_numbers(usable)}", f"{verb} {name} {usable[0]}"))
+    by_hand = [
+        number
+        for state in (CommandStatus.PROPOSED, CommandStatus.ADVISED)
+        for number, view in by_state.get(state, [])
+        if not _can_be_issued(view)
+    ]
+    if by_hand:
+        text = "Choose a version to go back to, and roll back by hand"
+        steps.append(Step(text=f"{text}: no. {_numbers(sorted(by_hand))}"))
+    waiting = len(by_state.get(CommandStatus.ISSUED, [])) + len(
+        by_state.get(CommandStatus.WORKING, [])
+    )
+    if waiting:
+        told = f"{counted(waiting, 'command')} wait{'s' if waiting == 1 else ''}"
+        steps.append(Step(text=f"{told} for a responder's answer"))
+    tasks = [
+        number for number, task in enumerate(incident.tasks, 1) if task.state is not TaskState.DONE
+    ]
+    if tasks:
+        steps.append(
+            _step(f"Do the tasks, and say so: no. {_numbers(tasks)}", f"complete {name} {tasks[0]}")
+        )
+    return steps
+
+
+def _step(text: str, command: str) -> Step:
+    return Step(text=text, command=f'tidewatch incidents {command} --reason "WHY"')
+
+
+def _can_be_issued(view: CommandView) -> bool:
+    """Tell whether approving it does something: a rollback needs a version to go back to."""
+    return view.spec.action is not Action.ROLLBACK or view.spec.rollback_digest is not None
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    more = len(numbers) - NUMBERS_SHOWN
+    return ", ".join(map(str, numbers[:NUMBERS_SHOWN])) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,150 @@
+"""Lists of incidents: what is asked for, in the order that is asked for, with ids to paste."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from schemas.errors import TidewatchError
+from schemas.incidents.states import IncidentStatus
+from schemas.incidents.views import IncidentDocument, TenantPart
+from schemas.severity import Severity
+from streams.cli import incidents as command
+from streams.cli import main
+from streams.cli.incident_list import HEAD, Selection, SortKey, selected, short_ids, since_when
+from streams.cli.output import print_table
+from tests.schemas import examples
+from tests.streams.reports.test_incident_report import incident
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def made(uid: str, *, score: int = 50, tenant: str = "acme", **changes: Any) -> IncidentDocument:
+    band = Severity.HIGH if score >= 60 else Severity.MEDIUM
+    worth = msgspec.structs.replace(examples.alert().score, value=score, band=band)
+    part = TenantPart(
+        tenant=tenant, score=worth, status="new", systems=1, assignee=changes.pop("assignee", None)
+    )
+    return incident(id=uid, score=worth, tenants=(part,), **changes)
+
+
+def ids(found: list[IncidentDocument]) -> list[str]:
+    return [one.id for one in found]
+
+
+def later(days: int) -> tuple[Any, ...]:
+    entry = examples.alert().timeline[0]
+    return (entry, msgspec.structs.replace(entry, at=examples.TIME + timedelta(days=days)))
+
+
+ALL = [
+    made("inc-a", score=40, status="new", timeline=later(1)),
+    made("inc-b", score=90, status="closed", assignee="alice", timeline=later(3)),
+    made("inc-c", score=60, tenant="globex", status="contained", root="pypi:LiteLLM@1"),
+]
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        (Selection(), "bca"),
+        (Selection(only_open=True), "ca"),
+        (Selection(statuses=frozenset({IncidentStatus.NEW, IncidentStatus.CLOSED})), "ba"),
+        (Selection(severity=Severity.HIGH), "bc"),
+        (Selection(tenant="globex"), "c"),
+        (Selection(tenant="acm"), ""),
+        (Selection(assignee="alice"), "b"),
+        (Selection(assignee=""), "ca"),
+        (Selection(assignee="alice", tenant="globex"), ""),
+        (Selection(since=examples.TIME + timedelta(days=1)), "ba"),
+        (Selection(text="litellm"), "c"),
+        (Selection(text="INFERENCE-EU-1"), "bca"),
+        (Selection(text="nowhere"), ""),
+    ],
+)
+def test_a_filter_keeps_what_it_names(selection: Selection, expected: str) -> None:
+    assert ids(selected(ALL, selection)) == [f"inc-{letter}" for letter in expected]
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        (SortKey.SCORE, "bca"),
+        (SortKey.CHANGED, "bac"),
+        (SortKey.FIRST_SEEN, "abc"),  # all the same: by id
+        (SortKey.SYSTEMS, "abc"),
+        (SortKey.ID, "abc"),
+    ],
+)
+def test_lists_are_ordered_and_equal_ones_stay_by_id(order: SortKey, expected: str) -> None:
+    assert "".join(uid[-1] for uid in ids(selected(ALL, Selection(), order))) == expected
+
+
+def test_the_other_way_round_is_the_reverse() -> None:
+    assert ids(selected(ALL, Selection(), reverse=True)) == ["inc-a", "inc-c", "inc-b"]
+    assert ids(selected(ALL, Selection(), SortKey.ID, reverse=True)) == ["inc-c", "inc-b", "inc-a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90m", NOW - timedelta(minutes=90)),
+        ("7d", NOW - timedelta(days=7)),
+        ("2026-11-01", datetime(2026, 11, 1, tzinfo=UTC)),
+        ("2026-11-01T08:00:00Z", datetime(2026, 11, 1, 8, tzinfo=UTC)),
+        ("2026-11-01T08:00:00+02:00", datetime(2026, 11, 1, 6, tzinfo=UTC)),
+    ],
+)
+def test_since_is_a_date_a_time_or_so_long_ago(text: str, expected: datetime) -> None:
+    assert since_when(text, NOW) == expected
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "7", "-1d", "999999w", "2026-13-01"])
+def test_what_is_no_time_is_refused_with_what_is(text: str) -> None:
+    with pytest.raises(TidewatchError, match="is no time"):
+        since_when(text, NOW)
+
+
+def test_ids_are_as_long_as_they_must_be_to_be_told_apart() -> None:
+    one, other, third = "inc-0123456789abcdef", "inc-0123456789abXdef", "inc-ffffffffffffffff"
+    assert short_ids([third, one, other]) == {
+        one: "inc-0123456789abc",
+        other: "inc-0123456789abX",
+        third: "inc-ffffffff",
+    }
+    assert short_ids([]) == {}
+    assert short_ids(["inc-1"]) == {"inc-1": "inc-1"}
+    assert (
+        short_ids(["inc-0123456789", "inc-0123456789ab"])["inc-0123456789ab"] == "inc-0123456789a"
+    )
+
+
+def test_the_list_says_how_many_it_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "all_incidents", lambda: {one.id: one for one in ALL})
+    assert main(["incidents", "list", "--severity", "high"]) == 0
+    head, *rows, last = capsys.readouterr().out.splitlines()
+    assert head.split() == [name.upper() for name in HEAD]
+    assert [row.split()[0] for row in rows] == ["inc-b", "inc-c"]
+    assert last == "2 of 3 incidents"
+    assert main(["incidents", "list", "--since", "soon"]) == 2
+
+
+def test_on_a_narrow_terminal_the_title_has_a_line_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    title = "what it is about " * 6
+    print_table(("id", "state", "what"), [("i" * 40, "s" * 12, title)], below=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.strip() for line in lines[::2]] == [
+        f"ID{' ' * 40}STATE",
+        f"{'i' * 40}  {'s' * 12}",
+    ]
+    assert lines[3].startswith("  what it is about")
+    assert max(map(len, lines)) == 80
