@@ -26,6 +26,8 @@ class ModuleFacts:
         """
         self.names = Names()
         self._tainted: set[str] = set()
+        self._holds_taint: dict[int, bool] = {}
+        """By the id of a part of the tree, whether anything in it was decoded or fetched."""
         self._beside: set[str] = {"__file__"}
         self._texts: dict[int, str | bytes | None] = {}
         self.names.learn(nodes)
@@ -44,8 +46,9 @@ class ModuleFacts:
         else:
             return
         plain = {target.id for target in targets if isinstance(target, ast.Name)}
-        if value is not None and self.is_tainted(value):
+        if value is not None and not plain <= self._tainted and self.is_tainted(value):
             self._tainted |= plain
+            self._holds_taint.clear()
         if value is not None and plain and self.is_beside(value):
             self._beside |= plain
 
@@ -65,17 +68,28 @@ class ModuleFacts:
 
     def is_tainted(self, node: ast.AST) -> bool:
         """Return whether a value was decoded or fetched."""
-        for inner in itertools.islice(ast.walk(node), MAX_VALUE):
-            if isinstance(inner, ast.Name) and inner.id in self._tainted:
-                return True
-            if isinstance(inner, ast.Call):
-                name = self.names.dotted(inner.func)
-                if DECODE.match(name) or NETWORK.match(name) or name.endswith(".recv"):
-                    return True
-                head = name.split(".", 1)[0]
-                if head in self._tainted:
-                    return True
-        return False
+        known, waiting = self._holds_taint, [node]
+        while waiting:  # each part is read once, however many values it is part of
+            part = waiting[-1]
+            children = list(ast.iter_child_nodes(part))
+            unread = [child for child in children if id(child) not in known]
+            if unread:
+                waiting += unread
+                continue
+            known[id(part)] = any(known[id(child)] for child in children) or self._taints(part)
+            waiting.pop()
+        return known[id(node)]
+
+    def _taints(self, node: ast.AST) -> bool:
+        """Return whether a part of the tree, by itself, was decoded or fetched."""
+        if isinstance(node, ast.Name):
+            return node.id in self._tainted
+        if not isinstance(node, ast.Call):
+            return False
+        name = self.names.dotted(node.func)
+        if DECODE.match(name) or NETWORK.match(name) or name.endswith(".recv"):
+            return True
+        return name.split(".", 1)[0] in self._tainted
 
     def is_known(self, node: ast.AST) -> bool:
         """Return whether a function belongs to what the module imports, assigns or is given."""

@@ -84,6 +84,13 @@ def test_twice_the_input_is_at_most_twice_the_work(name: str) -> None:
         assert cost <= GROWTH * before + SPARE, (size, before, cost)
 
 
+@pytest.mark.parametrize("name", ["call_chain.py", "method_chain.py"])
+def test_an_expression_as_deep_as_the_parser_takes_is_gone_through_once(name: str) -> None:
+    # at SMALLEST it is nested too deep to be parsed
+    scan_source(name, BytesSource(INPUTS[name](1_000)), second_opinion=True)
+    assert _cost(name, 2 * SMALLER) <= GROWTH * _cost(name, SMALLER) + SPARE
+
+
 def test_a_text_of_many_expressions_is_not_handed_to_the_parser() -> None:
     # Python 3.11 searches the whole text for the place of each expression: 1 MB takes minutes
     with pytest.raises(SyntaxError, match="more expressions than are read"):
