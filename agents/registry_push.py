@@ -14,7 +14,7 @@ from agents.checking import (
     outcome_messages,
     policy_notice,
 )
-from agents.checks.provenance.push import check_subject
+from agents.checks.provenance.push import check_push
 from agents.checks.provenance.subject import PushSubject, push_subject
 from agents.checks.required import with_required
 from agents.domain.knowledge import Knowledge
@@ -54,7 +54,7 @@ def registry_push_agent(knowledge: Knowledge) -> CheckingAgent[RegistryPush]:
         context = push_context(subject)
         final = request is None
         outcome = with_required(
-            check_subject(subject, knowledge), policy, context.component, final=final
+            check_push(subject, knowledge), policy, context.component, final=final
         )
         yield from policy_notice(event.tenantid, policy, deduplicator)
         yield from outcome_messages(event, outcome, context, deduplicator, final=final)

@@ -10,9 +10,12 @@ from typing import Any
 import msgspec
 import orjson
 
+from agents.checks.provenance.push import check_push
+from agents.checks.provenance.subject import push_subject
 from agents.domain.detection import Outcome
-from agents.domain.knowledge import MemoryKnowledge
+from agents.domain.knowledge import Knowledge, MemoryKnowledge
 from schemas.cloudevents import read_event
+from schemas.events import Event, RegistryPush
 from schemas.intel import IntelFact
 from schemas.policy import Policy
 
@@ -32,7 +35,7 @@ _OUTER = frozenset({"data", "policy", "intel"})
 _CHECKS = {
     "pipelines": ("agents.checks.pipelines", "check_pipeline"),
     "packages": ("agents.checks.packages.check", "check_packages"),
-    "provenance": ("agents.checks.provenance.push", "check_push"),
+    "provenance": ("tests.agents.examples", "check_pushed"),
 }
 
 
@@ -46,6 +49,11 @@ def knowledge_of(given: Mapping[str, Any]) -> MemoryKnowledge:
         fact = msgspec.convert(document, IntelFact)
         knowledge.set_fact(fact.key, fact)
     return knowledge
+
+
+def check_pushed(event: Event[RegistryPush], knowledge: Knowledge) -> Outcome:
+    """Return the results of the quick checks of a push."""
+    return check_push(push_subject(event, knowledge.policy(event.tenantid)), knowledge)
 
 
 def event_of(family: str, data: Mapping[str, Any]) -> Any:

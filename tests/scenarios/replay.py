@@ -12,7 +12,7 @@ from agents.checks.packages.check import check_packages
 from agents.checks.pipelines.check import check_run
 from agents.checks.pipelines.subject import run_subject
 from agents.checks.provenance.planning import plan_scan
-from agents.checks.provenance.push import check_subject
+from agents.checks.provenance.push import check_push
 from agents.checks.provenance.scan_push import scan_push
 from agents.checks.provenance.subject import push_subject
 from agents.fetching.fetch_scope import FetchRules, tenant_reach
@@ -62,7 +62,7 @@ class Replay:
             outcome, context = check_run(run, knowledge), run_context(run)
         elif isinstance(event.data, RegistryPush):
             subject = push_subject(event, policy)
-            outcome, context = check_subject(subject, knowledge), push_context(subject)
+            outcome, context = check_push(subject, knowledge), push_context(subject)
         else:
             outcome, context = check_packages(event, knowledge), install_context(event)
         flow.send(outcome_messages(event, outcome, context, self._told))

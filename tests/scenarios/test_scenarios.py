@@ -11,7 +11,6 @@ import pytest
 
 from agents.checks.packages.check import check_packages
 from agents.checks.pipelines import check_pipeline
-from agents.checks.provenance.push import check_push
 from agents.domain.knowledge import MemoryKnowledge
 from agents.domain.rules import family_rules
 from schemas.cloudevents import read_event
@@ -19,6 +18,7 @@ from schemas.events import PipelineRun, RegistryPush
 from schemas.severity import Severity
 from schemas.taxonomy import taxonomy
 from streams.demo import facts, policies, story
+from tests.agents.examples import check_pushed
 from tests.scenarios.expectation import SCENARIOS, documents, load
 
 NOW_MS = 1_795_000_000_000
@@ -30,7 +30,7 @@ def severities(events, knowledge):
         if isinstance(event.data, PipelineRun):
             family, outcome = "pipelines", check_pipeline(event, knowledge)
         elif isinstance(event.data, RegistryPush):
-            family, outcome = "provenance", check_push(event, knowledge)
+            family, outcome = "provenance", check_pushed(event, knowledge)
         else:
             family, outcome = "packages", check_packages(event, knowledge)
         for detection in outcome.detections:

@@ -18,12 +18,12 @@ from agents.checks.provenance.origin_checks import (
 )
 from agents.checks.provenance.planning import MAY_SCAN, NEEDS_SCAN, scan_check
 from agents.checks.provenance.sightings import sightings_of
-from agents.checks.provenance.subject import PushSubject, push_subject
+from agents.checks.provenance.subject import PushSubject
 from agents.checks.suppressing import unsuppressed
 from agents.domain.detection import Detection, Outcome
 from agents.domain.knowledge import Knowledge
 from schemas.assessments import Check
-from schemas.events import Event, RegistryPush
+from schemas.events import RegistryPush
 from schemas.policy import Policy
 from schemas.severity import Status
 
@@ -31,18 +31,13 @@ SIGNATURE_REQUIRED = "signature"
 """The name in a policy's `required_checks` that makes a missing signature a failure."""
 
 
-def check_push(event: Event[RegistryPush], knowledge: Knowledge) -> Outcome:
+def check_push(subject: PushSubject, knowledge: Knowledge) -> Outcome:
     """Check a push without its bytes; return checks, detections and sightings.
 
     Args:
-        event: The push.
+        subject: The push, and what follows from it.
         knowledge: Intelligence and the tenants' policies.
     """
-    return check_subject(push_subject(event, knowledge.policy(event.tenantid)), knowledge)
-
-
-def check_subject(subject: PushSubject, knowledge: Knowledge) -> Outcome:
-    """Check a push whose subject has been computed, as `check_push` does."""
     event, push, policy = subject.event, subject.push, subject.policy
     outcome = [check_origin(subject, knowledge)]
     if push.action in NEEDS_SCAN:

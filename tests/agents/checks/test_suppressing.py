@@ -28,8 +28,8 @@ KINDS: dict[str, tuple[str, str, dict[str, Any], str]] = {
         "TW-PIPE-INSECURE-SOURCE",
     ),
     "provenance": (
-        "agents.checks.provenance.push",
-        "check_push",
+        "tests.agents.examples",
+        "check_pushed",
         {"files": [{"path": "m.safetensors"}]},
         "TW-PROV-UNSIGNED",
     ),

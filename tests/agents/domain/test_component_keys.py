@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from agents.checks.packages.check import check_packages
 from agents.checks.pipelines import check_pipeline
-from agents.checks.provenance.push import check_push
 from agents.checks.provenance.subject import push_subject
 from agents.domain.component_keys import confined, event_key, is_foreign, named_key, own_key
 from agents.domain.knowledge import MemoryKnowledge
@@ -17,6 +16,7 @@ from agents.registry_push import push_context
 from schemas.components import tenant_part, tenant_scoped
 from streams.demo.story_builder import StoryBuilder, package
 from streams.kafka.topics import tenant_slug
+from tests.agents.examples import check_pushed
 from tests.agents.triage.flow import START
 
 NAMES = st.text(alphabet="ab/@~. :x0-", min_size=1, max_size=12)
@@ -105,7 +105,7 @@ def test_whatever_an_event_names_nothing_of_it_is_another_tenants(place, tmp_pat
     knowledge = MemoryKnowledge()
     kind = type(event.data).__name__
     if kind == "RegistryPush":
-        outcome = check_push(event, knowledge)
+        outcome = check_pushed(event, knowledge)
         subject = push_subject(event, knowledge.policy("mallory"))
         keys = [push_context(subject).component]
     elif kind == "PackageInstall":

@@ -8,13 +8,13 @@ from tempfile import TemporaryDirectory
 
 from agents.checks.provenance.attempts import MAX_ATTEMPTS
 from agents.checks.provenance.planning import plan_scan
-from agents.checks.provenance.push import check_push
 from agents.checks.provenance.scan_push import scan_push
 from agents.checks.provenance.signatures import Trust
 from agents.checks.provenance.verify import local_files, verify_model
 from tests.agents.checks.provenance.pushes import knowing, push_event
 from tests.agents.checks.provenance.scanning import clean, failing_fetch
 from tests.agents.checks.provenance.signing import make_model, new_key, public_pem, sign_with_key
+from tests.agents.examples import check_pushed
 
 
 def run_example(given):
@@ -24,7 +24,7 @@ def run_example(given):
     if "fetch" in given:
         return _fetched(recovers=given["fetch"] == "recovers")
     data = {name: value for name, value in given.items() if name != "policy"}
-    outcome = check_push(push_event(**data), knowing(given.get("policy")))
+    outcome = check_pushed(push_event(**data), knowing(given.get("policy")))
     return {found.rule_id for found in outcome.detections}
 
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from agents.checks.provenance.identity import parse_origin, push_component
 from agents.checks.provenance.planning import plan_scan
-from agents.checks.provenance.push import check_push
 from agents.domain.detection import to_finding
 from agents.domain.rules import family_rules
 from schemas.components import digest_of_files
@@ -20,6 +19,7 @@ from schemas.policy import default_policy
 from schemas.scans import ScanRequest
 from schemas.severity import Severity, Status
 from tests.agents.checks.provenance.pushes import knowing, push_event
+from tests.agents.examples import check_pushed
 from tests.samples import sample
 
 A, B = "a" * 64, "b" * 64
@@ -45,7 +45,7 @@ def rules(outcome):
 )
 def test_each_rule_meets_its_hits_and_leaves_its_misses(rule_id, kind, example):
     data = dict(example.given)
-    outcome = check_push(
+    outcome = check_pushed(
         push_event(**{k: v for k, v in data.items() if k != "policy"}), knowing(data.get("policy"))
     )
     assert (rule_id in rules(outcome)) is (kind == "hit")
@@ -60,7 +60,7 @@ def test_every_rule_has_examples_of_both_kinds():
 def test_sample_event_is_checked_as_the_contract_shows():
     raw = orjson.loads(sample("events", "registry-push.json"))
     event = push_event(**raw["data"])
-    found = statuses(check_push(event, knowing()))
+    found = statuses(check_pushed(event, knowing()))
     assert found["format_safety"] is Status.PASS
     assert found["hash_model.safetensors"] is Status.PASS
     assert found["source"] is Status.PASS
@@ -68,9 +68,9 @@ def test_sample_event_is_checked_as_the_contract_shows():
 
 def test_no_gate_passes_a_push_that_was_not_scanned():
     event = push_event(files=[{"path": "m.safetensors", "uri": "file:///models/m.safetensors"}])
-    assert statuses(check_push(event, knowing()))["scan"] is Status.INCOMPLETE
+    assert statuses(check_pushed(event, knowing()))["scan"] is Status.INCOMPLETE
     with_roots = knowing({"roots": ["file:///models"]})
-    assert statuses(check_push(event, with_roots))["scan"] is Status.INCOMPLETE
+    assert statuses(check_pushed(event, with_roots))["scan"] is Status.INCOMPLETE
     assert plan_scan(event, with_roots.policy("tenant-a")) is not None
 
 
@@ -109,7 +109,7 @@ def test_a_push_tells_model_publisher_and_each_digest_for_each_system():
         systems=["s1", "s2"],
         card={"base_model": ["acme/base"], "datasets": ["acme/reviews"]},
     )
-    seen = check_push(event, knowing()).sightings
+    seen = check_pushed(event, knowing()).sightings
     assert {(s.component, s.system) for s in seen} == {
         (key, system)
         for key in (
@@ -138,14 +138,15 @@ def test_a_push_tells_model_publisher_and_each_digest_for_each_system():
 def test_model_digest_is_untold_while_one_file_has_none():
     event = push_event(files=[{"path": "a", "digests": {"sha256": A}}, {"path": "b"}])
     model = next(
-        s for s in check_push(event, knowing()).sightings if s.component.startswith("model:")
+        s for s in check_pushed(event, knowing()).sightings if s.component.startswith("model:")
     )
     assert model.digest is None
 
 
 def test_sightings_beyond_the_limit_are_reported():
     files = [{"path": f"f{i}", "digests": {"sha256": f"{i:064x}"}} for i in range(100)]
-    outcome = check_push(push_event(files=files, systems=[f"s{i}" for i in range(100)]), knowing())
+    event = push_event(files=files, systems=[f"s{i}" for i in range(100)])
+    outcome = check_pushed(event, knowing())
     assert len(outcome.sightings) == 2000
     assert statuses(outcome)["observations"] is Status.INCOMPLETE
 
@@ -158,7 +159,7 @@ def test_components_of_an_internal_registry_are_the_tenants_own():
     assert push_component(event, policy) == "model:@tenant-a/models.acme.example/fraud/net"
     keys = {
         s.component
-        for s in check_push(
+        for s in check_pushed(
             event, knowing({"internal": {"registries": ["models.acme.example"]}})
         ).sightings
     }
@@ -171,7 +172,7 @@ def test_intelligence_fails_the_assessment_and_makes_no_finding():
         event = push_event(
             files=[{"path": "a.safetensors", "digests": {"sha256": A}}], publisher={"name": "evil"}
         )
-        outcome = check_push(event, knowing(None, fact))
+        outcome = check_pushed(event, knowing(None, fact))
         assert statuses(outcome)["known_bad"] is Status.FAIL, key
         assert rules(outcome) <= {"TW-PROV-UNSIGNED"}
 
@@ -181,11 +182,11 @@ def test_a_fact_about_one_revision_leaves_another_alone():
         key="model:huggingface/acme-labs/m", kind=IntelKind.COMPROMISED, versions=("bad",)
     )
     assert (
-        statuses(check_push(push_event(revision="good"), knowing(None, fact)))["known_bad"]
+        statuses(check_pushed(push_event(revision="good"), knowing(None, fact)))["known_bad"]
         is Status.PASS
     )
     assert (
-        statuses(check_push(push_event(revision="bad"), knowing(None, fact)))["known_bad"]
+        statuses(check_pushed(push_event(revision="bad"), knowing(None, fact)))["known_bad"]
         is Status.FAIL
     )
 
@@ -198,7 +199,7 @@ def test_one_path_with_two_digests_never_passes_by_the_good_one():
         ],
         expected={"hashes": {"m.safetensors": A}},
     )
-    assert statuses(check_push(event, knowing()))["hash_m.safetensors"] is Status.FAIL
+    assert statuses(check_pushed(event, knowing()))["hash_m.safetensors"] is Status.FAIL
 
 
 def test_hash_mismatch_finding_is_rooted_at_the_digest_that_came():
@@ -207,7 +208,7 @@ def test_hash_mismatch_finding_is_rooted_at_the_digest_that_came():
         expected={"hashes": {"m.safetensors": A}},
     )
     detection = next(
-        d for d in check_push(event, knowing()).detections if d.rule_id == "TW-PROV-HASH-MISMATCH"
+        d for d in check_pushed(event, knowing()).detections if d.rule_id == "TW-PROV-HASH-MISMATCH"
     )
     finding = to_finding(detection, event, component="model:huggingface/acme-labs/m")
     assert finding.indicator.key == f"sha256:{B}"
@@ -234,12 +235,12 @@ def test_hash_mismatch_finding_is_rooted_at_the_digest_that_came():
 )
 def test_source_is_compared_strictly(expected, status):
     event = push_event(expected={"source": expected}, revision="r1", tag="main")
-    assert statuses(check_push(event, knowing()))["source"] is status
+    assert statuses(check_pushed(event, knowing()))["source"] is status
 
 
 def test_source_that_is_not_known_is_incomplete():
     event = push_event(registry=None, expected={"source": "huggingface/acme-labs/m"})
-    assert statuses(check_push(event, knowing()))["source"] is Status.INCOMPLETE
+    assert statuses(check_pushed(event, knowing()))["source"] is Status.INCOMPLETE
 
 
 @given(st.text(max_size=80))
@@ -252,12 +253,12 @@ def test_reading_an_origin_never_fails_and_is_stable(text):
 @pytest.mark.parametrize("action", ["delete", "move", "tag", "pull"])
 def test_actions_that_bring_no_files_are_not_incomplete_for_it(action):
     event = push_event(action=action, moved_from="acme-labs/old")
-    assert "scan" not in statuses(check_push(event, knowing()))
+    assert "scan" not in statuses(check_pushed(event, knowing()))
     assert plan_scan(event, default_policy("tenant-a")) is None
 
 
 def test_a_renamed_repository_is_made_from_its_former_name():
-    seen = check_push(push_event(action="move", moved_from="acme-labs/old"), knowing()).sightings
+    seen = check_pushed(push_event(action="move", moved_from="acme-labs/old"), knowing()).sightings
     assert seen[0].made_from == ("model:huggingface/acme-labs/old",)
     assert seen[0].kind == "moved"
 
@@ -266,10 +267,10 @@ def test_a_policys_suppression_silences_the_finding_and_not_the_check():
     event = push_event(files=[{"path": "m.safetensors"}])
     entry = {"reason": "signed at admission", "rule_id": "TW-PROV-UNSIGNED"}
     current = knowing({"suppressions": [{**entry, "expires": "2026-11-20"}]})
-    assert rules(check_push(event, current)) == set()
-    assert statuses(check_push(event, current))["signature"] is Status.WARN
+    assert rules(check_pushed(event, current)) == set()
+    assert statuses(check_pushed(event, current))["signature"] is Status.WARN
     ended = knowing({"suppressions": [{**entry, "expires": "2026-11-19"}]})
-    assert rules(check_push(event, ended)) == {"TW-PROV-UNSIGNED"}
+    assert rules(check_pushed(event, ended)) == {"TW-PROV-UNSIGNED"}
 
 
 @pytest.mark.parametrize("action", ["pull", "tag", "push", "promote"])
@@ -279,7 +280,7 @@ def test_a_file_that_differs_from_the_expected_one_is_found_however_it_came(acti
         files=[{"path": "m.safetensors", "digests": {"sha256": B}}],
         expected={"hashes": {"./m.safetensors": A}},
     )
-    found = check_push(event, knowing()).detections
+    found = check_pushed(event, knowing()).detections
     assert "TW-PROV-HASH-MISMATCH" in {one.rule_id for one in found}
 
 
@@ -289,7 +290,7 @@ def test_what_a_pull_did_not_fetch_is_not_missing_and_what_it_fetched_beside_is_
         files=[{"path": "m.safetensors", "digests": {"sha256": A}}, {"path": "config.json"}],
         expected={"hashes": {"m.safetensors": A, "other.safetensors": B, "config.json": B}},
     )
-    outcome = check_push(event, knowing())
+    outcome = check_pushed(event, knowing())
     hashes = {one.name: one.status for one in outcome.checks if one.name.startswith("hash_")}
     assert hashes == {"hash_m.safetensors": Status.PASS}
     assert not outcome.detections
