@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +38,7 @@ from schemas.channels import Channel
 from schemas.errors import TidewatchError, UnreadableRecordError
 from schemas.notifications import NotificationThread
 from streams import metrics
+from streams.apps.client_session import client_session
 from streams.engine.health import Health
 from streams.engine.offset_gaps import note_gap
 from streams.kafka.batches import RefusedBatch
@@ -159,38 +159,29 @@ class KafkaNotifier:
             transactional_id=self._group,
             max_request_size=self._settings.max_event_bytes * 6,
         )
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
-        if not self._once:
-            self.health.serve(self._settings.http_host, self._settings.http_port)
-        try:
-            await self._producer.start()
-            # from here on nobody else writes the rows, and what was under way is settled
-            async with self._producer.transaction():
-                pass
-            await self._consumer.start()
-            await self._recover()
-            self.health.ready = True
-            log.info("notifier-started", group=self._group, threads=len(self.book))
-            await self._serve()
-        except ProducerFenced as error:
-            raise TidewatchError(
-                "another notifier of this name took over",
-                where=self._group,
-                remedy="run one process for each name; give this one a name of its own",
-            ) from error
-        except (KafkaError, OSError) as error:
-            raise BrokerUnreachableError(
-                f"the broker can't be used ({error!r})",
-                where=str(self._settings.kafka),
-                remedy="see the broker; what was begun is finished at the next start",
-            ) from error
-        finally:
-            self.health.ready = False
-            self.health.close()
-            with contextlib.suppress(KafkaError):
-                await self._consumer.stop()
-            await self._producer.stop()
+        async with client_session(
+            self._settings,
+            self._consumer,
+            self._producer,
+            self.health,
+            self._stopping,
+            watched=not self._once,
+        ):
+            try:
+                # from here on nobody else writes the rows, and what was under way is settled
+                async with self._producer.transaction():
+                    pass
+                await self._consumer.start()
+                await self._recover()
+                self.health.ready = True
+                log.info("notifier-started", group=self._group, threads=len(self.book))
+                await self._serve()
+            except ProducerFenced as error:
+                raise TidewatchError(
+                    "another notifier of this name took over",
+                    where=self._group,
+                    remedy="run one process for each name; give this one a name of its own",
+                ) from error
 
     # -- start -------------------------------------------------------------------------------------
 

@@ -8,10 +8,8 @@ partition continues.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +20,7 @@ import aiokafka
 import msgspec
 import orjson
 import structlog
-from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from agents.ports import Record
 from agents.response.config import ResponderConfig, unmet
@@ -39,9 +37,10 @@ from schemas.errors import TidewatchError, UnreadableRecordError
 from schemas.incidents.commands import CommandSpec
 from schemas.signing import REPLAY_WINDOW, InvalidSignatureError, SigningKey, verify_signature
 from streams import metrics
+from streams.apps.client_session import client_session
 from streams.engine.health import Health
 from streams.engine.offset_gaps import note_gap
-from streams.kafka.client import BrokerUnreachableError, client_options
+from streams.kafka.client import client_options
 from streams.kafka.dead_letters import dead_letter
 from streams.kafka.records import record_of
 from streams.kafka.signed_records import require_broker_time
@@ -282,33 +281,25 @@ class KafkaResponder:
             max_poll_interval_ms=MAX_ACTION_MS,
         )
         self._producer = aiokafka.AIOKafkaProducer(**options, enable_idempotence=True)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
         watched = not once and self._show is None
-        if watched:
-            self.health.serve(self._settings.http_host, self._settings.http_port)
-        watching = asyncio.ensure_future(self._watch()) if watched else None
-        try:
-            await self._producer.start()
-            self._consumer.subscribe([topic])
-            await self._consumer.start()
-            log.info("responder-started", topic=topic, group=group)
-            await self._serve(topic, once=once)
-        except (KafkaError, OSError) as error:
-            raise BrokerUnreachableError(
-                f"the broker can't be used ({error!r})",
-                where=str(self._settings.kafka),
-                remedy="see the broker; what was begun is finished at the next start",
-            ) from error
-        finally:
-            self.health.ready = False
-            if watching is not None:
-                watching.cancel()
-                await asyncio.gather(watching, return_exceptions=True)
-            self.health.close()
-            with contextlib.suppress(KafkaError):
-                await self._consumer.stop()
-            await self._producer.stop()
+        async with client_session(
+            self._settings,
+            self._consumer,
+            self._producer,
+            self.health,
+            self._stopping,
+            watched=watched,
+        ):
+            watching = asyncio.ensure_future(self._watch()) if watched else None
+            try:
+                self._consumer.subscribe([topic])
+                await self._consumer.start()
+                log.info("responder-started", topic=topic, group=group)
+                await self._serve(topic, once=once)
+            finally:
+                if watching is not None:
+                    watching.cancel()
+                    await asyncio.gather(watching, return_exceptions=True)
 
     async def _serve(self, topic: str, *, once: bool) -> None:
         ends = await self._ends(topic) if once else {}

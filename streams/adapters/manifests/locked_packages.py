@@ -1,0 +1,67 @@
+"""Reads what poetry.lock and pdm.lock have in common: a list of packages with their files."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from streams.adapters.manifests.found import (
+    File,
+    Found,
+    digests_of,
+    entries,
+    filename_of,
+    lock_in,
+    table,
+)
+from streams.adapters.payload import refuse
+
+
+class LockedPackage(NamedTuple):
+    """A package of a lock."""
+
+    entry: Mapping[str, Any]
+    """All that the lock says of it."""
+    name: str
+    version: str | None
+    files: list[File]
+
+
+def locked_packages(raw: bytes, found: Found, *, file: str, mark: str) -> Iterator[LockedPackage]:
+    """Yield the packages of a lock, and lock in the digests of their files.
+
+    Args:
+        raw: The lock.
+        found: Where digests are locked in.
+        file: How such a lock is called.
+        mark: The key of its metadata that no other lock has.
+    """
+    document = tomllib.loads(raw.decode())
+    metadata = table(document.get("metadata"))
+    if not isinstance(document.get("package"), list) or mark not in metadata:
+        raise refuse(f"no packages and {mark}: not a {file}")
+    # Older versions list files at the end: poetry's by package, PDM's by package and version.
+    older = table(metadata.get("files"))
+    for entry in entries(document["package"]):
+        name, version = str(entry["name"]), entry.get("version")
+        listed = entry.get("files") or older.get(f"{name} {version}") or older.get(name)
+        files = _files(listed)
+        lock_in(found.lock, name, version, digests_of(files))
+        yield LockedPackage(entry, name, version, files)
+
+
+def of_one(files: list[File]) -> dict[str, Any]:
+    """Return what a package of one file has, where no URL of it is known."""
+    if len(files) != 1 or not files[0].url:
+        return {}
+    return {"hashes": files[0].digests, "filename": filename_of(files[0].url)}
+
+
+def _files(listed: Any) -> list[File]:  # noqa: ANN401 -- any value of TOML
+    """Return the files that a lock lists of a package: by name or URL, with one hash each."""
+    files = []
+    for file in entries(listed):
+        kind, _, value = str(file.get("hash") or "").partition(":")
+        files.append(File(file.get("url") or file.get("file"), {kind: value} if value else {}))
+    return files
