@@ -64,7 +64,7 @@ class FairTurns:
         if not self._waiting:
             self._free += 1
             return
-        following = min(self._waiting, key=lambda one: self._held[one])
+        following = min(self._waiting, key=lambda other: self._held[other])
         queue = self._waiting.pop(following)
         turn = queue.popleft()
         if queue:

@@ -84,12 +84,16 @@ def read_credentials(path: Path | None) -> dict[str, Credentials]:
             remedy='tables [secrets."reference"] with tenants, hosts and token or keys',
         ) from error
     resolved: dict[str, Credentials] = {}
-    for reference, one in found.items():
-        secrets = {name: _resolve(getattr(one, name), reference) for name in _SECRETS}
-        hosts = one.hosts
-        if one.endpoint and (host := urlsplit(one.endpoint).netloc) and host not in hosts:
+    for reference, credentials in found.items():
+        secrets = {name: _resolve(getattr(credentials, name), reference) for name in _SECRETS}
+        hosts = credentials.hosts
+        if (
+            credentials.endpoint
+            and (host := urlsplit(credentials.endpoint).netloc)
+            and host not in hosts
+        ):
             hosts = (*hosts, host)
-        resolved[reference] = msgspec.structs.replace(one, hosts=hosts, **secrets)
+        resolved[reference] = msgspec.structs.replace(credentials, hosts=hosts, **secrets)
     return resolved
 
 

@@ -96,7 +96,7 @@ def _kind(value: object) -> str | None:
     kind = value if isinstance(value, type) else type(value)
     if not issubclass(kind, BaseException):
         return None
-    names = {one.__name__ for one in kind.__mro__}
+    names = {base.__name__ for base in kind.__mro__}
     if "OSError" in names or names & _GONE:
         return _AWAY
     return kind.__name__ if "KafkaError" in names else None

@@ -41,10 +41,10 @@ def with_required(outcome: Outcome, policy: Policy, component: str, *, final: bo
     return msgspec.structs.replace(
         outcome,
         sightings=tuple(
-            msgspec.structs.replace(one, passed=passed, not_passed=failed)
-            if _is_meant(one, component)
-            else one
-            for one in outcome.sightings
+            msgspec.structs.replace(sighting, passed=passed, not_passed=failed)
+            if _is_meant(sighting, component)
+            else sighting
+            for sighting in outcome.sightings
         ),
     )
 

@@ -11,34 +11,38 @@ from schemas.basis import BasisKind
 from schemas.policy import Suppression
 
 
-def last_day(one: Suppression) -> date | None:
+def last_day(suppression: Suppression) -> date | None:
     """Return the last day a suppression applies on, or None where it names no date."""
     try:
-        return date.fromisoformat(one.expires[:10])
+        return date.fromisoformat(suppression.expires[:10])
     except ValueError:
         return None
 
 
 def suppresses(
-    one: Suppression, *, rule_id: str, path: str | None, digest: str | None, day: date
+    suppression: Suppression, *, rule_id: str, path: str | None, digest: str | None, day: date
 ) -> bool:
     """Return whether a suppression is about a finding and still applies.
 
     Args:
-        one: The suppression; one that names nothing, or no end, suppresses nothing.
+        suppression: The suppression; one that names nothing, or no end, suppresses nothing.
         rule_id: The finding's rule.
         path: Its file; `*` in the suppression's path stands for any characters.
         digest: The file's SHA-256, in hex.
         day: The day of the event, or of the scan.
     """
-    end = last_day(one)
-    if end is None or day > end or not (one.rule_id or one.digest or one.path):
+    end = last_day(suppression)
+    if (
+        end is None
+        or day > end
+        or not (suppression.rule_id or suppression.digest or suppression.path)
+    ):
         return False
-    if one.rule_id and one.rule_id != rule_id:
+    if suppression.rule_id and suppression.rule_id != rule_id:
         return False
-    if one.digest and one.digest.lower().removeprefix("sha256:") != digest:
+    if suppression.digest and suppression.digest.lower().removeprefix("sha256:") != digest:
         return False
-    return not one.path or (path is not None and fnmatchcase(path, one.path))
+    return not suppression.path or (path is not None and fnmatchcase(path, suppression.path))
 
 
 def unsuppressed(

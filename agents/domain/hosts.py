@@ -235,8 +235,8 @@ def skeleton(host: str) -> str:
     """
     text = unicodedata.normalize("NFKD", host.lower()).translate(_FOLD)
     text = "".join(ch for ch in text if not unicodedata.combining(ch))
-    for pair, one in _PAIRS:
-        text = text.replace(pair, one)
+    for pair, letter_pair in _PAIRS:
+        text = text.replace(pair, letter_pair)
     return text
 
 

@@ -281,7 +281,7 @@ class Book:
         severity = notice.severity or Severity.MEDIUM
         revision = notice.standing.revision if notice.standing is not None else (now_ms, 0)
         if thread.now is not None:
-            severity = max(severity, thread.now.severity, key=lambda one: one.rank)
+            severity = max(severity, thread.now.severity, key=lambda level: level.rank)
             revision = max(revision, (thread.now.revision[0], thread.now.revision[1] + 1))
         many = counted(count, "further incident")
         standing = Standing(
@@ -299,9 +299,11 @@ class Book:
         self._put(key, with_standing(thread, route, standing, now_ms), now_ms)
 
     def _lose(self, source: str, given_up: Collection[GivenUp]) -> None:
-        for one in given_up:
-            key = f"{self._config.name}|{UNDELIVERED}|{one.message.id}|{one.destination}"
-            self._lost.append(Lost(given_up=one, key=key, row=undelivered(one), source=source))
+        for delivery in given_up:
+            key = f"{self._config.name}|{UNDELIVERED}|{delivery.message.id}|{delivery.destination}"
+            self._lost.append(
+                Lost(given_up=delivery, key=key, row=undelivered(delivery), source=source)
+            )
 
     def _give_up_all(self, destination: str, now_ms: int) -> None:
         for key in list(self._waiting.get(destination, ())):

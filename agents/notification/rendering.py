@@ -30,7 +30,7 @@ def severity_of(thread: NotificationThread) -> Severity:
     """Return how severe a thread is; what is only proposed so far by whether it asks anything."""
     if thread.now is not None:
         return thread.now.severity
-    asks = any(one.mode == "proposal" for one in thread.proposals)
+    asks = any(proposal.mode == "proposal" for proposal in thread.proposals)
     return Severity.HIGH if asks else Severity.MEDIUM
 
 
@@ -99,18 +99,19 @@ def _changes(told: Standing, now: Standing) -> Iterator[str]:
 def _proposals(thread: NotificationThread) -> Iterator[str]:
     listed = thread.proposals[:LISTED]
     rest = len(thread.proposals) - len(listed) + thread.more_proposals
-    for one in listed:
-        yield f"{_asks(one)}: {plain(one.action, SHORT)} {plain(one.target, SHORT)}{_until(one)}"
+    for proposal in listed:
+        action, target = plain(proposal.action, SHORT), plain(proposal.target, SHORT)
+        yield f"{_asks(proposal)}: {action} {target}{_until(proposal)}"
     if rest:
         yield f"and {counted(rest, 'further proposal')}"
 
 
-def _asks(one: Proposed) -> str:
-    return "To approve or reject" if one.mode == "proposal" else "Advised"
+def _asks(proposal: Proposed) -> str:
+    return "To approve or reject" if proposal.mode == "proposal" else "Advised"
 
 
-def _until(one: Proposed) -> str:
-    return f" (until {one.expires:%Y-%m-%d %H:%M} UTC)" if one.expires is not None else ""
+def _until(proposal: Proposed) -> str:
+    return f" (until {proposal.expires:%Y-%m-%d %H:%M} UTC)" if proposal.expires is not None else ""
 
 
 def _length(milliseconds: int) -> str:

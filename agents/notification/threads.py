@@ -88,7 +88,7 @@ def with_standing(
     before, told = thread.now, thread.told
     if before is not None and standing.revision <= before.revision:
         return thread
-    left = tuple(one for one in thread.proposals if one.command_id not in settled)
+    left = tuple(proposal for proposal in thread.proposals if proposal.command_id not in settled)
     if len(left) < len(thread.proposals):
         thread = msgspec.structs.replace(thread, proposals=left, changed_ms=now_ms)
         if not left and before is not None and told is not None and told.digest == before.digest:

@@ -78,7 +78,7 @@ def inventory(path: Path) -> tuple[FileEntry, ...]:
                     raise NotCarriedOutError(BAD, f"more than {MAX_FILES} files", where=str(path))
                 relative = name if below == "." else f"{below}/{name}"
                 found.append((relative.split("/"), _entry(relative, name, folder)))
-        return tuple(entry for _, entry in sorted(found, key=lambda one: one[0]))
+        return tuple(entry for _, entry in sorted(found, key=lambda item: item[0]))
 
 
 @contextmanager

@@ -146,7 +146,7 @@ def quarantine(context: ActionContext) -> Outcome:
             try:
                 move(original, kept, _same_as(item))
             except ChangedMeanwhileError:
-                if not any(os.path.lexists(folder / one.kept) for one in manifest.items):
+                if not any(os.path.lexists(folder / entry.kept) for entry in manifest.items):
                     (folder / MANIFEST).unlink()  # the next attempt looks anew
                 raise
     return _moved(manifest, folder, "moved to the quarantine")

@@ -76,9 +76,9 @@ def taints(finding: Finding) -> bool:
 def of_kind(kind: str, slot: str = "") -> tuple[Correlation, ...]:
     """Return the rules recognised by `kind`, of one slot where it is named."""
     return tuple(
-        one
-        for one in correlations().values()
-        if one.when.kind == kind and (not slot or one.when.slot == slot)
+        correlation
+        for correlation in correlations().values()
+        if correlation.when.kind == kind and (not slot or correlation.when.slot == slot)
     )
 
 
@@ -105,7 +105,7 @@ def _narrowest(rules: Iterable[Correlation]) -> Correlation | None:
 
 def reached(thresholds: Sequence[int], count: int) -> int | None:
     """Return the greatest threshold that `count` reaches, or None."""
-    return max((one for one in thresholds if count >= one), default=None)
+    return max((threshold for threshold in thresholds if count >= threshold), default=None)
 
 
 Signal = tuple[int, str, str, str, str]
@@ -126,7 +126,7 @@ def combination(when: When, signals: Iterable[Signal]) -> tuple[Signal, ...] | N
     window = int(when.hours * HOUR_MS)
     ordered = sorted(signals)
     for start, first in enumerate(ordered):
-        near = [one for one in ordered[start:] if one[0] - first[0] <= window]
+        near = [signal for signal in ordered[start:] if signal[0] - first[0] <= window]
         found = _in_order(wanted, near) if when.ordered else _in_any_order(wanted, near)
         if found is not None:
             return found
@@ -140,7 +140,11 @@ def _in_order(
     for step in wanted:
         after = chosen[-1][0] if chosen else 0
         match = next(
-            (one for one in signals if one[1] in step and one[0] >= after and one not in chosen),
+            (
+                signal
+                for signal in signals
+                if signal[1] in step and signal[0] >= after and signal not in chosen
+            ),
             None,
         )
         if match is None:
@@ -154,7 +158,9 @@ def _in_any_order(
 ) -> tuple[Signal, ...] | None:
     chosen: list[Signal] = []
     for step in wanted:
-        match = next((one for one in signals if one[1] in step and one not in chosen), None)
+        match = next(
+            (signal for signal in signals if signal[1] in step and signal not in chosen), None
+        )
         if match is None:
             return None
         chosen.append(match)

@@ -122,9 +122,9 @@ def score(
     """
     found = tuple(evidence)
     strongest: dict[str, float] = {}
-    for one in found:
-        weight = min(max(one.base / 100.0, 0.0), 1.0) * min(max(one.confidence, 0.0), 1.0)
-        strongest[one.kind] = max(strongest.get(one.kind, 0.0), weight)
+    for item in found:
+        weight = min(max(item.base / 100.0, 0.0), 1.0) * min(max(item.confidence, 0.0), 1.0)
+        strongest[item.kind] = max(strongest.get(item.kind, 0.0), weight)
     indicators = 1.0 - math.prod(1.0 - weight for _, weight in sorted(strongest.items()))
     important = UNKNOWN_CRITICALITY if criticality is None else min(max(criticality, 0.0), 1.0)
     values = {
@@ -182,11 +182,11 @@ _WHY: Final = {
 
 
 def _floor(evidence: tuple[Evidence, ...], exposure: str) -> int:
-    if not any(confirmed(one) for one in evidence):
+    if not any(confirmed(item) for item in evidence):
         # Else a single severe finding on one system would read as low: as noise.
         severe = any(
-            one.severity.rank >= Severity.HIGH.rank and one.confidence >= SEVERE_CONFIDENCE
-            for one in evidence
+            item.severity.rank >= Severity.HIGH.rank and item.confidence >= SEVERE_CONFIDENCE
+            for item in evidence
         )
         return FLOOR_SEVERE if severe else 0
     ran = EXPOSURES.get(exposure, 0.0) >= EXPOSURES["executed"]

@@ -110,7 +110,7 @@ def lead_finding(alert: AlertView) -> FindingView | None:
     """Return the worst finding that still holds; None for a tenant that is only exposed."""
     return max(
         alert.findings,
-        key=lambda one: (one.active, one.severity.rank, one.confidence, one.id),
+        key=lambda finding: (finding.active, finding.severity.rank, finding.confidence, finding.id),
         default=None,
     )
 

@@ -154,10 +154,10 @@ def _template(template: Any) -> dict[str, Any]:  # noqa: ANN401 -- any JSON valu
     for kind in _ONE:
         found |= _step(at(template, kind))
     for kind in _MANY:
-        if several := [step for one in items(template, kind) if (step := _step(one))]:
+        if several := [step for container in items(template, kind) if (step := _step(container))]:
             found[kind] = several
-    if several := [step for one in items(template, "containerSet", "containers")
-                   if (step := _step(one))]:  # fmt: skip
+    if several := [step for container in items(template, "containerSet", "containers")
+                   if (step := _step(container))]:  # fmt: skip
         found["containers"] = several
     for name, path in (("manifest", ("resource", "manifest")), ("url", ("http", "url"))):
         if (value := _any_text(template, *path)) is not None:

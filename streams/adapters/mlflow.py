@@ -229,7 +229,7 @@ def _source(source: str | None, kind: str | None) -> tuple[ComponentRef | None, 
         component = f"dataset:huggingface/{named}"
         return (ComponentRef(component=component, revision=revision) if hub else None), None
     found = (text(document, key) for key in ("uri", "url"))
-    return None, _address(next((one for one in found if one), named))
+    return None, _address(next((value for value in found if value), named))
 
 
 def _address(source: str | None) -> str | None:

@@ -418,7 +418,7 @@ class KafkaNotifier:
             attempts[_in_thread(partial(send, delivery, self._config))] = delivery
 
     def _settle(self, attempts: dict[asyncio.Future[Outcome], Delivery]) -> None:
-        for attempt in [one for one in attempts if one.done()]:
+        for attempt in [under_way for under_way in attempts if under_way.done()]:
             delivery, outcome = attempts.pop(attempt), attempt.result()
             word = "taken" if outcome.taken else "refused" if outcome.refused else "failed"
             metrics.NOTIFICATIONS.labels(delivery.destination, word).inc()

@@ -98,7 +98,10 @@ def selected(
         order: What they are ordered by.
         reverse: The other way round.
     """
-    found = sorted((one for one in incidents if _matches(one, selection)), key=lambda one: one.id)
+    found = sorted(
+        (incident for incident in incidents if _matches(incident, selection)),
+        key=lambda incident: incident.id,
+    )
     if order is SortKey.ID:
         return found[::-1] if reverse else found
     keys: dict[SortKey, Any] = {
@@ -154,15 +157,15 @@ def short_ids(ids: Iterable[str]) -> dict[str, str]:
     ordered = sorted(ids)
     shared = [0, *(_same(*pair) for pair in pairwise(ordered)), 0]
     return {
-        one: one[: max(SHORT_ID, before + 1, after + 1)]
-        for one, (before, after) in zip(ordered, pairwise(shared), strict=False)
+        incident: incident[: max(SHORT_ID, before + 1, after + 1)]
+        for incident, (before, after) in zip(ordered, pairwise(shared), strict=False)
     }
 
 
-def _same(one: str, other: str) -> int:
+def _same(text: str, other: str) -> int:
     """Return how many characters two texts begin with alike."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+    pairs = enumerate(zip(text, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(text), len(other)))
 
 
 HEAD: Final = ("incident", "severity", "score", "status", "tenants", "systems", "changed", "what")
@@ -179,14 +182,14 @@ def rows(
     """
     return [
         (
-            names[one.id],
-            one.score.band,
-            one.score.value,
-            one.status,
-            one.tenants[0].tenant if len(one.tenants) == 1 else one.tenant_count,
-            one.system_count,
-            f"{changed_at(one):%Y-%m-%d %H:%M}",
-            one.title,
+            names[incident.id],
+            incident.score.band,
+            incident.score.value,
+            incident.status,
+            incident.tenants[0].tenant if len(incident.tenants) == 1 else incident.tenant_count,
+            incident.system_count,
+            f"{changed_at(incident):%Y-%m-%d %H:%M}",
+            incident.title,
         )
-        for one in incidents
+        for incident in incidents
     ]

@@ -104,7 +104,7 @@ def closure_problems(
     command += ["--offline"] if offline else []
     done = _compile(file, *command)
     if done.returncode == 0:
-        return [f"{one}: {_AGAIN}" for one in open_ends(lock, done.stdout)]
+        return [f"{end}: {_AGAIN}" for end in open_ends(lock, done.stdout)]
     reason = _reason(done)
     if _CONTRADICTION in reason and not any(text in reason for text in _NOT_LOOKED_UP):
         return [f"what is locked does not go together ({reason}): {_AGAIN}"]

@@ -142,17 +142,28 @@ def _test(config: NotifyConfig, name: str, form: Format) -> None:
         known = ", ".join(route.name for route in config.routes)
         raise TidewatchError(f"no route is called {name}", where="--test", remedy=f"one of {known}")
     names = dict.fromkeys(
-        [*route.send_to, *(one for step in route.escalation for one in step.send_to)]
+        [
+            *route.send_to,
+            *(destination for step in route.escalation for destination in step.send_to),
+        ]
     )
     message = _test_message(name, time.time_ns() // 1_000_000)
-    came = {one: send(Delivery(key="", message=message, destination=one), config) for one in names}
+    came = {
+        destination: send(Delivery(key="", message=message, destination=destination), config)
+        for destination in names
+    }
     if form is Format.JSON:
         print_json(
-            {one: {"taken": said.taken, "detail": said.detail} for one, said in came.items()}
+            {
+                destination: {"taken": said.taken, "detail": said.detail}
+                for destination, said in came.items()
+            }
         )
     else:
-        for one, said in came.items():
-            print_line(f"{one}  {'taken' if said.taken else f'failed: {plain(said.detail, 200)}'}")
+        for destination, said in came.items():
+            print_line(
+                f"{destination}  {'taken' if said.taken else f'failed: {plain(said.detail, 200)}'}"
+            )
     if not all(said.taken for said in came.values()):
         raise typer.Exit(2)
 

@@ -106,7 +106,7 @@ def is_known_check(name: str) -> bool:
     """Tell whether a required name is that of a check, or the beginning of such names."""
     known = known_checks()
     return name in known or any(
-        one.startswith(f"{name}_") or name.startswith(f"{one}_") for one in known
+        check.startswith(f"{name}_") or name.startswith(f"{check}_") for check in known
     )
 
 
@@ -218,11 +218,11 @@ def _indexes(policy: Policy) -> Iterator[str]:
 
 
 def _suppressions(policy: Policy) -> Iterator[str]:
-    for number, one in enumerate(policy.suppressions, 1):
-        if last_day(one) is None:
+    for number, suppression in enumerate(policy.suppressions, 1):
+        if last_day(suppression) is None:
             yield f"suppressions: number {number} ends on no day; write expires as YYYY-MM-DD"
-        elif not (one.rule_id or one.digest or one.path):
+        elif not (suppression.rule_id or suppression.digest or suppression.path):
             yield f"suppressions: number {number} names no rule, digest or path"
-        elif one.rule_id and one.rule_id not in all_rules():
-            near = _near(one.rule_id, all_rules())
-            yield f"suppressions: there is no rule {one.rule_id[:_SHOWN]!r}{near}"
+        elif suppression.rule_id and suppression.rule_id not in all_rules():
+            near = _near(suppression.rule_id, all_rules())
+            yield f"suppressions: there is no rule {suppression.rule_id[:_SHOWN]!r}{near}"

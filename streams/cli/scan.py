@@ -162,7 +162,7 @@ def _kind(name: str | None) -> Kind | None:
 
     kind = named(name)
     if kind is None:
-        known = ", ".join(sorted({one.name for one in KINDS}))
+        known = ", ".join(sorted({possible.name for possible in KINDS}))
         raise TidewatchError(
             f"no kind of manifest {name!r}", where="--as", remedy=f"one of {known}"
         )
@@ -264,7 +264,7 @@ def _check_manifests(
     from streams.scanning.manifests import check_manifest  # noqa: PLC0415 -- models need no such checks
 
     knowledge, notices = _knowledge(options)
-    entries = [check_manifest(one, knowledge, digest=options.digest) for one in manifests]
+    entries = [check_manifest(manifest, knowledge, digest=options.digest) for manifest in manifests]
     return entries, notices
 
 
@@ -320,7 +320,7 @@ def _resolve(
     for argument in arguments:
         try:
             found = list(_targets(argument, held))
-            kept = [one for one in found if not _is_excluded(one, options.exclude)]
+            kept = [report for report in found if not _is_excluded(report, options.exclude)]
             if not kept:
                 raise TidewatchError(  # noqa: TRY301 -- its entry says so, and the others go on
                     "there is nothing to scan",
@@ -416,12 +416,14 @@ def _fetcher(location: str) -> Fetcher:
             f"not a location ({error})", where=location, remedy="correct its host"
         ) from error
     own = [
-        one
-        for one in read_credentials(settings.fetch_credentials).values()
-        if LOCAL_TENANT in one.tenants
+        credential
+        for credential in read_credentials(settings.fetch_credentials).values()
+        if LOCAL_TENANT in credential.tenants
     ]
     fitting = [
-        one for one in own if host in one.hosts or (location.startswith("s3:") and one.access_key)
+        credential
+        for credential in own
+        if host in credential.hosts or (location.startswith("s3:") and credential.access_key)
     ]
     return local_fetcher(location, fetch_rules(settings), fitting[0] if fitting else None)
 

@@ -33,15 +33,15 @@ def schema(
         document = (
             topic_schema(channel)
             if channel is not None
-            else {name.value: one for name, one in all_schemas().items()}
+            else {name.value: schema_name for name, schema_name in all_schemas().items()}
         )
         sys.stdout.buffer.write(_pretty(document))
         return
     chosen = {channel: topic_schema(channel)} if channel is not None else all_schemas()
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for name, one in chosen.items():
-            (directory / f"{name.value}.schema.json").write_bytes(_pretty(one))
+        for name, schema_name in chosen.items():
+            (directory / f"{name.value}.schema.json").write_bytes(_pretty(schema_name))
     except OSError as error:
         raise TidewatchError(
             f"can't write there ({error.strerror})",

@@ -199,8 +199,8 @@ def access_rules(
             # The signature says whose an answer is; no one else's key is taken for the tenant.
             bound = [
                 name
-                for name, one in settings.bound_topics.items()
-                if (one.channel, one.tenant) == (Channel.CONTAINMENT_RESULTS, tenant)
+                for name, topic in settings.bound_topics.items()
+                if (topic.channel, topic.tenant) == (Channel.CONTAINMENT_RESULTS, tenant)
             ]
             for name in bound or [topic_name(settings, Channel.CONTAINMENT_RESULTS)]:
                 allow(tenant, "Write", name)

@@ -176,8 +176,10 @@ def _trust(
     from agents.checks.provenance.signatures import Trust  # noqa: PLC0415 -- --help is quick
 
     return Trust(
-        keys=tuple(_read(one).decode("ascii", "replace") for one in keys),
-        certificates=tuple(_read(one).decode("ascii", "replace") for one in certificates),
+        keys=tuple(_read(key).decode("ascii", "replace") for key in keys),
+        certificates=tuple(
+            _read(certificate).decode("ascii", "replace") for certificate in certificates
+        ),
         identities=((identity, issuer),) if identity and issuer else (),
         trusted_root=trusted_root,
     )

@@ -331,7 +331,7 @@ class PartitionRunner:
             if run is None or run.due(quiet=topic != further) > now:
                 continue
             span = {"topic": topic, "offsets": [run.first, run.last]}
-            letters = [self._context.addresses.address_letter(one) for one in runs.close()]
+            letters = [self._context.addresses.address_letter(letter) for letter in runs.close()]
             done, self._held[topic] = self._held[topic], []
             await self._send(_Flight(since=time.monotonic(), span=span, done=done), letters)
 

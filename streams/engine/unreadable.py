@@ -140,8 +140,8 @@ class UnreadableRuns:
                 first, *further = (*singles, entry)
                 singles.clear()
                 self.open = Run(first)
-                for one in further:
-                    self.open.add(one)
+                for letter in further:
+                    self.open.add(letter)
             else:
                 singles.append(entry)
         letters += map(self._single, singles)

@@ -218,7 +218,7 @@ def _kept(spec: TopicSpec) -> str:
 
 def _headers(sample: Sample, schema: dict[str, Any]) -> list[str]:
     required = schema.get("required", ())
-    said = {name: one["description"] for name, one in schema.get("properties", {}).items()}
+    said = {name: field["description"] for name, field in schema.get("properties", {}).items()}
     rows = []
     for name, raw in sample.headers:
         meaning = said.get(name) or HEADER_MEANINGS[name]

@@ -152,8 +152,8 @@ def _structs(shape: shapes.Type, path: str) -> Iterator[tuple[shapes.StructType,
         case shapes.StructType():
             yield shape, path
         case shapes.UnionType():
-            for one in shape.types:
-                yield from _structs(one, path)
+            for variant in shape.types:
+                yield from _structs(variant, path)
         case shapes.Metadata():
             yield from _structs(shape.type, path)
         case shapes.DictType():
@@ -170,9 +170,9 @@ def type_text(shape: shapes.Type) -> str:
         case shapes.Metadata():
             return type_text(shape.type)
         case shapes.UnionType():
-            return " or ".join(dict.fromkeys(type_text(one) for one in shape.types))
+            return " or ".join(dict.fromkeys(type_text(variant) for variant in shape.types))
         case shapes.EnumType():
-            return _one_of([one.value for one in shape.cls])
+            return _one_of([cls.value for cls in shape.cls])
         case shapes.LiteralType():
             return _one_of(list(shape.values))
         case shapes.StructType():

@@ -174,7 +174,9 @@ def _happened(incident: IncidentDocument) -> str:
     leading = worst_finding(incident)
     parts = [_sentence(incident.title)]
     if leading is not None:
-        more = len([one for one in incident.findings if one.active and one is not leading])
+        more = len(
+            [finding for finding in incident.findings if finding.active and finding is not leading]
+        )
         place = where(leading)
         parts.append(_sentence(leading.description + (f" ({place})" if place else "")))
         if more:

@@ -134,7 +134,7 @@ def settings_fields() -> tuple[Documented, ...]:
 
 def _json_type(shape: Mapping[str, Any]) -> str:
     if "anyOf" in shape:
-        return " or ".join(dict.fromkeys(_json_type(one) for one in shape["anyOf"]))
+        return " or ".join(dict.fromkeys(_json_type(variant) for variant in shape["anyOf"]))
     if "enum" in shape:
         return " or ".join(f"`{value}`" for value in shape["enum"])
     text = _JSON_TYPES[shape.get("type", "object")]
@@ -163,7 +163,7 @@ def example_of(document: Any, path: str) -> Any:  # noqa: ANN401 -- any TOML val
             )
         ]
         if part.endswith(ITEM):
-            values = [one for value in values if isinstance(value, list) for one in value]
+            values = [item for value in values if isinstance(value, list) for item in value]
     return values[0] if values else None
 
 
@@ -174,8 +174,8 @@ def reference_pages(examples: Path = EXAMPLES) -> dict[str, str]:
         examples: The folder of the example files.
     """
     return {
-        one.page: _page(one, (examples / one.example).read_text(encoding="utf-8"))
-        for one in references()
+        reference.page: _page(reference, (examples / reference.example).read_text(encoding="utf-8"))
+        for reference in references()
     }
 
 

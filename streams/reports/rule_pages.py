@@ -155,8 +155,10 @@ def _page(family: str) -> str:
 
 def _section(rule: Rule) -> list[str]:
     techniques = taxonomy().techniques
-    others = [one for one in rule.techniques if one != rule.atlas]
-    named = "; ".join(f"{one} {techniques[one].name}" for one in (rule.atlas, *others))
+    others = [technique for technique in rule.techniques if technique != rule.atlas]
+    named = "; ".join(
+        f"{technique} {techniques[technique].name}" for technique in (rule.atlas, *others)
+    )
     feeds = (
         "The component ledger; it feeds no check of an assessment."
         if rule.check == "ledger"
@@ -192,7 +194,7 @@ def _section(rule: Rule) -> list[str]:
         *(_example("reported", example) for example in rule.examples.hit),
         *(_example("not reported", example) for example in rule.examples.miss),
         "",
-        f"References: {', '.join(_reference(one) for one in rule.references)}",
+        f"References: {', '.join(_reference(reference) for reference in rule.references)}",
         "",
     ]
 

@@ -123,10 +123,12 @@ def vector_files() -> dict[str, str]:
     """Return the files of the vectors, by their path below the contract's pages."""
     columns = (*SIGNED_HEADERS, SIGNATURE_HEADER)
     lines = ["\t".join(("name", "expected", "timestamp_ms", *columns, "value"))]
-    for one in vectors():
-        cells = [one.headers.get(name, b"").decode() for name in columns]
-        value = base64.b64encode(one.value).decode()
-        lines.append("\t".join((one.name, one.expected, str(one.timestamp_ms), *cells, value)))
+    for vector in vectors():
+        cells = [vector.headers.get(name, b"").decode() for name in columns]
+        value = base64.b64encode(vector.value).decode()
+        lines.append(
+            "\t".join((vector.name, vector.expected, str(vector.timestamp_ms), *cells, value))
+        )
     files = {f"{FOLDER}/{VECTORS}": "\n".join(lines) + "\n"}
     for kid, pem in trusted_keys().items():
         files[f"{FOLDER}/{KEYS}/{kid}.pem"] = pem.decode()

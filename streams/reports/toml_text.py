@@ -31,11 +31,11 @@ def _table(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
             continue
         if isinstance(value, Mapping):
             body = _table(value, here)
-            headed = any(not isinstance(one, Mapping) for one in value.values()) or not value
+            headed = any(not isinstance(item, Mapping) for item in value.values()) or not value
             inner += ["", f"[{_dotted(here)}]", *body] if headed else body
         elif _is_tables(value):
-            for one in value:
-                inner += ["", f"[[{_dotted(here)}]]", *_table(one, here)]
+            for item in value:
+                inner += ["", f"[[{_dotted(here)}]]", *_table(item, here)]
         else:
             lines.append(f"{_key(name)} = {_value(value)}")
     return lines + inner
@@ -47,7 +47,7 @@ def _is_tables(value: Any) -> bool:  # noqa: ANN401 -- any plain value
 
 def _value(value: Any) -> str:  # noqa: ANN401 -- any plain value
     if isinstance(value, list | tuple):
-        return f"[{', '.join(_value(one) for one in value)}]"
+        return f"[{', '.join(_value(item) for item in value)}]"
     # a basic string escapes as JSON does, and the delete character as well
     return orjson.dumps(value).decode().replace("\x7f", "\\u007f")
 

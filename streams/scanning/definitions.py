@@ -39,7 +39,9 @@ def pipeline_event(kind: Kind, raw: bytes, name: str) -> Event[PipelineRun]:
             return _event(_dockerfile(raw.decode("utf-8-sig", "replace")), name)
         case "shell-script":
             text = raw.decode("utf-8-sig", "replace")
-            return _event({f"line {one.line}": one.text for one in script_commands(text)}, name)
+            return _event(
+                {f"line {command.line}": command.text for command in script_commands(text)}, name
+            )
         case "pipeline-config":
             return _configured(raw, name)
     return pipeline_event_from_config(raw, name=name, time=EPOCH, tenant=LOCAL_TENANT)
@@ -55,7 +57,7 @@ def _dockerfile(text: str) -> dict[str, Any]:
             except orjson.JSONDecodeError:  # a shell command
                 value = command.text
         if name in {"ENV", "ARG"} and "=" in command.text:
-            pairs = (one.partition("=") for one in command.text.split() if "=" in one)
+            pairs = (word.partition("=") for word in command.text.split() if "=" in word)
             value = {key: given.strip("\"'") for key, _, given in pairs}
         found[f"{name} in line {command.line}"] = value
     return found
@@ -104,9 +106,9 @@ def _commands(config: Any) -> Iterator[Command]:  # noqa: ANN401 -- any JSON doc
         if isinstance(node.value, str) and not node.path.endswith("]"):
             yield Command(node.value, 0)
         elif isinstance(node.value, list):
-            words = [one for one in node.value if isinstance(one, str)]
-            for one in words:
-                if " " in one:
-                    yield Command(one, 0)
+            words = [item for item in node.value if isinstance(item, str)]
+            for word in words:
+                if " " in word:
+                    yield Command(word, 0)
             if words and len(words) == len(node.value):
-                yield Command(" ".join(one for one in words if " " not in one), 0)
+                yield Command(" ".join(word for word in words if " " not in word), 0)

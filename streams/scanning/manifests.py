@@ -43,8 +43,8 @@ class _Said(msgspec.Struct):
     unsupported: list[str] = []
 
     def add(self, found: Iterable[Detection]) -> None:
-        for one in found:
-            self.detections.setdefault((one.rule_id, one.locator), one)
+        for manifest in found:
+            self.detections.setdefault((manifest.rule_id, manifest.locator), manifest)
 
 
 def check_manifest(
@@ -67,7 +67,9 @@ def check_manifest(
             _check_kind(kind, raw, manifest, neighbours, knowledge, said)
     raw = raw or b""
     places = _Places(raw, shown_path(manifest.file.name), neighbours.read)
-    findings = tuple(finding_entry(places.placed(one)) for one in said.detections.values())
+    findings = tuple(
+        finding_entry(places.placed(detection)) for detection in said.detections.values()
+    )
     ranks = [finding.severity.rank for finding in findings]
     serious = max(ranks, default=0) >= Severity.HIGH.rank
     reasons = dict.fromkeys((*said.incomplete, *said.unsupported))
@@ -180,7 +182,7 @@ def _check_packages(
         outcome = check_packages(event, knowledge)
         if found.incomplete:
             # The lines are named already, with their numbers.
-            kept = (one for one in outcome.checks if one.name != "pinning")
+            kept = (check for check in outcome.checks if check.name != "pinning")
             outcome = msgspec.structs.replace(outcome, checks=tuple(kept))
         _take(outcome, knowledge, said)
 
@@ -203,8 +205,8 @@ def _credentials(raw: bytes, name: str, nested: Mapping[str, str]) -> Iterator[D
         for number, line in enumerate(text.splitlines(), 1):
             if "@" not in line or "://" not in line or len(seen) >= _CREDENTIALS:
                 continue
-            for one in url_credentials(line):
-                detection = detect_credential(one, "the file", file=file, line=number)
+            for credential in url_credentials(line):
+                detection = detect_credential(credential, "the file", file=file, line=number)
                 if detection.locator not in seen:
                     seen.add(detection.locator)
                     yield detection

@@ -47,7 +47,7 @@ def select(targets: Iterable[Target], kind: Kind | None = None) -> Selection:
                     target=target, file=target.file, root=target.root, kinds=tuple(kinds)
                 )
             )
-        if not kinds or any(one.scanned for one in kinds):
+        if not kinds or any(wanted.scanned for wanted in kinds):
             artifacts.append(target)
     return Selection(manifests=tuple(manifests), artifacts=tuple(artifacts))
 

@@ -42,7 +42,7 @@ class Suppressions(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def need_digests(self) -> bool:
         """Whether one of them names a digest."""
-        return any(one.digest for one in self.active)
+        return any(suppression.digest for suppression in self.active)
 
     def apply(self, file: FileEntry) -> FileEntry:
         """Return a file with its suppressed findings marked; its verdict does not change."""
@@ -57,10 +57,10 @@ class Suppressions(msgspec.Struct, frozen=True, kw_only=True):
     def _reason(self, rule_id: str, file: FileEntry) -> str | None:
         return next(
             (
-                one.reason
-                for one in self.active
+                suppression.reason
+                for suppression in self.active
                 if suppresses(
-                    one, rule_id=rule_id, path=file.path, digest=file.sha256, day=self.today
+                    suppression, rule_id=rule_id, path=file.path, digest=file.sha256, day=self.today
                 )
             ),
             None,
@@ -78,16 +78,16 @@ def in_force(entries: Iterable[Suppression], today: date) -> Suppressions:
         SuppressionError: an expiry that is not a date.
     """
     active, expired = [], []
-    for one in entries:
-        end = last_day(one)
+    for entry in entries:
+        end = last_day(entry)
         if end is None:
             raise SuppressionError(
-                f"not a date: {one.expires[:40]!r}", remedy="write it as 2027-01-31"
+                f"not a date: {entry.expires[:40]!r}", remedy="write it as 2027-01-31"
             )
         if end >= today:
-            active.append(one)
+            active.append(entry)
         else:
-            named = ", ".join(filter(None, (one.rule_id, one.digest, one.path)))
+            named = ", ".join(filter(None, (entry.rule_id, entry.digest, entry.path)))
             expired.append(f"{named} (ended {end})")
     return Suppressions(today=today, active=tuple(active), expired=tuple(expired))
 
@@ -121,22 +121,22 @@ def read_suppressions(path: Path, today: date | None = None) -> Suppressions:
             remedy=f"{error}; each [[suppression]] has reason, expires, and rule, digest or path",
         ) from error
     entries = []
-    for one in tables.suppression:
-        if not (one.rule or one.digest or one.path):
+    for entry in tables.suppression:
+        if not (entry.rule or entry.digest or entry.path):
             raise SuppressionError(
                 "a suppression of everything", where=str(path), remedy="name a rule, digest or path"
             )
-        if one.digest is not None and not is_sha256(one.digest.lower()):
+        if entry.digest is not None and not is_sha256(entry.digest.lower()):
             raise SuppressionError("a digest that is no SHA-256", where=str(path))
-        if not one.reason.strip():
+        if not entry.reason.strip():
             raise SuppressionError("a suppression without a reason", where=str(path))
         entries.append(
             Suppression(
-                reason=one.reason,
-                expires=one.expires.isoformat(),
-                rule_id=one.rule,
-                digest=one.digest.lower() if one.digest else None,
-                path=one.path,
+                reason=entry.reason,
+                expires=entry.expires.isoformat(),
+                rule_id=entry.rule,
+                digest=entry.digest.lower() if entry.digest else None,
+                path=entry.path,
             )
         )
     return in_force(entries, today or datetime.now(UTC).date())

@@ -115,19 +115,21 @@ def local_targets(path: Path, root: Path | None = None) -> Iterator[Target]:
         found += [Path(folder, name) for name in names]
         links = [Path(folder, name) for name in (*folders, *names)]
         away.update(link for link in links if link.is_symlink() and escapes(link, path))
-    siblings = frozenset(shown_path(one.relative_to(path).as_posix()) for one in {*found, *away})
-    for one in sorted({*found, *away, *refused}):
-        opened: Callable[[], OpenSource] = partial(open_local, one)
-        if one in refused:
-            opened = partial(_fail, refused[one])
-        elif one in away:
-            opened = partial(_LinkText, link_text(one))
+    siblings = frozenset(
+        shown_path(target.relative_to(path).as_posix()) for target in {*found, *away}
+    )
+    for target in sorted({*found, *away, *refused}):
+        opened: Callable[[], OpenSource] = partial(open_local, target)
+        if target in refused:
+            opened = partial(_fail, refused[target])
+        elif target in away:
+            opened = partial(_LinkText, link_text(target))
         yield Target(
-            path=shown_path(one),
-            name=shown_path(one.relative_to(path).as_posix()),
+            path=shown_path(target),
+            name=shown_path(target.relative_to(path).as_posix()),
             open=opened,
             siblings=siblings,
-            file=None if one in away or one in refused else one,
+            file=None if target in away or target in refused else target,
             root=path,
         )
 

@@ -35,7 +35,7 @@ def list_tree(root: Path) -> Iterator[tuple[Path, str]]:
     for folder, folders, files in os.walk(root, followlinks=False):
         folders.sort()
         # of folders, only links that lead out: what is inside is scanned where it stands
-        away = [one for one in folders if _leads_out(Path(folder, one), root)]
+        away = [outer for outer in folders if _leads_out(Path(folder, outer), root)]
         for entry in sorted([*files, *away]):
             count += 1
             if count > MAX_FILES:
@@ -60,7 +60,10 @@ def escapes(path: Path, root: Path) -> bool:
         return False
     if real.is_relative_to(base):
         return False
-    cache = next((one.parent for one in (base, *base.parents) if one.name == "snapshots"), None)
+    cache = next(
+        (ancestor.parent for ancestor in (base, *base.parents) if ancestor.name == "snapshots"),
+        None,
+    )
     return cache is None or not real.is_relative_to(cache / "blobs")
 
 

@@ -189,7 +189,7 @@ def verify_attestation(
             "the attestation is about a file with another digest", where=filename
         )
     predicate = str(statement.get("predicateType"))
-    if predicate not in {one.value for one in AttestationType}:
+    if predicate not in {known_type.value for known_type in AttestationType}:
         raise UnverifiedDistributionError(
             f"unknown kind of attestation {predicate[:200]}", where=filename
         )
@@ -228,7 +228,7 @@ def attestation_objects(
             inner = bundle.get("attestations") if isinstance(bundle, dict) else None
             objects = inner if isinstance(inner, list) else [{}]
             declared = _declared(bundle.get("publisher")) if isinstance(bundle, dict) else None
-            result.extend((one if isinstance(one, dict) else {}, declared) for one in objects)
+            result.extend((item if isinstance(item, dict) else {}, declared) for item in objects)
     return result[: ATTESTATIONS_LIMIT + 1]
 
 
@@ -252,21 +252,21 @@ def check_attestations(seen: Sequence[Seen]) -> tuple[Check, list[Detection], di
     found: list[Detection] = []
     publishers: dict[int, str] = {}
     verified = unsure = 0
-    for place, one in enumerate(seen):
-        package = one.package
+    for place, entry in enumerate(seen):
+        package = entry.package
         if not package.attestations:
             continue
         filename = package.filename or (package.url or "").partition("#")[0].rpartition("/")[2]
         objects = attestation_objects(package.attestations)
-        if not filename or one.digest is None or len(objects) > ATTESTATIONS_LIMIT:
+        if not filename or entry.digest is None or len(objects) > ATTESTATIONS_LIMIT:
             unsure += 1
             continue
         for document, declared in objects:
             try:
-                result = verify_attestation(document, filename, one.digest)
+                result = verify_attestation(document, filename, entry.digest)
                 _require_publisher(result, declared)
             except UnverifiedDistributionError as error:
-                found.append(_failed(one, filename, error))
+                found.append(_failed(entry, filename, error))
                 break
             verified += 1
             if result.publisher:
@@ -281,15 +281,15 @@ def check_attestations(seen: Sequence[Seen]) -> tuple[Check, list[Detection], di
     return check, found, publishers
 
 
-def _failed(one: Seen, filename: str, error: UnverifiedDistributionError) -> Detection:
-    digest = one.digest or ""
+def _failed(entry: Seen, filename: str, error: UnverifiedDistributionError) -> Detection:
+    digest = entry.digest or ""
     return detect(
         "TW-PKG-ATTESTATION",
-        one,
-        f"{one.name} {one.package.version or ''}: {error.what}",
+        entry,
+        f"{entry.name} {entry.package.version or ''}: {error.what}",
         {"filename": filename, "sha256": digest},
         indicator=Indicator(key=f"sha256:{digest}", type="file-digest", value=digest),
-        locator=f"attestation:{one.name}:{filename}",
+        locator=f"attestation:{entry.name}:{filename}",
     )
 
 

@@ -68,9 +68,13 @@ def check_packages(event: Event[PackageInstall], knowledge: Knowledge) -> Outcom
 
     origin, origin_found, outside = check_origin(data, seen, policy)
     for place in outside:
-        one = seen[place]
+        entry = seen[place]
         seen[place] = Seen(
-            one.package, one.name, component_key("pypi", one.name), one.digest, internal=False
+            entry.package,
+            entry.name,
+            component_key("pypi", entry.name),
+            entry.digest,
+            internal=False,
         )
     credentials = check_credentials(data, lines)
     if credentials:
@@ -91,7 +95,7 @@ def check_packages(event: Event[PackageInstall], knowledge: Knowledge) -> Outcom
         if detections:
             found.extend(detections)
     attested = _EMPTY
-    if any(one.package.attestations for one in seen):
+    if any(entry.package.attestations for entry in seen):
         # Imported on demand: verification is slow to load and few events carry attestations.
         from agents.checks.packages.attestations import (  # noqa: PLC0415
             check_attestations,
@@ -104,7 +108,7 @@ def check_packages(event: Event[PackageInstall], knowledge: Knowledge) -> Outcom
     if found or failed:
         tree = Tree(data.packages)
         # Walking the tree for each of thousands of findings would let one event cost minutes.
-        found[:PATHS_LIMIT] = [_with_path(one, tree) for one in found[:PATHS_LIMIT]]
+        found[:PATHS_LIMIT] = [_with_path(detection, tree) for detection in found[:PATHS_LIMIT]]
         check = _tree_check(found, seen, knowledge, tree)
         if check is not None:
             checks.append(check)
@@ -115,15 +119,15 @@ def check_packages(event: Event[PackageInstall], knowledge: Knowledge) -> Outcom
     )
 
 
-def _verdict(one: Seen, knowledge: Knowledge) -> bool | None:
+def _verdict(entry: Seen, knowledge: Knowledge) -> bool | None:
     """Return whether intelligence condemns a package; None if that depends on its version."""
-    fact = knowledge.fact(one.key)
+    fact = knowledge.fact(entry.key)
     answer: bool | None = False
-    digests = (one.digest,) if one.digest else ()
+    digests = (entry.digest,) if entry.digest else ()
     if fact is not None and fact.kind in ADVERSE:
-        answer = matches(fact, one.package.version, digests)
-    if one.digest and answer is not True:
-        by_digest = knowledge.fact(f"sha256:{one.digest}")
+        answer = matches(fact, entry.package.version, digests)
+    if entry.digest and answer is not True:
+        by_digest = knowledge.fact(f"sha256:{entry.digest}")
         if by_digest is not None and by_digest.kind in ADVERSE:
             answer = True
     return answer
@@ -135,11 +139,11 @@ def _known(seen: Sequence[Seen], knowledge: Knowledge) -> Check | None:
         return None
     bad: list[str] = []
     unsure: list[str] = []
-    for one in seen:
-        answer = _verdict(one, knowledge)
+    for entry in seen:
+        answer = _verdict(entry, knowledge)
         if answer is False:
             continue
-        release = f"{one.name}=={one.package.version}" if one.package.version else one.name
+        release = f"{entry.name}=={entry.package.version}" if entry.package.version else entry.name
         (bad if answer else unsure).append(release)
     if bad:
         return Check(
@@ -154,11 +158,11 @@ def _known(seen: Sequence[Seen], knowledge: Knowledge) -> Check | None:
     return _GOOD
 
 
-def _exempt(one: Seen, knowledge: Knowledge) -> bool:
+def _exempt(entry: Seen, knowledge: Knowledge) -> bool:
     """Return whether a name is exempt: internal, on the warninglist, or known good."""
-    if one.internal or one.local:
+    if entry.internal or entry.local:
         return True
-    fact = knowledge.fact(one.key)
+    fact = knowledge.fact(entry.key)
     return fact is not None and fact.kind in {IntelKind.WARNINGLIST, IntelKind.KNOWN_GOOD}
 
 
@@ -170,21 +174,21 @@ def _names_of(
         return None, []
     found: list[Detection] = []
     unshown = 0
-    for one in seen:
-        verdict = judge_name(one.name)
+    for entry in seen:
+        verdict = judge_name(entry.name)
         if verdict is None:
-            uploaded = one.package.uploaded_at
-            if uploaded is None or not _young(uploaded, when) or not is_plausible(one.name):
+            uploaded = entry.package.uploaded_at
+            if uploaded is None or not _young(uploaded, when) or not is_plausible(entry.name):
                 continue
-        if _exempt(one, knowledge):
+        if _exempt(entry, knowledge):
             continue
         if len(found) < SHOWN_LIMIT:
-            found.append(_imitation(one, verdict, when))
+            found.append(_imitation(entry, verdict, when))
         else:
             unshown += 1
     if not found:
         return _NAMES, found
-    names = ", ".join(sorted({str(one.evidence["package"]) for one in found})[:_SHOWN])
+    names = ", ".join(sorted({str(detection.evidence["package"]) for detection in found})[:_SHOWN])
     more = f", {unshown} more without a finding" if unshown else ""
     detail = f"{counted(len(found), 'name')} to look at: {names}{more}"
     return Check(name="names", status=Status.WARN, detail=detail), found
@@ -198,18 +202,18 @@ def _crowding(seen: Sequence[Seen], knowledge: Knowledge) -> tuple[Check | None,
     found = [
         detect(
             "TW-PKG-CONFUSION-VERSION",
-            one,
-            f"{one.name} is an unknown name with a version made to win: {one.package.version}",
+            entry,
+            f"{entry.name} is an unknown name with a version made to win: {entry.package.version}",
             {},
             # Whether the name is somebody's internal one is unknown: report it without an alert.
             severity=Severity.LOW,
             confidence=0.5,
         )
-        for one in seen
-        if one.package.version
-        and is_nines(one.package.version)
-        and one.name not in name_table().known
-        and not _exempt(one, knowledge)
+        for entry in seen
+        if entry.package.version
+        and is_nines(entry.package.version)
+        and entry.name not in name_table().known
+        and not _exempt(entry, knowledge)
     ][:SHOWN_LIMIT]
     if not found:
         return None, found
@@ -221,19 +225,19 @@ def _young(uploaded: datetime, when: datetime) -> bool:
     return uploaded.tzinfo is not None and abs(when - uploaded) <= YOUNG
 
 
-def _imitation(one: Seen, verdict: NameVerdict | None, when: datetime) -> Detection:
-    uploaded = one.package.uploaded_at
+def _imitation(entry: Seen, verdict: NameVerdict | None, when: datetime) -> Detection:
+    uploaded = entry.package.uploaded_at
     young = uploaded is not None and _young(uploaded, when)
     if verdict is None:
         return detect(
             "TW-PKG-SLOPSQUAT",
-            one,
-            f"{one.name} is unknown, was uploaded days ago, and has a name such as models invent",
+            entry,
+            f"{entry.name} is unknown, was uploaded days ago, and has a name such as models invent",
             {"uploaded_at": str(uploaded)},
         )
     evidence: dict[str, Any] = {"similar_to": verdict.target, "technique": verdict.technique}
     rule_id, severity, confidence = verdict.rule_id, verdict.severity, verdict.confidence
-    text = f"{one.name} is easily mistaken for {verdict.target} ({verdict.technique})"
+    text = f"{entry.name} is easily mistaken for {verdict.target} ({verdict.technique})"
     if young:
         evidence["uploaded_at"] = str(uploaded)
         if rule_id == "TW-PKG-COMBOSQUAT":
@@ -243,12 +247,12 @@ def _imitation(one: Seen, verdict: NameVerdict | None, when: datetime) -> Detect
         text = f"{text}; it was uploaded days ago"
     return detect(
         rule_id,
-        one,
+        entry,
         text,
         evidence,
         severity=severity,
         confidence=confidence,
-        locator=f"name:{one.name}",
+        locator=f"name:{entry.name}",
         related_keys=(component_key("pypi", verdict.target),),
     )
 
@@ -259,11 +263,11 @@ def _releases(
     """Return the check of the installer's record: yanked, direct and misnamed releases."""
     found: list[Detection] = []
     asked: set[str] | None = None
-    for one in seen:
-        package = one.package
+    for entry in seen:
+        package = entry.package
         if package.yanked:
-            text = f"{one.name} {package.version or ''} was yanked by its publisher"
-            found.append(detect("TW-PKG-YANKED", one, text, {}, locator=f"yanked:{one.name}"))
+            text = f"{entry.name} {package.version or ''} was yanked by its publisher"
+            found.append(detect("TW-PKG-YANKED", entry, text, {}, locator=f"yanked:{entry.name}"))
         direct = package.direct or package.editable or package.vcs is not None
         if not direct and (package.url is None or package.url[:5] != "http:"):
             continue
@@ -274,19 +278,19 @@ def _releases(
                 if line.url is not None and line.name
                 for see_name in (component_key("pypi", line.name),)
             }
-        if component_key("pypi", one.name) in asked:
+        if component_key("pypi", entry.name) in asked:
             continue
         reference = check_reference(_reference(package))
         if reference is not None and _at_recorded_commit(package, reference):
             reference = msgspec.structs.replace(
                 reference,
                 severity=Severity.LOW,
-                description=f"{one.name} came from the default branch of a repository, at the"
+                description=f"{entry.name} came from the default branch of a repository, at the"
                 f" commit {_commit(package)[:12]} that is recorded",
             )
         if reference is not None and (direct or reference.rule_id == "TW-PKG-HTTP"):
             found.append(
-                msgspec.structs.replace(reference, component=one.key, version=package.version)
+                msgspec.structs.replace(reference, component=entry.key, version=package.version)
             )
     found += check_file_names(seen, lines)
     if not found:
@@ -343,10 +347,10 @@ def _tree_check(
     found: Sequence[Detection], seen: Sequence[Seen], knowledge: Knowledge, tree: Tree
 ) -> Check | None:
     """Return the dependency paths of the given packages; None if there are none."""
-    paths = {str(one.evidence["path"]) for one in found if "path" in one.evidence}
-    bad = [one for one in seen if _verdict(one, knowledge) is True]
-    for one in bad[:PATHS_LIMIT]:
-        shown = tree.evidence(one.name)
+    paths = {str(detection.evidence["path"]) for detection in found if "path" in detection.evidence}
+    bad = [entry for entry in seen if _verdict(entry, knowledge) is True]
+    for entry in bad[:PATHS_LIMIT]:
+        shown = tree.evidence(entry.name)
         if shown:
             paths.add(str(shown["path"]))
     if not paths:

@@ -35,11 +35,11 @@ def read_resolution(text: str) -> Iterator[Needed]:
     for line in text.splitlines():
         match = _RESOLVED.match(line)
         if match is not None:
-            askers = [one.strip() for one in (match[3] or "").split(",")]
+            askers = [asker.strip() for asker in (match[3] or "").split(",")]
             yield Needed(
                 canonical_name(match[1]),
                 _canonical_extras((match[2] or "").split(",")),
-                tuple(one for one in askers if one and not f"{one} ".startswith(_MINE)),
+                tuple(asker for asker in askers if asker and not f"{asker} ".startswith(_MINE)),
             )
 
 
@@ -77,7 +77,7 @@ def open_ends(lock: Requirements, resolution: str) -> list[str]:
 
 
 def _canonical_extras(extras: Iterator[str] | list[str] | tuple[str, ...]) -> frozenset[str]:
-    return frozenset(canonical_name(one.strip()) for one in extras if one.strip())
+    return frozenset(canonical_name(extra.strip()) for extra in extras if extra.strip())
 
 
 def _one_of(askers: tuple[str, ...]) -> str:

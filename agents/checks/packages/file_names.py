@@ -87,19 +87,19 @@ def check_file_names(seen: Sequence[Seen], lines: Sequence[RequirementLine]) -> 
         lines: Its requirement lines; a direct reference may name one project and fetch another.
     """
     found: list[Detection] = []
-    for one in seen:
-        package = one.package
+    for entry in seen:
+        package = entry.package
         filename = _filename_of(package)
-        states = filename and contradiction(filename, one.name, package.version)
+        states = filename and contradiction(filename, entry.name, package.version)
         if states:
             found.append(
                 detect(
                     _RULE,
-                    one,
-                    f"the file {filename[:200]} of {one.name} {package.version or ''} states"
+                    entry,
+                    f"the file {filename[:200]} of {entry.name} {package.version or ''} states"
                     f" {states[:200]}",
                     {"filename": filename, "states": states},
-                    locator=f"filename:{one.name}:{filename}",
+                    locator=f"filename:{entry.name}:{filename}",
                 )
             )
         if len(found) >= SHOWN_LIMIT:

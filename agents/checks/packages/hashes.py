@@ -65,25 +65,25 @@ def required(lines: Sequence[RequirementLine]) -> Wanted:
     return result
 
 
-def _mismatch(one: Seen, actual: str, wanted: frozenset[str], what: str) -> Detection:
+def _mismatch(entry: Seen, actual: str, wanted: frozenset[str], what: str) -> Detection:
     return detect(
         "TW-PKG-HASH-MISMATCH",
-        one,
-        f"{one.name} {one.package.version or ''} has a digest that {what}",
+        entry,
+        f"{entry.name} {entry.package.version or ''} has a digest that {what}",
         {
-            "filename": one.package.filename,
+            "filename": entry.package.filename,
             "actual": f"sha256:{actual}",
             "expected": sorted(f"sha256:{text}" for text in wanted)[:20],
         },
         indicator=Indicator(key=f"sha256:{actual}", type="file-digest", value=actual),
-        locator=f"digest:{one.name}:{one.package.filename or ''}:{actual}",
-        related_keys=(one.key,),
+        locator=f"digest:{entry.name}:{entry.package.filename or ''}:{actual}",
+        related_keys=(entry.key,),
     )
 
 
-def _own_digests(one: Seen) -> frozenset[str]:
+def _own_digests(entry: Seen) -> frozenset[str]:
     """Return the digests that a package's own URL fragment names."""
-    fragment = (one.package.url or "").partition("#")[2]
+    fragment = (entry.package.url or "").partition("#")[2]
     return frozenset(
         part.partition("=")[2].lower()
         for part in fragment.split("&")
@@ -101,17 +101,17 @@ def check_hashes(
     names = {name for name, _ in lock}
     bad = missing = strangers = 0
     files: dict[str, str] = {}
-    for one in seen:
-        package = one.package
-        actual = one.digest
-        key = (one.name, canonical_version(package.version) if package.version else _NO_VERSION)
+    for entry in seen:
+        package = entry.package
+        actual = entry.digest
+        key = (entry.name, canonical_version(package.version) if package.version else _NO_VERSION)
         stated = package.hashes.get("sha256")
         if stated is not None and actual is None:
             bad += 1
-            found.append(_mismatch(one, stated[:200], frozenset(), "is no SHA-256"))
+            found.append(_mismatch(entry, stated[:200], frozenset(), "is no SHA-256"))
             continue
         if actual is not None:
-            own = _own_digests(one) if package.url and "#" in package.url else None
+            own = _own_digests(entry) if package.url and "#" in package.url else None
             of_lock, of_line = lock.get(key), wanted.get(key)
             if (
                 (of_lock and actual not in of_lock)
@@ -125,20 +125,20 @@ def check_hashes(
                 ):
                     if digests and actual not in digests and _comparable(digests):
                         bad += 1
-                        found.append(_mismatch(one, actual, digests, what))
+                        found.append(_mismatch(entry, actual, digests, what))
                         break
             if package.filename:
                 before = files.setdefault(package.filename, actual)
                 if before != actual:
                     bad += 1
                     what = "another file of the same name contradicts"
-                    found.append(_mismatch(one, actual, frozenset({before}), what))
-        if lock and key not in lock and not package.direct and not one.local:
+                    found.append(_mismatch(entry, actual, frozenset({before}), what))
+        if lock and key not in lock and not package.direct and not entry.local:
             strangers += 1
             if strangers <= SHOWN_LIMIT:
-                known = one.name in names
+                known = entry.name in names
                 text = "is not the locked version" if known else "is not in the lock"
-                found.append(detect("TW-PKG-NOT-LOCKED", one, f"{one.name} {text}", {}))
+                found.append(detect("TW-PKG-NOT-LOCKED", entry, f"{entry.name} {text}", {}))
     for line in lines:
         # pip refuses a weak hash; other installers accept it.
         refused = line.error is not None and not line.hashes

@@ -111,14 +111,14 @@ def read_indexes(urls: tuple[str, ...]) -> tuple[Origin, ...]:
 def is_allowed(url: str, allowed: Iterable[Origin]) -> bool:
     """Return whether a URL leads to one of the allowed origins."""
     origin = read_origin(url)
-    return origin is not None and any(is_within(origin, one) for one in allowed)
+    return origin is not None and any(is_within(origin, base) for base in allowed)
 
 
 def common_path(left: str, right: str) -> int:
     """Return how many leading path segments two paths share."""
     count = 0
-    for one, other in zip(left.split("/"), right.split("/"), strict=False):
-        if one != other:
+    for segment, other in zip(left.split("/"), right.split("/"), strict=False):
+        if segment != other:
             break
         count += 1
     return count

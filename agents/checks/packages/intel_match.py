@@ -19,7 +19,7 @@ _WHOLE_NAME: Final = frozenset({IntelKind.MALICIOUS, IntelKind.BLOCKED, IntelKin
 
 @lru_cache(CACHE_SIZE)
 def _known_versions(versions: tuple[str, ...]) -> tuple[frozenset[str], frozenset[Version]]:
-    parsed = frozenset(one for one in map(parse_version, versions) if one is not None)
+    parsed = frozenset(version for version in map(parse_version, versions) if version is not None)
     return frozenset(text.strip().lower() for text in versions), parsed
 
 

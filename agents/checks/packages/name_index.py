@@ -56,7 +56,7 @@ def name_index() -> NameIndex:
     undoubling: dict[str, str] = {}
     folding: dict[str, list[str]] = {}
     ordered: dict[str, str] = {}
-    for name in sorted(table.ranks, key=lambda one: (table.ranks[one], one)):
+    for name in sorted(table.ranks, key=lambda known_name: (table.ranks[known_name], known_name)):
         compact = compact_of(name)
         if len(compact) < SHORT_TERM or len(name) > NAME_LIMIT:
             continue

@@ -53,9 +53,13 @@ def judge_unknown(name: str, index: NameIndex) -> NameVerdict | None:
         typo = judge_typo(name, index)
         if typo is not None and typo.severity is not Severity.LOW:
             return typo
-        found = [one for one in (judge_combination(name, index), typo) if one is not None]
+        found = [
+            verdict for verdict in (judge_combination(name, index), typo) if verdict is not None
+        ]
         # Of two equal verdicts, the one that explains more of the name.
-        return max(found, key=lambda one: (one.severity.rank, len(one.target)), default=None)
+        return max(
+            found, key=lambda verdict: (verdict.severity.rank, len(verdict.target)), default=None
+        )
     return judge_combination(name, index)
 
 

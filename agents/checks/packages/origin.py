@@ -40,16 +40,22 @@ def _from_file_host(
     """Return whether an internal index served a file, by its URL; None if undecidable."""
     if origin.scheme == "file":
         return None
-    here = [one for one in internal if same_site(origin, one)]
+    here = [internal_origin for internal_origin in internal if same_site(origin, internal_origin)]
     if here:
-        best = max(common_path(origin.path, one.path) for one in here)
-        others = (one for one in known if same_site(origin, one) and one not in internal)
-        return all(common_path(origin.path, one.path) <= best for one in others)
-    if any(_same_family(origin, one) for one in known if one not in internal):
+        best = max(common_path(origin.path, own_origin.path) for own_origin in here)
+        others = (
+            known_origin
+            for known_origin in known
+            if same_site(origin, known_origin) and known_origin not in internal
+        )
+        return all(common_path(origin.path, other_origin.path) <= best for other_origin in others)
+    if any(
+        _same_family(origin, known_origin) for known_origin in known if known_origin not in internal
+    ):
         return False
     # A file host beside an internal index (cdn.acme.example, packages.acme.example) is likely its
     # own; anything else is not.
-    return None if any(_beside(origin, one) for one in internal) else False
+    return None if any(_beside(origin, internal_origin) for internal_origin in internal) else False
 
 
 def came_from_inside(seen: Seen, data: PackageInstall, policy: Policy) -> bool | None:
@@ -86,7 +92,11 @@ def came_from_inside(seen: Seen, data: PackageInstall, policy: Policy) -> bool |
         ):
             # Only internal indexes were queried; they may keep their files on another host, unless
             # that host is known to belong to another index.
-            return not any(_same_family(origin, one) for one in known if one not in internal)
+            return not any(
+                _same_family(origin, known_origin)
+                for known_origin in known
+                if known_origin not in internal
+            )
         return inside
     if not named:
         return None
@@ -112,8 +122,10 @@ def _file_from_elsewhere(
         return True
     if _from_file_host(origin, internal, known) is not False:
         return False
-    hosts = tuple(one.host for one in internal)
-    if any(_same_family(origin, one) for one in known if one not in internal):
+    hosts = tuple(internal_origin.host for internal_origin in internal)
+    if any(
+        _same_family(origin, known_origin) for known_origin in known if known_origin not in internal
+    ):
         return True
     # The host as written: the encoded form hides an imitation.
     place = read_place(package.url)
@@ -133,8 +145,8 @@ def _same_family(origin: Origin, index: Origin) -> bool:
     return host == other or host.endswith(f".{other}")
 
 
-def _confused(one: Seen, data: PackageInstall, policy: Policy) -> Detection:
-    package = one.package
+def _confused(entry: Seen, data: PackageInstall, policy: Policy) -> Detection:
+    package = entry.package
     came = package.index_url or package.url or data.index_url or ""
     host = read_origin(came)
     odd = {"userinfo": True} if host is not None and host.userinfo else {}
@@ -143,19 +155,19 @@ def _confused(one: Seen, data: PackageInstall, policy: Policy) -> Detection:
         "allowed": [shown_origin(url) for url in policy.internal.indexes],
         **odd,
     }
-    public = component_key("pypi", one.name)
+    public = component_key("pypi", entry.name)
     return detect(
         "TW-PKG-CONFUSION",
-        one,
-        f"Internal package {one.name} came from {shown_origin(came)}",
+        entry,
+        f"Internal package {entry.name} came from {shown_origin(came)}",
         evidence,
         component=public,
         indicator=Indicator(
             key=f"{public}@{package.version}" if package.version else public,
             type="package-version",
-            value=f"{one.name}=={package.version}" if package.version else one.name,
+            value=f"{entry.name}=={package.version}" if package.version else entry.name,
         ),
-        related_keys=(one.key,),
+        related_keys=(entry.key,),
     )
 
 
@@ -179,41 +191,41 @@ def check_origin(
     found: list[Detection] = []
     outside: set[int] = set()
     unsure = 0
-    for place, one in enumerate(seen):
-        if one.local:
+    for place, entry in enumerate(seen):
+        if entry.local:
             continue
-        if one.internal:
-            inside = came_from_inside(one, data, policy)
-            version = one.package.version
+        if entry.internal:
+            inside = came_from_inside(entry, data, policy)
+            version = entry.package.version
             if inside is False:
                 outside.add(place)
-                found.append(_confused(one, data, policy))
+                found.append(_confused(entry, data, policy))
             elif version and crowds_out(version):
                 found.append(
                     detect(
                         "TW-PKG-CONFUSION-VERSION",
-                        one,
-                        f"Internal package {one.name} has a version made to win: {version[:80]}",
-                        {"origin": shown_origin(one.package.index_url or data.index_url or "")},
+                        entry,
+                        f"Internal package {entry.name} has a version made to win: {version[:80]}",
+                        {"origin": shown_origin(entry.package.index_url or data.index_url or "")},
                     )
                 )
             elif inside is None and data.extra_index_urls:
                 unsure += 1
-        elif own.names and own.indexes and one.name not in name_table().known:
-            slip = slip_of(one.name, tuple(map(canonical_name, own.names[:_OWN_NAMES])))
+        elif own.names and own.indexes and entry.name not in name_table().known:
+            slip = slip_of(entry.name, tuple(map(canonical_name, own.names[:_OWN_NAMES])))
             if slip is not None:
                 found.append(
                     detect(
                         "TW-PKG-TYPOSQUAT",
-                        one,
-                        f"{one.name} is a single slip from the internal package {slip}",
+                        entry,
+                        f"{entry.name} is a single slip from the internal package {slip}",
                         {"similar_to": slip, "technique": "internal name"},
                     )
                 )
     if trusted:
         found.extend(_strange_indexes(data, seen, policy))
     if found:
-        bad = any(one.rule_id.startswith("TW-PKG-CONFUSION") for one in found)
+        bad = any(detection.rule_id.startswith("TW-PKG-CONFUSION") for detection in found)
         status = Status.FAIL if bad else Status.WARN
         return (
             Check(name="origin", status=status, detail=found[0].description),
@@ -232,14 +244,14 @@ def _strange_indexes(data: PackageInstall, seen: Sequence[Seen], policy: Policy)
     for url in (data.index_url, *data.extra_index_urls):
         if url:
             urls.setdefault(url, [])
-    for one in seen:
-        if one.package.index_url:
-            urls.setdefault(one.package.index_url, []).append(one.name)
+    for entry in seen:
+        if entry.package.index_url:
+            urls.setdefault(entry.package.index_url, []).append(entry.name)
     found = []
     for url, names in urls.items():
         origin = read_origin(url)
         if origin is not None and (
-            origin.scheme == "file" or any(is_within(origin, one) for one in allowed)
+            origin.scheme == "file" or any(is_within(origin, base) for base in allowed)
         ):
             continue
         shown = shown_origin(url)

@@ -174,7 +174,9 @@ def check_pinning(
             if line.option in {"requirement", "constraint"}:
                 unread.append(f"{mask_credentials(line.value or '')[:200]} was not read")
             detection = check_option(line)
-            if detection is not None and all(one.locator != detection.locator for one in found):
+            if detection is not None and all(
+                earlier.locator != detection.locator for earlier in found
+            ):
                 found.append(detection)
         elif line.constraint:
             continue

@@ -120,8 +120,8 @@ def _fragment_hashes(fragment: str) -> tuple[str, ...]:
 
 
 def _pin(requirement: Requirement) -> str | None:
-    exact = [one for one in requirement.specifier if one.operator in {"==", "==="}]
-    pins = [one.version for one in exact if not one.version.endswith(".*")]
+    exact = [clause for clause in requirement.specifier if clause.operator in {"==", "==="}]
+    pins = [clause.version for clause in exact if not clause.version.endswith(".*")]
     return pins[0] if pins else None
 
 
@@ -185,7 +185,7 @@ def _read_reference(text: str, fields: dict[str, object]) -> None:
     extras = None if remote or "#" in target else _EXTRAS.match(target)
     if extras:
         target = extras[1]
-        fields["extras"] = tuple(sorted(one.strip() for one in extras[2].split(",") if one))
+        fields["extras"] = tuple(sorted(extra.strip() for extra in extras[2].split(",") if extra))
     _from_url(target, fields)
 
 
@@ -287,7 +287,8 @@ def _read_fields(text: str) -> dict[str, object]:
 def _option_fields(text: str) -> dict[str, object]:
     options = read_options(text)
     option, value = next(
-        (one for one in options if one[0] == "editable"), options[0] if options else ("", None)
+        (entry for entry in options if entry[0] == "editable"),
+        options[0] if options else ("", None),
     )
     if not option:
         raise ValueError("an option without a name")
@@ -312,8 +313,8 @@ def _separate(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
     """Yield the lines, each of the options of a line as a line of its own."""
     for number, logical in lines:
         if logical.startswith("-"):
-            for one in _option_lines(logical):
-                yield number, one
+            for line in _option_lines(logical):
+                yield number, line
         else:
             yield number, logical
 
@@ -326,8 +327,12 @@ def _option_lines(text: str) -> list[str]:
     if len(found) <= 1 or any(name == "editable" for name, _ in found):
         return [text]
     # Of the files that one line names, pip reads one: requirements before constraints.
-    nested = [one for one in found if one[0] in {"requirement", "constraint"}]
-    followed = min(nested, key=lambda one: one[0] == "constraint", default=None)
+    nested = [
+        followed_file
+        for followed_file in found
+        if followed_file[0] in {"requirement", "constraint"}
+    ]
+    followed = min(nested, key=lambda entry: entry[0] == "constraint", default=None)
     return [
         f"--{name}" if value is None else f"--{name} {shlex.quote(value)}"
         for name, value in found

@@ -60,7 +60,7 @@ def _public_key(name: str) -> str:
 @lru_cache(_CACHE)
 def is_internal(name: str, internal: Internal) -> bool:
     """Return whether a canonical name is one of a tenant's own."""
-    if any(canonical_name(one) == name for one in internal.names):
+    if any(canonical_name(internal_name) == name for internal_name in internal.names):
         return True
     return any(prefix and name.startswith(canonical_name(prefix)) for prefix in internal.prefixes)
 
@@ -149,16 +149,16 @@ def sightings(
     head = b"".join(map(length_prefixed, ("obs", tenant, _day(occurred))))
     tail = length_prefixed(system)
     result: list[Sighting] = []
-    for place, one in enumerate(seen):
-        package = one.package
-        digest = one.digest
+    for place, entry in enumerate(seen):
+        package = entry.package
+        digest = entry.digest
         version = package.version
         publisher = publisher_key(package, tenant, attested.get(place))
         origin = origin_of(package, data)
         rest = _encoded(version or "") + length_prefixed(digest or "") + tail
         sighting = Sighting(
-            id=_id(head + _encoded(one.key) + rest),
-            component=one.key,
+            id=_id(head + _encoded(entry.key) + rest),
+            component=entry.key,
             tenant=tenant,
             system=system,
             event_id=event.id,
@@ -181,7 +181,7 @@ def sightings(
                     sighting,
                     id=_id(head + length_prefixed(key) + rest),
                     component=key,
-                    name=one.key,
+                    name=entry.key,
                 )
             )
     return result

@@ -22,20 +22,23 @@ _PLURAL_FLOOR: Final = 4
 
 _ROWS: Final = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _NEIGHBOURS: Final = frozenset(
-    pair for row in _ROWS for one, other in pairwise(row) for pair in ((one, other), (other, one))
+    pair
+    for row in _ROWS
+    for left, other in pairwise(row)
+    for pair in ((left, other), (other, left))
 ) | frozenset(
     pair
     for upper, lower in pairwise(_ROWS)
-    for index, one in enumerate(lower)
+    for index, char in enumerate(lower)
     for other in upper[index : index + 2]
-    for pair in ((one, other), (other, one))
+    for pair in ((char, other), (other, char))
 )
 _SOUNDS: Final = frozenset(
-    (one, other)
+    (member, other)
     for group in ("aeiou", "ck", "sz", "iy", "ckq", "bp", "dt", "mn", "fv", "jg", "uw", "vw")
-    for one in group
+    for member in group
     for other in group
-    if one != other
+    if member != other
 )
 _LOOK_ALIKES: Final = str.maketrans(
     "0134578i"

@@ -177,7 +177,7 @@ def _near_slip(name: str, target: str, index: NameIndex) -> NameVerdict | None:
     if severity is None:
         return None
     if "-" in name and rank >= VERY_POPULAR and is_plug_in(name, index):
-        severity = min(severity, Severity.LOW, key=lambda one: one.rank)
+        severity = min(severity, Severity.LOW, key=lambda level: level.rank)
     return _offer(target, technique, severity, 0.85)
 
 
@@ -295,4 +295,4 @@ def judge_typo(name: str, index: NameIndex) -> NameVerdict | None:
                 slip = _far_slip(name, target, index)
                 if slip is not None:
                     found.append(slip)
-    return max(found, key=lambda one: one.severity.rank, default=None)
+    return max(found, key=lambda verdict: verdict.severity.rank, default=None)

@@ -171,7 +171,7 @@ def run_lineage(
     else:
         see(pipeline, "seen", used_as, version=config_digest)
     # At the limit the outputs are kept: without them lineage ends here.
-    first = sorted(found.values(), key=lambda one: not (one.made_from or one.kind in _MADE))
+    first = sorted(found.values(), key=lambda item: not (item.made_from or item.kind in _MADE))
     kept = tuple(first[:MAX_SIGHTINGS])
     return Lineage(
         sightings=kept,

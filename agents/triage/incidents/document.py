@@ -86,7 +86,7 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
     commands = [command for part, many in of_tenant for command in most_important(part, many)]
     truncated = {
         *case.core.truncated,
-        *(part for one, many in of_tenant for part in truncated_parts(one, len(many))),
+        *(part for label, many in of_tenant for part in truncated_parts(label, len(many))),
     }
     for part, listed, most in (
         ("tenants", count, len(concerned)),

@@ -71,14 +71,14 @@ def note_publication(batch: LedgerBatch, seen: Sighting, row: TenantRow) -> bool
         row.publications,
         PUBLICATIONS,
         PUBLICATIONS_ROOM,
-        lambda one: (-row.publications[one].first_ms, one),
+        lambda key: (-row.publications[key].first_ms, key),
     )
     row.push_count += 1
     after = _findings(seen, row, prefix)
-    for identity, (one, finding) in after.items():
+    for identity, (correlation, finding) in after.items():
         if identity not in before or before[identity][1] != finding:
             batch.found(finding, state_of(row.push_count))
-            batch.assess(finding, one.rule)
+            batch.assess(finding, correlation.rule)
     # What lies before the versions that are kept may have been what they differed from.
     if not cut and not row.full:
         for identity, (_, finding) in before.items():
@@ -111,12 +111,15 @@ def _findings(
     """Return what differs in each publication from those before it, by the finding's id."""
     found: dict[str, tuple[Correlation, Finding]] = {}
     lines: dict[tuple[str, str], list[Publication]] = {}
-    ordered = sorted(row.publications.values(), key=lambda one: (one.first_ms, one.event_id))
+    ordered = sorted(
+        row.publications.values(),
+        key=lambda publication: (publication.first_ms, publication.event_id),
+    )
     for entry in ordered:
         # Only what one producer says of pushes, or of pulls, can be compared.
         line = lines.setdefault((entry.source, entry.kind), [])
-        for one, finding in _differences(seen, line, entry, prefix):
-            found.setdefault(finding.id, (one, finding))
+        for correlation, finding in _differences(seen, line, entry, prefix):
+            found.setdefault(finding.id, (correlation, finding))
         line.append(entry)
     return found
 
@@ -133,7 +136,7 @@ def _differences(
         if (
             entry.signed is False
             and len(signed) == absent.when.minimum
-            and all(one.signed for one in signed)
+            and all(publication.signed for publication in signed)
         ):
             result.append((absent, _unsigned(seen, absent, entry, len(before))))
     last = before[-rule.when.minimum :]
@@ -156,17 +159,17 @@ def _changes(
 ) -> dict[str, tuple[str, str]]:
     """Return what the publications before agree on and this one differs in: was, is."""
     changes: dict[str, tuple[str, str]] = {}
-    accounts = {one.account for one in last}
+    accounts = {publication.account for publication in last}
     if not own and entry.account and len(accounts) == 1 and "" not in accounts:
         (account,) = accounts
         if account != entry.account:
             changes["account"] = (account, entry.account)
-    weakest = min(one.strength for one in last)
+    weakest = min(publication.strength for publication in last)
     if weakest > entry.strength > 0:
         changes["auth"] = (_named(weakest), _named(entry.strength))
-    if entry.mfa is False and all(one.mfa is True for one in last):
+    if entry.mfa is False and all(publication.mfa is True for publication in last):
         changes["mfa"] = ("true", "false")
-    if entry.signed is False and all(one.signed is True for one in last):
+    if entry.signed is False and all(publication.signed is True for publication in last):
         changes["signature"] = ("signed", "unsigned")
     return changes
 
@@ -177,27 +180,27 @@ def _named(strength: int) -> str:
 
 def _finding(
     seen: Sighting,
-    one: Correlation,
+    correlation: Correlation,
     entry: Publication,
     changes: dict[str, tuple[str, str]],
     *,
     own: bool,
 ) -> Finding:
     severity, confidence = None, None
-    if one.when.slot == "publishing":
+    if correlation.when.slot == "publishing":
         if len(changes) >= _SEVERAL and not own:
             severity, confidence = Severity.HIGH, _SURE
         elif own or changes.keys() == {"account"}:
             severity, confidence = Severity.LOW, _HABIT
     said = ", ".join(_SAYS[name] for name in changes)
     return make_finding(
-        one.rule,
-        locator=(seen.tenant, one.rule.id, seen.component, entry.kind, entry.version),
+        correlation.rule,
+        locator=(seen.tenant, correlation.rule.id, seen.component, entry.kind, entry.version),
         tenant=seen.tenant,
         component=seen.component,
         version=entry.version or None,
         indicator=indicator_of(seen.component),
-        description=f"{one.rule.title}: {said}",
+        description=f"{correlation.rule.title}: {said}",
         evidence={name: {"was": was, "is": now} for name, (was, now) in sorted(changes.items())},
         source=entry.source,
         event_id=entry.event_id,
@@ -208,15 +211,15 @@ def _finding(
     )
 
 
-def _unsigned(seen: Sighting, one: Correlation, entry: Publication, signed: int) -> Finding:
+def _unsigned(seen: Sighting, correlation: Correlation, entry: Publication, signed: int) -> Finding:
     return make_finding(
-        one.rule,
-        locator=(seen.tenant, one.rule.id, seen.component, entry.kind, entry.version),
+        correlation.rule,
+        locator=(seen.tenant, correlation.rule.id, seen.component, entry.kind, entry.version),
         tenant=seen.tenant,
         component=seen.component,
         version=entry.version or None,
         indicator=indicator_of(seen.component),
-        description=f"{one.rule.title}: {signed} versions pulled before it were signed",
+        description=f"{correlation.rule.title}: {signed} versions pulled before it were signed",
         evidence={"signed_before": signed, "was": "signed", "is": "unsigned"},
         source=entry.source,
         event_id=entry.event_id,

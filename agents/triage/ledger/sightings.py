@@ -304,7 +304,7 @@ def _digests_of(entries: tuple[str, ...]) -> dict[str, str]:
         parent: named[0].removeprefix(_DIGEST)
         for parent, given in versions.items()
         if len(given) == 2  # noqa: PLR2004 -- a version and a digest
-        and len(named := [one for one in given if not _is_name(one)]) == 1
+        and len(named := [name for name in given if not _is_name(name)]) == 1
     }
 
 

@@ -94,18 +94,26 @@ def _add(found: Found, line: str, options: InstallOptions, place: str, number: i
         line = f"{line[:2]} {_nested(line[3:].strip(), options, place)}"
     parsed = read_requirements(line, file=here, files=options.files)
     found.incomplete += [
-        re.sub(r"^[^:]+:1:", f"{place}:{number}:", one) for one in missing_files(parsed)
+        re.sub(r"^[^:]+:1:", f"{place}:{number}:", path) for path in missing_files(parsed)
     ]
-    for one in parsed.lines:
-        if one.error is not None:
-            where = f"{one.file}:{one.line}" if one.file else f"{place}:{number}"
-            found.incomplete.append(f"{where}: pip would refuse {one.text[:80]!r}: {one.error}")
+    for parsed_line in parsed.lines:
+        if parsed_line.error is not None:
+            where = (
+                f"{parsed_line.file}:{parsed_line.line}"
+                if parsed_line.file
+                else f"{place}:{number}"
+            )
+            found.incomplete.append(
+                f"{where}: pip would refuse {parsed_line.text[:80]!r}: {parsed_line.error}"
+            )
             continue
-        package = package_of(one)
+        package = package_of(parsed_line)
         if package is not None:
             found.packages.append(package)
-        if one.url is not None or (one.option is not None and one.option not in _FOLLOWED):
-            found.requirements.append(one.text[:4000])
+        if parsed_line.url is not None or (
+            parsed_line.option is not None and parsed_line.option not in _FOLLOWED
+        ):
+            found.requirements.append(parsed_line.text[:4000])
 
 
 def _nested(named: str, options: InstallOptions, place: str) -> str:
@@ -178,11 +186,11 @@ def _requirement_lines(words: list[str], found: Found, place: str) -> Iterator[s
 
 
 def _options(option: str, value: str, found: Found, place: str) -> Iterator[str]:
-    for one in value.split():
-        if "$" in one.partition("@")[2] or one.startswith("$"):
-            found.incomplete.append(f"{place}: {option} {one[:80]} is the value of a variable")
+    for word in value.split():
+        if "$" in word.partition("@")[2] or word.startswith("$"):
+            found.incomplete.append(f"{place}: {option} {word[:80]} is the value of a variable")
         else:
-            yield f"{option} {shlex.quote(one)}"
+            yield f"{option} {shlex.quote(word)}"
 
 
 def _arguments(words: list[str], found: Found, place: str) -> Iterator[str]:

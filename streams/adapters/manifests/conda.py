@@ -38,15 +38,17 @@ def read_environment(raw: bytes, options: InstallOptions) -> Found:
         raise refuse("no dependencies: not an environment of conda")
     found = Found(installer=Installer(name="conda"))
     _add_channels(found, texts(document.get("channels")))
-    asked = [one for entry in entries(document["dependencies"]) for one in texts(entry.get("pip"))]
+    asked = [
+        line for entry in entries(document["dependencies"]) for line in texts(entry.get("pip"))
+    ]
     plain = texts(document["dependencies"])
     if "channels" not in document and "python" in document and "name" not in document:
         # MLflow's python_env.yaml: all of it is for pip.
         asked += [*texts(document.get("build_dependencies")), *plain]
         plain = []
-    for one in plain:
-        match = _NAME.match(one.strip())
-        name = match[1] if match else one[:100]
+    for text in plain:
+        match = _NAME.match(text.strip())
+        name = match[1] if match else text[:100]
         if name.lower() not in _OWN:
             found.add_foreign("conda", name)
     if asked:
@@ -56,7 +58,7 @@ def read_environment(raw: bytes, options: InstallOptions) -> Found:
 
 
 def _add_channels(found: Found, channels: list[str]) -> None:
-    urls = tuple(one for one in channels if "://" in one)
+    urls = tuple(channel for channel in channels if "://" in channel)
     found.extra_index_urls = (*found.extra_index_urls, *urls)
 
 
@@ -83,7 +85,7 @@ def read_lock_file(raw: bytes, _options: InstallOptions) -> Found:
         raise refuse("no packages: not a conda-lock.yml")
     found = Found(installer=Installer(name="conda-lock"))
     channels = table(document.get("metadata")).get("channels")
-    _add_channels(found, [str(one.get("url") or "") for one in entries(channels)])
+    _add_channels(found, [str(channel.get("url") or "") for channel in entries(channels)])
     files: dict[tuple[str, str | None], list[File]] = {}
     for entry in entries(document["package"]):
         name, version = str(entry["name"]), word(entry.get("version"))

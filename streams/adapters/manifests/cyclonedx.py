@@ -49,19 +49,21 @@ def read(raw: bytes, _options: InstallOptions) -> Found:
         time=moment(metadata.get("timestamp")),
     )
     edges = {
-        str(one.get("ref")): texts(one.get("dependsOn"))
-        for one in entries(document.get("dependencies"))
+        str(dependency.get("ref")): texts(dependency.get("dependsOn"))
+        for dependency in entries(document.get("dependencies"))
     }
     root = word(table(metadata.get("component")).get("bom-ref"))
     components = [
-        _component(one) for one in _nested(document.get("components")) if _is_package(one)
+        _component(component)
+        for component in _nested(document.get("components"))
+        if _is_package(component)
     ]
     add_components(found, components, edges, [root] if root else [])
     return found
 
 
 def _nested(listed: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 -- any JSON value
-    stack = [(one, 1) for one in reversed(entries(listed))]
+    stack = [(item, 1) for item in reversed(entries(listed))]
     count = 0
     while stack:
         component, depth = stack.pop()
@@ -69,7 +71,7 @@ def _nested(listed: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 -- any JSO
         if count > _COMPONENTS or depth > _DEPTH:
             raise refuse(f"more than {_COMPONENTS:,} components, or nested deeper than {_DEPTH}")
         yield component
-        stack += [(one, depth + 1) for one in reversed(entries(component.get("components")))]
+        stack += [(inner, depth + 1) for inner in reversed(entries(component.get("components")))]
 
 
 def _is_package(component: dict[str, Any]) -> bool:
@@ -96,10 +98,10 @@ def _files(component: dict[str, Any]) -> list[File]:
     for reference in entries(component.get("externalReferences")):
         if reference.get("type") == "distribution":
             files += [
-                File(word(reference.get("url")), dict([_hash(one)]))
-                for one in entries(reference.get("hashes"))
+                File(word(reference.get("url")), dict([_hash(hash_entry)]))
+                for hash_entry in entries(reference.get("hashes"))
             ]
-    own = dict(_hash(one) for one in entries(component.get("hashes")))
+    own = dict(_hash(hash_entry) for hash_entry in entries(component.get("hashes")))
     return [*files, File(None, own)] if own else files
 
 
@@ -129,7 +131,8 @@ def _from_xml(raw: bytes) -> dict[str, Any]:
 
     def hashes(node: ET.Element) -> list[dict[str, Any]]:
         return [
-            {"alg": one.get("alg"), "content": one.text} for one in every(node, "hashes", "hash")
+            {"alg": entry.get("alg"), "content": entry.text}
+            for entry in every(node, "hashes", "hash")
         ]
 
     def component(node: ET.Element, depth: int = 1) -> dict[str, Any]:
@@ -141,18 +144,22 @@ def _from_xml(raw: bytes) -> dict[str, Any]:
             **{name: text(node, name) for name in ("name", "version", "purl")},
             "hashes": hashes(node),
             "externalReferences": [
-                {"type": one.get("type"), "url": text(one, "url"), "hashes": hashes(one)}
-                for one in every(node, "externalReferences", "reference")
+                {
+                    "type": reference.get("type"),
+                    "url": text(reference, "url"),
+                    "hashes": hashes(reference),
+                }
+                for reference in every(node, "externalReferences", "reference")
             ],
             "components": [
-                component(one, depth + 1) for one in every(node, "components", "component")
+                component(inner, depth + 1) for inner in every(node, "components", "component")
             ],
         }
 
     tools = [
-        {"name": text(one, "name"), "version": text(one, "version")}
+        {"name": text(tool, "name"), "version": text(tool, "version")}
         for path in (("tool",), ("components", "component"))
-        for one in every(root, "metadata", "tools", *path)
+        for tool in every(root, "metadata", "tools", *path)
     ]
     about = child(root, "metadata", "component")
     return {
@@ -161,12 +168,12 @@ def _from_xml(raw: bytes) -> dict[str, Any]:
             "tools": tools,
             "component": component(about) if about is not None else None,
         },
-        "components": [component(one) for one in every(root, "components", "component")],
+        "components": [component(entry) for entry in every(root, "components", "component")],
         "dependencies": [
             {
-                "ref": one.get("ref"),
-                "dependsOn": [inner.get("ref") for inner in every(one, "dependency")],
+                "ref": dependency.get("ref"),
+                "dependsOn": [inner.get("ref") for inner in every(dependency, "dependency")],
             }
-            for one in every(root, "dependencies", "dependency")
+            for dependency in every(root, "dependencies", "dependency")
         ],
     }

@@ -80,8 +80,8 @@ def mask_found(found: Found) -> None:
     """Mask the credentials of URLs, which events must not contain."""
     found.index_url = _masked(found.index_url)
     found.extra_index_urls = tuple(map(mask_credentials, found.extra_index_urls))
-    found.requirements = [mask_credentials(one) for one in found.requirements]
-    found.packages = [_masked_package(one) for one in found.packages]
+    found.requirements = [mask_credentials(requirement) for requirement in found.requirements]
+    found.packages = [_masked_package(package) for package in found.packages]
 
 
 def _masked(url: str | None) -> str | None:
@@ -132,15 +132,15 @@ def _parts(found: Found, limit: int) -> list[_Piece]:
         piece(entry.partition("==")[0]).lock[entry] = digests
     parts = [_Piece([], [], {})]
     used = items = 0
-    for one in pieces.values():
-        size = one.size()
-        weight = len(one.packages) + len(one.requirements)
+    for part in pieces.values():
+        size = part.size()
+        weight = len(part.packages) + len(part.requirements)
         if items and (used + size > limit or items + weight > PART_ITEMS):
             parts.append(_Piece([], [], {}))
             used = items = 0
         last = parts[-1]
-        last.packages.extend(one.packages)
-        last.requirements.extend(one.requirements)
-        last.lock.update(one.lock)
+        last.packages.extend(part.packages)
+        last.requirements.extend(part.requirements)
+        last.lock.update(part.lock)
         used, items = used + size, items + weight
     return parts

@@ -130,12 +130,12 @@ def table(value: Any) -> dict[str, Any]:  # noqa: ANN401 -- any value of TOML, Y
 
 def entries(value: Any) -> list[dict[str, Any]]:  # noqa: ANN401 -- any value of TOML, YAML or JSON
     """Return the mappings in a list; none for anything else, such as null."""
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def texts(value: Any) -> list[str]:  # noqa: ANN401 -- any value of TOML, YAML or JSON
     """Return the texts in a list; none for anything else, such as null."""
-    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 def word(value: Any) -> str | None:  # noqa: ANN401 -- any value of TOML, YAML or JSON

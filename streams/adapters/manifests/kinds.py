@@ -223,8 +223,8 @@ def _keys(*names: str, also: tuple[str, ...] = ()) -> Callable[[Content], bool]:
 def _pip_list(content: Content) -> bool:
     document = content.json if content.mentions('"name"') else None
     if isinstance(document, list) and document:
-        return all(isinstance(one, dict) and {"name", "version"} <= one.keys() <= _LISTED
-                   for one in document)  # fmt: skip
+        return all(isinstance(entry, dict) and {"name", "version"} <= entry.keys() <= _LISTED
+                   for entry in document)  # fmt: skip
     return re.match(r"Package\s+Version\b.*\n-{3}", content.text) is not None
 
 

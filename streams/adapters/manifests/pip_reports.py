@@ -167,12 +167,12 @@ def read_list(raw: bytes, _options: InstallOptions) -> Found:
     return Found(
         packages=[
             Package(
-                name=one.name,
-                version=one.version,
-                editable=one.editable_project_location is not None,
-                direct=one.editable_project_location is not None,
+                name=item.name,
+                version=item.version,
+                editable=item.editable_project_location is not None,
+                direct=item.editable_project_location is not None,
             )
-            for one in listed
+            for item in listed
         ],
         installer=Installer(name="pip"),
     )

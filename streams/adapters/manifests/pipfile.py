@@ -20,7 +20,7 @@ def read_lock_file(raw: bytes, _options: InstallOptions) -> Found:
     if "_meta" not in document:
         raise refuse("no _meta: not a Pipfile.lock")
     found = _with_sources(entries(table(document["_meta"]).get("sources")))
-    indexes = {one.get("name"): one.get("url") for one in
+    indexes = {source.get("name"): source.get("url") for source in
                entries(table(document["_meta"]).get("sources"))}  # fmt: skip
     for category, packages in document.items():
         if category.startswith("_"):
@@ -37,7 +37,7 @@ def read(raw: bytes, _options: InstallOptions) -> Found:
         raise refuse("no packages and source: not a Pipfile")
     sources = entries(document.get("source"))
     found = _with_sources(sources)
-    indexes = {one.get("name"): one.get("url") for one in sources}
+    indexes = {source.get("name"): source.get("url") for source in sources}
     for category, packages in document.items():
         if category in {"source", "requires", "scripts", "pipenv"}:
             continue
@@ -48,15 +48,15 @@ def read(raw: bytes, _options: InstallOptions) -> Found:
 
 
 def _with_sources(sources: list[dict[str, Any]]) -> Found:
-    urls = [str(one["url"]) for one in sources if one.get("url")]
+    urls = [str(source["url"]) for source in sources if source.get("url")]
     found = Found(
         installer=Installer(name="pipenv"),
         index_url=urls[0] if urls else None,
         extra_index_urls=tuple(urls[1:]),
     )
-    for one in sources:
-        host = urlsplit(str(one.get("url") or "")).hostname
-        if one.get("verify_ssl") is False and host:
+    for source in sources:
+        host = urlsplit(str(source.get("url") or "")).hostname
+        if source.get("verify_ssl") is False and host:
             found.requirements.append(f"--trusted-host {host}")
     return found
 

@@ -25,12 +25,12 @@ def files_of(entry: Mapping[str, Any]) -> list[File]:
     if isinstance(entry.get("archive"), dict):
         found.append(entry["archive"])
     files = []
-    for one in found:
-        digests = dict(one.get("hashes", {}))
-        kind, colon, value = str(one.get("hash", "")).partition(":")
+    for file in found:
+        digests = dict(file.get("hashes", {}))
+        kind, colon, value = str(file.get("hash", "")).partition(":")
         if colon:
             digests[kind] = value
-        files.append(File(one.get("url") or one.get("path"), digests))
+        files.append(File(file.get("url") or file.get("path"), digests))
     return files
 
 
@@ -71,7 +71,9 @@ def read_document(document: Mapping[str, Any]) -> Found:
                 name=entry["name"],
                 version=version,
                 index_url=entry.get("index"),
-                requires_dist=tuple(one["name"] for one in entry.get("dependencies", ())),
+                requires_dist=tuple(
+                    dependency["name"] for dependency in entry.get("dependencies", ())
+                ),
                 attestations=(),
                 **fields,
             )

@@ -46,18 +46,20 @@ def read_document(document: Mapping[str, Any], place: str) -> Found:
     if isinstance(own, str):
         # `acme[gpu]` among its own extras means the project itself.
         name = canonical_name(own)
-        found.packages = [one for one in found.packages if canonical_name(one.name) != name]
+        found.packages = [
+            package for package in found.packages if canonical_name(package.name) != name
+        ]
     return found
 
 
 def _read_uv(found: Found, uv: Mapping[str, Any], place: str) -> None:
     declare(found, texts(uv.get("dev-dependencies")), place)
-    urls = [(one.get("url"), bool(one.get("default"))) for one in entries(uv.get("index"))]
+    urls = [(index.get("url"), bool(index.get("default"))) for index in entries(uv.get("index"))]
     _add_indexes(found, urls)
     _add_indexes(found, [(uv.get("index-url"), True)])
     _add_indexes(found, [(url, False) for url in texts(uv.get("extra-index-url"))])
-    _replace_sources(found, table(uv.get("sources")), {one.get("name"): one.get("url")
-                     for one in entries(uv.get("index"))})  # fmt: skip
+    _replace_sources(found, table(uv.get("sources")), {index.get("name"): index.get("url")
+                     for index in entries(uv.get("index"))})  # fmt: skip
 
 
 def _add_indexes(found: Found, urls: list[tuple[Any, bool]]) -> None:
@@ -78,7 +80,8 @@ def _replace_sources(found: Found, sources: Mapping[str, Any], indexes: Mapping[
         source = by_name.get(canonical_name(package.name))
         listed = entries(source if isinstance(source, list) else [source])
         packages.extend(
-            msgspec.structs.replace(package, **_source(one, indexes)) for one in listed or [{}]
+            msgspec.structs.replace(package, **_source(location, indexes))
+            for location in listed or [{}]
         )
     found.packages = packages
 
@@ -104,9 +107,9 @@ def _source(source: Mapping[str, Any], indexes: Mapping[Any, Any]) -> dict[str, 
 
 def _read_poetry(found: Found, poetry: Mapping[str, Any]) -> None:
     sources = entries(poetry.get("source"))
-    _add_indexes(found, [(one.get("url"), one.get("priority") in {"primary", "default"}
-                          or bool(one.get("default"))) for one in sources])  # fmt: skip
-    indexes = {one.get("name"): one.get("url") for one in sources}
+    _add_indexes(found, [(source.get("url"), source.get("priority") in {"primary", "default"}
+                          or bool(source.get("default"))) for source in sources])  # fmt: skip
+    indexes = {source.get("name"): source.get("url") for source in sources}
     tables = [table(poetry.get("dependencies")), table(poetry.get("dev-dependencies"))]
     tables += [table(table(group).get("dependencies")) for group in
                table(poetry.get("group")).values()]  # fmt: skip
@@ -117,9 +120,9 @@ def _read_poetry(found: Found, poetry: Mapping[str, Any]) -> None:
 
 
 def _poetry_packages(name: str, wanted: Any, indexes: Mapping[Any, Any]) -> Iterator[Package]:  # noqa: ANN401 -- any value of TOML
-    for one in wanted if isinstance(wanted, list) else [wanted]:
-        fields = _source(one, indexes) if isinstance(one, dict) else {}
-        text = str(one.get("version") or "") if isinstance(one, dict) else str(one)
+    for item in wanted if isinstance(wanted, list) else [wanted]:
+        fields = _source(item, indexes) if isinstance(item, dict) else {}
+        text = str(item.get("version") or "") if isinstance(item, dict) else str(item)
         pin = text.removeprefix("==").strip()
         exact = pin[:1].isdigit() and all(sign not in pin for sign in "*,|<>~^ ")
         yield Package(name=name, version=pin if exact else None, requested=True, **fields)
@@ -127,10 +130,12 @@ def _poetry_packages(name: str, wanted: Any, indexes: Mapping[Any, Any]) -> Iter
 
 def _read_pdm(found: Found, pdm: Mapping[str, Any], place: str) -> None:
     for group in table(pdm.get("dev-dependencies")).values():
-        declare(found, [one.removeprefix("-e ").strip() for one in texts(group)], place)
-    _add_indexes(found, [(one.get("url"), one.get("name") == "pypi")
-                         for one in entries(pdm.get("source"))])  # fmt: skip
-    for one in entries(pdm.get("source")):
-        host = urlsplit(str(one.get("url") or "")).hostname
-        if one.get("verify_ssl") is False and host:
+        declare(
+            found, [requirement.removeprefix("-e ").strip() for requirement in texts(group)], place
+        )
+    _add_indexes(found, [(source.get("url"), source.get("name") == "pypi")
+                         for source in entries(pdm.get("source"))])  # fmt: skip
+    for source in entries(pdm.get("source")):
+        host = urlsplit(str(source.get("url") or "")).hostname
+        if source.get("verify_ssl") is False and host:
             found.requirements.append(f"--trusted-host {host}")

@@ -21,7 +21,7 @@ def read(raw: bytes, _options: InstallOptions) -> Found:
     Source: the reference implementation of PEP 723, whose pattern this is.
     """
     text = raw.decode("utf-8-sig").replace("\r\n", "\n")
-    blocks = [one for one in _BLOCK.finditer(text) if one["type"] == "script"]
+    blocks = [block for block in _BLOCK.finditer(text) if block["type"] == "script"]
     if len(blocks) != 1:
         raise refuse(f"{len(blocks)} script blocks of metadata, where one has to be")
     lines = blocks[0]["content"].splitlines()

@@ -99,7 +99,9 @@ def add_requirements(found: Found, parsed: Requirements) -> None:
     index = parsed.option_values("index-url")
     found.index_url = index[-1] if index else found.index_url
     found.extra_index_urls = (*found.extra_index_urls, *parsed.option_values("extra-index-url"))
-    found.packages.extend(one for one in map(package_of, parsed.lines) if one is not None)
+    found.packages.extend(
+        package for package in map(package_of, parsed.lines) if package is not None
+    )
     found.incomplete.extend(refused_lines(parsed))
     found.incomplete.extend(missing_files(parsed))
 
@@ -112,7 +114,7 @@ def declare(found: Found, requirements: Iterable[str], place: str) -> None:
         requirements: In the syntax of PEP 508.
         place: Their location, for those that can't be read.
     """
-    text = "\n".join(one.replace("\n", " ") for one in requirements)
+    text = "\n".join(requirement.replace("\n", " ") for requirement in requirements)
     parsed = read_requirements(text)
     for line in parsed.lines:
         if line.error is not None:

@@ -45,14 +45,18 @@ def read(raw: bytes, _options: InstallOptions) -> Found:
 def _read_document(document: dict[str, Any]) -> Found:
     info = table(document.get("creationInfo"))
     tool = next(
-        (one[5:].strip() for one in texts(info.get("creators")) if one[:5] == "Tool:"), None
+        (creator[5:].strip() for creator in texts(info.get("creators")) if creator[:5] == "Tool:"),
+        None,
     )
     found = Found(installer=Installer(name=tool), time=moment(info.get("created")))
     edges: dict[str, list[str]] = {}
     roots = set(texts(document.get("documentDescribes")))
-    for one in entries(document.get("relationships")):
-        left, right = str(one.get("spdxElementId")), str(one.get("relatedSpdxElement"))
-        match one.get("relationshipType"):
+    for relationship in entries(document.get("relationships")):
+        left, right = (
+            str(relationship.get("spdxElementId")),
+            str(relationship.get("relatedSpdxElement")),
+        )
+        match relationship.get("relationshipType"):
             case "DESCRIBES":
                 roots.add(right)
             case "DEPENDS_ON" | "CONTAINS":
@@ -61,25 +65,27 @@ def _read_document(document: dict[str, Any]) -> Found:
                 edges.setdefault(right, []).append(left)
     packages = entries(document.get("packages"))
     # The subject of the document does not count as a package if there are others.
-    about = {word(one.get("SPDXID")) for one in packages} & roots
+    about = {word(package.get("SPDXID")) for package in packages} & roots
     if len(about) == len(packages):
         about = set()
-    components = [_component(one) for one in packages if word(one.get("SPDXID")) not in about]
+    components = [
+        _component(package) for package in packages if word(package.get("SPDXID")) not in about
+    ]
     add_components(found, components, edges, [*roots, word(document.get("SPDXID")) or ""])
     return found
 
 
 def _component(package: dict[str, Any]) -> Component:
     purls = [
-        word(one.get("referenceLocator"))
-        for one in entries(package.get("externalRefs"))
-        if one.get("referenceType") == "purl"
+        word(external_ref.get("referenceLocator"))
+        for external_ref in entries(package.get("externalRefs"))
+        if external_ref.get("referenceType") == "purl"
     ]
     digests = {
-        str(one.get("algorithm") or "").replace("-", "").lower(): str(
-            one.get("checksumValue") or ""
+        str(checksum.get("algorithm") or "").replace("-", "").lower(): str(
+            checksum.get("checksumValue") or ""
         )
-        for one in entries(package.get("checksums"))
+        for checksum in entries(package.get("checksums"))
     }
     url = word(package.get("downloadLocation"))
     return Component(
@@ -95,43 +101,49 @@ def _read_graph(document: dict[str, Any]) -> Found:
     """Return the packages of SPDX 3, whose elements are one list of objects."""
     elements = entries(document["@graph"])
     created = next(
-        (one.get("created") for one in elements if one.get("type") == "CreationInfo"), None
+        (element.get("created") for element in elements if element.get("type") == "CreationInfo"),
+        None,
     )
     found = Found(installer=Installer(name="spdx"), time=moment(created))
     edges: dict[str, list[str]] = {}
     roots: list[str] = []
     components: list[Component] = []
-    for one in elements:
-        kind = str(one.get("type") or one.get("@type") or "")
+    for element in elements:
+        kind = str(element.get("type") or element.get("@type") or "")
         if kind.endswith("Package"):
-            components.append(_graph_component(one))
+            components.append(_graph_component(element))
         elif kind.endswith(("Sbom", "SpdxDocument")):
-            roots += texts(one.get("rootElement"))
-        elif kind.endswith("Relationship") and one.get("relationshipType") in {
+            roots += texts(element.get("rootElement"))
+        elif kind.endswith("Relationship") and element.get("relationshipType") in {
             "dependsOn",
             "contains",
         }:
-            edges.setdefault(str(one.get("from")), []).extend(texts(one.get("to")))
-    about = {one.reference for one in components} & set(roots)
+            edges.setdefault(str(element.get("from")), []).extend(texts(element.get("to")))
+    about = {component.reference for component in components} & set(roots)
     if len(about) == len(components):
         about = set()
-    add_components(found, [one for one in components if one.reference not in about], edges, roots)
+    add_components(
+        found,
+        [component for component in components if component.reference not in about],
+        edges,
+        roots,
+    )
     return found
 
 
 def _graph_component(element: dict[str, Any]) -> Component:
     purl = next(
         (
-            word(one.get("identifier"))
-            for one in entries(element.get("externalIdentifier"))
-            if one.get("externalIdentifierType") in {"packageUrl", "purl"}
+            word(identifier.get("identifier"))
+            for identifier in entries(element.get("externalIdentifier"))
+            if identifier.get("externalIdentifierType") in {"packageUrl", "purl"}
         ),
         None,
     )
     digests = {
-        str(one.get("algorithm") or "").lower(): str(one.get("hashValue") or "")
-        for one in entries(element.get("verifiedUsing"))
-        if one.get("hashValue")
+        str(integrity.get("algorithm") or "").lower(): str(integrity.get("hashValue") or "")
+        for integrity in entries(element.get("verifiedUsing"))
+        if integrity.get("hashValue")
     }
     url = word(element.get("software_downloadLocation"))
     return Component(

@@ -22,17 +22,19 @@ def read(raw: bytes, _options: InstallOptions) -> Found:
         )
     )
     edges: dict[str, list[str]] = {}
-    for one in entries(document.get("artifactRelationships")):
-        if one.get("type") == "dependency-of":
-            edges.setdefault(str(one.get("child")), []).append(str(one.get("parent")))
+    for relationship in entries(document.get("artifactRelationships")):
+        if relationship.get("type") == "dependency-of":
+            edges.setdefault(str(relationship.get("child")), []).append(
+                str(relationship.get("parent"))
+            )
     components = [
         Component(
-            name=word(one.get("name")) or "(no name)",
-            version=word(one.get("version")),
-            purl=word(one.get("purl")),
-            reference=word(one.get("id")),
+            name=word(artifact.get("name")) or "(no name)",
+            version=word(artifact.get("version")),
+            purl=word(artifact.get("purl")),
+            reference=word(artifact.get("id")),
         )
-        for one in entries(document["artifacts"])
+        for artifact in entries(document["artifacts"])
     ]
     add_components(found, components, edges, [])
     return found

@@ -30,10 +30,12 @@ def read_document(document: Mapping[str, Any]) -> Found:
     dependencies, in any extra or group, are the requested packages.
     """
     found = Found(installer=Installer(name="uv"))
-    members = {canonical_name(one) for one in texts(table(document.get("manifest")).get("members"))}
+    members = {
+        canonical_name(member) for member in texts(table(document.get("manifest")).get("members"))
+    }
     listed = entries(document.get("package"))
-    own = [one for one in listed if _is_own(one, members)]
-    wanted = {name for one in own for name in _wanted(one)}
+    own = [package for package in listed if _is_own(package, members)]
+    wanted = {name for package in own for name in _wanted(package)}
     for entry in listed:
         if not _is_own(entry, members):
             _add(found, entry, wanted)
@@ -55,7 +57,7 @@ def _wanted(entry: Mapping[str, Any]) -> Iterator[str]:
     for name in ("optional-dependencies", "dev-dependencies"):
         groups.extend(table(entry.get(name)).values())
     for group in groups:
-        yield from (canonical_name(one["name"]) for one in group)
+        yield from (canonical_name(dependency["name"]) for dependency in group)
 
 
 def _add(found: Found, entry: Mapping[str, Any], wanted: set[str]) -> None:
@@ -83,7 +85,7 @@ def _add(found: Found, entry: Mapping[str, Any], wanted: set[str]) -> None:
             version=version,
             requested=canonical_name(entry["name"]) in wanted,
             index_url=source.get("registry"),
-            requires_dist=tuple(one["name"] for one in entry.get("dependencies", ())),
+            requires_dist=tuple(dependency["name"] for dependency in entry.get("dependencies", ())),
             **fields,
         )
     )

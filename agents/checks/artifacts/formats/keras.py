@@ -201,7 +201,7 @@ def _judge_mapping(scan: Scan, mapping: dict[Any, Any], path: str, lambdas: list
         )
     if any(_LOOKUPS.match(part) for part in named):
         _judge_lookup(scan, inner, path)
-    elif any(_TOKENIZERS.search(one) for one in named):
+    elif any(_TOKENIZERS.search(part) for part in named):
         _judge_tokenizer(scan, inner, path)
     if named & {"HubLayer", "KerasLayer"} and isinstance(inner.get("handle"), str):
         scan.report(

@@ -69,7 +69,9 @@ def in_snapshot(path: str, siblings: frozenset[str], name: str) -> bool:
     if not blobs or (before and not before.endswith("/")):
         return False
     snapshots = f"{before}snapshots/"
-    return any(one.startswith(snapshots) and one.endswith(f"/{name}") for one in siblings)
+    return any(
+        sibling.startswith(snapshots) and sibling.endswith(f"/{name}") for sibling in siblings
+    )
 
 
 FORMAT: Final = Format(name="link", matches=matches, parse=parse, rules=("TW-FILE-LINK-OUTSIDE",))

@@ -287,6 +287,8 @@ def _walk(scan: Scan, document: object) -> _Walk:
                 (f"{path}[{index}]"[:400], inner)
                 for index, inner in reversed(list(enumerate(value)))
                 if isinstance(inner, dict)
-                or (isinstance(inner, list) and any(isinstance(one, dict | list) for one in inner))
+                or (
+                    isinstance(inner, list) and any(isinstance(item, dict | list) for item in inner)
+                )
             )
     return _Walk(document, found, whole=True)

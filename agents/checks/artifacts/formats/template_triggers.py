@@ -37,9 +37,9 @@ def triggered(tree: nodes.Template) -> Iterator[tuple[str, bool, int]]:
         if _on_words(choice.test):
             told = (
                 " ".join(
-                    one.value
-                    for one in choice.expr1.find_all(nodes.Const)
-                    if isinstance(one.value, str)
+                    constant.value
+                    for constant in choice.expr1.find_all(nodes.Const)
+                    if isinstance(constant.value, str)
                 )
                 if not isinstance(choice.expr1, nodes.Const)
                 else str(choice.expr1.value)
@@ -50,23 +50,30 @@ def triggered(tree: nodes.Template) -> Iterator[tuple[str, bool, int]]:
 
 def _on_words(test: nodes.Node) -> bool:
     """Return whether a condition asks for words in what a user says, or for the date."""
-    names = {one.name for one in test.find_all(nodes.Name)}
-    names |= {one.attr for one in test.find_all(nodes.Getattr)}
+    names = {name.name for name in test.find_all(nodes.Name)}
+    names |= {attribute.attr for attribute in test.find_all(nodes.Getattr)}
     if isinstance(test, nodes.Name):
         names.add(test.name)
     if isinstance(test, nodes.Getattr):
         names.add(test.attr)
     constants = {
-        one.value
-        for one in test.find_all(nodes.Const)
-        if isinstance(one.value, str) and one.value not in ("content", "role", "text", "type")
+        constant.value
+        for constant in test.find_all(nodes.Const)
+        if isinstance(constant.value, str)
+        and constant.value not in ("content", "role", "text", "type")
     }
-    keys = {one.value for one in test.find_all(nodes.Const) if isinstance(one.value, str)}
+    keys = {
+        constant.value for constant in test.find_all(nodes.Const) if isinstance(constant.value, str)
+    }
     compares = isinstance(test, nodes.Compare) or any(test.find_all((nodes.Compare, nodes.Call)))
     if names & _DATES and compares and constants:
         return True
     asks = bool((names | keys) & _TEXTS) and not keys & {"role"} and "role" not in names
-    words = {one for one in constants if not _TOKEN.search(one) and len(one) > 2}  # noqa: PLR2004 -- a word
+    words = {
+        constant
+        for constant in constants
+        if not _TOKEN.search(constant) and len(constant) > 2  # noqa: PLR2004 -- a word
+    }
     searches = any(
         operand.op in ("in", "eq")
         for compare in ([test] if isinstance(test, nodes.Compare) else test.find_all(nodes.Compare))

@@ -44,13 +44,13 @@ def report_tokenizer(scan: Scan, document: dict[str, Any]) -> None:
                 _shared(scan, token, numbers[number], number)
                 break
     added = document.get("added_tokens")
-    for one in added if isinstance(added, list) else ():
-        content = one.get("content") if isinstance(one, dict) else None
+    for entry in added if isinstance(added, list) else ():
+        content = entry.get("content") if isinstance(entry, dict) else None
         if not isinstance(content, str):
             continue
         if _ADDRESS.search(content):
             _inserts(scan, "an added token", content)
-        number = one.get("id")
+        number = entry.get("id")
         if isinstance(number, int) and numbers.setdefault(number, content) != content:
             _shared(scan, content, numbers[number], number)
             break

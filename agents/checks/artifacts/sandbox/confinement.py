@@ -220,7 +220,7 @@ def _filter_calls(libc: Any) -> bool:  # noqa: ANN401 -- the same
     if known is None:
         return False
     architecture, column = known
-    numbers = sorted(one[column] for one in _FORBIDDEN.values() if one[column] is not None)  # type: ignore[type-var]  # none is None here
+    numbers = sorted(call[column] for call in _FORBIDDEN.values() if call[column] is not None)  # type: ignore[type-var]  # none is None here
     code = [
         (0x20, 0, 0, 4),  # the architecture
         (0x15, 1, 0, architecture),
@@ -239,6 +239,8 @@ def _filter_calls(libc: Any) -> bool:  # noqa: ANN401 -- the same
     for number in numbers:
         code += [(0x15, 0, 1, number or 0), (0x06, 0, 0, _ERRNO | _EPERM)]
     code.append((0x06, 0, 0, _ALLOW))
-    program = ctypes.create_string_buffer(b"".join(struct.pack("<HBBI", *one) for one in code))
+    program = ctypes.create_string_buffer(
+        b"".join(struct.pack("<HBBI", *instruction) for instruction in code)
+    )
     filters = ctypes.create_string_buffer(struct.pack("@HP", len(code), ctypes.addressof(program)))
     return bool(libc.prctl(_SECCOMP, 2, filters, 0, 0) == 0)

@@ -237,8 +237,12 @@ class Sandbox:
                         level = logging.WARNING if "without" in report.confinement else logging.INFO
                         _log.log(level, "a scanning process is confined: %s", report.confinement)
                     # What was reported during the scan stays reported, whatever ended it.
-                    known = {(one.rule_id, one.locator) for one in report.detections}
-                    lost = tuple(one for one in heard if (one.rule_id, one.locator) not in known)
+                    known = {(reported.rule_id, reported.locator) for reported in report.detections}
+                    lost = tuple(
+                        reported
+                        for reported in heard
+                        if (reported.rule_id, reported.locator) not in known
+                    )
                     if lost:
                         detections = (*lost, *report.detections)
                         verdict = max(report.verdict, verdict_of(lost), key=_GRAVITY.index)
