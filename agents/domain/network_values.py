@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from agents.domain.hosts import KNOWN_HOSTS, below, is_local, read_place
+from agents.domain.hosts import KNOWN_HOSTS, below, is_local, read_address
 
 CARRIERS: Final = ("arguments", "code", "line", "string", "text")
 """Values of a finding's evidence that hold text of the payload itself."""
@@ -97,7 +97,7 @@ def defanged(text: str) -> str:
 def _in_text(text: str) -> Iterator[NetworkValue]:
     for match in _URL.finditer(text):
         url = match.group().rstrip(_TRAILING)
-        host = read_place(url).host
+        host = read_address(url).host
         named = list(_of_host(host))
         if named:
             yield NetworkValue(kind="url", value=_without_user(url))

@@ -247,12 +247,12 @@ def check_attestations(seen: Sequence[Seen]) -> tuple[Check, list[Detection], di
         seen: The packages; those without attestations are skipped.
 
     Returns:
-        The check, the findings, and the verified publishers by place in `seen`.
+        The check, the findings, and the verified publishers by index in `seen`.
     """
     found: list[Detection] = []
     publishers: dict[int, str] = {}
     verified = unsure = 0
-    for place, entry in enumerate(seen):
+    for index, entry in enumerate(seen):
         package = entry.package
         if not package.attestations:
             continue
@@ -270,7 +270,7 @@ def check_attestations(seen: Sequence[Seen]) -> tuple[Check, list[Detection], di
                 break
             verified += 1
             if result.publisher:
-                publishers[place] = result.publisher
+                publishers[index] = result.publisher
     if found:
         check = Check(name="attestations", status=Status.FAIL, detail=found[0].description[:300])
     elif unsure:
@@ -375,17 +375,17 @@ def _bundle_bytes(path: Path, bundle: Path | bytes | None) -> bytes:
     if isinstance(bundle, bytes):
         return bundle
     names = (".sigstore.json", ".sigstore", ".publish.attestation", ".provenance")
-    places = [bundle] if bundle is not None else [Path(f"{path}{end}") for end in names]
-    for place in places:
-        if place.is_file():
+    paths = [bundle] if bundle is not None else [Path(f"{path}{end}") for end in names]
+    for candidate in paths:
+        if candidate.is_file():
             try:
-                return place.read_bytes()
+                return candidate.read_bytes()
             except OSError as error:
                 raise UnfinishedVerificationError(
-                    f"can't be read ({error.strerror})", where=str(place)
+                    f"can't be read ({error.strerror})", where=str(candidate)
                 ) from error
     raise UnverifiedDistributionError(
         "no sigstore bundle or attestation was found",
-        where=str(path),
+        where=str(candidate),
         remedy="name it with --signature, or put it beside the file as <file>.sigstore.json",
     )

@@ -67,9 +67,9 @@ def check_packages(event: Event[PackageInstall], knowledge: Knowledge) -> Outcom
     found: list[Detection] = []
 
     origin, origin_found, outside = check_origin(data, seen, policy)
-    for place in outside:
-        entry = seen[place]
-        seen[place] = Seen(
+    for index in outside:
+        entry = seen[index]
+        seen[index] = Seen(
             entry.package,
             entry.name,
             component_key("pypi", entry.name),

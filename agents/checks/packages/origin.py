@@ -20,7 +20,7 @@ from agents.checks.packages.popularity import name_table
 from agents.checks.packages.seen import Seen, detect
 from agents.checks.packages.versions import canonical_name, crowds_out
 from agents.domain.detection import Detection
-from agents.domain.hosts import imitates, read_place
+from agents.domain.hosts import imitates, read_address
 from schemas.assessments import Check
 from schemas.components import component_key
 from schemas.events import Package, PackageInstall
@@ -128,8 +128,8 @@ def _file_from_elsewhere(
     ):
         return True
     # The host as written: the encoded form hides an imitation.
-    place = read_place(package.url)
-    return origin.userinfo or imitates(place.host, hosts) is not None
+    address = read_address(package.url)
+    return origin.userinfo or imitates(address.host, hosts) is not None
 
 
 def _beside(origin: Origin, index: Origin) -> bool:
@@ -191,14 +191,14 @@ def check_origin(
     found: list[Detection] = []
     outside: set[int] = set()
     unsure = 0
-    for place, entry in enumerate(seen):
+    for index, entry in enumerate(seen):
         if entry.local:
             continue
         if entry.internal:
             inside = came_from_inside(entry, data, policy)
             version = entry.package.version
             if inside is False:
-                outside.add(place)
+                outside.add(index)
                 found.append(_confused(entry, data, policy))
             elif version and crowds_out(version):
                 found.append(

@@ -45,8 +45,8 @@ def split_options(line: str) -> tuple[str, str]:
     """Return the requirement, and its options: all from the first word with a dash."""
     if line.startswith("-"):
         return "", line
-    place = line.find(" -")
-    return (line, "") if place < 0 else (line[:place], line[place + 1 :])
+    at = line.find(" -")
+    return (line, "") if at < 0 else (line[:at], line[at + 1 :])
 
 
 def _by_prefix(written: str) -> str:

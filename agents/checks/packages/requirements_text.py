@@ -56,10 +56,10 @@ def _without_comment(line: str) -> str:
     A pattern such as pip's, a run of white space and then `#`, takes quadratic time on a run
     without one.
     """
-    place = line.find("#")
-    while place > 0 and not line[place - 1].isspace():
-        place = line.find("#", place + 1)
-    return (line if place < 0 else line[:place]).strip()
+    at = line.find("#")
+    while at > 0 and not line[at - 1].isspace():
+        at = line.find("#", at + 1)
+    return (line if at < 0 else line[:at]).strip()
 
 
 def logical_lines(text: str) -> Iterator[tuple[int, str]]:

@@ -139,7 +139,7 @@ def sightings(
     Args:
         event: The event.
         seen: Its packages.
-        attested: Verified publishers by place in `seen`.
+        attested: Verified publishers by index in `seen`.
     """
     data = event.data
     tenant, occurred = event.tenantid, event.time
@@ -149,11 +149,11 @@ def sightings(
     head = b"".join(map(length_prefixed, ("obs", tenant, _day(occurred))))
     tail = length_prefixed(system)
     result: list[Sighting] = []
-    for place, entry in enumerate(seen):
+    for index, entry in enumerate(seen):
         package = entry.package
         digest = entry.digest
         version = package.version
-        publisher = publisher_key(package, tenant, attested.get(place))
+        publisher = publisher_key(package, tenant, attested.get(index))
         origin = origin_of(package, data)
         rest = _encoded(version or "") + length_prefixed(digest or "") + tail
         sighting = Sighting(

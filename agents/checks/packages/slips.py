@@ -105,25 +105,25 @@ def one_edit(name: str, target: str) -> tuple[str, int] | None:
 
 
 def _exchanged(name: str, target: str) -> tuple[str, int] | None:
-    places = [index for index, (a, b) in enumerate(zip(name, target, strict=True)) if a != b]
-    place = places[0] if places else 0
-    pair = (name[place], target[place])
+    positions = [index for index, (a, b) in enumerate(zip(name, target, strict=True)) if a != b]
+    position = positions[0] if positions else 0
+    pair = (name[position], target[position])
     digits = (pair[0].isdigit(), pair[1].isdigit())
-    if len(places) == _PAIR and places[1] == place + 1:
-        if pair != (target[place + 1], name[place + 1]):
+    if len(positions) == _PAIR and positions[1] == position + 1:
+        if pair != (target[position + 1], name[position + 1]):
             return None
         return "transposed letters", WEAK if any(digits) else STRONG
-    if len(places) != 1:
+    if len(positions) != 1:
         return None
-    last = place == len(target) - 1
+    last = position == len(target) - 1
     close = pair in _NEIGHBOURS or pair in _SOUNDS
     if all(digits):
         return "another number", WEAK
     if digits[0]:
-        return "a digit for a letter", WEAK if last or not place else PLAIN
+        return "a digit for a letter", WEAK if last or not position else PLAIN
     if digits[1]:
         return "a letter for a digit", WEAK if last else PLAIN
-    if place == 0:
+    if position == 0:
         return "another first letter", WEAK if pair in _NEIGHBOURS else INSIGNIFICANT
     if last:
         return "another last letter", PLAIN if close else WEAK
@@ -135,20 +135,20 @@ def _exchanged(name: str, target: str) -> tuple[str, int] | None:
 def _lengthened(name: str, target: str) -> tuple[str, int] | None:
     added = len(name) > len(target)
     longer, shorter = (name, target) if added else (target, name)
-    place = next(
+    position = next(
         (i for i, (a, b) in enumerate(zip(longer, shorter, strict=False)) if a != b), len(shorter)
     )
-    if longer[place + 1 :] != shorter[place:]:
+    if longer[position + 1 :] != shorter[position:]:
         return None
-    letter = longer[place]
-    around = {*longer[max(place - 1, 0) : place], *longer[place + 1 : place + 2]}
+    letter = longer[position]
+    around = {*longer[max(position - 1, 0) : position], *longer[position + 1 : position + 2]}
     if letter.isdigit():
         return "number added" if added else "number left out", WEAK
     if letter in around:
         return "doubled letter" if added else "letter left out", STRONG
-    if place == 0:
+    if position == 0:
         return "letter added in front" if added else "first letter left out", WEAK
-    if place == len(shorter):
+    if position == len(shorter):
         if letter == "s":
             return "plural" if added else "singular", WEAK if added else PLAIN
         return "letter added" if added else "letter left out", WEAK if added else PLAIN

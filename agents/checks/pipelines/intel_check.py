@@ -37,7 +37,7 @@ def check_intel(subject: RunSubject, sources: list[RunSource], knowledge: Knowle
         for key in (vendor_key(source), *(f"sha256:{d}" for d in _all_digests(source))):
             if key:
                 ask(key, None, None)
-        host = source.place.host if domain_key(source) else ""
+        host = source.address.host if domain_key(source) else ""
         labels = host.split(".")
         for start in range(min(len(labels) - 1, MAX_PARENT_DOMAINS)):
             name = ".".join(labels[start:])

@@ -57,7 +57,7 @@ def source_version(source: RunSource, stage: str | None) -> str | None:
         return "crawl"
     if not source.url:
         return None
-    match = _RELEASE.search(source.place.path.partition("?")[0])
+    match = _RELEASE.search(source.address.path.partition("?")[0])
     return match[1] if match else None
 
 
@@ -226,7 +226,7 @@ def _see_source(
     """Record the sightings of one data source and return its keys."""
     dataset, domain, vendor = dataset_key(source, tenant), domain_key(source), vendor_key(source)
     digest = source.digest or source.pinned
-    origin = source.place.host or None
+    origin = source.address.host or None
     keys = [dataset]
     # The vendor is not a publisher of the dataset's registry: it has its own sighting.
     version = source_version(source, stage)

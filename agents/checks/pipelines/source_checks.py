@@ -18,7 +18,7 @@ from agents.checks.pipelines.sources import (
 )
 from agents.checks.provenance.identity import registry_name
 from agents.domain.detection import Detection
-from agents.domain.hosts import KNOWN_HOSTS, Place, imitates, without_credentials
+from agents.domain.hosts import KNOWN_HOSTS, Address, imitates, without_credentials
 from schemas.events import Event, PipelineRun
 from schemas.findings import Indicator
 from schemas.policy import Policy
@@ -31,7 +31,7 @@ def check_source(
     source: RunSource, event: Event[PipelineRun], policy: Policy
 ) -> Iterator[Detection]:
     """Find the problems of one data source."""
-    place, tenant = source.place, event.tenantid
+    address, tenant = source.address, event.tenantid
     shown = without_credentials(source.url) or (source.name or "")
     evidence: dict[str, Any] = {"url": shown}
     if source.name:
@@ -59,21 +59,21 @@ def check_source(
 
     registries = {registry_name(name) for name in policy.trusted.registries}
     allowed = (bool(hosts) and trusted(source, hosts)) or (
-        place.scheme == "hf" and "huggingface" in registries
+        address.scheme == "hf" and "huggingface" in registries
     )
-    if place.insecure:
+    if address.insecure:
         yield report(
             "TW-PIPE-INSECURE-SOURCE",
             f"Data source without transport security: {shown}",
             # An attacker who could change it in transit is already inside.
-            severity=Severity.LOW if place.local else None,
+            severity=Severity.LOW if address.local else None,
             disposition=Disposition.CONTEXT,
-            scheme=place.scheme,
+            scheme=address.scheme,
         )
     if source.verified is not True and not source.implied:
         # If nobody says so, but the policy trusts the host by name, or it is local or a store that
         # only credentials open, it is a gap in a record.
-        gap = source.verified is None and (allowed or place.local or _is_own_kind(place))
+        gap = source.verified is None and (allowed or address.local or _is_own_kind(address))
         yield report(
             "TW-PIPE-UNVERIFIED-SOURCE",
             f"Data source not verified: {shown}",
@@ -81,34 +81,36 @@ def check_source(
             disposition=Disposition.CONTEXT,
             verified=source.verified,
         )
-    if hosts and place.host and not allowed:
+    if hosts and address.host and not allowed:
         yield report(
             "TW-PIPE-OUTSIDE-POLICY",
             f"Data source outside the policy's trusted hosts: {shown}",
-            severity=None if speaks_of(place, hosts) else Severity.LOW,
+            severity=None if speaks_of(address, hosts) else Severity.LOW,
             disposition=Disposition.CONTEXT,
-            host=place.host,
+            host=address.host,
         )
     candidates = [host for host in hosts if "://" not in host]
-    imitated = None if allowed or place.store else imitates(place.host, (*candidates, *KNOWN_HOSTS))
-    if imitated is None and "userinfo" in place.oddities and "." in place.userinfo:
-        imitated = place.userinfo.rpartition("@")[2].partition(":")[0][:200]
+    imitated = (
+        None if allowed or address.store else imitates(address.host, (*candidates, *KNOWN_HOSTS))
+    )
+    if imitated is None and "userinfo" in address.oddities and "." in address.userinfo:
+        imitated = address.userinfo.rpartition("@")[2].partition(":")[0][:200]
     if imitated is not None:
         yield report(
             "TW-PIPE-LOOKALIKE-HOST",
             f"Data source imitates {imitated}: {shown}",
-            host=place.host,
+            host=address.host,
             imitated=imitated,
-            oddities=list(place.oddities),
+            oddities=list(address.oddities),
         )
-    elif set(place.oddities) - _usual(place, allowed=allowed):
+    elif set(address.oddities) - _usual(address, allowed=allowed):
         yield report(
             "TW-PIPE-ODD-HOST",
-            f"Data source with an unusual address ({', '.join(place.oddities)}): {shown}",
+            f"Data source with an unusual address ({', '.join(address.oddities)}): {shown}",
             disposition=Disposition.CONTEXT,
-            host=place.host,
-            port=place.port,
-            oddities=list(place.oddities),
+            host=address.host,
+            port=address.port,
+            oddities=list(address.oddities),
         )
     if source.registered_at is not None:
         registered = source.registered_at
@@ -142,14 +144,14 @@ def check_source(
                      secret=secret.shown, kind=secret.kind)  # fmt: skip
 
 
-def _is_own_kind(place: Place) -> bool:
-    """Return whether a place is a bucket, a database or a file: nobody else serves it."""
-    return (place.store and place.scheme != "hf") or place.scheme == "file"
+def _is_own_kind(address: Address) -> bool:
+    """Return whether an address is a bucket, a database or a file: nobody else serves it."""
+    return (address.store and address.scheme != "hf") or address.scheme == "file"
 
 
-def _usual(place: Place, *, allowed: bool) -> frozenset[str]:
+def _usual(address: Address, *, allowed: bool) -> frozenset[str]:
     """Return the oddities that are ordinary at a source's location."""
-    if place.local:
+    if address.local:
         return frozenset({"ip-literal", "odd-port"})
     return frozenset({"odd-port"}) if allowed else frozenset()
 
@@ -163,7 +165,7 @@ def check_blocked_sources(
     for source in sources:
         keys = [dataset_key(source, event.tenantid), vendor_key(source) or ""]
         keys.extend(f"sha256:{digest}" for digest in (source.digest, *source.conflicting) if digest)
-        entry = next((e for e in policy.blocked_sources if blocks(e, keys, source.place)), None)
+        entry = next((e for e in policy.blocked_sources if blocks(e, keys, source.address)), None)
         if entry is not None:
             shown = without_credentials(source.url) or source.name or ""
             yield Detection(

@@ -13,7 +13,7 @@ from agents.checks.pipelines.configuration import Node, walk
 from agents.checks.pipelines.remote_code import is_hub_name
 from agents.checks.provenance.identity import registry_name
 from agents.domain.component_keys import event_key
-from agents.domain.hosts import Place, below, read_place, within
+from agents.domain.hosts import Address, below, read_address, within
 from schemas.components import component_key, is_sha256, tenant_scoped
 from schemas.events import DataSource
 
@@ -56,7 +56,7 @@ class RunSource(msgspec.Struct, frozen=True, kw_only=True):
     conflicting: tuple[str, ...] = ()
     """Further digests that the event reports for it."""
     registered_at: datetime | None = None
-    place: Place
+    address: Address
     implied: bool = False
     """Only named by a setting, where there is no field for `verified`."""
 
@@ -237,7 +237,7 @@ def _merge(known: RunSource | None, source: DataSource, url: str, *, expected: b
             digest=None if expected else digest,
             pinned=digest if expected else None,
             registered_at=source.registered_at,
-            place=read_place(url),
+            address=read_address(url),
         )
     conflicting = known.conflicting
     if not expected and digest and known.digest and digest != known.digest:
@@ -252,7 +252,7 @@ def _merge(known: RunSource | None, source: DataSource, url: str, *, expected: b
         pinned=known.pinned or digest if expected else known.pinned,
         conflicting=conflicting,
         registered_at=known.registered_at or source.registered_at,
-        place=known.place,
+        address=known.address,
     )
 
 
@@ -261,23 +261,23 @@ def dataset_key(source: RunSource, tenant: str) -> str:
 
     A URL is global; a bare name is private to its tenant.
     """
-    place = source.place
-    if place.scheme and place.scheme != "file" and place.host:
-        path = place.path.partition("?")[0].partition("#")[0].strip("/")
-        if place.scheme == "hf":
-            name = f"{place.host}/{path}".removeprefix("datasets/").partition("@")[0]
+    address = source.address
+    if address.scheme and address.scheme != "file" and address.host:
+        path = address.path.partition("?")[0].partition("#")[0].strip("/")
+        if address.scheme == "hf":
+            name = f"{address.host}/{path}".removeprefix("datasets/").partition("@")[0]
             return event_key("dataset", f"huggingface/{name}".rstrip("/"), tenant)
-        prefix = f"{place.scheme}/" if place.store else ""
-        port = f":{place.port}" if place.database and place.port else ""
-        return event_key("dataset", f"{prefix}{place.host}{port}/{path}".rstrip("/"), tenant)
+        prefix = f"{address.scheme}/" if address.store else ""
+        port = f":{address.port}" if address.database and address.port else ""
+        return event_key("dataset", f"{prefix}{address.host}{port}/{path}".rstrip("/"), tenant)
     return tenant_scoped(component_key("dataset", source.name or source.url), tenant)
 
 
 def domain_key(source: RunSource) -> str | None:
     """Return the key of a source's domain; None for stores, files and names."""
-    if not source.place.host or source.place.store or source.place.scheme == "file":
+    if not source.address.host or source.address.store or source.address.scheme == "file":
         return None
-    return component_key("domain", source.place.host)
+    return component_key("domain", source.address.host)
 
 
 def vendor_key(source: RunSource) -> str | None:
@@ -298,36 +298,36 @@ def trusted(source: RunSource, data_hosts: Iterable[str]) -> bool:
         if "://" not in entry:
             plain.append(entry)
             continue
-        allowed = read_place(entry)
+        allowed = read_address(entry)
         root = allowed.path.rstrip("/")
         if (
             (allowed.scheme, allowed.host, allowed.port)
-            == (source.place.scheme, source.place.host, source.place.port)
-            and (source.place.path == root or source.place.path.startswith(root + "/"))
-            and "/.." not in source.place.path
+            == (source.address.scheme, source.address.host, source.address.port)
+            and (source.address.path == root or source.address.path.startswith(root + "/"))
+            and "/.." not in source.address.path
         ):
             return True
-    return within(_HUB_HOST if source.place.scheme == "hf" else source.place.host, plain)
+    return within(_HUB_HOST if source.address.scheme == "hf" else source.address.host, plain)
 
 
-def speaks_of(place: Place, data_hosts: Iterable[str]) -> bool:
-    """Return whether a policy's trusted hosts say anything of the kind of place a source is.
+def speaks_of(address: Address, data_hosts: Iterable[str]) -> bool:
+    """Return whether a policy's trusted hosts say anything of the kind of address a source is.
 
     Hosts say nothing of buckets and databases: of them does who names one, by its scheme or, for a
     bucket, as a name without a dot.
     """
-    if not place.store or place.scheme == "hf":
+    if not address.store or address.scheme == "hf":
         return True
     return any(
-        read_place(entry).scheme == place.scheme
+        read_address(entry).scheme == address.scheme
         if "://" in entry
-        else not place.database and "." not in entry.strip(".")
+        else not address.database and "." not in entry.strip(".")
         for entry in data_hosts
     )
 
 
-def blocks(entry: str, keys: Iterable[str], place: Place | None = None) -> bool:
-    """Return whether an entry of a blocklist names one of these components or this place.
+def blocks(entry: str, keys: Iterable[str], address: Address | None = None) -> bool:
+    """Return whether an entry of a blocklist names one of these components or this address.
 
     An entry is a component key, `organisation/model`, a host (with its subdomains), a URL prefix
     or a SHA-256.
@@ -336,16 +336,16 @@ def blocks(entry: str, keys: Iterable[str], place: Place | None = None) -> bool:
     if not text:
         return False
     lowered = text.lower().rstrip(".")
-    if place is not None and place.host:
+    if address is not None and address.host:
         host = lowered.removeprefix("domain:")
         if "://" in text:
-            blocked = read_place(text)
+            blocked = read_address(text)
             root = blocked.path.rstrip("/")
-            if below(place.host, blocked.host) and (
-                not root or place.path == root or place.path.startswith(root + "/")
+            if below(address.host, blocked.host) and (
+                not root or address.path == root or address.path.startswith(root + "/")
             ):
                 return True
-        elif below(place.host, host):
+        elif below(address.host, host):
             return True
     for key in keys:
         prefix, _, name = key.partition(":")

@@ -11,7 +11,7 @@ from agents.domain.hosts import (
     imitates,
     is_local,
     one_edit,
-    read_place,
+    read_address,
     without_credentials,
 )
 
@@ -42,9 +42,9 @@ TRUSTED = ("data.acme.example", *KNOWN_HOSTS)
     ],
 )
 def test_a_url_is_read_as_the_most_lenient_fetcher_would(url, host, oddities):
-    place = read_place(url)
-    assert place.host == host
-    assert set(place.oddities) == oddities
+    address = read_address(url)
+    assert address.host == host
+    assert set(address.oddities) == oddities
 
 
 @pytest.mark.parametrize(
@@ -79,9 +79,9 @@ def test_one_edit_is_symmetric_and_not_reflexive(left, right):
 
 @given(st.text(max_size=80), st.sampled_from(["", "https://", "s3://", "http://u:p@", "//"]))
 def test_any_text_reads_as_some_place(text, prefix):
-    place = read_place(prefix + text)
-    assert place.host == place.host.lower() or not place.host.isascii()
-    imitates(place.host, TRUSTED)
+    address = read_address(prefix + text)
+    assert address.host == address.host.lower() or not address.host.isascii()
+    imitates(address.host, TRUSTED)
     assert len(without_credentials(prefix + text)) <= 300
 
 
@@ -119,7 +119,7 @@ def test_evidence_shows_no_credentials():
     ],
 )
 def test_what_lies_at_home_is_told_from_what_only_claims_to(url, local):
-    assert read_place(url).local is local
+    assert read_address(url).local is local
 
 
 @given(st.text(max_size=40))

@@ -314,8 +314,8 @@ class _Walker:
             length = int.from_bytes(
                 identity[1 + offset_length : 1 + offset_length + length_length], "little"
             )
-            place = self._place(offset, root, rows, width, start, largest, bits)
-            yield self._window.read(place, length)
+            at = self._place(offset, root, rows, width, start, largest, bits)
+            yield self._window.read(at, length)
 
     def _place(
         self, offset: int, root: int, rows: int, width: int, start: int, largest: int, bits: int

@@ -156,8 +156,8 @@ class _Judge:
         macros = {node.name for node in self._all if isinstance(node, nodes.Macro)}
         binding = [node for node in self._all if isinstance(node, _BINDING)]
         for _ in range(3):  # names may be set from names; three rounds see what a person writes
-            for node in binding:
-                self._learn(node)
+            for bound in binding:
+                self._learn(bound)
         self._folding.settle(self._all)
         for node in self._all:
             self._judge(node, macros)

@@ -50,8 +50,8 @@ def _is_sensitive(target: str) -> bool:
 
     Whoever keeps data elsewhere links to it; nobody links a model to these.
     """
-    place = _UP.sub("", target.replace("\\", "/"))
-    return is_private_path(f"/{place}") or _SYSTEM.match(place) is not None
+    inner = _UP.sub("", target.replace("\\", "/"))
+    return is_private_path(f"/{inner}") or _SYSTEM.match(inner) is not None
 
 
 def in_snapshot(path: str, siblings: frozenset[str], name: str) -> bool:

@@ -152,12 +152,12 @@ class _Flatbuffer:
         begin, count = self.vector(table, field, 4)
         if count > MAX_VECTOR:
             raise CorruptFileError(f"a vector of {count} tables")
-        places = []
+        offsets = []
         for index in range(count):
             self._scan.budget.step(1)
             at = begin + 4 * index
-            places.append(at + self._window.number(at, 4))
-        return places
+            offsets.append(at + self._window.number(at, 4))
+        return offsets
 
     def text(self, table: int, field: int) -> str:
         begin, count = self.vector(table, field, 1)

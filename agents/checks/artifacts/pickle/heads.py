@@ -128,13 +128,13 @@ class Candidates:
             self._read(floor)
         while True:
             begin = max(floor - self._base, 0)
-            places = [
-                place
+            offsets = [
+                offset
                 for index, pattern in enumerate(_NEXT)
-                if (place := self._place(index, pattern, begin)) is not None
+                if (offset := self._place(index, pattern, begin)) is not None
             ]
-            if places:
-                return self._base + min(places)
+            if offsets:
+                return self._base + min(offsets)
             if self._last:
                 return size
             self._read(max(self._base + len(self._chunk) - SEARCH_OVERLAP, floor))

@@ -67,7 +67,7 @@ class Blob:
     __slots__ = ("head", "length", "offset")
 
     def __init__(self, offset: int, length: int, head: bytes) -> None:
-        """Keep its place and beginning."""
+        """Keep its offset and beginning."""
         self.offset = offset
         self.length = length
         self.head = head

@@ -115,15 +115,15 @@ def confine(libraries: Iterable[str]) -> Confinement:
     if sys.platform != "linux":
         return Confinement()
     libc = ctypes.CDLL(None, use_errno=True)
-    places = _places(libraries)
+    paths = _readable_paths(libraries)
     root = os.geteuid() == 0
     network = libc.unshare(_NEWNET if root else _NEWUSER | _NEWNET) == 0
-    if root and _others_read(places):
+    if root and _others_read(paths):
         _become_nobody()
     capabilities = _drop_capabilities(libc)
     private = libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
     libc.prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # a change of user has cleared it
-    landlock = _restrict_files(libc, places) if private else 0
+    landlock = _restrict_files(libc, paths) if private else 0
     seccomp = private and _filter_calls(libc)
     return Confinement(
         network=network,
@@ -134,30 +134,30 @@ def confine(libraries: Iterable[str]) -> Confinement:
     )
 
 
-def _places(libraries: Iterable[str]) -> list[str]:
+def _readable_paths(libraries: Iterable[str]) -> list[str]:
     """Return what may be read, links followed: the libraries of Python and of the system."""
     given = [*libraries, *sys.path, sys.prefix + "/lib", sys.base_prefix + "/lib"]
     given += ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"]
     given += ["/usr/share/zoneinfo", "/etc/localtime", "/dev/null", "/dev/urandom"]
     given += ["/proc/meminfo"]  # the 7z library asks how much memory there is
-    found = dict.fromkeys(_existing(os.path.realpath(place)) for place in given if place)
-    return [place for place in found if place not in ("", "/")]
+    found = dict.fromkeys(_existing(os.path.realpath(path)) for path in given if path)
+    return [path for path in found if path not in ("", "/")]
 
 
-def _existing(place: str) -> str:
+def _existing(path: str) -> str:
     """Return a path if it exists, the archive if it leads into one, else nothing."""
-    if os.path.lexists(place):
-        return place
-    archives = [str(parent) for parent in Path(place).parents if parent.is_file()]
+    if os.path.lexists(path):
+        return path
+    archives = [str(parent) for parent in Path(path).parents if parent.is_file()]
     return archives[0] if archives else ""
 
 
-def _others_read(places: Sequence[str]) -> bool:
+def _others_read(paths: Sequence[str]) -> bool:
     """Return whether someone who owns none of the libraries can still read them."""
-    folders = {parent for place in places for parent in Path(place).parents}
+    folders = {parent for path in paths for parent in Path(path).parents}
     with contextlib.suppress(OSError):
         return all(folder.stat().st_mode & stat.S_IXOTH for folder in folders) and all(
-            Path(place).stat().st_mode & stat.S_IROTH for place in places
+            Path(path).stat().st_mode & stat.S_IROTH for path in paths
         )
     return False
 
@@ -177,8 +177,8 @@ def _drop_capabilities(libc: Any) -> bool:  # noqa: ANN401 -- a library has no t
     return bool(libc.capset(header, ctypes.create_string_buffer(bytes(24))) == 0)
 
 
-def _restrict_files(libc: Any, places: Sequence[str]) -> int:  # noqa: ANN401 -- the same
-    """Keep the process from all files but those of some places; return landlock's version."""
+def _restrict_files(libc: Any, paths: Sequence[str]) -> int:  # noqa: ANN401 -- the same
+    """Keep the process from all files but those of some paths; return landlock's version."""
     version = int(libc.syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), 1))
     if version < 1:
         return 0
@@ -196,16 +196,16 @@ def _restrict_files(libc: Any, places: Sequence[str]) -> int:  # noqa: ANN401 --
     if ruleset < 0:
         return 0
     try:
-        for place in places:
-            _allow_reading(libc, ruleset, place)
+        for path in paths:
+            _allow_reading(libc, ruleset, path)
         return version if libc.syscall(_LANDLOCK_RESTRICT, ruleset, 0) == 0 else 0
     finally:
         os.close(ruleset)
 
 
-def _allow_reading(libc: Any, ruleset: int, place: str) -> None:  # noqa: ANN401 -- the same
+def _allow_reading(libc: Any, ruleset: int, path: str) -> None:  # noqa: ANN401 -- the same
     with contextlib.suppress(OSError):  # what can't be opened now can't be read later either
-        descriptor = os.open(place, os.O_PATH | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
         rights = _READ_FILE | (_READ_DIR if stat.S_ISDIR(os.fstat(descriptor).st_mode) else 0)
         rule = ctypes.create_string_buffer(struct.pack("<Qi", rights, descriptor))
         try:
