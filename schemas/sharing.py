@@ -18,7 +18,7 @@ SHARED_STATUSES: Final = frozenset(
 
 
 def is_shareable(finding: FindingView) -> bool:
-    """Tell whether a finding's indicator means something outside the tenant, and is established.
+    """Return whether a finding's indicator means something outside the tenant, and is established.
 
     Names and hosts of a tenant's own (`kind:@tenant/…`), its pipelines and deployments stay, and so
     does what a tenant merely claims, or what only its own trust root attests.
@@ -33,7 +33,7 @@ def is_shareable(finding: FindingView) -> bool:
 
 
 def may_be_shared(incident: IncidentDocument, k: int = K_DEFAULT) -> bool:
-    """Tell whether partners may be told: k organisations are affected, or it was released."""
+    """Return whether partners may be told: k organisations are affected, or it was released."""
     counted = incident.organisations
     affected = incident.tenant_count if counted is None else counted
     return incident.shared and (incident.released or affected >= k)

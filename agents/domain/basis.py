@@ -36,13 +36,13 @@ def basis_of(finding: Finding) -> Basis:
 
 
 def is_advice(finding: Finding) -> bool:
-    """Tell whether a finding only advises its tenant: it rests on what other tenants claim."""
+    """Return whether a finding only advises its tenant: it rests on what other tenants claim."""
     basis = basis_of(finding)
     return basis.kind is BasisKind.CLAIMED and basis.tenant != finding.tenant
 
 
 def is_verified(finding: Finding) -> bool:
-    """Tell whether Tidewatch found it in bytes that it hashed itself."""
+    """Return whether Tidewatch found it in bytes that it hashed itself."""
     return finding.basis is not None and finding.basis.kind is BasisKind.VERIFIED
 
 
@@ -71,14 +71,14 @@ def _is_of_tenant(basis: Basis) -> bool:
 
 
 def affects(basis: Basis, tenant: str) -> bool:
-    """Tell whether what is known on a basis may affect a tenant in full, not only as advice."""
+    """Return whether what is known on a basis may affect a tenant in full, not only as advice."""
     if basis.kind is BasisKind.CLAIMED:
         return bool(basis.tenant) and basis.tenant == tenant
     return not basis.tenant or basis.tenant == tenant
 
 
 def is_of_all(basis: Basis) -> bool:
-    """Tell whether it may affect whoever holds the thing: nobody's claim is part of it."""
+    """Return whether it may affect whoever holds the thing: nobody's claim is part of it."""
     return basis.kind is not BasisKind.CLAIMED and not basis.tenant
 
 

@@ -16,7 +16,7 @@ _CONTENT: Final = re.compile(r"[0-9a-f]{40}|(?:sha256:)?[0-9a-f]{64}", re.IGNORE
 
 
 def names_content(version: str | None) -> bool:
-    """Tell whether a version is a commit or digest: it is of one content, for ever."""
+    """Return whether a version is a commit or digest: it is of one content, for ever."""
     return version is not None and _CONTENT.fullmatch(version.strip()) is not None
 
 
@@ -67,7 +67,7 @@ def confined(key: str, tenant: str) -> str:
 
 
 def is_foreign(key: str, tenant: str) -> bool:
-    """Tell whether a key is another tenant's private name."""
+    """Return whether a key is another tenant's private name."""
     start = key.find(":") + 1
     return (
         start > 0

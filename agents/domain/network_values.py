@@ -143,7 +143,7 @@ def _wallets(text: str) -> Iterator[NetworkValue]:
 
 
 def _is_bech32(text: str) -> bool:
-    """Tell whether the checksum of a segregated-witness address is right (BIP 173, BIP 350)."""
+    """Return whether the checksum of a segregated-witness address is right (BIP 173, BIP 350)."""
     if not text.startswith("bc1"):
         return False
     values = [3, 3, 0, 2, 3, *(_BECH32.find(char) for char in text[3:])]
@@ -159,7 +159,7 @@ def _is_bech32(text: str) -> bool:
 
 
 def _is_base58(text: str) -> bool:
-    """Tell whether the checksum of a base58 address is right."""
+    """Return whether the checksum of a base58 address is right."""
     number = 0
     for char in text:
         digit = _BASE58.find(char)

@@ -28,7 +28,7 @@ TREE: Final = "/"
 
 
 def is_text(head: bytes) -> bool:
-    """Tell whether a file that begins with `head` is text: then its name decides how it is read."""
+    """Return whether a file that begins with `head` is text, whose name decides how it is read."""
     if b"\0" in head:
         return False
     try:

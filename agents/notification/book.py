@@ -83,7 +83,7 @@ class Book:
         return len(self._threads)
 
     def owns(self, key: str) -> bool:
-        """Tell whether a row is this notifier's."""
+        """Return whether a row is this notifier's."""
         return key.startswith(f"{self._config.name}|")
 
     def thread(self, key: str) -> NotificationThread | None:
@@ -208,7 +208,7 @@ class Book:
         return sum(len(self._threads[key].messages) for key in keys)
 
     def due_by(self, now_ms: int) -> bool:
-        """Tell whether a message is due, or waits for a destination that may be tried."""
+        """Return whether a message is due, or waits for a destination that may be tried."""
         if self._heap and self._heap[0][0] <= now_ms:
             return True
         return any(

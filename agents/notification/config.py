@@ -102,7 +102,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     escalation: tuple[Escalation, ...] = ()
 
     def serves(self, tenant: str | None) -> bool:
-        """Tell whether it is for a tenant; None: for what is the operator's."""
+        """Return whether it is for a tenant; None: for what is the operator's."""
         return EVERY_TENANT in self.tenants or (tenant is not None and tenant in self.tenants)
 
 

@@ -322,7 +322,7 @@ def _is_stale(thread: NotificationThread, now_ms: int) -> bool:
 
 
 def _over(thread: NotificationThread) -> bool:
-    """Tell whether nothing more is expected of a thread, so that it may be forgotten in time."""
+    """Return whether nothing more is expected of a thread, so that it may be forgotten in time."""
     if thread.due_ms is not None or thread.messages:
         return False
     quiet = thread.told is None

@@ -95,7 +95,7 @@ class Journal:
         return _answered(row) if row else None
 
     def failed(self, command_id: str, attempt: int) -> bool:
-        """Tell whether the command was refused or failed at `attempt` or a later one."""
+        """Return whether the command was refused or failed at `attempt` or a later one."""
         row = self._db.execute(
             "SELECT 1 FROM answers WHERE command_id = ? AND attempt >= ? AND status <> ?",
             (command_id, attempt, OK),

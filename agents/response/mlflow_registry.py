@@ -48,7 +48,7 @@ _ARTIFACTS: Final = "/api/2.0/mlflow-artifacts/artifacts"
 
 
 def serves(spec: CommandSpec, config: MlflowConfig | None) -> bool:
-    """Tell whether a command's component is a model of the registry."""
+    """Return whether a command's component is a model of the registry."""
     return config is not None and component_of(spec).startswith(f"model:{config.registry}/")
 
 

@@ -147,7 +147,7 @@ class Tally(msgspec.Struct, array_like=True):
         return self.add_rank(int(_rank_of_part(name), 16), cap)
 
     def has(self, name: str) -> bool:
-        """Tell whether `name` was counted; once the tally is full, it is taken to have been."""
+        """Return whether `name` was counted; once the tally is full, it is taken to have been."""
         return self.full or int(_rank_of_part(name), 16) in self.smallest
 
     def add_rank(self, value: int, cap: int) -> bool:

@@ -62,7 +62,7 @@ def taint_rule() -> TaintRule:
 
 
 def taints(finding: Finding) -> bool:
-    """Tell whether what is built from the finding's component is suspect as well."""
+    """Return whether what is built from the finding's component is suspect as well."""
     rule = taint_rule()
     of_run = finding.ioc_type in rule.runs and finding.component.startswith("pipeline:")
     return (

@@ -35,7 +35,7 @@ SOURCE_PREFIX: Final = "source:"
 
 
 def is_own_name(key: str) -> bool:
-    """Tell whether a component key means something within one tenant only.
+    """Return whether a component key means something within one tenant only.
 
     A service whose name begins with a public host (`service:github.com/owner/action`) is one that
     others use as well, and that intelligence may speak of.
@@ -83,17 +83,17 @@ def incident_id(root: str) -> str:
 
 
 def opens_incident(finding: Finding) -> bool:
-    """Tell whether a finding is severe enough (medium) to open an incident."""
+    """Return whether a finding is severe enough (medium) to open an incident."""
     return finding.severity.rank >= Severity.MEDIUM.rank
 
 
 def ledger_message(key: str, message: LedgerMessage) -> Message:
-    """Return the record that tells the component ledger, filed under `key`."""
+    """Return the record of a message to the component ledger, keyed by `key`."""
     return Message(channel=Channel.OBSERVATIONS, key=key, value=_ENCODER.encode(message))
 
 
 def incident_message(incident: str, message: IncidentMessage) -> Message:
-    """Return the record that tells the incident."""
+    """Return the record of a message to an incident."""
     return Message(channel=Channel.INCIDENT_UPDATES, key=incident, value=_ENCODER.encode(message))
 
 

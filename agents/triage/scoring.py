@@ -93,7 +93,7 @@ def evidence_of(finding: Finding) -> Evidence:
 
 
 def confirmed(evidence: Evidence) -> bool:
-    """Tell whether it shows a hostile component, or tampering against a trusted hash."""
+    """Return whether it shows a hostile component, or tampering against a trusted hash."""
     return (
         evidence.kind in CONFIRMED
         and evidence.confidence >= CONFIRMED_CONFIDENCE

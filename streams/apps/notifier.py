@@ -436,7 +436,7 @@ class KafkaNotifier:
             self.book.settle(delivery, outcome, _now_ms())
 
     async def _told(self, ends: Mapping[Any, int]) -> bool:
-        """Tell whether all that was there is read, and all that can be delivered now is."""
+        """Return whether all that was there is read, and all that can be delivered now is."""
         for tp, end in ends.items():
             if await self._consumer.position(tp) < end:
                 return False

@@ -103,7 +103,7 @@ def known_checks() -> frozenset[str]:
 
 
 def is_known_check(name: str) -> bool:
-    """Tell whether a required name is that of a check, or the beginning of such names."""
+    """Return whether a required name is that of a check, or the beginning of such names."""
     known = known_checks()
     return name in known or any(
         check.startswith(f"{name}_") or name.startswith(f"{check}_") for check in known
@@ -111,7 +111,7 @@ def is_known_check(name: str) -> bool:
 
 
 def is_known_registry(name: str) -> bool:
-    """Tell whether an adapter, or an event with a host for a registry, names one so."""
+    """Return whether an adapter, or an event with a host for a registry, names one so."""
     bare = registry_name(name)
     return bare in REGISTRIES or _HOST.fullmatch(bare) is not None
 

@@ -313,7 +313,7 @@ def _step(text: str, command: str) -> Step:
 
 
 def _can_be_issued(view: CommandView) -> bool:
-    """Tell whether approving it does something: a rollback needs a version to go back to."""
+    """Return whether approving it does something: a rollback needs a version to go back to."""
     return view.spec.action is not Action.ROLLBACK or view.spec.rollback_digest is not None
 
 

@@ -33,7 +33,7 @@ from schemas.incidents.states import (
 
 PROPOSED_MS: Final = 72 * 3_600_000
 POLICY_MS: Final = 3_600_000
-"""How often it is looked whether the policy changed, where no record would tell of that."""
+"""How often the policy is read again, where no record shows it."""
 
 _PRECEDENCE: Final = (
     "capture-evidence component",
@@ -47,7 +47,7 @@ _PRECEDENCE: Final = (
 )
 """Of commands that do not all fit: which are issued first."""
 
-Tell = Callable[[CommandSpec, bool], None]
+PublishCommand = Callable[[CommandSpec, bool], None]
 """Publishes a command; True: as a proposal, which no one carries out."""
 Escalate = Callable[[CommandSpec, str], None]
 
@@ -56,7 +56,7 @@ def update_commands(
     case: IncidentRows,
     tenant_state: TenantState,
     now_ms: int,
-    tell: Tell,
+    publish_command: PublishCommand,
     ask: Ask,
 ) -> bool:
     """Issue what is due, carry out decisions, end the reasons of what no longer holds.
@@ -68,15 +68,17 @@ def update_commands(
         case: The incident.
         tenant_state: The tenant's part.
         now_ms: The broker's timestamp of the record that led here.
-        tell: Publishes commands.
+        publish_command: Publishes commands.
         ask: Tells a hold.
 
     Returns:
         Whether anything changed.
     """
     gone = tenant_state.status.refuted
-    changed = _take_back(tenant_state) if gone else _issue(case, tenant_state, now_ms, tell)
-    changed = _decide(case, tenant_state, now_ms, tell) or changed
+    changed = (
+        _take_back(tenant_state) if gone else _issue(case, tenant_state, now_ms, publish_command)
+    )
+    changed = _decide(case, tenant_state, now_ms, publish_command) or changed
     if changed:
         case.save(tenant_state.actions)
     ask_holds(case, tenant_state, planned(case, tenant_state), ask)
@@ -94,7 +96,9 @@ def update_commands(
     return changed
 
 
-def _issue(case: IncidentRows, tenant_state: TenantState, now_ms: int, tell: Tell) -> bool:
+def _issue(
+    case: IncidentRows, tenant_state: TenantState, now_ms: int, publish_command: PublishCommand
+) -> bool:
     row = tenant_state.actions
     changed = _begin_anew(case, tenant_state)
     called_for = {spec.command_id: spec for spec in planned(case, tenant_state)}
@@ -123,7 +127,7 @@ def _issue(case: IncidentRows, tenant_state: TenantState, now_ms: int, tell: Tel
             next_ms=now_ms + ANSWER_MS if automatic else 0,
         )
         if not spec.hold:
-            tell(spec, not automatic)
+            publish_command(spec, not automatic)
         changed = True
     return changed
 
@@ -221,7 +225,7 @@ def _investigations(case: IncidentRows, tenant_state: TenantState) -> tuple[Comm
 
 
 def _is_awaited(name: str, row: ActionsRow, due: list[CommandSpec]) -> bool:
-    """Tell whether a command is issued or proposed: one that never is would be awaited for ever."""
+    """Return whether a command is issued or proposed: else it is never answered."""
     return name in row.commands or any(spec.command_id == name for spec in due)
 
 
@@ -281,13 +285,15 @@ def _withdraw(row: ActionsRow, called_for: dict[str, CommandSpec]) -> bool:
     return changed
 
 
-def _decide(case: IncidentRows, tenant_state: TenantState, now_ms: int, tell: Tell) -> bool:
+def _decide(
+    case: IncidentRows, tenant_state: TenantState, now_ms: int, publish_command: PublishCommand
+) -> bool:
     row = tenant_state.actions
     changed = False
     if any(decision.decision is DecisionKind.APPROVE for decision, _ in tenant_state.decisions):
         changed = _take_advice(case, tenant_state, now_ms)
     for command in row.commands.values():
-        changed = _try_again(tenant_state, command, now_ms, tell) or changed
+        changed = _try_again(tenant_state, command, now_ms, publish_command) or changed
         for decision, received_ms in tenant_state.decisions:
             named = decision.target in {command.spec.command_id, command.former_id}
             if decision.decision is DecisionKind.RELEASE and named:
@@ -298,7 +304,7 @@ def _decide(case: IncidentRows, tenant_state: TenantState, now_ms: int, tell: Te
             if decision.decision is DecisionKind.APPROVE and (named or everything):
                 if to_ms(decision.time) > command.expires_ms:
                     continue
-                _approve(command, now_ms, tell)
+                _approve(command, now_ms, publish_command)
                 changed = True
             elif decision.decision is DecisionKind.REJECT and (named or everything):
                 command.phase = CommandPhase.REJECTED
@@ -331,7 +337,7 @@ def _take_advice(case: IncidentRows, tenant_state: TenantState, now_ms: int) -> 
     return changed
 
 
-def _approve(command: CommandState, now_ms: int, tell: Tell) -> None:
+def _approve(command: CommandState, now_ms: int, publish_command: PublishCommand) -> None:
     command.spec = msgspec.structs.replace(
         command.spec, mode=Mode.APPROVED, expires=from_ms(now_ms + ISSUED_MS)
     )
@@ -340,7 +346,7 @@ def _approve(command: CommandState, now_ms: int, tell: Tell) -> None:
     command.expires_ms = now_ms + ISSUED_MS
     command.next_ms = now_ms + ANSWER_MS
     if not command.spec.hold:
-        tell(command.spec, False)
+        publish_command(command.spec, False)
 
 
 def _let_go(tenant_state: TenantState, command: CommandState) -> bool:
@@ -357,7 +363,9 @@ def _let_go(tenant_state: TenantState, command: CommandState) -> bool:
     return True
 
 
-def _try_again(tenant_state: TenantState, command: CommandState, now_ms: int, tell: Tell) -> bool:
+def _try_again(
+    tenant_state: TenantState, command: CommandState, now_ms: int, publish_command: PublishCommand
+) -> bool:
     """Issue a failed or expired command again; a hold does so for what contains."""
     asked = sum(
         decision.decision is DecisionKind.RETRY and decision.target == command.spec.command_id
@@ -379,7 +387,7 @@ def _try_again(tenant_state: TenantState, command: CommandState, now_ms: int, te
     command.spec = msgspec.structs.replace(
         command.spec, attempt=command.spec.attempt + 1, expires=from_ms(command.expires_ms)
     )
-    tell(command.spec, False)
+    publish_command(command.spec, False)
     return True
 
 
@@ -397,7 +405,9 @@ def _take_back(tenant_state: TenantState) -> bool:
     return changed
 
 
-def on_time(tenant_state: TenantState, now_ms: int, tell: Tell, escalate: Escalate) -> bool:
+def on_time(
+    tenant_state: TenantState, now_ms: int, publish_command: PublishCommand, escalate: Escalate
+) -> bool:
     """On a tick: issue again what was not answered or failed, let expire what is too old.
 
     Returns:
@@ -429,7 +439,7 @@ def on_time(tenant_state: TenantState, now_ms: int, tell: Tell, escalate: Escala
             attempt = command.spec.attempt + 1
             command.spec = msgspec.structs.replace(command.spec, attempt=attempt)
             command.next_ms = now_ms + ANSWER_MS * (1 << (attempt - 1))
-            tell(command.spec, False)
+            publish_command(command.spec, False)
             changed = True
     return changed
 
@@ -450,7 +460,7 @@ def next_due(tenant_state: TenantState, now_ms: int) -> int | None:
     ]
     left = {task.kind for task in tenant_state.tasks if task.state is not TaskState.DONE}
     if left == {TaskKind.PATCH} and not tenant_state.ended:
-        # A change of the policy may show it shut, and no record tells of that here.
+        # A change of the policy may show it shut, and no record shows that here.
         due.append(now_ms + POLICY_MS)
     if not tenant_state.ended and any(
         command.spec.dry_run

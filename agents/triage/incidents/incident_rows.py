@@ -187,7 +187,7 @@ class IncidentRows:
             self.save_core()
 
     def counts(self, tenant: str) -> bool:
-        """Tell whether a tenant's organisation is among those that are counted as affected."""
+        """Return whether a tenant's organisation is among those that are counted as affected."""
         organisation = self._register.counted(tenant)
         return organisation is not None and self.core.tenant_tally.has(organisation)
 

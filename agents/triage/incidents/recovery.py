@@ -102,7 +102,7 @@ def recovery_tasks(part: Recovery) -> list[TaskView]:
 
 
 def recovered(tasks: Sequence[TaskView], commands: Iterable[CommandState], policy: Policy) -> bool:
-    """Tell whether every task is done: recovery is verified, not declared.
+    """Return whether every task is done: recovery is verified, not declared.
 
     An entry point that is still open keeps the incident open as long as something can show it shut:
     the policy requires it (`entry_point`), or a command that blocks is proposed or under way. Else

@@ -48,7 +48,7 @@ GOOD_BYTES: Final = 12_000
 PROOFS: Final = 48
 PROOFS_BYTES: Final = 12_000
 CHECKS: Final = 16
-"""Required checks that one of them tells of."""
+"""Required checks that a version is reported with."""
 COMMANDS: Final = 512
 """Commands of one incident and tenant, without reversals."""
 FIRST_PAGE_BYTES: Final = 32_000
@@ -140,7 +140,7 @@ class FindingsRow(msgspec.Struct, array_like=True):
     the tenant's policy suppressed it."""
 
     def withholds(self, rule_id: str) -> bool:
-        """Tell whether the tenant suppresses what a rule finds in the bytes."""
+        """Return whether the tenant suppresses what a rule finds in the bytes."""
         known = self.withheld.get(stable_rank(rule_id))
         return known is not None and known[2]
 

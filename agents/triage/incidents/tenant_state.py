@@ -103,7 +103,7 @@ class TenantState(msgspec.Struct, kw_only=True):
 
 
 def group_holds(row: FindingsRow, group_key: str) -> bool:
-    """Tell whether any finding of a group still holds."""
+    """Return whether any finding of a group still holds."""
     return any(state.group == group_key and state.active() for state in row.ids.values())
 
 
@@ -282,7 +282,7 @@ def tenant_state_of(case: IncidentRows, tenant: str, policy: Policy, now_ms: int
 
 
 def _is_by_scan_alone(findings: Sequence[Finding], entries: Sequence[Entry]) -> bool:
-    """Tell whether only a scan speaks against something that very many hold.
+    """Return whether only a scan speaks against something that very many hold.
 
     A scanner's error on something that everybody holds must not stop everybody.
     """
@@ -468,7 +468,7 @@ def _status(tenant_state: TenantState, now_ms: int) -> IncidentStatus:
 
 
 def contained(tenant_state: TenantState) -> bool:
-    """Tell whether what takes the component out of use has succeeded."""
+    """Return whether what takes the component out of use has succeeded."""
     decisive = [
         command
         for command in tenant_state.actions.commands.values()

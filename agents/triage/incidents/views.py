@@ -318,7 +318,7 @@ def next_action_of(
 
 
 def _replaced(command: CommandView, commands: Iterable[CommandView]) -> bool:
-    """Tell whether another command takes the place of one, and names a version to go back to."""
+    """Return whether another command takes the place of one, and names a version to go back to."""
     return any(
         other.spec.replaces == command.spec.command_id and other.spec.rollback_digest is not None
         for other in commands

@@ -1,4 +1,4 @@
-"""Advice: what other tenants' claims suggest, told to a tenant within quotas."""
+"""Advice: what other tenants' claims suggest, reported to a tenant within quotas."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def offer(batch: LedgerBatch, exposure: Exposure) -> None:
     """Send an exposure that only advises to the row that keeps its tenant's quotas."""
     key = f"{KEY}{exposure.tenant}"
     raw = msgspec.Raw(msgspec.json.encode(exposure))
-    batch.tell_ledger(key, AdviceOffered(key=key, exposure=raw))
+    batch.send_to_ledger(key, AdviceOffered(key=key, exposure=raw))
 
 
 def on_offered(batch: LedgerBatch, offered: AdviceOffered) -> None:
@@ -46,21 +46,21 @@ def on_offered(batch: LedgerBatch, offered: AdviceOffered) -> None:
         ),
         16,
     )
-    told = row.given.get(introducer, {}).get(incident, set())
+    reported = row.given.get(introducer, {}).get(incident, set())
     if not exposure.active:
-        if holding in told:
-            told.discard(holding)
+        if holding in reported:
+            reported.discard(holding)
             _save(batch, key, row)
         # Also of what was reported before there were quotas.
-        batch.tell_incident(exposure.incident, exposure)
+        batch.send_to_incident(exposure.incident, exposure)
         return
-    if holding not in told:
+    if holding not in reported:
         if not _has_room(row, introducer, incident):
             batch.bound_reached("advice to one tenant", exposure.tenant, OF_RECEIVER)
             return
         row.given.setdefault(introducer, {}).setdefault(incident, set()).add(holding)
         _save(batch, key, row)
-    batch.tell_incident(exposure.incident, exposure)
+    batch.send_to_incident(exposure.incident, exposure)
 
 
 def _has_room(row: AdviceRow, introducer: str, incident: str) -> bool:
@@ -76,7 +76,7 @@ def _has_room(row: AdviceRow, introducer: str, incident: str) -> bool:
 def _save(batch: LedgerBatch, key: str, row: AdviceRow) -> None:
     """Save the row without empty entries."""
     given = {
-        introducer: {incident: told for incident, told in incidents.items() if told}
+        introducer: {incident: reported for incident, reported in incidents.items() if reported}
         for introducer, incidents in row.given.items()
     }
     row.given = {introducer: incidents for introducer, incidents in given.items() if incidents}

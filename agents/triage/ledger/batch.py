@@ -80,11 +80,11 @@ class LedgerBatch:
         """Return the row of a component, a new one if there is none."""
         return self.store.load(row_key(COMPONENT, component), ComponentRow) or ComponentRow()
 
-    def tell_ledger(self, key: str, message: LedgerMessage) -> None:
+    def send_to_ledger(self, key: str, message: LedgerMessage) -> None:
         """Send a message to the rows of another component."""
         self._publish(ledger_message(key, message))
 
-    def tell_incident(self, incident: str, message: IncidentMessage) -> None:
+    def send_to_incident(self, incident: str, message: IncidentMessage) -> None:
         """Send a message to an incident."""
         self._publish(incident_message(incident, message))
 
@@ -97,13 +97,13 @@ class LedgerBatch:
         """Withdraw a finding of the ledger's own, wherever it was filed.
 
         Args:
-            finding: As it was told.
-            revision: Later than that under which it was told.
+            finding: As it was reported.
+            revision: Later than the one that it was reported with.
             reason: Why it no longer holds.
             at: Since when.
         """
         incident = incident_id(incident_root(finding))
-        self.tell_incident(
+        self.send_to_incident(
             incident,
             Withdrawal(
                 incident=incident,
@@ -115,7 +115,7 @@ class LedgerBatch:
             ),
         )
         for key in finding_keys(finding):
-            self.tell_ledger(
+            self.send_to_ledger(
                 key,
                 FindingSeen(
                     key=key, incident=incident, finding=finding, revision=revision, active=False
@@ -154,7 +154,7 @@ class LedgerBatch:
         """Publish an indicator record."""
         self._publish(indicator_message(ioc))
 
-    def tell_operator(self, alert: OperatorAlert) -> None:
+    def send_to_operator(self, alert: OperatorAlert) -> None:
         """Publish an operator alert, at most once per batch."""
         if alert.id in self._told:
             return
@@ -163,7 +163,7 @@ class LedgerBatch:
 
     def bound_reached(self, what: str, subject: str, limit: int) -> None:
         """Report to the operator that a bound was reached; repetitions have the same id."""
-        self.tell_operator(
+        self.send_to_operator(
             OperatorAlert(
                 id=stable_id("opa", "bound", what, subject),
                 kind="bound-reached",
@@ -199,7 +199,7 @@ def indicator_of(
 
 
 def state_of(count: int) -> Revision:
-    """Return the revision of a finding that the ledger tells anew as more of its kind is seen."""
+    """Return the revision of a finding that the ledger repeats as more of its kind is seen."""
     return (0, count)
 
 
@@ -207,8 +207,8 @@ def supersedes(new: Finding, revision: Revision, old: Finding, known: Revision) 
     """Return whether a finding represents its group instead of the current one.
 
     The worst does, then the latest state of a fact, then the earliest event: which one does not
-    depend on the order of arrival, and a repetition does not displace what was told already. What
-    the ledger tells of one finding comes from one row, in order: there the last counts.
+    depend on the order of arrival, and a repetition does not displace what was reported
+    before. All reports of one finding come from one row, in order: there the last counts.
     """
     if new.id == old.id and revision[0] == known[0] == 0 and revision[1]:
         return revision >= known

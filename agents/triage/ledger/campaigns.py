@@ -55,10 +55,10 @@ def count_components(batch: LedgerBatch, seen: FindingSeen) -> None:
             continue
         threshold = reached(correlation.when.thresholds, len(own.users))
         if threshold is not None:
-            _tell_campaign(batch, seen.key, own, correlation, threshold)
+            _report_campaign(batch, seen.key, own, correlation, threshold)
 
 
-def _tell_campaign(
+def _report_campaign(
     batch: LedgerBatch, publisher: str, row: TenantRow, correlation: Correlation, threshold: int
 ) -> None:
     """Report a campaign to a tenant, dated by the component that reached the threshold."""
@@ -83,4 +83,4 @@ def _tell_campaign(
             occurred_at=from_ms(last.first_ms),
             publisher=publisher,
         )
-        drift.tell(batch, finding, correlation, state_of(len(members)))
+        drift.report(batch, finding, correlation, state_of(len(members)))

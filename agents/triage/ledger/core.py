@@ -107,7 +107,7 @@ def _take(batch: LedgerBatch, message: LedgerMessage) -> None:
                 after=message.after,
             )
             if last:
-                batch.tell_ledger(message.key, msgspec.structs.replace(message, after=last))
+                batch.send_to_ledger(message.key, msgspec.structs.replace(message, after=last))
         case GoBack():
             known_good.on_go_back(batch, message, batch.component_row(message.key))
         case AdviceOffered():

@@ -49,7 +49,7 @@ _MAX_TAG: Final = 64
 _MAX_PATH: Final = 200
 _OF_FILE: Final = "\0"
 """Parts the version or tag in the name of a slot from the file that the slot is about."""
-TOLD: Final = frozenset({"pushed", "pulled"})
+REPORTED: Final = frozenset({"pushed", "pulled"})
 """Kinds of sighting by which a registry says what its tags stand for."""
 MAX_HOLDERS: Final = 32
 """Tenants kept of each digest of a package file."""
@@ -114,7 +114,7 @@ def _of_tag(seen: Sighting, tag: str) -> list[tuple[str, str, str]]:
 
     Of a pull the digest is that of the files that were pulled, which may be some of them only.
     """
-    if names_content(seen.version) and seen.kind in TOLD:
+    if names_content(seen.version) and seen.kind in REPORTED:
         revision = (seen.version or "").removeprefix("sha256:")
         return [("tag", f"tagged:{tag}", revision)]
     if seen.kind == "pushed" and (seen.digest or seen.version):
@@ -153,11 +153,11 @@ def _note(
     if len(values) > 1 and rank in row.slots:
         rule = for_prefix("drift", slot, seen.component.partition(":")[0])
         if rule is not None:
-            _tell_drift(batch, seen, rule, name, values)
+            _report_drift(batch, seen, rule, name, values)
     return True
 
 
-def _tell_drift(
+def _report_drift(
     batch: LedgerBatch, seen: Sighting, correlation: Correlation, name: str, values: dict[str, Seen]
 ) -> None:
     """Report a drift; a further value updates the same finding."""
@@ -191,7 +191,7 @@ def _tell_drift(
         severity=Severity.LOW if habit else Severity.MEDIUM if colleague else None,
         confidence=_HABIT if habit else _COLLEAGUE if colleague else None,
     )
-    tell(batch, finding, correlation, state_of(len(ordered)))
+    report(batch, finding, correlation, state_of(len(ordered)))
 
 
 def tenant_row(batch: LedgerBatch, component: str, tenant: str) -> TenantRow:
@@ -200,7 +200,7 @@ def tenant_row(batch: LedgerBatch, component: str, tenant: str) -> TenantRow:
     return batch.store.load(key, TenantRow) or TenantRow(tenant=clip(tenant, TEXT_BYTES))
 
 
-def tell(
+def report(
     batch: LedgerBatch, finding: Finding, correlation: Correlation, revision: Revision
 ) -> None:
     """Send a finding of the ledger and the baseline assessment that goes with it."""
@@ -242,7 +242,7 @@ def _note_push(
     after = _first_unsigned(row, correlation.when.minimum)
     if after is not None and after != before:
         finding = _absence(seen, correlation, after)
-        tell(batch, finding, correlation, state_of(row.push_count))
+        report(batch, finding, correlation, state_of(row.push_count))
     elif after is None and before is not None:
         # An unsigned push that comes late shows that signing was not the habit.
         reason = f"{seen.component} was pushed unsigned before"
@@ -362,7 +362,7 @@ def _note_file(batch: LedgerBatch, seen: Sighting) -> None:
         if kept != holders or set(row.digests) != before:
             batch.store.save(key, row)
     if len({*row.digests, digest}) > 1:
-        _tell_file(batch, seen, correlation, row, entry)
+        _report_file(batch, seen, correlation, row, entry)
 
 
 def _order_of(batch: LedgerBatch, holder: Seen) -> str:
@@ -382,10 +382,10 @@ def _keep_digests(batch: LedgerBatch, row: FileRow) -> bool:
     return trim_shared(row.digests, VALUES, VALUES * HOLDERS_ROOM, owners, order)
 
 
-def _tell_file(
+def _report_file(
     batch: LedgerBatch, seen: Sighting, correlation: Correlation, row: FileRow, latest_entry: Seen
 ) -> None:
-    # A digest elsewhere is only told of when k organisations besides the reader's own have it.
+    # A digest elsewhere is only reported when k organisations besides the reader's own have it.
     counted = batch.register.counted
     organisations = {
         digest: {counted(holder.value) for holder in holders} - {None}
@@ -395,7 +395,7 @@ def _tell_file(
     for digest, holders in row.digests.items():
         for holder in holders:
             tenants.setdefault(holder.value, {})[digest] = holder
-    # Who tells of it now is told, whether or not the row has room for it.
+    # The tenant of this sighting gets the finding, whether or not the row has room for it.
     tenants.setdefault(latest_entry.value, {}).setdefault(
         clip(seen.digest or "", TEXT_BYTES), latest_entry
     )
@@ -405,8 +405,8 @@ def _tell_file(
             for digest, holders in organisations.items()
             if len(holders - {counted(tenant)}) >= batch.k
         }
-        told = sorted({*own, *wide})
-        if len(told) < 2:  # noqa: PLR2004 -- two digests make a difference
+        shown = sorted({*own, *wide})
+        if len(shown) < 2:  # noqa: PLR2004 -- two digests make a difference
             continue
         # It differed from the second digest on, or from the first if another is found elsewhere.
         differing = sorted(own.values())[:2]
@@ -422,7 +422,7 @@ def _tell_file(
             evidence={
                 "file": seen.filename,
                 "is": max(own, key=lambda digest: own[digest]),
-                "digests": told,
+                "digests": shown,
                 "elsewhere": sorted(wide - set(own)),
             },
             source=latest.source,
@@ -433,7 +433,7 @@ def _tell_file(
             severity=None if len(own) > 1 else ADVICE_SEVERITY,
             basis=None if len(own) > 1 else SEVERAL,
         )
-        tell(batch, finding, correlation, state_of(len(differing)))
+        report(batch, finding, correlation, state_of(len(differing)))
 
 
 def note_signal(batch: LedgerBatch, component: str, finding: Finding) -> None:
@@ -470,7 +470,7 @@ def note_signal(batch: LedgerBatch, component: str, finding: Finding) -> None:
         if chain is None:
             continue
         last = max(chain)
-        tell(
+        report(
             batch,
             make_finding(
                 correlation.rule,

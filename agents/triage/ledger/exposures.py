@@ -31,7 +31,7 @@ from schemas.incidents.updates import CHECKED, Exposure, Proof
 _PROOF: Final = {"pypi": "clean-install", "model": "verified-push", "image": "verified-push"}
 
 
-def tell_holding(
+def report_holding(
     batch: LedgerBatch,
     component: str,
     row: ComponentRow,
@@ -55,17 +55,17 @@ def tell_holding(
         if not mark.advice:
             marks.append(mark)
         elif mark.fits(holding, system.tenant):
-            _tell_exposure(batch, _exposure(component, row, system, holding, mark))
+            _report_exposure(batch, _exposure(component, row, system, holding, mark))
     clean = not any(mark.fits(holding, system.tenant) for mark in marks)
     for mark in marks:
         if mark.fits(holding, system.tenant):
-            _tell_exposure(batch, _exposure(component, row, system, holding, mark))
+            _report_exposure(batch, _exposure(component, row, system, holding, mark))
             if holding.name:
-                _tell_name(batch, component, system.tenant, holding.name, holding.version, mark)
-            _tell_proofs(batch, component, row, system, mark=mark)
+                _report_name(batch, component, system.tenant, holding.name, holding.version, mark)
+            _report_proofs(batch, component, row, system, mark=mark)
         elif clean:
-            _tell_proofs(batch, component, row, system, mark=mark, only=holding)
-            _tell_checked(batch, component, row, system, mark=mark, only=holding)
+            _report_proofs(batch, component, row, system, mark=mark, only=holding)
+            _report_checked(batch, component, row, system, mark=mark, only=holding)
     if fresh and has_versions(component):
         tenant = system.tenant
         before = known_good.is_affected(batch, component, tenant)
@@ -74,10 +74,10 @@ def tell_holding(
             others = batch.store.scan(SYSTEM, component, tenant, row_type=SystemRow, limit=PAGE)
             for _, other in others:
                 for mark in marks:
-                    _tell_checked(batch, component, row, other, mark=mark)
+                    _report_checked(batch, component, row, other, mark=mark)
 
 
-def tell_systems(
+def report_to_systems(
     batch: LedgerBatch, component: str, row: ComponentRow, mark: Mark, after: str = ""
 ) -> None:
     """Report to the incident which systems hold what is marked, a page at a time.
@@ -96,25 +96,25 @@ def tell_systems(
     for _, system in page:
         bad = [holding for holding in system.holdings.values() if mark.fits(holding, system.tenant)]
         for holding in bad:
-            _tell_exposure(batch, _exposure(component, row, system, holding, mark))
+            _report_exposure(batch, _exposure(component, row, system, holding, mark))
         if bad and not mark.advice:
             affected[system.tenant] = None
             for holding in bad:
                 if holding.name:
                     names[system.tenant, holding.name, holding.version] = None
             if mark.active:
-                _tell_proofs(batch, component, row, system, mark=mark)
+                _report_proofs(batch, component, row, system, mark=mark)
     for tenant, name, version in names:
-        _tell_name(batch, component, tenant, name, version, mark)
+        _report_name(batch, component, tenant, name, version, mark)
     if has_versions(component):
         for tenant in affected:
             known_good.on_marks(batch, component, row, tenant)
         if mark.active and not mark.advice:
             for _, system in page:
-                _tell_checked(batch, component, row, system, mark=mark)
+                _report_checked(batch, component, row, system, mark=mark)
     if len(page) == PAGE:
         going_on = taint_of(mark, component, component)
-        batch.tell_ledger(component, msgspec.structs.replace(going_on, after=page[-1][0]))
+        batch.send_to_ledger(component, msgspec.structs.replace(going_on, after=page[-1][0]))
 
 
 def note_popularity(batch: LedgerBatch, component: str, row: ComponentRow) -> None:
@@ -125,7 +125,7 @@ def note_popularity(batch: LedgerBatch, component: str, row: ComponentRow) -> No
     batch.store.save(row_key(COMPONENT, component), row)
     for mark in tuple(row.marks.values()):
         if mark.active and mark.basis is not None and mark.basis.kind is BasisKind.VERIFIED:
-            tell_systems(batch, component, row, mark)
+            report_to_systems(batch, component, row, mark)
 
 
 def has_versions(component: str) -> bool:
@@ -133,7 +133,7 @@ def has_versions(component: str) -> bool:
     return not component.startswith((*DIGEST_KEYS, "publisher:", "domain:"))
 
 
-def _tell_name(
+def _report_name(
     batch: LedgerBatch,
     component: str,
     tenant: str,
@@ -144,7 +144,7 @@ def _tell_name(
     """Mark the component that a tenant holds a digest as; the name is the tenant's own claim."""
     if not component.startswith(DIGEST_KEYS):
         return
-    batch.tell_ledger(
+    batch.send_to_ledger(
         name,
         msgspec.structs.replace(
             taint_of(mark, component, name),
@@ -159,11 +159,11 @@ def _tell_name(
     )
 
 
-def _tell_exposure(batch: LedgerBatch, exposure: Exposure) -> None:
+def _report_exposure(batch: LedgerBatch, exposure: Exposure) -> None:
     if exposure.advice:
         offer(batch, exposure)
     else:
-        batch.tell_incident(exposure.incident, exposure)
+        batch.send_to_incident(exposure.incident, exposure)
 
 
 def _exposure(
@@ -199,7 +199,7 @@ def _exposure(
     )
 
 
-def _tell_proofs(
+def _report_proofs(
     batch: LedgerBatch,
     component: str,
     row: ComponentRow,
@@ -229,10 +229,10 @@ def _tell_proofs(
         if holding.last_ms <= last_bad:
             continue
         kind = "clean-run" if mark.path else _PROOF.get(prefix, "clean-run")
-        _tell_proof(batch, component, system, holding, mark, kind)
+        _report_proof(batch, component, system, holding, mark, kind)
 
 
-def _tell_checked(
+def _report_checked(
     batch: LedgerBatch,
     component: str,
     row: ComponentRow,
@@ -263,13 +263,13 @@ def _tell_checked(
         return
     if known_good.is_affected(batch, component, system.tenant):
         for holding in checked:
-            _tell_proof(batch, component, system, holding, mark, CHECKED)
+            _report_proof(batch, component, system, holding, mark, CHECKED)
 
 
-def _tell_proof(
+def _report_proof(
     batch: LedgerBatch, component: str, system: SystemRow, holding: Holding, mark: Mark, kind: str
 ) -> None:
-    batch.tell_incident(
+    batch.send_to_incident(
         mark.incident,
         Proof(
             incident=mark.incident,

@@ -23,7 +23,7 @@ from agents.triage.ledger.prevalence import (
     count_tenants,
     prevalence,
     relate,
-    tell_prevalence,
+    report_prevalence,
 )
 from agents.triage.ledger.rows import (
     DAY_MS,
@@ -82,7 +82,7 @@ def on_finding(batch: LedgerBatch, seen: FindingSeen) -> None:
         _mark(batch, seen, row, indicator_key, indicator_version)
     if seen.key == indicator_key:
         if seen.active and is_verified(finding) and opens_incident(finding):
-            _tell_finding(batch, seen)
+            _report_finding(batch, seen)
         _file(batch, seen, row)
     if seen.active and (seen.key == component_key or seen.key.startswith("dataset:")):
         drift.note_signal(batch, seen.key, finding)
@@ -94,13 +94,13 @@ def _on_withheld(batch: LedgerBatch, seen: FindingSeen, indicator_key: str) -> N
     """Mark bytes for their other holders; the incident notes that this tenant gets no alert."""
     if seen.key != indicator_key or not is_verified(seen.finding):
         return
-    _tell_finding(batch, seen)
+    _report_finding(batch, seen)
     if taints(seen.finding):
         _mark(batch, seen, batch.component_row(seen.key), indicator_key, None)
 
 
-def _tell_finding(batch: LedgerBatch, seen: FindingSeen) -> None:
-    batch.tell_incident(
+def _report_finding(batch: LedgerBatch, seen: FindingSeen) -> None:
+    batch.send_to_incident(
         seen.incident,
         FindingUpdate(
             incident=seen.incident,
@@ -165,7 +165,7 @@ def _mark(
     mark.active = seen.active and (dismissed is None or dismissed < seen.revision)
     if add_mark(batch, seen.key, row, mark) and not row.over_correlating:
         # Known to be hostile, it is counted wherever it was seen.
-        tell_prevalence(batch, seen.key, row)
+        report_prevalence(batch, seen.key, row)
 
 
 def _file(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> None:
@@ -264,17 +264,17 @@ def _publish(batch: LedgerBatch, key: str, ioc: IocRow, row: ComponentRow) -> No
     active = ioc.active()
     count = prevalence(row, batch.register.counted(finding.tenant))
     thresholds = correlations()[TENANT_RULE].when.thresholds
-    told_of = reached([threshold for threshold in thresholds if threshold >= batch.k], count)
-    told = stable_id(
+    reported_count = reached([threshold for threshold in thresholds if threshold >= batch.k], count)
+    reported = stable_id(
         "told",
         content_hash(finding),
         "active" if active else "withdrawn",
-        str(told_of),
+        str(reported_count),
         str(ioc.last_ms // DAY_MS),
     )
-    if told == ioc.told:
+    if reported == ioc.reported:
         return
-    ioc.told = told
+    ioc.reported = reported
     ioc.published += 1
     batch.store.save(key, ioc)
     record = SupplyChainIoC(
@@ -302,7 +302,7 @@ def _publish(batch: LedgerBatch, key: str, ioc: IocRow, row: ComponentRow) -> No
         valid_until=from_ms(ioc.last_ms + VALID_DAYS * DAY_MS),
         first_seen=from_ms(ioc.first_ms),
         last_seen=from_ms(ioc.last_ms),
-        prevalence=told_of,
+        prevalence=reported_count,
         basis=finding.basis,
     )
     batch.indicator(record)
@@ -317,7 +317,7 @@ def network_indicators(record: SupplyChainIoC, *, hostile: bool) -> Iterator[Sup
 
     Args:
         record: The indicator of the payload; its evidence holds the payload's text.
-        hostile: Whether what was found is an attack; else nothing is told.
+        hostile: Whether what was found is an attack; else nothing is reported.
     """
     if not hostile or record.category is not Category.COMPROMISE:
         return
@@ -398,7 +398,7 @@ def suppress(
         revision: When: the later wins.
         active: Whether the suppression begins or ends.
         incident: Only indicators of this incident; None: all.
-        about: Only those of versions and digests it tells are meant; None: all.
+        about: Only the versions and digests that it names; None: all.
         tenant: Only this tenant's; empty: all.
         after: Continue behind this row.
 
@@ -442,7 +442,7 @@ def _withdraw_findings(batch: LedgerBatch, ioc: IocRow) -> None:
         key=lambda item: item[1][0],
     )
     for finding_id, _, _ in ioc.ids.values():
-        batch.tell_incident(
+        batch.send_to_incident(
             incident,
             Withdrawal(
                 incident=incident,
@@ -458,7 +458,7 @@ def _withdraw_findings(batch: LedgerBatch, ioc: IocRow) -> None:
 def _restore_finding(batch: LedgerBatch, ioc: IocRow, revision: Revision) -> None:
     root, incident = incident_root(ioc.finding), ioc.incident
     if opens_incident(ioc.finding):
-        batch.tell_incident(
+        batch.send_to_incident(
             incident,
             FindingUpdate(incident=incident, root=root, finding=ioc.finding, revision=revision),
         )

@@ -75,7 +75,7 @@ def on_fact(batch: LedgerBatch, change: FactChange) -> None:
             batch.bound_reached("facts about one component", change.key, FACTS)
     batch.store.save(row_key(COMPONENT, change.key), row)
     if change.key == change.fact_key:
-        _tell_digests(batch, change, before, fact)
+        _report_digests(batch, change, before, fact)
     _retro_hunt(batch, change, row, before, fact)
     _mark_edges(batch, msgspec.structs.replace(change, fact=fact), row)
     _suppress(batch, change, row, before, fact)
@@ -131,7 +131,7 @@ def _suppress(
             lift(batch, change.key, row, change.revision, active=not active, about=about)
     if last:
         going_on = msgspec.structs.replace(change, fact=fact, before=before, indicators_after=last)
-        batch.tell_ledger(change.key, going_on)
+        batch.send_to_ledger(change.key, going_on)
 
 
 def _bounded(batch: LedgerBatch, fact: IntelFact | None) -> IntelFact | None:
@@ -166,14 +166,14 @@ def _bounded(batch: LedgerBatch, fact: IntelFact | None) -> IntelFact | None:
     )
 
 
-def _tell_digests(
+def _report_digests(
     batch: LedgerBatch, change: FactChange, before: IntelFact | None, fact: IntelFact | None
 ) -> None:
     """Send a fact to the rows of the digests it names or named before."""
     now = _digest_keys(fact)
     for key in sorted(now | _digest_keys(before)):
         if key != change.key:
-            batch.tell_ledger(
+            batch.send_to_ledger(
                 key,
                 FactChange(
                     key=key,
@@ -220,7 +220,7 @@ def _retro_hunt(
                 _take_back(batch, change.key, row, then, change)
     if len(page) == PAGE:
         going_on = msgspec.structs.replace(change, after=page[-1][0], before=before)
-        batch.tell_ledger(change.key, going_on)
+        batch.send_to_ledger(change.key, going_on)
 
 
 def on_holding(
@@ -425,7 +425,7 @@ def _mark_named(batch: LedgerBatch, change: FactChange, row: ComponentRow) -> No
             add_mark(batch, change.key, row, found)
     if len(page) == PAGE:
         going_on = msgspec.structs.replace(change, edges_after=page[-1][0])
-        batch.tell_ledger(change.key, going_on)
+        batch.send_to_ledger(change.key, going_on)
 
 
 def _named_mark(change: FactChange, named: str | None) -> Mark | None:

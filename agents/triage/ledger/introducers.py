@@ -7,8 +7,8 @@ import msgspec
 from agents.triage.bounded_sets import clip
 from agents.triage.ledger.batch import LedgerBatch
 from agents.triage.ledger.claims import all_claims, introducer_of
-from agents.triage.ledger.exposures import tell_systems
-from agents.triage.ledger.lineage import tell_children
+from agents.triage.ledger.exposures import report_to_systems
+from agents.triage.ledger.lineage import report_to_children
 from agents.triage.ledger.rows import COMPONENT, TEXT_BYTES, ComponentRow
 from agents.triage.store import row_key
 from schemas.basis import Position
@@ -26,7 +26,7 @@ def introduce(
     """Note a record about a digest: the first one introduced it, if it made or pushed it.
 
     A record that was read late may lie before those known: then what was advised on account of
-    another's event ends, and what is known of the build that came first is told instead.
+    another's event ends, and what is known of the build that came first is reported instead.
     """
     known = row.introducer
     if known is not None and known[0] <= position:
@@ -44,8 +44,8 @@ def introduce(
             if (mark.appended, mark.tenant) == before:
                 first, second = mark.revision
                 gone = msgspec.structs.replace(mark, active=False, revision=(first, second + 1))
-                tell_systems(batch, component, row, gone)
-                tell_children(batch, component, gone)
+                report_to_systems(batch, component, row, gone)
+                report_to_children(batch, component, gone)
             elif (mark.appended, mark.tenant) == after:
-                tell_systems(batch, component, row, mark)
-                tell_children(batch, component, mark)
+                report_to_systems(batch, component, row, mark)
+                report_to_children(batch, component, mark)

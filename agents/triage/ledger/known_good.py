@@ -35,7 +35,7 @@ from schemas.incidents.updates import KnownGood
 from schemas.intel import IntelFact, IntelKind
 from schemas.ledger import GoBack
 
-TOLD: Final = 24
+REPORTED: Final = 24
 """Reported versions that are remembered per incident."""
 _ALWAYS: Final = 1 << 44
 """Milliseconds later than any event, so that earlier times give greater revisions."""
@@ -58,7 +58,7 @@ def on_holding(
             on_marks(batch, component, row, tenant)
         return
     if _merge(known, holding):
-        _tell(batch, component, row, key, known)
+        _report(batch, component, row, key, known)
 
 
 def on_marks(batch: LedgerBatch, component: str, row: ComponentRow, tenant: str) -> None:
@@ -76,7 +76,7 @@ def on_marks(batch: LedgerBatch, component: str, row: ComponentRow, tenant: str)
                 _merge(known, holding)
         if count == PAGE:
             batch.bound_reached("systems looked through for known-good versions", component, PAGE)
-    _tell(batch, component, row, key, known)
+    _report(batch, component, row, key, known)
 
 
 def on_fact(
@@ -95,9 +95,9 @@ def on_go_back(batch: LedgerBatch, note: GoBack, row: ComponentRow) -> None:
     rows = batch.store.scan(VERSIONS, note.key, row_type=VersionsRow, limit=PAGE, after=note.after)
     page = list(rows)
     for key, known in page:
-        _tell(batch, note.key, row, key, known)
+        _report(batch, note.key, row, key, known)
     if len(page) == PAGE:
-        batch.tell_ledger(note.key, GoBack(key=note.key, after=page[-1][0]))
+        batch.send_to_ledger(note.key, GoBack(key=note.key, after=page[-1][0]))
 
 
 def _merge(known: VersionsRow, holding: Holding) -> bool:
@@ -181,7 +181,7 @@ def _vouches(fact: IntelFact | None, version: Version) -> bool:
     )
 
 
-def _tell(
+def _report(
     batch: LedgerBatch, component: str, row: ComponentRow, key: str, known: VersionsRow
 ) -> None:
     """Report changes to each incident of the component, and remember what was reported."""
@@ -189,13 +189,13 @@ def _tell(
     if _bound(batch, component, known, index):
         index = _VersionIndex(batch, component, row, known)
     for incident in index.incidents:
-        told = known.told.setdefault(incident, {})
-        for rank, state in _wanted(known, index, incident, told).items():
-            if told.get(rank) == state:
+        reported = known.reported.setdefault(incident, {})
+        for rank, state in _wanted(known, index, incident, reported).items():
+            if reported.get(rank) == state:
                 continue
-            told[rank] = state
+            reported[rank] = state
             version, (active, signed, by_intel, seen_ms) = known.versions[rank], state
-            batch.tell_incident(
+            batch.send_to_incident(
                 incident,
                 KnownGood(
                     incident=incident,
@@ -210,11 +210,11 @@ def _tell(
                     revision=(index.revision, 0),
                 ),
             )
-        taken_back = [rank for rank in sorted(told) if not told[rank][0]]
-        for rank in taken_back[: max(0, len(told) - TOLD)]:
-            del told[rank]
-        if not told:
-            del known.told[incident]
+        taken_back = [rank for rank in sorted(reported) if not reported[rank][0]]
+        for rank in taken_back[: max(0, len(reported) - REPORTED)]:
+            del reported[rank]
+        if not reported:
+            del known.reported[incident]
     batch.store.save(key, known)
 
 
@@ -223,7 +223,7 @@ State = tuple[bool, bool, bool, int]
 
 
 def _wanted(
-    known: VersionsRow, index: _VersionIndex, incident: str, told: dict[str, State]
+    known: VersionsRow, index: _VersionIndex, incident: str, reported: dict[str, State]
 ) -> dict[str, State]:
     """Return what the incident must know: the best version, and which it must not go back to."""
     since = index.since.get(incident)
@@ -243,8 +243,8 @@ def _wanted(
 
     good = {rank for rank in known.versions if rank not in index.bad and is_known(rank)}
     best = max(good, key=order, default=None) if since is not None else None
-    # What would be gone back to but for what is known against it on another account; and what was
-    # told to be good.
+    # Versions that another incident rules out as the target of a rollback, and those that were
+    # reported as good.
     gone = {
         rank
         for rank, incidents in index.bad.items()
@@ -252,9 +252,9 @@ def _wanted(
         and is_known(rank)
         and (best is None or order(rank) > order(best))
     }
-    gone = set(sorted(gone, key=order)[-TOLD // 2 :])
-    gone |= {rank for rank in told if rank in known.versions and rank not in good}
-    again = {rank for rank in told if rank in good and told[rank][0]}
+    gone = set(sorted(gone, key=order)[-REPORTED // 2 :])
+    gone |= {rank for rank in reported if rank in known.versions and rank not in good}
+    again = {rank for rank in reported if rank in good and reported[rank][0]}
     return {
         rank: (
             rank in good,
@@ -273,7 +273,7 @@ def _bound(batch: LedgerBatch, component: str, known: VersionsRow, index: _Versi
         Whether any was left out.
     """
     last = max(index.since.values(), default=0)
-    told = {rank for ranks in known.told.values() for rank in ranks}
+    reported = {rank for ranks in known.reported.values() for rank in ranks}
     first_bad = sorted(index.bad, key=lambda rank: known.versions[rank].first_ms)
     bad = set(first_bad[: VERSIONS_KEPT // 4])
 
@@ -281,7 +281,7 @@ def _bound(batch: LedgerBatch, component: str, known: VersionsRow, index: _Versi
         version = known.versions[rank]
         before = version.first_ms < last
         return (
-            rank not in told,
+            rank not in reported,
             rank not in bad,
             not (rank in index.vouched or version.signed),
             not before,
@@ -291,7 +291,7 @@ def _bound(batch: LedgerBatch, component: str, known: VersionsRow, index: _Versi
 
     if trim(known.versions, VERSIONS_KEPT, VERSIONS_ROOM, order):
         batch.bound_reached("versions of one component in one tenant", component, VERSIONS_KEPT)
-        for ranks in known.told.values():
+        for ranks in known.reported.values():
             for rank in set(ranks) - set(known.versions):
                 del ranks[rank]
         return True

@@ -84,7 +84,7 @@ def add_edge(batch: LedgerBatch, component: str, child: str, build: Edge) -> Non
             _pass_on(batch, component, child, build, mark)
 
 
-def tell_children(batch: LedgerBatch, component: str, mark: Mark, after: str = "") -> None:
+def report_to_children(batch: LedgerBatch, component: str, mark: Mark, after: str = "") -> None:
     """Pass a mark on to everything that was built from the component, a page at a time.
 
     Args:
@@ -99,7 +99,9 @@ def tell_children(batch: LedgerBatch, component: str, mark: Mark, after: str = "
             _pass_on(batch, component, child.child, edge, mark)
     if len(page) == PAGE:
         going_on = taint_of(mark, component, component)
-        batch.tell_ledger(component, msgspec.structs.replace(going_on, children_after=page[-1][0]))
+        batch.send_to_ledger(
+            component, msgspec.structs.replace(going_on, children_after=page[-1][0])
+        )
 
 
 def _pass_on(
@@ -137,7 +139,7 @@ def _pass_on(
             held = msgspec.structs.replace(
                 taint, basis=basis, path=tuple(mark.path), origin=(*mark.path, component)[0]
             )
-            batch.tell_ledger(child, held)
+            batch.send_to_ledger(child, held)
         return
     of_bytes = child.startswith(DIGEST_KEYS)
     own = msgspec.structs.replace(
@@ -147,9 +149,9 @@ def _pass_on(
         version=None if of_bytes else edge.child_version,
         digest=None if of_bytes else edge.child_digest,
     )
-    batch.tell_ledger(child, own)
+    batch.send_to_ledger(child, own)
     if of_bytes and edge.appended is not None and not _applies_a_policy(mark):
-        batch.tell_ledger(
+        batch.send_to_ledger(
             child,
             msgspec.structs.replace(own, advice=True, basis=SEVERAL, appended=edge.appended),
         )

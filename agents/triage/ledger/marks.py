@@ -13,8 +13,8 @@ from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
 from agents.triage.ledger import known_good
 from agents.triage.ledger.batch import NEVER, LedgerBatch
 from agents.triage.ledger.claims import all_claims, claims_row, introducer_of, save_claims
-from agents.triage.ledger.exposures import has_versions, tell_systems
-from agents.triage.ledger.lineage import tell_children
+from agents.triage.ledger.exposures import has_versions, report_to_systems
+from agents.triage.ledger.lineage import report_to_children
 from agents.triage.ledger.rows import (
     COMPONENT,
     KEY_BYTES,
@@ -86,7 +86,7 @@ def add_mark(batch: LedgerBatch, component: str, row: ComponentRow, mark: Mark) 
     tenant's claim is kept in the tenant's row, so that no claim takes the room of anything else.
 
     Returns:
-        Whether anything changed; then exposures and taints were told.
+        Whether anything changed; then exposures and taints were reported.
     """
     mark = _bounded(mark)
     claims = claims_row(batch, component, mark.tenant) if mark.tenant else None
@@ -130,12 +130,12 @@ def add_mark(batch: LedgerBatch, component: str, row: ComponentRow, mark: Mark) 
     if mark.appended is not None and (mark.appended, mark.tenant) != introducer_of(row):
         return True  # somebody else was first: it is kept for the case that a record comes late
     if component.startswith("tree:"):
-        _tell_digest(batch, component, mark)
-    if not _is_told(row, mark):
-        tell_systems(batch, component, row, mark)
+        _report_digest(batch, component, mark)
+    if not _is_reported(row, mark):
+        report_to_systems(batch, component, row, mark)
     elif has_versions(component):
         known_good.on_marks(batch, component, row, mark.tenant)
-    tell_children(batch, component, mark)
+    report_to_children(batch, component, mark)
     return True
 
 
@@ -146,7 +146,7 @@ def _rank_of(mark: Mark) -> str:
     return stable_rank(*parts)
 
 
-def _is_told(row: ComponentRow, mark: Mark) -> bool:
+def _is_reported(row: ComponentRow, mark: Mark) -> bool:
     """Return whether a shared mark of the same fact has reported what a tenant's own says.
 
     That a tenant's own is lifted is always reported: it may have been here before the shared one.
@@ -173,12 +173,14 @@ def _bounded(mark: Mark) -> Mark:
     )
 
 
-def _tell_digest(batch: LedgerBatch, component: str, mark: Mark) -> None:
+def _report_digest(batch: LedgerBatch, component: str, mark: Mark) -> None:
     """Mark a tree's digest under `sha256:`, for events that do not say that it is a tree's."""
     key = f"sha256:{component.partition(':')[2]}"
     basis = msgspec.structs.replace(mark.basis or SEVERAL, role=TREE)
     taint = taint_of(mark, component, key)
-    batch.tell_ledger(key, msgspec.structs.replace(taint, version=None, digest=None, basis=basis))
+    batch.send_to_ledger(
+        key, msgspec.structs.replace(taint, version=None, digest=None, basis=basis)
+    )
 
 
 def on_taint(batch: LedgerBatch, taint: Taint) -> None:
@@ -188,9 +190,9 @@ def on_taint(batch: LedgerBatch, taint: Taint) -> None:
     if not mark.tenant and (mark.basis is None or not is_of_all(mark.basis)):
         return  # of an earlier version of Tidewatch, or nobody's: it says nothing of anybody
     if taint.after:
-        tell_systems(batch, taint.key, row, mark, taint.after)
+        report_to_systems(batch, taint.key, row, mark, taint.after)
     elif taint.children_after:
-        tell_children(batch, taint.key, mark, taint.children_after)
+        report_to_children(batch, taint.key, mark, taint.children_after)
     else:
         add_mark(batch, taint.key, row, mark)
 
@@ -248,13 +250,13 @@ def lift(
     """Lift the marks that began at a component, or restore them.
 
     Args:
-        batch: Where to tell it.
+        batch: Where to report it.
         component: The component key.
         row: Its row.
         revision: When: the later wins.
         active: Whether the marks hold.
         incident: Only marks of this incident; None: all.
-        about: Only marks of versions and digests it tells are meant; None: all.
+        about: Only the marks of versions and digests that it names; None: all.
         tenant: Only those that rest on this tenant's claims; None: all.
     """
     if tenant is None:

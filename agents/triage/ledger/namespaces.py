@@ -21,7 +21,7 @@ def admitted(batch: LedgerBatch, message: LedgerMessage) -> LedgerMessage | None
     """Return a message without what its claimant may not speak of; None if nothing is left.
 
     The checks confine every name to its event's tenant, so that what is refused here was written
-    by something else, or by a fault: the operator is told.
+    by something else, or by a fault: the operator is alerted.
     """
     match message:
         case Sighting():
@@ -64,13 +64,13 @@ def _sighting(batch: LedgerBatch, seen: Sighting) -> Sighting | None:
 
 
 def _report(batch: LedgerBatch, tenant: str, key: str) -> None:
-    batch.tell_operator(
+    batch.send_to_operator(
         OperatorAlert(
             id=stable_id("opa", "foreign-key", tenant, key),
             kind="foreign-key",
             subject=clip(key, NAME_BYTES),
             tenant=tenant,
-            detail=f"what {clip(tenant, NAME_BYTES)} tells speaks of another tenant's private name",
+            detail=f"{clip(tenant, NAME_BYTES)} reported another tenant's private component",
             runbook="It was refused. Find who can write to the observations topic.",
         )
     )

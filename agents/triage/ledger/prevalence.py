@@ -45,14 +45,14 @@ def prevalence(row: ComponentRow, reader: str | None = None) -> int:
     return max(counts)
 
 
-def tell_prevalence(batch: LedgerBatch, component: str, row: ComponentRow) -> None:
+def report_prevalence(batch: LedgerBatch, component: str, row: ComponentRow) -> None:
     """Report to the incidents about a component which thresholds are reached."""
     correlation = correlations()[TENANT_RULE]
     count = prevalence(row)
     for incident, root in row.prevalent.values():
         for threshold in correlation.when.thresholds:
             if count >= threshold:
-                batch.tell_incident(
+                batch.send_to_incident(
                     incident,
                     Prevalence(
                         incident=incident,
@@ -87,7 +87,7 @@ def count_tenants(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> N
         return
     if row.flagged.count() > OVER_CORRELATING and not taints(finding):
         row.over_correlating = True
-        batch.tell_operator(
+        batch.send_to_operator(
             OperatorAlert(
                 id=stable_id("opa", "over-correlating", seen.key),
                 kind="over-correlating",
@@ -98,7 +98,7 @@ def count_tenants(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> N
             )
         )
     else:
-        tell_prevalence(batch, seen.key, row)
+        report_prevalence(batch, seen.key, row)
     batch.store.save(row_key(COMPONENT, seen.key), row)
 
 
@@ -135,7 +135,7 @@ def relate(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> None:
 
 def _link(batch: LedgerBatch, key: str, first: str, second: str, tenant: str | None) -> None:
     for this, that in ((first, second), (second, first)):
-        batch.tell_incident(this, Related(incident=this, other=that, via=key, tenant=tenant))
+        batch.send_to_incident(this, Related(incident=this, other=that, via=key, tenant=tenant))
 
 
 def _note_owner(batch: LedgerBatch, row: ComponentRow, rank: str, finding: Finding) -> bool:

@@ -40,13 +40,13 @@ _SAYS: Final = {
 
 
 def note_publication(batch: LedgerBatch, seen: Sighting, row: TenantRow) -> bool:
-    """Note how a version was published; tell what differs from those before it.
+    """Note how a version was published; report how it differs from those before it.
 
     What holds is worked out from all publications by their time: one that comes late can bring a
     finding about or take it back.
 
     Args:
-        batch: Where findings are told.
+        batch: Where findings are reported.
         seen: A sighting that may be of a push or pull.
         row: What the tenant knows of the component.
 

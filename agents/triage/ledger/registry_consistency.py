@@ -38,7 +38,7 @@ def note_announced(
     Whichever is heard of first, the registry or the run, the finding is the same.
 
     Args:
-        batch: Where a reached bound is told.
+        batch: Where a reached bound is reported.
         seen: The sighting, new to its system.
         row: What the tenant knows of the component.
 
@@ -53,7 +53,7 @@ def note_announced(
         digests = {seen.digest, *seen.parts} if seen.parts else set()
         mark = _ANNOUNCED
     elif seen.kind in _HOLDS:
-        # Of a pull that told its files, each is compared: it may have fetched some of them only.
+        # Each file that a pull names is compared: it may have fetched some of them only.
         digests, mark = set(seen.parts) or {seen.digest}, _HELD
     else:
         return False, None
@@ -122,5 +122,5 @@ def _difference(seen: Sighting, entries: dict[str, Seen]) -> Finding | None:
 
 
 def revision_of(finding: Finding) -> Revision:
-    """Return the state a finding tells of: what is found later stands for what was before."""
+    """Return the revision of a finding: the later one replaces the earlier."""
     return state_of(len(finding.evidence["announced"]) + len(finding.evidence["held"]))

@@ -113,8 +113,8 @@ class Holding(msgspec.Struct, array_like=True):
     first_ms: int
     first_event: str
     last_ms: int
-    """When it was last told of: exact where versions alternated, else right to the day. The checks
-    tell the same of a system once a day; whatever changes on it they tell at once, so that which
+    """When it was last reported: exact where versions alternated, else right to the day. The checks
+    report an unchanged system once a day, and any change on it at once, so that which
     version came last is always right, but the hour of the last repetition is not known."""
     last_event: str
     exposure: str = "delivered"
@@ -249,8 +249,8 @@ class Mark(msgspec.Struct, array_like=True):
     """Set: advice by `tenant` to the other holders of a digest, as long as `tenant` introduced the
     digest with the record that lies there."""
     undigested: bool = False
-    """By its version it means only holdings of which no digest is told: of others the digest says
-    whether they are meant."""
+    """By its version it means only holdings without a digest; the digest decides for
+    the others."""
 
     def applies_to(self, tenant: str) -> bool:
         """Return whether it may concern what a tenant holds."""
@@ -345,7 +345,7 @@ class ComponentRow(msgspec.Struct, array_like=True):
     claims: bool = False
     """There are rows of tenants' claims about it."""
     introducer: tuple[Position, str, bool] | None = None
-    """For a digest: the first record that told of it, whose it was, and whether that event made or
+    """For a digest: the first record that reported it, whose it was, and whether that event made or
     pushed it: else nobody introduced it."""
     popular: bool = False
     """So many organisations hold it that a scan alone only proposes containment."""
@@ -387,7 +387,9 @@ class VersionsRow(msgspec.Struct, array_like=True):
     tenant: str
     versions: dict[str, Version] = msgspec.field(default_factory=dict)
     """By rank of version and digest."""
-    told: dict[str, dict[str, tuple[bool, bool, bool, int]]] = msgspec.field(default_factory=dict)
+    reported: dict[str, dict[str, tuple[bool, bool, bool, int]]] = msgspec.field(
+        default_factory=dict
+    )
     """By incident and rank, as reported: usable, signed, vouched for, first seen."""
 
 
@@ -426,7 +428,7 @@ class IocRow(msgspec.Struct, array_like=True):
     last_ms: int = 0
     suppressed: dict[str, tuple[Revision, bool]] = msgspec.field(default_factory=dict)
     """By reason (fact key or incident): since when, and whether it still holds."""
-    told: str = ""
+    reported: str = ""
     """Hash of what was last published."""
     published: int = 0
     """How often it was published: the revision of the record."""
@@ -458,7 +460,7 @@ class SourceRow(msgspec.Struct, array_like=True):
     days: dict[str, tuple[Tally, Tally, Tally]] = msgspec.field(default_factory=dict)
     """By day since the epoch: all sampled events, the incomplete ones, dead letters."""
     silent_since: int = 0
-    told: dict[str, int] = msgspec.field(default_factory=dict)
+    reported: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class ExpiryRow(msgspec.Struct, array_like=True):

@@ -8,10 +8,10 @@ from agents.domain.roles import role_of
 from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
 from agents.triage.ledger import drift, intelligence
 from agents.triage.ledger.batch import LedgerBatch
-from agents.triage.ledger.exposures import note_popularity, tell_holding
+from agents.triage.ledger.exposures import note_popularity, report_holding
 from agents.triage.ledger.introducers import introduce
 from agents.triage.ledger.lineage import add_edge
-from agents.triage.ledger.prevalence import tell_prevalence
+from agents.triage.ledger.prevalence import report_prevalence
 from agents.triage.ledger.rows import (
     CHECKS,
     COMPONENT,
@@ -68,16 +68,16 @@ def on_sighting(batch: LedgerBatch, seen: Sighting) -> None:
     introduced = _note_first(seen, system)
     changed = changed or introduced
     if seen.made_from:
-        changed = _tell_parents(batch, system, seen, version, again=introduced) or changed
+        changed = _report_parents(batch, system, seen, version, again=introduced) or changed
     if seen.tree:
         changed = _note_tree(batch, seen, system) or changed
-    if not changed and seen.kind not in drift.TOLD:
+    if not changed and seen.kind not in drift.REPORTED:
         return
     holding = system.holdings[rank]
     # Of a version that is known already a push or pull may still say a new tag, publisher or
     # signature.
     fresh = before != (holding.first_ms, holding.first_event, holding.signed)
-    if seen.kind in drift.TOLD or fresh:
+    if seen.kind in drift.REPORTED or fresh:
         drift.on_new_holding(batch, seen, version)
     if not changed:
         return
@@ -95,7 +95,7 @@ def on_sighting(batch: LedgerBatch, seen: Sighting) -> None:
     if component.facts:
         intelligence.on_holding(batch, seen.component, component, system, holding)
     if component.marks or component.claims:
-        tell_holding(batch, seen.component, component, system, holding, fresh=fresh)
+        report_holding(batch, seen.component, component, system, holding, fresh=fresh)
 
 
 def _note_first(seen: Sighting, system: SystemRow) -> bool:
@@ -111,7 +111,7 @@ def _note_first(seen: Sighting, system: SystemRow) -> bool:
 def _note_tree(batch: LedgerBatch, seen: Sighting, system: SystemRow) -> bool:
     """Note that a tree's listing names the file, so that findings on the file reach the tree.
 
-    It follows from the tree's digest, whoever tells of it.
+    It follows from the tree's digest, whoever reports it.
     """
     role = role_of(seen.filename)
     rank = int(stable_rank(seen.tree, role), 16)
@@ -162,8 +162,8 @@ def _merge(
         earlier.verified = known.verified or earlier.verified
         system.holdings[rank] = known = earlier
         changed = True
-    # Within a day only a system that has other versions too needs the exact time: it tells which
-    # version came last.
+    # Within a day only a system that has other versions too needs the exact time: it shows
+    # which version came last.
     if (at, seen.event_id) > (known.last_ms, known.last_event) and (
         at // DAY_MS > known.last_ms // DAY_MS or len(system.holdings) > 1
     ):
@@ -243,14 +243,14 @@ def _holding(seen: Sighting, at: int, version: str | None) -> Holding:
     )
 
 
-def _tell_parents(
+def _report_parents(
     batch: LedgerBatch, system: SystemRow, seen: Sighting, version: str | None, *, again: bool
 ) -> bool:
     """Report the build to its inputs; return whether one of them was new.
 
-    What lies before all that was told so far is told `again`. What the row has no room to
-    remember is told again with each sighting: told twice is harmless,
-    not at all would hide what it was built from.
+    A position before all that were reported is reported `again`. What the row has no room to
+    remember is reported with each sighting: a repetition is harmless, an omission would hide what
+    the build was made from.
     """
     changed = False
     entries = seen.made_from
@@ -266,7 +266,7 @@ def _tell_parents(
         if rank in system.inputs.smallest and not again:
             continue
         changed = system.inputs.add_rank(rank, INPUTS) or changed
-        batch.tell_ledger(
+        batch.send_to_ledger(
             parent,
             Derived(
                 key=parent,
@@ -321,7 +321,7 @@ def _component(batch: LedgerBatch, seen: Sighting, at: int) -> ComponentRow:
     if counted is not None and row.tenants.add(counted, TENANTS):
         changed = True
         if row.prevalent and not row.over_correlating:
-            tell_prevalence(batch, seen.component, row)
+            report_prevalence(batch, seen.component, row)
         note_popularity(batch, seen.component, row)
     if changed:
         batch.store.save(key, row)

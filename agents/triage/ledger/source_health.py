@@ -54,7 +54,7 @@ def on_source(batch: LedgerBatch, seen: SourceSeen) -> None:
     for old in sorted(row.days, key=int)[:-DAYS]:
         del row.days[old]
     if row.silent_since:
-        batch.tell_operator(_alert(row, "source-recovered", row.silent_since, "heard again"))
+        batch.send_to_operator(_alert(row, "source-recovered", row.silent_since, "heard again"))
         row.silent_since = 0
     batch.store.save(key, row)
 
@@ -97,7 +97,7 @@ def look_for_silence(batch: LedgerBatch, now_ms: int) -> None:
                 row.silent_since = row.last_ms
                 batch.store.save(key, row)
                 hours = allowed // HOUR_MS
-                batch.tell_operator(
+                batch.send_to_operator(
                     _alert(row, "source-silent", row.last_ms, f"nothing for over {hours} hours")
                 )
         _look_at_day(batch, key, row, now_ms // DAY_MS)
@@ -113,7 +113,7 @@ def _look_at_day(batch: LedgerBatch, key: str, row: SourceRow, day: int) -> None
     earlier = sum(counts[0].count() for counts in before)
     usual = sum(counts[1].count() for counts in before) / earlier if earlier else 0.0
     if total >= LEAST_EVENTS and share >= max(INCOMPLETE_SHARE, INCOMPLETE_RISE * usual):
-        _tell_once(
+        _report_once(
             batch,
             key,
             row,
@@ -122,19 +122,19 @@ def _look_at_day(batch: LedgerBatch, key: str, row: SourceRow, day: int) -> None
             detail=f"{share:.0%} could not be analysed",
         )
     if dead.count() >= DEAD_LETTERS:
-        _tell_once(
+        _report_once(
             batch, key, row, kind="dead-letters", day=day, detail=f"{dead.count()} unreadable today"
         )
 
 
-def _tell_once(
+def _report_once(
     batch: LedgerBatch, key: str, row: SourceRow, *, kind: str, day: int, detail: str
 ) -> None:
-    if row.told.get(kind) == day:
+    if row.reported.get(kind) == day:
         return
-    row.told[kind] = day
+    row.reported[kind] = day
     batch.store.save(key, row)
-    batch.tell_operator(_alert(row, kind, day * DAY_MS, detail))
+    batch.send_to_operator(_alert(row, kind, day * DAY_MS, detail))
 
 
 _RUNBOOK: Final = {
