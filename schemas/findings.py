@@ -116,7 +116,7 @@ class SupplyChainIoC(msgspec.Struct, frozen=True, kw_only=True):
     first_seen: datetime
     """The first occurrence in this tenant."""
     last_seen: datetime
-    """The last one; told again at most once a day."""
+    """The last one; reported again at most once a day."""
     tlp: Tlp = Tlp.AMBER
     """Traffic Light Protocol 2.0: with whom it may be shared."""
     prevalence: int | None = None

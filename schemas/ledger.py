@@ -30,7 +30,7 @@ class FindingSeen(
     active: bool = True
     """False: it was withdrawn."""
     withheld: bool = False
-    """Its tenant's policy suppresses it: the other holders of the bytes are told, the tenant is
+    """Its tenant's policy suppresses it: the other holders of the bytes are alerted, the tenant is
     not."""
 
 
@@ -71,7 +71,7 @@ class Derived(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     child_digest: str | None = None
     stage: str | None = None
     appended: Position | None = None
-    """Of the record that tells of the build: whether it introduced the child is decided by that."""
+    """Of the record of the build; it decides whether the build introduced the child."""
 
 
 class Taint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="taint"):
@@ -96,7 +96,7 @@ class Taint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     confined: bool = False
     """It stays within `tenant`, however far it is passed on."""
     after: str = ""
-    """The ledger's own note to go on telling systems behind this row."""
+    """The ledger's own note to continue with the systems behind this row."""
     children_after: str = ""
     """The ledger's own note to go on passing it on to children behind this row."""
     basis: Basis | None = None
@@ -137,7 +137,7 @@ class AdviceOffered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     key: str
     """`advice:` and the tenant."""
     exposure: msgspec.Raw
-    """What the incident is told, as JSON."""
+    """The message to the incident, as JSON."""
 
 
 class SourceSeen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="source"):
@@ -179,7 +179,7 @@ class OperatorAlert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """An alert for the operator of Tidewatch: a blind spot, or a bound reached."""
 
     id: str
-    """Hash of kind and subject: told again, it is the same."""
+    """Hash of kind and subject: the same when it is repeated."""
     kind: str
     """source-silent, source-recovered, incomplete-share, dead-letters, over-correlating,
     bound-reached, records-gone, foreign-key, topic-paused, topic-unreadable, escalation,

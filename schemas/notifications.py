@@ -1,4 +1,4 @@
-"""The records on `notifications`: what a notifier has told, and what it has yet to tell."""
+"""The records on `notifications`: what a notifier has sent, and what it has yet to send."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     revision: Revision
     """Broker timestamp in milliseconds and offset of its record: the later one counts."""
     digest: str
-    """Of everything in it that a person is told."""
+    """Of everything in it that a person reads."""
     title: str
     why: str
     """Why it matters, in a sentence or two."""
@@ -93,17 +93,17 @@ class NotificationThread(msgspec.Struct, frozen=True, kw_only=True, omit_default
     now: Standing | None = None
     """None: only proposals were read so far."""
     told: Standing | None = None
-    """As it was when the last message was written; None: nobody was told."""
+    """As it was when the last message was written; None: none was."""
     proposals: tuple[Proposed, ...] = ()
-    """Those nobody was told of, at most 20."""
+    """Those that were not sent yet, at most 20."""
     more_proposals: int = 0
     """How many there are beside these."""
     asked: tuple[str, ...] = ()
     """Ids of the latest proposals that were read, and of folded incidents: each counts once."""
     due_ms: int | None = None
-    """When what is not told yet becomes a message, quiet hours aside; None: all is told."""
+    """When what is not sent yet becomes a message, quiet hours aside; None: all is sent."""
     told_ms: int | None = None
-    """When people were told first, since it last ended: the clock of escalation."""
+    """When the first message was written, since it last ended: the clock of escalation."""
     step: int = 0
     """How many steps of escalation were taken."""
     written: int = 0
@@ -112,4 +112,4 @@ class NotificationThread(msgspec.Struct, frozen=True, kw_only=True, omit_default
     """Those that a destination has yet to take, oldest first."""
     changed_ms: int = 0
     folded: int = 0
-    """How many incidents this one stands for, where a tenant has more than are told one by one."""
+    """How many incidents this one stands for, of a tenant with too many for a message each."""

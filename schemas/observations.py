@@ -68,4 +68,4 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     tree: str = ""
     """For a file's digest: the `tree:` key of the listing that names the file."""
     appended: Position | None = None
-    """Where the input record lies that tells of it: who was first is decided by that."""
+    """The position of the input record; it decides who was first."""

@@ -84,7 +84,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """PEM public keys, or references to them, that models must be signed with."""
     suppressions: tuple[Suppression, ...] = ()
     advice: bool = True
-    """Whether to be told what rests on other organisations' claims alone."""
+    """Whether to report what rests on other organisations' claims alone."""
 
 
 def default_policy(tenant: str) -> Policy:

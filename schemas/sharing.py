@@ -33,7 +33,7 @@ def is_shareable(finding: FindingView) -> bool:
 
 
 def may_be_shared(incident: IncidentDocument, k: int = K_DEFAULT) -> bool:
-    """Return whether partners may be told: k organisations are affected, or it was released."""
+    """Return whether partners may be informed: k organisations are affected, or it was released."""
     counted = incident.organisations
     affected = incident.tenant_count if counted is None else counted
     return incident.shared and (incident.released or affected >= k)

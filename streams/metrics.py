@@ -120,7 +120,7 @@ NOTIFICATIONS_WAITING = Gauge(
 )
 NOTIFICATIONS_UNROUTED = Counter(
     "tidewatch_notifications_unrouted_total",
-    "Records that no route of the notifier is for: nobody is told of them",
+    "Records that no route of the notifier sends to anybody",
     ["channel"],
 )
 NOTIFICATION_LAST = Gauge(

@@ -107,7 +107,7 @@ class Settings(BaseSettings):
     hygiene_topic: bool = False
     """Write indicators of hygiene to a topic of their own instead of among those of compromise."""
     privacy_k: int = Field(default=3, ge=2)
-    """Facts that cross tenants are told from this many organisations on."""
+    """How many organisations a fact must concern before other tenants read it."""
     organisations: dict[str, str] = Field(default_factory=dict)
     """Tenant: the organisation it belongs to. Only tenants named here are counted where facts cross
     tenants, each organisation once; where none is named every tenant counts, and whoever can make
@@ -165,7 +165,7 @@ class Settings(BaseSettings):
     session_seconds: float = Field(default=30, ge=1)
     """How long a worker may be silent before it loses its partitions."""
     tick_seconds: float = Field(default=15, gt=0)
-    """How often time is told to the applications: expiry, silence, escalation."""
+    """How often the applications get the time: for expiry, silence and escalation."""
     fetch_schemes: frozenset[str] = frozenset({"file", "https", "s3", "oci", "hf"})
     """URI schemes that may be fetched at all; each tenant's roots are in its policy."""
     fetch_private_hosts: tuple[str, ...] = ()

@@ -62,7 +62,7 @@ def confined(key: str, tenant: str) -> str:
     if name.startswith(f"@{tenant_part(tenant)}/"):
         return key
     bare = (name.partition("/")[2] or name).lstrip("@")
-    # What names nothing but somebody is still told apart from everything else of the tenant's.
+    # What names nothing but somebody is still distinct from everything else of the tenant's.
     return tenant_scoped(component_key(prefix, bare if bare.strip("/ ") else name), tenant)
 
 

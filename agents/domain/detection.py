@@ -48,8 +48,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     detections: tuple[Detection, ...] = ()
     sightings: tuple[Sighting, ...] = ()
     withheld: tuple[Detection, ...] = ()
-    """Verified detections that the tenant's policy suppresses: other holders of the bytes are told,
-    the tenant is not."""
+    """Verified detections that the tenant's policy suppresses: other holders of the bytes are
+    alerted, the tenant is not."""
 
 
 def rule_of(detection: Detection) -> Rule:

@@ -28,7 +28,7 @@ from schemas.notifications import Notification, NotificationThread, Standing
 from schemas.severity import Severity
 
 THREADS: Final = 1000
-"""Incidents of one tenant that a route tells one by one; further ones share a message."""
+"""Incidents of one tenant that get messages of their own on a route; others share one."""
 FOLDED: Final = "+"
 """The subject of the thread that stands for further incidents."""
 UNDELIVERED: Final = "!"
@@ -76,7 +76,7 @@ class Book:
         self.evicted = 0
         """How many threads were forgotten early, since a tenant had too many."""
         self.stale = 0
-        """How many ended long before anybody could be told."""
+        """How many ended long before a message could be sent."""
 
     def __len__(self) -> int:
         """Return how many threads there are."""
@@ -118,7 +118,7 @@ class Book:
             and (notice.kind in route.kinds or (notice.incident and PROPOSAL in route.kinds))
         ]
         for route in serving:
-            self._tell(route, notice, at_ms, now_ms)
+            self._note_for(route, notice, at_ms, now_ms)
         return len(serving)
 
     def act(self, now_ms: int) -> None:
@@ -229,7 +229,7 @@ class Book:
         whose = quote(tenant, safe="@") if tenant is not None else ""
         return f"{self._config.name}|{route.name}|{whose}|{subject}"
 
-    def _tell(self, route: Route, notice: Notice, at_ms: int, now_ms: int) -> None:
+    def _note_for(self, route: Route, notice: Notice, at_ms: int, now_ms: int) -> None:
         key = self._key(route, notice.tenant, notice.subject)
         known = self._threads.get(key)
         thread = known or NotificationThread(
@@ -247,7 +247,7 @@ class Book:
             return
         if known is None:
             if after.due_ms is None and PROPOSAL not in route.kinds:
-                return  # nobody is told of it, nor of what would be proposed on its account
+                return  # neither it nor a proposal on its account is sent
             if not self._room(route, notice.tenant):
                 self._fold(route, notice, after, now_ms)
                 return
@@ -268,7 +268,7 @@ class Book:
         return False
 
     def _fold(self, route: Route, notice: Notice, single: NotificationThread, now_ms: int) -> None:
-        """Let one thread stand for an incident more; nothing where nobody would be told of it."""
+        """Let a thread stand for one more incident, unless it would not be sent."""
         if single.due_ms is None:
             return
         key = self._key(route, notice.tenant, FOLDED)
@@ -288,7 +288,7 @@ class Book:
             revision=revision,
             digest=stable_id("std", FOLDED, str(count)),
             title=f"{many} of {notice.tenant or 'the operator'}",
-            why=f"{many} beyond the first {THREADS:,} that are told one by one.",
+            why=f"{many} beyond the first {THREADS:,} that have messages of their own.",
             severity=severity,
             status="open",
             next_action="List them: tidewatch incidents list.",

@@ -56,7 +56,7 @@ class QuietHours(
     forbid_unknown_fields=True,
     rename={"begins": "from", "ends": "until"},
 ):
-    """Hours of the week in which only what is severe enough is told."""
+    """Hours of the week in which only severe incidents are sent."""
 
     time_zone: str
     """An IANA name, as Europe/Berlin."""
@@ -67,14 +67,14 @@ class QuietHours(
     days: tuple[Day, ...] = DAYS
     """The days on which a quiet period begins."""
     break_through: Severity | None = Severity.CRITICAL
-    """From this severity on it is told at any hour."""
+    """From this severity on, messages are sent at any hour."""
 
 
 class Escalation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A step that is taken when nobody has acknowledged an incident."""
 
     after_seconds: float
-    """How long after people were told first; rises from step to step."""
+    """Seconds after the first message; rises from step to step."""
     send_to: tuple[str, ...]
     """Names of destinations."""
     min_severity: Severity = Severity.INFORMATIONAL
@@ -82,7 +82,7 @@ class Escalation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which records are told to whom, and when."""
+    """Which records are sent to whom, and when."""
 
     name: str
     """Names it in messages and on the topic `notifications`."""
@@ -91,9 +91,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     send_to: tuple[str, ...]
     """Names of destinations."""
     kinds: tuple[Kind, ...] = ("alert", "proposal")
-    """Which records it tells; operator alerts only with `*` as tenants: they may name any."""
+    """Which records it sends; operator alerts only with `*` as tenants: they may name any."""
     min_severity: Severity = Severity.INFORMATIONAL
-    """What is less severe is not told; what was told once is told to its end."""
+    """Less severe incidents are not sent; one that was sent is followed to its end."""
     group_wait_seconds: float = 30.0
     """How long a first message waits for what follows at once."""
     group_interval_seconds: float = 300.0
@@ -191,12 +191,12 @@ def unread_files(config: NotifyConfig) -> list[str]:
     return missing
 
 
-def untold(config: NotifyConfig) -> list[str]:
-    """Return what no route tells anybody, one sentence each."""
+def unrouted(config: NotifyConfig) -> list[str]:
+    """Return what no route sends, one sentence each."""
     return [
-        f"no route tells every tenant's {kind}s"
+        f"no route sends every tenant's {kind}s"
         if kind != OPERATOR_ALERT
-        else "no route tells the operator's alerts"
+        else "no route sends the operator's alerts"
         for kind in (ALERT, PROPOSAL, OPERATOR_ALERT)
         if not any(
             kind in route.kinds
@@ -249,7 +249,7 @@ def _contradiction(config: NotifyConfig) -> str | None:
         if problem is not None:
             return f"destinations.{name}: {problem}"
     if not config.routes:
-        return "there is no route: nobody would be told anything"
+        return "there is no route: nothing would be sent"
     names = [route.name for route in config.routes]
     for route in config.routes:
         if not NAME.fullmatch(route.name):
@@ -290,7 +290,7 @@ def _route_problem(route: Route, config: NotifyConfig) -> str | None:
     if not route.tenants:
         return 'tenants names nobody; "*" means all'
     if not route.kinds:
-        return "kinds is empty: it would tell nothing"
+        return "kinds is empty: the route would send nothing"
     if OPERATOR_ALERT in route.kinds and EVERY_TENANT not in route.tenants:
         return 'operator alerts speak of all tenants: only a route with tenants = ["*"] gets them'
     for where, names in (

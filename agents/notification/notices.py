@@ -1,4 +1,4 @@
-"""Reads records of alerts, operator alerts and proposals as what a person may be told of."""
+"""Reads records of alerts, operator alerts and proposals as notices for people."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from schemas.notifications import Proposed, Standing
 from schemas.severity import Severity
 
 READS: Final = (Channel.ALERTS, Channel.OPERATOR_ALERTS, Channel.CONTAINMENT_PROPOSALS)
-"""The channels that people are told of."""
+"""The channels that people are notified of."""
 ENDED: Final = frozenset({"closed", "false-positive", "withdrawn", "suppressed"})
 _BY_PERSON: Final = frozenset({"acknowledged"}) | ENDED
 """Statuses that say that a person, or the source itself, dealt with it. Containment that Tidewatch
@@ -88,7 +88,7 @@ class _Unmapped(msgspec.Struct, frozen=True):
 
 
 class _Alert(msgspec.Struct, frozen=True):
-    """The part of an OCSF Detection Finding that is told."""
+    """The part of an OCSF Detection Finding that is sent."""
 
     metadata: _Metadata
     finding_info: _Info
@@ -151,7 +151,7 @@ def _alert(record: Record, tenant: str) -> Notice:
         subject=incident,
         incident=incident,
         severity=severity,
-        standing=_told(
+        standing=_with_digest(
             Standing(
                 revision=(record.timestamp_ms, record.offset),
                 digest="",
@@ -185,7 +185,7 @@ def _operator_alert(record: Record, tenant: str) -> Notice:
         tenant=None,
         subject=f"{_ENDS.get(alert.kind, alert.kind)}:{alert.subject}",
         severity=severity,
-        standing=_told(
+        standing=_with_digest(
             Standing(
                 revision=(record.timestamp_ms, record.offset),
                 digest="",
@@ -221,8 +221,8 @@ def _proposal(record: Record, tenant: str) -> Notice:
     )
 
 
-def _told(standing: Standing, identity: str = "") -> Standing:
-    """Return a standing with the digest of what a person is told; a score alone is no news."""
+def _with_digest(standing: Standing, identity: str = "") -> Standing:
+    """Return a standing with the digest of what a person reads; a score alone is no news."""
     told = msgspec.structs.replace(standing, revision=(0, 0), score=None)
     digest = stable_id("std", identity, msgspec.json.encode(told, order="sorted").decode())
     return msgspec.structs.replace(standing, digest=digest)

@@ -46,7 +46,7 @@ def quiet_until(quiet: QuietHours, at: datetime) -> datetime | None:
 
 
 def speaks_from(route: Route, severity: Severity, at_ms: int) -> int:
-    """Return the first time from `at_ms` on at which a route tells something of a severity.
+    """Return the first time from `at_ms` on at which a route sends something of a severity.
 
     Args:
         route: The route, with its quiet hours.

@@ -38,7 +38,7 @@ def render(thread: NotificationThread, event: str, now_ms: int, link: str = "") 
     """Return the title and the body of a message.
 
     Args:
-        thread: All that is known, and what was told before.
+        thread: All that is known, and what was sent before.
         event: Why the message is written.
         now_ms: When it is written, milliseconds since the epoch.
         link: The address of the incident for a person; empty: none.

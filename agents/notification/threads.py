@@ -1,4 +1,4 @@
-"""Decides when a route tells what it knows of one incident: grouping, quiet hours, escalation.
+"""Decides when a route sends a message about an incident: grouping, quiet hours, escalation.
 
 Functions over a thread; time is passed in. A message that was written keeps its id and its bytes
 until every destination has taken it, so whatever is done twice is recognised by its receiver.
@@ -26,7 +26,7 @@ DAY_MS: Final = 24 * 3_600_000
 RETAIN_MS: Final = 7 * DAY_MS
 """How long a thread that has ended is kept: a record that comes again is recognised by it."""
 STALE_MS: Final = DAY_MS
-"""What ended longer ago than this before anybody was told is not told."""
+"""An incident that ended longer ago than this before its first message is not sent."""
 PROPOSALS: Final = 20
 """Proposals that wait in a thread one by one; the rest is counted."""
 ASKED: Final = 200
@@ -66,7 +66,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """None: it is done with."""
     given_up: tuple[GivenUp, ...] = ()
     stale: bool = False
-    """It ended long ago, before anybody was told, and is not told."""
+    """It ended long before its first message, and is not sent."""
 
 
 def with_standing(
@@ -105,7 +105,7 @@ def with_standing(
     if told is None and thread.due_ms is None and _below(standing.severity, route):
         return thread
     if told is not None and told.digest == standing.digest and not thread.proposals:
-        # it is again what was told
+        # it is again as it was sent
         return msgspec.structs.replace(thread, due_ms=None)
     urgent = told is None or reopened or standing.severity.rank > told.severity.rank
     wait = route.group_wait_seconds if urgent else route.group_interval_seconds
@@ -115,7 +115,7 @@ def with_standing(
 def with_proposal(
     thread: NotificationThread, route: Route, proposed: Proposed, at_ms: int, now_ms: int
 ) -> NotificationThread:
-    """Return a thread with a proposal to tell; the same thread if there is nothing to tell.
+    """Return a thread with a proposal to send; the same thread if there is nothing to send.
 
     Args:
         thread: The thread.
@@ -140,7 +140,7 @@ def with_proposal(
 
 
 def next_ms(thread: NotificationThread, route: Route | None, now_ms: int) -> int | None:
-    """Return when something is to be done about a thread: told, escalated or forgotten.
+    """Return when a thread is next due: to be sent, escalated or forgotten.
 
     Args:
         thread: The thread.

@@ -1,4 +1,4 @@
-"""Holds: why something is contained in a tenant, told by incidents and kept by one writer."""
+"""Holds: why something is contained in a tenant, as incidents report it and one writer keeps it."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Suspicion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
 
 
 class HoldNotice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="hold-notice"):
-    """What a hold tells an incident that gave it a reason."""
+    """What a hold reports to an incident that gave it a reason."""
 
     incident: str
     revision: int

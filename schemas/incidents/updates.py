@@ -27,7 +27,7 @@ class FindingUpdate(
     revision: Revision = (0, 0)
     """Of the fact that caused it; a withdrawal of a later revision withdraws it."""
     withheld: bool = False
-    """Its tenant's policy suppresses it: the tenant is not told of what its rule finds here."""
+    """Its tenant's policy suppresses it: the tenant is not alerted to what its rule finds here."""
 
 
 class Exposure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="exposure"):

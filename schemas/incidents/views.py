@@ -178,9 +178,9 @@ class IncidentDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     truncated: tuple[str, ...] = ()
     """The parts that reached their limit."""
     shared: bool = False
-    """Partners were told of it: they are told as well when it is taken back."""
+    """It was shared with partners: its withdrawal is shared as well."""
     released: bool = False
-    """The operator decided that partners may be told, however few are affected."""
+    """The operator decided that it may be shared, however few are affected."""
     generations: dict[str, int] = {}
     """Kind and key of indicators that were revoked for partners and held again: how often."""
     processing: ProcessingTimes = ProcessingTimes()

@@ -1,9 +1,9 @@
 """The notifier on Kafka: alerts, operator alerts and proposals in, messages to people out.
 
-What is to be told is kept on the topic `notifications`. Each step is one transaction: the rows that
-changed, dead letters, and the offsets of the records that led to them. A message is on the broker
-before it is first sent, and leaves the broker after its destination took it; so it is sent at least
-once, and always with the same id.
+What is yet to be sent is on the topic `notifications`. Each step is one transaction: changed rows,
+dead letters, and the offsets of the records that led to them. A message is on the broker before it
+is first sent, and leaves the broker after its destination took it; so it is sent at least once,
+and always with the same id.
 
 One process at a time: it reads every partition, and whoever starts last takes over by the
 transactional id. What an earlier process still tries to write is refused by the broker.
@@ -104,7 +104,7 @@ def send(delivery: Delivery, config: NotifyConfig) -> Outcome:
 
 
 class KafkaNotifier:
-    """Reads what people are to be told of, and tells them."""
+    """Reads alerts and proposals, and notifies people of them."""
 
     def __init__(self, settings: Settings, config: NotifyConfig, *, once: bool = False) -> None:
         """Prepare; nothing is connected yet.
@@ -112,7 +112,7 @@ class KafkaNotifier:
         Args:
             settings: Which broker and topics.
             config: Destinations and routes.
-            once: Tell at once what is on the topics, then end.
+            once: Send what is on the topics now, then end.
         """
         self._settings = settings
         self._config = at_once(config) if once else config
@@ -132,7 +132,7 @@ class KafkaNotifier:
         self._producer: Any = None
 
     async def run(self) -> None:
-        """Tell people until asked to stop (SIGTERM, SIGINT).
+        """Notify people until asked to stop (SIGTERM, SIGINT).
 
         Health and metrics are served meanwhile, unless it ends by itself.
 
@@ -296,7 +296,7 @@ class KafkaNotifier:
                 self.book.act(_now_ms())
                 await self._keep(offsets)
                 self._begin(attempts)
-                if self._once and read and not attempts and await self._told(ends):
+                if self._once and read and not attempts and await self._is_all_sent(ends):
                     return
             # what was taken just now need not be sent again
             if attempts:
@@ -435,7 +435,7 @@ class KafkaNotifier:
             )
             self.book.settle(delivery, outcome, _now_ms())
 
-    async def _told(self, ends: Mapping[Any, int]) -> bool:
+    async def _is_all_sent(self, ends: Mapping[Any, int]) -> bool:
         """Return whether all that was there is read, and all that can be delivered now is."""
         for tp, end in ends.items():
             if await self._consumer.position(tp) < end:
@@ -522,7 +522,7 @@ class KafkaNotifier:
         if evicted > self._counted[0]:
             metrics.EVICTIONS.labels("notification-threads").inc(evicted - self._counted[0])
         if stale > self._counted[1]:
-            log.info("ended-untold", incidents=stale - self._counted[1])
+            log.info("ended-unsent", incidents=stale - self._counted[1])
         self._counted = (evicted, stale)
 
 

@@ -129,7 +129,7 @@ CLIENTS: Final[Mapping[str, Client]] = {
     for client in (
         Client(
             name="notify",
-            purpose="tell people by chat, mail, paging and webhooks",
+            purpose="notify people by chat, mail, paging and webhooks",
             reads=(Channel.ALERTS, Channel.OPERATOR_ALERTS, Channel.CONTAINMENT_PROPOSALS),
             writes=(Channel.NOTIFICATIONS, *_ALWAYS_WRITTEN),
         ),

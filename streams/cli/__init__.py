@@ -30,7 +30,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "broker": ("streams.cli.broker", "start, stop and ask the embedded Kafka"),
     "dead-letters": ("streams.cli.dead_letters", "see and replay what could not be read"),
     "doctor": ("streams.cli.doctor", "check that everything needed is there"),
-    "notify": ("streams.cli.notify", "tell people by chat, mail, paging and webhooks"),
+    "notify": ("streams.cli.notify", "notify people by chat, mail, paging and webhooks"),
     "respond": ("streams.cli.respond", "carry out containment commands"),
     "schema": ("streams.cli.schema", "print the JSON Schema of each topic"),
     "holds": ("streams.cli.holds", "list, show and release what is contained"),

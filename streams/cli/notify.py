@@ -1,4 +1,4 @@
-"""`tidewatch notify`: tell people of incidents, proposals and operator alerts."""
+"""`tidewatch notify`: notify people of incidents, proposals and operator alerts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agents.notification.config import NotifyConfig
     from schemas.notifications import Notification
 
-app = new_app("Tell people of incidents, proposals and operator alerts.")
+app = new_app("Notify people of incidents, proposals and operator alerts.")
 
 
 @app.command(
@@ -43,14 +43,14 @@ def notify(
         str | None, typer.Option("--test", help="send a test message to this route, then end")
     ] = None,
     once: Annotated[
-        bool, typer.Option("--once", help="tell at once what is on the topics, then end")
+        bool, typer.Option("--once", help="send what is on the topics now, then end")
     ] = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Tell people what is on alerts, operator-alerts and containment-proposals, until stopped.
+    """Notify people of alerts, operator alerts and containment proposals, until stopped.
 
-    Who is told, when and how is in the file: destinations (services that Apprise knows, and signed
-    webhooks) and routes to them by tenant, severity and kind. docs/notifications.md explains it.
+    The file says who is notified, when and how: destinations (services that Apprise knows, and
+    signed webhooks) and routes to them by tenant, severity and kind; see docs/notifications.md.
     """
     from agents.notification.config import load_config  # noqa: PLC0415 -- only this command
 
@@ -93,11 +93,11 @@ def _run(config: NotifyConfig, *, once: bool) -> None:
 
 
 def _check(config: NotifyConfig, form: Format) -> None:
-    from agents.notification.config import fields, untold  # noqa: PLC0415 -- only this command
+    from agents.notification.config import fields, unrouted  # noqa: PLC0415 -- only this command
 
-    problems, advice = _problems(config), untold(config)
+    problems, advice = _problems(config), unrouted(config)
     if form is Format.JSON:
-        print_json({"valid": True, "problems": problems, "untold": advice, **fields(config)})
+        print_json({"valid": True, "problems": problems, "unrouted": advice, **fields(config)})
     else:
         print_line(
             f"valid: {counted(len(config.routes), 'route')} to "

@@ -12,7 +12,7 @@ from agents.notification.config import (
     masked,
     read_config,
     unread_files,
-    untold,
+    unrouted,
 )
 from tests.agents.notification.making import CONFIG
 
@@ -69,12 +69,12 @@ def test_what_contradicts_itself_is_refused(text, says):
 
 def test_the_example_is_valid_and_tells_everything():
     config = load_config(EXAMPLE)
-    assert untold(config) == []
+    assert unrouted(config) == []
     assert unread_files(config)  # the secrets are on another machine
 
 
 def test_what_nobody_is_told_is_said():
-    assert len(untold(read_config(CONFIG))) == 3
+    assert len(unrouted(read_config(CONFIG))) == 3
 
 
 def test_a_destination_is_shown_without_its_token(tmp_path):
