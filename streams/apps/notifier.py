@@ -186,7 +186,7 @@ class KafkaNotifier:
     # -- start -------------------------------------------------------------------------------------
 
     async def _recover(self) -> None:
-        """Read all rows, then take the places in the input that go with them."""
+        """Read all rows, then continue the inputs at the offsets committed with them."""
         rows = await existing_partitions(self._settings, [self._rows_topic])
         self._place(await self._consumer.beginning_offsets(rows))
         ends = await self._consumer.end_offsets(rows)
@@ -209,7 +209,7 @@ class KafkaNotifier:
         await self._assign(rows)
 
     async def _assign(self, rows: Sequence[Any]) -> None:
-        """Read on where the rows end, and of the input at what was committed with them."""
+        """Continue at the end of the rows, and in the inputs at the committed offsets."""
         places = {tp: await self._consumer.position(tp) for tp in rows}
         inputs = await existing_partitions(self._settings, self._channels)
         begins = await self._consumer.beginning_offsets(inputs)
@@ -253,7 +253,7 @@ class KafkaNotifier:
         }
 
     async def _follow_partitions(self) -> None:
-        """Read partitions that were added meanwhile as well, from their beginning."""
+        """Read new partitions from their beginning as well."""
         if time.monotonic() - self._looked < PARTITIONS_SECONDS:
             return
         self._looked = time.monotonic()
@@ -298,7 +298,7 @@ class KafkaNotifier:
                 self._begin(attempts)
                 if self._once and read and not attempts and await self._is_all_sent(ends):
                     return
-            # what was taken just now need not be sent again
+            # a message that was taken just now is not sent again
             if attempts:
                 await asyncio.wait(attempts, timeout=self._settings.drain_seconds)
                 self._settle(attempts)
@@ -310,7 +310,7 @@ class KafkaNotifier:
             await asyncio.gather(stopping, *filter(None, [fetching]), return_exceptions=True)
 
     async def _read(self, fetching: asyncio.Future[Any]) -> dict[Any, int]:
-        """Take note of the records of a fetch, and return the offsets to commit."""
+        """Handle the records of a fetch, and return the offsets to commit."""
         try:
             fetched: Mapping[Any, Sequence[Any]] = fetching.result()
         except OffsetOutOfRangeError as error:
@@ -332,7 +332,7 @@ class KafkaNotifier:
         return offsets
 
     def _take(self, raw: Any) -> None:  # noqa: ANN401 -- aiokafka's own, untyped
-        """Take note of one record, or put it with the dead letters."""
+        """Handle one record, or write it to the dead letters."""
         channel = self._channels[raw.topic]
         record = Record(
             topic=raw.topic,
@@ -436,7 +436,7 @@ class KafkaNotifier:
             self.book.settle(delivery, outcome, _now_ms())
 
     async def _is_all_sent(self, ends: Mapping[Any, int]) -> bool:
-        """Return whether all that was there is read, and all that can be delivered now is."""
+        """Return whether everything up to `ends` is read, and every due message delivered."""
         for tp, end in ends.items():
             if await self._consumer.position(tp) < end:
                 return False
@@ -445,7 +445,7 @@ class KafkaNotifier:
     # -- durability --------------------------------------------------------------------------------
 
     async def _keep(self, offsets: Mapping[Any, int]) -> None:
-        """Make what changed durable, with the offsets of the records that led to it."""
+        """Write the changed rows with the offsets of the records that led to them."""
         changes = self.book.changes()
         for lost in self.book.lost():
             self._give_up(lost)
@@ -476,7 +476,7 @@ class KafkaNotifier:
                 self._places[key] = (place.partition, place.offset)
 
     def _give_up(self, lost: Lost) -> None:
-        """Put a message that a destination will not get with the dead letters.
+        """Write a message that a destination will not get to the dead letters.
 
         Its value is a row under a key of its own: written back to `notifications`, it is delivered
         again under the same id.

@@ -172,7 +172,7 @@ def result_record(
 
 @contextmanager
 def sole_use(config: ResponderConfig) -> Iterator[None]:
-    """Keep the state folder to this process; the kernel gives it free when the process ends.
+    """Keep the state folder to this process; the kernel releases it when the process ends.
 
     Raises:
         TidewatchError: Another responder runs with it.
@@ -199,7 +199,7 @@ def _unmet(config: ResponderConfig) -> list[str]:
     try:
         return unmet(config)
     except OSError as error:
-        return [f"{error.filename} can't be looked at ({error.strerror})"]
+        return [f"{error.filename} can't be read ({error.strerror})"]
 
 
 class KafkaResponder:
@@ -390,14 +390,14 @@ class KafkaResponder:
             try:
                 async with asyncio.timeout(POLL_MS / 1000):
                     position = await self._consumer.position(partition)
-            except TimeoutError:  # there is none before it is said where to begin
+            except TimeoutError:  # the first offset is not known yet
                 return False
             if position < end:
                 return False
         return True
 
     async def _take(self, raw: Any) -> None:  # noqa: ANN401 -- aiokafka's own, untyped
-        """Answer one record, durably, or put it with the dead letters."""
+        """Answer one record durably, or write it to the dead letters."""
         record = record_of(raw)
         now = datetime.now(UTC)
         try:

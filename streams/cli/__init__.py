@@ -27,23 +27,23 @@ if TYPE_CHECKING:
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     # command: (module, what it does)
-    "broker": ("streams.cli.broker", "start, stop and ask the embedded Kafka"),
-    "dead-letters": ("streams.cli.dead_letters", "see and replay what could not be read"),
-    "doctor": ("streams.cli.doctor", "check that everything needed is there"),
+    "broker": ("streams.cli.broker", "start and stop the embedded Kafka, and show its state"),
+    "dead-letters": ("streams.cli.dead_letters", "show and replay records that could not be read"),
+    "doctor": ("streams.cli.doctor", "check settings, disk, broker and topics"),
     "notify": ("streams.cli.notify", "notify people by chat, mail, paging and webhooks"),
     "respond": ("streams.cli.respond", "carry out containment commands"),
     "schema": ("streams.cli.schema", "print the JSON Schema of each topic"),
-    "holds": ("streams.cli.holds", "list, show and release what is contained"),
+    "holds": ("streams.cli.holds", "list, show and release containment"),
     "incidents": ("streams.cli.incidents", "list, explain, decide and export incidents"),
     "scan": ("streams.cli.scan", "check models, requirement files and pipeline definitions"),
     "send": ("streams.cli.send", "publish events from a file"),
     "topics": ("streams.cli.topics", "list and create topics, print access rules"),
-    "up": ("streams.cli.up", "start everything, and show live what is found"),
-    "verify": ("streams.cli.verify", "verify where a model or package came from"),
+    "up": ("streams.cli.up", "start everything, and show findings live"),
+    "verify": ("streams.cli.verify", "verify the provenance of a model or package"),
     "watch": ("streams.cli.watch", "show a topic, readable"),
     "worker": ("streams.cli.worker", "run the apps that read events"),
-    "intel": ("streams.cli.intel", "import feeds of intelligence, see and withdraw facts"),
-    "keys": ("streams.cli.keys", "make keys, and say what each may sign"),
+    "intel": ("streams.cli.intel", "import feeds of intelligence, show and withdraw facts"),
+    "keys": ("streams.cli.keys", "make signing keys, and bind them to rights"),
     "lock": ("streams.cli.lock", "lock requirements with hashes"),
     "policy": ("streams.cli.policy", "set, show and check tenants' policies"),
 }
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _main(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
     except BrokenPipeError:
-        # the reader of a pipe, as in `tidewatch watch … | head`, had enough
+        # the reader of a pipe ended, as in `tidewatch watch … | head`
         _discard_output()
         return 0
     except OSError as error:
@@ -161,7 +161,7 @@ def _run(module: str, name: str, arguments: Sequence[str]) -> int:
             return end.code or 0
         return _fail(str(end.code), EXIT_USAGE)
     except OSError:
-        raise  # `main` says what the system refused
+        raise  # `main` reports it
     except Exception as error:  # noqa: BLE001 -- a traceback says nothing to a user, and exits with 1
         return _unexpected(error)
     finally:
@@ -170,7 +170,7 @@ def _run(module: str, name: str, arguments: Sequence[str]) -> int:
 
 
 def _unexpected(error: Exception) -> int:
-    """Report an unexpected error with its place in the program, and return the exit code."""
+    """Report an unexpected error with its location in the code, and return the exit code."""
     import traceback  # noqa: PLC0415 -- only such errors need it
 
     if os.environ.get("TIDEWATCH_LOG_LEVEL") == "debug":

@@ -14,15 +14,13 @@ from streams.cli.frame import PortOption, example, new_app
 from streams.cli.output import Format, FormatOption, print_json, print_line
 from streams.settings import load_settings
 
-app = new_app("Start, stop and ask the embedded Kafka of the state folder.")
+app = new_app("Start and stop the embedded Kafka of the state folder, and show its state.")
 
 
 @app.command(epilog=example("tidewatch broker start --fresh"))
 def start(
     *,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="start empty: delete what was kept")
-    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="start empty: delete all data")] = False,
     port: PortOption = None,
     form: FormatOption = Format.TEXT,
 ) -> None:
@@ -94,7 +92,7 @@ def show_status(*, form: FormatOption = Format.TEXT) -> None:
         print_line("it does not run")
     else:
         print_line(
-            f"it {'takes requests' if found.ready else 'runs and does not answer yet'} on "
+            f"it {'is ready' if found.ready else 'starts: it does not answer yet'} on "
             f"{found.bootstrap} (process {found.pid})"
         )
     print_line(f"data: {found.data}")

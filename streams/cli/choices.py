@@ -23,7 +23,7 @@ _SEE: Final = "see: tidewatch incidents show"
 def chosen_command(
     document: IncidentDocument, named: str, kind: DecisionKind, tenant: str | None = None
 ) -> CommandView:
-    """Return a command by its number, its id, or a unique prefix of its id.
+    """Return a command by its number, its ID, or a unique prefix of its ID.
 
     Args:
         document: The incident.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from streams.kafka.dead_letters import DeadLetter
     from streams.settings import Settings
 
-app = new_app("See what could not be read, and write it back once the cause is put right.")
+app = new_app("Show records that could not be read, and write them back once the cause is fixed.")
 
 ReasonOption = Annotated[str | None, typer.Option(help="only those with this reason code")]
 
@@ -61,7 +61,7 @@ def list_letters(
         ],
     )
     if len(letters) == limit:
-        print_line(f"… the first {limit}; see more with --limit")
+        print_line(f"… the first {limit}; show more with --limit")
 
 
 @app.command(epilog=example("tidewatch dead-letters show supplychain.package-install-2-9917"))
@@ -143,7 +143,7 @@ def _check_reason(reason: str | None) -> None:
 
 
 async def _collect(settings: Settings, limit: int, reason: str | None) -> list[DeadLetter]:
-    """Return the dead letters asked for."""
+    """Return the selected dead letters."""
     return [letter async for letter in list_dead_letters(settings, limit=limit, reason=reason)]
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from streams.settings import Settings
 
-app = new_app("Check that everything needed is there.")
+app = new_app("Check settings, disk, broker and topics.")
 
 
 class Check(msgspec.Struct, frozen=True):

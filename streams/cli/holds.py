@@ -1,4 +1,4 @@
-"""`tidewatch holds`: list, show and release what is contained."""
+"""`tidewatch holds`: list, show and release containment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from streams.cli.output import Format, FormatOption, print_json, print_line, pri
 if TYPE_CHECKING:
     from streams.settings import Settings
 
-app = new_app("List, show and release what is contained.")
+app = new_app("List, show and release containment.")
 
 TenantArgument = Annotated[str, typer.Argument(help="the tenant")]
 ComponentArgument = Annotated[str, typer.Argument(help="the component's key, or its beginning")]
@@ -77,7 +77,7 @@ def list_holds(
     tenant: Annotated[str | None, typer.Option(help="of this tenant only")] = None,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """List what is contained or proposed, with the incidents that call for it."""
+    """List what is contained or proposed, with the incidents that require it."""
     views = [
         view
         for view in asyncio.run(_read(connected_settings()))
@@ -93,7 +93,7 @@ def list_holds(
 def show(
     tenant: TenantArgument, component: ComponentArgument, *, form: FormatOption = Format.TEXT
 ) -> None:
-    """Show all that is held of one component."""
+    """Show every hold of one component."""
     view = one_hold(asyncio.run(_read(connected_settings())), tenant, component)
     if form is Format.JSON:
         print_json(msgspec.to_builtins(view))
@@ -106,7 +106,7 @@ def show(
     if view.suspected:
         print_line(f"nothing goes back to: {', '.join(view.suspected)}")
     if view.truncated:
-        print_line("not all that was asked for is kept: contain the rest by hand")
+        print_line("not every request is kept: contain the rest by hand")
 
 
 def releasable(view: HoldView) -> list[ThingView]:

@@ -29,7 +29,7 @@ TargetArgument = Annotated[str, typer.Argument(help="who it is assigned to")]
 CommandArgument = Annotated[
     str, typer.Argument(help="the command's number, its id, or the beginning of its id")
 ]
-WaitOption = Annotated[bool, typer.Option("--wait", help="until something came of it")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="until it has an effect")]
 WAIT_SECONDS: Final = 60.0
 WAIT_STEP: Final = 0.5
 ReasonOption = Annotated[str, typer.Option(help="why; kept with the incident")]
@@ -182,7 +182,7 @@ def _about_command(app: typer.Typer, kind: DecisionKind, help_text: str) -> None
 
 
 def _awaited(incident: str, before: CommandView) -> str:
-    """Return the state of a command once it is another than before.
+    """Return the state of a command once it has changed.
 
     Raises:
         TidewatchError: Nothing changed in time.
@@ -196,7 +196,7 @@ def _awaited(incident: str, before: CommandView) -> str:
                 return view.state
         time.sleep(WAIT_STEP)
     raise TidewatchError(
-        f"nothing came of it within {WAIT_SECONDS:.0f} s",
+        f"it had no effect within {WAIT_SECONDS:.0f} s",
         where=before.spec.command_id,
         remedy="the decision is written: see tidewatch doctor, and whether the workers run",
     )
@@ -210,7 +210,7 @@ def complete(
     tenant: TenantOption = None,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Say that a task for people is done: a rotation, a rebuild, a replacement."""
+    """Mark a task for people as done: a rotation, a rebuild, a replacement."""
     document = one_incident(incident)
     chosen = chosen_task(document, task, tenant)
     decide(
@@ -234,7 +234,7 @@ def suppress(
     tenant: TenantOption = None,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Keep the incident quiet for some days."""
+    """Suppress the incident for some days."""
     decide(DecisionKind.SUPPRESS, incident, reason, tenant=tenant, days=days, form=form)
 
 
@@ -266,18 +266,18 @@ def add_decisions(app: typer.Typer) -> None:
         app: The group of commands.
     """
     for kind, help_text in (
-        (DecisionKind.ACKNOWLEDGE, "Say that somebody is on it."),
+        (DecisionKind.ACKNOWLEDGE, "Acknowledge the incident."),
         (DecisionKind.CLOSE, "Close the incident."),
-        (DecisionKind.FALSE_POSITIVE, "Close it as harmless, and undo what was contained."),
+        (DecisionKind.FALSE_POSITIVE, "Close it as a false positive, and undo its containment."),
         (DecisionKind.REOPEN, "Open a closed incident again."),
         (DecisionKind.SHARE, "Share it with partners, however few tenants it affects."),
     ):
         _plain_decision(app, kind, help_text)
-    _targeted_decision(app, DecisionKind.ASSIGN, "alice", "Give the incident to somebody.")
+    _targeted_decision(app, DecisionKind.ASSIGN, "alice", "Assign the incident to a person.")
     for kind, help_text in (
-        (DecisionKind.APPROVE, "Let a proposed or advised command be issued."),
-        (DecisionKind.REJECT, "Refuse a proposed command."),
-        (DecisionKind.RETRY, "Have a failed or expired command tried again."),
+        (DecisionKind.APPROVE, "Approve a proposed or advised command."),
+        (DecisionKind.REJECT, "Reject a proposed command."),
+        (DecisionKind.RETRY, "Retry a failed or expired command."),
     ):
         _about_command(app, kind, help_text)
     for command, line in (

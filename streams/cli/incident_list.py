@@ -1,4 +1,4 @@
-"""Selects the incidents that a person asks for, orders them, and lays them out as rows."""
+"""Selects and sorts incidents, and lays them out as rows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SortKey(StrEnum):
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked for; what is left empty selects all."""
+    """A selection of incidents; an empty field selects all."""
 
     only_open: bool = False
     statuses: frozenset[IncidentStatus] = frozenset()
@@ -96,7 +96,7 @@ def selected(
         incidents: All of them.
         selection: Which.
         order: What they are ordered by.
-        reverse: The other way round.
+        reverse: In reverse order.
     """
     found = sorted(
         (incident for incident in incidents if _matches(incident, selection)),

@@ -126,7 +126,7 @@ class View:
     dropped: int = 0
     """Older alerts and commands that are no longer kept."""
     unreadable: int = 0
-    """Records that are no document of their topic."""
+    """Records that are not a document of their topic."""
     lag: dict[str, int] = field(default_factory=dict)
     """Records each app has not finished."""
     events: int = 0
@@ -258,7 +258,7 @@ class Follower:
                     await self._measure(admin, reader)
                     self.view.measured = True
                 except KafkaError:
-                    # the broker starts, restarts or moves a coordinator; the next try will tell
+                    # the broker starts, restarts or moves a coordinator: try again
                     self.view.measured = False
                 await asyncio.sleep(seconds)
         finally:

@@ -41,7 +41,7 @@ def lock_problems(lock: Requirements) -> list[str]:
     if not wanted:
         problems.append("nothing is locked")
     if lock.cut:
-        problems.append("it is longer than is read")
+        problems.append("it is longer than the limit")
     return problems
 
 
@@ -107,9 +107,9 @@ def closure_problems(
         return [f"{end}: {_AGAIN}" for end in open_ends(lock, done.stdout)]
     reason = _reason(done)
     if _CONTRADICTION in reason and not any(text in reason for text in _NOT_LOOKED_UP):
-        return [f"what is locked does not go together ({reason}): {_AGAIN}"]
+        return [f"the locked versions conflict ({reason}): {_AGAIN}"]
     raise LockError(
-        f"uv can't look up what the locked packages ask for: {reason}",
+        f"uv can't look up the requirements of the locked packages: {reason}",
         where=str(file),
         remedy="build what has no wheel, which runs its code, with --build"
         if "(i.e., with `--no-build`)" in reason
@@ -122,10 +122,10 @@ def _whole(locked: int, *, closed: bool) -> str:
     return f"{packages}; nothing is left to resolve" if closed else packages
 
 
-_AGAIN = "lock what was asked for again, with tidewatch lock"
+_AGAIN = "lock the requirements again with: tidewatch lock"
 _CONTRADICTION = "we can conclude that your requirements are unsatisfiable"
 _NOT_LOOKED_UP = ("not found", "no version", "no wheels", "be downloaded", "network", "no-build")
-"""What uv says where it knows too little of a package to judge."""
+"""What uv reports when it lacks the metadata of a package."""
 
 
 def _compile(file: Path, *options: str) -> subprocess.CompletedProcess[str]:

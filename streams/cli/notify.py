@@ -88,7 +88,7 @@ def _run(config: NotifyConfig, *, once: bool) -> None:
         raise TidewatchError(
             f"{counted(waiting, 'message')} could not be delivered",
             where="see the log",
-            remedy="run it again: nothing is lost meanwhile",
+            remedy="run it again: the messages are kept",
         )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """Who reads the output."""
+    """The reader of the output."""
 
     TEXT = "text"
     JSON = "json"

@@ -1,4 +1,4 @@
-"""What in a tenant's policy will not do what it seems to do."""
+"""Finds what in a tenant's policy has no effect, or another one than it seems to."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _tenant(tenant: str) -> Iterator[str]:
     elif len(tenant) > ID_LIMIT:
         yield f"tenant: longer than {ID_LIMIT} characters, which no event's tenant is"
     elif not tenant.isprintable() or "|" in tenant:
-        yield f"tenant: {shown} has a control character or a |, which parts the keys of records"
+        yield f"tenant: {shown} has a control character, or a | as between parts of keys"
     elif tenant == OPERATOR:
         yield f"tenant: {shown} is the name of the operator's own records"
 
@@ -211,10 +211,10 @@ def _indexes(policy: Policy) -> Iterator[str]:
             elif origin.scheme == "http" and not origin.is_local:
                 yield f"{place}: {origin.url} is without TLS"
     if (policy.internal.names or policy.internal.prefixes) and not policy.internal.indexes:
-        yield "internal: names without indexes, so dependency confusion is not seen"
+        yield "internal: names without indexes, so dependency confusion is not detected"
     for prefix in policy.internal.prefixes:
         if len(prefix.strip("-_.")) < _SHORT:
-            yield f"internal.prefixes: {prefix!r} is so short that it takes in public packages"
+            yield f"internal.prefixes: {prefix!r} is so short that it matches public packages"
 
 
 def _suppressions(policy: Policy) -> Iterator[str]:

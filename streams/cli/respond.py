@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from schemas.incidents.commands import CommandSpec
     from schemas.signing import SigningKey
 
-app = new_app("Carry out containment commands, on real things.")
+app = new_app("Carry out containment commands.")
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", help="the responder's TOML file (deploy/responder.example.toml)")
@@ -38,7 +38,7 @@ def run(
     config: ConfigOption,
     once: Annotated[bool, typer.Option("--once", help="end when all is answered")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="say what would be done; do and answer nothing")
+        bool, typer.Option("--dry-run", help="show what would be done, without acting or answering")
     ] = False,
 ) -> None:
     """Carry out the commands of the tenants in the file, until stopped.

@@ -39,7 +39,7 @@ app = new_app("Check models, requirement files and pipeline definitions.")
 EXIT_FINDINGS = 1
 EXIT_INCOMPLETE = 2
 UNANALYSED = "incomplete_analysis"
-"""The kind of finding that only says that something was not looked at."""
+"""The kind of a finding that only reports that something was not analysed."""
 
 
 class ReportFormat(StrEnum):
@@ -72,7 +72,7 @@ def scan(
         Severity, typer.Option(help="exit with 1 when a finding is at least this severe")
     ] = Severity.MEDIUM,
     kind: Annotated[
-        str | None, typer.Option("--as", help="what the files named are, such as requirements")
+        str | None, typer.Option("--as", help="the kind of the named files, such as requirements")
     ] = None,
     exclude: Annotated[
         list[str] | None, typer.Option(help="leave out paths that match, such as '*/docs/*'")
@@ -88,7 +88,7 @@ def scan(
         bool, typer.Option("--digest", help="compute the SHA-256 of every file")
     ] = False,
     suppressions: Annotated[
-        Path | None, typer.Option(help="TOML file of findings that are not to be reported")
+        Path | None, typer.Option(help="TOML file of findings to suppress")
     ] = None,
     cache: Annotated[
         Path | None, typer.Option(help="folder of results by digest and rule version")
@@ -131,7 +131,7 @@ def scan(
     for entry in rules.expired:
         _warn(f"suppression expired: {entry}")
     if form is not ReportFormat.TABLE or output is not None:
-        for notice in notices:  # which the table has
+        for notice in notices:  # the table shows it
             _warn(notice)
     code = exit_code(files, fail_on)
     if code:
@@ -269,7 +269,7 @@ def _check_manifests(
 
 
 def _knowledge(options: _Options) -> tuple[MemoryKnowledge, tuple[str, ...]]:
-    """Return what is known: by what the user names, else by what is held on this machine."""
+    """Return the knowledge to check with: from the user's files, else from this machine's."""
     from agents.domain.knowledge import MemoryKnowledge  # noqa: PLC0415 -- models need no such checks
     from streams.broker.paths import default_state_dir  # noqa: PLC0415 -- the same
     from streams.scanning.knowledge import (  # noqa: PLC0415 -- the same
@@ -311,7 +311,7 @@ def _knowledge(options: _Options) -> tuple[MemoryKnowledge, tuple[str, ...]]:
 def _resolve(
     arguments: Sequence[str], options: _Options, held: ExitStack
 ) -> tuple[list[FileEntry], list[Target]]:
-    """Return the entries of what can't be had, and the targets to scan."""
+    """Return the entries of arguments that can't be read, and the targets to scan."""
     from streams.reports.entries import FileEntry  # noqa: PLC0415 -- --help is quick
     from streams.scanning.targets import shown_path  # noqa: PLC0415 -- the same
 
@@ -351,7 +351,7 @@ def _targets(argument: str, held: ExitStack) -> Iterator[Target]:
     """Yield the targets of one argument.
 
     Raises:
-        TidewatchError: it names nothing that can be had.
+        TidewatchError: It names nothing that can be read.
     """
     from streams.adapters.manifests.neighbours import root_for  # noqa: PLC0415 -- --help is quick
     from streams.scanning.targets import is_location, local_targets, shown_path  # noqa: PLC0415 -- the same

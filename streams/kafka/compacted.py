@@ -23,7 +23,7 @@ _PROGRESS_STEP = 1000
 async def latest_values(settings: Settings, channel: Channel) -> dict[str, bytes]:
     """Return the latest value of each key of a channel; empty if its topic does not exist yet.
 
-    Where the channel must be signed, records that are not, or by nobody who may, do not count.
+    Where signatures are required, records without an authorised one are ignored.
 
     Raises:
         BrokerUnreachableError: No broker answers.

@@ -95,7 +95,7 @@ def _explain(error: BaseException, *, tls: bool) -> tuple[str, str, bool]:
     if isinstance(cause, ssl.SSLError | ConnectionResetError | asyncio.IncompleteReadError):
         spoken = "speaks TLS" if tls else "does not speak TLS"
         return (
-            f"the broker hung up on a client that {spoken}",
+            f"the broker closed the connection of a client that {spoken}",
             "set TIDEWATCH_KAFKA_TLS as its listener has it, or name another port",
             True,  # a broker that is shutting down closes connections as well
         )

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from streams.signing_keys import Signer
 
 Admit = Callable[[Record], None]
-"""Raises `UnreadableRecordError` for a record that is not signed by who may."""
+"""Raises `UnreadableRecordError` for a record without an authorised signature."""
 PUBLICATIONS: Final[Mapping[Channel, Publication]] = {
     Channel.POLICY: "policy",
     Channel.INTEL: "intel",
@@ -144,5 +144,5 @@ def admission(settings: Settings, channel: Channel) -> Admit | None:
 
 
 def _tenant(publication: Publication, key: str) -> str | None:
-    """Return the tenant that a record is about, None for what counts for all."""
+    """Return the tenant that a record is about, None for one that applies to all."""
     return key if publication == "policy" else None

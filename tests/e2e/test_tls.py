@@ -134,4 +134,4 @@ def test_the_wrong_port_for_tls_or_none_is_told(tls, tmp_path):
     assert "does not speak TLS" in refused(("topics", "list"), {"kafka": tls.mutual}, tmp_path)
     settings = {"kafka": tls.broker.bootstrap, "kafka_tls": True}
     line = refused(("topics", "list"), settings, tmp_path)
-    assert "hung up on a client that speaks TLS" in line
+    assert "closed the connection of a client that speaks TLS" in line

@@ -59,7 +59,7 @@ def test_the_example_is_in_order_and_shows_every_field():
         ({"trusted": {"publishers": ["acme-labs"]}}, "no publisher's key"),
         ({"tenant": ""}, "tenant:"),
         ({"tenant": " acme"}, "white space"),
-        ({"tenant": "a|b"}, "parts the keys"),
+        ({"tenant": "a|b"}, "between parts of keys"),
         ({"tenant": "a\nb"}, "control character"),
         ({"tenant": "operator"}, "operator's own records"),
         ({"tenant": "x" * 1025}, "longer than"),
