@@ -9,9 +9,9 @@ from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 import msgspec
-import structlog
 
 from agents.domain.detection import Detection, Outcome, to_finding
+from agents.logs import Logger
 from agents.messages import assessment_message, operator_message
 from agents.ports import Batch, Message, Publish
 from agents.triage.ledger.source_health import sampled
@@ -32,7 +32,7 @@ from schemas.observations import Sighting
 from schemas.policy import Policy, default_policy
 from schemas.severity import Status, worst
 
-log = structlog.get_logger()
+log = Logger()
 T = TypeVar("T")
 CheckingAgent = Callable[[Batch[Event[T]], Publish], Awaitable[None]]
 

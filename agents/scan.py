@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from typing import Final, Protocol, runtime_checkable
 
 import msgspec
-import structlog
 
 from agents.checking import SightingDeduplicator, failed_message, outcome_messages
 from agents.checks.provenance.scan_push import AT_ONCE, Fetch, ScanFile, ScanOutcome, scan_push
@@ -18,6 +17,7 @@ from agents.checks.required import with_required
 from agents.domain.knowledge import Knowledge
 from agents.fair_turns import FairTurns
 from agents.fetching.errors import FetchError
+from agents.logs import Logger
 from agents.measures import ScanMeasure
 from agents.ports import Batch, Delivery, Message, Publish
 from agents.registry_push import push_context, scan_message
@@ -28,7 +28,7 @@ from schemas.policy import Policy
 from schemas.scans import ScanRequest
 from schemas.severity import Status
 
-log = structlog.get_logger()
+log = Logger()
 
 PAUSE_SECONDS: Final = 2.0
 """Pause before requests, none of which is due yet, are requeued."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from agents.logs import set_up
 from streams.cli.output import plain
 from streams.repeats import Repeats
 
@@ -62,6 +63,7 @@ def configure_logs(settings: Settings, **bound: str) -> None:
     connections.removeFilter(_not_in_the_clear)
     if settings.kafka is not None and settings.kafka.startswith("127.0.0.1:"):
         connections.addFilter(_not_in_the_clear)
+    set_up(None)  # nothing that a command asked for replaces this
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),

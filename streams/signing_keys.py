@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import structlog
 
+from agents.logs import Logger
 from schemas.errors import TidewatchError
 from schemas.key_bindings import KeyBinding, TrustedKey
 from schemas.signing import SigningKey, new_signing_key
 from streams.private_files import private_folder
 
-log = structlog.get_logger()
+log = Logger()
 
 COMMANDS: Final = "commands"
 """The incidents app signs containment commands with it."""

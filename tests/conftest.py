@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 import structlog
 
+from agents.logs import set_up
 from streams.broker import EmbeddedBroker
 from tests.scheduling import Scheduling, longest_first
 
@@ -48,6 +49,7 @@ def logs_of_one_test() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+    set_up(None)
     structlog.reset_defaults()
 
 

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
-import structlog
 
+from agents.logs import Logger
 from agents.response import blocklist, evidence, hooks, mlflow_registry, store
 from agents.response.action_context import ActionContext
 from agents.response.config import ResponderConfig
@@ -28,7 +28,7 @@ from schemas.counting import counted
 from schemas.incidents.commands import UNDO, CommandSpec
 from schemas.incidents.states import Mode
 
-log = structlog.get_logger()
+log = Logger()
 
 MAX_AFTER: Final = 256
 """Most commands that a command may wait for."""

@@ -8,8 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
-import stix2
-from stix2.exceptions import STIXError
 
 from schemas.atlas import attacks
 from schemas.canonical import stable_hash
@@ -143,6 +141,9 @@ def indicator_bundle(indicators: Iterable[SharedIndicator], *, tlp: Tlp) -> byte
         "id": _id("bundle", *sorted(objects), *(str(item.get("modified")) for item in body)),
         "objects": body,
     }
+    import stix2  # noqa: PLC0415 -- brings 400 modules, and what is shared is rare
+    from stix2.exceptions import STIXError  # noqa: PLC0415 -- the same
+
     try:
         stix2.parse(document, allow_custom=False)
     except (STIXError, ValueError) as error:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import structlog
-
 from agents.domain.knowledge import MemoryKnowledge
+from agents.logs import Logger
 from schemas.channels import Channel
 from schemas.errors import UnreadableRecordError
 from schemas.intel import IntelFact
@@ -17,7 +16,7 @@ from streams.engine.reference_topics import ReferenceTopic
 from streams.kafka.signed_records import admission
 from streams.settings import Settings
 
-log = structlog.get_logger()
+log = Logger()
 _read_fact = record_reader(IntelFact)
 _read_policy = record_reader(Policy)
 

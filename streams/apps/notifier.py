@@ -24,9 +24,9 @@ from typing import Any, Final
 
 import aiokafka
 import msgspec
-import structlog
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError, ProducerFenced
 
+from agents.logs import Logger
 from agents.notification import services, webhook
 from agents.notification.book import Book, Delivery, Lost
 from agents.notification.config import NotifyConfig
@@ -53,7 +53,7 @@ from streams.kafka.topics import (
 )
 from streams.settings import Settings
 
-log = structlog.get_logger()
+log = Logger()
 
 APP: Final = "notify"
 POLL_MS: Final = 500

@@ -19,9 +19,9 @@ from typing import Any, Final
 import aiokafka
 import msgspec
 import orjson
-import structlog
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
+from agents.logs import Logger
 from agents.ports import Record
 from agents.response.config import ResponderConfig, unmet
 from agents.response.durable import make_folder
@@ -54,7 +54,7 @@ from streams.kafka.topics import (
 )
 from streams.settings import Settings
 
-log = structlog.get_logger()
+log = Logger()
 
 APP: Final = "respond"
 POLL_MS: Final = 500

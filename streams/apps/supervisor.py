@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-import structlog
-
+from agents.logs import Logger
 from schemas.errors import TidewatchError
 from streams import metrics
 from streams.apps.instrumentation import start_at_zero
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
     from streams.settings import Settings
 
-log = structlog.get_logger()
+log = Logger()
 
 FIRST_BACKOFF_SECONDS = 0.5
 MAX_BACKOFF_SECONDS = 30.0

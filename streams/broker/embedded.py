@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import msgspec
-import structlog
 
+from agents.logs import Logger
 from streams.broker.access import USER, guarded_properties, own_password
 from streams.broker.configuration import Ports, java_command, render_properties
 from streams.broker.errors import (
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-log = structlog.get_logger()
+log = Logger()
 
 MIN_FREE_BYTES = 256 * 1024 * 1024
 """Free disk space required to start: Kafka halts when a write fails."""

@@ -14,8 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import structlog
-
+from agents.logs import Logger
 from streams.broker.errors import (
     OWN_KAFKA,
     BrokerError,
@@ -28,7 +27,7 @@ from streams.broker.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-log = structlog.get_logger()
+log = Logger()
 
 _FETCH_TIMEOUT_S = 900.0
 _SHOWN_MAVEN_LINES = 3

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-import structlog
 
+from agents.logs import Logger
 from streams.broker.configuration import Ports, java_command, render_properties
 from streams.broker.errors import BrokerDiedError
 from streams.broker.ports import free_ports
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from streams.broker.java import Java
 
-log = structlog.get_logger()
+log = Logger()
 
 _TOOL_S = 120.0
 _SHOWN_CHARACTERS = 500

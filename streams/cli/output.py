@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import orjson
 import typer
 
+from agents.logs import set_up
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -39,11 +41,13 @@ def quiet_logs() -> None:
     """
     import logging  # noqa: PLC0415 -- a command that does not log starts sooner without
 
-    import structlog  # noqa: PLC0415 -- the same
-
     logging.basicConfig(level=logging.CRITICAL)
+    set_up(_warnings_alone)
+
+
+def _warnings_alone(structlog: Any) -> None:  # noqa: ANN401 -- a module
     structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        wrapper_class=structlog.make_filtering_bound_logger("warning"),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
 

@@ -13,13 +13,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import faust
-import structlog
 import uvloop
 from aiokafka.errors import KafkaError
 from faust.events import Event
 from faust.types import TP
 from yarl import URL
 
+from agents.logs import Logger
 from schemas.errors import TidewatchError
 from streams import metrics
 from streams.engine.binding import SLOW_CHUNK_RECORDS, SLOW_WINDOW_CHUNKS, Binding, check_agent
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from streams.engine.transport import Consumer, Producer
     from streams.settings import Settings
 
-log = structlog.get_logger()
+log = Logger()
 
 SLOW_WATCHDOG_SECONDS = 45 * 60.0
 """How long lag without progress is normal for bindings whose chunks may take twenty minutes."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from agents.logs import Logger
 from streams import metrics
 from streams.engine.delivery import Outgoing
 from streams.kafka.client import client_options
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from streams.engine.context import RunnerContext
     from streams.engine.tables import PartitionRows, PartitionStore
 
-log = structlog.get_logger()
+log = Logger()
 
 
 class ChangelogWriter:

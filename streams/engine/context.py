@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
+from agents.logs import Logger
 from streams import metrics
 from streams.engine.delivery import Shipper
 from streams.engine.router import TopicRouter
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from streams.kafka.topics import Origin
     from streams.settings import Settings
 
-log = structlog.get_logger()
+log = Logger()
 
 
 class RunnerContext:

@@ -6,12 +6,12 @@ import logging
 import os
 from typing import NoReturn
 
-import structlog
+from agents.logs import Logger
 
 EXIT_CRASH = 70
 """sysexits' EX_SOFTWARE: the next process reads unacknowledged records again."""
 
-log = structlog.get_logger()
+log = Logger()
 
 
 def crash(reason: str, error: BaseException | None = None, **details: object) -> NoReturn:

@@ -8,13 +8,12 @@ import time
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import structlog
-
+from agents.logs import Logger
 from schemas.errors import TidewatchError
 from streams.engine.crash import crash
 from streams.metrics import exposition
 
-log = structlog.get_logger()
+log = Logger()
 
 CHECK_SECONDS = 0.5
 SIBLING_SECONDS = 1.0

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
+from agents.logs import Logger
 from agents.messages import operator_message
 from agents.ports import Message
 from schemas.canonical import stable_id
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from streams.engine.context import RunnerContext
 
-log = structlog.get_logger()
+log = Logger()
 
 KIND: Final = "records-gone"
 _RUNBOOK: Final = (

@@ -7,8 +7,8 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import aiokafka
-import structlog
 
+from agents.logs import Logger
 from schemas import dead_letters as reasons
 from schemas.channels import Channel
 from schemas.errors import UnreadableRecordError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from agents.ports import Record
     from streams.settings import Settings
 
-log = structlog.get_logger()
+log = Logger()
 
 MAX_RECORDS = 2_000_000
 """Live keys held of one channel; more are refused and reported."""

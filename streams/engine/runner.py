@@ -26,8 +26,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
-import structlog
 
+from agents.logs import Logger
 from agents.measures import Measure
 from agents.messages import operator_message
 from agents.ports import Delivery, Message, Record
@@ -59,7 +59,7 @@ from streams.kafka.topics import Origin
 if TYPE_CHECKING:
     from faust.types import EventT
 
-log = structlog.get_logger()
+log = Logger()
 
 WATERMARK_ROW: Final = "\x00watermark:"
 TURN_MESSAGES = 2_000

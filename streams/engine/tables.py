@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import aiokafka
 import faust
-import structlog
 from faust.stores import STORES
 from faust.stores import base as faust_stores
 from faust.tables import TableManager
 from faust.types import TP
 from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
 
+from agents.logs import Logger
 from schemas.errors import TidewatchError
 from streams import metrics
 from streams.engine.crash import crash
@@ -38,7 +38,7 @@ from streams.private_files import private_folder
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-log = structlog.get_logger()
+log = Logger()
 
 STORE_SCHEME = "tidewatch-rows"
 MAX_ROW_BYTES = 64 * 1024

@@ -8,16 +8,16 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, TypeVar
 
-import structlog
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
+from agents.logs import Logger
 from streams.kafka.client import BrokerUnreachableError
 from streams.kafka.connection_diagnosis import any_answers, unreachable
 
 if TYPE_CHECKING:
     from streams.settings import Settings
 
-log = structlog.get_logger()
+log = Logger()
 
 FIRST_SECONDS: Final = 0.5
 MAX_SECONDS: Final = 10.0

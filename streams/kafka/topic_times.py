@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import structlog
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
+from agents.logs import Logger
 from schemas.channels import Channel
 from streams.kafka.topics import (
     BROKERS_TIME,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from streams.settings import Settings
 
-log = structlog.get_logger()
+log = Logger()
 
 _OF_THE_TOPIC: Final = 1
 """The `config_source` of what is set on a topic itself; source: KIP-226."""

@@ -8,7 +8,6 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final, ParamSpec, Protocol, TypeVar
 
 import msgspec
-import structlog
 
 from agents.checks.artifacts.scanning import Source
 from agents.checks.provenance.attempts import next_attempt
@@ -39,6 +38,7 @@ from agents.domain.roles import is_text, role_of, use_of
 from agents.fetching.errors import FetchError, RefusedError
 from agents.fetching.snapshot import Snapshot
 from agents.fetching.sources import OpenSource
+from agents.logs import Logger
 from schemas.assessments import Check
 from schemas.events import Event, File, RegistryPush
 from schemas.observations import Sighting
@@ -52,7 +52,7 @@ AT_ONCE: Final = 4
 """Files of one push scanned at the same time."""
 HEAD_BYTES: Final = 4096
 """Bytes by which text is recognised."""
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class Report(Protocol):

@@ -44,6 +44,46 @@ def test_the_overview_lists_every_command_without_importing_any() -> None:
         assert f"\n  {name} " in done.stdout
 
 
+def loaded_by(code: str, watched: set[str]) -> set[str]:
+    """Return which of some packages a fresh interpreter has loaded after running code."""
+    code += f"\nprint(*sorted({watched!r} & {{name.partition('.')[0] for name in sys.modules}}))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}"], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_no_command_loads_what_it_may_never_use() -> None:
+    """To read its options; each second of it is spent at every start."""
+    code = (
+        "from importlib import import_module\n"
+        "from typer.main import get_command\n"
+        "from streams.cli import COMMANDS\n"
+        "from streams.cli.output import quiet_logs\n"
+        "quiet_logs()\n"
+        "for module, _ in COMMANDS.values(): get_command(import_module(module).app)\n"
+    )
+    rare = {"structlog", "rich", "stix2", "faust", "aiohttp", "rocksdict", "numpy", "starlette"}
+    assert loaded_by(code, rare) == set()
+
+
+def test_checking_events_loads_no_settings_and_no_kafka() -> None:
+    event = Path(__file__).parents[2] / "data/events/package-install.json"
+    code = f"from streams.cli import main\nassert main(['send', '--check', {str(event)!r}]) == 0\n"
+    needless = {"structlog", "rich", "stix2", "faust", "aiokafka", "pydantic_settings", "yaml"}
+    assert loaded_by(code, needless) == set()
+
+
+def test_a_worker_loads_what_is_rare_when_it_is_needed() -> None:
+    code = (
+        "from streams.apps import supervisor, topology\n"
+        "topology.preload(list(topology.FACTORIES))\n"
+    )
+    # validates what is shared, fetches from one kind of store, signs without a key of ours, …
+    rare = {"stix2", "antlr4", "requests", "fsspec", "sigstore", "mlflow", "numpy", "uvicorn"}
+    assert loaded_by(code, rare) == set()
+
+
 def test_a_misspelt_command_is_answered_with_the_nearest(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -4,31 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
-import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
 import agents
 import schemas
+from agents.checks.artifacts.sandbox.protocol import Closed, Forked
+from agents.checks.artifacts.sandbox.template import (
+    Template,
+    ended_how,
+    read_pipe,
+    silent_pipe,
+    template_for,
+)
 
 MAX_SAID: Final = 4_000
 """Characters of a process's last words that are kept."""
 MAX_REASON: Final = 300
 """Characters of them that a report's reason shows."""
-_PIPE_BYTES: Final = 64 << 10
 _END_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 0.01
 _START: Final = """\
 import sys
-descriptor, limits, count, *places = sys.argv[1:]
+count, *places, descriptor = sys.argv[1:]
 library = sys.path[:]
 sys.path[:] = library + places[: int(count)]
 import agents, schemas
 sys.path[:] = library + places[int(count) :]
 from agents.checks.artifacts.sandbox.worker import main
-main(int(descriptor), limits.encode())
+main(int(descriptor))
 """
 """The packages of this product are imported from where the parent has them, and the rest from the
 parent's import path, after the interpreter's own library."""
@@ -69,11 +76,23 @@ def last_words(said: str) -> str:
     return (fatal or lines or [""])[0 if fatal else -1][:MAX_REASON]
 
 
+def _template() -> Template:
+    """Return the template for how this process was started and installed."""
+    roots = product_roots()
+    places = [*roots, *(str(Path(entry).absolute()) for entry in sys.path)]
+    options = ("-I", "-S", "-X", "utf8", "-X", "faulthandler")
+    kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return template_for(
+        [sys.executable, *options, "-c", _START, str(len(roots)), *places],
+        {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8", **kept},
+    )
+
+
 class ScanProcess:
     """A process that scans what it is handed over a connection, confined before the first file."""
 
     def __init__(self, limits: bytes) -> None:
-        """Start it.
+        """Start it, as a fork of this process's template.
 
         Args:
             limits: Of its scans: a `Limits` in JSON.
@@ -82,31 +101,17 @@ class ScanProcess:
             OSError: It can't be started.
         """
         self.connection, theirs = socket.socketpair()
-        self._stderr, said = os.pipe()
-        # neither end waits: a process that writes too much continues, and the excess is lost
-        os.set_blocking(self._stderr, False)
-        os.set_blocking(said, False)
-        roots = product_roots()
-        places = [*roots, *(str(Path(entry).absolute()) for entry in sys.path)]
-        kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        self._stderr, said = silent_pipe()
+        self._fork: Forked | None = None
+        """None where the template ended before: what it said is what this one says."""
         try:
-            self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter and code
-                [
-                    *(sys.executable, "-I", "-S", "-X", "utf8", "-X", "faulthandler", "-c", _START),
-                    *(str(theirs.fileno()), limits.decode(), str(len(roots)), *places),
-                ],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=said,
-                env={
-                    "OPENBLAS_NUM_THREADS": "1",
-                    "OMP_NUM_THREADS": "1",
-                    "LC_ALL": "C.UTF-8",
-                    **kept,
-                },
-                cwd="/",
-            )
+            self._template = _template()
+            try:
+                with contextlib.suppress(Closed):
+                    self._fork = self._template.fork(theirs.fileno(), said, limits)
+            except BaseException:
+                self._template.release()
+                raise
         except BaseException:
             self.connection.close()
             os.close(self._stderr)
@@ -117,42 +122,48 @@ class ScanProcess:
 
     @property
     def pid(self) -> int:
-        """The process's id."""
-        return self._process.pid
+        """The process's id; 0 where there never was one."""
+        return self._fork.pid if self._fork else 0
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs."""
-        return self._process.poll() is None
+        """Whether it still runs: it holds the other end of the connection alone."""
+        self.connection.setblocking(False)
+        try:
+            return bool(self.connection.recv(1, socket.MSG_PEEK))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
 
     def said(self) -> bytes:
         """Return what it wrote to stderr since it was last asked, 64 KiB at most."""
-        parts = []
-        with contextlib.suppress(BlockingIOError):
-            while part := os.read(self._stderr, _PIPE_BYTES):
-                parts.append(part)
-                if len(parts) > 1:  # it writes as fast as it is read
-                    break
-        return b"".join(parts)
+        return read_pipe(self._stderr) if self._fork else self._template.said()
 
     def fate(self) -> str:
         """Return how it ended, once its connection has closed."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_END_SECONDS)
-        code = self._process.returncode
-        if code is None:
-            return "it closed its connection"
-        if code < 0:
-            return f"signal {signal.Signals(-code).name}"
-        return f"exit code {code}"
+        if self._fork is None:
+            return self._template.fate()
+        deadline = time.monotonic() + _END_SECONDS
+        try:
+            while (code := self._template.look(self._fork.number)) is None:
+                if time.monotonic() > deadline:
+                    return "it closed its connection"
+                time.sleep(_LOOK_SECONDS)
+        except Closed:
+            return f"the process it was forked from ended: {self._template.fate()}"
+        return ended_how(code)
 
     def kill(self) -> None:
         """Kill it, from any thread; its owner closes it."""
-        self._process.kill()
+        if self._fork is not None:
+            with contextlib.suppress(Closed):  # then it is dead
+                self._template.look(self._fork.number, kill=True)
 
     def close(self) -> None:
         """Kill it, reap it and close what led to it."""
         self.connection.close()
-        self._process.kill()
-        self._process.wait()
+        if self._fork is not None:
+            self._template.end(self._fork.number)
+        self._template.release()
         os.close(self._stderr)

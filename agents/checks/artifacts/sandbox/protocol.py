@@ -73,6 +73,42 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
 Answer = Read | Found | Done
 
 
+class Fork(msgspec.Struct, frozen=True, tag="fork"):
+    """The template is to fork; the fork's connection and its stderr come along."""
+
+    limits: bytes
+    """A `Limits` in JSON."""
+
+
+class Look(msgspec.Struct, frozen=True, tag="look"):
+    """The template is to say whether a fork has ended."""
+
+    number: int
+    kill: bool = False
+    """Kill it first."""
+
+
+class End(msgspec.Struct, frozen=True, tag="end"):
+    """The template is to kill a fork, wait for its end and forget it."""
+
+    number: int
+
+
+Order = Fork | Look | End
+
+
+class Forked(msgspec.Struct, frozen=True):
+    """The template's answer to each order."""
+
+    number: int = 0
+    """By which the template knows the fork; a process id may be another process's by then."""
+    pid: int = 0
+    code: int | None = None
+    """Its exit code, once it has ended; negative: the signal that ended it."""
+    refused: int = 0
+    """The error number of the system, where it refused to fork."""
+
+
 class Closed(Exception):  # noqa: N818 -- no error: the other side is gone
     """The other side has closed the connection."""
 

@@ -1,4 +1,4 @@
-"""Runs in the sandboxed process: locks itself in, then scans what it is handed."""
+"""Runs in each scanning process: locks itself in, then scans what it is handed."""
 # ruff: noqa: PLR2004 -- numbers of formats are what they are
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from agents.checks.artifacts.files import scan_descriptor
 from agents.checks.artifacts.report import FileReport, failed
 from agents.checks.artifacts.sandbox.confinement import Confinement
 from agents.checks.artifacts.sandbox.confinement import confine as give_up
+from agents.checks.artifacts.sandbox.forking import fork_on_request
 from agents.checks.artifacts.sandbox.protocol import (
     LENGTH,
     Closed,
@@ -241,11 +242,12 @@ def _scan(
     )
 
 
-def main(descriptor: int, limits: bytes) -> None:
-    """Run a scanning process on an inherited connection."""
-    connection = socket.socket(fileno=descriptor)
-    bounds = msgspec.json.decode(limits, type=Limits)
-    # Every file needs them; once confined, the process can't keep their bytecode for the next.
+def main(descriptor: int) -> None:
+    """Run the template on an inherited connection, and each scanning process that it forks."""
+    # Every file needs them; once confined, a process can't keep their bytecode for the next.
     import_module("agents.checks.artifacts.formats.registry")
-    gc.freeze()
-    serve(connection, bounds, confine(bounds))
+    gc.collect()
+    gc.freeze()  # forks share these pages as long as no collector writes to them
+    given = fork_on_request(socket.socket(fileno=descriptor))
+    if given is not None:
+        serve(given.connection, given.limits, confine(given.limits))

@@ -237,10 +237,18 @@ class Watching:
 
 
 def children() -> set[int]:
-    """Return the scanning processes of this one."""
-    listed = Path(f"/proc/{os.getpid()}/task").glob("*/children")
-    pids = {int(pid) for path in listed for pid in path.read_text().split()}
-    return {pid for pid in pids if b"sandbox.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+    """Return the scanning processes of this one: the forks of its templates."""
+    templates = [
+        pid
+        for pid in children_of(os.getpid())
+        if b"sandbox.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    return {pid for template in templates for pid in children_of(template)}
+
+
+def children_of(parent: int) -> set[int]:
+    listed = Path(f"/proc/{parent}/task").glob("*/children")
+    return {int(pid) for path in listed for pid in path.read_text().split()}
 
 
 def scanned_by(pool: SandboxPool, tenant: str) -> frozenset[int]:

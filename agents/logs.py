@@ -1,0 +1,42 @@
+"""Loggers that load the logging library with the first line they write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+_waiting: list[Callable[[Any], None]] = []
+"""What sets the library up, once something loads it."""
+
+
+class Logger:
+    """A structlog logger in all but one thing: most commands write no line, and load nothing.
+
+    The library brings a terminal library with it; both take a third of a short command's start.
+    """
+
+    def __init__(self, *names: str) -> None:
+        """Keep the logger's name, if it has one."""
+        self._names = names
+
+    def __getattr__(self, method: str) -> Any:  # noqa: ANN401 -- structlog's loggers are untyped
+        """Return a method of the real logger."""
+        return getattr(loaded().get_logger(*self._names), method)
+
+
+def loaded() -> Any:  # noqa: ANN401 -- a module
+    """Load structlog, set it up as was asked, and return it."""
+    import structlog  # noqa: PLC0415 -- what this module is for
+
+    while _waiting:
+        _waiting.pop()(structlog)
+    return structlog
+
+
+def set_up(configure: Callable[[Any], None] | None) -> None:
+    """Have the library set up before the first line; what was asked before no longer holds.
+
+    Args:
+        configure: Is given structlog; None leaves its defaults.
+    """
+    _waiting[:] = [] if configure is None else [configure]

@@ -1,0 +1,46 @@
+"""Logs load their library with the first line, set up as the command asked."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from agents.logs import Logger, set_up
+from streams.cli.output import quiet_logs
+
+
+def test_the_library_is_loaded_by_the_first_line_alone() -> None:
+    code = (
+        "import sys\n"
+        "from agents.logs import Logger\n"
+        "log = Logger()\n"
+        "before = 'structlog' in sys.modules\n"
+        "log.warning('broker-silent')\n"
+        "assert (before, 'structlog' in sys.modules) == (False, True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "broker-silent" in done.stdout + done.stderr
+
+
+def test_what_a_command_asked_for_holds_for_the_first_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    quiet_logs()
+    log = Logger()
+    log.info("kept to itself")
+    log.warning("told")
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "told" in shown.err
+    assert "kept to itself" not in shown.err
+
+
+def test_what_was_asked_for_last_holds() -> None:
+    called: list[str] = []
+    set_up(lambda _: called.append("first"))
+    set_up(lambda _: called.append("second"))
+    Logger().debug("a line")
+    Logger().debug("another line")
+    assert called == ["second"]
