@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -93,14 +94,15 @@ def test_texts_name_no_registry():
             assert not REGISTRIES.search(text), rule.id
 
 
-def _named_in_code() -> set[str]:
+@cache
+def _named_in_code() -> frozenset[str]:
     """Return the ids of rules that the code writes out, also those joined of two parts."""
     found: set[str] = set()
     for path in CODE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found |= set(re.findall(r"\bTW-[A-Z0-9]+(?:-[A-Z0-9]+)+\b", node.value))
-    return found
+    return frozenset(found)
 
 
 def test_each_rule_that_code_names_exists():

@@ -134,25 +134,25 @@ def test_vulnerability_advisories_and_other_ecosystems_are_passed_over():
 
 
 @pytest.mark.parametrize(
-    "raw",
+    "written",
     [
-        b"",
-        b"PK\x03\x04 cut",
-        archive(),
-        archive(b"{}"),
-        archive(record(affected=[{"package": {"ecosystem": "npm", "name": "x"}}])),
-        archive(*[b'{"a":"' + b"0" * 8_000_000 + b'"}'] * 40),
-        _changed(archive(record("evil")), 50, b"\xff\xff\xff"),
-        _changed(archive(record("evil")), -6, b"\xff\xff\xff\x7f"),
+        lambda: b"",
+        lambda: b"PK\x03\x04 cut",
+        archive,
+        lambda: archive(b"{}"),
+        lambda: archive(record(affected=[{"package": {"ecosystem": "npm", "name": "x"}}])),
+        lambda: archive(*[b'{"a":"' + b"0" * 8_000_000 + b'"}'] * 40),
+        lambda: _changed(archive(record("evil")), 50, b"\xff\xff\xff"),
+        lambda: _changed(archive(record("evil")), -6, b"\xff\xff\xff\x7f"),
     ],
     ids=[
         *("empty", "cut", "no record", "malformed", "other ecosystem", "bomb"),
         *("damaged record", "directory elsewhere"),
     ],
 )
-def test_unusable_archives_are_refused_with_a_reason(raw):
+def test_unusable_archives_are_refused_with_a_reason(written):
     with pytest.raises(InvalidFeedError) as error:
-        read_archive(raw, "all.zip")
+        read_archive(written(), "all.zip")
     assert "all.zip" in str(error.value)
 
 

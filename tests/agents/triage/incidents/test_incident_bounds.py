@@ -52,16 +52,22 @@ def spread(systems: int, *, shuffle: int | None = None) -> Flow:
     return flow
 
 
-def test_no_command_is_lost_to_others_whatever_the_order():
-    forward, mixed = spread(120), spread(120, shuffle=7)
+@pytest.fixture(scope="module")
+def two_orders() -> tuple[Flow, Flow]:
+    """The same in two orders; only looked at."""
+    return spread(120), spread(120, shuffle=7)
+
+
+def test_no_command_is_lost_to_others_whatever_the_order(two_orders):
+    forward, mixed = two_orders
     captured = {one.system for one in forward.issued if one.target_type == "system"}
     assert captured == {f"node-{number:03}" for number in range(120)}
     assert set(forward.commands) == set(mixed.commands)
     assert max(rows.largest for rows in forward.incident_rows) <= ROW_BYTES
 
 
-def test_the_alert_lists_the_most_important_commands_and_says_that_there_are_more():
-    forward, mixed = spread(120), spread(120, shuffle=7)
+def test_the_alert_lists_the_most_important_commands_and_says_that_there_are_more(two_orders):
+    forward, mixed = two_orders
     view = forward.alerts[CASE, "a"]
     assert "commands" in view.truncated
     assert {"quarantine", "block"} <= {one.spec.action for one in view.commands}

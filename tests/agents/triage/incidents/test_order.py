@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
@@ -164,6 +165,7 @@ def test_the_story_meets_what_it_is_meant_to_meet():
     assert {system.component for system in tainted} == {"model:hub/acme/tuned", "deployment:fraud"}
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 2**32),
