@@ -67,5 +67,8 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     """Tidewatch computed the digest from the bytes itself; else the event claims it."""
     tree: str = ""
     """For a file's digest: the `tree:` key of the listing that names the file."""
+    bound: bool = False
+    """Of a digest: `name` has it at `version` for everybody. The version is immutable, reachable
+    from a branch or tag, and Tidewatch fetched it from the operator's host without credentials."""
     appended: Position | None = None
     """The position of the input record; it decides who was first."""

@@ -89,6 +89,19 @@ class Fetcher:
             case _:
                 raise FetchError(f"{location.scheme} has no listings", where=location.uri[:200])
 
+    def is_published(self, uri: str) -> bool:
+        """Tell whether what was read is what its host gives everybody under an immutable name.
+
+        Only a commit of the operator's hub can be: elsewhere a name stands for what its tenant's
+        host serves.
+
+        Raises:
+            RefusedError: the URI is outside the tenant's fetch scope.
+            FetchError: the hub does not say.
+        """
+        location = self.reach.admit(uri)
+        return location.scheme == "hf" and self._hub.is_published(location)
+
     def _root(self, location: Location) -> Location:
         root = self.reach.root_of(location)
         assert root is not None, "admitted, so under a root"

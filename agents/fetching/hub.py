@@ -1,26 +1,33 @@
-"""Read the model hub: files of a pinned revision, and their listing with digests."""
+"""Read the model hub: files of a pinned revision, their listing, and whether it is published."""
 
 from __future__ import annotations
 
 import re
-from typing import Final
-from urllib.parse import quote
+from typing import Final, TypeVar
+from urllib.parse import quote, urljoin
 
 import msgspec
 
 from agents.fetching.errors import FetchError, RefusedError
 from agents.fetching.fetch_scope import Location, Reach, parse_location
-from agents.fetching.http import HttpClient, bearer
+from agents.fetching.http import Answer, HttpClient, bearer, no_signature
 from agents.fetching.sources import OpenSource
 from schemas.components import is_sha256
 from schemas.events import File
 
 LISTING_BYTES: Final = 32 << 20
 MAX_FILES: Final = 10_000
+REFS_BYTES: Final = 4 << 20
+MAX_PAGES: Final = 32
+"""Pages of history looked through for a commit; one that lies behind them is not known to be of
+the repository."""
 _KINDS: Final = {"datasets": "datasets", "spaces": "spaces"}
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _REVISION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
+_NEXT: Final = re.compile(r'<([^<>]{1,2048})>\s*;\s*rel="?next"?')
+_OWN_REFS: Final = ("refs/heads/", "refs/tags/")
+"""Where those who own a repository write; anybody may write `refs/pr/…`."""
 
 
 class _Lfs(msgspec.Struct, frozen=True):
@@ -38,6 +45,20 @@ class _Sibling(msgspec.Struct, frozen=True):
 class _RepositoryInfo(msgspec.Struct, frozen=True):
     sha: str | None = None
     siblings: tuple[_Sibling, ...] = ()
+
+
+class _Ref(msgspec.Struct, frozen=True, rename="camel"):
+    ref: str
+    target_commit: str
+
+
+class _Refs(msgspec.Struct, frozen=True):
+    branches: tuple[_Ref, ...] = ()
+    tags: tuple[_Ref, ...] = ()
+
+
+class _Commit(msgspec.Struct, frozen=True):
+    id: str
 
 
 class HubReference(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +110,13 @@ class Hub:
         """Use the operator's hub with the tenant's token, if it has one for that host."""
         self._hub = parse_location(reach.rules.hub)
         self._client = client
-        self._sign = bearer(reach)
+        self._bearer = bearer(reach)
+        self._is_signed = False
+
+    def _sign(self, location: Location, headers: dict[str, str]) -> dict[str, str]:
+        signed = self._bearer(location, headers)
+        self._is_signed = self._is_signed or "Authorization" in signed
+        return signed
 
     def _at(self, path: str, query: str = "") -> Location:
         return Location(
@@ -141,6 +168,83 @@ class Hub:
             )
             for entry in found.siblings
         )
+
+    def is_published(self, location: Location) -> bool:
+        """Tell whether what was read so far is what the hub gives everybody as a revision.
+
+        It is if the revision is a commit that a branch or tag of the repository leads to, and no
+        credentials went with any request: the hub gives the commits of pull requests under the
+        name of the repository, too, and may give a tenant what it gives nobody else.
+
+        Args:
+            location: The repository at its revision.
+
+        Raises:
+            FetchError: the hub does not say.
+        """
+        reference = hub_reference(location)
+        commit = reference.revision
+        if self._is_signed or reference.path or not _COMMIT.fullmatch(commit):
+            return False
+        base = f"/api/{reference.kind}/{reference.repository}"
+        answer = self._asked(self._at(f"{base}/refs"))
+        found = _decoded(answer, _Refs, reference)
+        tips = dict.fromkeys(
+            one.target_commit
+            for one in (*found.branches, *found.tags)
+            if one.ref.startswith(_OWN_REFS) and _COMMIT.fullmatch(one.target_commit)
+        )
+        return commit in tips or self._leads_to(commit, list(tips), base, reference)
+
+    def _leads_to(self, commit: str, tips: list[str], base: str, reference: HubReference) -> bool:
+        """Look through the history of tips for a commit, up to `MAX_PAGES` pages in all."""
+        known: set[str] = set()
+        pages = 0
+        for tip in tips:
+            if tip in known:
+                continue  # of a history that was looked through
+            page: Location | None = self._at(f"{base}/commits/{tip}")
+            while page is not None:
+                if pages == MAX_PAGES:
+                    return False
+                pages += 1
+                answer = self._asked(page)
+                commits = [one.id for one in _decoded(answer, list[_Commit], reference)]
+                if commit in commits:
+                    return True
+                # Elsewhere begins the history of something else.
+                page = _next(answer) if commits and not known.issuperset(commits) else None
+                known.update(commits)
+        return False
+
+    def _asked(self, location: Location) -> Answer:
+        """Return an answer that is about the repository of that name, asked by nobody."""
+        answer = self._client.get(location, sign=no_signature, limit=REFS_BYTES, own_host=True)
+        if (answer.location.host, answer.location.path) != (location.host, location.path):
+            raise FetchError("the repository has another name", where=location.uri[:200])
+        return answer
+
+
+_Said = TypeVar("_Said")
+
+
+def _decoded(answer: Answer, kind: type[_Said], reference: HubReference) -> _Said:
+    try:
+        return msgspec.json.decode(answer.body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FetchError("the history can't be read", where=reference.uri) from error
+
+
+def _next(answer: Answer) -> Location | None:
+    """Return the next page that an answer names, None if there is none of the same history."""
+    match = _NEXT.search(answer.headers.get("link", ""))
+    if match is None:
+        return None
+    here = answer.location
+    onward = parse_location(urljoin(f"{here.scheme}://{here.host}{here.path}", match.group(1)))
+    if (onward.scheme, onward.host, onward.path) != (here.scheme, here.host, here.path):
+        return None
+    return onward
 
 
 def _digests(entry: _Sibling) -> dict[str, str]:

@@ -13,7 +13,7 @@ from schemas.intel import IntelFact
 from schemas.policy import Policy
 from schemas.reading import record_reader
 from streams.engine.reference_topics import ReferenceTopic
-from streams.kafka.signed_records import admission
+from streams.kafka.signed_records import admission, admission_rules
 from streams.settings import Settings
 
 log = Logger()
@@ -53,6 +53,7 @@ def policy_reference(
         _feeder("policy", _read_policy, knowledge.set_policy),
         admit=admission(settings, Channel.POLICY),
         reporter=reporter,
+        rules=admission_rules(settings, Channel.POLICY),
     )
 
 

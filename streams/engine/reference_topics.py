@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import TYPE_CHECKING, Any
 
 import aiokafka
 
 from agents.logs import Logger
 from schemas import dead_letters as reasons
+from schemas.canonical import stable_hash
 from schemas.channels import Channel
 from schemas.errors import UnreadableRecordError
 from streams import metrics
@@ -18,7 +20,13 @@ from streams.kafka.client import client_options
 from streams.kafka.dead_letters import dead_letter
 from streams.kafka.publisher import delivering
 from streams.kafka.records import record_of
-from streams.kafka.topics import Origin, existing_partitions, input_topics, topic_name
+from streams.kafka.topics import (
+    Origin,
+    existing_partitions,
+    group_id,
+    input_topics,
+    topic_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +36,8 @@ if TYPE_CHECKING:
 
 log = Logger()
 
+NOTED_SECONDS = 3_600.0
+"""How often it is said again what was reported: brokers drop what no group said for some days."""
 MAX_RECORDS = 2_000_000
 """Live keys held of one channel; more are refused and reported."""
 
@@ -42,6 +52,7 @@ class ReferenceTopic:
         *,
         admit: Callable[[Record], None] | None = None,
         reporter: str | None = None,
+        rules: str = "",
         max_records: int = MAX_RECORDS,
     ) -> None:
         """Feed each record of `channel` to `feed(key, value)`; a value of None withdraws the key.
@@ -51,13 +62,17 @@ class ReferenceTopic:
             feed: Takes key and value; must not raise for a value it can't read.
             admit: Raises `UnreadableRecordError` for a record that does not count: what its key
                 had before stays.
-            reporter: The application that writes a dead letter for each such record; None where
-                another one does. It is written again, the same, at each start, as long as the
-                record is on the topic.
+            reporter: The application that writes a dead letter for each such record, once; None
+                where another one does.
+            rules: What `admit` judges by: what it refuses under other rules is reported anew.
             max_records: Most live keys to feed; further new keys are refused, and counted.
         """
         self._admit = admit
         self._reporter = reporter
+        self._rules = rules
+        self._reported: dict[aiokafka.TopicPartition, int] = {}
+        """Up to which offset of each partition what is refused has a dead letter."""
+        self._noted = 0.0
         self._origins: Mapping[str, Origin] = {}
         self._settings: Settings | None = None
         self.channel = channel
@@ -77,18 +92,23 @@ class ReferenceTopic:
         self._origins = input_topics(settings, self.channel)
         tps = await existing_partitions(settings, self._origins)
         client = aiokafka.AIOKafkaConsumer(
-            **client_options(settings), enable_auto_commit=False, auto_offset_reset="earliest"
+            **client_options(settings),
+            group_id=self._group(settings),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
         )
         try:
             await client.start()
             client.assign(tps)
             await client.seek_to_beginning(*tps)
             ends = await client.end_offsets(tps)
+            await self._recall(client, ends)
             remaining = {tp for tp, end in ends.items() if end > 0}
             while remaining:
                 remaining = {tp for tp in remaining if await client.position(tp) < ends[tp]}
                 if remaining:
                     await self._read(client, timeout_ms=200)
+            await self._note(client)
         except BaseException:
             await client.stop()
             raise
@@ -96,10 +116,44 @@ class ReferenceTopic:
         log.info("reference-loaded", channel=self.channel, records=len(self._keys))
         self._task = asyncio.create_task(self._follow(client))
 
+    def _group(self, settings: Settings) -> str | None:
+        """Return the group whose offsets say what was reported; None if that is not our part.
+
+        It has no members. By its name it is of the rules: what other rules refuse is something
+        else.
+        """
+        if self._reporter is None:
+            return None
+        bound = sorted(f"{name}={origin.tenant or ''}" for name, origin in self._origins.items())
+        rules = stable_hash(self._rules, *bound)[:12]
+        return group_id(settings, f"{self._reporter}-{self.channel}-refused-{rules}")
+
+    async def _recall(
+        self, client: aiokafka.AIOKafkaConsumer, ends: Mapping[aiokafka.TopicPartition, int]
+    ) -> None:
+        """Learn what was reported before; nothing was of a topic that was made anew since."""
+        if self._reporter is None:
+            return
+        for tp, end in ends.items():
+            offset = await client.committed(tp) or 0
+            self._reported[tp] = offset if offset <= end else 0
+
+    async def _note(self, client: aiokafka.AIOKafkaConsumer) -> None:
+        """Keep that all which was refused so far is reported; the broker forgets it in time."""
+        self._noted = time.monotonic()
+        if self._reporter is None:
+            return
+        for tp in self._reported:
+            self._reported[tp] = max(self._reported[tp], await client.position(tp))
+        if self._reported:
+            await client.commit(dict(self._reported))
+
     async def _follow(self, client: aiokafka.AIOKafkaConsumer) -> None:
         try:
             while True:
                 await self._read(client, timeout_ms=1000)
+                if time.monotonic() - self._noted > NOTED_SECONDS:
+                    await self._note(client)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 -- stale reference data must not go unnoticed
@@ -117,6 +171,7 @@ class ReferenceTopic:
                 self._take(raw.key, raw.value)
         if refused:
             await self._report(refused)
+            await self._note(client)
         metrics.REFERENCE_RECORDS.labels(self.channel).set(len(self._keys))
 
     def _require(self, raw: Any) -> None:  # noqa: ANN401 -- aiokafka's record
@@ -130,7 +185,7 @@ class ReferenceTopic:
             self._admit(record_of(raw))
 
     async def _report(self, refused: Sequence[tuple[Record, UnreadableRecordError]]) -> None:
-        """Log and count what is refused, and write its dead letters if that is our part."""
+        """Log and count what is refused, and write dead letters that are due, if by us."""
         settings = self._settings
         assert settings is not None, "it was loaded"
         for record, error in refused:
@@ -142,10 +197,16 @@ class ReferenceTopic:
                 reason=error.reason,
                 error=error.error,
             )
-        if self._reporter is None:
+        due = [
+            (record, error)
+            for record, error in refused
+            if record.offset
+            >= self._reported.get(aiokafka.TopicPartition(record.topic, record.partition), 0)
+        ]
+        if self._reporter is None or not due:
             return
         async with delivering(settings) as publisher:
-            for record, error in refused:
+            for record, error in due:
                 letter = dead_letter(
                     record,
                     reason=error.reason,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from agents.ports import Headers, Record
 from schemas import dead_letters as reasons
+from schemas.canonical import stable_hash
 from schemas.channels import Channel
 from schemas.cloudevents import binary_headers, first_headers
 from schemas.errors import UnreadableRecordError
@@ -141,6 +142,18 @@ def admission(settings: Settings, channel: Channel) -> Admit | None:
     if PUBLICATIONS.get(channel) not in settings.signed_topics:
         return None
     return admitting(channel, KeyRing(trusted_dir(keys_dir(settings.state_dir), OPERATOR)))
+
+
+def admission_rules(settings: Settings, channel: Channel) -> str:
+    """Return a digest of what the admission to a channel judges by; empty where it admits all.
+
+    Raises:
+        KeyFileError: The trusted keys can't be read.
+    """
+    if PUBLICATIONS.get(channel) not in settings.signed_topics:
+        return ""
+    ring = KeyRing(trusted_dir(keys_dir(settings.state_dir), OPERATOR))
+    return stable_hash(*(f"{kid}={ring[kid].binding}" for kid in sorted(ring)))
 
 
 def _tenant(publication: Publication, key: str) -> str | None:

@@ -6,6 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from agents.checking import SightingDeduplicator, outcome_messages
 from agents.checks.artifacts.dispatch import scan_source
 from agents.checks.packages.check import check_packages
@@ -43,8 +45,10 @@ class Replay:
         late = scenario.expected.intel_after
         if not late:
             self._learn(scenario)
-        for event in scenario.events(root):
-            self._take(event)
+        for offset, event in enumerate(scenario.events(root)):
+            # Where its record would lie: who introduced a digest is decided by that.
+            at = (self.flow.clock_ms, "events", 0, offset)
+            self._take(msgspec.structs.replace(event, position=at))
         if late:
             self._learn(scenario)
         self.flow.tick(minutes=1)

@@ -11,6 +11,7 @@ import msgspec
 
 from agents.checks.artifacts.scanning import Source
 from agents.checks.provenance.attempts import next_attempt
+from agents.checks.provenance.bindings import is_bound
 from agents.checks.provenance.card_claims import claims_of_push
 from agents.checks.provenance.file_checks import (
     check_hashes,
@@ -87,6 +88,9 @@ class Fetch(Protocol):
 
     def listing(self, uri: str) -> tuple[File, ...]:
         """Return the files of a repository at its pinned revision."""
+
+    def is_published(self, uri: str) -> bool:
+        """Tell whether what was read under a URI is what everybody gets there."""
 
 
 class ScanOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,6 +190,7 @@ async def scan_push(
         signed=signed,
         computed=digests,
         listed=(request.listing or "").startswith("oci://"),
+        bound=await _apart(turn, is_bound, request.listing, subject, fetch),
     )
     retry = _retry(request, scanned, model, now_ms)
     checks = [

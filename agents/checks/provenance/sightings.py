@@ -46,6 +46,7 @@ def sightings_of(
     signed: bool | None = None,
     computed: Collection[str] = (),
     listed: bool = False,
+    bound: bool = False,
 ) -> PushSightings:
     """Return the sightings of a push, one set for each system it names.
 
@@ -57,6 +58,8 @@ def sightings_of(
         computed: The paths whose digest Tidewatch computed from the bytes; of the others the event
             says it.
         listed: The files are those of a manifest that was fetched by the push's own digest.
+        bound: They are what everybody gets under the push's name and version, and the version can
+            never have others.
     """
     event, push, publisher = subject.event, subject.push, subject.publisher
     registry = subject.registry or event.source
@@ -109,6 +112,7 @@ def sightings_of(
                 tree=tree,
                 in_tree=in_tree,
                 computed=frozenset(computed),
+                bound=bound and whole is not None,
             ),
             MAX_SIGHTINGS,
         )
@@ -132,6 +136,7 @@ def _all(
     tree: str,
     in_tree: frozenset[str],
     computed: frozenset[str],
+    bound: bool,
 ) -> Iterator[Sighting]:
     push, policy, publisher = subject.push, subject.policy, subject.publisher
     paths = [file.path for file in push.files] or list(digests)
@@ -151,7 +156,12 @@ def _all(
         yield _placed(model, system, policy)
         if tree:
             held = msgspec.structs.replace(
-                model, component=tree, name=base.component, parts=(), part_names=()
+                model,
+                component=tree,
+                name=base.component,
+                parts=(),
+                part_names=(),
+                bound=bound,
             )
             yield _placed(held, system, policy)
     for parent in subject.parents:
@@ -194,6 +204,7 @@ def _all(
                     filename=path,
                     tree=tree if path in in_tree else "",
                     verified=path in computed,
+                    bound=bound and digest == whole,
                     formats=(suffix_of(path).lstrip("."),) if suffix_of(path) else (),
                 ),
                 system,

@@ -40,6 +40,8 @@ HOLD: Final = "hc"
 THING: Final = "ht"
 DUE: Final = "hd"
 DUE_AT_ONCE: Final = 10_000
+"""Holds that one tick looks at."""
+CURSOR: Final = "hz"
 _NOT_FOUND: Final = 404
 HoldInput = HoldReason | Suspicion | ResultUpdate
 
@@ -63,6 +65,12 @@ class DueRow(msgspec.Struct, array_like=True):
     tenant: str
     component: str
     due_ms: int
+
+
+class CursorRow(msgspec.Struct, array_like=True):
+    """The hold behind which the next tick goes on."""
+
+    after: str = ""
 
 
 class HoldBatch:
@@ -135,7 +143,13 @@ class HoldBatch:
 
     def tick(self, now_ms: int) -> None:
         """Repeat what was not answered, and let expire what is too old."""
-        for _, due in self._store.scan(DUE, row_type=DueRow, limit=DUE_AT_ONCE):
+        cursor = self._store.load(row_key(CURSOR), CursorRow) or CursorRow()
+        page = list(self._store.scan(DUE, row_type=DueRow, limit=DUE_AT_ONCE, after=cursor.after))
+        # However many wait, the next tick goes on behind them: no tenant's hide another's.
+        after = page[-1][0] if len(page) == DUE_AT_ONCE else ""
+        if after != cursor.after:
+            self._store.save(row_key(CURSOR), CursorRow(after=after))
+        for _, due in page:
             if due.due_ms > now_ms:
                 continue
             hold = self._hold(due.tenant, due.component)

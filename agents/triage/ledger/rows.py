@@ -264,6 +264,8 @@ class Mark(msgspec.Struct, array_like=True):
             return False
         if self.digest is not None and holding.digest == self.digest:
             return True
+        if self._is_bound() and isinstance(holding, Holding) and holding.verified:
+            return False  # Tidewatch read its bytes: they are not what everybody gets as that
         if self.version is not None:
             return holding.version == self.version and not (
                 self.undigested and holding.digest is not None
@@ -282,6 +284,10 @@ class Mark(msgspec.Struct, array_like=True):
             # What has it, a run says without saying whether it is a file or a tree.
             return holding.filename is None
         return role_of(holding.filename) == role
+
+    def _is_bound(self) -> bool:
+        """Return whether it came from a digest to the version that has it, whoever names it."""
+        return not self.tenant and self.version is not None and self.digest is not None
 
     def _is_by_scan(self) -> bool:
         return self.basis is not None and self.basis.kind is BasisKind.VERIFIED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from agents.domain.component_keys import names_content
 from agents.domain.roles import role_of
 from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
 from agents.triage.ledger import drift, intelligence
@@ -71,6 +72,8 @@ def on_sighting(batch: LedgerBatch, seen: Sighting) -> None:
         changed = _report_parents(batch, system, seen, version, again=introduced) or changed
     if seen.tree:
         changed = _note_tree(batch, seen, system) or changed
+    if seen.bound:
+        changed = _note_binding(batch, seen, system) or changed
     if not changed and seen.kind not in drift.REPORTED:
         return
     holding = system.holdings[rank]
@@ -126,6 +129,35 @@ def _note_tree(batch: LedgerBatch, seen: Sighting, system: SystemRow) -> bool:
         role=role,
     )
     add_edge(batch, seen.component, clip(seen.tree, KEY_BYTES), edge)
+    return system.inputs.add_rank(rank, INPUTS)
+
+
+def _note_binding(batch: LedgerBatch, seen: Sighting, system: SystemRow) -> bool:
+    """Note which version of a name has the digest for everybody, so that findings reach both.
+
+    It follows from what Tidewatch fetched, whoever tells of it; it speaks of one immutable version
+    of a name that means the same to all, and of nothing else of that name.
+    """
+    name, version = seen.name or "", seen.version
+    if (
+        seen.digest is None
+        or not seen.component.startswith(DIGEST_KEYS)
+        or not names_content(version)
+        or name.partition(":")[2].startswith("@")
+    ):
+        return False
+    rank = int(stable_rank("bound", name, version or "", role_of(seen.filename)), 16)
+    if rank in system.inputs.smallest:
+        return False
+    edge = Edge(
+        tenant="",
+        version=None,
+        child_version=version,
+        child_digest=seen.digest,
+        verified=True,
+        role=role_of(seen.filename),
+    )
+    add_edge(batch, seen.component, clip(name, KEY_BYTES), edge)
     return system.inputs.add_rank(rank, INPUTS)
 
 

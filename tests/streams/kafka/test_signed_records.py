@@ -170,6 +170,35 @@ def test_an_unsigned_policy_changes_nothing_and_is_a_dead_letter(on_kafka: Setti
 
 
 @pytest.mark.kafka
+def test_a_refused_policy_is_a_dead_letter_once_whatever_starts_again(on_kafka: Settings) -> None:
+    asyncio.run(ensure_topics(on_kafka))
+    topic = topic_name(on_kafka, Channel.POLICY)
+    value = msgspec.json.encode(Policy(tenant="acme", version=666))
+    asyncio.run(unsigned(on_kafka, topic, "acme", value))
+    for _ in range(3):
+        assert asyncio.run(known(on_kafka, reporter="incidents")).policy("acme").version == 1
+    assert [one.source_offset for one in dead(on_kafka)] == [0]
+    asyncio.run(unsigned(on_kafka, topic, "acme", value))
+    for _ in range(2):
+        asyncio.run(known(on_kafka, reporter="incidents"))
+    assert [one.source_offset for one in dead(on_kafka)] == [0, 1]
+
+
+@pytest.mark.kafka
+def test_what_only_newer_rules_refuse_is_a_dead_letter_then(on_kafka: Settings) -> None:
+    before = on_kafka.model_copy(update={"signed_topics": frozenset()})
+    asyncio.run(ensure_topics(before))
+    topic = topic_name(before, Channel.POLICY)
+    value = msgspec.json.encode(Policy(tenant="acme", version=5))
+    asyncio.run(unsigned(before, topic, "acme", value))
+    assert asyncio.run(known(before, reporter="incidents")).policy("acme").version == 5
+    assert not dead(before)
+    for _ in range(2):
+        assert asyncio.run(known(on_kafka, reporter="incidents")).policy("acme").version == 1
+    assert [one.reason for one in dead(on_kafka)] == [INVALID_SIGNATURE]
+
+
+@pytest.mark.kafka
 def test_facts_from_before_signing_are_imported_again(on_kafka: Settings) -> None:
     raw = msgspec.json.encode(FACT)
     before = on_kafka.model_copy(update={"signed_topics": frozenset()})

@@ -108,7 +108,7 @@ def report_keras(scan: Scan, document: object, prefix: str = "") -> None:
     lambdas: list[str] = []
     for path, mapping in mappings(scan, document):
         _judge_mapping(scan, mapping, f"{prefix}{path}" or "config", lambdas)
-    for path, key, value in leaves(scan, document):
+    for path, key, value in leaves(scan, document, lambda _, key: key == "safe_mode"):
         if isinstance(value, str) and len(value) >= MIN_CODE:
             _judge_leaf(scan, f"{prefix}{path}", value)
         elif key == "safe_mode" and value is False:

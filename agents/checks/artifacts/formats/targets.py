@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from functools import cache
 from typing import Any, Final
@@ -214,13 +214,29 @@ def texts(value: object) -> list[str]:
     return found
 
 
-def leaves(scan: Scan, document: object) -> Iterator[tuple[str, str, Any]]:
+def _same(_path: str, _key: str) -> object:
+    """Return that every place means the same."""
+    return None
+
+
+def leaves(
+    scan: Scan, document: object, place: Callable[[str, str], object] = _same
+) -> Iterator[tuple[str, str, Any]]:
     """Yield every value of a document that holds no others, with its path and its key.
 
+    What aliases name again is gone through once for each meaning of its place.
+
+    Args:
+        scan: What pays for it.
+        document: The document.
+        place: Returns what a path and a key mean to the reader.
+
     Raises:
-        BudgetExceededError: the document has more than `MAX_TREE` values.
+        BudgetExceededError: the document, written out without aliases, has more than `MAX_TREE`
+            values or `MAX_MAPPINGS` collections.
     """
     stack: list[tuple[str, str, Any]] = [("", "", document)]
+    seen: set[tuple[int, object]] = set()
     count = 0
     while stack:
         path, key, value = stack.pop()
@@ -228,6 +244,11 @@ def leaves(scan: Scan, document: object) -> Iterator[tuple[str, str, Any]]:
         scan.budget.step(1)
         if count > MAX_TREE:
             raise BudgetExceededError(f"the document has more than {MAX_TREE} values")
+        if isinstance(value, dict | list | tuple | set | frozenset):
+            mark = (id(value), place(path, key))
+            if mark in seen:
+                continue
+            seen.add(mark)
         if isinstance(value, dict):
             prefix = f"{path}." if path else ""
             stack.extend(
@@ -238,6 +259,48 @@ def leaves(scan: Scan, document: object) -> Iterator[tuple[str, str, Any]]:
             stack.extend((path, key, inner) for inner in reversed(list(value)))
         else:
             yield path, key, value
+
+
+def judge_size(scan: Scan, document: object) -> None:
+    """Refuse a document that is very large once its aliases are written out.
+
+    Each collection is counted once, and counts again wherever an alias names it.
+
+    Raises:
+        BudgetExceededError: it has more than `MAX_TREE` values, or `MAX_MAPPINGS` collections.
+    """
+    sizes: dict[int, tuple[int, int]] = {}
+    opened: set[int] = set()
+    stack = [document]
+    while stack:
+        value = stack[-1]
+        if id(value) in sizes:
+            stack.pop()
+            continue
+        held = _held(value)
+        inner = [one for one in held if isinstance(one, dict | list)]
+        if id(value) not in opened:
+            opened.add(id(value))
+            scan.budget.step(1)
+            stack.extend(one for one in inner if id(one) not in opened)
+            continue
+        stack.pop()
+        known = [sizes.get(id(one), (1, 1)) for one in inner]
+        sizes[id(value)] = (
+            min(1 + len(held) + sum(values for values, _ in known), 2 * MAX_TREE),
+            min(1 + sum(collections for _, collections in known), 2 * MAX_MAPPINGS),
+        )
+    values, collections = sizes[id(document)]
+    if values > MAX_TREE:
+        raise BudgetExceededError(f"the document has more than {MAX_TREE} values")
+    if collections > MAX_MAPPINGS:
+        raise BudgetExceededError(f"the document has more than {MAX_MAPPINGS} collections")
+
+
+def _held(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
 
 
 class _Walk(msgspec.Struct, frozen=True):
@@ -266,9 +329,13 @@ def mappings(scan: Scan, document: object) -> Iterator[tuple[str, dict[Any, Any]
 def _walk(scan: Scan, document: object) -> _Walk:
     found: list[tuple[str, dict[Any, Any]]] = []
     stack: list[tuple[str, Any]] = [("", document)]
+    seen: set[int] = set()
     count = 0
     while stack:
         path, value = stack.pop()
+        if id(value) in seen:
+            continue  # an alias names it again
+        seen.add(id(value))
         count += 1
         if count > MAX_MAPPINGS or scan.budget.steps <= 0:
             return _Walk(document, found, whole=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from enum import Flag, auto
 from typing import Final
 
 from jinja2 import nodes
@@ -18,6 +19,7 @@ _ORDER: Final = re.compile(
     r"|send|always)\b"
 )
 _TEXTS: Final = frozenset(("content", "text", "messages", "message", "user_message", "query"))
+_KINDS: Final = frozenset(("string", "image", "video", "audio", "none"))
 _DATES: Final = frozenset(("strftime_now", "date_string", "now", "today"))
 
 
@@ -27,19 +29,21 @@ def triggered(tree: nodes.Template) -> Iterator[tuple[str, bool, int]]:
     Yields:
         The text, whether it gives orders, and the line of the condition.
     """
-    for test in tree.find_all(nodes.If):
-        if not _on_words(test.test):
+    every = list(_within(tree))
+    asked = _asked(every)
+    for test in every:
+        if not isinstance(test, nodes.If) or not _on_words(test.test, asked):
             continue
         told = " ".join(_told(test.body)).strip()
         if _SENTENCE.search(told):
             yield told, bool(_ORDER.search(told)), test.lineno
-    for choice in tree.find_all(nodes.CondExpr):
-        if _on_words(choice.test):
+    for choice in every:
+        if isinstance(choice, nodes.CondExpr) and _on_words(choice.test, asked):
             told = (
                 " ".join(
-                    constant.value
-                    for constant in choice.expr1.find_all(nodes.Const)
-                    if isinstance(constant.value, str)
+                    one.value
+                    for one in _within(choice.expr1)
+                    if isinstance(one, nodes.Const) and isinstance(one.value, str)
                 )
                 if not isinstance(choice.expr1, nodes.Const)
                 else str(choice.expr1.value)
@@ -48,50 +52,109 @@ def triggered(tree: nodes.Template) -> Iterator[tuple[str, bool, int]]:
                 yield told, bool(_ORDER.search(told)), choice.lineno
 
 
-def _on_words(test: nodes.Node) -> bool:
+def _within(node: nodes.Node) -> Iterator[nodes.Node]:
+    """Yield what is within a node, each before what is within it, at a cost of one step each."""
+    stack = list(node.iter_child_nodes())[::-1]
+    while stack:
+        inner = stack.pop()
+        yield inner
+        stack.extend(list(inner.iter_child_nodes())[::-1])
+
+
+class _Asks(Flag):
+    """What a condition asks for, of which a condition around it asks as well."""
+
+    DATE = auto()
+    USER = auto()
+    """By a name or key of what a user says."""
+    CONTENT = auto()
+    ROLE = auto()
+    COMPARES = auto()
+    SEARCHES = auto()
+    CONSTANT = auto()
+    WORD = auto()
+
+
+_NOTHING: Final = _Asks(0)
+
+
+def _asked(every: list[nodes.Node]) -> dict[int, _Asks]:
+    """Return what each node asks for, itself and all within it.
+
+    Args:
+        every: All nodes of a template, each before what is within it.
+    """
+    asked: dict[int, _Asks] = {}
+    for node in reversed(every):
+        found = _of_itself(node)
+        for inner in node.iter_child_nodes():
+            found |= asked[id(inner)]
+        asked[id(node)] = found
+    return asked
+
+
+def _of_itself(node: nodes.Node) -> _Asks:
+    if isinstance(node, nodes.Name):
+        return _of_name(node.name)
+    if isinstance(node, nodes.Getattr):
+        return _of_name(node.attr)
+    if isinstance(node, nodes.Const) and isinstance(node.value, str):
+        return _of_constant(node.value)
+    if isinstance(node, nodes.Compare):
+        searches = any(operand.op in ("in", "eq") for operand in node.ops)
+        return _Asks.COMPARES | (_Asks.SEARCHES if searches else _NOTHING)
+    if isinstance(node, nodes.Call):
+        searches = isinstance(node.node, nodes.Getattr) and node.node.attr in (
+            "startswith",
+            "endswith",
+            "find",
+        )
+        return _Asks.COMPARES | (_Asks.SEARCHES if searches else _NOTHING)
+    return _NOTHING
+
+
+def _of_name(name: str) -> _Asks:
+    found = _Asks.DATE if name in _DATES else _NOTHING
+    if name == "query":
+        found |= _Asks.CONTENT
+    return found | _of_text(name)
+
+
+def _of_text(text: str) -> _Asks:
+    found = _Asks.USER if text in _TEXTS else _NOTHING
+    if text in ("content", "text"):
+        found |= _Asks.CONTENT
+    return found | (_Asks.ROLE if text == "role" else _NOTHING)
+
+
+def _of_constant(text: str) -> _Asks:
+    found = _of_text(text)
+    if text not in ("content", "role", "text", "type"):
+        found |= _Asks.CONSTANT
+        if not _TOKEN.search(text) and len(text) > 2 and text not in _KINDS:  # noqa: PLR2004 -- a word
+            found |= _Asks.WORD
+    return found
+
+
+def _on_words(test: nodes.Node, asked: dict[int, _Asks]) -> bool:
     """Return whether a condition asks for words in what a user says, or for the date."""
-    names = {name.name for name in test.find_all(nodes.Name)}
-    names |= {attribute.attr for attribute in test.find_all(nodes.Getattr)}
-    if isinstance(test, nodes.Name):
-        names.add(test.name)
-    if isinstance(test, nodes.Getattr):
-        names.add(test.attr)
-    constants = {
-        constant.value
-        for constant in test.find_all(nodes.Const)
-        if isinstance(constant.value, str)
-        and constant.value not in ("content", "role", "text", "type")
-    }
-    keys = {
-        constant.value for constant in test.find_all(nodes.Const) if isinstance(constant.value, str)
-    }
-    compares = isinstance(test, nodes.Compare) or any(test.find_all((nodes.Compare, nodes.Call)))
-    if names & _DATES and compares and constants:
+    found = asked[id(test)]
+    compares = found & _Asks.COMPARES
+    if isinstance(test, nodes.Call):
+        # What it calls and is given may compare; that it calls does not.
+        compares = _Asks(0)
+        for inner in test.iter_child_nodes():
+            compares |= asked[id(inner)] & _Asks.COMPARES
+    if found & _Asks.DATE and compares and found & _Asks.CONSTANT:
         return True
-    asks = bool((names | keys) & _TEXTS) and not keys & {"role"} and "role" not in names
-    words = {
-        constant
-        for constant in constants
-        if not _TOKEN.search(constant) and len(constant) > 2  # noqa: PLR2004 -- a word
-    }
-    searches = any(
-        operand.op in ("in", "eq")
-        for compare in ([test] if isinstance(test, nodes.Compare) else test.find_all(nodes.Compare))
-        for operand in compare.ops
-    ) or any(
-        isinstance(call.node, nodes.Getattr)
-        and call.node.attr in ("startswith", "endswith", "find")
-        for call in ([test] if isinstance(test, nodes.Call) else test.find_all(nodes.Call))
-    )
-    about_text = asks and ("content" in names | keys or "text" in names | keys or "query" in names)
-    return about_text and searches and bool(words - {"string", "image", "video", "audio", "none"})
+    wanted = _Asks.USER | _Asks.CONTENT | _Asks.SEARCHES | _Asks.WORD
+    return found & wanted == wanted and not found & _Asks.ROLE
 
 
 def _told(body: list[nodes.Node]) -> Iterator[str]:
     for node in body:
-        if isinstance(node, nodes.TemplateData):
-            yield node.data
-        for inner in node.find_all((nodes.TemplateData, nodes.Const)):
-            value = inner.data if isinstance(inner, nodes.TemplateData) else inner.value  # type: ignore[attr-defined]  # one of the two
-            if isinstance(value, str):
-                yield value
+        for inner in (node, *_within(node)):
+            if isinstance(inner, nodes.TemplateData):
+                yield inner.data
+            elif isinstance(inner, nodes.Const) and isinstance(inner.value, str):
+                yield inner.value

@@ -11,7 +11,12 @@ import yaml
 from agents.checks.artifacts.formats.keras import is_keras, report_keras
 from agents.checks.artifacts.formats.repository import report_repository
 from agents.checks.artifacts.formats.requirements import report_requirement
-from agents.checks.artifacts.formats.targets import about, leaves, report_tree_targets
+from agents.checks.artifacts.formats.targets import (
+    about,
+    judge_size,
+    leaves,
+    report_tree_targets,
+)
 from agents.checks.artifacts.python.shell_commands import is_hostile_command, is_untrusted_fetch
 from agents.checks.artifacts.readers.embedded import report_text
 from agents.checks.artifacts.readers.window import decode_text, read_document
@@ -97,12 +102,13 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
             report_repository(scan, base, document)
             if is_keras(document):
                 report_keras(scan, document)
-            for path, key, value in leaves(scan, document):
+            for path, key, value in leaves(scan, document, _place):
                 if isinstance(value, str) and len(value) > 8:
                     untrusted = _RUN_BY_TOOLS.search(name.lower()) and is_untrusted_fetch(value)
                     grave = Severity.CRITICAL if untrusted else severity
                     report_text(scan, path or "text", value, grave)
                     _judge_project(scan, base, path, key, value)
+            judge_size(scan, document)
     except yaml.YAMLError as error:
         report_text(scan, "text", text)
         raise CorruptFileError(f"not YAML: {str(error)[:200]}") from error
@@ -119,6 +125,11 @@ def report_yaml(scan: Scan, text: str, name: str) -> None:
         raise BudgetExceededError("YAML nested too deep") from error
     except (ValueError, TypeError) as error:
         raise CorruptFileError(f"not YAML: {str(error)[:200]}") from error
+
+
+def _place(path: str, key: str) -> tuple[bool, bool]:
+    """Return what `_judge_project` makes of a place."""
+    return "dependencies" in path, key == "command"
 
 
 def _judge_project(scan: Scan, base: str, path: str, key: str, value: str) -> None:

@@ -64,8 +64,9 @@ async def by_content(path, source, siblings):
 class MemoryFetch:
     """Files by URI; `lost` of them can't be had, the first `failures` tries fail."""
 
-    def __init__(self, files, *, listing=(), failures=0):
+    def __init__(self, files, *, listing=(), failures=0, published=False):
         self.files = files
+        self.published = published
         self.files_listed = listing
         self.failures = failures
         self.opened = []
@@ -84,6 +85,10 @@ class MemoryFetch:
             self.failures -= 1
             raise FetchError("no answer", where=uri)
         return self.files_listed
+
+    def is_published(self, uri):
+        del uri
+        return self.published
 
 
 def failing_fetch(failures, raw):
