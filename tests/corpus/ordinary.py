@@ -71,6 +71,20 @@ def _looked_up(kind: str, *given: bytes) -> bytes:
     return kind_of + b"(" + b"".join(given) + b"tR"
 
 
+def _type(kind: str) -> bytes:
+    """Return the lookup of a type that dill names."""
+    return stack_name(DILL, "_load_type") + text(kind) + b"\x85R"
+
+
+_SLOTS: typing.Final = (
+    text("__getstate__"),
+    stack_name("dataclasses", "_dataclass_getstate"),
+    text("__setstate__"),
+    stack_name("dataclasses", "_dataclass_setstate"),
+)
+"""How a dataclass with slots is saved and restored."""
+
+
 def _class(*members: bytes, kind: bytes = b"", base: bytes = b"") -> bytes:
     """Return a class as dill carries it by value; its members are names and values in turn."""
     kind = kind or stack_name("builtins", "type")
@@ -279,6 +293,8 @@ def harmless() -> Iterator[Sample]:
         PROTO4 + stack_name("builtins", "getattr") + b"]" + text("append") + b"\x86R.",
     )
     yield "itemgetter.pkl", pickle.dumps([operator.itemgetter("a"), operator.itemgetter(1, 2)], 4)
+    getters = [operator.attrgetter("values", "a.b"), operator.methodcaller("astype", "float32")]
+    yield "getters.pkl", pickle.dumps(getters, 4)
     yield "logger.pkl", pickle.dumps([logging.getLogger("a.b"), logging.getLogger()], 4)
     generics = [
         typing.Optional[int],
@@ -395,6 +411,17 @@ def suspicious() -> Iterator[Sample]:
     yield "cloudpickle_static.pkl", PROTO4 + static + b"."
     maker = stack_name("builtins", "getattr") + stack_name("builtins", "tuple") + text("__new__")
     yield "cloudpickle_maker.pkl", PROTO4 + b"(" + maker + b"\x86R" + static + b"t."
+    yield "dill_bound.dill", PROTO4 + _looked_up("MethodType", _function("x"), net) + b"."
+    of_main = stack_name("__main__", "Colour")
+    yield "dill_enum.dill", PROTO4 + _set(of_main, "__qualname__", text("Colour")) + b"."
+    for default in (stack_name("dataclasses", "_HAS_DEFAULT_FACTORY"), _type("list")):
+        held = _set(cell, "cell_contents", default) + b"0"
+        yield f"dill_default_{len(default)}.dill", PROTO4 + held + _function("x") + b"."
+    singleton = stack_name(DILL, "_eval_repr") + arguments("NotImplemented") + b"R0"
+    yield "dill_eq.dill", PROTO4 + singleton + _function("__class__", "NotImplemented") + b"."
+    frozen = ("super", "__setattr__", "__delattr__", "__dataclass_builtins_object__")
+    yield "dill_frozen.dill", _dill(*frozen)
+    yield "dill_slots.dill", PROTO4 + _class(text("__init__"), _function("x"), *_SLOTS) + b"."
     yield "lambda/config.json", _keras(lambda x: x * 2)
 
 
@@ -461,6 +488,31 @@ def hostile() -> Iterator[Sample]:
         "dill_patch.dill",
         PROTO4 + _set(stack_name("numpy", "ndarray"), "__name__", text("x")) + b".",
     )
+    yield "dill_eval.dill", PROTO4 + stack_name(DILL, "_eval_repr") + arguments("open") + b"R."
+    patched = _set(stack_name("__main__", "Colour"), "__init__", _function("x"))
+    yield "dill_patched_own.dill", PROTO4 + patched + b"."
+    cell = stack_name(DILL, "_create_cell") + b"N\x85R"
+    held = _set(cell, "cell_contents", stack_name("builtins", "getattr"))
+    yield "dill_getattr.dill", PROTO4 + held + b"0" + _function("x") + b"."
+    of_numpy = stack_name("numpy", "dot") + text("x")
+    yield "dill_bound_import.dill", PROTO4 + _looked_up("MethodType", of_numpy) + b"."
+    bound = _looked_up("MethodType", _function("x"), text("x"))
+    yield "dill_called_bound.dill", PROTO4 + bound + b")R."
+    for number, given in enumerate(
+        (("__globals__",), ("values", "a.__code__"), ("system",), (), (7,))
+    ):
+        getter = stack_name("operator", "attrgetter") + arguments(*given) + b"R."
+        yield f"attrgetter_{number}.pkl", PROTO4 + getter
+    for number, given in enumerate(
+        (("system", "id"), ("astype", "curl x.example|sh"), ("to_csv", "x"), ("_run",), ())
+    ):
+        caller = stack_name("operator", "methodcaller") + arguments(*given) + b"R."
+        yield f"methodcaller_{number}.pkl", PROTO4 + caller
+    held_import = text("apply") + stack_name("os", "getcwd")
+    caller = stack_name("operator", "methodcaller") + b"(" + held_import + b"tR."
+    yield "methodcaller_import.pkl", PROTO4 + caller
+    got = stack_name("operator", "attrgetter") + text("values") + b"\x85R"
+    yield "attrgetter_called.pkl", PROTO4 + got + stack_name("numpy", "ndarray") + b"\x85R."
     yield "dill_load.dill", PROTO4 + _dills_setter("load") + b"."
     yield "dill_wrapped.dill", PROTO4 + _looked_up("property", stack_name("numpy", "dot")) + b"."
     yield "dill_called_partial.dill", PROTO4 + _looked_up("PartialType", _function("x")) + b")R."

@@ -24,6 +24,8 @@ WRAPPERS: Final = frozenset(
     ("property", "staticmethod", "classmethod", "MappingProxyType", "PartialType")
 )
 """Types that only hold what they are given: functions of a class, or its attributes."""
+BINDS: Final = "MethodType"
+"""The type that holds a function and what it will be given first."""
 _IMPORTS: Final = frozenset(("subimport", "_import_module"))
 _CELLS: Final = frozenset(("_create_cell", "_make_cell", "_make_empty_cell"))
 _LOOKUPS: Final = frozenset(("_builtin_type", "_load_type"))
@@ -60,7 +62,7 @@ def wraps(callee: object) -> bool:
         callee.callee.name in _LOOKUPS
         and isinstance(args, tuple)
         and len(args) == 1
-        and args[0] in WRAPPERS
+        and args[0] in WRAPPERS | {BINDS}
     )
 
 
@@ -117,7 +119,7 @@ def fault(callee: object, args: Any) -> str:  # noqa: ANN401 -- as on the stack
     if makes_code(callee):
         return _code_fault(args)
     if wraps(callee):
-        return wrapping_fault(args)
+        return _binding_fault(args) if _binds(callee) else wrapping_fault(args)
     name = callee.name if isinstance(callee, Global) else ""
     first = args[0] if isinstance(args, tuple) and args else None
     if name in _LOOKUPS:
@@ -152,6 +154,16 @@ def wrapping_fault(args: Any) -> str:  # noqa: ANN401
         elif not (value is None or isinstance(value, _PLAIN) or is_carried(value)):
             return "it wraps what is no function of the pickle"
     return "it wraps more than is read"
+
+
+def _binds(callee: object) -> bool:
+    return isinstance(callee, Result) and callee.args == (BINDS,)
+
+
+def _binding_fault(args: Any) -> str:  # noqa: ANN401
+    """Return why a method is bound of what is no function of the pickle, or an empty string."""
+    of_pickle = isinstance(args, tuple) and len(args) == 2 and is_carried(args[0])  # noqa: PLR2004 -- function, instance
+    return "" if of_pickle else "it binds what is no function of the pickle"
 
 
 def _class_fault(kind: object, *, enum: bool) -> str:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from agents.checks.artifacts.pickle.carried_code import (
+    BINDS,
     WRAPPERS,
     is_carried,
     is_cell,
     wrapping_fault,
 )
-from agents.checks.artifacts.pickle.globals import RUNNER
+from agents.checks.artifacts.pickle.globals import RUNNER, code_in
 from agents.checks.artifacts.pickle.symbols import Global, Mapping, Result
 
 Allowed = Callable[[object], bool]
@@ -25,7 +26,7 @@ _TYPE_NAMES: Final = frozenset(
     (
         "bool", "bytes", "bytearray", "complex", "dict", "ellipsis", "float", "frozenset", "int",
         "list", "object", "range", "set", "slice", "str", "tuple", "type", "NoneType",
-        "NotImplementedType", "EllipsisType", "OrderedDict", "deque", "defaultdict",
+        "NotImplementedType", "EllipsisType", "OrderedDict", "deque", "defaultdict", "SuperType",
     )
 )  # fmt: skip
 """Types that dill names by a table of its own; the others there make functions and code."""
@@ -152,7 +153,8 @@ def union(args: tuple[Any, ...], allowed: Allowed) -> str:
 def type_name(args: tuple[Any, ...], allowed: Allowed) -> str:
     """Return the fault of a call by which dill looks up a type that is not of data."""
     del allowed
-    if len(args) == 1 and isinstance(args[0], str) and args[0] in _TYPE_NAMES | _OF_CODE | WRAPPERS:
+    known = _TYPE_NAMES | _OF_CODE | WRAPPERS | {BINDS}
+    if len(args) == 1 and isinstance(args[0], str) and args[0] in known:
         return ""
     return "it looks up a type that makes functions or code"
 
@@ -165,12 +167,51 @@ def wrapped(args: tuple[Any, ...], allowed: Allowed) -> str:
 
 def attribute(args: tuple[Any, ...], allowed: Allowed) -> str:
     """Return the fault of a call that sets more than the shown name or closure of carried code."""
-    del allowed
     if len(args) == 3 and is_cell(args[0]) and args[1] == "cell_contents":  # noqa: PLR2004 -- as setattr has
-        return wrapping_fault(args[2:])
-    if len(args) == 3 and is_carried(args[0]) and args[1] in _SHOWN:  # noqa: PLR2004 -- as setattr has
+        return _cell_fault(args[2], allowed)
+    # dill names a class of `__main__` instead of carrying it when it holds instances of itself
+    own = isinstance(args[0], Global) and args[0].module == "__main__" if args else False
+    if len(args) == 3 and (own or is_carried(args[0])) and args[1] in _SHOWN:  # noqa: PLR2004 -- as setattr has
         return "" if isinstance(args[2], str | None) else "it sets what is no text"
     return "it sets any attribute of anything"
+
+
+def _cell_fault(value: object, allowed: Allowed) -> str:
+    """Return why a closure may not hold a value, or an empty string.
+
+    What a call returned was judged when it was called, as when dill makes the cell with it.
+    """
+    if isinstance(value, Result) or (
+        isinstance(value, Global) and allowed(value) and value.evaluate is None
+    ):
+        return ""
+    return wrapping_fault((value,))
+
+
+def singleton(args: tuple[Any, ...], allowed: Allowed) -> str:
+    """Return the fault of a call that evaluates more than the name of one of Python's constants."""
+    del allowed
+    return "" if args in (("NotImplemented",), ("Ellipsis",), ("None",)) else "it evaluates text"
+
+
+def attributes(args: tuple[Any, ...], allowed: Allowed) -> str:
+    """Return the fault of a getter of more than public attributes, which it is given later."""
+    del allowed
+    for name in args:
+        parts = name.split(".") if isinstance(name, str) else [""]
+        if any(part.startswith("_") or binding_fault(part) for part in parts):
+            return "it gets what is no public attribute of data"
+    return "" if args else "it gets nothing"
+
+
+def method(args: tuple[Any, ...], allowed: Allowed) -> str:
+    """Return the fault of a caller of a method by name that gives it more than constants."""
+    if not args or (why := binding_fault(args[0])):
+        return why if args else "it calls nothing"
+    if args[0].startswith("_"):
+        return "the name is not that of a method"
+    text = code_in(args[1:], function=True)
+    return f"it gives {text!r}" if text else constants(args[1:], allowed)
 
 
 CHECKS: Final[dict[str, Callable[[tuple[Any, ...], Allowed], str]]] = {
@@ -181,5 +222,8 @@ CHECKS: Final[dict[str, Callable[[tuple[Any, ...], Allowed], str]]] = {
     "union": union,
     "wraps": wrapped,
     "attribute": attribute,
+    "singleton": singleton,
+    "attributes": attributes,
+    "method": method,
 }
 """By the uses that the allow-list names; each returns an empty string for a harmless call."""
