@@ -28,28 +28,36 @@ def triggered(tree: nodes.Template) -> Iterator[tuple[str, bool, int]]:
         The text, whether it gives orders, and the line of the condition.
     """
     for test in tree.find_all(nodes.If):
-        if not _on_words(test.test):
-            continue
-        told = " ".join(_told(test.body)).strip()
-        if _SENTENCE.search(told):
-            yield told, bool(_ORDER.search(told)), test.lineno
+        for met, body in ((True, test.body), (False, test.else_)):
+            told = " ".join(_told(body)).strip() if _on_words(test.test, met=met) else ""
+            if _SENTENCE.search(told):
+                yield told, bool(_ORDER.search(told)), test.lineno
     for choice in tree.find_all(nodes.CondExpr):
-        if _on_words(choice.test):
+        for met, chosen in ((True, choice.expr1), (False, choice.expr2)):
+            if chosen is None or not _on_words(choice.test, met=met):
+                continue
             told = (
                 " ".join(
-                    one.value
-                    for one in choice.expr1.find_all(nodes.Const)
-                    if isinstance(one.value, str)
+                    one.value for one in chosen.find_all(nodes.Const) if isinstance(one.value, str)
                 )
-                if not isinstance(choice.expr1, nodes.Const)
-                else str(choice.expr1.value)
+                if not isinstance(chosen, nodes.Const)
+                else str(chosen.value)
             )
             if _SENTENCE.search(told):
                 yield told, bool(_ORDER.search(told)), choice.lineno
 
 
-def _on_words(test: nodes.Node) -> bool:
-    """Return whether a condition asks for words in what a user says, or for the date."""
+def _on_words(test: nodes.Node, *, met: bool) -> bool:
+    """Return whether a condition asks for words in what a user says, or for the date.
+
+    Args:
+        test: The condition.
+        met: Whether the words are there when it is met; else when it is not.
+    """
+    if isinstance(test, nodes.And | nodes.Or):  # each by itself: another may ask for the role
+        return _on_words(test.left, met=met) or _on_words(test.right, met=met)
+    if isinstance(test, nodes.Not):
+        return _on_words(test.node, met=not met)
     names = {one.name for one in test.find_all(nodes.Name)}
     names |= {one.attr for one in test.find_all(nodes.Getattr)}
     if isinstance(test, nodes.Name):
@@ -64,15 +72,16 @@ def _on_words(test: nodes.Node) -> bool:
     keys = {one.value for one in test.find_all(nodes.Const) if isinstance(one.value, str)}
     compares = isinstance(test, nodes.Compare) or any(test.find_all((nodes.Compare, nodes.Call)))
     if names & _DATES and compares and constants:
-        return True
+        return met
     asks = bool((names | keys) & _TEXTS) and not keys & {"role"} and "role" not in names
     words = {one for one in constants if not _TOKEN.search(one) and len(one) > 2}  # noqa: PLR2004 -- a word
     searches = any(
-        operand.op in ("in", "eq")
+        operand.op in (("in", "eq") if met else ("notin", "ne"))
         for compare in ([test] if isinstance(test, nodes.Compare) else test.find_all(nodes.Compare))
         for operand in compare.ops
     ) or any(
-        isinstance(call.node, nodes.Getattr)
+        met
+        and isinstance(call.node, nodes.Getattr)
         and call.node.attr in ("startswith", "endswith", "find")
         for call in ([test] if isinstance(test, nodes.Call) else test.find_all(nodes.Call))
     )

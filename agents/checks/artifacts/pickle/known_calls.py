@@ -11,13 +11,21 @@ from agents.checks.artifacts.pickle import carried_code
 from agents.checks.artifacts.pickle.exhaustion import is_measured
 from agents.checks.artifacts.pickle.globals import ImportVerdict, Level, judge
 from agents.checks.artifacts.pickle.heads import starts_like_pickle
-from agents.checks.artifacts.pickle.particular_calls import BOUND, CHECKS, binding_fault, is_class
+from agents.checks.artifacts.pickle.particular_calls import (
+    BOUND,
+    CHECKS,
+    Allowed,
+    binding_fault,
+    is_class,
+)
 from agents.checks.artifacts.pickle.pickle_file import PickleFile
 from agents.checks.artifacts.pickle.symbols import Blob, Global, Result, describe
 from agents.checks.artifacts.scanning import Part
 
 CODECS: Final = frozenset(("latin1", "latin-1", "iso-8859-1", "utf-8", "utf8", "ascii"))
-_REFERRED: Final = frozenset(("type", "subscript", "union", "code", "wraps", "attribute"))
+_REFERRED: Final = frozenset(
+    ("type", "subscript", "union", "code", "wraps", "attribute", "expression", "number", "symbol")
+)
 """Uses that models refer to without a call too."""
 
 
@@ -189,7 +197,7 @@ class KnownCalls:
 
     def _checked(
         self,
-        fault: Callable[[tuple[Any, ...], Callable[[object], bool]], str],
+        fault: Callable[[tuple[Any, ...], Allowed], str],
         found: Global,
         args: Any,  # noqa: ANN401
         offset: int,

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from agents.checks.artifacts.pickle import expressions
 from agents.checks.artifacts.pickle.carried_code import (
     BINDS,
     WRAPPERS,
@@ -16,8 +17,8 @@ from agents.checks.artifacts.pickle.carried_code import (
 from agents.checks.artifacts.pickle.globals import RUNNER, code_in
 from agents.checks.artifacts.pickle.symbols import Global, Mapping, Result
 
-Allowed = Callable[[object], bool]
-"""Of a value: whether it is an import of the allow-list."""
+Allowed = Callable[..., bool]
+"""Of a value and uses: whether it is an import that the allow-list knows, for one of them."""
 
 _BUILTINS: Final = frozenset(("builtins", "__builtin__"))
 _TYPING: Final = frozenset(("typing", "typing_extensions", "types", "collections.abc"))
@@ -225,5 +226,8 @@ CHECKS: Final[dict[str, Callable[[tuple[Any, ...], Allowed], str]]] = {
     "singleton": singleton,
     "attributes": attributes,
     "method": method,
+    "expression": expressions.expression,
+    "number": expressions.number,
+    "symbol": expressions.symbol,
 }
 """By the uses that the allow-list names; each returns an empty string for a harmless call."""
