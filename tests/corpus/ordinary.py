@@ -76,6 +76,18 @@ def _type(kind: str) -> bytes:
     return stack_name(DILL, "_load_type") + text(kind) + b"\x85R"
 
 
+def _slot(name: str, shown: str) -> bytes:
+    """Return the lookup of a method of a type by the text that Python shows of it."""
+    return stack_name(DILL, "_getattr") + b"(" + _type("str") + text(name) + text(shown) + b"tR"
+
+
+_SLOT_TEXTS: typing.Final = (
+    ("__repr__", "<slot wrapper '__repr__' of 'os' objects>"),
+    ("__subclasses__", "<method '__subclasses__' of 'type' objects>"),
+    ("__repr__", "a'b'c'__import__('os')"),
+    ('"]+open(1)#', "<slot wrapper '__repr__' of 'str' objects>"),
+)
+"""What `dill._dill._getattr` evaluates, and is no method that shows a value."""
 _SLOTS: typing.Final = (
     text("__getstate__"),
     stack_name("dataclasses", "_dataclass_getstate"),
@@ -457,6 +469,21 @@ def suspicious() -> Iterator[Sample]:
     yield "dill_eq.dill", PROTO4 + singleton + _function("__class__", "NotImplemented") + b"."
     frozen = ("super", "__setattr__", "__delattr__", "__dataclass_builtins_object__")
     yield "dill_frozen.dill", _dill(*frozen)
+    bound_import = _looked_up("PartialType", stack_name("builtins", "sorted"), _function("x"))
+    yield "dill_partial_import.dill", PROTO4 + bound_import + b"."
+    error = _class(text("f"), _function("x"), base=_type("ValueError"))
+    yield "dill_error.dill", PROTO4 + error + b"."
+    shown = _slot("__repr__", "<slot wrapper '__repr__' of 'str' objects>")
+    yield "dill_shown.dill", PROTO4 + shown + b"0" + _function("x") + b"."
+    getter = stack_name("builtins", "getattr") + stack_name("builtins", "str") + text("__repr__")
+    showing = stack_name("enum", "Enum.__str__") + b"0" + getter + b"\x86R0"
+    yield "cloudpickle_shown.pkl", PROTO4 + showing + _function("x") + b"."
+    variable = stack_name(CLOUDPICKLE, "_make_typevar") + arguments(
+        "T", None, (), False, False, "1f"
+    )
+    generic = stack_name("_operator", "getitem") + stack_name("typing", "Generic") + variable + b"R"
+    of_variable = _class(text("f"), _function("x"), base=generic + b"\x86R")
+    yield "cloudpickle_generic.pkl", PROTO4 + of_variable + b"."
     yield "dill_slots.dill", PROTO4 + _class(text("__init__"), _function("x"), *_SLOTS) + b"."
     yield "lambda/config.json", _keras(lambda x: x * 2)
 
@@ -524,6 +551,14 @@ def hostile() -> Iterator[Sample]:
         "dill_patch.dill",
         PROTO4 + _set(stack_name("numpy", "ndarray"), "__name__", text("x")) + b".",
     )
+    for number, (of, shown) in enumerate(_SLOT_TEXTS):
+        yield f"dill_slot_{number}.dill", PROTO4 + _slot(of, shown) + b"."
+    held = _looked_up("PartialType", stack_name("operator", "methodcaller"), text("x"))
+    yield "dill_partial_caller.dill", PROTO4 + held + b"."
+    got = stack_name("builtins", "getattr") + stack_name("builtins", "object")
+    yield "got_subclasses.pkl", PROTO4 + got + text("__subclasses__") + b"\x86R."
+    odd = stack_name(CLOUDPICKLE, "_make_typevar") + b"(" + text("T") + stack_name("os", "system")
+    yield "cloudpickle_variable.pkl", PROTO4 + odd + b"tR."
     yield "dill_eval.dill", PROTO4 + stack_name(DILL, "_eval_repr") + arguments("open") + b"R."
     patched = _set(stack_name("__main__", "Colour"), "__init__", _function("x"))
     yield "dill_patched_own.dill", PROTO4 + patched + b"."

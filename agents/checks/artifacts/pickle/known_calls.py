@@ -144,6 +144,14 @@ class KnownCalls:
         self._odd(found, args, offset, "it looks up any attribute of anything")
         return None
 
+    def _is_callable(self, target: object) -> bool:
+        """Return whether a value is an import that is harmless whatever it will be given."""
+        return (
+            isinstance(target, Global)
+            and self._stream.verdicts[id(target)].level is not Level.DANGEROUS
+            and target not in self._stream.particular
+        )
+
     def _is_method(self, args: Any) -> bool:  # noqa: ANN401
         """Return whether a method or member of a harmless class is only referred to."""
         if len(args) != 2:
@@ -177,7 +185,7 @@ class KnownCalls:
     def carried(self, found: object, args: Any, offset: int) -> object:  # noqa: ANN401
         """Judge a part of code that travels by value: whether it reaches out of itself."""
         where = str(found) if isinstance(found, Global) else describe(found)
-        if why := carried_code.fault(found, args):
+        if why := carried_code.fault(found, args, self._is_callable):
             self._stream.dangerous_call = True
             self._stream.report(
                 "TW-PICKLE-HOSTILE-CALL",
@@ -244,12 +252,7 @@ class KnownCalls:
             self._is_bound(target) or carried_code.is_carried(target)
         ):
             return Result(found, None, offset)
-        level = (
-            self._stream.verdicts[id(target)].level
-            if isinstance(target, Global)
-            else Level.DANGEROUS
-        )
-        if level is Level.DANGEROUS or target in self._stream.particular:
+        if not self._is_callable(target):
             self._odd(found, args, offset, "it prepares a call of anything")
         return Result(found, None, offset)
 

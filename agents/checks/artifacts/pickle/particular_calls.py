@@ -9,6 +9,7 @@ from typing import Any, Final
 from agents.checks.artifacts.pickle import expressions
 from agents.checks.artifacts.pickle.carried_code import (
     BINDS,
+    SHOWING,
     WRAPPERS,
     is_carried,
     is_cell,
@@ -31,6 +32,11 @@ _TYPE_NAMES: Final = frozenset(
     )
 )  # fmt: skip
 """Types that dill names by a table of its own; the others there make functions and code."""
+_EXCEPTION: Final = re.compile(
+    r"[A-Z]\w*(Error|Exception|Warning|Interrupt|Exit|Iteration)|Exception"
+)
+_SLOT: Final = re.compile(r"<(?:slot wrapper|method) '(\w+)' of '(\w+)' objects>")
+"""How Python shows a method of a built-in type, which dill looks up by that text."""
 _OF_CODE: Final = frozenset(("CodeType", "CellType", "LambdaType", "FunctionType", "ModuleType"))
 """Those that make functions: as types alone they do nothing, and each call is judged."""
 _WRITES: Final = frozenset(
@@ -114,7 +120,9 @@ def subscripted_type(args: tuple[Any, ...], allowed: Allowed) -> str:
 def _is_type(value: object) -> bool:
     if isinstance(value, Result):
         callee = value.callee
-        return isinstance(callee, Global) and (callee.module, callee.name) in _MAKE_TYPES
+        return isinstance(callee, Global) and (
+            callee.name == "_make_typevar" or (callee.module, callee.name) in _MAKE_TYPES
+        )
     return isinstance(value, Global) and (
         value.module in _TYPING | _BUILTINS or value.name[:1].isupper()
     )
@@ -155,7 +163,8 @@ def type_name(args: tuple[Any, ...], allowed: Allowed) -> str:
     """Return the fault of a call by which dill looks up a type that is not of data."""
     del allowed
     known = _TYPE_NAMES | _OF_CODE | WRAPPERS | {BINDS}
-    if len(args) == 1 and isinstance(args[0], str) and args[0] in known:
+    name = args[0] if len(args) == 1 else None
+    if isinstance(name, str) and (name in known or _EXCEPTION.fullmatch(name)):
         return ""
     return "it looks up a type that makes functions or code"
 
@@ -195,6 +204,29 @@ def singleton(args: tuple[Any, ...], allowed: Allowed) -> str:
     return "" if args in (("NotImplemented",), ("Ellipsis",), ("None",)) else "it evaluates text"
 
 
+def slot(args: tuple[Any, ...], allowed: Allowed) -> str:
+    """Return the fault of a call that evaluates more than a shown method of a built-in type."""
+    del allowed
+    shown = _SLOT.fullmatch(args[2]) if len(args) == 3 and isinstance(args[2], str) else None  # noqa: PLR2004 -- type, name, text
+    if shown is None or shown[2] not in _TYPE_NAMES or args[1] != shown[1]:
+        return "it evaluates text"
+    return "" if shown[1] in SHOWING else "it looks up any attribute of a type"
+
+
+def type_variable(args: tuple[Any, ...], allowed: Allowed) -> str:
+    """Return the fault of a type variable that is bound to anything but types."""
+    waiting: list[object] = list(args)
+    for _ in range(MAX_PARTS):
+        if not waiting:
+            return ""
+        value = waiting.pop()
+        if isinstance(value, tuple):
+            waiting.extend(value)
+        elif not isinstance(value, _CONSTANTS) and not (_is_type(value) and allowed(value)):
+            return "it is bound to what is no type"
+    return "it is given more than can be read"
+
+
 def attributes(args: tuple[Any, ...], allowed: Allowed) -> str:
     """Return the fault of a getter of more than public attributes, which it is given later."""
     del allowed
@@ -224,6 +256,8 @@ CHECKS: Final[dict[str, Callable[[tuple[Any, ...], Allowed], str]]] = {
     "wraps": wrapped,
     "attribute": attribute,
     "singleton": singleton,
+    "slot": slot,
+    "type-variable": type_variable,
     "attributes": attributes,
     "method": method,
     "expression": expressions.expression,
