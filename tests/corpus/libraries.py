@@ -100,9 +100,24 @@ def _classes(source: bytes) -> Iterator[tuple[str, Class]]:
         except (SyntaxError, ValueError):
             return
     for node in tree.body:
+        if isinstance(node, ast.Assign) and _makes_tuple(node):
+            yield ast.unparse(node.targets[0]), Class(["NamedTuple"], restores=True)
         if isinstance(node, ast.ClassDef):
             bases = [_last(base) for base in node.bases]
             yield node.name, Class(bases, all(_only_sets(one) for one in node.body))
+
+
+def _makes_tuple(node: ast.Assign) -> bool:
+    """Return whether a named tuple is made, under its own name, by a call."""
+    made, name = node.value, node.targets[0]
+    return (
+        isinstance(made, ast.Call)
+        and _last(made.func) == "namedtuple"
+        and isinstance(name, ast.Name)
+        and bool(made.args)
+        and isinstance(made.args[0], ast.Constant)
+        and made.args[0].value == name.id
+    )
 
 
 def _last(node: ast.expr) -> str:

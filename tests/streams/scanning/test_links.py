@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agents.checks.artifacts.dispatch import scan_source
+from agents.checks.artifacts.scanning import BytesSource
 from schemas.severity import Verdict
 from streams.scanning.targets import local_targets
 
@@ -41,13 +42,24 @@ def test_a_link_out_of_the_folder_is_suspicious_and_not_followed(folder):
 
 
 @pytest.mark.parametrize(
-    "target", ["/etc/passwd", "/proc/self/environ", "/run/secrets/token", "../.ssh/config"]
+    "target", ["/etc", "/etc/passwd", "/proc/self/environ", "/run/secrets/token", "../.ssh/config"]
 )
-def test_a_link_to_credentials_or_to_the_system_is_malicious(tmp_path, target):
+@pytest.mark.parametrize("name", ["weights.bin", "vocab.txt"])
+def test_a_link_to_credentials_or_to_the_system_is_malicious(tmp_path, target, name):
     root = tmp_path / "root"
     root.mkdir()
-    (root / "weights.bin").symlink_to(target)
-    assert _verdicts(root) == {"weights.bin": Verdict.MALICIOUS}
+    (root / name).symlink_to(target)
+    assert _verdicts(root) == {name: Verdict.MALICIOUS}
+
+
+def test_a_text_that_links_to_its_like_elsewhere_is_suspicious(folder):
+    (folder / "merges.txt").symlink_to("../outside/merges.txt")
+    assert _verdicts(folder)["merges.txt"] is Verdict.SUSPICIOUS
+
+
+def test_requirements_that_hold_a_path_are_no_link():
+    source = BytesSource(b"../lib")
+    assert scan_source("requirements.txt", source, frozenset()).verdict is Verdict.CLEAN
 
 
 def test_a_link_out_of_the_folder_is_no_manifest(folder):

@@ -14,8 +14,9 @@ from schemas.severity import Severity
 MAX_LINK: Final = 1024
 _LINK: Final = re.compile(rb"\.\.?/[^\x00-\x1f\"'<>|*?{}]+\Z")
 _UP: Final = re.compile(r"^/?(\.\.?/)*")
-_SYSTEM: Final = re.compile(r"(?i)(etc|proc|sys|dev|boot|(var/)?run/secrets|windows)/")
+_SYSTEM: Final = re.compile(r"(?i)(etc|proc|sys|dev|boot|(var/)?run/secrets|windows)(/|$)")
 _PROSE: Final = (".txt", ".md", ".rst", ".gitattributes", ".gitignore", ".sh")
+"""Names of files that may hold a path and mean something else, as requirements do."""
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
@@ -23,9 +24,15 @@ def matches(name: str, head: bytes, source: Source) -> bool:
     return (
         source.size <= MAX_LINK
         and head.startswith((b"../", b"./"))
-        and not name.lower().endswith(_PROSE)
         and _LINK.match(head) is not None
+        and _may_lead(name.lower(), head.decode("utf-8", "replace").strip())
     )
+
+
+def _may_lead(name: str, target: str) -> bool:
+    """Return whether a path under a name can be the target of a link: prose links to its like."""
+    prose = next((end for end in _PROSE if name.endswith(end)), "")
+    return target.lower().endswith(prose) or _is_sensitive(target)
 
 
 def parse(scan: Scan, name: str, source: Source) -> None:

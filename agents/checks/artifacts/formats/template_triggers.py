@@ -20,6 +20,8 @@ _ORDER: Final = re.compile(
 )
 _TEXTS: Final = frozenset(("content", "text", "messages", "message", "user_message", "query"))
 _KINDS: Final = frozenset(("string", "image", "video", "audio", "none"))
+_SAID_LIMIT: Final = 10_000
+"""Characters of what a chain of conditions says."""
 _DATES: Final = frozenset(("strftime_now", "date_string", "now", "today"))
 
 
@@ -32,24 +34,36 @@ def triggered(tree: nodes.Template) -> Iterator[tuple[str, bool, int]]:
     every = list(_within(tree))
     asked = _asked(every)
     for test in every:
-        if not isinstance(test, nodes.If) or not _on_words(test.test, asked):
-            continue
-        told = " ".join(_told(test.body)).strip()
-        if _SENTENCE.search(told):
-            yield told, bool(_ORDER.search(told)), test.lineno
-    for choice in every:
-        if isinstance(choice, nodes.CondExpr) and _on_words(choice.test, asked):
-            told = (
-                " ".join(
-                    one.value
-                    for one in _within(choice.expr1)
-                    if isinstance(one, nodes.Const) and isinstance(one.value, str)
-                )
-                if not isinstance(choice.expr1, nodes.Const)
-                else str(choice.expr1.value)
-            )
-            if _SENTENCE.search(told):
-                yield told, bool(_ORDER.search(told)), choice.lineno
+        if isinstance(test, nodes.If):
+            for met, body in ((True, test.body), (False, test.else_)):
+                said = " ".join(_said(body)).strip() if _on_words(test.test, asked, met) else ""
+                if _SENTENCE.search(said):
+                    yield said, bool(_ORDER.search(said)), test.lineno
+    choices = [node for node in every if isinstance(node, nodes.CondExpr)]
+    chosen = _chosen(choices)
+    for choice in choices:
+        for met, said in zip((True, False), chosen[id(choice)], strict=True):
+            if _SENTENCE.search(said) and _on_words(choice.test, asked, met):
+                yield said, bool(_ORDER.search(said)), choice.lineno
+
+
+def _chosen(choices: list[nodes.CondExpr]) -> dict[int, tuple[str, str]]:
+    """Return what each conditional expression says if its condition is met, and if not.
+
+    A chain of them (`a if x else b if y else c`) is read from its end, once.
+
+    Args:
+        choices: Each before those within it.
+    """
+    found: dict[int, tuple[str, str]] = {}
+    for choice in reversed(choices):
+        other = choice.expr2
+        if isinstance(other, nodes.CondExpr):
+            otherwise = " ".join(found[id(other)])[:_SAID_LIMIT]
+        else:
+            otherwise = " ".join(_said([other])) if other is not None else ""
+        found[id(choice)] = " ".join(_said([choice.expr1])), otherwise
+    return found
 
 
 def _within(node: nodes.Node) -> Iterator[nodes.Node]:
@@ -71,11 +85,20 @@ class _Asks(Flag):
     ROLE = auto()
     COMPARES = auto()
     SEARCHES = auto()
+    """For a text that is there."""
+    LACKS = auto()
+    """For one that is not."""
     CONSTANT = auto()
     WORD = auto()
 
 
 _NOTHING: Final = _Asks(0)
+_OPERATORS: Final = {
+    "in": _Asks.SEARCHES,
+    "eq": _Asks.SEARCHES,
+    "notin": _Asks.LACKS,
+    "ne": _Asks.LACKS,
+}
 
 
 def _asked(every: list[nodes.Node]) -> dict[int, _Asks]:
@@ -101,8 +124,10 @@ def _of_itself(node: nodes.Node) -> _Asks:
     if isinstance(node, nodes.Const) and isinstance(node.value, str):
         return _of_constant(node.value)
     if isinstance(node, nodes.Compare):
-        searches = any(operand.op in ("in", "eq") for operand in node.ops)
-        return _Asks.COMPARES | (_Asks.SEARCHES if searches else _NOTHING)
+        found = _Asks.COMPARES
+        for operand in node.ops:
+            found |= _OPERATORS.get(operand.op, _NOTHING)
+        return found
     if isinstance(node, nodes.Call):
         searches = isinstance(node.node, nodes.Getattr) and node.node.attr in (
             "startswith",
@@ -136,22 +161,42 @@ def _of_constant(text: str) -> _Asks:
     return found
 
 
-def _on_words(test: nodes.Node, asked: dict[int, _Asks]) -> bool:
-    """Return whether a condition asks for words in what a user says, or for the date."""
+def _on_words(test: nodes.Node, asked: dict[int, _Asks], met: bool) -> bool:
+    """Return whether a condition asks for words in what a user says, or for the date.
+
+    Args:
+        test: The condition.
+        asked: What each node asks for.
+        met: Whether the words are there when it is met; else when it is not.
+    """
+    stack = [(test, met)]
+    while stack:
+        node, there = stack.pop()
+        if isinstance(node, nodes.And | nodes.Or):  # each by itself: another may ask for the role
+            stack += [(node.left, there), (node.right, there)]
+        elif isinstance(node, nodes.Not):
+            stack.append((node.node, not there))
+        elif _asks_words(node, asked, there):
+            return True
+    return False
+
+
+def _asks_words(test: nodes.Node, asked: dict[int, _Asks], met: bool) -> bool:
     found = asked[id(test)]
     compares = found & _Asks.COMPARES
     if isinstance(test, nodes.Call):
         # What it calls and is given may compare; that it calls does not.
-        compares = _Asks(0)
+        compares = _NOTHING
         for inner in test.iter_child_nodes():
             compares |= asked[id(inner)] & _Asks.COMPARES
     if found & _Asks.DATE and compares and found & _Asks.CONSTANT:
-        return True
-    wanted = _Asks.USER | _Asks.CONTENT | _Asks.SEARCHES | _Asks.WORD
+        return met
+    searches = _Asks.SEARCHES if met else _Asks.LACKS
+    wanted = _Asks.USER | _Asks.CONTENT | searches | _Asks.WORD
     return found & wanted == wanted and not found & _Asks.ROLE
 
 
-def _told(body: list[nodes.Node]) -> Iterator[str]:
+def _said(body: list[nodes.Node]) -> Iterator[str]:
     for node in body:
         for inner in (node, *_within(node)):
             if isinstance(inner, nodes.TemplateData):

@@ -5,6 +5,7 @@ Sources: cloudpickle `_make_function`, dill `_create_function`, numba `core/seri
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from agents.checks.artifacts.pickle.symbols import Blob, Global, Mapping, Result
@@ -24,6 +25,10 @@ WRAPPERS: Final = frozenset(
     ("property", "staticmethod", "classmethod", "MappingProxyType", "PartialType")
 )
 """Types that only hold what they are given: functions of a class, or its attributes."""
+BINDS: Final = "MethodType"
+"""The type that holds a function and what it will be given first."""
+SHOWING: Final = frozenset(("__repr__", "__str__", "__format__", "__hash__"))
+"""Methods of plain types that an enumeration of texts or numbers takes over."""
 _IMPORTS: Final = frozenset(("subimport", "_import_module"))
 _CELLS: Final = frozenset(("_create_cell", "_make_cell", "_make_empty_cell"))
 _LOOKUPS: Final = frozenset(("_builtin_type", "_load_type"))
@@ -60,7 +65,7 @@ def wraps(callee: object) -> bool:
         callee.callee.name in _LOOKUPS
         and isinstance(args, tuple)
         and len(args) == 1
-        and args[0] in WRAPPERS
+        and args[0] in WRAPPERS | {BINDS}
     )
 
 
@@ -80,8 +85,8 @@ def is_cell(value: object) -> bool:
 
 
 def is_maker(args: Any) -> bool:  # noqa: ANN401
-    """Return whether getattr looks up the constructor of a plain type, which a class refers to."""
-    if len(args) != 2 or args[1] != "__new__":  # noqa: PLR2004 -- as getattr has
+    """Return whether getattr looks up how a plain type makes or shows values, for a class."""
+    if len(args) != 2 or args[1] not in SHOWING | {"__new__"}:  # noqa: PLR2004 -- as getattr has
         return False
     kind = args[0].callee if isinstance(args[0], Result) else args[0]
     return isinstance(kind, Global) and (
@@ -107,17 +112,20 @@ def makes_class(callee: object) -> bool:
     return isinstance(made, Global) and made.name in CLASSES
 
 
-def fault(callee: object, args: Any) -> str:  # noqa: ANN401 -- as on the stack
+def fault(callee: object, args: Any, known: Callable[[object], bool]) -> str:  # noqa: ANN401 -- as on the stack
     """Return why a call does more than assemble harmless functions, or an empty string.
 
     Args:
         callee: A function that the allow-list knows to carry code, or what makes code objects.
         args: Its arguments.
+        known: Whether a value is an import that may be called later, with any arguments.
     """
     if makes_code(callee):
         return _code_fault(args)
     if wraps(callee):
-        return wrapping_fault(args)
+        if callee.args == ("PartialType",) and args and known(args[0]):  # type: ignore[attr-defined]  # told by `wraps`
+            args = args[1:]
+        return _binding_fault(args) if _binds(callee) else wrapping_fault(args)
     name = callee.name if isinstance(callee, Global) else ""
     first = args[0] if isinstance(args, tuple) and args else None
     if name in _LOOKUPS:
@@ -152,6 +160,16 @@ def wrapping_fault(args: Any) -> str:  # noqa: ANN401
         elif not (value is None or isinstance(value, _PLAIN) or is_carried(value)):
             return "it wraps what is no function of the pickle"
     return "it wraps more than is read"
+
+
+def _binds(callee: object) -> bool:
+    return isinstance(callee, Result) and callee.args == (BINDS,)
+
+
+def _binding_fault(args: Any) -> str:  # noqa: ANN401
+    """Return why a method is bound of what is no function of the pickle, or an empty string."""
+    of_pickle = isinstance(args, tuple) and len(args) == 2 and is_carried(args[0])  # noqa: PLR2004 -- function, instance
+    return "" if of_pickle else "it binds what is no function of the pickle"
 
 
 def _class_fault(kind: object, *, enum: bool) -> str:

@@ -11,13 +11,21 @@ from agents.checks.artifacts.pickle import carried_code
 from agents.checks.artifacts.pickle.exhaustion import is_measured
 from agents.checks.artifacts.pickle.globals import ImportVerdict, Level, judge
 from agents.checks.artifacts.pickle.heads import starts_like_pickle
-from agents.checks.artifacts.pickle.particular_calls import BOUND, CHECKS, binding_fault, is_class
+from agents.checks.artifacts.pickle.particular_calls import (
+    BOUND,
+    CHECKS,
+    Allowed,
+    binding_fault,
+    is_class,
+)
 from agents.checks.artifacts.pickle.pickle_file import PickleFile
 from agents.checks.artifacts.pickle.symbols import Blob, Global, Result, describe
 from agents.checks.artifacts.scanning import Part
 
 CODECS: Final = frozenset(("latin1", "latin-1", "iso-8859-1", "utf-8", "utf8", "ascii"))
-_REFERRED: Final = frozenset(("type", "subscript", "union", "code", "wraps", "attribute"))
+_REFERRED: Final = frozenset(
+    ("type", "subscript", "union", "code", "wraps", "attribute", "expression", "number", "symbol")
+)
 """Uses that models refer to without a call too."""
 
 
@@ -136,6 +144,14 @@ class KnownCalls:
         self._odd(found, args, offset, "it looks up any attribute of anything")
         return None
 
+    def _is_callable(self, target: object) -> bool:
+        """Return whether a value is an import that is harmless whatever it will be given."""
+        return (
+            isinstance(target, Global)
+            and self._stream.verdicts[id(target)].level is not Level.DANGEROUS
+            and target not in self._stream.particular
+        )
+
     def _is_method(self, args: Any) -> bool:  # noqa: ANN401
         """Return whether a method or member of a harmless class is only referred to."""
         if len(args) != 2:
@@ -169,7 +185,7 @@ class KnownCalls:
     def carried(self, found: object, args: Any, offset: int) -> object:  # noqa: ANN401
         """Judge a part of code that travels by value: whether it reaches out of itself."""
         where = str(found) if isinstance(found, Global) else describe(found)
-        if why := carried_code.fault(found, args):
+        if why := carried_code.fault(found, args, self._is_callable):
             self._stream.dangerous_call = True
             self._stream.report(
                 "TW-PICKLE-HOSTILE-CALL",
@@ -189,7 +205,7 @@ class KnownCalls:
 
     def _checked(
         self,
-        fault: Callable[[tuple[Any, ...], Callable[[object], bool]], str],
+        fault: Callable[[tuple[Any, ...], Allowed], str],
         found: Global,
         args: Any,  # noqa: ANN401
         offset: int,
@@ -236,12 +252,7 @@ class KnownCalls:
             self._is_bound(target) or carried_code.is_carried(target)
         ):
             return Result(found, None, offset)
-        level = (
-            self._stream.verdicts[id(target)].level
-            if isinstance(target, Global)
-            else Level.DANGEROUS
-        )
-        if level is Level.DANGEROUS or target in self._stream.particular:
+        if not self._is_callable(target):
             self._odd(found, args, offset, "it prepares a call of anything")
         return Result(found, None, offset)
 

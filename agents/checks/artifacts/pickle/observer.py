@@ -21,6 +21,8 @@ from agents.checks.artifacts.scanning import BytesSource
 
 MAX_NESTED: Final = 1_000
 """Files within constants of one file that are scanned."""
+MAX_NAMES: Final = 20
+"""Imports that one finding names."""
 _CRITICAL: Final = {
     "frame-straddle": "TW-PICKLE-FRAME",
     "nested-frame": "TW-PICKLE-FRAME",
@@ -101,14 +103,7 @@ class Stream:
                     f"the pickle imports {found} and does not call it itself",
                     **found.evidence(),
                 )
-        for (module, name), (found, import_verdict, called) in self.unknown.items():
-            if self.once("unknown", module, name):
-                scan.report(
-                    "TW-PICKLE-UNKNOWN-IMPORT",
-                    f"the pickle {'calls' if called else 'imports'} {found}: "
-                    f"{import_verdict.reason}",
-                    **found.evidence(),
-                )
+        self._report_unknown()
         if end is None:
             return
         broken = not end.stopped and end.reason != BUDGET_EXHAUSTED
@@ -122,6 +117,25 @@ class Stream:
                 "the pickle calls what no model needs, and then breaks",
                 offset=end.offset,
                 error=end.reason or self.damage[0],
+            )
+
+    def _report_unknown(self) -> None:
+        """Report the unknown imports, those of one package for one reason as one finding."""
+        alike: dict[tuple[str, str, bool], list[Global]] = {}
+        for (module, name), (found, import_verdict, called) in self.unknown.items():
+            if self.once("unknown", module, name):
+                cause = (module.partition(".")[0], import_verdict.reason, called)
+                alike.setdefault(cause, []).append(found)
+        for (package, reason, called), all_found in alike.items():
+            first, others = all_found[0], all_found[1:]
+            more = f" and {len(others)} more of {package}" if others else ""
+            evidence = first.evidence()
+            if others:
+                evidence["names"] = [str(one) for one in all_found[:MAX_NAMES]]
+            self.file.scan.report(
+                "TW-PICKLE-UNKNOWN-IMPORT",
+                f"the pickle {'calls' if called else 'imports'} {first}{more}: {reason}",
+                **evidence,
             )
 
     def once(self, kind: str, module: str, name: str) -> bool:

@@ -6,17 +6,20 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from agents.checks.artifacts.pickle import expressions
 from agents.checks.artifacts.pickle.carried_code import (
+    BINDS,
+    SHOWING,
     WRAPPERS,
     is_carried,
     is_cell,
     wrapping_fault,
 )
-from agents.checks.artifacts.pickle.globals import RUNNER
+from agents.checks.artifacts.pickle.globals import RUNNER, code_in
 from agents.checks.artifacts.pickle.symbols import Global, Mapping, Result
 
-Allowed = Callable[[object], bool]
-"""Of a value: whether it is an import of the allow-list."""
+Allowed = Callable[..., bool]
+"""Of a value and uses: whether it is an import that the allow-list knows, for one of them."""
 
 _BUILTINS: Final = frozenset(("builtins", "__builtin__"))
 _TYPING: Final = frozenset(("typing", "typing_extensions", "types", "collections.abc"))
@@ -25,10 +28,15 @@ _TYPE_NAMES: Final = frozenset(
     (
         "bool", "bytes", "bytearray", "complex", "dict", "ellipsis", "float", "frozenset", "int",
         "list", "object", "range", "set", "slice", "str", "tuple", "type", "NoneType",
-        "NotImplementedType", "EllipsisType", "OrderedDict", "deque", "defaultdict",
+        "NotImplementedType", "EllipsisType", "OrderedDict", "deque", "defaultdict", "SuperType",
     )
 )  # fmt: skip
 """Types that dill names by a table of its own; the others there make functions and code."""
+_EXCEPTION: Final = re.compile(
+    r"[A-Z]\w*(Error|Exception|Warning|Interrupt|Exit|Iteration)|Exception"
+)
+_SLOT: Final = re.compile(r"<(?:slot wrapper|method) '(\w+)' of '(\w+)' objects>")
+"""How Python shows a method of a built-in type, which dill looks up by that text."""
 _OF_CODE: Final = frozenset(("CodeType", "CellType", "LambdaType", "FunctionType", "ModuleType"))
 """Those that make functions: as types alone they do nothing, and each call is judged."""
 _WRITES: Final = frozenset(
@@ -112,7 +120,9 @@ def subscripted_type(args: tuple[Any, ...], allowed: Allowed) -> str:
 def _is_type(value: object) -> bool:
     if isinstance(value, Result):
         callee = value.callee
-        return isinstance(callee, Global) and (callee.module, callee.name) in _MAKE_TYPES
+        return isinstance(callee, Global) and (
+            callee.name == "_make_typevar" or (callee.module, callee.name) in _MAKE_TYPES
+        )
     return isinstance(value, Global) and (
         value.module in _TYPING | _BUILTINS or value.name[:1].isupper()
     )
@@ -152,7 +162,9 @@ def union(args: tuple[Any, ...], allowed: Allowed) -> str:
 def type_name(args: tuple[Any, ...], allowed: Allowed) -> str:
     """Return the fault of a call by which dill looks up a type that is not of data."""
     del allowed
-    if len(args) == 1 and isinstance(args[0], str) and args[0] in _TYPE_NAMES | _OF_CODE | WRAPPERS:
+    known = _TYPE_NAMES | _OF_CODE | WRAPPERS | {BINDS}
+    name = args[0] if len(args) == 1 else None
+    if isinstance(name, str) and (name in known or _EXCEPTION.fullmatch(name)):
         return ""
     return "it looks up a type that makes functions or code"
 
@@ -165,12 +177,74 @@ def wrapped(args: tuple[Any, ...], allowed: Allowed) -> str:
 
 def attribute(args: tuple[Any, ...], allowed: Allowed) -> str:
     """Return the fault of a call that sets more than the shown name or closure of carried code."""
-    del allowed
     if len(args) == 3 and is_cell(args[0]) and args[1] == "cell_contents":  # noqa: PLR2004 -- as setattr has
-        return wrapping_fault(args[2:])
-    if len(args) == 3 and is_carried(args[0]) and args[1] in _SHOWN:  # noqa: PLR2004 -- as setattr has
+        return _cell_fault(args[2], allowed)
+    # dill names a class of `__main__` instead of carrying it when it holds instances of itself
+    own = isinstance(args[0], Global) and args[0].module == "__main__" if args else False
+    if len(args) == 3 and (own or is_carried(args[0])) and args[1] in _SHOWN:  # noqa: PLR2004 -- as setattr has
         return "" if isinstance(args[2], str | None) else "it sets what is no text"
     return "it sets any attribute of anything"
+
+
+def _cell_fault(value: object, allowed: Allowed) -> str:
+    """Return why a closure may not hold a value, or an empty string.
+
+    What a call returned was judged when it was called, as when dill makes the cell with it.
+    """
+    if isinstance(value, Result) or (
+        isinstance(value, Global) and allowed(value) and value.evaluate is None
+    ):
+        return ""
+    return wrapping_fault((value,))
+
+
+def singleton(args: tuple[Any, ...], allowed: Allowed) -> str:
+    """Return the fault of a call that evaluates more than the name of one of Python's constants."""
+    del allowed
+    return "" if args in (("NotImplemented",), ("Ellipsis",), ("None",)) else "it evaluates text"
+
+
+def slot(args: tuple[Any, ...], allowed: Allowed) -> str:
+    """Return the fault of a call that evaluates more than a shown method of a built-in type."""
+    del allowed
+    shown = _SLOT.fullmatch(args[2]) if len(args) == 3 and isinstance(args[2], str) else None  # noqa: PLR2004 -- type, name, text
+    if shown is None or shown[2] not in _TYPE_NAMES or args[1] != shown[1]:
+        return "it evaluates text"
+    return "" if shown[1] in SHOWING else "it looks up any attribute of a type"
+
+
+def type_variable(args: tuple[Any, ...], allowed: Allowed) -> str:
+    """Return the fault of a type variable that is bound to anything but types."""
+    waiting: list[object] = list(args)
+    for _ in range(MAX_PARTS):
+        if not waiting:
+            return ""
+        value = waiting.pop()
+        if isinstance(value, tuple):
+            waiting.extend(value)
+        elif not isinstance(value, _CONSTANTS) and not (_is_type(value) and allowed(value)):
+            return "it is bound to what is no type"
+    return "it is given more than can be read"
+
+
+def attributes(args: tuple[Any, ...], allowed: Allowed) -> str:
+    """Return the fault of a getter of more than public attributes, which it is given later."""
+    del allowed
+    for name in args:
+        parts = name.split(".") if isinstance(name, str) else [""]
+        if any(part.startswith("_") or binding_fault(part) for part in parts):
+            return "it gets what is no public attribute of data"
+    return "" if args else "it gets nothing"
+
+
+def method(args: tuple[Any, ...], allowed: Allowed) -> str:
+    """Return the fault of a caller of a method by name that gives it more than constants."""
+    if not args or (why := binding_fault(args[0])):
+        return why if args else "it calls nothing"
+    if args[0].startswith("_"):
+        return "the name is not that of a method"
+    text = code_in(args[1:], function=True)
+    return f"it gives {text!r}" if text else constants(args[1:], allowed)
 
 
 CHECKS: Final[dict[str, Callable[[tuple[Any, ...], Allowed], str]]] = {
@@ -181,5 +255,13 @@ CHECKS: Final[dict[str, Callable[[tuple[Any, ...], Allowed], str]]] = {
     "union": union,
     "wraps": wrapped,
     "attribute": attribute,
+    "singleton": singleton,
+    "slot": slot,
+    "type-variable": type_variable,
+    "attributes": attributes,
+    "method": method,
+    "expression": expressions.expression,
+    "number": expressions.number,
+    "symbol": expressions.symbol,
 }
 """By the uses that the allow-list names; each returns an empty string for a harmless call."""

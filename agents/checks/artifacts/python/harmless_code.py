@@ -35,7 +35,9 @@ _DUNDER: Final = re.compile(
     r"__(?!(init|call|len|getitem|setitem|iter|next|repr|str|eq|hash|name|doc|qualname|module|class"
     r"|contains|new|array|version|getnewargs|getstate|post_init|match_args|lt|le|gt|ge|ne|bool"
     r"|int|float|index|neg|pos|abs|r?add|r?sub|r?mul|r?matmul|r?truediv|r?floordiv|r?mod|r?pow"
-    r"|r?and|r?or|r?xor|iadd|isub|imul|enter|exit|reversed|annotations|slots|setstate|del|copy|deepcopy)__)\w+__"
+    r"|r?and|r?or|r?xor|iadd|isub|imul|enter|exit|reversed|annotations|slots|setstate|del|copy|deepcopy"
+    r"|setattr|delattr|dataclass_\w+|missing|format|round|trunc|floor|ceil|divmod|invert|pos|bytes"
+    r"|complex|set_name|class_getitem|init_subclass|itruediv|ifloordiv|imod|ipow|iand|ior|ixor)__)\w+__"
 )
 """Names of the interpreter's own, but for those that every class has; alone they reach nothing."""
 _ADDRESS: Final = re.compile(r"(?i)^\s*(\w+://|\\\\|\.\./|/)\S*\s*$|^\s*(import|from)\s+\w")

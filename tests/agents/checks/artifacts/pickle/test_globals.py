@@ -8,7 +8,7 @@ from agents.checks.artifacts.dispatch import scan_source
 from agents.checks.artifacts.pickle.globals import Level, impersonated, judge
 from agents.checks.artifacts.scanning import BytesSource
 from schemas.severity import Verdict
-from tests.corpus.assembly import call
+from tests.corpus.assembly import call, stack_name
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,14 @@ def test_a_function_of_a_library_that_is_not_known_is_judged_by_what_it_is_given
 def test_a_function_of_a_framework_that_saved_models_never_call_is_hostile(module, name):
     raw = call(module, name, "os")
     assert scan_source("a.pkl", BytesSource(raw), frozenset()).verdict is Verdict.MALICIOUS
+
+
+def test_one_cause_is_reported_once_and_names_what_it_met():
+    names = ["lower", "upper", "title"]
+    raw = b"\x80\x04(" + b"".join(stack_name("acme.text.forms", one) for one in names) + b"t."
+    findings = scan_source("a.pkl", BytesSource(raw), frozenset()).detections
+    (found,) = [one for one in findings if one.rule_id == "TW-PICKLE-UNKNOWN-IMPORT"]
+    assert found.description == (
+        "the pickle imports acme.text.forms.lower and 2 more of acme: outside the allow-list"
+    )
+    assert found.evidence["names"] == [f"acme.text.forms.{one}" for one in names]

@@ -10,6 +10,7 @@ from tests.corpus import libraries
 
 SOURCE = """
 import os
+from collections import namedtuple
 from enum import Enum
 
 class Plain:
@@ -44,6 +45,9 @@ class Runner:
 
 class Mode(str, Enum):
     A = "a"
+
+Pair = namedtuple("Pair", ["a", "b"])
+Other = namedtuple("Named", ["a"])
 """
 
 
@@ -59,7 +63,7 @@ def wheel(tmp_path):
 
 def test_a_class_counts_when_restoring_it_only_sets_attributes(wheel):
     found = {name: use for _, name, use in libraries.judge(libraries.read_wheel(wheel))}
-    assert found == {"Plain": "new", "Restored": "new", "Mode": "call"}
+    assert found == {"Plain": "new", "Restored": "new", "Mode": "call", "Pair": "new"}
 
 
 def test_tests_of_a_library_are_left_out(wheel):

@@ -1,0 +1,61 @@
+"""Says why a call makes more of SymPy than an expression of numbers and symbols.
+
+SymPy evaluates text that it is given in place of an expression, and the text of objects that it
+does not know: `sin("…")` runs Python. Its own pickles hold neither.
+
+Source: SymPy `core/sympify.py`, `core/basic.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from agents.checks.artifacts.pickle.globals import code_in
+from agents.checks.artifacts.pickle.symbols import Mapping, Result
+
+USES: Final = ("expression", "number", "symbol")
+"""What the allow-list calls these classes."""
+_NUMBERS: Final = (int, float, bool, type(None))
+_DIGITS: Final = re.compile(r"[0-9a-fA-FxX+\-./_]*")
+_MOST: Final = 1000
+
+Judge = Callable[..., bool]
+"""Of a value and uses: whether it is an import that the allow-list knows for one of them."""
+
+
+def expression(args: tuple[Any, ...], allowed: Judge) -> str:
+    """Return the fault of an operation that is given more than numbers and expressions."""
+
+    def is_operand(value: object) -> bool:
+        return isinstance(value, Result) and allowed(value.callee, *USES)
+
+    return _fault(args, is_operand)
+
+
+def number(args: tuple[Any, ...], allowed: Judge) -> str:
+    """Return the fault of a number that is made of more than digits."""
+    del allowed
+    return _fault(args, lambda value: isinstance(value, str) and bool(_DIGITS.fullmatch(value)))
+
+
+def symbol(args: tuple[Any, ...], allowed: Judge) -> str:
+    """Return the fault of a symbol whose name is code, or that is given more than a name."""
+    del allowed
+    return _fault(args, lambda value: isinstance(value, str) and not code_in(value, function=False))
+
+
+def _fault(args: tuple[Any, ...], is_fine: Callable[[object], bool]) -> str:
+    waiting: list[object] = [args]
+    for _ in range(_MOST):
+        if not waiting:
+            return ""
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting.extend(value[1::2])  # after each name its value: a precision, an assumption
+        elif isinstance(value, tuple):
+            waiting.extend(value)
+        elif not (isinstance(value, _NUMBERS) or is_fine(value)):
+            return "it is given what is no number and no part of an expression"
+    return "it is given more than can be read"
