@@ -146,6 +146,17 @@ HTTP_REFUSED = Counter(
     "malformed, ambiguous, slow-head, unread-answer",
     ["app", "reason"],
 )
+GATEWAY_REQUESTS = Counter(
+    "tidewatch_gateway_requests_total",
+    "Requests of producers, by endpoint: accepted, repeated, refused, unproved, pressed (no room "
+    "left), away (the broker did not acknowledge in time)",
+    ["endpoint", "outcome"],
+)
+GATEWAY_SECONDS = Histogram(
+    "tidewatch_gateway_acknowledged_seconds",
+    "Time from a request's last byte until the broker acknowledged its events",
+    buckets=SECONDS,
+)
 FALSE_POSITIVES = Counter(
     "tidewatch_false_positives_total",
     "Decisions that marked a finding as a false positive, by rule",

@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "broker": ("streams.cli.broker", "start, stop and ask the embedded Kafka"),
     "dead-letters": ("streams.cli.dead_letters", "see and replay what could not be read"),
     "doctor": ("streams.cli.doctor", "check that everything needed is there"),
+    "gateway": ("streams.cli.gateway", "take events and webhooks over HTTP"),
     "notify": ("streams.cli.notify", "tell people by chat, mail, paging and webhooks"),
     "respond": ("streams.cli.respond", "carry out containment commands"),
     "schema": ("streams.cli.schema", "print the JSON Schema of each topic"),

@@ -32,6 +32,7 @@ SINGLE: Final = frozenset(
 )
 """Headers that mean something else for each reader when they come twice."""
 SHOWN_PATH: Final = 200
+SHOWN_PARTS: Final = 3
 DRAIN_BYTES: Final = 1024 * 1024
 DRAIN_SECONDS: Final = 2.0
 HEADERS: Final = (
@@ -121,7 +122,7 @@ class Guard:
         log.info(
             "request",
             method=known,
-            path=plain(scope["path"], SHOWN_PATH),
+            path=_shown(scope),
             status=exchange.status,
             received=exchange.received,
             seconds=round(seconds, 4),
@@ -132,6 +133,21 @@ class Guard:
 def _route(scope: Scope) -> str:
     """Return the template of the path, which is bounded, rather than the path, which is not."""
     return getattr(scope.get("route"), "path", "unknown")
+
+
+def _shown(scope: Scope) -> str:
+    """Return the path for the log, without what its route calls a secret.
+
+    What no route is for is cut: it may be an address with a secret, not quite right.
+    """
+    path: str = scope["path"]
+    if "route" not in scope:
+        parts = path.split("/")
+        path = "/".join([*parts[:SHOWN_PARTS], *(["…"] if len(parts) > SHOWN_PARTS else [])])
+    secret = scope.get("path_params", {}).get("secret")
+    if secret:
+        path = f"{path.removesuffix(secret)}…"
+    return plain(path, SHOWN_PATH)
 
 
 class _Exchange:
