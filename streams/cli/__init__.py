@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "broker": ("streams.cli.broker", "start and stop the embedded Kafka, and show its state"),
     "dead-letters": ("streams.cli.dead_letters", "show and replay records that could not be read"),
     "doctor": ("streams.cli.doctor", "check settings, disk, broker and topics"),
+    "gateway": ("streams.cli.gateway", "take events and webhooks over HTTP"),
     "notify": ("streams.cli.notify", "notify people by chat, mail, paging and webhooks"),
     "respond": ("streams.cli.respond", "carry out containment commands"),
     "schema": ("streams.cli.schema", "print the JSON Schema of each topic"),

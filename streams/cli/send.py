@@ -7,18 +7,18 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import orjson
 import typer
 
-from schemas.channels import Channel
-from schemas.cloudevents import read_event, write_structured
+from schemas.cloudevents import read_event
 from schemas.errors import TidewatchError, UnreadableRecordError
-from schemas.events import TYPE_PACKAGE_INSTALL, TYPE_PIPELINE_RUN, TYPE_REGISTRY_PUSH, Event
+from schemas.events import Event
 from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.output import Format, FormatOption, print_json, print_line
+from streams.event_records import CHANNEL_OF_TYPE, CONTENT_TYPE, EventRecord, event_key, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,14 +26,6 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 app = new_app("Publish events from a file.")
-
-CHANNEL_OF_TYPE = {
-    TYPE_REGISTRY_PUSH: Channel.REGISTRY_PUSH,
-    TYPE_PACKAGE_INSTALL: Channel.PACKAGE_INSTALL,
-    TYPE_PIPELINE_RUN: Channel.PIPELINE_RUN,
-}
-
-CONTENT_TYPE = ("content-type", b"application/cloudevents+json")
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 
@@ -104,19 +96,6 @@ def send(
         print_line("nothing in it is about a supply chain")
 
 
-class EventRecord(NamedTuple):
-    """An event, and the bytes that are sent for it."""
-
-    event: Event[Any]
-    value: bytes
-    """Our own events as their producer wrote them, with what we know nothing of."""
-
-
-def written(event: Event[Any]) -> EventRecord:
-    """Return the record of an event that was made here."""
-    return EventRecord(event, write_structured(event))
-
-
 def read_records(
     file: Path,
     *,
@@ -179,11 +158,6 @@ async def publish(settings: Settings, records: Sequence[EventRecord]) -> None:
         for event, value in records:
             topic = topic_name(settings, CHANNEL_OF_TYPE[event.type])
             await publisher.put(topic, event_key(event).encode(), value, [CONTENT_TYPE])
-
-
-def event_key(event: Event[Any]) -> str:
-    """Return the key of an event's record: tenant and subject."""
-    return f"{event.tenantid}|{event.subject}"
 
 
 def _read_text(file: Path | None) -> bytes | None:

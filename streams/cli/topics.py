@@ -9,7 +9,13 @@ import typer
 
 from schemas.channels import Channel
 from schemas.counting import counted
-from streams.apps.topology import APPLICATIONS, CLIENTS, changelogs, written_channels
+from streams.apps.topology import (
+    APPLICATIONS,
+    CLIENTS,
+    EVENT_CHANNELS,
+    changelogs,
+    written_channels,
+)
 from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line, print_table
 from streams.kafka.topic_times import ensure_broker_time
@@ -189,6 +195,8 @@ def access_rules(
     for operation in ("Describe", "Write"):
         own = f"{settings.group_prefix}-{notify.name}-*"
         allow(notify.name, operation, own, resource="transactional-id")
+    for channel in (*EVENT_CHANNELS, Channel.DEAD_LETTER):
+        allow("gateway", "Write", topic_name(settings, channel))
     allow("soc", "Read", topic_name(settings, Channel.ALERTS))
     for tenant in tenants:
         for channel in sorted(TENANT_CHANNELS):

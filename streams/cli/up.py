@@ -237,7 +237,8 @@ async def _story(settings: Settings) -> Story:
 
 async def _feed(settings: Settings, replay: Path | None, story: Story | None) -> None:
     """Publish the story and the file."""
-    from streams.cli.send import publish, read_records, written  # noqa: PLC0415 -- when fed
+    from streams.cli.send import publish, read_records  # noqa: PLC0415 -- when fed
+    from streams.event_records import written  # noqa: PLC0415 -- the same
 
     records = [written(event) for event in story.events()] if story is not None else []
     if replay is not None:

@@ -380,8 +380,8 @@ async def replay_dead_letters(
         keys: Only those of these source topic-partition-offsets.
 
     Returns:
-        How many were delivered. Those cut for their size, and batches that can't be read, are left
-        alone.
+        How many were delivered. Those cut for their size, batches that can't be read, and what
+        came by no topic are left alone.
 
     Raises:
         BrokerUnreachableError: No broker answers, or it refuses the records.
@@ -401,7 +401,7 @@ async def replay_dead_letters(
                     )
                     sent += 1
                 continue
-            if letter.truncated_from is not None:
+            if letter.truncated_from is not None or letter.source_partition < 0:
                 continue
             await publisher.put(
                 letter.source_topic, letter.original_key, letter.value, letter.original_headers

@@ -16,6 +16,7 @@ import msgspec
 from agents.notification.config import NotifyConfig
 from agents.response.config import ResponderConfig
 from schemas.policy import Policy
+from streams.gateway.config import GatewayConfig
 from streams.reports.field_docs import (
     ITEM,
     NAMED,
@@ -105,6 +106,17 @@ def references() -> tuple[Reference, ...]:
             ),
             fields=tuple(struct_fields(NotifyConfig)),
             example="notify.example.toml",
+        ),
+        Reference(
+            page="gateway.md",
+            title="Configuration of a gateway",
+            intro=(
+                "The TOML file of `tidewatch gateway --config FILE`; [gateway](../gateway.md) has a"
+                " section for each producer. An unknown field is refused. `tidewatch gateway"
+                " --check FILE` prints each endpoint's address and says what this machine lacks."
+            ),
+            fields=tuple(struct_fields(GatewayConfig)),
+            example="gateway.example.toml",
         ),
     )
 

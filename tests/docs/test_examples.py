@@ -76,6 +76,7 @@ UNTIL_INTERRUPTED = {
     "tidewatch up --demo": "Malicious payload",
     "tidewatch up --replay events.jsonl": "behind:",
     "tidewatch watch alerts --from-start": "class_uid",
+    "tidewatch gateway --config gateway.toml": "gateway-started",
     "tidewatch notify --config notify.toml": "notifier-started",
     "tidewatch respond run --config responder.toml": "responder-started",
 }
@@ -123,6 +124,11 @@ def place(
         'name = "soc"\ntenants = ["*"]\nsend_to = ["chat"]\n'
     )
     web.answer("/chat", 200, {})
+    (folder / "gateway-secret").write_text("a-secret-of-at-least-16\n")
+    (folder / "gateway.toml").write_text(
+        '[listen]\nport = 0\n[endpoints.hub]\ntenant = "acme"\nproducer = "huggingface"\n'
+        'secret = "file:gateway-secret"\n'
+    )
     serve_hub(web)
     asyncio.run(write_topics(settings))
     return folder, environment

@@ -1,0 +1,106 @@
+"""`tidewatch gateway`: take events and webhooks over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from schemas.counting import counted
+from schemas.errors import TidewatchError
+from streams.cli.frame import connected_settings, example, new_app
+from streams.cli.output import Format, FormatOption, plain, print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from streams.gateway.config import GatewayConfig
+
+app = new_app("Take events and webhooks over HTTP.")
+
+
+@app.command(
+    epilog=example(
+        "tidewatch gateway --check gateway.toml",
+        "tidewatch gateway --config gateway.toml",
+    )
+)
+def gateway(
+    *,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="the gateway's TOML file (deploy/gateway.example.toml)"),
+    ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option("--check", help="list this file's addresses, and what is missing here"),
+    ] = None,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Take what producers send over HTTP, and write it to the topics of events, until stopped.
+
+    Each endpoint of the file is bound to a tenant, a producer and a secret; `--check` prints the
+    address to paste at the producer. docs/gateway.md has a section for each of them.
+    """
+    from streams.gateway.config import load_config  # noqa: PLC0415 -- only this command
+
+    if check is not None:
+        _check(load_config(check), form)
+        return
+    if config is None:
+        raise TidewatchError("no file is named", where="--config", remedy="give --config FILE")
+    _run(load_config(config))
+
+
+def _run(config: GatewayConfig) -> None:
+    from streams.gateway.running import run_gateway  # noqa: PLC0415 -- brings Kafka
+    from streams.logs import configure_logs  # noqa: PLC0415 -- the same
+
+    settings = connected_settings()
+    configure_logs(settings, app="gateway")
+    asyncio.run(run_gateway(settings, config))
+
+
+def _check(config: GatewayConfig, form: Format) -> None:
+    from streams.gateway.config import fields  # noqa: PLC0415 -- only this command
+
+    shown, problems = fields(config), _problems(config)
+    if form is Format.JSON:
+        print_json({"valid": True, "problems": problems, **shown})
+    else:
+        print_line(f"valid: {counted(len(config.endpoints), 'endpoint')}")
+        print_table(
+            ["endpoint", "tenant", "producer", "proof", "address"],
+            [
+                [
+                    name,
+                    one["tenant"],
+                    one["producer"],
+                    f"{one['proof']} {one['header'] or ''}".strip(),
+                    one["url"],
+                ]
+                for name, one in shown["endpoints"].items()
+            ],
+        )
+        for problem in problems:
+            print_line(f"missing  {plain(problem)}")
+    if problems:
+        raise typer.Exit(2)
+
+
+def _problems(config: GatewayConfig) -> list[str]:
+    """Return what this machine lacks, one sentence each."""
+    from streams.gateway.proofs import Prover  # noqa: PLC0415 -- only this command
+    from streams.http.listening import tls_context  # noqa: PLC0415 -- the same
+
+    problems: list[str] = []
+    for name, endpoint in config.endpoints.items():
+        try:
+            Prover(name, endpoint)
+        except TidewatchError as error:
+            problems.append(error.explain())
+    try:
+        tls_context(config.listen)
+    except TidewatchError as error:
+        problems.append(error.explain())
+    return problems

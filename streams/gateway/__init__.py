@@ -1,0 +1,1 @@
+"""The gateway: what producers send over HTTP, on the topics of events."""

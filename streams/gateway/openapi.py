@@ -1,0 +1,165 @@
+"""The OpenAPI description of the gateway's interface."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any, Final
+
+from streams.gateway.reading import BATCH, MAX_BATCH, STRUCTURED
+from streams.http.problems import PROBLEM_TYPE
+
+_EVENT_ID: Final = {
+    "type": "object",
+    "required": ["id", "source", "type", "subject"],
+    "properties": {
+        "id": {"type": "string"},
+        "source": {"type": "string"},
+        "type": {"type": "string"},
+        "subject": {"type": "string"},
+    },
+}
+_ACCEPTED: Final = {
+    "type": "object",
+    "required": ["events"],
+    "properties": {
+        "events": {"type": "array", "items": {"$ref": "#/components/schemas/EventId"}},
+        "repeated": {
+            "type": "boolean",
+            "description": "It was accepted before, and was not written again.",
+        },
+    },
+}
+_PROBLEM: Final = {
+    "type": "object",
+    "description": "RFC 9457, with a code and what to do.",
+    "required": ["type", "title", "status"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "reason": {"type": "string", "description": "A code, kept stable."},
+        "remedy": {"type": "string"},
+        "dead_letter": {"type": "string", "description": "The key of what was kept of it."},
+    },
+}
+_CLOUDEVENT: Final = {
+    "type": "object",
+    "required": ["specversion", "id", "source", "type", "time", "data"],
+    "properties": {
+        "specversion": {"const": "1.0"},
+        "id": {"type": "string"},
+        "source": {"type": "string"},
+        "type": {"type": "string"},
+        "subject": {"type": "string"},
+        "time": {"type": "string", "format": "date-time"},
+        "tenantid": {"type": "string", "description": "Only the token's own tenant."},
+        "data": {"type": "object"},
+    },
+}
+_REFUSALS: Final = {
+    "400": "It can't be read; `dead_letter` names what was kept of it.",
+    "401": "No such endpoint, or its secret or signature is not right.",
+    "403": "It names another tenant than the one it is bound to.",
+    "408": "The body did not arrive in time.",
+    "413": "The body, or an event in it, is too large.",
+    "415": "Another content type, or compressed.",
+    "429": "Too much is under way; Retry-After says when to send it again.",
+    "503": "The broker did not acknowledge in time. Send the same again.",
+}
+
+
+def document() -> dict[str, Any]:
+    """Return the description, OpenAPI 3.1."""
+    problem = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    accepted = {"application/json": {"schema": {"$ref": "#/components/schemas/Accepted"}}}
+    taken = {
+        "200": {
+            "description": "Nothing in it concerns a supply chain, or it was accepted before.",
+            "content": accepted,
+        },
+        "202": {
+            "description": "The broker acknowledged the events.",
+            "content": accepted,
+        },
+        **{status: {"description": text, "content": problem} for status, text in _REFUSALS.items()},
+    }
+    name = {"name": "endpoint", "in": "path", "required": True, "schema": {"type": "string"}}
+    secret = {"name": "secret", "in": "path", "required": True, "schema": {"type": "string"}}
+    payload = {
+        "required": True,
+        "description": "The payload of the endpoint's producer, as it sends it.",
+        "content": {"*/*": {"schema": {}}},
+    }
+    event = {"$ref": "#/components/schemas/CloudEvent"}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Tidewatch gateway",
+            "version": version("tidewatch"),
+            "description": "Takes events over HTTP. An answer of 202 means that the broker has"
+            " them; sending the same again adds nothing.",
+        },
+        "paths": {
+            "/v1/events": {
+                "post": {
+                    "summary": "Send CloudEvents.",
+                    "description": "Structured, batched, or binary with `ce-` headers and a JSON"
+                    " body. A batch is taken as a whole or not at all.",
+                    "security": [{"bearer": []}, {"mtls": []}],
+                    "requestBody": {
+                        "required": True,
+                        "content": {
+                            STRUCTURED: {"schema": event},
+                            BATCH: {
+                                "schema": {"type": "array", "maxItems": MAX_BATCH, "items": event}
+                            },
+                            "application/json": {"schema": {"type": "object"}},
+                        },
+                    },
+                    "responses": taken,
+                }
+            },
+            "/v1/hooks/{endpoint}": {
+                "post": {
+                    "summary": "Send what a producer's webhook sends.",
+                    "description": "The producer proves itself as its endpoint demands: a token or"
+                    " secret in a header, a signature over the body, or a client certificate.",
+                    "parameters": [name],
+                    "requestBody": payload,
+                    "responses": taken,
+                }
+            },
+            "/v1/hooks/{endpoint}/{secret}": {
+                "post": {
+                    "summary": "The same, for a producer that has nothing but an address.",
+                    "parameters": [name, secret],
+                    "requestBody": payload,
+                    "responses": taken,
+                }
+            },
+            "/openapi.json": {
+                "get": {
+                    "summary": "This description.",
+                    "responses": {
+                        "200": {
+                            "description": "OpenAPI 3.1.",
+                            "content": {"application/json": {"schema": {"type": "object"}}},
+                        }
+                    },
+                }
+            },
+        },
+        "components": {
+            "schemas": {
+                "Accepted": _ACCEPTED,
+                "CloudEvent": _CLOUDEVENT,
+                "EventId": _EVENT_ID,
+                "Problem": _PROBLEM,
+            },
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "mtls": {"type": "mutualTLS"},
+            },
+        },
+    }

@@ -1,0 +1,65 @@
+"""What requests hold in memory: bounded in all, and so that no tenant fills another's share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+REQUEST_BYTES: Final = 4096
+"""What a request costs beside its body."""
+
+
+class Reservation:
+    """Room for one request, until it is given back."""
+
+    def __init__(self, room: Room, tenant: str | None, size: int) -> None:
+        """Take room from a tenant's share, or with None from what all share."""
+        self._room = room
+        self._tenant = tenant
+        self._size = size
+
+    def release(self) -> None:
+        """Give it back; more than once is the same as once."""
+        self._room.give_back(self._tenant, self._size)
+        self._size = 0
+
+
+class Room:
+    """Half of the bytes is split among the tenants; half is for whoever comes first."""
+
+    def __init__(self, total: int, tenants: Iterable[str], largest: int) -> None:
+        """Split the room.
+
+        Args:
+            total: Bytes in all.
+            tenants: Who has a share.
+            largest: The largest request; no share is smaller, however many tenants there are.
+        """
+        names = sorted(set(tenants))
+        share = max(total // 2 // max(1, len(names)), largest + REQUEST_BYTES)
+        self._own = dict.fromkeys(names, share)
+        self._shared = total // 2
+
+    def reserve(self, tenant: str, size: int, *, proved: bool) -> Reservation | None:
+        """Reserve room for a request, None if there is none now.
+
+        Args:
+            tenant: Whose request it is, or claims to be.
+            size: Bytes of its body.
+            proved: Whether it is known to be the tenant's: only then it may take shared room.
+        """
+        cost = size + REQUEST_BYTES
+        if self._own[tenant] >= cost:
+            self._own[tenant] -= cost
+            return Reservation(self, tenant, cost)
+        if proved and self._shared >= cost:
+            self._shared -= cost
+            return Reservation(self, None, cost)
+        return None
+
+    def give_back(self, tenant: str | None, size: int) -> None:
+        """Add room that a reservation held."""
+        if tenant is None:
+            self._shared += size
+        else:
+            self._own[tenant] += size

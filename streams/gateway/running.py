@@ -1,0 +1,93 @@
+"""Runs a gateway: the HTTP server, the producer, health and metrics, until it is asked to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Final
+
+import structlog
+
+from schemas.channels import Channel
+from streams.engine.health import Health
+from streams.event_records import CHANNEL_OF_TYPE
+from streams.gateway.config import GatewayConfig, proof_rule
+from streams.gateway.delivery import Delivery
+from streams.gateway.handlers import Gateway
+from streams.http.server import HttpServer
+from streams.settings import Settings
+
+log = structlog.get_logger()
+
+APP: Final = "gateway"
+BEAT_SECONDS: Final = 0.5
+WRITES: Final = (*CHANNEL_OF_TYPE.values(), Channel.DEAD_LETTER)
+
+
+async def run_gateway(settings: Settings, config: GatewayConfig) -> None:
+    """Take events over HTTP until asked to stop (SIGTERM, SIGINT); then drain.
+
+    While the broker is away it answers 503; it ends only if none answers when it starts.
+
+    Raises:
+        TidewatchError: An address is taken, a file or a secret can't be read.
+        BrokerUnreachableError: No broker answered within `broker_wait_seconds` of the start.
+    """
+    delivery = Delivery(settings, WRITES, config.pressure.deliver_seconds)
+    gateway = Gateway(settings, config, delivery)
+    server = HttpServer(
+        APP,
+        gateway.routes(),
+        config.listen,
+        config.limits,
+        drain_seconds=max(settings.drain_seconds, config.pressure.deliver_seconds),
+        extra_single=_proof_headers(config),
+    )
+    health = Health(APP, watchdog_seconds=settings.watchdog_seconds)
+    try:
+        health.serve(settings.http_host, settings.http_port)
+        await _serve(server, delivery, health)
+    finally:
+        server.close()
+        health.close()
+
+
+def _proof_headers(config: GatewayConfig) -> frozenset[bytes]:
+    """Return the headers that prove something: none may come twice."""
+    named = {proof_rule(endpoint).header.lower() for endpoint in config.endpoints.values()}
+    signed = {"x-mlflow-delivery-id", "x-mlflow-timestamp", "x-github-event", "x-github-delivery"}
+    return frozenset(name.encode("ascii") for name in named | signed if name)
+
+
+async def _serve(server: HttpServer, delivery: Delivery, health: Health) -> None:
+    stopping, drained = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    tasks = [
+        asyncio.ensure_future(server.serve(stopping)),
+        # the producer outlives the server: what was taken is still delivered
+        asyncio.ensure_future(
+            delivery.run(drained, lambda: log.info("gateway-started", url=server.url))
+        ),
+    ]
+    beating = asyncio.ensure_future(_beat(delivery, health, stopping))
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        health.ready = False
+        stopping.set()
+        await asyncio.wait({tasks[0]})
+        drained.set()
+        await asyncio.wait(tasks)
+        for task in (*done, *tasks):
+            task.result()
+    finally:
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)
+
+
+async def _beat(delivery: Delivery, health: Health, stopping: asyncio.Event) -> None:
+    while True:
+        health.beat(0.0)
+        health.ready = delivery.ready and not stopping.is_set()
+        await asyncio.sleep(BEAT_SECONDS)

@@ -1,0 +1,421 @@
+"""The installed gateway on a real broker, spoken to over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import os
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import pytest
+from jsonschema import Draft202012Validator
+
+from schemas import dead_letters as reasons
+from schemas.channels import Channel
+from schemas.cloudevents import read_event
+from streams.cli import main
+from streams.gateway.config import read_config
+from streams.gateway.delivery import Delivery
+from streams.gateway.handlers import Gateway
+from streams.kafka.dead_letters import DeadLetter, read_dead_letter, replay_dead_letters
+from streams.kafka.reader import read_topic
+from streams.kafka.topics import topic_name
+from streams.settings import Settings, load_settings
+from tests.conftest import OwnKafka
+from tests.installed import TIDEWATCH
+from tests.samples import sample
+from tests.streams.gateway.requests import (
+    FOREIGN,
+    SECRET,
+    TENANT,
+    event,
+    hub_signature,
+    mlflow_headers,
+)
+
+pytestmark = [pytest.mark.kafka]
+
+SECONDS = 60.0
+CONFIG = """
+[listen]
+port = 0
+[limits]
+body_bytes = 200000
+[pressure]
+deliver_seconds = {deliver}
+
+[endpoints.ci]
+tenant = "acme"
+producer = "cloudevents"
+secret = "file:{secret}"
+[endpoints.globex-ci]
+tenant = "globex"
+producer = "cloudevents"
+secret = "file:{foreign}"
+[endpoints.hub]
+tenant = "acme"
+producer = "huggingface"
+secret = "file:{secret}"
+[endpoints.mlflow]
+tenant = "acme"
+producer = "mlflow"
+secret = "file:{secret}"
+[endpoints.github]
+tenant = "acme"
+producer = "github"
+secret = "file:{secret}"
+[endpoints.docker]
+tenant = "acme"
+producer = "docker-hub"
+proof = "path"
+secret = "file:{secret}"
+"""
+STRUCTURED = {
+    "Content-Type": "application/cloudevents+json",
+    "Authorization": f"Bearer {SECRET}",
+}
+
+
+class Answer(NamedTuple):
+    """An answer, its document read."""
+
+    status: int
+    headers: dict[str, str]
+    document: Any
+
+
+class Running:
+    """A gateway as a process of its own."""
+
+    def __init__(self, kafka: str, folder: Path, *, deliver: float = 10) -> None:
+        prefix = f"g{uuid.uuid4().hex[:8]}"
+        options = {
+            "kafka": kafka,
+            "topic_prefix": f"{prefix}.",
+            "group_prefix": prefix,
+            "state_dir": str(folder / "state"),
+            "partitions": 2,
+        }
+        environment = {
+            **{name: text for name, text in os.environ.items() if "TIDEWATCH" not in name},
+            **{f"TIDEWATCH_{name.upper()}": str(value) for name, value in options.items()},
+        }
+        self.settings: Settings = load_settings(**options)
+        for name, secret in {"secret": SECRET, "foreign": FOREIGN}.items():
+            (folder / name).write_text(secret)
+        config = folder / "gateway.toml"
+        config.write_text(
+            CONFIG.format(deliver=deliver, secret=folder / "secret", foreign=folder / "foreign")
+        )
+        self.log = folder / "gateway.log"
+        with self.log.open("wb") as opened:
+            self.process = subprocess.Popen(
+                [TIDEWATCH, "gateway", "--config", str(config)],
+                env=environment,
+                stdout=opened,
+                stderr=opened,
+            )
+        self.port = int(self.logged("gateway-started")["url"].rpartition(":")[2])
+        self.health = int(self.logged("health-listening")["url"].split(":")[2].split("/")[0])
+
+    def logged(self, what: str) -> dict[str, Any]:
+        """Return the first log line of an event, once it is there."""
+        found: list[dict[str, Any]] = []
+
+        def look() -> bool:
+            lines = self.log.read_text().splitlines()
+            found[:] = [
+                json.loads(one) for one in lines if one.startswith("{") and f'"{what}"' in one
+            ]
+            assert self.process.poll() is None or found, self.log.read_text()
+            return bool(found)
+
+        until(look, f"no {what}")
+        return found[0]
+
+    def post(self, path: str, body: Any, headers: dict[str, str]) -> Answer:
+        """Send a request of its own connection."""
+        return self.ask("POST", path, body, headers)
+
+    def ask(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> Answer:
+        link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
+        raw = body if body is None or isinstance(body, bytes) else orjson.dumps(body)
+        try:
+            link.request(method, path, raw, headers or {})
+            got = link.getresponse()
+            text = got.read()
+        finally:
+            link.close()
+        headers = {name.lower(): value for name, value in got.getheaders()}
+        return Answer(got.status, headers, json.loads(text))
+
+    def ready(self) -> bool:
+        """Tell whether the gateway says that it is ready."""
+        link = http.client.HTTPConnection("127.0.0.1", self.health, timeout=SECONDS)
+        link.request("GET", "/readyz")
+        status = link.getresponse().status
+        link.close()
+        return status == 200
+
+    def records(self, channel: Channel) -> list[Any]:
+        """Return the records of a topic."""
+
+        async def read() -> list[Any]:
+            topic = topic_name(self.settings, channel)
+            return [
+                one async for one in read_topic(self.settings, topic, from_start=True, follow=False)
+            ]
+
+        return asyncio.run(read())
+
+    def ids(self, channel: Channel) -> list[str]:
+        """Return the ids of a topic's events."""
+        return [json.loads(record.value)["id"] for record in self.records(channel)]
+
+    def letters(self) -> list[DeadLetter]:
+        return [read_dead_letter(record) for record in self.records(Channel.DEAD_LETTER)]
+
+    def end(self) -> int:
+        """Ask it to stop, and return its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(SECONDS)
+
+
+def until(what: Callable[[], object], why: str) -> None:
+    """Wait for something to be so."""
+    deadline = time.monotonic() + SECONDS
+    while not what():
+        assert time.monotonic() < deadline, why
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def gateway(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One gateway for the module; each test sends ids of its own."""
+    running = Running(kafka, tmp_path_factory.mktemp("gateway"))
+    yield running
+    assert running.end() == 0, running.log.read_text()
+    text = running.log.read_text()
+    assert "Traceback" not in text
+    assert SECRET not in text
+    assert FOREIGN not in text
+
+
+def test_an_event_is_on_its_topic_when_it_is_acknowledged(gateway: Running) -> None:
+    sent = event(id="one", tenantid=None, theirs="kept")
+    answer = gateway.post("/v1/events", sent, STRUCTURED)
+    assert answer.status == 202
+    assert [one["id"] for one in answer.document["events"]] == ["one"]
+    (record,) = [one for one in gateway.records(Channel.PACKAGE_INSTALL) if b'"one"' in one.value]
+    read = read_event(
+        record.value, record.headers, timestamp_ms=record.timestamp, max_bytes=1 << 20
+    )
+    assert (read.id, read.tenantid) == ("one", TENANT)
+    assert record.key == f"{TENANT}|{read.subject}".encode()
+    assert json.loads(record.value)["theirs"] == "kept"
+
+
+def test_a_batch_and_binary_mode_are_taken(gateway: Running) -> None:
+    batch = {**STRUCTURED, "Content-Type": "application/cloudevents-batch+json"}
+    many = [event(id=f"batch-{number}") for number in range(50)]
+    assert gateway.post("/v1/events", many, batch).status == 202
+    made = event(id="bin%22ary")
+    headers = {
+        "Content-Type": "application/json",
+        "Authorization": f"Bearer {SECRET}",
+        **{f"ce-{name}": made[name] for name in ("specversion", "id", "source", "type", "time")},
+    }
+    assert gateway.post("/v1/events", made["data"], headers).status == 202
+    found = gateway.ids(Channel.PACKAGE_INSTALL)
+    assert {one["id"] for one in many} | {'bin"ary'} <= set(found)
+
+
+def test_nothing_of_a_batch_is_written_if_one_can_not_be_read(gateway: Running) -> None:
+    batch = {**STRUCTURED, "Content-Type": "application/cloudevents-batch+json"}
+    many = [event(id="half-1"), event(id="half-2", time=None)]
+    answer = gateway.post("/v1/events", many, batch)
+    assert answer.status == 400
+    assert answer.document["reason"] == reasons.MISSING_IDENTITY
+    assert "[1]" in answer.document["detail"]
+    assert not {"half-1", "half-2"} & set(gateway.ids(Channel.PACKAGE_INSTALL))
+    (letter,) = [one for one in gateway.letters() if one.key == answer.document["dead_letter"]]
+    assert (letter.app, letter.reason) == ("gateway", reasons.MISSING_IDENTITY)
+    assert letter.value == orjson.dumps(many)
+    assert [name for name, _ in letter.original_headers] == ["content-type"]
+
+
+def test_a_tenant_is_its_token_and_nothing_else(gateway: Running) -> None:
+    for path, body, headers in (
+        ("/v1/events", event(id="x", tenantid="globex"), STRUCTURED),
+        (
+            "/v1/events",
+            event(id="x", tenantid="acme"),
+            {**STRUCTURED, "Authorization": f"Bearer {FOREIGN}"},
+        ),
+    ):
+        answer = gateway.post(path, body, headers)
+        assert (answer.status, answer.document["reason"]) == (403, reasons.TENANT_MISMATCH)
+    assert "x" not in gateway.ids(Channel.PACKAGE_INSTALL)
+    # a payload that names a tenant is still of its endpoint's
+    push = {**orjson.loads(sample("in", "huggingface.repo_content.json")), "tenantid": "globex"}
+    answer = gateway.post("/v1/hooks/hub", push, {"X-Webhook-Secret": SECRET})
+    assert answer.status == 202
+    written = [json.loads(one.value) for one in gateway.records(Channel.REGISTRY_PUSH)]
+    sent = {one["id"] for one in answer.document["events"]}
+    assert {one["tenantid"] for one in written if one["id"] in sent} == {TENANT}
+
+
+UNPROVED = {
+    "no token": ("/v1/events", {"Content-Type": "application/cloudevents+json"}),
+    "a wrong token": ("/v1/events", {**STRUCTURED, "Authorization": "Bearer " + "x" * 20}),
+    "another scheme": ("/v1/events", {**STRUCTURED, "Authorization": f"Basic {SECRET}"}),
+    "no secret": ("/v1/hooks/hub", {}),
+    "another's secret": ("/v1/hooks/hub", {"X-Webhook-Secret": FOREIGN}),
+    "the secret elsewhere": ("/v1/hooks/hub", {"Authorization": f"Bearer {SECRET}"}),
+    "the secret in the path": (f"/v1/hooks/hub/{SECRET}", {"X-Webhook-Secret": SECRET}),
+    "no such endpoint": ("/v1/hooks/nowhere", {"X-Webhook-Secret": SECRET}),
+    "events are no hook": ("/v1/hooks/ci", {"Authorization": f"Bearer {SECRET}"}),
+    "a path beside it": ("/v1/hooks/%2e%2e%2fhub", {"X-Webhook-Secret": SECRET}),
+    "a path above it": ("/v1/hooks/../hooks/hub", {"X-Webhook-Secret": SECRET}),
+    "a null byte": ("/v1/hooks/hub%00", {"X-Webhook-Secret": SECRET}),
+    "a wrong signature": ("/v1/hooks/github", {"X-Hub-Signature-256": hub_signature(b"other")}),
+    "a wrong address": ("/v1/hooks/docker/" + "x" * 20, {}),
+    "an address without it": ("/v1/hooks/docker", {}),
+}
+
+
+def test_who_proves_nothing_writes_nothing(gateway: Running) -> None:
+    before = len(gateway.records(Channel.DEAD_LETTER))
+    for name, (path, headers) in UNPROVED.items():
+        answer = gateway.post(path, event(id="unproved"), headers)
+        assert answer.status in {401, 404}, name
+    assert "unproved" not in gateway.ids(Channel.PACKAGE_INSTALL)
+    assert len(gateway.records(Channel.DEAD_LETTER)) == before
+
+
+def test_each_proof_opens_its_endpoint_and_twice_is_the_same_event(gateway: Running) -> None:
+    model = sample("in", "mlflow.model_version_created.json")
+    run = sample("in", "github.workflow_run_completed.json")
+    pushed = sample("in", "docker-hub.push.json")
+    github = {"X-Hub-Signature-256": hub_signature(run), "X-GitHub-Event": "workflow_run"}
+    for path, body, headers in (
+        ("/v1/hooks/mlflow", model, mlflow_headers(model, delivery=uuid.uuid4().hex)),
+        ("/v1/hooks/github", run, github),
+        (f"/v1/hooks/docker/{SECRET}", pushed, {}),
+    ):
+        first = gateway.post(path, body, headers)
+        assert first.status == 202, first
+        again = gateway.post(path, body, headers)
+        if "mlflow" in path:
+            # what its signature says was accepted already is not written again
+            assert (again.status, again.document["repeated"]) == (200, True)
+        else:
+            assert again.document == first.document
+
+
+def test_a_payload_of_no_concern_is_fine_and_one_that_can_not_be_read_is_kept(
+    gateway: Running,
+) -> None:
+    ping = b'{"zen": "Keep it simple.", "hook_id": 1}'
+    headers = {"X-Hub-Signature-256": hub_signature(ping), "X-GitHub-Event": "ping"}
+    answer = gateway.post("/v1/hooks/github", ping, headers)
+    assert (answer.status, answer.document) == (200, {"events": []})
+    answer = gateway.post("/v1/hooks/hub", b"{broken", {"X-Webhook-Secret": SECRET})
+    assert (answer.status, answer.document["reason"]) == (400, reasons.INVALID_JSON)
+    (letter,) = [one for one in gateway.letters() if one.key == answer.document["dead_letter"]]
+    assert letter.value == b"{broken"
+    # it came by no topic, and goes back to none
+    replayed = asyncio.run(replay_dead_letters(gateway.settings, keys=frozenset({letter.key})))
+    assert replayed == 0
+
+
+def test_the_description_is_true(gateway: Running) -> None:
+    described = gateway.ask("GET", "/openapi.json").document
+    folder = gateway.log.parent
+    config = read_config((folder / "gateway.toml").read_text())
+    served = Gateway(gateway.settings, config, Delivery(gateway.settings, (), 1)).routes()
+    assert {
+        (route.path, method.lower())
+        for route in served
+        for method in (route.methods or set()) - {"HEAD"}
+    } == {(path, method) for path, one in described["paths"].items() for method in one}
+    schemas = described["components"]["schemas"]
+    good, hub = event(id="described"), {"X-Webhook-Secret": SECRET}
+    for path, body, headers, status in (
+        ("/v1/events", good, STRUCTURED, 202),
+        ("/v1/events", good, {}, 401),
+        ("/v1/events", event(tenantid="globex"), STRUCTURED, 403),
+        ("/v1/events", b"x", STRUCTURED, 400),
+        ("/v1/events", good, {**STRUCTURED, "Content-Type": "text/plain"}, 415),
+        ("/v1/events", good, {**STRUCTURED, "Content-Encoding": "gzip"}, 415),
+        ("/v1/events", bytes(200_001), STRUCTURED, 413),
+        ("/v1/hooks/hub", {"event": {"action": "create", "scope": "discussion"}}, hub, 200),
+        ("/v1/hooks/hub", b"", hub, 400),
+    ):
+        answer = gateway.post(path, body, headers)
+        assert answer.status == status, answer
+        template = path.replace("/hub", "/{endpoint}")
+        said = described["paths"][template]["post"]["responses"][str(status)]
+        ((kind, content),) = said["content"].items()
+        assert answer.headers["content-type"] == kind
+        named = content["schema"]["$ref"].rpartition("/")[2]
+        whole = {**schemas[named], "components": {"schemas": schemas}}
+        Draft202012Validator(whole).validate(answer.document)
+    Draft202012Validator(schemas["CloudEvent"]).validate(good)
+
+
+def test_check_prints_the_addresses_to_paste(
+    gateway: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = gateway.log.parent / "gateway.toml"
+    assert main(["gateway", "--check", str(file), "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["endpoints"]["hub"]["url"].endswith("/v1/hooks/hub")
+    assert document["endpoints"]["docker"]["url"].endswith("/v1/hooks/docker/SECRET")
+    assert main(["gateway", "--check", str(file)]) == 0
+    assert SECRET not in capsys.readouterr().out
+    assert main(["gateway"]) == 2
+
+
+@pytest.mark.fault
+@pytest.mark.timeout(300)
+def test_what_is_acknowledged_survives_the_broker_and_meanwhile_the_answer_is_503(
+    own_kafka: OwnKafka, tmp_path: Path
+) -> None:
+    broker = own_kafka()
+    gateway = Running(broker.bootstrap, tmp_path, deliver=1)
+    acknowledged: list[str] = []
+
+    def send(name: str) -> Answer:
+        answer = gateway.post("/v1/events", event(id=name), STRUCTURED)
+        if answer.status == 202:
+            acknowledged.append(name)
+        return answer
+
+    assert send("before").status == 202
+    until(gateway.ready, "not ready")
+    broker.kill()
+    away = send("during")
+    assert (away.status, away.document["reason"]) == (503, "broker-away")
+    assert int(away.headers["retry-after"]) > 0
+    until(lambda: not gateway.ready(), "ready without a broker")
+    began = time.monotonic()
+    for number in range(20):
+        assert send(f"refused-{number}").status == 503
+    assert time.monotonic() - began < 20  # at once: nothing piles up behind the broker
+    broker.start()
+    until(lambda: send(f"after-{len(acknowledged)}").status == 202, "not taken again")
+    assert gateway.end() == 0, gateway.log.read_text()
+    assert set(acknowledged) <= set(gateway.ids(Channel.PACKAGE_INSTALL))
+    assert not [one for one in gateway.ids(Channel.PACKAGE_INSTALL) if "refused" in one]
