@@ -128,6 +128,24 @@ NOTIFICATION_LAST = Gauge(
     "When a destination last took a message, seconds since the epoch",
     ["destination"],
 )
+HTTP_REQUESTS = Counter(
+    "tidewatch_http_requests_total",
+    "HTTP requests, by route, method and status of the answer; none: the client went away",
+    ["app", "route", "method", "status"],
+)
+HTTP_SECONDS = Histogram(
+    "tidewatch_http_request_seconds",
+    "Time from a request's headers to its answer",
+    ["app", "route"],
+    buckets=SECONDS,
+)
+HTTP_CONNECTIONS = Gauge("tidewatch_http_connections", "Open HTTP connections", ["app"])
+HTTP_REFUSED = Counter(
+    "tidewatch_http_refused_total",
+    "Connections and requests refused before a handler saw them, by reason: connections, "
+    "malformed, ambiguous, slow-head, unread-answer",
+    ["app", "reason"],
+)
 FALSE_POSITIVES = Counter(
     "tidewatch_false_positives_total",
     "Decisions that marked a finding as a false positive, by rule",
