@@ -77,6 +77,7 @@ UNTIL_INTERRUPTED = {
     "tidewatch up --replay events.jsonl": "behind:",
     "tidewatch watch alerts --from-start": "class_uid",
     "tidewatch notify --config notify.toml": "notifier-started",
+    "tidewatch taxii --config taxii.toml": "taxii-ready",
     "tidewatch respond run --config responder.toml": "responder-started",
 }
 """Examples that go on until they are interrupted, each with what it says by then."""
@@ -123,6 +124,11 @@ def place(
         'name = "soc"\ntenants = ["*"]\nsend_to = ["chat"]\n'
     )
     web.answer("/chat", 200, {})
+    (folder / "taxii.secret").write_text("s" * 32)
+    (folder / "taxii.toml").write_text(
+        '[listen]\nport = 0\n[[readers]]\nname = "isac"\ntlp = "green"\n'
+        f'token = "file:{folder}/taxii.secret"\n'
+    )
     serve_hub(web)
     asyncio.run(write_topics(settings))
     return folder, environment
