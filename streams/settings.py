@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from schemas.channels import Channel
 from schemas.errors import TidewatchError
+from schemas.severity import Tlp
 from streams.broker.paths import default_state_dir
 
 PREFIX = "TIDEWATCH_"
@@ -108,6 +109,8 @@ class Settings(BaseSettings):
     """Write indicators of hygiene to a topic of their own instead of among those of compromise."""
     privacy_k: int = Field(default=3, ge=2)
     """How many organisations a fact must concern before other tenants read it."""
+    share_tlp: Tlp = Tlp.AMBER
+    """The TLP marking of what is written for partners to the topic `intel-share`."""
     organisations: dict[str, str] = Field(default_factory=dict)
     """Tenant: the organisation it belongs to. Only tenants named here are counted where facts cross
     tenants, each organisation once; where none is named every tenant counts, and whoever can make

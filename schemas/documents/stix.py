@@ -23,7 +23,7 @@ SHARE_TYPE: Final = "tidewatch.intel.share.v1"
 _NAMESPACE: Final = uuid.UUID("6ad95d44-23c7-5ad3-8ddd-53d68ca2c6a5")
 _TLP_EXTENSION: Final = "extension-definition--60a3c5c5-0d10-413e-aab3-9e08dde9e88d"
 _TLP_CREATED: Final = "2022-10-01T00:00:00.000Z"
-_TLP_MARKINGS: Final = {
+TLP_MARKINGS: Final = {
     Tlp.CLEAR: "marking-definition--94868c89-83c2-464b-929b-a1a8aa3c8487",
     Tlp.GREEN: "marking-definition--bab4a63c-aed9-4cf5-a766-dfca5abac2bb",
     Tlp.AMBER: "marking-definition--55d920b0-5e8b-4f79-9ee9-91f868d9b421",
@@ -92,7 +92,7 @@ def _marking(tlp: Tlp) -> dict[str, Any]:
     return {
         "type": "marking-definition",
         "spec_version": "2.1",
-        "id": _TLP_MARKINGS[tlp],
+        "id": TLP_MARKINGS[tlp],
         "created": _TLP_CREATED,
         "name": f"TLP:{tlp.upper()}",
         "extensions": {
@@ -120,7 +120,7 @@ def indicator_bundle(indicators: Iterable[SharedIndicator], *, tlp: Tlp) -> byte
     Raises:
         InvalidBundleError: the result is not valid STIX.
     """
-    marks = {"object_marking_refs": [_TLP_MARKINGS[tlp]]}
+    marks = {"object_marking_refs": [TLP_MARKINGS[tlp]]}
     maker: dict[str, Any] = {
         "type": "identity",
         "spec_version": "2.1",

@@ -34,7 +34,10 @@ def build(settings: Settings) -> AppParts:
     for name in (OPERATOR, RESPONDER):
         load_or_create_signing_key(folder, name)
     documents = StandardDocuments(
-        load_or_create_signing_key(folder, COMMANDS), with_ecs=settings.ecs, k=settings.privacy_k
+        load_or_create_signing_key(folder, COMMANDS),
+        with_ecs=settings.ecs,
+        tlp=settings.share_tlp,
+        k=settings.privacy_k,
     )
     return AppParts(
         bindings=(

@@ -38,6 +38,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "incidents": ("streams.cli.incidents", "list, explain, decide and export incidents"),
     "scan": ("streams.cli.scan", "check models, requirement files and pipeline definitions"),
     "send": ("streams.cli.send", "publish events from a file"),
+    "taxii": ("streams.cli.taxii", "serve what is shared with partners by TAXII 2.1"),
     "topics": ("streams.cli.topics", "list and create topics, print access rules"),
     "up": ("streams.cli.up", "start everything, and show findings live"),
     "verify": ("streams.cli.verify", "verify the provenance of a model or package"),

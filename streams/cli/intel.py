@@ -139,8 +139,22 @@ def _facts(values: dict[str, bytes]) -> dict[str, IntelFact]:
     ),
 )
 def import_feed(
-    file: Annotated[Path, typer.Argument(help="OSV archive or record, STIX bundle, or a list")],
+    file: Annotated[
+        Path | None, typer.Argument(help="OSV archive or record, STIX bundle, or a list")
+    ] = None,
     *,
+    taxii: Annotated[
+        str | None, typer.Option("--taxii", help="the URL of a TAXII 2.1 collection, not a file")
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(help="of TAXII: the secret, as env:NAME or file:PATH")
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option(help="of TAXII: the user name, where the token is a password")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="of TAXII: only what was added after this time")
+    ] = None,
     kind: Annotated[FeedKind, typer.Option(help="what the file holds")] = FeedKind.AUTO,
     source: Annotated[str | None, typer.Option(help="name of a list's source")] = None,
     manifest: Annotated[Path | None, typer.Option(help="the snapshot's signed manifest")] = None,
@@ -157,27 +171,42 @@ def import_feed(
     """Publish the new and changed facts of a feed, and withdraw those that it dropped.
 
     A poisoned feed would name good software, so a feed is imported with a signed manifest, or
-    expressly without.
+    expressly without. What comes by TAXII is never signed.
     """
-    raw = _read_file(file)
-    signed = None
-    if manifest is not None and key is not None:
-        signed = check_snapshot(raw, _read_file(manifest), _read_file(key), str(file))
+    if (file is None) == (taxii is None):
+        raise TidewatchError(
+            "there are two feeds" if file else "no feed is named",
+            where="intel import",
+            remedy="name a file, or a collection with --taxii",
+        )
+    place = str(taxii or file)
+    signed = last = None
+    if taxii is None and manifest is not None and key is not None:
+        raw = _read_file(Path(place))
+        signed = check_snapshot(raw, _read_file(manifest), _read_file(key), place)
     elif not allow_unsigned:
         raise TidewatchError(
             "the feed is unsigned",
-            where=str(file),
-            remedy="give --manifest and --key, or say --allow-unsigned",
+            where=place,
+            remedy="say --allow-unsigned"
+            if taxii
+            else "give --manifest and --key, or say --allow-unsigned",
         )
-    feed, prefix = read_feed(raw, kind, str(file), source)
+    elif taxii is None:
+        raw = _read_file(Path(place))
+    if taxii is not None:
+        feed, last = _collected(taxii, token, user, since)
+        prefix = STIX
+    else:
+        feed, prefix = read_feed(raw, kind, place, source)
     if signed is not None:
-        require_count(feed, signed, str(file))
+        require_count(feed, signed, place)
     if local:
         change = _import_locally(feed, prefix, keep=not dry_run)
     else:
         change = asyncio.run(_import(connected_settings(), feed, prefix, publish=not dry_run))
     report = {
-        "file": str(file),
+        "file": place,
         "records": feed.records,
         "facts": len(feed.facts),
         "published": len(change.facts),
@@ -188,6 +217,7 @@ def import_feed(
         "problems": feed.problems,
         "signed_by": signed.key_id if signed else None,
         "dry_run": dry_run,
+        "last_added": last,
     }
     if form is Format.JSON:
         print_json(report)
@@ -201,6 +231,20 @@ def import_feed(
         print_line(plain(f"  passed over: {count:,} ({reason})"))
     for problem in feed.problems:
         print_line(plain(f"  can't be read: {problem}", 300))
+    if last is not None:
+        print_line(plain(f"  next time: --since {last}", 300))
+
+
+def _collected(
+    url: str, token: str | None, user: str | None, since: str | None
+) -> tuple[Feed, str | None]:
+    """Return the facts of a TAXII collection, and when the last of them was added."""
+    from agents.intelligence.taxii import read_collection  # noqa: PLC0415 -- files need no HTTP
+    from streams.http.secrets import read_secrets  # noqa: PLC0415 -- the same
+
+    secret = read_secrets(token, "--token")[0] if token is not None else None
+    collected = read_collection(url, user=user, token=secret, since=since)
+    return collected.feed, collected.last
 
 
 def _import_locally(feed: Feed, prefix: str, *, keep: bool) -> Changes:

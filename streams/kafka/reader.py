@@ -14,7 +14,7 @@ from streams.kafka.client import client_options
 from streams.kafka.topics import open_admin, partition_counts, topic_name
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from streams.settings import Settings
 
@@ -47,7 +47,12 @@ async def _open_reader(settings: Settings) -> AsyncIterator[aiokafka.AIOKafkaCon
 
 
 async def read_topic(
-    settings: Settings, topic: str, *, from_start: bool, follow: bool
+    settings: Settings,
+    topic: str,
+    *,
+    from_start: bool,
+    follow: bool,
+    at_end: Callable[[], None] = lambda: None,
 ) -> AsyncGenerator[Any, None]:
     """Yield the raw records of all partitions of `topic`.
 
@@ -56,6 +61,7 @@ async def read_topic(
         topic: The topic's full name.
         from_start: Begin with the oldest record; else with the next one to be written.
         follow: Continue for ever; else end with the last record that existed at the start.
+        at_end: Called once all that existed at the start has been yielded.
 
     Raises:
         TidewatchError: There is no such topic.
@@ -80,11 +86,19 @@ async def read_topic(
         else:
             await client.seek_to_end(*partitions)
         ends = await client.end_offsets(partitions)
-        while follow or [tp for tp in partitions if await client.position(tp) < ends[tp]]:
-            fetched = await client.getmany(timeout_ms=POLL_MS)
-            # by time, so that partitions read as one stream
-            for record in sorted(
-                (record for records in fetched.values() for record in records),
-                key=lambda record: (record.timestamp, record.partition, record.offset),
-            ):
+        while [tp for tp in partitions if await client.position(tp) < ends[tp]]:
+            for record in await _polled(client):
                 yield record
+        at_end()
+        while follow:
+            for record in await _polled(client):
+                yield record
+
+
+async def _polled(client: aiokafka.AIOKafkaConsumer) -> list[Any]:
+    """Return the next records, by time, so that partitions read as one stream."""
+    fetched = await client.getmany(timeout_ms=POLL_MS)
+    return sorted(
+        (record for records in fetched.values() for record in records),
+        key=lambda record: (record.timestamp, record.partition, record.offset),
+    )

@@ -41,7 +41,9 @@ def impact(incident: IncidentDocument) -> list[tuple[str, str]]:
         able = _COULD.get(finding.ioc_type)
         if finding.active and able:
             shown = ", ".join(
-                f"{name} {finding.evidence[name]}" for name in _WHERE if name in finding.evidence
+                f"{name} {finding.evidence[name]}"
+                for name in _WHERE
+                if finding.evidence.get(name) not in {None, ""}
             )
             rows.append((f"able to {able}", shown or finding.rule_id))
     reached: dict[str, set[str]] = {}

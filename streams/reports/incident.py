@@ -1,22 +1,32 @@
-"""Write the report of an incident in Markdown and HTML from its record."""
+"""Builds the report of an incident from its record: what is handed over to whoever goes on."""
 
 from __future__ import annotations
 
-import html
-import re
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from agents.domain.rules import rule_named
 from schemas.atlas import attacks, mitigations
-from schemas.cloudevents import format_time
 from schemas.counting import counted
-from schemas.incidents.states import CommandStatus
+from schemas.incidents.states import Action, CommandStatus, Pattern
 from schemas.incidents.views import FindingView, IncidentDocument, SystemView
 from schemas.intel import IntelFact
 from schemas.severity import Tlp
 from streams.cli.output import plain
+from streams.reports import blocks
+from streams.reports.blocks import Block, Bullets, Heading, Paragraph, Picture, Report, Table
 from streams.reports.impact import attribution, impact
+from streams.reports.incident_graph import incident_graph, svg, tree
+from streams.reports.incident_words import (
+    Defanging,
+    assignees,
+    duration,
+    how_far,
+    moment,
+    next_steps,
+    summary,
+    where,
+)
 from streams.reports.lessons import (
     failed_controls,
     learned_facts,
@@ -24,49 +34,10 @@ from streams.reports.lessons import (
     rules_to_add,
 )
 
-_MARKDOWN_ACTIVE = str.maketrans({char: f"\\{char}" for char in "\\`*_[]<>|#&~$"})
-
-
-_LINKED = re.compile(r"(?<=[A-Za-z]):(?=//)|(?<=\bwww)\.", re.IGNORECASE)
-"""Where a renderer would make a link of bare text."""
-
-
-def _cell(value: object) -> str:
-    """Escape text from an event as a line of inert Markdown: no tag, image, link or code."""
-    return _LINKED.sub(r"\\\g<0>", plain(str(value), 400).translate(_MARKDOWN_ACTIVE))
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    lines.extend(f"| {' | '.join(_cell(value) for value in row)} |" for row in rows)
-    return [*lines, ""]
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "not yet"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min {rest} s" if hours else f"{minutes} min {rest} s"
-
-
-def _path(system: SystemView) -> str:
-    return " → ".join([*system.path, system.component]) if system.path else "holds it directly"
-
-
-def _at(time: datetime) -> str:
-    return format_time(time)
-
-
-def _advice_explained(incident: IncidentDocument) -> tuple[str, ...]:
-    """Return what `advised` means, where something is."""
-    if not any(command.state == CommandStatus.ADVISED for command in incident.commands):
-        return ()
-    return (
-        "Advised: nothing carries it out by itself. The policy says so, or it is not sure enough.",
-        "Approve it to have it issued, or do it by hand.",
-        "",
-    )
+_EVIDENCE_FIELDS = 12
+"""Most fields of a finding's evidence that are shown."""
+_PLACES = frozenset({"file", "member", "offset", "line", "global"})
+"""Fields of evidence that say where; `where` shows them."""
 
 
 def markdown(incident: IncidentDocument, tlp: Tlp = Tlp.AMBER_STRICT) -> str:
@@ -76,149 +47,283 @@ def markdown(incident: IncidentDocument, tlp: Tlp = Tlp.AMBER_STRICT) -> str:
         incident: The operator's record. The report names tenants and is for the operator only.
         tlp: Its marking.
     """
+    return blocks.to_markdown(incident_report(incident, tlp))
+
+
+def to_html(incident: IncidentDocument, tlp: Tlp = Tlp.AMBER_STRICT) -> str:
+    """Return the report of an incident as an HTML page without scripts or links.
+
+    Args:
+        incident: The operator's record.
+        tlp: The marking of the report.
+    """
+    return blocks.to_html(incident_report(incident, tlp))
+
+
+def incident_report(incident: IncidentDocument, tlp: Tlp = Tlp.AMBER_STRICT) -> Report:
+    """Return the report of an incident: its summary first, then each part of it.
+
+    Args:
+        incident: The operator's record.
+        tlp: The marking of the report.
+    """
+    defanged = Defanging(incident)
     score = incident.score
-    known_as = plain(incident.id).replace("`", "")
-    lines = [
-        f"# {_cell(incident.title)}",
-        "",
-        (
-            f"Incident `{known_as}`, {incident.status}, phase {incident.phase}. "
-            f"Severity **{score.band}** ({score.value} of 100). TLP:{tlp.upper()}."
+    return Report(
+        title=defanged(incident.title),
+        marking=(
+            f"TLP:{tlp.upper()}. Incident {incident.id}, {incident.status}, phase "
+            f"{incident.phase}. Severity {score.band}, {score.value} of 100."
         ),
-        "",
-        f"Root: {_cell(incident.root)}. {_cell(incident.pattern_why)}.",
-        "",
-        "## Times",
-        "",
-        *_table(
-            ("what", "when or how long"),
+        blocks=tuple(_defanged(block, defanged) for block in _blocks(incident)),
+    )
+
+
+def _defanged(block: Block, defanged: Defanging) -> Block:
+    """Return a block whose texts have nothing to click on."""
+
+    def cell(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        return defanged(value) if isinstance(value, str) else tuple(map(defanged, value))
+
+    if isinstance(block, Paragraph):
+        return Paragraph(defanged(block.text), block.label)
+    if isinstance(block, Table):
+        rows = tuple(tuple(map(cell, row)) for row in block.rows)
+        return Table(block.head, rows, block.whole)
+    if isinstance(block, Bullets):
+        return Bullets(tuple(map(defanged, block.items)), block.ordered)
+    if isinstance(block, Picture):
+        return Picture(defanged(block.text), block.svg)
+    return block
+
+
+def _table(head: str, rows: Iterable[tuple[Any, ...]], whole: str = "") -> Table:
+    """Return a table; columns are separated by bars in `head`, and so are whole ones."""
+    texts = tuple(
+        tuple(cell if isinstance(cell, tuple) else str(cell) for cell in row) for row in rows
+    )
+    return Table(tuple(head.split("|")), texts, frozenset(whole.split("|")))
+
+
+def _listed(lines: Iterable[str]) -> Block:
+    items = tuple(lines)
+    return Bullets(items) if items else Paragraph("None.")
+
+
+def _blocks(incident: IncidentDocument) -> Iterator[Block]:
+    yield from _summary(incident)
+    yield from _scope(incident)
+    yield from _course(incident)
+    yield from _answers(incident)
+    yield from _findings(incident)
+    yield from _score(incident)
+    yield from _runbook(incident)
+    yield from _origin(incident)
+    yield from _lessons(incident)
+
+
+def _summary(incident: IncidentDocument) -> Iterator[Block]:
+    told = summary(incident)
+    yield Heading("Summary")
+    yield Paragraph(told.happened, "What happened")
+    yield Paragraph(told.to_whom, "To whom")
+    yield Paragraph(told.known, "How it is known")
+    yield Paragraph(f"{told.done} It is assigned to {assignees(incident)}.", "What was done")
+    yield Paragraph(told.now, "What to do now")
+    steps = next_steps(incident)
+    if steps:
+        yield Bullets(tuple(f"{s.text}. {s.command}".rstrip() for s in steps))
+    if incident.truncated:
+        yield Paragraph(
+            f"{', '.join(incident.truncated)} reached a limit: the topics have the rest.",
+            "Not all is kept",
+        )
+
+
+def _scope(incident: IncidentDocument) -> Iterator[Block]:
+    yield Heading(
+        f"Scope: {counted(incident.system_count, 'system')} of "
+        f"{counted(incident.tenant_count, 'tenant')}"
+    )
+    alone = incident.pattern is Pattern.ISOLATED
+    spread = "It stands alone" if alone else "It is part of a pattern"
+    yield Paragraph(f"Root: {incident.root}. {spread}: {incident.pattern_why}.")
+    if incident.systems:
+        graph = incident_graph(incident)
+        yield Picture(tree(graph), svg(graph))
+        yield _table(
+            "tenant|system|exposure|since|component, and its path",
             [
-                ("first seen", _at(incident.first_seen)),
-                (
-                    "detected",
-                    _at(incident.processing.detected_at)
-                    if incident.processing.detected_at
-                    else "not known",
-                ),
-                ("time to detect", _duration(incident.processing.seconds_to_detect)),
-                ("time to contain", _duration(incident.processing.seconds_to_contain)),
+                (s.tenant, s.system, s.exposure, moment(s.since), (s.component, _path(s)))
+                for s in incident.systems
             ],
-        ),
-        "## Severity, term by term",
-        "",
-        *_table(
-            ("term", "value", "points", "why"),
-            [(t.name, round(t.value, 3), round(t.points, 1), t.why) for t in score.terms],
-        ),
-        "## What was found",
-        "",
-        *_table(
-            ("rule", "severity", "confidence", "component", "where", "what, and how it is known"),
+            "exposure|since",
+        )
+    yield Heading("Impact: what it could have done", 3)
+    rows = impact(incident)
+    yield _table("what|where", rows) if rows else Paragraph("None is known.")
+
+
+def _path(system: SystemView) -> str:
+    return f"via {' → '.join(system.path)}" if system.path else ""
+
+
+def _course(incident: IncidentDocument) -> Iterator[Block]:
+    times = incident.processing
+    yield Heading("Timeline")
+    yield _table(
+        "what|when or how long",
+        [
+            ("first seen", moment(incident.first_seen)),
+            ("detected", moment(times.detected_at) if times.detected_at else "not known"),
+            ("time to detect", duration(times.seconds_to_detect)),
+            ("time to contain", duration(times.seconds_to_contain)),
+        ],
+        "what",
+    )
+    yield _table(
+        "when|what|tenant|text",
+        [(moment(e.at), e.what, e.tenant or "", e.text) for e in incident.timeline],
+        "when|what",
+    )
+
+
+def _answers(incident: IncidentDocument) -> Iterator[Block]:
+    yield Heading("Containment")
+    if incident.commands:
+        yield _table(
+            "no.|tenant|action|target, command|state|answer",
             [
                 (
-                    f.rule_id,
-                    f.severity,
-                    f.confidence,
-                    f.component,
-                    ", ".join(
-                        f"{name} {f.evidence[name]}"
-                        for name in ("file", "member", "offset", "line", "global")
-                        if name in f.evidence
-                    ),
-                    _finding_text(f),
-                )
-                for f in incident.findings
-            ],
-        ),
-        (
-            f"## Scope: {counted(incident.system_count, 'system')} of "
-            f"{counted(incident.tenant_count, 'tenant')}"
-        ),
-        "",
-        *_table(
-            ("tenant", "system", "exposure", "since", "how it came there"),
-            [(s.tenant, s.system, s.exposure, _at(s.since), _path(s)) for s in incident.systems],
-        ),
-        "## Impact: what it could have done",
-        "",
-        *_table(("what", "where"), impact(incident)),
-        "## Timeline",
-        "",
-        *_table(
-            ("when", "what", "tenant", "text"),
-            [(_at(e.at), e.what, e.tenant or "", e.text) for e in incident.timeline],
-        ),
-        "## Containment",
-        "",
-        *_table(
-            ("no.", "tenant", "action", "target", "mode", "state", "answer", "command"),
-            [
-                (
-                    str(number),
+                    number,
                     c.spec.tenant,
                     c.spec.action,
-                    c.spec.target,
-                    c.spec.mode + (", dry run" if c.spec.dry_run else ""),
-                    c.state,
+                    (c.spec.target, c.spec.command_id),
+                    how_far(c),
                     c.status_text,
-                    c.spec.command_id,
                 )
                 for number, c in enumerate(incident.commands, 1)
             ],
-        ),
-        *_advice_explained(incident),
-        "## Recovery",
-        "",
-        *_table(
-            ("no.", "tenant", "system", "task", "state", "shown by", "text"),
+            "no.",
+        )
+    else:
+        yield Paragraph("Nothing was called for.")
+    if any(command.state is CommandStatus.ADVISED for command in incident.commands):
+        yield Paragraph(
+            "Nothing carries it out by itself: the policy says so, or it is not sure enough. "
+            "Approve it to have it issued, or do it by hand.",
+            "Advised",
+        )
+    yield Heading("Tasks")
+    if incident.tasks:
+        yield _table(
+            "no.|tenant|system|task|state|shown by|text",
             [
-                (str(number), t.tenant, t.system, t.kind, t.state, t.proof or "", t.text)
+                (number, t.tenant, t.system, t.kind, t.state, t.proof or "", t.text)
                 for number, t in enumerate(incident.tasks, 1)
             ],
-        ),
-        "## Attribution",
-        "",
-        *_table(
-            ("what", "value", "confidence"),
-            [
-                *attribution(incident),
-                ("isolated or pattern", incident.pattern, incident.pattern_why),
-            ],
-        ),
-        "## Techniques, mitigations and practices",
-        "",
-        *_controls(incident),
-        "## Which controls failed",
-        "",
-        *_listed(f"{control.name}: {how}" for control, how in failed_controls(incident)),
-        "## Policy changes proposed",
-        "",
-        *_listed(policy_changes(incident)),
-        "## Rules to add",
-        "",
-        *_listed(rules_to_add(incident)),
-        "## Fed back as intelligence",
-        "",
-        *_listed(_fact_line(fact) for fact in learned_facts(incident)),
+            "no.|task|state",
+        )
+    else:
+        yield Paragraph("None.")
+
+
+def _findings(incident: IncidentDocument) -> Iterator[Block]:
+    yield Heading("Evidence")
+    yield Heading("What was found", 3)
+    yield _table(
+        "rule|severity|confidence|component|where|what",
+        [
+            (f.rule_id, f.severity, f"{f.confidence:.2f}", f.component, where(f), _finding_text(f))
+            for f in incident.findings
+        ],
+        "severity|confidence",
+    )
+    seen = [
+        (finding.rule_id, name, value)
+        for finding in incident.findings
+        for name, value in list(finding.evidence.items())[:_EVIDENCE_FIELDS]
+        if name not in _PLACES and value not in (None, "", [], {})
     ]
-    return "\n".join(lines)
+    if seen:
+        yield Heading("What the findings rest on", 3)
+        yield _table("rule|field|value", dict.fromkeys((r, n, str(v)) for r, n, v in seen))
+    captured = [
+        (number, c.spec.tenant, c.spec.target, how_far(c), c.status_text)
+        for number, c in enumerate(incident.commands, 1)
+        if c.spec.action is Action.CAPTURE_EVIDENCE
+    ]
+    if captured:
+        yield Heading("What was asked to be captured", 3)
+        yield _table("no.|tenant|of|state|answer", captured, "no.")
 
 
-def _finding_text(finding: FindingView) -> str:
+def _finding_text(finding: FindingView) -> tuple[str, ...]:
     text = finding.description + ("" if finding.active else " (withdrawn)")
-    if finding.known_by:
-        text += f"; known by {finding.known_by}"
-    return text + ("; advice only" if finding.advice else "")
+    known = f"known by {finding.known_by}" if finding.known_by else ""
+    return (text, known + ("; advice only" if finding.advice else ""))
 
 
-def _listed(lines: Iterable[str]) -> list[str]:
-    items = [f"- {_cell(line)}" for line in lines]
-    return [*(items or ["None."]), ""]
+def _score(incident: IncidentDocument) -> Iterator[Block]:
+    yield Heading("Severity, term by term")
+    yield Paragraph(
+        f"The score is {incident.score.value} of 100, which is {incident.score.band}: the sum of "
+        "the points. A floor lifts it to what such a case has at least."
+    )
+    yield _table(
+        "term|points|why",
+        [(t.name.replace("_", " "), f"{t.points:.1f}", t.why) for t in incident.score.terms],
+        "term|points",
+    )
 
 
-def _fact_line(fact: IntelFact) -> str:
-    versions = f" {', '.join(fact.versions)}" if fact.versions else ""
-    return f"{fact.key}{versions}: {fact.kind}, {fact.summary}"
+def _runbook(incident: IncidentDocument) -> Iterator[Block]:
+    yield Heading("Runbook")
+    by_rule: dict[str, tuple[str, ...]] = {}
+    for finding in incident.findings:
+        if finding.active and finding.rule_id not in by_rule:
+            by_rule[finding.rule_id] = _triage(finding)
+    if not by_rule:
+        yield Paragraph("None.")
+    for rule_id, steps in by_rule.items():
+        yield Heading(_titled(rule_id), 3)
+        yield Bullets(steps, ordered=True)
+
+
+def _triage(finding: FindingView) -> tuple[str, ...]:
+    try:
+        return tuple(rule_named(finding.rule_id).triage)
+    except KeyError:  # of another version, or of the ledger
+        return tuple(filter(None, [finding.remediation])) or ("Look into it.",)
+
+
+def _origin(incident: IncidentDocument) -> Iterator[Block]:
+    yield Heading("Attribution")
+    rows = attribution(incident)
+    yield _table("what|value|confidence", rows) if rows else Paragraph("Nothing is known.")
+    yield Heading("Techniques, mitigations and practices")
+    kinds = sorted({finding.ioc_type for finding in incident.findings})
+    yield _table(
+        "what|ids",
+        [
+            (
+                "ATLAS techniques",
+                tuple(
+                    f"{a.sub_technique_id or a.technique_id} {a.sub_technique or a.technique}"
+                    for a in attacks(incident.techniques)
+                ),
+            ),
+            (
+                "ATLAS mitigations that would have helped",
+                tuple(f"{uid} {name}" for uid, name in mitigations(kinds)),
+            ),
+            ("SSDF practices", ", ".join(incident.ssdf)),
+            (
+                "rules that fired",
+                tuple(_titled(rule) for rule in sorted({f.rule_id for f in incident.findings})),
+            ),
+        ],
+    )
 
 
 def _titled(rule_id: str) -> str:
@@ -228,117 +333,18 @@ def _titled(rule_id: str) -> str:
         return rule_id
 
 
-def _controls(incident: IncidentDocument) -> list[str]:
-    kinds = sorted({finding.ioc_type for finding in incident.findings})
-    techniques = [
-        (a.sub_technique_id or a.technique_id, a.sub_technique or a.technique)
-        for a in attacks(incident.techniques)
-    ]
-    return _table(
-        ("what", "ids"),
-        [
-            ("ATLAS techniques", "; ".join(f"{uid} {name}" for uid, name in techniques)),
-            (
-                "ATLAS mitigations that would have helped",
-                "; ".join(f"{uid} {name}" for uid, name in mitigations(kinds)),
-            ),
-            ("SSDF practices", ", ".join(incident.ssdf)),
-            (
-                "rules that fired",
-                "; ".join(
-                    _titled(rule_id) for rule_id in sorted({f.rule_id for f in incident.findings})
-                ),
-            ),
-        ],
-    )
+def _lessons(incident: IncidentDocument) -> Iterator[Block]:
+    yield Heading("Lessons")
+    yield Heading("Which controls failed", 3)
+    yield _listed(f"{control.name}: {how}" for control, how in failed_controls(incident))
+    yield Heading("Policy changes proposed", 3)
+    yield _listed(policy_changes(incident))
+    yield Heading("Rules to add", 3)
+    yield _listed(rules_to_add(incident))
+    yield Heading("Fed back as intelligence", 3)
+    yield _listed(_fact_line(fact) for fact in learned_facts(incident))
 
 
-def to_html(incident: IncidentDocument, tlp: Tlp = Tlp.AMBER_STRICT) -> str:
-    """Return the report of an incident as an HTML page without scripts or external links.
-
-    Converts the Markdown report: headings, tables, lists and paragraphs.
-
-    Args:
-        incident: The operator's record.
-        tlp: The marking of the report.
-    """
-    body: list[str] = []
-    rows: list[list[str]] = []
-    items: list[str] = []
-
-    def flush() -> None:
-        if rows:
-            head, *rest = rows
-            body.append(
-                "<table><tr>"
-                + "".join(f"<th>{cell}</th>" for cell in head)
-                + "</tr>"
-                + "".join(
-                    "<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rest
-                )
-                + "</table>"
-            )
-            rows.clear()
-        if items:
-            body.append("<ul>" + "".join(f"<li>{item}</li>" for item in items) + "</ul>")
-            items.clear()
-
-    for line in markdown(incident, tlp).splitlines():
-        if line.startswith("|---"):
-            continue
-        if line.startswith("| "):
-            rows.append([_inline(cell) for cell in _cells(line)])
-        elif line.startswith("- "):
-            items.append(_inline(line[2:]))
-        else:
-            flush()
-            if line.startswith("## "):
-                body.append(f"<h2>{_inline(line[3:])}</h2>")
-            elif line.startswith("# "):
-                body.append(f"<h1>{_inline(line[2:])}</h1>")
-            elif line:
-                body.append(f"<p>{_inline(line)}</p>")
-    flush()
-    title = html.escape(plain(incident.title))
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>{title}</title><style>{_STYLE}</style></head><body>"
-        + "\n".join(body)
-        + "</body></html>\n"
-    )
-
-
-_STYLE = (
-    "body{font:15px/1.45 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem}"
-    "table{border-collapse:collapse;width:100%;margin:.6rem 0}"
-    "td,th{border:1px solid #ccc;padding:.3rem .5rem;text-align:left;vertical-align:top;"
-    "overflow-wrap:anywhere}th{background:#f2f2f2}"
-)
-
-
-def _cells(line: str) -> list[str]:
-    """Split a Markdown table row into cells; an escaped bar is text."""
-    cells: list[str] = [""]
-    escaped = False
-    for char in line.strip()[1:-1]:
-        if char == "|" and not escaped:
-            cells.append("")
-        else:
-            cells[-1] += char
-        escaped = char == "\\" and not escaped
-    return [cell.strip() for cell in cells]
-
-
-def _inline(text: str) -> str:
-    """Convert a line of the report's Markdown to escaped HTML."""
-    out: list[str] = []
-    escaped = False
-    for char in text:
-        if escaped:
-            out.append(html.escape(char))
-            escaped = False
-        elif char == "\\":
-            escaped = True
-        elif char not in "`*":
-            out.append(html.escape(char))
-    return "".join(out)
+def _fact_line(fact: IntelFact) -> str:
+    versions = f" {', '.join(fact.versions)}" if fact.versions else ""
+    return f"{plain(fact.key)}{versions}: {fact.kind}, {fact.summary}"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 import msgspec
 
 from agents.triage.ledger.rows import EXPOSURE_RANK
 from schemas.incidents.views import IncidentDocument, SystemView
-from streams.cli.output import plain
+from streams.cli.output import ELLIPSIS, plain
 
 
 class Graph(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,44 +91,146 @@ def dot(graph: Graph) -> str:
     return "\n".join([*lines, "}", ""])
 
 
-_COLUMN = 360
-_ROW = 44
-_BOX = (320, 30)
+_STEP = 32
+_ROW = 52
+_BOX = (600, 42)
+_MARGIN = 16
+_LEGEND = 44
+NAME_SHOWN = 78
+"""Characters of a name that fit into a box."""
+_COLOURS = {
+    "root": ("found here", "#ffd7d5", "#67060c"),
+    "serving": ("serving", "#ffe0b8", "#5c3400"),
+    "executed": ("executed", "#fff3bf", "#4d4000"),
+    "delivered": ("delivered", "#dbeafe", "#0b2c63"),
+    "staged": ("staged", "#e6e8eb", "#30363d"),
+    "component": ("component", "#ffffff", "#161b22"),
+}
+"""What a box is: its name in the legend, and its colour on a light and on a dark page."""
+_STYLE = (
+    ".tw-page{fill:#fff}.tw-name{fill:#1b1f24}.tw-note{fill:#59636e}.tw-edge{stroke:#8c959f}"
+    ".tw-box{stroke:#8c959f}"
+    + "".join(f".tw-{kind}{{fill:{light}}}" for kind, (_, light, _) in _COLOURS.items())
+    + "@media (prefers-color-scheme:dark){.tw-page{fill:#0d1117}.tw-name{fill:#f0f6fc}"
+    ".tw-note{fill:#b1bac4}.tw-edge,.tw-box{stroke:#7d8590}"
+    + "".join(f".tw-{kind}{{fill:{dark}}}" for kind, (_, _, dark) in _COLOURS.items())
+    + "}@media print{.tw-page{fill:#fff}.tw-name{fill:#000}.tw-note{fill:#444}"
+    + "".join(f".tw-{kind}{{fill:{light}}}" for kind, (_, light, _) in _COLOURS.items())
+    + "}"
+)
+
+
+def shortened(names: Iterable[str], limit: int = NAME_SHOWN) -> dict[str, str]:
+    """Return each name as it is shown: cut in the middle, and no two alike.
+
+    What is cut lies where the names that would look alike are the same; where they differ is kept.
+
+    Args:
+        names: The names, made safe to show.
+        limit: Most characters of each.
+    """
+    shown = {name: _cut(name, limit, limit // 2) for name in dict.fromkeys(names)}
+    groups: dict[str, list[str]] = {}
+    for name, text in shown.items():
+        groups.setdefault(text, []).append(name)
+    for alike in groups.values():
+        ordered = sorted(alike)
+        # in order, what a name has most in common with is beside it
+        same = [0, *(_same_start(*pair) for pair in pairwise(ordered)), 0]
+        if len(ordered) > 1:
+            for name, pair in zip(ordered, pairwise(same), strict=True):
+                shown[name] = _cut(name, limit, limit // 3, keep=max(pair))
+    taken: dict[str, int] = {}
+    for name, text in shown.items():
+        taken[text] = taken.get(text, 0) + 1
+        if taken[text] > 1:  # three or more that differ in more places than there is room for
+            shown[name] = f"{text[: limit - 5]} #{taken[text]}"
+    return shown
+
+
+def _same_start(one: str, other: str) -> int:
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _cut(name: str, limit: int, head: int, keep: int | None = None) -> str:
+    """Return a name without its middle, or with what begins at `keep` in its middle."""
+    if len(name) <= limit:
+        return name
+    tail = limit - head - len(ELLIPSIS)
+    if keep is None or keep < head or keep >= len(name) - tail:
+        return name[:head] + ELLIPSIS + name[len(name) - tail :]
+    half = tail // 2
+    start = max(head, keep - 4)
+    part = name[start : start + half]
+    left = limit - head - len(part) - 2 * len(ELLIPSIS)
+    return f"{name[:head]}{ELLIPSIS}{part}{ELLIPSIS}{name[len(name) - left :]}"
 
 
 def svg(graph: Graph) -> str:
-    """Return the graph as an SVG image with a column for each step from the root."""
+    """Return the graph as an SVG image: a row for each node, below what it came from.
+
+    It has a legend and both a light and a dark look; what is made from several is drawn once, with
+    an edge from each.
+    """
     position: dict[str, tuple[int, int]] = {}
-    row = 0
     for depth, node, _ in _walk(graph):
         if node not in position:
-            position[node] = (20 + depth * _COLUMN, 20 + row * _ROW)
-            row += 1
-    width = max((x for x, _ in position.values()), default=0) + _BOX[0] + 20
-    height = max((y for _, y in position.values()), default=0) + _BOX[1] + 20
+            row = len(position)
+            position[node] = (_MARGIN + depth * _STEP, _MARGIN + _LEGEND + row * _ROW)
+    names = shortened(plain(node) for node in position)
+    width = max((x for x, _ in position.values()), default=0) + _BOX[0] + _MARGIN
+    height = max((y for _, y in position.values()), default=0) + _BOX[1] + _MARGIN
     parts = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-            'font-family="sans-serif" font-size="12">'
+            f'viewBox="0 0 {width} {height}" role="img" font-family="system-ui,DejaVu Sans,'
+            f'sans-serif" font-size="13"><title>How it spread</title><style>{_STYLE}</style>'
+            f'<rect class="tw-page" width="{width}" height="{height}"/>'
         )
     ]
+    kinds = {node: _kind(graph, node) for node in position}
+    parts.extend(_legend(kind for kind in _COLOURS if kind in kinds.values()))
     for parent, below in sorted(graph.children.items()):
         if parent not in position:
             continue
         x1, y1 = position[parent]
         for child in below:
             x2, y2 = position[child]
+            down = y2 > y1
             parts.append(
-                f'<path d="M{x1 + _BOX[0]} {y1 + _BOX[1] // 2} L{x2} {y2 + _BOX[1] // 2}" '
-                'stroke="#888" fill="none"/>'
+                f'<path class="tw-edge" d="M{x1 + 14} {y1 + (_BOX[1] if down else 0)} '
+                f'V{y2 + _BOX[1] // 2} H{x2}" fill="none"/>'
             )
     for node, (x, y) in position.items():
-        fill = "#f4c7c3" if node == graph.root else "#e8f0fe" if node in graph.systems else "#fff"
-        note = html.escape(plain(graph.systems.get(node, "")))
+        note = plain(graph.systems.get(node, ""))
+        kind = kinds[node]
+        told = note or _COLOURS[kind][0]
         parts.append(
-            f"<g><title>{html.escape(plain(node))} {note}"
-            f'</title><rect x="{x}" y="{y}" width="{_BOX[0]}" height="{_BOX[1]}" rx="4" '
-            f'fill="{fill}" stroke="#555"/><text x="{x + 8}" y="{y + 20}">'
-            f"{html.escape(plain(node, 46))}</text></g>"
+            f"<g><title>{html.escape(f'{plain(node)} {note}'.strip())}</title>"
+            f'<rect class="tw-box tw-{kind}" x="{x}" y="{y}" width="{_BOX[0]}" height="{_BOX[1]}" '
+            f'rx="5"/><text class="tw-name" x="{x + 10}" y="{y + 18}">'
+            f'{html.escape(names[plain(node)])}</text><text class="tw-note" font-size="11" '
+            f'x="{x + 10}" y="{y + 34}">{html.escape(told)}</text></g>'
         )
     return "\n".join([*parts, "</svg>", ""])
+
+
+def _kind(graph: Graph, node: str) -> str:
+    if node == graph.root:
+        return "root"
+    if node not in graph.systems:
+        return "component"
+    exposure = graph.systems[node].partition(" ")[0]
+    return exposure if exposure in _COLOURS else "delivered"
+
+
+def _legend(kinds: Iterable[str]) -> Iterator[str]:
+    """Yield a box and a name for each kind that is drawn."""
+    for at, kind in enumerate(kinds):
+        x = _MARGIN + at * 118
+        yield (
+            f'<g><rect class="tw-box tw-{kind}" x="{x}" y="{_MARGIN}" width="16" height="16" '
+            f'rx="3"/><text class="tw-name" font-size="12" x="{x + 22}" y="{_MARGIN + 12}">'
+            f"{_COLOURS[kind][0]}</text></g>"
+        )

@@ -111,8 +111,9 @@ CONTROLS: Final = (
 def failed_controls(incident: IncidentDocument) -> list[tuple[Control, str]]:
     """Return the controls that the findings concern, and how far each let them come."""
     kinds = {finding.ioc_type for finding in incident.findings if finding.active}
-    ran = sum(system.exposure in _RAN for system in incident.systems)
-    came = len(incident.systems) - ran
+    on = {(system.tenant, system.system) for system in incident.systems}
+    ran = len({(one.tenant, one.system) for one in incident.systems if one.exposure in _RAN})
+    came = len(on) - ran
     if ran:
         how = f"failed: it ran or served on {counted(ran, 'system')} before it was found"
     elif came:

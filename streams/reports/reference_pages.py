@@ -26,6 +26,7 @@ from streams.reports.field_docs import (
     unit_of,
 )
 from streams.settings import PREFIX, Settings
+from streams.taxii.config import TaxiiConfig
 
 EXAMPLES: Final = Path(__file__).resolve().parents[2] / "deploy"
 _JSON_TYPES: Final = {
@@ -118,6 +119,17 @@ def references() -> tuple[Reference, ...]:
             fields=tuple(struct_fields(GatewayConfig)),
             example="gateway.example.toml",
         ),
+        Reference(
+            page="taxii.md",
+            title="Configuration of the TAXII server",
+            intro=(
+                "The TOML file of `tidewatch taxii --config FILE`;"
+                " [sharing](../sharing.md) explains it. An unknown field is refused."
+                " `tidewatch taxii --check FILE` says what this machine lacks for it."
+            ),
+            fields=tuple(struct_fields(TaxiiConfig)),
+            example="taxii.example.toml",
+        ),
     )
 
 
@@ -134,7 +146,7 @@ def settings_fields() -> tuple[Documented, ...]:
         found.append(
             Documented(
                 path=name,
-                type=_json_type(shape),
+                type=_json_type(_resolved(shape, schema)),
                 unit=unit_of(name),
                 required=field.is_required(),
                 default=default,
@@ -142,6 +154,13 @@ def settings_fields() -> tuple[Documented, ...]:
             )
         )
     return tuple(found)
+
+
+def _resolved(shape: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a field's shape refers to, if it refers to a definition."""
+    name = str(shape.get("$ref", "")).removeprefix("#/$defs/")
+    found: Mapping[str, Any] = schema.get("$defs", {}).get(name, shape)
+    return found
 
 
 def _json_type(shape: Mapping[str, Any]) -> str:

@@ -78,6 +78,7 @@ UNTIL_INTERRUPTED = {
     "tidewatch watch alerts --from-start": "class_uid",
     "tidewatch gateway --config gateway.toml": "gateway-started",
     "tidewatch notify --config notify.toml": "notifier-started",
+    "tidewatch taxii --config taxii.toml": "taxii-ready",
     "tidewatch respond run --config responder.toml": "responder-started",
 }
 """Examples that go on until they are interrupted, each with what it says by then."""
@@ -128,6 +129,11 @@ def place(
     (folder / "gateway.toml").write_text(
         '[listen]\nport = 0\n[endpoints.hub]\ntenant = "acme"\nproducer = "huggingface"\n'
         'secret = "file:gateway-secret"\n'
+    )
+    (folder / "taxii.secret").write_text("s" * 32)
+    (folder / "taxii.toml").write_text(
+        '[listen]\nport = 0\n[[readers]]\nname = "isac"\ntlp = "green"\n'
+        f'token = "file:{folder}/taxii.secret"\n'
     )
     serve_hub(web)
     asyncio.run(write_topics(settings))

@@ -188,7 +188,7 @@ def texts() -> dict[str, Callable[[], str]]:
 
 DOCUMENTS = {"entries", "cyclonedx", "sarif"}
 """JSON, which the command line prints."""
-TO_OTHERS = {"impact", "incident_words", "lessons"}
+TO_OTHERS = {"blocks", "impact", "incident_words", "lessons"}
 """Give rows to the report of an incident."""
 OF_OURS = {
     "contract_events",
@@ -295,7 +295,9 @@ def test_a_report_in_html_and_svg_has_no_tag_of_an_event() -> None:
     assert not seen & {"img", "script", "a", "code", "em"}
     drawn = ET.fromstring(incident_graph.svg(incident_graph.incident_graph(document)))
     kinds = {node.tag.rpartition("}")[2] for node in drawn.iter()}
-    assert kinds == {"svg", "path", "g", "title", "rect", "text"}
+    assert kinds == {"svg", "style", "path", "g", "title", "rect", "text"}
+    (style,) = [node for node in drawn.iter() if node.tag.endswith("style")]
+    assert "OWNED" not in (style.text or ""), "the style is ours alone"
 
 
 def test_plain_text_is_shown_as_it_is() -> None:

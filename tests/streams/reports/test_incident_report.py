@@ -11,7 +11,7 @@ import pytest
 
 from schemas.incidents.views import IncidentDocument, TenantPart
 from schemas.intel import IntelKind
-from schemas.severity import Severity
+from schemas.severity import Severity, Tlp
 from schemas.sharing import shared_indicators, shared_title
 from streams.cli.incident_metrics import incident_metrics
 from streams.reports import incident_graph
@@ -240,3 +240,63 @@ def test_attribution_names_publisher_infrastructure_and_similar_cases_with_how_s
     assert ("infrastructure", "drop.evil.example", "0.90 (1 finding)") in rows
     assert ("infrastructure", "c2.evil.example", "0.70 (1 finding)") in rows
     assert ("similar case", "inc-2", "shares a component, digest or publisher") in rows
+
+
+def test_a_report_is_a_hand_over_summary_first_then_each_part():
+    text = markdown(incident(status="new"))
+    heads = [line.lstrip("# ") for line in text.splitlines() if line.startswith("## ")]
+    assert heads[:2] == ["Summary", "Scope: 1 system of 3 tenants"]
+    for head in ("Timeline", "Containment", "Tasks", "Evidence", "Runbook", "Lessons"):
+        assert head in heads
+    for label in ("What happened", "To whom", "How it is known", "What was done", "What to do now"):
+        assert f"**{label}.** " in text
+    assert "TLP:AMBER+STRICT" in text.splitlines()[2]
+    assert "TLP:RED" in to_html(incident(), Tlp.RED)
+    assert "<svg" in to_html(incident())
+
+
+def test_a_report_has_no_link_to_what_is_hostile():
+    finding = msgspec.structs.replace(
+        examples.finding(),
+        description="fetches https://drop.evil.example/x and asks c2.evil.example",
+        evidence={"url": "https://drop.evil.example/x", "host": "c2.evil.example"},
+    )
+    document = incident(findings=(finding,), title="Beacon to c2.evil.example")
+    for text in (markdown(document).replace("\\", ""), to_html(document)):
+        assert "https://" not in text.replace("http://www.w3.org", "")
+        assert "evil.example" not in text.replace("<wbr>", "")
+        assert "evil[.]example" in text.replace("<wbr>", "")
+
+
+def test_systems_are_counted_once_however_many_components_they_hold():
+    system = examples.alert().systems[0]
+    more = msgspec.structs.replace(system, component="model:hub/tuned", exposure="executed")
+    ((_, how),) = failed_controls(incident(systems=(system, more)))
+    assert "on 1 system before" in how
+
+
+def test_a_place_that_is_not_known_is_not_shown():
+    finding = msgspec.structs.replace(examples.finding(), evidence={"file": None})
+    text = markdown(incident(findings=(finding,)))
+    assert "None" not in text.replace("None.", "")
+
+
+def test_names_in_a_graph_are_cut_where_they_are_the_same():
+    start, end = "model:@acme/registry.acme.example/" + "x" * 60, "y" * 60
+    names = [f"{start}{middle}{end}" for middle in ("-one-", "-two-")]
+    shown = incident_graph.shortened([*names, "short"], 78)
+    assert shown["short"] == "short"
+    assert "-one-" in shown[names[0]]
+    assert "-two-" in shown[names[1]]
+    many = [f"{'a' * 90}{number:03}{'b' * 90}{number % 7}{'c' * 90}" for number in range(50)]
+    cut = incident_graph.shortened(many, 78)
+    assert len(set(cut.values())) == len(many), "no two look alike"
+    assert max(map(len, cut.values())) <= 78
+
+
+def test_a_graph_has_a_legend_of_what_is_in_it():
+    graph = incident_graph.incident_graph(incident())
+    picture = incident_graph.svg(graph)
+    assert ">serving</text>" in picture
+    assert ">staged</text>" not in picture
+    assert "prefers-color-scheme:dark" in picture

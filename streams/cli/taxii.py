@@ -1,0 +1,87 @@
+"""`tidewatch taxii`: serve what is shared with partners by TAXII 2.1."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from schemas.counting import counted
+from schemas.errors import TidewatchError
+from streams.cli.frame import connected_settings, example, new_app
+from streams.cli.output import Format, FormatOption, plain, print_json, print_line
+
+if TYPE_CHECKING:
+    from streams.taxii.config import TaxiiConfig
+
+app = new_app("Serve what is shared with partners by TAXII 2.1.")
+
+
+@app.command(
+    epilog=example(
+        "tidewatch taxii --check taxii.toml",
+        "tidewatch taxii --config taxii.toml",
+    )
+)
+def taxii(
+    *,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="the server's TOML file (deploy/taxii.example.toml)"),
+    ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option("--check", help="say whether this file is valid, and what is missing here"),
+    ] = None,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Serve the topic `intel-share` to the readers that the file names, until stopped.
+
+    There is a collection for each TLP marking; a reader sees those up to its own. It listens on
+    this machine alone, unless the file says otherwise. docs/sharing.md explains it.
+    """
+    from streams.taxii.config import load_config  # noqa: PLC0415 -- only this command
+
+    if check is not None:
+        _check(load_config(check), form)
+        return
+    if config is None:
+        raise TidewatchError("no file is named", where="--config", remedy="give --config FILE")
+    asyncio.run(_run(load_config(config)))
+
+
+def _check(config: TaxiiConfig, form: Format) -> None:
+    from streams.taxii.config import read_tokens  # noqa: PLC0415 -- only this command
+
+    problem = ""
+    try:
+        read_tokens(config)
+    except TidewatchError as error:
+        problem = error.explain()
+    readers = {reader.name: list(map(str, reader.markings)) for reader in config.readers}
+    if form is Format.JSON:
+        print_json({"valid": True, "problems": [problem] if problem else [], "readers": readers})
+    else:
+        print_line(f"valid: {counted(len(readers), 'reader')}")
+        for name, markings in readers.items():
+            print_line(plain(f"  {name} reads TLP {', '.join(markings)}"))
+        if problem:
+            print_line(f"missing  {plain(problem)}")
+    if problem:
+        raise typer.Exit(2)
+
+
+async def _run(config: TaxiiConfig) -> None:
+    from streams.logs import configure_logs  # noqa: PLC0415 -- only this command
+    from streams.taxii.serving import KafkaTaxii  # noqa: PLC0415 -- brings Kafka
+
+    settings = connected_settings()
+    configure_logs(settings, app="taxii")
+    server = KafkaTaxii(settings, config)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await server.run(stop)

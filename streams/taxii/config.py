@@ -1,0 +1,153 @@
+"""The configuration of the TAXII server: where it listens, and who may read what."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from schemas.errors import TidewatchError
+from schemas.severity import Tlp
+from streams.http.listening import Limits, Listen, check_listen
+from streams.http.secrets import Tokens, read_secrets
+from streams.taxii.shelf import DEFAULT_OBJECTS, TLP_ORDER
+
+NAME: Final = re.compile(r"[A-Za-z0-9._@-]{1,64}")
+PORT: Final = 9410
+MOST_PAGE: Final = 10_000
+
+
+class TaxiiConfigError(TidewatchError):
+    """A configuration that is invalid or contradicts itself."""
+
+
+class Reader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A partner or tenant who may read, and up to which marking."""
+
+    name: str
+    """Who it is; the user name, where a client authenticates by password (HTTP Basic)."""
+    token: str
+    """Its secret by reference, `env:NAME` or `file:PATH`; a file has one a line, newest first."""
+    tlp: Tlp
+    """The strictest marking that it may read; all that are less strict as well."""
+
+    @property
+    def markings(self) -> tuple[Tlp, ...]:
+        """The markings that it may read."""
+        return TLP_ORDER[: TLP_ORDER.index(self.tlp) + 1]
+
+
+class Address(Listen, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The address of the server, and its certificates."""
+
+    port: int = PORT
+    """The port; 0 takes a free one, which the log names."""
+
+
+class TaxiiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The configuration of one TAXII server."""
+
+    title: str = "Tidewatch"
+    """What clients show as its name."""
+    contact: str = ""
+    """Whom to ask about it."""
+    url: str = ""
+    """Its address as clients reach it, behind a proxy; by default that of each request."""
+    page: int = 500
+    """Most objects of an answer; a client may ask for fewer."""
+    objects: int = DEFAULT_OBJECTS
+    """Most versions of objects kept in memory for each marking; the oldest go first."""
+    readers: tuple[Reader, ...]
+    """Who may read; nobody else may."""
+    listen: Address = Address()
+    """Where it listens."""
+    limits: Limits = Limits()
+    """What it spends on those who connect."""
+
+
+def read_config(raw: str, where: str = "") -> TaxiiConfig:
+    """Return a configuration.
+
+    Args:
+        raw: TOML.
+        where: Its path, for errors.
+
+    Raises:
+        TaxiiConfigError: With the field that is wrong.
+    """
+    try:
+        config = msgspec.convert(tomllib.loads(raw), TaxiiConfig, dec_hook=_path)
+    except tomllib.TOMLDecodeError as error:
+        raise TaxiiConfigError(
+            "the configuration of the TAXII server is not TOML", where=where, remedy=str(error)
+        ) from None
+    except msgspec.ValidationError as error:
+        raise TaxiiConfigError(
+            f"the configuration of the TAXII server is not valid ({error})",
+            where=where,
+            remedy="compare with deploy/taxii.example.toml",
+        ) from None
+    problem = _contradiction(config)
+    if problem is not None:
+        raise TaxiiConfigError(problem, where=where, remedy="correct it")
+    return config
+
+
+def load_config(path: Path) -> TaxiiConfig:
+    """Return the configuration of a file.
+
+    Raises:
+        TaxiiConfigError: It can't be read, or is not valid.
+    """
+    try:
+        raw = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise TaxiiConfigError(
+            f"the configuration of the TAXII server can't be read ({reason})",
+            where=str(path),
+            remedy="name a file like deploy/taxii.example.toml",
+        ) from error
+    return read_config(raw, str(path))
+
+
+def read_tokens(config: TaxiiConfig) -> Tokens[Reader]:
+    """Return the tokens of the readers.
+
+    Raises:
+        TidewatchError: A secret can't be read, is too short, or is that of two readers.
+    """
+    tokens: Tokens[Reader] = Tokens()
+    for reader in config.readers:
+        where = f"readers.{reader.name}.token"
+        for secret in read_secrets(reader.token, where):
+            tokens.add(secret, reader, where)
+    return tokens
+
+
+def _path(kind: type, value: Any) -> Any:  # noqa: ANN401 -- msgspec's hook
+    if kind is Path:
+        return Path(value).expanduser()
+    raise NotImplementedError
+
+
+def _contradiction(config: TaxiiConfig) -> str | None:
+    """Return what is wrong in a configuration whose types are right."""
+    if not config.readers:
+        return "readers: nobody may read"
+    names = [reader.name for reader in config.readers]
+    for name in names:
+        if not NAME.fullmatch(name):
+            return f"readers: {name!r} has other characters than letters, digits and ._@-"
+    if len(set(names)) != len(names):
+        return "readers: two have the same name"
+    if not 1 <= config.page <= MOST_PAGE:
+        return f"page is not between 1 and {MOST_PAGE}"
+    if config.objects < 1:
+        return "objects is not above 0"
+    if config.url and not config.url.startswith(("https://", "http://")):
+        return "url does not begin with https:// or http://"
+    return check_listen(config.listen, config.limits)

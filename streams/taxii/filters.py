@@ -1,0 +1,175 @@
+"""Reads the filters of a TAXII request, and applies them to what a collection holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+
+from schemas.severity import Tlp
+from streams.http.problems import HttpError
+from streams.taxii.shelf import Entry, Shelf, to_micros
+
+MAX_MATCHES: Final = 100
+"""Most values of one filter."""
+_CURSOR: Final = re.compile(r"[0-9a-z]{1,13}")
+_VERSION_WORDS: Final = frozenset({"first", "last", "all"})
+
+
+class Filters(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client asks for."""
+
+    after: int = -1
+    """Added later than this, in microseconds since 1970."""
+    limit: int
+    ids: frozenset[str] = frozenset()
+    types: frozenset[str] = frozenset()
+    spec_versions: frozenset[str] = frozenset()
+    versions: frozenset[str] = frozenset({"last"})
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of what matches."""
+
+    entries: tuple[Entry, ...]
+    next: str | None = None
+    """The value of `next` that continues it; None: there is no more."""
+
+
+def read_filters(query: Mapping[str, str], *, most: int, object_id: str | None = None) -> Filters:
+    """Return the filters of a request.
+
+    Args:
+        query: The query's parameters; those of no meaning are passed over, as the standard says.
+        most: Most objects of a page, whatever is asked for.
+        object_id: The object that the path names.
+
+    Raises:
+        HttpError: 400: a value can't be understood.
+
+    Source: TAXII 2.1, section 3.4 (filtering) and 3.5 (pagination).
+    """
+    after = -1
+    if "added_after" in query:
+        after = to_micros(_time(query["added_after"], "added_after"))
+    if "next" in query:
+        if not _CURSOR.fullmatch(query["next"]):
+            raise _refused("it is none that this server gave", "next")
+        after = max(after, int(query["next"], 36))
+    ids = _values(query, "match[id]")
+    return Filters(
+        after=after,
+        limit=_limit(query.get("limit"), most),
+        ids=ids if object_id is None else frozenset({object_id}),
+        types=_values(query, "match[type]") if object_id is None else frozenset(),
+        spec_versions=_values(query, "match[spec_version]"),
+        versions=_versions(query),
+    )
+
+
+def _limit(text: str | None, most: int) -> int:
+    if text is None:
+        return most
+    if not (text.isascii() and text.isdigit() and len(text) <= 9) or int(text) < 1:  # noqa: PLR2004 -- digits of a number that no page needs
+        raise _refused("it is no number above 0", "limit")
+    return min(int(text), most)
+
+
+def _values(query: Mapping[str, str], name: str) -> frozenset[str]:
+    values = frozenset(filter(None, query.get(name, "").split(",")))
+    if len(values) > MAX_MATCHES:
+        raise _refused(f"it has more than {MAX_MATCHES} values", name)
+    return values
+
+
+def _versions(query: Mapping[str, str]) -> frozenset[str]:
+    found = _values(query, "match[version]")
+    times = {_canonical(_time(one, "match[version]")) for one in found - _VERSION_WORDS}
+    return (found & _VERSION_WORDS) | times or frozenset({"last"})
+
+
+def _time(text: str, name: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise _refused("it is no time of RFC 3339", name) from None
+    if time.tzinfo is None:
+        raise _refused("it has no time zone", name)
+    return time.astimezone(UTC)
+
+
+def _canonical(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _same_time(version: str) -> str:
+    """Return a version of ours as times are compared."""
+    try:
+        return _canonical(datetime.fromisoformat(version))
+    except ValueError:
+        return version
+
+
+def _refused(what: str, where: str) -> HttpError:
+    return HttpError(HTTPStatus.BAD_REQUEST, what, where=where)
+
+
+def matching(shelf: Shelf, tlp: Tlp, filters: Filters) -> Page:
+    """Return the first page of what a collection has after where the filters begin.
+
+    Args:
+        shelf: All objects.
+        tlp: The collection.
+        filters: What is asked for.
+    """
+    later = shelf.after(tlp, filters.after)
+    return _paged(later, filters, lambda one: _matches(shelf, tlp, filters, one))
+
+
+def versions_of(shelf: Shelf, tlp: Tlp, uid: str, filters: Filters) -> Page:
+    """Return a page of the versions of an object, in the order in which they were added."""
+    known = sorted(shelf.versions(tlp, uid), key=lambda one: one.added)
+    later = (one for one in known if one.added > filters.after)
+    specs = filters.spec_versions
+    return _paged(later, filters, lambda one: not specs or one.spec_version in specs)
+
+
+def _paged(entries: Iterable[Entry], filters: Filters, wanted: Callable[[Entry], bool]) -> Page:
+    found: list[Entry] = []
+    for entry in entries:
+        if not wanted(entry):
+            continue
+        if len(found) == filters.limit:
+            return Page(entries=tuple(found), next=_base36(found[-1].added))
+        found.append(entry)
+    return Page(entries=tuple(found))
+
+
+def _matches(shelf: Shelf, tlp: Tlp, filters: Filters, entry: Entry) -> bool:
+    if filters.ids and entry.id not in filters.ids:
+        return False
+    if filters.types and entry.type not in filters.types:
+        return False
+    if filters.spec_versions and entry.spec_version not in filters.spec_versions:
+        return False
+    asked = filters.versions
+    if "all" in asked:
+        return True
+    versions = shelf.versions(tlp, entry.id)
+    return (
+        ("last" in asked and entry is versions[-1])
+        or ("first" in asked and entry is versions[0])
+        or _same_time(entry.version) in asked
+    )
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
+    return digits or "0"

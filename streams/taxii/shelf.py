@@ -1,0 +1,169 @@
+"""Keeps the STIX objects that partners may read, each version once, in the order they came."""
+
+from __future__ import annotations
+
+import bisect
+import re
+import uuid
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from schemas.documents.stix import TLP_MARKINGS
+from schemas.severity import Tlp
+
+TLP_ORDER: Final = tuple(Tlp)
+"""From what anybody may read to what nobody but the recipient may."""
+DEFAULT_OBJECTS: Final = 200_000
+ID_LIMIT: Final = 256
+_NAMESPACE: Final = uuid.UUID("0b8f4d0e-8c67-5d0a-9d2b-6f6c33a9d1b4")
+_TLP_OF: Final = {marking: tlp for tlp, marking in TLP_MARKINGS.items()}
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_STIX_ID: Final = re.compile(r"[a-z][a-z0-9-]{1,100}--[0-9a-f-]{36}")
+
+
+def collection_id(tlp: Tlp) -> str:
+    """Return the id of the collection of what is marked so: the same on every server."""
+    return str(uuid.uuid5(_NAMESPACE, f"tlp:{tlp}"))
+
+
+def alias(tlp: Tlp) -> str:
+    """Return the readable name of a collection, which works in place of its id."""
+    return f"tlp-{tlp.replace('+', '-')}"
+
+
+def from_micros(micros: int) -> datetime:
+    """Return the time of a number of microseconds since 1970."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def to_micros(time: datetime) -> int:
+    """Return a time as microseconds since 1970."""
+    return (time - _EPOCH) // timedelta(microseconds=1)
+
+
+class _Bundle(msgspec.Struct):
+    objects: list[Any]
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One version of an object."""
+
+    added: int
+    """When it was added, in microseconds since 1970; no two entries have the same."""
+    id: str
+    type: str
+    version: str
+    """`modified`, or `created` of what is never modified."""
+    spec_version: str
+    body: msgspec.Raw
+    """The object as JSON."""
+
+
+class Shelf:
+    """The objects of each collection.
+
+    Bounded: over the limit, the oldest entries go and are counted.
+    """
+
+    def __init__(self, most: int = DEFAULT_OBJECTS) -> None:
+        """Begin empty.
+
+        Args:
+            most: Most versions of objects kept of each collection.
+        """
+        self._most = most
+        self._entries: dict[Tlp, list[Entry]] = {tlp: [] for tlp in TLP_ORDER}
+        self._versions: dict[Tlp, dict[str, list[Entry]]] = {tlp: {} for tlp in TLP_ORDER}
+        self._last = 0
+        self.dropped = 0
+        """Entries that went for room."""
+        self.unreadable = 0
+        """Records that were no bundle, and objects without a marking of ours."""
+
+    def add_bundle(self, raw: bytes | None, timestamp_ms: int) -> None:
+        """Take the objects of a bundle that are new.
+
+        An object is in the collection of its TLP marking. What has none is shown to nobody.
+
+        Args:
+            raw: A record's value.
+            timestamp_ms: When the broker took it.
+        """
+        if raw is None:
+            return
+        try:
+            objects = msgspec.json.decode(raw, type=_Bundle).objects
+        except (msgspec.MsgspecError, RecursionError, UnicodeError):
+            self.unreadable += 1
+            return
+        for item in objects:
+            tlp = _marking(item)
+            if tlp is None:
+                self.unreadable += 1
+                continue
+            self._add(tlp, item, timestamp_ms)
+
+    def _add(self, tlp: Tlp, item: dict[str, Any], timestamp_ms: int) -> None:
+        versions = self._versions[tlp].setdefault(item["id"], [])
+        version = str(item.get("modified") or item.get("created") or "")
+        if any(entry.version == version for entry in versions):
+            return
+        # later than all before, so that a client that asks for what was added since misses nothing
+        self._last = max(timestamp_ms * 1000, self._last + 1)
+        entry = Entry(
+            self._last,
+            item["id"],
+            item["type"],
+            version,
+            str(item.get("spec_version", "2.1")),
+            msgspec.Raw(msgspec.json.encode(item)),
+        )
+        bisect.insort(versions, entry, key=lambda one: one.version)
+        self._entries[tlp].append(entry)
+        if len(self._entries[tlp]) > self._most:
+            self._drop(tlp)
+
+    def _drop(self, tlp: Tlp) -> None:
+        """Remove the oldest tenth of a collection, so that it is seldom done."""
+        entries = self._entries[tlp]
+        gone = entries[: max(1, len(entries) // 10)]
+        del entries[: len(gone)]
+        self.dropped += len(gone)
+        for entry in gone:
+            versions = self._versions[tlp][entry.id]
+            versions.remove(entry)
+            if not versions:
+                del self._versions[tlp][entry.id]
+
+    def after(self, tlp: Tlp, added: int) -> Iterator[Entry]:
+        """Yield the entries of a collection that were added after a time, the oldest first."""
+        entries = self._entries[tlp]
+        start = bisect.bisect_right(entries, added, key=lambda one: one.added)
+        for at in range(start, len(entries)):
+            yield entries[at]
+
+    def versions(self, tlp: Tlp, uid: str) -> tuple[Entry, ...]:
+        """Return the versions of an object, the first version first; none if it is unknown."""
+        return tuple(self._versions[tlp].get(uid, ()))
+
+
+def _marking(item: object) -> Tlp | None:
+    """Return the TLP marking of an object that can be kept, None for any other."""
+    if not isinstance(item, dict):
+        return None
+    uid, kind = item.get("id"), item.get("type")
+    if not isinstance(uid, str) or not isinstance(kind, str) or not _STIX_ID.fullmatch(uid):
+        return None
+    if uid in _TLP_OF:
+        return _TLP_OF[uid]
+    refs = item.get("object_marking_refs")
+    marks = [_TLP_OF[ref] for ref in _texts(refs) if ref in _TLP_OF]
+    # of several the strictest counts
+    return max(marks, key=TLP_ORDER.index, default=None)
+
+
+def _texts(values: object) -> Iterable[str]:
+    return [one for one in values if isinstance(one, str)] if isinstance(values, list) else []
