@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any, Final, TypeVar
@@ -41,7 +41,8 @@ REMEMBERED: Final = 200_000
 _Order = tuple[datetime, str]
 """When a sighting occurred, and the event that reports it."""
 _NO_TIME: Final = datetime.min.replace(tzinfo=UTC)
-_NO_POSITION: Final[Position] = (0, "", 0, 0)
+NO_POSITION: Final[Position] = (0, "", 0, 0)
+"""Of an event that came by no topic."""
 _HOUR_MS: Final = 3_600_000
 _SAID: Final = attrgetter(
     *(
@@ -64,6 +65,34 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     publisher: str | None = None
 
 
+class LastSent:
+    """The sighting of one system and component that was sent last."""
+
+    __slots__ = ("has", "order", "position", "said")
+
+    def __init__(self, has: object, said: object, order: _Order, position: Position) -> None:
+        """Set it.
+
+        Args:
+            has: Version and digest.
+            said: The day and all fields but event and time; None: forgotten.
+            order: When it occurred, and the event that reports it.
+            position: Where its record lies.
+        """
+        self.has = has
+        self.said = said
+        self.order = order
+        self.position = position
+
+    def holds(self, order: _Order, position: Position) -> bool:
+        """Return whether it was sent, was not forgotten, and is no later than this."""
+        return self.said is not None and self.order <= order and self.position <= position
+
+    def covers(self, said: object, order: _Order, position: Position) -> bool:
+        """Return whether a sighting says the same, and nothing earlier."""
+        return self.said == said and self.order <= order and self.position <= position
+
+
 class SightingDeduplicator:
     """Remembers which sightings were sent to the ledger, so that each is sent once per event-day.
 
@@ -76,7 +105,7 @@ class SightingDeduplicator:
         """Start empty; remember at most `limit` sightings."""
         self._limit = limit
         self._seen: OrderedDict[Any, tuple[_Order, Position]] = OrderedDict()
-        self._last: OrderedDict[Any, tuple[Any, Any, _Order, Position]] = OrderedDict()
+        self._last: OrderedDict[Any, LastSent] = OrderedDict()
         self._noted: list[tuple[OrderedDict[Any, Any], Any]] = []
 
     def begin(self) -> Callable[[], None]:
@@ -90,7 +119,9 @@ class SightingDeduplicator:
 
         def forget() -> None:
             for known, key in noted:
-                known.pop(key, None)
+                gone = known.pop(key, None)
+                if isinstance(gone, LastSent):
+                    gone.said = None
 
         return forget
 
@@ -100,9 +131,16 @@ class SightingDeduplicator:
         A system that returns to a version of the same day is news: it differs from what was sent
         last, which is how the ledger sees a rollback or a recurrence.
         """
+        return self.noted(sighting)[0]
+
+    def noted(self, sighting: Sighting) -> tuple[bool, LastSent]:
+        """Return whether a sighting is news, and what holds it until another takes its place.
+
+        As long as the second covers what a later event says, that event is no news.
+        """
         said = (sighting.occurred_at.date(), _SAID(sighting))
         order = (sighting.occurred_at, sighting.event_id)
-        position = sighting.appended or _NO_POSITION
+        position = sighting.appended or NO_POSITION
         place = (
             sighting.tenant,
             sighting.system,
@@ -115,24 +153,26 @@ class SightingDeduplicator:
         if last is not None:
             self._last.move_to_end(place)
             # The usual case: the same once more.
-            if last[1] == said and last[2] <= order and last[3] <= position:
-                return False
+            if last.covers(said, order, position):
+                return False, last
         has = (sighting.version, sighting.digest)
-        changed = last is not None and last[0] != has
-        self._last[place] = (has, said, order, position)
+        changed = last is not None and last.has != has
+        if last is not None:
+            last.said = None
+        last = self._last[place] = LastSent(has, said, order, position)
         self._noted += ((self._last, place), (self._seen, said))
         if len(self._last) > self._limit:
-            self._last.popitem(last=False)
-        return self._note(said, order, position) or changed
+            self._last.popitem(last=False)[1].said = None
+        return self._note(said, order, position) or changed, last
 
     def is_new_source(self, event: Event[Any]) -> bool:
         """Return whether the source sent nothing else within the hour of the event's arrival."""
         key = (event.tenantid, event.source, event.received_ms // _HOUR_MS)
-        return self._note(key, (_NO_TIME, ""), _NO_POSITION)
+        return self._note(key, (_NO_TIME, ""), NO_POSITION)
 
     def is_new_tenant(self, tenant: str) -> bool:
         """Return whether nothing of the tenant was noted yet."""
-        return self._note((tenant,), (_NO_TIME, ""), _NO_POSITION)
+        return self._note((tenant,), (_NO_TIME, ""), NO_POSITION)
 
     def _note(self, key: Any, order: _Order, position: Position) -> bool:  # noqa: ANN401 -- hashable
         known = self._seen.get(key)
@@ -237,8 +277,10 @@ def findings_of(event: Event[Any], outcome: Outcome, context: Context) -> tuple[
 
 
 def _bind(
-    event: Event[Any], detections: Iterable[Detection], context: Context
+    event: Event[Any], detections: Collection[Detection], context: Context
 ) -> tuple[Finding, ...]:
+    if not detections:
+        return ()
     findings = {
         finding.id: finding
         for finding in (
@@ -296,6 +338,7 @@ def outcome_messages(
     *,
     stage: str = "event",
     final: bool = True,
+    news: Iterable[Sighting] | None = None,
 ) -> Iterator[Message]:
     """Yield the records of the checks of one event.
 
@@ -306,14 +349,15 @@ def outcome_messages(
         deduplicator: The sightings that this agent has sent already.
         stage: event, or scan for the results of slow work.
         final: No further assessment of this event follows, so its completeness counts.
+        news: The sightings to send; by default those of the outcome that are news.
     """
     findings = findings_of(event, outcome, context)
     assessment = assessment_of(
         event, outcome.checks, tuple(finding.id for finding in findings), stage, final=final
     )
-    for sighting in outcome.sightings:
-        if deduplicator.is_news(sighting):
-            yield sighting_message(sighting)
+    if news is None:
+        news = filter(deduplicator.is_news, outcome.sightings)
+    yield from map(sighting_message, news)
     for finding in findings:
         yield from finding_messages(finding)
     for finding in _bind(event, outcome.withheld, context):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -39,6 +40,7 @@ INCIDENTS: Final = f"{SOURCE}/incidents"
 _ENCODER: Final = msgspec.json.Encoder()
 
 
+@lru_cache(4096)
 def _routing(**attributes: str) -> tuple[Header, ...]:
     """Return headers by which a consumer routes a record without reading its value.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+import msgspec
 
 from agents.checking import (
     CheckingAgent,
@@ -12,10 +14,13 @@ from agents.checking import (
     outcome_messages,
     policy_notice,
 )
-from agents.checks.packages.check import check_packages
+from agents.checks.packages.check import outcome_of
+from agents.checks.packages.judgements import Judgements
+from agents.checks.packages.seen import sightings
 from agents.checks.required import with_required
 from agents.domain.component_keys import event_key
 from agents.domain.knowledge import Knowledge
+from agents.install_sightings import InstallSightings
 from agents.ports import Message
 from schemas.components import component_key, tenant_scoped
 from schemas.events import Event, PackageInstall
@@ -36,11 +41,37 @@ def install_context(event: Event[PackageInstall]) -> Context:
 def package_install_agent(knowledge: Knowledge) -> CheckingAgent[PackageInstall]:
     """Return the agent that checks package installs with this knowledge."""
     deduplicator = SightingDeduplicator()
+    return checking_agent(install_check(knowledge, deduplicator), deduplicator)
+
+
+def install_check(
+    knowledge: Knowledge, deduplicator: SightingDeduplicator, *, remember: bool = True
+) -> Callable[[Event[PackageInstall]], Iterator[Message]]:
+    """Return the function that checks an install and yields its records.
+
+    Args:
+        knowledge: Facts and policies.
+        deduplicator: The sightings that were sent already.
+        remember: Whether what was concluded of one install serves the next; the records are the
+            same.
+    """
+    judgements = Judgements(knowledge) if remember else Judgements(knowledge, limit=0)
+    unsent = InstallSightings(deduplicator) if remember else InstallSightings(deduplicator, limit=0)
 
     def check(event: Event[PackageInstall]) -> Iterator[Message]:
         policy = knowledge.policy(event.tenantid)
-        outcome = with_required(check_packages(event, knowledge), policy, "", final=True)
+        judgement = judgements.of(event, policy)
+        outcome = outcome_of(event, judgement, policy)
+        context = install_context(event)
         yield from policy_notice(event.tenantid, policy, deduplicator)
-        yield from outcome_messages(event, outcome, install_context(event), deduplicator)
+        if policy.required_checks:
+            # each sighting has the results of the event
+            seen = tuple(sightings(event, judgement.seen, judgement.attested))
+            outcome = msgspec.structs.replace(outcome, sightings=seen)
+            outcome = with_required(outcome, policy, "", final=True)
+            yield from outcome_messages(event, outcome, context, deduplicator)
+        else:
+            news = unsent.news(event, judgement)
+            yield from outcome_messages(event, outcome, context, deduplicator, news=news)
 
-    return checking_agent(check, deduplicator)
+    return check

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -21,7 +22,8 @@ from schemas.events import (
     PipelineRun,
     RegistryPush,
 )
-from schemas.reading import decode_as
+from schemas.install_decoder import InstallDecoder
+from schemas.reading import Decoder, decode_as
 
 STRUCTURED: Final = b"application/cloudevents"
 JSON: Final = "application/json"
@@ -49,9 +51,9 @@ class _Structured(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 _ENVELOPE: Final = msgspec.json.Decoder(_Structured)
 _IDENTITY: Final = ("id", "source", "type", "tenantid")
-_BY_TYPE: Final[dict[str, msgspec.json.Decoder[Any]]] = {
+_BY_TYPE: Final[dict[str, Decoder[Any]]] = {
     TYPE_REGISTRY_PUSH: msgspec.json.Decoder(RegistryPush),
-    TYPE_PACKAGE_INSTALL: msgspec.json.Decoder(PackageInstall),
+    TYPE_PACKAGE_INSTALL: InstallDecoder(),
     TYPE_PIPELINE_RUN: msgspec.json.Decoder(PipelineRun),
 }
 _DATA: Final = {name.rpartition(".v")[0]: decoder for name, decoder in _BY_TYPE.items()}
@@ -221,7 +223,7 @@ def _check_lengths(envelope: _Structured) -> None:
             )
 
 
-def _decoder(kind: str) -> msgspec.json.Decoder[Any]:
+def _decoder(kind: str) -> Decoder[Any]:
     match = _TYPE.fullmatch(kind)
     if match is None or match["name"] not in _DATA:
         raise UnreadableRecordError(reasons.UNKNOWN_TYPE, f"type {kind[:100]!r}")
@@ -276,11 +278,12 @@ def binary_headers(
         causation: The record that caused it.
         extra: More headers, for instance a signature.
     """
+    of_source, of_type, of_content = _constant(source, type, content_type)
     headers = [
         _SPECVERSION,
         ("ce_id", id.encode()),
-        ("ce_source", source.encode()),
-        ("ce_type", type.encode()),
+        of_source,
+        of_type,
         *(() if time is None else (("ce_time", format_time(time).encode()),)),
         ("ce_tenantid", tenant.encode()),
     ]
@@ -290,8 +293,18 @@ def binary_headers(
         headers.append(("ce_correlationid", correlation.encode()))
     if causation:
         headers.append(("ce_causationid", causation.encode()))
-    headers.append(("content-type", content_type.encode()))
+    headers.append(of_content)
     return (*headers, *extra)
+
+
+@lru_cache(256)
+def _constant(source: str, kind: str, content_type: str) -> tuple[Header, Header, Header]:
+    """Return the headers that all records of one kind have alike."""
+    return (
+        ("ce_source", source.encode()),
+        ("ce_type", kind.encode()),
+        ("content-type", content_type.encode()),
+    )
 
 
 def format_time(time: datetime) -> str:

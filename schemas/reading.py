@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -11,9 +11,17 @@ from schemas import dead_letters as reasons
 from schemas.errors import UnreadableRecordError
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-def decode_as(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw, reason: str) -> T:
+class Decoder(Protocol[T_co]):
+    """Decodes JSON text as one type; raises what `msgspec.json.Decoder` raises."""
+
+    def decode(self, raw: bytes | msgspec.Raw, /) -> T_co:
+        """Return the value."""
+
+
+def decode_as(decoder: Decoder[T], raw: bytes | msgspec.Raw, reason: str) -> T:
     """Decode JSON.
 
     Args:

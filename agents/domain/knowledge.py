@@ -11,6 +11,10 @@ from schemas.policy import Policy, default_policy
 class Knowledge(Protocol):
     """The queries a check may make."""
 
+    @property
+    def revision(self) -> int:
+        """Another number after each change of the facts."""
+
     def fact(self, key: str) -> IntelFact | None:
         """Return what is known of a component key."""
 
@@ -23,6 +27,7 @@ class MemoryKnowledge:
 
     def __init__(self) -> None:
         """Start knowing nothing."""
+        self.revision = 0
         self._facts: dict[str, IntelFact] = {}
         self._policies: dict[str, Policy] = {}
 
@@ -36,6 +41,7 @@ class MemoryKnowledge:
 
     def set_fact(self, key: str, fact: IntelFact | None) -> None:
         """Learn a fact, or forget it (None: a tombstone)."""
+        self.revision += 1
         if fact is None:
             self._facts.pop(key, None)
         else:

@@ -26,18 +26,16 @@ Headers = list[tuple[str, bytes]]
 
 def checking() -> Callable[[bytes, Headers, int], Iterator[Message]]:
     """Return what reads, validates and checks one install and yields the records that go out."""
-    from agents.checking import SightingDeduplicator, outcome_messages  # noqa: PLC0415 -- the bare loop has none
-    from agents.checks.packages.check import check_packages  # noqa: PLC0415
+    from agents.checking import SightingDeduplicator  # noqa: PLC0415 -- the bare loop has none
     from agents.domain.knowledge import MemoryKnowledge  # noqa: PLC0415
-    from agents.package_install import install_context  # noqa: PLC0415
+    from agents.package_install import install_check  # noqa: PLC0415
     from schemas.cloudevents import read_event  # noqa: PLC0415
 
-    told, knowledge = SightingDeduplicator(), MemoryKnowledge()
+    of_event = install_check(MemoryKnowledge(), SightingDeduplicator())
 
     def check(value: bytes, headers: Headers, timestamp_ms: int) -> Iterator[Message]:
         event = read_event(value, headers, timestamp_ms=timestamp_ms, max_bytes=MAX_BYTES)
-        outcome = check_packages(event, knowledge)
-        return outcome_messages(event, outcome, install_context(event), told)
+        return of_event(event)
 
     return check
 

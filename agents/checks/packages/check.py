@@ -29,6 +29,7 @@ from schemas.components import component_key
 from schemas.counting import counted
 from schemas.events import Event, Package, PackageInstall
 from schemas.intel import IntelKind
+from schemas.policy import Policy
 from schemas.severity import Severity, Status
 
 YOUNG: Final = timedelta(days=30)
@@ -40,6 +41,17 @@ _EMPTY: Final[dict[int, str]] = {}
 _SHOWN: Final = 20
 PATHS_LIMIT: Final = 200
 """Findings of one event whose paths are shown."""
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """What the checks of an install say, whatever system it was installed on."""
+
+    checks: tuple[Check, ...]
+    found: tuple[Detection, ...] = ()
+    """Before the tenant's suppressions."""
+    seen: tuple[Seen, ...] = ()
+    attested: dict[int, str] = {}
+    """Verified publishers by place in `seen`."""
 
 
 def check_packages(event: Event[PackageInstall], knowledge: Knowledge) -> Outcome:
@@ -55,12 +67,36 @@ def check_packages(event: Event[PackageInstall], knowledge: Knowledge) -> Outcom
     Returns:
         Checks, detections, and one sighting for each package and for each digest.
     """
+    policy = knowledge.policy(event.tenantid)
+    judgement = judge(event, knowledge, policy)
+    return msgspec.structs.replace(
+        outcome_of(event, judgement, policy),
+        sightings=tuple(sightings(event, judgement.seen, judgement.attested)),
+    )
+
+
+def outcome_of(event: Event[PackageInstall], judgement: Judgement, policy: Policy) -> Outcome:
+    """Return checks and unsuppressed detections of a judgement, without sightings."""
+    found = judgement.found
+    if found:
+        found = unsuppressed(found, policy.suppressions, event.time.date())
+    return Outcome(checks=judgement.checks, detections=found)
+
+
+def judge(event: Event[PackageInstall], knowledge: Knowledge, policy: Policy) -> Judgement:
+    """Run the checks of an install.
+
+    Args:
+        event: The install. Of it count the packages, requirements, lock and indexes, its tenant,
+            and its time where a package says when it was uploaded.
+        knowledge: Facts.
+        policy: The tenant's; of it count `internal` and `trusted`.
+    """
     data = event.data
     tenant = event.tenantid
     if data.ecosystem.lower() not in _ECOSYSTEMS:
         detail = f"packages of {data.ecosystem[:40]} are not checked"
-        return Outcome(checks=(Check(name="ecosystem", status=Status.INCOMPLETE, detail=detail),))
-    policy = knowledge.policy(tenant)
+        return Judgement(checks=(Check(name="ecosystem", status=Status.INCOMPLETE, detail=detail),))
     seen = [see(package, policy, tenant) for package in data.packages]
     lines = read_lines(data.requirements) if data.requirements else []
     checks: list[Check] = []
@@ -112,11 +148,7 @@ def check_packages(event: Event[PackageInstall], knowledge: Knowledge) -> Outcom
         check = _tree_check(found, seen, knowledge, tree)
         if check is not None:
             checks.append(check)
-    return Outcome(
-        checks=tuple(checks),
-        detections=unsuppressed(found, policy.suppressions, event.time.date()),
-        sightings=tuple(sightings(event, seen, attested)),
-    )
+    return Judgement(checks=tuple(checks), found=tuple(found), seen=tuple(seen), attested=attested)
 
 
 def _verdict(entry: Seen, knowledge: Knowledge) -> bool | None:

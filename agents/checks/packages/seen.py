@@ -131,6 +131,11 @@ def _id(hashed: bytes) -> str:
     return f"obs-{sha256(hashed).hexdigest()[:ID_HEX_DIGITS]}"
 
 
+def seen_on(event: Event[PackageInstall]) -> str:
+    """Return the system that an install's sightings name."""
+    return event.data.system or event.data.image or event.subject
+
+
 def sightings(
     event: Event[PackageInstall], seen: Sequence[Seen], attested: dict[int, str]
 ) -> list[Sighting]:
@@ -143,7 +148,7 @@ def sightings(
     """
     data = event.data
     tenant, occurred = event.tenantid, event.time
-    system = data.system or data.image or event.subject
+    system = seen_on(event)
     # The ids are those of `stable_id("obs", tenant, day, key, version, digest, system)`. What the
     # packages of an event share, or have in common with other events, is encoded once.
     head = b"".join(map(length_prefixed, ("obs", tenant, _day(occurred))))
