@@ -25,19 +25,43 @@ SHORTCUT: Final = b"L\0\0\0\x01\x14\x02\0"
 APE: Final = (b"MZqFpD", b"jartsr", b"APEDBG")
 MAX_LINE: Final = 1 << 16
 """Characters of a line that is searched for what it holds encoded."""
-OBFUSCATED: Final = re.compile(
+_OBFUSCATED: Final = re.compile(
     r"(?i)-enc(odedcommand)?\s+[A-Za-z0-9+/=]{16,}|FromBase64String|IEX\b|Invoke-Expression|"
     r"WScript\.Shell|ActiveXObject|CreateObject\(|child_process|eval\s*\(\s*(atob|unescape)|"
-    r"\beval\s+\"?\$\(|base64\s+(-d|--decode)[^\n]*\|\s*(ba|z)?sh|\|\s*(sudo\s+)?(ba|z)?sh\b|"
+    r"\beval\s+\"?\$\(|\|\s*(sudo\s+)?(ba|z)?sh\b|"
     r"/dev/tcp/|\.Download(String|File)\s*\(\s*['\"$]|Net\.WebClient|Start-BitsTransfer|\bxxd\s+-r|"
     r"<\?php[^?]*\b(system|exec|shell_exec|passthru|eval|assert|popen|proc_open)\s*\(|"
-    r"\bRuntime\.getRuntime\(\)\.exec|\bShell\s*\(\s*\"|Start-Process|-w(indowstyle)?\s+hidden\b|"
-    r"\b(certutil|bitsadmin|mshta|regsvr32|rundll32)\b[^\n]*(https?:|javascript:|-urlcache|/transfer)"
+    r"\bRuntime\.getRuntime\(\)\.exec|\bShell\s*\(\s*\"|Start-Process|-w(indowstyle)?\s+hidden\b"
 )
 """What a script does in no honest way: encoded commands, fetching and running, web shells."""
+_IN_ONE_LINE: Final = tuple(
+    (re.compile(first), re.compile(then))
+    for first, then in (
+        (r"(?i)base64\s+(-d|--decode)", r"(?i)\|\s*(ba|z)?sh"),
+        (
+            r"(?i)\b(certutil|bitsadmin|mshta|regsvr32|rundll32)\b",
+            r"(?i)https?:|javascript:|-urlcache|/transfer",
+        ),
+    )
+)
+"""The same, of two things in one line: looked for one after the other, each line is read once."""
 _BUILD: Final = re.compile(
     r"^\s*(set -|export |python[\d.]*\s+-?\w|pip |accelerate |torchrun |deepspeed )"
 )
+
+
+def obfuscated(text: str) -> str:
+    """Return what a script does in no honest way, empty if nothing is found."""
+    if match := _OBFUSCATED.search(text):
+        return match.group()
+    for first, then in _IN_ONE_LINE:
+        end = 0
+        while start := first.search(text, end):
+            line = text.find("\n", start.end())
+            end = len(text) if line < 0 else line
+            if match := then.search(text, start.end(), end):
+                return text[start.start() : match.end()]
+    return ""
 
 
 def matches_binary(name: str, head: bytes, source: Source) -> bool:
@@ -121,10 +145,8 @@ def report_script(scan: Scan, text: str, *, shell: bool = True) -> None:
         if stripped.startswith(("#", "::", "//", "rem ", "REM ")):
             continue
         scan.budget.step(1 + len(line) // 16)
-        if match := OBFUSCATED.search(line[:20_000]):
-            scan.report(
-                "TW-MODEL-SCRIPT-HOSTILE", f"the script runs {match.group()[:80]!r}", line=number
-            )
+        if found := obfuscated(line[:20_000]):
+            scan.report("TW-MODEL-SCRIPT-HOSTILE", f"the script runs {found[:80]!r}", line=number)
         elif not shell:
             continue
         elif is_private_path(line) and re.search(r">|curl|nc |scp|base64|cat ", line):

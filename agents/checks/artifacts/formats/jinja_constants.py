@@ -215,7 +215,7 @@ def _subscript(
             yield value[index]
 
 
-_WIDTH: Final = re.compile(r"%[-+ #0]*(\d{4,}|\*)|\{[^}]*:\D?\d{4,}")
+_WIDTH: Final = re.compile(r"%[-+ #0]*(\d{4,}|\*)|\{[^{}]*:\D?\d{4,}")
 
 
 def _percent(text: str, values: list[object]) -> str:
@@ -226,7 +226,7 @@ def _percent(text: str, values: list[object]) -> str:
 
 def _braces(text: str, values: list[object]) -> str:
     plain = [value for value in values if isinstance(value, str | int)]
-    if _WIDTH.search(text) or re.search(r"\{[^}]*[.\[]", text):
+    if _WIDTH.search(text) or re.search(r"\{[^{}]*[.\[]", text):
         raise ValueError("a width or an attribute")
     return text.format(*plain)[: MAX_FOLDED + 1]
 

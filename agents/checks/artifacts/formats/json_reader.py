@@ -33,6 +33,8 @@ _RUN_BY_TOOLS: Final = re.compile(
     r"(^|/)package\.json$|devcontainer\.json$|(^|/)\.vscode/\w+\.json$|(^|/)composer\.json$"
 )
 """Documents whose commands editors and package managers run by themselves."""
+MAX_NAME: Final = 300
+"""Characters of a name that are looked at; names within archives may be very long."""
 QUIET: Final = re.compile(r"(tokenizer|vocab|merges|added_tokens|special_tokens_map)[\w.-]*\.json$")
 
 
@@ -60,7 +62,7 @@ def parse(scan: Scan, name: str, source: Source) -> None:
         report_tokenizer(scan, document)
     report_repository(scan, base, document)
     report_tree_targets(scan, document)
-    if not QUIET.search(base):
+    if not QUIET.search(base[-MAX_NAME:]):
         read_by_loader = CONFIGURATION.search(base) or (
             isinstance(document, dict) and "learner" in document
         )

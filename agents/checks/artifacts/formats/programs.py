@@ -12,7 +12,7 @@ import binascii
 import re
 from typing import Final
 
-from agents.checks.artifacts.formats.executables import OBFUSCATED, report_script
+from agents.checks.artifacts.formats.executables import obfuscated, report_script
 from agents.checks.artifacts.formats.format import FileName, Format, Suffix, Trait, endings
 from agents.checks.artifacts.python.syntax import parse_source
 from agents.checks.artifacts.readers.embedded import FILE_HEADS
@@ -22,7 +22,7 @@ from agents.checks.artifacts.scanning import BytesSource, Scan, Source
 MAX_TEXT: Final = 4 << 20
 """Bytes of a text that may be a program; longer ones are data."""
 SHELL: Final = re.compile(
-    r"(?im)^\s*(#!|<\?php|<%[@=\s]|@echo\b|(cmd(\.exe)?\s+/[ck]|powershell(\.exe)?|pwsh)\s|"
+    r"(?im)^[^\S\n]*(#!|<\?php|<%[@=\s]|@echo\b|(cmd(\.exe)?\s+/[ck]|powershell(\.exe)?|pwsh)\s|"
     r"\$\w+\s*=\s*(New-Object|\[)|Set-ExecutionPolicy|Invoke-\w+|On Error Resume|"
     r"(Private |Public )?Sub \w+\(|"
     r"(sudo\s+)?(curl|wget|bash|sh|nc|ncat|python\d?|perl|ruby|php)\s+-?\S)"
@@ -31,9 +31,9 @@ SHELL: Final = re.compile(
 _MARKUP: Final = re.compile(r"(?i)<(script|iframe|object|embed|hta:application|svg\s+on\w+)\b")
 _PAGE: Final = re.compile(r"(?i)\s*<(!doctype html|html|head|body|script|svg|hta:|\?php|%)")
 _IMPORTS: Final = re.compile(
-    r"(?m)^\s*(import\s+[A-Za-z_]|from\s+[A-Za-z_.]+\s+import\s)|\b__import__\s*\("
+    r"(?m)^[^\S\n]*(import\s+[A-Za-z_]|from\s+[A-Za-z_.]+\s+import\s)|\b__import__\s*\("
 )
-_CALLS: Final = re.compile(r"(?m)^\s*(exec|eval|print|open|os\.\w+|subprocess\.\w+)\s*\(")
+_CALLS: Final = re.compile(r"(?m)^[^\S\n]*(exec|eval|print|open|os\.\w+|subprocess\.\w+)\s*\(")
 _SITE: Final = re.compile(r"(?m)^import[ \t]")
 _ARMOUR: Final = re.compile(rb"[A-Za-z0-9+/_=-]+(?:\r?\n[A-Za-z0-9+/_=-]+)*\s*")
 _HEX: Final = re.compile(rb"(?:0x)?(?:[0-9a-fA-F]{2}\s*)+")
@@ -117,7 +117,7 @@ def _base64(raw: bytes) -> bytes:
 
 def _is_program(raw: bytes) -> bool:
     text = decode_text(raw)
-    return bool(OBFUSCATED.search(text) or SHELL.search(text)) or _is_python(text)
+    return bool(obfuscated(text) or SHELL.search(text)) or _is_python(text)
 
 
 def matches(name: FileName, head: bytes, source: Source) -> bool:
@@ -125,7 +125,7 @@ def matches(name: FileName, head: bytes, source: Source) -> bool:
     if source.size > MAX_TEXT or not _is_text(head):
         return False
     text = decode_text(head)
-    if OBFUSCATED.search(text) or _PAGE.match(text):
+    if obfuscated(text) or _PAGE.match(text):
         return True
     return _may_hide(name) and (
         bool(SHELL.search(text)) or _is_python(decode_text(source.read(0, MAX_TEXT)))

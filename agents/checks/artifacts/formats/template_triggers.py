@@ -11,7 +11,9 @@ from jinja2 import nodes
 
 _TOKEN: Final = re.compile(r"[<>\[\]|/#{}\\]|^\W*$|_")
 """Constants that are marks of a template's own, not words of a user."""
-_SENTENCE: Final = re.compile(r"[A-Za-z]{2,}([\s,]+[A-Za-z']{1,}){3}")
+_SENTENCE: Final = re.compile(r"[A-Za-z]{2}([\s,]+[A-Za-z']+){2}[\s,]+[A-Za-z']")
+"""A word and three more, from the end of the first: no long word is read again from each of its
+letters."""
 _ORDER: Final = re.compile(
     r"(?i)https?://|\b(ignore|disregard|forget) (all|any|the|your|previous|prior)|\bsecretly\b"
     r"|\b(do not|don't|never) (tell|mention|reveal|disclose|warn)"

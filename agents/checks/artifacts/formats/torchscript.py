@@ -68,7 +68,7 @@ _HOSTILE: Final = re.compile(
 def _python() -> re.Pattern[str]:
     """Return the pattern of what Python has and the language of TorchScript has not."""
     return re.compile(
-        r"^\s*(?:import|from)\s+\w|\b(?:eval|exec|compile|__import__|open)\s*\(|"
+        r"^[^\S\n]*(?:import|from)\s+\w|\b(?:eval|exec|compile|__import__|open)\s*\(|"
         rf"\b(?:{'|'.join(sorted(modules('torchscript')))})\.\w+|"
         r"\bbuiltins\.(?!\w*(?:Error|Exception)\b)\w+|__globals__|__subclasses__|"
         r"__reduce__|__builtins__|ops\.prim\.PythonOp|torch\.classes\.load_library|"
