@@ -7,6 +7,8 @@ import sysconfig
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from agents.checks.artifacts.files import scan_descriptor
 from schemas.severity import Verdict
 
@@ -26,6 +28,7 @@ def model_like_files():
             yield path
 
 
+@pytest.mark.slow
 def test_files_of_installed_packages_are_not_taken_for_hostile():
     verdicts = Counter()
     malicious, suspicious = [], []

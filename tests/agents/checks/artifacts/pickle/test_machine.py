@@ -104,6 +104,7 @@ def test_any_bytes_end_without_an_error(raw, protocol):
     assert end.stopped or end.reason
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(value=values(), place=st.integers(0, 10_000), byte=st.integers(0, 255))
 def test_a_changed_byte_ends_without_an_error(value, place, byte):

@@ -151,6 +151,7 @@ def test_a_bomb_ends_without_harm(sandbox, layers):
     assert sandbox.scan_bytes("b.pkl", pickle.dumps([1])).verdict is Verdict.CLEAN
 
 
+@pytest.mark.slow
 def test_too_little_memory_ends_incomplete():
     with Sandbox(Limits(memory_bytes=200 << 20)) as sandbox:
         raw = b"\x80\x04(" + b"N" * (16 << 20) + b"l."
