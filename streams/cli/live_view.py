@@ -32,6 +32,9 @@ _COMMANDS: Final = frozenset({Channel.CONTAINMENT_COMMANDS, Channel.CONTAINMENT_
 MAX_SHOWN: Final = 5_000
 """Alerts and commands kept for the view; older ones are dropped and counted."""
 
+MAX_INDICATORS: Final = 200_000
+"""Indicators that are told apart; the view counts no further."""
+
 
 class _Record(Protocol):
     """The part of a consumed record that the view reads."""
@@ -145,13 +148,17 @@ class View:
 class Follower:
     """Reads the output topics into a view, without a consumer group."""
 
-    def __init__(self, settings: Settings, began: float | None = None) -> None:
+    def __init__(
+        self, settings: Settings, began: float | None = None, *, last: int | None = None
+    ) -> None:
         """Follow what `settings` name; nothing is read before `run`.
 
         Args:
             settings: The broker and the topics.
             began: The monotonic time that alerts are timed from; now, if None.
+            last: Begin so many records before the end of each partition; None: with the oldest.
         """
+        self._last = last
         self.view = View()
         self._settings = settings
         self._began = time.monotonic() if began is None else began
@@ -169,6 +176,11 @@ class Follower:
         )
         await client.start()
         try:
+            if self._last is not None:
+                ends = await client.end_offsets(client.assignment())
+                starts = await client.beginning_offsets(client.assignment())
+                for partition, end in ends.items():
+                    client.seek(partition, max(starts[partition], end - self._last))
             while True:
                 fetched = await client.getmany(timeout_ms=100)
                 for records in fetched.values():
@@ -191,7 +203,7 @@ class Follower:
         """
         view = self.view
         view.counts[channel] = view.counts.get(channel, 0) + 1
-        if channel is Channel.IOCS and record.key:
+        if channel is Channel.IOCS and record.key and len(view.indicators) < MAX_INDICATORS:
             view.indicators.add(record.key)
         if record.value is None:
             return

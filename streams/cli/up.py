@@ -18,14 +18,12 @@ from schemas.counting import counted
 from schemas.errors import TidewatchError
 from streams.cli.frame import PortOption, example, new_app
 from streams.cli.instance import Instance
-from streams.cli.output import Format, FormatOption, plain, print_json, print_line, print_table
+from streams.cli.output import Format, FormatOption, print_json, print_line, print_table
 from streams.cli.workers import Workers
 from streams.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from rich.console import RenderableType
 
     from streams.cli.live_view import Follower, View
     from streams.demo import Story
@@ -39,9 +37,6 @@ REPLAY_LIMIT_SECONDS: Final = 600.0
 ORPHAN_SECONDS: Final = 10.0
 """How long a worker whose `up` was killed may take to end."""
 BATCH: Final = 200
-OTHER_ROWS: Final = 12
-"""Lines of the live view that are no alert and no command."""
-LEAST_ROWS: Final = 3
 
 
 @app.command(
@@ -160,11 +155,18 @@ def _broker(
         jars=jars,
         guarded=True,
     )
+    _starting("Kafka")
     bootstrap = broker.start()
     try:
         yield with_password(settings.model_copy(update={"kafka": bootstrap}))
     finally:
         broker.stop()
+
+
+def _starting(what: str) -> None:
+    """Say on a terminal what is waited for: the view begins once it can be drawn."""
+    if sys.stdout.isatty():
+        typer.echo(f"starting {what} …", err=True)
 
 
 def _refuse_workers(state: Path) -> None:
@@ -200,7 +202,8 @@ async def _watch(
     ends: bool,
     began: float,
 ) -> View:
-    from streams.cli.live_view import Follower  # noqa: PLC0415 -- brings the Kafka client
+    from streams.cli.live_screen import show  # noqa: PLC0415 -- brings the Kafka client
+    from streams.cli.live_view import Follower  # noqa: PLC0415 -- the same
     from streams.kafka.topics import ensure_topics  # noqa: PLC0415 -- the same
 
     await ensure_topics(settings)
@@ -216,7 +219,13 @@ async def _watch(
         if ends:
             await _until_settled(follower, feeding, background, workers, stop)
         else:
-            await _show(follower, feeding, background, workers, stop, began)
+            await show(
+                follower,
+                stop,
+                began,
+                broker=str(settings.kafka),
+                check=lambda: _raise_ended(feeding, background, workers),
+            )
     finally:
         feeding.cancel()
         for task in background:
@@ -282,79 +291,6 @@ def _raise_ended(
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             raise error
     workers.check()
-
-
-async def _show(
-    follower: Follower,
-    feeding: asyncio.Future[None],
-    background: Sequence[asyncio.Future[None]],
-    workers: Workers,
-    stop: asyncio.Event,
-    began: float,
-) -> None:
-    from rich.live import Live  # noqa: PLC0415 -- only on a terminal
-
-    with Live(render(follower.view, began), refresh_per_second=4, screen=False) as live:
-        while not stop.is_set():
-            _raise_ended(feeding, background, workers)
-            live.update(render(follower.view, began))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), 0.25)
-
-
-def render(view: View, began: float) -> RenderableType:
-    """Return the live view: figures above, alerts and commands below."""
-    from rich.box import SIMPLE  # noqa: PLC0415 -- only on a terminal
-    from rich.console import Group  # noqa: PLC0415 -- only on a terminal
-    from rich.table import Table  # noqa: PLC0415 -- the same
-    from rich.text import Text  # noqa: PLC0415 -- the same
-
-    def shown(text: str) -> Text:
-        """Return text that the terminal library does not parse as markup."""
-        return Text(plain(text))
-
-    behind = "  ".join(f"{name} {count}" for name, count in sorted(view.lag.items()))
-    rows = max((shutil.get_terminal_size().lines - OTHER_ROWS) // 2, LEAST_ROWS)
-    head = Text(
-        f"Tidewatch  {time.monotonic() - began:6.1f} s   events {view.events}"
-        f"   {view.rate:,.0f}/s   indicators {len(view.indicators)}   alerts {len(view.alerts)}"
-        f"   commands {len(view.commands)}"
-        + (f"   unreadable {view.unreadable}" if view.unreadable else "")
-        + f"   behind: {behind or '-'}   (Ctrl-C ends)",
-        style="bold",
-    )
-    alerts = Table(title="alerts", title_justify="left", expand=True, box=SIMPLE)
-    for name in ("severity", "score", "tenant", "status", "systems", "updates", "what"):
-        alerts.add_column(
-            name, no_wrap=True, overflow="ellipsis", ratio=1 if name == "what" else None
-        )
-    for alert in sorted(view.alerts.values(), key=lambda item: -item.score)[:rows]:
-        alerts.add_row(
-            Text(plain(alert.severity), style=_STYLES.get(alert.severity, "")),
-            str(alert.score),
-            shown(alert.tenant),
-            shown(alert.status),
-            str(alert.systems),
-            str(alert.updates),
-            shown(alert.title),
-        )
-    commands = Table(title="containment", title_justify="left", expand=True, box=SIMPLE)
-    for name in ("action", "tenant", "mode", "target"):
-        commands.add_column(
-            name, no_wrap=True, overflow="ellipsis", ratio=1 if name == "target" else None
-        )
-    for command in list(view.commands.values())[-rows:]:
-        mode = "proposal" if command.proposal else "command"
-        commands.add_row(
-            shown(command.action),
-            shown(command.tenant),
-            f"{mode}, dry run" if command.dry_run else mode,
-            shown(command.target),
-        )
-    return Group(head, alerts, commands)
-
-
-_STYLES: Final = {"Critical": "bold red", "High": "red", "Medium": "yellow", "Low": "cyan"}
 
 
 def _summary(view: View, form: Format) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
+import time
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
+from schemas.errors import TidewatchError
 from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line
 from streams.kafka.bytes_json import as_json
@@ -20,17 +24,26 @@ if TYPE_CHECKING:
 app = new_app("Show a topic, readable.")
 
 _SHOWN_CHARACTERS = 600
+LIVE_RECORDS = 2_000
+"""The live view begins so many records before the end of each partition."""
 _HEADER_PREFIX = "ce_"
 
 
 @app.command(
     epilog=example(
-        "tidewatch watch alerts --from-start", "tidewatch watch iocs --from-start --count 5"
+        "tidewatch watch alerts --from-start",
+        "tidewatch watch iocs --from-start --count 5",
+        "tidewatch watch --live",
     )
 )
 def watch(
-    topic: Annotated[str, typer.Argument(help="a channel, as `alerts`, or a topic's full name")],
+    topic: Annotated[
+        str | None, typer.Argument(help="a channel, as `alerts`, or a topic's full name")
+    ] = None,
     *,
+    live: Annotated[
+        bool, typer.Option("--live", help="draw alerts, containment and lag, as `up` does")
+    ] = False,
     from_start: Annotated[
         bool, typer.Option("--from-start", help="begin with the oldest record")
     ] = False,
@@ -42,6 +55,15 @@ def watch(
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Show the records of a topic as they come: time, place, key, CloudEvents headers, value."""
+    if live == (topic is not None):
+        raise TidewatchError(
+            "a topic is not watched and drawn at once" if live else "no topic is named",
+            where="watch",
+            remedy="name a topic, or say --live",
+        )
+    if topic is None:
+        _draw()
+        return
     asyncio.run(
         _watch(
             connected_settings(),
@@ -53,6 +75,62 @@ def watch(
             form=form,
         )
     )
+
+
+def _draw() -> None:
+    """Draw the live view of what runs elsewhere; nothing is written, and no offset committed.
+
+    Raises:
+        TidewatchError: The output is not a terminal, or a topic is missing.
+    """
+    if not sys.stdout.isatty():
+        raise TidewatchError(
+            "the live view needs a terminal",
+            where="--live",
+            remedy="watch a topic instead: tidewatch watch alerts --from-start",
+        )
+    asyncio.run(_drawn(connected_settings()))
+
+
+async def _drawn(settings: Settings) -> None:
+    from streams.cli.live_screen import show  # noqa: PLC0415 -- brings the Kafka client
+    from streams.cli.live_view import FOLLOWED, Follower  # noqa: PLC0415 -- the same
+    from streams.kafka.topics import (  # noqa: PLC0415 -- the same
+        open_admin,
+        partition_counts,
+        topic_name,
+    )
+
+    names = [topic_name(settings, channel) for channel in FOLLOWED]
+    admin = await open_admin(settings)
+    try:
+        missing = sorted(set(names) - set(await partition_counts(admin, names)))
+    finally:
+        await admin.close()
+    if missing:
+        raise TidewatchError(
+            f"there is no topic {missing[0]}",
+            where=str(settings.kafka),
+            remedy="create it: tidewatch topics create",
+        )
+    began = time.monotonic()
+    follower = Follower(settings, began, last=LIVE_RECORDS)
+    tasks = [asyncio.ensure_future(follower.run()), asyncio.ensure_future(follower.sample())]
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+    def check() -> None:
+        for task in tasks:
+            if task.done():
+                task.result()
+
+    try:
+        await show(follower, stop, began, broker=str(settings.kafka), check=check)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _watch(

@@ -24,6 +24,7 @@ NUMBERS_SHOWN: Final = 8
 TENANTS_SHOWN: Final = 6
 _WHERE: Final = ("file", "member", "offset", "line", "global")
 _URL: Final = re.compile(r"\b(https?|ftps?|wss?)://([^\s/?#'\"<>|`)\]]+)", re.IGNORECASE)
+_WWW: Final = re.compile(r"(?<=\bwww)\.", re.IGNORECASE)
 _STATES: Final = (
     (CommandStatus.DONE, "done"),
     (CommandStatus.WORKING, "under way"),
@@ -106,7 +107,7 @@ class Defanging:
 
     def __call__(self, text: str) -> str:
         """Return a text with its URLs and those hosts defanged."""
-        text = _URL.sub(_without_link, text)
+        text = _WWW.sub("[.]", _URL.sub(_without_link, text))
         if self._hosts is None:
             return text
         return self._hosts.sub(lambda found: found[0].replace(".", "[.]"), text)

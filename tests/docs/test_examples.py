@@ -77,6 +77,7 @@ UNTIL_INTERRUPTED = {
     "tidewatch up --replay events.jsonl": "behind:",
     "tidewatch watch alerts --from-start": "class_uid",
     "tidewatch gateway --config gateway.toml": "gateway-started",
+    "tidewatch watch --live": "behind:",
     "tidewatch notify --config notify.toml": "notifier-started",
     "tidewatch taxii --config taxii.toml": "taxii-ready",
     "tidewatch respond run --config responder.toml": "responder-started",

@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console
 
 from schemas.channels import Channel
-from streams.cli.live_view import MAX_SHOWN, Follower, View
+from streams.cli.live_screen import render
+from streams.cli.live_view import MAX_SHOWN, Follower, LiveAlert, LiveCommand, View
 from streams.cli.output import Format
-from streams.cli.up import _summary, render
+from streams.cli.up import _summary
 from streams.settings import load_settings
 
 ALERT: dict[str, Any] = {
@@ -158,3 +159,67 @@ def test_no_more_is_kept_than_can_be_shown(follower: Follower) -> None:
         alert = {**ALERT, "metadata": metadata}
         follower.take(Channel.ALERTS, Consumed(orjson.dumps(alert)))
     assert (len(follower.view.alerts), follower.view.dropped) == (MAX_SHOWN, 2)
+
+
+def crowded(alerts: int, commands: int) -> View:
+    view = View(events=1000, lag={"checks": 12, "scan": 0}, measured=True)
+    for number in range(alerts):
+        view.alerts[f"al-{number}"] = LiveAlert(
+            id=f"al-{number}",
+            tenant="a-tenant-with-a-long-name",
+            incident=f"inc-{number:032x}",
+            severity="Critical",
+            score=80,
+            title="Malicious payload in model huggingface/speedy-llm/chat-7b-turbo on inference-1",
+            status="recovering",
+            systems=3,
+            updates=1,
+            first_told=1.0,
+        )
+    for number in range(commands):
+        view.commands[f"cmd-{number}"] = LiveCommand(
+            id=f"cmd-{number}",
+            tenant="acme",
+            action="quarantine",
+            target="model:huggingface/" + "x" * 200,
+            proposal=False,
+            dry_run=True,
+        )
+    return view
+
+
+def drawn(view: View, size: tuple[int, int]) -> list[str]:
+    console = Console(width=size[0], height=size[1], color_system=None)
+    with console.capture() as captured:
+        console.print(render(view, time.monotonic(), broker="127.0.0.1:9192", size=size))
+    return captured.get().splitlines()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 50), (80, 10)])
+@pytest.mark.parametrize("counts", [(0, 0), (3, 1), (1, 40), (40, 1), (40, 40)])
+def test_the_screen_fits_whatever_there_is_to_show(
+    size: tuple[int, int], counts: tuple[int, int]
+) -> None:
+    lines = drawn(crowded(*counts), size)
+    assert len(lines) < max(size[1], 16)
+    assert max(map(len, lines)) <= size[0]
+    assert "127.0.0.1:9192" in lines[0]
+    assert lines[2] == "behind: checks 12  scan 0"
+    text = "\n".join(lines)
+    assert ("inc-00000000" in text) == (counts[0] > 0)
+    for count, row in ((counts[0], "Critical"), (counts[1], "quarantine")):
+        shown = sum(line.startswith(row) for line in lines)
+        more = [line for line in lines if line.rstrip().endswith(f"{count - shown:,} more")]
+        assert bool(more) == (shown < count), text
+    assert text.count("none yet") == counts.count(0)
+
+
+def test_a_large_screen_is_used_and_says_more() -> None:
+    few, many = (drawn(crowded(40, 40), size) for size in ((80, 24), (160, 50)))
+    assert sum(line.startswith("Critical") for line in many) > 15
+    assert "updates" in "\n".join(many)
+    assert "updates" not in "\n".join(few)
+
+
+def test_before_anything_is_measured_the_screen_says_so() -> None:
+    assert drawn(View(), (80, 24))[2] == "behind: not measured yet"

@@ -26,9 +26,9 @@ from schemas.incidents.views import IncidentDocument
 from schemas.severity import Severity, Verdict
 from streams.apps.supervisor import run_app
 from streams.cli import _fail
+from streams.cli.live_screen import render
 from streams.cli.live_view import LiveAlert, LiveCommand, View
 from streams.cli.output import plain, print_json, print_line, print_table
-from streams.cli.up import render
 from streams.cli.watch import as_text
 from streams.logs import configure_logs
 from streams.reports import cyclonedx, entries, incident_graph, sarif, table
