@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any, Final, TypeVar
@@ -226,7 +226,7 @@ def checking_agent(
 def assessment_of(
     event: Event[Any],
     checks: tuple[Check, ...],
-    findings: tuple[str, ...],
+    findings: Sequence[Finding],
     stage: str,
     *,
     final: bool,
@@ -236,7 +236,7 @@ def assessment_of(
     Args:
         event: What was checked.
         checks: The results.
-        findings: The ids of the findings.
+        findings: The findings that are reported.
         stage: event or scan.
         final: No other assessment of these stages follows.
     """
@@ -249,7 +249,8 @@ def assessment_of(
         checks=checks,
         stage=stage,
         source=event.source,
-        findings=findings,
+        findings=tuple(finding.id for finding in findings),
+        severity=max((one.severity for one in findings), key=attrgetter("rank"), default=None),
         final=final,
     )
 
@@ -352,9 +353,7 @@ def outcome_messages(
         news: The sightings to send; by default those of the outcome that are news.
     """
     findings = findings_of(event, outcome, context)
-    assessment = assessment_of(
-        event, outcome.checks, tuple(finding.id for finding in findings), stage, final=final
-    )
+    assessment = assessment_of(event, outcome.checks, findings, stage, final=final)
     if news is None:
         news = filter(deduplicator.is_news, outcome.sightings)
     yield from map(sighting_message, news)

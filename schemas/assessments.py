@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.severity import Status
+from schemas.severity import Severity, Status
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -45,6 +45,8 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The source of the event."""
     findings: tuple[str, ...] = ()
     """The ids of the findings."""
+    severity: Severity | None = None
+    """The severity of the most severe finding; none without findings."""
     final: bool = False
     """The checks of the event are done, and all are repeated here: no other assessment of the
     stages event and scan follows. Those of the stage baseline add to it, for as long as the ledger

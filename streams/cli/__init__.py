@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "broker": ("streams.cli.broker", "start and stop the embedded Kafka, and show its state"),
     "dead-letters": ("streams.cli.dead_letters", "show and replay records that could not be read"),
     "doctor": ("streams.cli.doctor", "check settings, disk, broker and topics"),
+    "gate": ("streams.cli.gate", "wait for an event's assessment, and pass or fail by it"),
     "gateway": ("streams.cli.gateway", "take events and webhooks over HTTP"),
     "notify": ("streams.cli.notify", "notify people by chat, mail, paging and webhooks"),
     "respond": ("streams.cli.respond", "carry out containment commands"),

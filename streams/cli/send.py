@@ -16,13 +16,16 @@ import typer
 from schemas.cloudevents import read_event
 from schemas.errors import TidewatchError, UnreadableRecordError
 from schemas.events import Event
+from schemas.severity import Severity
 from streams.cli.frame import connected_settings, example, new_app
+from streams.cli.gate import FailOnOption, TimeoutOption, print_all, shown
 from streams.cli.output import Format, FormatOption, print_json, print_line
 from streams.event_records import CHANNEL_OF_TYPE, CONTENT_TYPE, EventRecord, event_key, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from streams.gates import Assessed, EventName
     from streams.settings import Settings
 
 app = new_app("Publish events from a file.")
@@ -58,13 +61,28 @@ def send(
         Path | None, typer.Option(help="packages: the requirements asked for")
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="read everything, send nothing")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="wait until all are assessed, and pass or fail by it")
+    ] = False,
+    fail_on: FailOnOption = Severity.MEDIUM,
+    timeout: TimeoutOption = "10m",
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Publish events, each to the topic of its type, as structured-mode CloudEvents.
 
     All events are read first: nothing is sent if one of them could not be read. Installers don't
     record which index was asked nor what was locked: say it with the options for packages.
+
+    With --wait it is a gate. Exit code 0: nothing at or above --fail-on; 1: a finding, or a failed
+    check; 2: not assessed within --timeout, or something could not be checked.
     """
+    from streams.gates import read_duration  # noqa: PLC0415 -- brings what waiting needs
+
+    seconds = read_duration(timeout, "--timeout")
+    if wait and check:
+        raise TidewatchError(
+            "--check sends nothing to wait for", where="--wait", remedy="leave one of them out"
+        )
     known: dict[str, Any] = {
         "system": system,
         "image": image,
@@ -83,17 +101,86 @@ def send(
     settings = None if check else connected_settings()
     limit = settings.max_event_bytes if settings else MAX_FILE_BYTES
     records = read_records(file, kind=kind, tenant=tenant, max_bytes=limit, options=options)
-    if settings is not None and records:
+    found: dict[EventName, Assessed | None] = {}
+    if settings is not None and records and wait:
+        found = asyncio.run(_publish_and_wait(settings, records, seconds))
+    elif settings is not None and records:
         asyncio.run(publish(settings, records))
+    _tell(records, found, check=check, wait=wait, fail_on=fail_on, form=form)
+
+
+def _tell(
+    records: Sequence[EventRecord],
+    found: Mapping[EventName, Assessed | None],
+    *,
+    check: bool,
+    wait: bool,
+    fail_on: Severity,
+    form: Format,
+) -> None:
+    """Print what was sent and what became of it, and end by it where it was waited for."""
+    from streams.gates import NOT_DONE, verdict, worst_code  # noqa: PLC0415 -- the same
+
     counts = Counter(record.event.type for record in records)
     if form is Format.JSON:
-        print_json({"sent": 0 if check else len(records), "read": len(records), "by_type": counts})
+        codes = {
+            name: NOT_DONE if one is None else verdict(one, fail_on) for name, one in found.items()
+        }
+        print_json(
+            {
+                "sent": 0 if check else len(records),
+                "read": len(records),
+                "by_type": counts,
+                "events": [
+                    {
+                        "id": event.id,
+                        "source": event.source,
+                        "tenant": event.tenantid,
+                        "type": event.type,
+                        "subject": event.subject,
+                    }
+                    for event, _ in records
+                ],
+                **(
+                    {
+                        "assessed": [
+                            {"event_id": name[2], "code": codes[name], "final": False}
+                            if one is None
+                            else {"event_id": name[2], **shown(one, codes[name])}
+                            for name, one in found.items()
+                        ]
+                    }
+                    if wait
+                    else {}
+                ),
+            }
+        )
+        _end(worst_code(list(codes.values())))
         return
     for name, count in sorted(counts.items()):
         print_line(f"{count:8} {name}")
     print_line(f"{len(records):8} {'read, none sent' if check else 'delivered'}")
     if not records:
         print_line("nothing in it is about a supply chain")
+    _end(worst_code(print_all(found, fail_on)))
+
+
+def _end(code: int) -> None:
+    if code:
+        raise typer.Exit(code)
+
+
+async def _publish_and_wait(
+    settings: Settings, records: Sequence[EventRecord], seconds: float
+) -> dict[EventName, Assessed | None]:
+    """Deliver events, and return what they were assessed as."""
+    from streams.gates import following, wait_for_events  # noqa: PLC0415 -- the same
+
+    # opened first: no assessment of what is sent is missed
+    async with following(settings) as follower:
+        await publish(settings, records)
+        names = [(one.event.tenantid, one.event.source, one.event.id) for one in records]
+        return await wait_for_events(follower, names, seconds=seconds)
 
 
 def read_records(

@@ -197,6 +197,7 @@ def access_rules(
         allow(notify.name, operation, own, resource="transactional-id")
     for channel in (*EVENT_CHANNELS, Channel.DEAD_LETTER):
         allow("gateway", "Write", topic_name(settings, channel))
+    allow("gateway", "Read", topic_name(settings, Channel.ASSESSMENTS))
     allow("soc", "Read", topic_name(settings, Channel.ALERTS))
     for tenant in tenants:
         for channel in sorted(TENANT_CHANNELS):

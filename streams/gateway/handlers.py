@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
 
+import msgspec
 import structlog
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -18,6 +19,7 @@ from schemas import dead_letters as reasons
 from schemas.errors import TidewatchError, UnreadableRecordError
 from streams import metrics
 from streams.event_records import CHANNEL_OF_TYPE, CONTENT_TYPE, EventRecord, event_key
+from streams.gateway.assessments import AssessmentIndex
 from streams.gateway.config import CLOUDEVENTS, Endpoint, GatewayConfig
 from streams.gateway.delivery import Delivery, Outgoing
 from streams.gateway.letters import APP, Letters
@@ -36,6 +38,8 @@ log = structlog.get_logger()
 
 REMEMBERED: Final = 10_000
 """Signed deliveries that each endpoint remembers for as long as their signature holds."""
+MAX_WAIT: Final = 60
+"""Seconds that a request may wait for an assessment."""
 DELIVERY: Final = "x-mlflow-delivery-id"
 UNPROVED: Final = "unproved"
 PRESSED: Final = "pressed"
@@ -111,6 +115,9 @@ class Gateway:
             (endpoint.tenant for endpoint in config.endpoints.values()),
             config.limits.body_bytes,
         )
+        self.index = AssessmentIndex(
+            {one.tenant for one in config.endpoints.values() if one.producer == CLOUDEVENTS}
+        )
         self._openapi = document()
 
     def routes(self) -> list[Route]:
@@ -119,12 +126,34 @@ class Gateway:
             Route("/v1/events", self.events, methods=["POST"]),
             Route("/v1/hooks/{endpoint}", self.hook, methods=["POST"]),
             Route("/v1/hooks/{endpoint}/{secret}", self.hook, methods=["POST"]),
+            Route("/v1/assessments/{event:path}", self.assessment, methods=["GET"]),
             Route("/openapi.json", self.openapi, methods=["GET"]),
         ]
 
     async def openapi(self, _request: Request) -> Response:
         """Answer the description of this interface."""
         return JSONResponse(self._openapi)
+
+    async def assessment(self, request: Request) -> Response:
+        """Answer what an event of the token's tenant was assessed as; wait for it if asked to."""
+        door = self._authenticated(request)
+        found = await self.index.wait(
+            door.endpoint.tenant,
+            request.path_params["event"],
+            request.query_params.get("source"),
+            _wait_seconds(request.query_params.get("wait", "0")),
+        )
+        final = found is not None and found.final
+        return JSONResponse(
+            {
+                "final": final,
+                "status": found.status if found else None,
+                "severity": found.severity if found else None,
+                "assessment": msgspec.to_builtins(found.last) if found else None,
+            },
+            HTTPStatus.OK if final else HTTPStatus.ACCEPTED,
+            None if final else {"retry-after": "1"},
+        )
 
     async def events(self, request: Request) -> Response:
         """Take CloudEvents."""
@@ -321,6 +350,22 @@ def _unproved() -> HttpError:
         reason=UNPROVED,
         headers={"www-authenticate": "Bearer"},
     )
+
+
+def _wait_seconds(text: str) -> float:
+    """Return how long a request wants to wait.
+
+    Raises:
+        HttpError: 400, not a number of seconds up to `MAX_WAIT`.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) <= 2 and int(text) <= MAX_WAIT):  # noqa: PLR2004 -- digits of MAX_WAIT
+        raise HttpError(
+            HTTPStatus.BAD_REQUEST,
+            f"wait is no number of seconds from 0 to {MAX_WAIT}",
+            where="wait",
+            remedy="ask again after each answer",
+        )
+    return float(text)
 
 
 def _now_ms() -> int:

@@ -29,6 +29,19 @@ _ACCEPTED: Final = {
         },
     },
 }
+_ASSESSED: Final = {
+    "type": "object",
+    "required": ["final", "status", "severity", "assessment"],
+    "properties": {
+        "final": {"type": "boolean"},
+        "status": {"enum": ["PASS", "WARN", "INCOMPLETE", "FAIL", None]},
+        "severity": {"type": ["string", "null"]},
+        "assessment": {
+            "type": ["object", "null"],
+            "description": "As on the topic: `tidewatch schema assessments`.",
+        },
+    },
+}
 _PROBLEM: Final = {
     "type": "object",
     "description": "RFC 9457, with a code and what to do.",
@@ -73,6 +86,7 @@ def document() -> dict[str, Any]:
     """Return the description, OpenAPI 3.1."""
     problem = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     accepted = {"application/json": {"schema": {"$ref": "#/components/schemas/Accepted"}}}
+    assessed = {"application/json": {"schema": {"$ref": "#/components/schemas/Assessed"}}}
     taken = {
         "200": {
             "description": "Nothing in it concerns a supply chain, or it was accepted before.",
@@ -138,6 +152,43 @@ def document() -> dict[str, Any]:
                     "responses": taken,
                 }
             },
+            "/v1/assessments/{event}": {
+                "get": {
+                    "summary": "What an event of the token's tenant was assessed as.",
+                    "security": [{"bearer": []}, {"mtls": []}],
+                    "parameters": [
+                        {**name, "name": "event", "description": "The id of the event."},
+                        {
+                            "name": "source",
+                            "in": "query",
+                            "description": "Its source, where several have such an event.",
+                            "schema": {"type": "string"},
+                        },
+                        {
+                            "name": "wait",
+                            "in": "query",
+                            "description": "Seconds to wait until it is final.",
+                            "schema": {"type": "integer", "minimum": 0, "maximum": 60},
+                        },
+                    ],
+                    "responses": {
+                        "200": {"description": "It is final.", "content": assessed},
+                        "202": {
+                            "description": "It is not final yet, or not known here.",
+                            "content": assessed,
+                        },
+                        **{
+                            status: {"description": text, "content": problem}
+                            for status, text in {
+                                "400": "`wait` is no number of seconds.",
+                                "401": _REFUSALS["401"],
+                                "409": "Several sources have an event of this id.",
+                                "429": "Too many requests of the tenant wait.",
+                            }.items()
+                        },
+                    },
+                }
+            },
             "/openapi.json": {
                 "get": {
                     "summary": "This description.",
@@ -153,6 +204,7 @@ def document() -> dict[str, Any]:
         "components": {
             "schemas": {
                 "Accepted": _ACCEPTED,
+                "Assessed": _ASSESSED,
                 "CloudEvent": _CLOUDEVENT,
                 "EventId": _EVENT_ID,
                 "Problem": _PROBLEM,

@@ -11,6 +11,7 @@ import structlog
 from schemas.channels import Channel
 from streams.engine.health import Health
 from streams.event_records import CHANNEL_OF_TYPE
+from streams.gateway.assessments import AssessmentIndex, follow
 from streams.gateway.config import GatewayConfig, proof_rule
 from streams.gateway.delivery import Delivery
 from streams.gateway.handlers import Gateway
@@ -46,7 +47,7 @@ async def run_gateway(settings: Settings, config: GatewayConfig) -> None:
     health = Health(APP, watchdog_seconds=settings.watchdog_seconds)
     try:
         health.serve(settings.http_host, settings.http_port)
-        await _serve(server, delivery, health)
+        await _serve(server, delivery, health, settings, gateway.index)
     finally:
         server.close()
         health.close()
@@ -59,7 +60,13 @@ def _proof_headers(config: GatewayConfig) -> frozenset[bytes]:
     return frozenset(name.encode("ascii") for name in named | signed if name)
 
 
-async def _serve(server: HttpServer, delivery: Delivery, health: Health) -> None:
+async def _serve(
+    server: HttpServer,
+    delivery: Delivery,
+    health: Health,
+    settings: Settings,
+    index: AssessmentIndex,
+) -> None:
     stopping, drained = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -71,19 +78,24 @@ async def _serve(server: HttpServer, delivery: Delivery, health: Health) -> None
             delivery.run(drained, lambda: log.info("gateway-started", url=server.url))
         ),
     ]
+    stopped = asyncio.ensure_future(stopping.wait())
+    following = asyncio.ensure_future(follow(settings, index, stopping))
     beating = asyncio.ensure_future(_beat(delivery, health, stopping))
     try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        # the three end by a stop alone, or by what they can't go on after
+        await asyncio.wait({*tasks, stopped, following}, return_when=asyncio.FIRST_COMPLETED)
         health.ready = False
         stopping.set()
+        index.close()
         await asyncio.wait({tasks[0]})
         drained.set()
-        await asyncio.wait(tasks)
-        for task in (*done, *tasks):
+        await asyncio.wait({*tasks, following})
+        for task in (*tasks, following):
             task.result()
     finally:
         beating.cancel()
-        await asyncio.gather(beating, return_exceptions=True)
+        stopped.cancel()
+        await asyncio.gather(beating, stopped, return_exceptions=True)
 
 
 async def _beat(delivery: Delivery, health: Health, stopping: asyncio.Event) -> None:

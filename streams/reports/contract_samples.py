@@ -353,6 +353,7 @@ def _assessment() -> Assessment:
         stage="scan",
         source="//huggingface/acme-labs",
         findings=(_FINDING,),
+        severity=Severity.CRITICAL,
         final=True,
     )
 

@@ -12,6 +12,7 @@ import select
 import signal
 import subprocess
 import time
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
@@ -23,10 +24,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.main import get_command
 
+from agents.checking import assessment_of
 from agents.intelligence.snapshot import Manifest, signed_bytes
+from agents.messages import assessment_message
 from agents.ports import Record
 from schemas import dead_letters as reasons
 from schemas.channels import Channel
+from schemas.cloudevents import read_event
+from schemas.events import Event
 from schemas.incidents.commands import CommandView
 from schemas.incidents.holds import (
     HoldState,
@@ -246,9 +251,17 @@ async def write_topics(settings: object) -> None:
         await publisher.put(topic, letter.key, letter.value, letter.headers)
         alert = (ROOT / "tests" / "golden" / "alerts.json").read_bytes()
         await publisher.put(topic_name(settings, Channel.ALERTS), b"alert", alert, [])
+        assessed = assessment_of(read_sent(PACKAGE_INSTALL), (), (), "event", final=True)
+        value = assessment_message(assessed, datetime.now(UTC)).value
+        await publisher.put(topic_name(settings, Channel.ASSESSMENTS), b"assessed", value, [])
         for number in range(5):
             value = b'{"id": "ioc-%d"}' % number
             await publisher.put(topic_name(settings, Channel.IOCS), b"ioc", value, [])
+
+
+def read_sent(document: object) -> Event[object]:
+    """Return an event as the checks read it."""
+    return read_event(orjson.dumps(document), (), timestamp_ms=1_795_000_000_000, max_bytes=1 << 20)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

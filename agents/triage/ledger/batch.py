@@ -147,6 +147,7 @@ class LedgerBatch:
             stage="baseline",
             source=finding.source,
             findings=(finding.id,),
+            severity=finding.severity,
         )
         self._publish(assessment_message(assessment, finding.occurred_at, LEDGER))
 

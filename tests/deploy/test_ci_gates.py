@@ -1,0 +1,126 @@
+"""The templates for CI systems: their scripts run as those systems run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.installed import TIDEWATCH
+
+ROOT = Path(__file__).resolve().parents[2]
+CI = ROOT / "deploy" / "ci"
+HOSTILE = '$(touch owned) "; touch owned; #'
+
+RECORDER = """#!/bin/sh
+# records its arguments, and ends as it is told
+for one in "$@"; do printf '%s\\n' "$one" >> arguments; done
+env | grep -c '^TIDEWATCH_GATE' > left || true
+echo '{"sent": 1}'
+exit "$CODE"
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with a `tidewatch` that records how it is called."""
+    program = tmp_path / "bin" / "tidewatch"
+    program.parent.mkdir()
+    program.write_text(RECORDER)
+    program.chmod(0o755)
+    return tmp_path
+
+
+def run(place: Path, script: str, code: int, **variables: str) -> list[str]:
+    """Run a script as a job does; return the arguments that tidewatch was given."""
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", script],
+        cwd=place,
+        env={
+            "PATH": f"{place / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            "CODE": str(code),
+            **variables,
+        },
+        check=False,
+        capture_output=True,
+    )
+    assert done.returncode == code, done.stderr
+    assert not (place / "owned").exists()
+    return (place / "arguments").read_text().splitlines()
+
+
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_the_github_action_ends_as_the_gate_does(place: Path, code: int) -> None:
+    action: dict[str, Any] = yaml.safe_load((CI / "github" / "action.yml").read_text())
+    (step,) = action["runs"]["steps"]
+    assert "${{" not in step["run"]  # an input inside a script would be code
+    inputs = {"file": HOSTILE, "kind": "pip-report", "tenant": "acme"}
+    given = {name: str(one.get("default", "")) for name, one in action["inputs"].items()} | inputs
+    variables = {
+        name: given[re.fullmatch(r"\$\{\{ inputs\.([a-z-]+) \}\}", value)[1]]  # type: ignore[index]
+        for name, value in step["env"].items()
+    }
+    output = place / "output"
+    arguments = run(
+        place, step["run"], code, **variables, GITHUB_OUTPUT=str(output), RUNNER_TEMP=str(place)
+    )
+    assert arguments == [
+        "send",
+        "--wait",
+        "--fail-on=medium",
+        "--timeout=10m",
+        "--format=json",
+        "--as=pip-report",
+        "--tenant=acme",
+        "--",
+        HOSTILE,
+    ]
+    result = Path(output.read_text().strip().removeprefix("result="))
+    assert json.loads(result.read_text()) == {"sent": 1}
+
+
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_the_gitlab_template_ends_as_the_gate_does(place: Path, code: int) -> None:
+    job = yaml.safe_load((CI / "gitlab.yml").read_text())[".tidewatch-gate"]
+    (script,) = job["script"]
+    variables = {**job["variables"], "TIDEWATCH_GATE_FILE": HOSTILE}
+    arguments = run(place, script, code, **variables)
+    assert arguments == [
+        "send",
+        "--wait",
+        "--fail-on=medium",
+        "--timeout=10m",
+        "--format=json",
+        "--",
+        HOSTILE,
+    ]
+    # tidewatch refuses variables with its prefix that are no settings
+    assert (place / "left").read_text().strip() == "0"
+    assert job["artifacts"]["paths"] == ["tidewatch-gate.json"]
+
+
+def test_the_pre_commit_hook_stops_a_malicious_model(tmp_path: Path) -> None:
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    matches = re.compile(hook["files"]).search
+    for name in ("model.pkl", "models/a.safetensors", "requirements-dev.txt", "ci/Dockerfile"):
+        assert matches(name), name
+    assert not matches("src/model.py")
+    program, *words = hook["entry"].split()
+    assert program == "tidewatch"
+    (tmp_path / "model.pkl").write_bytes(b"cos\nsystem\n(S'id'\ntR.")
+    (tmp_path / "requirements.txt").write_text("requests==2.32.3 --hash=sha256:" + "0" * 64 + "\n")
+    for name, code in {"model.pkl": 1, "requirements.txt": 0}.items():
+        done = subprocess.run(
+            [TIDEWATCH, *words, name],
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+            check=False,
+            capture_output=True,
+        )
+        assert done.returncode == code, done.stdout
