@@ -12,6 +12,7 @@ import msgspec
 
 from schemas import dead_letters as reasons
 from schemas.cloudevents import MAX_DEPTH, nesting, read_event
+from schemas.counting import counted
 from schemas.errors import UnreadableRecordError
 from streams.adapters import adapt
 from streams.event_records import CONTENT_TYPE, EventRecord, written
@@ -113,7 +114,7 @@ def read_cloudevents(
             raise UnreadableRecordError(reasons.INVALID_JSON, str(error)) from error
         if len(parts) > MAX_BATCH:
             raise UnreadableRecordError(
-                reasons.TOO_LARGE, f"{len(parts)} events at once, the limit is {MAX_BATCH}"
+                reasons.TOO_LARGE, f"{counted(len(parts), 'event')} at once, the limit is {MAX_BATCH}"
             )
         return [
             _of_batch(number, bytes(part), tenant, now_ms, max_bytes)
