@@ -100,19 +100,22 @@ def play(chain: Chain, root: Path) -> dict[str, list[TenantAlert]]:
         Alerts by scenario.
     """
     scenarios = {name: load(name) for name in SCENARIOS}
-    events = {name: one.events(root / name) for name, one in scenarios.items()}
+    events = {name: scenario.events(root / name) for name, scenario in scenarios.items()}
     chain.send(
         Channel.POLICY,
         [
             (policy.tenant, msgspec.json.encode(policy))
-            for name, one in scenarios.items()
-            for policy in one.policies(root / name)
+            for name, scenario in scenarios.items()
+            for policy in scenario.policies(root / name)
         ],
     )
     late = {
-        fact.key for one in scenarios.values() if one.expected.intel_after for fact in one.intel()
+        fact.key
+        for scenario in scenarios.values()
+        if scenario.expected.intel_after
+        for fact in scenario.intel()
     }
-    facts = {fact.key: fact for one in scenarios.values() for fact in one.intel()}
+    facts = {fact.key: fact for scenario in scenarios.values() for fact in scenario.intel()}
     send_facts(chain, (fact for key, fact in facts.items() if key not in late))
     chain.start()
     # so that no time to alert is that of the start of processes
@@ -161,7 +164,10 @@ def _collect(
         _, last = records[-1]
         tenant = last["metadata"]["tenant_uid"]
         scenario = whose[tenant]
-        causes = [arrived[one["uid"]] for one in first["finding_info"]["related_events"]]
+        causes = [
+            arrived[related_event["uid"]]
+            for related_event in first["finding_info"]["related_events"]
+        ]
         began = max([at for at in causes if at <= first_at], default=first_at)
         fact_at = learned.get(scenario)
         if fact_at is not None and began < fact_at <= first_at:

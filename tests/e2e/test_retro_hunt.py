@@ -84,7 +84,9 @@ def installed(kafka, tmp_path_factory):
     chain = Chain(kafka, folder)
     policies = [Policy(tenant=tenant, automatic=("capture-evidence", "block", "quarantine"),
                        dry_run=False) for tenant in TENANTS]  # fmt: skip
-    chain.send(Channel.POLICY, [(one.tenant, msgspec.json.encode(one)) for one in policies])
+    chain.send(
+        Channel.POLICY, [(policy.tenant, msgspec.json.encode(policy)) for policy in policies]
+    )
     chain.start()
     try:
         send_events(chain, install(folder))
@@ -141,11 +143,13 @@ def test_later_intel_finds_earlier_installs_and_its_withdrawal_closes_and_lifts(
         assert document["severity"] in {"High", "Critical"}, (root, tenant, document["severity"])
         assert document["status"] in OPEN
         assert "known_compromised_package" in document["finding_info"]["types"]
-        systems = {one["name"] for one in document["resources"] if one["type"] == "system"}
+        systems = {
+            resource["name"] for resource in document["resources"] if resource["type"] == "system"
+        }
         assert systems == {"trainer-1"}, systems
     issued = commands(chain)
     assert {tenant for tenant, *_ in issued} == set(TENANTS)
-    assert not [one for one in issued if one[3]]
+    assert not [command for command in issued if command[3]]
 
     # one by a tombstone, as the command line takes it back; the other by its feed
     (first, _), (second, version) = BAD.items()

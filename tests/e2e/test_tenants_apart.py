@@ -163,11 +163,14 @@ def apart(tmp_path_factory):
                 **options,
             )
             policies = [
-                Policy(tenant=one, roots=(root.resolve().as_uri(),), dry_run=False,
+                Policy(tenant=tenant, roots=(root.resolve().as_uri(),), dry_run=False,
                        automatic=("capture-evidence", "quarantine", "block"))
-                for one in (ONE, *others)
+                for tenant in (ONE, *others)
             ]  # fmt: skip
-            chain.send(Channel.POLICY, [(one.tenant, msgspec.json.encode(one)) for one in policies])
+            chain.send(
+                Channel.POLICY,
+                [(policy.tenant, msgspec.json.encode(policy)) for policy in policies],
+            )
             chain.start()
             try:
                 send_events(chain, story(root, others, among_few=run == "a"))
@@ -283,7 +286,11 @@ def test_the_count_of_tenants_is_told_from_k_on_and_a_path_through_others_reads_
     assert alerts[SHARED]["unmapped"]["other_tenants_at_least"] == 3
     assert "other_tenants_at_least" not in alerts[RARE]["unmapped"]
     poisoned = alerts[f"sha256:{DATASET}"]
-    paths = [one["data"]["path"] for one in poisoned["resources"] if one["type"] == "system"]
+    paths = [
+        resource["data"]["path"]
+        for resource in poisoned["resources"]
+        if resource["type"] == "system"
+    ]
     assert any("elsewhere" in path for path in paths), paths
 
 
@@ -296,7 +303,7 @@ def test_a_tenants_principal_reads_its_own_topics_and_nothing_else(apart, tenant
     told = [orjson.loads(record.value) for record in mine if record.topic.endswith("alerts")]
     assert {document["metadata"]["tenant_uid"] for document in told} == {tenant}
     (stranger,) = {ONE, OTHERS["a"][0]} - {tenant}
-    refused = [*own_topics(stranger), *(topic_name(chain.settings, one) for one in Channel)]
+    refused = [*own_topics(stranger), *(topic_name(chain.settings, channel) for channel in Channel)]
     for topic in refused:
         with pytest.raises(TopicAuthorizationFailedError):
             asyncio.run(consumed(settings, [topic]))

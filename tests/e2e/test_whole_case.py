@@ -233,11 +233,11 @@ def incidents(chain):
 def case_of(chain):
     """Return the incident about the hostile file; None before there is one."""
     found = [
-        one
-        for one in incidents(chain).values()
-        if any(finding.ioc_type == "malicious_payload" for finding in one.findings)
+        incident
+        for incident in incidents(chain).values()
+        if any(finding.ioc_type == "malicious_payload" for finding in incident.findings)
     ]
-    assert len(found) <= 1, [one.root for one in found]
+    assert len(found) <= 1, [record.root for record in found]
     return found[0] if found else None
 
 
@@ -260,16 +260,19 @@ def wait_until(chain, what, reached, seconds=SECONDS):
 
 
 def carried_out(case):
-    back = {one.spec.tenant for one in case.commands
-            if one.spec.action == "rollback" and one.state == "done"}  # fmt: skip
-    return back == set(TENANTS) and {one.state for one in case.commands} <= {"done", "advised"}
+    back = {command.spec.tenant for command in case.commands
+            if command.spec.action == "rollback" and command.state == "done"}  # fmt: skip
+    return back == set(TENANTS) and {command.state for command in case.commands} <= {
+        "done",
+        "advised",
+    }
 
 
 def proposed(case):
     return {
-        one.spec.tenant: one.spec.command_id
-        for one in case.commands
-        if one.spec.action == "rollback" and one.state == "proposed"
+        command.spec.tenant: command.spec.command_id
+        for command in case.commands
+        if command.spec.action == "rollback" and command.state == "proposed"
     }
 
 
@@ -287,7 +290,9 @@ def play(chain, root, harass=None):
     """Play the case on a chain; `harass` disturbs it from its first event to its end."""
     open_shops(root)
     before, after = told(root)
-    chain.send(Channel.POLICY, [(one.tenant, msgspec.json.encode(one)) for one in policies(root)])
+    chain.send(
+        Channel.POLICY, [(policy.tenant, msgspec.json.encode(policy)) for policy in policies(root)]
+    )
     responder = Responder(chain, root)
     done = threading.Event()
     disturbing = None
@@ -300,7 +305,7 @@ def play(chain, root, harass=None):
             disturbing = threading.Thread(target=harass, args=(chain, responder, done), daemon=True)
             disturbing.start()
         tell(chain, before, pause)
-        case = wait_until(chain, "proposed", lambda one: len(proposed(one)) == len(TENANTS))
+        case = wait_until(chain, "proposed", lambda step: len(proposed(step)) == len(TENANTS))
         approved = proposed(case)
         for tenant, command in approved.items():
             responder.tidewatch(
@@ -313,7 +318,7 @@ def play(chain, root, harass=None):
         for tenant in TENANTS:
             place(root, tenant, "v3")
         tell(chain, after, pause)
-        closed = wait_until(chain, "closed", lambda one: one.status == "closed")
+        closed = wait_until(chain, "closed", lambda step: step.status == "closed")
         done.set()
         if disturbing is not None:
             disturbing.join(30)
@@ -354,7 +359,7 @@ def killer(chain, responder, done):
     chance = random.Random(5)
     killed = dict.fromkeys(("ledger", "incidents", "responder"), 0)
     while not done.wait(chance.uniform(0.2, 1.0)):
-        name = min(killed, key=lambda one: (killed[one], chance.random()))
+        name = min(killed, key=lambda process: (killed[process], chance.random()))
         if killed[name] >= KILLS:
             break
         pid = responder.process.pid if name == "responder" else running(chain, name)
@@ -427,7 +432,9 @@ def test_the_responder_quarantined_and_rolled_back_real_folders(calm):
 
 def test_results_close_the_loop_and_later_clean_events_close_the_case(calm):
     assert {command.state for command in calm.contained.commands} <= {"done", "advised"}
-    actions = {(one.spec.tenant, one.spec.action) for one in calm.contained.commands}
+    actions = {
+        (contained.spec.tenant, contained.spec.action) for contained in calm.contained.commands
+    }
     for tenant in TENANTS:
         for action in ("capture-evidence", "quarantine", "rollback", "block"):
             assert (tenant, action) in actions
@@ -438,7 +445,11 @@ def test_results_close_the_loop_and_later_clean_events_close_the_case(calm):
 
 
 def test_the_way_in_was_shut_on_every_system_that_took_it_in(calm):
-    blocks = {one.spec.command_id for one in calm.contained.commands if one.spec.action == "block"}
+    blocks = {
+        contained.spec.command_id
+        for contained in calm.contained.commands
+        if contained.spec.action == "block"
+    }
     patched = [task for task in calm.closed.tasks if task.kind == "patch"]
     assert {task.tenant for task in patched} == set(TENANTS)
     assert all(task.proof in blocks for task in patched)

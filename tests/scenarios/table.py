@@ -31,28 +31,28 @@ def row(name: str, alerts: list[TenantAlert]) -> tuple[list[str], bool]:
     """Return the cells of a scenario, and whether it is as it must be."""
     expected = load(name).expected
     found = [
-        [one for one in alerts if one.tenant == wanted.tenant and one.matches(wanted)]
+        [alert for alert in alerts if alert.tenant == wanted.tenant and alert.matches(wanted)]
         for wanted in expected.alerts
     ]
-    meant = {id(one) for many in found for one in many}
+    meant = {id(case) for many in found for case in many}
     false = [
-        one for one in alerts
-        if one.severity.rank > Severity.LOW.rank
-        and (one.tenant in expected.quiet or id(one) not in meant)
+        alert for alert in alerts
+        if alert.severity.rank > Severity.LOW.rank
+        and (alert.tenant in expected.quiet or id(alert) not in meant)
     ]  # fmt: skip
     per_tenant: dict[str, int] = {}
-    for one in alerts:
-        per_tenant[one.tenant] = per_tenant.get(one.tenant, 0) + 1
-    times = [min(one.seconds for one in many) for many in found if many]
-    bands = sorted({one.severity for many in found for one in many}, key=lambda band: band.rank)
-    quiet_broken = any(one.tenant in expected.quiet for one in false)
+    for alert in alerts:
+        per_tenant[alert.tenant] = per_tenant.get(alert.tenant, 0) + 1
+    times = [min(case.seconds for case in many) for many in found if many]
+    bands = sorted({case.severity for many in found for case in many}, key=lambda band: band.rank)
+    quiet_broken = any(alert.tenant in expected.quiet for alert in false)
     return [
         expected.title,
         f"{sum(1 for many in found if many)} of {len(found)}" if found else "nothing to find",
         f"{median(times):.2f}, {max(times):.2f}" if times else "-",
         ", ".join(bands) or "-",
         str(max(per_tenant.values(), default=0)),
-        str(max((one.records for one in alerts), default=0)),
+        str(max((alert.records for alert in alerts), default=0)),
         str(len(false)),
     ], all(found) and not quiet_broken
 

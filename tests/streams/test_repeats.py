@@ -104,7 +104,7 @@ def test_worker_logs_go_through_it(clock, capfd):
     finally:
         logging.getLogger().handlers.clear()
     lines = [json.loads(text) for text in capfd.readouterr().err.splitlines()]
-    assert [(one["event"][:6], one.get("suppressed")) for one in lines] == [
+    assert [(line["event"][:6], line.get("suppressed")) for line in lines] == [
         ("Unable", None),
         ("broker", None),
         ("Unable", 2),

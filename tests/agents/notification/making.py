@@ -201,4 +201,6 @@ class Desk:
 
     def events(self, destination: str = "chat") -> list[str]:
         """Return what a destination took, as events."""
-        return [one.message.event for one in self.got if one.destination == destination]
+        return [
+            delivery.message.event for delivery in self.got if delivery.destination == destination
+        ]

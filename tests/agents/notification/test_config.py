@@ -83,7 +83,7 @@ def test_a_destination_is_shown_without_its_token(tmp_path):
         f'[destinations.hook]\nwebhook = "https://u:T0KEN@h.example/T0KEN?k=T0KEN"\n'
         f'secret_file = "{secret}"\n'
     )
-    shown = [masked(one) for one in read_config(text).destinations.values()]
+    shown = [masked(destination) for destination in read_config(text).destinations.values()]
     assert shown == ["apprise slack://…", "apprise json://…", "webhook https://h.example/…"]
     assert unread_files(read_config(text)) == [
         f"destinations.hook.secret_file: {secret} can't be read"

@@ -88,12 +88,12 @@ def test_the_last_word_is_told_and_nothing_is_told_twice(chosen, done):
 
     # one id is one message, and one message is taken once but for what a crash cut short
     by_id: dict[str, set[tuple[str, str, int]]] = {}
-    for one in desk.got:
-        by_id.setdefault(one.message.id, set()).add(
-            (one.message.title, one.message.body, one.message.at_ms)
+    for delivery in desk.got:
+        by_id.setdefault(delivery.message.id, set()).add(
+            (delivery.message.title, delivery.message.body, delivery.message.at_ms)
         )
     assert all(len(versions) == 1 for versions in by_id.values())
-    taken = Counter((one.message.id, one.destination) for one in desk.got)
+    taken = Counter((delivery.message.id, delivery.destination) for delivery in desk.got)
     assert max(taken.values(), default=0) <= 1 + crashes
 
     last: dict[str, Notice] = {}
@@ -105,9 +105,9 @@ def test_the_last_word_is_told_and_nothing_is_told_twice(chosen, done):
         assert notice.standing is not None
         thread = thread_of(desk, incident)
         told = [
-            one.message
-            for one in desk.got
-            if one.message.incident == incident and one.destination == "chat"
+            delivery.message
+            for delivery in desk.got
+            if delivery.message.incident == incident and delivery.destination == "chat"
         ]
         if thread is None:
             # never severe enough for anybody to be told
@@ -121,7 +121,7 @@ def test_the_last_word_is_told_and_nothing_is_told_twice(chosen, done):
         if thread.told is not None:
             assert thread.told.digest == notice.standing.digest
             assert told or incident.encode() in lost
-            said = [one for one in told if one.event not in {"escalated", "proposed"}]
+            said = [message for message in told if message.event not in {"escalated", "proposed"}]
             assert (said and f"Status {thread.now.status}" in said[-1].body) or (
                 incident.encode() in lost
             )

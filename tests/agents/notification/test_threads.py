@@ -134,7 +134,7 @@ def test_a_proposal_that_was_decided_meanwhile_is_not_asked_for(desk):
     done = [{"command_id": "cmd-1", "mode": "approved", "state": "done"}]
     desk.take(alert(at_ms=NOW + 1, commands=done))
     desk.pass_time(HOUR, step=MINUTE)
-    assert "To approve" not in "".join(one.message.body for one in desk.got)
+    assert "To approve" not in "".join(delivery.message.body for delivery in desk.got)
 
 
 def test_many_proposals_are_listed_in_part_and_counted(desk):
@@ -150,9 +150,9 @@ def test_quiet_hours_hold_back_what_is_not_severe_enough():
     desk.take(alert())
     desk.take(alert(incident="inc-2", severity="critical"))
     desk.pass_time(QUIET_LEFT - SECOND, step=15 * MINUTE)
-    assert [one.message.incident for one in desk.got] == ["inc-2"]
+    assert [delivery.message.incident for delivery in desk.got] == ["inc-2"]
     desk.pass_time(SECOND)
-    assert [one.message.incident for one in desk.got] == ["inc-2", "inc-1"]
+    assert [delivery.message.incident for delivery in desk.got] == ["inc-2", "inc-1"]
 
 
 def test_what_becomes_severe_in_quiet_hours_breaks_through():
@@ -220,7 +220,7 @@ def test_what_ended_long_before_anybody_could_be_told_is_not_told():
     desk = Desk(config(), now_ms=NOW + STALE_MS + MINUTE)
     desk.take(alert(incident="inc-1", status="new"), alert(incident="inc-2", status="closed"))
     desk.pass_time(MINUTE)
-    assert [one.message.incident for one in desk.got] == ["inc-1"]
+    assert [delivery.message.incident for delivery in desk.got] == ["inc-1"]
     assert desk.book.stale == 1
 
 
@@ -243,7 +243,7 @@ def test_operator_alerts_go_to_routes_of_all_tenants():
     desk.pass_time(HOUR, step=MINUTE)
     assert desk.events("phone") == ["operator"] * 3
     assert desk.events() == []
-    titles = [one.message.title for one in desk.got]
+    titles = [delivery.message.title for delivery in desk.got]
     assert "[HIGH] topic paused: t-0" in titles
     assert titles[-1] == "[INFORMATIONAL] source recovered: //ci/7"
 
@@ -257,7 +257,7 @@ def test_a_message_keeps_its_id_and_its_bytes_until_it_is_taken(desk):
     desk.take(alert())
     desk.pass_time(5 * MINUTE)
     assert len(tried) == 4
-    assert len({(one.id, one.title, one.body, one.at_ms) for one in tried}) == 1
+    assert len({(attempt.id, attempt.title, attempt.body, attempt.at_ms) for attempt in tried}) == 1
     assert desk.letters == {}
 
 
@@ -283,7 +283,7 @@ def test_a_message_that_is_refused_gives_way_to_others(desk):
     )
     desk.take(alert(), alert(incident="inc-2"))
     desk.pass_time(5 * MINUTE)
-    assert [one.message.incident for one in desk.got] == ["inc-2"]
+    assert [delivery.message.incident for delivery in desk.got] == ["inc-2"]
     ((_, row),) = desk.letters.items()
     assert b'"incident":"inc-1"' in row
     assert REFUSALS > 1
@@ -309,7 +309,7 @@ def test_one_destination_that_is_down_does_not_keep_back_another():
     for number in range(MESSAGES + 3):
         desk.take(alert(at_ms=NOW + number, assignee=f"ann-{number}"))
         desk.pass_time(6 * MINUTE, step=MINUTE)
-    both = [one for one in desk.got if one.message.route == "b"]
+    both = [delivery for delivery in desk.got if delivery.message.route == "b"]
     assert len(both) == MESSAGES + 3
     # what gave way to later messages is not lost without a word
     assert len(desk.letters) == 3
@@ -322,7 +322,7 @@ def test_no_tenant_keeps_back_another_at_a_slow_destination():
     desk.now_ms += MINUTE
     desk.deliver()
     desk.deliver()
-    assert {one.message.tenant for one in desk.got} == {"noisy", "quiet"}
+    assert {delivery.message.tenant for delivery in desk.got} == {"noisy", "quiet"}
 
 
 def test_more_incidents_of_a_tenant_than_are_told_one_by_one_share_a_message(desk):
@@ -330,7 +330,7 @@ def test_more_incidents_of_a_tenant_than_are_told_one_by_one_share_a_message(des
     desk.take(*(alert(incident=f"inc-{number}", at_ms=NOW - 1) for number in range(THREADS + 40)))
     desk.pass_time(MINUTE, step=MINUTE)
     assert len(desk.got) == THREADS + 1
-    folded = next(one for one in desk.got if "further" in one.message.title)
+    folded = next(delivery for delivery in desk.got if "further" in delivery.message.title)
     assert folded.message.title == "[HIGH] 40 further incidents of acme"
     assert folded.message.incident is None
 

@@ -149,24 +149,24 @@ class Flow:
 
     def put(self, *inputs: Sighting | Finding | IntelFact) -> None:
         """Take inputs without running: they are under way together."""
-        for one in inputs:
-            if isinstance(one, Sighting):
-                self._publish(sighting_message(one))
-            elif isinstance(one, Finding):
-                for message in finding_messages(one):
+        for input_ in inputs:
+            if isinstance(input_, Sighting):
+                self._publish(sighting_message(input_))
+            elif isinstance(input_, Finding):
+                for message in finding_messages(input_):
                     self._publish(message)
             else:
-                self._queue.append((Channel.INTEL, one.key, one))
+                self._queue.append((Channel.INTEL, input_.key, input_))
 
     def saw(self, *sightings: Sighting) -> None:
-        self.send(sighting_message(one) for one in sightings)
+        self.send(sighting_message(sighting) for sighting in sightings)
 
     def found(self, *findings: Finding) -> None:
-        self.send(message for one in findings for message in finding_messages(one))
+        self.send(message for finding in findings for message in finding_messages(finding))
 
     def withheld(self, *findings: Finding) -> None:
         """Take findings that their tenants' policies suppress."""
-        self.send(message for one in findings for message in withheld_messages(one))
+        self.send(message for finding in findings for message in withheld_messages(finding))
 
     def fact(self, fact: IntelFact) -> None:
         self._queue.append((Channel.INTEL, fact.key, fact))
@@ -221,15 +221,17 @@ class Flow:
             self._queue.clear()
             if self._shuffle is not None:
                 waiting += [
-                    one
-                    for one in waiting
-                    if one[0] is not Channel.INTEL and self._shuffle.random() < self._again
+                    pending
+                    for pending in waiting
+                    if pending[0] is not Channel.INTEL and self._shuffle.random() < self._again
                 ]
-                facts = [one for one in waiting if one[0] is Channel.INTEL]
+                facts = [pending for pending in waiting if pending[0] is Channel.INTEL]
                 self._shuffle.shuffle(waiting)
                 # Facts keep their order among themselves: one partition, one key.
                 ordered = iter(facts)
-                waiting = [next(ordered) if one[0] is Channel.INTEL else one for one in waiting]
+                waiting = [
+                    next(ordered) if pending[0] is Channel.INTEL else pending for pending in waiting
+                ]
             ledger: dict[int, list[tuple[str, Any]]] = {}
             incidents: dict[int, list[tuple[str, Any]]] = {}
             for channel, key, value in waiting:
@@ -325,7 +327,9 @@ class Flow:
 
     def texts_for(self, tenant: str) -> str:
         """Return everything that was ever published to a tenant, as one text."""
-        return "\n".join((one.value or b"").decode() for one in self.sent if one.tenant == tenant)
+        return "\n".join(
+            (message.value or b"").decode() for message in self.sent if message.tenant == tenant
+        )
 
 
 def _partition(key: str) -> int:

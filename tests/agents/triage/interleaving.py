@@ -109,7 +109,7 @@ async def _check(items: Iterable[Item], knowledge: MemoryKnowledge) -> list[Chec
         outbox = _Outbox()
         # A new agent has told nothing yet: it tells all, and the run leaves out what was told.
         await makers[channel](knowledge)(_Batch([Delivery(record=record, value=event)]), outbox)
-        said = tuple(one for one in outbox.messages if one.channel is not Channel.SCAN_REQUESTS)
+        said = tuple(sent for sent in outbox.messages if sent.channel is not Channel.SCAN_REQUESTS)
         slow = _Outbox()
         for message in outbox.messages:
             if message.channel is Channel.SCAN_REQUESTS:
@@ -150,8 +150,8 @@ class Chain:
 
     def feed(self, checked: Iterable[Checked]) -> None:
         """Take events in; they wait in their partitions."""
-        for one in checked:
-            self._queue(one[0], one[1]).append(one)
+        for check in checked:
+            self._queue(check[0], check[1]).append(check)
 
     def tick(self, minutes: float) -> None:
         """Let time pass."""
@@ -166,7 +166,7 @@ class Chain:
         """Let the lanes run until nothing waits, or a share of what waits is done."""
         while lanes := [lane for lane, queue in self._queues.items() if queue]:
             if self._chance is None:
-                lane = min(lanes, key=lambda one: (list(Channel).index(one[0]), one[1]))
+                lane = min(lanes, key=lambda key: (list(Channel).index(key[0]), key[1]))
                 self._step(lane, 256)
             else:
                 self._step(self._chance.choice(lanes), self._chance.choice((1, 7, 40, 400)))
@@ -198,7 +198,7 @@ class Chain:
                     message
                     for _, key, now, said, slow in chunk
                     for message in (
-                        *(one for one in said if self._is_news(told, one)),
+                        *(text for text in said if self._is_news(told, text)),
                         *([_Scan(key, now, slow)] if slow else ()),
                     )
                 ]

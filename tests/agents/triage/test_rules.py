@@ -18,10 +18,12 @@ from tests.agents.triage.flow import Flow, at
 from tests.agents.triage.stories import finding, sighting
 
 CASES = [
-    pytest.param(one, example, kind == "hit", id=f"{one.rule.id}-{kind}-{example.title}")
-    for one in correlations().values()
+    pytest.param(
+        correlation, example, kind == "hit", id=f"{correlation.rule.id}-{kind}-{example.title}"
+    )
+    for correlation in correlations().values()
     for kind in ("hit", "miss")
-    for example in getattr(one.rule.examples, kind)
+    for example in getattr(correlation.rule.examples, kind)
 ]
 
 
@@ -33,9 +35,11 @@ def fires(one, given):
             more = dict(fields)
             component = more.pop("component")
             flow.saw(sighting(component, "a", "host", number * 2000, **more))
-        rules = {check["name"] for one in flow.assessments.values() for check in one["checks"]} | {
-            ioc.rule_id for ioc in flow.iocs.values()
-        }
+        rules = {
+            check["name"]
+            for assessment in flow.assessments.values()
+            for check in assessment["checks"]
+        } | {ioc.rule_id for ioc in flow.iocs.values()}
         return one.rule.id in rules
     if when.kind == "combination":
         signals = [(round(hours * 3_600_000), kind, "ev") for kind, hours in given]
@@ -69,9 +73,9 @@ def test_a_rule_does_what_its_examples_say(one, example, hit):
 
 
 def test_every_rule_has_examples_of_both_kinds():
-    for one in correlations().values():
-        assert one.rule.examples.hit, one.rule.id
-        assert one.rule.examples.miss, one.rule.id
+    for correlation in correlations().values():
+        assert correlation.rule.examples.hit, correlation.rule.id
+        assert correlation.rule.examples.miss, correlation.rule.id
 
 
 def test_tainting_kinds_exist():

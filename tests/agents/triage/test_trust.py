@@ -45,7 +45,7 @@ def flow_of(*tenants, **more):
 
 
 def issued(flow, tenant):
-    return sorted({one.action for one in flow.issued if one.tenant == tenant})
+    return sorted({command.action for command in flow.issued if command.tenant == tenant})
 
 
 def hostile_by_name(tenant, component=MODEL, version="r2", **more):
@@ -101,7 +101,9 @@ def test_a_stranger_can_not_take_a_rollback_target_away():
     )
     flow.found(hostile_by_name("a", version="r1", minutes=1))
     flow.found(finding("malicious_payload", "a", minutes=20))
-    (rollback,) = [one for one in flow.issued if (one.tenant, one.action) == ("b", "rollback")]
+    (rollback,) = [
+        command for command in flow.issued if (command.tenant, command.action) == ("b", "rollback")
+    ]
     assert (rollback.rollback_version, rollback.rollback_digest) == ("r1", GOOD)
 
 
@@ -113,8 +115,8 @@ def test_one_tenants_findings_make_no_campaign_at_another():
             hostile_by_name("a", f"model:hub/acme/m{number}", publisher=publisher, minutes=number)
         )
     flow.found(hostile_by_name("b", "model:hub/acme/own", publisher=publisher))
-    assert [one.root for one in flow.alerts_of("a") if one.root == publisher] == [publisher]
-    assert not [one for one in flow.alerts_of("b") if one.root == publisher]
+    assert [view.root for view in flow.alerts_of("a") if view.root == publisher] == [publisher]
+    assert not [view for view in flow.alerts_of("b") if view.root == publisher]
 
 
 def test_twenty_four_claims_and_more_leave_the_room_of_facts_alone():
@@ -150,7 +152,7 @@ def test_the_first_tenants_dismissal_ends_its_own_part_only():
     assert theirs.status != "false-positive"
     decide(flow, DecisionKind.FALSE_POSITIVE, alert.incident)
     flow.saw(*held(MODEL, "c", "gpu", 700, version="r2", digest=BAD))
-    assert not [one for one in flow.alerts_of("c") if one.status != "false-positive"]
+    assert not [view for view in flow.alerts_of("c") if view.status != "false-positive"]
 
 
 @pytest.mark.parametrize("held_first", [False, True])
@@ -202,7 +204,7 @@ def test_a_dismissal_of_what_a_scan_found_ends_and_leaves_the_bytes_marked():
     decide(flow, DecisionKind.FALSE_POSITIVE, alert.incident, tenant="a")
     (alert,) = flow.alerts_of("a")
     assert alert.status == "false-positive"
-    assert [one.system for one in alert.systems] == ["gpu"]
+    assert [system.system for system in alert.systems] == ["gpu"]
     decide(flow, DecisionKind.REOPEN, alert.incident, tenant="a")
     (alert,) = flow.alerts_of("a")
     assert alert.status not in {"false-positive", "withdrawn"}
@@ -230,7 +232,7 @@ def test_a_decision_reaches_the_rows_however_many_names_another_gives_to_the_byt
     )
     (alert,) = flow.alerts_of("v")
     assert alert.status in {"false-positive", "withdrawn"}
-    assert "model:@v/b" not in {one.component for one in alert.systems}
+    assert "model:@v/b" not in {system.component for system in alert.systems}
     told = [view for view in flow.alerts_of("late") if view.status == "new"]
     assert bool(told) is not by_operator
 
@@ -246,7 +248,7 @@ def test_invented_tenants_take_no_registered_ones_place_in_an_incident(monkeypat
     flow.run()
     flow.saw(*held(MODEL, "v", "gpu-2", 9, version="r2", digest=BAD))
     (alert,) = flow.alerts_of("v")
-    assert {one.system for one in alert.systems} == {"gpu", "gpu-2"}
+    assert {system.system for system in alert.systems} == {"gpu", "gpu-2"}
 
 
 def test_no_signature_of_ones_own_makes_a_version_good_at_another():
@@ -263,7 +265,9 @@ def test_no_signature_of_ones_own_makes_a_version_good_at_another():
     assert "rollback" not in issued(flow, "v")
     assert not [view for view in flow.alerts_of("v") if view.root.startswith("publisher:")]
     flow.saw(*held(MODEL, "v", "registry", 6, **signed))
-    assert [one.rollback_digest for one in flow.issued if one.action == "rollback"] == [GOOD]
+    assert [command.rollback_digest for command in flow.issued if command.action == "rollback"] == [
+        GOOD
+    ]
 
 
 def test_nothing_goes_back_to_a_version_that_the_tenant_never_had():
@@ -287,7 +291,7 @@ def test_what_a_scan_found_reaches_every_holder_of_the_bytes():
     flow.found(finding("malicious_payload", "a"))
     (alert,) = flow.alerts_of("b")
     assert alert.score.band.rank >= Severity.HIGH.rank
-    assert [one.known_by for one in alert.findings] == ["Tidewatch's scan of the same bytes"]
+    assert [found.known_by for found in alert.findings] == ["Tidewatch's scan of the same bytes"]
     assert "quarantine" in issued(flow, "b")
 
 
@@ -381,7 +385,7 @@ def test_a_wheel_scanned_as_part_of_a_model_is_still_a_wheel_to_who_installed_it
         IntelFact(key=f"sha256:{BAD}", kind=IntelKind.MALICIOUS, digests=(BAD,), sources=("x",))
     )
     (alert,) = flow.alerts_of("b")
-    reached = {(one.component, one.system) for one in alert.systems}
+    reached = {(system.component, system.system) for system in alert.systems}
     assert reached >= {(WHEEL, "ci"), ("image:hub/python", "node"), ("model:@b/tuned", "ci")}
 
 
@@ -402,7 +406,7 @@ def test_facts_on_digests_do_not_spread_by_version():
     flow.fact(fact)
     bands = {view.tenant: view for view in flow.alerts.values()}
     assert sorted(bands) == ["a", "c", "d"]
-    assert [one.severity for one in bands["c"].findings] == [Severity.MEDIUM]
+    assert [finding.severity for finding in bands["c"].findings] == [Severity.MEDIUM]
     assert not issued(flow, "c")
     for tenant in "ad":
         assert bands[tenant].score.band.rank >= Severity.HIGH.rank
@@ -511,7 +515,7 @@ def test_the_lineage_of_who_introduced_a_digest_advises_its_holders():
     (alert,) = flow.alerts_of("b")
     assert alert.score.band is Severity.MEDIUM
     assert [(one.spec.action, one.state) for one in alert.commands] == [("investigate", "proposed")]
-    assert {one.component for one in alert.systems} >= {"deployment:@b/chat"}
+    assert {system.component for system in alert.systems} >= {"deployment:@b/chat"}
     assert not issued(flow, "b")
     assert alert.tasks == ()
     assert alert.other_tenants is None
@@ -596,10 +600,15 @@ def test_advice_takes_no_room_of_what_is_known_in_full():
         flow.fact(
             IntelFact(key=name, kind=IntelKind.MALICIOUS, versions=("6",), sources=("x", "y"))
         )
-    own = [view for view in flow.alerts_of("b") if not any(one.advice for one in view.findings)]
+    own = [
+        view for view in flow.alerts_of("b") if not any(finding.advice for finding in view.findings)
+    ]
     assert len(own) == len(real)
     for view in own:
-        assert {one.component for one in view.systems} == {"deployment:@b/chat", "service:@b/s"}
+        assert {system.component for system in view.systems} == {
+            "deployment:@b/chat",
+            "service:@b/s",
+        }
 
 
 def test_advice_is_no_veto_on_a_rollback_target():
@@ -611,7 +620,9 @@ def test_advice_is_no_veto_on_a_rollback_target():
     )
     flow.fact(POISON)
     flow.found(finding("malicious_payload", "b", CHECKPOINT, version="2", minutes=10))
-    (rollback,) = [one for one in flow.issued if (one.tenant, one.action) == ("b", "rollback")]
+    (rollback,) = [
+        command for command in flow.issued if (command.tenant, command.action) == ("b", "rollback")
+    ]
     assert rollback.rollback_digest == MADE
 
 
@@ -645,7 +656,7 @@ def test_what_k_others_have_under_a_wheels_name_advises_who_has_another():
     assert alert.score.band is Severity.MEDIUM
     assert [one.spec.action for one in alert.commands] == ["investigate"]
     assert not issued(flow, "d")
-    assert not [one for tenant in "abc" for one in flow.alerts_of(tenant)]
+    assert not [view for tenant in "abc" for view in flow.alerts_of(tenant)]
 
 
 # -- counts ----------------------------------------------------------------------------------------
@@ -657,13 +668,13 @@ def test_invented_tenants_count_for_nothing_where_organisations_are_registered(r
     register = Register({"b": "bank", "mallory": "mallory inc", "c": "bank"})
     flow = flow_of("b", register=register if registered else None)
     filename = "torch-2.9.0-cp312-linux.whl"
-    for tenant, digest in [("b", GOOD), *((one, BAD) for one in invented)]:
+    for tenant, digest in [("b", GOOD), *((name, BAD) for name in invented)]:
         flow.saw(*held(WHEEL, tenant, "ci", version="2.9.0", digest=digest, filename=filename))
     assert bool(flow.alerts_of("b")) is not registered
     for tenant in ("b", "c", *invented):
         flow.saw(*held(MODEL, tenant, "gpu", version="r2", digest="c" * 64))
     flow.found(finding("malicious_payload", "b", digest="c" * 64))
-    (alert,) = [one for one in flow.alerts_of("b") if one.root == f"sha256:{'c' * 64}"]
+    (alert,) = [view for view in flow.alerts_of("b") if view.root == f"sha256:{'c' * 64}"]
     assert alert.other_tenants == (None if registered else 3)
     document = flow.incidents[alert.incident]
     assert document.organisations == (1 if registered else 7)
@@ -688,7 +699,7 @@ def test_the_ledger_refuses_what_speaks_of_anothers_private_names_and_tells_the_
         sighting("model:@mallory/x", "mallory", "x", made_from=(f"{secret}@r1",)),
         sighting(secret, "mallory", "x", made_from=("pypi:evil@6",)),
     )
-    assert {one.kind for one in probed.operator.values()} == {"foreign-key"}
+    assert {alert.kind for alert in probed.operator.values()} == {"foreign-key"}
     assert not quiet.operator
     for flow in (quiet, probed):
         flow.fact(
@@ -703,7 +714,7 @@ def test_the_ledger_refuses_what_speaks_of_anothers_private_names_and_tells_the_
     for flow in (probed, nowhere):
         flow.found(finding("malicious_payload", "mallory", "model:x", version="r1", minutes=20))
     assert [len(one.systems) for one in nowhere.alerts_of("mallory")] == [0]
-    assert not [one for view in probed.alerts_of("mallory") for one in view.systems]
+    assert not [system for view in probed.alerts_of("mallory") for system in view.systems]
 
 
 # -- what everybody holds --------------------------------------------------------------------------
@@ -713,7 +724,7 @@ def test_the_ledger_refuses_what_speaks_of_anothers_private_names_and_tells_the_
 def test_a_scan_alone_only_proposes_to_contain_what_very_many_hold(agreed):
     tenants = [f"t{number}" for number in range(POPULAR_HOLDERS + 1)]
     flow = flow_of(*tenants)
-    holders = [one for tenant in tenants for one in held(MODEL, tenant, "gpu", digest=BAD)]
+    holders = [message for tenant in tenants for message in held(MODEL, tenant, "gpu", digest=BAD)]
     flow.saw(*holders)
     if agreed:
         flow.fact(

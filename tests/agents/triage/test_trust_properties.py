@@ -158,15 +158,21 @@ def got(flow):
     return {
         view.incident: full_part(view)
         for view in flow.alerts_of(READER)
-        if not any(one.advice for one in view.findings)
+        if not any(finding.advice for finding in view.findings)
     }
 
 
 def contained(flow):
     return sorted(
-        (one.incident, one.action, one.target, one.version or "", one.rollback_digest or "")
-        for one in flow.issued
-        if one.tenant == READER
+        (
+            command.incident,
+            command.action,
+            command.target,
+            command.version or "",
+            command.rollback_digest or "",
+        )
+        for command in flow.issued
+        if command.tenant == READER
     )
 
 
@@ -187,21 +193,21 @@ def test_advice_never_contains(history):
         (view.incident, view.tenant)
         for views in flow.history.values()
         for view in views[-1:]
-        if any(one.advice for one in view.findings)
+        if any(finding.advice for finding in view.findings)
     }
     for view in flow.alerts.values():
         if (view.incident, view.tenant) not in advised:
             continue
         assert view.score.band.value == "medium"
-        assert {one.spec.action for one in view.commands} <= {"investigate"}
+        assert {command.spec.action for command in view.commands} <= {"investigate"}
         assert not view.tasks
     always = {
         (view.incident, view.tenant)
         for views in flow.history.values()
         for view in views[:1]
-        if all(any(one.advice for one in each.findings) for each in views)
+        if all(any(finding.advice for finding in each.findings) for each in views)
     }
-    assert not [one for one in flow.issued if (one.incident, one.tenant) in always]
+    assert not [command for command in flow.issued if (command.incident, command.tenant) in always]
 
 
 def test_the_histories_hold_advice_and_alerts():
@@ -219,7 +225,9 @@ def test_the_histories_hold_advice_and_alerts():
                             versions=("v1", "v2"), sources=("one", "two")),)),
     ]  # fmt: skip
     flow = played(story, with_claims=True)
-    assert sorted(any(one.advice for one in view.findings) for view in flow.alerts_of("b")) == [
+    assert sorted(
+        any(finding.advice for finding in view.findings) for view in flow.alerts_of("b")
+    ) == [
         False,
         True,
     ]

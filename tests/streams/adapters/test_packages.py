@@ -64,8 +64,8 @@ def test_what_pip_does_not_record_comes_from_the_options():
 
 def test_the_same_file_gives_the_same_ids():
     raw = sample("packages", "uv.lock")
-    assert [one.id for one in adapt("uv-lock", raw, **NOW)] == [
-        one.id for one in adapt("uv-lock", raw, **NOW)
+    assert [event.id for event in adapt("uv-lock", raw, **NOW)] == [
+        event.id for event in adapt("uv-lock", raw, **NOW)
     ]
     other = adapt("uv-lock", raw, **{**NOW, "system": "h2"})
     assert other[0].id != adapt("uv-lock", raw, **NOW)[0].id
@@ -79,12 +79,12 @@ def test_large_installs_are_split_into_parts_that_belong_together():
     raw = json.dumps({"version": "1", "install": install}).encode()
     events = adapt("pip-report", raw, **NOW)
     assert len(events) > 1
-    assert {one.data.batch.parts for one in events} == {len(events)}
-    assert len({one.data.batch.id for one in events}) == 1
-    assert [one.data.batch.part for one in events] == list(range(1, len(events) + 1))
-    assert sum(len(one.data.packages) for one in events) == 3000
-    assert max(len(write_structured(one)) for one in events) < PART_BYTES * 1.2
-    assert len({one.id for one in events}) == len(events)
+    assert {event.data.batch.parts for event in events} == {len(events)}
+    assert len({event.data.batch.id for event in events}) == 1
+    assert [event.data.batch.part for event in events] == list(range(1, len(events) + 1))
+    assert sum(len(event.data.packages) for event in events) == 3000
+    assert max(len(write_structured(event)) for event in events) < PART_BYTES * 1.2
+    assert len({event.id for event in events}) == len(events)
 
 
 def test_locks_of_three_kinds_say_the_same_of_a_release():
@@ -98,16 +98,18 @@ def test_locks_of_three_kinds_say_the_same_of_a_release():
 
 def test_uv_lock_names_index_and_roots():
     (event,) = adapt("uv-lock", sample("packages", "uv.lock"), **NOW)
-    assert {one.index_url for one in event.data.packages} == {"https://index.example/simple"}
-    assert [one.name for one in event.data.packages if one.requested] == ["sentence-transformers"]
-    assert any("annotated-doc" in one.requires_dist for one in event.data.packages)
+    assert {entry.index_url for entry in event.data.packages} == {"https://index.example/simple"}
+    assert [entry.name for entry in event.data.packages if entry.requested] == [
+        "sentence-transformers"
+    ]
+    assert any("annotated-doc" in entry.requires_dist for entry in event.data.packages)
 
 
 def test_cyclonedx_of_uv_has_edges_and_digests():
     (event,) = adapt("cyclonedx", sample("packages", "cyclonedx.uv.json"), **NOW)
     assert len(event.data.packages) == 31
     assert len(event.data.lock) == 31
-    assert any(one.requires_dist for one in event.data.packages)
+    assert any(entry.requires_dist for entry in event.data.packages)
 
 
 def test_cyclonedx_of_cyclonedx_py_has_the_digests_that_its_source_gives():
@@ -185,9 +187,13 @@ source = { directory = "../beside" }
         for name in (b"numpy", b"torch", b"pytest", b"deeper")
     )
     (event,) = adapt("uv-lock", raw, **NOW)
-    packages = {one.name: one for one in event.data.packages}
+    packages = {entry.name: entry for entry in event.data.packages}
     assert packages.keys() == {"beside", "numpy", "torch", "pytest", "deeper"}
-    assert {name for name, one in packages.items() if one.requested} == {"numpy", "torch", "pytest"}
+    assert {name for name, package in packages.items() if package.requested} == {
+        "numpy",
+        "torch",
+        "pytest",
+    }
     assert packages["beside"].url == "file:../beside"
 
 
@@ -195,7 +201,7 @@ def test_files_that_requirements_name_are_followed_where_they_are_given():
     files = {"requirements/base.txt": "numpy==2.0.0\n", "limits.txt": "scipy<2\n"}
     text = b"-r requirements/base.txt\n-c limits.txt\n-r gone.txt\ntorch==2.0\n"
     (event,) = adapt("requirements", text, **NOW, files=files, path="requirements.txt")
-    assert {one.name for one in event.data.packages} == {"numpy", "torch"}
+    assert {entry.name for entry in event.data.packages} == {"numpy", "torch"}
     # What was not read is still named: the check says so.
     assert event.data.requirements == ("numpy==2.0.0", "-r gone.txt", "torch==2.0")
     check = next(c for c in check_packages(event, MemoryKnowledge()).checks if c.name == "pinning")

@@ -216,13 +216,13 @@ def test_a_pipeline_of_gitlab_keeps_its_variables():
         status: events_of("gitlab", changed("gitlab.pipeline", "object_attributes", status=status))
         for status in ("created", "running", "failed", "canceled")
     }
-    assert {status: one.data.state for status, (one,) in states.items()} == {
+    assert {status: state.data.state for status, (state,) in states.items()} == {
         "created": "started",
         "running": "running",
         "failed": "failed",
         "canceled": "aborted",
     }
-    assert len({one.id for (one,) in states.values()}) == len(states)
+    assert len({state.id for (state,) in states.values()}) == len(states)
 
 
 def test_a_deployment_of_gitlab_serves():
@@ -427,7 +427,7 @@ def test_the_source_of_a_dataset_of_mlflow_has_any_scheme(source, kind, url, hub
         },
     }
     (event,) = events_of("mlflow", {"run": run})
-    assert [one.url for one in event.data.data_sources] == ([url] if url else [])
+    assert [data_source.url for data_source in event.data.data_sources] == ([url] if url else [])
     named = [ref.component for ref in event.data.inputs if "huggingface" in ref.component]
     assert named == ([f"dataset:huggingface/{hub}"] if hub else [])
 
@@ -510,8 +510,8 @@ def policy_with(hosts):
 def test_the_key_of_a_database_is_the_same_from_its_name_and_from_its_address():
     (event,) = adapt("openlineage", lineage_of("postgres"), tenant="t")
     used = {
-        one.component
-        for one in check_pipeline(event, MemoryKnowledge()).sightings
-        if one.component.startswith("dataset:")
+        sighting.component
+        for sighting in check_pipeline(event, MemoryKnowledge()).sightings
+        if sighting.component.startswith("dataset:")
     }
     assert used == {"dataset:postgres/db.acme.example:5432/prod.public.tx"}

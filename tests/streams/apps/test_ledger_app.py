@@ -44,6 +44,8 @@ def test_indicators_go_where_the_settings_say(ecs, hygiene, channels):
     published = Published()
     agent = with_other_indicators(both, ecs=ecs, hygiene=hygiene)
     asyncio.run(agent("batch", published, "rows"))
-    assert [one.channel for one in published] == channels
-    assert {one.tenant for one in published if one.channel is Channel.IOCS_ECS} <= {None}
-    assert next(one for one in published if one.channel is Channel.IOCS) == COMPROMISE
+    assert [message.channel for message in published] == channels
+    assert {message.tenant for message in published if message.channel is Channel.IOCS_ECS} <= {
+        None
+    }
+    assert next(message for message in published if message.channel is Channel.IOCS) == COMPROMISE

@@ -172,12 +172,14 @@ class Scene:
             )
             await consumer.start()
             name = topic_name(self.settings, channel)
-            partitions = [aiokafka.TopicPartition(name, one) for one in range(2)]
+            partitions = [aiokafka.TopicPartition(name, number) for number in range(2)]
             consumer.assign(partitions)
             ends = await consumer.end_offsets(partitions)
             await consumer.seek_to_beginning(*partitions)
             found: list[Any] = []
-            while any([await consumer.position(one) < ends[one] for one in partitions]):
+            while any(
+                [await consumer.position(partition) < ends[partition] for partition in partitions]
+            ):
                 for batch in (await consumer.getmany(timeout_ms=200)).values():
                     found.extend(batch)
             await consumer.stop()
@@ -305,7 +307,7 @@ def test_a_kill_before_anything_is_sent_loses_nothing(scene: Scene) -> None:
     scene.write(wait=0.1)
     scene.alert(severity="critical")
     scene.once()
-    assert [one["data"]["severity"] for one in scene.verified()] == ["critical"]
+    assert [message["data"]["severity"] for message in scene.verified()] == ["critical"]
 
 
 def test_nobody_acknowledges_and_it_is_escalated_across_a_restart(scene: Scene) -> None:
@@ -319,12 +321,16 @@ def test_nobody_acknowledges_and_it_is_escalated_across_a_restart(scene: Scene) 
     scene.stop(process)
     again = scene.start()
     until(
-        lambda: [one for one in scene.verified() if one["data"]["event"] == "escalated"],
+        lambda: [
+            message for message in scene.verified() if message["data"]["event"] == "escalated"
+        ],
         "it is escalated",
     )
     scene.stop(again)
-    escalated = [one["data"] for one in scene.verified() if one["data"]["event"] == "escalated"]
-    assert [(one["incident"], one["step"]) for one in escalated] == [("inc-1", 1)]
+    escalated = [
+        message["data"] for message in scene.verified() if message["data"]["event"] == "escalated"
+    ]
+    assert [(message["incident"], message["step"]) for message in escalated] == [("inc-1", 1)]
     assert "Nobody has acknowledged this" in escalated[0]["text"]
 
 
@@ -365,7 +371,7 @@ def test_forged_and_unreadable_records_become_dead_letters_and_the_rest_goes_on(
     )
     scene.once()
     until(lambda: len(scene.read(Channel.DEAD_LETTER)) == 2, "both are kept")
-    reasons = [dict(one.headers)["reason"] for one in scene.read(Channel.DEAD_LETTER)]
+    reasons = [dict(letter.headers)["reason"] for letter in scene.read(Channel.DEAD_LETTER)]
     assert sorted(reasons) == [b"invalid-event", b"tenant-mismatch"]
     assert len(scene.verified()) == 1
 
@@ -427,7 +433,7 @@ def test_the_printed_rules_are_all_the_rights_that_it_needs(tmp_path: Path) -> N
         rules = access_rules(scene.settings, [])
         guarded.allow(rule for rule in rules if rule["principal"] == "notify")
         given = {**guarded.settings_of("notify"), "create_topics": "false"}
-        scene.environment |= {f"TIDEWATCH_{name.upper()}": one for name, one in given.items()}
+        scene.environment |= {f"TIDEWATCH_{name.upper()}": item for name, item in given.items()}
         scene.alert()
         scene.send(Channel.ALERTS, ("acme", b"{"))
         scene.once()

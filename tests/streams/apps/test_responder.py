@@ -157,12 +157,14 @@ class Scene:
             )
             await consumer.start()
             name = topic_name(self.settings, channel)
-            partitions = [aiokafka.TopicPartition(name, one) for one in range(2)]
+            partitions = [aiokafka.TopicPartition(name, number) for number in range(2)]
             consumer.assign(partitions)
             ends = await consumer.end_offsets(partitions)
             await consumer.seek_to_beginning(*partitions)
             found: list[Any] = []
-            while any([await consumer.position(one) < ends[one] for one in partitions]):
+            while any(
+                [await consumer.position(partition) < ends[partition] for partition in partitions]
+            ):
                 for batch in (await consumer.getmany(timeout_ms=200)).values():
                     found.extend(batch)
             await consumer.stop()
@@ -172,21 +174,23 @@ class Scene:
 
     def results(self) -> list[Result]:
         found = self.read(Channel.CONTAINMENT_RESULTS)
-        return [(first_headers(one.headers), orjson.loads(one.value), one) for one in found]
+        return [
+            (first_headers(record.headers), orjson.loads(record.value), record) for record in found
+        ]
 
     def updates(self) -> list[ResultUpdate]:
         """Return the answers that reached their incidents."""
         read = [
-            msgspec.json.decode(one.value, type=IncidentMessage)
-            for one in self.read(Channel.INCIDENT_UPDATES)
+            msgspec.json.decode(record.value, type=IncidentMessage)
+            for record in self.read(Channel.INCIDENT_UPDATES)
         ]
-        return [one for one in read if isinstance(one, ResultUpdate)]
+        return [record for record in read if isinstance(record, ResultUpdate)]
 
     def statuses(self) -> dict[str, int]:
         """The last status of each command."""
         return {
-            one[1]["results"][openc2.EXTENSION]["command_id"]: one[1]["status"]
-            for one in self.results()
+            result[1]["results"][openc2.EXTENSION]["command_id"]: result[1]["status"]
+            for result in self.results()
         }
 
 
@@ -256,7 +260,7 @@ def test_forged_replayed_and_misdirected_commands_touch_nothing(scene: Scene) ->
     scene.once()
     assert scene.results() == []
     letters = scene.read(Channel.DEAD_LETTER)
-    reasons = sorted(first_headers(one.headers)["reason"].decode() for one in letters)
+    reasons = sorted(first_headers(letter.headers)["reason"].decode() for letter in letters)
     assert reasons == ["invalid-signature"] * 3 + ["tenant-mismatch"]
     assert scene.bench.tree() == before
 
@@ -321,7 +325,7 @@ def test_what_answers_on_a_tenants_bound_topic_answers_for_that_tenant_alone(
     finally:
         worker.terminate()
         worker.wait(30)
-    assert [(one.command_id, one.tenant, one.status) for one in scene.updates()] == [
+    assert [(update.command_id, update.tenant, update.status) for update in scene.updates()] == [
         (spec.command_id, "acme", 200)
     ]
     (letter,) = scene.read(Channel.DEAD_LETTER)
@@ -338,7 +342,7 @@ async def delete_commands(scene: Scene) -> dict[int, int]:
     consumer = aiokafka.AIOKafkaConsumer(bootstrap_servers=scene.settings.kafka)
     await consumer.start()
     try:
-        partitions = [aiokafka.TopicPartition(topic, one) for one in range(2)]
+        partitions = [aiokafka.TopicPartition(topic, number) for number in range(2)]
         ends = await consumer.end_offsets(partitions)
         await admin.delete_records(
             {tp: RecordsToDelete(before_offset=end) for tp, end in ends.items() if end}
@@ -353,8 +357,8 @@ def test_commands_that_were_gone_before_it_read_them_are_told_of_before_it_goes_
     scene: Scene,
 ) -> None:
     def gone() -> list[dict[str, Any]]:
-        told = [orjson.loads(one.value) for one in scene.read(Channel.OPERATOR_ALERTS)]
-        return [one for one in told if one["kind"] == "records-gone"]
+        told = [orjson.loads(record.value) for record in scene.read(Channel.OPERATOR_ALERTS)]
+        return [alert for alert in told if alert["kind"] == "records-gone"]
 
     first = live("block", "model:huggingface/evil/m")
     scene.send(first)
@@ -376,7 +380,7 @@ def test_a_responder_that_starts_where_commands_are_gone_already_says_so(scene: 
     scene.send(live("block", "model:huggingface/evil/m"))
     asyncio.run(delete_commands(scene))
     scene.once()
-    (alert,) = [orjson.loads(one.value) for one in scene.read(Channel.OPERATOR_ALERTS)]
+    (alert,) = [orjson.loads(record.value) for record in scene.read(Channel.OPERATOR_ALERTS)]
     assert (alert["kind"], alert["figures"]) == ("records-gone", {"begins": 1})
 
 

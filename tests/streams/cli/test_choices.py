@@ -27,10 +27,10 @@ def refusal(call, *arguments):
 
 
 def test_a_command_is_named_by_number_by_id_or_by_the_beginning_of_its_id(document):
-    for number, one in enumerate(document.commands, 1):
-        name = one.spec.command_id
+    for number, command in enumerate(document.commands, 1):
+        name = command.spec.command_id
         for named in (str(number), name, name[:13]):
-            assert chosen_command(document, named, DecisionKind.APPROVE) == one
+            assert chosen_command(document, named, DecisionKind.APPROVE) == command
 
 
 def test_what_is_unknown_ambiguous_or_of_another_tenant_is_refused(document):
@@ -58,17 +58,17 @@ def test_what_does_not_apply_is_refused(document, state, kind, said):
 
 
 def test_a_rollback_without_a_version_is_refused(document):
-    (one,) = [one for one in document.commands if one.spec.action == "rollback"]
+    (one,) = [command for command in document.commands if command.spec.action == "rollback"]
     spec = structs.replace(one.spec, rollback_version=None, rollback_digest=None)
     changed = structs.replace(document, commands=(CommandView(spec=spec, state="advised"),))
     assert "no version" in refusal(chosen_command, changed, "1", DecisionKind.APPROVE)
 
 
 def test_a_task_is_named_alike_and_not_completed_twice(document):
-    for number, one in enumerate(document.tasks, 1):
-        assert chosen_task(document, str(number)) == one
-        assert chosen_task(document, one.id) == one
-    done = tuple(structs.replace(one, state="done", proof="evt-1") for one in document.tasks)
+    for number, task in enumerate(document.tasks, 1):
+        assert chosen_task(document, str(number)) == task
+        assert chosen_task(document, task.id) == task
+    done = tuple(structs.replace(task, state="done", proof="evt-1") for task in document.tasks)
     assert "already done" in refusal(
         chosen_task, structs.replace(document, tasks=done), document.tasks[0].id
     )

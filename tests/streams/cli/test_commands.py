@@ -188,7 +188,7 @@ def options_of(words: tuple[str, ...]) -> list[str]:
     """Return the options of a command."""
     command = get_command(import_module(COMMANDS[words[0]][0]).app)
     inner = getattr(command, "commands", {}).get(words[-1], command)
-    return [option for one in inner.params for option in one.opts]
+    return [option for param in inner.params for option in param.opts]
 
 
 def test_what_prints_for_people_prints_json_for_programs() -> None:

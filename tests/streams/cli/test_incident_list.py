@@ -32,7 +32,7 @@ def made(uid: str, *, score: int = 50, tenant: str = "acme", **changes: Any) -> 
 
 
 def ids(found: list[IncidentDocument]) -> list[str]:
-    return [one.id for one in found]
+    return [incident.id for incident in found]
 
 
 def later(days: int) -> tuple[Any, ...]:
@@ -125,7 +125,9 @@ def test_ids_are_as_long_as_they_must_be_to_be_told_apart() -> None:
 def test_the_list_says_how_many_it_left_out(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "all_incidents", lambda: {one.id: one for one in ALL})
+    monkeypatch.setattr(
+        command, "all_incidents", lambda: {incident.id: incident for incident in ALL}
+    )
     assert main(["incidents", "list", "--severity", "high"]) == 0
     head, *rows, last = capsys.readouterr().out.splitlines()
     assert head.split() == [name.upper() for name in HEAD]

@@ -131,8 +131,8 @@ def test_what_is_locked_today_is_what_pip_installs_tomorrow(tmp_path, index):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     names = {
-        f"{one['metadata']['name']}=={one['metadata']['version']}"
-        for one in json.loads(done.stdout)["install"]
+        f"{entry['metadata']['name']}=={entry['metadata']['version']}"
+        for entry in json.loads(done.stdout)["install"]
     }
     assert names == {"top==1.0", "middle==2.0", "low==2.1"}
 

@@ -66,7 +66,7 @@ def report(digest, version="1.0"):
 
 def rules(digest, version="1.0", **options):
     (event,) = adapt("pip-report", report(digest, version), **NOW, **options)
-    return {one.rule_id for one in check_packages(event, MemoryKnowledge()).detections}
+    return {detection.rule_id for detection in check_packages(event, MemoryKnowledge()).detections}
 
 
 @pytest.mark.parametrize("lock", [UV, PYLOCK, HASHED], ids=["uv.lock", "pylock", "requirements"])
@@ -83,7 +83,7 @@ def test_a_lock_is_no_mismatch_with_itself(kind, lock):
     (event,) = adapt(kind, lock.encode(), **NOW)
     (digests,) = event.data.lock.values()
     assert {text.lower() for text in digests} >= {f"sha256:{WHEEL}", f"sha256:{OTHER_INDEX}"}
-    found = {one.rule_id for one in check_packages(event, MemoryKnowledge()).detections}
+    found = {detection.rule_id for detection in check_packages(event, MemoryKnowledge()).detections}
     assert MISMATCH not in found
 
 
@@ -96,7 +96,7 @@ def test_one_file_name_with_two_digests_in_an_install_is_told():
     both = json.loads(report(WHEEL))
     both["install"] += json.loads(report(SDIST))["install"]
     (event,) = adapt("pip-report", json.dumps(both).encode(), **NOW, lock=UV)
-    found = [one.rule_id for one in check_packages(event, MemoryKnowledge()).detections]
+    found = [detection.rule_id for detection in check_packages(event, MemoryKnowledge()).detections]
     assert found == [MISMATCH]
 
 

@@ -37,7 +37,7 @@ def test_the_example_is_in_order_and_shows_every_field():
     assert set(document) == set(Policy.__struct_fields__)
     for name in ("trusted", "internal"):
         assert set(document[name]) == set(getattr(policy, name).__struct_fields__)
-    shown = {field for one in document["suppressions"] for field in one}
+    shown = {field for suppression in document["suppressions"] for field in suppression}
     assert shown == set(policy.suppressions[0].__struct_fields__)
 
 

@@ -275,7 +275,9 @@ def test_requirement_file_gives_the_findings_of_its_event(tmp_path, capsys):
     _, found = scanned(capsys, place)
     (entry,) = found["files"]
     (event,) = adapt("requirements", place.read_bytes(), tenant="t", time=datetime.now(UTC))
-    expected = {one.rule_id for one in check_packages(event, MemoryKnowledge()).detections}
+    expected = {
+        detection.rule_id for detection in check_packages(event, MemoryKnowledge()).detections
+    }
     assert expected
     assert {finding["rule_id"] for finding in entry["findings"]} == expected
     assert entry["format"] == "requirements"

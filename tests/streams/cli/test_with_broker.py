@@ -208,11 +208,13 @@ def test_a_tenants_responder_may_write_its_answers_and_nothing_else(bound: bool)
     )
     rules = access_rules(settings, ["acme", "acme.eu"], responders=True)
     mine = [
-        one["name"] for one in rules if (one["principal"], one["operation"]) == ("acme", "Write")
+        rule["name"]
+        for rule in rules
+        if (rule["principal"], rule["operation"]) == ("acme", "Write")
     ]
     shared = topic_name(settings, Channel.CONTAINMENT_RESULTS)
     assert mine == (["acme.results"] if bound else [shared])
     reads = {
-        one["name"] for one in rules if (one["principal"], one["operation"]) == ("acme", "Read")
+        rule["name"] for rule in rules if (rule["principal"], rule["operation"]) == ("acme", "Read")
     }
     assert not any("acme.eu" in name or shared == name for name in reads)

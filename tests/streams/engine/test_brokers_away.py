@@ -58,10 +58,10 @@ def check_bounded(worker: Worker) -> None:
     """No broker's error came again within the window, and no traceback came at all."""
     assert "Traceback" not in worker.log()
     last: dict[str, float] = {}
-    warned = [one for one in lines(worker) if one["level"] in {"warning", "error", "critical"}]
-    for one in warned:
-        at = datetime.fromisoformat(one["timestamp"]).timestamp()
-        kind = f"{one.get('app')} {one['event']}"
+    warned = [line for line in lines(worker) if line["level"] in {"warning", "error", "critical"}]
+    for line in warned:
+        at = datetime.fromisoformat(line["timestamp"]).timestamp()
+        kind = f"{line.get('app')} {line['event']}"
         # the line's own time is taken a moment after it was let through
         assert at - last.get(kind, 0.0) > WINDOW - 0.5, (kind, warned)
         last[kind] = at
@@ -116,7 +116,7 @@ def test_brokers_that_come_and_go_are_told_of_now_and_then(
     assert not worker.ended()
     check_bounded(worker)
     told = lines(worker)[began:]
-    assert any(one["level"] == "error" for one in told), "nothing went wrong"
+    assert any(line["level"] == "error" for line in told), "nothing went wrong"
 
 
 @pytest.mark.fault

@@ -101,7 +101,9 @@ def test_the_first_of_several_apps_answers_for_all(bench: Bench) -> None:
     wait_for(lambda: len(worker.logged("assigned")) == 2, "both children read")
     wait_for(lambda: worker.get("/readyz", "copy")[0] == 200, "both were ready")
     assert worker.get("/healthz", "copy") == (200, "ok\n")
-    (second,) = [one["pid"] for one in worker.logged("child-started") if one["child"] == "collect"]
+    (second,) = [
+        line["pid"] for line in worker.logged("child-started") if line["child"] == "collect"
+    ]
     os.kill(second, signal.SIGSTOP)
     wait_for(
         lambda: worker.get("/healthz", "copy")[0] == 503, "it said that the second does not answer"

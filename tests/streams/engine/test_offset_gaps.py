@@ -119,7 +119,9 @@ def test_what_is_deleted_under_a_worker_that_stands_still_is_told(bench: Bench) 
     gone = set(range(100, 105)) - set(outputs)
     figures = [alert["figures"] for alert in alerts(bench).values()]
     assert gone == {
-        number for one in figures for number in range(int(one["reached"]), int(one["begins"]))
+        number
+        for figure in figures
+        for number in range(int(figure["reached"]), int(figure["begins"]))
     }
 
 

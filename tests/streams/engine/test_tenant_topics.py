@@ -25,7 +25,7 @@ def test_tenants_that_are_made_up_get_no_topics_without_end(kafka, tmp_path):
         outgoing = []
         message = Message(channel=Channel.ALERTS, key="k", value=b"{}", tenant=tenant)
         await addresses.address(message, outgoing)
-        return [one.topic for one in outgoing]
+        return [record.topic for record in outgoing]
 
     async def all_topics():
         return [await topics(tenant) for tenant in ("a", "b", "c", "a")]

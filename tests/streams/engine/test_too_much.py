@@ -28,7 +28,7 @@ def _letters(bench: Bench) -> list[DeadLetter]:
 
 def _alerts(bench: Bench, kind: str) -> list[dict[str, Any]]:
     found = [orjson.loads(r.value) for r in bench.read(bench.topic(Channel.OPERATOR_ALERTS))]
-    return [one for one in found if one["kind"] == kind]
+    return [record for record in found if record["kind"] == kind]
 
 
 def _send_batch(bench: Bench, topic: str, values: list[bytes], compression: str = "gzip") -> None:
@@ -84,7 +84,7 @@ def test_a_record_whose_outputs_cant_be_delivered_is_a_dead_letter_and_others_go
     bench.wait_outputs({0, 3})
     wait_for(lambda: bench.committed("fan") >= 4, "all was committed")
     assert not worker.ended()
-    assert [(one.source_offset, one.reason) for one in _letters(bench)] == [
+    assert [(letter.source_offset, letter.reason) for letter in _letters(bench)] == [
         (1, "too-many-outputs"), (2, "too-many-outputs"),
     ]  # fmt: skip
     assert bench.rows("fan") == {"taken-0": 1, "taken-3": 1}
@@ -222,11 +222,13 @@ def test_a_run_that_is_not_told_yet_is_read_again_after_a_kill(bench: Bench) -> 
     worker = bench.start("copy", dead_letter_whole=10)
     bench.wait_outputs({0})
     worker.kill()
-    before = {(one.source_offset, one.source_last_offset) for one in _letters(bench)}
+    before = {(letter.source_offset, letter.source_last_offset) for letter in _letters(bench)}
     assert before in (set(), {(1, 700)})
     bench.start("copy", dead_letter_whole=10)
     wait_for(lambda: bench.committed("copy") >= 701, "all was acknowledged")
-    assert {(one.source_offset, one.source_last_offset) for one in _letters(bench)} == {(1, 700)}
+    assert {(letter.source_offset, letter.source_last_offset) for letter in _letters(bench)} == {
+        (1, 700)
+    }
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])

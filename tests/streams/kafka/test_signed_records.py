@@ -163,7 +163,7 @@ def test_an_unsigned_policy_changes_nothing_and_is_a_dead_letter(on_kafka: Setti
     asyncio.run(unsigned(on_kafka, topic, "acme", None))
     knowledge = asyncio.run(known(on_kafka, reporter="incidents"))
     assert knowledge.policy("acme").version == 2
-    assert [(one.source_topic, one.reason) for one in dead(on_kafka)] == [
+    assert [(letter.source_topic, letter.reason) for letter in dead(on_kafka)] == [
         (topic, INVALID_SIGNATURE)
     ] * 2
     assert asyncio.run(latest_values(on_kafka, Channel.POLICY)) == {"acme": ours}
@@ -227,4 +227,4 @@ def test_a_bound_topic_of_policies_sets_its_own_tenants_alone(on_kafka: Settings
     knowledge = asyncio.run(known(bound, reporter="incidents"))
     assert knowledge.policy("acme").version == 7
     assert knowledge.policy("globex").version != 7
-    assert [one.reason for one in dead(bound)] == [TENANT_MISMATCH]
+    assert [letter.reason for letter in dead(bound)] == [TENANT_MISMATCH]

@@ -98,7 +98,11 @@ def test_an_event_is_read_and_names_every_field_it_may_have(channel) -> None:
     ],
 )
 def test_each_field_that_others_read_or_write_has_a_meaning(channel) -> None:
-    without = [one.path for one in struct_fields(record_type(channel)) if not one.meaning]
+    without = [
+        struct_field.path
+        for struct_field in struct_fields(record_type(channel))
+        if not struct_field.meaning
+    ]
     assert [path for path in without if not path.startswith("basis.")] == []
 
 

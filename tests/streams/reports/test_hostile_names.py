@@ -83,7 +83,7 @@ def hostile_incident() -> IncidentDocument:
         systems=(system,),
         commands=(command,),
         tasks=tuple(msgspec.structs.replace(task, text=HOSTILE) for task in alert.tasks),
-        timeline=tuple(msgspec.structs.replace(one, text=HOSTILE) for one in alert.timeline),
+        timeline=tuple(msgspec.structs.replace(entry, text=HOSTILE) for entry in alert.timeline),
         publishers=(HOSTILE,),
         related=(HOSTILE,),
         campaign=HOSTILE,

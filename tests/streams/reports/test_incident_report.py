@@ -133,7 +133,10 @@ def test_nobody_is_told_to_block_the_publisher_of_what_merely_lacked_a_pin():
         severity=Severity.MEDIUM,
         publisher="publisher:index/requests",
     )
-    assert not any("blocked_sources" in one for one in policy_changes(incident(findings=(mild,))))
+    assert not any(
+        "blocked_sources" in policy_change
+        for policy_change in policy_changes(incident(findings=(mild,)))
+    )
 
 
 @pytest.mark.parametrize(
@@ -141,8 +144,8 @@ def test_nobody_is_told_to_block_the_publisher_of_what_merely_lacked_a_pin():
 )
 def test_how_far_a_control_let_it_come_is_told(exposure, word):
     systems = tuple(
-        msgspec.structs.replace(one, exposure=exposure)
-        for one in incident().systems
+        msgspec.structs.replace(system, exposure=exposure)
+        for system in incident().systems
         if exposure is not None
     )
     ((control, how),) = failed_controls(incident(systems=systems))
@@ -152,9 +155,9 @@ def test_how_far_a_control_let_it_come_is_told(exposure, word):
 
 def test_what_only_intelligence_knew_asks_for_a_rule_of_our_own():
     told = msgspec.structs.replace(examples.finding(), evidence={"fact": "sha256:x"})
-    assert any("no check of ours did" in one for one in rules_to_add(incident(findings=(told,))))
-    assert not any("no check of ours did" in one for one in rules_to_add(incident()))
-    assert any("file:hashes.'SHA-256'" in one for one in rules_to_add(incident()))
+    assert any("no check of ours did" in rule for rule in rules_to_add(incident(findings=(told,))))
+    assert not any("no check of ours did" in rule for rule in rules_to_add(incident()))
+    assert any("file:hashes.'SHA-256'" in rule for rule in rules_to_add(incident()))
 
 
 def test_confirmed_values_are_fed_back_once_it_is_contained_and_names_never_whole():

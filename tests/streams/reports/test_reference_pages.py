@@ -16,9 +16,9 @@ from streams.settings import Settings
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "reference"
 FIELDS = [
-    pytest.param(one.example, field, id=f"{one.page}:{field.path}")
-    for one in references()
-    for field in one.fields
+    pytest.param(reference.example, field, id=f"{reference.page}:{field.path}")
+    for reference in references()
+    for field in reference.fields
 ]
 
 
@@ -46,7 +46,7 @@ def test_the_examples_are_read_by_what_reads_such_files() -> None:
 
 
 def test_the_settings_are_those_that_are_read() -> None:
-    (page,) = [one for one in references() if one.page == "settings.md"]
+    (page,) = [reference for reference in references() if reference.page == "settings.md"]
     assert [field.path for field in page.fields] == list(Settings.model_fields)
     by_name = {field.path: field for field in page.fields}
     assert by_name["partitions"].type == "integer, at least 1 and at most 4,096"

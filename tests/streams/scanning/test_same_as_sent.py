@@ -103,16 +103,20 @@ def sent(file, kind):
             run = run_subject(event, flow.knowledge.policy(event.tenantid))
             outcome, context = check_run(run, flow.knowledge), run_context(run)
         flow.send(outcome_messages(event, outcome, context, SightingDeduplicator()))
-        found |= {one.rule_id for one in outcome.detections}
+        found |= {detection.rule_id for detection in outcome.detections}
     # Indicators of one component are one, so that a rule may be reported under another's name.
-    return found | {one.rule_id for one in flow.iocs.values() if one.rule_id.startswith("TW-INTEL")}
+    return found | {
+        indicator.rule_id
+        for indicator in flow.iocs.values()
+        if indicator.rule_id.startswith("TW-INTEL")
+    }
 
 
 def scanned(file, kind, capsys):
     words = ["--as", kind] if kind else []
     main(["scan", str(file), *words, "--format", "json"])
     report = json.loads(capsys.readouterr().out)
-    assert not any("no intelligence" in one for one in report["summary"]["notices"])
+    assert not any("no intelligence" in notice for notice in report["summary"]["notices"])
     rules = {finding["rule_id"] for file in report["files"] for finding in file["findings"]}
     # Some files are scanned as artifacts as well.
     return {rule for rule in rules if rule.startswith(("TW-PKG", "TW-PIPE", "TW-INTEL"))}

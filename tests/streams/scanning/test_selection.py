@@ -165,10 +165,10 @@ def test_a_named_feed_and_policy_hold(tmp_path, capsys):
     )
     assert code == 1
     found = report["files"][0]["findings"]
-    assert "TW-PKG-INDEX-POLICY" in {one["rule_id"] for one in found}
+    assert "TW-PKG-INDEX-POLICY" in {path["rule_id"] for path in found}
     assert "intelligence" not in err
-    known = [one["evidence"] for one in found if one["rule_id"].startswith("TW-INTEL")]
-    assert {one["package"]: one["line"] for one in known} == {"litellm": 2, "innocent": 3}
+    known = [path["evidence"] for path in found if path["rule_id"].startswith("TW-INTEL")]
+    assert {path["package"]: path["line"] for path in known} == {"litellm": 2, "innocent": 3}
 
 
 def test_a_feed_that_can_not_be_read_is_an_error(tmp_path, capsys):
@@ -185,7 +185,7 @@ def test_policies_of_several_tenants_are_not_guessed_at(state, tmp_path, capsys)
     hold_values(state, Channel.POLICY, policies)
     file = tmp_path / "requirements.txt"
     file.write_text("numpy==2.0.0\n")
-    assert any("a, b" in one for one in scanned(capsys, file)[1]["summary"]["notices"])
+    assert any("a, b" in notice for notice in scanned(capsys, file)[1]["summary"]["notices"])
 
 
 def test_intelligence_is_imported_for_this_machine_alone(tmp_path, capsys):
@@ -198,7 +198,9 @@ def test_intelligence_is_imported_for_this_machine_alone(tmp_path, capsys):
     file.write_text("innocent==1.0\n")
     code, report, _ = scanned(capsys, file)
     assert code == 1
-    assert any(one["rule_id"].startswith("TW-INTEL") for one in report["files"][0]["findings"])
+    assert any(
+        finding["rule_id"].startswith("TW-INTEL") for finding in report["files"][0]["findings"]
+    )
 
 
 def test_what_is_held_changes_with_what_is_published(state):
@@ -216,7 +218,7 @@ def test_a_manifest_that_is_an_artifact_too_is_judged_as_both(tmp_path, capsys):
                                        "trust_remote_code: true\n")  # fmt: skip
     code, report, _ = scanned(capsys, tmp_path)
     (entry,) = report["files"]
-    rules = {one["rule_id"] for one in entry["findings"]}
+    rules = {found["rule_id"] for found in entry["findings"]}
     assert (code, entry["verdict"]) == (1, "malicious")
     assert "TW-PIPE-REMOTE-CODE" in rules
     assert any(rule.startswith("TW-MODEL") for rule in rules)
@@ -231,7 +233,7 @@ def test_a_link_does_not_lead_out_of_the_scanned_folder(tmp_path, capsys):
     _, report, _ = scanned(capsys, folder, "--exclude", "*/base.in")
     (entry,) = report["files"]
     assert entry["verdict"] == "incomplete"
-    assert "TW-PKG-TYPOSQUAT" not in {one["rule_id"] for one in entry["findings"]}
+    assert "TW-PKG-TYPOSQUAT" not in {found["rule_id"] for found in entry["findings"]}
 
 
 def test_a_digest_is_told_of_a_manifest_when_asked_for(tmp_path, capsys):

@@ -24,15 +24,15 @@ def measure() -> dict[str, float]:
         [judge_name(canonical_name(name)) for name in names]
         for names in (TYPOSQUATS, COMBOSQUATS, HARMLESS)
     )
-    hits = sum(one is not None for one in (*typos, *combos))
+    hits = sum(typo is not None for typo in (*typos, *combos))
     false = sum(one is not None for one in harmless)
     return {
         "precision": hits / (hits + false),
         "recall": hits / (len(typos) + len(combos)),
-        "recall of typosquats": sum(one is not None for one in typos) / len(typos),
-        "recall of combosquats": sum(one is not None for one in combos) / len(combos),
+        "recall of typosquats": sum(typo is not None for typo in typos) / len(typos),
+        "recall of combosquats": sum(combo is not None for combo in combos) / len(combos),
         "typosquats above low": sum(
-            one is not None and one.severity.rank > Severity.LOW.rank for one in typos
+            typo is not None and typo.severity.rank > Severity.LOW.rank for typo in typos
         )
         / len(typos),
         "harmless above low": sum(

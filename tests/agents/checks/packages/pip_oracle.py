@@ -43,8 +43,11 @@ def ask_pip(files: dict[str, str]) -> list[dict[str, Any]] | None:
             Path(path).write_bytes(text.encode("latin-1"))
         try:
             return [
-                _facts(install_req_from_parsed_requirement(one), constraint=one.constraint)
-                for one in parse_requirements("requirements.txt", session=PipSession())
+                _facts(
+                    install_req_from_parsed_requirement(parsed),
+                    constraint=parsed.constraint,
+                )
+                for parsed in parse_requirements("requirements.txt", session=PipSession())
             ]
         except (PipError, ValueError):
             return None
@@ -62,7 +65,7 @@ def _facts(read: Any, *, constraint: bool) -> dict[str, Any]:
         "direct": bool(read.link),
         "editable": read.editable,
         "constraint": constraint,
-        "hashes": sorted(one.lower() for one in hashes),
+        "hashes": sorted(hash_entry.lower() for hash_entry in hashes),
     }
 
 

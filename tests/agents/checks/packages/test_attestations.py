@@ -153,7 +153,9 @@ def test_install_with_a_real_attestation_passes_and_its_publisher_is_observed(
     assert attested(outcome).status is Status.PASS
     assert attested(outcome).detail == "1 verified"
     assert "TW-PKG-ATTESTATION" not in rules(outcome)
-    assert {one.publisher for one in outcome.sightings if one.publisher} == {publisher}
+    assert {sighting.publisher for sighting in outcome.sightings if sighting.publisher} == {
+        publisher
+    }
 
 
 @REAL
@@ -161,7 +163,7 @@ def test_install_of_another_digest_than_attested_fails(filename, ending, digest,
     outcome = checked(install_of(filename, OTHER, [document(filename, ending)]))
     assert attested(outcome).status is Status.FAIL
     assert "TW-PKG-ATTESTATION" in rules(outcome)
-    assert publisher not in {one.publisher for one in outcome.sightings}
+    assert publisher not in {sighting.publisher for sighting in outcome.sightings}
     assert digest != OTHER
 
 
@@ -179,7 +181,7 @@ def test_attestation_signed_by_another_than_the_declared_publisher_fails(
     outcome = checked(install_of(filename, digest, [provenance]))
     assert attested(outcome).status is Status.FAIL
     assert "not by publisher:" in attested(outcome).detail
-    assert publisher not in {one.publisher for one in outcome.sightings}
+    assert publisher not in {sighting.publisher for sighting in outcome.sightings}
 
 
 @pytest.mark.parametrize(

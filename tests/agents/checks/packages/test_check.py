@@ -178,7 +178,7 @@ def test_finding_on_a_transitive_package_shows_its_path_and_roots_once():
 def test_sightings_are_under_name_and_digest_with_ids_of_the_day():
     event = install({"packages": [{"name": "Numpy", "version": "2", "hashes": {"sha256": DIGEST}}]})
     outcome = check_packages(event, knowing())
-    by_key = {one.component: one for one in outcome.sightings}
+    by_key = {sighting.component: sighting for sighting in outcome.sightings}
     assert set(by_key) == {"pypi:numpy", f"sha256:{DIGEST}"}
     expected = stable_id("obs", TENANT, "2026-11-20", "pypi:numpy", "2", DIGEST, "h1")
     assert by_key["pypi:numpy"].id == expected
@@ -188,7 +188,9 @@ def test_sightings_are_under_name_and_digest_with_ids_of_the_day():
         ),
         knowing(),
     )
-    assert [one.id for one in again.sightings] == [one.id for one in outcome.sightings]
+    assert [sighting.id for sighting in again.sightings] == [
+        sighting.id for sighting in outcome.sightings
+    ]
 
 
 def test_internal_name_is_kept_apart_until_it_comes_from_outside():
@@ -279,7 +281,7 @@ def test_a_local_package_is_not_judged_as_the_public_one_of_its_name(origin):
     outcome = check_packages(install(data), knowledge)
     assert above_low(outcome) == []
     assert status(outcome, "known_compromised") is Status.PASS
-    assert not any(one.component == "pypi:litellm" for one in outcome.sightings)
+    assert not any(sighting.component == "pypi:litellm" for sighting in outcome.sightings)
 
 
 def test_a_package_of_a_folder_of_wheels_may_be_of_an_index():

@@ -78,5 +78,7 @@ def test_what_is_sent_holds_no_credential_and_the_check_still_tells(kind, text):
     (event,) = adapt(kind, text.encode(), **NOW)
     assert TOKEN not in write_structured(event).decode()
     outcome = check_packages(event, MemoryKnowledge())
-    (found,) = [one for one in outcome.detections if one.rule_id == "TW-PKG-CREDENTIAL"]
+    (found,) = [
+        detection for detection in outcome.detections if detection.rule_id == "TW-PKG-CREDENTIAL"
+    ]
     assert "a.example" in found.description

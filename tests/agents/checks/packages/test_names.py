@@ -80,7 +80,7 @@ def test_installed_names_are_judged_alike_if_they_were_unknown():
     """Leave-one-out: at most one in a thousand is above low, most draw no verdict at all."""
     names = name_table().known - name_table().curated
     verdicts = [judge_unknown(name, name_index()) for name in names]
-    found = [one.severity for one in verdicts if one is not None]
+    found = [verdict.severity for verdict in verdicts if verdict is not None]
     assert len(names) > 9000
     assert sum(severity is not Severity.LOW for severity in found) <= len(names) / 1000
     assert len(found) <= len(names) / 30

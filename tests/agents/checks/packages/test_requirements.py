@@ -80,14 +80,14 @@ def _plain(requirements):
     """Return requirements so that only what differs in sense differs."""
     return [
         {
-            **one,
+            **requirement,
             "extras": [
-                extra.lower().replace("_", "-").replace(".", "-") for extra in one["extras"]
+                extra.lower().replace("_", "-").replace(".", "-") for extra in requirement["extras"]
             ],
-            "specifier": sorted(one["specifier"].replace(" ", "").split(",")),
-            "marker": (one["marker"] or "").replace("'", '"').replace(" ", ""),
+            "specifier": sorted(requirement["specifier"].replace(" ", "").split(",")),
+            "marker": (requirement["marker"] or "").replace("'", '"').replace(" ", ""),
         }
-        for one in requirements
+        for requirement in requirements
     ]
 
 
@@ -116,10 +116,10 @@ def test_texts_are_read_as_pip_reads_them(case):
         for line in parsed.lines
         if line.is_requirement
     ]
-    for one, theirs in zip(ours, expected, strict=True):
+    for our, theirs in zip(ours, expected, strict=True):
         if theirs["name"] is None:
             # The name of a source archive, which pip takes from its metadata only.
-            theirs["name"] = one["name"]
+            theirs["name"] = our["name"]
     assert _plain(ours) == _plain(expected)
 
 

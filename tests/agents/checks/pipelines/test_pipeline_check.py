@@ -284,14 +284,16 @@ def test_a_large_run_stands_between_its_inputs_and_outputs():
     inputs = [{"component": f"model:r/in{n}", "revision": COMMIT} for n in range(300)]
     outputs = [{"component": f"model:r/out{n}", "revision": "1"} for n in range(400)]
     outcome = run({"pipeline": "mill", "inputs": inputs, "outputs": outputs})
-    built = [one for one in outcome.sightings if one.made_from]
-    assert max(len(one.made_from) for one in built) <= 128
-    assert sum(len(one.made_from) for one in built) < 3_000
-    through = {f"{one.component}@{one.version}": one.made_from for one in built}
-    made = [one for one in built if one.kind == "made"]
+    built = [sighting for sighting in outcome.sightings if sighting.made_from]
+    assert max(len(detection.made_from) for detection in built) <= 128
+    assert sum(len(detection.made_from) for detection in built) < 3_000
+    through = {
+        f"{detection.component}@{detection.version}": detection.made_from for detection in built
+    }
+    made = [detection for detection in built if detection.kind == "made"]
     assert len(made) == 400
-    for one in made:
-        reached = {key for step in one.made_from for key in through.get(step, ())}
+    for output in made:
+        reached = {key for step in output.made_from for key in through.get(step, ())}
         assert {f"model:r/in{n}@{COMMIT}" for n in range(300)} <= reached
 
 
@@ -373,7 +375,11 @@ def test_no_event_can_speak_of_another_tenants_names():
 )  # fmt: skip
 def test_a_service_under_a_public_host_is_the_worlds_and_others_are_the_tenants_own(named, key):
     seen = run({"inputs": [{"component": named, "revision": "v1"}]}).sightings
-    assert [one.component for one in seen if one.component.startswith(named.split(":")[0])] == [key]
+    assert [
+        sighting.component
+        for sighting in seen
+        if sighting.component.startswith(named.split(":")[0])
+    ] == [key]
 
 
 def test_an_input_that_names_no_component_makes_the_lineage_incomplete():
@@ -516,7 +522,9 @@ def test_what_is_ordinary_is_told_from_what_resembles_it(data, rule):
 )
 def test_remote_code_of_a_commit_can_be_reviewed(config, inputs, severity):
     outcome = run({"config": config, "inputs": inputs})
-    (found,) = [one for one in outcome.detections if one.rule_id == "TW-PIPE-REMOTE-CODE"]
+    (found,) = [
+        detection for detection in outcome.detections if detection.rule_id == "TW-PIPE-REMOTE-CODE"
+    ]
     assert severity_of(found) is severity
 
 
@@ -529,7 +537,9 @@ def test_a_regression_names_the_data_that_may_have_caused_it():
             "evaluation": {"suite": "b", "score": 0.5, "baseline": 0.9},
         }
     )
-    (found,) = [one for one in outcome.detections if one.rule_id == "TW-PIPE-REGRESSION"]
+    (found,) = [
+        detection for detection in outcome.detections if detection.rule_id == "TW-PIPE-REGRESSION"
+    ]
     assert set(found.related_keys) == {
         "dataset:data.acme.example/x",
         "dataset:acme/reviews",
@@ -558,9 +568,15 @@ def test_a_regression_names_the_data_that_may_have_caused_it():
 )  # fmt: skip
 def test_datasets_that_a_configuration_names_are_inputs(config, datasets):
     outcome = run({"config": config, "outputs": [{"component": "model:r.acme/m", "revision": "1"}]})
-    used = {one.component for one in outcome.sightings if one.component.startswith("dataset:")}
+    used = {
+        sighting.component
+        for sighting in outcome.sightings
+        if sighting.component.startswith("dataset:")
+    }
     assert used == {f"dataset:{name}" for name in datasets}
-    made = next(one for one in outcome.sightings if one.component == "model:r.acme/m")
+    made = next(
+        sighting for sighting in outcome.sightings if sighting.component == "model:r.acme/m"
+    )
     assert used <= set(made.made_from)
     assert not loud(outcome)
 

@@ -120,7 +120,7 @@ class Play:
                 assert not kept, "released without a person what a closed incident contains"
             else:
                 assert thing.standing(), "contained without a reason"
-                assert not any(one in spec.command_id for one in INCIDENTS)
+                assert not any(incident in spec.command_id for incident in INCIDENTS)
             self.commands.append(spec)
         self.escalations += [why for _, why in effects.escalations]
         again = settle(self.hold, self.now_ms)
@@ -128,9 +128,9 @@ class Play:
 
     def thing(self, spec: CommandSpec) -> Any:
         return next(
-            one
-            for one in self.hold.things.values()
-            if one.target == spec.target and one.action in {spec.action, undone(spec.action)}
+            thing
+            for thing in self.hold.things.values()
+            if thing.target == spec.target and thing.action in {spec.action, undone(spec.action)}
         )
 
     def answer(self, status: int = 200) -> None:
@@ -218,7 +218,7 @@ def test_any_history_contains_exactly_what_a_reason_stands_for(steps):
     for step in steps:
         perform(play, step)
     for thing in play.hold.things.values():
-        if any(one.spec.dry_run for one in thing.standing()):
+        if any(reason.spec.dry_run for reason in thing.standing()):
             return
     play.rest()
     for thing in play.hold.things.values():
@@ -252,7 +252,7 @@ def test_a_version_that_is_gone_back_to_is_under_no_suspicion(steps):
     play = Play()
     for step in steps:
         perform(play, step)
-        against = {one for many in play.hold.row.suspicions.values() for one in many.names}
+        against = {name for many in play.hold.row.suspicions.values() for name in many.names}
         for thing in play.hold.things.values():
             if thing.action == "rollback" and thing.state is HoldState.HELD:
                 assert thing.command.rollback_digest not in against
@@ -276,7 +276,9 @@ def test_any_order_of_incidents_leads_to_the_same_reasons_and_the_same_end(said,
     ends = []
     for mixed in (False, True):
         play = Play()
-        queues = {one: [state for who, state in said if who == one] for one in INCIDENTS}
+        queues = {
+            incident: [state for who, state in said if who == incident] for incident in INCIDENTS
+        }
         order = [who for who, _ in said]
         if mixed:
             chance.shuffle(order)
@@ -285,9 +287,9 @@ def test_any_order_of_incidents_leads_to_the_same_reasons_and_the_same_end(said,
         play.rest()
         thing = play.hold.things.get(f"quarantine {MODEL}@r2")
         reasons = {
-            name: one.state
-            for name, one in (thing.reasons.items() if thing is not None else ())
-            if one.calls
+            name: reason.state
+            for name, reason in (thing.reasons.items() if thing is not None else ())
+            if reason.calls
         }
         ends.append((reasons, bool(play.contained)))
     assert ends[0] == ends[1]
@@ -348,11 +350,11 @@ def test_a_second_incident_adds_a_reason_and_no_command():
     play = Play()
     play.say("inc-1", ReasonState.AUTOMATIC)
     play.say("inc-2", ReasonState.AUTOMATIC)
-    assert [one.action for one in play.commands] == ["quarantine"]
+    assert [command.action for command in play.commands] == ["quarantine"]
     play.say("inc-1", ReasonState.REFUTED, by_person=True)
-    assert [one.action for one in play.commands] == ["quarantine"]
+    assert [command.action for command in play.commands] == ["quarantine"]
     play.say("inc-2", ReasonState.REFUTED, by_person=True)
-    assert [one.action for one in play.commands] == ["quarantine", "restore"]
+    assert [command.action for command in play.commands] == ["quarantine", "restore"]
 
 
 def test_the_end_of_the_last_reason_releases_whatever_was_answered():
@@ -362,7 +364,7 @@ def test_the_end_of_the_last_reason_releases_whatever_was_answered():
         if status is not None:
             play.answer(status)
         play.say("inc-1", ReasonState.REFUTED)
-        assert [one.action for one in play.commands] == ["quarantine", "restore"]
+        assert [command.action for command in play.commands] == ["quarantine", "restore"]
 
 
 def test_what_a_closed_incident_contained_stays_until_a_person_releases_it():
@@ -370,9 +372,9 @@ def test_what_a_closed_incident_contained_stays_until_a_person_releases_it():
     play.say("inc-1", ReasonState.AUTOMATIC)
     play.say("inc-1", ReasonState.AUTOMATIC, closed=True)
     play.say("inc-1", ReasonState.REFUTED)
-    assert [one.action for one in play.commands] == ["quarantine"]
+    assert [command.action for command in play.commands] == ["quarantine"]
     play.say("inc-1", ReasonState.RELEASED, closed=True, by_person=True)
-    assert [one.action for one in play.commands] == ["quarantine", "restore"]
+    assert [command.action for command in play.commands] == ["quarantine", "restore"]
 
 
 def test_a_reject_removes_one_reason():
@@ -380,7 +382,7 @@ def test_a_reject_removes_one_reason():
     play.say("inc-1", ReasonState.APPROVED)
     play.say("inc-2", ReasonState.APPROVED)
     play.say("inc-1", ReasonState.REJECTED)
-    assert [one.action for one in play.commands] == ["quarantine"]
+    assert [command.action for command in play.commands] == ["quarantine"]
 
 
 def test_ending_dry_runs_issues_anew_under_another_id():
@@ -397,13 +399,13 @@ def test_ending_dry_runs_issues_anew_under_another_id():
 def test_reasons_that_do_not_fit_keep_it_held_until_a_person_releases_it():
     play = Play()
     many = [f"inc-{number:02}" for number in range(REASONS + 1)]
-    for one in many:
-        play.say(one, ReasonState.AUTOMATIC)
-    for one in many[:-1]:
-        play.say(one, ReasonState.REFUTED)
-    assert [one.action for one in play.commands] == ["quarantine"]
+    for case in many:
+        play.say(case, ReasonState.AUTOMATIC)
+    for case in many[:-1]:
+        play.say(case, ReasonState.REFUTED)
+    assert [command.action for command in play.commands] == ["quarantine"]
     play.say(many[0], ReasonState.RELEASED, by_person=True)
-    assert [one.action for one in play.commands] == ["quarantine", "restore"]
+    assert [command.action for command in play.commands] == ["quarantine", "restore"]
 
 
 def test_a_switch_forward_waits_until_what_it_switches_to_is_back():
@@ -422,7 +424,7 @@ def test_where_no_version_is_left_it_says_so():
     play = Play()
     play.say("inc-1", ReasonState.AUTOMATIC, THINGS[1])
     play.suspect("inc-2", GOALS[0].digest)
-    assert [one.rollback_version for one in play.commands] == ["r1", "r0"]
+    assert [command.rollback_version for command in play.commands] == ["r1", "r0"]
     assert play.commands[1].replaces == play.commands[0].command_id
     play.suspect("inc-3", GOALS[1].digest)
     play.pass_time(0.1)

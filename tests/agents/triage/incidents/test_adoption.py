@@ -91,7 +91,7 @@ def decide(flow: Flow, kind: DecisionKind, incident: str, minutes: float = 60, *
 
 
 def quarantine_of(flow: Flow):
-    (thing,) = [one for one in flow.holds["a", MODEL].things if one.action == "quarantine"]
+    (thing,) = [kept for kept in flow.holds["a", MODEL].things if kept.action == "quarantine"]
     return thing
 
 
@@ -128,7 +128,7 @@ def test_a_false_positive_takes_back_what_was_issued_before(answered):
 def test_two_incidents_commands_share_a_hold_and_are_both_taken_back_with_its_last_reason():
     flow, quarantines = before_holds(BAD, OTHER)
     flow.tick(1)
-    assert {one.incident for one in quarantine_of(flow).reasons} == {FIRST, SECOND}
+    assert {reason.incident for reason in quarantine_of(flow).reasons} == {FIRST, SECOND}
     decide(flow, DecisionKind.FALSE_POSITIVE, FIRST, 60)
     assert not [spec for spec in flow.issued if spec.action == "restore"]
     decide(flow, DecisionKind.FALSE_POSITIVE, SECOND, 61)

@@ -106,7 +106,7 @@ def test_a_command_says_where_its_findings_are_listed_and_none_of_them():
     (quarantine,) = [spec for spec in flow.issued if spec.action == "quarantine"]
     assert quarantine.reason == f"severe findings speak against {MODEL}@r2: see the hold of {MODEL}"
     assert quarantine.findings == ()
-    (thing,) = [one for one in flow.holds["a", MODEL].things if one.action == "quarantine"]
+    (thing,) = [kept for kept in flow.holds["a", MODEL].things if kept.action == "quarantine"]
     (reason,) = thing.reasons
     assert "malicious_payload" in reason.why
     assert reason.findings

@@ -23,8 +23,12 @@ DOCUMENTS = StandardDocuments(new_signing_key("test"), k=1)
 def shared(flow: Flow) -> list[dict[str, object]]:
     """Return the indicators that partners are told of by the incident's last record."""
     messages: list[Message] = list(DOCUMENTS.incident(flow.incidents[CASE], 0))
-    bundles = [orjson.loads(one.value) for one in messages if one.channel is Channel.INTEL_SHARE]
-    return [one for many in bundles for one in many["objects"] if one["type"] == "indicator"]
+    bundles = [
+        orjson.loads(message.value)
+        for message in messages
+        if message.channel is Channel.INTEL_SHARE
+    ]
+    return [obj for many in bundles for obj in many["objects"] if obj["type"] == "indicator"]
 
 
 def contained() -> Flow:
@@ -101,10 +105,10 @@ def test_an_answer_that_is_under_way_is_audited_as_neither_success_nor_failure()
 def test_the_operators_decision_stands_once_in_the_timeline_of_all_tenants():
     flow = hostile("abc")
     decide(flow, DecisionKind.CLOSE)
-    told = [one for one in flow.incidents[CASE].timeline if one.what == "decided"]
-    assert [one.text for one in told] == ["close by analyst@acme.example: because"]
-    of_tenant = [one for one in flow.alerts[CASE, "b"].timeline if one.what == "decided"]
-    assert [one.text for one in of_tenant] == ["close"]
+    told = [entry for entry in flow.incidents[CASE].timeline if entry.what == "decided"]
+    assert [entry.text for entry in told] == ["close by analyst@acme.example: because"]
+    of_tenant = [entry for entry in flow.alerts[CASE, "b"].timeline if entry.what == "decided"]
+    assert [entry.text for entry in of_tenant] == ["close"]
 
 
 def test_partners_are_told_of_what_k_organisations_have_or_the_operator_releases():
@@ -112,7 +116,7 @@ def test_partners_are_told_of_what_k_organisations_have_or_the_operator_releases
 
     def told(flow):
         messages = of_three.incident(flow.incidents[CASE], 0)
-        return [one for one in messages if one.channel is Channel.INTEL_SHARE]
+        return [message for message in messages if message.channel is Channel.INTEL_SHARE]
 
     flow = contained()
     assert flow.incidents[CASE].shared

@@ -35,7 +35,7 @@ def alert(flow: Flow) -> AlertView:
 
 
 def task(flow: Flow, kind: str) -> TaskView:
-    (one,) = [one for one in alert(flow).tasks if one.kind == kind]
+    (one,) = [task for task in alert(flow).tasks if task.kind == kind]
     return one
 
 
@@ -54,14 +54,17 @@ def decide(flow: Flow, kind: DecisionKind, minutes: float, **more: object) -> No
 
 
 def blocks(flow: Flow) -> list[str]:
-    return [one.command_id for one in flow.proposals.values() if one.action == "block"]
+    return [asked.command_id for asked in flow.proposals.values() if asked.action == "block"]
 
 
 def test_the_entry_point_of_each_system_is_a_task_of_its_own():
     flow = met(REAL)
     flow.saw(*held(MODEL, "a", "gpu-2", 12, version="r2", digest=BAD))
-    patches = [one for one in alert(flow).tasks if one.kind == "patch"]
-    assert [(one.system, one.state) for one in patches] == [("gpu", "open"), ("gpu-2", "open")]
+    patches = [task for task in alert(flow).tasks if task.kind == "patch"]
+    assert [(patch.system, patch.state) for patch in patches] == [
+        ("gpu", "open"),
+        ("gpu-2", "open"),
+    ]
     assert "by its digest from a trusted source" in patches[0].text
 
 
@@ -96,7 +99,7 @@ def test_a_block_that_nobody_answers_does_not_hold_the_incident_for_ever():
 
 def test_a_dry_run_shuts_nothing_and_holds_nothing():
     flow = met(Policy(tenant="a", automatic=("block",)))
-    (block,) = [one for one in flow.issued if one.action == "block"]
+    (block,) = [command for command in flow.issued if command.action == "block"]
     flow.answer(block)
     assert task(flow, "patch").state == "open"
     replaced(flow)
@@ -151,7 +154,7 @@ def test_what_is_not_severe_has_no_entry_point_to_patch():
         "metadata_manipulation", "a", severity=Severity.MEDIUM, minutes=11, systems=("gpu",)
     )
     flow.found(mild)
-    assert {one.kind for one in alert(flow).tasks} == {"replace"}
+    assert {task.kind for task in alert(flow).tasks} == {"replace"}
 
 
 def test_what_was_made_from_it_is_trained_or_built_anew():
@@ -170,9 +173,9 @@ def test_what_was_made_from_it_is_trained_or_built_anew():
         ),
         sighting(service, "a", "cluster", 30, kind="served", made_from=(f"{tuned}@1",)),
     )
-    kinds = {one.component: one.kind for one in alert(flow).tasks if one.kind != "patch"}
+    kinds = {task.component: task.kind for task in alert(flow).tasks if task.kind != "patch"}
     assert kinds == {MODEL: "replace", tuned: "retrain", service: "rebuild"}
-    assert {one.system for one in alert(flow).tasks if one.kind == "patch"} == {"gpu"}
+    assert {task.system for task in alert(flow).tasks if task.kind == "patch"} == {"gpu"}
 
 
 def test_each_required_check_is_a_task():
@@ -271,8 +274,8 @@ def test_another_tenants_clean_push_shows_nothing():
     replaced(flow)
     flow.saw(*held(MODEL, "b", "gpu", 12, version="r2", digest=BAD))
     flow.saw(*held(MODEL, "b", "gpu", 400, version="r1", digest=GOOD, passed=("behaviour-v3",)))
-    (mine,) = [one for one in flow.alerts.values() if one.tenant == "a"]
-    assert [one.state for one in mine.tasks if one.kind == "evaluate"] == ["open"]
+    (mine,) = [view for view in flow.alerts.values() if view.tenant == "a"]
+    assert [task.state for task in mine.tasks if task.kind == "evaluate"] == ["open"]
 
 
 def test_what_passed_where_it_was_pushed_shows_it_for_the_systems_it_came_to():
@@ -324,5 +327,5 @@ def test_that_a_check_is_passed_does_not_depend_on_the_order_of_arrival(seed):
     for part in parts:
         flow.put(part)
         flow.run()
-    (mine,) = [one for one in flow.alerts.values() if one.tenant == "a"]
-    assert [one.state for one in mine.tasks if one.kind == "evaluate"] == ["done"]
+    (mine,) = [view for view in flow.alerts.values() if view.tenant == "a"]
+    assert [task.state for task in mine.tasks if task.kind == "evaluate"] == ["done"]

@@ -55,15 +55,19 @@ def is_rollback(spec: CommandSpec) -> bool:
 
 
 def proposed(flow: Flow) -> list[CommandSpec]:
-    return [one for one in flow.proposals.values() if is_rollback(one)]
+    return [asked for asked in flow.proposals.values() if is_rollback(asked)]
 
 
 def rollbacks(flow: Flow) -> list[tuple[str | None, str]]:
-    return [(one.rollback_version, one.mode) for one in flow.issued if is_rollback(one)]
+    return [
+        (command.rollback_version, command.mode) for command in flow.issued if is_rollback(command)
+    ]
 
 
 def view_of(flow: Flow):
-    return [one for one in flow.alerts[CASE, "a"].commands if one.spec.action == "rollback"]
+    return [
+        command for command in flow.alerts[CASE, "a"].commands if command.spec.action == "rollback"
+    ]
 
 
 def decide(flow: Flow, kind: DecisionKind, target: str | None = None, incident: str = CASE) -> None:
@@ -99,21 +103,21 @@ def test_a_proposal_is_withdrawn_where_no_other_is_known_and_approving_it_does_n
     assert "no known-good version" in after.reason
     decide(flow, DecisionKind.APPROVE, before.command_id)
     assert before.command_id not in flow.commands
-    assert [one.state for one in view_of(flow)] == ["advised"]
+    assert [entry.state for entry in view_of(flow)] == ["advised"]
 
 
 def test_an_issued_one_is_followed_by_one_to_the_next_best_and_a_warning():
     flow = running(automatic=True, older=True)
-    (first,) = [one for one in flow.issued if is_rollback(one)]
+    (first,) = [command for command in flow.issued if is_rollback(command)]
     flow.answer(first)
     retract(flow)
     assert rollbacks(flow) == [("r1", "automatic"), ("r0", "automatic")]
-    follower = [one for one in flow.issued if is_rollback(one)][-1]
+    follower = [command for command in flow.issued if is_rollback(command)][-1]
     assert follower.replaces == first.command_id
     assert follower.command_id != first.command_id
-    (warning,) = [one for one in flow.operator.values() if one.subject == CASE]
+    (warning,) = [alert for alert in flow.operator.values() if alert.subject == CASE]
     assert "r1 was found to be bad since; r0 takes its place" in warning.detail
-    assert {one.spec.rollback_version: one.state for one in view_of(flow)} == {
+    assert {entry.spec.rollback_version: entry.state for entry in view_of(flow)} == {
         "r1": "superseded",
         "r0": "issued",
     }
@@ -125,12 +129,12 @@ def test_an_issued_one_is_not_repeated_and_the_warning_says_that_none_is_known()
     flow = running(automatic=True, older=False)
     retract(flow)
     flow.tick(minutes=1)
-    (warning,) = [one for one in flow.operator.values() if one.subject == CASE]
+    (warning,) = [alert for alert in flow.operator.values() if alert.subject == CASE]
     assert "no other good version is known" in warning.detail
     assert "Do not use" in flow.alerts[CASE, "a"].next_action
     flow.tick(minutes=60)
     assert rollbacks(flow) == [("r1", "automatic")]
-    assert {one.state for one in view_of(flow)} == {"superseded", "advised"}
+    assert {entry.state for entry in view_of(flow)} == {"superseded", "advised"}
 
 
 def test_an_approved_one_is_followed_by_a_proposal():
@@ -139,19 +143,21 @@ def test_an_approved_one_is_followed_by_a_proposal():
     decide(flow, DecisionKind.APPROVE, before.command_id)
     assert rollbacks(flow) == [("r1", "approved")]
     retract(flow)
-    waiting = [one for one in proposed(flow) if one.replaces == before.command_id]
-    assert [(one.rollback_version, one.mode) for one in waiting] == [("r0", "proposal")]
+    waiting = [proposal for proposal in proposed(flow) if proposal.replaces == before.command_id]
+    assert [(proposal.rollback_version, proposal.mode) for proposal in waiting] == [
+        ("r0", "proposal")
+    ]
 
 
 def test_a_withdrawn_incident_takes_back_only_the_last_of_a_chain():
     flow = running(automatic=True, older=True)
     retract(flow)
     decide(flow, DecisionKind.FALSE_POSITIVE)
-    forward = [one for one in flow.issued if one.action == "roll-forward"]
+    forward = [command for command in flow.issued if command.action == "roll-forward"]
     assert not forward, "the incident about r1 calls for the rollback as well"
     decide(flow, DecisionKind.FALSE_POSITIVE, incident=incident_id(f"sha256:{GOOD}"))
-    forward = [one for one in flow.issued if one.action == "roll-forward"]
-    assert [one.rollback_version for one in forward] == ["r0"]
+    forward = [command for command in flow.issued if command.action == "roll-forward"]
+    assert [command.rollback_version for command in forward] == ["r0"]
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -170,7 +176,7 @@ def test_the_later_word_on_a_version_counts_whichever_comes_first(first):
 def kept_goods(flow: Flow) -> list[KnownGood]:
     key = row_key(SYSTEMS, CASE, "a")
     found = (Store(rows).load(key, SystemsRow) for rows in flow.incident_rows)
-    (row,) = [one for one in found if one is not None]
+    (row,) = [entry for entry in found if entry is not None]
     return list(row.good.values())
 
 
@@ -187,7 +193,7 @@ def test_the_version_that_may_be_gone_back_to_is_kept_among_many_that_no_longer_
     ]
     kept = good(best, stable_hash(best), active=True, revision=1 << 50)
     order = [kept, *many] if first else [*many, kept]
-    flow.send(incident_message(CASE, one) for one in order)
+    flow.send(incident_message(CASE, step) for step in order)
     (proposal,) = proposed(flow)
     assert proposal.rollback_version in {best, "r1"}
     retract(flow)
@@ -208,6 +214,6 @@ def test_every_component_keeps_its_best_before_any_keeps_its_second():
         for number in range(9)
     ]
     flow.send(incident_message(CASE, one) for one in goods)
-    assert {one.component for one in kept_goods(flow) if one.active} >= {
+    assert {kept_good.component for kept_good in kept_goods(flow) if kept_good.active} >= {
         f"{MODEL}-{component}" for component in range(24)
     }

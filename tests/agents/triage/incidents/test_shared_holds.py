@@ -51,11 +51,11 @@ def decide(flow: Flow, kind: DecisionKind, incident: str, minutes: float = 60, *
 
 
 def issued(flow: Flow, *actions: str) -> list[CommandSpec]:
-    return [one for one in flow.issued if one.action in actions]
+    return [command for command in flow.issued if command.action in actions]
 
 
 def state(flow: Flow, action: str) -> HoldState:
-    (thing,) = [one for one in flow.holds["a", MODEL].things if one.action == action]
+    (thing,) = [kept for kept in flow.holds["a", MODEL].things if kept.action == action]
     return thing.state
 
 
@@ -64,14 +64,16 @@ def test_one_version_is_quarantined_by_one_command_whose_id_names_no_incident():
     (quarantine,) = issued(flow, "quarantine")
     (rollback,) = issued(flow, "rollback")
     assert rollback.after[-1] == quarantine.command_id
-    (thing,) = [one for one in flow.holds["a", MODEL].things if one.action == "quarantine"]
-    assert {(one.incident, one.state) for one in thing.reasons} == {
+    (thing,) = [kept for kept in flow.holds["a", MODEL].things if kept.action == "quarantine"]
+    assert {(reason.incident, reason.state) for reason in thing.reasons} == {
         (FIRST, ReasonState.AUTOMATIC),
         (SECOND, ReasonState.AUTOMATIC),
     }
     flow.answer(quarantine)
     for incident in (FIRST, SECOND):
-        states = {one.spec.command_id: one.state for one in flow.incidents[incident].commands}
+        states = {
+            command.spec.command_id: command.state for command in flow.incidents[incident].commands
+        }
         assert states[quarantine.command_id] == "done"
 
 
@@ -98,16 +100,16 @@ def test_a_closed_incident_keeps_what_it_contained_until_a_person_releases_it():
     assert not issued(flow, "restore")
     decide(flow, DecisionKind.RELEASE, FIRST, 62, target=quarantine.command_id)
     assert len(issued(flow, "restore")) == 1
-    views = {one.spec.command_id: one.state for one in flow.incidents[FIRST].commands}
+    views = {command.spec.command_id: command.state for command in flow.incidents[FIRST].commands}
     assert views[quarantine.command_id] == "reversed"
 
 
 def test_a_reject_ends_one_reason_and_an_approval_of_the_other_contains():
     flow = twice(Policy(tenant="a", dry_run=False))
-    (proposal,) = [one for one in flow.proposals.values() if one.action == "quarantine"]
+    (proposal,) = [asked for asked in flow.proposals.values() if asked.action == "quarantine"]
     decide(flow, DecisionKind.REJECT, FIRST, target=proposal.command_id)
     decide(flow, DecisionKind.APPROVE, SECOND, target=proposal.command_id)
-    assert [one.command_id for one in issued(flow, "quarantine")] == [proposal.command_id]
+    assert [command.command_id for command in issued(flow, "quarantine")] == [proposal.command_id]
     decide(flow, DecisionKind.FALSE_POSITIVE, SECOND, 70)
     assert len(issued(flow, "restore")) == 1
 
@@ -129,14 +131,14 @@ def test_ending_dry_runs_issues_everything_anew():
     for spec in list(flow.issued):
         flow.answer(spec)
     dry = list(flow.issued)
-    assert all(one.dry_run for one in dry)
+    assert all(command.dry_run for command in dry)
     flow.policy(AUTOMATIC)
     flow.tick(minutes=120)
-    real = [one for one in flow.issued if not one.dry_run]
-    assert {one.action for one in real} == {one.action for one in dry}
-    assert not {one.command_id for one in real} & {one.command_id for one in dry}
-    (quarantine,) = [one for one in real if one.action == "quarantine"]
-    captures = {one.command_id for one in real if one.action == "capture-evidence"}
+    real = [command for command in flow.issued if not command.dry_run]
+    assert {command.action for command in real} == {command.action for command in dry}
+    assert not {command.command_id for command in real} & {command.command_id for command in dry}
+    (quarantine,) = [command for command in real if command.action == "quarantine"]
+    captures = {command.command_id for command in real if command.action == "capture-evidence"}
     assert set(quarantine.after) <= captures
 
 
@@ -162,13 +164,13 @@ def test_nothing_goes_back_to_a_version_under_an_open_finding_of_medium():
 def test_a_person_may_approve_what_is_only_advised():
     flow = twice(Policy(tenant="a", advised=("quarantine",), dry_run=False))
     (advised,) = [
-        one.spec
-        for one in flow.alerts[FIRST, "a"].commands
-        if one.spec.action == "quarantine" and one.state == "advised"
+        command.spec
+        for command in flow.alerts[FIRST, "a"].commands
+        if command.spec.action == "quarantine" and command.state == "advised"
     ]
     assert not issued(flow, "quarantine")
     decide(flow, DecisionKind.APPROVE, FIRST, target=advised.command_id)
-    assert [one.command_id for one in issued(flow, "quarantine")] == [advised.command_id]
+    assert [command.command_id for command in issued(flow, "quarantine")] == [advised.command_id]
 
 
 def test_a_failed_command_is_tried_again_when_a_person_asks():
@@ -176,9 +178,11 @@ def test_a_failed_command_is_tried_again_when_a_person_asks():
     (quarantine,) = issued(flow, "quarantine")
     flow.answer(quarantine, 500, "no such disk")
     decide(flow, DecisionKind.RETRY, SECOND, target=quarantine.command_id)
-    assert [one.attempt for one in issued(flow, "quarantine")] == [1, 2]
+    assert [command.attempt for command in issued(flow, "quarantine")] == [1, 2]
     capture = issued(flow, "capture-evidence")[0]
     flow.answer(capture, 500, "no such disk")
     decide(flow, DecisionKind.RETRY, capture.incident, 61, target=capture.command_id)
-    attempts = [one.attempt for one in flow.issued if one.command_id == capture.command_id]
+    attempts = [
+        command.attempt for command in flow.issued if command.command_id == capture.command_id
+    ]
     assert attempts == [1, 2]

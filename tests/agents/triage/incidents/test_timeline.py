@@ -37,7 +37,7 @@ def decide(flow: Flow, kind: DecisionKind, minutes: float, **more: str) -> None:
 
 def test_it_is_in_order_of_time_with_what_tidewatch_did_in_its_place():
     flow = hostile()
-    (proposal,) = [one for one in flow.proposals.values() if one.action == "quarantine"]
+    (proposal,) = [asked for asked in flow.proposals.values() if asked.action == "quarantine"]
     decide(flow, DecisionKind.APPROVE, 20, tenant="a", target=proposal.command_id)
     flow.clock_ms += 3_600_000
     for spec in list(flow.issued):
@@ -51,12 +51,12 @@ def test_it_is_in_order_of_time_with_what_tidewatch_did_in_its_place():
 
 def test_a_decision_names_its_target_and_its_actor():
     flow = hostile()
-    (proposal,) = [one for one in flow.proposals.values() if one.action == "quarantine"]
+    (proposal,) = [asked for asked in flow.proposals.values() if asked.action == "quarantine"]
     decide(flow, DecisionKind.APPROVE, 20, tenant="a", target=proposal.command_id)
     decide(flow, DecisionKind.ASSIGN, 21, tenant="a", target="bob")
     expected = [f"approve quarantine {MODEL}@r2 by ann: because", "assign to bob by ann: because"]
     for document in (flow.alerts[CASE, "a"], flow.incidents[CASE]):
-        assert [one.text for one in document.timeline if one.what == "decided"] == expected
+        assert [entry.text for entry in document.timeline if entry.what == "decided"] == expected
 
 
 def test_systems_are_counted_once_however_many_components_they_hold():

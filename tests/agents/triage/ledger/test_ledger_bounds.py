@@ -40,8 +40,8 @@ def busy(number: int, component: str = MODEL, **more: object) -> object:
         "stage": long(number),
         "source": long(number),
         "event_id": long(number),
-        "identities": tuple(long(one) for one in range(20)),
-        "made_from": tuple(f"dataset:{long(one)}" for one in range(20)),
+        "identities": tuple(long(index) for index in range(20)),
+        "made_from": tuple(f"dataset:{long(index)}" for index in range(20)),
         "kind": "pushed",
     }
     return sighting(component, str(more.pop("tenant", "a")), LONG, number, **{**texts, **more})
@@ -180,8 +180,8 @@ def sources() -> Iterable[object]:
 )
 def test_no_text_exceeds_the_row_limit(story):
     rows = MemoryRows()
-    for one in story():
-        take(rows, one)
+    for record in story():
+        take(rows, record)
     assert rows.largest < ROOM
     assert max(len(key.encode()) for key in rows.content()) < 4_096
 
@@ -220,8 +220,8 @@ def test_a_reached_bound_is_reported(story):
     rows = MemoryRows()
     told = {
         msgspec.json.decode(message.value)["detail"].partition(":")[0]
-        for one in story()
-        for message in take(rows, one)
+        for record in story()
+        for message in take(rows, record)
         if message.channel is Channel.OPERATOR_ALERTS
     }
     assert BOUNDS[story] in told

@@ -39,16 +39,16 @@ def answers(ledger):
 
 def answers_of(told):
     latest = {}
-    for one in told:
-        if isinstance(one, KnownGood):
-            place = (one.incident, one.tenant, one.version)
+    for message in told:
+        if isinstance(message, KnownGood):
+            place = (message.incident, message.tenant, message.version)
             known = latest.get(place)
-            if known is None or (one.revision, not one.active) >= (
+            if known is None or (message.revision, not message.active) >= (
                 known.revision,
                 not known.active,
             ):
-                latest[place] = one
-    return {place: one for place, one in latest.items() if one.active}
+                latest[place] = message
+    return {place: entry for place, entry in latest.items() if entry.active}
 
 
 def versions(ledger):
@@ -80,7 +80,7 @@ def test_a_later_version_is_known_good_if_its_signature_was_verified_or_it_is_vo
         key=f"{PACKAGE}#good", kind=IntelKind.KNOWN_GOOD, versions=("2.2",), sources=("vendor",)
     )
     ledger.take(ledger.change(PACKAGE, "vendor-list", vouched))
-    best = max(answers(ledger).values(), key=lambda one: one.by_intel)
+    best = max(answers(ledger).values(), key=lambda answer: answer.by_intel)
     assert (best.version, best.by_intel) == ("2.2", True)
 
 
@@ -110,9 +110,11 @@ def test_a_vouched_version_that_was_there_before_stays_without_the_voucher():
     vouched = IntelFact(key="x", kind=IntelKind.KNOWN_GOOD, versions=("1.9",), sources=("v",))
     ledger.take(ledger.change(PACKAGE, "vendor-list", vouched))
     ledger.fact(COMPROMISED)
-    assert [one.by_intel for one in answers(ledger).values()] == [True]
+    assert [answer.by_intel for answer in answers(ledger).values()] == [True]
     ledger.take(ledger.change(PACKAGE, "vendor-list", None))
-    assert [(one.version, one.by_intel) for one in answers(ledger).values()] == [("1.9", False)]
+    assert [(answer.version, answer.by_intel) for answer in answers(ledger).values()] == [
+        ("1.9", False)
+    ]
 
 
 @pytest.mark.parametrize("by", ["fact", "finding", "taint"])
@@ -150,8 +152,8 @@ def test_a_rollback_target_found_bad_later_is_withdrawn(by):
 
 def rollback(flow):
     """Return the version that the alert about the bad one proposes to go back to."""
-    (alert,) = [one for one in flow.alerts_of("a") if one.root == f"sha256:{BAD}"]
-    (command,) = [one.spec for one in alert.commands if one.spec.action == "rollback"]
+    (alert,) = [view for view in flow.alerts_of("a") if view.root == f"sha256:{BAD}"]
+    (command,) = [issued.spec for issued in alert.commands if issued.spec.action == "rollback"]
     return command.rollback_version
 
 
@@ -163,8 +165,8 @@ def test_without_a_version_that_is_known_good_none_is_proposed():
     )
     flow.found(finding("malicious_payload", "a", minutes=11))
     flow.saw(installed("r4", 30, system="gpu", component=MODEL, digest="4" * 64))
-    (alert,) = [one for one in flow.alerts_of("a") if one.root == f"sha256:{BAD}"]
-    (command,) = [one.spec for one in alert.commands if one.spec.action == "rollback"]
+    (alert,) = [view for view in flow.alerts_of("a") if view.root == f"sha256:{BAD}"]
+    (command,) = [issued.spec for issued in alert.commands if issued.spec.action == "rollback"]
     assert (command.mode, command.rollback_version) == ("advised", None)
     assert "no known-good version" in command.reason
 
@@ -232,7 +234,7 @@ def test_what_is_known_good_does_not_depend_on_the_order_of_arrival():
                 (one.by_intel, one.signed, one.seen_at, one.version)
             )
         results.append({place: max(many) for place, many in by_incident.items()})
-    assert all(one == results[0] for one in results)
+    assert all(result == results[0] for result in results)
     assert len(results[0]) == 4
 
 
@@ -254,4 +256,4 @@ def test_a_component_of_many_tenants_is_reported_page_by_page(monkeypatch):
     ledger.fact(COMPROMISED)
     vouched = IntelFact(key="x", kind=IntelKind.KNOWN_GOOD, versions=("1.9",), sources=("v",))
     ledger.take(ledger.change(PACKAGE, "vendor-list", vouched))
-    assert sum(one.by_intel for one in answers(ledger).values()) == 11
+    assert sum(answer.by_intel for answer in answers(ledger).values()) == 11

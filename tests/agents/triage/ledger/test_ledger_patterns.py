@@ -35,9 +35,9 @@ def pushed(number, minutes, signed, **more):
 def verdict(flow, kind="signature_absent"):
     """Return what the indicators say of one kind in the end."""
     return {
-        (one.tenant, one.event_id, one.evidence.get("signed_before"))
-        for one in flow.iocs.values()
-        if one.ioc_type == kind and one.status == "active"
+        (indicator.tenant, indicator.event_id, indicator.evidence.get("signed_before"))
+        for indicator in flow.iocs.values()
+        if indicator.ioc_type == kind and indicator.status == "active"
     }
 
 
@@ -46,8 +46,8 @@ def after(inputs, seed=None, batch=64):
     inputs = list(inputs)
     if seed is not None:
         random.Random(seed).shuffle(inputs)
-    for one in inputs:
-        flow.put(one)
+    for input_ in inputs:
+        flow.put(input_)
         if batch == 1:
             flow.run()
     flow.run()
@@ -80,7 +80,7 @@ def test_a_missing_signature_is_judged_by_event_time_whatever_arrives_first(push
     events = [pushed(minute, minute, signed) for minute, signed in pushes]
     flow = after(events, seed, batch)
     found = {event for _, event, _ in verdict(flow)}
-    by_event = {one.event_id: minute for one, (minute, _) in zip(events, pushes, strict=True)}
+    by_event = {pair.event_id: minute for pair, (minute, _) in zip(events, pushes, strict=True)}
     assert {by_event[event] for event in found} == expected_absence(pushes)
 
 
@@ -116,14 +116,14 @@ def test_each_reached_threshold_of_tenants_is_reported(tenants, seed, batch):
     told = [
         message
         for message in (
-            msgspec.json.decode(one.value, type=IncidentMessage)
-            for one in flow.sent
-            if one.channel is Channel.INCIDENT_UPDATES
+            msgspec.json.decode(record.value, type=IncidentMessage)
+            for record in flow.sent
+            if record.channel is Channel.INCIDENT_UPDATES
         )
         if isinstance(message, Prevalence)
     ]
-    assert {one.threshold for one in told} == {one for one in (3, 10, 30) if one <= tenants}
-    reached = max((one for one in (3, 10, 30) if one < tenants), default=None)
+    assert {one.threshold for one in told} == {count for count in (3, 10, 30) if count <= tenants}
+    reached = max((count for count in (3, 10, 30) if count < tenants), default=None)
     assert {view.other_tenants for view in flow.alerts.values()} == {reached}
     pattern = {view.pattern for view in flow.alerts.values()}
     assert pattern == {"isolated" if reached is None else "pattern"}
@@ -136,7 +136,7 @@ def test_a_threshold_updates_an_alert_once():
         flow.found(finding("malicious_payload", f"t{number}", minutes=number))
     (views,) = [many for many in flow.history.values() if many[0].tenant == "t0"]
     counts = [view.other_tenants for view in views]
-    assert sorted({one for one in counts if one}) == [3, 10, 30]
+    assert sorted({count for count in counts if count}) == [3, 10, 30]
     changes = [now for was, now in zip([None, *counts], counts, strict=False) if was != now]
     assert changes == [3, 10, 30]
 
@@ -163,7 +163,7 @@ def steps(gaps, order=("publisher_change", "dangerous_serialization", "domain_ch
 def test_an_ordered_combination_is_found_within_its_window_only(first, second, seed, batch):
     flow = after(steps((first, second)), seed, batch)
     span = timedelta(hours=first) + timedelta(hours=second)
-    kinds = {one.rule_id for one in flow.iocs.values()}
+    kinds = {indicator.rule_id for indicator in flow.iocs.values()}
     if abs(span - timedelta(hours=168)) > timedelta(minutes=1):
         assert ("TW-LEDGER-TAKEOVER" in kinds) == (span <= timedelta(hours=168))
 
@@ -172,7 +172,7 @@ def test_an_ordered_combination_is_found_within_its_window_only(first, second, s
 def test_an_ordered_combination_in_another_order_is_none(seed):
     order = ("domain_change", "dangerous_serialization", "publisher_change")
     flow = after(steps((5, 5), order), seed)
-    assert "TW-LEDGER-TAKEOVER" not in {one.rule_id for one in flow.iocs.values()}
+    assert "TW-LEDGER-TAKEOVER" not in {indicator.rule_id for indicator in flow.iocs.values()}
 
 
 @settings(max_examples=30, deadline=None)
@@ -180,7 +180,7 @@ def test_an_ordered_combination_in_another_order_is_none(seed):
 def test_an_unordered_combination_is_found_either_way_round(gap, swapped, seed):
     order = ("publisher_change", "signature_absent")
     flow = after(steps((gap,), tuple(reversed(order)) if swapped else order), seed)
-    kinds = {one.rule_id for one in flow.iocs.values()}
+    kinds = {indicator.rule_id for indicator in flow.iocs.values()}
     if abs(gap - 72) > 0.1:
         assert ("TW-LEDGER-UNSIGNED-TAKEOVER" in kinds) == (gap <= 72)
 
@@ -206,7 +206,7 @@ def test_findings_about_one_publisher_or_domain_are_linked(seed):
         for tenant in ("a", "b", "c")
     ]
     flow = after(inputs, seed)
-    by_root = {one.root: one for one in flow.incidents.values()}
+    by_root = {incident.root: incident for incident in flow.incidents.values()}
     assert by_root[f"sha256:{0:064x}"].related == (by_root[f"sha256:{1:064x}"].id,)
     assert by_root["domain:cdn.example"].tenant_count == 3
     assert by_root["domain:cdn.example"].pattern == "pattern"
@@ -220,5 +220,5 @@ def test_a_first_sighting_anywhere_is_the_earliest_whatever_arrives_first():
         flow = after([*seen, finding("malicious_payload", "b", minutes=60, digest=None,
                                      version="r1")], seed)  # fmt: skip
         (incident,) = flow.incidents.values()
-        firsts.add(min(one.since for one in incident.systems))
+        firsts.add(min(system.since for system in incident.systems))
     assert firsts == {at(10)}

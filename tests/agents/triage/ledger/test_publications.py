@@ -34,10 +34,10 @@ def told(number, kind="pulled", component=MODEL, **how):
 def found(flow):
     """Return the findings that stand: rule and severity."""
     return {
-        (one.rule_id, one.severity)
+        (finding.rule_id, finding.severity)
         for view in flow.alerts_of("a")
-        for one in view.findings
-        if one.active
+        for finding in view.findings
+        if finding.active
     }
 
 
@@ -60,7 +60,9 @@ def after(*sightings):
 def test_a_weaker_way_of_publishing_is_told_and_two_at_once_are_more(kind, how, severity):
     usual = [told(number, kind, **CI) for number in range(3)]
     flow = after(*usual, told(3, kind, **{**CI, **how}))
-    levels = {one.severity for one in flow.iocs.values() if one.rule_id == CHANGED}
+    levels = {
+        indicator.severity for indicator in flow.iocs.values() if indicator.rule_id == CHANGED
+    }
     assert levels == {severity}
 
 
@@ -87,12 +89,12 @@ def test_three_at_once_are_a_finding_of_their_own(kind):
 )
 def test_what_is_no_change_of_habit_is_not_told(ways):
     flow = after(*(told(number, **way) for number, way in enumerate(ways)))
-    assert CHANGED not in {one.rule_id for one in flow.iocs.values()}
+    assert CHANGED not in {indicator.rule_id for indicator in flow.iocs.values()}
 
 
 def test_another_account_alone_is_low():
     flow = after(*(told(number, account="ci") for number in range(3)), told(3, account="me"))
-    assert {one.severity for one in flow.iocs.values()} == {Severity.LOW}
+    assert {indicator.severity for indicator in flow.iocs.values()} == {Severity.LOW}
 
 
 def test_in_a_registry_of_ones_own_colleagues_release_for_each_other():
@@ -102,7 +104,9 @@ def test_in_a_registry_of_ones_own_colleagues_release_for_each_other():
         told(3, "pushed", own, account="me", auth="oidc"),
         told(4, "pushed", own, account="me", auth="token"),
     )
-    assert {one.severity for one in flow.iocs.values() if one.rule_id == CHANGED} <= {Severity.LOW}
+    assert {
+        indicator.severity for indicator in flow.iocs.values() if indicator.rule_id == CHANGED
+    } <= {Severity.LOW}
 
 
 def test_what_one_producer_says_is_not_compared_with_what_another_says():
@@ -120,9 +124,9 @@ def test_a_signature_that_is_gone_is_seen_by_who_pulls():
 
 def test_a_publication_that_comes_late_takes_the_finding_back():
     flow = after(*(told(number, auth="oidc") for number in (1, 3)), told(4, auth="token"))
-    assert [one.status for one in flow.iocs.values()] == ["active"]
+    assert [indicator.status for indicator in flow.iocs.values()] == ["active"]
     flow.saw(told(2, auth="token"))
-    assert [one.status for one in flow.iocs.values()] == ["withdrawn"]
+    assert [indicator.status for indicator in flow.iocs.values()] == ["withdrawn"]
 
 
 @settings(max_examples=40, deadline=None)
@@ -142,11 +146,11 @@ def test_what_holds_does_not_depend_on_the_order_of_arrival(ways, seed):
     ends = []
     for inputs in (sightings, mixed):
         flow = Flow()
-        for one in inputs:
-            flow.saw(one)
+        for input_ in inputs:
+            flow.saw(input_)
         ends.append(
-            {(one.rule_id, one.event_id, one.severity)
-             for one in flow.iocs.values() if one.status == "active"}
+            {(indicator.rule_id, indicator.event_id, indicator.severity)
+             for indicator in flow.iocs.values() if indicator.status == "active"}
         )  # fmt: skip
     assert ends[0] == ends[1]
 
@@ -195,7 +199,11 @@ def pulled_file(number, path, content, **more):
 
 def test_a_file_of_a_version_that_is_pulled_with_other_content_is_told():
     flow = after(pulled_file(0, "model.bin", 1), pulled_file(1, "model.bin", 2))
-    (ioc,) = [one for one in flow.iocs.values() if one.rule_id == "TW-LEDGER-REVISION-DIGEST"]
+    (ioc,) = [
+        indicator
+        for indicator in flow.iocs.values()
+        if indicator.rule_id == "TW-LEDGER-REVISION-DIGEST"
+    ]
     assert ioc.evidence["file"] == "model.bin"
     assert flow.alerts_of("a")[0].root == f"{MODEL}@v1.2"
 

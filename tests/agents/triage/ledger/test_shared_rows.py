@@ -72,7 +72,7 @@ def test_thousands_of_invented_children_hide_no_deployment(by_scan, late):
         known()
     (alert,) = flow.alerts_of("victim")
     assert alert.score.band.rank >= Severity.HIGH.rank
-    assert [one.component for one in alert.systems] == ["deployment:@victim/chat"]
+    assert [system.component for system in alert.systems] == ["deployment:@victim/chat"]
     if not by_scan:
         flow.withdraw(DATA)
         assert flow.alerts_of("victim")[0].status == "withdrawn"
@@ -105,7 +105,7 @@ def test_invented_indicators_keep_no_other_from_being_taken_back():
     assert flow.alerts_of("victim")[0].status == "new"
     flow.fact(IntelFact(key=MODEL, kind=IntelKind.WARNINGLIST, sources=("x", "y")))
     assert {view.status for view in flow.alerts.values()} == {"withdrawn"}
-    assert {one.status for one in flow.iocs.values()} == {"withdrawn"}
+    assert {indicator.status for indicator in flow.iocs.values()} == {"withdrawn"}
 
 
 def test_a_dismissal_stands_however_many_incidents_others_close():
@@ -220,7 +220,7 @@ def test_a_shared_set_keeps_everybodys_first_whatever_comes_when(owned, cap, cha
         kept = {}
         for place in arrivals:
             kept[place] = owned[place]
-            trim_shared(kept, cap, 1 << 20, lambda one: (owned[one],), order)
+            trim_shared(kept, cap, 1 << 20, lambda entry: (owned[entry],), order)
         ends.append(kept)
     assert ends[0] == ends[1] == ends[2]
     assert len(ends[0]) == min(cap, len(owned))
@@ -230,6 +230,6 @@ def test_a_shared_set_keeps_everybodys_first_whatever_comes_when(owned, cap, cha
 
 def test_nobody_without_the_secret_knows_what_a_full_set_keeps():
     places = [f"{number:016x}" for number in range(100)]
-    assert sorted(places, key=lambda one: keyed_order(b"", one)) == places
-    assert sorted(places, key=lambda one: keyed_order(b"s", one)) != places
+    assert sorted(places, key=lambda place: keyed_order(b"", place)) == places
+    assert sorted(places, key=lambda place: keyed_order(b"s", place)) != places
     assert keyed_order(b"s", places[0]) != keyed_order(b"t", places[0])

@@ -13,7 +13,7 @@ COMMIT = "c" * 40
 
 
 def reached(flow):
-    return {one.system for view in flow.alerts_of("a") for one in view.systems}
+    return {system.system for view in flow.alerts_of("a") for system in view.systems}
 
 
 def deployed(system, minutes, digest, version):

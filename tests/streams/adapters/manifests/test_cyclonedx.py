@@ -46,7 +46,7 @@ def bom():
 def test_each_version_in_each_form(form, version):
     text = make_outputter(bom(), form, version).output_as_string()
     (event,) = adapt("cyclonedx", text.encode(), **NOW)
-    packages = {one.name: one for one in event.data.packages}
+    packages = {entry.name: entry for entry in event.data.packages}
     assert packages.keys() == {"outer-name", "inner"}
     outer = packages["outer-name"]
     # What the purl says counts: it names the package.
