@@ -241,6 +241,12 @@ _TEMPLATES: Final[dict[str, Callable[[int], bytes]]] = {
 }
 _DOCUMENTS: Final[dict[str, Callable[[int], bytes]]] = {
     "tokenizer.json": _tokenizer,
+    "words/tokenizer.json": _repeated(
+        b"a-", b'{"model": {}, "added_tokens": [{"id": 1, "content": "', b'"}]}'
+    ),
+    "letters/tokenizer.json": _repeated(
+        b"a", b'{"model": {}, "normalizer": {"type": "Prepend", "prepend": "', b'"}}'
+    ),
     "deep.json": _nested(b"[", b"]"),
     "deep_objects.json": _nested(b'{"a":', b"}", middle=b"1"),
     "deep_quiet.json": lambda size: (

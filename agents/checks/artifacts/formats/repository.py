@@ -86,9 +86,6 @@ TRUSTED_CODE: Final = frozenset(
     ]
 )
 """Organisations whose code other repositories refer to, lower case."""
-_CODE: Final = re.compile(
-    r"^(?:(?P<repo>[\w.-]+(?:/[\w.-]+)?)--)?(?P<module>[\w./-]+)\.(?P<name>\w+)$"
-)
 _PATHS: Final = frozenset(
     [
         "weight_map",

@@ -9,9 +9,9 @@ from agents.checks.artifacts.scanning import Scan
 from schemas.severity import Severity
 
 _ADDRESS: Final = re.compile(
-    r"(?i)(https?|ftp)://[\w.-]+\.[a-z]{2,}|\b[\w-]+\.(onion|ru|top|xyz)/\w"
+    r"(?i)(https?|ftp)://[\w.-]+\.[a-z]{2,}|(?<![\w-])-*\w[\w-]*\.(onion|ru|top|xyz)/\w"
 )
-_PROSE: Final = re.compile(r"[A-Za-z]{2,}(\s+[A-Za-z]{2,}){3}")
+_PROSE: Final = re.compile(r"[A-Za-z]{2}(\s+[A-Za-z]{2,}){2}\s+[A-Za-z]{2}")
 _REWRITERS: Final = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 MAX_STEPS: Final = 10_000
 
