@@ -6,7 +6,7 @@ Several at once are the state of an account that was taken over.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from agents.domain.findings import make_finding
 from agents.triage.bounded_sets import clip, stable_rank, trim
@@ -192,7 +192,38 @@ def _finding(
             severity, confidence = Severity.HIGH, _SURE
         elif own or changes.keys() == {"account"}:
             severity, confidence = Severity.LOW, _HABIT
-    said = ", ".join(_SAYS[name] for name in changes)
+    return _made(
+        seen,
+        correlation,
+        entry,
+        said=", ".join(_SAYS[name] for name in changes),
+        evidence={name: {"was": was, "is": now} for name, (was, now) in sorted(changes.items())},
+        severity=severity,
+        confidence=confidence,
+    )
+
+
+def _unsigned(seen: Sighting, correlation: Correlation, entry: Publication, signed: int) -> Finding:
+    return _made(
+        seen,
+        correlation,
+        entry,
+        said=f"{signed} versions pulled before it were signed",
+        evidence={"signed_before": signed, "was": "signed", "is": "unsigned"},
+    )
+
+
+def _made(
+    seen: Sighting,
+    correlation: Correlation,
+    entry: Publication,
+    *,
+    said: str,
+    evidence: dict[str, Any],
+    severity: Severity | None = None,
+    confidence: float | None = None,
+) -> Finding:
+    """Return the finding of a publication that differs from those before it."""
     return make_finding(
         correlation.rule,
         locator=(seen.tenant, correlation.rule.id, seen.component, entry.kind, entry.version),
@@ -201,28 +232,11 @@ def _finding(
         version=entry.version or None,
         indicator=indicator_of(seen.component),
         description=f"{correlation.rule.title}: {said}",
-        evidence={name: {"was": was, "is": now} for name, (was, now) in sorted(changes.items())},
+        evidence=evidence,
         source=entry.source,
         event_id=entry.event_id,
         occurred_at=from_ms(entry.first_ms),
         systems=(entry.system,),
         severity=severity,
         confidence=confidence,
-    )
-
-
-def _unsigned(seen: Sighting, correlation: Correlation, entry: Publication, signed: int) -> Finding:
-    return make_finding(
-        correlation.rule,
-        locator=(seen.tenant, correlation.rule.id, seen.component, entry.kind, entry.version),
-        tenant=seen.tenant,
-        component=seen.component,
-        version=entry.version or None,
-        indicator=indicator_of(seen.component),
-        description=f"{correlation.rule.title}: {signed} versions pulled before it were signed",
-        evidence={"signed_before": signed, "was": "signed", "is": "unsigned"},
-        source=entry.source,
-        event_id=entry.event_id,
-        occurred_at=from_ms(entry.first_ms),
-        systems=(entry.system,),
     )
