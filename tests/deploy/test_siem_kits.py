@@ -190,3 +190,83 @@ def test_every_transport_takes_the_largest_record():
     for name in ("logstash.conf", "rsyslog.conf"):
         assert LARGEST in (KITS / "transport" / name).read_text()
     assert "1,114,112" in (KITS / "README.md").read_text()
+
+
+def properties_of(name):
+    lines = (KITS / "transport" / name).read_text().splitlines()
+    pairs = [line.split("=", 1) for line in lines if line and not line.startswith("#")]
+    assert len({key for key, _ in pairs}) == len(pairs)
+    return dict(pairs)
+
+
+def test_connect_takes_the_largest_record_and_leaves_it_as_it_is():
+    worker = properties_of("connect-standalone.properties")
+    assert worker["consumer.max.partition.fetch.bytes"] == LARGEST
+    converters = {worker["key.converter"], worker["value.converter"]}
+    assert converters == {"org.apache.kafka.connect.storage.StringConverter"}
+    sink = properties_of("connect-file-sink.properties")
+    known = {f"supplychain.{channel}" for channel in Channel}
+    assert set(sink["topics"].split(",")) <= known
+    assert sink["connector.class"].startswith("org.apache.kafka.connect.file.")
+
+
+# -- dashboards -----------------------------------------------------------------------------------
+
+
+def saved_objects():
+    lines = (KITS / "elastic" / "dashboard.ndjson").read_text().splitlines()
+    return {entry["id"]: entry for entry in map(json.loads, lines)}
+
+
+def mapped(properties, path=""):
+    """Yield the fields of a mapping, with their types."""
+    for name, field in properties.items():
+        if "properties" in field:
+            yield from mapped(field["properties"], f"{path}{name}.")
+        else:
+            yield f"{path}{name}", field["type"]
+
+
+def test_the_dashboard_refers_to_what_is_in_its_file():
+    saved = saved_objects()
+    for entry in saved.values():
+        for reference in entry["references"]:
+            assert saved[reference["id"]]["type"] == reference["type"]
+    panels = json.loads(saved["tidewatch"]["attributes"]["panelsJSON"])
+    named = {reference["name"] for reference in saved["tidewatch"]["references"]}
+    assert {panel["panelRefName"] for panel in panels} == named
+    shown = {reference["id"] for reference in saved["tidewatch"]["references"]}
+    assert shown == {uid for uid, entry in saved.items() if entry["type"] == "visualization"}
+
+
+def test_the_dashboard_counts_by_fields_of_the_templates_that_can_be_counted():
+    saved = saved_objects()
+    fields = {}
+    for pattern, template in (("alerts", "alerts"), ("indicators", "indicators")):
+        document = json.loads((KITS / "elastic" / f"{template}-template.json").read_text())
+        title = saved[f"tidewatch-{pattern}"]["attributes"]["title"]
+        assert document["index_patterns"] == [title]
+        fields[f"tidewatch-{pattern}"] = dict(
+            mapped(document["template"]["mappings"]["properties"])
+        )
+    counted = 0
+    for entry in saved.values():
+        if entry["type"] != "visualization":
+            continue
+        (index,) = [reference["id"] for reference in entry["references"]]
+        for aggregation in json.loads(entry["attributes"]["visState"])["aggs"]:
+            field = aggregation["params"].get("field")
+            if field is not None:
+                counted += 1
+                assert fields[index][field] in {"keyword", "date"}, (entry["id"], field)
+    assert counted > 10
+
+
+def test_what_the_dashboard_counts_by_is_in_the_records():
+    alert, indicator = value(Channel.ALERTS_ECS), value(Channel.IOCS_ECS)
+    for path in ("labels.incident_id", "tidewatch.severity", "tidewatch.status", "organization.id",
+                 "rule.id", "rule.name", "threat.technique.id"):  # fmt: skip
+        assert at(alert, path), path
+    for path in ("tidewatch.disposition", "tidewatch.category", "tidewatch.indicator",
+                 "threat.indicator.type"):  # fmt: skip
+        assert at(indicator, path), path

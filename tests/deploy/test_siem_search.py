@@ -144,3 +144,46 @@ def unmapped(value, properties, path=""):
         elif isinstance(inner, dict):
             missing += unmapped(inner, properties[name].get("properties", {}), f"{here}.")
     return missing
+
+
+def aggregations(aggs, metric):
+    """Return what a visualization asks for, as its program does: a bucket in the one before."""
+    inner = {"1": metric} if metric else {}
+    for one in reversed(aggs):
+        params = one["params"]
+        if one["type"] == "terms":
+            body = {"terms": {"field": params["field"], "size": params["size"]}}
+        else:
+            body = {"date_histogram": {"field": params["field"], "calendar_interval": "day"}}
+        inner = {one["id"]: {**body, **({"aggs": inner} if inner else {})}}
+    return inner
+
+
+def test_the_dashboard_counts_what_is_there(search):
+    alert = document(Channel.ALERTS_ECS)
+    search.call("POST", "/logs-tidewatch.alert-default/_doc?refresh=true", alert)
+    event = document(Channel.IOCS_ECS)["event"]
+    indicator = document(Channel.IOCS_ECS, event={**event, "sequence": 9})
+    code, answer = search.call("POST", "/ti-tidewatch/_doc?refresh=true", indicator)
+    assert code in {200, 201}, answer
+    lines = (KIT / "dashboard.ndjson").read_text().splitlines()
+    saved = {entry["id"]: entry for entry in map(json.loads, lines)}
+    counted = 0
+    for entry in saved.values():
+        if entry["type"] != "visualization":
+            continue
+        (reference,) = entry["references"]
+        index = saved[reference["id"]]["attributes"]["title"]
+        first, *buckets = json.loads(entry["attributes"]["visState"])["aggs"]
+        field = first["params"].get("field")
+        metric = {"cardinality": {"field": field}} if field else None
+        body = {"size": 0, "aggs": aggregations(buckets, metric)}
+        code, answer = search.call("POST", f"/{index}/_search", body)
+        assert code == 200, (entry["id"], answer)
+        level = answer["aggregations"]
+        for bucket in buckets:
+            assert level[bucket["id"]]["buckets"], (entry["id"], bucket)
+            level = level[bucket["id"]]["buckets"][0]
+        assert (level["1"]["value"] if metric else level["doc_count"]) >= 1
+        counted += 1
+    assert counted > 5

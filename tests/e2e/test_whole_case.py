@@ -1,11 +1,15 @@
 """One case from first to last on Kafka: found, alerted, contained, recovered, closed, shared.
 
+People are notified and approve. Two tenants are served by `tidewatch respond`, the third by a
+responder that was written from the contract alone.
+
 Played twice on topics of their own: once undisturbed, once while ledger, incidents and responder
 are killed again and again. Both must end the same, with the same ids.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import random
@@ -23,6 +27,7 @@ from types import SimpleNamespace
 import msgspec
 import orjson
 import pytest
+from standardwebhooks import Webhook
 from stix2validator import ValidationOptions, validate_string
 
 from schemas.channels import Channel
@@ -37,14 +42,15 @@ from streams.demo.files import (
     torch_archive,
 )
 from streams.demo.story_builder import StoryBuilder
-from streams.reports.incident import markdown
 from streams.reports.lessons import (
     failed_controls,
     learned_facts,
     policy_changes,
     rules_to_add,
 )
+from tests.agents.notification.web import receiving
 from tests.e2e.chain import Chain, results
+from tests.e2e.foreign_responder import ForeignResponder, Site
 from tests.e2e.scenario_run import send_events
 from tests.installed import TIDEWATCH
 
@@ -157,7 +163,7 @@ def policies(root):
 
 
 class Responder:
-    """`tidewatch respond` as a process, for all three tenants."""
+    """`tidewatch respond` as a process, for two of the tenants."""
 
     def __init__(self, chain, root):
         self.chain = chain
@@ -177,7 +183,7 @@ class Responder:
                 [tenants.{tenant}.blocklist]
                 sources = "{root}/{tenant}/etc/blocked.txt"
                 """
-                for tenant in TENANTS
+                for tenant in (MAKER, USER)
             )
         )
         self.environment = {
@@ -276,6 +282,51 @@ def proposed(case):
     }
 
 
+def notified(responder):
+    """Notify people of what is on the topics so far; return the messages of a webhook."""
+    folder = responder.chain.folder
+    secret = folder / "webhook.secret"
+    secret.write_text("whsec_" + base64.b64encode(bytes(range(32))).decode())
+    with receiving() as receiver:
+        config = folder / "notify.toml"
+        config.write_text(
+            f"""
+            [destinations.soc]
+            webhook = "http://{receiver.host}/"
+            secret_file = "{secret}"
+            [[routes]]
+            name = "soc"
+            tenants = ["*"]
+            send_to = ["soc"]
+            group_wait_seconds = 0.3
+            """
+        )
+        log = folder / "notify.log"
+        with log.open("wb") as opened:
+            process = subprocess.Popen(
+                [TIDEWATCH, "notify", "--config", str(config)],
+                env=responder.environment, stdout=opened, stderr=opened,
+            )  # fmt: skip
+        try:
+            deadline = time.monotonic() + SECONDS
+            while not all(named(tenant, receiver.documents()) for tenant in TENANTS):
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.1)
+        finally:
+            process.terminate()
+            process.wait(60)
+        return [
+            (Webhook(secret.read_text()).verify(body, headers), headers["webhook-id"])
+            for _, headers, body in receiver.got
+        ]
+
+
+def named(tenant, messages):
+    """Return the messages that name a tenant."""
+    return [message for message in messages if tenant in orjson.dumps(message).decode()]
+
+
 def tell(chain, events, pause):
     """Send events; with a pause (seconds) after each, so that kills come in between."""
     if not pause:
@@ -294,6 +345,9 @@ def play(chain, root, harass=None):
         Channel.POLICY, [(policy.tenant, msgspec.json.encode(policy)) for policy in policies(root)]
     )
     responder = Responder(chain, root)
+    trusted = Path(chain.options["state_dir"]) / "keys/trusted/commands"
+    site = Site(root / HOST, folder_of(root, HOST))
+    foreign = ForeignResponder(chain.settings, HOST, site, trusted)
     done = threading.Event()
     disturbing = None
     pause = 0.0 if harass is None else 0.5
@@ -301,11 +355,13 @@ def play(chain, root, harass=None):
     try:
         responder.wait_for_key()
         responder.start()
+        foreign.start()
         if harass is not None:
             disturbing = threading.Thread(target=harass, args=(chain, responder, done), daemon=True)
             disturbing.start()
         tell(chain, before, pause)
         case = wait_until(chain, "proposed", lambda step: len(proposed(step)) == len(TENANTS))
+        messages = notified(responder) if harass is None else []
         approved = proposed(case)
         for tenant, command in approved.items():
             responder.tidewatch(
@@ -327,10 +383,12 @@ def play(chain, root, harass=None):
         return SimpleNamespace(
             case=case_of(chain), contained=contained, closed=closed, links=links,
             results=results(chain), tree=tree(root), chain=chain, root=root,
-            shared=chain.read(Channel.INTEL_SHARE),
+            shared=chain.read(Channel.INTEL_SHARE), messages=messages, foreign=foreign.answered,
+            report=responder.tidewatch("incidents", "report", closed.id),
         )  # fmt: skip
     finally:
         done.set()
+        foreign.stop()
         responder.stop()
         chain.stop()
 
@@ -430,6 +488,23 @@ def test_the_responder_quarantined_and_rolled_back_real_folders(calm):
         assert digest_of(HOSTILE["pytorch_model.bin"]) in blocked
 
 
+def test_people_were_notified_of_each_tenants_alert_before_they_approved(calm):
+    messages = [message for message, _ in calm.messages]
+    assert calm.case.id in orjson.dumps(messages).decode()
+    assert len({uid for _, uid in calm.messages}) == len(messages), "nothing is sent twice"
+    for tenant in TENANTS:
+        assert named(tenant, messages), messages
+
+
+def test_a_responder_written_from_the_contract_contains_as_ours_does(calm):
+    done = {action for action, _, status in calm.foreign if status == 200}
+    assert done == {"capture-evidence", "quarantine", "rollback", "block"}
+    assert {status for _, _, status in calm.foreign} == {200}
+    states = {one.state for one in calm.contained.commands if one.spec.tenant == HOST}
+    assert "done" in states
+    assert states <= {"done", "advised"}
+
+
 def test_results_close_the_loop_and_later_clean_events_close_the_case(calm):
     assert {command.state for command in calm.contained.commands} <= {"done", "advised"}
     actions = {
@@ -464,7 +539,9 @@ def test_the_report_says_what_failed_what_to_change_and_what_was_learnt(calm):
     assert "add format_safety to `required_checks`" in changes
     assert any(f"'{digest}'" in rule for rule in rules_to_add(calm.closed))
     assert f"sha256:{digest}" in {fact.key for fact in learned_facts(calm.closed)}
-    text = markdown(calm.closed)
+    text = calm.report.replace("\\", "")
+    for part in ("What happened", "To whom", "Runbook", "is in quarantine", "```text"):
+        assert part in text
     for part in ("Which controls failed", "Rules to add", digest, "time to contain", "AML.M00"):
         assert part in text
 
