@@ -175,7 +175,7 @@ class Chain:
         follower = Follower(self.settings)
         tasks = [
             asyncio.ensure_future(follower.run()),
-            asyncio.ensure_future(follower.sample(0.25)),
+            asyncio.ensure_future(follower.sample(0.5)),
         ]
         deadline = time.monotonic() + seconds
         quiet: float | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +19,7 @@ from streams.demo.story_builder import StoryBuilder, package
 from streams.kafka.compacted import publish_values
 from tests.e2e.chain import Chain
 from tests.e2e.scenario_run import send_events
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
@@ -68,13 +68,6 @@ def of(chain, package_key):
 def withdrawn(chain, package_key):
     mine = of(chain, package_key)
     return len(mine) == len(TENANTS) and {doc["status_detail"] for doc in mine} == {"withdrawn"}
-
-
-def wait_for(what, told):
-    deadline = time.monotonic() + SECONDS
-    while not what():
-        assert time.monotonic() < deadline, told
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")

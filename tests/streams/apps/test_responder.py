@@ -9,9 +9,7 @@ import random
 import re
 import signal
 import subprocess
-import time
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -43,6 +41,7 @@ from streams.signing_keys import (
 from streams.signing_keys import trusted_dir as trusted
 from tests.agents.response.bench import MODEL, Bench, spec_of
 from tests.installed import TIDEWATCH
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.kafka]
 
@@ -416,14 +415,6 @@ def test_a_dry_run_says_what_would_be_done_and_leaves_it_to_be_done(scene: Scene
     assert scene.results() == []
     scene.once()
     assert set(scene.statuses().values()) == {200}
-
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"in {DEADLINE:.0f} s it did not happen that {what}")
-        time.sleep(0.1)
 
 
 def _reached(scene: Scene, goal: int, process: subprocess.Popen[bytes]) -> bool:

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,18 +20,12 @@ from streams.broker import EmbeddedBroker, status
 from streams.broker.paths import jars_dir
 from streams.broker.ports import free_ports
 from streams.cli.instance import AlreadyUpError, Holder, Instance
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 TIDEWATCH = Path(sys.executable).with_name("tidewatch")
 DEADLINE = 120.0
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = DEADLINE) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not in time: {what}"
-        time.sleep(0.05)
 
 
 def environment(state: Path, **settings: object) -> dict[str, str]:
@@ -96,7 +89,7 @@ class Up:
             assert self.process.poll() is None, self.shown
             return log.exists() and log.read_text().count('"event": "assigned"') >= 4
 
-        wait_until(assigned, f"all apps run; shown: {self.shown[-500:]!r}")
+        wait_for(assigned, lambda: f"all apps run; shown: {self.shown[-500:]!r}")
         assert len(self.apps()) == 5
         return psutil.Process(self.process.pid).children(recursive=True)
 
@@ -132,7 +125,7 @@ def start(state: Path, tmp_path: Path) -> Iterator[Callable[..., Up]]:
     yield begin
     for up in started:
         up.end()
-    wait_until(lambda: not status(state).running, "the broker ends")
+    wait_for(lambda: not status(state).running, "the broker ends")
 
 
 def gone(process: psutil.Process) -> bool:
@@ -166,23 +159,23 @@ def test_one_instance_has_the_folder_and_nothing_outlives_it(
     up.process.wait()
     # the next one need not wait for what the killed one left: it ends by itself
     again = start("--fresh", embedded_port=port)
-    wait_until(lambda: all(map(gone, processes)), "workers and broker of the killed one end")
+    wait_for(lambda: all(map(gone, processes)), "workers and broker of the killed one end")
     again.ready()
     assert status(state).bootstrap == f"127.0.0.1:{port}"
 
     again.process.send_signal(signal.SIGTERM)
     assert again.process.wait(DEADLINE) == 0, again.shown
-    wait_until(lambda: not status(state).running, "the broker ends")
+    wait_for(lambda: not status(state).running, "the broker ends")
 
 
 @pytest.mark.fault
 def test_a_killed_instance_ends_while_its_workers_still_load(start: Callable[..., Up]) -> None:
     up = start(embedded_port=0)
-    wait_until(lambda: bool(up.apps()), "the worker is started")
+    wait_for(lambda: bool(up.apps()), "the worker is started")
     processes = psutil.Process(up.process.pid).children(recursive=True)
     up.process.send_signal(signal.SIGKILL)
     up.process.wait()
-    wait_until(lambda: all(map(gone, processes)), "workers and broker end")
+    wait_for(lambda: all(map(gone, processes)), "workers and broker end")
 
 
 @pytest.mark.parametrize("words", [("--port",), ()])

@@ -8,11 +8,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +22,9 @@ import pytest
 from schemas.channels import Channel
 from streams.kafka.topics import ensure_topics, topic_name
 from streams.settings import Settings, load_settings
+from tests.waiting import wait_for
 
 SCRIPT = Path(__file__).with_name("trial_agents.py")
-DEADLINE = 120.0
-
-
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
-    """Return the first true result of `condition`; fail after `seconds`.
-
-    What takes long to ask is asked less often: it would hold up what is waited for.
-    """
-    deadline = time.monotonic() + seconds
-    while (began := time.monotonic()) < deadline:
-        got = condition()
-        if got:
-            return got
-        time.sleep(max(0.1, 2 * (time.monotonic() - began)))
-    pytest.fail(f"in {seconds:.0f} s it did not happen that {what}")
 
 
 class Worker:
@@ -61,6 +46,10 @@ class Worker:
     def logged(self, event: str) -> list[dict[str, Any]]:
         lines = [line for line in self.log().splitlines() if line.startswith("{")]
         return [entry for entry in map(json.loads, lines) if entry.get("event") == event]
+
+    def reading(self) -> set[str]:
+        """Return the apps that were given partitions, however often."""
+        return {one["app"] for one in self.logged("assigned")}
 
     def get(self, page: str, app: str | None = None) -> tuple[int, str]:
         told = [one for one in self.logged("health-listening") if app in {None, one["app"]}]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +13,8 @@ import pytest
 from schemas.channels import Channel
 from streams.broker import EmbeddedBroker
 from tests.streams.engine.cluster import Cluster
-from tests.streams.engine.conftest import Bench, Worker, wait_for
+from tests.streams.engine.conftest import Bench, Worker
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
@@ -69,12 +69,14 @@ def check_bounded(worker: Worker) -> None:
 
 def come(bench: Bench, wanted: set[Any]) -> None:
     """Wait until all outputs came; fail with what the workers logged last."""
-    deadline = time.monotonic() + SECONDS
-    while missing := wanted - set(bench.outputs()):
-        if time.monotonic() > deadline:
-            logs = "\n".join(worker.log()[-2000:] for worker in bench.workers)
-            pytest.fail(f"{len(missing)} outputs did not come\n{logs}")
-        time.sleep(0.2)
+    wait_for(
+        lambda: wanted <= set(bench.outputs()),
+        lambda: (
+            f"{len(wanted)} outputs came\n"
+            + "\n".join(worker.log()[-2000:] for worker in bench.workers)
+        ),
+        SECONDS,
+    )
 
 
 @pytest.mark.fault

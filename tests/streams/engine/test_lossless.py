@@ -12,7 +12,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from schemas.channels import Channel
-from tests.streams.engine.conftest import Bench, wait_for
+from tests.streams.engine.conftest import Bench
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.kafka
 

@@ -12,7 +12,8 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from schemas.channels import Channel
-from tests.streams.engine.conftest import Bench, Worker, wait_for
+from tests.streams.engine.conftest import Bench, Worker
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.kafka
 

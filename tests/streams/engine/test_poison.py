@@ -19,7 +19,8 @@ from streams.kafka.dead_letters import (
     replay_dead_letters,
     show_dead_letter,
 )
-from tests.streams.engine.conftest import Bench, wait_for
+from tests.streams.engine.conftest import Bench
+from tests.waiting import wait_for
 
 
 async def _all(bench: Bench) -> list[DeadLetter]:

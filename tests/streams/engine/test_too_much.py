@@ -11,7 +11,8 @@ import pytest
 
 from schemas.channels import Channel
 from streams.kafka.dead_letters import DeadLetter, list_dead_letters, replay_dead_letters
-from tests.streams.engine.conftest import Bench, wait_for
+from tests.streams.engine.conftest import Bench
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 

@@ -58,6 +58,7 @@ def two_orders() -> tuple[Flow, Flow]:
     return spread(120), spread(120, shuffle=7)
 
 
+@pytest.mark.slow
 def test_no_command_is_lost_to_others_whatever_the_order(two_orders):
     forward, mixed = two_orders
     captured = {one.system for one in forward.issued if one.target_type == "system"}
@@ -66,6 +67,7 @@ def test_no_command_is_lost_to_others_whatever_the_order(two_orders):
     assert max(rows.largest for rows in forward.incident_rows) <= ROW_BYTES
 
 
+@pytest.mark.slow
 def test_the_alert_lists_the_most_important_commands_and_says_that_there_are_more(two_orders):
     forward, mixed = two_orders
     view = forward.alerts[CASE, "a"]
@@ -77,6 +79,7 @@ def test_the_alert_lists_the_most_important_commands_and_says_that_there_are_mor
     assert listed == [one.spec.command_id for one in mixed.alerts[CASE, "a"].commands]
 
 
+@pytest.mark.slow
 def test_answers_reach_commands_of_every_page():
     flow = spread(90)
     for spec in list(flow.issued):

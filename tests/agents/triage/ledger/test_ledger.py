@@ -477,6 +477,7 @@ def test_of_many_versions_the_latest_are_kept_whatever_arrives_first(seed):
     assert found == {f"r{number}" for number in range(28, 60)}
 
 
+@pytest.mark.slow
 def test_no_chunk_publishes_more_than_a_worker_may():
     rows = MemoryRows()
     chunk = [

@@ -30,6 +30,8 @@ if kind == "wheel":
 else:
     build_meta.build_editable(folder, {"editable_mode": mode})
 """
+MODES = ("strict", "compat")
+"""Of an editable installation, beside the lenient one, which is what setuptools makes by itself."""
 SCRIPT = "import sys\nfrom streams.cli import main\nsys.exit(main())\n"
 """What an installer makes of the project's entry point."""
 
@@ -75,7 +77,14 @@ def installed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Install
     return install
 
 
-@pytest.mark.parametrize("how", ["editable-lenient", "editable-strict", "editable-compat", "wheel"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        *(pytest.param(f"editable-{mode}", marks=pytest.mark.slow) for mode in MODES),
+        "editable-lenient",
+        "wheel",
+    ],
+)
 def test_the_command_scans_however_it_is_installed(
     how: str, installed: Installed, tmp_path: Path
 ) -> None:
