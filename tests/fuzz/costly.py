@@ -136,6 +136,7 @@ _PICKLES: Final[dict[str, Callable[[int], bytes]]] = {
     "memo.pkl": _repeated(b"h\x00a", b"\x80\x02]q\x00", b"."),
     "constants.pkl": _repeated(b"S'PK\\x03\\x04aaaaaaaaaaaaaaaa'\n0", b"", b"N."),
     "long_text.pkl": _repeated(b"\\x41", b"S'", b"'\n."),
+    "long_name.pkl": _repeated(b"_", b"\x80\x02cmod\n", b"\n."),
     "long_number.pkl": _repeated(b"9", b"L", b"L\n."),
     "hexadecimal.pkl": lambda size: (
         b"\x80\x02X" + struct.pack("<I", size) + b"80" * (size // 2) + b"."

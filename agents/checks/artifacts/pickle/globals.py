@@ -111,13 +111,13 @@ DATA_PACKAGES: Final = frozenset(
 
 Of the others, objects are made by classes: a function that is called and not known is a gadget."""
 RUNNER: Final = re.compile(
-    r"(?i)(?:^|_|\.|(?<=[a-z]))(exec\w*|eval\w*|system|popen\w*|spawn\w*|shell\w*|run|runs|runner|call"
+    r"(?i)(?:(?:^|_|\.|(?<=[a-z]))(exec\w*|eval\w*|system|popen\w*|spawn\w*|shell\w*|run|runs|runner|call"
     r"|cmd|command|import\w*|load|loads|loader|load\w+|unpickle|download\w*|fetch\w*|urlopen|get_file"
     r"|open|opener|compile\w*|resolve\w*|locate|getattr\w*|attrgetter|methodcaller|apply|install\w*"
     r"|invoke|launch|dynamic_module|start|write\w*|remove|unlink|delete|rmtree|connect|read_pickle|from_file"
     r"|read_csv|read_\w+|save|source|script|hook|inject|pwn|payload|evil|backdoor|trigger|reverse"
-    r"|subproc\w*|interpreter\w*|parallel|\w*make_(?:function|code)|rebuild_(?:function|code)|from_pretrained|from_hub|from_url|exploit|getoutput|fork\w*|kill|chmod|decode\w*|render|parse_expr|sympify|lambdify|query)"
-    r"(?=$|_|[A-Z0-9])"
+    r"|subproc\w*|interpreter\w*|parallel|make_(?:function|code)|rebuild_(?:function|code)|from_pretrained|from_hub|from_url|exploit|getoutput|fork\w*|kill|chmod|decode\w*|render|parse_expr|sympify|lambdify|query)"
+    r"|(?<=[0-9])make_(?:function|code))(?=$|_|[A-Z0-9])"
 )
 _REBUILD: Final = re.compile(
     r"^_*(pyx_)?(rebuild|reconstruct|unpickle|restore|new|make|from|create|recreate|build)\w*$"
