@@ -81,7 +81,7 @@ def test_a_push_that_nothing_more_follows_on_passed_what_its_names_and_digests_t
         assert ("hash" in model.not_passed) is not passed
 
 
-def test_an_install_tells_it_of_each_package():
+def test_an_install_reports_it_for_each_package():
     knowledge = knowing({"required_checks": ["known_compromised"]})
     event = install({"packages": [{"name": "left-pad", "version": "1.0"}]})
     seen = told(package_install_agent(knowledge), event)

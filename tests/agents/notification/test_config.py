@@ -67,7 +67,7 @@ def test_what_contradicts_itself_is_refused(text, says):
     assert "t0ken" not in raised.value.explain()
 
 
-def test_the_example_is_valid_and_tells_everything():
+def test_the_example_is_valid_and_sends_everything():
     config = load_config(EXAMPLE)
     assert unrouted(config) == []
     assert unread_files(config)  # the secrets are on another machine

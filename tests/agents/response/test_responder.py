@@ -82,7 +82,7 @@ def test_what_was_begun_is_finished_though_it_expired_meanwhile(bench: Bench) ->
     assert bench.status(late) == 400
 
 
-def test_a_dry_run_tells_and_does_nothing(bench: Bench) -> None:
+def test_a_dry_run_reports_and_does_nothing(bench: Bench) -> None:
     good = bench.version("r1", GOOD)
     spec = quarantine(bench, dry_run=True)
     before = bench.tree()

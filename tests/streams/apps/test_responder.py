@@ -352,7 +352,7 @@ async def delete_commands(scene: Scene) -> dict[int, int]:
         await admin.close()
 
 
-def test_commands_that_were_gone_before_it_read_them_are_told_of_before_it_goes_on(
+def test_commands_that_were_gone_before_it_read_them_are_reported_before_it_continues(
     scene: Scene,
 ) -> None:
     def gone() -> list[dict[str, Any]]:
@@ -435,7 +435,7 @@ def asked(scene: Scene, page: str) -> tuple[int, str]:
         link.close()
 
 
-def test_it_tells_how_it_fares_and_is_ready_only_with_its_folders(scene: Scene) -> None:
+def test_it_reports_its_health_and_is_ready_only_with_its_folders(scene: Scene) -> None:
     done, refused = series(scene.bench)[0], live("block", "model:huggingface/evil/m\n")
     process = scene.start()
     try:
@@ -461,7 +461,7 @@ def test_it_tells_how_it_fares_and_is_ready_only_with_its_folders(scene: Scene) 
     assert process.returncode == 0
 
 
-def test_it_ends_when_told_to(scene: Scene) -> None:
+def test_it_ends_when_asked_to(scene: Scene) -> None:
     process = scene.start()
     wait_for(lambda: "responder-started" in scene.log.read_text(), "it started")
     second = scene.start()

@@ -226,7 +226,7 @@ def test_malformed_bundle_is_refused(raw):
         verify_distribution(SIGNED / BUNDLED, WORKFLOW, ACTIONS, raw)
 
 
-def test_verify_command_tells_signed_from_refused_from_unfinished(capsys, tmp_path):
+def test_verify_command_distinguishes_signed_refused_and_unfinished(capsys, tmp_path):
     path = str(SIGNED / BUNDLED)
     right = ["verify", "--identity", WORKFLOW, "--issuer", ACTIONS]
     assert main([*right, path]) == 0

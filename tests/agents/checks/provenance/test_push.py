@@ -97,7 +97,7 @@ def test_scan_request_survives_the_wire_and_is_the_same_on_replay():
     assert isinstance(again.event.data, RegistryPush)
 
 
-def test_a_push_tells_model_publisher_and_each_digest_for_each_system():
+def test_a_push_reports_model_publisher_and_each_digest_for_each_system():
     event = push_event(
         files=[
             {"path": "a", "digests": {"sha256": A}},

@@ -259,7 +259,7 @@ def test_rules_of_bytes_meet_their_examples(rule_id):
     assert all(rule_id not in run_example(example.given) for example in examples.miss)
 
 
-def test_card_of_the_repository_tells_what_the_model_was_made_from():
+def test_card_of_the_repository_says_what_the_model_was_made_from():
     readme = b"---\nlicense: mit\nbase_model: meta-llama/Llama-2-7b-hf\n---\n"
     checks, outcome = run({"README.md": readme, "m.safetensors": b"x"})
     assert checks["card_license"].status is Status.WARN
