@@ -167,15 +167,12 @@ async def following(settings: Settings, *, since_seconds: float = 0.0) -> AsyncI
     from aiokafka.errors import KafkaError  # noqa: PLC0415 -- the same
 
     from streams.kafka.client import BrokerUnreachableError, client_options  # noqa: PLC0415
-    from streams.kafka.topics import (  # noqa: PLC0415 -- the same
-        ensure_topics,
-        existing_partitions,
-        topic_name,
-    )
+    from streams.kafka.topics import ensure_topics, topic_name  # noqa: PLC0415 -- the same
 
-    await ensure_topics(settings, channels=[Channel.ASSESSMENTS])
     topic = topic_name(settings, Channel.ASSESSMENTS)
-    partitions = await existing_partitions(settings, [topic])
+    # as they were made, not as the broker lists them: a new topic is listed a little later
+    count = (await ensure_topics(settings, channels=[Channel.ASSESSMENTS]))[topic]
+    partitions = [aiokafka.TopicPartition(topic, number) for number in range(count)]
     consumer = aiokafka.AIOKafkaConsumer(
         **client_options(settings),
         enable_auto_commit=False,

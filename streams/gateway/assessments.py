@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
@@ -31,6 +32,8 @@ WAITING: Final = 100
 BACK_SECONDS: Final = 3600.0
 """How far back assessments are read at the start."""
 AGAIN_SECONDS: Final = 2.0
+REOPEN_SECONDS: Final = 300.0
+"""How often it looks for partitions that were added, and reads what they had meanwhile."""
 
 
 class AssessmentIndex:
@@ -148,10 +151,12 @@ async def follow(
         stop: Ends it.
         opened: Opens a follower of the topic.
     """
+    back = BACK_SECONDS
     while not stop.is_set():
         try:
-            async with opened(settings, since_seconds=BACK_SECONDS) as follower:
+            async with opened(settings, since_seconds=back) as follower:
                 await _read(follower, index, stop)
+            back = 2 * REOPEN_SECONDS
         except (TidewatchError, KafkaError, OSError) as error:
             if not passes(error):
                 log.warning("assessments-unread", error=str(error))
@@ -160,6 +165,7 @@ async def follow(
 
 
 async def _read(follower: Follower, index: AssessmentIndex, stop: asyncio.Event) -> None:
-    while not stop.is_set():
+    until = time.monotonic() + REOPEN_SECONDS
+    while not stop.is_set() and time.monotonic() < until:
         for assessment in await follower.next():
             index.take(assessment)
