@@ -12,7 +12,7 @@ from agents.intelligence import taxii
 from agents.intelligence.taxii import TaxiiError, read_collection
 from tests.agents.fetching.servers import Server, running
 
-PATH = "/root/collections/c/objects/"
+PATH = "/api1/collections/c/objects/"
 
 
 def indicator(number: int, **changes: Any) -> dict[str, Any]:
