@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 
 log = Logger()
 
+LOAD_FETCH_MAX_WAIT_MS = 100
+"""A fetch of an empty topic holds up what else is asked of the broker for so long."""
+FOLLOW_FETCH_MAX_WAIT_MS = 5_000
+"""Once it is loaded, nothing else is asked, and a fetch is answered at the first record."""
+FOLLOW_READ_MS = 5_000
+"""How long to wait for records, which end the wait."""
 NOTED_SECONDS = 3_600.0
 """How often it is said again what was reported: brokers drop what no group said for some days."""
 MAX_RECORDS = 2_000_000
@@ -96,6 +102,8 @@ class ReferenceTopic:
             group_id=self._group(settings),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            fetch_max_wait_ms=LOAD_FETCH_MAX_WAIT_MS,
+            consumer_timeout_ms=FOLLOW_FETCH_MAX_WAIT_MS,
         )
         try:
             await client.start()
@@ -112,6 +120,8 @@ class ReferenceTopic:
         except BaseException:
             await client.stop()
             raise
+        # pinned: it is what aiokafka puts into each fetch from now on
+        client._fetcher._fetch_max_wait_ms = FOLLOW_FETCH_MAX_WAIT_MS  # noqa: SLF001
         self._client = client
         log.info("reference-loaded", channel=self.channel, records=len(self._keys))
         self._task = asyncio.create_task(self._follow(client))
@@ -151,7 +161,7 @@ class ReferenceTopic:
     async def _follow(self, client: aiokafka.AIOKafkaConsumer) -> None:
         try:
             while True:
-                await self._read(client, timeout_ms=1000)
+                await self._read(client, timeout_ms=FOLLOW_READ_MS)
                 if time.monotonic() - self._noted > NOTED_SECONDS:
                     await self._note(client)
         except asyncio.CancelledError:

@@ -29,6 +29,7 @@ from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
+from mode import Service
 
 from streams import metrics
 from streams.engine.crash import crash
@@ -45,6 +46,10 @@ FAUST_VERSION = "0.15.3"
 FETCH_MAX_WAIT_MS = 100
 """A waiting fetch is answered at the first record, so this only bounds how long a resumed
 partition waits to be fetched again."""
+CALM_FETCH_MAX_WAIT_MS = 1_000
+"""The same where nothing arrives: then no partition is paused, and none will be resumed."""
+CALM_SECONDS = 2.0
+"""How long nothing has arrived before fetches wait longer."""
 BUFFER_CHUNKS = 8
 """Chunks of a partition read ahead of the window before the partition is paused."""
 BUFFER_BYTES = 8 * 1024 * 1024
@@ -79,6 +84,31 @@ class Lag(NamedTuple):
     """Age of the oldest record read and not yet committed."""
     stalled_seconds: float
     """How long there has been lag without committed progress."""
+
+
+class FetchPace:
+    """How long the broker may hold the next fetch back, by when records arrived last."""
+
+    def __init__(self, now: float) -> None:
+        """Begin as if something had just arrived.
+
+        Args:
+            now: The monotonic time.
+        """
+        self._arrived = now
+
+    def wait_ms(self, now: float, *, arrived: bool, paused: bool) -> int:
+        """Return the wait of the next fetch.
+
+        Args:
+            now: The monotonic time.
+            arrived: Whether the fetch before it brought records.
+            paused: Whether a partition waits until there is room for its records.
+        """
+        if arrived or paused:
+            self._arrived = now
+        calm = now - self._arrived > CALM_SECONDS
+        return CALM_FETCH_MAX_WAIT_MS if calm else FETCH_MAX_WAIT_MS
 
 
 class _Intake:
@@ -141,6 +171,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
+            # how often aiokafka looks for something to fetch although no event says so
+            consumer_timeout_ms=CALM_FETCH_MAX_WAIT_MS,
             max_partition_fetch_bytes=1024 * 1024,
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
@@ -156,12 +188,16 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         fetcher = client._fetcher  # noqa: SLF001 -- pinned: the place where a fetch arrives
         receive = fetcher._proc_fetch_request  # noqa: SLF001
         ask_offsets = fetcher._proc_offset_request  # noqa: SLF001
+        pace = FetchPace(monotonic())
 
         async def receive_and_drain(assignment: Any, node: int, request: Any) -> bool:  # noqa: ANN401
             got = bool(await receive(assignment, node, request))
             if got:
                 self._drain(client, fetcher, assignment)
             self._look_for_gaps(assignment, request)
+            fetcher._fetch_max_wait_ms = pace.wait_ms(  # noqa: SLF001
+                monotonic(), arrived=got, paused=bool(self._untaken)
+            )
             return False
             # False: nothing waits for records inside aiokafka any more.
 
@@ -288,6 +324,8 @@ class Consumer(driver.Consumer):
         self._intakes: dict[TP, _Intake] = {}
         self._generation = 0
         self._wake = asyncio.Event()
+        self._progressed = asyncio.Event()
+        """Set where there may be something to commit."""
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -402,6 +440,7 @@ class Consumer(driver.Consumer):
             intake.held.discard(id(message))
             while intake.chunks and intake.chunks[0][1].acked:
                 intake.next_offset = intake.chunks.popleft()[0]
+                self._progressed.set()
             if intake.records:
                 self._wake.set()
         return True
@@ -411,6 +450,7 @@ class Consumer(driver.Consumer):
         intake = self._intakes.get(message.tp)
         if intake is not None and intake.chunks and intake.chunks[0][1] is message:
             intake.next_offset = max(offset, intake.next_offset or 0)
+            self._progressed.set()
 
     def hold(self, message: Any) -> None:  # noqa: ANN401 -- as Faust's `ack`
         """Hand out further chunks although this processed one is acknowledged late.
@@ -422,6 +462,20 @@ class Consumer(driver.Consumer):
         if intake is not None and any(m is message for _, m in intake.chunks):
             intake.held.add(id(message))
             self._wake.set()
+
+    @Service.task
+    async def _commit_handler(self) -> None:
+        """Commit each interval, and wait where nothing is acknowledged."""
+        while not self.should_stop:
+            await self._progressed.wait()
+            self._progressed.clear()
+            await self.sleep(self.commit_interval)
+            await self.commit()
+            if self._filter_tps_with_pending_acks():  # since then, or it could not be committed
+                self._progressed.set()
+
+    async def verify_all_partitions_active(self) -> None:
+        """Do nothing: Faust's detector reads paths this transport does not use."""
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Any:  # noqa: ANN401
         del topics

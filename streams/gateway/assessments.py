@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any, Final
 
-import structlog
 from aiokafka.errors import KafkaError
 
+from agents.logs import Logger
 from schemas.assessments import Assessment
 from schemas.errors import TidewatchError
 from streams import metrics
@@ -21,7 +21,7 @@ from streams.http.problems import HttpError
 from streams.kafka.awaiting import passes
 from streams.settings import Settings
 
-log = structlog.get_logger()
+log = Logger()
 
 PER_TENANT: Final = 10_000
 """Events of a tenant whose assessments are held."""

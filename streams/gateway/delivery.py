@@ -10,9 +10,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import aiokafka
-import structlog
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordTooLargeError
 
+from agents.logs import Logger
 from schemas import dead_letters as reasons
 from schemas.channels import Channel
 from streams.http.problems import HttpError
@@ -23,7 +23,7 @@ from streams.kafka.topics import ensure_topics
 if TYPE_CHECKING:
     from streams.settings import Settings
 
-log = structlog.get_logger()
+log = Logger()
 
 AGAIN_SECONDS: Final = 5
 LINGER_MS: Final = 2

@@ -10,11 +10,11 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
-import structlog
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from agents.logs import Logger
 from schemas import dead_letters as reasons
 from schemas.errors import TidewatchError, UnreadableRecordError
 from streams import metrics
@@ -34,7 +34,7 @@ from streams.http.secrets import Tokens
 from streams.kafka.topics import topic_name
 from streams.settings import Settings
 
-log = structlog.get_logger()
+log = Logger()
 
 REMEMBERED: Final = 10_000
 """Signed deliveries that each endpoint remembers for as long as their signature holds."""

@@ -6,8 +6,7 @@ import asyncio
 import signal
 from typing import Final
 
-import structlog
-
+from agents.logs import Logger
 from schemas.channels import Channel
 from streams.engine.health import Health
 from streams.event_records import CHANNEL_OF_TYPE
@@ -18,7 +17,7 @@ from streams.gateway.handlers import Gateway
 from streams.http.server import HttpServer
 from streams.settings import Settings
 
-log = structlog.get_logger()
+log = Logger()
 
 APP: Final = "gateway"
 BEAT_SECONDS: Final = 0.5

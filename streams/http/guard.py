@@ -8,16 +8,16 @@ from collections import Counter
 from http import HTTPStatus
 from typing import Final
 
-import structlog
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from agents.logs import Logger
 from streams import metrics
 from streams.cli.output import plain
 from streams.http.problems import PROBLEM_TYPE, plain_problem, problem_bytes
 
-log = structlog.get_logger()
+log = Logger()
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SINGLE: Final = frozenset(

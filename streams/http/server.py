@@ -10,20 +10,20 @@ import socket
 from collections.abc import Generator, Sequence
 from typing import Any, Final
 
-import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
 from uvicorn.config import Config
 from uvicorn.server import Server
 
+from agents.logs import Logger
 from schemas.errors import TidewatchError
 from streams.http.connection import Door, GuardedProtocol
 from streams.http.guard import Guard
 from streams.http.listening import Limits, Listen, open_socket, tls_context
 from streams.http.problems import on_fault, on_http_exception, on_tidewatch_error
 
-log = structlog.get_logger()
+log = Logger()
 
 OTHER_FILES: Final = 256
 """Files that a server needs besides its connections."""

@@ -7,8 +7,7 @@ from collections import deque
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
-
+from agents.logs import Logger
 from schemas.channels import Channel
 from streams.http.server import HttpServer
 from streams.kafka.reader import read_topic
@@ -20,7 +19,7 @@ from streams.taxii.shelf import Shelf
 if TYPE_CHECKING:
     from streams.settings import Settings
 
-log = structlog.get_logger()
+log = Logger()
 
 DRAIN_SECONDS: Final = 10.0
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import agents
 from agents.logs import Logger, set_up
 from streams.cli.output import quiet_logs
 
@@ -44,3 +47,15 @@ def test_what_was_asked_for_last_holds() -> None:
     Logger().debug("a line")
     Logger().debug("another line")
     assert called == ["second"]
+
+
+def test_one_module_alone_loads_the_library() -> None:
+    """Another's logger would write, to the standard output, what a command has silenced."""
+    root = Path(agents.__file__).parents[1]
+    users = {
+        path.relative_to(root).as_posix()
+        for room in ("agents", "schemas", "streams")
+        for path in (root / room).rglob("*.py")
+        if re.search(r"^\s*(import|from) structlog\b", path.read_text(), re.MULTILINE)
+    }
+    assert users == {"agents/logs.py", "streams/logs.py"}

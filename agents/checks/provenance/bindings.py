@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-import structlog
-
 from agents.checks.provenance.planning import listing_uri
 from agents.checks.provenance.subject import PushSubject
 from agents.domain.component_keys import names_content
 from agents.fetching.errors import FetchError
 from agents.fetching.fetch_scope import parse_location
 from agents.fetching.hub import hub_reference
+from agents.logs import Logger
 from schemas.components import component_key
 
 _HUB: Final = "huggingface"
 _PREFIXES: Final = {"models": "model", "datasets": "dataset"}
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 
 class Published(Protocol):

@@ -47,6 +47,7 @@ def test_the_versions_are_those_the_transport_was_written_for() -> None:
         (driver.AIOKafkaConsumerThread, "on_start", "self"),
         (driver.AIOKafkaConsumerThread, "_ensure_consumer", "self"),
         (driver.AIOKafkaConsumerThread, "verify_event_path", "self, now, tp"),
+        (Consumer, "verify_all_partitions_active", "self"),
         (driver.Producer, "_settings_auth", "self"),
         (driver.Producer, "_settings_extra", "self"),
         (driver.Producer, "_ensure_producer", "self"),
@@ -74,11 +75,22 @@ def test_what_is_overridden_or_called_has_the_same_parameters(
     assert ", ".join(inspect.signature(getattr(owner, name)).parameters) == parameters
 
 
+def test_the_commits_of_an_interval_are_a_task_as_faust_has_it() -> None:
+    ours, fausts = transport.Consumer._commit_handler, Consumer._commit_handler
+    assert type(ours) is type(fausts)
+    text = inspect.getsource(fausts.fun)
+    assert "await self.commit()" in text
+    assert "self.itertimer(interval" in text
+    detector = inspect.getsource(Consumer._commit_livelock_detector.fun)
+    assert "await self.verify_all_partitions_active()" in detector
+
+
 @pytest.mark.parametrize(
     ("owner", "name", "text"),
     [
         (Consumer, "on_stop", "await self.wait_empty()"),
         (Consumer, "_commit_tps", "self._filter_committable_offsets(tps)"),
+        (fetcher.Fetcher, "_get_actions_per_node", "self._fetch_max_wait_ms,"),
         (App, "_stop_consumer", "await self._consumer_wait_empty(consumer, self.log)"),
         (App, "_on_partitions_revoked", "_consumer_wait_empty)(consumer, on_timeout)"),
         (App, "_consumer_wait_empty", "wait_empty"),
