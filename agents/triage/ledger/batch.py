@@ -209,7 +209,8 @@ def supersedes(new: Finding, revision: Revision, old: Finding, known: Revision) 
 
     The worst does, then the latest state of a fact, then the earliest event: which one does not
     depend on the order of arrival, and a repetition does not displace what was reported
-    before. All reports of one finding come from one row, in order: there the last counts.
+    before. All reports of one finding come from one row, in order: there the last counts. Between
+    findings that the ledger counts, the count says only when each was made.
     """
     if new.id == old.id and revision[0] == known[0] == 0 and revision[1]:
         return revision >= known
@@ -217,7 +218,7 @@ def supersedes(new: Finding, revision: Revision, old: Finding, known: Revision) 
         (
             -finding.severity.rank,
             -finding.confidence,
-            (-state[0], -state[1]),
+            (-state[0], -state[1] if state[0] else 0),
             finding.occurred_at,
             finding.event_id,
             finding.id,

@@ -6,7 +6,7 @@ import random
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schemas.severity import Severity
@@ -139,6 +139,7 @@ def test_a_publication_that_comes_late_takes_the_finding_back():
     ),
     seed=st.integers(0, 2**16),
 )  # fmt: skip
+@example(ways=[CI, CI, {"account": "me"}, {"account": "me"}, CI], seed=1)
 def test_what_holds_does_not_depend_on_the_order_of_arrival(ways, seed):
     sightings = [told(number, **way) for number, way in enumerate(ways)]
     mixed = list(sightings)
