@@ -419,10 +419,11 @@ def test_check_prints_the_addresses_to_paste(
 @pytest.mark.fault
 @pytest.mark.timeout(300)
 def test_what_is_acknowledged_survives_the_broker_and_meanwhile_the_answer_is_503(
-    own_kafka: OwnKafka, tmp_path: Path
+    own_kafka: OwnKafka, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     broker = own_kafka()
     gateway = Running(broker.bootstrap, tmp_path, deliver=1)
+    request.addfinalizer(gateway.process.kill)  # also where the test fails before it ends it
     acknowledged: list[str] = []
 
     def send(name: str) -> Answer:
