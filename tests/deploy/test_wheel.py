@@ -17,6 +17,7 @@ import sysconfig
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import orjson
@@ -50,6 +51,15 @@ def link(source: Path, target: Path) -> None:
         os.link(source.resolve(), target)
     except OSError:
         shutil.copy2(source, target)
+
+
+def link_compiled(source: Path, target: Path) -> None:
+    """Link what a module was compiled to, as an installer would compile it.
+
+    The user of the environment may not write there: each process would compile all that it imports.
+    """
+    if source.suffix == ".py" and (compiled := Path(cache_from_source(source))).is_file():
+        link(compiled, Path(cache_from_source(target)))
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +165,7 @@ def installed(room: Path, wheel: Path) -> Path:
         for file in importlib.metadata.distribution(name).files or []:
             if ".." not in file.parts and file.suffix != ".pyc":
                 link(Path(str(file.locate())), site / file)
+                link_compiled(Path(str(file.locate())), site / file)
     command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
     subprocess.run([*command, "--no-deps", "--no-index", str(wheel)], check=True, timeout=60)
     return environment / "bin" / "tidewatch"
