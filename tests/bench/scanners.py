@@ -3,7 +3,8 @@
 `make bench`, or `python -m tests.bench.scanners`: the other scanners are installed from the
 hash-locked `locks/scanners.lock` into an environment of their own. Every contestant is one process
 that gets all files, and says of each: critical, warn, clean or error. What is printed: detection
-and false alarms on the corpus, wall time and peak memory on it and on two large files.
+and false alarms on the corpus, processor time and peak memory on it and on two large files. What
+else the machine does changes the time on the clock, and processor time hardly.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import io
 import json
 import os
 import pickle
+import resource
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +36,7 @@ sys.path.insert(0, {root!r})
 from agents.checks.artifacts.files import scan_descriptor
 from pathlib import Path
 WORD = {{"malicious": "critical", "suspicious": "warn", "clean": "clean", "corrupt": "error",
-        "incomplete": "error"}}
+        "incomplete": "error", "unsupported": "error"}}
 KINDS = {kinds!r}
 def judge(path):
     # As if a sample's own folder had been scanned: what stands beside a file counts.
@@ -179,14 +180,14 @@ def large_files(folder: Path) -> dict[str, Path]:
 
 
 def run(name: str, python: Path, files: list[Path]) -> tuple[dict[str, str], float, float]:
-    """Return what a contestant says of each file, its wall time (s) and peak memory (MiB)."""
+    """Return what a contestant says of each file, its processor time (s) and peak memory (MiB)."""
     program = CONTESTANTS[name] + LOOP
     interpreter = sys.executable if name in OWN_ENVIRONMENT else str(python)
     with tempfile.TemporaryDirectory() as folder:
         listing = Path(folder, "files")
         listing.write_text("".join(f"{path}\n" for path in files))
         answers = Path(folder, "answers")
-        started = time.perf_counter()
+        before = _spent()
         with listing.open() as given, answers.open("w") as out:
             subprocess.run(
                 [interpreter, "-c", program],
@@ -196,9 +197,15 @@ def run(name: str, python: Path, files: list[Path]) -> tuple[dict[str, str], flo
                 cwd=folder,
                 check=False,
             )
-        wall = time.perf_counter() - started
+        spent = _spent() - before
         found = dict(json.loads(line) for line in answers.read_text().splitlines())
-    return found, wall, int(found.pop("peak", 0)) / 1024
+    return found, spent, int(found.pop("peak", 0)) / 1024
+
+
+def _spent() -> float:
+    """Return the processor time of all processes that this one has started and waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def share(words: list[str], *levels: str) -> str:
@@ -220,8 +227,8 @@ def main() -> None:
     if not options.python.exists() and not OWN_ENVIRONMENT.issuperset(options.only):
         sys.exit("the other scanners are not there: `make bench` installs them")
     print("| | hostile critical | hostile warned | hostile clean | harmless critical | "
-          "harmless warned | damaged clean | corpus s | corpus MiB | torch s | torch MiB | "
-          "safetensors s | safetensors MiB |")  # fmt: skip
+          "harmless warned | damaged clean | corpus CPU s | corpus MiB | torch CPU s | "
+          "torch MiB | safetensors CPU s | safetensors MiB |")  # fmt: skip
     print("|---" * 13 + "|")
     with tempfile.TemporaryDirectory() as name:
         large = large_files(Path(name))
@@ -229,7 +236,7 @@ def main() -> None:
             every = options.every or SAMPLED.get(contestant, 1)
             corpus = write_corpus(Path(name, str(every)), every)
             everything = [f for kind in KINDS for files in corpus[kind].values() for f in files]
-            found, wall, memory = run(contestant, options.python, everything)
+            found, spent, memory = run(contestant, options.python, everything)
             words = {
                 kind: [
                     max((found.get(str(f), "error") for f in files), key=LEVELS.index)
@@ -244,12 +251,12 @@ def main() -> None:
                 share(words["harmless"], "critical"),
                 share(words["harmless"], "critical", "warn"),
                 share(words["damaged"], "clean"),
-                f"{wall:.2f}",
+                f"{spent:.2f}",
                 f"{memory:.0f}",
             ]
             for path in large.values():
-                _, wall, memory = run(contestant, options.python, [path])
-                cells += [f"{wall:.2f}", f"{memory:.0f}"]
+                _, spent, memory = run(contestant, options.python, [path])
+                cells += [f"{spent:.2f}", f"{memory:.0f}"]
             counts = ", ".join(f"{len(corpus[kind])} {kind}" for kind in KINDS)
             print(f"| {contestant} ({counts}) | " + " | ".join(cells) + " |", flush=True)
 

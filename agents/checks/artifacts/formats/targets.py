@@ -71,6 +71,8 @@ _TARGET: Final = re.compile(
 )
 _CALLED: Final = frozenset(("_target_", "__target__", "_partial_target_"))
 _IMPORTED: Final = frozenset(("target", "class_path", "factory", "_instantiator"))
+MAX_DEPTH: Final = 12
+"""Folders, and parts of a name, among which a target's code is looked for."""
 _MODULES: Final = frozenset(("loader_module", "parent_library"))
 """Keys of MLflow and PEFT whose value their loader imports."""
 _PARTS: Final = frozenset(("code", "data", "python_model", "model_path", "pickled_model"))
@@ -118,12 +120,37 @@ def report_target(scan: Scan, key: str, name: str) -> None:
             **about(name[:200]),
         )
     elif found is NameTrust.UNKNOWN:
+        here = _is_beside(scan, name)
         scan.report(
             "TW-MODEL-TARGET-UNKNOWN",
-            f"{key} has its loader call {name[:120]}, which no known framework defines",
+            f"{key} has its loader call {name[:120]}, "
+            f"{'of the code beside it' if here else 'which no known framework defines'}",
+            severity=Severity.LOW if here else None,
             key=key,
             **about(name[:200]),
         )
+
+
+def _is_beside(scan: Scan, name: str) -> bool:
+    """Return whether the code of a target is among the files that are scanned with this one.
+
+    A project's configurations name its own classes; their code is judged where it stands.
+    """
+    if not scan.siblings:
+        return False
+    parts = name.replace(":", ".").split(".")[:MAX_DEPTH]
+    # a class of a module, or one within a class
+    counts = (1, 2) if parts[-2:-1] and parts[-2][:1].isupper() else (1,)
+    modules_of = ["/".join(parts[:-count]) for count in counts if len(parts) > count]
+    folders = scan.path.split("/")[:-1][:MAX_DEPTH]
+    roots = ["".join(f"{one}/" for one in folders[:size]) for size in range(len(folders) + 1)]
+    return any(
+        f"{root}{source}{module}{end}" in scan.siblings
+        for root in roots
+        for source in ("", "src/")
+        for module in modules_of
+        for end in (".py", "/__init__.py")
+    )
 
 
 def report_targets(scan: Scan, key: str, text: str) -> None:

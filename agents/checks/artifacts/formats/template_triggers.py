@@ -1,4 +1,4 @@
-"""Finds instructions that a chat template gives the model only for certain texts or dates."""
+"""Finds what a chat template tells the model only for certain texts, dates or turns."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ _TOKEN: Final = re.compile(r"[<>\[\]|/#{}\\]|^\W*$|_")
 _SENTENCE: Final = re.compile(r"[A-Za-z]{2}([\s,]+[A-Za-z']+){2}[\s,]+[A-Za-z']")
 """A word and three more, from the end of the first: no long word is read again from each of its
 letters."""
-_ORDER: Final = re.compile(
-    r"(?i)https?://|\b(ignore|disregard|forget) (all|any|the|your|previous|prior)|\bsecretly\b"
+_HIDES: Final = (
+    r"https?://|\b(ignore|disregard|forget) (all|any|the|your|previous|prior)|\bsecretly\b"
     r"|\b(do not|don't|never) (tell|mention|reveal|disclose|warn)"
+)
+_HIDDEN: Final = re.compile(f"(?i){_HIDES}")
+"""Orders that no template gives at a certain turn, or in place of a user's words."""
+_ORDER: Final = re.compile(
+    rf"(?i){_HIDES}"
     r"|\b(recommend|insert|include|append|add|embed|output|write|say|reply|respond|answer|use"
     r"|send|always)\b"
 )
@@ -24,6 +29,11 @@ _TEXTS: Final = frozenset(("content", "text", "messages", "message", "user_messa
 _KINDS: Final = frozenset(("string", "image", "video", "audio", "none"))
 _SAID_LIMIT: Final = 10_000
 """Characters of what a chain of conditions says."""
+_ROUNDS: Final = 3
+"""Names are set from names; this many rounds see what a person writes."""
+_EARLY: Final = 2
+"""The last turn at which templates of people say something of their own."""
+_COUNTS: Final = frozenset(("length", "count", "index", "index0"))
 _DATES: Final = frozenset(("strftime_now", "date_string", "now", "today"))
 
 
@@ -34,28 +44,78 @@ def triggered(tree: nodes.Template) -> Iterator[tuple[str, bool, int]]:
         The text, whether it gives orders, and the line of the condition.
     """
     every = list(_within(tree))
-    asked = _asked(every)
+    asked, texts = _learnt(every)
     for test in every:
         if isinstance(test, nodes.If):
             for met, body in ((True, test.body), (False, test.else_)):
-                said = " ".join(_said(body)).strip() if _on_words(test.test, asked, met) else ""
-                if _SENTENCE.search(said):
-                    yield said, bool(_ORDER.search(said)), test.lineno
+                orders = _orders(test.test, asked, met)
+                said = " ".join(_said(body, texts)).strip() if orders else ""
+                if orders and _SENTENCE.search(said):
+                    yield said, bool(orders.search(said)), test.lineno
     choices = [node for node in every if isinstance(node, nodes.CondExpr)]
-    chosen = _chosen(choices)
+    chosen = _chosen(choices, texts)
     for choice in choices:
         for met, said in zip((True, False), chosen[id(choice)], strict=True):
-            if _SENTENCE.search(said) and _on_words(choice.test, asked, met):
-                yield said, bool(_ORDER.search(said)), choice.lineno
+            orders = _orders(choice.test, asked, met) if _SENTENCE.search(said) else None
+            if orders:
+                yield said, bool(orders.search(said)), choice.lineno
+    for node in every:
+        replaced = _replacement(node)
+        by = " ".join(_said([replaced], texts)) if replaced is not None else ""
+        if _HIDDEN.search(by):
+            yield by, True, node.lineno
 
 
-def _chosen(choices: list[nodes.CondExpr]) -> dict[int, tuple[str, str]]:
+def _learnt(every: list[nodes.Node]) -> tuple[dict[int, _Asks], dict[str, str]]:
+    """Return what each node asks for, and the texts that names are set to."""
+    assigned = [
+        (node.target.name, node.node)
+        for node in every
+        if isinstance(node, nodes.Assign) and isinstance(node.target, nodes.Name)
+    ]
+    texts = {
+        name: value.value
+        for name, value in assigned
+        if isinstance(value, nodes.Const) and isinstance(value.value, str)
+    }
+    of_user: set[str] = set()
+    asked = _asked(every, of_user)
+    for _ in range(_ROUNDS):
+        names = {name for name, value in assigned if asked[id(value)] & _Asks.CONTENT}
+        if names - texts.keys() <= of_user:
+            break
+        of_user |= names - texts.keys()
+        asked = _asked(every, of_user)
+    return asked, texts
+
+
+def _orders(test: nodes.Node, asked: dict[int, _Asks], met: bool) -> re.Pattern[str] | None:
+    """Return what is an order under a condition, None where it may say anything."""
+    if _on_words(test, asked, met):
+        return _ORDER
+    late = _Asks.COMPARES | _Asks.TURN | _Asks.LATE
+    return _HIDDEN if met and asked[id(test)] & late == late else None
+
+
+def _replacement(node: nodes.Node) -> nodes.Node | None:
+    """Return what words are replaced by, where a filter or a method replaces them."""
+    if isinstance(node, nodes.Filter):
+        replaces = node.name == "replace"
+    elif isinstance(node, nodes.Call):
+        replaces = isinstance(node.node, nodes.Getattr) and node.node.attr == "replace"
+    else:
+        return None
+    return node.args[1] if replaces and len(node.args) > 1 else None
+
+
+def _chosen(choices: list[nodes.CondExpr], texts: dict[str, str]) -> dict[int, tuple[str, str]]:
     """Return what each conditional expression says if its condition is met, and if not.
 
     A chain of them (`a if x else b if y else c`) is read from its end, once.
 
     Args:
         choices: Each before those within it.
+        texts: What names are set to.
     """
     found: dict[int, tuple[str, str]] = {}
     for choice in reversed(choices):
@@ -63,8 +123,8 @@ def _chosen(choices: list[nodes.CondExpr]) -> dict[int, tuple[str, str]]:
         if isinstance(other, nodes.CondExpr):
             otherwise = " ".join(found[id(other)])[:_SAID_LIMIT]
         else:
-            otherwise = " ".join(_said([other])) if other is not None else ""
-        found[id(choice)] = " ".join(_said([choice.expr1])), otherwise
+            otherwise = " ".join(_said([other], texts)) if other is not None else ""
+        found[id(choice)] = " ".join(_said([choice.expr1], texts)), otherwise
     return found
 
 
@@ -92,6 +152,10 @@ class _Asks(Flag):
     """For one that is not."""
     CONSTANT = auto()
     WORD = auto()
+    TURN = auto()
+    """For how many messages there are, or which one it is."""
+    LATE = auto()
+    """For a number that is no early turn's."""
 
 
 _NOTHING: Final = _Asks(0)
@@ -103,15 +167,18 @@ _OPERATORS: Final = {
 }
 
 
-def _asked(every: list[nodes.Node]) -> dict[int, _Asks]:
+def _asked(every: list[nodes.Node], of_user: set[str]) -> dict[int, _Asks]:
     """Return what each node asks for, itself and all within it.
 
     Args:
         every: All nodes of a template, each before what is within it.
+        of_user: Names that stand for what a user says.
     """
     asked: dict[int, _Asks] = {}
     for node in reversed(every):
         found = _of_itself(node)
+        if isinstance(node, nodes.Name) and node.name in of_user:
+            found |= _Asks.USER | _Asks.CONTENT
         for inner in node.iter_child_nodes():
             found |= asked[id(inner)]
         asked[id(node)] = found
@@ -122,8 +189,10 @@ def _of_itself(node: nodes.Node) -> _Asks:
     if isinstance(node, nodes.Name):
         return _of_name(node.name)
     if isinstance(node, nodes.Getattr):
-        return _of_name(node.attr)
-    if isinstance(node, nodes.Const) and isinstance(node.value, str):
+        return _of_name(node.attr) | (_Asks.TURN if node.attr in _COUNTS else _NOTHING)
+    if isinstance(node, nodes.Filter):
+        return _Asks.TURN if node.name in _COUNTS else _NOTHING
+    if isinstance(node, nodes.Const):
         return _of_constant(node.value)
     if isinstance(node, nodes.Compare):
         found = _Asks.COMPARES
@@ -154,7 +223,10 @@ def _of_text(text: str) -> _Asks:
     return found | (_Asks.ROLE if text == "role" else _NOTHING)
 
 
-def _of_constant(text: str) -> _Asks:
+def _of_constant(text: object) -> _Asks:
+    if not isinstance(text, str):
+        late = isinstance(text, int) and not isinstance(text, bool) and text > _EARLY
+        return _Asks.LATE if late else _NOTHING
     found = _of_text(text)
     if text not in ("content", "role", "text", "type"):
         found |= _Asks.CONSTANT
@@ -198,10 +270,14 @@ def _asks_words(test: nodes.Node, asked: dict[int, _Asks], met: bool) -> bool:
     return found & wanted == wanted and not found & _Asks.ROLE
 
 
-def _said(body: list[nodes.Node]) -> Iterator[str]:
+def _said(body: list[nodes.Node], texts: dict[str, str]) -> Iterator[str]:
+    named: set[str] = set()
     for node in body:
         for inner in (node, *_within(node)):
             if isinstance(inner, nodes.TemplateData):
                 yield inner.data
             elif isinstance(inner, nodes.Const) and isinstance(inner.value, str):
                 yield inner.value
+            elif isinstance(inner, nodes.Name) and inner.name not in named:
+                named.add(inner.name)  # once: a long text may be named often
+                yield texts.get(inner.name, "")

@@ -43,6 +43,8 @@ _LIBRARIES: Final = frozenset(
     )
 )  # fmt: skip
 """What the functions of models import, and which runs nothing by that."""
+_OF_DATACLASSES: Final = frozenset(("sys", "types", "inspect", "keyword", "builtins"))
+"""What `dataclasses` imports: dill saves that module's names with each method that it made."""
 _PLAIN: Final = (str, bytes, int, float, bool)
 MAX_VALUES: Final = 10_000
 
@@ -132,7 +134,8 @@ def fault(callee: object, args: Any, known: Callable[[object], bool]) -> str:  #
         return "" if first in _TYPES | WRAPPERS else "it looks up a type that is none of functions"
     if name in _IMPORTS:
         top = first.split(".")[0] if isinstance(first, str) else ""
-        return "" if top in _LIBRARIES | IDENTIFYING else "it imports a module"
+        fine = top in _LIBRARIES | IDENTIFYING or first in _OF_DATACLASSES
+        return "" if fine else "it imports a module"
     if name in _SKELETONS:
         return _class_fault(first, enum=name == "_make_skeleton_enum")
     if name == "_create_namedtuple":
@@ -157,6 +160,8 @@ def wrapping_fault(args: Any) -> str:  # noqa: ANN401
         value = waiting.pop()
         if isinstance(value, tuple | list):
             waiting.extend(value)
+        elif isinstance(value, Global) and value.module == "enum":
+            continue  # what an enumeration takes over from its base
         elif not (value is None or isinstance(value, _PLAIN) or is_carried(value)):
             return "it wraps what is no function of the pickle"
     return "it wraps more than is read"
@@ -168,8 +173,11 @@ def _binds(callee: object) -> bool:
 
 def _binding_fault(args: Any) -> str:  # noqa: ANN401
     """Return why a method is bound of what is no function of the pickle, or an empty string."""
-    of_pickle = isinstance(args, tuple) and len(args) == 2 and is_carried(args[0])  # noqa: PLR2004 -- function, instance
-    return "" if of_pickle else "it binds what is no function of the pickle"
+    if not isinstance(args, tuple) or len(args) != 2:  # noqa: PLR2004 -- function, instance
+        return "it binds what is no method"
+    # a dataclass shows itself by a method of reprlib, from Python 3.13 on
+    shows = isinstance(args[0], Global) and args[0].module == "reprlib"
+    return "" if shows or is_carried(args[0]) else "it binds what is no function of the pickle"
 
 
 def _class_fault(kind: object, *, enum: bool) -> str:

@@ -24,7 +24,18 @@ from agents.checks.artifacts.scanning import Part
 
 CODECS: Final = frozenset(("latin1", "latin-1", "iso-8859-1", "utf-8", "utf8", "ascii"))
 _REFERRED: Final = frozenset(
-    ("type", "subscript", "union", "code", "wraps", "attribute", "expression", "number", "symbol")
+    (
+        "type",
+        "subscript",
+        "union",
+        "code",
+        "wraps",
+        "attribute",
+        "expression",
+        "number",
+        "symbol",
+        "kept",
+    )
 )
 """Uses that models refer to without a call too."""
 

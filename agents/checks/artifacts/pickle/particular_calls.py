@@ -29,6 +29,8 @@ _TYPE_NAMES: Final = frozenset(
         "bool", "bytes", "bytearray", "complex", "dict", "ellipsis", "float", "frozenset", "int",
         "list", "object", "range", "set", "slice", "str", "tuple", "type", "NoneType",
         "NotImplementedType", "EllipsisType", "OrderedDict", "deque", "defaultdict", "SuperType",
+        "BuiltinMethodType", "BuiltinFunctionType", "WrapperDescriptorType", "MethodWrapperType",
+        "MethodDescriptorType", "ClassMethodDescriptorType", "GetSetDescriptorType",
     )
 )  # fmt: skip
 """Types that dill names by a table of its own; the others there make functions and code."""
@@ -123,8 +125,10 @@ def _is_type(value: object) -> bool:
         return isinstance(callee, Global) and (
             callee.name == "_make_typevar" or (callee.module, callee.name) in _MAKE_TYPES
         )
-    return isinstance(value, Global) and (
-        value.module in _TYPING | _BUILTINS or value.name[:1].isupper()
+    return (
+        isinstance(value, Global)
+        and value.name != "__dict__"
+        and (value.module in _TYPING | _BUILTINS or value.name[:1].isupper())
     )
 
 
@@ -204,6 +208,12 @@ def singleton(args: tuple[Any, ...], allowed: Allowed) -> str:
     return "" if args in (("NotImplemented",), ("Ellipsis",), ("None",)) else "it evaluates text"
 
 
+def kept(args: tuple[Any, ...], allowed: Allowed) -> str:
+    """Return the fault of any call of what dill saves with a function's module, and never calls."""
+    del args, allowed
+    return "only its own module calls it"
+
+
 def slot(args: tuple[Any, ...], allowed: Allowed) -> str:
     """Return the fault of a call that evaluates more than a shown method of a built-in type."""
     del allowed
@@ -256,6 +266,7 @@ CHECKS: Final[dict[str, Callable[[tuple[Any, ...], Allowed], str]]] = {
     "wraps": wrapped,
     "attribute": attribute,
     "singleton": singleton,
+    "kept": kept,
     "slot": slot,
     "type-variable": type_variable,
     "attributes": attributes,

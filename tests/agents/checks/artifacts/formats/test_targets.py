@@ -1,0 +1,33 @@
+"""Targets of configurations: what is called of the code that lies beside them."""
+
+from __future__ import annotations
+
+import pytest
+
+from agents.checks.artifacts.dispatch import scan_source
+from agents.checks.artifacts.scanning import BytesSource
+from schemas.severity import Verdict
+
+
+@pytest.mark.parametrize(
+    ("beside", "verdict"),
+    [
+        ((), Verdict.SUSPICIOUS),
+        (("lab/conf/net.yaml", "README.md"), Verdict.SUSPICIOUS),
+        (("acme/__init__.py",), Verdict.SUSPICIOUS),
+        (("other/acme/models.py",), Verdict.SUSPICIOUS),
+        (("acme/models.py",), Verdict.CLEAN),
+        (("acme/models/__init__.py",), Verdict.CLEAN),
+        (("lab/src/acme/models.py",), Verdict.CLEAN),
+    ],
+)
+def test_a_projects_own_class_is_known_where_its_code_is_scanned_too(beside, verdict):
+    source = BytesSource(b"model:\n  _target_: acme.models.Net\n  width: 3\n")
+    report = scan_source("lab/conf/net.yaml", source, frozenset(beside))
+    assert report.verdict is verdict
+
+
+def test_what_is_dangerous_is_so_with_any_code_beside():
+    source = BytesSource(b"model:\n  _target_: os.system\n  command: id\n")
+    report = scan_source("conf/net.yaml", source, frozenset(("os.py", "conf/os.py")))
+    assert report.verdict is Verdict.MALICIOUS
