@@ -21,6 +21,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="keb
     functions: dict[str, tuple[str, ...]]
     prefixes: dict[str, tuple[str, ...]]
     usual_attributes: tuple[str, ...]
+    saved_with_dataclasses: tuple[str, ...]
 
 
 @cache
@@ -73,3 +74,9 @@ def prefixes(context: str) -> tuple[str, ...]:
 def usual_attributes() -> frozenset[str]:
     """Return the names that are as often attributes of arrays as what they name here."""
     return frozenset(table().usual_attributes)
+
+
+@cache
+def saved_with_dataclasses() -> frozenset[str]:
+    """Return the modules that a pickle by dill imports for methods that `dataclasses` made."""
+    return frozenset(table().saved_with_dataclasses)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from agents.checks.artifacts.dangerous_names import saved_with_dataclasses
 from agents.checks.artifacts.pickle.symbols import Blob, Global, Mapping, Result
 from agents.checks.artifacts.python.harmless_code import (
     IDENTIFYING,
@@ -43,8 +44,6 @@ _LIBRARIES: Final = frozenset(
     )
 )  # fmt: skip
 """What the functions of models import, and which runs nothing by that."""
-_OF_DATACLASSES: Final = frozenset(("sys", "types", "inspect", "keyword", "builtins"))
-"""What `dataclasses` imports: dill saves that module's names with each method that it made."""
 _PLAIN: Final = (str, bytes, int, float, bool)
 MAX_VALUES: Final = 10_000
 
@@ -134,7 +133,7 @@ def fault(callee: object, args: Any, known: Callable[[object], bool]) -> str:  #
         return "" if first in _TYPES | WRAPPERS else "it looks up a type that is none of functions"
     if name in _IMPORTS:
         top = first.split(".")[0] if isinstance(first, str) else ""
-        fine = top in _LIBRARIES | IDENTIFYING or first in _OF_DATACLASSES
+        fine = top in _LIBRARIES | IDENTIFYING or first in saved_with_dataclasses()
         return "" if fine else "it imports a module"
     if name in _SKELETONS:
         return _class_fault(first, enum=name == "_make_skeleton_enum")
