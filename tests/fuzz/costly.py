@@ -51,18 +51,18 @@ def _nested(opening: bytes, closing: bytes, before: bytes = b"", after: bytes = 
 
 
 def _protobuf(depth_bytes: int) -> bytes:
-    out = b""
-    while len(out) < depth_bytes:
-        length, prefix = len(out), b"\x3a"
+    heads: list[bytes] = []
+    length = 0
+    while length < depth_bytes:
+        rest, head = length, b"\x3a"
         while True:
-            prefix += bytes([length & 127 | (128 if length > 127 else 0)])
-            length >>= 7
-            if not length:
+            head += bytes([rest & 127 | (128 if rest > 127 else 0)])
+            rest >>= 7
+            if not rest:
                 break
-        out = prefix + out
-        if len(prefix) * 1000 > depth_bytes and len(out) > 40_000:
-            break  # deeper is refused alike
-    return out
+        heads.append(head)
+        length += len(head)
+    return b"".join(reversed(heads))
 
 
 def _header(content: bytes) -> bytes:

@@ -14,7 +14,7 @@ from tests.fuzz.scaling import growth
 
 SMALLEST, AT_LEAST, LARGEST = 10_000, 20_000, 1_280_000
 """The sizes that are doubled; `make fuzz` goes on from there to 10 MB, by the clock."""
-ENOUGH = 150_000
+ENOUGH = 75_000
 """Work after which nothing larger than `AT_LEAST` is scanned: what grows too fast has shown it."""
 STEPS = 1 << 40
 SPARE = 20_000
