@@ -138,9 +138,18 @@ class Sandbox:
             digest: Whether to compute its SHA-256.
             second_opinion: Whether to ask fickling too.
         """
+        size = os.fstat(descriptor).st_size
+        if size == 0:
+            # Files of the kernel say that they are empty, whatever can be read from them.
+            try:
+                unsized = bool(os.pread(descriptor, 1, 0))
+            except OSError as error:
+                return failed(name, 0, f"it can't be read: {error}")
+            if unsized:
+                return failed(name, 0, "the system does not say how large it is")
         request = Request(
             path=name,
-            size=os.fstat(descriptor).st_size,
+            size=size,
             siblings=siblings,
             digest=digest,
             second_opinion=second_opinion,

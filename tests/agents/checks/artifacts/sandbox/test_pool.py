@@ -51,6 +51,15 @@ class Stuck:
         return b""
 
 
+def test_an_empty_file_is_clean_and_one_without_a_size_is_not(sandbox, tmp_path):
+    empty = tmp_path / "empty.txt"
+    empty.touch()
+    assert sandbox.scan_path(empty).verdict is Verdict.CLEAN
+    for path in (Path("/proc/self/status"), Path("/proc/self/mem")):
+        assert path.stat().st_size == 0
+        assert sandbox.scan_path(path).verdict is Verdict.INCOMPLETE
+
+
 def test_a_file_is_scanned_by_path_bytes_and_ranges(sandbox, tmp_path):
     path = tmp_path / "model.pkl"
     path.write_bytes(evil(2))
