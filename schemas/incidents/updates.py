@@ -28,6 +28,8 @@ class FindingUpdate(
     """Of the fact that caused it; a withdrawal of a later revision withdraws it."""
     withheld: bool = False
     """Its tenant's policy suppresses it: the tenant is not alerted to what its rule finds here."""
+    popular: bool = False
+    """So many organisations hold the bytes that a scan alone only proposes containment."""
 
 
 class Exposure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="exposure"):

@@ -192,6 +192,8 @@ def _plan(
 ) -> tuple[CommandSpec, ...]:
     if tenant_state.advisory:
         return _investigations(case, tenant_state)
+    if tenant_state.is_early:
+        return ()
     policy = tenant_state.policy
     if tenant_state.by_scan_alone:
         kept = tuple(action for action in policy.automatic if action == Action.CAPTURE_EVIDENCE)

@@ -29,6 +29,7 @@ from agents.triage.incidents.tenant_state import (
     TenantState,
     contained,
     known_counts,
+    knows_popular,
     tenant_state_of,
 )
 from agents.triage.incidents.views import activities, alert_view, significance
@@ -168,7 +169,9 @@ class _IncidentBatch:
             self._entered[case.incident] = min(
                 record.entered_ms, self._entered.get(case.incident, record.entered_ms)
             )
-        if isinstance(message, Decision | DecisionUpdate | Withdrawal | HoldNotice):
+        if isinstance(
+            message, Decision | DecisionUpdate | Withdrawal | HoldNotice
+        ) or _turns_popular(case, message):
             # What came before is acted upon first: the outcome must not depend on whether the
             # records were read in one batch or in two.
             self._advance(case, at_ms)
@@ -478,6 +481,21 @@ def _tenants_of(case: IncidentRows, message: IncidentInput) -> Iterable[str]:
         case _:
             return ()
     return set(named) & set(case.core.tenants.values())
+
+
+def _turns_popular(case: IncidentRows, message: IncidentInput) -> bool:
+    """Return whether a message is the first to tell a part that very many hold the bytes.
+
+    From there on a scan alone only proposes; what was issued before stays in force.
+    """
+    match message:
+        case FindingUpdate(popular=True):
+            tenant = message.finding.tenant
+        case Exposure(popular=True):
+            tenant = message.tenant
+        case _:
+            return False
+    return not knows_popular(case, tenant)
 
 
 def _may_open(message: IncidentInput) -> bool:

@@ -117,6 +117,7 @@ def on_finding(case: IncidentRows, update: FindingUpdate, at_ms: int) -> None:
     row.ids[rank] = state
     _bound_ids(case, row)
     row.detected_ms = min(row.detected_ms or at_ms, at_ms)
+    row.popular = row.popular or update.popular
     case.save(row)
     if "fact" not in finding.evidence:
         add_systems_of(case, finding, at_ms)

@@ -138,6 +138,8 @@ class FindingsRow(msgspec.Struct, array_like=True):
     withheld: dict[str, tuple[int, str, bool]] = msgspec.field(default_factory=dict)
     """By rank of a rule: when it last found something in the bytes, the finding's id, and whether
     the tenant's policy suppressed it."""
+    popular: bool = False
+    """So many organisations hold the bytes that a scan alone only proposes containment."""
 
     def withholds(self, rule_id: str) -> bool:
         """Return whether the tenant suppresses what a rule finds in the bytes."""

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from agents.domain.basis import ADVICE_SEVERITY, SEVERAL, is_advice
+from agents.domain.basis import ADVICE_SEVERITY, SEVERAL, is_advice, is_verified
 from agents.triage.correlation import correlations
 from agents.triage.grounds import Ground, ground_of
 from agents.triage.incidents.advice import advice_score
@@ -93,6 +93,8 @@ class TenantState(msgspec.Struct, kw_only=True):
     """Nothing but advice holds: what other organisations claim."""
     by_scan_alone: bool = False
     """Containment is only proposed: very many hold it, and only a scan speaks against it."""
+    is_early: bool = False
+    """Only a scan speaks against it, and the row that knows how many hold it was not heard yet."""
     plans: dict[Hashable, tuple[CommandSpec, ...]] = msgspec.field(default_factory=dict)
     """The commands it calls for, by the generations that they are numbered with."""
 
@@ -275,19 +277,46 @@ def tenant_state_of(case: IncidentRows, tenant: str, policy: Policy, now_ms: int
         status=IncidentStatus.NEW,
         grounds=grounds,
         advisory=advisory,
-        by_scan_alone=_is_by_scan_alone(counted, entries),
+        by_scan_alone=_is_by_scan_alone(
+            counted, popular=findings.popular or any(entry.popular for entry in entries)
+        ),
     )
+    tenant_state.is_early = not advisory and _is_early(tenant_state, counted)
     tenant_state.status = _status(tenant_state, now_ms)
     return tenant_state
 
 
-def _is_by_scan_alone(findings: Sequence[Finding], entries: Sequence[Entry]) -> bool:
+def _is_early(tenant_state: TenantState, counted: Sequence[Finding]) -> bool:
+    """Return whether the ledger's row of the bytes is still to say how many hold them.
+
+    What a scan found in bytes marks the name that its tenant holds them by as well, and the row of
+    the name may be the first to report. The row of the bytes always follows.
+    """
+    row = tenant_state.systems_row
+    return (
+        bool(tenant_state.entries)
+        and not row.full
+        and not any(is_verified(group.finding) for group, _ in tenant_state.own)
+        and _is_by_scan_alone(counted, popular=True)
+        and all(
+            not entry.of_all
+            and not entry.path
+            and not entry.cause
+            and (found := row.grounds.get(entry.ground)) is not None
+            and found.basis is not None
+            and found.basis.kind is BasisKind.VERIFIED
+            for entry in tenant_state.entries
+        )
+    )
+
+
+def _is_by_scan_alone(findings: Sequence[Finding], *, popular: bool) -> bool:
     """Return whether only a scan speaks against something that very many hold.
 
     A scanner's error on something that everybody holds must not stop everybody.
     """
     severe = [finding for finding in findings if finding.severity.rank >= Severity.HIGH.rank]
-    return any(entry.popular for entry in entries) and all(
+    return popular and all(
         finding.basis is not None and finding.basis.kind is BasisKind.VERIFIED for finding in severe
     )
 
@@ -420,6 +449,13 @@ def _merge_views(known: SystemView, new: SystemView) -> SystemView:
             default=None,
         ),
         identities=tuple(sorted({*known.identities, *new.identities})),
+    )
+
+
+def knows_popular(case: IncidentRows, tenant: str) -> bool:
+    """Return whether a tenant's part has heard that very many hold what it is about."""
+    return case.findings(tenant).popular or any(
+        entry.popular for entry in case.systems(tenant).entries.values()
     )
 
 

@@ -82,7 +82,7 @@ def on_finding(batch: LedgerBatch, seen: FindingSeen) -> None:
         _mark(batch, seen, row, indicator_key, indicator_version)
     if seen.key == indicator_key:
         if seen.active and is_verified(finding) and opens_incident(finding):
-            _report_finding(batch, seen)
+            _report_finding(batch, seen, row)
         _file(batch, seen, row)
     if seen.active and (seen.key == component_key or seen.key.startswith("dataset:")):
         drift.note_signal(batch, seen.key, finding)
@@ -94,12 +94,13 @@ def _on_withheld(batch: LedgerBatch, seen: FindingSeen, indicator_key: str) -> N
     """Mark bytes for their other holders; the incident notes that this tenant gets no alert."""
     if seen.key != indicator_key or not is_verified(seen.finding):
         return
-    _report_finding(batch, seen)
+    row = batch.component_row(seen.key)
+    _report_finding(batch, seen, row)
     if taints(seen.finding):
-        _mark(batch, seen, batch.component_row(seen.key), indicator_key, None)
+        _mark(batch, seen, row, indicator_key, None)
 
 
-def _report_finding(batch: LedgerBatch, seen: FindingSeen) -> None:
+def _report_finding(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> None:
     batch.send_to_incident(
         seen.incident,
         FindingUpdate(
@@ -108,6 +109,7 @@ def _report_finding(batch: LedgerBatch, seen: FindingSeen) -> None:
             finding=seen.finding,
             revision=seen.revision,
             withheld=seen.withheld,
+            popular=row.popular,
         ),
     )
 
@@ -425,7 +427,7 @@ def suppress(
             if active:
                 _withdraw_findings(batch, ioc)
             elif ioc.active():
-                _restore_finding(batch, ioc, revision)
+                _restore_finding(batch, component, ioc, revision)
         _publish(batch, key, ioc, row)
     return page[-1][0] if len(page) == PAGE else ""
 
@@ -455,10 +457,16 @@ def _withdraw_findings(batch: LedgerBatch, ioc: IocRow) -> None:
         )
 
 
-def _restore_finding(batch: LedgerBatch, ioc: IocRow, revision: Revision) -> None:
+def _restore_finding(batch: LedgerBatch, component: str, ioc: IocRow, revision: Revision) -> None:
     root, incident = incident_root(ioc.finding), ioc.incident
     if opens_incident(ioc.finding):
         batch.send_to_incident(
             incident,
-            FindingUpdate(incident=incident, root=root, finding=ioc.finding, revision=revision),
+            FindingUpdate(
+                incident=incident,
+                root=root,
+                finding=ioc.finding,
+                revision=revision,
+                popular=is_verified(ioc.finding) and batch.component_row(component).popular,
+            ),
         )

@@ -29,6 +29,7 @@ from agents.ports import Delivery, Message, Record
 from agents.registry_push import registry_push_agent
 from agents.scan import scan_agent
 from agents.triage.incidents.core import Incidents
+from agents.triage.ledger.batch import POPULAR_HOLDERS
 from agents.triage.ledger.core import process
 from agents.triage.routing import sighting_message
 from schemas.channels import Channel
@@ -128,9 +129,16 @@ async def _check(items: Iterable[Item], knowledge: MemoryKnowledge) -> list[Chec
 class Chain:
     """One run of the chain. `seed` None: calm, in order of arrival."""
 
-    def __init__(self, knowledge: MemoryKnowledge, seed: int | None, again: float = 0.1) -> None:
+    def __init__(
+        self,
+        knowledge: MemoryKnowledge,
+        seed: int | None,
+        again: float = 0.1,
+        popular_holders: int = POPULAR_HOLDERS,
+    ) -> None:
         self._chance = None if seed is None else random.Random(seed)
         self._again = again
+        self._popular_holders = popular_holders
         self._ledger = [MemoryRows() for _ in range(PARTITIONS)]
         self._rows = [MemoryRows() for _ in range(PARTITIONS)]
         self._incidents = Incidents(knowledge, StandardDocuments(KEY))
@@ -216,7 +224,7 @@ class Chain:
         outbox = _Outbox()
         deliveries = [self._delivery(channel, partition, key, value) for key, value in chunk]
         if channel in _LEDGER:
-            process(deliveries, outbox, rows)
+            process(deliveries, outbox, rows, popular_holders=self._popular_holders)
         else:
             self._incidents.process(deliveries, outbox, rows)
         return outbox.messages

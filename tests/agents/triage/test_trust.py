@@ -741,6 +741,54 @@ def test_a_scan_alone_only_proposes_to_contain_what_very_many_hold(agreed):
         assert "quarantine" in {one.spec.action for one in alert.commands}
 
 
+def modes(flow, tenants):
+    """Return by tenant how the commands that take out of use were decided."""
+    return {
+        tenant: {
+            (one.spec.action, one.spec.mode, one.state)
+            for one in flow.alerts_of(tenant)[0].commands
+            if one.spec.action in {"quarantine", "block"}
+        }
+        for tenant in tenants
+    }
+
+
+@pytest.mark.parametrize("batch", [1, 2, 64])
+@pytest.mark.parametrize("systems", [(), ("gpu",)])
+def test_the_first_that_is_told_of_what_very_many_hold_is_not_contained_either(batch, systems):
+    tenants = [f"t{number}" for number in range(POPULAR_HOLDERS + 1)]
+    flow = flow_of(*tenants, batch=batch)
+    flow.saw(*(one for tenant in tenants for one in held(MODEL, tenant, "gpu", digest=BAD)))
+    flow.found(finding("malicious_payload", "t0", version=None, systems=systems))
+    proposed = {("quarantine", "proposal", "proposed"), ("block", "proposal", "proposed")}
+    assert modes(flow, tenants) == dict.fromkeys(tenants, proposed)
+    assert not {"quarantine", "block"} & {spec.action for spec in flow.issued}
+
+
+def test_what_was_issued_before_very_many_held_it_stays_however_records_are_cut():
+    tenants = [f"t{number}" for number in range(POPULAR_HOLDERS + 3)]
+    ends = []
+    for batch in (1, 3, 64):
+        flow = flow_of(*tenants, batch=batch)
+        flow.put(finding("malicious_payload", "t0", version=None))
+        flow.put(*(one for tenant in tenants for one in held(MODEL, tenant, "gpu", digest=BAD)))
+        flow.run()
+        issued_for = {
+            spec.tenant for spec in flow.issued if spec.action == "quarantine" and not spec.undoes
+        }
+        ends.append((modes(flow, tenants), issued_for))
+        assert not any(spec.undoes for spec in flow.issued)
+    assert ends == [ends[0]] * 3
+    states, issued_for = ends[0]
+    assert issued_for == set(tenants[:POPULAR_HOLDERS])
+    automatic = {("quarantine", "automatic", "issued"), ("block", "automatic", "issued")}
+    assert states["t0"] == automatic
+    assert states[tenants[-1]] == {
+        ("quarantine", "proposal", "proposed"),
+        ("block", "proposal", "proposed"),
+    }
+
+
 def test_the_order_of_arrival_does_not_decide_what_each_is_told():
     parts = [
         *part("a", TREE, BAD, "weights.bin"),

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from agents.triage.ledger.batch import POPULAR_HOLDERS
 from schemas.channels import Channel
 from schemas.decisions import Decision, DecisionKind
 from tests.agents.triage.interleaving import Chain, Checked, check, knowing
@@ -36,9 +37,10 @@ def run(
     decisions: Iterable[Decision] = (),
     early: bool = False,
     late: Iterable[tuple[str, bytes | None]] = (),
+    popular_holders: int = POPULAR_HOLDERS,
 ) -> Results:
     """Run it: decisions follow when all is quiet, then `late` intel, or that at once if `early`."""
-    chain = Chain(known[0], seed)
+    chain = Chain(known[0], seed, popular_holders=popular_holders)
     for key, fact in (*intel(), *(late if early else ())):
         chain.put(Channel.INTEL, key, fact)
     chain.feed(known[1])
@@ -78,6 +80,82 @@ def test_the_mix_meets_what_it_is_meant_to_meet(calm):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_any_interleaving_puts_out_the_same(known, calm, seed):
     same(run(known, seed), calm)
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, list[Checked]]:
+    """Return a mix in which more organisations hold a malicious file than are contained at once."""
+    root = tmp_path_factory.mktemp("crowded")
+    write_models(root)
+    knowledge = knowing(policies(root), intel())
+    return knowledge, check(events(1_300, root, bad=7), knowledge)
+
+
+def but_for_modes(results: Results) -> Results:
+    """Return results without how their commands were decided, and what is read of that."""
+    incidents = {
+        uid: {
+            **document,
+            "next_action": None,
+            "commands": [
+                {**one, "state": None, "spec": {**one["spec"], "mode": None}}
+                for one in document["commands"]
+            ],
+            "timeline": sorted(
+                (
+                    {**entry, "text": None} if entry["what"] == "commanded" else entry
+                    for entry in document["timeline"]
+                ),
+                key=repr,
+            ),
+        }
+        for uid, document in results.incidents.items()
+    }
+    alerts = {
+        uid: {
+            **alert,
+            "remediation": None,
+            "unmapped": {
+                **alert["unmapped"],
+                "next_action": None,
+                "commands": [
+                    {**one, "mode": None, "state": None} for one in alert["unmapped"]["commands"]
+                ],
+            },
+        }
+        for uid, alert in results.alerts.items()
+    }
+    return msgspec.structs.replace(results, incidents=incidents, alerts=alerts)
+
+
+def proposed_in(results: Results) -> set[tuple[str, str]]:
+    """Return the commands that a person decides, by incident."""
+    return {
+        (uid, one["spec"]["command_id"])
+        for uid, document in results.incidents.items()
+        for one in document["commands"]
+        if one["spec"]["mode"] == "proposal"
+    }
+
+
+@pytest.fixture(scope="module")
+def crowded_calm(crowded) -> tuple[Results, Results]:
+    """Return the calm run, with the default number of holders and with one out of reach."""
+    return run(crowded, None), run(crowded, None, popular_holders=1_000)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_when_very_many_came_to_hold_it_decides_the_mode_of_commands_alone(
+    crowded, crowded_calm, seed
+):
+    """What was issued before they held it stays: that one step follows the order of arrival."""
+    calm, unlimited = crowded_calm
+    mixed = run(crowded, seed)
+    same(but_for_modes(mixed), but_for_modes(calm))
+    # Without the number of holders both runs say the same to the letter.
+    same(run(crowded, seed, popular_holders=1_000), unlimited)
+    assert proposed_in(unlimited) < proposed_in(calm)
+    assert proposed_in(unlimited) <= proposed_in(mixed)
 
 
 def decided(calm: Results) -> list[Decision]:
