@@ -207,17 +207,6 @@ class Book:
         keys = {key for many in self._waiting.values() for key in many}
         return sum(len(self._threads[key].messages) for key in keys)
 
-    def due_by(self, now_ms: int) -> bool:
-        """Return whether a message is due, or waits for a destination that may be tried."""
-        if self._heap and self._heap[0][0] <= now_ms:
-            return True
-        return any(
-            (found := _first(self._threads[key], destination)) is not None
-            and max(found[1], self._pauses.get(destination, (0, 0))[1]) <= now_ms
-            for destination, keys in self._waiting.items()
-            for key in keys
-        )
-
     def _link(self, thread: NotificationThread) -> str:
         if not self._config.incident_url or thread.incident is None or thread.folded:
             return ""

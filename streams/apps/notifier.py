@@ -121,6 +121,9 @@ class KafkaNotifier:
         self._channels = {topic_name(settings, channel): channel for channel in READS}
         self._rows_topic = topic_name(settings, Channel.NOTIFICATIONS)
         self.book = Book(self._config)
+        self.given_up = 0
+        """How many messages a destination will not get: they are dead letters."""
+        self._ends: Mapping[Any, int] = {}
         self._places: dict[str, tuple[int, int]] = {}
         self._outgoing: list[Outgoing] = []
         self._counted = (0, 0)
@@ -188,7 +191,10 @@ class KafkaNotifier:
     async def _recover(self) -> None:
         """Read all rows, then continue the inputs at the offsets committed with them."""
         rows = await existing_partitions(self._settings, [self._rows_topic])
-        self._place(await self._consumer.beginning_offsets(rows))
+        inputs = await existing_partitions(self._settings, self._channels)
+        # asked before anything is assigned: afterwards aiokafka knows no other topics, and waits
+        begins = await self._consumer.beginning_offsets([*rows, *inputs])
+        self._place({tp: begins[tp] for tp in rows})
         ends = await self._consumer.end_offsets(rows)
         loaded: dict[str, NotificationThread | None] = {}
         while [tp for tp in rows if await self._consumer.position(tp) < ends[tp]]:
@@ -206,14 +212,12 @@ class KafkaNotifier:
         gone = {thread.route for thread in loaded.values() if thread and thread.route} - routes
         if gone:
             log.warning("routes-gone", routes=sorted(gone))
-        await self._assign(rows)
+        await self._assign(rows, {tp: begins[tp] for tp in inputs})
 
-    async def _assign(self, rows: Sequence[Any]) -> None:
+    async def _assign(self, rows: Sequence[Any], begins: Mapping[Any, int]) -> None:
         """Continue at the end of the rows, and in the inputs at the committed offsets."""
         places = {tp: await self._consumer.position(tp) for tp in rows}
-        inputs = await existing_partitions(self._settings, self._channels)
-        begins = await self._consumer.beginning_offsets(inputs)
-        committed = await self._committed(inputs)
+        committed = await self._committed(list(begins))
         begun = any(offset is not None for offset in committed.values())
         for tp, offset in committed.items():
             if offset is None and begun and begins[tp] > 0:
@@ -272,31 +276,37 @@ class KafkaNotifier:
     # -- the loop ----------------------------------------------------------------------------------
 
     async def _serve(self) -> None:
-        ends = await self._consumer.end_offsets(list(self._consumer.assignment()))
+        if self._once:
+            self._ends = await self._consumer.end_offsets(list(self._consumer.assignment()))
+        began_ms, reading = _now_ms(), True
         stopping = asyncio.ensure_future(self._stopping.wait())
         fetching: asyncio.Future[Any] | None = None
         attempts: dict[asyncio.Future[Outcome], Delivery] = {}
         try:
             while not self._stopping.is_set():
-                if fetching is None:
-                    await self._follow_partitions()
+                if fetching is None and reading:
+                    if not self._once:
+                        await self._follow_partitions()
                     fetching = asyncio.ensure_future(
                         self._consumer.getmany(timeout_ms=POLL_MS, max_records=MAX_RECORDS)
                     )
-                done, _ = await asyncio.wait(
-                    {fetching, stopping, *attempts}, return_when=asyncio.FIRST_COMPLETED
-                )
+                awaited: set[asyncio.Future[Any]] = {stopping, *attempts}
+                if fetching is not None:
+                    awaited.add(fetching)
+                await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
                 self.health.beat(0.0)
                 offsets: dict[Any, int] = {}
-                read = fetching in done
-                if read:
+                if fetching is not None and fetching.done():
                     offsets = await self._read(fetching)
                     fetching = None
+                    reading = not (self._once and await self._is_all_read())
                 self._settle(attempts)
                 self.book.act(_now_ms())
                 await self._keep(offsets)
-                self._begin(attempts)
-                if self._once and read and not attempts and await self._is_all_sent(ends):
+                # once: what fails is due later than this, so it is tried no second time
+                self._begin(attempts, began_ms if self._once else _now_ms())
+                if not reading and not attempts:
+                    await self._keep({})
                     return
             # a message that was taken just now is not sent again
             if attempts:
@@ -321,15 +331,27 @@ class KafkaNotifier:
                 self._consumer.seek(tp, begins)
             return {}
         offsets: dict[Any, int] = {}
-        for tp, records in fetched.items():
+        for tp, found in fetched.items():
+            end = self._ends.get(tp)
+            records = [record for record in found if end is None or record.offset < end]
+            if not records:
+                continue
             if tp.topic == self._rows_topic:
                 for record in records:
                     self._brought_back(record)
                 continue
             for record in records:
                 self._take(record)
-            offsets[tp] = await self._consumer.position(tp)
+            reached = await self._consumer.position(tp)
+            offsets[tp] = reached if end is None else min(reached, end)
         return offsets
+
+    async def _is_all_read(self) -> bool:
+        """Return whether all is read that was there at the start; what came since stays."""
+        for tp, end in self._ends.items():
+            if await self._consumer.position(tp) < end:
+                return False
+        return True
 
     def _take(self, raw: Any) -> None:  # noqa: ANN401 -- aiokafka's own, untyped
         """Handle one record, or write it to the dead letters."""
@@ -412,9 +434,9 @@ class KafkaNotifier:
 
     # -- delivery ----------------------------------------------------------------------------------
 
-    def _begin(self, attempts: dict[asyncio.Future[Outcome], Delivery]) -> None:
+    def _begin(self, attempts: dict[asyncio.Future[Outcome], Delivery], due_ms: int) -> None:
         busy = {delivery.destination for delivery in attempts.values()}
-        for delivery in self.book.ready(busy, _now_ms()):
+        for delivery in self.book.ready(busy, due_ms):
             attempts[_in_thread(partial(send, delivery, self._config))] = delivery
 
     def _settle(self, attempts: dict[asyncio.Future[Outcome], Delivery]) -> None:
@@ -434,13 +456,6 @@ class KafkaNotifier:
                 detail=outcome.detail,
             )
             self.book.settle(delivery, outcome, _now_ms())
-
-    async def _is_all_sent(self, ends: Mapping[Any, int]) -> bool:
-        """Return whether everything up to `ends` is read, and every due message delivered."""
-        for tp, end in ends.items():
-            if await self._consumer.position(tp) < end:
-                return False
-        return not self.book.due_by(_now_ms())
 
     # -- durability --------------------------------------------------------------------------------
 
@@ -482,6 +497,7 @@ class KafkaNotifier:
         again under the same id.
         """
         given_up = lost.given_up
+        self.given_up += 1
         partition, offset = self._places.get(lost.source, (0, 0))
         record = Record(
             topic=self._rows_topic,

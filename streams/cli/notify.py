@@ -78,12 +78,19 @@ def _run(config: NotifyConfig, *, once: bool) -> None:
     settings = connected_settings()
     configure_logs(settings, app="notify")
 
-    async def run() -> int:
+    async def run() -> tuple[int, int]:
         notifier = KafkaNotifier(settings, config, once=once)
         await notifier.run()
-        return notifier.book.waiting()
+        return notifier.book.waiting(), notifier.given_up
 
-    waiting = asyncio.run(run())
+    waiting, given_up = asyncio.run(run())
+    if once and given_up:
+        raise TidewatchError(
+            f"{counted(given_up, 'message')} {'was' if given_up == 1 else 'were'} given up"
+            + (f", and {waiting:,} could not be delivered yet" if waiting else ""),
+            where="the dead letters",
+            remedy="see the log; tidewatch dead-letters replay --reason not-delivered",
+        )
     if once and waiting:
         raise TidewatchError(
             f"{counted(waiting, 'message')} could not be delivered",

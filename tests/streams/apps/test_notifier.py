@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 import uuid
 from collections import Counter
@@ -230,6 +231,60 @@ def test_an_alert_and_its_proposal_are_one_message_to_each_destination(scene: Sc
     scene.alert(status="acknowledged", assignee="ann")
     scene.once()
     assert "status from new to acknowledged" in scene.chat.documents()[1]["message"]
+
+
+def test_once_ends_at_what_was_there_while_more_and_more_comes(scene: Scene) -> None:
+    told, ended = threading.Event(), threading.Event()
+    incidents = ["inc-0"]
+
+    def answer(_: int) -> tuple[int, dict[str, str]]:
+        # while one message is sent, more come than that
+        told.set()
+        more = len(incidents) + 10
+        wait_for(lambda: len(incidents) >= more or ended.is_set(), "more comes")
+        return 200, {}
+
+    def go_on() -> None:
+        told.wait(DEADLINE)
+        while not ended.wait(0.01):
+            incidents.append(f"inc-{len(incidents)}")
+            scene.alert(incident=incidents[-1])
+
+    scene.hook.answer = answer
+    scene.alert(incident=incidents[0])
+    publisher = threading.Thread(target=go_on)
+    publisher.start()
+    try:
+        scene.once()
+    finally:
+        told.set()
+        ended.set()
+        publisher.join()
+    assert [message["data"]["incident"] for message in scene.verified()] == ["inc-0"]
+    # what has come since is left to the next run
+    scene.once()
+    assert sorted(message["data"]["incident"] for message in scene.verified()) == sorted(incidents)
+    assert len(incidents) > 1
+
+
+def test_once_tries_each_destination_and_leaves_what_it_does_not_take(scene: Scene) -> None:
+    scene.hook.answer = lambda _: (500, {})
+    scene.alert()
+    scene.once(2)
+    assert "1 message could not be delivered" in scene.log.read_text()
+    assert (len(scene.chat.got), len(scene.hook.got)) == (1, 1)
+    # the message is kept, and becomes a dead letter with its destination's end
+    assert [len(row.messages) for row in scene.rows().values()] == [1]
+    scene.config.write_text(
+        scene.config.read_text().replace("[destinations.hook]", "[destinations.other]")
+        .replace('"hook"', '"other"')
+    )  # fmt: skip
+    scene.once(2)
+    assert "1 message was given up" in scene.log.read_text()
+    (letter,) = scene.read(Channel.DEAD_LETTER)
+    assert dict(letter.headers)["reason"] == b"not-delivered"
+    assert [len(row.messages) for row in scene.rows().values()] == [0]
+    scene.once()
 
 
 def test_a_receiver_that_fails_is_silent_asks_to_wait_and_comes_back_gets_it_once(
