@@ -160,6 +160,8 @@ def _run(module: str, name: str, arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):
+            raise end.__context__ from None  # typer would have it exit with 1, as with findings
         if end.code is None or isinstance(end.code, int):
             return end.code or 0
         return _fail(str(end.code), EXIT_USAGE)

@@ -72,3 +72,12 @@ def test_a_full_disk_is_named(words: str, folder: Path) -> None:
 def test_a_reader_that_has_enough_is_no_error(folder: Path) -> None:
     ended, printed = shell("schema | head -c 1; exit ${PIPESTATUS[0]}", folder)
     assert (ended, printed) == (0, "{")
+
+
+def test_a_reader_that_ended_before_anything_was_written_is_no_error(folder: Path) -> None:
+    # it has ended when the command starts, so the command itself meets the broken pipe
+    started = f'exec 3> >(exec true); wait $!; "{TIDEWATCH}" schema >&3'
+    done = subprocess.run(
+        ["bash", "-c", started], cwd=folder, capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
