@@ -53,7 +53,7 @@ def read_collection(
     followed, since the token would go along.
 
     Args:
-        url: The collection, as `https://host/root/collections/ID/`.
+        url: The collection, as `https://HOST/API-ROOT/collections/ID/`.
         user: The user name of HTTP Basic; without one the token is sent as Bearer.
         token: The secret; None: nothing is sent.
         since: Only what was added later, as an earlier call returned in `last`.
@@ -82,7 +82,7 @@ def _check_url(url: str) -> None:
         raise TaxiiError(
             "it is no address of a collection that a token may be sent to",
             where="--taxii",
-            remedy="name it as https://host/root/collections/ID/",
+            remedy="name it as https://HOST/API-ROOT/collections/ID/",
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
@@ -14,6 +13,7 @@ import msgspec
 
 from schemas.errors import TidewatchError
 from schemas.severity import Severity
+from schemas.toml_config import ConfigReader
 
 NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 EVERY_TENANT: Final = "*"
@@ -133,53 +133,6 @@ class NotifyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return next((route for route in self.routes if route.name == name), None)
 
 
-def read_config(raw: str, where: str = "") -> NotifyConfig:
-    """Return a configuration.
-
-    Args:
-        raw: TOML.
-        where: Its path, for errors.
-
-    Raises:
-        NotifyConfigError: with the field that is wrong. The value is not repeated: it may be a
-            secret.
-    """
-    try:
-        config = msgspec.convert(tomllib.loads(raw), NotifyConfig, dec_hook=_path)
-    except tomllib.TOMLDecodeError as error:
-        raise NotifyConfigError(
-            "the configuration of notifications is not TOML", where=where, remedy=str(error)
-        ) from None
-    except msgspec.ValidationError as error:
-        raise NotifyConfigError(
-            f"the configuration of notifications is not valid ({error})",
-            where=where,
-            remedy="compare with deploy/notify.example.toml",
-        ) from None
-    problem = _contradiction(config)
-    if problem is not None:
-        raise NotifyConfigError(problem, where=where, remedy="correct it")
-    return config
-
-
-def load_config(path: Path) -> NotifyConfig:
-    """Return the configuration of a file.
-
-    Raises:
-        NotifyConfigError: It can't be read, or is not valid.
-    """
-    try:
-        raw = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise NotifyConfigError(
-            f"the configuration of notifications can't be read ({reason})",
-            where=str(path),
-            remedy="name a file like deploy/notify.example.toml",
-        ) from error
-    return read_config(raw, str(path))
-
-
 def unread_files(config: NotifyConfig) -> list[str]:
     """Return the files of secrets that can't be read here, one sentence each."""
     missing: list[str] = []
@@ -221,12 +174,6 @@ def clock_minutes(clock: str) -> int:
     """Return a time of day, HH:MM, as minutes from midnight: 0 to 1440."""
     hours, _, minutes = clock.partition(":")
     return int(hours) * 60 + int(minutes)
-
-
-def _path(kind: type, value: object) -> object:
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    raise NotImplementedError
 
 
 def _contradiction(config: NotifyConfig) -> str | None:
@@ -361,3 +308,14 @@ def masked(destination: Destination) -> str:
         return "apprise"
     scheme, colon, _ = (destination.apprise or "").partition("://")
     return f"apprise {scheme}://…" if colon and scheme.isalnum() else "apprise"
+
+
+_READER: Final = ConfigReader(
+    NotifyConfig,
+    what="notifications",
+    example="deploy/notify.example.toml",
+    error=NotifyConfigError,
+    problem=_contradiction,
+)
+read_config: Final = _READER.read
+load_config: Final = _READER.load

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import tomllib
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
 
 from schemas.cloudevents import ID_LIMIT
 from schemas.errors import TidewatchError
+from schemas.toml_config import ConfigReader
 from streams.adapters import ADAPTERS
 from streams.http.listening import Limits, Listen, check_listen
 
@@ -109,60 +108,10 @@ def proof_rule(endpoint: Endpoint) -> ProofRule:
     return ProofRule(kind=kind, header=header, prefix=prefix)
 
 
-def read_config(raw: str, where: str = "") -> GatewayConfig:
-    """Return a configuration.
-
-    Args:
-        raw: TOML.
-        where: Its path, for errors.
-
-    Raises:
-        GatewayConfigError: with the field that is wrong. The value is not repeated: it may be a
-            secret.
-    """
-    try:
-        config = msgspec.convert(tomllib.loads(raw), GatewayConfig, dec_hook=_path)
-    except tomllib.TOMLDecodeError as error:
-        raise GatewayConfigError(
-            "the configuration of the gateway is not TOML", where=where, remedy=str(error)
-        ) from None
-    except msgspec.ValidationError as error:
-        raise GatewayConfigError(
-            f"the configuration of the gateway is not valid ({error})",
-            where=where,
-            remedy="compare with deploy/gateway.example.toml",
-        ) from None
-    problem = check_listen(config.listen, config.limits) or _contradiction(config)
-    if problem is not None:
-        raise GatewayConfigError(problem, where=where, remedy="correct it")
-    return config
-
-
-def load_config(path: Path) -> GatewayConfig:
-    """Return the configuration of a file.
-
-    Raises:
-        GatewayConfigError: It can't be read, or is not valid.
-    """
-    try:
-        raw = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise GatewayConfigError(
-            f"the configuration of the gateway can't be read ({reason})",
-            where=str(path),
-            remedy="name a file like deploy/gateway.example.toml",
-        ) from error
-    return read_config(raw, str(path))
-
-
-def _path(kind: type, value: object) -> object:
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    raise NotImplementedError
-
-
 def _contradiction(config: GatewayConfig) -> str | None:
+    problem = check_listen(config.listen, config.limits)
+    if problem is not None:
+        return problem
     if config.public_url and not config.public_url.startswith(("https://", "http://")):
         return "public_url is no https:// address"
     if config.pressure.in_flight_bytes < 4 * config.limits.body_bytes:
@@ -235,3 +184,14 @@ def url_of(name: str, config: GatewayConfig) -> str:
         return f"{base}/v1/events"
     secret = "/SECRET" if proof_rule(endpoint).kind == "path" else ""
     return f"{base}/v1/hooks/{name}{secret}"
+
+
+_READER: Final = ConfigReader(
+    GatewayConfig,
+    what="the gateway",
+    example="deploy/gateway.example.toml",
+    error=GatewayConfigError,
+    problem=_contradiction,
+)
+read_config: Final = _READER.read
+load_config: Final = _READER.load

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from schemas.errors import TidewatchError
 from schemas.severity import Tlp
+from schemas.toml_config import ConfigReader
 from streams.http.listening import Limits, Listen, check_listen
 from streams.http.secrets import Tokens, read_secrets
 from streams.taxii.shelf import DEFAULT_OBJECTS, TLP_ORDER
@@ -68,52 +68,6 @@ class TaxiiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What it spends on those who connect."""
 
 
-def read_config(raw: str, where: str = "") -> TaxiiConfig:
-    """Return a configuration.
-
-    Args:
-        raw: TOML.
-        where: Its path, for errors.
-
-    Raises:
-        TaxiiConfigError: With the field that is wrong.
-    """
-    try:
-        config = msgspec.convert(tomllib.loads(raw), TaxiiConfig, dec_hook=_path)
-    except tomllib.TOMLDecodeError as error:
-        raise TaxiiConfigError(
-            "the configuration of the TAXII server is not TOML", where=where, remedy=str(error)
-        ) from None
-    except msgspec.ValidationError as error:
-        raise TaxiiConfigError(
-            f"the configuration of the TAXII server is not valid ({error})",
-            where=where,
-            remedy="compare with deploy/taxii.example.toml",
-        ) from None
-    problem = _contradiction(config)
-    if problem is not None:
-        raise TaxiiConfigError(problem, where=where, remedy="correct it")
-    return config
-
-
-def load_config(path: Path) -> TaxiiConfig:
-    """Return the configuration of a file.
-
-    Raises:
-        TaxiiConfigError: It can't be read, or is not valid.
-    """
-    try:
-        raw = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise TaxiiConfigError(
-            f"the configuration of the TAXII server can't be read ({reason})",
-            where=str(path),
-            remedy="name a file like deploy/taxii.example.toml",
-        ) from error
-    return read_config(raw, str(path))
-
-
 def read_tokens(config: TaxiiConfig) -> Tokens[Reader]:
     """Return the tokens of the readers.
 
@@ -126,12 +80,6 @@ def read_tokens(config: TaxiiConfig) -> Tokens[Reader]:
         for secret in read_secrets(reader.token, where):
             tokens.add(secret, reader, where)
     return tokens
-
-
-def _path(kind: type, value: Any) -> Any:  # noqa: ANN401 -- msgspec's hook
-    if kind is Path:
-        return Path(value).expanduser()
-    raise NotImplementedError
 
 
 def _contradiction(config: TaxiiConfig) -> str | None:
@@ -151,3 +99,15 @@ def _contradiction(config: TaxiiConfig) -> str | None:
     if config.url and not config.url.startswith(("https://", "http://")):
         return "url does not begin with https:// or http://"
     return check_listen(config.listen, config.limits)
+
+
+_READER: Final = ConfigReader(
+    TaxiiConfig,
+    what="the TAXII server",
+    example="deploy/taxii.example.toml",
+    error=TaxiiConfigError,
+    problem=_contradiction,
+    path=lambda text: Path(text).expanduser(),
+)
+read_config: Final = _READER.read
+load_config: Final = _READER.load

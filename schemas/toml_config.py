@@ -1,0 +1,97 @@
+"""Reads a program's configuration: TOML as a typed record, with errors that name what is wrong."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+
+from schemas.errors import TidewatchError
+
+T = TypeVar("T")
+
+
+class ConfigReader(Generic[T]):
+    """Reads one kind of configuration."""
+
+    def __init__(
+        self,
+        kind: type[T],
+        *,
+        what: str,
+        example: str,
+        error: type[TidewatchError],
+        problem: Callable[[T], str | None],
+        path: Callable[[str], Path] = Path,
+    ) -> None:
+        """Set what is read.
+
+        Args:
+            kind: The record.
+            what: What it configures, for errors.
+            example: The file to compare with.
+            error: What is raised.
+            problem: Says what a record contradicts itself in; None: nothing.
+            path: Reads a path.
+        """
+        self._kind = kind
+        self._what = what
+        self._example = example
+        self._error = error
+        self._problem = problem
+        self._path = path
+
+    def read(self, raw: str, where: str = "") -> T:
+        """Return a configuration.
+
+        Args:
+            raw: TOML.
+            where: Its path, for errors.
+
+        Raises:
+            TidewatchError: Of the reader's own kind, with the field that is wrong. The value is not
+                repeated: it may be a secret.
+        """
+        try:
+            config = msgspec.convert(tomllib.loads(raw), self._kind, dec_hook=self._convert)
+        except tomllib.TOMLDecodeError as error:
+            raise self._error(
+                f"the configuration of {self._what} is not TOML", where=where, remedy=str(error)
+            ) from None
+        except msgspec.ValidationError as error:
+            raise self._error(
+                f"the configuration of {self._what} is not valid ({error})",
+                where=where,
+                remedy=f"compare with {self._example}",
+            ) from None
+        problem = self._problem(config)
+        if problem is not None:
+            raise self._error(problem, where=where, remedy="correct it")
+        return config
+
+    def load(self, path: Path) -> T:
+        """Return the configuration of a file.
+
+        Raises:
+            TidewatchError: Of the reader's own kind: it can't be read, or is not valid.
+        """
+        try:
+            raw = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise self._error(
+                f"the configuration of {self._what} can't be read ({reason})",
+                where=str(path),
+                remedy=f"name a file like {self._example}",
+            ) from error
+        return self.read(raw, str(path))
+
+    def _convert(self, kind: type, value: object) -> object:
+        if kind is Path and isinstance(value, str):
+            return self._path(value)
+        if kind is Path:
+            raise TypeError("a path is a text")
+        raise NotImplementedError(f"no configuration field is a {kind}")  # msgspec's protocol
