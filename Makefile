@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-fast test-python lint format docs bench bench-scale scenarios fuzz mlflow opensearch lock setup setup-dev clean
+.PHONY: help run test test-fast test-python lint format docs bench bench-scale scenarios fuzz mlflow opensearch connect lock setup setup-dev clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -65,6 +65,8 @@ mlflow: $(VENV)/mlflow.stamp ## bring an MLflow of its own for the tests that sp
 
 opensearch: $(VENV)/opensearch.stamp ## bring an OpenSearch for the tests of the SIEM kits
 
+connect: $(VENV)/connect.stamp ## bring a Kafka Connect for the tests of the SIEM kits
+
 lock: ## bring the locks in line with what is declared (ARGS=--upgrade: everything anew, a week after its release)
 	$(LOCK) locks/installer.in --output-file locks/installer.lock
 	$(LOCK) pyproject.toml --output-file requirements.lock
@@ -103,9 +105,9 @@ $(VENV)/%.stamp: locks/%.lock $(RECIPE)
 	@touch $@
 
 # jars of Maven, exactly those whose hashes are written down
-$(VENV)/opensearch.stamp: tests/deploy/opensearch/pom.xml tests/deploy/opensearch/jars.sha256
-	mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory="$(CURDIR)/$(VENV)/opensearch"
-	cd $(VENV)/opensearch && sha256sum --check --strict --quiet "$(CURDIR)/tests/deploy/opensearch/jars.sha256"
+$(VENV)/opensearch.stamp $(VENV)/connect.stamp: $(VENV)/%.stamp: tests/deploy/%/pom.xml tests/deploy/%/jars.sha256
+	mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory="$(CURDIR)/$(VENV)/$*"
+	cd $(VENV)/$* && sha256sum --check --strict --quiet "$(CURDIR)/tests/deploy/$*/jars.sha256"
 	@touch $@
 
 # beside the environment of $(PYTHON): the same packages on another interpreter

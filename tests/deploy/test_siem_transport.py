@@ -1,4 +1,4 @@
-"""rsyslog and kcat take the largest alerts off a real Kafka, whole."""
+"""rsyslog, kcat and Kafka Connect take the largest alerts off a real Kafka, whole."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ import pytest
 from schemas.channels import Channel
 from streams.reports.contract_samples import samples
 
-CONFIGURATION = (
-    Path(__file__).resolve().parents[2] / "deploy" / "siem" / "transport" / "rsyslog.conf"
-)
+ROOT = Path(__file__).resolve().parents[2]
+TRANSPORT = ROOT / "deploy" / "siem" / "transport"
+CONNECT_JARS = ROOT / ".venv" / "connect"
 MODULE = Path("rsyslog") / "imkafka.so"
 FOLDERS = (Path("/usr/lib/x86_64-linux-gnu"), Path("/usr/lib/aarch64-linux-gnu"), Path("/usr/lib"))
 SECONDS = 90
@@ -62,7 +62,7 @@ def test_rsyslog_writes_each_alert_as_one_line(kafka, topic, tmp_path):
         pytest.skip("no rsyslog with imkafka here (Debian: rsyslog-kafka)")
     name, sent = topic
     output = tmp_path / "alerts.jsonl"
-    text = CONFIGURATION.read_text()
+    text = (TRANSPORT / "rsyslog.conf").read_text()
     for old, new in (
         ('"BROKER"', f'"{kafka}"'),
         ('"OUTPUT"', f'"{output}"'),
@@ -108,3 +108,67 @@ def test_kcat_prints_each_alert_as_one_line(kafka, topic):
     )
     assert done.returncode == 0, done.stderr
     assert [json.loads(line) for line in done.stdout.splitlines()] == sent
+
+
+def test_kafka_connect_writes_each_alert_as_one_line(kafka, topic, tmp_path):
+    java = shutil.which("java")
+    if java is None or not CONNECT_JARS.is_dir():
+        pytest.skip("no Kafka Connect here: `make connect` brings it")
+    name, sent = topic
+    output = tmp_path / "siem.jsonl"
+    worker = configured(
+        TRANSPORT / "connect-standalone.properties",
+        tmp_path,
+        {
+            "kafka.example:9092": kafka,
+            "/var/lib/kafka-connect/offsets": str(tmp_path / "offsets"),
+            "/opt/kafka/libs/": f"{CONNECT_JARS}/",
+        },
+        # any free port, not the one that everybody takes
+        "listeners=http://127.0.0.1:0",
+    )
+    sink = configured(
+        TRANSPORT / "connect-file-sink.properties",
+        tmp_path,
+        {
+            "supplychain.alerts-ecs,supplychain.iocs-ecs": name,
+            "/var/log/tidewatch/siem.jsonl": str(output),
+        },
+    )
+    log = tmp_path / "log"
+    with log.open("wb") as written:
+        process = subprocess.Popen(
+            [
+                java,
+                "-Xmx256m",
+                "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+                "-cp",
+                f"{CONNECT_JARS}/*",
+                "org.apache.kafka.connect.cli.ConnectStandalone",
+                str(worker),
+                str(sink),
+            ],
+            stdout=written,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        deadline = time.monotonic() + SECONDS
+        while not output.exists() or output.read_bytes().count(b"\n") < len(sent):
+            assert process.poll() is None, log.read_text("utf-8", "replace")
+            assert time.monotonic() < deadline, log.read_text("utf-8", "replace")
+            time.sleep(0.2)
+    finally:
+        process.terminate()
+        process.wait(30)
+    assert [json.loads(line) for line in output.read_text().splitlines()] == sent
+
+
+def configured(path, folder, replaced, *more):
+    """Write a configuration of the kit with this machine's values, and return where it is."""
+    text = path.read_text()
+    for old, new in replaced.items():
+        assert old in text
+        text = text.replace(old, new)
+    written = folder / path.name
+    written.write_text("\n".join([text, *more, ""]))
+    return written
