@@ -70,8 +70,8 @@ def connected_settings() -> Settings:
     found = status(settings.state_dir)
     if not found.ready:
         raise TidewatchError(
-            "no Kafka is named, and no embedded one runs",
-            where=f"TIDEWATCH_KAFKA and {settings.state_dir}",
+            "TIDEWATCH_KAFKA names no Kafka, and no embedded one runs",
+            where=str(settings.state_dir),
             remedy="set TIDEWATCH_KAFKA=host:port, or start one with: tidewatch broker start",
         )
     return with_password(settings.model_copy(update={"kafka": found.bootstrap}))

@@ -19,6 +19,17 @@ ASK_SECONDS: Final = 5.0
 _MISMATCHES: Final = frozenset({62, 64})
 """X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL."""
 
+_SPOKEN: Final = {
+    "PLAINTEXT": (
+        "does not speak TLS and names no user",
+        "TIDEWATCH_KAFKA_TLS or TIDEWATCH_KAFKA_USERNAME",
+    ),
+    "SASL_PLAINTEXT": ("does not speak TLS", "TIDEWATCH_KAFKA_TLS"),
+    "SSL": ("speaks TLS", "TIDEWATCH_KAFKA_TLS"),
+    "SASL_SSL": ("speaks TLS", "TIDEWATCH_KAFKA_TLS"),
+}
+"""By security protocol: what a broker that closes the connection may miss, and the settings."""
+
 
 async def unreachable(settings: Settings, error: BaseException) -> BrokerUnreachableError:
     """Connect to the brokers once more, and return why the first did not answer.
@@ -31,8 +42,8 @@ async def unreachable(settings: Settings, error: BaseException) -> BrokerUnreach
         An error to raise, with the remedy for its cause.
     """
     failures = [answer for answer in await _ask_all(settings) if answer is not None]
-    tls = "SSL" in client_options(settings)["security_protocol"]
-    explained = [_explain(failure, tls=tls) for failure in failures or [error]]
+    protocol = client_options(settings)["security_protocol"]
+    explained = [_explain(failure, protocol) for failure in failures or [error]]
     # a refusal is more specific than an unavailable broker
     refused = [explanation for explanation in explained if not explanation[2]]
     what, remedy, passes = (refused or explained)[0]
@@ -66,7 +77,7 @@ async def _ask(host: str, port: int, options: dict[str, Any]) -> BaseException |
     return None
 
 
-def _explain(error: BaseException, *, tls: bool) -> tuple[str, str, bool]:
+def _explain(error: BaseException, protocol: str) -> tuple[str, str, bool]:
     """Return the cause, the remedy, and whether it may be transient."""
     cause = error.__cause__ or error
     if isinstance(cause, ssl.SSLCertVerificationError):
@@ -93,10 +104,10 @@ def _explain(error: BaseException, *, tls: bool) -> tuple[str, str, bool]:
             False,
         )
     if isinstance(cause, ssl.SSLError | ConnectionResetError | asyncio.IncompleteReadError):
-        spoken = "speaks TLS" if tls else "does not speak TLS"
+        spoken, setting = _SPOKEN[protocol]
         return (
             f"the broker closed the connection of a client that {spoken}",
-            "set TIDEWATCH_KAFKA_TLS as its listener has it, or name another port",
+            f"set {setting} as its listener has it, or name another port",
             True,  # a broker that is shutting down closes connections as well
         )
     return (

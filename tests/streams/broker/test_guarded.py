@@ -24,6 +24,7 @@ from streams.broker.access import USER, password_file, with_password
 from streams.broker.readiness import is_ready
 from streams.cli.frame import connected_settings
 from streams.kafka.client import client_options
+from streams.kafka.connection_diagnosis import unreachable
 from streams.logs import configure_logs
 from streams.settings import Settings, load_settings
 
@@ -98,6 +99,13 @@ def test_who_has_the_password_writes_and_reads(settings: Settings) -> None:
 
     asyncio.run(make())
     assert asyncio.run(both()) == b"word"
+
+
+def test_a_client_that_names_no_user_is_told_which_setting_names_one(settings: Settings) -> None:
+    anonymous = load_settings(state_dir=settings.state_dir, kafka=settings.kafka)
+    error = asyncio.run(unreachable(anonymous, OSError("closed")))
+    assert "names no user" in str(error)
+    assert "TIDEWATCH_KAFKA_USERNAME" in str(error)
 
 
 @pytest.mark.parametrize("secret", [None, "guessed"])
