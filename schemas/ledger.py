@@ -52,6 +52,9 @@ class FactChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     """The ledger's own note to go on marking what builds name behind this row."""
     indicators_after: str = ""
     """The ledger's own note to go on taking indicators back behind this row."""
+    bound: str = ""
+    """The ledger's own note that this version's digest was established: what was said of it since
+    nobody knew is taken back, behind the row `after`."""
 
 
 class Derived(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="derived"):

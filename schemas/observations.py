@@ -68,7 +68,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     tree: str = ""
     """For a file's digest: the `tree:` key of the listing that names the file."""
     bound: bool = False
-    """Of a digest: `name` has it at `version` for everybody. The version is immutable, reachable
-    from a branch or tag, and Tidewatch fetched it from the operator's host without credentials."""
+    """The name has the digest at `version` for everybody. The version is immutable, reachable from
+    a branch or tag, and Tidewatch fetched it from the operator's host without credentials."""
     appended: Position | None = None
     """The position of the input record; it decides who was first."""

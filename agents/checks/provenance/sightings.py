@@ -151,6 +151,7 @@ def _all(
         parts=parts,
         part_names=tuple(files[digest] for digest in parts),
         verified=bool(digests) and computed.issuperset(digests) and subject.pinned is None,
+        bound=bound,
     )
     for system in systems:
         yield _placed(model, system, policy)
@@ -161,7 +162,6 @@ def _all(
                 name=base.component,
                 parts=(),
                 part_names=(),
-                bound=bound,
             )
             yield _placed(held, system, policy)
     for parent in subject.parents:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -104,6 +104,7 @@ def _issue(
     called_for = {spec.command_id: spec for spec in planned(case, tenant_state)}
     wanted = {name: spec for name, spec in called_for.items() if spec.mode is not Mode.ADVISED}
     changed = _withdraw(row, called_for) or changed
+    changed = _let_through(tenant_state, wanted, now_ms, publish_command) or changed
     room = COMMANDS - sum(1 for command in row.commands.values() if command.spec.undoes is None)
     due = [spec for spec in wanted.values() if spec.command_id not in row.commands]
     if len(due) > room:
@@ -125,10 +126,34 @@ def _issue(
             since_ms=now_ms,
             expires_ms=now_ms + lasts,
             next_ms=now_ms + ANSWER_MS if automatic else 0,
+            held_back=not automatic and tenant_state.holds_back(spec.action),
         )
         if not spec.hold:
             publish_command(spec, not automatic)
         changed = True
+    return changed
+
+
+def _let_through(
+    tenant_state: TenantState,
+    wanted: Mapping[str, CommandSpec],
+    now_ms: int,
+    publish_command: PublishCommand,
+) -> bool:
+    """Issue what waited since only a scan spoke against it, once something else agrees.
+
+    What a person rejected stays rejected; a proposal that nobody decided in time does not.
+    """
+    changed = False
+    for name, command in tenant_state.actions.commands.items():
+        spec = wanted.get(name)
+        waits = command.phase is CommandPhase.PROPOSED or (
+            command.phase is CommandPhase.EXPIRED and command.spec.mode is Mode.PROPOSAL
+        )
+        if command.held_back and waits and spec is not None and spec.mode is Mode.AUTOMATIC:
+            command.held_back = False
+            _begin(command, Mode.AUTOMATIC, now_ms, publish_command)
+            changed = True
     return changed
 
 
@@ -306,7 +331,7 @@ def _decide(
             if decision.decision is DecisionKind.APPROVE and (named or everything):
                 if to_ms(decision.time) > command.expires_ms:
                     continue
-                _approve(command, now_ms, publish_command)
+                _begin(command, Mode.APPROVED, now_ms, publish_command)
                 changed = True
             elif decision.decision is DecisionKind.REJECT and (named or everything):
                 command.phase = CommandPhase.REJECTED
@@ -339,9 +364,10 @@ def _take_advice(case: IncidentRows, tenant_state: TenantState, now_ms: int) -> 
     return changed
 
 
-def _approve(command: CommandState, now_ms: int, publish_command: PublishCommand) -> None:
+def _begin(command: CommandState, mode: Mode, now_ms: int, publish_command: PublishCommand) -> None:
+    """Issue what was proposed."""
     command.spec = msgspec.structs.replace(
-        command.spec, mode=Mode.APPROVED, expires=from_ms(now_ms + ISSUED_MS)
+        command.spec, mode=mode, expires=from_ms(now_ms + ISSUED_MS)
     )
     command.phase = CommandPhase.ISSUED
     command.since_ms = now_ms

@@ -224,6 +224,9 @@ class CommandState(msgspec.Struct, array_like=True):
     """How often a person had it tried again."""
     former_id: str | None = None
     """The id that it was proposed under before holds were kept."""
+    held_back: bool = False
+    """The policy lets it be automatic: it waits since only a scan speaks against what very many
+    hold."""
 
     def latest(self) -> tuple[int, int, str] | None:
         """Return the answer that counts: a success, else the last."""

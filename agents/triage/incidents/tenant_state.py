@@ -103,6 +103,10 @@ class TenantState(msgspec.Struct, kw_only=True):
         """Whether the part is closed, withdrawn or a false positive."""
         return self.status.ended
 
+    def holds_back(self, action: Action) -> bool:
+        """Return whether an action that the policy lets be automatic is only proposed for now."""
+        return self.by_scan_alone and action in self.policy.automatic
+
 
 def group_holds(row: FindingsRow, group_key: str) -> bool:
     """Return whether any finding of a group still holds."""

@@ -7,6 +7,7 @@ from typing import Final
 from agents.triage.ledger.batch import LedgerBatch
 from agents.triage.ledger.claims import all_claims
 from agents.triage.ledger.rows import (
+    BOUND,
     CHILD,
     CLAIMS,
     CLOCK,
@@ -80,7 +81,7 @@ def _drop_component(batch: LedgerBatch, component: str) -> None:
     """Remove the rows of a component that no system holds; facts about it stay."""
     if batch.store.scan_keys(row_key(SYSTEM, component) + SEPARATOR, 1):
         return
-    for kind in (TENANT, CHILD, FILE, IOC, VERSIONS, CLAIMS):
+    for kind in (TENANT, CHILD, FILE, IOC, VERSIONS, CLAIMS, BOUND):
         for key in batch.store.scan_keys(row_key(kind, component) + SEPARATOR, AT_ONCE):
             batch.store.delete(key)
     if not batch.store.scan_keys(row_key(FACT, component) + SEPARATOR, 1):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from agents.checks.packages.intel_match import ADVERSE, matches
 from agents.domain.basis import bare_finding, intel
+from agents.domain.component_keys import names_content
 from agents.domain.findings import make_finding
 from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
 from agents.triage.correlation import for_fact
@@ -15,6 +17,8 @@ from agents.triage.ledger import indicators, known_good, lineage
 from agents.triage.ledger.batch import LedgerBatch, indicator_of
 from agents.triage.ledger.marks import add_mark, fresh_mark, lift
 from agents.triage.ledger.rows import (
+    BOUND,
+    BOUND_DIGESTS,
     CHILD,
     COMPONENT,
     DIGEST_KEYS,
@@ -26,6 +30,7 @@ from agents.triage.ledger.rows import (
     PAGE,
     SYSTEM,
     UNSPECIFIC,
+    BoundRow,
     ChildRow,
     ComponentRow,
     FactRow,
@@ -46,6 +51,7 @@ from schemas.severity import Disposition, Severity
 
 _WHOLE: Final = (*DIGEST_KEYS, "domain:", "publisher:")
 """Keys of components without versions."""
+_ESTABLISHED: Final = "is about other bytes, as is established by now"
 FACT_BYTES: Final = 40_000
 DIGESTS: Final = 1_000
 
@@ -58,7 +64,7 @@ def on_fact(batch: LedgerBatch, change: FactChange) -> None:
     fact = _bounded(batch, change.fact)
     key = row_key(FACT, change.key, change.fact_key)
     known = batch.store.load(key, FactRow)
-    if change.after or change.edges_after or change.indicators_after:
+    if change.after or change.edges_after or change.indicators_after or change.bound:
         if known is not None and known.revision == change.revision:
             _go_on(batch, msgspec.structs.replace(change, fact=fact))
         return
@@ -85,7 +91,9 @@ def on_fact(batch: LedgerBatch, change: FactChange) -> None:
 def _go_on(batch: LedgerBatch, change: FactChange) -> None:
     """Continue a search or an update behind its last row."""
     row = batch.component_row(change.key)
-    if change.after:
+    if change.bound:
+        _clear_version(batch, change, row)
+    elif change.after:
         _retro_hunt(batch, change, row, change.before, change.fact)
     elif change.edges_after:
         _mark_named(batch, change, row)
@@ -212,8 +220,9 @@ def _retro_hunt(
     )
     for _, system in page:
         for holding in system.holdings.values():
-            now = _match(change.key, change.fact_key, fact, system, holding)
-            then = _match(change.key, change.fact_key, before, system, holding)
+            bound = _bound_to(batch, change.key, holding.version)
+            now = _match(change.key, change.fact_key, fact, system, holding, bound)
+            then = _match(change.key, change.fact_key, before, system, holding, bound)
             if now is not None:
                 _issue(batch, change.key, row, now, change)
             if then is not None and (now is None or now.id != then.id):
@@ -224,19 +233,103 @@ def _retro_hunt(
 
 
 def on_holding(
-    batch: LedgerBatch, component: str, row: ComponentRow, system: SystemRow, holding: Holding
+    batch: LedgerBatch,
+    component: str,
+    row: ComponentRow,
+    system: SystemRow,
+    holding: Holding,
+    *,
+    proven: bool,
 ) -> None:
-    """Match a new or changed holding against the facts about its component."""
+    """Match a new or changed holding against the facts about its component.
+
+    Args:
+        batch: The batch.
+        component: The component key.
+        row: Its row.
+        system: The system's row.
+        holding: The holding.
+        proven: Its digest was claimed before, and Tidewatch has computed it now: what a fact said
+            of it since nobody knew is taken back.
+    """
     for fact_key in row.facts.values():
         known = batch.store.load(row_key(FACT, component, fact_key), FactRow)
         if known is None:
             continue
-        found = _match(component, fact_key, known.fact, system, holding)
+        bound = _bound_to(batch, component, holding.version)
+        found = _match(component, fact_key, known.fact, system, holding, bound)
+        change = FactChange(
+            key=component, fact_key=fact_key, fact=known.fact, revision=known.revision
+        )
         if found is not None:
-            change = FactChange(
-                key=component, fact_key=fact_key, fact=known.fact, revision=known.revision
-            )
             _issue(batch, component, row, found, change)
+        elif proven:
+            claimed = msgspec.structs.replace(holding, verified=False)
+            said = _match(component, fact_key, known.fact, system, claimed, bound)
+            if said is not None:
+                _take_back(batch, component, row, said, _after(change), _ESTABLISHED)
+
+
+def on_bound(batch: LedgerBatch, component: str, version: str) -> None:
+    """Take back what facts said of a version whose digest is known by now.
+
+    Args:
+        batch: The batch.
+        component: The name.
+        version: The version that was bound to a digest.
+    """
+    row = batch.component_row(component)
+    for fact_key in row.facts.values():
+        known = batch.store.load(row_key(FACT, component, fact_key), FactRow)
+        if known is None or not _adverse(known.fact):
+            continue
+        change = FactChange(
+            key=component,
+            fact_key=fact_key,
+            fact=known.fact,
+            revision=known.revision,
+            bound=version,
+        )
+        _clear_version(batch, change, row)
+
+
+def _clear_version(batch: LedgerBatch, change: FactChange, row: ComponentRow) -> None:
+    """Take back what a fact says of a bound version, a page of systems at a time."""
+    version, later = change.bound, _after(change)
+    bound = _bound_to(batch, change.key, version)
+    page = list(
+        batch.store.scan(SYSTEM, change.key, row_type=SystemRow, limit=PAGE, after=change.after)
+    )
+    for _, system in page:
+        for holding in system.holdings.values():
+            if holding.version != version:
+                continue
+            said = _match(change.key, change.fact_key, change.fact, system, holding, ())
+            holds = _match(change.key, change.fact_key, change.fact, system, holding, bound)
+            if said is not None and holds is None:
+                _take_back(batch, change.key, row, said, later, _ESTABLISHED)
+    if not change.after and _named_mark(batch, change, version) is None:
+        for mark in tuple(row.marks.values()):
+            meant = (mark.cause, mark.version, mark.digest)
+            if not mark.path and meant == (change.fact_key, version, None):
+                gone = msgspec.structs.replace(mark, active=False, revision=later.revision)
+                add_mark(batch, change.key, row, gone)
+    if len(page) == PAGE:
+        batch.send_to_ledger(change.key, msgspec.structs.replace(change, after=page[-1][0]))
+
+
+def _after(change: FactChange) -> FactChange:
+    """Return a change with a revision behind its own, and before that of any later record."""
+    first, second = change.revision
+    return msgspec.structs.replace(change, revision=(first, second + 1))
+
+
+def _bound_to(batch: LedgerBatch, component: str, version: str | None) -> tuple[str, ...]:
+    """Return the digests that a version was bound to; nothing if it is too many to tell."""
+    if version is None or not names_content(version):
+        return ()
+    row = batch.store.load(row_key(BOUND, component, version), BoundRow)
+    return tuple(row.digests) if row is not None and len(row.digests) <= BOUND_DIGESTS else ()
 
 
 def _adverse(fact: IntelFact | None) -> bool:
@@ -244,9 +337,23 @@ def _adverse(fact: IntelFact | None) -> bool:
 
 
 def _match(
-    component: str, fact_key: str, fact: IntelFact | None, system: SystemRow, holding: Holding
+    component: str,
+    fact_key: str,
+    fact: IntelFact | None,
+    system: SystemRow,
+    holding: Holding,
+    bound: Sequence[str],
 ) -> Finding | None:
-    """Return the finding that a fact makes of a holding, None if it is about something else."""
+    """Return the finding that a fact makes of a holding, None if it is about something else.
+
+    Args:
+        component: The component key.
+        fact_key: The fact's key.
+        fact: The fact.
+        system: The system's row.
+        holding: The holding.
+        bound: The digests that its version is bound to.
+    """
     if fact is None or fact.kind not in ADVERSE:
         return None
     seen_as = holding.name or component
@@ -257,8 +364,8 @@ def _match(
     if not of_digest and matches(fact, holding.version, digests) is not True:
         return None
     other = _is_other(component, fact, holding.digest)
-    if other and holding.verified:
-        return None  # Tidewatch read its bytes: they are others than those that are meant
+    if _is_exempt(component, fact, holding, bound):
+        return None
     # Who reached a bad domain, or took from a bad publisher, is not what is bad.
     of_whom = component.startswith(("domain:", "publisher:"))
     correlation = for_fact(
@@ -318,6 +425,16 @@ def _match(
         identities=tuple(holding.identities),
         basis=intel(fact.sources),
     )
+
+
+def _is_exempt(component: str, fact: IntelFact, holding: Holding, bound: Sequence[str]) -> bool:
+    """Return whether it is established that a holding is other bytes than a fact means.
+
+    Tidewatch read its bytes; or its version is bound to others, and the tenant claims none beside.
+    """
+    if holding.digest is not None and holding.digest not in bound:
+        return holding.verified and _is_other(component, fact, holding.digest)
+    return bool(bound) and all(_is_other(component, fact, digest) for digest in bound)
 
 
 def _is_other(component: str, fact: IntelFact, digest: str | None) -> bool:
@@ -394,7 +511,7 @@ def on_derived(batch: LedgerBatch, edge: Derived) -> None:
                 change = FactChange(
                     key=edge.key, fact_key=fact_key, fact=known.fact, revision=known.revision
                 )
-                mark = _named_mark(change, edge.version)
+                mark = _named_mark(batch, change, edge.version)
                 if mark is not None:
                     add_mark(batch, edge.key, row, mark)
     lineage.on_derived(batch, edge)
@@ -405,7 +522,7 @@ def _mark_edges(batch: LedgerBatch, change: FactChange, row: ComponentRow) -> No
     for mark in tuple(row.marks.values()):
         if mark.cause == change.fact_key and mark.active and not mark.path:
             meant = f"sha256:{mark.digest}" if mark.digest else mark.version
-            if _named_mark(change, None if meant == UNSPECIFIC else meant) is None:
+            if _named_mark(batch, change, None if meant == UNSPECIFIC else meant) is None:
                 gone = msgspec.structs.replace(mark, active=False, revision=change.revision)
                 add_mark(batch, change.key, row, gone)
     _mark_named(batch, change, row)
@@ -420,7 +537,7 @@ def _mark_named(batch: LedgerBatch, change: FactChange, row: ComponentRow) -> No
     )
     named = {edge.version for _, child in page for edge in child.edges.values()}
     for version in sorted(named, key=lambda name: name or ""):
-        found = _named_mark(change, version)
+        found = _named_mark(batch, change, version)
         if found is not None:
             add_mark(batch, change.key, row, found)
     if len(page) == PAGE:
@@ -428,7 +545,7 @@ def _mark_named(batch: LedgerBatch, change: FactChange, row: ComponentRow) -> No
         batch.send_to_ledger(change.key, going_on)
 
 
-def _named_mark(change: FactChange, named: str | None) -> Mark | None:
+def _named_mark(batch: LedgerBatch, change: FactChange, named: str | None) -> Mark | None:
     """Return the mark that a fact makes of what a build names: a version, a digest, or neither."""
     fact = change.fact
     if fact is None or fact.kind not in ADVERSE:
@@ -449,7 +566,9 @@ def _named_mark(change: FactChange, named: str | None) -> Mark | None:
         last_ms=change.revision[0],
         last_event="",
     )
-    finding = _match(change.key, change.fact_key, fact, SystemRow(tenant="", system=""), holding)
+    nobody = SystemRow(tenant="", system="")
+    bound = _bound_to(batch, change.key, version)
+    finding = _match(change.key, change.fact_key, fact, nobody, holding, bound)
     if finding is None or _is_other(change.key, fact, digest):
         return None
     mark = _mark_of(change.key, finding, change)
@@ -459,9 +578,14 @@ def _named_mark(change: FactChange, named: str | None) -> Mark | None:
 
 
 def _take_back(
-    batch: LedgerBatch, component: str, row: ComponentRow, finding: Finding, change: FactChange
+    batch: LedgerBatch,
+    component: str,
+    row: ComponentRow,
+    finding: Finding,
+    change: FactChange,
+    why: str = "was withdrawn",
 ) -> None:
-    reason = f"intelligence on {change.fact_key} was withdrawn"
+    reason = f"intelligence on {change.fact_key} {why}"
     batch.take_back(finding, change.revision, reason, from_ms(change.revision[0]))
     mark = _mark_of(component, finding, change)
     mark.active = False

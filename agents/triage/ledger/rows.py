@@ -31,6 +31,8 @@ SYSTEMS: Final = 64
 SLOTS: Final = 96
 VALUES: Final = 8
 EDGES: Final = 256
+BOUND_DIGESTS: Final = 4
+"""Digests that one version may be bound to; of more nothing follows."""
 OF_COMPONENT: Final = "!"
 """Prefix of the rank of a slot that is about no single version or tag."""
 SIGNALS: Final = 64
@@ -91,6 +93,7 @@ CLOCK: Final = "z"
 VERSIONS: Final = "v"
 CLAIMS: Final = "m"
 ADVICE: Final = "a"
+BOUND: Final = "d"
 
 
 def to_ms(moment: datetime) -> int:
@@ -406,6 +409,12 @@ class ChildRow(msgspec.Struct, array_like=True):
     edges: dict[str, Edge] = msgspec.field(default_factory=dict)
     """By rank."""
     full: bool = False
+
+
+class BoundRow(msgspec.Struct, array_like=True):
+    """The digests that one immutable version of a public name was bound to; usually one."""
+
+    digests: list[str] = msgspec.field(default_factory=list)
 
 
 class FactRow(msgspec.Struct, array_like=True):

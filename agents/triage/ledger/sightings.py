@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from agents.domain.component_keys import names_content
 from agents.domain.roles import role_of
 from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
 from agents.triage.ledger import drift, intelligence
 from agents.triage.ledger.batch import LedgerBatch
+from agents.triage.ledger.bound_versions import is_of_all, note_bound_version
 from agents.triage.ledger.exposures import note_popularity, report_holding
 from agents.triage.ledger.introducers import introduce
 from agents.triage.ledger.lineage import add_edge
@@ -65,6 +65,7 @@ def on_sighting(batch: LedgerBatch, seen: Sighting) -> None:
         _expect_expiry(batch, seen.component, key, at)
     known = system.holdings.get(rank)
     before = None if known is None else (known.first_ms, known.first_event, known.signed)
+    was_claimed = known is not None and not known.verified
     changed = _merge(system, rank, seen, at=at, version=version)
     introduced = _note_first(seen, system)
     changed = changed or introduced
@@ -74,6 +75,7 @@ def on_sighting(batch: LedgerBatch, seen: Sighting) -> None:
         changed = _note_tree(batch, seen, system) or changed
     if seen.bound:
         changed = _note_binding(batch, seen, system) or changed
+        note_bound_version(batch, seen)
     if not changed and seen.kind not in drift.REPORTED:
         return
     holding = system.holdings[rank]
@@ -96,7 +98,8 @@ def on_sighting(batch: LedgerBatch, seen: Sighting) -> None:
         made = seen.kind in _MADE
         introduce(batch, seen.component, component, seen.tenant, seen.appended, made=made)
     if component.facts:
-        intelligence.on_holding(batch, seen.component, component, system, holding)
+        proven = was_claimed and holding.verified
+        intelligence.on_holding(batch, seen.component, component, system, holding, proven=proven)
     if component.marks or component.claims:
         report_holding(batch, seen.component, component, system, holding, fresh=fresh)
 
@@ -142,8 +145,7 @@ def _note_binding(batch: LedgerBatch, seen: Sighting, system: SystemRow) -> bool
     if (
         seen.digest is None
         or not seen.component.startswith(DIGEST_KEYS)
-        or not names_content(version)
-        or name.partition(":")[2].startswith("@")
+        or not is_of_all(name, version)
     ):
         return False
     rank = int(stable_rank("bound", name, version or "", role_of(seen.filename)), 16)

@@ -765,6 +765,88 @@ def test_the_first_that_is_told_of_what_very_many_hold_is_not_contained_either(b
     assert not {"quarantine", "block"} & {spec.action for spec in flow.issued}
 
 
+def agreeing(*, by_name=False):
+    """Return intelligence that agrees with a scan: on the bytes, or on the name and version."""
+    if by_name:
+        return IntelFact(key=MODEL, kind=IntelKind.MALICIOUS, versions=("r2",), sources=("x", "y"))
+    return IntelFact(
+        key=f"sha256:{BAD}", kind=IntelKind.MALICIOUS, digests=(BAD,), sources=("x", "y")
+    )
+
+
+def held_back(*, by_name=False, late=0.0):
+    """Return a flow in which what a scan alone speaks against was proposed, then agreed to."""
+    tenants = [f"t{number}" for number in range(POPULAR_HOLDERS + 1)]
+    flow = flow_of(*tenants)
+    holders = [
+        message
+        for tenant in tenants
+        for message in held(MODEL, tenant, "gpu", version="r2", digest=BAD)
+    ]
+    flow.saw(*holders)
+    flow.found(finding("malicious_payload", "t0"))
+    assert not {"quarantine", "block"} & {spec.action for spec in flow.issued}
+    if late:
+        flow.tick(late)
+    flow.fact(agreeing(by_name=by_name))
+    return flow, tenants
+
+
+@pytest.mark.parametrize("late", [0.0, 73 * 60.0], ids=["in time", "after the proposal expired"])
+@pytest.mark.parametrize("by_name", [False, True])
+def test_what_was_held_back_is_issued_once_intelligence_agrees(by_name, late):
+    flow, tenants = held_back(by_name=by_name, late=late)
+    for tenant in tenants:
+        quarantines = [
+            spec for spec in flow.issued if (spec.tenant, spec.action) == (tenant, "quarantine")
+        ]
+        assert [(spec.mode, spec.generation) for spec in quarantines] == [("automatic", 0)]
+        # It is the command that was proposed, and its hold has one of it.
+        assert quarantines[0].command_id in flow.proposals
+        (thing,) = [
+            thing
+            for thing in flow.holds[tenant, MODEL].things
+            if (thing.action, thing.target) == ("quarantine", f"{MODEL}@r2")
+        ]
+        assert thing.state == "held"
+    flow.withdraw(agreeing(by_name=by_name).key)
+    # Of one incident the finding of the scan remains, and what was issued stays; the end of an
+    # incident of its own ends its reason, the only one that stood.
+    assert {spec.tenant for spec in flow.issued if spec.undoes} == (
+        set(tenants) if by_name else set()
+    )
+
+
+def test_what_a_person_rejected_is_not_issued_though_intelligence_agrees():
+    tenants = [f"t{number}" for number in range(POPULAR_HOLDERS + 1)]
+    flow = flow_of(*tenants)
+    flow.saw(
+        *(one for name in tenants for one in held(MODEL, name, "gpu", version="r2", digest=BAD))
+    )
+    flow.found(finding("malicious_payload", "t0"))
+    (alert,) = flow.alerts_of("t1")
+    decide(flow, DecisionKind.REJECT, alert.incident, tenant="t1")
+    flow.fact(agreeing())
+    assert "quarantine" not in issued(flow, "t1")
+    assert "quarantine" in issued(flow, "t2")
+
+
+def test_what_the_policy_leaves_to_a_person_is_proposed_though_intelligence_agrees():
+    tenants = [f"t{number}" for number in range(POPULAR_HOLDERS + 1)]
+    flow = flow_of(*tenants)
+    flow.policy(default_policy("t1"))
+    flow.saw(
+        *(one for name in tenants for one in held(MODEL, name, "gpu", version="r2", digest=BAD))
+    )
+    flow.found(finding("malicious_payload", "t0"))
+    flow.fact(agreeing())
+    assert "quarantine" not in issued(flow, "t1")
+    assert modes(flow, ["t1"])["t1"] == {
+        ("quarantine", "proposal", "proposed"),
+        ("block", "proposal", "proposed"),
+    }
+
+
 def test_what_was_issued_before_very_many_held_it_stays_however_records_are_cut():
     tenants = [f"t{number}" for number in range(POPULAR_HOLDERS + 3)]
     ends = []

@@ -68,7 +68,9 @@ def test_a_published_revision_binds_its_digest_to_its_name(hub, files):
     hub.point("branches", "refs/heads/main", commit)
     whole = digest_of_files(digests(files))
     key = f"tree:{whole}" if len(files) > 1 else f"sha256:{whole}"
-    assert bound(pushed(hub, commit)) == [(key, NAME, commit)]
+    outcome = pushed(hub, commit)
+    assert bound(outcome) == [(NAME, None, commit), (key, NAME, commit)]
+    assert {one.digest for one in outcome.sightings if one.bound} == {whole}
 
 
 def test_a_dataset_of_the_hub_is_bound_as_one(hub):
@@ -76,9 +78,12 @@ def test_a_dataset_of_the_hub_is_bound_as_one(hub):
     commit = data.commit("one", SEVERAL)
     data.point("tags", "refs/tags/v1", commit)
     found = bound(pushed(hub, commit, kind="dataset"))
-    assert [(name, version) for _, name, version in found] == [
-        ("dataset:huggingface/bigorg/base", commit)
+    name = "dataset:huggingface/bigorg/base"
+    assert [(key.partition(":")[0], of, version) for key, of, version in found] == [
+        ("dataset", None, commit),
+        ("tree", name, commit),
     ]
+    assert found[0][0] == name
 
 
 def test_a_commit_of_a_pull_request_binds_nothing(hub):

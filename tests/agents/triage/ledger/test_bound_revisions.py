@@ -16,6 +16,7 @@ from tests.agents.triage.stories import BAD, GOOD, finding, sighting
 
 NAME = "model:huggingface/bigorg/base"
 COMMIT, OTHER = "c" * 40, "d" * 40
+OTHER_DIGEST = "e" * 64
 ON_DIGEST = IntelFact(
     key=f"sha256:{BAD}", kind=IntelKind.MALICIOUS, digests=(BAD,), sources=("x", "y")
 )
@@ -25,9 +26,15 @@ def binding(tenant="lab", *, name=NAME, version=COMMIT, digest=BAD, bound=True, 
     """Return the sightings of a push of one file whose revision is bound to its digest."""
     more = {"version": version, "digest": digest, "kind": "pushed", "verified": True, **more}
     return (
-        sighting(name, tenant, "hub", **more),
+        sighting(name, tenant, "hub", bound=bound, **more),
         sighting(f"sha256:{digest}", tenant, "hub", name=name, bound=bound, **more),
     )
+
+
+LISTED = IntelFact(
+    key=NAME, kind=IntelKind.MALICIOUS, versions=(COMMIT,), digests=(BAD,), sources=("x", "y")
+)
+"""Names a revision for the sake of a digest that it does not have."""
 
 
 def named(tenant, system="gpu", minutes=5, **more):
@@ -160,3 +167,100 @@ def test_a_sighting_that_is_bound_only_later_is_told():
     assert not flow.alerts_of("b")
     flow.saw(*binding())
     assert flow.alerts_of("b")
+
+
+# -- facts that list versions ----------------------------------------------------------------------
+
+
+def standing(flow, tenant):
+    return [view for view in flow.alerts_of(tenant) if view.status != "withdrawn"]
+
+
+def tuned(tenant):
+    return sighting(
+        f"model:@{tenant}/tuned", tenant, "ci", 6, version="1", kind="made",
+        made_from=(f"{NAME}@{COMMIT}",),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_bound_revision_is_exempt_from_a_fact_that_means_another_digest(seed):
+    """Whoever names it holds what everybody gets; what a tenant claims beside it is no shield."""
+    inputs = [
+        *binding(digest=GOOD),
+        named("b"),
+        tuned("b"),
+        named("c", digest=GOOD),
+        named("d", digest=OTHER_DIGEST),
+        named("e", digest=BAD),
+        named("f", version=OTHER),
+        LISTED,
+    ]
+    if seed:
+        random.Random(seed).shuffle(inputs)
+    flow = flow_of(*"bcdef")
+    for one in inputs:
+        flow.put(one)
+        flow.run()
+    for tenant in ("b", "c", "f"):
+        assert not standing(flow, tenant), tenant
+        assert not [one for one in flow.issued if one.tenant == tenant and not seed], tenant
+    (claimed,) = standing(flow, "d")
+    assert {one.severity for one in claimed.findings} == {Severity.MEDIUM}
+    (theirs,) = standing(flow, "e")
+    assert theirs.score.band.rank >= Severity.HIGH.rank
+
+
+def test_what_a_fact_contained_is_released_when_its_version_is_bound_to_other_bytes():
+    flow = flow_of("b")
+    flow.saw(named("b"))
+    flow.fact(LISTED)
+    assert [one.action for one in flow.issued] == ["quarantine"]
+    flow.saw(*binding(digest=GOOD))
+    assert [one.action for one in flow.issued] == ["quarantine", "restore"]
+    # A later record of the fact that means the version whatever its digest counts again.
+    flow.fact(msgspec.structs.replace(LISTED, digests=()))
+    assert standing(flow, "b")
+
+
+def test_a_revision_that_is_bound_to_what_the_fact_means_is_not_exempt():
+    flow = flow_of("b")
+    flow.fact(LISTED)
+    flow.saw(*binding(), named("b"))
+    (alert,) = standing(flow, "b")
+    assert alert.score.band.rank >= Severity.HIGH.rank
+
+
+def test_a_revision_with_several_digests_is_exempt_if_the_fact_means_none_of_them():
+    """The hub gave other bytes at another time: each of them may be what a tenant holds."""
+    flow = flow_of("b", "c")
+    flow.saw(*binding(digest=GOOD), *binding(digest=BAD), named("b"))
+    flow.fact(LISTED)
+    assert standing(flow, "b")
+    flow = flow_of("b")
+    flow.saw(*binding(digest=GOOD), *binding(digest=OTHER_DIGEST), named("b"))
+    flow.fact(LISTED)
+    assert not standing(flow, "b")
+
+
+@pytest.mark.parametrize("more", [{"bound": False}, {"name": "model:@lab/bigorg/base"}])
+def test_what_is_no_binding_exempts_nobody(more):
+    flow = flow_of("b")
+    flow.saw(*binding(digest=GOOD, **more), named("b"))
+    flow.fact(LISTED)
+    assert standing(flow, "b")
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_tidewatch_reads_later_is_exempt_as_well(late):
+    """A push says its digest first, and the scan establishes it."""
+    flow = flow_of("b")
+    claimed = named("b", version="v4", digest=GOOD)
+    fact = msgspec.structs.replace(LISTED, versions=("v4",))
+    for one in (claimed, fact) if late else (fact, claimed):
+        flow.put(one)
+        flow.run()
+    (alert,) = standing(flow, "b")
+    assert {one.severity for one in alert.findings} == {Severity.MEDIUM}
+    flow.saw(msgspec.structs.replace(claimed, verified=True))
+    assert not standing(flow, "b")
