@@ -13,81 +13,16 @@ from pathlib import Path
 import msgspec
 import orjson
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
 
 from schemas import dead_letters as reasons
 from schemas.cloudevents import read_event, write_structured
-from schemas.errors import TidewatchError, UnreadableRecordError
+from schemas.errors import UnreadableRecordError
 from streams.adapters import ADAPTERS, PRODUCERS, UnknownProducerError, adapt
 from streams.adapters.mlflow import verify_signature
-from streams.adapters.openlineage import component_of
 from streams.adapters.payload import moment, read_purl
-from streams.adapters.wandb import template
-from tests.samples import sample
-from tests.streams.adapters.cdevents_schema import cdevent_schema
+from tests.streams.adapters.payloads import RECEIVED_MS, SAMPLES, events_of, only, payload_of
 
-RECEIVED_MS = 1_795_000_000_000
 NOW = datetime.fromtimestamp(RECEIVED_MS / 1000, UTC)
-SAMPLES = {
-    "acr.image_pushed.json": "acr",
-    "acr.event_grid.image_deleted.json": "acr",
-    "argo.workflow_steps.json": "argo",
-    "artifact-registry.insert.json": "artifact-registry",
-    "azure-ml.model_deployed.json": "azure-ml",
-    "azure-ml.model_registered.json": "azure-ml",
-    "azure-ml.run_status_changed.json": "azure-ml",
-    "docker-hub.push.json": "docker-hub",
-    "ecr.image_action.json": "ecr",
-    "gitlab.deployment.json": "gitlab",
-    "gitlab.package.ml_model.json": "gitlab",
-    "gitlab.package.pypi.json": "gitlab",
-    "gitlab.pipeline.json": "gitlab",
-    "huggingface.bucket_content.json": "huggingface",
-    "huggingface.repo_content.json": "huggingface",
-    "jfrog.wheel_deployed.json": "jfrog",
-    "quay.repository_push.json": "quay",
-    "mlflow.model_version_created.json": "mlflow",
-    "harbor.push_artifact.json": "harbor",
-    "harbor.artifact_pushed.cloudevent.json": "harbor",
-    "oci.push.json": "oci",
-    "jfrog.artifact_deployed.json": "jfrog",
-    "github.package_published.npm.json": "github-package",
-    "github.registry_package_published.container.json": "github-package",
-    "github.workflow_run_completed.json": "github-workflow-run",
-    "sagemaker.model_package_state_change.json": "sagemaker-model-package",
-    "sagemaker.pipeline_execution_status_change.json": "sagemaker-pipeline",
-    "openlineage.run_complete.json": "openlineage",
-    "tekton.pipelinerun_successful.json": "tekton",
-    "argo.workflow_succeeded.json": "argo",
-    "kubeflow.run.json": "kubeflow",
-} | {
-    f"cdevents-{version}.{name}.json": "cdevents"
-    for version in ("0.4.1", "0.5.1")
-    for name in (
-        "artifact_downloaded",
-        "artifact_published",
-        "artifact_signed",
-        "pipelinerun_finished",
-        "pipelinerun_started",
-    )
-}
-
-
-def payload_of(name):
-    return sample("in", name)
-
-
-def events_of(name, **options):
-    return adapt(
-        SAMPLES[name], payload_of(name), tenant="tenant-a", received_ms=RECEIVED_MS, **options
-    )
-
-
-def only(name, **options):
-    (event,) = events_of(name, **options)
-    return event
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLES))
@@ -183,110 +118,6 @@ def test_aws_own_sample_with_a_key_that_stands_twice_is_read():
     assert adapt("sagemaker-model-package", approved, tenant="t")[0].data.action == "promote"
 
 
-def test_lineage_names_models_datasets_and_their_versions():
-    run = only("openlineage.run_complete.json").data
-    assert [ref.component for ref in run.inputs] == [
-        "dataset:s3/meridian-data/letters/2026-10.parquet",
-        "model:huggingface/openwave/base-3b",
-    ]
-    assert run.inputs[0].digests["sha256"].startswith("101f7516")
-    assert run.outputs[0].component == "model:mlflow.meridian.example/claims-reader"
-    assert run.data_sources[0].url == "s3://meridian-data/letters/2026-10.parquet"
-
-
-@pytest.mark.parametrize(
-    ("namespace", "name", "component"),
-    [
-        ("hf://huggingface.co", "datasets/acme/x", "dataset:huggingface/acme/x"),
-        ("postgres://db.example:5432", "public.t", "dataset:postgres/db.example:5432/public.t"),
-        ("https://data.example/a", "x.csv", "dataset:data.example/a/x.csv"),
-        ("file", "/data/x.csv", "dataset:file/data/x.csv"),
-        ("", "x", "dataset:x"),
-        ("http://[bad", "x", "dataset:http://[bad/x"),
-    ],
-)
-def test_openlineage_names_are_keyed_as_data_sources_are(namespace, name, component):
-    assert component_of(namespace, name) == component
-
-
-@pytest.mark.parametrize("version", ["0.4.1", "0.5.1"])
-def test_cdevents_of_both_versions_say_the_same(version):
-    push = only(f"cdevents-{version}.artifact_published.json").data
-    assert (push.action, push.registry, push.repository, push.revision) == (
-        "push", "golang", "code.example/meridian-ml/gatekeeper", "2b970ee4e678130cfb547a",
-    )  # fmt: skip
-    assert only(f"cdevents-{version}.artifact_signed.json").data.signatures
-    assert only(f"cdevents-{version}.pipelinerun_finished.json").data.state == "failed"
-
-
-@pytest.mark.parametrize(
-    ("name", "missing"),
-    [
-        ("artifact_downloaded", ("context", "id")),
-        ("artifact_published", ("subject", "id")),
-        ("artifact_signed", ("subject", "content", "signature")),
-        ("pipelinerun_started", ("subject", "content", "pipelineName")),
-        ("pipelinerun_finished", ("context", "timestamp")),
-    ],
-)
-def test_what_is_read_as_a_cdevent_is_one_by_its_schema(name, missing):
-    document = orjson.loads(payload_of(f"cdevents-0.5.1.{name}.json"))
-    kind = document["context"]["type"].removeprefix("dev.cdevents.")
-    schema = cdevent_schema(kind)
-    validator = Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
-    assert [error.message for error in validator.iter_errors(document)] == []
-    assert adapt("cdevents", document, tenant="t")
-    inner = document
-    for key in missing[:-1]:
-        inner = inner[key]
-    del inner[missing[-1]]
-    assert not validator.is_valid(document)
-
-
-def test_tekton_states_come_from_the_condition_before_the_type():
-    name = "tekton.pipelinerun_successful.json"
-    document = orjson.loads(payload_of(name))
-    run = document["_body"]["pipelineRun"]
-    assert only(name).data.state == "succeeded"
-    run["status"]["conditions"][0] |= {"status": "False", "reason": "Cancelled"}
-    (event,) = adapt("tekton", document, tenant="t")
-    assert event.data.state == "aborted"
-    run["spec"]["params"].append({"name": "args", "value": ["--trust-remote-code"]})
-    (event,) = adapt("tekton", document, tenant="t")
-    assert b"--trust-remote-code" in bytes(event.data.config)
-    assert event.data.inputs[0].revision == "main"
-
-
-def test_a_tekton_definition_from_git_is_an_input_at_the_commit_its_tag_stood_for():
-    document = orjson.loads(payload_of("tekton.pipelinerun_successful.json"))
-    run = document["_body"]["pipelineRun"]
-    run["spec"]["pipelineRef"] = {
-        "resolver": "git",
-        "params": [{"name": "revision", "value": "v1.2.0"}],
-    }
-    source = {"uri": "git+https://bot:secret@git.example/acme/tasks.git", "digest": {}}
-    run["status"]["provenance"] = {"refSource": source}
-    (event,) = adapt("tekton", document, tenant="t")
-    assert [ref.component for ref in event.data.inputs] == ["model:huggingface/openwave/base-3b"]
-    source["digest"] = {"sha1": "0E58" * 10}
-    (event,) = adapt("tekton", document, tenant="t")
-    definition = event.data.inputs[-1]
-    assert definition.component == "service:git.example/acme/tasks"
-    assert (definition.revision, definition.digests) == ("v1.2.0", {"gitCommit": "0e58" * 10})
-    for uri in ("https://git.example/acme/tasks.git", "git+git@git.example:acme/tasks.git", "git+"):
-        source["uri"] = uri
-        (event,) = adapt("tekton", document, tenant="t")
-        assert len(event.data.inputs) == 1
-
-
-def test_kubeflow_runs_keep_their_parameters_as_configuration():
-    run = only("kubeflow.run.json").data
-    assert (
-        orjson.loads(bytes(run.config))["dataset"] == "s3://meridian-data/letters/2026-10.parquet"
-    )
-    assert run.identities == ("service-account:trainer",)
-
-
 def test_mlflow_runs_become_pipeline_runs():
     run = {
         "run": {
@@ -349,35 +180,6 @@ def test_a_signed_delivery_is_taken_and_a_forged_or_old_one_refused():
         adapt("mlflow", body, tenant="t", secret="s3cret", time=NOW)
 
 
-def test_the_wandb_template_resolves_to_an_event_and_unresolved_is_refused():
-    raw = template()
-    with pytest.raises(UnreadableRecordError):
-        adapt("wandb", raw, tenant="t", received_ms=RECEIVED_MS)
-    with pytest.raises(UnreadableRecordError):
-        adapt("wandb", payload_of("wandb.unresolved_template.json"), tenant="t",
-              received_ms=RECEIVED_MS)  # fmt: skip
-    values = {
-        "event_type": "ADD_ARTIFACT_ALIAS", "alias": "production", "artifact_version": "v3",
-        "artifact_collection_name": "sentiment", "project_name": "nlp", "entity_name": "acme",
-        "artifact_metadata.sha256": "a" * 64,
-    }  # fmt: skip
-    for name, value in values.items():
-        raw = raw.replace("${" + name + "}", value)
-    (event,) = adapt("wandb", raw, tenant="t", received_ms=RECEIVED_MS)
-    push = event.data
-    assert (push.action, push.repository, push.revision) == ("promote", "acme/nlp/sentiment", "v3")
-    assert push.files[0].digests == {"sha256": "a" * 64}
-    assert push.publisher.account is None
-
-
-def test_argo_events_of_nodes_and_other_objects_are_no_runs():
-    document = orjson.loads(payload_of("argo.workflow_succeeded.json"))
-    assert only("argo.workflow_succeeded.json").data.pipeline == "ml/retrain-9f2"
-    assert adapt("argo", document | {"reason": "WorkflowNodeSucceeded"}, tenant="t") == []
-    document["involvedObject"]["name"] = "retrain-x7k2q"
-    assert adapt("argo", document, tenant="t")[0].data.pipeline == "ml/retrain"
-
-
 @pytest.mark.parametrize(
     ("purl", "expected"),
     [
@@ -392,24 +194,6 @@ def test_argo_events_of_nodes_and_other_objects_are_no_runs():
 def test_package_urls_are_read(purl, expected):
     read = read_purl(purl)
     assert (read and (read.type, read.name, read.version)) == expected
-
-
-@pytest.mark.parametrize(
-    ("payload", "reason"),
-    [
-        (b"", reasons.INVALID_JSON),
-        (b"[]", reasons.INVALID_EVENT),
-        (b"\xff{}", reasons.INVALID_JSON),
-        (b'{"a":' + b"[" * 10_000 + b"]" * 10_000 + b"}", reasons.TOO_DEEP),
-        (b'{"a": "' + b"x" * (9 << 20) + b'"}', reasons.TOO_LARGE),
-    ],
-    ids=["empty", "list", "encoding", "deep", "large"],
-)
-@pytest.mark.parametrize("kind", sorted(set(SAMPLES.values()) | {"wandb"}))
-def test_what_is_no_payload_is_refused_with_its_reason(kind, payload, reason):
-    with pytest.raises(UnreadableRecordError) as caught:
-        adapt(kind, payload, tenant="t", received_ms=RECEIVED_MS)
-    assert caught.value.reason == reason
 
 
 def test_a_payload_without_time_needs_the_time_of_reception_and_each_a_tenant():
@@ -432,59 +216,6 @@ def test_the_documentation_names_each_producer():
     rows = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
     named = {kind for row in rows for kind in re.findall(r"`([\w-]+)`", row)}
     assert named == set(PRODUCERS)
-
-
-HOSTILE = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**63)
-    | st.floats(allow_nan=False)
-    | st.sampled_from(["", "x" * 3000, "http://[", "sha256:zz", "\u0000", "2020-13-45", "-1"])
-    | st.text(max_size=12),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner,
-                                                                max_size=3),
-    max_leaves=6,
-)  # fmt: skip
-
-
-def paths(document, prefix=()):
-    yield prefix
-    entries = (
-        document.items()
-        if isinstance(document, dict)
-        else enumerate(document)
-        if isinstance(document, list)
-        else ()
-    )
-    for key, value in entries:
-        yield from paths(value, (*prefix, key))
-
-
-def replaced(document, path, value):
-    if not path:
-        return value
-    copy = dict(document) if isinstance(document, dict) else list(document)
-    copy[path[0]] = replaced(copy[path[0]], path[1:], value)
-    return copy
-
-
-@settings(max_examples=400, deadline=None)
-@given(st.data())
-def test_a_payload_with_anything_in_any_place_gives_events_or_a_clear_error(data):
-    name = data.draw(st.sampled_from(sorted(SAMPLES)))
-    document = orjson.loads(payload_of(name))
-    places = [path for path in paths(document) if path and len(path) < 7]
-    for path in data.draw(st.lists(st.sampled_from(places), min_size=1, max_size=3)):
-        try:
-            document = replaced(document, path, data.draw(HOSTILE))
-        except (KeyError, IndexError, TypeError):
-            continue  # an earlier replacement removed the place
-    try:
-        events = adapt(SAMPLES[name], orjson.dumps(document), tenant="t", received_ms=RECEIVED_MS)
-    except TidewatchError:
-        return
-    for event in events:
-        read_event(write_structured(event), (), timestamp_ms=RECEIVED_MS, max_bytes=1 << 24)
 
 
 def registry_notification(**fields):
@@ -518,23 +249,3 @@ def test_a_registry_of_azure_tells_what_others_tell(payload):
 def test_a_subscription_of_event_grid_gives_no_event():
     kind = "Microsoft.EventGrid.SubscriptionValidationEvent"
     assert adapt("oci", json.dumps({"eventType": kind, "data": {}}).encode(), tenant="t") == []
-
-
-def test_what_templates_of_argo_run_is_configuration():
-    workflow = {
-        "kind": "Workflow",
-        "metadata": {"name": "train-abc", "creationTimestamp": "2026-11-20T08:00:00Z"},
-        "spec": {
-            "arguments": {"parameters": [{"name": "epochs", "value": "3"}]},
-            "templates": [
-                {"name": "m", "container": {"image": "x", "args": ["--trust-remote-code"]}},
-                {"name": "n", "script": {"image": "y", "source": "pip install torch"}},
-                {"name": "dag", "dag": {"tasks": []}},
-            ],
-        },
-    }
-    (event,) = adapt("argo", json.dumps(workflow).encode(), tenant="t")
-    config = json.loads(bytes(event.data.config))
-    assert config["epochs"] == "3"
-    assert config["templates"]["m"] == {"image": "x", "args": ["--trust-remote-code"]}
-    assert config["templates"].keys() == {"m", "n"}

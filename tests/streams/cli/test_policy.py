@@ -20,7 +20,7 @@ from streams.cli.policy_problems import (
     policy_problems,
 )
 from streams.reports.toml_text import to_toml
-from tests.streams.adapters.test_adapters import SAMPLES, events_of
+from tests.streams.adapters.payloads import SAMPLES, events_of
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLE = ROOT / "deploy" / "policy.example.toml"

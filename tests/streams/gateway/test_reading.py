@@ -20,7 +20,7 @@ from streams.gateway.config import CLOUDEVENTS, PRODUCERS, Endpoint
 from streams.gateway.reading import BATCH, MAX_BATCH, STRUCTURED, read_cloudevents, read_hook
 from streams.http.problems import HttpError
 from tests.samples import sample
-from tests.streams.adapters.test_adapters import SAMPLES
+from tests.streams.adapters.payloads import SAMPLES
 from tests.streams.gateway.requests import TENANT, event, raw
 
 MAX = 1 << 20

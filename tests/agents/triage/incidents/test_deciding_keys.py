@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from schemas.decisions import DecisionKind
 from streams.reports.incident import markdown
-from tests.agents.triage.incidents.test_incidents import CASE, decide, hostile
+from tests.agents.triage.incidents.incident_flow import CASE, decide, hostile
 
 
 def test_the_timeline_and_the_report_name_actor_and_key() -> None:

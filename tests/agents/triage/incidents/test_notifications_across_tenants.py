@@ -15,7 +15,7 @@ from schemas.policy import Policy
 from schemas.sharing import shared_indicators
 from schemas.signing import new_signing_key
 from tests.agents.triage.flow import Flow
-from tests.agents.triage.incidents.test_incidents import ALL, CASE, decide, hostile
+from tests.agents.triage.incidents.incident_flow import ALL, CASE, decide, hostile
 
 DOCUMENTS = StandardDocuments(new_signing_key("test"), k=1)
 

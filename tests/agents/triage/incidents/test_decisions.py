@@ -1,0 +1,74 @@
+"""Decisions of people: acknowledge, false positive, reopen, suppress."""
+
+from __future__ import annotations
+
+from schemas.decisions import DecisionKind
+from schemas.policy import Policy
+from tests.agents.triage.flow import at
+from tests.agents.triage.incidents.incident_flow import ALL, CASE, ROOT, decide, hostile
+from tests.agents.triage.stories import BAD, MODEL, held
+
+
+def test_acknowledge_and_assign():
+    flow = hostile("a")
+    decide(flow, DecisionKind.ACKNOWLEDGE, tenant="a")
+    decide(flow, DecisionKind.ASSIGN, tenant="a", target="bob")
+    view = flow.alerts[CASE, "a"]
+    assert view.status == "acknowledged"
+    assert view.assignee == "bob"
+
+
+def test_a_false_positive_closes_undoes_and_withdraws_the_indicator():
+    flow = hostile("a", [Policy(tenant="a", automatic=ALL)])
+    for spec in list(flow.issued):
+        flow.answer(spec)
+    decide(flow, DecisionKind.FALSE_POSITIVE, tenant="a")
+    view = flow.alerts[CASE, "a"]
+    assert view.status == "false-positive"
+    told = [one.activity for one in flow.history[view.id]]
+    assert told.count("close") == 1
+    assert set(told[told.index("close") + 1 :]) <= {"update"}
+    assert {spec.action for spec in flow.issued if spec.undoes} == {
+        "restore",
+        "unblock",
+        "roll-forward",
+    }
+    assert {ioc.status for ioc in flow.iocs.values()} == {"withdrawn"}
+
+
+def test_reopening_takes_a_false_positive_back():
+    flow = hostile("a")
+    decide(flow, DecisionKind.FALSE_POSITIVE, 200, tenant="a")
+    decide(flow, DecisionKind.REOPEN, 210, tenant="a")
+    assert flow.alerts[CASE, "a"].status == "new"
+    assert {ioc.status for ioc in flow.iocs.values()} == {"active"}
+
+
+def test_the_operator_decides_for_all():
+    flow = hostile("abc")
+    decide(flow, DecisionKind.CLOSE)
+    assert {view.status for view in flow.alerts.values()} == {"closed"}
+    assert flow.incidents[CASE].status == "closed"
+    assert flow.incidents[CASE].phase == "post-incident"
+    assert "analyst" not in flow.texts_for("b")
+
+
+def test_a_closed_incident_reopens_on_recurrence():
+    flow = hostile("a")
+    decide(flow, DecisionKind.CLOSE, 200, tenant="a")
+    assert flow.alerts[CASE, "a"].status == "closed"
+    flow.saw(*held(MODEL, "a", "gpu-new", 300, version="r2", digest=BAD))
+    assert flow.alerts[CASE, "a"].status == "new"
+
+
+def test_a_suppression_is_quiet_until_it_expires():
+    flow = hostile("a")
+    decide(flow, DecisionKind.SUPPRESS, 61, tenant="a", target=ROOT, expires=at(24 * 60))
+    view = flow.alerts[CASE, "a"]
+    assert view.status == "suppressed"
+    told = len(flow.history[view.id])
+    flow.saw(*held(MODEL, "a", "gpu-new", 90, version="r2", digest=BAD))
+    assert len(flow.history[view.id]) == told
+    flow.tick(minutes=25 * 60)
+    assert flow.alerts[CASE, "a"].status != "suppressed"
+    assert flow.alerts[CASE, "a"].system_count == 2
