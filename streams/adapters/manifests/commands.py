@@ -94,7 +94,8 @@ def _add(found: Found, line: str, options: InstallOptions, place: str, number: i
         line = f"{line[:2]} {_nested(line[3:].strip(), options, place)}"
     parsed = read_requirements(line, file=here, files=options.files)
     found.incomplete += [
-        re.sub(r"^[^:]+:1:", f"{place}:{number}:", path) for path in missing_files(parsed)
+        re.sub(r"^[^:]+:1:", f"{place}:{number}:", path)
+        for path in missing_files(parsed, options.files)
     ]
     for parsed_line in parsed.lines:
         if parsed_line.error is not None:

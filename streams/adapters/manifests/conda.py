@@ -53,7 +53,8 @@ def read_environment(raw: bytes, options: InstallOptions) -> Found:
             found.add_foreign("conda", name)
     if asked:
         path = options.path or "environment.yml"
-        add_requirements(found, parsed_requirements("\n".join(asked), options.files, path))
+        parsed = parsed_requirements("\n".join(asked), options.files, path)
+        add_requirements(found, parsed, options.files)
     return found
 
 

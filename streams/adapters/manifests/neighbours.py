@@ -10,6 +10,8 @@ from agents.checks.packages.requirements_text import decode_requirements
 
 FILE_BYTES: Final = 4 << 20
 FILES: Final = 500
+_OUTSIDE: Final = "it lies outside of the scanned folder and was not followed"
+_GONE: Final = "no such file in the folder"
 
 
 class Neighbours(Mapping[str, str]):
@@ -33,16 +35,30 @@ class Neighbours(Mapping[str, str]):
         """
         if path in self.read:
             return self.read[path]
+        if self.absence(path):
+            raise KeyError(path)
         try:
-            place = (self._root / path).resolve()
-            allowed = place.is_relative_to(self._root) and place.is_file()
-            if not allowed or len(self.read) >= FILES or place.stat().st_size > FILE_BYTES:
-                raise KeyError(path)
-            text = decode_requirements(place.read_bytes())
+            text = decode_requirements((self._root / path).read_bytes())
         except (OSError, ValueError) as error:
             raise KeyError(path) from error
         self.read[path] = text
         return text
+
+    def absence(self, path: str) -> str:
+        """Return why a file is not read, or an empty string where nothing speaks against it."""
+        try:
+            place = (self._root / path).resolve()
+            if not place.is_relative_to(self._root):
+                return _OUTSIDE
+            if not place.is_file():
+                return "it is a folder" if place.is_dir() else _GONE
+            if place.stat().st_size > FILE_BYTES:
+                return f"it has more than {FILE_BYTES >> 20} MiB"
+        except (OSError, ValueError, RuntimeError):
+            return _GONE
+        if path not in self.read and len(self.read) >= FILES:
+            return f"more than {FILES} files are named"
+        return ""
 
     def __iter__(self) -> Iterator[str]:
         """Return the paths of the files read so far."""
@@ -55,6 +71,18 @@ class Neighbours(Mapping[str, str]):
     def __bool__(self) -> bool:
         """Return true: there may be files, even before any was read."""
         return True
+
+
+def absence(files: Mapping[str, str], path: str) -> str:
+    """Return why a file is not among those that were given.
+
+    Args:
+        files: The texts, by path.
+        path: Of the absent one, relative to the same root.
+    """
+    if isinstance(files, Neighbours):
+        return files.absence(path) or "it can't be read"
+    return _OUTSIDE if path.startswith(("/", "../")) else _GONE
 
 
 def root_for(file: Path) -> Path:

@@ -12,12 +12,15 @@ import msgspec
 from agents.checks.packages.versions import canonical_name
 from schemas.events import Installer, Package, Vcs
 from streams.adapters.manifests.found import Found, InstallOptions, entries, table, texts
-from streams.adapters.manifests.requirements import declare
+from streams.adapters.manifests.requirements import declare, declare_files
 
 
-def read(raw: bytes, _options: InstallOptions) -> Found:
+def read(raw: bytes, options: InstallOptions) -> Found:
     """Return the requirements of a project, which need not be pinned: a lock does that."""
-    return read_document(tomllib.loads(raw.decode("utf-8-sig")), "pyproject.toml")
+    document = tomllib.loads(raw.decode("utf-8-sig"))
+    found = read_document(document, "pyproject.toml")
+    _read_setuptools(found, table(table(document.get("tool")).get("setuptools")), options)
+    return found
 
 
 def read_document(document: Mapping[str, Any], place: str) -> Found:
@@ -50,6 +53,18 @@ def read_document(document: Mapping[str, Any], place: str) -> Found:
             package for package in found.packages if canonical_name(package.name) != name
         ]
     return found
+
+
+def _read_setuptools(found: Found, setuptools: Mapping[str, Any], options: InstallOptions) -> None:
+    """Read the files that hold dynamic dependencies."""
+    dynamic = table(setuptools.get("dynamic"))
+    for fields in (
+        dynamic.get("dependencies"),
+        *table(dynamic.get("optional-dependencies")).values(),
+    ):
+        named = table(fields).get("file")
+        paths = [named] if isinstance(named, str) else texts(named)
+        declare_files(found, paths, options, "pyproject.toml")
 
 
 def _read_uv(found: Found, uv: Mapping[str, Any], place: str) -> None:

@@ -12,6 +12,7 @@ from schemas import dead_letters as reasons
 from schemas.events import Package, Vcs
 from streams.adapters.manifests.found import Found, InstallOptions, Lock, lock_in
 from streams.adapters.manifests.kinds import kind_of_content
+from streams.adapters.manifests.neighbours import absence
 from streams.adapters.payload import refuse
 
 _LINE_LIMIT: Final = 8000
@@ -90,8 +91,14 @@ def package_of(line: RequirementLine) -> Package | None:
     )
 
 
-def add_requirements(found: Found, parsed: Requirements) -> None:
-    """Add requirements as an installer reads them: unpinned or unhashed ones are findings."""
+def add_requirements(found: Found, parsed: Requirements, files: Mapping[str, str]) -> None:
+    """Add requirements as an installer reads them: unpinned or unhashed ones are findings.
+
+    Args:
+        found: The result to add them to.
+        parsed: The requirements.
+        files: Texts of the files that they may name, by path.
+    """
     found.requirements.extend(requirement_texts(parsed))
     for entry, digests in requirements_lock(parsed).items():
         name, _, version = entry.partition("==")
@@ -103,7 +110,7 @@ def add_requirements(found: Found, parsed: Requirements) -> None:
         package for package in map(package_of, parsed.lines) if package is not None
     )
     found.incomplete.extend(refused_lines(parsed))
-    found.incomplete.extend(missing_files(parsed))
+    found.incomplete.extend(missing_files(parsed, files))
 
 
 def declare(found: Found, requirements: Iterable[str], place: str) -> None:
@@ -127,6 +134,25 @@ def declare(found: Found, requirements: Iterable[str], place: str) -> None:
             found.requirements.append(line.text[:_LINE_LIMIT])
 
 
+def declare_files(found: Found, paths: Iterable[str], options: InstallOptions, place: str) -> None:
+    """Add the requirements in files that a project's definition names, as setuptools does.
+
+    Args:
+        found: The result to add them to.
+        paths: Of the files, relative to the definition's folder.
+        options: The path of the definition, and texts of files.
+        place: The definition's name, for files that can't be read.
+    """
+    for named in paths:
+        path = beside(options.path, named)
+        text = options.files.get(path)
+        if text is None:
+            why = absence(options.files, path)
+            found.incomplete.append(f"{place}: {named} was not read: {why}")
+        else:
+            declare(found, text.splitlines(), path)
+
+
 def refused_lines(parsed: Requirements) -> list[str]:
     """Return the lines that pip would refuse, each with its place and the reason."""
     return [
@@ -137,14 +163,24 @@ def refused_lines(parsed: Requirements) -> list[str]:
     ]
 
 
-def missing_files(parsed: Requirements) -> list[str]:
-    """Return the files that lines name and that were not read, each with its place."""
+def missing_files(parsed: Requirements, files: Mapping[str, str]) -> list[str]:
+    """Return the files that lines name and that were not read, each with its place and the reason.
+
+    Args:
+        parsed: The requirements.
+        files: Texts of the files that they may name, by path.
+    """
     return [
         f"{line.file or 'requirements'}:{line.line}: {line.value} was not read:"
-        f" {'it lies elsewhere' if '://' in (line.value or '') else 'no such file in the folder'}"
+        f" {_absence(line, files)}"
         for line in parsed.lines
         if line.option in _NESTED and line.error is None and not _was_followed(line, parsed)
     ]
+
+
+def _absence(line: RequirementLine, files: Mapping[str, str]) -> str:
+    named = line.value or ""
+    return "it lies elsewhere" if "://" in named else absence(files, beside(line.file or "", named))
 
 
 def read(raw: bytes, options: InstallOptions) -> Found:
@@ -153,5 +189,6 @@ def read(raw: bytes, options: InstallOptions) -> Found:
     if likely is not None and likely.name not in {"requirements", "conda-explicit"}:
         raise refuse(f"not requirements of pip: it looks like {likely.name}")
     found = Found()
-    add_requirements(found, parsed_requirements(raw, options.files, options.path))
+    parsed = parsed_requirements(raw, options.files, options.path)
+    add_requirements(found, parsed, options.files)
     return found

@@ -6,7 +6,7 @@ import configparser
 
 from schemas.events import Installer
 from streams.adapters.manifests.found import Found, InstallOptions
-from streams.adapters.manifests.requirements import declare
+from streams.adapters.manifests.requirements import declare, declare_files
 from streams.adapters.payload import refuse
 
 
@@ -29,12 +29,8 @@ def read(raw: bytes, options: InstallOptions) -> Found:
 
 def _declare(found: Found, listed: str, options: InstallOptions, place: str) -> None:
     if listed.strip().startswith("file:"):
-        for path in listed.strip()[5:].split(","):
-            text = options.files.get(path.strip())
-            if text is None:
-                found.incomplete.append(f"{place}: {path.strip()} was not read")
-            else:
-                declare(found, text.splitlines(), path.strip())
+        paths = (path.strip() for path in listed.strip()[5:].split(","))
+        declare_files(found, paths, options, place)
         return
     lines = [line.strip() for line in listed.splitlines()]
     declare(found, [line for line in lines if line and not line.startswith("#")], place)
