@@ -230,6 +230,7 @@ def assessment_of(
     stage: str,
     *,
     final: bool,
+    contents: tuple[str, ...] = (),
 ) -> Assessment:
     """Return the assessment of an event: the worst status overall.
 
@@ -239,6 +240,7 @@ def assessment_of(
         findings: The findings that are reported.
         stage: event or scan.
         final: No other assessment of these stages follows.
+        contents: What was fetched and read.
     """
     return Assessment(
         id=stable_id("asm", event.tenantid, event.source, event.id, stage),
@@ -251,6 +253,7 @@ def assessment_of(
         source=event.source,
         findings=tuple(finding.id for finding in findings),
         severity=max((one.severity for one in findings), key=attrgetter("rank"), default=None),
+        contents=contents,
         final=final,
     )
 
@@ -353,7 +356,9 @@ def outcome_messages(
         news: The sightings to send; by default those of the outcome that are news.
     """
     findings = findings_of(event, outcome, context)
-    assessment = assessment_of(event, outcome.checks, findings, stage, final=final)
+    assessment = assessment_of(
+        event, outcome.checks, findings, stage, final=final, contents=outcome.contents
+    )
     if news is None:
         news = filter(deduplicator.is_news, outcome.sightings)
     yield from map(sighting_message, news)

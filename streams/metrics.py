@@ -157,6 +157,12 @@ GATEWAY_SECONDS = Histogram(
     "Time from a request's last byte until the broker acknowledged its events",
     buckets=SECONDS,
 )
+ADMISSION_REVIEWS = Counter(
+    "tidewatch_admission_reviews_total",
+    "Objects that the admission webhook decided on, by what is known of what they name (fine, "
+    "unknown, bad) and whether they were admitted",
+    ["outcome", "admitted"],
+)
 FALSE_POSITIVES = Counter(
     "tidewatch_false_positives_total",
     "Decisions that marked a finding as a false positive, by rule",

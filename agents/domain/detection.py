@@ -50,6 +50,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     withheld: tuple[Detection, ...] = ()
     """Verified detections that the tenant's policy suppresses: other holders of the bytes are
     alerted, the tenant is not."""
+    contents: tuple[str, ...] = ()
+    """What was fetched and read, as `Assessment.contents` names it."""
 
 
 def rule_of(detection: Detection) -> Rule:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     # command: (module, what it does)
+    "admit": ("streams.cli.admit", "decide for Kubernetes what may run"),
     "broker": ("streams.cli.broker", "start and stop the embedded Kafka, and show its state"),
     "dead-letters": ("streams.cli.dead_letters", "show and replay records that could not be read"),
     "doctor": ("streams.cli.doctor", "check settings, disk, broker and topics"),

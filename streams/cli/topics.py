@@ -198,6 +198,8 @@ def access_rules(
     for channel in (*EVENT_CHANNELS, Channel.DEAD_LETTER):
         allow("gateway", "Write", topic_name(settings, channel))
     allow("gateway", "Read", topic_name(settings, Channel.ASSESSMENTS))
+    for channel in (Channel.ASSESSMENTS, Channel.HOLDS, Channel.INTEL, Channel.POLICY):
+        allow("admit", "Read", topic_name(settings, channel))
     allow("soc", "Read", topic_name(settings, Channel.ALERTS))
     for tenant in tenants:
         for channel in sorted(TENANT_CHANNELS):

@@ -336,6 +336,10 @@ def _assessment() -> Assessment:
         tenant=TENANT,
         subject=MODEL,
         overall_status=Status.FAIL,
+        contents=(
+            "hf://acme-labs/sentiment-base@9d1c3f0be0c1c2b0a9f1f8f9b0a7d6c5e4f3a2b1",
+            f"sha256:{DIGEST}",
+        ),
         checks=(
             Check(
                 name="hash_weights/pytorch_model.bin",

@@ -16,6 +16,7 @@ import msgspec
 from agents.notification.config import NotifyConfig
 from agents.response.config import ResponderConfig
 from schemas.policy import Policy
+from streams.admission.config import AdmissionConfig
 from streams.gateway.config import GatewayConfig
 from streams.reports.field_docs import (
     ITEM,
@@ -118,6 +119,17 @@ def references() -> tuple[Reference, ...]:
             ),
             fields=tuple(struct_fields(GatewayConfig)),
             example="gateway.example.toml",
+        ),
+        Reference(
+            page="admission.md",
+            title="Configuration of the admission webhook",
+            intro=(
+                "The TOML file of `tidewatch admit --config FILE`; [admission](../admission.md)"
+                " explains it. An unknown field is refused. `tidewatch admit --check FILE` says"
+                " what this machine lacks for it."
+            ),
+            fields=tuple(struct_fields(AdmissionConfig)),
+            example="admit.example.toml",
         ),
         Reference(
             page="taxii.md",

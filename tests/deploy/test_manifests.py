@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from streams.admission.review import API_VERSION, JUDGED
+from streams.admission.serving import ADMIT_PATH
 from streams.settings import PREFIX, Settings
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -101,3 +105,44 @@ def test_the_notifier_runs_alone_and_without_privileges() -> None:
     assert set(listed) | {"kustomization.yaml"} == {path.name for path in folder.iterdir()}
     compose = yaml.safe_load((DEPLOY / "compose.notify.yaml").read_text())["services"]
     assert compose["notify"]["cap_drop"] == ["ALL"]
+
+
+@pytest.mark.parametrize("name", ["gateway", "admit"])
+def test_what_answers_over_http_runs_without_privileges_and_more_than_once(name: str) -> None:
+    folder = DEPLOY / "kubernetes" / name
+    spec = yaml.safe_load((folder / "deployment.yaml").read_text())["spec"]
+    assert spec["replicas"] > 1
+    served = spec["template"]["spec"]
+    (container,) = served["containers"]
+    workers = pod()["containers"][0]
+    assert served["securityContext"] == pod()["securityContext"]
+    assert container["securityContext"] == workers["securityContext"]
+    assert served["automountServiceAccountToken"] is False
+    assert container["args"][0] == name
+    listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+    assert set(listed) | {"kustomization.yaml"} == {path.name for path in folder.iterdir()}
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    example = tomllib.loads((DEPLOY / f"{name}.example.toml").read_text())
+    service = yaml.safe_load((folder / "service.yaml").read_text())["spec"]
+    assert ports[service["ports"][0]["targetPort"]] == example["listen"]["port"]
+    assert service["selector"].items() <= spec["template"]["metadata"]["labels"].items()
+    mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert str(Path(example["listen"]["key"]).parent) in mounted
+    disruption = yaml.safe_load((folder / "disruption.yaml").read_text())["spec"]
+    assert disruption["selector"]["matchLabels"] == spec["selector"]["matchLabels"]
+
+
+def test_the_webhook_asks_what_is_served_and_never_for_itself() -> None:
+    folder = DEPLOY / "kubernetes" / "admit"
+    (webhook,) = yaml.safe_load((folder / "webhook.yaml").read_text())["webhooks"]
+    service = yaml.safe_load((folder / "service.yaml").read_text())
+    asked = webhook["clientConfig"]["service"]
+    assert asked["name"] == service["metadata"]["name"]
+    assert asked["port"] == service["spec"]["ports"][0]["port"]
+    assert asked["path"] == ADMIT_PATH
+    assert webhook["admissionReviewVersions"] == [API_VERSION.rpartition("/")[2]]
+    assert webhook["sideEffects"] == "None"
+    (apart,) = webhook["namespaceSelector"]["matchExpressions"]
+    assert apart["operator"] == "NotIn"
+    assert asked["namespace"] in apart["values"]
+    assert {operation for one in webhook["rules"] for operation in one["operations"]} == JUDGED

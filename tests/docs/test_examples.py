@@ -60,6 +60,7 @@ from tests.docs.shell import Step, run_in_order
 from tests.installed import BESIDE_OTHERS
 from tests.schemas.events import PACKAGE_INSTALL, PIPELINE_RUN, REGISTRY_PUSH
 from tests.schemas.examples import command
+from tests.streams.http.certificates import Authority
 from tests.streams.reports.test_incident_report import incident
 from tests.wheels import write_wheel
 
@@ -82,6 +83,7 @@ UNTIL_INTERRUPTED = {
     "tidewatch up --replay events.jsonl": "behind:",
     "tidewatch watch alerts --from-start": "class_uid",
     "tidewatch gateway --config gateway.toml": "gateway-started",
+    "tidewatch admit --config admit.toml": "admission-ready",
     "tidewatch watch --live": "behind:",
     "tidewatch notify --config notify.toml": "notifier-started",
     "tidewatch taxii --config taxii.toml": "taxii-ready",
@@ -135,6 +137,11 @@ def place(
     (folder / "gateway.toml").write_text(
         '[listen]\nport = 0\n[endpoints.hub]\ntenant = "acme"\nproducer = "huggingface"\n'
         'secret = "file:gateway-secret"\n'
+    )
+    pair = Authority(folder, "cluster").issue("localhost")
+    (folder / "admit.toml").write_text(
+        f'[tenants]\n"ml-*" = "acme"\n[listen]\nport = 0\n'
+        f'certificate = "{pair.certificate}"\nkey = "{pair.key}"\n'
     )
     (folder / "taxii.secret").write_text("s" * 32)
     (folder / "taxii.toml").write_text(

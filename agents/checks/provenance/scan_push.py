@@ -13,6 +13,7 @@ from agents.checks.artifacts.scanning import Source
 from agents.checks.provenance.attempts import next_attempt
 from agents.checks.provenance.bindings import is_bound
 from agents.checks.provenance.card_claims import claims_of_push
+from agents.checks.provenance.contents import contents_of
 from agents.checks.provenance.file_checks import (
     check_hashes,
     is_signature,
@@ -101,6 +102,7 @@ class ScanOutcome(msgspec.Struct, frozen=True, kw_only=True):
     sightings: tuple[Sighting, ...] = ()
     withheld: tuple[Detection, ...] = ()
     retry: ScanRequest | None = None
+    contents: tuple[str, ...] = ()
 
     @property
     def outcome(self) -> Outcome:
@@ -110,6 +112,7 @@ class ScanOutcome(msgspec.Struct, frozen=True, kw_only=True):
             detections=self.detections,
             sightings=self.sightings,
             withheld=self.withheld,
+            contents=self.contents,
         )
 
 
@@ -172,7 +175,7 @@ async def scan_push(
     if event.data.card is None and (card := await _apart(turn, own_card, model)):
         event = msgspec.structs.replace(event, data=msgspec.structs.replace(event.data, card=card))
     scanned = await _scan_all(model, scan, turn)
-    await _apart(turn, _digest, model, event, scanned, bool(trust))
+    await _apart(turn, _digest, model, event, scanned, request.listing, bool(trust))
     verified = await _apart(turn, _verify, event, model, fetch, policy, trust)
     subject = push_subject(event, policy)
     origin = check_origin(subject, knowledge)
@@ -221,6 +224,7 @@ async def scan_push(
         sightings=sightings.sightings,
         withheld=withheld(found, policy.suppressions, event.time.date()),
         retry=retry,
+        contents=contents_of(request.listing, subject, digests),
     )
 
 
@@ -321,9 +325,18 @@ async def _scan_one(
 
 
 def _digest(
-    model: ModelFiles, event: Event[RegistryPush], scanned: list[ScannedFile], signed: bool
+    model: ModelFiles,
+    event: Event[RegistryPush],
+    scanned: list[ScannedFile],
+    listing: str | None,
+    signed: bool,
 ) -> None:
-    """Compute the digests that a check depends on; others stay as declared by the event."""
+    """Compute the digests that something depends on; others stay as declared by the event.
+
+    What a manifest names is read to its end: the assessment counts for all who fetch by the
+    manifest's digest.
+    """
+    by_manifest = (listing or "").startswith("oci://")
     declared = _declared(event.data)
     sizes = {plain_path(file.path): file.size for file in event.data.files}
     has_signature = signed and any(is_signature(path) for path in model.paths())
@@ -331,7 +344,7 @@ def _digest(
         size = sizes.get(file.path)
         small = size is not None and size <= FREE_DIGEST_BYTES
         serious = any(severity_of(one).rank >= Severity.MEDIUM.rank for one in file.detections)
-        if has_signature or serious or file.path not in declared or small:
+        if by_manifest or has_signature or serious or file.path not in declared or small:
             model.try_sha256(file.path)
 
 

@@ -17,6 +17,7 @@ from agents.domain.rules import family_rules
 from agents.fetching.errors import FetchError, RefusedError
 from agents.fetching.fetch_scope import FetchRules, tenant_reach
 from agents.fetching.fetcher import Fetcher
+from schemas.components import digest_of_files
 from schemas.events import File
 from schemas.scans import ScanRequest
 from schemas.severity import Disposition, Status, Verdict, worst
@@ -99,6 +100,25 @@ def test_a_registry_that_serves_other_bytes_than_the_manifest_names_taints_no_tr
     (part,) = [one for one in outcome.sightings if one.component.startswith("sha256:")]
     assert part.digest == sha(served)
     assert part.tree == (f"tree:{pinned}" if served == b"fine" else "")
+    # what was assessed is known by the manifest's digest only if all that it names was read
+    read = {f"oci://registry.example/acme/model@sha256:{pinned}", f"sha256:{sha(served)}"}
+    whole = {f"sha256:{pinned}"} if served == b"fine" else set()
+    assert set(outcome.contents) == read | whole
+
+
+def test_what_was_read_is_named_and_what_the_event_claims_is_not():
+    claimed = {"path": "far.bin", "digests": {"sha256": "e" * 64}}
+    files = [{"path": "a.bin", "uri": "file:///m/a.bin"}, claimed]
+    _, outcome = run({"a.bin": b"fine"}, files=files)
+    assert outcome.contents == (f"sha256:{sha(b'fine')}",)
+    both = {"a.bin": b"fine", "b.bin": b"also"}
+    _, outcome = run(both)
+    tree = digest_of_files({name: sha(raw) for name, raw in both.items()})
+    assert outcome.contents == (
+        f"tree:{tree}",
+        f"sha256:{sha(b'fine')}",
+        f"sha256:{sha(b'also')}",
+    )
 
 
 @pytest.mark.parametrize(

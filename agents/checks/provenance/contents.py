@@ -1,0 +1,41 @@
+"""What a scan fetched and read, by the names under which somebody may ask for its assessment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from agents.checks.artifacts.formats.names import is_passive
+from agents.checks.provenance.file_checks import plain_path, sha256_of
+from agents.checks.provenance.planning import listing_uri
+from agents.checks.provenance.subject import PushSubject
+from schemas.components import component_key, digest_of_files
+
+MAX_CONTENTS: Final = 256
+"""Names of one assessment; the whole comes before its files, weights and code before the rest."""
+
+
+def contents_of(
+    listing: str | None, subject: PushSubject, computed: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Return what was fetched and read.
+
+    Args:
+        listing: The pinned location that was listed; None if the event named the files.
+        subject: The push.
+        computed: By path, the SHA-256 that was computed from the bytes.
+    """
+    found: list[str] = []
+    named = {plain_path(file.path): sha256_of(file.digests) for file in subject.push.files}
+    if listing is not None and listing == listing_uri(subject.push):
+        found.append(listing)
+        if subject.pinned is not None and named and named == dict(computed):
+            # the manifest was read by its digest, and what it names is what was read: whoever
+            # fetches by that digest gets the same
+            found.append(component_key("sha256", subject.pinned))
+    paths = subject.digests or computed
+    if len(computed) > 1 and subject.pinned is None and computed.keys() >= set(paths):
+        found.append(component_key("tree", digest_of_files(computed)))
+    files = sorted(computed.items(), key=lambda item: (is_passive(item[0]), item[0]))
+    found += [component_key("sha256", digest) for _, digest in files]
+    return tuple(dict.fromkeys(found))[:MAX_CONTENTS]

@@ -1,0 +1,107 @@
+"""The configuration of the admission webhook: whose namespaces, and what is admitted."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from schemas.cloudevents import ID_LIMIT
+from schemas.errors import TidewatchError
+from schemas.severity import Severity
+from schemas.toml_config import ConfigReader
+from streams.http.listening import Limits, Listen, check_listen
+
+PORT: Final = 9443
+BODY_BYTES: Final = 8 * 1024 * 1024
+"""An object of etcd's largest size, twice, as JSON."""
+
+
+class AdmissionConfigError(TidewatchError):
+    """A configuration that is invalid or contradicts itself."""
+
+
+class OnUnknown(StrEnum):
+    """What becomes of what can't be decided."""
+
+    REFUSE = "refuse"
+    ADMIT = "admit"
+
+
+class Address(Listen, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The address of the webhook, and its certificates."""
+
+    port: int = PORT
+    """The port; 0 takes a free one, which the log names."""
+
+
+class ReviewLimits(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the webhook spends on those who connect to it."""
+
+    body_bytes: int = BODY_BYTES
+    """Largest body of a request."""
+
+
+class AdmissionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The configuration of one admission webhook."""
+
+    tenants: dict[str, str]
+    """By namespace, or a pattern of namespaces as `ml-*`, the tenant whose assessments count; the
+    first that matches. What has no namespace matches an empty one."""
+    unknown: OnUnknown = OnUnknown.REFUSE
+    """What becomes of what names no digest, is not assessed to its end, or could not be checked:
+    `refuse` fails closed, `admit` fails open, with a warning. What is known to be bad is refused
+    either way."""
+    fail_on: Severity = Severity.HIGH
+    """The least severe finding that refuses."""
+    require_signature: bool = False
+    """Refuse what the tenant's keys did not sign, as the scan verified it."""
+    exempt: tuple[str, ...] = ()
+    """Images and models that need no assessment: patterns as `registry.example/system/*`. Known bad
+    ones are refused all the same."""
+    clients: tuple[str, ...] = ()
+    """Names of client certificates that may ask, as `CN=kube-apiserver` or `DNS:…`; with none,
+    everybody who reaches it may."""
+    listen: Address = Address()
+    """Where it listens."""
+    limits: ReviewLimits = ReviewLimits()
+    """What it spends on those who connect."""
+
+    def tenant_of(self, namespace: str) -> str | None:
+        """Return the tenant of a namespace, None if it is nobody's."""
+        if namespace in self.tenants:
+            return self.tenants[namespace]
+        matching = (
+            tenant for pattern, tenant in self.tenants.items() if fnmatchcase(namespace, pattern)
+        )
+        return next(matching, None)
+
+    def is_exempt(self, reference: str) -> bool:
+        """Tell whether an image or model needs no assessment."""
+        return any(fnmatchcase(reference, pattern) for pattern in self.exempt)
+
+
+def _contradiction(config: AdmissionConfig) -> str | None:
+    if not config.tenants:
+        return "tenants: no namespace is anybody's"
+    for pattern, tenant in config.tenants.items():
+        if not tenant.strip() or len(tenant) > ID_LIMIT:
+            return f"tenants.{pattern}: the tenant is empty or too long"
+    if config.clients and config.listen.client_ca is None:
+        return "clients need listen.client_ca"
+    return check_listen(config.listen, config.limits)
+
+
+_READER: Final = ConfigReader(
+    AdmissionConfig,
+    what="the admission webhook",
+    example="deploy/admit.example.toml",
+    error=AdmissionConfigError,
+    problem=_contradiction,
+    path=lambda text: Path(text).expanduser(),
+)
+read_config: Final = _READER.read
+load_config: Final = _READER.load

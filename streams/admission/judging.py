@@ -1,0 +1,132 @@
+"""Decides whether an object is admitted, by what is known of each image and model that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Final, Protocol
+
+import msgspec
+
+from agents.checks.packages.intel_match import ADVERSE, matches
+from agents.domain.knowledge import Knowledge
+from schemas.components import component_key
+from streams.admission.artifacts import Artifact, Named
+from streams.admission.config import AdmissionConfig, OnUnknown
+from streams.admission.register import FINDINGS, Held, Judged
+from streams.cli.output import plain
+
+SHOWN_REFERENCE: Final = 200
+_HUB: Final = "hf://"
+
+
+class Outcome(StrEnum):
+    """What is known of an artifact."""
+
+    FINE = "fine"
+    UNKNOWN = "unknown"
+    BAD = "bad"
+
+
+class Contents(Protocol):
+    """What scans say of contents."""
+
+    def known(self, tenant: str, content: str) -> tuple[Judged, ...]:
+        """Return what the scans of a tenant say of a content."""
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a decision rests on."""
+
+    contents: Contents
+    held: Held
+    knowledge: Knowledge
+    ready: bool
+    """Whether all of it was read from the topics."""
+
+
+class Ruling(msgspec.Struct, frozen=True, kw_only=True):
+    """The decision on an object, with its reasons."""
+
+    admitted: bool
+    outcome: Outcome
+    reasons: tuple[str, ...] = ()
+    """One sentence for each artifact that is not fine."""
+
+
+def rule(named: Named, namespace: str, config: AdmissionConfig, known: Known) -> Ruling:
+    """Return the decision on an object.
+
+    Args:
+        named: What the object names, without what it named before.
+        namespace: Its namespace; empty if it has none.
+        config: What is admitted.
+        known: What is known.
+    """
+    tenant = config.tenant_of(namespace)
+    found: list[tuple[Outcome, str]] = []
+    for artifact in named.artifacts:
+        outcome, why = _judge(artifact, tenant, config, known)
+        if outcome is not Outcome.FINE:
+            reference = plain(artifact.reference, SHOWN_REFERENCE)
+            found.append((outcome, f"{artifact.where} ({reference}): {plain(why, 400)}"))
+    if not named.whole:
+        found.append((Outcome.UNKNOWN, "the object names more than is looked at"))
+    outcomes = {outcome for outcome, _ in found}
+    # what is bad comes first: the message may be cut
+    found.sort(key=lambda one: one[0] is not Outcome.BAD)
+    reasons = tuple(why for _, why in found)
+    if Outcome.BAD in outcomes:
+        return Ruling(admitted=False, outcome=Outcome.BAD, reasons=reasons)
+    if Outcome.UNKNOWN in outcomes:
+        admitted = config.unknown is OnUnknown.ADMIT
+        return Ruling(admitted=admitted, outcome=Outcome.UNKNOWN, reasons=reasons)
+    return Ruling(admitted=True, outcome=Outcome.FINE)
+
+
+def _judge(
+    artifact: Artifact, tenant: str | None, config: AdmissionConfig, known: Known
+) -> tuple[Outcome, str]:
+    content = artifact.content
+    if content is not None and (bad := _intelligence(content, known.knowledge)):
+        return Outcome.BAD, bad
+    if content is not None and tenant is not None and known.held.holds(tenant, content):
+        return Outcome.BAD, "it is contained; see: tidewatch holds list"
+    judged = known.contents.known(tenant, content) if tenant and content else ()
+    for one in judged:
+        if one.code == FINDINGS:
+            return Outcome.BAD, one.why
+    if config.is_exempt(artifact.reference):
+        return Outcome.FINE, ""
+    if tenant is None:
+        return Outcome.UNKNOWN, "its namespace is no tenant's"
+    if content is None:
+        return Outcome.UNKNOWN, "it names no digest or commit, so that it may change: pin it"
+    if not known.ready:
+        return Outcome.UNKNOWN, "the assessments are not read yet: try again"
+    return _assessed(judged, config)
+
+
+def _assessed(judged: Sequence[Judged], config: AdmissionConfig) -> tuple[Outcome, str]:
+    if not judged:
+        return Outcome.UNKNOWN, "it is not assessed: report its push, and wait for the scan"
+    done = [one for one in judged if one.code == 0]
+    if not done:
+        return Outcome.UNKNOWN, judged[-1].why
+    if config.require_signature and not any(one.signed for one in done):
+        return Outcome.BAD, "it has no signature by a key of the tenant's policy"
+    return Outcome.FINE, ""
+
+
+def _intelligence(content: str, knowledge: Knowledge) -> str:
+    """Return what intelligence says against a content, empty if nothing."""
+    if content.startswith(_HUB):
+        name, _, version = content.removeprefix(_HUB).partition("@")
+        fact = knowledge.fact(component_key("model", f"huggingface/{name}"))
+        if fact is None or fact.kind not in ADVERSE or matches(fact, version) is not True:
+            return ""
+    else:
+        fact = knowledge.fact(content)
+        if fact is None or fact.kind not in ADVERSE:
+            return ""
+    return f"intelligence says it is {fact.kind}: {fact.summary or fact.key}"

@@ -1,0 +1,81 @@
+"""`tidewatch admit`: decide for Kubernetes what may run."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from schemas.counting import counted
+from schemas.errors import TidewatchError
+from streams.cli.frame import connected_settings, example, new_app
+from streams.cli.output import Format, FormatOption, plain, print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from streams.admission.config import AdmissionConfig
+
+app = new_app("Decide for Kubernetes what may run.")
+
+
+@app.command(
+    epilog=example(
+        "tidewatch admit --check admit.toml",
+        "tidewatch admit --config admit.toml",
+    )
+)
+def admit(
+    *,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="the webhook's TOML file (deploy/admit.example.toml)"),
+    ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option("--check", help="say whether this file is valid, and what is missing here"),
+    ] = None,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Answer the admission reviews of a Kubernetes cluster, until stopped.
+
+    It admits pods, and whatever else names images and models, if the scans of the namespace's
+    tenant read what they name by digest and found nothing. docs/admission.md explains it.
+    """
+    from streams.admission.config import load_config  # noqa: PLC0415 -- only this command
+
+    if check is not None:
+        _check(load_config(check), form)
+        return
+    if config is None:
+        raise TidewatchError("no file is named", where="--config", remedy="give --config FILE")
+    _run(load_config(config))
+
+
+def _run(config: AdmissionConfig) -> None:
+    from streams.admission.serving import run_admission  # noqa: PLC0415 -- brings Kafka
+    from streams.logs import configure_logs  # noqa: PLC0415 -- the same
+
+    settings = connected_settings()
+    configure_logs(settings, app="admit")
+    asyncio.run(run_admission(settings, config))
+
+
+def _check(config: AdmissionConfig, form: Format) -> None:
+    from streams.http.listening import tls_context  # noqa: PLC0415 -- only this command
+
+    problems: list[str] = []
+    try:
+        if tls_context(config.listen) is None:
+            problems.append("listen.certificate: the API server calls webhooks by https only")
+    except TidewatchError as error:
+        problems.append(error.explain())
+    if form is Format.JSON:
+        print_json({"valid": True, "problems": problems, "tenants": config.tenants})
+    else:
+        print_line(f"valid: {counted(len(config.tenants), 'namespace')}")
+        print_table(["namespace", "tenant"], [list(pair) for pair in config.tenants.items()])
+        for problem in problems:
+            print_line(f"missing  {plain(problem)}")
+    if problems:
+        raise typer.Exit(2)

@@ -1,0 +1,181 @@
+"""What is admitted: what the tenant's scans read by its digest, and found nothing in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from agents.domain.knowledge import MemoryKnowledge
+from schemas.assessments import Assessment, Check
+from schemas.incidents.holds import HoldState, HoldView, ThingView, hold_key
+from schemas.intel import IntelFact, IntelKind
+from schemas.severity import Severity, Status
+from streams.admission import register as register_module
+from streams.admission.artifacts import artifacts_of
+from streams.admission.config import AdmissionConfig, AdmissionConfigError, OnUnknown, read_config
+from streams.admission.judging import Known, Outcome, Ruling, rule
+from streams.admission.register import Held, Register
+from tests.schemas.examples import command
+from tests.streams.test_gates import assessment
+
+DIGEST = "a" * 64
+CONTENT = f"sha256:{DIGEST}"
+IMAGE = f"registry.example/acme/serve@sha256:{DIGEST}"
+HUB = "hf://acme-labs/base@9d1c3f0be0c1c2b0a9f1f8f9b0a7d6c5e4f3a2b1"
+SIGNED = Check(name="signature", status=Status.PASS)
+
+
+def scanned(*statuses: Status, **fields: Any) -> Assessment:
+    """Return the final assessment of a scan that read the image."""
+    return assessment(*statuses, **{"stage": "scan", "contents": (CONTENT,), **fields})
+
+
+class Case:
+    """A webhook without Kafka."""
+
+    def __init__(self, *assessments: Assessment, ready: bool = True, **config: Any) -> None:
+        self.config = AdmissionConfig(**{"tenants": {"ml-*": "acme", "g": "globex"}, **config})
+        register = Register(self.config.tenants.values(), self.config.fail_on)
+        for one in assessments:
+            register.take(one)
+        self.knowledge = MemoryKnowledge()
+        self.held = Held(self.config.tenants.values())
+        self.known = Known(contents=register, held=self.held, knowledge=self.knowledge, ready=ready)
+
+    def rule(self, *references: str, namespace: str = "ml-acme") -> Ruling:
+        """Return the decision on an object with these images, or models of the hub."""
+        found = [
+            {"storageUri": one} if one.startswith("hf:") else {"image": one} for one in references
+        ]
+        return rule(artifacts_of(found), namespace, self.config, self.known)
+
+
+def test_what_a_scan_read_and_found_fine_is_admitted() -> None:
+    ruling = Case(scanned(Status.PASS, Status.WARN)).rule(IMAGE)
+    assert ruling == Ruling(admitted=True, outcome=Outcome.FINE)
+
+
+@pytest.mark.parametrize(
+    ("found", "outcome"),
+    [
+        (scanned(Status.FAIL, severity=Severity.CRITICAL), Outcome.BAD),
+        (scanned(Status.FAIL), Outcome.BAD),
+        (scanned(Status.PASS, Status.INCOMPLETE), Outcome.UNKNOWN),
+        (scanned(Status.PASS, final=False), Outcome.UNKNOWN),
+        (scanned(Status.PASS, contents=()), Outcome.UNKNOWN),
+        (scanned(Status.PASS, tenant="globex"), Outcome.UNKNOWN),
+        (scanned(Status.WARN, severity=Severity.MEDIUM), Outcome.FINE),
+    ],
+)
+@pytest.mark.parametrize("unknown", list(OnUnknown))
+def test_what_is_not_known_fails_closed_or_open_and_what_is_bad_never_runs(
+    found: Assessment, outcome: Outcome, unknown: OnUnknown
+) -> None:
+    ruling = Case(found, unknown=unknown).rule(IMAGE)
+    assert ruling.outcome is outcome
+    open_ = unknown is OnUnknown.ADMIT and outcome is not Outcome.BAD
+    assert ruling.admitted is (outcome is Outcome.FINE or open_)
+    assert bool(ruling.reasons) is (outcome is not Outcome.FINE)
+
+
+def test_what_may_change_or_is_nobodys_is_not_known() -> None:
+    case = Case(scanned(Status.PASS))
+    assert "pin it" in case.rule("registry.example/acme/serve:1").reasons[0]
+    assert "no tenant" in case.rule(IMAGE, namespace="other").reasons[0]
+    assert "not read yet" in Case(scanned(Status.PASS), ready=False).rule(IMAGE).reasons[0]
+
+
+def test_the_last_assessment_of_an_event_counts_and_any_event_can_speak_against() -> None:
+    again = [scanned(Status.FAIL), scanned(Status.PASS)]
+    assert Case(*again).rule(IMAGE).outcome is Outcome.FINE
+    other = scanned(Status.PASS, event_id="evt-2")
+    assert Case(scanned(Status.FAIL), other).rule(IMAGE).outcome is Outcome.BAD
+    # that another event's scan could not be finished says nothing of the bytes
+    assert Case(scanned(Status.INCOMPLETE), other).rule(IMAGE).outcome is Outcome.FINE
+
+
+def test_a_signature_is_required_where_the_file_says_so() -> None:
+    unsigned = Case(scanned(Status.PASS), require_signature=True).rule(IMAGE)
+    assert (unsigned.outcome, unsigned.admitted) == (Outcome.BAD, False)
+    signed = msgspec.structs.replace(scanned(Status.PASS), checks=(SIGNED,))
+    assert Case(signed, require_signature=True).rule(IMAGE).admitted
+
+
+def test_what_intelligence_or_a_hold_names_is_refused_even_if_exempt() -> None:
+    case = Case(scanned(Status.PASS), exempt=("registry.example/*",), unknown=OnUnknown.ADMIT)
+    assert case.rule(IMAGE).admitted
+    case.knowledge.set_fact(
+        CONTENT, IntelFact(key=CONTENT, kind=IntelKind.MALICIOUS, summary="a miner")
+    )
+    assert "a miner" in case.rule(IMAGE).reasons[0]
+    case.knowledge.set_fact(CONTENT, None)
+    assert case.rule(IMAGE).admitted
+
+    spec = command(tenant="acme", digest=DIGEST)
+    thing = ThingView(
+        action=spec.action, target=spec.target, state=HoldState.HELD, generation=0, reasons=(),
+        command=spec,
+    )  # fmt: skip
+    view = HoldView(tenant="acme", component=spec.target, things=(thing,))
+    key = hold_key("acme", spec.target)
+    case.held.set(key, msgspec.json.encode(view))
+    assert "contained" in case.rule(IMAGE).reasons[0]
+    assert case.rule(IMAGE, namespace="g").admitted, "it is contained by another tenant"
+    case.held.set(key, b"{")
+    assert not case.rule(IMAGE).admitted, "a record that can't be read ends nothing"
+    case.held.set(key, None)
+    assert case.rule(IMAGE).admitted
+
+
+def test_a_model_of_the_hub_is_known_by_its_commit() -> None:
+    case = Case(scanned(Status.PASS, contents=(HUB,)))
+    assert case.rule(HUB).admitted
+    assert not case.rule(HUB.replace("base", "other")).admitted
+    name, _, commit = HUB.removeprefix("hf://").partition("@")
+    key = f"model:huggingface/{name}"
+    case.knowledge.set_fact(key, IntelFact(key=key, kind=IntelKind.COMPROMISED, versions=(commit,)))
+    assert case.rule(HUB).outcome is Outcome.BAD
+
+
+def test_an_exempt_image_needs_no_assessment() -> None:
+    case = Case(exempt=("registry.example/system/*",))
+    assert case.rule("registry.example/system/pause:3").admitted
+    assert not case.rule("registry.example/acme/system/pause:3").admitted
+
+
+def test_what_is_bad_is_named_first_and_names_drive_no_terminal() -> None:
+    ruling = Case(scanned(Status.FAIL)).rule("x\x1b[2J:1", IMAGE)
+    assert IMAGE in ruling.reasons[0]
+    assert "\x1b" not in "".join(ruling.reasons)
+
+
+def test_each_tenant_has_its_own_room_and_what_is_bad_outlives_what_is_fine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(register_module, "PER_TENANT", 2)
+    bad = scanned(Status.FAIL)
+    fine = [scanned(Status.PASS, contents=(f"sha256:{n:064}",), event_id=f"e{n}") for n in range(5)]
+    theirs = scanned(Status.PASS, tenant="globex")
+    case = Case(bad, theirs, *fine)
+    assert case.rule(IMAGE).outcome is Outcome.BAD
+    assert case.rule(IMAGE, namespace="g").admitted
+    kept = [case.rule(f"i@sha256:{n:064}").admitted for n in range(5)]
+    assert kept == [False, False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "tenants"),
+        ("[tenants]", "nobody|no namespace"),
+        ('[tenants]\na = " "', "empty"),
+        ('clients = ["CN=x"]\n[tenants]\na = "acme"', "client_ca"),
+        ('unknown = "maybe"\n[tenants]\na = "acme"', "unknown"),
+        ('[tenants]\na = "acme"\n[listen]\nhost = "0.0.0.0"', "not loopback"),
+    ],
+)
+def test_what_is_wrong_in_a_configuration_is_named(text: str, what: str) -> None:
+    with pytest.raises(AdmissionConfigError, match=what):
+        read_config(text)

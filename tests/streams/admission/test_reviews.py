@@ -1,0 +1,203 @@
+"""What AdmissionReviews name is found in each kind of object, and hostile bodies are refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.errors import UnreadableRecordError
+from streams.admission.artifacts import MAX_ARTIFACTS, artifacts_of
+from streams.admission.judging import Outcome, Ruling
+from streams.admission.review import MESSAGE, WARNING, answer, named_anew, read_review
+
+REVIEWS = Path(__file__).parent / "reviews"
+A, B = "a" * 64, "b" * 64
+COMMIT = "9d1c3f0be0c1c2b0a9f1f8f9b0a7d6c5e4f3a2b1"
+
+
+def recorded(name: str) -> bytes:
+    """Return a request as an API server sends it."""
+    return (REVIEWS / f"{name}.json").read_bytes()
+
+
+def found(name: str) -> dict[str, str | None]:
+    """Return what the object of a request names anew: contents by field."""
+    named = named_anew(read_review(recorded(name)))
+    assert named.whole
+    return {one.where: one.content for one in named.artifacts}
+
+
+def test_a_pod_names_its_containers_and_image_volumes() -> None:
+    assert found("pod") == {
+        "spec.containers[0].image": f"sha256:{A}",
+        "spec.initContainers[0].image": f"sha256:{A}",
+        "spec.volumes[0].image.reference": f"sha256:{B}",
+    }
+
+
+def test_a_template_within_templates_is_found() -> None:
+    where = "spec.jobTemplate.spec.template.spec.containers[0].image"
+    assert found("cronjob") == {where: f"sha256:{A}"}
+
+
+def test_an_inference_service_names_its_models_and_images() -> None:
+    assert found("inferenceservice") == {
+        "spec.predictor.model.storageUri": f"hf://acme-labs/sentiment-base@{COMMIT}",
+        "spec.transformer.containers[0].image": f"sha256:{A}",
+        "spec.explainer.model.storage": None,
+    }
+
+
+def test_of_an_update_counts_what_was_not_there_before() -> None:
+    assert found("deployment-scaled") == {}
+    assert found("pod-debugged") == {
+        "metadata.annotations.internal.serving.kserve.io/storage-initializer-sourceuri": (
+            f"sha256:{B}"
+        ),
+        "spec.ephemeralContainers[0].image": None,
+    }
+
+
+def changed(name: str, **fields: Any) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(recorded(name))
+    document["request"].update(fields)
+    return document
+
+
+@pytest.mark.parametrize("operation", ["DELETE", "CONNECT"])
+def test_what_ends_or_connects_names_nothing(operation: str) -> None:
+    document = changed("pod", operation=operation, object=None)
+    assert named_anew(read_review(json.dumps(document).encode())).artifacts == ()
+
+
+def test_what_is_being_deleted_may_lose_its_finalizers() -> None:
+    document = changed("pod-debugged")
+    document["request"]["object"]["metadata"]["deletionTimestamp"] = "2026-11-20T08:15:30Z"
+    assert named_anew(read_review(json.dumps(document).encode())).artifacts == ()
+    # who makes it up for something new gains nothing
+    document["request"].update(operation="CREATE", oldObject=None)
+    assert named_anew(read_review(json.dumps(document).encode())).artifacts
+
+
+@pytest.mark.parametrize(
+    ("value", "reference", "content"),
+    [
+        ({"image": "a:1"}, "a:1", None),
+        ({"image": f"a:1@sha256:{A}"}, f"a:1@sha256:{A}", f"sha256:{A}"),
+        ({"image": f"a@sha256:{A.upper()}"}, f"a@sha256:{A.upper()}", None),
+        ({"image": f"a@sha256:{A}0"}, f"a@sha256:{A}0", None),
+        ({"image": {"repository": "a", "tag": "1"}}, "an image in parts", None),
+        ({"storageUri": "s3://models/a"}, "s3://models/a", None),
+        ({"storageUri": "hf://acme/a:main"}, "hf://acme/a:main", None),
+        ({"modelUri": f"hf://acme/a@{COMMIT}"}, f"hf://acme/a@{COMMIT}", f"hf://acme/a@{COMMIT}"),
+        (
+            {"sourceUri": f"oci+native://r.example/a@sha256:{A}"},
+            f"oci+native://r.example/a@sha256:{A}",
+            f"sha256:{A}",
+        ),
+    ],
+)
+def test_only_what_can_not_change_is_known_by_its_content(
+    value: dict[str, Any], reference: str, content: str | None
+) -> None:
+    (one,) = artifacts_of({"spec": [value]}).artifacts
+    assert (one.reference, one.content) == (reference, content)
+
+
+def test_more_than_is_looked_at_is_said() -> None:
+    many = artifacts_of([{"image": f"i:{n}"} for n in range(MAX_ARTIFACTS + 5)])
+    assert len(many.artifacts) == MAX_ARTIFACTS
+    assert not many.whole
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"[]",
+        b"\xff",
+        b'{"kind": "AdmissionReview"}',
+        json.dumps({**changed("pod"), "apiVersion": "admission.k8s.io/v1beta1"}).encode(),
+        json.dumps(changed("pod", uid="")).encode(),
+        json.dumps(changed("pod", object=[1])).encode(),
+        b'{"request": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+        recorded("pod")[:-20],
+    ],
+)
+def test_what_is_no_review_is_refused(raw: bytes) -> None:
+    with pytest.raises(UnreadableRecordError):
+        read_review(raw)
+
+
+def test_an_operation_with_an_object_needs_one() -> None:
+    with pytest.raises(UnreadableRecordError, match="object"):
+        named_anew(read_review(json.dumps(changed("pod", object=None)).encode()))
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "image",
+                    "reference",
+                    "storageUri",
+                    "storage",
+                    "path",
+                    "metadata",
+                    "annotations",
+                    "containers",
+                    "model",
+                    "uri",
+                    "apiVersion",
+                    "spec",
+                ]
+            )
+            | st.text(max_size=8),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=25,
+)
+
+
+@settings(max_examples=50)
+@given(st.dictionaries(st.text(max_size=8), _JSON, max_size=5), _JSON)
+def test_any_object_is_read_and_answered(fields: dict[str, Any], value: Any) -> None:
+    document = changed("pod", object={**fields, "spec": value})
+    request = read_review(json.dumps(document).encode())
+    named = named_anew(request)
+    reasons = tuple(one.reference for one in named.artifacts)
+    for ruling in (
+        Ruling(admitted=not reasons, outcome=Outcome.UNKNOWN, reasons=reasons),
+        Ruling(admitted=True, outcome=Outcome.UNKNOWN, reasons=reasons),
+    ):
+        response = json.loads(answer(request, ruling))["response"]
+        assert response["uid"] == request.uid
+        assert response["allowed"] is ruling.admitted
+        assert all(len(text) <= WARNING for text in response.get("warnings", ()))
+        assert len(response.get("status", {}).get("message", "")) <= MESSAGE
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_review_or_refused(raw: bytes) -> None:
+    with pytest.raises(UnreadableRecordError):
+        read_review(raw)
+
+
+@given(st.integers(0, 3000), st.binary(max_size=4))
+def test_a_review_with_a_broken_place_is_read_or_refused(place: int, patch: bytes) -> None:
+    raw = recorded("inferenceservice")
+    place %= len(raw)
+    try:
+        named_anew(read_review(raw[:place] + patch + raw[place + len(patch) :]))
+    except UnreadableRecordError as error:
+        assert error.reason  # noqa: PT017 -- either is right; a traceback is not
