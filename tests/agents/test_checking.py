@@ -105,7 +105,7 @@ def sighting(**changes):
     return Sighting(**{**fields, **changes})
 
 
-def test_the_same_sighting_is_told_once_a_day():
+def test_the_same_sighting_is_sent_once_a_day():
     told = SightingDeduplicator()
     assert told.is_news(sighting())
     assert not told.is_news(sighting(event_id="e3", occurred_at=TIME + timedelta(hours=1)))
@@ -118,14 +118,14 @@ def test_an_earlier_sighting_of_the_same_is_news():
     assert told.is_news(sighting(event_id="e1", occurred_at=TIME - timedelta(hours=1)))
 
 
-def test_what_was_forgotten_is_told_again():
+def test_what_was_forgotten_is_sent_again():
     told = SightingDeduplicator(limit=2)
     for name in ("a", "b", "c", "d"):
         assert told.is_news(sighting(component=f"pypi:{name}"))
     assert told.is_news(sighting(component="pypi:a"))
 
 
-def test_what_an_abandoned_batch_told_is_told_when_it_comes_again():
+def test_sightings_of_an_abandoned_batch_are_sent_when_it_comes_again():
     """Also if others sent the same before, and it was sent again since a version came back."""
     told = SightingDeduplicator()
     earlier = sighting(event_id="e0", occurred_at=TIME - timedelta(hours=9))
@@ -140,7 +140,7 @@ def test_what_an_abandoned_batch_told_is_told_when_it_comes_again():
     assert told.is_news(back)
 
 
-def test_what_is_under_way_is_not_told_twice_and_undone_for_its_own_batch_alone():
+def test_what_is_under_way_is_not_sent_twice_and_undone_for_its_own_batch_alone():
     told = SightingDeduplicator()
     first = told.begin()
     assert told.is_news(sighting(component="pypi:a"))
@@ -193,7 +193,7 @@ def refused(one):
     return seen.tenant, seen.source
 
 
-def test_a_refused_record_still_tells_whose_source_it_probably_came_from():
+def test_a_refused_record_still_names_its_probable_source():
     assert refused(record(b"\xff")) == ("acme", "unknown")
     assert refused(record(b'{"tenantid":"a","source":"//x"}')) == ("a", "//x")
     assert refused(record(None, (("ce_tenantid", b"b"), ("ce_source", b"//y")))) == ("b", "//y")

@@ -97,7 +97,7 @@ def test_a_trusted_answer_reaches_its_incident_with_an_id_that_repeats():
     "forged",
     [record(new_signing_key("responder")), record(new_signing_key("other"))],
 )
-def test_a_forged_answer_is_a_dead_letter_and_is_told(forged):
+def test_a_forged_answer_is_a_dead_letter_and_is_reported(forged):
     published, (update,) = run(forged, trusting)
     assert [reason for _, reason in published.refused] == [INVALID_SIGNATURE]
     assert isinstance(update, ForgedResult)
@@ -124,7 +124,7 @@ def test_an_answer_without_an_incident_is_a_dead_letter():
 
 
 @pytest.mark.parametrize("name", sorted(openc2.ANSWER_HEADERS))
-def test_an_answer_that_lacks_a_header_is_told_which_and_where_it_is_documented(name):
+def test_a_refused_answer_names_the_missing_header_and_its_documentation(name):
     whole = record()
     lacking = msgspec.structs.replace(
         whole, headers=tuple(pair for pair in whole.headers if pair[0] != name)

@@ -277,7 +277,7 @@ def test_a_tenant_can_not_tell_who_else_is_there_nor_whether_fewer_than_k_are(ap
         assert words == other[key], key
 
 
-def test_the_count_of_tenants_is_told_from_k_on_and_a_path_through_others_reads_elsewhere(apart):
+def test_the_count_of_tenants_is_given_from_k_on_and_a_path_through_others_reads_elsewhere(apart):
     alerts = {}
     for record in apart.given["a"]:
         if record.topic == tenant_topic_name(ONE, Channel.ALERTS):

@@ -104,7 +104,7 @@ def test_a_broker_under_a_name_that_is_not_in_its_certificate_is_refused(tls, tm
     assert "name the broker in TIDEWATCH_KAFKA as its certificate does" in line
 
 
-def test_a_client_whose_certificate_the_broker_does_not_trust_is_told_so(tls, tmp_path):
+def test_an_untrusted_client_certificate_is_named_as_the_cause(tls, tmp_path):
     certificate, key = tls.stranger.issue("client")
     settings = without(tls.certified(), "kafka_key_password")
     line = refused(
@@ -114,7 +114,7 @@ def test_a_client_whose_certificate_the_broker_does_not_trust_is_told_so(tls, tm
     assert "TIDEWATCH_KAFKA_CERT" in line
 
 
-def test_a_client_without_the_certificate_that_is_asked_for_is_told_so(tls, tmp_path):
+def test_a_missing_client_certificate_is_named_as_the_cause(tls, tmp_path):
     settings = without(tls.certified(), "kafka_cert", "kafka_key", "kafka_key_password")
     assert "TIDEWATCH_KAFKA_CERT" in refused(("topics", "list"), settings, tmp_path)
 
@@ -126,11 +126,11 @@ def test_a_client_without_the_certificate_that_is_asked_for_is_told_so(tls, tmp_
         ({"kafka_sasl_mechanism": "SCRAM-SHA-256"}, "TIDEWATCH_KAFKA_SASL_MECHANISM"),
     ],
 )
-def test_a_user_the_broker_does_not_know_is_told_what_to_check(tls, tmp_path, change, named):
+def test_for_an_unknown_user_the_settings_to_check_are_named(tls, tmp_path, change, named):
     assert named in refused(("topics", "list"), {**tls.known(), **change}, tmp_path)
 
 
-def test_the_wrong_port_for_tls_or_none_is_told(tls, tmp_path):
+def test_the_wrong_port_for_tls_or_none_is_reported(tls, tmp_path):
     assert "does not speak TLS" in refused(("topics", "list"), {"kafka": tls.mutual}, tmp_path)
     settings = {"kafka": tls.broker.bootstrap, "kafka_tls": True}
     line = refused(("topics", "list"), settings, tmp_path)

@@ -252,7 +252,7 @@ def test_uv_reaches_what_pip_reaches() -> None:
     assert installer.uv_flags({}) == []
 
 
-def test_uv_is_told_how_to_reach_files_and_never_which() -> None:
+def test_uv_is_given_how_to_reach_files_and_never_which() -> None:
     said = {
         "UV_DEFAULT_INDEX": "https://mine.example/simple",
         "UV_CACHE_DIR": "/cache",

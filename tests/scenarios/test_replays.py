@@ -119,7 +119,7 @@ def test_the_demonstration_alerts_each_of_its_attacks_and_nothing_else(tmp_path)
     assert poisoned
 
 
-def test_a_replay_told_twice_gives_the_same_alerts(tmp_path):
+def test_a_replay_sent_twice_gives_the_same_alerts(tmp_path):
     first, second = (Replay(load("leaked_config"), tmp_path) for _ in range(2))
     assert sorted(first.flow.alerts) == sorted(second.flow.alerts)
     assert {view.id for view in first.alerts("freight")} == {

@@ -109,7 +109,7 @@ def test_the_leaked_configuration_is_seen_in_the_runs_themselves(tmp_path):
     assert {"behaviour_regression", "remote_code"} <= kinds
 
 
-def test_the_story_tells_ordinary_work_and_its_attacks(tmp_path):
+def test_the_story_has_ordinary_work_and_its_attacks(tmp_path):
     events = list(story(tmp_path))
     assert 200 <= len(events) <= 2_000
     assert [event.id for event in events] == [event.id for event in story(tmp_path)]

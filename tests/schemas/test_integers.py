@@ -29,6 +29,6 @@ def test_whatever_comes_can_be_written_and_what_could_be_is_left_alone(values):
 
 
 @pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**400])
-def test_an_integer_that_is_too_great_is_told_by_its_size(number):
+def test_an_integer_that_is_too_great_is_described_by_its_size(number):
     carried = within_64_bits({"a": [{"b": number}], "c": 2**64 - 1})
     assert carried == {"a": [{"b": f"an integer of {number.bit_length()} bits"}], "c": 2**64 - 1}

@@ -38,7 +38,7 @@ NODE = "Unable connect to node with id %s: %s"
 REFUSED = ConnectionRefusedError(111, "refused")
 
 
-def test_a_broker_is_told_of_once_in_a_while_and_the_rest_is_counted(clock):
+def test_a_broker_is_logged_once_in_a_while_and_the_rest_is_counted(clock):
     once = Repeats(60)
     assert once.filter(line(NODE, 2, REFUSED))
     for _ in range(500):
@@ -56,7 +56,7 @@ def test_a_broker_is_told_of_once_in_a_while_and_the_rest_is_counted(clock):
 
 
 @pytest.mark.usefixtures("clock")
-def test_other_brokers_and_other_errors_are_told_as_well():
+def test_other_brokers_and_other_errors_are_logged_as_well():
     once = Repeats(60)
     address = 'Unable connect to "%s:%s": %s'
     for record in (

@@ -48,7 +48,7 @@ def test_a_tenants_key_cannot_take_the_operators_name(tmp_path):
     assert responder_ring(tmp_path, "acme")[operator.kid] == operator.public_pem()
 
 
-def test_a_folder_that_cannot_be_written_is_told_with_its_name(tmp_path):
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(KeyFileError, match="file"):

@@ -90,12 +90,12 @@ def test_an_install_reports_it_for_each_package():
     assert {one.passed for one in packages} == {("known_compromised",)}
 
 
-def test_without_required_checks_nothing_is_told():
+def test_without_required_checks_nothing_is_reported():
     seen = told(registry_push_agent(knowing({})), push_event(files=FILES))
     assert {(one.passed, one.not_passed) for one in seen} == {((), ())}
 
 
-def test_only_so_many_required_checks_are_told_of():
+def test_the_number_of_reported_required_checks_is_bounded():
     names = tuple(f"check-{number:02}" for number in range(REQUIRED + 4))
     outcome = Outcome(
         checks=tuple(Check(name=name, status=Status.PASS) for name in names),

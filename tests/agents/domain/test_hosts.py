@@ -67,7 +67,7 @@ def test_a_url_is_read_as_the_most_lenient_fetcher_would(url, host, oddities):
         ("", None),
     ],
 )
-def test_imitations_are_told_from_relatives(host, imitated):
+def test_imitations_are_distinguished_from_relatives(host, imitated):
     assert imitates(host, TRUSTED) == imitated
 
 
@@ -118,7 +118,7 @@ def test_evidence_shows_no_credentials():
         ("/data/x.csv", False),
     ],
 )
-def test_what_lies_at_home_is_told_from_what_only_claims_to(url, local):
+def test_what_lies_at_home_is_distinguished_from_what_only_claims_to(url, local):
     assert read_address(url).local is local
 
 

@@ -51,7 +51,7 @@ def pages(
     return asked
 
 
-def test_pages_are_followed_to_the_end_and_the_last_time_is_told(server: Server) -> None:
+def test_pages_are_followed_to_the_end_and_the_last_time_is_reported(server: Server) -> None:
     asked = pages(
         server,
         ({"more": True, "next": "n1", "objects": [indicator(1)]}, {taxii._LAST: "t1"}),

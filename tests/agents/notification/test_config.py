@@ -73,7 +73,7 @@ def test_the_example_is_valid_and_sends_everything():
     assert unread_files(config)  # the secrets are on another machine
 
 
-def test_what_nobody_is_told_is_said():
+def test_alerts_without_a_receiver_are_named():
     assert len(unrouted(read_config(CONFIG))) == 3
 
 

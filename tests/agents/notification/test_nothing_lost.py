@@ -55,7 +55,7 @@ ANSWERS = {
 
 @settings(max_examples=250)
 @given(st.sampled_from(CONFIGS), steps)
-def test_the_last_word_is_told_and_nothing_is_told_twice(chosen, done):
+def test_the_last_state_is_sent_and_nothing_is_sent_twice(chosen, done):
     desk = Desk(chosen)
     read: list[tuple[Notice, int]] = []
     crashes = 0

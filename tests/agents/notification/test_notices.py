@@ -41,7 +41,7 @@ def test_the_documents_that_tidewatch_writes_are_read(channel):
         assert (notice.tenant, notice.subject) == (None, "source-silent://ci/runner-7")
 
 
-def test_what_is_not_told_does_not_make_it_news():
+def test_what_is_not_sent_does_not_make_it_news():
     one, two, three = (
         read_notice(Channel.ALERTS, record(alert_document(**more), "acme"), 1_000_000)
         for more in ({}, {"score": 99}, {"assignee": "ann"})

@@ -48,7 +48,7 @@ def desk():
     return Desk(config())
 
 
-def test_an_incident_is_told_once_its_first_updates_are_gathered(desk):
+def test_an_incident_is_sent_once_its_first_updates_are_gathered(desk):
     desk.take(alert(severity="medium"))
     desk.now_ms += 10 * SECOND
     desk.take(alert(at_ms=NOW + 1, severity="high"))
@@ -82,7 +82,7 @@ def test_a_rise_in_severity_does_not_wait_for_the_interval(desk):
     assert desk.events() == ["opened", "updated"]
 
 
-def test_what_is_again_as_it_was_told_is_no_news(desk):
+def test_a_return_to_the_state_that_was_sent_is_no_news(desk):
     desk.take(alert())
     desk.pass_time(MINUTE)
     desk.take(alert(at_ms=NOW + 1, status="acknowledged"))
@@ -92,14 +92,14 @@ def test_what_is_again_as_it_was_told_is_no_news(desk):
     assert desk.events() == ["opened"]
 
 
-def test_closing_and_opening_again_are_told(desk):
+def test_closing_and_reopening_are_sent(desk):
     for number, status in enumerate(("new", "closed", "new")):
         desk.take(alert(at_ms=NOW + number, status=status))
         desk.pass_time(10 * MINUTE)
     assert desk.events() == ["opened", "closed", "reopened"]
 
 
-def test_below_the_severity_of_the_route_nobody_is_told_until_it_rises(desk):
+def test_below_the_severity_of_the_route_nothing_is_sent_until_it_rises(desk):
     desk.take(alert(severity="low"))
     desk.pass_time(MINUTE)
     desk.take(alert(at_ms=NOW + 1, severity="high"))
@@ -109,7 +109,7 @@ def test_below_the_severity_of_the_route_nobody_is_told_until_it_rises(desk):
     assert desk.events() == ["opened", "closed"]
 
 
-def test_a_tenant_without_a_route_is_told_to_nobody(desk):
+def test_a_tenant_without_a_route_is_sent_to_nobody(desk):
     desk.take(alert(tenant="globex"), operator_alert())
     desk.pass_time(HOUR, step=MINUTE)
     assert desk.got == []
@@ -216,7 +216,7 @@ def test_escalation_keeps_quiet_hours():
     assert desk.events("phone") == ["escalated"]
 
 
-def test_what_ended_long_before_anybody_could_be_told_is_not_told():
+def test_an_incident_that_ended_before_the_first_notice_is_not_sent():
     desk = Desk(config(), now_ms=NOW + STALE_MS + MINUTE)
     desk.take(alert(incident="inc-1", status="new"), alert(incident="inc-2", status="closed"))
     desk.pass_time(MINUTE)
@@ -325,7 +325,7 @@ def test_no_tenant_keeps_back_another_at_a_slow_destination():
     assert {delivery.message.tenant for delivery in desk.got} == {"noisy", "quiet"}
 
 
-def test_more_incidents_of_a_tenant_than_are_told_one_by_one_share_a_message(desk):
+def test_more_incidents_of_a_tenant_than_are_sent_one_by_one_share_a_message(desk):
     desk.take(*(alert(incident=f"inc-{number}") for number in range(THREADS + 40)))
     desk.take(*(alert(incident=f"inc-{number}", at_ms=NOW - 1) for number in range(THREADS + 40)))
     desk.pass_time(MINUTE, step=MINUTE)

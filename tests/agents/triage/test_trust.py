@@ -683,7 +683,7 @@ def test_invented_tenants_count_for_nothing_where_organisations_are_registered(r
 # -- private names ---------------------------------------------------------------------------------
 
 
-def test_the_ledger_refuses_what_speaks_of_anothers_private_names_and_tells_the_operator():
+def test_the_ledger_refuses_anothers_private_names_and_reports_it():
     secret = "model:@globex/models.globex.example/fraud"
     quiet = flow_of("globex")
     probed = flow_of("globex", "mallory")
@@ -755,7 +755,7 @@ def modes(flow, tenants):
 
 @pytest.mark.parametrize("batch", [1, 2, 64])
 @pytest.mark.parametrize("systems", [(), ("gpu",)])
-def test_the_first_that_is_told_of_what_very_many_hold_is_not_contained_either(batch, systems):
+def test_the_first_holder_of_what_very_many_hold_is_not_contained_either(batch, systems):
     tenants = [f"t{number}" for number in range(POPULAR_HOLDERS + 1)]
     flow = flow_of(*tenants, batch=batch)
     flow.saw(*(one for tenant in tenants for one in held(MODEL, tenant, "gpu", digest=BAD)))
@@ -871,7 +871,7 @@ def test_what_was_issued_before_very_many_held_it_stays_however_records_are_cut(
     }
 
 
-def test_the_order_of_arrival_does_not_decide_what_each_is_told():
+def test_the_order_of_arrival_does_not_decide_what_each_is_sent():
     parts = [
         *part("a", TREE, BAD, "weights.bin"),
         finding("malicious_payload", "a", "model:hub/a", version="1"),

@@ -108,7 +108,7 @@ def test_the_first_year_is_no_time():
     assert "?" not in npm.files[0].uri
 
 
-def test_aws_own_sample_with_a_key_that_stands_twice_is_read():
+def test_awss_own_sample_with_a_duplicate_key_is_read():
     name = "sagemaker.model_package_state_change.json"
     once = b'"source": "aws.sagemaker"'
     raw = payload_of(name).replace(once, once + b', "source": ["aws.sagemaker"]')
@@ -240,7 +240,7 @@ def registry_notification(**fields):
     ],
     ids=["by itself", "in a list", "Event Grid", "as a CloudEvent"],
 )
-def test_a_registry_of_azure_tells_what_others_tell(payload):
+def test_a_registry_of_azure_gives_what_others_give(payload):
     (event,) = adapt("oci", json.dumps(payload).encode(), tenant="t")
     assert (event.data.repository, event.data.tag) == ("ml/serve", "v1")
     assert event.data.revision == f"sha256:{'e' * 64}"

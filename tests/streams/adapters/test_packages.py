@@ -121,7 +121,7 @@ def test_cyclonedx_of_cyclonedx_py_has_the_digests_that_its_source_gives():
     assert {len(digests) for digests in event.data.lock.values()} == {2}
 
 
-def test_pip_inspect_tells_direct_references():
+def test_direct_references_of_pip_inspect_are_read():
     document = {
         "version": "1",
         "pip_version": "26.3",

@@ -327,7 +327,7 @@ def test_a_package_url_names_the_package():
         ("", None),
     ],
 )
-def test_packages_are_told_by_their_files_and_folders(path, ecosystem):
+def test_packages_are_recognised_by_their_files_and_folders(path, ecosystem):
     assert ecosystem_of(path) == ecosystem
 
 

@@ -101,7 +101,7 @@ def test_who_has_the_password_writes_and_reads(settings: Settings) -> None:
     assert asyncio.run(both()) == b"word"
 
 
-def test_a_client_that_names_no_user_is_told_which_setting_names_one(settings: Settings) -> None:
+def test_for_a_client_without_a_user_the_setting_is_named(settings: Settings) -> None:
     anonymous = load_settings(state_dir=settings.state_dir, kafka=settings.kafka)
     error = asyncio.run(unreachable(anonymous, OSError("closed")))
     assert "names no user" in str(error)

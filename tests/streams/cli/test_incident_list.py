@@ -108,7 +108,7 @@ def test_what_is_no_time_is_refused_with_what_is(text: str) -> None:
         since_when(text, NOW)
 
 
-def test_ids_are_as_long_as_they_must_be_to_be_told_apart() -> None:
+def test_ids_are_as_long_as_they_must_be_to_be_distinguished() -> None:
     one, other, third = "inc-0123456789abcdef", "inc-0123456789abXdef", "inc-ffffffffffffffff"
     assert short_ids([third, one, other]) == {
         one: "inc-0123456789abc",

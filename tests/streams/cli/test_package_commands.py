@@ -163,7 +163,7 @@ def test_an_unsigned_feed_is_not_imported_unless_said_so(tmp_path):
     assert "--allow-unsigned" in str(result.exception)
 
 
-def test_the_kind_of_a_feed_is_told_by_its_content():
+def test_the_kind_of_a_feed_is_recognised_by_its_content():
     bundle = {
         "type": "bundle",
         "objects": [

@@ -92,7 +92,7 @@ def test_a_lock_of_other_algorithms_only_can_not_contradict():
     assert MISMATCH not in rules(STRANGE, lock=lock)
 
 
-def test_one_file_name_with_two_digests_in_an_install_is_told():
+def test_one_file_name_with_two_digests_in_an_install_is_reported():
     both = json.loads(report(WHEEL))
     both["install"] += json.loads(report(SDIST))["install"]
     (event,) = adapt("pip-report", json.dumps(both).encode(), **NOW, lock=UV)

@@ -179,7 +179,7 @@ def write_suppressions(file, /, **fields):
 
 
 @pytest.mark.parametrize("by", ["path", "digest"])
-def test_suppressed_findings_do_not_count_and_are_told(folder, capsys, tmp_path, by):
+def test_suppressed_findings_do_not_count_and_are_reported(folder, capsys, tmp_path, by):
     _, found = scanned(capsys, folder / "sub", "--digest")
     fields = {"path": "*/evil.pkl"} if by == "path" else {"digest": found["files"][0]["sha256"]}
     file = write_suppressions(tmp_path / "s.toml", **fields)

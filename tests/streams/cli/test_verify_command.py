@@ -84,7 +84,7 @@ def test_unsigned_distribution_fails(tmp_path, capsys):
     "arguments",
     [["absent"], [".", "--identity", "a@b.example"], [".", "--expected-hashes", "absent"]],
 )
-def test_mistakes_are_told_in_one_line(capsys, arguments):
+def test_mistakes_are_reported_in_one_line(capsys, arguments):
     code, _, err = run(capsys, *arguments)
     assert code == 2
     assert err.count("\n") == 1

@@ -101,7 +101,7 @@ def test_a_worker_starts_while_a_broker_is_down(cluster: Cluster, on_three: Benc
 
 @pytest.mark.fault
 @pytest.mark.parametrize("cluster", [SOON_SECONDS], indirect=True)
-def test_brokers_that_come_and_go_are_told_of_now_and_then(
+def test_brokers_that_come_and_go_are_logged_once_a_minute(
     cluster: Cluster, on_three: Bench
 ) -> None:
     on_three.make_topics()
@@ -122,7 +122,7 @@ def test_brokers_that_come_and_go_are_told_of_now_and_then(
 
 
 @pytest.mark.fault
-def test_a_worker_waits_for_its_broker_and_stops_when_told(tmp_path: Path) -> None:
+def test_a_worker_waits_for_its_broker_and_stops_when_asked(tmp_path: Path) -> None:
     broker = EmbeddedBroker(tmp_path / "kafka")
     address = broker.start()
     broker.kill()

@@ -141,7 +141,7 @@ def test_several_apps_are_supervised_restarted_and_die_with_their_parent(bench: 
     wait_for(lambda: not any(_alive(child) for child in children), "no orphan was left")
 
 
-def test_a_supervisor_told_to_stop_stops_all(bench: Bench) -> None:
+def test_a_supervisor_asked_to_stop_stops_all(bench: Bench) -> None:
     worker = bench.start("copy,collect")
     wait_for(lambda: worker.reading() == {"copy", "collect"}, "both children read")
     children = _children(worker.process.pid)

@@ -66,7 +66,7 @@ def read_hundred(bench: Bench, app: str = "copy") -> Worker:
 
 
 @pytest.mark.parametrize("app", ["copy", "collect"])
-def test_what_retention_took_from_a_worker_that_was_away_is_told_with_its_count(
+def test_what_retention_took_from_a_worker_that_was_away_is_reported_with_its_count(
     bench: Bench, app: str
 ) -> None:
     worker = read_hundred(bench, app)
@@ -88,7 +88,7 @@ def test_what_retention_took_from_a_worker_that_was_away_is_told_with_its_count(
     wait_for(lambda: bench.committed(app) == 150, "reading goes on behind the gap")
 
 
-def test_the_operator_is_told_even_if_nothing_is_left_to_read(bench: Bench) -> None:
+def test_the_loss_is_reported_even_if_nothing_is_left_to_read(bench: Bench) -> None:
     worker = read_hundred(bench)
     worker.terminate()
     assert worker.exit_code() == 0
@@ -104,7 +104,7 @@ def test_the_operator_is_told_even_if_nothing_is_left_to_read(bench: Bench) -> N
     assert told(bench) == first
 
 
-def test_what_is_deleted_under_a_worker_that_stands_still_is_told(bench: Bench) -> None:
+def test_what_is_deleted_under_a_worker_that_stands_still_is_reported(bench: Bench) -> None:
     worker = read_hundred(bench)
     processes = [psutil.Process(worker.process.pid), *psutil.Process(worker.process.pid).children()]
     for process in processes:
@@ -126,7 +126,7 @@ def test_what_is_deleted_under_a_worker_that_stands_still_is_told(bench: Bench) 
     }
 
 
-def test_a_new_group_is_told_that_the_beginning_is_gone(bench: Bench) -> None:
+def test_a_new_group_reports_that_the_beginning_is_gone(bench: Bench) -> None:
     bench.make_topics()
     bench.send(*events(0, 50))
     bench.do(_delete_before(bench, 20))
@@ -149,7 +149,7 @@ def test_a_topic_that_was_made_anew_is_read_from_its_beginning(bench: Bench) -> 
     bench.wait_outputs(set(range(1000, 1010)))
 
 
-def test_a_worker_that_reads_all_there_is_tells_of_no_gap(bench: Bench) -> None:
+def test_a_worker_that_reads_all_there_is_reports_no_gap(bench: Bench) -> None:
     worker = read_hundred(bench)
     assert not worker.logged("records-gone")
     assert 'tidewatch_gaps_total{app="copy"} 0.0' in worker.get("/metrics")[1]

@@ -105,7 +105,7 @@ def test_the_ratio_counts_a_window_and_the_run_counts_neighbours() -> None:
     assert run.count([1]) == "3 unreadable records in a row"
 
 
-def test_a_limit_is_told_once_until_a_window_went_well() -> None:
+def test_a_limit_is_reported_once_until_a_window_went_well() -> None:
     limit = DeadLetterLimit(ratio=0.5, window=10, consecutive=5)
     assert limit.count([1] * 5) is not None
     assert limit.count([1] * 5) is None

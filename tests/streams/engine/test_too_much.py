@@ -216,7 +216,7 @@ def test_the_records_of_a_run_are_read_from_their_topic_when_it_is_replayed(benc
 
 
 @pytest.mark.fault
-def test_a_run_that_is_not_told_yet_is_read_again_after_a_kill(bench: Bench) -> None:
+def test_a_run_that_is_not_reported_yet_is_read_again_after_a_kill(bench: Bench) -> None:
     bench.make_topics()
     topic = bench.topic(Channel.OBSERVATIONS)
     _send_batch(bench, topic, [orjson.dumps({"id": 0}), *[b"x"] * 700])
@@ -285,7 +285,7 @@ def test_what_an_abandoned_chunk_noted_is_undone_when_it_comes_back(bench: Bench
     bench.wait_outputs(set(range(10)))
 
 
-def test_a_record_that_an_agent_refuses_is_told_of_in_its_sources_name(bench: Bench) -> None:
+def test_a_record_that_an_agent_refuses_is_reported_for_its_source(bench: Bench) -> None:
     bench.make_topics()
     names = {"tenantid": "acme", "source": "//ci"}
     bench.send(("k", {"id": 1, **names}, 0), ("k", {"id": 2, "refuse": True, **names}, 0))

@@ -247,7 +247,7 @@ def test_errors_are_problem_documents_without_what_is_ours() -> None:
     ]
 
 
-def test_the_access_log_tells_what_happened_and_no_secret() -> None:
+def test_the_access_log_names_the_request_and_no_secret() -> None:
     request = (
         b"GET /peer?token=%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
         b"X-Webhook-Secret: %s\r\nCookie: %s\r\nConnection: close\r\n\r\n"

@@ -56,7 +56,7 @@ def incident(**changes):
     return msgspec.convert(msgspec.to_builtins(document), IncidentDocument)
 
 
-def test_the_report_tells_findings_scope_commands_tasks_and_controls():
+def test_the_report_has_findings_scope_commands_tasks_and_controls():
     text = markdown(incident())
     for part in ("posix.system", "inference-eu-1", "quarantine", "replace", "AML.M0014", "PW.4.4"):
         assert part in text
@@ -126,7 +126,7 @@ def test_proposed_changes_follow_from_what_happened():
     assert policy_changes(incident(findings=(hostile,), status="false-positive")) == []
 
 
-def test_nobody_is_told_to_block_the_publisher_of_what_merely_lacked_a_pin():
+def test_no_advice_blocks_the_publisher_of_what_merely_lacked_a_pin():
     mild = msgspec.structs.replace(
         examples.finding(),
         ioc_type="unpinned_dependency",
@@ -142,7 +142,7 @@ def test_nobody_is_told_to_block_the_publisher_of_what_merely_lacked_a_pin():
 @pytest.mark.parametrize(
     ("exposure", "word"), [("serving", "failed"), ("delivered", "got round"), (None, "held")]
 )
-def test_how_far_a_control_let_it_come_is_told(exposure, word):
+def test_the_report_says_how_far_each_control_let_it_come(exposure, word):
     systems = tuple(
         msgspec.structs.replace(system, exposure=exposure)
         for system in incident().systems

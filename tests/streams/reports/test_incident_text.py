@@ -107,5 +107,5 @@ def test_urls_and_the_hosts_of_the_incident_cannot_be_clicked():
     [(None, "not yet"), (0.4, "0 s"), (61, "1 min 1 s"), (7260, "2 h 1 min"),
      (86_400, "1 day 0 h"), (1_167_966, "13 days 12 h")],
 )  # fmt: skip
-def test_how_long_something_took_is_told_in_two_units(seconds, text):
+def test_durations_are_written_in_two_units(seconds, text):
     assert duration(seconds) == text

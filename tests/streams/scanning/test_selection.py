@@ -107,7 +107,7 @@ def test_names_that_are_no_text_do_not_end_the_scan(tmp_path, capsys):
     assert main(["scan", os.fsdecode(folder + b"/m\xff.pkl"), os.fsdecode(b"absent\xff")]) == 2
 
 
-def test_an_unexpected_error_is_told_without_a_traceback(tmp_path, capsys, monkeypatch):
+def test_an_unexpected_error_is_reported_without_a_traceback(tmp_path, capsys, monkeypatch):
     def broken(*_args, **_options):
         raise ZeroDivisionError("what nobody thought of")
 
@@ -236,6 +236,6 @@ def test_a_link_does_not_lead_out_of_the_scanned_folder(tmp_path, capsys):
     assert "TW-PKG-TYPOSQUAT" not in {found["rule_id"] for found in entry["findings"]}
 
 
-def test_a_digest_is_told_of_a_manifest_when_asked_for(tmp_path, capsys):
+def test_a_manifests_digest_is_reported_on_request(tmp_path, capsys):
     (tmp_path / "requirements.txt").write_text("numpy==2.0.0\n")
     assert len(scanned(capsys, tmp_path, "--digest")[1]["files"][0]["sha256"]) == 64

@@ -140,7 +140,7 @@ def test_a_reader_sees_what_its_marking_allows_and_nothing_else(server: HttpServ
     ],
 )
 @pytest.mark.parametrize("path", ["/taxii2/", "/shared/", amber("objects/"), "/nowhere"])
-def test_who_is_not_known_is_told_nothing(server: HttpServer, given: str | None, path: str) -> None:
+def test_an_unknown_reader_gets_nothing(server: HttpServer, given: str | None, path: str) -> None:
     headers = {"Authorization": given} if given is not None else {}
     answer = get(server, path, None, **headers)
     assert answer.status_code == 401
@@ -191,7 +191,7 @@ def test_filters_keep_what_they_name(server: HttpServer) -> None:
     assert one.get_objects(type="malware") == {}
 
 
-def test_the_versions_of_an_object_can_be_told_apart(server: HttpServer) -> None:
+def test_the_versions_of_an_object_can_be_distinguished(server: HttpServer) -> None:
     one = collection(server)
     first, last = map(format_time, (examples.TIME, examples.TIME + DAY))
     uid = json.loads(indicator_bundle([shared(0)], tlp=Tlp.AMBER))["objects"][2]["id"]

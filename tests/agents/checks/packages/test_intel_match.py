@@ -83,7 +83,7 @@ def test_trailing_zeros_do_not_matter(release):
 
 
 @pytest.mark.parametrize("version", ["99.0.0", "9999.1", "100.5", "999999.0"])
-def test_versions_made_to_win_are_told(version):
+def test_versions_made_to_win_are_reported(version):
     assert crowds_out(version)
 
 

@@ -16,7 +16,7 @@ from tests.agents.checks.packages.name_cases import measure
 from tests.samples import sample
 
 
-def test_imitations_are_told_from_harmless_names():
+def test_imitations_are_distinguished_from_harmless_names():
     figures = measure()
     assert figures["precision"] >= 0.97
     assert figures["recall of typosquats"] >= 0.90
@@ -53,7 +53,7 @@ def test_what_every_ml_install_brings_is_no_imitation(name):
         ("django-core", "django"),
     ],
 )
-def test_slips_of_every_kind_are_told_with_what_was_meant(name, target):
+def test_typosquats_of_every_kind_are_reported_with_the_name_they_imitate(name, target):
     verdict = judge_name(name)
     assert verdict is not None
     assert verdict.target == target

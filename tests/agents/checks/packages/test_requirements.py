@@ -163,7 +163,7 @@ def test_the_lines_of_an_event_may_be_raw():
     assert lines[1].hashes == (f"sha256:{H}",)
 
 
-def test_a_weak_hash_is_refused_and_still_told():
+def test_a_weak_hash_is_refused_and_still_reported():
     line = read_line("numpy==1.0 --hash=md5:0123456789abcdef0123456789abcdef")
     assert line.error
     assert (line.name, line.hashes) == ("numpy", ("md5:0123456789abcdef0123456789abcdef",))

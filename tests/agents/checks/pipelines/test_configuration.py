@@ -79,7 +79,7 @@ AWS = "AKIA" + "Z7QK4XW2M9RT6BVN"
         ("image", "registry.example/train@sha256:" + "ab12" * 16, False),
     ],
 )
-def test_a_secret_is_told_from_references_placeholders_and_digests(name, value, found):
+def test_a_secret_is_distinguished_from_references_placeholders_and_digests(name, value, found):
     secret = find_secret(name, value)
     assert (secret is not None) is found
     if secret is not None:

@@ -196,7 +196,7 @@ HUGGING = "hf_" + "aBcDeFgHiJkLmNoPqRsTuVwXyZ01234567"
         ({"config": {"run_id": "3f5e1c0a-9a51-4f6e-8f0e-2f2a7c1d9b10"}}, None),
     ],
 )  # fmt: skip
-def test_what_is_ordinary_is_told_from_what_resembles_it(data, rule):
+def test_what_is_ordinary_is_distinguished_from_what_resembles_it(data, rule):
     found = loud(run(data))
     assert found == (set() if rule is None else {f"TW-PIPE-{rule}"})
 

@@ -135,7 +135,7 @@ def test_a_push_reports_model_publisher_and_each_digest_for_each_system():
     assert len({s.id for s in seen}) == len(seen)
 
 
-def test_model_digest_is_untold_while_one_file_has_none():
+def test_a_model_has_no_digest_while_one_file_has_none():
     event = push_event(files=[{"path": "a", "digests": {"sha256": A}}, {"path": "b"}])
     model = next(
         s for s in check_pushed(event, knowing()).sightings if s.component.startswith("model:")

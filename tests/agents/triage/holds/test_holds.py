@@ -248,7 +248,7 @@ def test_there_is_one_containing_command_for_each_generation(steps):
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(STEPS, max_size=25))
-def test_a_version_that_is_gone_back_to_is_under_no_suspicion(steps):
+def test_a_rollback_target_is_under_no_suspicion(steps):
     play = Play()
     for step in steps:
         perform(play, step)

@@ -109,7 +109,7 @@ def test_silence_is_answered_by_repetition_then_escalation():
     assert [one.kind for one in flow.operator.values()].count("escalation") == 1
 
 
-def test_a_failure_is_told_and_repeated_and_a_success_ends_it():
+def test_a_failure_is_reported_and_repeated_and_a_success_ends_it():
     flow = hostile("a", [Policy(tenant="a", automatic=("block",))])
     (block,) = flow.commands.values()
     flow.answer(block, 500, "no route")
@@ -143,7 +143,7 @@ def test_contained_when_all_that_takes_it_out_of_use_succeeded():
     assert view.processing.seconds_to_contain > 0
 
 
-def test_a_forged_result_changes_nothing_and_is_told():
+def test_a_forged_result_changes_nothing_and_is_reported():
     flow = hostile("a")
     before = significance(flow.alerts[CASE, "a"])
     forged = ForgedResult(incident=CASE, id="res-x", tenant="a", at=at(99))

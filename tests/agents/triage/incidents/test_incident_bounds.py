@@ -90,7 +90,7 @@ def test_answers_reach_commands_of_every_page():
     assert len(flow.issued) == before
 
 
-def test_more_commands_than_are_issued_is_told(monkeypatch):
+def test_more_commands_than_are_issued_is_reported(monkeypatch):
     monkeypatch.setattr("agents.triage.incidents.commands.COMMANDS", 20)
     flow = spread(40)
     assert len(flow.commands) == 20
@@ -101,7 +101,7 @@ def test_more_commands_than_are_issued_is_told(monkeypatch):
     assert COMMANDS > 20
 
 
-def test_places_of_evidence_that_a_command_can_not_name_are_told():
+def test_places_of_evidence_that_a_command_can_not_name_are_reported():
     flow = Flow()
     paths = (*tuple(f"/var/log/{number}" for number in range(PATHS)), "/" + "x" * 9000)
     flow.policy(Policy(tenant="a", automatic=EVERYTHING, evidence={"gpu": paths}))

@@ -65,7 +65,7 @@ def test_many_systems_make_few_updates():
     assert view.system_count >= 128
 
 
-def test_counts_beyond_the_list_are_told_in_powers_of_two():
+def test_counts_beyond_the_list_are_given_in_powers_of_two():
     assert bucket(31, 32) == 31
     assert bucket(100, 32) == 64
     assert bucket(128, 32) == 128
@@ -264,7 +264,7 @@ def test_what_is_taken_back_is_taken_back_in_order():
     assert set(undone["roll-forward"].after) <= {one.command_id for one in undone.values()}
 
 
-def test_an_exposure_is_not_told_before_what_was_found():
+def test_an_exposure_is_not_published_before_its_finding():
     flow = Flow()
     exposure = Exposure(
         incident=CASE,

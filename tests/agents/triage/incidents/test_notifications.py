@@ -10,20 +10,20 @@ def seen(minutes, digest, version):
     return sighting(MODEL, "a", "gpu", minutes, version=version, digest=digest)
 
 
-def test_the_same_of_one_day_is_told_once():
+def test_the_same_notice_is_published_once_a_day():
     told = SightingDeduplicator()
     assert told.is_news(seen(0, GOOD, "r1"))
     assert not told.is_news(seen(10, GOOD, "r1"))
     assert told.is_news(seen(24 * 60, GOOD, "r1"))
 
 
-def test_an_earlier_sighting_is_told_as_well():
+def test_an_earlier_sighting_is_published_as_well():
     told = SightingDeduplicator()
     assert told.is_news(seen(10, GOOD, "r1"))
     assert told.is_news(seen(0, GOOD, "r1"))
 
 
-def test_a_rollback_of_the_same_day_is_told():
+def test_a_rollback_of_the_same_day_is_published():
     told = SightingDeduplicator()
     assert told.is_news(seen(0, GOOD, "r1"))
     assert told.is_news(seen(10, BAD, "r2"))

@@ -44,7 +44,7 @@ def test_partners_hear_of_it_once_it_is_contained():
     assert "revoked" not in indicator
 
 
-def test_what_partners_were_told_is_revoked_in_a_later_version_when_it_was_a_false_positive():
+def test_what_was_shared_is_revoked_in_a_later_version_when_it_was_a_false_positive():
     flow = contained()
     (told,) = shared(flow)
     decide(flow, DecisionKind.FALSE_POSITIVE, tenant="a")
@@ -79,7 +79,7 @@ def test_an_indicator_holds_as_long_as_one_finding_of_it_does():
         assert not indicator.revoked
 
 
-def test_a_false_positive_that_partners_never_heard_of_is_not_told_at_all():
+def test_a_false_positive_that_was_never_shared_is_not_shared_at_all():
     flow = hostile("a")
     decide(flow, DecisionKind.FALSE_POSITIVE, tenant="a")
     assert flow.incidents[CASE].status == "false-positive"
@@ -111,7 +111,7 @@ def test_the_operators_decision_stands_once_in_the_timeline_of_all_tenants():
     assert [entry.text for entry in of_tenant] == ["close"]
 
 
-def test_partners_are_told_of_what_k_organisations_have_or_the_operator_releases():
+def test_what_k_organisations_hold_or_the_operator_releases_is_shared():
     of_three = StandardDocuments(new_signing_key("test"))
 
     def told(flow):
@@ -127,7 +127,7 @@ def test_partners_are_told_of_what_k_organisations_have_or_the_operator_releases
     assert len(told(flow)) == 1
 
 
-def test_what_a_tenant_claims_is_told_to_no_partner():
+def test_what_a_tenant_claims_is_not_shared():
     document = contained().incidents[CASE]
     (found,) = document.findings
     for basis in (None, Basis(tenant="a"), Basis(kind=BasisKind.ATTESTED, tenant="a")):

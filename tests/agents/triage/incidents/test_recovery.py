@@ -198,14 +198,14 @@ def test_a_clean_version_that_passed_a_required_check_shows_it():
     assert alert(flow).status == "closed"
 
 
-def test_a_clean_version_of_which_nobody_told_the_check_leaves_it_open():
+def test_a_clean_version_without_a_reported_check_leaves_it_open():
     flow = met(REQUIRED)
     replaced(flow)
     assert task(flow, "evaluate").state == "open"
     assert alert(flow).status == "recovering"
 
 
-def test_a_check_is_told_after_the_push_that_it_is_of():
+def test_a_check_is_reported_after_its_push():
     flow = met(REQUIRED)
     clean = {"version": "r1", "digest": GOOD, "event_id": "push-1"}
     flow.saw(*held(MODEL, "a", "gpu", 400, **clean, not_passed=("behaviour-v3",)))

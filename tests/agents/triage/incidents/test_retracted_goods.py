@@ -182,7 +182,7 @@ def kept_goods(flow: Flow) -> list[KnownGood]:
 
 @pytest.mark.parametrize("best", ["v-a", "v-b", "v-c", "v-d"])
 @pytest.mark.parametrize("first", [True, False])
-def test_the_version_that_may_be_gone_back_to_is_kept_among_many_that_no_longer_may(best, first):
+def test_the_rollback_target_is_kept_among_many_that_no_longer_are(best, first):
     flow = running(automatic=False, older=False)
     many = [
         msgspec.structs.replace(

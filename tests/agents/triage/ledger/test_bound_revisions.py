@@ -160,7 +160,7 @@ def test_the_order_of_arrival_does_not_decide(seed):
     assert not flow.alerts_of("c")
 
 
-def test_a_sighting_that_is_bound_only_later_is_told():
+def test_a_sighting_that_is_bound_only_later_is_reported():
     flow = flow_of()
     flow.saw(*binding(bound=False), named("b"))
     flow.found(finding("malicious_payload", "lab", NAME, version=COMMIT))

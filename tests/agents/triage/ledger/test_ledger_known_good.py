@@ -182,7 +182,7 @@ def held_good(flow):
     return {version for incident, _, version in answers_of(told) if incident == case}
 
 
-def test_a_version_found_bad_and_cleared_again_is_gone_back_to_again():
+def test_a_version_found_bad_and_cleared_again_is_a_rollback_target_again():
     ledger = Ledger()
     ledger.take(installed("1.8", 0), installed("1.9", 5), installed("2.0", 10))
     ledger.fact(COMPROMISED)

@@ -57,7 +57,9 @@ def after(*sightings):
         ({"account": "me", "auth": "token"}, Severity.HIGH),
     ],
 )
-def test_a_weaker_way_of_publishing_is_told_and_two_at_once_are_more(kind, how, severity):
+def test_a_weaker_way_of_publishing_is_reported_and_two_at_once_are_more_severe(
+    kind, how, severity
+):
     usual = [told(number, kind, **CI) for number in range(3)]
     flow = after(*usual, told(3, kind, **{**CI, **how}))
     levels = {
@@ -87,7 +89,7 @@ def test_three_at_once_are_a_finding_of_their_own(kind):
     ],
     ids=["many accounts", "stronger", "both in use", "not said", "no habit yet", "signature alone"],
 )
-def test_what_is_no_change_of_habit_is_not_told(ways):
+def test_what_is_no_change_of_habit_is_not_reported(ways):
     flow = after(*(told(number, **way) for number, way in enumerate(ways)))
     assert CHANGED not in {indicator.rule_id for indicator in flow.iocs.values()}
 
@@ -164,7 +166,7 @@ DIGESTS = [f"sha256:{number:064x}" for number in range(3)]
 @pytest.mark.parametrize(
     "kinds", [("pulled", "pulled"), ("pushed", "pulled"), ("pulled", "pushed")]
 )
-def test_a_release_tag_that_gives_another_digest_is_told_of_pulls_as_of_pushes(kinds):
+def test_a_release_tag_that_gives_another_digest_is_reported_for_pulls_as_for_pushes(kinds):
     flow = after(
         *(
             told(number, kind, version=DIGESTS[number], digest=DIGESTS[number][7:], tag="v1.2.0")
@@ -174,7 +176,7 @@ def test_a_release_tag_that_gives_another_digest_is_told_of_pulls_as_of_pushes(k
     assert (MOVED, Severity.HIGH) in found(flow)
 
 
-def test_a_tag_that_goes_back_to_a_known_version_is_told():
+def test_a_tag_that_returns_to_a_known_version_is_reported():
     pulls = [
         told(number, version=DIGESTS[which], digest=DIGESTS[which][7:], tag=tag)
         for number, (which, tag) in enumerate([(0, "v1.0.0"), (1, "v1.1.0"), (0, "v1.1.0")])
@@ -198,7 +200,7 @@ def pulled_file(number, path, content, **more):
     return told(number, version="v1.2", digest=digest, parts=(digest,), part_names=(path,), **more)
 
 
-def test_a_file_of_a_version_that_is_pulled_with_other_content_is_told():
+def test_a_file_of_a_version_that_is_pulled_with_other_content_is_reported():
     flow = after(pulled_file(0, "model.bin", 1), pulled_file(1, "model.bin", 2))
     (ioc,) = [
         indicator

@@ -147,7 +147,7 @@ def test_invented_digests_of_a_package_file_evict_no_victims(first):
     assert alert.score.band is Severity.MEDIUM
 
 
-def test_invented_incidents_about_a_component_leave_what_others_are_told_of_a_real_one():
+def test_invented_incidents_about_a_component_leave_others_alerts_of_a_real_one():
     flow = flow_of("mallory", "v", "b", "c", "d")
     for number in range(40):
         flow.put(

@@ -56,7 +56,7 @@ def test_holders_of_another_digest_of_a_version_are_left_alone(seed):
     assert reached(flow) == {"registry", "same", "same-serving", "silent", "silent-serving"}
 
 
-def test_a_commit_is_of_one_content_whatever_digest_is_told_of_it():
+def test_a_commit_is_of_one_content_whatever_digest_is_claimed():
     flow = Flow()
     flow.put(*story(COMMIT, sole_file=True))
     flow.run()

@@ -50,7 +50,7 @@ def test_hostile_content_is_refused_or_read_and_never_ends_the_program(kind):
             assert all(event.tenantid == "t" for event in adapt(kind.name, raw, **NOW))
 
 
-def test_hostile_content_is_told_apart_without_failing():
+def test_hostile_content_is_classified_without_failing():
     for raw in HOSTILE:
         for path in ("x.json", "x.yaml", "requirements.txt", "x.py", "bom.xml", "x"):
             assert isinstance(kinds_of(path, Content(raw)), list)
@@ -75,12 +75,12 @@ def test_a_wrong_kind_is_refused_with_the_likely_one():
         (b'{"a": 1}', None),
     ],
 )
-def test_content_alone_tells_what_is_a_manifest(text, kind):
+def test_a_manifest_is_recognised_by_content_alone(text, kind):
     found = kind_of_content(text)
     assert (found.name if found else None) == kind
 
 
-def test_large_documents_are_told_by_their_ends(tmp_path):
+def test_large_documents_are_recognised_by_their_ends(tmp_path):
     file = tmp_path / "bom.json"
     filler = '{"type": "file", "name": "x"},' * 100_000
     file.write_text('{"components": [' + filler + '{}], "bomFormat": "CycloneDX"}')

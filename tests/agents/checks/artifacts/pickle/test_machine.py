@@ -165,12 +165,12 @@ def test_numbers_are_read_as_c_reads_them(number):
     )
 
 
-def test_an_argument_across_the_end_of_a_frame_is_told():
+def test_an_argument_across_the_end_of_a_frame_is_reported():
     raw = b"\x80\x04\x95" + struct.pack("<Q", 4) + b"N0\x8c\x05hello."
     assert "frame-straddle" in run(raw)[0].odd
 
 
-def test_frames_as_python_writes_them_are_not_told():
+def test_frames_as_python_writes_them_are_not_reported():
     assert run(framed(text("hello") + b"."))[0].odd == []
 
 

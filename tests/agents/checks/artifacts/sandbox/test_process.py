@@ -156,7 +156,7 @@ def test_last_words_are_bounded_and_harmless(
         assert text.isprintable()
 
 
-def test_what_was_said_over_one_file_is_not_told_of_the_next(
+def test_output_about_one_file_is_not_reported_for_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The next may be another tenant's."""
