@@ -304,7 +304,7 @@ class StandardDocuments:
         )
 
     def hold(self, view: HoldView, at_ms: int) -> Iterator[Message]:
-        """Yield the record of all that is held of a component, None once that is nothing."""
+        """Yield the record of all holds of a component, None once that is nothing."""
         value = _json(view) if view.things else None
         yield Message(
             channel=Channel.HOLDS,

@@ -92,7 +92,7 @@ class NotificationThread(msgspec.Struct, frozen=True, kw_only=True, omit_default
     incident: str | None = None
     now: Standing | None = None
     """None: only proposals were read so far."""
-    told: Standing | None = None
+    sent: Standing | None = msgspec.field(default=None, name="told")
     """As it was when the last message was written; None: none was."""
     proposals: tuple[Proposed, ...] = ()
     """Those that were not sent yet, at most 20."""
@@ -102,7 +102,7 @@ class NotificationThread(msgspec.Struct, frozen=True, kw_only=True, omit_default
     """Ids of the latest proposals that were read, and of folded incidents: each counts once."""
     due_ms: int | None = None
     """When what is not sent yet becomes a message, quiet hours aside; None: all is sent."""
-    told_ms: int | None = None
+    sent_ms: int | None = msgspec.field(default=None, name="told_ms")
     """When the first message was written, since it last ended: the clock of escalation."""
     step: int = 0
     """How many steps of escalation were taken."""

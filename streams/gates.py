@@ -107,7 +107,7 @@ class Assessments:
         self.events: dict[EventName, Assessed] = {}
 
     def take(self, assessment: Assessment) -> bool:
-        """Take one; tell whether it was wanted. The last of each stage counts."""
+        """Take one; return whether it was wanted. The last of each stage counts."""
         if assessment.stage not in STAGES or not self._wanted(assessment):
             return False
         name = (assessment.tenant, assessment.source, assessment.event_id)
@@ -145,7 +145,7 @@ class Follower:
         return [one for one in found if one is not None]
 
     async def caught_up(self) -> bool:
-        """Tell whether all that was there when it was opened is read."""
+        """Return whether all that was there when it was opened is read."""
         for partition, end in self._ends.items():
             if await self._consumer.position(partition) < end:
                 return False

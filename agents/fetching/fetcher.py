@@ -90,7 +90,7 @@ class Fetcher:
                 raise FetchError(f"{location.scheme} has no listings", where=location.uri[:200])
 
     def is_published(self, uri: str) -> bool:
-        """Tell whether what was read is what its host gives everybody under an immutable name.
+        """Return whether what was read is what its host gives everybody under an immutable name.
 
         Only a commit of the operator's hub can be: elsewhere a name stands for what its tenant's
         host serves.

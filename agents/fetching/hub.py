@@ -170,7 +170,7 @@ class Hub:
         )
 
     def is_published(self, location: Location) -> bool:
-        """Tell whether what was read so far is what the hub gives everybody as a revision.
+        """Return whether what was read so far is what the hub gives everybody as a revision.
 
         It is if the revision is a commit that a branch or tag of the repository leads to, and no
         credentials went with any request: the hub gives the commits of pull requests under the

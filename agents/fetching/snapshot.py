@@ -1,4 +1,4 @@
-"""One snapshot of a file: what was scanned and what is hashed are the same bytes, or it is told."""
+"""One snapshot of a file: the bytes scanned are the bytes hashed, or the change is reported."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ class Book:
                 yield best[1]
 
     def settle(self, delivery: Delivery, outcome: Outcome, now_ms: int) -> None:
-        """Take note of what came of an attempt; a failing destination rests as a whole."""
+        """Take note of the outcome of an attempt; a failing destination rests as a whole."""
         retries = self._config.retries
         failures = self._pauses.get(delivery.destination, (0, 0))[0]
         if outcome.taken or outcome.refused:
@@ -249,7 +249,7 @@ class Book:
             return True
         for key in keys:
             thread = self._threads[key]
-            over = thread.told is None or (thread.now is not None and thread.now.ended)
+            over = thread.sent is None or (thread.now is not None and thread.now.ended)
             if over and thread.due_ms is None and not thread.messages:
                 self.evicted += 1
                 self._put(key, None, 0)

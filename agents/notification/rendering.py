@@ -52,14 +52,14 @@ def render(thread: NotificationThread, event: str, now_ms: int, link: str = "") 
 
 def _body(thread: NotificationThread, event: str, now_ms: int, link: str) -> Iterator[str]:
     now = thread.now
-    if event == "escalated" and thread.told_ms is not None:
-        yield f"Nobody has acknowledged this for {_length(now_ms - thread.told_ms)}."
+    if event == "escalated" and thread.sent_ms is not None:
+        yield f"Nobody has acknowledged this for {_length(now_ms - thread.sent_ms)}."
     if now is not None:
         yield plain(now.why, LINE)
         if thread.incident is not None:
             yield _standing(now)
-        if thread.told is not None and event != "escalated":
-            changes = list(_changes(thread.told, now))
+        if thread.sent is not None and event != "escalated":
+            changes = list(_changes(thread.sent, now))
             if changes:
                 yield f"Changed: {'; '.join(changes)}."
     yield from _proposals(thread)
@@ -83,16 +83,16 @@ def _standing(now: Standing) -> str:
     return f"{', '.join(parts)}."
 
 
-def _changes(told: Standing, now: Standing) -> Iterator[str]:
-    if told.severity is not now.severity:
-        yield f"severity from {told.severity} to {now.severity}"
-    if told.status != now.status:
-        yield f"status from {plain(told.status, SHORT)} to {plain(now.status, SHORT)}"
-    if told.systems != now.systems:
-        yield f"systems or components from {told.systems} to {now.systems}"
-    if told.assignee != now.assignee:
+def _changes(sent: Standing, now: Standing) -> Iterator[str]:
+    if sent.severity is not now.severity:
+        yield f"severity from {sent.severity} to {now.severity}"
+    if sent.status != now.status:
+        yield f"status from {plain(sent.status, SHORT)} to {plain(now.status, SHORT)}"
+    if sent.systems != now.systems:
+        yield f"systems or components from {sent.systems} to {now.systems}"
+    if sent.assignee != now.assignee:
         yield f"assigned to {plain(now.assignee, SHORT)}" if now.assignee else "no longer assigned"
-    if told.title != now.title or told.why != now.why:
+    if sent.title != now.title or sent.why != now.why:
         yield "what was found"
 
 

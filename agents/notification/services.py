@@ -92,7 +92,7 @@ def notify(message: Notification, destination: Destination, where: str) -> Outco
         where: Its name, for errors.
 
     Returns:
-        What came of it.
+        The outcome.
     """
     from apprise import NotifyFormat, NotifyType  # noqa: PLC0415 -- an extra
 

@@ -40,7 +40,7 @@ SUPERSEDED: Final = "later messages of the same incident wait as well"
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of one attempt to deliver a message."""
+    """The outcome of one attempt to deliver a message."""
 
     taken: bool
     refused: bool = False
@@ -85,29 +85,29 @@ def with_standing(
         now_ms: Milliseconds since the epoch.
         settled: Ids of commands that no longer wait for a decision.
     """
-    before, told = thread.now, thread.told
+    before, sent = thread.now, thread.sent
     if before is not None and standing.revision <= before.revision:
         return thread
     left = tuple(proposal for proposal in thread.proposals if proposal.command_id not in settled)
     if len(left) < len(thread.proposals):
         thread = msgspec.structs.replace(thread, proposals=left, changed_ms=now_ms)
-        if not left and before is not None and told is not None and told.digest == before.digest:
+        if not left and before is not None and sent is not None and sent.digest == before.digest:
             thread = msgspec.structs.replace(thread, due_ms=None)
     if before is not None and standing.digest == before.digest:
         return thread
     reopened = before is not None and before.ended and not standing.ended
     thread = msgspec.structs.replace(thread, now=standing, changed_ms=now_ms)
     if reopened or standing.ended:
-        thread = msgspec.structs.replace(thread, told_ms=None, step=0)
+        thread = msgspec.structs.replace(thread, sent_ms=None, step=0)
     kind = OPERATOR_ALERT if thread.tenant is None else ALERT
     if kind not in route.kinds:
         return thread
-    if told is None and thread.due_ms is None and _below(standing.severity, route):
+    if sent is None and thread.due_ms is None and _below(standing.severity, route):
         return thread
-    if told is not None and told.digest == standing.digest and not thread.proposals:
+    if sent is not None and sent.digest == standing.digest and not thread.proposals:
         # it is again as it was sent
         return msgspec.structs.replace(thread, due_ms=None)
-    urgent = told is None or reopened or standing.severity.rank > told.severity.rank
+    urgent = sent is None or reopened or standing.severity.rank > sent.severity.rank
     wait = route.group_wait_seconds if urgent else route.group_interval_seconds
     return _due(thread, now_ms, wait)
 
@@ -153,8 +153,8 @@ def next_ms(thread: NotificationThread, route: Route | None, now_ms: int) -> int
         if thread.due_ms is not None:
             times.append(speaks_from(route, severity, max(thread.due_ms, now_ms)))
         escalation = _next_step(thread, route)
-        if escalation is not None and thread.told_ms is not None:
-            at_ms = thread.told_ms + _ms(escalation[1].after_seconds)
+        if escalation is not None and thread.sent_ms is not None:
+            at_ms = thread.sent_ms + _ms(escalation[1].after_seconds)
             times.append(speaks_from(route, severity, max(at_ms, now_ms)))
     if not times and not thread.messages:
         if route is None:
@@ -188,15 +188,15 @@ def act(thread: NotificationThread, route: Route | None, key: str, link: str, no
         thread = msgspec.structs.replace(
             thread,
             due_ms=None,
-            told=thread.told if stale else thread.now,
-            told_ms=(thread.told_ms or now_ms) if open_ and not stale else None,
+            sent=thread.sent if stale else thread.now,
+            sent_ms=(thread.sent_ms or now_ms) if open_ and not stale else None,
             proposals=(),
             more_proposals=0,
         )
     escalation = _next_step(thread, route)
-    while escalation is not None and thread.told_ms is not None:
+    while escalation is not None and thread.sent_ms is not None:
         number, step = escalation
-        at_ms = thread.told_ms + _ms(step.after_seconds)
+        at_ms = thread.sent_ms + _ms(step.after_seconds)
         if speaks_from(route, severity, max(at_ms, now_ms)) > now_ms or at_ms > now_ms:
             break
         thread = _write(thread, key, "escalated", step.send_to, link, now_ms, step=number + 1)
@@ -229,7 +229,7 @@ def settle(
         thread: The thread.
         message_id: The message.
         destination: Where it was sent.
-        outcome: What came of it.
+        outcome: The result of the attempt.
         retries: How often to try.
         now_ms: Milliseconds since the epoch.
     """
@@ -313,7 +313,7 @@ def _due(thread: NotificationThread, now_ms: int, wait: float) -> NotificationTh
 def _is_stale(thread: NotificationThread, now_ms: int) -> bool:
     now = thread.now
     return (
-        thread.told is None
+        thread.sent is None
         and not thread.proposals
         and now is not None
         and now.ended
@@ -325,25 +325,25 @@ def _over(thread: NotificationThread) -> bool:
     """Return whether nothing more is expected of a thread, so that it may be forgotten in time."""
     if thread.due_ms is not None or thread.messages:
         return False
-    quiet = thread.told is None
+    quiet = thread.sent is None
     return quiet or thread.tenant is None or thread.now is None or thread.now.ended
 
 
 def _event(thread: NotificationThread, route: Route) -> str:
-    now, told = thread.now, thread.told
+    now, sent = thread.now, thread.sent
     if thread.tenant is None:
         return "operator"
     if now is None:
         return "proposed"
-    if told is None:
+    if sent is None:
         if thread.proposals and ALERT not in route.kinds:
             return "proposed"
         return "closed" if now.ended else "opened"
-    if thread.proposals and told.digest == now.digest:
+    if thread.proposals and sent.digest == now.digest:
         return "proposed"
-    if told.ended and not now.ended:
+    if sent.ended and not now.ended:
         return "reopened"
-    return "closed" if now.ended and not told.ended else "updated"
+    return "closed" if now.ended and not sent.ended else "updated"
 
 
 def _next_step(thread: NotificationThread, route: Route) -> tuple[int, Escalation] | None:
@@ -352,7 +352,7 @@ def _next_step(thread: NotificationThread, route: Route) -> tuple[int, Escalatio
     An operator alert and a folded thread have no one who could acknowledge them.
     """
     now = thread.now
-    if thread.told_ms is None or thread.incident is None or thread.folded:
+    if thread.sent_ms is None or thread.incident is None or thread.folded:
         return None
     if now is not None and (now.acknowledged or now.ended):
         return None

@@ -119,7 +119,7 @@ def post(message: Notification, destination: Destination, now: datetime) -> Outc
         now: The time to sign.
 
     Returns:
-        What came of it; nothing is raised for what a later attempt may find in order.
+        The outcome; nothing is raised for a failure that a later attempt may not meet.
     """
     assert destination.webhook is not None
     assert destination.secret_file is not None

@@ -98,7 +98,7 @@ def _kept_in(store: StoreConfig) -> Path:
 
 
 def quarantine(context: ActionContext) -> Outcome:
-    """Move a component out of use, never deleting; a manifest tells what, from where and why.
+    """Move a component out of use, never deleting; a manifest records what, from where and why.
 
     Raises:
         NotCarriedOutError: It is not here, or a link leads out of the store.

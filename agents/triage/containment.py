@@ -390,7 +390,7 @@ def as_published(spec: CommandSpec) -> CommandSpec:
 
 
 def no_goal(component: str) -> str:
-    """Return the reason of a rollback that names no version to go back to."""
+    """Return the reason of a rollback that names no version to roll back to."""
     return f"no known-good version of {component} is known: choose one and verify"
 
 

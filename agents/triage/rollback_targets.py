@@ -1,4 +1,4 @@
-"""Ranks the versions of a component that may be gone back to."""
+"""Ranks the versions of a component that may be rolled back to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from schemas.incidents.holds import Goal
 from schemas.incidents.updates import KnownGood
 
 GOALS: Final = 4
-"""Versions to go back to that one incident reports to a hold."""
+"""Versions to roll back to that one incident reports to a hold."""
 
 
 def last_known_good(
@@ -19,7 +19,7 @@ def last_known_good(
     bad: Collection[str] = frozenset(),
     since: datetime | None = None,
 ) -> KnownGood | None:
-    """Return the version to go back to: vouched for first, then signed, then seen before, latest.
+    """Return the version to roll back to: vouched for first, then signed, then seen before, latest.
 
     The ledger says which versions are candidates: those that intelligence vouches for, that were
     pushed with a verified signature, or that the tenant had before the first bad one. A version
@@ -53,7 +53,7 @@ def last_known_good(
 def goals_of(
     component: str, candidates: Iterable[KnownGood], since: datetime | None = None
 ) -> tuple[Goal, ...]:
-    """Return the versions that may be gone back to, the best first, as a hold compares them.
+    """Return the versions that may be rolled back to, the best first, as a hold compares them.
 
     Args:
         component: Its key.

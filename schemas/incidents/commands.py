@@ -42,7 +42,7 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """SHA-256, lower-case hex, of the component as its systems report it; where none does, of the
     file that a finding is in."""
     rollback_version: str | None = None
-    """For a rollback: the version to go back to."""
+    """For a rollback: the version to roll back to."""
     rollback_digest: str | None = None
     """For a rollback: its SHA-256, to be verified before it is used."""
     paths: tuple[str, ...] = ()

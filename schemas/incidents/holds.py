@@ -28,7 +28,7 @@ class ReasonState(StrEnum):
     EXPIRED = "expired"
     """Nobody approved or rejected it in time."""
     REFUTED = "refuted"
-    """What was found does not hold: it was a false positive, or was taken back."""
+    """What was found does not hold: it was a false positive, or was withdrawn."""
     RELEASED = "released"
     """A person released what a closed incident had contained."""
 
@@ -51,7 +51,7 @@ class HoldState(StrEnum):
 
 
 class Goal(msgspec.Struct, frozen=True, array_like=True):
-    """A version that may be gone back to; of several the greatest is the best."""
+    """A version that may be rolled back to; of several the greatest is the best."""
 
     by_intel: bool
     signed: bool
@@ -135,7 +135,7 @@ class ReasonView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ThingView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One action on one thing, and what came of it."""
+    """One action on one thing, and its outcome."""
 
     action: Action
     target: str
@@ -158,7 +158,7 @@ class HoldView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     suspected: tuple[str, ...] = ()
     """Digests, and versions behind an `@`, to which nothing goes back."""
     truncated: bool = False
-    """Not all that was asked for is kept."""
+    """Some of what was asked for is not kept."""
 
 
 def hold_key(tenant: str, component: str) -> str:

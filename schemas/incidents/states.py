@@ -153,7 +153,7 @@ class TaskState(StrEnum):
 
 
 class CaseOutcome(StrEnum):
-    """What the ledger's rows hear of an incident."""
+    """What the ledger's rows are notified of about an incident."""
 
     OPEN = "open"
     CLOSED = "closed"

@@ -26,7 +26,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_handshake(self) -> bool:
-        """Return whether it sets up or ends a subscription, and tells of nothing."""
+        """Return whether it sets up or ends a subscription, and reports nothing."""
         return self.type.startswith(_OWN)
 
 

@@ -48,7 +48,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
 
     Webhooks of pipelines and deployments are read, and packages as the REST API gives them, with
     their files in `package_files`: GitLab sends no webhook for packages. Jobs are a part of their
-    pipeline; everything else (issues, comments, releases) is no business of ours.
+    pipeline; everything else (issues, comments, releases) is not monitored.
 
     Source: GitLab documentation, webhook events; Packages API.
     """

@@ -96,7 +96,7 @@ def adapt(payload: Payload) -> list[Event[Any]]:
         registry_event(
             payload,
             push,
-            # Without a revision, nothing else in the payload tells one change from the next.
+            # Without a revision, nothing else in the payload distinguishes two changes.
             id=derived_id("hf", identity, scope, action, head, mark or unversioned),
             source=f"//huggingface/{owner or repository}",
             time=None,

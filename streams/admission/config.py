@@ -80,7 +80,7 @@ class AdmissionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         return next(matching, None)
 
     def is_exempt(self, reference: str) -> bool:
-        """Tell whether an image or model needs no assessment."""
+        """Return whether an image or model needs no assessment."""
         return any(fnmatchcase(reference, pattern) for pattern in self.exempt)
 
 

@@ -18,7 +18,7 @@ from streams.gates import FINDINGS, NOT_DONE, Assessed, verdict
 PER_TENANT: Final = 100_000
 """Contents of a tenant that are kept, of those without findings; as many of those with."""
 PER_CONTENT: Final = 16
-"""Events of one content that are told apart."""
+"""Events of one content that are distinguished."""
 SHOWN: Final = 300
 STOPPING: Final = frozenset({Action.QUARANTINE, Action.ROLLBACK, Action.BLOCK})
 """Actions that keep a component from being used."""
@@ -128,7 +128,7 @@ class Held:
             self._count[tenant, content] = self._count.get((tenant, content), 0) + 1
 
     def holds(self, tenant: str, content: str) -> bool:
-        """Tell whether a tenant contains a content."""
+        """Return whether a tenant contains a content."""
         return (tenant, content) in self._count
 
 

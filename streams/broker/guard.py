@@ -2,7 +2,7 @@
 
 Run by its file name, with the standard library alone, since it must be up in milliseconds:
 `guard.py MODE PID_FILE COMMAND…`. MODE is `child` (ends when its standard input closes, that is
-when its parent ends, however it ends) or `detached` (ends when it is told to). The JVM in turn is
+when its parent ends, however it ends) or `detached` (ends when it is asked to). The JVM in turn is
 killed by the kernel (Linux) when the guard ends.
 """
 

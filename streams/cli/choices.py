@@ -55,7 +55,7 @@ def chosen_command(
         )
     if view.spec.action == Action.ROLLBACK and view.spec.rollback_digest is None:
         raise TidewatchError(
-            f"{what} names no version to go back to",
+            f"{what} names no version to roll back to",
             where=view.spec.command_id,
             remedy="choose a version, verify it, and roll back by hand",
         )

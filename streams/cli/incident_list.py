@@ -79,7 +79,7 @@ def since_when(text: str, now: datetime) -> datetime:
 
 
 def changed_at(incident: IncidentDocument) -> datetime:
-    """Return when something happened in an incident last, of what its record tells."""
+    """Return when something happened in an incident last, as far as its record says."""
     return max((entry.at for entry in incident.timeline), default=incident.first_seen)
 
 

@@ -61,7 +61,7 @@ def read_feed(raw: bytes, kind: FeedKind, where: str, source: str | None) -> tup
 
     Args:
         raw: The file's bytes.
-        kind: What it holds; `auto` tells zip archives, OSV records and STIX bundles apart.
+        kind: What it holds; `auto` distinguishes zip archives, OSV records and STIX bundles.
         where: Its name.
         source: For a list: its name; the file's by default.
 

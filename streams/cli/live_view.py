@@ -33,7 +33,7 @@ MAX_SHOWN: Final = 5_000
 """Alerts and commands kept for the view; older ones are dropped and counted."""
 
 MAX_INDICATORS: Final = 200_000
-"""Indicators that are told apart; the view counts no further."""
+"""Distinct indicators that are counted; the view counts no further."""
 
 
 class _Record(Protocol):

@@ -221,7 +221,7 @@ def read_records(
                 if kind is None
                 else f"correct it, or name another producer than {kind} with --as",
             ) from error
-    # A producer also tells of what is no business of ours: a discussion, a scan, a quota.
+    # A producer also sends what is not monitored: a discussion, a scan, a quota.
     if not records and kind is None:
         raise TidewatchError(
             "there is no event in it", where=str(file), remedy="see: tidewatch send --help"

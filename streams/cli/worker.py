@@ -49,7 +49,7 @@ def worker(
         end_with_parent(os.getppid())
         preload(names)
         address = sys.stdin.readline().strip()
-        if not address:  # whoever was to tell it has ended
+        if not address:  # the parent that was to send it has ended
             raise typer.Exit
         os.environ["TIDEWATCH_KAFKA"] = address
     raise typer.Exit(run_worker(names, connected_settings()))

@@ -1,4 +1,4 @@
-"""The story that `tidewatch up --demo` tells: ordinary work of five tenants, and four attacks."""
+"""The demonstration of `tidewatch up --demo`: ordinary work of five tenants, and four attacks."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ class Story:
 
     async def publish_knowledge(self, settings: Settings) -> None:
         """Publish the tenants' policies and the facts, and wait until the broker has them."""
-        from streams.kafka.publisher import delivering  # noqa: PLC0415 -- telling needs no Kafka
+        from streams.kafka.publisher import delivering  # noqa: PLC0415 -- building the story needs no Kafka
         from streams.kafka.topics import topic_name  # noqa: PLC0415 -- the same
 
         policy_topic = topic_name(settings, Channel.POLICY)

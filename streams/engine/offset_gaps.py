@@ -106,4 +106,4 @@ async def report_gap(context: RunnerContext, tp: TP, reached: int | None, begins
         batch_delivery = await context.shipper.ship(outgoing)
         await batch_delivery.delivered()
     except Exception as error:  # noqa: BLE001 -- nothing lost: a gap must not go unreported
-        crash("gap-not-told", error, app=context.name, topic=tp.topic)
+        crash("gap-not-reported", error, app=context.name, topic=tp.topic)

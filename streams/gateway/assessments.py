@@ -26,7 +26,7 @@ log = Logger()
 PER_TENANT: Final = 10_000
 """Events of a tenant whose assessments are held."""
 SOURCES: Final = 16
-"""Sources of one event id that are told apart."""
+"""Sources of one event id that are distinguished."""
 WAITING: Final = 100
 """Requests of a tenant that wait at once."""
 BACK_SECONDS: Final = 3600.0

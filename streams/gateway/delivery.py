@@ -191,7 +191,7 @@ async def _write(producer: Any, records: Sequence[Outgoing]) -> None:  # noqa: A
 
 
 def _is_brokers(error: BaseException | None) -> bool:
-    """Tell whether an error is the broker's, rather than one record's or our own."""
+    """Return whether an error is the broker's, rather than one record's or our own."""
     return isinstance(error, KafkaError | OSError) and not isinstance(error, _TOO_LARGE)
 
 

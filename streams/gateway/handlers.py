@@ -66,7 +66,7 @@ class Door:
         metrics.GATEWAY_REQUESTS.labels(self.name, outcome).inc()
 
     def seen(self, delivery: str) -> bool:
-        """Tell whether a signed delivery was accepted already."""
+        """Return whether a signed delivery was accepted already."""
         now = time.monotonic()
         while self._seen and next(iter(self._seen.values())) < now - WINDOW_SECONDS:
             self._seen.popitem(last=False)
@@ -332,7 +332,7 @@ _STATUS: Final[Mapping[str, HTTPStatus]] = {
 
 
 def _channel(door: Door) -> str:
-    """Return what a refused request was to be, as far as its endpoint tells."""
+    """Return what a refused request was to be, as far as its endpoint says."""
     return door.endpoint.producer
 
 

@@ -58,7 +58,7 @@ class Prover:
         path_secret: str | None,
         now: datetime,
     ) -> bool:
-        """Tell whether a request is proved; in a time that says nothing of the secret.
+        """Return whether a request is proved; in a time that says nothing of the secret.
 
         Args:
             headers: Its headers, names in lower case.

@@ -41,7 +41,7 @@ _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 def read_hook(
     endpoint: Endpoint, headers: Headers, body: bytes, *, now_ms: int, max_bytes: int
 ) -> list[EventRecord]:
-    """Return the events of a producer's payload; none if it tells of nothing that concerns us.
+    """Return the events of a producer's payload; none if it is about nothing that is monitored.
 
     Args:
         endpoint: Whose payload it is, and of which kind.

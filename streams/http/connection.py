@@ -31,7 +31,7 @@ class Door:
         self._all = 0
 
     def enter(self, address: str) -> bool:
-        """Count a connection; tell whether there is room for it."""
+        """Count a connection; return whether there is room for it."""
         limits = self.limits
         if self._all >= limits.connections:
             return False
@@ -184,7 +184,7 @@ class GuardedProtocol(H11Protocol):
         self._cut_if_unread()
 
     def _answering(self) -> bool:
-        """Tell whether the application has begun to answer a request of this connection."""
+        """Return whether the application has begun to answer a request of this connection."""
         cycle = self.cycle
         return cycle is not None and cycle.response_started and not cycle.response_complete
 

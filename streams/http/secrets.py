@@ -63,14 +63,14 @@ def read_secrets(reference: str, where: str) -> tuple[str, ...]:
 
 
 def equal(given: str, expected: str) -> bool:
-    """Tell whether two secrets are equal, in a time that says nothing of where they differ."""
+    """Return whether two secrets are equal, in a time that says nothing of where they differ."""
     return hmac.compare_digest(
         given.encode("utf-8", "surrogatepass"), expected.encode("utf-8", "surrogatepass")
     )
 
 
 def any_equal(given: str, expected: Iterable[str]) -> bool:
-    """Tell whether one of several secrets is the given one; all of them are compared."""
+    """Return whether one of several secrets is the given one; all of them are compared."""
     found = False
     for one in expected:
         found |= equal(given, one)

@@ -123,13 +123,13 @@ def _blocks(incident: IncidentDocument) -> Iterator[Block]:
 
 
 def _summary(incident: IncidentDocument) -> Iterator[Block]:
-    told = summary(incident)
+    sentences = summary(incident)
     yield Heading("Summary")
-    yield Paragraph(told.happened, "What happened")
-    yield Paragraph(told.to_whom, "To whom")
-    yield Paragraph(told.known, "How it is known")
-    yield Paragraph(f"{told.done} It is assigned to {assignees(incident)}.", "What was done")
-    yield Paragraph(told.now, "What to do now")
+    yield Paragraph(sentences.happened, "What happened")
+    yield Paragraph(sentences.to_whom, "To whom")
+    yield Paragraph(sentences.known, "How it is known")
+    yield Paragraph(f"{sentences.done} It is assigned to {assignees(incident)}.", "What was done")
+    yield Paragraph(sentences.now, "What to do now")
     steps = next_steps(incident)
     if steps:
         yield Bullets(tuple(f"{s.text}. {s.command}".rstrip() for s in steps))

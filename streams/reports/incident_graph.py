@@ -205,13 +205,13 @@ def svg(graph: Graph) -> str:
     for node, (x, y) in position.items():
         note = plain(graph.systems.get(node, ""))
         kind = kinds[node]
-        told = note or _COLOURS[kind][0]
+        text = note or _COLOURS[kind][0]
         parts.append(
             f"<g><title>{html.escape(f'{plain(node)} {note}'.strip())}</title>"
             f'<rect class="tw-box tw-{kind}" x="{x}" y="{y}" width="{_BOX[0]}" height="{_BOX[1]}" '
             f'rx="5"/><text class="tw-name" x="{x + 10}" y="{y + 18}">'
             f'{html.escape(names[plain(node)])}</text><text class="tw-note" font-size="11" '
-            f'x="{x + 10}" y="{y + 34}">{html.escape(told)}</text></g>'
+            f'x="{x + 10}" y="{y + 34}">{html.escape(text)}</text></g>'
         )
     return "\n".join([*parts, "</svg>", ""])
 

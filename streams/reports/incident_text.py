@@ -64,7 +64,7 @@ def _lines(incident: IncidentDocument) -> Iterator[str]:
     def shown(text: object) -> str:
         return " ".join(defanged(plain(str(text), KEPT)).split())
 
-    told = summary(incident)
+    sentences = summary(incident)
     score = incident.score
     yield shown(incident.title)
     yield ""
@@ -82,7 +82,7 @@ def _lines(incident: IncidentDocument) -> Iterator[str]:
     yield "  about"
     yield f"      {shown(incident.root)}"
     yield ""
-    for text in (told.happened, told.to_whom, told.known, told.done):
+    for text in (sentences.happened, sentences.to_whom, sentences.known, sentences.done):
         yield shown(text)
 
     yield ""
@@ -141,7 +141,7 @@ def _lines(incident: IncidentDocument) -> Iterator[str]:
         yield f"Not all is kept: {', '.join(incident.truncated)} reached a limit."
 
     yield ""
-    yield f"Next: {shown(told.now)}"
+    yield f"Next: {shown(sentences.now)}"
     for step in next_steps(incident):
         yield f"  {shown(step.text)}"
         if step.command:

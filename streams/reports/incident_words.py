@@ -193,7 +193,7 @@ def _to_whom(incident: IncidentDocument) -> str:
     if not incident.system_count:
         return (
             f"No system is known to hold it; {counted(incident.tenant_count, 'tenant')} "
-            f"{'has' if incident.tenant_count == 1 else 'have'} been told."
+            f"{'has' if incident.tenant_count == 1 else 'have'} been alerted."
         )
     shown = [f"{part.tenant} ({part.systems})" for part in incident.tenants[:TENANTS_SHOWN]]
     if incident.tenant_count > len(shown):
@@ -236,7 +236,7 @@ def _known(incident: IncidentDocument) -> str:
     if times.detected_at is not None:
         parts[-1] += f" and detected on {moment(times.detected_at)}"
         if times.retro:
-            parts[-1] += ", once intelligence told of it"
+            parts[-1] += ", once intelligence reported it"
     parts[-1] += "."
     return " ".join(parts)
 
@@ -244,8 +244,8 @@ def _known(incident: IncidentDocument) -> str:
 def _done(incident: IncidentDocument) -> str:
     states = Counter(view.state for view in incident.commands)
     if states:
-        told = [f"{states[state]} {words}" for state, words in _STATES if states[state]]
-        text = f"Of {counted(len(incident.commands), 'command')}: {', '.join(told)}."
+        counts = [f"{states[state]} {words}" for state, words in _STATES if states[state]]
+        text = f"Of {counted(len(incident.commands), 'command')}: {', '.join(counts)}."
     else:
         text = "No containment was called for."
     contained = incident.processing.seconds_to_contain
@@ -291,14 +291,14 @@ def next_steps(incident: IncidentDocument) -> list[Step]:
         if not _can_be_issued(view)
     ]
     if by_hand:
-        text = "Choose a version to go back to, and roll back by hand"
+        text = "Choose a version to roll back to, and roll back by hand"
         steps.append(Step(text=f"{text}: no. {_numbers(sorted(by_hand))}"))
     waiting = len(by_state.get(CommandStatus.ISSUED, [])) + len(
         by_state.get(CommandStatus.WORKING, [])
     )
     if waiting:
-        told = f"{counted(waiting, 'command')} wait{'s' if waiting == 1 else ''}"
-        steps.append(Step(text=f"{told} for a responder's answer"))
+        text = f"{counted(waiting, 'command')} wait{'s' if waiting == 1 else ''}"
+        steps.append(Step(text=f"{text} for a responder's answer"))
     tasks = [
         number for number, task in enumerate(incident.tasks, 1) if task.state is not TaskState.DONE
     ]
@@ -314,7 +314,7 @@ def _step(text: str, command: str) -> Step:
 
 
 def _can_be_issued(view: CommandView) -> bool:
-    """Return whether approving it does something: a rollback needs a version to go back to."""
+    """Return whether approving it does something: a rollback needs a version to roll back to."""
     return view.spec.action is not Action.ROLLBACK or view.spec.rollback_digest is not None
 
 

@@ -192,8 +192,8 @@ def samples() -> dict[Channel, Any]:
             tenant="tenant-a",
             incident="inc-1",
             now=standing,
-            told=standing,
-            told_ms=1_795_162_560_000,
+            sent=standing,
+            sent_ms=1_795_162_560_000,
             written=1,
             messages=(
                 Notification(

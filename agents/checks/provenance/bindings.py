@@ -26,11 +26,11 @@ class Published(Protocol):
     """Says whether what was read is what everybody gets under an immutable name."""
 
     def is_published(self, uri: str) -> bool:
-        """Tell whether what was read under a URI is published: it is not a tenant's own view."""
+        """Return whether what was read under a URI is published: it is not a tenant's own view."""
 
 
 def is_bound(listing: str | None, subject: PushSubject, fetch: Published) -> bool:
-    """Tell whether the files that were read give the subject's version its digest.
+    """Return whether the files that were read give the subject's version its digest.
 
     Args:
         listing: The URI under which Tidewatch listed the files; None if the event named them.
@@ -50,7 +50,7 @@ def is_bound(listing: str | None, subject: PushSubject, fetch: Published) -> boo
 
 
 def _is_named(listing: str, subject: PushSubject) -> bool:
-    """Tell whether the listing is the subject's, whose name means the same to every tenant."""
+    """Return whether the listing is the subject's, whose name means the same to every tenant."""
     location = parse_location(listing)
     if location.scheme != "hf":
         return False

@@ -91,7 +91,7 @@ class Fetch(Protocol):
         """Return the files of a repository at its pinned revision."""
 
     def is_published(self, uri: str) -> bool:
-        """Tell whether what was read under a URI is what everybody gets there."""
+        """Return whether what was read under a URI is what everybody gets there."""
 
 
 class ScanOutcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from schemas.incidents.states import Action
 
 
 def best_goal(hold: Hold, thing: Thing) -> Goal | None:
-    """Return the best version to go back to that nothing is held against; None if none is left."""
+    """Return the best version to roll back to that nothing is held against, None without one."""
     if hold.suspects_everything:
         return None
     goals = [goal for reason in thing.reasons.values() if reason.calls for goal in reason.goals]
@@ -43,7 +43,7 @@ def is_bad(hold: Hold, digest: str | None, version: str | None) -> bool:
 
 
 def is_stuck(hold: Hold, thing: Thing) -> bool:
-    """Return whether there should be a rollback, and no version to go back to is left."""
+    """Return whether there should be a rollback, and no version to roll back to is left."""
     return (
         thing.action is Action.ROLLBACK
         and thing.state is HoldState.IDLE

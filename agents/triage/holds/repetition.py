@@ -9,14 +9,14 @@ from agents.triage.holds.goals import is_stuck
 from agents.triage.holds.rows import Effects, Hold
 from agents.triage.holds.settling import warn_of_given_up
 
-NOTHING_LEFT: Final = "no version to go back to is free of suspicion: choose one and verify"
+NOTHING_LEFT: Final = "no version to roll back to is free of suspicion: choose one and verify"
 
 
 def on_time(hold: Hold, now_ms: int) -> Effects:
     """Repeat what was not answered or failed, let expire what is too old.
 
-    That no version to go back to is left is escalated here and not at once: a message that is still
-    under way may bring another.
+    A rollback without a target is escalated here and not at once: a message that is still in flight
+    may bring a target.
     """
     effects = Effects()
     for _, thing in sorted(hold.things.items()):

@@ -111,7 +111,7 @@ def warn_of_given_up(thing: Thing, following: CommandSpec | None, effects: Effec
 
 
 def _command(hold: Hold, thing: Thing, reasons: list[Reason]) -> CommandSpec | None:
-    """Return the command that reasons call for; None where there is nothing to go back to."""
+    """Return the command that reasons call for; None where there is nothing to roll back to."""
     chosen = next((reason for reason in reasons if reason.incident == thing.incident), reasons[0])
     thing.incident, base = chosen.incident, chosen.spec
     after = base.after

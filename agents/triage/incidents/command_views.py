@@ -1,4 +1,4 @@
-"""Shows the commands of a tenant's part: as they are called for now, and what came of them."""
+"""Shows the commands of a tenant's part: as they are called for now, and their outcomes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def most_important(
 
 
 def command_views(case: IncidentRows, tenant_state: TenantState) -> Iterable[CommandView]:
-    """Yield the commands as they are called for now, with what came of them, and the advice.
+    """Yield the commands as they are called for now, with their outcomes, and the advice.
 
     What was carried out follows from the command as it was issued; what is shown of it here, why
     and on account of which findings, follows from all that is known now.

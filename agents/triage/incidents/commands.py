@@ -1,4 +1,4 @@
-"""The life of containment commands: proposed, approved, issued, answered, repeated, taken back."""
+"""The life of containment commands: proposed, approved, issued, answered, repeated, withdrawn."""
 
 from __future__ import annotations
 
@@ -296,7 +296,7 @@ def _step(spec: CommandSpec) -> str:
 def _withdraw(row: ActionsRow, called_for: dict[str, CommandSpec]) -> bool:
     """Withdraw proposals that can only be advised by now: there is no version left to go back to.
 
-    The hold hears of it, and publishes it as advice.
+    The hold is notified, and publishes it as advice.
     """
     changed = False
     for name, spec in called_for.items():

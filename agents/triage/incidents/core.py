@@ -484,7 +484,7 @@ def _tenants_of(case: IncidentRows, message: IncidentInput) -> Iterable[str]:
 
 
 def _turns_popular(case: IncidentRows, message: IncidentInput) -> bool:
-    """Return whether a message is the first to tell a part that very many hold the bytes.
+    """Return whether a message is the first to report to a part that very many hold the bytes.
 
     From there on a scan alone only proposes; what was issued before stays in force.
     """

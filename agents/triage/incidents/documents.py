@@ -27,4 +27,4 @@ class Documents(Protocol):
         """Return the audit records of a result, answered at `at_ms`."""
 
     def hold(self, view: HoldView, at_ms: int) -> Iterable[Message]:
-        """Return the record of all that is held of a component."""
+        """Return the record of all holds of a component."""

@@ -56,7 +56,7 @@ class HoldDocuments(Protocol):
         """Return the audit records of a result, answered at `at_ms`."""
 
     def hold(self, view: HoldView, at_ms: int) -> Iterable[Message]:
-        """Return the record of all that is held of a component."""
+        """Return the record of all holds of a component."""
 
 
 class DueRow(msgspec.Struct, array_like=True):
@@ -262,7 +262,7 @@ def _notice(hold: Hold, thing: Thing, incident: str) -> HoldNotice:
 
 
 def hold_view(hold: Hold) -> HoldView:
-    """Return all that is held of a component, as the operator reads it."""
+    """Return all holds of a component, as the operator reads it."""
     things = []
     for _, thing in sorted(hold.things.items()):
         notice = _notice(hold, thing, "")

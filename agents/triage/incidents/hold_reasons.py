@@ -29,7 +29,7 @@ from schemas.incidents.states import Action, CommandPhase, IncidentStatus, Mode
 from schemas.severity import Severity
 
 SWITCHED: Final = frozenset({"model", "image", "service", "deployment"})
-"""Kinds of component of which versions are gone back to."""
+"""Kinds of component of which versions are rolled back to."""
 GENERATIONS: Final = 16
 """Earlier commands of a hold by whose ids a person may still ask for it to be tried again."""
 

@@ -36,7 +36,7 @@ ROOT_BYTES: Final = 600
 MESSAGES: Final = 4096
 """More than the messages to holds that follow from one record."""
 OWN_KEYS: Final = 64
-"""Components of a tenant whose ledger rows hear of its decision."""
+"""Components of a tenant whose ledger rows are notified of its decision."""
 
 
 class IncidentRows:
@@ -209,7 +209,7 @@ class IncidentRows:
         return (self.core.keys[rank] != split_version(self.core.root)[0], rank)
 
     def keys_of(self, tenant: str) -> list[str]:
-        """Return the components whose ledger rows hear of a tenant's part, or of the whole.
+        """Return the components whose ledger rows are notified of a tenant's part, or of the whole.
 
         Args:
             tenant: Whose own components are among them, however many others' are known; empty:

@@ -1,4 +1,4 @@
-"""The versions that may be gone back to, as the ledger reported them to an incident."""
+"""The versions that may be rolled back to, as the ledger reported them to an incident."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def on_known_good(case: IncidentRows, good: KnownGood) -> None:
 
 
 def _bound_good(case: IncidentRows, row: SystemsRow) -> None:
-    """Keep a few of each component: what may be gone back to first, then the latest.
+    """Keep a few of each component: what may be rolled back to first, then the latest.
 
     Every component keeps its first before any keeps its second. Those retracted count as well:
     what is kept must not depend on when the retraction arrived.

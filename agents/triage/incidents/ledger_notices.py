@@ -1,4 +1,4 @@
-"""What the ledger's rows hear of an incident: that it closed, was dismissed or is open again."""
+"""Notifies the ledger's rows that an incident closed, was dismissed or is open again."""
 
 from __future__ import annotations
 

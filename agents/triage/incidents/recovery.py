@@ -70,7 +70,7 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
     grounds: Sequence[Ground]
     policy: Policy
     good: Sequence[KnownGood] = ()
-    """Versions that may be gone back to."""
+    """Versions that may be rolled back to."""
 
 
 def recovery_tasks(part: Recovery) -> list[TaskView]:

@@ -42,7 +42,7 @@ IDS_BYTES: Final = 24_000
 ENTRIES_BYTES: Final = 30_000
 GROUNDS_BYTES: Final = 6_000
 GOOD: Final = 32
-"""Versions of one component that may be gone back to, or no longer may: more than the ledger
+"""Versions of one component that may be rolled back to, or no longer may: more than the ledger
 remembers that it reported."""
 GOOD_BYTES: Final = 12_000
 PROOFS: Final = 48
@@ -207,7 +207,7 @@ def answered_state(status: int) -> CommandStatus:
 
 
 class CommandState(msgspec.Struct, array_like=True):
-    """A command and what came of it."""
+    """A command and its outcome."""
 
     spec: CommandSpec
     phase: CommandPhase

@@ -297,7 +297,7 @@ def next_action_of(
         if command.state is CommandStatus.SUPERSEDED and not _replaced(command, commands):
             wrong = command.spec.rollback_version or command.spec.rollback_digest
             return (
-                f"Do not use {command.spec.target} {wrong}, which was gone back to and was found "
+                f"Do not use {command.spec.target} {wrong}, which was rolled back to and was found "
                 "to be bad since: choose a version, verify it, and switch to it by hand."
             )
     if states[CommandStatus.FAILED] or states[CommandStatus.EXPIRED]:
@@ -318,7 +318,7 @@ def next_action_of(
 
 
 def _replaced(command: CommandView, commands: Iterable[CommandView]) -> bool:
-    """Return whether another command takes the place of one, and names a version to go back to."""
+    """Return whether another command replaces one, and names a version to roll back to."""
     return any(
         other.spec.replaces == command.spec.command_id and other.spec.rollback_digest is not None
         for other in commands

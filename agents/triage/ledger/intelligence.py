@@ -325,7 +325,7 @@ def _after(change: FactChange) -> FactChange:
 
 
 def _bound_to(batch: LedgerBatch, component: str, version: str | None) -> tuple[str, ...]:
-    """Return the digests that a version was bound to; nothing if it is too many to tell."""
+    """Return the digests that a version was bound to; nothing if there are too many."""
     if version is None or not names_content(version):
         return ()
     row = batch.store.load(row_key(BOUND, component, version), BoundRow)

@@ -1,8 +1,8 @@
-"""Known good: which version of a component an affected tenant could go back to, and which not.
+"""Known good: which version of a component an affected tenant could roll back to, and which not.
 
 A version is known to be good if intelligence vouches for it, if it was pushed with a signature that
 was verified, or if the tenant had it before the first of the incident's bad ones; and if nothing is
-known against it. An incident hears of it when the answer changes, not of each sighting.
+known against it. An incident is notified when the answer changes, not of each sighting.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ State = tuple[bool, bool, bool, int]
 def _wanted(
     known: VersionsRow, index: _VersionIndex, incident: str, reported: dict[str, State]
 ) -> dict[str, State]:
-    """Return what the incident must know: the best version, and which it must not go back to."""
+    """Return what the incident must know: the best version, and which it must not roll back to."""
     since = index.since.get(incident)
 
     def order(rank: str) -> tuple[bool, bool, bool, int, str]:

@@ -138,7 +138,7 @@ def _note_tree(batch: LedgerBatch, seen: Sighting, system: SystemRow) -> bool:
 def _note_binding(batch: LedgerBatch, seen: Sighting, system: SystemRow) -> bool:
     """Note which version of a name has the digest for everybody, so that findings reach both.
 
-    It follows from what Tidewatch fetched, whoever tells of it; it speaks of one immutable version
+    It follows from what Tidewatch fetched, whoever reports it; it speaks of one immutable version
     of a name that means the same to all, and of nothing else of that name.
     """
     name, version = seen.name or "", seen.version

@@ -97,7 +97,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """Pattern of the paths it customarily has, searched without regard to case."""
     content: Callable[[Content], bool] | None = None
     """Recognises it by content; with `named_only`, the path must match as well."""
-    told: str = ""
+    content_paths: str = ""
     """Pattern of the paths for which the content alone suffices; by default any."""
     named_only: bool = False
     """Whether the content alone does not suffice."""
@@ -118,7 +118,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
 
 _FIRST: Final = 16 << 10
 """Characters that indicate a list of requirements."""
-_TELLING: Final = ("==", ">=", "~=", " @ ", "--")
+_REQUIREMENT_SIGNS: Final = ("==", ">=", "~=", " @ ", "--")
 """What bare words don't have."""
 _TABLE: Final = re.compile(r"(?m)^\[\[?[^\[\]\n]+\]\]?")
 _KEY: Final = re.compile(r"^[\"']?([A-Za-z_][\w.-]*)[\"']?\s*(?::(?=\s|$)|=)", re.MULTILINE)
@@ -147,7 +147,7 @@ def _toml(
     """Return a detector of TOML texts: by first table, the text before it, and other marks."""
     wanted = re.compile(rf"(?m)^{before}\s*=") if before else None
 
-    def tell(content: Content) -> bool:
+    def matches(content: Content) -> bool:
         head = _TABLE.search(content.text)
         if head is None or head[0].strip() not in firsts:
             return False
@@ -155,28 +155,28 @@ def _toml(
             return False
         return all(mark in content.text for mark in marks)
 
-    return tell
+    return matches
 
 
 def _requirements(content: Content) -> bool:
     """Return whether each non-empty line of a text could be one of pip's."""
     head = content.text[:_FIRST]
-    if not any(sign in head for sign in _TELLING):
+    if not any(sign in head for sign in _REQUIREMENT_SIGNS):
         return False
-    said = telling = 0
+    lines = marked = 0
     for line in head.splitlines():
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
             continue
         if not _REQUIREMENT.match(stripped):
             return False
-        said += 1
-        telling += any(sign in stripped for sign in _TELLING)
-    return telling * 2 > said
+        lines += 1
+        marked += any(sign in stripped for sign in _REQUIREMENT_SIGNS)
+    return marked * 2 > lines
 
 
 def _kubernetes(*groups: str) -> Callable[[Content], bool]:
-    def tell(content: Content) -> bool:
+    def matches(content: Content) -> bool:
         if not content.mentions("apiVersion") or not any(
             content.mentions(f"{group}/") for group in groups or ("",)
         ):
@@ -185,7 +185,7 @@ def _kubernetes(*groups: str) -> Callable[[Content], bool]:
             content.mentions('"apiVersion"') and {"apiVersion", "kind"} <= content.fields.keys()
         )
 
-    return tell
+    return matches
 
 
 def _cyclonedx_xml(content: Content) -> bool:
@@ -204,20 +204,20 @@ def _wrapped_spdx(content: Content) -> bool:
 def _has(*names: str, mark: str | None = None) -> Callable[[Content], bool]:
     """Return a detector of JSON objects by fields; the mark avoids parsing most others."""
 
-    def tell(content: Content) -> bool:
+    def matches(content: Content) -> bool:
         return content.mentions(f'"{mark or names[0]}"') and set(names) <= content.fields.keys()
 
-    return tell
+    return matches
 
 
 def _keys(*names: str, also: tuple[str, ...] = ()) -> Callable[[Content], bool]:
     """Return a detector of YAML texts by top-level names: all of these, and one of those."""
 
-    def tell(content: Content) -> bool:
+    def matches(content: Content) -> bool:
         found = content.keys
         return set(names) <= found and (not also or bool(set(also) & found))
 
-    return tell
+    return matches
 
 
 def _pip_list(content: Content) -> bool:
@@ -255,41 +255,41 @@ def _yaml_pipeline(content: Content) -> bool:
 
 _YAML: Final = r"\.ya?ml$"
 _NO_SUFFIX: Final = r"(^|/)[^./]+$"
-_YAML_TOLD: Final = rf"{_YAML}|{_NO_SUFFIX}"
-_TEXT_TOLD: Final = rf"\.(txt|in|lock|list)$|{_NO_SUFFIX}"
-_TOML_TOLD: Final = rf"\.(toml|lock)$|{_NO_SUFFIX}"
+_YAML_PATHS: Final = rf"{_YAML}|{_NO_SUFFIX}"
+_TEXT_PATHS: Final = rf"\.(txt|in|lock|list)$|{_NO_SUFFIX}"
+_TOML_PATHS: Final = rf"\.(toml|lock)$|{_NO_SUFFIX}"
 PACKAGES: Final = (
     Kind(
         name="requirements",
-        told=_TEXT_TOLD,
+        content_paths=_TEXT_PATHS,
         paths=r"(^|/)([^/]*[-_.])?(requirements?|constraints?)([-_.][^/]*)?\.(txt|in|lock)$"
         r"|(^|/)(requirements|constraints|reqs)/[^/]+\.(txt|in)$|(^|/)(pip-)?freeze(d)?\.txt$",
         content=_requirements,
         reader="requirements:read",
     ),
-    Kind(name="pylock", told=_TOML_TOLD, paths=r"(^|/)pylock(\.[^/]+)?\.toml$", reader="pylock:read",
+    Kind(name="pylock", content_paths=_TOML_PATHS, paths=r"(^|/)pylock(\.[^/]+)?\.toml$", reader="pylock:read",
          content=_toml("[[packages]]", before="lock-version")),
-    Kind(name="poetry-lock", told=_TOML_TOLD, paths=r"(^|/)poetry\.lock$", reader="poetry_lock:read",
+    Kind(name="poetry-lock", content_paths=_TOML_PATHS, paths=r"(^|/)poetry\.lock$", reader="poetry_lock:read",
          content=_toml("[[package]]", marks=("python-versions", "content-hash"))),
-    Kind(name="pdm-lock", told=_TOML_TOLD, paths=r"(^|/)pdm(\.[^/]+)?\.lock$", reader="pdm_lock:read",
+    Kind(name="pdm-lock", content_paths=_TOML_PATHS, paths=r"(^|/)pdm(\.[^/]+)?\.lock$", reader="pdm_lock:read",
          content=_toml("[metadata]", "[[package]]", marks=("lock_version", "content_hash", "[[package]]"))),
-    Kind(name="uv-lock", told=_TOML_TOLD, paths=r"(^|/)uv\.lock$", reader="uv_lock:read",
+    Kind(name="uv-lock", content_paths=_TOML_PATHS, paths=r"(^|/)uv\.lock$", reader="uv_lock:read",
          content=_toml("[[package]]", "[manifest]", "[options]", before="requires-python")),
     Kind(name="pipfile-lock", paths=r"(^|/)Pipfile\.lock$", reader="pipfile:read_lock_file",
          content=_has("_meta", "default")),
     Kind(name="pipfile", paths=r"(^|/)Pipfile$", reader="pipfile:read"),
-    Kind(name="pyproject", told=_TOML_TOLD, paths=r"(^|/)pyproject\.toml$", reader="pyproject:read",
+    Kind(name="pyproject", content_paths=_TOML_PATHS, paths=r"(^|/)pyproject\.toml$", reader="pyproject:read",
          content=_toml("[build-system]", "[project]")),
     Kind(name="setup-cfg", paths=r"(^|/)setup\.cfg$", reader="setup_cfg:read"),
     Kind(name="python-script", paths=r"\.py$", content=lambda c: bool(_SCRIPT.search(c.text)),
          named_only=True, scanned=True, reader="python_script:read"),
-    Kind(name="conda-lock", told=_YAML_TOLD, paths=r"(^|/)([^/]*[.-])?conda-lock\.ya?ml$", reader="conda:read_lock_file",
+    Kind(name="conda-lock", content_paths=_YAML_PATHS, paths=r"(^|/)([^/]*[.-])?conda-lock\.ya?ml$", reader="conda:read_lock_file",
          content=lambda c: {"package", "metadata"} <= c.keys and "manager:" in c.text),
-    Kind(name="conda-environment", told=_YAML_TOLD, reader="conda:read_environment",
+    Kind(name="conda-environment", content_paths=_YAML_PATHS, reader="conda:read_environment",
          paths=r"(^|/)(conda[-_.])?env(ironment)?([-_.][^/]*)?\.ya?ml$|(^|/)conda\.ya?ml$"
          r"|(^|/)python_env\.ya?ml$",
          content=lambda c: "dependencies" in c.keys and bool({"channels", "name", "python"} & c.keys)),
-    Kind(name="conda-explicit", told=_TEXT_TOLD, reader="conda:read_explicit",
+    Kind(name="conda-explicit", content_paths=_TEXT_PATHS, reader="conda:read_explicit",
          content=lambda c: re.search(r"(?m)^@EXPLICIT\s*$", c.text) is not None),
     Kind(name="cyclonedx", reader="cyclonedx:read",
          content=lambda c: (c.mentions('"CycloneDX"') and c.fields.get("bomFormat") == "CycloneDX")
@@ -375,16 +375,16 @@ _BY_NAME: Final = tuple(
     (re.compile(kind.paths, re.IGNORECASE), kind) for kind in KINDS if kind.paths is not None
 )
 _EXPLICIT: Final = next(kind for kind in PACKAGES if kind.name == "conda-explicit")
-_TOLD: Final = re.compile(
+_BY_CONTENT: Final = re.compile(
     r"\.(ya?ml|json|jsonld|spdx|xml|cdx|txt|in|lock|toml|list)$|(^|/)[^./]+$", re.IGNORECASE
 )
 """Names under which a manifest is looked for by its content alone."""
-_PIPELINE_TOLD: Final = re.compile(r"\.(ya?ml|json)$|(^|/)[^./]+$", re.IGNORECASE)
+_PIPELINE_PATHS: Final = re.compile(r"\.(ya?ml|json)$|(^|/)[^./]+$", re.IGNORECASE)
 
 
 def may_be_manifest(path: str) -> bool:
     """Return whether a file of this path has to be read to know whether it is a manifest."""
-    return bool(_TOLD.search(path)) or any(pattern.search(path) for pattern, _ in _BY_NAME)
+    return bool(_BY_CONTENT.search(path)) or any(pattern.search(path) for pattern, _ in _BY_NAME)
 
 
 def kinds_of(path: str, content: Content) -> list[Kind]:
@@ -400,9 +400,9 @@ def kinds_of(path: str, content: Content) -> list[Kind]:
     for pattern, kind in _BY_NAME:
         if not kind.named_only and pattern.search(path):
             found.setdefault(kind.family, kind)
-    told = _told_by_content(path, content) if not found and _TOLD.search(path) else None
-    if told is not None:
-        found[told.family] = told
+    recognised = _by_content(path, content) if not found and _BY_CONTENT.search(path) else None
+    if recognised is not None:
+        found[recognised.family] = recognised
     for pattern, kind in _BY_NAME:
         if kind.named_only and kind.content and pattern.search(path) and kind.content(content):
             found.setdefault(kind.family, kind)
@@ -412,14 +412,14 @@ def kinds_of(path: str, content: Content) -> list[Kind]:
     return list(found.values())
 
 
-def _told_by_content(path: str, content: Content) -> Kind | None:
-    pipeline = bool(_PIPELINE_TOLD.search(path))
+def _by_content(path: str, content: Content) -> Kind | None:
+    pipeline = bool(_PIPELINE_PATHS.search(path))
     for kind in KINDS:
         if kind.content is None or kind.named_only:
             continue
         if kind.family is Family.PIPELINE and not pipeline:
             continue
-        if re.search(kind.told, path, re.IGNORECASE) and kind.content(content):
+        if re.search(kind.content_paths, path, re.IGNORECASE) and kind.content(content):
             return kind
     return None
 
@@ -427,7 +427,7 @@ def _told_by_content(path: str, content: Content) -> Kind | None:
 def kind_of_content(raw: bytes) -> Kind | None:
     """Return the kind that content alone indicates, whatever the name, if any."""
     content = Content(raw)
-    return _told_by_content("manifest", content) if content.text.strip() else None
+    return _by_content("manifest", content) if content.text.strip() else None
 
 
 def named(name: str) -> Kind | None:

@@ -57,7 +57,7 @@ class Neighbours(Mapping[str, str]):
         except (OSError, ValueError, RuntimeError):
             return _GONE
         if path not in self.read and len(self.read) >= FILES:
-            return f"more than {FILES} files are named"
+            return f"it is beyond the {FILES} that are read"
         return ""
 
     def __iter__(self) -> Iterator[str]:

@@ -104,13 +104,13 @@ def test_the_last_state_is_sent_and_nothing_is_sent_twice(chosen, done):
     for incident, notice in last.items():
         assert notice.standing is not None
         thread = thread_of(desk, incident)
-        told = [
+        sent = [
             delivery.message
             for delivery in desk.got
             if delivery.message.incident == incident and delivery.destination == "chat"
         ]
         if thread is None:
-            # never severe enough for anybody to be told
+            # never severe enough for anybody to be sent
             assert notice.severity is not None
             assert notice.severity.rank < chosen.routes[0].min_severity.rank
             continue
@@ -118,15 +118,15 @@ def test_the_last_state_is_sent_and_nothing_is_sent_twice(chosen, done):
         assert thread.now.digest == notice.standing.digest
         assert thread.due_ms is None
         assert thread.messages == ()
-        if thread.told is not None:
-            assert thread.told.digest == notice.standing.digest
-            assert told or incident.encode() in lost
-            said = [message for message in told if message.event not in {"escalated", "proposed"}]
+        if thread.sent is not None:
+            assert thread.sent.digest == notice.standing.digest
+            assert sent or incident.encode() in lost
+            said = [message for message in sent if message.event not in {"escalated", "proposed"}]
             assert (said and f"Status {thread.now.status}" in said[-1].body) or (
                 incident.encode() in lost
             )
         # each step of escalation once, and none once it is acknowledged
-        if thread.told_ms is not None and not thread.now.acknowledged:
+        if thread.sent_ms is not None and not thread.now.acknowledged:
             wanted = [
                 number
                 for number, one in enumerate(chosen.routes[0].escalation, 1)

@@ -56,7 +56,7 @@ def test_what_has_no_version_to_go_back_to_is_to_be_chosen_and_not_approved():
     rollback = commands("proposed", action="rollback")
     steps = next_steps(incident(commands=rollback, tasks=()))
     assert [step.text for step in steps] == [
-        "Choose a version to go back to, and roll back by hand: no. 1"
+        "Choose a version to roll back to, and roll back by hand: no. 1"
     ]
     ready = commands("proposed", action="rollback", rollback_digest=examples.DIGEST)
     (step,) = next_steps(incident(commands=ready, tasks=()))

@@ -13,7 +13,7 @@ from agents.checks.artifacts.readers.window import Cursor
 from agents.checks.artifacts.scanning import CorruptFileError, Scan
 
 WHISPER: Final = b"lmgg"
-"""The magic of all unversioned GGML files; whisper.cpp's parameters tell its own."""
+"""The magic of all unversioned GGML files; whisper.cpp's are recognised by their parameters."""
 MAX_WORDS: Final = 1 << 20
 _BLOCKS: Final = {
     0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34),

@@ -241,7 +241,7 @@ class _Reader:
     def _expect(self, key: str, kind: int) -> None:
         """Report a key whose value is of another type than its readers take it for."""
         if kind not in SCALARS and kind not in (STRING, ARRAY):
-            return  # damage, which the reader of values tells
+            return  # damage, which the reader of values reports
         expected = ARRAY if key in ELEMENTS else KINDS.get(key)
         if expected is None and key.endswith(COUNTS):
             fine = kind in INTEGERS or kind == ARRAY  # per layer, for some architectures

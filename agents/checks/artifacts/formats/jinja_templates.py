@@ -68,7 +68,7 @@ _SHELL: Final = re.compile(
     r"^(cat|ls|id|whoami|curl|wget|nc|bash|sh)\s+[-/]|^/etc/passwd$"
 )
 MAX_COMMAND: Final = 200
-"""Characters of a constant that may be a command; longer ones are what the model is told."""
+"""Characters of a constant that may be a command; longer ones are instructions to the model."""
 _MARKUP: Final = re.compile(r"<script\b|javascript:|\bonerror\s*=", re.IGNORECASE)
 
 

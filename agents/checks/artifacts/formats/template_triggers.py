@@ -1,4 +1,4 @@
-"""Finds what a chat template tells the model only for certain texts, dates or turns."""
+"""Finds instructions that a chat template gives only for certain texts, dates or turns."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _DATES: Final = frozenset(("strftime_now", "date_string", "now", "today"))
 
 
 def triggered(tree: nodes.Template) -> Iterator[tuple[str, bool, int]]:
-    """Yield what the model is told under a condition on a user's words or the date.
+    """Yield the instructions that the model gets under a condition on a user's words or the date.
 
     Yields:
         The text, whether it gives orders, and the line of the condition.

@@ -265,8 +265,8 @@ class Sandbox:
         """Return how it ended and the gist of its last words; log all of them."""
         fate = process.fate()
         said = printable(process.said())
-        told = " | ".join(said.splitlines()) or "it said nothing"  # one line of a log
-        _log.warning("the scanning process died (%s): %s", fate, told)
+        output = " | ".join(said.splitlines()) or "it said nothing"  # one line of a log
+        _log.warning("the scanning process died (%s): %s", fate, output)
         words = last_words(said)
         return f"{fate}: {words}" if words else fate
 

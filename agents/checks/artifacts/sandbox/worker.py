@@ -140,7 +140,7 @@ def confine(limits: Limits) -> Confinement:
 
 def serve(connection: socket.socket, limits: Limits, held: Confinement) -> None:
     """Scan what comes over the connection until it closes."""
-    told = str(held)
+    confinement = str(held)
     refused = limits.confined and held.missing
     decoder = msgspec.msgpack.Decoder(Request)
     siblings: frozenset[str] = frozenset()
@@ -168,7 +168,7 @@ def serve(connection: socket.socket, limits: Limits, held: Confinement) -> None:
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
-        report = msgspec.structs.replace(report, confinement=told)
+        report = msgspec.structs.replace(report, confinement=confinement)
         send(connection, msgspec.msgpack.encode(Done(report, clock.expired)))
         if clock.expired:
             return

@@ -1,4 +1,4 @@
-"""A version to go back to that is found to be bad since: withdrawn, replaced, or warned of."""
+"""A version to roll back to that is found to be bad since: withdrawn, replaced, or warned of."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def good(version: str, digest: str, *, active: bool, revision: int) -> KnownGood
 
 
 def retract(flow: Flow) -> None:
-    """Find the version that was gone back to hostile as well."""
+    """Find the version that was rolled back to hostile as well."""
     flow.found(finding("malicious_payload", "a", digest=GOOD, version="r1", minutes=65))
 
 

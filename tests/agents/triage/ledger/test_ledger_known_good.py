@@ -1,4 +1,4 @@
-"""What an affected tenant could go back to: only what is known to be good, and as long as it is."""
+"""What an affected tenant could roll back to: only what is known to be good, while it is."""
 
 from __future__ import annotations
 
