@@ -39,14 +39,21 @@ def most_important(
     return tuple(view for view in commands if view.spec.command_id in chosen)
 
 
-def command_views(case: IncidentRows, tenant_state: TenantState) -> Iterable[CommandView]:
-    """Yield the commands as they are called for now, with their outcomes, and the advice.
+def command_views(case: IncidentRows, tenant_state: TenantState) -> tuple[CommandView, ...]:
+    """Return the commands as they are called for now, with their outcomes, and the advice.
 
     What was carried out follows from the command as it was issued; what is shown of it here, why
     and on account of which findings, follows from all that is known now.
     """
+    plan = planned(case, tenant_state)
+    if tenant_state.views is None or tenant_state.views[0] is not plan:
+        tenant_state.views = (plan, tuple(_views(tenant_state, plan)))
+    return tenant_state.views[1]
+
+
+def _views(tenant_state: TenantState, plan: Iterable[CommandSpec]) -> list[CommandView]:
     row = tenant_state.actions
-    wanted = {spec.command_id: spec for spec in planned(case, tenant_state)}
+    wanted = {spec.command_id: spec for spec in plan}
     views = []
     for command_id, command in row.commands.items():
         spec = msgspec.structs.replace(

@@ -16,7 +16,7 @@ from agents.triage.incidents.advice import investigation
 from agents.triage.incidents.hold_reasons import Ask, ask_holds
 from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.rows import COMMANDS, ActionsRow, CommandState
-from agents.triage.incidents.tenant_state import TenantState, good_of
+from agents.triage.incidents.tenant_state import TenantState
 from agents.triage.ledger.rows import from_ms, to_ms
 from agents.triage.routing import split_version
 from schemas.decisions import DecisionKind
@@ -228,7 +228,7 @@ def _plan(
         tenant_state.tenant,
         tenant_state.grounds,
         tenant_state.systems,
-        good_of(tenant_state.systems_row),
+        tenant_state.good,
         policy,
         generation=tenant_state.actions.generation,
         held=generations,

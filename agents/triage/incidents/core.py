@@ -14,7 +14,7 @@ from agents.ports import Delivery, Message, Publish, Rows
 from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.incidents import exposures, known_good, reducers
 from agents.triage.incidents.adoption import adopt, known_answers
-from agents.triage.incidents.commands import next_due, on_time, update_commands
+from agents.triage.incidents.commands import next_due, on_time, planned, update_commands
 from agents.triage.incidents.deadlines import Deadlines
 from agents.triage.incidents.document import LISTED_TENANTS, incident_document
 from agents.triage.incidents.documents import Documents
@@ -123,8 +123,10 @@ class _IncidentBatch:
         self._publish = publish
         self.store = Store(rows)
         self._cases: dict[str, IncidentRows] = {}
-        self._parts: dict[tuple[str, str], tuple[tuple[int, int], int, TenantState]] = {}
+        self._parts: dict[tuple[str, str], tuple[tuple[int, int, int], int, TenantState]] = {}
         """By incident and tenant: the rows' version and the time that a part was computed at."""
+        self._rendered: dict[tuple[str, str], tuple[TenantState, tuple[CommandSpec, ...]]] = {}
+        """By incident and tenant: the part, and its plan, whose alert was looked at last."""
         self._touched: dict[str, dict[str, None]] = {}
         self._whole: set[str] = set()
         self._pending: dict[str, set[str]] = {}
@@ -376,9 +378,12 @@ class _IncidentBatch:
         policy, now_ms = self._knowledge.policy(tenant), self._deadlines.now_ms
         known = self._parts.get((case.incident, tenant))
         version = case.version(tenant)
-        if known is not None and known[:2] == (version, now_ms) and known[2].policy == policy:
-            return known[2]
-        part = tenant_state_of(case, tenant, policy, now_ms)
+        same = None
+        if known is not None and known[0][:2] == version[:2] and known[2].policy == policy:
+            same = known[2]
+            if known[:2] == (version, now_ms):
+                return same
+        part = tenant_state_of(case, tenant, policy, now_ms, same)
         self._parts[case.incident, tenant] = (version, now_ms, part)
         return part
 
@@ -391,6 +396,8 @@ class _IncidentBatch:
                 self._settle(case, touched)
         self._publish.caused_by(0)
         self._holds.finish()
+        for case in self._cases.values():
+            case.flush()
         self.store.flush()
 
     def _settle(self, case: IncidentRows, touched: Iterable[str]) -> None:
@@ -403,7 +410,7 @@ class _IncidentBatch:
         common = stable_id("common", *(str(count) for count in sorted(known_counts(case))))
         if common != case.core.common:
             case.core.common = common
-            case.save_core()
+            case.note_core()
             self._whole.add(case.incident)
         chosen = everyone if case.incident in self._whole else sorted(set(touched) & set(everyone))
         for tenant in chosen:
@@ -417,7 +424,7 @@ class _IncidentBatch:
             if may_be_shared(document, self._k) and shared_indicators(document, self._k):
                 case.core.shared = True
             note_published(case, document)
-            case.save_core()
+            case.note_core()
             for message in self._documents.incident(document, at_ms):
                 self._publish(message)
         for message in ledger_notices(case, parts, (at_ms, offset)):
@@ -440,7 +447,7 @@ class _IncidentBatch:
         row = part.actions
         if not row.contained_ms and contained(part):
             row.contained_ms = at_ms
-            case.save(row)
+            case.note_actions(row)
         part = self._part(case, tenant)
         self._wait(case, part)
         self._publish_alert(case, part, at_ms)
@@ -448,6 +455,11 @@ class _IncidentBatch:
     def _publish_alert(self, case: IncidentRows, part: TenantState, at_ms: int) -> None:
         """Publish the alert of a tenant's part, if it says anything new."""
         row = part.actions
+        rendered = (part, planned(case, part))
+        known = self._rendered.get((case.incident, part.tenant))
+        if known is not None and known[0] is part and known[1] is rendered[1]:
+            return
+        self._rendered[case.incident, part.tenant] = rendered
         view = alert_view(case, part)
         content = significance(view)
         if content == row.published or (
@@ -464,7 +476,7 @@ class _IncidentBatch:
             for message in self._documents.alert(record, at_ms):
                 self._publish(message)
         row.published, row.published_status = content, view.status
-        case.save(row)
+        case.note_actions(row)
 
 
 def _tenants_of(case: IncidentRows, message: IncidentInput) -> Iterable[str]:

@@ -111,7 +111,7 @@ class Deadlines:
         if not case.core.last_ms:
             self.look_again(case.incident, at_ms // DAY_MS + KEEP_DAYS)
         case.core.last_ms = at_ms
-        case.save_core()
+        case.note_core()
 
     def look_again(self, incident: str, day: int) -> None:
         """Look on a day whether an incident can be forgotten."""

@@ -58,7 +58,7 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
     systems: list[SystemView] = [
         system for tenant_state in tenant_states for system in tenant_state.systems
     ]
-    of_tenant = [(part, tuple(command_views(case, part))) for part in tenant_states]
+    of_tenant = [(part, command_views(case, part)) for part in tenant_states]
     tasks: list[TaskView] = [task for tenant_state in tenant_states for task in tenant_state.tasks]
     names = {uid: name for part in tenant_states for uid, name in names_in(part).items()}
     timeline = list(

@@ -12,7 +12,7 @@ from agents.triage.containment import command_id
 from agents.triage.incidents.adoption import is_adopted
 from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.rows import CommandState
-from agents.triage.incidents.tenant_state import TenantState, bad_digests, good_of
+from agents.triage.incidents.tenant_state import TenantState, bad_digests
 from agents.triage.ledger.batch import content_hash
 from agents.triage.rollback_targets import goals_of
 from schemas.canonical import stable_hash
@@ -141,9 +141,7 @@ def _reason(case: IncidentRows, part: TenantState, command: CommandState) -> Hol
         state=_state(command),
         revision=0,
         spec=spec,
-        goals=goals_of(spec.target, good_of(part.systems_row), since)
-        if spec.action is Action.ROLLBACK
-        else (),
+        goals=goals_of(spec.target, part.good, since) if spec.action is Action.ROLLBACK else (),
         closed=part.status is IncidentStatus.CLOSED,
         issued=is_adopted(spec) and command.phase is not CommandPhase.PROPOSED,
         by_person=part.status is IncidentStatus.FALSE_POSITIVE

@@ -66,8 +66,10 @@ class IncidentRows:
         self.reached: set[str] = set()
         """Parts that reached their bound in this batch."""
         self._actions: dict[str, ActionsRow] = {}
+        self._unsaved: dict[str, ActionsRow] = {}
         self._core_version = 0
-        self._versions: dict[str, int] = {}
+        self._evidence: dict[str, int] = {}
+        self._done: dict[str, int] = {}
         self._seen_key = row_key(SEEN, incident)
         self._seen = store.load(self._seen_key, SeenRow) or SeenRow()
         self._sent = 0
@@ -104,11 +106,19 @@ class IncidentRows:
     def save_core(self) -> None:
         """Have the core row written."""
         self._core_version += 1
+        self.note_core()
+
+    def note_core(self) -> None:
+        """Have the core row written; no tenant's part follows from what changed in it."""
         self.store.save(self._core_key, self.core)
 
-    def version(self, tenant: str) -> tuple[int, int]:
-        """Return what changes whenever a row changes that the tenant's part follows from."""
-        return self._core_version, self._versions.get(tenant, 0)
+    def version(self, tenant: str) -> tuple[int, int, int]:
+        """Return what changes whenever a row changes that the tenant's part follows from.
+
+        Its first two numbers change with what was found and whom it reaches, the third with what is
+        decided and done.
+        """
+        return self._core_version, self._evidence.get(tenant, 0), self._done.get(tenant, 0)
 
     def findings(self, tenant: str) -> FindingsRow:
         """Return the tenant's findings."""
@@ -138,12 +148,23 @@ class IncidentRows:
 
     def save(self, row: FindingsRow | SystemsRow | ActionsRow) -> None:
         """Have a tenant's row written."""
-        self._versions[row.tenant] = self._versions.get(row.tenant, 0) + 1
         if isinstance(row, ActionsRow):
-            self._save_actions(row)
+            self._done[row.tenant] = self._done.get(row.tenant, 0) + 1
+            self.note_actions(row)
             return
+        self._evidence[row.tenant] = self._evidence.get(row.tenant, 0) + 1
         kind = FINDINGS if isinstance(row, FindingsRow) else SYSTEMS
         self.store.save(row_key(kind, self.incident, row.tenant), row)
+
+    def note_actions(self, row: ActionsRow) -> None:
+        """Have a tenant's actions written; its part does not follow from what changed in them."""
+        self._unsaved[row.tenant] = row
+
+    def flush(self) -> None:
+        """Put the actions that changed into their rows."""
+        for row in self._unsaved.values():
+            self._save_actions(row)
+        self._unsaved.clear()
 
     def _save_actions(self, row: ActionsRow) -> None:
         first, *more = paged(row.commands)
@@ -198,7 +219,7 @@ class IncidentRows:
             self.core.keys[rank] = key
             if trim(self.core.keys, KEYS, KEYS_BYTES, self._key_order):
                 self.truncate("components")
-            self.save_core()
+            self.note_core()
 
     def _tenant_order(self, rank: str) -> tuple[bool, str]:
         """Order tenants of the operator's register before others, which anybody may make up."""
@@ -226,4 +247,4 @@ class IncidentRows:
         if part not in self.core.truncated:
             self.reached.add(part)
             self.core.truncated = sorted({*self.core.truncated, part})
-            self.save_core()
+            self.note_core()

@@ -30,7 +30,7 @@ def ledger_notices(
         own = CaseOutcome.DISMISSED if _is_dismissed_by_itself(part) else CaseOutcome.OPEN
         if own != (part.actions.outcome or CaseOutcome.OPEN):
             part.actions.outcome = own
-            case.save(part.actions)
+            case.note_actions(part.actions)
             yield from _notices(case, own, revision, part.tenant)
     if not affected:
         return
@@ -41,7 +41,7 @@ def ledger_notices(
         outcome = CaseOutcome.CLOSED
     if outcome is not case.core.outcome:
         case.core.outcome = outcome
-        case.save_core()
+        case.note_core()
         yield from _notices(case, outcome, revision, "")
 
 

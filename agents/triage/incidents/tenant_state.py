@@ -22,7 +22,7 @@ from schemas.canonical import stable_id
 from schemas.components import tenant_part
 from schemas.decisions import Decision, DecisionKind
 from schemas.findings import Finding, Indicator
-from schemas.incidents.commands import CommandSpec
+from schemas.incidents.commands import CommandSpec, CommandView
 from schemas.incidents.states import Action, CommandStatus, IncidentStatus, Phase, TaskState
 from schemas.incidents.updates import KnownGood
 from schemas.incidents.views import Score, SystemView, TaskView
@@ -87,6 +87,8 @@ class TenantState(msgspec.Struct, kw_only=True):
     score: Score
     tasks: list[TaskView]
     status: IncidentStatus
+    good: list[KnownGood]
+    """Versions that may be gone back to."""
     grounds: list[Ground]
     """What may justify containment: what was found here, and what is known to everybody."""
     advisory: bool = False
@@ -96,7 +98,10 @@ class TenantState(msgspec.Struct, kw_only=True):
     is_early: bool = False
     """Only a scan speaks against it, and the row that knows how many hold it was not heard yet."""
     plans: dict[Hashable, tuple[CommandSpec, ...]] = msgspec.field(default_factory=dict)
-    """The commands it calls for, by the generations that they are numbered with."""
+    """The commands it calls for, by the generations that they are numbered with; shared by the
+    states of a part that differ only in what is decided and done."""
+    views: tuple[tuple[CommandSpec, ...], tuple[CommandView, ...]] | None = None
+    """The commands as they were shown last, and the plan that they were shown with."""
 
     @property
     def ended(self) -> bool:
@@ -193,7 +198,9 @@ def readable_root(root: str, tenant: str = "") -> str:
     return root if own or not name.startswith("@") else "elsewhere"
 
 
-def tenant_state_of(case: IncidentRows, tenant: str, policy: Policy, now_ms: int) -> TenantState:
+def tenant_state_of(
+    case: IncidentRows, tenant: str, policy: Policy, now_ms: int, same: TenantState | None = None
+) -> TenantState:
     """Work out where a tenant's part stands.
 
     Args:
@@ -201,10 +208,39 @@ def tenant_state_of(case: IncidentRows, tenant: str, policy: Policy, now_ms: int
         tenant: The tenant.
         policy: Its policy.
         now_ms: The last tick, milliseconds since the epoch: for suppressions that end.
+        same: An earlier state that differs at most in what is decided and done.
     """
+    known = same or _undecided(case, tenant, policy)
+    actions = case.actions(tenant)
+    decisions = sorted(
+        [*case.core.decisions.values(), *actions.decisions.values()],
+        key=lambda item: (item[0].time, item[0].id),
+    )
+    tasks = recovery_tasks(
+        Recovery(
+            incident=case.incident,
+            tenant=tenant,
+            entries=() if known.advisory else known.entries,
+            proofs=list(known.systems_row.proofs.values()),
+            commands=list(actions.commands.values()),
+            decisions=[decision for decision, _ in decisions],
+            grounds=known.grounds,
+            policy=policy,
+            good=known.good,
+        )
+    )
+    tenant_state = msgspec.structs.replace(
+        known, actions=actions, decisions=decisions, tasks=tasks, views=None
+    )
+    tenant_state.status = _status(tenant_state, now_ms)
+    return tenant_state
+
+
+def _undecided(case: IncidentRows, tenant: str, policy: Policy) -> TenantState:
+    """Return what was found in a tenant's part and whom it reaches, without what is done."""
     findings = case.findings(tenant)
     systems_row = case.systems(tenant)
-    actions = case.actions(tenant)
+    good = good_of(systems_row)
     own = own_groups(findings)
     holding = [group.finding for group, holds in own if holds]
     full = [finding for finding in holding if not is_advice(finding)]
@@ -235,31 +271,13 @@ def tenant_state_of(case: IncidentRows, tenant: str, policy: Policy, now_ms: int
     shared = _shared_findings(case, tenant, shown_grounds, entries, full)
     systems = _systems(case, tenant, entries)
     counted = [] if advisory else [*full, *shared]
-    decisions = sorted(
-        [*case.core.decisions.values(), *actions.decisions.values()],
-        key=lambda item: (item[0].time, item[0].id),
-    )
-    grounds = [ground_of(finding) for finding in counted]
-    tasks = recovery_tasks(
-        Recovery(
-            incident=case.incident,
-            tenant=tenant,
-            entries=() if advisory else entries,
-            proofs=list(systems_row.proofs.values()),
-            commands=list(actions.commands.values()),
-            decisions=[decision for decision, _ in decisions],
-            grounds=grounds,
-            policy=policy,
-            good=good_of(systems_row),
-        )
-    )
     tenant_state = TenantState(
         tenant=tenant,
         findings=findings,
         systems_row=systems_row,
-        actions=actions,
+        actions=case.actions(tenant),
         policy=policy,
-        decisions=decisions,
+        decisions=[],
         own=[
             (group, holds and (policy.advice or not is_advice(group.finding)))
             for group, holds in own
@@ -276,17 +294,18 @@ def tenant_state_of(case: IncidentRows, tenant: str, policy: Policy, now_ms: int
             systems_row,
             policy,
             known_tenants(case, tenant),
+            good,
         ),
-        tasks=tasks,
+        tasks=[],
         status=IncidentStatus.NEW,
-        grounds=grounds,
+        good=good,
+        grounds=[ground_of(finding) for finding in counted],
         advisory=advisory,
         by_scan_alone=_is_by_scan_alone(
             counted, popular=findings.popular or any(entry.popular for entry in entries)
         ),
     )
     tenant_state.is_early = not advisory and _is_early(tenant_state, counted)
-    tenant_state.status = _status(tenant_state, now_ms)
     return tenant_state
 
 
@@ -354,6 +373,7 @@ def _score(
     row: SystemsRow,
     policy: Policy,
     tenants: int,
+    good: Sequence[KnownGood],
 ) -> Score:
     exposure = max(
         (system.exposure for system in systems), key=lambda name: EXPOSURE_RANK[name], default=""
@@ -374,12 +394,11 @@ def _score(
         exposure=exposure or "staged",
         tenants=tenants,
         criticality=max(stated, default=None),
-        recovery=_recovery(row),
+        recovery=_recovery(good),
     )
 
 
-def _recovery(row: SystemsRow) -> str:
-    good = good_of(row)
+def _recovery(good: Sequence[KnownGood]) -> str:
     if any(version.signed or version.by_intel for version in good):
         return "clean rollback"
     return "no signed baseline" if good else "none"

@@ -126,7 +126,7 @@ def alert_view(case: IncidentRows, tenant_state: TenantState) -> AlertView:
     systems = tuple(tenant_state.systems[:LISTED])
     count = count_systems(tenant_state)
     pattern, why = _pattern(others, tenant_state, related)
-    commands = tuple(command_views(case, tenant_state))
+    commands = command_views(case, tenant_state)
     listed = most_important(tenant_state, commands)
     events = {
         *(view.event_id for view in own if view.event_id),
