@@ -13,9 +13,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from schemas.channels import Channel
-from streams.apps.topology import APPLICATIONS
 from streams.kafka.client import client_options
-from streams.kafka.topics import group_id, input_topics, topic_name
+from streams.kafka.lag import application_progress
+from streams.kafka.topics import topic_name
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -279,23 +279,11 @@ class Follower:
             await admin.close()
 
     async def _measure(self, admin: AIOKafkaAdminClient, reader: aiokafka.AIOKafkaConsumer) -> None:
-        settings, view = self._settings, self.view
-        for name, application in APPLICATIONS.items():
-            topics = [
-                topic for channel in application.reads for topic in input_topics(settings, channel)
-            ]
-            partitions = [
-                aiokafka.TopicPartition(topic, number)
-                for topic in topics
-                for number in range(settings.partitions)
-            ]
-            ends = await reader.end_offsets(partitions)
-            committed = await admin.list_consumer_group_offsets(group_id(settings, name))
-            done = {tp: max(committed[tp].offset, 0) if tp in committed else 0 for tp in partitions}
-            view.lag[name] = sum(max(ends[tp] - done[tp], 0) for tp in partitions)
-            if name == "checks":
-                view.events = sum(ends.values())
-                self._note(sum(done.values()))
+        view = self.view
+        progress = await application_progress(self._settings, admin, reader)
+        view.lag.update({name: one.lag for name, one in progress.items()})
+        view.events = progress["checks"].written
+        self._note(progress["checks"].finished)
 
     def _note(self, finished: int) -> None:
         now = time.monotonic()
