@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import html
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
+from typing import Final
 
 import msgspec
 
@@ -107,7 +108,7 @@ _COLOURS = {
     "component": ("component", "#ffffff", "#161b22"),
 }
 """What a box is: its name in the legend, and its colour on a light and on a dark page."""
-_STYLE = (
+STYLE: Final = (
     ".tw-page{fill:#fff}.tw-name{fill:#1b1f24}.tw-note{fill:#59636e}.tw-edge{stroke:#8c959f}"
     ".tw-box{stroke:#8c959f}"
     + "".join(f".tw-{kind}{{fill:{light}}}" for kind, (_, light, _) in _COLOURS.items())
@@ -167,11 +168,18 @@ def _cut(name: str, limit: int, head: int, keep: int | None = None) -> str:
     return f"{name[:head]}{ELLIPSIS}{part}{ELLIPSIS}{name[len(name) - left :]}"
 
 
-def svg(graph: Graph) -> str:
+def svg(
+    graph: Graph, *, styled: bool = True, address: Callable[[str], str | None] = lambda _: None
+) -> str:
     """Return the graph as an SVG image: a row for each node, below what it came from.
 
     It has a legend and both a light and a dark look; what is made from several is drawn once, with
     an edge from each.
+
+    Args:
+        graph: The graph.
+        styled: Whether the image carries its style; else the page that it is part of has `STYLE`.
+        address: Where a node leads to; by default nowhere.
     """
     position: dict[str, tuple[int, int]] = {}
     for depth, node, _ in _walk(graph):
@@ -181,11 +189,12 @@ def svg(graph: Graph) -> str:
     names = shortened(plain(node) for node in position)
     width = max((x for x, _ in position.values()), default=0) + _BOX[0] + _MARGIN
     height = max((y for _, y in position.values()), default=0) + _BOX[1] + _MARGIN
+    style = f"<style>{STYLE}</style>" if styled else ""
     parts = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
             f'viewBox="0 0 {width} {height}" role="img" font-family="system-ui,DejaVu Sans,'
-            f'sans-serif" font-size="13"><title>How it spread</title><style>{_STYLE}</style>'
+            f'sans-serif" font-size="13"><title>How it spread</title>{style}'
             f'<rect class="tw-page" width="{width}" height="{height}"/>'
         )
     ]
@@ -206,12 +215,14 @@ def svg(graph: Graph) -> str:
         note = plain(graph.systems.get(node, ""))
         kind = kinds[node]
         text = note or _COLOURS[kind][0]
+        target = address(node)
+        opened = f'<a href="{html.escape(target)}">' if target else "<g>"
         parts.append(
-            f"<g><title>{html.escape(f'{plain(node)} {note}'.strip())}</title>"
+            f"{opened}<title>{html.escape(f'{plain(node)} {note}'.strip())}</title>"
             f'<rect class="tw-box tw-{kind}" x="{x}" y="{y}" width="{_BOX[0]}" height="{_BOX[1]}" '
             f'rx="5"/><text class="tw-name" x="{x + 10}" y="{y + 18}">'
             f'{html.escape(names[plain(node)])}</text><text class="tw-note" font-size="11" '
-            f'x="{x + 10}" y="{y + 34}">{html.escape(text)}</text></g>'
+            f'x="{x + 10}" y="{y + 34}">{html.escape(text)}</text>{"</a>" if target else "</g>"}'
         )
     return "\n".join([*parts, "</svg>", ""])
 
