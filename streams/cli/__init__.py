@@ -29,6 +29,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     # command: (module, what it does)
     "admit": ("streams.cli.admit", "decide for Kubernetes what may run"),
     "broker": ("streams.cli.broker", "start and stop the embedded Kafka, and show its state"),
+    "console": ("streams.cli.console", "show incidents and containment in a browser"),
     "dead-letters": ("streams.cli.dead_letters", "show and replay records that could not be read"),
     "doctor": ("streams.cli.doctor", "check settings, disk, broker and topics"),
     "gate": ("streams.cli.gate", "wait for an event's assessment, and pass or fail by it"),

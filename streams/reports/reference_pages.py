@@ -17,6 +17,7 @@ from agents.notification.config import NotifyConfig
 from agents.response.config import ResponderConfig
 from schemas.policy import Policy
 from streams.admission.config import AdmissionConfig
+from streams.console.config import ConsoleConfig
 from streams.gateway.config import GatewayConfig
 from streams.reports.field_docs import (
     ITEM,
@@ -141,6 +142,17 @@ def references() -> tuple[Reference, ...]:
             ),
             fields=tuple(struct_fields(TaxiiConfig)),
             example="taxii.example.toml",
+        ),
+        Reference(
+            page="console.md",
+            title="Configuration of the console",
+            intro=(
+                "The TOML file of `tidewatch console --config FILE`; none is needed on one machine."
+                " [Console](../console.md) explains it. An unknown field is refused."
+                " `tidewatch console --check FILE` says what this machine lacks for it."
+            ),
+            fields=tuple(struct_fields(ConsoleConfig)),
+            example="console.example.toml",
         ),
     )
 

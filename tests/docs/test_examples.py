@@ -87,6 +87,7 @@ UNTIL_INTERRUPTED = {
     "tidewatch watch --live": "behind:",
     "tidewatch notify --config notify.toml": "notifier-started",
     "tidewatch taxii --config taxii.toml": "taxii-ready",
+    "tidewatch console --config console.toml": "console-index-whole",
     "tidewatch respond run --config responder.toml": "responder-started",
 }
 """Examples that go on until they are interrupted, each with what it says by then."""
@@ -148,6 +149,7 @@ def place(
         '[listen]\nport = 0\n[[readers]]\nname = "isac"\ntlp = "green"\n'
         f'token = "file:{folder}/taxii.secret"\n'
     )
+    (folder / "console.toml").write_text("[listen]\nport = 0\n")
     serve_hub(web)
     asyncio.run(write_topics(settings))
     return folder, environment
