@@ -1,0 +1,50 @@
+"""Puts the pages of the console together."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from starlette.routing import BaseRoute, Route
+
+from streams.console.asked import Asked, Services, not_found, signed_in
+from streams.console.routes import (
+    components,
+    dead_letters,
+    events,
+    health,
+    holds,
+    incidents,
+    indicators,
+    intelligence,
+    overview,
+    policies,
+    session,
+    static,
+)
+
+
+def routes(services: Services) -> list[BaseRoute]:
+    """Return all routes of a console.
+
+    Args:
+        services: What its pages share.
+    """
+
+    def nowhere(_asked: Asked) -> NoReturn:
+        raise not_found("page")
+
+    return [
+        *static.routes(),
+        *session.routes(services),
+        *events.routes(services),
+        *overview.routes(services),
+        *incidents.routes(services),
+        *components.routes(services),
+        *indicators.routes(services),
+        *holds.routes(services),
+        *dead_letters.routes(services),
+        *policies.routes(services),
+        *intelligence.routes(services),
+        *health.routes(services),
+        Route("/{rest:path}", signed_in(services, nowhere), methods=["GET", "POST"]),
+    ]

@@ -1,0 +1,501 @@
+"""Keeps the index of the console: rows of the topics in SQLite, with the offsets they came from."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from agents.logs import Logger
+from schemas.errors import TidewatchError
+from streams.console.rows import (
+    CaseRow,
+    Change,
+    ComponentRow,
+    EdgeRow,
+    FactRow,
+    Gone,
+    HoldingRow,
+    HoldRow,
+    IndicatorRow,
+    LetterRow,
+    NoticeRow,
+    PartRow,
+    PolicyRow,
+    Row,
+    SourceRow,
+)
+from streams.private_files import private_folder
+
+log = Logger()
+
+LAYOUT: Final = 1
+"""The layout of the tables: an index of another is built anew."""
+Position = tuple[str, int]
+"""A topic and a partition."""
+_BUSY_MS: Final = 10_000
+_CACHE_KIB: Final = 32 * 1024
+_TRIM_EVERY: Final = 1.05
+"""A table is trimmed once it is so much above its limit."""
+
+
+class ConsoleIndexError(TidewatchError):
+    """The index can't be used."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Most rows of each kind that are kept of one tenant; those that changed longest ago go."""
+
+    incidents: int = 100_000
+    """Incidents of a tenant; and of the operator's, those that several tenants share. What is
+    closed goes first."""
+    indicators: int = 200_000
+    """Indicators."""
+    components: int = 200_000
+    """Components."""
+    holdings: int = 500_000
+    """Which system has which version of a component, and what was made of what, each."""
+    dead_letters: int = 20_000
+    """Dead letters, and alerts for the operator, each."""
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True):
+    """How the rows of one kind are kept."""
+
+    name: str
+    row: type[Row]
+    key: tuple[str, ...]
+    limit: str = ""
+    """The limit that applies; empty: as many as there are keys of a compacted topic."""
+    searched: bool = False
+    """Whether its text is searched."""
+    body: bool = False
+    """Whether the record itself is kept."""
+    merged: Mapping[str, str] = {}
+    """Columns that are not simply replaced by a later row: `min` or `max` of both."""
+    indexes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+
+    def beside(self) -> Iterator[str]:
+        """Yield the tables that have something more of each row, by its number."""
+        if self.body:
+            yield f"{self.name}_body"
+        if self.searched:
+            yield f"{self.name}_text"
+
+    def insert(self) -> str:
+        """Return the statement that adds or changes a row."""
+        marks = ", ".join("?" for _ in self.columns)
+        sets = ", ".join(
+            f"{name} = {self.merged[name]}({self.name}.{name}, excluded.{name})"
+            if name in self.merged
+            else f"{name} = excluded.{name}"
+            for name in self.columns
+            if name not in self.key
+        )
+        return (
+            f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES ({marks}) "
+            f"ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {sets} RETURNING rowid"
+        )
+
+    def ddl(self) -> Iterator[str]:
+        """Yield the statements that make the table."""
+        yield (
+            f"CREATE TABLE {self.name} ({', '.join(self.columns)}, UNIQUE ({', '.join(self.key)}))"
+        )
+        for number, columns in enumerate(self.indexes):
+            yield f"CREATE INDEX {self.name}_{number} ON {self.name} ({columns})"
+        if self.body:
+            yield f"CREATE TABLE {self.name}_body (row INTEGER PRIMARY KEY, body)"
+        if self.searched:
+            yield (
+                f"CREATE VIRTUAL TABLE {self.name}_text USING fts5(text, "
+                "tokenize = 'unicode61 remove_diacritics 2')"
+            )
+
+
+_NOT_COLUMNS: Final = frozenset({"text", "parts", "body"})
+"""Fields that are kept beside the row: lists are read without them."""
+_SINCE: Final = {"first_seen": "min", "changed": "max"}
+
+
+def _table(row: type[Row], name: str, key: str, **more: Any) -> _Table:  # noqa: ANN401 -- as of _Table
+    columns = tuple(n for n in row.__struct_fields__ if n not in _NOT_COLUMNS)
+    return _Table(
+        name=name,
+        row=row,
+        key=tuple(key.split()),
+        body="body" in row.__struct_fields__,
+        searched="text" in row.__struct_fields__,
+        columns=columns,
+        **more,
+    )
+
+
+TABLES: Final = {
+    table.row: table
+    for table in (
+        _table(
+            CaseRow,
+            "cases",
+            "tenant id",
+            limit="incidents",
+            indexes=(
+                "tenant, ended, score DESC, id",
+                "tenant, score DESC, id",
+                "tenant, changed DESC, id",
+                "tenant, first_seen DESC, id",
+                "tenant, systems DESC, id",
+                "tenant, waiting",
+            ),
+        ),
+        _table(
+            IndicatorRow,
+            "indicators",
+            "tenant id",
+            limit="indicators",
+            indexes=("tenant, changed DESC", "key", "component"),
+        ),
+        _table(
+            ComponentRow,
+            "components",
+            "tenant id",
+            limit="components",
+            merged={"changed": "max"},
+            indexes=("tenant, changed DESC", "id"),
+        ),
+        _table(
+            HoldingRow,
+            "holdings",
+            "tenant component system version digest",
+            limit="holdings",
+            merged=_SINCE,
+            indexes=("component", "name", "digest", "tenant, changed DESC"),
+        ),
+        _table(
+            EdgeRow,
+            "edges",
+            "tenant parent parent_version child child_version",
+            limit="holdings",
+            merged=_SINCE,
+            indexes=("parent", "child", "tenant, changed DESC"),
+        ),
+        _table(
+            SourceRow,
+            "sources",
+            "tenant id",
+            limit="dead_letters",
+            merged=dict.fromkeys(("changed", "ok", "incomplete", "dead"), "max"),
+            indexes=("tenant, changed DESC",),
+        ),
+        _table(
+            LetterRow,
+            "letters",
+            "tenant id",
+            limit="dead_letters",
+            indexes=("tenant, changed DESC", "reason"),
+        ),
+        _table(
+            NoticeRow,
+            "notices",
+            "tenant id",
+            limit="dead_letters",
+            indexes=("tenant, changed DESC",),
+        ),
+        _table(HoldRow, "holds", "tenant id", indexes=("tenant, changed DESC",)),
+        _table(FactRow, "facts", "tenant id", indexes=("tenant, changed DESC",)),
+        _table(PolicyRow, "policies", "tenant id"),
+    )
+}
+_PARTS: Final = "parts"
+_PART_COLUMNS: Final = ("row", *PartRow.__struct_fields__)
+
+
+class Index:
+    """The index of one console: one writer, any number of readers."""
+
+    def __init__(self, folder: Path, limits: Limits | None = None) -> None:
+        """Open the index of a folder, or make it.
+
+        Args:
+            folder: A private folder of its own.
+            limits: How much is kept.
+
+        Raises:
+            ConsoleIndexError: The folder or file can't be used.
+        """
+        self.limits = limits or Limits()
+        self.path = folder / "index.sqlite"
+        self.revisions: dict[str, int] = {}
+        """How often something of each tenant changed since the start."""
+        self._counts: dict[tuple[str, str], int] = {}
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._readers: list[sqlite3.Connection] = []
+        try:
+            private_folder(folder)
+            self._writer = self._opened()
+        except (OSError, sqlite3.Error) as error:
+            raise ConsoleIndexError(
+                f"the console's index can't be used ({error})",
+                where=str(self.path),
+                remedy="make the folder writable, and see whether the disk is full",
+            ) from error
+
+    def _opened(self) -> sqlite3.Connection:
+        """Return a connection to an index of today's layout."""
+        try:
+            connection = self._connect()
+            if connection.execute("PRAGMA user_version").fetchone()[0] == LAYOUT:
+                return connection
+            connection.close()
+        except sqlite3.DatabaseError as error:
+            # not a database, or a damaged one: the topics have what it had
+            log.warning("console-index-damaged", error=str(error))
+        self._delete()
+        connection = self._connect()
+        for table in TABLES.values():
+            for statement in table.ddl():
+                connection.execute(statement)
+        connection.execute(f"CREATE TABLE {_PARTS} ({', '.join(_PART_COLUMNS)})")
+        connection.execute(f"CREATE INDEX parts_row ON {_PARTS} (row)")
+        connection.execute(f"CREATE INDEX parts_part ON {_PARTS} (part, assignee)")
+        connection.execute(
+            "CREATE TABLE offsets (topic, number, next, PRIMARY KEY (topic, number))"
+        )
+        connection.execute("CREATE TABLE notes (name PRIMARY KEY, value)")
+        connection.execute(f"PRAGMA user_version = {LAYOUT}")
+        connection.commit()
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=_BUSY_MS / 1000, check_same_thread=False, cached_statements=512
+        )
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        return connection
+
+    def _delete(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+
+    def begin(self, origin: str) -> dict[Position, int]:
+        """Return from which offset on each partition is to be read.
+
+        Args:
+            origin: The cluster and the topics' prefix. An index of another one is emptied.
+        """
+        with self._lock:
+            noted = self._note("origin")
+            if noted != origin:
+                if noted is not None:
+                    log.warning("console-index-rebuilt", reason="another cluster")
+                self._empty()
+                self._set_note("origin", origin)
+                self._writer.commit()
+            self._recount()
+            rows = self._writer.execute("SELECT topic, number, next FROM offsets")
+            return {(topic, number): following for topic, number, following in rows}
+
+    def rebuild(self, reason: str) -> None:
+        """Forget everything: it will be read again."""
+        log.warning("console-index-rebuilt", reason=reason)
+        with self._lock:
+            origin = self._note("origin")
+            self._empty()
+            if origin is not None:
+                self._set_note("origin", origin)
+            self._writer.commit()
+            self._recount()
+
+    def fed(self) -> int | None:
+        """Return when the index was fed last, milliseconds since the epoch; None: never."""
+        with self._lock:
+            noted = self._note("fed")
+        return None if noted is None else int(noted)
+
+    def touch(self, now_ms: int) -> None:
+        """Note that the index is being fed."""
+        with self._lock, self._writer:
+            self._set_note("fed", now_ms)
+
+    def _empty(self) -> None:
+        for table in TABLES.values():
+            self._writer.execute(f"DELETE FROM {table.name}")
+            for beside in table.beside():
+                self._writer.execute(f"DELETE FROM {beside}")
+        for name in (_PARTS, "offsets", "notes"):
+            self._writer.execute(f"DELETE FROM {name}")
+
+    def _note(self, name: str) -> str | None:
+        found = self._writer.execute("SELECT value FROM notes WHERE name = ?", (name,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def _set_note(self, name: str, value: object) -> None:
+        self._writer.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, str(value)))
+
+    def _recount(self) -> None:
+        self._counts = {}
+        for table in TABLES.values():
+            if table.limit:
+                rows = self._writer.execute(
+                    f"SELECT tenant, count(*) FROM {table.name} GROUP BY tenant"
+                )
+                self._counts.update({(table.name, tenant): count for tenant, count in rows})
+
+    def apply(
+        self, changes: Iterable[Change], offsets: Mapping[Position, int], unreadable: int = 0
+    ) -> None:
+        """Make changes and note up to where they were read, both or neither.
+
+        Args:
+            changes: In the order of their records.
+            offsets: The next offset to read, by partition.
+            unreadable: How many records were not understood.
+
+        Raises:
+            ConsoleIndexError: It can't be written.
+        """
+        touched: set[str] = set()
+        try:
+            with self._lock, self._writer:
+                for change in changes:
+                    touched.add(change.tenant)
+                    if isinstance(change, Gone):
+                        self._remove(change)
+                    else:
+                        self._put(change)
+                self._trim(touched)
+                self._writer.executemany(
+                    "INSERT OR REPLACE INTO offsets VALUES (?, ?, ?)",
+                    [(topic, number, offset) for (topic, number), offset in offsets.items()],
+                )
+                if unreadable:
+                    noted = int(self._note("unreadable") or 0)
+                    self._set_note("unreadable", noted + unreadable)
+        except sqlite3.Error as error:
+            raise ConsoleIndexError(
+                f"the console's index can't be written ({error})",
+                where=str(self.path),
+                remedy="see whether the disk is full; delete the file to have it built anew",
+            ) from error
+        for tenant in touched:
+            self.revisions[tenant] = self.revisions.get(tenant, 0) + 1
+
+    def _put(self, row: Row) -> None:
+        table = TABLES[type(row)]
+        writer = self._writer
+        known = self._row_of(table, tuple(getattr(row, name) for name in table.key))
+        values = [getattr(row, name) for name in table.columns]
+        (number,) = writer.execute(table.insert(), values).fetchone()
+        if known is None and table.limit:
+            counted = (table.name, row.tenant)
+            self._counts[counted] = self._counts.get(counted, 0) + 1
+        if table.body:
+            body = getattr(row, "body", b"")
+            writer.execute(
+                f"INSERT OR REPLACE INTO {table.name}_body VALUES (?, ?)", (number, body)
+            )
+        # the text of a component follows from its key alone
+        if table.searched and not (known is not None and isinstance(row, ComponentRow)):
+            if known is not None:
+                writer.execute(f"DELETE FROM {table.name}_text WHERE rowid = ?", (number,))
+            text = getattr(row, "text", "")
+            writer.execute(
+                f"INSERT INTO {table.name}_text (rowid, text) VALUES (?, ?)",
+                (number, text),
+            )
+        if isinstance(row, CaseRow):
+            writer.execute("DELETE FROM parts WHERE row = ?", (number,))
+            writer.executemany(
+                "INSERT INTO parts VALUES (?, ?, ?, ?, ?)",
+                [(number, *(getattr(one, n) for n in _PART_COLUMNS[1:])) for one in row.parts],
+            )
+
+    def _row_of(self, table: _Table, key: tuple[object, ...]) -> int | None:
+        where = " AND ".join(f"{name} = ?" for name in table.key)
+        found = self._writer.execute(
+            f"SELECT rowid FROM {table.name} WHERE {where}",
+            key,
+        ).fetchone()
+        return None if found is None else int(found[0])
+
+    def _remove(self, gone: Gone) -> None:
+        table = TABLES[gone.row]
+        number = self._row_of(table, (gone.tenant, gone.id))
+        if number is not None:
+            self._forget(table, gone.tenant, [number])
+
+    def _forget(self, table: _Table, tenant: str, numbers: list[int]) -> None:
+        rows = [(number,) for number in numbers]
+        self._writer.executemany(f"DELETE FROM {table.name} WHERE rowid = ?", rows)
+        for beside in table.beside():
+            self._writer.executemany(f"DELETE FROM {beside} WHERE rowid = ?", rows)
+        if table.row is CaseRow:
+            self._writer.executemany("DELETE FROM parts WHERE row = ?", rows)
+        if table.limit:
+            self._counts[table.name, tenant] -= len(numbers)
+
+    def _trim(self, tenants: set[str]) -> None:
+        """Let the oldest rows of a tenant that has too many go, and count them."""
+        for table in TABLES.values():
+            if not table.limit:
+                continue
+            limit: int = getattr(self.limits, table.limit)
+            for tenant in tenants:
+                count = self._counts.get((table.name, tenant), 0)
+                if count <= limit * _TRIM_EVERY:
+                    continue
+                order = "ended DESC, changed" if table.row is CaseRow else "changed"
+                found = self._writer.execute(
+                    f"SELECT rowid FROM {table.name} WHERE tenant = ? ORDER BY {order} LIMIT ?",
+                    (tenant, count - limit),
+                ).fetchall()
+                self._forget(table, tenant, [number for (number,) in found])
+                noted = int(self._note(f"dropped {table.name}") or 0)
+                self._set_note(f"dropped {table.name}", noted + len(found))
+                log.warning(
+                    "console-rows-dropped", table=table.name, tenant=tenant, count=len(found)
+                )
+
+    def reading(self) -> sqlite3.Connection:
+        """Return this thread's connection for reading."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(
+                f"{self.path.absolute().as_uri()}?mode=ro",
+                uri=True,
+                timeout=_BUSY_MS / 1000,
+                check_same_thread=False,
+                cached_statements=512,
+            )
+            connection.row_factory = sqlite3.Row
+            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            connection.execute("PRAGMA query_only = 1")
+            self._local.connection = connection
+            with self._lock:
+                self._readers.append(connection)
+        return connection
+
+    def revision(self, tenants: Iterable[str] | None) -> int:
+        """Return a number that grows whenever something of some tenants changes.
+
+        Args:
+            tenants: Which; None: of anything.
+        """
+        revisions = self.revisions
+        names = revisions if tenants is None else tenants
+        return sum(revisions.get(name, 0) for name in list(names))
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._lock:
+            for connection in (*self._readers, self._writer):
+                connection.close()
+            self._readers.clear()

@@ -1,0 +1,179 @@
+"""Renders the console's pages: templates that escape everything, and headers that allow no more."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.responses import Response
+
+from schemas.counting import counted
+from schemas.severity import Severity
+from streams.cli.output import plain
+from streams.reports.incident_words import duration
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+KEPT: Final = 2_000
+"""Most characters of a text that a page shows."""
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+"""The content security policy of every page: nothing inline, nothing from elsewhere."""
+HEADERS: Final = {
+    "content-security-policy": POLICY,
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "referrer-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+_LONG: Final = re.compile(r"[^\s\u200b]{25,}")
+_AFTER: Final = re.compile(r"(?<=[/:@_=,.+-])(?=[^\s/])")
+_MILLISECONDS: Final = 1000.0
+
+
+def shown(value: object) -> object:
+    """Return what a template prints: text without characters that drive or disguise anything.
+
+    Every expression of every template passes here, so that no page can forget it.
+
+    Args:
+        value: What the expression gave; markup that is escaped already stays as it is.
+    """
+    if isinstance(value, Markup):
+        return value
+    if value is None:
+        return ""
+    return plain(str(value), KEPT)
+
+
+def breakable(value: object) -> Markup:
+    """Return a long name with the places where a line may end.
+
+    Args:
+        value: A component key, a path, a digest.
+    """
+    text = plain(str(value), KEPT)
+    parts = []
+    at = 0
+    for run in _LONG.finditer(text):
+        parts.append(Markup.escape(text[at : run.start()]))
+        parts.append(Markup("<wbr>").join(_AFTER.split(run[0])))
+        at = run.end()
+    parts.append(Markup.escape(text[at:]))
+    return Markup().join(parts)
+
+
+def time_of(value: datetime | int | None) -> Markup:
+    """Return a time as people and programs read it.
+
+    Args:
+        value: A time, or milliseconds since the epoch; nothing for None and 0.
+    """
+    if not value:
+        return Markup()
+    at = value if isinstance(value, datetime) else datetime.fromtimestamp(value / 1000, UTC)
+    at = at.astimezone(UTC)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        at.isoformat(timespec="seconds"), f"{at:%Y-%m-%d %H:%M:%S} UTC", f"{at:%Y-%m-%d %H:%M}"
+    )
+
+
+def seconds_of(value: float | None) -> str:
+    """Return how long something took; a dash if it is not known."""
+    if value is None:
+        return "\N{EN DASH}"
+    return f"{value:.1f} s" if value < 10 else duration(value)  # noqa: PLR2004 -- shorter ones need a digit
+
+
+def link(path: str, **parameters: object) -> str:
+    """Return an address of the console.
+
+    Args:
+        path: Its path, whose parts are quoted already.
+        parameters: The query; what is None or empty is left out.
+    """
+    given = [
+        (name.rstrip("_"), one)
+        for name, value in parameters.items()
+        for one in (value if isinstance(value, list | tuple) else [value])
+        if one not in (None, "", False)
+    ]
+    query = urlencode([(name, "1" if one is True else str(one)) for name, one in given])
+    return f"{path}?{query}" if query else path
+
+
+def part(text: object) -> str:
+    """Return a text as one part of a path."""
+    return quote(str(text), safe="")
+
+
+def band(rank: int) -> str:
+    """Return the name of a severity by its rank."""
+    return tuple(Severity)[max(0, min(rank, len(Severity) - 1))].value
+
+
+@lru_cache(1)
+def environment() -> Environment:
+    """Return the environment of the templates."""
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(
+        band=band,
+        breakable=breakable,
+        counted=counted,
+        part=part,
+        seconds=seconds_of,
+        time=time_of,
+    )
+    made.globals.update(link=link)
+    return made
+
+
+def rendered(name: str, values: Mapping[str, Any]) -> str:
+    """Return a template filled in.
+
+    Args:
+        name: Its file.
+        values: What it names.
+    """
+    return environment().get_template(name).render(values)
+
+
+def page(name: str, values: Mapping[str, Any], status: int = 200) -> Response:
+    """Return the answer of a page.
+
+    Args:
+        name: The template.
+        values: What it names.
+        status: The HTTP status.
+    """
+    return secured(Response(rendered(name, values), status, media_type="text/html"))
+
+
+def secured(response: Response, policy: str = POLICY) -> Response:
+    """Return an answer with the headers that every answer of the console has.
+
+    Args:
+        response: The answer.
+        policy: Its content security policy.
+    """
+    for header, value in HEADERS.items():
+        response.headers[header] = value
+    response.headers["content-security-policy"] = policy
+    return response

@@ -1,0 +1,584 @@
+"""Reads the index on behalf of one viewer: every query is confined to their tenants, here.
+
+A viewer who is not the operator reads their tenants' own alerts, indicators, sightings and
+policies. The operator reads the records that name several tenants. `Reader.scope` is the one place
+that says which rows those are; no other module reads the index.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from schemas.errors import TidewatchError
+from schemas.findings import SupplyChainIoC
+from schemas.incidents.holds import HoldView
+from schemas.incidents.views import IncidentDocument
+from schemas.intel import IntelFact
+from schemas.policy import Policy
+from schemas.severity import Severity
+from streams.cli.incident_list import SortKey
+from streams.console.index import Index
+from streams.console.rows import OPERATOR, unpacked
+from streams.console.tenant_part import TenantAlert, tenant_document
+from streams.console.viewer import Viewer
+
+PAGE: Final = 50
+"""Rows of a page."""
+MOST_PAGES: Final = 2_000
+QUERY_SECONDS: Final = 5.0
+"""How long one query may take."""
+SEARCH_WORDS: Final = 16
+LISTED: Final = 200
+"""Rows of a table beside the main one of a page."""
+_STEPS: Final = 20_000
+_WORD: Final = re.compile(r"\S+")
+_DAY_MS: Final = 24 * 3600 * 1000
+
+T = TypeVar("T")
+
+
+class SlowQueryError(TidewatchError):
+    """A query that took too long."""
+
+
+class CaseSelection(msgspec.Struct, frozen=True, kw_only=True):
+    """Which incidents a list shows; an empty field selects all."""
+
+    text: str = ""
+    open: bool = False
+    statuses: tuple[str, ...] = ()
+    severity: Severity | None = None
+    """At least so severe."""
+    tenant: str = ""
+    """This tenant is part of it."""
+    assignee: str | None = None
+    """A part of it is assigned to this person; empty: some part is assigned to nobody."""
+    waiting: bool = False
+    """A command of it waits for a person."""
+    since_ms: int = 0
+    """It changed then or later."""
+    sort: SortKey = SortKey.SCORE
+    reverse: bool = False
+    page: int = 1
+
+
+class RowSelection(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rows another list shows."""
+
+    text: str = ""
+    tenant: str = ""
+    kind: str = ""
+    """The value of the column that the list is narrowed by."""
+    severity: Severity | None = None
+    page: int = 1
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of a list."""
+
+    rows: tuple[dict[str, Any], ...]
+    total: int
+    number: int
+    size: int = PAGE
+
+    @property
+    def pages(self) -> int:
+        """How many pages there are; at least one."""
+        return min(max(1, math.ceil(self.total / self.size)), MOST_PAGES)
+
+    @property
+    def first(self) -> int:
+        """The number of its first row, from 1; 0 where there is none."""
+        return (self.number - 1) * self.size + 1 if self.rows else 0
+
+    @property
+    def last(self) -> int:
+        """The number of its last row."""
+        return (self.number - 1) * self.size + len(self.rows)
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """An incident as the viewer may read it."""
+
+    document: IncidentDocument
+    tenant: str
+    """Whose part it is; empty: the whole, as the operator reads it."""
+    changed: int
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """Times of incidents, in seconds."""
+
+    count: int
+    median: float | None = None
+    p95: float | None = None
+
+
+_SORTS: Final = {
+    SortKey.SCORE: "score",
+    SortKey.CHANGED: "changed",
+    SortKey.FIRST_SEEN: "first_seen",
+    SortKey.SYSTEMS: "systems",
+}
+_NARROWED: Final = {
+    "indicators": "kind",
+    "components": "kind",
+    "letters": "reason",
+    "notices": "kind",
+    "facts": "kind",
+    "sources": "id",
+    "holds": "id",
+}
+"""The column by which each list is narrowed."""
+
+
+def search_expression(text: str) -> str | None:
+    """Return an FTS5 expression: each word of a text, or what begins with it, in any order.
+
+    Args:
+        text: As it was typed.
+
+    Returns:
+        None if there is nothing in it to search for.
+    """
+    # SQLite takes a NUL for the end of an expression
+    words = [word for word in _WORD.findall(text.replace("\0", " ")) if any(map(str.isalnum, word))]
+    # quoted, so that nothing in it is an operator
+    return (
+        " ".join('"{}" *'.format(word.replace('"', '""')) for word in words[:SEARCH_WORDS]) or None
+    )
+
+
+class Reader:
+    """What one viewer reads."""
+
+    def __init__(self, index: Index, viewer: Viewer) -> None:
+        """Read an index.
+
+        Args:
+            index: The index.
+            viewer: On whose behalf.
+        """
+        self._index = index
+        self.viewer = viewer
+
+    def scope(self, table: str) -> tuple[str, list[Any]]:
+        """Return the condition that a row of a table fulfils if the viewer may read it.
+
+        Args:
+            table: The table; its name or alias stands before the column.
+        """
+        viewer = self.viewer
+        if viewer.everything:
+            return (f"{table}.tenant = ?", [OPERATOR]) if table == "cases" else ("1", [])
+        # the empty tenant is the operator's, whatever a viewer's list holds
+        own = [tenant for tenant in viewer.tenants if tenant != OPERATOR]
+        return f"{table}.tenant IN ({', '.join('?' * len(own))})", [*own]
+
+    @property
+    def revision(self) -> int:
+        """A number that grows whenever something changes that the viewer may read."""
+        viewer = self.viewer
+        return self._index.revision(
+            None if viewer.everything else [one for one in viewer.tenants if one != OPERATOR]
+        )
+
+    def _rows(
+        self,
+        table: str,
+        columns: str = "*",
+        *,
+        where: Iterable[tuple[str, Sequence[Any]]] = (),
+        tail: str = "",
+        values: Sequence[Any] = (),
+        joined: str = "",
+    ) -> list[sqlite3.Row]:
+        """Return rows of a table that the viewer may read.
+
+        Args:
+            table: The table.
+            columns: What of it.
+            where: Further conditions with their values.
+            tail: What follows the conditions: order, limit.
+            values: The values in it.
+            joined: Other tables, joined to rows of this one.
+        """
+        own, parameters = self.scope(table)
+        conditions = [own]
+        for condition, more in where:
+            conditions.append(condition)
+            parameters.extend(more)
+        statement = (
+            f"SELECT {columns} FROM {table} {joined} WHERE {' AND '.join(conditions)} {tail}"
+        )
+        connection = self._index.reading()
+        deadline = time.monotonic() + QUERY_SECONDS
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+        try:
+            return connection.execute(statement, [*parameters, *values]).fetchall()
+        except sqlite3.OperationalError as error:
+            if "interrupted" not in str(error):
+                raise
+            raise SlowQueryError(
+                f"the search took more than {QUERY_SECONDS:g} s", remedy="narrow it down"
+            ) from None
+        finally:
+            connection.set_progress_handler(None, 0)
+
+    def _one(self, table: str, columns: str, **more: Any) -> sqlite3.Row | None:  # noqa: ANN401 -- as of _rows
+        rows = self._rows(table, columns, tail="LIMIT 1", **more)
+        return rows[0] if rows else None
+
+    def _count(self, table: str, where: Sequence[tuple[str, Sequence[Any]]]) -> int:
+        found = self._one(table, "count(*)", where=where)
+        return int(found[0]) if found is not None else 0
+
+    def _paged(
+        self,
+        table: str,
+        where: Sequence[tuple[str, Sequence[Any]]],
+        order: str,
+        number: int,
+        columns: str = "*",
+    ) -> Page:
+        total = self._count(table, where)
+        number = max(1, min(number, max(1, math.ceil(total / PAGE)), MOST_PAGES))
+        rows = self._rows(
+            table,
+            columns,
+            where=where,
+            tail=f"ORDER BY {order} LIMIT ? OFFSET ?",
+            values=[PAGE, (number - 1) * PAGE],
+        )
+        return Page(rows=tuple(dict(row) for row in rows), total=total, number=number)
+
+    # -- incidents ---------------------------------------------------------------------------------
+
+    def cases(self, selection: CaseSelection) -> Page:
+        """Return a page of the incidents that are asked for."""
+        where: list[tuple[str, Sequence[Any]]] = []
+        if selection.open:
+            where.append(("cases.ended = 0", []))
+        if selection.statuses:
+            marks = ", ".join("?" * len(selection.statuses))
+            where.append((f"cases.status IN ({marks})", selection.statuses))
+        if selection.severity is not None:
+            where.append(("cases.severity >= ?", [selection.severity.rank]))
+        if selection.waiting:
+            where.append(("cases.waiting > 0", []))
+        if selection.since_ms:
+            where.append(("cases.changed >= ?", [selection.since_ms]))
+        if selection.tenant:
+            where.append((_PART.format("part = ?"), [selection.tenant]))
+        if selection.assignee is not None:
+            where.append((_PART.format("assignee = ?"), [selection.assignee]))
+        where += _matching("cases", selection.text)
+        down = "ASC" if selection.reverse else "DESC"
+        if selection.sort is SortKey.ID:
+            order = f"cases.id {'DESC' if selection.reverse else 'ASC'}"
+        else:
+            order = f"cases.{_SORTS[selection.sort]} {down}, cases.id"
+        return self._paged("cases", where, order, selection.page)
+
+    def case(self, incident: str, tenant: str = "") -> Case | None:
+        """Return an incident, None if there is none that the viewer may read.
+
+        Args:
+            incident: Its id, or a beginning of it that is unique.
+            tenant: Whose part, for a viewer of several tenants; by default the worst part.
+        """
+        where: list[tuple[str, Sequence[Any]]] = [("cases.id = ?", [incident])]
+        if tenant and not self.viewer.everything:
+            where.append(("cases.tenant = ?", [tenant]))
+        row = self._case_row(where)
+        if row is None and len(incident) >= 8:  # noqa: PLR2004 -- "inc-" and four digits
+            where[0] = ("cases.id >= ? AND cases.id < ?", [incident, f"{incident}\U0010ffff"])
+            ids = self._rows("cases", "DISTINCT cases.id", where=where, tail="LIMIT 2")
+            row = self._case_row(where) if len(ids) == 1 else None
+        if row is None:
+            return None
+        body = unpacked(row["body"])
+        if row["tenant"] == OPERATOR:
+            document = msgspec.json.decode(body, type=IncidentDocument)
+        else:
+            alert = msgspec.json.decode(body, type=TenantAlert)
+            document = tenant_document(alert, self._whole(row["id"]))
+        return Case(document=document, tenant=row["tenant"], changed=row["changed"])
+
+    def _case_row(self, where: Sequence[tuple[str, Sequence[Any]]]) -> sqlite3.Row | None:
+        rows = self._rows(
+            "cases",
+            "cases.id, cases.tenant, cases.changed, body",
+            joined="JOIN cases_body ON cases_body.row = cases.rowid",
+            where=where,
+            tail="ORDER BY score DESC, tenant LIMIT 1",
+        )
+        return rows[0] if rows else None
+
+    def _whole(self, incident: str) -> IncidentDocument | None:
+        """Return the operator's record, from which `tenant_document` takes what is the tenant's."""
+        operator = Reader(self._index, Viewer(name="", tenants="*"))
+        row = operator._case_row([("cases.id = ?", [incident])])
+        return (
+            None
+            if row is None
+            else msgspec.json.decode(unpacked(row["body"]), type=IncidentDocument)
+        )
+
+    def parts(self, incident: str) -> list[str]:
+        """Return the viewer's tenants that have a part in an incident."""
+        rows = self._rows(
+            "cases",
+            "parts.part",
+            joined="JOIN parts ON parts.row = cases.rowid",
+            where=[("cases.id = ?", [incident])],
+            tail="ORDER BY parts.part LIMIT ?",
+            values=[LISTED],
+        )
+        return [row[0] for row in rows]
+
+    def titles(self, incidents: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Return the rows of those incidents that the viewer may read, by id."""
+        ids = list(incidents)[:LISTED]
+        marks = ", ".join("?" * len(ids))
+        rows = self._rows(
+            "cases", where=[(f"cases.id IN ({marks})", ids)], tail="ORDER BY cases.score DESC"
+        )
+        return {row["id"]: dict(row) for row in rows}
+
+    def open_by_severity(self) -> dict[str, int]:
+        """Return how many incidents are open, by severity, the worst first."""
+        rows = self._rows(
+            "cases", "severity, count(*)", where=[("cases.ended = 0", [])], tail="GROUP BY severity"
+        )
+        counts = {row[0]: row[1] for row in rows}
+        return {one.value: counts.get(one.rank, 0) for one in reversed(Severity)}
+
+    def open_by_tenant(self, most: int = 20) -> list[dict[str, Any]]:
+        """Return how many incidents are open in each tenant, by severity, the worst first."""
+        sums = ", ".join(
+            f"sum(parts.severity = {one.rank}) AS {one.value}" for one in reversed(Severity)
+        )
+        rows = self._rows(
+            "cases",
+            f"parts.part AS tenant, count(*) AS total, {sums}",
+            joined="JOIN parts ON parts.row = cases.rowid",
+            where=[("cases.ended = 0", []), (_OPEN_PART, [])],
+            tail="GROUP BY parts.part ORDER BY critical DESC, high DESC, total DESC, 1 LIMIT ?",
+            values=[most],
+        )
+        return [dict(row) for row in rows]
+
+    def waiting(self) -> dict[str, int]:
+        """Return what waits for a person: approvals, failed commands, tasks, what is unassigned."""
+        found = self._one(
+            "cases",
+            "total(waiting) AS approvals, total(failed) AS failed, total(tasks) AS tasks, "
+            "total(assignee = '') AS unassigned, total(status = 'new') AS new, count(*) AS open",
+            where=[("cases.ended = 0", [])],
+        )
+        return {name: int(value) for name, value in dict(found or {}).items()}
+
+    def times(self, column: str, since_ms: int) -> Figures:
+        """Return how long it took to detect or to contain.
+
+        Args:
+            column: `detect` or `contain`.
+            since_ms: Of incidents first seen then or later.
+        """
+        where: list[tuple[str, Sequence[Any]]] = [
+            (f"cases.{column} IS NOT NULL AND cases.first_seen >= ?", [since_ms])
+        ]
+        if column == "detect":
+            # what later intelligence told was not there to be detected before
+            where.append(("cases.retro = 0", []))
+        count = self._count("cases", where)
+        if not count:
+            return Figures(count=0)
+
+        def at(rank: int) -> float:
+            rows = self._rows(
+                "cases",
+                f"cases.{column}",
+                where=where,
+                tail=f"ORDER BY cases.{column} LIMIT 1 OFFSET ?",
+                values=[rank],
+            )
+            return float(rows[0][0])
+
+        return Figures(
+            count=count, median=at((count - 1) // 2), p95=at(math.ceil(count * 0.95) - 1)
+        )
+
+    def assignees(self) -> list[str]:
+        """Return who works on open incidents."""
+        rows = self._rows(
+            "cases",
+            "DISTINCT parts.assignee",
+            joined="JOIN parts ON parts.row = cases.rowid",
+            where=[("cases.ended = 0 AND parts.assignee != ''", [])],
+            tail="ORDER BY 1 LIMIT ?",
+            values=[LISTED],
+        )
+        return [row[0] for row in rows]
+
+    def tenants(self) -> list[str]:
+        """Return the tenants that the viewer may choose from."""
+        if not self.viewer.everything:
+            return sorted(self.viewer.tenants)
+        rows = self._rows(
+            "cases",
+            "DISTINCT parts.part",
+            joined="JOIN parts ON parts.row = cases.rowid",
+            tail="ORDER BY 1 LIMIT ?",
+            values=[LISTED],
+        )
+        return [row[0] for row in rows]
+
+    # -- other lists -------------------------------------------------------------------------------
+
+    def rows(self, table: str, selection: RowSelection) -> Page:
+        """Return a page of a list.
+
+        Args:
+            table: indicators, components, letters, notices, sources, holds or facts.
+            selection: Which rows.
+        """
+        where = _matching(table, selection.text) if table in _SEARCHED else []
+        if selection.tenant:
+            where.append((f"{table}.tenant = ?", [selection.tenant]))
+        if selection.kind:
+            where.append((f"{table}.{_NARROWED[table]} = ?", [selection.kind]))
+        if selection.severity is not None and table == "indicators":
+            where.append(("indicators.severity >= ?", [selection.severity.rank]))
+        return self._paged(table, where, f"{table}.changed DESC, {table}.id", selection.page)
+
+    def kinds(self, table: str) -> list[tuple[str, int]]:
+        """Return the values by which a list can be narrowed, and how many rows have each."""
+        column = _NARROWED[table]
+        rows = self._rows(
+            table,
+            f"{table}.{column}, count(*)",
+            tail="GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?",
+            values=[LISTED],
+        )
+        return [(row[0], row[1]) for row in rows]
+
+    def row(self, table: str, key: str, tenant: str = "") -> dict[str, Any] | None:
+        """Return one row by its id, None if there is none that the viewer may read."""
+        where: list[tuple[str, Sequence[Any]]] = [(f"{table}.id = ?", [key])]
+        if tenant:
+            where.append((f"{table}.tenant = ?", [tenant]))
+        found = self._one(table, "*", where=where)
+        return None if found is None else dict(found)
+
+    def indicator(self, key: str) -> SupplyChainIoC | None:
+        """Return an indicator by its id."""
+        return self._body("indicators", SupplyChainIoC, [("indicators.id = ?", [key])])
+
+    def hold(self, tenant: str, component: str) -> HoldView | None:
+        """Return what is held of a component in a tenant."""
+        return self._body(
+            "holds", HoldView, [("holds.id = ? AND holds.tenant = ?", [component, tenant])]
+        )
+
+    def fact(self, key: str) -> IntelFact | None:
+        """Return a fact of intelligence by its key."""
+        return self._body("facts", IntelFact, [("facts.id = ?", [key])])
+
+    def policy(self, tenant: str) -> Policy | None:
+        """Return the policy of a tenant."""
+        return self._body("policies", Policy, [("policies.id = ?", [tenant])])
+
+    def policies(self) -> list[dict[str, Any]]:
+        """Return the policies that there are."""
+        rows = self._rows("policies", tail="ORDER BY policies.id LIMIT ?", values=[LISTED])
+        return [dict(row) for row in rows]
+
+    def _body(
+        self, table: str, kind: type[T], where: Sequence[tuple[str, Sequence[Any]]]
+    ) -> T | None:
+        row = self._one(
+            table,
+            "body",
+            joined=f"JOIN {table}_body ON {table}_body.row = {table}.rowid",
+            where=where,
+        )
+        return None if row is None else msgspec.json.decode(unpacked(row["body"]), type=kind)
+
+    # -- components --------------------------------------------------------------------------------
+
+    def holdings(self, key: str) -> list[dict[str, Any]]:
+        """Return which systems have a component, a digest, or what has that name."""
+        digest = key.removeprefix("sha256:")
+        return self._listed(
+            "holdings",
+            "(holdings.component = ? OR holdings.name = ? OR holdings.digest = ?)",
+            [key, key, digest],
+        )
+
+    def made_of(self, key: str) -> list[dict[str, Any]]:
+        """Return what was made of a component."""
+        return self._listed("edges", "edges.parent = ?", [key])
+
+    def made_from(self, key: str) -> list[dict[str, Any]]:
+        """Return what a component was made of."""
+        return self._listed("edges", "edges.child = ?", [key])
+
+    def indicators_of(self, key: str) -> list[dict[str, Any]]:
+        """Return the indicators about a component."""
+        return self._listed(
+            "indicators", "(indicators.component = ? OR indicators.key = ?)", [key, key]
+        )
+
+    def holds_of(self, key: str) -> list[dict[str, Any]]:
+        """Return what is held of a component."""
+        return self._listed("holds", "holds.id = ?", [key])
+
+    def cases_of(self, key: str) -> list[dict[str, Any]]:
+        """Return the incidents that name a component, the worst first."""
+        rows = self._rows(
+            "cases",
+            where=_matching("cases", key),
+            tail="ORDER BY cases.ended, cases.score DESC LIMIT ?",
+            values=[LISTED],
+        )
+        return [dict(row) for row in rows]
+
+    def _listed(self, table: str, condition: str, values: Sequence[Any]) -> list[dict[str, Any]]:
+        rows = self._rows(
+            table,
+            where=[(condition, values)],
+            tail=f"ORDER BY {table}.changed DESC LIMIT ?",
+            values=[LISTED],
+        )
+        return [dict(row) for row in rows]
+
+    # -- the index itself --------------------------------------------------------------------------
+
+    def notes(self) -> dict[str, str]:
+        """Return what the index notes of itself; nothing for who is not the operator."""
+        if not self.viewer.everything:
+            return {}
+        rows = self._index.reading().execute("SELECT name, value FROM notes ORDER BY name")
+        return {row[0]: row[1] for row in rows}
+
+
+_OPEN_PART: Final = "parts.status NOT IN ('closed', 'false-positive', 'withdrawn')"
+_PART: Final = "EXISTS (SELECT 1 FROM parts WHERE parts.row = cases.rowid AND parts.{})"
+_SEARCHED: Final = frozenset({"cases", "indicators", "components", "facts"})
+
+
+def _matching(table: str, text: str) -> list[tuple[str, Sequence[Any]]]:
+    expression = search_expression(text)
+    if expression is None:
+        return []
+    condition = f"{table}.rowid IN (SELECT rowid FROM {table}_text WHERE text MATCH ?)"
+    return [(condition, [expression])]

@@ -1,0 +1,73 @@
+"""The stream of server-sent events that tells a page that something it may show has changed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+
+from schemas.errors import TidewatchError
+from streams.console.asked import Services, check_host, failed
+from streams.console.pages import secured
+from streams.console.queries import Reader
+from streams.console.sessions import Session
+from streams.http.problems import HttpError
+
+LOOK_SECONDS: Final = 1.0
+"""How often it is looked for changes: a page is told of many at once."""
+SILENCE_SECONDS: Final = 15.0
+"""After so long without a change a comment is sent: proxies close what is silent."""
+MOST_STREAMS: Final = 12
+"""Most open pages of one session that are told."""
+RETRY_MS: Final = 3_000
+
+
+def routes(services: Services) -> list[BaseRoute]:
+    """Return the route of the stream."""
+
+    async def events(request: Request) -> Response:
+        session = services.sessions.of(services.token(request))
+        try:
+            check_host(services, request)
+            if session is None:
+                raise HttpError(HTTPStatus.UNAUTHORIZED, "you are not signed in")
+            if session.streams >= MOST_STREAMS:
+                raise HttpError(HTTPStatus.TOO_MANY_REQUESTS, "too many pages are open")
+        except TidewatchError as error:
+            return failed(services, request, None, error)
+        answer = StreamingResponse(
+            _told(services, session, request), media_type="text/event-stream"
+        )
+        answer.headers["x-accel-buffering"] = "no"
+        return secured(answer)
+
+    return [Route("/events", events, methods=["GET"])]
+
+
+async def _told(services: Services, session: Session, request: Request) -> AsyncIterator[bytes]:
+    """Yield an event for each change that the viewer may read of; never what changed."""
+    reader = Reader(services.index, session.viewer)
+    token = services.token(request)
+    session.streams += 1
+    try:
+        yield f"retry: {RETRY_MS}\n\n".encode()
+        told, silent = reader.revision, 0.0
+        while not services.stop.is_set() and services.sessions.lives(token):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(services.stop.wait(), LOOK_SECONDS)
+            revision = reader.revision
+            silent += LOOK_SECONDS
+            if revision != told:
+                told, silent = revision, 0.0
+                yield f"event: changed\ndata: {revision}\n\n".encode()
+            elif silent >= SILENCE_SECONDS:
+                silent = 0.0
+                yield b": still here\n\n"
+    finally:
+        session.streams -= 1

@@ -1,0 +1,248 @@
+"""The list of incidents, one incident, and what it is exported as."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+from markupsafe import Markup
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from agents.domain.rules import rule_named
+from schemas.atlas import attacks
+from schemas.errors import TidewatchError
+from schemas.incidents.states import IncidentStatus, Occurrence, TaskState
+from schemas.incidents.views import FindingView, IncidentDocument
+from schemas.severity import Severity, Tlp
+from streams.cli.incident_list import SortKey, since_when
+from streams.console.asked import Asked, Services, not_found, signed_in
+from streams.console.pages import link, part, secured
+from streams.console.queries import Case, CaseSelection
+from streams.http.problems import HttpError
+from streams.reports.impact import impact
+from streams.reports.incident import markdown, to_html
+from streams.reports.incident_graph import Graph, incident_graph, svg, tree
+from streams.reports.incident_words import (
+    Defanging,
+    assignees,
+    how_far,
+    next_steps,
+    summary,
+    where,
+)
+
+_SINCE: Final = ("1h", "24h", "7d", "30d")
+EVIDENCE_FIELDS: Final = 24
+"""Most fields of a finding's evidence that a page shows."""
+DOWNLOAD: Final = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
+"""The policy of a file that is downloaded: it carries its own style, and runs nothing."""
+
+
+def routes(services: Services) -> list[BaseRoute]:
+    """Return the routes of incidents."""
+    one = "/incidents/{incident}"
+    return [
+        Route("/incidents", signed_in(services, _list), methods=["GET"]),
+        Route(one, signed_in(services, _incident), methods=["GET"]),
+        Route(f"{one}/export.{{form}}", signed_in(services, _export), methods=["GET"]),
+    ]
+
+
+def selection(asked: Asked) -> CaseSelection:
+    """Return which incidents a request asks for; what is no such choice is left out."""
+    statuses = tuple(
+        one for one in asked.request.query_params.getlist("status") if one in set(IncidentStatus)
+    )
+    severity = asked.text("severity")
+    sort = asked.text("sort")
+    assignee = asked.request.query_params.get("assignee")
+    if assignee == "me":
+        assignee = asked.viewer.name
+    elif assignee == "nobody":
+        assignee = ""
+    elif assignee is not None:
+        assignee = assignee.strip()[:200] or None
+    since = asked.text("since")
+    try:
+        since_ms = round(since_when(since, datetime.now(UTC)).timestamp() * 1000) if since else 0
+    except TidewatchError as error:
+        raise HttpError(HTTPStatus.BAD_REQUEST, error.what, remedy=error.remedy) from None
+    return CaseSelection(
+        text=asked.text("q"),
+        # open ones unless something else is asked for
+        open=asked.text("show") != "all" and not statuses,
+        statuses=statuses,
+        severity=Severity(severity) if severity in set(Severity) else None,
+        tenant=asked.text("tenant"),
+        assignee=assignee,
+        waiting=asked.text("waiting") == "1",
+        since_ms=since_ms,
+        sort=SortKey(sort) if sort in set(SortKey) else SortKey.SCORE,
+        reverse=asked.text("reverse") == "1",
+        page=asked.number("page"),
+    )
+
+
+def _list(asked: Asked) -> Response:
+    chosen = selection(asked)
+    found = asked.reader.cases(chosen)
+    query = dict(asked.request.query_params.multi_items())
+    query.pop("page", None)
+    statuses = list(chosen.statuses)
+
+    def again(**changed: object) -> str:
+        """Return the address of this list with something else."""
+        given: dict[str, object] = {**query, "status": statuses, **changed}
+        return link("/incidents", **given)
+
+    return asked.page(
+        "incidents.html",
+        {
+            "chosen": chosen,
+            "found": found,
+            "query": query,
+            "again": again,
+            "views": _views(),
+            "statuses": list(IncidentStatus),
+            "severities": list(reversed(Severity)),
+            "sorts": list(SortKey),
+            "since": _SINCE,
+            "tenants": asked.reader.tenants(),
+            "assignees": asked.reader.assignees(),
+        },
+    )
+
+
+def _views() -> list[tuple[str, str]]:
+    """Return the views that everybody has: a name and an address."""
+    return [
+        ("Open", link("/incidents")),
+        ("Wait for a person", link("/incidents", waiting=True)),
+        ("Mine", link("/incidents", assignee="me")),
+        ("Nobody's", link("/incidents", assignee="nobody")),
+        ("Critical and high", link("/incidents", severity="high")),
+        ("Changed today", link("/incidents", since="24h", sort="changed")),
+        ("All", link("/incidents", show="all", sort="changed")),
+    ]
+
+
+def found_case(asked: Asked) -> Case:
+    """Return the incident that the path of a request names.
+
+    Raises:
+        HttpError: There is none that this person may read.
+    """
+    case = asked.reader.case(asked.request.path_params["incident"], asked.text("tenant"))
+    if case is None:
+        raise not_found("incident")
+    return case
+
+
+def _incident(asked: Asked) -> Response:
+    case = found_case(asked)
+    return asked.page("incident.html", incident_values(asked, case))
+
+
+def incident_values(asked: Asked, case: Case) -> dict[str, Any]:
+    """Return what the page of an incident names.
+
+    Args:
+        asked: Who asks.
+        case: The incident.
+    """
+    document = case.document
+    defanged = Defanging(document)
+    graph = incident_graph(document)
+    parts = asked.reader.parts(document.id)
+    related = asked.reader.titles(document.related)
+    return {
+        "case": case,
+        "incident": document,
+        "defanged": defanged,
+        "told": summary(document),
+        "steps": next_steps(document),
+        "assigned": assignees(document),
+        "findings": [_finding(view) for view in document.findings],
+        "impact": impact(document),
+        "tree": tree(graph),
+        "graph": _drawn(graph) if document.systems else None,
+        "commands": list(enumerate(document.commands, 1)),
+        "how_far": how_far,
+        "tasks": list(enumerate(document.tasks, 1)),
+        "TaskState": TaskState,
+        "timeline": sorted(document.timeline, key=lambda entry: entry.at, reverse=True),
+        "decided": [entry for entry in document.timeline if entry.what is Occurrence.DECIDED],
+        "of_tenants": parts,
+        "related": [related[one] for one in document.related if one in related],
+        "attacks": attacks(document.techniques),
+        "own": f"/incidents/{part(document.id)}",
+        "of_tenant": case.tenant,
+    }
+
+
+def _drawn(graph: Graph) -> Markup:
+    """Return the graph as part of a page; what it names is escaped by `svg`."""
+    return Markup(svg(graph, styled=False, address=_address(graph)))  # noqa: S704 -- see above
+
+
+def _address(graph: Graph) -> Callable[[str], str | None]:
+    """Return where the nodes of a graph lead to: components to their page, systems nowhere."""
+
+    def address(node: str) -> str | None:
+        known = node not in graph.systems and ":" in node
+        return link("/component", key=node) if known else None
+
+    return address
+
+
+def _finding(view: FindingView) -> dict[str, Any]:
+    """Return a finding with what its rule says of it."""
+    try:
+        rule = rule_named(view.rule_id)
+    except KeyError:  # of another version, or of the ledger
+        rule = None
+    evidence = [
+        (name, value) for name, value in view.evidence.items() if value not in (None, "", [], {})
+    ]
+    return {
+        "view": view,
+        "where": where(view),
+        "title": rule.title if rule is not None else view.rule_id,
+        "why": rule.description if rule is not None else "",
+        "triage": list(rule.triage) if rule is not None else [],
+        "evidence": evidence[:EVIDENCE_FIELDS],
+        "more": max(0, len(evidence) - EVIDENCE_FIELDS),
+        "basis": view.basis.kind.value if view.basis is not None else "claimed",
+    }
+
+
+def _export(asked: Asked) -> Response:
+    case = found_case(asked)
+    form = asked.request.path_params["form"]
+    document = case.document
+    # a tenant's part names no other tenant
+    tlp = Tlp.AMBER if case.tenant else Tlp.AMBER_STRICT
+    if form == "md":
+        text, kind = markdown(document, tlp), "text/markdown"
+    elif form == "html":
+        text, kind = to_html(document, tlp), "text/html"
+    elif form == "json":
+        text, kind = _json(document), "application/json"
+    elif form == "svg":
+        text, kind = svg(incident_graph(document)), "image/svg+xml"
+    else:
+        raise not_found("export")
+    name = "".join(
+        char for char in document.id if char.isascii() and (char.isalnum() or char in "-_")
+    )
+    answer = Response(text, media_type=kind)
+    answer.headers["content-disposition"] = f'attachment; filename="{name}.{form}"'
+    return secured(answer, DOWNLOAD)
+
+
+def _json(document: IncidentDocument) -> str:
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()

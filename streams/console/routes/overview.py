@@ -1,0 +1,46 @@
+"""The overview: what is open, what waits for a person, how quick we are, what is heard."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from streams.console.asked import Asked, Services, signed_in
+from streams.console.queries import CaseSelection, RowSelection
+
+DAYS: Final = 30
+SHOWN: Final = 8
+"""Rows of the lists that lead on to a page of their own."""
+_DAY_MS: Final = 24 * 3600 * 1000
+
+
+def routes(services: Services) -> list[BaseRoute]:
+    """Return the routes of the overview."""
+    return [Route("/", signed_in(services, _overview), methods=["GET"])]
+
+
+def _overview(asked: Asked) -> Response:
+    reader = asked.reader
+    since = round(time.time() * 1000) - DAYS * _DAY_MS
+    worst = reader.cases(CaseSelection(open=True))
+    waiting = reader.cases(CaseSelection(open=True, waiting=True))
+    return asked.page(
+        "overview.html",
+        {
+            "severities": reader.open_by_severity(),
+            "waiting": reader.waiting(),
+            "worst": worst.rows[:SHOWN],
+            "approvals": waiting.rows[:SHOWN],
+            "tenants": reader.open_by_tenant(),
+            "days": DAYS,
+            "detect": reader.times("detect", since),
+            "contain": reader.times("contain", since),
+            "sources": reader.rows("sources", RowSelection()).rows[:SHOWN],
+            "notices": reader.rows("notices", RowSelection()).rows[:SHOWN],
+            "letters": reader.rows("letters", RowSelection()).total,
+            "progress": asked.services.status.progress if asked.viewer.everything else {},
+        },
+    )

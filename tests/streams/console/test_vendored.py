@@ -1,0 +1,24 @@
+"""Files of others are as they were published, and their licences are beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+
+from streams.console.routes.static import FOLDER, KINDS
+
+
+def test_each_has_its_hash_and_licence():
+    listed = tomllib.loads((FOLDER / "vendored.toml").read_text())
+    assert listed
+    for entry in listed.values():
+        raw = (FOLDER / entry["file"]).read_bytes()
+        assert hashlib.sha256(raw).hexdigest() == entry["sha256"]
+        assert (FOLDER / entry["licence_file"]).read_text().strip()
+        assert entry["version"]
+
+
+def test_every_file_is_served_or_says_something_of_one_that_is():
+    listed = tomllib.loads((FOLDER / "vendored.toml").read_text())
+    beside = {"vendored.toml", *(entry["licence_file"] for entry in listed.values())}
+    assert {path.name for path in FOLDER.iterdir()} == set(KINDS) | beside
