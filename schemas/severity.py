@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Final
+from operator import attrgetter
+from typing import Final, Self
 
 
-class Severity(StrEnum):
-    """The severity of a finding, or the band of an incident."""
+class _Ranked(StrEnum):
+    """Names in ascending order, each with its place."""
+
+    rank: int
+    """0 for the first."""
+
+    def __new__(cls, value: str) -> Self:
+        """Make the next name."""
+        name = str.__new__(cls, value)
+        name._value_ = value
+        name.rank = len(cls.__members__)
+        return name
+
+
+class Severity(_Ranked):
+    """The severity of a finding, or the band of an incident: rank 0 (informational) to 4."""
 
     INFORMATIONAL = "informational"
     LOW = "low"
@@ -16,24 +31,14 @@ class Severity(StrEnum):
     HIGH = "high"
     CRITICAL = "critical"
 
-    @property
-    def rank(self) -> int:
-        """0 for informational to 4 for critical."""
-        return _SEVERITY_RANK[self]
 
-
-class Status(StrEnum):
-    """The result of one check; a gate never passes INCOMPLETE."""
+class Status(_Ranked):
+    """The result of one check, rank 0 (PASS) to 3: the worst wins, no gate passes INCOMPLETE."""
 
     PASS = "PASS"  # noqa: S105 -- a check's status, no password
     WARN = "WARN"
     INCOMPLETE = "INCOMPLETE"
     FAIL = "FAIL"
-
-    @property
-    def rank(self) -> int:
-        """0 for PASS to 3 for FAIL: the worst wins."""
-        return _STATUS_RANK[self]
 
 
 class Verdict(StrEnum):
@@ -75,18 +80,15 @@ class Tlp(StrEnum):
     RED = "red"
 
 
-_SEVERITY_RANK: Final = {severity: rank for rank, severity in enumerate(Severity)}
-_STATUS_RANK: Final = {status: rank for rank, status in enumerate(Status)}
-
+_BANDS: Final = tuple(Severity)
 BAND_WIDTH: Final = 20
 
 
 def band(score: float) -> Severity:
     """Return the band of a score from 0 to 100: bands of 20, informational to critical."""
-    bands = tuple(Severity)
-    return bands[min(int(max(score, 0.0) // BAND_WIDTH), len(bands) - 1)]
+    return _BANDS[min(int(max(score, 0.0) // BAND_WIDTH), len(_BANDS) - 1)]
 
 
 def worst(statuses: Iterable[Status]) -> Status:
     """Return the worst of an iterable of statuses, PASS for none."""
-    return max(statuses, key=_STATUS_RANK.__getitem__, default=Status.PASS)
+    return max(statuses, key=attrgetter("rank"), default=Status.PASS)

@@ -46,8 +46,8 @@ class SigningKey(msgspec.Struct, frozen=True, kw_only=True):
         return f"SigningKey(kid={self.kid!r})"
 
     def _private(self) -> Ed25519PrivateKey:
-        key = serialization.load_pem_private_key(self.pem, password=None)
-        if not isinstance(key, Ed25519PrivateKey):
+        key = _private_key(self.pem)
+        if key is None:
             raise InvalidSignatureError(
                 "the signing key is not an Ed25519 key",
                 where=self.kid,
@@ -78,6 +78,13 @@ class SigningKey(msgspec.Struct, frozen=True, kw_only=True):
         signature = self._private().sign(signed_bytes(headers, value))
         text = f"{_SCHEME};kid={self.kid};{base64.b64encode(signature).decode()}"
         return SIGNATURE_HEADER, text.encode()
+
+
+@lru_cache(maxsize=16)
+def _private_key(pem: bytes) -> Ed25519PrivateKey | None:
+    """Return the key of a PEM, None if it is no Ed25519 key; a process signs with one or two."""
+    key = serialization.load_pem_private_key(pem, password=None)
+    return key if isinstance(key, Ed25519PrivateKey) else None
 
 
 def new_signing_key(kid: str) -> SigningKey:

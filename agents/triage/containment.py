@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import msgspec
@@ -19,6 +20,8 @@ from schemas.incidents.views import SystemView
 from schemas.policy import Policy
 from schemas.severity import Disposition, Severity
 
+REMEMBERED: Final = 2_048
+"""Ids of commands kept at hand: each is asked for again with every step of its life."""
 AFTER: Final = 12
 """Captures of evidence that a command waits for: of its own component first."""
 PATHS: Final = 16
@@ -51,6 +54,7 @@ _REASONS: Final = {
 """The reason of a command, by action."""
 
 
+@lru_cache(REMEMBERED)
 def command_id(incident: str, tenant: str, action: str, target: str, generation: int = 0) -> str:
     """Return the id of a command: 36 characters in the shape of a UUID (version 5).
 

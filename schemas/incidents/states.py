@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 
 class IncidentStatus(StrEnum):
@@ -21,16 +22,16 @@ class IncidentStatus(StrEnum):
     @property
     def ended(self) -> bool:
         """Whether nothing more is done about it."""
-        return self in {
-            IncidentStatus.CLOSED,
-            IncidentStatus.FALSE_POSITIVE,
-            IncidentStatus.WITHDRAWN,
-        }
+        return self in _ENDED
 
     @property
     def refuted(self) -> bool:
         """Whether what was found does not hold, so that its containment ends."""
-        return self in {IncidentStatus.FALSE_POSITIVE, IncidentStatus.WITHDRAWN}
+        return self in _REFUTED
+
+
+_REFUTED: Final = frozenset({IncidentStatus.FALSE_POSITIVE, IncidentStatus.WITHDRAWN})
+_ENDED: Final = _REFUTED | {IncidentStatus.CLOSED}
 
 
 class Phase(StrEnum):

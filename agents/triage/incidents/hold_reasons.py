@@ -146,11 +146,17 @@ def _reason(case: IncidentRows, part: TenantState, command: CommandState) -> Hol
         issued=is_adopted(spec) and command.phase is not CommandPhase.PROPOSED,
         by_person=part.status is IncidentStatus.FALSE_POSITIVE
         or command.phase is CommandPhase.RELEASED,
-        retries=sum(
-            decision.decision is DecisionKind.RETRY and decision.target in _ids(spec)
-            for decision, _ in part.decisions
-        ),
+        retries=_retries(part, spec),
     )
+
+
+def _retries(part: TenantState, spec: CommandSpec) -> int:
+    targets = [
+        decision.target
+        for decision, _ in part.decisions
+        if decision.decision is DecisionKind.RETRY
+    ]
+    return len([target for target in targets if target in _ids(spec)]) if targets else 0
 
 
 def _ids(spec: CommandSpec) -> set[str]:
