@@ -152,9 +152,7 @@ def _reason(case: IncidentRows, part: TenantState, command: CommandState) -> Hol
 
 def _retries(part: TenantState, spec: CommandSpec) -> int:
     targets = [
-        decision.target
-        for decision, _ in part.decisions
-        if decision.decision is DecisionKind.RETRY
+        decision.target for decision, _ in part.decisions if decision.decision is DecisionKind.RETRY
     ]
     return len([target for target in targets if target in _ids(spec)]) if targets else 0
 
