@@ -98,6 +98,8 @@ class Ledger:
         self.told: dict[Channel, int] = {}
         self.passed_on: deque[Message] = deque()
         """Messages of the ledger to itself that were not taken yet."""
+        self.steps: list[float] = []
+        """How long each of them took, seconds of processor time."""
 
     def place(self, key: str) -> Partition:
         """Return the partition of a component key."""
@@ -116,17 +118,28 @@ class Ledger:
     def learn(self, fact: IntelFact) -> float:
         """Take a fact and all that follows from it; return the seconds until all was found."""
         began = time.perf_counter()
-        place = self.place(fact.key)
-        self._run(place, [self._delivery(fact.key.encode(), b"", fact)])
+        self.tell(fact)
         self.pass_on()
         return time.perf_counter() - began
+
+    def tell(self, fact: IntelFact) -> float:
+        """Take a fact and nothing of what follows; return the processor time, seconds."""
+        began = time.process_time()
+        self._run(self.place(fact.key), [self._delivery(fact.key.encode(), b"", fact)])
+        return time.process_time() - began
 
     def pass_on(self) -> None:
         """Take what the ledger told itself, and what follows, until nothing is left."""
         while self.passed_on:
-            message = self.passed_on.popleft()
-            value = message.value or b""
-            self._run(self.place(message.key), [self._delivery(b"", value, self._read(value))])
+            self.pass_one_on()
+
+    def pass_one_on(self) -> None:
+        """Take the first of what the ledger told itself."""
+        message = self.passed_on.popleft()
+        value = message.value or b""
+        began = time.process_time()
+        self._run(self.place(message.key), [self._delivery(b"", value, self._read(value))])
+        self.steps.append(time.process_time() - began)
 
     def _delivery(self, key: bytes, value: bytes, read: object) -> Delivery[object]:
         self._offset += 1
@@ -209,7 +222,7 @@ def fact_on(key: str, number: int) -> IntelFact:
     )
 
 
-def _percentile(values: list[float], share: float) -> float:
+def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
@@ -224,8 +237,8 @@ def hunt(ledger: Ledger, size: Size, chance: random.Random, held: int) -> None:
     found = ledger.told.get(Channel.INCIDENT_UPDATES, 0) - before
     print(
         f"retro-hunt with {held:,} sightings taken, {FACTS} facts: "
-        f"p50 {_percentile(taken, 0.5) * 1000:.1f} ms, "
-        f"p99 {_percentile(taken, 0.99) * 1000:.1f} ms, most {max(taken) * 1000:.1f} ms; "
+        f"p50 {percentile(taken, 0.5) * 1000:.1f} ms, "
+        f"p99 {percentile(taken, 0.99) * 1000:.1f} ms, most {max(taken) * 1000:.1f} ms; "
         f"{found:,} messages to incidents",
         flush=True,
     )

@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import random
 import tempfile
+import time
+from collections.abc import Iterator
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -19,7 +21,7 @@ from schemas.canonical import stable_id
 from schemas.channels import Channel
 from schemas.intel import IntelFact, IntelKind
 from schemas.observations import Sighting
-from tests.bench.scale import CHUNK, START, SYSTEMS, Ledger
+from tests.bench.scale import CHUNK, START, SYSTEMS, Ledger, percentile
 
 PACKAGE = "pypi:popular"
 OTHERS = 12
@@ -48,7 +50,20 @@ def installed(tenant: int, system: int, version: int, minute: int) -> bytes:
     )
 
 
-def run(tenants: int, sightings: int, folder: Path) -> None:
+def _waits_beside(ledger: Ledger) -> Iterator[float]:
+    """Yield how long a record that arrives among what follows from a fact waits for its turn.
+
+    Partitions are read in order: it waits for all that the ledger had told itself by then.
+    """
+    while ledger.passed_on:
+        before = len(ledger.passed_on)
+        began = time.process_time()
+        for _ in range(before):
+            ledger.pass_one_on()
+        yield time.process_time() - began
+
+
+def run(tenants: int, systems: int, sightings: int, folder: Path) -> None:
     """Have each tenant install the bad release, tell of it, and let the installs go on."""
     chance = random.Random(7)
     bad = OTHERS // 2
@@ -61,19 +76,25 @@ def run(tenants: int, sightings: int, folder: Path) -> None:
             for start in range(0, len(values), CHUNK)
         )
 
-    take([installed(tenant, 0, version, version) for tenant in range(tenants)
-          for version in range(bad + 1)])  # fmt: skip
-    seconds = ledger.learn(
-        IntelFact(
-            key=PACKAGE,
-            kind=IntelKind.COMPROMISED,
-            versions=(f"1.{bad}",),
-            sources=("OSV:MAL-1", "vendor"),
-            confidence=0.95,
-        )
+    take([installed(tenant, system, version, version) for tenant in range(tenants)
+          for system in range(systems) for version in range(bad + 1)])  # fmt: skip
+    fact = IntelFact(
+        key=PACKAGE,
+        kind=IntelKind.COMPROMISED,
+        versions=(f"1.{bad}",),
+        sources=("OSV:MAL-1", "vendor"),
+        confidence=0.95,
     )
+    first = ledger.tell(fact)
+    waits = list(_waits_beside(ledger))
+    longest, seconds = max(first, *ledger.steps), first + sum(ledger.steps)
     told = ledger.told.get(Channel.INCIDENT_UPDATES, 0)
     print(f"{tenants:,} tenants told in {seconds:.1f} s by {told:,} messages to incidents")
+    print(
+        f"the longest step {longest * 1000:,.0f} ms; another's record waits "
+        f"{percentile(waits, 0.5) * 1000:,.0f} ms (p50), "
+        f"{percentile(waits, 0.99) * 1000:,.0f} ms (p99)"
+    )
     others = [number for number in range(OTHERS + 1) if number != bad]
     spent = take(
         [
@@ -99,9 +120,10 @@ def main() -> None:
     parser.add_argument("--tenants", type=int, default=1_000)
     parser.add_argument("--sightings", type=int, default=100_000)
     parser.add_argument("--folder", type=Path, help="where the state goes; a temporary one if none")
+    parser.add_argument("--systems", type=int, default=SYSTEMS, help="of each that have it")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        run(args.tenants, args.sightings, Path(folder))
+        run(args.tenants, args.systems, args.sightings, Path(folder))
 
 
 if __name__ == "__main__":

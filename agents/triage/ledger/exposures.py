@@ -15,6 +15,7 @@ from agents.triage.ledger.claims import full_marks_of, marks_of
 from agents.triage.ledger.rows import (
     COMPONENT,
     DIGEST_KEYS,
+    OF_TENANT,
     PAGE,
     SYSTEM,
     ComponentRow,
@@ -71,7 +72,9 @@ def report_holding(
         before = known_good.is_affected(batch, component, tenant)
         known_good.on_holding(batch, component, row, tenant, holding)
         if not before and known_good.is_affected(batch, component, tenant):
-            others = batch.store.scan(SYSTEM, component, tenant, row_type=SystemRow, limit=PAGE)
+            others = batch.store.scan(
+                SYSTEM, component, tenant, row_type=SystemRow, limit=OF_TENANT
+            )
             for _, other in others:
                 for mark in marks:
                     _report_checked(batch, component, row, other, mark=mark)

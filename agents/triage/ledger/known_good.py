@@ -16,6 +16,7 @@ from agents.triage.ledger.batch import LedgerBatch
 from agents.triage.ledger.claims import claims_row, full_marks_of
 from agents.triage.ledger.rows import (
     FACT,
+    OF_TENANT,
     PAGE,
     SYSTEM,
     VERSIONS,
@@ -69,13 +70,15 @@ def on_marks(batch: LedgerBatch, component: str, row: ComponentRow, tenant: str)
         known = VersionsRow(tenant=tenant)
         count = 0
         for _, system in batch.store.scan(
-            SYSTEM, component, tenant, row_type=SystemRow, limit=PAGE
+            SYSTEM, component, tenant, row_type=SystemRow, limit=OF_TENANT
         ):
             count += 1
             for holding in system.holdings.values():
                 _merge(known, holding)
-        if count == PAGE:
-            batch.bound_reached("systems looked through for known-good versions", component, PAGE)
+        if count == OF_TENANT:
+            batch.bound_reached(
+                "systems looked through for known-good versions", component, OF_TENANT
+            )
     _report(batch, component, row, key, known)
 
 

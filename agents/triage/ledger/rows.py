@@ -47,8 +47,13 @@ SCAN: Final = 5_000
 """Sources examined per tick; the next tick continues behind them."""
 SOURCES: Final = 1_000
 """Most sources of one tenant in a partition: those heard last."""
-PAGE: Final = 2_000
-"""Rows read for one message; the ledger sends itself a message to continue behind them."""
+PAGE: Final = 128
+"""Rows read for one message; the ledger sends itself a message to continue behind them.
+
+What follows from a page is read before the next page is, and the records of others wait for it: so
+few that this takes a fraction of a second."""
+OF_TENANT: Final = 2_000
+"""Most systems of one tenant that are looked through on account of one message."""
 MAX_DEPTH: Final = 8
 """Most steps that a taint is passed on."""
 PATH_BYTES: Final = 200
