@@ -33,6 +33,8 @@ class Basis(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The signature's identity, or the feeds; at most eight."""
     role: str = ""
     """Verified: the role in which the bytes were read; empty where the bytes alone decide it."""
+    via: tuple[str, ...] = ()
+    """Who signed the steps of the lineage that leads to it; at most eight."""
 
 
 class BareFinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

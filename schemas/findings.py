@@ -64,6 +64,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Other component keys of the same event that the finding is about."""
     basis: Basis | None = None
     """How it is known; None: its tenant's event says so."""
+    publisher_attested: tuple[Basis, ...] = ()
+    """By whose signatures it is known that the publisher published it; empty: the event says so."""
 
 
 class SupplyChainIoC(msgspec.Struct, frozen=True, kw_only=True):

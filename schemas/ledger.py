@@ -75,6 +75,8 @@ class Derived(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     stage: str | None = None
     appended: Position | None = None
     """Of the record of the build; it decides whether the build introduced the child."""
+    basis: Basis | None = None
+    """By whose signature the build is known; None: as the event says."""
 
 
 class Taint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="taint"):

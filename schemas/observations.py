@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from schemas.basis import Position
+from schemas.basis import Basis, Position
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="sighting"):
@@ -70,5 +70,9 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     bound: bool = False
     """The name has the digest at `version` for everybody. The version is immutable, reachable from
     a branch or tag, and Tidewatch fetched it from the operator's host without credentials."""
+    bound_by: tuple[Basis, ...] = ()
+    """By whose signatures it is known that the name has the digest at `version`."""
+    attested: tuple[Basis, ...] = ()
+    """By whose signatures it is known what the digest was made from; empty: the event says it."""
     appended: Position | None = None
     """The position of the input record; it decides who was first."""

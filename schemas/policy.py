@@ -49,6 +49,23 @@ class Suppression(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Only findings in this file of a push or scan."""
 
 
+class TrustRoot(msgspec.Struct, frozen=True, kw_only=True):
+    """A signer, and what its signatures may establish."""
+
+    signer: str = ""
+    """A PEM public key, a PEM certificate of an authority, or `sigstore:IDENTITY ISSUER`."""
+    namespaces: tuple[str, ...] = ()
+    """Keys of the components and publishers that it may speak of; `*` at the end stands for all
+    below, as in `model:huggingface/acme/*`."""
+
+
+def is_signer(text: str) -> bool:
+    """Return whether a text names a signer as a trust root does."""
+    return text.strip().startswith("sigstore:") or any(
+        f"-----BEGIN {kind}-----" in text for kind in ("PUBLIC KEY", "CERTIFICATE")
+    )
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """One tenant's policy record."""
 
@@ -82,6 +99,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     `evaluation:<name>` is no check: only a person passes it."""
     signing_keys: tuple[str, ...] = ()
     """PEM public keys, or references to them, that models must be signed with."""
+    trust_roots: tuple[TrustRoot, ...] = ()
+    """Signers whose statements count as established for this tenant, each for the components that
+    it may speak of."""
     suppressions: tuple[Suppression, ...] = ()
     advice: bool = True
     """Whether to report what rests on other organisations' claims alone."""

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from schemas.channels import Channel
 from schemas.errors import TidewatchError
+from schemas.policy import TrustRoot, is_signer
 from schemas.severity import Tlp
 from streams.broker.paths import default_state_dir
 
@@ -57,6 +58,24 @@ class BoundTopic(BaseModel):
     def _written_by_tenants(cls, value: Channel) -> Channel:
         if value not in _BINDABLE:
             raise ValueError(f"a tenant may write one of {', '.join(sorted(_BINDABLE))}")
+        return value
+
+
+class TrustedSigner(BaseModel):
+    """A signer whose statements on what it may speak of count as established."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    signer: str
+    """A PEM public key, a PEM certificate of an authority, or `sigstore:IDENTITY ISSUER`."""
+    namespaces: tuple[str, ...] = Field(min_length=1)
+    """Keys of the components and publishers that it may speak of; `*` at the end: all below."""
+
+    @field_validator("signer")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        if not is_signer(value):
+            raise ValueError(f"{value[:40]!r} is no PEM key or certificate and no sigstore:…")
         return value
 
 
@@ -115,6 +134,10 @@ class Settings(BaseSettings):
     """Tenant: the organisation it belongs to. Only tenants named here are counted where facts cross
     tenants, each organisation once; where none is named every tenant counts, and whoever can make
     up tenants can make up a count."""
+    trust_roots: dict[str, TrustedSigner] = Field(default_factory=dict)
+    """Signers by a name of yours, each with a `signer` (a PEM public key or certificate, or
+    `sigstore:IDENTITY ISSUER`) and the `namespaces` that it may speak of: keys of components and
+    publishers, with `*` at the end for all below. What they sign of a push counts for all."""
     popular_holders: int = Field(default=10, ge=1)
     """What more organisations hold is not contained on a scan's word alone, but proposed."""
     rank_secret: SecretStr | None = None
@@ -318,3 +341,11 @@ def _check_together(settings: Settings) -> None:
             raise SettingsError(
                 f"file {path} does not exist", where=name, remedy="name an existing PEM file"
             )
+
+
+def operators_trust_roots(settings: Settings) -> tuple[TrustRoot, ...]:
+    """Return the operator's trust roots, in the order of their names."""
+    return tuple(
+        TrustRoot(signer=root.signer, namespaces=root.namespaces)
+        for _, root in sorted(settings.trust_roots.items())
+    )

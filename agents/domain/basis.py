@@ -17,12 +17,23 @@ SEVERAL: Final = Basis(kind=BasisKind.CLAIMED)
 ADVICE_SEVERITY: Final = Severity.MEDIUM
 """Of advice, whatever the severity of what it rests on."""
 _FEEDS: Final = 8
+_SIGNERS: Final = 8
 _STRENGTH: Final = {kind: -number for number, kind in enumerate(BasisKind)}
 
 
 def claimed(tenant: str) -> Basis:
     """Return the basis of what an event of `tenant` says."""
     return Basis(kind=BasisKind.CLAIMED, tenant=tenant)
+
+
+def attested(identity: str, tenant: str = "") -> Basis:
+    """Return the basis of what an identity signed.
+
+    Args:
+        identity: Who signed, as people read it.
+        tenant: Whose trust root it is; empty: the operator's.
+    """
+    return Basis(kind=BasisKind.ATTESTED, tenant=tenant, by=(identity,))
 
 
 def intel(sources: Iterable[str]) -> Basis:
@@ -96,6 +107,14 @@ def bare_finding(finding: Finding) -> BareFinding:
     )
 
 
+def through(found: BareFinding, step: Basis) -> BareFinding:
+    """Return what was found as it is known behind a step of lineage that somebody signed."""
+    if found.basis is None:
+        return found
+    via = tuple(dict.fromkeys((*found.basis.via, *step.by)))[:_SIGNERS]
+    return msgspec.structs.replace(found, basis=msgspec.structs.replace(found.basis, via=via))
+
+
 def known_by(basis: Basis, tenant: str) -> str:
     """Return how something is known and by whom, as `tenant` may read it.
 
@@ -103,6 +122,11 @@ def known_by(basis: Basis, tenant: str) -> str:
         basis: Its basis.
         tenant: The reader: other tenants are never named.
     """
+    how = _known_by(basis, tenant)
+    return f"{how}; the lineage by a signature of {', '.join(basis.via)}" if basis.via else how
+
+
+def _known_by(basis: Basis, tenant: str) -> str:
     match basis.kind:
         case BasisKind.VERIFIED:
             return "Tidewatch's scan of the same bytes"

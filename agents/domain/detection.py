@@ -39,6 +39,8 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
     related_keys: tuple[str, ...] = ()
     basis: Basis | None = None
     """How it is known; None: the event says so."""
+    publisher_attested: tuple[Basis, ...] = ()
+    """By whose signatures the publisher is known to be its own; empty: the event says so."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,4 +117,5 @@ def to_finding(
         identities=identities,
         related=detection.related_keys,
         basis=detection.basis,
+        publisher_attested=detection.publisher_attested,
     )

@@ -37,6 +37,7 @@ def make_finding(
     identities: tuple[str, ...] = (),
     related: tuple[str, ...] = (),
     basis: Basis | None = None,
+    publisher_attested: tuple[Basis, ...] = (),
 ) -> Finding:
     """Return the finding of a rule; its id is the hash of `locator` alone.
 
@@ -60,6 +61,7 @@ def make_finding(
         identities: References to credentials that the component could reach.
         related: Other component keys.
         basis: How it is known; None: the tenant's event says so.
+        publisher_attested: By whose signatures the publisher is known to be its own.
     """
     return Finding(
         id=stable_id("fnd", *locator),
@@ -86,4 +88,5 @@ def make_finding(
         publisher=publisher,
         related_keys=related,
         basis=basis,
+        publisher_attested=publisher_attested,
     )

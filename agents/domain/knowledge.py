@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
+from agents.domain.trust_roots import Signer, signers_of
 from schemas.intel import IntelFact
-from schemas.policy import Policy, default_policy
+from schemas.policy import Policy, TrustRoot, default_policy
 
 
 class Knowledge(Protocol):
@@ -21,13 +23,18 @@ class Knowledge(Protocol):
     def policy(self, tenant: str) -> Policy:
         """Return the tenant's policy, or the default one."""
 
+    def signers(self, key: str) -> tuple[Signer, ...]:
+        """Return the trust roots that may speak of a component or publisher."""
+
 
 class MemoryKnowledge:
     """Facts and policies by key, fed by the intel and policy topics."""
 
-    def __init__(self) -> None:
-        """Start knowing nothing."""
+    def __init__(self, trust_roots: Iterable[TrustRoot] = ()) -> None:
+        """Start knowing nothing but the operator's trust roots."""
         self.revision = 0
+        self._trust_roots = tuple(trust_roots)
+        self._tenants_roots: dict[str, tuple[TrustRoot, ...]] = {}
         self._facts: dict[str, IntelFact] = {}
         self._policies: dict[str, Policy] = {}
 
@@ -49,10 +56,17 @@ class MemoryKnowledge:
 
     def set_policy(self, tenant: str, policy: Policy | None) -> None:
         """Learn a policy, or forget it."""
+        self._tenants_roots.pop(tenant, None)
         if policy is None:
             self._policies.pop(tenant, None)
-        else:
-            self._policies[tenant] = policy
+            return
+        self._policies[tenant] = policy
+        if policy.trust_roots:
+            self._tenants_roots[tenant] = policy.trust_roots
+
+    def signers(self, key: str) -> tuple[Signer, ...]:
+        """Return the trust roots that may speak of a component or publisher."""
+        return signers_of(key, self._trust_roots, self._tenants_roots)
 
     def __len__(self) -> int:
         """Return how many facts are known."""

@@ -17,13 +17,13 @@ from streams.apps.knowledge_topics import knowledge_references
 from streams.apps.topology import AppParts
 from streams.engine.binding import Binding
 from streams.fetch_credentials import open_fetcher
-from streams.settings import Settings
+from streams.settings import Settings, operators_trust_roots
 
 
 def build(settings: Settings) -> AppParts:
     """Return the parts of the application for slow work."""
     family_rules("provenance")
-    knowledge = MemoryKnowledge()
+    knowledge = MemoryKnowledge(operators_trust_roots(settings))
     return AppParts(
         bindings=(
             Binding(

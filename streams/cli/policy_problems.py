@@ -20,7 +20,7 @@ from schemas.cloudevents import ID_LIMIT
 from schemas.components import PREFIXES
 from schemas.documents.openc2 import ACTIONS
 from schemas.incidents.commands import UNDO
-from schemas.policy import Policy
+from schemas.policy import Policy, TrustRoot, is_signer
 
 COMMANDED: Final = frozenset(ACTIONS) - frozenset(UNDO.values())
 """Actions that an incident calls for; what undoes one follows it."""
@@ -92,6 +92,7 @@ def policy_problems(policy: Policy) -> list[str]:
         *_publishers(policy.trusted.publishers),
         *_indexes(policy),
         *_suppressions(policy),
+        *_trust_roots(policy.trust_roots),
     ]
 
 
@@ -170,6 +171,24 @@ def _roots(roots: Iterable[str]) -> Iterator[str]:
             yield f"roots: {root[:_SHOWN]!r} has a query or fragment, which is ignored"
         elif location.scheme != "file" and not location.host and location.scheme != "hf":
             yield f"roots: {root[:_SHOWN]!r} names no host"
+
+
+def _trust_roots(roots: Iterable[TrustRoot]) -> Iterator[str]:
+    for root in roots:
+        if not is_signer(root.signer):
+            yield (
+                f"trust_roots: {root.signer[:40]!r} is no PEM public key, no PEM certificate "
+                "and no sigstore:IDENTITY ISSUER"
+            )
+        if not root.namespaces:
+            yield "trust_roots: a signer without namespaces may speak of nothing"
+        for name in root.namespaces:
+            prefix = name.partition(":")[0]
+            if prefix not in PREFIXES or name == "*":
+                yield (
+                    f"trust_roots: {name[:_SHOWN]!r} is no component's key; "
+                    "write kind:name, or kind:name/* for all below"
+                )
 
 
 def _registries(policy: Policy) -> Iterator[str]:

@@ -57,7 +57,7 @@ from schemas.incidents.views import (
 from schemas.intel import IntelFact, IntelKind
 from schemas.ledger import FindingSeen, OperatorAlert
 from schemas.notifications import Leg, Notification, NotificationThread, Standing
-from schemas.policy import Policy, Trusted
+from schemas.policy import Policy, Trusted, TrustRoot
 from schemas.scans import scan_request
 from schemas.severity import Category, Disposition, Severity, Status
 from schemas.taxonomy import taxonomy
@@ -558,6 +558,12 @@ def _policy() -> Policy:
         automatic=("capture-evidence", "quarantine"),
         dry_run=False,
         required_checks=("hash", "signature"),
+        trust_roots=(
+            TrustRoot(
+                signer="sigstore:releases@acme.example https://accounts.acme.example",
+                namespaces=("model:huggingface/acme-labs/*",),
+            ),
+        ),
     )
 
 

@@ -250,9 +250,6 @@ def without_processing_times(document):
         document["args"]["x-tidewatch"].pop("expires", None)
         # an unanswered command is issued again when its time is up, however slow this machine is
         document["args"]["x-tidewatch"].pop("attempt", None)
-        # it names the findings that were there when it was issued, whichever came first
-        document["args"]["x-tidewatch"].pop("findings", None)
-        document["args"]["x-tidewatch"].pop("reason", None)
     if "finding_info" in document:
         document["metadata"].pop("processed_time", None)
         for name in ("activity_id", "activity_name", "type_uid", "type_name"):

@@ -10,7 +10,7 @@ import pytest
 
 from schemas.errors import TidewatchError
 from streams.kafka.client import client_options
-from streams.settings import SettingsError, load_settings
+from streams.settings import SettingsError, load_settings, operators_trust_roots
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +52,19 @@ def test_a_bad_file_is_one_clear_error(tmp_path: Path, text: str) -> None:
     file = tmp_path / "t.toml"
     file.write_bytes(text.encode("latin-1"))
     with pytest.raises(SettingsError):
+        load_settings(file)
+
+
+def test_the_operators_trust_roots_are_read_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "t.toml"
+    signer = "sigstore:builder@acme.example https://accounts.acme.example"
+    table = "[trust_roots.{}]\nsigner = '{}'\nnamespaces = ['model:hub/acme/*']\n"
+    file.write_text(table.format("b", signer) + table.format("a", f"{signer}/other"))
+    roots = operators_trust_roots(load_settings(file))
+    assert [root.signer for root in roots] == [f"{signer}/other", signer]
+    assert {root.namespaces for root in roots} == {("model:hub/acme/*",)}
+    file.write_text(table.format("a", "builder@acme.example"))
+    with pytest.raises(SettingsError, match="no PEM key or certificate"):
         load_settings(file)
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from agents.checks.artifacts.scanning import Source
 from agents.checks.provenance.attempts import next_attempt
+from agents.checks.provenance.attested import Pushed, attest, with_publisher
 from agents.checks.provenance.bindings import is_bound
 from agents.checks.provenance.card_claims import claims_of_push
 from agents.checks.provenance.contents import contents_of
@@ -29,7 +30,12 @@ from agents.checks.provenance.scanned_files import (
     severity_of,
 )
 from agents.checks.provenance.sightings import sightings_of
-from agents.checks.provenance.signatures import SIGNATURE_BYTES, Trust, policy_trust
+from agents.checks.provenance.signatures import (
+    SIGNATURE_BYTES,
+    Trust,
+    policy_trust,
+    trust_of,
+)
 from agents.checks.provenance.subject import push_subject
 from agents.checks.provenance.verify import ModelFiles, own_card, verify_model
 from agents.checks.suppressing import unsuppressed, withheld
@@ -37,11 +43,13 @@ from agents.domain.detection import Detection, Outcome
 from agents.domain.findings import SOLE_FILE
 from agents.domain.knowledge import Knowledge
 from agents.domain.roles import is_text, role_of, use_of
+from agents.domain.trust_roots import Signer
 from agents.fetching.errors import FetchError, RefusedError
 from agents.fetching.snapshot import Snapshot
 from agents.fetching.sources import OpenSource
 from agents.logs import Logger
 from schemas.assessments import Check
+from schemas.components import digest_of_files
 from schemas.events import Event, File, RegistryPush
 from schemas.observations import Sighting
 from schemas.policy import Policy
@@ -158,12 +166,14 @@ async def scan_push(
         scan: Scans one file in the sandbox.
         now_ms: The broker's timestamp of the request, milliseconds since the epoch; the next
             attempt counts from it, so that a replay asks for the same.
-        trust: The trusted signers; by default those of the policy.
+        trust: The trusted signers; by default those of the policy, and of the trust roots that may
+            speak of the component.
         turn: Waits for this tenant's turn at what is slow: once for each file, and for each pass
             over the whole push.
     """
     policy = knowledge.policy(request.tenant)
-    trust = policy_trust(policy) if trust is None else trust
+    if trust is None:
+        trust = _trust(policy, knowledge.signers(push_subject(request.event, policy).component))
     try:
         files = await _files(request, fetch, turn)
     except FetchError as error:
@@ -182,6 +192,21 @@ async def scan_push(
     claims = claims_of_push(event.data) if event.data.card else None
     digests = model.digests
     known = {**_declared(event.data), **digests}
+    complete = len(known) == len(subject.digests)
+    attested = await _apart(
+        turn,
+        attest,
+        Pushed(
+            component=subject.component,
+            version=subject.version,
+            digests=known,
+            whole=subject.pinned or (digest_of_files(known) if complete and known else None),
+            pinned=subject.pinned is not None,
+        ),
+        model,
+        model.bundles,
+        knowledge.signers(subject.component),
+    )
     signed = any(
         check.name.startswith("signature") and check.status is Status.PASS
         for check in verified.checks
@@ -189,7 +214,8 @@ async def scan_push(
     sightings = sightings_of(
         subject,
         known,
-        complete=len(known) == len(subject.digests),
+        complete=complete,
+        attested=attested,
         signed=signed,
         computed=digests,
         listed=(request.listing or "").startswith("oci://"),
@@ -207,6 +233,9 @@ async def scan_push(
     if len(files) == 1:
         # The digest is the version's: the same version with another one is something else.
         found = [_sole(one) for one in found]
+    if subject.publisher is not None and attested.signed:
+        publishers = knowledge.signers(subject.publisher)
+        found = [with_publisher(one, attested, publishers) for one in found]
     last = retry is None and any(file.again for file in scanned)
     return ScanOutcome(
         checks=tuple(_worst_by_name(checks)),
@@ -384,7 +413,7 @@ def _verify(
     detections = list(result.detections)
     if missing:
         checks = [*(check for check in checks if check.name != "signature"), *missing]
-    elif not bundles and not own:
+    elif any(check.detail == "unsigned" for check in result.checks):
         bare = unsigned(policy)
         checks += bare.checks
         detections += bare.detections
@@ -407,6 +436,18 @@ def _declared(push: RegistryPush) -> dict[str, str]:
     return {
         plain_path(file.path): digest for file in push.files if (digest := sha256_of(file.digests))
     }
+
+
+def _trust(policy: Policy, signers: Iterable[Signer]) -> Trust:
+    """Return who may sign a component for a tenant: by its policy, and by the operator's roots."""
+    may = [signer.signer for signer in signers if signer.tenant in {"", policy.tenant}]
+    own, roots = policy_trust(policy), trust_of(may)
+    return msgspec.structs.replace(
+        own,
+        keys=tuple(dict.fromkeys((*own.keys, *roots.keys))),
+        certificates=tuple(dict.fromkeys((*own.certificates, *roots.certificates))),
+        identities=tuple(dict.fromkeys((*own.identities, *roots.identities))),
+    )
 
 
 def _sole(detection: Detection) -> Detection:

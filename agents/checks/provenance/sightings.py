@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from agents.checks.artifacts.formats.names import is_passive, suffix_of
+from agents.checks.provenance.attested import Attested
 from agents.checks.provenance.file_checks import is_signature, plain_path, sha256_of
 from agents.checks.provenance.subject import PushSubject
 from schemas.canonical import stable_id
@@ -47,6 +48,7 @@ def sightings_of(
     computed: Collection[str] = (),
     listed: bool = False,
     bound: bool = False,
+    attested: Attested | None = None,
 ) -> PushSightings:
     """Return the sightings of a push, one set for each system it names.
 
@@ -60,7 +62,9 @@ def sightings_of(
         listed: The files are those of a manifest that was fetched by the push's own digest.
         bound: They are what everybody gets under the push's name and version, and the version can
             never have others.
+        attested: What signatures establish of the push.
     """
+    attested = attested or Attested()
     event, push, publisher = subject.event, subject.push, subject.publisher
     registry = subject.registry or event.source
     systems = tuple(dict.fromkeys(push.systems)) or (f"registry:{registry}",)
@@ -99,7 +103,12 @@ def sightings_of(
         path for path, digest in digests.items() if not pinned or named.get(path) == digest
     )
     total = len(systems) * (
-        1 + (publisher is not None) + bool(tree) + len(set(digests.values())) + len(subject.parents)
+        1
+        + (publisher is not None)
+        + bool(tree)
+        + len(set(digests.values()))
+        + len(subject.parents)
+        + len(attested.lineage)
     )
     found = tuple(
         islice(
@@ -113,6 +122,7 @@ def sightings_of(
                 in_tree=in_tree,
                 computed=frozenset(computed),
                 bound=bound and whole is not None,
+                attested=attested,
             ),
             MAX_SIGHTINGS,
         )
@@ -137,6 +147,7 @@ def _all(
     in_tree: frozenset[str],
     computed: frozenset[str],
     bound: bool,
+    attested: Attested,
 ) -> Iterator[Sighting]:
     push, policy, publisher = subject.push, subject.policy, subject.publisher
     paths = [file.path for file in push.files] or list(digests)
@@ -162,8 +173,14 @@ def _all(
                 name=base.component,
                 parts=(),
                 part_names=(),
+                bound_by=attested.bound_by,
             )
             yield _placed(held, system, policy)
+        for materials, by in attested.lineage.items():
+            signed = msgspec.structs.replace(
+                model, made_from=materials, attested=by, bound_by=attested.bound_by
+            )
+            yield _placed(signed, system, policy)
     for parent in subject.parents:
         # A push that names a base model involves it, even if the model itself was never seen.
         named = msgspec.structs.replace(
@@ -205,6 +222,7 @@ def _all(
                     tree=tree if path in in_tree else "",
                     verified=path in computed,
                     bound=bound and digest == whole,
+                    bound_by=attested.bound_by if digest == whole else (),
                     formats=(suffix_of(path).lstrip("."),) if suffix_of(path) else (),
                 ),
                 system,
@@ -223,6 +241,7 @@ def _placed(sighting: Sighting, system: str, policy: Policy) -> Sighting:
             sighting.component,
             system,
             sighting.digest or "",
+            *(name for basis in sighting.attested for name in basis.by),
         ),
         system=system,
         criticality=policy.criticality.get(system),

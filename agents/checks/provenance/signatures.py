@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import io
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Protocol
@@ -61,8 +61,18 @@ def policy_trust(policy: Policy, references: Mapping[str, str] | None = None) ->
             `sigstore:IDENTITY ISSUER`, or references to any of these.
         references: The operator's values by reference.
     """
+    return trust_of(policy.signing_keys, references)
+
+
+def trust_of(entries: Iterable[str], references: Mapping[str, str] | None = None) -> Trust:
+    """Return the signers that entries name.
+
+    Args:
+        entries: As in a policy's `signing_keys`.
+        references: The operator's values by reference.
+    """
     keys, certificates, identities = [], [], []
-    for entry in policy.signing_keys:
+    for entry in entries:
         text = (references or {}).get(entry, entry).strip()
         if "BEGIN CERTIFICATE" in text:
             certificates.append(text)

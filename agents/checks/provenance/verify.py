@@ -28,6 +28,7 @@ from agents.checks.provenance.signatures import (
     signature_outcome,
     verify_signature,
 )
+from agents.checks.provenance.statements import is_provenance, verify_statement
 from agents.domain.detection import Outcome
 from agents.fetching.errors import FetchError
 from agents.fetching.fetch_scope import parse_location
@@ -61,6 +62,8 @@ class ModelFiles:
         self._snapshots: dict[str, Snapshot] = {}
         self.unread: dict[str, str] = {}
         """Why a file could not be read, by path."""
+        self.bundles: dict[str, bytes] = {}
+        """The signatures that were read, by name."""
 
     def paths(self) -> tuple[str, ...]:
         """Return the path of every file."""
@@ -235,8 +238,14 @@ def _signatures(
                     name=f"signature_{path}", status=Status.INCOMPLETE, detail=error.explain()[:300]
                 )
             )
+    files.bundles = bundles
+    # What states how a model was made says nothing of who stands for its files.
+    statements = {path: raw for path, raw in bundles.items() if is_provenance(raw)}
+    bundles = {path: raw for path, raw in bundles.items() if path not in statements}
     outcomes = []
     single = len(bundles) == 1 and not checks
+    checks += [_statement(path, raw, trust) for path, raw in sorted(statements.items())]
+    unsigned = not bundles and len(checks) == len(statements)
     for path, raw in sorted(bundles.items()):
         name = "signature" if single else f"signature_{path}"
         try:
@@ -247,9 +256,18 @@ def _signatures(
             checks.append(Check(name=name, status=Status.INCOMPLETE, detail=error.explain()[:300]))
             continue
         outcomes.append(signature_outcome(name, path, result))
-    if not bundles and not checks:
-        return Outcome(checks=(Check(name="signature", status=Status.WARN, detail="unsigned"),))
+    if unsigned:
+        checks.append(Check(name="signature", status=Status.WARN, detail="unsigned"))
     return Outcome(
         checks=(*checks, *(check for outcome in outcomes for check in outcome.checks)),
         detections=tuple(found for outcome in outcomes for found in outcome.detections),
     )
+
+
+def _statement(path: str, raw: bytes, trust: Trust) -> Check:
+    name = f"provenance_{path}"
+    try:
+        signed = verify_statement(raw, trust)
+    except ValueError as error:
+        return Check(name=name, status=Status.WARN, detail=str(error)[:300])
+    return Check(name=name, status=Status.PASS, detail=f"signed by {signed.identity}")

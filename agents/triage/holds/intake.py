@@ -74,7 +74,7 @@ def on_reason(hold: Hold, message: HoldReason) -> bool:
         return had_overflowed and not thing.overflowed
     if known is None and len(thing.reasons) >= REASONS and not _make_room(thing, reason):
         thing.overflowed = thing.overflowed or calls
-        return True
+        return thing.overflowed != had_overflowed
     thing.reasons[message.incident] = reason
     if reason.issued and reason.state.stands:
         _note_issued(thing, reason.spec)

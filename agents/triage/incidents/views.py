@@ -67,6 +67,8 @@ def finding_view(
     how = known_by(basis, tenant)
     if operator and basis.kind is BasisKind.CLAIMED and basis.tenant:
         how = f"the claim of {basis.tenant}, by its own events"
+    if made_from and not basis.via:
+        how += "; your own events say what was made from it"
     return FindingView(
         id=finding.id,
         rule_id=finding.rule_id,
@@ -90,7 +92,7 @@ def finding_view(
         occurred_at=finding.occurred_at,
         active=active,
         basis=finding.basis,
-        known_by=f"{how}; your own events say what was made from it" if made_from else how,
+        known_by=how,
         advice=is_advice(read),
     )
 

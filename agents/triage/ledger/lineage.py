@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from agents.domain.basis import SEVERAL, claimed
+from agents.domain.basis import SEVERAL, claimed, through, weakest
 from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
 from agents.triage.correlation import taint_rule
 from agents.triage.ledger.batch import LedgerBatch
@@ -32,13 +32,15 @@ from schemas.ledger import Derived
 
 def on_derived(batch: LedgerBatch, edge: Derived) -> None:
     """Note that `edge.child` was built from `edge.key`; pass on what taints it."""
+    whose = edge.tenant if edge.basis is None else edge.basis.tenant
     build = Edge(
-        tenant=clip(edge.tenant, TEXT_BYTES),
+        tenant=clip(whose, TEXT_BYTES),
         version=clip_or_none(edge.version, TEXT_BYTES),
         child_version=clip_or_none(edge.child_version, TEXT_BYTES),
         child_digest=clip_or_none(edge.child_digest, TEXT_BYTES),
         appended=edge.appended,
         digest=clip_or_none(edge.digest, TEXT_BYTES),
+        basis=edge.basis,
     )
     add_edge(batch, edge.key, edge.child, build)
 
@@ -51,7 +53,10 @@ def add_edge(batch: LedgerBatch, component: str, child: str, build: Edge) -> Non
     key = row_key(CHILD, component, child, build.tenant)
     row = batch.store.load(key, ChildRow) or ChildRow(child=clip(child, NAME_BYTES))
     names = (build.tenant, build.version, build.child_version, build.child_digest, build.role)
-    rank = stable_rank(*(part or "" for part in names), *((build.digest,) if build.digest else ()))
+    more = [build.digest] if build.digest else []
+    if build.basis is not None:
+        more += ["attested", *build.basis.by]
+    rank = stable_rank(*(part or "" for part in names), *more)
     known = row.edges.get(rank)
     if known is not None and (
         known.appended == build.appended
@@ -76,7 +81,7 @@ def add_edge(batch: LedgerBatch, component: str, child: str, build: Edge) -> Non
             for claims in all_claims(batch, component, parent)
             for claim in claims.marks.values()
         ]
-        if build.verified
+        if build.is_of_all
         else marks_of(batch, component, parent, build.tenant)
     )
     for mark in marks:
@@ -113,9 +118,10 @@ def _pass_on(
 ) -> None:
     """Pass a mark on along an edge: in full to the edge's tenant, to others as advice.
 
-    Along an edge that follows from the child's digest it stays what it is. Along a tenant's own
-    it concerns that tenant alone, and is its claim from there on; where the event of the edge
-    introduced the child's digest, it advises the digest's other holders.
+    Along an edge that follows from the child's digest it stays what it is. Along one that a
+    signature attests it is as weak as the weaker of both. Along a tenant's own it concerns that
+    tenant alone, and is its claim from there on; where the event of the edge introduced the child's
+    digest, it advises the digest's other holders.
     """
     if not mark.reaches(edge) or child in mark.path or child == component:
         return
@@ -132,25 +138,41 @@ def _pass_on(
         appended=None,
     )
     if edge.verified:
-        if mark.appended is None:
+        if mark.appended is None and not (mark.advice and edge.basis is not None):
             # In which role the file was read the listing says; what was found is of the whole,
             # which is not made from the file but holds it.
             basis = msgspec.structs.replace(mark.basis, role="") if mark.basis else None
+            if basis is not None and edge.basis is not None:
+                basis = weakest((basis, edge.basis))
             held = msgspec.structs.replace(
-                taint, basis=basis, path=tuple(mark.path), origin=(*mark.path, component)[0]
+                taint,
+                tenant=mark.tenant or edge.tenant,
+                basis=basis,
+                found=through(mark.found, edge.basis) if mark.found and edge.basis else mark.found,
+                path=tuple(mark.path),
+                origin=(*mark.path, component)[0],
             )
             batch.send_to_ledger(child, held)
         return
     of_bytes = child.startswith(DIGEST_KEYS)
+    said = edge.basis or claimed(edge.tenant)
+    if edge.is_of_all and mark.advice:
+        return
     own = msgspec.structs.replace(
         taint,
-        tenant=edge.tenant,
-        basis=SEVERAL if mark.advice else claimed(edge.tenant),
+        tenant=mark.tenant if edge.is_of_all else edge.tenant,
+        basis=SEVERAL if mark.advice else weakest((mark.basis or said, said)),
+        found=through(mark.found, said) if mark.found and edge.basis else mark.found,
         version=None if of_bytes else edge.child_version,
         digest=None if of_bytes else edge.child_digest,
     )
     batch.send_to_ledger(child, own)
-    if of_bytes and edge.appended is not None and not _applies_a_policy(mark):
+    if (
+        of_bytes
+        and edge.appended is not None
+        and edge.basis is None
+        and not _applies_a_policy(mark)
+    ):
         batch.send_to_ledger(
             child,
             msgspec.structs.replace(own, advice=True, basis=SEVERAL, appended=edge.appended),

@@ -306,7 +306,7 @@ class Mark(msgspec.Struct, array_like=True):
         What names neither version nor digest of the component may be affected by what is known of
         any of them: in full it is by the tenant's own marks and by those that mean just that.
         """
-        if not edge.verified and not self.applies_to(edge.tenant):
+        if not edge.is_of_all and not self.applies_to(edge.tenant):
             return False
         role = self.basis.role if self.basis is not None else ""
         if edge.verified and role and role != edge.role:
@@ -372,18 +372,27 @@ class Edge(msgspec.Struct, array_like=True, frozen=True):
     """One build: by whom, of which version from which."""
 
     tenant: str
-    """Whose event says so; empty: nobody's, it follows from the child's digest."""
+    """Whose event says so, or who alone trusts the signature; empty: nobody's, it follows from the
+    child's digest, or the operator trusts the signature."""
     version: str | None
     child_version: str | None
     child_digest: str | None
     appended: Position | None = None
     """The first record about it."""
     verified: bool = False
-    """It follows from the child's digest: a listing that hashes to it names the file."""
+    """The child is not made from the parent but holds it, or has it as its digest: a listing that
+    hashes to the child names the file, or a binding ties the name to the digest."""
     role: str = ""
     """Of the file in the listing."""
     digest: str | None = None
     """Of the parent's version, where the build says both."""
+    basis: Basis | None = None
+    """By whose signature it is known; None: as an event says, or as follows from the digest."""
+
+    @property
+    def is_of_all(self) -> bool:
+        """Whether what is known of the parent reaches whoever holds the child."""
+        return not self.tenant and (self.verified or self.basis is not None)
 
 
 class Version(msgspec.Struct, array_like=True):

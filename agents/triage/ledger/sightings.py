@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
+from agents.domain.component_keys import is_foreign
 from agents.domain.roles import role_of
 from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
 from agents.triage.ledger import drift, intelligence
@@ -39,6 +42,7 @@ from agents.triage.ledger.rows import (
 )
 from agents.triage.routing import split_version
 from agents.triage.store import row_key
+from schemas.basis import Basis
 from schemas.canonical import stable_hash
 from schemas.components import PREFIXES
 from schemas.ledger import Derived
@@ -76,6 +80,8 @@ def on_sighting(batch: LedgerBatch, seen: Sighting) -> None:
     if seen.bound:
         changed = _note_binding(batch, seen, system) or changed
         note_bound_version(batch, seen)
+    for basis in seen.bound_by:
+        changed = _note_signed_binding(batch, seen, system, basis) or changed
     if not changed and seen.kind not in drift.REPORTED:
         return
     holding = system.holdings[rank]
@@ -141,23 +147,40 @@ def _note_binding(batch: LedgerBatch, seen: Sighting, system: SystemRow) -> bool
     It follows from what Tidewatch fetched, whoever reports it; it speaks of one immutable version
     of a name that means the same to all, and of nothing else of that name.
     """
-    name, version = seen.name or "", seen.version
-    if (
-        seen.digest is None
-        or not seen.component.startswith(DIGEST_KEYS)
-        or not is_of_all(name, version)
-    ):
+    if not is_of_all(seen.name or "", seen.version):
         return False
-    rank = int(stable_rank("bound", name, version or "", role_of(seen.filename)), 16)
+    return _bind(batch, seen, system, None)
+
+
+def _note_signed_binding(
+    batch: LedgerBatch, seen: Sighting, system: SystemRow, basis: Basis
+) -> bool:
+    """Note which version of a name has the digest, as a signature under a trust root says.
+
+    Who signed may speak of the name; of a private one only to its tenant.
+    """
+    private = (seen.name or "").partition(":")[2].startswith("@")
+    if private and (not basis.tenant or is_foreign(seen.name or "", basis.tenant)):
+        return False
+    return _bind(batch, seen, system, basis)
+
+
+def _bind(batch: LedgerBatch, seen: Sighting, system: SystemRow, basis: Basis | None) -> bool:
+    name, role = seen.name or "", role_of(seen.filename)
+    if seen.digest is None or not name or not seen.component.startswith(DIGEST_KEYS):
+        return False
+    by = [] if basis is None else [basis.tenant, *basis.by]
+    rank = int(stable_rank("bound", name, seen.version or "", role, *by), 16)
     if rank in system.inputs.smallest:
         return False
     edge = Edge(
-        tenant="",
+        tenant="" if basis is None else clip(basis.tenant, TEXT_BYTES),
         version=None,
-        child_version=version,
+        child_version=clip_or_none(seen.version, TEXT_BYTES),
         child_digest=seen.digest,
         verified=True,
-        role=role_of(seen.filename),
+        role=role,
+        basis=basis,
     )
     add_edge(batch, seen.component, clip(name, KEY_BYTES), edge)
     return system.inputs.add_rank(rank, INPUTS)
@@ -296,27 +319,33 @@ def _report_parents(
         parent, parent_version = split_version(entry)
         if parent.partition(":")[0] not in PREFIXES or parent == seen.component:
             continue
-        rank = int(stable_rank(entry, version or "", seen.digest or ""), 16)
+        signed = [part for basis in seen.attested for part in (basis.tenant, *basis.by)]
+        rank = int(stable_rank(entry, version or "", seen.digest or "", *signed), 16)
         if rank in system.inputs.smallest and not again:
             continue
         changed = system.inputs.add_rank(rank, INPUTS) or changed
-        batch.send_to_ledger(
-            parent,
-            Derived(
-                key=parent,
-                child=seen.component,
-                tenant=seen.tenant,
-                system=seen.system,
-                event_id=seen.event_id,
-                occurred_at=seen.occurred_at,
-                version=parent_version,
-                digest=digests.get(parent) if _is_name(parent_version) else None,
-                child_version=clip_or_none(version, TEXT_BYTES),
-                child_digest=seen.digest,
-                stage=seen.stage,
-                appended=seen.appended if seen.component.startswith(DIGEST_KEYS) else None,
-            ),
+        # A signature speaks of the digest; of the version only where it names it.
+        build = Derived(
+            key=parent,
+            child=seen.component,
+            tenant=seen.tenant,
+            system=seen.system,
+            event_id=seen.event_id,
+            occurred_at=seen.occurred_at,
+            version=parent_version,
+            digest=digests.get(parent) if _is_name(parent_version) else None,
+            child_version=clip_or_none(version, TEXT_BYTES),
+            child_digest=seen.digest,
+            stage=seen.stage,
+            appended=seen.appended if seen.component.startswith(DIGEST_KEYS) else None,
         )
+        for basis in seen.attested or (None,):
+            of_version = basis is None or basis in seen.bound_by
+            child_version = build.child_version if of_version else None
+            batch.send_to_ledger(
+                parent,
+                msgspec.structs.replace(build, basis=basis, child_version=child_version),
+            )
     return changed
 
 

@@ -163,14 +163,9 @@ def got(flow):
 
 
 def contained(flow):
+    """Return the reader's commands, whole but for when they were issued."""
     return sorted(
-        (
-            command.incident,
-            command.action,
-            command.target,
-            command.version or "",
-            command.rollback_digest or "",
-        )
+        msgspec.json.encode(msgspec.structs.replace(command, expires=None)).decode()
         for command in flow.issued
         if command.tenant == READER
     )

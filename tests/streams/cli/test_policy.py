@@ -91,6 +91,25 @@ def test_what_the_code_reads_is_none():
     assert policy_problems(default_policy("tenant-a")) == []
 
 
+def test_a_trust_root_that_establishes_nothing_is_a_problem():
+    sigstore = "sigstore:releases@acme.example https://accounts.acme.example"
+    pem = "-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----\n"
+    for signer in (sigstore, pem):
+        root = {"signer": signer, "namespaces": ["model:hub/acme/*", "publisher:hub/acme"]}
+        assert problems(trust_roots=[root]) == []
+    found = problems(
+        trust_roots=[
+            {"signer": "releases@acme.example", "namespaces": ["acme/*"]},
+            {"signer": sigstore, "namespaces": []},
+            {"signer": sigstore, "namespaces": ["*"]},
+        ]
+    )
+    assert [one.partition(":")[0] for one in found] == ["trust_roots"] * 4
+    assert "no PEM" in found[0]
+    assert "'acme/*' is no component's key" in found[1]
+    assert "may speak of nothing" in found[2]
+
+
 @pytest.mark.parametrize("rule_id", sorted(all_rules()))
 def test_each_check_that_a_rule_feeds_may_be_required(rule_id):
     check = all_rules()[rule_id].check

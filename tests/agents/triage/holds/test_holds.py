@@ -10,10 +10,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.triage.containment import command_id
+from agents.triage.holds import intake
 from agents.triage.holds.goals import best_goal
 from agents.triage.holds.intake import REASONS, on_answer, on_reason, on_suspicion
 from agents.triage.holds.repetition import next_due, on_time
@@ -65,6 +67,8 @@ class Play:
         self.contained: dict[str, str] = {}
         """By thing: the command that did it."""
         self.escalations: list[str] = []
+        self.latest: dict[str, str] = {}
+        """By thing: the command that contains, as issued last."""
 
     def say(
         self,
@@ -90,11 +94,26 @@ class Play:
             self.kept[place] = incident
         elif said.by_person or state is not ReasonState.REFUTED:
             self.kept.pop(place, None)
+        known = self.hold.things.get(place[0])
+        if said.by_person and known is not None and known.overflowed:
+            # Which closed incidents there were beyond those that are kept, the person saw to.
+            self.kept = {other: who for other, who in self.kept.items() if other[0] != place[0]}
         self.hear(said)
 
     def hear(self, said: HoldReason) -> None:
+        before = {thing.key: thing.command for thing in self.held()}
         if on_reason(self.hold, said):
             self.follow(settle(self.hold, self.now_ms))
+        for key, command in before.items():
+            thing = self.hold.things[key]
+            if not thing.standing() and not thing.overflowed:
+                # Whatever was answered so far, and if it was answered at all.
+                assert command is not None
+                assert thing.release is not None, "the last reason ended, and nothing is released"
+                assert thing.release.undoes == command.command_id
+
+    def held(self) -> list[Any]:
+        return [thing for thing in self.hold.things.values() if thing.state is HoldState.HELD]
 
     def suspect(self, incident: str, *digests: str) -> None:
         self.revision += 1
@@ -118,9 +137,11 @@ class Play:
                 assert not thing.overflowed, "released though reasons overflowed"
                 kept = [place for place in self.kept if place[0] == thing.key]
                 assert not kept, "released without a person what a closed incident contains"
+                assert spec.undoes == self.latest[thing.key], "it undoes what another command did"
             else:
                 assert thing.standing(), "contained without a reason"
                 assert not any(incident in spec.command_id for incident in INCIDENTS)
+                self.latest[thing.key] = spec.command_id
             self.commands.append(spec)
         self.escalations += [why for _, why in effects.escalations]
         again = settle(self.hold, self.now_ms)
@@ -217,18 +238,43 @@ def test_any_history_contains_exactly_what_a_reason_stands_for(steps):
     play = Play()
     for step in steps:
         perform(play, step)
-    for thing in play.hold.things.values():
-        if any(reason.spec.dry_run for reason in thing.standing()):
-            return
     play.rest()
     for thing in play.hold.things.values():
         standing = bool(thing.standing())
+        if any(reason.spec.dry_run for reason in thing.standing()):
+            assert (thing.state is HoldState.HELD) or best_goal(play.hold, thing) is None
+            continue
         if thing.action == "rollback" and standing and best_goal(play.hold, thing) is None:
             assert thing.state is HoldState.IDLE
             continue
         assert (thing.state is HoldState.HELD) == standing
         assert (thing.key in play.contained) == (standing or thing.given_up is not None)
     assert next_due(play.hold) in {None, 0}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(STEPS, min_size=8, max_size=30))
+def test_nothing_is_released_while_there_were_more_reasons_than_are_kept(steps):
+    """With room for one reason; `Play` asserts it of each release."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intake, "REASONS", 1)
+        play = Play()
+        for step in steps:
+            perform(play, step)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(STEPS, max_size=25))
+def test_dry_runs_change_nothing_and_their_end_issues_anew(steps):
+    play = Play()
+    for step in steps:
+        perform(play, step)
+    for command in play.commands:
+        if command.dry_run:
+            assert command.command_id not in play.contained.values()
+    for thing in play.hold.things.values():
+        if any(not reason.spec.dry_run for reason in thing.standing()):
+            assert thing.command is None or not thing.command.dry_run
 
 
 @settings(max_examples=200, deadline=None)

@@ -21,9 +21,9 @@ AUTOMATIC = Policy(
 )
 
 
-def twice(policy: Policy = AUTOMATIC) -> Flow:
+def twice(policy: Policy = AUTOMATIC, *, batch: int = 64) -> Flow:
     """Return a run in which two incidents are about one version of a model."""
-    flow = Flow()
+    flow = Flow(batch=batch)
     flow.policy(policy)
     flow.saw(*held(MODEL, "a", "gpu", 0, version="r1", digest=GOOD))
     flow.saw(*held(MODEL, "a", "gpu", 10, version="r2", digest="d" * 64))
@@ -186,3 +186,25 @@ def test_a_failed_command_is_tried_again_when_a_person_asks():
         command.attempt for command in flow.issued if command.command_id == capture.command_id
     ]
     assert attempts == [1, 2]
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("batch", [1, 64])
+def test_evidence_is_asked_for_before_what_contains_and_is_waited_for(dry_run, batch):
+    policy = Policy(
+        tenant="a",
+        automatic=("capture-evidence", "quarantine", "rollback", "block"),
+        dry_run=dry_run,
+    )
+    flow = twice(policy, batch=batch)
+    captures: set[str] = set()
+    contained = 0
+    for spec in flow.issued:
+        if spec.action == "capture-evidence":
+            captures.add(spec.command_id)
+        elif spec.undoes is None:
+            contained += 1
+            assert captures & set(spec.after), "what contains waits for no evidence"
+            earlier = {one.command_id for one in flow.issued[: flow.issued.index(spec)]}
+            assert set(spec.after) <= earlier, "it waits for what is asked for later"
+    assert contained >= 3

@@ -1,0 +1,162 @@
+"""What signatures under trust roots establish of a push: version, lineage, publisher."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from agents.checks.provenance.file_checks import is_signature
+from agents.checks.provenance.signatures import SignedFiles, Trust, trust_of, verify_signature
+from agents.checks.provenance.statements import (
+    Statement,
+    Subject,
+    is_provenance,
+    verify_statement,
+)
+from agents.domain.detection import Detection
+from agents.domain.trust_roots import Signer
+from agents.fetching.errors import FetchError
+from schemas.basis import Basis
+from schemas.severity import Status
+
+BUNDLES: Final = 8
+"""Most signatures of one push that are verified under trust roots."""
+_TARGET: Final = re.compile(r"\.(sigstore\.json|sigstore|sig)$", re.IGNORECASE)
+
+
+class Pushed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a push says of itself, to compare a statement with."""
+
+    component: str
+    version: str | None
+    digests: Mapping[str, str]
+    """Path to SHA-256 of its files."""
+    whole: str | None
+    """The digest of all of them together."""
+    pinned: bool = False
+    """That digest is a manifest's, which may name other files."""
+
+
+class Attested(msgspec.Struct, frozen=True, kw_only=True):
+    """What is established, and by whom."""
+
+    lineage: Mapping[tuple[str, ...], tuple[Basis, ...]] = {}
+    """By what the whole was made from: who says so."""
+    bound_by: tuple[Basis, ...] = ()
+    """Who says that the version has its digest."""
+    signed: Mapping[str, tuple[tuple[Signer, Basis], ...]] = {}
+    """By path: who signed the file."""
+
+
+class _Said(msgspec.Struct, frozen=True, kw_only=True):
+    """What one signature says under one trust root."""
+
+    identity: str
+    covered: frozenset[str]
+    """Paths of files."""
+    materials: tuple[str, ...] = ()
+    binds: bool = False
+
+
+def attest(
+    pushed: Pushed, files: SignedFiles, bundles: Mapping[str, bytes], signers: Collection[Signer]
+) -> Attested:
+    """Return what the signatures of a push establish.
+
+    A signature speaks of the component in whose namespace its trust root may speak, and of nothing
+    else that has the same bytes.
+
+    Args:
+        pushed: What the push says of itself.
+        files: Its files.
+        bundles: Its signatures, by name.
+        signers: The trust roots that may speak of its component.
+    """
+    lineage: dict[tuple[str, ...], list[Basis]] = {}
+    bound: list[Basis] = []
+    signed: dict[str, list[tuple[Signer, Basis]]] = {}
+    for signer, said in _all(pushed, files, bundles, signers):
+        basis = signer.basis(said.identity)
+        for path in said.covered:
+            signed.setdefault(path, []).append((signer, basis))
+        if said.materials:
+            lineage.setdefault(said.materials, []).append(basis)
+        if said.binds:
+            bound.append(basis)
+    return Attested(
+        lineage={materials: tuple(dict.fromkeys(by)) for materials, by in lineage.items()},
+        bound_by=tuple(dict.fromkeys(bound)),
+        signed={path: tuple(by) for path, by in signed.items()},
+    )
+
+
+def _all(
+    pushed: Pushed, files: SignedFiles, bundles: Mapping[str, bytes], signers: Collection[Signer]
+) -> Iterator[tuple[Signer, _Said]]:
+    chosen = sorted(bundles.items())[:BUNDLES]
+    # Several tenants may trust one signer: each signature is verified once for all of them.
+    for text in dict.fromkeys(signer.signer for signer in signers):
+        trust = trust_of((text,))
+        for name, raw in chosen if trust else ():
+            said = _said(pushed, files, name, raw, trust)
+            if said is not None:
+                yield from ((signer, said) for signer in signers if signer.signer == text)
+
+
+def _said(pushed: Pushed, files: SignedFiles, name: str, raw: bytes, trust: Trust) -> _Said | None:
+    if is_provenance(raw):
+        try:
+            found = verify_statement(raw, trust)
+        except ValueError:
+            return None
+        return _of_statement(pushed, found.identity, found.statement)
+    own = frozenset(path for path in files.paths() if is_signature(path))
+    try:
+        result = verify_signature(raw, files, trust, own=own, target=_TARGET.sub("", name) or None)
+    except FetchError:
+        return None
+    if result.status is not Status.PASS:
+        return None
+    return _Said(identity=result.signer or "", covered=frozenset(result.covered))
+
+
+def _of_statement(pushed: Pushed, identity: str, statement: Statement) -> _Said | None:
+    spoken = {subject.digest for subject in statement.subjects}
+    covered = frozenset(path for path, digest in pushed.digests.items() if digest in spoken)
+    # That a tree holds its files follows from its digest; that a manifest does, from its bytes.
+    of_whole = pushed.whole in spoken or (bool(covered) and not pushed.pinned)
+    if not of_whole:
+        return None
+    return _Said(
+        identity=identity,
+        covered=covered,
+        materials=statement.materials if pushed.whole is not None else (),
+        binds=any(_binds(pushed, subject) for subject in statement.subjects),
+    )
+
+
+def _binds(pushed: Pushed, subject: Subject) -> bool:
+    return (
+        pushed.version is not None
+        and (subject.key, subject.version) == (pushed.component, pushed.version)
+        and subject.digest == pushed.whole
+    )
+
+
+def with_publisher(
+    detection: Detection, attested: Attested, publishers: Iterable[Signer]
+) -> Detection:
+    """Return a detection with who signed the file that it is in, and may speak of the publisher.
+
+    Args:
+        detection: What a scan found in a file.
+        attested: What signatures establish of the push.
+        publishers: The trust roots that may speak of its publisher.
+    """
+    may = set(publishers)
+    path = str(detection.evidence.get("file", ""))
+    by = [basis for signer, basis in attested.signed.get(path, ()) if signer in may]
+    return msgspec.structs.replace(detection, publisher_attested=tuple(dict.fromkeys(by)))
