@@ -283,6 +283,12 @@ def torch_file(count: int, held: int, items: bool = False, extra: bytes = b"") -
     )
 
 
+def _renamed(archive: bytes, old: str, new: str) -> bytes:
+    """Return an archive with its members under other names."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as held:
+        return _zip(**{n.replace(old, new): held.read(n) for n in held.namelist()})
+
+
 def _lightning(function: str) -> bytes:
     return torch_file(
         2,
@@ -489,6 +495,9 @@ def harmless() -> Iterator[Sample]:
     yield "vocabulary.gguf", _vocabulary()
     yield "shape.h5", _hdf5(4, 4)
     yield "storage.pt", torch_file(2, 2)
+    yield "traced.pt", _renamed(torch_file(2, 0), "m/data", "m/traced_inputs")
+    whole_name = stack_name("torch._utils", "torch.contiguous_format")
+    yield "whole_name.pkl", PROTO4 + whole_name + b"."
     yield "instantiator.ckpt", _lightning("lightning.pytorch.cli.instantiate_module")
     yield "side_file/._model.safetensors", _APPLE
     yield (
@@ -824,6 +833,9 @@ def hostile() -> Iterator[Sample]:
     yield "shape_bomb.h5", _hdf5(1 << 20, 1 << 20)
     yield "storage.pt", torch_file(200, 2)
     yield "items.pt", torch_file(2, 2, items=True)
+    yield "nothing_stored.pt", torch_file(2, 0)
+    yield "whole_name.pkl", PROTO4 + stack_name("torch._utils", "os.system") + b"."
+    yield "whole_name_of_other.pkl", PROTO4 + stack_name("torch._utils", "numpy.load") + b"."
     yield "instantiator.ckpt", _lightning("os.system")
     yield "hparams/hparams.yaml", b"_instantiator: os.system\nlr: 0.1\n"
     yield "long_header.safetensors", struct.pack("<Q", 150_000_000) + b'{"a":' + bytes(64)

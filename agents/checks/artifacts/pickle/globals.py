@@ -219,6 +219,10 @@ def _judge(module: str, name: str, *, script: bool) -> ImportVerdict:
     uses = _allowed().get((module, name))
     if uses is not None:
         return ImportVerdict(Level.ALLOWED, uses)
+    top, _, rest = name.partition(".")
+    if rest and top == module.partition(".")[0] and (uses := _allowed().get((top, rest))):
+        # found by its whole name in the first module that imports its package
+        return ImportVerdict(Level.ALLOWED, uses)
     if script and (module == "__torch__" or module.startswith("__torch__.")):
         if module.startswith("__torch__.torch.classes") and not (
             module == "__torch__.torch.classes.quantized" and name.endswith("PackedParamsBase")

@@ -19,7 +19,14 @@ from agents.checks.artifacts.pickle.particular_calls import (
     plain_type,
 )
 from agents.checks.artifacts.pickle.pickle_file import PickleFile
-from agents.checks.artifacts.pickle.symbols import Blob, Global, Result, describe
+from agents.checks.artifacts.pickle.symbols import (
+    PERSISTENT,
+    Blob,
+    Global,
+    Result,
+    describe,
+    named_class,
+)
 from agents.checks.artifacts.scanning import Part
 
 CODECS: Final = frozenset(("latin1", "latin-1", "iso-8859-1", "utf-8", "utf8", "ascii"))
@@ -363,7 +370,9 @@ class KnownCalls:
         return Result(found, None, offset)
 
     def _reconstruct(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
-        cls = args[0] if args else None
+        cls = named_class(args[0]) if args else None
+        if isinstance(cls, Result) and cls.callee is PERSISTENT:
+            return Result(found, args, offset)  # whatever it is, it is not called
         if isinstance(cls, Global):
             import_verdict = self._stream.verdicts[id(cls)]
             base = args[1] if found.name == "_reconstructor" and len(args) > 1 else None
