@@ -7,8 +7,10 @@ Run it again on the next release of a library:
 
 Nothing is installed or imported: the wheels' sources are parsed. A class counts if unpickling an
 instance runs no code but what is read here: neither it nor an ancestor has a finaliser, and what
-they run on restoring a state calls nothing but what sets attributes. What is written goes to
-`library_globals.json`; what a person decided stays in `allowed_globals.json`.
+they run on restoring a state calls nothing but what sets attributes. Of SymPy, whose classes
+evaluate text that they are given, expressions count, to be made of numbers and expressions only.
+What is written goes to `library_globals.json`, in place of what it holds of the same packages; what
+a person decided stays in `allowed_globals.json`.
 """
 
 # ruff: noqa: E501 -- lists of names
@@ -22,6 +24,7 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +34,7 @@ from agents.checks.artifacts.dangerous_names import modules
 from agents.checks.artifacts.pickle import globals as imports
 
 OUTPUT: Final = Path(imports.__file__).with_name("library_globals.json")
+DECIDED: Final = OUTPUT.with_name("allowed_globals.json")
 _LEFT_OUT: Final = re.compile(
     r"(^|[/_.])(tests?|testing|conftest|benchmarks?|examples?|scripts?|cli|commands?|__main__|setup|hub"
     r"|download\w*|server|serve|elastic|rpc|package|cpp_extension|_inductor|_dynamo|_export|fx|io"
@@ -64,6 +68,22 @@ _HARMLESS_BASES: Final = frozenset(
 )  # fmt: skip
 """Classes of other packages that restore a state as plain objects do."""
 _ENUMERATIONS: Final = frozenset(("Enum", "IntEnum", "StrEnum", "Flag", "IntFlag", "ExplicitEnum"))
+
+
+_EXPRESSIONS: Final = frozenset(
+    (
+        "Basic",
+        "MatrixBase",
+        "Domain",
+        "DomainElement",
+        "DomainMatrix",
+        "DDM",
+        "SDM",
+        "DFM",
+        "GenericPoly",
+    )
+)
+"""The roots of SymPy's classes of expressions, and of what polynomials and matrices are made of."""
 
 
 class Class(msgspec.Struct):
@@ -151,6 +171,11 @@ def judge(known: Known) -> Iterator[tuple[str, str, str]]:
             named.setdefault(name, []).append(one)
     bad = modules("pickle")
     for module, classes in known.items():
+        if module.split(".")[0] == "sympy":
+            for name in classes:
+                decided = (module, name) in _decided()
+                if not (decided or imports.compiles(module, name)) and _descends(name, named, 0):
+                    yield module, name, "expression"
         if module.split(".")[0] in bad:
             continue
         for name, one in classes.items():
@@ -162,6 +187,26 @@ def judge(known: Known) -> Iterator[tuple[str, str, str]]:
                 yield module, name, "call"
             elif _is_plain(one, named, 0):
                 yield module, name, "new"
+
+
+@cache
+def _decided() -> frozenset[tuple[str, str]]:
+    """Return the imports whose uses a person decided."""
+    table = msgspec.json.decode(DECIDED.read_bytes(), type=dict[str, dict[str, list[str]]])
+    return frozenset(
+        (module, name)
+        for module, uses in table.items()
+        for names in uses.values()
+        for name in names
+    )
+
+
+def _descends(name: str, named: dict[str, list[Class]], depth: int) -> bool:
+    """Tell whether a class is an expression of SymPy, or has one among its ancestors."""
+    if name in _EXPRESSIONS:
+        return True
+    bases = [base for one in named.get(name, ()) for base in one.bases]
+    return depth < 20 and any(_descends(base, named, depth + 1) for base in bases)
 
 
 def _is_plain(one: Class, named: dict[str, list[Class]], depth: int) -> bool:
@@ -178,10 +223,12 @@ def _is_plain(one: Class, named: dict[str, list[Class]], depth: int) -> bool:
 
 
 def write(wheels: Iterable[Path]) -> int:
-    """Write the file anew from some wheels; return how many names it has."""
-    table: dict[str, dict[str, set[str]]] = {}
-    for wheel in sorted(wheels):
-        known = read_wheel(wheel)
+    """Write the file with the classes of some wheels renewed; return how many names it has."""
+    held = msgspec.json.decode(OUTPUT.read_bytes(), type=dict[str, dict[str, set[str]]])
+    read = [read_wheel(wheel) for wheel in sorted(wheels)]
+    renewed = {module.split(".")[0] for known in read for module in known}
+    table = {module: uses for module, uses in held.items() if module.split(".")[0] not in renewed}
+    for known in read:
         for module, name, use in judge(known):
             table.setdefault(module, {}).setdefault(use, set()).add(name)
     lines = [

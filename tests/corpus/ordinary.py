@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tests.corpus.assembly import PROTO4, arguments, name, octets, stack_name, text
+from tests.corpus.assembly import PROTO4, arguments, name, octets, stack_name, text, value_of
 from tests.corpus.pickles import COMMAND, evil
 from tests.corpus.wire import gguf, gguf_entry, gguf_tensor, gguf_text
 
@@ -137,6 +137,46 @@ def _sine(of: bytes) -> bytes:
     return stack_name("sympy.functions.elementary.trigonometric", "sin") + of + b"\x85\x81"
 
 
+def _instance(
+    cls: bytes, *given: object, protocol: int = 2, new: str = "__new__", keywords: bytes = b"}"
+) -> bytes:
+    """Return an instance as protocols 2 and 3 write it when its class names its arguments."""
+    maker = (
+        name("__builtin__" if protocol == 2 else "builtins", "getattr")
+        + cls
+        + b"q\x01"
+        + text(new)
+        + b"\x86Rq\x02"
+    )
+    held = b"(h\x01" + arguments(*given)[1:]
+    made = name("functools", "partial") + maker + b"\x85R(h\x02" + held + keywords + b"Ntb)R."
+    return bytes((0x80, protocol)) + made  # partial(cls.__new__), its state, and the call
+
+
+def _restored(module: str, kind: str, state: bytes) -> bytes:
+    return PROTO4 + stack_name(module, kind) + b")\x81" + state + b"b."
+
+
+def _state(**values: object) -> bytes:
+    items = b"".join(value_of(part) for item in values.items() for part in item)
+    return b"}(" + items + b"u"
+
+
+_PARSER: typing.Final = """
+def _parse_args(self, a,  loc=0, scale=1):
+    return (a, ), loc, scale
+
+def _parse_args_rvs(self, a,  loc=0, scale=1, size=None):
+    return self._argcheck_rvs(a,  loc, scale, size=size)
+
+def _parse_args_stats(self, a,  loc=0, scale=1, moments='mv'):
+    return (a, ), loc, scale, moments
+"""
+"""Part of the state of each distribution of SciPy, which runs it when it is restored."""
+_GAMMA: typing.Final = ("scipy.stats._continuous_distns", "gamma_gen")
+_MODEL_DATA: typing.Final = ("statsmodels.base.data", "PandasData")
+
+
 def _set(target: bytes, attribute: str, value: bytes, setter: bytes = b"") -> bytes:
     """Return a call of setattr."""
     setter = setter or stack_name("builtins", "setattr")
@@ -241,6 +281,12 @@ def torch_file(count: int, held: int, items: bool = False, extra: bytes = b"") -
             "m/version": b"3\n",
         }
     )
+
+
+def _renamed(archive: bytes, old: str, new: str) -> bytes:
+    """Return an archive with its members under other names."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as held:
+        return _zip(**{n.replace(old, new): held.read(n) for n in held.namelist()})
 
 
 def _lightning(function: str) -> bytes:
@@ -354,6 +400,30 @@ def harmless() -> Iterator[Sample]:
     ]
     selector = stack_name("sklearn.compose._column_transformer", "make_column_selector")
     numbers = text("dtype_include") + stack_name("numpy", "number")
+    for protocol in (2, 3):
+        symbol = name("sympy.core.symbol", "Symbol")
+        yield f"instance_{protocol}.pkl", _instance(symbol, "x", protocol=protocol)
+        keywords = _state(integer=bytearray(b"\x88"))
+        assumed = _instance(symbol, "x", protocol=protocol, keywords=keywords)
+        yield f"instance_keywords_{protocol}.pkl", assumed
+    undefined = stack_name("sympy.core.function", "_rebuild_undef") + arguments("f") + b"R"
+    limits = stack_name("sympy.core.containers", "Tuple") + _symbol("x") + b"\x85\x81"
+    applied = undefined + _symbol("x") + b"\x85R"
+    derived = stack_name("sympy.core.function", "Derivative") + applied + limits + b"\x86\x81"
+    yield "derivative.pkl", PROTO4 + derived + b"."
+    yield "distribution.pkl", _restored(*_GAMMA, _state(numargs=1, _parse_arg_template=_PARSER))
+    formula = "y ~ C(kind):np.log(load) + bs(x, df=4) - 1"
+    yield "formula.pkl", _restored(*_MODEL_DATA, _state(formula=formula, restore_model_spec=1))
+    for number, kind in enumerate(("slice", "list", "OSError", "OrderedDict", "object")):
+        yield f"dill_type_{number}.dill", PROTO4 + _looked_up(kind) + b"."
+    entropy = stack_name("scipy.stats._discrete_distns", "binom_gen._entropy")
+    made = stack_name("scipy.stats._discrete_distns", "binom_gen") + b")\x81"
+    yield "dill_bound_known.dill", PROTO4 + _looked_up("MethodType", entropy, made) + b"."
+    method = name("__builtin__", "getattr") + name("__builtin__", "unicode") + text("lower")
+    yield "method_of_text_2.pkl", b"\x80\x02" + method + b"\x86R."
+    yield "errors.pkl", pickle.dumps([FileNotFoundError(2, "x"), StopIteration(), OSError(1)], 1)
+    nothing = name("pandas._libs.tslibs.nattype", "__nat_unpickle") + b"(Nt"
+    yield "not_a_time.pkl", PROTO4 + nothing + b"R."
     yield "selector.joblib", PROTO4 + selector + b")\x81}" + numbers + b"sb."
     words = octets(pickle.dumps({"user_data": {}}, 4))
     document = stack_name("spacy.tokens.doc", "unpickle_doc") + b"(N" + words + octets(b"text")
@@ -425,6 +495,9 @@ def harmless() -> Iterator[Sample]:
     yield "vocabulary.gguf", _vocabulary()
     yield "shape.h5", _hdf5(4, 4)
     yield "storage.pt", torch_file(2, 2)
+    yield "traced.pt", _renamed(torch_file(2, 0), "m/data", "m/traced_inputs")
+    whole_name = stack_name("torch._utils", "torch.contiguous_format")
+    yield "whole_name.pkl", PROTO4 + whole_name + b"."
     yield "instantiator.ckpt", _lightning("lightning.pytorch.cli.instantiate_module")
     yield "side_file/._model.safetensors", _APPLE
     yield (
@@ -637,6 +710,40 @@ def hostile() -> Iterator[Sample]:
     yield "expression_object.pkl", PROTO4 + _power(_symbol("x"), path) + b"."
     yield "expression_symbol.pkl", PROTO4 + _symbol("__import__('os')") + b"."
     yield "expression_number.pkl", PROTO4 + _sympy("numbers", "Rational", "open(1)") + b"."
+    evaluated = "open('x')"
+    bounds = stack_name("sympy.core.containers", "Tuple") + text(evaluated) + b"\x85\x81"
+    yield "expression_tuple.pkl", PROTO4 + bounds + b"."
+    unlisted = stack_name("sympy.series.of_tomorrow", "Thing") + text(evaluated) + b"\x85\x81"
+    yield "expression_unlisted.pkl", PROTO4 + unlisted + b"."
+    undefined = stack_name("sympy.core.function", "_rebuild_undef") + arguments("f") + b"R"
+    yield "expression_head.pkl", PROTO4 + undefined + text(evaluated) + b"\x85R."
+    parser = _PARSER.replace("\ndef", "\nimport os\ndef", 1)
+    yield "distribution.pkl", _restored(*_GAMMA, _state(_parse_arg_template=parser))
+    default = _PARSER.replace("loc=0", "loc=open('x')", 1)
+    yield "distribution_default.pkl", _restored(*_GAMMA, _state(_parse_arg_template=default))
+    pairs = b"](" + arguments("_parse_arg_template", "import os") + b"e"
+    yield "distribution_pairs.pkl", _restored(*_GAMMA, pairs)
+    keys = (
+        b"("
+        + _state(_parse_arg_template=0)[:-1]
+        + text("import os")
+        + b"Nu"
+        + arguments("a", "b")
+        + b"t"
+    )
+    yield "distribution_keys.pkl", _restored(*_GAMMA, keys)
+    for number, formula in enumerate(
+        (
+            "y ~ __import__('os').system('id')", "y ~ np.load('x')", "y ~ (lambda: x)()",
+            "y ~ I(a.values.tofile('x'))", "y ~ breakpoint()", "y ~ [f(z) for z in x]",
+        )
+    ):  # fmt: skip
+        state = _state(formula=formula, restore_model_spec=1)
+        yield f"formula_{number}.pkl", _restored(*_MODEL_DATA, state)
+    symbol = name("sympy.core.symbol", "Symbol")
+    yield "instance_call.pkl", _instance(name("os", "system"), "id")
+    yield "instance_other.pkl", _instance(symbol, "x", new="__init_subclass__")
+    yield "instance_code.pkl", _instance(symbol, "__import__('os')")
     yield "expression_import.pkl", PROTO4 + _sine(stack_name("os", "system")) + b"."
     got = stack_name("operator", "attrgetter") + text("values") + b"\x85R"
     yield "attrgetter_called.pkl", PROTO4 + got + stack_name("numpy", "ndarray") + b"\x85R."
@@ -726,6 +833,9 @@ def hostile() -> Iterator[Sample]:
     yield "shape_bomb.h5", _hdf5(1 << 20, 1 << 20)
     yield "storage.pt", torch_file(200, 2)
     yield "items.pt", torch_file(2, 2, items=True)
+    yield "nothing_stored.pt", torch_file(2, 0)
+    yield "whole_name.pkl", PROTO4 + stack_name("torch._utils", "os.system") + b"."
+    yield "whole_name_of_other.pkl", PROTO4 + stack_name("torch._utils", "numpy.load") + b"."
     yield "instantiator.ckpt", _lightning("os.system")
     yield "hparams/hparams.yaml", b"_instantiator: os.system\nlr: 0.1\n"
     yield "long_header.safetensors", struct.pack("<Q", 150_000_000) + b'{"a":' + bytes(64)

@@ -287,19 +287,18 @@ def _wrapped_array(module: str, path: str) -> bytes:
     return PROTO2 + made + text("filename") + text(path) + text("subclass") + subclass + b"ub."
 
 
-def _legacy(numel: int = 6) -> bytes:
+def _legacy(numel: int = 6, protocol: int = 2) -> bytes:
     """Return a checkpoint of PyTorch before 1.6: five streams, then the storages."""
+    system = {"protocol_version": 1001, "little_endian": True}
     return (
-        pickle.dumps(0x1950A86A20F9469CFC6C, 2)
-        + pickle.dumps(1001, 2)
-        + pickle.dumps({"protocol_version": 1001, "little_endian": True}, 2)
-        + PROTO2
+        b"".join(pickle.dumps(each, protocol) for each in (0x1950A86A20F9469CFC6C, 1001, system))
+        + (PROTO2 if protocol == 2 else b"")
         + name("collections", "OrderedDict")
         + b")R("
         + text("w")
         + torch_tensor("0", numel, (numel,))
         + b"u."
-        + pickle.dumps(["0"], 2)
+        + pickle.dumps(["0"], protocol)
         + struct.pack("<q", numel)
         + np.arange(numel, dtype=np.float32).tobytes()
     )
@@ -574,6 +573,8 @@ def _streams() -> Iterator[Sample]:
         + b"R0\x8a\x0al\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
         + head[len(magic) :],
     )
+    streams = (0x1950A86A20F9469CFC6C, 1001, {})
+    yield "legacy-fourth-1.pt", b"".join(pickle.dumps(one, 1) for one in streams) + evil(0)
     yield "legacy-tail.pt", head + pickle.dumps({}, 2) + pickle.dumps([], 2) + b"\0" * 999 + evil(2)
     for wrong in (
         "model.txt",
@@ -712,6 +713,7 @@ def harmless() -> Iterator[Sample]:
     yield "state_dict.pkl", state_dict("a.weight", "a.bias")
     yield "legacy.pt", _legacy()
     yield "legacy.dat", _legacy()
+    yield "legacy-1.pt", _legacy(protocol=1)
     yield "legacy-128.pt", _legacy(128)
     yield "shapes.pkl", pickle.dumps([((n,),) for n in range(11_000)], 4)
     yield "strings-of-pandas-3.pkl", _arrow_strings()

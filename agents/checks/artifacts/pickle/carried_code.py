@@ -32,7 +32,7 @@ SHOWING: Final = frozenset(("__repr__", "__str__", "__format__", "__hash__"))
 """Methods of plain types that an enumeration of texts or numbers takes over."""
 _IMPORTS: Final = frozenset(("subimport", "_import_module"))
 _CELLS: Final = frozenset(("_create_cell", "_make_cell", "_make_empty_cell"))
-_LOOKUPS: Final = frozenset(("_builtin_type", "_load_type"))
+LOOKUPS: Final = frozenset(("_builtin_type", "_load_type"))
 _LIBRARIES: Final = frozenset(
     (
         "numpy", "scipy", "sklearn", "pandas", "math", "re", "collections", "itertools", "torch",
@@ -54,7 +54,7 @@ def makes_code(callee: object) -> bool:
         return callee.name in _MAKERS
     if not (isinstance(callee, Result) and isinstance(callee.callee, Global)):
         return False
-    return callee.callee.name in _LOOKUPS and callee.args == ("CodeType",)
+    return callee.callee.name in LOOKUPS and callee.args == ("CodeType",)
 
 
 def wraps(callee: object) -> bool:
@@ -63,11 +63,16 @@ def wraps(callee: object) -> bool:
         return False
     args = callee.args
     return (
-        callee.callee.name in _LOOKUPS
+        callee.callee.name in LOOKUPS
         and isinstance(args, tuple)
         and len(args) == 1
         and args[0] in WRAPPERS | {BINDS}
     )
+
+
+def binds_import(callee: object, args: Any) -> bool:  # noqa: ANN401
+    """Return whether a method that is imported is bound: nothing comes by value then."""
+    return _binds(callee) and isinstance(args, tuple) and isinstance(args[0], Global)
 
 
 def is_carried(value: object) -> bool:
@@ -77,6 +82,12 @@ def is_carried(value: object) -> bool:
     made = value.callee
     named = isinstance(made, Global) and made.name in FUNCTIONS | CLASSES
     return named or wraps(made)
+
+
+def _is_partial(value: object) -> bool:
+    """Return whether a value is what `functools.partial` made, which was judged when it did."""
+    made = value.callee if isinstance(value, Result) else None
+    return isinstance(made, Global) and (made.module, made.name) == ("functools", "partial")
 
 
 def is_cell(value: object) -> bool:
@@ -91,7 +102,7 @@ def is_maker(args: Any) -> bool:  # noqa: ANN401
         return False
     kind = args[0].callee if isinstance(args[0], Result) else args[0]
     return isinstance(kind, Global) and (
-        kind.name in _LOOKUPS or kind.module in ("builtins", "__builtin__", "enum")
+        kind.name in LOOKUPS or kind.module in ("builtins", "__builtin__", "enum")
     )
 
 
@@ -126,10 +137,10 @@ def fault(callee: object, args: Any, known: Callable[[object], bool]) -> str:  #
     if wraps(callee):
         if callee.args == ("PartialType",) and args and known(args[0]):  # type: ignore[attr-defined]  # told by `wraps`
             args = args[1:]
-        return _binding_fault(args) if _binds(callee) else wrapping_fault(args)
+        return _binding_fault(args, known) if _binds(callee) else wrapping_fault(args)
     name = callee.name if isinstance(callee, Global) else ""
     first = args[0] if isinstance(args, tuple) and args else None
-    if name in _LOOKUPS:
+    if name in LOOKUPS:
         return "" if first in _TYPES | WRAPPERS else "it looks up a type that is none of functions"
     if name in _IMPORTS:
         top = first.split(".")[0] if isinstance(first, str) else ""
@@ -161,7 +172,9 @@ def wrapping_fault(args: Any) -> str:  # noqa: ANN401
             waiting.extend(value)
         elif isinstance(value, Global) and value.module == "enum":
             continue  # what an enumeration takes over from its base
-        elif not (value is None or isinstance(value, _PLAIN) or is_carried(value)):
+        elif not (
+            value is None or isinstance(value, _PLAIN) or is_carried(value) or _is_partial(value)
+        ):
             return "it wraps what is no function of the pickle"
     return "it wraps more than is read"
 
@@ -170,13 +183,21 @@ def _binds(callee: object) -> bool:
     return isinstance(callee, Result) and callee.args == (BINDS,)
 
 
-def _binding_fault(args: Any) -> str:  # noqa: ANN401
-    """Return why a method is bound of what is no function of the pickle, or an empty string."""
+def _binding_fault(args: Any, known: Callable[[object], bool]) -> str:  # noqa: ANN401
+    """Return why a method is bound of what is no function of the pickle, or an empty string.
+
+    Args:
+        args: The function, and the instance.
+        known: Whether a value is an import that may be called later.
+    """
     if not isinstance(args, tuple) or len(args) != 2:  # noqa: PLR2004 -- function, instance
         return "it binds what is no method"
     # a dataclass shows itself by a method of reprlib, from Python 3.13 on
     shows = isinstance(args[0], Global) and args[0].module == "reprlib"
-    return "" if shows or is_carried(args[0]) else "it binds what is no function of the pickle"
+    method = isinstance(args[0], Global) and "." in args[0].name and known(args[0])
+    if shows or method or is_carried(args[0]):
+        return ""
+    return "it binds what is no function of the pickle"
 
 
 def _class_fault(kind: object, *, enum: bool) -> str:
@@ -190,7 +211,7 @@ def _class_fault(kind: object, *, enum: bool) -> str:
         return ""
     if isinstance(kind, Result):
         of = kind.callee.name if isinstance(kind.callee, Global) else ""
-        return "" if of in _LOOKUPS | {"type"} else "its class is made by what a call returned"
+        return "" if of in LOOKUPS | {"type"} else "its class is made by what a call returned"
     if isinstance(kind, Global):
         last = kind.name.rpartition(".")[2]
         if last == "type" or last.lstrip("_")[:1].isupper():

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from agents.checks.artifacts.pickle import carried_code
 from agents.checks.artifacts.pickle.globals import code_in
 from agents.checks.artifacts.pickle.symbols import Mapping, Result
 
@@ -29,7 +30,10 @@ def expression(args: tuple[Any, ...], allowed: Judge) -> str:
     """Return the fault of an operation that is given more than numbers and expressions."""
 
     def is_operand(value: object) -> bool:
-        return isinstance(value, Result) and allowed(value.callee, *USES)
+        # of a function that came by value, the code has been judged
+        return isinstance(value, Result) and (
+            allowed(value.callee, *USES) or carried_code.makes_class(value.callee)
+        )
 
     return _fault(args, is_operand)
 
@@ -46,6 +50,14 @@ def symbol(args: tuple[Any, ...], allowed: Judge) -> str:
     return _fault(args, lambda value: isinstance(value, str) and not code_in(value, function=False))
 
 
+def unlisted(args: object) -> str:
+    """Return the fault of an expression of a class that nobody listed: text that is no name."""
+    return _fault(
+        (args,),
+        lambda value: not isinstance(value, str | bytes) or str(value).isidentifier(),
+    )
+
+
 def _fault(args: tuple[Any, ...], is_fine: Callable[[object], bool]) -> str:
     waiting: list[object] = [args]
     for _ in range(_MOST):
@@ -54,7 +66,7 @@ def _fault(args: tuple[Any, ...], is_fine: Callable[[object], bool]) -> str:
         value = waiting.pop()
         if isinstance(value, Mapping):
             waiting.extend(value[1::2])  # after each name its value: a precision, an assumption
-        elif isinstance(value, tuple):
+        elif isinstance(value, tuple | list):
             waiting.extend(value)
         elif not (isinstance(value, _NUMBERS) or is_fine(value)):
             return "it is given what is no number and no part of an expression"

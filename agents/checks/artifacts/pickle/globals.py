@@ -38,6 +38,10 @@ class ImportVerdict(msgspec.Struct, frozen=True):
     """Its name is not that of a class."""
     in_known: bool = False
     """It is of a package whose legitimate imports the allow-list knows."""
+    evaluates: bool = False
+    """Instances evaluate the text that they are made of."""
+    referable: bool = False
+    """A method of a known class, which objects may refer to; a call is judged as of any other."""
 
 
 ML_PACKAGES: Final = frozenset(
@@ -119,9 +123,29 @@ RUNNER: Final = re.compile(
     r"|subproc\w*|interpreter\w*|parallel|make_(?:function|code)|rebuild_(?:function|code)|from_pretrained|from_hub|from_url|exploit|getoutput|fork\w*|kill|chmod|decode\w*|render|parse_expr|sympify|lambdify|query)"
     r"|(?<=[0-9])make_(?:function|code))(?=$|_|[A-Z0-9])"
 )
+_WRITES: Final = frozenset(
+    ("tofile", "dump", "dumps", "to_pickle", "format", "format_map", "pipe", "map", "tostring")
+)
+"""Methods that write files, unpickle, reach attributes or call what they are given."""
+_RUNS: Final = re.compile(
+    r"(?i)(?:^|_)(exec\w*|eval\w*|system|popen\w*|spawn\w*|shell\w*|run|call|cmd|command|import\w*"
+    r"|load\w*|unpickle|download\w*|fetch\w*|urlopen|open|compile\w*|getattr\w*|apply|invoke|launch"
+    r"|write\w*|unlink|rmtree|connect|read_\w+|from_file|save\w*|source|script|subproc\w*|query)"
+    r"(?=$|_|[A-Z0-9])"
+)
+"""Methods of known classes that run, read or write; an unknown class's may be called anything."""
 _REBUILD: Final = re.compile(
     r"^_*(pyx_)?(rebuild|reconstruct|unpickle|restore|new|make|from|create|recreate|build)\w*$"
 )
+_COMPILES: Final = re.compile(
+    r"\.(parsing|utilities|codegen|printing|plotting|interactive|testing|external|crypto|unify|rubi"
+    r"|strategies|multipledispatch|sandbox|benchmarks|tests|deprecated|sphinxext|core\.sympify)\b"
+    r"|(?i:sympify|(?<!s)parse|lambdify|autowrap|ufuncify|preview|plot|print|test|import|exec|compile|load"
+    r"|system|open|source|__)"
+)
+"""Modules of SymPy, and names in others, that parse, print, compile or run."""
+_LAZY: Final = frozenset(("chain", "count", "islice"))
+"""Iterators that call nothing."""
 _IDENTIFIER: Final = re.compile(r"^[A-Za-z_][\w]*$")
 SHORT: Final = 5
 """Names of modules shorter than this differ by a letter by chance."""
@@ -195,6 +219,10 @@ def _judge(module: str, name: str, *, script: bool) -> ImportVerdict:
     uses = _allowed().get((module, name))
     if uses is not None:
         return ImportVerdict(Level.ALLOWED, uses)
+    top, _, rest = name.partition(".")
+    if rest and top == module.partition(".")[0] and (uses := _allowed().get((top, rest))):
+        # found by its whole name in the first module that imports its package
+        return ImportVerdict(Level.ALLOWED, uses)
     if script and (module == "__torch__" or module.startswith("__torch__.")):
         if module.startswith("__torch__.torch.classes") and not (
             module == "__torch__.torch.classes.quantized" and name.endswith("PackedParamsBase")
@@ -202,6 +230,16 @@ def _judge(module: str, name: str, *, script: bool) -> ImportVerdict:
             return ImportVerdict(Level.UNKNOWN, reason="a custom C++ class")
         return ImportVerdict(Level.ALLOWED, frozenset({"new", "ref", "call"}))
     return judge_unlisted(module, name)
+
+
+def compiles(module: str, name: str) -> bool:
+    """Return whether a name of SymPy is none of an expression: it parses, prints, compiles or runs.
+
+    Args:
+        module: Of SymPy.
+        name: In it; may be dotted.
+    """
+    return _COMPILES.search(f".{module}.{name}") is not None
 
 
 def judge_unlisted(module: str, name: str) -> ImportVerdict:
@@ -217,12 +255,25 @@ def judge_unlisted(module: str, name: str) -> ImportVerdict:
     function = not _CLASS.match(name.rsplit(".", 1)[-1])
     parts = module.split(".")
     top = parts[0]
+    if module == "itertools" and name in _LAZY:
+        return ImportVerdict(
+            Level.UNKNOWN, reason="an iterator, which may be without end", function=True
+        )
     if top in _stdlib():
         return ImportVerdict(Level.DANGEROUS, reason="the standard library, outside the allow-list")
+    if top == "sympy" and len(parts) > 1 and not function and not compiles(module, name):
+        return ImportVerdict(
+            Level.UNKNOWN, reason="an expression outside the allow-list", evaluates=True
+        )
     if top in modules("pickle"):
         return ImportVerdict(Level.DANGEROUS, reason="a package that runs, fetches or loads")
     if near := impersonated(module, name):
         return ImportVerdict(Level.DANGEROUS, reason=f"passes for {near}, which it is not")
+    if name == "__dict__" and _in_known(top) and not _core().intersection(parts):
+        # dill names the globals of a function that it carries; items that are set on them are told
+        return ImportVerdict(
+            Level.UNKNOWN, reason="the names of a module", function=True, in_known=True
+        )
     core = _core()
     own = frozenset() if function else _own()
     inner = [*(part for part in parts[1:] if part not in own), *name.split(".")]
@@ -242,6 +293,15 @@ def judge_unlisted(module: str, name: str) -> ImportVerdict:
             return ImportVerdict(
                 Level.UNKNOWN, reason="a class outside the allow-list", runner=runner, in_known=True
             )
+        if of_class and "." in name and not binding_fault(last, known=top in DATA_PACKAGES):
+            return ImportVerdict(
+                Level.UNKNOWN,
+                reason="a method outside the allow-list",
+                runner=runner or top not in DATA_PACKAGES,
+                function=True,
+                in_known=True,
+                referable=True,
+            )
         if not runner and (_REBUILD.match(last) or _private_reference(last)):
             return ImportVerdict(
                 Level.UNKNOWN, reason="outside the allow-list", function=True, in_known=True
@@ -257,6 +317,20 @@ def judge_unlisted(module: str, name: str) -> ImportVerdict:
     return ImportVerdict(
         Level.UNKNOWN, reason="outside the allow-list", runner=runner, function=function
     )
+
+
+def binding_fault(name: object, *, known: bool = True) -> str:
+    """Return why a method of a harmless class may not even be referred to, or an empty string.
+
+    Args:
+        name: The attribute that is looked up.
+        known: Whether its class is of a package that is known.
+    """
+    if not isinstance(name, str) or not name.isidentifier() or name.startswith("__"):
+        return "the name is not that of a method"
+    if name in _WRITES or name.startswith("to_") or (_RUNS if known else RUNNER).search(name):
+        return "the method's name says that it runs, reads or writes"
+    return ""
 
 
 @cache

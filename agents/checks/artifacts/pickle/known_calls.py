@@ -5,21 +5,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeGuard
 
 from agents.checks.artifacts.pickle import carried_code
 from agents.checks.artifacts.pickle.exhaustion import is_measured
-from agents.checks.artifacts.pickle.globals import ImportVerdict, Level, judge
+from agents.checks.artifacts.pickle.globals import ImportVerdict, Level, binding_fault, judge
 from agents.checks.artifacts.pickle.heads import starts_like_pickle
 from agents.checks.artifacts.pickle.particular_calls import (
     BOUND,
     CHECKS,
     Allowed,
-    binding_fault,
     is_class,
+    plain_type,
 )
 from agents.checks.artifacts.pickle.pickle_file import PickleFile
-from agents.checks.artifacts.pickle.symbols import Blob, Global, Result, describe
+from agents.checks.artifacts.pickle.symbols import (
+    PERSISTENT,
+    Blob,
+    Global,
+    Result,
+    describe,
+    named_class,
+)
 from agents.checks.artifacts.scanning import Part
 
 CODECS: Final = frozenset(("latin1", "latin-1", "iso-8859-1", "utf-8", "utf8", "ascii"))
@@ -38,6 +45,9 @@ _REFERRED: Final = frozenset(
     )
 )
 """Uses that models refer to without a call too."""
+
+
+_PLAIN_OF_TYPES: Final = (("SimpleNamespace",), ("GenericAlias",))
 
 
 class Reporter(Protocol):
@@ -92,6 +102,8 @@ class KnownCalls:
         }
         for use in CHECKS.keys() & uses:
             special[use] = partial(self._checked, CHECKS[use])
+        if "type-name" in uses:
+            special["type-name"] = self._named_type
         for use, handler in special.items():
             if use in uses:
                 found.quiet = True
@@ -106,8 +118,22 @@ class KnownCalls:
             found.evaluate = partial(self._rebuild_from_type, found)
         elif name in ("dtype", "NumpyArrayWrapper"):
             found.evaluate = partial(Result, found)
+        elif name == "bytes" and module in ("builtins", "__builtin__"):
+            found.evaluate = partial(self._bytes, found)
         elif is_measured(module, name):
             found.evaluate = partial(self._measured, found)
+
+    def _bytes(self, found: Global, args: object, offset: int) -> object:
+        """Below protocol 3, empty bytes are a call of their type."""
+        return b"" if args == () else self._measured(found, args, offset)
+
+    def _named_type(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
+        """Judge a type that dill looks up by its name, a plain one as if it were imported."""
+        if place := plain_type(args):
+            kind = Global(*place, offset, "REDUCE")
+            self._stream.imported(kind, 4)
+            return kind
+        return self._checked(CHECKS["type-name"], found, args, offset)
 
     def _measured(self, found: Global, args: object, offset: int) -> object:
         self._stream.weigh(found, args, offset)
@@ -141,19 +167,69 @@ class KnownCalls:
         ):
             import_verdict = self._stream.verdicts[id(args[0])]
             method = Global(args[0].module, f"{args[0].name}.{args[1]}", offset, "REDUCE")
-            if judge(method.module, method.name, 4).level is Level.ALLOWED:
+            of_method = judge(method.module, method.name, 4)
+            if of_method.level is Level.ALLOWED or of_method.referable:
                 self._stream.imported(method, 4)
                 return method
             is_class = args[0].name.rsplit(".", 1)[-1][:1].isupper()
             public = is_class and not args[1].startswith("_")
             if public and import_verdict.level is Level.UNKNOWN:
                 return Result(found, None, offset)
+        if len(args) == 2 and args[1] == "__new__" and self._is_class(args[0]):
+            return Result(found, (args[0], "__new__"), offset)
         if self._is_method(args) or carried_code.is_maker(args):
             return Result(found, BOUND, offset)
         if carried_code.is_setter(args):
             return args[2]
         self._odd(found, args, offset, "it looks up any attribute of anything")
         return None
+
+    def _is_class(self, value: object) -> TypeGuard[Global]:
+        """Return whether a value is a class of which instances may be made without a call."""
+        if not isinstance(value, Global):
+            return False
+        import_verdict = self._stream.verdicts[id(value)]
+        if import_verdict.level is Level.ALLOWED:
+            return value.creatable or value.evaluate is not None
+        return import_verdict.level is Level.UNKNOWN and not import_verdict.function
+
+    def made_by(self, callee: object, args: object) -> tuple[Global, object] | None:
+        """Return the class and arguments of an instance that a prepared call makes.
+
+        Below protocol 4, what NEWOBJ_EX does is written as a call of
+        `partial(cls.__new__, cls, *arguments, **keywords)`.
+
+        Args:
+            callee: What is called.
+            args: Its arguments: there are none.
+        """
+        if not (isinstance(callee, Result) and isinstance(callee.args, Result) and args == ()):
+            return None
+        new, state = callee.args, callee.state
+        if not self._makes_instances(new) or not isinstance(state, tuple) or len(state) != 4:
+            return None
+        given, keywords = state[1], state[2]
+        if state[0] is not new or not isinstance(given, tuple) or not given:
+            return None
+        cls = given[0]  # it, or one that inherits how it is made
+        return (cls, (given[1:], keywords)) if self._is_class(cls) else None
+
+    def _makes_instances(self, value: object) -> bool:
+        """Return whether a value is the `__new__` of a class, looked up and found harmless."""
+        return (
+            isinstance(value, Result)
+            and self._is_allowed(value.callee, "enum")
+            and isinstance(value.args, tuple)
+            and value.args[1:] == ("__new__",)
+        )
+
+    def is_head(self, value: object) -> TypeGuard[Global]:
+        """Return whether an import makes the head of an expression, which is applied to others."""
+        return self._is_allowed(value, "symbol") and str(value).endswith("._rebuild_undef")
+
+    def applied(self, head: Global, args: Any, offset: int) -> object:  # noqa: ANN401
+        """Judge the application of a function without a definition."""
+        return self._checked(CHECKS["expression"], head, args, offset)
 
     def _is_callable(self, target: object) -> bool:
         """Return whether a value is an import that is harmless whatever it will be given."""
@@ -195,6 +271,19 @@ class KnownCalls:
 
     def carried(self, found: object, args: Any, offset: int) -> object:  # noqa: ANN401
         """Judge a part of code that travels by value: whether it reaches out of itself."""
+        if isinstance(found, Global) and found.name in carried_code.LOOKUPS:
+            return self._builtin_type(found, args, offset)
+        return self._carried(found, args, offset)
+
+    def _builtin_type(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
+        """Judge a type that cloudpickle looks up by name, a plain one as if it were imported."""
+        if args in _PLAIN_OF_TYPES:
+            kind = Global("types", args[0], offset, "REDUCE")
+            self._stream.imported(kind, 4)
+            return kind
+        return self._carried(found, args, offset)
+
+    def _carried(self, found: object, args: Any, offset: int) -> object:  # noqa: ANN401
         where = str(found) if isinstance(found, Global) else describe(found)
         if why := carried_code.fault(found, args, self._is_callable):
             self._stream.dangerous_call = True
@@ -205,7 +294,7 @@ class KnownCalls:
                 arguments=describe(args)[:400],
                 **{"global": where},
             )
-        elif self._stream.once("carried", "", ""):
+        elif not carried_code.binds_import(found, args) and self._stream.once("carried", "", ""):
             self._stream.report(
                 "TW-PICKLE-CARRIES-CODE",
                 "the pickle carries functions by value; their code only computes",
@@ -259,6 +348,8 @@ class KnownCalls:
     def _partial(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
         """Binds arguments for a call to come: harmless when what will be called is."""
         target = args[0] if args else None
+        if self._makes_instances(target):
+            return Result(found, target, offset)
         if isinstance(target, Result) and (
             self._is_bound(target) or carried_code.is_carried(target)
         ):
@@ -279,7 +370,9 @@ class KnownCalls:
         return Result(found, None, offset)
 
     def _reconstruct(self, found: Global, args: Any, offset: int) -> object:  # noqa: ANN401
-        cls = args[0] if args else None
+        cls = named_class(args[0]) if args else None
+        if isinstance(cls, Result) and cls.callee is PERSISTENT:
+            return Result(found, args, offset)  # whatever it is, it is not called
         if isinstance(cls, Global):
             import_verdict = self._stream.verdicts[id(cls)]
             base = args[1] if found.name == "_reconstructor" and len(args) > 1 else None

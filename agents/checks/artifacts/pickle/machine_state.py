@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from agents.checks.artifacts.pickle.symbols import (
-    PERSISTENT,
     Global,
     Observer,
     Result,
     Unknown,
     describe,
     holds_items,
+    named_class,
 )
 from agents.checks.artifacts.scanning import Budget, Source
 
@@ -118,11 +118,7 @@ class MachineState:
 
     def call(self, callee: object, args: object, at: int, opcode: str) -> object:
         """Return what a call leaves on the stack, once the observer has judged it."""
-        if type(callee) is Result and callee.callee is PERSISTENT:
-            # PyTorch before 1.6 names a class beside its source: ("module", class, file, source).
-            pid = callee.args
-            if type(pid) is tuple and len(pid) > 1 and type(pid[1]) is Global:
-                callee = pid[1]
+        callee = named_class(callee)
         result = self.observer.called(callee, args, at, opcode)
         return Result(callee, args, at) if result is None else result
 

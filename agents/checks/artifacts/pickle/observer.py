@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from agents.checks.artifacts.pickle import carried_code
+from agents.checks.artifacts.pickle import carried_code, expressions
 from agents.checks.artifacts.pickle.arrays import array_end, other_file
 from agents.checks.artifacts.pickle.exhaustion import exhausting
 from agents.checks.artifacts.pickle.globals import ImportVerdict, Level, code_in, judge
@@ -16,6 +16,7 @@ from agents.checks.artifacts.pickle.heads import decoded, holds_file
 from agents.checks.artifacts.pickle.known_calls import KnownCalls
 from agents.checks.artifacts.pickle.machine import BUDGET_EXHAUSTED, Machine
 from agents.checks.artifacts.pickle.pickle_file import PickleFile
+from agents.checks.artifacts.pickle.restored_states import state_fault
 from agents.checks.artifacts.pickle.symbols import End, Global, Result, Unknown, describe
 from agents.checks.artifacts.scanning import BytesSource
 
@@ -181,7 +182,7 @@ class Stream:
                     opcode=found.opcode,
                     **{"global": f"{module}.{name}"},
                 )
-        else:
+        elif not import_verdict.referable:
             self.unknown.setdefault((module, name), (found, import_verdict, False))
 
     def called(self, callee: object, args: object, offset: int, opcode: str) -> object:
@@ -193,6 +194,14 @@ class Stream:
             return self._known_calls.carried(callee, args, offset)
         if carried_code.makes_class(callee):
             return Result(callee, args, offset)  # what its own code does has been judged
+        if made := self._known_calls.made_by(callee, args):
+            callee, args, opcode = *made, "NEWOBJ_EX"
+            if callee.creatable and callee.evaluate is None:
+                callee.calls += 1
+                return callee.instance
+        if isinstance(callee, Result) and self._known_calls.is_head(callee.callee):
+            # a function of SymPy that has no definition, of expressions
+            return self._known_calls.applied(callee.callee, args, offset)
         if not isinstance(callee, Global):
             if isinstance(callee, Unknown) and callee.kind in ("memo", "number"):
                 self.damage.append("a call of a value that is not there")
@@ -226,9 +235,12 @@ class Stream:
             self.called_unknown = True
             self.unknown[callee.module, callee.name] = (callee, import_verdict, True)
             text = code_in(args, function=import_verdict.function)
-            if opcode not in ("NEWOBJ", "NEWOBJ_EX") and (import_verdict.runner or text):
+            evaluated = import_verdict.evaluates and expressions.unlisted(args)
+            uncalled = opcode in ("NEWOBJ", "NEWOBJ_EX")
+            if evaluated or (not uncalled and (import_verdict.runner or text)):
                 self.dangerous_call = True
                 why = f"with {text!r}" if text else "whose name says that it runs or loads"
+                why = f"which evaluates text, and {evaluated}" if evaluated else why
                 if self.once("call", callee.module, callee.name):
                     self.report(
                         "TW-PICKLE-HOSTILE-CALL", f"the pickle calls {where}, {why}", **evidence
@@ -262,7 +274,21 @@ class Stream:
                 return self._array(state, position)
             if isinstance(callee, Global):
                 self._follow(callee, state, offset)
+                if why := state_fault(callee, state):
+                    self._runs_state(callee, why, offset)
         return position
+
+    def _runs_state(self, callee: Global, why: str, offset: int) -> None:
+        """Report a state that runs code when an instance takes it."""
+        self.dangerous_call = True
+        if self.once("state", callee.module, callee.name):
+            self.report(
+                "TW-PICKLE-HOSTILE-CALL",
+                f"the pickle restores an instance of {callee}: {why}",
+                offset=offset,
+                opcode="BUILD",
+                **{"global": str(callee)},
+            )
 
     def weigh(self, callee: Global, args: object, offset: int, *, sized: bool = False) -> None:
         """Report a call that makes more than memory holds."""

@@ -15,7 +15,7 @@ from agents.checks.artifacts.pickle.carried_code import (
     is_cell,
     wrapping_fault,
 )
-from agents.checks.artifacts.pickle.globals import RUNNER, code_in
+from agents.checks.artifacts.pickle.globals import binding_fault, code_in
 from agents.checks.artifacts.pickle.symbols import Global, Mapping, Result
 
 Allowed = Callable[..., bool]
@@ -28,7 +28,8 @@ _TYPE_NAMES: Final = frozenset(
     (
         "bool", "bytes", "bytearray", "complex", "dict", "ellipsis", "float", "frozenset", "int",
         "list", "object", "range", "set", "slice", "str", "tuple", "type", "NoneType",
-        "NotImplementedType", "EllipsisType", "OrderedDict", "deque", "defaultdict", "SuperType",
+        "unicode", "long", "xrange", "NotImplementedType", "EllipsisType", "OrderedDict", "deque",
+        "defaultdict", "SuperType",
         "BuiltinMethodType", "BuiltinFunctionType", "WrapperDescriptorType", "MethodWrapperType",
         "MethodDescriptorType", "ClassMethodDescriptorType", "GetSetDescriptorType",
     )
@@ -37,15 +38,29 @@ _TYPE_NAMES: Final = frozenset(
 _EXCEPTION: Final = re.compile(
     r"[A-Z]\w*(Error|Exception|Warning|Interrupt|Exit|Iteration)|Exception"
 )
+_ELSEWHERE: Final = {
+    "OrderedDict": ("collections", "OrderedDict"),
+    "deque": ("collections", "deque"),
+    "defaultdict": ("collections", "defaultdict"),
+    "PartialType": ("functools", "partial"),
+    "ItemGetterType": ("operator", "itemgetter"),
+    "AttrGetterType": ("operator", "attrgetter"),
+    "SimpleNamespace": ("types", "SimpleNamespace"),
+}
+"""Where types are that dill names by its own names."""
+_PLAIN_TYPES: Final = frozenset(
+    (
+        "bool", "bytes", "bytearray", "complex", "dict", "enumerate", "float", "frozenset", "int",
+        "list", "map", "object", "range", "reversed", "set", "slice", "str", "tuple", "zip",
+    )
+)  # fmt: skip
 _SLOT: Final = re.compile(r"<(?:slot wrapper|method) '(\w+)' of '(\w+)' objects>")
 """How Python shows a method of a built-in type, which dill looks up by that text."""
 _OF_CODE: Final = frozenset(("CodeType", "CellType", "LambdaType", "FunctionType", "ModuleType"))
 """Those that make functions: as types alone they do nothing, and each call is judged."""
-_WRITES: Final = frozenset(
-    ("tofile", "dump", "dumps", "to_pickle", "format", "format_map", "pipe", "map", "tostring")
-)
-"""Methods that write files, unpickle, reach attributes or call what they are given."""
 _SHOWN: Final = frozenset(("__qualname__", "__name__", "__module__", "__doc__"))
+_RANGE: Final = re.compile(r"range\(-?\d{1,20}(?:, -?\d{1,20}){1,2}\)")
+"""How Python shows a range, which dill evaluates."""
 MAX_PARTS: Final = 1000
 
 
@@ -57,27 +72,6 @@ def is_class(found: Global) -> bool:
 
 BOUND: Final = ("bound",)
 """The arguments of a method that is referred to and harmless."""
-_RUNS: Final = re.compile(
-    r"(?i)(?:^|_)(exec\w*|eval\w*|system|popen\w*|spawn\w*|shell\w*|run|call|cmd|command|import\w*"
-    r"|load\w*|unpickle|download\w*|fetch\w*|urlopen|open|compile\w*|getattr\w*|apply|invoke|launch"
-    r"|write\w*|unlink|rmtree|connect|read_\w+|from_file|save\w*|source|script|subproc\w*|query)"
-    r"(?=$|_|[A-Z0-9])"
-)
-"""Methods of known classes that run, read or write; an unknown class's may be called anything."""
-
-
-def binding_fault(name: object, *, known: bool = True) -> str:
-    """Return why a method of a harmless class may not even be referred to, or an empty string.
-
-    Args:
-        name: The attribute that is looked up.
-        known: Whether its class is of a package that is known.
-    """
-    if not isinstance(name, str) or not name.isidentifier() or name.startswith("__"):
-        return "the name is not that of a method"
-    if name in _WRITES or name.startswith("to_") or (_RUNS if known else RUNNER).search(name):
-        return "the method's name says that it runs, reads or writes"
-    return ""
 
 
 def constants(args: tuple[Any, ...], allowed: Allowed) -> str:
@@ -134,10 +128,11 @@ def _is_type(value: object) -> bool:
 
 _MAKE_TYPES: Final = frozenset(
     (
-        ("_functools", "reduce"), ("functools", "reduce"), ("operator", "getitem"),
+        ("_functools", "reduce"), ("functools", "reduce"), ("__builtin__", "reduce"),
+        ("operator", "getitem"),
         ("_operator", "getitem"), ("operator", "or_"),
         ("_operator", "or_"), ("types", "GenericAlias"), ("builtins", "type"),
-        ("dill._dill", "_load_type"),
+        ("__builtin__", "type"), ("dill._dill", "_load_type"),
     )
 )  # fmt: skip
 
@@ -173,6 +168,20 @@ def type_name(args: tuple[Any, ...], allowed: Allowed) -> str:
     return "it looks up a type that makes functions or code"
 
 
+def plain_type(args: tuple[Any, ...]) -> tuple[str, str] | None:
+    """Return the module and name of a plain type that dill looks up, None for any other.
+
+    Args:
+        args: Those of the call by which it looks it up.
+    """
+    name = args[0] if len(args) == 1 else None
+    if not isinstance(name, str):
+        return None
+    if name in _PLAIN_TYPES or _EXCEPTION.fullmatch(name):
+        return "builtins", name
+    return _ELSEWHERE.get(name)
+
+
 def wrapped(args: tuple[Any, ...], allowed: Allowed) -> str:
     """Return the fault of a descriptor that holds anything but functions of the pickle itself."""
     del allowed
@@ -195,9 +204,8 @@ def _cell_fault(value: object, allowed: Allowed) -> str:
 
     What a call returned was judged when it was called, as when dill makes the cell with it.
     """
-    if isinstance(value, Result) or (
-        isinstance(value, Global) and allowed(value) and value.evaluate is None
-    ):
+    plain = isinstance(value, Global) and (value.evaluate is None or is_class(value))
+    if isinstance(value, Result) or (plain and allowed(value)):
         return ""
     return wrapping_fault((value,))
 
@@ -205,7 +213,10 @@ def _cell_fault(value: object, allowed: Allowed) -> str:
 def singleton(args: tuple[Any, ...], allowed: Allowed) -> str:
     """Return the fault of a call that evaluates more than the name of one of Python's constants."""
     del allowed
-    return "" if args in (("NotImplemented",), ("Ellipsis",), ("None",)) else "it evaluates text"
+    if args in (("NotImplemented",), ("Ellipsis",), ("None",)):
+        return ""
+    counted = len(args) == 1 and isinstance(args[0], str) and _RANGE.fullmatch(args[0])
+    return "" if counted else "it evaluates text"
 
 
 def kept(args: tuple[Any, ...], allowed: Allowed) -> str:
@@ -220,7 +231,8 @@ def slot(args: tuple[Any, ...], allowed: Allowed) -> str:
     shown = _SLOT.fullmatch(args[2]) if len(args) == 3 and isinstance(args[2], str) else None  # noqa: PLR2004 -- type, name, text
     if shown is None or shown[2] not in _TYPE_NAMES or args[1] != shown[1]:
         return "it evaluates text"
-    return "" if shown[1] in SHOWING else "it looks up any attribute of a type"
+    fine = shown[1] in SHOWING or not binding_fault(shown[1])
+    return "" if fine else "it looks up any attribute of a type"
 
 
 def type_variable(args: tuple[Any, ...], allowed: Allowed) -> str:

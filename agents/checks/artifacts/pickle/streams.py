@@ -24,6 +24,8 @@ SWEEP: Final = 1 << 20
 SWEEP_OVERLAP: Final = 1 << 10
 LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
 """What PyTorch's format of before 1.6 begins with."""
+LEGACY_STREAMS: Final = 5
+"""A number, a version, the system, the object and the keys of its storages."""
 
 
 def scan_pickle(
@@ -92,7 +94,8 @@ class _Reader:
                 if sure or trial.dangerous:  # what was observed until then stays
                     trial.settle(None)
                 raise
-            magic = self._magic(offset)
+            # PyTorch's five follow one another; below protocol 2 they begin with no magic number
+            magic = self._magic(offset) or (legacy and 0 < streams < LEGACY_STREAMS)
             short = adjoining and magic and end.stopped  # PyTorch's first two are numbers
             broken = adjoining and magic and streams > 0
             adopted = sure or short or broken or trial.convincing(end, magic, within=streams > 0)
@@ -104,9 +107,9 @@ class _Reader:
                 report_instantiator(self.scan, machine.memo, end)
                 self.scan.storages.extend(storage_sizes(self.scan.member or "", machine.persistent))
                 legacy = legacy or (streams == 1 and end.result == LEGACY_MAGIC)
-                if legacy and streams == 4:
+                if legacy and streams == LEGACY_STREAMS - 1:
                     storages = machine.persistent
-                elif legacy and streams == 5:
+                elif legacy and streams == LEGACY_STREAMS:
                     self._storages(storages, end)
             elif attempts == 1 and not end.stopped:
                 return False
@@ -120,9 +123,11 @@ class _Reader:
                 continue
             if end.stopped and adopted:
                 following = end.offset
-                if self._magic(following):
+                if self._magic(following) or (legacy and streams < LEGACY_STREAMS):
                     offset = following
-                    adjoining = not (legacy and streams >= 5)  # there, lengths of storages follow
+                    adjoining = not (
+                        legacy and streams >= LEGACY_STREAMS
+                    )  # there, lengths of storages follow
                     continue
             else:
                 # The rest of a broken stream is not a new stream; continue after the break.
@@ -133,7 +138,7 @@ class _Reader:
                 expected = True
             adjoining = False
             offset = candidates.next(following)
-        if legacy and streams < 5:
+        if legacy and streams < LEGACY_STREAMS:
             self.scan.mark_corrupt("the file ends before its list of storages")
         return streams > 0
 

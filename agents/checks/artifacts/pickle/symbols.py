@@ -133,6 +133,18 @@ PERSISTENT: Final = Unknown("persistent")
 """What resolves a persistent id to its object."""
 
 
+def named_class(value: object) -> object:
+    """Return the class that a persistent id names, and any other value as it is.
+
+    PyTorch before 1.6 names a class beside its source: ("module", class, file, source).
+    """
+    if type(value) is Result and value.callee is PERSISTENT:
+        pid = value.args
+        if type(pid) is tuple and len(pid) > 1 and type(pid[1]) is Global:
+            return pid[1]
+    return value
+
+
 def describe(value: object, depth: int = 0) -> str:
     """Return a value of the simulated stack as a short text."""
     if isinstance(value, Global):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 
 import pytest
@@ -68,3 +69,25 @@ def test_a_class_counts_when_restoring_it_only_sets_attributes(wheel):
 
 def test_tests_of_a_library_are_left_out(wheel):
     assert set(libraries.read_wheel(wheel)) == {"lib.models"}
+
+
+def test_expressions_count_but_for_what_parses_and_what_a_person_decided(tmp_path):
+    wheel = tmp_path / "sympy-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        sums = "class Expr(Basic): ...\nclass Sum2(Expr): ...\nclass Other: ...\n"
+        archive.writestr("sympy/core/sums.py", sums)
+        archive.writestr("sympy/core/symbol.py", "class Symbol(Basic): ...\n")
+        archive.writestr("sympy/printing/c.py", "class CodePrinted(Basic): ...\n")
+    found = set(libraries.judge(libraries.read_wheel(wheel)))
+    assert found == {
+        ("sympy.core.sums", "Expr", "expression"),
+        ("sympy.core.sums", "Sum2", "expression"),
+    }
+
+
+def test_a_library_is_renewed_and_the_others_are_kept(wheel, tmp_path, monkeypatch):
+    output = tmp_path / "library_globals.json"
+    output.write_text('{"lib.old": {"new": ["Gone"]}, "other.models": {"new": ["Kept"]}}')
+    monkeypatch.setattr(libraries, "OUTPUT", output)
+    libraries.write([wheel])
+    assert set(json.loads(output.read_text())) == {"lib.models", "other.models"}

@@ -1,0 +1,125 @@
+"""Says why a state runs code: some classes evaluate text when they are restored.
+
+SciPy's distributions run the text of their argument parsers, and statsmodels evaluates a model's
+formula on the model's data. Both texts come from the pickle.
+
+Sources: SciPy `stats/_distn_infrastructure.py`, `rv_generic.__setstate__`; statsmodels
+`base/data.py`, `ModelData.__setstate__`; formulaic and patsy, which evaluate formulas.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+from typing import Any, Final
+
+from agents.checks.artifacts.pickle.globals import CODE, RUNNER, binding_fault
+from agents.checks.artifacts.pickle.symbols import Global, Mapping, Result
+
+_TEMPLATE: Final = "_parse_arg_template"
+_RESTORE: Final = frozenset(("restore_model_spec", "restore_design_info"))
+_FORMULA: Final = "formula"
+_DISTRIBUTION: Final = re.compile(r"\w+_gen|rv_\w+(?<!frozen)")
+_NAMES: Final = r"[A-Za-z_]\w*(?:, ?[A-Za-z_]\w*)*,?"
+_PARSER: Final = re.compile(
+    rf"\ndef _parse_args\(self,? *(?:{_NAMES})? *(?:loc=0)?(?:, *scale=1)?,?\):\n"
+    rf"    return \((?:{_NAMES})? *\), *(?:loc|0), *(?:scale|1)\n"
+    rf"\ndef _parse_args_rvs\(self,? *(?:{_NAMES})? *(?:loc=0)?(?:, *scale=1)?, *size=None\):\n"
+    rf"    return self\._argcheck_rvs\((?:{_NAMES})? *(?:loc|0), *(?:scale|1), *size=size\)\n"
+    rf"\ndef _parse_args_stats\(self,? *(?:{_NAMES})? *(?:loc=0)?(?:, *scale=1)?,"
+    rf" *moments='mvs?k?'\):\n"
+    rf"    return \((?:{_NAMES})? *\), *(?:loc|0), *(?:scale|1), moments\n"
+)
+"""What SciPy writes there: three functions that hand on their arguments."""
+_OPERATORS: Final = re.compile(r"[~|:]|%in%")
+"""Of formulas, and not of Python's expressions."""
+_BUILTINS: Final = frozenset(vars(builtins)) - {
+    "abs", "bool", "float", "int", "len", "list", "max", "min", "pow", "range", "round", "sorted",
+    "str", "sum", "tuple",
+}  # fmt: skip
+"""Functions that no transformation of a column needs; columns may be named as they are."""
+_EVALUATING: Final = frozenset(("eval", "exec", "compile", "getattr", "breakpoint"))
+_MOST: Final = 2000
+
+
+def state_fault(callee: Global, state: object) -> str:
+    """Return why a state runs code when an instance takes it, or an empty string.
+
+    Args:
+        callee: The class of the instance.
+        state: As on the stack.
+    """
+    if callee.module.startswith("scipy.stats") and _DISTRIBUTION.fullmatch(callee.name):
+        return _template_fault(state)
+    if callee.module == "statsmodels.base.data":
+        return _formula_fault(state)
+    return ""
+
+
+def _template_fault(state: object) -> str:
+    if isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], Result | None):  # noqa: PLR2004 -- of SciPy before 1.6: arguments, random numbers
+        state = state[0]
+    elif not isinstance(state, Mapping):
+        return "it restores what can't be read here"
+    if not isinstance(state, Mapping):
+        return "it restores what can't be read here"
+    for key, value in _items(state):
+        if not isinstance(key, str):
+            return "it restores what can't be read here"
+        if key == _TEMPLATE and not (isinstance(value, str) and _PARSER.fullmatch(value)):
+            return f"it runs {str(value)[:120]!r}"
+    return ""
+
+
+def _formula_fault(state: object) -> str:
+    if not isinstance(state, Mapping):
+        return "it restores what can't be read here"
+    items = list(_items(state))
+    if not all(isinstance(key, str) for key, _ in items):
+        return "it restores what can't be read here"
+    if not any(key in _RESTORE for key, _ in items):
+        return ""
+    for key, value in items:
+        if key == _FORMULA and (why := formula_fault(value)):
+            return why
+    return ""
+
+
+def _items(state: Mapping) -> list[tuple[Any, Any]]:
+    return list(zip(state[::2], state[1::2], strict=False))
+
+
+def formula_fault(formula: object) -> str:
+    """Return what a formula evaluates beyond columns and their transformations.
+
+    Args:
+        formula: As patsy and formulaic read it: terms are Python's expressions, joined by `~`, `+`,
+            `:`, `*` and `|`.
+    """
+    if not isinstance(formula, str):
+        return "it evaluates what can't be read here"
+    shown = f"it evaluates {formula[:120]!r}"
+    if len(formula) > _MOST * 10 or CODE.search(formula):
+        return shown
+    quoted = re.sub(r"`[^`]*`", "x", formula)
+    try:
+        tree = ast.parse(_OPERATORS.sub("+", quoted).strip("+ "), mode="eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return shown
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            if binding_fault(node.attr, known=False):
+                return shown
+        elif isinstance(node, ast.Name):
+            if node.id.startswith("__") or node.id in _EVALUATING:
+                return shown
+        elif isinstance(node, ast.Call):
+            name = node.func.id if isinstance(node.func, ast.Name) else ""
+            if name in _BUILTINS or RUNNER.search(name):
+                return shown
+            if not isinstance(node.func, ast.Name | ast.Attribute):
+                return shown
+        elif isinstance(node, ast.Lambda | ast.comprehension | ast.NamedExpr | ast.JoinedStr):
+            return shown
+    return ""
