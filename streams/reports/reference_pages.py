@@ -18,6 +18,7 @@ from agents.response.config import ResponderConfig
 from schemas.policy import Policy
 from streams.admission.config import AdmissionConfig
 from streams.gateway.config import GatewayConfig
+from streams.index.config import IndexConfig
 from streams.reports.field_docs import (
     ITEM,
     NAMED,
@@ -130,6 +131,17 @@ def references() -> tuple[Reference, ...]:
             ),
             fields=tuple(struct_fields(AdmissionConfig)),
             example="admit.example.toml",
+        ),
+        Reference(
+            page="package-index.md",
+            title="Configuration of the package index",
+            intro=(
+                "The TOML file of `tidewatch index --config FILE`;"
+                " [package index](../package-index.md) explains it. An unknown field is refused."
+                " `tidewatch index --check FILE` says what this machine lacks for it."
+            ),
+            fields=tuple(struct_fields(IndexConfig)),
+            example="index.example.toml",
         ),
         Reference(
             page="taxii.md",
