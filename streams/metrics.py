@@ -163,6 +163,18 @@ ADMISSION_REVIEWS = Counter(
     "unknown, bad) and whether they were admitted",
     ["outcome", "admitted"],
 )
+INDEX_FILES = Counter(
+    "tidewatch_index_files_total",
+    "Files that installers asked the index for: served, refused, absent, or broken (not what the "
+    "upstream index says)",
+    ["outcome"],
+)
+INDEX_REFUSALS = Counter(
+    "tidewatch_index_refusals_total",
+    "Files that installers asked the index for and were refused, by reason: known-bad, blocked, "
+    "imitation, age, unverifiable",
+    ["reason"],
+)
 FALSE_POSITIVES = Counter(
     "tidewatch_false_positives_total",
     "Decisions that marked a finding as a false positive, by rule",

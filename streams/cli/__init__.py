@@ -47,6 +47,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "verify": ("streams.cli.verify", "verify the provenance of a model or package"),
     "watch": ("streams.cli.watch", "show a topic, readable"),
     "worker": ("streams.cli.worker", "run the apps that read events"),
+    "index": ("streams.cli.index", "stand in front of a package index, and refuse what is bad"),
     "intel": ("streams.cli.intel", "import feeds of intelligence, show and withdraw facts"),
     "keys": ("streams.cli.keys", "make signing keys, and bind them to rights"),
     "lock": ("streams.cli.lock", "lock requirements with hashes"),

@@ -200,6 +200,8 @@ def access_rules(
     allow("gateway", "Read", topic_name(settings, Channel.ASSESSMENTS))
     for channel in (Channel.ASSESSMENTS, Channel.HOLDS, Channel.INTEL, Channel.POLICY):
         allow("admit", "Read", topic_name(settings, channel))
+    for channel in (Channel.INTEL, Channel.POLICY):
+        allow("index", "Read", topic_name(settings, channel))
     allow("soc", "Read", topic_name(settings, Channel.ALERTS))
     for tenant in tenants:
         for channel in sorted(TENANT_CHANNELS):

@@ -19,6 +19,7 @@ from schemas.policy import Policy
 from streams.admission.config import AdmissionConfig
 from streams.console.config import ConsoleConfig
 from streams.gateway.config import GatewayConfig
+from streams.index.config import IndexConfig
 from streams.reports.field_docs import (
     ITEM,
     NAMED,
@@ -131,6 +132,17 @@ def references() -> tuple[Reference, ...]:
             ),
             fields=tuple(struct_fields(AdmissionConfig)),
             example="admit.example.toml",
+        ),
+        Reference(
+            page="package-index.md",
+            title="Configuration of the package index",
+            intro=(
+                "The TOML file of `tidewatch index --config FILE`;"
+                " [package index](../package-index.md) explains it. An unknown field is refused."
+                " `tidewatch index --check FILE` says what this machine lacks for it."
+            ),
+            fields=tuple(struct_fields(IndexConfig)),
+            example="index.example.toml",
         ),
         Reference(
             page="taxii.md",

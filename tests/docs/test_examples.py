@@ -84,6 +84,7 @@ UNTIL_INTERRUPTED = {
     "tidewatch watch alerts --from-start": "class_uid",
     "tidewatch gateway --config gateway.toml": "gateway-started",
     "tidewatch admit --config admit.toml": "admission-ready",
+    "tidewatch index --config index.toml": "index-ready",
     "tidewatch watch --live": "behind:",
     "tidewatch notify --config notify.toml": "notifier-started",
     "tidewatch taxii --config taxii.toml": "taxii-ready",
@@ -144,6 +145,7 @@ def place(
         f'[tenants]\n"ml-*" = "acme"\n[listen]\nport = 0\n'
         f'certificate = "{pair.certificate}"\nkey = "{pair.key}"\n'
     )
+    (folder / "index.toml").write_text('tenant = "acme"\n[listen]\nport = 0\n')
     (folder / "taxii.secret").write_text("s" * 32)
     (folder / "taxii.toml").write_text(
         '[listen]\nport = 0\n[[readers]]\nname = "isac"\ntlp = "green"\n'

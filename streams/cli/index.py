@@ -1,0 +1,82 @@
+"""`tidewatch index`: stand in front of a package index, and refuse what is bad."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from schemas.errors import TidewatchError
+from streams.cli.frame import connected_settings, example, new_app
+from streams.cli.output import Format, FormatOption, plain, print_json, print_line
+
+if TYPE_CHECKING:
+    from streams.index.config import IndexConfig
+
+app = new_app("Stand in front of a package index.")
+
+
+@app.command(
+    epilog=example(
+        "tidewatch index --check index.toml",
+        "tidewatch index --config index.toml",
+    )
+)
+def index(
+    *,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="the index's TOML file (deploy/index.example.toml)"),
+    ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option("--check", help="say whether this file is valid, and what is missing here"),
+    ] = None,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Serve a simple index to pip and uv that stands in front of another one, until stopped.
+
+    It refuses releases that intelligence knows to be bad, names that imitate well-known ones, and
+    releases that are too young; all else it streams from the other index, checked by its SHA-256.
+    docs/package-index.md explains it.
+    """
+    from streams.index.config import load_config  # noqa: PLC0415 -- only this command
+
+    if check is not None:
+        _check(load_config(check), form)
+        return
+    if config is None:
+        raise TidewatchError("no file is named", where="--config", remedy="give --config FILE")
+    _run(load_config(config))
+
+
+def _run(config: IndexConfig) -> None:
+    from streams.index.serving import run_index  # noqa: PLC0415 -- brings Kafka
+    from streams.logs import configure_logs  # noqa: PLC0415 -- the same
+
+    settings = connected_settings()
+    configure_logs(settings, app="index")
+    asyncio.run(run_index(settings, config))
+
+
+def _check(config: IndexConfig, form: Format) -> None:
+    from streams.http.listening import tls_context  # noqa: PLC0415 -- only this command
+    from streams.index.config import target_of  # noqa: PLC0415 -- the same
+
+    problems: list[str] = []
+    upstream = ""
+    try:
+        upstream = target_of(config.upstream).url
+        tls_context(config.listen)
+    except TidewatchError as error:
+        problems.append(error.explain())
+    if form is Format.JSON:
+        print_json({"valid": True, "problems": problems, "upstream": upstream})
+    else:
+        print_line(f"valid: in front of {plain(upstream) or 'no index'}")
+        for problem in problems:
+            print_line(f"missing  {plain(problem)}")
+    if problems:
+        raise typer.Exit(2)

@@ -1,0 +1,1 @@
+"""A front of a package index: known bad, imitating and too young releases are refused."""
