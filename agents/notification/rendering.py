@@ -19,8 +19,8 @@ SHORT: Final = 100
 LISTED: Final = 5
 """Proposals that a message lists; it counts the rest."""
 _LEADS: Final = {
-    "reopened": "Open again: ",
-    "closed": "Ended: ",
+    "reopened": "Reopened: ",
+    "closed": "Closed: ",
     "proposed": "Decision needed: ",
     "escalated": "Not acknowledged: ",
 }
@@ -53,7 +53,7 @@ def render(thread: NotificationThread, event: str, now_ms: int, link: str = "") 
 def _body(thread: NotificationThread, event: str, now_ms: int, link: str) -> Iterator[str]:
     now = thread.now
     if event == "escalated" and thread.sent_ms is not None:
-        yield f"Nobody has acknowledged this for {_length(now_ms - thread.sent_ms)}."
+        yield f"Not acknowledged for {_length(now_ms - thread.sent_ms)}."
     if now is not None:
         yield plain(now.why, LINE)
         if thread.incident is not None:
@@ -68,7 +68,7 @@ def _body(thread: NotificationThread, event: str, now_ms: int, link: str) -> Ite
     if thread.incident is not None and thread.tenant is not None and not thread.folded:
         incident = plain(thread.incident, SHORT)
         yield f"Incident {incident} of tenant {plain(thread.tenant, SHORT)}."
-        yield f"See it: {link or f'tidewatch incidents show {incident}'}"
+        yield f"Details: {link or f'tidewatch incidents show {incident}'}"
     elif thread.tenant is not None:
         yield f"Tenant {plain(thread.tenant, SHORT)}."
 
@@ -79,7 +79,7 @@ def _standing(now: Standing) -> str:
         parts.append(f"score {now.score} of 100")
     if now.systems:
         parts.append(f"{counted(now.systems, 'system or component', 'systems or components')}")
-    parts.append(f"assigned to {plain(now.assignee, SHORT)}" if now.assignee else "not assigned")
+    parts.append(f"assigned to {plain(now.assignee, SHORT)}" if now.assignee else "unassigned")
     return f"{', '.join(parts)}."
 
 
@@ -107,7 +107,7 @@ def _proposals(thread: NotificationThread) -> Iterator[str]:
 
 
 def _asks(proposal: Proposed) -> str:
-    return "To approve or reject" if proposal.mode == "proposal" else "Advised"
+    return "Approval needed" if proposal.mode == "proposal" else "Advised"
 
 
 def _until(proposal: Proposed) -> str:

@@ -57,14 +57,22 @@ class Bullets(msgspec.Struct, frozen=True):
     ordered: bool = False
 
 
+class Steps(msgspec.Struct, frozen=True):
+    """A list of things to do, each with the command line for it, or none."""
+
+    items: tuple[tuple[str, str], ...]
+
+
 class Picture(msgspec.Struct, frozen=True):
     """A picture, as text and as SVG."""
 
     text: str
     svg: str
+    strips: tuple[str, ...] = ()
+    """The same as SVGs one below the other, between which a printed page may end."""
 
 
-Block = Heading | Paragraph | Table | Bullets | Picture
+Block = Heading | Paragraph | Table | Bullets | Steps | Picture
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -107,6 +115,12 @@ def _markdown_of(block: Block) -> Iterator[str]:
     elif isinstance(block, Bullets):
         for number, item in enumerate(block.items, 1):
             yield f"{f'{number}.' if block.ordered else '-'} {escaped(item)}"
+    elif isinstance(block, Steps):
+        for text, command in block.items:
+            yield f"- {escaped(text)}"
+            if command:
+                line = plain(command, KEPT).replace("`", "'")
+                yield f"  `{line}`"
     else:
         yield "```text"
         yield block.text.replace("`", "'")
@@ -146,6 +160,12 @@ def _html_of(blocks: Iterable[Block]) -> Iterator[str]:
         elif isinstance(block, Bullets):
             kind = "ol" if block.ordered else "ul"
             yield f"<{kind}>{''.join(f'<li>{_shown(item)}</li>' for item in block.items)}</{kind}>"
+        elif isinstance(block, Steps):
+            items = (f"<li>{_shown(text)}{_command(line)}</li>" for text, line in block.items)
+            yield f"<ul>{''.join(items)}</ul>"
+        elif block.strips:
+            yield f'<div class="picture screen">{block.svg}</div>'
+            yield f'<div class="paper" aria-hidden="true">{"".join(block.strips)}</div>'
         else:
             yield f'<div class="picture">{block.svg}</div>'
 
@@ -174,6 +194,14 @@ def _shown(value: object) -> str:
     return html.escape(text).replace(_BREAK, "<wbr>")
 
 
+def _command(line: str) -> str:
+    """Return a command line as HTML, which breaks between words only."""
+    if not line:
+        return ""
+    words = (f"<span>{html.escape(word)}</span>" for word in plain(line, KEPT).split())
+    return f"<br><kbd>{' '.join(words)}</kbd>"
+
+
 def _unbroken(value: object) -> str:
     return html.escape(plain(str(value), KEPT))
 
@@ -200,6 +228,8 @@ td,th{border-bottom:1px solid var(--line);padding:.35rem .6rem .35rem 0;text-ali
 vertical-align:top}
 th{color:var(--quiet);font-weight:600;white-space:nowrap}
 .whole{white-space:nowrap}
+kbd{font:.92em ui-monospace,"DejaVu Sans Mono",monospace}kbd span{white-space:nowrap}
+li{margin:.15rem 0}.paper{display:none}
 .picture{overflow-x:auto;margin:.6rem 0}.picture svg{max-width:100%;height:auto}
 @media screen and (max-width:48rem){
 thead{display:none}tr{display:block;padding:.5rem 0;border-bottom:1px solid var(--line)}
@@ -209,5 +239,7 @@ td:empty{display:none}.whole{white-space:normal}}
 @media print{@page{size:A4;margin:16mm 14mm}
 :root{--ink:#000;--quiet:#444;--line:#bbb;--page:#fff}
 body{font-size:9.5pt;margin:0;padding:0;max-width:none}table{font-size:8pt}
-h2,h3{break-after:avoid}tr,.picture{break-inside:avoid}thead{display:table-header-group}}
+h2,h3{break-after:avoid}tr,li,.picture{break-inside:avoid}thead{display:table-header-group}
+.screen{display:none}.paper{display:block;margin:.6rem 0}
+.paper svg{display:block;width:100%;height:auto;break-inside:avoid}}
 """.replace("\n", "")

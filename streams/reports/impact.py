@@ -10,24 +10,24 @@ from schemas.counting import counted
 from schemas.incidents.views import FindingView, IncidentDocument
 
 _COULD: Final = {
-    "malicious_payload": "run what its maker chose when it was loaded",
-    "dangerous_serialization": "run code when it was loaded",
-    "embedded_executable": "bring a program along",
-    "template_injection": "run code when its template was rendered",
-    "suspicious_code": "run code that hides what it does",
-    "path_traversal": "write outside of its folder when it was unpacked",
-    "known_compromised_package": "run its maker's code when it was installed or imported",
-    "dependency_confusion": "run a stranger's code under an internal name",
-    "possible_typosquat": "run a stranger's code under a name like the one that was meant",
-    "package_hash_mismatch": "run code that differs from what was reviewed",
-    "hash_mismatch": "be something else than what was reviewed",
-    "tag_mutation": "be replaced under the same name",
-    "poisoned_dataset": "shape what models trained on it do",
-    "insecure_data_source": "be changed on its way into training",
-    "config_tampering": "change what the pipeline does",
-    "account_compromise": "publish in its owner's name",
-    "secret_exposure": "reveal credentials",
-    "tainted_component": "carry on what it was made from",
+    "malicious_payload": "could run the attacker's code when loaded",
+    "dangerous_serialization": "could run code when loaded",
+    "embedded_executable": "contains an executable program",
+    "template_injection": "could run code when its template is rendered",
+    "suspicious_code": "could run obfuscated code",
+    "path_traversal": "could write outside its folder when unpacked",
+    "known_compromised_package": "could run the attacker's code when installed or imported",
+    "dependency_confusion": "could run an outsider's code under an internal name",
+    "possible_typosquat": "could run an outsider's code under a name similar to the intended one",
+    "package_hash_mismatch": "could run code other than what was reviewed",
+    "hash_mismatch": "could differ from what was reviewed",
+    "tag_mutation": "could be replaced under the same name",
+    "poisoned_dataset": "could alter the behaviour of models trained on it",
+    "insecure_data_source": "could be altered in transit to training",
+    "config_tampering": "could alter what the pipeline does",
+    "account_compromise": "could publish under its owner's name",
+    "secret_exposure": "could reveal credentials",
+    "tainted_component": "could inherit the compromise of what it derives from",
 }
 """What a component could do, by kind of finding."""
 _WHERE: Final = ("global", "opcode", "file", "member", "offset", "line")
@@ -45,7 +45,7 @@ def impact(incident: IncidentDocument) -> list[tuple[str, str]]:
                 for name in _WHERE
                 if finding.evidence.get(name) not in {None, ""}
             )
-            rows.append((f"able to {able}", shown or finding.rule_id))
+            rows.append((able, shown or finding.rule_id))
     reached: dict[str, set[str]] = {}
     for system in incident.systems:
         reached.setdefault(system.exposure, set()).add(f"{system.tenant} / {system.system}")
@@ -56,10 +56,10 @@ def impact(incident: IncidentDocument) -> list[tuple[str, str]]:
     )
     identities = {identity for system in incident.systems for identity in system.identities}
     if identities:
-        rows.append(("credentials within its reach", _some(identities)))
+        rows.append(("credentials within reach", _some(identities)))
     made = {system.component for system in incident.systems if system.path}
     if made:
-        rows.append(("made from it", _some(made)))
+        rows.append(("derived components", _some(made)))
     return list(dict.fromkeys(rows))
 
 
@@ -110,7 +110,7 @@ def _host(value: str) -> str:
 def _sure(findings: Iterable[FindingView]) -> str:
     values = [finding.confidence for finding in findings]
     if not values:
-        return "seen with it only"
+        return "seen alongside it only"
     return f"{max(values):.2f} ({counted(len(values), 'finding')})"
 
 

@@ -14,9 +14,18 @@ from schemas.intel import IntelFact
 from schemas.severity import Tlp
 from streams.cli.output import plain
 from streams.reports import blocks
-from streams.reports.blocks import Block, Bullets, Heading, Paragraph, Picture, Report, Table
+from streams.reports.blocks import (
+    Block,
+    Bullets,
+    Heading,
+    Paragraph,
+    Picture,
+    Report,
+    Steps,
+    Table,
+)
 from streams.reports.impact import attribution, impact
-from streams.reports.incident_graph import incident_graph, svg, tree
+from streams.reports.incident_graph import incident_graph, strips, svg, tree
 from streams.reports.incident_words import (
     Defanging,
     assignees,
@@ -93,7 +102,9 @@ def _defanged(block: Block, defanged: Defanging) -> Block:
     if isinstance(block, Bullets):
         return Bullets(tuple(map(defanged, block.items)), block.ordered)
     if isinstance(block, Picture):
-        return Picture(defanged(block.text), block.svg)
+        return Picture(defanged(block.text), block.svg, block.strips)
+    if isinstance(block, Steps):
+        return Steps(tuple((defanged(text), command) for text, command in block.items))
     return block
 
 
@@ -128,15 +139,15 @@ def _summary(incident: IncidentDocument) -> Iterator[Block]:
     yield Paragraph(sentences.happened, "What happened")
     yield Paragraph(sentences.to_whom, "To whom")
     yield Paragraph(sentences.known, "How it is known")
-    yield Paragraph(f"{sentences.done} It is assigned to {assignees(incident)}.", "What was done")
+    yield Paragraph(f"{sentences.done} It is {assignees(incident)}.", "What was done")
     yield Paragraph(sentences.now, "What to do now")
     steps = next_steps(incident)
     if steps:
-        yield Bullets(tuple(f"{s.text}. {s.command}".rstrip() for s in steps))
+        yield Steps(tuple((step.text, step.command) for step in steps))
     if incident.truncated:
         yield Paragraph(
             f"{', '.join(incident.truncated)} reached a limit: the topics have the rest.",
-            "Not all is kept",
+            "Truncated",
         )
 
 
@@ -146,22 +157,22 @@ def _scope(incident: IncidentDocument) -> Iterator[Block]:
         f"{counted(incident.tenant_count, 'tenant')}"
     )
     alone = incident.pattern is Pattern.ISOLATED
-    spread = "It stands alone" if alone else "It is part of a pattern"
+    spread = "Isolated" if alone else "Part of a pattern"
     yield Paragraph(f"Root: {incident.root}. {spread}: {incident.pattern_why}.")
     if incident.systems:
         graph = incident_graph(incident)
-        yield Picture(tree(graph), svg(graph))
+        yield Picture(tree(graph), svg(graph), strips(graph))
         yield _table(
-            "tenant|system|exposure|since|component, and its path",
+            "tenant|system|exposure|since|component and path",
             [
                 (s.tenant, s.system, s.exposure, moment(s.since), (s.component, _path(s)))
                 for s in incident.systems
             ],
             "exposure|since",
         )
-    yield Heading("Impact: what it could have done", 3)
+    yield Heading("Possible impact", 3)
     rows = impact(incident)
-    yield _table("what|where", rows) if rows else Paragraph("None is known.")
+    yield _table("impact|evidence", rows) if rows else Paragraph("None known.")
 
 
 def _path(system: SystemView) -> str:
@@ -172,19 +183,19 @@ def _course(incident: IncidentDocument) -> Iterator[Block]:
     times = incident.processing
     yield Heading("Timeline")
     yield _table(
-        "what|when or how long",
+        "measure|value",
         [
             ("first seen", moment(incident.first_seen)),
             ("detected", moment(times.detected_at) if times.detected_at else "not known"),
             ("time to detect", duration(times.seconds_to_detect)),
             ("time to contain", duration(times.seconds_to_contain)),
         ],
-        "what",
+        "measure",
     )
     yield _table(
-        "when|what|tenant|text",
+        "time|event|tenant|detail",
         [(moment(e.at), e.what, e.tenant or "", e.text) for e in incident.timeline],
-        "when|what",
+        "time|event",
     )
 
 
@@ -207,17 +218,17 @@ def _answers(incident: IncidentDocument) -> Iterator[Block]:
             "no.",
         )
     else:
-        yield Paragraph("Nothing was called for.")
+        yield Paragraph("No containment was ordered.")
     if any(command.state is CommandStatus.ADVISED for command in incident.commands):
         yield Paragraph(
-            "Nothing carries it out by itself: the policy says so, or it is not sure enough. "
-            "Approve it to have it issued, or do it by hand.",
+            "These commands are not carried out automatically, because the policy says so or the "
+            "confidence is too low. Approve one to have it issued, or do it by hand.",
             "Advised",
         )
     yield Heading("Tasks")
     if incident.tasks:
         yield _table(
-            "no.|tenant|system|task|state|shown by|text",
+            "no.|tenant|system|task|state|evidence|detail",
             [
                 (number, t.tenant, t.system, t.kind, t.state, t.proof or "", t.text)
                 for number, t in enumerate(incident.tasks, 1)
@@ -230,9 +241,9 @@ def _answers(incident: IncidentDocument) -> Iterator[Block]:
 
 def _findings(incident: IncidentDocument) -> Iterator[Block]:
     yield Heading("Evidence")
-    yield Heading("What was found", 3)
+    yield Heading("Findings", 3)
     yield _table(
-        "rule|severity|confidence|component|where|what",
+        "rule|severity|confidence|component|location|description",
         [
             (f.rule_id, f.severity, f"{f.confidence:.2f}", f.component, where(f), _finding_text(f))
             for f in incident.findings
@@ -246,7 +257,7 @@ def _findings(incident: IncidentDocument) -> Iterator[Block]:
         if name not in _PLACES and value not in (None, "", [], {})
     ]
     if seen:
-        yield Heading("What the findings rest on", 3)
+        yield Heading("Evidence of the findings", 3)
         yield _table("rule|field|value", dict.fromkeys((r, n, str(v)) for r, n, v in seen))
     captured = [
         (number, c.spec.tenant, c.spec.target, how_far(c), c.status_text)
@@ -254,8 +265,8 @@ def _findings(incident: IncidentDocument) -> Iterator[Block]:
         if c.spec.action is Action.CAPTURE_EVIDENCE
     ]
     if captured:
-        yield Heading("What was asked to be captured", 3)
-        yield _table("no.|tenant|of|state|answer", captured, "no.")
+        yield Heading("Evidence captures", 3)
+        yield _table("no.|tenant|target|state|answer", captured, "no.")
 
 
 def _finding_text(finding: FindingView) -> tuple[str, ...]:
@@ -268,7 +279,7 @@ def _score(incident: IncidentDocument) -> Iterator[Block]:
     yield Heading("Severity, term by term")
     yield Paragraph(
         f"The score is {incident.score.value} of 100, which is {incident.score.band}: the sum of "
-        "the points. A floor lifts it to what such a case has at least."
+        "the points. A floor raises it to the least score of such a case."
     )
     yield _table(
         "term|points|why",
@@ -294,17 +305,17 @@ def _triage(finding: FindingView) -> tuple[str, ...]:
     try:
         return tuple(rule_named(finding.rule_id).triage)
     except KeyError:  # of another version, or of the ledger
-        return tuple(filter(None, [finding.remediation])) or ("Look into it.",)
+        return tuple(filter(None, [finding.remediation])) or ("Investigate.",)
 
 
 def _origin(incident: IncidentDocument) -> Iterator[Block]:
     yield Heading("Attribution")
     rows = attribution(incident)
-    yield _table("what|value|confidence", rows) if rows else Paragraph("Nothing is known.")
+    yield _table("kind|value|confidence", rows) if rows else Paragraph("None known.")
     yield Heading("Techniques, mitigations and practices")
     kinds = sorted({finding.ioc_type for finding in incident.findings})
     yield _table(
-        "what|ids",
+        "catalogue|entries",
         [
             (
                 "ATLAS techniques",
@@ -314,12 +325,12 @@ def _origin(incident: IncidentDocument) -> Iterator[Block]:
                 ),
             ),
             (
-                "ATLAS mitigations that would have helped",
+                "ATLAS mitigations that apply",
                 tuple(f"{uid} {name}" for uid, name in mitigations(kinds)),
             ),
             ("SSDF practices", ", ".join(incident.ssdf)),
             (
-                "rules that fired",
+                "detection rules",
                 tuple(_titled(rule) for rule in sorted({f.rule_id for f in incident.findings})),
             ),
         ],
@@ -335,13 +346,14 @@ def _titled(rule_id: str) -> str:
 
 def _lessons(incident: IncidentDocument) -> Iterator[Block]:
     yield Heading("Lessons")
-    yield Heading("Which controls failed", 3)
-    yield _listed(f"{control.name}: {how}" for control, how in failed_controls(incident))
-    yield Heading("Policy changes proposed", 3)
+    yield Heading("Controls", 3)
+    controls = [(control.name, how) for control, how in failed_controls(incident)]
+    yield _table("control|result", controls) if controls else Paragraph("None.")
+    yield Heading("Proposed policy changes", 3)
     yield _listed(policy_changes(incident))
-    yield Heading("Rules to add", 3)
+    yield Heading("Proposed detection rules", 3)
     yield _listed(rules_to_add(incident))
-    yield Heading("Fed back as intelligence", 3)
+    yield Heading("Published as intelligence", 3)
     yield _listed(_fact_line(fact) for fact in learned_facts(incident))
 
 

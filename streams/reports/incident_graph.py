@@ -92,6 +92,7 @@ def dot(graph: Graph) -> str:
     return "\n".join([*lines, "}", ""])
 
 
+_DRAWING = "tw-drawing"
 _STEP = 32
 _ROW = 52
 _BOX = (600, 42)
@@ -168,6 +169,39 @@ def _cut(name: str, limit: int, head: int, keep: int | None = None) -> str:
     return f"{name[:head]}{ELLIPSIS}{part}{ELLIPSIS}{name[len(name) - left :]}"
 
 
+def strips(graph: Graph) -> tuple[str, ...]:
+    """Return the image that `svg` draws, cut between its rows, for a page that has it as well.
+
+    Each strip is an SVG that shows its part of the other's drawing.
+    """
+    position = _positions(graph)
+    width, height = _size(position)
+    cuts = [y - (_ROW - _BOX[1]) // 2 for _, y in position.values()]
+    # the first has the legend above its row
+    edges = [0, *sorted(cuts)[1:], height]
+    return tuple(
+        f'<svg width="{width}" height="{below - above}" viewBox="0 {above} {width} '
+        f'{below - above}"><use href="#{_DRAWING}"/></svg>'
+        for above, below in pairwise(edges)
+    )
+
+
+def _positions(graph: Graph) -> dict[str, tuple[int, int]]:
+    """Return where the box of each node begins, from the left and from the top."""
+    position: dict[str, tuple[int, int]] = {}
+    for depth, node, _ in _walk(graph):
+        if node not in position:
+            row = len(position)
+            position[node] = (_MARGIN + depth * _STEP, _MARGIN + _LEGEND + row * _ROW)
+    return position
+
+
+def _size(position: dict[str, tuple[int, int]]) -> tuple[int, int]:
+    """Return the width and the height of a drawing of boxes."""
+    width = max((x for x, _ in position.values()), default=0) + _BOX[0] + _MARGIN
+    return width, max((y for _, y in position.values()), default=0) + _BOX[1] + _MARGIN
+
+
 def svg(
     graph: Graph, *, styled: bool = True, address: Callable[[str], str | None] = lambda _: None
 ) -> str:
@@ -181,21 +215,16 @@ def svg(
         styled: Whether the image carries its style; else the page that it is part of has `STYLE`.
         address: Where a node leads to; by default nowhere.
     """
-    position: dict[str, tuple[int, int]] = {}
-    for depth, node, _ in _walk(graph):
-        if node not in position:
-            row = len(position)
-            position[node] = (_MARGIN + depth * _STEP, _MARGIN + _LEGEND + row * _ROW)
+    position = _positions(graph)
     names = shortened(plain(node) for node in position)
-    width = max((x for x, _ in position.values()), default=0) + _BOX[0] + _MARGIN
-    height = max((y for _, y in position.values()), default=0) + _BOX[1] + _MARGIN
+    width, height = _size(position)
     style = f"<style>{STYLE}</style>" if styled else ""
     parts = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
             f'viewBox="0 0 {width} {height}" role="img" font-family="system-ui,DejaVu Sans,'
             f'sans-serif" font-size="13"><title>How it spread</title>{style}'
-            f'<rect class="tw-page" width="{width}" height="{height}"/>'
+            f'<g id="{_DRAWING}"><rect class="tw-page" width="{width}" height="{height}"/>'
         )
     ]
     kinds = {node: _kind(graph, node) for node in position}
@@ -224,7 +253,7 @@ def svg(
             f'{html.escape(names[plain(node)])}</text><text class="tw-note" font-size="11" '
             f'x="{x + 10}" y="{y + 34}">{html.escape(text)}</text>{"</a>" if target else "</g>"}'
         )
-    return "\n".join([*parts, "</svg>", ""])
+    return "\n".join([*parts, "</g></svg>", ""])
 
 
 def _kind(graph: Graph, node: str) -> str:

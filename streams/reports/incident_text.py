@@ -71,7 +71,7 @@ def _lines(incident: IncidentDocument) -> Iterator[str]:
     yield f"  incident\t{shown(incident.id)}"
     yield f"  severity\t{score.band}, {score.value} of 100"
     who = shown(assignees(incident))
-    yield f"  status\t{incident.status}, phase {incident.phase}, assigned to {who}"
+    yield f"  status\t{incident.status}, phase {incident.phase}, {who}"
     yield f"  seen\t{moment(incident.first_seen)}"
     if incident.processing.detected_at is not None:
         yield f"  detected\t{moment(incident.processing.detected_at)}"
@@ -79,7 +79,7 @@ def _lines(incident: IncidentDocument) -> Iterator[str]:
     yield f"  spread\t{shown(incident.pattern_why)}"
     if incident.related:
         yield f"  related\t{shown(', '.join(incident.related[:SHOWN]))}"
-    yield "  about"
+    yield "  root"
     yield f"      {shown(incident.root)}"
     yield ""
     for text in (sentences.happened, sentences.to_whom, sentences.known, sentences.done):
@@ -127,7 +127,7 @@ def _lines(incident: IncidentDocument) -> Iterator[str]:
         yield ""
         yield f"Tasks: {counted(len(incident.tasks), 'task')}, {left} open"
         for number, task in enumerate(incident.tasks[:SHOWN], 1):
-            proof = f", shown by {shown(task.proof)}" if task.proof else ""
+            proof = f", evidence {shown(task.proof)}" if task.proof else ""
             yield f"  {number:>2}  {task.kind}, {task.state}{proof}, {shown(task.tenant)}"
             yield f"      {shown(task.text)}"
         yield from _rest(len(incident.tasks))
@@ -138,7 +138,7 @@ def _lines(incident: IncidentDocument) -> Iterator[str]:
         yield f"  {shown(term.name):<15} {term.points:>5.1f}  {shown(term.why)}"
     if incident.truncated:
         yield ""
-        yield f"Not all is kept: {', '.join(incident.truncated)} reached a limit."
+        yield f"Truncated: {', '.join(incident.truncated)} reached a limit."
 
     yield ""
     yield f"Next: {shown(sentences.now)}"
@@ -146,7 +146,7 @@ def _lines(incident: IncidentDocument) -> Iterator[str]:
         yield f"  {shown(step.text)}"
         if step.command:
             yield f"      {shown(step.command)}"
-    yield "  The whole, to hand over"
+    yield "  Write the full report"
     yield f"      tidewatch incidents report {shown(incident.id[:16])}"
 
 

@@ -28,7 +28,7 @@ _WWW: Final = re.compile(r"(?<=\bwww)\.", re.IGNORECASE)
 _STATES: Final = (
     (CommandStatus.DONE, "done"),
     (CommandStatus.WORKING, "under way"),
-    (CommandStatus.ISSUED, "issued and not answered yet"),
+    (CommandStatus.ISSUED, "issued, not answered yet"),
     (CommandStatus.PROPOSED, "proposed"),
     (CommandStatus.ADVISED, "advised only"),
     (CommandStatus.FAILED, "failed"),
@@ -145,9 +145,9 @@ def how_far(view: CommandView) -> str:
 
 
 def assignees(incident: IncidentDocument) -> str:
-    """Return who works on it."""
+    """Return to whom it is assigned, as a phrase."""
     who = {part.assignee for part in incident.tenants if part.assignee}
-    return ", ".join(sorted(who)) or "nobody"
+    return f"assigned to {', '.join(sorted(who))}" if who else "unassigned"
 
 
 def summary(incident: IncidentDocument) -> Summary:
@@ -161,7 +161,7 @@ def summary(incident: IncidentDocument) -> Summary:
         to_whom=_to_whom(incident),
         known=_known(incident),
         done=_done(incident),
-        now=incident.next_action or "Look into it.",
+        now=incident.next_action or "Investigate.",
     )
 
 
@@ -182,10 +182,10 @@ def _happened(incident: IncidentDocument) -> str:
         parts.append(_sentence(leading.description + (f" ({place})" if place else "")))
         if more:
             parts.append(
-                f"{counted(more, 'more finding')} agree{'s' if more == 1 else ''} with it."
+                f"{counted(more, 'further finding')} support{'s' if more == 1 else ''} it."
             )
         if not leading.active:
-            parts.append("What was found was withdrawn since.")
+            parts.append("The finding has since been withdrawn.")
     return " ".join(parts)
 
 
@@ -211,11 +211,11 @@ def _to_whom(incident: IncidentDocument) -> str:
             if farthest(views) == far
         ]
         more = f" and {len(at) - 3} more" if len(at) > 3 else ""  # noqa: PLR2004 -- named in a sentence
-        text += f" The farthest is {far}: {', '.join(at[:3])}{more}."
+        text += f" The highest exposure is {far}: {', '.join(at[:3])}{more}."
     made = {view.component for view in incident.systems if view.path}
     if made:
         verb = "is" if len(made) == 1 else "are"
-        text += f" {counted(len(made), 'component')} made from it {verb} affected too."
+        text += f" {counted(len(made), 'component')} derived from it {verb} affected too."
     return text
 
 
@@ -236,7 +236,7 @@ def _known(incident: IncidentDocument) -> str:
     if times.detected_at is not None:
         parts[-1] += f" and detected on {moment(times.detected_at)}"
         if times.retro:
-            parts[-1] += ", once intelligence reported it"
+            parts[-1] += ", when intelligence reported it"
     parts[-1] += "."
     return " ".join(parts)
 
@@ -247,7 +247,7 @@ def _done(incident: IncidentDocument) -> str:
         counts = [f"{states[state]} {words}" for state, words in _STATES if states[state]]
         text = f"Of {counted(len(incident.commands), 'command')}: {', '.join(counts)}."
     else:
-        text = "No containment was called for."
+        text = "No containment was ordered."
     contained = incident.processing.seconds_to_contain
     if contained is not None:
         text += f" It was contained {duration(contained)} after it was detected."
@@ -274,11 +274,11 @@ def next_steps(incident: IncidentDocument) -> list[Step]:
     name = incident.id[:ID_SHOWN]
     steps = []
     if incident.status == "new":
-        steps.append(_step("Say that somebody is on it", f"assign {name} WHO"))
+        steps.append(_step("Assign it", f"assign {name} WHO"))
     for state, verb, text in (
         (CommandStatus.PROPOSED, "approve", "Approve or reject what is proposed"),
-        (CommandStatus.FAILED, "retry", "Try again what failed, or do it by hand"),
-        (CommandStatus.EXPIRED, "retry", "Try again what expired, or do it by hand"),
+        (CommandStatus.FAILED, "retry", "Retry what failed, or do it by hand"),
+        (CommandStatus.EXPIRED, "retry", "Retry what expired, or do it by hand"),
         (CommandStatus.ADVISED, "approve", "Approve what is advised, or do it by hand"),
     ):
         usable = [number for number, view in by_state.get(state, []) if _can_be_issued(view)]
@@ -303,9 +303,8 @@ def next_steps(incident: IncidentDocument) -> list[Step]:
         number for number, task in enumerate(incident.tasks, 1) if task.state is not TaskState.DONE
     ]
     if tasks:
-        steps.append(
-            _step(f"Do the tasks, and say so: no. {_numbers(tasks)}", f"complete {name} {tasks[0]}")
-        )
+        text = f"Carry out the tasks, and complete them: no. {_numbers(tasks)}"
+        steps.append(_step(text, f"complete {name} {tasks[0]}"))
     return steps
 
 

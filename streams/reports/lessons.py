@@ -34,7 +34,7 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
 
 CONTROLS: Final = (
     Control(
-        name="content of models is scanned before they are loaded",
+        name="models are scanned before they are loaded",
         kinds=frozenset(
             {
                 "malicious_payload",
@@ -82,7 +82,7 @@ CONTROLS: Final = (
         change="list the internal prefixes and their one index in the policy (`internal`)",
     ),
     Control(
-        name="training data comes from where it should, unchanged",
+        name="training data comes from approved sources, unchanged",
         kinds=frozenset(
             {
                 "insecure_data_source",
@@ -117,11 +117,11 @@ def failed_controls(incident: IncidentDocument) -> list[tuple[Control, str]]:
     if ran:
         how = f"failed: it ran or served on {counted(ran, 'system')} before it was found"
     elif came:
-        how = f"got round: it came to {counted(came, 'system')}, and ran on none"
+        how = f"bypassed: it reached {counted(came, 'system')} and ran on none"
     else:
         how = "held: it was found before any system had it"
     if incident.processing.retro:
-        how += "; what was known of it came later than it did"
+        how += "; the intelligence on it arrived later than it did"
     return [(control, how) for control in CONTROLS if control.kinds & kinds]
 
 
@@ -164,7 +164,7 @@ def policy_changes(incident: IncidentDocument) -> list[str]:
     }
     if entrances:
         changes.append(
-            f"add entry_point to `required_checks`: the way in is open on "
+            f"add entry_point to `required_checks`: the entry point is open on "
             f"{counted(len(entrances), 'system')}"
         )
     return changes
@@ -182,16 +182,16 @@ def rules_to_add(incident: IncidentDocument) -> list[str]:
     seen = {finding.rule_id for finding in incident.findings} - matched
     if matched and not seen:
         rules.append(
-            "intelligence alone found it, no check of ours did: write a rule from the evidence "
-            f"that was captured ({', '.join(sorted(matched))} fired)"
+            "only intelligence matched, no detection rule did: write one from the captured "
+            f"evidence ({', '.join(sorted(matched))} fired)"
         )
     doubtful = sorted(
         {f.rule_id for f in incident.findings if f.active and f.confidence < CONFIRMED_CONFIDENCE}
     )
     if incident.status == IncidentStatus.FALSE_POSITIVE:
-        rules += [f"sharpen {rule}: it was wrong here" for rule in sorted(seen)]
+        rules += [f"tune {rule}: false positive here" for rule in sorted(seen)]
     elif confirmed and doubtful:
-        rules.append(f"raise the confidence of {', '.join(doubtful)}: here they were right")
+        rules.append(f"raise the confidence of {', '.join(doubtful)}: true positive here")
     return rules
 
 

@@ -542,7 +542,7 @@ def test_the_report_says_what_failed_what_to_change_and_what_was_learnt(calm):
     text = calm.report.replace("\\", "")
     for part in ("What happened", "To whom", "Runbook", "is in quarantine", "```text"):
         assert part in text
-    for part in ("Which controls failed", "Rules to add", digest, "time to contain", "AML.M00"):
+    for part in ("Controls", "Proposed detection rules", digest, "time to contain", "AML.M00"):
         assert part in text
 
 

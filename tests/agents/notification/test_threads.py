@@ -122,8 +122,8 @@ def test_proposals_are_listed_with_the_alert_and_again_when_they_come_later(desk
     desk.take(proposal(), proposal(command_id="cmd-2", action="block"))
     desk.pass_time(MINUTE)
     assert desk.events() == ["opened", "proposed"]
-    assert "To approve or reject: quarantine model:huggingface/acme/m" in desk.got[0].message.body
-    assert desk.got[1].message.body.count("To approve or reject") == 1
+    assert "Approval needed: quarantine model:huggingface/acme/m" in desk.got[0].message.body
+    assert desk.got[1].message.body.count("Approval needed") == 1
     assert "block model:huggingface/acme/m" in desk.got[1].message.body
 
 
@@ -141,7 +141,7 @@ def test_many_proposals_are_listed_in_part_and_counted(desk):
     desk.take(alert(), *(proposal(command_id=f"cmd-{number}") for number in range(30)))
     desk.pass_time(MINUTE)
     body = desk.got[0].message.body
-    assert body.count("To approve or reject") == 5
+    assert body.count("Approval needed") == 5
     assert "and 25 further proposals" in body
 
 
@@ -170,7 +170,7 @@ def test_nobody_acknowledges_and_it_is_escalated_step_by_step():
     desk.pass_time(2 * HOUR, step=MINUTE)
     assert desk.events("phone") == ["escalated", "escalated"]
     assert desk.events() == ["opened", "escalated"]
-    assert "Nobody has acknowledged this for 15 minutes." in desk.got[1].message.body
+    assert "Not acknowledged for 15 minutes." in desk.got[1].message.body
 
 
 def test_a_step_for_critical_incidents_is_left_out_for_others():

@@ -221,7 +221,7 @@ def test_an_alert_and_its_proposal_are_one_message_to_each_destination(scene: Sc
     scene.once()
     (chat,) = scene.chat.documents()
     assert chat["title"] == "[HIGH] Malicious payload in acme/model"
-    assert "To approve or reject: quarantine model:huggingface/acme/m" in chat["message"]
+    assert "Approval needed: quarantine model:huggingface/acme/m" in chat["message"]
     (hook,) = scene.verified()
     assert hook["type"] == "tidewatch.notification.opened"
     assert (hook["data"]["tenant"], hook["data"]["incident"]) == ("acme", "inc-1")
@@ -379,7 +379,7 @@ def test_nobody_acknowledges_and_it_is_escalated_across_a_restart(scene: Scene) 
         message["data"] for message in scene.verified() if message["data"]["event"] == "escalated"
     ]
     assert [(message["incident"], message["step"]) for message in escalated] == [("inc-1", 1)]
-    assert "Nobody has acknowledged this" in escalated[0]["text"]
+    assert "Not acknowledged for" in escalated[0]["text"]
 
 
 def test_what_is_not_taken_in_time_becomes_a_dead_letter_that_can_be_replayed(

@@ -14,6 +14,7 @@ from streams.reports.blocks import (
     Paragraph,
     Picture,
     Report,
+    Steps,
     Table,
     escaped,
     to_html,
@@ -75,6 +76,38 @@ def test_no_text_begins_a_list(text: str) -> None:
         token.type for token in MarkdownIt("gfm-like", {"linkify": False}).parse(escaped(text))
     }
     assert not kinds & {"ordered_list_open", "bullet_list_open"}
+
+
+def test_a_command_line_can_be_copied_whole_and_runs_nothing_into_the_text() -> None:
+    line = 'tidewatch incidents assign inc-1 WHO --reason "WHY"'
+    report = Report("t", "m", (Steps((("Assign it", line), ("Wait", ""))),))
+    tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(to_markdown(report))
+    (steps,) = [
+        token for token in tokens if token.type == "inline" and "Assign it" in token.content
+    ]
+    assert [child.content for child in steps.children or () if child.type == "code_inline"] == [
+        line
+    ]
+    page = to_html(report)
+    (shown,) = re.findall("<kbd>.*?</kbd>", page)
+    assert Text(shown).text == line
+    assert "<span>--reason</span>" in shown, "no line ends within a word of it"
+    hostile = Report("t", "m", (Steps((("a", "b`<img>` ![c](d)"),)),))
+    for text in (
+        to_html(hostile),
+        MarkdownIt("gfm-like", {"linkify": False}).render(to_markdown(hostile)),
+    ):
+        assert "<img" not in text
+
+
+def test_a_picture_is_whole_on_a_screen_and_in_strips_on_paper() -> None:
+    whole, strips = '<svg><g id="d"/></svg>', ('<svg><use href="#d"/></svg>', "<svg></svg>")
+    page = to_html(Report("t", "m", (Picture("a", whole, strips),)))
+    assert f'<div class="picture screen">{whole}</div>' in page
+    assert f'<div class="paper" aria-hidden="true">{"".join(strips)}</div>' in page
+    style, _, print_style = page.partition("@media print")
+    assert ".paper{display:none}" in style
+    assert ".screen{display:none}.paper{display:block" in print_style
 
 
 def test_a_key_can_be_copied_whole_from_where_it_is_broken() -> None:

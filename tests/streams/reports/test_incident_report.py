@@ -94,7 +94,7 @@ def test_the_graph_leads_from_the_root_over_what_was_built_to_the_systems():
     assert "inference-eu-1" in text[-1]
     assert incident_graph.dot(graph).count("->") == 3
     picture = ET.fromstring(incident_graph.svg(graph))
-    assert len(picture.findall("{http://www.w3.org/2000/svg}path")) == 3
+    assert len(picture.findall(".//{http://www.w3.org/2000/svg}path")) == 3
 
 
 def test_a_graph_with_a_circle_ends():
@@ -140,7 +140,7 @@ def test_no_advice_blocks_the_publisher_of_what_merely_lacked_a_pin():
 
 
 @pytest.mark.parametrize(
-    ("exposure", "word"), [("serving", "failed"), ("delivered", "got round"), (None, "held")]
+    ("exposure", "word"), [("serving", "failed"), ("delivered", "bypassed"), (None, "held")]
 )
 def test_the_report_says_how_far_each_control_let_it_come(exposure, word):
     systems = tuple(
@@ -155,8 +155,8 @@ def test_the_report_says_how_far_each_control_let_it_come(exposure, word):
 
 def test_what_only_intelligence_knew_asks_for_a_rule_of_our_own():
     told = msgspec.structs.replace(examples.finding(), evidence={"fact": "sha256:x"})
-    assert any("no check of ours did" in rule for rule in rules_to_add(incident(findings=(told,))))
-    assert not any("no check of ours did" in rule for rule in rules_to_add(incident()))
+    assert any("no detection rule did" in rule for rule in rules_to_add(incident(findings=(told,))))
+    assert not any("no detection rule did" in rule for rule in rules_to_add(incident()))
     assert any("file:hashes.'SHA-256'" in rule for rule in rules_to_add(incident()))
 
 
@@ -175,7 +175,7 @@ def test_confirmed_values_are_fed_back_once_it_is_contained_and_names_never_whol
 
 def test_the_report_says_what_failed_and_what_to_do_about_it():
     text = markdown(incident())
-    for head in ("Which controls failed", "Policy changes proposed", "Rules to add", "Fed back"):
+    for head in ("Controls", "Proposed policy changes", "Proposed detection rules", "Published"):
         assert head in text
         assert head in to_html(incident())
 
@@ -219,10 +219,10 @@ def test_the_impact_is_what_it_was_able_to_do_and_what_it_reached():
         system, system="trainer", component="model:hub/tuned", path=("model:hub/base",)
     )
     rows = dict(impact(incident(systems=(system, made))))
-    assert "posix.system" in rows["able to run what its maker chose when it was loaded"]
+    assert "posix.system" in rows["could run the attacker's code when loaded"]
     assert rows["serving"] == "tenant-a / inference-eu-1, tenant-a / trainer"
-    assert rows["credentials within its reach"] == "secret-ref:hub-token"
-    assert rows["made from it"] == "model:hub/tuned"
+    assert rows["credentials within reach"] == "secret-ref:hub-token"
+    assert rows["derived components"] == "model:hub/tuned"
     gone = msgspec.structs.replace(examples.finding(), active=False)
     assert impact(incident(findings=(gone,), systems=())) == []
 
@@ -295,6 +295,25 @@ def test_names_in_a_graph_are_cut_where_they_are_the_same():
     cut = incident_graph.shortened(many, 78)
     assert len(set(cut.values())) == len(many), "no two look alike"
     assert max(map(len, cut.values())) <= 78
+
+
+def test_the_strips_of_a_graph_are_all_of_it_and_cut_through_no_box():
+    system = examples.alert().systems[0]
+    systems = tuple(msgspec.structs.replace(system, system=f"host-{n}") for n in range(7))
+    graph = incident_graph.incident_graph(incident(systems=systems))
+    picture = ET.fromstring(incident_graph.svg(graph))
+    cut = [ET.fromstring(strip) for strip in incident_graph.strips(graph)]
+    views = [list(map(int, strip.attrib["viewBox"].split())) for strip in cut]
+    edges = [view[1] for view in views] + [int(picture.attrib["height"])]
+    assert [view[1] + view[3] for view in views] == edges[1:], "each begins where one ends"
+    assert edges[0] == 0
+    tag = "{http://www.w3.org/2000/svg}"
+    boxes = [box for box in picture.iter(f"{tag}rect") if "tw-box" in box.attrib["class"]]
+    tall = [(int(box.attrib["y"]), int(box.attrib["height"])) for box in boxes]
+    assert not [(y, edge) for y, height in tall for edge in edges if y <= edge <= y + height]
+    assert len(views) == 9, "the root, the model and seven systems"
+    (drawing,) = [group for group in picture.iter(f"{tag}g") if "id" in group.attrib]
+    assert {strip[0].attrib["href"] for strip in cut} == {f"#{drawing.attrib['id']}"}
 
 
 def test_a_graph_has_a_legend_of_what_is_in_it():
