@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from agents.domain.basis import attested
+from agents.domain.component_keys import is_foreign
 from schemas.basis import Basis
 from schemas.policy import TrustRoot
 
@@ -51,6 +52,8 @@ def signers_of(
     """
     found = [Signer(signer=root.signer) for root in operators if covers(root, key)]
     for tenant in sorted(tenants):
+        if is_foreign(key, tenant):
+            continue  # of another tenant's private names it may not even ask
         own = [root for root in tenants[tenant] if covers(root, key)]
         found += [Signer(signer=root.signer, tenant=tenant) for root in own[:OF_TENANT]]
     return tuple(found[:AT_MOST])

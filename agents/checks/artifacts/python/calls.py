@@ -33,14 +33,7 @@ USUAL_CODINGS: Final = re.compile(
 OPEN_FOLDER: Final = re.compile(r"(?i)^(/tmp|/var/tmp|/dev/shm|https?:|\\\\|c:\\temp)")
 NATIVE_FILE: Final = re.compile(r"(?i)(^|[/\\])[^/\\]+\.(so|dll|dylib|pyd|pyc)(\.\d+)*$")
 SYSTEM_LIBRARY: Final = re.compile(
-    r"(?i)^(lib(c|m|dl|rt|cuda\w*|cudnn\w*|gomp|omp|iomp5|nvrtc|stdc\+\+|gcc_s|pthread|nccl|z)[.\w-]*"
+    r"(?i)^(lib(c|m|dl|rt|cuda|cudnn|gomp|omp|iomp5|nvrtc|stdc\+\+|gcc_s|pthread|nccl|z)[.\w-]*"
     r"|kernel32|user32|ntdll|msvcrt|nvcuda)(\.(so|dll|dylib)[.\d]*)?$"
 )
 """Libraries of the system, which many packages open by their bare name."""
-PIPED: Final = re.compile(
-    r"\b(curl|wget)\b[^\n]*\|\s*(sudo\s+)?(ba|z|da)?sh\b|/dev/(tcp|udp)/|\bbash\s+-i\b|"
-    r"\bpowershell(\.exe)?\s+-[eE]|\bnc\s+-e\b"
-)
-"""Commands that only a shell takes."""
-VERSIONS: Final = re.compile(r"(version|about|_meta|__init__)\w*\.py$")
-"""What a setup script evaluates to learn its version."""

@@ -10,7 +10,6 @@ from typing import Final
 from agents.checks.artifacts.python.call_judgements import CALLS, MAX_LAYERS, Call
 from agents.checks.artifacts.python.calls import (
     DANGEROUS_KEYS,
-    PIPED,
     RAW,
 )
 from agents.checks.artifacts.python.execution import (
@@ -27,6 +26,7 @@ from agents.checks.artifacts.python.shell_commands import (
     is_harmless_command,
     is_hostile_command,
     is_installer_command,
+    is_piped_to_a_shell,
     is_private_path,
 )
 from agents.checks.artifacts.python.syntax import parse_source
@@ -251,7 +251,7 @@ class _Judge:
         if known or where == MAIN:
             return
         command = self._facts.command(node)
-        if PIPED.search(command):
+        if is_piped_to_a_shell(command):
             self._log.add(
                 "TW-MODEL-CODE-DISGUISED",
                 f"gives what it does not name a command: {command[:80]!r}",

@@ -5,14 +5,28 @@ from __future__ import annotations
 import ast
 import builtins
 import itertools
+import re
 from collections.abc import Sequence
 from typing import Final
 
-from agents.checks.artifacts.python.calls import DECODE, NETWORK, VERSIONS
+from agents.checks.artifacts.python.calls import DECODE, NETWORK
 from agents.checks.artifacts.python.names import Names
 
+_NO_WORD: Final = re.compile(r"\W")
 MAX_VALUE: Final = 1000
 """Nodes of one value that are looked at, the outer ones first."""
+
+
+_VERSION_FILES: Final = ("version", "about", "_meta", "__init__")
+
+
+def _holds_a_version(path: str) -> bool:
+    """Return whether a path is of a file that a setup script evaluates to learn its version."""
+    stem, dot, end = path.removesuffix("\n").rpartition(".")
+    if not dot or end != "py":
+        return False
+    last = _NO_WORD.split(stem)[-1]
+    return any(name in last for name in _VERSION_FILES)
 
 
 class ModuleFacts:
@@ -129,6 +143,6 @@ class ModuleFacts:
             in ("chr", "getattr", "map", "bytes", "open.read", "ord")
             for inner in ast.walk(node)
         ) and not any(
-            isinstance(inner, ast.Constant) and VERSIONS.search(str(inner.value))
+            isinstance(inner, ast.Constant) and _holds_a_version(str(inner.value))
             for inner in ast.walk(node)
         )

@@ -3,12 +3,59 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
+
+class Followed(NamedTuple):
+    """Something with something else behind it, before it is cut.
+
+    One expression for both tries each beginning with each end. Of all beginnings within a part the
+    first suffices, so that the time grows with the text alone.
+    """
+
+    first: re.Pattern[str]
+    then: re.Pattern[str]
+    cut: re.Pattern[str]
+
+    def ends(self, text: str) -> Iterator[int]:
+        """Yield where the first match of each part of a text ends."""
+        found: re.Match[str] | None = None
+        position = 0
+        while (start := self.first.search(text, position)) is not None:
+            if found is None or found.start() < start.end():
+                found = self.then.search(text, start.end())
+            if found is None:
+                return
+            end = self.cut.search(text, start.end())
+            if end is None or found.start() <= end.start():
+                yield found.end()
+            if end is None:
+                return
+            position = end.end()
+
+    def is_in(self, text: str) -> bool:
+        """Return whether a text holds it."""
+        return next(self.ends(text), None) is not None
+
+
+def _within_line(first: str, then: str) -> Followed:
+    return Followed(*(re.compile(part, re.IGNORECASE) for part in (first, then, r"\n")))
+
+
+_LISTENER: Final = Followed(
+    *(re.compile(part, re.IGNORECASE) for part in (r"\bnc(at)?\b", r"\s-[a-z]*[ec]\b", r"[|;]"))
+)
+"""What gives a shell to whoever connects."""
+_FOLLOWED: Final = (
+    _LISTENER,
+    _within_line(r"\b(curl|wget|fetch|aria2c|lwp-download)\b", r"https?:|ftp:|\||\$\(|\d+\.\d+\."),
+    _within_line(r"\becho\b", r">+\s*[/~]"),
+    _within_line(r"\btar\b", r"\|\s*(curl|nc)\b"),
+)
 _HOSTILE: Final = re.compile(
     r"""
-    /dev/(tcp|udp)/ | \bbash\s+-i\b | \b(ba|z|da|k)?sh\s+-i\b | \bnc(at)?\b[^|;]*\s-[a-z]*[ec]\b
-    | \bmkfifo\b | \b(curl|wget|fetch|aria2c|lwp-download)\b[^\n]*(https?:|ftp:|\||\$\(|\d+\.\d+\.)
+    /dev/(tcp|udp)/ | \bbash\s+-i\b | \b(ba|z|da|k)?sh\s+-i\b | \bmkfifo\b
     | \|\s*(ba|z|da)?sh\b | \|\s*python[\d.]*\b | \bpython[\d.]*\s+-c\b | \bperl\s+-e\b
     | \bruby\s+-e\b | \bphp\s+-r\b | \bpowershell\b | \bpwsh\b | \bcmd(\.exe)?\s+/[ck]\b
     | \bcertutil\b | \bmshta\b | \brundll32\b | \bregsvr32\b | \bbitsadmin\b | \bwmic\b
@@ -16,8 +63,8 @@ _HOSTILE: Final = re.compile(
     | \bcrontab\b | \bsystemctl\s+(enable|start)\b | \buseradd\b | \bsudo\b | \bnohup\b | \bsetsid\b
     | \bsocat\b | \btelnet\b | \bnslookup\b | \bwhoami\b | \bid\s*$ | ^\s*id\b | \buname\s+-a\b
     | \btouch\s+/ | \bcalc(\.exe)?\b | \bxcalc\b | \bgnome-calculator\b | \bxmrig\b | \bmkfs\b
-    | \bdd\s+if= | :\(\)\s*\{ | \beval\s | \becho\b[^\n]*>+\s*[/~] | \bcat\s+/etc/ | \bscp\b
-    | \benv\s*\| | \bprintenv\b | \btar\b[^\n]*\|\s*(curl|nc)\b | \bkill\s+-9\b | \bshutdown\b
+    | \bdd\s+if= | :\(\)\s*\{ | \beval\s | \bcat\s+/etc/ | \bscp\b
+    | \benv\s*\| | \bprintenv\b | \bkill\s+-9\b | \bshutdown\b
     """,
     re.VERBOSE | re.IGNORECASE,
 )
@@ -87,25 +134,66 @@ _PRIVATE: Final = re.compile(
 )
 
 
-_UNTRUSTED: Final = re.compile(
-    r"""(?ix)
-    /dev/(tcp|udp)/ | \bbash\s+-i\b | \bnc(at)?\b[^|;]*\s-[a-z]*[ec]\b | \bmkfifo\b[^\n]*\bnc\b
-    | \b(curl|wget)\b[^\n|]*(http://(?!localhost|127\.)|https?://\d+\.\d+\.)[^\n]*(\||&&|;)\s*
-      (sudo\s+)?((ba|z|da)?sh|python|perl|chmod)\b
-    | \bbase64\s+(-d|--decode)\b[^\n]*\|\s*((ba|z|da)?sh|python|perl)\b
-    | \b((ba|z|da)?sh)\s+(-c\s+)?["']?(<\(|\$\()\s*(curl|wget)\b[^\n]*http://
-    """
+_UNTRUSTED: Final = re.compile(r"(?i)/dev/(tcp|udp)/|\bbash\s+-i\b")
+_FETCHED: Final = Followed(
+    *(
+        re.compile(part, re.IGNORECASE)
+        for part in (
+            r"\b(curl|wget)\b",
+            r"http://(?!localhost|127\.)|https?://\d+\.\d+\.",
+            r"[\n|]",
+        )
+    )
+)
+_RUN: Final = re.compile(r"(?i)(\||&&|;)\s*(sudo\s+)?((ba|z|da)?sh|python|perl|chmod)\b")
+"""What runs what was fetched on the same line."""
+_UNTRUSTED_PAIRS: Final = (
+    _LISTENER,
+    _within_line(r"\bmkfifo\b", r"\bnc\b"),
+    _within_line(r"\bbase64\s+(-d|--decode)\b", r"\|\s*((ba|z|da)?sh|python|perl)\b"),
+    _within_line(r"\b((ba|z|da)?sh)\s+(-c\s+)?[\"']?(<\(|\$\()\s*(curl|wget)\b", r"http://"),
+)
+_PIPED: Final = re.compile(
+    r"/dev/(tcp|udp)/|\bbash\s+-i\b|\bpowershell(\.exe)?\s+-[eE]|\bnc\s+-e\b"
+)
+_PIPED_PAIR: Final = Followed(
+    re.compile(r"\b(curl|wget)\b"),
+    re.compile(r"\|\s*(sudo\s+)?(ba|z|da)?sh\b"),
+    re.compile(r"\n"),
 )
 
 
 def is_hostile_command(text: str) -> bool:
     """Return whether a shell command fetches and runs, opens a shell, persists or destroys."""
-    return bool(_HOSTILE.search(text[:4096]))
+    text = text[:4096]
+    return bool(_HOSTILE.search(text)) or any(pair.is_in(text) for pair in _FOLLOWED)
 
 
 def is_untrusted_fetch(text: str) -> bool:
     """Return whether a command runs what anyone on the way decides, or opens a shell to outside."""
-    return bool(_UNTRUSTED.search(text[:4096]))
+    text = text[:4096]
+    return (
+        bool(_UNTRUSTED.search(text))
+        or any(pair.is_in(text) for pair in _UNTRUSTED_PAIRS)
+        or _runs_what_it_fetched(text)
+    )
+
+
+def _runs_what_it_fetched(text: str) -> bool:
+    run: re.Match[str] | None = None
+    for end in _FETCHED.ends(text):
+        if run is None or run.start() < end:
+            run = _RUN.search(text, end)
+        if run is None:
+            return False
+        if text.find("\n", end, run.start()) < 0:
+            return True
+    return False
+
+
+def is_piped_to_a_shell(text: str) -> bool:
+    """Return whether a text is a command that only a shell takes."""
+    return bool(_PIPED.search(text)) or _PIPED_PAIR.is_in(text)
 
 
 def is_harmless_command(text: str) -> bool:

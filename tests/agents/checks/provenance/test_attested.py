@@ -19,7 +19,7 @@ from agents.checks.provenance.statements import named, read_statement, verify_st
 from agents.domain.knowledge import MemoryKnowledge
 from schemas.basis import BasisKind
 from schemas.components import digest_of_files
-from schemas.policy import Policy, TrustRoot, default_policy
+from schemas.policy import Internal, Policy, TrustRoot, default_policy
 from schemas.severity import Status
 from tests.agents.checks.provenance.pushes import push_event
 from tests.agents.checks.provenance.scanning import MemoryFetch, by_content
@@ -204,6 +204,30 @@ def test_who_signed_a_file_and_speaks_of_the_publisher_is_known_as_it():
     for names in (("model:huggingface/acme-labs/*",), ()):
         for one in pushed(raw, operators=[names]).detections:
             assert not one.publisher_attested
+
+
+def test_a_hostile_file_that_is_laid_beside_signed_ones_is_not_the_publishers():
+    said = statement({"b": DIGESTS["b.safetensors"]})
+    outcome = pushed(bundle(said), operators=[MINE])
+    (found,) = [one for one in outcome.detections if one.description == "evil"]
+    assert not found.publisher_attested
+
+
+def test_no_trust_root_of_a_tenant_speaks_of_anothers_private_names():
+    everything = ("model:*", "publisher:*", "model:@tenant-a/*")
+    outcome = pushed(
+        bundle(statement()),
+        tenants={"mallory": everything},
+        policy=Policy(
+            tenant="tenant-a",
+            roots=("file:///m",),
+            internal=Internal(registries=("huggingface",)),
+        ),
+    )
+    assert {one.component for one in outcome.sightings if one.component.startswith("model:")} == {
+        "model:@tenant-a/huggingface/acme-labs/m"
+    }
+    assert not lineage(outcome)
 
 
 @pytest.mark.parametrize("late", [False, True])
