@@ -17,12 +17,20 @@ from agents.checks.artifacts.formats.format import Format, Trait, endings
 from agents.checks.artifacts.formats.names import (
     file_name,
     has_trait,
+    is_declared,
     is_pickle_name,
     promised_formats,
+    promises_magic,
 )
 from agents.checks.artifacts.formats.numpy_arrays import FORMAT as NPY
 from agents.checks.artifacts.formats.numpy_arrays import scan_npy
+from agents.checks.artifacts.formats.passive_files import PASSIVE
+from agents.checks.artifacts.formats.plain_text import FORMAT as PLAIN_TEXT
+from agents.checks.artifacts.formats.plain_text import is_text
+from agents.checks.artifacts.formats.programs import PROGRAM
 from agents.checks.artifacts.formats.registry import FORMATS
+from agents.checks.artifacts.formats.tensor_data import is_described
+from agents.checks.artifacts.formats.text_reader import parse as read_text
 from agents.checks.artifacts.formats.torchscript import scan_torchscript_code
 from agents.checks.artifacts.pickle.heads import starts_like_pickle
 from agents.checks.artifacts.pickle.second_opinion import ask_fickling
@@ -96,7 +104,13 @@ def scan_source(
 def dispatch(scan: Scan, name: str, source: Source) -> None:
     """Scan a file or member as all that its content may be."""
     if source.size == 0:
-        if scan.member is None and (is_pickle_name(name) or has_trait(name, Trait.NONEMPTY)):
+        if scan.member is None and (
+            is_pickle_name(name)
+            or promises_magic(name)
+            or has_trait(name, Trait.NONEMPTY)
+            or has_trait(name, Trait.WEIGHTS)
+            or has_trait(name, Trait.BINARY)
+        ):
             scan.mark_corrupt("the file is empty")
         return
     head = source.read(0, HEAD)
@@ -120,8 +134,11 @@ def dispatch(scan: Scan, name: str, source: Source) -> None:
     expected = _is_pickle(name, bool(found) or unread or head.startswith(_OTHERS))
     if not first and not head.startswith(ZIP_HEAD):  # as a pickle, P would begin a persistent id
         _part(scan, lambda: _pickle(scan, source, expected=expected))
-    if len(scan.formats) == before and scan.member is None:
-        _unrecognised(scan, name, source, head)
+    if scan.member is None:
+        if len(scan.formats) == before:
+            _unrecognised(scan, name, source, head)
+        elif scan.formats[before:] == [PROGRAM.name] and is_declared(name):
+            scan.mark_corrupt("a page or a program, and nothing that its name says")
     _mismatch(scan, name, scan.formats[before:])
 
 
@@ -136,8 +153,15 @@ def _is_script_code(scan: Scan, name: str) -> bool:
 
 
 def _unrecognised(scan: Scan, name: str, source: Source, head: bytes) -> None:
-    """Mark an unrecognised file corrupt if its name implies a known format."""
-    if has_trait(name, Trait.MAGIC):
+    """Read a file of no format: a passive one, text, or what a file beside it describes.
+
+    Anything else is not clean: it was searched for files and programs, and not understood.
+    """
+    for passive in PASSIVE:
+        if _begins(passive, head):
+            scan.formats.append(passive.name)
+            return
+    if has_trait(name, Trait.MAGIC) or promises_magic(name):
         scan.mark_corrupt("nothing in it is of the format that its name says")
     elif (
         has_trait(name, Trait.NONEMPTY)
@@ -145,6 +169,15 @@ def _unrecognised(scan: Scan, name: str, source: Source, head: bytes) -> None:
         and not source.read(max(source.size - HEAD, 0), HEAD).strip(b"\0")
     ):
         scan.mark_corrupt("nothing but zeros")
+    elif has_trait(name, Trait.TEXT):
+        scan.mark_corrupt("it is not the text that its name says")
+    elif is_described(name, scan.siblings):
+        scan.formats.append("tensor-data")
+    elif is_text(head) and not is_declared(name):
+        scan.formats.append(PLAIN_TEXT.name)
+        _part(scan, lambda: read_text(scan, file_name(name), source))
+    else:
+        scan.mark_unsupported("its format is not known, and it was only searched for files")
 
 
 def _is_pickle(name: str, found: bool) -> bool:

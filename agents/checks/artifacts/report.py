@@ -24,7 +24,7 @@ class FileReport(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     detections: tuple[Detection, ...] = ()
     reasons: tuple[str, ...] = ()
-    """Why it is corrupt or incomplete."""
+    """Why it is corrupt, incomplete or unsupported."""
     confinement: str = ""
     """What the process that scanned it had given up; empty when it was scanned in no other."""
 
@@ -35,7 +35,11 @@ def severity_of(detection: Detection) -> Severity:
 
 
 def verdict_of(
-    detections: tuple[Detection, ...], *, incomplete: bool = False, corrupt: bool = False
+    detections: tuple[Detection, ...],
+    *,
+    incomplete: bool = False,
+    corrupt: bool = False,
+    unsupported: bool = False,
 ) -> Verdict:
     """Return the verdict: an error never hides a finding, and never reads as clean.
 
@@ -43,6 +47,7 @@ def verdict_of(
         detections: What was found.
         incomplete: Whether something was not analysed to its end.
         corrupt: Whether bytes are damaged.
+        unsupported: Whether its format is not known.
     """
     worst = max((severity_of(detection).rank for detection in detections), default=0)
     if worst >= Severity.CRITICAL.rank:
@@ -53,7 +58,7 @@ def verdict_of(
         return Verdict.CORRUPT
     if worst >= Severity.MEDIUM.rank:
         return Verdict.SUSPICIOUS
-    return Verdict.CLEAN
+    return Verdict.UNSUPPORTED if unsupported else Verdict.CLEAN
 
 
 def conclude(scan: Scan, size: int, sha256: str | None = None) -> FileReport:
@@ -69,10 +74,13 @@ def conclude(scan: Scan, size: int, sha256: str | None = None) -> FileReport:
         size=size,
         sha256=sha256,
         verdict=verdict_of(
-            detections, incomplete=bool(scan.incomplete), corrupt=bool(scan.corrupt)
+            detections,
+            incomplete=bool(scan.incomplete),
+            corrupt=bool(scan.corrupt),
+            unsupported=bool(scan.unsupported),
         ),
         detections=detections,
-        reasons=tuple(dict.fromkeys((*scan.incomplete, *scan.corrupt)))[:50],
+        reasons=tuple(dict.fromkeys((*scan.incomplete, *scan.corrupt, *scan.unsupported)))[:50],
     )
 
 

@@ -136,6 +136,7 @@ class Scan:
         self.dropped = 0
         self.incomplete: list[str] = []
         self.corrupt: list[str] = []
+        self.unsupported: list[str] = []
         self.formats: list[str] = []
         self.walks: dict[int, Any] = {}
         """What readers of a document found by going through it, for the next of them."""
@@ -188,6 +189,10 @@ class Scan:
     def mark_corrupt(self, reason: str) -> None:
         """Mark the file corrupt: the bytes here are damaged."""
         self.corrupt.append(f"{self.member or self.path}: {reason}")
+
+    def mark_unsupported(self, reason: str) -> None:
+        """Mark the file unsupported: what is here was not understood."""
+        self.unsupported.append(f"{self.member or self.path}: {reason}")
 
     def descend(self, name: str, source: Source) -> None:
         """Scan what is contained here under `name`; its findings become this scan's.
@@ -253,5 +258,6 @@ class Scan:
         self.dropped += inner.dropped + max(len(inner.detections) - room, 0)
         self.incomplete.extend(inner.incomplete)
         self.corrupt.extend(inner.corrupt)
+        self.unsupported.extend(inner.unsupported)
         self.formats.extend(inner.formats)
         self.storages.extend(inner.storages)

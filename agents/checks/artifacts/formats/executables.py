@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 from agents.checks.artifacts.formats.format import Format, Suffix, Trait, endings
+from agents.checks.artifacts.formats.plain_text import is_binary
 from agents.checks.artifacts.python.shell_commands import (
     is_hostile_command,
     is_private_path,
@@ -121,6 +122,8 @@ def matches_script(name: str, head: bytes, source: Source) -> bool:
 
 def parse_script(scan: Scan, name: str, source: Source) -> None:
     """Report a script, and what it fetches and runs."""
+    if is_binary(source.read(0, 4096)):
+        scan.mark_corrupt("it is not the text that its name says")
     shell = not name.lower().endswith((".js", ".lua"))
     report_script(scan, decode_text(read_document(scan, source)), shell=shell)
     usual = name.lower().endswith(_USUAL_SCRIPTS)

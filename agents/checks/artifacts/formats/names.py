@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import PurePosixPath
 from typing import Final
 
-from agents.checks.artifacts.formats.format import Content, FileName, Suffix, Trait
+from agents.checks.artifacts.formats.format import Content, FileName, Format, Suffix, Trait
 from agents.checks.artifacts.formats.registry import ALL
 
 
@@ -63,6 +63,27 @@ def is_file_name(name: str) -> bool:
 def promised_formats(suffix: str) -> frozenset[str] | None:
     """Return the formats that a suffix promises: none for any text, None for anything."""
     return _promises().get(suffix)
+
+
+def promises_magic(name: str) -> bool:
+    """Return whether each format that a name stands for begins with a magic."""
+    declared = _declared().get(suffix_of(name), ())
+    return bool(declared) and all(known.magic is not None for known in declared)
+
+
+def is_declared(name: str) -> bool:
+    """Return whether a name stands for a format that is not text."""
+    return suffix_of(name) in _declared() and not has_trait(name, Trait.TEXT)
+
+
+@cache
+def _declared() -> dict[str, tuple[Format, ...]]:
+    result: dict[str, tuple[Format, ...]] = {}
+    for known in ALL:
+        for suffix in known.suffixes:
+            if suffix.ending:
+                result[suffix.ending] = (*result.get(suffix.ending, ()), known)
+    return result
 
 
 @cache

@@ -52,6 +52,9 @@ _BASES: Final = frozenset((
 UNWRITTEN: Final = re.compile(rb"\0{8}|\xff{8}")
 """What no text holds: a page that was never written, or that was erased."""
 _CONTROL_SHARE: Final = 0.02
+_FOREIGN: Final = bytes(range(128, 256))
+_FOREIGN_SHARE: Final = 0.5
+"""Of bytes beyond ASCII: more than any text in an encoding of single bytes has."""
 
 
 def matches(name: FileName, head: bytes, source: Source) -> bool:
@@ -67,6 +70,29 @@ def matches(name: FileName, head: bytes, source: Source) -> bool:
         unwritten = base.endswith(_SURE_ENDINGS) and UNWRITTEN.search(head) is not None
         return utf16 or unwritten or controls(head) <= len(head) * _CONTROL_SHARE
     return head.startswith(b"version https://git-lfs.github.com/spec/")
+
+
+def is_text(head: bytes) -> bool:
+    """Return whether a file is text in UTF-8 or by its mark, by its first bytes."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return True
+    if controls(head):
+        return False
+    try:
+        head.decode()
+    except UnicodeDecodeError as error:
+        return error.start >= len(head) - 3 > 0  # a character that the end of the head cuts
+    return True
+
+
+def is_binary(head: bytes) -> bool:
+    """Return whether a file that is named as text is none in any encoding, by its first bytes."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return False
+    if controls(head) > len(head) * _CONTROL_SHARE:
+        return True
+    foreign = len(head) - len(head.translate(None, _FOREIGN))
+    return foreign > len(head) * _FOREIGN_SHARE and not is_text(head)
 
 
 FORMAT: Final = Format(

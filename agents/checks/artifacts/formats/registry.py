@@ -78,9 +78,6 @@ ALL: Final[tuple[Format, ...]] = (
     containers.ZLIB,
     *containers.COMPRESSIONS,
     *containers.UNREAD,
-    passive_files.IMAGE,
-    passive_files.TABLE,
-    passive_files.PAPER,
-    passive_files.SIGNATURE,
+    *passive_files.PASSIVE,
 )
 """Those and the containers, pickles and arrays, which a file may be besides, and passive files."""

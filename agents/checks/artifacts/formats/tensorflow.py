@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 from agents.checks.artifacts.formats.format import Format, Suffix, Trait, endings
+from agents.checks.artifacts.formats.plain_text import is_binary
 from agents.checks.artifacts.readers.embedded import descend_decoded, report_text
 from agents.checks.artifacts.readers.paths import escapes
 from agents.checks.artifacts.readers.protobuf import LENGTH, VARINT, Message, looks_like, walk
@@ -145,6 +146,7 @@ PRIVATE: Final = re.compile(r"(/etc/(passwd|shadow|cron)|\.ssh/|\.bashrc|/proc/s
 _PATH: Final = re.compile(r"(?:/|~/|[A-Za-z]:\\|\.\./|(?:file|https?|ftp|hdfs|gs|s3)://)[^\s\0]+\Z")
 """A file that does not lie in the model's folder."""
 MAX_PATHS: Final = 100
+_FIELD: Final = re.compile(r"(?m)^\s*\w+\s*[:{<\[]")
 _OPERATOR: Final = re.compile(r"""\bop\s*:\s*["']([\w>]{1,200})["']""")
 STRING_TENSOR: Final = 7
 
@@ -245,9 +247,16 @@ def matches_text(name: str, head: bytes, source: Source) -> bool:
 
 
 def parse_text(scan: Scan, name: str, source: Source) -> None:
-    """Report the operators of a graph in text form that leave the graph."""
+    """Report the operators of a graph in text form that leave the graph.
+
+    Raises:
+        CorruptFileError: no message of protocol buffers.
+    """
     del name
-    text = decode_text(read_document(scan, source))
+    raw = read_document(scan, source)
+    text = decode_text(raw)
+    if is_binary(raw[:4096]) or (text.strip() and not _FIELD.search(text)):
+        raise CorruptFileError("no message in text form")
     operators: dict[str, str] = {}
     for match in _OPERATOR.finditer(text):
         scan.budget.step(1)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import yaml
 
 from agents.checks.artifacts.formats.keras import is_keras, report_keras
+from agents.checks.artifacts.formats.plain_text import is_binary
 from agents.checks.artifacts.formats.repository import report_repository
 from agents.checks.artifacts.formats.requirements import report_requirement
 from agents.checks.artifacts.formats.targets import (
@@ -76,6 +77,8 @@ def parse(scan: Scan, name: str, source: Source) -> None:
     Source: CVE-2025-23304, CVE-2025-23249; PyYAML's `!!python` tags.
     """
     raw = read_document(scan, source)
+    if is_binary(raw[:4096]):
+        raise CorruptFileError("not YAML: it is no text")
     report_yaml(scan, decode_text(raw), name)
 
 
