@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from agents.domain.basis import is_known_malicious
 from agents.domain.detection import Detection, Outcome, to_finding
 from agents.logs import Logger
 from agents.messages import assessment_message, operator_message
@@ -334,6 +335,10 @@ def policy_notice(
     )
 
 
+def _as_baseline(sighting: Sighting) -> Sighting:
+    return msgspec.structs.replace(sighting, baseline=True)
+
+
 def outcome_messages(
     event: Event[Any],
     outcome: Outcome,
@@ -361,11 +366,18 @@ def outcome_messages(
     )
     if news is None:
         news = filter(deduplicator.is_news, outcome.sightings)
-    yield from map(sighting_message, news)
+    for sighting in news:
+        yield sighting_message(_as_baseline(sighting) if event.baseline else sighting)
     for finding in findings:
-        yield from finding_messages(finding)
+        # what was there before it was watched is no news, unless it is known to be malicious
+        if not event.baseline or is_known_malicious(finding):
+            yield from finding_messages(finding)
     for finding in _bind(event, outcome.withheld, context):
         yield from withheld_messages(finding)
+    if event.baseline:
+        # its source is heard once, and not missed then
+        yield assessment_message(assessment, event.time)
+        return
     if deduplicator.is_new_source(event) or (final and sampled(event.id)):
         incomplete = final and assessment.overall_status is Status.INCOMPLETE
         yield source_message(event, "incomplete" if incomplete else "ok")

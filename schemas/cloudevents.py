@@ -47,6 +47,7 @@ class _Structured(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     time: datetime | None = None
     tenantid: str = ""
     data: msgspec.Raw = msgspec.Raw()
+    baseline: bool | str = False
 
 
 _ENVELOPE: Final = msgspec.json.Decoder(_Structured)
@@ -105,7 +106,8 @@ def _binary(value: bytes, headers: Mapping[str, bytes]) -> _Structured:
             raise UnreadableRecordError(
                 reasons.INVALID_ENVELOPE, f"header ce_time: {error}"
             ) from error
-    return _Structured(**attributes, time=time, data=msgspec.Raw(value))
+    baseline = _text(headers.get("ce_baseline", b""), "header ce_baseline")
+    return _Structured(**attributes, time=time, data=msgspec.Raw(value), baseline=baseline)
 
 
 def first_headers(headers: Sequence[Header]) -> dict[str, bytes]:
@@ -203,6 +205,7 @@ def _event(envelope: _Structured, timestamp_ms: int, bound_tenant: str | None) -
         tenantid=tenant,
         data=data,
         received_ms=timestamp_ms,
+        baseline=envelope.baseline in {True, "true"},
     )
 
 
@@ -326,6 +329,7 @@ def write_structured(event: Event[Any]) -> bytes:
             "time": format_time(event.time),
             "tenantid": event.tenantid,
             "datacontenttype": JSON,
+            **({"baseline": True} if event.baseline else {}),
             "data": orjson.Fragment(msgspec.json.encode(event.data)),
         }
     )

@@ -347,6 +347,9 @@ class Event(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """The broker's timestamp, milliseconds since the epoch."""
     position: Position | None = None
     """Where its record lies; None: it came by no topic."""
+    baseline: bool = False
+    """It tells of what was there before it was watched: the ledger learns it, and nobody is alerted
+    but of what is known to be malicious. An extension attribute of CloudEvents."""
 
 
 TYPE_REGISTRY_PUSH = "tidewatch.registry.push.v1"

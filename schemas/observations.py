@@ -74,5 +74,8 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     """By whose signatures it is known that the name has the digest at `version`."""
     attested: tuple[Basis, ...] = ()
     """By whose signatures it is known what the digest was made from; empty: the event says it."""
+    baseline: bool = False
+    """It was there before it was watched: the ledger learns from it, and reports of what it learns
+    only what intelligence or a scan knows to be malicious."""
     appended: Position | None = None
     """The position of the input record; it decides who was first."""

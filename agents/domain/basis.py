@@ -57,6 +57,18 @@ def is_verified(finding: Finding) -> bool:
     return finding.basis is not None and finding.basis.kind is BasisKind.VERIFIED
 
 
+def is_known_malicious(finding: Finding) -> bool:
+    """Return whether intelligence, or a scan of bytes, says that something is malicious.
+
+    It is all that is reported of what was there before it was watched.
+    """
+    if finding.basis is None:
+        return False
+    if finding.basis.kind is BasisKind.INTEL:
+        return True
+    return is_verified(finding) and finding.severity.rank >= Severity.HIGH.rank
+
+
 def weakest(steps: Iterable[Basis]) -> Basis:
     """Return the basis of a conclusion: that of its weakest step.
 

@@ -261,3 +261,46 @@ def test_the_first_event_of_a_tenant_without_a_policy_is_not_passed_over(make, s
     ]
     assert all("tidewatch policy set" in one["runbook"] for one in told)
     assert all("`roots`" in one["runbook"] for one in told)
+
+
+def detected(rule, basis):
+    return Detection(rule_id=rule, description="d", evidence={}, locator=rule, basis=basis)
+
+
+def test_of_a_baseline_only_what_is_known_to_be_malicious_is_reported():
+    event = read_event(
+        orjson.dumps({**REGISTRY_PUSH, "baseline": True}),
+        (),
+        timestamp_ms=int(TIME.timestamp() * 1000),
+        max_bytes=2**20,
+    )
+    assert event.baseline
+    verified = Basis(kind=BasisKind.VERIFIED)
+    outcome = Outcome(
+        detections=(
+            detected("TW-PICKLE-DANGEROUS-CALL", verified),
+            detected("TW-PICKLE-PRESENT", verified),
+            detected("TW-PROV-SIGNATURE-ABSENT", None),
+        ),
+        sightings=(
+            Sighting(
+                id="s", component="model:x", tenant=event.tenantid, system="h", event_id="e",
+                source="//s", occurred_at=TIME,
+            ),
+        ),
+    )  # fmt: skip
+    context = Context(component="model:x")
+    ledger, sent = [], []
+    for message in outcome_messages(event, outcome, context, SightingDeduplicator()):
+        sent.append(message)
+        if message.channel is Channel.OBSERVATIONS:
+            ledger.append(msgspec.json.decode(message.value, type=LedgerMessage))
+    assert {one.finding.rule_id for one in ledger if isinstance(one, FindingSeen)} == {
+        "TW-PICKLE-DANGEROUS-CALL"
+    }
+    assert [one.baseline for one in ledger if isinstance(one, Sighting)] == [True]
+    # its source is heard once, and not missed then
+    assert not any(isinstance(one, SourceSeen) for one in ledger)
+    (said,) = [one for one in sent if one.channel is Channel.ASSESSMENTS]
+    assessment = msgspec.json.decode(said.value, type=Assessment)
+    assert len(assessment.findings) == 3, "a gate sees all of them"

@@ -34,7 +34,8 @@ NOT_RUN = {
 
 ON_KAFKA = re.compile(
     r"tidewatch (broker|up|worker|watch|incidents|intel|dead-letters|doctor|send (?!--check)"
-    r"|policy (set|show)|topics (list|create)|respond run|(gateway|admit|index) --config|gate)"
+    r"|policy (set|show)|topics (list|create)|respond run|(gateway|admit|index) --config|gate"
+    r"|baseline (?!.*--check))"
 )
 OWN_KAFKA = "tidewatch broker start"
 """A page that starts the embedded Kafka speaks to that one."""

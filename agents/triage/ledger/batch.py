@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from agents.domain.basis import is_known_malicious
 from agents.domain.organisations import Register
 from agents.domain.rules import Rule
 from agents.messages import LEDGER, assessment_message, indicator_message, operator_message
@@ -64,6 +65,8 @@ class LedgerBatch:
         self.store = Store(rows)
         self._publish = publish
         self._told: set[str] = set()
+        self.baseline = False
+        """Whether what is taken was there before it was watched."""
 
     def order(self, rank: str) -> str:
         """Return by which a place is kept in a full set that tenants share."""
@@ -89,7 +92,12 @@ class LedgerBatch:
         self._publish(incident_message(incident, message))
 
     def found(self, finding: Finding, revision: Revision = NEVER) -> None:
-        """Send a finding of the ledger's own to the ledger and to its incident."""
+        """Send a finding of the ledger's own to the ledger and to its incident.
+
+        Of a baseline only what is known to be malicious: what it differs from was never watched.
+        """
+        if self.baseline and not is_known_malicious(finding):
+            return
         for message in finding_messages(finding, revision):
             self._publish(message)
 
@@ -123,7 +131,9 @@ class LedgerBatch:
             )
 
     def assess(self, finding: Finding, rule: Rule) -> None:
-        """Publish the baseline assessment of a finding of the ledger."""
+        """Publish the baseline assessment of a finding of the ledger, if that is reported."""
+        if self.baseline and not is_known_malicious(finding):
+            return
         status = {Severity.HIGH: Status.FAIL, Severity.CRITICAL: Status.FAIL}.get(
             finding.severity, Status.WARN
         )

@@ -65,6 +65,7 @@ def process(
     for delivery in deliveries:
         publish.caused_by(delivery.record.entered_ms)
         value = delivery.value
+        batch.baseline = isinstance(value, Sighting) and value.baseline
         if type(value) is Sighting:  # the hot path
             seen = admitted(batch, value)
             if isinstance(seen, Sighting):

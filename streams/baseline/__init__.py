@@ -1,0 +1,1 @@
+"""What is there already, as events from which the ledger learns and nobody is alerted."""

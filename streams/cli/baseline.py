@@ -1,0 +1,207 @@
+"""`tidewatch baseline`: tell the ledger what is there already, without alerts."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from schemas.errors import TidewatchError
+from streams.cli.frame import connected_settings, example, new_app
+from streams.cli.output import Format, FormatOption, plain, print_json, print_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from streams.baseline.units import Origin, Unit
+    from streams.settings import Settings
+
+app = new_app("Tell the ledger what is there already.")
+
+AT_ONCE = 500
+"""Events that are delivered together."""
+PROGRESS_SECONDS = 5.0
+
+
+@app.command(
+    epilog=example(
+        "tidewatch baseline requirements.txt --tenant tenant-a --check",
+        "tidewatch baseline model/ --tenant tenant-a --system build-7",
+    )
+)
+def baseline(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            help="environments, folders of models, lock files, SBOMs, listings of registries,"
+            " OpenLineage history"
+        ),
+    ],
+    *,
+    tenant: Annotated[str, typer.Option(help="whose it is")],
+    system: Annotated[
+        str | None, typer.Option(help="the host it is on; by default this one's name")
+    ] = None,
+    registry: Annotated[
+        str | None, typer.Option(help="the name of the registry of folders and listings")
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option("--as", help="what the files are, as of `send --as`, or listing"),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="deliver also what was delivered before")
+    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="read everything, send nothing")] = False,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Publish what is there already, so that the ledger knows it, and alert of nothing else.
+
+    Only what intelligence, or a scan of bytes, knows to be malicious is reported. It can be
+    interrupted, and then goes on where it was; told twice, it is the same. Exit code 2: something
+    could not be read; the rest was delivered.
+    """
+    from streams.baseline.units import Origin  # noqa: PLC0415 -- only this command
+
+    origin = Origin(tenant=tenant, system=system or socket.gethostname(), registry=registry)
+    told = Told(quiet=form is Format.JSON)
+    if check:
+        for unit in told.units(paths, origin, kind):
+            told.read(unit)
+    else:
+        asyncio.run(_deliver(connected_settings(), told, paths, origin, kind, again=again))
+    told.tell(form, check=check)
+
+
+class Told:
+    """What was read and delivered so far."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        """Begin."""
+        self.by_type: Counter[str] = Counter()
+        self.known = 0
+        self.problems: list[str] = []
+        self._quiet = quiet
+        self._next = time.monotonic() + PROGRESS_SECONDS
+
+    def units(self, paths: list[Path], origin: Origin, kind: str | None) -> Iterator[Unit]:
+        """Yield the units of all paths; what can't be read is noted, and the rest goes on."""
+        for path in paths:
+            try:
+                yield from _units(path, origin, kind)
+            except TidewatchError as error:
+                self.problems.append(error.explain())
+
+    def read(self, unit: Unit) -> list[Any]:
+        """Return the events of a unit; what of it can't be read is noted."""
+        try:
+            read = unit.events()
+        except TidewatchError as error:
+            self.problems.append(error.explain())
+            return []
+        self.problems += [one.explain() for one in read if isinstance(one, TidewatchError)]
+        found = [one for one in read if not isinstance(one, TidewatchError)]
+        self.by_type.update(event.type for event in found)
+        return found
+
+    def progress(self) -> None:
+        """Say how far it is, from time to time."""
+        if not self._quiet and time.monotonic() >= self._next:
+            self._next = time.monotonic() + PROGRESS_SECONDS
+            count = sum(self.by_type.values())
+            sys.stderr.write(f"{count} events read, {self.known} units known before\n")
+
+    def tell(self, form: Format, *, check: bool) -> None:
+        """Print the outcome, and end by it."""
+        count = sum(self.by_type.values())
+        if form is Format.JSON:
+            print_json(
+                {
+                    "read": count,
+                    "sent": 0 if check else count,
+                    "known": self.known,
+                    "by_type": self.by_type,
+                    "problems": self.problems,
+                }
+            )
+        else:
+            for name, number in sorted(self.by_type.items()):
+                print_line(f"{number:8} {name}")
+            print_line(f"{count:8} {'read, none sent' if check else 'delivered as baseline'}")
+            if self.known:
+                print_line(f"{self.known:8} delivered before, and left out")
+            for problem in self.problems:
+                print_line(f"not read  {plain(problem)}")
+        if self.problems:
+            raise typer.Exit(2)
+
+
+def _units(path: Path, origin: Origin, kind: str | None) -> Iterator[Unit]:
+    from streams.baseline.environments import (  # noqa: PLC0415 -- only this command
+        environment_unit,
+        site_folders,
+    )
+    from streams.baseline.files import file_units  # noqa: PLC0415 -- the same
+    from streams.baseline.folders import folder_units  # noqa: PLC0415 -- the same
+
+    if not path.exists():
+        raise TidewatchError("there is no such file", where=str(path), remedy="name one")
+    if not path.is_dir():
+        yield from file_units(path, origin, kind)
+    elif site_folders(path):
+        yield environment_unit(path, origin)
+    else:
+        yield from folder_units(path, origin)
+
+
+async def _deliver(
+    settings: Settings,
+    told: Told,
+    paths: list[Path],
+    origin: Origin,
+    kind: str | None,
+    *,
+    again: bool,
+) -> None:
+    from streams.baseline.journal import Journal  # noqa: PLC0415 -- the same
+    from streams.cli.send import publish  # noqa: PLC0415 -- the same
+    from streams.event_records import EventRecord, written  # noqa: PLC0415 -- the same
+
+    with Journal(
+        settings.state_dir, origin.tenant, str(settings.kafka), settings.topic_prefix
+    ) as journal:
+        held: list[EventRecord] = []
+        units: list[str] = []
+
+        async def flush() -> None:
+            if held:
+                await publish(settings, held)
+            journal.add(units)
+            held.clear()
+            units.clear()
+
+        for unit in told.units(paths, origin, kind):
+            if not again and journal.has(unit.fingerprint):
+                told.known += 1
+                continue
+            before = len(told.problems)
+            events = told.read(unit)
+            records = [written(event) for event in events]
+            too_large = [one for one in records if len(one.value) > settings.max_event_bytes]
+            if too_large:
+                told.problems.append(f"{unit.place}: an event is larger than max_event_bytes")
+                told.by_type.subtract(one.event.type for one in too_large)
+                records = [one for one in records if one not in too_large]
+            held += records
+            if len(told.problems) == before:
+                units.append(unit.fingerprint)
+            if len(held) >= AT_ONCE:
+                await flush()
+            told.progress()
+        await flush()
