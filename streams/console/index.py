@@ -148,9 +148,9 @@ TABLES: Final = {
                 "tenant, ended, score DESC, id",
                 "tenant, score DESC, id",
                 "tenant, changed DESC, id",
-                "tenant, first_seen DESC, id",
+                "tenant, first_seen DESC, id, retro, detect, contain",
                 "tenant, systems DESC, id",
-                "tenant, waiting",
+                "tenant, ended, severity, waiting, failed, tasks, assignee, status",
             ),
         ),
         _table(
@@ -212,7 +212,7 @@ TABLES: Final = {
     )
 }
 _PARTS: Final = "parts"
-_PART_COLUMNS: Final = ("row", *PartRow.__struct_fields__)
+_PART_COLUMNS: Final = ("row", "tenant", "ended", *PartRow.__struct_fields__)
 
 
 class Index:
@@ -263,7 +263,10 @@ class Index:
                 connection.execute(statement)
         connection.execute(f"CREATE TABLE {_PARTS} ({', '.join(_PART_COLUMNS)})")
         connection.execute(f"CREATE INDEX parts_row ON {_PARTS} (row)")
-        connection.execute(f"CREATE INDEX parts_part ON {_PARTS} (part, assignee)")
+        for number, columns in enumerate(
+            ("part, tenant, row", "assignee, tenant, row", "tenant, ended, part, status, severity")
+        ):
+            connection.execute(f"CREATE INDEX parts_{number} ON {_PARTS} ({columns})")
         connection.execute(
             "CREATE TABLE offsets (topic, number, next, PRIMARY KEY (topic, number))"
         )
@@ -414,8 +417,11 @@ class Index:
         if isinstance(row, CaseRow):
             writer.execute("DELETE FROM parts WHERE row = ?", (number,))
             writer.executemany(
-                "INSERT INTO parts VALUES (?, ?, ?, ?, ?)",
-                [(number, *(getattr(one, n) for n in _PART_COLUMNS[1:])) for one in row.parts],
+                f"INSERT INTO parts VALUES ({', '.join('?' * len(_PART_COLUMNS))})",
+                [
+                    (number, row.tenant, row.ended, *msgspec.structs.astuple(one))
+                    for one in row.parts
+                ],
             )
 
     def _row_of(self, table: _Table, key: tuple[object, ...]) -> int | None:

@@ -37,9 +37,10 @@ QUERY_SECONDS: Final = 5.0
 SEARCH_WORDS: Final = 16
 LISTED: Final = 200
 """Rows of a table beside the main one of a page."""
+MOST_TIMES: Final = 10_000
+"""Incidents, the latest, of which times are computed."""
 _STEPS: Final = 20_000
 _WORD: Final = re.compile(r"\S+")
-_DAY_MS: Final = 24 * 3600 * 1000
 
 T = TypeVar("T")
 
@@ -139,6 +140,22 @@ _NARROWED: Final = {
 """The column by which each list is narrowed."""
 
 
+def figures(seconds: Iterable[float | None]) -> Figures:
+    """Return the median and the 95th percentile of times, by nearest rank.
+
+    Args:
+        seconds: The times; None where there is none.
+    """
+    ordered = sorted(value for value in seconds if value is not None)
+    if not ordered:
+        return Figures(count=0)
+    return Figures(
+        count=len(ordered),
+        median=ordered[(len(ordered) - 1) // 2],
+        p95=ordered[math.ceil(len(ordered) * 0.95) - 1],
+    )
+
+
 def search_expression(text: str) -> str | None:
     """Return an FTS5 expression: each word of a text, or what begins with it, in any order.
 
@@ -177,7 +194,8 @@ class Reader:
         """
         viewer = self.viewer
         if viewer.everything:
-            return (f"{table}.tenant = ?", [OPERATOR]) if table == "cases" else ("1", [])
+            whole = table in {"cases", "parts"}
+            return (f"{table}.tenant = ?", [OPERATOR]) if whole else ("1", [])
         # the empty tenant is the operator's, whatever a viewer's list holds
         own = [tenant for tenant in viewer.tenants if tenant != OPERATOR]
         return f"{table}.tenant IN ({', '.join('?' * len(own))})", [*own]
@@ -210,7 +228,11 @@ class Reader:
             values: The values in it.
             joined: Other tables, joined to rows of this one.
         """
+        where = list(where)
         own, parameters = self.scope(table)
+        if any(condition.startswith(f"{table}.rowid IN") for condition, _ in where):
+            # what is searched for names fewer rows than the tenant does
+            own = f"+{own}"
         conditions = [own]
         for condition, more in where:
             conditions.append(condition)
@@ -276,9 +298,9 @@ class Reader:
         if selection.since_ms:
             where.append(("cases.changed >= ?", [selection.since_ms]))
         if selection.tenant:
-            where.append((_PART.format("part = ?"), [selection.tenant]))
+            where.append((_PART.format("parts.part = ?"), [selection.tenant]))
         if selection.assignee is not None:
-            where.append((_PART.format("assignee = ?"), [selection.assignee]))
+            where.append((_PART.format("parts.assignee = ?"), [selection.assignee]))
         where += _matching("cases", selection.text)
         down = "ASC" if selection.reverse else "DESC"
         if selection.sort is SortKey.ID:
@@ -367,10 +389,9 @@ class Reader:
             f"sum(parts.severity = {one.rank}) AS {one.value}" for one in reversed(Severity)
         )
         rows = self._rows(
-            "cases",
+            "parts",
             f"parts.part AS tenant, count(*) AS total, {sums}",
-            joined="JOIN parts ON parts.row = cases.rowid",
-            where=[("cases.ended = 0", []), (_OPEN_PART, [])],
+            where=[("parts.ended = 0", []), (_OPEN_PART, [])],
             tail="GROUP BY parts.part ORDER BY critical DESC, high DESC, total DESC, 1 LIMIT ?",
             values=[most],
         )
@@ -386,44 +407,31 @@ class Reader:
         )
         return {name: int(value) for name, value in dict(found or {}).items()}
 
-    def times(self, column: str, since_ms: int) -> Figures:
-        """Return how long it took to detect or to contain.
+    def times(self, since_ms: int) -> tuple[Figures, Figures]:
+        """Return how long it took to detect, and to contain.
 
         Args:
-            column: `detect` or `contain`.
             since_ms: Of incidents first seen then or later.
         """
-        where: list[tuple[str, Sequence[Any]]] = [
-            (f"cases.{column} IS NOT NULL AND cases.first_seen >= ?", [since_ms])
-        ]
-        if column == "detect":
-            # what later intelligence told was not there to be detected before
-            where.append(("cases.retro = 0", []))
-        count = self._count("cases", where)
-        if not count:
-            return Figures(count=0)
-
-        def at(rank: int) -> float:
-            rows = self._rows(
-                "cases",
-                f"cases.{column}",
-                where=where,
-                tail=f"ORDER BY cases.{column} LIMIT 1 OFFSET ?",
-                values=[rank],
-            )
-            return float(rows[0][0])
-
-        return Figures(
-            count=count, median=at((count - 1) // 2), p95=at(math.ceil(count * 0.95) - 1)
+        rows = self._rows(
+            "cases",
+            "retro, detect, contain",
+            where=[("cases.first_seen >= ?", [since_ms])],
+            tail="ORDER BY cases.first_seen DESC LIMIT ?",
+            values=[MOST_TIMES],
+        )
+        # what later intelligence told was not there to be detected before
+        return (
+            figures(row["detect"] for row in rows if not row["retro"]),
+            figures(row["contain"] for row in rows),
         )
 
     def assignees(self) -> list[str]:
         """Return who works on open incidents."""
         rows = self._rows(
-            "cases",
+            "parts",
             "DISTINCT parts.assignee",
-            joined="JOIN parts ON parts.row = cases.rowid",
-            where=[("cases.ended = 0 AND parts.assignee != ''", [])],
+            where=[("parts.ended = 0 AND parts.assignee != ''", [])],
             tail="ORDER BY 1 LIMIT ?",
             values=[LISTED],
         )
@@ -434,11 +442,7 @@ class Reader:
         if not self.viewer.everything:
             return sorted(self.viewer.tenants)
         rows = self._rows(
-            "cases",
-            "DISTINCT parts.part",
-            joined="JOIN parts ON parts.row = cases.rowid",
-            tail="ORDER BY 1 LIMIT ?",
-            values=[LISTED],
+            "parts", "DISTINCT parts.part", tail="ORDER BY 1 LIMIT ?", values=[LISTED]
         )
         return [row[0] for row in rows]
 
@@ -572,7 +576,7 @@ class Reader:
 
 
 _OPEN_PART: Final = "parts.status NOT IN ('closed', 'false-positive', 'withdrawn')"
-_PART: Final = "EXISTS (SELECT 1 FROM parts WHERE parts.row = cases.rowid AND parts.{})"
+_PART: Final = "cases.rowid IN (SELECT row FROM parts WHERE {})"
 _SEARCHED: Final = frozenset({"cases", "indicators", "components", "facts"})
 
 

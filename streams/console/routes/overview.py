@@ -25,6 +25,7 @@ def routes(services: Services) -> list[BaseRoute]:
 def _overview(asked: Asked) -> Response:
     reader = asked.reader
     since = round(time.time() * 1000) - DAYS * _DAY_MS
+    detect, contain = reader.times(since)
     worst = reader.cases(CaseSelection(open=True))
     waiting = reader.cases(CaseSelection(open=True, waiting=True))
     return asked.page(
@@ -36,8 +37,8 @@ def _overview(asked: Asked) -> Response:
             "approvals": waiting.rows[:SHOWN],
             "tenants": reader.open_by_tenant(),
             "days": DAYS,
-            "detect": reader.times("detect", since),
-            "contain": reader.times("contain", since),
+            "detect": detect,
+            "contain": contain,
             "sources": reader.rows("sources", RowSelection()).rows[:SHOWN],
             "notices": reader.rows("notices", RowSelection()).rows[:SHOWN],
             "letters": reader.rows("letters", RowSelection()).total,
