@@ -1,1 +1,1 @@
-"""What is there already, as events from which the ledger learns and nobody is alerted."""
+"""What is already in use, as events that the ledger records without alerts."""

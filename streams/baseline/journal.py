@@ -58,7 +58,7 @@ class Journal:
         self._file.close()
 
     def has(self, fingerprint: str) -> bool:
-        """Tell whether a unit was delivered."""
+        """Return whether a unit was delivered."""
         return bytes.fromhex(fingerprint) in self._done
 
     def add(self, fingerprints: list[str]) -> None:

@@ -60,7 +60,7 @@ def event_of(
     what: str,
     time: datetime,
 ) -> Event[Any]:
-    """Return an event whose id derives from its content alone: told again, it is the same.
+    """Return an event whose id derives from its content alone: sent again, it is the same.
 
     Args:
         origin: Whose it is.

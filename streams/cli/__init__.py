@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     # command: (module, what it does)
     "admit": ("streams.cli.admit", "decide for Kubernetes what may run"),
-    "baseline": ("streams.cli.baseline", "tell the ledger what is there already, without alerts"),
+    "baseline": ("streams.cli.baseline", "record what is already in use, without alerts"),
     "broker": ("streams.cli.broker", "start and stop the embedded Kafka, and show its state"),
     "console": ("streams.cli.console", "show incidents and containment in a browser"),
     "dead-letters": ("streams.cli.dead_letters", "show and replay records that could not be read"),

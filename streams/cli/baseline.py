@@ -1,4 +1,4 @@
-"""`tidewatch baseline`: tell the ledger what is there already, without alerts."""
+"""`tidewatch baseline`: record what is already in use, without alerts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from streams.baseline.units import Origin, Unit
     from streams.settings import Settings
 
-app = new_app("Tell the ledger what is there already.")
+app = new_app("Record what is already in use.")
 
 AT_ONCE = 500
 """Events that are delivered together."""
@@ -61,25 +61,25 @@ def baseline(
     check: Annotated[bool, typer.Option("--check", help="read everything, send nothing")] = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Publish what is there already, so that the ledger knows it, and alert of nothing else.
+    """Publish what is already in use, so that the ledger knows it, without alerts.
 
     Only what intelligence, or a scan of bytes, knows to be malicious is reported. It can be
-    interrupted, and then goes on where it was; told twice, it is the same. Exit code 2: something
+    interrupted, and then goes on where it was; delivered twice, it adds nothing. Exit code 2: something
     could not be read; the rest was delivered.
     """
     from streams.baseline.units import Origin  # noqa: PLC0415 -- only this command
 
     origin = Origin(tenant=tenant, system=system or socket.gethostname(), registry=registry)
-    told = Told(quiet=form is Format.JSON)
+    summary = Summary(quiet=form is Format.JSON)
     if check:
-        for unit in told.units(paths, origin, kind):
-            told.read(unit)
+        for unit in summary.units(paths, origin, kind):
+            summary.read(unit)
     else:
-        asyncio.run(_deliver(connected_settings(), told, paths, origin, kind, again=again))
-    told.tell(form, check=check)
+        asyncio.run(_deliver(connected_settings(), summary, paths, origin, kind, again=again))
+    summary.write(form, check=check)
 
 
-class Told:
+class Summary:
     """What was read and delivered so far."""
 
     def __init__(self, *, quiet: bool) -> None:
@@ -117,7 +117,7 @@ class Told:
             count = sum(self.by_type.values())
             sys.stderr.write(f"{count} events read, {self.known} units known before\n")
 
-    def tell(self, form: Format, *, check: bool) -> None:
+    def write(self, form: Format, *, check: bool) -> None:
         """Print the outcome, and end by it."""
         count = sum(self.by_type.values())
         if form is Format.JSON:
@@ -162,7 +162,7 @@ def _units(path: Path, origin: Origin, kind: str | None) -> Iterator[Unit]:
 
 async def _deliver(
     settings: Settings,
-    told: Told,
+    summary: Summary,
     paths: list[Path],
     origin: Origin,
     kind: str | None,
@@ -186,22 +186,22 @@ async def _deliver(
             held.clear()
             units.clear()
 
-        for unit in told.units(paths, origin, kind):
+        for unit in summary.units(paths, origin, kind):
             if not again and journal.has(unit.fingerprint):
-                told.known += 1
+                summary.known += 1
                 continue
-            before = len(told.problems)
-            events = told.read(unit)
+            before = len(summary.problems)
+            events = summary.read(unit)
             records = [written(event) for event in events]
             too_large = [one for one in records if len(one.value) > settings.max_event_bytes]
             if too_large:
-                told.problems.append(f"{unit.place}: an event is larger than max_event_bytes")
-                told.by_type.subtract(one.event.type for one in too_large)
+                summary.problems.append(f"{unit.place}: an event is larger than max_event_bytes")
+                summary.by_type.subtract(one.event.type for one in too_large)
                 records = [one for one in records if one not in too_large]
             held += records
-            if len(told.problems) == before:
+            if len(summary.problems) == before:
                 units.append(unit.fingerprint)
             if len(held) >= AT_ONCE:
                 await flush()
-            told.progress()
+            summary.progress()
         await flush()

@@ -1,4 +1,4 @@
-"""Decides what of a project is refused, and tells why."""
+"""Decides what of a project is refused, and says why."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_own_name(name: str, config: IndexConfig, knowledge: Knowledge) -> bool:
-    """Tell whether a project is the tenant's own: the upstream index is not asked for it.
+    """Return whether a project is the tenant's own: the upstream index is not asked for it.
 
     An index that others may publish to would learn the name, and could answer it.
     """
