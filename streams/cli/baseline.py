@@ -64,8 +64,8 @@ def baseline(
     """Publish what is already in use, so that the ledger knows it, without alerts.
 
     Only what intelligence, or a scan of bytes, knows to be malicious is reported. It can be
-    interrupted, and then goes on where it was; delivered twice, it adds nothing. Exit code 2: something
-    could not be read; the rest was delivered.
+    interrupted, and then goes on where it was; delivered twice, it adds nothing. Exit code 2:
+    something could not be read; the rest was delivered.
     """
     from streams.baseline.units import Origin  # noqa: PLC0415 -- only this command
 
