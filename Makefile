@@ -44,6 +44,7 @@ docs: setup-dev ## write the generated pages of the documentation anew
 	$(BIN)/python -m streams.reports.rule_pages docs/rules
 	$(BIN)/python -m streams.reports.reference_pages docs/reference
 	$(BIN)/python -m streams.reports.contract_pages docs/contract
+	$(BIN)/python -m tests.corpus.evasions docs/evasions.md
 
 bench: setup-dev $(VENV)/bench.stamp $(VENV)/scanners.stamp ## throughput, latency and detection, beside other engines and scanners
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from schemas.severity import Verdict
 from tests.corpus import KINDS, samples
+from tests.corpus.evasions import evasions, page
 from tests.corpus.table import verdict
 
 
@@ -56,3 +59,17 @@ def test_what_ordinary_libraries_write_is_clean_and_its_hostile_twins_are_malici
 
 def test_no_damaged_file_is_clean(outcomes):
     assert Verdict.CLEAN not in outcomes["damaged"].values()
+
+
+@pytest.mark.parametrize("way", evasions(), ids=lambda way: way.title)
+def test_every_way_to_hide_is_found(outcomes, way):
+    hostile = outcomes["hostile"]
+    for pattern in way.samples:
+        assert msgspec.structs.replace(way, samples=(pattern,)).among(hostile), pattern
+    missed = {name: hostile[name] for name in way.among(hostile)}
+    assert set(missed.values()) == {Verdict.MALICIOUS}, missed
+
+
+def test_the_page_of_ways_to_hide_is_current(outcomes):
+    written = (Path(__file__).parents[4] / "docs" / "evasions.md").read_text("utf-8")
+    assert written == page(outcomes["hostile"])
