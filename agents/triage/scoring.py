@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -21,6 +22,8 @@ from schemas.incidents.views import Score, ScoreTerm
 from schemas.severity import Severity, band
 from schemas.taxonomy import taxonomy
 
+REMEMBERED: Final = 1_024
+"""Scores kept at hand: many incidents differ in none of what the score asks."""
 ALONE: Final = 0.40
 CONTEXT: Final = 0.60
 WEIGHTS: Final = {
@@ -120,7 +123,18 @@ def score(
         criticality: Of the most critical asset, 0 to 1; None: not known.
         recovery: clean rollback, no signed baseline or none.
     """
-    found = tuple(evidence)
+    return _score(tuple(evidence), affected, exposure, tenants, criticality, recovery)
+
+
+@lru_cache(REMEMBERED, typed=True)
+def _score(
+    found: tuple[Evidence, ...],
+    affected: int,
+    exposure: str,
+    tenants: int,
+    criticality: float | None,
+    recovery: str,
+) -> Score:
     strongest: dict[str, float] = {}
     for item in found:
         weight = min(max(item.base / 100.0, 0.0), 1.0) * min(max(item.confidence, 0.0), 1.0)

@@ -62,6 +62,7 @@ class IncidentRows:
         self.store = store
         self.incident = incident
         self._core_key = row_key(CORE, incident)
+        self._keys: dict[tuple[str, str], str] = {}
         self.core = store.load(self._core_key, CoreRow) or CoreRow(incident=incident)
         self.reached: set[str] = set()
         """Parts that reached their bound in this batch."""
@@ -92,12 +93,17 @@ class IncidentRows:
 
     def asked(self, tenant: str) -> AskedRow:
         """Return what the tenant's part sent to the holds, and heard from them."""
-        key = row_key(ASKED, self.incident, tenant)
-        return self.store.load(key, AskedRow) or AskedRow(tenant=tenant)
+        return self.store.load(self._key(ASKED, tenant), AskedRow) or AskedRow(tenant=tenant)
+
+    def _key(self, kind: str, tenant: str) -> str:
+        key = self._keys.get((kind, tenant))
+        if key is None:
+            key = self._keys[kind, tenant] = row_key(kind, self.incident, tenant)
+        return key
 
     def save_asked(self, row: AskedRow) -> None:
         """Have it written."""
-        self.store.save(row_key(ASKED, self.incident, row.tenant), row)
+        self.store.save(self._key(ASKED, row.tenant), row)
 
     def exists(self) -> bool:
         """Return whether anything was found: without a root nothing is known of it yet."""
@@ -122,12 +128,12 @@ class IncidentRows:
 
     def findings(self, tenant: str) -> FindingsRow:
         """Return the tenant's findings."""
-        key = row_key(FINDINGS, self.incident, tenant)
+        key = self._key(FINDINGS, tenant)
         return self.store.load(key, FindingsRow) or FindingsRow(tenant=tenant)
 
     def systems(self, tenant: str) -> SystemsRow:
         """Return the tenant's systems."""
-        key = row_key(SYSTEMS, self.incident, tenant)
+        key = self._key(SYSTEMS, tenant)
         return self.store.load(key, SystemsRow) or SystemsRow(tenant=tenant)
 
     def actions(self, tenant: str) -> ActionsRow:
@@ -154,7 +160,7 @@ class IncidentRows:
             return
         self._evidence[row.tenant] = self._evidence.get(row.tenant, 0) + 1
         kind = FINDINGS if isinstance(row, FindingsRow) else SYSTEMS
-        self.store.save(row_key(kind, self.incident, row.tenant), row)
+        self.store.save(self._key(kind, row.tenant), row)
 
     def note_actions(self, row: ActionsRow) -> None:
         """Have a tenant's actions written; its part does not follow from what changed in them."""

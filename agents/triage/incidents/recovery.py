@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -19,6 +20,8 @@ from schemas.incidents.views import TaskView
 from schemas.policy import Policy
 from schemas.severity import Severity
 
+REMEMBERED: Final = 1_024
+"""Ids of tasks kept at hand: a part's are asked for with each record about it."""
 ON_SYSTEMS: Final = frozenset(
     {TaskKind.REPLACE, TaskKind.REBUILD, TaskKind.RETRAIN, TaskKind.EVALUATE}
 )
@@ -126,13 +129,18 @@ def recovered(tasks: Sequence[TaskView], commands: Iterable[CommandState], polic
 def _task(
     part: Recovery, kind: TaskKind, system: str, component: str, proof: str | None, *names: str
 ) -> TaskView:
-    text = {
-        TaskKind.ROTATE: f"rotate {component}: what could reach it was compromised",
-        TaskKind.EVALUATE: f"report the result of {component}",
-        TaskKind.PATCH: f"patch the entry point of {system}: {_WAYS_IN.get(_kind(component), '')}",
-    }.get(kind) or f"{component} on {system}: {_VERBS[kind]}"
+    match kind:
+        case TaskKind.ROTATE:
+            text = f"rotate {component}: what could reach it was compromised"
+        case TaskKind.EVALUATE:
+            text = f"report the result of {component}"
+        case TaskKind.PATCH:
+            way_in = _WAYS_IN.get(_kind(component), "")
+            text = f"patch the entry point of {system}: {way_in}"
+        case _:
+            text = f"{component} on {system}: {_VERBS[kind]}"
     return TaskView(
-        id=stable_id("tsk", part.incident, part.tenant, kind, *names),
+        id=_task_id(part.incident, part.tenant, kind, *names),
         tenant=part.tenant,
         system=system,
         component=component,
@@ -141,6 +149,11 @@ def _task(
         text=text,
         proof=proof,
     )
+
+
+@lru_cache(REMEMBERED)
+def _task_id(incident: str, tenant: str, kind: TaskKind, *names: str) -> str:
+    return stable_id("tsk", incident, tenant, kind, *names)
 
 
 def _kind(component: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -547,6 +548,7 @@ def phase_of(tenant_state: TenantState) -> Phase:
     return Phase.CONTAINMENT if tenant_state.actions.commands else Phase.DETECTION
 
 
+@lru_cache(1_024)
 def alert_id(incident: str, tenant: str) -> str:
     """Return the id of the one alert of an incident in a tenant."""
     return stable_id("alr", incident, tenant)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from operator import attrgetter
 from typing import Final
 
 from agents.triage.incidents.command_views import LISTED, VERBS
@@ -17,6 +18,7 @@ from schemas.incidents.updates import CHECKED
 from schemas.incidents.views import FindingView, TimelineEntry
 
 TIMELINE: Final = 64
+_EPOCH: Final = from_ms(0)
 
 
 def timeline_entries(
@@ -177,7 +179,7 @@ def in_stable_order(entry: TimelineEntry) -> tuple[bool, datetime, str, str, str
     """Return by what entries are ordered so that no replay changes it: without processing times."""
     return (
         entry.processing,
-        from_ms(0) if entry.processing else entry.at,
+        _EPOCH if entry.processing else entry.at,
         entry.what,
         entry.tenant or "",
         entry.ref or "",
@@ -193,4 +195,4 @@ def bounded(entries: Iterable[TimelineEntry]) -> tuple[TimelineEntry, ...]:
     chosen = sorted(entries, key=in_stable_order)
     if len(chosen) > TIMELINE:
         chosen = chosen[: TIMELINE // 2] + chosen[-TIMELINE // 2 :]
-    return tuple(sorted(chosen, key=lambda entry: (entry.at, in_stable_order(entry))))
+    return tuple(sorted(chosen, key=attrgetter("at")))

@@ -62,7 +62,9 @@ def finding_view(
         operator: The operator reads it: claims name their tenant.
     """
     tenant = finding.tenant if reader is None else reader
-    read = msgspec.structs.replace(finding, tenant=tenant)
+    read = finding
+    if tenant != finding.tenant:
+        read = msgspec.structs.replace(finding, tenant=tenant)
     basis = basis_of(read)
     how = known_by(basis, tenant)
     if operator and basis.kind is BasisKind.CLAIMED and basis.tenant:
@@ -358,7 +360,7 @@ def processing_times(tenant_state: TenantState) -> ProcessingTimes:
 
 def significance(view: AlertView | IncidentDocument) -> str:
     """Return an id of all in a document that a person would act on: without processing times."""
-    plain: dict[str, Any] = msgspec.to_builtins(view)
+    plain: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(view, timeline=()))
     plain.pop("processing", None)
     # What a record does with the alert follows from those before it.
     plain.pop("activity", None)
