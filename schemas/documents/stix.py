@@ -12,9 +12,10 @@ import msgspec
 from schemas.atlas import attacks
 from schemas.canonical import stable_hash
 from schemas.cloudevents import format_time
-from schemas.components import is_sha256, split_key
+from schemas.components import is_sha256, split_key, split_version
 from schemas.errors import TidewatchError
-from schemas.severity import Severity, Tlp
+from schemas.findings import SupplyChainIoC
+from schemas.severity import Category, Disposition, Severity, Tlp
 from schemas.taxonomy import taxonomy
 from schemas.version import PRODUCT
 
@@ -32,6 +33,16 @@ TLP_MARKINGS: Final = {
 }
 _IDENTITY_CREATED: Final = "2026-01-01T00:00:00.000Z"
 _REVOKED_LATER: Final = timedelta(milliseconds=1)
+_REVISED_LATER: Final = timedelta(milliseconds=1)
+_OBSERVABLES: Final = {
+    "file-digest": "file:hashes.'SHA-256'",
+    "domain": "domain-name:value",
+    "url": "url:value",
+    "ipv4-addr": "ipv4-addr:value",
+    "ipv6-addr": "ipv6-addr:value",
+}
+_SOFTWARE: Final = frozenset({"package-version", "model-revision", "dataset"})
+"""Types of indicator whose value is a name, with its version or without."""
 _CHAIN: Final = "mitre-atlas"
 
 
@@ -88,6 +99,20 @@ def pattern(shared: SharedIndicator) -> str:
     return f"[software:name = {quote(name)}]"
 
 
+def tenant_pattern(ioc: SupplyChainIoC) -> str | None:
+    """Return the STIX pattern of a tenant's indicator, None where STIX has no object for it."""
+    indicator = ioc.indicator
+    if is_sha256(indicator.value):
+        return f"[file:hashes.'SHA-256' = {quote(indicator.value)}]"
+    if indicator.type in _OBSERVABLES:
+        return f"[{_OBSERVABLES[indicator.type]} = {quote(indicator.value)}]"
+    if indicator.type not in _SOFTWARE:
+        return None
+    bare, version = split_version(indicator.key)
+    name = f"software:name = {quote(split_key(bare)[1])}"
+    return f"[{name} AND software:version = {quote(version)}]" if version else f"[{name}]"
+
+
 def _marking(tlp: Tlp) -> dict[str, Any]:
     return {
         "type": "marking-definition",
@@ -120,17 +145,7 @@ def indicator_bundle(indicators: Iterable[SharedIndicator], *, tlp: Tlp) -> byte
     Raises:
         InvalidBundleError: the result is not valid STIX.
     """
-    marks = {"object_marking_refs": [TLP_MARKINGS[tlp]]}
-    maker: dict[str, Any] = {
-        "type": "identity",
-        "spec_version": "2.1",
-        "id": _id("identity", PRODUCT),
-        "created": _IDENTITY_CREATED,
-        "modified": _IDENTITY_CREATED,
-        "name": PRODUCT,
-        "identity_class": "system",
-        **marks,
-    }
+    marks, maker = _marked(tlp)
     objects: dict[str, dict[str, Any]] = {}
     for shared in indicators:
         for item in _objects(shared, maker["id"], marks):
@@ -151,10 +166,79 @@ def indicator_bundle(indicators: Iterable[SharedIndicator], *, tlp: Tlp) -> byte
     return msgspec.json.encode(document)
 
 
+def tenant_objects(ioc: SupplyChainIoC) -> list[dict[str, Any]]:
+    """Return the STIX objects of a tenant's indicator, for that tenant alone.
+
+    What is withdrawn ends: its `valid_until` lies behind. It is not revoked, since a later revision
+    may bring it again, and STIX has none after that.
+
+    Args:
+        ioc: The record of the topic `iocs`.
+
+    Returns:
+        Its marking, who made it, the indicator, and its techniques; nothing for hygiene, for what
+        only explains, and for what STIX has no object for.
+    """
+    matched = tenant_pattern(ioc)
+    explains = ioc.indicator.disposition is Disposition.CONTEXT
+    if matched is None or explains or ioc.category is not Category.COMPROMISE:
+        return []
+    marks, maker = _marked(ioc.tlp)
+    # a consumer that has the indicator accepts only a later version of it
+    revised = max(ioc.modified or ioc.last_seen, ioc.first_seen) + _REVISED_LATER * ioc.revision
+    until = ioc.valid_until if ioc.status == "active" else min(ioc.valid_until, revised)
+    shared = SharedIndicator(
+        key=ioc.indicator.key,
+        value=ioc.indicator.value,
+        ioc_type=ioc.ioc_type,
+        severity=ioc.severity,
+        confidence=ioc.confidence,
+        description=f"{ioc.description} ({ioc.rule_id})",
+        techniques=ioc.techniques,
+        first_seen=ioc.first_seen,
+        last_seen=revised,
+        valid_until=until,
+    )
+    uid = _id("indicator", "tenant", ioc.id)
+    return [_marking(ioc.tlp), maker, *_objects(shared, maker["id"], marks, (uid, matched))]
+
+
+def _marked(tlp: Tlp) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return how objects refer to a marking, and who made them, so marked."""
+    marks = {"object_marking_refs": [TLP_MARKINGS[tlp]]}
+    maker: dict[str, Any] = {
+        "type": "identity",
+        "spec_version": "2.1",
+        "id": _id("identity", PRODUCT),
+        "created": _IDENTITY_CREATED,
+        "modified": _IDENTITY_CREATED,
+        "name": PRODUCT,
+        "identity_class": "system",
+        **marks,
+    }
+    return marks, maker
+
+
 def _objects(
-    shared: SharedIndicator, maker: str, marks: dict[str, Any]
+    shared: SharedIndicator,
+    maker: str,
+    marks: dict[str, Any],
+    own: tuple[str, str] | None = None,
 ) -> Iterable[dict[str, Any]]:
+    """Yield an indicator, its techniques and its sightings.
+
+    Args:
+        shared: What is said.
+        maker: The id of who says it.
+        marks: How it is marked.
+        own: The indicator's id and pattern; None: those of what is shared.
+    """
     kind = taxonomy().ioc_types[shared.ioc_type]
+    generation = (str(shared.generation),) if shared.generation else ()
+    uid, matched = own or (
+        _id("indicator", shared.key, shared.ioc_type, *generation),
+        pattern(shared),
+    )
     created = format_time(shared.first_seen)
     last = max(shared.last_seen, shared.first_seen)
     # A consumer that has the indicator accepts only a later version of it.
@@ -168,17 +252,12 @@ def _objects(
     }
     indicator: dict[str, Any] = {
         "type": "indicator",
-        "id": _id(
-            "indicator",
-            shared.key,
-            shared.ioc_type,
-            *((str(shared.generation),) if shared.generation else ()),
-        ),
+        "id": uid,
         **base,
         "name": f"{shared.ioc_type.replace('_', ' ')}: {shared.value}"[:250],
         "description": shared.description,
         "indicator_types": list(kind.stix_indicator_types),
-        "pattern": pattern(shared),
+        "pattern": matched,
         "pattern_type": "stix",
         "pattern_version": "2.1",
         "valid_from": created,

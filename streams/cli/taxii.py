@@ -40,8 +40,9 @@ def taxii(
 ) -> None:
     """Serve the topic `intel-share` to the readers that the file names, until stopped.
 
-    There is a collection for each TLP marking; a reader sees those up to its own. It listens on
-    this machine alone, unless the file says otherwise. docs/sharing.md explains it.
+    There is a collection for each TLP marking; a reader sees those up to its own, and so marked
+    its own tenant's indicators, if the file binds it to one. It listens on this machine alone,
+    unless the file says otherwise. docs/sharing.md explains it.
     """
     from streams.taxii.config import load_config  # noqa: PLC0415 -- only this command
 
@@ -61,13 +62,17 @@ def _check(config: TaxiiConfig, form: Format) -> None:
         read_tokens(config)
     except TidewatchError as error:
         problem = error.explain()
-    readers = {reader.name: list(map(str, reader.markings)) for reader in config.readers}
+    readers = {reader.name: reader for reader in config.readers}
     if form is Format.JSON:
-        print_json({"valid": True, "problems": [problem] if problem else [], "readers": readers})
+        markings = {name: list(map(str, reader.markings)) for name, reader in readers.items()}
+        tenants = {name: reader.tenant for name, reader in readers.items() if reader.tenant}
+        problems = [problem] if problem else []
+        print_json({"valid": True, "problems": problems, "readers": markings, "tenants": tenants})
     else:
         print_line(f"valid: {counted(len(readers), 'reader')}")
-        for name, markings in readers.items():
-            print_line(plain(f"  {name} reads TLP {', '.join(markings)}"))
+        for name, reader in readers.items():
+            own = f", of what is shared and of {reader.tenant}" if reader.tenant else ""
+            print_line(plain(f"  {name} reads TLP {', '.join(reader.markings)}{own}"))
         if problem:
             print_line(f"missing  {plain(problem)}")
     if problem:

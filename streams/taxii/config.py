@@ -8,12 +8,13 @@ from typing import Final
 
 import msgspec
 
+from schemas.cloudevents import ID_LIMIT
 from schemas.errors import TidewatchError
 from schemas.severity import Tlp
 from schemas.toml_config import ConfigReader
 from streams.http.listening import Limits, Listen, check_listen
 from streams.http.secrets import Tokens, read_secrets
-from streams.taxii.shelf import DEFAULT_OBJECTS, TLP_ORDER
+from streams.taxii.shelf import DEFAULT_OBJECTS, TLP_ORDER, Collection
 
 NAME: Final = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 PORT: Final = 9410
@@ -33,6 +34,14 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Its secret by reference, `env:NAME` or `file:PATH`; a file has one a line, newest first."""
     tlp: Tlp
     """The strictest marking that it may read; all that are less strict as well."""
+    tenant: str = ""
+    """The tenant whose own indicators it reads beside what is shared; empty: none."""
+
+    @property
+    def collections(self) -> tuple[Collection, ...]:
+        """What it may read: what is shared, and its tenant's own indicators."""
+        whose = dict.fromkeys(("", self.tenant))
+        return tuple(Collection(tlp, tenant) for tenant in whose for tlp in self.markings)
 
     @property
     def markings(self) -> tuple[Tlp, ...]:
@@ -92,6 +101,10 @@ def _contradiction(config: TaxiiConfig) -> str | None:
             return f"readers: {name!r} has other characters than letters, digits and ._@-"
     if len(set(names)) != len(names):
         return "readers: two have the same name"
+    if any(reader.tenant != reader.tenant.strip() for reader in config.readers):
+        return "readers: a tenant begins or ends with a blank"
+    if any(len(reader.tenant) > ID_LIMIT for reader in config.readers):
+        return "readers: a tenant is too long"
     if not 1 <= config.page <= MOST_PAGE:
         return f"page is not between 1 and {MOST_PAGE}"
     if config.objects < 1:

@@ -10,9 +10,8 @@ from typing import Final
 
 import msgspec
 
-from schemas.severity import Tlp
 from streams.http.problems import HttpError
-from streams.taxii.shelf import Entry, Shelf, to_micros
+from streams.taxii.shelf import Collection, Entry, Shelf, to_micros
 
 MAX_MATCHES: Final = 100
 """Most values of one filter."""
@@ -118,21 +117,21 @@ def _refused(what: str, where: str) -> HttpError:
     return HttpError(HTTPStatus.BAD_REQUEST, what, where=where)
 
 
-def matching(shelf: Shelf, tlp: Tlp, filters: Filters) -> Page:
+def matching(shelf: Shelf, collection: Collection, filters: Filters) -> Page:
     """Return the first page of what a collection has after where the filters begin.
 
     Args:
         shelf: All objects.
-        tlp: The collection.
+        collection: Which one.
         filters: What is asked for.
     """
-    later = shelf.after(tlp, filters.after)
-    return _paged(later, filters, lambda one: _matches(shelf, tlp, filters, one))
+    later = shelf.after(collection, filters.after)
+    return _paged(later, filters, lambda one: _matches(shelf, collection, filters, one))
 
 
-def versions_of(shelf: Shelf, tlp: Tlp, uid: str, filters: Filters) -> Page:
+def versions_of(shelf: Shelf, collection: Collection, uid: str, filters: Filters) -> Page:
     """Return a page of the versions of an object, in the order in which they were added."""
-    known = sorted(shelf.versions(tlp, uid), key=lambda one: one.added)
+    known = sorted(shelf.versions(collection, uid), key=lambda one: one.added)
     later = (one for one in known if one.added > filters.after)
     specs = filters.spec_versions
     return _paged(later, filters, lambda one: not specs or one.spec_version in specs)
@@ -149,7 +148,7 @@ def _paged(entries: Iterable[Entry], filters: Filters, wanted: Callable[[Entry],
     return Page(entries=tuple(found))
 
 
-def _matches(shelf: Shelf, tlp: Tlp, filters: Filters, entry: Entry) -> bool:
+def _matches(shelf: Shelf, collection: Collection, filters: Filters, entry: Entry) -> bool:
     if filters.ids and entry.id not in filters.ids:
         return False
     if filters.types and entry.type not in filters.types:
@@ -159,7 +158,7 @@ def _matches(shelf: Shelf, tlp: Tlp, filters: Filters, entry: Entry) -> bool:
     asked = filters.versions
     if "all" in asked:
         return True
-    versions = shelf.versions(tlp, entry.id)
+    versions = shelf.versions(collection, entry.id)
     return (
         ("last" in asked and entry is versions[-1])
         or ("first" in asked and entry is versions[0])

@@ -21,7 +21,7 @@ from streams.http.problems import HttpError
 from streams.http.secrets import Tokens
 from streams.taxii.config import Reader, TaxiiConfig
 from streams.taxii.filters import Page, matching, read_filters, versions_of
-from streams.taxii.shelf import Entry, Shelf, alias, collection_id, from_micros
+from streams.taxii.shelf import Collection, Entry, Shelf, from_micros
 
 TAXII: Final = "application/taxii+json"
 TAXII_21: Final = "application/taxii+json;version=2.1"
@@ -163,14 +163,13 @@ class TaxiiServer:
         }
 
     def _collections(self, asked: Asked) -> dict[str, Any]:
-        return {"collections": [_described(tlp) for tlp in asked.reader.markings]}
+        return {"collections": [_described(one) for one in asked.reader.collections]}
 
     def _collection(self, asked: Asked) -> dict[str, Any]:
         return _described(_chosen(asked))
 
     def _manifest(self, asked: Asked) -> Response:
-        tlp = _chosen(asked)
-        page = matching(self._shelf, tlp, self._filters(asked))
+        page = matching(self._shelf, _chosen(asked), self._filters(asked))
         return _paged(page, {"objects": [_manifest_entry(one) for one in page.entries]})
 
     def _objects(self, asked: Asked) -> Response:
@@ -178,13 +177,13 @@ class TaxiiServer:
         return _paged(page, {"objects": [one.body for one in page.entries]})
 
     def _object(self, asked: Asked) -> Response:
-        tlp, uid = _chosen(asked), self._known(asked)
-        page = matching(self._shelf, tlp, self._filters(asked, uid))
+        collection, uid = _chosen(asked), self._known(asked)
+        page = matching(self._shelf, collection, self._filters(asked, uid))
         return _paged(page, {"objects": [one.body for one in page.entries]})
 
     def _versions(self, asked: Asked) -> Response:
-        tlp, uid = _chosen(asked), self._known(asked)
-        page = versions_of(self._shelf, tlp, uid, self._filters(asked, uid))
+        collection, uid = _chosen(asked), self._known(asked)
+        page = versions_of(self._shelf, collection, uid, self._filters(asked, uid))
         return _paged(page, {"versions": [one.version for one in page.entries]})
 
     def _known(self, asked: Asked) -> str:
@@ -218,21 +217,24 @@ def _missing(what: str) -> HttpError:
     return HttpError(HTTPStatus.NOT_FOUND, f"there is no such {what}, or it is not for you")
 
 
-def _chosen(asked: Asked) -> Tlp:
+def _chosen(asked: Asked) -> Collection:
     """Return the collection that the path names; one that is not for the reader is not there."""
     named = str(asked.path["collection"])
-    for tlp in asked.reader.markings:
-        if named in {collection_id(tlp), alias(tlp)}:
-            return tlp
+    for collection in asked.reader.collections:
+        if named in {collection.id, collection.alias}:
+            return collection
     raise _missing("collection")
 
 
-def _described(tlp: Tlp) -> dict[str, Any]:
+def _described(collection: Collection) -> dict[str, Any]:
+    tlp, tenant = collection.tlp, collection.tenant
+    marking = f"TLP:{tlp.upper()}"
+    whose = f"{tenant}'s own indicators" if tenant else "Indicators"
     return {
-        "id": collection_id(tlp),
-        "title": f"TLP:{tlp.upper()}",
-        "description": f"Indicators marked TLP:{tlp.upper()}: {_MEANING[tlp]}",
-        "alias": alias(tlp),
+        "id": collection.id,
+        "title": f"{tenant}: {marking}" if tenant else marking,
+        "description": f"{whose} marked {marking}: {_MEANING[tlp]}",
+        "alias": collection.alias,
         "can_read": True,
         "can_write": False,
         "media_types": [STIX_21],

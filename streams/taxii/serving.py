@@ -1,4 +1,4 @@
-"""Runs the TAXII server: reads the sharing topic from its beginning, and answers from it."""
+"""Runs the TAXII server: reads its topics from their beginning, and answers from them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DRAIN_SECONDS: Final = 10.0
 
 
 class KafkaTaxii:
-    """One TAXII server on one address, over the sharing topic."""
+    """One TAXII server on one address, over what is shared and its readers' own indicators."""
 
     def __init__(self, settings: Settings, config: TaxiiConfig) -> None:
         """Bind the address; nothing is read or answered before `run`.
@@ -38,11 +38,18 @@ class KafkaTaxii:
             TidewatchError: A secret, a certificate or the address can't be used.
         """
         self._settings = settings
-        self.shelf = Shelf(config.objects)
+        self._tenants = frozenset(filter(None, (reader.tenant for reader in config.readers)))
+        self.shelf = Shelf(config.objects, self._tenants)
         self.whole = False
-        """Whether all that was on the topic at the start is on the shelf."""
-        # a record holds an object at least, so the shelf keeps nothing of older ones
-        self._first: deque[Any] = deque(maxlen=config.objects)
+        """Whether all that was on the topics at the start is on the shelf."""
+        channels = [Channel.INTEL_SHARE, *([Channel.IOCS] if self._tenants else [])]
+        self._topics = {topic_name(settings, channel): channel for channel in channels}
+        self._unread = set(self._topics)
+        # a record holds an object at least, so the shelf keeps nothing of older ones; each tenant
+        # has a place of its own, so that none takes another's
+        self._first: dict[str, deque[Any]] = {
+            tenant: deque(maxlen=config.objects) for tenant in ("", *self._tenants)
+        }
         taxii = TaxiiServer(config, read_tokens(config), self.shelf, ready=lambda: self.whole)
         self._server = HttpServer(
             "taxii", taxii.routes(), config.listen, config.limits, drain_seconds=DRAIN_SECONDS
@@ -50,10 +57,10 @@ class KafkaTaxii:
         self.url = self._server.url
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Answer until `stop` is set; end with the error if the topic can't be read any more.
+        """Answer until `stop` is set; end with the error if a topic can't be read any more.
 
         Raises:
-            TidewatchError: The broker can't be reached, or the topic can't be read.
+            TidewatchError: The broker can't be reached, or a topic can't be read.
         """
         ended = asyncio.Event()
         serving = asyncio.ensure_future(self._server.serve(ended))
@@ -72,24 +79,55 @@ class KafkaTaxii:
             reading.result()
 
     async def _read(self) -> None:
-        """Put what is on the topic on the shelf, and what comes."""
-        settings = self._settings
-        await ensure_topics(settings, channels=[Channel.INTEL_SHARE])
-        topic = topic_name(settings, Channel.INTEL_SHARE)
-        records = read_topic(settings, topic, from_start=True, follow=True, at_end=self._take_first)
+        """Put what is on the topics on the shelf, and what comes."""
+        await ensure_topics(self._settings, channels=list(self._topics.values()))
+        following = [asyncio.ensure_future(self._follow(topic)) for topic in self._topics]
+        try:
+            await asyncio.gather(*following)
+        finally:
+            for one in following:
+                one.cancel()
+            await asyncio.gather(*following, return_exceptions=True)
+
+    async def _follow(self, topic: str) -> None:
+        records = read_topic(
+            self._settings,
+            topic,
+            from_start=True,
+            follow=True,
+            at_end=lambda: self._take_first(topic),
+        )
         async with aclosing(records):
             async for record in records:
+                whose = self._whose(record)
+                if whose is None:
+                    continue
                 if self.whole:
                     self._take(record)
                 else:
-                    self._first.append(record)
+                    self._first[whose].append(record)
 
-    def _take_first(self) -> None:
-        """Take what was on the topic in the order of time, whatever order partitions came in.
+    def _whose(self, record: Any) -> str | None:  # noqa: ANN401 -- aiokafka's record
+        """Return whose record it is, empty: what is shared; None: no reader may have it."""
+        if self._topics[record.topic] is Channel.INTEL_SHARE:
+            return ""
+        named = next((value for name, value in record.headers if name == "ce_tenantid"), b"")
+        tenant = named.decode("utf-8", "replace")
+        return tenant if tenant in self._tenants else None
 
-        So a restart gives each object the time at which it was added before.
+    def _take_first(self, topic: str) -> None:
+        """Take what was on the topics in the order of time, once the last is read to its end.
+
+        So a restart gives each object the time at which it was added before, whatever order
+        topics and partitions came in.
         """
-        in_order = sorted(self._first, key=lambda one: (one.timestamp, one.partition, one.offset))
+        self._unread.discard(topic)
+        if self._unread or self.whole:
+            return
+        in_order = sorted(
+            (record for records in self._first.values() for record in records),
+            key=lambda one: (one.timestamp, one.topic, one.partition, one.offset),
+        )
         for record in in_order:
             self._take(record)
         self._first.clear()
@@ -99,8 +137,16 @@ class KafkaTaxii:
     def _take(self, record: Any) -> None:  # noqa: ANN401 -- aiokafka's record
         shelf = self.shelf
         before = (shelf.dropped, shelf.unreadable)
-        shelf.add_bundle(record.value, record.timestamp)
+        if self._topics[record.topic] is Channel.INTEL_SHARE:
+            shelf.add_bundle(record.value, record.timestamp)
+        else:
+            shelf.add_indicator(record.value, record.timestamp)
         if shelf.dropped > before[0]:
             log.warning("taxii-objects-dropped", count=shelf.dropped)
         if shelf.unreadable > before[1]:
-            log.warning("taxii-unreadable", count=shelf.unreadable, offset=record.offset)
+            log.warning(
+                "taxii-unreadable",
+                count=shelf.unreadable,
+                topic=record.topic,
+                offset=record.offset,
+            )

@@ -1,4 +1,4 @@
-"""Keeps the STIX objects that partners may read, each version once, in the order they came."""
+"""Keeps the STIX objects that may be read, each version once, in the order they came."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
-from schemas.documents.stix import TLP_MARKINGS
+from schemas.documents.stix import TLP_MARKINGS, tenant_objects
+from schemas.findings import SupplyChainIoC
 from schemas.severity import Tlp
 
 TLP_ORDER: Final = tuple(Tlp)
@@ -24,14 +25,24 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _STIX_ID: Final = re.compile(r"[a-z][a-z0-9-]{1,100}--[0-9a-f-]{36}")
 
 
-def collection_id(tlp: Tlp) -> str:
-    """Return the id of the collection of what is marked so: the same on every server."""
-    return str(uuid.uuid5(_NAMESPACE, f"tlp:{tlp}"))
+class Collection(msgspec.Struct, frozen=True):
+    """What has one marking: of what is shared with partners, or of one tenant's own indicators."""
 
+    tlp: Tlp
+    tenant: str = ""
+    """Whose own indicators; empty: what is shared, which names no tenant."""
 
-def alias(tlp: Tlp) -> str:
-    """Return the readable name of a collection, which works in place of its id."""
-    return f"tlp-{tlp.replace('+', '-')}"
+    @property
+    def id(self) -> str:
+        """Its id: the same on every server."""
+        own = f"tenant:{self.tenant}:" if self.tenant else ""
+        return str(uuid.uuid5(_NAMESPACE, f"{own}tlp:{self.tlp}"))
+
+    @property
+    def alias(self) -> str:
+        """Its readable name for those who may read it, which works in place of its id."""
+        marking = f"tlp-{self.tlp.replace('+', '-')}"
+        return f"own-{marking}" if self.tenant else marking
 
 
 def from_micros(micros: int) -> datetime:
@@ -68,20 +79,23 @@ class Shelf:
     Bounded: over the limit, the oldest entries go and are counted.
     """
 
-    def __init__(self, most: int = DEFAULT_OBJECTS) -> None:
+    def __init__(self, most: int = DEFAULT_OBJECTS, tenants: Iterable[str] = ()) -> None:
         """Begin empty.
 
         Args:
             most: Most versions of objects kept of each collection.
+            tenants: Those whose own indicators are kept.
         """
         self._most = most
-        self._entries: dict[Tlp, list[Entry]] = {tlp: [] for tlp in TLP_ORDER}
-        self._versions: dict[Tlp, dict[str, list[Entry]]] = {tlp: {} for tlp in TLP_ORDER}
+        self._tenants = frozenset(tenants)
+        collections = [Collection(tlp, of) for of in ("", *self._tenants) for tlp in TLP_ORDER]
+        self._entries: dict[Collection, list[Entry]] = {one: [] for one in collections}
+        self._versions: dict[Collection, dict[str, list[Entry]]] = {one: {} for one in collections}
         self._last = 0
         self.dropped = 0
         """Entries that went for room."""
         self.unreadable = 0
-        """Records that were no bundle, and objects without a marking of ours."""
+        """Records that were no bundle or indicator, and objects without a marking of ours."""
 
     def add_bundle(self, raw: bytes | None, timestamp_ms: int) -> None:
         """Take the objects of a bundle that are new.
@@ -104,10 +118,28 @@ class Shelf:
             if tlp is None:
                 self.unreadable += 1
                 continue
-            self._add(tlp, item, timestamp_ms)
+            self._add(Collection(tlp), item, timestamp_ms)
 
-    def _add(self, tlp: Tlp, item: dict[str, Any], timestamp_ms: int) -> None:
-        versions = self._versions[tlp].setdefault(item["id"], [])
+    def add_indicator(self, raw: bytes | None, timestamp_ms: int) -> None:
+        """Take what is new of a tenant's own indicator, if it is one of ours.
+
+        Args:
+            raw: A record's value, of the topic `iocs`.
+            timestamp_ms: When the broker took it.
+        """
+        if raw is None:
+            return
+        try:
+            ioc = msgspec.json.decode(raw, type=SupplyChainIoC)
+            objects = tenant_objects(ioc) if ioc.tenant in self._tenants else []
+        except (msgspec.MsgspecError, RecursionError, UnicodeError, KeyError):
+            self.unreadable += 1  # a kind of a later version has no meaning here
+            return
+        for item in objects:
+            self._add(Collection(ioc.tlp, ioc.tenant), item, timestamp_ms)
+
+    def _add(self, to: Collection, item: dict[str, Any], timestamp_ms: int) -> None:
+        versions = self._versions[to].setdefault(item["id"], [])
         version = str(item.get("modified") or item.get("created") or "")
         if any(entry.version == version for entry in versions):
             return
@@ -122,32 +154,32 @@ class Shelf:
             msgspec.Raw(msgspec.json.encode(item)),
         )
         bisect.insort(versions, entry, key=lambda one: one.version)
-        self._entries[tlp].append(entry)
-        if len(self._entries[tlp]) > self._most:
-            self._drop(tlp)
+        self._entries[to].append(entry)
+        if len(self._entries[to]) > self._most:
+            self._drop(to)
 
-    def _drop(self, tlp: Tlp) -> None:
+    def _drop(self, full: Collection) -> None:
         """Remove the oldest tenth of a collection, so that it is seldom done."""
-        entries = self._entries[tlp]
+        entries = self._entries[full]
         gone = entries[: max(1, len(entries) // 10)]
         del entries[: len(gone)]
         self.dropped += len(gone)
         for entry in gone:
-            versions = self._versions[tlp][entry.id]
+            versions = self._versions[full][entry.id]
             versions.remove(entry)
             if not versions:
-                del self._versions[tlp][entry.id]
+                del self._versions[full][entry.id]
 
-    def after(self, tlp: Tlp, added: int) -> Iterator[Entry]:
+    def after(self, collection: Collection, added: int) -> Iterator[Entry]:
         """Yield the entries of a collection that were added after a time, the oldest first."""
-        entries = self._entries[tlp]
+        entries = self._entries[collection]
         start = bisect.bisect_right(entries, added, key=lambda one: one.added)
         for at in range(start, len(entries)):
             yield entries[at]
 
-    def versions(self, tlp: Tlp, uid: str) -> tuple[Entry, ...]:
+    def versions(self, collection: Collection, uid: str) -> tuple[Entry, ...]:
         """Return the versions of an object, the first version first; none if it is unknown."""
-        return tuple(self._versions[tlp].get(uid, ()))
+        return tuple(self._versions[collection].get(uid, ()))
 
 
 def _marking(item: object) -> Tlp | None:

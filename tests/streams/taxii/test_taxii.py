@@ -15,17 +15,19 @@ import requests
 from stix2validator import ValidationOptions, validate_string
 from taxii2client.common import TokenAuth
 from taxii2client.exceptions import TAXIIServiceException
-from taxii2client.v21 import ApiRoot, Collection, Server, as_pages
+from taxii2client.v21 import ApiRoot, Server, as_pages
+from taxii2client.v21 import Collection as Client
 
 from schemas.cloudevents import format_time
 from schemas.documents.stix import SharedIndicator, indicator_bundle
-from schemas.severity import Tlp
+from schemas.findings import Indicator
+from schemas.severity import Category, Disposition, Tlp
 from streams.http.secrets import Tokens
 from streams.http.server import HttpServer
 from streams.taxii.config import Reader, TaxiiConfig
 from streams.taxii.filters import MAX_MATCHES
 from streams.taxii.routes import TAXII_21, TaxiiServer
-from streams.taxii.shelf import Shelf, alias, collection_id
+from streams.taxii.shelf import TLP_ORDER, Collection, Shelf
 from tests.schemas import examples
 from tests.streams.http.serving import serving
 
@@ -33,7 +35,10 @@ pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning:taxii2clien
 
 ALICE = Reader(name="alice", token="env:A", tlp=Tlp.AMBER)
 BOB = Reader(name="bob", token="env:B", tlp=Tlp.GREEN)
-SECRETS = {"alice": "a" * 20, "bob": "b" * 20}
+ACME = Reader(name="acme-soc", token="env:C", tlp=Tlp.AMBER, tenant="acme")
+GLOBEX = Reader(name="globex-soc", token="env:D", tlp=Tlp.AMBER, tenant="globex")
+READERS = (ALICE, BOB, ACME, GLOBEX)
+SECRETS = {"alice": "a" * 20, "bob": "b" * 20, "acme-soc": "c" * 20, "globex-soc": "d" * 20}
 START = 1_795_000_000_000
 DAY = timedelta(days=1)
 
@@ -48,20 +53,28 @@ def add(shelf: Shelf, number: int, tlp: Tlp = Tlp.AMBER, at: int = START, **chan
     shelf.add_bundle(indicator_bundle([shared(number, **changes)], tlp=tlp), at)
 
 
+def own(shelf: Shelf, tenant: str, at: int = START, **changes: Any) -> None:
+    """Put a tenant's own indicator on the shelf."""
+    record = examples.ioc(**{"tenant": tenant, **changes})
+    shelf.add_indicator(msgspec.json.encode(record), at)
+
+
 def filled() -> Shelf:
     """Return five indicators marked amber, one of them in two versions, and two marked green."""
-    made = Shelf()
+    made = Shelf(tenants=("acme", "globex"))
     for number in range(5):
         add(made, number, at=START + number)
     add(made, 0, at=START + 10, later=DAY)
     for number in (7, 8):
         add(made, number, Tlp.GREEN, at=START + number)
+    own(made, "acme", at=START + 20)
+    own(made, "globex", at=START + 21, id="ioc-2", tlp=Tlp.GREEN)
     return made
 
 
 @contextmanager
 def served(shelf: Shelf, *, ready: bool = True) -> Iterator[HttpServer]:
-    config = TaxiiConfig(readers=(ALICE, BOB), page=4)
+    config = TaxiiConfig(readers=READERS, page=4)
     tokens: Tokens[Reader] = Tokens()
     for reader in config.readers:
         tokens.add(SECRETS[reader.name], reader)
@@ -75,9 +88,11 @@ def server() -> Iterator[HttpServer]:
         yield running
 
 
-def collection(server: HttpServer, tlp: Tlp = Tlp.AMBER, who: str = "alice") -> Collection:
-    url = f"{server.url}/shared/collections/{collection_id(tlp)}/"
-    return Collection(url, user=who, password=SECRETS[who])
+def collection(
+    server: HttpServer, tlp: Tlp = Tlp.AMBER, who: str = "alice", tenant: str = ""
+) -> Client:
+    url = f"{server.url}/shared/collections/{Collection(tlp, tenant).id}/"
+    return Client(url, user=who, password=SECRETS[who])
 
 
 def get(server: HttpServer, path: str, who: str | None = "alice", **headers: str) -> Any:
@@ -87,7 +102,7 @@ def get(server: HttpServer, path: str, who: str | None = "alice", **headers: str
 
 
 def amber(path: str) -> str:
-    return f"/shared/collections/{alias(Tlp.AMBER)}/{path}"
+    return f"/shared/collections/{Collection(Tlp.AMBER).alias}/{path}"
 
 
 def indicators(envelope: dict[str, Any]) -> list[str]:
@@ -108,9 +123,9 @@ def test_a_client_finds_its_way_from_the_discovery_to_the_objects(server: HttpSe
 
 @pytest.mark.parametrize("auth", ["basic", "bearer", "token"])
 def test_a_token_is_taken_in_each_way_that_clients_send_it(server: HttpServer, auth: str) -> None:
-    url = f"{server.url}/shared/collections/{collection_id(Tlp.GREEN)}/"
+    url = f"{server.url}/shared/collections/{Collection(Tlp.GREEN).id}/"
     if auth == "token":
-        assert Collection(url, auth=TokenAuth(SECRETS["bob"])).title == "TLP:GREEN"
+        assert Client(url, auth=TokenAuth(SECRETS["bob"])).title == "TLP:GREEN"
     elif auth == "basic":
         assert collection(server, Tlp.GREEN, "bob").title == "TLP:GREEN"
     else:
@@ -125,6 +140,119 @@ def test_a_reader_sees_what_its_marking_allows_and_nothing_else(server: HttpServ
     nowhere = get(server, f"/shared/collections/{'0' * 8}-0000-4000-8000-{'0' * 12}/", "bob")
     hidden = get(server, amber(""), "bob")
     assert (hidden.status_code, hidden.content) == (nowhere.status_code, nowhere.content)
+
+
+def test_a_tenants_reader_reads_its_own_indicators_beside_what_is_shared(
+    server: HttpServer,
+) -> None:
+    root = ApiRoot(f"{server.url}/shared/", user="acme-soc", password=SECRETS["acme-soc"])
+    shown = ["TLP:CLEAR", "TLP:GREEN", "TLP:AMBER"]
+    assert [one.title for one in root.collections] == shown + [f"acme: {one}" for one in shown]
+    (found,) = [
+        one
+        for one in collection(server, who="acme-soc", tenant="acme").get_objects()["objects"]
+        if one["type"] == "indicator"
+    ]
+    assert found["pattern"] == f"[file:hashes.'SHA-256' = '{examples.DIGEST}']"
+    assert collection(server, who="acme-soc").get_objects() == collection(server).get_objects()
+    mine = get(server, "/shared/collections/own-tlp-amber/objects/", "acme-soc").json()
+    assert found["id"] in indicators(mine)
+
+
+@pytest.mark.parametrize("who", ["acme-soc", "alice"])
+def test_no_reader_learns_of_another_tenant(server: HttpServer, who: str) -> None:
+    nowhere = get(server, f"/shared/collections/{'0' * 8}-0000-4000-8000-{'0' * 12}/", who)
+    for tlp in Tlp:
+        hidden = get(server, f"/shared/collections/{Collection(tlp, 'globex').id}/", who)
+        assert (hidden.status_code, hidden.content) == (404, nowhere.content)
+    for path in ("/taxii2/", "/shared/", "/shared/collections/"):
+        assert "globex" not in get(server, path, who).text
+    if who == "alice":
+        assert "own" not in get(server, "/shared/collections/", who).text.replace("known", "")
+        assert get(server, "/shared/collections/own-tlp-amber/", who).status_code == 404
+        return
+    for tlp in TLP_ORDER[:3]:
+        for tenant in ("", "acme"):
+            pages = list(as_pages(collection(server, tlp, who, tenant).get_objects))
+            assert "globex" not in json.dumps(pages)
+    assert indicators(collection(server, Tlp.GREEN, who, "acme").get_objects()) == []
+
+
+def test_a_tenants_indicators_are_valid_stix_and_each_revision_is_a_version() -> None:
+    shelf = Shelf(tenants=("acme",))
+    changes: list[dict[str, Any]] = [{}, {"status": "withdrawn"}, {"severity": "high"}]
+    for number, changed in enumerate(changes, 1):
+        own(shelf, "acme", **changed, revision=number, modified=examples.TIME + DAY)
+    entries = list(shelf.after(Collection(Tlp.AMBER, "acme"), -1))
+    objects = [json.loads(bytes(entry.body)) for entry in entries]
+    found = [one for one in objects if one["type"] == "indicator"]
+    assert len({one["id"] for one in found}) == 1
+    assert len({one["modified"] for one in found}) == 3
+    first, gone, again = found
+    assert first["valid_until"] == again["valid_until"] == "2027-11-20T00:00:00.000Z"
+    assert gone["valid_until"] == gone["modified"], "it ends when it is withdrawn"
+    assert not any(one.get("revoked") for one in found), "a later revision may bring it again"
+    (shared_one,) = [
+        one
+        for one in json.loads(indicator_bundle([examples.shared()], tlp=Tlp.AMBER))["objects"]
+        if one["type"] == "indicator"
+    ]
+    assert shared_one["id"] != first["id"], "what is shared says less of it"
+    newest = {one["id"]: one for one in objects}.values()
+    bundle = {
+        "type": "bundle",
+        "id": "bundle--" + first["id"].partition("--")[2],
+        "objects": list(newest),
+    }
+    options = ValidationOptions(version="2.1", strict=True, disabled="103,302", enforce_refs=True)
+    report = validate_string(json.dumps(bundle), options)
+    assert report.is_valid, [str(error) for error in report.errors]
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value", "pattern"),
+    [
+        (
+            "package-version",
+            "pypi:a-b@1.2",
+            "a-b@1.2",
+            "[software:name = 'a-b' AND software:version = '1.2']",
+        ),
+        ("dataset", "dataset:hub/x", "hub/x", "[software:name = 'hub/x']"),
+        ("domain", "domain:evil.example", "evil.example", "[domain-name:value = 'evil.example']"),
+        ("url", "url:x", "http://e.example/'", "[url:value = 'http://e.example/\\'']"),
+        ("ipv4-addr", "ip:1", "192.0.2.7", "[ipv4-addr:value = '192.0.2.7']"),
+        ("ipv6-addr", "ip:2", "2001:db8::7", "[ipv6-addr:value = '2001:db8::7']"),
+        ("wallet", "wallet:x", "bc1qx", None),
+        ("config", "pipeline:@acme/x", "x", None),
+    ],
+)
+def test_a_value_is_matched_by_an_object_of_its_kind_or_not_at_all(
+    kind: str, key: str, value: str, pattern: str | None
+) -> None:
+    shelf = Shelf(tenants=("acme",))
+    own(shelf, "acme", indicator=Indicator(key=key, type=kind, value=value))
+    entries = shelf.after(Collection(Tlp.AMBER, "acme"), -1)
+    found = [json.loads(bytes(entry.body)) for entry in entries if entry.type == "indicator"]
+    assert [one["pattern"] for one in found] == ([pattern] if pattern else [])
+    assert shelf.unreadable == 0
+
+
+def test_what_is_nothing_to_match_or_of_a_tenant_without_a_reader_is_not_kept() -> None:
+    shelf = Shelf(tenants=("acme",))
+    explains = Indicator(
+        key="domain:data.acme.example",
+        type="domain",
+        value="data.acme.example",
+        disposition=Disposition.CONTEXT,
+    )
+    own(shelf, "acme", indicator=explains)
+    own(shelf, "acme", category=Category.HYGIENE)
+    own(shelf, "globex")
+    shelf.add_indicator(b"{", START)
+    shelf.add_indicator(None, START)
+    assert not any(list(shelf.after(Collection(tlp, "acme"), -1)) for tlp in Tlp)
+    assert shelf.unreadable == 1
 
 
 @pytest.mark.parametrize(
@@ -301,11 +429,11 @@ def test_a_shelf_that_is_full_drops_the_oldest_and_counts_them() -> None:
     for number in range(30):
         add(small, number)
     assert small.dropped > 0
-    kept = list(small.after(Tlp.AMBER, -1))
+    kept = list(small.after(Collection(Tlp.AMBER), -1))
     assert len(kept) <= 20
     assert kept == sorted(kept, key=lambda one: one.added)
     for entry in kept:
-        assert entry in small.versions(Tlp.AMBER, entry.id)
+        assert entry in small.versions(Collection(Tlp.AMBER), entry.id)
 
 
 @pytest.mark.parametrize(
@@ -335,7 +463,7 @@ def test_what_has_no_marking_is_shown_to_nobody(item: object) -> None:
     shelf = Shelf()
     shelf.add_bundle(json.dumps({"objects": [item]}).encode(), START)
     assert shelf.unreadable == 1
-    assert not any(list(shelf.after(tlp, -1)) for tlp in Tlp)
+    assert not any(list(shelf.after(Collection(tlp), -1)) for tlp in Tlp)
 
 
 def test_of_two_markings_the_stricter_counts() -> None:
@@ -344,13 +472,13 @@ def test_of_two_markings_the_stricter_counts() -> None:
     item = {**bundles[0]["objects"][2], "object_marking_refs": [red, green]}
     shelf = Shelf()
     shelf.add_bundle(json.dumps({"objects": [item]}).encode(), START)
-    assert [entry.id for entry in shelf.after(Tlp.RED, -1)] == [item["id"]]
+    assert [entry.id for entry in shelf.after(Collection(Tlp.RED), -1)] == [item["id"]]
 
 
 def test_times_are_those_of_the_broker() -> None:
     shelf = Shelf()
     add(shelf, 1)
-    first = next(shelf.after(Tlp.AMBER, -1))
+    first = next(shelf.after(Collection(Tlp.AMBER), -1))
     assert datetime.fromtimestamp(first.added / 1_000_000, UTC) == datetime.fromtimestamp(
         START / 1000, UTC
     )

@@ -34,6 +34,8 @@ def test_without_more_it_listens_on_this_machine_alone() -> None:
         ('url = "ftp://x"\n' + READER, "url"),
         ("pages = 1\n" + READER, "pages"),
         (READER + '[listen]\nhost = "0.0.0.0"\n', "not loopback"),
+        (READER + 'tenant = " acme"\n', "tenant"),
+        (READER + f'tenant = "{"x" * 2000}"\n', "tenant is too long"),
         ("readers", "not TOML"),
     ],
 )
@@ -62,4 +64,7 @@ def test_the_example_is_valid_and_check_says_what_is_missing(
     monkeypatch.setenv("TRIAL_TOKEN", "t" * 20)
     assert main(["taxii", "--check", str(file)]) == 0
     assert "isac reads TLP clear, green" in capsys.readouterr().out
+    file.write_text(READER + 'tenant = "acme"\n')
+    assert main(["taxii", "--check", str(file)]) == 0
+    assert "clear, green, of what is shared and of acme" in capsys.readouterr().out
     assert main(["taxii"]) == 2
