@@ -19,6 +19,8 @@ from tests.depth import examples
 from tests.e2e.chain import Results, results_of
 from tests.e2e.mixed_events import START, events, intel, policies, write_models
 
+pytestmark = pytest.mark.slow
+
 EVENTS = 2_000
 BAD = 5
 """Times as many pushes and bad packages as in the mix."""
@@ -94,7 +96,6 @@ def test_one_interleaving_puts_out_the_same(known, calm):
     same(run(known, 0), calm)
 
 
-@pytest.mark.slow
 @interleavings(2)
 @given(seed=SEEDS)
 def test_any_interleaving_puts_out_the_same(known, calm, seed):
@@ -163,7 +164,6 @@ def crowded_calm(crowded) -> tuple[Results, Results]:
     return run(crowded, None), run(crowded, None, popular_holders=1_000)
 
 
-@pytest.mark.slow
 @interleavings(1)
 @given(seed=SEEDS)
 def test_when_very_many_came_to_hold_it_decides_the_mode_of_commands_alone(
@@ -231,7 +231,6 @@ def decided_calm(request, known, calm) -> tuple[list[Decision], Any, Results]:
     return decisions, request.param, run(known, None, decisions=decisions, late=request.param)
 
 
-@pytest.mark.slow
 @interleavings(1)
 @given(seed=SEEDS)
 def test_decisions_and_withdrawals_lead_to_the_same(known, calm, decided_calm, seed):
@@ -261,7 +260,6 @@ def withdrawn_later(known) -> tuple[set[str], dict[str, Any]]:
     return in_force(run(known, None, late=WITHDRAWN))
 
 
-@pytest.mark.slow
 @interleavings(1)
 @given(seed=SEEDS)
 def test_a_fact_withdrawn_while_events_come_in_leaves_in_force_what_one_withdrawn_later_does(
