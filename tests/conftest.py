@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import gc
-import logging
 import os
+import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
-import structlog
 
-from agents.logs import set_up
 from streams.broker import EmbeddedBroker
+from tests.command_here import logs_of_others_kept
 from tests.scheduling import Scheduling, longest_first
 
 # the same examples on every run, and no limit on their time, which depends on the machine's load
@@ -23,6 +22,10 @@ hypothesis.settings.register_profile(
     "fuzz", deadline=None, max_examples=int(os.environ.get("FUZZ_EXAMPLES", "2000"))
 )
 hypothesis.settings.load_profile("repeatable")
+
+# jsonschema, if it is there, imports it for formats of IRIs, and it makes 38 grammars as it is
+# imported: seconds of each process. A test that meets this format checks URIs, which are stricter.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 OwnKafka = Callable[..., EmbeddedBroker]
 
@@ -56,13 +59,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling |
 @pytest.fixture(autouse=True)
 def logs_of_one_test() -> Iterator[None]:
     """Undo what a command under test set up for its logs: they went to that test's own screen."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    set_up(None)
-    structlog.reset_defaults()
+    with logs_of_others_kept():
+        yield
 
 
 @pytest.fixture(scope="session")

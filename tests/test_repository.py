@@ -173,6 +173,7 @@ def test_development_has_the_same_versions_as_production() -> None:
     assert shared - development == set()
 
 
+@pytest.mark.slow
 def test_the_product_imports_where_no_extra_is_installed() -> None:
     names = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = {
@@ -200,6 +201,7 @@ def test_the_product_imports_where_no_extra_is_installed() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_every_import_of_the_product_is_declared() -> None:
     """What works only because another package happens to bring the module breaks later."""
     distributions = packages_distributions()

@@ -105,6 +105,7 @@ def test_the_gitlab_template_ends_as_the_gate_does(place: Path, code: int) -> No
     assert job["artifacts"]["paths"] == ["tidewatch-gate.json"]
 
 
+@pytest.mark.slow
 def test_the_pre_commit_hook_stops_a_malicious_model(tmp_path: Path) -> None:
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
     matches = re.compile(hook["files"]).search

@@ -22,6 +22,8 @@ import pytest
 
 from tests.wheels import write_wheel
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_SECONDS = 240
 
@@ -179,7 +181,6 @@ def project(tmp_path: Path, index: Index) -> Project:
 LOCAL = {"low-1.0", "middle-2.0", "top-1.0", "small-7.0"}
 
 
-@pytest.mark.slow
 def test_what_is_locked_is_installed_though_newer_versions_are_offered(
     project: Project, index: Index
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 from schemas.severity import Severity
 from streams.demo import facts, policies, story
 from tests.scenarios.expectation import SCENARIOS, Expected, Scenario, load
+from tests.scenarios.parameters import EACH
 from tests.scenarios.replay import Replay
 
 
@@ -40,7 +41,7 @@ def matching(views, wanted):
     ]
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", EACH)
 def test_what_must_be_alerted_is_alerted_and_severe_enough(name, played):
     replay, expected = played(name), load(name).expected
     for wanted in expected.alerts:
@@ -54,7 +55,7 @@ def test_what_must_be_alerted_is_alerted_and_severe_enough(name, played):
         assert worst.rank >= wanted.at_least.rank
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", EACH)
 def test_who_must_stay_quiet_gets_no_alert_above_low(name, played):
     replay = played(name)
     loud = [
@@ -66,7 +67,7 @@ def test_who_must_stay_quiet_gets_no_alert_above_low(name, played):
     assert not loud
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", EACH)
 def test_no_tenant_gets_a_storm_and_none_reads_of_another(name, played):
     replay = played(name)
     tenants = {tenant for _, tenant in replay.flow.alerts}

@@ -20,6 +20,7 @@ from schemas.taxonomy import taxonomy
 from streams.demo import facts, policies, story
 from tests.agents.examples import check_pushed
 from tests.scenarios.expectation import SCENARIOS, documents, load
+from tests.scenarios.parameters import EACH
 
 NOW_MS = 1_795_000_000_000
 
@@ -47,7 +48,7 @@ def knowledge_of(scenario_policies, scenario_facts):
     return knowledge
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", EACH)
 def test_a_scenario_is_readable_whole_and_the_same_each_time(name, tmp_path):
     scenario = load(name)
     first = documents(scenario, tmp_path)
@@ -82,7 +83,7 @@ def test_no_tenant_stands_in_two_scenarios(tmp_path):
             assert whose.setdefault(event.tenantid, name) == name
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", EACH)
 def test_tenants_that_must_stay_quiet_have_no_finding_above_low(name, tmp_path):
     scenario = load(name)
     known = knowledge_of(scenario.policies(tmp_path), scenario.intel())

@@ -22,6 +22,7 @@ from tests.agents.notification.making import (
     proposal,
 )
 from tests.agents.notification.test_threads import ESCALATION, TONIGHT
+from tests.depth import examples
 
 CONFIGS = [config(), config(ESCALATION), config(TONIGHT), config(ESCALATION + TONIGHT)]
 
@@ -53,7 +54,7 @@ ANSWERS = {
 }
 
 
-@settings(max_examples=250)
+@settings(max_examples=examples(100))
 @given(st.sampled_from(CONFIGS), steps)
 def test_the_last_state_is_sent_and_nothing_is_sent_twice(chosen, done):
     desk = Desk(chosen)

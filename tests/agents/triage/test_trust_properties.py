@@ -15,6 +15,7 @@ from schemas.policy import default_policy
 from tests.agents.triage.flow import Flow, at
 from tests.agents.triage.stories import finding, held, sighting
 from tests.agents.triage.test_trust import AUTOMATIC
+from tests.depth import examples
 
 NAMES = ("model:hub/base", "model:hub/tuned", "dataset:hub/corpus", "pypi:torch")
 DIGESTS = tuple(str(number) * 64 for number in range(1, 5))
@@ -171,7 +172,7 @@ def contained(flow):
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(st.lists(step, min_size=3, max_size=12))
 def test_what_another_tenant_claims_changes_nothing_but_advice(history):
     with_claims = played(history, with_claims=True)
@@ -180,7 +181,7 @@ def test_what_another_tenant_claims_changes_nothing_but_advice(history):
     assert contained(with_claims) == contained(without)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(st.lists(step, min_size=3, max_size=12))
 def test_advice_never_contains(history):
     flow = played(history, with_claims=True)

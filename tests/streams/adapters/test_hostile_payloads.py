@@ -11,6 +11,7 @@ from schemas import dead_letters as reasons
 from schemas.cloudevents import read_event, write_structured
 from schemas.errors import TidewatchError, UnreadableRecordError
 from streams.adapters import adapt
+from tests.depth import examples
 from tests.streams.adapters.payloads import RECEIVED_MS, SAMPLES, payload_of
 
 
@@ -66,7 +67,7 @@ def replaced(document, path, value):
     return copy
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.data())
 def test_a_payload_with_anything_in_any_place_gives_events_or_a_clear_error(data):
     name = data.draw(st.sampled_from(sorted(SAMPLES)))

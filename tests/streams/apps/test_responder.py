@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import io
 import os
 import random
 import re
 import signal
 import subprocess
 import uuid
+from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -40,6 +42,7 @@ from streams.signing_keys import (
 )
 from streams.signing_keys import trusted_dir as trusted
 from tests.agents.response.bench import MODEL, Bench, spec_of
+from tests.command_here import command_here
 from tests.installed import TIDEWATCH
 from tests.waiting import wait_for
 
@@ -141,10 +144,12 @@ class Scene:
             )
 
     def once(self, *options: str) -> str:
-        process = self.start("--once", *options)
-        out, _ = process.communicate(timeout=DEADLINE)
-        assert process.returncode == 0, self.log.read_text()
-        return out.decode()
+        """Run `respond run --once` in this process, and return what it printed."""
+        words = ["respond", "run", "--config", str(self.config), "--once", *options]
+        with command_here(self.log, self.environment), redirect_stdout(io.StringIO()) as printed:
+            ended = main(words)
+        assert ended == 0, self.log.read_text()
+        return printed.getvalue()
 
     def read(self, channel: Channel) -> list[Any]:
         async def fetch() -> list[Any]:

@@ -9,6 +9,8 @@ import pytest
 
 from tests.installed import TIDEWATCH
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = b'cos\nsystem\n(S"id"\ntR.'
 
 

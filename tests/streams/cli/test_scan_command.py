@@ -14,6 +14,8 @@ import orjson
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from jsonschema import Draft7Validator
+from rfc3986_validator import validate_rfc3986
 
 from agents.checks.packages.check import check_packages
 from agents.domain.knowledge import MemoryKnowledge
@@ -47,6 +49,11 @@ def folder(tmp_path):
     (place / "ok.pkl").write_bytes(pickle.dumps({"a": [1, 2]}))
     (place / "README.md").write_text("# A model\n")
     return place
+
+
+@Draft7Validator.FORMAT_CHECKER.checks("iri-reference")
+def is_uri_reference(value):
+    return not isinstance(value, str) or validate_rfc3986(value, rule="URI_reference") is not None
 
 
 def run(capsys, *arguments):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-import subprocess
-import sys
+import time
 import urllib.error
 import urllib.request
 import uuid
@@ -16,29 +14,24 @@ from pathlib import Path
 from typing import Any
 
 import aiokafka
+import aiokafka.errors
 import orjson
 import pytest
 
 from schemas.channels import Channel
 from streams.kafka.topics import ensure_topics, topic_name
 from streams.settings import Settings, load_settings
-from tests.waiting import wait_for
-
-SCRIPT = Path(__file__).with_name("trial_agents.py")
+from tests.streams.engine.nursery import Nursery
+from tests.waiting import DEADLINE, wait_for
 
 
 class Worker:
     """A worker process, and what it logged."""
 
-    def __init__(self, apps: str, options: dict[str, Any], log: Path) -> None:
+    def __init__(self, nursery: Nursery, apps: str, options: dict[str, Any], log: Path) -> None:
         self.log_path = log
-        with log.open("wb") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, str(SCRIPT), apps, json.dumps(options)],
-                stderr=file,
-                stdout=file,
-                env=os.environ | {"PYTHONDONTWRITEBYTECODE": ""},
-            )
+        log.touch()
+        self.process = nursery.start(apps, options, log)
 
     def log(self) -> str:
         return self.log_path.read_text()
@@ -68,8 +61,8 @@ class Worker:
         return self.process.poll() is not None
 
     def exit_code(self) -> int:
-        wait_for(self.ended, f"the worker ended; it logged:\n{self.log()[-2000:]}")
-        return int(self.process.returncode)
+        wait_for(self.ended, lambda: f"the worker ended; it logged:\n{self.log()[-2000:]}")
+        return self.process.wait()
 
     def kill(self) -> None:
         self.process.kill()
@@ -82,9 +75,10 @@ class Worker:
 class Bench:
     """One test's prefix on the broker."""
 
-    def __init__(self, kafka: str, folder: Path) -> None:
+    def __init__(self, kafka: str, folder: Path, nursery: Nursery) -> None:
         self.prefix = f"t{uuid.uuid4().hex[:8]}"
         self.folder = folder
+        self._nursery = nursery
         self.options: dict[str, Any] = {
             "kafka": kafka,
             "topic_prefix": f"{self.prefix}.",
@@ -105,7 +99,7 @@ class Bench:
 
     def start(self, apps: str, **options: Any) -> Worker:
         log = self.folder / f"worker-{len(self.workers)}.log"
-        worker = Worker(apps, {**self.options, **options}, log)
+        worker = Worker(self._nursery, apps, {**self.options, **options}, log)
         self.workers.append(worker)
         return worker
 
@@ -143,14 +137,9 @@ class Bench:
         async with aiokafka.AIOKafkaConsumer(
             bootstrap_servers=self.options["kafka"], enable_auto_commit=False
         ) as consumer:
-            await consumer._client.force_metadata_update()
-            await consumer._client.set_topics([topic])
-            numbers = consumer.partitions_for_topic(topic) or set()
-            tps = [aiokafka.TopicPartition(topic, number) for number in numbers]
+            tps = await self._assign(consumer, topic)
             if not tps:
                 return found
-            consumer.assign(tps)
-            await consumer.seek_to_beginning(*tps)
             ends = await consumer.end_offsets(tps)
             while any([await consumer.position(tp) < ends[tp] for tp in tps]):
                 for records in (await consumer.getmany(timeout_ms=200)).values():
@@ -161,14 +150,42 @@ class Bench:
         """Return the ids published so far."""
         return [orjson.loads(r.value)["id"] for r in self.read(self.topic(Channel.IOCS))]
 
-    def wait_outputs(self, wanted: set[Any]) -> list[Any]:
+    def wait_outputs(self, wanted: set[Any], seconds: float = DEADLINE) -> list[Any]:
         """Return the ids published, once all `wanted` are among them."""
-        return list(
-            wait_for(
-                lambda: (got := self.outputs()) and wanted <= set(got) and got,
-                f"{len(wanted)} outputs came",
-            )
-        )
+        missing = set(wanted)
+        self.do(self._follow(self.topic(Channel.IOCS), missing, time.monotonic() + seconds))
+        if missing:
+            logs = "\n".join(worker.log()[-2000:] for worker in self.workers)
+            pytest.fail(f"{len(missing)} of {len(wanted)} outputs did not come\n{logs}")
+        return self.outputs()
+
+    async def _follow(self, topic: str, missing: set[Any], deadline: float) -> None:
+        """Read a topic as it grows, until the records of all ids came or it is too late."""
+        while missing and time.monotonic() < deadline:
+            async with aiokafka.AIOKafkaConsumer(
+                bootstrap_servers=self.options["kafka"], enable_auto_commit=False
+            ) as consumer:
+                try:
+                    if not await self._assign(consumer, topic):
+                        await asyncio.sleep(0.1)  # there is no such topic yet
+                        continue
+                    while missing and time.monotonic() < deadline:
+                        for records in (await consumer.getmany(timeout_ms=500)).values():
+                            missing -= {orjson.loads(record.value)["id"] for record in records}
+                except aiokafka.errors.KafkaError:
+                    await asyncio.sleep(0.1)  # the broker is away
+
+    @staticmethod
+    async def _assign(consumer: Any, topic: str) -> list[aiokafka.TopicPartition]:
+        """Let a consumer read a topic from its beginning; return its partitions."""
+        await consumer._client.force_metadata_update()
+        await consumer._client.set_topics([topic])
+        numbers = consumer.partitions_for_topic(topic) or set()
+        tps = [aiokafka.TopicPartition(topic, number) for number in numbers]
+        if tps:
+            consumer.assign(tps)
+            await consumer.seek_to_beginning(*tps)
+        return tps
 
     def rows(self, table: str = "collect") -> dict[str, Any]:
         """Return the state according to its changelog."""
@@ -194,10 +211,18 @@ class Bench:
             return total
 
 
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """The process that workers are forks of."""
+    made = Nursery()
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def bench(kafka: str, tmp_path: Path) -> Iterator[Bench]:
+def bench(kafka: str, tmp_path: Path, nursery: Nursery) -> Iterator[Bench]:
     """Workers, topics and records of one test."""
-    made = Bench(kafka, tmp_path)
+    made = Bench(kafka, tmp_path, nursery)
     yield made
     for worker in made.workers:
         if not worker.ended():

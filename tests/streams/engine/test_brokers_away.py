@@ -14,6 +14,7 @@ from schemas.channels import Channel
 from streams.broker import EmbeddedBroker
 from tests.streams.engine.cluster import Cluster
 from tests.streams.engine.conftest import Bench, Worker
+from tests.streams.engine.nursery import Nursery
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
@@ -34,8 +35,8 @@ def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]
 
 
 @pytest.fixture
-def on_three(cluster: Cluster, tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(cluster.bootstrap, tmp_path)
+def on_three(cluster: Cluster, tmp_path: Path, nursery: Nursery) -> Iterator[Bench]:
+    made = Bench(cluster.bootstrap, tmp_path, nursery)
     made.options |= {"replication": 3, "log_repeat_seconds": WINDOW}
     yield made
     for worker in made.workers:
@@ -67,18 +68,6 @@ def check_bounded(worker: Worker) -> None:
         last[kind] = at
 
 
-def come(bench: Bench, wanted: set[Any]) -> None:
-    """Wait until all outputs came; fail with what the workers logged last."""
-    wait_for(
-        lambda: wanted <= set(bench.outputs()),
-        lambda: (
-            f"{len(wanted)} outputs came\n"
-            + "\n".join(worker.log()[-2000:] for worker in bench.workers)
-        ),
-        SECONDS,
-    )
-
-
 @pytest.mark.fault
 @pytest.mark.parametrize("cluster", [NAMED_SECONDS], indirect=True)
 def test_a_worker_starts_while_a_broker_is_down(cluster: Cluster, on_three: Bench) -> None:
@@ -96,7 +85,7 @@ def test_a_worker_starts_while_a_broker_is_down(cluster: Cluster, on_three: Benc
             check_bounded(worker)
     finally:
         cluster.start(2)
-    come(on_three, set(range(EVENTS)))
+    on_three.wait_outputs(set(range(EVENTS)))
 
 
 @pytest.mark.fault
@@ -114,7 +103,7 @@ def test_brokers_that_come_and_go_are_logged_once_a_minute(
         wait_for(on_three.outputs, "some came through", SECONDS)
         cluster.start(node)
     wanted = {f"{number}-{one}" for number in range(4) for one in range(EVENTS)}
-    come(on_three, wanted)
+    on_three.wait_outputs(wanted)
     assert not worker.ended()
     check_bounded(worker)
     told = lines(worker)[began:]
@@ -122,11 +111,13 @@ def test_brokers_that_come_and_go_are_logged_once_a_minute(
 
 
 @pytest.mark.fault
-def test_a_worker_waits_for_its_broker_and_stops_when_asked(tmp_path: Path) -> None:
+def test_a_worker_waits_for_its_broker_and_stops_when_asked(
+    tmp_path: Path, nursery: Nursery
+) -> None:
     broker = EmbeddedBroker(tmp_path / "kafka")
     address = broker.start()
     broker.kill()
-    bench = Bench(address, tmp_path)
+    bench = Bench(address, tmp_path, nursery)
     waits = bench.start("collect", broker_wait_seconds=SECONDS, instance="a")
     ends = bench.start("collect", broker_wait_seconds=SECONDS, instance="b")
     gives_up = bench.start("collect", broker_wait_seconds=1, instance="c")
@@ -146,7 +137,7 @@ def test_a_worker_waits_for_its_broker_and_stops_when_asked(tmp_path: Path) -> N
         broker.restart()
         ready(waits)
         bench.send(("k", {"id": 1}), channel=Channel.OBSERVATIONS)
-        come(bench, {1})
+        bench.wait_outputs({1})
     finally:
         for worker in bench.workers:
             if not worker.ended():

@@ -13,6 +13,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from schemas.channels import Channel
 from tests.streams.engine.conftest import Bench
+from tests.streams.engine.nursery import Nursery
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.kafka
@@ -156,10 +157,12 @@ def test_channels_of_one_binding_share_rows_and_references_are_read_first(bench:
 
 
 @pytest.mark.fault
-def test_a_broker_restart_loses_nothing(own_kafka: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_broker_restart_loses_nothing(
+    own_kafka: Callable[..., Any], tmp_path: Path, nursery: Nursery
+) -> None:
     """The broker goes and comes back while events are under way."""
     broker = own_kafka()
-    bench = Bench(broker.bootstrap, tmp_path)
+    bench = Bench(broker.bootstrap, tmp_path, nursery)
     worker = bench.start("collect")
     try:
         worker.ready()

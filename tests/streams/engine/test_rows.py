@@ -15,6 +15,7 @@ from streams.engine.tables import (
     RowTooLargeError,
     _options,
 )
+from tests.depth import examples
 
 KEYS = st.text(alphabet="ab|\x01é", min_size=1, max_size=4)
 STEPS = st.lists(
@@ -34,7 +35,7 @@ STEPS = st.lists(
     limit=st.integers(1, 10),
     after=st.one_of(st.just(""), KEYS),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=list(HealthCheck))
 def test_rows_read_as_a_dictionary_would_at_every_stage(
     tmp_path_factory: pytest.TempPathFactory,
     steps: list[tuple[str, str, bytes]],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 import random
 import sys
 import time
@@ -25,6 +27,7 @@ from streams.apps.topology import FACTORIES, AppParts  # noqa: E402
 from streams.engine.binding import Binding  # noqa: E402
 from streams.engine.reference_topics import ReferenceTopic  # noqa: E402
 from streams.kafka.topics import Origin  # noqa: E402
+from streams.parent import end_with_parent  # noqa: E402
 from streams.settings import Settings, load_settings  # noqa: E402
 
 
@@ -201,10 +204,46 @@ _app("long", work_long, slow=True)
 _app("fail", fail)
 FACTORIES["join"] = f"{__name__}:join_parts"
 
-if __name__ == "__main__":
+
+def work(apps: str, options: dict[str, Any]) -> int:
+    """Run apps until they are told to stop; return the exit code."""
     try:
-        options = orjson.loads(sys.argv[2])
-        sys.exit(run_worker(sys.argv[1].split(","), load_settings(**options)))
+        return run_worker(apps.split(","), load_settings(**options))
     except TidewatchError as problem:
         sys.stderr.write(problem.explain())
-        sys.exit(problem.exit_code)
+        return problem.exit_code
+
+
+def fork(request: dict[str, Any]) -> int:
+    """Return the process id of a new process that runs what is asked for."""
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        end_with_parent(parent)
+        with Path(request["log"]).open("ab") as log, Path(os.devnull).open("rb") as nothing:
+            os.dup2(nothing.fileno(), 0)
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+        code = work(request["apps"], request["options"])
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def ended(pid: int) -> int | None:
+    """Return the exit code of a fork, or None while it runs."""
+    found, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if found else None
+
+
+if __name__ == "__main__":
+    gc.freeze()  # the forks share these pages
+    for line in sys.stdin.buffer:
+        asked = orjson.loads(line)
+        answer = ended(asked["ended"]) if "ended" in asked else fork(asked)
+        sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
+        sys.stdout.buffer.flush()

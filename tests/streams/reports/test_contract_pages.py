@@ -179,6 +179,7 @@ def test_the_program_in_python_agrees_with_the_vectors() -> None:
     assert _printed(sys.executable, "verify.py") == _expected()
 
 
+@pytest.mark.slow
 def test_the_program_in_java_agrees_with_the_vectors() -> None:
     java = shutil.which("java")
     if java is None or shutil.which("javac") is None:

@@ -19,6 +19,7 @@ from schemas.intel import IntelFact, IntelKind
 from schemas.severity import Severity, Status, worst
 from tests.agents.checks.pipelines.runs import COMMIT, HERE, ids, loud, run, severity_of, status
 from tests.agents.examples import TENANT, event_of
+from tests.depth import examples
 from tests.samples import sample
 
 
@@ -142,7 +143,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(config=JSON, url=st.text(max_size=60), component=st.text(max_size=40), digest=st.text())
 def test_no_run_crashes_the_check_and_the_same_run_says_the_same(config, url, component, digest):
     text = json.dumps(config).encode("utf-8", "surrogatepass")

@@ -25,6 +25,7 @@ from schemas.incidents.commands import UNDO, CommandSpec
 from schemas.incidents.holds import Goal, HoldReason, HoldState, ReasonState, Suspicion
 from schemas.incidents.states import Action, Mode, TargetType
 from schemas.incidents.updates import ResultUpdate
+from tests.depth import examples
 
 MODEL = "model:hub/acme/sentiment"
 INCIDENTS = ("inc-1", "inc-2", "inc-3")
@@ -232,7 +233,7 @@ def perform(play: Play, step: tuple[Any, ...]) -> None:
             play.crash()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(STEPS, max_size=30))
 def test_any_history_contains_exactly_what_a_reason_stands_for(steps):
     play = Play()
@@ -252,7 +253,7 @@ def test_any_history_contains_exactly_what_a_reason_stands_for(steps):
     assert next_due(play.hold) in {None, 0}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.lists(STEPS, min_size=8, max_size=30))
 def test_nothing_is_released_while_there_were_more_reasons_than_are_kept(steps):
     """With room for one reason; `Play` asserts it of each release."""
@@ -263,7 +264,7 @@ def test_nothing_is_released_while_there_were_more_reasons_than_are_kept(steps):
             perform(play, step)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.lists(STEPS, max_size=25))
 def test_dry_runs_change_nothing_and_their_end_issues_anew(steps):
     play = Play()
@@ -277,7 +278,7 @@ def test_dry_runs_change_nothing_and_their_end_issues_anew(steps):
             assert thing.command is None or not thing.command.dry_run
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.lists(STEPS, max_size=25))
 def test_there_is_one_containing_command_for_each_generation(steps):
     play = Play()
@@ -292,7 +293,7 @@ def test_there_is_one_containing_command_for_each_generation(steps):
     assert all(len(goals) == 1 for goals in issued.values())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.lists(STEPS, max_size=25))
 def test_a_rollback_target_is_under_no_suspicion(steps):
     play = Play()
@@ -310,7 +311,7 @@ def test_a_rollback_target_is_under_no_suspicion(steps):
                 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(INCIDENTS), st.sampled_from(list(ReasonState))), max_size=12
@@ -341,7 +342,7 @@ def test_any_order_of_incidents_leads_to_the_same_reasons_and_the_same_end(said,
     assert ends[0] == ends[1]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(STEPS, max_size=20))
 def test_what_is_not_contained_at_rest_has_failed_and_was_escalated(steps):
     play = Play()
@@ -359,7 +360,7 @@ def test_what_is_not_contained_at_rest_has_failed_and_was_escalated(steps):
     assert next_due(play.hold) is None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(STEPS, max_size=20), st.integers(0, 30))
 def test_answers_to_commands_of_older_generations_change_nothing(steps, which):
     play = Play()

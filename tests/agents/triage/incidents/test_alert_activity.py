@@ -21,6 +21,7 @@ from schemas.policy import Policy
 from tests.agents.published import Publishing
 from tests.agents.triage.flow import Flow, PlainDocuments, at
 from tests.agents.triage.stories import BAD, GOOD, MODEL, finding, held
+from tests.depth import examples
 
 CASE = incident_id(f"sha256:{BAD}")
 KINDS = (
@@ -156,7 +157,7 @@ def play(flow: Flow, steps: list[tuple]) -> None:
                 flow.tick(minutes)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS, seed=st.integers(0, 999), again=st.sampled_from([0.0, 0.5]))
 def test_any_history_creates_once_and_closes_once_for_each_end(steps, seed, again):
     flow = Flow(shuffle=random.Random(seed), again=again, batch=1 + seed % 7)
@@ -204,7 +205,7 @@ class Crashing(Flow):
             self.records.setdefault(view.id, {}).setdefault(identity, view)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS, seed=st.integers(0, 999))
 def test_a_crash_creates_and_closes_nothing_twice(steps, seed):
     flow = Crashing(random.Random(seed))

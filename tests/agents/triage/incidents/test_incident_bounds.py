@@ -26,6 +26,7 @@ from schemas.incidents.updates import (
 from schemas.policy import Policy
 from tests.agents.triage.flow import Flow, at
 from tests.agents.triage.stories import BAD, MODEL, finding, held
+from tests.depth import examples
 
 CASE = incident_id(f"sha256:{BAD}")
 EVERYTHING = (
@@ -114,7 +115,7 @@ def test_places_of_evidence_that_a_command_can_not_name_are_reported():
 
 @pytest.mark.slow
 @settings(
-    max_examples=5,
+    max_examples=examples(3),
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow],

@@ -24,6 +24,7 @@ from schemas.severity import Severity
 from tests.agents.triage.flow import Flow, at
 from tests.agents.triage.incidents.incident_flow import ALL, CASE, ROOT, decide, hostile
 from tests.agents.triage.stories import BAD, GOOD, MODEL, finding, held, sighting
+from tests.depth import examples
 
 
 def test_a_hostile_digest_at_three_tenants_is_one_incident_and_three_alerts():
@@ -85,7 +86,7 @@ def test_what_only_a_tenants_policy_says_alerts_nobody_else(kind):
 NAMES = st.text(alphabet="ghijklmnopqrstuvwxyz", min_size=6, max_size=10).map("q7".__add__)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(6), deadline=None)
 @given(names=st.lists(NAMES, min_size=4, max_size=4, unique=True))
 def test_what_a_tenant_reads_does_not_depend_on_who_the_others_are(names):
     ours = of_acme_among_others()

@@ -8,18 +8,33 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from agents.triage.ledger.batch import POPULAR_HOLDERS
 from schemas.channels import Channel
 from schemas.decisions import Decision, DecisionKind
 from tests.agents.triage.interleaving import Chain, Checked, check, knowing
+from tests.depth import examples
 from tests.e2e.chain import Results, results_of
 from tests.e2e.mixed_events import START, events, intel, policies, write_models
+
+pytestmark = pytest.mark.slow
 
 EVENTS = 2_000
 BAD = 5
 """Times as many pushes and bad packages as in the mix."""
-SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))]
+SEEDS = st.integers(1, 2**32)
+
+
+def interleavings(usual: int) -> settings:
+    """Return the settings by which so many interleavings are tried, each of some seconds."""
+    return settings(
+        max_examples=examples(usual),
+        deadline=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=[HealthCheck.too_slow],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +92,12 @@ def test_the_mix_meets_what_it_is_meant_to_meet(calm):
     assert any(one["root"].startswith("pypi:litellm") for one in calm.incidents.values())
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+def test_one_interleaving_puts_out_the_same(known, calm):
+    same(run(known, 0), calm)
+
+
+@interleavings(2)
+@given(seed=SEEDS)
 def test_any_interleaving_puts_out_the_same(known, calm, seed):
     same(run(known, seed), calm)
 
@@ -144,7 +164,8 @@ def crowded_calm(crowded) -> tuple[Results, Results]:
     return run(crowded, None), run(crowded, None, popular_holders=1_000)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@interleavings(1)
+@given(seed=SEEDS)
 def test_when_very_many_came_to_hold_it_decides_the_mode_of_commands_alone(
     crowded, crowded_calm, seed
 ):
@@ -203,14 +224,19 @@ def decided(calm: Results) -> list[Decision]:
 WITHDRAWN: list[tuple[str, bytes | None]] = [("pypi:litellm", None)]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("late", [[], WITHDRAWN], ids=["decisions", "and withdrawals"])
-def test_decisions_and_withdrawals_lead_to_the_same(known, calm, late):
+@pytest.fixture(scope="module", params=[[], WITHDRAWN], ids=["decisions", "and withdrawals"])
+def decided_calm(request, known, calm) -> tuple[list[Decision], Any, Results]:
+    """Return decisions, the facts that are withdrawn after them, and what the calm run gives."""
     decisions = decided(calm)
-    expected = run(known, None, decisions=decisions, late=late)
+    return decisions, request.param, run(known, None, decisions=decisions, late=request.param)
+
+
+@interleavings(1)
+@given(seed=SEEDS)
+def test_decisions_and_withdrawals_lead_to_the_same(known, calm, decided_calm, seed):
+    decisions, late, expected = decided_calm
     assert expected.commands > calm.commands
-    for seed in range(3):
-        same(run(known, seed, decisions=decisions, late=late), expected)
+    same(run(known, seed, decisions=decisions, late=late), expected)
 
 
 def in_force(results: Results) -> tuple[set[str], dict[str, Any]]:
@@ -234,8 +260,8 @@ def withdrawn_later(known) -> tuple[set[str], dict[str, Any]]:
     return in_force(run(known, None, late=WITHDRAWN))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
+@interleavings(1)
+@given(seed=SEEDS)
 def test_a_fact_withdrawn_while_events_come_in_leaves_in_force_what_one_withdrawn_later_does(
     known, withdrawn_later, seed
 ):

@@ -20,6 +20,7 @@ from schemas.observations import Sighting
 from schemas.policy import Policy
 from tests.agents.triage.flow import Flow
 from tests.agents.triage.stories import BAD, GOOD, MODEL, finding, held, sighting
+from tests.depth import examples
 
 DATA = "dataset:acme/reviews"
 
@@ -166,7 +167,7 @@ def test_the_story_meets_what_it_is_meant_to_meet():
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(12), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 2**32),
     again=st.sampled_from([0.0, 0.3, 1.0]),

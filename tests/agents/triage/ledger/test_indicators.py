@@ -124,8 +124,8 @@ def test_several_hostile_components_of_a_publisher_are_a_campaign():
 @pytest.mark.slow
 def test_a_hygiene_finding_everywhere_is_over_correlating_and_says_so():
     flow = Flow()
-    for number in range(203):
-        flow.found(
+    flow.found(
+        *(
             finding(
                 "direct_reference",
                 f"t{number}",
@@ -134,7 +134,9 @@ def test_a_hygiene_finding_everywhere_is_over_correlating_and_says_so():
                 version=None,
                 confidence=0.6,
             )
+            for number in range(203)
         )
+    )
     assert any(one.kind == "over-correlating" for one in flow.operator.values())
 
 

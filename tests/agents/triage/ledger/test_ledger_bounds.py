@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 import msgspec
 import pytest
@@ -160,6 +161,19 @@ def sources() -> Iterable[object]:
     ]
 
 
+@cache
+def told_by(story):
+    """Return the rows after a story, and what the operator was told by then."""
+    rows = MemoryRows()
+    told = {
+        msgspec.json.decode(message.value)["detail"].partition(":")[0]
+        for record in story()
+        for message in take(rows, record)
+        if message.channel is Channel.OPERATOR_ALERTS
+    }
+    return rows, told
+
+
 @pytest.mark.parametrize(
     "story",
     [
@@ -179,9 +193,7 @@ def sources() -> Iterable[object]:
     ],
 )
 def test_no_text_exceeds_the_row_limit(story):
-    rows = MemoryRows()
-    for record in story():
-        take(rows, record)
+    rows, _ = told_by(story)
     assert rows.largest < ROOM
     assert max(len(key.encode()) for key in rows.content()) < 4_096
 
@@ -217,11 +229,5 @@ BOUNDS = {
 
 @pytest.mark.parametrize("story", BOUNDS)
 def test_a_reached_bound_is_reported(story):
-    rows = MemoryRows()
-    told = {
-        msgspec.json.decode(message.value)["detail"].partition(":")[0]
-        for record in story()
-        for message in take(rows, record)
-        if message.channel is Channel.OPERATOR_ALERTS
-    }
+    _, told = told_by(story)
     assert BOUNDS[story] in told

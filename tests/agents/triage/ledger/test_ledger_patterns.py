@@ -7,13 +7,14 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schemas.channels import Channel
 from schemas.incidents.updates import IncidentMessage, Prevalence
 from tests.agents.triage.flow import Flow, at
 from tests.agents.triage.stories import MODEL, finding, sighting
+from tests.depth import examples
 
 DAY = 24 * 60
 
@@ -65,7 +66,7 @@ def expected_absence(pushes, minimum=3):
     return set()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     pushes=st.lists(
         st.tuples(st.integers(0, 500), st.booleans()),
@@ -106,8 +107,11 @@ def test_the_first_push_without_a_signature_is_found_after_hundreds_with_one():
 # -- thresholds ------------------------------------------------------------------------------------
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(2), deadline=None)
 @given(tenants=st.integers(1, 40), seed=st.integers(0, 2**16), batch=st.sampled_from([1, 7, 64]))
+@example(tenants=10, seed=1, batch=1)
+@example(tenants=30, seed=2, batch=7)
+@example(tenants=31, seed=3, batch=64)
 def test_each_reached_threshold_of_tenants_is_reported(tenants, seed, batch):
     inputs = [
         finding("malicious_payload", f"t{number}", minutes=number) for number in range(tenants)
@@ -153,7 +157,7 @@ def steps(gaps, order=("publisher_change", "dangerous_serialization", "domain_ch
     return made
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     first=st.floats(0.1, 200),
     second=st.floats(0.1, 200),
@@ -175,7 +179,7 @@ def test_an_ordered_combination_in_another_order_is_none(seed):
     assert "TW-LEDGER-TAKEOVER" not in {indicator.rule_id for indicator in flow.iocs.values()}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(gap=st.floats(0.1, 150), swapped=st.booleans(), seed=st.integers(0, 99))
 def test_an_unordered_combination_is_found_either_way_round(gap, swapped, seed):
     order = ("publisher_change", "signature_absent")

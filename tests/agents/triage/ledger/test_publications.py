@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from schemas.severity import Severity
 from tests.agents.triage.flow import Flow
 from tests.agents.triage.stories import MODEL, sighting
+from tests.depth import examples
 
 CHANGED, SUSPECT = "TW-LEDGER-PUBLISHING-CHANGED", "TW-LEDGER-PUBLISHING-SUSPECT"
 ABSENT, MOVED = "TW-LEDGER-SIGNATURE-ABSENT", "TW-LEDGER-TAG-MOVED"
@@ -131,7 +132,7 @@ def test_a_publication_that_comes_late_takes_the_finding_back():
     assert [indicator.status for indicator in flow.iocs.values()] == ["withdrawn"]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     ways=st.lists(
         st.sampled_from([{"auth": "oidc"}, {"auth": "token"}, {"account": "me"}, {"mfa": False},

@@ -12,17 +12,18 @@ from agents.checks.artifacts.formats.registry import FORMATS
 from agents.checks.artifacts.formats.targets import NameTrust, name_trust
 from agents.checks.artifacts.readers.paths import escapes
 from tests.corpus.hub_templates import HARMLESS, HOSTILE
+from tests.depth import examples
 from tests.fuzz.formats import SEEDS, TARGETS, target
 
 
 @pytest.mark.parametrize("name", TARGETS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(raw=st.binary(max_size=300))
 def test_any_bytes_end_in_a_result_or_in_one_of_the_two_errors(name, raw):
     TARGETS[name](raw)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     seed=st.sampled_from(SEEDS),
     at=st.integers(1, 2000),

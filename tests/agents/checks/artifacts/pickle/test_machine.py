@@ -18,6 +18,7 @@ from agents.checks.artifacts.pickle.machine import Machine
 from agents.checks.artifacts.pickle.symbols import Global
 from agents.checks.artifacts.scanning import Budget, BytesSource
 from tests.corpus.assembly import PROTO4, arguments, framed, name, octets, stack_name, text
+from tests.depth import examples
 
 
 class Listener:
@@ -82,7 +83,7 @@ def values():
     )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(value=values(), protocol=st.integers(0, 5), optimise=st.booleans())
 def test_it_imports_what_the_c_unpickler_imports(value, protocol, optimise):
     raw = pickle.dumps(value, protocol)
@@ -97,7 +98,7 @@ def test_it_imports_what_the_c_unpickler_imports(value, protocol, optimise):
     assert (end.stopped, end.offset, listener.odd) == (True, len(raw), [])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(raw=st.binary(max_size=300), protocol=st.sampled_from([b"", b"\x80\x02", b"\x80\x04"]))
 def test_any_bytes_end_without_an_error(raw, protocol):
     _, end = run(protocol + raw)
@@ -105,7 +106,7 @@ def test_any_bytes_end_without_an_error(raw, protocol):
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(value=values(), place=st.integers(0, 10_000), byte=st.integers(0, 255))
 def test_a_changed_byte_ends_without_an_error(value, place, byte):
     raw = bytearray(pickle.dumps(value, 4))

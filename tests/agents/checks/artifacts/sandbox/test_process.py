@@ -77,13 +77,9 @@ def installed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Install
     return install
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "how",
-    [
-        *(pytest.param(f"editable-{mode}", marks=pytest.mark.slow) for mode in MODES),
-        "editable-lenient",
-        "wheel",
-    ],
+    "how", [*(f"editable-{mode}" for mode in MODES), "editable-lenient", "wheel"]
 )
 def test_the_command_scans_however_it_is_installed(
     how: str, installed: Installed, tmp_path: Path

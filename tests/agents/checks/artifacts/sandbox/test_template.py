@@ -92,6 +92,7 @@ def test_no_setting_and_no_secret_reaches_the_template(monkeypatch: pytest.Monke
             }
 
 
+@pytest.mark.fault
 def test_a_killed_template_is_replaced_and_only_running_scans_are_incomplete() -> None:
     with Sandbox() as one:
         pid = scanned(one)
@@ -103,6 +104,7 @@ def test_a_killed_template_is_replaced_and_only_running_scans_are_incomplete() -
         assert template_of(one.pid) != template
 
 
+@pytest.mark.fault
 def test_a_killed_parent_takes_template_and_forks_with_it() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
