@@ -149,7 +149,7 @@ HTTP_REFUSED = Counter(
 GATEWAY_REQUESTS = Counter(
     "tidewatch_gateway_requests_total",
     "Requests of producers, by endpoint: accepted, repeated, refused, unproved, pressed (no room "
-    "left), away (the broker did not acknowledge in time)",
+    "left), away (the broker did not acknowledge in time), tested (nothing was to be written)",
     ["endpoint", "outcome"],
 )
 GATEWAY_SECONDS = Histogram(

@@ -192,7 +192,7 @@ class Settings(BaseSettings):
     """How long a worker may be silent before it loses its partitions."""
     tick_seconds: float = Field(default=15, gt=0)
     """How often the applications get the time: for expiry, silence and escalation."""
-    fetch_schemes: frozenset[str] = frozenset({"file", "https", "s3", "oci", "hf"})
+    fetch_schemes: frozenset[str] = frozenset({"file", "https", "s3", "oci", "hf", "mlflow"})
     """URI schemes that may be fetched at all; each tenant's roots are in its policy."""
     fetch_private_hosts: tuple[str, ...] = ()
     """Hosts, `host:port` or networks that may be fetched from although they are not public."""

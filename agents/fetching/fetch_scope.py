@@ -16,7 +16,7 @@ from schemas.policy import Policy
 MAX_URI: Final = 8192
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]{0,31}")
 _HOST: Final = re.compile(r"[A-Za-z0-9._:\[\]-]*")
-_WITH_REVISION: Final = frozenset({"hf", "oci"})
+_WITH_REVISION: Final = frozenset({"hf", "oci", "mlflow"})
 """Schemes in which `name@revision` is of the repository `name`; elsewhere it is another name."""
 _HTTP: Final = frozenset({"http", "https"})
 MAX_PORT: Final = 65535
@@ -49,7 +49,7 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 class FetchRules(msgspec.Struct, frozen=True, kw_only=True):
     """Limits that the operator sets for all tenants: schemes, hosts, times, sizes."""
 
-    schemes: frozenset[str] = frozenset({"file", "https", "s3", "oci", "hf"})
+    schemes: frozenset[str] = frozenset({"file", "https", "s3", "oci", "hf", "mlflow"})
     private_hosts: tuple[str, ...] = ()
     """Hosts, addresses or networks that may be reached although they are not public."""
     redirect_hosts: tuple[str, ...] = (".hf.co", "cdn-lfs.huggingface.co")

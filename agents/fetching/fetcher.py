@@ -13,6 +13,7 @@ from agents.fetching.fsspec_store import open_store
 from agents.fetching.http import HttpClient, bearer
 from agents.fetching.hub import Hub
 from agents.fetching.local import list_below, open_below
+from agents.fetching.mlflow import MlflowRegistry
 from agents.fetching.object_store import ObjectStore
 from agents.fetching.oci import Registry
 from agents.fetching.sources import OpenSource
@@ -33,6 +34,7 @@ class Fetcher:
         self._http = HttpClient(reach, resolve)
         self._hub = Hub(reach, self._http)
         self._registry = Registry(reach, self._http)
+        self._mlflow = MlflowRegistry(reach, self._http)
         self._store = ObjectStore(reach, self._http)
 
     def __enter__(self) -> Self:
@@ -66,11 +68,13 @@ class Fetcher:
                 return self._hub.open(location)
             case "oci":
                 return self._registry.open(location)
+            case "mlflow":
+                return self._mlflow.open(location)
             case _:
                 return open_store(self.reach, location)
 
     def listing(self, uri: str) -> tuple[File, ...]:
-        """Return the files of a folder, bucket prefix, hub revision or OCI manifest.
+        """Return the files of a folder, bucket prefix, or a version that a registry has.
 
         Raises:
             RefusedError: the URI is outside the tenant's fetch scope.
@@ -82,12 +86,23 @@ class Fetcher:
                 return self._hub.listing(location)
             case "oci":
                 return self._registry.listing(location)
+            case "mlflow":
+                if self._mlflow.is_proxied(location):
+                    return self._mlflow.listing(location)
+                # elsewhere its artifacts are what the tenant may reach there by itself
+                return self._stored(self._mlflow.place(location))
             case "s3":
                 return _files(location, self._store.listing(location))
             case "file":
                 return _files(location, list_below(self._root(location), location))
             case _:
                 raise FetchError(f"{location.scheme} has no listings", where=location.uri[:200])
+
+    def _stored(self, uri: str) -> tuple[File, ...]:
+        """Return the files of a place that a registry names: below a root, like any other."""
+        if self.reach.admit(uri).scheme == "mlflow":
+            raise FetchError("a registry names a registry", where=uri[:200])
+        return self.listing(uri)
 
     def is_published(self, uri: str) -> bool:
         """Return whether what was read is what its host gives everybody under an immutable name.

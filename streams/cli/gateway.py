@@ -35,12 +35,17 @@ def gateway(
         Path | None,
         typer.Option("--check", help="list this file's addresses, and what is missing here"),
     ] = None,
+    test: Annotated[
+        list[str] | None,
+        typer.Option("--test", help="try this endpoint of the running gateway; repeatable"),
+    ] = None,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Take what producers send over HTTP, and write it to the topics of events, until stopped.
 
     Each endpoint of the file is bound to a tenant, a producer and a secret; `--check` prints the
-    address to paste at the producer. docs/gateway.md has a section for each of them.
+    address to paste at the producer, and `--test` sends a request with the endpoint's proof, of
+    which nothing is written. docs/gateway.md has a section for each of them.
     """
     from streams.gateway.config import load_config  # noqa: PLC0415 -- only this command
 
@@ -49,7 +54,30 @@ def gateway(
         return
     if config is None:
         raise TidewatchError("no file is named", where="--config", remedy="give --config FILE")
+    if test:
+        _test(load_config(config), test, form)
+        return
     _run(load_config(config))
+
+
+def _test(config: GatewayConfig, names: list[str], form: Format) -> None:
+    """Try endpoints, and end with 1 if one does not take what its producer sends."""
+    from streams.gateway.trying import try_endpoint  # noqa: PLC0415 -- only this option
+
+    tried = {name: try_endpoint(name, config) for name in names}
+    if form is Format.JSON:
+        print_json(
+            {
+                name: {"url": one.url, "status": one.status or None, "well": one.well}
+                for name, one in tried.items()
+            }
+        )
+    else:
+        for name, one in tried.items():
+            answer = str(one.status) if one.status else "-"
+            print_line(f"{plain(name)}  {answer}  {plain(one.url)}  {plain(one.why)}")
+    if not all(one.well for one in tried.values()):
+        raise typer.Exit(1)
 
 
 def _run(config: GatewayConfig) -> None:

@@ -100,6 +100,7 @@ def _head(view: View, began: float, broker: str) -> list[RenderableType]:
         f"indicators {len(view.indicators):,}",
         f"alerts {len(view.alerts):,}",
         f"commands {len(view.commands):,}",
+        *(["gateway 1"] if view.arrived else []),
         *([f"unreadable {view.unreadable:,}"] if view.unreadable else []),
     ]
     lines = [

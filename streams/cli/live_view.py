@@ -136,6 +136,8 @@ class View:
     """Events in the input topics."""
     rate: float = 0.0
     """Events finished per second, over the last seconds."""
+    arrived: str = ""
+    """How an event arrived through a gateway, if one was sent there."""
     measured: bool = False
     """Whether the last try to measure the lag succeeded."""
 

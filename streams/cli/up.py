@@ -211,7 +211,7 @@ async def _watch(
     workers.tell_address(settings)
     follower = Follower(settings, began)
     background = [asyncio.ensure_future(follower.run()), asyncio.ensure_future(follower.sample())]
-    feeding = asyncio.ensure_future(_feed(settings, replay, story))
+    feeding = asyncio.ensure_future(_feed(settings, replay, story, follower.view))
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -244,12 +244,17 @@ async def _story(settings: Settings) -> Story:
     return story
 
 
-async def _feed(settings: Settings, replay: Path | None, story: Story | None) -> None:
-    """Publish the story and the file."""
+async def _feed(settings: Settings, replay: Path | None, story: Story | None, view: View) -> None:
+    """Publish the story and the file; one event of the story arrives through a gateway."""
     from streams.cli.send import publish, read_records  # noqa: PLC0415 -- when fed
     from streams.event_records import written  # noqa: PLC0415 -- the same
 
     records = [written(event) for event in story.events()] if story is not None else []
+    if story is not None:
+        from streams.demo.arrival import through_gateway  # noqa: PLC0415 -- only for the story
+
+        arrival = await through_gateway(settings, records.pop(0), story.root)
+        view.arrived = f"POST {arrival.url} answered {arrival.status}"
     if replay is not None:
         records.extend(read_records(replay, max_bytes=settings.max_event_bytes))
     for start in range(0, len(records), BATCH):
@@ -337,6 +342,8 @@ def _summary(view: View, form: Format) -> None:
     print_line(
         ", ".join(counts) + (f"; first alert after {first:.1f} s" if first is not None else "")
     )
+    if view.arrived:
+        print_line(f"1 event came through the gateway: {view.arrived}")
     if view.unreadable:
         print_line(f"{counted(view.unreadable, 'record')} could not be read, so not shown")
     if view.dropped:

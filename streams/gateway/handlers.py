@@ -27,6 +27,7 @@ from streams.gateway.openapi import document
 from streams.gateway.pressure import Reservation, Room
 from streams.gateway.proofs import WINDOW_SECONDS, Prover, certificate_names, single
 from streams.gateway.reading import read_cloudevents, read_hook
+from streams.gateway.trying import HEADER as TEST_HEADER
 from streams.http.bodies import declared_size, read_body, refuse_unreadable
 from streams.http.connection import PEER
 from streams.http.problems import HttpError, problem_of
@@ -158,6 +159,8 @@ class Gateway:
     async def events(self, request: Request) -> Response:
         """Take CloudEvents."""
         door = self._authenticated(request)
+        if TEST_HEADER in request.headers:
+            return _tested(door)
         refuse_unreadable(request, self._config.limits.body_bytes)
         room = self._reserve(door, request, proved=True)
         try:
@@ -196,6 +199,9 @@ class Gateway:
         except BaseException:
             room.release()
             raise
+        if TEST_HEADER in request.headers:
+            room.release()
+            return _tested(door)
         delivery = (
             single(request.headers.raw, DELIVERY) if door.prover.rule.kind == "mlflow" else None
         )
@@ -329,6 +335,20 @@ _STATUS: Final[Mapping[str, HTTPStatus]] = {
     reasons.TENANT_MISMATCH: HTTPStatus.FORBIDDEN,
     reasons.TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
 }
+
+
+def _tested(door: Door) -> Response:
+    """Return the answer to a request that proves where it is from, and is only a test."""
+    door.count("tested")
+    endpoint = door.endpoint
+    return JSONResponse(
+        {
+            "test": True,
+            "endpoint": door.name,
+            "tenant": endpoint.tenant,
+            "producer": endpoint.producer,
+        }
+    )
 
 
 def _channel(door: Door) -> str:

@@ -20,7 +20,7 @@ import psutil
 
 from streams.broker import EmbeddedBroker
 from streams.broker.paths import jars_dir
-from tests.bench import intelligence, latency, start_up, throughput
+from tests.bench import gateway, intelligence, latency, start_up, throughput
 from tests.bench.processes import quix_python
 
 
@@ -52,6 +52,8 @@ async def measure(bootstrap: str, args: argparse.Namespace, folder: Path) -> Non
         await latency.compare(bootstrap, names, args.seconds, folder)
     if "chain" in parts:
         await latency.chain(bootstrap, args.seconds, folder)
+    if "gateway" in parts:
+        await gateway.compare(bootstrap, args.seconds, folder)
     if "start" in parts:
         await start_up.measure(bootstrap, folder)
 
@@ -64,7 +66,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15, help="for each latency run")
     parser.add_argument(
         "--parts",
-        default="throughput,intelligence,latency,chain,start",
+        default="throughput,intelligence,latency,chain,gateway,start",
         help="which, separated by commas",
     )
     args = parser.parse_args()

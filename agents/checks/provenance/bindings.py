@@ -40,7 +40,7 @@ def is_bound(listing: str | None, subject: PushSubject, fetch: Published) -> boo
     Returns:
         False as well if the hub does not say: nothing is claimed that was not established.
     """
-    if listing is None or listing != listing_uri(subject.push):
+    if listing is None or listing != listing_uri(subject.event):
         return False
     try:
         return _is_named(listing, subject) and fetch.is_published(listing)

@@ -27,7 +27,9 @@ def contents_of(
     """
     found: list[str] = []
     named = {plain_path(file.path): sha256_of(file.digests) for file in subject.push.files}
-    if listing is not None and listing == listing_uri(subject.push):
+    # what MLflow calls a version may be written anew
+    pinned = listing is not None and listing.startswith(("hf://", "oci://"))
+    if listing is not None and pinned and listing == listing_uri(subject.event):
         found.append(listing)
         if subject.pinned is not None and named and named == dict(computed):
             # the manifest was read by its digest, and what it names is what was read: whoever

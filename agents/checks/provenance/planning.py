@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import quote
 
 from agents.checks.provenance.identity import registry_name
 from schemas.assessments import Check
@@ -17,16 +18,20 @@ NEEDS_SCAN: Final = frozenset({"push", "promote"})
 MAY_SCAN: Final = frozenset({"pull", "tag"})
 """Actions whose files are scanned if the event names them."""
 _DIGEST_REFERENCE: Final = re.compile(r"sha256:[0-9a-f]{64}")
+MLFLOW_SOURCE: Final = "//mlflow/"
+"""Begins the source of what MLflow tells: its versions are numbers, as anybody's tags may be."""
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,17}")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _HOST: Final = re.compile(r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+)(:[0-9]{1,5})?|localhost:[0-9]+")
 
 
-def listing_uri(push: RegistryPush) -> str | None:
+def listing_uri(event: Event[RegistryPush]) -> str | None:
     """Return the URI under which a push without file locations can be listed, or None.
 
-    Only a pinned revision is listed: a commit of the model hub, or the digest of an OCI manifest.
-    A branch may have moved on since the event.
+    Only a pinned revision is listed: a commit of the model hub, the digest of an OCI manifest, or
+    a version that MLflow tells of. A branch may have moved on since the event.
     """
+    push = event.data
     if not push.registry or not push.repository or not push.revision:
         return None
     registry = registry_name(push.registry)
@@ -34,6 +39,10 @@ def listing_uri(push: RegistryPush) -> str | None:
     if registry == "huggingface" and _COMMIT.fullmatch(push.revision):
         kind = "datasets/" if push.kind == "dataset" else ""
         return f"hf://{kind}{repository}@{push.revision}"
+    if event.source.startswith(MLFLOW_SOURCE):
+        numbered = push.kind == "model" and _NUMBER.fullmatch(push.revision)
+        known = numbered and _HOST.fullmatch(registry) and "@" not in repository
+        return f"mlflow://{registry}/{quote(repository)}@{push.revision}" if known else None
     if _HOST.fullmatch(registry) and _DIGEST_REFERENCE.fullmatch(push.revision):
         return f"oci://{registry}/{repository}@{push.revision}"
     return None
@@ -51,8 +60,15 @@ def plan_scan(event: Event[RegistryPush], policy: Policy) -> ScanRequest | None:
         return None
     if any(file.uri for file in push.files):
         return scan_request(event, None)
-    listing = listing_uri(push) if push.action in NEEDS_SCAN else None
-    return scan_request(event, listing) if listing else None
+    listing = listing_uri(event) if push.action in NEEDS_SCAN else None
+    if listing is None or (listing.startswith("mlflow:") and not _reads_mlflow(policy)):
+        return None
+    return scan_request(event, listing)
+
+
+def _reads_mlflow(policy: Policy) -> bool:
+    """Tell whether a tenant has a registry of MLflow read; most have events of one only."""
+    return any(root.startswith("mlflow://") for root in policy.roots)
 
 
 def scan_check(push: RegistryPush, policy: Policy, request: ScanRequest | None) -> Check | None:

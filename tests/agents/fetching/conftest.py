@@ -27,7 +27,7 @@ def fetcher():
         reach = tenant_reach(
             Policy(tenant=tenant, roots=roots, credentials="ref" if credentials else None),
             FetchRules(
-                schemes=frozenset({"file", "http", "https", "s3", "oci", "hf"}),
+                schemes=frozenset({"file", "http", "https", "s3", "oci", "hf", "mlflow"}),
                 private_hosts=private,
                 backoff_seconds=0.001,
                 **rules,

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import orjson
 import pytest
 
 from agents.response.config import MlflowConfig
 from agents.response.mlflow_registry import TAG, Registry
-from schemas.components import digest_of_files
 from schemas.incidents.commands import CommandSpec
 from tests.agents.response.bench import Bench, spec_of
+from tests.agents.response.mlflow_server import COMMAND, MlflowServer
 
-ROOT = Path(__file__).resolve().parents[3]
-PLACES = (os.environ.get("MLFLOW_COMMAND", ""), str(ROOT / ".venv/mlflow/bin/mlflow"))
-COMMAND = next((found for one in PLACES if one and (found := shutil.which(one))), None)
 MODEL = "model:mlflow/churn"
 
 pytestmark = pytest.mark.skipif(
@@ -34,69 +21,13 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-class Server:
+class Server(MlflowServer):
     """A model server with three versions: two good ones and a bad one that serves."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        assert COMMAND is not None
-        with (folder / "mlflow.log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [
-                    *(COMMAND, "server", "--host", "127.0.0.1", "--port", str(port)),
-                    *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--workers", "1"),
-                    *("--artifacts-destination", str(folder / "artifacts")),
-                ],
-                env={**os.environ, "PATH": f"{Path(COMMAND).parent}:{os.environ['PATH']}"},
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                with urllib.request.urlopen(f"{self.url}/health", timeout=5):
-                    break
-            except OSError:
-                if time.monotonic() > deadline or self.process.poll() is not None:
-                    pytest.fail((folder / "mlflow.log").read_text()[-2000:])
-                time.sleep(0.2)
+        super().__init__(folder)
         self.call("POST", "registered-models/create", name="churn")
         self.digests = {number: self.add(raw) for number, raw in ((1, b"a"), (2, b"b"), (3, b"c"))}
-
-    def request(self, method: str, path: str, body: bytes) -> dict[str, Any]:
-        asked = urllib.request.Request(
-            self.url + path, data=body, method=method, headers={"content-type": "application/json"}
-        )
-        with urllib.request.urlopen(asked, timeout=30) as answer:
-            return dict(orjson.loads(answer.read() or b"{}"))
-
-    def call(self, method: str, what: str, **body: Any) -> dict[str, Any]:
-        return self.request(method, f"/api/2.0/mlflow/{what}", orjson.dumps(body))
-
-    def add(self, raw: bytes) -> str:
-        """Log a model's files in a run and register them; return their digest."""
-        run = self.call("POST", "runs/create", experiment_id="0", start_time=1)["run"]["info"]
-        place = run["artifact_uri"].removeprefix("mlflow-artifacts:/").lstrip("/")
-        files = {"MLmodel": b"flavors: {}\n", "data/model.bin": raw}
-        for path, content in files.items():
-            self.request(
-                "PUT", f"/api/2.0/mlflow-artifacts/artifacts/{place}/model/{path}", content
-            )
-        source = f"{run['artifact_uri']}/model"
-        self.call(
-            "POST", "model-versions/create", name="churn", source=source, run_id=run["run_id"]
-        )
-        return digest_of_files(
-            {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
-        )
-
-    def stop(self) -> None:
-        os.killpg(self.process.pid, signal.SIGTERM)
-        self.process.wait(30)
 
 
 @pytest.fixture(scope="module")

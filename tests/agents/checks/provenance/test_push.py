@@ -294,3 +294,30 @@ def test_what_a_pull_did_not_fetch_is_not_missing_and_what_it_fetched_beside_is_
     hashes = {one.name: one.status for one in outcome.checks if one.name.startswith("hash_")}
     assert hashes == {"hash_m.safetensors": Status.PASS}
     assert not outcome.detections
+
+
+@pytest.mark.parametrize(
+    ("changes", "roots", "listing"),
+    [
+        ({}, ("mlflow://m.example/",), "mlflow://m.example:5000/team%20a/churn@3"),
+        ({"revision": "v3"}, ("mlflow://m.example/",), None),
+        ({"registry": "mlflow"}, ("mlflow://m.example/",), None),
+        ({}, ("hf://acme",), None),
+    ],
+)
+def test_a_version_that_mlflow_tells_of_is_listed_where_the_tenant_has_it_read(
+    changes, roots, listing
+):
+    pushed = {
+        "registry": "m.example:5000",
+        "repository": "team a/churn",
+        "revision": "3",
+        "files": [],
+        **changes,
+    }
+    event = msgspec.structs.replace(push_event(**pushed), source="//mlflow/m.example:5000")
+    request = plan_scan(event, knowing({"roots": list(roots)}).policy("tenant-a"))
+    assert (request.listing if request else None) == listing
+    # the same from anybody else is a tag
+    other = msgspec.structs.replace(event, source="//ci")
+    assert plan_scan(other, knowing({"roots": list(roots)}).policy("tenant-a")) is None
