@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -22,6 +23,7 @@ from streams.adapters.manifests.found import Found, InstallOptions
 from streams.adapters.manifests.kinds import Kind
 from streams.scanning.targets import LOCAL_TENANT
 
+_ASSIGNS: Final = re.compile(r"(?:export\s+)?(?:[A-Za-z_]\w*=[^\s;|&]*\s*)+")
 EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """A fixed time: the checks do not use it, and the same file gives the same findings."""
 SCRIPTS: Final = frozenset({"dockerfile", "shell-script"})
@@ -40,7 +42,11 @@ def pipeline_event(kind: Kind, raw: bytes, name: str) -> Event[PipelineRun]:
         case "shell-script":
             text = raw.decode("utf-8-sig", "replace")
             return _event(
-                {f"line {command.line}": command.text for command in script_commands(text)}, name
+                {
+                    f"line {command.line}": _assigned(command.text) or command.text
+                    for command in script_commands(text)
+                },
+                name,
             )
         case "pipeline-config":
             return _configured(raw, name)
@@ -57,10 +63,19 @@ def _dockerfile(text: str) -> dict[str, Any]:
             except orjson.JSONDecodeError:  # a shell command
                 value = command.text
         if name in {"ENV", "ARG"} and "=" in command.text:
-            pairs = (word.partition("=") for word in command.text.split() if "=" in word)
-            value = {key: given.strip("\"'") for key, _, given in pairs}
+            value = _pairs(command.text)
         found[f"{name} in line {command.line}"] = value
     return found
+
+
+def _assigned(command: str) -> dict[str, str]:
+    """Return the variables that a command of a shell sets, when that is all it does."""
+    return _pairs(command) if _ASSIGNS.fullmatch(command.strip()) else {}
+
+
+def _pairs(text: str) -> dict[str, str]:
+    pairs = (word.partition("=") for word in text.split() if "=" in word)
+    return {key: given.strip("\"'") for key, _, given in pairs}
 
 
 def _configured(raw: bytes, name: str) -> Event[PipelineRun]:

@@ -33,6 +33,8 @@ from streams.scanning.targets import LOCAL_TENANT, shown_path
 MAX_BYTES: Final = 256 << 20
 _REASONS: Final = 50
 _CREDENTIALS: Final = 100
+_IN_LINE: Final = re.compile(r"\bline (\d+)(?!\d)")
+"""How readers of scripts name the place of a command."""
 
 
 class _Said(msgspec.Struct):
@@ -45,6 +47,20 @@ class _Said(msgspec.Struct):
     def add(self, found: Iterable[Detection]) -> None:
         for manifest in found:
             self.detections.setdefault((manifest.rule_id, manifest.locator), manifest)
+
+    def once(self) -> list[Detection]:
+        """Return the detections, those of one cause once.
+
+        A password in the URL of a package index is a credential to the check of packages, and a
+        secret to that of pipelines.
+        """
+        found = list(self.detections.values())
+        hosts = {one.evidence.get("host") for one in found if one.rule_id == "TW-PKG-CREDENTIAL"}
+        return [
+            one
+            for one in found
+            if one.rule_id != "TW-PIPE-SECRET" or one.evidence.get("host") not in hosts - {None}
+        ]
 
 
 def check_manifest(
@@ -67,9 +83,7 @@ def check_manifest(
             _check_kind(kind, raw, manifest, neighbours, knowledge, said)
     raw = raw or b""
     places = _Places(raw, shown_path(manifest.file.name), neighbours.read)
-    findings = tuple(
-        finding_entry(places.placed(detection)) for detection in said.detections.values()
-    )
+    findings = tuple(finding_entry(places.placed(detection)) for detection in said.once())
     ranks = [finding.severity.rank for finding in findings]
     serious = max(ranks, default=0) >= Severity.HIGH.rank
     reasons = dict.fromkeys((*said.incomplete, *said.unsupported))
@@ -232,6 +246,10 @@ class _Places:
         )  # fmt: skip
         if wanted is None or (isinstance(evidence.get("line"), int) and evidence.get("file")):
             return detection
+        if numbered := _IN_LINE.search(str(evidence.get("path", ""))):
+            line = int(numbered[1])
+            evidence = {**evidence, "file": self._name, "line": line}
+            return msgspec.structs.replace(detection, evidence=evidence)
         place = self._find(
             _pattern(wanted, is_path="path" in evidence and "package" not in evidence)
         )
@@ -255,9 +273,8 @@ class _Places:
 def _pattern(wanted: str, *, is_path: bool) -> re.Pattern[str]:
     """Return a pattern of a name in any spelling, or of the last part of a setting's path."""
     if is_path:
-        in_line = re.search(r"\bline (\d+)$", wanted)
         last = wanted.rpartition(".")[2].partition("[")[0]
-        return re.compile(rf"(?<!\w){re.escape(in_line[0] if in_line else last)}(?!\w)")
+        return re.compile(rf"(?<!\w){re.escape(last)}(?!\w)")
     if "/" in wanted or ":" in wanted:
         return re.compile(re.escape(wanted.partition("://")[2] or wanted))
     name = re.match(r"[A-Za-z0-9._-]+", wanted)
@@ -266,12 +283,26 @@ def _pattern(wanted: str, *, is_path: bool) -> re.Pattern[str]:
 
 
 def merged(manifest: FileEntry, artifact: FileEntry) -> FileEntry:
-    """Merge both scans of one file; the worse verdict wins."""
+    """Merge both scans of one file; the worse verdict wins.
+
+    A command that fetches and runs is told by the scan of the script alone.
+    """
+    scripted = {
+        finding.evidence.get("line")
+        for finding in artifact.findings
+        if finding.rule_id.startswith("TW-MODEL-SCRIPT")
+    } - {None}
+    kept = [
+        finding
+        for finding in manifest.findings
+        if finding.rule_id != "TW-PIPE-UNSAFE-LOADER"
+        or finding.evidence.get("line") not in scripted
+    ]
     order = (Verdict.CLEAN, Verdict.UNSUPPORTED, Verdict.SUSPICIOUS, Verdict.CORRUPT,
              Verdict.INCOMPLETE, Verdict.MALICIOUS)  # fmt: skip
     fields: dict[str, Any] = {
         "verdict": max(manifest.verdict, artifact.verdict, key=order.index),
-        "findings": (*manifest.findings, *artifact.findings),
+        "findings": (*kept, *artifact.findings),
         "reasons": tuple(dict.fromkeys((*manifest.reasons, *artifact.reasons))),
         "sha256": manifest.sha256 or artifact.sha256,
     }

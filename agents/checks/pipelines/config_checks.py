@@ -172,7 +172,12 @@ def check_secrets(
                     yield Detection(
                         rule_id="TW-PIPE-SECRET",
                         description=f"A secret is written into the configuration at {path[:200]}",
-                        evidence={"path": path[:300], "kind": secret.kind, "secret": secret.shown},
+                        evidence={
+                            "path": path[:300],
+                            "kind": secret.kind,
+                            "secret": secret.shown,
+                            **({"host": secret.host} if secret.host else {}),
+                        },
                         locator=f"config:{path}",
                         component=subject.component,
                         indicator=Indicator(

