@@ -53,7 +53,8 @@ class TrustRoot(msgspec.Struct, frozen=True, kw_only=True):
     """A signer, and what its signatures may establish."""
 
     signer: str = ""
-    """A PEM public key, a PEM certificate of an authority, or `sigstore:IDENTITY ISSUER`."""
+    """A PEM public key, a PEM certificate of an authority, `sigstore:IDENTITY ISSUER`, or for
+    attestations of packages the publisher that they prove: `publisher:github/acme/project`."""
     namespaces: tuple[str, ...] = ()
     """Keys of the components and publishers that it may speak of; `*` at the end stands for all
     below, as in `model:huggingface/acme/*`."""
@@ -61,7 +62,7 @@ class TrustRoot(msgspec.Struct, frozen=True, kw_only=True):
 
 def is_signer(text: str) -> bool:
     """Return whether a text names a signer as a trust root does."""
-    return text.strip().startswith("sigstore:") or any(
+    return text.strip().startswith(("sigstore:", "publisher:")) or any(
         f"-----BEGIN {kind}-----" in text for kind in ("PUBLIC KEY", "CERTIFICATE")
     )
 

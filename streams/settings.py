@@ -67,7 +67,8 @@ class TrustedSigner(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     signer: str
-    """A PEM public key, a PEM certificate of an authority, or `sigstore:IDENTITY ISSUER`."""
+    """A PEM public key, a PEM certificate of an authority, `sigstore:IDENTITY ISSUER`, or for
+    attestations of packages the publisher that they prove."""
     namespaces: tuple[str, ...] = Field(min_length=1)
     """Keys of the components and publishers that it may speak of; `*` at the end: all below."""
 
@@ -75,7 +76,9 @@ class TrustedSigner(BaseModel):
     @classmethod
     def _readable(cls, value: str) -> str:
         if not is_signer(value):
-            raise ValueError(f"{value[:40]!r} is no PEM key or certificate and no sigstore:…")
+            raise ValueError(
+                f"{value[:40]!r} is no PEM key or certificate, no sigstore:… and no publisher:…"
+            )
         return value
 
 
@@ -135,9 +138,10 @@ class Settings(BaseSettings):
     tenants, each organisation once; where none is named every tenant counts, and whoever can make
     up tenants can make up a count."""
     trust_roots: dict[str, TrustedSigner] = Field(default_factory=dict)
-    """Signers by a name of yours, each with a `signer` (a PEM public key or certificate, or
-    `sigstore:IDENTITY ISSUER`) and the `namespaces` that it may speak of: keys of components and
-    publishers, with `*` at the end for all below. What they sign of a push counts for all."""
+    """Signers by a name of yours, each with a `signer` (a PEM public key or certificate,
+    `sigstore:IDENTITY ISSUER`, or a `publisher:…` of packages) and the `namespaces` that it may
+    speak of: keys of components and publishers, with `*` at the end for all below. What they sign
+    of a push, or as the file of a package, counts for all."""
     popular_holders: int = Field(default=10, ge=1)
     """What more organisations hold is not contained on a scan's word alone, but proposed."""
     rank_secret: SecretStr | None = None

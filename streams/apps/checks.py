@@ -16,7 +16,7 @@ from streams.apps.instrumentation import count
 from streams.apps.knowledge_topics import knowledge_references
 from streams.apps.topology import APPLICATIONS, AppParts
 from streams.engine.binding import Agent, Binding
-from streams.settings import Settings
+from streams.settings import Settings, operators_trust_roots
 
 
 def build(settings: Settings) -> AppParts:
@@ -24,7 +24,7 @@ def build(settings: Settings) -> AppParts:
     for family in APPLICATIONS["checks"].rule_families:
         # A rule file that does not load is reported at start, not by the first finding.
         family_rules(family)
-    knowledge = MemoryKnowledge()
+    knowledge = MemoryKnowledge(operators_trust_roots(settings))
     decode = event_decoder(settings)
     agents: dict[Channel, Callable[[Knowledge], Agent]] = {
         Channel.REGISTRY_PUSH: registry_push_agent,

@@ -177,8 +177,8 @@ def _trust_roots(roots: Iterable[TrustRoot]) -> Iterator[str]:
     for root in roots:
         if not is_signer(root.signer):
             yield (
-                f"trust_roots: {root.signer[:40]!r} is no PEM public key, no PEM certificate "
-                "and no sigstore:IDENTITY ISSUER"
+                f"trust_roots: {root.signer[:40]!r} is no PEM public key, no PEM certificate, "
+                "no sigstore:IDENTITY ISSUER and no publisher:…"
             )
         if not root.namespaces:
             yield "trust_roots: a signer without namespaces may speak of nothing"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -25,10 +26,14 @@ from sigstore.models import Bundle, InvalidBundle
 from sigstore.verify import Verifier, policy
 from sigstore_models.common.v1 import HashAlgorithm
 
-from agents.checks.packages.seen import Seen, detect
+from agents.checks.packages.seen import Seen, SignedFile, detect
+from agents.checks.provenance.signatures import trust_of
 from agents.checks.provenance.trust_root import pinned_trusted_root
 from agents.domain.detection import Detection
+from agents.domain.knowledge import Knowledge
+from agents.domain.trust_roots import Signer
 from schemas.assessments import Check
+from schemas.basis import Basis
 from schemas.components import component_key
 from schemas.errors import TidewatchError
 from schemas.findings import Indicator
@@ -240,17 +245,20 @@ def _require_publisher(result: Verified, declared: str | None) -> None:
         )
 
 
-def check_attestations(seen: Sequence[Seen]) -> tuple[Check, list[Detection], dict[int, str]]:
+def check_attestations(
+    seen: Sequence[Seen], knowledge: Knowledge
+) -> tuple[Check, list[Detection], dict[int, SignedFile]]:
     """Return the check of the attestations that an event carries.
 
     Args:
         seen: The packages; those without attestations are skipped.
+        knowledge: Which trust roots may speak of a package.
 
     Returns:
-        The check, the findings, and the verified publishers by index in `seen`.
+        The check, the findings, and whose attestations hold, by index in `seen`.
     """
     found: list[Detection] = []
-    publishers: dict[int, str] = {}
+    signed: dict[int, SignedFile] = {}
     verified = unsure = 0
     for index, entry in enumerate(seen):
         package = entry.package
@@ -261,6 +269,7 @@ def check_attestations(seen: Sequence[Seen]) -> tuple[Check, list[Detection], di
         if not filename or entry.digest is None or len(objects) > ATTESTATIONS_LIMIT:
             unsure += 1
             continue
+        publisher, by = None, set[Basis]()
         for document, declared in objects:
             try:
                 result = verify_attestation(document, filename, entry.digest)
@@ -269,8 +278,11 @@ def check_attestations(seen: Sequence[Seen]) -> tuple[Check, list[Detection], di
                 found.append(_failed(entry, filename, error))
                 break
             verified += 1
-            if result.publisher:
-                publishers[index] = result.publisher
+            publisher = result.publisher or publisher
+            by |= set(_trusted(result, document, knowledge.signers(entry.key)))
+        else:
+            order = sorted(by, key=lambda basis: (basis.tenant, basis.by))
+            signed[index] = SignedFile(publisher, tuple(order))
     if found:
         check = Check(name="attestations", status=Status.FAIL, detail=found[0].description[:300])
     elif unsure:
@@ -278,7 +290,24 @@ def check_attestations(seen: Sequence[Seen]) -> tuple[Check, list[Detection], di
         check = Check(name="attestations", status=Status.INCOMPLETE, detail=detail)
     else:
         check = Check(name="attestations", status=Status.PASS, detail=f"{verified} verified")
-    return check, found, publishers
+    return check, found, signed
+
+
+def _trusted(
+    result: Verified, document: dict[str, Any], signers: Iterable[Signer]
+) -> Iterator[Basis]:
+    """Yield on whose account a verified attestation counts: of who may speak of the package."""
+    for signer in signers:
+        text = signer.signer.strip()
+        if text.startswith("publisher:"):
+            if result.publisher and text.lower() == result.publisher.lower():
+                yield signer.basis(result.publisher)
+            continue
+        for identity, issuer in trust_of((text,)).identities:
+            expected = policy.Identity(identity=identity, issuer=issuer or None)
+            with contextlib.suppress(UnverifiedDistributionError):
+                verify_attestation(document, result.filename, result.digest, expected=expected)
+                yield signer.basis(identity)
 
 
 def _failed(entry: Seen, filename: str, error: UnverifiedDistributionError) -> Detection:

@@ -18,7 +18,7 @@ from agents.checks.packages.origin import check_origin
 from agents.checks.packages.pinning import SHOWN_LIMIT, check_pinning, check_reference, read_lines
 from agents.checks.packages.popularity import name_table
 from agents.checks.packages.requirements import RequirementLine
-from agents.checks.packages.seen import Seen, detect, see, sightings
+from agents.checks.packages.seen import Seen, SignedFile, detect, see, sightings
 from agents.checks.packages.tree import Tree
 from agents.checks.packages.versions import is_nines
 from agents.checks.suppressing import unsuppressed
@@ -37,7 +37,7 @@ YOUNG: Final = timedelta(days=30)
 _ECOSYSTEMS: Final = frozenset({"pypi", "pip", "python"})
 _GOOD: Final = Check(name="known_compromised", status=Status.PASS)
 _NAMES: Final = Check(name="names", status=Status.PASS)
-_EMPTY: Final[dict[int, str]] = {}
+_EMPTY: Final[dict[int, SignedFile]] = {}
 _SHOWN: Final = 20
 PATHS_LIMIT: Final = 200
 """Findings of one event whose paths are shown."""
@@ -50,8 +50,8 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     found: tuple[Detection, ...] = ()
     """Before the tenant's suppressions."""
     seen: tuple[Seen, ...] = ()
-    attested: dict[int, str] = {}
-    """Verified publishers by place in `seen`."""
+    attested: dict[int, SignedFile] = {}
+    """Whose attestations hold, by place in `seen`."""
 
 
 def check_packages(event: Event[PackageInstall], knowledge: Knowledge) -> Outcome:
@@ -137,7 +137,7 @@ def judge(event: Event[PackageInstall], knowledge: Knowledge, policy: Policy) ->
             check_attestations,
         )
 
-        check, detections, attested = check_attestations(seen)
+        check, detections, attested = check_attestations(seen, knowledge)
         checks.append(check)
         found.extend(detections)
     failed = checks and any(check.status is Status.FAIL for check in checks)

@@ -14,6 +14,7 @@ from agents.checks.packages.indexes import read_origin
 from agents.checks.packages.versions import canonical_name
 from agents.domain.component_keys import confined, own_key
 from agents.domain.detection import Detection
+from schemas.basis import Basis
 from schemas.canonical import ID_HEX_DIGITS, length_prefixed
 from schemas.components import component_key, is_sha256
 from schemas.events import Event, Package, PackageInstall
@@ -37,6 +38,15 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     internal: bool
     local: bool = False
     """From the host itself: the name is only the project's own."""
+
+
+class SignedFile(msgspec.Struct, frozen=True, gc=False):
+    """Who signed the file of a package, as its attestations prove."""
+
+    publisher: str | None
+    """Component key."""
+    by: tuple[Basis, ...] = ()
+    """Under which trust roots: they may speak of the package."""
 
 
 def is_local(package: Package) -> bool:
@@ -137,14 +147,14 @@ def seen_on(event: Event[PackageInstall]) -> str:
 
 
 def sightings(
-    event: Event[PackageInstall], seen: Sequence[Seen], attested: dict[int, str]
+    event: Event[PackageInstall], seen: Sequence[Seen], attested: dict[int, SignedFile]
 ) -> list[Sighting]:
     """Return the sightings for the ledger: each package by its name, and by its digest.
 
     Args:
         event: The event.
         seen: Its packages.
-        attested: Verified publishers by index in `seen`.
+        attested: Whose attestations hold, by index in `seen`.
     """
     data = event.data
     tenant, occurred = event.tenantid, event.time
@@ -158,7 +168,8 @@ def sightings(
         package = entry.package
         digest = entry.digest
         version = package.version
-        publisher = publisher_key(package, tenant, attested.get(index))
+        signed = attested.get(index)
+        publisher = publisher_key(package, tenant, None if signed is None else signed.publisher)
         origin = origin_of(package, data)
         rest = _encoded(version or "") + length_prefixed(digest or "") + tail
         sighting = Sighting(
@@ -176,6 +187,7 @@ def sightings(
             publisher=publisher,
             origin=origin,
             identities=data.identities,
+            bound_by=() if signed is None else signed.by,
             appended=event.position,
         )
         result.append(sighting)
@@ -187,6 +199,7 @@ def sightings(
                     id=_id(head + length_prefixed(key) + rest),
                     component=key,
                     name=entry.key,
+                    bound_by=(),
                 )
             )
     return result

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from agents.domain.basis import ADVICE_SEVERITY, SEVERAL
+from agents.domain.basis import ADVICE_SEVERITY, SEVERAL, affects
 from agents.domain.component_keys import names_content
 from agents.domain.findings import make_finding
 from agents.triage.bounded_sets import clip, keep_smallest, stable_rank, trim, trim_shared
@@ -51,6 +51,8 @@ _OF_FILE: Final = "\0"
 """Parts the version or tag in the name of a slot from the file that the slot is about."""
 REPORTED: Final = frozenset({"pushed", "pulled"})
 """Kinds of sighting by which a registry says what its tags stand for."""
+SIGNERS: Final = 32
+"""Trust roots kept of each signed digest of a package file."""
 MAX_HOLDERS: Final = 32
 """Tenants kept of each digest of a package file."""
 _COLLEAGUE: Final = 0.5
@@ -361,8 +363,33 @@ def _note_file(batch: LedgerBatch, seen: Sighting) -> None:
             batch.bound_reached("digests of one package file", seen.component, VALUES)
         if kept != holders or set(row.digests) != before:
             batch.store.save(key, row)
-    if len({*row.digests, digest}) > 1:
+    if len({*row.digests, *row.signed, digest}) > 1:
         _report_file(batch, seen, correlation, row, entry)
+
+
+def note_signed_file(batch: LedgerBatch, seen: Sighting) -> None:
+    """Note which digest a package's file has by signatures under trust roots; report who differs.
+
+    Args:
+        batch: The batch.
+        seen: A sighting of the package whose file is signed.
+    """
+    correlation = for_prefix("drift", "filename", seen.component.partition(":")[0])
+    if correlation is None or not seen.filename or not seen.digest:
+        return
+    key = row_key(FILE, seen.component, seen.filename)
+    row = batch.store.load(key, FileRow) or FileRow()
+    digest = clip(seen.digest, TEXT_BYTES)
+    known = row.signed.get(digest, [])
+    new = [basis for basis in seen.bound_by if basis not in known]
+    if not new:
+        return
+    row.signed[digest] = sorted([*known, *new], key=lambda basis: (basis.tenant, basis.by))
+    if len(row.signed) > VALUES or len(row.signed[digest]) > SIGNERS:
+        batch.bound_reached("signed digests of one package file", seen.component, VALUES)
+        return
+    batch.store.save(key, row)
+    _report_file(batch, seen, correlation, row, value_seen(seen, seen.tenant))
 
 
 def _order_of(batch: LedgerBatch, holder: Seen) -> str:
@@ -405,6 +432,16 @@ def _report_file(
             for digest, holders in organisations.items()
             if len(holders - {counted(tenant)}) >= batch.k
         }
+        signed = {
+            digest: basis
+            for digest, bases in sorted(row.signed.items())
+            for basis in bases
+            if affects(basis, tenant)
+        }
+        # Several digests here differ by themselves; one, from what others have or somebody signed.
+        by = None if signed.keys() & own.keys() else next(iter(signed.values()), None)
+        if by is not None:
+            wide |= signed.keys()
         shown = sorted({*own, *wide})
         if len(shown) < 2:  # noqa: PLR2004 -- two digests make a difference
             continue
@@ -424,16 +461,18 @@ def _report_file(
                 "is": max(own, key=lambda digest: own[digest]),
                 "digests": shown,
                 "elsewhere": sorted(wide - set(own)),
+                **({"signed": sorted(signed)} if by is not None else {}),
             },
             source=latest.source,
             event_id=latest.event_id,
             occurred_at=from_ms(latest.first_ms),
             systems=tuple(sorted({holder.system for holder in own.values()})),
             # Of one digest here, only others' say that it should be another.
-            severity=None if len(own) > 1 else ADVICE_SEVERITY,
-            basis=None if len(own) > 1 else SEVERAL,
+            severity=None if len(own) > 1 or by is not None else ADVICE_SEVERITY,
+            basis=None if len(own) > 1 else by or SEVERAL,
         )
-        report(batch, finding, correlation, state_of(len(differing)))
+        known = len(differing) + 2 * (by is not None)
+        report(batch, finding, correlation, state_of(known))
 
 
 def note_signal(batch: LedgerBatch, component: str, finding: Finding) -> None:

@@ -444,6 +444,8 @@ class FileRow(msgspec.Struct, array_like=True):
 
     digests: dict[str, list[Seen]] = msgspec.field(default_factory=dict)
     full: bool = False
+    signed: dict[str, list[Basis]] = msgspec.field(default_factory=dict)
+    """By digest: under whose trust roots it is signed as that file."""
 
 
 class IocRow(msgspec.Struct, array_like=True):

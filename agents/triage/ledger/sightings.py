@@ -80,6 +80,8 @@ def on_sighting(batch: LedgerBatch, seen: Sighting) -> None:
     if seen.bound:
         changed = _note_binding(batch, seen, system) or changed
         note_bound_version(batch, seen)
+    if seen.bound_by and not seen.component.startswith(DIGEST_KEYS):
+        drift.note_signed_file(batch, seen)
     for basis in seen.bound_by:
         changed = _note_signed_binding(batch, seen, system, basis) or changed
     if not changed and seen.kind not in drift.REPORTED:

@@ -230,6 +230,57 @@ def test_no_signature_speaks_of_anothers_private_name():
     assert "foreign-key" in {alert.kind for alert in flow.operator.values()}
 
 
+# -- files of packages -----------------------------------------------------------------------------
+
+WHEEL, FILE = "pypi:torch", "torch-2.9.0-py3-none-any.whl"
+
+
+def wheel(tenant, digest, *bases):
+    return sighting(
+        WHEEL, tenant, "ci", version="2.9.0", digest=digest, filename=FILE, kind="installed",
+        bound_by=bases,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_who_has_another_file_than_the_signed_one_is_alerted_in_full(order):
+    """Without a signature it takes k others, and advises."""
+    inputs = [wheel("a", BASE, OPERATORS), wheel("b", TUNED), wheel("c", BASE)]
+    flow = flow_of("a", "b", "c")
+    for place in order:
+        flow.saw(inputs[place])
+    (alert,) = flow.alerts_of("b")
+    (found,) = alert.findings
+    assert found.severity.rank >= Severity.HIGH.rank
+    assert not found.advice
+    assert found.known_by == "a signature of builder@bigorg.example"
+    assert not flow.alerts_of("a")
+    assert not flow.alerts_of("c")
+
+
+def test_a_signature_makes_of_advice_what_is_known():
+    flow = flow_of(*"abcd")
+    flow.saw(*(wheel(tenant, BASE) for tenant in "abc"), wheel("d", TUNED))
+    assert flow.alerts_of("d")[0].findings[0].advice
+    flow.saw(wheel("e", BASE, OPERATORS))
+    (found,) = flow.alerts_of("d")[0].findings
+    assert not found.advice
+    assert found.severity.rank >= Severity.HIGH.rank
+
+
+def test_a_file_that_a_tenants_trust_root_signed_counts_for_that_tenant():
+    flow = flow_of("b", "c")
+    flow.saw(wheel("mallory", BASE, TENANTS), wheel("b", TUNED), wheel("c", TUNED))
+    assert flow.alerts_of("b")
+    assert not flow.alerts_of("c")
+
+
+def test_two_signed_files_of_a_name_are_each_what_they_should_be():
+    flow = flow_of("a", "b")
+    flow.saw(wheel("a", BASE, OPERATORS), wheel("b", TUNED, OPERATORS))
+    assert not flow.alerts
+
+
 # -- publishers ------------------------------------------------------------------------------------
 
 PUBLISHER = "publisher:hub/acme"

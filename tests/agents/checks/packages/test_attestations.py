@@ -19,10 +19,14 @@ from agents.checks.packages.attestations import (
     verify_attestation,
     verify_distribution,
 )
+from agents.checks.packages.check import check_packages
+from agents.domain.knowledge import MemoryKnowledge
+from schemas.basis import BasisKind
 from schemas.errors import TidewatchError
+from schemas.policy import Policy, TrustRoot
 from schemas.severity import Status
 from streams.cli import main
-from tests.agents.checks.packages.installs import OTHER, checked, rules
+from tests.agents.checks.packages.installs import OTHER, checked, install, rules
 
 SIGNED = Path(__file__).resolve().parents[3] / "data" / "signatures"
 
@@ -243,3 +247,54 @@ def test_verify_command_distinguishes_signed_refused_and_unfinished(capsys, tmp_
     assert main([*right, "--signature", f"{path}.sigstore", str(bare)]) == 0
     bare.write_bytes(b"other")
     assert main([*right, "--signature", f"{path}.sigstore", str(bare)]) == 1
+
+
+ROOT_OF = {
+    "publisher": GITHUB[3],
+    "another case": GITHUB[3].replace("github", "GitHub"),
+}
+
+
+def sightings_of(signer, *, namespaces=("pypi:pypi-attestations",), tenant=""):
+    """Return what an install of a real, attested file says under a trust root."""
+    filename, ending, digest, _ = GITHUB
+    root = TrustRoot(signer=signer, namespaces=namespaces)
+    knowledge = MemoryKnowledge(() if tenant else (root,))
+    if tenant:
+        knowledge.set_policy(tenant, Policy(tenant=tenant, trust_roots=(root,)))
+    event = install(install_of(filename, digest, [document(filename, ending)]))
+    return check_packages(event, knowledge).sightings
+
+
+@pytest.mark.parametrize("signer", ROOT_OF.values(), ids=ROOT_OF)
+@pytest.mark.parametrize("tenant", ["", "somebody"])
+def test_a_signer_who_may_speak_of_a_package_attests_its_file(signer, tenant):
+    by_name, by_digest = sightings_of(signer, tenant=tenant)
+    assert by_name.component == "pypi:pypi-attestations"
+    assert [(basis.kind, basis.tenant, basis.by) for basis in by_name.bound_by] == [
+        (BasisKind.ATTESTED, tenant, (GITHUB[3],))
+    ]
+    assert by_digest.bound_by == ()
+
+
+@pytest.mark.parametrize(
+    ("signer", "namespaces"),
+    [
+        (GITHUB[3], ("pypi:torch",)),
+        (GITLAB[3], ("pypi:*",)),
+        (f"sigstore:{ACCOUNT} {GOOGLE_ISSUER}", ("pypi:*",)),
+        ("-----BEGIN PUBLIC KEY-----", ("pypi:*",)),
+    ],
+    ids=["of another package", "somebody else", "another identity", "a key"],
+)
+def test_nobody_else_attests_it(signer, namespaces):
+    for one in sightings_of(signer, namespaces=namespaces):
+        assert one.bound_by == ()
+
+
+def test_an_identity_of_sigstore_attests_a_file_too():
+    filename, ending, digest, _ = GOOGLE
+    root = TrustRoot(signer=f"sigstore:{ACCOUNT} {GOOGLE_ISSUER}", namespaces=("pypi:*",))
+    event = install(install_of(filename, digest, [document(filename, ending)]))
+    seen = check_packages(event, MemoryKnowledge((root,))).sightings
+    assert [basis.by for basis in seen[0].bound_by] == [(ACCOUNT,)]
