@@ -77,7 +77,9 @@ def _send(url: str, token: str, value: bytes) -> int:
     headers = {"Authorization": f"Bearer {token}", "Content-Type": STRUCTURED}
     request = urllib.request.Request(url, data=value, headers=headers)  # noqa: S310 -- our own
     try:
-        with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310 -- the same
+        # a proxy of the environment does not lead to this machine
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=SECONDS) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         raise TidewatchError(
@@ -85,5 +87,5 @@ def _send(url: str, token: str, value: bytes) -> int:
         ) from error
     except OSError as error:
         raise TidewatchError(
-            "the gateway did not answer", where=url, remedy="check that nothing is in between"
+            "the gateway did not answer", where=url, remedy="see the log of the gateway"
         ) from error
