@@ -14,7 +14,6 @@ from typer.main import get_command
 
 from streams.cli import COMMANDS
 from streams.settings import NOT_SETTINGS, PREFIX, Settings
-from tests.conftest import OwnKafka
 from tests.docs.conftest import Reader
 from tests.docs.reading import PAGES, ROOT, inline_commands, languages, steps
 from tests.docs.shell import Saved, Step, run_in_order, shows
@@ -69,12 +68,12 @@ def test_the_commands_of_a_page_do_what_it_shows(
     commands = [step for step in written if isinstance(step, Step)]
     starts_kafka = any(step.command.startswith(OWN_KAFKA) for step in commands)
     needs_kafka = any(ON_KAFKA.search(step.command) for step in commands)
-    # topics have their plain names here: nothing of other pages may be on them
-    kafka = None
+    kafka, prefixes = None, {}
     if needs_kafka and not starts_kafka:
-        own_kafka: OwnKafka = request.getfixturevalue("own_kafka")
-        kafka = own_kafka().bootstrap
-    environment = reader(kafka)
+        kafka = request.getfixturevalue("kafka")
+        # nothing of other pages may be on its topics
+        prefixes = {"topic_prefix": f"{page.stem}.", "group_prefix": page.stem}
+    environment = reader(kafka, **prefixes)
     folder = tmp_path / "reader"
     folder.mkdir()
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,19 +87,22 @@ def _one_of_each(events: Iterable[Event[Any]]) -> Iterable[Event[Any]]:
     return {channel_of(event): event for event in events}.values()
 
 
-def play(chain: Chain, root: Path) -> dict[str, list[TenantAlert]]:
-    """Play every scenario on a chain whose workers are not started yet.
+def play(
+    chain: Chain, root: Path, names: Sequence[str] = SCENARIOS
+) -> dict[str, list[TenantAlert]]:
+    """Play scenarios on a chain whose workers are not started yet.
 
     Attacks first, then what became known only afterwards, then the week of ordinary work.
 
     Args:
         chain: The chain; its workers are started here.
         root: Where the model files are written.
+        names: The scenarios, with the week.
 
     Returns:
         Alerts by scenario.
     """
-    scenarios = {name: load(name) for name in SCENARIOS}
+    scenarios = {name: load(name) for name in names}
     events = {name: scenario.events(root / name) for name, scenario in scenarios.items()}
     chain.send(
         Channel.POLICY,
@@ -121,14 +124,14 @@ def play(chain: Chain, root: Path) -> dict[str, list[TenantAlert]]:
     # so that no time to alert is that of the start of processes
     send_events(chain, _one_of_each(events[WEEK]))
     chain.settle(SECONDS)
-    for name in SCENARIOS:
+    for name in names:
         if name != WEEK:
             send_events(chain, events[name])
     chain.settle(SECONDS)
     send_facts(chain, (fact for key, fact in facts.items() if key in late))
     send_week(chain, events[WEEK])
     chain.settle(SECONDS)
-    whose = {event.tenantid: name for name in SCENARIOS for event in events[name]}
+    whose = {event.tenantid: name for name in names for event in events[name]}
     return _collect(chain, scenarios, whose)
 
 

@@ -20,7 +20,7 @@ from tests.e2e.mixed_events import events, intel, policies, write_models
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 SECONDS = 240
-NEIGHBOURS = 1_000
+NEIGHBOURS = 400
 
 
 async def produce(chain, records):
