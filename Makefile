@@ -22,13 +22,14 @@ run: setup ## set up, then show the main job live (ARGS=--exit-when-done for a s
 	$(BIN)/tidewatch up --demo $(ARGS)
 
 test: setup-dev $(VENV)/interop.stamp $(VENV)/siem.stamp ## set up, then run the tests (ARGS="tests/streams -k broker" for some)
-	OPENC2_PYTHON="$(CURDIR)/$(VENV)/interop/bin/python" SIEM_PYTHON="$(CURDIR)/$(VENV)/siem/bin/python" $(BIN)/python -m pytest $(TWO) $(ARGS)
+	OPENC2_PYTHON="$(CURDIR)/$(VENV)/interop/bin/python" SIEM_PYTHON="$(CURDIR)/$(VENV)/siem/bin/python" $(BIN)/python -m pytest --numprocesses 3 $(SPREAD) $(ARGS)
 
 test-fast: setup-dev ## the tests that need no Kafka, kill nothing and are quick
-	$(BIN)/python -m pytest $(TWO) -m "not kafka and not fault and not slow" $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 $(SPREAD) -m "not kafka and not fault and not slow" $(ARGS)
 
-# two processes, which take tests as tests/scheduling.py says (ARGS="--numprocesses 0": one)
-TWO := --numprocesses 2 --dist loadscope --no-loadscope-reorder
+# processes that take tests as tests/scheduling.py says (ARGS="--numprocesses 0": one). A machine
+# with two cores has time for a third where tests with Kafka wait for what others do.
+SPREAD := --dist loadscope --no-loadscope-reorder
 
 lint: setup-dev ## style, types, and the walls between the rooms
 	$(BIN)/ruff check .
@@ -118,7 +119,7 @@ test-python: ## run the fast tests on each interpreter that is here (PY=python3.
 	  if ! $$python -c '' 2>/dev/null; then echo "$$python: not on this machine"; continue; fi; \
 	  echo "$$python:"; \
 	  $$python locks/installer.py --installer $(VENV)/installer install $(VENV)/$${python##*/} requirements-dev.lock --project . --editable \
-	    && $(VENV)/$${python##*/}/bin/python -m pytest $(TWO) -m "not kafka and not fault" $(ARGS) || exit 1; \
+	    && $(VENV)/$${python##*/}/bin/python -m pytest --numprocesses 2 $(SPREAD) -m "not kafka and not fault" $(ARGS) || exit 1; \
 	done
 
 PY ?= python3.11 python3.12 python3.13 python3.14
