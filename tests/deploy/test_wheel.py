@@ -280,6 +280,9 @@ def test_the_demo_on_the_embedded_broker(run: Run, away: Path, user: str | None)
     jars = jars_dir(away / ".local" / "state" / "tidewatch")
     for jar in provide_jars(jars_dir(), description_dir()):
         link(jar, jars / jar.parent.name / jar.name)
+    # what is prepared for this Java once, by every first start of a broker
+    for prepared in jars_dir().glob("*.prepared"):
+        shutil.copytree(prepared, jars / prepared.name)
     give(away / ".local", user)
     report = json.loads(
         run("up", "--demo", "--port", "0", *("--exit-when-done", "--format", "json")).stdout
