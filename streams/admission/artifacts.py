@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
+from agents.checks.provenance.contents import MANIFEST
+
 MAX_NODES: Final = 200_000
 MAX_ARTIFACTS: Final = 500
 """More of one object are not looked at, and the object is then not known."""
@@ -20,7 +22,7 @@ _NOT_IMAGES: Final = frozenset({"rbd"})
 """Parents whose `image` is a block device."""
 _UNREAD: Final = frozenset({"metadata", "status", "managedFields"})
 _SERVING: Final = "serving.kserve.io/"
-_DIGEST: Final = re.compile(r"[^\s@]{1,512}@(sha256:[0-9a-f]{64})")
+_DIGEST: Final = re.compile(r"[^\s@]{1,512}@sha256:([0-9a-f]{64})")
 _HUB: Final = re.compile(
     r"hf://(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)[:@](?P<commit>[0-9a-f]{40})"
 )
@@ -115,9 +117,13 @@ def _of_object(
         yield from _model(where, annotations[_SOURCE_ANNOTATION])
 
 
+def _manifest(match: re.Match[str] | None) -> str | None:
+    return f"{MANIFEST}{match[1]}" if match is not None else None
+
+
 def _image(where: str, reference: str) -> Artifact:
     match = _DIGEST.fullmatch(reference.strip())
-    return Artifact(where=where, reference=reference, content=match[1] if match else None)
+    return Artifact(where=where, reference=reference, content=_manifest(match))
 
 
 def _model(where: str, value: Any) -> Iterator[Artifact]:  # noqa: ANN401 -- any JSON value
@@ -131,7 +137,7 @@ def _model(where: str, value: Any) -> Iterator[Artifact]:  # noqa: ANN401 -- any
     scheme, separator, rest = text.partition("://")
     if separator and scheme.startswith("oci"):
         match = _DIGEST.fullmatch(rest)
-        yield Artifact(where=where, reference=value, content=match[1] if match else None)
+        yield Artifact(where=where, reference=value, content=_manifest(match))
         return
     yield Artifact(where=where, reference=value)
 

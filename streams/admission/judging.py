@@ -9,6 +9,7 @@ from typing import Final, Protocol
 import msgspec
 
 from agents.checks.packages.intel_match import ADVERSE, matches
+from agents.checks.provenance.contents import MANIFEST
 from agents.domain.knowledge import Knowledge
 from schemas.components import component_key
 from streams.admission.artifacts import Artifact, Named
@@ -126,7 +127,7 @@ def _intelligence(content: str, knowledge: Knowledge) -> str:
         if fact is None or fact.kind not in ADVERSE or matches(fact, version) is not True:
             return ""
     else:
-        fact = knowledge.fact(content)
+        fact = knowledge.fact(f"sha256:{content.removeprefix(MANIFEST)}")
         if fact is None or fact.kind not in ADVERSE:
             return ""
     return f"intelligence says it is {fact.kind}: {fact.summary or fact.key}"

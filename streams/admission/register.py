@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from agents.checks.provenance.contents import MANIFEST
 from schemas.assessments import Assessment
 from schemas.incidents.holds import HoldState, HoldView
 from schemas.incidents.states import Action
@@ -147,10 +148,10 @@ def _held_contents(view: HoldView) -> tuple[str, ...]:
         ):
             continue
         if spec.digest:
-            found.append(f"sha256:{spec.digest}")
+            found.append(f"{MANIFEST}{spec.digest}")
         version = (spec.version or "").removeprefix("sha256:")
         if version != (spec.version or ""):
-            found.append(f"sha256:{version}")
+            found.append(f"{MANIFEST}{version}")
         elif version and view.component.startswith(_HUB_KEY):
             found.append(f"hf://{view.component.removeprefix(_HUB_KEY)}@{version}")
     return tuple(dict.fromkeys(found))

@@ -11,6 +11,9 @@ from agents.checks.provenance.planning import listing_uri
 from agents.checks.provenance.subject import PushSubject
 from schemas.components import component_key, digest_of_files
 
+MANIFEST: Final = "oci:sha256:"
+"""A manifest by its digest, all of whose layers were read. The same bytes as a file of a model say
+nothing of any layer: a scan of such a file must not stand for one of the image."""
 MAX_CONTENTS: Final = 256
 """Names of one assessment; the whole comes before its files, weights and code before the rest."""
 
@@ -34,7 +37,7 @@ def contents_of(
         if subject.pinned is not None and named and named == dict(computed):
             # the manifest was read by its digest, and what it names is what was read: whoever
             # fetches by that digest gets the same
-            found.append(component_key("sha256", subject.pinned))
+            found.append(f"{MANIFEST}{subject.pinned}")
     paths = subject.digests or computed
     if len(computed) > 1 and subject.pinned is None and computed.keys() >= set(paths):
         found.append(component_key("tree", digest_of_files(computed)))

@@ -21,7 +21,7 @@ from tests.schemas.examples import command
 from tests.streams.test_gates import assessment
 
 DIGEST = "a" * 64
-CONTENT = f"sha256:{DIGEST}"
+CONTENT = f"oci:sha256:{DIGEST}"
 IMAGE = f"registry.example/acme/serve@sha256:{DIGEST}"
 HUB = "hf://acme-labs/base@9d1c3f0be0c1c2b0a9f1f8f9b0a7d6c5e4f3a2b1"
 SIGNED = Check(name="signature", status=Status.PASS)
@@ -106,11 +106,10 @@ def test_a_signature_is_required_where_the_file_says_so() -> None:
 def test_what_intelligence_or_a_hold_names_is_refused_even_if_exempt() -> None:
     case = Case(scanned(Status.PASS), exempt=("registry.example/*",), unknown=OnUnknown.ADMIT)
     assert case.rule(IMAGE).admitted
-    case.knowledge.set_fact(
-        CONTENT, IntelFact(key=CONTENT, kind=IntelKind.MALICIOUS, summary="a miner")
-    )
+    key = f"sha256:{DIGEST}"
+    case.knowledge.set_fact(key, IntelFact(key=key, kind=IntelKind.MALICIOUS, summary="a miner"))
     assert "a miner" in case.rule(IMAGE).reasons[0]
-    case.knowledge.set_fact(CONTENT, None)
+    case.knowledge.set_fact(key, None)
     assert case.rule(IMAGE).admitted
 
     spec = command(tenant="acme", digest=DIGEST)
@@ -139,6 +138,11 @@ def test_a_model_of_the_hub_is_known_by_its_commit() -> None:
     assert case.rule(HUB).outcome is Outcome.BAD
 
 
+def test_a_manifest_that_was_read_as_a_file_stands_for_no_image() -> None:
+    as_a_file = scanned(Status.PASS, contents=(f"sha256:{DIGEST}", f"tree:{DIGEST}"))
+    assert Case(as_a_file).rule(IMAGE).outcome is Outcome.UNKNOWN
+
+
 def test_an_exempt_image_needs_no_assessment() -> None:
     case = Case(exempt=("registry.example/system/*",))
     assert case.rule("registry.example/system/pause:3").admitted
@@ -156,7 +160,9 @@ def test_each_tenant_has_its_own_room_and_what_is_bad_outlives_what_is_fine(
 ) -> None:
     monkeypatch.setattr(register_module, "PER_TENANT", 2)
     bad = scanned(Status.FAIL)
-    fine = [scanned(Status.PASS, contents=(f"sha256:{n:064}",), event_id=f"e{n}") for n in range(5)]
+    fine = [
+        scanned(Status.PASS, contents=(f"oci:sha256:{n:064}",), event_id=f"e{n}") for n in range(5)
+    ]
     theirs = scanned(Status.PASS, tenant="globex")
     case = Case(bad, theirs, *fine)
     assert case.rule(IMAGE).outcome is Outcome.BAD

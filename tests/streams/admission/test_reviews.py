@@ -34,21 +34,21 @@ def found(name: str) -> dict[str, str | None]:
 
 def test_a_pod_names_its_containers_and_image_volumes() -> None:
     assert found("pod") == {
-        "spec.containers[0].image": f"sha256:{A}",
-        "spec.initContainers[0].image": f"sha256:{A}",
-        "spec.volumes[0].image.reference": f"sha256:{B}",
+        "spec.containers[0].image": f"oci:sha256:{A}",
+        "spec.initContainers[0].image": f"oci:sha256:{A}",
+        "spec.volumes[0].image.reference": f"oci:sha256:{B}",
     }
 
 
 def test_a_template_within_templates_is_found() -> None:
     where = "spec.jobTemplate.spec.template.spec.containers[0].image"
-    assert found("cronjob") == {where: f"sha256:{A}"}
+    assert found("cronjob") == {where: f"oci:sha256:{A}"}
 
 
 def test_an_inference_service_names_its_models_and_images() -> None:
     assert found("inferenceservice") == {
         "spec.predictor.model.storageUri": f"hf://acme-labs/sentiment-base@{COMMIT}",
-        "spec.transformer.containers[0].image": f"sha256:{A}",
+        "spec.transformer.containers[0].image": f"oci:sha256:{A}",
         "spec.explainer.model.storage": None,
     }
 
@@ -57,7 +57,7 @@ def test_of_an_update_counts_what_was_not_there_before() -> None:
     assert found("deployment-scaled") == {}
     assert found("pod-debugged") == {
         "metadata.annotations.internal.serving.kserve.io/storage-initializer-sourceuri": (
-            f"sha256:{B}"
+            f"oci:sha256:{B}"
         ),
         "spec.ephemeralContainers[0].image": None,
     }
@@ -88,7 +88,7 @@ def test_what_is_being_deleted_may_lose_its_finalizers() -> None:
     ("value", "reference", "content"),
     [
         ({"image": "a:1"}, "a:1", None),
-        ({"image": f"a:1@sha256:{A}"}, f"a:1@sha256:{A}", f"sha256:{A}"),
+        ({"image": f"a:1@sha256:{A}"}, f"a:1@sha256:{A}", f"oci:sha256:{A}"),
         ({"image": f"a@sha256:{A.upper()}"}, f"a@sha256:{A.upper()}", None),
         ({"image": f"a@sha256:{A}0"}, f"a@sha256:{A}0", None),
         ({"image": {"repository": "a", "tag": "1"}}, "an image in parts", None),
@@ -98,7 +98,7 @@ def test_what_is_being_deleted_may_lose_its_finalizers() -> None:
         (
             {"sourceUri": f"oci+native://r.example/a@sha256:{A}"},
             f"oci+native://r.example/a@sha256:{A}",
-            f"sha256:{A}",
+            f"oci:sha256:{A}",
         ),
     ],
 )

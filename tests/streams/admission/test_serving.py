@@ -66,7 +66,7 @@ def test_a_pod_is_refused_until_its_images_are_assessed(
     server = AdmissionServer(settings, config)
     port = server._server.port
     first, second = (
-        assessment(Status.PASS, stage="scan", event_id=name, contents=(f"sha256:{digest}",))
+        assessment(Status.PASS, stage="scan", event_id=name, contents=(f"oci:sha256:{digest}",))
         for name, digest in (("one", A), ("two", B))
     )
 

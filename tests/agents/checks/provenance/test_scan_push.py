@@ -102,7 +102,7 @@ def test_a_registry_that_serves_other_bytes_than_the_manifest_names_taints_no_tr
     assert part.tree == (f"tree:{pinned}" if served == b"fine" else "")
     # what was assessed is known by the manifest's digest only if all that it names was read
     read = {f"oci://registry.example/acme/model@sha256:{pinned}", f"sha256:{sha(served)}"}
-    whole = {f"sha256:{pinned}"} if served == b"fine" else set()
+    whole = {f"oci:sha256:{pinned}"} if served == b"fine" else set()
     assert set(outcome.contents) == read | whole
 
 
