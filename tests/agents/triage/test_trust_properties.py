@@ -105,13 +105,39 @@ scans = st.builds(
     digests,
     minutes,
 )
+ATTESTED = Basis(kind=BasisKind.ATTESTED, by=("builder@hub.example",))
+statements = st.builds(
+    lambda child, parent, name, version, binds: (
+        sighting(
+            f"sha256:{child}",
+            "lab",
+            "hub",
+            version=version,
+            digest=child,
+            name=name,
+            kind="pushed",
+            made_from=(f"sha256:{parent}",) if parent != child else (),
+            attested=(ATTESTED,),
+            bound_by=(ATTESTED,) if binds else (),
+        ),
+    ),
+    digests,
+    digests,
+    names,
+    versions,
+    st.booleans(),
+)
+"""What a signature under the operator's trust root says of a digest."""
 decisions = st.builds(
     lambda kind, place: ("decide", kind, place),
     st.sampled_from([DecisionKind.FALSE_POSITIVE, DecisionKind.CLOSE]),
     st.integers(0, 3),
 )
 step = st.one_of(
-    st.tuples(st.just("both"), st.one_of(holding(READER), claim(READER), facts, scans)),
+    st.tuples(
+        st.just("both"),
+        st.one_of(holding(READER), claim(READER), facts, scans, statements),
+    ),
     st.tuples(st.just("claims"), st.one_of(holding(CLAIMANT), claim(CLAIMANT), decisions)),
 )
 
