@@ -15,6 +15,7 @@ from schemas.errors import TidewatchError
 from streams.console.app import routes
 from streams.console.asked import Services
 from streams.console.config import ConsoleConfig
+from streams.console.deciding import KafkaDecide
 from streams.console.feeding import Feeder
 from streams.console.index import Index
 from streams.console.sessions import Sessions
@@ -89,6 +90,7 @@ class KafkaConsole:
             index=self.index,
             sessions=self.sessions,
             status=self.feeder,
+            decide=KafkaDecide(settings),
             secure=config.listen.certificate is not None or config.url.startswith("https:"),
         )
         try:
