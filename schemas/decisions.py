@@ -29,6 +29,8 @@ class DecisionKind(StrEnum):
     RELEASE = "release"
     """Release what a closed incident contained."""
     SHARE = "share"
+    COMMENT = "comment"
+    """Say something about the incident; it changes nothing. The reason is what is said."""
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

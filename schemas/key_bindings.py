@@ -39,6 +39,9 @@ class KeyBinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The kinds of decision it may make."""
     publishes: tuple[Publication, ...] = ()
     """What it may sign besides decisions: policies of its tenants, intelligence."""
+    vouches: bool = False
+    """Its owner authenticates people, as the console does: it also decides in their names, each as
+    `NAME via ACTOR`."""
     until: datetime | None = None
     """The key counts for records that the broker received before this; None: for all."""
 
@@ -103,6 +106,15 @@ def bound_signer(
     return kid, binding
 
 
+def via(actor: str) -> str:
+    """Return what follows the name of a person in whose name another actor decides.
+
+    Args:
+        actor: The actor of the key that vouches for them.
+    """
+    return f" via {actor}"
+
+
 def authorise_decision(decision: Decision, kid: str, binding: KeyBinding) -> None:
     """Refuse a decision that the key which signed it may not make.
 
@@ -112,13 +124,20 @@ def authorise_decision(decision: Decision, kid: str, binding: KeyBinding) -> Non
         binding: The key's binding.
 
     Raises:
-        NotAuthorisedError: It names another actor, or another tenant or kind than the key's.
+        NotAuthorisedError: It names an actor that the key neither is nor vouches for, or another
+            tenant or kind than the key's.
     """
-    if decision.actor != binding.actor:
+    if decision.actor != binding.actor and not _vouches_for(binding, decision.actor):
         raise NotAuthorisedError(f"the key {kid} is {binding.actor}'s, not {decision.actor[:80]}'s")
     _require_tenant(kid, binding, decision.tenant)
     if binding.decisions != "*" and decision.decision not in binding.decisions:
         raise NotAuthorisedError(f"the key {kid} may not decide {decision.decision}")
+
+
+def _vouches_for(binding: KeyBinding, actor: str) -> bool:
+    """Return whether an actor is a person for whom a key's owner vouches, with nobody between."""
+    person = actor.removesuffix(via(binding.actor))
+    return binding.vouches and person not in {actor, ""} and via("") not in person
 
 
 def authorise_publication(

@@ -268,6 +268,7 @@ def _own_binding() -> KeyBinding:
         tenants="*",
         decisions="*",
         publishes=("policy", "intel"),
+        vouches=True,
     )
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import typer
 
-from schemas.canonical import stable_id
-from schemas.channels import Channel
-from schemas.decisions import Decision, DecisionKind
+from schemas.decisions import DecisionKind
 from schemas.errors import TidewatchError
 from schemas.incidents.views import IncidentDocument
 from streams.cli.choices import chosen_command, chosen_task
@@ -22,8 +20,6 @@ from streams.cli.output import Format, FormatOption, print_json, print_line
 
 if TYPE_CHECKING:
     from schemas.incidents.commands import CommandView
-    from streams.settings import Settings
-    from streams.signing_keys import Signer
 
 TargetArgument = Annotated[str, typer.Argument(help="who it is assigned to")]
 CommandArgument = Annotated[
@@ -36,28 +32,6 @@ ReasonOption = Annotated[str, typer.Option(help="why; kept with the incident")]
 TenantOption = Annotated[
     str | None, typer.Option(help="for this tenant only; all of the incident by default")
 ]
-
-
-async def _send(settings: Settings, decision: Decision, signer: Signer) -> None:
-    import aiokafka  # noqa: PLC0415 -- only a decision is written
-
-    from agents.messages import decision_message  # noqa: PLC0415 -- the same
-    from streams.kafka.client import client_options  # noqa: PLC0415 -- the same
-    from streams.kafka.topics import ensure_topics, topic_name  # noqa: PLC0415 -- the same
-
-    await ensure_topics(settings, channels=[Channel.DECISIONS])
-    message = decision_message(decision, signer.key)
-    producer = aiokafka.AIOKafkaProducer(**client_options(settings), enable_idempotence=True)
-    await producer.start()
-    try:
-        await producer.send_and_wait(
-            topic_name(settings, Channel.DECISIONS),
-            value=message.value,
-            key=message.key.encode(),
-            headers=list(message.headers),
-        )
-    finally:
-        await producer.stop()
 
 
 def decide(
@@ -85,27 +59,24 @@ def decide(
         passed: The result, for an evaluation.
         form: What is printed of it.
     """
-    from schemas.key_bindings import authorise_decision  # noqa: PLC0415 -- only to sign
+    from streams.decisions import new_decision, write_decision  # noqa: PLC0415 -- only to sign
     from streams.signing_keys import load_signer  # noqa: PLC0415 -- the same
 
     document = one_incident(incident)
     settings = connected_settings()
     signer = load_signer(settings.state_dir, settings.signing_key)
-    now = datetime.now(UTC)
-    decision = Decision(
-        id=stable_id("dec", document.id, kind, tenant or "", target or "", now.isoformat()),
-        incident=document.id,
+    decision = new_decision(
+        kind,
+        document.id,
+        reason,
         actor=signer.binding.actor,
-        decision=kind,
-        reason=reason,
-        time=now,
+        now=datetime.now(UTC),
         tenant=tenant,
         target=target,
-        expires=now + timedelta(days=days) if days is not None else None,
+        days=days,
         passed=passed,
     )
-    authorise_decision(decision, signer.key.kid, signer.binding)
-    asyncio.run(_send(settings, decision, signer))
+    asyncio.run(write_decision(settings, decision, signer))
     if form is Format.JSON:
         print_json(msgspec.to_builtins(decision))
     else:
@@ -271,6 +242,7 @@ def add_decisions(app: typer.Typer) -> None:
         (DecisionKind.FALSE_POSITIVE, "Close it as a false positive, and undo its containment."),
         (DecisionKind.REOPEN, "Open a closed incident again."),
         (DecisionKind.SHARE, "Share it with partners, however few tenants it affects."),
+        (DecisionKind.COMMENT, "Add a comment, the reason, to the incident."),
     ):
         _plain_decision(app, kind, help_text)
     _targeted_decision(app, DecisionKind.ASSIGN, "alice", "Assign the incident to a person.")

@@ -40,10 +40,18 @@ DecisionsOption = Annotated[
 PublishesOption = Annotated[
     list[str] | None, typer.Option("--publish", help="policy or intel, repeatable")
 ]
+VouchesOption = Annotated[
+    bool, typer.Option("--vouches", help="it decides in the names of people, as the console does")
+]
 
 
 def _binding(
-    actor: str, tenants: list[str] | None, decisions: list[str] | None, publishes: list[str] | None
+    actor: str,
+    tenants: list[str] | None,
+    decisions: list[str] | None,
+    publishes: list[str] | None,
+    *,
+    vouches: bool,
 ) -> KeyBinding:
     """Return the binding that the options describe.
 
@@ -57,6 +65,7 @@ def _binding(
                 "tenants": "*" if "*" in (tenants or ()) else tenants or (),
                 "decisions": "*" if "*" in (decisions or ()) else decisions or (),
                 "publishes": publishes or (),
+                "vouches": vouches,
             },
             KeyBinding,
         )
@@ -87,6 +96,7 @@ def create(
     tenant: TenantsOption = None,
     decision: DecisionsOption = None,
     publish: PublishesOption = None,
+    vouches: VouchesOption = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Make a key, and bind it to its actor and rights.
@@ -95,7 +105,7 @@ def create(
     once its two files below keys/trusted/operator are copied there.
     """
     check_key_name(name)
-    binding = _binding(actor, tenant, decision, publish)
+    binding = _binding(actor, tenant, decision, publish, vouches=vouches)
     folder = keys_dir(load_settings().state_dir)
     load_or_create_signing_key(folder, name, purpose=OPERATOR)
     path = write_binding(folder, name, binding)
@@ -113,12 +123,13 @@ def bind(
     tenant: TenantsOption = None,
     decision: DecisionsOption = None,
     publish: PublishesOption = None,
+    vouches: VouchesOption = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Change what a trusted key may sign."""
     folder = keys_dir(load_settings().state_dir)
     _trusted(name)
-    binding = _binding(actor, tenant, decision, publish)
+    binding = _binding(actor, tenant, decision, publish, vouches=vouches)
     path = write_binding(folder, name, binding)
     if form is Format.JSON:
         _print_binding(name, binding)

@@ -72,7 +72,8 @@ def render(
     from rich.console import Group  # noqa: PLC0415 -- only on a terminal
 
     columns, lines = size or shutil.get_terminal_size()
-    room = max(lines - FIXED_ROWS, 2 * LEAST_ROWS)
+    link = _link(view.console, columns)
+    room = max(lines - FIXED_ROWS - len(link), 2 * LEAST_ROWS)
     # each has half of the room, and what the other leaves
     wanted = len(view.commands) or 1
     for_alerts = min(len(view.alerts) or 1, max(room // 2, room - wanted))
@@ -80,11 +81,20 @@ def render(
     commands = list(view.commands.values())[::-1]
     return Group(
         *_head(view, began, broker),
+        *link,
         "",
         _alerts(alerts, for_alerts, wide=columns >= WIDE),
         "",
         _commands(commands, room - for_alerts),
     )
+
+
+def _link(text: str, columns: int) -> list[RenderableType]:
+    """Return the lines of the console's link, none of it left out: a terminal makes one of them."""
+    from rich.text import Text  # noqa: PLC0415 -- only on a terminal
+
+    shown = plain(text)
+    return [Text(shown[at : at + columns], no_wrap=True) for at in range(0, len(shown), columns)]
 
 
 def _head(view: View, began: float, broker: str) -> list[RenderableType]:

@@ -138,6 +138,8 @@ class View:
     """Events finished per second, over the last seconds."""
     arrived: str = ""
     """How an event arrived through a gateway, if one was sent there."""
+    console: str = ""
+    """The link that signs in to the console, if one is served beside; or why none is."""
     measured: bool = False
     """Whether the last try to measure the lag succeeded."""
 

@@ -211,6 +211,10 @@ async def _watch(
     workers.tell_address(settings)
     follower = Follower(settings, began)
     background = [asyncio.ensure_future(follower.run()), asyncio.ensure_future(follower.sample())]
+    console_stop = asyncio.Event()
+    console = (
+        None if ends else asyncio.ensure_future(_console(settings, follower.view, console_stop))
+    )
     feeding = asyncio.ensure_future(_feed(settings, replay, story, follower.view))
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -227,12 +231,25 @@ async def _watch(
                 check=lambda: _raise_ended(feeding, background, workers),
             )
     finally:
+        console_stop.set()
+        if console is not None:
+            await asyncio.gather(console, return_exceptions=True)
         feeding.cancel()
         for task in background:
             task.cancel()
         await asyncio.gather(feeding, *background, return_exceptions=True)
         workers.stop()
     return follower.view
+
+
+async def _console(settings: Settings, view: View, stop: asyncio.Event) -> None:
+    """Serve the console beside, for this machine; what goes wrong with it ends nothing else."""
+    from streams.console.serving import serve_beside  # noqa: PLC0415 -- only on a terminal
+
+    def tell(text: str) -> None:
+        view.console = text
+
+    await serve_beside(settings, stop, tell)
 
 
 async def _story(settings: Settings) -> Story:

@@ -10,6 +10,7 @@ from streams.console.asked import Asked, Services, not_found, signed_in
 from streams.console.routes import (
     components,
     dead_letters,
+    decisions,
     events,
     health,
     holds,
@@ -39,6 +40,7 @@ def routes(services: Services) -> list[BaseRoute]:
         *events.routes(services),
         *overview.routes(services),
         *incidents.routes(services),
+        *decisions.routes(services),
         *components.routes(services),
         *indicators.routes(services),
         *holds.routes(services),

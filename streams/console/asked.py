@@ -15,7 +15,9 @@ from starlette.responses import RedirectResponse, Response
 
 from agents.logs import Logger
 from schemas.errors import TidewatchError
+from schemas.key_bindings import NotAuthorisedError
 from streams.console.config import ConsoleConfig
+from streams.console.deciding import Decide
 from streams.console.index import Index
 from streams.console.pages import link, page, secured
 from streams.console.queries import Reader, SlowQueryError
@@ -70,6 +72,8 @@ class Services(msgspec.Struct, kw_only=True):
     index: Index
     sessions: Sessions
     status: Status
+    decide: Decide
+    """Writes decisions."""
     secure: bool = False
     """Whether browsers reach it by TLS."""
     hosts: frozenset[str] = frozenset()
@@ -203,9 +207,13 @@ def failed(
         services: The console's.
         request: What was asked.
         session: Whose session it is, if somebody is signed in.
-        error: The error; what is our doing is logged, and told without its text.
+        error: The error; one that is not of the request is logged as well.
     """
-    status = error.status if isinstance(error, HttpError) else HTTPStatus.SERVICE_UNAVAILABLE
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    if isinstance(error, HttpError):
+        status = error.status
+    elif isinstance(error, NotAuthorisedError):
+        status = HTTPStatus.FORBIDDEN
     if not isinstance(error, HttpError | SlowQueryError):
         log.error("console-failed", error=error.explain(), path=request.url.path)
     values: dict[str, Any] = {"title": error.what, "remedy": error.remedy, "status": int(status)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -45,6 +47,10 @@ _TRIM_EVERY: Final = 1.05
 
 class ConsoleIndexError(TidewatchError):
     """The index can't be used."""
+
+
+class IndexInUseError(ConsoleIndexError):
+    """Another console keeps this index."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -238,6 +244,7 @@ class Index:
         self._readers: list[sqlite3.Connection] = []
         try:
             private_folder(folder)
+            self._held = _held(folder / "index.lock")
             self._writer = self._opened()
         except (OSError, sqlite3.Error) as error:
             raise ConsoleIndexError(
@@ -505,3 +512,23 @@ class Index:
             for connection in (*self._readers, self._writer):
                 connection.close()
             self._readers.clear()
+            os.close(self._held)
+
+
+def _held(path: Path) -> int:
+    """Return a lock that ends with this process: two consoles would write one index.
+
+    Raises:
+        IndexInUseError: Another process has it.
+    """
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise IndexInUseError(
+            "a console runs with this state folder already",
+            where=str(path),
+            remedy="get a link to it with: tidewatch console --link",
+        ) from None
+    return lock

@@ -517,6 +517,26 @@ class Reader:
         )
         return None if row is None else msgspec.json.decode(unpacked(row["body"]), type=kind)
 
+    def refusal(self, decision: str) -> str | None:
+        """Return why a decision was refused, None if it is not known to be.
+
+        Args:
+            decision: Its id.
+        """
+        if not decision.startswith("dec-"):
+            return None
+        row = self._one(
+            "letters",
+            "reason, error",
+            where=[
+                (
+                    "letters.topic LIKE '%decisions' AND instr(letters.preview, ?) > 0",
+                    [f'"{decision}"'.encode()],
+                )
+            ],
+        )
+        return None if row is None else f"{row['reason']}: {row['error']}"
+
     # -- components --------------------------------------------------------------------------------
 
     def holdings(self, key: str) -> list[dict[str, Any]]:

@@ -14,9 +14,10 @@ from agents.logs import Logger
 from schemas.errors import TidewatchError
 from streams.console.app import routes
 from streams.console.asked import Services
-from streams.console.config import ConsoleConfig
+from streams.console.config import Address, ConsoleConfig
+from streams.console.deciding import KafkaDecide
 from streams.console.feeding import Feeder
-from streams.console.index import Index
+from streams.console.index import Index, IndexInUseError
 from streams.console.sessions import Sessions
 from streams.console.viewer import Role, Viewer
 from streams.http.listening import LOOPBACK
@@ -89,6 +90,7 @@ class KafkaConsole:
             index=self.index,
             sessions=self.sessions,
             status=self.feeder,
+            decide=KafkaDecide(settings),
             secure=config.listen.certificate is not None or config.url.startswith("https:"),
         )
         try:
@@ -105,10 +107,12 @@ class KafkaConsole:
         self.url = config.url.rstrip("/") or self._server.url
         self.services.hosts = _hosts(config, self.url)
         self._viewer = own_viewer()
+        self.link = ""
+        """The last link."""
 
     def new_link(self) -> str:
         """Return a link that signs this machine's user in, once, and keep it in the folder."""
-        link = f"{self.url}/enter?token={self.sessions.new_link(self._viewer)}"
+        self.link = link = f"{self.url}/enter?token={self.sessions.new_link(self._viewer)}"
         write_private(self._folder / LINK, f"{link}\n")
         return link
 
@@ -151,6 +155,44 @@ class KafkaConsole:
             await asyncio.sleep(LINK_LOOK_SECONDS)
             if not self.sessions.link_waits():
                 await asyncio.to_thread(self.new_link)
+
+
+async def serve_beside(
+    settings: Settings, stop: asyncio.Event, tell: Callable[[str], None]
+) -> None:
+    """Serve a console beside something else, on loopback, until `stop` is set.
+
+    Args:
+        settings: The broker, the topics and the state folder.
+        stop: Ends it.
+        tell: Called with a link that was not used yet, or with why there is no console.
+    """
+    try:
+        console = _on_a_free_port(settings)
+
+        async def telling() -> None:
+            while True:
+                tell(f"console: {console.link}")
+                await asyncio.sleep(LINK_LOOK_SECONDS)
+
+        telling_link = asyncio.ensure_future(telling())
+        try:
+            await console.run(stop)
+        finally:
+            telling_link.cancel()
+            await asyncio.gather(telling_link, return_exceptions=True)
+    except TidewatchError as error:
+        tell(f"no console: {error.explain()}")
+
+
+def _on_a_free_port(settings: Settings) -> KafkaConsole:
+    """Return a console on its usual port, on another if that is taken."""
+    try:
+        return KafkaConsole(settings, ConsoleConfig())
+    except IndexInUseError:
+        raise
+    except TidewatchError:
+        return KafkaConsole(settings, ConsoleConfig(listen=Address(port=0)))
 
 
 def _hosts(config: ConsoleConfig, url: str) -> frozenset[str]:

@@ -35,7 +35,7 @@ from agents.triage.incidents.rows import (
 from agents.triage.ledger.batch import supersedes
 from agents.triage.ledger.rows import to_ms
 from agents.triage.routing import split_version
-from schemas.decisions import Decision
+from schemas.decisions import Decision, DecisionKind
 from schemas.findings import Finding
 from schemas.incidents.commands import CommandView
 from schemas.incidents.updates import (
@@ -246,6 +246,9 @@ def on_decision(case: IncidentRows, decision: Decision, at_ms: int) -> None:
         key=clip_or_none(decision.key, SMALL_BYTES),
     )
     rank = stable_rank(decision.id)
+    if decision.decision is DecisionKind.COMMENT:
+        # behind every rank: comments never take the room of what decides something
+        rank = f"~{rank}"
     if decision.tenant is None:
         if rank not in case.core.decisions:
             case.core.decisions[rank] = (decision, at_ms)

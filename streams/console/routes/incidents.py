@@ -14,11 +14,13 @@ from starlette.routing import BaseRoute, Route
 
 from agents.domain.rules import rule_named
 from schemas.atlas import attacks
+from schemas.decisions import DecisionKind
 from schemas.errors import TidewatchError
 from schemas.incidents.states import IncidentStatus, Occurrence, TaskState
 from schemas.incidents.views import FindingView, IncidentDocument
 from schemas.severity import Severity, Tlp
 from streams.cli.incident_list import SortKey, since_when
+from streams.console.actions import ACTS, allowed, offered, offered_for
 from streams.console.asked import Asked, Services, not_found, signed_in
 from streams.console.pages import link, part, secured
 from streams.console.queries import Case, CaseSelection
@@ -170,7 +172,12 @@ def incident_values(asked: Asked, case: Case) -> dict[str, Any]:
         "impact": impact(document),
         "tree": tree(graph),
         "graph": _drawn(graph) if document.systems else None,
-        "commands": list(enumerate(document.commands, 1)),
+        "commands": [
+            (number, view, offered_for(asked.viewer, document, view))
+            for number, view in enumerate(document.commands, 1)
+        ],
+        "acts": offered(asked.viewer, document),
+        "completes": allowed(asked.viewer, ACTS[DecisionKind.EVALUATION]),
         "how_far": how_far,
         "tasks": list(enumerate(document.tasks, 1)),
         "TaskState": TaskState,

@@ -23,7 +23,9 @@ from streams.kafka.topics import Origin
 
 NOW = datetime(2026, 11, 1, 9, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=300)
-INTERN, BOSS, UNBOUND = (new_signing_key(name) for name in ("intern", "boss", "unbound"))
+INTERN, BOSS, CONSOLE, UNBOUND = (
+    new_signing_key(name) for name in ("intern", "boss", "console", "unbound")
+)
 RING = {
     "intern": TrustedKey(
         pem=INTERN.public_pem(),
@@ -36,6 +38,15 @@ RING = {
     "boss": TrustedKey(
         pem=BOSS.public_pem(),
         binding=KeyBinding(actor="bea@op.example", tenants="*", decisions="*"),
+    ),
+    "console": TrustedKey(
+        pem=CONSOLE.public_pem(),
+        binding=KeyBinding(
+            actor="console@op.example",
+            tenants=("acme",),
+            decisions=(DecisionKind.APPROVE,),
+            vouches=True,
+        ),
     ),
     "unbound": TrustedKey(pem=UNBOUND.public_pem()),
 }
@@ -133,3 +144,25 @@ def test_a_key_that_has_ended_signs_nothing_more_but_what_it_signed_stays() -> N
     assert reason(record(BOSS, "bea@op.example"), ring) == NOT_AUTHORISED
     before = NOW - timedelta(seconds=1)
     assert decide(record(BOSS, "bea@op.example", signed=before, received=before), ring).key
+
+
+def test_a_key_that_vouches_decides_in_the_names_of_people_and_says_so():
+    for actor in ("console@op.example", "ida@acme.example via console@op.example"):
+        assert decide(record(CONSOLE, actor)).actor == actor
+    for actor in (
+        "ida@acme.example",
+        "bea@op.example",
+        " via console@op.example",
+        "ida@acme.example via bea@op.example via console@op.example",
+        "ida@acme.example via console@op.example2",
+        "ida@acme.example via another@op.example",
+    ):
+        assert reason(record(CONSOLE, actor)) == NOT_AUTHORISED
+
+
+def test_what_it_vouches_for_goes_no_further_than_its_own_rights():
+    actor = "bea@op.example via console@op.example"
+    assert reason(record(CONSOLE, actor, tenant="globex")) == NOT_AUTHORISED
+    assert reason(record(CONSOLE, actor, tenant=None)) == NOT_AUTHORISED
+    assert reason(record(CONSOLE, actor, kind=DecisionKind.CLOSE)) == NOT_AUTHORISED
+    assert reason(record(INTERN, "x via ida@acme.example")) == NOT_AUTHORISED

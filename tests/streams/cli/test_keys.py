@@ -37,6 +37,7 @@ def test_a_key_is_made_with_what_it_may_sign(capsys: pytest.CaptureFixture[str])
         "tenants": ["acme"],
         "decisions": ["approve"],
         "publishes": [],
+        "vouches": False,
         "until": None,
     }
 

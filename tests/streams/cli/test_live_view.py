@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import orjson
@@ -223,3 +224,11 @@ def test_a_large_screen_is_used_and_says_more() -> None:
 
 def test_before_anything_is_measured_the_screen_says_so() -> None:
     assert drawn(View(), (80, 24))[2] == "behind: not measured yet"
+
+
+@pytest.mark.parametrize("columns", [40, 80, 160])
+def test_the_link_to_the_console_is_shown_whole(columns: int) -> None:
+    link = f"console: http://127.0.0.1:9420/enter?token={'t' * 43}"
+    lines = drawn(replace(crowded(3, 3), console=link), (columns, 24))
+    assert link in "".join(lines).replace(" ", "").replace("console:", "console: ")
+    assert len(lines) < 24

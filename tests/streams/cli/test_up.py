@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
+import requests
 
 from streams.broker import EmbeddedBroker, status
 from streams.broker.paths import jars_dir
@@ -145,6 +146,9 @@ def test_one_instance_has_the_folder_and_nothing_outlives_it(
     assert len(processes) > 6  # supervisor, four apps, guard, JVM
     kept = sorted((state / "state").rglob("lock"))
     assert kept
+    link = state / "console" / "link"
+    wait_for(link.exists, "the console is served beside")
+    assert requests.get(link.read_text().strip(), timeout=DEADLINE).status_code == 200
 
     line = refused(state)
     assert f"already running (process {up.process.pid}, Kafka on 127.0.0.1:{port})" in line

@@ -24,7 +24,6 @@ from tests.scenarios.expectation import Expected, Scenario
 from tests.scenarios.replay import Replay
 
 NOW_MS = 1_795_168_800_000
-HIDDEN = "tenant-that-nobody-may-name"
 
 
 def record(
@@ -43,26 +42,28 @@ def record(
     )
 
 
-class Played:
-    """What one replay of the demonstration published, as (channel, record)."""
+DEMO = Scenario(
+    name="demo",
+    events=story,
+    policies=policies,
+    intel=facts,
+    expected=Expected(title="the demonstration"),
+)
 
-    def __init__(self, root: Path) -> None:
-        scenario = Scenario(
-            name="demo",
-            events=story,
-            policies=policies,
-            intel=facts,
-            expected=Expected(title="the demonstration"),
-        )
+
+class Played:
+    """What one replay of a scenario published, as (channel, record)."""
+
+    def __init__(self, root: Path, scenario: Scenario = DEMO) -> None:
         self.flow = Replay(scenario, root).flow
         self.records: list[tuple[Channel, Record]] = []
         self._documents = StandardDocuments(new_signing_key("commands"))
         for message in self.flow.sent:
             for made in self._as_published(message):
                 self.add(made.channel, made.key, made.value, made.headers)
-        for fact in facts():
+        for fact in scenario.intel():
             self.add(Channel.INTEL, fact.key, msgspec.json.encode(fact))
-        for policy in policies(root):
+        for policy in scenario.policies(root):
             self.add(Channel.POLICY, policy.tenant, msgspec.json.encode(policy))
 
     def add(self, channel: Channel, key: str, value: bytes | None, headers: Iterable = ()) -> None:

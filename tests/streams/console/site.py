@@ -7,16 +7,19 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import requests
 
+from schemas.decisions import Decision
 from streams.console.app import routes
 from streams.console.asked import Services
 from streams.console.config import ConsoleConfig
 from streams.console.index import Index
 from streams.console.sessions import Sessions
 from streams.console.viewer import Role, Viewer
+from streams.decisions import new_decision
 from streams.kafka.lag import Progress
 from tests.streams.http.serving import serving
 
@@ -79,6 +82,23 @@ def links(text: str) -> list[str]:
     return [html.unescape(found).partition("#")[0] for found in _LINK.findall(text)]
 
 
+class Decided:
+    """Keeps what is decided."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.calls: list[tuple] = []
+
+    def __call__(self, name, kind, incident, reason, *, tenant, target, passed) -> Decision:
+        if self.error is not None:
+            raise self.error
+        self.calls.append((name, kind, incident, reason, tenant, target, passed))
+        return new_decision(
+            kind, incident, reason, actor=name, now=datetime(2026, 11, 30, tzinfo=UTC),
+            tenant=tenant, target=target, passed=passed,
+        )  # fmt: skip
+
+
 class Site:
     """A console that runs."""
 
@@ -92,7 +112,7 @@ class Site:
 
 
 @contextmanager
-def site(index: Index, sessions: Sessions | None = None) -> Iterator[Site]:
+def site(index: Index, sessions: Sessions | None = None, decide=None) -> Iterator[Site]:
     """Serve a console until the end of the block."""
     status = SimpleNamespace(
         whole=True,
@@ -105,6 +125,7 @@ def site(index: Index, sessions: Sessions | None = None) -> Iterator[Site]:
         index=index,
         sessions=sessions or Sessions(),
         status=status,
+        decide=decide or Decided(),
         hosts=frozenset({"127.0.0.1", "localhost"}),
     )
     with serving(routes(services)) as server:

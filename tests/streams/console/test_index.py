@@ -14,7 +14,7 @@ from schemas.severity import Severity
 from streams.cli.incident_list import SortKey
 from streams.console import index as index_module
 from streams.console import queries
-from streams.console.index import LAYOUT, ConsoleIndexError, Index, Limits
+from streams.console.index import LAYOUT, ConsoleIndexError, Index, IndexInUseError, Limits
 from streams.console.queries import (
     CaseSelection,
     Reader,
@@ -105,6 +105,14 @@ def test_it_goes_on_after_a_restart(tmp_path, small):
     assert again.begin("cluster|") == {("t", 1): 12}
     assert contents(again) == before
     again.close()
+
+
+def test_one_console_keeps_it_at_a_time(tmp_path, small):
+    made = indexed(tmp_path, small)
+    with pytest.raises(IndexInUseError, match="a console runs"):
+        Index(tmp_path)
+    made.close()
+    Index(tmp_path).close()
 
 
 def test_that_of_another_cluster_is_emptied(tmp_path, small):

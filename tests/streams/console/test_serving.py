@@ -6,17 +6,27 @@ import asyncio
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 import requests
 
 from schemas.channels import Channel
+from schemas.decisions import Decision
 from schemas.errors import TidewatchError
+from schemas.incidents.views import IncidentDocument
+from streams.apps.decoding import incidents_decoder
 from streams.console.config import Address, ConsoleConfig
 from streams.console.queries import CaseSelection, Reader
-from streams.console.serving import KafkaConsole, console_folder, printed_link
+from streams.console.serving import KafkaConsole, console_folder, own_viewer, printed_link
 from streams.kafka.publisher import delivering
-from streams.kafka.topics import ensure_topics, topic_name
+from streams.kafka.reader import read_topic
+from streams.kafka.records import record_of
+from streams.kafka.topics import Origin, ensure_topics, topic_name
 from streams.settings import Settings, load_settings
+from streams.signing_keys import OPERATOR as OPERATOR_KEY
+from streams.signing_keys import KeyRing, keys_dir, trusted_dir
+from tests.scenarios.expectation import load
+from tests.streams.console.played import Played, record
 from tests.streams.console.site import OPERATOR
 
 SECONDS = 60.0
@@ -28,6 +38,16 @@ async def published(settings: Settings, records) -> None:
     async with delivering(settings) as publisher:
         for channel, one in records:
             await publisher.put(topic_name(settings, channel), one.key, one.value, one.headers)
+
+
+async def decisions(settings: Settings) -> list[Decision]:
+    """Return the decisions on the topic, as the incidents application takes them."""
+    decode = incidents_decoder(KeyRing(trusted_dir(keys_dir(settings.state_dir), OPERATOR_KEY)))
+    topic = topic_name(settings, Channel.DECISIONS)
+    return [
+        decode(record_of(raw), Origin(Channel.DECISIONS))
+        async for raw in read_topic(settings, topic, from_start=True, follow=False)
+    ]
 
 
 async def awaited(condition, what: str) -> None:
@@ -46,8 +66,11 @@ def sign_in(link: str) -> requests.Session:
 
 
 def test_it_shows_what_is_there_and_what_comes_and_goes_on_after_a_restart(
-    kafka: str, tmp_path: Path, played
+    kafka: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    # of its own: a decision changes it
+    played = Played(tmp_path_factory.mktemp("played"), load("package_takeover"))
+    flow = played.flow
     settings = load_settings(kafka=kafka, topic_prefix="console.", partitions=2, state_dir=tmp_path)
     incidents = {
         one.key: (channel, one) for channel, one in played.records if channel is Channel.INCIDENTS
@@ -77,8 +100,30 @@ def test_it_shows_what_is_there_and_what_comes_and_goes_on_after_a_restart(
         await awaited(lambda: count(console) == len(incidents), "all")
         text = (await asyncio.to_thread(browser.get, f"{console.url}/incidents")).text
         assert text.count('id="case-') == len(incidents)
+        await of_a_decision(console, browser)
         await awaited(lambda: console.feeder.progress, "measured")
         assert set(console.feeder.progress) == {"checks", "scan", "ledger", "incidents"}
+
+    async def of_a_decision(console: KafkaConsole, browser: requests.Session) -> None:
+        """What is decided is signed, counts for the application, and is seen to count."""
+        incident = msgspec.json.decode(first[1].value, type=IncidentDocument).id
+        page = f"{console.url}/incidents/{incident}"
+        form = (await asyncio.to_thread(browser.get, f"{page}/decide?kind=close")).text
+        fields = {"csrf": form.split('name="csrf" value="')[1].split('"')[0],
+                  "kind": "close", "reason": "over", "for": "*"}  # fmt: skip
+        after = await asyncio.to_thread(browser.post, f"{page}/decide", fields)
+        assert "not yet taken" in after.text
+        (decision,) = await decisions(settings)
+        assert (decision.decision, decision.reason, decision.tenant) == ("close", "over", None)
+        assert decision.actor == own_viewer().name
+        assert decision.key == "operator"
+        before = len(flow.sent)
+        flow.decide(decision)
+        told = [one for one in flow.sent[before:] if one.channel is Channel.INCIDENTS]
+        await published(
+            settings, [(Channel.INCIDENTS, record(Channel.INCIDENTS, told[-1].key, told[-1].value))]
+        )
+        await awaited(lambda: "It counts." in browser.get(after.url).text, "taken")
 
     async def of_the_second(console: KafkaConsole, _link: str) -> None:
         assert count(console) == len(incidents)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agents.triage.incidents.rows import DECISIONS
 from agents.triage.routing import incident_id
 from schemas.decisions import Decision, DecisionKind
 from schemas.policy import Policy
@@ -78,3 +79,26 @@ def test_the_graph_shows_the_farthest_exposure_of_a_system_since_it_is_affected(
     flow.saw(*held("model:hub/z/z", "a", "gpu", 50, version="1", digest=BAD, exposure="staged"))
     (text,) = incident_graph(flow.incidents[CASE]).systems.values()
     assert text == f"serving since {at(5):%Y-%m-%d %H:%M}"
+
+
+def test_a_comment_is_told_and_changes_nothing():
+    flow = hostile()
+    before = flow.alerts[CASE, "a"]
+    decide(flow, DecisionKind.COMMENT, 22, tenant="a")
+    after = flow.alerts[CASE, "a"]
+    (told,) = [entry for entry in after.timeline if entry.what == "decided"]
+    assert told.text == "comment by ann: because"
+    assert (after.status, after.commands, after.tasks) == (
+        before.status, before.commands, before.tasks,
+    )  # fmt: skip
+
+
+def test_comments_never_take_the_room_of_decisions():
+    flow = hostile()
+    decide(flow, DecisionKind.ASSIGN, 20, tenant="a", target="bob")
+    for number in range(3 * DECISIONS):
+        decide(flow, DecisionKind.COMMENT, 21 + number / 100, tenant="a")
+    decide(flow, DecisionKind.FALSE_POSITIVE, 90, tenant="a")
+    alert = flow.alerts[CASE, "a"]
+    assert (alert.assignee, alert.status) == ("bob", "false-positive")
+    assert "decisions" in flow.incidents[CASE].truncated
