@@ -17,6 +17,7 @@ from agents.logs import Logger
 from schemas.errors import TidewatchError
 from streams.console.config import ConsoleConfig
 from streams.console.index import Index
+from streams.console.openid import OpenId
 from streams.console.pages import link, page, secured
 from streams.console.queries import Reader, SlowQueryError
 from streams.console.sessions import Session, Sessions, same
@@ -70,6 +71,8 @@ class Services(msgspec.Struct, kw_only=True):
     index: Index
     sessions: Sessions
     status: Status
+    openid: OpenId | None = None
+    """Where people sign in; None: by a one-time link."""
     secure: bool = False
     """Whether browsers reach it by TLS."""
     hosts: frozenset[str] = frozenset()
