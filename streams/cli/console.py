@@ -43,9 +43,10 @@ def console(
     ] = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Serve the console on this machine until stopped, and print the link that signs you in.
+    """Serve the console until stopped, and print the link that signs you in.
 
-    The link works once; `--link` prints another.
+    The link works once; `--link` prints another. Where people sign in at an OpenID provider it is
+    the console's address.
     """
     from streams.console.config import ConsoleConfig, load_config  # noqa: PLC0415 -- brings HTTP
 
@@ -80,11 +81,14 @@ def _say(link: str, form: Format) -> None:
 
 def _check(config: ConsoleConfig, form: Format) -> None:
     from schemas.errors import TidewatchError  # noqa: PLC0415 -- only this command
+    from streams.console.openid import OpenId  # noqa: PLC0415 -- the same
     from streams.http.listening import tls_context  # noqa: PLC0415 -- the same
 
     problem = None
     try:
         tls_context(config.listen)
+        if config.oidc is not None:
+            OpenId(config.oidc, config.url)
     except TidewatchError as error:
         problem = error.explain()
     address = f"{config.listen.host}:{config.listen.port}"

@@ -19,6 +19,7 @@ from schemas.key_bindings import NotAuthorisedError
 from streams.console.config import ConsoleConfig
 from streams.console.deciding import Decide
 from streams.console.index import Index
+from streams.console.openid import OpenId
 from streams.console.pages import link, page, secured
 from streams.console.queries import Reader, SlowQueryError
 from streams.console.sessions import Session, Sessions, same
@@ -74,6 +75,8 @@ class Services(msgspec.Struct, kw_only=True):
     status: Status
     decide: Decide
     """Writes decisions."""
+    openid: OpenId | None = None
+    """Where people sign in; None: by a one-time link."""
     secure: bool = False
     """Whether browsers reach it by TLS."""
     hosts: frozenset[str] = frozenset()

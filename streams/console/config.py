@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
 from schemas.errors import TidewatchError
 from schemas.toml_config import ConfigReader
 from streams.console.index import Limits as IndexLimits
+from streams.console.viewer import Role
 from streams.http.listening import LOOPBACK, Limits, Listen, check_listen
 
 PORT: Final = 9420
@@ -35,6 +37,31 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """How long a session lasts in any case."""
 
 
+class OpenIdConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The OpenID provider at which people sign in, and what it says of them."""
+
+    issuer: str
+    """The provider, exactly as it names itself."""
+    client_id: str
+    """The console's name at the provider."""
+    client_secret: str
+    """The client's secret, by reference: `file:PATH` or `env:NAME`."""
+    scopes: tuple[str, ...] = ("openid", "profile", "email")
+    """What is asked for."""
+    name_claim: str = "email"
+    """The claim that names a person in decisions. An address counts only if it is verified."""
+    roles_claim: str = "groups"
+    """The claim whose values give roles; a path has full stops, as in `realm_access.roles`."""
+    roles: dict[str, Role]
+    """The role of each value; who has none of them may not enter."""
+    tenants_claim: str = "groups"
+    """The claim whose values give tenants."""
+    tenants: dict[str, tuple[str, ...]]
+    """The tenants of each value; `*` is all of them, and what is the operator's."""
+    ca: Path | None = None
+    """PEM file of the authorities that sign the provider's certificate; by default the system's."""
+
+
 class ConsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The configuration of one console."""
 
@@ -46,6 +73,8 @@ class ConsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """What it spends on those who connect."""
     session: SessionConfig = SessionConfig()
     """How long somebody stays signed in."""
+    oidc: OpenIdConfig | None = None
+    """Where people sign in; without it a one-time link signs in this machine's user."""
     index: IndexLimits = IndexLimits()
     """What the index keeps of each tenant."""
 
@@ -60,9 +89,43 @@ def _contradiction(config: ConsoleConfig) -> str | None:
     for field in msgspec.structs.fields(SessionConfig):
         if not getattr(config.session, field.name) > 0:
             return f"session.{field.name} is not above 0"
-    if config.listen.host not in LOOPBACK:
-        return "listen.host is not loopback: the one-time link signs in this machine's user alone"
+    if config.oidc is not None:
+        problem = _openid_problem(config, config.oidc)
+        if problem:
+            return problem
+    elif config.listen.host not in LOOPBACK:
+        return (
+            "listen.host is not loopback: the one-time link signs in this machine's user alone; "
+            "set oidc"
+        )
     return check_listen(config.listen, config.limits)
+
+
+def reached_safely(address: str) -> bool:
+    """Tell whether an address is https, or of this machine.
+
+    Args:
+        address: The address.
+    """
+    parts = urlsplit(address)
+    local = parts.scheme == "http" and parts.hostname in LOOPBACK
+    return bool(parts.hostname) and (parts.scheme == "https" or local) and not parts.fragment
+
+
+def _openid_problem(config: ConsoleConfig, oidc: OpenIdConfig) -> str | None:
+    if not reached_safely(oidc.issuer) or urlsplit(oidc.issuer).query:
+        return "oidc.issuer is not https"
+    if not oidc.client_id:
+        return "oidc.client_id is empty"
+    if "openid" not in oidc.scopes:
+        return "oidc.scopes lacks openid"
+    if not oidc.roles or not oidc.tenants:
+        return "oidc.roles and oidc.tenants say who may enter, and one is empty"
+    if not config.url and (config.listen.host not in LOOPBACK or not config.listen.port):
+        return "oidc needs url: the provider sends browsers back to it"
+    if config.url and not reached_safely(config.url):
+        return "url is not https: the session of who signs in would be read on the way"
+    return None
 
 
 _READER: Final = ConfigReader(

@@ -18,6 +18,7 @@ from streams.console.config import Address, ConsoleConfig
 from streams.console.deciding import KafkaDecide
 from streams.console.feeding import Feeder
 from streams.console.index import Index, IndexInUseError
+from streams.console.openid import OpenId
 from streams.console.sessions import Sessions
 from streams.console.viewer import Role, Viewer
 from streams.http.listening import LOOPBACK
@@ -101,18 +102,26 @@ class KafkaConsole:
                 config.limits,
                 drain_seconds=DRAIN_SECONDS,
             )
+            self.url = config.url.rstrip("/") or self._server.url
+            if config.oidc is not None:
+                self.services.openid = OpenId(config.oidc, self.url)
         except TidewatchError:
             self.index.close()
             raise
-        self.url = config.url.rstrip("/") or self._server.url
         self.services.hosts = _hosts(config, self.url)
         self._viewer = own_viewer()
         self.link = ""
         """The last link."""
 
     def new_link(self) -> str:
-        """Return a link that signs this machine's user in, once, and keep it in the folder."""
-        self.link = link = f"{self.url}/enter?token={self.sessions.new_link(self._viewer)}"
+        """Return a link that signs this machine's user in, once, and keep it in the folder.
+
+        Where people sign in at a provider it is the console's address, and signs nobody in.
+        """
+        link = f"{self.url}/"
+        if self.services.openid is None:
+            link = f"{self.url}/enter?token={self.sessions.new_link(self._viewer)}"
+        self.link = link
         write_private(self._folder / LINK, f"{link}\n")
         return link
 
@@ -153,7 +162,7 @@ class KafkaConsole:
         """Keep a link in the folder that was not used yet."""
         while True:
             await asyncio.sleep(LINK_LOOK_SECONDS)
-            if not self.sessions.link_waits():
+            if self.services.openid is None and not self.sessions.link_waits():
                 await asyncio.to_thread(self.new_link)
 
 

@@ -219,11 +219,14 @@ def svg(
     names = shortened(plain(node) for node in position)
     width, height = _size(position)
     style = f"<style>{STYLE}</style>" if styled else ""
+    targets = {node: address(node) for node in position}
+    # what is in an image can't be reached: one with links is a group of them
+    role = "group" if any(targets.values()) else "img"
     parts = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-            f'viewBox="0 0 {width} {height}" role="img" font-family="system-ui,DejaVu Sans,'
-            f'sans-serif" font-size="13"><title>How it spread</title>{style}'
+            f'viewBox="0 0 {width} {height}" role="{role}" font-family="system-ui,DejaVu '
+            f'Sans,sans-serif" font-size="13"><title>How it spread</title>{style}'
             f'<g id="{_DRAWING}"><rect class="tw-page" width="{width}" height="{height}"/>'
         )
     ]
@@ -244,7 +247,7 @@ def svg(
         note = plain(graph.systems.get(node, ""))
         kind = kinds[node]
         text = note or _COLOURS[kind][0]
-        target = address(node)
+        target = targets[node]
         opened = f'<a href="{html.escape(target)}">' if target else "<g>"
         parts.append(
             f"{opened}<title>{html.escape(f'{plain(node)} {note}'.strip())}</title>"

@@ -219,7 +219,7 @@ def _finding(view: FindingView) -> dict[str, Any]:
         "view": view,
         "where": where(view),
         "title": rule.title if rule is not None else view.rule_id,
-        "why": rule.description if rule is not None else "",
+        "why": " ".join(rule.description.split()) if rule is not None else "",
         "triage": list(rule.triage) if rule is not None else [],
         "evidence": evidence[:EVIDENCE_FIELDS],
         "more": max(0, len(evidence) - EVIDENCE_FIELDS),

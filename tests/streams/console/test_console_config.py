@@ -7,12 +7,30 @@ from pathlib import Path
 import pytest
 
 from streams.console.config import ConsoleConfig, ConsoleConfigError, load_config, read_config
+from streams.console.viewer import Role
 
+OIDC = """
+[oidc]
+issuer = "{issuer}"
+client_id = "tidewatch"
+client_secret = "file:secret"
+roles = {{ {roles} }}
+tenants = {{ a = ["acme"] }}
+"""
+PROVIDER = OIDC.format(issuer="https://id.example", roles='a = "admin"')
 EXAMPLE = Path(__file__).parents[3] / "deploy" / "console.example.toml"
 
 
 def test_the_example_is_valid():
     assert load_config(EXAMPLE).listen.port == 9420
+
+
+def test_who_signs_in_at_a_provider_may_come_from_elsewhere():
+    text = (
+        'url = "https://console.example"\n[listen]\nhost = "0.0.0.0"\nplain_http = true\n'
+        + OIDC.format(issuer="https://id.example", roles='a = "admin"')
+    )
+    assert read_config(text).oidc.roles == {"a": Role.ADMIN}
 
 
 def test_none_is_needed():
@@ -29,6 +47,11 @@ def test_none_is_needed():
         ('[listen]\nhost = "0.0.0.0"', "loopback"),
         ("[listen]\ncolour = 1", "colour"),
         ("[[", "not TOML"),
+        (OIDC.format(issuer="http://id.example", roles='a = "admin"'), "oidc.issuer is not https"),
+        (OIDC.format(issuer="https://id.example", roles=""), "oidc.roles"),
+        (OIDC.format(issuer="https://id.example", roles='a = "owner"'), "owner"),
+        ('url = "http://console.example"\n' + PROVIDER, "url is not https"),
+        ("[listen]\nport = 0\n" + PROVIDER, "oidc needs url"),
     ],
 )
 def test_what_contradicts_itself_is_refused(text, what):

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from pathlib import Path
+
+import pytest
 
 from streams.console.routes.static import FOLDER, KINDS
 
+TESTS = Path(__file__).parent / "axe"
 
-def test_each_has_its_hash_and_licence():
-    listed = tomllib.loads((FOLDER / "vendored.toml").read_text())
+
+@pytest.mark.parametrize("folder", [FOLDER, TESTS], ids=["served", "tests"])
+def test_each_has_its_hash_and_licence(folder):
+    listed = tomllib.loads((folder / "vendored.toml").read_text())
     assert listed
     for entry in listed.values():
-        raw = (FOLDER / entry["file"]).read_bytes()
+        raw = (folder / entry["file"]).read_bytes()
         assert hashlib.sha256(raw).hexdigest() == entry["sha256"]
-        assert (FOLDER / entry["licence_file"]).read_text().strip()
+        assert (folder / entry["licence_file"]).read_text().strip()
         assert entry["version"]
 
 

@@ -1,0 +1,350 @@
+"""Signs people in at an OpenID provider: authorization code, PKCE, and a verified ID token.
+
+https://openid.net/specs/openid-connect-core-1_0.html, RFC 7636 and RFC 9207.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, Final, NoReturn
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+import urllib3
+from authlib.common.security import generate_token
+from authlib.oauth2.auth import ClientAuth
+from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+from authlib.oidc.core import CodeIDToken
+from cryptography.fernet import Fernet, InvalidToken
+from joserfc import jws, jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+
+from agents.logs import Logger
+from schemas.errors import TidewatchError
+from streams.console.claims import viewer_of
+from streams.console.config import OpenIdConfig, reached_safely
+from streams.console.viewer import Viewer
+from streams.http.problems import HttpError
+from streams.http.secrets import equal, read_secrets
+
+log = Logger()
+
+CALLBACK: Final = "/sign-in/callback"
+SIGN_IN_SECONDS: Final = 600
+"""How long somebody may take at the provider."""
+METADATA_SECONDS: Final = 3600.0
+"""How long the provider's addresses and keys are kept; an unknown key is asked for at once."""
+ANSWER_BYTES: Final = 1 << 20
+TIMEOUT: Final = urllib3.Timeout(connect=5.0, read=10.0)
+LEEWAY: Final = 60
+"""Seconds by which the provider's clock may differ."""
+MOST_TARGET: Final = 1_000
+"""Longest address that is kept to go on to: it is in a cookie."""
+STATE: Final = 43
+"""Characters of what can't be guessed: 256 bits."""
+ALGORITHMS: Final = (
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+)
+"""Signatures that count: of a key that only the provider has. None, and no shared secret."""
+
+
+class _Pending(msgspec.Struct, frozen=True):
+    """A sign-in that was begun: what the browser keeps, sealed, until it comes back."""
+
+    state: str
+    nonce: str
+    verifier: str
+    to: str
+
+
+class _Provider(msgspec.Struct, frozen=True):
+    """What a provider says of itself, as far as the console needs it."""
+
+    issuer: str
+    authorization_endpoint: str
+    token_endpoint: str
+    jwks_uri: str
+    end_session_endpoint: str = ""
+    token_endpoint_auth_methods_supported: tuple[str, ...] = ("client_secret_basic",)
+
+
+class OpenId:
+    """One client of one OpenID provider."""
+
+    def __init__(
+        self, config: OpenIdConfig, url: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Read the secret; nothing is asked of the provider before somebody signs in.
+
+        Args:
+            config: The provider, the client, and what claims mean.
+            url: The console's address as browsers reach it.
+            clock: Seconds that only grow.
+
+        Raises:
+            TidewatchError: The secret or the authorities can't be read.
+        """
+        self._config = config
+        self._url = url.rstrip("/")
+        self._clock = clock
+        self._secret = read_secrets(config.client_secret, "oidc.client_secret")[0]
+        self._seal = Fernet(Fernet.generate_key())
+        self._lock = threading.Lock()
+        self._known: tuple[_Provider, KeySet, float] | None = None
+        try:
+            context = ssl.create_default_context(cafile=config.ca)
+        except (OSError, ssl.SSLError) as error:
+            raise TidewatchError(
+                "the authorities can't be read",
+                where=f"oidc.ca {config.ca}",
+                remedy="name a PEM file",
+            ) from error
+        self._http = urllib3.PoolManager(ssl_context=context, retries=False, timeout=TIMEOUT)
+
+    @property
+    def name(self) -> str:
+        """The name of the provider's host, for people."""
+        return urlsplit(self._config.issuer).netloc
+
+    def begin(self, to: str) -> tuple[str, str]:
+        """Return where to send a browser, and what it keeps until it comes back.
+
+        Args:
+            to: The page to go on to, of this console.
+
+        Raises:
+            TidewatchError: The provider can't be asked.
+        """
+        provider, _ = self._provider()
+        pending = _Pending(
+            state=generate_token(STATE),
+            nonce=generate_token(STATE),
+            verifier=generate_token(64),
+            to=to if len(to) <= MOST_TARGET else "/",
+        )
+        address = prepare_grant_uri(
+            provider.authorization_endpoint,
+            client_id=self._config.client_id,
+            response_type="code",
+            redirect_uri=self._url + CALLBACK,
+            scope=" ".join(self._config.scopes),
+            state=pending.state,
+            nonce=pending.nonce,
+            code_challenge=create_s256_code_challenge(pending.verifier),
+            code_challenge_method="S256",
+        )
+        return str(address), self._seal.encrypt(msgspec.json.encode(pending)).decode("ascii")
+
+    def finish(self, answer: Mapping[str, str], kept: str) -> tuple[Viewer, str]:
+        """Return who came back from the provider, and the page to go on to.
+
+        Args:
+            answer: The parameters that the provider sent the browser back with.
+            kept: What the browser kept.
+
+        Raises:
+            HttpError: It was not begun in this browser, or is not proven by the provider, or the
+                person has nothing to do here.
+            TidewatchError: The provider can't be asked.
+        """
+        pending = self._pending(kept)
+        if not equal(answer.get("state", ""), pending.state):
+            raise _not_begun()
+        # RFC 9207: an answer of another provider is not taken for this one's
+        if answer.get("iss", self._config.issuer) != self._config.issuer:
+            _refuse("the answer is another provider's", "iss")
+        if "error" in answer or not answer.get("code"):
+            log.info("openid-declined", error=answer.get("error", "")[:100])
+            raise HttpError(
+                HTTPStatus.FORBIDDEN, "the provider did not sign you in", remedy="sign in again"
+            )
+        provider, keys = self._provider()
+        tokens = self._exchange(provider, answer["code"], pending.verifier)
+        claims = self._verified(provider, keys, tokens, pending.nonce)
+        return viewer_of(claims, self._config), pending.to
+
+    def end(self) -> str:
+        """Return where somebody ends their session at the provider, "" if it has no such page.
+
+        Raises:
+            TidewatchError: The provider can't be asked.
+        """
+        provider, _ = self._provider()
+        if not provider.end_session_endpoint:
+            return ""
+        query = urlencode(
+            {
+                "client_id": self._config.client_id,
+                "post_logout_redirect_uri": f"{self._url}/sign-in",
+            }
+        )
+        joint = "&" if urlsplit(provider.end_session_endpoint).query else "?"
+        return f"{provider.end_session_endpoint}{joint}{query}"
+
+    def _pending(self, kept: str) -> _Pending:
+        try:
+            raw = self._seal.decrypt(kept.encode("ascii", "replace"), ttl=SIGN_IN_SECONDS)
+        except InvalidToken:
+            raise _not_begun() from None
+        return msgspec.json.decode(raw, type=_Pending)
+
+    def _exchange(self, provider: _Provider, code: str, verifier: str) -> dict[str, Any]:
+        """Return the tokens for a code."""
+        methods = provider.token_endpoint_auth_methods_supported
+        method = "client_secret_basic" if "client_secret_basic" in methods else "client_secret_post"
+        body = urlencode(
+            {
+                "grant_type": "authorization_code",
+                "code": code,
+                "redirect_uri": self._url + CALLBACK,
+                "code_verifier": verifier,
+            }
+        )
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        auth = ClientAuth(self._config.client_id, self._secret, method)
+        address, headers, body = auth.prepare("POST", provider.token_endpoint, headers, body)
+        status, found = self._ask("POST", address, headers, body)
+        if status != HTTPStatus.OK:
+            error = found.get("error")
+            log.warning("openid-code-refused", status=status, error=str(error)[:100])
+            raise HttpError(
+                HTTPStatus.FORBIDDEN,
+                "the provider did not take its code back",
+                remedy="sign in again; if it stays so, the client's secret or address is wrong",
+            )
+        return found
+
+    def _verified(
+        self, provider: _Provider, keys: KeySet, tokens: Mapping[str, Any], nonce: str
+    ) -> Mapping[str, Any]:
+        """Return the claims of the ID token, which the provider signed, for us, now."""
+        token = tokens.get("id_token")
+        if not isinstance(token, str):
+            _refuse("the provider gave no ID token", "id_token")
+        try:
+            header = jws.extract_compact(token.encode()).headers()
+            kid = header.get("kid")
+            if kid is not None and kid not in {key.kid for key in keys.keys}:
+                provider, keys = self._provider(anew=True)
+            decoded = jwt.decode(token, keys, algorithms=list(ALGORITHMS))
+            claims = CodeIDToken(
+                decoded.claims,
+                decoded.header,
+                options={
+                    "iss": {"essential": True, "value": provider.issuer},
+                    "aud": {"essential": True, "value": self._config.client_id},
+                    "nonce": {"essential": True, "value": nonce},
+                },
+                params={
+                    "nonce": nonce,
+                    "client_id": self._config.client_id,
+                    "access_token": tokens.get("access_token"),
+                },
+            )
+            claims.validate(leeway=LEEWAY)
+        except _INVALID as error:
+            log.warning("openid-token-refused", error=f"{type(error).__name__} {error}"[:200])
+            _refuse("the provider's proof is not valid", "id_token")
+        return decoded.claims
+
+    def _provider(self, *, anew: bool = False) -> tuple[_Provider, KeySet]:
+        """Return what the provider says of itself, and its keys."""
+        with self._lock:
+            if self._known is not None and not anew and self._clock() < self._known[2]:
+                return self._known[0], self._known[1]
+            issuer = self._config.issuer
+            address = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
+            status, found = self._ask("GET", address)
+            if status != HTTPStatus.OK:
+                raise _away(f"it answered {status}", address)
+            try:
+                provider = msgspec.convert(found, _Provider)
+            except msgspec.ValidationError as error:
+                raise _away(str(error), address) from error
+            if provider.issuer != issuer:
+                raise _away(f"it says that it is {provider.issuer[:200]}", address)
+            addresses = (
+                provider.authorization_endpoint,
+                provider.token_endpoint,
+                provider.jwks_uri,
+                *filter(None, [provider.end_session_endpoint]),
+            )
+            for one in addresses:
+                if not reached_safely(one):
+                    raise _away(f"it names {one[:200]}, which is not https", address)
+            status, listed = self._ask("GET", provider.jwks_uri)
+            if status != HTTPStatus.OK:
+                raise _away(f"it answered {status}", provider.jwks_uri)
+            try:
+                keys = KeySet.import_key_set(listed)  # type: ignore[arg-type]
+            except (JoseError, ValueError, KeyError, TypeError) as error:
+                raise _away("its keys can't be read", provider.jwks_uri) from error
+            self._known = (provider, keys, self._clock() + METADATA_SECONDS)
+            return provider, keys
+
+    def _ask(
+        self, method: str, address: str, headers: Mapping[str, str] | None = None, body: str = ""
+    ) -> tuple[int, dict[str, Any]]:
+        """Return the status and the JSON object of an answer; redirects are not followed."""
+        try:
+            answer = self._http.request(
+                method,
+                address,
+                body=body or None,
+                headers={"accept": "application/json", **(headers or {})},
+                redirect=False,
+                preload_content=False,
+            )
+            try:
+                raw = answer.read(ANSWER_BYTES + 1, decode_content=True)
+            finally:
+                answer.close()
+        except urllib3.exceptions.HTTPError as error:
+            raise _away(type(error).__name__, address) from error
+        try:
+            found = msgspec.json.decode(raw) if len(raw) <= ANSWER_BYTES else None
+        except msgspec.DecodeError:
+            found = None
+        if not isinstance(found, dict):
+            if answer.status == HTTPStatus.OK:
+                raise _away("its answer is no JSON object", address)
+            found = {}
+        return answer.status, found
+
+
+_INVALID: Final = (JoseError, ValueError, TypeError, KeyError, AttributeError)
+"""What Authlib and joserfc raise of tokens that are wrong in any way."""
+
+
+def _refuse(what: str, where: str) -> NoReturn:
+    raise HttpError(HTTPStatus.FORBIDDEN, what, where=where, remedy="sign in again")
+
+
+def _not_begun() -> HttpError:
+    return HttpError(
+        HTTPStatus.FORBIDDEN,
+        "this sign-in was not begun in this browser, or took too long",
+        remedy="sign in again",
+    )
+
+
+def _away(why: str, where: str) -> TidewatchError:
+    return TidewatchError(
+        f"the OpenID provider can't be used: {why}",
+        where=where,
+        remedy="try again; if it stays so, compare the setting oidc with the provider",
+    )

@@ -1,0 +1,187 @@
+"""The console in a real browser: readable by anybody, on any screen, and nothing from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+from playwright.sync_api import Browser, expect
+
+from schemas.channels import Channel
+from tests.streams.console.chromium import PHONE, WALL, Visitor, chromium
+from tests.streams.console.played import Played, fill, indexed
+from tests.streams.console.site import OPERATOR, Site, links, site
+
+LEAST_PAGES = 15
+LISTED = {Channel.INCIDENTS, Channel.ALERTS, Channel.IOCS, Channel.HOLDS}
+TEXTS = {"title", "description", "text", "summary", "detail", "subject", "system", "reason",
+         "status_text", "component", "name", "version", "source", "target", "root",
+         "value"}  # fmt: skip
+LOOKS = ("color-contrast", "target-size", "scrollable-region-focusable", "link-in-text-block")
+MODES = (("light", WALL), ("dark", PHONE))
+
+
+@pytest.fixture(scope="module")
+def browser(played: Played) -> Iterator[Browser]:
+    """A browser. It is started behind the replay: Playwright keeps an event loop in this thread."""
+    del played
+    with chromium() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def paths(console: Site) -> list[str]:
+    """One page of each kind that can be reached, and those of errors."""
+    found = [
+        path
+        for path, answer in console.browser(OPERATOR).crawl(1).items()
+        if answer.headers["content-type"].startswith("text/html")
+        and "content-disposition" not in answer.headers
+    ]
+    assert len(found) >= LEAST_PAGES, found
+    return found
+
+
+def name_of(path: str) -> str:
+    """Return the name of a page's picture."""
+    return path.partition("?")[0].strip("/").split("/inc-")[0].replace("/", "-") or "overview"
+
+
+def test_no_page_keeps_anybody_out(browser, console, paths):
+    visitor = Visitor(browser, console, OPERATOR)
+    wrong = []
+    for path in paths:
+        page = visitor.see(path)
+        wrong += [f"{path}: {one}" for one in visitor.added_by_scripts()]
+        for scheme, size in MODES:
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size(size)
+            visitor.picture(f"{name_of(path)}-{scheme}-{size['width']}")
+            wrong += [f"{path} {size['width']} px: {one}" for one in visitor.overflow()]
+        visitor.shorten()
+        wrong += [f"{path} dark: {one}" for one in visitor.barriers()]
+        # what depends on colours and sizes
+        page.emulate_media(color_scheme="light")
+        page.set_viewport_size(WALL)
+        wrong += [f"{path} light: {one}" for one in visitor.barriers(*LOOKS)]
+    assert not wrong, "\n".join(wrong)
+    visitor.close()
+
+
+def test_errors_and_what_is_outside_keep_nobody_out(browser, console):
+    inside = Visitor(browser, console, OPERATOR, viewport=PHONE, color_scheme="dark")
+    outside = Visitor(browser, console, None, viewport=PHONE)
+    for visitor, path, said in (
+        (inside, "/no/such/page", "There is no such page"),
+        (inside, "/incidents?since=yesterday-ish", "is no time"),
+        (outside, "/incidents", "Sign in"),
+        (outside, "/enter?token=used", "This link was used already"),
+    ):
+        page = visitor.see(path)
+        visitor.picture(f"error-{path.partition('?')[0].strip('/').replace('/', '-')}")
+        expect(page.locator("main")).to_contain_text(said, ignore_case=True)
+        assert not visitor.barriers()
+        assert not visitor.overflow()
+    # the browser itself notes each answer that is an error
+    for visitor in (inside, outside):
+        visitor.complaints = [one for one in visitor.complaints if "status of 4" not in one]
+        visitor.close()
+
+
+def test_a_console_without_records_or_broker_says_so(browser, tmp_path):
+    made = indexed(tmp_path, [])
+    with site(made) as empty:
+        empty.services.status.reachable = False
+        empty.services.status.whole = False
+        empty.services.status.behind = 1234
+        visitor = Visitor(browser, empty, OPERATOR, viewport=PHONE)
+        for path in ("/", "/incidents", "/health"):
+            page = visitor.see(path)
+            visitor.picture(f"empty-{name_of(path)}")
+            expect(page.locator("main")).to_contain_text("The broker does not answer.")
+            expect(page.locator("main")).to_contain_text("1,234 records to go")
+            assert not visitor.barriers()
+            assert not visitor.overflow()
+        visitor.close()
+    made.close()
+
+
+def test_long_names_make_no_page_wider(browser, played, tmp_path):
+    """Names without a place to break them, in each text of some records."""
+    records = [
+        (channel, msgspec.structs.replace(one, value=lengthened(one.value)))
+        for channel, one in played.records
+        if channel in LISTED and one.value is not None
+    ]
+    made = indexed(tmp_path, records[-300:])
+    with site(made) as long:
+        visitor = Visitor(browser, long, OPERATOR, viewport=PHONE)
+        incidents = [
+            path for path in links(long.browser(OPERATOR).get("/").text) if "/inc-" in path
+        ]
+        for path in ("/", "/incidents", "/indicators", incidents[0]):
+            page = visitor.see(path)
+            visitor.picture(f"long-{name_of(path)}")
+            assert not visitor.overflow(), path
+            assert page.locator("h1").is_visible()
+            assert "\\u000a" not in page.locator("main").inner_text(), path
+        visitor.close()
+    made.close()
+
+
+def lengthened(raw: bytes) -> bytes:
+    """Return a document whose free texts are long names."""
+
+    def changed(value, name=""):
+        if isinstance(value, dict):
+            return {key: changed(inner, key) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [changed(inner, name) for inner in value]
+        return value + "N" * 300 if isinstance(value, str) and name in TEXTS else value
+
+    return msgspec.json.encode(changed(msgspec.json.decode(raw)))
+
+
+# -- without scripts, without a mouse, live ------------------------------------------------------
+
+
+def test_without_scripts_a_list_is_searched(browser, console):
+    visitor = Visitor(browser, console, OPERATOR, java_script_enabled=False)
+    page = visitor.see("/incidents")
+    page.get_by_label("Search").fill("litellm")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.locator("tbody tr")).to_have_count(1)
+    visitor.close()
+
+
+def test_a_graph_is_read_and_followed_by_keyboard(browser, console):
+    visitor = Visitor(browser, console, OPERATOR)
+    page = visitor.see("/incidents?q=litellm")
+    page.locator("tbody a").first.click()
+    page.get_by_role("button", name="Larger").focus()
+    page.keyboard.press("Enter")
+    graph = page.locator("#graph")
+    expect(graph).to_have_attribute("data-zoom", "150")
+    page.keyboard.press("Tab")
+    expect(graph).to_be_focused()
+    page.keyboard.press("Tab")
+    focused = page.evaluate("() => document.activeElement.closest('#graph svg a') !== null")
+    assert focused
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/component?**")
+    visitor.close()
+
+
+def test_a_list_renews_itself_without_being_loaded_again(browser, played, tmp_path):
+    made = indexed(tmp_path, [])
+    with site(made) as own:
+        visitor = Visitor(browser, own, OPERATOR)
+        page = visitor.see("/incidents")
+        expect(page.locator("#live-state")).to_have_text("live")
+        page.evaluate("() => { window.kept = true }")
+        fill(made, [one for one in played.records if one[0] is Channel.INCIDENTS])
+        expect(page.locator("tbody tr")).to_have_count(5)
+        assert page.evaluate("() => window.kept")
+        visitor.close()
+    made.close()
