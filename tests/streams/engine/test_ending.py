@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -165,15 +166,21 @@ def test_missing_topics_with_creation_off_are_an_error_with_a_remedy(bench: Benc
 
 def test_joined_topics_of_different_partition_counts_are_an_error(bench: Bench) -> None:
     bench.make_topics()
+    topic = bench.topic(Channel.INTEL)
     from aiokafka.admin import AIOKafkaAdminClient, NewPartitions  # noqa: PLC0415
 
-    async def widen() -> None:
+    async def widened(by: dict[str, Any]) -> int:
         admin = AIOKafkaAdminClient(bootstrap_servers=bench.options["kafka"])
         await admin.start()
-        await admin.create_partitions({bench.topic(Channel.INTEL): NewPartitions(5)})
+        if by:
+            await admin.create_partitions(by)
+        (told,) = await admin.describe_topics([topic])
         await admin.close()
+        return len(told["partitions"])
 
-    bench.do(widen())
+    bench.do(widened({topic: NewPartitions(5)}))
+    # the controller has them now, and the broker tells of them soon after
+    wait_for(lambda: bench.do(widened({})) == 5, "the broker told of all partitions")
     worker = bench.start("join")
     assert worker.exit_code() == 2
     assert "different partition counts" in worker.log()
