@@ -353,6 +353,9 @@ def mappings(scan: Scan, document: object) -> Iterator[tuple[str, dict[Any, Any]
         raise BudgetExceededError(f"the document has more than {MAX_MAPPINGS} collections")
 
 
+_SCALARS: Final = frozenset((str, int, float, bool, bytes, type(None)))
+
+
 def _walk(scan: Scan, document: object) -> _Walk:
     found: list[tuple[str, dict[Any, Any]]] = []
     stack: list[tuple[str, Any]] = [("", document)]
@@ -377,12 +380,12 @@ def _walk(scan: Scan, document: object) -> _Walk:
             )
         elif isinstance(value, list | tuple):
             # pairs of a tokenizer's merges are hundreds of thousands, and hold no mapping
+            if _SCALARS.issuperset(map(type, value)):
+                continue
             stack.extend(
                 (f"{path}[{index}]"[:400], inner)
                 for index, inner in reversed(list(enumerate(value)))
                 if isinstance(inner, dict)
-                or (
-                    isinstance(inner, list) and any(isinstance(item, dict | list) for item in inner)
-                )
+                or (isinstance(inner, list) and not _SCALARS.issuperset(map(type, inner)))
             )
     return _Walk(document, found, whole=True)
