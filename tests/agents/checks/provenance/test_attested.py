@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
+from agents.checks.provenance import attested
 from agents.checks.provenance.planning import plan_scan
 from agents.checks.provenance.scan_push import scan_push
 from agents.checks.provenance.signatures import Trust
@@ -211,6 +212,16 @@ def test_a_hostile_file_that_is_laid_beside_signed_ones_is_not_the_publishers():
     outcome = pushed(bundle(said), operators=[MINE])
     (found,) = [one for one in outcome.detections if one.description == "evil"]
     assert not found.publisher_attested
+
+
+def test_what_is_too_large_or_one_of_very_many_establishes_nothing(monkeypatch):
+    raw = bundle(statement())
+    monkeypatch.setattr(attested, "BUNDLE_BYTES", len(raw) - 1)
+    assert not lineage(pushed(raw, operators=[MINE]))
+    monkeypatch.undo()
+    monkeypatch.setattr(attested, "BUNDLES", 1)
+    assert lineage(pushed(raw, operators=[MINE]))
+    assert not lineage(pushed(raw, operators=[MINE], files={**FILES, "a.sig": b"{}"}))
 
 
 def test_no_trust_root_of_a_tenant_speaks_of_anothers_private_names():
