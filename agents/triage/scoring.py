@@ -153,7 +153,7 @@ def _score(
         + " reached",
         "exposure": exposure,
         "tenants": "one tenant" if tenants <= 1 else f"{tenants} tenants or more",
-        "criticality": "not known: taken as middling" if criticality is None else "stated",
+        "criticality": "unknown, medium assumed" if criticality is None else "stated",
         "recoverability": recovery,
     }
     kinds = ", ".join(sorted(strongest)) or "none"

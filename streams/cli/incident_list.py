@@ -15,6 +15,7 @@ from schemas.errors import TidewatchError
 from schemas.incidents.states import IncidentStatus
 from schemas.incidents.views import IncidentDocument
 from schemas.severity import Severity
+from streams.reports.incident_words import Defanging
 
 SHORT_ID: Final = 12
 """Least characters of an id that a list shows: `inc-` and eight digits."""
@@ -189,7 +190,7 @@ def rows(
             incident.tenants[0].tenant if len(incident.tenants) == 1 else incident.tenant_count,
             incident.system_count,
             f"{changed_at(incident):%Y-%m-%d %H:%M}",
-            incident.title,
+            Defanging(incident)(incident.title),
         )
         for incident in incidents
     ]

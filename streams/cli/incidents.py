@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import typer
@@ -31,6 +31,7 @@ from streams.cli.incident_list import (
 )
 from streams.cli.incident_records import IncidentArgument, all_incidents, one_incident
 from streams.cli.output import Format, FormatOption, columns, print_json, print_line, print_table
+from streams.reports.incident_words import Defanging
 
 if TYPE_CHECKING:
     from schemas.intel import IntelFact
@@ -64,6 +65,10 @@ class ExportFormat(StrEnum):
     JSON = "json"
     STIX = "stix"
     MISP = "misp"
+
+
+_OF_PARTNERS: Final = frozenset({ExportFormat.STIX, ExportFormat.MISP})
+"""What names no tenant."""
 
 
 @app.command(
@@ -139,9 +144,10 @@ def timeline(incident: IncidentArgument, *, form: FormatOption = Format.TEXT) ->
     if form is Format.JSON:
         print_json([msgspec.to_builtins(entry) for entry in document.timeline])
         return
+    defanged = Defanging(document)
     print_table(
-        ("when", "what", "tenant", "text"),
-        [(format_time(e.at), e.what, e.tenant or "", e.text) for e in document.timeline],
+        ("time", "event", "tenant", "detail"),
+        [(format_time(e.at), e.what, e.tenant or "", defanged(e.text)) for e in document.timeline],
     )
 
 
@@ -193,11 +199,18 @@ def export(
     incident: IncidentArgument,
     *,
     kind: Annotated[ExportFormat, typer.Option("--as", help="what to write")],
-    tlp: Annotated[Tlp, typer.Option(help="the marking of what is shared")] = Tlp.AMBER,
+    tlp: Annotated[
+        Tlp | None,
+        typer.Option(
+            help="its marking; by default amber+strict of what names tenants, else amber",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="a file; the screen by default")] = None,
 ) -> None:
     """Write a report (md, html), the record (json), or what partners read (stix, misp)."""
-    _write(_exported(one_incident(incident), kind, tlp), output)
+    marking = tlp or (Tlp.AMBER if kind in _OF_PARTNERS else Tlp.AMBER_STRICT)
+    _write(_exported(one_incident(incident), kind, marking), output)
 
 
 def _write(text: str, output: Path | None) -> None:
@@ -240,7 +253,7 @@ def _exported(document: IncidentDocument, kind: ExportFormat, tlp: Tlp) -> str:
             status=document.status,
         )
         return msgspec.json.encode(event).decode()
-    return msgspec.json.encode(document).decode()
+    return msgspec.json.encode({"tlp": tlp, **msgspec.to_builtins(document)}).decode()
 
 
 @app.command(

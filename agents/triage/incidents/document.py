@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from agents.triage.correlation import correlations
 from agents.triage.incidents.command_views import LISTED, command_views, most_important
 from agents.triage.incidents.incident_rows import IncidentRows
 from agents.triage.incidents.naming import title_of
@@ -200,11 +199,10 @@ def _operator_pattern(case: IncidentRows, count: int, related: tuple[str, ...]) 
     if count > 1:
         reasons.append(f"seen in {count} tenants")
     if case.core.thresholds:
-        title = correlations()["TW-LEDGER-PREVALENCE"].rule.title.lower()
-        reasons.append(f"{title}: {max(case.core.thresholds)} or more")
+        reasons.append(f"its indicator seen in {max(case.core.thresholds)} tenants or more")
     if related:
         reasons.append(counted(len(related), "related incident"))
-    return "; ".join(reasons) or "seen in one tenant, linked to nothing else"
+    return "; ".join(reasons) or "seen in one tenant, no related incident"
 
 
 def _overall_status(tenant_states: Sequence[TenantState]) -> IncidentStatus:

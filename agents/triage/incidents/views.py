@@ -68,7 +68,7 @@ def finding_view(
     basis = basis_of(read)
     how = known_by(basis, tenant)
     if operator and basis.kind is BasisKind.CLAIMED and basis.tenant:
-        how = f"the claim of {basis.tenant}, by its own events"
+        how = f"{basis.tenant}'s own events"
     if made_from and not basis.via:
         how += "; your own events say what was made from it"
     return FindingView(
@@ -240,14 +240,16 @@ def _message(worst: FindingView | None, tenant_state: TenantState, count: int) -
         key=lambda name: EXPOSURE_RANK[name],
         default="staged",
     )
-    what = "What was found was withdrawn"
+    what = "The finding was withdrawn"
     if worst is not None:
         what = worst.description
         if worst.known_by:
             what = f"{what} (known by {worst.known_by})"
     elif tenant_state.systems:
         what = "It holds a component that is part of an incident"
-    return f"{what}. {reach}; the farthest is {exposure}."
+    if not tenant_state.systems:
+        return f"{what}. {reach}."
+    return f"{what}. {reach}; the highest exposure is {exposure}."
 
 
 def _pattern(
@@ -263,7 +265,7 @@ def _pattern(
         )
     if hosts > 1:
         return Pattern.PATTERN, f"{bucket(hosts, LISTED)} systems here have it"
-    return Pattern.ISOLATED, "seen on one system, linked to nothing else"
+    return Pattern.ISOLATED, "seen on one system, no related incident"
 
 
 def union(lists: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -150,3 +151,58 @@ def test_on_a_narrow_terminal_the_title_has_a_line_of_its_own(
     ]
     assert lines[3].startswith("  what it is about")
     assert max(map(len, lines)) == 80
+
+
+def hostile() -> IncidentDocument:
+    beacon = msgspec.structs.replace(
+        examples.finding(), indicator_key="domain:c2.evil.example", evidence={}
+    )
+    entry = msgspec.structs.replace(
+        examples.alert().timeline[0], text="asks https://c2.evil.example/x"
+    )
+    return made("inc-1", title="Beacon to c2.evil.example", findings=(beacon,), timeline=(entry,))
+
+
+def test_lists_and_timelines_have_nothing_to_follow(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "all_incidents", lambda: {"inc-1": hostile()})
+    monkeypatch.setattr(command, "one_incident", lambda _: hostile())
+    assert main(["incidents", "list"]) == 0
+    assert main(["incidents", "timeline", "inc-1"]) == 0
+    text = capsys.readouterr().out
+    assert text.count("c2[.]evil[.]example") == 2
+    assert "evil.example" not in text
+    assert main(["incidents", "timeline", "inc-1", "--format", "json"]) == 0
+    assert "https://c2.evil.example/x" in capsys.readouterr().out, "a program reads it as it is"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "marking"),
+    [
+        (["export", "--as", "md"], "amber+strict"),
+        (["export", "--as", "html"], "amber+strict"),
+        (["export", "--as", "json"], "amber+strict"),
+        (["export", "--as", "stix"], "amber"),
+        (["export", "--as", "misp"], "amber"),
+        (["export", "--as", "stix", "--tlp", "green"], "green"),
+        (["export", "--as", "json", "--tlp", "red"], "red"),
+        (["report", "--format", "json"], "amber+strict"),
+        (["report", "--format", "json", "--tlp", "green"], "green"),
+        (["report", "--format", "md", "--tlp", "clear"], "clear"),
+    ],
+)
+def test_whatever_is_exported_is_marked_and_what_names_tenants_more_strictly(
+    arguments: list[str],
+    marking: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(command, "one_incident", lambda _: incident())
+    verb, *options = arguments
+    assert main(["incidents", verb, "inc-1", *options]) == 0
+    text = capsys.readouterr().out
+    markings = set(
+        re.findall(r"tlp(?::|_2_0\":\s*\"|\":\s*\")([a-z+]+)", text.lower().replace("<wbr>", ""))
+    )
+    assert markings == {marking}

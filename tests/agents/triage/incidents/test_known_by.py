@@ -19,7 +19,7 @@ SIGNER = "https://ci.example/acme/build"
 @pytest.mark.parametrize(
     ("basis", "for_tenant", "for_operator"),
     [
-        (None, "your own events", "the claim of a, by its own events"),
+        (None, "your own events", "a's own events"),
         (Basis(kind=BasisKind.VERIFIED), "Tidewatch's scan of the same bytes", None),
         (Basis(kind=BasisKind.ATTESTED, by=(SIGNER,)), f"a signature of {SIGNER}", None),
         (Basis(kind=BasisKind.INTEL, by=("OSV",)), "intelligence (OSV)", None),
