@@ -77,6 +77,10 @@ ACTS: Final = {
 }
 
 
+Effect = str | tuple[str, ...]
+"""A sentence, or a list of what the sentence before speaks of."""
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A decision that can be made now, and what it will do."""
 
@@ -86,8 +90,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     target: str | None
     about: str
     """What it is about, in words."""
-    effects: tuple[str, ...]
-    """What it will do, a sentence each."""
+    effects: tuple[Effect, ...]
+    """What it will do."""
     passed: bool | None = None
 
 
@@ -226,49 +230,50 @@ def _of_task(document: IncidentDocument, task: TaskView) -> Iterable[str]:
     )
 
 
-def _acknowledge(document: IncidentDocument, tenant: str | None) -> Iterable[str]:
+def _acknowledge(document: IncidentDocument, tenant: str | None) -> Iterable[Effect]:
     yield f"{_whose(document, tenant)} is acknowledged: somebody looks at it."
     yield "The notifier escalates it no further. Containment is not changed."
 
 
-def _comment(document: IncidentDocument, tenant: str | None) -> Iterable[str]:
+def _comment(document: IncidentDocument, tenant: str | None) -> Iterable[Effect]:
     yield "Your comment is shown in the incident's timeline. It changes nothing else."
     if tenant is None and document.tenant_count > 1:
         yield "Only the operator reads what it says: it is about several tenants."
 
 
-def _close(document: IncidentDocument, tenant: str | None) -> Iterable[str]:
+def _close(document: IncidentDocument, tenant: str | None) -> Iterable[Effect]:
     yield f"{_whose(document, tenant)} is closed. New findings open it again."
     held = list(_in_force(document))
     if held:
         yield "What it contained stays contained until a person releases it:"
-        yield from _named(held)
+        yield _named(held)
     left = sum(task.state is not TaskState.DONE for task in document.tasks)
     if left:
         yield f"{counted(left, 'task')} {'is' if left == 1 else 'are'} left open."
 
 
-def _false_positive(document: IncidentDocument, tenant: str | None) -> Iterable[str]:
+def _false_positive(document: IncidentDocument, tenant: str | None) -> Iterable[Effect]:
     yield f"{_whose(document, tenant)} is closed as a false positive."
     held = [view for view in _in_force(document) if view.spec.undo is not None]
     if held:
         yield "What it contained is released, unless another incident holds it as well:"
-        yield from _named(held)
-    lasting = [view for view in _in_force(document) if view.spec.undo is None]
+        yield _named(held)
+    lasting = [view for view in _in_force(document) if view.spec.action is Action.REVOKE]
     if lasting:
-        yield f"{counted(len(lasting), 'command')} can't be undone by Tidewatch."
+        yield "What was revoked stays revoked: issue it anew by hand."
+        yield _named(lasting)
     if tenant is None:
         yield "Marks that rest on it are lifted for every tenant."
     if document.shared:
         yield "It was shared with partners: its withdrawal is shared as well."
 
 
-def _reopen(document: IncidentDocument, tenant: str | None) -> Iterable[str]:
+def _reopen(document: IncidentDocument, tenant: str | None) -> Iterable[Effect]:
     yield f"{_whose(document, tenant)} is open again."
     yield "What it calls for is contained or proposed again, as the policy says."
 
 
-def _share(document: IncidentDocument, _tenant: str | None) -> Iterable[str]:
+def _share(document: IncidentDocument, _tenant: str | None) -> Iterable[Effect]:
     yield (
         f"Partners read its indicators, though only {counted(document.tenant_count, 'tenant')} "
         f"{'is' if document.tenant_count == 1 else 'are'} affected, once it is contained."
@@ -276,7 +281,7 @@ def _share(document: IncidentDocument, _tenant: str | None) -> Iterable[str]:
     yield "Indicators name no tenant, system or path."
 
 
-_EFFECTS: Final[dict[DecisionKind, Callable[[IncidentDocument, str | None], Iterable[str]]]] = {
+_EFFECTS: Final[dict[DecisionKind, Callable[[IncidentDocument, str | None], Iterable[Effect]]]] = {
     DecisionKind.ACKNOWLEDGE: _acknowledge,
     DecisionKind.COMMENT: _comment,
     DecisionKind.CLOSE: _close,
@@ -294,8 +299,7 @@ def _in_force(document: IncidentDocument) -> Iterable[CommandView]:
     )
 
 
-def _named(held: list[CommandView]) -> Iterable[str]:
-    for view in held[:LISTED]:
-        yield f"{view.spec.action} {view.spec.target} of {view.spec.tenant}"
-    if len(held) > LISTED:
-        yield f"and {len(held) - LISTED} more"
+def _named(held: list[CommandView]) -> tuple[str, ...]:
+    named = [f"{one.spec.action} {one.spec.target} of {one.spec.tenant}" for one in held[:LISTED]]
+    more = len(held) - LISTED
+    return (*named, f"and {more} more") if more > 0 else tuple(named)

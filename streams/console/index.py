@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from agents.logs import Logger
+from schemas.canonical import stable_hash
 from schemas.errors import TidewatchError
 from streams.console.rows import (
     CaseRow,
@@ -35,8 +36,6 @@ from streams.private_files import private_folder
 
 log = Logger()
 
-LAYOUT: Final = 1
-"""The layout of the tables: an index of another is built anew."""
 Position = tuple[str, int]
 """A topic and a partition."""
 _BUSY_MS: Final = 10_000
@@ -221,6 +220,26 @@ _PARTS: Final = "parts"
 _PART_COLUMNS: Final = ("row", "tenant", "ended", *PartRow.__struct_fields__)
 
 
+def _ddl() -> Iterator[str]:
+    """Yield the statements that make an index."""
+    for table in TABLES.values():
+        yield from table.ddl()
+    yield f"CREATE TABLE {_PARTS} ({', '.join(_PART_COLUMNS)})"
+    yield f"CREATE INDEX parts_row ON {_PARTS} (row)"
+    for number, columns in enumerate(
+        ("part, tenant, row", "assignee, tenant, row", "tenant, ended, part, status, severity")
+    ):
+        yield f"CREATE INDEX parts_{number} ON {_PARTS} ({columns})"
+    yield "CREATE TABLE offsets (topic, number, next, PRIMARY KEY (topic, number))"
+    yield "CREATE TABLE notes (name PRIMARY KEY, value)"
+
+
+READING: Final = 1
+"""What records become in the rows: counted up where that changes and the tables do not."""
+LAYOUT: Final = int(stable_hash(str(READING), *_ddl())[:7], 16)
+"""An index of another layout is built anew."""
+
+
 class Index:
     """The index of one console: one writer, any number of readers."""
 
@@ -265,19 +284,8 @@ class Index:
             log.warning("console-index-damaged", error=str(error))
         self._delete()
         connection = self._connect()
-        for table in TABLES.values():
-            for statement in table.ddl():
-                connection.execute(statement)
-        connection.execute(f"CREATE TABLE {_PARTS} ({', '.join(_PART_COLUMNS)})")
-        connection.execute(f"CREATE INDEX parts_row ON {_PARTS} (row)")
-        for number, columns in enumerate(
-            ("part, tenant, row", "assignee, tenant, row", "tenant, ended, part, status, severity")
-        ):
-            connection.execute(f"CREATE INDEX parts_{number} ON {_PARTS} ({columns})")
-        connection.execute(
-            "CREATE TABLE offsets (topic, number, next, PRIMARY KEY (topic, number))"
-        )
-        connection.execute("CREATE TABLE notes (name PRIMARY KEY, value)")
+        for statement in _ddl():
+            connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {LAYOUT}")
         connection.commit()
         return connection

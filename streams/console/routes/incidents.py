@@ -30,7 +30,6 @@ from streams.reports.incident import markdown, to_html
 from streams.reports.incident_graph import Graph, incident_graph, svg, tree
 from streams.reports.incident_words import (
     Defanging,
-    assignees,
     how_far,
     next_steps,
     summary,
@@ -38,6 +37,8 @@ from streams.reports.incident_words import (
 )
 
 _SINCE: Final = ("1h", "24h", "7d", "30d")
+SHOWN: Final = 12
+"""Commands, tasks and entries of the timeline that a page shows at once; the rest unfolds."""
 EVIDENCE_FIELDS: Final = 24
 """Most fields of a finding's evidence that a page shows."""
 DOWNLOAD: Final = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
@@ -161,25 +162,30 @@ def incident_values(asked: Asked, case: Case) -> dict[str, Any]:
     graph = incident_graph(document)
     parts = asked.reader.parts(document.id)
     related = asked.reader.titles(document.related)
+    commands = [
+        (number, view, offered_for(asked.viewer, document, view))
+        for number, view in enumerate(document.commands, 1)
+    ]
+    # what waits for this person first
+    commands.sort(key=lambda one: not one[2])
+    tasks = sorted(enumerate(document.tasks, 1), key=lambda one: one[1].state is TaskState.DONE)
     return {
         "case": case,
         "incident": document,
         "defanged": defanged,
         "told": summary(document),
         "steps": next_steps(document),
-        "assigned": assignees(document),
+        "assigned": sorted({one.assignee for one in document.tenants if one.assignee}),
+        "shown": SHOWN,
         "findings": [_finding(view) for view in document.findings],
         "impact": impact(document),
         "tree": tree(graph),
         "graph": _drawn(graph) if document.systems else None,
-        "commands": [
-            (number, view, offered_for(asked.viewer, document, view))
-            for number, view in enumerate(document.commands, 1)
-        ],
+        "commands": commands,
         "acts": offered(asked.viewer, document),
         "completes": allowed(asked.viewer, ACTS[DecisionKind.EVALUATION]),
         "how_far": how_far,
-        "tasks": list(enumerate(document.tasks, 1)),
+        "tasks": tasks,
         "TaskState": TaskState,
         "timeline": sorted(document.timeline, key=lambda entry: entry.at, reverse=True),
         "decided": [entry for entry in document.timeline if entry.what is Occurrence.DECIDED],

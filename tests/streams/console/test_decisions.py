@@ -285,8 +285,8 @@ def test_what_is_in_force_is_named_where_it_is_released_or_stays(played):
     assert "What it contained is released, unless another incident holds it as well:" in refute
     for view in views[:5]:
         line = f"{view.spec.action} {view.spec.target} of {view.spec.tenant}"
-        assert line in close
-        assert line in refute
+        assert any(line in effect for effect in close if isinstance(effect, tuple))
+        assert any(line in effect for effect in refute if isinstance(effect, tuple))
     nothing = planned(
         msgspec.structs.replace(document, commands=(), tasks=()),
         ACTS[DecisionKind.CLOSE],
