@@ -41,8 +41,21 @@ def read_policy(file: Path) -> Policy:
         raise InvalidPolicyError(
             f"can't read it ({error.strerror})", where=str(file), remedy="name a readable file"
         ) from error
+    return parse_policy(raw, str(file))
+
+
+def parse_policy(raw: bytes, where: str) -> Policy:
+    """Return the policy in TOML or JSON.
+
+    Args:
+        raw: The text.
+        where: Where it is from, for errors.
+
+    Raises:
+        InvalidPolicyError: It is too large, has an unknown field, or one of the wrong kind.
+    """
     if len(raw) > MAX_POLICY_BYTES:
-        raise InvalidPolicyError("a policy of more than 1 MiB", where=str(file))
+        raise InvalidPolicyError("a policy of more than 1 MiB", where=where)
     try:
         document: Any = (
             orjson.loads(raw) if raw.lstrip()[:1] == b"{" else tomllib.loads(raw.decode())
@@ -51,12 +64,12 @@ def read_policy(file: Path) -> Policy:
         if unknown:
             raise InvalidPolicyError(
                 f"unknown fields: {', '.join(unknown)}",
-                where=str(file),
+                where=where,
                 remedy=f"fields are {', '.join(Policy.__struct_fields__)}",
             )
         return msgspec.convert(document, Policy)
     except (ValueError, msgspec.ValidationError) as error:
-        raise InvalidPolicyError(f"not a policy: {error}", where=str(file)) from error
+        raise InvalidPolicyError(f"not a policy: {error}", where=where) from error
 
 
 def _unknown(document: Any, kind: type[Any], path: str = "") -> list[str]:  # noqa: ANN401 -- any JSON value

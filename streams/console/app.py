@@ -19,6 +19,7 @@ from streams.console.routes import (
     intelligence,
     overview,
     policies,
+    policy_edit,
     session,
     static,
 )
@@ -46,6 +47,7 @@ def routes(services: Services) -> list[BaseRoute]:
         *holds.routes(services),
         *dead_letters.routes(services),
         *policies.routes(services),
+        *policy_edit.routes(services),
         *intelligence.routes(services),
         *health.routes(services),
         Route("/{rest:path}", signed_in(services, nowhere), methods=["GET", "POST"]),

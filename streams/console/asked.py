@@ -16,6 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from agents.logs import Logger
 from schemas.errors import TidewatchError
 from schemas.key_bindings import NotAuthorisedError
+from streams.console.changing import Change
 from streams.console.config import ConsoleConfig
 from streams.console.deciding import Decide
 from streams.console.index import Index
@@ -32,6 +33,9 @@ log = Logger()
 
 MOST_FIELDS: Final = 64
 MOST_VALUE: Final = 8_000
+MOST_TEXT: Final = 200_000
+"""Characters of a field of `TEXTS`; a longer one is refused, as a part of it may mean another."""
+TEXTS: Final = frozenset({"policy"})
 NAV: Final = (
     ("Overview", "/", Role.VIEWER, False),
     ("Incidents", "/incidents", Role.VIEWER, False),
@@ -75,6 +79,8 @@ class Services(msgspec.Struct, kw_only=True):
     status: Status
     decide: Decide
     """Writes decisions."""
+    change: Change
+    """Writes policies, and replays dead letters."""
     openid: OpenId | None = None
     """Where people sign in; None: by a one-time link."""
     secure: bool = False
@@ -298,7 +304,12 @@ async def _form(services: Services, request: Request, session: Session) -> dict[
         )
     except ValueError:
         raise HttpError(HTTPStatus.BAD_REQUEST, "the form can't be read") from None
-    form = {name: values[-1][:MOST_VALUE] for name, values in found.items()}
+    form = {
+        name: values[-1] if name in TEXTS else values[-1][:MOST_VALUE]
+        for name, values in found.items()
+    }
+    if any(len(form.get(name, "")) > MOST_TEXT for name in TEXTS):
+        raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the text is too long")
     elsewhere = request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}
     if elsewhere or not same(form.get("csrf", ""), session.csrf):
         raise HttpError(

@@ -73,6 +73,18 @@ def breakable(value: object) -> Markup:
     return Markup().join(parts)
 
 
+def preformatted(text: str) -> Markup:
+    """Return a text with its lines, for a field that sends it back.
+
+    What drives or disguises is written as TOML and JSON write it: it means the same there.
+
+    Args:
+        text: The text.
+    """
+    lines = text.expandtabs(4).splitlines()
+    return Markup.escape("\n".join(plain(line, len(line)) for line in lines))
+
+
 def time_of(value: datetime | int | None) -> Markup:
     """Return a time as people and programs read it.
 

@@ -14,6 +14,7 @@ from agents.logs import Logger
 from schemas.errors import TidewatchError
 from streams.console.app import routes
 from streams.console.asked import Services
+from streams.console.changing import KafkaChange
 from streams.console.config import Address, ConsoleConfig
 from streams.console.deciding import KafkaDecide
 from streams.console.feeding import Feeder
@@ -92,6 +93,7 @@ class KafkaConsole:
             sessions=self.sessions,
             status=self.feeder,
             decide=KafkaDecide(settings),
+            change=KafkaChange(settings),
             secure=config.listen.certificate is not None or config.url.startswith("https:"),
         )
         try:

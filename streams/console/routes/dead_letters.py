@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from starlette.responses import Response
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from agents.logs import Logger
 from streams.console.asked import Asked, Services, not_found, signed_in
+from streams.console.pages import link, secured
 from streams.console.queries import RowSelection
+from streams.console.viewer import Role
+
+log = Logger()
 
 
 def routes(services: Services) -> list[BaseRoute]:
@@ -14,6 +23,7 @@ def routes(services: Services) -> list[BaseRoute]:
     return [
         Route("/dead-letters", signed_in(services, _list), methods=["GET"]),
         Route("/dead-letter", signed_in(services, _letter), methods=["GET"]),
+        Route("/dead-letter", signed_in(services, _replay, role=Role.ADMIN), methods=["POST"]),
     ]
 
 
@@ -30,10 +40,29 @@ def _list(asked: Asked) -> Response:
 
 
 def _letter(asked: Asked) -> Response:
-    found = asked.reader.row("letters", asked.text("key", 600))
-    if found is None:
-        raise not_found("dead letter")
+    found = _found(asked, asked.text("key", 600))
     return asked.page(
         "dead_letter.html",
-        {"letter": found, "preview": found["preview"].decode("utf-8", "replace")},
+        {
+            "letter": found,
+            "preview": found["preview"].decode("utf-8", "replace"),
+            "replayed": asked.text("replayed", 9),
+        },
     )
+
+
+def _found(asked: Asked, key: str) -> Mapping[str, Any]:
+    """Return a dead letter that this person may read."""
+    found = asked.reader.row("letters", key)
+    if found is None:
+        raise not_found("dead letter")
+    return found
+
+
+def _replay(asked: Asked) -> Response:
+    found = _found(asked, asked.form.get("key", "")[:600])
+    key = str(found["id"])
+    count = asked.services.change.replay(key)
+    log.info("console-replayed", viewer=asked.viewer.name, letter=key, records=count)
+    target = link("/dead-letter", key=key, replayed=str(count))
+    return secured(RedirectResponse(target, HTTPStatus.SEE_OTHER))

@@ -38,6 +38,7 @@ def _policy(asked: Asked) -> Response:
             "tenant": tenant,
             "policy": policy or default_policy(tenant),
             "is_set": policy is not None,
+            "written": asked.number("written", 0) if asked.text("written") else 0,
             "text": to_toml(msgspec.to_builtins(policy or default_policy(tenant))),
         },
     )

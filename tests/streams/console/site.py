@@ -99,6 +99,21 @@ class Decided:
         )  # fmt: skip
 
 
+class Changed:
+    """Notes what an admin changes, as a broker would hold it."""
+
+    def __init__(self) -> None:
+        self.policies = []
+        self.replayed: list[str] = []
+
+    def set_policy(self, policy) -> None:
+        self.policies.append(policy)
+
+    def replay(self, key: str) -> int:
+        self.replayed.append(key)
+        return 1
+
+
 class Site:
     """A console that runs."""
 
@@ -112,7 +127,9 @@ class Site:
 
 
 @contextmanager
-def site(index: Index, sessions: Sessions | None = None, decide=None) -> Iterator[Site]:
+def site(
+    index: Index, sessions: Sessions | None = None, decide=None, change=None
+) -> Iterator[Site]:
     """Serve a console until the end of the block."""
     status = SimpleNamespace(
         whole=True,
@@ -126,6 +143,7 @@ def site(index: Index, sessions: Sessions | None = None, decide=None) -> Iterato
         sessions=sessions or Sessions(),
         status=status,
         decide=decide or Decided(),
+        change=change or Changed(),
         hosts=frozenset({"127.0.0.1", "localhost"}),
     )
     with serving(routes(services)) as server:
