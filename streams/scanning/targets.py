@@ -85,7 +85,8 @@ def local_targets(path: Path, root: Path | None = None) -> Iterator[Target]:
 
     Links to folders are not followed: they may form a cycle. A link that leads out of the folder
     is judged by its target, not followed. A folder that can't be read is a target that fails when
-    it is opened.
+    it is opened. A blob of a hub's cache is a target under the names that its snapshots give it,
+    not under its own, which says nothing of its format.
 
     Args:
         path: The file or folder.
@@ -118,7 +119,7 @@ def local_targets(path: Path, root: Path | None = None) -> Iterator[Target]:
     siblings = frozenset(
         shown_path(target.relative_to(path).as_posix()) for target in {*found, *away}
     )
-    for target in sorted({*found, *away, *refused}):
+    for target in sorted({*found, *away, *refused} - _named_blobs(found, away)):
         opened: Callable[[], OpenSource] = partial(open_local, target)
         if target in refused:
             opened = partial(_fail, refused[target])
@@ -132,6 +133,15 @@ def local_targets(path: Path, root: Path | None = None) -> Iterator[Target]:
             file=None if target in away or target in refused else target,
             root=path,
         )
+
+
+def _named_blobs(found: list[Path], away: set[Path]) -> set[Path]:
+    """Return the blobs of a hub's cache that a link of a snapshot names."""
+    blobs = {path.resolve(): path for path in found if path.parent.name == "blobs"}
+    if not blobs:
+        return set()
+    linked = (link.resolve() for link in found if link.is_symlink() and link not in away)
+    return {blobs[target] for target in linked if target in blobs}
 
 
 def _fail(error: FetchError) -> OpenSource:

@@ -76,3 +76,14 @@ def test_a_snapshot_of_a_hubs_cache_is_one_with_its_blobs(tmp_path):
     (snapshot / "config.json").symlink_to("../../blobs/b1")
     assert _verdicts(snapshot) == {"config.json": Verdict.CLEAN}
     assert set(_verdicts(tmp_path).values()) == {Verdict.CLEAN}
+
+
+def test_a_blob_is_scanned_under_the_names_that_snapshots_give_it(tmp_path):
+    (tmp_path / "blobs").mkdir()
+    snapshot = tmp_path / "snapshots" / "0"
+    snapshot.mkdir(parents=True)
+    for name in ("b1", "b2"):
+        (tmp_path / "blobs" / name).write_bytes(b"{}")
+    (snapshot / "config.json").symlink_to("../../blobs/b1")
+    names = [target.name for target in local_targets(tmp_path)]
+    assert names == ["blobs/b2", "snapshots/0/config.json"]

@@ -17,6 +17,9 @@ _DESCRIBED: Final[tuple[_Beside, ...]] = (
 )
 """Of TensorFlow's checkpoints, OpenVINO, ncnn, Paddle and ONNX: the data, and what describes it."""
 
+_BLOB: Final = re.compile(r"(.*/)?blobs/[0-9a-f]+")
+"""Of a hub's cache, where snapshots name it; what has a format is read as what it is."""
+
 
 def is_described(name: str, siblings: frozenset[str]) -> bool:
     """Return whether a file holds the numbers of a model that a file beside it describes.
@@ -25,6 +28,9 @@ def is_described(name: str, siblings: frozenset[str]) -> bool:
         name: Its path.
         siblings: The paths of the files of its folder.
     """
+    if blob := _BLOB.fullmatch(name):
+        snapshots = f"{blob[1] or ''}snapshots/"
+        return any(sibling.startswith(snapshots) for sibling in siblings)
     return any(
         describes(match) in siblings
         for pattern, describes in _DESCRIBED

@@ -54,6 +54,7 @@ def test_an_empty_file_of_a_format_that_begins_with_something_is_corrupt(name):
         ("net.onnx_data", "net.onnx"),
         ("net.onnx.data", "net.onnx"),
         ("net.pdiparams", "net.pdmodel"),
+        ("hub/blobs/b879", "hub/snapshots/0/model.onnx_data"),
     ],
 )
 def test_numbers_that_a_file_beside_them_describes_are_clean(name, beside):
