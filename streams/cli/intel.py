@@ -31,6 +31,8 @@ from streams.kafka.compacted import keys_with, latest_values, publish_values
 from streams.settings import load_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from streams.settings import Settings
 
 app = new_app("Import feeds of intelligence, see what is known, take it back.")
@@ -204,7 +206,9 @@ def import_feed(
     if local:
         change = _import_locally(feed, prefix, keep=not dry_run)
     else:
-        change = asyncio.run(_import(connected_settings(), feed, prefix, publish=not dry_run))
+        change = asyncio.run(
+            import_facts(connected_settings(), feed, prefix, _show_progress, publish=not dry_run)
+        )
     report = {
         "file": place,
         "records": feed.records,
@@ -263,12 +267,51 @@ def _values(change: Changes) -> list[tuple[str, bytes | None]]:
     return [*values, *((key, None) for key in change.tombstones)]
 
 
-async def _import(settings: Settings, feed: Feed, prefix: str, *, publish: bool) -> Changes:
+async def import_facts(
+    settings: Settings,
+    feed: Feed,
+    prefix: str,
+    progress: Callable[[int], None] = lambda _count: None,
+    *,
+    publish: bool,
+) -> Changes:
+    """Return what a feed changes, and publish it if asked to.
+
+    Args:
+        settings: Which broker.
+        feed: The facts.
+        prefix: What the names of its source begin with: what it dropped of them is withdrawn.
+        progress: Called from time to time with the number of records sent.
+        publish: Whether to publish it.
+
+    Raises:
+        BrokerUnreachableError: No broker answers, or it refuses the records.
+        NotAuthorisedError: The key may not publish them.
+    """
     known = _facts(await latest_values(settings, Channel.INTEL))
     change = changes(known, feed, source=prefix)
     if publish:
-        await publish_values(settings, Channel.INTEL, _values(change), _show_progress)
+        await publish_values(settings, Channel.INTEL, _values(change), progress)
     return change
+
+
+async def withdraw_fact(settings: Settings, key: str) -> None:
+    """Withdraw the fact about a component.
+
+    Args:
+        settings: Which broker.
+        key: The component's key.
+
+    Raises:
+        TidewatchError: Nothing is known of it.
+        BrokerUnreachableError: No broker answers, or it refuses the record.
+        NotAuthorisedError: The key may not publish it.
+    """
+    if key not in await latest_values(settings, Channel.INTEL):
+        raise TidewatchError(
+            f"nothing is known of {key}", where="intel", remedy="see: tidewatch intel list"
+        )
+    await publish_values(settings, Channel.INTEL, [(key, None)])
 
 
 def _show_progress(count: int) -> None:
@@ -339,13 +382,7 @@ def withdraw(
 ) -> None:
     """Withdraw the fact about a component: its alerts close and its containment is released."""
     key = _key_of(component)
-    settings = connected_settings()
-    known = asyncio.run(latest_values(settings, Channel.INTEL))
-    if key not in known:
-        raise TidewatchError(
-            f"nothing is known of {key}", where="intel", remedy="see: tidewatch intel list"
-        )
-    asyncio.run(publish_values(settings, Channel.INTEL, [(key, None)]))
+    asyncio.run(withdraw_fact(connected_settings(), key))
     if form is Format.JSON:
         print_json({"withdrawn": key})
     else:

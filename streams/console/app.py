@@ -17,6 +17,7 @@ from streams.console.routes import (
     incidents,
     indicators,
     intelligence,
+    intelligence_edit,
     overview,
     policies,
     policy_edit,
@@ -49,6 +50,7 @@ def routes(services: Services) -> list[BaseRoute]:
         *policies.routes(services),
         *policy_edit.routes(services),
         *intelligence.routes(services),
+        *intelligence_edit.routes(services),
         *health.routes(services),
         Route("/{rest:path}", signed_in(services, nowhere), methods=["GET", "POST"]),
     ]

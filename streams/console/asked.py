@@ -35,7 +35,7 @@ MOST_FIELDS: Final = 64
 MOST_VALUE: Final = 8_000
 MOST_TEXT: Final = 200_000
 """Characters of a field of `TEXTS`; a longer one is refused, as a part of it may mean another."""
-TEXTS: Final = frozenset({"policy"})
+TEXTS: Final = frozenset({"policy", "feed"})
 NAV: Final = (
     ("Overview", "/", Role.VIEWER, False),
     ("Incidents", "/incidents", Role.VIEWER, False),
@@ -80,7 +80,7 @@ class Services(msgspec.Struct, kw_only=True):
     decide: Decide
     """Writes decisions."""
     change: Change
-    """Writes policies, and replays dead letters."""
+    """Writes policies and intelligence, and replays dead letters."""
     openid: OpenId | None = None
     """Where people sign in; None: by a one-time link."""
     secure: bool = False

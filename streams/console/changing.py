@@ -1,4 +1,4 @@
-"""Writes what an admin changes besides incidents, as the command line does: policies, replays."""
+"""Writes what an admin changes besides incidents, as the command line does."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import msgspec
 
+from agents.intelligence.feed import Changes, Feed
 from schemas.channels import Channel
 from schemas.policy import Policy
+from streams.cli.intel import import_facts, withdraw_fact
 from streams.kafka.client import BrokerUnreachableError
 from streams.kafka.compacted import publish_values
 from streams.kafka.dead_letters import replay_dead_letters
@@ -38,6 +40,23 @@ class Change(Protocol):
 
         Raises:
             BrokerUnreachableError: Not all was written.
+        """
+
+    def import_feed(self, feed: Feed, prefix: str, *, publish: bool) -> Changes:
+        """Return what a feed changes of what is known, and publish it if asked to.
+
+        Raises:
+            NotAuthorisedError: The console's key may not publish it.
+            BrokerUnreachableError: Not all was read or written.
+        """
+
+    def withdraw(self, key: str) -> None:
+        """Withdraw the fact about a component.
+
+        Raises:
+            TidewatchError: Nothing is known of it.
+            NotAuthorisedError: The console's key may not withdraw it.
+            BrokerUnreachableError: It was not written.
         """
 
 
@@ -71,6 +90,33 @@ class KafkaChange:
             BrokerUnreachableError: Not all was written.
         """
         return self._done(replay_dead_letters(self._settings, keys=frozenset({key})))
+
+    def import_feed(self, feed: Feed, prefix: str, *, publish: bool) -> Changes:
+        """Return what a feed changes of what is known, and publish it if asked to.
+
+        Args:
+            feed: The facts.
+            prefix: What the names of its source begin with.
+            publish: Whether to publish it.
+
+        Raises:
+            NotAuthorisedError: The console's key may not publish it.
+            BrokerUnreachableError: Not all was read or written.
+        """
+        return self._done(import_facts(self._settings, feed, prefix, publish=publish))
+
+    def withdraw(self, key: str) -> None:
+        """Withdraw the fact about a component.
+
+        Args:
+            key: The component's key.
+
+        Raises:
+            TidewatchError: Nothing is known of it.
+            NotAuthorisedError: The console's key may not withdraw it.
+            BrokerUnreachableError: It was not written.
+        """
+        self._done(withdraw_fact(self._settings, key))
 
     def _done(self, work: Coroutine[Any, Any, T]) -> T:
         async def within() -> T:

@@ -73,16 +73,24 @@ def breakable(value: object) -> Markup:
     return Markup().join(parts)
 
 
-def preformatted(text: str) -> Markup:
-    """Return a text with its lines, for a field that sends it back.
+def plain_lines(text: str) -> str:
+    """Return a text whose lines neither drive nor disguise anything.
 
-    What drives or disguises is written as TOML and JSON write it: it means the same there.
+    What would is written as TOML and JSON write it: it means the same there.
 
     Args:
         text: The text.
     """
-    lines = text.expandtabs(4).splitlines()
-    return Markup.escape("\n".join(plain(line, len(line)) for line in lines))
+    return "\n".join(plain(line, len(line)) for line in text.expandtabs(4).splitlines())
+
+
+def preformatted(text: str) -> Markup:
+    """Return a text with its lines, for a field that sends it back.
+
+    Args:
+        text: The text.
+    """
+    return Markup.escape(plain_lines(text))
 
 
 def time_of(value: datetime | int | None) -> Markup:

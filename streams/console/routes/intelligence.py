@@ -25,6 +25,7 @@ def _list(asked: Asked) -> Response:
             "chosen": chosen,
             "found": asked.reader.rows("facts", chosen),
             "kinds": asked.reader.kinds("facts"),
+            "done": asked.text("done", 20),
         },
     )
 

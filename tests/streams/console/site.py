@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import requests
 
+from agents.intelligence.feed import changes
 from schemas.decisions import Decision
 from streams.console.app import routes
 from streams.console.asked import Services
@@ -105,6 +106,8 @@ class Changed:
     def __init__(self) -> None:
         self.policies = []
         self.replayed: list[str] = []
+        self.known = {}
+        self.withdrawn: list[str] = []
 
     def set_policy(self, policy) -> None:
         self.policies.append(policy)
@@ -112,6 +115,15 @@ class Changed:
     def replay(self, key: str) -> int:
         self.replayed.append(key)
         return 1
+
+    def import_feed(self, feed, prefix: str, *, publish: bool):
+        made = changes(self.known, feed, source=prefix)
+        if publish:
+            self.known |= {fact.key: fact for fact in made.facts}
+        return made
+
+    def withdraw(self, key: str) -> None:
+        self.withdrawn.append(key)
 
 
 class Site:

@@ -159,3 +159,70 @@ def test_nobody_replays_what_they_may_not_read_or_without_the_role(changed):
     assert low.post("/dead-letter", {"csrf": low.csrf(), "key": own}).status_code == 403
     assert "Replay</button>" not in low.get(letter_of(low)).text
     assert changed.services.change.replayed == []
+
+
+# -- intelligence --------------------------------------------------------------------------------
+
+BLOCKLIST = "pypi:acme-evil\npypi:acme-worse\n"
+
+
+def imported(browser, step: str, feed: str = BLOCKLIST, kind: str = "blocklist", **more: str):
+    return browser.post(
+        "/intelligence/import",
+        {"csrf": browser.csrf(), "step": step, "kind": kind, "source": "night-shift",
+         "feed": feed, **more},
+    )  # fmt: skip
+
+
+def test_a_list_is_compared_before_it_is_imported(changed):
+    browser = changed.browser(OPERATOR)
+    compared = imported(browser, "check")
+    assert "2 facts new or changed, 0 withdrawn" in compared.text
+    assert not changed.services.change.known
+    fields = {name: field(compared.text, name) for name in ("csrf", "kind", "source", "feed")}
+    assert fields["feed"] == BLOCKLIST.rstrip()
+    done = browser.post("/intelligence/import", {**fields, "step": "import"})
+    known = changed.services.change.known
+    assert set(known) == {"pypi:acme-evil", "pypi:acme-worse"}
+    assert known["pypi:acme-evil"].sources == ("list:night-shift",)
+    assert "was imported" in browser.get(done.headers["location"]).text
+    shorter = imported(browser, "check", feed="pypi:acme-evil\n")
+    assert "0 facts new or changed, 1 withdrawn, 1 as they were" in shorter.text
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"kind": "auto", "feed": "not a feed"}, "neither a zip archive nor json"),
+        ({"source": "../../x y"}, "the source has no such name"),
+    ],
+)
+def test_what_is_no_feed_comes_back_with_the_reason(changed, more, said):
+    for step in ("check", "import"):
+        answer = imported(changed.browser(OPERATOR), step, **more)
+        assert answer.status_code == 422
+        assert said in answer.text.lower()
+    assert not changed.services.change.known
+
+
+def test_a_fact_is_withdrawn(changed):
+    browser = changed.browser(OPERATOR)
+    page = browser.get("/fact?key=pypi:litellm").text
+    done = browser.post("/fact", {"csrf": field(page, "csrf"), "key": field(page, "key")})
+    assert changed.services.change.withdrawn == ["pypi:litellm"]
+    assert "was withdrawn" in browser.get(done.headers["location"]).text
+    unknown = browser.post("/fact", {"csrf": browser.csrf(), "key": "pypi:nothing"})
+    assert unknown.status_code == 404
+
+
+@pytest.mark.parametrize(
+    "viewer", [ACME, Viewer(name="a", role=Role.APPROVER, tenants="*")], ids=["tenant", "role"]
+)
+def test_only_the_operators_admins_change_intelligence(changed, viewer):
+    browser = changed.browser(viewer)
+    assert browser.get("/intelligence/import").status_code == 403
+    assert imported(browser, "import").status_code == 403
+    fields = {"csrf": browser.csrf(), "key": "pypi:litellm"}
+    assert browser.post("/fact", fields).status_code == 403
+    assert not changed.services.change.known
+    assert not changed.services.change.withdrawn
