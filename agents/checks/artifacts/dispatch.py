@@ -13,7 +13,7 @@ from agents.checks.artifacts.containers.sevenzips import scan_7z
 from agents.checks.artifacts.containers.tars import ends_in_member, is_tar, scan_tar
 from agents.checks.artifacts.containers.zips import LOCAL as ZIP_HEAD
 from agents.checks.artifacts.containers.zips import find_zip, scan_zip, zip_span
-from agents.checks.artifacts.formats.format import Format, Trait, endings
+from agents.checks.artifacts.formats.format import Format, Trait, endings, later
 from agents.checks.artifacts.formats.names import (
     file_name,
     has_trait,
@@ -30,7 +30,6 @@ from agents.checks.artifacts.formats.plain_text import is_text
 from agents.checks.artifacts.formats.programs import PROGRAM
 from agents.checks.artifacts.formats.registry import FORMATS
 from agents.checks.artifacts.formats.tensor_data import is_described
-from agents.checks.artifacts.formats.text_reader import parse as read_text
 from agents.checks.artifacts.formats.torchscript import scan_torchscript_code
 from agents.checks.artifacts.pickle.heads import starts_like_pickle
 from agents.checks.artifacts.pickle.second_opinion import ask_fickling
@@ -49,6 +48,7 @@ from agents.domain.detection import Detection
 from schemas.severity import Severity
 
 HEAD: Final = 8192
+_READ_TEXT: Final = later("agents.checks.artifacts.formats.text_reader")
 _SCRIPT_CODE: Final = re.compile(r"(^|/)code/.*\.py$")
 _ZFILE: Final = re.compile(rb"ZF(?=0x[0-9a-f]+L? *x)[0-9a-fxL ]{19} ?")
 """joblib before 0.10: the length in 19 characters, then zlib."""
@@ -175,7 +175,7 @@ def _unrecognised(scan: Scan, name: str, source: Source, head: bytes) -> None:
         scan.formats.append("tensor-data")
     elif is_text(head) and not is_declared(name):
         scan.formats.append(PLAIN_TEXT.name)
-        _part(scan, lambda: read_text(scan, file_name(name), source))
+        _part(scan, lambda: _READ_TEXT(scan, file_name(name), source))
     else:
         scan.mark_unsupported("its format is not known, and it was only searched for files")
 
