@@ -14,10 +14,14 @@ from schemas.channels import Channel
 from schemas.decisions import Decision
 from schemas.errors import TidewatchError
 from schemas.incidents.views import IncidentDocument
+from schemas.policy import default_policy
 from streams.apps.decoding import incidents_decoder
+from streams.cli.intel import FeedKind, read_feed
+from streams.console.changing import KafkaChange
 from streams.console.config import Address, ConsoleConfig
 from streams.console.queries import CaseSelection, Reader
 from streams.console.serving import KafkaConsole, console_folder, own_viewer, printed_link
+from streams.kafka.compacted import latest_values
 from streams.kafka.publisher import delivering
 from streams.kafka.reader import read_topic
 from streams.kafka.records import record_of
@@ -136,3 +140,23 @@ def test_it_shows_what_is_there_and_what_comes_and_goes_on_after_a_restart(
     asyncio.run(run(again, of_the_second))
     mode = console_folder(tmp_path).stat().st_mode & 0o777
     assert mode == 0o700
+
+
+def test_what_an_admin_changes_is_written_to_the_topics(kafka: str, tmp_path: Path) -> None:
+    settings = load_settings(kafka=kafka, topic_prefix="changes.", partitions=1, state_dir=tmp_path)
+    change = KafkaChange(settings)
+
+    def there(channel: Channel) -> set[str]:
+        return set(asyncio.run(latest_values(settings, channel)))
+
+    change.set_policy(default_policy("acme"))
+    assert there(Channel.POLICY) == {"acme"}
+    feed, prefix = read_feed(b"pypi:acme-evil\n", FeedKind.BLOCKLIST, "list", "night-shift")
+    for publish in (False, True):
+        (fact,) = change.import_feed(feed, prefix, publish=publish).facts
+        assert there(Channel.INTEL) == ({fact.key} if publish else set())
+    change.withdraw("pypi:acme-evil")
+    assert there(Channel.INTEL) == set()
+    with pytest.raises(TidewatchError, match="nothing is known"):
+        change.withdraw("pypi:acme-evil")
+    assert change.replay("changes.registry-push-0-7") == 0
