@@ -1,4 +1,4 @@
-"""A baseline on a real broker: it goes on where it was, and told again it is the same."""
+"""A baseline on a real broker: it goes on where it was, and delivered again it is the same."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -22,7 +23,7 @@ def test_what_was_delivered_is_left_out_and_again_is_the_same_event(
     kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TIDEWATCH_KAFKA", kafka)
-    monkeypatch.setenv("TIDEWATCH_TOPIC_PREFIX", "baseline.")
+    monkeypatch.setenv("TIDEWATCH_TOPIC_PREFIX", f"{uuid4().hex[:12]}.")
     monkeypatch.setenv("TIDEWATCH_STATE_DIR", str(tmp_path / "state"))
     for name in ("one", "two"):
         folder = tmp_path / "models" / name
@@ -32,8 +33,8 @@ def test_what_was_delivered_is_left_out_and_again_is_the_same_event(
     def run(*more: str) -> dict[str, Any]:
         words = [str(tmp_path / "models"), "--tenant", "acme", "--system", "b", "--format", "json"]
         assert main(["baseline", *words, *more]) == 0
-        told: dict[str, Any] = json.loads(capsys.readouterr().out)
-        return told
+        summary: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return summary
 
     assert (run()["sent"], run()["known"]) == (2, 2)
     (tmp_path / "models" / "two" / "m.bin").write_text("changed")
