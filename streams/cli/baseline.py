@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from schemas.counting import counted
 from schemas.errors import TidewatchError
 from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line
@@ -115,7 +116,8 @@ class Summary:
         if not self._quiet and time.monotonic() >= self._next:
             self._next = time.monotonic() + PROGRESS_SECONDS
             count = sum(self.by_type.values())
-            sys.stderr.write(f"{count} events read, {self.known} units known before\n")
+            read, known = counted(count, "event"), counted(self.known, "unit")
+            sys.stderr.write(f"{read} read, {known} known before\n")
 
     def write(self, form: Format, *, check: bool) -> None:
         """Print the outcome, and end by it."""

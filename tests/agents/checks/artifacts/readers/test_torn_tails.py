@@ -41,4 +41,6 @@ def test_every_torn_file_is_corrupt_and_no_whole_one():
     for name, content in torn.damaged():
         assert verdict(f"torn/{name}", content)[0] == "corrupt", name
     for name, content in torn.harmless():
-        assert verdict(f"torn/{name}", content)[0] == "clean", name
+        # text under a name of weights is whole, and is of no format that its name promises
+        expected = "unsupported" if name == "words/vocab.bin" else "clean"
+        assert verdict(f"torn/{name}", content)[0] == expected, name
