@@ -13,6 +13,7 @@ from tests.streams.console.chromium import PHONE, WALL, Visitor, chromium
 from tests.streams.console.played import Played, fill, indexed
 from tests.streams.console.site import OPERATOR, Site, links, site
 
+pytestmark = pytest.mark.slow
 LEAST_PAGES = 15
 LISTED = {Channel.INCIDENTS, Channel.ALERTS, Channel.IOCS, Channel.HOLDS}
 TEXTS = {"title", "description", "text", "summary", "detail", "subject", "system", "reason",
