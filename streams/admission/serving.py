@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 from contextlib import aclosing
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -24,13 +23,13 @@ from streams.admission.judging import Known, rule
 from streams.admission.register import Held, Register
 from streams.admission.review import answer, named_anew, read_review
 from streams.apps.knowledge_topics import knowledge_references
-from streams.engine.health import Health
 from streams.engine.reference_topics import ReferenceTopic
 from streams.gates import decode_assessment
 from streams.gateway.proofs import certificate_names
 from streams.http.bodies import read_body
 from streams.http.connection import PEER
 from streams.http.problems import HttpError
+from streams.http.running import run_until_asked
 from streams.http.server import HttpServer
 from streams.kafka.awaiting import passes, until_answered
 from streams.kafka.reader import read_topic
@@ -44,7 +43,6 @@ log = Logger()
 APP: Final = "admit"
 ADMIT_PATH: Final = "/v1/admit"
 READS: Final = (Channel.ASSESSMENTS, Channel.HOLDS, Channel.INTEL, Channel.POLICY)
-BEAT_SECONDS: Final = 0.5
 AGAIN_SECONDS: Final = 2.0
 
 
@@ -208,24 +206,4 @@ async def run_admission(settings: Settings, config: AdmissionConfig) -> None:
     Raises:
         TidewatchError: An address is taken, a file or a topic can't be read.
     """
-    server = AdmissionServer(settings, config)
-    health = Health(APP, watchdog_seconds=settings.watchdog_seconds)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    beating = asyncio.ensure_future(_beat(server, health, stop))
-    try:
-        health.serve(settings.http_host, settings.http_port)
-        await server.run(stop)
-    finally:
-        beating.cancel()
-        await asyncio.gather(beating, return_exceptions=True)
-        server.close()
-        health.close()
-
-
-async def _beat(server: AdmissionServer, health: Health, stop: asyncio.Event) -> None:
-    while True:
-        health.beat(0.0)
-        health.ready = server.ready and not stop.is_set()
-        await asyncio.sleep(BEAT_SECONDS)
+    await run_until_asked(APP, AdmissionServer(settings, config), settings)

@@ -14,13 +14,13 @@ from streams.gateway.assessments import AssessmentIndex, follow
 from streams.gateway.config import GatewayConfig, proof_rule
 from streams.gateway.delivery import Delivery
 from streams.gateway.handlers import Gateway
+from streams.http.running import beat
 from streams.http.server import HttpServer
 from streams.settings import Settings
 
 log = Logger()
 
 APP: Final = "gateway"
-BEAT_SECONDS: Final = 0.5
 WRITES: Final = (*CHANNEL_OF_TYPE.values(), Channel.DEAD_LETTER)
 
 
@@ -79,7 +79,7 @@ async def _serve(
     ]
     stopped = asyncio.ensure_future(stopping.wait())
     following = asyncio.ensure_future(follow(settings, index, stopping))
-    beating = asyncio.ensure_future(_beat(delivery, health, stopping))
+    beating = asyncio.ensure_future(beat(health, lambda: delivery.ready and not stopping.is_set()))
     try:
         # the three end by a stop alone, or by what they can't go on after
         await asyncio.wait({*tasks, stopped, following}, return_when=asyncio.FIRST_COMPLETED)
@@ -95,10 +95,3 @@ async def _serve(
         beating.cancel()
         stopped.cancel()
         await asyncio.gather(beating, stopped, return_exceptions=True)
-
-
-async def _beat(delivery: Delivery, health: Health, stopping: asyncio.Event) -> None:
-    while True:
-        health.beat(0.0)
-        health.ready = delivery.ready and not stopping.is_set()
-        await asyncio.sleep(BEAT_SECONDS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -21,8 +20,8 @@ from schemas.channels import Channel
 from schemas.components import canonical_package
 from streams import metrics
 from streams.apps.knowledge_topics import knowledge_references
-from streams.engine.health import Health
 from streams.http.problems import HttpError
+from streams.http.running import run_until_asked
 from streams.http.server import HttpServer
 from streams.index.config import IndexConfig, target_of
 from streams.index.judging import Refusal, is_own_name, judge_file, judge_project
@@ -46,7 +45,6 @@ log = Logger()
 
 APP: Final = "index"
 READS: Final = (Channel.INTEL, Channel.POLICY)
-BEAT_SECONDS: Final = 0.5
 _METADATA: Final = ".metadata"
 _PROJECT: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,254}[a-z0-9])?")
 """A canonical name: nothing else is a part of an address upstream."""
@@ -284,24 +282,4 @@ async def run_index(settings: Settings, config: IndexConfig) -> None:
         TidewatchError: An address is taken, a file or a topic can't be read, or the upstream index
             is not known.
     """
-    server = IndexServer(settings, config)
-    health = Health(APP, watchdog_seconds=settings.watchdog_seconds)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    beating = asyncio.ensure_future(_beat(server, health, stop))
-    try:
-        health.serve(settings.http_host, settings.http_port)
-        await server.run(stop)
-    finally:
-        beating.cancel()
-        await asyncio.gather(beating, return_exceptions=True)
-        server.close()
-        health.close()
-
-
-async def _beat(server: IndexServer, health: Health, stop: asyncio.Event) -> None:
-    while True:
-        health.beat(0.0)
-        health.ready = server.ready and not stop.is_set()
-        await asyncio.sleep(BEAT_SECONDS)
+    await run_until_asked(APP, IndexServer(settings, config), settings)
