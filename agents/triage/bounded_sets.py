@@ -17,14 +17,14 @@ _SPACE: Final = 1 << 64
 _MARK: Final = 12
 _BYTES_PER_CHAR: Final = 4
 _KEY_BYTES: Final = 3
-"""Of a key in msgpack, beside its text."""
+"""Overhead of a key in msgpack, in bytes."""
 REMEMBERED: Final = 16_384
-"""Ranks of names kept at hand."""
+"""Ranks of names that are cached."""
 
 
 def stable_rank(*parts: str) -> str:
-    """Return 64 bits, in hex, of the stable hash of `parts`: the place of an element in a set."""
-    # One name is ranked again and again (a tenant in the rows of each component), several are not.
+    """Return 64 bits, in hex, of the stable hash of `parts`: the rank of an element in a set."""
+    # A single name is ranked repeatedly (a tenant in the rows of each component), several are not.
     return _rank_of_part(parts[0]) if len(parts) == 1 else stable_hash(*parts)[:RANK_DIGITS]
 
 
@@ -56,9 +56,9 @@ def trim(
 
     Args:
         elements: By rank.
-        cap: How many are kept at most.
+        cap: The most elements to keep.
         limit: Bytes, as msgpack encodes them.
-        order: By which to keep them; None: the smallest ranks first.
+        order: The sort key by which to keep them; default: the smallest ranks first.
 
     Returns:
         Whether anything was dropped.
@@ -69,16 +69,16 @@ def trim(
     for number, key in enumerate(sorted(elements, key=order)):
         left -= len(msgspec.msgpack.encode(elements[key])) + len(key) + _KEY_BYTES
         if number >= cap or left < 0:
-            left = -1  # none behind it is kept, though it would fit: the first ones are
+            left = -1  # nothing after it is kept, even if it would fit: the first elements win
             del elements[key]
     return left < 0
 
 
 def keyed_order(secret: bytes, place: str) -> str:
-    """Return by which a place is kept in a full set: nobody without the secret can work it out.
+    """Return the sort key of a rank in a full set, which can't be predicted without the secret.
 
     Args:
-        secret: Of the deployment; empty: the place itself.
+        secret: The deployment's secret; empty: sort by the rank itself.
         place: Of an element, a rank.
     """
     if not secret:
@@ -93,17 +93,17 @@ def trim_shared(
     owners: Callable[[str], Iterable[str]],
     order: Callable[[str], str],
 ) -> bool:
-    """Drop elements as `trim` does; each owner's first are kept before anybody's second.
+    """Drop elements as `trim` does, but keep each owner's first element before any owner's second.
 
-    So however many elements one owner adds, they take the room of its own. Which are kept does not
-    depend on the order of arrival: an element's turn only ever gets later.
+    However many elements an owner adds, they only displace its own. Which are kept does not depend
+    on the order of arrival: an element's turn only ever gets later.
 
     Args:
         elements: By rank.
-        cap: How many are kept at most.
+        cap: The most elements to keep.
         limit: Bytes, as msgpack encodes them.
-        owners: Whose an element is; one that is nobody's is kept first.
-        order: By which each owner's elements take their turns.
+        owners: The owner of each element; elements without one are kept first.
+        order: The sort key among the elements of one owner.
 
     Returns:
         Whether anything was dropped.
@@ -147,7 +147,7 @@ class Tally(msgspec.Struct, array_like=True):
         return self.add_rank(int(_rank_of_part(name), 16), cap)
 
     def has(self, name: str) -> bool:
-        """Return whether `name` was counted; once the tally is full, it is taken to have been."""
+        """Return whether `name` was counted; a full tally assumes that it was."""
         return self.full or int(_rank_of_part(name), 16) in self.smallest
 
     def add_rank(self, value: int, cap: int) -> bool:

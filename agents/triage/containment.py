@@ -1,4 +1,4 @@
-"""Containment: which commands a finding calls for, in which order, and who may let them run."""
+"""Containment: which commands findings call for, in which order, and who may approve them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from schemas.policy import Policy
 from schemas.severity import Disposition, Severity
 
 REMEMBERED: Final = 2_048
-"""Ids of commands kept at hand: each is asked for again with every step of its life."""
+"""Ids of commands that are cached: each is computed again with every step of a command."""
 AFTER: Final = 12
 """Captures of evidence that a command waits for: of its own component first."""
 PATHS: Final = 16
@@ -34,22 +34,22 @@ _TAKEN_OUT: Final = frozenset({"contain", "remediate"})
 _STORED: Final = frozenset({"model", "image", "dataset", "pypi"})
 """Kinds of component that are stored somewhere and can be moved away."""
 _SWITCHED: Final = frozenset({"model", "image", "service", "deployment"})
-"""Kinds that something points to and that can be pointed elsewhere."""
+"""Kinds that are referred to and can be switched to another version."""
 _ALWAYS_BLOCKED: Final = ("sha256:", "domain:", "publisher:")
-"""Of findings that contain: values that stand for nothing good beside what was found."""
+"""Indicators of findings that contain: values with no legitimate use beside what was found."""
 _RUNNING: Final = frozenset({"pipeline", "service", "deployment"})
-"""Kinds that are the tenant's own doing: stopped or switched, never blocked."""
+"""Kinds that the tenant runs itself: stopped or switched, never blocked."""
 
 
 _REASONS: Final = {
     Action.CAPTURE_EVIDENCE: "evidence of {target} is captured before it is touched",
     Action.INVESTIGATE: "other organisations report {target}, and Tidewatch has not established it",
-    Action.REBUILD: "{target} was made from a component that severe findings speak against",
-    Action.QUARANTINE: "severe findings speak against {target}",
-    Action.ROLLBACK: "severe findings speak against the version of {target} in use",
+    Action.REBUILD: "{target} was made from a component that has severe findings",
+    Action.QUARANTINE: "{target} has severe findings",
+    Action.ROLLBACK: "the version of {target} in use has severe findings",
     Action.BLOCK: "severe findings name {target}",
-    Action.REVOKE: "a component that severe findings speak against could reach {target}",
-    Action.HOLD_PIPELINE: "{target} uses a component that severe findings speak against",
+    Action.REVOKE: "a component that has severe findings could reach {target}",
+    Action.HOLD_PIPELINE: "{target} uses a component that has severe findings",
 }
 """The reason of a command, by action."""
 
@@ -67,12 +67,12 @@ def command_id(incident: str, tenant: str, action: str, target: str, generation:
 
 
 def mode_of(action: Action, policy: Policy, *, sure: bool) -> Mode:
-    """Return automatic, proposal or advised: what the tenant's policy lets an action be.
+    """Return the mode that the tenant's policy gives an action: automatic, proposal or advised.
 
     Args:
         action: The action.
         policy: The tenant's policy.
-        sure: Whether a finding justifies acting at all; else it is advised at most.
+        sure: Whether a finding justifies acting; otherwise it is at most advised.
     """
     if not sure or action in policy.advised:
         return Mode.ADVISED
@@ -113,10 +113,10 @@ def plan(
     """Return the commands that an incident calls for in one tenant.
 
     Evidence is captured before anything else touches a system. The plan follows from severity and
-    confidence of the findings, not from the incident's band, and only ever grows with them. Of an
-    incident about a publisher only the publisher is blocked, its identities are revoked and the
-    pipelines that would ingest it are held: its hostile components have incidents of their own, and
-    the others may be what they should be.
+    confidence of the findings, not from the incident's band, and only ever grows with them. An
+    incident about a publisher blocks only the publisher, revokes its identities and holds the
+    pipelines that would ingest from it: its hostile components have incidents of their own, and its
+    other components may be legitimate.
 
     Args:
         incident: Its id.
@@ -157,7 +157,7 @@ class _Planner:
         self._generation = generation
         self._held = held or {}
         self._sure = any(ground.contains for ground in severe)
-        # Evidence harms nobody: it is captured also where containment is only advised.
+        # Capturing evidence is harmless: it is done even where containment is only advised.
         self._evidence_mode = mode_of(
             Action.CAPTURE_EVIDENCE,
             policy,
@@ -176,7 +176,7 @@ class _Planner:
             f"{best.kind} ({best.severity}, confidence {best.confidence:.2f}) "
             f"at {best.indicator_key}"
         )
-        # Of systems, those that have it longest come first.
+        # Systems that have held it longest come first.
         self._by_time = (
             []
             if self._of_publisher
@@ -276,7 +276,7 @@ class _Planner:
         yield from self._of_system.values()
 
     def _evidence(self, component: str | None = None) -> tuple[str, ...]:
-        """Return the captures to wait for: those of a component, or of all."""
+        """Return the captures to wait for: those of one component, or all."""
         captures = [
             spec.command_id
             for target, spec in self._of_component.items()
@@ -291,12 +291,12 @@ class _Planner:
     # -- containment -------------------------------------------------------------------------------
 
     def _find_affected(self) -> list[_Affected]:
-        """Return what is to be taken out of use: what systems hold, or what the findings name."""
+        """Return the components to take out of use: held by systems, or named by findings."""
         if self._of_publisher or not self._calls & _TAKEN_OUT:
             return []
         by_target: dict[str, _Affected] = {}
-        # Of several about one target the last counts: a system reports the digest of the whole
-        # component, a finding that of the file it is in.
+        # The last entry for a target wins: a system reports the digest of the whole component, a
+        # finding that of the file it is in.
         for named in (_named((), self._firm), _named(self._systems, ())):
             for affected in sorted(named, key=lambda affected: affected.digest or ""):
                 known = by_target.get(affected.target)
@@ -326,7 +326,8 @@ class _Planner:
                 default=None,
             )
             goal = last_known_good(component, self._good, bad, since)
-            # Without a goal the id is that of the command that follows once a good one is known.
+            # Without a target version, the id is that of the command issued once a good one is
+            # known.
             yield self._command(
                 Action.ROLLBACK,
                 component,
@@ -343,7 +344,7 @@ class _Planner:
         for target in _blocked(self._firm):
             mode = mode_of(Action.BLOCK, self._policy, sure=self._sure)
             if mode is Mode.AUTOMATIC and target.startswith("publisher:"):
-                # A person decides whether everything of a publisher is refused.
+                # A person decides whether to refuse everything from a publisher.
                 mode = Mode.PROPOSAL
             yield self._command(
                 Action.BLOCK, target, TargetType.SOURCE, mode=mode, after=self._evidence()
@@ -379,11 +380,11 @@ class _Planner:
 
 
 def as_published(spec: CommandSpec) -> CommandSpec:
-    """Return a planned command as its record says it.
+    """Return a planned command as its record states it.
 
-    A command is issued once, for the first of its findings; what the record says must not depend
-    on which arrived first. So its reason follows from the action and the target, and names where
-    the findings are listed: the record of the hold, or of the incident.
+    A command is issued once, for the first of its findings, and its record must not depend on which
+    arrived first. Its reason therefore follows from the action and the target, and names where the
+    findings are listed: the record of the hold, or of the incident.
     """
     listed = f"the hold of {spec.hold}" if spec.hold else f"incident {spec.incident}"
     what = _REASONS[spec.action].format(target=spec.target)
@@ -395,7 +396,7 @@ def as_published(spec: CommandSpec) -> CommandSpec:
 
 def no_goal(component: str) -> str:
     """Return the reason of a rollback that names no version to roll back to."""
-    return f"no known-good version of {component} is known: choose one and verify"
+    return f"{component} has no known-good version: choose one and verify"
 
 
 def _named(systems: Iterable[SystemView], grounds: Iterable[Ground]) -> list[_Affected]:
@@ -406,13 +407,13 @@ def _named(systems: Iterable[SystemView], grounds: Iterable[Ground]) -> list[_Af
 
 
 def _version_in(ground: Ground) -> tuple[str, str | None]:
-    """Return component and version of a finding; one about the root itself names both in one."""
+    """Return component and version of a finding; a finding about the root names both in one key."""
     component, version = split_version(ground.component)
     return (component, version) if ground.version is None else (ground.component, ground.version)
 
 
 def digest_in(key: str) -> str | None:
-    """Return the digest that an indicator key names, None where it names none."""
+    """Return the digest that an indicator key names, None if it names none."""
     return key[7:] if key.startswith("sha256:") else None
 
 
@@ -425,7 +426,7 @@ def evidence_paths(policy: Policy, system: str) -> tuple[str, ...]:
 
 
 def _blocked(grounds: Sequence[Ground]) -> list[str]:
-    """Return what must not come in again: the value itself, never a whole good name."""
+    """Return what to block: the value itself, never all of a legitimate name."""
     targets = {
         ground.indicator_key
         for ground in grounds
@@ -437,12 +438,12 @@ def _blocked(grounds: Sequence[Ground]) -> list[str]:
 
 
 def held_component(target: str) -> str:
-    """Return the component whose hold a target belongs to."""
+    """Return the component whose hold covers a target."""
     return split_version(target)[0].partition("#")[0]
 
 
 def reversal(spec: CommandSpec, reason: str) -> CommandSpec | None:
-    """Return the command that takes `spec` back, None where there is nothing to take back."""
+    """Return the command that reverses `spec`, None if there is nothing to reverse."""
     if spec.undo is None or spec.undoes is not None:
         return None
     return msgspec.structs.replace(

@@ -1,4 +1,4 @@
-"""The rules that the component ledger evaluates, and the pure questions they ask."""
+"""The rules that the component ledger evaluates, and the conditions that they test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PRIVATE_TENANTS: Final = 3
 
 
 class Correlation(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule and how it is recognised."""
+    """A rule and its condition."""
 
     rule: Rule
     when: When
@@ -32,11 +32,11 @@ class TaintRule(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float
     kinds: frozenset[str]
     runs: frozenset[str]
-    """Kinds that taint where they are found of a run."""
+    """Kinds that taint if they are found in a run."""
     copies: frozenset[str]
-    """Kinds that say a tenant's copy was tampered with: others' copies may be what they should."""
+    """Kinds that mean a tenant's copy was tampered with: others' copies may be intact."""
     policy: frozenset[str]
-    """Kinds that apply a tenant's policy where no fact is named: they say nothing of others."""
+    """Kinds that apply a tenant's policy if no fact is named: they mean nothing for others."""
 
 
 FAMILIES: Final = ("intelligence", "ledger")
@@ -74,7 +74,7 @@ def taints(finding: Finding) -> bool:
 
 @cache
 def of_kind(kind: str, slot: str = "") -> tuple[Correlation, ...]:
-    """Return the rules recognised by `kind`, of one slot where it is named."""
+    """Return the rules with conditions of `kind`, restricted to `slot` if given."""
     return tuple(
         correlation
         for correlation in correlations().values()
@@ -99,7 +99,7 @@ def for_fact(fact_kind: str, prefix: str) -> Correlation | None:
 
 
 def _narrowest(rules: Iterable[Correlation]) -> Correlation | None:
-    """Return the rule with the fewest prefixes: one about packages goes before one about all."""
+    """Return the rule with the fewest prefixes: packages precede everything."""
     return min(rules, key=lambda rule: len(rule.when.prefixes), default=None)
 
 
@@ -116,7 +116,7 @@ def combination(when: When, signals: Iterable[Signal]) -> tuple[Signal, ...] | N
     """Return the signals that fulfil a combination, the earliest such set, or None.
 
     A window slides over event times, so no boundary hides a match. Signals at the same time may
-    stand in any order.
+    have any order.
 
     Args:
         when: A condition of kind `combination`.

@@ -1,4 +1,4 @@
-"""Grounds of containment: findings, as far as a plan asks about them."""
+"""Grounds of containment: the parts of findings that a plan depends on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONTAIN_CONFIDENCE: Final = 0.75
 
 
 class Ground(msgspec.Struct, frozen=True, kw_only=True):
-    """A finding that may justify containment, as far as the plan asks."""
+    """The parts of a finding that may justify containment."""
 
     id: str
     kind: str
@@ -29,7 +29,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def contains(self) -> bool:
-        """Whether it is severe and sure enough to act on; guarded ones are only advised."""
+        """Whether it is severe and certain enough to act on; guarded ones are only advised."""
         return (
             self.severity.rank >= Severity.HIGH.rank
             and self.confidence >= CONTAIN_CONFIDENCE
@@ -44,7 +44,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def ground_of(finding: Finding) -> Ground:
-    """Return what the plan asks of a finding."""
+    """Return the ground that a finding gives a plan."""
     return Ground(
         id=finding.id,
         kind=finding.ioc_type,

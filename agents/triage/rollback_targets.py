@@ -10,7 +10,7 @@ from schemas.incidents.holds import Goal
 from schemas.incidents.updates import KnownGood
 
 GOALS: Final = 4
-"""Versions to roll back to that one incident reports to a hold."""
+"""The most rollback targets that an incident reports to a hold."""
 
 
 def last_known_good(
@@ -19,7 +19,7 @@ def last_known_good(
     bad: Collection[str] = frozenset(),
     since: datetime | None = None,
 ) -> KnownGood | None:
-    """Return the version to roll back to: vouched for first, then signed, then seen before, latest.
+    """Return the version to roll back to: vouched for, then signed, then seen before, then latest.
 
     The ledger says which versions are candidates: those that intelligence vouches for, that were
     pushed with a verified signature, or that the tenant had before the first bad one. A version
@@ -53,7 +53,7 @@ def last_known_good(
 def goals_of(
     component: str, candidates: Iterable[KnownGood], since: datetime | None = None
 ) -> tuple[Goal, ...]:
-    """Return the versions that may be rolled back to, the best first, as a hold compares them.
+    """Return the rollback targets, best first, as a hold compares them.
 
     Args:
         component: Its key.
@@ -76,5 +76,5 @@ def goals_of(
 
 
 def goal_rank(goal: Goal) -> tuple[bool, bool, bool, int, str]:
-    """Return by what goals are compared: the greatest is the best."""
+    """Return the sort key of rollback targets: the greatest is the best."""
     return (goal.by_intel, goal.signed, goal.before, goal.seen_ms, goal.digest)

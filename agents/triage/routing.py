@@ -1,4 +1,4 @@
-"""Where findings and sightings go: the messages by which checks reach the ledger and incidents."""
+"""Routes findings and sightings as messages to the ledger and incidents."""
 
 from __future__ import annotations
 
@@ -24,21 +24,20 @@ from schemas.severity import Severity
 
 _ENCODER: Final = msgspec.json.Encoder()
 _LOCAL: Final = frozenset({"pipeline", "service", "deployment"})
-"""Names of these kinds mean something within one tenant only; a service under a public host's name
-is the world's."""
+"""Kinds whose names are private to a tenant, except services under a public host's name."""
 _AGAINST_DATA: Final = frozenset({"behaviour_regression", "domain_change"})
 _DATA: Final = 8
-"""Datasets that one finding is filed under."""
+"""The most datasets that a finding is filed under."""
 split_version: Final = components.split_version
 SOURCE_PREFIX: Final = "source:"
-"""Of the key under which a tenant's source is filed in the ledger."""
+"""Prefix of the key of a tenant's source in the ledger."""
 
 
 def is_own_name(key: str) -> bool:
-    """Return whether a component key means something within one tenant only.
+    """Return whether a component key is private to one tenant.
 
-    A service whose name begins with a public host (`service:github.com/owner/action`) is one that
-    others use as well, and that intelligence may speak of.
+    A service whose name begins with a public host (`service:github.com/owner/action`) is shared,
+    and intelligence may name it.
     """
     prefix, _, name = key.partition(":")
     if prefix not in _LOCAL:
@@ -105,7 +104,7 @@ def sighting_message(sighting: Sighting) -> Message:
 def finding_keys(finding: Finding) -> tuple[str, ...]:
     """Return the component keys a finding is filed under: indicator, component, publisher.
 
-    What may speak against data is filed under the data as well, to be combined with its changes.
+    Findings that may concern data are also filed under the data, to combine with its changes.
     """
     keys = [split_version(finding.indicator.key)[0], split_version(finding.component)[0]]
     if finding.publisher:
@@ -119,10 +118,10 @@ def finding_messages(finding: Finding, revision: Revision = (0, 0)) -> Iterator[
     """Yield every record by which a finding reaches the ledger and its incident.
 
     Args:
-        finding: What a check found, of any severity; below medium none opens an incident, but the
-            ledger keeps the indicator. What is verified the ledger passes on to the incident, since
-            what may be done on account of a scan depends on who holds the bytes.
-        revision: The ledger's own findings say by which state of a fact they came about.
+        finding: A finding of any severity; below medium it opens no incident, but the ledger keeps
+            the indicator. The ledger passes verified findings on to the incident, since containment
+            on a scan depends on the holders of the bytes.
+        revision: For the ledger's own findings, the state of the fact behind them.
     """
     root = incident_root(finding)
     incident = incident_id(root)
@@ -131,17 +130,17 @@ def finding_messages(finding: Finding, revision: Revision = (0, 0)) -> Iterator[
         seen = FindingSeen(key=key, incident=incident, finding=finding, revision=revision)
         message = ledger_message(key, seen)
         yield msgspec.structs.replace(message, measure=measure)
-        measure = None  # one finding counts once, however many rows it is filed under
+        measure = None  # a finding counts once, however many rows it is filed under
     if opens_incident(finding) and not is_verified(finding):
         update = FindingUpdate(incident=incident, root=root, finding=finding, revision=revision)
         yield incident_message(incident, update)
 
 
 def withheld_messages(finding: Finding) -> Iterator[Message]:
-    """Yield the record by which a finding that its tenant suppresses reaches the bytes' ledger row.
+    """Yield the record that takes a suppressed finding to the ledger row of its bytes.
 
     Args:
-        finding: A verified finding on a digest; what opens no incident concerns nobody else.
+        finding: A verified finding on a digest; one that opens no incident yields nothing.
     """
     key = finding.indicator.key
     if key.startswith("sha256:") and is_verified(finding) and opens_incident(finding):
@@ -154,8 +153,7 @@ def withheld_messages(finding: Finding) -> Iterator[Message]:
 def source_message(event: Event[object], outcome: str = "ok") -> Message:
     """Return the record that a source was heard.
 
-    The checks send it once per source and hour, and for each event of the sample by which sources
-    are judged.
+    The checks send it once per source and hour, and for each sampled event.
 
     Args:
         event: The event.
@@ -174,9 +172,9 @@ def source_notice(*, tenant: str, source: str, event_id: str, at_ms: int, outcom
     """Return the record that a source was heard, filed under tenant and source.
 
     Args:
-        tenant: Whose source it is.
+        tenant: The source's tenant.
         source: The source, as its events name it.
-        event_id: Of what was heard.
+        event_id: The id of the event.
         at_ms: The broker's timestamp, milliseconds since the epoch.
         outcome: ok, incomplete or dead-letter.
     """

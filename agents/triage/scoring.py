@@ -3,8 +3,8 @@
 `100·I·(0.40 + 0.60·(0.35·B + 0.25·E + 0.15·T + 0.15·C + 0.10·R))`, shaped after CISA's National
 Cyber Incident Scoring System, with correlation across tenants added. I multiplies everything, so
 hygiene never becomes critical by fan-out; B is logarithmic, since the step from 1 to 8 systems
-matters more than that from 57 to 64. Floors keep what is severe and sure from reading as noise. The
-weights are judgement, not fitted to data.
+matters more than that from 57 to 64. Floors keep severe, certain findings from reading as noise.
+The weights are judgement, not fitted to data.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from schemas.severity import Severity, band
 from schemas.taxonomy import taxonomy
 
 REMEMBERED: Final = 1_024
-"""Scores kept at hand: many incidents differ in none of what the score asks."""
+"""Scores that are cached: many incidents have the same inputs."""
 ALONE: Final = 0.40
 CONTEXT: Final = 0.60
 WEIGHTS: Final = {
@@ -56,7 +56,7 @@ CONFIRMED: Final = frozenset(
         "dependency_confusion",
     }
 )
-"""Kinds that say a component is hostile, or differs from a trusted hash."""
+"""Kinds that mean a component is hostile, or differs from a trusted hash."""
 _OF_SEVERITY: Final = {
     Severity.INFORMATIONAL: 10,
     Severity.LOW: 30,
@@ -67,7 +67,7 @@ _OF_SEVERITY: Final = {
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """One finding, as far as the score asks."""
+    """The parts of a finding that the score depends on."""
 
     kind: str
     base: float
@@ -77,7 +77,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def evidence_of(finding: Finding) -> Evidence:
-    """Return what the score asks of a finding.
+    """Return the inputs that a finding gives the score.
 
     The base is the kind's (ioc_mapping), unless the finding's severity is of another band.
     """
@@ -116,11 +116,11 @@ def score(
     """Return the score of an incident, monotone in every input.
 
     Args:
-        evidence: What was found; of each kind the strongest counts.
+        evidence: The findings; the strongest of each kind counts.
         affected: Systems and components reached.
-        exposure: The farthest: staged, delivered, executed or serving.
-        tenants: Tenants reached, as far as the reader may know.
-        criticality: Of the most critical asset, 0 to 1; None: not known.
+        exposure: The furthest: staged, delivered, executed or serving.
+        tenants: Tenants reached, as far as visible to the reader.
+        criticality: That of the most critical asset, 0 to 1; None: unknown.
         recovery: clean rollback, no signed baseline or none.
     """
     return _score(tuple(evidence), affected, exposure, tenants, criticality, recovery)
@@ -189,15 +189,15 @@ def _score(
 
 
 _WHY: Final = {
-    FLOOR_SEVERE: "a severe finding, sure enough to be looked at",
+    FLOOR_SEVERE: "a severe finding, certain enough to investigate",
     FLOOR_CONFIRMED: "confirmed hostile, or tampered against a trusted hash",
-    FLOOR_EXECUTED: "a confirmed payload was executed or serves",
+    FLOOR_EXECUTED: "a confirmed payload was executed or is serving",
 }
 
 
 def _floor(evidence: tuple[Evidence, ...], exposure: str) -> int:
     if not any(confirmed(item) for item in evidence):
-        # Else a single severe finding on one system would read as low: as noise.
+        # Otherwise a single severe finding on one system would read as noise.
         severe = any(
             item.severity.rank >= Severity.HIGH.rank and item.confidence >= SEVERE_CONFIDENCE
             for item in evidence

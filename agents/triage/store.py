@@ -48,7 +48,7 @@ class Store:
     """One batch's view of the rows. Rows are changed in place and marked with `save`."""
 
     def __init__(self, rows: Rows) -> None:
-        """Start on the rows of a partition."""
+        """Open the rows of a partition."""
         self._rows = rows
         self._loaded: dict[str, Any] = {}
         self._dirty: dict[str, None] = {}
@@ -64,7 +64,7 @@ class Store:
         return row
 
     def save(self, key: str, row: msgspec.Struct) -> None:
-        """Have the row written when the batch ends."""
+        """Mark the row for writing when the batch ends."""
         self._loaded[key] = row
         self._dirty[key] = None
 
@@ -76,7 +76,7 @@ class Store:
     def scan(
         self, kind: str, *parts: str, row_type: type[S], limit: int, after: str = ""
     ) -> Iterator[tuple[str, S]]:
-        """Yield at most `limit` rows below `parts` whose key is behind `after`, in key order."""
+        """Yield at most `limit` rows below `parts` with keys after `after`, in key order."""
         self.flush()
         prefix = row_key(kind, *parts) + SEPARATOR if parts else kind + SEPARATOR
         for key, raw in list(self._rows.scan(prefix, limit=limit, after=after)):
@@ -92,7 +92,7 @@ class Store:
         return [key for key, _ in self._rows.scan(prefix, limit=limit)]
 
     def flush(self) -> None:
-        """Write what was changed."""
+        """Write the changed rows."""
         for key in self._dirty:
             row = self._loaded[key]
             if row is None:

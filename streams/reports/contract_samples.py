@@ -373,7 +373,7 @@ def _command() -> CommandSpec:
         version=REVISION,
         digest=DIGEST,
         after=("11111111-ceea-567a-9d2b-0c1d2e3f4a5b",),
-        reason=f"severe findings speak against {MODEL}: see the hold of {MODEL}",
+        reason=f"{MODEL} has severe findings: see the hold of {MODEL}",
         expires=TIME + timedelta(days=1),
         undo=Action.RESTORE,
         mode=Mode.AUTOMATIC,

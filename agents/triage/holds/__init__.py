@@ -1,1 +1,1 @@
-"""Holds: what is contained of one component of one tenant, and when it is released."""
+"""Holds: what is contained of a tenant's component, and when it is released."""

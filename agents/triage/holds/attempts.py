@@ -1,4 +1,4 @@
-"""Issues a hold's command for the first time and again, with deadlines for its answers."""
+"""Issues and repeats a hold's command, with deadlines for its answers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from schemas.incidents.commands import CommandSpec
 from schemas.incidents.holds import HoldState
 
 ISSUED_MS: Final = 24 * 3_600_000
-"""How long a command may be carried out."""
+"""How long a command may take to be carried out."""
 ANSWER_MS: Final = 15 * 60_000
-"""A responder answers within so long; each repetition waits twice as long."""
+"""How long a responder has to answer; each repetition waits twice as long."""
 
 
 def begin(thing: Thing, spec: CommandSpec, now_ms: int) -> CommandSpec:
-    """Return a command as it is issued now; its attempts and its time start anew."""
+    """Return a command as it is issued now; its attempts and its time start over."""
     thing.expires_ms = now_ms + ISSUED_MS
     thing.next_ms = now_ms + ANSWER_MS
     thing.last_attempt, thing.expired, thing.escalated = ATTEMPTS, False, False
@@ -38,7 +38,7 @@ def repeat(thing: Thing, spec: CommandSpec, now_ms: int, effects: Effects) -> No
 
 
 def retry(thing: Thing, now_ms: int, effects: Effects) -> None:
-    """Start the attempts at a command anew, once for each time that a person asks for it."""
+    """Start the attempts at a command over, once for each request by a person."""
     asked = sum(reason.retries for reason in thing.reasons.values())
     if asked <= thing.retried:
         return

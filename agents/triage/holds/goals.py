@@ -1,4 +1,4 @@
-"""Which version a hold's rollback goes back to: the best that nothing is held against."""
+"""Which version a hold rolls back to: the best one without a suspicion or hold."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from schemas.incidents.states import Action
 
 
 def best_goal(hold: Hold, thing: Thing) -> Goal | None:
-    """Return the best version to roll back to that nothing is held against, None without one."""
+    """Return the best version to roll back to that is neither held nor suspected, or None."""
     if hold.suspects_everything:
         return None
     goals = [goal for reason in thing.reasons.values() if reason.calls for goal in reason.goals]
@@ -22,7 +22,7 @@ def best_goal(hold: Hold, thing: Thing) -> Goal | None:
 
 
 def goes_to_bad(hold: Hold, spec: CommandSpec) -> bool:
-    """Return whether the version that a rollback goes back to was found to be bad since."""
+    """Return whether the target of a rollback was found to be bad after it was issued."""
     return is_bad(hold, spec.rollback_digest, spec.rollback_version)
 
 
@@ -43,7 +43,7 @@ def is_bad(hold: Hold, digest: str | None, version: str | None) -> bool:
 
 
 def is_stuck(hold: Hold, thing: Thing) -> bool:
-    """Return whether there should be a rollback, and no version to roll back to is left."""
+    """Return whether a rollback is called for and no version to roll back to is left."""
     return (
         thing.action is Action.ROLLBACK
         and thing.state is HoldState.IDLE

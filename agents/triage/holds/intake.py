@@ -14,17 +14,17 @@ from schemas.incidents.holds import HoldReason, HoldState, ReasonState, Suspicio
 from schemas.incidents.updates import ResultUpdate
 
 REASONS: Final = 12
-"""Incidents that one hold remembers."""
+"""The most incidents that a hold remembers."""
 SUSPICIONS: Final = 32
 SUSPECTED: Final = 24
-"""Digests and versions that one incident may suspect."""
+"""The most digests and versions that an incident may suspect."""
 RESULTS: Final = 6
 TEXT_BYTES: Final = 120
 WHY_BYTES: Final = 300
 
 
 def on_reason(hold: Hold, message: HoldReason) -> bool:
-    """Take in an incident's reason; the latest revision counts.
+    """Record an incident's reason; the latest revision wins.
 
     What a closed incident contained stays contained: if its findings are withdrawn later, nothing
     ends; only a person ends it.
@@ -89,7 +89,7 @@ def _note_issued(thing: Thing, spec: CommandSpec) -> None:
 
 
 def _make_room(thing: Thing, new: Reason) -> bool:
-    """Forget a reason that counts for less than a new one; return whether there was any."""
+    """Drop a reason that matters less than a new one; return whether there was one."""
 
     def weight(reason: Reason) -> int:
         return 2 if reason.state.stands else int(reason.state is ReasonState.ASKED)
@@ -103,7 +103,7 @@ def _make_room(thing: Thing, new: Reason) -> bool:
 
 
 def on_suspicion(hold: Hold, message: Suspicion) -> bool:
-    """Take in which digests and versions of the component an incident suspects.
+    """Record which digests and versions of the component an incident suspects.
 
     Returns:
         Whether anything changed.
@@ -127,10 +127,11 @@ def on_suspicion(hold: Hold, message: Suspicion) -> bool:
 
 
 def on_answer(hold: Hold, result: ResultUpdate) -> CommandSpec | None:
-    """Take in a responder's answer.
+    """Record a responder's answer.
 
     Returns:
-        The command it answers; None if that is none of this hold's or was answered so before.
+        The command that it answers; None if the command is not this hold's or already has this
+        answer.
     """
     for thing in hold.things.values():
         for spec in (thing.command, thing.release, thing.given_up):

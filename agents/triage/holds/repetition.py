@@ -1,4 +1,4 @@
-"""What time does to a hold: commands are repeated, expire, and are escalated to a person."""
+"""Acts on a hold as time passes: repeats, expires and escalates its commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NOTHING_LEFT: Final = "no version to roll back to is free of suspicion: choose o
 
 
 def on_time(hold: Hold, now_ms: int) -> Effects:
-    """Repeat what was not answered or failed, let expire what is too old.
+    """Repeat unanswered and failed commands, and expire old ones.
 
     A rollback without a target is escalated here and not at once: a message that is still in flight
     may bring a target.

@@ -1,4 +1,4 @@
-"""The rows of a hold: a component of a tenant, and per action and target its reasons and state."""
+"""The rows of a hold: a tenant's component, with reasons and state for each action and target."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from schemas.incidents.holds import Goal, HoldState, ReasonState
 from schemas.incidents.states import Action
 
 ATTEMPTS: Final = 5
-"""How often a command is issued before a person is asked to see to it."""
+"""How often a command is issued before it is escalated to a person."""
 THINGS: Final = 256
-"""Actions on versions of one component in one tenant."""
+"""The most actions on versions of one component in one tenant."""
 OK: Final = 200
 """OpenC2's status of a command that succeeded."""
 
@@ -35,12 +35,12 @@ class Reason(msgspec.Struct, array_like=True):
 
     @property
     def calls(self) -> bool:
-        """Whether it asks for containment or justifies it."""
+        """Whether it proposes or justifies containment."""
         return self.state.stands or self.state is ReasonState.ASKED
 
 
 class Thing(msgspec.Struct, array_like=True):
-    """One action on one target: its reasons, and how far it is."""
+    """One action on one target: its reasons and its progress."""
 
     action: Action
     target: str
@@ -48,12 +48,12 @@ class Thing(msgspec.Struct, array_like=True):
     """By incident."""
     state: HoldState = HoldState.IDLE
     generation: int = 0
-    """Of the command in force, or of the next one."""
+    """The generation of the command in force, or of the next one."""
     command: CommandSpec | None = None
-    """The one that contains, as it was proposed or issued last."""
+    """The containing command, as it was last proposed or issued."""
     release: CommandSpec | None = None
     given_up: CommandSpec | None = None
-    """A rollback that was issued to a version found to be bad since, and that nothing replaced."""
+    """A rollback to a version that was later found to be bad, if nothing replaced it."""
     results: dict[str, tuple[str, int, int, str]] = msgspec.field(default_factory=dict)
     """Command, time, OpenC2 status and text, by rank of the result's id."""
     next_ms: int = 0
@@ -63,15 +63,15 @@ class Thing(msgspec.Struct, array_like=True):
     escalated: bool = False
     retried: int = 0
     overflowed: bool = False
-    """It has more reasons than are kept: only a person releases it."""
+    """Whether it has more reasons than are kept: only a person releases it."""
     published: str = ""
-    """The hash of the notice that its incidents received last."""
+    """The hash of the last notice sent to its incidents."""
     superseded: str | None = None
-    """The rollback that was given up last, since its goal was found to be bad."""
+    """The last rollback that was abandoned because its target was found to be bad."""
     incident: str = ""
-    """Whose reason the last command names: the next one names it too as long as it is there."""
+    """The incident whose reason the last command names; the next one names it too if it remains."""
     others: dict[str, CommandSpec] = msgspec.field(default_factory=dict)
-    """Further commands that were issued before holds were kept, by id: released with it."""
+    """Further commands from before holds were kept, by id: released with it."""
 
     @property
     def key(self) -> str:
@@ -86,7 +86,7 @@ class Thing(msgspec.Struct, array_like=True):
         return self.command if self.state is HoldState.HELD else None
 
     def answer(self) -> tuple[int, int, str] | None:
-        """Return time, status and text of the answer that counts: a success, else the last."""
+        """Return time, status and text of the decisive answer: a success, else the last."""
         spec = self.in_force
         answers = [
             result[1:] for result in self.results.values() if spec and result[0] == spec.command_id
@@ -101,7 +101,7 @@ class Thing(msgspec.Struct, array_like=True):
 
     @property
     def is_forgettable(self) -> bool:
-        """Whether nothing was ever issued and nothing calls for it: there is no id to keep."""
+        """Whether nothing was issued and nothing calls for it: there is no id to keep."""
         return (
             self.state is HoldState.IDLE
             and not self.generation
@@ -130,28 +130,28 @@ class Suspects(msgspec.Struct, array_like=True):
     names: tuple[str, ...] = ()
     """Digests, and versions behind an `@`."""
     truncated: bool = False
-    """There are more than are kept."""
+    """Whether there are more than are kept."""
 
 
 class HoldRow(msgspec.Struct, array_like=True):
-    """What concerns a component of a tenant as a whole."""
+    """What concerns a tenant's component as a whole."""
 
     tenant: str
     component: str
     revision: int = 0
-    """Counts the records that were taken in: the revision of what is published."""
+    """The number of records taken in: the revision of what is published."""
     suspicions: dict[str, Suspects] = msgspec.field(default_factory=dict)
     """By incident."""
     suspicions_overflowed: bool = False
-    """More incidents suspect versions than are kept."""
+    """Whether more incidents suspect versions than are kept."""
     things_overflowed: bool = False
-    """More actions are called for than are kept."""
+    """Whether more actions are called for than are kept."""
     published: str = ""
     """The hash of the record on the topic of holds."""
 
 
 class Hold(msgspec.Struct):
-    """A component of a tenant with all that is held of it."""
+    """A tenant's component with all its holds."""
 
     row: HoldRow
     things: dict[str, Thing] = msgspec.field(default_factory=dict)
@@ -174,7 +174,7 @@ class Effects(msgspec.Struct):
     """What follows from a step."""
 
     commands: list[tuple[CommandSpec, bool]] = msgspec.field(default_factory=list)
-    """Each with whether it is only proposed."""
+    """Commands, each with whether it is only proposed."""
     escalations: list[tuple[CommandSpec, str]] = msgspec.field(default_factory=list)
 
 

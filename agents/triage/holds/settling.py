@@ -1,4 +1,4 @@
-"""Decides for a hold what to propose, issue, give up and release. Pure: rows in, commands out."""
+"""Decides what a hold proposes, issues, abandons and releases. Pure: rows in, commands out."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _ORDER: Final = (
     Action.REVOKE,
     Action.ROLLBACK,
 )
-"""What is taken out of use comes before what is switched, and is put back before it."""
+"""Actions that take a version out of use precede switches, and are reversed before them."""
 
 
 def settle(hold: Hold, now_ms: int) -> Effects:
-    """Issue, propose, give up and release what is due; the same state again does nothing.
+    """Issue, propose, abandon and release what is due; idempotent for an unchanged state.
 
     Args:
         hold: The component.
@@ -66,7 +66,7 @@ def _settle(hold: Hold, thing: Thing, now_ms: int, effects: Effects) -> None:
 
 
 def _reconsider(hold: Hold, thing: Thing, now_ms: int, effects: Effects) -> None:
-    """Look whether a command in force still is what the reasons call for."""
+    """Check whether a command in force is still what the reasons call for."""
     spec, standing = thing.command, thing.standing()
     assert spec is not None
     if not standing:
@@ -95,7 +95,7 @@ def _give_up(thing: Thing, spec: CommandSpec) -> None:
 
 
 def warn_of_given_up(thing: Thing, following: CommandSpec | None, effects: Effects) -> None:
-    """Escalate once that a rollback was given up, and what takes its place."""
+    """Escalate an abandoned rollback and its replacement, once."""
     spec = thing.given_up
     if spec is None or thing.escalated:
         return
@@ -111,7 +111,7 @@ def warn_of_given_up(thing: Thing, following: CommandSpec | None, effects: Effec
 
 
 def _command(hold: Hold, thing: Thing, reasons: list[Reason]) -> CommandSpec | None:
-    """Return the command that reasons call for; None where there is nothing to roll back to."""
+    """Return the command that the reasons call for; None if there is nothing to roll back to."""
     chosen = next((reason for reason in reasons if reason.incident == thing.incident), reasons[0])
     thing.incident, base = chosen.incident, chosen.spec
     after = base.after
@@ -147,7 +147,7 @@ def _quarantines(hold: Hold) -> Iterable[str]:
 
 
 def _replaced(thing: Thing) -> str | None:
-    """Return the command that the next one replaces: it may still wait, or was not undone."""
+    """Return the command that the next one replaces, which may be pending or not undone."""
     if thing.given_up is not None:
         return thing.given_up.command_id
     if thing.state is HoldState.RELEASED and thing.release is not None and not thing.is_done:
@@ -156,7 +156,7 @@ def _replaced(thing: Thing) -> str | None:
 
 
 def _take_over(thing: Thing, standing: list[Reason], now_ms: int) -> bool:
-    """Take over a command that was issued before holds were kept; return whether there is one."""
+    """Adopt a command from before holds were kept; return whether there is one."""
     issued = [reason for reason in standing if reason.issued]
     if not issued or thing.generation or thing.release is not None:
         return False
@@ -215,7 +215,7 @@ def _goal_in(spec: CommandSpec) -> tuple[str | None, str | None]:
 
 
 def _withdraw(thing: Thing, effects: Effects) -> None:
-    """Withdraw a proposal; where the action is only advised by now, publish it as advice."""
+    """Withdraw a proposal; if its action is now only advised, publish it as advice."""
     proposed = thing.command
     if proposed is not None and any(
         reason.spec.mode is Mode.ADVISED for reason in thing.reasons.values()
@@ -236,14 +236,14 @@ def _advised(thing: Thing, proposed: CommandSpec) -> CommandSpec:
 
 
 def _release(hold: Hold, thing: Thing, spec: CommandSpec, now_ms: int, effects: Effects) -> None:
-    """Release a command, whatever was answered so far: the responder undoes what it changed."""
+    """Release a command, whatever its answers so far: the responder undoes what it changed."""
     undo = reversal(spec, "no reason for it is left")
     _begin_anew(thing)
     thing.command, thing.given_up, thing.superseded = None, None, None
     if undo is None:
         return
     if thing.action is Action.ROLLBACK:
-        # A switch forward waits until the version that it switches to is restored.
+        # A switch forward waits until its target version is restored.
         after = tuple(
             other.release.command_id
             for _, other in sorted(hold.things.items())

@@ -1,1 +1,1 @@
-"""Incidents: what was found, whom it reaches, what is done about it, and how that went."""
+"""Incidents: findings, affected tenants and systems, actions and their outcomes."""

@@ -1,4 +1,4 @@
-"""Takes commands that were issued before holds were kept into the holds of their components."""
+"""Moves commands from before holds were kept into the holds of their components."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _IN_FORCE = frozenset({CommandPhase.PROPOSED, CommandPhase.ISSUED, CommandPhase.
 
 
 def adopt(row: ActionsRow) -> list[CommandState]:
-    """Give the commands that contain and name no hold to the holds of their components.
+    """Move containing commands that name no hold into the holds of their components.
 
-    They keep their ids, which name their incident: by these they are answered and decided about.
+    They keep their ids, which name their incident, because answers and decisions refer to them.
 
     Returns:
-        The commands that were given to a hold now.
+        The commands that were moved.
     """
     adopted = []
     for command in row.commands.values():
@@ -58,7 +58,7 @@ def adopted_ids(commands: Iterable[CommandState]) -> dict[tuple[str, str], str]:
 
 
 def known_answers(tenant: str, adopted: Iterable[CommandState]) -> Iterator[ResultUpdate]:
-    """Yield the answers that came before commands were adopted, for their holds."""
+    """Yield the answers from before commands were adopted, for their holds."""
     for command in adopted:
         answer = command.latest()
         if answer is not None:

@@ -1,4 +1,4 @@
-"""Advice: what a tenant reads of others' claims, and the one thing that it proposes."""
+"""Advice: what a tenant reads of others' claims, and the single command it proposes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from schemas.incidents.views import Score, ScoreTerm
 from schemas.policy import Policy
 
 ADVICE_SCORE: Final = 50
-"""In the middle of the band medium, whatever the severity of what it rests on."""
+"""The middle of the band medium, whatever the severity of the underlying finding."""
 WHY: Final = (
-    "other organisations' events say so, and Tidewatch has not established it: look into it"
+    "other organisations' events report this, and Tidewatch has not established it: investigate"
 )
 
 
 def advice_score() -> Score:
-    """Return the score of a part that rests on advice alone: always the same."""
+    """Return the score of a part that rests on advice alone, a constant."""
     term = ScoreTerm(name="advice", value=0.5, points=float(ADVICE_SCORE), why=WHY)
     return Score(value=ADVICE_SCORE, band=ADVICE_SEVERITY, terms=(term,))
 
@@ -27,14 +27,14 @@ def advice_score() -> Score:
 def investigation(
     incident: str, tenant: str, target: str, policy: Policy, *, generation: int
 ) -> CommandSpec:
-    """Return the proposal to investigate, which contains nothing and which no policy automates.
+    """Return the proposal to investigate, which contains nothing and can't be automated.
 
     Args:
         incident: The incident.
-        tenant: Whom it advises.
-        target: What to look into: a component of the tenant. Which it is may change as more is
-            known; it stays one proposal.
-        policy: Its policy: the action may be advised only.
+        tenant: The tenant that it advises.
+        target: The tenant's component to investigate. It may change as more is known; the proposal
+            stays the same.
+        policy: The tenant's policy, which may restrict the action to advice.
         generation: How often containment was lifted before.
     """
     return CommandSpec(

@@ -1,4 +1,4 @@
-"""Shows the commands of a tenant's part: as they are called for now, and their outcomes."""
+"""Views of the commands of a tenant's part, with their outcomes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ VERBS: Final = {
 def most_important(
     tenant_state: TenantState, commands: Sequence[CommandView]
 ) -> tuple[CommandView, ...]:
-    """Return the most important commands, in the order in which all are listed."""
+    """Return the most important commands, in listing order."""
     if len(commands) <= LISTED:
         return tuple(commands)
     order = importance(tenant_state)
@@ -40,10 +40,10 @@ def most_important(
 
 
 def command_views(case: IncidentRows, tenant_state: TenantState) -> tuple[CommandView, ...]:
-    """Return the commands as they are called for now, with their outcomes, and the advice.
+    """Return the commands called for now, with their outcomes, and the advice.
 
-    What was carried out follows from the command as it was issued; what is shown of it here, why
-    and on account of which findings, follows from all that is known now.
+    What was carried out follows from the command as issued; its reason and findings, as shown here,
+    follow from all that is known now.
     """
     plan = planned(case, tenant_state)
     if tenant_state.views is None or tenant_state.views[0] is not plan:
@@ -89,10 +89,9 @@ def _views(tenant_state: TenantState, plan: Iterable[CommandSpec]) -> list[Comma
 
 
 def _bygone(command: CommandState) -> CommandSpec:
-    """Return a command that is called for no longer, or reverses another, as it is shown.
+    """Return the view of a command that is no longer called for, or that reverses another.
 
-    Which findings it was issued for, and what they said, was what was known by then: the record of
-    the command has it.
+    The findings that it was issued for are in the record of the command.
     """
     spec = command.spec
     reason = spec.reason if spec.undoes else "its reason no longer holds"

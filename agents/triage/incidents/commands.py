@@ -33,7 +33,7 @@ from schemas.incidents.states import (
 
 PROPOSED_MS: Final = 72 * 3_600_000
 POLICY_MS: Final = 3_600_000
-"""How often the policy is read again, where no record shows it."""
+"""How often the policy is read again, since no record reports its changes here."""
 
 _PRECEDENCE: Final = (
     "capture-evidence component",
@@ -45,10 +45,10 @@ _PRECEDENCE: Final = (
     "rebuild",
     "capture-evidence system",
 )
-"""Of commands that do not all fit: which are issued first."""
+"""Which commands are issued first if not all fit."""
 
 PublishCommand = Callable[[CommandSpec, bool], None]
-"""Publishes a command; True: as a proposal, which no one carries out."""
+"""Publishes a command; True: as a proposal, which isn't carried out."""
 Escalate = Callable[[CommandSpec, str], None]
 
 
@@ -61,15 +61,15 @@ def update_commands(
 ) -> bool:
     """Issue what is due, carry out decisions, end the reasons of what no longer holds.
 
-    What contains is not issued here: its hold hears the reason, and issues one command for all
-    incidents that call for it.
+    Containing commands are not issued here: the hold receives the reason, and issues one command
+    for all incidents that call for it.
 
     Args:
         case: The incident.
         tenant_state: The tenant's part.
         now_ms: The broker's timestamp of the record that led here.
         publish_command: Publishes commands.
-        ask: Tells a hold.
+        ask: Sends to a hold.
 
     Returns:
         Whether anything changed.
@@ -89,7 +89,7 @@ def update_commands(
         if command.phase is CommandPhase.GONE and command.spec.mode is Mode.ADVISED
     ]
     for name in advised:
-        # The hold heard of it: what is left is advice.
+        # The hold was notified: only advice is left.
         del row.commands[name]
     if advised:
         case.save(row)
@@ -140,9 +140,9 @@ def _let_through(
     now_ms: int,
     publish_command: PublishCommand,
 ) -> bool:
-    """Issue what waited since only a scan spoke against it, once something else agrees.
+    """Issue what waited because only a scan supported it, once another basis agrees.
 
-    What a person rejected stays rejected; a proposal that nobody decided in time does not.
+    A rejected command stays rejected; an expired proposal does not.
     """
     changed = False
     for name, command in tenant_state.actions.commands.items():
@@ -158,9 +158,9 @@ def _let_through(
 
 
 def _begin_anew(case: IncidentRows, tenant_state: TenantState) -> bool:
-    """Forget commands that are to be issued anew: their reason came back, or they were dry runs.
+    """Drop commands to be issued again: their reason came back, or they were dry runs.
 
-    What became of them stands on the topics. The new ones get new ids.
+    Their outcome remains on the topics. The new ones get new ids.
     """
     row = tenant_state.actions
     originals = [command for command in row.commands.values() if command.spec.undoes is None]
@@ -191,7 +191,7 @@ def _begin_anew(case: IncidentRows, tenant_state: TenantState) -> bool:
 
 
 def planned(case: IncidentRows, tenant_state: TenantState) -> tuple[CommandSpec, ...]:
-    """Return the commands the tenant's part calls for now; of advice, the proposal to look.
+    """Return the commands the tenant's part calls for now; for advice, the one to investigate.
 
     They are computed once for each state of the part.
     """
@@ -252,17 +252,18 @@ def _investigations(case: IncidentRows, tenant_state: TenantState) -> tuple[Comm
 
 
 def _is_awaited(name: str, row: ActionsRow, due: list[CommandSpec]) -> bool:
-    """Return whether a command is issued or proposed: else it is never answered."""
+    """Return whether a command is issued or proposed, and so awaits an answer."""
     return name in row.commands or any(spec.command_id == name for spec in due)
 
 
 def importance(
     tenant_state: TenantState,
 ) -> Callable[[CommandSpec], tuple[int, float, datetime, str, str]]:
-    """Return by what commands are ordered where not all have room, the most important first.
+    """Return the sort key of commands if not all fit, the most important first.
 
-    What takes the component out of use, then the most critical asset, then the one that has it
-    longest; name and id decide between equals, so that it never depends on the order of arrival.
+    Commands that take the component out of use come first, then those on the most critical asset,
+    then on the one that has held it longest; name and id break ties, so that the order of arrival
+    never matters.
     """
     critical: dict[str, float] = {}
     since: dict[str, datetime] = {}
@@ -294,7 +295,7 @@ def _step(spec: CommandSpec) -> str:
 
 
 def _withdraw(row: ActionsRow, called_for: dict[str, CommandSpec]) -> bool:
-    """Withdraw proposals that can only be advised by now: there is no version left to go back to.
+    """Withdraw proposals that can now only be advised: no version to roll back to is left.
 
     The hold is notified, and publishes it as advice.
     """
@@ -340,7 +341,7 @@ def _decide(
 
 
 def _take_advice(case: IncidentRows, tenant_state: TenantState, now_ms: int) -> bool:
-    """Propose what is only advised where a person approves it; the decision then issues it."""
+    """Propose an advised command that a person approves; the decision then issues it."""
     if tenant_state.ended:
         return False
     row = tenant_state.actions
@@ -378,7 +379,7 @@ def _begin(command: CommandState, mode: Mode, now_ms: int, publish_command: Publ
 
 
 def _let_go(tenant_state: TenantState, command: CommandState) -> bool:
-    """End the reason of what a closed incident contained: a person releases it."""
+    """End the reason of what a closed incident contained, on a person's release."""
     if (
         not command.spec.hold
         or command.spec.undoes is not None
@@ -394,7 +395,7 @@ def _let_go(tenant_state: TenantState, command: CommandState) -> bool:
 def _try_again(
     tenant_state: TenantState, command: CommandState, now_ms: int, publish_command: PublishCommand
 ) -> bool:
-    """Issue a failed or expired command again; a hold does so for what contains."""
+    """Issue a failed or expired command again; holds do so for containing commands."""
     asked = sum(
         decision.decision is DecisionKind.RETRY and decision.target == command.spec.command_id
         for decision, _ in tenant_state.decisions
@@ -420,7 +421,7 @@ def _try_again(
 
 
 def _take_back(tenant_state: TenantState) -> bool:
-    """End the reasons of what was called for; a hold takes back what nothing else holds."""
+    """End the reasons of what was called for; the hold releases what has no other reason."""
     changed = False
     for command in tenant_state.actions.commands.values():
         if command.spec.undoes is not None or command.lifted:
@@ -436,7 +437,7 @@ def _take_back(tenant_state: TenantState) -> bool:
 def on_time(
     tenant_state: TenantState, now_ms: int, publish_command: PublishCommand, escalate: Escalate
 ) -> bool:
-    """On a tick: issue again what was not answered or failed, let expire what is too old.
+    """On a tick, repeat unanswered and failed commands, and expire old ones.
 
     Returns:
         Whether anything changed.
@@ -445,7 +446,7 @@ def on_time(
     for command in tenant_state.actions.commands.values():
         if command.phase is CommandPhase.PROPOSED and now_ms >= command.expires_ms:
             command.phase = CommandPhase.EXPIRED
-            escalate(command.spec, "nobody approved or rejected it in time")
+            escalate(command.spec, "it was neither approved nor rejected in time")
             changed = True
         if (
             command.phase is not CommandPhase.ISSUED
@@ -488,7 +489,7 @@ def next_due(tenant_state: TenantState, now_ms: int) -> int | None:
     ]
     left = {task.kind for task in tenant_state.tasks if task.state is not TaskState.DONE}
     if left == {TaskKind.PATCH} and not tenant_state.ended:
-        # A change of the policy may show it shut, and no record shows that here.
+        # A change of the policy may close the entry point, and no record reports that here.
         due.append(now_ms + POLICY_MS)
     if not tenant_state.ended and any(
         command.spec.dry_run
@@ -496,7 +497,7 @@ def next_due(tenant_state: TenantState, now_ms: int) -> int | None:
         and not command.lifted
         for command in tenant_state.actions.commands.values()
     ):
-        # Nor that dry runs end.
+        # Nor the end of dry runs.
         due.append(now_ms + POLICY_MS)
     for command in tenant_state.actions.commands.values():
         if command.phase is CommandPhase.PROPOSED:

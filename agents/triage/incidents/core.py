@@ -77,8 +77,8 @@ class Incidents:
         Args:
             knowledge: Where policies come from.
             documents: What makes documents.
-            k: Fewer tenants are never counted in what a tenant reads.
-            register: Which organisations tenants belong to; None: each is one.
+            k: The smallest count of tenants that a tenant may read.
+            register: The organisations of tenants; None: each tenant is one.
         """
         self._k = k
         self._register = register
@@ -91,8 +91,8 @@ class Incidents:
         """Take a batch into the incidents' rows and publish what follows.
 
         Args:
-            deliveries: Records of one partition of `incident-updates` and `decisions`.
-            publish: Where messages go.
+            deliveries: Records of a partition of `incident-updates` and `decisions`.
+            publish: Publishes messages.
             rows: The partition's rows.
         """
         batch = _IncidentBatch(
@@ -104,7 +104,7 @@ class Incidents:
 
 
 class _IncidentBatch:
-    """One batch: what it touched, and what follows."""
+    """One batch: the incidents it touches, and what follows."""
 
     def __init__(
         self,
@@ -126,11 +126,11 @@ class _IncidentBatch:
         self._parts: dict[tuple[str, str], tuple[tuple[int, int, int], int, TenantState]] = {}
         """By incident and tenant: the rows' version and the time that a part was computed at."""
         self._rendered: dict[tuple[str, str], tuple[TenantState, tuple[CommandSpec, ...]]] = {}
-        """By incident and tenant: the part, and its plan, whose alert was looked at last."""
+        """By incident and tenant: the part, and its plan, whose alert was last examined."""
         self._touched: dict[str, dict[str, None]] = {}
         self._whole: set[str] = set()
         self._pending: dict[str, set[str]] = {}
-        """Parts whose commands were not looked at since a record was reduced into them."""
+        """Parts whose commands were not examined since a record was reduced into them."""
         self._at: dict[str, Revision] = {}
         self._entered: dict[str, int] = {}
         """When the first of the events that led to the batch entered Kafka, by incident."""
@@ -174,7 +174,7 @@ class _IncidentBatch:
         if isinstance(
             message, Decision | DecisionUpdate | Withdrawal | HoldNotice
         ) or _turns_popular(case, message):
-            # What came before is acted upon first: the outcome must not depend on whether the
+            # Earlier records are acted upon first: the outcome must not depend on whether the
             # records were read in one batch or in two.
             self._advance(case, at_ms)
         match message:
@@ -217,10 +217,10 @@ class _IncidentBatch:
         self._publish_turns(case, message, at_ms)
 
     def _publish_turns(self, case: IncidentRows, message: IncidentInput, at_ms: int) -> None:
-        """Publish at once that an alert opens, closes, or is open again.
+        """Publish at once that an alert opens, closes or reopens.
 
-        Which records create and close an alert, and their ids, must not depend on how records are
-        cut into batches: after a crash they may be cut otherwise.
+        The records that create and close an alert, and their ids, must not depend on how records
+        are cut into batches: after a crash the batches may differ.
         """
         if not case.exists():
             return
@@ -234,7 +234,7 @@ class _IncidentBatch:
         self._publish.caused_by(0)
 
     def _adopt_all(self, case: IncidentRows, at_ms: int) -> None:
-        """Give the commands of before holds were kept to their holds, with their answers."""
+        """Move commands from before holds were kept into their holds, with their answers."""
         for tenant in case.tenants():
             adopted = adopt(case.actions(tenant))
             if not adopted:
@@ -248,7 +248,7 @@ class _IncidentBatch:
     def _answered(self, case: IncidentRows, result: ResultUpdate) -> None:
         hold = reducers.hold_of(case, result)
         if hold is not None:
-            # The responder does not repeat which hold issued the command; its hold takes it in.
+            # The responder's answer doesn't name the hold that issued the command.
             self._publish(
                 incident_message(
                     hold_key(result.tenant, hold), msgspec.structs.replace(result, hold=hold)
@@ -374,7 +374,7 @@ class _IncidentBatch:
     # -- what follows ------------------------------------------------------------------------------
 
     def _part(self, case: IncidentRows, tenant: str) -> TenantState:
-        """Return where a tenant's part stands, computed once for each revision of its rows."""
+        """Return the state of a tenant's part, computed once per revision of its rows."""
         policy, now_ms = self._knowledge.policy(tenant), self._deadlines.now_ms
         known = self._parts.get((case.incident, tenant))
         version = case.version(tenant)
@@ -405,8 +405,8 @@ class _IncidentBatch:
         self._deadlines.seen(case, at_ms)
         everyone = case.tenants()
         if not everyone:
-            return  # only tenants that suppress what was found know of it so far
-        # Every tenant reads of the threshold that was reached.
+            return  # only tenants that suppress the finding are part of it so far
+        # Every tenant reads that the threshold was reached.
         common = stable_id("common", *(str(count) for count in sorted(known_counts(case))))
         if common != case.core.common:
             case.core.common = common
@@ -420,7 +420,7 @@ class _IncidentBatch:
         content = significance(document)
         if content != case.core.published:
             case.core.published = content
-            # It is shared with partners if there is something that they may read.
+            # It is shared with partners if it holds anything they may read.
             if may_be_shared(document, self._k) and shared_indicators(document, self._k):
                 case.core.shared = True
             note_published(case, document)
@@ -436,7 +436,7 @@ class _IncidentBatch:
                     kind="bound-reached",
                     subject=case.incident,
                     detail=f"{part} of one incident: not all are kept",
-                    runbook="Nothing is lost on the topics; look there for what is left out.",
+                    runbook="The topics hold everything; look there for what is left out.",
                 )
             )
         case.reached.clear()
@@ -468,7 +468,7 @@ class _IncidentBatch:
         ):
             return
         if not row.published and (view.status is IncidentStatus.WITHDRAWN or not view.findings):
-            # Nobody read of it, so there is nothing to close; or the finding is still under way,
+            # No alert was published, so there is none to close; or the finding is still in flight,
             # and its alert names the system as well.
             return
         for activity in activities(row, view.status):
@@ -480,7 +480,7 @@ class _IncidentBatch:
 
 
 def _tenants_of(case: IncidentRows, message: IncidentInput) -> Iterable[str]:
-    """Return the tenants whose parts a message changes, of those that are part of the incident."""
+    """Return the tenants of the incident whose parts a message changes."""
     match message:
         case FindingUpdate():
             named: Iterable[str] = (message.finding.tenant,)
@@ -496,9 +496,9 @@ def _tenants_of(case: IncidentRows, message: IncidentInput) -> Iterable[str]:
 
 
 def _turns_popular(case: IncidentRows, message: IncidentInput) -> bool:
-    """Return whether a message is the first to report to a part that very many hold the bytes.
+    """Return whether a message is the first to report to a part that the bytes are popular.
 
-    From there on a scan alone only proposes; what was issued before stays in force.
+    From then on a scan alone only proposes; commands issued before stay in force.
     """
     match message:
         case FindingUpdate(popular=True):
@@ -511,14 +511,14 @@ def _turns_popular(case: IncidentRows, message: IncidentInput) -> bool:
 
 
 def _may_open(message: IncidentInput) -> bool:
-    """Return whether a message may be the first that a tenant reads of: it brings a finding."""
+    """Return whether a message may be a tenant's first: whether it brings a finding."""
     return isinstance(message, FindingUpdate) or (
         isinstance(message, Exposure) and message.active and message.found is not None
     )
 
 
 def _may_end(message: IncidentInput) -> bool:
-    """Return whether a message may end a part or open it again: it brings nothing bad."""
+    """Return whether a message may end a part or reopen it: whether it brings no finding."""
     if isinstance(message, Exposure):
         return not message.active
     return not isinstance(message, FindingUpdate)

@@ -28,12 +28,12 @@ from agents.triage.ledger.rows import DAY_MS
 from agents.triage.store import SEPARATOR, Store, row_key
 
 AT_ONCE: Final = 10_000
-"""Rows that one tick looks at."""
+"""The most rows examined per tick."""
 ADOPTED: Final = 500
-"""Incidents that are looked through after an upgrade on account of one record."""
+"""The most incidents examined per record after an upgrade."""
 _ALL: Final = "all"
 _RETRY_DAYS: Final = 30
-"""An incident that is still open is looked at again after so long."""
+"""How long until an incident that is still open is examined again."""
 
 
 class Deadlines:
@@ -54,7 +54,7 @@ class Deadlines:
         return self._clock.time_ms
 
     def advance(self, now_ms: int) -> bool:
-        """Set the clock; return False if it stood there or later already."""
+        """Set the clock; return False if it was already there or later."""
         if now_ms <= self._clock.time_ms:
             return False
         self._clock.time_ms = now_ms
@@ -65,13 +65,13 @@ class Deadlines:
         self._store.save(row_key(CLOCK, "incidents"), self._clock)
 
     def due(self) -> Iterator[tuple[str, WaitingRow]]:
-        """Yield the parts for which time matters by now, with the keys of their rows."""
+        """Yield the parts that are due, with the keys of their rows."""
         page = list(
             self._store.scan(
                 WAITING, row_type=WaitingRow, limit=AT_ONCE, after=self._clock.waiting_after
             )
         )
-        # However many wait, the next tick goes on behind them: none is left out for ever.
+        # The next tick continues after these, so that every part gets its turn.
         self._clock.waiting_after = page[-1][0] if len(page) == AT_ONCE else ""
         self._save()
         for key, waiting in page:
@@ -91,7 +91,7 @@ class Deadlines:
     # -- upgrading ---------------------------------------------------------------------------------
 
     def to_adopt(self) -> Iterator[str]:
-        """Yield once each incident that was there before holds were kept, some at a time."""
+        """Yield each incident from before holds were kept once, some at a time."""
         if self._clock.adopted == _ALL:
             return
         found = list(
@@ -114,7 +114,7 @@ class Deadlines:
         case.note_core()
 
     def look_again(self, incident: str, day: int) -> None:
-        """Look on a day whether an incident can be forgotten."""
+        """Schedule the day on which to check whether an incident can be forgotten."""
         self._store.save(row_key(EXPIRY, f"{day:08d}", incident), ExpiryRow(incident=incident))
 
     def to_look_at(self) -> Iterator[str]:
@@ -131,7 +131,7 @@ class Deadlines:
             yield pointer.incident
 
     def postpone(self, case: IncidentRows) -> bool:
-        """Return whether it is too early to forget an incident, and look at it again later."""
+        """Return whether it is too early to forget an incident; if so, check again later."""
         today = self.now_ms // DAY_MS
         due = case.core.last_ms // DAY_MS + KEEP_DAYS
         if not case.core.is_open and due <= today:

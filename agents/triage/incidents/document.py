@@ -148,7 +148,7 @@ def incident_document(case: IncidentRows, tenant_states: Sequence[TenantState]) 
 
 
 def _distinct(views: Iterable[FindingView]) -> tuple[FindingView, ...]:
-    """Return the findings, the worst first; of one rule and indicator the first tenant's."""
+    """Return the findings, worst first; for each rule and indicator the first tenant's."""
     kept: dict[tuple[str, str, bool], FindingView] = {}
     for view in views:
         kept.setdefault((view.rule_id, view.indicator_key, view.active), view)
@@ -206,7 +206,7 @@ def _operator_pattern(case: IncidentRows, count: int, related: tuple[str, ...]) 
 
 
 def _overall_status(tenant_states: Sequence[TenantState]) -> IncidentStatus:
-    """Return the status of the whole: of the part that is least far along."""
+    """Return the status of the whole: that of the least advanced part."""
     order = list(IncidentStatus)
     return min((part.status for part in tenant_states), key=order.index, default=order[0])
 

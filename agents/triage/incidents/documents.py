@@ -21,7 +21,7 @@ class Documents(Protocol):
         """Return the records of the operator's document."""
 
     def command(self, spec: CommandSpec, at_ms: int, *, proposal: bool) -> Iterable[Message]:
-        """Return the records of a command, or of a proposal that no one carries out."""
+        """Return the records of a command, or of a proposal, which isn't carried out."""
 
     def audit(self, view: CommandView, at_ms: int) -> Iterable[Message]:
         """Return the audit records of a result, answered at `at_ms`."""

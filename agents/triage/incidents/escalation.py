@@ -1,4 +1,4 @@
-"""The operator's alert of a command that a person has to see to."""
+"""The operator's alert of a command that needs a person."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def escalation_alert(spec: CommandSpec, why: str, at_ms: int) -> OperatorAlert:
         tenant=spec.tenant,
         detail=f"{spec.action} {spec.target}: {why}",
         figures={"attempt": float(spec.attempt), "at_ms": float(at_ms)},
-        runbook="Carry it out by hand, then report the result or close the incident.",
+        runbook="Carry it out manually, then report the result or close the incident.",
     )

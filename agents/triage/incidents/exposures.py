@@ -1,4 +1,4 @@
-"""The systems that an incident reaches: takes exposures into a tenant's row, in any order."""
+"""The systems that an incident reaches: reduces exposures into a tenant's row, in any order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ IDENTITIES: Final = 8
 
 
 def on_exposure(case: IncidentRows, seen: Exposure, at_ms: int) -> None:
-    """Add what a system of a tenant holds."""
+    """Add what a tenant's system holds."""
     row = case.systems(seen.tenant)
     if not seen.active and not row.entries:
         return
@@ -98,7 +98,7 @@ def add_systems_of(case: IncidentRows, finding: Finding, at_ms: int) -> None:
 
 
 def _note_ground(case: IncidentRows, row: SystemsRow, seen: Exposure) -> str:
-    """Keep the finding where the mark began, once for all that it led to; return its rank."""
+    """Keep the finding at the mark's origin, once for all that follows from it; return its rank."""
     if seen.found is None:
         return ""
     found = msgspec.structs.replace(

@@ -68,7 +68,7 @@ class DueRow(msgspec.Struct, array_like=True):
 
 
 class CursorRow(msgspec.Struct, array_like=True):
-    """The hold behind which the next tick goes on."""
+    """The hold after which the next tick continues."""
 
     after: str = ""
 
@@ -76,8 +76,8 @@ class CursorRow(msgspec.Struct, array_like=True):
 class HoldBatch:
     """The holds of one partition, as one batch reads and writes them.
 
-    Each record is acted upon by itself, so that what follows does not depend on how the records
-    were cut into batches.
+    Each record is acted upon separately, so that the result does not depend on how records were cut
+    into batches.
     """
 
     def __init__(
@@ -87,12 +87,12 @@ class HoldBatch:
         publish: Publish,
         operator: Callable[[OperatorAlert], None],
     ) -> None:
-        """Keep where rows are and where messages go.
+        """Start a batch.
 
         Args:
             store: The batch's rows.
-            documents: What makes records.
-            publish: Where they go.
+            documents: Makes records.
+            publish: Publishes records.
             operator: Alerts the operator.
         """
         self._store = store
@@ -103,7 +103,7 @@ class HoldBatch:
         self._at: dict[str, int] = {}
 
     def take(self, message: HoldInput, at_ms: int) -> None:
-        """Take in one record that is keyed to a hold, and do what follows.
+        """Apply one record that is keyed to a hold, and act on it.
 
         Args:
             message: A reason, a suspicion or an answer.
@@ -142,10 +142,10 @@ class HoldBatch:
         return True
 
     def tick(self, now_ms: int) -> None:
-        """Repeat what was not answered, and let expire what is too old."""
+        """Repeat unanswered commands, and expire old ones."""
         cursor = self._store.load(row_key(CURSOR), CursorRow) or CursorRow()
         page = list(self._store.scan(DUE, row_type=DueRow, limit=DUE_AT_ONCE, after=cursor.after))
-        # However many wait, the next tick goes on behind them: no tenant's hide another's.
+        # The next tick continues after these, so that no tenant's holds starve another's.
         after = page[-1][0] if len(page) == DUE_AT_ONCE else ""
         if after != cursor.after:
             self._store.save(row_key(CURSOR), CursorRow(after=after))
@@ -158,7 +158,7 @@ class HoldBatch:
             self._save(hold, now_ms)
 
     def finish(self) -> None:
-        """Publish what is held of the components that changed."""
+        """Publish the holds of the components that changed."""
         for key, hold in self._holds.items():
             view = hold_view(hold)
             content = content_hash(view)
@@ -213,7 +213,7 @@ class HoldBatch:
         for _, thing in sorted(hold.things.items()):
             content = content_hash(_notice(hold, thing, ""))
             for incident in sorted(thing.reasons):
-                # Who gave the reason is answered, though nothing changed for others.
+                # The incident that gave the reason is answered, even if nothing changed for others.
                 if content != thing.published or incident == asking:
                     notice = _notice(hold, thing, incident)
                     self._publish(incident_message(incident, notice))
@@ -231,7 +231,7 @@ class HoldBatch:
                 tenant=hold.row.tenant,
                 detail=f"more than {THINGS} actions on one component: not all are kept",
                 figures={"at_ms": float(at_ms)},
-                runbook="See tidewatch holds show, and contain the rest by hand.",
+                runbook="See tidewatch holds show, and contain the rest manually.",
             )
         )
 
@@ -244,7 +244,7 @@ def _notice(hold: Hold, thing: Thing, incident: str) -> HoldNotice:
         status, text = _NOT_FOUND, NOTHING_LEFT
     return HoldNotice(
         incident=incident,
-        # The hash of the content decides whether it is sent: counters are left out of it.
+        # It is sent if the hash of its content changed, which leaves counters out.
         revision=hold.row.revision if incident else 0,
         action=thing.action,
         target=thing.target,

@@ -1,4 +1,4 @@
-"""Takes in the notices of holds about the commands that a tenant's part calls for."""
+"""Applies notices of holds about the commands that a tenant's part calls for."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from schemas.incidents.holds import HoldNotice, HoldState
 from schemas.incidents.states import CommandPhase, Mode
 
 ANSWER: Final = "hold"
-"""Where a command keeps the answer that its hold reported."""
+"""The key of the answer that a command's hold reported."""
 
 
 def on_notice(case: IncidentRows, notice: HoldNotice) -> bool:
-    """Take in a hold's notice about a command that the tenant's part called for.
+    """Apply a hold's notice about a command that the tenant's part called for.
 
     Returns:
         Whether anything changed.
@@ -32,7 +32,7 @@ def on_notice(case: IncidentRows, notice: HoldNotice) -> bool:
     if notice.revision <= asked.heard.get(rank, 0):
         return False
     if notice.answers < asked.revisions.get(rank, 0):
-        # The hold had not taken in the latest reason yet: the answer to that is under way.
+        # The hold had not seen the latest reason yet: the answer to that is in flight.
         return False
     asked.heard[rank] = notice.revision
     if notice.generation:
@@ -65,7 +65,7 @@ def on_notice(case: IncidentRows, notice: HoldNotice) -> bool:
 
 
 def _following(before: CommandState, notice: HoldNotice) -> CommandState:
-    """Return the rollback that takes the place of one that was given up."""
+    """Return the rollback that replaces an abandoned one."""
     spec = notice.command
     assert spec is not None
     held = notice.state is HoldState.HELD

@@ -31,7 +31,7 @@ from schemas.severity import Severity
 SWITCHED: Final = frozenset({"model", "image", "service", "deployment"})
 """Kinds of component of which versions are rolled back to."""
 GENERATIONS: Final = 16
-"""Earlier commands of a hold by whose ids a person may still ask for it to be tried again."""
+"""Earlier commands of a hold whose ids a person may still use to ask for a retry."""
 
 _JUSTIFIED: Final = frozenset({Action.QUARANTINE, Action.ROLLBACK, Action.BLOCK})
 """Actions whose reasons list their findings. Identities and pipelines follow from these: there may
@@ -42,7 +42,7 @@ Ask = Callable[[str, HoldReason | Suspicion], None]
 
 
 class _Content(msgspec.Struct, frozen=True):
-    """What of a reason is sent anew when it changes."""
+    """The parts of a reason that are sent again when they change."""
 
     state: ReasonState
     goals: tuple[Goal, ...]
@@ -58,11 +58,11 @@ class _Content(msgspec.Struct, frozen=True):
 def ask_holds(
     case: IncidentRows, part: TenantState, called_for: Iterable[CommandSpec], ask: Ask
 ) -> None:
-    """Send the holds what changed in the reasons that a tenant's part gives them.
+    """Send holds the changed reasons of a tenant's part.
 
     Args:
         case: The incident.
-        part: The tenant's part, after its commands were looked at.
+        part: The tenant's part, after its commands were updated.
         called_for: The commands that it calls for now, with their findings.
         ask: Sends to a hold.
     """
@@ -167,7 +167,7 @@ def _ids(spec: CommandSpec) -> set[str]:
 
 
 def leave_holds(case: IncidentRows, part: TenantState, ask: Ask) -> None:
-    """Let the holds forget an incident that is forgotten, except for what it still contains.
+    """Make holds forget a forgotten incident, except for what it still contains.
 
     Args:
         case: The incident.
@@ -209,7 +209,7 @@ def _state(command: CommandState) -> ReasonState:
 
 
 def _suspected(part: TenantState) -> dict[str, tuple[str, ...]]:
-    """Return by component what a finding of medium or above speaks against."""
+    """Return, by component, what findings of medium or above suspect."""
     components = {entry.component for entry in part.systems_row.entries.values()}
     components |= {group.finding.component for group, _ in part.own}
     holds = not part.status.refuted and any(
@@ -228,7 +228,7 @@ def _suspected(part: TenantState) -> dict[str, tuple[str, ...]]:
                 of_component[ground.component].add(f"@{ground.version}")
             if ground.indicator_key.startswith("sha256:"):
                 of_component[ground.component].add(ground.indicator_key[7:])
-    # Of the retracted versions only those matter that a command goes back to.
+    # Retracted versions only matter if a command rolls back to them.
     for command in part.actions.commands.values():
         goal = command.spec.rollback_digest
         if goal in bad and command.spec.target in of_component:

@@ -34,9 +34,9 @@ from agents.triage.store import Store, row_key
 
 ROOT_BYTES: Final = 600
 MESSAGES: Final = 4096
-"""More than the messages to holds that follow from one record."""
+"""More than the messages to holds that one record can cause."""
 OWN_KEYS: Final = 64
-"""Components of a tenant whose ledger rows are notified of its decision."""
+"""The most components of a tenant whose ledger rows are notified of its decision."""
 
 
 class IncidentRows:
@@ -76,11 +76,11 @@ class IncidentRows:
         self._sent = 0
 
     def count_record(self, at_ms: int) -> None:
-        """Note that a record about the incident is taken in.
+        """Count a record about the incident.
 
-        However records are cut into batches, messages to holds that follow from the same record
-        have the same revision, and later ones a greater one; also those of an incident that was
-        forgotten and is opened again.
+        However records are cut into batches, messages to holds caused by one record share a
+        revision, and later ones have a greater one, even if the incident was forgotten and opened
+        again.
         """
         self._seen.count = self._seen.count + 1 if self._seen.count else at_ms
         self._sent = 0
@@ -92,7 +92,7 @@ class IncidentRows:
         return self._seen.count * MESSAGES + self._sent
 
     def asked(self, tenant: str) -> AskedRow:
-        """Return what the tenant's part sent to the holds, and heard from them."""
+        """Return what the tenant's part sent to holds and received from them."""
         return self.store.load(self._key(ASKED, tenant), AskedRow) or AskedRow(tenant=tenant)
 
     def _key(self, kind: str, tenant: str) -> str:
@@ -102,27 +102,27 @@ class IncidentRows:
         return key
 
     def save_asked(self, row: AskedRow) -> None:
-        """Have it written."""
+        """Mark `asked` for writing."""
         self.store.save(self._key(ASKED, row.tenant), row)
 
     def exists(self) -> bool:
-        """Return whether anything was found: without a root nothing is known of it yet."""
+        """Return whether the incident is known: whether it has a root."""
         return bool(self.core.root)
 
     def save_core(self) -> None:
-        """Have the core row written."""
+        """Mark the core row for writing."""
         self._core_version += 1
         self.note_core()
 
     def note_core(self) -> None:
-        """Have the core row written; no tenant's part follows from what changed in it."""
+        """Mark the core row for writing; no tenant's part depends on the change."""
         self.store.save(self._core_key, self.core)
 
     def version(self, tenant: str) -> tuple[int, int, int]:
-        """Return what changes whenever a row changes that the tenant's part follows from.
+        """Return a version that changes whenever a row behind the tenant's part changes.
 
-        Its first two numbers change with what was found and whom it reaches, the third with what is
-        decided and done.
+        Its first two numbers change with findings and systems, the third with decisions and
+        actions.
         """
         return self._core_version, self._evidence.get(tenant, 0), self._done.get(tenant, 0)
 
@@ -153,7 +153,7 @@ class IncidentRows:
         return row_key(ACTIONS, self.incident, tenant, f"{page:04d}")
 
     def save(self, row: FindingsRow | SystemsRow | ActionsRow) -> None:
-        """Have a tenant's row written."""
+        """Mark a tenant's row for writing."""
         if isinstance(row, ActionsRow):
             self._done[row.tenant] = self._done.get(row.tenant, 0) + 1
             self.note_actions(row)
@@ -163,11 +163,11 @@ class IncidentRows:
         self.store.save(self._key(kind, row.tenant), row)
 
     def note_actions(self, row: ActionsRow) -> None:
-        """Have a tenant's actions written; its part does not follow from what changed in them."""
+        """Mark a tenant's actions for writing; its part does not depend on the change."""
         self._unsaved[row.tenant] = row
 
     def flush(self) -> None:
-        """Put the actions that changed into their rows."""
+        """Write changed actions to their rows."""
         for row in self._unsaved.values():
             self._save_actions(row)
         self._unsaved.clear()
@@ -183,11 +183,11 @@ class IncidentRows:
         self.store.save(row_key(ACTIONS, self.incident, row.tenant), kept)
 
     def tenants(self) -> list[str]:
-        """Return the names of the tenants that are part of it, sorted, as far as kept."""
+        """Return the sorted names of its tenants, as far as they are kept."""
         return sorted(self.core.tenants.values())
 
     def begin(self, root: str) -> None:
-        """Note what the incident is about; nobody need be part of it yet."""
+        """Record what the incident is about, with or without tenants."""
         if not self.core.root:
             self.core.root = clip(root, ROOT_BYTES)
             self.save_core()
@@ -199,7 +199,7 @@ class IncidentRows:
         Args:
             tenant: The tenant.
             root: What the incident is about.
-            counted: It counts among those that are affected: it is not only advised.
+            counted: Whether it counts as affected, not only as advised.
         """
         core = self.core
         self.begin(root)
@@ -214,12 +214,12 @@ class IncidentRows:
             self.save_core()
 
     def counts(self, tenant: str) -> bool:
-        """Return whether a tenant's organisation is among those that are counted as affected."""
+        """Return whether a tenant's organisation counts as affected."""
         organisation = self._register.counted(tenant)
         return organisation is not None and self.core.tenant_tally.has(organisation)
 
     def involves(self, key: str) -> None:
-        """Note a component whose ledger row hears how the incident fares."""
+        """Note a component whose ledger row is notified of the incident's status."""
         rank = stable_rank(key)
         if rank not in self.core.keys:
             self.core.keys[rank] = key
@@ -228,19 +228,18 @@ class IncidentRows:
             self.note_core()
 
     def _tenant_order(self, rank: str) -> tuple[bool, str]:
-        """Order tenants of the operator's register before others, which anybody may make up."""
+        """Order tenants of the operator's register before others, whose names can be invented."""
         return (self._register.counted(self.core.tenants[rank]) is None, rank)
 
     def _key_order(self, rank: str) -> tuple[bool, str]:
-        """Order what the incident is about before what holders call it."""
+        """Order the incident's root before its holders' names for it."""
         return (self.core.keys[rank] != split_version(self.core.root)[0], rank)
 
     def keys_of(self, tenant: str) -> list[str]:
         """Return the components whose ledger rows are notified of a tenant's part, or of the whole.
 
         Args:
-            tenant: Whose own components are among them, however many others' are known; empty:
-                nobody's.
+            tenant: The tenant whose own components are always included; empty: none.
         """
         keys = set(self.core.keys.values())
         if tenant:

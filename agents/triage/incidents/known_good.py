@@ -15,7 +15,7 @@ def on_known_good(case: IncidentRows, good: KnownGood) -> None:
     row = case.systems(good.tenant)
     good = msgspec.structs.replace(
         good,
-        # Which incident and tenant it is of, the row's key says.
+        # The row's key names the incident and tenant.
         incident="",
         tenant="",
         component=clip(good.component, TEXT_BYTES),
@@ -30,7 +30,7 @@ def on_known_good(case: IncidentRows, good: KnownGood) -> None:
             good,
             seen_at=min(known.seen_at, good.seen_at),
             signed=known.signed or good.signed,
-            # Intelligence may vouch for it no longer: the later revision counts.
+            # Intelligence may have withdrawn: the later revision wins.
             by_intel=newer.by_intel
             if known.revision != good.revision
             else known.by_intel or good.by_intel,
@@ -45,10 +45,10 @@ def on_known_good(case: IncidentRows, good: KnownGood) -> None:
 
 
 def _bound_good(case: IncidentRows, row: SystemsRow) -> None:
-    """Keep a few of each component: what may be rolled back to first, then the latest.
+    """Keep a few of each component: rollback targets first, then the latest.
 
-    Every component keeps its first before any keeps its second. Those retracted count as well:
-    what is kept must not depend on when the retraction arrived.
+    Every component keeps its first before any keeps its second. Retracted ones count as well: what
+    is kept must not depend on when the retraction arrived.
     """
     of_component: dict[str, int] = {}
     order: list[tuple[int, str, str]] = []

@@ -16,14 +16,14 @@ from schemas.ledger import CaseState, Revision
 def ledger_notices(
     case: IncidentRows, parts: Sequence[TenantState], revision: Revision
 ) -> Iterator[Message]:
-    """Yield what the ledger's rows have not heard yet, and note that they heard it.
+    """Yield the notices the ledger's rows lack, and record them as sent.
 
     The operator's dismissal is reported for the whole, a tenant's for its own part.
 
     Args:
         case: The incident.
         parts: The parts of its tenants.
-        revision: Of the record that led here.
+        revision: The revision of the record that led here.
     """
     affected = [part for part in parts if not part.advisory]
     for part in affected:
@@ -58,16 +58,16 @@ def _notices(
 
 
 def _is_dismissed_by_itself(part: TenantState) -> bool:
-    """Return whether a tenant dismissed its part, and nobody reopened it since.
+    """Return whether a tenant dismissed its part and it was not reopened.
 
-    Decisions alone decide it: what the ledger lifts because of it changes the part's status.
+    Only decisions count: marks that the ledger then lifts change the part's status.
     """
     own = (decision for decision, _ in part.actions.decisions.values())
     return _is_dismissed(own) and _is_dismissed(decision for decision, _ in part.decisions)
 
 
 def _is_dismissed(decisions: Iterable[Decision]) -> bool:
-    """Return whether the last decision of those that open or end an incident dismisses it."""
+    """Return whether the last decision that opens or ends an incident dismisses it."""
     last = max(
         (decision for decision in decisions if decision.decision in STATES),
         key=lambda decision: (decision.time, decision.id),

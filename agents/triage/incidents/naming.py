@@ -1,4 +1,4 @@
-"""What a person calls an incident: what was found, in which model or package, on which system."""
+"""The readable name of an incident: finding, model or package, and system."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from schemas.incidents.views import FindingView, SystemView
 
 _DIGEST_SHOWN: Final = 12
 _KINDS: Final = {"pypi": "package"}
-"""Prefixes of keys that a person calls otherwise."""
+"""Readable names of key prefixes."""
 _HEX: Final = re.compile(r"(sha256:)?[0-9a-f]{20,}")
 _NAMELESS: Final = ("sha256:", "tree:")
-"""Prefixes of keys that are digests: nobody calls a component so if it has a name."""
+"""Prefixes of keys that are digests, used only for components without a name."""
 
 
 def title_of(worst: FindingView | None, root: str, systems: Sequence[SystemView]) -> str:
     """Return the title of an incident.
 
     Args:
-        worst: The worst finding; None: the systems are exposed, and nothing was found here.
-        root: What the incident is about, as its reader may read it.
-        systems: The systems that the reader may read of, by time.
+        worst: The worst finding; None: systems are exposed without a finding here.
+        root: The incident's root, as its reader may read it.
+        systems: The systems visible to the reader, by time.
     """
     kind = worst.ioc_type.replace("_", " ") if worst is not None else "exposure"
     digest = f" (sha256:{root[7 : 7 + _DIGEST_SHOWN]}…)" if root.startswith("sha256:") else ""
@@ -43,10 +43,10 @@ def title_of(worst: FindingView | None, root: str, systems: Sequence[SystemView]
 def component_name(
     worst: FindingView | None, root: str, systems: Sequence[SystemView]
 ) -> str | None:
-    """Return kind, name and version of the component an incident is about, None if it has none.
+    """Return kind, name and version of the incident's component, None if it has none.
 
-    The root's own name comes first, then the component that the worst finding is about, then the
-    first that a system holds; one that is only made from it comes last.
+    The root's own name comes first, then the component of the worst finding, then the first that a
+    system holds; derived components come last.
     """
     named = [split_version(root)]
     if worst is not None:
@@ -67,7 +67,7 @@ def component_name(
 
 
 def _shown_version(version: str | None) -> str | None:
-    """Return a version as a person writes it: the beginning of a commit or digest."""
+    """Return a version for display: the beginning of a commit or digest."""
     if version is None or not _HEX.fullmatch(version):
         return version
     prefix, _, digits = version.rpartition(":")

@@ -1,4 +1,4 @@
-"""Eradication and recovery: what is to be done on each affected system, and what shows it done."""
+"""Eradication and recovery: the tasks on each affected system, and the evidence of completion."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from schemas.policy import Policy
 from schemas.severity import Severity
 
 REMEMBERED: Final = 1_024
-"""Ids of tasks kept at hand: a part's are asked for with each record about it."""
+"""Ids of tasks that are cached: a part needs them with each record about it."""
 ON_SYSTEMS: Final = frozenset(
     {TaskKind.REPLACE, TaskKind.REBUILD, TaskKind.RETRAIN, TaskKind.EVALUATE}
 )
-"""Kinds of task whose end says that recovery is under way."""
+"""Kinds of task whose completion means that recovery is under way."""
 _AWAITED: Final = frozenset(
     {
         CommandStatus.PROPOSED,
@@ -36,9 +36,9 @@ _AWAITED: Final = frozenset(
 )
 """States of a command that may still succeed."""
 SIGNATURE: Final = "signature"
-"""The name of the check that a version passes by a signature that was verified."""
+"""The name of the check that a verified signature passes."""
 ENTRY_POINT: Final = "entry_point"
-"""The name in a policy's `required_checks` that keeps incidents open until the way in is shut."""
+"""The name in `required_checks` that keeps incidents open until the entry point is closed."""
 _WAYS_IN: Final = {
     "pypi": "install from a lock with hashes, from trusted indexes only, or block the source",
     "model": "load it by its digest from a trusted source, or block the source",
@@ -48,10 +48,10 @@ _WAYS_IN: Final = {
     "service": "deploy it by the digest of what it serves",
     "deployment": "deploy it by the digest of what it serves",
 }
-"""By which way components come in, and how it is shut."""
+"""Entry points of components, and how to close them."""
 _CONFIGURED: Final = frozenset({"pypi", "pipeline"})
-"""Kinds of which a later clean event with a digest shows that the way in is shut: it is an install
-pinned to a version and hash, or a run with the configuration at a hash."""
+"""Kinds for which a later clean event with a digest shows that the entry point is closed: an
+install pinned to a version and hash, or a run with the configuration at a hash."""
 _VERBS: Final = {
     TaskKind.REPLACE: "replace it with a clean version",
     TaskKind.REBUILD: "rebuild it from clean inputs",
@@ -60,12 +60,12 @@ _VERBS: Final = {
 
 
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):
-    """What the tasks of one tenant's part follow from."""
+    """The inputs of one tenant's recovery tasks."""
 
     incident: str
     tenant: str
     entries: Sequence[Entry]
-    """What holds, of what systems have."""
+    """The active entries of systems."""
     proofs: Sequence[Proof]
     commands: Sequence[CommandState]
     decisions: Sequence[Decision]
@@ -73,15 +73,15 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
     grounds: Sequence[Ground]
     policy: Policy
     good: Sequence[KnownGood] = ()
-    """Versions that may be rolled back to."""
+    """Rollback targets."""
 
 
 def recovery_tasks(part: Recovery) -> list[TaskView]:
-    """Return the tasks of a tenant's part, and which of them later events showed done.
+    """Return the tasks of a tenant's part, and which of them later events completed.
 
-    For each affected system: replace, rebuild or retrain; where something severe was found, the
-    entry point; each identity to rotate; each check that the policy requires, done by an evaluation
-    of that name or by what replaced the component, if it passed the check.
+    For each affected system: replace, rebuild or retrain; for severe findings, the entry point;
+    each identity to rotate; each check that the policy requires, completed by an evaluation of that
+    name or by a replacement of the component that passed the check.
     """
     places: dict[tuple[str, str], list[Entry]] = {}
     for entry in part.entries:
@@ -107,9 +107,9 @@ def recovery_tasks(part: Recovery) -> list[TaskView]:
 def recovered(tasks: Sequence[TaskView], commands: Iterable[CommandState], policy: Policy) -> bool:
     """Return whether every task is done: recovery is verified, not declared.
 
-    An entry point that is still open keeps the incident open as long as something can show it shut:
-    the policy requires it (`entry_point`), or a command that blocks is proposed or under way. Else
-    the task stays as advice, and nothing waits for it for ever.
+    An open entry point keeps the incident open while something can show it closed: the policy
+    requires it (`entry_point`), or a blocking command is proposed or under way. Otherwise the task
+    is advice, and nothing waits for it.
     """
     if not tasks or any(
         task.state is not TaskState.DONE and task.kind is not TaskKind.PATCH for task in tasks
@@ -131,7 +131,7 @@ def _task(
 ) -> TaskView:
     match kind:
         case TaskKind.ROTATE:
-            text = f"rotate {component}: what could reach it was compromised"
+            text = f"rotate {component}: a component with access to it was compromised"
         case TaskKind.EVALUATE:
             text = f"report the result of {component}"
         case TaskKind.PATCH:
@@ -164,7 +164,7 @@ def _replacement(part: Recovery, place: tuple[str, str], held: list[Entry]) -> T
     system, component = place
     kind = TaskKind.REPLACE
     if any(entry.path for entry in held):
-        # What it was made from is tainted: data or a base model are trained anew, others built.
+        # Its inputs are tainted: retrain on data or a base model, rebuild otherwise.
         kind = TaskKind.RETRAIN if component.startswith("model:") else TaskKind.REBUILD
     last_bad = max(entry.last_ms for entry in held)
     latest = _latest_clean(part, system, component, held)
@@ -212,7 +212,7 @@ def _rotations(part: Recovery) -> Iterable[TaskView]:
 
 
 def _entry_points(part: Recovery) -> Iterable[TaskView]:
-    """Yield a task for each system that something severe came to by itself, not by what it made."""
+    """Yield a task for each system that a severe component reached directly, not by derivation."""
     if not any(ground.severity.rank >= Severity.HIGH.rank for ground in part.grounds):
         return
     came: dict[str, list[Entry]] = {}
@@ -235,7 +235,7 @@ def _entry_points(part: Recovery) -> Iterable[TaskView]:
 
 
 def _shut_for_all(part: Recovery) -> str | None:
-    """Return what keeps the component from coming in again anywhere: the policy or a command."""
+    """Return what blocks the component everywhere: the policy or a command."""
     keys = {ground.indicator_key for ground in part.grounds}
     keys |= {ground.publisher for ground in part.grounds if ground.publisher}
     for entry in part.entries:
@@ -257,7 +257,7 @@ def _shut_for_all(part: Recovery) -> str | None:
 
 
 def _shut_since(part: Recovery, system: str, held: Iterable[Entry]) -> str | None:
-    """Return a later install pinned to version and hash, or run at a hash, of what came in."""
+    """Return a later install pinned to version and hash, or run at a hash, of the component."""
     of_component: dict[str, list[Entry]] = {}
     for entry in held:
         of_component.setdefault(entry.component, []).append(entry)
@@ -281,10 +281,9 @@ def _shut_since(part: Recovery, system: str, held: Iterable[Entry]) -> str | Non
 def _passed(
     part: Recovery, places: Mapping[tuple[str, str], list[Entry]], check: str, after_ms: int
 ) -> str | None:
-    """Return what shows that a required check is passed: an evaluation or an event, the later.
+    """Return what shows that a required check is passed: the later of evaluation and event.
 
-    By events it is passed if one of the versions that are in place now passed it, and none was
-    checked for it in vain.
+    Events pass it if one of the versions now in place passed it, and none failed it.
     """
     evaluation = _evaluation(part, {check}, after_ms)
     shown = _shown(part, places, check)

@@ -1,4 +1,4 @@
-"""Takes messages into an incident's rows: grow-only sets, so that order does not matter."""
+"""Reduces messages into an incident's rows: grow-only sets, so that order does not matter."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def lean_finding(finding: Finding) -> Finding:
         short = {name: value for name, value in sorted(evidence.items()) if _is_short(value)}
         while short and len(msgspec.msgpack.encode(short)) > EVIDENCE_BYTES:
             short.popitem()
-        evidence = {**short, "cut": "the indicator record has all of it"}
+        evidence = {**short, "cut": "the full value is in the indicator record"}
     return msgspec.structs.replace(
         finding,
         description=clip(finding.description, TEXT_BYTES),
@@ -124,7 +124,7 @@ def on_finding(case: IncidentRows, update: FindingUpdate, at_ms: int) -> None:
 
 
 def _note_withheld(case: IncidentRows, update: FindingUpdate) -> None:
-    """Note whether its tenant suppresses what a rule finds in the bytes: the last event says."""
+    """Note whether its tenant suppresses a rule's finding in the bytes: the last event decides."""
     finding = update.finding
     row = case.findings(finding.tenant)
     rank = stable_rank(finding.rule_id)
@@ -138,7 +138,7 @@ def _note_withheld(case: IncidentRows, update: FindingUpdate) -> None:
 
 
 def _bound_groups(case: IncidentRows, row: FindingsRow) -> None:
-    """By severity first, then by rank: what is kept never depends on the order of arrival."""
+    """Keep groups by severity, then by rank, so that the order of arrival never matters."""
     if trim(
         row.groups,
         GROUPS,
@@ -156,9 +156,9 @@ def _bound_ids(case: IncidentRows, row: FindingsRow) -> None:
 
 
 def on_proof(case: IncidentRows, proof: Proof) -> None:
-    """Note that a later event of a system was clean: of each version the latest counts.
+    """Note that a later event of a system was clean; the latest of each version wins.
 
-    A check that a version passed once is passed, whichever event reported it.
+    A check that a version passed once stays passed, whichever event reported it.
     """
     row = case.systems(proof.tenant)
     of_what = (proof.system, proof.component, proof.version or "", proof.digest or "")
@@ -174,7 +174,7 @@ def on_proof(case: IncidentRows, proof: Proof) -> None:
     passed = {clip(name, SMALL_BYTES) for name in passed}
     proof = msgspec.structs.replace(
         latest,
-        # Which incident and tenant it is of, the row's key says.
+        # The row's key names the incident and tenant.
         incident="",
         tenant="",
         system=clip(latest.system, SMALL_BYTES),
@@ -195,7 +195,7 @@ def on_proof(case: IncidentRows, proof: Proof) -> None:
 
 
 def on_withdrawal(case: IncidentRows, gone: Withdrawal) -> None:
-    """Note that a finding no longer holds, also when it has not arrived yet."""
+    """Note that a finding no longer holds, even if it has not arrived yet."""
     row = case.findings(gone.tenant)
     rank = stable_rank(gone.finding)
     state = row.ids.get(rank) or IdState(finding=clip(gone.finding, SMALL_BYTES))
@@ -207,7 +207,7 @@ def on_withdrawal(case: IncidentRows, gone: Withdrawal) -> None:
 
 
 def on_prevalence(case: IncidentRows, seen: Prevalence) -> None:
-    """Note that the indicator reached a number of tenants."""
+    """Note that the indicator reached a threshold of tenants."""
     if seen.threshold not in case.core.thresholds:
         case.core.thresholds = sorted({*case.core.thresholds, seen.threshold})[:8]
         case.save_core()
@@ -235,7 +235,7 @@ def on_related(case: IncidentRows, link: Related) -> None:
 
 
 def on_decision(case: IncidentRows, decision: Decision, at_ms: int) -> None:
-    """Note a decision: of the operator for the whole, of a tenant for its part."""
+    """Note a decision: the operator's for the whole, a tenant's for its part."""
     decision = msgspec.structs.replace(
         decision,
         id=clip(decision.id, SMALL_BYTES),
@@ -247,7 +247,7 @@ def on_decision(case: IncidentRows, decision: Decision, at_ms: int) -> None:
     )
     rank = stable_rank(decision.id)
     if decision.decision is DecisionKind.COMMENT:
-        # behind every rank: comments never take the room of what decides something
+        # after every rank: comments never displace a deciding record
         rank = f"~{rank}"
     if decision.tenant is None:
         if rank not in case.core.decisions:
@@ -257,7 +257,7 @@ def on_decision(case: IncidentRows, decision: Decision, at_ms: int) -> None:
             case.save_core()
         return
     if decision.tenant not in case.core.tenants.values():
-        return  # a tenant decides about its own part only
+        return  # a tenant only decides about its own part
     row = case.actions(decision.tenant)
     if rank not in row.decisions:
         row.decisions[rank] = (decision, at_ms)
@@ -267,7 +267,7 @@ def on_decision(case: IncidentRows, decision: Decision, at_ms: int) -> None:
 
 
 def hold_of(case: IncidentRows, result: ResultUpdate) -> str | None:
-    """Return the component whose hold issued the command that a result answers, None if none."""
+    """Return the component whose hold issued the answered command, or None."""
     command = case.actions(result.tenant).commands.get(result.command_id)
     return (command.spec.hold or None) if command is not None else None
 
@@ -276,8 +276,8 @@ def on_result(case: IncidentRows, result: ResultUpdate) -> CommandView | None:
     """Note a responder's answer to a command of the tenant.
 
     Returns:
-        The command and this answer, for the audit; None for one that is known already, or
-        to no command known here.
+        The command and this answer, for the audit; None if the answer is known or the command
+        isn't.
     """
     row = case.actions(result.tenant)
     command = row.commands.get(result.command_id)

@@ -1,4 +1,4 @@
-"""Indicators that were revoked for partners: shared again, each is another indicator."""
+"""Revoked indicators: when shared again with partners, each gets a new id."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ TAKEN_BACK_BYTES: Final = 4_000
 
 
 def with_generations(case: IncidentRows, document: IncidentDocument) -> IncidentDocument:
-    """Return the document with how often each indicator was revoked before it held again.
+    """Return the document with the number of earlier revocations of each indicator.
 
     Partners drop what was revoked for good, so what holds again needs an id of its own.
 
     Args:
-        case: The incident, as it was last published.
-        document: Its document.
+        case: The incident as last published.
+        document: Its new document.
 
     Source: STIX 2.1, section 3.2 (`revoked`: such an object must not be used or changed again).
     """
@@ -41,7 +41,7 @@ def with_generations(case: IncidentRows, document: IncidentDocument) -> Incident
 
 
 def note_published(case: IncidentRows, document: IncidentDocument) -> None:
-    """Remember what a published document revokes, and what of it holds again."""
+    """Record what a published document revokes and restores."""
     if not document.shared:
         return
     for shared in shared_indicators(document):
@@ -49,4 +49,4 @@ def note_published(case: IncidentRows, document: IncidentDocument) -> None:
         if shared.revoked or place in case.core.taken_back:
             case.core.taken_back[place] = (shared.generation, shared.revoked)
     if trim(case.core.taken_back, TAKEN_BACK, TAKEN_BACK_BYTES):
-        case.truncate("indicators that were taken back")
+        case.truncate("revoked indicators")

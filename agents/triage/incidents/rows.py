@@ -25,15 +25,15 @@ CLOCK: Final = "nz"
 ASKED: Final = "nq"
 SEEN: Final = "nu"
 KEEP_DAYS: Final = 400
-"""An incident is forgotten so long after the last record about it, if it has ended."""
+"""How long after its last record an ended incident is forgotten."""
 
 TENANTS: Final = 512
 GROUPS: Final = 16
 RULES: Final = 64
-"""Rules of which a tenant's row knows whether its policy suppresses them."""
+"""The most rules for which a tenant's row records whether its policy suppresses them."""
 IDS: Final = 256
 ROW_BYTES: Final = 64 * 1024
-"""No row is larger: the budgets below of what one row holds stay within it."""
+"""The largest row: the budgets below of one row's content stay within it."""
 TENANTS_BYTES: Final = 18_000
 KEYS_BYTES: Final = 6_000
 LINKS_BYTES: Final = 12_000
@@ -42,17 +42,17 @@ IDS_BYTES: Final = 24_000
 ENTRIES_BYTES: Final = 30_000
 GROUNDS_BYTES: Final = 6_000
 GOOD: Final = 32
-"""Versions of one component that may be rolled back to, or no longer may: more than the ledger
-remembers that it reported."""
+"""The most rollback targets of a component, retracted ones included: more than the ledger remembers
+having reported."""
 GOOD_BYTES: Final = 12_000
 PROOFS: Final = 48
 PROOFS_BYTES: Final = 12_000
 CHECKS: Final = 16
-"""Required checks that a version is reported with."""
+"""The most required checks that a version is reported with."""
 COMMANDS: Final = 512
 """Commands of one incident and tenant, without reversals."""
 FIRST_PAGE_BYTES: Final = 32_000
-"""Of commands, in the row with the decisions; those beyond have rows of their own."""
+"""The bytes of commands in the row with the decisions; further commands have rows of their own."""
 PAGE_BYTES: Final = 60_000
 DECISIONS: Final = 48
 DECISIONS_BYTES: Final = 20_000
@@ -65,7 +65,7 @@ SMALL_BYTES: Final = 120
 OK: Final = 200
 """OpenC2's status of a command that succeeded."""
 ERRORS: Final = 400
-"""From here on OpenC2 statuses are errors."""
+"""The least OpenC2 status that is an error."""
 
 
 class CoreRow(msgspec.Struct, array_like=True):
@@ -83,21 +83,21 @@ class CoreRow(msgspec.Struct, array_like=True):
     decisions: dict[str, tuple[Decision, int]] = msgspec.field(default_factory=dict)
     """The operator's, by rank of their id, each with when it was received (ms)."""
     keys: dict[str, str] = msgspec.field(default_factory=dict)
-    """Component keys whose ledger rows hear how the incident fares."""
+    """Component keys whose ledger rows are notified of the incident's status."""
     outcome: CaseOutcome = CaseOutcome.OPEN
-    """What the ledger's rows heard of it last."""
+    """The last notice to the ledger's rows."""
     published: str = ""
-    """The significance of the record that was published last."""
+    """The significance of the last published record."""
     truncated: list[str] = msgspec.field(default_factory=list)
     last_ms: int = 0
     """The broker timestamp of a record about it, the first of the last day."""
     common: str = ""
-    """What every tenant last read of the whole, as a hash."""
+    """The hash of what every tenant last read of the whole."""
     shared: bool = False
     """It was shared with partners."""
     taken_back: dict[str, tuple[int, bool]] = msgspec.field(default_factory=dict)
-    """Indicators that were revoked for partners: how often they held again, and whether they are
-    revoked now; by rank."""
+    """Indicators revoked for partners, by rank: how often they were restored, and whether they are
+    revoked now."""
 
     @property
     def is_open(self) -> bool:
@@ -139,10 +139,10 @@ class FindingsRow(msgspec.Struct, array_like=True):
     """By rank of a rule: when it last found something in the bytes, the finding's id, and whether
     the tenant's policy suppressed it."""
     popular: bool = False
-    """So many organisations hold the bytes that a scan alone only proposes containment."""
+    """Whether the bytes are popular, so that a scan alone only proposes containment."""
 
     def withholds(self, rule_id: str) -> bool:
-        """Return whether the tenant suppresses what a rule finds in the bytes."""
+        """Return whether the tenant suppresses a rule's finding in the bytes."""
         known = self.withheld.get(stable_rank(rule_id))
         return known is not None and known[2]
 
@@ -168,17 +168,17 @@ class Entry(msgspec.Struct, array_like=True):
     active: bool
     revision: Revision
     ground: str = ""
-    """Which of the row's grounds says what was found; empty: a finding of the tenant's own."""
+    """The rank of its ground in the row; empty: a finding of the tenant's own."""
     of_all: bool = False
-    """It is established without anybody's claim."""
+    """Whether it is established without a claim."""
     advice: bool = False
     popular: bool = False
-    """So many organisations hold it that a scan alone only proposes containment."""
+    """Whether it is popular, so that a scan alone only proposes containment."""
     states: dict[str, tuple[bool, Revision]] = msgspec.field(default_factory=dict)
-    """By account, whether it is active and since when; empty: `active` and `revision` say so."""
+    """By account, whether it is active and since when; empty: see `active` and `revision`."""
 
     def accounts(self) -> dict[str, tuple[bool, Revision]]:
-        """Return whether it is active on the tenant's own account and on that of all.
+        """Return whether it is active on the tenant's own account and on everyone's.
 
         A tenant's decision ends the first alone.
         """
@@ -196,11 +196,11 @@ class SystemsRow(msgspec.Struct, array_like=True):
     full: bool = False
     detected_ms: int = 0
     grounds: dict[str, BareFinding] = msgspec.field(default_factory=dict)
-    """What was found where the marks began that led to the entries, by rank."""
+    """The findings at the origins of the entries' marks, by rank."""
 
 
 def answered_state(status: int) -> CommandStatus:
-    """Return what an OpenC2 status says of a command: done, failed or working."""
+    """Return the state of an OpenC2 status: done, failed or working."""
     if status == OK:
         return CommandStatus.DONE
     return CommandStatus.FAILED if status >= ERRORS else CommandStatus.WORKING
@@ -215,21 +215,21 @@ class CommandState(msgspec.Struct, array_like=True):
     """When it was proposed or issued."""
     expires_ms: int
     next_ms: int = 0
-    """When it is issued again for want of an answer."""
+    """When it is issued again if unanswered."""
     results: dict[str, tuple[int, int, str]] = msgspec.field(default_factory=dict)
     """Time, OpenC2 status and text, by rank of the result's id."""
     lifted: bool = False
     escalated: bool = False
     retries: int = 0
-    """How often a person had it tried again."""
+    """How often a person retried it."""
     former_id: str | None = None
     """The id that it was proposed under before holds were kept."""
     held_back: bool = False
-    """The policy lets it be automatic: it waits since only a scan speaks against what very many
-    hold."""
+    """Whether the policy makes it automatic, but it waits because only a scan supports it and the
+    component is popular."""
 
     def latest(self) -> tuple[int, int, str] | None:
-        """Return the answer that counts: a success, else the last."""
+        """Return the decisive answer: a success, else the last."""
         if not self.results:
             return None
         return max(self.results.values(), key=lambda answer: (answer[1] == OK, answer))
@@ -261,25 +261,25 @@ class ActionsRow(msgspec.Struct, array_like=True):
     decisions: dict[str, tuple[Decision, int]] = msgspec.field(default_factory=dict)
     generation: int = 0
     published: str = ""
-    """The significance of the alert that was published last."""
+    """The significance of the last published alert."""
     published_status: str = ""
     contained_ms: int = 0
     pages: int = 0
     """Rows of further commands."""
     full: bool = False
-    """Not all commands that it calls for fit."""
+    """Whether not all commands that it calls for fit."""
     outcome: str = ""
-    """What the ledger's rows heard of the tenant's own decision: dismissed or open."""
+    """The tenant's own decision as sent to the ledger's rows: dismissed or open."""
 
 
 class CommandsRow(msgspec.Struct, array_like=True):
-    """Commands of one tenant that the row with its decisions has no room for."""
+    """Commands of one tenant beyond those in the row with its decisions."""
 
     commands: dict[str, CommandState] = msgspec.field(default_factory=dict)
 
 
 def paged(commands: dict[str, CommandState]) -> list[dict[str, CommandState]]:
-    """Return the commands in as many parts as rows are needed, in their order."""
+    """Return the commands in order, split into one part per row."""
     pages: list[dict[str, CommandState]] = [{}]
     left = FIRST_PAGE_BYTES
     for command_id, command in commands.items():
@@ -293,11 +293,11 @@ def paged(commands: dict[str, CommandState]) -> list[dict[str, CommandState]]:
 
 
 class AskedRow(msgspec.Struct, array_like=True):
-    """What a tenant's part sent to the holds, and what it heard from them."""
+    """What a tenant's part sent to holds and received from them."""
 
     tenant: str
     sent: dict[str, str] = msgspec.field(default_factory=dict)
-    """By rank of action and target: the hash of the reason that was sent last."""
+    """By rank of action and target: the hash of the last reason sent."""
     revisions: dict[str, int] = msgspec.field(default_factory=dict)
     """By rank of action and target: the revision of that reason."""
     heard: dict[str, int] = msgspec.field(default_factory=dict)
@@ -307,16 +307,16 @@ class AskedRow(msgspec.Struct, array_like=True):
 
 
 class SeenRow(msgspec.Struct, array_like=True):
-    """Counts the records about an incident, from the time of the first (ms).
+    """The number of records about an incident, from the time of the first (ms).
 
-    Messages to holds have their revision from it.
+    The revision of messages to holds derives from it.
     """
 
     count: int = 0
 
 
 class WaitingRow(msgspec.Struct, array_like=True):
-    """Something in this tenant's part waits for time to pass."""
+    """Marks a tenant's part as waiting for a time."""
 
     incident: str
     tenant: str
@@ -335,6 +335,6 @@ class ClockRow(msgspec.Struct, array_like=True):
     time_ms: int = 0
     day: int = 0
     waiting_after: str = ""
-    """The waiting part to continue behind."""
+    """The waiting part after which to continue."""
     adopted: str = ""
-    """Up to which incident commands of before holds were kept are in their holds."""
+    """The last incident whose commands from before holds were kept are in their holds."""

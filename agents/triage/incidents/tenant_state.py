@@ -1,4 +1,4 @@
-"""Where one tenant's part of an incident stands: what holds, whom it reaches, what to do."""
+"""The state of one tenant's part of an incident: active findings, systems reached, what to do."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ INTRINSIC: Final = frozenset(
         "campaign",
     }
 )
-"""Kinds about the component itself: another tenant's finding of them betrays nothing of it."""
+"""Kinds about the component itself: sharing such a finding reveals nothing of its tenant."""
 EXACT: Final = 32
-"""Systems up to which a count is exact."""
+"""The greatest count of systems that is exact."""
 TAINTED_RULE: Final = "TW-LEDGER-TAINTED"
 _DECISIVE: Final = frozenset({Action.QUARANTINE, Action.BLOCK, Action.HOLD_PIPELINE})
 """Actions that take a component out of use."""
@@ -58,13 +58,13 @@ STATES: Final = frozenset(
         DecisionKind.ACKNOWLEDGE,
     }
 )
-"""Decisions of which the last one holds."""
+"""Decisions of which the last one is in force."""
 
 
 def bucket(count: int, exact: int) -> int:
     """Return a count as documents show it: exact up to `exact`, beyond it the power of two below.
 
-    Between two powers of two nothing changes that a person would act on.
+    A person would act no differently between two powers of two.
     """
     return count if count <= exact else 1 << (count.bit_length() - 1)
 
@@ -81,28 +81,28 @@ class TenantState(msgspec.Struct, kw_only=True):
     own: list[tuple[Group, bool]]
     """The tenant's groups of findings, worst first, and whether each still holds."""
     shared: list[Finding]
-    """What is known of the component beside the tenant's own findings, by marks."""
+    """Marks on the component beside the tenant's own findings."""
     entries: list[Entry]
-    """What holds, of what systems have."""
+    """The active entries of systems."""
     systems: list[SystemView]
     score: Score
     tasks: list[TaskView]
     status: IncidentStatus
     good: list[KnownGood]
-    """Versions that may be gone back to."""
+    """Rollback targets."""
     grounds: list[Ground]
-    """What may justify containment: what was found here, and what is known to everybody."""
+    """Grounds of containment: the tenant's findings, and shared facts."""
     advisory: bool = False
-    """Nothing but advice holds: what other organisations claim."""
+    """Whether only advice is active: claims of other organisations."""
     by_scan_alone: bool = False
-    """Containment is only proposed: very many hold it, and only a scan speaks against it."""
+    """Whether containment is only proposed: it is popular, and only a scan supports the finding."""
     is_early: bool = False
-    """Only a scan speaks against it, and the row that knows how many hold it was not heard yet."""
+    """Whether only a scan supports the finding, and its popularity is not known yet."""
     plans: dict[Hashable, tuple[CommandSpec, ...]] = msgspec.field(default_factory=dict)
-    """The commands it calls for, by the generations that they are numbered with; shared by the
-    states of a part that differ only in what is decided and done."""
+    """The commands it calls for, by generations; shared by states of a part that differ only in
+    decisions and actions."""
     views: tuple[tuple[CommandSpec, ...], tuple[CommandView, ...]] | None = None
-    """The commands as they were shown last, and the plan that they were shown with."""
+    """The last views of the commands, and the plan behind them."""
 
     @property
     def ended(self) -> bool:
@@ -110,7 +110,7 @@ class TenantState(msgspec.Struct, kw_only=True):
         return self.status.ended
 
     def holds_back(self, action: Action) -> bool:
-        """Return whether an action that the policy lets be automatic is only proposed for now."""
+        """Return whether an automatic action is only proposed for now."""
         return self.by_scan_alone and action in self.policy.automatic
 
 
@@ -129,9 +129,9 @@ def own_groups(row: FindingsRow) -> list[tuple[Group, bool]]:
 
 
 def shared_finding(case: IncidentRows, tenant: str, found: BareFinding, *, advice: bool) -> Finding:
-    """Return what a mark says of the component itself, as a finding that names no tenant.
+    """Return a mark on the component itself as a finding that names no tenant.
 
-    Kind, rule, severity and confidence alone; as advice its severity is always the same.
+    It has only kind, rule, severity and confidence; advice has a constant severity.
     """
     tainted = correlations()[TAINTED_RULE].rule
     bare = found.ioc_type not in INTRINSIC or advice
@@ -172,13 +172,13 @@ def _shared_findings(
     entries: Iterable[Entry],
     own: Sequence[Finding],
 ) -> list[Finding]:
-    """Return what the marks say that led to the entries, of each rule the strongest."""
+    """Return the findings of the marks behind the entries, the strongest of each rule."""
     rules = {finding.rule_id for finding in own}
     facts = {str(finding.evidence.get("fact", "")) for finding in own}
     strongest: dict[str, Finding] = {}
     for entry in entries:
         found = grounds.get(entry.ground)
-        # What the tenant's own findings say already, by their rule or on the same fact's account.
+        # Those that the tenant's own findings repeat, by their rule or by the same fact.
         if found is None or found.rule_id in rules or (entry.cause and entry.cause in facts):
             continue
         bare = shared_finding(case, tenant, found, advice=entry.advice)
@@ -193,7 +193,7 @@ def _order(finding: Finding) -> tuple[int, float, str]:
 
 
 def readable_root(root: str, tenant: str = "") -> str:
-    """Return the root as a tenant may read it: another tenant's own name reads `elsewhere`."""
+    """Return the root as a tenant may read it: `elsewhere` for another tenant's own name."""
     name = root.partition(":")[2]
     own = bool(tenant) and name.startswith(f"@{tenant_part(tenant)}/")
     return root if own or not name.startswith("@") else "elsewhere"
@@ -202,14 +202,14 @@ def readable_root(root: str, tenant: str = "") -> str:
 def tenant_state_of(
     case: IncidentRows, tenant: str, policy: Policy, now_ms: int, same: TenantState | None = None
 ) -> TenantState:
-    """Work out where a tenant's part stands.
+    """Compute the state of a tenant's part.
 
     Args:
         case: The incident.
         tenant: The tenant.
         policy: Its policy.
-        now_ms: The last tick, milliseconds since the epoch: for suppressions that end.
-        same: An earlier state that differs at most in what is decided and done.
+        now_ms: The last tick, milliseconds since the epoch, for suppressions that end.
+        same: An earlier state that differs at most in decisions and actions.
     """
     known = same or _undecided(case, tenant, policy)
     actions = case.actions(tenant)
@@ -238,14 +238,14 @@ def tenant_state_of(
 
 
 def _undecided(case: IncidentRows, tenant: str, policy: Policy) -> TenantState:
-    """Return what was found in a tenant's part and whom it reaches, without what is done."""
+    """Return the findings and systems of a tenant's part, without decisions and actions."""
     findings = case.findings(tenant)
     systems_row = case.systems(tenant)
     good = good_of(systems_row)
     own = own_groups(findings)
     holding = [group.finding for group, holds in own if holds]
     full = [finding for finding in holding if not is_advice(finding)]
-    # Findings taken back take what they alone brought along.
+    # Withdrawn findings take with them the entries that rest on them alone.
     active = [
         entry
         for _, entry in sorted(systems_row.entries.items())
@@ -311,10 +311,10 @@ def _undecided(case: IncidentRows, tenant: str, policy: Policy) -> TenantState:
 
 
 def _is_early(tenant_state: TenantState, counted: Sequence[Finding]) -> bool:
-    """Return whether the ledger's row of the bytes is still to say how many hold them.
+    """Return whether the ledger's row of the bytes has yet to report their popularity.
 
-    What a scan found in bytes marks the name that its tenant holds them by as well, and the row of
-    the name may be the first to report. The row of the bytes always follows.
+    A scan's finding in bytes also marks the name that its tenant holds them by, and the row of the
+    name may report first. The row of the bytes always follows.
     """
     row = tenant_state.systems_row
     return (
@@ -335,9 +335,9 @@ def _is_early(tenant_state: TenantState, counted: Sequence[Finding]) -> bool:
 
 
 def _is_by_scan_alone(findings: Sequence[Finding], *, popular: bool) -> bool:
-    """Return whether only a scan speaks against something that very many hold.
+    """Return whether only a scan supports the finding on a popular component.
 
-    A scanner's error on something that everybody holds must not stop everybody.
+    A scanner's error on a popular component must not stop everyone.
     """
     severe = [finding for finding in findings if finding.severity.rank >= Severity.HIGH.rank]
     return popular and all(
@@ -346,11 +346,11 @@ def _is_by_scan_alone(findings: Sequence[Finding], *, popular: bool) -> bool:
 
 
 def known_tenants(case: IncidentRows, reader: str | None = None) -> int:
-    """Return of how many organisations a reader may know: the threshold reached, else one.
+    """Return the count of organisations a reader may see: the threshold reached, else one.
 
     Args:
         case: The incident.
-        reader: A tenant, whose own organisation is not counted; None: the operator.
+        reader: A tenant, whose own organisation isn't counted; None: the operator.
     """
     return _reached(
         case, case.core.tenant_tally.count() - (reader is not None and case.counts(reader))
@@ -358,7 +358,7 @@ def known_tenants(case: IncidentRows, reader: str | None = None) -> int:
 
 
 def known_counts(case: IncidentRows) -> set[int]:
-    """Return what readers may know now: those that are counted themselves, and the others."""
+    """Return the counts readers may see now: for counted readers, and for others."""
     count = case.core.tenant_tally.count()
     return {_reached(case, count), _reached(case, count - 1)}
 
@@ -406,7 +406,7 @@ def _recovery(good: Sequence[KnownGood]) -> str:
 
 
 def bad_digests(row: SystemsRow) -> frozenset[str]:
-    """Return the digests to which nothing goes back: part of the incident, or found bad since."""
+    """Return the digests excluded from rollback: part of the incident, or found bad since."""
     bad = {entry.digest for entry in row.entries.values() if entry.active and entry.digest}
     bad |= {
         version.digest for version in row.good.values() if not version.active and version.digest
@@ -445,7 +445,7 @@ def _systems(case: IncidentRows, tenant: str, entries: list[Entry]) -> list[Syst
         )
         known = merged.get(key)
         merged[key] = view if known is None else _merge_views(known, view)
-    # By time: a further system is listed behind those that are listed already.
+    # By time, so that a new system is listed after those already listed.
     return sorted(merged.values(), key=lambda view: (view.since, view.system, view.component))
 
 
@@ -477,7 +477,7 @@ def _merge_views(known: SystemView, new: SystemView) -> SystemView:
 
 
 def knows_popular(case: IncidentRows, tenant: str) -> bool:
-    """Return whether a tenant's part has heard that very many hold what it is about."""
+    """Return whether a tenant's part was notified that its component is popular."""
     return case.findings(tenant).popular or any(
         entry.popular for entry in case.systems(tenant).entries.values()
     )
@@ -528,7 +528,7 @@ def _status(tenant_state: TenantState, now_ms: int) -> IncidentStatus:
 
 
 def contained(tenant_state: TenantState) -> bool:
-    """Return whether what takes the component out of use has succeeded."""
+    """Return whether every command that takes the component out of use has succeeded."""
     decisive = [
         command
         for command in tenant_state.actions.commands.values()

@@ -31,16 +31,15 @@ def timeline_entries(
 ) -> list[TimelineEntry]:
     """Return what happened in a tenant's part.
 
-    A tenant reads who decided about its own part and why. Of a decision for all tenants it reads
-    what was decided; the actor and the reason only the operator reads.
+    A tenant reads actor and reason of decisions about its own part. Of a decision for all tenants
+    it reads only the decision; actor and reason are for the operator.
 
     Args:
         tenant_state: The part.
         findings: The findings that are listed.
         listed: The commands that are listed.
-        operator: The operator reads it.
-        names: What a person calls the commands and tasks of the incident, by id; None: those of
-            the part.
+        operator: Whether the operator reads it.
+        names: Readable names of the incident's commands and tasks, by id; default: the part's.
     """
     if names is None:
         names = names_in(tenant_state)
@@ -147,7 +146,7 @@ def timeline_entries(
 
 
 def names_in(part: TenantState) -> dict[str, str]:
-    """Return what a person calls the commands and tasks that decisions name by id."""
+    """Return readable names of the commands and tasks that decisions name by id."""
     names = {
         command_id: f"{VERBS.get(command.spec.action, command.spec.action)} {command.spec.target}"
         for command_id, command in part.actions.commands.items()
@@ -160,7 +159,7 @@ def decided(decision: Decision, names: Mapping[str, str]) -> str:
 
     Args:
         decision: The decision.
-        names: What a person calls the commands and tasks of the incident, by id.
+        names: Readable names of the incident's commands and tasks, by id.
     """
     key = f" (key {decision.key})" if decision.key else ""
     return f"{_announced(decision, names)} by {decision.actor}{key}: {decision.reason}"
@@ -171,12 +170,12 @@ def _announced(decision: Decision, names: Mapping[str, str]) -> str:
         return decision.decision.value
     if decision.decision is DecisionKind.ASSIGN:
         return f"assign to {decision.target}"
-    # What is not listed here may be another tenant's: its id is no use to the reader.
+    # An unlisted id may be another tenant's, and is useless to the reader.
     return f"{decision.decision.value} {names.get(decision.target, '')}".rstrip()
 
 
 def in_stable_order(entry: TimelineEntry) -> tuple[bool, datetime, str, str, str, str]:
-    """Return by what entries are ordered so that no replay changes it: without processing times."""
+    """Return a sort key that no replay changes: without processing times."""
     return (
         entry.processing,
         _EPOCH if entry.processing else entry.at,
@@ -190,7 +189,7 @@ def in_stable_order(entry: TimelineEntry) -> tuple[bool, datetime, str, str, str
 def bounded(entries: Iterable[TimelineEntry]) -> tuple[TimelineEntry, ...]:
     """Return the entries in order of time, at most `TIMELINE` of them.
 
-    Which of too many are left out does not depend on processing times.
+    Which entries are dropped does not depend on processing times.
     """
     chosen = sorted(entries, key=in_stable_order)
     if len(chosen) > TIMELINE:

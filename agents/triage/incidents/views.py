@@ -1,4 +1,4 @@
-"""Renders what one tenant reads of an incident: the alert of its own part."""
+"""Renders one tenant's view of an incident: the alert of its own part."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def finding_view(
     Args:
         finding: The finding.
         active: Whether it still holds.
-        reader: Who reads it; None: its own tenant.
-        made_from: The reader's component is only made from what it is about.
-        operator: The operator reads it: claims name their tenant.
+        reader: The reading tenant; None: its own.
+        made_from: Whether the reader's component is only made from the finding's.
+        operator: Whether the operator reads it: claims then name their tenant.
     """
     tenant = finding.tenant if reader is None else reader
     read = finding
@@ -70,7 +70,7 @@ def finding_view(
     if operator and basis.kind is BasisKind.CLAIMED and basis.tenant:
         how = f"{basis.tenant}'s own events"
     if made_from and not basis.via:
-        how += "; your own events say what was made from it"
+        how += "; your own events report the lineage"
     return FindingView(
         id=finding.id,
         rule_id=finding.rule_id,
@@ -100,10 +100,10 @@ def finding_view(
 
 
 def alert_view(case: IncidentRows, tenant_state: TenantState) -> AlertView:
-    """Return what one tenant reads of the incident.
+    """Return one tenant's view of the incident.
 
-    Everything in it is the tenant's own, is known of the component itself on a basis of its own,
-    advises on account of others' claims, or is a count of tenants that reached a threshold of at
+    Everything in it is the tenant's own, is known of the component itself independently of other
+    tenants, is advice from others' claims, or is a count of tenants that reached a threshold of at
     least three.
     """
     own = [finding_view(group.finding, active=holds) for group, holds in tenant_state.own]
@@ -172,14 +172,13 @@ def alert_view(case: IncidentRows, tenant_state: TenantState) -> AlertView:
 
 
 def activities(row: ActionsRow, status: IncidentStatus) -> tuple[Activity, ...]:
-    """Return what the next records of an alert do with it: as a rule there is one.
+    """Return the activities of an alert's next records: usually one.
 
-    The first record of an alert creates it, whatever its status by then. It is closed once for
-    each time that it ends; what is learnt of a closed alert updates it, and so does opening it
-    again.
+    The first record of an alert creates it, whatever its status. It is closed each time that it
+    ends; news of a closed alert updates it, and so does reopening it.
 
     Args:
-        row: What was published of the alert so far.
+        row: What was published of the alert.
         status: Its status now.
 
     Source: OCSF 1.7, Detection Finding, `activity_id`: 1 Create, 2 Update, 3 Close.
@@ -215,7 +214,7 @@ def truncated_parts(tenant_state: TenantState, commands: int) -> tuple[str, ...]
 
 
 def worst_of(findings: Sequence[FindingView]) -> FindingView | None:
-    """Return the worst of the findings, of those that still hold where any does."""
+    """Return the worst of the active findings, else the worst of all."""
     holding = [view for view in findings if view.active] or list(findings)
     return min(
         holding,
@@ -225,7 +224,7 @@ def worst_of(findings: Sequence[FindingView]) -> FindingView | None:
 
 
 def count_systems(part: TenantState) -> int:
-    """Return how many systems a part reaches; an estimate where not all are kept."""
+    """Return how many systems a part reaches, estimated if not all are kept."""
     count = len({system.system for system in part.systems})
     return max(count, part.systems_row.tally.count()) if part.systems_row.full else count
 
@@ -274,7 +273,7 @@ def union(lists: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
 
 
 def assignee_of(tenant_state: TenantState) -> str | None:
-    """Return whom the part was assigned to last."""
+    """Return the part's current assignee."""
     assigned = [
         decision.target
         for decision, _ in tenant_state.decisions
@@ -286,7 +285,7 @@ def assignee_of(tenant_state: TenantState) -> str | None:
 def next_action_of(
     tenant_state: TenantState, commands: Sequence[CommandView], worst: FindingView | None
 ) -> str:
-    """Return the one thing to do next, in a sentence."""
+    """Return the next action, as a sentence."""
     if tenant_state.status is IncidentStatus.WITHDRAWN:
         return "Nothing: its reason was withdrawn; what was contained is being released."
     if tenant_state.status is IncidentStatus.FALSE_POSITIVE:
@@ -295,9 +294,9 @@ def next_action_of(
         left = [task for task in tenant_state.tasks if task.state is not TaskState.DONE]
         if left and left[0].kind is TaskKind.PATCH:
             return f"It may come in again: {left[0].text}."
-        return "Review the report and share what was learnt."
+        return "Review the report and share the lessons learned."
     if tenant_state.advisory:
-        return f"Look into it: {WHY.partition(':')[0]}."
+        return f"Investigate: {WHY.partition(':')[0]}."
     states = Counter(command.state for command in commands)
     for command in commands:
         if command.state is CommandStatus.SUPERSEDED and not _replaced(command, commands):
@@ -307,7 +306,7 @@ def next_action_of(
                 "to be bad since: choose a version, verify it, and switch to it by hand."
             )
     if states[CommandStatus.FAILED] or states[CommandStatus.EXPIRED]:
-        return "Carry out by hand the containment that failed or expired; see the commands."
+        return "Carry out failed or expired containment manually; see the commands."
     if states[CommandStatus.PROPOSED]:
         proposed = bucket(states[CommandStatus.PROPOSED], LISTED)
         what = "proposed containment command"
@@ -315,7 +314,7 @@ def next_action_of(
     if states[CommandStatus.ISSUED] or states[CommandStatus.WORKING]:
         return "Wait for the responder's answers."
     waiting = [task for task in tenant_state.tasks if task.state is not TaskState.DONE]
-    # What need not be verified for the incident to close is named last.
+    # Tasks that the incident can close without are named last.
     waiting.sort(key=lambda task: task.kind is TaskKind.PATCH)
     if waiting:
         count = bucket(len(waiting), LISTED)
@@ -324,7 +323,7 @@ def next_action_of(
 
 
 def _replaced(command: CommandView, commands: Iterable[CommandView]) -> bool:
-    """Return whether another command replaces one, and names a version to roll back to."""
+    """Return whether another command with a rollback target replaces this one."""
     return any(
         other.spec.replaces == command.spec.command_id and other.spec.rollback_digest is not None
         for other in commands
@@ -332,7 +331,7 @@ def _replaced(command: CommandView, commands: Iterable[CommandView]) -> bool:
 
 
 def processing_times(tenant_state: TenantState) -> ProcessingTimes:
-    """Return when Tidewatch did what it did, for the metrics; not part of comparisons."""
+    """Return when Tidewatch acted, for the metrics; not part of comparisons."""
     seen = [
         time
         for time in (tenant_state.findings.detected_ms, tenant_state.systems_row.detected_ms)
@@ -361,10 +360,10 @@ def processing_times(tenant_state: TenantState) -> ProcessingTimes:
 
 
 def significance(view: AlertView | IncidentDocument) -> str:
-    """Return an id of all in a document that a person would act on: without processing times."""
+    """Return a hash of what a person would act on in a document: without processing times."""
     plain: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(view, timeline=()))
     plain.pop("processing", None)
-    # What a record does with the alert follows from those before it.
+    # A record's activity follows from the records before it.
     plain.pop("activity", None)
     plain["timeline"] = [
         {**msgspec.to_builtins(entry), "at": None if entry.processing else entry.at.isoformat()}

@@ -1,1 +1,1 @@
-"""The component ledger: who saw which component, what was made from it, what is known of it."""
+"""The component ledger: sightings of components, their lineage, and the marks on them."""

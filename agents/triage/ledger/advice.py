@@ -14,7 +14,7 @@ from schemas.incidents.updates import Exposure
 from schemas.ledger import AdviceOffered
 
 KEY: Final = "advice:"
-"""Prefix of the key that a tenant's advice is filed under."""
+"""Prefix of the key of a tenant's advice."""
 OF_INTRODUCER: Final = 8
 """Most incidents that one introducer's advice to a tenant covers at a time."""
 OF_RECEIVER: Final = 32
@@ -37,7 +37,7 @@ def on_offered(batch: LedgerBatch, offered: AdviceOffered) -> None:
     exposure = msgspec.json.decode(offered.exposure, type=Exposure)
     key = row_key(ADVICE, exposure.tenant)
     row = batch.store.load(key, AdviceRow) or AdviceRow(tenant=clip(exposure.tenant, TEXT_BYTES))
-    # Along the tenant's own edges it is not known any more whose event began it.
+    # Along the tenant's own edges the introducer is no longer known.
     introducer = stable_rank(batch.owner(exposure.via)) if exposure.via else ""
     incident = stable_rank(exposure.incident)
     holding = int(
@@ -51,7 +51,7 @@ def on_offered(batch: LedgerBatch, offered: AdviceOffered) -> None:
         if holding in reported:
             reported.discard(holding)
             _save(batch, key, row)
-        # Also of what was reported before there were quotas.
+        # This includes what was reported before there were quotas.
         batch.send_to_incident(exposure.incident, exposure)
         return
     if holding not in reported:

@@ -33,7 +33,7 @@ from schemas.severity import Disposition, Severity, Status
 
 NEVER: Final[Revision] = (0, 0)
 POPULAR_HOLDERS: Final = 10
-"""The default number of organisations beyond which a scanner's error would stop everybody."""
+"""The default number of holding organisations beyond which a component is popular."""
 
 
 class LedgerBatch:
@@ -52,11 +52,11 @@ class LedgerBatch:
 
         Args:
             rows: The rows.
-            publish: Where messages go.
-            k: Fewer organisations are not counted.
-            popular_holders: What more hold is not contained on a scan's word alone.
-            register: Which organisations tenants belong to; None: each is one.
-            secret: By which full sets choose, so that nobody can aim at what is dropped.
+            publish: Publishes messages.
+            k: The smallest count of organisations that is reported.
+            popular_holders: A component with more holders isn't contained by a scan alone.
+            register: The organisations of tenants; None: each tenant is one.
+            secret: Keys the choice in full sets, so that no tenant can aim at what is dropped.
         """
         self._secret = secret
         self.register = register or Register()
@@ -66,16 +66,16 @@ class LedgerBatch:
         self._publish = publish
         self._told: set[str] = set()
         self.baseline = False
-        """Whether what is taken was there before it was watched."""
+        """Whether the message being processed is part of a baseline."""
 
     def order(self, rank: str) -> str:
-        """Return by which a place is kept in a full set that tenants share."""
+        """Return the sort key of a rank in a full set that tenants share."""
         return keyed_order(self._secret, rank)
 
     def owner(self, tenant: str) -> str:
-        """Return in whose share of a shared set something of a tenant counts.
+        """Return the owner of a tenant's share of a shared set.
 
-        An organisation has one share; all that no register names have one together.
+        Each organisation has a share; unregistered tenants have one together.
         """
         return self.register.counted(tenant) or ""
 
@@ -94,7 +94,7 @@ class LedgerBatch:
     def found(self, finding: Finding, revision: Revision = NEVER) -> None:
         """Send a finding of the ledger's own to the ledger and to its incident.
 
-        Of a baseline only what is known to be malicious: what it differs from was never watched.
+        Of a baseline, only what is known to be malicious is sent: drift needs an observed past.
         """
         if self.baseline and not is_known_malicious(finding):
             return
@@ -106,9 +106,9 @@ class LedgerBatch:
 
         Args:
             finding: As it was reported.
-            revision: Later than the one that it was reported with.
+            revision: Later than the one it was reported with.
             reason: Why it no longer holds.
-            at: Since when.
+            at: When it ceased to hold.
         """
         incident = incident_id(incident_root(finding))
         self.send_to_incident(
@@ -131,7 +131,7 @@ class LedgerBatch:
             )
 
     def assess(self, finding: Finding, rule: Rule) -> None:
-        """Publish the baseline assessment of a finding of the ledger, if that is reported."""
+        """Publish the baseline assessment of a finding of the ledger, if it is to be reported."""
         if self.baseline and not is_known_malicious(finding):
             return
         status = {Severity.HIGH: Status.FAIL, Severity.CRITICAL: Status.FAIL}.get(
@@ -181,7 +181,7 @@ class LedgerBatch:
                 subject=clip(subject, NAME_BYTES),
                 detail=f"{what}: more than {limit}; the rest is estimated, not listed",
                 figures={"limit": float(limit)},
-                runbook="Nothing is lost on the topics; look there for what the row leaves out.",
+                runbook="The topics hold everything; look there for what the row leaves out.",
             )
         )
 
@@ -200,7 +200,7 @@ _TYPES: Final = {
 def indicator_of(
     key: str, version: str | None = None, disposition: Disposition = Disposition.DETECT
 ) -> Indicator:
-    """Return the indicator of a component key, of one version where it is named."""
+    """Return the indicator of a component key, with the version if given."""
     prefix, _, name = key.partition(":")
     full = f"{key}@{version}" if version is not None and prefix != "sha256" else key
     value = full.partition(":")[2] if prefix != "sha256" else name
@@ -210,17 +210,17 @@ def indicator_of(
 
 
 def state_of(count: int) -> Revision:
-    """Return the revision of a finding that the ledger repeats as more of its kind is seen."""
+    """Return the revision of a finding that the ledger repeats as more of its kind occur."""
     return (0, count)
 
 
 def supersedes(new: Finding, revision: Revision, old: Finding, known: Revision) -> bool:
     """Return whether a finding represents its group instead of the current one.
 
-    The worst does, then the latest state of a fact, then the earliest event: which one does not
-    depend on the order of arrival, and a repetition does not displace what was reported
-    before. All reports of one finding come from one row, in order: there the last counts. Between
-    findings that the ledger counts, the count says only when each was made.
+    The worst wins, then the latest state of a fact, then the earliest event, so that the order of
+    arrival does not matter and a repetition does not displace an earlier report. All reports of one
+    finding come from one row, in order: there the last wins. Between findings that the ledger
+    counts, the count only says when each was made.
     """
     if new.id == old.id and revision[0] == known[0] == 0 and revision[1]:
         return revision >= known

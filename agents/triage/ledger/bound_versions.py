@@ -1,4 +1,4 @@
-"""Bound versions: which digest an immutable version of a public name has, whoever holds it."""
+"""Bound versions: the digest of an immutable version of a public name, for every holder."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def is_of_all(name: str, version: str | None) -> bool:
 
 
 def note_bound_version(batch: LedgerBatch, seen: Sighting) -> None:
-    """Note under a name which digest its version has; take back what was said since nobody knew.
+    """Bind a name's version to its digest; withdraw findings made before the binding was known.
 
-    Who names the version alone holds that digest: a fact that lists the version for the sake of
-    another digest is not about it.
+    A holding that names only the version has that digest: a fact that lists the version for another
+    digest is not about it.
 
     Args:
         batch: The batch.
-        seen: A sighting of the name whose digest is bound; that of a digest says nothing here.
+        seen: A sighting of the bound name; sightings of digests are ignored.
     """
     if (
         seen.digest is None

@@ -28,15 +28,15 @@ from agents.triage.store import row_key
 from schemas.ledger import FindingSeen
 
 EVERYBODY: Final = ""
-"""Whose row holds what counts in every tenant: scans of bytes whose publisher is attested."""
+"""The row of what counts in every tenant: scans of bytes with an attested publisher."""
 
 
 def count_components(batch: LedgerBatch, seen: FindingSeen) -> None:
     """Count a publisher's components that were found hostile; enough of them are a campaign.
 
-    Whose a component is, its event says: so one tenant's findings make no campaign at another. What
-    Tidewatch found in bytes that the publisher signed counts in every tenant that has a hostile
-    component of the publisher itself, or in the one that trusts the signature.
+    A component's publisher is its event's claim, so one tenant's findings make no campaign at
+    another. Findings of Tidewatch in bytes that the publisher signed count in every tenant that has
+    a hostile component of the publisher itself, or in the one that trusts the signature.
     """
     finding = seen.finding
     if not taints(finding) or is_advice(finding):
@@ -63,7 +63,7 @@ def count_components(batch: LedgerBatch, seen: FindingSeen) -> None:
 
 
 def _count(batch: LedgerBatch, publisher: str, tenant: str, member: Seen) -> bool:
-    """Note a hostile component in a tenant's row; return whether it is news."""
+    """Note a hostile component in a tenant's row; return whether it is new."""
     row = drift.tenant_row(batch, publisher, tenant)
     rank = stable_rank(member.value)
     known = row.users.get(rank)
@@ -110,7 +110,7 @@ def _report_campaign(
         if not members:
             continue
         last = members[-1]
-        # Of another tenant's it says the time alone.
+        # Another tenant's component contributes only its time.
         shown = last if last.value in own else max(row.users.values())
         finding = make_finding(
             correlation.rule,

@@ -1,4 +1,4 @@
-"""Whose a mark is: shared by all, one tenant's own, or an introducer's advice to others."""
+"""The owner of a mark: shared, one tenant's own, or an introducer's advice to others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from schemas.basis import Position
 
 
 def claims_row(batch: LedgerBatch, component: str, tenant: str) -> ClaimsRow:
-    """Return what rests on a tenant's claims about a component, a new row if there is none."""
+    """Return the row of a tenant's claims about a component, a new one if there is none."""
     tenant = clip(tenant, TEXT_BYTES)
     key = row_key(CLAIMS, component, tenant)
     return batch.store.load(key, ClaimsRow) or ClaimsRow(tenant=tenant)
@@ -35,7 +35,7 @@ def save_claims(batch: LedgerBatch, component: str, row: ComponentRow, claims: C
 
 
 def all_claims(batch: LedgerBatch, component: str, row: ComponentRow) -> list[ClaimsRow]:
-    """Return every tenant's row, in the order of their names; none is left out."""
+    """Return the rows of all tenants, ordered by name."""
     found: list[ClaimsRow] = []
     after = ""
     while row.claims:
@@ -50,7 +50,7 @@ def all_claims(batch: LedgerBatch, component: str, row: ComponentRow) -> list[Cl
 
 
 def introducer_of(row: ComponentRow) -> tuple[Position, str] | None:
-    """Return the record that introduced a digest and whose it was, None if nobody did."""
+    """Return the record that introduced a digest and its tenant, None if it has no introducer."""
     if row.introducer is None or not row.introducer[2]:
         return None
     return row.introducer[0], row.introducer[1]
@@ -64,7 +64,7 @@ def is_in_force(row: ComponentRow, mark: Mark) -> bool:
 
 
 def marks_of(batch: LedgerBatch, component: str, row: ComponentRow, tenant: str) -> list[Mark]:
-    """Return the marks in force that may concern what a tenant holds, advice among them."""
+    """Return the marks in force that may concern a tenant's holdings, including advice."""
     return list(_marks_of(batch, component, row, clip(tenant, TEXT_BYTES)))
 
 

@@ -54,12 +54,12 @@ def process(
 
     Args:
         deliveries: Records of one partition of `observations` and `intel`, in order.
-        publish: Where its messages go.
+        publish: Publishes messages.
         rows: The partition's rows.
-        k: Fewer tenants are never counted in what a tenant reads.
-        popular_holders: What more of them hold is not contained on a scan's word alone.
-        register: Which organisations tenants belong to; None: each is one.
-        secret: By which full sets choose, so that nobody can aim at what is dropped.
+        k: The smallest count of tenants that a tenant may read.
+        popular_holders: A component with more holders isn't contained by a scan alone.
+        register: The organisations of tenants; None: each tenant is one.
+        secret: Keys the choice in full sets, so that no tenant can aim at what is dropped.
     """
     batch = LedgerBatch(rows, publish, k, popular_holders, register, secret)
     for delivery in deliveries:

@@ -1,4 +1,4 @@
-"""Drift and absence: values that changed although they should not, signatures that are missing."""
+"""Drift and absence: unexpected changes of values, and missing signatures."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ from schemas.observations import Sighting
 from schemas.severity import Severity
 
 _RELEASE: Final = re.compile(r"v?\d+(\.\d+)+([-+.]?[0-9a-z]+)*", re.IGNORECASE | re.ASCII)
-"""A tag that names a release and should not move; `main` and `latest` may."""
+"""A tag that names a release and should not move, unlike `main` and `latest`."""
 _SERIES: Final = re.compile(r"v\d+", re.IGNORECASE | re.ASCII)
-"""A tag of a git repository that is moved on to each release of its series, by habit."""
+"""A tag of a git repository that customarily moves to each release of its series."""
 _HABIT: Final = 0.3
-"""Confidence in a move of such a tag: a theft moves them as well, a release far more often."""
+"""Confidence in a move of such a tag: releases move it far more often than attackers."""
 _MAX_TAG: Final = 64
 _MAX_PATH: Final = 200
 _OF_FILE: Final = "\0"
-"""Parts the version or tag in the name of a slot from the file that the slot is about."""
+"""Separates the version or tag in a slot's name from the file."""
 REPORTED: Final = frozenset({"pushed", "pulled"})
-"""Kinds of sighting by which a registry says what its tags stand for."""
+"""Kinds of sighting in which a registry reports its tags."""
 SIGNERS: Final = 32
-"""Trust roots kept of each signed digest of a package file."""
+"""The most trust roots kept per signed digest of a package file."""
 MAX_HOLDERS: Final = 32
-"""Tenants kept of each digest of a package file."""
+"""The most tenants kept per digest of a package file."""
 _COLLEAGUE: Final = 0.5
 """Confidence in a change of publisher within a tenant's own registry."""
 Push = tuple[int, str, bool, str, str, str]
@@ -62,7 +62,7 @@ Push = tuple[int, str, bool, str, str, str]
 
 
 def on_new_holding(batch: LedgerBatch, seen: Sighting, version: str | None) -> None:
-    """Compare a newly seen version with what was known of the component in this tenant."""
+    """Compare a new version with earlier ones of the component in this tenant."""
     prefix = seen.component.partition(":")[0]
     if prefix == "sha256":
         return
@@ -87,14 +87,14 @@ def on_new_holding(batch: LedgerBatch, seen: Sighting, version: str | None) -> N
 
 
 def _slots(seen: Sighting, prefix: str) -> list[tuple[str, str, str]]:
-    """Return the slots a sighting fills: kind of slot, name of the slot, value."""
+    """Return the slots a sighting fills: kind, name, value."""
     slots: list[tuple[str, str, str]] = []
     if seen.publisher_id:
         slots.append(("publisher", "publisher-id", seen.publisher_id))
     elif seen.publisher:
         slots.append(("publisher", "publisher", seen.publisher))
     pushed = seen.kind == "pushed"
-    # Of several files a run may have read some: what it held is compared with what was announced.
+    # A run may have read only some files: its holding is compared with the announcement.
     several = len(seen.parts) > 1
     fixed = seen.version is not None and not moves(seen.version)
     if fixed and seen.digest and (pushed or (prefix == "dataset" and not several)):
@@ -112,23 +112,23 @@ def _slots(seen: Sighting, prefix: str) -> list[tuple[str, str, str]]:
 
 
 def _of_tag(seen: Sighting, tag: str) -> list[tuple[str, str, str]]:
-    """Return what a release's tag stands for: a revision that names content, else a digest.
+    """Return the target of a release's tag: a revision that names content, else a digest.
 
-    Of a pull the digest is that of the files that were pulled, which may be some of them only.
+    The digest of a pull covers the pulled files, which may be only some of them.
     """
     if names_content(seen.version) and seen.kind in REPORTED:
         revision = (seen.version or "").removeprefix("sha256:")
         return [("tag", f"tagged:{tag}", revision)]
     if seen.kind == "pushed" and (seen.digest or seen.version):
         return [("tag", f"tag:{tag}", seen.digest or seen.version or "")]
-    # A tag that is the version itself is compared as the version.
+    # A tag equal to the version is compared as the version.
     if seen.kind == "pulled" and seen.version != tag:
         return _of_files(seen, f"tag:{tag}", "tag")
     return []
 
 
 def _of_files(seen: Sighting, name: str, slot: str) -> list[tuple[str, str, str]]:
-    """Return the digest of each file of a version or tag, where they are few."""
+    """Return the digest of each file of a version or tag, if they are few."""
     return [
         (slot, f"{name}{_OF_FILE}{path}", digest)
         for path, digest in zip(seen.part_names, seen.parts, strict=False)
@@ -167,7 +167,7 @@ def _report_drift(
     was, now = ordered[0], ordered[-1]
     what, _, place = name.partition(":")
     version, _, file = place.partition(_OF_FILE)
-    # In a registry of the tenant's own, its people push and promote each other's models.
+    # In a registry of its own, a tenant's users push and promote each other's models.
     colleague = what.startswith("publisher") and seen.component.partition(":")[2].startswith("@")
     habit = what == "commit" and _SERIES.fullmatch(version) is not None
     finding = make_finding(
@@ -197,7 +197,7 @@ def _report_drift(
 
 
 def tenant_row(batch: LedgerBatch, component: str, tenant: str) -> TenantRow:
-    """Return what a tenant knows of a component, a new row if there is none."""
+    """Return a tenant's row of a component, a new one if there is none."""
     key = row_key(TENANT, component, tenant)
     return batch.store.load(key, TenantRow) or TenantRow(tenant=clip(tenant, TEXT_BYTES))
 
@@ -205,7 +205,7 @@ def tenant_row(batch: LedgerBatch, component: str, tenant: str) -> TenantRow:
 def report(
     batch: LedgerBatch, finding: Finding, correlation: Correlation, revision: Revision
 ) -> None:
-    """Send a finding of the ledger and the baseline assessment that goes with it."""
+    """Send a finding of the ledger with its baseline assessment."""
     batch.found(finding, revision)
     batch.assess(finding, correlation.rule)
 
@@ -213,13 +213,13 @@ def report(
 def _note_push(
     batch: LedgerBatch, seen: Sighting, row: TenantRow, prefix: str, version: str | None
 ) -> bool:
-    """Note whether a pushed version was signed; report the first that was not.
+    """Note whether a pushed version was signed; report the first unsigned one.
 
-    What holds is worked out from all pushes by their time: one that comes late can bring the
-    finding about, move it to another version, or take it back.
+    The result is computed from all pushes by time: a late one can cause the finding, move it to
+    another version, or withdraw it.
     """
     correlation = for_prefix("absence", "", prefix)
-    # Whether it holds is another question: one that does not verify has a finding of its own.
+    # Whether the signature verifies doesn't matter here: a bad one has a finding of its own.
     signed = seen.signed if seen.has_signature is None else seen.has_signature
     if correlation is None or seen.kind != "pushed" or signed is None:
         return False
@@ -246,7 +246,7 @@ def _note_push(
         finding = _absence(seen, correlation, after)
         report(batch, finding, correlation, state_of(row.push_count))
     elif after is None and before is not None:
-        # An unsigned push that comes late shows that signing was not the habit.
+        # A late unsigned push shows that signing was not customary.
         reason = f"{seen.component} was pushed unsigned before"
         gone = _absence(seen, correlation, before)
         batch.take_back(gone, state_of(row.push_count), reason, seen.occurred_at)
@@ -254,7 +254,7 @@ def _note_push(
 
 
 def _keep_first(pushes: dict[str, Push]) -> bool:
-    """Keep the earliest pushes, with room reserved for unsigned ones, since these decide.
+    """Keep the earliest pushes, with room reserved for unsigned ones, which decide.
 
     Returns:
         Whether any was left out.
@@ -271,7 +271,7 @@ def _keep_first(pushes: dict[str, Push]) -> bool:
 
 
 def _first_unsigned(row: TenantRow, minimum: int) -> tuple[Push, int] | None:
-    """Return the first push without a signature and how many signed ones it follows, if enough."""
+    """Return the first unsigned push and the count of signed ones before it, if enough."""
     for signed, push in enumerate(sorted(row.pushes.values())):
         if not push[2]:
             return (push, signed) if signed >= minimum else None
@@ -331,7 +331,7 @@ def _note_domain(batch: LedgerBatch, seen: Sighting, row: TenantRow) -> bool:
 
 
 def _note_file(batch: LedgerBatch, seen: Sighting) -> None:
-    """Compare a package file's digest with what this tenant, or k others, have under its name."""
+    """Compare a package file's digest with those that this tenant or k others have by that name."""
     assert seen.filename is not None
     assert seen.digest is not None
     correlation = for_prefix("drift", "filename", seen.component.partition(":")[0])
@@ -350,7 +350,7 @@ def _note_file(batch: LedgerBatch, seen: Sighting) -> None:
     if len(by_tenant) > MAX_HOLDERS and _order_of(batch, entry) > max(
         _order_of(batch, holder) for holder in holders
     ):
-        kept = holders  # the usual case for what everybody has: no sorting, no write
+        kept = holders  # the usual case for popular files: no sorting, no write
     else:
         ranked = {stable_rank(holder.value): holder for holder in by_tenant.values()}
         full = trim(ranked, MAX_HOLDERS, HOLDERS_ROOM, batch.order) or full
@@ -368,7 +368,7 @@ def _note_file(batch: LedgerBatch, seen: Sighting) -> None:
 
 
 def note_signed_file(batch: LedgerBatch, seen: Sighting) -> None:
-    """Note which digest a package's file has by signatures under trust roots; report who differs.
+    """Note a package file's digest signed under a trust root; report holders of others.
 
     Args:
         batch: The batch.
@@ -397,7 +397,7 @@ def _order_of(batch: LedgerBatch, holder: Seen) -> str:
 
 
 def _keep_digests(batch: LedgerBatch, row: FileRow) -> bool:
-    """Trim the digests of a file name by shares: no tenant evicts another tenant's only digest."""
+    """Trim the digests of a file name by shares: no tenant evicts another's only digest."""
 
     def owners(digest: str) -> Iterator[str]:
         for holder in row.digests[digest]:
@@ -412,7 +412,7 @@ def _keep_digests(batch: LedgerBatch, row: FileRow) -> bool:
 def _report_file(
     batch: LedgerBatch, seen: Sighting, correlation: Correlation, row: FileRow, latest_entry: Seen
 ) -> None:
-    # A digest elsewhere is only reported when k organisations besides the reader's own have it.
+    # A digest elsewhere is only reported if k other organisations have it.
     counted = batch.register.counted
     organisations = {
         digest: {counted(holder.value) for holder in holders} - {None}
@@ -422,7 +422,7 @@ def _report_file(
     for digest, holders in row.digests.items():
         for holder in holders:
             tenants.setdefault(holder.value, {})[digest] = holder
-    # The tenant of this sighting gets the finding, whether or not the row has room for it.
+    # The tenant of this sighting gets the finding even if the row has no room for it.
     tenants.setdefault(latest_entry.value, {}).setdefault(
         clip(seen.digest or "", TEXT_BYTES), latest_entry
     )
@@ -438,14 +438,14 @@ def _report_file(
             for basis in bases
             if affects(basis, tenant)
         }
-        # Several digests here differ by themselves; one, from what others have or somebody signed.
+        # Several digests here differ from each other; a single one from others' or a signed one.
         by = None if signed.keys() & own.keys() else next(iter(signed.values()), None)
         if by is not None:
             wide |= signed.keys()
         shown = sorted({*own, *wide})
         if len(shown) < 2:  # noqa: PLR2004 -- two digests make a difference
             continue
-        # It differed from the second digest on, or from the first if another is found elsewhere.
+        # It differs from the second digest on, or from the first if another is found elsewhere.
         differing = sorted(own.values())[:2]
         latest = differing[-1]
         finding = make_finding(
@@ -467,7 +467,7 @@ def _report_file(
             event_id=latest.event_id,
             occurred_at=from_ms(latest.first_ms),
             systems=tuple(sorted({holder.system for holder in own.values()})),
-            # Of one digest here, only others' say that it should be another.
+            # A single digest here can only contradict others' digests.
             severity=None if len(own) > 1 or by is not None else ADVICE_SEVERITY,
             basis=None if len(own) > 1 else by or SEVERAL,
         )
@@ -479,7 +479,7 @@ def note_signal(batch: LedgerBatch, component: str, finding: Finding) -> None:
     """Note a kind of indicator on a component and look for combinations in time."""
     rules = of_kind("combination")
     if finding.rule_id == PUBLISHING_CHANGED:
-        # It weighs the signs of one publication against each other, the signature among them.
+        # It weighs the signs of one publication together, including the signature.
         return
     if not any(
         finding.ioc_type in step.split("|")

@@ -1,4 +1,4 @@
-"""Expiry: sightings are forgotten 400 days after the last, unless an incident is open."""
+"""Expiry: drops sightings 400 days after the last, unless an incident is open."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PERIOD_MS: Final = 300_000
 
 
 def due(batch: LedgerBatch, now_ms: int) -> bool:
-    """Return whether the periodic work is due, and note that it is done."""
+    """Return whether the periodic work is due, and record it as done."""
     key = row_key(CLOCK, "ledger")
     clock = batch.store.load(key, ClockRow) or ClockRow()
     if now_ms < clock.time_ms + PERIOD_MS:
@@ -78,7 +78,7 @@ def _is_open(batch: LedgerBatch, component: str, row: ComponentRow) -> bool:
 
 
 def _drop_component(batch: LedgerBatch, component: str) -> None:
-    """Remove the rows of a component that no system holds; facts about it stay."""
+    """Remove the rows of a component that no system holds; its facts stay."""
     if batch.store.scan_keys(row_key(SYSTEM, component) + SEPARATOR, 1):
         return
     for kind in (TENANT, CHILD, FILE, IOC, VERSIONS, CLAIMS, BOUND):

@@ -41,15 +41,15 @@ def report_holding(
     *,
     fresh: bool,
 ) -> None:
-    """Report to the incidents what follows from a new or changed holding.
+    """Report the consequences of a new or changed holding to the incidents.
 
     Args:
-        batch: Where to.
+        batch: The batch.
         component: The component key.
         row: Its row.
         system: The system's row.
-        holding: The holding; the row may have had no room for it.
-        fresh: It is new, or was here earlier than known, or its signature is verified now.
+        holding: The holding, which the row may have no room for.
+        fresh: Whether it is new, earlier than known, or newly verified.
     """
     marks = []
     for mark in marks_of(batch, component, row, system.tenant):
@@ -83,14 +83,14 @@ def report_holding(
 def report_to_systems(
     batch: LedgerBatch, component: str, row: ComponentRow, mark: Mark, after: str = ""
 ) -> None:
-    """Report to the incident which systems hold what is marked, a page at a time.
+    """Report to the incident which systems hold the marked versions, a page at a time.
 
     Args:
         batch: The batch.
         component: The component key.
         row: Its row.
         mark: The mark.
-        after: Continue behind this row.
+        after: The row to continue after.
     """
     own = (component, mark.tenant) if mark.tenant and mark.appended is None else (component,)
     page = list(batch.store.scan(SYSTEM, *own, row_type=SystemRow, limit=PAGE, after=after))
@@ -121,7 +121,7 @@ def report_to_systems(
 
 
 def note_popularity(batch: LedgerBatch, component: str, row: ComponentRow) -> None:
-    """Report once that many organisations hold a component: a scan alone then only proposes."""
+    """Report once that a component is popular: a scan alone then only proposes."""
     if row.popular or row.tenants.count() <= batch.popular_holders:
         return
     row.popular = True
@@ -132,7 +132,7 @@ def note_popularity(batch: LedgerBatch, component: str, row: ComponentRow) -> No
 
 
 def has_versions(component: str) -> bool:
-    """Return whether a component has versions, of which some may be clean."""
+    """Return whether a component has versions, some of which may be clean."""
     return not component.startswith((*DIGEST_KEYS, "publisher:", "domain:"))
 
 
@@ -144,14 +144,14 @@ def _report_name(
     version: str | None,
     mark: Mark,
 ) -> None:
-    """Mark the component that a tenant holds a digest as; the name is the tenant's own claim."""
+    """Mark the component that a tenant claims a digest to be."""
     if not component.startswith(DIGEST_KEYS):
         return
     batch.send_to_ledger(
         name,
         msgspec.structs.replace(
             taint_of(mark, component, name),
-            # Other files of a release may be what they should be.
+            # Other files of a release may be intact.
             version=None if name.startswith("pypi:") else version,
             digest=component.partition(":")[2],
             tenant=tenant,
@@ -214,12 +214,12 @@ def _report_proofs(
     """Report which clean versions came onto the system after the last marked one.
 
     Args:
-        batch: Where to.
+        batch: The batch.
         component: The component key.
         row: Its row.
         system: The system's row.
         mark: The mark.
-        only: The clean holding that changed; None: any.
+        only: The clean holding that changed; default: any.
     """
     last_bad = max(
         (held.last_ms for held in system.holdings.values() if mark.fits(held, system.tenant)),
@@ -246,16 +246,16 @@ def _report_checked(
 ) -> None:
     """Report the results of clean pushed versions in the checks that their tenant requires.
 
-    What replaces a component on an affected system may have been checked where it was pushed, and
-    there the bad version may never have been.
+    A replacement on an affected system may have been checked where it was pushed, by a system that
+    never had the bad version.
 
     Args:
-        batch: Where to.
+        batch: The batch.
         component: The component key.
         row: Its row.
         system: The system's row; of an affected tenant or another.
         mark: The mark.
-        only: The clean holding that changed; None: any.
+        only: The clean holding that changed; default: any.
     """
     checked = [
         holding

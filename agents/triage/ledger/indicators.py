@@ -1,4 +1,4 @@
-"""Indicators: one record per value, tenant and kind; how many tenants have it; what it taints."""
+"""Indicators: one record per value, tenant and kind, with its prevalence and marks."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def on_finding(batch: LedgerBatch, seen: FindingSeen) -> None:
 
 
 def _on_withheld(batch: LedgerBatch, seen: FindingSeen, indicator_key: str) -> None:
-    """Mark bytes for their other holders; the incident notes that this tenant gets no alert."""
+    """Mark bytes for their other holders, without an alert for this tenant."""
     if seen.key != indicator_key or not is_verified(seen.finding):
         return
     row = batch.component_row(seen.key)
@@ -121,11 +121,11 @@ def _mark(
     indicator_key: str,
     indicator_version: str | None,
 ) -> None:
-    """Mark what a finding is about.
+    """Mark the component that a finding is about.
 
-    What Tidewatch found in bytes that it hashed is about everybody who holds them. All else is
-    about what its own tenant holds: a name means the same bytes within one tenant at most, and
-    intelligence marks what it names by itself.
+    What Tidewatch found in bytes that it hashed concerns all their holders. Everything else
+    concerns what its own tenant holds: a name means the same bytes within one tenant at most, and
+    intelligence sets marks of its own.
     """
     finding = seen.finding
     if is_advice(finding):
@@ -141,9 +141,9 @@ def _mark(
     elif seen.key != split_version(finding.component)[0]:
         version, digest = indicator_version, None
     elif by_digest and seen.key.startswith("pypi:"):
-        version = None  # other files of the release may be what they should be
+        version = None  # other files of the release may be intact
     if seen.key != indicator_key and version is None and digest is None:
-        return  # nothing says which of its versions is meant
+        return  # its version is unknown
     basis = basis_of(finding)
     of_bytes = is_verified(finding) and by_digest and seen.key == indicator_key
     tenant = "" if of_bytes else finding.tenant
@@ -157,8 +157,8 @@ def _mark(
         found=bare_finding(finding),
         cause=str(finding.evidence.get("fact", "")),
         revision=seen.revision,
-        # Under a version that can be given anew, who holds another digest holds something else; but
-        # of several files each has a digest, and all of them together have another.
+        # If a version can be reassigned, another digest is something else; but of several files
+        # each has a digest, and the whole has another.
         undigested=by_digest
         and finding.evidence.get(SOLE_FILE) is True
         and not names_content(version),
@@ -166,7 +166,7 @@ def _mark(
     dismissed = dismissed_at(batch, seen.key, row, seen.incident, tenant)
     mark.active = seen.active and (dismissed is None or dismissed < seen.revision)
     if add_mark(batch, seen.key, row, mark) and not row.over_correlating:
-        # Known to be hostile, it is counted wherever it was seen.
+        # Once known to be hostile, it is counted wherever it was seen.
         report_prevalence(batch, seen.key, row)
 
 
@@ -254,14 +254,14 @@ def _bounded(
 ) -> dict[str, tuple[Revision, bool]]:
     if len(suppressed) <= SUPPRESSIONS:
         return suppressed
-    batch.bound_reached("facts that take one indicator back", component, SUPPRESSIONS)
+    batch.bound_reached("facts that withdraw one indicator", component, SUPPRESSIONS)
     return {
         reason: suppressed[reason] for reason in sorted(suppressed, key=stable_rank)[:SUPPRESSIONS]
     }
 
 
 def _publish(batch: LedgerBatch, key: str, ioc: IocRow, row: ComponentRow) -> None:
-    """Publish the record if something changed that a reader acts on."""
+    """Publish the record if anything changed that a reader acts on."""
     finding = ioc.finding
     active = ioc.active()
     count = prevalence(row, batch.register.counted(finding.tenant))
@@ -313,13 +313,13 @@ def _publish(batch: LedgerBatch, key: str, ioc: IocRow, row: ComponentRow) -> No
 
 
 def network_indicators(record: SupplyChainIoC, *, hostile: bool) -> Iterator[SupplyChainIoC]:
-    """Yield the indicators of what a hostile payload speaks to: they live as long as it does.
+    """Yield the indicators of a hostile payload's network peers; they share its lifetime.
 
-    They are to be looked for, never blocked on their own: a payload may name a host that many use.
+    They are for hunting, not for blocking: a payload may name a host that many use.
 
     Args:
         record: The indicator of the payload; its evidence holds the payload's text.
-        hostile: Whether what was found is an attack; else nothing is reported.
+        hostile: Whether the finding is an attack; otherwise nothing is reported.
     """
     if not hostile or record.category is not Category.COMPROMISE:
         return
@@ -345,9 +345,9 @@ def _category(finding: Finding) -> Category:
 
 
 def _modified(ioc: IocRow) -> int:
-    """Return when the state of an indicator became so, milliseconds since the epoch.
+    """Return when an indicator got its state, milliseconds since the epoch.
 
-    That is the latest of what it rests on: an occurrence, or a fact or decision on it.
+    That is the time of the latest occurrence, fact or decision behind it.
     """
     revisions = (
         ioc.revision,
@@ -358,9 +358,9 @@ def _modified(ioc: IocRow) -> int:
 
 
 def _disposed(finding: Finding) -> Indicator:
-    """Return the indicator with a disposition no reader can come to harm by.
+    """Return the indicator with a disposition that is safe to act on.
 
-    `block` only for values a finding confirms as hostile; the kinds of hygiene are `context`.
+    `block` is only for values that a finding confirms as hostile; hygiene is `context`.
     """
     indicator = finding.indicator
     confirmed = taints(finding) and finding.severity is Severity.CRITICAL
@@ -399,13 +399,13 @@ def suppress(
         reason: The fact's key, or the incident that was dismissed.
         revision: When: the later wins.
         active: Whether the suppression begins or ends.
-        incident: Only indicators of this incident; None: all.
-        about: Only the versions and digests that it names; None: all.
+        incident: Only indicators of this incident; default: all.
+        about: Selects versions and digests; default: all.
         tenant: Only this tenant's; empty: all.
         after: Continue behind this row.
 
     Returns:
-        The row to continue behind; empty: that was all.
+        The row to continue after; empty: done.
     """
     row = batch.component_row(component)
     reason = clip(reason, NAME_BYTES)

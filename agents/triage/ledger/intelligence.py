@@ -50,8 +50,8 @@ from schemas.ledger import Derived, FactChange, Revision
 from schemas.severity import Disposition, Severity
 
 _WHOLE: Final = (*DIGEST_KEYS, "domain:", "publisher:")
-"""Keys of components without versions."""
-_ESTABLISHED: Final = "is about other bytes, as is established by now"
+"""Prefixes of keys of components without versions."""
+_ESTABLISHED: Final = "is about other bytes, as is now established"
 FACT_BYTES: Final = 40_000
 DIGESTS: Final = 1_000
 
@@ -89,7 +89,7 @@ def on_fact(batch: LedgerBatch, change: FactChange) -> None:
 
 
 def _go_on(batch: LedgerBatch, change: FactChange) -> None:
-    """Continue a search or an update behind its last row."""
+    """Continue a search or an update after its last row."""
     row = batch.component_row(change.key)
     if change.bound:
         _clear_version(batch, change, row)
@@ -108,7 +108,7 @@ def _suppress(
     before: IntelFact | None,
     fact: IntelFact | None,
 ) -> None:
-    """Withdraw what a warninglist or known-good fact covers; restore what it no longer covers."""
+    """Withdraw what a warninglist or known-good fact covers; restore what it ceases to cover."""
 
     def meant(version: str | None, digest: str | None, about_fact: IntelFact | None) -> bool:
         return (
@@ -177,7 +177,7 @@ def _bounded(batch: LedgerBatch, fact: IntelFact | None) -> IntelFact | None:
 def _report_digests(
     batch: LedgerBatch, change: FactChange, before: IntelFact | None, fact: IntelFact | None
 ) -> None:
-    """Send a fact to the rows of the digests it names or named before."""
+    """Send a fact to the rows of the digests it names or named."""
     now = _digest_keys(fact)
     for key in sorted(now | _digest_keys(before)):
         if key != change.key:
@@ -193,7 +193,7 @@ def _report_digests(
 
 
 def _of_digest(fact: IntelFact, key: str) -> IntelFact:
-    """Return what a fact says of one of its digests, without the rest of it."""
+    """Return the part of a fact about one of its digests."""
     return msgspec.structs.replace(
         fact, versions=(), ranges=(), digests=(key.removeprefix("sha256:"),), details=None
     )
@@ -249,8 +249,8 @@ def on_holding(
         row: Its row.
         system: The system's row.
         holding: The holding.
-        proven: Its digest was claimed before, and Tidewatch has computed it now: what a fact said
-            of it since nobody knew is taken back.
+        proven: Whether Tidewatch has now computed its digest, claimed before: findings made before
+            it was known are withdrawn.
     """
     for fact_key in row.facts.values():
         known = batch.store.load(row_key(FACT, component, fact_key), FactRow)
@@ -271,7 +271,7 @@ def on_holding(
 
 
 def on_bound(batch: LedgerBatch, component: str, version: str) -> None:
-    """Take back what facts said of a version whose digest is known by now.
+    """Withdraw findings on a version whose digest is now known.
 
     Args:
         batch: The batch.
@@ -294,7 +294,7 @@ def on_bound(batch: LedgerBatch, component: str, version: str) -> None:
 
 
 def _clear_version(batch: LedgerBatch, change: FactChange, row: ComponentRow) -> None:
-    """Take back what a fact says of a bound version, a page of systems at a time."""
+    """Withdraw a fact's findings on a bound version, a page of systems at a time."""
     version, later = change.bound, _after(change)
     bound = _bound_to(batch, change.key, version)
     page = list(
@@ -319,13 +319,13 @@ def _clear_version(batch: LedgerBatch, change: FactChange, row: ComponentRow) ->
 
 
 def _after(change: FactChange) -> FactChange:
-    """Return a change with a revision behind its own, and before that of any later record."""
+    """Return a change with a revision after its own, and before that of any later record."""
     first, second = change.revision
     return msgspec.structs.replace(change, revision=(first, second + 1))
 
 
 def _bound_to(batch: LedgerBatch, component: str, version: str | None) -> tuple[str, ...]:
-    """Return the digests that a version was bound to; nothing if there are too many."""
+    """Return the digests that a version was bound to; none if there are too many."""
     if version is None or not names_content(version):
         return ()
     row = batch.store.load(row_key(BOUND, component, version), BoundRow)
@@ -344,7 +344,7 @@ def _match(
     holding: Holding,
     bound: Sequence[str],
 ) -> Finding | None:
-    """Return the finding that a fact makes of a holding, None if it is about something else.
+    """Return the finding of a fact on a holding, None if it doesn't match.
 
     Args:
         component: The component key.
@@ -366,7 +366,7 @@ def _match(
     other = _is_other(component, fact, holding.digest)
     if _is_exempt(component, fact, holding, bound):
         return None
-    # Who reached a bad domain, or took from a bad publisher, is not what is bad.
+    # Reaching a bad domain or publisher doesn't make the component bad itself.
     of_whom = component.startswith(("domain:", "publisher:"))
     correlation = for_fact(
         fact.kind.value, (component if of_whom else seen_as).partition(":")[0]
@@ -420,7 +420,7 @@ def _match(
         exposure=holding.exposure,
         publisher=holding.publisher,
         confidence=min(rule.confidence, fact.confidence),
-        # The tenant says that it holds other bytes than those that are meant.
+        # The tenant claims to hold other bytes.
         severity=Severity.MEDIUM if other else None,
         identities=tuple(holding.identities),
         basis=intel(fact.sources),
@@ -428,9 +428,9 @@ def _match(
 
 
 def _is_exempt(component: str, fact: IntelFact, holding: Holding, bound: Sequence[str]) -> bool:
-    """Return whether it is established that a holding is other bytes than a fact means.
+    """Return whether a holding is established as other bytes than the fact's.
 
-    Tidewatch read its bytes; or its version is bound to others, and the tenant claims none beside.
+    Either Tidewatch read its bytes, or its version is bound to others and the tenant claims none.
     """
     if holding.digest is not None and holding.digest not in bound:
         return holding.verified and _is_other(component, fact, holding.digest)
@@ -438,9 +438,9 @@ def _is_exempt(component: str, fact: IntelFact, holding: Holding, bound: Sequenc
 
 
 def _is_other(component: str, fact: IntelFact, digest: str | None) -> bool:
-    """Return whether a digest differs from those that a fact names, where a version has only one.
+    """Return whether a digest differs from a fact's, if a version has only one.
 
-    A version of a package has many files, of which intelligence seldom lists all.
+    A version of a package has many files, and intelligence seldom lists them all.
     """
     named = _digest_keys(fact)
     return bool(
@@ -460,9 +460,9 @@ def _issue(
 
 
 def _mark_of(component: str, finding: Finding, change: FactChange) -> Mark:
-    """Return the mark on what a fact names: for everybody who holds it.
+    """Return the mark on what a fact names, for all holders.
 
-    By a digest only where the fact names it: which digest a version has, a tenant merely claims.
+    It covers a digest only if the fact names it: a version's digest is only a tenant's claim.
     """
     fact = change.fact
     root = incident_root(finding)
@@ -487,7 +487,7 @@ def _mark_of(component: str, finding: Finding, change: FactChange) -> Mark:
 
 
 def _found(component: str, finding: Finding, change: FactChange) -> BareFinding:
-    """Return what a fact says of what it names: of a digest nothing that its holders call it."""
+    """Return a fact's finding on what it names: for a digest, without its holders' names."""
     found = bare_finding(finding)
     correlation = for_fact(change.fact.kind.value, "sha256") if change.fact is not None else None
     if not component.startswith(DIGEST_KEYS) or correlation is None or change.fact is None:
@@ -502,7 +502,7 @@ def _found(component: str, finding: Finding, change: FactChange) -> BareFinding:
 
 
 def on_derived(batch: LedgerBatch, edge: Derived) -> None:
-    """Note a build; mark its component if a fact names it, even if nobody held it."""
+    """Note a build; mark its component if a fact names it, held or not."""
     row = batch.store.load(row_key(COMPONENT, edge.key), ComponentRow)
     if row is not None:
         for fact_key in row.facts.values():
@@ -518,7 +518,7 @@ def on_derived(batch: LedgerBatch, edge: Derived) -> None:
 
 
 def _mark_edges(batch: LedgerBatch, change: FactChange, row: ComponentRow) -> None:
-    """Mark the versions in builds that a fact names; lift marks of those it no longer names."""
+    """Mark the versions in builds that a fact names; lift the marks of others."""
     for mark in tuple(row.marks.values()):
         if mark.cause == change.fact_key and mark.active and not mark.path:
             meant = f"sha256:{mark.digest}" if mark.digest else mark.version
@@ -546,15 +546,15 @@ def _mark_named(batch: LedgerBatch, change: FactChange, row: ComponentRow) -> No
 
 
 def _named_mark(batch: LedgerBatch, change: FactChange, named: str | None) -> Mark | None:
-    """Return the mark that a fact makes of what a build names: a version, a digest, or neither."""
+    """Return a fact's mark on what a build names: a version, a digest, or neither."""
     fact = change.fact
     if fact is None or fact.kind not in ADVERSE:
         return None
     digest = named.removeprefix("sha256:") if named and named.startswith("sha256:") else None
     version = None if digest is not None else named
     if named is None and not change.key.startswith("pypi:"):
-        # Which version was built from, nobody says: any that is named may be it. Of a package most
-        # releases are harmless, and one that names none is reached where all are bad.
+        # The version built from is unknown: any that is named may be it. Most releases of a package
+        # are harmless, so a build without a version matches only where all are bad.
         digest = next((key[7:] for key in sorted(_digest_keys(fact))), None)
         version = next(iter(sorted(fact.versions)), None)
     holding = Holding(

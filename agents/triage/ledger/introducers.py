@@ -1,4 +1,4 @@
-"""Introducers: whose event was the first about a digest, and made or pushed it."""
+"""Introducers: the tenant whose event was the first about a digest, if it made or pushed it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def introduce(
     *,
     made: bool,
 ) -> None:
-    """Note a record about a digest: the first one introduced it, if it made or pushed it.
+    """Note a record about a digest: the first introduces it, if it made or pushed it.
 
-    A record that was read late may lie before those known: then what was advised on account of
-    another's event ends, and what is known of the build that came first is reported instead.
+    A record that is read late may precede those known: then advice from the other event ends, and
+    the marks on the earliest build are reported instead.
     """
     known = row.introducer
     if known is not None and known[0] <= position:

@@ -1,8 +1,8 @@
-"""Known good: which version of a component an affected tenant could roll back to, and which not.
+"""Known good: which versions of a component an affected tenant could roll back to.
 
-A version is known to be good if intelligence vouches for it, if it was pushed with a signature that
-was verified, or if the tenant had it before the first of the incident's bad ones; and if nothing is
-known against it. An incident is notified when the answer changes, not of each sighting.
+A version is known to be good if intelligence vouches for it, if it was pushed with a verified
+signature, or if the tenant had it before the incident's first bad one; and if no mark covers it. An
+incident is notified when the answer changes, not of each sighting.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from schemas.intel import IntelFact, IntelKind
 from schemas.ledger import GoBack
 
 REPORTED: Final = 24
-"""Reported versions that are remembered per incident."""
+"""The most reported versions remembered per incident."""
 _ALWAYS: Final = 1 << 44
-"""Milliseconds later than any event, so that earlier times give greater revisions."""
+"""Milliseconds later than any event, so that earlier times yield greater revisions."""
 _LARGEST: Final = (1 << 62) - 1
 
 
@@ -63,7 +63,7 @@ def on_holding(
 
 
 def on_marks(batch: LedgerBatch, component: str, row: ComponentRow, tenant: str) -> None:
-    """Report a tenant's rollback targets again after the marks on its versions changed."""
+    """Report a tenant's rollback targets again after marks on its versions changed."""
     key = row_key(VERSIONS, component, tenant)
     known = batch.store.load(key, VersionsRow)
     if known is None:
@@ -76,9 +76,7 @@ def on_marks(batch: LedgerBatch, component: str, row: ComponentRow, tenant: str)
             for holding in system.holdings.values():
                 _merge(known, holding)
         if count == OF_TENANT:
-            batch.bound_reached(
-                "systems looked through for known-good versions", component, OF_TENANT
-            )
+            batch.bound_reached("systems searched for known-good versions", component, OF_TENANT)
     _report(batch, component, row, key, known)
 
 
@@ -125,7 +123,7 @@ def _merge(known: VersionsRow, holding: Holding) -> bool:
 
 
 class _VersionIndex:
-    """Which of a tenant's versions are bad, by incident, and which intelligence vouches for."""
+    """A tenant's bad versions by incident, and those that intelligence vouches for."""
 
     def __init__(
         self, batch: LedgerBatch, component: str, row: ComponentRow, known: VersionsRow
@@ -158,11 +156,11 @@ class _VersionIndex:
             + sum(1 + sum(mark.revision) for mark in marks)
             + sum(1 + sum(fact.revision) for fact in facts),
         )
-        """Grows with each input in any order, so that the last state has the greatest."""
+        """Grows with each input, in any order, so that the last state has the greatest."""
 
 
 def _marks_about(batch: LedgerBatch, component: str, row: ComponentRow, tenant: str) -> list[Mark]:
-    """Return the marks, lifted ones too, that are or were known against a tenant's versions."""
+    """Return the marks on a tenant's versions, including lifted ones."""
     own = claims_row(batch, component, tenant).marks.values() if row.claims else ()
     return [
         mark for mark in (*row.marks.values(), *own) if not mark.advice and mark.applies_to(tenant)
@@ -187,7 +185,7 @@ def _vouches(fact: IntelFact | None, version: Version) -> bool:
 def _report(
     batch: LedgerBatch, component: str, row: ComponentRow, key: str, known: VersionsRow
 ) -> None:
-    """Report changes to each incident of the component, and remember what was reported."""
+    """Report changes to each incident of the component, and record the report."""
     index = _VersionIndex(batch, component, row, known)
     if _bound(batch, component, known, index):
         index = _VersionIndex(batch, component, row, known)
@@ -228,7 +226,7 @@ State = tuple[bool, bool, bool, int]
 def _wanted(
     known: VersionsRow, index: _VersionIndex, incident: str, reported: dict[str, State]
 ) -> dict[str, State]:
-    """Return what the incident must know: the best version, and which it must not roll back to."""
+    """Return what the incident needs: the best version, and the excluded ones."""
     since = index.since.get(incident)
 
     def order(rank: str) -> tuple[bool, bool, bool, int, str]:
@@ -246,8 +244,7 @@ def _wanted(
 
     good = {rank for rank in known.versions if rank not in index.bad and is_known(rank)}
     best = max(good, key=order, default=None) if since is not None else None
-    # Versions that another incident rules out as the target of a rollback, and those that were
-    # reported as good.
+    # Versions that another incident excludes as rollback targets, and those reported as good.
     gone = {
         rank
         for rank, incidents in index.bad.items()
@@ -270,7 +267,7 @@ def _wanted(
 
 
 def _bound(batch: LedgerBatch, component: str, known: VersionsRow, index: _VersionIndex) -> bool:
-    """Keep the versions that decide: reported, bad, vouched for or signed, then the latest before.
+    """Keep the deciding versions: reported, bad, vouched for or signed, then the latest before.
 
     Returns:
         Whether any was left out.

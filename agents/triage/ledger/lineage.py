@@ -1,4 +1,4 @@
-"""Lineage: what was built from what, and the marks passed on along these edges."""
+"""Lineage: builds as edges between components, and the marks passed along them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from schemas.ledger import Derived
 
 
 def on_derived(batch: LedgerBatch, edge: Derived) -> None:
-    """Note that `edge.child` was built from `edge.key`; pass on what taints it."""
+    """Note that `edge.child` was built from `edge.key`; pass on its marks."""
     whose = edge.tenant if edge.basis is None else edge.basis.tenant
     build = Edge(
         tenant=clip(whose, TEXT_BYTES),
@@ -46,9 +46,9 @@ def on_derived(batch: LedgerBatch, edge: Derived) -> None:
 
 
 def add_edge(batch: LedgerBatch, component: str, child: str, build: Edge) -> None:
-    """Note how `child` was built from a component; pass on what taints it.
+    """Note how `child` was built from a component; pass on the component's marks.
 
-    Each tenant's edges have a row of their own: nobody's fill another's.
+    Each tenant's edges have rows of their own, so that no tenant fills another's.
     """
     key = row_key(CHILD, component, child, build.tenant)
     row = batch.store.load(key, ChildRow) or ChildRow(child=clip(child, NAME_BYTES))
@@ -90,13 +90,13 @@ def add_edge(batch: LedgerBatch, component: str, child: str, build: Edge) -> Non
 
 
 def report_to_children(batch: LedgerBatch, component: str, mark: Mark, after: str = "") -> None:
-    """Pass a mark on to everything that was built from the component, a page at a time.
+    """Pass a mark on to everything built from the component, a page at a time.
 
     Args:
         batch: The batch.
         component: The component key.
         mark: Its mark.
-        after: Continue behind this row.
+        after: The row to continue after.
     """
     page = list(batch.store.scan(CHILD, component, row_type=ChildRow, limit=PAGE, after=after))
     for _, child in page:
@@ -118,10 +118,10 @@ def _pass_on(
 ) -> None:
     """Pass a mark on along an edge: in full to the edge's tenant, to others as advice.
 
-    Along an edge that follows from the child's digest it stays what it is. Along one that a
-    signature attests it is as weak as the weaker of both. Along a tenant's own it concerns that
-    tenant alone, and is its claim from there on; where the event of the edge introduced the child's
-    digest, it advises the digest's other holders.
+    Along an edge that follows from the child's digest, it is unchanged. Along an attested edge, it
+    has the weaker basis of the two. Along a tenant's own edge, it concerns that tenant alone, and
+    is its claim from there on; if the edge's event introduced the child's digest, it advises the
+    digest's other holders.
     """
     if not mark.reaches(edge) or child in mark.path or child == component:
         return
@@ -139,7 +139,7 @@ def _pass_on(
     )
     if edge.verified:
         if mark.appended is None and not (mark.advice and edge.basis is not None):
-            # In which role the file was read the listing says; what was found is of the whole,
+            # The listing states the role that the file was read in; the finding is about the whole,
             # which is not made from the file but holds it.
             basis = msgspec.structs.replace(mark.basis, role="") if mark.basis else None
             if basis is not None and edge.basis is not None:
@@ -180,7 +180,7 @@ def _pass_on(
 
 
 def _applies_a_policy(mark: Mark) -> bool:
-    """Return whether a mark is what a tenant's policy makes of a source: it advises nobody."""
+    """Return whether a mark applies a tenant's policy to a source, and so advises no others."""
     return (
         bool(mark.tenant) and mark.found is not None and mark.found.ioc_type in taint_rule().policy
     )

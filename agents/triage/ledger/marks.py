@@ -1,4 +1,4 @@
-"""Marks: which components are part of an incident, on what basis, and whether they still are."""
+"""Marks: which components are part of an incident, on what basis, and whether in force."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def fresh_mark(
     Args:
         incident: The incident.
         root: What it is about.
-        cause: The fact's key on whose account; empty: findings of events.
-        version: The version that is meant; None: any.
-        digest: The digest that is meant; None: any.
-        revision: Of what caused it.
-        tenant: Whose claim it rests on; empty: nobody's, so that it is about whoever holds it.
+        cause: The key of the causing fact; empty: findings of events.
+        version: The marked version; None: any.
+        digest: The marked digest; None: any.
+        revision: The revision of the cause.
+        tenant: The tenant whose claim it rests on; empty: none, so that it covers all holders.
         basis: How it is known.
         found: What was found.
-        undigested: By the version only what has no digest is meant.
+        undigested: Whether the version covers only holdings without a digest.
     """
     return Mark(
         incident=incident,
@@ -82,8 +82,8 @@ def fresh_mark(
 def add_mark(batch: LedgerBatch, component: str, row: ComponentRow, mark: Mark) -> bool:
     """Mark a component as part of an incident, or change or lift the mark.
 
-    The later revision says whether the mark is active; the shortest path stays. What rests on a
-    tenant's claim is kept in the tenant's row, so that no claim takes the room of anything else.
+    The later revision decides whether the mark is active; the shortest path stays. Marks that rest
+    on a tenant's claim are kept in the tenant's row, so that claims displace nothing else.
 
     Returns:
         Whether anything changed; then exposures and taints were reported.
@@ -97,7 +97,7 @@ def add_mark(batch: LedgerBatch, component: str, row: ComponentRow, mark: Mark) 
         if not mark.active:
             return False
         marks[key] = mark
-        # Advice gives way to what is known in full.
+        # A full mark replaces advice.
         if trim(marks, MARKS, MARKS_ROOM, lambda rank: (marks[rank].advice, batch.order(rank))):
             row.full = True
             batch.bound_reached("incidents of one component", component, MARKS)
@@ -128,7 +128,7 @@ def add_mark(batch: LedgerBatch, component: str, row: ComponentRow, mark: Mark) 
     else:
         save_claims(batch, component, row, claims)
     if mark.appended is not None and (mark.appended, mark.tenant) != introducer_of(row):
-        return True  # somebody else was first: it is kept for the case that a record comes late
+        return True  # not the introducer's: kept in case an earlier record arrives late
     if component.startswith("tree:"):
         _report_digest(batch, component, mark)
     if not _is_reported(row, mark):
@@ -147,9 +147,9 @@ def _rank_of(mark: Mark) -> str:
 
 
 def _is_reported(row: ComponentRow, mark: Mark) -> bool:
-    """Return whether a shared mark of the same fact has reported what a tenant's own says.
+    """Return whether a shared mark of the same fact has reported the same as a tenant's own.
 
-    That a tenant's own is lifted is always reported: it may have been here before the shared one.
+    Lifting a tenant's own is always reported: it may be older than the shared one.
     """
     return bool(mark.active and mark.tenant and mark.cause and not mark.path) and any(
         other.active
@@ -188,7 +188,7 @@ def on_taint(batch: LedgerBatch, taint: Taint) -> None:
     row = batch.component_row(taint.key)
     mark = mark_of(taint)
     if not mark.tenant and (mark.basis is None or not is_of_all(mark.basis)):
-        return  # of an earlier version of Tidewatch, or nobody's: it says nothing of anybody
+        return  # from an earlier version of Tidewatch, without a basis: it affects no tenant
     if taint.after:
         report_to_systems(batch, taint.key, row, mark, taint.after)
     elif taint.children_after:
@@ -200,7 +200,7 @@ def on_taint(batch: LedgerBatch, taint: Taint) -> None:
 def on_case(batch: LedgerBatch, case: CaseState) -> None:
     """Note that an incident opened, closed or was dismissed.
 
-    The operator's dismissal lifts its marks; a tenant's lifts what rests on that tenant's claims.
+    The operator's dismissal lifts its marks; a tenant's lifts those from its own claims.
     """
     row = batch.component_row(case.key)
     incident = clip(case.incident, TEXT_BYTES)
@@ -211,7 +211,7 @@ def on_case(batch: LedgerBatch, case: CaseState) -> None:
         return
     cases[incident] = (clip(case.state, _STATE_BYTES), case.revision)
     if len(cases) > MARKS:
-        # What was dismissed decides; that others are closed only lets rows expire.
+        # Only dismissals decide; closing only lets rows expire.
         for extra in sorted(
             cases, key=lambda name: (cases[name][0] != "dismissed", stable_rank(name))
         )[MARKS:]:
@@ -250,14 +250,14 @@ def lift(
     """Lift the marks that began at a component, or restore them.
 
     Args:
-        batch: Where to report it.
+        batch: The batch.
         component: The component key.
         row: Its row.
-        revision: When: the later wins.
-        active: Whether the marks hold.
-        incident: Only marks of this incident; None: all.
-        about: Only the marks of versions and digests that it names; None: all.
-        tenant: Only those that rest on this tenant's claims; None: all.
+        revision: The time; the later wins.
+        active: Whether to restore them.
+        incident: Only marks of this incident; default: all.
+        about: Selects versions and digests; default: all.
+        tenant: Only those from this tenant's claims; default: all.
     """
     if tenant is None:
         held = [*row.marks.values()]
@@ -281,11 +281,11 @@ def dismissed_at(
     """Return the revision at which an incident was dismissed, None if it was not.
 
     Args:
-        batch: Where the rows are.
+        batch: The batch.
         component: The component key.
         row: Its row.
         incident: The incident.
-        tenant: Whose dismissal counts beside the operator's; empty: nobody's.
+        tenant: The tenant whose dismissal also counts; empty: only the operator's.
     """
     states = [row.cases.get(incident)]
     if tenant and row.claims:

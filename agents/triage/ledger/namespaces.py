@@ -1,4 +1,4 @@
-"""Refuses what a message says of another tenant's private names, and reports it."""
+"""Refuses messages about another tenant's private names, and reports them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _MARK: Final = ":@"
 
 
 def admitted(batch: LedgerBatch, message: LedgerMessage) -> LedgerMessage | None:
-    """Return a message without what its claimant may not speak of; None if nothing is left.
+    """Return a message without the names its claimant may not use; None if nothing is left.
 
-    The checks confine every name to its event's tenant, so that what is refused here was written
-    by something else, or by a fault: the operator is alerted.
+    The checks confine every name to its event's tenant, so a refused message was written by
+    something else, or by a fault: the operator is alerted.
     """
     match message:
         case Sighting():

@@ -28,16 +28,16 @@ from schemas.ledger import FindingSeen, OperatorAlert
 
 V = TypeVar("V")
 OVER_CORRELATING: Final = 200
-"""Tenants with the same hygiene finding beyond which it no longer correlates."""
+"""The number of tenants with a hygiene finding beyond which it no longer correlates."""
 TENANT_RULE: Final = "TW-LEDGER-PREVALENCE"
 
 
 def prevalence(row: ComponentRow, reader: str | None = None) -> int:
-    """Return in how many organisations a component was found hostile or, if it was, merely seen.
+    """Return the count of organisations that found a component hostile, or hold one found so.
 
     Args:
         row: The component's row.
-        reader: An organisation that is not counted: it knows of itself.
+        reader: The reading organisation, which isn't counted.
     """
     counts = [row.flagged.count() - (reader is not None and row.flagged.has(reader))]
     if row.marks:
@@ -46,7 +46,7 @@ def prevalence(row: ComponentRow, reader: str | None = None) -> int:
 
 
 def report_prevalence(batch: LedgerBatch, component: str, row: ComponentRow) -> None:
-    """Report to the incidents about a component which thresholds are reached."""
+    """Report the thresholds reached to the incidents about a component."""
     correlation = correlations()[TENANT_RULE]
     count = prevalence(row)
     for incident, root in row.prevalent.values():
@@ -65,7 +65,7 @@ def report_prevalence(batch: LedgerBatch, component: str, row: ComponentRow) -> 
 
 
 def count_tenants(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> None:
-    """Count a finding's organisation; report to the incidents which thresholds are reached."""
+    """Count a finding's organisation; report the thresholds reached to the incidents."""
     finding = seen.finding
     if not seen.active:
         return
@@ -105,7 +105,7 @@ def count_tenants(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> N
 def relate(batch: LedgerBatch, seen: FindingSeen, row: ComponentRow) -> None:
     """Link the incidents that are about one component, publisher or digest.
 
-    A tenant reads of those that its own findings are part of, the operator of all.
+    A tenant reads of those that have its findings, the operator of all.
     """
     claims = claims_row(batch, seen.key, seen.finding.tenant)
     incident = clip(seen.incident, TEXT_BYTES)
@@ -139,7 +139,7 @@ def _link(batch: LedgerBatch, key: str, first: str, second: str, tenant: str | N
 
 
 def _note_owner(batch: LedgerBatch, row: ComponentRow, rank: str, finding: Finding) -> bool:
-    """Note whose share an incident counts towards; return whether that changed."""
+    """Note the owner of an incident's share; return whether it changed."""
     if rank not in row.prevalent and rank not in row.incidents:
         row.owners.pop(rank, None)
     owner = "" if is_of_all(basis_of(finding)) else batch.owner(finding.tenant) or "?"

@@ -1,7 +1,7 @@
-"""How the versions of a component were published: by which account, how it signed in, if signed.
+"""How versions of a component were published: account, authentication and signature.
 
-Each change by itself has honest reasons: a colleague makes a release, a robot's token is rotated.
-Several at once are the state of an account that was taken over.
+A single change has ordinary reasons: a colleague makes a release, a robot's token is rotated.
+Several at once indicate an account takeover.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from schemas.severity import Severity
 
 PUBLISHING_CHANGED: Final = "TW-LEDGER-PUBLISHING-CHANGED"
 PUBLICATIONS: Final = 32
-"""Versions compared in one tenant: those published last."""
+"""The most versions compared in one tenant: the last published."""
 PUBLICATIONS_ROOM: Final = 6 * 1024
 _COMPARED: Final = frozenset({"pushed", "pulled"})
 _STRENGTH: Final = {"oidc": 3, "token": 2, "password": 1}
-"""By how hard it is to steal: what is issued for one run goes before what is kept."""
+"""Authentications by resistance to theft: per-run credentials rank above stored ones."""
 _SEVERAL: Final = 2
 _MANY: Final = 3
 _SURE: Final = 0.75
 """Confidence in several changes at once."""
 _HABIT: Final = 0.4
-"""Confidence in a change of account alone, which every team has."""
+"""Confidence in a change of account alone, which is common in teams."""
 _SAYS: Final = {
     "account": "another account than before",
     "auth": "a weaker authentication than before",
@@ -42,13 +42,13 @@ _SAYS: Final = {
 def note_publication(batch: LedgerBatch, seen: Sighting, row: TenantRow) -> bool:
     """Note how a version was published; report how it differs from those before it.
 
-    What holds is worked out from all publications by their time: one that comes late can bring a
-    finding about or take it back.
+    The result is computed from all publications by time: a late one can cause or withdraw a
+    finding.
 
     Args:
-        batch: Where findings are reported.
+        batch: The batch.
         seen: A sighting that may be of a push or pull.
-        row: What the tenant knows of the component.
+        row: The tenant's row of the component.
 
     Returns:
         Whether the row changed.
@@ -79,7 +79,7 @@ def note_publication(batch: LedgerBatch, seen: Sighting, row: TenantRow) -> bool
         if identity not in before or before[identity][1] != finding:
             batch.found(finding, state_of(row.push_count))
             batch.assess(finding, correlation.rule)
-    # What lies before the versions that are kept may have been what they differed from.
+    # Versions before those kept may have been published alike.
     if not cut and not row.full:
         for identity, (_, finding) in before.items():
             if identity not in after:
@@ -108,7 +108,7 @@ def _entry(seen: Sighting) -> Publication:
 def _findings(
     seen: Sighting, row: TenantRow, prefix: str
 ) -> dict[str, tuple[Correlation, Finding]]:
-    """Return what differs in each publication from those before it, by the finding's id."""
+    """Return each publication's differences from those before it, by the finding's id."""
     found: dict[str, tuple[Correlation, Finding]] = {}
     lines: dict[tuple[str, str], list[Publication]] = {}
     ordered = sorted(
@@ -116,7 +116,7 @@ def _findings(
         key=lambda publication: (publication.first_ms, publication.event_id),
     )
     for entry in ordered:
-        # Only what one producer says of pushes, or of pulls, can be compared.
+        # Only reports of one producer about pushes, or about pulls, are comparable.
         line = lines.setdefault((entry.source, entry.kind), [])
         for correlation, finding in _differences(seen, line, entry, prefix):
             found.setdefault(finding.id, (correlation, finding))
@@ -142,7 +142,7 @@ def _differences(
     last = before[-rule.when.minimum :]
     if len(last) < rule.when.minimum:
         return result
-    # In a registry of the tenant's own, its people release each other's models.
+    # In a registry of its own, a tenant's users release each other's models.
     own = seen.component.partition(":")[2].startswith("@")
     changes = _changes(last, entry, own=own)
     if not changes.keys() - {"signature"}:
@@ -157,7 +157,7 @@ def _differences(
 def _changes(
     last: list[Publication], entry: Publication, *, own: bool
 ) -> dict[str, tuple[str, str]]:
-    """Return what the publications before agree on and this one differs in: was, is."""
+    """Return the values that earlier publications share and this one changes: was, is."""
     changes: dict[str, tuple[str, str]] = {}
     accounts = {publication.account for publication in last}
     if not own and entry.account and len(accounts) == 1 and "" not in accounts:

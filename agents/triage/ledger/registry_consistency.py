@@ -1,4 +1,4 @@
-"""Compares what a registry announced for a version with what the tenant's runs held."""
+"""Compares the digests that a registry announced for a version with those that runs held."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ MOVING: Final = frozenset(
     {"main", "master", "latest", "head", "current", "nightly", "daily", "dev", "edge", "rolling",
      "live", "stable", "staging", "prod", "production", "champion", "challenger"}
 )  # fmt: skip
-"""Versions that name whatever is newest; their content may change."""
+"""Versions that name the newest content, which may change."""
 _ANNOUNCED: Final = "announced:"
 _HELD: Final = "held:"
 _HOLDS: Final = frozenset({"used", "made", "pulled"})
 _UNSURE: Final = 0.6
-"""Confidence where a run may have hashed other files of the version than the registry lists."""
+"""Confidence if a run may have hashed other files of the version than the registry lists."""
 
 
 def moves(version: str) -> bool:
-    """Return whether a version's name points at whatever is newest."""
+    """Return whether a version's name points at the newest content."""
     return version.strip().lower() in MOVING
 
 
 def note_announced(
     batch: LedgerBatch, seen: Sighting, row: TenantRow
 ) -> tuple[bool, Finding | None]:
-    """Note the digests a version was announced with or held as; report those never announced.
+    """Note a version's announced and held digests; report those never announced.
 
-    Whichever is heard of first, the registry or the run, the finding is the same.
+    The finding is the same whether the registry or the run is seen first.
 
     Args:
-        batch: Where a reached bound is reported.
+        batch: The batch.
         seen: The sighting, new to its system.
-        row: What the tenant knows of the component.
+        row: The tenant's row of the component.
 
     Returns:
         Whether the row changed, and the finding, if there is one.
@@ -53,7 +53,7 @@ def note_announced(
         digests = {seen.digest, *seen.parts} if seen.parts else set()
         mark = _ANNOUNCED
     elif seen.kind in _HOLDS:
-        # Each file that a pull names is compared: it may have fetched some of them only.
+        # Each file that a pull names is compared: it may have fetched only some of them.
         digests, mark = set(seen.parts) or {seen.digest}, _HELD
     else:
         return False, None
@@ -79,7 +79,7 @@ def note_announced(
         row.full = True
         batch.bound_reached("values compared in one tenant", seen.component, SLOTS)
     if full:
-        # What was left out may have announced the rest.
+        # A dropped entry may have announced the rest.
         row.full = True
         batch.bound_reached("digests of one version", seen.component, VALUES)
         return True, None

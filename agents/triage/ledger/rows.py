@@ -1,4 +1,4 @@
-"""The rows of the component ledger: component, its tenants, systems, children, facts, files."""
+"""The rows of the component ledger: components, tenants, systems, builds, facts, files."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from schemas.observations import Sighting
 DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
 KEEP_DAYS: Final = 400
-"""Days after its last event when a sighting is forgotten, unless an incident is open."""
+"""Days after its last event until a sighting expires, unless an incident is open."""
 HOLDINGS: Final = 32
-"""Versions of a component that one system's row holds: those seen last."""
+"""The most versions of a component in one system's row: those last seen."""
 INPUTS: Final = 256
-"""Most inputs of one component, and most that are remembered as reported."""
+"""Most inputs of one component, and most remembered as reported."""
 MARKS: Final = 24
 FACTS: Final = 64
 TENANTS: Final = 256
@@ -32,34 +32,34 @@ SLOTS: Final = 96
 VALUES: Final = 8
 EDGES: Final = 256
 BOUND_DIGESTS: Final = 4
-"""Digests that one version may be bound to; of more nothing follows."""
+"""The most digests that a version may be bound to; more are ambiguous."""
 OF_COMPONENT: Final = "!"
-"""Prefix of the rank of a slot that is about no single version or tag."""
+"""Prefix of the rank of a slot that isn't about a single version or tag."""
 SIGNALS: Final = 64
 FINDING_IDS: Final = 256
 MEMBERS: Final = 64
-"""Hostile components of one publisher."""
+"""The most hostile components of one publisher."""
 VERSIONS_KEPT: Final = 64
 """Most versions of a component that are kept as a tenant's rollback targets."""
 RELATED: Final = 8
-"""Most incidents that one key links; a key of more says nothing."""
+"""Most incidents that one key links; a key with more links none."""
 SCAN: Final = 5_000
-"""Sources examined per tick; the next tick continues behind them."""
+"""Sources examined per tick; the next tick continues after them."""
 SOURCES: Final = 1_000
-"""Most sources of one tenant in a partition: those heard last."""
+"""Most sources of one tenant in a partition: those last heard."""
 PAGE: Final = 128
-"""Rows read for one message; the ledger sends itself a message to continue behind them.
+"""Rows read for one message; the ledger sends itself a message to continue after them.
 
-What follows from a page is read before the next page is, and the records of others wait for it: so
-few that this takes a fraction of a second."""
+The messages of a page are read before the next page, and other records wait for them: a page takes
+a fraction of a second."""
 OF_TENANT: Final = 2_000
-"""Most systems of one tenant that are looked through on account of one message."""
+"""Most systems of one tenant examined for one message."""
 MAX_DEPTH: Final = 8
 """Most steps that a taint is passed on."""
 PATH_BYTES: Final = 200
 """Most bytes of one step of a taint's path."""
 KEY_BYTES: Final = KEY_PART_BYTES
-"""Most bytes of a component key in a row: what a row's key can hold."""
+"""Most bytes of a component key in a row: the limit of a row's key."""
 NAME_BYTES: Final = 300
 TEXT_BYTES: Final = 120
 IDENTITIES: Final = 4
@@ -68,7 +68,7 @@ CHECKS: Final = 16
 SUPPRESSIONS: Final = 16
 """Most facts and dismissed incidents that one indicator keeps."""
 
-# Bytes that the parts of a row may take, so that no text makes it outgrow the store's 64 KiB.
+# Byte limits of the parts of a row, so that it fits the store's 64 KiB.
 HOLDINGS_ROOM: Final = 36 * 1024
 SLOTS_ROOM: Final = 18 * 1024
 PUSHES_ROOM: Final = 10 * 1024
@@ -81,7 +81,7 @@ EDGES_ROOM: Final = 36 * 1024
 VERSIONS_ROOM: Final = 20 * 1024
 
 DIGEST_KEYS: Final = ("sha256:", "tree:")
-"""Prefixes of keys of digests: what is known of one is about the bytes, whoever holds them."""
+"""Prefixes of keys of digests, which identify bytes for every holder."""
 EXPOSURE_RANK: Final = {"staged": 0, "delivered": 1, "executed": 2, "serving": 3}
 
 # Row kinds: the first part of a row's key.
@@ -115,15 +115,15 @@ class Holding(msgspec.Struct, array_like=True):
     """One version of a component on one system."""
 
     name: str | None
-    """For a digest's or publisher's row: the component it was seen as."""
+    """In a digest's or publisher's row: the component it was seen as."""
     version: str | None
     digest: str | None
     first_ms: int
     first_event: str
     last_ms: int
-    """When it was last reported: exact where versions alternated, else right to the day. The checks
-    report an unchanged system once a day, and any change on it at once, so that which
-    version came last is always right, but the hour of the last repetition is not known."""
+    """When it was last reported: exact if versions alternated, else to the day. The checks report
+    an unchanged system once a day and any change at once, so that the last version is always right,
+    but the hour of the last repetition is not."""
     last_event: str
     exposure: str = "delivered"
     kind: str = "seen"
@@ -137,9 +137,9 @@ class Holding(msgspec.Struct, array_like=True):
     criticality: float | None = None
     identities: list[str] = msgspec.field(default_factory=list)
     checks: dict[str, bool] = msgspec.field(default_factory=dict)
-    """Checks that the tenant requires, and whether the version ever passed them."""
+    """The tenant's required checks, and whether the version ever passed them."""
     verified: bool = False
-    """Tidewatch computed the digest from the bytes; else the tenant's events claim it."""
+    """Whether Tidewatch computed the digest from the bytes; else the tenant's events claim it."""
 
 
 class SystemRow(msgspec.Struct, array_like=True):
@@ -152,7 +152,7 @@ class SystemRow(msgspec.Struct, array_like=True):
     full: bool = False
     last_ms: int = 0
     appended: Position | None = None
-    """For a digest's row: the first record about it."""
+    """In a digest's row: the first record about it."""
 
 
 class Seen(msgspec.Struct, array_like=True, frozen=True, order=True):
@@ -166,7 +166,7 @@ class Seen(msgspec.Struct, array_like=True, frozen=True, order=True):
 
 
 def value_seen(seen: Sighting, value: str) -> Seen:
-    """Return that a sighting showed a value, in a size that fits a row."""
+    """Return a sighting of a value, clipped to fit a row."""
     return Seen(
         first_ms=to_ms(seen.occurred_at),
         event_id=clip(seen.event_id, TEXT_BYTES),
@@ -177,14 +177,14 @@ def value_seen(seen: Sighting, value: str) -> Seen:
 
 
 class Publication(msgspec.Struct, array_like=True, frozen=True):
-    """How one version of a component was published, as its first push or pull says."""
+    """How one version of a component was published, by its first push or pull."""
 
     first_ms: int
     event_id: str
     kind: str
-    """pushed or pulled."""
+    """`pushed` or `pulled`."""
     strength: int
-    """Of the authentication; 0: not known."""
+    """The rank of the authentication; 0: unknown."""
     account: str
     mfa: bool | None
     signed: bool | None
@@ -194,7 +194,7 @@ class Publication(msgspec.Struct, array_like=True, frozen=True):
 
 
 class TenantRow(msgspec.Struct, array_like=True):
-    """What one tenant knows of one component: values that should not change, and signals."""
+    """A tenant's history of a component: values that should not change, and signals."""
 
     tenant: str
     slots: dict[str, dict[str, Seen]] = msgspec.field(default_factory=dict)
@@ -202,17 +202,17 @@ class TenantRow(msgspec.Struct, array_like=True):
     pushes: dict[str, tuple[int, str, bool, str, str, str]] = msgspec.field(default_factory=dict)
     """Version by rank: first seen, event, signed, version, system, source."""
     signals: dict[str, tuple[int, str, str, str, str]] = msgspec.field(default_factory=dict)
-    """For combinations in time: when, what, event, system, source; by rank."""
+    """For combinations in time, by rank: when, what, event, system, source."""
     users: dict[str, Seen] = msgspec.field(default_factory=dict)
-    """For a domain: which components reached it; a publisher: its hostile ones; by rank."""
+    """By rank: the components that reached a domain, or a publisher's hostile ones."""
     full: bool = False
     push_count: int = 0
-    """Changes of `pushes` and `publications`: the later state is the one that holds."""
+    """The number of changes of `pushes` and `publications`; the later state wins."""
     publications: dict[str, Publication] = msgspec.field(default_factory=dict)
     """By rank of kind, version and digest."""
 
     def keep_slots(self) -> bool:
-        """Keep the slots of the component as such, then those that were filled last.
+        """Keep the slots of the component itself, then those last filled.
 
         Returns:
             Whether any was left out.
@@ -230,7 +230,7 @@ class TenantRow(msgspec.Struct, array_like=True):
 
 
 UNSPECIFIC: Final = "?"
-"""The version of a mark that covers only builds that name neither version nor digest."""
+"""The version of a mark that covers only builds without version and digest."""
 
 
 class Mark(msgspec.Struct, array_like=True):
@@ -242,38 +242,37 @@ class Mark(msgspec.Struct, array_like=True):
     version: str | None
     digest: str | None
     path: list[str]
-    """From the origin to the parent; empty: the component is the origin."""
+    """The path from the origin to the parent; empty: the component is the origin."""
     active: bool
     revision: Revision
     tenant: str = ""
-    """Set: it rests on this tenant's claim and covers its holdings alone. Empty: everybody's."""
+    """The tenant whose claim it rests on and whose holdings it covers; empty: shared."""
     advice: bool = False
-    """It only advises: it rests on what another tenant claims."""
+    """Whether it only advises, resting on another tenant's claim."""
     basis: Basis | None = None
-    """How it is known; None in rows of an earlier version, which affect nobody else."""
+    """How it is known; None in rows of an earlier version, which affect no other tenant."""
     found: BareFinding | None = None
-    """What was found where it began."""
+    """The finding at its origin."""
     appended: Position | None = None
-    """Set: advice by `tenant` to the other holders of a digest, as long as `tenant` introduced the
-    digest with the record that lies there."""
+    """If set, it is advice by `tenant` to the digest's other holders, while `tenant` is its
+    introducer with the record at this position."""
     undigested: bool = False
-    """By its version it means only holdings without a digest; the digest decides for
-    the others."""
+    """Whether its version covers only holdings without a digest; others match by digest."""
 
     def applies_to(self, tenant: str) -> bool:
-        """Return whether it may concern what a tenant holds."""
+        """Return whether it may concern a tenant's holdings."""
         if self.appended is not None:
             return tenant != self.tenant
         return tenant == self.tenant if self.tenant else self.basis is not None
 
     def fits(self, holding: Holding | Version, tenant: str) -> bool:
-        """Return whether a holding, or a version that a tenant had, is what is marked."""
+        """Return whether it covers a holding, or a version that a tenant had."""
         if not self.applies_to(tenant) or not self._is_in_role(holding):
             return False
         if self.digest is not None and holding.digest == self.digest:
             return True
         if self._is_bound() and isinstance(holding, Holding) and holding.verified:
-            return False  # Tidewatch read its bytes: they are not what everybody gets as that
+            return False  # Tidewatch read its bytes: they differ from the public ones of that
         if self.version is not None:
             return holding.version == self.version and not (
                 self.undigested and holding.digest is not None
@@ -289,22 +288,22 @@ class Mark(msgspec.Struct, array_like=True):
         if not isinstance(holding, Holding):
             return False
         if role == TREE:
-            # What has it, a run says without saying whether it is a file or a tree.
+            # A run names its digest without saying whether it is a file's or a tree's.
             return holding.filename is None
         return role_of(holding.filename) == role
 
     def _is_bound(self) -> bool:
-        """Return whether it came from a digest to the version that has it, whoever names it."""
+        """Return whether it passed from a digest to the version bound to it."""
         return not self.tenant and self.version is not None and self.digest is not None
 
     def _is_by_scan(self) -> bool:
         return self.basis is not None and self.basis.kind is BasisKind.VERIFIED
 
     def reaches(self, edge: Edge) -> bool:
-        """Return whether something built from the component as an edge names it is affected.
+        """Return whether a build along an edge is affected.
 
-        What names neither version nor digest of the component may be affected by what is known of
-        any of them: in full it is by the tenant's own marks and by those that mean just that.
+        A build that names neither version nor digest may be affected by marks on any of them: in
+        full by the tenant's own marks and by those that cover such builds.
         """
         if not edge.is_of_all and not self.applies_to(edge.tenant):
             return False
@@ -312,7 +311,7 @@ class Mark(msgspec.Struct, array_like=True):
         if edge.verified and role and role != edge.role:
             return False
         if edge.version in USES:
-            # It names a digest, and as part of what the digest's file was used.
+            # It names a digest, and the role in which the file was used.
             return not self._is_by_scan()
         if self.version == UNSPECIFIC:
             return edge.version is None
@@ -326,18 +325,18 @@ class Mark(msgspec.Struct, array_like=True):
 
 
 class ClaimsRow(msgspec.Struct, array_like=True):
-    """What rests on one tenant's claims about one component, apart from the shared row."""
+    """Marks and signals from one tenant's claims about one component, apart from the shared row."""
 
     tenant: str
     marks: dict[str, Mark] = msgspec.field(default_factory=dict)
     incidents: list[str] = msgspec.field(default_factory=list)
-    """Of the tenant, about the component."""
+    """The tenant's findings about the component."""
     cases: dict[str, tuple[str, Revision]] = msgspec.field(default_factory=dict)
-    """What the tenant decided about them."""
+    """The tenant's decisions about them."""
 
 
 class ComponentRow(msgspec.Struct, array_like=True):
-    """What is known of one component over all tenants."""
+    """The shared state of one component."""
 
     first_ms: int = 0
     first_event: str = ""
@@ -348,7 +347,7 @@ class ComponentRow(msgspec.Struct, array_like=True):
     facts: dict[str, str] = msgspec.field(default_factory=dict)
     """Fact keys by rank."""
     incidents: dict[str, tuple[str, list[str]]] = msgspec.field(default_factory=dict)
-    """Incidents about it, by rank; the lists are unused."""
+    """Incidents about it, by rank; the values are unused."""
     bad_components: dict[str, str] = msgspec.field(default_factory=dict)
     """Unused: of a publisher, in rows of an earlier version."""
     full: bool = False
@@ -357,41 +356,41 @@ class ComponentRow(msgspec.Struct, array_like=True):
     prevalent: dict[str, tuple[str, str]] = msgspec.field(default_factory=dict)
     """Incidents that get its prevalence, with their roots, by rank."""
     claims: bool = False
-    """There are rows of tenants' claims about it."""
+    """Whether there are rows of tenants' claims about it."""
     introducer: tuple[Position, str, bool] | None = None
-    """For a digest: the first record that reported it, whose it was, and whether that event made or
-    pushed it: else nobody introduced it."""
+    """For a digest: the first record that reported it, its tenant, and whether that event made or
+    pushed it; if not, it has no introducer."""
     popular: bool = False
-    """So many organisations hold it that a scan alone only proposes containment."""
+    """Whether it is popular, so that a scan alone only proposes containment."""
     owners: dict[str, str] = msgspec.field(default_factory=dict)
-    """By rank of an incident in `prevalent` or `incidents`: in whose share it counts; empty:
-    several tenants found it, or nobody's claim is part of it."""
+    """By rank of an incident in `prevalent` or `incidents`: the owner of its share; empty: several
+    tenants found it, or it rests on no claim."""
 
 
 class Edge(msgspec.Struct, array_like=True, frozen=True):
-    """One build: by whom, of which version from which."""
+    """One build: its tenant, and the versions of child and parent."""
 
     tenant: str
-    """Whose event says so, or who alone trusts the signature; empty: nobody's, it follows from the
-    child's digest, or the operator trusts the signature."""
+    """The tenant whose event reports it, or who alone trusts the signature; empty: it follows from
+    the child's digest, or the operator trusts the signature."""
     version: str | None
     child_version: str | None
     child_digest: str | None
     appended: Position | None = None
     """The first record about it."""
     verified: bool = False
-    """The child is not made from the parent but holds it, or has it as its digest: a listing that
-    hashes to the child names the file, or a binding ties the name to the digest."""
+    """Whether the child contains the parent or has it as its digest, instead of being made from it:
+    a listing that hashes to the child names the file, or a binding ties the name to the digest."""
     role: str = ""
-    """Of the file in the listing."""
+    """The path of the file in the listing."""
     digest: str | None = None
-    """Of the parent's version, where the build says both."""
+    """The digest of the parent's version, if the build names both."""
     basis: Basis | None = None
-    """By whose signature it is known; None: as an event says, or as follows from the digest."""
+    """The signer who attests it; None: an event claims it, or it follows from the digest."""
 
     @property
     def is_of_all(self) -> bool:
-        """Whether what is known of the parent reaches whoever holds the child."""
+        """Whether marks on the parent reach every holder of the child."""
         return not self.tenant and (self.verified or self.basis is not None)
 
 
@@ -426,13 +425,13 @@ class ChildRow(msgspec.Struct, array_like=True):
 
 
 class BoundRow(msgspec.Struct, array_like=True):
-    """The digests that one immutable version of a public name was bound to; usually one."""
+    """The digests that an immutable version of a public name was bound to; usually one."""
 
     digests: list[str] = msgspec.field(default_factory=list)
 
 
 class FactRow(msgspec.Struct, array_like=True):
-    """A fact in its latest revision; None: withdrawn."""
+    """A fact at its latest revision; None: withdrawn."""
 
     fact_key: str
     fact: IntelFact | None
@@ -445,7 +444,7 @@ class FileRow(msgspec.Struct, array_like=True):
     digests: dict[str, list[Seen]] = msgspec.field(default_factory=dict)
     full: bool = False
     signed: dict[str, list[Basis]] = msgspec.field(default_factory=dict)
-    """By digest: under whose trust roots it is signed as that file."""
+    """By digest: the owners of the trust roots under which it is signed as that file."""
 
 
 class IocRow(msgspec.Struct, array_like=True):
@@ -464,7 +463,7 @@ class IocRow(msgspec.Struct, array_like=True):
     published: int = 0
     """How often it was published: the revision of the record."""
     incident: str = ""
-    """The incident the findings belong to, or would if they were severe enough."""
+    """The incident of its findings, or the one they would open if severe enough."""
 
     def active(self) -> bool:
         """Return whether any finding still holds and nothing suppresses it."""
@@ -474,7 +473,7 @@ class IocRow(msgspec.Struct, array_like=True):
 
 
 class AdviceRow(msgspec.Struct, array_like=True):
-    """The advice a tenant has, to keep its quotas."""
+    """A tenant's advice, counted against its quotas."""
 
     tenant: str
     given: dict[str, dict[str, set[int]]] = msgspec.field(default_factory=dict)
@@ -482,7 +481,7 @@ class AdviceRow(msgspec.Struct, array_like=True):
 
 
 class SourceRow(msgspec.Struct, array_like=True):
-    """When one source of one tenant was heard, and how its events fared."""
+    """When a tenant's source was heard, and the outcomes of its events."""
 
     tenant: str
     source: str
@@ -502,8 +501,8 @@ class ExpiryRow(msgspec.Struct, array_like=True):
 
 
 class ClockRow(msgspec.Struct, array_like=True):
-    """The last tick that was acted upon."""
+    """The last tick that was processed."""
 
     time_ms: int = 0
     source: str = ""
-    """The source to continue behind."""
+    """The source to continue after."""

@@ -1,4 +1,4 @@
-"""Sightings: who has a component, since when, with which digest; one read where nothing is new."""
+"""Sightings: who has a component, since when, with which digest; one read if nothing is new."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ _MADE: Final = frozenset({"made", "pushed", "served"})
 
 
 def on_sighting(batch: LedgerBatch, seen: Sighting) -> None:
-    """Add a sighting to the rows; send what follows from what is new.
+    """Add a sighting to the rows; send the consequences of what is new.
 
-    One already known, of the same day, costs one read and no write.
+    A sighting already known on the same day costs one read and no write.
     """
     at = to_ms(seen.occurred_at)
     key = row_key(SYSTEM, seen.component, seen.tenant, seen.system)
@@ -87,15 +87,14 @@ def on_sighting(batch: LedgerBatch, seen: Sighting) -> None:
     if not changed and seen.kind not in drift.REPORTED:
         return
     holding = system.holdings[rank]
-    # Of a version that is known already a push or pull may still say a new tag, publisher or
-    # signature.
+    # A push or pull of a known version may still have a new tag, publisher or signature.
     fresh = before != (holding.first_ms, holding.first_event, holding.signed)
     if seen.kind in drift.REPORTED or fresh:
         drift.on_new_holding(batch, seen, version)
     if not changed:
         return
     system.last_ms = max(system.last_ms, at)
-    # The latest are kept: what a system has now is among them.
+    # The latest are kept, which include the current version.
     held = dict(system.holdings)
     if trim(system.holdings, HOLDINGS, HOLDINGS_ROOM, lambda rank: (-held[rank].last_ms, rank)):
         system.full = True
@@ -123,9 +122,9 @@ def _note_first(seen: Sighting, system: SystemRow) -> bool:
 
 
 def _note_tree(batch: LedgerBatch, seen: Sighting, system: SystemRow) -> bool:
-    """Note that a tree's listing names the file, so that findings on the file reach the tree.
+    """Note a file in a tree's listing, so that findings on the file reach the tree.
 
-    It follows from the tree's digest, whoever reports it.
+    It follows from the tree's digest, whichever tenant reports it.
     """
     role = role_of(seen.filename)
     rank = int(stable_rank(seen.tree, role), 16)
@@ -144,10 +143,10 @@ def _note_tree(batch: LedgerBatch, seen: Sighting, system: SystemRow) -> bool:
 
 
 def _note_binding(batch: LedgerBatch, seen: Sighting, system: SystemRow) -> bool:
-    """Note which version of a name has the digest for everybody, so that findings reach both.
+    """Note a verified binding of a name's version to the digest, so that findings reach both.
 
-    It follows from what Tidewatch fetched, whoever reports it; it speaks of one immutable version
-    of a name that means the same to all, and of nothing else of that name.
+    It follows from what Tidewatch fetched, whichever tenant reports it; it covers one immutable
+    version of a public name, and nothing else of that name.
     """
     if not is_of_all(seen.name or "", seen.version):
         return False
@@ -157,9 +156,9 @@ def _note_binding(batch: LedgerBatch, seen: Sighting, system: SystemRow) -> bool
 def _note_signed_binding(
     batch: LedgerBatch, seen: Sighting, system: SystemRow, basis: Basis
 ) -> bool:
-    """Note which version of a name has the digest, as a signature under a trust root says.
+    """Note an attested binding of a name's version to the digest.
 
-    Who signed may speak of the name; of a private one only to its tenant.
+    The signer is authorised for the name; a private name only concerns its tenant.
     """
     private = (seen.name or "").partition(":")[2].startswith("@")
     if private and (not basis.tenant or is_foreign(seen.name or "", basis.tenant)):
@@ -189,7 +188,7 @@ def _bind(batch: LedgerBatch, seen: Sighting, system: SystemRow, basis: Basis | 
 
 
 def _version_by_inputs(seen: Sighting) -> str | None:
-    """Return a version for what names none but says what it was made from."""
+    """Return a version derived from the inputs of a component that names none."""
     if seen.digest is not None or not seen.made_from:
         return None
     return f"from:{stable_hash(*sorted(seen.made_from))[:16]}"
@@ -221,8 +220,8 @@ def _merge(
         earlier.verified = known.verified or earlier.verified
         system.holdings[rank] = known = earlier
         changed = True
-    # Within a day only a system that has other versions too needs the exact time: it shows
-    # which version came last.
+    # Within a day only a system with several versions needs the exact time, which shows the last
+    # version.
     if (at, seen.event_id) > (known.last_ms, known.last_event) and (
         at // DAY_MS > known.last_ms // DAY_MS or len(system.holdings) > 1
     ):
@@ -257,7 +256,7 @@ def _merge(
 
 
 def _checks(known: dict[str, bool], seen: Sighting) -> dict[str, bool]:
-    """Return the checks of a version: one that it passed once is passed, whatever came first."""
+    """Return the checks of a version: once passed stays passed, in any order."""
     checks = dict(known)
     for names, passed in ((seen.passed, True), (seen.not_passed, False)):
         for name in names:
@@ -307,9 +306,8 @@ def _report_parents(
 ) -> bool:
     """Report the build to its inputs; return whether one of them was new.
 
-    A position before all that were reported is reported `again`. What the row has no room to
-    remember is reported with each sighting: a repetition is harmless, an omission would hide what
-    the build was made from.
+    A position before all reported ones is reported `again`. What the row has no room to remember is
+    reported with each sighting: a repetition is harmless, an omission would hide an input.
     """
     changed = False
     entries = seen.made_from
@@ -326,7 +324,7 @@ def _report_parents(
         if rank in system.inputs.smallest and not again:
             continue
         changed = system.inputs.add_rank(rank, INPUTS) or changed
-        # A signature speaks of the digest; of the version only where it names it.
+        # A signature covers the digest; the version only if it names it.
         build = Derived(
             key=parent,
             child=seen.component,

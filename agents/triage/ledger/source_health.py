@@ -27,18 +27,18 @@ HOURS: Final = 64
 DAYS: Final = 8
 SAMPLE: Final = 64
 REGULAR_HOURS: Final = 6
-"""Hours in which a source must have been heard before its silence is reported."""
+"""Hours in which a source must be heard before its silence is reported."""
 LEAST_SILENCE_MS: Final = 6 * HOUR_MS
 SILENCE_FACTOR: Final = 3
 INCOMPLETE_SHARE: Final = 0.3
 INCOMPLETE_RISE: Final = 2.0
 LEAST_EVENTS: Final = 10
 DEAD_LETTERS: Final = 20
-"""Dead letters of one producer in a day that are reported."""
+"""Dead letters of one producer in a day from which they are reported."""
 
 
 def on_source(batch: LedgerBatch, seen: SourceSeen) -> None:
-    """Note when a source was heard and the outcome of its event."""
+    """Note when a source was heard, and the outcome of its event."""
     key = row_key(SOURCE, seen.tenant, seen.source)
     row = batch.store.load(key, SourceRow) or _new_source(batch, seen)
     hour, day = seen.at_ms // HOUR_MS, seen.at_ms // DAY_MS
@@ -60,7 +60,7 @@ def on_source(batch: LedgerBatch, seen: SourceSeen) -> None:
 
 
 def _new_source(batch: LedgerBatch, seen: SourceSeen) -> SourceRow:
-    """Return the row of a new source; one too many of its tenant takes the place of the oldest."""
+    """Return the row of a new source, which evicts its tenant's oldest if there are too many."""
     known = list(batch.store.scan(SOURCE, seen.tenant, row_type=SourceRow, limit=SOURCES))
     if len(known) == SOURCES:
         batch.store.delete(min(known, key=lambda item: (item[1].last_ms, item[0]))[0])
@@ -69,7 +69,7 @@ def _new_source(batch: LedgerBatch, seen: SourceSeen) -> SourceRow:
 
 
 def usual_interval_ms(hours: list[int]) -> int | None:
-    """Return the longest gap a source usually leaves, None while that is not known.
+    """Return the longest usual gap of a source, None while unknown.
 
     Args:
         hours: The hours since the epoch in which it was heard, ascending.
@@ -138,8 +138,8 @@ def _report_once(
 
 
 _RUNBOOK: Final = {
-    "source-silent": "See whether the producer still runs and may still write to its topic.",
-    "source-recovered": "Nothing to do; find out what was missed meanwhile.",
+    "source-silent": "Check that the producer runs and may write to its topic.",
+    "source-recovered": "Nothing to do; find out what was missed in the meantime.",
     "incomplete-share": "See the assessments' incomplete checks: roots, credentials, limits.",
     "dead-letters": "List them with: tidewatch dead-letters list",
 }

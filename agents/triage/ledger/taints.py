@@ -7,7 +7,7 @@ from schemas.ledger import Taint
 
 
 def taint_of(mark: Mark, component: str, key: str) -> Taint:
-    """Return the message that marks `key` the way `mark` marks `component`.
+    """Return the message that marks `key` as `mark` marks `component`.
 
     Args:
         mark: The mark.

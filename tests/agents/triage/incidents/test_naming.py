@@ -104,7 +104,7 @@ def test_a_command_says_where_its_findings_are_listed_and_none_of_them():
     flow.saw(*held(MODEL, "a", "gpu", 10, version="r2", digest=BAD))
     flow.found(finding("malicious_payload", "a", minutes=11))
     (quarantine,) = [spec for spec in flow.issued if spec.action == "quarantine"]
-    assert quarantine.reason == f"severe findings speak against {MODEL}@r2: see the hold of {MODEL}"
+    assert quarantine.reason == f"{MODEL}@r2 has severe findings: see the hold of {MODEL}"
     assert quarantine.findings == ()
     (thing,) = [kept for kept in flow.holds["a", MODEL].things if kept.action == "quarantine"]
     (reason,) = thing.reasons
