@@ -1,4 +1,7 @@
-"""What ordinary libraries write and scanners took for attacks, each beside a hostile twin."""
+"""What ordinary libraries write and scanners took for attacks, each beside a hostile twin.
+
+Over 500 lines, since a sample is text of its own, with its hostile twin beside it.
+"""
 # ruff: noqa: ARG005, E501, UP045 -- samples stand in one piece; generics of both kinds are pickled
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ responder that was written from the contract alone.
 
 Played twice on topics of their own: once undisturbed, once while ledger, incidents and responder
 are killed again and again. Both must end the same, with the same ids.
+
+Over 500 lines, since one case runs through all applications.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The incidents of a partition, batch by batch: reduce, decide, render, publish what matters."""
+"""The incidents of a partition, batch by batch: reduce, decide, render, publish what matters.
+
+Over 500 lines, since the steps of a batch share its rows, parts and plans.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from agents.ports import Delivery, Message, Publish, Rows
 from agents.triage.correlation import PRIVATE_TENANTS
 from agents.triage.incidents import exposures, known_good, reducers
 from agents.triage.incidents.adoption import adopt, known_answers
-from agents.triage.incidents.commands import next_due, on_time, planned, update_commands
+from agents.triage.incidents.command_deadlines import next_due, on_time
+from agents.triage.incidents.commands import planned, update_commands
 from agents.triage.incidents.deadlines import Deadlines
 from agents.triage.incidents.document import LISTED_TENANTS, incident_document
 from agents.triage.incidents.documents import Documents

@@ -101,6 +101,11 @@ class LedgerBatch:
         for message in finding_messages(finding, revision):
             self._publish(message)
 
+    def report(self, finding: Finding, rule: Rule, revision: Revision) -> None:
+        """Send a finding of the ledger with its baseline assessment."""
+        self.found(finding, revision)
+        self.assess(finding, rule)
+
     def take_back(self, finding: Finding, revision: Revision, reason: str, at: datetime) -> None:
         """Withdraw a finding of the ledger's own, wherever it was filed.
 

@@ -129,4 +129,4 @@ def _report_campaign(
             occurred_at=from_ms(last.first_ms),
             publisher=publisher,
         )
-        drift.report(batch, finding, correlation, state_of(len(members)))
+        batch.report(finding, correlation.rule, state_of(len(members)))

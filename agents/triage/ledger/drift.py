@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Final
 
-from agents.domain.basis import ADVICE_SEVERITY, SEVERAL, affects
 from agents.domain.component_keys import names_content
 from agents.domain.findings import make_finding
-from agents.triage.bounded_sets import clip, keep_smallest, stable_rank, trim, trim_shared
+from agents.triage.bounded_sets import clip, keep_smallest, stable_rank, trim
 from agents.triage.correlation import Correlation, combination, correlations, for_prefix, of_kind
 from agents.triage.ledger.batch import LedgerBatch, indicator_of, state_of
+from agents.triage.ledger.package_files import note_file
 from agents.triage.ledger.publications import PUBLISHING_CHANGED, note_publication
 from agents.triage.ledger.registry_consistency import moves, note_announced, revision_of
 from agents.triage.ledger.rows import (
-    FILE,
-    HOLDERS_ROOM,
     OF_COMPONENT,
     PUSHES_ROOM,
     SIGNALS,
@@ -26,7 +23,6 @@ from agents.triage.ledger.rows import (
     TEXT_BYTES,
     USERS_ROOM,
     VALUES,
-    FileRow,
     Seen,
     TenantRow,
     from_ms,
@@ -35,7 +31,6 @@ from agents.triage.ledger.rows import (
 )
 from agents.triage.store import row_key
 from schemas.findings import Finding
-from schemas.ledger import Revision
 from schemas.observations import Sighting
 from schemas.severity import Severity
 
@@ -51,10 +46,6 @@ _OF_FILE: Final = "\0"
 """Separates the version or tag in a slot's name from the file."""
 REPORTED: Final = frozenset({"pushed", "pulled"})
 """Kinds of sighting in which a registry reports its tags."""
-SIGNERS: Final = 32
-"""The most trust roots kept per signed digest of a package file."""
-MAX_HOLDERS: Final = 32
-"""The most tenants kept per digest of a package file."""
 _COLLEAGUE: Final = 0.5
 """Confidence in a change of publisher within a tenant's own registry."""
 Push = tuple[int, str, bool, str, str, str]
@@ -80,10 +71,9 @@ def on_new_holding(batch: LedgerBatch, seen: Sighting, version: str | None) -> N
     if changed:
         batch.store.save(key, row)
     if finding is not None:
-        batch.found(finding, revision_of(finding))
-        batch.assess(finding, correlations()[finding.rule_id].rule)
+        batch.report(finding, correlations()[finding.rule_id].rule, revision_of(finding))
     if seen.filename and seen.digest and for_prefix("drift", "filename", prefix):
-        _note_file(batch, seen)
+        note_file(batch, seen)
 
 
 def _slots(seen: Sighting, prefix: str) -> list[tuple[str, str, str]]:
@@ -193,21 +183,13 @@ def _report_drift(
         severity=Severity.LOW if habit else Severity.MEDIUM if colleague else None,
         confidence=_HABIT if habit else _COLLEAGUE if colleague else None,
     )
-    report(batch, finding, correlation, state_of(len(ordered)))
+    batch.report(finding, correlation.rule, state_of(len(ordered)))
 
 
 def tenant_row(batch: LedgerBatch, component: str, tenant: str) -> TenantRow:
     """Return a tenant's row of a component, a new one if there is none."""
     key = row_key(TENANT, component, tenant)
     return batch.store.load(key, TenantRow) or TenantRow(tenant=clip(tenant, TEXT_BYTES))
-
-
-def report(
-    batch: LedgerBatch, finding: Finding, correlation: Correlation, revision: Revision
-) -> None:
-    """Send a finding of the ledger with its baseline assessment."""
-    batch.found(finding, revision)
-    batch.assess(finding, correlation.rule)
 
 
 def _note_push(
@@ -244,7 +226,7 @@ def _note_push(
     after = _first_unsigned(row, correlation.when.minimum)
     if after is not None and after != before:
         finding = _absence(seen, correlation, after)
-        report(batch, finding, correlation, state_of(row.push_count))
+        batch.report(finding, correlation.rule, state_of(row.push_count))
     elif after is None and before is not None:
         # A late unsigned push shows that signing was not customary.
         reason = f"{seen.component} was pushed unsigned before"
@@ -330,151 +312,6 @@ def _note_domain(batch: LedgerBatch, seen: Sighting, row: TenantRow) -> bool:
     return True
 
 
-def _note_file(batch: LedgerBatch, seen: Sighting) -> None:
-    """Compare a package file's digest with those that this tenant or k others have by that name."""
-    assert seen.filename is not None
-    assert seen.digest is not None
-    correlation = for_prefix("drift", "filename", seen.component.partition(":")[0])
-    assert correlation is not None
-    key = row_key(FILE, seen.component, seen.filename)
-    row = batch.store.load(key, FileRow) or FileRow()
-    digest = clip(seen.digest, TEXT_BYTES)
-    holders = row.digests.setdefault(digest, [])
-    entry = value_seen(seen, seen.tenant)
-    by_tenant = {holder.value: holder for holder in holders}
-    known = by_tenant.get(entry.value)
-    if known is not None and known <= entry and len(row.digests) == 1:
-        return
-    by_tenant[entry.value] = min(entry, known) if known is not None else entry
-    full = row.full or len(by_tenant) > MAX_HOLDERS or len(row.digests) > VALUES
-    if len(by_tenant) > MAX_HOLDERS and _order_of(batch, entry) > max(
-        _order_of(batch, holder) for holder in holders
-    ):
-        kept = holders  # the usual case for popular files: no sorting, no write
-    else:
-        ranked = {stable_rank(holder.value): holder for holder in by_tenant.values()}
-        full = trim(ranked, MAX_HOLDERS, HOLDERS_ROOM, batch.order) or full
-        kept = [ranked[rank] for rank in sorted(ranked)]
-    before = set(row.digests)
-    if kept != holders or full != row.full:
-        row.digests[digest] = kept
-        row.full = full
-        if _keep_digests(batch, row):
-            batch.bound_reached("digests of one package file", seen.component, VALUES)
-        if kept != holders or set(row.digests) != before:
-            batch.store.save(key, row)
-    if len({*row.digests, *row.signed, digest}) > 1:
-        _report_file(batch, seen, correlation, row, entry)
-
-
-def note_signed_file(batch: LedgerBatch, seen: Sighting) -> None:
-    """Note a package file's digest signed under a trust root; report holders of others.
-
-    Args:
-        batch: The batch.
-        seen: A sighting of the package whose file is signed.
-    """
-    correlation = for_prefix("drift", "filename", seen.component.partition(":")[0])
-    if correlation is None or not seen.filename or not seen.digest:
-        return
-    key = row_key(FILE, seen.component, seen.filename)
-    row = batch.store.load(key, FileRow) or FileRow()
-    digest = clip(seen.digest, TEXT_BYTES)
-    known = row.signed.get(digest, [])
-    new = [basis for basis in seen.bound_by if basis not in known]
-    if not new:
-        return
-    row.signed[digest] = sorted([*known, *new], key=lambda basis: (basis.tenant, basis.by))
-    if len(row.signed) > VALUES or len(row.signed[digest]) > SIGNERS:
-        batch.bound_reached("signed digests of one package file", seen.component, VALUES)
-        return
-    batch.store.save(key, row)
-    _report_file(batch, seen, correlation, row, value_seen(seen, seen.tenant))
-
-
-def _order_of(batch: LedgerBatch, holder: Seen) -> str:
-    return batch.order(stable_rank(holder.value))
-
-
-def _keep_digests(batch: LedgerBatch, row: FileRow) -> bool:
-    """Trim the digests of a file name by shares: no tenant evicts another's only digest."""
-
-    def owners(digest: str) -> Iterator[str]:
-        for holder in row.digests[digest]:
-            yield batch.owner(holder.value)
-
-    def order(digest: str) -> str:
-        return batch.order(stable_rank(digest))
-
-    return trim_shared(row.digests, VALUES, VALUES * HOLDERS_ROOM, owners, order)
-
-
-def _report_file(
-    batch: LedgerBatch, seen: Sighting, correlation: Correlation, row: FileRow, latest_entry: Seen
-) -> None:
-    # A digest elsewhere is only reported if k other organisations have it.
-    counted = batch.register.counted
-    organisations = {
-        digest: {counted(holder.value) for holder in holders} - {None}
-        for digest, holders in row.digests.items()
-    }
-    tenants: dict[str, dict[str, Seen]] = {}
-    for digest, holders in row.digests.items():
-        for holder in holders:
-            tenants.setdefault(holder.value, {})[digest] = holder
-    # The tenant of this sighting gets the finding even if the row has no room for it.
-    tenants.setdefault(latest_entry.value, {}).setdefault(
-        clip(seen.digest or "", TEXT_BYTES), latest_entry
-    )
-    for tenant, own in sorted(tenants.items()):
-        wide = {
-            digest
-            for digest, holders in organisations.items()
-            if len(holders - {counted(tenant)}) >= batch.k
-        }
-        signed = {
-            digest: basis
-            for digest, bases in sorted(row.signed.items())
-            for basis in bases
-            if affects(basis, tenant)
-        }
-        # Several digests here differ from each other; a single one from others' or a signed one.
-        by = None if signed.keys() & own.keys() else next(iter(signed.values()), None)
-        if by is not None:
-            wide |= signed.keys()
-        shown = sorted({*own, *wide})
-        if len(shown) < 2:  # noqa: PLR2004 -- two digests make a difference
-            continue
-        # It differs from the second digest on, or from the first if another is found elsewhere.
-        differing = sorted(own.values())[:2]
-        latest = differing[-1]
-        finding = make_finding(
-            correlation.rule,
-            locator=(tenant, correlation.rule.id, seen.component, seen.filename or ""),
-            tenant=tenant,
-            component=seen.component,
-            version=seen.version,
-            indicator=indicator_of(seen.component, seen.version),
-            description=f"{correlation.rule.title}: {seen.filename}",
-            evidence={
-                "file": seen.filename,
-                "is": max(own, key=lambda digest: own[digest]),
-                "digests": shown,
-                "elsewhere": sorted(wide - set(own)),
-                **({"signed": sorted(signed)} if by is not None else {}),
-            },
-            source=latest.source,
-            event_id=latest.event_id,
-            occurred_at=from_ms(latest.first_ms),
-            systems=tuple(sorted({holder.system for holder in own.values()})),
-            # A single digest here can only contradict others' digests.
-            severity=None if len(own) > 1 or by is not None else ADVICE_SEVERITY,
-            basis=None if len(own) > 1 else by or SEVERAL,
-        )
-        known = len(differing) + 2 * (by is not None)
-        report(batch, finding, correlation, state_of(known))
-
-
 def note_signal(batch: LedgerBatch, component: str, finding: Finding) -> None:
     """Note a kind of indicator on a component and look for combinations in time."""
     rules = of_kind("combination")
@@ -509,8 +346,7 @@ def note_signal(batch: LedgerBatch, component: str, finding: Finding) -> None:
         if chain is None:
             continue
         last = max(chain)
-        report(
-            batch,
+        batch.report(
             make_finding(
                 correlation.rule,
                 locator=(finding.tenant, correlation.rule.id, component),
@@ -530,6 +366,6 @@ def note_signal(batch: LedgerBatch, component: str, finding: Finding) -> None:
                 occurred_at=from_ms(last[0]),
                 systems=tuple(sorted({signal[3] for signal in chain if signal[3]})),
             ),
-            correlation,
+            correlation.rule,
             state_of(1),
         )

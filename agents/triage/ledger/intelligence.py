@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from agents.checks.packages.intel_match import ADVERSE, matches
-from agents.domain.basis import bare_finding, intel
-from agents.domain.component_keys import names_content
-from agents.domain.findings import make_finding
+from agents.checks.packages.intel_match import ADVERSE
 from agents.triage.bounded_sets import clip, clip_or_none, stable_rank, trim
-from agents.triage.correlation import for_fact
 from agents.triage.ledger import indicators, known_good, lineage
-from agents.triage.ledger.batch import LedgerBatch, indicator_of
-from agents.triage.ledger.marks import add_mark, fresh_mark, lift
+from agents.triage.ledger.batch import LedgerBatch
+from agents.triage.ledger.fact_matches import (
+    WHOLE,
+    bound_digests,
+    digest_keys,
+    is_other_digest,
+    mark_of_fact,
+    match,
+)
+from agents.triage.ledger.marks import add_mark, lift
 from agents.triage.ledger.rows import (
-    BOUND,
-    BOUND_DIGESTS,
     CHILD,
     COMPONENT,
-    DIGEST_KEYS,
     FACT,
     FACTS,
     KEY_BYTES,
@@ -30,7 +30,6 @@ from agents.triage.ledger.rows import (
     PAGE,
     SYSTEM,
     UNSPECIFIC,
-    BoundRow,
     ChildRow,
     ComponentRow,
     FactRow,
@@ -39,21 +38,14 @@ from agents.triage.ledger.rows import (
     SystemRow,
     from_ms,
 )
-from agents.triage.routing import incident_id, incident_root
 from agents.triage.store import row_key
-from schemas.basis import BareFinding
-from schemas.components import is_sha256
 from schemas.findings import Finding
 from schemas.integers import within_64_bits
 from schemas.intel import IntelFact, VersionRange
 from schemas.ledger import Derived, FactChange, Revision
-from schemas.severity import Disposition, Severity
 
-_WHOLE: Final = (*DIGEST_KEYS, "domain:", "publisher:")
-"""Prefixes of keys of components without versions."""
 _ESTABLISHED: Final = "is about other bytes, as is now established"
 FACT_BYTES: Final = 40_000
-DIGESTS: Final = 1_000
 
 
 def on_fact(batch: LedgerBatch, change: FactChange) -> None:
@@ -178,8 +170,8 @@ def _report_digests(
     batch: LedgerBatch, change: FactChange, before: IntelFact | None, fact: IntelFact | None
 ) -> None:
     """Send a fact to the rows of the digests it names or named."""
-    now = _digest_keys(fact)
-    for key in sorted(now | _digest_keys(before)):
+    now = digest_keys(fact)
+    for key in sorted(now | digest_keys(before)):
         if key != change.key:
             batch.send_to_ledger(
                 key,
@@ -199,13 +191,6 @@ def _of_digest(fact: IntelFact, key: str) -> IntelFact:
     )
 
 
-def _digest_keys(fact: IntelFact | None) -> set[str]:
-    if fact is None:
-        return set()
-    plain = (digest.removeprefix("sha256:").lower() for digest in fact.digests[:DIGESTS])
-    return {f"sha256:{digest}" for digest in plain if is_sha256(digest)}
-
-
 def _retro_hunt(
     batch: LedgerBatch,
     change: FactChange,
@@ -220,9 +205,9 @@ def _retro_hunt(
     )
     for _, system in page:
         for holding in system.holdings.values():
-            bound = _bound_to(batch, change.key, holding.version)
-            now = _match(change.key, change.fact_key, fact, system, holding, bound)
-            then = _match(change.key, change.fact_key, before, system, holding, bound)
+            bound = bound_digests(batch, change.key, holding.version)
+            now = match(change.key, change.fact_key, fact, system, holding, bound)
+            then = match(change.key, change.fact_key, before, system, holding, bound)
             if now is not None:
                 _issue(batch, change.key, row, now, change)
             if then is not None and (now is None or now.id != then.id):
@@ -256,8 +241,8 @@ def on_holding(
         known = batch.store.load(row_key(FACT, component, fact_key), FactRow)
         if known is None:
             continue
-        bound = _bound_to(batch, component, holding.version)
-        found = _match(component, fact_key, known.fact, system, holding, bound)
+        bound = bound_digests(batch, component, holding.version)
+        found = match(component, fact_key, known.fact, system, holding, bound)
         change = FactChange(
             key=component, fact_key=fact_key, fact=known.fact, revision=known.revision
         )
@@ -265,7 +250,7 @@ def on_holding(
             _issue(batch, component, row, found, change)
         elif proven:
             claimed = msgspec.structs.replace(holding, verified=False)
-            said = _match(component, fact_key, known.fact, system, claimed, bound)
+            said = match(component, fact_key, known.fact, system, claimed, bound)
             if said is not None:
                 _take_back(batch, component, row, said, _after(change), _ESTABLISHED)
 
@@ -296,7 +281,7 @@ def on_bound(batch: LedgerBatch, component: str, version: str) -> None:
 def _clear_version(batch: LedgerBatch, change: FactChange, row: ComponentRow) -> None:
     """Withdraw a fact's findings on a bound version, a page of systems at a time."""
     version, later = change.bound, _after(change)
-    bound = _bound_to(batch, change.key, version)
+    bound = bound_digests(batch, change.key, version)
     page = list(
         batch.store.scan(SYSTEM, change.key, row_type=SystemRow, limit=PAGE, after=change.after)
     )
@@ -304,8 +289,8 @@ def _clear_version(batch: LedgerBatch, change: FactChange, row: ComponentRow) ->
         for holding in system.holdings.values():
             if holding.version != version:
                 continue
-            said = _match(change.key, change.fact_key, change.fact, system, holding, ())
-            holds = _match(change.key, change.fact_key, change.fact, system, holding, bound)
+            said = match(change.key, change.fact_key, change.fact, system, holding, ())
+            holds = match(change.key, change.fact_key, change.fact, system, holding, bound)
             if said is not None and holds is None:
                 _take_back(batch, change.key, row, said, later, _ESTABLISHED)
     if not change.after and _named_mark(batch, change, version) is None:
@@ -324,181 +309,18 @@ def _after(change: FactChange) -> FactChange:
     return msgspec.structs.replace(change, revision=(first, second + 1))
 
 
-def _bound_to(batch: LedgerBatch, component: str, version: str | None) -> tuple[str, ...]:
-    """Return the digests that a version was bound to; none if there are too many."""
-    if version is None or not names_content(version):
-        return ()
-    row = batch.store.load(row_key(BOUND, component, version), BoundRow)
-    return tuple(row.digests) if row is not None and len(row.digests) <= BOUND_DIGESTS else ()
-
-
 def _adverse(fact: IntelFact | None) -> bool:
     return fact is not None and fact.kind in ADVERSE
-
-
-def _match(
-    component: str,
-    fact_key: str,
-    fact: IntelFact | None,
-    system: SystemRow,
-    holding: Holding,
-    bound: Sequence[str],
-) -> Finding | None:
-    """Return the finding of a fact on a holding, None if it doesn't match.
-
-    Args:
-        component: The component key.
-        fact_key: The fact's key.
-        fact: The fact.
-        system: The system's row.
-        holding: The holding.
-        bound: The digests that its version is bound to.
-    """
-    if fact is None or fact.kind not in ADVERSE:
-        return None
-    seen_as = holding.name or component
-    of_digest = component.startswith("sha256:")
-    if of_digest and fact_key != component and seen_as == fact_key:
-        return None  # found under the name already
-    digests = (holding.digest,) if holding.digest else ()
-    if not of_digest and matches(fact, holding.version, digests) is not True:
-        return None
-    other = _is_other(component, fact, holding.digest)
-    if _is_exempt(component, fact, holding, bound):
-        return None
-    # Reaching a bad domain or publisher doesn't make the component bad itself.
-    of_whom = component.startswith(("domain:", "publisher:"))
-    correlation = for_fact(
-        fact.kind.value, (component if of_whom else seen_as).partition(":")[0]
-    ) or (for_fact(fact.kind.value, component.partition(":")[0]))
-    if correlation is None:
-        return None
-    by_digest = of_digest or bool(
-        holding.digest and holding.digest in {key[7:] for key in _digest_keys(fact)}
-    )
-    by_version = not of_digest and matches(fact, holding.version) is True
-    if by_digest and not by_version:
-        digest = component[7:] if of_digest else holding.digest or ""
-        indicator = indicator_of(f"sha256:{digest}", None, Disposition.BLOCK)
-    elif component.startswith(("pypi:", "model:", "image:")) and holding.version:
-        indicator = indicator_of(component, holding.version, Disposition.BLOCK)
-    else:
-        indicator = indicator_of(component, None, Disposition.BLOCK)
-    guarded = fact.popular and not by_digest and len(set(fact.sources)) < 2  # noqa: PLR2004 -- one source
-    if guarded:
-        indicator = msgspec.structs.replace(indicator, disposition=Disposition.DETECT)
-    rule = correlation.rule
-    return make_finding(
-        rule,
-        locator=(
-            fact_key,
-            fact.kind.value,
-            system.tenant,
-            seen_as,
-            holding.digest or holding.version or "",
-            system.system,
-        ),
-        tenant=system.tenant,
-        component=seen_as,
-        version=holding.version,
-        indicator=indicator,
-        description=clip(fact.summary or f"{rule.title}: {indicator.key}", NAME_BYTES),
-        evidence={
-            "fact": fact_key,
-            "kind": fact.kind.value,
-            "sources": sorted(fact.sources)[:8],
-            "matched": "digest" if by_digest else "version",
-            "digest": holding.digest,
-            "file": holding.filename,
-            "guarded": guarded,
-            "retro": True,
-        },
-        source=holding.source,
-        event_id=holding.first_event,
-        occurred_at=from_ms(holding.first_ms),
-        systems=(system.system,),
-        exposure=holding.exposure,
-        publisher=holding.publisher,
-        confidence=min(rule.confidence, fact.confidence),
-        # The tenant claims to hold other bytes.
-        severity=Severity.MEDIUM if other else None,
-        identities=tuple(holding.identities),
-        basis=intel(fact.sources),
-    )
-
-
-def _is_exempt(component: str, fact: IntelFact, holding: Holding, bound: Sequence[str]) -> bool:
-    """Return whether a holding is established as other bytes than the fact's.
-
-    Either Tidewatch read its bytes, or its version is bound to others and the tenant claims none.
-    """
-    if holding.digest is not None and holding.digest not in bound:
-        return holding.verified and _is_other(component, fact, holding.digest)
-    return bool(bound) and all(_is_other(component, fact, digest) for digest in bound)
-
-
-def _is_other(component: str, fact: IntelFact, digest: str | None) -> bool:
-    """Return whether a digest differs from a fact's, if a version has only one.
-
-    A version of a package has many files, and intelligence seldom lists them all.
-    """
-    named = _digest_keys(fact)
-    return bool(
-        named
-        and digest
-        and f"sha256:{digest}" not in named
-        and not component.startswith(("pypi:", *DIGEST_KEYS))
-    )
 
 
 def _issue(
     batch: LedgerBatch, component: str, row: ComponentRow, finding: Finding, change: FactChange
 ) -> None:
     batch.found(finding, change.revision)
-    if change.fact is None or not _is_other(component, change.fact, finding.evidence["digest"]):
-        add_mark(batch, component, row, _mark_of(component, finding, change))
-
-
-def _mark_of(component: str, finding: Finding, change: FactChange) -> Mark:
-    """Return the mark on what a fact names, for all holders.
-
-    It covers a digest only if the fact names it: a version's digest is only a tenant's claim.
-    """
-    fact = change.fact
-    root = incident_root(finding)
-    version, digest = finding.version, None
-    if component.startswith(_WHOLE):
-        version = None
-    elif finding.evidence.get("matched") == "digest":
-        version, digest = None, finding.evidence.get("digest")
-    return fresh_mark(
-        incident_id(root),
-        root,
-        cause=change.fact_key,
-        version=version,
-        digest=digest if isinstance(digest, str) else None,
-        revision=change.revision,
-        basis=finding.basis,
-        found=_found(component, finding, change),
-        undigested=fact is not None
-        and bool(_digest_keys(fact))
-        and not component.startswith("pypi:"),
-    )
-
-
-def _found(component: str, finding: Finding, change: FactChange) -> BareFinding:
-    """Return a fact's finding on what it names: for a digest, without its holders' names."""
-    found = bare_finding(finding)
-    correlation = for_fact(change.fact.kind.value, "sha256") if change.fact is not None else None
-    if not component.startswith(DIGEST_KEYS) or correlation is None or change.fact is None:
-        return found
-    return msgspec.structs.replace(
-        found,
-        ioc_type=correlation.rule.ioc_type,
-        rule_id=correlation.rule.id,
-        severity=correlation.rule.severity,
-        confidence=min(correlation.rule.confidence, change.fact.confidence),
-    )
+    if change.fact is None or not is_other_digest(
+        component, change.fact, finding.evidence["digest"]
+    ):
+        add_mark(batch, component, row, mark_of_fact(component, finding, change))
 
 
 def on_derived(batch: LedgerBatch, edge: Derived) -> None:
@@ -555,7 +377,7 @@ def _named_mark(batch: LedgerBatch, change: FactChange, named: str | None) -> Ma
     if named is None and not change.key.startswith("pypi:"):
         # The version built from is unknown: any that is named may be it. Most releases of a package
         # are harmless, so a build without a version matches only where all are bad.
-        digest = next((key[7:] for key in sorted(_digest_keys(fact))), None)
+        digest = next((key[7:] for key in sorted(digest_keys(fact))), None)
         version = next(iter(sorted(fact.versions)), None)
     holding = Holding(
         name=None,
@@ -567,12 +389,12 @@ def _named_mark(batch: LedgerBatch, change: FactChange, named: str | None) -> Ma
         last_event="",
     )
     nobody = SystemRow(tenant="", system="")
-    bound = _bound_to(batch, change.key, version)
-    finding = _match(change.key, change.fact_key, fact, nobody, holding, bound)
-    if finding is None or _is_other(change.key, fact, digest):
+    bound = bound_digests(batch, change.key, version)
+    finding = match(change.key, change.fact_key, fact, nobody, holding, bound)
+    if finding is None or is_other_digest(change.key, fact, digest):
         return None
-    mark = _mark_of(change.key, finding, change)
-    if named is None and not change.key.startswith(_WHOLE):
+    mark = mark_of_fact(change.key, finding, change)
+    if named is None and not change.key.startswith(WHOLE):
         mark = msgspec.structs.replace(mark, version=UNSPECIFIC, digest=None)
     return mark
 
@@ -587,7 +409,7 @@ def _take_back(
 ) -> None:
     reason = f"intelligence on {change.fact_key} {why}"
     batch.take_back(finding, change.revision, reason, from_ms(change.revision[0]))
-    mark = _mark_of(component, finding, change)
+    mark = mark_of_fact(component, finding, change)
     mark.active = False
     add_mark(batch, component, row, mark)
 

@@ -77,8 +77,7 @@ def note_publication(batch: LedgerBatch, seen: Sighting, row: TenantRow) -> bool
     after = _findings(seen, row, prefix)
     for identity, (correlation, finding) in after.items():
         if identity not in before or before[identity][1] != finding:
-            batch.found(finding, state_of(row.push_count))
-            batch.assess(finding, correlation.rule)
+            batch.report(finding, correlation.rule, state_of(row.push_count))
     # Versions before those kept may have been published alike.
     if not cut and not row.full:
         for identity, (_, finding) in before.items():

@@ -1,4 +1,7 @@
-"""The rows of the component ledger: components, tenants, systems, builds, facts, files."""
+"""The rows of the component ledger: components, tenants, systems, builds, facts, files.
+
+Over 500 lines, since the byte limits of all rows are read together.
+"""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from agents.triage.ledger.bound_versions import is_of_all, note_bound_version
 from agents.triage.ledger.exposures import note_popularity, report_holding
 from agents.triage.ledger.introducers import introduce
 from agents.triage.ledger.lineage import add_edge
+from agents.triage.ledger.package_files import note_signed_file
 from agents.triage.ledger.prevalence import report_prevalence
 from agents.triage.ledger.rows import (
     CHECKS,
@@ -81,7 +82,7 @@ def on_sighting(batch: LedgerBatch, seen: Sighting) -> None:
         changed = _note_binding(batch, seen, system) or changed
         note_bound_version(batch, seen)
     if seen.bound_by and not seen.component.startswith(DIGEST_KEYS):
-        drift.note_signed_file(batch, seen)
+        note_signed_file(batch, seen)
     for basis in seen.bound_by:
         changed = _note_signed_binding(batch, seen, system, basis) or changed
     if not changed and seen.kind not in drift.REPORTED:

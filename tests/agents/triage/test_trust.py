@@ -1,4 +1,7 @@
-"""The trust model: what one tenant says, and what is done because of it at another."""
+"""The trust model: what one tenant says, and what is done because of it at another.
+
+Over 500 lines, since the cases of the trust model share its tenants and messages.
+"""
 
 from __future__ import annotations
 

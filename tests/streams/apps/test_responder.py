@@ -1,4 +1,7 @@
-"""The responder as a process on a real broker: signed commands, real files, signed results."""
+"""The responder as a process on a real broker: signed commands, real files, signed results.
+
+Over 500 lines, since the tests share one broker and responder.
+"""
 
 from __future__ import annotations
 
