@@ -301,7 +301,7 @@ def rollback(context: ActionContext) -> Outcome:
             REFUSED,
             "no known-good digest is named",
             where=spec.target[:200],
-            remedy="choose a version, verify it, and roll back by hand",
+            remedy="choose a version, verify it, and roll back manually",
         )
     good = _verified(base, spec.rollback_version, spec.rollback_digest)
     target = f"{VERSIONS}/{good.name}"

@@ -1,4 +1,4 @@
-"""Runs an ordinary client of the broker until it ends or is asked to: signals, health, shutdown."""
+"""Runs an ordinary client of the broker: signals, health, shutdown."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ async def client_session(
 ) -> AsyncIterator[None]:
     """Start a client's producer; stop consumer and producer at the end.
 
-    The consumer is started within, when its client is ready to read.
+    The caller starts the consumer when it is ready to read.
 
     Args:
         settings: The broker, and the address of health and metrics.
         consumer: Its consumer.
         producer: Its producer.
-        health: Served while the client runs, and not ready when it has ended.
+        health: Served while the client runs; not ready after it ends.
         stopping: Set by SIGTERM and SIGINT.
         watched: Whether health and metrics are served.
 
@@ -53,7 +53,7 @@ async def client_session(
         raise BrokerUnreachableError(
             f"the broker can't be used ({error!r})",
             where=str(settings.kafka),
-            remedy="see the broker; what was begun is finished at the next start",
+            remedy="check the broker; pending work resumes at the next start",
         ) from error
     finally:
         health.ready = False

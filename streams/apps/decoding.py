@@ -56,7 +56,7 @@ def event_decoder(settings: Settings) -> Decode:
                 reasons.UNKNOWN_TYPE, f"type {event.type!r} on the topic of {origin.channel}"
             )
         if not record.appended:
-            return event  # its time is its producer's word: it introduces nothing
+            return event  # its time is its producer's claim: it introduces nothing
         position = (record.timestamp_ms, record.topic, record.partition, record.offset)
         return msgspec.structs.replace(event, position=position)
 
@@ -78,7 +78,7 @@ def ledger_decoder(admit_fact: Admit | None = None) -> Decode:
     """Return the decoder of observations, and of intel with its tombstones.
 
     Args:
-        admit_fact: Refuses a record of intel that nobody authorised has signed.
+        admit_fact: Refuses a record of intel without an authorised signature.
     """
     read_observation = record_reader(LedgerMessage)
 
@@ -95,10 +95,10 @@ def ledger_decoder(admit_fact: Admit | None = None) -> Decode:
 
 
 def incidents_decoder(ring: Mapping[str, TrustedKey]) -> Decode:
-    """Return the decoder of incident updates, and of decisions by who may make them.
+    """Return the decoder of incident updates, and of decisions by authorised actors.
 
     Args:
-        ring: The keys of those who decide, by key id, with what each may decide.
+        ring: The keys of deciding actors, by key id, with their rights.
     """
     read_update = record_reader(IncidentMessage)
     read_decision = record_reader(Decision)

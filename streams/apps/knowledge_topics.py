@@ -26,7 +26,7 @@ def knowledge_references(
 ) -> tuple[ReferenceTopic, ...]:
     """Return the readers that feed intel and policy into `knowledge`.
 
-    What is refused of intel is reported by the ledger, of policies by the incidents.
+    The ledger reports refused intel, and the incidents refused policies.
     """
     return (
         ReferenceTopic(
@@ -44,9 +44,9 @@ def policy_reference(
     """Return the reader that feeds policies into `knowledge`.
 
     Args:
-        knowledge: What it feeds.
-        settings: Say whether policies must be signed.
-        reporter: The application that writes dead letters of what is refused.
+        knowledge: The knowledge it feeds.
+        settings: Whether policies must be signed.
+        reporter: The application that writes dead letters for refused records.
     """
     return ReferenceTopic(
         Channel.POLICY,

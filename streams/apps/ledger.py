@@ -18,7 +18,7 @@ from streams.settings import Settings
 
 
 def with_other_indicators(agent: Agent, *, ecs: bool, hygiene: bool) -> Agent:
-    """Return an agent whose indicator records go where the settings say.
+    """Return an agent that routes indicator records by the settings.
 
     Args:
         agent: Publishes indicator records.

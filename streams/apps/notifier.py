@@ -1,12 +1,12 @@
 """The notifier on Kafka: alerts, operator alerts and proposals in, messages to people out.
 
-What is yet to be sent is on the topic `notifications`. Each step is one transaction: changed rows,
-dead letters, and the offsets of the records that led to them. A message is on the broker before it
-is first sent, and leaves the broker after its destination took it; so it is sent at least once,
-and always with the same id.
+Pending messages are on the topic `notifications`. Each step is one transaction: changed rows, dead
+letters, and the offsets of their input records. A message is on the broker before it is first sent,
+and leaves the broker after its destination accepted it, so that it is sent at least once, and
+always with the same id.
 
-One process at a time: it reads every partition, and whoever starts last takes over by the
-transactional id. What an earlier process still tries to write is refused by the broker.
+One process at a time: it reads every partition, and the last to start takes over by the
+transactional id. The broker refuses later writes of an earlier process.
 
 Over 500 lines, since reading, delivering and writing share one transaction and its state.
 """
@@ -59,10 +59,10 @@ APP: Final = "notify"
 POLL_MS: Final = 500
 MAX_RECORDS: Final = 200
 PARTITIONS_SECONDS: Final = 30.0
-"""How often it looks for partitions that were added."""
+"""How often it looks for new partitions."""
 COORDINATOR_SECONDS: Final = 0.2
 OWN: Final = "notifier"
-"""The header of rows that a notifier wrote; one without it was brought back by a person."""
+"""The header of rows that a notifier wrote; a row without it was replayed by a person."""
 
 _DECODER: Final = msgspec.json.Decoder(NotificationThread)
 _ENCODER: Final = msgspec.json.Encoder()
@@ -72,7 +72,7 @@ Outgoing = tuple[str, bytes, bytes | None, list[tuple[str, bytes]]]
 
 
 def notifier_group(settings: Settings, config: NotifyConfig) -> str:
-    """Return the notifier's consumer group, which is its transactional id as well."""
+    """Return the notifier's consumer group, which is also its transactional id."""
     return group_id(settings, f"{APP}-{config.name}")
 
 
@@ -122,7 +122,7 @@ class KafkaNotifier:
         self._rows_topic = topic_name(settings, Channel.NOTIFICATIONS)
         self.book = Book(self._config)
         self.given_up = 0
-        """How many messages a destination will not get: they are dead letters."""
+        """How many messages were given up and became dead letters."""
         self._ends: Mapping[Any, int] = {}
         self._places: dict[str, tuple[int, int]] = {}
         self._outgoing: list[Outgoing] = []
@@ -150,7 +150,7 @@ class KafkaNotifier:
         options = client_options(self._settings)
         self._consumer = aiokafka.AIOKafkaConsumer(
             **options,
-            # no member of its group: it reads all, and offsets are committed with what it writes
+            # not a member of its group: it reads all, and commits offsets with its writes
             group_id=None,
             enable_auto_commit=False,
             # a gap is reported before it is skipped
@@ -171,7 +171,8 @@ class KafkaNotifier:
             watched=not self._once,
         ):
             try:
-                # from here on nobody else writes the rows, and what was under way is settled
+                # from here on no other process writes the rows, and pending transactions are
+                # settled
                 async with self._producer.transaction():
                     pass
                 await self._consumer.start()
@@ -192,7 +193,7 @@ class KafkaNotifier:
         """Read all rows, then continue the inputs at the offsets committed with them."""
         rows = await existing_partitions(self._settings, [self._rows_topic])
         inputs = await existing_partitions(self._settings, self._channels)
-        # asked before anything is assigned: afterwards aiokafka knows no other topics, and waits
+        # before anything is assigned: afterwards aiokafka knows no other topics, and waits
         begins = await self._consumer.beginning_offsets([*rows, *inputs])
         self._place({tp: begins[tp] for tp in rows})
         ends = await self._consumer.end_offsets(rows)
@@ -227,14 +228,14 @@ class KafkaNotifier:
         await self._keep({})
 
     def _place(self, places: Mapping[Any, int]) -> None:
-        """Read these partitions and no others, from these offsets on."""
-        # in one go: between the two, aiokafka would look for an offset by itself
+        """Read exactly these partitions, from these offsets."""
+        # without a pause: between the two, aiokafka would look up an offset itself
         self._consumer.assign(list(places))
         for tp, offset in places.items():
             self._consumer.seek(tp, offset)
 
     async def _committed(self, partitions: Sequence[Any]) -> dict[Any, int | None]:
-        """Return the offset that the group reads each partition from; None: it never did."""
+        """Return the group's committed offset of each partition, None if it has none."""
         deadline = time.monotonic() + self._settings.broker_wait_seconds
         admin = await open_admin(self._settings)
         try:
@@ -264,7 +265,7 @@ class KafkaNotifier:
         try:
             found = await existing_partitions(self._settings, [*self._channels, self._rows_topic])
         except BrokerUnreachableError:
-            return  # a broker that is away is waited for, as long as there is nothing to write
+            return  # wait for an unavailable broker while there is nothing to write
         assigned = self._consumer.assignment()
         added = [tp for tp in found if tp not in assigned]
         if not added:
@@ -303,12 +304,12 @@ class KafkaNotifier:
                 self._settle(attempts)
                 self.book.act(_now_ms())
                 await self._keep(offsets)
-                # once: what fails is due later than this, so it is tried no second time
+                # once: a failed message is due later than this, so it isn't retried
                 self._begin(attempts, began_ms if self._once else _now_ms())
                 if not reading and not attempts:
                     await self._keep({})
                     return
-            # a message that was taken just now is not sent again
+            # a message that was just accepted is not sent again
             if attempts:
                 await asyncio.wait(attempts, timeout=self._settings.drain_seconds)
                 self._settle(attempts)
@@ -347,7 +348,7 @@ class KafkaNotifier:
         return offsets
 
     async def _is_all_read(self) -> bool:
-        """Return whether all is read that was there at the start; what came since stays."""
+        """Return whether all records present at the start are read."""
         for tp, end in self._ends.items():
             if await self._consumer.position(tp) < end:
                 return False
@@ -389,7 +390,7 @@ class KafkaNotifier:
         return read_notice(channel, record, self._settings.max_event_bytes)
 
     def _brought_back(self, raw: Any) -> None:  # noqa: ANN401 -- aiokafka's own, untyped
-        """Deliver a message that a person brought back from the dead letters."""
+        """Deliver a message that a person replayed from the dead letters."""
         if OWN in dict(raw.headers):
             return
         row = self._row(raw)
@@ -397,7 +398,7 @@ class KafkaNotifier:
             self.book.adopt(row[0], row[1], _now_ms())
 
     def _row(self, raw: Any) -> tuple[str, NotificationThread | None] | None:  # noqa: ANN401 -- the same
-        """Return key and thread of a row; None if it is another notifier's or can't be read."""
+        """Return a row's key and thread; None if it is another notifier's or can't be read."""
         key = (raw.key or b"").decode("utf-8", "replace")
         if not self.book.owns(key):
             return None
@@ -460,7 +461,7 @@ class KafkaNotifier:
     # -- durability --------------------------------------------------------------------------------
 
     async def _keep(self, offsets: Mapping[Any, int]) -> None:
-        """Write the changed rows with the offsets of the records that led to them."""
+        """Write the changed rows with the offsets of their input records."""
         changes = self.book.changes()
         for lost in self.book.lost():
             self._give_up(lost)
@@ -491,7 +492,7 @@ class KafkaNotifier:
                 self._places[key] = (place.partition, place.offset)
 
     def _give_up(self, lost: Lost) -> None:
-        """Write a message that a destination will not get to the dead letters.
+        """Write a message that is given up to the dead letters.
 
         Its value is a row under a key of its own: written back to `notifications`, it is delivered
         again under the same id.
@@ -549,7 +550,7 @@ def _now_ms() -> int:
 def _in_thread(work: Callable[[], Outcome]) -> asyncio.Future[Outcome]:
     """Run something in a thread that does not keep the process from ending.
 
-    A receiver that sends one byte a second may hold an attempt for long: it holds nothing else.
+    A receiver that sends one byte a second may delay an attempt, but nothing else.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Outcome] = loop.create_future()

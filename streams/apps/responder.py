@@ -61,7 +61,7 @@ POLL_MS: Final = 500
 RECONSIDER_SECONDS: Final = 15.0
 """How often waiting commands are checked if nothing else happened."""
 MAX_ACTION_MS: Final = 6 * 3_600_000
-"""How long one command may take before the broker reassigns its partition."""
+"""How long a command may take before the broker reassigns its partition."""
 
 READY_SECONDS: Final = 5.0
 """How often the folders are checked for read and write access."""
@@ -107,11 +107,12 @@ def read_command_record(
         record: The record on the broker.
         config: The tenants the responder serves.
         ring: Trusted public keys of commands, by key id.
-        now: The responder's own time: what was signed long ago is stale, whenever it arrived.
+        now: The responder's own time: an old signature is stale, whenever the record arrived.
         max_bytes: The largest accepted value.
 
     Raises:
-        UnreadableRecordError: Forged, replayed, of a tenant other than it says, or not a command.
+        UnreadableRecordError: Forged, replayed, of another tenant than its record, or not a
+            command.
     """
     headers = first_headers(record.headers)
     tenant = headers.get("ce_tenantid", b"").decode("utf-8", "replace")
@@ -144,7 +145,7 @@ def read_command_record(
 def result_record(
     spec: CommandSpec, answered: Answered, key: SigningKey, responder: str
 ) -> tuple[bytes, bytes, list[Header]]:
-    """Return key, value and headers of a signed result; the same for the same answer.
+    """Return key, value and headers of a signed result, the same for the same answer.
 
     Args:
         spec: The command.
@@ -172,7 +173,7 @@ def result_record(
 
 @contextmanager
 def sole_use(config: ResponderConfig) -> Iterator[None]:
-    """Keep the state folder to this process; the kernel releases it when the process ends.
+    """Lock the state folder; the kernel releases the lock when the process ends.
 
     Raises:
         TidewatchError: Another responder runs with it.
@@ -321,7 +322,7 @@ class KafkaResponder:
                 return
 
     async def _fetch(self) -> Mapping[Any, Sequence[Any]]:
-        """Return the next records; none if a gap had to be reported first."""
+        """Return the next records; none if a gap must be reported first."""
         try:
             fetched: Mapping[Any, Sequence[Any]] = await self._consumer.getmany(
                 timeout_ms=POLL_MS, max_records=50
@@ -340,13 +341,13 @@ class KafkaResponder:
 
         Args:
             partition: The topic and partition.
-            reached: The offset it would have read next; None where no progress is stored.
+            reached: The offset it would have read next; None if no progress is stored.
         """
         begins = (await self._consumer.beginning_offsets([partition]))[partition]
         if reached is not None or begins > 0:
             group = responder_group(self._settings, self._config)
             message = note_gap(APP, group, partition, reached, begins)
-            # a tenant may not write what only the operator reads
+            # a tenant may not write topics that only the operator reads
             if self._config.topics == "operator":
                 await self._send(
                     topic_name(self._settings, message.channel),
@@ -360,7 +361,7 @@ class KafkaResponder:
     async def _watch(self) -> None:
         """Report that the loop is alive, and whether commands can be carried out.
 
-        A command may take hours: its thread is not what the watchdog watches, but this loop.
+        A command may take hours: the watchdog watches this loop, not its thread.
         """
         looked = 0.0
         while True:
@@ -431,7 +432,7 @@ class KafkaResponder:
         await self._answer(spec, answered)
 
     async def _reconsider(self) -> None:
-        """Carry out waiting commands that may proceed; repeat while one releases another."""
+        """Carry out waiting commands that may proceed, repeatedly while one unblocks another."""
         if self._show is not None:
             return
         moved = True

@@ -37,7 +37,7 @@ log = Logger()
 FIRST_BACKOFF_SECONDS = 0.5
 MAX_BACKOFF_SECONDS = 30.0
 STEADY_SECONDS = 60.0
-"""A child that ran this long before it crashed restarts without a growing delay."""
+"""A child that ran this long before it crashed restarts without a longer delay."""
 POLL_SECONDS = 0.1
 EXIT_BROKER_AWAY = 75
 """EX_TEMPFAIL of sysexits: a supervised app could not reach the broker, and is restarted."""
@@ -61,10 +61,10 @@ def run_app(
     """
     configure_logs(settings, app=name)
     try:
-        if supervised:  # it has started before: an unavailable broker will come back
+        if supervised:  # it has run before: an unavailable broker is expected to return
             settings = settings.model_copy(update={"broker_wait_seconds": math.inf})
         parts = load_app(name, settings)
-        if name in APPLICATIONS:  # a test may run an application of its own
+        if name in APPLICATIONS:  # a test may add its own application
             start_at_zero(APPLICATIONS[name])
         return run(
             name, parts.bindings, settings, references=parts.references, http_ports=http_ports
@@ -91,7 +91,7 @@ def run_worker(agents: Sequence[str], settings: Settings) -> int:
     if len(agents) == 1:
         return run_app(agents[0], settings)
     preload(agents)
-    gc.freeze()  # the children share these pages as long as no collector writes to them
+    gc.freeze()  # the children share these pages while no garbage collector writes to them
     return Supervisor(agents, settings).run()
 
 
@@ -143,7 +143,7 @@ class Supervisor:
     async def _ensure_topics(self) -> bool:
         """Wait for a broker, and ensure the topics; return whether a signal came first.
 
-        No broker at the start is an error; one that becomes unavailable later will come back.
+        No broker at the start is an error; one that becomes unavailable later is waited for.
         """
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -175,7 +175,7 @@ class Supervisor:
             os._exit(code)
 
     def _ports(self, child: _Child) -> list[int]:
-        """Return a child's port; the first answers for all, as probes ask it."""
+        """Return a child's port; the first answers probes for all."""
         ports = [one.port for one in self._children if one.port is not None]
         return ports if child is self._children[0] else ports[self._children.index(child) :][:1]
 

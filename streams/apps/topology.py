@@ -70,7 +70,7 @@ APPLICATIONS: Final[Mapping[str, Application]] = {
     for application in (
         Application(
             name="checks",
-            purpose="check each event by what it says",
+            purpose="check each event by its content",
             factory="streams.apps.checks:build",
             rule_families=("packages", "pipelines", "provenance"),
             reads=EVENT_CHANNELS,

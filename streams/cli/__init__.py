@@ -6,9 +6,8 @@ command is run, so that `tidewatch --help` is instant; keep imports of Kafka and
 functions that need them.
 
 In such a module: give every command a help text with an example (`frame.example`); raise
-`TidewatchError` for what the user can put right; take `--format` (`output.FormatOption`) where
-people read the output; print what came from outside through `output.plain`; end with
-`typer.Exit(1)` for findings.
+`TidewatchError` for what the user can fix; take `--format` (`output.FormatOption`) where people
+read the output; print untrusted text through `output.plain`; end with `typer.Exit(1)` for findings.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "console": ("streams.cli.console", "show incidents and containment in a browser"),
     "dead-letters": ("streams.cli.dead_letters", "show and replay records that could not be read"),
     "doctor": ("streams.cli.doctor", "check settings, disk, broker and topics"),
-    "gate": ("streams.cli.gate", "wait for an event's assessment, and pass or fail by it"),
+    "gate": ("streams.cli.gate", "wait for an event's assessment; pass or fail by it"),
     "gateway": ("streams.cli.gateway", "take events and webhooks over HTTP"),
     "notify": ("streams.cli.notify", "notify people by chat, mail, paging and webhooks"),
     "respond": ("streams.cli.respond", "carry out containment commands"),
@@ -56,10 +55,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 SILENT: Final = frozenset({"scan", "schema"})
-"""Commands that set up logs themselves, where they need any: it takes longer than a scan."""
+"""Commands that set up logs themselves, if at all: it takes longer than a scan."""
 FOR_OTHERS: Final = frozenset({"incidents", "lock", "respond", "scan", "schema", "verify"})
-"""Commands that write what others may be meant to read, as the user's umask says. What the rest
-write is state, keys and logs: private to the user."""
+"""Commands whose files others may read, by the user's umask. All others write state, keys and logs,
+which are private to the user."""
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
 """128 + SIGINT, as shells expect."""
@@ -101,7 +100,7 @@ def _open_missing_streams() -> None:
 
 
 def _discard_output() -> None:
-    """Discard buffered output: it can't be written, and the interpreter would try at exit."""
+    """Discard buffered output that can't be written; the interpreter would try at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -33,14 +33,14 @@ def admit(
     ] = None,
     check: Annotated[
         Path | None,
-        typer.Option("--check", help="say whether this file is valid, and what is missing here"),
+        typer.Option("--check", help="check this file and this machine, then end"),
     ] = None,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Answer the admission reviews of a Kubernetes cluster, until stopped.
 
-    It admits pods, and whatever else names images and models, if the scans of the namespace's
-    tenant read what they name by digest and found nothing. docs/admission.md explains it.
+    It admits pods, and other objects that name images and models, if these are named by digest and
+    scans of the namespace's tenant read them and found nothing. See docs/admission.md.
     """
     from streams.admission.config import load_config  # noqa: PLC0415 -- only this command
 
@@ -48,7 +48,7 @@ def admit(
         _check(load_config(check), form)
         return
     if config is None:
-        raise TidewatchError("no file is named", where="--config", remedy="give --config FILE")
+        raise TidewatchError("no file is given", where="--config", remedy="give --config FILE")
     _run(load_config(config))
 
 

@@ -45,28 +45,26 @@ def baseline(
         ),
     ],
     *,
-    tenant: Annotated[str, typer.Option(help="whose it is")],
-    system: Annotated[
-        str | None, typer.Option(help="the host it is on; by default this one's name")
-    ] = None,
+    tenant: Annotated[str, typer.Option(help="the tenant")],
+    system: Annotated[str | None, typer.Option(help="its host; default: this host's name")] = None,
     registry: Annotated[
-        str | None, typer.Option(help="the name of the registry of folders and listings")
+        str | None, typer.Option(help="the registry of folders and listings")
     ] = None,
     kind: Annotated[
         str | None,
-        typer.Option("--as", help="what the files are, as of `send --as`, or listing"),
+        typer.Option("--as", help="the format of the files, as in `send --as`, or listing"),
     ] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="deliver also what was delivered before")
+        bool, typer.Option("--again", help="deliver again what was already delivered")
     ] = False,
     check: Annotated[bool, typer.Option("--check", help="read everything, send nothing")] = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Publish what is already in use, so that the ledger knows it, without alerts.
 
-    Only what intelligence, or a scan of bytes, knows to be malicious is reported. It can be
-    interrupted, and then goes on where it was; delivered twice, it adds nothing. Exit code 2:
-    something could not be read; the rest was delivered.
+    Only components known to be malicious, by intelligence or by a scan of their bytes, are
+    reported. An interrupted run continues where it stopped; repeated delivery adds nothing. Exit
+    code 2: something could not be read; the rest was delivered.
     """
     from streams.baseline.units import Origin  # noqa: PLC0415 -- only this command
 
@@ -81,7 +79,7 @@ def baseline(
 
 
 class Summary:
-    """What was read and delivered so far."""
+    """The counts of what was read and delivered."""
 
     def __init__(self, *, quiet: bool) -> None:
         """Begin."""
@@ -92,7 +90,7 @@ class Summary:
         self._next = time.monotonic() + PROGRESS_SECONDS
 
     def units(self, paths: list[Path], origin: Origin, kind: str | None) -> Iterator[Unit]:
-        """Yield the units of all paths; what can't be read is noted, and the rest goes on."""
+        """Yield the units of all paths; note unreadable ones and continue."""
         for path in paths:
             try:
                 yield from _units(path, origin, kind)
@@ -100,7 +98,7 @@ class Summary:
                 self.problems.append(error.explain())
 
     def read(self, unit: Unit) -> list[Any]:
-        """Return the events of a unit; what of it can't be read is noted."""
+        """Return the events of a unit; note unreadable parts."""
         try:
             read = unit.events()
         except TidewatchError as error:
@@ -112,7 +110,7 @@ class Summary:
         return found
 
     def progress(self) -> None:
-        """Say how far it is, from time to time."""
+        """Print progress from time to time."""
         if not self._quiet and time.monotonic() >= self._next:
             self._next = time.monotonic() + PROGRESS_SECONDS
             count = sum(self.by_type.values())
@@ -120,7 +118,7 @@ class Summary:
             sys.stderr.write(f"{read} read, {known} known before\n")
 
     def write(self, form: Format, *, check: bool) -> None:
-        """Print the outcome, and end by it."""
+        """Print the outcome, and exit with its code."""
         count = sum(self.by_type.values())
         if form is Format.JSON:
             print_json(

@@ -26,12 +26,12 @@ def start(
 ) -> None:
     """Start Kafka in the background; it runs until `tidewatch broker stop`.
 
-    It asks for a password, which commands of the same user and state folder find by themselves.
+    It requires a password, which commands of the same user and state folder find automatically.
     """
     settings = load_settings()
     if settings.kafka is not None:
         raise TidewatchError(
-            f"a Kafka is named already ({settings.kafka})",
+            f"a Kafka is already configured ({settings.kafka})",
             where="TIDEWATCH_KAFKA",
             remedy="unset it to use the embedded one",
         )
@@ -69,7 +69,7 @@ def stop(*, form: FormatOption = Format.TEXT) -> None:
     if form is Format.JSON:
         print_json({"stopped": stopped})
     else:
-        print_line("stopped" if stopped else "it did not run")
+        print_line("stopped" if stopped else "it was not running")
 
 
 @app.command("status", epilog=example("tidewatch broker status --format json"))
@@ -89,7 +89,7 @@ def show_status(*, form: FormatOption = Format.TEXT) -> None:
         )
         return
     if not found.running:
-        print_line("it does not run")
+        print_line("it is not running")
     else:
         print_line(
             f"it {'is ready' if found.ready else 'starts: it does not answer yet'} on "

@@ -27,9 +27,9 @@ def chosen_command(
 
     Args:
         document: The incident.
-        named: As it was typed.
-        kind: What is decided about it.
-        tenant: Only commands of this tenant; None: of all.
+        named: The argument, as typed.
+        kind: The decision.
+        tenant: Only commands of this tenant; default: of all.
 
     Raises:
         TidewatchError: There is none, more than one, or the decision does not apply to it.
@@ -57,7 +57,7 @@ def chosen_command(
         raise TidewatchError(
             f"{what} names no version to roll back to",
             where=view.spec.command_id,
-            remedy="choose a version, verify it, and roll back by hand",
+            remedy="choose a version, verify it, and roll back manually",
         )
     return view
 

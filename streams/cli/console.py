@@ -29,24 +29,24 @@ def console(
     config: Annotated[
         Path | None,
         typer.Option(
-            "--config", help="the console's TOML file (deploy/console.example.toml); none is needed"
+            "--config", help="the console's TOML file (deploy/console.example.toml); optional"
         ),
     ] = None,
     check: Annotated[
-        Path | None, typer.Option("--check", help="say what is missing here for this file")
+        Path | None, typer.Option("--check", help="check this file and this machine, then end")
     ] = None,
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="the port, 0 for a free one")
     ] = None,
     link: Annotated[
-        bool, typer.Option("--link", help="print a new link to the console that runs here")
+        bool, typer.Option("--link", help="print a new link to the console running here")
     ] = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Serve the console until stopped, and print the link that signs you in.
 
-    The link works once; `--link` prints another. Where people sign in at an OpenID provider it is
-    the console's address.
+    The link works once; `--link` prints another. With an OpenID provider, the link is the console's
+    address.
     """
     from streams.console.config import ConsoleConfig, load_config  # noqa: PLC0415 -- brings HTTP
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from streams.kafka.dead_letters import DeadLetter
     from streams.settings import Settings
 
-app = new_app("Show records that could not be read, and write them back once the cause is fixed.")
+app = new_app("Show records that could not be read, and replay them once the cause is fixed.")
 
 ReasonOption = Annotated[str | None, typer.Option(help="only those with this reason code")]
 
@@ -32,7 +32,7 @@ _SHOWN_BYTES = 4096
 def list_letters(
     *,
     reason: ReasonOption = None,
-    limit: Annotated[int, typer.Option(min=1, help="at most so many")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="the most to list")] = 100,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """List the dead letters, oldest first within each partition."""
@@ -68,7 +68,7 @@ def list_letters(
 def show(
     key: Annotated[str, typer.Argument(help="source topic-partition-offset, as listed")],
     *,
-    raw: Annotated[bool, typer.Option("--raw", help="write the record's own bytes")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="write the record's raw bytes")] = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Show one dead letter: where it came from, why it was refused, its headers and bytes."""
@@ -112,14 +112,15 @@ def replay(
     everything: Annotated[bool, typer.Option("--all", help="all of them")] = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Write dead letters back to the topics they came from, as they were.
+    """Write dead letters unchanged to the topics they came from.
 
-    Identities are derived from content, so a letter that is replayed twice counts once.
+    Ids are derived from content, so a letter replayed twice counts once.
     """
     _check_reason(reason)
     if not (reason or key or everything):
         raise TidewatchError(
-            "which dead letters?", remedy="name them with --reason or --key, or take --all"
+            "no dead letters are selected",
+            remedy="select them with --reason or --key, or use --all",
         )
     count = asyncio.run(
         replay_dead_letters(

@@ -1,4 +1,4 @@
-"""`tidewatch doctor`: check the prerequisites, and say how to fix what is missing."""
+"""`tidewatch doctor`: check the prerequisites, and suggest fixes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Check(msgspec.Struct, frozen=True):
 def doctor(
     *,
     broker_only: Annotated[
-        bool, typer.Option("--broker", help="only whether the broker answers (health checks)")
+        bool, typer.Option("--broker", help="only check that the broker answers (health checks)")
     ] = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
@@ -75,7 +75,7 @@ def _attempt(name: str, look: Callable[[], str]) -> Check:
 
 
 def _machine(settings: Settings) -> list[Check]:
-    """Check the disk and, where no Kafka is named, what the embedded one needs."""
+    """Check the disk and, if no Kafka is configured, the needs of the embedded one."""
     checks = [
         _attempt("disk", lambda: _disk(settings)),
         _attempt("sandbox", lambda: _sandbox(settings)),
@@ -113,7 +113,7 @@ def _disk(settings: Settings) -> str:
 
 
 def _sandbox(settings: Settings) -> str:
-    """Report how far scanning processes are confined."""
+    """Report the confinement of scanning processes."""
     from agents.checks.artifacts.sandbox.pool import Sandbox  # noqa: PLC0415 -- not in other checks
     from agents.checks.artifacts.sandbox.protocol import Limits  # noqa: PLC0415 -- the same
 
@@ -151,7 +151,7 @@ def _jars(settings: Settings) -> str:
     maven = shutil.which("mvn")
     if maven is None:
         raise NoMavenError(
-            "the jars are not fetched yet, and there is no Maven",
+            "the jars are not fetched yet, and Maven is missing",
             where="PATH",
             remedy="install Maven, or name a Kafka of your own with TIDEWATCH_KAFKA",
         )
@@ -172,7 +172,7 @@ def _broker(*, with_topics: bool) -> list[Check]:
 
 
 def _topics(settings: Settings, missing: list[str]) -> str:
-    """Check that topics exist or will be created, and that the broker sets their time."""
+    """Check that topics exist or will be created, and that the broker sets timestamps."""
     if missing and not settings.create_topics:
         raise TidewatchError(
             f"{len(missing)} missing", remedy="create them with: tidewatch topics create"
@@ -182,20 +182,20 @@ def _topics(settings: Settings, missing: list[str]) -> str:
 
 
 def _require_times(settings: Settings) -> None:
-    """Refuse topics on which time decides, and producers set it."""
+    """Refuse topics where timestamps matter but producers set them."""
     from streams.kafka.topic_times import topics_with_producers_time  # noqa: PLC0415 -- brings Kafka
 
     wrong = asyncio.run(topics_with_producers_time(settings))
     if wrong:
         raise TidewatchError(
-            f"the time of records is their producers' on {', '.join(wrong)}",
+            f"producers set the timestamps on {', '.join(wrong)}",
             where=str(settings.kafka),
-            remedy="have the broker set it with: tidewatch topics create",
+            remedy="have the broker set them with: tidewatch topics create",
         )
 
 
 def _keys(settings: Settings) -> str:
-    """Report keys that are trusted for decisions and bound to nobody."""
+    """Report keys that are trusted for decisions but not bound to an actor."""
     from streams.signing_keys import OPERATOR, keys_dir, load_trusted, trusted_dir  # noqa: PLC0415
 
     folder = trusted_dir(keys_dir(settings.state_dir), OPERATOR)
@@ -204,7 +204,7 @@ def _keys(settings: Settings) -> str:
         raise TidewatchError(
             f"bound to no actor, so they sign nothing: {', '.join(unbound)}",
             where=str(folder),
-            remedy="say what they may do with: tidewatch keys bind",
+            remedy="bind them with: tidewatch keys bind",
         )
     return "all bound"
 

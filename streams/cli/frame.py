@@ -51,9 +51,9 @@ def example(*lines: str) -> str:
 
 
 def connected_settings() -> Settings:
-    """Return the settings with a broker: the one named, or the embedded one that runs.
+    """Return the settings with a broker: the configured one, or the running embedded one.
 
-    The password of this user's embedded broker is found by itself.
+    The password of this user's embedded broker is found automatically.
 
     Raises:
         SettingsError: A setting is wrong.

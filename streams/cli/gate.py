@@ -1,4 +1,4 @@
-"""`tidewatch gate`: wait for what an event was assessed as, and pass or fail by it."""
+"""`tidewatch gate`: wait for an event's assessment; pass or fail by it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TimeoutOption = Annotated[
 def gate(
     named: Annotated[str, typer.Argument(help="the id of an event, or a subject")],
     *,
-    tenant: Annotated[str | None, typer.Option(help="whose event it is")] = None,
+    tenant: Annotated[str | None, typer.Option(help="the event's tenant")] = None,
     source: Annotated[str | None, typer.Option(help="the source of the event")] = None,
     fail_on: FailOnOption = Severity.MEDIUM,
     timeout: TimeoutOption = "10m",
@@ -46,10 +46,10 @@ def gate(
     ] = "24h",
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Wait until an event is assessed to its end, print the assessment, and pass or fail by it.
+    """Wait for an event's final assessment, print it, and pass or fail by it.
 
-    Of a subject the newest event counts. Exit code 0: nothing at or above --fail-on; 1: a finding,
-    or a failed check; 2: not assessed in time, or something could not be checked.
+    For a subject, the newest event counts. Exit code 0: nothing at or above --fail-on; 1: a
+    finding, or a failed check; 2: not assessed in time, or something could not be checked.
     """
     from streams.gates import NOT_DONE, read_duration, verdict  # noqa: PLC0415 -- this command's
 
@@ -84,7 +84,7 @@ async def _wait(
 
 
 def shown(assessed: Assessed, code: int) -> dict[str, Any]:
-    """Return what a program reads: the last assessment, and what the gate makes of it."""
+    """Return the JSON output: the last assessment, and the gate's verdict."""
     return {
         "final": assessed.final,
         "status": assessed.status,
@@ -95,7 +95,7 @@ def shown(assessed: Assessed, code: int) -> dict[str, Any]:
 
 
 def print_assessed(assessed: Assessed, code: int) -> None:
-    """Print an assessment for people: what is not in order, and the verdict."""
+    """Print an assessment for people: what failed, and the verdict."""
     last = assessed.last
     severity = f", most severe finding: {assessed.severity}" if assessed.severity else ""
     print_line(f"{assessed.status}  {plain(last.subject)}  (event {plain(last.event_id)})")
@@ -106,12 +106,12 @@ def print_assessed(assessed: Assessed, code: int) -> None:
     count = sum(check.status is Status.PASS for check in last.checks)
     print_line(f"  {count} of {len(last.checks)} checks passed{severity}")
     if not assessed.final:
-        print_line("  not assessed to its end in time")
+        print_line("  no final assessment in time")
     print_line("passed" if code == 0 else "failed" if code == 1 else "undecided")
 
 
 def print_all(found: Mapping[EventName, Assessed | None], fail_on: Severity) -> list[int]:
-    """Print what became of several events, and return the gate's code for each."""
+    """Print the outcomes of several events, and return the gate's code for each."""
     from streams.gates import NOT_DONE, verdict  # noqa: PLC0415 -- the same
 
     codes: list[int] = []

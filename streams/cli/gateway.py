@@ -41,11 +41,11 @@ def gateway(
     ] = None,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Take what producers send over HTTP, and write it to the topics of events, until stopped.
+    """Receive producers' events over HTTP, and write them to the topics of events, until stopped.
 
     Each endpoint of the file is bound to a tenant, a producer and a secret; `--check` prints the
-    address to paste at the producer, and `--test` sends a request with the endpoint's proof, of
-    which nothing is written. docs/gateway.md has a section for each of them.
+    address to paste at the producer, and `--test` sends a request with the endpoint's proof that is
+    not written to Kafka. docs/gateway.md has a section for each producer.
     """
     from streams.gateway.config import load_config  # noqa: PLC0415 -- only this command
 
@@ -53,7 +53,7 @@ def gateway(
         _check(load_config(check), form)
         return
     if config is None:
-        raise TidewatchError("no file is named", where="--config", remedy="give --config FILE")
+        raise TidewatchError("no file is given", where="--config", remedy="give --config FILE")
     if test:
         _test(load_config(config), test, form)
         return
@@ -61,7 +61,7 @@ def gateway(
 
 
 def _test(config: GatewayConfig, names: list[str], form: Format) -> None:
-    """Try endpoints, and end with 1 if one does not take what its producer sends."""
+    """Test endpoints, and exit with 1 if one refuses its producer's request."""
     from streams.gateway.trying import try_endpoint  # noqa: PLC0415 -- only this option
 
     tried = {name: try_endpoint(name, config) for name in names}

@@ -74,7 +74,7 @@ _COLUMNS = ("tenant", "action", "target", "state", "answer", "reasons")
 @app.command("list", epilog=example("tidewatch holds list --format json"))
 def list_holds(
     *,
-    tenant: Annotated[str | None, typer.Option(help="of this tenant only")] = None,
+    tenant: Annotated[str | None, typer.Option(help="only this tenant's")] = None,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """List what is contained or proposed, with the incidents that require it."""
@@ -104,13 +104,13 @@ def show(
             if reason.why:
                 print_line(f"{thing.action} {thing.target}, {reason.incident}: {reason.why}")
     if view.suspected:
-        print_line(f"nothing goes back to: {', '.join(view.suspected)}")
+        print_line(f"excluded from rollback: {', '.join(view.suspected)}")
     if view.truncated:
-        print_line("not every request is kept: contain the rest by hand")
+        print_line("not every request is kept: contain the rest manually")
 
 
 def releasable(view: HoldView) -> list[ThingView]:
-    """Return what a person may release: what only closed incidents hold.
+    """Return what a person may release: the holds of closed incidents only.
 
     Raises:
         TidewatchError: Nothing is held, or an open incident still holds it.

@@ -30,7 +30,7 @@ WAIT_SECONDS: Final = 60.0
 WAIT_STEP: Final = 0.5
 ReasonOption = Annotated[str, typer.Option(help="why; kept with the incident")]
 TenantOption = Annotated[
-    str | None, typer.Option(help="for this tenant only; all of the incident by default")
+    str | None, typer.Option(help="for this tenant only; default: the whole incident")
 ]
 
 
@@ -47,17 +47,17 @@ def decide(
 ) -> IncidentDocument:
     """Write one signed decision to the topic; return the incident as it was before.
 
-    The key of the settings signs it, in the name of the actor that the key is bound to.
+    The configured key signs it for the actor that the key is bound to.
 
     Args:
-        kind: What is decided.
-        incident: The incident's id, or its beginning.
-        reason: Why.
+        kind: The decision.
+        incident: The incident's id, or a prefix.
+        reason: The reason.
         tenant: For one tenant only.
         target: A command, an assignee, an indicator or a task.
         days: Until when, for a suppression.
         passed: The result, for an evaluation.
-        form: What is printed of it.
+        form: The output format.
     """
     from streams.decisions import new_decision, write_decision  # noqa: PLC0415 -- only to sign
     from streams.signing_keys import load_signer  # noqa: PLC0415 -- the same
@@ -169,7 +169,7 @@ def _awaited(incident: str, before: CommandView) -> str:
     raise TidewatchError(
         f"it had no effect within {WAIT_SECONDS:.0f} s",
         where=before.spec.command_id,
-        remedy="the decision is written: see tidewatch doctor, and whether the workers run",
+        remedy="the decision is written: check that the workers run, with tidewatch doctor",
     )
 
 
@@ -201,7 +201,7 @@ def suppress(
     incident: IncidentArgument,
     *,
     reason: ReasonOption,
-    days: Annotated[float, typer.Option(min=0.01, max=365, help="for so long")],
+    days: Annotated[float, typer.Option(min=0.01, max=365, help="for how long")],
     tenant: TenantOption = None,
     form: FormatOption = Format.TEXT,
 ) -> None:

@@ -18,13 +18,13 @@ from schemas.severity import Severity
 from streams.reports.incident_words import Defanging
 
 SHORT_ID: Final = 12
-"""Least characters of an id that a list shows: `inc-` and eight digits."""
+"""The fewest characters of an id in a list: `inc-` and eight digits."""
 _AGO: Final = re.compile(r"(\d{1,6})([mhdw])", re.ASCII)
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class SortKey(StrEnum):
-    """What a list of incidents is ordered by."""
+    """The sort key of a list of incidents."""
 
     SCORE = "score"
     """The worst first."""
@@ -44,23 +44,23 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     statuses: frozenset[IncidentStatus] = frozenset()
     """Of the incident as a whole."""
     severity: Severity | None = None
-    """At least so severe."""
+    """The least severity."""
     tenant: str | None = None
     """This tenant is part of it."""
     assignee: str | None = None
-    """A part of it is assigned to this person; empty: some part is assigned to nobody."""
+    """The assignee of a part; empty: unassigned."""
     since: datetime | None = None
-    """It changed then or later."""
+    """The earliest time of the last change."""
     text: str = ""
-    """In its id, title, root, components or systems, whatever the case."""
+    """Text in its id, title, root, components or systems; case is ignored."""
 
 
 def since_when(text: str, now: datetime) -> datetime:
-    """Return the time that `--since` names: a date, a time, or so long ago (`90m`, `12h`, `7d`).
+    """Return the time that `--since` names: a date, a time, or an age (`90m`, `12h`, `7d`).
 
     Args:
-        text: As it was typed.
-        now: What "ago" is counted from.
+        text: The option's value.
+        now: The time that ages count from.
 
     Raises:
         TidewatchError: It is none of them.
@@ -80,7 +80,7 @@ def since_when(text: str, now: datetime) -> datetime:
 
 
 def changed_at(incident: IncidentDocument) -> datetime:
-    """Return when something happened in an incident last, as far as its record says."""
+    """Return the time of an incident's last change, by its record."""
     return max((entry.at for entry in incident.timeline), default=incident.first_seen)
 
 
@@ -91,13 +91,13 @@ def selected(
     *,
     reverse: bool = False,
 ) -> list[IncidentDocument]:
-    """Return the incidents that are asked for, in order; equal ones by id.
+    """Return the selected incidents, in order; ties by id.
 
     Args:
         incidents: All of them.
-        selection: Which.
-        order: What they are ordered by.
-        reverse: In reverse order.
+        selection: The selection.
+        order: The sort key.
+        reverse: Whether to reverse the order.
     """
     found = sorted(
         (incident for incident in incidents if _matches(incident, selection)),
@@ -150,10 +150,10 @@ def _has(incident: IncidentDocument, text: str) -> bool:
 
 
 def short_ids(ids: Iterable[str]) -> dict[str, str]:
-    """Return, for each id, a beginning that no other of them has: it can be pasted.
+    """Return a unique prefix of each id, which commands accept.
 
     Args:
-        ids: Every id that there is, not only those that are shown.
+        ids: All ids, not only those shown.
     """
     ordered = sorted(ids)
     shared = [0, *(_same(*pair) for pair in pairwise(ordered)), 0]
@@ -164,7 +164,7 @@ def short_ids(ids: Iterable[str]) -> dict[str, str]:
 
 
 def _same(text: str, other: str) -> int:
-    """Return how many characters two texts begin with alike."""
+    """Return the length of the common prefix of two texts."""
     pairs = enumerate(zip(text, other, strict=False))
     return next((at for at, (a, b) in pairs if a != b), min(len(text), len(other)))
 
@@ -179,7 +179,7 @@ def rows(
 
     Args:
         incidents: What is shown.
-        names: What each id is shown as.
+        names: The shown form of each id.
     """
     return [
         (

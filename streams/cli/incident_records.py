@@ -16,7 +16,7 @@ from streams.cli.frame import connected_settings
 if TYPE_CHECKING:
     from streams.settings import Settings
 
-IncidentArgument = Annotated[str, typer.Argument(help="the incident's id, or its beginning")]
+IncidentArgument = Annotated[str, typer.Argument(help="the incident's id, or a prefix")]
 
 
 async def _read(settings: Settings) -> dict[str, IncidentDocument]:

@@ -58,7 +58,7 @@ class ReportFormat(StrEnum):
 
 
 class ExportFormat(StrEnum):
-    """What an incident is exported as."""
+    """The format of an export."""
 
     MARKDOWN = "md"
     HTML = "html"
@@ -68,7 +68,7 @@ class ExportFormat(StrEnum):
 
 
 _OF_PARTNERS: Final = frozenset({ExportFormat.STIX, ExportFormat.MISP})
-"""What names no tenant."""
+"""Formats that name no tenant."""
 
 
 @app.command(
@@ -85,10 +85,10 @@ def list_incidents(
     status: Annotated[
         list[IncidentStatus] | None, typer.Option(help="only with this status; may be repeated")
     ] = None,
-    severity: Annotated[Severity | None, typer.Option(help="at least so severe")] = None,
+    severity: Annotated[Severity | None, typer.Option(help="the least severity")] = None,
     tenant: Annotated[str | None, typer.Option(help="only with this tenant's part in it")] = None,
     assignee: Annotated[
-        str | None, typer.Option(help="only those of this person; '' for those of nobody")
+        str | None, typer.Option(help="only this assignee's; '' for unassigned")
     ] = None,
     since: Annotated[
         str | None, typer.Option(help="changed since: a date, a time, or 90m, 12h, 7d")
@@ -96,14 +96,14 @@ def list_incidents(
     text: Annotated[
         str, typer.Option(help="only with this in id, title, root, components or systems")
     ] = "",
-    sort: Annotated[SortKey, typer.Option(help="what they are ordered by")] = SortKey.SCORE,
-    reverse: Annotated[bool, typer.Option("--reverse", help="the other way round")] = False,
+    sort: Annotated[SortKey, typer.Option(help="the sort key")] = SortKey.SCORE,
+    reverse: Annotated[bool, typer.Option("--reverse", help="reverse the order")] = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """List incidents, the worst first.
 
-    Ids are shown as far as they are unique: every command takes such a beginning. With
-    --format json they are whole.
+    Ids are shortened to unique prefixes, which every command accepts. With --format json they are
+    complete.
     """
     selection = Selection(
         only_open=only_open,
@@ -157,7 +157,7 @@ def graph(
     *,
     form: Annotated[GraphFormat, typer.Option("--format", help="how to draw")] = GraphFormat.TREE,
 ) -> None:
-    """Draw how it spread: from the root over what was built from it to the systems."""
+    """Draw how it spread: from the root through what was built from it to the systems."""
     from streams.reports import incident_graph  # noqa: PLC0415 -- only here
 
     made = incident_graph.incident_graph(one_incident(incident))
@@ -185,9 +185,11 @@ def report(
         ReportFormat, typer.Option("--format", help="html has the graph, and prints well")
     ] = ReportFormat.MARKDOWN,
     tlp: Annotated[Tlp, typer.Option(help="the marking of the report")] = Tlp.AMBER_STRICT,
-    output: Annotated[Path | None, typer.Option(help="a file; the screen by default")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="the output file; default: standard output")
+    ] = None,
 ) -> None:
-    """Write a report to hand over: what happened, to whom, how it is known, what to do now.
+    """Write a report: what happened, to whom, how it is known, what to do now.
 
     It names tenants: by default it is marked for the operator's organisation only.
     """
@@ -202,11 +204,13 @@ def export(
     tlp: Annotated[
         Tlp | None,
         typer.Option(
-            help="its marking; by default amber+strict of what names tenants, else amber",
+            help="its marking; default: amber+strict if it names tenants, else amber",
             show_default=False,
         ),
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="a file; the screen by default")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="the output file; default: standard output")
+    ] = None,
 ) -> None:
     """Write a report (md, html), the record (json), or what partners read (stix, misp)."""
     marking = tlp or (Tlp.AMBER if kind in _OF_PARTNERS else Tlp.AMBER_STRICT)
@@ -269,8 +273,8 @@ def learn(
 ) -> None:
     """Show what a contained incident adds to intelligence, and with --publish feed it back.
 
-    Every tenant's checks then know it at once. A key about which something is known already is left
-    as it is. `tidewatch intel withdraw` takes a fact back.
+    It then applies to every tenant's checks at once. Keys with existing facts are left unchanged.
+    `tidewatch intel withdraw` withdraws a fact.
     """
     from streams.reports.lessons import learned_facts  # noqa: PLC0415 -- only here
 
@@ -295,13 +299,13 @@ def learn(
     elif rows:
         print_table(list(rows[0]), [list(row.values()) for row in rows])
     else:
-        print_line("nothing: it is not contained, or nothing in it is confirmed by a check of ours")
+        print_line("nothing: it is not contained, or none of it is confirmed by a check")
 
 
 async def _feed_back(
     settings: Settings, facts: list[IntelFact], *, publish: bool
 ) -> frozenset[str]:
-    """Publish the facts whose keys nothing is known of; return the keys of the others."""
+    """Publish the facts whose keys have none yet; return the other keys."""
     from streams.kafka.compacted import latest_values, publish_values  # noqa: PLC0415 -- brings Kafka
 
     values = await latest_values(settings, Channel.INTEL)
@@ -317,7 +321,7 @@ async def _feed_back(
 
 @app.command(epilog=example("tidewatch incidents metrics --format json"))
 def metrics(*, form: FormatOption = Format.TEXT) -> None:
-    """Show times to detect and to contain, and how many were closed as false positives."""
+    """Show times to detect and to contain, and the number of false positives."""
     from streams.cli.incident_metrics import incident_metrics  # noqa: PLC0415 -- only here
 
     figures = incident_metrics(list(all_incidents().values()))

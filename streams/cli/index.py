@@ -32,15 +32,15 @@ def index(
     ] = None,
     check: Annotated[
         Path | None,
-        typer.Option("--check", help="say whether this file is valid, and what is missing here"),
+        typer.Option("--check", help="check this file and this machine, then end"),
     ] = None,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Serve a simple index to pip and uv that stands in front of another one, until stopped.
+    """Serve a simple index to pip and uv as a filtering proxy of another one, until stopped.
 
-    It refuses releases that intelligence knows to be bad, names that imitate well-known ones, and
-    releases that are too young; all else it streams from the other index, checked by its SHA-256.
-    docs/package-index.md explains it.
+    It refuses releases that intelligence lists as bad, names that imitate well-known ones, and
+    releases that are too new; it streams all others from the other index and checks their SHA-256.
+    See docs/package-index.md.
     """
     from streams.index.config import load_config  # noqa: PLC0415 -- only this command
 
@@ -48,7 +48,7 @@ def index(
         _check(load_config(check), form)
         return
     if config is None:
-        raise TidewatchError("no file is named", where="--config", remedy="give --config FILE")
+        raise TidewatchError("no file is given", where="--config", remedy="give --config FILE")
     _run(load_config(config))
 
 

@@ -1,4 +1,4 @@
-"""Locks a state folder for one `tidewatch up`; a second one learns who holds it."""
+"""Locks a state folder for one `tidewatch up`; a second one reports the holder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class AlreadyUpError(TidewatchError):
-    """A `tidewatch up` has the state folder already."""
+    """Another `tidewatch up` has locked the state folder."""
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -26,18 +26,18 @@ class Holder(msgspec.Struct, frozen=True):
 
     pid: int
     bootstrap: str | None = None
-    """Where its Kafka listens, once it does."""
+    """The address of its Kafka, once it listens."""
 
 
 class Instance:
-    """The lock on a state folder, held until it is closed or the process ends, however it ends."""
+    """The lock on a state folder, held until it is closed or the process ends."""
 
     def __init__(self, state_dir: Path, *, fresh: bool = False) -> None:
         """Take the lock.
 
         Args:
             state_dir: The folder.
-            fresh: What was to be done with it is to empty it; a refusal says so.
+            fresh: Whether the caller would empty the folder; for the error message.
 
         Raises:
             AlreadyUpError: Another process has it.
@@ -76,7 +76,7 @@ class Instance:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Release the lock. The file stays: two who wait would otherwise get two locks."""
+        """Release the lock. The file stays: two waiting processes would otherwise get two locks."""
         os.close(self._file)
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from streams.settings import Settings
 
-app = new_app("Import feeds of intelligence, see what is known, take it back.")
+app = new_app("Import feeds of intelligence, show and withdraw facts.")
 
 MAX_FEED_BYTES = 512 << 20
 
@@ -128,7 +128,7 @@ def _facts(values: dict[str, bytes]) -> dict[str, IntelFact]:
         try:
             facts[key] = decoder.decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            # A record that no worker can read either: the import replaces it.
+            # Workers can't read this record either: the import replaces it.
             continue
     return facts
 
@@ -155,7 +155,7 @@ def import_feed(
         str | None, typer.Option(help="of TAXII: the user name, where the token is a password")
     ] = None,
     since: Annotated[
-        str | None, typer.Option(help="of TAXII: only what was added after this time")
+        str | None, typer.Option(help="of TAXII: only objects added after this time")
     ] = None,
     kind: Annotated[FeedKind, typer.Option(help="what the file holds")] = FeedKind.AUTO,
     source: Annotated[str | None, typer.Option(help="name of a list's source")] = None,
@@ -164,7 +164,7 @@ def import_feed(
     allow_unsigned: Annotated[
         bool, typer.Option("--allow-unsigned", help="import an unsigned feed")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would change")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only show what would change")] = False,
     local: Annotated[
         bool, typer.Option("--local", help="for scans on this machine only: no broker is asked")
     ] = False,
@@ -172,12 +172,12 @@ def import_feed(
 ) -> None:
     """Publish the new and changed facts of a feed, and withdraw those that it dropped.
 
-    A poisoned feed would name good software, so a feed is imported with a signed manifest, or
-    expressly without. What comes by TAXII is never signed.
+    A poisoned feed could name good software, so an import requires a signed manifest or
+    --allow-unsigned. TAXII collections are never signed.
     """
     if (file is None) == (taxii is None):
         raise TidewatchError(
-            "there are two feeds" if file else "no feed is named",
+            "there are two feeds" if file else "no feed is given",
             where="intel import",
             remedy="name a file, or a collection with --taxii",
         )
@@ -282,7 +282,7 @@ async def import_facts(
         feed: The facts.
         prefix: What the names of its source begin with: what it dropped of them is withdrawn.
         progress: Called from time to time with the number of records sent.
-        publish: Whether to publish it.
+        publish: Whether to publish the changes.
 
     Raises:
         BrokerUnreachableError: No broker answers, or it refuses the records.
@@ -323,11 +323,11 @@ def _show_progress(count: int) -> None:
 @app.command("list", epilog=example("tidewatch intel list --prefix pypi: --limit 20"))
 def list_facts(
     *,
-    prefix: Annotated[str, typer.Option(help="only keys that start so")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="show so many")] = 100,
+    prefix: Annotated[str, typer.Option(help="only keys with this prefix")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="the most to show")] = 100,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """List what is known: component, kind, versions, sources."""
+    """List facts: component, kind, versions, sources."""
     values = asyncio.run(latest_values(connected_settings(), Channel.INTEL))
     facts = _facts(values)
     keys = [key for key in keys_with(values, prefix) if key in facts]

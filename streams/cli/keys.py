@@ -25,10 +25,10 @@ from streams.signing_keys import (
     write_binding,
 )
 
-app = new_app("Make the keys that sign decisions, and say what each may sign.")
+app = new_app("Make the keys that sign decisions, and bind each to rights.")
 
 NameArgument = Annotated[str, typer.Argument(help="the key's id")]
-ActorOption = Annotated[str, typer.Option(help="whose it is; named with each decision")]
+ActorOption = Annotated[str, typer.Option(help="the key's actor, recorded with each decision")]
 TenantsOption = Annotated[
     list[str] | None,
     typer.Option("--tenant", help="a tenant it may decide for, repeatable; * for all"),
@@ -41,7 +41,7 @@ PublishesOption = Annotated[
     list[str] | None, typer.Option("--publish", help="policy or intel, repeatable")
 ]
 VouchesOption = Annotated[
-    bool, typer.Option("--vouches", help="it decides in the names of people, as the console does")
+    bool, typer.Option("--vouches", help="decide on behalf of people, as the console does")
 ]
 
 
@@ -71,7 +71,7 @@ def _binding(
         )
     except msgspec.ValidationError as error:
         raise TidewatchError(
-            f"a key can't be bound so: {error}",
+            f"invalid binding: {error}",
             where="--decision, --publish",
             remedy="decisions are named as the commands of: tidewatch incidents --help",
         ) from error
@@ -101,7 +101,7 @@ def create(
 ) -> None:
     """Make a key, and bind it to its actor and rights.
 
-    Who uses it sets TIDEWATCH_SIGNING_KEY to its name. Workers with another state folder trust it
+    To use it, set TIDEWATCH_SIGNING_KEY to its name. Workers with another state folder trust it
     once its two files below keys/trusted/operator are copied there.
     """
     check_key_name(name)
@@ -141,8 +141,8 @@ def bind(
 def retire(name: NameArgument, *, form: FormatOption = Format.TEXT) -> None:
     """Retire a key: records that the broker receives from now on can't be signed with it.
 
-    What it signed before stays signed, also when workers read it again. A key that was stolen has
-    to be removed instead: delete its files.
+    Earlier signatures stay valid, also when workers read the records again. Remove a stolen key
+    instead: delete its files.
     """
     binding = _trusted(name).binding
     if binding is None:

@@ -26,7 +26,7 @@ FIXED_ROWS: Final = HEAD_ROWS + 7
 LEAST_ROWS: Final = 2
 """Lines of alerts, and of commands, on the smallest terminal."""
 WIDE: Final = 110
-"""From so many columns on score, systems and updates are shown."""
+"""The least columns at which score, systems and updates are shown."""
 REFRESH_SECONDS: Final = 0.25
 
 
@@ -41,7 +41,7 @@ async def show(
     """Draw what a follower has read until `stop` is set.
 
     Args:
-        follower: It reads meanwhile.
+        follower: The follower, which reads meanwhile.
         stop: Ends the view.
         began: The monotonic time that it counts from.
         broker: The address that is shown.
@@ -74,7 +74,7 @@ def render(
     columns, lines = size or shutil.get_terminal_size()
     link = _link(view.console, columns)
     room = max(lines - FIXED_ROWS - len(link), 2 * LEAST_ROWS)
-    # each has half of the room, and what the other leaves
+    # each has half of the lines, plus those the other leaves
     wanted = len(view.commands) or 1
     for_alerts = min(len(view.alerts) or 1, max(room // 2, room - wanted))
     alerts = sorted(view.alerts.values(), key=lambda alert: (-alert.score, alert.id))
@@ -90,7 +90,7 @@ def render(
 
 
 def _link(text: str, columns: int) -> list[RenderableType]:
-    """Return the lines of the console's link, none of it left out: a terminal makes one of them."""
+    """Return the console's complete link, in lines that a terminal joins."""
     from rich.text import Text  # noqa: PLC0415 -- only on a terminal
 
     shown = plain(text)
@@ -134,7 +134,7 @@ def _table(title: str, names: Sequence[str], last: str) -> Table:
 
 
 def _fitting(count: int, room: int) -> int:
-    """Return how many rows are shown: a line says how many more there are."""
+    """Return how many rows fit, with a line for the number of others."""
     return count if count <= room else max(room - 1, 1)
 
 

@@ -137,9 +137,9 @@ class View:
     rate: float = 0.0
     """Events finished per second, over the last seconds."""
     arrived: str = ""
-    """How an event arrived through a gateway, if one was sent there."""
+    """How an event arrived through a gateway, if it did."""
     console: str = ""
-    """The link that signs in to the console, if one is served beside; or why none is."""
+    """The console's sign-in link, or why it isn't served."""
     measured: bool = False
     """Whether the last try to measure the lag succeeded."""
 
@@ -198,8 +198,7 @@ class Follower:
     def take(self, channel: Channel, record: _Record) -> None:
         """Take one record of a topic into the view.
 
-        A topic of the user's Kafka has other writers: what is not understood is counted, and passed
-        over.
+        A topic of the user's Kafka may have other writers: unknown records are counted and skipped.
 
         Args:
             channel: What the topic carries.

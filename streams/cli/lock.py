@@ -25,7 +25,7 @@ _STRONG = ("sha256:", "sha384:", "sha512:")
 
 
 class LockError(TidewatchError):
-    """Requirements that could not be locked, or a lock that does not hold what it should."""
+    """Requirements that could not be locked, or an incomplete lock."""
 
 
 def lock_problems(lock: Requirements) -> list[str]:
@@ -53,7 +53,7 @@ def make_lock(
     Args:
         requirements: The file.
         index_url: The index to resolve from; uv's own configuration by default.
-        python_version: Of the target.
+        python_version: The target's version.
         offline: Use only what uv has in its cache.
 
     Raises:
@@ -82,7 +82,7 @@ def closure_problems(
     offline: bool,
     build: bool = False,
 ) -> list[str]:
-    """Return what a lock leaves to be resolved at installation.
+    """Return what a lock leaves to resolve at installation.
 
     Packages are known by the metadata that an index serves of them.
 
@@ -90,7 +90,7 @@ def closure_problems(
         file: The lock, read by uv.
         lock: The same, as pip reads it.
         index_url: The index to look packages up in; uv's own configuration by default.
-        python_version: Of the target; the one that runs this by default.
+        python_version: The target's version; default: the running one.
         offline: Use only what uv has in its cache.
         build: Build packages that have no wheel, which runs their code, to know what they ask for.
 
@@ -164,7 +164,7 @@ def _reason(done: subprocess.CompletedProcess[str]) -> str:
 
 @app.command(epilog=example("tidewatch lock requirements.in -o requirements.txt"))
 def lock(
-    requirements: Annotated[Path, typer.Argument(help="what is asked for")],
+    requirements: Annotated[Path, typer.Argument(help="the requirements")],
     *,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="write the lock here")

@@ -37,7 +37,7 @@ def notify(
     ] = None,
     check: Annotated[
         Path | None,
-        typer.Option("--check", help="say whether this file is valid, and what is missing here"),
+        typer.Option("--check", help="check this file and this machine, then end"),
     ] = None,
     test: Annotated[
         str | None, typer.Option("--test", help="send a test message to this route, then end")
@@ -58,7 +58,7 @@ def notify(
         _check(load_config(check), form)
         return
     if config is None:
-        raise TidewatchError("no file is named", where="--config", remedy="give --config FILE")
+        raise TidewatchError("no file is given", where="--config", remedy="give --config FILE")
     chosen = load_config(config)
     if test is not None:
         _test(chosen, test, form)

@@ -131,13 +131,13 @@ def check(
     *,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Check a policy file; exit code 1 if a setting does not do what it seems to do."""
+    """Check a policy file; exit code 1 if a setting has no effect or an unexpected one."""
     policy = read_policy(file)
     problems = policy_problems(policy)
     if form is Format.JSON:
         print_json({"tenant": policy.tenant, "problems": problems})
     else:
-        for problem in problems or ["it is in order"]:
+        for problem in problems or ["no problems found"]:
             print_line(plain(problem))
     if problems:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""Finds what in a tenant's policy has no effect, or another one than it seems to."""
+"""Finds settings in a tenant's policy with no effect, or an unexpected one."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ _SHOWN: Final = 100
 
 
 def policy_problems(policy: Policy) -> list[str]:
-    """Return what in a policy will not do what it seems to do, one sentence each.
+    """Return the settings with no effect or an unexpected one, a sentence each.
 
     Args:
         policy: A policy that can be read.
@@ -181,7 +181,7 @@ def _trust_roots(roots: Iterable[TrustRoot]) -> Iterator[str]:
                 "no sigstore:IDENTITY ISSUER and no publisher:…"
             )
         if not root.namespaces:
-            yield "trust_roots: a signer without namespaces may speak of nothing"
+            yield "trust_roots: a signer without namespaces is authorised for nothing"
         for name in root.namespaces:
             prefix = name.partition(":")[0]
             if prefix not in PREFIXES or name == "*":
@@ -228,7 +228,7 @@ def _indexes(policy: Policy) -> Iterator[str]:
             elif origin.userinfo:
                 yield f"{place}: an index with credentials in it; use `credentials`"
             elif origin.scheme == "http" and not origin.is_local:
-                yield f"{place}: {origin.url} is without TLS"
+                yield f"{place}: {origin.url} does not use TLS"
     if (policy.internal.names or policy.internal.prefixes) and not policy.internal.indexes:
         yield "internal: names without indexes, so dependency confusion is not detected"
     for prefix in policy.internal.prefixes:

@@ -1,4 +1,4 @@
-"""`tidewatch scan`: models, requirement files and pipeline definitions, checked like events."""
+"""`tidewatch scan`: check models, requirement files and pipeline definitions like events."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def scan(
         ReportFormat.TABLE
     ),
     fail_on: Annotated[
-        Severity, typer.Option(help="exit with 1 when a finding is at least this severe")
+        Severity, typer.Option(help="exit with 1 for a finding of at least this severity")
     ] = Severity.MEDIUM,
     kind: Annotated[
         str | None, typer.Option("--as", help="the kind of the named files, such as requirements")
@@ -79,10 +79,13 @@ def scan(
     ] = None,
     intel: Annotated[
         list[Path] | None,
-        typer.Option(help="a feed of intelligence; by default what `tidewatch intel` holds here"),
+        typer.Option(
+            help="a feed of intelligence; default: that of `tidewatch intel` on this machine"
+        ),
     ] = None,
     policy: Annotated[
-        Path | None, typer.Option(help="a policy; by default what `tidewatch policy` holds here")
+        Path | None,
+        typer.Option(help="a policy; default: that of `tidewatch policy` on this machine"),
     ] = None,
     digest: Annotated[
         bool, typer.Option("--digest", help="compute the SHA-256 of every file")
@@ -93,9 +96,11 @@ def scan(
     cache: Annotated[
         Path | None, typer.Option(help="folder of results by digest and rule version")
     ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, max=64, help="files at the same time")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=64, help="files scanned in parallel")
+    ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="write the report into this file")
+        Path | None, typer.Option("--output", "-o", help="write the report to this file")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no progress")] = False,
 ) -> None:
@@ -172,8 +177,8 @@ def _kind(name: str | None) -> Kind | None:
 def exit_code(files: Sequence[FileEntry], fail_on: Severity) -> int:
     """Return 1 for findings at or above a severity, else 2 for what was not analysed, else 0.
 
-    A finding that only says that something was not analysed leads to 2, not to 1. So does what
-    was not checked, whatever stands beside it: a gate never passes it.
+    A finding that only reports an incomplete analysis leads to 2, not to 1. So does anything
+    unchecked, whatever else was found: a gate never passes it.
     """
     from streams.reports.entries import UNFINISHED, active  # noqa: PLC0415 -- --help is quick
 
@@ -325,7 +330,7 @@ def _resolve(
                 raise TidewatchError(  # noqa: TRY301 -- its entry says so, and the others go on
                     "there is nothing to scan",
                     where=shown_path(argument),
-                    remedy="all of it is excluded" if found else "the folder holds no file",
+                    remedy="everything is excluded" if found else "the folder holds no file",
                 )
             targets += kept
         except TidewatchError as error:
@@ -360,7 +365,7 @@ def _targets(argument: str, held: ExitStack) -> Iterator[Target]:
         raise TidewatchError(
             "an argument is empty",
             where="scan",
-            remedy="name a file or folder; a variable that is not set may stand there",
+            remedy="name a file or folder; a variable may be unset",
         )
     if is_location(argument):
         yield from _located(argument, held)
@@ -386,7 +391,7 @@ def _standard_input(held: ExitStack) -> Target:
         raise TidewatchError(
             "there is nothing to scan",
             where="standard input",
-            remedy="it is empty: what should write it may have failed",
+            remedy="it is empty: its producer may have failed",
         )
     return Target(
         path="-", name="stdin", open=partial(open_local, file), file=file, root=Path.cwd()

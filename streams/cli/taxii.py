@@ -34,7 +34,7 @@ def taxii(
     ] = None,
     check: Annotated[
         Path | None,
-        typer.Option("--check", help="say whether this file is valid, and what is missing here"),
+        typer.Option("--check", help="check this file and this machine, then end"),
     ] = None,
     form: FormatOption = Format.TEXT,
 ) -> None:
@@ -50,7 +50,7 @@ def taxii(
         _check(load_config(check), form)
         return
     if config is None:
-        raise TidewatchError("no file is named", where="--config", remedy="give --config FILE")
+        raise TidewatchError("no file is given", where="--config", remedy="give --config FILE")
     asyncio.run(_run(load_config(config)))
 
 

@@ -56,7 +56,7 @@ log = Logger()
 SLOW_WATCHDOG_SECONDS = 45 * 60.0
 """How long lag without progress is normal for bindings whose chunks may take twenty minutes."""
 STOP_GRACE_SECONDS = 15.0
-"""After the drain time, for leaving the group and closing connections."""
+"""Time after the drain, for leaving the group and closing connections."""
 SAMPLE_SECONDS = 1.0
 LOOK_EVERY_SECONDS = 10.0
 GC_YOUNG_OBJECTS = 20_000
@@ -129,7 +129,7 @@ class TidewatchApp(faust.App):
         await self.engine.drain()
 
     async def tell_of_gap(self, tp: TP, reached: int | None, begins: int) -> None:
-        """Report records that were gone before they were read to the operator, durably."""
+        """Report records that were deleted before they were read to the operator, durably."""
         await report_gap(self.engine.context, tp, reached, begins)
 
     def on_ready(self, assigned: set[TP]) -> None:
@@ -299,7 +299,7 @@ async def serve(
         for reference in references:
             await answered(partial(reference.load, settings))
         if references:
-            gc.freeze()  # kept for good: collecting 200,000 facts would block the loop for 0.25 s
+            gc.freeze()  # collecting 200,000 permanent objects would block the loop for 0.25 s
         if not stop.is_set():
             await _start_or_stop(app, stop)
         if not stop.is_set():

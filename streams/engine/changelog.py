@@ -62,7 +62,7 @@ class ChangelogWriter:
         return batch_delivery.offsets()
 
     async def _repair(self, offsets: list[int]) -> list[int]:
-        """Undo late writes of a worker that lost this partition to its changelog.
+        """Undo late changelog writes of a worker that lost this partition.
 
         This runner is the only writer, so its offsets are consecutive. A gap is a late write of a
         predecessor that was cut off without knowing it: its rows would win in the next

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer
 
 MAX_BATCHES: Final = 32
-"""Full batches of one partition that wait for the broker before more records are added."""
+"""The most full batches of a partition that wait for the broker before more records are added."""
 DRAIN_SECONDS: Final = 60.0
 TURN_RECORDS: Final = 2_000
 """Records after which the event loop gets a turn."""
@@ -41,7 +41,7 @@ class Outgoing(NamedTuple):
     value: bytes | None
     headers: Sequence[tuple[str, bytes]] = ()
     partition: int | None = None
-    """None: by the key."""
+    """The partition; None: by the key."""
 
 
 class BatchDelivery:
@@ -70,7 +70,7 @@ class BatchDelivery:
             await asyncio.shield(batch)
 
     def offsets(self) -> list[int]:
-        """Return the offset of each record in the order put; -1 where the broker gave none."""
+        """Return the offset of each record in order; -1 if the broker gave none."""
         found = []
         for batch, place in self._places:
             base = batch.result().offset

@@ -1,4 +1,4 @@
-"""Reports records that were gone from a topic before an application had read them."""
+"""Reports records that were deleted from a topic before an application read them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ log = Logger()
 
 KIND: Final = "records-gone"
 _RUNBOOK: Final = (
-    "Find out why the worker was so far behind, or who cut the topic; let the producers send that "
-    "time's events again: an event that comes twice counts once."
+    "Find out why the worker was so far behind, or who cut the topic; have the producers send "
+    "that time's events again: a repeated event counts once."
 )
 
 
@@ -38,21 +38,21 @@ def gap_alert(
     Args:
         group: The consumer group that reads.
         tp: The topic and partition.
-        reached: The offset it would have read next; None where no progress is stored.
+        reached: The offset it would have read next; None if no progress is stored.
         begins: The offset of the oldest record, at which reading continues.
     """
     place = f"{tp.topic}-{tp.partition}"
     figures = {"begins": float(begins)}
     if reached is None:
         detail = (
-            f"{group} has no stored progress, and what was before offset {begins} of {place} "
-            "is gone, whether it was read or not"
+            f"{group} has no stored progress, and records before offset {begins} of {place} are "
+            f"deleted, read or not"
         )
     elif begins > reached:
         figures |= {"reached": float(reached), "records": float(begins - reached)}
         detail = (
             f"{group} missed {counted(begins - reached, 'record')} of {place}, from offset "
-            f"{reached} on: deleted before it could read so far"
+            f"{reached} on: deleted before they were read"
         )
     else:
         figures |= {"reached": float(reached)}
@@ -79,7 +79,7 @@ def note_gap(
         app: The application that met the gap.
         group: Its consumer group.
         tp: The topic and partition.
-        reached: The offset it would have read next; None where no progress is stored.
+        reached: The offset it would have read next; None if no progress is stored.
         begins: The offset of the oldest record.
     """
     log.error(

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from agents.ports import Message, Record
 
 MAX_OUTBOX = 200_000
-"""Messages that one record may cause."""
+"""The most messages that one record may cause."""
 MAX_OUTBOX_BYTES = 256 * 1024 * 1024
-"""Bytes of the messages that one record may cause."""
+"""The most bytes of these messages."""
 PART_MESSAGES = 20_000
 """Messages of several records taken together; beyond it, fewer records are taken."""
 PART_BYTES = 32 * 1024 * 1024

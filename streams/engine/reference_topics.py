@@ -37,15 +37,15 @@ if TYPE_CHECKING:
 log = Logger()
 
 LOAD_FETCH_MAX_WAIT_MS = 100
-"""A fetch of an empty topic holds up what else is asked of the broker for so long."""
+"""How long a fetch of an empty topic delays other requests to the broker."""
 FOLLOW_FETCH_MAX_WAIT_MS = 5_000
-"""Once it is loaded, nothing else is asked, and a fetch is answered at the first record."""
+"""The wait once it is loaded: there are no other requests, and the first record ends it."""
 FOLLOW_READ_MS = 5_000
 """How long to wait for records, which end the wait."""
 NOTED_SECONDS = 3_600.0
-"""How often it is said again what was reported: brokers drop what no group said for some days."""
+"""How often reported offsets are committed again: brokers drop idle groups' offsets in days."""
 MAX_RECORDS = 2_000_000
-"""Live keys held of one channel; more are refused and reported."""
+"""The most live keys of one channel; more are refused and reported."""
 
 
 class ReferenceTopic:
@@ -66,18 +66,19 @@ class ReferenceTopic:
         Args:
             channel: A compacted channel.
             feed: Takes key and value; must not raise for a value it can't read.
-            admit: Raises `UnreadableRecordError` for a record that does not count: what its key
-                had before stays.
-            reporter: The application that writes a dead letter for each such record, once; None
-                where another one does.
-            rules: What `admit` judges by: what it refuses under other rules is reported anew.
+            admit: Raises `UnreadableRecordError` for a refused record: its key keeps the earlier
+                value.
+            reporter: The application that writes a dead letter for each such record, once; None if
+                another one does.
+            rules: A digest of what `admit` decides by: refusals under other rules are reported
+                again.
             max_records: Most live keys to feed; further new keys are refused, and counted.
         """
         self._admit = admit
         self._reporter = reporter
         self._rules = rules
         self._reported: dict[aiokafka.TopicPartition, int] = {}
-        """Up to which offset of each partition what is refused has a dead letter."""
+        """The offset of each partition up to which refused records have dead letters."""
         self._noted = 0.0
         self._origins: Mapping[str, Origin] = {}
         self._settings: Settings | None = None
@@ -120,17 +121,16 @@ class ReferenceTopic:
         except BaseException:
             await client.stop()
             raise
-        # pinned: it is what aiokafka puts into each fetch from now on
+        # pinned: aiokafka puts this into each fetch from now on
         client._fetcher._fetch_max_wait_ms = FOLLOW_FETCH_MAX_WAIT_MS  # noqa: SLF001
         self._client = client
         log.info("reference-loaded", channel=self.channel, records=len(self._keys))
         self._task = asyncio.create_task(self._follow(client))
 
     def _group(self, settings: Settings) -> str | None:
-        """Return the group whose offsets say what was reported; None if that is not our part.
+        """Return the group whose offsets record what was reported; None if this app doesn't report.
 
-        It has no members. By its name it is of the rules: what other rules refuse is something
-        else.
+        It has no members. Its name includes the rules, since other rules refuse other records.
         """
         if self._reporter is None:
             return None
@@ -141,7 +141,7 @@ class ReferenceTopic:
     async def _recall(
         self, client: aiokafka.AIOKafkaConsumer, ends: Mapping[aiokafka.TopicPartition, int]
     ) -> None:
-        """Learn what was reported before; nothing was of a topic that was made anew since."""
+        """Load the reported offsets, ignoring those of a recreated topic."""
         if self._reporter is None:
             return
         for tp, end in ends.items():
@@ -195,7 +195,7 @@ class ReferenceTopic:
             self._admit(record_of(raw))
 
     async def _report(self, refused: Sequence[tuple[Record, UnreadableRecordError]]) -> None:
-        """Log and count what is refused, and write dead letters that are due, if by us."""
+        """Log and count refusals, and write due dead letters if this app reports them."""
         settings = self._settings
         assert settings is not None, "it was loaded"
         for record, error in refused:

@@ -85,8 +85,8 @@ class TopicRouter:
     async def _has_topics(self, tenant: str) -> bool:
         """Create a tenant's own topics on first use, up to the limit of tenants.
 
-        A producer that makes up tenants must not flood the broker with topics; records beyond the
-        limit are still on the operator's topic, and are counted.
+        A producer that invents tenants must not flood the broker with topics; records beyond the
+        limit remain on the operator's topic, and are counted.
         """
         if tenant in self._tenants:
             return True

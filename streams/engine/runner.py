@@ -83,7 +83,7 @@ class _Flight:
     done: Sequence[Any] = ()
     """Messages of the transport that are acknowledged with it."""
     upto: tuple[Any, int] | None = None
-    """Of a message that is not done: the offset up to which it is."""
+    """For a message that is not done: the offset up to which it is."""
 
 
 @dataclass(kw_only=True)
@@ -319,7 +319,7 @@ class PartitionRunner:
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     async def _close_runs(self, but: EventT[Any] | None) -> None:
-        """Deliver the dead letters of the runs that nothing was added to lately.
+        """Deliver the dead letters of runs without recent additions.
 
         Args:
             but: The next chunk, which may continue its topic's run.
@@ -575,9 +575,9 @@ class PartitionRunner:
     async def close(self, seconds: float) -> None:
         """Finish the chunks in flight, or abandon them after `seconds`.
 
-        A chunk whose agent still works is abandoned: nothing of it was sent. One whose
-        deliveries are under way can't be taken back; then the process ends, so that nothing of
-        it arrives after another worker has taken over.
+        A chunk whose agent still works is abandoned: nothing of it was sent. Deliveries under way
+        can't be recalled; then the process ends, so that none of them arrives after another worker
+        has taken over.
         """
         self._closing = True
         while not self._queue.empty():

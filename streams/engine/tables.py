@@ -505,7 +505,7 @@ class PartitionRows:
 
         Args:
             prefix: The prefix.
-            limit: At most so many.
+            limit: The most rows.
             after: Only those whose key is greater.
         """
         raw, behind = prefix.encode(), after.encode()

@@ -47,7 +47,7 @@ FETCH_MAX_WAIT_MS = 100
 """A waiting fetch is answered at the first record, so this only bounds how long a resumed
 partition waits to be fetched again."""
 CALM_FETCH_MAX_WAIT_MS = 1_000
-"""The same where nothing arrives: then no partition is paused, and none will be resumed."""
+"""The same when idle: then no partition is paused, and none will be resumed."""
 CALM_SECONDS = 2.0
 """How long nothing has arrived before fetches wait longer."""
 BUFFER_CHUNKS = 8
@@ -171,7 +171,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
-            # how often aiokafka looks for something to fetch although no event says so
+            # how often aiokafka looks for something to fetch without an event
             consumer_timeout_ms=CALM_FETCH_MAX_WAIT_MS,
             max_partition_fetch_bytes=1024 * 1024,
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
@@ -213,7 +213,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         fetcher._proc_fetch_request = receive_and_drain  # noqa: SLF001
         fetcher._proc_offset_request = ask_and_tell  # noqa: SLF001
         # An open fetch context shows aiokafka that its caller is alive, however long an agent
-        # works: whether it makes progress is the watchdog's question, not the group's.
+        # works: the watchdog, not the group, checks its progress.
         client._subscription._fetch_count += 1  # noqa: SLF001
 
     def _look_for_gaps(self, assignment: Any, request: Any) -> None:  # noqa: ANN401
@@ -313,7 +313,7 @@ class Consumer(driver.Consumer):
     drain: Callable[[], Awaitable[None]]
     """Set by the engine: finishes or abandons the chunks in flight, within a bounded time."""
     gap: Callable[[TP, int | None, int], Coroutine[Any, Any, None]]
-    """Set by the engine: reports, durably, that records were gone before they were read."""
+    """Set by the engine: reports, durably, that records were deleted before they were read."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- Faust's signature
         """Take settings and limits from the app."""
@@ -325,7 +325,7 @@ class Consumer(driver.Consumer):
         self._generation = 0
         self._wake = asyncio.Event()
         self._progressed = asyncio.Event()
-        """Set where there may be something to commit."""
+        """Set when there may be something to commit."""
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)

@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 QUIET_SECONDS: Final = 1.0
-"""A run ends when nothing was added for this long."""
+"""A run ends when it has not grown for this long."""
 OPEN_SECONDS: Final = 10.0
-"""How long a run is held back at most, with its records unacknowledged."""
+"""The longest that a run is held back, with its records unacknowledged."""
 OPEN_RECORDS: Final = 100_000
 """Most records of a run."""
 
 PAUSED: Final = "topic-paused"
 UNREADABLE: Final = "topic-unreadable"
 _RUNBOOK: Final = {
-    PAUSED: "See what came with: tidewatch dead-letters list. Have the producer corrected; then "
+    PAUSED: "See the records with: tidewatch dead-letters list. Have the producer fixed; then "
     "restart the worker to read the topic at once, or wait.",
-    UNREADABLE: "See what came with: tidewatch dead-letters list. Find out who writes it; give "
-    "each tenant a topic of its own (TIDEWATCH_BOUND_TOPICS), which can be paused alone.",
+    UNREADABLE: "See the records with: tidewatch dead-letters list. Find out who writes them; "
+    "give each tenant a topic of its own (TIDEWATCH_BOUND_TOPICS), which can be paused alone.",
 }
 
 
@@ -194,13 +194,13 @@ def unreadable_topic_alert(
         partition: The partition that reached the limit.
         offset: The last offset read there.
         too_much: The limit reached.
-        tenant: The tenant of a bound topic, which is paused. A shared topic is read on, since no
-            writer may stop it for the others.
-        pause_seconds: For how long it is paused.
+        tenant: The tenant of a bound topic, which is paused. Reading continues on a shared topic,
+            since no writer may stop it for the others.
+        pause_seconds: How long it is paused.
     """
     kind = UNREADABLE if tenant is None else PAUSED
     what = (
-        "it is shared, and read on"
+        "it is shared, and reading continues"
         if tenant is None
         else f"the topic is not read for {pause_seconds:.0f} s; others are"
     )

@@ -42,13 +42,13 @@ async def until_answered(
     limit_seconds: float | None = None,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> _Made | None:
-    """Do `work`; retry with growing pauses while brokers that it needs are unavailable.
+    """Do `work`; retry with growing pauses while its brokers are unavailable.
 
     Args:
         work: Connects to brokers; can be repeated.
         settings: Which brokers.
         stop: Ends the wait, and the work.
-        limit_seconds: How long no broker at all may answer; `broker_wait_seconds` by default.
+        limit_seconds: How long all brokers may be unavailable; default: `broker_wait_seconds`.
         meanwhile: Called before each attempt.
 
     Returns:
@@ -56,7 +56,7 @@ async def until_answered(
 
     Raises:
         BrokerUnreachableError: No broker answered within the limit, or one refuses this client.
-        Exception: Whatever else `work` raises.
+        Exception: Any other error of `work`.
     """
     limit = settings.broker_wait_seconds if limit_seconds is None else limit_seconds
     pause = FIRST_SECONDS

@@ -3,7 +3,7 @@
 aiokafka inflates a compressed batch whole, before it reads one record: 600 kB on the wire may be
 600 MB in memory. Here a batch is inflated as a stream, up to a limit. One that holds more, or that
 can't be parsed, is passed on as a single record whose value is a `RefusedBatch`: the range of
-offsets that nobody read, for the dead letters.
+unread offsets, for the dead letters.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class RefusedBatch(bytes):
     first: int
     """The first offset that was not read."""
     records: int
-    """As the batch's own header counts them; 0 where it has none."""
+    """The count in the batch's header; 0 if it has none."""
     reason: str
     """One of the constants of `schemas.dead_letters`."""
     error: str

@@ -27,7 +27,7 @@ def bootstrap_servers(settings: Settings) -> list[str]:
     """
     if not settings.kafka:
         raise BrokerUnreachableError(
-            "no Kafka broker is named",
+            "no Kafka broker is configured",
             where="TIDEWATCH_KAFKA",
             remedy="set it to host:port, or start the embedded one with: tidewatch up",
         )

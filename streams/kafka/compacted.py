@@ -63,7 +63,7 @@ async def publish_values(
         values: Keys and values.
         progress: Called from time to time with the number of records sent.
 
-    Policies and facts are signed where that is required.
+    Policies and facts are signed if that is required.
 
     Raises:
         BrokerUnreachableError: No broker answers, or it refuses the records.
@@ -101,7 +101,7 @@ async def publish_values(
 
 
 def _admission(settings: Settings, channel: Channel) -> Callable[[Any], bool] | None:
-    """Return a predicate for records that count; None where every record does."""
+    """Return a predicate that admits records; None if every record is admitted."""
     from streams.kafka.records import record_of  # noqa: PLC0415 -- brings aiokafka
     from streams.kafka.signed_records import admission  # noqa: PLC0415 -- the same
 

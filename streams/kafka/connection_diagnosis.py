@@ -28,7 +28,7 @@ _SPOKEN: Final = {
     "SSL": ("speaks TLS", "TIDEWATCH_KAFKA_TLS"),
     "SASL_SSL": ("speaks TLS", "TIDEWATCH_KAFKA_TLS"),
 }
-"""By security protocol: what a broker that closes the connection may miss, and the settings."""
+"""By security protocol: what a broker that closes the connection may require, and the settings."""
 
 
 async def unreachable(settings: Settings, error: BaseException) -> BrokerUnreachableError:
@@ -99,8 +99,8 @@ def _explain(error: BaseException, protocol: str) -> tuple[str, str, bool]:
         )
     if isinstance(error, UnsupportedSaslMechanismError):
         return (
-            "the broker does not take the SASL mechanism",
-            "set TIDEWATCH_KAFKA_SASL_MECHANISM to one that it is set up for",
+            "the broker does not support the SASL mechanism",
+            "set TIDEWATCH_KAFKA_SASL_MECHANISM to a mechanism that it supports",
             False,
         )
     if isinstance(cause, ssl.SSLError | ConnectionResetError | asyncio.IncompleteReadError):

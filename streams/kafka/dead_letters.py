@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 MAX_ERROR_CHARS = 2000
 """Characters of the error text kept in a header."""
 HEADER_SHARE = 8
-"""A record's key and its headers are each kept up to this part of the limit of its value: a letter
-must fit its topic, whatever it quotes."""
+"""The share of the value's limit up to which key and headers are each kept, so that a letter fits
+its topic."""
 SAMPLE_BYTES = 64 * 1024
 """Bytes kept of the sample of a range."""
 ALL = 1_000_000_000
@@ -58,11 +58,11 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     truncated_from: int | None = None
     """Bytes the record had, when it was too large to keep whole."""
     source_last_offset: int | None = None
-    """Of a range: its last offset; the value is then a sample, and `reason` describes it."""
+    """The last offset of a range; the value is then a sample, and `reason` describes it."""
     records: int = 1
-    """How many were refused; 0: unknown, of a range."""
+    """How many were refused; 0: unknown, for a range."""
     reasons: dict[str, int] = {}
-    """Of a range: how many for which reason code."""
+    """For a range: the count by reason code."""
 
     @property
     def key(self) -> str:
@@ -88,7 +88,7 @@ def dead_letter(
     Args:
         record: The unreadable record.
         reason: The reason code, of `schemas.dead_letters`.
-        error: The detail.
+        error: The details.
         app: The app that refused it.
         limit: Bytes of the value to keep; the rest is cut, and so are key and headers beyond their
             share of it; the letter then gives the size of the value.
@@ -121,8 +121,8 @@ def range_letter(
         first: The first offset.
         last: The last offset.
         records: How many records these are; 0 if unknown.
-        refused: How many were refused for which reason code.
-        reason: Why they share one dead letter.
+        refused: The count by reason code.
+        reason: Why they share a dead letter.
         error: The detail of the sample.
         app: The app that refused them.
         limit: Bytes kept of a single record.
@@ -168,7 +168,7 @@ def _headers(
 
 
 def _within(headers: Headers, room: int) -> list[list[Any]]:
-    """Return the headers in JSON, as many as there is room for."""
+    """Return as many of the headers as fit, in JSON."""
     kept: list[list[Any]] = []
     for name, raw in headers:
         pair = [name, as_json(raw)]
@@ -309,7 +309,7 @@ async def list_dead_letters(
 
     Args:
         settings: Where the broker is.
-        limit: At most so many.
+        limit: The most to list.
         reason: Only those with this reason code.
 
     Yields:
@@ -370,7 +370,7 @@ async def show_dead_letter(settings: Settings, key: str) -> DeadLetter:
 async def replay_dead_letters(
     settings: Settings, *, reason: str | None = None, keys: frozenset[str] | None = None
 ) -> int:
-    """Write dead letters back to the topics they came from, as they were.
+    """Write dead letters unchanged to the topics they came from.
 
     The records of a range are read from their topic again, if it still has them.
 
@@ -380,8 +380,8 @@ async def replay_dead_letters(
         keys: Only those of these source topic-partition-offsets.
 
     Returns:
-        How many were delivered. Those cut for their size, batches that can't be read, and what
-        came by no topic are left alone.
+        How many were delivered. Truncated records, unreadable batches, and records without a topic
+        are skipped.
 
     Raises:
         BrokerUnreachableError: No broker answers, or it refuses the records.
@@ -411,7 +411,7 @@ async def replay_dead_letters(
 
 
 async def _range_records(settings: Settings, letter: DeadLetter) -> AsyncGenerator[Any, None]:
-    """Yield the records of a range that its topic still has, but for batches beyond reading."""
+    """Yield the records of a range that its topic still has, except unreadable batches."""
     tp = aiokafka.TopicPartition(letter.source_topic, letter.source_partition)
     first, last = letter.source_offset, letter.source_last_offset
     if last is None or tp not in await existing_partitions(settings, [tp.topic]):

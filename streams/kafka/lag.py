@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far one application is."""
+    """The progress of an application."""
 
     written: int
     """Offsets that its topics have, all partitions together."""
@@ -30,7 +30,7 @@ async def application_progress(
     admin: Any,  # noqa: ANN401 -- aiokafka's, untyped
     reader: aiokafka.AIOKafkaConsumer,
 ) -> dict[str, Progress]:
-    """Return how far each application is.
+    """Return the progress of each application.
 
     Args:
         settings: The names of topics and groups.

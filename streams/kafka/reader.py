@@ -22,7 +22,7 @@ POLL_MS = 200
 
 
 def full_name(settings: Settings, topic: str) -> str:
-    """Return the topic a user named: one of our channels by its short name, or any in full."""
+    """Return the topic a user named: a channel by its short name, or any topic in full."""
     try:
         return topic_name(settings, Channel(topic))
     except ValueError:
@@ -60,7 +60,7 @@ async def read_topic(
         settings: Which broker.
         topic: The topic's full name.
         from_start: Begin with the oldest record; else with the next one to be written.
-        follow: Continue for ever; else end with the last record that existed at the start.
+        follow: Continue indefinitely; else end with the last record that existed at the start.
         at_end: Called once all that existed at the start has been yielded.
 
     Raises:

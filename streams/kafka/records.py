@@ -13,7 +13,7 @@ def record_of(raw: Any, entered_ms: int = 0) -> Record:  # noqa: ANN401 -- aioka
 
     Args:
         raw: The fetched record.
-        entered_ms: When what led to it entered Kafka.
+        entered_ms: When the event that led to it entered Kafka.
     """
     return Record(
         topic=raw.topic,

@@ -51,7 +51,7 @@ def refusing_signatures() -> Iterator[None]:
 
 
 def require_broker_time(record: Record) -> None:
-    """Refuse a record whose producer chose its timestamp: replay windows rest on it.
+    """Refuse a record whose producer set its timestamp, on which replay windows rest.
 
     Raises:
         UnreadableRecordError: It is.
@@ -145,7 +145,7 @@ def admission(settings: Settings, channel: Channel) -> Admit | None:
 
 
 def admission_rules(settings: Settings, channel: Channel) -> str:
-    """Return a digest of what the admission to a channel judges by; empty where it admits all.
+    """Return a digest of what admission to a channel depends on; empty if it admits all.
 
     Raises:
         KeyFileError: The trusted keys can't be read.

@@ -1,4 +1,4 @@
-"""Checks that the broker sets the time of records on the topics where time decides."""
+"""Checks that the broker sets timestamps on the topics where time decides."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 log = Logger()
 
 _OF_THE_TOPIC: Final = 1
-"""The `config_source` of what is set on a topic itself; source: KIP-226."""
+"""The `config_source` of settings of the topic itself; source: KIP-226."""
 
 
 async def topics_with_producers_time(
     settings: Settings, *, channels: Iterable[Channel] = tuple(Channel), tenants: Iterable[str] = ()
 ) -> list[str]:
-    """Return the existing topics where time decides, and producers set it.
+    """Return the existing topics where time decides but producers set it.
 
     Args:
         settings: Name the topics.
@@ -59,7 +59,7 @@ async def ensure_broker_time(
 ) -> list[str]:
     """Set LogAppendTime on topics where time decides; return those that were changed.
 
-    Records that are there keep the time that their producers gave them, and count as such.
+    Existing records keep their producers' timestamps.
 
     Args:
         settings: Name the topics, and say whether they may be set up.
@@ -78,7 +78,7 @@ async def ensure_broker_time(
             return []
         if not settings.create_topics:
             raise TopicError(
-                f"the time of records is their producers' on {', '.join(names)}",
+                f"producers set the timestamps on {', '.join(names)}",
                 where=str(settings.kafka),
                 remedy=f"set {TIMESTAMP_TYPE}={BROKERS_TIME} with: tidewatch topics create, "
                 "or set TIDEWATCH_CREATE_TOPICS=true",
@@ -140,7 +140,7 @@ async def _set(admin: AIOKafkaAdminClient, wrong: dict[str, dict[str, str]], whe
         problem = repr(error)
     if problem:
         raise TopicError(
-            f"the time of records is their producers' on {', '.join(sorted(wrong))}",
+            f"producers set the timestamps on {', '.join(sorted(wrong))}",
             where=where,
             remedy=f"set {TIMESTAMP_TYPE}={BROKERS_TIME} on them as a user that may ({problem})",
         )

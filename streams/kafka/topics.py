@@ -33,7 +33,7 @@ ENVELOPE_BYTES = 64 * 1024
 
 
 class TopicError(TidewatchError):
-    """A topic that is missing, or differs from its declaration."""
+    """A missing topic, or one that differs from its declaration."""
 
 
 class Direction(StrEnum):
@@ -71,7 +71,7 @@ class TopicSpec:
     def time_decides(self) -> bool:
         """Whether something rests on when its records were appended: the broker must say when.
 
-        Replay windows of what is signed, who introduced a digest, and when something expires.
+        These are replay windows of signatures, introducers of digests, and expiry.
         """
         return self.direction is not Direction.OUT or self.channel is Channel.CONTAINMENT_COMMANDS
 
@@ -230,7 +230,7 @@ class Origin:
 
 
 _HASHED: Final = re.compile(r"x[0-9a-f]{31}")
-"""What a tenant's name is in a topic's where it is hashed."""
+"""The form of a hashed tenant name in a topic's name."""
 
 
 def topic_name(settings: Settings, channel: Channel) -> str:
@@ -246,7 +246,7 @@ def group_id(settings: Settings, name: str) -> str:
 def tenant_slug(tenant: str) -> str:
     """Return `tenant` as part of a topic name: itself if legal, else a stable hash of it.
 
-    A tenant that calls itself like such a hash is hashed as well: no two have the same topics.
+    A tenant named like such a hash is hashed as well, so that no two share topics.
     """
     legal = 0 < len(tenant) <= 100 and all(  # noqa: PLR2004 -- well under Kafka's limit of 249
         c.isascii() and (c.isalnum() or c in "_-") for c in tenant

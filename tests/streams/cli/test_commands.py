@@ -137,7 +137,7 @@ def test_status_of_a_broker_that_never_ran(
     told = json.loads(capsys.readouterr().out)
     assert (told["running"], told["bootstrap"]) == (False, None)
     assert main(["broker", "stop"]) == 0
-    assert "did not run" in capsys.readouterr().out
+    assert "was not running" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

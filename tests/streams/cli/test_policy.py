@@ -107,7 +107,7 @@ def test_a_trust_root_that_establishes_nothing_is_a_problem():
     assert [one.partition(":")[0] for one in found] == ["trust_roots"] * 4
     assert "no PEM" in found[0]
     assert "'acme/*' is no component's key" in found[1]
-    assert "may speak of nothing" in found[2]
+    assert "is authorised for nothing" in found[2]
 
 
 @pytest.mark.parametrize("rule_id", sorted(all_rules()))
