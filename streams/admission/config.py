@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
@@ -13,6 +12,7 @@ from schemas.cloudevents import ID_LIMIT
 from schemas.errors import TidewatchError
 from schemas.severity import Severity
 from schemas.toml_config import ConfigReader
+from streams.http.decisions import OnUnknown
 from streams.http.listening import Limits, Listen, check_listen
 
 PORT: Final = 9443
@@ -22,13 +22,6 @@ BODY_BYTES: Final = 8 * 1024 * 1024
 
 class AdmissionConfigError(TidewatchError):
     """A configuration that is invalid or contradicts itself."""
-
-
-class OnUnknown(StrEnum):
-    """What becomes of what can't be decided."""
-
-    REFUSE = "refuse"
-    ADMIT = "admit"
 
 
 class Address(Listen, frozen=True, kw_only=True, forbid_unknown_fields=True):

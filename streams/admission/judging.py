@@ -13,9 +13,10 @@ from agents.checks.provenance.contents import MANIFEST
 from agents.domain.knowledge import Knowledge
 from schemas.components import component_key
 from streams.admission.artifacts import Artifact, Named
-from streams.admission.config import AdmissionConfig, OnUnknown
+from streams.admission.config import AdmissionConfig
 from streams.admission.register import FINDINGS, Held, Judged
 from streams.cli.output import plain
+from streams.http.decisions import OnUnknown
 
 SHOWN_REFERENCE: Final = 200
 _HUB: Final = "hf://"

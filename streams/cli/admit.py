@@ -10,7 +10,7 @@ import typer
 
 from schemas.counting import counted
 from schemas.errors import TidewatchError
-from streams.cli.frame import connected_settings, example, new_app
+from streams.cli.frame import CheckOption, connected_settings, example, new_app, required_file
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line, print_table
 
 if TYPE_CHECKING:
@@ -31,10 +31,7 @@ def admit(
         Path | None,
         typer.Option("--config", help="the webhook's TOML file (deploy/admit.example.toml)"),
     ] = None,
-    check: Annotated[
-        Path | None,
-        typer.Option("--check", help="check this file and this machine, then end"),
-    ] = None,
+    check: CheckOption = None,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Answer the admission reviews of a Kubernetes cluster, until stopped.
@@ -47,9 +44,7 @@ def admit(
     if check is not None:
         _check(load_config(check), form)
         return
-    if config is None:
-        raise TidewatchError("no file is given", where="--config", remedy="give --config FILE")
-    _run(load_config(config))
+    _run(load_config(required_file(config)))
 
 
 def _run(config: AdmissionConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,6 +22,12 @@ PortOption = Annotated[
         "TIDEWATCH_EMBEDDED_PORT, which is 9192",
     ),
 ]
+
+
+CheckOption = Annotated[
+    Path | None, typer.Option("--check", help="check this file and this machine, then end")
+]
+"""The option of a command that runs by a file, to check the file only."""
 
 
 def new_app(what: str) -> typer.Typer:
@@ -75,3 +82,14 @@ def connected_settings() -> Settings:
             remedy="set TIDEWATCH_KAFKA=host:port, or start one with: tidewatch broker start",
         )
     return with_password(settings.model_copy(update={"kafka": found.bootstrap}))
+
+
+def required_file(config: Path | None) -> Path:
+    """Return the file that `--config` names.
+
+    Raises:
+        TidewatchError: It names none.
+    """
+    if config is None:
+        raise TidewatchError("no file is given", where="--config", remedy="give --config FILE")
+    return config

@@ -10,7 +10,7 @@ import typer
 
 from schemas.counting import counted
 from schemas.errors import TidewatchError
-from streams.cli.frame import connected_settings, example, new_app
+from streams.cli.frame import connected_settings, example, new_app, required_file
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line, print_table
 
 if TYPE_CHECKING:
@@ -52,12 +52,10 @@ def gateway(
     if check is not None:
         _check(load_config(check), form)
         return
-    if config is None:
-        raise TidewatchError("no file is given", where="--config", remedy="give --config FILE")
     if test:
-        _test(load_config(config), test, form)
+        _test(load_config(required_file(config)), test, form)
         return
-    _run(load_config(config))
+    _run(load_config(required_file(config)))
 
 
 def _test(config: GatewayConfig, names: list[str], form: Format) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from schemas.errors import TidewatchError
-from streams.cli.frame import connected_settings, example, new_app
+from streams.cli.frame import CheckOption, connected_settings, example, new_app, required_file
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line
 
 if TYPE_CHECKING:
@@ -30,10 +30,7 @@ def index(
         Path | None,
         typer.Option("--config", help="the index's TOML file (deploy/index.example.toml)"),
     ] = None,
-    check: Annotated[
-        Path | None,
-        typer.Option("--check", help="check this file and this machine, then end"),
-    ] = None,
+    check: CheckOption = None,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Serve a simple index to pip and uv as a filtering proxy of another one, until stopped.
@@ -47,9 +44,7 @@ def index(
     if check is not None:
         _check(load_config(check), form)
         return
-    if config is None:
-        raise TidewatchError("no file is given", where="--config", remedy="give --config FILE")
-    _run(load_config(config))
+    _run(load_config(required_file(config)))
 
 
 def _run(config: IndexConfig) -> None:

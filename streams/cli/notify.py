@@ -11,7 +11,7 @@ import typer
 
 from schemas.counting import counted
 from schemas.errors import TidewatchError
-from streams.cli.frame import connected_settings, example, new_app
+from streams.cli.frame import CheckOption, connected_settings, example, new_app, required_file
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line
 
 if TYPE_CHECKING:
@@ -35,10 +35,7 @@ def notify(
         Path | None,
         typer.Option("--config", help="the notifier's TOML file (deploy/notify.example.toml)"),
     ] = None,
-    check: Annotated[
-        Path | None,
-        typer.Option("--check", help="check this file and this machine, then end"),
-    ] = None,
+    check: CheckOption = None,
     test: Annotated[
         str | None, typer.Option("--test", help="send a test message to this route, then end")
     ] = None,
@@ -57,9 +54,7 @@ def notify(
     if check is not None:
         _check(load_config(check), form)
         return
-    if config is None:
-        raise TidewatchError("no file is given", where="--config", remedy="give --config FILE")
-    chosen = load_config(config)
+    chosen = load_config(required_file(config))
     if test is not None:
         _test(chosen, test, form)
         return

@@ -11,7 +11,7 @@ import typer
 
 from schemas.counting import counted
 from schemas.errors import TidewatchError
-from streams.cli.frame import connected_settings, example, new_app
+from streams.cli.frame import CheckOption, connected_settings, example, new_app, required_file
 from streams.cli.output import Format, FormatOption, plain, print_json, print_line
 
 if TYPE_CHECKING:
@@ -32,10 +32,7 @@ def taxii(
         Path | None,
         typer.Option("--config", help="the server's TOML file (deploy/taxii.example.toml)"),
     ] = None,
-    check: Annotated[
-        Path | None,
-        typer.Option("--check", help="check this file and this machine, then end"),
-    ] = None,
+    check: CheckOption = None,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Serve the topic `intel-share` to the readers that the file names, until stopped.
@@ -49,9 +46,7 @@ def taxii(
     if check is not None:
         _check(load_config(check), form)
         return
-    if config is None:
-        raise TidewatchError("no file is given", where="--config", remedy="give --config FILE")
-    asyncio.run(_run(load_config(config)))
+    asyncio.run(_run(load_config(required_file(config))))
 
 
 def _check(config: TaxiiConfig, form: Format) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
@@ -15,6 +14,7 @@ from schemas.components import canonical_package
 from schemas.errors import TidewatchError
 from schemas.severity import Severity
 from schemas.toml_config import ConfigReader
+from streams.http.decisions import OnUnknown
 from streams.http.listening import Limits, Listen, check_listen
 from streams.http.secrets import read_secrets
 
@@ -30,13 +30,6 @@ _CONFIGURED: Final = (
 
 class IndexConfigError(TidewatchError):
     """A configuration that is invalid or contradicts itself."""
-
-
-class OnUnknown(StrEnum):
-    """What becomes of what can't be decided."""
-
-    REFUSE = "refuse"
-    ADMIT = "admit"
 
 
 class Address(Listen, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -16,7 +16,8 @@ from agents.domain.knowledge import Knowledge
 from schemas.components import component_key
 from schemas.intel import IntelFact, IntelKind
 from streams.cli.output import plain
-from streams.index.config import IndexConfig, OnUnknown
+from streams.http.decisions import OnUnknown
+from streams.index.config import IndexConfig
 from streams.index.pages import IndexFile
 
 SHOWN: Final = 200

@@ -34,7 +34,7 @@ def list_tree(root: Path) -> Iterator[tuple[Path, str]]:
     count = 0
     for folder, folders, files in os.walk(root, followlinks=False):
         folders.sort()
-        # of folders, only links that lead out: what is inside is scanned where it stands
+        # of folders, only links that lead out: targets inside are scanned at their own path
         away = [outer for outer in folders if _leads_out(Path(folder, outer), root)]
         for entry in sorted([*files, *away]):
             count += 1

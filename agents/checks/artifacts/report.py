@@ -85,7 +85,7 @@ def conclude(scan: Scan, size: int, sha256: str | None = None) -> FileReport:
 
 
 def failed(path: str, size: int, reason: str, detections: tuple[Detection, ...] = ()) -> FileReport:
-    """Return the report of a file whose scan did not end: incomplete, or by what was found."""
+    """Return the report of a file whose scan did not end: incomplete, or by its findings."""
     return FileReport(
         path=path,
         format="unknown",

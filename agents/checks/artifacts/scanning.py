@@ -21,7 +21,7 @@ MAX_DETECTIONS: Final = 500
 
 
 class BudgetExceededError(TidewatchError):
-    """A limit of the scan was reached: the file is incomplete, what was found stays."""
+    """A limit of the scan was reached: the file is incomplete, its findings stay."""
 
 
 class CorruptFileError(TidewatchError):
@@ -123,7 +123,7 @@ class Scan:
             depth: Containers around this one.
             siblings: Paths of the other files of the same push or folder.
             within: Formats of the containers around a member.
-            sink: Hears of each detection at once: what was found outlives the process.
+            sink: Receives each detection at once, so that findings outlive the process.
         """
         self.within = within
         self.sink = sink
@@ -191,11 +191,11 @@ class Scan:
         self.corrupt.append(f"{self.member or self.path}: {reason}")
 
     def mark_unsupported(self, reason: str) -> None:
-        """Mark the file unsupported: what is here was not understood."""
+        """Mark the file unsupported: this part was not understood."""
         self.unsupported.append(f"{self.member or self.path}: {reason}")
 
     def descend(self, name: str, source: Source) -> None:
-        """Scan what is contained here under `name`; its findings become this scan's.
+        """Scan a contained file under `name`; its findings become this scan's.
 
         A container too deep is incomplete; an error in the member never erases what was found.
         """

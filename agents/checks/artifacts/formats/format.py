@@ -44,7 +44,7 @@ class Trait(Flag):
     PICKLE_TEXT = auto()
     """May be a pickle of protocol 0, which is text, but not markup or JSON."""
     MIXED = auto()
-    """Weights of several formats, some of which are text."""
+    """Weights of several formats, some of them text."""
     TEXT = auto()
     """Text."""
     SURE_TEXT = auto()

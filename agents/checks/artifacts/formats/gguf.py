@@ -350,7 +350,7 @@ class _Reader:
         reached = 0
         for offset, end, name in spans:
             if end > max(room, 0):
-                if offset > reached:  # a file that was cut has its tensors one behind the other
+                if offset > reached:  # a truncated file has its tensors one after another
                     self._scan.report(
                         "TW-MODEL-GGUF-BOUNDS",
                         f"tensor {name[:80]!r} lies at {offset}, beyond the others and the file",
@@ -376,9 +376,9 @@ class _Reader:
         if not self._unsized:
             self._judge_tail(start + -(-reached // alignment) * alignment)
             last = start + max((end for _, end, _ in spans), default=0)
-            # Writers fill up behind the last tensor too: a part of that was cut.
+            # Writers also pad after the last tensor: part of the padding is missing.
             if spans and last < self._size < -(-last // alignment) * alignment:
-                self._scan.mark_corrupt("what fills up behind the last tensor is cut off")
+                self._scan.mark_corrupt("the padding after the last tensor is truncated")
 
     def _judge_tail(self, offset: int) -> None:
         """Report what follows the last tensor, unless it is padding."""

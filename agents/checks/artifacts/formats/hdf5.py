@@ -10,7 +10,7 @@ from agents.checks.artifacts.scanning import Source
 
 SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCKS: Final = (512, 1024, 2048)
-"""Offsets of the signature behind a user block."""
+"""Offsets of the signature after a user block."""
 _KERAS: Final = ("hdf5", "keras", "keras-h5", "h5")
 SUFFIXES: Final = (
     Suffix(
@@ -26,7 +26,7 @@ _NAMED: Final = endings(SUFFIXES, Trait.NAMED)
 
 
 def matches(name: str, head: bytes, source: Source) -> bool:
-    """Return whether a file is HDF5: its signature, at its start or behind a user block."""
+    """Return whether a file is HDF5: its signature, at its start or after a user block."""
     if head.startswith(SIGNATURE) or any(
         head[offset : offset + len(SIGNATURE)] == SIGNATURE for offset in _USER_BLOCKS
     ):

@@ -314,7 +314,7 @@ class _Judge:
                     self._escape(f"calls {name}", node)
 
     def _loops(self) -> None:
-        """Report loops over constant ranges that take for ever, and constants that fill memory."""
+        """Report loops over constant ranges that never end, and constants that fill memory."""
         stack: list[tuple[nodes.Node, int]] = [(self._tree, 1)]
         while stack:
             node, turns = stack.pop()

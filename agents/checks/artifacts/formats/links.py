@@ -53,9 +53,9 @@ def parse(scan: Scan, name: str, source: Source) -> None:
 
 
 def _is_sensitive(target: str) -> bool:
-    """Return whether a link leads to credentials, or to what is the system's own.
+    """Return whether a link leads to credentials or to the system's own files.
 
-    Whoever keeps data elsewhere links to it; nobody links a model to these.
+    Data kept elsewhere is linked legitimately, but models never link to these.
     """
     inner = _UP.sub("", target.replace("\\", "/"))
     return is_private_path(f"/{inner}") or _SYSTEM.match(inner) is not None

@@ -179,7 +179,7 @@ class _Walker:
             raw = self._cursor.window.read(self._cursor.offset, min(length, MAX_TEXT))
             self._scan.report(
                 "TW-MODEL-MSGPACK-EXTENSION",
-                f"the extension type {kind} is none of Flax",
+                f"the extension type {kind} is not Flax's",
                 offset=start,
                 name=str(kind),
             )
@@ -189,7 +189,7 @@ class _Walker:
             # shape, type, bytes: a tuple of its own, in MessagePack again
             head = self._cursor.window.read(self._cursor.offset, min(length, 64))
             if not (head and 0x90 <= head[0] <= 0x9F):
-                self._scan.mark_corrupt(f"the array at offset {start} is none")
+                self._scan.mark_corrupt(f"the array at offset {start} is not an array")
             elif b"\xa1O" in head or b"|O" in head or b"object" in head:
                 self._scan.report(
                     "TW-MODEL-MSGPACK-OBJECT",

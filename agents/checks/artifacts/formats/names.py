@@ -66,13 +66,13 @@ def promised_formats(suffix: str) -> frozenset[str] | None:
 
 
 def promises_magic(name: str) -> bool:
-    """Return whether each format that a name stands for begins with a magic."""
+    """Return whether every format that a name implies begins with a magic."""
     declared = _declared().get(suffix_of(name), ())
     return bool(declared) and all(known.magic is not None for known in declared)
 
 
 def is_declared(name: str) -> bool:
-    """Return whether a name stands for a format that is not text."""
+    """Return whether a name implies a format that is not text."""
     return suffix_of(name) in _declared() and not has_trait(name, Trait.TEXT)
 
 

@@ -41,7 +41,7 @@ def is_notebook(document: object) -> bool:
 
 
 def report_notebook(scan: Scan, document: dict[str, Any]) -> None:
-    """Report what the cells of a notebook run; a notebook runs only when a person says so."""
+    """Report what the cells of a notebook run; a notebook runs only when a person starts it."""
     cells = document.get("cells")
     for index, cell in enumerate(cells[:MAX_CELLS] if isinstance(cells, list) else []):
         if not isinstance(cell, dict):
@@ -107,7 +107,7 @@ def _judge_code(scan: Scan, text: str, key: str) -> None:
         scan.report("TW-MODEL-NOTEBOOK-OTHER", "a cell is not Python", key=key)
         return
     for fault in faults:
-        # a cell runs by hand: only what is disguised or steals is more than worth a look
+        # a person runs cells: only disguised or stealing code is more than worth a look
         severe = fault.severity is Severity.CRITICAL
         grave = severe and fault.rule_id in (
             "TW-MODEL-CODE-DISGUISED",

@@ -38,7 +38,7 @@ def scan_npy(scan: Scan, source: Source) -> None:
     text = source.read(start, length).decode("latin-1")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # invalid escapes in what is read, not in our code
+            warnings.simplefilter("ignore")  # invalid escapes in the input, not in our code
             header = ast.literal_eval(text.strip())
         descr, shape = header["descr"], header["shape"]
     except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError):

@@ -86,7 +86,7 @@ def is_text(head: bytes) -> bool:
 
 
 def is_binary(head: bytes) -> bool:
-    """Return whether a file that is named as text is none in any encoding, by its first bytes."""
+    """Return whether a file named as text is not text in any encoding, by its first bytes."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return False
     if controls(head) > len(head) * _CONTROL_SHARE:

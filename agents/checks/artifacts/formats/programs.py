@@ -72,14 +72,14 @@ def parse_site(scan: Scan, name: str, source: Source) -> None:
 
 
 def matches_wrapped(name: FileName, head: bytes, source: Source) -> bool:
-    """Return whether a file is all base64 or hexadecimal, of what is a file or a program."""
+    """Return whether a file is all base64 or hexadecimal that encodes a file or a program."""
     if source.size > MAX_TEXT or source.size < MIN_ARMOUR or not _may_hide(name):
         return False
     return bool(_unwrapped(head if source.size <= len(head) else source.read(0, source.size)))
 
 
 def parse_wrapped(scan: Scan, name: str, source: Source) -> None:
-    """Scan what the text stands for."""
+    """Scan the decoded text."""
     inner = _unwrapped(read_document(scan, source))
     scan.descend(f"{name.rsplit('/', 1)[-1]}:decoded", BytesSource(inner))
 

@@ -67,7 +67,7 @@ FORMATS: Final[tuple[Format, ...]] = (
     programs.ENCODED,
     programs.PROGRAM,
 )
-"""The formats of which a file is one: from the surest to those that only their names show."""
+"""The formats, from the surest magic to those recognised only by name."""
 ALL: Final[tuple[Format, ...]] = (
     *FORMATS,
     numpy_arrays.FORMAT,

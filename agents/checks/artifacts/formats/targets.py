@@ -134,7 +134,7 @@ def report_target(scan: Scan, key: str, name: str) -> None:
 def _is_beside(scan: Scan, name: str) -> bool:
     """Return whether the code of a target is among the files that are scanned with this one.
 
-    A project's configurations name its own classes; their code is judged where it stands.
+    A project's configurations name its own classes; their code is judged in its own file.
     """
     if not scan.siblings:
         return False

@@ -90,7 +90,7 @@ def _learnt(every: list[nodes.Node]) -> tuple[dict[int, _Asks], dict[str, str]]:
 
 
 def _orders(test: nodes.Node, asked: dict[int, _Asks], met: bool) -> re.Pattern[str] | None:
-    """Return what is an order under a condition, None where it may say anything."""
+    """Return the order under a condition, None if it may be any text."""
     if _on_words(test, asked, met):
         return _ORDER
     late = _Asks.COMPARES | _Asks.TURN | _Asks.LATE
@@ -129,7 +129,7 @@ def _chosen(choices: list[nodes.CondExpr], texts: dict[str, str]) -> dict[int, t
 
 
 def _within(node: nodes.Node) -> Iterator[nodes.Node]:
-    """Yield what is within a node, each before what is within it, at a cost of one step each."""
+    """Yield the nodes within a node in pre-order, at a cost of one step each."""
     stack = list(node.iter_child_nodes())[::-1]
     while stack:
         inner = stack.pop()

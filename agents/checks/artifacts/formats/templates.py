@@ -1,4 +1,4 @@
-"""Reports what is wrong with a template; the parser is imported for the first there is.
+"""Reports problems of a template; the parser is imported on first use.
 
 Importing jinja2 takes longer than scanning a model that has no template.
 """
@@ -45,7 +45,7 @@ def is_go_template(text: str) -> bool:
 
 
 def _go_actions(text: str) -> Iterator[str]:
-    """Yield what stands between `{{` and the next `}}`, without trim markers and white space."""
+    """Yield the text between `{{` and the next `}}`, without trim markers and white space."""
     end = 0
     while (begin := text.find("{{", end)) >= 0 and (end := text.find("}}", begin + 2)) >= 0:
         yield text[begin + 2 : end].removeprefix("-").removesuffix("-").strip()
@@ -53,7 +53,7 @@ def _go_actions(text: str) -> Iterator[str]:
 
 
 def report_template(scan: Scan, text: str, key: str) -> None:
-    """Judge a template and report what is wrong with it; one not readable is incomplete.
+    """Judge a template and report its problems; unreadable templates are incomplete.
 
     Args:
         scan: Where to report.

@@ -18,7 +18,7 @@ _DESCRIBED: Final[tuple[_Beside, ...]] = (
 """Of TensorFlow's checkpoints, OpenVINO, ncnn, Paddle and ONNX: the data, and what describes it."""
 
 _BLOB: Final = re.compile(r"(.*/)?blobs/[0-9a-f]+")
-"""Of a hub's cache, where snapshots name it; what has a format is read as what it is."""
+"""A file of a hub's cache, which snapshots name; files with a format are read by it."""
 
 
 def is_described(name: str, siblings: frozenset[str]) -> bool:

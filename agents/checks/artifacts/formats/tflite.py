@@ -48,7 +48,7 @@ def matches(name: str, head: bytes, source: Source) -> bool:
 
 
 def parse(scan: Scan, name: str, source: Source) -> None:
-    """Report operators that are none of TensorFlow Lite's own.
+    """Report operators that are not TensorFlow Lite's own.
 
     Raises:
         CorruptFileError: an offset leads out of the file.

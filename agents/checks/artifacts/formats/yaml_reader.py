@@ -50,7 +50,7 @@ _BUILTIN_DATA: Final = frozenset(
      "str", "tuple")
 )  # fmt: skip
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The parser in C where there is one; what is nested too deep never reaches its composer."""
+"""The C parser if available; input nested too deep never reaches its composer."""
 _STANDARD: Final = "tag:yaml.org,2002:"
 _LOADED: Final = re.compile(r"config|hparams|params|model|overrides|mlmodel|mlproject|^dvc\.yaml$")
 """Names of documents that a loader reads; others are for people and pipelines."""

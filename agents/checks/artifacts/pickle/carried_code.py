@@ -49,7 +49,7 @@ MAX_VALUES: Final = 10_000
 
 
 def makes_code(callee: object) -> bool:
-    """Return whether what is called makes a code object out of its arguments."""
+    """Return whether a callee makes a code object from its arguments."""
     if isinstance(callee, Global):
         return callee.name in _MAKERS
     if not (isinstance(callee, Result) and isinstance(callee.callee, Global)):
@@ -58,7 +58,7 @@ def makes_code(callee: object) -> bool:
 
 
 def wraps(callee: object) -> bool:
-    """Return whether what is called is a type, looked up by name, that only holds its arguments."""
+    """Return whether a callee is a type, looked up by name, that only holds its arguments."""
     if not (isinstance(callee, Result) and isinstance(callee.callee, Global)):
         return False
     args = callee.args
@@ -85,7 +85,7 @@ def is_carried(value: object) -> bool:
 
 
 def _is_partial(value: object) -> bool:
-    """Return whether a value is what `functools.partial` made, which was judged when it did."""
+    """Return whether a value was made by `functools.partial`, which was judged then."""
     made = value.callee if isinstance(value, Result) else None
     return isinstance(made, Global) and (made.module, made.name) == ("functools", "partial")
 
@@ -119,7 +119,7 @@ def is_setter(args: Any) -> bool:  # noqa: ANN401
 
 
 def makes_class(callee: object) -> bool:
-    """Return whether what is called, or made an instance of, is a class that came by value."""
+    """Return whether a callee, or the class of an instance, is a class pickled by value."""
     made = callee.callee if isinstance(callee, Result) else None
     return isinstance(made, Global) and made.name in CLASSES
 
@@ -184,7 +184,7 @@ def _binds(callee: object) -> bool:
 
 
 def _binding_fault(args: Any, known: Callable[[object], bool]) -> str:  # noqa: ANN401
-    """Return why a method is bound of what is no function of the pickle, or an empty string.
+    """Return why a bound method is not of a function in the pickle, or an empty string.
 
     Args:
         args: The function, and the instance.
@@ -201,7 +201,7 @@ def _binding_fault(args: Any, known: Callable[[object], bool]) -> str:  # noqa: 
 
 
 def _class_fault(kind: object, *, enum: bool) -> str:
-    """Return why a class is made by what is no metaclass, or an empty string.
+    """Return why a class is not made by a metaclass, or an empty string.
 
     Args:
         kind: What will be called to make it; for an enumeration its bases.

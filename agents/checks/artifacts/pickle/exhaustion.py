@@ -45,7 +45,7 @@ def exhausting(callee: Global, args: object, *, sized: bool = False) -> str:
     """Return why a call would exhaust memory or time, or an empty string.
 
     Args:
-        callee: What is called; nothing is said of the harm it does otherwise.
+        callee: The callee; other harm it does is not judged here.
         args: As on the stack.
         sized: Whether it may be a maker of arrays, whose sides its own arguments may be.
     """

@@ -51,7 +51,7 @@ def symbol(args: tuple[Any, ...], allowed: Judge) -> str:
 
 
 def unlisted(args: object) -> str:
-    """Return the fault of an expression of a class that nobody listed: text that is no name."""
+    """Return the fault of an expression of an unlisted class: text that is not a name."""
     return _fault(
         (args,),
         lambda value: not isinstance(value, str | bytes) or str(value).isidentifier(),

@@ -1,4 +1,4 @@
-"""Judges what a pickle imports: by an exact allow-list with uses, and by what can do harm."""
+"""Judges a pickle's imports: by an exact allow-list with uses, and by known harm."""
 # ruff: noqa: PLR2004 -- numbers of formats are what they are
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ImportVerdict(msgspec.Struct, frozen=True):
     """call, new, ref; enum, type, ufunc, bytes, partial: calls with particular arguments."""
     reason: str = ""
     runner: bool = False
-    """Its name says that it runs, loads, fetches or looks up."""
+    """Names that suggest that it runs, loads, fetches or looks up."""
     function: bool = False
     """Its name is not that of a class."""
     in_known: bool = False
@@ -233,7 +233,7 @@ def _judge(module: str, name: str, *, script: bool) -> ImportVerdict:
 
 
 def compiles(module: str, name: str) -> bool:
-    """Return whether a name of SymPy is none of an expression: it parses, prints, compiles or runs.
+    """Return whether a name of SymPy is not an expression's: it parses, prints, compiles or runs.
 
     Args:
         module: Of SymPy.
@@ -270,7 +270,7 @@ def judge_unlisted(module: str, name: str) -> ImportVerdict:
     if near := impersonated(module, name):
         return ImportVerdict(Level.DANGEROUS, reason=f"passes for {near}, which it is not")
     if name == "__dict__" and _in_known(top) and not _core().intersection(parts):
-        # dill names the globals of a function that it carries; items that are set on them are told
+        # dill names the globals of a function that it carries; items set on them are reported
         return ImportVerdict(
             Level.UNKNOWN, reason="the names of a module", function=True, in_known=True
         )
@@ -395,7 +395,7 @@ def _core() -> frozenset[str]:
 
 @cache
 def _own() -> frozenset[str]:
-    """Return the names of which a package's own modules may be too."""
+    """Return the names under which a package's own modules may also be."""
     return modules("own-module") | names("own-module")
 
 

@@ -153,7 +153,7 @@ class Candidates:
             if at >= begin:
                 if chunk[at] != _NEWLINE:
                     break
-                # The second of an import's two lines: the first stands before it.
+                # The second of an import's two lines: the first precedes it.
                 before = _FIRST_LINE.search(chunk, max(at - MAX_NAME - 1, begin), at)
                 if before:
                     start = before.start()

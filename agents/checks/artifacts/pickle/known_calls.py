@@ -185,7 +185,7 @@ class KnownCalls:
         return None
 
     def _is_class(self, value: object) -> TypeGuard[Global]:
-        """Return whether a value is a class of which instances may be made without a call."""
+        """Return whether a value is a class whose instances may be made without a call."""
         if not isinstance(value, Global):
             return False
         import_verdict = self._stream.verdicts[id(value)]

@@ -73,7 +73,7 @@ class MachineState:
             self.observer.anomaly(kind, offset, detail)
 
     def refill(self, absolute: int) -> None:
-        """Read the buffer anew from an offset of the file."""
+        """Refill the buffer from an offset of the file."""
         # As much again as was gone over: what ends soon costs little, wherever it is tried.
         length = min(max(absolute - self.start, FIRST_WINDOW), WINDOW)
         self.base = absolute
@@ -97,18 +97,18 @@ class MachineState:
         return self.buffer[position:end], end + 1
 
     def no_memo(self, key: int, at: int) -> Unknown:
-        """Return what stands for an entry of the memo that was never set."""
+        """Return the placeholder of a memo entry that was never set."""
         self.flag("missing-memo", at, f"memo index {key} was never set")
         return Unknown("memo")
 
     def import_name(self, module: str, name: str, at: int, opcode: str) -> Global:
-        """Return what stands for an import, once the observer has judged it."""
+        """Return the value of an import, once the observer has judged it."""
         found = Global(module, name, at, opcode)
         self.observer.imported(found, self.protocol)
         return found
 
     def stack_global(self, module: object, name: object, at: int) -> object:
-        """Return what stands for an import by two values of the stack."""
+        """Return the value of an import by two values of the stack."""
         if type(module) is str and type(name) is str:
             return self.import_name(module, name, at, "STACK_GLOBAL")
         self.observer.anomaly(

@@ -70,7 +70,7 @@ class Stream:
     # What is observed is reported when the bytes turn out to be a pickle.
 
     def convincing(self, end: End, magic: bool, *, within: bool) -> bool:
-        """Return whether what was observed shows that the bytes are a pickle.
+        """Return whether the observations show that the bytes are a pickle.
 
         Args:
             end: How the stream ended.
@@ -88,7 +88,7 @@ class Stream:
         return bool(self.imports and magic and self.called_unknown)
 
     def settle(self, end: End | None) -> None:
-        """Report what was held back, and what the whole stream shows.
+        """Report deferred findings, and those of the whole stream.
 
         Args:
             end: How the stream ended; None when it was not followed to its end.
@@ -218,7 +218,7 @@ class Stream:
         import_verdict = self.verdicts[id(callee)]
         where = str(callee)
         evidence["global"] = where
-        # Of a package that nobody knows, numbers of an instance are no shape.
+        # For an unknown package, numbers of an instance are not a shape.
         if import_verdict.level is Level.ALLOWED or import_verdict.in_known:
             sized = import_verdict.function or import_verdict.level is Level.ALLOWED
             self.weigh(callee, args, offset, sized=sized and not callee.quiet)

@@ -31,7 +31,7 @@ _PARSER: Final = re.compile(
     rf" *moments='mvs?k?'\):\n"
     rf"    return \((?:{_NAMES})? *\), *(?:loc|0), *(?:scale|1), moments\n"
 )
-"""What SciPy writes there: three functions that hand on their arguments."""
+"""SciPy's values there: three functions that pass on their arguments."""
 _OPERATORS: Final = re.compile(r"[~|:]|%in%")
 """Of formulas, and not of Python's expressions."""
 _BUILTINS: Final = frozenset(vars(builtins)) - {

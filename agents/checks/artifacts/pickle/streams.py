@@ -91,7 +91,7 @@ class _Reader:
                 machine = Machine(self.source, offset, trial, self.scan.budget)
                 end = machine.run()
             except (MemoryError, BudgetExceededError):
-                if sure or trial.dangerous:  # what was observed until then stays
+                if sure or trial.dangerous:  # earlier observations stay
                     trial.settle(None)
                 raise
             # PyTorch's five follow one another; below protocol 2 they begin with no magic number

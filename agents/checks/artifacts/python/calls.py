@@ -1,4 +1,4 @@
-"""Holds the patterns by which calls, commands and texts of Python source are judged."""
+"""The patterns by which calls, commands and texts of Python source are judged."""
 
 from __future__ import annotations
 

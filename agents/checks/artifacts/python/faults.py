@@ -1,4 +1,4 @@
-"""Judges the syntax tree of Python source: what runs on import, on use, and what is disguised."""
+"""Judges the syntax tree of Python source: code run on import, on use, and disguised code."""
 
 from __future__ import annotations
 

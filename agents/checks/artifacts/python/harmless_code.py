@@ -62,7 +62,7 @@ def _unusual() -> frozenset[str]:
 
 
 def harmless_names(used: Iterable[str]) -> bool:
-    """Return whether none of the names that code uses leads out of it."""
+    """Return whether code uses no name that leads out of it."""
     unusual = _unusual()
     return not any(name in unusual or _DUNDER.search(name) for name in used)
 

@@ -136,7 +136,7 @@ class ModuleFacts:
         return " ".join(words)
 
     def is_assembled(self, node: ast.AST) -> bool:
-        """Return whether a value is put together by functions that make text of what is none."""
+        """Return whether a value is assembled by functions that make text of other values."""
         return any(
             isinstance(inner, ast.Call)
             and self.names.dotted(inner.func)

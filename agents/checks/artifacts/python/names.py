@@ -35,7 +35,7 @@ _STARRED: Final = (
 )
 _DOTTED: Final = re.compile(r"[A-Za-z_]\w*([.:][A-Za-z_]\w*)*")
 _INSTANCES: Final = re.compile(r"^(ctypes|cffi|IPython)\.")
-"""Modules of which what they return is followed by its name."""
+"""Modules whose results are followed by name."""
 
 
 class _Entries(NamedTuple):
@@ -64,7 +64,7 @@ class Names:
         self._learnt = False
 
     def learn(self, nodes: Sequence[ast.AST]) -> None:
-        """Learn imports, then what is assigned, in the order of the lines.
+        """Learn imports, then assignments, in the order of the lines.
 
         Args:
             nodes: Every node of the module.
@@ -167,7 +167,7 @@ class Names:
         return dotted in EVALUATORS or dotted == "__import__" or bool(SPAWN.match(dotted))
 
     def dotted(self, node: ast.AST, depth: int = 0) -> str:
-        """Return the full name of what is referred to, as far as it is constant."""
+        """Return the full name of a reference, as far as it is constant."""
         if not self._learnt:
             return self._resolve(node, depth)
         known = self._known.get(id(node))
@@ -176,7 +176,7 @@ class Names:
         return known
 
     def unknown_of(self, node: ast.AST) -> str:
-        """Return the module that a lookup by an unknown name is made in, empty when it is none."""
+        """Return the module in which an unknown name is looked up, empty if none."""
         owner: ast.AST | None = None
         if (
             isinstance(node, ast.Call)
@@ -357,7 +357,7 @@ class Names:
         return ""
 
     def _taken(self, owner: ast.expr, key: ast.expr, depth: int) -> str:
-        """Return what is taken out of a namespace or a table by its key."""
+        """Return the value taken from a namespace or a table by its key."""
         namespace = (
             (isinstance(owner, ast.Attribute) and owner.attr in ("__dict__", "modules"))
             or (
@@ -374,7 +374,7 @@ class Names:
 
 
 def target_name(target: ast.AST) -> str:
-    """Return the name of what is assigned to: of a variable, or of an attribute with its owner."""
+    """Return the name of an assignment's target: a variable, or an attribute with its owner."""
     if isinstance(target, ast.Name):
         return target.id
     if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):

@@ -146,7 +146,7 @@ _FETCHED: Final = Followed(
     )
 )
 _RUN: Final = re.compile(r"(?i)(\||&&|;)\s*(sudo\s+)?((ba|z|da)?sh|python|perl|chmod)\b")
-"""What runs what was fetched on the same line."""
+"""Programs that run what the same line fetched."""
 _UNTRUSTED_PAIRS: Final = (
     _LISTENER,
     _within_line(r"\bmkfifo\b", r"\bnc\b"),

@@ -40,7 +40,7 @@ def parse_source(text: str) -> ast.Module:
     if _formatted(text) > MAX_FORMATTED:
         raise SyntaxError("formatted texts with more expressions than are read")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # invalid escapes in what is judged, not in our code
+        warnings.simplefilter("ignore")  # invalid escapes in the judged source, not in our code
         return ast.parse(text)
 
 

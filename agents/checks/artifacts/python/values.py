@@ -109,7 +109,7 @@ class _Returned(Exception):  # noqa: N818 -- no error: how a followed function g
 
 
 class Values:
-    """What the expressions of one module are worth, as far as constants make them."""
+    """The constant values of one module's expressions."""
 
     def __init__(self, dotted: Callable[[ast.AST], str]) -> None:
         """Know nothing yet.
@@ -151,7 +151,7 @@ class Values:
         if self._total > MAX_TOTAL:
             return
         self._steps = 0
-        local: dict[str, Any] = {}  # what is not in it is looked up among the constants
+        local: dict[str, Any] = {}  # names outside it are looked up among the constants
         try:
             self._run([statement], local)
         except (UnfoldableError, _Returned, *_FAULTS):
@@ -244,7 +244,7 @@ class Values:
         return "".join(self._part(part, local) for part in node.values)
 
     def _part(self, part: ast.expr, local: dict[str, Any]) -> str:
-        """Return a part of a formatted text, with NUL for what is unknown."""
+        """Return a part of a formatted text, with NUL for unknown values."""
         try:
             inner = part.value if isinstance(part, ast.FormattedValue) else part
             return str(self._fold(inner, local))

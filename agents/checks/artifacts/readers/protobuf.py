@@ -49,7 +49,7 @@ class Message(msgspec.Struct):
 
 
 def read_varint(window: Window, offset: int, end: int) -> tuple[int, int]:
-    """Return a varint and the offset behind it.
+    """Return a varint and the offset after it.
 
     Raises:
         CorruptFileError: it does not end.
@@ -74,7 +74,7 @@ def walk(
         schema: Which fields matter.
         root: The kind of the outermost message.
         start: Its first byte.
-        end: The byte behind it.
+        end: The offset after it.
 
     Raises:
         CorruptFileError: the bytes are no such message; what was yielded before stands.

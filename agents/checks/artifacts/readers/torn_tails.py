@@ -113,7 +113,7 @@ def _is_dense(source: Source, span: Span, at: int) -> bool:
 
 
 def is_unwritten(source: Source, least: int) -> bool:
-    """Return whether a file ends in a run of at least so many zeros or 0xff.
+    """Return whether a file ends in a long enough run of zeros or 0xff.
 
     Args:
         source: The file.

@@ -100,7 +100,7 @@ def _numbers(array: object, index: int) -> list[int]:
 
 
 def number(text: object) -> int:
-    """Return a count that is written as a text or a number, 0 when it is none."""
+    """Return a count written as text or number, 0 if it is neither."""
     if isinstance(text, int):
         return max(text, 0)
     shown = str(text).strip()[:30]

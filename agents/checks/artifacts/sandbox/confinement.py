@@ -171,7 +171,7 @@ def _become_nobody() -> None:
 
 def _drop_capabilities(libc: Any) -> bool:  # noqa: ANN401 -- a library has no type
     for capability in range(_LAST_CAPABILITY + 1):
-        libc.prctl(_CAPBSET_DROP, capability, 0, 0, 0)  # refused where there is none to drop
+        libc.prctl(_CAPBSET_DROP, capability, 0, 0, 0)  # refused if there is none to drop
     libc.prctl(_CAP_AMBIENT, 4, 0, 0, 0)
     header = ctypes.create_string_buffer(struct.pack("<Ii", 0x20080522, 0))
     return bool(libc.capset(header, ctypes.create_string_buffer(bytes(24))) == 0)

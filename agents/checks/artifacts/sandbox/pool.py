@@ -75,7 +75,7 @@ class Sandbox:
 
     @property
     def pid(self) -> int | None:
-        """The process, None when there is none."""
+        """The process id, None without a process."""
         return self._process.pid if self._process else None
 
     def _ensure(self) -> ScanProcess:
@@ -300,7 +300,7 @@ def _range(source: Source | None, offset: int, length: int) -> bytes:
 
 
 class SandboxPool:
-    """Several sandboxes behind one queue, for tasks of an event loop and for threads."""
+    """Several sandboxes with one queue, for tasks of an event loop and for threads."""
 
     def __init__(
         self,

@@ -40,7 +40,7 @@ main(int(descriptor))
 """The packages of this product are imported from where the parent has them, and the rest from the
 parent's import path, after the interpreter's own library."""
 _PASSED_ON: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-"""Where some interpreters find their own library; the rest of the environment stays behind."""
+"""Variables by which some interpreters find their library; all others are dropped."""
 
 
 def product_roots() -> list[str]:
@@ -55,7 +55,7 @@ def product_roots() -> list[str]:
 
 
 def printable(said: bytes) -> str:
-    """Return what a process said, its end if it is long, and control characters made visible.
+    """Return a process's output, its end if it is long, with control characters made visible.
 
     Args:
         said: Bytes of its stderr, which may quote a hostile file.
@@ -137,7 +137,7 @@ class ScanProcess:
             return False
 
     def said(self) -> bytes:
-        """Return what it wrote to stderr since it was last asked, 64 KiB at most."""
+        """Return its stderr since the last call, 64 KiB at most."""
         return read_pipe(self._stderr) if self._fork else self._template.said()
 
     def fate(self) -> str:

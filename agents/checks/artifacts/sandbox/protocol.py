@@ -133,7 +133,7 @@ def receive(connection: socket.socket, limit: int = MAX_MESSAGE) -> bytes:
 
 
 def exactly(connection: socket.socket, length: int) -> bytes:
-    """Return so many bytes.
+    """Return exactly this many bytes.
 
     Raises:
         Closed: there will be fewer.

@@ -47,7 +47,7 @@ def ended_how(code: int) -> str:
 
 
 def silent_pipe() -> tuple[int, int]:
-    """Return a pipe neither end of which waits: who writes too much continues, and loses it."""
+    """Return a pipe that never blocks: a writer of too much continues, and the excess is lost."""
     ours, theirs = os.pipe()
     os.set_blocking(ours, False)
     os.set_blocking(theirs, False)
@@ -164,7 +164,7 @@ class Template:
             raise Closed from error
 
     def said(self) -> bytes:
-        """Return what it wrote to stderr since it was last asked."""
+        """Return its stderr since the last call."""
         return read_pipe(self._stderr)
 
     def fate(self) -> str:
@@ -221,7 +221,7 @@ _current = _Current()
 
 
 def template_for(command: Sequence[str], environment: Mapping[str, str]) -> Template:
-    """Return the running template of a command line, started if there is none.
+    """Return the running template of a command line, started if needed.
 
     Returns:
         The template, taken: its user releases it.

@@ -1,4 +1,4 @@
-"""Runs in each scanning process: locks itself in, then scans what it is handed."""
+"""Runs in each scanning process: confines itself, then scans the files it receives."""
 # ruff: noqa: PLR2004 -- numbers of formats are what they are
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def serve(connection: socket.socket, limits: Limits, held: Confinement) -> None:
         if clock.expired:
             return
         gc.collect()
-        gc.freeze()  # what is left, modules above all, need not be gone through again
+        gc.freeze()  # the remaining objects, mostly modules, need no further collection
 
 
 class _Clock:
@@ -247,7 +247,7 @@ def main(descriptor: int) -> None:
     # Every file needs them; once confined, a process can't keep their bytecode for the next.
     import_module("agents.checks.artifacts.formats.registry")
     gc.collect()
-    gc.freeze()  # forks share these pages as long as no collector writes to them
+    gc.freeze()  # forks share these pages while no garbage collector writes to them
     given = fork_on_request(socket.socket(fileno=descriptor))
     if given is not None:
         serve(given.connection, given.limits, confine(given.limits))

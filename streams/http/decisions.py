@@ -1,0 +1,12 @@
+"""What the webhook and the package index do when they can't decide."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class OnUnknown(StrEnum):
+    """The outcome of an undecided request."""
+
+    REFUSE = "refuse"
+    ADMIT = "admit"
