@@ -15,14 +15,14 @@ VERIFIED: Final = Basis(kind=BasisKind.VERIFIED)
 SEVERAL: Final = Basis(kind=BasisKind.CLAIMED)
 """Claims of several tenants together: they affect none of them in full."""
 ADVICE_SEVERITY: Final = Severity.MEDIUM
-"""Of advice, whatever the severity of what it rests on."""
+"""The severity of advice, whatever the severity of the underlying finding."""
 _FEEDS: Final = 8
 _SIGNERS: Final = 8
 _STRENGTH: Final = {kind: -number for number, kind in enumerate(BasisKind)}
 
 
 def claimed(tenant: str) -> Basis:
-    """Return the basis of what an event of `tenant` says."""
+    """Return the basis of a claim by an event of `tenant`."""
     return Basis(kind=BasisKind.CLAIMED, tenant=tenant)
 
 
@@ -31,18 +31,18 @@ def attested(identity: str, tenant: str = "") -> Basis:
 
     Args:
         identity: Who signed, as people read it.
-        tenant: Whose trust root it is; empty: the operator's.
+        tenant: The trust root's tenant; empty: the operator.
     """
     return Basis(kind=BasisKind.ATTESTED, tenant=tenant, by=(identity,))
 
 
 def intel(sources: Iterable[str]) -> Basis:
-    """Return the basis of what the operator's intelligence says, and from which feeds."""
+    """Return the basis of the operator's intelligence, with its feeds."""
     return Basis(kind=BasisKind.INTEL, by=tuple(sorted(set(sources)))[:_FEEDS])
 
 
 def basis_of(finding: Finding) -> Basis:
-    """Return the basis of a finding; one that states none is what its tenant's event says."""
+    """Return the basis of a finding; without one it is its tenant's claim."""
     return finding.basis or claimed(finding.tenant)
 
 
@@ -58,7 +58,7 @@ def is_verified(finding: Finding) -> bool:
 
 
 def is_known_malicious(finding: Finding) -> bool:
-    """Return whether intelligence, or a scan of bytes, says that something is malicious.
+    """Return whether intelligence or a scan of bytes found something malicious.
 
     It is all that is reported of what was there before it was watched.
     """
@@ -101,12 +101,12 @@ def affects(basis: Basis, tenant: str) -> bool:
 
 
 def is_of_all(basis: Basis) -> bool:
-    """Return whether it may affect whoever holds the thing: nobody's claim is part of it."""
+    """Return whether it may affect every holder: no claim is part of it."""
     return basis.kind is not BasisKind.CLAIMED and not basis.tenant
 
 
 def bare_finding(finding: Finding) -> BareFinding:
-    """Return what a finding says of the component itself, without anything of its tenant."""
+    """Return a finding on the component itself, without anything of its tenant."""
     return BareFinding(
         ioc_type=finding.ioc_type,
         rule_id=finding.rule_id,
@@ -120,7 +120,7 @@ def bare_finding(finding: Finding) -> BareFinding:
 
 
 def through(found: BareFinding, step: Basis) -> BareFinding:
-    """Return what was found as it is known behind a step of lineage that somebody signed."""
+    """Return a finding with the basis it has after an attested step of lineage."""
     if found.basis is None:
         return found
     via = tuple(dict.fromkeys((*found.basis.via, *step.by)))[:_SIGNERS]

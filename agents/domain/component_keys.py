@@ -16,7 +16,7 @@ _CONTENT: Final = re.compile(r"[0-9a-f]{40}|(?:sha256:)?[0-9a-f]{64}", re.IGNORE
 
 
 def names_content(version: str | None) -> bool:
-    """Return whether a version is a commit or digest: it is of one content, for ever."""
+    """Return whether a version is a commit or digest, and so names immutable content."""
     return version is not None and _CONTENT.fullmatch(version.strip()) is not None
 
 
@@ -27,7 +27,7 @@ def event_key(prefix: str, name: str, tenant: str) -> str:
         prefix: The kind of component.
         name: As the event names it; `@somebody/name` means the tenant's own `name`, whoever
             somebody is: no event reaches another tenant's namespace.
-        tenant: Whose event it is.
+        tenant: The event's tenant.
 
     Raises:
         InvalidComponentError: unknown kind or empty name.
@@ -62,7 +62,7 @@ def confined(key: str, tenant: str) -> str:
     if name.startswith(f"@{tenant_part(tenant)}/"):
         return key
     bare = (name.partition("/")[2] or name).lstrip("@")
-    # What names nothing but somebody is still distinct from everything else of the tenant's.
+    # A name of only an owner still differs from all others of the tenant.
     return tenant_scoped(component_key(prefix, bare if bare.strip("/ ") else name), tenant)
 
 

@@ -38,9 +38,9 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None = None
     related_keys: tuple[str, ...] = ()
     basis: Basis | None = None
-    """How it is known; None: the event says so."""
+    """Its basis; None: the event's claim."""
     publisher_attested: tuple[Basis, ...] = ()
-    """By whose signatures the publisher is known to be its own; empty: the event says so."""
+    """The signers who attest the publisher; empty: the event's claim."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

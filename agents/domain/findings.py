@@ -44,7 +44,7 @@ def make_finding(
     Args:
         rule: The rule that matched.
         locator: Identifies the finding: the same on every replay.
-        tenant: Whose it is.
+        tenant: The finding's tenant.
         component: The component key it is about.
         version: Its version.
         indicator: The value to look for elsewhere.

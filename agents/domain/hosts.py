@@ -26,7 +26,7 @@ DATABASE_SCHEMES: Final = frozenset(
      "mssql", "mysql", "nessie", "oracle", "postgres", "postgresql", "pubsub", "redshift",
      "snowflake", "spanner", "sqlite", "sqlserver", "synapse", "teradata", "trino", "unitycatalog"}
 )  # fmt: skip
-"""Schemes of databases, catalogues and brokers, which nobody reads without credentials."""
+"""Schemes of databases, catalogues and brokers, which require credentials."""
 STORE_SCHEMES: Final = DATABASE_SCHEMES | frozenset(
     {"s3", "s3a", "s3n", "gs", "gcs", "az", "abfs", "abfss", "wasbs", "hf", "mlflow", "oci",
      "dbfs", "hdfs", "r2", "minio"}

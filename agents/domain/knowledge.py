@@ -24,7 +24,7 @@ class Knowledge(Protocol):
         """Return the tenant's policy, or the default one."""
 
     def signers(self, key: str) -> tuple[Signer, ...]:
-        """Return the trust roots that may speak of a component or publisher."""
+        """Return the trust roots authorised for a component or publisher."""
 
 
 class MemoryKnowledge:
@@ -65,7 +65,7 @@ class MemoryKnowledge:
             self._tenants_roots[tenant] = policy.trust_roots
 
     def signers(self, key: str) -> tuple[Signer, ...]:
-        """Return the trust roots that may speak of a component or publisher."""
+        """Return the trust roots authorised for a component or publisher."""
         return signers_of(key, self._trust_roots, self._tenants_roots)
 
     def __len__(self) -> int:

@@ -45,14 +45,14 @@ _BECH32: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _GENERATORS: Final = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 _BECH32_SUMS: Final = frozenset({1, 0x2BC830A3})
-"""What the checksums of bech32 (BIP 173) and bech32m (BIP 350) come to."""
+"""The checksum constants of bech32 (BIP 173) and bech32m (BIP 350)."""
 _TRAILING: Final = ".,;:!?)}>"
 
 Kind = Literal["url", "domain", "ipv4-addr", "ipv6-addr", "wallet"]
 
 
 class NetworkValue(msgspec.Struct, frozen=True, kw_only=True, order=True):
-    """One value that a payload speaks to, or is paid by."""
+    """A network peer or wallet in a payload."""
 
     kind: Kind
     value: str

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 
 class Register:
-    """Organisations by tenant; where nothing is registered every tenant is one of its own."""
+    """Organisations by tenant; an empty register makes each tenant its own."""
 
     def __init__(self, organisations: Mapping[str, str] | None = None) -> None:
         """Take the organisation of each registered tenant."""

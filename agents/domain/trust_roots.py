@@ -19,7 +19,7 @@ AT_MOST: Final = 64
 
 
 class Signer(msgspec.Struct, frozen=True, kw_only=True):
-    """A trust root that may speak of a component."""
+    """A trust root authorised for a component."""
 
     signer: str
     """As the trust root says it."""
@@ -32,7 +32,7 @@ class Signer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def covers(root: TrustRoot, key: str) -> bool:
-    """Return whether a trust root may speak of a component or publisher."""
+    """Return whether a trust root is authorised for a component or publisher."""
     return any(
         key.startswith(name[:-1]) if name.endswith("*") else key == name for name in root.namespaces
     )
@@ -43,7 +43,7 @@ def signers_of(
     operators: Iterable[TrustRoot],
     tenants: Mapping[str, Iterable[TrustRoot]],
 ) -> tuple[Signer, ...]:
-    """Return the trust roots that may speak of a component, the operator's first.
+    """Return the trust roots authorised for a component, the operator's first.
 
     Args:
         key: The component or publisher.

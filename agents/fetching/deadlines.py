@@ -50,7 +50,7 @@ class Deadlines(threading.local):
 class _TimedReader(io.RawIOBase):
     """Reads a connection; each read waits no longer than its request may take.
 
-    The connection's own timeout begins anew with every byte, so that an answer could take for ever.
+    The connection's own timeout restarts with every byte, so that an answer could never end.
     """
 
     def __init__(self, inner: io.RawIOBase, sock: socket.socket, deadlines: Deadlines) -> None:

@@ -392,7 +392,7 @@ def _read(response: urllib3.BaseHTTPResponse, length: int, location: Location, p
     body = bytearray()
     try:
         while len(body) < length:
-            # what has come by now, not all that is asked for: a server may send it byte by byte
+            # only what has arrived: a server may send the rest byte by byte
             piece = response.read1(min(length - len(body), CHUNK), decode_content=False)
             if not piece:
                 break

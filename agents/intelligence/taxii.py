@@ -87,7 +87,7 @@ def _check_url(url: str) -> None:
 
 
 def _is_private(url: str) -> bool:
-    """Return whether nobody on the way reads what is sent: TLS, or this machine."""
+    """Return whether the connection is private: TLS, or this machine."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

@@ -30,7 +30,7 @@ from schemas.severity import Severity
 THREADS: Final = 1000
 """Incidents of one tenant that get messages of their own on a route; others share one."""
 FOLDED: Final = "+"
-"""The subject of the thread that stands for further incidents."""
+"""The subject of the thread that represents further incidents."""
 UNDELIVERED: Final = "!"
 """In the place of a route: the row of a message that was brought back from the dead letters."""
 _SERVED: Final = 10_000
@@ -74,7 +74,7 @@ class Book:
         self._changed: dict[str, None] = {}
         self._lost: list[Lost] = []
         self.evicted = 0
-        """How many threads were forgotten early, since a tenant had too many."""
+        """How many threads were dropped early because a tenant had too many."""
         self.stale = 0
         """How many ended long before a message could be sent."""
 
@@ -95,7 +95,7 @@ class Book:
         self._put(key, thread, now_ms, changed=False)
 
     def adopt(self, key: str, thread: NotificationThread, now_ms: int) -> None:
-        """Deliver a message that somebody brought back from the dead letters."""
+        """Deliver a message that was replayed from the dead letters."""
         if key not in self._threads and not thread.route and thread.messages:
             self._put(key, msgspec.structs.replace(thread, changed_ms=now_ms), now_ms)
 
@@ -257,7 +257,7 @@ class Book:
         return False
 
     def _fold(self, route: Route, notice: Notice, single: NotificationThread, now_ms: int) -> None:
-        """Let a thread stand for one more incident, unless it would not be sent."""
+        """Let a thread represent one more incident, unless it would not be sent."""
         if single.due_ms is None:
             return
         key = self._key(route, notice.tenant, FOLDED)

@@ -67,18 +67,18 @@ class QuietHours(
     days: tuple[Day, ...] = DAYS
     """The days on which a quiet period begins."""
     break_through: Severity | None = Severity.CRITICAL
-    """From this severity on, messages are sent at any hour."""
+    """The least severity of messages that are sent at any hour."""
 
 
 class Escalation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A step that is taken when nobody has acknowledged an incident."""
+    """A step taken for an incident that is not acknowledged."""
 
     after_seconds: float
     """Seconds after the first message; rises from step to step."""
     send_to: tuple[str, ...]
     """Names of destinations."""
     min_severity: Severity = Severity.INFORMATIONAL
-    """What is less severe leaves this step out."""
+    """The least severity that takes this step."""
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 DAY_MS: Final = 24 * 3_600_000
 RETAIN_MS: Final = 7 * DAY_MS
-"""How long a thread that has ended is kept: a record that comes again is recognised by it."""
+"""How long an ended thread is kept, to recognise repeated records."""
 STALE_MS: Final = DAY_MS
 """An incident that ended longer ago than this before its first message is not sent."""
 PROPOSALS: Final = 20
@@ -244,7 +244,7 @@ def settle(
             if outcome.taken:
                 continue
             tried = _tried(leg, message, outcome, retries, now_ms)
-            # what was brought back from the dead letters begins anew
+            # a message replayed from the dead letters starts over
             since = thread.changed_ms if not thread.route else message.at_ms
             if tried.refusals >= REFUSALS or now_ms - since >= _ms(retries.give_up_seconds):
                 why = f"{outcome.detail} (attempt {tried.attempts})"
@@ -259,7 +259,7 @@ def settle(
 
 
 def back_off(failures: int, retries: Retries, salt: str) -> float:
-    """Return the seconds to wait after so many failures, spread by up to a quarter.
+    """Return the seconds to wait after a number of failures, spread by up to a quarter.
 
     Args:
         failures: How many in a row, at least 1.
@@ -384,7 +384,7 @@ def _write(
         title=title,
         body=body,
         tenant=thread.tenant,
-        # a thread that stands for many is about none of them
+        # a thread that represents many is about none of them
         incident=None if thread.folded else thread.incident,
         status=thread.now.status if thread.now is not None else "",
         link=link,

@@ -23,7 +23,7 @@ _LINKS: Final = frozenset({errno.ELOOP, errno.ENOTDIR})
 
 @contextmanager
 def opened(folder: Path, *, make: bool = False) -> Iterator[Path]:
-    """Hold a folder open, and yield a path to it that nobody can turn elsewhere.
+    """Hold a folder open, and yield a path to it that can't be redirected.
 
     Args:
         folder: Absolute, and without links: resolve what the operator named before.
@@ -61,7 +61,7 @@ def _step(part: str, held: int, *, make: bool) -> int:
     except FileNotFoundError:
         if not make:
             raise
-    with suppress(FileExistsError):  # somebody was quicker: what it is shows when it is opened
+    with suppress(FileExistsError):  # another process was quicker: opening it shows what it is
         os.mkdir(part, dir_fd=held)
     return os.open(part, _STEP, dir_fd=held)
 

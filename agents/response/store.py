@@ -147,7 +147,7 @@ def quarantine(context: ActionContext) -> Outcome:
                 move(original, kept, _same_as(item))
             except ChangedMeanwhileError:
                 if not any(os.path.lexists(folder / entry.kept) for entry in manifest.items):
-                    (folder / MANIFEST).unlink()  # the next attempt looks anew
+                    (folder / MANIFEST).unlink()  # the next attempt looks again
                 raise
     return _moved(manifest, folder, "moved to the quarantine")
 

@@ -252,7 +252,7 @@ def check_attestations(
 
     Args:
         seen: The packages; those without attestations are skipped.
-        knowledge: Which trust roots may speak of a package.
+        knowledge: The trust roots and their authorisations.
 
     Returns:
         The check, the findings, and whose attestations hold, by index in `seen`.
@@ -296,7 +296,7 @@ def check_attestations(
 def _trusted(
     result: Verified, document: dict[str, Any], signers: Iterable[Signer]
 ) -> Iterator[Basis]:
-    """Yield on whose account a verified attestation counts: of who may speak of the package."""
+    """Yield the bases of a verified attestation, by authorised trust roots."""
     for signer in signers:
         text = signer.signer.strip()
         if text.startswith("publisher:"):

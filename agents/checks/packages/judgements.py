@@ -23,9 +23,9 @@ class _Remembered(msgspec.Struct, frozen=True, gc=False):
     packages: tuple[Package, ...]
     """Kept, since the key has their identities."""
     revision: int
-    """Of the facts that it was judged by."""
+    """The revision of the facts that it was judged by."""
     tenant: str | None
-    """Whose names are in it; None: only names that mean the same to all tenants."""
+    """The tenant whose names are in it; None: only public names."""
 
 
 class Judgements:

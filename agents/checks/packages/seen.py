@@ -46,7 +46,7 @@ class SignedFile(msgspec.Struct, frozen=True, gc=False):
     publisher: str | None
     """Component key."""
     by: tuple[Basis, ...] = ()
-    """Under which trust roots: they may speak of the package."""
+    """The trust roots, which are authorised for the package."""
 
 
 def is_local(package: Package) -> bool:
@@ -154,7 +154,7 @@ def sightings(
     Args:
         event: The event.
         seen: Its packages.
-        attested: Whose attestations hold, by index in `seen`.
+        attested: The bases of valid attestations, by index in `seen`.
     """
     data = event.data
     tenant, occurred = event.tenantid, event.time

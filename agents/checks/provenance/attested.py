@@ -74,7 +74,7 @@ def attest(
         pushed: What the push says of itself.
         files: Its files.
         bundles: Its signatures, by name.
-        signers: The trust roots that may speak of its component.
+        signers: The trust roots authorised for its component.
     """
     lineage: dict[tuple[str, ...], list[Basis]] = {}
     bound: list[Basis] = []
@@ -152,12 +152,12 @@ def _binds(pushed: Pushed, subject: Subject) -> bool:
 def with_publisher(
     detection: Detection, attested: Attested, publishers: Iterable[Signer]
 ) -> Detection:
-    """Return a detection with who signed the file that it is in, and may speak of the publisher.
+    """Return a detection with the authorised signers of its file's publisher.
 
     Args:
         detection: What a scan found in a file.
         attested: What signatures establish of the push.
-        publishers: The trust roots that may speak of its publisher.
+        publishers: The trust roots authorised for its publisher.
     """
     may = set(publishers)
     digest = str(detection.evidence.get("sha256", ""))

@@ -161,7 +161,7 @@ def reference_component(name: str, registry: str | None, prefix: str, tenant: st
         name: `organisation/name`, a component key, or a path with its registry.
         registry: The registry of the card, for a bare name.
         prefix: model or dataset.
-        tenant: Whose card it is.
+        tenant: The card's tenant.
     """
     bare = name.strip()
     if not bare or not bare.isprintable():

@@ -36,7 +36,7 @@ _NAMES: Final = {"pypi": "pypi:", "huggingface": "model:huggingface/", "mlflow":
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """An artifact that a statement speaks of."""
+    """An artifact that a statement is about."""
 
     digest: str
     """SHA-256, hex."""
@@ -46,7 +46,7 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody signed of artifacts."""
+    """A signed statement about artifacts."""
 
     subjects: tuple[Subject, ...]
     materials: tuple[str, ...]
@@ -62,7 +62,7 @@ class Signed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_provenance(raw: bytes) -> bool:
-    """Return whether a bundle is said to hold a statement on provenance, signed by whomever."""
+    """Return whether a bundle claims to hold a provenance statement, whoever signed it."""
     try:
         payload = orjson.loads(_payload(orjson.loads(raw)))
         return payload["predicateType"] in _PROVENANCE
@@ -79,13 +79,13 @@ def verify_statement(raw: bytes, trust: Trust) -> Signed:
 
     Args:
         raw: The Sigstore bundle, JSON.
-        trust: Whose signature counts.
+        trust: The trusted signers.
 
     Returns:
         The statement and who signed it.
 
     Raises:
-        ValueError: nobody who is trusted signed it, or it can't be read.
+        ValueError: it has no trusted signature, or it can't be read.
 
     Source: in-toto Statement v1, SLSA provenance v1 and v0.2, DSSE.
     """
