@@ -21,6 +21,7 @@ from streams.console.routes import (
     overview,
     policies,
     policy_edit,
+    producers,
     session,
     static,
 )
@@ -49,6 +50,7 @@ def routes(services: Services) -> list[BaseRoute]:
         *dead_letters.routes(services),
         *policies.routes(services),
         *policy_edit.routes(services),
+        *producers.routes(services),
         *intelligence.routes(services),
         *intelligence_edit.routes(services),
         *health.routes(services),

@@ -44,6 +44,7 @@ NAV: Final = (
     ("Containment", "/holds", Role.VIEWER, False),
     ("Dead letters", "/dead-letters", Role.VIEWER, False),
     ("Policies", "/policies", Role.VIEWER, False),
+    ("Producers", "/producers", Role.ADMIN, False),
     ("Intelligence", "/intelligence", Role.VIEWER, True),
     ("Health", "/health", Role.VIEWER, False),
 )

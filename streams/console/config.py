@@ -75,6 +75,9 @@ class ConsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """How long somebody stays signed in."""
     oidc: OpenIdConfig | None = None
     """Where people sign in; without it a one-time link signs in this machine's user."""
+    gateway: Path | None = None
+    """The gateway's TOML file, for the page that says what to paste at each producer, and tries it;
+    the console has to be able to read the secrets that it names."""
     index: IndexLimits = IndexLimits()
     """What the index keeps of each tenant."""
 

@@ -140,7 +140,7 @@ class Site:
 
 @contextmanager
 def site(
-    index: Index, sessions: Sessions | None = None, decide=None, change=None
+    index: Index, sessions: Sessions | None = None, decide=None, change=None, config=None
 ) -> Iterator[Site]:
     """Serve a console until the end of the block."""
     status = SimpleNamespace(
@@ -150,7 +150,7 @@ def site(
         progress={"checks": Progress(written=10, finished=8, lag=2)},
     )
     services = Services(
-        config=ConsoleConfig(),
+        config=config or ConsoleConfig(),
         index=index,
         sessions=sessions or Sessions(),
         status=status,

@@ -30,6 +30,7 @@ PAGES = (
     "/holds",
     "/dead-letters",
     "/policies",
+    "/producers",
     "/intelligence",
     "/health",
 )
