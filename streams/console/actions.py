@@ -29,7 +29,7 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     role: Role
     target: str = ""
-    """What it is about besides the incident: `command`, `task` or `person`."""
+    """What it takes besides the reason: a `command`, a `task`, a `person`, a number of `days`."""
     operator: bool = False
     """Whether only the operator may."""
     danger: bool = False
@@ -58,6 +58,7 @@ ACTS: Final = {
             target="command",
             danger=True,
         ),
+        Act(kind=DecisionKind.SUPPRESS, title="Suppress", role=Role.APPROVER, target="days"),
         Act(kind=DecisionKind.CLOSE, title="Close", role=Role.APPROVER),
         Act(
             kind=DecisionKind.FALSE_POSITIVE,
@@ -117,6 +118,7 @@ def offered(viewer: Viewer, document: IncidentDocument) -> list[Act]:
         DecisionKind.ACKNOWLEDGE: document.status == "new",
         DecisionKind.ASSIGN: not ended,
         DecisionKind.COMMENT: True,
+        DecisionKind.SUPPRESS: not ended and document.status != "suppressed",
         DecisionKind.CLOSE: not ended,
         DecisionKind.FALSE_POSITIVE: not document.status.refuted,
         DecisionKind.REOPEN: document.status in {"closed", "false-positive"},
@@ -241,6 +243,13 @@ def _comment(document: IncidentDocument, tenant: str | None) -> Iterable[Effect]
         yield "Only the operator reads what it says: it is about several tenants."
 
 
+def _suppress(document: IncidentDocument, tenant: str | None) -> Iterable[Effect]:
+    yield f"{_whose(document, tenant)} is suppressed for as many days as you say."
+    yield "Nothing ends it sooner."
+    yield "Until then the alert is not published again, whatever else is found."
+    yield "Containment is not changed. What is suppressed is open, and waits again afterwards."
+
+
 def _close(document: IncidentDocument, tenant: str | None) -> Iterable[Effect]:
     yield f"{_whose(document, tenant)} is closed. New findings open it again."
     held = list(_in_force(document))
@@ -284,6 +293,7 @@ def _share(document: IncidentDocument, _tenant: str | None) -> Iterable[Effect]:
 _EFFECTS: Final[dict[DecisionKind, Callable[[IncidentDocument, str | None], Iterable[Effect]]]] = {
     DecisionKind.ACKNOWLEDGE: _acknowledge,
     DecisionKind.COMMENT: _comment,
+    DecisionKind.SUPPRESS: _suppress,
     DecisionKind.CLOSE: _close,
     DecisionKind.FALSE_POSITIVE: _false_positive,
     DecisionKind.REOPEN: _reopen,

@@ -35,6 +35,7 @@ class Decide(Protocol):
         tenant: str | None,
         target: str | None,
         passed: bool | None,
+        days: float | None = None,
     ) -> Decision:
         """Write a decision of the person of this name, and return it.
 
@@ -61,6 +62,7 @@ class KafkaDecide:
         tenant: str | None,
         target: str | None,
         passed: bool | None,
+        days: float | None = None,
     ) -> Decision:
         """Write a decision of the person of this name, and return it.
 
@@ -83,6 +85,7 @@ class KafkaDecide:
             tenant=tenant,
             target=target,
             passed=passed,
+            days=days,
         )
 
         async def written() -> None:

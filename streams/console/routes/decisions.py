@@ -23,6 +23,8 @@ from streams.http.problems import HttpError
 MOST_REASON: Final = TEXT_BYTES
 """Bytes of a reason: an incident keeps no more of it."""
 MOST_NAME: Final = 200
+MOST_DAYS: Final = 365
+"""Longest suppression, as on the command line."""
 WHOLE: Final = "*"
 """The choice of all tenants, of the operator."""
 
@@ -90,10 +92,14 @@ def _form(asked: Asked, case: Case, plan: Plan, *, reason: str = "", problem: st
             "back": link(f"/incidents/{part(document.id)}", tenant=case.tenant),
             "action": link(f"/incidents/{part(document.id)}/decide", tenant=case.tenant),
             "choices": [one.tenant for one in document.tenants]
-            if asked.viewer.everything and not plan.act.target and document.tenant_count > 1
+            if asked.viewer.everything
+            and plan.act.target in {"", "days"}
+            and document.tenant_count > 1
             else [],
             "people": asked.reader.assignees(),
             "most": MOST_REASON,
+            "days": asked.form.get("days", "7"),
+            "most_days": MOST_DAYS,
         },
         HTTPStatus.BAD_REQUEST if problem else HTTPStatus.OK,
     )
@@ -107,10 +113,13 @@ def _decide(asked: Asked) -> Response:
     plan = _plan(asked, case, act, target=target, tenant=form.get("for", ""))
     reason = form.get("reason", "").strip()
     problem = ""
+    days: int | None = None
     if not reason or len(reason.encode("utf-8", "replace")) > MOST_REASON:
         problem = "say why" if not reason else f"say it in at most {MOST_REASON} bytes"
     elif act.target == "person" and not 0 < len(target) <= MOST_NAME:
         problem = "say to whom"
+    elif act.target == "days" and (days := _days(form.get("days", ""))) is None:
+        problem = f"say for how many days, 1 to {MOST_DAYS}"
     if problem:
         return _form(asked, case, plan, reason=reason, problem=problem)
     decision = asked.services.decide(
@@ -121,6 +130,7 @@ def _decide(asked: Asked) -> Response:
         tenant=plan.tenant,
         target=plan.target,
         passed=plan.passed,
+        days=days,
     )
     return secured(
         RedirectResponse(
@@ -134,6 +144,13 @@ def _decide(asked: Asked) -> Response:
             HTTPStatus.SEE_OTHER,
         )
     )
+
+
+def _days(text: str) -> int | None:
+    """Return a number of days, None if it is none that a suppression may last."""
+    text = text.strip()
+    known = text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_DAYS))
+    return int(text) if known and 1 <= int(text) <= MOST_DAYS else None
 
 
 def _decided(asked: Asked) -> Response:

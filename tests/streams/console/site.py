@@ -89,14 +89,18 @@ class Decided:
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
         self.calls: list[tuple] = []
+        self.days: list[float | None] = []
 
-    def __call__(self, name, kind, incident, reason, *, tenant, target, passed) -> Decision:
+    def __call__(
+        self, name, kind, incident, reason, *, tenant, target, passed, days=None
+    ) -> Decision:
         if self.error is not None:
             raise self.error
         self.calls.append((name, kind, incident, reason, tenant, target, passed))
+        self.days.append(days)
         return new_decision(
             kind, incident, reason, actor=name, now=datetime(2026, 11, 30, tzinfo=UTC),
-            tenant=tenant, target=target, passed=passed,
+            tenant=tenant, target=target, passed=passed, days=days,
         )  # fmt: skip
 
 

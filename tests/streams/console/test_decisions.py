@@ -172,7 +172,8 @@ def test_nobody_decides_about_what_they_may_not_read(desk, decided, played):
         (ACME, "share", 403),
         (OPERATOR, "share", 303),
         (OPERATOR, "no-such-decision", 404),
-        (OPERATOR, "suppress", 404),
+        (OPERATOR, "release", 404),
+        (ANALYST, "suppress", 403),
     ],
 )
 def test_a_role_decides_what_it_may(desk, decided, played, viewer, kind, status):
@@ -204,6 +205,11 @@ def test_a_viewer_is_offered_nothing_to_decide(desk, played):
         ({"kind": "comment", "reason": "  "}, "Say why"),
         ({"kind": "comment", "reason": "\u00e9" * 151}, "300 bytes"),
         ({"kind": "assign", "reason": "x", "target": ""}, "Say to whom"),
+        ({"kind": "suppress", "reason": "x"}, "1 to 365"),
+        ({"kind": "suppress", "reason": "x", "days": "0"}, "1 to 365"),
+        ({"kind": "suppress", "reason": "x", "days": "366"}, "1 to 365"),
+        ({"kind": "suppress", "reason": "x", "days": "-7"}, "1 to 365"),
+        ({"kind": "suppress", "reason": "x", "days": "\u0663"}, "1 to 365"),
         ({"kind": "assign", "reason": "x", "target": "y" * 201}, "Say to whom"),
     ],
 )
@@ -265,6 +271,21 @@ def test_a_task_is_completed_by_whoever_works_the_incident(desk, decided, played
     assert call[1] is DecisionKind.EVALUATION
     assert call[4] == task.tenant
     assert call[6] is True
+
+
+def test_a_suppression_lasts_as_many_days_as_the_form_says(desk, decided, played):
+    document = shared_incident(played.flow)
+    tenant = document.tenants[0].tenant
+    browser = desk.browser(OPERATOR)
+    asked = browser.get(f"/incidents/{document.id}/decide?kind=suppress")
+    check_page("suppress", asked.text)
+    assert "the alert is not published again" in asked.text
+    fields = {**form_of(asked.text), "reason": "known", "days": "30", "for": tenant}
+    assert browser.post(f"/incidents/{document.id}/decide", fields).status_code == 303
+    assert decided.calls == [
+        (OPERATOR.name, DecisionKind.SUPPRESS, document.id, "known", tenant, None, None),
+    ]  # fmt: skip
+    assert decided.days == [30]
 
 
 def test_what_is_in_force_is_named_where_it_is_released_or_stays(played):
