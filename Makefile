@@ -48,6 +48,7 @@ docs: setup-dev ## write the generated pages of the documentation anew
 	$(BIN)/python -m tests.corpus.evasions docs/evasions.md
 
 bench: setup-dev $(VENV)/bench.stamp $(VENV)/scanners.stamp ## throughput, latency and detection, beside other engines and scanners
+	$(BIN)/python -m tests.bench.before
 	$(BIN)/python -m tests.bench $(ARGS)
 	$(BIN)/python -m tests.bench.packages
 	$(BIN)/python -m tests.bench.event_path

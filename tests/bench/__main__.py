@@ -1,8 +1,9 @@
 """Measures the checks' hop and the whole chain on one machine, and prints one table.
 
 `make bench`, or `python -m tests.bench`: an embedded broker is started unless one is named.
-Contestants: the checks app, a stock Faust agent and Quix Streams doing the same checks, and a
-bare aiokafka loop doing none. Every figure of one run comes from one machine at one time.
+Contestants: the checks app, that of an earlier revision, a stock Faust agent and Quix Streams doing
+the same checks, and a bare aiokafka loop doing none. Every figure of one run comes from one machine
+at one time.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ import psutil
 
 from streams.broker import EmbeddedBroker
 from streams.broker.paths import jars_dir
-from tests.bench import gateway, intelligence, latency, start_up, throughput
-from tests.bench.processes import quix_python
+from tests.bench import before, gateway, intelligence, latency, start_up, throughput
+from tests.bench.processes import BEFORE, quix_python
 
 
 def machine() -> str:
@@ -45,7 +46,9 @@ async def measure(bootstrap: str, args: argparse.Namespace, folder: Path) -> Non
     parts = set(args.parts.split(","))
     names = ["engine", "faust", "aiokafka", *(["quix"] if quix_python() else [])]
     if "throughput" in parts:
-        await throughput.compare(bootstrap, names, args.events, folder)
+        earlier = [BEFORE] if before.built() else []
+        every = [*earlier, *names]
+        await throughput.compare(bootstrap, every, args.events, folder, rounds=args.runs)
     if "intelligence" in parts:
         await intelligence.compare(bootstrap, args.events // 5, folder)
     if "latency" in parts:
@@ -63,6 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--bootstrap", help="a Kafka of your own")
     parser.add_argument("--events", type=int, default=200_000, help="for each throughput run")
+    parser.add_argument("--runs", type=int, default=throughput.RUNS, help="of each contestant")
     parser.add_argument("--seconds", type=float, default=15, help="for each latency run")
     parser.add_argument(
         "--parts",
@@ -73,6 +77,8 @@ def main() -> None:
     print(f"# {time.strftime('%Y-%m-%d')}: {machine()}\n", flush=True)
     if quix_python() is None:
         print("Quix Streams is left out: its environment is not there (make bench)\n")
+    if not before.built():
+        print("The revision before is left out: it is not built (make bench)\n")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         bootstrap = args.bootstrap

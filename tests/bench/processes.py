@@ -17,10 +17,13 @@ import psutil
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
+from tests.bench import before
 from tests.bench.contestants import OUTPUTS, PARTITIONS
 from tests.bench.workload import Input
 
 ROOT = Path(__file__).resolve().parents[2]
+BEFORE = "before"
+"""The checks app of the revision that today's is compared with."""
 
 
 def quix_python() -> str | None:
@@ -33,7 +36,12 @@ def start(
     name: str, bootstrap: str, prefix: str, group: str, state: Path, every: int = 20
 ) -> psutil.Process:
     """Start a contestant in a process of its own; its log lies in the state folder."""
-    python = (quix_python() or sys.executable) if name == "quix" else sys.executable
+    python, root, libraries = sys.executable, ROOT, sysconfig.get_path("purelib")
+    if name == "quix":
+        python = quix_python() or python
+    elif name == BEFORE:  # the program that measured that revision, with its libraries alone
+        python, root, libraries = str(before.PYTHON), before.SOURCE, ""
+        name = "engine"
     state.mkdir(parents=True, exist_ok=True)
     options = {"bootstrap": bootstrap, "prefix": prefix, "group": group, "every": str(every)}
     command = [python, "-m", "tests.bench.contestants", name, "--state", str(state)]
@@ -42,10 +50,10 @@ def start(
     with (state / "log").open("wb") as log:
         process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=root,
             stdout=log,
             stderr=log,
-            env={**os.environ, "BENCH_LIBRARIES": sysconfig.get_path("purelib")},
+            env={**os.environ, "BENCH_LIBRARIES": libraries},
         )
     return psutil.Process(process.pid)
 

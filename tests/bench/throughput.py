@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.bench import before
 from tests.bench.contestants import checking
 from tests.bench.processes import (
     Ends,
@@ -23,8 +25,9 @@ from tests.bench.processes import (
 from tests.bench.workload import installs
 
 PERCENTS = (1, 5)
-LIMIT_SECONDS = 20.0
-"""A slow contestant is measured over this long rather than to the end of the topic."""
+RUNS = 5
+LIMIT_SECONDS = 6.0
+"""A run lasts this long at most, rather than to the end of the topic."""
 PURE_EVENTS = 40_000
 
 
@@ -55,7 +58,7 @@ def pure_us(percent: float) -> float:
 
 
 async def run(
-    name: str, bootstrap: str, prefix: str, count: int, percent: int, folder: Path
+    name: str, bootstrap: str, prefix: str, group: str, count: int, percent: int, folder: Path
 ) -> Run:
     """Let one contestant read the filled topic from its start."""
     every = 100 // percent
@@ -64,7 +67,7 @@ async def run(
     async with Ends(bootstrap, f"{prefix}.assessments") as ends:
         base = await ends.count()
         began = time.monotonic()
-        group = f"{prefix}-{name}"
+        group = f"{group}-{name}"
         process = start(name, bootstrap, prefix, group, folder / group, every)
         try:
             first = await until_ready(ends, base, process, 60)
@@ -82,35 +85,62 @@ async def run(
     return Run(name, events / elapsed, cpu / events * 1e6, rss, first - began)
 
 
-async def compare(bootstrap: str, names: Sequence[str], count: int, folder: Path) -> None:
-    """Print the table of throughput, for each share of events with findings."""
+async def compare(
+    bootstrap: str, names: Sequence[str], count: int, folder: Path, *, rounds: int = RUNS
+) -> None:
+    """Print the table of throughput, for each share of events with findings.
+
+    Args:
+        bootstrap: The Kafka.
+        names: The contestants. Each runs once in each round: all have the same machine.
+        count: How many events lie ready.
+        folder: For state and logs.
+        rounds: How often each runs.
+    """
     for percent in PERCENTS:
         prefix = f"install{percent}-{os.getpid()}"
         await make_topics(bootstrap, prefix)
         await fill(bootstrap, f"{prefix}.package-install", installs(count, percent))
         pure = pure_us(percent)
-        runs = [await run(name, bootstrap, prefix, count, percent, folder) for name in names]
+        runs: dict[str, list[Run]] = {name: [] for name in names}
+        for number in range(rounds):
+            order = names if number % 2 == 0 else names[::-1]
+            for name in order:
+                group = f"{prefix}-{number}"
+                one = await run(name, bootstrap, prefix, group, count, percent, folder)
+                runs[name].append(one)
         _print(percent, pure, runs)
 
 
-def _print(percent: int, pure: float, runs: Sequence[Run]) -> None:
+def spread(values: Iterable[float], digits: int = 0) -> str:
+    """Return the median of some figures, and the least and the most."""
+    ordered = sorted(values)
+    middle = statistics.median(ordered)
+    return f"{middle:,.{digits}f} ({ordered[0]:,.{digits}f} to {ordered[-1]:,.{digits}f})"
+
+
+def _print(percent: int, pure: float, runs: Mapping[str, Sequence[Run]]) -> None:
     print(
         f"## Installs of two packages, {percent} % with a finding (checks alone: {pure:.0f} µs)\n"
     )
+    print(f"{len(runs['engine'])} runs of each in turn: the median, and the least and most.")
+    print(f"`before` is revision {before.REVISION[:12]}; the checks alone are this one's.\n")
     print("| contestant | events/s | CPU µs/event | beyond the checks | RSS MB | first output s |")
     print("|---|--:|--:|--:|--:|--:|")
-    by_name = {one.name: one for one in runs}
-    for one in runs:
-        beyond = f"{one.cpu_us - pure:.0f}" if one.name != "aiokafka" else "no checks"
+    for name, each in runs.items():
+        cpu = statistics.median(one.cpu_us for one in each)
+        beyond = {"aiokafka": "no checks", "before": "other checks"}.get(name, f"{cpu - pure:.0f}")
         print(
-            f"| {one.name} | {one.events_per_s:,.0f} | {one.cpu_us:.1f} | {beyond} "
-            f"| {one.rss_mb:.0f} | {one.first_s:.1f} |"
+            f"| {name} | {spread(one.events_per_s for one in each)} "
+            f"| {spread((one.cpu_us for one in each), 1)} | {beyond} "
+            f"| {statistics.median(one.rss_mb for one in each):.0f} "
+            f"| {statistics.median(one.first_s for one in each):.1f} |"
         )
-    engine, faust = by_name["engine"], by_name["faust"]
-    times = engine.events_per_s / faust.events_per_s
-    share = (faust.cpu_us - pure) / max(0.1, engine.cpu_us - pure)
-    print(
-        f"\nengine : stock Faust = {times:.1f} times the throughput, 1/{share:.1f} of the overhead"
-        f"; load average {os.getloadavg()[0]:.1f}\n",
-        flush=True,
-    )
+    print()
+    for name, each in runs.items():
+        if name != "engine":
+            pairs = list(zip(runs["engine"], each, strict=True))
+            rates = spread((one.events_per_s / other.events_per_s for one, other in pairs), 2)
+            costs = spread((other.cpu_us / one.cpu_us for one, other in pairs), 2)
+            print(f"engine : {name} = {rates} times the events/s, {costs} times less CPU")
+    print(f"\nload average {os.getloadavg()[0]:.1f}\n", flush=True)
