@@ -102,3 +102,11 @@ def test_what_cython_generates_to_restore_an_object_is_no_loader(module, name, l
 def test_the_parts_of_a_tokenizer_are_known(module):
     raw = call(f"tokenizers.{module}", "ByteLevel")
     assert scan_source("a.pkl", BytesSource(raw), frozenset()).verdict is Verdict.CLEAN
+
+
+@pytest.mark.parametrize("ending", ["j2", "jinja", "template", "tmpl"])
+def test_templates_are_judged_under_each_ending(ending):
+    escape = b"{{ config.__class__.__base__.__subclasses__() }}"
+    hostile = scan_source(f"chat.{ending}", BytesSource(escape), frozenset())
+    harmless = scan_source(f"mail.{ending}", BytesSource(b"Hello {{ name }}"), frozenset())
+    assert (hostile.verdict, harmless.verdict) == (Verdict.MALICIOUS, Verdict.CLEAN)
