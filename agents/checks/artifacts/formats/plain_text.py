@@ -24,7 +24,7 @@ _PASSIVE: Final = (
 _OTHERS: Final = (
     ".cfg", ".ini", ".bib", ".dockerignore", ".editorconfig", ".gitmodules", ".pth.txt", ".log",
     ".html", ".lock", ".modelfile", ".env", ".j2", ".jinja2", ".tmpl", ".properties", ".conf",
-    ".tokens", ".srt",
+    ".tokens", ".srt", ".template",
 )  # fmt: skip
 SUFFIXES: Final = (
     Suffix(".txt", _SURE, Content.DESCRIPTION, promises=()),

@@ -15,7 +15,7 @@ from agents.checks.artifacts.python.shell_commands import is_hostile_command, is
 from agents.checks.artifacts.readers.window import decode_text, read_document
 from agents.checks.artifacts.scanning import CorruptFileError, Scan, Source
 
-_TEMPLATES: Final = (".jinja", ".j2", ".jinja2")
+_TEMPLATES: Final = (".jinja", ".j2", ".jinja2", ".tmpl", ".template")
 _FRONT: Final = re.compile(r"\A---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
 _REQUIREMENTS: Final = re.compile(r"(^|[/!])(requirements|constraints)[\w.-]*\.(txt|in)$")
 _CONFIGURED: Final = re.compile(

@@ -137,6 +137,8 @@ _RUNS: Final = re.compile(
 _REBUILD: Final = re.compile(
     r"^_*(pyx_)?(rebuild|reconstruct|unpickle|restore|new|make|from|create|recreate|build)\w*$"
 )
+_CYTHON: Final = re.compile(r"^__pyx_unpickle_[A-Z]\w*$")
+"""What Cython generates to restore an object of a class: it makes one and sets its attributes."""
 _COMPILES: Final = re.compile(
     r"\.(parsing|utilities|codegen|printing|plotting|interactive|testing|external|crypto|unify|rubi"
     r"|strategies|multipledispatch|sandbox|benchmarks|tests|deprecated|sphinxext|core\.sympify)\b"
@@ -302,7 +304,9 @@ def judge_unlisted(module: str, name: str) -> ImportVerdict:
                 in_known=True,
                 referable=True,
             )
-        if not runner and (_REBUILD.match(last) or _private_reference(last)):
+        if _CYTHON.match(name) or (
+            not runner and (_REBUILD.match(last) or _private_reference(last))
+        ):
             return ImportVerdict(
                 Level.UNKNOWN, reason="outside the allow-list", function=True, in_known=True
             )

@@ -82,3 +82,31 @@ def test_one_cause_is_reported_once_and_names_what_it_met():
         "the pickle imports acme.text.forms.lower and 2 more of acme: outside the allow-list"
     )
     assert found.evidence["names"] == [f"acme.text.forms.{one}" for one in names]
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "level"),
+    [
+        ("spacy.pipeline.pipe", "__pyx_unpickle_Pipe", Level.ALLOWED),
+        ("spacy.pipeline.pipe", "__pyx_unpickle_Other", Level.UNKNOWN),
+        ("spacy.pipeline.pipe", "__pyx_unpickle_system", Level.DANGEROUS),
+        ("spacy.pipeline.pipe", "unpickle_other", Level.DANGEROUS),
+        ("os", "__pyx_unpickle_Pipe", Level.DANGEROUS),
+    ],
+)
+def test_what_cython_generates_to_restore_an_object_is_no_loader(module, name, level):
+    assert judge(module, name, 4).level is level
+
+
+@pytest.mark.parametrize("module", ["pre_tokenizers", "normalizers", "decoders", "processors"])
+def test_the_parts_of_a_tokenizer_are_known(module):
+    raw = call(f"tokenizers.{module}", "ByteLevel")
+    assert scan_source("a.pkl", BytesSource(raw), frozenset()).verdict is Verdict.CLEAN
+
+
+@pytest.mark.parametrize("ending", ["j2", "jinja", "template", "tmpl"])
+def test_templates_are_judged_under_each_ending(ending):
+    escape = b"{{ config.__class__.__base__.__subclasses__() }}"
+    hostile = scan_source(f"chat.{ending}", BytesSource(escape), frozenset())
+    harmless = scan_source(f"mail.{ending}", BytesSource(b"Hello {{ name }}"), frozenset())
+    assert (hostile.verdict, harmless.verdict) == (Verdict.MALICIOUS, Verdict.CLEAN)
