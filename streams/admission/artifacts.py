@@ -12,7 +12,7 @@ from agents.checks.provenance.contents import MANIFEST
 
 MAX_NODES: Final = 200_000
 MAX_ARTIFACTS: Final = 500
-"""More of one object are not looked at, and the object is then not known."""
+"""Most artifacts read from one object; an object with more is undecided."""
 _IMAGE: Final = "image"
 _MODEL_KEYS: Final = frozenset({"storageUri", "storage_uri", "modelUri", "sourceUri"})
 """KServe's and Seldon's fields of a model's location."""
@@ -36,7 +36,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     reference: str
     """As the object names it."""
     content: str | None = None
-    """What it is by its content, as `Assessment.contents` names it; None if it may change."""
+    """Its content, as `Assessment.contents` names it; None if it is mutable."""
 
 
 class Named(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ class Named(msgspec.Struct, frozen=True, kw_only=True):
 
     artifacts: tuple[Artifact, ...]
     whole: bool
-    """Whether all of the object was looked at."""
+    """Whether all of the object was read."""
 
 
 def artifacts_of(document: Any) -> Named:  # noqa: ANN401 -- any JSON value
@@ -68,7 +68,7 @@ def artifacts_of(document: Any) -> Named:  # noqa: ANN401 -- any JSON value
 
 
 def _walk(document: Any) -> Iterator[Artifact | None]:  # noqa: ANN401 -- any JSON value
-    """Yield what is named; None at last if there is more than is looked at."""
+    """Yield what is named; then None if there is more than is read."""
     serving = isinstance(document, dict) and str(document.get("apiVersion", "")).startswith(
         _SERVING
     )

@@ -1,4 +1,4 @@
-"""The configuration of the admission webhook: whose namespaces, and what is admitted."""
+"""The configuration of the admission webhook: tenants of namespaces, and what is admitted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BODY_BYTES: Final = 8 * 1024 * 1024
 
 
 class AdmissionConfigError(TidewatchError):
-    """A configuration that is invalid or contradicts itself."""
+    """A configuration that is invalid or inconsistent."""
 
 
 class Address(Listen, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,7 +32,7 @@ class Address(Listen, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ReviewLimits(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the webhook spends on those who connect to it."""
+    """Limits of the webhook's connections."""
 
     body_bytes: int = BODY_BYTES
     """Largest body of a request."""
@@ -45,8 +45,8 @@ class AdmissionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """By namespace, or a pattern of namespaces as `ml-*`, the tenant whose assessments count; the
     first that matches. What has no namespace matches an empty one."""
     unknown: OnUnknown = OnUnknown.REFUSE
-    """What becomes of what names no digest, is not assessed to its end, or could not be checked:
-    `refuse` fails closed, `admit` fails open, with a warning. What is known to be bad is refused
+    """What to do with what names no digest, is not fully assessed, or could not be checked:
+    `refuse` fails closed, `admit` fails open with a warning. What is known to be bad is refused
     either way."""
     fail_on: Severity = Severity.HIGH
     """The least severe finding that refuses."""
@@ -61,10 +61,10 @@ class AdmissionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     listen: Address = Address()
     """Where it listens."""
     limits: ReviewLimits = ReviewLimits()
-    """What it spends on those who connect."""
+    """Limits of its connections."""
 
     def tenant_of(self, namespace: str) -> str | None:
-        """Return the tenant of a namespace, None if it is nobody's."""
+        """Return the tenant of a namespace, None if it has none."""
         if namespace in self.tenants:
             return self.tenants[namespace]
         matching = (
@@ -79,7 +79,7 @@ class AdmissionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 def _contradiction(config: AdmissionConfig) -> str | None:
     if not config.tenants:
-        return "tenants: no namespace is anybody's"
+        return "tenants: no namespace has a tenant"
     for pattern, tenant in config.tenants.items():
         if not tenant.strip() or len(tenant) > ID_LIMIT:
             return f"tenants.{pattern}: the tenant is empty or too long"

@@ -1,4 +1,4 @@
-"""Decides whether an object is admitted, by what is known of each image and model that it names."""
+"""Decides whether an object is admitted, from what is known of the images and models in it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def rule(named: Named, namespace: str, config: AdmissionConfig, known: Known) ->
             reference = plain(artifact.reference, SHOWN_REFERENCE)
             found.append((outcome, f"{artifact.where} ({reference}): {plain(why, 400)}"))
     if not named.whole:
-        found.append((Outcome.UNKNOWN, "the object names more than is looked at"))
+        found.append((Outcome.UNKNOWN, "the object names more artifacts than are checked"))
     outcomes = {outcome for outcome, _ in found}
     # what is bad comes first: the message may be cut
     found.sort(key=lambda one: one[0] is not Outcome.BAD)
@@ -121,7 +121,7 @@ def _assessed(judged: Sequence[Judged], config: AdmissionConfig) -> tuple[Outcom
 
 
 def _intelligence(content: str, knowledge: Knowledge) -> str:
-    """Return what intelligence says against a content, empty if nothing."""
+    """Return why intelligence refuses a content, empty if it does not."""
     if content.startswith(_HUB):
         name, _, version = content.removeprefix(_HUB).partition("@")
         fact = knowledge.fact(component_key("model", f"huggingface/{name}"))

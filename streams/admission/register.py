@@ -1,4 +1,4 @@
-"""What is known of each content: how its tenant's scans ended, what is held, and what is bad."""
+"""The state of each content: results of its tenant's scans, holds, and intelligence."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Register:
 
 
 class Held:
-    """What tenants contain: nothing of it is admitted."""
+    """What tenants hold contained; none of it is admitted."""
 
     def __init__(self, tenants: Iterable[str]) -> None:
         """Begin with nothing."""

@@ -87,8 +87,8 @@ def read_review(raw: bytes) -> Request:
 def named_anew(request: Request) -> Named:
     """Return what an object names that it did not name before.
 
-    What it named before runs already, or waits to: who removes a label or a finalizer of it must
-    not be kept from doing so. What is being deleted names nothing.
+    What it named before runs already, or waits to: removing a label or a finalizer of it must stay
+    possible. What is being deleted names nothing.
 
     Raises:
         UnreadableRecordError: An operation that has an object came without one.

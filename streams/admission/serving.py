@@ -1,4 +1,4 @@
-"""Runs the admission webhook: the HTTP server, and the topics that its decisions rest on."""
+"""Runs the admission webhook: the HTTP server, and the topics that its decisions need."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class AdmissionServer:
 
     @property
     def ready(self) -> bool:
-        """Whether all that decisions rest on was read."""
+        """Whether everything that decisions need was read."""
         return self._assessed and self._referred
 
     def close(self) -> None:
@@ -83,7 +83,7 @@ class AdmissionServer:
     async def run(self, stop: asyncio.Event) -> None:
         """Answer until `stop` is set.
 
-        While a broker is away it decides by what it has read.
+        While the broker is unavailable it decides by what it has read.
 
         Raises:
             TidewatchError: The broker can't be reached at the start, or a topic can't be read.
@@ -128,7 +128,7 @@ class AdmissionServer:
         if allowed and names.isdisjoint(allowed):
             raise HttpError(
                 HTTPStatus.UNAUTHORIZED,
-                "the client's certificate is none of those that may ask",
+                "the client's certificate is not among those allowed",
                 where="clients",
                 remedy="give the API server a certificate (AdmissionConfiguration, kubeConfigFile)",
             )

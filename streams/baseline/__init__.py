@@ -1,1 +1,1 @@
-"""What is already in use, as events that the ledger records without alerts."""
+"""Reports what is already in use, as events that the ledger records without alerts."""

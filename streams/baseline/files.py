@@ -240,7 +240,7 @@ def _version(
         origin,
         TYPE_REGISTRY_PUSH,
         f"model:{registry}/{name}",
-        # nobody pushed it now: the tenant has it, and is not who brought it
+        # a listing is no push: the tenant has it, but did not introduce it
         RegistryPush(
             action="pull",
             registry=registry,

@@ -1,4 +1,4 @@
-"""Remembers which units were delivered, so that a baseline that was interrupted goes on."""
+"""Records which units were delivered, so that an interrupted baseline can resume."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Journal:
         """Note that units were delivered; beyond `MAX_UNITS` they would be delivered again."""
         if len(self._done) + len(fingerprints) > MAX_UNITS:
             return
-        # behind a line that was cut by a crash a new one begins
+        # start a new line after one that a crash truncated
         self._file.write(b"".join(b"\n" + one.encode() + b"\n" for one in fingerprints))
         self._file.flush()
         os.fsync(self._file.fileno())

@@ -1,4 +1,4 @@
-"""The units of a baseline: what is read and delivered as a whole, and not again once it was."""
+"""The units of a baseline: each is read and delivered as a whole, once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
     place: str
     """What it was read from, for people."""
     fingerprint: str
-    """The same as long as what it was read from is the same."""
+    """Unchanged as long as its source is unchanged."""
     events: Callable[[], Sequence[Event[Any] | BaselineError]]
     """Reads it; an error stands for one part that can't be read."""
 

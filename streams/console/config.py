@@ -18,7 +18,7 @@ PORT: Final = 9420
 
 
 class ConsoleConfigError(TidewatchError):
-    """A configuration that is invalid or contradicts itself."""
+    """A configuration that is invalid or inconsistent."""
 
 
 class Address(Listen, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -70,7 +70,7 @@ class ConsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     listen: Address = Address()
     """Where it listens."""
     limits: Limits = Limits(connections=512, connections_per_address=128)
-    """What it spends on those who connect."""
+    """Limits of its connections."""
     session: SessionConfig = SessionConfig()
     """How long somebody stays signed in."""
     oidc: OpenIdConfig | None = None

@@ -1,4 +1,4 @@
-"""A story of several tenants to try Tidewatch on, and the builder it is made with."""
+"""A demonstration of several tenants, and the builder of its events."""
 
 from streams.demo.story import Story, facts, policies, story
 

@@ -1,4 +1,4 @@
-"""Lets one event of the demonstration arrive over HTTP, as a producer's do."""
+"""Sends one event of the demonstration over HTTP, as a producer does."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ class Story:
     """The story, with the policies and facts it needs on the topics."""
 
     def __init__(self, root: Path) -> None:
-        """Tell it with model files below `root`."""
+        """Set up the demonstration with model files below `root`."""
         self.root = root
 
     def events(self) -> Iterator[Event[Any]]:

@@ -1,1 +1,1 @@
-"""The gateway: what producers send over HTTP, on the topics of events."""
+"""The gateway: writes what producers send over HTTP to the event topics."""

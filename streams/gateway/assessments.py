@@ -1,4 +1,4 @@
-"""The latest assessments of the tenants that may ask for them, and who waits for one."""
+"""The latest assessments of tenants that may query them, and the requests that wait for one."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ PER_TENANT: Final = 10_000
 SOURCES: Final = 16
 """Sources of one event id that are distinguished."""
 WAITING: Final = 100
-"""Requests of a tenant that wait at once."""
+"""Requests of a tenant that may wait at the same time."""
 BACK_SECONDS: Final = 3600.0
 """How far back assessments are read at the start."""
 AGAIN_SECONDS: Final = 2.0
 REOPEN_SECONDS: Final = 300.0
-"""How often it looks for partitions that were added, and reads what they had meanwhile."""
+"""How often it looks for new partitions, and reads what they hold already."""
 
 
 class AssessmentIndex:
@@ -71,7 +71,7 @@ class AssessmentIndex:
         self._wake(assessment.tenant, event_id)
 
     def close(self) -> None:
-        """Let everybody go who waits: the gateway stops."""
+        """Release all waiting requests: the gateway stops."""
         self._closed = True
         for tenant in self._waits:
             self._wake(tenant, None)
@@ -84,7 +84,7 @@ class AssessmentIndex:
     async def wait(
         self, tenant: str, event_id: str, source: str | None, seconds: float
     ) -> Assessed | None:
-        """Return what is known of a tenant's event, once it is final or the time is over.
+        """Return what is known of a tenant's event, once it is final or the wait is over.
 
         Args:
             tenant: Whose event it is; one of those that are held.

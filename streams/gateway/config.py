@@ -23,38 +23,38 @@ Proof = Literal["bearer", "header", "hmac-sha256", "mlflow", "mtls", "path"]
 
 
 class GatewayConfigError(TidewatchError):
-    """A configuration that is invalid or contradicts itself."""
+    """A configuration that is invalid or inconsistent."""
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one producer of one tenant sends, and how it proves who it is."""
+    """An endpoint: one producer of one tenant, and how its requests authenticate."""
 
     tenant: str
-    """Whose events these are, whatever a payload says."""
+    """The tenant of its events, whatever a payload says."""
     producer: str
     """The kind of payload: `cloudevents`, `github`, or a kind of `tidewatch send --as`."""
     proof: Proof | None = None
-    """How a request proves where it is from; by default in the producer's own way."""
+    """How a request authenticates; by default as its producer does."""
     secret: str | None = None
-    """The secret by reference, `env:NAME` or `file:PATH`; a file has one a line, the newest first,
-    and all of them hold."""
+    """The secret by reference, `env:NAME` or `file:PATH`; a file has one per line, newest
+    first, and all are valid."""
     header: str | None = None
-    """The header of the secret or of the signature, where it is not the producer's own."""
+    """The header with the secret or signature, if it is not the producer's default."""
     clients: tuple[str, ...] = ()
     """For mtls: names of certificates, each `CN=…,O=…` in the order of the certificate, or an
     alternative name as `DNS:…` or `URI:…`."""
     system: str | None = None
-    """The host or runner that its payloads do not name."""
+    """The host or runner, for payloads that do not name it."""
     registry: str | None = None
-    """The name of the registry that its payloads do not name."""
+    """The name of the registry, for payloads that do not name it."""
 
 
 class Pressure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is held in memory until the broker acknowledged it."""
+    """What is held in memory until the broker acknowledges it."""
 
     in_flight_bytes: int = 64 * 1024 * 1024
     """Bytes of requests at once. Half is split among the tenants, so that none can fill the share
-    of another; half is for whoever comes first."""
+    of another; the other half is first come, first served."""
     deliver_seconds: float = 10.0
     """How long a request waits for the broker before it is answered 503."""
 
@@ -63,7 +63,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The configuration of one gateway."""
 
     public_url: str = ""
-    """The address that producers reach it by, if it is another than `listen`."""
+    """The address that producers use, if it differs from `listen`."""
     listen: Listen = Listen()
     limits: Limits = Limits()
     pressure: Pressure = Pressure()
@@ -80,7 +80,7 @@ class ProofRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _OWN: Final[dict[str, ProofRule]] = {
-    # a producer's own way; all others bear a token
+    # the producer's own scheme; all others send a token
     "huggingface": ProofRule(kind="header", header="X-Webhook-Secret"),
     "mlflow": ProofRule(kind="mlflow", header="X-MLflow-Signature"),
     "harbor": ProofRule(kind="header", header="Authorization"),

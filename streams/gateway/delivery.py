@@ -1,4 +1,4 @@
-"""Delivers records to the broker: acknowledged in time, or a 503 that can be sent again."""
+"""Delivers records to the broker: acknowledged in time, or answered 503 to be retried."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def broker_away() -> HttpError:
 
 
 class Delivery:
-    """One idempotent producer, and what it has under way.
+    """One idempotent producer, and its records in flight.
 
-    A record that was not acknowledged in time stays under way, and what it holds in memory stays
-    reserved; meanwhile further requests are answered 503 at once, so that nothing piles up.
+    A record that is not acknowledged in time stays in flight, and its memory stays reserved;
+    meanwhile further requests are answered 503 at once, so that nothing piles up.
     """
 
     def __init__(self, settings: Settings, channels: Sequence[Channel], seconds: float) -> None:
@@ -139,7 +139,7 @@ class Delivery:
 
         Args:
             records: What to write.
-            done: Called once none of them is under way any more, which may be after the return.
+            done: Called once none of them is in flight, which may be after the return.
 
         Raises:
             HttpError: 503 they were not acknowledged in time, 413 one is too large for its topic.
@@ -155,7 +155,8 @@ class Delivery:
             self._under_way.discard(task)
             self._late.discard(task)
             if not task.cancelled() and _is_brokers(task.exception()):
-                self._broken.set()  # its producer may not go on after what it could not settle
+                # an idempotent producer can't continue after a record whose fate is unknown
+                self._broken.set()
             done()
 
         task.add_done_callback(ended)

@@ -1,4 +1,4 @@
-"""What the gateway answers: hooks of producers, CloudEvents, and its own description."""
+"""Request handlers of the gateway: webhooks of producers, CloudEvents, and its OpenAPI."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Door:
         self._seen: OrderedDict[str, float] = OrderedDict()
 
     def count(self, outcome: str) -> None:
-        """Count a request by what became of it."""
+        """Count a request by its outcome."""
         metrics.GATEWAY_REQUESTS.labels(self.name, outcome).inc()
 
     def seen(self, delivery: str) -> bool:
@@ -132,11 +132,11 @@ class Gateway:
         ]
 
     async def openapi(self, _request: Request) -> Response:
-        """Answer the description of this interface."""
+        """Answer the OpenAPI description."""
         return JSONResponse(self._openapi)
 
     async def assessment(self, request: Request) -> Response:
-        """Answer what an event of the token's tenant was assessed as; wait for it if asked to."""
+        """Answer the assessment of an event of the token's tenant; wait for it if asked to."""
         door = self._authenticated(request)
         found = await self.index.wait(
             door.endpoint.tenant,
@@ -225,7 +225,7 @@ class Gateway:
         return answer
 
     def _authenticated(self, request: Request) -> Door:
-        """Return whose token, or client certificate, a request bears."""
+        """Return whose token or client certificate a request has."""
         door = self._tokens.grant(single(request.headers.raw, "authorization"))
         if door is None and self._clients:
             names = certificate_names(request.scope["state"].get(PEER))
@@ -270,7 +270,7 @@ class Gateway:
     async def _take(
         self, door: Door, request: Request, body: bytes, read: Reader, room: Reservation
     ) -> Response:
-        """Read a request's events and deliver them, or its dead letter; give back its room."""
+        """Read a request's events and deliver them, or its dead letter; release its memory."""
         began = time.monotonic()
         try:
             records = read()
@@ -311,7 +311,7 @@ class Gateway:
         error: UnreadableRecordError,
         room: Reservation,
     ) -> Response:
-        """Answer what can't be read, once its dead letter is on the broker."""
+        """Answer an unreadable request once its dead letter is on the broker."""
         letter = self._letters.letter(
             door.name, body, single(request.headers.raw, "content-type"), error
         )
@@ -338,7 +338,7 @@ _STATUS: Final[Mapping[str, HTTPStatus]] = {
 
 
 def _tested(door: Door) -> Response:
-    """Return the answer to a request that proves where it is from, and is only a test."""
+    """Return the answer to an authenticated test request."""
     door.count("tested")
     endpoint = door.endpoint
     return JSONResponse(
@@ -362,7 +362,7 @@ def _shown(record: EventRecord) -> dict[str, Any]:
 
 
 def _unproved() -> HttpError:
-    """Return the answer for a request without a proof; it names no endpoint."""
+    """Return the answer to an unauthenticated request; it names no endpoint."""
     return HttpError(
         HTTPStatus.UNAUTHORIZED,
         "there is no such endpoint, or its secret or signature is not right",
@@ -381,7 +381,7 @@ def _wait_seconds(text: str) -> float:
     if not (text.isascii() and text.isdigit() and len(text) <= 2 and int(text) <= MAX_WAIT):  # noqa: PLR2004 -- digits of MAX_WAIT
         raise HttpError(
             HTTPStatus.BAD_REQUEST,
-            f"wait is no number of seconds from 0 to {MAX_WAIT}",
+            f"wait is not a number of seconds from 0 to {MAX_WAIT}",
             where="wait",
             remedy="ask again after each answer",
         )

@@ -53,7 +53,7 @@ _PROBLEM: Final = {
         "detail": {"type": "string"},
         "reason": {"type": "string", "description": "A code, kept stable."},
         "remedy": {"type": "string"},
-        "dead_letter": {"type": "string", "description": "The key of what was kept of it."},
+        "dead_letter": {"type": "string", "description": "The key of its dead letter."},
     },
 }
 _CLOUDEVENT: Final = {
@@ -71,14 +71,14 @@ _CLOUDEVENT: Final = {
     },
 }
 _REFUSALS: Final = {
-    "400": "It can't be read; `dead_letter` names what was kept of it.",
+    "400": "It is unreadable; `dead_letter` is the key of its dead letter.",
     "401": "No such endpoint, or its secret or signature is not right.",
     "403": "It names another tenant than the one it is bound to.",
     "408": "The body did not arrive in time.",
     "413": "The body, or an event in it, is too large.",
-    "415": "Another content type, or compressed.",
-    "429": "Too much is under way; Retry-After says when to send it again.",
-    "503": "The broker did not acknowledge in time. Send the same again.",
+    "415": "An unsupported content type, or compressed.",
+    "429": "Too many requests are in flight; Retry-After says when to retry.",
+    "503": "The broker did not acknowledge in time. Retry the same request.",
 }
 
 
@@ -111,8 +111,8 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Tidewatch gateway",
             "version": version("tidewatch"),
-            "description": "Takes events over HTTP. An answer of 202 means that the broker has"
-            " them; sending the same again adds nothing.",
+            "description": "Accepts events over HTTP. 202 means that the broker has"
+            " acknowledged them; a retry adds nothing.",
         },
         "paths": {
             "/v1/events": {
@@ -137,7 +137,7 @@ def document() -> dict[str, Any]:
             "/v1/hooks/{endpoint}": {
                 "post": {
                     "summary": "Send what a producer's webhook sends.",
-                    "description": "The producer proves itself as its endpoint demands: a token or"
+                    "description": "The producer authenticates as its endpoint requires: a token or"
                     " secret in a header, a signature over the body, or a client certificate.",
                     "parameters": [name],
                     "requestBody": payload,
@@ -146,7 +146,7 @@ def document() -> dict[str, Any]:
             },
             "/v1/hooks/{endpoint}/{secret}": {
                 "post": {
-                    "summary": "The same, for a producer that has nothing but an address.",
+                    "summary": "The same, for a producer that can be given nothing but a URL.",
                     "parameters": [name, secret],
                     "requestBody": payload,
                     "responses": taken,
@@ -154,7 +154,7 @@ def document() -> dict[str, Any]:
             },
             "/v1/assessments/{event}": {
                 "get": {
-                    "summary": "What an event of the token's tenant was assessed as.",
+                    "summary": "The assessment of an event of the token's tenant.",
                     "security": [{"bearer": []}, {"mtls": []}],
                     "parameters": [
                         {**name, "name": "event", "description": "The id of the event."},
@@ -180,7 +180,7 @@ def document() -> dict[str, Any]:
                         **{
                             status: {"description": text, "content": problem}
                             for status, text in {
-                                "400": "`wait` is no number of seconds.",
+                                "400": "`wait` is not a number of seconds.",
                                 "401": _REFUSALS["401"],
                                 "409": "Several sources have an event of this id.",
                                 "429": "Too many requests of the tenant wait.",

@@ -1,4 +1,4 @@
-"""Says where each producer takes the address and the secret of an endpoint."""
+"""Describes where to enter an endpoint's address and secret at each producer."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _STEPS: Final[dict[str, tuple[str, ...]]] = {
 
 
 def steps(endpoint: Endpoint) -> tuple[str, ...]:
-    """Return what to do at a producer, in order; the secret is named, not told.
+    """Return the steps to set up a producer, in order; the secret is not among them.
 
     Args:
         endpoint: Of which producer, and how it is proved.

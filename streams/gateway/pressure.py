@@ -1,4 +1,4 @@
-"""What requests hold in memory: bounded in all, and so that no tenant fills another's share."""
+"""Bounds the memory of requests in total, and per tenant so that none fills another's share."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import Final
 
 REQUEST_BYTES: Final = 4096
-"""What a request costs beside its body."""
+"""Memory of a request besides its body."""
 
 
 class Reservation:
-    """Room for one request, until it is given back."""
+    """Memory reserved for one request, until it is released."""
 
     def __init__(self, room: Room, tenant: str | None, size: int) -> None:
         """Take room from a tenant's share, or with None from what all share."""
@@ -19,13 +19,13 @@ class Reservation:
         self._size = size
 
     def release(self) -> None:
-        """Give it back; more than once is the same as once."""
+        """Release it; further calls have no effect."""
         self._room.give_back(self._tenant, self._size)
         self._size = 0
 
 
 class Room:
-    """Half of the bytes is split among the tenants; half is for whoever comes first."""
+    """Half of the bytes is split among the tenants; the other half is first come, first served."""
 
     def __init__(self, total: int, tenants: Iterable[str], largest: int) -> None:
         """Split the room.

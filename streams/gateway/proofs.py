@@ -1,4 +1,4 @@
-"""Decides whether a request comes from whom its endpoint is for."""
+"""Authenticates a request against its endpoint."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SHORT: Final = {
 }
 _ESCAPED: Final = str.maketrans({char: f"\\{char}" for char in '\\,+="<>;'})
 WINDOW_SECONDS: Final = 2 * TOLERANCE.total_seconds()
-"""How long a signed delivery could come again: from the earliest to the latest clock allowed."""
+"""How long a signed delivery could be replayed: from the earliest to the latest clock allowed."""
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -58,7 +58,7 @@ class Prover:
         path_secret: str | None,
         now: datetime,
     ) -> bool:
-        """Return whether a request is proved; in a time that says nothing of the secret.
+        """Return whether a request is authentic, in time that does not depend on the secret.
 
         Args:
             headers: Its headers, names in lower case.

@@ -44,7 +44,7 @@ def read_hook(
     """Return the events of a producer's payload; none if it is about nothing that is monitored.
 
     Args:
-        endpoint: Whose payload it is, and of which kind.
+        endpoint: The endpoint: tenant and kind of payload.
         headers: The request's headers, names in lower case.
         body: The payload.
         now_ms: The time of reception, for payloads without a time.
@@ -123,7 +123,7 @@ def read_cloudevents(
         ]
     if binary and (kind == "application/json" or kind.endswith("+json")):
         return [_bound(_of_binary(headers, body, kind), tenant, now_ms, max_bytes)]
-    raise _unsupported("the content type is no CloudEvent's")
+    raise _unsupported("the content type is not that of a CloudEvent")
 
 
 def _unsupported(what: str) -> HttpError:

@@ -1,4 +1,4 @@
-"""Tries an endpoint as its producer would: a request with its proof, and nothing is written."""
+"""Tests an endpoint as its producer would: an authenticated request that writes nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from streams.gateway.config import CLOUDEVENTS, Endpoint, GatewayConfig, proof_r
 from streams.http.secrets import read_secrets
 
 HEADER: Final = "X-Tidewatch-Test"
-"""A request with it is answered once it has proved where it is from, and goes no further."""
+"""A request with this header is answered once authenticated, and goes no further."""
 BODY: Final = b'{"test": true}'
 SECONDS: Final = 15.0
 ANSWER_BYTES: Final = 64 * 1024
@@ -33,7 +33,7 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     """Without a secret."""
     status: int
-    """Of the answer; 0: there was none."""
+    """Status of the answer; 0: there was none."""
     why: str
 
     @property

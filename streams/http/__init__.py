@@ -1,1 +1,1 @@
-"""What the HTTP servers share: a bounded server, error documents, bodies, tokens, access logs."""
+"""Shared by the HTTP servers: a bounded server, error documents, bodies, tokens, access logs."""

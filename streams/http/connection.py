@@ -21,7 +21,7 @@ PEER: Final = "tidewatch.peer"
 
 
 class Door:
-    """Who is connected to one server."""
+    """The connections of one server."""
 
     def __init__(self, name: str, limits: Limits) -> None:
         """Keep the name for metrics, and the limits."""
@@ -59,7 +59,7 @@ class GuardedProtocol(H11Protocol):
     """uvicorn's HTTP/1.1 over h11, with deadlines that it lacks.
 
     uvicorn bounds the pause between two requests. It does not bound how long a request's head
-    takes, nor how long an answer stays unread: either holds a connection for ever.
+    takes, nor how long an answer stays unread: either holds a connection indefinitely.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class GuardedProtocol(H11Protocol):
         self._unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the connection in, or turn it away."""
+        """Accept the connection, or refuse it."""
         super().connection_made(transport)
         address = self.client[0] if self.client else ""
         if not self._door.enter(address):
@@ -128,7 +128,7 @@ class GuardedProtocol(H11Protocol):
         self._cut_if_unread()
 
     def pause_writing(self) -> None:
-        """Wait for a client that does not read, but not for ever."""
+        """Wait for a client that does not read, up to a deadline."""
         super().pause_writing()
         self._cut_unless_read()
 
@@ -177,7 +177,7 @@ class GuardedProtocol(H11Protocol):
             written: list[Any] = [event, h11.Data(data=body), h11.EndOfMessage()]
             self.transport.write(b"".join(self.conn.send(one) or b"" for one in written))
         if self.cycle is not None and not self.cycle.response_complete:
-            # whoever handles the request learns that there is nobody to answer
+            # whoever handles the request learns that the client is gone
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.transport.close()

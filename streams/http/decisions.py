@@ -1,4 +1,4 @@
-"""What the webhook and the package index do when they can't decide."""
+"""What the admission webhook and the package index do when they can't decide."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The outermost layer of an application: what no request passes, access logs, metrics, faults."""
+"""The outermost layer of an application: refusals, access logs, metrics, faults."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SINGLE: Final = frozenset(
         b"transfer-encoding",
     }
 )
-"""Headers that mean something else for each reader when they come twice."""
+"""Headers that readers interpret differently if they are repeated."""
 SHOWN_PATH: Final = 200
 SHOWN_PARTS: Final = 3
 DRAIN_BYTES: Final = 1024 * 1024
@@ -39,7 +39,7 @@ HEADERS: Final = (
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
 )
-"""On each answer that does not say otherwise."""
+"""Headers of each answer that does not set them itself."""
 
 
 class Guard:
@@ -80,13 +80,13 @@ class Guard:
             else:
                 await self._app(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
-            pass  # there is nobody to answer
+            pass  # the client is gone
         except asyncio.CancelledError:
-            # the server ends, and waited for this one long enough
+            # the server stops, and the drain time of this request is over
             if not exchange.started:
                 await exchange.answer(scope, plain_problem(HTTPStatus.SERVICE_UNAVAILABLE))
         except Exception:
-            # one request's fault must not be another's
+            # a fault in one request must not end others
             log.exception("request-failed", route=_route(scope))
             if not exchange.started:
                 fault = plain_problem(HTTPStatus.INTERNAL_SERVER_ERROR)
@@ -138,7 +138,7 @@ def _route(scope: Scope) -> str:
 def _shown(scope: Scope) -> str:
     """Return the path for the log, without what its route calls a secret.
 
-    What no route is for is cut: it may be an address with a secret, not quite right.
+    A path without a route is cut: it may be a mistyped address with a secret.
     """
     path: str = scope["path"]
     if "route" not in scope:

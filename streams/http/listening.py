@@ -1,4 +1,4 @@
-"""Where an HTTP server listens, with which certificates, and what it bounds."""
+"""Where an HTTP server listens, its certificates and its limits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Listen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The address of a server, and its certificates."""
 
     host: str = "127.0.0.1"
-    """The address to listen on; this machine alone by default."""
+    """The address to listen on; by default loopback."""
     port: int = 8080
     """The port; 0 takes a free one, which the log names."""
     certificate: Path | None = None
@@ -34,12 +34,13 @@ class Listen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one server spends on those who connect to it."""
+    """Limits of one server's connections."""
 
     connections: int = 1024
-    """Most connections at once; a further one is answered 503 and closed."""
+    """Most connections at once; further ones are answered 503 and closed."""
     connections_per_address: int = 256
-    """Most connections of one address; raise it behind a proxy, whose address all have."""
+    """Most connections from one address; raise it behind a proxy, which all
+    share."""
     head_bytes: int = 16 * 1024
     """Largest request line with headers."""
     body_bytes: int = 1024 * 1024
@@ -55,7 +56,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def check_listen(listen: Listen, limits: Limits) -> str | None:
-    """Return what contradicts itself in the address or the limits, None if nothing does."""
+    """Return what is inconsistent in the address or the limits, None if nothing is."""
     if not 0 <= listen.port <= MAX_PORT:
         return f"listen.port is not between 0 and {MAX_PORT}"
     if (listen.certificate is None) != (listen.key is None):

@@ -86,8 +86,8 @@ def _plain(text: str) -> str:
 def problem_of(error: TidewatchError, more: Mapping[str, Any] | None = None) -> Response:
     """Return the answer for an error.
 
-    An `HttpError` has its own status, an unreadable record is a 400, anything else is our fault:
-    its text goes to the log, not to whoever asked.
+    An `HttpError` has its own status, an unreadable record is a 400, anything else is an internal
+    fault: its text goes to the log, not to the client.
 
     Args:
         error: The error.
@@ -120,7 +120,7 @@ def problem_of(error: TidewatchError, more: Mapping[str, Any] | None = None) -> 
 
 
 def plain_problem(status: int, headers: Mapping[str, str] | None = None) -> Response:
-    """Return the answer for a status of which there is nothing more to say."""
+    """Return the answer for a status without details."""
     body = problem_bytes(status, HTTPStatus(status).phrase)
     return Response(body, status, dict(headers or {}), PROBLEM_TYPE)
 

@@ -1,4 +1,4 @@
-"""Secrets by reference (`env:NAME`, `file:PATH`), and bearer tokens compared in constant time."""
+"""Secrets by reference (`env:NAME`, `file:PATH`), and bearer tokens, compared in constant time."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def read_secrets(reference: str, where: str) -> tuple[str, ...]:
 
 
 def equal(given: str, expected: str) -> bool:
-    """Return whether two secrets are equal, in a time that says nothing of where they differ."""
+    """Return whether two secrets are equal, in time that does not depend on where they differ."""
     return hmac.compare_digest(
         given.encode("utf-8", "surrogatepass"), expected.encode("utf-8", "surrogatepass")
     )
@@ -107,7 +107,7 @@ class Tokens(Generic[_Grant]):
     def grant(self, authorization: str | None) -> _Grant | None:
         """Return what the token of an Authorization header grants, None if it is unknown.
 
-        The lookup is by the token's SHA-256, so its time says nothing of how near a guess was.
+        The lookup is by the token's SHA-256, so its time does not depend on how close a guess is.
         """
         token = bearer_token(authorization)
         return None if token is None else self._grants.get(_digest(token))

@@ -26,7 +26,7 @@ from streams.http.problems import on_fault, on_http_exception, on_tidewatch_erro
 log = Logger()
 
 OTHER_FILES: Final = 256
-"""Files that a server needs besides its connections."""
+"""Open files that a server needs besides its connections."""
 
 
 class HttpServer:
@@ -48,7 +48,7 @@ class HttpServer:
             name: The application's name in logs and metrics.
             routes: What it answers.
             listen: Where, with which certificates.
-            limits: What it spends on those who connect.
+            limits: Limits of its connections.
             drain_seconds: How long a stop waits for requests that are under way.
             extra_single: Headers, in lower case, that a request may have once only.
 
@@ -71,7 +71,7 @@ class HttpServer:
             },
         )
         app.router.redirect_slashes = False
-        # each connection's trouble is its client's; what is ours is logged by the guard
+        # connection errors are the client's; the guard logs the server's own
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         self._config = Config(
             Guard(app, name, head_bytes=limits.head_bytes, extra_single=extra_single),
@@ -132,7 +132,7 @@ def _allow_files(wanted: int) -> None:
 
 
 class _Server(Server):
-    """uvicorn's server with our connections, whose signals are somebody else's."""
+    """uvicorn's server with bounded connections and without signal handlers."""
 
     def __init__(self, config: Config, door: Door, tls: Any) -> None:  # noqa: ANN401 -- None as well
         super().__init__(config)
@@ -141,7 +141,7 @@ class _Server(Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Leave signals to whoever runs the server."""
+        """Leave signals to the caller."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -1,1 +1,1 @@
-"""A front of a package index: known bad, imitating and too young releases are refused."""
+"""A proxy for a package index: refuses known bad, typosquatting and too recent releases."""

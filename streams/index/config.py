@@ -1,4 +1,4 @@
-"""The configuration of the index: what it stands in front of, and what it refuses."""
+"""The configuration of the index: its upstream index, and what it refuses."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _CONFIGURED: Final = (
     "from pip._internal.commands import create_command;"
     "print(create_command('download').parser.get_default_values().index_url)"
 )
-"""What pip itself would ask, by its files and environment."""
+"""Prints the index that pip itself would use, by its files and environment."""
 
 
 class IndexConfigError(TidewatchError):
-    """A configuration that is invalid or contradicts itself."""
+    """A configuration that is invalid or inconsistent."""
 
 
 class Address(Listen, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,7 +40,7 @@ class Address(Listen, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The index that it stands in front of."""
+    """The upstream index."""
 
     url: str = ""
     """Its `simple` URL, without credentials; by default the one that pip is configured with."""
@@ -75,22 +75,23 @@ class IndexConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The configuration of one index."""
 
     tenant: str
-    """Whose policy holds: its own names are not asked for, what it blocks is refused."""
+    """The tenant whose policy applies: its own names are not asked for upstream,
+    what it blocks is refused."""
     imitations: Severity = Severity.HIGH
-    """Names that imitate a well-known one are refused from this severity on."""
+    """Typosquats of well-known names are refused from this severity on."""
     min_age_days: Annotated[float, msgspec.Meta(ge=0, le=3650)] = 3.0
-    """Files that were uploaded less long ago are refused; 0: none."""
+    """Files uploaded more recently than this are refused; 0: none."""
     unknown: OnUnknown = OnUnknown.REFUSE
-    """What becomes of files of which the index does not say when they were uploaded, while an age
-    is asked for, or that have no SHA-256 to check them by."""
+    """What to do with files whose upload time the index does not give, if a
+    minimum age is set, or that have no SHA-256 to check."""
     allow: tuple[str, ...] = ()
-    """Projects that may be young and have any name; known bad releases are refused all the same."""
+    """Projects that may be recent and have any name; known bad releases are still refused."""
     upstream: Upstream = Upstream()
-    """The index that it stands in front of."""
+    """The upstream index."""
     listen: Address = Address()
     """Where it listens."""
     limits: Limits = Limits()
-    """What it spends on those who connect."""
+    """Limits of its connections."""
 
     @property
     def allowed(self) -> frozenset[str]:
@@ -99,7 +100,7 @@ class IndexConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the upstream index is, and how it is asked."""
+    """The address of the upstream index, and its credentials."""
 
     url: str
     """With a slash at its end, without credentials."""

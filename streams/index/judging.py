@@ -29,13 +29,13 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """Why something is refused."""
 
     code: str
-    """In words of a URL: installers show the URL that was refused, and nothing of its answer."""
+    """Made for a URL: installers show the URL that was refused, and nothing of its answer."""
     text: str
     """In a sentence."""
 
 
 def is_own_name(name: str, config: IndexConfig, knowledge: Knowledge) -> bool:
-    """Return whether a project is the tenant's own: the upstream index is not asked for it.
+    """Return whether a project is the tenant's own, and so not requested upstream.
 
     An index that others may publish to would learn the name, and could answer it.
     """

@@ -165,7 +165,7 @@ class IndexServer:
         return [_entry(name, file, refusal, passed_over=some) for file, refusal in judged]
 
     async def _file(self, request: Request) -> Response:
-        """Answer a file, or its metadata: judged anew, and checked as it passes."""
+        """Answer a file or its metadata: judged again, and verified while it is streamed."""
         self._require_ready()
         name, filename = request.path_params["project"], request.path_params["filename"]
         asked = filename.removesuffix(_METADATA)
@@ -205,7 +205,7 @@ class IndexServer:
                         yield chunk
                 outcome = "served"
             except WrongBytesError as error:
-                # the connection ends before the file does: no client takes it for whole
+                # the connection ends before the file does, so that no client takes it for complete
                 log.warning("index-wrong-bytes", file=file.filename, error=error.explain())
                 raise ClientDisconnect from error
             finally:
@@ -240,7 +240,7 @@ class IndexServer:
         )
 
     def _require_ready(self) -> None:
-        """Refuse to answer before it is known what is bad."""
+        """Refuse to answer before intelligence and policies were read."""
         if not self.ready:
             raise HttpError(
                 HTTPStatus.SERVICE_UNAVAILABLE,

@@ -1,4 +1,4 @@
-"""Asks the upstream index: pages within limits, files as streams that are checked as they pass."""
+"""Client of the upstream index: pages within limits, files as streams verified as they pass."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class UpstreamIndex:
     def _ended(self, project: str, done: asyncio.Task[tuple[IndexFile, ...] | None]) -> None:
         self._under_way.pop(project, None)
         if not done.cancelled():
-            done.exception()  # whoever asked may be gone, and nobody else wants it
+            done.exception()  # the requester may be gone, and nobody else needs it
 
     async def _read(self, project: str) -> tuple[IndexFile, ...] | None:
         url = f"{self._target.url}{project}/"

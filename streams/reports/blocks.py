@@ -15,7 +15,7 @@ KEPT: Final = 400
 """Most characters of a text from an event."""
 _MARKDOWN_ACTIVE: Final = str.maketrans({char: f"\\{char}" for char in "\\`*_[]<>|#&~$"})
 _LINKED: Final = re.compile(r"(?<=[A-Za-z]):(?=//)|(?<=\bwww)\.", re.IGNORECASE)
-"""Where a renderer would make a link of bare text."""
+"""Bare text that a renderer would turn into a link."""
 _LIST_START: Final = re.compile(r"^(\s*\d*)([-+.)])(?=\s)")
 _AFTER_SEPARATOR: Final = re.compile(r"(?<=[/:@_=,])(?=[^\s/])")
 _WORD: Final = re.compile(r"\S{17,}")
@@ -24,7 +24,7 @@ _RUN: Final = re.compile(r"[^\s/:@_=,-]{24,}")
 """A word so long that it is broken within, as a digest."""
 _PIECE: Final = 16
 _BREAK: Final = "\0"
-"""Stands for a place where a line may end; no text has it, since `plain` writes controls out."""
+"""Marks where a line may break; no text has it, since `plain` escapes control characters."""
 
 
 class Heading(msgspec.Struct, frozen=True):
@@ -69,14 +69,14 @@ class Picture(msgspec.Struct, frozen=True):
     text: str
     svg: str
     strips: tuple[str, ...] = ()
-    """The same as SVGs one below the other, between which a printed page may end."""
+    """The same picture as a column of SVGs; a printed page may break between them."""
 
 
 Block = Heading | Paragraph | Table | Bullets | Steps | Picture
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A report: a title, what it is marked with, and its blocks."""
+    """A report: title, marking and blocks."""
 
     title: str
     marking: str

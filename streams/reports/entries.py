@@ -41,7 +41,7 @@ class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     findings: tuple[FindingEntry, ...] = ()
     reasons: tuple[str, ...] = ()
-    """Why it is corrupt, incomplete or unsupported; also where a worse verdict stands."""
+    """Why it is corrupt, incomplete or unsupported; also set where a worse verdict applies."""
 
 
 class ScanSummary(msgspec.Struct, frozen=True, kw_only=True):

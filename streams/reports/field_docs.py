@@ -25,7 +25,7 @@ _UNITS: Final = {
     "_ratio": "share of 1",
     "_port": "TCP port",
 }
-"""By the ending of a field's name, which says it."""
+"""Units by the suffix of a field's name."""
 _PLAIN: Final[dict[type, str]] = {
     shapes.StrType: "text",
     shapes.BoolType: "true or false",

@@ -1,4 +1,4 @@
-"""Builds the report of an incident from its record: what is handed over to whoever goes on."""
+"""Builds the report of an incident from its record, to hand the incident over."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def incident_report(incident: IncidentDocument, tlp: Tlp = Tlp.AMBER_STRICT) -> 
 
 
 def _defanged(block: Block, defanged: Defanging) -> Block:
-    """Return a block whose texts have nothing to click on."""
+    """Return a block with its texts defanged."""
 
     def cell(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         return defanged(value) if isinstance(value, str) else tuple(map(defanged, value))

@@ -123,9 +123,9 @@ STYLE: Final = (
 
 
 def shortened(names: Iterable[str], limit: int = NAME_SHOWN) -> dict[str, str]:
-    """Return each name as it is shown: cut in the middle, and no two alike.
+    """Return each name as it is shown: shortened in the middle, and unique.
 
-    What is cut lies where the names that would look alike are the same; where they differ is kept.
+    Names are cut where look-alikes are equal, and kept where they differ.
 
     Args:
         names: The names, made safe to show.
@@ -137,7 +137,7 @@ def shortened(names: Iterable[str], limit: int = NAME_SHOWN) -> dict[str, str]:
         groups.setdefault(text, []).append(name)
     for alike in groups.values():
         ordered = sorted(alike)
-        # in order, what a name has most in common with is beside it
+        # sorted, a name is next to the one it shares most with
         same = [0, *(_same_start(*pair) for pair in pairwise(ordered)), 0]
         if len(ordered) > 1:
             for name, pair in zip(ordered, pairwise(same), strict=True):
@@ -156,7 +156,7 @@ def _same_start(one: str, other: str) -> int:
 
 
 def _cut(name: str, limit: int, head: int, keep: int | None = None) -> str:
-    """Return a name without its middle, or with what begins at `keep` in its middle."""
+    """Return a name without its middle, or with the part from `keep` on in its middle."""
     if len(name) <= limit:
         return name
     tail = limit - head - len(ELLIPSIS)

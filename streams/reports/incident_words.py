@@ -1,4 +1,4 @@
-"""Says an incident in sentences: what happened, to whom, how it is known, what was done."""
+"""Summarises an incident in sentences: what happened, to whom, how it is known, what was done."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from schemas.incidents.views import FindingView, IncidentDocument, SystemView
 from streams.reports.impact import hosts_of
 
 ID_SHOWN: Final = 16
-"""Characters of an incident's id in a command line: twelve digits are as good as the whole."""
+"""Characters of an incident's id in a command line: twelve digits identify it."""
 NUMBERS_SHOWN: Final = 8
 """Most commands or tasks that a step names by number."""
 TENANTS_SHOWN: Final = 6
@@ -49,7 +49,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """An incident in five answers, each of some sentences."""
+    """An incident as five answers of a few sentences each."""
 
     happened: str
     to_whom: str
@@ -78,7 +78,7 @@ def duration(seconds: float | None) -> str:
 
 
 def where(finding: FindingView) -> str:
-    """Return the place of a finding in what it is about; empty where it has none."""
+    """Return where in its subject a finding is; empty if it has no location."""
     return ", ".join(
         f"{name} {finding.evidence[name]}"
         for name in _WHERE
@@ -87,7 +87,7 @@ def where(finding: FindingView) -> str:
 
 
 class Defanging:
-    """Makes nothing in an incident's texts clickable: its URLs, and the hosts that it is about."""
+    """Defangs the texts of an incident: its URLs, and the hosts that it is about."""
 
     def __init__(self, incident: IncidentDocument) -> None:
         """Learn the hosts.
@@ -138,14 +138,14 @@ def farthest(views: Iterable[SystemView]) -> str:
 
 
 def how_far(view: CommandView) -> str:
-    """Return the state of a command, with who lets it run where the state does not say so."""
+    """Return the state of a command, with who authorised it if the state does not say so."""
     mode = "" if view.spec.mode in {Mode.PROPOSAL, Mode.ADVISED} else str(view.spec.mode)
     notes = ", ".join(filter(None, [mode, "dry run" if view.spec.dry_run else ""]))
     return f"{view.state} ({notes})" if notes else str(view.state)
 
 
 def assignees(incident: IncidentDocument) -> str:
-    """Return to whom it is assigned, as a phrase."""
+    """Return the assignees as a phrase."""
     who = {part.assignee for part in incident.tenants if part.assignee}
     return f"assigned to {', '.join(sorted(who))}" if who else "unassigned"
 

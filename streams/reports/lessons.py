@@ -109,7 +109,7 @@ CONTROLS: Final = (
 
 
 def failed_controls(incident: IncidentDocument) -> list[tuple[Control, str]]:
-    """Return the controls that the findings concern, and how far each let them come."""
+    """Return the controls that the findings concern, and the exposure that each allowed."""
     kinds = {finding.ioc_type for finding in incident.findings if finding.active}
     on = {(system.tenant, system.system) for system in incident.systems}
     ran = len({(one.tenant, one.system) for one in incident.systems if one.exposure in _RAN})
@@ -202,8 +202,8 @@ def _of_fact(finding: FindingView) -> bool:
 def learned_facts(incident: IncidentDocument) -> list[IntelFact]:
     """Return the facts that an incident adds to the intelligence topic.
 
-    Of values that mean the same to every tenant, confirmed by a check of ours, once the incident is
-    contained: what intelligence said already is not returned to it.
+    Only values that mean the same to every tenant and that a check confirmed, once the incident is
+    contained; what intelligence reported already is left out.
     """
     if incident.status not in SHARED_STATUSES:
         return []

@@ -83,8 +83,9 @@ def references() -> tuple[Reference, ...]:
             intro=(
                 "A policy is a TOML or JSON file that `tidewatch policy set` publishes; it holds"
                 " from the next event on. A tenant without one has the defaults: it trusts nobody"
-                " by name and automates nothing. `tidewatch policy check` says what in it will"
-                " not do what it seems to do; `tidewatch policy show` prints it as `set` takes it."
+                " by name and automates nothing. `tidewatch policy check` reports what in it"
+                " has no effect or an unexpected one; `tidewatch policy show` prints it as `set`"
+                " takes it."
             ),
             fields=tuple(struct_fields(Policy)),
             example="policy.example.toml",

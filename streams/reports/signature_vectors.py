@@ -1,4 +1,4 @@
-"""Test vectors of the signatures of records: keys of known seeds, records, and what is right."""
+"""Test vectors of the signatures of records: keys of known seeds, records, and expected results."""
 
 from __future__ import annotations
 

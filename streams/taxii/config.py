@@ -1,4 +1,4 @@
-"""The configuration of the TAXII server: where it listens, and who may read what."""
+"""The configuration of the TAXII server: where it listens, and what each reader may read."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ MOST_PAGE: Final = 10_000
 
 
 class TaxiiConfigError(TidewatchError):
-    """A configuration that is invalid or contradicts itself."""
+    """A configuration that is invalid or inconsistent."""
 
 
 class Reader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A partner or tenant who may read, and up to which marking."""
+    """A partner or tenant that may read, and up to which marking."""
 
     name: str
     """Who it is; the user name, where a client authenticates by password (HTTP Basic)."""
     token: str
-    """Its secret by reference, `env:NAME` or `file:PATH`; a file has one a line, newest first."""
+    """Its secret by reference, `env:NAME` or `file:PATH`; a file has one per line, newest first."""
     tlp: Tlp
-    """The strictest marking that it may read; all that are less strict as well."""
+    """The strictest marking that it may read; it may read all less strict ones too."""
     tenant: str = ""
     """The tenant whose own indicators it reads beside what is shared; empty: none."""
 
@@ -66,7 +66,7 @@ class TaxiiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     url: str = ""
     """Its address as clients reach it, behind a proxy; by default that of each request."""
     page: int = 500
-    """Most objects of an answer; a client may ask for fewer."""
+    """Most objects per answer; a client may ask for fewer."""
     objects: int = DEFAULT_OBJECTS
     """Most versions of objects kept in memory for each marking; the oldest go first."""
     readers: tuple[Reader, ...]
@@ -74,7 +74,7 @@ class TaxiiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     listen: Address = Address()
     """Where it listens."""
     limits: Limits = Limits()
-    """What it spends on those who connect."""
+    """Limits of its connections."""
 
 
 def read_tokens(config: TaxiiConfig) -> Tokens[Reader]:

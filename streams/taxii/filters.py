@@ -43,7 +43,7 @@ def read_filters(query: Mapping[str, str], *, most: int, object_id: str | None =
     """Return the filters of a request.
 
     Args:
-        query: The query's parameters; those of no meaning are passed over, as the standard says.
+        query: The query's parameters; unknown ones are ignored, as the standard requires.
         most: Most objects of a page, whatever is asked for.
         object_id: The object that the path names.
 

@@ -40,7 +40,7 @@ Answer = Callable[["Asked"], dict[str, Any] | Response]
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A request of somebody who is known."""
+    """An authenticated request."""
 
     request: Request
     reader: Reader
@@ -52,7 +52,7 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class TaxiiServer:
-    """What is answered, from the shelf."""
+    """Handlers of the requests, over the shelf."""
 
     def __init__(
         self,
@@ -68,7 +68,8 @@ class TaxiiServer:
             config: The configuration.
             tokens: The readers' tokens.
             shelf: What can be read; it may grow meanwhile.
-            ready: Whether all that is on the topic is on the shelf: before, answers would be parts.
+            ready: Whether all that is on the topic is on the shelf: before, answers would be
+            partial.
         """
         self._config = config
         self._tokens = tokens
@@ -103,7 +104,7 @@ class TaxiiServer:
         ]
 
     def _guarded(self, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
-        """Return an endpoint that knows who asks, and answers errors as TAXII does."""
+        """Return an endpoint that authenticates the reader, and answers errors as TAXII does."""
 
         async def endpoint(request: Request) -> Response:
             try:
@@ -121,7 +122,7 @@ class TaxiiServer:
         if not self._ready():
             raise HttpError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
-                "what is shared is still being read",
+                "the shared indicators are still being read",
                 headers={"retry-after": "5"},
             )
 
@@ -202,7 +203,7 @@ class TaxiiServer:
 
     def _refuse_write(self, asked: Asked) -> Response:
         _chosen(asked)
-        raise HttpError(HTTPStatus.FORBIDDEN, "this server is for reading only")
+        raise HttpError(HTTPStatus.FORBIDDEN, "this server is read-only")
 
 
 def _no_status(_asked: Asked) -> Response:
@@ -218,7 +219,7 @@ def _missing(what: str) -> HttpError:
 
 
 def _chosen(asked: Asked) -> Collection:
-    """Return the collection that the path names; one that is not for the reader is not there."""
+    """Return the collection that the path names; 404 for one that the reader may not read."""
     named = str(asked.path["collection"])
     for collection in asked.reader.collections:
         if named in {collection.id, collection.alias}:
@@ -251,7 +252,7 @@ def _manifest_entry(entry: Entry) -> dict[str, Any]:
 
 
 def format_added(entry: Entry) -> str:
-    """Return when an entry was added, to the microsecond: no two have the same."""
+    """Return when an entry was added, to the microsecond; the times are unique."""
     return from_micros(entry.added).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
@@ -289,7 +290,7 @@ def _error(error: HttpError) -> Response:
 
 
 def _check_accept(accept: str | None) -> None:
-    """Refuse what asks for another version of TAXII, or for something else.
+    """Refuse a request for another version of TAXII, or for another media type.
 
     Raises:
         HttpError: 406.

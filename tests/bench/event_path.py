@@ -363,7 +363,7 @@ class Cost(NamedTuple):
 
     name: str
     functions: int
-    """Different functions of `agents` and `schemas` that it passes."""
+    """Different functions of `agents` and `schemas` that it passes, comprehensions included."""
     calls: int
     """Calls of them; a generator counts each time it goes on."""
     records: int
