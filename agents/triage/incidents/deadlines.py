@@ -118,15 +118,17 @@ class Deadlines:
         self._store.save(row_key(EXPIRY, f"{day:08d}", incident), ExpiryRow(incident=incident))
 
     def to_look_at(self) -> Iterator[str]:
-        """Yield, once a day, the incidents that may be forgotten."""
+        """Yield, once each, the incidents that may be forgotten by today; some at a time."""
         today = self.now_ms // DAY_MS
         if today <= self._clock.day:
             return
-        self._clock.day = today
-        self._save()
-        for key, pointer in self._store.scan(EXPIRY, row_type=ExpiryRow, limit=AT_ONCE):
-            if int(key.split(SEPARATOR)[1]) > today:
-                break
+        page = list(self._store.scan(EXPIRY, row_type=ExpiryRow, limit=AT_ONCE))
+        due = [(key, one) for key, one in page if int(key.split(SEPARATOR)[1]) <= today]
+        if len(due) < AT_ONCE:
+            # However many are due, the next tick goes on: else more would open each day than go.
+            self._clock.day = today
+            self._save()
+        for key, pointer in due:
             self._store.delete(key)
             yield pointer.incident
 

@@ -9,6 +9,7 @@ from agents.triage.incidents import deadlines, hold_batch
 from agents.triage.incidents.deadlines import Deadlines
 from agents.triage.incidents.hold_batch import DUE, DueRow
 from agents.triage.incidents.rows import WAITING, WaitingRow
+from agents.triage.ledger.rows import DAY_MS
 from agents.triage.store import Store, row_key
 from schemas.policy import default_policy
 from tests.agents.triage.flow import Flow
@@ -31,6 +32,30 @@ def test_each_waiting_part_is_yielded_once_a_round_and_none_before_its_time(monk
     assert sorted(name for one in rounds for name in one) == [f"inc-{n}" for n in (1, 3, 5, 7, 9)]
     again = [waiting.incident for _, waiting in Deadlines(store).due()]
     assert again == rounds[0], "it begins anew"
+
+
+def test_all_that_may_be_forgotten_on_a_day_is_looked_at_on_that_day(monkeypatch):
+    """More incidents than one tick looks at: else they would heap up where more open each day."""
+    monkeypatch.setattr(deadlines, "AT_ONCE", PAGE)
+    store = Store(MemoryRows())
+    clock = Deadlines(store)
+    for number in range(7):
+        clock.look_again(f"inc-{number}", 20)
+    clock.look_again("inc-later", 21)
+    rounds = []
+    for second in range(4):
+        clock = Deadlines(store)
+        assert clock.advance(20 * DAY_MS + second * 1000)
+        rounds.append(list(clock.to_look_at()))
+    assert rounds == [
+        ["inc-0", "inc-1", "inc-2"],
+        ["inc-3", "inc-4", "inc-5"],
+        ["inc-6"],
+        [],
+    ]
+    clock = Deadlines(store)
+    assert clock.advance(21 * DAY_MS)
+    assert list(clock.to_look_at()) == ["inc-later"]
 
 
 @pytest.mark.parametrize("automatic", [False, True])
