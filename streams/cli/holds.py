@@ -11,10 +11,11 @@ import typer
 from schemas.channels import Channel
 from schemas.decisions import DecisionKind
 from schemas.errors import TidewatchError
-from schemas.incidents.holds import HoldState, HoldView, ThingView
+from schemas.incidents.holds import HoldView
 from streams.cli.frame import connected_settings, example, new_app
 from streams.cli.incident_decisions import decide
 from streams.cli.output import Format, FormatOption, print_json, print_line, print_table
+from streams.releases import releasable, releases
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -109,35 +110,6 @@ def show(
         print_line("not every request is kept: contain the rest manually")
 
 
-def releasable(view: HoldView) -> list[ThingView]:
-    """Return what a person may release: the holds of closed incidents only.
-
-    Raises:
-        TidewatchError: Nothing is held, or an open incident still holds it.
-    """
-    held = [thing for thing in view.things if thing.state is HoldState.HELD]
-    if not held:
-        raise TidewatchError(
-            f"nothing of {view.component} is contained for {view.tenant}",
-            remedy="see: tidewatch holds list",
-        )
-    still = sorted(
-        {
-            reason.incident
-            for thing in held
-            for reason in thing.reasons
-            if reason.state.stands and not reason.closed
-        }
-    )
-    if still:
-        raise TidewatchError(
-            f"{', '.join(still)} is open and still holds {view.component}",
-            where=view.tenant,
-            remedy="close it, or as harmless: tidewatch incidents false-positive",
-        )
-    return held
-
-
 @app.command(
     epilog=example(
         'tidewatch holds release acme model:huggingface/acme/churn --reason "verified by hand"'
@@ -153,16 +125,14 @@ def release(
     """Release what closed incidents contained; refused while an open one holds it."""
     view = one_hold(asyncio.run(_read(connected_settings())), tenant, component)
     for thing in releasable(view):
-        target = thing.command.command_id if thing.command is not None else None
-        for reason_view in thing.reasons:
-            if reason_view.state.stands and target is not None:
-                decide(
-                    DecisionKind.RELEASE,
-                    reason_view.incident,
-                    reason,
-                    tenant=tenant,
-                    target=target,
-                    form=form,
-                )
+        for one in releases(thing):
+            decide(
+                DecisionKind.RELEASE,
+                one.incident,
+                reason,
+                tenant=tenant,
+                target=one.target,
+                form=form,
+            )
         if form is Format.TEXT:
             print_line(f"released: {thing.action} {thing.target} of {tenant}")

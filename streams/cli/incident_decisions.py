@@ -240,7 +240,7 @@ def add_decisions(app: typer.Typer) -> None:
         (DecisionKind.ACKNOWLEDGE, "Acknowledge the incident."),
         (DecisionKind.CLOSE, "Close the incident."),
         (DecisionKind.FALSE_POSITIVE, "Close it as a false positive, and undo its containment."),
-        (DecisionKind.REOPEN, "Open a closed incident again."),
+        (DecisionKind.REOPEN, "Open a closed or suppressed incident again."),
         (DecisionKind.SHARE, "Share it with partners, however few tenants it affects."),
         (DecisionKind.COMMENT, "Add a comment, the reason, to the incident."),
     ):

@@ -121,7 +121,8 @@ def offered(viewer: Viewer, document: IncidentDocument) -> list[Act]:
         DecisionKind.SUPPRESS: not ended and document.status != "suppressed",
         DecisionKind.CLOSE: not ended,
         DecisionKind.FALSE_POSITIVE: not document.status.refuted,
-        DecisionKind.REOPEN: document.status in {"closed", "false-positive"},
+        DecisionKind.REOPEN: document.status in {"closed", "false-positive", "suppressed"}
+        or any(one.status == "suppressed" for one in document.tenants),
         DecisionKind.SHARE: not document.released and not document.status.refuted,
     }
     return [act for kind, act in ACTS.items() if fitting.get(kind, False) and allowed(viewer, act)]
@@ -245,7 +246,7 @@ def _comment(document: IncidentDocument, tenant: str | None) -> Iterable[Effect]
 
 def _suppress(document: IncidentDocument, tenant: str | None) -> Iterable[Effect]:
     yield f"{_whose(document, tenant)} is suppressed for as many days as you say."
-    yield "Nothing ends it sooner."
+    yield "Only a reopening ends it sooner."
     yield "Until then the alert is not published again, whatever else is found."
     yield "Containment is not changed. What is suppressed is open, and waits again afterwards."
 
@@ -278,7 +279,7 @@ def _false_positive(document: IncidentDocument, tenant: str | None) -> Iterable[
 
 
 def _reopen(document: IncidentDocument, tenant: str | None) -> Iterable[Effect]:
-    yield f"{_whose(document, tenant)} is open again."
+    yield f"{_whose(document, tenant)} is open again; a suppression of it ends."
     yield "What it calls for is contained or proposed again, as the policy says."
 
 

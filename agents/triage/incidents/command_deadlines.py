@@ -10,9 +10,7 @@ import msgspec
 from agents.triage.holds.attempts import ANSWER_MS
 from agents.triage.holds.rows import ATTEMPTS
 from agents.triage.incidents.commands import PublishCommand
-from agents.triage.incidents.tenant_state import TenantState
-from agents.triage.ledger.rows import to_ms
-from schemas.decisions import DecisionKind
+from agents.triage.incidents.tenant_state import TenantState, suppressed_until
 from schemas.incidents.commands import CommandSpec
 from schemas.incidents.states import (
     CommandPhase,
@@ -74,13 +72,9 @@ def next_due(tenant_state: TenantState, now_ms: int) -> int | None:
         tenant_state: The part.
         now_ms: The last tick.
     """
-    due = [
-        to_ms(decision.expires)
-        for decision, _ in tenant_state.decisions
-        if tenant_state.status is IncidentStatus.SUPPRESSED
-        and decision.decision is DecisionKind.SUPPRESS
-        and decision.expires is not None
-    ]
+    due = []
+    if tenant_state.status is IncidentStatus.SUPPRESSED:
+        due.append(suppressed_until(tenant_state.decisions))
     left = {task.kind for task in tenant_state.tasks if task.state is not TaskState.DONE}
     if left == {TaskKind.PATCH} and not tenant_state.ended:
         # A change of the policy may close the entry point, and no record reports that here.

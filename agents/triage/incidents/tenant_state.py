@@ -489,19 +489,32 @@ def knows_popular(case: IncidentRows, tenant: str) -> bool:
 # -- status ----------------------------------------------------------------------------------------
 
 
+def suppressed_until(decisions: Iterable[tuple[Decision, int]]) -> int:
+    """Return when the last suppression ends (ms); 0 if none is in force.
+
+    Of several the one that lasts longest counts; a later `reopen` ends those before it.
+
+    Args:
+        decisions: The decisions about the part, in order of time.
+    """
+    until = 0
+    for decision, _ in decisions:
+        if decision.decision is DecisionKind.REOPEN:
+            until = 0
+        elif decision.decision is DecisionKind.SUPPRESS and decision.expires is not None:
+            until = max(until, to_ms(decision.expires))
+    return until
+
+
 def _status(tenant_state: TenantState, now_ms: int) -> IncidentStatus:
     if not tenant_state.entries and not any(holds for _, holds in tenant_state.own):
         return IncidentStatus.WITHDRAWN
+    if suppressed_until(tenant_state.decisions) > now_ms:
+        return IncidentStatus.SUPPRESSED
     last: Decision | None = None
     for decision, _ in tenant_state.decisions:
         if decision.decision in STATES:
             last = decision
-        elif (
-            decision.decision is DecisionKind.SUPPRESS
-            and decision.expires is not None
-            and to_ms(decision.expires) > now_ms
-        ):
-            return IncidentStatus.SUPPRESSED
     kind = last.decision if last is not None else None
     if kind is DecisionKind.FALSE_POSITIVE:
         return IncidentStatus.FALSE_POSITIVE

@@ -5,8 +5,12 @@ from __future__ import annotations
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from schemas.errors import TidewatchError
+from schemas.incidents.holds import HoldView
 from streams.console.asked import Asked, Services, not_found, signed_in
 from streams.console.queries import RowSelection
+from streams.console.viewer import Role
+from streams.releases import releasable
 
 
 def routes(services: Services) -> list[BaseRoute]:
@@ -34,4 +38,18 @@ def _hold(asked: Asked) -> Response:
     if hold is None:
         raise not_found("component that is held")
     reasons = {reason.incident for thing in hold.things for reason in thing.reasons}
-    return asked.page("hold.html", {"hold": hold, "titles": asked.reader.titles(sorted(reasons))})
+    return asked.page(
+        "hold.html",
+        {
+            "hold": hold,
+            "titles": asked.reader.titles(sorted(reasons)),
+            "release": asked.viewer.may(Role.APPROVER) and _may_be_released(hold),
+        },
+    )
+
+
+def _may_be_released(hold: HoldView) -> bool:
+    try:
+        return bool(releasable(hold))
+    except TidewatchError:
+        return False

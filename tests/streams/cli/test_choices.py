@@ -10,7 +10,8 @@ from schemas.errors import TidewatchError
 from schemas.incidents.commands import CommandView
 from schemas.incidents.holds import HoldState, HoldView, ReasonState, ReasonView, ThingView
 from streams.cli.choices import chosen_command, chosen_task
-from streams.cli.holds import one_hold, releasable
+from streams.cli.holds import one_hold
+from streams.releases import releasable
 from tests.agents.triage.incidents.incident_flow import CASE, hostile
 from tests.agents.triage.stories import MODEL
 

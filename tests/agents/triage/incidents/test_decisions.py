@@ -72,3 +72,34 @@ def test_a_suppression_is_quiet_until_it_expires():
     flow.tick(minutes=25 * 60)
     assert flow.alerts[CASE, "a"].status != "suppressed"
     assert flow.alerts[CASE, "a"].system_count == 2
+
+
+def test_reopening_ends_a_suppression_and_a_later_one_holds_again():
+    flow = hostile("a")
+    decide(flow, DecisionKind.SUPPRESS, 61, tenant="a", expires=at(24 * 60))
+    decide(flow, DecisionKind.SUPPRESS, 62, tenant="a", expires=at(12 * 60))
+    decide(flow, DecisionKind.REOPEN, 70, tenant="a")
+    view = flow.alerts[CASE, "a"]
+    assert view.status == "new"
+    told = len(flow.history[view.id])
+    flow.saw(*held(MODEL, "a", "gpu-new", 90, version="r2", digest=BAD))
+    assert len(flow.history[view.id]) > told
+    decide(flow, DecisionKind.SUPPRESS, 100, tenant="a", expires=at(48 * 60))
+    assert flow.alerts[CASE, "a"].status == "suppressed"
+
+
+def test_a_suppression_that_lasts_longer_outlives_a_shorter_one():
+    flow = hostile("a")
+    decide(flow, DecisionKind.SUPPRESS, 61, tenant="a", expires=at(48 * 60))
+    decide(flow, DecisionKind.SUPPRESS, 62, tenant="a", expires=at(24 * 60))
+    flow.tick(minutes=25 * 60)
+    assert flow.alerts[CASE, "a"].status == "suppressed"
+    flow.tick(minutes=49 * 60)
+    assert flow.alerts[CASE, "a"].status == "new"
+
+
+def test_the_operator_reopens_what_a_tenant_suppressed():
+    flow = hostile("ab")
+    decide(flow, DecisionKind.SUPPRESS, 61, tenant="a", expires=at(24 * 60))
+    decide(flow, DecisionKind.REOPEN, 70)
+    assert flow.alerts[CASE, "a"].status == "new"

@@ -1,0 +1,145 @@
+"""Releasing what closed incidents contained of a component: what it will do, and what it did."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final
+
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from schemas.decisions import DecisionKind
+from schemas.errors import TidewatchError
+from schemas.incidents.holds import HoldView
+from schemas.incidents.states import Action
+from streams.console.asked import Asked, Services, not_found, signed_in
+from streams.console.pages import link, secured
+from streams.console.routes.decisions import MOST_REASON
+from streams.console.viewer import Role
+from streams.http.problems import HttpError
+from streams.releases import Release, releasable, releases
+
+SHOWN: Final = 40
+"""Most decisions whose outcome the page after them follows: an address is no longer."""
+
+
+def routes(services: Services) -> list[BaseRoute]:
+    """Return the routes of releasing."""
+    return [
+        Route("/hold/release", signed_in(services, _ask, role=Role.APPROVER), methods=["GET"]),
+        Route("/hold/release", signed_in(services, _release, role=Role.APPROVER), methods=["POST"]),
+        Route(
+            "/hold/released", signed_in(services, _released, role=Role.APPROVER), methods=["GET"]
+        ),
+    ]
+
+
+def _found(asked: Asked, tenant: str, component: str) -> HoldView:
+    hold = asked.reader.hold(tenant, component)
+    if hold is None:
+        raise not_found("component that is held")
+    return hold
+
+
+def _decisions(hold: HoldView) -> list[Release]:
+    """Return the decisions that release a component.
+
+    Raises:
+        HttpError: Nothing is held, or an open incident holds it.
+    """
+    try:
+        return [one for thing in releasable(hold) for one in releases(thing)]
+    except TidewatchError as error:
+        remedy = "close the incident first, or as a false positive"
+        raise HttpError(HTTPStatus.CONFLICT, error.what, remedy=remedy) from None
+
+
+def _ask(asked: Asked) -> Response:
+    hold = _found(asked, asked.text("tenant"), asked.text("component", 600))
+    return _form(asked, hold, _decisions(hold))
+
+
+def _form(
+    asked: Asked, hold: HoldView, decisions: list[Release], *, reason: str = "", problem: str = ""
+) -> Response:
+    incidents = sorted({one.incident for one in decisions})
+    return asked.page(
+        "hold_release.html",
+        {
+            "hold": hold,
+            "things": releasable(hold),
+            "lasting": Action.REVOKE,
+            "incidents": incidents,
+            "titles": asked.reader.titles(incidents),
+            "count": len(decisions),
+            "reason": reason,
+            "problem": problem,
+            "most": MOST_REASON,
+            "back": link("/hold", tenant=hold.tenant, component=hold.component),
+        },
+        HTTPStatus.BAD_REQUEST if problem else HTTPStatus.OK,
+    )
+
+
+def _release(asked: Asked) -> Response:
+    form = asked.form
+    hold = _found(asked, form.get("tenant", ""), form.get("component", ""))
+    decisions = _decisions(hold)
+    reason = form.get("reason", "").strip()
+    if not reason or len(reason.encode("utf-8", "replace")) > MOST_REASON:
+        problem = "say why" if not reason else f"say it in at most {MOST_REASON} bytes"
+        return _form(asked, hold, decisions, reason=reason, problem=problem)
+    written = [
+        asked.services.decide(
+            asked.viewer.name,
+            DecisionKind.RELEASE,
+            one.incident,
+            reason,
+            tenant=hold.tenant,
+            target=one.target,
+            passed=None,
+        )
+        for one in decisions
+    ]
+    return secured(
+        RedirectResponse(
+            link(
+                "/hold/released",
+                tenant=hold.tenant,
+                component=hold.component,
+                id=[f"{one.incident}.{one.id}" for one in written[:SHOWN]],
+            ),
+            HTTPStatus.SEE_OTHER,
+        )
+    )
+
+
+def _released(asked: Asked) -> Response:
+    hold = _found(asked, asked.text("tenant"), asked.text("component", 600))
+    outcomes = [
+        _outcome(asked, hold.tenant, *one.split(".", 1))
+        for one in asked.request.query_params.getlist("id")[:SHOWN]
+        if "." in one
+    ]
+    return asked.page(
+        "hold_released.html",
+        {
+            "hold": hold,
+            "outcomes": outcomes,
+            "waits": any(outcome["state"] == "waits" for outcome in outcomes),
+            "titles": asked.reader.titles(outcome["incident"] for outcome in outcomes),
+            "back": link("/hold", tenant=hold.tenant, component=hold.component),
+        },
+    )
+
+
+def _outcome(asked: Asked, tenant: str, incident: str, uid: str) -> dict[str, str]:
+    """Return what became of one decision: it counts, was refused, or waits."""
+    case = asked.reader.case(incident, tenant)
+    timeline = case.document.timeline if case is not None else ()
+    entry = next((entry for entry in timeline if entry.ref == uid), None)
+    if entry is not None:
+        return {"incident": incident, "id": uid, "state": "counts", "text": entry.text}
+    refusal = asked.reader.refusal(uid)
+    state = "waits" if refusal is None else "refused"
+    return {"incident": incident, "id": uid, "state": state, "text": refusal or ""}
